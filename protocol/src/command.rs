@@ -1,0 +1,104 @@
+//! What a client may ask.
+
+use std::borrow::Cow;
+
+use crate::names::{ClientId, Epoch, MessageId, RoomName, Seq};
+
+/// One frame of a client: what it asks, and its own name for the asking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandFrame<'a> {
+    /// Carried back by every answer and error that the frame causes.
+    pub id: Option<MessageId>,
+    /// What is asked.
+    pub command: ClientCommand<'a>,
+}
+
+/// What a client asks of the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientCommand<'a> {
+    /// Says something in a room or to one client.
+    Message(PostMessage<'a>),
+    /// Takes or changes a name.
+    Hello {
+        /// The name wanted.
+        client_id: Option<ClientId>,
+        /// The secret that an earlier `welcome` told; takes the name back from a dead connection of this client.
+        key: Option<Cow<'a, str>>,
+        /// Proof of identity, where the server asks for one.
+        token: Option<Cow<'a, str>>,
+    },
+    /// Enters a room, or asks again for one it is in.
+    Join {
+        /// The room; made if nobody is in it.
+        room: RoomName,
+        /// From where to catch up.
+        resume: Option<Resume>,
+        /// Whether `presence` events of this room are wanted.
+        presence: bool,
+    },
+    /// Leaves a room.
+    Leave {
+        /// The room.
+        room: RoomName,
+    },
+    /// Lists the rooms.
+    Rooms,
+    /// Lists who is in a room.
+    Members {
+        /// The room.
+        room: RoomName,
+    },
+    /// Reads what was said in a room.
+    History {
+        /// The room.
+        room: RoomName,
+        /// Which messages.
+        page: HistoryPage,
+        /// How many at most, 1 to [`HISTORY_LIMIT_MAX`](crate::limits::HISTORY_LIMIT_MAX).
+        limit: u16,
+    },
+    /// Asks for a sign of life.
+    Ping,
+}
+
+/// A message as its sender gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostMessage<'a> {
+    /// What is said.
+    pub text: Cow<'a, str>,
+    /// To whom.
+    pub target: Target,
+    /// The name under which the sender believes to speak; a guest takes it by its first message.
+    pub client_id: Option<ClientId>,
+}
+
+/// To whom a message goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// The connection's first room.
+    FirstRoom,
+    /// Everybody in this room.
+    Room(RoomName),
+    /// One client, in private.
+    Client(ClientId),
+}
+
+/// From where a client that was away catches up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resume {
+    /// The newest message that the client has.
+    pub after: Seq,
+    /// The epoch that message belongs to. `None`: no epoch that a server ever gave, so nothing can be recovered.
+    pub epoch: Option<Epoch>,
+}
+
+/// Which part of a room's history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HistoryPage {
+    /// The newest messages.
+    Newest,
+    /// The newest messages older than this one.
+    Before(Seq),
+    /// The oldest messages newer than this one.
+    After(Seq),
+}

@@ -1,0 +1,305 @@
+//! Lines typed by a person: to the same commands, and from the same events.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use crate::codec::{check_limit, parse_client, parse_room};
+use crate::command::{ClientCommand, HistoryPage, PostMessage, Target};
+use crate::event::{ChatMessage, ErrorCode, Refusal, ServerEvent};
+use crate::limits;
+use crate::names::{ClientId, RoomName};
+
+/// What `/help` answers.
+pub const HELP: &str = "\
+hello everybody            to the current room
+/nick alice                take a name
+/join dev                  join, and make it the current room
+/msg bob psst              private message
+/leave [room]              leave a room
+/rooms                     which rooms there are
+/who [room]                who is there
+/history [n]               the last n messages (10)
+/help                      this list
+/quit                      leave the chat
+//text                     a message that begins with /";
+
+/// What a line asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConsoleCommand<'a> {
+    /// A command of the protocol.
+    Command(ClientCommand<'a>),
+    /// The list of commands.
+    Help,
+    /// The end of the connection.
+    Quit,
+}
+
+/// Whether a text frame is a line typed by a person: its first non-blank character is not `{`.
+pub fn is_line(frame: &str) -> bool {
+    !frame.trim_start().starts_with('{')
+}
+
+/// Reads one line. A line break at its end is dropped; `current` is the room that is meant where none is named.
+///
+/// # Errors
+/// The [`Refusal`] to answer with: an unknown command, a missing or bad name, an empty line.
+pub fn parse_line<'a>(line: &'a str, current: Option<&RoomName>) -> Result<ConsoleCommand<'a>, Refusal> {
+    let line = line.strip_suffix('\n').unwrap_or(line);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    if line.starts_with("//") {
+        return say(line.get(1..).unwrap_or_default(), current);
+    }
+    let Some(rest) = line.strip_prefix('/') else { return say(line, current) };
+    let (command, rest) = split_word(rest);
+    let command = match command {
+        "help" => return Ok(ConsoleCommand::Help),
+        "quit" => return Ok(ConsoleCommand::Quit),
+        "nick" => {
+            ClientCommand::Hello { client_id: Some(parse_client(needed(rest, "/nick NAME")?)?), key: None, token: None }
+        }
+        "join" => {
+            ClientCommand::Join { room: parse_room(needed(rest, "/join ROOM")?)?, resume: None, presence: true }
+        }
+        "msg" => {
+            let (to, text) = split_word(needed(rest, "/msg NAME TEXT")?);
+            let target = Target::Client(parse_client(to)?);
+            let text = Cow::Borrowed(needed(text, "/msg NAME TEXT")?);
+            ClientCommand::Message(PostMessage { text, target, client_id: None })
+        }
+        "leave" => ClientCommand::Leave { room: named_or_current(rest, current)? },
+        "rooms" => ClientCommand::Rooms,
+        "who" => ClientCommand::Members { room: named_or_current(rest, current)? },
+        "history" => {
+            let limit = match rest {
+                "" => limits::CONSOLE_HISTORY_DEFAULT,
+                number => number.parse().map_err(|_| usage("/history [NUMBER]"))?,
+            };
+            let room = named_or_current("", current)?;
+            ClientCommand::History { room, page: HistoryPage::Newest, limit: check_limit(limit)? }
+        }
+        other => {
+            let shown: String = other.chars().take(32).collect();
+            return Err(Refusal::new(ErrorCode::UnknownType, format!("there is no command /{shown}, try /help")));
+        }
+    };
+    Ok(ConsoleCommand::Command(command))
+}
+
+fn say<'a>(text: &'a str, current: Option<&RoomName>) -> Result<ConsoleCommand<'a>, Refusal> {
+    if text.is_empty() {
+        return Err(Refusal::new(ErrorCode::MessageEmpty, "the line is empty"));
+    }
+    let target = current.map_or(Target::FirstRoom, |room| Target::Room(room.clone()));
+    Ok(ConsoleCommand::Command(ClientCommand::Message(PostMessage {
+        text: Cow::Borrowed(text),
+        target,
+        client_id: None,
+    })))
+}
+
+fn split_word(text: &str) -> (&str, &str) {
+    match text.split_once(char::is_whitespace) {
+        Some((word, rest)) => (word, rest.trim()),
+        None => (text, ""),
+    }
+}
+
+fn usage(form: &str) -> Refusal {
+    Refusal::new(ErrorCode::BadRequest, format!("write {form}"))
+}
+
+fn needed<'a>(text: &'a str, form: &str) -> Result<&'a str, Refusal> {
+    if text.is_empty() { Err(usage(form)) } else { Ok(text) }
+}
+
+fn named_or_current(name: &str, current: Option<&RoomName>) -> Result<RoomName, Refusal> {
+    match (name, current) {
+        ("", Some(room)) => Ok(room.clone()),
+        ("", None) => Err(Refusal::new(ErrorCode::BadRequest, "there is no current room, name one")),
+        (name, _) => parse_room(name),
+    }
+}
+
+/// Writes an event as the lines a person reads, without a line break at the end. `None`: nothing to show.
+///
+/// What people wrote cannot look like the server's words: further lines of a message are indented, and control
+/// characters, which could steer a terminal, are replaced.
+pub fn render(event: &ServerEvent<'_>) -> Option<String> {
+    let line = match event {
+        ServerEvent::Welcome(welcome) => format!(
+            "* welcome to {}: you are {} in {}; /help shows what you can type",
+            welcome.server, welcome.client_id, welcome.room
+        ),
+        ServerEvent::Message(message) => render_message(message),
+        ServerEvent::Ack(_) => return None,
+        ServerEvent::Joined(joined) => {
+            let gap = if joined.recovered == Some(false) { "; some messages are gone" } else { "" };
+            format!("* you are in {}, {} here{gap}", joined.room, joined.count)
+        }
+        ServerEvent::Left { room, .. } => format!("* you left {room}"),
+        ServerEvent::Presence(presence) => {
+            if presence.count > limits::CONSOLE_PRESENCE_MEMBERS_MAX {
+                return None;
+            }
+            let came = presence.joined.iter().map(|name| format!("* {name} joined {}", presence.room));
+            let went = presence.left.iter().map(|name| format!("* {name} left {}", presence.room));
+            let lines: Vec<String> = came.chain(went).collect();
+            if lines.is_empty() {
+                return None;
+            }
+            lines.join("\n")
+        }
+        ServerEvent::Members(members) => {
+            let more = if members.truncated { ", …" } else { "" };
+            format!("* {} in {}: {}{more}", members.count, members.room, join_names(&members.client_ids))
+        }
+        ServerEvent::Rooms { rooms, truncated, .. } => {
+            let mut lines: Vec<String> = rooms.iter().map(|room| format!("* {}: {} here", room.room, room.count)).collect();
+            if *truncated {
+                lines.push("* …".into());
+            }
+            lines.join("\n")
+        }
+        ServerEvent::History(history) if history.messages.is_empty() => format!("* nothing was said in {}", history.room),
+        ServerEvent::History(history) => history.messages.iter().map(render_message).collect::<Vec<_>>().join("\n"),
+        ServerEvent::Pong { .. } => "* pong".into(),
+        ServerEvent::Closing { reason, reconnect_after_ms } => {
+            format!("* the server closes this connection: {reason}; come back in {reconnect_after_ms} ms")
+        }
+        ServerEvent::Error(refusal) => format!("! {}", harmless(&refusal.to_string())),
+    };
+    Some(line)
+}
+
+fn render_message(message: &ChatMessage<'_>) -> String {
+    let place = message.room.as_ref().map_or("private", RoomName::as_str);
+    let mut line = String::with_capacity(place.len() + message.text.len() + 80);
+    // Writing into a String cannot fail.
+    if write!(line, "[{place}] {}: {}", message.client_id, harmless(&message.text)).is_err() {
+        line.clear();
+    }
+    line
+}
+
+fn join_names(names: &[ClientId]) -> String {
+    names.iter().map(ClientId::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn harmless(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        match character {
+            '\n' => out.push_str("\n    "),
+            '\t' => out.push('\t'),
+            c if c.is_control() => out.push(char::REPLACEMENT_CHARACTER),
+            c => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::PresenceEvent;
+
+    fn room(name: &str) -> RoomName {
+        RoomName::parse(name).unwrap()
+    }
+
+    fn parse(line: &str) -> Result<ConsoleCommand<'_>, Refusal> {
+        parse_line(line, Some(&room("dev")))
+    }
+
+    fn message(text: &str) -> ConsoleCommand<'_> {
+        ConsoleCommand::Command(ClientCommand::Message(PostMessage {
+            text: text.into(),
+            target: Target::Room(room("dev")),
+            client_id: None,
+        }))
+    }
+
+    #[test]
+    fn a_line_is_one_message_without_the_line_break_at_its_end() {
+        assert_eq!(parse("hello everybody\r\n"), Ok(message("hello everybody")));
+        assert_eq!(parse("//not a command"), Ok(message("/not a command")));
+        assert_eq!(parse("\n").unwrap_err().code, ErrorCode::MessageEmpty);
+    }
+
+    #[test]
+    fn every_command_of_the_help_is_understood() {
+        for line in ["/nick alice", "/join dev", "/msg bob psst", "/leave", "/leave dev", "/rooms", "/who", "/who dev"] {
+            assert!(matches!(parse(line), Ok(ConsoleCommand::Command(_))), "{line}");
+        }
+        assert_eq!(parse("/help"), Ok(ConsoleCommand::Help));
+        assert_eq!(parse("/quit\n"), Ok(ConsoleCommand::Quit));
+        assert!(matches!(
+            parse("/history 3"),
+            Ok(ConsoleCommand::Command(ClientCommand::History { limit: 3, page: HistoryPage::Newest, .. }))
+        ));
+        assert!(matches!(parse("/history"), Ok(ConsoleCommand::Command(ClientCommand::History { limit: 10, .. }))));
+    }
+
+    #[test]
+    fn what_is_no_command_says_so() {
+        assert_eq!(parse("/dance").unwrap_err().code, ErrorCode::UnknownType);
+        assert_eq!(parse("/nick").unwrap_err().code, ErrorCode::BadRequest);
+        assert_eq!(parse("/nick a b").unwrap_err().code, ErrorCode::BadName);
+        assert_eq!(parse("/join a/b").unwrap_err().code, ErrorCode::BadRoom);
+        assert_eq!(parse("/msg bob").unwrap_err().code, ErrorCode::BadRequest);
+        assert_eq!(parse("/history many").unwrap_err().code, ErrorCode::BadRequest);
+        assert_eq!(parse_line("/leave", None).unwrap_err().code, ErrorCode::BadRequest);
+    }
+
+    #[test]
+    fn a_frame_is_a_line_unless_its_first_sign_is_a_brace() {
+        assert!(is_line("hello") && is_line("") && is_line(" [1]"));
+        assert!(!is_line(" \n{\"type\""));
+    }
+
+    fn said(text: &str) -> ServerEvent<'_> {
+        ServerEvent::Message(ChatMessage {
+            client_id: ClientId::parse("alice").unwrap(),
+            text: text.into(),
+            room: Some(room("lobby")),
+            seq: None,
+            to: None,
+            at: 0,
+            id: None,
+        })
+    }
+
+    #[test]
+    fn a_message_is_one_line_with_room_and_sender() {
+        assert_eq!(render(&said("hello everybody")).unwrap(), "[lobby] alice: hello everybody");
+    }
+
+    #[test]
+    fn a_message_can_neither_pose_as_another_nor_steer_the_terminal() {
+        assert_eq!(render(&said("hi\n[lobby] bob: no")).unwrap(), "[lobby] alice: hi\n    [lobby] bob: no");
+        assert_eq!(render(&said("\u{1b}[2J")).unwrap(), "[lobby] alice: \u{fffd}[2J");
+    }
+
+    #[test]
+    fn presence_is_shown_in_rooms_of_at_most_50() {
+        let presence = |count| {
+            ServerEvent::Presence(PresenceEvent {
+                room: room("dev"),
+                joined: vec![ClientId::parse("bob").unwrap()],
+                left: vec![],
+                count,
+            })
+        };
+        assert_eq!(render(&presence(50)).as_deref(), Some("* bob joined dev"));
+        assert_eq!(render(&presence(51)), None);
+    }
+
+    #[test]
+    fn an_error_is_a_line_with_its_code() {
+        let refusal = Refusal::new(ErrorCode::NameTaken, "the name alice is in use");
+        assert_eq!(render(&ServerEvent::Error(refusal)).unwrap(), "! name_taken: the name alice is in use");
+    }
+}

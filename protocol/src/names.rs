@@ -1,0 +1,298 @@
+//! Names and numbers that are checked once, when they are made, and valid ever after.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::limits;
+
+/// Why a text is not a name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// The text is empty.
+    #[error("a name has 1 to {} characters", limits::NAME_BYTES_MAX)]
+    Empty,
+    /// The text is longer than [`limits::NAME_BYTES_MAX`] bytes.
+    #[error("a name has 1 to {} characters, this one has {length}", limits::NAME_BYTES_MAX)]
+    TooLong {
+        /// Bytes of the text.
+        length: usize,
+    },
+    /// The first character is neither a letter nor a digit.
+    #[error("a name starts with a letter or a digit, not with {first:?}")]
+    BadStart {
+        /// The offending character.
+        first: char,
+    },
+    /// A character is none of letters, digits, `.`, `_`, `-`.
+    #[error("a name has only letters, digits, '.', '_' and '-', not {character:?}")]
+    BadCharacter {
+        /// The first offending character.
+        character: char,
+    },
+}
+
+fn check_name(text: &str) -> Result<(), NameError> {
+    let Some(first) = text.chars().next() else { return Err(NameError::Empty) };
+    if text.len() > limits::NAME_BYTES_MAX {
+        return Err(NameError::TooLong { length: text.len() });
+    }
+    if !first.is_ascii_alphanumeric() {
+        return Err(NameError::BadStart { first });
+    }
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    match text.chars().find(|c| !allowed(*c)) {
+        Some(character) => Err(NameError::BadCharacter { character }),
+        None => Ok(()),
+    }
+}
+
+macro_rules! name_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        ///
+        /// Cheap to clone. Compared byte by byte: `Alice` and `alice` are two names.
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+    };
+}
+
+name_type! {
+    /// The name of a client: 1 to 64 of ASCII letters, digits, `.`, `_`, `-`, starting with a letter or digit.
+    ClientId
+}
+
+name_type! {
+    /// The name of a room: 1 to 64 of ASCII letters, digits, `.`, `_`, `-`, starting with a letter or digit.
+    RoomName
+}
+
+name_type! {
+    /// A client's own name for something it sent: 1 to 64 characters of any kind.
+    MessageId
+}
+
+impl ClientId {
+    /// Takes the name of a client. Whether a guest's name may be asked for is the chat's to decide, see
+    /// [`is_guest`](Self::is_guest).
+    ///
+    /// # Errors
+    /// [`NameError`] says what is wrong.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        check_name(text).map(|()| Self(text.into()))
+    }
+
+    /// The guest name for a random number: the prefix and seven characters.
+    ///
+    /// 36^7 (7.8e10) different names come out; the caller takes another number if the name is in use.
+    pub fn guest(mut random: u64) -> Self {
+        const DIGITS: [u8; 36] = *b"0123456789abcdefghijklmnopqrstuvwxyz";
+        let mut name = String::from(limits::GUEST_PREFIX);
+        for _ in 0..7 {
+            let digit = usize::try_from(random % 36).unwrap_or_default();
+            name.push(char::from(DIGITS.get(digit).copied().unwrap_or(b'0')));
+            random /= 36;
+        }
+        Self(name.into())
+    }
+
+    /// Whether the server gave this name.
+    pub fn is_guest(&self) -> bool {
+        self.0.starts_with(limits::GUEST_PREFIX)
+    }
+}
+
+impl RoomName {
+    /// Takes the name of a room.
+    ///
+    /// # Errors
+    /// [`NameError`] says what is wrong.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        check_name(text).map(|()| Self(text.into()))
+    }
+
+    /// The room of the global chat.
+    pub fn lobby() -> Self {
+        Self(limits::LOBBY.into())
+    }
+}
+
+/// Why a text is not a [`MessageId`]: it is empty or longer than 64 characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("field `id` must have 1 to {} characters", limits::MESSAGE_ID_CHARS_MAX)]
+pub struct MessageIdError;
+
+impl MessageId {
+    /// Takes the `id` of a frame.
+    ///
+    /// # Errors
+    /// [`MessageIdError`] where the text is empty or longer than [`limits::MESSAGE_ID_CHARS_MAX`] characters.
+    pub fn parse(text: &str) -> Result<Self, MessageIdError> {
+        // A character has at least one byte: most ids need no counting.
+        let fits = text.len() <= limits::MESSAGE_ID_CHARS_MAX || text.chars().count() <= limits::MESSAGE_ID_CHARS_MAX;
+        if fits && !text.is_empty() { Ok(Self(text.into())) } else { Err(MessageIdError) }
+    }
+}
+
+/// The place of a message in its room: the first is 1, each next is exactly 1 more. 0 stands before the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Seq(pub u64);
+
+impl Seq {
+    /// The place after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One life of a room's sequence numbers; a new one whenever they start again. Sixteen hexadecimal digits on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Epoch(pub u64);
+
+/// The secret by which a client takes its name back from its own dead connection. 32 hexadecimal digits on the wire.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ClientKey(pub u128);
+
+impl fmt::Debug for ClientKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientKey(secret)")
+    }
+}
+
+/// Why a text is no [`Epoch`] or [`ClientKey`] that any server gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a value that this server gave")]
+pub struct ForeignValue;
+
+macro_rules! hex_type {
+    ($name:ident, $int:ty, $digits:literal) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!("{:0", $digits, "x}"), self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ForeignValue;
+
+            fn from_str(text: &str) -> Result<Self, ForeignValue> {
+                let is_hex = text.len() == $digits && text.bytes().all(|b| b.is_ascii_hexdigit());
+                if !is_hex {
+                    return Err(ForeignValue);
+                }
+                <$int>::from_str_radix(text, 16).map(Self).map_err(|_| ForeignValue)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+hex_type!(Epoch, u64, 16);
+hex_type!(ClientKey, u128, 32);
+
+macro_rules! deserialize_name {
+    ($name:ident, $parse:path) => {
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                $parse(&text).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+deserialize_name!(ClientId, ClientId::parse);
+deserialize_name!(RoomName, RoomName::parse);
+deserialize_name!(MessageId, MessageId::parse);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_at_most_64_characters() {
+        assert!(ClientId::parse(&"a".repeat(64)).is_ok());
+        assert_eq!(ClientId::parse(&"a".repeat(65)), Err(NameError::TooLong { length: 65 }));
+        assert_eq!(RoomName::parse(""), Err(NameError::Empty));
+    }
+
+    #[test]
+    fn a_name_starts_with_a_letter_or_digit_and_has_no_other_signs() {
+        assert!(ClientId::parse("7.of_nine-x").is_ok());
+        assert_eq!(ClientId::parse("-x"), Err(NameError::BadStart { first: '-' }));
+        assert_eq!(ClientId::parse("a b"), Err(NameError::BadCharacter { character: ' ' }));
+        assert_eq!(RoomName::parse("straße"), Err(NameError::BadCharacter { character: 'ß' }));
+    }
+
+    #[test]
+    fn a_guest_name_is_a_name_that_shows_it() {
+        let guest = ClientId::guest(123_456_789);
+        assert!(guest.is_guest());
+        assert_eq!(ClientId::parse(guest.as_str()), Ok(guest));
+        assert_ne!(ClientId::guest(1), ClientId::guest(2));
+    }
+
+    #[test]
+    fn a_message_id_has_1_to_64_characters_of_any_kind() {
+        assert!(MessageId::parse(&"ü".repeat(64)).is_ok());
+        assert_eq!(MessageId::parse(&"ü".repeat(65)), Err(MessageIdError));
+        assert_eq!(MessageId::parse(""), Err(MessageIdError));
+    }
+
+    #[test]
+    fn epoch_and_key_come_back_as_they_were_written() {
+        assert_eq!(Epoch(0xb7c1).to_string(), "000000000000b7c1");
+        assert_eq!("000000000000b7c1".parse(), Ok(Epoch(0xb7c1)));
+        assert_eq!("b7c1".parse::<Epoch>(), Err(ForeignValue));
+        assert_eq!("+00000000000b7c1".parse::<Epoch>(), Err(ForeignValue));
+        assert_eq!(ClientKey(5).to_string().parse(), Ok(ClientKey(5)));
+    }
+}
