@@ -17,7 +17,8 @@ use crate::names::{ClientId, MessageId, NameError, RoomName, Seq};
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Every field that a client's frame may have. A command is checked out of it field by field.
+/// Every field that a client's frame may have, in the order in which they are written. A command is checked out of it
+/// field by field.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WireCommand<'a> {
@@ -25,67 +26,68 @@ struct WireCommand<'a> {
     kind: Option<Text<'a>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     client_id: Option<Text<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    key: Option<Text<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    token: Option<Text<'a>>,
     #[serde(rename = "Message", borrow, skip_serializing_if = "Option::is_none")]
     text: Option<Text<'a>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     room: Option<Text<'a>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     to: Option<Text<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    id: Option<Text<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    key: Option<Text<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    token: Option<Text<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    epoch: Option<Text<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    after: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     before: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    limit: Option<u16>,
+    after: Option<u64>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    epoch: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     presence: Option<bool>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    id: Option<Text<'a>>,
 }
 
 /// What a known field must hold; used to say which one is wrong.
 #[derive(Clone, Copy)]
 enum FieldKind {
     Text,
-    Number { max: u64 },
+    Number,
     Bool,
 }
 
 const FIELDS: [(&str, FieldKind); 13] = [
     ("type", FieldKind::Text),
     ("clientId", FieldKind::Text),
+    ("key", FieldKind::Text),
+    ("token", FieldKind::Text),
     ("Message", FieldKind::Text),
     ("room", FieldKind::Text),
     ("to", FieldKind::Text),
-    ("id", FieldKind::Text),
-    ("key", FieldKind::Text),
-    ("token", FieldKind::Text),
+    ("before", FieldKind::Number),
+    ("after", FieldKind::Number),
     ("epoch", FieldKind::Text),
-    ("after", FieldKind::Number { max: u64::MAX }),
-    ("before", FieldKind::Number { max: u64::MAX }),
-    ("limit", FieldKind::Number { max: u16::MAX as u64 }),
+    ("limit", FieldKind::Number),
     ("presence", FieldKind::Bool),
+    ("id", FieldKind::Text),
 ];
 
 impl FieldKind {
     fn accepts(self, value: &Value) -> bool {
-        match self {
-            Self::Text => value.is_string() || value.is_null(),
-            Self::Number { max } => value.as_u64().is_some_and(|n| n <= max) || value.is_null(),
-            Self::Bool => value.is_boolean() || value.is_null(),
-        }
+        let fits = match self {
+            Self::Text => value.is_string(),
+            Self::Number => value.is_u64(),
+            Self::Bool => value.is_boolean(),
+        };
+        fits || value.is_null()
     }
 
     fn name(self) -> &'static str {
         match self {
             Self::Text => "a string",
-            Self::Number { .. } => "a whole number, 0 or more",
+            Self::Number => "a whole number, 0 or more",
             Self::Bool => "true or false",
         }
     }
@@ -101,6 +103,10 @@ impl FieldKind {
 /// [`MessageEmpty`](ErrorCode::MessageEmpty); it carries the frame's `id` where that could be read.
 pub fn decode_command(text: &str) -> Result<CommandFrame<'_>, Refusal> {
     let wire: WireCommand<'_> = serde_json::from_str(text).map_err(|error| explain(text, &error))?;
+    // Serde would take an array for the fields in their order; a frame is an object.
+    if !is_object(text) {
+        return Err(not_an_object());
+    }
     let id = match &wire.id {
         Some(id) => {
             Some(MessageId::parse(&id.0).map_err(|error| Refusal::new(ErrorCode::BadRequest, error.to_string()))?)
@@ -113,10 +119,22 @@ pub fn decode_command(text: &str) -> Result<CommandFrame<'_>, Refusal> {
     }
 }
 
+/// Whether a text that is JSON is an object.
+fn is_object(text: &str) -> bool {
+    text.trim_ascii_start().starts_with('{')
+}
+
+fn not_an_object() -> Refusal {
+    Refusal::new(ErrorCode::BadRequest, "a frame must be a JSON object")
+}
+
 /// Finds out what is wrong with a frame that did not parse. Slow, but only those pay who send such frames.
 fn explain(text: &str, error: &serde_json::Error) -> Refusal {
     if !error.is_data() {
         return Refusal::new(ErrorCode::BadJson, error.to_string());
+    }
+    if !is_object(text) {
+        return not_an_object();
     }
     let Ok(fields) = serde_json::from_str::<Map<String, Value>>(text) else {
         return Refusal::new(ErrorCode::BadRequest, error.to_string());
@@ -150,12 +168,10 @@ pub(crate) fn parse_room(text: &str) -> Result<RoomName, Refusal> {
     RoomName::parse(text).map_err(|error| bad_room(&error))
 }
 
-pub(crate) fn check_limit(limit: u16) -> Result<u16, Refusal> {
-    if (1..=limits::HISTORY_LIMIT_MAX).contains(&limit) {
-        Ok(limit)
-    } else {
-        Err(Refusal::new(ErrorCode::BadRequest, format!("field `limit` must be 1 to {}", limits::HISTORY_LIMIT_MAX)))
-    }
+fn check_limit(limit: u64) -> Result<u16, Refusal> {
+    u16::try_from(limit).ok().filter(|limit| (1..=limits::HISTORY_LIMIT_MAX).contains(limit)).ok_or_else(|| {
+        Refusal::new(ErrorCode::BadRequest, format!("field `limit` must be 1 to {}", limits::HISTORY_LIMIT_MAX))
+    })
 }
 
 impl<'a> WireCommand<'a> {
@@ -230,71 +246,73 @@ impl<'a> WireCommand<'a> {
                 return Err(Refusal::new(ErrorCode::BadRequest, "a page has either `before` or `after`, not both"));
             }
         };
-        let limit = check_limit(self.limit.unwrap_or(limits::HISTORY_LIMIT_DEFAULT))?;
+        let limit = self.limit.map_or(Ok(limits::HISTORY_LIMIT_DEFAULT), check_limit)?;
         Ok(ClientCommand::History { room, page, limit })
     }
 }
 
-fn text(text: &str) -> Option<Text<'_>> {
-    Some(Text(Cow::Borrowed(text)))
+fn text(text: &str) -> Text<'_> {
+    Text(Cow::Borrowed(text))
 }
 
 /// Writes one frame of a client.
+#[expect(clippy::missing_panics_doc, reason = "it cannot, see below")]
 pub fn encode_command(frame: &CommandFrame<'_>) -> String {
-    let mut wire = WireCommand { id: frame.id.as_ref().and_then(|id| text(id.as_str())), ..WireCommand::default() };
+    let mut wire = WireCommand { id: frame.id.as_ref().map(|id| text(id.as_str())), ..WireCommand::default() };
     let epoch;
     match &frame.command {
         ClientCommand::Message(message) => {
-            wire.client_id = message.client_id.as_ref().and_then(|name| text(name.as_str()));
-            wire.text = text(&message.text);
+            wire.client_id = message.client_id.as_ref().map(|name| text(name.as_str()));
+            wire.text = Some(text(&message.text));
             match &message.target {
                 Target::FirstRoom => {}
-                Target::Room(room) => wire.room = text(room.as_str()),
-                Target::Client(to) => wire.to = text(to.as_str()),
+                Target::Room(room) => wire.room = Some(text(room.as_str())),
+                Target::Client(to) => wire.to = Some(text(to.as_str())),
             }
         }
         ClientCommand::Hello { client_id, key, token } => {
-            wire.kind = text("hello");
-            wire.client_id = client_id.as_ref().and_then(|name| text(name.as_str()));
-            wire.key = key.as_deref().and_then(text);
-            wire.token = token.as_deref().and_then(text);
+            wire.kind = Some(text("hello"));
+            wire.client_id = client_id.as_ref().map(|name| text(name.as_str()));
+            wire.key = key.as_deref().map(text);
+            wire.token = token.as_deref().map(text);
         }
         ClientCommand::Join { room, resume, presence } => {
-            wire.kind = text("join");
-            wire.room = text(room.as_str());
+            wire.kind = Some(text("join"));
+            wire.room = Some(text(room.as_str()));
             wire.presence = presence.then_some(true);
             if let Some(resume) = resume {
                 epoch = resume.epoch.map_or_else(String::new, |epoch| epoch.to_string());
                 wire.after = Some(resume.after.0);
-                wire.epoch = text(&epoch);
+                wire.epoch = Some(text(&epoch));
             }
         }
         ClientCommand::Leave { room } => {
-            wire.kind = text("leave");
-            wire.room = text(room.as_str());
+            wire.kind = Some(text("leave"));
+            wire.room = Some(text(room.as_str()));
         }
-        ClientCommand::Rooms => wire.kind = text("rooms"),
+        ClientCommand::Rooms => wire.kind = Some(text("rooms")),
         ClientCommand::Members { room } => {
-            wire.kind = text("members");
-            wire.room = text(room.as_str());
+            wire.kind = Some(text("members"));
+            wire.room = Some(text(room.as_str()));
         }
         ClientCommand::History { room, page, limit } => {
-            wire.kind = text("history");
-            wire.room = text(room.as_str());
-            wire.limit = Some(*limit);
+            wire.kind = Some(text("history"));
+            wire.room = Some(text(room.as_str()));
+            wire.limit = Some(u64::from(*limit));
             match page {
                 HistoryPage::Newest => {}
                 HistoryPage::Before(seq) => wire.before = Some(seq.0),
                 HistoryPage::After(seq) => wire.after = Some(seq.0),
             }
         }
-        ClientCommand::Ping => wire.kind = text("ping"),
+        ClientCommand::Ping => wire.kind = Some(text("ping")),
     }
     #[expect(clippy::expect_used, reason = "a struct of strings, numbers and booleans always has a JSON form")]
     serde_json::to_string(&wire).expect("a command has a JSON form")
 }
 
 /// Writes one frame of the server at the end of `out`.
+#[expect(clippy::missing_panics_doc, reason = "it cannot, see below")]
 pub fn encode_event(event: &ServerEvent<'_>, out: &mut Vec<u8>) {
     #[expect(clippy::expect_used, reason = "events have string keys only, and a Vec takes every write")]
     serde_json::to_writer(out, event).expect("an event has a JSON form");
@@ -371,21 +389,38 @@ mod tests {
     }
 
     #[test]
+    fn a_message_may_say_its_type() {
+        assert_eq!(command(r#"{"type":"message","Message":"hello"}"#), command(r#"{"Message":"hello"}"#));
+    }
+
+    #[test]
+    fn json_that_is_no_object_is_refused() {
+        // An array of all fields in their order was once taken for a frame.
+        let array = r#"["ping",null,null,null,null,null,null,null,null,null,null,null,null]"#;
+        for frame in [array, "[]", "7", "null", "\"ping\""] {
+            assert_eq!(refusal(frame), (ErrorCode::BadRequest, "a frame must be a JSON object".into()), "{frame}");
+        }
+        assert_eq!(command(" \t\r\n{\"type\":\"ping\"}"), ClientCommand::Ping);
+    }
+
+    #[test]
     fn a_refusal_carries_the_id_of_the_frame() {
-        for frame in [
-            r#"{"type":"join","room":7,"id":"q1"}"#,
-            r#"{"type":"join","id":"q1"}"#,
-            r#"{"type":"dance","id":"q1"}"#,
-        ] {
+        for frame in
+            [r#"{"type":"join","room":7,"id":"q1"}"#, r#"{"type":"join","id":"q1"}"#, r#"{"type":"dance","id":"q1"}"#]
+        {
             assert_eq!(decode_command(frame).unwrap_err().id, Some(MessageId::parse("q1").unwrap()), "{frame}");
         }
     }
 
     #[test]
     fn history_takes_1_to_200_messages() {
-        for (limit, fits) in [(0, false), (1, true), (200, true), (201, false)] {
+        for (limit, fits) in [(0, false), (1, true), (200, true), (201, false), (70_000, false)] {
             let frame = format!(r#"{{"type":"history","room":"a","limit":{limit}}}"#);
             assert_eq!(decode_command(&frame).is_ok(), fits, "{limit}");
+            // Once, a limit beyond 65,535 was said to be no whole number.
+            if !fits {
+                assert_eq!(refusal(&frame), (ErrorCode::BadRequest, "field `limit` must be 1 to 200".into()));
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use crate::codec::{check_limit, parse_client, parse_room};
+use crate::codec::{parse_client, parse_room};
 use crate::command::{ClientCommand, HistoryPage, PostMessage, Target};
 use crate::event::{ChatMessage, ErrorCode, Refusal, ServerEvent};
 use crate::limits;
@@ -57,9 +57,7 @@ pub fn parse_line<'a>(line: &'a str, current: Option<&RoomName>) -> Result<Conso
         "nick" => {
             ClientCommand::Hello { client_id: Some(parse_client(needed(rest, "/nick NAME")?)?), key: None, token: None }
         }
-        "join" => {
-            ClientCommand::Join { room: parse_room(needed(rest, "/join ROOM")?)?, resume: None, presence: true }
-        }
+        "join" => ClientCommand::Join { room: parse_room(needed(rest, "/join ROOM")?)?, resume: None, presence: true },
         "msg" => {
             let (to, text) = split_word(needed(rest, "/msg NAME TEXT")?);
             let target = Target::Client(parse_client(to)?);
@@ -72,10 +70,10 @@ pub fn parse_line<'a>(line: &'a str, current: Option<&RoomName>) -> Result<Conso
         "history" => {
             let limit = match rest {
                 "" => limits::CONSOLE_HISTORY_DEFAULT,
-                number => number.parse().map_err(|_| usage("/history [NUMBER]"))?,
+                number => history_limit(number)?,
             };
             let room = named_or_current("", current)?;
-            ClientCommand::History { room, page: HistoryPage::Newest, limit: check_limit(limit)? }
+            ClientCommand::History { room, page: HistoryPage::Newest, limit }
         }
         other => {
             let shown: String = other.chars().take(32).collect();
@@ -110,6 +108,11 @@ fn usage(form: &str) -> Refusal {
 
 fn needed<'a>(text: &'a str, form: &str) -> Result<&'a str, Refusal> {
     if text.is_empty() { Err(usage(form)) } else { Ok(text) }
+}
+
+fn history_limit(number: &str) -> Result<u16, Refusal> {
+    let limit = number.parse().ok().filter(|limit| (1..=limits::HISTORY_LIMIT_MAX).contains(limit));
+    limit.ok_or_else(|| usage(&format!("/history [NUMBER], from 1 to {}", limits::HISTORY_LIMIT_MAX)))
 }
 
 fn named_or_current(name: &str, current: Option<&RoomName>) -> Result<RoomName, Refusal> {
@@ -154,13 +157,19 @@ pub fn render(event: &ServerEvent<'_>) -> Option<String> {
             format!("* {} in {}: {}{more}", members.count, members.room, join_names(&members.client_ids))
         }
         ServerEvent::Rooms { rooms, truncated, .. } => {
-            let mut lines: Vec<String> = rooms.iter().map(|room| format!("* {}: {} here", room.room, room.count)).collect();
+            let mut lines: Vec<String> =
+                rooms.iter().map(|room| format!("* {}: {} here", room.room, room.count)).collect();
             if *truncated {
                 lines.push("* …".into());
             }
+            if lines.is_empty() {
+                lines.push("* there are no rooms".into());
+            }
             lines.join("\n")
         }
-        ServerEvent::History(history) if history.messages.is_empty() => format!("* nothing was said in {}", history.room),
+        ServerEvent::History(history) if history.messages.is_empty() => {
+            format!("* nothing was said in {}", history.room)
+        }
         ServerEvent::History(history) => history.messages.iter().map(render_message).collect::<Vec<_>>().join("\n"),
         ServerEvent::Pong { .. } => "* pong".into(),
         ServerEvent::Closing { reason, reconnect_after_ms } => {
@@ -231,7 +240,8 @@ mod tests {
 
     #[test]
     fn every_command_of_the_help_is_understood() {
-        for line in ["/nick alice", "/join dev", "/msg bob psst", "/leave", "/leave dev", "/rooms", "/who", "/who dev"] {
+        for line in ["/nick alice", "/join dev", "/msg bob psst", "/leave", "/leave dev", "/rooms", "/who", "/who dev"]
+        {
             assert!(matches!(parse(line), Ok(ConsoleCommand::Command(_))), "{line}");
         }
         assert_eq!(parse("/help"), Ok(ConsoleCommand::Help));
@@ -250,7 +260,9 @@ mod tests {
         assert_eq!(parse("/nick a b").unwrap_err().code, ErrorCode::BadName);
         assert_eq!(parse("/join a/b").unwrap_err().code, ErrorCode::BadRoom);
         assert_eq!(parse("/msg bob").unwrap_err().code, ErrorCode::BadRequest);
-        assert_eq!(parse("/history many").unwrap_err().code, ErrorCode::BadRequest);
+        for line in ["/history many", "/history 0", "/history 201", "/history 70000", "/history -1"] {
+            assert_eq!(parse(line).unwrap_err().message, "write /history [NUMBER], from 1 to 200", "{line}");
+        }
         assert_eq!(parse_line("/leave", None).unwrap_err().code, ErrorCode::BadRequest);
     }
 
@@ -295,6 +307,13 @@ mod tests {
         };
         assert_eq!(render(&presence(50)).as_deref(), Some("* bob joined dev"));
         assert_eq!(render(&presence(51)), None);
+    }
+
+    #[test]
+    fn an_empty_list_of_rooms_is_told() {
+        // An empty text frame was sent once.
+        let rooms = ServerEvent::Rooms { id: None, rooms: vec![], truncated: false };
+        assert_eq!(render(&rooms).as_deref(), Some("* there are no rooms"));
     }
 
     #[test]

@@ -329,10 +329,36 @@ error_codes! {
     Unavailable = "unavailable",
 }
 
-/// Why the server closed a connection: the WebSocket close code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u16)]
-pub enum CloseCode {
+macro_rules! close_codes {
+    ($($(#[$doc:meta])* $variant:ident = $number:literal,)+) => {
+        /// Why the server closed a connection: the WebSocket close code. The numbers are stable for ever.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[repr(u16)]
+        pub enum CloseCode {
+            $($(#[$doc])* $variant = $number,)+
+        }
+
+        impl CloseCode {
+            /// Every code there is.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The number on the wire.
+            pub fn as_u16(self) -> u16 {
+                self as u16
+            }
+
+            /// The code of this number; `None` where this server never closes with it.
+            pub fn from_u16(number: u16) -> Option<Self> {
+                match number {
+                    $($number => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+close_codes! {
     /// The conversation is over.
     Normal = 1000,
     /// The server goes away; reconnect.
@@ -361,13 +387,6 @@ pub enum CloseCode {
     Removed = 4004,
 }
 
-impl CloseCode {
-    /// The number on the wire.
-    pub fn as_u16(self) -> u16 {
-        self as u16
-    }
-}
-
 /// `history` lists whole `message` frames, so each carries its `type`.
 mod tagged_messages {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -389,5 +408,21 @@ mod tagged_messages {
     ) -> Result<Vec<ChatMessage<'a>>, D::Error> {
         // The tag is one more unknown field to a reader.
         Vec::deserialize(deserializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_close_code_is_known_by_its_number() {
+        for code in CloseCode::ALL {
+            assert_eq!(CloseCode::from_u16(code.as_u16()), Some(*code));
+        }
+        // 1005 and 1006 never travel; 4000 was never given.
+        for number in [0, 1004, 1005, 1006, 4000, 4005, u16::MAX] {
+            assert_eq!(CloseCode::from_u16(number), None, "{number}");
+        }
     }
 }

@@ -37,17 +37,18 @@ pub enum NameError {
 
 fn check_name(text: &str) -> Result<(), NameError> {
     let Some(first) = text.chars().next() else { return Err(NameError::Empty) };
-    if text.len() > limits::NAME_BYTES_MAX {
-        return Err(NameError::TooLong { length: text.len() });
-    }
     if !first.is_ascii_alphanumeric() {
         return Err(NameError::BadStart { first });
     }
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    match text.chars().find(|c| !allowed(*c)) {
-        Some(character) => Err(NameError::BadCharacter { character }),
-        None => Ok(()),
+    if let Some(character) = text.chars().find(|c| !allowed(*c)) {
+        return Err(NameError::BadCharacter { character });
     }
+    // Last, so that a byte is a character and the length told is the one a person counts.
+    if text.len() > limits::NAME_BYTES_MAX {
+        return Err(NameError::TooLong { length: text.len() });
+    }
+    Ok(())
 }
 
 macro_rules! name_type {
@@ -168,10 +169,10 @@ impl MessageId {
 pub struct Seq(pub u64);
 
 impl Seq {
-    /// The place after this one.
+    /// The place after this one. There is none after the last number, which only a client's `after` can name.
     #[must_use]
     pub fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 
@@ -262,6 +263,15 @@ mod tests {
         assert!(ClientId::parse(&"a".repeat(64)).is_ok());
         assert_eq!(ClientId::parse(&"a".repeat(65)), Err(NameError::TooLong { length: 65 }));
         assert_eq!(RoomName::parse(""), Err(NameError::Empty));
+        // 40 characters in 80 bytes were once told to be 80 characters.
+        assert_eq!(RoomName::parse(&"ü".repeat(40)), Err(NameError::BadStart { first: 'ü' }));
+    }
+
+    #[test]
+    fn the_place_after_the_last_number_is_no_overflow() {
+        // `after` comes from the client as it likes.
+        assert_eq!(Seq(41).next(), Seq(42));
+        assert_eq!(Seq(u64::MAX).next(), Seq(u64::MAX));
     }
 
     #[test]

@@ -1,0 +1,370 @@
+//! Every frame of the protocol as it travels, one file each in `tests/golden/`.
+//!
+//! A file holds exactly the frame and a line break. A golden file that changes is a protocol that changes.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use starling_protocol::codec::{decode_command, decode_event, encode_command, encode_event};
+use starling_protocol::{
+    Ack, ChatMessage, ClientCommand, ClientId, CommandFrame, Epoch, ErrorCode, HistoryEvent, HistoryPage, JoinedEvent,
+    MembersEvent, MessageId, PostMessage, PresenceEvent, Refusal, Resume, RoomName, RoomSummary, Seq, ServerEvent,
+    ServerLimits, Target, Welcome,
+};
+
+/// Names the `type` of every variant: a list of all, and a match that does not compile without a new one.
+macro_rules! kinds {
+    ($list:ident, $function:ident($enum:ty), $($pattern:pat => $kind:literal,)+) => {
+        pub(crate) const $list: &[&str] = &[$($kind,)+];
+
+        fn $function(value: &$enum) -> &'static str {
+            match value {
+                $($pattern => $kind,)+
+            }
+        }
+    };
+}
+
+kinds! {
+    COMMAND_KINDS, command_kind(ClientCommand<'_>),
+    ClientCommand::Message(_) => "message",
+    ClientCommand::Hello { .. } => "hello",
+    ClientCommand::Join { .. } => "join",
+    ClientCommand::Leave { .. } => "leave",
+    ClientCommand::Rooms => "rooms",
+    ClientCommand::Members { .. } => "members",
+    ClientCommand::History { .. } => "history",
+    ClientCommand::Ping => "ping",
+}
+
+kinds! {
+    EVENT_KINDS, event_kind(ServerEvent<'_>),
+    ServerEvent::Welcome(_) => "welcome",
+    ServerEvent::Message(_) => "message",
+    ServerEvent::Ack(_) => "ack",
+    ServerEvent::Joined(_) => "joined",
+    ServerEvent::Left { .. } => "left",
+    ServerEvent::Presence(_) => "presence",
+    ServerEvent::Members(_) => "members",
+    ServerEvent::Rooms { .. } => "rooms",
+    ServerEvent::History(_) => "history",
+    ServerEvent::Pong { .. } => "pong",
+    ServerEvent::Closing { .. } => "closing",
+    ServerEvent::Error(_) => "error",
+}
+
+const AT: u64 = 1_795_342_200_123;
+const EPOCH: Epoch = Epoch(0xb7c1_f0a9_3d5e_2648);
+const KEY: &str = "5c0a8d7e91b24f63a7d9e8103bc46f52";
+const ESCAPES: &str = "a \"word\" \\ a tab\tand\na line, a bell \u{7}, Grüße 🐦";
+
+fn client(name: &str) -> ClientId {
+    ClientId::parse(name).unwrap()
+}
+
+fn room(name: &str) -> RoomName {
+    RoomName::parse(name).unwrap()
+}
+
+fn id(id: &str) -> MessageId {
+    MessageId::parse(id).unwrap()
+}
+
+fn asked(command: ClientCommand<'static>) -> CommandFrame<'static> {
+    CommandFrame { id: None, command }
+}
+
+fn asked_as(name: &str, command: ClientCommand<'static>) -> CommandFrame<'static> {
+    CommandFrame { id: Some(id(name)), command }
+}
+
+fn post(text: &'static str, target: Target) -> ClientCommand<'static> {
+    ClientCommand::Message(PostMessage { text: text.into(), target, client_id: None })
+}
+
+fn post_as(name: &str, text: &'static str, target: Target) -> ClientCommand<'static> {
+    ClientCommand::Message(PostMessage { text: text.into(), target, client_id: Some(client(name)) })
+}
+
+fn join(resume: Option<Resume>, presence: bool) -> ClientCommand<'static> {
+    ClientCommand::Join { room: room("dev"), resume, presence }
+}
+
+fn history(page: HistoryPage, limit: u16) -> ClientCommand<'static> {
+    ClientCommand::History { room: room("dev"), page, limit }
+}
+
+fn commands() -> Vec<(&'static str, CommandFrame<'static>)> {
+    let dev = || Target::Room(room("dev"));
+    let bob = || Target::Client(client("bob"));
+    let hello = |name: Option<&str>, key: Option<&'static str>, token: Option<&'static str>| ClientCommand::Hello {
+        client_id: name.map(client),
+        key: key.map(Into::into),
+        token: token.map(Into::into),
+    };
+    let resume = |epoch| Some(Resume { after: Seq(41), epoch });
+    vec![
+        ("message-smallest", asked(post_as("alice", "hello", Target::FirstRoom))),
+        ("message-first-room", asked(post("hello everybody", Target::FirstRoom))),
+        ("message-room", asked(post("tests are green", dev()))),
+        ("message-room-with-id", asked_as("m-17", post_as("alice", "tests are green", dev()))),
+        ("message-private", asked(post("psst", bob()))),
+        ("message-private-with-id", asked_as("m-18", post("psst", bob()))),
+        ("message-text-with-escapes", asked(post(ESCAPES, Target::FirstRoom))),
+        ("hello", asked(hello(Some("alice"), None, None))),
+        ("hello-with-key", asked_as("h-1", hello(Some("alice"), Some(KEY), None))),
+        ("hello-with-token", asked(hello(None, None, Some("eyJhbGciOiJFZERTQSJ9.e30.c2ln")))),
+        ("join", asked(join(None, false))),
+        ("join-with-presence", asked_as("j-1", join(None, true))),
+        ("join-resume", asked_as("j-2", join(resume(Some(EPOCH)), false))),
+        ("join-resume-foreign-epoch", asked(join(resume(None), false))),
+        ("leave", asked(ClientCommand::Leave { room: room("dev") })),
+        ("leave-with-id", asked_as("l-1", ClientCommand::Leave { room: room("dev") })),
+        ("rooms", asked(ClientCommand::Rooms)),
+        ("rooms-with-id", asked_as("r-1", ClientCommand::Rooms)),
+        ("members", asked(ClientCommand::Members { room: room("dev") })),
+        ("members-with-id", asked_as("w-1", ClientCommand::Members { room: room("dev") })),
+        ("history-newest", asked(history(HistoryPage::Newest, 50))),
+        ("history-before", asked_as("p-1", history(HistoryPage::Before(Seq(42)), 2))),
+        ("history-after", asked(history(HistoryPage::After(Seq(0)), 200))),
+        ("ping", asked(ClientCommand::Ping)),
+        ("ping-with-id", asked_as("t-1", ClientCommand::Ping)),
+    ]
+}
+
+fn welcome(request: Option<&str>, name: &str) -> ServerEvent<'static> {
+    ServerEvent::Welcome(Box::new(Welcome {
+        id: request.map(id),
+        protocol: starling_protocol::PROTOCOL_VERSION,
+        server: "starling/0.1.0".into(),
+        client_id: client(name),
+        room: RoomName::lobby(),
+        seq: Seq(41),
+        epoch: EPOCH,
+        key: KEY.parse().unwrap(),
+        heartbeat_ms: 25_000,
+        limits: ServerLimits { message_bytes: 16_384, messages_per_second: 50, burst: 100, rooms: 64 },
+    }))
+}
+
+fn said(name: &str, text: &'static str, place: &str, seq: u64) -> ChatMessage<'static> {
+    ChatMessage {
+        client_id: client(name),
+        text: text.into(),
+        room: Some(room(place)),
+        seq: Seq(seq).into(),
+        to: None,
+        at: AT,
+        id: None,
+    }
+}
+
+fn told(request: Option<&str>) -> ServerEvent<'static> {
+    ServerEvent::Message(ChatMessage {
+        client_id: client("alice"),
+        text: "psst".into(),
+        room: None,
+        seq: None,
+        to: Some(client("bob")),
+        at: AT,
+        id: request.map(id),
+    })
+}
+
+fn ack(request: &str, seq: Option<u64>, duplicate: bool) -> ServerEvent<'static> {
+    ServerEvent::Ack(Ack {
+        id: id(request),
+        at: AT,
+        room: seq.map(|_| room("dev")),
+        seq: seq.map(Seq),
+        to: seq.is_none().then(|| client("bob")),
+        duplicate,
+    })
+}
+
+fn joined(request: Option<&str>, seq: u64) -> JoinedEvent {
+    JoinedEvent { id: request.map(id), room: room("dev"), seq: Seq(seq), epoch: EPOCH, count: 2, recovered: None }
+}
+
+fn members(request: Option<&str>, name: &str, count: u32, truncated: bool) -> ServerEvent<'static> {
+    ServerEvent::Members(MembersEvent {
+        id: request.map(id),
+        room: room(name),
+        count,
+        client_ids: vec![client("alice"), client("bob")],
+        truncated,
+    })
+}
+
+fn error(code: ErrorCode) -> ServerEvent<'static> {
+    let refusal = |message: &str, request: &str| Refusal::new(code, message).with_id(Some(id(request)));
+    ServerEvent::Error(match code {
+        ErrorCode::BadJson => Refusal::new(code, "EOF while parsing a value at line 1 column 8"),
+        ErrorCode::BadRequest => refusal("field `room` is missing", "j-1"),
+        ErrorCode::UnknownType => refusal("there is no type \"dance\"", "d-1"),
+        ErrorCode::BadName => Refusal::new(code, "a name has only letters, digits, '.', '_' and '-', not ' '"),
+        ErrorCode::BadRoom => refusal("a name has 1 to 64 characters, this one has 65", "j-1"),
+        ErrorCode::NameTaken => Refusal::new(code, "the name alice is in use"),
+        ErrorCode::ClientIdMismatch => refusal("this connection is alice, not bob", "m-17"),
+        ErrorCode::NotAMember => refusal("join dev first", "m-17"),
+        ErrorCode::NoSuchClient => refusal("nobody here is called bob", "m-18"),
+        ErrorCode::NoSuchRoom => refusal("there is no room dev", "w-1"),
+        ErrorCode::MessageEmpty => refusal("field `Message` is empty", "m-17"),
+        ErrorCode::MessageTooLarge => refusal("the text has 16385 bytes, at most 16384 are taken", "m-17"),
+        ErrorCode::TooManyRooms => refusal("a connection may be in 64 rooms", "j-1"),
+        ErrorCode::RateLimited => refusal("more than 50 frames per second", "m-17").retry_after_ms(20),
+        ErrorCode::Unauthorized => refusal("the token has expired", "h-1"),
+        ErrorCode::Forbidden => refusal("this room is closed to you", "j-1"),
+        ErrorCode::Unavailable => refusal("the history cannot be read at the moment", "p-1").retry_after_ms(1_000),
+    })
+}
+
+fn events() -> Vec<(String, ServerEvent<'static>)> {
+    let lobby = RoomSummary { room: room("lobby"), count: 12, seq: Seq(42) };
+    let dev = RoomSummary { room: room("dev"), count: 2, seq: Seq(8) };
+    let green = ChatMessage { id: Some(id("m-17")), ..said("alice", "tests are green", "dev", 41) };
+    let page = vec![ChatMessage { at: AT - 10_122, ..said("bob", "is it done?", "dev", 40) }, green.clone()];
+    let presence = |came: &[&str], went: &[&str], count| {
+        let names = |names: &[&str]| names.iter().map(|name| client(name)).collect();
+        ServerEvent::Presence(PresenceEvent { room: room("dev"), joined: names(came), left: names(went), count })
+    };
+    let cases = vec![
+        ("welcome", welcome(None, "guest-k3v9q2x")),
+        ("welcome-with-id", welcome(Some("h-1"), "alice")),
+        ("message-room", ServerEvent::Message(said("alice", "hello", "lobby", 42))),
+        ("message-room-with-id", ServerEvent::Message(ChatMessage { seq: Some(Seq(8)), ..green })),
+        ("message-private", told(None)),
+        ("message-private-with-id", told(Some("m-18"))),
+        ("message-text-with-escapes", ServerEvent::Message(said("alice", ESCAPES, "lobby", 43))),
+        ("ack-room", ack("m-17", Some(8), false)),
+        ("ack-private", ack("m-18", None, false)),
+        ("ack-duplicate", ack("m-17", Some(8), true)),
+        ("joined", ServerEvent::Joined(joined(None, 41))),
+        ("joined-with-id", ServerEvent::Joined(joined(Some("j-1"), 41))),
+        ("joined-recovered", ServerEvent::Joined(JoinedEvent { recovered: Some(true), ..joined(Some("j-2"), 44) })),
+        (
+            "joined-not-recovered",
+            ServerEvent::Joined(JoinedEvent {
+                epoch: Epoch(0xb7c2),
+                count: 1,
+                recovered: Some(false),
+                ..joined(None, 3)
+            }),
+        ),
+        ("left", ServerEvent::Left { id: None, room: room("dev") }),
+        ("left-with-id", ServerEvent::Left { id: Some(id("l-1")), room: room("dev") }),
+        ("presence", presence(&["bob", "carol"], &["guest-k3v9q2x"], 3)),
+        ("presence-one-came", presence(&["bob"], &[], 2)),
+        ("members", members(Some("w-1"), "dev", 2, false)),
+        ("members-truncated", members(None, "lobby", 1_001, true)),
+        ("rooms", ServerEvent::Rooms { id: Some(id("r-1")), rooms: vec![lobby.clone(), dev], truncated: false }),
+        ("rooms-truncated", ServerEvent::Rooms { id: None, rooms: vec![lobby], truncated: true }),
+        (
+            "history",
+            ServerEvent::History(HistoryEvent {
+                id: Some(id("p-1")),
+                room: room("dev"),
+                messages: page,
+                has_more: true,
+            }),
+        ),
+        (
+            "history-empty",
+            ServerEvent::History(HistoryEvent { id: None, room: room("dev"), messages: vec![], has_more: false }),
+        ),
+        ("pong", ServerEvent::Pong { id: None, at: AT }),
+        ("pong-with-id", ServerEvent::Pong { id: Some(id("t-1")), at: AT }),
+        ("closing", ServerEvent::Closing { reason: "the server restarts".into(), reconnect_after_ms: 1_500 }),
+    ];
+    let errors = ErrorCode::ALL.iter().map(|code| (format!("error-{}", code.as_str()), error(*code)));
+    cases.into_iter().map(|(name, event)| (name.to_owned(), event)).chain(errors).collect()
+}
+
+fn folder(direction: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(direction)
+}
+
+/// The frames of a folder by the names of their files, without the line break at their end.
+pub(crate) fn frames(direction: &str) -> Vec<(String, String)> {
+    let mut frames: Vec<(String, String)> = fs::read_dir(folder(direction))
+        .unwrap()
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            let content = fs::read_to_string(&path).unwrap();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let frame = content.strip_suffix('\n').unwrap_or_else(|| panic!("{name}: no line break at the end"));
+            assert!(!frame.contains('\n'), "{name}: more than one line");
+            (name.strip_suffix(".json").unwrap_or_else(|| panic!("{name} is no .json")).to_owned(), frame.to_owned())
+        })
+        .collect();
+    frames.sort();
+    frames
+}
+
+fn golden(direction: &str, name: &str, expected: &str) -> String {
+    let path = folder(direction).join(format!("{name}.json"));
+    let content = fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}; it would be\n{expected}", path.display()));
+    assert_eq!(content, format!("{expected}\n"), "{}", path.display());
+    expected.to_owned()
+}
+
+fn encoded(event: &ServerEvent<'_>) -> String {
+    let mut out = Vec::new();
+    encode_event(event, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn every_golden_command_is_what_is_encoded_and_decodes_to_the_same() {
+    for (name, frame) in commands() {
+        let golden = golden("commands", name, &encode_command(&frame));
+        assert_eq!(decode_command(&golden), Ok(frame), "{name}");
+    }
+}
+
+#[test]
+fn every_golden_event_is_what_is_encoded_and_decodes_to_the_same() {
+    for (name, event) in events() {
+        let golden = golden("events", &name, &encoded(&event));
+        assert_eq!(decode_event(&golden).unwrap(), event, "{name}");
+    }
+}
+
+#[test]
+fn every_variant_has_a_golden_file_and_its_type_is_the_one_it_bears() {
+    let tag = |frame: &str| {
+        let fields: serde_json::Value = serde_json::from_str(frame).unwrap();
+        fields.get("type").map_or("message", |tag| tag.as_str().unwrap()).to_owned()
+    };
+    let mut seen = BTreeSet::new();
+    for (name, frame) in commands() {
+        let kind = command_kind(&frame.command);
+        assert_eq!(tag(&encode_command(&frame)), kind, "{name}");
+        seen.insert(kind);
+    }
+    assert_eq!(seen, COMMAND_KINDS.iter().copied().collect());
+
+    let mut seen = BTreeSet::new();
+    for (name, event) in events() {
+        let kind = event_kind(&event);
+        assert_eq!(tag(&encoded(&event)), kind, "{name}");
+        seen.insert(kind);
+    }
+    assert_eq!(seen, EVENT_KINDS.iter().copied().collect());
+}
+
+#[test]
+fn no_golden_file_is_forgotten() {
+    let on_disk = |direction| -> BTreeSet<String> { frames(direction).into_iter().map(|(name, _)| name).collect() };
+    let count = |names: &BTreeSet<String>, cases: usize| assert_eq!(names.len(), cases, "a name stands twice");
+
+    let names: BTreeSet<String> = commands().into_iter().map(|(name, _)| name.to_owned()).collect();
+    count(&names, commands().len());
+    assert_eq!(on_disk("commands"), names);
+
+    let names: BTreeSet<String> = events().into_iter().map(|(name, _)| name).collect();
+    count(&names, events().len());
+    assert_eq!(on_disk("events"), names);
+}
