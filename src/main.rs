@@ -1,2 +1,42 @@
-#![allow(missing_docs)]
-fn main() {}
+//! The chat server `starling`: arguments, configuration, run, exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use starling::{Config, Server, logging};
+
+/// A chat server made of actors. It is configured by its environment, or by a file `.env` in the current folder.
+#[derive(Debug, Parser)]
+#[command(version, after_help = starling::help::knobs(), after_long_help = starling::help::knobs())]
+struct Arguments {
+    /// Prints the configuration in force, in the form of a `.env`, and ends
+    #[arg(long)]
+    print_config: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("starling: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the configuration is what was asked for")]
+fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    starling::environment::load_dotenv()?;
+    let config = Config::from_variables(starling::environment::variables()?)?;
+    if arguments.print_config {
+        print!("{config}");
+        return Ok(());
+    }
+    logging::start(&config.log);
+    actix_rt::System::new().block_on(async {
+        let server = Server::start(config)?;
+        server.run_until(starling::shutdown::signal()?).await;
+        Ok(())
+    })
+}

@@ -1,1 +1,42 @@
+//! The chat itself, as actors; it knows sockets, and nothing of HTTP.
+//!
+//! ```text
+//! socket ─ Session ──▶ ChatServer ──▶ history ──▶ ChatServer ──▶ Hub (one per worker thread) ──▶ sockets
+//!          parses       rules, seq                 stored         one shared frame to each local member,
+//!                                                                 each socket written once per turn
+//! ```
+//!
+//! - [`chat_server`]: the one actor that holds rooms, names and members, around the pure
+//!   [`ChatState`](chat_server::state::ChatState).
+//! - [`session`]: one actor per connection, the inbound half: frames to commands.
+//! - [`hub`]: one actor per worker thread, the outbound half: events to the sockets of that thread.
+//! - [`connection`]: one client's socket and its bounded outbox.
+//! - [`history`]: what was said, behind one trait.
+//! - [`stage`], [`credits`], [`metrics`]: what bounds the queues between them, and what measures them.
+//!
+//! Invariants (the whole list is in `docs/architecture.md`):
+//! - `INV-1` Rooms, members and names live in the `ChatServer` alone; a session never states who or where it is.
+//! - `INV-2` `ChatState` does no I/O and reads no clock: the same commands give the same effects.
+//! - `INV-3` Within an epoch the seqs of a room rise by exactly one, for every receiver.
+//! - `INV-4` Only `connection` writes to a socket; an `Addr` does not leave its actor's module.
+//! - `INV-5` Whatever is read and not yet offered to all outboxes holds a credit, given back on drop.
 
+pub mod chat_server;
+pub mod clock;
+pub mod config;
+pub mod connection;
+pub mod credits;
+pub mod frame;
+pub mod histogram;
+pub mod history;
+pub mod hub;
+pub mod ids;
+pub mod metrics;
+mod room;
+pub mod session;
+pub mod stage;
+
+pub use chat_server::{ChatServer, ChatServerHandle};
+pub use config::ChatConfig;
+pub use hub::{Hub, HubHandle, LocalHub};
+pub use metrics::Metrics;

@@ -1,0 +1,249 @@
+//! The one actor that holds rooms, names and members.
+//!
+//! The rules are in [`state`], a pure machine; the actor applies a command and performs the effects. It runs on an
+//! arbiter of its own, so that no worker thread waits for it and it waits for none.
+
+pub mod command;
+mod handle;
+mod messages;
+mod remembered;
+pub mod state;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use log::error;
+use smallvec::SmallVec;
+use starling_protocol::{HistoryEvent, RoomName, ServerEvent};
+use tokio::time::MissedTickBehavior;
+
+pub use self::handle::{AskError, ChatServerHandle};
+pub use self::messages::HistoryQuery;
+
+use self::command::{Command, Effect};
+use self::messages::{Enveloped, Query, RegisterHub};
+use self::state::ChatState;
+use crate::clock::{self, Now};
+use crate::config::ChatConfig;
+use crate::history::{Completion, HistoryStore, ReadRequest, Reader};
+use crate::hub::{Delivery, HubCommand, HubHandle};
+use crate::ids::{HubId, SessionId};
+use crate::metrics::{ActorKind, Mailbox, MessageKind, Metrics};
+
+/// How often what is due by time is looked for.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Holds the rooms and routes private messages. See [`ChatServerHandle`] for the way in.
+pub struct ChatServer {
+    state: ChatState,
+    history: Box<dyn HistoryStore>,
+    hubs: Vec<Option<HubHandle>>,
+    metrics: Arc<Metrics>,
+    lobby: RoomName,
+    /// Reused from command to command.
+    effects: Vec<Effect>,
+    completions: Vec<Completion>,
+}
+
+impl std::fmt::Debug for ChatServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChatServer").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+impl ChatServer {
+    /// Starts the chat on this arbiter.
+    pub fn start_on(
+        arbiter: &ArbiterHandle,
+        config: ChatConfig,
+        history: Box<dyn HistoryStore>,
+        metrics: Arc<Metrics>,
+    ) -> ChatServerHandle {
+        let mailbox = Mailbox::new(metrics.mailboxes(ActorKind::ChatServer));
+        let stage = Arc::clone(metrics.chat_server());
+        let (low, high) = (clock::secret(), clock::unix_ms());
+        #[expect(clippy::cast_possible_truncation, reason = "any 64 of the bits will do")]
+        let state = ChatState::new(config, low as u64 ^ high);
+        let address = Self::start_in_arbiter(arbiter, move |_| Self {
+            state,
+            history,
+            hubs: Vec::new(),
+            metrics,
+            lobby: RoomName::lobby(),
+            effects: Vec::new(),
+            completions: Vec::new(),
+        });
+        let handle = ChatServerHandle::new(address, stage, mailbox);
+        let ticking = handle.clone();
+        // A ticker beside the actor: one inside it would wait until the mailbox is empty.
+        arbiter.spawn(async move {
+            let mut ticks = tokio::time::interval(TICK);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            while ticking.is_alive() {
+                ticks.tick().await;
+                ticking.tick().await;
+            }
+        });
+        handle
+    }
+
+    fn apply(&mut self, command: Command) {
+        let now = Now::read();
+        self.state.apply(command, now, &mut self.effects);
+        self.perform(now);
+    }
+
+    /// Performs what is to be done, and what the history has finished meanwhile, until nothing is left.
+    fn perform(&mut self, now: Now) {
+        loop {
+            let mut effects = std::mem::take(&mut self.effects);
+            for effect in effects.drain(..) {
+                self.perform_one(effect);
+            }
+            self.effects = effects;
+            let mut completions = std::mem::take(&mut self.completions);
+            if completions.is_empty() {
+                break;
+            }
+            for completion in completions.drain(..) {
+                self.state.apply(Command::Completed(completion), now, &mut self.effects);
+            }
+            self.completions = completions;
+        }
+    }
+
+    fn perform_one(&mut self, effect: Effect) {
+        match effect {
+            Effect::Tell { session, event } => {
+                if let ServerEvent::Error(refusal) = &*event {
+                    self.metrics.rejected(refusal.code);
+                }
+                self.send(session.hub(), HubCommand::Tell { sessions: SmallVec::from_elem(session, 1), event });
+            }
+            Effect::TellMany { sessions, event } => {
+                self.send_by_hub(&sessions, |sessions| HubCommand::Tell { sessions, event: event.clone() });
+            }
+            Effect::Admit { session, room } => self.send(session.hub(), HubCommand::Admit { session, room }),
+            Effect::Dismiss { session, room } => self.send(session.hub(), HubCommand::Dismiss { session, room }),
+            Effect::Deliver { room, hubs, message, ticket } => {
+                let delivery = Arc::new(Delivery::of_room(message, ticket));
+                for hub in self.hubs.iter().flatten().filter(|hub| hubs.contains(hub.id())) {
+                    hub.send(HubCommand::Deliver { room, delivery: Arc::clone(&delivery) });
+                }
+            }
+            Effect::DeliverPrivate { sessions, message, ticket } => {
+                self.metrics.message(MessageKind::Private, message.text.len());
+                let delivery = Arc::new(Delivery::of_private(message, ticket));
+                self.send_by_hub(&sessions, |sessions| HubCommand::DeliverPrivate {
+                    sessions,
+                    delivery: Arc::clone(&delivery),
+                });
+            }
+            Effect::Replay { session, room, messages, more } => {
+                self.send(session.hub(), HubCommand::Replay { session, room, messages, more });
+            }
+            Effect::TellHistory { session, id, room, messages, has_more } => {
+                let messages = messages.iter().map(|message| message.to_owned_wire()).collect();
+                let event = Box::new(ServerEvent::History(HistoryEvent { id, room, messages, has_more }));
+                self.send(session.hub(), HubCommand::Tell { sessions: SmallVec::from_elem(session, 1), event });
+            }
+            Effect::Store { room, message } => {
+                let kind = if message.room == self.lobby { MessageKind::Global } else { MessageKind::Room };
+                self.metrics.message(kind, message.text.len());
+                self.history.append(room, message, &mut self.completions);
+            }
+            Effect::Read(request) => self.history.read(request, &mut self.completions),
+            Effect::Forget { room } => self.history.forget(room),
+            // Whoever opened the session is told by the handler that asked.
+            Effect::RefuseSession { .. } => {}
+            Effect::Close { session, code, reason } => {
+                self.send(session.hub(), HubCommand::Close { session, code, reason });
+            }
+        }
+    }
+
+    fn send(&self, hub: HubId, command: HubCommand) {
+        match self.hubs.get(usize::from(hub.0)) {
+            Some(Some(hub)) => hub.send(command),
+            _ => error!("hub {} is not known: a command for it is lost", hub.0),
+        }
+    }
+
+    fn send_by_hub(&self, sessions: &[SessionId], command: impl Fn(SmallVec<[SessionId; 2]>) -> HubCommand) {
+        for hub in self.hubs.iter().flatten() {
+            let own: SmallVec<_> = sessions.iter().copied().filter(|session| session.hub() == hub.id()).collect();
+            if !own.is_empty() {
+                hub.send(command(own));
+            }
+        }
+    }
+}
+
+impl Actor for ChatServer {
+    type Context = Context<Self>;
+}
+
+impl Handler<Enveloped> for ChatServer {
+    type Result = ();
+
+    fn handle(&mut self, message: Enveloped, _: &mut Context<Self>) {
+        let Enveloped { command, opened, arrival, in_mailbox } = message;
+        drop(in_mailbox);
+        let _work = arrival.begin();
+        let Some(opened) = opened else { return self.apply(command) };
+        let now = Now::read();
+        self.state.apply(command, now, &mut self.effects);
+        let refused = self.effects.iter().find_map(|effect| match effect {
+            Effect::RefuseSession { refusal, .. } => Some(refusal.clone()),
+            _ => None,
+        });
+        self.perform(now);
+        self.metrics.set_held(self.state.room_count(), self.state.session_count());
+        // Whoever asked may have gone; its connection then closes the session.
+        drop(opened.send(refused.map_or(Ok(()), Err)));
+    }
+}
+
+impl Handler<RegisterHub> for ChatServer {
+    type Result = ();
+
+    fn handle(&mut self, RegisterHub(hub): RegisterHub, _: &mut Context<Self>) {
+        let index = usize::from(hub.id().0);
+        if self.hubs.len() <= index {
+            self.hubs.resize(index + 1, None);
+        }
+        if let Some(slot) = self.hubs.get_mut(index) {
+            *slot = Some(hub);
+        }
+    }
+}
+
+impl Handler<Query> for ChatServer {
+    type Result = ();
+
+    fn handle(&mut self, query: Query, _: &mut Context<Self>) {
+        // Whoever asked may have gone: then the answer is for nobody.
+        match query {
+            Query::Rooms(reply) => drop(reply.send(self.state.list_rooms())),
+            Query::History(HistoryQuery { room, page, limit, bytes }, reply) => {
+                let Some(room) = self.state.find_room(room.as_str()) else { return };
+                let limit = usize::from(limit);
+                let request = ReadRequest { room, page, limit, bytes, reader: Reader::Outside(reply) };
+                self.history.read(request, &mut self.completions);
+                self.perform(Now::read());
+            }
+            Query::Drain { reason, spread_ms } => {
+                for hub in self.hubs.iter().flatten() {
+                    hub.send(HubCommand::Drain { reason, spread_ms });
+                }
+            }
+            Query::Tick(done) => {
+                self.apply(Command::Tick);
+                self.metrics.set_held(self.state.room_count(), self.state.session_count());
+                // The ticker may be late for it.
+                done.send(()).unwrap_or_default();
+            }
+        }
+    }
+}

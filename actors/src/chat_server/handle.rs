@@ -1,0 +1,143 @@
+//! The only way into the `ChatServer`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Addr;
+use starling_protocol::{MessageId, RoomSummary};
+use tokio::sync::oneshot;
+
+use super::ChatServer;
+use super::command::{Command, OpenRefusal, OpenSession, Request};
+use super::messages::{Enveloped, HistoryQuery, Query, RegisterHub};
+use crate::credits::Ticket;
+use crate::history::Page;
+use crate::hub::HubHandle;
+use crate::ids::{RoomId, SessionId};
+use crate::metrics::Mailbox;
+use crate::stage::Stage;
+
+/// How long an answer of the `ChatServer` is waited for.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Why a question to the `ChatServer` has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// What was asked for is not there.
+    #[error("there is no such room")]
+    NotThere,
+    /// No answer came in time.
+    #[error("the chat does not answer in time")]
+    TimedOut,
+}
+
+/// The way into the `ChatServer`: counts what waits in its mailbox.
+///
+/// Commands of one thread are carried out in the order in which they are sent. The mailbox is bounded: a client's
+/// command holds a credit, a connection opens and closes one session, a hub continues one replay per session.
+#[derive(Debug, Clone)]
+pub struct ChatServerHandle {
+    address: Addr<ChatServer>,
+    stage: Arc<Stage>,
+    mailbox: Arc<Mailbox>,
+}
+
+impl ChatServerHandle {
+    pub(super) fn new(address: Addr<ChatServer>, stage: Arc<Stage>, mailbox: Arc<Mailbox>) -> Self {
+        Self { address, stage, mailbox }
+    }
+
+    /// Whether the actor still runs.
+    pub fn is_alive(&self) -> bool {
+        self.address.connected()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the handle that counts; see its bound")]
+    fn send(&self, command: Command, opened: Option<oneshot::Sender<Result<(), OpenRefusal>>>) {
+        let in_mailbox = self.mailbox.enter();
+        self.address.do_send(Enveloped { command, opened, arrival: self.stage.arrive(), in_mailbox });
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "whoever asks waits for the answer: one question each")]
+    async fn ask_for<T>(&self, query: impl FnOnce(oneshot::Sender<T>) -> Query) -> Result<T, AskError> {
+        let (reply, answer) = oneshot::channel();
+        self.address.do_send(query(reply));
+        match tokio::time::timeout(DEADLINE, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(AskError::NotThere),
+            Err(_) => Err(AskError::TimedOut),
+        }
+    }
+
+    /// Makes a connection a session, welcomed and in its room.
+    ///
+    /// # Errors
+    /// [`OpenRefusal`], also where the chat does not answer in time; then the session is closed again.
+    pub async fn open_session(&self, open: OpenSession) -> Result<(), OpenRefusal> {
+        let session = open.session;
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::OpenSession(open), Some(reply));
+        match tokio::time::timeout(DEADLINE, answer).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) | Err(_) => {
+                self.close_session(session);
+                Err(OpenRefusal::Unavailable)
+            }
+        }
+    }
+
+    /// Ends a session. Idempotent.
+    pub fn close_session(&self, session: SessionId) {
+        self.send(Command::CloseSession { session }, None);
+    }
+
+    /// Carries out what a client asks; the ticket is given back when its outcome has been offered everywhere.
+    pub fn ask(&self, session: SessionId, id: Option<MessageId>, request: Request, ticket: Ticket) {
+        self.send(Command::Ask { session, id, request, ticket }, None);
+    }
+
+    /// The session is read by a person from now on.
+    pub fn watch_presence(&self, session: SessionId) {
+        self.send(Command::WatchPresence { session }, None);
+    }
+
+    /// What was replayed to a session has been written.
+    pub(crate) fn continue_replay(&self, session: SessionId, room: RoomId) {
+        self.send(Command::ContinueReplay { session, room }, None);
+    }
+
+    /// Makes a worker thread's hub known; before its first session.
+    #[expect(clippy::disallowed_methods, reason = "one message per worker thread")]
+    pub(crate) fn register_hub(&self, hub: HubHandle) {
+        self.address.do_send(RegisterHub(hub));
+    }
+
+    /// Lets what is due by time happen, and waits until it has: so at most one tick is in the mailbox.
+    pub(super) async fn tick(&self) {
+        // Without an answer the actor is gone or far behind; the next tick comes in any case.
+        self.ask_for(Query::Tick).await.unwrap_or_default();
+    }
+
+    /// The rooms, the fullest first, and whether there are more than are listed.
+    ///
+    /// # Errors
+    /// [`AskError::TimedOut`].
+    pub async fn rooms(&self) -> Result<(Vec<RoomSummary>, bool), AskError> {
+        self.ask_for(Query::Rooms).await
+    }
+
+    /// A part of a room's history.
+    ///
+    /// # Errors
+    /// [`AskError::NotThere`] without such a room, [`AskError::TimedOut`].
+    pub async fn history(&self, query: HistoryQuery) -> Result<Page, AskError> {
+        self.ask_for(|reply| Query::History(query, reply)).await
+    }
+
+    /// Tells every connection that the server goes away, and closes it with 1001.
+    #[expect(clippy::disallowed_methods, reason = "sent once, at the end of the process")]
+    pub fn drain(&self, reason: &'static str, spread: Duration) {
+        let spread_ms = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX);
+        self.address.do_send(Query::Drain { reason, spread_ms });
+    }
+}

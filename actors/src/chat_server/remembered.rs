@@ -1,0 +1,125 @@
+//! The `id`s of messages that were taken lately, so that the same message sent again is delivered once.
+
+use std::collections::hash_map::RandomState;
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher;
+use std::time::{Duration, Instant};
+
+use starling_protocol::{ClientId, Epoch, MessageId, Seq};
+
+use crate::ids::RoomId;
+
+/// Where a message went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    Room(RoomId),
+    Client(ClientId),
+}
+
+/// Where a message went, its place in the room's epoch (0 for private ones), and when it was taken.
+pub(crate) type Taken = (Place, Epoch, Seq, u64);
+
+/// What is remembered, for a time and up to a number; past the number the oldest are forgotten early.
+///
+/// Sender and `id` are kept as two independent keyed hashes, together 128 bits: a memory of a fixed size whatever
+/// clients put into an `id`, and no client can aim at another's.
+#[derive(Debug)]
+pub(crate) struct RememberedIds {
+    kept_for: Duration,
+    count_max: usize,
+    hashers: (RandomState, RandomState),
+    taken: HashMap<(u64, u64), Taken>,
+    by_age: VecDeque<(Instant, (u64, u64))>,
+}
+
+impl RememberedIds {
+    pub(crate) fn new(kept_for: Duration, count_max: usize) -> Self {
+        Self {
+            kept_for,
+            count_max,
+            hashers: (RandomState::new(), RandomState::new()),
+            taken: HashMap::new(),
+            by_age: VecDeque::new(),
+        }
+    }
+
+    fn key(&self, sender: &ClientId, id: &MessageId) -> (u64, u64) {
+        (self.hashers.0.hash_one((sender, id)), self.hashers.1.hash_one((sender, id)))
+    }
+
+    pub(crate) fn find(&mut self, sender: &ClientId, id: &MessageId, now: Instant) -> Option<Taken> {
+        self.expire(now);
+        self.taken.get(&self.key(sender, id)).cloned()
+    }
+
+    pub(crate) fn insert(&mut self, sender: &ClientId, id: &MessageId, taken: Taken, now: Instant) {
+        let key = self.key(sender, id);
+        self.taken.insert(key, taken);
+        self.by_age.push_back((now, key));
+        if self.by_age.len() > self.count_max {
+            self.forget_oldest();
+        }
+    }
+
+    /// Forgets one that was not stored after all.
+    pub(crate) fn remove(&mut self, sender: &ClientId, id: &MessageId) {
+        let key = self.key(sender, id);
+        if self.taken.remove(&key).is_some() {
+            self.by_age.retain(|(_, other)| *other != key);
+        }
+    }
+
+    pub(crate) fn expire(&mut self, now: Instant) {
+        while self.by_age.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) >= self.kept_for) {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some((_, key)) = self.by_age.pop_front() {
+            self.taken.remove(&key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    fn name(text: &str) -> ClientId {
+        ClientId::parse(text).unwrap()
+    }
+
+    fn id(number: u64) -> MessageId {
+        MessageId::parse(&number.to_string()).unwrap()
+    }
+
+    fn taken(seq: u64) -> Taken {
+        (Place::Room(RoomId(0)), Epoch(1), Seq(seq), 0)
+    }
+
+    #[test]
+    fn an_id_is_remembered_for_its_time_and_only_for_its_sender() {
+        let (start, minutes) = (clock::now(), Duration::from_secs(300));
+        let mut ids = RememberedIds::new(minutes, 10);
+        ids.insert(&name("alice"), &id(1), taken(7), start);
+        let just_before = start + minutes - Duration::from_millis(1);
+        assert_eq!(ids.find(&name("alice"), &id(1), just_before), Some(taken(7)));
+        assert_eq!(ids.find(&name("bob"), &id(1), just_before), None);
+        assert_eq!(ids.find(&name("alice"), &id(1), start + minutes), None);
+        assert!(ids.taken.is_empty() && ids.by_age.is_empty());
+    }
+
+    #[test]
+    fn past_the_number_the_oldest_is_forgotten() {
+        let now = clock::now();
+        let mut ids = RememberedIds::new(Duration::from_secs(300), 2);
+        for number in 1..=3 {
+            ids.insert(&name("alice"), &id(number), taken(number), now);
+        }
+        assert_eq!(ids.find(&name("alice"), &id(1), now), None);
+        assert_eq!(ids.find(&name("alice"), &id(2), now), Some(taken(2)));
+        assert_eq!(ids.taken.len(), 2);
+    }
+}

@@ -1,0 +1,68 @@
+//! Time and randomness: the one place that reads them.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The moment at which something happens, by both clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// For durations and deadlines; never goes back.
+    pub at: Instant,
+    /// For people and clients: milliseconds since the Unix epoch.
+    pub unix_ms: u64,
+}
+
+impl Now {
+    /// The present.
+    pub fn read() -> Self {
+        Self { at: now(), unix_ms: unix_ms() }
+    }
+
+    /// The same pair of clocks, some time later.
+    #[must_use]
+    pub fn after(self, time: Duration) -> Self {
+        Self { at: self.at + time, unix_ms: self.unix_ms + u64::try_from(time.as_millis()).unwrap_or(u64::MAX) }
+    }
+}
+
+/// The clock that never goes back.
+#[expect(clippy::disallowed_methods, reason = "this is the place that the lint sends everybody to")]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// Milliseconds since the Unix epoch.
+pub fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// 128 bits that nobody can guess.
+///
+/// # Panics
+/// Where the operating system gives no randomness: a server without it must not hand out keys.
+pub fn secret() -> u128 {
+    let mut bytes = [0; 16];
+    #[expect(clippy::expect_used, reason = "without randomness of the system no key may be handed out")]
+    getrandom::fill(&mut bytes).expect("the system gives random bytes");
+    u128::from_ne_bytes(bytes)
+}
+
+/// A stream of numbers that differ, from one seed (splitmix64). For names and epochs, not for secrets.
+#[derive(Debug, Clone)]
+pub struct Numbers(u64);
+
+impl Numbers {
+    /// The stream that this seed gives.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next number.
+    pub fn draw(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}

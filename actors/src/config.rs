@@ -1,0 +1,87 @@
+//! What the chat is told once, when it starts.
+
+use std::time::Duration;
+
+use starling_protocol::ServerLimits;
+
+/// Every bound of the chat. The server fills it from its environment (`docs/configuration.md` has the ranges).
+#[derive(Debug, Clone)]
+pub struct ChatConfig {
+    /// The server's name and version, as `welcome` tells it.
+    pub server: String,
+    /// Most bytes of one message's text; more is refused with `message_too_large`.
+    pub message_bytes: u32,
+    /// Most bytes of one frame of a client, its fragments together; more closes the connection with 1009.
+    pub frame_bytes: u32,
+    /// Frames a second and connection that are taken in the long run; 0: as many as come.
+    pub messages_per_second: u32,
+    /// Frames of one connection that are taken at once after a pause.
+    pub burst: u32,
+    /// Most rooms one connection may be in; more is refused with `too_many_rooms`.
+    pub rooms_per_session: u32,
+    /// Most rooms there may be; more is refused with `too_many_rooms`.
+    pub rooms: u32,
+    /// Most bytes that wait for one client; the frame that would exceed it closes the connection with 4001.
+    pub outbox_bytes: u32,
+    /// How long a client with a full socket may take nothing before it is closed with 4001.
+    pub slow_client: Duration,
+    /// How often a connection is pinged; silence for two of them closes it with 4002.
+    pub heartbeat: Duration,
+    /// How long a name's message `id`s are remembered.
+    pub ids_remembered: Duration,
+    /// Most message `id`s that are remembered; beyond it the oldest are forgotten early.
+    pub ids_max: u32,
+    /// How long a room that everybody left is kept.
+    pub empty_room_kept: Duration,
+    /// Most messages kept of one room; the oldest go first.
+    pub history_messages: u32,
+    /// Most bytes of messages kept of all rooms together; the oldest go first.
+    pub history_bytes: u64,
+    /// Commands of one session that may be on their way; at the bound its socket is not read.
+    pub session_credits: u32,
+    /// Commands of all sessions that may be on their way; at the bound no socket is read.
+    pub server_credits: u32,
+}
+
+impl ChatConfig {
+    /// What `welcome` tells about the limits.
+    pub fn limits(&self) -> ServerLimits {
+        ServerLimits {
+            message_bytes: self.message_bytes,
+            messages_per_second: self.messages_per_second,
+            burst: self.burst,
+            rooms: self.rooms_per_session,
+        }
+    }
+
+    /// Most bytes of messages in one answer: a page of history, or one step of catching up.
+    ///
+    /// A character of a message becomes at most six on the wire, so an eighth of the outbox always fits into it.
+    pub fn page_bytes(&self) -> usize {
+        self.outbox_bytes as usize / 8
+    }
+}
+
+impl Default for ChatConfig {
+    fn default() -> Self {
+        Self {
+            server: concat!("starling/", env!("CARGO_PKG_VERSION")).into(),
+            message_bytes: 16 * 1024,
+            frame_bytes: 128 * 1024,
+            messages_per_second: 50,
+            burst: 100,
+            rooms_per_session: 64,
+            rooms: 100_000,
+            outbox_bytes: 1024 * 1024,
+            slow_client: Duration::from_secs(20),
+            heartbeat: Duration::from_secs(25),
+            ids_remembered: Duration::from_secs(300),
+            ids_max: 262_144,
+            empty_room_kept: Duration::from_secs(300),
+            history_messages: 1_000,
+            history_bytes: 64 * 1024 * 1024,
+            session_credits: 64,
+            server_credits: 4_096,
+        }
+    }
+}

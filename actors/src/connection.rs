@@ -1,0 +1,304 @@
+//! One client's socket and what waits for it.
+//!
+//! Invariants:
+//! - Frames leave in the order in which they were accepted; none is dropped from the middle while the connection is
+//!   open, and no frame is ever cut in two.
+//! - What waits never exceeds the outbox's bytes: the frame that would exceed it is refused, and the hub closes the
+//!   connection as a slow consumer.
+//! - Nothing here waits: a write takes what the kernel takes, so one stalled client cannot delay a room.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use socket2::SockRef;
+use tokio::net::tcp::OwnedWriteHalf;
+
+use crate::frame;
+
+/// Most chunks handed to the kernel in one write.
+const WRITE_CHUNKS_MAX: usize = 32;
+
+/// Frames that go to the socket together.
+#[derive(Debug, Clone)]
+pub struct Chunk {
+    /// Whole frames, one after the other.
+    pub bytes: Bytes,
+    /// How many.
+    pub frames: u32,
+    /// How many of them deliver a message.
+    pub deliveries: u32,
+    /// When the oldest of their commands was read.
+    pub read_at: Instant,
+    /// When they were offered.
+    pub offered_at: Instant,
+}
+
+/// The outbox is full: the frames were not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overflow;
+
+/// What is left after a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flushed {
+    /// Nothing waits.
+    All,
+    /// The kernel takes no more at the moment.
+    Blocked,
+    /// The peer is gone; nothing can be written any more.
+    Broken,
+}
+
+/// What waits in an outbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Queued {
+    /// Bytes.
+    pub bytes: usize,
+    /// Frames.
+    pub frames: u32,
+}
+
+/// What a write completed, for the figures.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Chunks that the kernel took to their end.
+    pub chunks: Vec<Chunk>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The handshake is not answered yet: frames are accepted, nothing is written.
+    Opening,
+    Open,
+    /// The close frame is in the outbox or written; nothing more is accepted.
+    Closing,
+}
+
+/// A client's socket, the writing half, and its outbox.
+#[derive(Debug)]
+pub struct Connection {
+    socket: OwnedWriteHalf,
+    phase: Phase,
+    outbox: VecDeque<Chunk>,
+    queued_bytes: usize,
+    queued_frames: u32,
+    /// Bytes of the first chunk that the kernel has.
+    first_written: usize,
+    /// Since when the kernel has taken nothing of what waits.
+    stalled_since: Option<Instant>,
+}
+
+impl Connection {
+    /// A connection whose handshake answer `head` is written before anything else, once it is [opened](Self::open).
+    pub fn new(socket: OwnedWriteHalf, head: Bytes, now: Instant) -> Self {
+        let mut connection = Self {
+            socket,
+            phase: Phase::Opening,
+            outbox: VecDeque::new(),
+            queued_bytes: 0,
+            queued_frames: 0,
+            first_written: 0,
+            stalled_since: None,
+        };
+        if !head.is_empty() {
+            connection.push(Chunk { bytes: head, frames: 0, deliveries: 0, read_at: now, offered_at: now });
+        }
+        connection
+    }
+
+    /// Lets the socket be written from now on.
+    pub fn open(&mut self) {
+        if self.phase == Phase::Opening {
+            self.phase = Phase::Open;
+        }
+    }
+
+    /// Whether a write would go straight to the kernel: it is open and nothing waits.
+    pub fn is_clear(&self) -> bool {
+        self.phase == Phase::Open && self.outbox.is_empty()
+    }
+
+    /// Whether the close frame has been accepted.
+    pub fn is_closing(&self) -> bool {
+        self.phase == Phase::Closing
+    }
+
+    /// Bytes that wait.
+    pub fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    /// What waits, for the figures.
+    pub fn queued(&self) -> Queued {
+        Queued { bytes: self.queued_bytes, frames: self.queued_frames }
+    }
+
+    /// Since when the kernel has taken nothing of what waits.
+    pub fn stalled_since(&self) -> Option<Instant> {
+        self.stalled_since
+    }
+
+    /// Accepts frames into the outbox. A closing connection takes them and forgets them.
+    ///
+    /// # Errors
+    /// [`Overflow`] if more than `outbox_bytes` would wait.
+    pub fn offer(&mut self, chunk: Chunk, outbox_bytes: usize) -> Result<(), Overflow> {
+        if self.phase == Phase::Closing {
+            return Ok(());
+        }
+        if self.queued_bytes + chunk.bytes.len() > outbox_bytes {
+            return Err(Overflow);
+        }
+        self.push(chunk);
+        Ok(())
+    }
+
+    fn push(&mut self, chunk: Chunk) {
+        self.queued_bytes += chunk.bytes.len();
+        self.queued_frames += chunk.frames;
+        self.outbox.push_back(chunk);
+    }
+
+    /// Writes frames past the empty outbox of a [clear](Self::is_clear) connection and keeps only what the kernel
+    /// does not take.
+    ///
+    /// # Errors
+    /// [`Overflow`] if more than `outbox_bytes` would be left.
+    pub fn write_through(&mut self, chunk: Chunk, outbox_bytes: usize) -> Result<(), Overflow> {
+        debug_assert!(self.is_clear(), "frames would overtake others");
+        let taken = match self.socket.try_write(&chunk.bytes) {
+            Ok(taken) => taken,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            // The reading half sees the same and ends the session.
+            Err(_) => return Ok(()),
+        };
+        if taken == chunk.bytes.len() {
+            return Ok(());
+        }
+        // Kept even where it is too much: the frame that was begun must be ended before a close frame can follow.
+        self.stalled_since = Some(chunk.offered_at);
+        self.push(chunk);
+        self.queued_bytes -= taken;
+        self.first_written = taken;
+        if self.queued_bytes > outbox_bytes { Err(Overflow) } else { Ok(()) }
+    }
+
+    /// Hands the kernel as much of what waits as it takes.
+    pub fn flush(&mut self, now: Instant, written: &mut Written) -> Flushed {
+        if self.phase == Phase::Opening {
+            return Flushed::All;
+        }
+        while !self.outbox.is_empty() {
+            let mut slices = [IoSlice::new(&[]); WRITE_CHUNKS_MAX];
+            let mut count = 0;
+            for (slice, chunk) in slices.iter_mut().zip(&self.outbox) {
+                let written = if count == 0 { self.first_written } else { 0 };
+                *slice = IoSlice::new(chunk.bytes.get(written..).unwrap_or_default());
+                count += 1;
+            }
+            match self.socket.try_write_vectored(slices.get(..count).unwrap_or_default()) {
+                Ok(taken) => {
+                    self.stalled_since = None;
+                    self.advance(taken, written);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.stalled_since.get_or_insert(now);
+                    return Flushed::Blocked;
+                }
+                Err(_) => {
+                    self.clear();
+                    return Flushed::Broken;
+                }
+            }
+        }
+        Flushed::All
+    }
+
+    fn advance(&mut self, taken: usize, written: &mut Written) {
+        self.queued_bytes -= taken;
+        self.first_written += taken;
+        while let Some(first) = self.outbox.front() {
+            if self.first_written < first.bytes.len() {
+                return;
+            }
+            self.first_written -= first.bytes.len();
+            if let Some(chunk) = self.outbox.pop_front() {
+                self.queued_frames -= chunk.frames;
+                written.chunks.push(chunk);
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        self.outbox.clear();
+        self.queued_bytes = 0;
+        self.queued_frames = 0;
+        self.first_written = 0;
+        self.stalled_since = None;
+    }
+
+    /// Accepts the close frame, the last one. What waits before it is still written.
+    pub fn close(&mut self, close_frame: Bytes, now: Instant) {
+        if self.phase == Phase::Closing {
+            return;
+        }
+        self.push(Chunk { bytes: close_frame, frames: 1, deliveries: 0, read_at: now, offered_at: now });
+        self.phase = Phase::Closing;
+    }
+
+    /// Forgets what waits, but for the rest of a frame that was begun, and accepts the close frame.
+    pub fn close_dropping(&mut self, close_frame: Bytes, now: Instant) {
+        if self.phase == Phase::Closing {
+            return;
+        }
+        let first_written = self.first_written;
+        let begun = self.outbox.pop_front().filter(|_| first_written > 0);
+        self.clear();
+        if let Some(chunk) = begun
+            && let Some(rest) = rest_of_begun_frame(&chunk, first_written)
+        {
+            self.push(Chunk { bytes: rest, frames: 0, deliveries: 0, ..chunk });
+        }
+        self.close(close_frame, now);
+    }
+
+    /// Gives the socket back, whatever waits.
+    pub fn into_socket(self) -> OwnedWriteHalf {
+        self.socket
+    }
+
+    /// Tells the peer that nothing follows the close frame.
+    pub fn shut_down(&self) {
+        // The peer may be gone already; then there is nobody to tell.
+        drop(SockRef::from(self.socket.as_ref()).shutdown(Shutdown::Write));
+    }
+
+    /// Makes the socket end without waiting for the peer to read: what the kernel still holds for it is dropped.
+    pub fn reset_on_drop(&self) {
+        // A socket that is gone needs no reset.
+        drop(SockRef::from(self.socket.as_ref()).set_linger(Some(Duration::ZERO)));
+    }
+
+    /// Ready when the kernel takes more.
+    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.as_ref().poll_write_ready(cx)
+    }
+}
+
+/// What is left of the frame that the kernel has begun to take; `None` where `written` falls between two frames.
+fn rest_of_begun_frame(chunk: &Chunk, written: usize) -> Option<Bytes> {
+    let mut end = 0;
+    while end < written {
+        // A chunk without frames is the handshake's answer, or the rest of a frame: one whole.
+        let rest = chunk.bytes.slice(end..);
+        end += if chunk.frames == 0 { rest.len() } else { frame::first_frame_len(&rest) };
+    }
+    let rest = chunk.bytes.slice(written..end.min(chunk.bytes.len()));
+    (!rest.is_empty()).then_some(rest)
+}
+
+#[cfg(test)]
+mod tests;

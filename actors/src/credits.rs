@@ -1,0 +1,161 @@
+//! Flow control: what is read and not yet offered to every outbox holds a credit.
+//!
+//! A session takes a credit before it decodes a frame, and the credit travels with the command until the last hub has
+//! offered its outcome, or until it is dropped anywhere on the way: no path can leak it. Without a credit the session
+//! does not read, so TCP slows the sender. With it every mailbox is bounded by the credits in circulation.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::PollSemaphore;
+
+/// The credits of all sessions together.
+#[derive(Debug, Clone)]
+pub struct ServerCredits {
+    semaphore: Arc<Semaphore>,
+    total: u32,
+}
+
+impl ServerCredits {
+    /// So many credits.
+    pub fn new(total: u32) -> Self {
+        Self { semaphore: Arc::new(Semaphore::new(total as usize)), total }
+    }
+
+    /// Credits in circulation: an upper bound of everything in all mailboxes.
+    pub fn in_use(&self) -> usize {
+        (self.total as usize).saturating_sub(self.semaphore.available_permits())
+    }
+}
+
+/// What a command holds while it is on its way.
+#[derive(Debug)]
+pub struct Credit {
+    _session: OwnedSemaphorePermit,
+    _server: OwnedSemaphorePermit,
+}
+
+/// A command's companion from the socket to the sockets: its credit, and when it was read.
+#[derive(Debug)]
+pub struct Ticket {
+    /// When the command's frame was read.
+    pub read_at: Instant,
+    _credit: Option<Credit>,
+}
+
+impl Ticket {
+    /// The ticket of a command that was read now and holds this credit.
+    pub fn new(read_at: Instant, credit: Credit) -> Self {
+        Self { read_at, _credit: Some(credit) }
+    }
+
+    /// The ticket of a command that came from no socket.
+    pub fn without_credit(read_at: Instant) -> Self {
+        Self { read_at, _credit: None }
+    }
+}
+
+/// The credits of one session: its own bound, and its claim on the server's.
+#[derive(Debug)]
+pub struct SessionCredits {
+    gate: RefCell<Gate>,
+}
+
+#[derive(Debug)]
+struct Gate {
+    session: PollSemaphore,
+    server: PollSemaphore,
+    /// A permit that waits for its companion.
+    half: Option<OwnedSemaphorePermit>,
+    ready: Option<Credit>,
+}
+
+impl SessionCredits {
+    /// A session that may have `own` commands on their way.
+    pub fn new(own: u32, server: &ServerCredits) -> Self {
+        let gate = Gate {
+            session: PollSemaphore::new(Arc::new(Semaphore::new(own as usize))),
+            server: PollSemaphore::new(Arc::clone(&server.semaphore)),
+            half: None,
+            ready: None,
+        };
+        Self { gate: RefCell::new(gate) }
+    }
+
+    /// Ready when the next command may be taken.
+    pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let gate = &mut *self.gate.borrow_mut();
+        if gate.ready.is_some() {
+            return Poll::Ready(());
+        }
+        if gate.half.is_none() {
+            match gate.session.poll_acquire(cx) {
+                Poll::Ready(permit) => gate.half = permit,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        match gate.server.poll_acquire(cx) {
+            Poll::Ready(Some(server)) => {
+                gate.ready = gate.half.take().map(|session| Credit { _session: session, _server: server });
+                Poll::Ready(())
+            }
+            // The semaphores are never closed.
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// The credit that [`poll_ready`](Self::poll_ready) obtained.
+    pub fn take(&self) -> Option<Credit> {
+        self.gate.borrow_mut().ready.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    fn take(credits: &SessionCredits) -> Option<Credit> {
+        match credits.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(()) => credits.take(),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn a_session_has_its_own_bound_and_gets_credits_back_on_drop() {
+        let server = ServerCredits::new(10);
+        let session = SessionCredits::new(2, &server);
+        let (first, second) = (take(&session), take(&session));
+        assert!(first.is_some() && second.is_some());
+        assert!(take(&session).is_none());
+        assert_eq!(server.in_use(), 2);
+        drop(first);
+        assert!(take(&session).is_some());
+    }
+
+    #[test]
+    fn all_sessions_together_have_a_bound() {
+        let server = ServerCredits::new(1);
+        let (a, b) = (SessionCredits::new(5, &server), SessionCredits::new(5, &server));
+        let held = take(&a);
+        assert!(held.is_some());
+        assert!(take(&b).is_none());
+        drop(held);
+        assert!(take(&b).is_some());
+    }
+
+    #[test]
+    fn a_session_that_ends_gives_everything_back() {
+        let server = ServerCredits::new(3);
+        let session = SessionCredits::new(3, &server);
+        assert!(session.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready());
+        assert_eq!(server.in_use(), 1);
+        drop(session);
+        assert_eq!(server.in_use(), 0);
+    }
+}

@@ -1,0 +1,83 @@
+//! Frames as they go over the socket: an event or a line, WebSocket header included, encoded once.
+
+use actix_http::ws::{CloseReason, OpCode, Parser};
+use bytes::{Buf, Bytes, BytesMut};
+use starling_protocol::{CloseCode, ServerEvent, codec, console};
+
+/// How a connection is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object a frame.
+    Json,
+    /// Plain lines, for a person.
+    Text,
+}
+
+fn frame(payload: &[u8], opcode: OpCode) -> Bytes {
+    const HEADER_BYTES_MAX: usize = 10;
+    let mut out = BytesMut::with_capacity(payload.len() + HEADER_BYTES_MAX);
+    Parser::write_message(&mut out, payload, opcode, true, false);
+    out.freeze()
+}
+
+/// The frame of an event in a format; `None` where the format shows nothing of it.
+pub fn event(event: &ServerEvent<'_>, format: Format) -> Option<Bytes> {
+    match format {
+        Format::Json => {
+            let mut json = Vec::with_capacity(256);
+            codec::encode_event(event, &mut json);
+            Some(frame(&json, OpCode::Text))
+        }
+        Format::Text => console::render(event).map(|text| line(&text)),
+    }
+}
+
+/// The frame of a line.
+pub fn line(text: &str) -> Bytes {
+    frame(text.as_bytes(), OpCode::Text)
+}
+
+/// An empty ping.
+pub fn ping() -> Bytes {
+    frame(&[], OpCode::Ping)
+}
+
+/// The answer to a ping.
+pub fn pong(payload: &[u8]) -> Bytes {
+    frame(payload, OpCode::Pong)
+}
+
+/// A close frame.
+pub fn close(code: CloseCode, reason: &str) -> Bytes {
+    let mut out = BytesMut::new();
+    let reason = CloseReason { code: code.as_u16().into(), description: Some(reason.to_owned()) };
+    Parser::write_close(&mut out, Some(reason), false);
+    out.freeze()
+}
+
+/// The length of the frame at the beginning of `bytes`, which are the server's own and so not masked.
+pub fn first_frame_len(bytes: &Bytes) -> usize {
+    let mut header = bytes.clone();
+    if header.len() < 2 {
+        return header.len();
+    }
+    header.advance(1);
+    match header.get_u8() {
+        126 if header.len() >= 2 => 4 + usize::from(header.get_u16()),
+        127 if header.len() >= 8 => usize::try_from(header.get_u64()).map_or(bytes.len(), |length| 10 + length),
+        length => 2 + usize::from(length),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_of_a_frame_is_read_from_its_header() {
+        for length in [0, 1, 125, 126, 65_535, 65_536] {
+            let bytes = line(&"x".repeat(length));
+            assert_eq!(first_frame_len(&bytes), bytes.len(), "{length}");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! How the sessions of a worker thread reach their hub.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use bytes::{Bytes, BytesMut};
+use starling_protocol::{CloseCode, RoomName};
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::task::yield_now;
+use tokio::time::MissedTickBehavior;
+
+use super::core::{Blocked, Core};
+use super::{Hub, HubCommand, HubHandle};
+use crate::chat_server::ChatServerHandle;
+use crate::clock;
+use crate::config::ChatConfig;
+use crate::connection::{Connection, Flushed};
+use crate::frame::{self, Format};
+use crate::ids::{HubId, SessionId};
+use crate::metrics::{ActorKind, DisconnectReason, Mailbox, Metrics, WorkerMetrics};
+use crate::session::SessionHandle;
+
+/// How often the worker's event loop is probed.
+const PROBE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The end of a connection: what the client is told, and how it is counted.
+#[derive(Debug, Clone, Copy)]
+pub struct Closing {
+    pub(crate) code: CloseCode,
+    pub(crate) reason: &'static str,
+    pub(crate) counted_as: DisconnectReason,
+    /// Whether what waits for the client is dropped, so that the close frame comes at once.
+    pub(crate) drops_outbox: bool,
+}
+
+impl Closing {
+    pub(crate) const SLOW: Self = Self {
+        code: CloseCode::SlowConsumer,
+        reason: "slow consumer",
+        counted_as: DisconnectReason::SlowConsumer,
+        drops_outbox: true,
+    };
+    pub(crate) const SILENT: Self = Self {
+        code: CloseCode::NoSignOfLife,
+        reason: "no sign of life",
+        counted_as: DisconnectReason::NoSignOfLife,
+        drops_outbox: true,
+    };
+
+    /// The client said goodbye.
+    pub(crate) fn by_client() -> Self {
+        Self { counted_as: DisconnectReason::Client, ..Self::by_server(CloseCode::Normal, "") }
+    }
+
+    /// The server ends the connection for this reason.
+    pub(crate) fn by_server(code: CloseCode, reason: &'static str) -> Self {
+        let counted_as = match code {
+            CloseCode::Normal => DisconnectReason::Client,
+            CloseCode::GoingAway | CloseCode::TryAgainLater => DisconnectReason::GoingAway,
+            CloseCode::ProtocolError => DisconnectReason::ProtocolError,
+            CloseCode::BinaryFrame => DisconnectReason::BinaryFrame,
+            CloseCode::NotUtf8 => DisconnectReason::NotUtf8,
+            CloseCode::Policy => DisconnectReason::Policy,
+            CloseCode::FrameTooLarge => DisconnectReason::FrameTooLarge,
+            CloseCode::Fault => DisconnectReason::Fault,
+            CloseCode::SlowConsumer => DisconnectReason::SlowConsumer,
+            CloseCode::NoSignOfLife => DisconnectReason::NoSignOfLife,
+            CloseCode::Replaced => DisconnectReason::Replaced,
+            CloseCode::Removed => DisconnectReason::Removed,
+        };
+        Self { code, reason, counted_as, drops_outbox: false }
+    }
+}
+
+/// The hub of this thread, shared with the sessions of this thread.
+#[derive(Debug, Clone)]
+pub struct LocalHub(Rc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    core: RefCell<Core>,
+    /// Whether the end of the turn is on its way.
+    turn_ends: Cell<bool>,
+    /// One buffer to read into for all connections of this thread.
+    read_buffer: RefCell<BytesMut>,
+    config: Arc<ChatConfig>,
+    metrics: Arc<Metrics>,
+    worker: Arc<WorkerMetrics>,
+    chat: ChatServerHandle,
+}
+
+impl LocalHub {
+    /// Starts the hub of the current thread and makes it known to the `ChatServer`.
+    ///
+    /// Must run on an actix arbiter. `id` is used by one thread only.
+    pub fn start(id: HubId, config: Arc<ChatConfig>, chat: ChatServerHandle, metrics: Arc<Metrics>) -> Self {
+        let core = Core::new(id, Arc::clone(&config), chat.clone(), Arc::clone(&metrics));
+        let worker = Arc::clone(&core.worker);
+        let local = Self(Rc::new(Shared {
+            core: RefCell::new(core),
+            turn_ends: Cell::new(false),
+            read_buffer: RefCell::new(BytesMut::new()),
+            config,
+            metrics: Arc::clone(&metrics),
+            worker: Arc::clone(&worker),
+            chat: chat.clone(),
+        }));
+        let address = Hub::new(local.clone()).start();
+        let mailbox = Mailbox::new(metrics.mailboxes(ActorKind::Hub));
+        chat.register_hub(HubHandle::new(id, address, Arc::clone(&worker.hub), mailbox));
+        actix_rt::spawn(local.clone().keep_time());
+        actix_rt::spawn(probe_event_loop(worker));
+        local
+    }
+
+    /// The chat's configuration.
+    pub fn config(&self) -> &Arc<ChatConfig> {
+        &self.0.config
+    }
+
+    /// The figures of the chat.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.0.metrics
+    }
+
+    /// The figures of this thread.
+    pub fn worker(&self) -> &Arc<WorkerMetrics> {
+        &self.0.worker
+    }
+
+    /// The chat.
+    pub fn chat(&self) -> &ChatServerHandle {
+        &self.0.chat
+    }
+
+    /// Takes a connection in. What it gets waits in its outbox until it is [opened](Self::open).
+    ///
+    /// `head` is the answer to the handshake, the first thing to be written. `None`: the hub has no slot left.
+    pub fn register(&self, socket: OwnedWriteHalf, head: Bytes, format: Format) -> Option<SessionId> {
+        let now = clock::now();
+        self.0.core.borrow_mut().register(Connection::new(socket, head, now), format, now)
+    }
+
+    /// Writes to a connection from now on.
+    pub(crate) fn open(&self, session: SessionId, handle: SessionHandle) {
+        self.0.core.borrow_mut().open(session, handle);
+        self.end_turn_later();
+    }
+
+    /// Gives back the socket of a connection that was not [opened](Self::open), with nothing written to it.
+    pub fn withdraw(&self, session: SessionId) -> Option<OwnedWriteHalf> {
+        self.0.core.borrow_mut().unregister(session, DisconnectReason::Lost)
+    }
+
+    /// Forgets a connection and its outbox.
+    pub(crate) fn unregister(&self, session: SessionId, reason: DisconnectReason) {
+        drop(self.0.core.borrow_mut().unregister(session, reason));
+    }
+
+    /// Closes a connection whose session has failed: the close frame is written now if the kernel takes it.
+    pub(crate) fn close_failed(&self, session: SessionId) {
+        let mut core = self.0.core.borrow_mut();
+        core.close(session, Closing::by_server(CloseCode::Fault, "a fault in the server"), clock::now());
+        core.flush_connection(session, clock::now());
+    }
+
+    /// Something came from the connection.
+    pub(crate) fn heard(&self, session: SessionId, now: Instant) {
+        self.0.core.borrow_mut().heard(session, now);
+    }
+
+    /// Answers the connection in this format from now on.
+    pub(crate) fn set_format(&self, session: SessionId, format: Format) {
+        self.0.core.borrow_mut().set_format(session, format);
+    }
+
+    /// How the connection is answered.
+    pub(crate) fn format(&self, session: SessionId) -> Format {
+        self.0.core.borrow().format(session)
+    }
+
+    /// The room that a person means where none is named.
+    pub(crate) fn console_room(&self, session: SessionId) -> Option<RoomName> {
+        self.0.core.borrow().console_room(session)
+    }
+
+    /// Offers one frame that the session itself has made.
+    pub(crate) fn offer_frame(&self, session: SessionId, bytes: Bytes) {
+        self.0.core.borrow_mut().offer_frame(session, bytes, clock::now());
+        self.end_turn_later();
+    }
+
+    /// Offers a line to somebody who reads lines.
+    pub(crate) fn offer_line(&self, session: SessionId, text: &str) {
+        self.offer_frame(session, frame::line(text));
+    }
+
+    /// Closes a connection, once.
+    pub(crate) fn close(&self, session: SessionId, closing: Closing) {
+        self.0.core.borrow_mut().close(session, closing, clock::now());
+        self.end_turn_later();
+    }
+
+    pub(crate) fn perform(&self, command: HubCommand, now: Instant) {
+        self.0.core.borrow_mut().perform(command, now);
+        self.end_turn_later();
+    }
+
+    /// The buffer that all connections of this thread read into.
+    pub(crate) fn with_read_buffer<T>(&self, read: impl FnOnce(&mut BytesMut) -> T) -> T {
+        read(&mut self.0.read_buffer.borrow_mut())
+    }
+
+    /// Ends the turn after everything else that is ready has run.
+    ///
+    /// Yielding twice lets sockets that became readable meanwhile be read first, so that their messages travel in the
+    /// same writes (`docs/decisions/0003-one-write-per-turn.md`).
+    fn end_turn_later(&self) {
+        if self.0.turn_ends.get() || !self.0.core.borrow().has_work() {
+            return;
+        }
+        self.0.turn_ends.set(true);
+        let local = self.clone();
+        actix_rt::spawn(async move {
+            yield_now().await;
+            yield_now().await;
+            local.end_turn();
+        });
+    }
+
+    fn end_turn(&self) {
+        self.0.turn_ends.set(false);
+        let blocked = self.0.core.borrow_mut().flush(clock::now());
+        for session in blocked {
+            actix_rt::spawn(self.clone().write_when_possible(session));
+        }
+        // Closing a slow consumer offers its close frame.
+        self.end_turn_later();
+    }
+
+    /// Waits for a full socket, as often as needed, until the outbox is empty.
+    async fn write_when_possible(self, session: Blocked) {
+        loop {
+            poll_fn(|cx| self.0.core.borrow_mut().poll_writable(session, cx)).await;
+            let outcome = self.0.core.borrow_mut().flush_connection(session, clock::now());
+            if outcome != Flushed::Blocked {
+                break;
+            }
+        }
+        self.0.core.borrow_mut().waited_for(session);
+        self.end_turn_later();
+    }
+
+    /// One ticker for all connections of this thread.
+    async fn keep_time(self) {
+        let period = (self.config().heartbeat / 4).clamp(Duration::from_millis(50), Duration::from_secs(1));
+        let mut ticks = tokio::time::interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.0.core.borrow_mut().tick(clock::now());
+            self.end_turn_later();
+        }
+    }
+}
+
+/// Measures how late the event loop runs what is due, and takes over how busy the runtime says it is.
+async fn probe_event_loop(worker: Arc<WorkerMetrics>) {
+    let runtime = tokio::runtime::Handle::current().metrics();
+    let stage = &worker.worker_loop;
+    let mut planned = tokio::time::Instant::now();
+    loop {
+        planned += PROBE_INTERVAL;
+        tokio::time::sleep_until(planned).await;
+        let late = planned.elapsed();
+        // Probes that could not even be planned count as late by what was left of the delay.
+        let missed = u32::try_from(late.as_nanos() / PROBE_INTERVAL.as_nanos()).unwrap_or(u32::MAX);
+        stage.arrive_n(u64::from(missed) + 1);
+        for passed in 0..=missed {
+            stage.waited(late.saturating_sub(PROBE_INTERVAL * passed), 1);
+        }
+        stage.complete_n(u64::from(missed) + 1);
+        planned += PROBE_INTERVAL * missed;
+        stage.set_worked(runtime.worker_total_busy_duration(0));
+    }
+}

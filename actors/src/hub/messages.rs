@@ -1,0 +1,138 @@
+//! What the `ChatServer` sends to a hub.
+
+use std::sync::Arc;
+
+use actix::Message;
+use bytes::Bytes;
+use smallvec::SmallVec;
+use starling_protocol::{ChatMessage, CloseCode, ServerEvent};
+
+use crate::credits::Ticket;
+use crate::frame::{self, Format};
+use crate::history::StoredMessage;
+use crate::ids::{RoomId, SessionId};
+use crate::metrics::InMailbox;
+use crate::stage::Arrival;
+
+/// A message on its way to clients: encoded once, shared by all hubs and all outboxes.
+#[derive(Debug)]
+pub struct Delivery {
+    message: DeliveredMessage,
+    json: Bytes,
+    ticket: Ticket,
+}
+
+#[derive(Debug)]
+enum DeliveredMessage {
+    Room(Arc<StoredMessage>),
+    Private(Box<ChatMessage<'static>>),
+}
+
+impl Delivery {
+    /// The delivery of a room's message.
+    pub fn of_room(message: Arc<StoredMessage>, ticket: Ticket) -> Self {
+        let json = frame::event(&ServerEvent::Message(message.to_wire()), Format::Json).unwrap_or_default();
+        Self { message: DeliveredMessage::Room(message), json, ticket }
+    }
+
+    /// The delivery of a private message.
+    pub fn of_private(message: Box<ChatMessage<'static>>, ticket: Ticket) -> Self {
+        let json = frame::event(&ServerEvent::Message((*message).clone()), Format::Json).unwrap_or_default();
+        Self { message: DeliveredMessage::Private(message), json, ticket }
+    }
+
+    /// The frame for programs.
+    pub fn json(&self) -> &Bytes {
+        &self.json
+    }
+
+    /// The frame for people; encoded anew at every call.
+    pub fn encode_line(&self) -> Bytes {
+        let wire = match &self.message {
+            DeliveredMessage::Room(message) => message.to_wire(),
+            DeliveredMessage::Private(message) => (**message).clone(),
+        };
+        frame::event(&ServerEvent::Message(wire), Format::Text).unwrap_or_default()
+    }
+
+    /// When the message's command was read.
+    pub fn read_at(&self) -> std::time::Instant {
+        self.ticket.read_at
+    }
+}
+
+/// What a hub is to do.
+#[derive(Debug)]
+pub enum HubCommand {
+    /// Tell sessions of this hub.
+    Tell {
+        /// The sessions.
+        sessions: SmallVec<[SessionId; 2]>,
+        /// What; encoded once per format.
+        event: Box<ServerEvent<'static>>,
+    },
+    /// Deliver from now on to this session what is delivered to the room.
+    Admit {
+        /// The session.
+        session: SessionId,
+        /// The room.
+        room: RoomId,
+    },
+    /// Deliver to this session nothing more of the room.
+    Dismiss {
+        /// The session.
+        session: SessionId,
+        /// The room.
+        room: RoomId,
+    },
+    /// Deliver to everybody who was admitted to the room.
+    Deliver {
+        /// The room.
+        room: RoomId,
+        /// The message.
+        delivery: Arc<Delivery>,
+    },
+    /// Deliver to these sessions of this hub.
+    DeliverPrivate {
+        /// The sessions.
+        sessions: SmallVec<[SessionId; 2]>,
+        /// The message.
+        delivery: Arc<Delivery>,
+    },
+    /// Write older messages to a session.
+    Replay {
+        /// The session.
+        session: SessionId,
+        /// The room.
+        room: RoomId,
+        /// The messages.
+        messages: Vec<Arc<StoredMessage>>,
+        /// Whether to ask for more when they are written.
+        more: bool,
+    },
+    /// Close a session's connection.
+    Close {
+        /// The session.
+        session: SessionId,
+        /// The code.
+        code: CloseCode,
+        /// A short reason for a person.
+        reason: &'static str,
+    },
+    /// Tell every connection that the server goes away, and close it.
+    Drain {
+        /// The reason, for a person.
+        reason: &'static str,
+        /// Clients are asked to come back after a time spread over this many milliseconds.
+        spread_ms: u64,
+    },
+}
+
+/// A command in a hub's mailbox.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Enveloped {
+    pub(crate) command: HubCommand,
+    pub(crate) arrival: Arrival,
+    pub(crate) in_mailbox: InMailbox,
+}

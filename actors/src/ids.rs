@@ -1,0 +1,101 @@
+//! Numbers that name things inside the process; none of them is ever on the wire.
+
+use std::fmt;
+
+/// One worker thread's hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HubId(pub u8);
+
+/// One session: which hub, which slot there, and which use of that slot.
+///
+/// The serial keeps a message for a session that has ended from reaching the next one in the same slot.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(u64);
+
+impl SessionId {
+    const SLOT_BITS: u32 = 24;
+    const SERIAL_BITS: u32 = 32;
+
+    /// Most sessions of one hub.
+    pub const SLOTS_MAX: usize = 1 << Self::SLOT_BITS;
+
+    /// The id of this use of a slot.
+    pub fn new(hub: HubId, slot: u32, serial: u32) -> Self {
+        debug_assert!((slot as usize) < Self::SLOTS_MAX, "slot {slot} is past the last");
+        Self(
+            u64::from(hub.0) << (Self::SLOT_BITS + Self::SERIAL_BITS)
+                | u64::from(slot) << Self::SERIAL_BITS
+                | u64::from(serial),
+        )
+    }
+
+    /// The hub that holds the session's connection.
+    pub fn hub(self) -> HubId {
+        HubId(self.0.to_be_bytes()[0])
+    }
+
+    /// The slot in that hub.
+    #[expect(clippy::cast_possible_truncation, reason = "the mask leaves 24 bits")]
+    pub fn slot(self) -> u32 {
+        (self.0 >> Self::SERIAL_BITS) as u32 & ((1 << Self::SLOT_BITS) - 1)
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "session {}/{}#{}", self.hub().0, self.slot(), self.0 & u64::from(u32::MAX))
+    }
+}
+
+/// One room while it is known to the process; the number is used again after the room was forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RoomId(pub u32);
+
+/// A set of hubs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HubSet(u64);
+
+impl HubSet {
+    /// Most hubs there can be.
+    pub const HUBS_MAX: usize = 64;
+
+    /// Adds a hub.
+    pub fn insert(&mut self, hub: HubId) {
+        self.0 |= 1 << hub.0;
+    }
+
+    /// Takes a hub out.
+    pub fn remove(&mut self, hub: HubId) {
+        self.0 &= !(1 << hub.0);
+    }
+
+    /// Whether the hub is in the set.
+    pub fn contains(self, hub: HubId) -> bool {
+        self.0 & (1 << hub.0) != 0
+    }
+
+    /// How many hubs are in the set.
+    pub fn len(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
+    /// Whether no hub is in the set.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_id_tells_its_hub_and_slot() {
+        let last = u32::try_from(SessionId::SLOTS_MAX - 1).unwrap();
+        for (hub, slot, serial) in [(0, 0, 0), (63, last, u32::MAX), (5, 77, 3)] {
+            let id = SessionId::new(HubId(hub), slot, serial);
+            assert_eq!((id.hub(), id.slot()), (HubId(hub), slot));
+        }
+        assert_ne!(SessionId::new(HubId(1), 2, 3), SessionId::new(HubId(1), 2, 4));
+    }
+}

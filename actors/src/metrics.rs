@@ -1,0 +1,591 @@
+//! Every metric of the chat: name, help, unit, labels.
+//!
+//! Labels are closed sets: a stage, an actor, a worker, a reason; never a room, a name or an address.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{self, MetricFamily, MetricType};
+use starling_protocol::ErrorCode;
+
+use crate::credits::ServerCredits;
+use crate::histogram::Histogram;
+use crate::stage::Stage;
+
+macro_rules! closed_set {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$vdoc])* $variant,)+
+        }
+
+        impl $name {
+            /// Every value there is.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The value as a label.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)+
+                }
+            }
+        }
+    };
+}
+
+closed_set! {
+    /// Why a connection ended.
+    DisconnectReason {
+        /// The client said goodbye.
+        Client = "client",
+        /// The connection broke, or the client went without a word.
+        Lost = "lost",
+        /// The client read more slowly than was written for it (4001).
+        SlowConsumer = "slow_consumer",
+        /// Nothing came from the client for two heartbeats (4002).
+        NoSignOfLife = "no_sign_of_life",
+        /// A newer connection of the same client took its place (4003).
+        Replaced = "replaced",
+        /// Too many errors in a row (1008).
+        Policy = "policy",
+        /// A binary frame came (1003).
+        BinaryFrame = "binary_frame",
+        /// A text frame was not UTF-8 (1007).
+        NotUtf8 = "not_utf8",
+        /// A frame was too large (1009).
+        FrameTooLarge = "frame_too_large",
+        /// The peer broke the WebSocket protocol (1002).
+        ProtocolError = "protocol_error",
+        /// The server went away (1001).
+        GoingAway = "going_away",
+        /// A fault in the server (1011).
+        Fault = "fault",
+        /// An operator removed the client (4004).
+        Removed = "removed",
+    }
+}
+
+closed_set! {
+    /// To whom a message went.
+    MessageKind {
+        /// To everybody, in the lobby.
+        Global = "global",
+        /// To a room.
+        Room = "room",
+        /// To one client.
+        Private = "private",
+    }
+}
+
+closed_set! {
+    /// A kind of actor.
+    ActorKind {
+        /// The one `ChatServer`.
+        ChatServer = "chat_server",
+        /// A worker thread's hub.
+        Hub = "hub",
+        /// A connection's session.
+        Session = "session",
+    }
+}
+
+/// One counter per value of a closed set.
+#[derive(Debug)]
+struct CountersBy<const N: usize>([AtomicU64; N]);
+
+impl<const N: usize> Default for CountersBy<N> {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
+}
+
+impl<const N: usize> CountersBy<N> {
+    fn add(&self, index: usize, n: u64) {
+        if let Some(counter) = self.0.get(index) {
+            counter.fetch_add(n, Relaxed);
+        }
+    }
+
+    fn get(&self, index: usize) -> u64 {
+        self.0.get(index).map_or(0, |counter| counter.load(Relaxed))
+    }
+}
+
+/// The mailboxes of one kind of actor.
+#[derive(Debug, Default)]
+pub struct Mailboxes {
+    waiting: AtomicI64,
+    highest: AtomicI64,
+}
+
+/// The mailbox of one actor: counts what waits in it.
+#[derive(Debug)]
+pub struct Mailbox {
+    kind: Arc<Mailboxes>,
+    waiting: AtomicI64,
+}
+
+impl Mailbox {
+    /// The mailbox of a new actor of this kind.
+    pub fn new(kind: &Arc<Mailboxes>) -> Arc<Self> {
+        Arc::new(Self { kind: Arc::clone(kind), waiting: AtomicI64::new(0) })
+    }
+
+    /// Counts a message in; it is out when the guard drops, handled or not.
+    pub fn enter(self: &Arc<Self>) -> InMailbox {
+        let waiting = self.waiting.fetch_add(1, Relaxed) + 1;
+        self.kind.waiting.fetch_add(1, Relaxed);
+        self.kind.highest.fetch_max(waiting, Relaxed);
+        InMailbox(Arc::clone(self))
+    }
+}
+
+/// A message in a mailbox.
+#[derive(Debug)]
+pub struct InMailbox(Arc<Mailbox>);
+
+impl Drop for InMailbox {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Relaxed);
+        self.0.kind.waiting.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The stages of one worker thread.
+#[derive(Debug, Default)]
+pub struct WorkerMetrics {
+    /// Frames from the read buffer to the command that is sent on; the wait is the one for a credit.
+    pub session: Arc<Stage>,
+    /// Messages in the hub's mailbox.
+    pub hub: Arc<Stage>,
+    /// Frames from the offer to the kernel; the backlog is what is in the outboxes.
+    pub socket_write: Arc<Stage>,
+    /// The worker's event loop, probed ten times a second; the wait is how late a probe ran.
+    pub worker_loop: Arc<Stage>,
+}
+
+const DISCONNECT_REASONS: usize = DisconnectReason::ALL.len();
+const MESSAGE_KINDS: usize = MessageKind::ALL.len();
+const ERROR_CODES: usize = ErrorCode::ALL.len();
+
+/// The figures of the chat. One per process; every part holds it and counts into it.
+#[derive(Debug)]
+pub struct Metrics {
+    chat_server: Arc<Stage>,
+    workers: Vec<Arc<WorkerMetrics>>,
+    mailboxes: [Arc<Mailboxes>; ActorKind::ALL.len()],
+    credits: ServerCredits,
+    connections: AtomicI64,
+    rooms: AtomicI64,
+    names: AtomicI64,
+    connects: AtomicU64,
+    disconnects: CountersBy<DISCONNECT_REASONS>,
+    messages: CountersBy<MESSAGE_KINDS>,
+    deliveries: AtomicU64,
+    rejected: CountersBy<ERROR_CODES>,
+    session_panics: AtomicU64,
+    message_bytes: Histogram,
+    frame_received_bytes: Histogram,
+    frame_sent_bytes: Histogram,
+    delivery_seconds: Histogram,
+    outbox_bytes: AtomicI64,
+    outbox_frames: AtomicI64,
+    outbox_bytes_highest: AtomicU64,
+    outbox_distribution: Histogram,
+    desc: Desc,
+}
+
+impl Metrics {
+    /// The figures of a chat with so many worker threads.
+    ///
+    /// # Panics
+    /// Never: the one description in it is a constant.
+    pub fn new(workers: usize, credits: ServerCredits) -> Arc<Self> {
+        #[expect(clippy::expect_used, reason = "the name is a constant and a valid one")]
+        let desc = Desc::new("chat".into(), "The chat.".into(), Vec::new(), std::collections::HashMap::new())
+            .expect("the description is valid");
+        Arc::new(Self {
+            chat_server: Arc::default(),
+            workers: (0..workers).map(|_| Arc::default()).collect(),
+            mailboxes: std::array::from_fn(|_| Arc::default()),
+            credits,
+            connections: AtomicI64::new(0),
+            rooms: AtomicI64::new(0),
+            names: AtomicI64::new(0),
+            connects: AtomicU64::new(0),
+            disconnects: CountersBy::default(),
+            messages: CountersBy::default(),
+            deliveries: AtomicU64::new(0),
+            rejected: CountersBy::default(),
+            session_panics: AtomicU64::new(0),
+            message_bytes: Histogram::of_sizes(),
+            frame_received_bytes: Histogram::of_sizes(),
+            frame_sent_bytes: Histogram::of_sizes(),
+            delivery_seconds: Histogram::of_durations(),
+            outbox_bytes: AtomicI64::new(0),
+            outbox_frames: AtomicI64::new(0),
+            outbox_bytes_highest: AtomicU64::new(0),
+            outbox_distribution: Histogram::of_sizes(),
+            desc,
+        })
+    }
+
+    /// The stage of the `ChatServer`.
+    pub fn chat_server(&self) -> &Arc<Stage> {
+        &self.chat_server
+    }
+
+    /// The stages of a worker thread. A worker past the number that was announced counts into nothing that is shown.
+    pub fn worker(&self, index: usize) -> Arc<WorkerMetrics> {
+        self.workers.get(index).cloned().unwrap_or_default()
+    }
+
+    /// The credits of all sessions.
+    pub fn credits(&self) -> &ServerCredits {
+        &self.credits
+    }
+
+    /// The mailboxes of a kind of actor.
+    pub fn mailboxes(&self, kind: ActorKind) -> &Arc<Mailboxes> {
+        let [chat_server, hub, session] = &self.mailboxes;
+        match kind {
+            ActorKind::ChatServer => chat_server,
+            ActorKind::Hub => hub,
+            ActorKind::Session => session,
+        }
+    }
+
+    /// A connection takes part.
+    pub fn connected(&self) {
+        self.connects.fetch_add(1, Relaxed);
+        self.connections.fetch_add(1, Relaxed);
+    }
+
+    /// A connection ended.
+    pub fn disconnected(&self, reason: DisconnectReason) {
+        self.disconnects.add(reason as usize, 1);
+        self.connections.fetch_sub(1, Relaxed);
+    }
+
+    /// How many connections take part.
+    pub fn connections(&self) -> i64 {
+        self.connections.load(Relaxed)
+    }
+
+    /// How many connections ended for this reason.
+    pub fn disconnects(&self, reason: DisconnectReason) -> u64 {
+        self.disconnects.get(reason as usize)
+    }
+
+    /// How many rooms and sessions the chat holds now.
+    pub fn set_held(&self, rooms: usize, sessions: usize) {
+        self.rooms.store(i64::try_from(rooms).unwrap_or(i64::MAX), Relaxed);
+        self.names.store(i64::try_from(sessions).unwrap_or(i64::MAX), Relaxed);
+    }
+
+    /// How many rooms there are.
+    pub fn rooms(&self) -> i64 {
+        self.rooms.load(Relaxed)
+    }
+
+    /// A message was taken.
+    pub fn message(&self, kind: MessageKind, bytes: usize) {
+        self.messages.add(kind as usize, 1);
+        self.message_bytes.observe_n(bytes as f64, 1);
+    }
+
+    /// How many messages were taken.
+    pub fn messages(&self) -> u64 {
+        MessageKind::ALL.iter().map(|kind| self.messages.get(*kind as usize)).sum()
+    }
+
+    /// `deliveries` messages were offered to clients.
+    pub fn delivered(&self, deliveries: u64) {
+        self.deliveries.fetch_add(deliveries, Relaxed);
+    }
+
+    /// How many deliveries there were.
+    pub fn deliveries(&self) -> u64 {
+        self.deliveries.load(Relaxed)
+    }
+
+    /// A command was refused.
+    pub fn rejected(&self, code: ErrorCode) {
+        self.rejected.add(code as usize, 1);
+    }
+
+    /// A session's code panicked; only that session ended.
+    pub fn session_panicked(&self) {
+        self.session_panics.fetch_add(1, Relaxed);
+    }
+
+    /// A frame of a client was read.
+    pub fn frame_received(&self, bytes: usize) {
+        self.frame_received_bytes.observe_n(bytes as f64, 1);
+    }
+
+    /// A frame was offered to `n` clients.
+    pub fn frame_sent(&self, bytes: usize, n: u64) {
+        self.frame_sent_bytes.observe_n(bytes as f64, n);
+    }
+
+    /// Deliveries reached the kernel, this long after their command was read.
+    pub fn delivery_took(&self, seconds: f64, deliveries: u64) {
+        self.delivery_seconds.observe_n(seconds, deliveries);
+    }
+
+    /// The outboxes changed by so much.
+    pub fn outbox_changed(&self, bytes: i64, frames: i64) {
+        self.outbox_bytes.fetch_add(bytes, Relaxed);
+        self.outbox_frames.fetch_add(frames, Relaxed);
+    }
+
+    /// One outbox holds so many bytes.
+    pub fn outbox_holds(&self, bytes: usize) {
+        self.outbox_bytes_highest.fetch_max(bytes as u64, Relaxed);
+    }
+
+    /// `n` outboxes were seen to hold so many bytes.
+    pub fn outboxes_seen(&self, bytes: usize, n: u64) {
+        self.outbox_distribution.observe_n(bytes as f64, n);
+    }
+
+    /// The messages that wait in all mailboxes and stages; what the log's summary shows.
+    pub fn backlog(&self) -> u64 {
+        let workers = self.workers.iter().map(|worker| worker.hub.backlog() + worker.socket_write.backlog());
+        self.chat_server.backlog() + workers.sum::<u64>()
+    }
+
+    fn stages(&self) -> Vec<(&'static str, String, &Arc<Stage>)> {
+        let mut stages = vec![("chat_server", "-".to_owned(), &self.chat_server)];
+        for (index, worker) in self.workers.iter().enumerate() {
+            let named = [
+                ("session", &worker.session),
+                ("hub", &worker.hub),
+                ("socket_write", &worker.socket_write),
+                ("worker_loop", &worker.worker_loop),
+            ];
+            stages.extend(named.map(|(name, stage)| (name, index.to_string(), stage)));
+        }
+        stages
+    }
+
+    fn stage_families(&self) -> Vec<MetricFamily> {
+        let mut arrivals = Family::counter("chat_stage_arrivals_total", "Work that entered the stage's queue.");
+        let mut completions = Family::counter("chat_stage_completions_total", "Work that the stage has done.");
+        let mut backlog = Family::gauge("chat_stage_backlog", "Work in the stage's queue or being done.");
+        let mut peak = Family::gauge("chat_stage_backlog_peak", "Highest backlog since the last scrape.");
+        let mut wait = Family::histogram("chat_stage_wait_seconds", "How long work waited in the stage's queue.");
+        let mut busy = Family::counter(
+            "chat_stage_busy_seconds_total",
+            "Time the stage spent working: its rate is the utilisation.",
+        );
+        for (name, worker, stage) in self.stages() {
+            let labels = [("stage", name), ("worker", worker.as_str())];
+            arrivals.add(&labels, stage.arrivals() as f64);
+            completions.add(&labels, stage.completions() as f64);
+            backlog.add(&labels, stage.backlog() as f64);
+            peak.add(&labels, stage.take_peak() as f64);
+            wait.add_histogram(&labels, stage.wait());
+            busy.add(&labels, stage.busy_seconds());
+        }
+        [arrivals, completions, backlog, peak, wait, busy].into_iter().map(Family::finish).collect()
+    }
+
+    fn mailbox_families(&self) -> Vec<MetricFamily> {
+        let mut waiting = Family::gauge("chat_mailbox_messages", "Messages in the mailboxes of all actors of a kind.");
+        let mut highest = Family::gauge(
+            "chat_mailbox_messages_highest",
+            "Most messages in the mailbox of one actor of the kind since the last scrape.",
+        );
+        for kind in ActorKind::ALL {
+            let mailboxes = self.mailboxes(*kind);
+            let labels = [("actor", kind.as_str())];
+            waiting.add(&labels, mailboxes.waiting.load(Relaxed) as f64);
+            highest.add(&labels, mailboxes.highest.swap(0, Relaxed) as f64);
+        }
+        vec![waiting.finish(), highest.finish()]
+    }
+
+    fn chat_families(&self) -> Vec<MetricFamily> {
+        let mut disconnects = Family::counter("chat_disconnects_total", "Connections that ended, by reason.");
+        for reason in DisconnectReason::ALL {
+            disconnects.add(&[("reason", reason.as_str())], self.disconnects(*reason) as f64);
+        }
+        let mut messages = Family::counter("chat_messages_total", "Messages taken from clients, by kind.");
+        for kind in MessageKind::ALL {
+            messages.add(&[("kind", kind.as_str())], self.messages.get(*kind as usize) as f64);
+        }
+        let mut rejected = Family::counter("chat_rejected_commands_total", "Commands that were refused, by code.");
+        for code in ErrorCode::ALL {
+            rejected.add(&[("code", code.as_str())], self.rejected.get(*code as usize) as f64);
+        }
+        vec![
+            Family::single_gauge(
+                "chat_connections",
+                "Connections that take part.",
+                self.connections.load(Relaxed) as f64,
+            ),
+            Family::single_gauge(
+                "chat_rooms",
+                "Rooms, the empty ones that are still kept among them.",
+                self.rooms.load(Relaxed) as f64,
+            ),
+            Family::single_gauge(
+                "chat_sessions",
+                "Sessions that the ChatServer knows.",
+                self.names.load(Relaxed) as f64,
+            ),
+            Family::single_counter(
+                "chat_connects_total",
+                "Connections that were taken.",
+                self.connects.load(Relaxed) as f64,
+            ),
+            disconnects.finish(),
+            messages.finish(),
+            Family::single_counter(
+                "chat_deliveries_total",
+                "Messages offered to clients, each client counted.",
+                self.deliveries() as f64,
+            ),
+            rejected.finish(),
+            Family::single_counter(
+                "chat_session_panics_total",
+                "Sessions that ended by a fault of ours.",
+                self.session_panics.load(Relaxed) as f64,
+            ),
+            Family::single_gauge(
+                "chat_credits_in_use",
+                "Commands on their way, the bound of all mailboxes together.",
+                self.credits.in_use() as f64,
+            ),
+            Family::single_histogram("chat_message_bytes", "Text of a message.", &self.message_bytes),
+            Family::single_histogram(
+                "chat_frame_received_bytes",
+                "Payload of a frame from a client.",
+                &self.frame_received_bytes,
+            ),
+            Family::single_histogram(
+                "chat_frame_sent_bytes",
+                "A frame to a client, its header included.",
+                &self.frame_sent_bytes,
+            ),
+            Family::single_histogram(
+                "chat_delivery_seconds",
+                "From the reading of a message's frame until the kernel has taken it for a client.",
+                &self.delivery_seconds,
+            ),
+            Family::single_gauge("chat_outbox_bytes", "Bytes in all outboxes.", self.outbox_bytes.load(Relaxed) as f64),
+            Family::single_gauge(
+                "chat_outbox_frames",
+                "Frames in all outboxes.",
+                self.outbox_frames.load(Relaxed) as f64,
+            ),
+            Family::single_gauge(
+                "chat_outbox_bytes_highest",
+                "Most bytes in one outbox since the last scrape.",
+                self.outbox_bytes_highest.swap(0, Relaxed) as f64,
+            ),
+            Family::single_histogram(
+                "chat_outbox_connection_bytes",
+                "Bytes in a connection's outbox, every connection seen once a second.",
+                &self.outbox_distribution,
+            ),
+        ]
+    }
+}
+
+/// What is registered with the exposition: the shared figures.
+#[derive(Debug, Clone)]
+pub struct MetricsCollector(pub Arc<Metrics>);
+
+impl Collector for MetricsCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.0.desc]
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        [self.0.chat_families(), self.0.mailbox_families(), self.0.stage_families()].concat()
+    }
+}
+
+/// A metric with its series, in the making.
+struct Family(MetricFamily);
+
+impl Family {
+    fn new(name: &str, help: &str, kind: MetricType) -> Self {
+        let mut family = MetricFamily::default();
+        family.set_name(name.into());
+        family.set_help(help.into());
+        family.set_field_type(kind);
+        Self(family)
+    }
+
+    fn counter(name: &str, help: &str) -> Self {
+        Self::new(name, help, MetricType::COUNTER)
+    }
+
+    fn gauge(name: &str, help: &str) -> Self {
+        Self::new(name, help, MetricType::GAUGE)
+    }
+
+    fn histogram(name: &str, help: &str) -> Self {
+        Self::new(name, help, MetricType::HISTOGRAM)
+    }
+
+    fn single_counter(name: &str, help: &str, value: f64) -> MetricFamily {
+        let mut family = Self::counter(name, help);
+        family.add(&[], value);
+        family.finish()
+    }
+
+    fn single_gauge(name: &str, help: &str, value: f64) -> MetricFamily {
+        let mut family = Self::gauge(name, help);
+        family.add(&[], value);
+        family.finish()
+    }
+
+    fn single_histogram(name: &str, help: &str, histogram: &Histogram) -> MetricFamily {
+        let mut family = Self::histogram(name, help);
+        family.add_histogram(&[], histogram);
+        family.finish()
+    }
+
+    fn metric(labels: &[(&str, &str)]) -> proto::Metric {
+        let pairs = labels.iter().map(|(name, value)| {
+            let mut pair = proto::LabelPair::default();
+            pair.set_name((*name).into());
+            pair.set_value((*value).into());
+            pair
+        });
+        let mut metric = proto::Metric::default();
+        metric.set_label(pairs.collect());
+        metric
+    }
+
+    fn add(&mut self, labels: &[(&str, &str)], value: f64) {
+        let mut metric = Self::metric(labels);
+        if self.0.get_field_type() == MetricType::COUNTER {
+            let mut counter = proto::Counter::default();
+            counter.set_value(value);
+            metric.set_counter(counter);
+        } else {
+            let mut gauge = proto::Gauge::default();
+            gauge.set_value(value);
+            metric.set_gauge(gauge);
+        }
+        self.0.mut_metric().push(metric);
+    }
+
+    fn add_histogram(&mut self, labels: &[(&str, &str)], histogram: &Histogram) {
+        let mut metric = Self::metric(labels);
+        metric.set_histogram(histogram.to_proto());
+        self.0.mut_metric().push(metric);
+    }
+
+    fn finish(self) -> MetricFamily {
+        self.0
+    }
+}

@@ -1,0 +1,202 @@
+//! One room as the `ChatServer` holds it: who is in it, how far it has come, who wants to know who comes and goes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustc_hash::FxHashSet;
+use starling_protocol::{ClientId, Epoch, MessageId, PresenceEvent, RoomName, Seq, limits};
+
+use crate::credits::Ticket;
+use crate::history::StoredMessage;
+use crate::ids::{HubId, HubSet, SessionId};
+
+/// `presence` of one room comes at most this often.
+pub(crate) const PRESENCE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A message that has its place and waits to be stored.
+#[derive(Debug)]
+pub(crate) struct PendingMessage {
+    pub(crate) message: Arc<StoredMessage>,
+    pub(crate) sender: SessionId,
+    /// Who wants to know when it is stored, under which `id`, and whether it is a repetition.
+    pub(crate) acks: Vec<PendingAck>,
+    pub(crate) ticket: Ticket,
+}
+
+#[derive(Debug)]
+pub(crate) struct PendingAck {
+    pub(crate) session: SessionId,
+    pub(crate) id: MessageId,
+    pub(crate) duplicate: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub(crate) name: RoomName,
+    pub(crate) epoch: Epoch,
+    /// The newest message that is stored and delivered.
+    pub(crate) seq: Seq,
+    /// The oldest message that the history keeps; one past `seq` where it keeps none.
+    pub(crate) oldest: Seq,
+    /// Messages that have their place after `seq`, in order, and wait to be stored.
+    pub(crate) pending: VecDeque<PendingMessage>,
+    members: FxHashSet<SessionId>,
+    /// How many members each hub has, by its number.
+    members_by_hub: Vec<u32>,
+    hubs: HubSet,
+    /// Since when nobody is in the room.
+    pub(crate) empty_since: Option<Instant>,
+    presence: Presence,
+}
+
+impl Room {
+    pub(crate) fn new(name: RoomName, epoch: Epoch, now: Instant) -> Self {
+        Self {
+            name,
+            epoch,
+            seq: Seq(0),
+            oldest: Seq(1),
+            pending: VecDeque::new(),
+            members: FxHashSet::default(),
+            members_by_hub: Vec::new(),
+            hubs: HubSet::default(),
+            empty_since: Some(now),
+            presence: Presence::default(),
+        }
+    }
+
+    /// The place of the next message.
+    pub(crate) fn next_seq(&self) -> Seq {
+        self.pending.back().map_or(self.seq, |pending| pending.message.seq).next()
+    }
+
+    pub(crate) fn insert(&mut self, session: SessionId) {
+        if !self.members.insert(session) {
+            return;
+        }
+        self.empty_since = None;
+        let hub = usize::from(session.hub().0);
+        if self.members_by_hub.len() <= hub {
+            self.members_by_hub.resize(hub + 1, 0);
+        }
+        if let Some(count) = self.members_by_hub.get_mut(hub) {
+            *count += 1;
+        }
+        self.hubs.insert(session.hub());
+    }
+
+    pub(crate) fn remove(&mut self, session: SessionId, now: Instant) {
+        if !self.members.remove(&session) {
+            return;
+        }
+        self.presence.watchers.remove(&session);
+        if self.members.is_empty() {
+            self.empty_since = Some(now);
+        }
+        let HubId(hub) = session.hub();
+        if let Some(count) = self.members_by_hub.get_mut(usize::from(hub)) {
+            *count -= 1;
+            if *count == 0 {
+                self.hubs.remove(session.hub());
+            }
+        }
+    }
+
+    pub(crate) fn count(&self) -> u32 {
+        u32::try_from(self.members.len()).unwrap_or(u32::MAX)
+    }
+
+    pub(crate) fn members(&self) -> impl Iterator<Item = SessionId> + '_ {
+        self.members.iter().copied()
+    }
+
+    /// The hubs that have members of this room.
+    pub(crate) fn hubs(&self) -> HubSet {
+        self.hubs
+    }
+
+    /// Whether all messages after `seq` of this epoch are kept.
+    pub(crate) fn keeps_all_after(&self, seq: Seq) -> bool {
+        seq <= self.seq && seq.next() >= self.oldest
+    }
+
+    pub(crate) fn watch(&mut self, session: SessionId, wanted: bool) {
+        if wanted {
+            self.presence.watchers.insert(session);
+        } else {
+            self.presence.watchers.remove(&session);
+        }
+    }
+
+    /// Notes who came or went. Nothing is noted where nobody watches.
+    pub(crate) fn note_presence(&mut self, joined: Option<&ClientId>, left: Option<&ClientId>) {
+        if !self.presence.watchers.is_empty() {
+            self.presence.note(joined, left);
+        }
+    }
+
+    /// The `presence` that is due and who gets it; then none is due for a second.
+    pub(crate) fn take_presence(&mut self, now: Instant) -> PresenceDue {
+        let count = self.count();
+        let presence = &mut self.presence;
+        if !presence.changed {
+            return PresenceDue::Nothing;
+        }
+        if presence.last_sent.is_some_and(|last| now.saturating_duration_since(last) < PRESENCE_INTERVAL) {
+            return PresenceDue::Later;
+        }
+        presence.changed = false;
+        let (joined, left) = (std::mem::take(&mut presence.joined), std::mem::take(&mut presence.left));
+        let says_nothing = joined.is_empty() && left.is_empty() && presence.last_count == count;
+        if presence.watchers.is_empty() || says_nothing {
+            return PresenceDue::Nothing;
+        }
+        presence.last_sent = Some(now);
+        presence.last_count = count;
+        let event = PresenceEvent { room: self.name.clone(), joined, left, count };
+        PresenceDue::Now(event, presence.watchers.iter().copied().collect())
+    }
+}
+
+/// Whether a `presence` is to be sent.
+#[derive(Debug)]
+pub(crate) enum PresenceDue {
+    Nothing,
+    /// Something changed, but the last one is less than a second old.
+    Later,
+    Now(PresenceEvent, Vec<SessionId>),
+}
+
+#[derive(Debug, Default)]
+struct Presence {
+    watchers: FxHashSet<SessionId>,
+    joined: Vec<ClientId>,
+    left: Vec<ClientId>,
+    changed: bool,
+    last_sent: Option<Instant>,
+    /// What the last `presence` told. With more names than one may hold, the count alone can have changed.
+    last_count: u32,
+}
+
+impl Presence {
+    fn note(&mut self, joined: Option<&ClientId>, left: Option<&ClientId>) {
+        self.changed = true;
+        if let Some(name) = joined {
+            note_one(name, &mut self.joined, &mut self.left);
+        }
+        if let Some(name) = left {
+            note_one(name, &mut self.left, &mut self.joined);
+        }
+    }
+}
+
+/// Notes a name on one list, unless that undoes what the other list says. Past the names that one frame may hold the
+/// count alone tells.
+fn note_one(name: &ClientId, list: &mut Vec<ClientId>, opposite: &mut Vec<ClientId>) {
+    if let Some(at) = opposite.iter().position(|other| other == name) {
+        opposite.remove(at);
+    } else if list.len() < limits::PRESENCE_NAMES_MAX {
+        list.push(name.clone());
+    }
+}

@@ -1,0 +1,279 @@
+//! The inbound half of a connection: one actor on the worker thread that accepted it.
+//!
+//! A session decodes frames, limits their rate and turns them into requests to the `ChatServer`. It holds no room and
+//! no name, and it writes nothing but pongs and the console's help: whatever a client asks is answered by way of the
+//! `ChatServer` and the hub, in the order of the frames.
+
+mod inbound;
+mod rate_limit;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix::prelude::*;
+use actix_web_actors::ws;
+use bytes::{Bytes, BytesMut};
+use log::debug;
+use starling_protocol::console::{self, ConsoleCommand};
+use starling_protocol::{ClientCommand, CloseCode, CommandFrame, ErrorCode, MessageId, Refusal, codec};
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::sync::OwnedSemaphorePermit;
+
+use self::inbound::{Inbound, Reading, is_not_utf8};
+use self::rate_limit::RateLimit;
+use crate::chat_server::command::Request;
+use crate::clock;
+use crate::credits::Ticket;
+use crate::frame::{self, Format};
+use crate::hub::{Closing, LocalHub};
+use crate::ids::SessionId;
+use crate::metrics::{ActorKind, DisconnectReason, InMailbox, Mailbox};
+
+/// One connection's life in the chat, from the answer to its handshake to its end.
+///
+/// However it ends, by its client, by its hub or by a panic, dropping it takes it out of the chat and of the hub.
+#[derive(Debug)]
+pub struct Session {
+    id: SessionId,
+    hub: LocalHub,
+    reading: Rc<Reading>,
+    rate_limit: RateLimit,
+    /// The parts of a fragmented frame so far.
+    fragments: Option<BytesMut>,
+    /// The connection is being closed: what still comes is read and ignored.
+    closing: bool,
+    /// The connection's place among those that there may be.
+    _place: OwnedSemaphorePermit,
+}
+
+/// What a hub tells a session.
+#[derive(Debug, Clone, Copy)]
+enum FromHub {
+    /// The close frame is on its way: the session is over for the chat.
+    Closing,
+    /// The socket is not worth reading any more.
+    Stop,
+}
+
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Enveloped {
+    message: FromHub,
+    in_mailbox: InMailbox,
+}
+
+/// How the hub of the same thread reaches a session. At most two messages in all are sent to one session.
+#[derive(Debug, Clone)]
+pub struct SessionHandle {
+    address: Addr<Session>,
+    mailbox: Arc<Mailbox>,
+}
+
+impl SessionHandle {
+    /// The close frame is on its way.
+    pub(crate) fn closing(&self) {
+        self.send(FromHub::Closing);
+    }
+
+    /// Ends the session.
+    pub(crate) fn stop(&self) {
+        self.send(FromHub::Stop);
+    }
+
+    fn send(&self, message: FromHub) {
+        #[expect(clippy::disallowed_methods, reason = "a hub closes and stops a session once each: the bound is two")]
+        self.address.do_send(Enveloped { message, in_mailbox: self.mailbox.enter() });
+    }
+}
+
+impl Session {
+    /// Starts the session of a connection that the `ChatServer` has taken.
+    ///
+    /// `unread` is what the client sent behind its handshake; `place` is given back when the session ends. Must run
+    /// on the thread of the hub.
+    pub fn start(hub: LocalHub, id: SessionId, socket: OwnedReadHalf, unread: BytesMut, place: OwnedSemaphorePermit) {
+        let config = Arc::clone(hub.config());
+        let reading = Rc::new(Reading::new(config.session_credits, hub.metrics().credits()));
+        let session = Self {
+            id,
+            hub: hub.clone(),
+            reading: Rc::clone(&reading),
+            rate_limit: RateLimit::new(config.messages_per_second, config.burst, clock::now()),
+            fragments: None,
+            closing: false,
+            _place: place,
+        };
+        let mailbox = Mailbox::new(hub.metrics().mailboxes(ActorKind::Session));
+        let inbound = Inbound::new(hub.clone(), id, socket, unread, reading);
+        let address = Self::create(|ctx| {
+            ctx.add_stream(inbound);
+            session
+        });
+        hub.open(id, SessionHandle { address, mailbox });
+    }
+
+    fn close(&mut self, closing: Closing) {
+        self.hub.close(self.id, closing);
+    }
+
+    fn on_text(&mut self, text: &str, read_at: Instant) {
+        self.hub.metrics().frame_received(text.len());
+        let (id, outcome) = if console::is_line(text) { self.on_line(text) } else { self.on_json(text) };
+        let outcome = match self.rate_limit.take(read_at) {
+            Ok(()) => outcome,
+            Err(wait) => {
+                // Rounded up: a client that waits as long as it is told is served.
+                let retry_after_ms = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+                Some(Request::Refused(
+                    Refusal::new(ErrorCode::RateLimited, "too many frames").retry_after_ms(retry_after_ms),
+                ))
+            }
+        };
+        let (Some(request), Some(credit)) = (outcome, self.reading.take_credit()) else { return };
+        self.hub.chat().ask(self.id, id, request, Ticket::new(read_at, credit));
+    }
+
+    fn on_json(&mut self, text: &str) -> (Option<MessageId>, Option<Request>) {
+        self.hub.set_format(self.id, Format::Json);
+        match codec::decode_command(text) {
+            Ok(CommandFrame { id, command }) => (id, Some(self.to_request(command))),
+            Err(mut refusal) => (refusal.id.take(), Some(Request::Refused(refusal))),
+        }
+    }
+
+    fn on_line(&mut self, line: &str) -> (Option<MessageId>, Option<Request>) {
+        if self.hub.format(self.id) == Format::Json {
+            self.hub.set_format(self.id, Format::Text);
+            self.hub.chat().watch_presence(self.id);
+        }
+        let room = self.hub.console_room(self.id);
+        let request = match console::parse_line(line, room.as_ref()) {
+            Ok(ConsoleCommand::Command(command)) => Some(self.to_request(command)),
+            Ok(ConsoleCommand::Help) => {
+                self.hub.offer_line(self.id, console::HELP);
+                None
+            }
+            Ok(ConsoleCommand::Quit) => {
+                self.close(Closing::by_client());
+                None
+            }
+            Err(refusal) => Some(Request::Refused(refusal)),
+        };
+        (None, request)
+    }
+
+    fn to_request(&self, command: ClientCommand<'_>) -> Request {
+        match command {
+            ClientCommand::Message(message) => {
+                let most = self.hub.config().message_bytes as usize;
+                if message.text.len() > most {
+                    let text = format!("the message has {} bytes, {most} are allowed", message.text.len());
+                    return Request::Refused(Refusal::new(ErrorCode::MessageTooLarge, text));
+                }
+                let text = message.text.into_owned().into_boxed_str();
+                Request::Publish { text, target: message.target, client_id: message.client_id }
+            }
+            ClientCommand::Hello { client_id, key, .. } => {
+                Request::Hello { client_id, key: key.and_then(|key| key.parse().ok()) }
+            }
+            ClientCommand::Join { room, resume, presence } => Request::Join { room, resume, presence },
+            ClientCommand::Leave { room } => Request::Leave { room },
+            ClientCommand::Rooms => Request::Rooms,
+            ClientCommand::Members { room } => Request::Members { room },
+            ClientCommand::History { room, page, limit } => Request::History { room, page, limit },
+            ClientCommand::Ping => Request::Ping,
+        }
+    }
+
+    fn on_fragment(&mut self, item: &[u8], is_last: bool, read_at: Instant) {
+        let Some(fragments) = &mut self.fragments else { return };
+        if fragments.len() + item.len() > self.hub.config().frame_bytes as usize {
+            self.fragments = None;
+            return self.close(Closing::by_server(CloseCode::FrameTooLarge, "the frame is too large"));
+        }
+        fragments.extend_from_slice(item);
+        if is_last && let Some(whole) = self.fragments.take() {
+            match std::str::from_utf8(&whole) {
+                Ok(text) => self.on_text(text, read_at),
+                Err(_) => self.close(Closing::by_server(CloseCode::NotUtf8, "the text is not UTF-8")),
+            }
+        }
+    }
+
+    fn on_ping(&mut self, payload: &Bytes, read_at: Instant) {
+        // A client that pings faster than it may speak gets no answer: one pong answers all pings before it.
+        if self.rate_limit.take(read_at).is_ok() {
+            self.hub.offer_frame(self.id, frame::pong(payload));
+        }
+    }
+}
+
+impl Actor for Session {
+    type Context = Context<Self>;
+}
+
+impl Handler<Enveloped> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Enveloped { message, in_mailbox }: Enveloped, ctx: &mut Context<Self>) {
+        drop(in_mailbox);
+        match message {
+            FromHub::Closing => {
+                self.closing = true;
+                self.hub.chat().close_session(self.id);
+            }
+            FromHub::Stop => ctx.stop(),
+        }
+    }
+}
+
+impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Session {
+    fn handle(&mut self, item: Result<ws::Message, ws::ProtocolError>, _: &mut Context<Self>) {
+        if self.closing {
+            return;
+        }
+        let read_at = self.reading.read_at();
+        let stage = Arc::clone(&self.hub.worker().session);
+        let started = clock::now();
+        match item {
+            Ok(ws::Message::Text(text)) => self.on_text(&text, read_at),
+            Ok(ws::Message::Continuation(actix_http::ws::Item::FirstText(item))) => {
+                self.fragments = Some(BytesMut::new());
+                self.on_fragment(&item, false, read_at);
+            }
+            Ok(ws::Message::Continuation(actix_http::ws::Item::Continue(item))) => {
+                self.on_fragment(&item, false, read_at);
+            }
+            Ok(ws::Message::Continuation(actix_http::ws::Item::Last(item))) => self.on_fragment(&item, true, read_at),
+            Ok(ws::Message::Binary(_) | ws::Message::Continuation(actix_http::ws::Item::FirstBinary(_))) => {
+                self.close(Closing::by_server(CloseCode::BinaryFrame, "only text is spoken here"));
+            }
+            Ok(ws::Message::Ping(payload)) => self.on_ping(&payload, read_at),
+            Ok(ws::Message::Pong(_) | ws::Message::Nop) => {}
+            Ok(ws::Message::Close(_)) => self.close(Closing::by_client()),
+            Err(ws::ProtocolError::Overflow) => {
+                self.close(Closing::by_server(CloseCode::FrameTooLarge, "the frame is too large"));
+            }
+            Err(error) if is_not_utf8(&error) => {
+                self.close(Closing::by_server(CloseCode::NotUtf8, "the text is not UTF-8"));
+            }
+            Err(error) => {
+                debug!("{:?} broke the WebSocket protocol: {error}", self.id);
+                self.close(Closing::by_server(CloseCode::ProtocolError, "not the WebSocket protocol"));
+            }
+        }
+        stage.worked(clock::now().saturating_duration_since(started));
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.hub.metrics().session_panicked();
+            self.hub.close_failed(self.id);
+        }
+        self.hub.chat().close_session(self.id);
+        self.hub.unregister(self.id, DisconnectReason::Lost);
+    }
+}

@@ -1,0 +1,204 @@
+//! From the socket to WebSocket messages.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::str::Utf8Error;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use actix_http::ws::Codec;
+use actix_web_actors::ws::{Frame, Message, ProtocolError};
+use bytes::BytesMut;
+use bytestring::ByteString;
+use futures_util::Stream;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio_util::codec::Decoder;
+use tokio_util::io::poll_read_buf;
+
+use crate::clock;
+use crate::credits::{Credit, ServerCredits, SessionCredits};
+use crate::hub::LocalHub;
+use crate::ids::SessionId;
+
+/// Most bytes taken from a socket at once.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Longest header of a client's frame.
+const HEADER_BYTES_MAX: usize = 14;
+
+/// What the stream of messages and the session that handles them share.
+#[derive(Debug)]
+pub(super) struct Reading {
+    credits: SessionCredits,
+    read_at: Cell<Instant>,
+}
+
+impl Reading {
+    pub(super) fn new(own_credits: u32, server: &ServerCredits) -> Self {
+        Self { credits: SessionCredits::new(own_credits, server), read_at: Cell::new(clock::now()) }
+    }
+
+    /// When the bytes of the message at hand were read.
+    pub(super) fn read_at(&self) -> Instant {
+        self.read_at.get()
+    }
+
+    /// The credit of the message at hand.
+    pub(super) fn take_credit(&self) -> Option<Credit> {
+        self.credits.take()
+    }
+}
+
+/// The messages of one connection. Ends when the peer has gone.
+///
+/// - Nothing is decoded, and nothing read, without a [credit](crate::credits): at the bound TCP slows the peer.
+/// - The buffer that is read into belongs to the thread; only the beginning of a frame that is still to come is kept
+///   per connection.
+/// - After an error the rest is read and thrown away, so that the peer can take its close frame before its connection
+///   ends.
+#[derive(Debug)]
+pub(super) struct Inbound {
+    hub: LocalHub,
+    session: SessionId,
+    socket: OwnedReadHalf,
+    reading: Rc<Reading>,
+    codec: Codec,
+    unread: BytesMut,
+    /// Whether `unread` is a part of the thread's buffer.
+    borrows_buffer: bool,
+    failed: bool,
+    /// Since when the next frame waits for a credit.
+    waits_since: Option<Instant>,
+}
+
+impl Inbound {
+    pub(super) fn new(
+        hub: LocalHub,
+        session: SessionId,
+        socket: OwnedReadHalf,
+        unread: BytesMut,
+        reading: Rc<Reading>,
+    ) -> Self {
+        let codec = Codec::new().max_size(hub.config().frame_bytes as usize);
+        Self { hub, session, socket, reading, codec, unread, borrows_buffer: false, failed: false, waits_since: None }
+    }
+
+    fn poll_credit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let stage = &self.hub.worker().session;
+        match self.reading.credits.poll_ready(cx) {
+            Poll::Ready(()) => {
+                if let Some(since) = self.waits_since.take() {
+                    stage.waited(clock::now().saturating_duration_since(since), 1);
+                    stage.complete_n(1);
+                }
+                Poll::Ready(())
+            }
+            Poll::Pending => {
+                if self.waits_since.is_none() {
+                    self.waits_since = Some(clock::now());
+                    stage.arrive_n(1);
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    fn decode(&mut self) -> Option<Result<Message, ProtocolError>> {
+        if self.unread.is_empty() {
+            return None;
+        }
+        let frame = match self.codec.decode(&mut self.unread) {
+            Ok(Some(frame)) => frame,
+            Ok(None) if self.unread.len() <= self.hub.config().frame_bytes as usize + HEADER_BYTES_MAX => return None,
+            Ok(None) => return Some(Err(ProtocolError::Overflow)),
+            Err(error) => return Some(Err(error)),
+        };
+        Some(match frame {
+            Frame::Text(bytes) => ByteString::try_from(bytes).map(Message::Text).map_err(not_utf8),
+            Frame::Binary(bytes) => Ok(Message::Binary(bytes)),
+            Frame::Continuation(item) => Ok(Message::Continuation(item)),
+            Frame::Ping(payload) => Ok(Message::Ping(payload)),
+            Frame::Pong(payload) => Ok(Message::Pong(payload)),
+            Frame::Close(reason) => Ok(Message::Close(reason)),
+        })
+    }
+
+    /// Reads once. Ready with the number of bytes; 0: the peer has gone.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        let Self { hub, socket, unread, borrows_buffer, .. } = self;
+        let count = hub.with_read_buffer(|buffer| {
+            buffer.clear();
+            buffer.reserve(READ_BYTES);
+            // A connection that broke has no more to say.
+            let count = ready!(poll_read_buf(Pin::new(socket), cx, buffer)).unwrap_or(0);
+            if unread.is_empty() {
+                *unread = buffer.split();
+                *borrows_buffer = true;
+            } else {
+                unread.extend_from_slice(buffer);
+            }
+            Poll::Ready(count)
+        });
+        let count = ready!(count);
+        let now = clock::now();
+        self.reading.read_at.set(now);
+        self.hub.heard(self.session, now);
+        Poll::Ready(count)
+    }
+
+    /// Keeps of the thread's buffer only what is needed.
+    fn return_buffer(&mut self) {
+        if self.unread.is_empty() {
+            self.unread = BytesMut::new();
+        } else if self.borrows_buffer {
+            self.unread = BytesMut::from(self.unread.as_ref());
+        }
+        self.borrows_buffer = false;
+    }
+}
+
+impl Stream for Inbound {
+    type Item = Result<Message, ProtocolError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        loop {
+            if this.failed {
+                this.unread = BytesMut::new();
+            } else {
+                if this.poll_credit(cx).is_pending() {
+                    this.return_buffer();
+                    return Poll::Pending;
+                }
+                if let Some(message) = this.decode() {
+                    this.failed = message.is_err();
+                    let stage = &this.hub.worker().session;
+                    stage.arrive_n(1);
+                    stage.waited(Duration::ZERO, 1);
+                    stage.complete_n(1);
+                    return Poll::Ready(Some(message));
+                }
+            }
+            match this.poll_read(cx) {
+                Poll::Ready(0) => return Poll::Ready(None),
+                Poll::Ready(_) => {}
+                Poll::Pending => {
+                    this.return_buffer();
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+}
+
+fn not_utf8(error: Utf8Error) -> ProtocolError {
+    ProtocolError::Io(io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// Whether a text frame was not UTF-8, rather than the protocol broken.
+pub(super) fn is_not_utf8(error: &ProtocolError) -> bool {
+    let ProtocolError::Io(error) = error else { return false };
+    error.get_ref().is_some_and(|inner| inner.is::<Utf8Error>())
+}

@@ -1,0 +1,74 @@
+//! How fast one connection may send.
+
+use std::time::{Duration, Instant};
+
+/// A token bucket: `burst` frames at once, `per_second` in the long run.
+///
+/// Kept as the time at which the bucket would be full again, so that a frame costs a comparison.
+#[derive(Debug)]
+pub(crate) struct RateLimit {
+    /// Time for one token; zero: no limit.
+    interval: Duration,
+    /// How long the bucket takes to fill but for one token.
+    tolerance: Duration,
+    full_at: Instant,
+}
+
+impl RateLimit {
+    /// A full bucket. `per_second` 0: no limit; `burst` 0 counts as 1.
+    pub(crate) fn new(per_second: u32, burst: u32, now: Instant) -> Self {
+        let interval = Duration::from_secs(1).checked_div(per_second).unwrap_or_default();
+        Self { interval, tolerance: interval * burst.saturating_sub(1), full_at: now }
+    }
+
+    /// Takes a token.
+    ///
+    /// # Errors
+    /// The time after which one is there.
+    pub(crate) fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        let full_at = self.full_at.max(now);
+        let missing = full_at - now;
+        if missing > self.tolerance {
+            return Err(missing - self.tolerance);
+        }
+        self.full_at = full_at + self.interval;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_is_taken_and_one_more_must_wait_exactly_as_long_as_it_is_told() {
+        let start = clock_start();
+        let mut limit = RateLimit::new(50, 100, start);
+        for frame in 0..100 {
+            assert_eq!(limit.take(start), Ok(()), "frame {frame}");
+        }
+        assert_eq!(limit.take(start), Err(Duration::from_millis(20)));
+        assert_eq!(limit.take(start + Duration::from_millis(19)), Err(Duration::from_millis(1)));
+        assert_eq!(limit.take(start + Duration::from_millis(20)), Ok(()));
+        assert!(limit.take(start + Duration::from_millis(20)).is_err());
+    }
+
+    #[test]
+    fn in_the_long_run_the_rate_is_kept() {
+        let start = clock_start();
+        let mut limit = RateLimit::new(50, 100, start);
+        let taken = (0..10_000).filter(|ms| limit.take(start + Duration::from_millis(*ms)).is_ok()).count();
+        assert_eq!(taken, 100 + 499);
+    }
+
+    #[test]
+    fn a_rate_of_zero_is_no_limit() {
+        let start = clock_start();
+        let mut limit = RateLimit::new(0, 1, start);
+        assert!((0..10_000).all(|_| limit.take(start).is_ok()));
+    }
+
+    fn clock_start() -> Instant {
+        crate::clock::now()
+    }
+}

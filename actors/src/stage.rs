@@ -1,0 +1,177 @@
+//! What measures a stage: anything that takes work from a queue.
+//!
+//! Every stage has the same series, because every stage is this type: arrivals and completions, the backlog between
+//! them and its highest since the last scrape, the wait in the queue, and the seconds spent working. What arrives is
+//! counted by a guard, so nothing can leave a queue uncounted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use crate::clock;
+use crate::histogram::Histogram;
+
+/// The figures of one stage.
+#[derive(Debug)]
+pub struct Stage {
+    arrivals: AtomicU64,
+    completions: AtomicU64,
+    peak: AtomicU64,
+    busy_nanos: AtomicU64,
+    wait: Histogram,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self {
+            arrivals: AtomicU64::new(0),
+            completions: AtomicU64::new(0),
+            peak: AtomicU64::new(0),
+            busy_nanos: AtomicU64::new(0),
+            wait: Histogram::of_durations(),
+        }
+    }
+}
+
+impl Stage {
+    /// Counts one piece of work that enters the queue.
+    pub fn arrive(self: &Arc<Self>) -> Arrival {
+        self.arrive_n(1);
+        Arrival { stage: Arc::clone(self), at: clock::now() }
+    }
+
+    /// Counts `n` pieces of work that enter the queue, to be completed with [`complete_n`](Self::complete_n).
+    pub fn arrive_n(&self, n: u64) {
+        self.arrivals.fetch_add(n, Relaxed);
+        self.peak.fetch_max(self.backlog(), Relaxed);
+    }
+
+    /// Counts `n` pieces of work that are done.
+    pub fn complete_n(&self, n: u64) {
+        self.completions.fetch_add(n, Relaxed);
+    }
+
+    /// Counts `n` pieces of work that waited this long.
+    pub fn waited(&self, wait: Duration, n: u64) {
+        self.wait.observe_n(wait.as_secs_f64(), n);
+    }
+
+    /// Counts time spent working.
+    pub fn worked(&self, busy: Duration) {
+        self.busy_nanos.fetch_add(nanos(busy), Relaxed);
+    }
+
+    /// Sets the time spent working so far, where somebody else counts it.
+    pub fn set_worked(&self, busy: Duration) {
+        self.busy_nanos.store(nanos(busy), Relaxed);
+    }
+
+    /// Work that has entered.
+    pub fn arrivals(&self) -> u64 {
+        self.arrivals.load(Relaxed)
+    }
+
+    /// Work that is done.
+    pub fn completions(&self) -> u64 {
+        self.completions.load(Relaxed)
+    }
+
+    /// Work that has entered and is not done.
+    pub fn backlog(&self) -> u64 {
+        // Completions first: read the other way round, work done in between would make the difference negative.
+        let done = self.completions.load(Relaxed);
+        self.arrivals.load(Relaxed).saturating_sub(done)
+    }
+
+    /// The highest backlog since the last call.
+    pub fn take_peak(&self) -> u64 {
+        let now = self.backlog();
+        self.peak.swap(now, Relaxed).max(now)
+    }
+
+    /// Seconds spent working.
+    pub fn busy_seconds(&self) -> f64 {
+        self.busy_nanos.load(Relaxed) as f64 / 1e9
+    }
+
+    /// How long work waited in the queue.
+    pub fn wait(&self) -> &Histogram {
+        &self.wait
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A piece of work in the queue. Dropped in the queue, it counts as done.
+#[derive(Debug)]
+pub struct Arrival {
+    stage: Arc<Stage>,
+    at: Instant,
+}
+
+impl Arrival {
+    /// Takes the work out of the queue; it is done when the returned guard drops.
+    pub fn begin(self) -> Work {
+        let started = clock::now();
+        self.stage.waited(started.saturating_duration_since(self.at), 1);
+        Work { arrival: self, started }
+    }
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        self.stage.complete_n(1);
+    }
+}
+
+/// A piece of work that is being done.
+#[derive(Debug)]
+pub struct Work {
+    arrival: Arrival,
+    started: Instant,
+}
+
+impl Work {
+    /// When the work was taken from the queue.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.arrival.stage.worked(clock::now().saturating_duration_since(self.started));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_is_in_the_backlog_until_it_is_done_or_dropped() {
+        let stage = Arc::new(Stage::default());
+        let (first, second) = (stage.arrive(), stage.arrive());
+        assert_eq!(stage.backlog(), 2);
+        drop(first);
+        let work = second.begin();
+        assert_eq!(stage.backlog(), 1);
+        drop(work);
+        assert_eq!((stage.backlog(), stage.arrivals(), stage.completions()), (0, 2, 2));
+        assert_eq!(stage.wait().count(), 1);
+    }
+
+    #[test]
+    fn the_peak_is_the_highest_since_it_was_last_asked_for() {
+        let stage = Arc::new(Stage::default());
+        drop((stage.arrive(), stage.arrive(), stage.arrive()));
+        let waiting = stage.arrive();
+        assert_eq!(stage.take_peak(), 3);
+        assert_eq!(stage.take_peak(), 1);
+        drop(waiting);
+        assert_eq!(stage.take_peak(), 1, "the one that waited at the last scrape");
+        assert_eq!(stage.take_peak(), 0);
+    }
+}

@@ -1,0 +1,337 @@
+//! Every knob of the server: its variable, default, unit and range.
+//!
+//! Defaults < `.env` < environment. Read and checked once at start, then immutable.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use starling_actors::ChatConfig;
+
+/// What every variable of the server begins with.
+pub const PREFIX: &str = "CHAT_";
+
+/// What is known of a knob beside its value.
+#[derive(Debug, Clone)]
+pub struct Knob {
+    /// The environment variable.
+    pub variable: &'static str,
+    /// The value where the variable is not set.
+    pub default: &'static str,
+    /// Which values are taken.
+    pub range: String,
+    /// What it does, with its unit and what happens at the limit.
+    pub about: String,
+}
+
+/// Why the configuration is not taken: one line for the operator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The value is none of those taken.
+    #[error("{variable}={value}: must be {range}")]
+    BadValue {
+        /// The variable.
+        variable: &'static str,
+        /// What it holds.
+        value: String,
+        /// What it may hold.
+        range: String,
+    },
+    /// There is no such variable.
+    #[error("{variable} is not known; did you mean {nearest}?")]
+    Unknown {
+        /// What was set.
+        variable: String,
+        /// The known variable that looks most like it.
+        nearest: &'static str,
+    },
+    /// Two values do not go together.
+    #[error("{variable}={value} is too small: it must be at least {least}, because {reason}")]
+    TooSmall {
+        /// The variable.
+        variable: &'static str,
+        /// What it holds.
+        value: u64,
+        /// The least that goes with the others.
+        least: u64,
+        /// Why.
+        reason: &'static str,
+    },
+}
+
+/// A kind of value.
+trait Kind {
+    type Value: fmt::Display;
+    fn parse(&self, text: &str) -> Option<Self::Value>;
+    fn range(&self) -> String;
+}
+
+/// A whole number in a range.
+struct Number(u64, u64);
+
+impl Kind for Number {
+    type Value = u64;
+
+    fn parse(&self, text: &str) -> Option<u64> {
+        text.parse().ok().filter(|value| (self.0..=self.1).contains(value))
+    }
+
+    fn range(&self) -> String {
+        format!("a whole number from {} to {}", self.0, self.1)
+    }
+}
+
+/// An IP address and a port.
+struct Address;
+
+impl Kind for Address {
+    type Value = SocketAddr;
+
+    fn parse(&self, text: &str) -> Option<SocketAddr> {
+        text.parse().ok()
+    }
+
+    fn range(&self) -> String {
+        "an IP address and a port, like 127.0.0.1:8080 or [::]:8080".into()
+    }
+}
+
+/// A filter of log lines.
+struct LogFilter;
+
+impl Kind for LogFilter {
+    type Value = String;
+
+    fn parse(&self, text: &str) -> Option<String> {
+        env_filter::Builder::new().try_parse(text).is_ok().then(|| text.to_owned())
+    }
+
+    fn range(&self) -> String {
+        "a level (error, warn, info, debug, trace) or a list like info,starling_actors=debug".into()
+    }
+}
+
+macro_rules! knobs {
+    ($($(#[doc = $doc:literal])+ $field:ident: $type:ty = $variable:literal, $default:literal, $kind:expr;)+) => {
+        /// The server's configuration.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct Config {
+            $($(#[doc = $doc])+ #[doc = ""] #[doc = concat!("`", $variable, "`, default `", $default, "`.")] pub $field: $type,)+
+        }
+
+        impl Config {
+            /// Every knob there is, in the order in which they are shown.
+            pub fn knobs() -> Vec<Knob> {
+                vec![$(Knob {
+                    variable: $variable,
+                    default: $default,
+                    range: $kind.range(),
+                    about: [$($doc),+].concat().trim().to_owned(),
+                },)+]
+            }
+
+            /// The values as they are in force, by variable.
+            pub fn values(&self) -> Vec<(&'static str, String)> {
+                vec![$(($variable, self.$field.to_string()),)+]
+            }
+
+            fn read(variables: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
+                Ok(Self {
+                    $($field: {
+                        let value = variables.get($variable).map_or($default, String::as_str);
+                        $kind.parse(value).ok_or_else(|| ConfigError::BadValue {
+                            variable: $variable,
+                            value: value.to_owned(),
+                            range: $kind.range(),
+                        })?
+                    },)+
+                })
+            }
+        }
+    };
+}
+
+knobs! {
+    /// Address and port to listen on; port 0 takes a free one and says which.
+    bind: SocketAddr = "CHAT_BIND", "127.0.0.1:8080", Address;
+    /// Worker threads; 0: as many as there are cores for this process.
+    workers: u64 = "CHAT_WORKERS", "0", Number(0, 64);
+    /// Most connections at a time; the next is refused with 503. 0: what the limit of open files allows.
+    connections: u64 = "CHAT_CONNECTIONS", "0", Number(0, 10_000_000);
+    /// Frames a second and connection in the long run; faster ones are refused with rate_limited. 0: no limit.
+    messages_per_second: u64 = "CHAT_MESSAGES_PER_SECOND", "50", Number(0, 1_000_000);
+    /// Frames of one connection that are taken at once after a pause.
+    burst: u64 = "CHAT_BURST", "100", Number(1, 1_000_000);
+    /// Most bytes of one message's text, as UTF-8; a longer one is refused with message_too_large.
+    message_bytes: u64 = "CHAT_MESSAGE_BYTES", "16384", Number(1, 1_048_576);
+    /// Most bytes of one frame of a client, its fragments together; a larger one closes the connection with 1009.
+    frame_bytes: u64 = "CHAT_FRAME_BYTES", "131072", Number(2_048, 16_777_216);
+    /// Most bytes that wait for one client; what would exceed it closes the connection with 4001.
+    outbox_bytes: u64 = "CHAT_OUTBOX_BYTES", "1048576", Number(262_144, 67_108_864);
+    /// Seconds for which a client with a full socket may take nothing before it is closed with 4001.
+    slow_client_seconds: u64 = "CHAT_SLOW_CLIENT_SECONDS", "20", Number(1, 3_600);
+    /// Seconds between pings; a connection that is silent for two of them is closed with 4002.
+    heartbeat_seconds: u64 = "CHAT_HEARTBEAT_SECONDS", "25", Number(1, 3_600);
+    /// Most rooms that one client may be in; the next is refused with too_many_rooms.
+    rooms_per_client: u64 = "CHAT_ROOMS_PER_CLIENT", "64", Number(1, 10_000);
+    /// Most rooms there may be; the next is refused with too_many_rooms.
+    rooms: u64 = "CHAT_ROOMS", "100000", Number(1, 10_000_000);
+    /// Seconds for which a room that everybody left is kept.
+    empty_room_seconds: u64 = "CHAT_EMPTY_ROOM_SECONDS", "300", Number(300, 31_536_000);
+    /// Most messages kept in memory of one room; the oldest go first.
+    history_messages: u64 = "CHAT_HISTORY_MESSAGES", "1000", Number(1, 1_000_000);
+    /// Most bytes of messages kept in memory of all rooms together; the oldest go first.
+    history_bytes: u64 = "CHAT_HISTORY_BYTES", "67108864", Number(65_536, 1_099_511_627_776);
+    /// Most message ids remembered against repetition, each for five minutes; beyond it the oldest are forgotten early.
+    remembered_ids: u64 = "CHAT_REMEMBERED_IDS", "262144", Number(1_024, 100_000_000);
+    /// Commands of one client that may be on their way; at the bound its socket is not read.
+    client_credits: u64 = "CHAT_CLIENT_CREDITS", "64", Number(1, 65_536);
+    /// Commands of all clients that may be on their way; at the bound no socket is read.
+    server_credits: u64 = "CHAT_SERVER_CREDITS", "4096", Number(1, 1_000_000);
+    /// Seconds that clients are given to go when the server is asked to stop; they are asked to come back spread over as many.
+    drain_seconds: u64 = "CHAT_DRAIN_SECONDS", "5", Number(0, 600);
+    /// Which log lines are written, to standard error.
+    log: String = "CHAT_LOG", "info,actix_server=warn", LogFilter;
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        #[expect(clippy::expect_used, reason = "a test reads every default")]
+        Self::read(&BTreeMap::new()).expect("the defaults are valid")
+    }
+}
+
+impl Config {
+    /// Reads the configuration out of these variables; those without the server's prefix are not looked at.
+    ///
+    /// # Errors
+    /// [`ConfigError`], the first there is.
+    pub fn from_variables(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let variables: BTreeMap<_, _> = variables.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
+        let knobs = Self::knobs();
+        for name in variables.keys() {
+            if knobs.iter().any(|knob| knob.variable == name) {
+                continue;
+            }
+            let distance = |knob: &&Knob| strsim::damerau_levenshtein(knob.variable, name);
+            let nearest = knobs.iter().min_by_key(distance).map_or(PREFIX, |knob| knob.variable);
+            return Err(ConfigError::Unknown { variable: name.clone(), nearest });
+        }
+        let config = Self::read(&variables)?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Checks what two knobs demand of each other.
+    fn validate(&self) -> Result<(), ConfigError> {
+        let at_least = |variable, value, least, reason| {
+            if value >= least { Ok(()) } else { Err(ConfigError::TooSmall { variable, value, least, reason }) }
+        };
+        at_least(
+            "CHAT_FRAME_BYTES",
+            self.frame_bytes,
+            self.message_bytes + 1_024,
+            "a frame holds a message of CHAT_MESSAGE_BYTES and its other fields",
+        )?;
+        at_least(
+            "CHAT_OUTBOX_BYTES",
+            self.outbox_bytes,
+            8 * self.message_bytes,
+            "a character of a message can be six on the wire, and one message must fit",
+        )
+    }
+
+    /// Worker threads that are started.
+    pub fn worker_count(&self) -> usize {
+        match usize::try_from(self.workers) {
+            Ok(0) | Err(_) => std::thread::available_parallelism().map_or(1, usize::from).min(64),
+            Ok(workers) => workers,
+        }
+    }
+
+    /// What the chat itself is told.
+    pub fn chat(&self) -> ChatConfig {
+        // Every range ends far below the type's.
+        let small = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+        ChatConfig {
+            server: format!("starling/{}", env!("CARGO_PKG_VERSION")),
+            message_bytes: small(self.message_bytes),
+            frame_bytes: small(self.frame_bytes),
+            messages_per_second: small(self.messages_per_second),
+            burst: small(self.burst),
+            rooms_per_session: small(self.rooms_per_client),
+            rooms: small(self.rooms),
+            outbox_bytes: small(self.outbox_bytes),
+            slow_client: Duration::from_secs(self.slow_client_seconds),
+            heartbeat: Duration::from_secs(self.heartbeat_seconds),
+            ids_max: small(self.remembered_ids),
+            empty_room_kept: Duration::from_secs(self.empty_room_seconds),
+            history_messages: small(self.history_messages),
+            history_bytes: self.history_bytes,
+            session_credits: small(self.client_credits),
+            server_credits: small(self.server_credits),
+            ..ChatConfig::default()
+        }
+    }
+}
+
+/// The configuration as `.env` would hold it.
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (variable, value) in self.values() {
+            writeln!(f, "{variable}={value}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::from_variables(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    }
+
+    #[test]
+    fn without_variables_every_default_is_valid() {
+        assert_eq!(read(&[]), Ok(Config::default()));
+        assert_eq!(Config::default().messages_per_second, 50);
+    }
+
+    #[test]
+    fn a_bad_value_is_named_with_its_variable_and_range() {
+        let error = read(&[("CHAT_BURST", "many")]).unwrap_err();
+        assert_eq!(error.to_string(), "CHAT_BURST=many: must be a whole number from 1 to 1000000");
+        assert!(read(&[("CHAT_BURST", "0")]).is_err() && read(&[("CHAT_BURST", "1")]).is_ok());
+        assert!(read(&[("CHAT_BURST", "1000000")]).is_ok() && read(&[("CHAT_BURST", "1000001")]).is_err());
+        assert!(read(&[("CHAT_BIND", "here")]).is_err());
+        assert!(read(&[("CHAT_LOG", "loud=very")]).is_err());
+    }
+
+    #[test]
+    fn an_unknown_variable_is_an_error_that_names_the_nearest() {
+        let error = read(&[("CHAT_MESSAGE_PER_SECOND", "1")]).unwrap_err();
+        assert_eq!(error.to_string(), "CHAT_MESSAGE_PER_SECOND is not known; did you mean CHAT_MESSAGES_PER_SECOND?");
+        assert!(read(&[("OTHER_BURST", "many")]).is_ok());
+    }
+
+    #[test]
+    fn what_two_knobs_demand_of_each_other_is_checked() {
+        assert!(read(&[("CHAT_MESSAGE_BYTES", "130048")]).is_ok());
+        let error = read(&[("CHAT_MESSAGE_BYTES", "130049")]).unwrap_err();
+        assert!(error.to_string().starts_with("CHAT_FRAME_BYTES=131072 is too small"), "{error}");
+        let large = [("CHAT_MESSAGE_BYTES", "200000"), ("CHAT_FRAME_BYTES", "1000000")];
+        assert!(read(&large).unwrap_err().to_string().starts_with("CHAT_OUTBOX_BYTES=1048576 is too small"));
+    }
+
+    #[test]
+    fn what_is_printed_is_what_can_be_read() {
+        let config = read(&[("CHAT_BIND", "[::1]:9"), ("CHAT_WORKERS", "3")]).unwrap();
+        let printed = config.to_string();
+        let lines = printed.lines().filter_map(|line| line.split_once('='));
+        let again = Config::from_variables(lines.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!(again, Ok(config));
+    }
+}

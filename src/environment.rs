@@ -1,0 +1,40 @@
+//! The process's surroundings: variables and the limit of open files.
+
+use std::env;
+
+use anyhow::Context;
+
+/// Files the process has open beside its connections: listeners, event loops, logs, a database.
+const FILES_RESERVED: u64 = 128;
+
+/// Adds what `.env` in the current folder says to the environment; what is set there already stays.
+///
+/// # Errors
+/// The file is there and cannot be read or understood.
+pub fn load_dotenv() -> anyhow::Result<()> {
+    match dotenvy::dotenv() {
+        Ok(_) => Ok(()),
+        Err(error) if error.not_found() => Ok(()),
+        Err(error) => Err(error).context(".env cannot be read"),
+    }
+}
+
+/// The environment's variables.
+///
+/// # Errors
+/// A variable of ours is not UTF-8.
+pub fn variables() -> anyhow::Result<Vec<(String, String)>> {
+    let mut variables = Vec::new();
+    for (name, value) in env::vars_os() {
+        let Some(name) = name.to_str().filter(|name| name.starts_with(crate::config::PREFIX)) else { continue };
+        let value = value.to_str().with_context(|| format!("{name} is not UTF-8"))?;
+        variables.push((name.to_owned(), value.to_owned()));
+    }
+    Ok(variables)
+}
+
+/// Raises the limit of open files as far as the system lets, and returns how many connections that allows.
+pub fn raise_open_files() -> u64 {
+    let files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1_024);
+    files.saturating_sub(FILES_RESERVED)
+}

@@ -1,0 +1,127 @@
+//! What is refused over HTTP: a status and a one-line JSON body `{"code":…,"message":…}`.
+
+use actix_http::{Response, StatusCode, body::BoxBody, header};
+use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+use serde::Serialize;
+use starling_actors::chat_server::command::OpenRefusal;
+
+macro_rules! http_codes {
+    ($($(#[$doc:meta])* $variant:ident = $text:literal, $status:ident;)+) => {
+        /// Why a request is refused.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum HttpCode {
+            $($(#[$doc])* $variant,)+
+        }
+
+        impl HttpCode {
+            const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            pub(crate) fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)+
+                }
+            }
+
+            pub(crate) fn status(self) -> StatusCode {
+                match self {
+                    $(Self::$variant => StatusCode::$status,)+
+                }
+            }
+        }
+    };
+}
+
+http_codes! {
+    /// The request itself is wrong.
+    BadRequest = "bad_request", BAD_REQUEST;
+    /// The name is none.
+    BadName = "bad_name", BAD_REQUEST;
+    /// The room's name is none.
+    BadRoom = "bad_room", BAD_REQUEST;
+    /// There is nothing under that path.
+    NoSuchPath = "no_such_path", NOT_FOUND;
+    /// There is no room of that name.
+    NoSuchRoom = "no_such_room", NOT_FOUND;
+    /// The path is there, but not with that method.
+    MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED;
+    /// Another connection holds the name.
+    NameTaken = "name_taken", CONFLICT;
+    /// This path speaks WebSocket only.
+    UpgradeRequired = "upgrade_required", UPGRADE_REQUIRED;
+    /// The server is full, stopping or not able to.
+    Unavailable = "unavailable", SERVICE_UNAVAILABLE;
+}
+
+/// A refusal over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HttpRefusal {
+    pub(crate) code: HttpCode,
+    pub(crate) message: String,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    code: &'a str,
+    message: &'a str,
+}
+
+impl HttpRefusal {
+    pub(crate) fn new(code: HttpCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    /// The body: one line.
+    pub(crate) fn body(&self) -> String {
+        let body = Body { code: self.code.as_str(), message: &self.message };
+        let mut text = serde_json::to_string(&body).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+
+    /// The whole answer; the connection ends with it.
+    pub(crate) fn to_response(&self) -> Response<BoxBody> {
+        let mut response = Response::build(self.code.status());
+        response.insert_header((header::CONTENT_TYPE, "application/json")).force_close();
+        if self.code == HttpCode::UpgradeRequired {
+            response.insert_header((header::UPGRADE, "websocket"));
+        }
+        if self.code == HttpCode::Unavailable {
+            response.insert_header((header::RETRY_AFTER, "1"));
+        }
+        response.body(self.body()).map_into_boxed_body()
+    }
+}
+
+impl From<OpenRefusal> for HttpRefusal {
+    fn from(refusal: OpenRefusal) -> Self {
+        let code = match &refusal {
+            OpenRefusal::NameTaken(_) => HttpCode::NameTaken,
+            OpenRefusal::NameReserved => HttpCode::BadName,
+            OpenRefusal::TooManyRooms | OpenRefusal::Unavailable => HttpCode::Unavailable,
+        };
+        Self::new(code, refusal.to_string())
+    }
+}
+
+/// Counts the handshakes that were refused, by code.
+#[derive(Debug)]
+pub(crate) struct RefusedHandshakes(Vec<IntCounter>);
+
+impl RefusedHandshakes {
+    /// Registers the counters.
+    ///
+    /// # Errors
+    /// The registry has them already.
+    pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let opts = Opts::new("chat_refused_handshakes_total", "WebSocket handshakes refused over HTTP, by code.");
+        let counters = IntCounterVec::new(opts, &["code"])?;
+        registry.register(Box::new(counters.clone()))?;
+        Ok(Self(HttpCode::ALL.iter().map(|code| counters.with_label_values(&[code.as_str()])).collect()))
+    }
+
+    pub(crate) fn count(&self, code: HttpCode) {
+        if let Some(counter) = self.0.get(code as usize) {
+            counter.inc();
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Puts the parts together: the chat's actors, the worker threads and their hubs, HTTP and the WebSocket upgrade.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::time::Duration;
+
+use actix_http::HttpService;
+use actix_rt::Arbiter;
+use actix_rt::net::TcpStream;
+use actix_server::ServerHandle;
+use actix_service::{ServiceFactory, fn_factory, fn_service, map_config};
+use actix_web::dev::AppConfig;
+use actix_web_prom::PrometheusMetricsBuilder;
+use log::{error, info, warn};
+use prometheus::Registry;
+use starling_actors::credits::ServerCredits;
+use starling_actors::history::memory::MemoryHistory;
+use starling_actors::ids::HubId;
+use starling_actors::metrics::MetricsCollector;
+use starling_actors::{ChatServer, LocalHub, Metrics};
+
+use crate::config::Config;
+use crate::process_metrics::ProcessMetrics;
+use crate::refusal::RefusedHandshakes;
+use crate::state::ServerState;
+use crate::upgrade::Upgrade;
+use crate::{environment, http, shutdown, summary};
+
+/// Connections that the kernel completes before a worker has taken them.
+const BACKLOG: u32 = 4_096;
+
+/// How long a request's head may take, a handshake's among them; then the answer is 408.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why the server does not start: one line for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The worker threads cannot be started.
+    #[error("cannot start the worker threads: {0}")]
+    Workers(io::Error),
+    /// The metrics cannot be registered.
+    #[error("cannot register the metrics: {0}")]
+    Metrics(String),
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    config: Config,
+    address: SocketAddr,
+    state: Arc<ServerState>,
+    handle: ServerHandle,
+    chat_arbiter: Arbiter,
+}
+
+impl Server {
+    /// Starts a server. Must run on an actix system; when it returns, connections are taken.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let bind_error = |source| StartError::Bind { address: config.bind, source };
+        let listener = TcpListener::bind(config.bind).map_err(bind_error)?;
+        let address = listener.local_addr().map_err(bind_error)?;
+
+        let workers = config.worker_count();
+        let chat_config = Arc::new(config.chat());
+        let metrics = Metrics::new(workers, ServerCredits::new(chat_config.server_credits));
+        let chat_arbiter = Arbiter::new();
+        let history = Box::new(MemoryHistory::new(chat_config.history_messages, chat_config.history_bytes));
+        let chat = ChatServer::start_on(&chat_arbiter.handle(), (*chat_config).clone(), history, Arc::clone(&metrics));
+
+        let registry = Registry::new();
+        let registered = |error: prometheus::Error| StartError::Metrics(error.to_string());
+        registry.register(Box::new(MetricsCollector(Arc::clone(&metrics)))).map_err(registered)?;
+        registry.register(Box::new(ProcessMetrics::new())).map_err(registered)?;
+        let refused = RefusedHandshakes::register(&registry).map_err(registered)?;
+        let http_metrics = PrometheusMetricsBuilder::new("chat")
+            .registry(registry.clone())
+            .endpoint("/metrics")
+            .mask_unmatched_patterns("unmatched")
+            .build()
+            .map_err(|error| StartError::Metrics(error.to_string()))?;
+
+        let allowed = environment::raise_open_files();
+        let connections = if config.connections == 0 { allowed } else { config.connections.min(allowed) };
+        let state = Arc::new(ServerState::new(
+            chat.clone(),
+            Arc::clone(&chat_config),
+            Arc::clone(&metrics),
+            refused,
+            usize::try_from(connections).unwrap_or(usize::MAX),
+        ));
+
+        let next_hub = Arc::new(AtomicU8::new(0));
+        let service_state = Arc::clone(&state);
+        let server = actix_server::Server::build()
+            .workers(workers)
+            .backlog(BACKLOG)
+            .max_concurrent_connections(usize::MAX)
+            .shutdown_timeout(1)
+            .disable_signals()
+            .listen("starling", listener, move || {
+                // Runs once on every worker thread: here its hub begins.
+                let state = Arc::clone(&service_state);
+                let hub = LocalHub::start(
+                    HubId(next_hub.fetch_add(1, Relaxed)),
+                    Arc::clone(state.chat_config()),
+                    state.chat().clone(),
+                    Arc::clone(state.metrics()),
+                );
+                let plain = {
+                    let (state, metrics) = (Arc::clone(&state), http_metrics.clone());
+                    move || map_config(http::app(Arc::clone(&state), metrics.clone()), |()| AppConfig::default())
+                };
+                let upgrade = fn_factory({
+                    let plain = plain.clone();
+                    move || {
+                        let (hub, state, plain) = (hub.clone(), Arc::clone(&state), plain());
+                        async move {
+                            let upgrade = Upgrade::new(hub, state, plain.new_service(()).await?);
+                            Ok::<_, ()>(fn_service(move |request| Rc::clone(&upgrade).serve(request)))
+                        }
+                    }
+                });
+                HttpService::<TcpStream, _, _>::build()
+                    .client_request_timeout(REQUEST_TIMEOUT)
+                    .tcp_nodelay(true)
+                    .upgrade(upgrade)
+                    .finish(plain())
+                    .tcp()
+            })
+            .map_err(StartError::Workers)?
+            .run();
+        let handle = server.handle();
+        actix_rt::spawn(async move {
+            if let Err(error) = server.await {
+                error!("the worker threads have ended: {error}");
+            }
+        });
+        actix_rt::spawn(summary::log_while_busy(metrics));
+
+        info!("listening on {address}: {workers} workers, up to {connections} connections");
+        if config.connections > allowed {
+            warn!("CHAT_CONNECTIONS is {}, but the limit of open files allows {allowed}", config.connections);
+        }
+        Ok(Self { config, address, state, handle, chat_arbiter })
+    }
+
+    /// The address that is listened on; with port 0 asked for, the port that was free.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The configuration it was started with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn state(&self) -> &Arc<ServerState> {
+        &self.state
+    }
+
+    /// Serves until `stop` is done, then ends in order: takes nobody new, tells every client, waits for them to go,
+    /// at most as long as configured.
+    pub async fn run_until(self, stop: impl Future<Output = ()>) {
+        stop.await;
+        shutdown::drain(&self).await;
+        self.handle.stop(false).await;
+        self.chat_arbiter.stop();
+        info!("stopped");
+    }
+}

@@ -1,0 +1,84 @@
+//! What every edge of the server shares.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Instant;
+
+use starling_actors::{ChatConfig, ChatServerHandle, Metrics, clock};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::refusal::RefusedHandshakes;
+
+/// The shared state of the edges; one per server.
+#[derive(Debug)]
+pub(crate) struct ServerState {
+    chat: ChatServerHandle,
+    chat_config: Arc<ChatConfig>,
+    metrics: Arc<Metrics>,
+    refused: RefusedHandshakes,
+    started: Instant,
+    draining: AtomicBool,
+    /// One permit per connection that there may be.
+    places: Arc<Semaphore>,
+}
+
+impl ServerState {
+    pub(crate) fn new(
+        chat: ChatServerHandle,
+        chat_config: Arc<ChatConfig>,
+        metrics: Arc<Metrics>,
+        refused: RefusedHandshakes,
+        connections_max: usize,
+    ) -> Self {
+        Self {
+            chat,
+            chat_config,
+            metrics,
+            refused,
+            started: clock::now(),
+            draining: AtomicBool::new(false),
+            places: Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS))),
+        }
+    }
+
+    pub(crate) fn chat(&self) -> &ChatServerHandle {
+        &self.chat
+    }
+
+    pub(crate) fn chat_config(&self) -> &Arc<ChatConfig> {
+        &self.chat_config
+    }
+
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    pub(crate) fn refused(&self) -> &RefusedHandshakes {
+        &self.refused
+    }
+
+    pub(crate) fn uptime_seconds(&self) -> u64 {
+        self.started.elapsed().as_secs()
+    }
+
+    /// Why the server cannot serve at the moment, if so.
+    pub(crate) fn not_ready(&self) -> Option<&'static str> {
+        if self.draining.load(Relaxed) {
+            Some("the server is stopping")
+        } else if self.chat.is_alive() {
+            None
+        } else {
+            Some("the chat does not run")
+        }
+    }
+
+    /// Takes no new connection from now on.
+    pub(crate) fn refuse_new(&self) {
+        self.draining.store(true, Relaxed);
+    }
+
+    /// Takes a place for one more connection, given back on drop. `None`: there are as many as there may be.
+    pub(crate) fn take_place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+}

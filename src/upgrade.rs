@@ -1,0 +1,226 @@
+//! The WebSocket handshake: from an HTTP request to a session.
+
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix_codec::{Encoder, Framed, FramedParts};
+use actix_http::body::{BodySize, BoxBody, MessageBody, to_bytes};
+use actix_http::h1::{Codec, Message, SendResponse};
+use actix_http::{ConnectionType, HttpMessage, Request, Response, header, ws};
+use actix_rt::net::TcpStream;
+use actix_service::Service;
+use actix_web::error::ErrorInternalServerError;
+use actix_web::web::Query;
+use log::debug;
+use serde::Deserialize;
+use starling_actors::chat_server::command::OpenSession;
+use starling_actors::frame::Format;
+use starling_actors::session::Session;
+use starling_actors::{LocalHub, clock};
+use starling_protocol::{ClientId, ClientKey, RoomName, SUBPROTOCOL, limits};
+use tokio::io::AsyncWriteExt;
+
+use crate::refusal::{HttpCode, HttpRefusal};
+use crate::state::ServerState;
+
+/// Serves the requests of one worker thread that ask for another protocol.
+///
+/// Those for `/ws` become sessions. All others are answered as if they had not asked: an `Upgrade` may be ignored
+/// (RFC 9110, 7.8), and some tools send one with every request.
+#[derive(Debug)]
+pub(crate) struct Upgrade<S, B> {
+    hub: LocalHub,
+    state: Arc<ServerState>,
+    plain: S,
+    body: PhantomData<B>,
+}
+
+/// Why a connection ended before it became a session: its peer has gone, mostly.
+type Failure = actix_web::Error;
+
+/// What a handshake asks for.
+#[derive(Debug, PartialEq, Eq)]
+struct Wanted {
+    room: RoomName,
+    client_id: Option<ClientId>,
+    key: Option<ClientKey>,
+    format: Format,
+}
+
+impl<S, B> Upgrade<S, B>
+where
+    S: Service<Request>,
+    S::Response: Into<Response<B>>,
+    S::Error: Into<Response<BoxBody>>,
+    B: MessageBody,
+{
+    pub(crate) fn new(hub: LocalHub, state: Arc<ServerState>, plain: S) -> Rc<Self> {
+        Rc::new(Self { hub, state, plain, body: PhantomData })
+    }
+
+    /// Serves a request. Whoever goes before it is answered is a matter of debugging, not of concern.
+    pub(crate) async fn serve(
+        self: Rc<Self>,
+        (request, framed): (Request, Framed<TcpStream, Codec>),
+    ) -> Result<(), Failure> {
+        if let Err(failure) = self.try_serve(request, framed).await {
+            debug!("a handshake came to nothing: {failure}");
+        }
+        Ok(())
+    }
+
+    async fn try_serve(&self, request: Request, framed: Framed<TcpStream, Codec>) -> Result<(), Failure> {
+        let Some(room) = requested_room(request.path()) else { return self.serve_plain(request, framed).await };
+        let wanted = match self.check(&request, room) {
+            Ok(wanted) => wanted,
+            Err(refusal) => return self.refuse(&refusal, framed).await,
+        };
+        let Some(place) = self.state.take_place() else {
+            let refusal = HttpRefusal::new(HttpCode::Unavailable, "the server has as many connections as it may have");
+            return self.refuse(&refusal, framed).await;
+        };
+        let FramedParts { io, mut codec, read_buf, mut write_buf, .. } = framed.into_parts();
+        codec.encode(Message::Item((accept(&request), BodySize::None)), &mut write_buf)?;
+        let (read_half, write_half) = io.into_split();
+        // Registered before the chat is asked: its outbox takes what comes at once, behind the handshake's answer.
+        let session = self.hub.register(write_half, write_buf.freeze(), wanted.format);
+        let Some(session) = session else { return Ok(()) };
+        let open = OpenSession {
+            session,
+            client_id: wanted.client_id,
+            key: wanted.key,
+            room: wanted.room,
+            fresh_key: ClientKey(clock::secret()),
+            watch_presence: wanted.format == Format::Text,
+        };
+        match self.state.chat().open_session(open).await {
+            Ok(()) => {
+                Session::start(self.hub.clone(), session, read_half, read_buf, place);
+                Ok(())
+            }
+            Err(refusal) => {
+                let Some(write_half) = self.hub.withdraw(session) else { return Ok(()) };
+                let Ok(io) = read_half.reunite(write_half) else { return Ok(()) };
+                self.refuse(&refusal.into(), Framed::from_parts(FramedParts::new(io, codec))).await
+            }
+        }
+    }
+
+    /// What the handshake asks for, if it can be had.
+    fn check(&self, request: &Request, room: &str) -> Result<Wanted, HttpRefusal> {
+        ws::verify_handshake(request.head()).map_err(|error| {
+            let code = match error {
+                ws::HandshakeError::UnsupportedVersion
+                | ws::HandshakeError::NoWebsocketUpgrade
+                | ws::HandshakeError::NoConnectionUpgrade => HttpCode::UpgradeRequired,
+                ws::HandshakeError::GetMethodRequired => HttpCode::MethodNotAllowed,
+                ws::HandshakeError::NoVersionHeader | ws::HandshakeError::BadWebsocketKey => HttpCode::BadRequest,
+            };
+            HttpRefusal::new(code, error.to_string())
+        })?;
+        if let Some(reason) = self.state.not_ready() {
+            return Err(HttpRefusal::new(HttpCode::Unavailable, reason));
+        }
+        Wanted::parse(room, request.uri().query().unwrap_or_default())
+    }
+
+    async fn refuse(&self, refusal: &HttpRefusal, framed: Framed<TcpStream, Codec>) -> Result<(), Failure> {
+        self.state.refused().count(refusal.code);
+        debug!("handshake refused: {}: {}", refusal.code.as_str(), refusal.message);
+        respond(refusal.to_response(), framed).await
+    }
+
+    async fn serve_plain(&self, request: Request, framed: Framed<TcpStream, Codec>) -> Result<(), Failure> {
+        match self.plain.call(request).await {
+            Ok(response) => respond(response.into(), framed).await,
+            Err(error) => respond(error.into(), framed).await,
+        }
+    }
+}
+
+/// Writes an answer and ends the connection.
+async fn respond(response: Response<impl MessageBody>, framed: Framed<TcpStream, Codec>) -> Result<(), Failure> {
+    let (mut head, body) = response.into_parts();
+    head.head_mut().set_connection_type(ConnectionType::Close);
+    let body = to_bytes(body).await.map_err(|_| ErrorInternalServerError("an answer without a body"))?;
+    let framed = SendResponse::new(framed, head.set_body(body)).await?;
+    let mut parts = framed.into_parts();
+    // The peer may have gone; then there is nobody to tell.
+    drop(parts.io.shutdown().await);
+    Ok(())
+}
+
+/// The room that a path asks for; `None`: the path is no place for a WebSocket.
+fn requested_room(path: &str) -> Option<&str> {
+    match path.strip_prefix("/ws")? {
+        "" | "/" => Some(limits::LOBBY),
+        rest => rest.strip_prefix('/').filter(|room| !room.contains('/')),
+    }
+}
+
+/// The answer to a handshake that is taken.
+fn accept(request: &Request) -> Response<()> {
+    let mut response = ws::handshake_response(request.head());
+    let asked = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).filter_map(|value| value.to_str().ok());
+    if asked.flat_map(|list| list.split(',')).any(|protocol| protocol.trim() == SUBPROTOCOL) {
+        response.insert_header((header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL));
+    }
+    response.finish().drop_body()
+}
+
+/// The query of a handshake as it comes.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HandshakeQuery {
+    client_id: Option<String>,
+    key: Option<String>,
+    format: Option<String>,
+}
+
+impl Wanted {
+    fn parse(room: &str, query: &str) -> Result<Self, HttpRefusal> {
+        let bad = |code, error: &dyn std::fmt::Display| HttpRefusal::new(code, error.to_string());
+        let room = RoomName::parse(room).map_err(|error| bad(HttpCode::BadRoom, &error))?;
+        let query =
+            Query::<HandshakeQuery>::from_query(query).map_err(|error| bad(HttpCode::BadRequest, &error))?.into_inner();
+        let client_id = query.client_id.map(|name| ClientId::parse(&name)).transpose();
+        let format = match query.format.as_deref() {
+            None | Some("json") => Format::Json,
+            Some("text") => Format::Text,
+            Some(_) => return Err(HttpRefusal::new(HttpCode::BadRequest, "`format` must be json or text")),
+        };
+        Ok(Self {
+            room,
+            client_id: client_id.map_err(|error| bad(HttpCode::BadName, &error))?,
+            // A key that is none of ours opens nothing.
+            key: query.key.and_then(|key| key.parse().ok()),
+            format,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_asks_for_a_room_or_the_lobby() {
+        assert_eq!(requested_room("/ws"), Some("lobby"));
+        assert_eq!(requested_room("/ws/"), Some("lobby"));
+        assert_eq!(requested_room("/ws/dev"), Some("dev"));
+        assert_eq!(requested_room("/ws/dev/x"), None);
+        assert_eq!(requested_room("/wsx"), None);
+        assert_eq!(requested_room("/"), None);
+    }
+
+    #[test]
+    fn the_query_tells_name_key_and_format() {
+        let wanted = Wanted::parse("dev", "clientId=alice&format=text&key=0&token=ignored").unwrap();
+        assert_eq!((wanted.room.as_str(), wanted.format, wanted.key), ("dev", Format::Text, None));
+        assert_eq!(wanted.client_id.unwrap().as_str(), "alice");
+        assert_eq!(Wanted::parse("dev", "clientId=a%20b").unwrap_err().code, HttpCode::BadName);
+        assert_eq!(Wanted::parse("a b", "").unwrap_err().code, HttpCode::BadRoom);
+        assert_eq!(Wanted::parse("dev", "format=xml").unwrap_err().code, HttpCode::BadRequest);
+    }
+}
