@@ -26,8 +26,8 @@ use crate::state::ServerState;
 
 /// Serves the requests of one worker thread that ask for another protocol.
 ///
-/// Those for `/ws` become sessions. All others are answered as if they had not asked: an `Upgrade` may be ignored
-/// (RFC 9110, 7.8), and some tools send one with every request.
+/// Those for `/ws` become sessions. All others are answered as if they had not asked: whoever opens a WebSocket at
+/// another path gets that path's plain answer.
 #[derive(Debug)]
 pub(crate) struct Upgrade<S, B> {
     hub: LocalHub,

@@ -230,6 +230,8 @@ impl Connection {
                 written.chunks.push(chunk);
             }
         }
+        // An idle connection keeps no room for what may wait one day.
+        self.outbox = VecDeque::new();
     }
 
     fn clear(&mut self) {

@@ -147,7 +147,7 @@ impl Room {
             return PresenceDue::Later;
         }
         presence.changed = false;
-        let (joined, left) = (std::mem::take(&mut presence.joined), std::mem::take(&mut presence.left));
+        let (joined, left) = (std::mem::take(&mut presence.joined).names, std::mem::take(&mut presence.left).names);
         let says_nothing = joined.is_empty() && left.is_empty() && presence.last_count == count;
         if presence.watchers.is_empty() || says_nothing {
             return PresenceDue::Nothing;
@@ -171,12 +171,19 @@ pub(crate) enum PresenceDue {
 #[derive(Debug, Default)]
 struct Presence {
     watchers: FxHashSet<SessionId>,
-    joined: Vec<ClientId>,
-    left: Vec<ClientId>,
+    joined: Names,
+    left: Names,
     changed: bool,
     last_sent: Option<Instant>,
     /// What the last `presence` told. With more names than one may hold, the count alone can have changed.
     last_count: u32,
+}
+
+#[derive(Debug, Default)]
+struct Names {
+    names: Vec<ClientId>,
+    /// Whether there were more than one frame may hold.
+    is_cut: bool,
 }
 
 impl Presence {
@@ -191,12 +198,14 @@ impl Presence {
     }
 }
 
-/// Notes a name on one list, unless that undoes what the other list says. Past the names that one frame may hold the
-/// count alone tells.
-fn note_one(name: &ClientId, list: &mut Vec<ClientId>, opposite: &mut Vec<ClientId>) {
-    if let Some(at) = opposite.iter().position(|other| other == name) {
-        opposite.remove(at);
-    } else if list.len() < limits::PRESENCE_NAMES_MAX {
-        list.push(name.clone());
+/// Notes a name on one list, unless that undoes what the other list says, or might: it may be among those that were
+/// too many for the other list. Past the names that one frame may hold the count alone tells.
+fn note_one(name: &ClientId, list: &mut Names, opposite: &mut Names) {
+    if let Some(at) = opposite.names.iter().position(|other| other == name) {
+        opposite.names.remove(at);
+    } else if list.names.len() == limits::PRESENCE_NAMES_MAX {
+        list.is_cut = true;
+    } else if !opposite.is_cut {
+        list.names.push(name.clone());
     }
 }

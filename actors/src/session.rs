@@ -118,6 +118,8 @@ impl Session {
     }
 
     fn on_text(&mut self, text: &str, read_at: Instant) {
+        // Taken first: a text that comes to nothing gives it back here.
+        let Some(credit) = self.reading.take_credit() else { return };
         self.hub.metrics().frame_received(text.len());
         let (id, outcome) = if console::is_line(text) { self.on_line(text) } else { self.on_json(text) };
         let outcome = match self.rate_limit.take(read_at) {
@@ -130,7 +132,7 @@ impl Session {
                 ))
             }
         };
-        let (Some(request), Some(credit)) = (outcome, self.reading.take_credit()) else { return };
+        let Some(request) = outcome else { return };
         self.hub.chat().ask(self.id, id, request, Ticket::new(read_at, credit));
     }
 

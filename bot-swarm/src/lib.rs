@@ -1,1 +1,45 @@
+//! Many bots that load a chat server, check what arrives and measure how long it took.
+//!
+//! ```text
+//! Swarm ── asks ──▶ Worker (actor, one per thread)      Ledger, Stats: one per worker, added up at the end
+//!                     │  ticker: one timer, the Agenda
+//!                     └──▶ Bot (actor) ── Socket ──▶ server
+//! ```
+//!
+//! A [`plan`] says when each bot speaks, whatever the server does; latencies run from the planned time to every
+//! receiver. Each message carries a [`marker`], by which the [`ledger`] checks every delivery. [`run`] is the one
+//! door, for the program and for tests.
+//!
+//! Invariants:
+//! - The bots know the server by its protocol alone: they depend on `starling-protocol`, never on `starling-actors`.
+//! - Judgement is pure: [`ledger`], [`plan`], [`marker`] do no I/O and read no clock.
+//! - A planned time is never changed, however late its message is sent.
+//! - What waits is bounded: messages in flight per bot, unwritten bytes per socket, places remembered per room.
 
+pub mod agenda;
+pub mod backoff;
+mod bot;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod endpoint;
+pub mod footprint;
+pub mod ledger;
+pub mod marker;
+pub mod open_files;
+pub mod plan;
+pub mod progress;
+pub mod report;
+pub mod roster;
+pub mod stats;
+mod stop;
+mod swarm;
+mod ticker;
+pub mod wire;
+mod worker;
+
+pub use config::Config;
+pub use report::Report;
+pub use stop::StopHandle;
+pub use swarm::{RunError, run};
+pub use worker::Figures;

@@ -1,1 +1,20 @@
+//! The whole system: the real server, from outside.
 
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod http;
+#[cfg(test)]
+mod metrics;
+#[cfg(test)]
+mod pace;
+#[cfg(test)]
+mod shutdown;
+#[cfg(test)]
+mod tidy;
+#[cfg(test)]
+mod transcripts;

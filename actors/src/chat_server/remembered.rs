@@ -54,7 +54,10 @@ impl RememberedIds {
 
     pub(crate) fn insert(&mut self, sender: &ClientId, id: &MessageId, taken: Taken, now: Instant) {
         let key = self.key(sender, id);
-        self.taken.insert(key, taken);
+        if self.taken.insert(key, taken).is_some() {
+            // Taken again although it is remembered: its room has ended. The new memory has its own time.
+            self.by_age.retain(|(_, other)| *other != key);
+        }
         self.by_age.push_back((now, key));
         if self.by_age.len() > self.count_max {
             self.forget_oldest();

@@ -113,6 +113,10 @@ impl ChatState {
 
     fn open_session(&mut self, open: &OpenSession, now: Now, effects: &mut Vec<Effect>) {
         let refuse = |refusal| Effect::RefuseSession { session: open.session, refusal };
+        // Before the claim: who is refused must not have lost its old connection.
+        if !self.rooms_by_name.contains_key(&open.room) && self.rooms.len() >= self.config.rooms as usize {
+            return effects.push(refuse(OpenRefusal::TooManyRooms));
+        }
         let key = match self.claim(open.client_id.as_ref(), open.key, now, effects) {
             Ok(key) => key.unwrap_or(open.fresh_key),
             Err(refusal) => return effects.push(refuse(refusal)),
@@ -799,3 +803,6 @@ impl ChatState {
 fn tell(session: SessionId, event: ServerEvent<'static>) -> Effect {
     Effect::Tell { session, event: Box::new(event) }
 }
+
+#[cfg(test)]
+mod tests;

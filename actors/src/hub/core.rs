@@ -113,6 +113,7 @@ impl Core {
         let slot = u32::try_from(vacant.key()).ok().filter(|slot| (*slot as usize) < SessionId::SLOTS_MAX)?;
         self.serial = self.serial.wrapping_add(1);
         let session = SessionId::new(self.id, slot, self.serial);
+        let head = connection.queued();
         vacant.insert(Entry {
             session,
             connection,
@@ -126,6 +127,7 @@ impl Core {
             touched: false,
             awaited: false,
         });
+        self.account(head.frames, Queued::default(), head);
         Some(session)
     }
 
@@ -197,6 +199,9 @@ impl Core {
     fn tell(&mut self, sessions: &[SessionId], event: &ServerEvent<'static>, now: Instant) {
         let (mut json, mut text) = (None, None);
         for session in sessions {
+            if speaks_of_what_was_delivered(event) {
+                self.settle_batches(*session);
+            }
             let Some(entry) = self.entry(*session) else { continue };
             if let Some(console) = &mut entry.console {
                 console.follow(event);
@@ -597,6 +602,19 @@ impl Core {
         for (session, closing) in to_close {
             self.close(session, closing, now);
         }
+    }
+}
+
+/// Whether an event must not overtake the messages before it: it tells how far a room had come when it was made.
+fn speaks_of_what_was_delivered(event: &ServerEvent<'_>) -> bool {
+    match event {
+        ServerEvent::Welcome(_) | ServerEvent::Joined(_) | ServerEvent::Left { .. } | ServerEvent::History(_) => true,
+        ServerEvent::Closing { .. } | ServerEvent::Rooms { .. } | ServerEvent::Members(_) => true,
+        ServerEvent::Message(_)
+        | ServerEvent::Ack(_)
+        | ServerEvent::Presence(_)
+        | ServerEvent::Pong { .. }
+        | ServerEvent::Error(_) => false,
     }
 }
 

@@ -6,9 +6,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::str::Utf8Error;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use actix_http::ws::Codec;
+use actix_http::ws::{Codec, Item};
 use actix_web_actors::ws::{Frame, Message, ProtocolError};
 use bytes::BytesMut;
 use bytestring::ByteString;
@@ -53,7 +53,8 @@ impl Reading {
 
 /// The messages of one connection. Ends when the peer has gone.
 ///
-/// - Nothing is decoded, and nothing read, without a [credit](crate::credits): at the bound TCP slows the peer.
+/// - A whole text is handed on with a [credit](crate::credits) only; until there is one nothing more is read, so TCP
+///   slows the peer. Half a frame holds no credit: whoever sends one and waits takes nothing from others.
 /// - The buffer that is read into belongs to the thread; only the beginning of a frame that is still to come is kept
 ///   per connection.
 /// - After an error the rest is read and thrown away, so that the peer can take its close frame before its connection
@@ -69,8 +70,8 @@ pub(super) struct Inbound {
     /// Whether `unread` is a part of the thread's buffer.
     borrows_buffer: bool,
     failed: bool,
-    /// Since when the next frame waits for a credit.
-    waits_since: Option<Instant>,
+    /// A whole text that waits for a credit, and since when.
+    held: Option<(Message, Instant)>,
 }
 
 impl Inbound {
@@ -82,27 +83,19 @@ impl Inbound {
         reading: Rc<Reading>,
     ) -> Self {
         let codec = Codec::new().max_size(hub.config().frame_bytes as usize);
-        Self { hub, session, socket, reading, codec, unread, borrows_buffer: false, failed: false, waits_since: None }
+        Self { hub, session, socket, reading, codec, unread, borrows_buffer: false, failed: false, held: None }
     }
 
-    fn poll_credit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let stage = &self.hub.worker().session;
-        match self.reading.credits.poll_ready(cx) {
-            Poll::Ready(()) => {
-                if let Some(since) = self.waits_since.take() {
-                    stage.waited(clock::now().saturating_duration_since(since), 1);
-                    stage.complete_n(1);
-                }
-                Poll::Ready(())
-            }
-            Poll::Pending => {
-                if self.waits_since.is_none() {
-                    self.waits_since = Some(clock::now());
-                    stage.arrive_n(1);
-                }
-                Poll::Pending
-            }
+    /// Hands a message on, a text as soon as there is a credit for it.
+    fn poll_hand_on(&mut self, message: Message, since: Instant, cx: &mut Context<'_>) -> Poll<Message> {
+        if carries_command(&message) && self.reading.credits.poll_ready(cx).is_pending() {
+            self.held = Some((message, since));
+            return Poll::Pending;
         }
+        let stage = &self.hub.worker().session;
+        stage.waited(clock::now().saturating_duration_since(since), 1);
+        stage.complete_n(1);
+        Poll::Ready(message)
     }
 
     fn decode(&mut self) -> Option<Result<Message, ProtocolError>> {
@@ -164,21 +157,26 @@ impl Stream for Inbound {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
+        if let Some((message, since)) = this.held.take() {
+            return this.poll_hand_on(message, since, cx).map(|message| Some(Ok(message)));
+        }
         loop {
             if this.failed {
                 this.unread = BytesMut::new();
-            } else {
-                if this.poll_credit(cx).is_pending() {
-                    this.return_buffer();
-                    return Poll::Pending;
+            }
+            match this.decode() {
+                None => {}
+                Some(Ok(message)) => {
+                    this.hub.worker().session.arrive_n(1);
+                    let handed_on = this.poll_hand_on(message, this.reading.read_at(), cx);
+                    if handed_on.is_pending() {
+                        this.return_buffer();
+                    }
+                    return handed_on.map(|message| Some(Ok(message)));
                 }
-                if let Some(message) = this.decode() {
-                    this.failed = message.is_err();
-                    let stage = &this.hub.worker().session;
-                    stage.arrive_n(1);
-                    stage.waited(Duration::ZERO, 1);
-                    stage.complete_n(1);
-                    return Poll::Ready(Some(message));
+                Some(Err(error)) => {
+                    this.failed = true;
+                    return Poll::Ready(Some(Err(error)));
                 }
             }
             match this.poll_read(cx) {
@@ -191,6 +189,19 @@ impl Stream for Inbound {
             }
         }
     }
+}
+
+impl Drop for Inbound {
+    fn drop(&mut self) {
+        if self.held.is_some() {
+            self.hub.worker().session.complete_n(1);
+        }
+    }
+}
+
+/// Whether a message makes the session send a command on.
+fn carries_command(message: &Message) -> bool {
+    matches!(message, Message::Text(_) | Message::Continuation(Item::Last(_)))
 }
 
 fn not_utf8(error: Utf8Error) -> ProtocolError {

@@ -1,0 +1,12 @@
+//! Every rule of the chat, both sides of every limit.
+//!
+//! The tests are dialogues with a chat that has no sockets and a clock that only the test moves, see [`chat::Chat`].
+
+mod chat;
+mod messages;
+mod names;
+mod presence;
+mod resume;
+mod rooms;
+
+pub(super) use self::chat::Chat;

@@ -1,0 +1,533 @@
+//! A chat to talk with: what a test says goes into [`ChatState`], what comes out is told to the clients as short lines.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Write as _;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use starling_protocol::{
+    ClientId, ClientKey, Epoch, ErrorCode, HistoryPage, MessageId, Refusal, Resume, RoomName, Seq, ServerEvent, Target,
+};
+
+use super::super::ChatState;
+use crate::chat_server::command::{Command, Effect, OpenRefusal, OpenSession, Request};
+use crate::clock::{self, Now};
+use crate::config::ChatConfig;
+use crate::credits::Ticket;
+use crate::history::memory::MemoryHistory;
+use crate::history::{Completion, HistoryStore, Page, ReadRequest, Reader, StoredMessage};
+use crate::ids::{HubId, RoomId, SessionId};
+
+/// How many hubs the clients are spread over.
+const HUBS: u32 = 3;
+
+/// The chat's state machine with clients, a history, and a clock that moves only when it is told to.
+///
+/// A dialogue, see [`check`](Self::check), has one line per step:
+///
+/// ```text
+/// alice> opens name=alice          alice does something, see [`send`](Self::send)
+/// alice< welcome alice lobby #0    the next that alice is told must be this
+/// alice< (nothing)                 alice has not been told anything else so far
+/// wait 5m                          time passes (ms, s, m), then one tick
+/// history holds                    what the history is asked for waits from now on
+/// history stores 2                 it does the next two things; without a number all, and waits no more
+/// history fails dev                it cannot store what waits in dev
+/// ```
+pub(in super::super) struct Chat {
+    pub(in super::super) state: ChatState,
+    now: Now,
+    history: MemoryHistory,
+    is_held: bool,
+    held: VecDeque<Held>,
+    clients: Vec<Client>,
+    sessions: u32,
+    admitted: Vec<(SessionId, RoomId)>,
+    /// Guests in the order in which they appeared: `guest-1`, `guest-2` in the dialogues.
+    guests: Vec<ClientId>,
+}
+
+/// One connection, and what it remembers for the next one of the same label.
+struct Client {
+    label: String,
+    session: SessionId,
+    /// It went by itself: it hears nothing more.
+    is_gone: bool,
+    inbox: VecDeque<String>,
+    key: Option<ClientKey>,
+    epochs: HashMap<RoomName, Epoch>,
+}
+
+/// What the history has not done yet.
+enum Held {
+    Append(RoomId, Arc<StoredMessage>),
+    Read(ReadRequest),
+}
+
+/// A command's words and options, as in `says room=dev id=m1 hello all`.
+struct Line<'a> {
+    words: Vec<&'a str>,
+    options: HashMap<&'a str, &'a str>,
+}
+
+impl<'a> Line<'a> {
+    fn parse(text: &'a str) -> Self {
+        let (options, words): (Vec<_>, Vec<_>) = text.split_whitespace().partition(|word| word.contains('='));
+        Self { words, options: options.into_iter().filter_map(|option| option.split_once('=')).collect() }
+    }
+
+    fn word(&self, place: usize) -> &'a str {
+        self.words.get(place).copied().unwrap_or_else(|| panic!("word {place} is missing after {:?}", self.words))
+    }
+
+    fn has(&self, word: &str) -> bool {
+        self.words.contains(&word)
+    }
+
+    fn number<T: FromStr>(&self, option: &str) -> Option<T> {
+        self.options.get(option).map(|text| text.parse().ok().unwrap_or_else(|| panic!("{option}={text}")))
+    }
+
+    fn id(&self) -> Option<MessageId> {
+        self.options.get("id").map(|id| MessageId::parse(id).unwrap())
+    }
+}
+
+fn room(name: &str) -> RoomName {
+    RoomName::parse(name).unwrap()
+}
+
+impl Chat {
+    /// A chat with the default configuration.
+    pub(in super::super) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// A chat with its configuration changed.
+    pub(in super::super) fn with(change: impl FnOnce(&mut ChatConfig)) -> Self {
+        let mut config = ChatConfig::default();
+        change(&mut config);
+        Self {
+            history: MemoryHistory::new(config.history_messages, config.history_bytes),
+            state: ChatState::new(config, 1),
+            now: Now { at: clock::now(), unix_ms: 1_000_000 },
+            is_held: false,
+            held: VecDeque::new(),
+            clients: Vec::new(),
+            sessions: 0,
+            admitted: Vec::new(),
+            guests: Vec::new(),
+        }
+    }
+
+    /// Lets clients of these names come into the lobby, and forgets their welcomes.
+    pub(in super::super) fn and(mut self, names: &[&str]) -> Self {
+        for name in names {
+            self.send(name, &format!("opens name={name}"));
+            assert_eq!(self.take(name).len(), 1, "{name} is welcome");
+        }
+        self
+    }
+
+    /// Plays a dialogue. At its end nobody may have been told anything else.
+    #[track_caller]
+    pub(in super::super) fn check(&mut self, dialogue: &str) {
+        for line in dialogue.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            match line.find(['<', '>']).map(|at| (&line[..at], &line[at..=at], line[at + 1..].trim())) {
+                Some((who, ">", what)) => self.send(who, what),
+                Some((who, _, "(nothing)")) => assert_eq!(self.take(who), [""; 0], "{who} was told more\n{dialogue}"),
+                Some((who, _, expected)) => {
+                    let told = self.client(who).inbox.pop_front();
+                    assert_eq!(told.as_deref(), Some(expected), "what {who} is told, in\n{dialogue}");
+                }
+                None => self.direct(line),
+            }
+        }
+        for client in &mut self.clients {
+            let rest = std::mem::take(&mut client.inbox);
+            assert_eq!(rest, [""; 0], "{} was told more than\n{dialogue}", client.label);
+        }
+    }
+
+    /// What a client was told and no test has looked at.
+    #[track_caller]
+    pub(in super::super) fn take(&mut self, who: &str) -> Vec<String> {
+        self.client(who).inbox.drain(..).collect()
+    }
+
+    fn direct(&mut self, line: &str) {
+        let Line { words, .. } = Line::parse(line);
+        match words[..] {
+            ["wait", time] => self.wait(parse_time(time)),
+            ["history", "holds"] => self.is_held = true,
+            ["history", "stores"] => {
+                self.is_held = false;
+                self.store(usize::MAX);
+            }
+            ["history", "stores", count] => self.store(count.parse().unwrap()),
+            ["history", "fails", name] => self.fail(name),
+            _ => panic!("no such step: {line}"),
+        }
+    }
+
+    /// Lets time pass.
+    pub(in super::super) fn wait(&mut self, time: Duration) {
+        self.now = self.now.after(time);
+        self.apply(Command::Tick);
+    }
+
+    fn store(&mut self, count: usize) {
+        for _ in 0..count {
+            let Some(held) = self.held.pop_front() else { return };
+            self.finish(held);
+        }
+    }
+
+    fn fail(&mut self, name: &str) {
+        let of_room = self.state.find_room(name).unwrap();
+        let mut failed = None;
+        self.held.retain(|held| match held {
+            Held::Append(room, message) if *room == of_room => {
+                failed.get_or_insert(message.seq);
+                false
+            }
+            Held::Append(..) | Held::Read(_) => true,
+        });
+        self.apply(Command::Completed(Completion::Failed { room: of_room, seq: failed.unwrap() }));
+    }
+
+    #[track_caller]
+    fn client(&mut self, label: &str) -> &mut Client {
+        let client = self.clients.iter_mut().find(|client| client.label == label);
+        client.unwrap_or_else(|| panic!("nobody here is {label}"))
+    }
+
+    fn client_of(&mut self, session: SessionId) -> Option<&mut Client> {
+        self.clients.iter_mut().find(|client| client.session == session)
+    }
+
+    /// Does what a client does:
+    ///
+    /// ```text
+    /// opens [room=R] [name=N] [key=LABEL] [person]     goes
+    /// says [room=R | to=N] [name=N] [id=I] TEXT        hello N [key=LABEL]
+    /// joins R [after=S epoch=LABEL] [presence]         leaves R
+    /// rooms   members R   history R [before=S | after=S] [limit=L]   ping   nonsense
+    /// types                    a person reads from now on
+    /// continues R              what was replayed has been written
+    /// ```
+    ///
+    /// `key=LABEL` and `epoch=LABEL` are what the client of that label was told last.
+    #[track_caller]
+    pub(in super::super) fn send(&mut self, who: &str, what: &str) {
+        let line = Line::parse(what);
+        match line.word(0) {
+            "opens" => return self.open(who, &line),
+            "goes" => {
+                let client = self.client(who);
+                client.is_gone = true;
+                let session = client.session;
+                return self.apply(Command::CloseSession { session });
+            }
+            "types" => {
+                let session = self.client(who).session;
+                return self.apply(Command::WatchPresence { session });
+            }
+            "continues" => {
+                let room = self.state.find_room(line.word(1)).unwrap();
+                let session = self.client(who).session;
+                return self.apply(Command::ContinueReplay { session, room });
+            }
+            _ => {}
+        }
+        let request = self.request(&line);
+        let session = self.client(who).session;
+        let ticket = Ticket::without_credit(self.now.at);
+        self.apply(Command::Ask { session, id: line.id(), request, ticket });
+    }
+
+    fn open(&mut self, label: &str, line: &Line<'_>) {
+        let session = SessionId::new(HubId(u8::try_from(self.sessions % HUBS).unwrap()), self.sessions, 7);
+        self.sessions += 1;
+        let key = self.key(line);
+        match self.clients.iter_mut().find(|client| client.label == label) {
+            Some(client) => (client.session, client.is_gone) = (session, false),
+            None => self.clients.push(Client {
+                label: label.into(),
+                session,
+                is_gone: false,
+                inbox: VecDeque::new(),
+                key: None,
+                epochs: HashMap::new(),
+            }),
+        }
+        self.apply(Command::OpenSession(OpenSession {
+            session,
+            client_id: line.options.get("name").map(|name| self.name(name)),
+            key,
+            room: room(line.options.get("room").unwrap_or(&"lobby")),
+            fresh_key: ClientKey(0xf0 + u128::from(self.sessions)),
+            watch_presence: line.has("person"),
+        }));
+    }
+
+    fn request(&mut self, line: &Line<'_>) -> Request {
+        let client_id = line.options.get("name").map(|name| self.name(name));
+        match line.word(0) {
+            "says" => Request::Publish {
+                text: line.words[1..].join(" ").into(),
+                target: match (line.options.get("room"), line.options.get("to")) {
+                    (Some(name), _) => Target::Room(room(name)),
+                    (None, Some(to)) => Target::Client(self.name(to)),
+                    (None, None) => Target::FirstRoom,
+                },
+                client_id,
+            },
+            "hello" => Request::Hello { client_id: Some(self.name(line.word(1))), key: self.key(line) },
+            "joins" => {
+                let room = room(line.word(1));
+                let resume = line.number("after").map(|after| {
+                    let of = self.clients.iter().find(|client| client.label == line.options["epoch"]);
+                    Resume { after: Seq(after), epoch: of.and_then(|client| client.epochs.get(&room).copied()) }
+                });
+                Request::Join { room, resume, presence: line.has("presence") }
+            }
+            "leaves" => Request::Leave { room: room(line.word(1)) },
+            "rooms" => Request::Rooms,
+            "members" => Request::Members { room: room(line.word(1)) },
+            "history" => {
+                let page = match (line.number("before"), line.number("after")) {
+                    (Some(before), _) => HistoryPage::Before(Seq(before)),
+                    (None, Some(after)) => HistoryPage::After(Seq(after)),
+                    (None, None) => HistoryPage::Newest,
+                };
+                Request::History { room: room(line.word(1)), page, limit: line.number("limit").unwrap_or(50) }
+            }
+            "ping" => Request::Ping,
+            "nonsense" => Request::Refused(Refusal::new(ErrorCode::BadJson, "nonsense")),
+            other => panic!("no such command: {other}"),
+        }
+    }
+
+    fn key(&self, line: &Line<'_>) -> Option<ClientKey> {
+        let label = line.options.get("key")?;
+        let of = self.clients.iter().find(|client| client.label == *label);
+        Some(of.and_then(|client| client.key).unwrap_or(ClientKey(0)))
+    }
+
+    /// The name that a dialogue means.
+    fn name(&self, text: &str) -> ClientId {
+        let guest = text.strip_prefix("guest-").and_then(|number| number.parse::<usize>().ok());
+        let guest = guest.and_then(|number| self.guests.get(number.wrapping_sub(1)));
+        guest.cloned().unwrap_or_else(|| ClientId::parse(text).unwrap())
+    }
+
+    /// The name as a dialogue shows it.
+    fn shown(&mut self, name: &ClientId) -> String {
+        if !name.is_guest() {
+            return name.to_string();
+        }
+        let known = self.guests.iter().position(|guest| guest == name).unwrap_or_else(|| {
+            self.guests.push(name.clone());
+            self.guests.len() - 1
+        });
+        format!("guest-{}", known + 1)
+    }
+
+    fn shown_all(&mut self, names: &[ClientId], before_each: &str) -> String {
+        names.iter().fold(String::new(), |list, name| list + before_each + &self.shown(name))
+    }
+
+    fn apply(&mut self, command: Command) {
+        let mut effects = Vec::new();
+        self.state.apply(command, self.now, &mut effects);
+        // The crowds would make it slow.
+        if self.state.session_count() < 100 && self.state.room_count() < 100 {
+            self.state.check();
+        }
+        let mut finished = Vec::new();
+        for effect in effects {
+            finished.extend(self.perform(effect));
+        }
+        for held in finished {
+            self.finish(held);
+        }
+    }
+
+    fn finish(&mut self, held: Held) {
+        let mut done = Vec::new();
+        match held {
+            Held::Append(room, message) => self.history.append(room, message, &mut done),
+            Held::Read(request) => self.history.read(request, &mut done),
+        }
+        for completion in done {
+            self.apply(Command::Completed(completion));
+        }
+    }
+
+    /// Does what the actor would do; what the history is to do now is given back.
+    fn perform(&mut self, effect: Effect) -> Option<Held> {
+        match effect {
+            Effect::Tell { session, event } => self.tell(session, &event),
+            Effect::TellMany { sessions, event } => {
+                sessions.into_iter().for_each(|session| self.tell(session, &event));
+            }
+            Effect::Admit { session, room } => {
+                assert!(!self.admitted.contains(&(session, room)), "{session:?} is admitted once");
+                self.admitted.push((session, room));
+            }
+            Effect::Dismiss { session, room } => self.admitted.retain(|entry| *entry != (session, room)),
+            Effect::Deliver { room, hubs, message, ticket: _ } => {
+                let members: Vec<_> = self.admitted.iter().filter(|(_, of)| *of == room).map(|(who, _)| *who).collect();
+                for session in members {
+                    assert!(hubs.contains(session.hub()), "the hub of {session:?} gets the message");
+                    self.tell(session, &ServerEvent::Message(message.to_wire()));
+                }
+            }
+            Effect::DeliverPrivate { sessions, message, ticket: _ } => {
+                for session in sessions {
+                    self.tell(session, &ServerEvent::Message((*message).clone()));
+                }
+            }
+            Effect::Replay { session, room, messages, more } => {
+                assert!(!self.admitted.contains(&(session, room)), "who catches up gets nothing live");
+                for message in messages {
+                    self.tell(session, &ServerEvent::Message(message.to_wire()));
+                }
+                if more {
+                    self.put(session, "(more)".into());
+                }
+            }
+            Effect::TellHistory { session, id, room, messages, has_more } => {
+                let seqs = messages.iter().fold(String::new(), |list, message| format!("{list} {}", message.seq));
+                let more = if has_more { " …" } else { "" };
+                self.put(session, format!("history {room}{seqs}{more}{}", shown_id(id.as_ref())));
+            }
+            Effect::Store { room, message } => return self.when_not_held(Held::Append(room, message)),
+            Effect::Read(request) => return self.when_not_held(Held::Read(request)),
+            Effect::Forget { room } => self.history.forget(room),
+            Effect::RefuseSession { session, refusal } => {
+                let shown = match refusal {
+                    OpenRefusal::NameTaken(_) => "name_taken",
+                    OpenRefusal::NameReserved => "name_reserved",
+                    OpenRefusal::TooManyRooms => "too_many_rooms",
+                    OpenRefusal::Unavailable => "unavailable",
+                };
+                self.put(session, format!("refused {shown}"));
+            }
+            Effect::Close { session, code, .. } => {
+                assert!(!self.admitted.iter().any(|(who, _)| *who == session), "who is closed is in no room");
+                self.put(session, format!("closed {}", code.as_u16()));
+            }
+        }
+        None
+    }
+
+    fn when_not_held(&mut self, work: Held) -> Option<Held> {
+        if !self.is_held {
+            return Some(work);
+        }
+        self.held.push_back(work);
+        None
+    }
+
+    fn put(&mut self, session: SessionId, line: String) {
+        if let Some(client) = self.client_of(session).filter(|client| !client.is_gone) {
+            client.inbox.push_back(line);
+        }
+    }
+
+    fn tell(&mut self, session: SessionId, event: &ServerEvent<'_>) {
+        let line = match event {
+            ServerEvent::Welcome(welcome) => {
+                if let Some(client) = self.client_of(session) {
+                    client.key = Some(welcome.key);
+                    client.epochs.insert(welcome.room.clone(), welcome.epoch);
+                }
+                let name = self.shown(&welcome.client_id);
+                format!("welcome {name} {} #{}{}", welcome.room, welcome.seq, shown_id(welcome.id.as_ref()))
+            }
+            ServerEvent::Message(message) => {
+                let sender = self.shown(&message.client_id);
+                let mut line = match (&message.room, message.seq, &message.to) {
+                    (Some(room), Some(seq), None) => format!("{room}#{seq} {sender}: {}", message.text),
+                    (None, None, Some(to)) => format!("{sender}@{}: {}", self.shown(to), message.text),
+                    _ => panic!("neither of a room nor private: {message:?}"),
+                };
+                line.push_str(&shown_id(message.id.as_ref()));
+                line
+            }
+            ServerEvent::Ack(ack) => {
+                let mut line = match (&ack.room, ack.seq, &ack.to) {
+                    (Some(room), Some(seq), None) => format!("ack {} {room}#{seq}", ack.id.as_str()),
+                    (None, None, Some(to)) => format!("ack {} @{}", ack.id.as_str(), self.shown(to)),
+                    _ => panic!("neither of a room nor private: {ack:?}"),
+                };
+                line.push_str(if ack.duplicate { " duplicate" } else { "" });
+                line
+            }
+            ServerEvent::Joined(joined) => {
+                if let Some(client) = self.client_of(session) {
+                    client.epochs.insert(joined.room.clone(), joined.epoch);
+                }
+                let recovered = joined.recovered.map_or("", |all| if all { " recovered" } else { " gap" });
+                let id = shown_id(joined.id.as_ref());
+                format!("joined {} #{} count {}{recovered}{id}", joined.room, joined.seq, joined.count)
+            }
+            ServerEvent::Left { id, room } => format!("left {room}{}", shown_id(id.as_ref())),
+            ServerEvent::Presence(presence) => {
+                let (joined, left) = (self.shown_all(&presence.joined, " +"), self.shown_all(&presence.left, " -"));
+                format!("presence {}{joined}{left} count {}", presence.room, presence.count)
+            }
+            ServerEvent::Members(members) => {
+                let names = self.shown_all(&members.client_ids, " ");
+                let more = if members.truncated { " …" } else { "" };
+                let id = shown_id(members.id.as_ref());
+                format!("members {} count {}:{names}{more}{id}", members.room, members.count)
+            }
+            ServerEvent::Rooms { id, rooms, truncated } => {
+                let mut line = String::from("rooms");
+                for room in rooms {
+                    write!(line, " {}:{}#{}", room.room, room.count, room.seq).unwrap();
+                }
+                line.push_str(if *truncated { " …" } else { "" });
+                line + &shown_id(id.as_ref())
+            }
+            ServerEvent::Pong { id, .. } => format!("pong{}", shown_id(id.as_ref())),
+            ServerEvent::Error(refusal) => format!("error {}{}", refusal.code.as_str(), shown_id(refusal.id.as_ref())),
+            ServerEvent::History(_) | ServerEvent::Closing { .. } => panic!("the state machine does not tell {event:?}"),
+        };
+        self.put(session, line);
+    }
+
+    /// Asks from outside the chat for a room's history.
+    pub(in super::super) fn read_from_outside(&mut self, name: &str) -> Vec<u64> {
+        let (reply, mut answer) = tokio::sync::oneshot::channel::<Page>();
+        let room = self.state.find_room(name).unwrap();
+        let page = HistoryPage::Newest;
+        self.finish(Held::Read(ReadRequest {
+            room,
+            page,
+            limit: 200,
+            bytes: usize::MAX,
+            reader: Reader::Outside(reply),
+        }));
+        answer.try_recv().unwrap().messages.iter().map(|message| message.seq.0).collect()
+    }
+}
+
+fn shown_id(id: Option<&MessageId>) -> String {
+    id.map_or_else(String::new, |id| format!(" id={}", id.as_str()))
+}
+
+fn parse_time(text: &str) -> Duration {
+    let unit = text.find(|c: char| !c.is_ascii_digit()).unwrap();
+    let number = text[..unit].parse().unwrap();
+    match &text[unit..] {
+        "ms" => Duration::from_millis(number),
+        "s" => Duration::from_secs(number),
+        "m" => Duration::from_secs(60 * number),
+        other => panic!("no such unit: {other}"),
+    }
+}

@@ -1,0 +1,273 @@
+//! A bot: one actor with one connection, which comes back when it is lost.
+//!
+//! The bot speaks by its [`Plan`], awaits the answers to a bounded number of messages, and reads without pause. It
+//! owns no timer: everything that is to happen at a time is an [`Errand`] that its worker's ticker brings.
+
+mod in_flight;
+mod inbox;
+mod link;
+mod socket;
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::{Actor, Addr, Context, Handler, Message};
+use awc::ws;
+use starling_protocol::{ClientCommand, Epoch, MessageId, Resume, Seq};
+use starling_protocol::{ClientId, ClientKey, CommandFrame, PostMessage, Target, codec};
+
+use crate::agenda::{Appointment, Errand};
+use crate::backoff::Backoff;
+use crate::clock::Nanos;
+use crate::marker::{MarkedTarget, Marker};
+use crate::plan::{Addressee, Plan};
+use crate::worker::WorkerState;
+use in_flight::{InFlight, Outgoing};
+use link::Link;
+pub(crate) use socket::ReadBuffers;
+
+/// The `id` of the frame that asks to resume a room; messages have others.
+const RESUME_ID: &str = "resume";
+
+/// How long a bot pauses that was refused without being told for how long.
+const PAUSE_DEFAULT: Duration = Duration::from_secs(1);
+
+/// Where a bot stands in its room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Membership {
+    /// What comes is new.
+    Member,
+    /// It came back and has yet to ask for what it missed.
+    MustResume,
+    /// It has asked. Until the answer, what comes is left aside: the replay brings it again, in order.
+    Resuming,
+}
+
+/// One bot.
+pub(crate) struct Bot {
+    number: u32,
+    name: ClientId,
+    room: u32,
+    worker: Rc<WorkerState>,
+    rng: fastrand::Rng,
+    plan: Option<Plan>,
+    link: Link,
+    backoff: Backoff,
+    membership: Membership,
+    /// When it was to connect first, until it is connected.
+    awaited_since: Option<Nanos>,
+    key: Option<ClientKey>,
+    in_flight: InFlight,
+    /// Refused for the moment; sent again before anything new.
+    postponed: VecDeque<Outgoing>,
+    /// The parts of a frame that the server sent in several.
+    parts: Vec<u8>,
+    paused_until: Nanos,
+    /// The earliest appointment to speak that is entered and has not come.
+    speaks_at: Option<Nanos>,
+    room_number: u32,
+    friend_numbers: Box<[u32]>,
+}
+
+/// Tells a bot what it has to do now. Sent by the ticker of its worker alone.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+struct RunErrand(Appointment);
+
+/// The ticker's hold of a bot.
+pub(crate) struct BotHandle(Addr<Bot>);
+
+/// The bot has as many messages waiting as its mailbox takes; try again.
+#[derive(Debug)]
+pub(crate) struct MailboxFull;
+
+impl BotHandle {
+    /// Brings an appointment whose time has come.
+    ///
+    /// # Errors
+    /// [`MailboxFull`]; the mailbox is bounded, and this hold is the only one.
+    pub(crate) fn bring(&self, appointment: Appointment) -> Result<(), MailboxFull> {
+        match self.0.try_send(RunErrand(appointment)) {
+            // A bot ends with its worker only; nobody misses the errand then.
+            Ok(()) | Err(actix::prelude::SendError::Closed(_)) => Ok(()),
+            Err(actix::prelude::SendError::Full(_)) => Err(MailboxFull),
+        }
+    }
+}
+
+impl Bot {
+    /// Starts a bot that waits for its first errand.
+    pub(crate) fn start(number: u32, worker: Rc<WorkerState>) -> BotHandle {
+        let room = worker.roster.room_of(number);
+        let bot = Self {
+            number,
+            name: worker.roster.name(number),
+            room,
+            rng: fastrand::Rng::with_seed(worker.seed ^ u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+            plan: None,
+            link: Link::Down,
+            backoff: Backoff::default(),
+            membership: Membership::Member,
+            awaited_since: None,
+            key: None,
+            in_flight: InFlight::default(),
+            postponed: VecDeque::new(),
+            parts: Vec::new(),
+            paused_until: Nanos::default(),
+            speaks_at: None,
+            room_number: 0,
+            friend_numbers: vec![0; worker.roster.friends() as usize].into(),
+            worker,
+        };
+        BotHandle(Actor::start(bot))
+    }
+
+    fn enter(&self, due: Nanos, errand: Errand) {
+        self.worker.agenda.enter(Appointment { due, bot: self.worker.place_of(self.number), errand });
+    }
+
+    fn error(&self, kind: &str) {
+        self.worker.stats.borrow_mut().error(kind);
+    }
+
+    /// Sends what is due, as far as connection, server and window allow. Called whenever one of them may have changed.
+    pub(crate) fn speak(&mut self) {
+        let now = Nanos::now();
+        if !self.link.is_up() {
+            return;
+        }
+        if now < self.paused_until {
+            return self.speak_at(self.paused_until);
+        }
+        if self.membership == Membership::MustResume {
+            self.ask_to_resume();
+        }
+        while !self.in_flight.is_full() && self.link.has_room() {
+            if let Some(message) = self.postponed.pop_front() {
+                self.send(message.to, message.planned, message.bytes);
+                continue;
+            }
+            if self.worker.quiet_since.get().is_some() {
+                return;
+            }
+            let Some(plan) = &mut self.plan else { return };
+            let Some(message) = plan.take(&self.worker.habits, now, &mut self.rng) else {
+                let due = plan.due();
+                return self.speak_at(due);
+            };
+            let mut stats = self.worker.stats.borrow_mut();
+            stats.counters.sent += 1;
+            stats.lateness.record(now.since(message.planned));
+            drop(stats);
+            self.worker.unanswered.set(self.worker.unanswered.get() + 1);
+            self.send(message.to, message.planned, message.bytes);
+        }
+    }
+
+    fn speak_at(&mut self, due: Nanos) {
+        if self.speaks_at.is_none_or(|earliest| due < earliest) {
+            self.speaks_at = Some(due);
+            self.enter(due, Errand::Speak);
+        }
+    }
+
+    /// Gives a message its number and sends it.
+    fn send(&mut self, to: Addressee, planned: Nanos, bytes: u32) {
+        let count = match to {
+            Addressee::Room => Some(&mut self.room_number),
+            Addressee::Friend(friend) => self.friend_numbers.get_mut(friend as usize),
+        };
+        let number = count.map_or(0, |count| {
+            *count += 1;
+            *count
+        });
+        let message = Outgoing { to, number, planned, bytes };
+        let serial = self.in_flight.add(message);
+        self.transmit(serial, message);
+    }
+
+    /// Sends everything again that is unanswered, in order and with the same `id`s.
+    fn send_again(&mut self) {
+        let unanswered: Vec<_> = self.in_flight.iter().collect();
+        for (serial, message) in unanswered {
+            self.worker.stats.borrow_mut().counters.sent_again += 1;
+            self.transmit(serial, message);
+        }
+    }
+
+    fn transmit(&self, serial: u64, message: Outgoing) {
+        let worker = &self.worker;
+        let (target, marked_target) = match message.to {
+            Addressee::Room => {
+                let room = worker.roster.room(self.room);
+                (Target::Room(room.name.clone()), MarkedTarget::Room(room.tag))
+            }
+            Addressee::Friend(friend) => {
+                let friend = worker.roster.friend(self.number, friend);
+                (Target::Client(worker.roster.name(friend)), MarkedTarget::Bot(friend))
+            }
+        };
+        let marker = Marker {
+            host: worker.host,
+            run: worker.run,
+            sender: self.number,
+            target: marked_target,
+            number: message.number,
+            planned: message.planned,
+        };
+        let text = marker.render(message.bytes as usize).into();
+        let command = ClientCommand::Message(PostMessage { text, target, client_id: None });
+        self.ask(Some(in_flight::message_id(worker.run, serial)), command);
+    }
+
+    fn ask_to_resume(&mut self) {
+        let Some((epoch, seq)) = self.worker.ledger.borrow().resume_point(self.number, self.room) else { return };
+        self.membership = Membership::Resuming;
+        self.resume(epoch, seq);
+    }
+
+    fn resume(&self, epoch: Epoch, seq: u64) {
+        let room = self.worker.roster.room(self.room).name.clone();
+        let resume = Some(Resume { after: Seq(seq), epoch: Some(epoch) });
+        let id = MessageId::parse(RESUME_ID).ok();
+        self.ask(id, ClientCommand::Join { room, resume, presence: false });
+    }
+
+    fn ask(&self, id: Option<MessageId>, command: ClientCommand<'_>) {
+        let frame = codec::encode_command(&CommandFrame { id, command });
+        self.link.send(ws::Message::Text(frame.into()));
+    }
+
+    /// Messages that were due when the swarm fell silent and were not sent.
+    fn overdue(&self) -> u64 {
+        let Some(quiet_since) = self.worker.quiet_since.get() else { return 0 };
+        self.plan.as_ref().map_or(0, |plan| plan.overdue(quiet_since))
+    }
+}
+
+impl Actor for Bot {
+    type Context = Context<Self>;
+}
+
+impl Handler<RunErrand> for Bot {
+    type Result = ();
+
+    fn handle(&mut self, RunErrand(appointment): RunErrand, ctx: &mut Self::Context) {
+        match appointment.errand {
+            Errand::Connect => self.connect(appointment.due, ctx),
+            Errand::Speak => {
+                // The ticker may bring it later than it was entered for.
+                if self.speaks_at.is_some_and(|earliest| earliest <= appointment.due) {
+                    self.speaks_at = None;
+                }
+                self.speak();
+            }
+            Errand::CheckPulse => self.check_pulse(appointment.due, ctx),
+            Errand::Leave => {
+                self.worker.stats.borrow_mut().counters.overdue += self.overdue();
+                self.leave(ctx);
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What a bot does with what comes from the server.
+
+use std::time::Duration;
+
+use actix::{Context, StreamHandler};
+use actix_http::ws::Item;
+use awc::error::WsProtocolError;
+use awc::ws::{self, Frame};
+use starling_protocol::{Ack, ErrorCode, JoinedEvent, Refusal, ServerEvent, Welcome};
+
+use super::in_flight::serial_of;
+use super::{Bot, Membership, PAUSE_DEFAULT, RESUME_ID};
+use crate::clock::Nanos;
+use crate::ledger::{Entrance, Verdict};
+use crate::marker::Marker;
+use crate::plan::{Addressee, Plan};
+use crate::wire::{self, Delivery, Incoming};
+
+impl StreamHandler<Result<Frame, WsProtocolError>> for Bot {
+    fn handle(&mut self, frame: Result<Frame, WsProtocolError>, ctx: &mut Context<Self>) {
+        self.link.note_life();
+        match frame {
+            Ok(Frame::Text(text)) => self.hear(&text),
+            Ok(Frame::Ping(payload)) => self.link.send(ws::Message::Pong(payload)),
+            Ok(Frame::Pong(_)) => {}
+            Ok(Frame::Close(reason)) => self.closed(reason, ctx),
+            Ok(Frame::Continuation(item)) => self.hear_part(&item),
+            Ok(Frame::Binary(_)) => self.error("binary frame"),
+            Err(WsProtocolError::Io(error)) => self.lost(&format!("connection: {}", error.kind()), ctx),
+            Err(error) => self.lost(&format!("WebSocket: {error}"), ctx),
+        }
+    }
+
+    fn finished(&mut self, ctx: &mut Context<Self>) {
+        self.lost("connection ended", ctx);
+    }
+}
+
+impl Bot {
+    fn hear_part(&mut self, item: &Item) {
+        let (part, is_last) = match item {
+            Item::FirstText(part) | Item::FirstBinary(part) => {
+                self.parts.clear();
+                (part, false)
+            }
+            Item::Continue(part) => (part, false),
+            Item::Last(part) => (part, true),
+        };
+        self.parts.extend_from_slice(part);
+        if is_last {
+            let whole = std::mem::take(&mut self.parts);
+            self.hear(&whole);
+        }
+    }
+
+    fn hear(&mut self, frame: &[u8]) {
+        self.worker.stats.borrow_mut().counters.bytes_received += frame.len() as u64;
+        match wire::read(frame) {
+            Ok(Incoming::Delivery(delivery)) => self.delivered(&delivery),
+            Ok(Incoming::Event(event)) => self.told(*event),
+            Err(error) => {
+                log::debug!("{}: not an event: {error}", self.name);
+                self.error("not an event");
+            }
+        }
+    }
+
+    fn told(&mut self, event: ServerEvent<'_>) {
+        match event {
+            ServerEvent::Welcome(welcome) => self.welcomed(&welcome),
+            ServerEvent::Message(message) => self.delivered(&Delivery {
+                client_id: message.client_id.as_str(),
+                text: &message.text,
+                room: message.room.as_ref().map(starling_protocol::RoomName::as_str),
+                seq: message.seq.map(|seq| seq.0),
+                to: message.to.as_ref().map(starling_protocol::ClientId::as_str),
+            }),
+            ServerEvent::Ack(ack) => self.acked(&ack),
+            ServerEvent::Joined(joined) => self.joined(&joined),
+            ServerEvent::Error(refusal) => self.refused(&refusal),
+            ServerEvent::Closing { reconnect_after_ms, .. } => {
+                self.link.note_closing(Duration::from_millis(reconnect_after_ms));
+            }
+            // A bot does not ask for these (yet).
+            ServerEvent::Left { .. }
+            | ServerEvent::Presence(_)
+            | ServerEvent::Members(_)
+            | ServerEvent::Rooms { .. }
+            | ServerEvent::History(_)
+            | ServerEvent::Pong { .. } => {}
+        }
+    }
+
+    fn welcomed(&mut self, welcome: &Welcome) {
+        self.link_is_welcomed(Duration::from_millis(welcome.heartbeat_ms));
+        self.key = Some(welcome.key);
+        let worker = &self.worker;
+        let is_new = worker.ledger.borrow().resume_point(self.number, self.room).is_none();
+        if is_new {
+            self.membership = Membership::Member;
+            let (bot, room) = (self.number, self.room);
+            let entrance = Entrance { bot, room, epoch: welcome.epoch, seq: welcome.seq.0, recovered: true };
+            worker.ledger.borrow_mut().entered(entrance);
+            self.plan = Plan::begin(&worker.habits, Nanos::now(), &mut self.rng);
+        } else {
+            self.ask_to_resume();
+            self.send_again();
+        }
+        self.speak();
+    }
+
+    fn joined(&mut self, joined: &JoinedEvent) {
+        if self.membership != Membership::Resuming {
+            return;
+        }
+        self.membership = Membership::Member;
+        let recovered = joined.recovered == Some(true);
+        let (bot, room) = (self.number, self.room);
+        let entrance = Entrance { bot, room, epoch: joined.epoch, seq: joined.seq.0, recovered };
+        self.worker.ledger.borrow_mut().entered(entrance);
+    }
+
+    fn delivered(&mut self, delivery: &Delivery<'_>) {
+        let marker = Marker::parse(delivery.text);
+        let worker = &self.worker;
+        let mut ledger = worker.ledger.borrow_mut();
+        let verdict = match (delivery.room, delivery.seq) {
+            (Some(name), Some(seq)) => {
+                let room = worker.roster.room(self.room);
+                if name != room.name.as_str() {
+                    ledger.wrong_room()
+                } else if self.membership == Membership::Member {
+                    ledger.room_message(self.number, self.room, room.tag, seq, marker.as_ref())
+                } else {
+                    return;
+                }
+            }
+            _ => match &marker {
+                Some(marker) => ledger.private_message(self.number, marker),
+                None if delivery.to == Some(self.name.as_str()) => Verdict::Counts,
+                None => ledger.misdelivered(),
+            },
+        };
+        let mut stats = worker.stats.borrow_mut();
+        stats.counters.deliveries += 1;
+        if let Some(marker) = marker
+            && verdict == Verdict::Counts
+            && worker.can_time(&marker)
+        {
+            stats.delivery.record(Nanos::now().since(marker.planned));
+        }
+    }
+
+    fn acked(&mut self, ack: &Ack) {
+        let worker = &self.worker;
+        worker.stats.borrow_mut().counters.acked_as_duplicates += u64::from(ack.duplicate);
+        let Some(message) = serial_of(&ack.id).and_then(|serial| self.in_flight.take(serial)) else {
+            return self.error("ack of nothing");
+        };
+        worker.unanswered.set(worker.unanswered.get() - 1);
+        let mut stats = worker.stats.borrow_mut();
+        stats.counters.acked += 1;
+        stats.ack.record(Nanos::now().since(message.planned));
+        drop(stats);
+        let mut ledger = worker.ledger.borrow_mut();
+        match (message.to, ack.seq) {
+            (Addressee::Room, Some(seq)) => ledger.room_acked(self.number, self.room, seq.0, message.number),
+            (Addressee::Room, None) => worker.stats.borrow_mut().error("ack without seq"),
+            (Addressee::Friend(friend), _) => {
+                ledger.private_acked(self.number, worker.roster.friend(self.number, friend), message.number);
+            }
+        }
+        drop(ledger);
+        self.speak();
+    }
+
+    fn refused(&mut self, refusal: &Refusal) {
+        self.error(refusal.code.as_str());
+        let Some(id) = &refusal.id else { return };
+        let is_resume = id.as_str() == RESUME_ID;
+        let is_temporary = refusal.code == ErrorCode::RateLimited || refusal.retry_after_ms.is_some();
+        if is_temporary || is_resume {
+            let pause = refusal.retry_after_ms.map_or(PAUSE_DEFAULT, Duration::from_millis);
+            self.paused_until = self.paused_until.max(Nanos::now().after(pause));
+        }
+        if is_resume {
+            self.membership = Membership::MustResume;
+        } else if let Some(message) = serial_of(id).and_then(|serial| self.in_flight.take(serial)) {
+            if is_temporary {
+                self.postponed.push_back(message);
+            } else {
+                self.worker.unanswered.set(self.worker.unanswered.get() - 1);
+                self.worker.stats.borrow_mut().counters.refused += 1;
+            }
+        }
+        self.speak();
+    }
+}

@@ -1,0 +1,207 @@
+//! The WebSocket of one bot, with as little memory as a connection at rest needs: none of its own.
+//!
+//! awc's `Framed` keeps two buffers of 8 KiB for each connection. Here the framework's codec and socket are kept and
+//! the buffers shared: all bots of a worker read into one, and only what is not yet a whole frame, or not yet
+//! written, stays with its bot.
+//!
+//! Invariants:
+//! - Frames leave in the order in which they were given to [`Socket::send`].
+//! - Reading never waits for writing.
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+
+use actix::fut::ActorFuture;
+use actix_codec::{AsyncWrite, Decoder, Encoder, Framed};
+use awc::BoxedSocket;
+use awc::error::WsProtocolError;
+use awc::ws::{Codec, Frame, Message};
+use bytes::{Buf as _, BytesMut};
+use futures_util::Stream;
+use tokio_util::io::poll_read_buf;
+
+use super::Bot;
+
+/// Bytes read at once.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Unwritten bytes past which a bot sends no more messages until they are written.
+const OUTBOX_BYTES: usize = 16 * 1024;
+
+/// The buffers into which the bots of one worker read.
+///
+/// One is enough as long as what was read is handled before the next bot reads; it takes more only while a bot is
+/// interrupted in the middle of many frames.
+#[derive(Debug, Default)]
+pub(crate) struct ReadBuffers(RefCell<Vec<BytesMut>>);
+
+impl ReadBuffers {
+    fn take(&self) -> BytesMut {
+        let mut buffer = self.0.borrow_mut().pop().unwrap_or_default();
+        buffer.clear();
+        buffer.reserve(READ_BYTES);
+        buffer
+    }
+
+    fn give_back(&self, buffer: BytesMut) {
+        self.0.borrow_mut().push(buffer);
+    }
+}
+
+struct Shared {
+    io: BoxedSocket,
+    codec: Codec,
+    outbox: BytesMut,
+    writer: Option<Waker>,
+    /// Whether the bot has more to send and waits for room.
+    is_awaited: bool,
+}
+
+/// A bot's hold of its connection.
+pub(crate) struct Socket(Rc<RefCell<Shared>>);
+
+impl Socket {
+    /// Takes over a connection after its handshake.
+    pub(crate) fn open(framed: Framed<BoxedSocket, Codec>, buffers: Rc<ReadBuffers>) -> (Self, Inbound, Outflow) {
+        let parts = framed.into_parts();
+        let shared = Shared {
+            io: parts.io,
+            codec: parts.codec.clone(),
+            outbox: parts.write_buf,
+            writer: None,
+            is_awaited: false,
+        };
+        let shared = Rc::new(RefCell::new(shared));
+        let inbound = Inbound {
+            shared: Rc::clone(&shared),
+            codec: parts.codec,
+            buffers,
+            unread: BytesMut::from(&parts.read_buf[..]),
+            is_unread_shared: false,
+        };
+        (Self(Rc::clone(&shared)), inbound, Outflow { shared })
+    }
+
+    /// Gives a frame to the outbox; it is written as soon as the socket takes it.
+    ///
+    /// # Errors
+    /// Where the codec cannot write it.
+    pub(crate) fn send(&self, message: Message) -> Result<(), WsProtocolError> {
+        let mut shared = self.0.borrow_mut();
+        let Shared { codec, outbox, writer, .. } = &mut *shared;
+        codec.encode(message, outbox)?;
+        if let Some(writer) = writer.take() {
+            writer.wake();
+        }
+        Ok(())
+    }
+
+    /// Whether there is room for a message. If not, [`Bot::speak`] is called once there is.
+    pub(crate) fn has_room(&self) -> bool {
+        let mut shared = self.0.borrow_mut();
+        shared.is_awaited = shared.outbox.len() >= OUTBOX_BYTES;
+        !shared.is_awaited
+    }
+}
+
+/// What comes from the server, frame by frame. Ends when the server closes the connection.
+pub(crate) struct Inbound {
+    shared: Rc<RefCell<Shared>>,
+    codec: Codec,
+    buffers: Rc<ReadBuffers>,
+    unread: BytesMut,
+    /// Whether `unread` is one of the shared buffers.
+    is_unread_shared: bool,
+}
+
+impl Inbound {
+    /// Keeps only what is not yet a whole frame.
+    fn stow(&mut self) {
+        if self.is_unread_shared {
+            let rest = if self.unread.is_empty() { BytesMut::new() } else { BytesMut::from(&self.unread[..]) };
+            self.buffers.give_back(std::mem::replace(&mut self.unread, rest));
+            self.is_unread_shared = false;
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        let mut buffer = self.buffers.take();
+        buffer.extend_from_slice(&self.unread);
+        buffer.reserve(READ_BYTES);
+        let result = poll_read_buf(Pin::new(&mut self.shared.borrow_mut().io), cx, &mut buffer);
+        if let Poll::Ready(Ok(1..)) = result {
+            self.unread = buffer;
+            self.is_unread_shared = true;
+        } else {
+            self.buffers.give_back(buffer);
+        }
+        result
+    }
+}
+
+impl Stream for Inbound {
+    type Item = Result<Frame, WsProtocolError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        loop {
+            match this.codec.decode(&mut this.unread) {
+                Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
+                Ok(None) => this.stow(),
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+            match ready!(this.poll_read(cx)) {
+                Ok(0) => return Poll::Ready(None),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Some(Err(error.into()))),
+            }
+        }
+    }
+}
+
+impl Drop for Inbound {
+    fn drop(&mut self) {
+        self.stow();
+    }
+}
+
+/// Writes what is in the outbox, for as long as the connection lives.
+pub(crate) struct Outflow {
+    shared: Rc<RefCell<Shared>>,
+}
+
+impl Outflow {
+    fn poll_write(&self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        let mut shared = self.shared.borrow_mut();
+        let Shared { io, outbox, writer, .. } = &mut *shared;
+        while !outbox.is_empty() {
+            let written = ready!(Pin::new(&mut *io).poll_write(cx, outbox))?;
+            if written == 0 {
+                return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
+            }
+            outbox.advance(written);
+        }
+        // Gives the memory back: most bots are silent most of the time.
+        *outbox = BytesMut::new();
+        *writer = Some(cx.waker().clone());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl ActorFuture<Bot> for Outflow {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, bot: &mut Bot, _: &mut actix::Context<Bot>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match ready!(self.poll_write(cx)) {
+                Ok(()) if std::mem::take(&mut self.shared.borrow_mut().is_awaited) => {}
+                Ok(()) => return Poll::Pending,
+                // The reading half ends as well, and says why.
+                Err(_) => return Poll::Ready(()),
+            }
+            bot.speak();
+        }
+    }
+}

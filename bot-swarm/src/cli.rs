@@ -1,0 +1,103 @@
+//! The command line, and where the configuration comes from.
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use crate::config::{Config, ConfigError, KNOBS, PREFIX};
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq)]
+pub enum Request {
+    /// Run the swarm.
+    Run(Config),
+    /// Show the configuration and end.
+    PrintConfig(Config),
+}
+
+/// The command line: a flag for each knob.
+pub fn command() -> Command {
+    let knobs = KNOBS.iter().map(|knob| {
+        Arg::new(knob.flag)
+            .long(knob.flag)
+            .value_name("VALUE")
+            .allow_hyphen_values(true)
+            .help(format!("{} [{}; {}; default: {}]", knob.help, knob.variable, knob.range, knob.default))
+    });
+    Command::new("bot-swarm")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Many bots that load a chat server, check what arrives and measure how long it took")
+        .after_help(
+            "Every flag is also a variable of the environment, or of a file .env in the working directory.\n\
+             Ends with 0: nothing lost, doubled, reordered or misdelivered; 1: something was, or no bot was \
+             connected; 2: bad usage; 3: could not run.",
+        )
+        .args(knobs)
+        .arg(
+            Arg::new("print-config")
+                .long("print-config")
+                .action(ArgAction::SetTrue)
+                .help("Show the configuration as it is, and end"),
+        )
+}
+
+/// Makes a request of the parsed flags and the environment (in which `.env` is already).
+///
+/// # Errors
+/// [`ConfigError`] for the first setting that is wrong.
+pub fn request(
+    flags: &ArgMatches,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Request, ConfigError> {
+    let given = KNOBS.iter().filter_map(|knob| {
+        let is_given = flags.value_source(knob.flag) == Some(ValueSource::CommandLine);
+        let value = flags.get_one::<String>(knob.flag).filter(|_| is_given)?;
+        Some((knob.variable.to_owned(), value.clone()))
+    });
+    let config = Config::from_settings(environment.into_iter().chain(given))?;
+    Ok(if flags.get_flag("print-config") { Request::PrintConfig(config) } else { Request::Run(config) })
+}
+
+/// The swarm's variables in the environment of the process.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .map(|(variable, value)| (variable.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+        .filter(|(variable, _)| variable.starts_with(PREFIX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(flags: &[&str], environment: &[(&str, &str)]) -> Result<Request, ConfigError> {
+        let matches = command().try_get_matches_from([&["bot-swarm"], flags].concat()).unwrap();
+        request(&matches, environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())))
+    }
+
+    #[test]
+    fn a_flag_counts_more_than_its_variable() {
+        let Request::Run(config) = parse(&["--count", "5"], &[("BOT_COUNT", "4"), ("BOT_ROOMS", "2")]).unwrap() else {
+            panic!("asked to run")
+        };
+        assert_eq!((config.count, config.rooms), (5, 2));
+    }
+
+    #[test]
+    fn the_flags_are_named_like_the_variables() {
+        for knob in KNOBS {
+            let named = knob.variable.trim_start_matches(PREFIX).to_lowercase().replace('_', "-");
+            assert_eq!(knob.flag, named);
+        }
+        command().debug_assert();
+    }
+
+    #[test]
+    fn a_bad_flag_is_told_like_a_bad_variable() {
+        let error = parse(&["--private-share", "-1"], &[]).unwrap_err().to_string();
+        assert_eq!(error, r#"BOT_PRIVATE_SHARE="-1" is not valid: it must be a number, 0 to 1"#);
+    }
+
+    #[test]
+    fn the_configuration_is_printed_instead_of_run() {
+        assert!(matches!(parse(&["--print-config"], &[]), Ok(Request::PrintConfig(_))));
+    }
+}

@@ -1,0 +1,189 @@
+//! Every knob of the swarm: the environment (and `.env`), or flags of the same names.
+//!
+//! Defaults < `.env` < environment < flags. Checked once, then immutable.
+
+mod knobs;
+
+use std::ops::RangeInclusive;
+
+pub use knobs::{KNOBS, Knob};
+
+/// What every variable of the swarm begins with.
+pub const PREFIX: &str = "BOT_";
+
+/// The checked configuration. Units, defaults and ranges stand in [`KNOBS`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Where the bots connect: `ws://host:port/path`. `BOT_SERVER_URL`.
+    pub server_url: String,
+    /// Bots of this process. `BOT_COUNT`.
+    pub count: u32,
+    /// What the bots' names begin with. `BOT_NAME_PREFIX`.
+    pub name_prefix: String,
+    /// Bots that connect per second. `BOT_RAMP_PER_SECOND`.
+    pub ramp_per_second: f64,
+    /// Rooms that the bots spread over; 1 is the lobby. `BOT_ROOMS`.
+    pub rooms: u32,
+    /// Messages per second of each bot; 0: it only listens. `BOT_MESSAGES_PER_SECOND`.
+    pub messages_per_second: f64,
+    /// Bytes of a message's text. `BOT_MESSAGE_BYTES`.
+    pub message_bytes: RangeInclusive<u32>,
+    /// The share of private messages. `BOT_PRIVATE_SHARE`.
+    pub private_share: f64,
+    /// Seconds until the swarm stops by itself, from its start; 0: never. `BOT_SECONDS`.
+    pub seconds: f64,
+    /// What all chance comes from. `BOT_SEED`.
+    pub seed: u64,
+    /// Threads that bots live on. `BOT_WORKERS`.
+    pub workers: u32,
+    /// Seconds that a stopping swarm waits for what is outstanding. `BOT_DRAIN_SECONDS`.
+    pub drain_seconds: f64,
+}
+
+/// Why a configuration is none. One line for a person.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// A value is not in its range.
+    #[error("{variable}={value:?} is not valid: it must be {range}")]
+    BadValue {
+        /// The variable.
+        variable: &'static str,
+        /// What it was set to.
+        value: String,
+        /// What it may be.
+        range: &'static str,
+    },
+    /// A variable begins like the swarm's and is none of them.
+    #[error("{variable} is not a variable of bot-swarm; did you mean {nearest}?")]
+    Unknown {
+        /// The variable.
+        variable: String,
+        /// The known one whose name is nearest.
+        nearest: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads a configuration from settings, pairs of variable and value; of two for one variable the later counts.
+    /// Variables that do not begin with [`PREFIX`] are not the swarm's.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first setting that is wrong.
+    pub fn from_settings(settings: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let mut config = Self::default();
+        for (variable, value) in settings {
+            if variable.starts_with(PREFIX) {
+                Knob::of(&variable)?.set(&mut config, &value)?;
+            }
+        }
+        Ok(config)
+    }
+
+    /// The configuration as `.env` would hold it, one variable a line.
+    pub fn to_env(&self) -> String {
+        let lines: Vec<String> = KNOBS.iter().map(|knob| format!("{}={}\n", knob.variable, knob.get(self))).collect();
+        lines.concat()
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        Self {
+            server_url: "ws://127.0.0.1:8080/ws".to_owned(),
+            count: 100,
+            name_prefix: crate::roster::prefix_of(&host),
+            ramp_per_second: 100.0,
+            rooms: 1,
+            messages_per_second: 0.1,
+            message_bytes: 128..=128,
+            private_share: 0.0,
+            seconds: 0.0,
+            seed: 1,
+            workers: 1,
+            drain_seconds: 8.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(settings: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::from_settings(settings.iter().map(|(variable, value)| ((*variable).to_owned(), (*value).to_owned())))
+    }
+
+    #[test]
+    fn what_is_printed_is_read_again_as_the_same() {
+        let settings = [("BOT_MESSAGE_BYTES", "64-1024"), ("BOT_RAMP_PER_SECOND", "0.5"), ("BOT_COUNT", "7")];
+        for config in [Config::default(), config(&settings).unwrap()] {
+            let printed = config.to_env();
+            let lines = printed.lines().filter_map(|line| line.split_once('='));
+            let read = Config::from_settings(lines.map(|(k, v)| (k.to_owned(), v.to_owned())));
+            assert_eq!(read, Ok(config));
+        }
+    }
+
+    #[test]
+    fn the_defaults_told_are_the_defaults() {
+        let config = Config::default();
+        for knob in KNOBS.iter().filter(|knob| knob.variable != "BOT_NAME_PREFIX") {
+            assert_eq!(knob.get(&config), knob.default, "{}", knob.variable);
+        }
+    }
+
+    #[test]
+    fn a_bad_value_is_told_in_one_line_with_variable_value_and_range() {
+        let error = config(&[("BOT_COUNT", "many")]).unwrap_err().to_string();
+        assert_eq!(error, r#"BOT_COUNT="many" is not valid: it must be a whole number, 1 to 1000000"#);
+    }
+
+    #[test]
+    fn the_limits_of_each_knob_are_taken_and_what_is_beyond_them_is_not() {
+        let cases = [
+            ("BOT_COUNT", vec!["1", "1000000"], vec!["0", "1000001", "-1", "1.5", ""]),
+            ("BOT_RAMP_PER_SECOND", vec!["0.1", "100000"], vec!["0", "100001", "NaN", "inf"]),
+            ("BOT_ROOMS", vec!["1", "100000"], vec!["0", "100001"]),
+            ("BOT_MESSAGES_PER_SECOND", vec!["0", "0.1", "1000"], vec!["-0.1", "1001", "fast"]),
+            ("BOT_MESSAGE_BYTES", vec!["40", "40-1048576", "50-50"], vec!["39", "50-40", "40-1048577", "40-"]),
+            ("BOT_PRIVATE_SHARE", vec!["0", "1", "0.25"], vec!["-0.1", "1.1", "10%"]),
+            ("BOT_SECONDS", vec!["0", "2.5", "31536000"], vec!["-1", "31536001", "1m"]),
+            ("BOT_SEED", vec!["0", "18446744073709551615"], vec!["-1", "18446744073709551616"]),
+            ("BOT_WORKERS", vec!["1", "256"], vec!["0", "257"]),
+            ("BOT_DRAIN_SECONDS", vec!["0", "600"], vec!["-1", "601"]),
+            ("BOT_NAME_PREFIX", vec!["a", "load.test-7"], vec!["", "-a", "a b", "guest-x", &LONG[..49]]),
+            (
+                "BOT_SERVER_URL",
+                vec!["ws://localhost/ws", "ws://[::1]:8080/ws?token=x"],
+                vec!["", "localhost", "http://localhost/ws", "wss://localhost/ws", "ws://", "ws://a b/ws"],
+            ),
+        ];
+        assert_eq!(cases.len(), KNOBS.len(), "every knob has its case");
+        for (variable, good, bad) in cases {
+            for value in good {
+                assert!(config(&[(variable, value)]).is_ok(), "{variable}={value}");
+            }
+            for value in bad {
+                assert!(
+                    matches!(config(&[(variable, value)]), Err(ConfigError::BadValue { .. })),
+                    "{variable}={value}"
+                );
+            }
+        }
+    }
+
+    const LONG: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+    #[test]
+    fn an_unknown_variable_is_an_error_that_names_the_nearest() {
+        let error = config(&[("BOT_COUTN", "3")]).unwrap_err();
+        assert_eq!(error, ConfigError::Unknown { variable: "BOT_COUTN".into(), nearest: "BOT_COUNT" });
+    }
+
+    #[test]
+    fn variables_of_others_are_left_alone_and_the_later_setting_counts() {
+        let config = config(&[("CHAT_BIND", "?"), ("BOT_COUNT", "3"), ("BOT_COUNT", "4")]).unwrap();
+        assert_eq!(config.count, 4);
+    }
+}

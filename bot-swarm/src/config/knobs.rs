@@ -1,0 +1,196 @@
+//! The table of knobs: the one place that knows names, units, defaults and ranges.
+
+use std::str::FromStr;
+
+use awc::http::Uri;
+use starling_protocol::{ClientId, limits};
+
+use super::{Config, ConfigError};
+use crate::marker::Marker;
+use crate::roster::PREFIX_MAX;
+
+/// One knob: a variable of the environment, and a flag of the same name.
+#[derive(Debug)]
+pub struct Knob {
+    /// The variable.
+    pub variable: &'static str,
+    /// The flag, without its dashes.
+    pub flag: &'static str,
+    /// What it turns, for a person.
+    pub help: &'static str,
+    /// What it may be.
+    pub range: &'static str,
+    /// What it is where nobody says otherwise.
+    pub default: &'static str,
+    set: fn(&mut Config, &str) -> Option<()>,
+    get: fn(&Config) -> String,
+}
+
+/// Every knob there is.
+pub const KNOBS: &[Knob] = &[
+    Knob {
+        variable: "BOT_SERVER_URL",
+        flag: "server-url",
+        help: "Where the bots connect; with more than one room, the room's name is put behind the path",
+        range: "ws://HOST[:PORT]/PATH[?QUERY]",
+        default: "ws://127.0.0.1:8080/ws",
+        set: |config, value| parse_url(value).map(|url| config.server_url = url),
+        get: |config| config.server_url.clone(),
+    },
+    Knob {
+        variable: "BOT_COUNT",
+        flag: "count",
+        help: "Bots of this process",
+        range: "a whole number, 1 to 1000000",
+        default: "100",
+        set: |config, value| within(value, 1, 1_000_000).map(|count| config.count = count),
+        get: |config| config.count.to_string(),
+    },
+    Knob {
+        variable: "BOT_NAME_PREFIX",
+        flag: "name-prefix",
+        help: "What the bots' names begin with; a dash and a number follow. Two processes on one server need two",
+        range: "1 to 48 letters, digits, '.', '_' or '-', starting with a letter or digit, and not with 'guest-'",
+        default: "the host's name",
+        set: |config, value| parse_prefix(value).map(|prefix| config.name_prefix = prefix),
+        get: |config| config.name_prefix.clone(),
+    },
+    Knob {
+        variable: "BOT_RAMP_PER_SECOND",
+        flag: "ramp-per-second",
+        help: "Bots that connect per second, until all have",
+        range: "a number of bots per second, 0.1 to 100000",
+        default: "100",
+        set: |config, value| within(value, 0.1, 100_000.0).map(|ramp| config.ramp_per_second = ramp),
+        get: |config| config.ramp_per_second.to_string(),
+    },
+    Knob {
+        variable: "BOT_ROOMS",
+        flag: "rooms",
+        help: "Rooms that the bots spread over, one for each bot; 1 is the lobby",
+        range: "a whole number, 1 to 100000",
+        default: "1",
+        set: |config, value| within(value, 1, 100_000).map(|rooms| config.rooms = rooms),
+        get: |config| config.rooms.to_string(),
+    },
+    Knob {
+        variable: "BOT_MESSAGES_PER_SECOND",
+        flag: "messages-per-second",
+        help: "Messages per second of each bot; 0: it only listens",
+        range: "a number of messages per second, 0 to 1000",
+        default: "0.1",
+        set: |config, value| within(value, 0.0, 1_000.0).map(|rate| config.messages_per_second = rate),
+        get: |config| config.messages_per_second.to_string(),
+    },
+    Knob {
+        variable: "BOT_MESSAGE_BYTES",
+        flag: "message-bytes",
+        help: "Bytes of a message's text, one number or a range; 40 of them are the marker that is checked",
+        range: "a number of bytes or a range of them (32-1024 is one), 40 to 1048576",
+        default: "128",
+        set: |config, value| parse_bytes(value).map(|bytes| config.message_bytes = bytes),
+        get: |config| {
+            let (least, most) = config.message_bytes.clone().into_inner();
+            if least == most { least.to_string() } else { format!("{least}-{most}") }
+        },
+    },
+    Knob {
+        variable: "BOT_PRIVATE_SHARE",
+        flag: "private-share",
+        help: "The share of messages that go to one other bot instead of the room",
+        range: "a number, 0 to 1",
+        default: "0",
+        set: |config, value| within(value, 0.0, 1.0).map(|share| config.private_share = share),
+        get: |config| config.private_share.to_string(),
+    },
+    Knob {
+        variable: "BOT_SECONDS",
+        flag: "seconds",
+        help: "Seconds until the swarm stops by itself, from its start; 0: it runs until SIGINT or SIGTERM",
+        range: "a number of seconds, 0 to 31536000",
+        default: "0",
+        set: |config, value| within(value, 0.0, 31_536_000.0).map(|seconds| config.seconds = seconds),
+        get: |config| config.seconds.to_string(),
+    },
+    Knob {
+        variable: "BOT_SEED",
+        flag: "seed",
+        help: "What all chance comes from, together with the name prefix: who speaks when, to whom and how much",
+        range: "a whole number, 0 to 18446744073709551615",
+        default: "1",
+        set: |config, value| within(value, 0, u64::MAX).map(|seed| config.seed = seed),
+        get: |config| config.seed.to_string(),
+    },
+    Knob {
+        variable: "BOT_WORKERS",
+        flag: "workers",
+        help: "Threads that the bots live on. One is enough for most loads, and leaves the other cores to the server",
+        range: "a whole number, 1 to 256",
+        default: "1",
+        set: |config, value| within(value, 1, 256).map(|workers| config.workers = workers),
+        get: |config| config.workers.to_string(),
+    },
+    Knob {
+        variable: "BOT_DRAIN_SECONDS",
+        flag: "drain-seconds",
+        help: "Seconds that a stopping swarm waits at most for outstanding acks and deliveries; docker kills after 10",
+        range: "a number of seconds, 0 to 600",
+        default: "8",
+        set: |config, value| within(value, 0.0, 600.0).map(|seconds| config.drain_seconds = seconds),
+        get: |config| config.drain_seconds.to_string(),
+    },
+];
+
+impl Knob {
+    /// The knob of a variable.
+    ///
+    /// # Errors
+    /// [`ConfigError::Unknown`] names the nearest there is.
+    pub fn of(variable: &str) -> Result<&'static Self, ConfigError> {
+        let distance = |knob: &&Knob| strsim::damerau_levenshtein(knob.variable, variable);
+        KNOBS.iter().find(|knob| knob.variable == variable).ok_or_else(|| ConfigError::Unknown {
+            variable: variable.to_owned(),
+            nearest: KNOBS.iter().min_by_key(distance).map_or("BOT_COUNT", |knob| knob.variable),
+        })
+    }
+
+    /// Turns the knob.
+    ///
+    /// # Errors
+    /// [`ConfigError::BadValue`] where the value is not in the range.
+    pub fn set(&self, config: &mut Config, value: &str) -> Result<(), ConfigError> {
+        (self.set)(config, value.trim()).ok_or_else(|| ConfigError::BadValue {
+            variable: self.variable,
+            value: value.to_owned(),
+            range: self.range,
+        })
+    }
+
+    /// What the knob is set to.
+    pub fn get(&self, config: &Config) -> String {
+        (self.get)(config)
+    }
+}
+
+fn within<T: FromStr + PartialOrd + Copy>(value: &str, least: T, most: T) -> Option<T> {
+    // No number is neither at least nor at most another: so NaN is refused as well.
+    value.parse().ok().filter(|number| *number >= least && *number <= most)
+}
+
+fn parse_url(value: &str) -> Option<String> {
+    let url: Uri = value.parse().ok()?;
+    let is_complete = url.scheme_str() == Some("ws") && url.host().is_some_and(|host| !host.is_empty());
+    is_complete.then(|| value.to_owned())
+}
+
+fn parse_prefix(value: &str) -> Option<String> {
+    let is_name = ClientId::parse(value).is_ok() && value.len() <= PREFIX_MAX;
+    (is_name && !value.starts_with(limits::GUEST_PREFIX)).then(|| value.to_owned())
+}
+
+fn parse_bytes(value: &str) -> Option<std::ops::RangeInclusive<u32>> {
+    let (least, most) = value.split_once('-').unwrap_or((value, value));
+    let bytes = |number: &str| within(number, u32::try_from(Marker::LEN).unwrap_or(u32::MAX), 1_048_576);
+    let range = bytes(least)?..=bytes(most)?;
+    (!range.is_empty()).then_some(range)
+}

@@ -1,0 +1,274 @@
+//! The ledger: checks what every bot receives, and counts what it should have received.
+//!
+//! Pure: it does no I/O and reads no clock. Each worker thread keeps one for its bots; at the end they are added up.
+//!
+//! # What a bot has a right to
+//!
+//! - **In a room**, every message after the place at which it came in (`welcome.seq`, `joined.seq`), through lost
+//!   connections that it resumed, up to the *target*: the newest `seq` of that life (epoch) of the room that any bot
+//!   of the process has seen, in a delivery or an ack, when the swarm stopped sending and all its acks were in.
+//!   Expected deliveries are the sum over members of `max(target, newest received) - came in at`; what is missing in
+//!   that range is lost. Messages of other people and other swarms count as well.
+//! - A bot that is away at the end and did not come back is expected to have what it had when it lost its connection.
+//! - After `"recovered":false`, or in a new epoch, what it had not received is lost, and counted as told, too.
+//! - **In private**, two deliveries for each acknowledged message: one at the receiver, one at the sender. The
+//!   protocol keeps no private message for a client that is away; see [`Tally::private_unknown`].
+//!
+//! # What is checked
+//!
+//! By `seq` for every receiver (lost, twice, out of order), by the sender's own numbering once per message, and every
+//! receiver's message against what the others got in the same place, see [`room`]. A ledger sees the bots of one
+//! worker, but needs no other for its judgements: a message that the members on one thread got differently breaks
+//! their sender's numbering there.
+
+pub mod private;
+pub mod room;
+pub mod sequence;
+mod tally;
+
+use rustc_hash::FxHashMap;
+use starling_protocol::Epoch;
+
+use crate::marker::{MarkedTarget, Marker};
+use private::PrivateBook;
+use room::{Fingerprint, RoomRecord, Source, Witness};
+use sequence::{Arrival, Sequence};
+pub use tally::Tally;
+
+/// How far the lives of the rooms have come, by room and epoch.
+pub type HighWaters = FxHashMap<(u32, Epoch), u64>;
+
+/// A bot's place in one room.
+#[derive(Debug)]
+struct Member {
+    epoch: Epoch,
+    received: Sequence,
+    /// Up to here a replay that the server called incomplete may still fill what is missing.
+    replay_until: u64,
+    lost_and_told: u64,
+    is_away: bool,
+}
+
+/// A room that a bot came into, as `welcome` or `joined` tells.
+#[derive(Debug, Clone, Copy)]
+pub struct Entrance {
+    /// The bot.
+    pub bot: u32,
+    /// The room's number.
+    pub room: u32,
+    /// The life of the room's numbers.
+    pub epoch: Epoch,
+    /// The newest message of the room.
+    pub seq: u64,
+    /// Whether the server promised everything that was missed.
+    pub recovered: bool,
+}
+
+/// Whether a delivery counts as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The bot had a right to it and had not got it before.
+    Counts,
+    /// It was wrong, and is noted as such.
+    Wrong,
+}
+
+/// What the bots of one worker received, and what was wrong with it.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    run: u32,
+    rooms: FxHashMap<u32, RoomRecord>,
+    members: FxHashMap<(u32, u32), Member>,
+    private: PrivateBook,
+    tally: Tally,
+}
+
+impl Ledger {
+    /// An empty ledger of a swarm's process run.
+    pub fn new(run: u32) -> Self {
+        Self { run, ..Self::default() }
+    }
+
+    /// A bot came into a room, or came back.
+    pub fn entered(&mut self, entrance: Entrance) {
+        let Entrance { bot, room, epoch, seq, recovered } = entrance;
+        let record = self.rooms.entry(room).or_default();
+        record.reach(epoch, seq);
+        let fresh = Member { epoch, received: Sequence::after(seq), replay_until: 0, lost_and_told: 0, is_away: false };
+        let Some(member) = self.members.get_mut(&(bot, room)) else {
+            self.members.insert((bot, room), fresh);
+            return;
+        };
+        member.is_away = false;
+        if member.epoch != epoch {
+            // The room began anew: what was not received of the old life will not come.
+            let mut ended = std::mem::replace(member, fresh);
+            ended.tell_lost_until(record.high_water(ended.epoch).unwrap_or_default());
+            self.tally += ended.tally(0);
+        } else if !recovered {
+            member.tell_lost_until(seq);
+        }
+    }
+
+    /// A bot lost its connection.
+    pub fn interrupted(&mut self, bot: u32, room: u32) {
+        if let Some(member) = self.members.get_mut(&(bot, room)) {
+            member.is_away = true;
+        }
+        self.private.interrupted(bot);
+    }
+
+    /// Where a bot resumes a room: the epoch, and the newest message that it has.
+    pub fn resume_point(&self, bot: u32, room: u32) -> Option<(Epoch, u64)> {
+        self.members.get(&(bot, room)).map(|member| (member.epoch, member.received.newest()))
+    }
+
+    /// A message of a room arrived. `tag` is the room's, as markers carry it; `marker` the message's, if it has one.
+    pub fn room_message(&mut self, bot: u32, room: u32, tag: u32, seq: u64, marker: Option<&Marker>) -> Verdict {
+        let Some(member) = self.members.get_mut(&(bot, room)) else { return self.wrong_room() };
+        let arrival = member.received.observe(seq);
+        if arrival == Arrival::Late && seq <= member.replay_until {
+            member.lost_and_told = member.lost_and_told.saturating_sub(1);
+        } else if matches!(arrival, Arrival::Late | Arrival::BeforeBase) {
+            self.tally.out_of_order += 1;
+        }
+        if arrival == Arrival::Twice {
+            self.tally.twice += 1;
+            return Verdict::Wrong;
+        }
+        let epoch = member.epoch;
+        let record = self.rooms.entry(room).or_default();
+        let Some(marker) = marker else {
+            record.reach(epoch, seq);
+            return Verdict::Counts;
+        };
+        if marker.target != MarkedTarget::Room(tag) {
+            record.reach(epoch, seq);
+            return self.wrong_room();
+        }
+        let message = Fingerprint { run: marker.run, sender: marker.sender, number: marker.number };
+        let witness = record.witness(epoch, seq, message, Source::Delivery);
+        self.charge(witness)
+    }
+
+    fn charge(&mut self, witness: Witness) -> Verdict {
+        match witness {
+            Witness::Agrees => return Verdict::Counts,
+            Witness::Repeats => self.tally.twice += 1,
+            Witness::Reordered => self.tally.out_of_order += 1,
+            Witness::Contradicts { repeats, reordered } => {
+                self.tally.contradictions += 1;
+                self.tally.twice -= repeats;
+                self.tally.out_of_order -= reordered;
+            }
+            Witness::Contradicted => {}
+        }
+        Verdict::Wrong
+    }
+
+    /// A message arrived of a room in which the bot is not.
+    pub fn wrong_room(&mut self) -> Verdict {
+        self.tally.wrong_room += 1;
+        Verdict::Wrong
+    }
+
+    /// A private message arrived, addressed to the bot or not.
+    pub fn private_message(&mut self, bot: u32, marker: &Marker) -> Verdict {
+        let arrival = match marker.target {
+            // Another process' bots may write to this one, but only their process knows what was acknowledged.
+            MarkedTarget::Bot(_) if marker.run != self.run => return Verdict::Counts,
+            MarkedTarget::Bot(receiver) if receiver == bot => self.private.received(marker.sender, bot, marker.number),
+            MarkedTarget::Bot(receiver) if marker.sender == bot => self.private.echoed(bot, receiver, marker.number),
+            MarkedTarget::Bot(_) | MarkedTarget::Room(_) => {
+                self.tally.misdelivered += 1;
+                return Verdict::Wrong;
+            }
+        };
+        match arrival {
+            Arrival::Next | Arrival::Skipped(_) => return Verdict::Counts,
+            Arrival::Late | Arrival::BeforeBase => self.tally.out_of_order += 1,
+            Arrival::Twice => self.tally.twice += 1,
+        }
+        Verdict::Wrong
+    }
+
+    /// A private message without a marker arrived that names somebody else as its receiver.
+    pub fn misdelivered(&mut self) -> Verdict {
+        self.tally.misdelivered += 1;
+        Verdict::Wrong
+    }
+
+    /// The server took a bot's message to its room, and gave it this place.
+    pub fn room_acked(&mut self, bot: u32, room: u32, seq: u64, number: u32) {
+        let Some(epoch) = self.members.get(&(bot, room)).map(|member| member.epoch) else { return };
+        let message = Fingerprint { run: self.run, sender: bot, number };
+        let witness = self.rooms.entry(room).or_default().witness(epoch, seq, message, Source::Ack);
+        // A repetition is charged to those who receive it.
+        if matches!(witness, Witness::Contradicts { .. }) {
+            self.charge(witness);
+        }
+    }
+
+    /// The server took a bot's private message.
+    pub fn private_acked(&mut self, sender: u32, receiver: u32, number: u32) {
+        self.private.acked(sender, receiver, number);
+    }
+
+    /// How far every life of every room has come, as far as these bots know.
+    pub fn high_waters(&self) -> HighWaters {
+        let of_room = |(room, record): (&u32, &RoomRecord)| {
+            record.high_waters().map(|(epoch, seq)| ((*room, epoch), seq)).collect::<Vec<_>>()
+        };
+        self.rooms.iter().flat_map(of_room).collect()
+    }
+
+    /// How many deliveries of rooms are still to come until all members that are here have reached the targets.
+    pub fn outstanding(&self, targets: &HighWaters) -> u64 {
+        let present = self.members.iter().filter(|(_, member)| !member.is_away);
+        present
+            .map(|((_, room), member)| {
+                let target = targets.get(&(*room, member.epoch)).copied().unwrap_or_default();
+                target.saturating_sub(member.received.newest())
+            })
+            .sum()
+    }
+
+    /// Private deliveries still to come, see [`PrivateBook::outstanding`].
+    pub fn private_outstanding(&self) -> i64 {
+        self.private.outstanding()
+    }
+
+    /// Whether any bot lost its connection.
+    pub fn any_interrupted(&self) -> bool {
+        self.private.any_interrupted()
+    }
+
+    /// Closes the books: the sums, and what must be merged with other workers' books before it can be summed.
+    pub fn close(mut self, targets: &HighWaters) -> (Tally, PrivateBook) {
+        for ((_, room), member) in &self.members {
+            let target =
+                if member.is_away { 0 } else { targets.get(&(*room, member.epoch)).copied().unwrap_or_default() };
+            self.tally += member.tally(target);
+        }
+        (self.tally, self.private)
+    }
+}
+
+impl Member {
+    /// The server told that what is missing up to here is gone, or as good as gone.
+    fn tell_lost_until(&mut self, seq: u64) {
+        self.lost_and_told += seq.saturating_sub(self.received.newest());
+        self.received.skip_to(seq);
+        self.replay_until = seq;
+    }
+
+    fn tally(&self, target: u64) -> Tally {
+        let expected = self.received.expected_until(target);
+        let received = self.received.count();
+        let lost = expected - received;
+        Tally { expected, received, lost, lost_and_told: self.lost_and_told.min(lost), ..Tally::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,273 @@
+//! What is known of one room: which message stands at which `seq`, and whether each sender's messages are in order.
+//!
+//! All members of a room see the same messages in the same places (the protocol's first promise). So what the first
+//! of them sees is written down once, the others are compared with it, and a sender's own numbering is checked once
+//! per message instead of once per receiver. The cost per delivery does not grow with the number of senders.
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+use starling_protocol::Epoch;
+
+use super::sequence::{Arrival, Sequence};
+
+/// Newest places of a room whose messages are remembered for comparison. A receiver that is further behind (replaying
+/// after a long absence) is checked by `seq` alone.
+const PLACES_MAX: usize = 1_024;
+
+/// Lives of a room that are remembered; of older ones, members that are still in them expect no more.
+const LIVES_MAX: usize = 4;
+
+/// Which message it is: its sender (process run and number) and the sender's own numbering.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// The sender's process run.
+    pub run: u32,
+    /// The sender's number in its swarm.
+    pub sender: u32,
+    /// The sender's count of its messages to the room.
+    pub number: u32,
+}
+
+/// Who tells which message stands in a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A receiver, by what was delivered to it.
+    Delivery,
+    /// The sender, by its ack.
+    Ack,
+}
+
+/// What a room's record says to a message at its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Witness {
+    /// Nothing against it.
+    Agrees,
+    /// The same message stands in another place, too.
+    Repeats,
+    /// Its sender sent it before one that stands before it, or after one that stands after it.
+    Reordered,
+    /// For the first time, somebody got another message in this place than others. Who is right cannot be told; so
+    /// many deliveries had been called repetitions, or reordered, and must not be any more.
+    Contradicts {
+        /// Deliveries that had been called repetitions.
+        repeats: u64,
+        /// Deliveries that had been called reordered.
+        reordered: u64,
+    },
+    /// This place is known to be contradicted.
+    Contradicted,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    message: Fingerprint,
+    witness: Witness,
+    /// Deliveries that got `witness` for an answer.
+    charged: u32,
+}
+
+#[derive(Debug)]
+struct Sender {
+    numbers: Sequence,
+    newest_seq: u64,
+}
+
+/// One life of a room: what happened in one epoch.
+#[derive(Debug)]
+struct Life {
+    epoch: Epoch,
+    high_water: u64,
+    first_place: u64,
+    places: VecDeque<Option<Place>>,
+    senders: FxHashMap<(u32, u32), Sender>,
+}
+
+/// What is known of one room, in all its lives.
+#[derive(Debug, Default)]
+pub struct RoomRecord {
+    lives: VecDeque<Life>,
+}
+
+impl RoomRecord {
+    /// Takes note that the room has come at least as far as `seq`.
+    pub fn reach(&mut self, epoch: Epoch, seq: u64) {
+        let life = self.life(epoch, seq);
+        life.high_water = life.high_water.max(seq);
+    }
+
+    /// Compares a message with what is known of its place, and writes it down where nothing is.
+    pub fn witness(&mut self, epoch: Epoch, seq: u64, message: Fingerprint, source: Source) -> Witness {
+        let life = self.life(epoch, seq);
+        life.high_water = life.high_water.max(seq);
+        let Some(index) = life.place(seq) else { return Witness::Agrees };
+        let known = life.places.get(index).copied().flatten();
+        let mut place =
+            known.unwrap_or_else(|| Place { message, witness: life.judge_sender(seq, message), charged: 0 });
+        let answer = place.compare(message, source);
+        if let Some(kept) = life.places.get_mut(index) {
+            *kept = Some(place);
+        }
+        answer
+    }
+
+    /// The newest `seq` known of this life; `None` where the life is not known (any more).
+    pub fn high_water(&self, epoch: Epoch) -> Option<u64> {
+        self.lives.iter().find(|life| life.epoch == epoch).map(|life| life.high_water)
+    }
+
+    /// The newest `seq` of every life.
+    pub fn high_waters(&self) -> impl Iterator<Item = (Epoch, u64)> {
+        self.lives.iter().map(|life| (life.epoch, life.high_water))
+    }
+
+    fn life(&mut self, epoch: Epoch, seq: u64) -> &mut Life {
+        // The newest life is in front: it is the one that is asked for.
+        let index = self.lives.iter().position(|life| life.epoch == epoch).unwrap_or_else(|| {
+            self.lives.truncate(LIVES_MAX - 1);
+            self.lives.push_front(Life::new(epoch, seq));
+            0
+        });
+        #[expect(clippy::indexing_slicing, reason = "just found, or just put there")]
+        &mut self.lives[index]
+    }
+}
+
+impl Place {
+    fn compare(&mut self, message: Fingerprint, source: Source) -> Witness {
+        if self.message == message || self.witness == Witness::Contradicted {
+            self.charged += u32::from(source == Source::Delivery);
+            return self.witness;
+        }
+        let charged = u64::from(self.charged);
+        let (repeats, reordered) = match self.witness {
+            Witness::Repeats => (charged, 0),
+            Witness::Reordered => (0, charged),
+            Witness::Agrees | Witness::Contradicts { .. } | Witness::Contradicted => (0, 0),
+        };
+        self.witness = Witness::Contradicted;
+        Witness::Contradicts { repeats, reordered }
+    }
+}
+
+impl Life {
+    fn new(epoch: Epoch, seq: u64) -> Self {
+        Self { epoch, high_water: seq, first_place: seq, places: VecDeque::new(), senders: FxHashMap::default() }
+    }
+
+    /// The index of a place that is, or from now on can be, remembered.
+    fn place(&mut self, seq: u64) -> Option<usize> {
+        let offset = usize::try_from(seq.checked_sub(self.first_place)?).ok()?;
+        if offset < self.places.len() {
+            return Some(offset);
+        }
+        if offset >= self.places.len() + PLACES_MAX {
+            // So far ahead that nothing of what is remembered stays.
+            self.places.clear();
+            self.first_place = seq;
+        }
+        while self.first_place + self.places.len() as u64 <= seq {
+            if self.places.len() == PLACES_MAX {
+                self.places.pop_front();
+                self.first_place += 1;
+            }
+            self.places.push_back(None);
+        }
+        Some(self.places.len() - 1)
+    }
+
+    fn judge_sender(&mut self, seq: u64, message: Fingerprint) -> Witness {
+        let number = u64::from(message.number);
+        let sender = self
+            .senders
+            .entry((message.run, message.sender))
+            .or_insert_with(|| Sender { numbers: Sequence::after(number.saturating_sub(1)), newest_seq: 0 });
+        let is_newest_number = match sender.numbers.observe(number) {
+            Arrival::Next | Arrival::Skipped(_) => true,
+            Arrival::Late | Arrival::BeforeBase => false,
+            Arrival::Twice => return Witness::Repeats,
+        };
+        let is_newest_place = seq > sender.newest_seq;
+        sender.newest_seq = sender.newest_seq.max(seq);
+        if is_newest_number == is_newest_place { Witness::Agrees } else { Witness::Reordered }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EPOCH: Epoch = Epoch(1);
+
+    fn message(sender: u32, number: u32) -> Fingerprint {
+        Fingerprint { run: 1, sender, number }
+    }
+
+    impl RoomRecord {
+        fn delivered(&mut self, seq: u64, message: Fingerprint) -> Witness {
+            self.witness(EPOCH, seq, message, Source::Delivery)
+        }
+    }
+
+    #[test]
+    fn the_same_place_holds_the_same_message_for_everybody() {
+        let mut room = RoomRecord::default();
+        assert_eq!(room.delivered(5, message(1, 1)), Witness::Agrees);
+        assert_eq!(room.delivered(5, message(1, 1)), Witness::Agrees);
+        assert_eq!(room.delivered(5, message(2, 1)), Witness::Contradicts { repeats: 0, reordered: 0 });
+        assert_eq!(room.delivered(5, message(1, 1)), Witness::Contradicted, "a place is contradicted once");
+        assert_eq!(room.high_water(EPOCH), Some(5));
+    }
+
+    #[test]
+    fn a_message_in_two_places_is_a_repetition_for_every_receiver() {
+        let mut room = RoomRecord::default();
+        room.delivered(5, message(1, 1));
+        assert_eq!(room.delivered(6, message(1, 1)), Witness::Repeats);
+        assert_eq!(room.delivered(6, message(1, 1)), Witness::Repeats);
+    }
+
+    #[test]
+    fn what_was_called_a_repetition_is_taken_back_where_others_got_another_message() {
+        let mut room = RoomRecord::default();
+        room.delivered(5, message(1, 1));
+        room.witness(EPOCH, 6, message(1, 1), Source::Ack);
+        room.delivered(6, message(1, 1));
+        assert_eq!(room.delivered(6, message(2, 7)), Witness::Contradicts { repeats: 1, reordered: 0 });
+    }
+
+    #[test]
+    fn messages_of_one_sender_keep_their_order_whoever_sees_them_first() {
+        let mut room = RoomRecord::default();
+        assert_eq!(room.delivered(5, message(1, 1)), Witness::Agrees);
+        assert_eq!(room.delivered(7, message(1, 3)), Witness::Agrees);
+        // Another receiver is slower, and shows what the first one lost.
+        assert_eq!(room.delivered(6, message(1, 2)), Witness::Agrees);
+        assert_eq!(room.delivered(8, message(1, 5)), Witness::Agrees);
+        assert_eq!(room.delivered(9, message(1, 4)), Witness::Reordered);
+        assert_eq!(room.delivered(10, message(2, 9)), Witness::Agrees, "senders do not concern each other");
+    }
+
+    #[test]
+    fn each_life_of_a_room_is_judged_by_itself() {
+        let mut room = RoomRecord::default();
+        room.delivered(100, message(1, 1));
+        assert_eq!(room.witness(Epoch(2), 1, message(1, 1), Source::Delivery), Witness::Agrees);
+        assert_eq!((room.high_water(EPOCH), room.high_water(Epoch(2))), (Some(100), Some(1)));
+        for epoch in 3..3 + LIVES_MAX as u64 {
+            room.reach(Epoch(epoch), 1);
+        }
+        assert_eq!(room.high_water(EPOCH), None);
+    }
+
+    #[test]
+    fn what_a_room_remembers_is_bounded() {
+        let mut room = RoomRecord::default();
+        for seq in 1..=5_000 {
+            room.delivered(seq, message(1, u32::try_from(seq).unwrap()));
+        }
+        room.delivered(1_000_000_000, message(2, 1));
+        assert!(room.lives[0].places.len() <= PLACES_MAX);
+        assert_eq!(room.delivered(1, message(9, 9)), Witness::Agrees, "forgotten places are not judged");
+    }
+}

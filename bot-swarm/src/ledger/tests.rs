@@ -1,0 +1,219 @@
+//! What the ledger promises, case by case.
+
+use super::*;
+use crate::clock::Nanos;
+
+const RUN: u32 = 77;
+const ROOM: u32 = 0;
+const TAG: u32 = 1_000;
+const EPOCH: Epoch = Epoch(1);
+
+fn said(sender: u32, number: u32) -> Marker {
+    Marker { host: 0, run: RUN, sender, target: MarkedTarget::Room(TAG), number, planned: Nanos(0) }
+}
+
+fn whispered(sender: u32, receiver: u32, number: u32) -> Marker {
+    Marker { target: MarkedTarget::Bot(receiver), ..said(sender, number) }
+}
+
+/// A ledger in which bots 0 to `bots - 1` came into the room at seq 10.
+fn ledger(bots: u32) -> Ledger {
+    let mut ledger = Ledger::new(RUN);
+    for bot in 0..bots {
+        ledger.entered(Entrance { bot, room: ROOM, epoch: EPOCH, seq: 10, recovered: true });
+    }
+    ledger
+}
+
+impl Ledger {
+    fn hears(&mut self, bot: u32, seq: u64, sender: u32, number: u32) -> Verdict {
+        self.room_message(bot, ROOM, TAG, seq, Some(&said(sender, number)))
+    }
+
+    fn comes_back(&mut self, bot: u32, epoch: Epoch, seq: u64, recovered: bool) {
+        self.interrupted(bot, ROOM);
+        self.entered(Entrance { bot, room: ROOM, epoch, seq, recovered });
+    }
+
+    fn sums(self) -> Tally {
+        let targets = self.high_waters();
+        let (mut tally, private) = self.close(&targets);
+        tally += private.tally();
+        tally
+    }
+}
+
+#[test]
+fn a_message_is_due_at_every_member_of_its_room() {
+    let mut ledger = ledger(3);
+    for bot in 0..3 {
+        assert_eq!(ledger.hears(bot, 11, 0, 1), Verdict::Counts);
+        assert_eq!(ledger.hears(bot, 12, 1, 1), Verdict::Counts);
+    }
+    assert_eq!(ledger.sums(), Tally { expected: 6, received: 6, ..Tally::default() });
+}
+
+#[test]
+fn a_message_that_one_member_did_not_get_is_lost() {
+    let mut ledger = ledger(2);
+    for (bot, seqs) in [(0, vec![11, 12, 13]), (1, vec![11, 13])] {
+        for seq in seqs {
+            ledger.hears(bot, seq, 0, u32::try_from(seq).unwrap());
+        }
+    }
+    assert_eq!(ledger.sums(), Tally { expected: 6, received: 5, lost: 1, ..Tally::default() });
+}
+
+#[test]
+fn an_acknowledged_message_that_nobody_got_is_lost_to_all() {
+    let mut ledger = ledger(2);
+    ledger.room_acked(0, ROOM, 11, 1);
+    assert_eq!(ledger.outstanding(&ledger.high_waters()), 2);
+    assert_eq!(ledger.sums(), Tally { expected: 2, lost: 2, ..Tally::default() });
+}
+
+#[test]
+fn a_message_that_comes_twice_is_counted_as_twice_and_received_once() {
+    let mut ledger = ledger(1);
+    ledger.hears(0, 11, 0, 1);
+    assert_eq!(ledger.hears(0, 11, 0, 1), Verdict::Wrong);
+    assert_eq!(ledger.sums(), Tally { expected: 1, received: 1, twice: 1, ..Tally::default() });
+}
+
+#[test]
+fn a_message_that_was_stored_twice_is_twice_for_every_receiver() {
+    let mut ledger = ledger(2);
+    for bot in 0..2 {
+        ledger.hears(bot, 11, 0, 1);
+        ledger.hears(bot, 12, 0, 1);
+    }
+    assert_eq!(ledger.sums(), Tally { expected: 4, received: 4, twice: 2, ..Tally::default() });
+}
+
+#[test]
+fn a_message_that_comes_after_a_later_one_is_out_of_order_and_not_lost() {
+    let mut ledger = ledger(1);
+    for (seq, number) in [(11, 1), (13, 3), (12, 2)] {
+        ledger.hears(0, seq, 0, number);
+    }
+    assert_eq!(ledger.sums(), Tally { expected: 3, received: 3, out_of_order: 1, ..Tally::default() });
+}
+
+#[test]
+fn a_room_that_mixes_up_a_senders_messages_is_found_though_seq_is_in_order() {
+    let mut ledger = ledger(2);
+    for bot in 0..2 {
+        ledger.hears(bot, 11, 0, 2);
+        ledger.hears(bot, 12, 0, 1);
+    }
+    assert_eq!(ledger.sums(), Tally { expected: 4, received: 4, out_of_order: 2, ..Tally::default() });
+}
+
+#[test]
+fn a_message_of_another_room_is_in_the_wrong_room() {
+    let mut ledger = ledger(1);
+    let elsewhere = Marker { target: MarkedTarget::Room(TAG + 1), ..said(0, 1) };
+    assert_eq!(ledger.room_message(0, ROOM, TAG, 11, Some(&elsewhere)), Verdict::Wrong);
+    assert_eq!(ledger.room_message(0, ROOM + 1, TAG + 1, 1, Some(&elsewhere)), Verdict::Wrong);
+    assert_eq!(ledger.sums().wrong_room, 2);
+}
+
+#[test]
+fn two_members_that_get_different_messages_in_one_place_contradict_each_other() {
+    let mut ledger = ledger(2);
+    ledger.hears(0, 11, 0, 1);
+    ledger.hears(1, 11, 1, 1);
+    assert_eq!(ledger.sums().contradictions, 1);
+}
+
+#[test]
+fn an_ack_that_names_the_place_of_another_message_is_a_contradiction() {
+    let mut ledger = ledger(1);
+    ledger.hears(0, 11, 5, 1);
+    ledger.room_acked(0, ROOM, 11, 1);
+    assert_eq!(ledger.sums().contradictions, 1);
+}
+
+#[test]
+fn messages_of_people_count_without_a_marker() {
+    let mut ledger = ledger(2);
+    ledger.room_message(0, ROOM, TAG, 11, None);
+    assert_eq!(ledger.sums(), Tally { expected: 2, received: 1, lost: 1, ..Tally::default() });
+}
+
+#[test]
+fn a_resumed_room_goes_on_where_it_was() {
+    let mut ledger = ledger(2);
+    ledger.hears(0, 11, 0, 1);
+    ledger.hears(0, 12, 0, 2);
+    ledger.hears(1, 11, 0, 1);
+    ledger.comes_back(1, EPOCH, 12, true);
+    assert_eq!(ledger.resume_point(1, ROOM), Some((EPOCH, 11)));
+    ledger.hears(1, 12, 0, 2);
+    assert_eq!(ledger.sums(), Tally { expected: 4, received: 4, ..Tally::default() });
+}
+
+#[test]
+fn a_resume_that_recovers_nothing_loses_what_was_missed_and_says_so() {
+    let mut ledger = ledger(1);
+    ledger.comes_back(0, EPOCH, 15, false);
+    assert_eq!(ledger.outstanding(&ledger.high_waters()), 0, "nothing more is to come");
+    ledger.hears(0, 16, 0, 1);
+    assert_eq!(ledger.sums(), Tally { expected: 6, received: 1, lost: 5, lost_and_told: 5, ..Tally::default() });
+}
+
+#[test]
+fn a_resume_that_recovers_a_part_is_not_out_of_order() {
+    let mut ledger = ledger(1);
+    ledger.comes_back(0, EPOCH, 15, false);
+    for seq in [14, 15, 16] {
+        assert_eq!(ledger.hears(0, seq, 0, u32::try_from(seq).unwrap()), Verdict::Counts);
+    }
+    assert_eq!(ledger.sums(), Tally { expected: 6, received: 3, lost: 3, lost_and_told: 3, ..Tally::default() });
+}
+
+#[test]
+fn a_new_epoch_loses_what_was_known_of_the_old_one() {
+    let mut ledger = ledger(2);
+    for seq in 11..=13 {
+        ledger.hears(0, seq, 0, u32::try_from(seq).unwrap());
+    }
+    ledger.comes_back(0, Epoch(2), 4, false);
+    ledger.comes_back(1, Epoch(2), 4, false);
+    ledger.hears(0, 5, 0, 14);
+    ledger.hears(1, 5, 0, 14);
+    assert_eq!(ledger.sums(), Tally { expected: 8, received: 5, lost: 3, lost_and_told: 3, ..Tally::default() });
+}
+
+#[test]
+fn a_bot_that_is_away_expects_no_more() {
+    let mut ledger = ledger(2);
+    ledger.hears(0, 11, 0, 1);
+    ledger.hears(1, 11, 0, 1);
+    ledger.interrupted(1, ROOM);
+    ledger.hears(0, 12, 0, 2);
+    assert_eq!(ledger.outstanding(&ledger.high_waters()), 0);
+    assert_eq!(ledger.sums(), Tally { expected: 3, received: 3, ..Tally::default() });
+}
+
+#[test]
+fn a_private_message_reaches_its_two_names_and_nobody_else() {
+    let mut ledger = ledger(3);
+    ledger.private_acked(0, 1, 1);
+    assert_eq!(ledger.private_message(0, &whispered(0, 1, 1)), Verdict::Counts);
+    assert_eq!(ledger.private_message(1, &whispered(0, 1, 1)), Verdict::Counts);
+    assert_eq!(ledger.private_message(1, &whispered(0, 1, 1)), Verdict::Wrong);
+    assert_eq!(ledger.private_message(2, &whispered(0, 1, 1)), Verdict::Wrong);
+    assert_eq!(ledger.private_outstanding(), 0);
+    let expected = Tally { expected: 2, received: 2, twice: 1, misdelivered: 1, ..Tally::default() };
+    assert_eq!(ledger.sums(), expected);
+}
+
+#[test]
+fn private_messages_of_one_sender_keep_their_order() {
+    let mut ledger = ledger(2);
+    for number in [1, 3, 2] {
+        ledger.private_message(1, &whispered(0, 1, number));
+    }
+    assert_eq!(ledger.sums().out_of_order, 1);
+}

@@ -1,0 +1,214 @@
+//! What came of a run, for a person: the verdict first.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::footprint::Footprint;
+use crate::ledger::Tally;
+use crate::stats::{Latencies, Stats};
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Report {
+    /// Bots that the swarm had.
+    pub bots: u32,
+    /// From the start until the swarm fell silent.
+    pub elapsed: Duration,
+    /// What was counted and measured.
+    pub stats: Stats,
+    /// What should have arrived, what did, and what was wrong.
+    pub tally: Tally,
+    /// Messages that the server never answered.
+    pub unanswered: u64,
+    /// Bots that had lost their connection when the run ended.
+    pub away: u64,
+    /// What the swarm itself used, from its start to the end of the drain.
+    pub footprint: Footprint,
+}
+
+impl Report {
+    /// Everything for which the run is not clean; empty where it is.
+    pub fn faults(&self) -> Vec<(&'static str, u64)> {
+        let tally = &self.tally;
+        let counts = [
+            ("lost", tally.lost),
+            ("twice", tally.twice),
+            ("out of order", tally.out_of_order),
+            ("in the wrong room", tally.wrong_room),
+            ("private and misdelivered", tally.misdelivered),
+            ("places contradicted", tally.contradictions),
+            ("sent and never answered", self.unanswered),
+        ];
+        counts.into_iter().filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Whether at least one bot was connected, and nothing was lost, doubled, reordered, misdelivered or unanswered.
+    pub fn is_clean(&self) -> bool {
+        self.stats.counters.ever_connected > 0 && self.faults().is_empty()
+    }
+
+    /// What the process ends with: 0 clean, 1 not.
+    pub fn exit_code(&self) -> u8 {
+        u8::from(!self.is_clean())
+    }
+
+    fn verdict(&self) -> String {
+        let faults = self.faults();
+        if self.stats.counters.ever_connected == 0 {
+            "NOT CLEAN: no bot was connected".to_owned()
+        } else if faults.is_empty() {
+            "CLEAN: nothing lost, doubled, reordered or misdelivered".to_owned()
+        } else {
+            let faults: Vec<String> = faults.iter().map(|(what, count)| format!("{count} {what}")).collect();
+            format!("NOT CLEAN: {}", faults.join(", "))
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { stats, tally, footprint, .. } = self;
+        let counters = &stats.counters;
+        writeln!(f, "{}", self.verdict())?;
+        writeln!(
+            f,
+            "bots        {} of {} connected, {} reconnects, {} away at the end, {:.1} s",
+            counters.ever_connected,
+            self.bots,
+            counters.reconnects,
+            self.away,
+            self.elapsed.as_secs_f64()
+        )?;
+        writeln!(
+            f,
+            "messages    {} sent, {} acknowledged, {} refused, {} unanswered, {} due and not sent, {} sent again",
+            counters.sent, counters.acked, counters.refused, self.unanswered, counters.overdue, counters.sent_again
+        )?;
+        writeln!(
+            f,
+            "deliveries  {} expected, {} received, {} lost ({} told by the server), {} came in all",
+            tally.expected, tally.received, tally.lost, tally.lost_and_told, counters.deliveries
+        )?;
+        writeln!(
+            f,
+            "faults      {} twice, {} out of order, {} wrong room, {} misdelivered, {} contradictions",
+            tally.twice, tally.out_of_order, tally.wrong_room, tally.misdelivered, tally.contradictions
+        )?;
+        if tally.private_unknown > 0 {
+            writeln!(f, "unknown     {} private deliveries across lost connections", tally.private_unknown)?;
+        }
+        writeln!(f, "latency     from the planned time of sending (or connecting)")?;
+        for (what, latencies) in [
+            ("delivery", &stats.delivery),
+            ("ack", &stats.ack),
+            ("sending", &stats.lateness),
+            ("connecting", &stats.connect),
+        ] {
+            write_latencies(f, what, latencies)?;
+        }
+        let cpu = footprint.user + footprint.system;
+        let per = |whole: f64, parts: u64| if parts == 0 { 0.0 } else { whole / parts as f64 };
+        writeln!(
+            f,
+            "swarm       {:.2} s CPU ({:.2} µs per delivery, {:.2} of it user), {:.1} MiB ({:.0} bytes per bot)",
+            cpu.as_secs_f64(),
+            per(cpu.as_secs_f64() * 1e6, counters.deliveries),
+            per(footprint.user.as_secs_f64() * 1e6, counters.deliveries),
+            footprint.resident_bytes as f64 / 1_048_576.0,
+            per(footprint.resident_bytes as f64, self.bots.into()),
+        )?;
+        if !stats.errors.is_empty() {
+            let errors: Vec<String> = stats.errors.iter().map(|(kind, count)| format!("{kind}: {count}")).collect();
+            writeln!(f, "errors      {}", errors.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+fn write_latencies(f: &mut fmt::Formatter<'_>, what: &str, latencies: &Latencies) -> fmt::Result {
+    if latencies.count() == 0 {
+        return writeln!(f, "  {what:<11}none");
+    }
+    writeln!(
+        f,
+        "  {what:<11}p50 {:<9} p99 {:<9} p99.9 {:<9} max {:<9} ({})",
+        human(latencies.quantile(0.5)),
+        human(latencies.quantile(0.99)),
+        human(latencies.quantile(0.999)),
+        human(latencies.max()),
+        latencies.count()
+    )
+}
+
+/// A duration in the unit that suits it, to three digits.
+pub(crate) fn human(duration: Duration) -> String {
+    let micros = duration.as_secs_f64() * 1e6;
+    let (value, unit) = match micros {
+        m if m < 999.5 => (m, "µs"),
+        m if m < 999_500.0 => (m / 1e3, "ms"),
+        m => (m / 1e6, "s"),
+    };
+    let decimals = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
+    format!("{value:.decimals$} {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let mut stats = Stats::default();
+        stats.counters.ever_connected = 1;
+        Report {
+            bots: 1,
+            elapsed: Duration::from_secs(1),
+            stats,
+            tally: Tally::default(),
+            unanswered: 0,
+            away: 0,
+            footprint: Footprint::default(),
+        }
+    }
+
+    #[test]
+    fn a_clean_run_ends_with_0() {
+        assert_eq!(report().exit_code(), 0);
+        assert!(report().to_string().starts_with("CLEAN"));
+    }
+
+    #[test]
+    fn each_fault_ends_with_1_and_is_named_in_the_first_line() {
+        type Spoil = fn(&mut Report);
+        let spoil: [(&str, Spoil); 7] = [
+            ("2 lost", |r| r.tally.lost = 2),
+            ("2 twice", |r| r.tally.twice = 2),
+            ("2 out of order", |r| r.tally.out_of_order = 2),
+            ("2 in the wrong room", |r| r.tally.wrong_room = 2),
+            ("2 private and misdelivered", |r| r.tally.misdelivered = 2),
+            ("2 places contradicted", |r| r.tally.contradictions = 2),
+            ("2 sent and never answered", |r| r.unanswered = 2),
+        ];
+        for (name, spoil) in spoil {
+            let mut report = report();
+            spoil(&mut report);
+            assert_eq!(report.exit_code(), 1);
+            assert_eq!(report.to_string().lines().next(), Some(format!("NOT CLEAN: {name}").as_str()));
+        }
+    }
+
+    #[test]
+    fn a_run_without_any_bot_is_not_clean() {
+        let mut report = report();
+        report.stats.counters.ever_connected = 0;
+        assert_eq!(report.exit_code(), 1);
+    }
+
+    #[test]
+    fn durations_are_told_in_the_unit_that_suits_them() {
+        for (micros, text) in
+            [(0, "0.00 µs"), (999, "999 µs"), (1_000, "1.00 ms"), (12_345, "12.3 ms"), (2_000_000, "2.00 s")]
+        {
+            assert_eq!(human(Duration::from_micros(micros)), text);
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! The run of a swarm: ramp, load, silence, drain, goodbye, report.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor as _, Addr, Handler, Message};
+use actix_rt::Arbiter;
+use actix_rt::time::{Interval, interval, sleep, timeout};
+
+use crate::clock::{self, Nanos};
+use crate::config::Config;
+use crate::endpoint::Endpoint;
+use crate::footprint::Footprint;
+use crate::ledger::HighWaters;
+use crate::open_files::{self, TooManyBots};
+use crate::plan::Habits;
+use crate::progress::{Progress, Snapshot};
+use crate::report::Report;
+use crate::roster::Roster;
+use crate::stats::Stats;
+use crate::stop::StopHandle;
+use crate::worker::{
+    CloseBooks, FallSilent, Figures, Leave, Outstanding, ReadFigures, ReadLastFigures, ReadOutstanding, Worker,
+    WorkerSetup,
+};
+
+/// How often a draining swarm looks whether everything is in.
+const DRAIN_POLL: Duration = Duration::from_millis(20);
+
+/// How long a server may take to answer goodbyes before the connections are dropped.
+const GOODBYE_DEADLINE: Duration = Duration::from_secs(1);
+
+/// How long private deliveries are awaited where some connections were lost, and everything else is in.
+const PRIVATE_GRACE: Duration = Duration::from_secs(1);
+
+/// Why a swarm did not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The limit of open files is too low for so many bots.
+    #[error(transparent)]
+    TooManyBots(#[from] TooManyBots),
+    /// The prefix of the bots' names makes no name.
+    #[error("the bots cannot be named")]
+    Names(#[from] starling_protocol::names::NameError),
+    /// A worker ended before its time, which is a fault in the swarm.
+    #[error("a worker thread has ended")]
+    WorkerGone(#[from] actix::MailboxError),
+}
+
+/// Runs a swarm until its time is over or somebody asks it to stop, and tells what came of it.
+///
+/// To be called within an actix system; the bots live on threads of their own.
+///
+/// # Errors
+/// [`RunError`] where it could not run; whatever the server does is in the report.
+pub async fn run(config: &Config, stop: &StopHandle, progress: &mut dyn Progress) -> Result<Report, RunError> {
+    open_files::check(config.count, config.workers, open_files::raise_limit())?;
+    let swarm = Swarm::start(config)?;
+    let report = swarm.run(config, stop, progress).await;
+    progress.finish();
+    swarm.end().await;
+    report
+}
+
+struct Swarm {
+    start: Nanos,
+    footprint: Footprint,
+    workers: Vec<(Arbiter, Addr<Worker>)>,
+}
+
+impl Swarm {
+    fn start(config: &Config) -> Result<Self, RunError> {
+        let roster = Arc::new(Roster::new(&config.name_prefix, config.count, config.rooms)?);
+        let footprint = Footprint::now();
+        let start = Nanos::now();
+        let habits = Habits {
+            messages_per_second: config.messages_per_second,
+            message_bytes: config.message_bytes.clone(),
+            private_share: config.private_share,
+            friends: roster.friends(),
+        };
+        let name_tag = crate::marker::tag(&config.name_prefix);
+        let setup = WorkerSetup {
+            index: 0,
+            workers: config.workers,
+            roster,
+            endpoint: Endpoint::new(&config.server_url),
+            habits,
+            start,
+            ramp_per_second: config.ramp_per_second,
+            // Containers of one image have one seed, and should not all do the same at the same time.
+            seed: config.seed ^ (u64::from(name_tag) << 32),
+            // Chance, but not of the seed: two runs with one seed are still two runs.
+            run: fastrand::u32(..),
+            host: clock::host_tag().unwrap_or_default(),
+        };
+        let start_worker = |index| {
+            let setup = WorkerSetup { index, ..setup.clone() };
+            let arbiter = Arbiter::new();
+            let worker = Worker::start_in_arbiter(&arbiter.handle(), move |_| Worker::new(setup));
+            (arbiter, worker)
+        };
+        Ok(Self { start, footprint, workers: (0..config.workers).map(start_worker).collect() })
+    }
+
+    async fn run(&self, config: &Config, stop: &StopHandle, progress: &mut dyn Progress) -> Result<Report, RunError> {
+        self.load(config, stop, progress).await?;
+        let elapsed = Nanos::now().since(self.start);
+        self.ask_all(|| FallSilent).await?;
+        let (targets, away) = self.drain(config, stop).await?;
+        let footprint = Footprint::now().since(&self.footprint);
+
+        let targets = Arc::new(targets);
+        let mut books = self.ask_all(|| CloseBooks { targets: Arc::clone(&targets) }).await?.into_iter();
+        let mut sums = books.next().unwrap_or_default();
+        books.for_each(|theirs| sums.merge(theirs));
+        let mut tally = sums.tally;
+        tally += sums.private.tally();
+        let stats = self.say_goodbye().await?;
+        Ok(Report { bots: config.count, elapsed, stats, tally, unanswered: sums.unanswered, away, footprint })
+    }
+
+    /// Lets the bots do what they are for.
+    async fn load(&self, config: &Config, stop: &StopHandle, progress: &mut dyn Progress) -> Result<(), RunError> {
+        let deadline = (config.seconds > 0.0).then(|| Duration::from_secs_f64(config.seconds));
+        let mut looks = interval(progress.period());
+        looks.tick().await;
+        let watch = async {
+            loop {
+                self.show(config, &mut looks, progress).await?;
+            }
+        };
+        tokio::select! {
+            () = stop.stopped() => Ok(()),
+            () = sleep(deadline.unwrap_or_default()), if deadline.is_some() => Ok(()),
+            ended = watch => ended,
+        }
+    }
+
+    async fn show(&self, config: &Config, looks: &mut Interval, progress: &mut dyn Progress) -> Result<(), RunError> {
+        looks.tick().await;
+        let mut figures = Figures::default();
+        for theirs in self.ask_all(|| ReadFigures).await? {
+            figures.counters += theirs.counters;
+            figures.delivery.merge(&theirs.delivery);
+        }
+        progress.show(&Snapshot { elapsed: Nanos::now().since(self.start), bots: config.count, figures });
+        Ok(())
+    }
+
+    /// Waits until all acks and deliveries are in, the time for it is over, or somebody is in a hurry. Answers how far
+    /// the rooms have come, and how many bots are away.
+    async fn drain(&self, config: &Config, stop: &StopHandle) -> Result<(HighWaters, u64), RunError> {
+        let mut targets = Arc::new(HighWaters::default());
+        let mut is_final = false;
+        let mut away = 0;
+        let settle = async {
+            let mut settled_since = None;
+            loop {
+                let mut sum = Outstanding::default();
+                for theirs in self.ask_all(|| ReadOutstanding { targets: Arc::clone(&targets) }).await? {
+                    sum.merge(theirs);
+                }
+                away = sum.away;
+                if is_final && sum.is_settled(&mut settled_since) {
+                    return Ok::<(), RunError>(());
+                }
+                if !is_final {
+                    // What others say later is not waited for, or a busy room would never be drained.
+                    is_final = sum.unanswered == 0;
+                    targets = Arc::new(sum.high_waters);
+                    continue;
+                }
+                sleep(DRAIN_POLL).await;
+            }
+        };
+        tokio::select! {
+            settled = settle => settled?,
+            () = sleep(Duration::from_secs_f64(config.drain_seconds)) => {}
+            () = stop.hurried() => {}
+        }
+        Ok((Arc::unwrap_or_clone(targets), away))
+    }
+
+    async fn say_goodbye(&self) -> Result<Stats, RunError> {
+        self.ask_all(|| Leave).await?;
+        let until_closed = async {
+            while self.last_figures().await?.0 > 0 {
+                sleep(DRAIN_POLL).await;
+            }
+            Ok::<(), RunError>(())
+        };
+        if let Ok(closed) = timeout(GOODBYE_DEADLINE, until_closed).await {
+            closed?;
+        }
+        Ok(self.last_figures().await?.1)
+    }
+
+    async fn last_figures(&self) -> Result<(u64, Stats), RunError> {
+        let (mut open_links, mut stats) = (0, Stats::default());
+        for theirs in self.ask_all(|| ReadLastFigures).await? {
+            open_links += theirs.open_links;
+            stats.merge(&theirs.stats);
+        }
+        Ok((open_links, stats))
+    }
+
+    async fn ask_all<M>(&self, message: impl Fn() -> M) -> Result<Vec<M::Result>, RunError>
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        Worker: Handler<M>,
+    {
+        let answers = self.workers.iter().map(|(_, worker)| worker.send(message()));
+        Ok(futures_util::future::try_join_all(answers).await?)
+    }
+
+    async fn end(self) {
+        for (arbiter, _) in self.workers {
+            arbiter.stop();
+            let joined = actix_rt::task::spawn_blocking(move || arbiter.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                log::error!("a worker thread panicked");
+            }
+        }
+    }
+}
+
+impl Outstanding {
+    fn merge(&mut self, other: Self) {
+        self.unanswered += other.unanswered;
+        self.away += other.away;
+        self.room_deliveries += other.room_deliveries;
+        self.private_deliveries += other.private_deliveries;
+        self.any_interrupted |= other.any_interrupted;
+        for (life, seq) in other.high_waters {
+            let known = self.high_waters.entry(life).or_default();
+            *known = seq.max(*known);
+        }
+    }
+
+    /// Whether nothing more is to come. `since` keeps when everything but private deliveries was in.
+    fn is_settled(&self, since: &mut Option<Nanos>) -> bool {
+        if self.unanswered > 0 || self.away > 0 || self.room_deliveries > 0 {
+            *since = None;
+            return false;
+        }
+        let now = Nanos::now();
+        let since = *since.get_or_insert(now);
+        self.private_deliveries <= 0 || (self.any_interrupted && now.since(since) > PRIVATE_GRACE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_swarm_is_settled_when_nothing_more_is_to_come() {
+        let settled = |outstanding: Outstanding| outstanding.is_settled(&mut None);
+        assert!(settled(Outstanding::default()));
+        assert!(!settled(Outstanding { unanswered: 1, ..Outstanding::default() }));
+        assert!(!settled(Outstanding { away: 1, ..Outstanding::default() }));
+        assert!(!settled(Outstanding { room_deliveries: 1, ..Outstanding::default() }));
+        assert!(!settled(Outstanding { private_deliveries: 1, ..Outstanding::default() }));
+    }
+
+    #[test]
+    fn after_a_lost_connection_private_deliveries_are_not_awaited_for_long() {
+        let outstanding = Outstanding { private_deliveries: 1, any_interrupted: true, ..Outstanding::default() };
+        assert!(!outstanding.is_settled(&mut None));
+        assert!(outstanding.is_settled(&mut Some(Nanos::default())));
+    }
+}

@@ -1,0 +1,309 @@
+//! A worker: one thread's bots, and what they share.
+//!
+//! The bots of a worker share an awc client, the buffers they read into, a ledger, the statistics and one ticker.
+//! Nothing is shared between workers: the swarm asks each and adds up.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, AsyncContext as _, Context, Handler, Message, WrapFuture as _};
+use actix_service::{Service as _, fn_service};
+use actix_tls::connect::{ConnectError, ConnectInfo, Connection, Connector as TcpConnector};
+use awc::http::Uri;
+
+use crate::agenda::{Agenda, Appointment, Errand};
+use crate::bot::{Bot, BotHandle, ReadBuffers};
+use crate::clock::Nanos;
+use crate::endpoint::Endpoint;
+use crate::ledger::private::PrivateBook;
+use crate::ledger::{HighWaters, Ledger, Tally};
+use crate::marker::Marker;
+use crate::plan::Habits;
+use crate::roster::Roster;
+use crate::stats::{Counters, Latencies, Stats};
+use crate::ticker;
+
+/// How long connecting may take, the WebSocket's handshake included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a worker is made from. The same for all workers of a swarm but for `index`.
+#[derive(Debug, Clone)]
+pub(crate) struct WorkerSetup {
+    /// Which worker it is: of `workers`, each has the bots whose number leaves its index as remainder.
+    pub index: u32,
+    /// How many workers there are.
+    pub workers: u32,
+    /// Who the bots are.
+    pub roster: Arc<Roster>,
+    /// Where they connect.
+    pub endpoint: Endpoint,
+    /// How they speak.
+    pub habits: Habits,
+    /// When the first bot connects.
+    pub start: Nanos,
+    /// Bots that connect per second.
+    pub ramp_per_second: f64,
+    /// What all chance comes from.
+    pub seed: u64,
+    /// The number of the process run, in markers and ids.
+    pub run: u32,
+    /// The host's tag, in markers; 0: unknown.
+    pub host: u16,
+}
+
+/// What the bots of one worker share.
+pub(crate) struct WorkerState {
+    pub(crate) client: awc::Client,
+    pub(crate) read_buffers: Rc<ReadBuffers>,
+    pub(crate) roster: Arc<Roster>,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) habits: Habits,
+    pub(crate) seed: u64,
+    pub(crate) run: u32,
+    pub(crate) host: u16,
+    pub(crate) agenda: Agenda,
+    pub(crate) ledger: RefCell<Ledger>,
+    pub(crate) stats: RefCell<Stats>,
+    /// Since when the bots say nothing new.
+    pub(crate) quiet_since: Cell<Option<Nanos>>,
+    /// Messages that were sent and not answered, or have to be sent again.
+    pub(crate) unanswered: Cell<u64>,
+    /// Connections that are open.
+    pub(crate) open_links: Cell<u64>,
+    workers: u32,
+}
+
+impl WorkerState {
+    fn new(setup: WorkerSetup) -> Self {
+        Self {
+            client: client(),
+            read_buffers: Rc::default(),
+            roster: setup.roster,
+            endpoint: setup.endpoint,
+            habits: setup.habits,
+            seed: setup.seed,
+            run: setup.run,
+            host: setup.host,
+            agenda: Agenda::default(),
+            ledger: RefCell::new(Ledger::new(setup.run)),
+            stats: RefCell::default(),
+            quiet_since: Cell::new(None),
+            unanswered: Cell::new(0),
+            open_links: Cell::new(0),
+            workers: setup.workers,
+        }
+    }
+
+    /// A bot's place in its worker.
+    pub(crate) fn place_of(&self, bot: u32) -> u32 {
+        bot / self.workers
+    }
+
+    /// Whether the planned time in a marker is of a clock that is also this process'.
+    pub(crate) fn can_time(&self, marker: &Marker) -> bool {
+        marker.run == self.run || (self.host != 0 && marker.host == self.host)
+    }
+}
+
+/// The client of all bots of a worker: no limit of its own, and no delay for small frames.
+fn client() -> awc::Client {
+    let tcp = TcpConnector::default().service();
+    let undelayed = fn_service(move |info: ConnectInfo<Uri>| {
+        let connecting = tcp.call(info);
+        async move {
+            let connection: Connection<Uri, actix_rt::net::TcpStream> = connecting.await?;
+            // Without it, a second frame waits up to 40 ms for the first one's acknowledgement.
+            connection.io_ref().set_nodelay(true).map_err(ConnectError::Io)?;
+            Ok(connection)
+        }
+    });
+    let connector = awc::Connector::new().connector(undelayed).limit(0);
+    awc::Client::builder().connector(connector).timeout(CONNECT_TIMEOUT).no_default_headers().finish()
+}
+
+/// The actor that keeps a thread's bots, and answers the swarm for them.
+pub(crate) struct Worker {
+    setup: WorkerSetup,
+    state: Rc<WorkerState>,
+}
+
+impl Worker {
+    /// A worker that starts its bots as soon as it runs. To be made on the thread that it will run on.
+    pub(crate) fn new(setup: WorkerSetup) -> Self {
+        Self { state: Rc::new(WorkerState::new(setup.clone())), setup }
+    }
+
+    fn numbers(&self) -> impl Iterator<Item = u32> + use<> {
+        (self.setup.index..self.setup.roster.count()).step_by(self.setup.workers as usize)
+    }
+
+    fn enter_for_all(&self, errand: Errand, due: impl Fn(u32) -> Nanos) {
+        for number in self.numbers() {
+            self.state.agenda.enter(Appointment { due: due(number), bot: self.state.place_of(number), errand });
+        }
+    }
+}
+
+impl Actor for Worker {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let bots: Vec<BotHandle> = self.numbers().map(|number| Bot::start(number, Rc::clone(&self.state))).collect();
+        let (start, ramp) = (self.setup.start, self.setup.ramp_per_second);
+        self.enter_for_all(Errand::Connect, |number| start.after(Duration::from_secs_f64(f64::from(number) / ramp)));
+        ctx.spawn(ticker::run(Rc::clone(&self.state), bots).into_actor(self));
+    }
+}
+
+/// Asks what the bots have counted so far.
+#[derive(Debug, Message)]
+#[rtype(result = "Figures")]
+pub(crate) struct ReadFigures;
+
+/// What the bots have counted so far.
+#[derive(Debug, Clone, Default)]
+pub struct Figures {
+    /// The counts.
+    pub counters: Counters,
+    /// From the planned time of a message to each of its deliveries.
+    pub delivery: Latencies,
+}
+
+impl Handler<ReadFigures> for Worker {
+    type Result = actix::MessageResult<ReadFigures>;
+
+    fn handle(&mut self, ReadFigures: ReadFigures, _: &mut Self::Context) -> Self::Result {
+        let stats = self.state.stats.borrow();
+        actix::MessageResult(Figures { counters: stats.counters, delivery: stats.delivery.clone() })
+    }
+}
+
+/// Tells the bots to say nothing new. What is unanswered is still sent again where it must be.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct FallSilent;
+
+impl Handler<FallSilent> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, FallSilent: FallSilent, _: &mut Self::Context) {
+        self.state.quiet_since.set(Some(Nanos::now()));
+    }
+}
+
+/// Asks what is still to come.
+#[derive(Debug, Message)]
+#[rtype(result = "Outstanding")]
+pub(crate) struct ReadOutstanding {
+    /// How far the rooms have come, as far as all workers know.
+    pub(crate) targets: Arc<HighWaters>,
+}
+
+/// What is still to come.
+#[derive(Debug, Default)]
+pub(crate) struct Outstanding {
+    /// Messages that the server has not answered.
+    pub(crate) unanswered: u64,
+    /// Bots that have been connected and are not.
+    pub(crate) away: u64,
+    /// Deliveries in rooms.
+    pub(crate) room_deliveries: u64,
+    /// Private deliveries; only the sum over all workers means something.
+    pub(crate) private_deliveries: i64,
+    /// Whether any bot lost its connection: then private deliveries may never come.
+    pub(crate) any_interrupted: bool,
+    /// How far the rooms have come, as far as this worker knows.
+    pub(crate) high_waters: HighWaters,
+}
+
+impl Handler<ReadOutstanding> for Worker {
+    type Result = actix::MessageResult<ReadOutstanding>;
+
+    fn handle(&mut self, ReadOutstanding { targets }: ReadOutstanding, _: &mut Self::Context) -> Self::Result {
+        let ledger = self.state.ledger.borrow();
+        let counters = self.state.stats.borrow().counters;
+        actix::MessageResult(Outstanding {
+            unanswered: self.state.unanswered.get(),
+            away: counters.ever_connected - counters.connected,
+            room_deliveries: ledger.outstanding(&targets),
+            private_deliveries: ledger.private_outstanding(),
+            any_interrupted: ledger.any_interrupted(),
+            high_waters: ledger.high_waters(),
+        })
+    }
+}
+
+/// Takes the sums of the books, which are closed by it.
+#[derive(Debug, Message)]
+#[rtype(result = "Books")]
+pub(crate) struct CloseBooks {
+    /// How far the rooms have come.
+    pub(crate) targets: Arc<HighWaters>,
+}
+
+/// What a worker leaves behind.
+#[derive(Debug, Default)]
+pub(crate) struct Books {
+    pub(crate) tally: Tally,
+    pub(crate) private: PrivateBook,
+    /// Messages that the server never answered.
+    pub(crate) unanswered: u64,
+}
+
+impl Books {
+    /// Adds what another worker left.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.tally += other.tally;
+        self.private.merge(other.private);
+        self.unanswered += other.unanswered;
+    }
+}
+
+impl Handler<CloseBooks> for Worker {
+    type Result = actix::MessageResult<CloseBooks>;
+
+    fn handle(&mut self, CloseBooks { targets }: CloseBooks, _: &mut Self::Context) -> Self::Result {
+        let ledger = self.state.ledger.replace(Ledger::new(self.state.run));
+        let (tally, private) = ledger.close(&targets);
+        actix::MessageResult(Books { tally, private, unanswered: self.state.unanswered.get() })
+    }
+}
+
+/// Makes all bots say goodbye.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Leave;
+
+impl Handler<Leave> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, Leave: Leave, _: &mut Self::Context) {
+        let now = Nanos::now();
+        self.enter_for_all(Errand::Leave, |_| now);
+    }
+}
+
+/// Asks how many connections are open, and what was counted and measured.
+#[derive(Debug, Message)]
+#[rtype(result = "LastFigures")]
+pub(crate) struct ReadLastFigures;
+
+/// What a worker has counted and measured.
+#[derive(Debug)]
+pub(crate) struct LastFigures {
+    pub(crate) open_links: u64,
+    pub(crate) stats: Stats,
+}
+
+impl Handler<ReadLastFigures> for Worker {
+    type Result = actix::MessageResult<ReadLastFigures>;
+
+    fn handle(&mut self, ReadLastFigures: ReadLastFigures, _: &mut Self::Context) -> Self::Result {
+        actix::MessageResult(LastFigures {
+            open_links: self.state.open_links.get(),
+            stats: self.state.stats.borrow().clone(),
+        })
+    }
+}

@@ -1,0 +1,58 @@
+//! The swarm as a whole, against a small chat server that can be made to misbehave.
+
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod load;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod reconnect;
+#[cfg(test)]
+mod server;
+
+#[cfg(test)]
+use std::time::Duration;
+
+#[cfg(test)]
+use bot_swarm::{Config, Report, StopHandle, progress};
+#[cfg(test)]
+use server::TestServer;
+
+/// A swarm that talks a lot, so that tests are short.
+#[cfg(test)]
+fn config(server: &TestServer, count: u32) -> Config {
+    Config {
+        server_url: server.url(),
+        count,
+        name_prefix: "test".into(),
+        ramp_per_second: 10_000.0,
+        messages_per_second: 20.0,
+        ..Config::default()
+    }
+}
+
+/// Runs a swarm until the server has seen enough, then stops it.
+#[cfg(test)]
+async fn run_until(config: &Config, enough: impl Future<Output = ()>) -> Report {
+    let stop = StopHandle::new();
+    let mut silent = progress::Silent;
+    let running = bot_swarm::run(config, &stop, &mut silent);
+    let stopping = async {
+        enough.await;
+        stop.stop();
+    };
+    let (report, ()) = tokio::join!(running, stopping);
+    report.unwrap()
+}
+
+/// Waits until a condition holds.
+#[cfg(test)]
+async fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    let waiting = async {
+        while !holds() {
+            actix_rt::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    actix_rt::time::timeout(Duration::from_secs(20), waiting).await.unwrap_or_else(|_| panic!("waited for: {what}"));
+}

@@ -1,0 +1,84 @@
+//! A small chat server on a free port that speaks as much of the protocol as bots need, and misbehaves on request.
+
+mod chat;
+mod connection;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use actix_rt::net::TcpListener;
+use awc::ws::CloseCode;
+use chat::Chat;
+pub(crate) use chat::{Fault, Options};
+
+/// A running server; it lives on the test's own thread.
+pub(crate) struct TestServer {
+    chat: Rc<RefCell<Chat>>,
+    port: u16,
+}
+
+impl TestServer {
+    /// Starts a server that does everything right.
+    pub(crate) async fn start() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    /// Starts a server.
+    pub(crate) async fn with(options: Options) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let chat = Rc::new(RefCell::new(Chat::new(options)));
+        let shared = Rc::clone(&chat);
+        actix_rt::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                actix_rt::spawn(connection::serve(stream, Rc::clone(&shared)));
+            }
+        });
+        Self { chat, port }
+    }
+
+    /// Where bots connect.
+    pub(crate) fn url(&self) -> String {
+        format!("ws://127.0.0.1:{}/ws", self.port)
+    }
+
+    /// Clients that are connected.
+    pub(crate) fn connected(&self) -> usize {
+        self.chat.borrow().connected()
+    }
+
+    /// Connections that were welcomed, ever.
+    pub(crate) fn welcomed(&self) -> u64 {
+        self.chat.borrow().welcomed
+    }
+
+    /// Messages that were taken.
+    pub(crate) fn taken(&self) -> u64 {
+        self.chat.borrow().taken
+    }
+
+    /// Faults that were committed, counted by the deliveries that are wrong for it.
+    pub(crate) fn wrong(&self) -> u64 {
+        self.chat.borrow().wrong
+    }
+
+    /// Clients that said goodbye with 1000.
+    pub(crate) fn goodbyes(&self) -> u64 {
+        self.chat.borrow().goodbyes
+    }
+
+    /// Cuts every connection, without a word.
+    pub(crate) fn drop_everyone(&self) {
+        self.chat.borrow_mut().drop_everyone();
+    }
+
+    /// Closes every connection as a server does that goes away.
+    pub(crate) fn close_everyone(&self) {
+        self.chat.borrow_mut().close_everyone(&CloseCode::Away.into());
+    }
+
+    /// Begins all rooms anew, as after a restart without stored history.
+    pub(crate) fn forget_everything(&self) {
+        self.chat.borrow_mut().forget_everything();
+    }
+}

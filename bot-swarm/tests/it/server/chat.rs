@@ -1,0 +1,353 @@
+//! The chat of the test server: rooms, names, and the faults it commits.
+
+use std::collections::HashMap;
+
+use awc::ws::{CloseReason, Message};
+use starling_protocol::{
+    Ack, ChatMessage, ClientCommand, ClientId, ClientKey, CommandFrame, Epoch, ErrorCode, JoinedEvent, MessageId,
+    PostMessage, Refusal, Resume, RoomName, Seq, ServerEvent, ServerLimits, Target, Welcome, codec,
+};
+use tokio::sync::mpsc::UnboundedSender;
+
+/// Messages after which a fault begins.
+const FAULT_AFTER: u64 = 30;
+
+/// Something that a server must not do. Each is committed three times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// One member does not get a message.
+    LoseDelivery,
+    /// One member gets a message twice.
+    DoubleDelivery,
+    /// One member gets two messages in the wrong order.
+    SwapDeliveries,
+    /// One member gets another text in a message's place.
+    Contradict,
+    /// A message is acknowledged and goes nowhere.
+    AckOnly,
+    /// A message is stored and sent twice.
+    StoreTwice,
+    /// A member of another room gets a message.
+    LeakToOtherRoom,
+    /// Somebody else gets a private message.
+    LeakPrivate,
+    /// A private message does not arrive.
+    LosePrivate,
+}
+
+/// How the server is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Options {
+    /// What it does wrong.
+    pub(crate) fault: Option<Fault>,
+    /// Every so many messages, one is refused for its rate; 0: none.
+    pub(crate) refuse_every: u64,
+    /// Whether nothing can be resumed.
+    pub(crate) recovers_nothing: bool,
+}
+
+#[derive(Debug)]
+struct Client {
+    name: ClientId,
+    room: RoomName,
+    outbox: UnboundedSender<Message>,
+}
+
+#[derive(Debug)]
+struct Room {
+    epoch: Epoch,
+    history: Vec<String>,
+}
+
+/// The state of the server.
+#[derive(Debug)]
+pub(crate) struct Chat {
+    options: Options,
+    clients: HashMap<u64, Client>,
+    keys: HashMap<ClientId, ClientKey>,
+    rooms: HashMap<RoomName, Room>,
+    acks: HashMap<(ClientId, MessageId), Ack>,
+    held: Option<(u64, String)>,
+    committed: u64,
+    asked: u64,
+    last: u64,
+    pub(crate) welcomed: u64,
+    pub(crate) taken: u64,
+    pub(crate) wrong: u64,
+    pub(crate) goodbyes: u64,
+}
+
+impl Chat {
+    pub(crate) fn new(options: Options) -> Self {
+        Self {
+            options,
+            clients: HashMap::new(),
+            keys: HashMap::new(),
+            rooms: HashMap::new(),
+            acks: HashMap::new(),
+            held: None,
+            committed: 0,
+            asked: 0,
+            last: 0,
+            welcomed: 0,
+            taken: 0,
+            wrong: 0,
+            goodbyes: 0,
+        }
+    }
+
+    pub(crate) fn connected(&self) -> usize {
+        self.clients.len()
+    }
+
+    pub(crate) fn drop_everyone(&mut self) {
+        // Without its outbox, a connection ends.
+        self.clients.clear();
+    }
+
+    pub(crate) fn forget_everything(&mut self) {
+        self.rooms.clear();
+        self.acks.clear();
+        self.drop_everyone();
+    }
+
+    /// Lets a client in; `None`: its name is taken.
+    pub(crate) fn enter(
+        &mut self,
+        name: ClientId,
+        room: RoomName,
+        key: Option<ClientKey>,
+        outbox: UnboundedSender<Message>,
+    ) -> Option<u64> {
+        let holder = self.clients.iter().find(|(_, client)| client.name == name).map(|(id, _)| *id);
+        if let Some(holder) = holder {
+            if key.is_none() || self.keys.get(&name).copied() != key {
+                return None;
+            }
+            self.clients.remove(&holder);
+        }
+        self.last += 1;
+        let id = self.last;
+        let key = *self.keys.entry(name.clone()).or_insert(ClientKey(u128::from(id)));
+        let place = self.room(&room);
+        let (seq, epoch) = (place.newest(), place.epoch);
+        self.clients.insert(id, Client { name: name.clone(), room: room.clone(), outbox });
+        self.welcomed += 1;
+        let limits = ServerLimits { message_bytes: 16_384, messages_per_second: 50, burst: 100, rooms: 64 };
+        let welcome = Welcome {
+            id: None,
+            protocol: 1,
+            server: "test".into(),
+            client_id: name,
+            room,
+            seq,
+            epoch,
+            key,
+            heartbeat_ms: 25_000,
+            limits,
+        };
+        self.tell(id, &ServerEvent::Welcome(Box::new(welcome)));
+        Some(id)
+    }
+
+    /// A client is gone; `with_goodbye`: it said so.
+    pub(crate) fn leave(&mut self, id: u64, with_goodbye: bool) {
+        self.clients.remove(&id);
+        self.goodbyes += u64::from(with_goodbye);
+    }
+
+    /// A client asks something.
+    pub(crate) fn ask(&mut self, id: u64, text: &str) {
+        let CommandFrame { id: frame_id, command } = codec::decode_command(text).unwrap();
+        match command {
+            ClientCommand::Message(message) => self.post(id, frame_id.unwrap(), &message),
+            ClientCommand::Join { room, resume, .. } => self.resume(id, frame_id, &room, resume),
+            ClientCommand::Hello { .. }
+            | ClientCommand::Leave { .. }
+            | ClientCommand::Rooms
+            | ClientCommand::Members { .. }
+            | ClientCommand::History { .. }
+            | ClientCommand::Ping => panic!("bots do not ask for {text}"),
+        }
+    }
+
+    fn room(&mut self, name: &RoomName) -> &mut Room {
+        let lives = self.last;
+        self.rooms.entry(name.clone()).or_insert_with(|| Room { epoch: Epoch(lives), history: Vec::new() })
+    }
+
+    fn resume(&mut self, id: u64, frame_id: Option<MessageId>, room: &RoomName, resume: Option<Resume>) {
+        let recovers_nothing = self.options.recovers_nothing;
+        let place = self.room(room);
+        let after = resume.filter(|resume| resume.epoch == Some(place.epoch) && !recovers_nothing);
+        let joined = JoinedEvent {
+            id: frame_id,
+            room: room.clone(),
+            seq: place.newest(),
+            epoch: place.epoch,
+            count: 1,
+            recovered: Some(after.is_some()),
+        };
+        let skipped = after.map_or(usize::MAX, |resume| usize::try_from(resume.after.0).unwrap());
+        let missed: Vec<String> = place.history.iter().skip(skipped).cloned().collect();
+        self.tell(id, &ServerEvent::Joined(joined));
+        for frame in missed {
+            self.send(id, frame);
+        }
+    }
+
+    fn post(&mut self, id: u64, frame_id: MessageId, message: &PostMessage<'_>) {
+        self.asked += 1;
+        if self.options.refuse_every > 0 && self.asked.is_multiple_of(self.options.refuse_every) {
+            let refusal = Refusal::new(ErrorCode::RateLimited, "too fast").with_id(Some(frame_id)).retry_after_ms(10);
+            return self.tell(id, &ServerEvent::Error(refusal));
+        }
+        let Some(client) = self.clients.get(&id) else { return };
+        let (sender, own_room) = (client.name.clone(), client.room.clone());
+        if let Some(ack) = self.acks.get(&(sender.clone(), frame_id.clone())) {
+            let repeated = Ack { duplicate: true, ..ack.clone() };
+            return self.tell(id, &ServerEvent::Ack(repeated));
+        }
+        let mut ack = Ack { id: frame_id.clone(), at: 0, room: None, seq: None, to: None, duplicate: false };
+        match &message.target {
+            Target::Client(to) => {
+                if !self.clients.values().any(|client| client.name == *to) {
+                    let refusal = Refusal::new(ErrorCode::NoSuchClient, "not here").with_id(Some(frame_id));
+                    return self.tell(id, &ServerEvent::Error(refusal));
+                }
+                self.whisper(&sender, to, &message.text);
+                ack.to = Some(to.clone());
+            }
+            Target::FirstRoom | Target::Room(_) => {
+                let seq = self.say(&sender, &own_room, &message.text);
+                (ack.room, ack.seq) = (Some(own_room), Some(seq));
+            }
+        }
+        self.taken += 1;
+        self.acks.insert((sender, frame_id), ack.clone());
+        self.tell(id, &ServerEvent::Ack(ack));
+    }
+
+    /// Whether it is time for this fault.
+    fn commits(&mut self, fault: Fault) -> bool {
+        let is_time = self.options.fault == Some(fault) && self.taken > FAULT_AFTER && self.committed < 3;
+        let is_free = self.held.is_none();
+        self.committed += u64::from(is_time && is_free);
+        is_time && is_free
+    }
+
+    fn say(&mut self, sender: &ClientId, room: &RoomName, text: &str) -> Seq {
+        let place = self.room(room);
+        let seq = place.newest().next();
+        let frame = frame(sender, Some((room, seq)), None, text);
+        place.history.push(frame.clone());
+        let mut members: Vec<u64> =
+            self.clients.iter().filter(|(_, client)| client.room == *room).map(|(id, _)| *id).collect();
+        members.sort_unstable();
+        if self.commits(Fault::AckOnly) {
+            self.wrong += members.len() as u64;
+            return seq;
+        }
+        let (first, others) = members.split_first().map_or((None, &[][..]), |(first, others)| (Some(*first), others));
+        for member in others {
+            self.send(*member, frame.clone());
+        }
+        if let Some(first) = first {
+            self.deliver_to_the_first(first, sender, room, seq, frame);
+        }
+        if self.commits(Fault::LeakToOtherRoom) {
+            let outsider = self.clients.iter().find(|(_, client)| client.room != *room).map(|(id, _)| *id);
+            self.wrong += 1;
+            self.send(outsider.unwrap(), self::frame(sender, Some((room, seq)), None, text));
+        }
+        if self.commits(Fault::StoreTwice) {
+            self.wrong += members.len() as u64;
+            return self.say(sender, room, text);
+        }
+        seq
+    }
+
+    /// Delivery to the member that suffers the faults.
+    fn deliver_to_the_first(&mut self, member: u64, sender: &ClientId, room: &RoomName, seq: Seq, frame: String) {
+        if self.held.as_ref().is_some_and(|(held_for, _)| *held_for == member) {
+            self.send(member, frame);
+            let (_, held) = self.held.take().unwrap();
+            return self.send(member, held);
+        }
+        let faults = [Fault::LoseDelivery, Fault::DoubleDelivery, Fault::SwapDeliveries, Fault::Contradict];
+        let Some(fault) = faults.into_iter().find(|fault| self.commits(*fault)) else {
+            return self.send(member, frame);
+        };
+        self.wrong += 1;
+        if fault == Fault::DoubleDelivery {
+            self.send(member, frame.clone());
+            self.send(member, frame);
+        } else if fault == Fault::SwapDeliveries {
+            self.held = Some((member, frame));
+        } else if fault == Fault::Contradict {
+            // The message before, in the place of this one.
+            let before = usize::try_from(seq.0).unwrap() - 2;
+            let before = self.room(room).history[before].clone();
+            let ServerEvent::Message(message) = codec::decode_event(&before).unwrap() else { unreachable!() };
+            self.send(member, self::frame(sender, Some((room, seq)), None, &message.text));
+        }
+    }
+
+    fn whisper(&mut self, sender: &ClientId, to: &ClientId, text: &str) {
+        let loses = self.commits(Fault::LosePrivate);
+        let leaks = self.commits(Fault::LeakPrivate);
+        let is_concerned = |client: &Client| (client.name == *to && !loses) || client.name == *sender;
+        let concerned: Vec<u64> =
+            self.clients.iter().filter(|(_, client)| is_concerned(client)).map(|(id, _)| *id).collect();
+        let stranger = self.clients.iter().find(|(_, client)| !is_concerned(client)).map(|(id, _)| *id);
+        self.wrong += u64::from(loses || leaks);
+        for receiver in concerned.into_iter().chain(stranger.filter(|_| leaks)) {
+            self.send(receiver, frame(sender, None, Some(to), text));
+        }
+    }
+
+    fn tell(&self, id: u64, event: &ServerEvent<'_>) {
+        let mut frame = Vec::new();
+        codec::encode_event(event, &mut frame);
+        self.send(id, String::from_utf8(frame).unwrap());
+    }
+
+    fn send(&self, id: u64, frame: String) {
+        if let Some(client) = self.clients.get(&id) {
+            // A connection that has just ended takes nothing more.
+            client.outbox.send(Message::Text(frame.into())).unwrap_or_default();
+        }
+    }
+
+    /// Announces to everybody that the server will close, and closes.
+    pub(crate) fn close_everyone(&mut self, reason: &CloseReason) {
+        let closing = ServerEvent::Closing { reason: "test".into(), reconnect_after_ms: 50 };
+        for id in self.clients.keys().copied().collect::<Vec<_>>() {
+            self.tell(id, &closing);
+            if let Some(client) = self.clients.remove(&id) {
+                client.outbox.send(Message::Close(Some(reason.clone()))).unwrap_or_default();
+            }
+        }
+    }
+}
+
+impl Room {
+    fn newest(&self) -> Seq {
+        Seq(self.history.len() as u64)
+    }
+}
+
+fn frame(sender: &ClientId, place: Option<(&RoomName, Seq)>, to: Option<&ClientId>, text: &str) -> String {
+    let event = ServerEvent::Message(ChatMessage {
+        client_id: sender.clone(),
+        text: text.into(),
+        room: place.map(|(room, _)| room.clone()),
+        seq: place.map(|(_, seq)| seq),
+        to: to.cloned(),
+        at: 0,
+        id: None,
+    });
+    let mut frame = Vec::new();
+    codec::encode_event(&event, &mut frame);
+    String::from_utf8(frame).unwrap()
+}

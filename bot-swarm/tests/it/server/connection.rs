@@ -1,0 +1,100 @@
+//! One connection of the test server: the handshake by hand, the frames by the framework's codec.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use actix_codec::{AsyncRead as _, AsyncWrite as _, Framed, ReadBuf};
+use actix_http::ws::hash_key;
+use actix_rt::net::TcpStream;
+use awc::ws::{Codec, Frame, Message};
+use futures_util::{SinkExt as _, StreamExt as _};
+use starling_protocol::{ClientId, RoomName};
+use tokio::sync::mpsc::unbounded_channel;
+
+use super::chat::Chat;
+
+/// Serves one connection until either side ends it.
+pub(crate) async fn serve(mut stream: TcpStream, chat: Rc<RefCell<Chat>>) {
+    let Some(request) = read_request(&mut stream).await else { return };
+    let (outbox, mut outgoing) = unbounded_channel();
+    let entered = chat.borrow_mut().enter(request.client, request.room, request.key, outbox);
+    let Some(id) = entered else {
+        return write(&mut stream, b"HTTP/1.1 409 Conflict\r\ncontent-length: 0\r\n\r\n").await;
+    };
+    let accept = hash_key(request.websocket_key.as_bytes());
+    let response = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+         sec-websocket-accept: {}\r\n\r\n",
+        std::str::from_utf8(&accept).unwrap()
+    );
+    write(&mut stream, response.as_bytes()).await;
+
+    let mut socket = Framed::new(stream, Codec::new());
+    let with_goodbye = loop {
+        tokio::select! {
+            frame = socket.next() => match frame {
+                Some(Ok(Frame::Text(text))) => chat.borrow_mut().ask(id, std::str::from_utf8(&text).unwrap()),
+                Some(Ok(Frame::Close(reason))) => {
+                    let is_normal = reason.as_ref().is_some_and(|reason| u16::from(reason.code) == 1000);
+                    drop(socket.send(Message::Close(reason)).await);
+                    break is_normal;
+                }
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => break false,
+            },
+            message = outgoing.recv() => match message {
+                Some(close @ Message::Close(_)) => {
+                    drop(socket.send(close).await);
+                    // The end of the connection waits for the answer, or the client might not read why.
+                    while let Some(Ok(frame)) = socket.next().await {
+                        if matches!(frame, Frame::Close(_)) { break }
+                    }
+                    break false;
+                }
+                Some(message) => if socket.send(message).await.is_err() { break false },
+                None => break false,
+            },
+        }
+    };
+    chat.borrow_mut().leave(id, with_goodbye);
+}
+
+struct Request {
+    room: RoomName,
+    client: ClientId,
+    key: Option<starling_protocol::ClientKey>,
+    websocket_key: String,
+}
+
+async fn read_request(stream: &mut TcpStream) -> Option<Request> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        let mut buffer = ReadBuf::new(&mut byte);
+        std::future::poll_fn(|cx| std::pin::Pin::new(&mut *stream).poll_read(cx, &mut buffer)).await.ok()?;
+        head.push(*buffer.filled().first()?);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let target = head.split(' ').nth(1)?;
+    let (path, query) = target.split_once('?')?;
+    let query: HashMap<&str, &str> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
+    let header = |name: &str| {
+        let lines = head.lines().filter_map(|line| line.split_once(": "));
+        lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned()).next()
+    };
+    Some(Request {
+        room: path.strip_prefix("/ws/").map_or_else(RoomName::lobby, |room| RoomName::parse(room).unwrap()),
+        client: ClientId::parse(query.get("clientId")?).unwrap(),
+        key: query.get("key").map(|key| key.parse().unwrap()),
+        websocket_key: header("sec-websocket-key")?,
+    })
+}
+
+async fn write(stream: &mut TcpStream, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        let writing = std::future::poll_fn(|cx| std::pin::Pin::new(&mut *stream).poll_write(cx, bytes)).await;
+        let Ok(written) = writing else { return };
+        bytes = &bytes[written..];
+    }
+}

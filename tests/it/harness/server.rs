@@ -1,0 +1,68 @@
+//! The real server, in this process, on a port that was free.
+
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+use starling::{Config, Server};
+use tokio::sync::oneshot;
+
+use super::DEADLINE;
+
+/// What a test's server is told unless the test says otherwise.
+const DEFAULTS: [(&str, &str); 3] = [("CHAT_BIND", "127.0.0.1:0"), ("CHAT_WORKERS", "2"), ("CHAT_DRAIN_SECONDS", "2")];
+
+/// A running server; it stops in order when it is dropped.
+#[derive(Debug)]
+pub(crate) struct TestServer {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl TestServer {
+    /// Starts a server with these variables.
+    pub(crate) fn start(variables: &[(&str, &str)]) -> Self {
+        let owned = |pair: &(&str, &str)| (pair.0.to_owned(), pair.1.to_owned());
+        let config = Config::from_variables(DEFAULTS.iter().chain(variables).map(owned)).unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (tell, told) = mpsc::channel();
+        let thread = thread::Builder::new().name("server".into()).spawn(move || {
+            actix_rt::System::new().block_on(async move {
+                let server = Server::start(config).unwrap();
+                tell.send(server.address()).unwrap();
+                server.run_until(async { stopped.await.unwrap_or_default() }).await;
+            });
+        });
+        let address = told.recv_timeout(DEADLINE).unwrap();
+        Self { address, stop: Some(stop), thread: Some(thread.unwrap()) }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Asks it to stop, and does not wait.
+    pub(crate) fn stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // It may have ended by itself.
+            stop.send(()).unwrap_or_default();
+        }
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.stop();
+        let outcome = self.thread.take().map(JoinHandle::join);
+        if !thread::panicking() {
+            assert!(matches!(outcome, Some(Ok(()))), "the server's thread panicked");
+        }
+    }
+}
