@@ -61,10 +61,10 @@ impl ChatServer {
         metrics: Arc<Metrics>,
     ) -> ChatServerHandle {
         let mailbox = Mailbox::new(metrics.mailboxes(ActorKind::ChatServer));
-        let stage = Arc::clone(metrics.chat_server());
-        let (low, high) = (clock::secret(), clock::unix_ms());
+        let own_stage = Arc::clone(metrics.chat_server());
         #[expect(clippy::cast_possible_truncation, reason = "any 64 of the bits will do")]
-        let state = ChatState::new(config, low as u64 ^ high);
+        let seed = clock::secret() as u64;
+        let state = ChatState::new(config, seed);
         let address = Self::start_in_arbiter(arbiter, move |_| Self {
             state,
             history,
@@ -74,7 +74,7 @@ impl ChatServer {
             effects: Vec::new(),
             completions: Vec::new(),
         });
-        let handle = ChatServerHandle::new(address, stage, mailbox);
+        let handle = ChatServerHandle::new(address, own_stage, mailbox);
         let ticking = handle.clone();
         // A ticker beside the actor: one inside it would wait until the mailbox is empty.
         arbiter.spawn(async move {
@@ -194,9 +194,8 @@ impl Handler<Enveloped> for ChatServer {
         let Some(opened) = opened else { return self.apply(command) };
         let now = Now::read();
         self.state.apply(command, now, &mut self.effects);
-        let refused = self.effects.iter().find_map(|effect| match effect {
-            Effect::RefuseSession { refusal, .. } => Some(refusal.clone()),
-            _ => None,
+        let refused = self.effects.iter().find_map(|effect| {
+            if let Effect::RefuseSession { refusal, .. } = effect { Some(refusal.clone()) } else { None }
         });
         self.perform(now);
         self.metrics.set_held(self.state.room_count(), self.state.session_count());

@@ -92,7 +92,7 @@ impl Session {
     ///
     /// `unread` is what the client sent behind its handshake; `place` is given back when the session ends. Must run
     /// on the thread of the hub.
-    pub fn start(hub: LocalHub, id: SessionId, socket: OwnedReadHalf, unread: BytesMut, place: OwnedSemaphorePermit) {
+    pub fn start(hub: &LocalHub, id: SessionId, socket: OwnedReadHalf, unread: BytesMut, place: OwnedSemaphorePermit) {
         let config = Arc::clone(hub.config());
         let reading = Rc::new(Reading::new(config.session_credits, hub.metrics().credits()));
         let session = Self {

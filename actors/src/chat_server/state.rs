@@ -771,7 +771,6 @@ impl ChatState {
 
     /// Panics if an invariant of this module does not hold. For tests.
     #[doc(hidden)]
-    #[expect(clippy::missing_panics_doc, reason = "its purpose")]
     pub fn check(&self) {
         for (session, member) in &self.sessions {
             assert_eq!(self.names.get(&member.client_id), Some(session), "the name of {session:?} is its own");

@@ -105,13 +105,13 @@ impl LocalHub {
             turn_ends: Cell::new(false),
             read_buffer: RefCell::new(BytesMut::new()),
             config,
-            metrics: Arc::clone(&metrics),
+            metrics,
             worker: Arc::clone(&worker),
-            chat: chat.clone(),
+            chat,
         }));
         let address = Hub::new(local.clone()).start();
-        let mailbox = Mailbox::new(metrics.mailboxes(ActorKind::Hub));
-        chat.register_hub(HubHandle::new(id, address, Arc::clone(&worker.hub), mailbox));
+        let mailbox = Mailbox::new(local.metrics().mailboxes(ActorKind::Hub));
+        local.chat().register_hub(HubHandle::new(id, address, Arc::clone(&worker.hub), mailbox));
         actix_rt::spawn(local.clone().keep_time());
         actix_rt::spawn(probe_event_loop(worker));
         local

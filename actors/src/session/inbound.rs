@@ -211,5 +211,5 @@ fn not_utf8(error: Utf8Error) -> ProtocolError {
 /// Whether a text frame was not UTF-8, rather than the protocol broken.
 pub(super) fn is_not_utf8(error: &ProtocolError) -> bool {
     let ProtocolError::Io(error) = error else { return false };
-    error.get_ref().is_some_and(|inner| inner.is::<Utf8Error>())
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Utf8Error>)
 }

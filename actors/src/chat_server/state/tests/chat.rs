@@ -496,7 +496,9 @@ impl Chat {
             }
             ServerEvent::Pong { id, .. } => format!("pong{}", shown_id(id.as_ref())),
             ServerEvent::Error(refusal) => format!("error {}{}", refusal.code.as_str(), shown_id(refusal.id.as_ref())),
-            ServerEvent::History(_) | ServerEvent::Closing { .. } => panic!("the state machine does not tell {event:?}"),
+            ServerEvent::History(_) | ServerEvent::Closing { .. } => {
+                panic!("the state machine does not tell {event:?}")
+            }
         };
         self.put(session, line);
     }
