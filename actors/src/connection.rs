@@ -251,15 +251,16 @@ impl Connection {
         self.phase = Phase::Closing;
     }
 
-    /// Forgets what waits, but for the rest of a frame that was begun, and accepts the close frame.
+    /// Forgets what waits, but for the handshake's answer and the rest of a frame that was begun, and accepts the close
+    /// frame.
     pub fn close_dropping(&mut self, close_frame: Bytes, now: Instant) {
         if self.phase == Phase::Closing {
             return;
         }
         let first_written = self.first_written;
-        let begun = self.outbox.pop_front().filter(|_| first_written > 0);
+        let first = self.outbox.pop_front();
         self.clear();
-        if let Some(chunk) = begun
+        if let Some(chunk) = first
             && let Some(rest) = rest_of_begun_frame(&chunk, first_written)
         {
             self.push(Chunk { bytes: rest, frames: 0, deliveries: 0, ..chunk });
@@ -292,11 +293,10 @@ impl Connection {
 
 /// What is left of the frame that the kernel has begun to take; `None` where `written` falls between two frames.
 fn rest_of_begun_frame(chunk: &Chunk, written: usize) -> Option<Bytes> {
-    let mut end = 0;
+    // A chunk without frames is the handshake's answer, or the rest of a frame: to be written in any case.
+    let mut end = if chunk.frames == 0 { chunk.bytes.len() } else { 0 };
     while end < written {
-        // A chunk without frames is the handshake's answer, or the rest of a frame: one whole.
-        let rest = chunk.bytes.slice(end..);
-        end += if chunk.frames == 0 { rest.len() } else { frame::first_frame_len(&rest) };
+        end += frame::first_frame_len(&chunk.bytes.slice(end..));
     }
     let rest = chunk.bytes.slice(written..end.min(chunk.bytes.len()));
     (!rest.is_empty()).then_some(rest)

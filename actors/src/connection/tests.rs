@@ -345,8 +345,8 @@ async fn of_a_chunk_of_several_frames_only_the_begun_one_is_ended() {
 fn the_rest_of_the_begun_frame_is_found_wherever_the_kernel_stopped() {
     // Frames of 2 + 10, 4 + 300 and 2 + 20 bytes.
     let chunk = chunk(&[text(1, 10), text(2, 300), text(3, 20)]);
-    for written in 1..=chunk.bytes.len() {
-        let end = [12, 316, 338].into_iter().find(|end| *end >= written).unwrap();
+    for written in 0..=chunk.bytes.len() {
+        let end = [0, 12, 316, 338].into_iter().find(|end| *end >= written).unwrap();
         let rest = rest_of_begun_frame(&chunk, written);
         let expected = chunk.bytes.slice(written..end);
         assert_eq!(rest, (!expected.is_empty()).then_some(expected), "{written}");
@@ -356,6 +356,7 @@ fn the_rest_of_the_begun_frame_is_found_wherever_the_kernel_stopped() {
 #[test]
 fn the_answer_to_the_handshake_is_one_whole() {
     let chunk = Chunk { frames: 0, bytes: Bytes::from_static(b"HTTP/1.1 101"), ..chunk(&[]) };
+    assert_eq!(rest_of_begun_frame(&chunk, 0), Some(chunk.bytes.clone()));
     assert_eq!(rest_of_begun_frame(&chunk, 5), Some(Bytes::from_static(b"1.1 101")));
     assert_eq!(rest_of_begun_frame(&chunk, 12), None);
 }
@@ -387,6 +388,21 @@ async fn a_handshake_that_was_begun_is_ended_before_the_close_frame() {
     };
     let (_, code) = join(Pair::flush_all(connection), reading).await;
     assert_eq!(code, 4001);
+}
+
+#[actix::test]
+async fn a_client_that_is_too_slow_before_its_handshake_is_answered_gets_the_answer_and_the_close_frame() {
+    // The answer was dropped with what waited behind it.
+    let head = Bytes::from_static(b"HTTP/1.1 101 Switching Protocols\r\n\r\n");
+    let mut pair = opening_pair(head.clone()).await;
+    pair.offer(&[text(1, 100)]);
+    pair.connection.close_dropping(close_frame(), clock::now());
+    assert_eq!(pair.connection.queued(), Queued { bytes: head.len() + close_frame().len(), frames: 1 });
+    pair.connection.open();
+    assert_eq!(pair.flush(), Flushed::All);
+    pair.client.read_until(|unread| unread.len() == head.len() + close_frame().len()).await;
+    assert_eq!(pair.client.unread.split_to(head.len()), head);
+    assert_eq!(pair.client.close_code().await, 4001);
 }
 
 #[actix::test]

@@ -174,7 +174,7 @@ impl Core {
         entry.map_or(Format::Json, |entry| entry.format)
     }
 
-    pub(super) fn console_room(&self, session: SessionId) -> Option<RoomName> {
+    pub(super) fn current_room(&self, session: SessionId) -> Option<RoomName> {
         let entry = self.connections.get(session.slot() as usize).filter(|entry| entry.session == session)?;
         entry.current_room.clone()
     }
@@ -390,7 +390,7 @@ impl Core {
             if let Some(closing) = entry.closing_since {
                 if since(closing) >= LINGER {
                     entry.connection.reset_on_drop();
-                    if let Some(handle) = &entry.handle {
+                    if let Some(handle) = entry.handle.take() {
                         handle.stop();
                     }
                 }

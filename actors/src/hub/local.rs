@@ -184,8 +184,8 @@ impl LocalHub {
     }
 
     /// The room that a person means where none is named.
-    pub(crate) fn console_room(&self, session: SessionId) -> Option<RoomName> {
-        self.0.core.borrow().console_room(session)
+    pub(crate) fn current_room(&self, session: SessionId) -> Option<RoomName> {
+        self.0.core.borrow().current_room(session)
     }
 
     /// Offers one frame that the session itself has made.
