@@ -26,7 +26,7 @@ use self::messages::{Enveloped, Query, RegisterHub};
 use self::state::ChatState;
 use crate::clock::{self, Now};
 use crate::config::ChatConfig;
-use crate::history::{Completion, HistoryStore, ReadRequest, Reader};
+use crate::history::{Completion, HistoryStore, Page, ReadRequest, Reader};
 use crate::hub::{Delivery, HubCommand, HubHandle};
 use crate::ids::{HubId, SessionId};
 use crate::metrics::{ActorKind, Mailbox, MessageKind, Metrics};
@@ -226,8 +226,14 @@ impl Handler<Query> for ChatServer {
         match query {
             Query::Rooms(reply) => drop(reply.send(self.state.list_rooms())),
             Query::History(HistoryQuery { room, page, limit, bytes }, reply) => {
-                let Some(room) = self.state.find_room(room.as_str()) else { return };
-                let limit = usize::from(limit);
+                let Some(id) = self.state.find_room(room.as_str()) else {
+                    // The global chat is there for everybody who asks, even while nobody is in it.
+                    if room == self.lobby {
+                        drop(reply.send(Page::default()));
+                    }
+                    return;
+                };
+                let (room, limit) = (id, usize::from(limit));
                 let request = ReadRequest { room, page, limit, bytes, reader: Reader::Outside(reply) };
                 self.history.read(request, &mut self.completions);
                 self.perform(Now::read());

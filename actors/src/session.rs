@@ -241,6 +241,8 @@ impl Handler<Enveloped> for Session {
 impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Session {
     fn handle(&mut self, item: Result<ws::Message, ws::ProtocolError>, _: &mut Context<Self>) {
         if self.closing {
+            // What comes now asks for nothing: its credit is for others.
+            drop(self.reading.take_credit());
             return;
         }
         let read_at = self.reading.read_at();

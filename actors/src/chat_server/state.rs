@@ -37,8 +37,8 @@ pub struct ChatState {
     sessions: FxHashMap<SessionId, Member>,
     names: HashMap<ClientId, SessionId>,
     remembered: RememberedIds,
-    /// Who catches up where, and the newest message sent so far.
-    replays: FxHashMap<(SessionId, RoomId), Seq>,
+    /// Who catches up where.
+    replays: FxHashMap<(SessionId, RoomId), CatchingUp>,
     /// Rooms whose `presence` waits for its second to pass.
     presence_due: Vec<RoomId>,
 }
@@ -52,6 +52,15 @@ struct Member {
     rooms: SmallVec<[RoomId; 1]>,
     watch_presence: bool,
     errors_in_a_row: u32,
+}
+
+/// How far a session has caught up in a room.
+#[derive(Debug, Clone, Copy)]
+struct CatchingUp {
+    /// The newest message sent so far.
+    after: Seq,
+    /// Whether the history is being read for it; if not, what was read is being written.
+    is_reading: bool,
 }
 
 impl ChatState {
@@ -525,20 +534,23 @@ impl ChatState {
             JoinedEvent { id, room: name.clone(), seq: entry.seq, epoch: entry.epoch, count: entry.count(), recovered };
         let missed_from = resume.filter(|_| recovered == Some(true)).map(|from| from.after);
         let missed_from = missed_from.filter(|after| *after < entry.seq);
-        let catches_up = self.replays.contains_key(&(session, room));
+        let before = self.replays.get(&(session, room)).copied();
+        if is_member && missed_from.is_some() && before.is_none() {
+            // What is new waits until what was missed has been written.
+            effects.push(Effect::Dismiss { session, room });
+        }
+        effects.push(tell(session, ServerEvent::Joined(joined)));
         if let Some(after) = missed_from {
-            if is_member && !catches_up {
-                // What is new waits until what was missed has been written.
-                effects.push(Effect::Dismiss { session, room });
-            }
-            effects.push(tell(session, ServerEvent::Joined(joined)));
-            self.replays.insert((session, room), after);
-            if !catches_up {
+            // What is being written goes first; what is being read for an earlier `after` will be dropped.
+            let is_reading = before.is_none_or(|before| before.is_reading);
+            self.replays.insert((session, room), CatchingUp { after, is_reading });
+            if is_reading {
                 effects.push(Effect::Read(self.replay_request(session, room, after)));
             }
         } else {
-            effects.push(tell(session, ServerEvent::Joined(joined)));
-            if !is_member {
+            // Who resumes, and has nothing to get that way, gets what is new.
+            let has_caught_up = resume.is_some() && self.replays.remove(&(session, room)).is_some();
+            if !is_member || has_caught_up {
                 effects.push(Effect::Admit { session, room });
             }
         }
@@ -656,8 +668,11 @@ impl ChatState {
     }
 
     fn continue_replay(&mut self, session: SessionId, room: RoomId, effects: &mut Vec<Effect>) {
-        if let Some(after) = self.replays.get(&(session, room)) {
-            effects.push(Effect::Read(self.replay_request(session, room, *after)));
+        if let Some(progress) = self.replays.get_mut(&(session, room))
+            && !std::mem::replace(&mut progress.is_reading, true)
+        {
+            let after = progress.after;
+            effects.push(Effect::Read(self.replay_request(session, room, after)));
         }
     }
 
@@ -719,15 +734,27 @@ impl ChatState {
                 let Page { messages, has_more } = page;
                 effects.push(Effect::TellHistory { session, id, room: name, messages, has_more });
             }
-            Reader::Replay { session } => self.replay(session, room, page, now, effects),
+            Reader::Replay { session } => self.replay(session, room, request.page, page, now, effects),
             // Whoever asked may have gone.
             Reader::Outside(reply) => drop(reply.send(page)),
         }
     }
 
     /// Writes the next part of what a session missed, and admits it when nothing is left.
-    fn replay(&mut self, session: SessionId, room: RoomId, page: Page, now: Now, effects: &mut Vec<Effect>) {
-        let Some(after) = self.replays.get_mut(&(session, room)) else { return };
+    fn replay(
+        &mut self,
+        session: SessionId,
+        room: RoomId,
+        asked: HistoryPage,
+        page: Page,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(CatchingUp { after, is_reading }) = self.replays.get_mut(&(session, room)) else { return };
+        if asked != HistoryPage::After(*after) {
+            // The answer to what it asked for before it left the room or resumed anew.
+            return;
+        }
         let Some(entry) = self.rooms.get(room.0 as usize) else { return };
         let continues = page.messages.first().is_none_or(|first| first.seq == after.next());
         let last = page.messages.last().map_or(*after, |last| last.seq);
@@ -739,7 +766,7 @@ impl ChatState {
             return;
         }
         let more = last < entry.seq;
-        *after = last;
+        (*after, *is_reading) = (last, false);
         effects.push(Effect::Replay { session, room, messages: page.messages, more });
         if !more {
             self.replays.remove(&(session, room));

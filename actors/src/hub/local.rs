@@ -173,6 +173,11 @@ impl LocalHub {
         self.0.core.borrow_mut().heard(session, now);
     }
 
+    /// What came from the connection waits for a credit, or does no longer.
+    pub(crate) fn hold_back(&self, session: SessionId, held_back: bool) {
+        self.0.core.borrow_mut().hold_back(session, held_back, clock::now());
+    }
+
     /// Answers the connection in this format from now on.
     pub(crate) fn set_format(&self, session: SessionId, format: Format) {
         self.0.core.borrow_mut().set_format(session, format);

@@ -371,7 +371,9 @@ impl Chat {
         match effect {
             Effect::Tell { session, event } => self.tell(session, &event),
             Effect::TellMany { sessions, event } => {
-                sessions.into_iter().for_each(|session| self.tell(session, &event));
+                for session in sessions {
+                    self.tell(session, &event);
+                }
             }
             Effect::Admit { session, room } => {
                 assert!(!self.admitted.contains(&(session, room)), "{session:?} is admitted once");
