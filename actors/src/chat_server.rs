@@ -115,14 +115,18 @@ impl ChatServer {
 
     fn perform_one(&mut self, effect: Effect) {
         match effect {
-            Effect::Tell { session, event } => {
+            Effect::Tell { session, event, ticket } => {
                 if let ServerEvent::Error(refusal) = &*event {
                     self.metrics.rejected(refusal.code);
                 }
-                self.send(session.hub(), HubCommand::Tell { sessions: SmallVec::from_elem(session, 1), event });
+                self.send(session.hub(), HubCommand::Tell { sessions: SmallVec::from_elem(session, 1), event, ticket });
             }
             Effect::TellMany { sessions, event } => {
-                self.send_by_hub(&sessions, |sessions| HubCommand::Tell { sessions, event: event.clone() });
+                self.send_by_hub(&sessions, |sessions| HubCommand::Tell {
+                    sessions,
+                    event: event.clone(),
+                    ticket: None,
+                });
             }
             Effect::Admit { session, room } => self.send(session.hub(), HubCommand::Admit { session, room }),
             Effect::Dismiss { session, room } => self.send(session.hub(), HubCommand::Dismiss { session, room }),
@@ -143,10 +147,10 @@ impl ChatServer {
             Effect::Replay { session, room, messages, more } => {
                 self.send(session.hub(), HubCommand::Replay { session, room, messages, more });
             }
-            Effect::TellHistory { session, id, room, messages, has_more } => {
+            Effect::TellHistory { session, id, room, messages, has_more, ticket } => {
                 let messages = messages.iter().map(|message| message.to_owned_wire()).collect();
                 let event = Box::new(ServerEvent::History(HistoryEvent { id, room, messages, has_more }));
-                self.send(session.hub(), HubCommand::Tell { sessions: SmallVec::from_elem(session, 1), event });
+                self.send(session.hub(), HubCommand::Tell { sessions: SmallVec::from_elem(session, 1), event, ticket });
             }
             Effect::Store { room, message } => {
                 let kind = if message.room == self.lobby { MessageKind::Global } else { MessageKind::Room };

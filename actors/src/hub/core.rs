@@ -202,7 +202,8 @@ impl Core {
 
     pub(super) fn perform(&mut self, command: HubCommand, now: Instant) {
         match command {
-            HubCommand::Tell { sessions, event } => self.tell(&sessions, &event, now),
+            // The answer's ticket is given back when this is done.
+            HubCommand::Tell { sessions, event, ticket: _ticket } => self.tell(&sessions, &event, now),
             HubCommand::Admit { session, room } => self.admit(session, room),
             HubCommand::Dismiss { session, room } => self.dismiss(session, room),
             HubCommand::Deliver { room, delivery } => self.deliver(room, delivery),

@@ -233,7 +233,7 @@ impl Real {
 
     fn perform(&mut self, effect: Effect, done: &mut Vec<Completion>) {
         match effect {
-            Effect::Tell { session, event } => self.tell(session, &event),
+            Effect::Tell { session, event, .. } => self.tell(session, &event),
             Effect::TellMany { .. } => panic!("nobody asked for presence"),
             Effect::Admit { session, room } => {
                 assert!(!self.admitted.contains(&(session, room)), "{session:?} is admitted once");
@@ -258,7 +258,7 @@ impl Real {
                     self.tell(session, &ServerEvent::Message(message.to_wire()));
                 }
             }
-            Effect::TellHistory { session, id: _, room, messages, has_more } => {
+            Effect::TellHistory { session, id: _, room, messages, has_more, .. } => {
                 let seqs: Vec<u64> = messages.iter().map(|message| message.seq.0).collect();
                 self.put(session, format!("history {room} {seqs:?} more {has_more}"));
             }

@@ -369,7 +369,7 @@ impl Chat {
     /// Does what the actor would do; what the history is to do now is given back.
     fn perform(&mut self, effect: Effect) -> Option<Held> {
         match effect {
-            Effect::Tell { session, event } => self.tell(session, &event),
+            Effect::Tell { session, event, .. } => self.tell(session, &event),
             Effect::TellMany { sessions, event } => {
                 for session in sessions {
                     self.tell(session, &event);
@@ -401,7 +401,7 @@ impl Chat {
                     self.put(session, "(more)".into());
                 }
             }
-            Effect::TellHistory { session, id, room, messages, has_more } => {
+            Effect::TellHistory { session, id, room, messages, has_more, .. } => {
                 let seqs = messages.iter().fold(String::new(), |list, message| format!("{list} {}", message.seq));
                 let more = if has_more { " …" } else { "" };
                 self.put(session, format!("history {room}{seqs}{more}{}", shown_id(id.as_ref())));
