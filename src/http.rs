@@ -11,7 +11,7 @@ use actix_web::{App, HttpRequest, HttpResponse, ResponseError};
 use actix_web_prom::PrometheusMetrics;
 use serde::{Deserialize, Serialize};
 use starling_actors::chat_server::{AskError, HistoryQuery};
-use starling_protocol::{HistoryEvent, HistoryPage, RoomName, RoomSummary, Seq, ServerEvent, codec, limits};
+use starling_protocol::{HistoryEvent, HistoryPage, RoomName, Seq, ServerEvent, codec, limits};
 
 use crate::page;
 use crate::refusal::{HttpCode, HttpRefusal};
@@ -99,16 +99,9 @@ async fn stats(state: Data<ServerState>) -> HttpResponse {
     })
 }
 
-/// What `/api/rooms` tells.
-#[derive(Debug, Serialize)]
-struct Rooms {
-    rooms: Vec<RoomSummary>,
-    truncated: bool,
-}
-
 async fn rooms(state: Data<ServerState>) -> Answer {
     let (rooms, truncated) = state.chat().rooms().await.map_err(unanswered)?;
-    Ok(HttpResponse::Ok().json(Rooms { rooms, truncated }))
+    Ok(event(&ServerEvent::Rooms { id: None, rooms, truncated }))
 }
 
 /// The query of `/api/rooms/{room}/messages`.
@@ -143,10 +136,14 @@ async fn messages(
     let page = state.chat().history(HistoryQuery { room: room.clone(), page, limit, bytes }).await;
     let page = page.map_err(unanswered)?;
     let messages = page.messages.iter().map(|message| message.to_wire()).collect();
+    Ok(event(&ServerEvent::History(HistoryEvent { id: None, room, messages, has_more: page.has_more })))
+}
+
+/// The same that a WebSocket would get.
+fn event(event: &ServerEvent<'_>) -> HttpResponse {
     let mut body = Vec::new();
-    let event = HistoryEvent { id: None, room, messages, has_more: page.has_more };
-    codec::encode_event(&ServerEvent::History(event), &mut body);
-    Ok(HttpResponse::Ok().content_type("application/json").body(body))
+    codec::encode_event(event, &mut body);
+    HttpResponse::Ok().content_type("application/json").body(body)
 }
 
 fn unanswered(error: AskError) -> HttpRefusal {

@@ -151,8 +151,16 @@ impl Session {
         self.hub.chat().ask(self.id, id, request, Ticket::new(read_at, credit));
     }
 
+    /// Answers in the language in which the client speaks.
+    fn speak(&self, format: Format) {
+        if self.hub.format(self.id) != format {
+            self.hub.set_format(self.id, format);
+            self.hub.chat().watch_presence(self.id, format == Format::Text);
+        }
+    }
+
     fn read_json(&self, text: &str) -> (Option<MessageId>, Asked) {
-        self.hub.set_format(self.id, Format::Json);
+        self.speak(Format::Json);
         match codec::decode_command(text) {
             Ok(CommandFrame { id, command }) => (id, Asked::Chat(self.to_request(command))),
             Err(mut refusal) => (refusal.id.take(), Asked::Chat(Request::Refused(refusal))),
@@ -160,10 +168,7 @@ impl Session {
     }
 
     fn read_line(&self, line: &str) -> Asked {
-        if self.hub.format(self.id) == Format::Json {
-            self.hub.set_format(self.id, Format::Text);
-            self.hub.chat().watch_presence(self.id);
-        }
+        self.speak(Format::Text);
         let room = self.hub.current_room(self.id);
         match console::parse_line(line, room.as_ref()) {
             Ok(ConsoleCommand::Command(command)) => Asked::Chat(self.to_request(command)),

@@ -62,12 +62,12 @@ async fn the_stats_count_what_happens() {
 #[actix::test]
 async fn the_rooms_are_those_of_the_chat() {
     let server = TestServer::start(&[]);
-    assert_eq!(get_json(&server, "/api/rooms").await, json!({"rooms": [], "truncated": false}));
+    assert_eq!(get_json(&server, "/api/rooms").await, json!({"rooms": [], "truncated": false, "type": "rooms"}));
     let mut alice = Client::connect(&server, "/ws/dev?clientId=alice").await;
     alice.send_json(&json!({"Message": "one"})).await;
     alice.expect(r#"{"type":"message"}"#).await;
     let rooms = get_json(&server, "/api/rooms").await;
-    assert_eq!(rooms, json!({"rooms": [{"room": "dev", "count": 1, "seq": 1}], "truncated": false}));
+    assert_eq!(rooms, json!({"rooms": [{"room": "dev", "count": 1, "seq": 1}], "truncated": false, "type": "rooms"}));
 }
 
 #[actix::test]

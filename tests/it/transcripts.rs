@@ -100,6 +100,7 @@ transcripts! {
     the_welcome_tells_what_a_client_must_know,
     twenty_errors_in_a_row_close_with_1008,
     typing_a_line_and_sending_json_switch_the_language,
+    who_goes_back_to_json_hears_no_more_of_who_comes_and_goes,
     who_is_in_as_many_rooms_as_allowed_gets_no_further,
     who_leaves_a_room_hears_nothing_more_of_it,
 }

@@ -86,7 +86,7 @@ impl ChatState {
             Command::OpenSession(open) => self.open_session(&open, now, effects),
             Command::CloseSession { session } => self.close_session(session, now, effects),
             Command::Ask { session, id, request, ticket } => self.ask(session, id, request, ticket, now, effects),
-            Command::WatchPresence { session } => self.watch_presence(session),
+            Command::WatchPresence { session, wanted } => self.watch_presence(session, wanted),
             Command::ContinueReplay { session, room } => self.continue_replay(session, room, effects),
             Command::Completed(completion) => self.completed(completion, now, effects),
             Command::Tick => self.tick(now, effects),
@@ -620,12 +620,12 @@ impl ChatState {
 
     // ---- presence
 
-    fn watch_presence(&mut self, session: SessionId) {
+    fn watch_presence(&mut self, session: SessionId, wanted: bool) {
         let Some(member) = self.sessions.get_mut(&session) else { return };
-        member.watch_presence = true;
+        member.watch_presence = wanted;
         for room in &member.rooms {
             if let Some(entry) = self.rooms.get_mut(room.0 as usize) {
-                entry.watch(session, true);
+                entry.watch(session, wanted);
             }
         }
     }

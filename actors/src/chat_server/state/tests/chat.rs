@@ -232,7 +232,7 @@ impl Chat {
             }
             "types" => {
                 let session = self.client(who).session;
-                return self.apply(Command::WatchPresence { session });
+                return self.apply(Command::WatchPresence { session, wanted: true });
             }
             "continues" => {
                 let room = self.state.find_room(line.word(1)).unwrap();
