@@ -137,7 +137,7 @@ impl LocalHub {
         &self.0.chat
     }
 
-    /// Takes a connection in. What it gets waits in its outbox until it is [opened](Self::open).
+    /// Takes a connection in. What it gets waits in its outbox until its [`Session`](crate::session::Session) starts.
     ///
     /// `head` is the answer to the handshake, the first thing to be written. `None`: the hub has no slot left.
     pub fn register(&self, socket: OwnedWriteHalf, head: Bytes, format: Format) -> Option<SessionId> {
@@ -151,7 +151,7 @@ impl LocalHub {
         self.end_turn_later();
     }
 
-    /// Gives back the socket of a connection that was not [opened](Self::open), with nothing written to it.
+    /// Gives back the socket of a connection whose session was not started, with nothing written to it.
     pub fn withdraw(&self, session: SessionId) -> Option<OwnedWriteHalf> {
         self.0.core.borrow_mut().unregister(session, DisconnectReason::Lost)
     }
