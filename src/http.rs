@@ -38,7 +38,7 @@ pub(crate) fn app(
 fn routes(config: &mut ServiceConfig) {
     config
         .route("/", web::get().to(page::index))
-        .route("/style.css", web::get().to(page::style))
+        .route("/web/{version}/{path:.*}", web::get().to(page::file))
         .route("/healthz", web::get().to(healthz))
         .route("/readyz", web::get().to(readyz))
         .route("/ws", web::get().to(upgrade_required))

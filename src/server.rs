@@ -23,6 +23,7 @@ use starling_actors::metrics::MetricsCollector;
 use starling_actors::{ChatServer, LocalHub, Metrics};
 
 use crate::config::Config;
+use crate::page::Pages;
 use crate::process_metrics::ProcessMetrics;
 use crate::refusal::RefusedHandshakes;
 use crate::state::ServerState;
@@ -100,6 +101,7 @@ impl Server {
             Arc::clone(&chat_config),
             Arc::clone(&metrics),
             refused,
+            Pages::new(config.web_folder()),
             usize::try_from(connections).unwrap_or(usize::MAX),
         ));
 
