@@ -52,6 +52,7 @@ async fn the_page_at_three_widths_in_light_and_dark() {
     alice.run(script, vec![talk]).await;
     alice.until_true("they have talked", "window.talked === true").await;
     alice.until_last(&["I will bring coffee ☕"]).await;
+    alice.until_true("all are here", "document.querySelector('#subtitle').textContent === '8 members'").await;
     alice.say("Of course, I would not miss it.").await;
     alice.until_last(&["Of course, I would not miss it."]).await;
     for (name, width, height) in [("phone", 390, 844), ("tablet", 820, 1100), ("wide", 1440, 900)] {

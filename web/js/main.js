@@ -21,8 +21,8 @@ import { StatusBanner } from "./view/status-banner.js";
 const base = new URL(location.href);
 const chat = new Chat({ base });
 
-/** Whether there is a mouse: with a touch keyboard, a focused field hides half of the page. */
-const hasKeyboard = matchMedia("(hover: hover)").matches;
+/** Whether writing needs no keyboard on the screen, which would hide half of the page. */
+const hasKeyboard = !matchMedia("(pointer: coarse)").matches;
 
 /** @param {string} key */
 const open = (key) => {

@@ -76,7 +76,9 @@ export function textParts(text) {
   return split(text, CODE, (match) => {
     const block = match[1];
     const part = block === undefined ? { kind: "code", text: match[2] ?? "" } : { kind: "block", text: block.replace(/\n$/u, "") };
-    return { part: /** @type {Part} */ (part), length: match[0].length };
+    // The block stands in its own lines; the break after it would be an empty one.
+    const length = match[0].length + (block !== undefined && text[match.index + match[0].length] === "\n" ? 1 : 0);
+    return { part: /** @type {Part} */ (part), length };
   }, links);
 }
 

@@ -109,7 +109,18 @@ impl Browser {
 
     /// Types these keys wherever the focus is.
     pub(crate) async fn keys(&self, keys: &str) {
-        self.driver.active_element().await.unwrap().send_keys(keys).await.unwrap();
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            // What has the focus may be drawn anew just now; the keys have gone nowhere then.
+            let sent = match self.driver.active_element().await {
+                Ok(element) => element.send_keys(keys).await,
+                Err(error) => Err(error),
+            };
+            match sent {
+                Ok(()) => return,
+                Err(error) => assert!(Instant::now() < deadline, "cannot type: {error}"),
+            }
+        }
     }
 
     pub(crate) async fn run(&self, script: &str, arguments: Vec<Value>) -> Value {
@@ -161,5 +172,6 @@ impl Browser {
         self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
         let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
         self.devtools("Emulation.setEmulatedMedia", features).await;
+        self.until_true("nothing moves", "document.getAnimations().every((animation) => animation.effect.getTiming().iterations === Infinity)").await;
     }
 }

@@ -30,7 +30,7 @@ export function fillByHand(base) {
         copy.textContent = "Copy";
       }, 2_000);
     } }, "Copy");
-    return el("section", {}, el("h3", {}, title), el("p", {}, about),
-      el("div", { class: "code" }, el("pre", { tabindex: "0" }, el("code", {}, code)), copy));
+    return el("section", {}, el("div", { class: "way" }, el("h3", {}, title), copy), el("p", {}, about),
+      el("div", { class: "code" }, el("pre", { tabindex: "0" }, el("code", {}, code))));
   }));
 }

@@ -14,6 +14,9 @@ import { EmojiPicker } from "./emoji-picker.js";
 /** A draft is written to the browser's storage when nothing was typed for so long. */
 const DRAFT_MS = 300;
 
+/** The height at which the field begins to scroll (`textarea` in layout.css), in pixels. */
+const HEIGHT_MAX = 220;
+
 /** Most conversations whose draft is kept; the longest untouched go. */
 const DRAFTS_MAX = 100;
 
@@ -44,6 +47,7 @@ export class Composer {
       event.preventDefault();
       this.#send();
     });
+    addEventListener("resize", () => this.#fit());
     addEventListener("pagehide", () => this.#keepDrafts());
     new EmojiPicker({ onPick: (emoji) => {
       this.text.setRangeText(emoji, this.text.selectionStart, this.text.selectionEnd, "end");
@@ -97,8 +101,10 @@ export class Composer {
   /** As high as the text, within bounds; and how much is too much. */
   #fit() {
     this.text.style.height = "auto";
-    this.text.style.height = `${Math.min(this.text.scrollHeight, 220)}px`;
-    const most = this.chat.limits?.messageBytes ?? Infinity;
+    const wanted = this.text.scrollHeight;
+    this.text.style.height = `${Math.min(wanted, HEIGHT_MAX)}px`;
+    this.text.style.overflowY = wanted > HEIGHT_MAX ? "auto" : "hidden";
+    const most = this.chat.limits?.messageBytes ?? Number.MAX_SAFE_INTEGER;
     const excess = this.text.value.length * 4 > most * 0.8 ? this.#excess(this.text.value) : -Infinity;
     this.size.hidden = excess < -most * 0.2;
     this.size.classList.toggle("excess", excess > 0);

@@ -110,6 +110,8 @@ export class MessageList {
     if (log.generation !== this.generation || this.#total - this.end > WINDOW) {
       if (this.isAtEnd || log.generation !== this.generation) return this.#restart();
     }
+    // The first page comes before what was shown so far.
+    if (this.isAtEnd && this.first > log.origin && this.end - this.first < WINDOW / 2) return this.#restart();
     this.#removeFirst(log.origin - this.first);
     if (this.isAtEnd) {
       this.#append(this.#total - this.end);
@@ -136,8 +138,10 @@ export class MessageList {
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
     if (scrollTop < NEAR) {
       const more = Math.min(STEP, this.first - this.#log.origin);
-      if (more > 0) this.#prepend(more);
-      else if (this.#log.hasMore) this.chat.askOlder(this.conversation);
+      if (more > 0) {
+        this.#prepend(more);
+        if (this.scroller.scrollTop < NEAR) this.schedule();
+      } else if (this.#log.hasMore) this.chat.askOlder(this.conversation);
     } else if (scrollHeight - scrollTop - clientHeight < NEAR && this.end < this.#total) {
       this.#append(Math.min(STEP, this.#total - this.end));
       this.#keepPlace(() => this.#removeFirst(this.end - this.first - WINDOW), this.rows.lastElementChild);
