@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-
 use crate::harness::keys::{ALT, END, ENTER, ESCAPE, TAB, UP};
 use crate::harness::{Browser, Driver, TestServer, tools};
 
@@ -34,7 +33,7 @@ async fn everything_can_be_done_with_the_keyboard_alone() {
     alice.until_true("the rooms are open", "document.querySelector('#browse').open").await;
     alice.keys(&format!("dev{enter}")).await;
     alice.until_true("is in dev", "document.querySelector('#title').textContent === '#dev'").await;
-    alice.keys(&format!("{}{}", ALT, UP)).await;
+    alice.keys(&format!("{ALT}{UP}")).await;
     alice.until_true("is in the lobby again", "document.querySelector('#title').textContent === '#lobby'").await;
 
     alice.until_true("bob is listed", "document.querySelector('#member-list').textContent.includes('bob')").await;
@@ -66,7 +65,9 @@ async fn a_screen_reader_hears_what_comes_in() {
     let alice = Browser::enter(&driver, &server.page(), "alice").await;
     let bob = Browser::enter(&driver, &server.page(), "bob").await;
     bob.say("can you hear me?").await;
-    alice.until_true("it is read", "document.querySelector('#announcer').textContent === 'bob: can you hear me?'").await;
+    alice
+        .until_true("it is read", "document.querySelector('#announcer').textContent === 'bob: can you hear me?'")
+        .await;
     bob.until_true("one's own is not", "document.querySelector('#announcer').textContent === ''").await;
 }
 

@@ -2,7 +2,6 @@
 
 use serde_json::json;
 
-
 use crate::harness::keys::ENTER;
 use crate::harness::{Browser, Driver, TestServer};
 
@@ -31,8 +30,12 @@ async fn a_private_message_reaches_the_two_and_calls_the_one() {
     let alice = Browser::enter(&driver, &server.page(), "alice").await;
     let bob = Browser::enter(&driver, &server.page(), "bob").await;
     let carol = Browser::enter(&driver, &server.page(), "carol").await;
-    bob.run("document.querySelector('#settings-button').click(); document.querySelector('#settings-calls').click(); \
-        document.querySelector('#settings').close();", vec![]).await;
+    bob.run(
+        "document.querySelector('#settings-button').click(); document.querySelector('#settings-calls').click(); \
+        document.querySelector('#settings').close();",
+        vec![],
+    )
+    .await;
 
     alice.click("#member-list button[title='Write to bob in private']").await;
     alice.say("psst").await;
@@ -78,12 +81,16 @@ async fn rooms_are_made_counted_left_and_remembered_with_their_drafts() {
     alice.until_last(&["one"]).await;
 
     bob.click("#browse-button").await;
-    bob.click_text("#dev1 here · 1 messages").await;
+    bob.click_text("#dev1 here · 1 message").await;
     bob.until_last(&["one"]).await;
     bob.click("[data-key='#lobby']").await;
     alice.say("two").await;
     alice.say("three").await;
-    bob.until_true("two are unread", "document.querySelector('[data-key=\"#dev\"] .badge').textContent.startsWith('2')").await;
+    bob.until_true(
+        "two are unread",
+        "document.querySelector('[data-key=\"#dev\"] .badge').textContent.startsWith('2')",
+    )
+    .await;
     bob.click("[data-key='#dev']").await;
     bob.until_last(&["one", "two", "three"]).await;
     bob.until_true("none is unread", "document.querySelector('[data-key=\"#dev\"] .badge').hidden").await;
@@ -116,9 +123,13 @@ async fn history_comes_by_scrolling_up() {
     let first_shown = bob.texts().await.first().cloned();
     assert_ne!(first_shown.as_deref(), Some("message 1"), "not everything is loaded at once");
     bob.click("#messages").await;
-    bob.until_true("comes to the beginning by scrolling up", "(() => { \
+    bob.until_true(
+        "comes to the beginning by scrolling up",
+        "(() => { \
         document.querySelector('#messages').scrollBy(0, -2000); \
-        return document.querySelector('#rows .text').textContent === 'message 1'; })()").await;
+        return document.querySelector('#rows .text').textContent === 'message 1'; })()",
+    )
+    .await;
     let rows = bob.run("return document.querySelectorAll('#rows li').length", vec![]).await;
     assert!(rows.as_u64().unwrap() <= 200, "{rows} rows are in the document");
     let texts = bob.texts().await;

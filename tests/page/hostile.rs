@@ -24,12 +24,20 @@ async fn what_looks_like_a_program_is_shown_as_text() {
     }
     bob.until_last(&texts).await;
     alice.until_last(&texts).await;
-    let seen = bob.run("return { hurt: window.hurt ?? false, images: document.querySelectorAll('#rows img, #rows script').length, \
-        links: [...document.querySelectorAll('#rows a')].map((link) => link.getAttribute('href')) }", vec![]).await;
-    assert_eq!(seen, json!({
-        "hurt": false, "images": 0,
-        "links": ["https://example.org/?a=", "https://example.org/x_(y)", "https://exa/"],
-    }));
+    let seen = bob
+        .run(
+            "return { hurt: window.hurt ?? false, images: document.querySelectorAll('#rows img, #rows script').length, \
+        links: [...document.querySelectorAll('#rows a')].map((link) => link.getAttribute('href')) }",
+            vec![],
+        )
+        .await;
+    assert_eq!(
+        seen,
+        json!({
+            "hurt": false, "images": 0,
+            "links": ["https://example.org/?a=", "https://example.org/x_(y)", "https://exa/"],
+        })
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,7 +52,9 @@ async fn the_longest_message_is_shown_folded_and_whole() {
     bob.until_last(&[&text]).await;
     bob.until_true("it is folded", "document.querySelector('.text').classList.contains('folded')").await;
     bob.click_text("Show all").await;
-    let wide = bob.run("const list = document.querySelector('#messages'); return list.scrollWidth > list.clientWidth", vec![]).await;
+    let wide = bob
+        .run("const list = document.querySelector('#messages'); return list.scrollWidth > list.clientWidth", vec![])
+        .await;
     assert_eq!(wide, json!(false), "it does not make the page wider");
     alice.paste_and_send("after it").await;
     bob.until_last(&[&text, "after it"]).await;

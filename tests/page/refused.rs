@@ -17,7 +17,8 @@ async fn a_refused_name_is_said_and_another_can_be_taken() {
     other.until_true("is told whose these are", &format!("{problem}.includes('given by the server')")).await;
     other.take_name("alice").await;
     other.until_true("is told that it is taken", &format!("{problem}.includes('here as alice already')")).await;
-    let takes_over = other.run("return document.querySelector('#enter-ways').textContent.includes('instead')", vec![]).await;
+    let takes_over =
+        other.run("return document.querySelector('#enter-ways').textContent.includes('instead')", vec![]).await;
     assert_eq!(takes_over, json!(false), "who never was alice cannot take her name");
     other.take_name("bob").await;
     other.until_in("bob").await;
@@ -79,7 +80,9 @@ async fn a_text_that_is_too_long_is_not_sent_and_not_lost() {
     let driver = Driver::start().await;
     let alice = Browser::enter(&driver, &server.page(), "alice").await;
     alice.paste_and_send(&"ä".repeat(51)).await;
-    alice.until_true("is told how much", "document.querySelector('#composer-size').textContent === '2 bytes too long'").await;
+    alice
+        .until_true("is told how much", "document.querySelector('#composer-size').textContent === '2 bytes too long'")
+        .await;
     assert_eq!(alice.texts().await, Vec::<String>::new());
     let exact = "ä".repeat(50);
     alice.paste_and_send(&exact).await;

@@ -91,7 +91,11 @@ async fn ten_thousand_messages_and_five_thousand_members_leave_it_fast() {
     page.driver.goto(server.page()).await.unwrap();
     page.take_name("me").await;
     page.until_in("me").await;
-    page.until_true("the members are there", "document.querySelector('#members-count').textContent.replace(/\\D/g, '') === '5000'").await;
+    page.until_true(
+        "the members are there",
+        "document.querySelector('#members-count').textContent.replace(/\\D/g, '') === '5000'",
+    )
+    .await;
 
     let load = "const begin = performance.now(); for (let n = 0; n < 10000; n += 1) window.room.message(); \
         const done = arguments[0]; new Promise((done) => requestAnimationFrame(() => setTimeout(done))).then(() => done(performance.now() - begin));";
@@ -115,9 +119,14 @@ async fn ten_thousand_messages_and_five_thousand_members_leave_it_fast() {
     let spent = |name: &str| after(name) - before(name);
     eprintln!("10,000 messages taken and shown in {loaded:.0} ms");
     eprintln!("ten seconds at 50 messages/s: {measured}");
-    eprintln!("main thread in these: {:.2} s, script {:.2} s, layout {:.2} s, style {:.2} s; heap {:.1} MB",
-        spent("TaskDuration"), spent("ScriptDuration"), spent("LayoutDuration"), spent("RecalcStyleDuration"),
-        after("JSHeapUsedSize") / 1e6);
+    eprintln!(
+        "main thread in these: {:.2} s, script {:.2} s, layout {:.2} s, style {:.2} s; heap {:.1} MB",
+        spent("TaskDuration"),
+        spent("ScriptDuration"),
+        spent("LayoutDuration"),
+        spent("RecalcStyleDuration"),
+        after("JSHeapUsedSize") / 1e6
+    );
     eprintln!("in the document: {shape}");
     eprintln!("from the newest message to the first: {climbed}");
 

@@ -62,7 +62,11 @@ async fn a_killed_server_that_comes_back_is_found_and_the_page_says_what_is_lost
     bob.until_last(&["before"]).await;
     server.kill();
     for page in [&alice, &bob] {
-        page.until_true("says so", "['waiting', 'connecting'].includes(document.querySelector('#status').dataset.state)").await;
+        page.until_true(
+            "says so",
+            "['waiting', 'connecting'].includes(document.querySelector('#status').dataset.state)",
+        )
+        .await;
     }
     alice.say("meanwhile").await;
     server.start_again();
@@ -89,8 +93,13 @@ async fn a_server_that_stops_on_purpose_is_awaited_as_long_as_it_says() {
     let driver = Driver::start().await;
     let alice = Browser::enter(&driver, &server.page(), "alice").await;
     server.stop();
-    alice.until_true("says why", "document.querySelector('#status-text').textContent.includes('the server is stopping') \
-        || document.querySelector('#status-text').textContent.includes('cannot be reached')").await;
+    alice
+        .until_true(
+            "says why",
+            "document.querySelector('#status-text').textContent.includes('the server is stopping') \
+        || document.querySelector('#status-text').textContent.includes('cannot be reached')",
+        )
+        .await;
     server.start_again();
     alice.until_in("alice").await;
     alice.say("again").await;

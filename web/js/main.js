@@ -67,6 +67,7 @@ chat.listen((change) => {
   switch (change.kind) {
     case "state":
       status.show(change.state, chat.isReady);
+      messages.refreshPending();
       if (change.state.is === "stopped" && change.state.why === "unauthorized") enter.needToken(change.state.reason);
       break;
     case "identity":

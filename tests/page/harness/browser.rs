@@ -1,11 +1,10 @@
 //! One person's browser, and what that person does and sees.
 
-use std::time::Instant;
-
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::extensions::cdp::ChromeDevTools;
 use thirtyfour::{By, ChromiumLikeCapabilities, DesiredCapabilities, WebDriver};
+use tokio::time::Instant;
 
 use super::keys::ENTER;
 use super::{DEADLINE, Driver, LOOK};
@@ -69,7 +68,7 @@ impl Browser {
         self.until_true("is asked for a name", "document.querySelector('#enter').open").await;
         let field = self.driver.find(By::Id("enter-name")).await.unwrap();
         field.clear().await.unwrap();
-        field.send_keys(format!("{name}{}", ENTER)).await.unwrap();
+        field.send_keys(format!("{name}{ENTER}")).await.unwrap();
     }
 
     /// Waits until the lobby can be read under this name.
@@ -85,24 +84,35 @@ impl Browser {
     /// Writes a message and sends it.
     pub(crate) async fn say(&self, text: &str) {
         let field = self.driver.find(By::Id("composer-text")).await.unwrap();
-        field.send_keys(format!("{text}{}", ENTER)).await.unwrap();
+        field.send_keys(format!("{text}{ENTER}")).await.unwrap();
     }
 
     /// Writes what no keyboard could, and sends it.
     pub(crate) async fn paste_and_send(&self, text: &str) {
-        self.run("const field = document.querySelector('#composer-text'); field.value = arguments[0]; \
-            field.dispatchEvent(new Event('input')); field.form.requestSubmit();", vec![json!(text)]).await;
+        self.run(
+            "const field = document.querySelector('#composer-text'); field.value = arguments[0]; \
+            field.dispatchEvent(new Event('input')); field.form.requestSubmit();",
+            vec![json!(text)],
+        )
+        .await;
     }
 
     /// Clicks on what this selects, once it is there.
     pub(crate) async fn click(&self, selector: &str) {
-        self.until_true(&format!("{selector} is there"), &format!("document.querySelector({}) !== null", json!(selector))).await;
+        self.until_true(
+            &format!("{selector} is there"),
+            &format!("document.querySelector({}) !== null", json!(selector)),
+        )
+        .await;
         self.driver.find(By::Css(selector)).await.unwrap().click().await.unwrap();
     }
 
     /// Clicks on the button with this text.
     pub(crate) async fn click_text(&self, text: &str) {
-        let find = format!("[...document.querySelectorAll('button')].find((node) => node.textContent.trim() === {})", json!(text));
+        let find = format!(
+            "[...document.querySelectorAll('button')].find((node) => node.textContent.trim() === {})",
+            json!(text)
+        );
         self.until_true(&format!("there is a button {text:?}"), &format!("{find} !== undefined")).await;
         self.run(&format!("{find}.click()"), Vec::new()).await;
     }
@@ -155,7 +165,11 @@ impl Browser {
             }
             if Instant::now() > deadline {
                 let shown = self.run("return document.body.innerText", Vec::new()).await;
-                panic!("waited {} s in vain: {what}\nthe page shows:\n{}", DEADLINE.as_secs(), shown.as_str().unwrap_or_default());
+                panic!(
+                    "waited {} s in vain: {what}\nthe page shows:\n{}",
+                    DEADLINE.as_secs(),
+                    shown.as_str().unwrap_or_default()
+                );
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -172,6 +186,10 @@ impl Browser {
         self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
         let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
         self.devtools("Emulation.setEmulatedMedia", features).await;
-        self.until_true("nothing moves", "document.getAnimations().every((animation) => animation.effect.getTiming().iterations === Infinity)").await;
+        self.until_true(
+            "nothing moves",
+            "document.getAnimations().every((animation) => animation.effect.getTiming().iterations === Infinity)",
+        )
+        .await;
     }
 }

@@ -4,12 +4,15 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// How many tests have browsers at the same time.
 static TESTS: Semaphore = Semaphore::const_new(2);
+
+/// How often it is looked whether the driver has ended, before it is killed.
+const LOOKS_MAX: u32 = 200;
 
 /// A running chromedriver; it and its browsers end when it is dropped.
 #[derive(Debug)]
@@ -46,13 +49,16 @@ impl Drop for Driver {
     fn drop(&mut self) {
         // Asked to stop it ends its browsers too; killed it would leave them.
         if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) {
-            let request = format!("GET /shutdown HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n\r\n", self.port);
+            let request =
+                format!("GET /shutdown HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n\r\n", self.port);
             stream.write_all(request.as_bytes()).ok();
             stream.set_read_timeout(Some(Duration::from_secs(5))).ok();
-            stream.read(&mut [0; 64]).ok();
+            stream.read_to_end(&mut Vec::new()).ok();
         }
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while Instant::now() < deadline && !matches!(self.child.try_wait(), Ok(Some(_))) {
+        for _ in 0..LOOKS_MAX {
+            if matches!(self.child.try_wait(), Ok(Some(_))) {
+                return;
+            }
             thread::sleep(super::LOOK);
         }
         self.child.kill().ok();

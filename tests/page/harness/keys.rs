@@ -1,4 +1,4 @@
-//! Keys as WebDriver writes them.
+//! Keys as they are written for the driver.
 
 pub(crate) const ALT: char = '\u{e00a}';
 pub(crate) const END: char = '\u{e010}';

@@ -81,11 +81,15 @@ fn spawn(bind: SocketAddr, variables: &[(String, String)]) -> (Child, SocketAddr
             tell.send(line).ok();
         }
     });
+    (child, address_in(&lines))
+}
+
+/// The address that the log says.
+fn address_in(lines: &mpsc::Receiver<String>) -> SocketAddr {
     loop {
         let line = lines.recv_timeout(DEADLINE).expect("the server does not say where it listens");
         if let Some(rest) = line.split("listening on ").nth(1) {
-            let address = rest.split(": ").next().unwrap().parse().unwrap_or_else(|error| panic!("{error}: {line}"));
-            return (child, address);
+            return rest.split(": ").next().unwrap().parse().unwrap_or_else(|error| panic!("{error}: {line}"));
         }
     }
 }

@@ -284,14 +284,15 @@ export class MessageList {
   /** @param {Entry} entry */
   #pendingRow(entry) {
     const isRefused = entry.state === "refused";
-    const status = entry.state === "waiting" && entry.retryAt > 0 ? "Slowed down by the server; sent again soon…" : "Sending…";
+    const status = !this.chat.isReady ? "Waits for the connection"
+      : entry.state === "waiting" && entry.retryAt > 0 ? "Slowed down by the server; sent again soon…" : "Sending…";
     return el("li", { class: `message own pending ${entry.state}`, "data-id": entry.id },
       el("div", { class: "body" },
         avatar(this.chat.name),
         el("div", { class: "content" },
           el("div", { class: "head" },
             el("span", { class: `author ${hueClass(this.chat.name)}` }, this.chat.name),
-            !isRefused && el("span", { class: "status" }, entry.state === "taken" ? "Sent" : status)),
+            !isRefused && el("span", { class: "sending" }, entry.state === "taken" ? "Sent" : status)),
           messageText(entry.text, this.chat.name),
           isRefused && el("div", { class: "refusal", role: "alert" },
             icon("warning"), el("span", {}, `Not sent: ${entry.problem?.message ?? ""}.`),
