@@ -175,11 +175,11 @@ knobs! {
     workers: u64 = "CHAT_WORKERS", "0", Number(0, 64);
     /// Most connections at a time; the next is refused with 503. 0: what the limit of open files allows.
     connections: u64 = "CHAT_CONNECTIONS", "0", Number(0, 10_000_000);
-    /// Frames a second and connection in the long run; faster ones are refused with rate_limited. 0: no limit.
+    /// Frames a second and connection in the long run; faster ones are refused with `rate_limited`. 0: no limit.
     messages_per_second: u64 = "CHAT_MESSAGES_PER_SECOND", "50", Number(0, 1_000_000);
     /// Frames of one connection that are taken at once after a pause.
     burst: u64 = "CHAT_BURST", "100", Number(1, 1_000_000);
-    /// Most bytes of one message's text, as UTF-8; a longer one is refused with message_too_large.
+    /// Most bytes of one message's text, as UTF-8; a longer one is refused with `message_too_large`.
     message_bytes: u64 = "CHAT_MESSAGE_BYTES", "16384", Number(1, 1_048_576);
     /// Most bytes of one frame of a client, its fragments together; a larger one closes the connection with 1009.
     frame_bytes: u64 = "CHAT_FRAME_BYTES", "131072", Number(2_048, 16_777_216);
@@ -189,9 +189,9 @@ knobs! {
     slow_client_seconds: u64 = "CHAT_SLOW_CLIENT_SECONDS", "20", Number(1, 3_600);
     /// Seconds between pings; a connection that is silent for two of them is closed with 4002.
     heartbeat_seconds: u64 = "CHAT_HEARTBEAT_SECONDS", "25", Number(1, 3_600);
-    /// Most rooms that one client may be in; the next is refused with too_many_rooms.
+    /// Most rooms that one client may be in; the next is refused with `too_many_rooms`.
     rooms_per_client: u64 = "CHAT_ROOMS_PER_CLIENT", "64", Number(1, 10_000);
-    /// Most rooms there may be; the next is refused with too_many_rooms.
+    /// Most rooms there may be; the next is refused with `too_many_rooms`.
     rooms: u64 = "CHAT_ROOMS", "100000", Number(1, 10_000_000);
     /// Seconds for which a room that everybody left is kept.
     empty_room_seconds: u64 = "CHAT_EMPTY_ROOM_SECONDS", "300", Number(300, 31_536_000);

@@ -96,7 +96,7 @@ where
         };
         match self.state.chat().open_session(open).await {
             Ok(()) => {
-                Session::start(self.hub.clone(), session, read_half, read_buf, place);
+                Session::start(&self.hub, session, read_half, read_buf, place);
                 Ok(())
             }
             Err(refusal) => {

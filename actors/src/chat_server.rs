@@ -26,7 +26,7 @@ use self::messages::{Enveloped, Query, RegisterHub};
 use self::state::ChatState;
 use crate::clock::{self, Now};
 use crate::config::ChatConfig;
-use crate::history::{Completion, HistoryStore, ReadRequest, Reader};
+use crate::history::{Completion, HistoryStore, Page, ReadRequest, Reader};
 use crate::hub::{Delivery, HubCommand, HubHandle};
 use crate::ids::{HubId, SessionId};
 use crate::metrics::{ActorKind, Mailbox, MessageKind, Metrics};
@@ -61,10 +61,10 @@ impl ChatServer {
         metrics: Arc<Metrics>,
     ) -> ChatServerHandle {
         let mailbox = Mailbox::new(metrics.mailboxes(ActorKind::ChatServer));
-        let stage = Arc::clone(metrics.chat_server());
-        let (low, high) = (clock::secret(), clock::unix_ms());
+        let own_stage = Arc::clone(metrics.chat_server());
         #[expect(clippy::cast_possible_truncation, reason = "any 64 of the bits will do")]
-        let state = ChatState::new(config, low as u64 ^ high);
+        let seed = clock::secret() as u64;
+        let state = ChatState::new(config, seed);
         let address = Self::start_in_arbiter(arbiter, move |_| Self {
             state,
             history,
@@ -74,7 +74,7 @@ impl ChatServer {
             effects: Vec::new(),
             completions: Vec::new(),
         });
-        let handle = ChatServerHandle::new(address, stage, mailbox);
+        let handle = ChatServerHandle::new(address, own_stage, mailbox);
         let ticking = handle.clone();
         // A ticker beside the actor: one inside it would wait until the mailbox is empty.
         arbiter.spawn(async move {
@@ -115,14 +115,18 @@ impl ChatServer {
 
     fn perform_one(&mut self, effect: Effect) {
         match effect {
-            Effect::Tell { session, event } => {
+            Effect::Tell { session, event, ticket } => {
                 if let ServerEvent::Error(refusal) = &*event {
                     self.metrics.rejected(refusal.code);
                 }
-                self.send(session.hub(), HubCommand::Tell { sessions: SmallVec::from_elem(session, 1), event });
+                self.send(session.hub(), HubCommand::Tell { sessions: SmallVec::from_elem(session, 1), event, ticket });
             }
             Effect::TellMany { sessions, event } => {
-                self.send_by_hub(&sessions, |sessions| HubCommand::Tell { sessions, event: event.clone() });
+                self.send_by_hub(&sessions, |sessions| HubCommand::Tell {
+                    sessions,
+                    event: event.clone(),
+                    ticket: None,
+                });
             }
             Effect::Admit { session, room } => self.send(session.hub(), HubCommand::Admit { session, room }),
             Effect::Dismiss { session, room } => self.send(session.hub(), HubCommand::Dismiss { session, room }),
@@ -143,10 +147,10 @@ impl ChatServer {
             Effect::Replay { session, room, messages, more } => {
                 self.send(session.hub(), HubCommand::Replay { session, room, messages, more });
             }
-            Effect::TellHistory { session, id, room, messages, has_more } => {
+            Effect::TellHistory { session, id, room, messages, has_more, ticket } => {
                 let messages = messages.iter().map(|message| message.to_owned_wire()).collect();
                 let event = Box::new(ServerEvent::History(HistoryEvent { id, room, messages, has_more }));
-                self.send(session.hub(), HubCommand::Tell { sessions: SmallVec::from_elem(session, 1), event });
+                self.send(session.hub(), HubCommand::Tell { sessions: SmallVec::from_elem(session, 1), event, ticket });
             }
             Effect::Store { room, message } => {
                 let kind = if message.room == self.lobby { MessageKind::Global } else { MessageKind::Room };
@@ -194,9 +198,8 @@ impl Handler<Enveloped> for ChatServer {
         let Some(opened) = opened else { return self.apply(command) };
         let now = Now::read();
         self.state.apply(command, now, &mut self.effects);
-        let refused = self.effects.iter().find_map(|effect| match effect {
-            Effect::RefuseSession { refusal, .. } => Some(refusal.clone()),
-            _ => None,
+        let refused = self.effects.iter().find_map(|effect| {
+            if let Effect::RefuseSession { refusal, .. } = effect { Some(refusal.clone()) } else { None }
         });
         self.perform(now);
         self.metrics.set_held(self.state.room_count(), self.state.session_count());
@@ -227,8 +230,14 @@ impl Handler<Query> for ChatServer {
         match query {
             Query::Rooms(reply) => drop(reply.send(self.state.list_rooms())),
             Query::History(HistoryQuery { room, page, limit, bytes }, reply) => {
-                let Some(room) = self.state.find_room(room.as_str()) else { return };
-                let limit = usize::from(limit);
+                let Some(id) = self.state.find_room(room.as_str()) else {
+                    // The global chat is there for everybody who asks, even while nobody is in it.
+                    if room == self.lobby {
+                        drop(reply.send(Page::default()));
+                    }
+                    return;
+                };
+                let (room, limit) = (id, usize::from(limit));
                 let request = ReadRequest { room, page, limit, bytes, reader: Reader::Outside(reply) };
                 self.history.read(request, &mut self.completions);
                 self.perform(Now::read());

@@ -14,6 +14,7 @@ mod handle;
 mod local;
 mod local_room;
 mod messages;
+mod turn;
 
 use actix::prelude::*;
 

@@ -35,7 +35,6 @@ impl SessionId {
     }
 
     /// The slot in that hub.
-    #[expect(clippy::cast_possible_truncation, reason = "the mask leaves 24 bits")]
     pub fn slot(self) -> u32 {
         (self.0 >> Self::SERIAL_BITS) as u32 & ((1 << Self::SLOT_BITS) - 1)
     }

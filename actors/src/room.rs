@@ -209,3 +209,91 @@ fn note_one(name: &ClientId, list: &mut Names, opposite: &mut Names) {
         list.names.push(name.clone());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    fn room() -> Room {
+        Room::new(RoomName::lobby(), Epoch(1), clock::now())
+    }
+
+    fn session(hub: u8, slot: u32) -> SessionId {
+        SessionId::new(HubId(hub), slot, 1)
+    }
+
+    fn name(text: &str) -> ClientId {
+        ClientId::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_hub_belongs_to_a_room_for_as_long_as_it_has_a_member_there() {
+        let (mut room, now) = (room(), clock::now());
+        for member in [session(0, 1), session(5, 1), session(5, 2), session(63, 1), session(5, 2)] {
+            room.insert(member);
+        }
+        assert_eq!((room.count(), room.hubs().len()), (4, 3));
+        room.remove(session(5, 1), now);
+        room.remove(session(5, 1), now);
+        assert!(room.hubs().contains(HubId(5)), "one is left");
+        room.remove(session(5, 2), now);
+        assert!(!room.hubs().contains(HubId(5)));
+        room.remove(session(7, 1), now);
+        assert_eq!((room.count(), room.hubs().len()), (2, 2));
+    }
+
+    #[test]
+    fn a_room_knows_since_when_it_is_empty() {
+        let start = clock::now();
+        let mut room = Room::new(RoomName::lobby(), Epoch(1), start);
+        assert_eq!(room.empty_since, Some(start));
+        room.insert(session(0, 1));
+        room.insert(session(0, 2));
+        assert_eq!(room.empty_since, None);
+        let later = start + Duration::from_secs(9);
+        room.remove(session(0, 1), later);
+        assert_eq!(room.empty_since, None);
+        room.remove(session(0, 2), later);
+        room.remove(session(0, 2), later + Duration::from_secs(1));
+        assert_eq!(room.empty_since, Some(later), "who was not there does not leave");
+    }
+
+    #[test]
+    fn what_was_missed_is_kept_from_one_before_the_oldest_to_the_newest() {
+        let mut room = room();
+        assert!(room.keeps_all_after(Seq(0)), "nothing was said, nothing was missed");
+        assert!(!room.keeps_all_after(Seq(1)));
+        (room.oldest, room.seq) = (Seq(4), Seq(9));
+        for (after, kept) in [(2, false), (3, true), (9, true), (10, false), (u64::MAX, false)] {
+            assert_eq!(room.keeps_all_after(Seq(after)), kept, "{after}");
+        }
+        (room.oldest, room.seq) = (Seq(10), Seq(9));
+        assert!(!room.keeps_all_after(Seq(8)) && room.keeps_all_after(Seq(9)), "the history keeps nothing");
+    }
+
+    #[test]
+    fn nothing_is_noted_where_nobody_watches() {
+        let (mut room, now) = (room(), clock::now());
+        room.note_presence(Some(&name("alice")), None);
+        assert!(matches!(room.take_presence(now), PresenceDue::Nothing));
+        room.watch(session(0, 1), true);
+        assert!(matches!(room.take_presence(now), PresenceDue::Nothing), "nothing has changed since");
+        room.watch(session(0, 1), false);
+        room.note_presence(Some(&name("bob")), None);
+        assert!(matches!(room.take_presence(now), PresenceDue::Nothing));
+    }
+
+    #[test]
+    fn presence_is_due_a_second_after_the_last_and_not_before() {
+        let (mut room, start) = (room(), clock::now());
+        room.watch(session(0, 1), true);
+        room.note_presence(Some(&name("alice")), None);
+        let PresenceDue::Now(event, to) = room.take_presence(start) else { panic!("the first is due at once") };
+        assert_eq!((event.joined, event.left, to), (vec![name("alice")], vec![], vec![session(0, 1)]));
+        room.note_presence(None, Some(&name("alice")));
+        assert!(matches!(room.take_presence(start + Duration::from_millis(999)), PresenceDue::Later));
+        assert!(matches!(room.take_presence(start + PRESENCE_INTERVAL), PresenceDue::Now(..)));
+        assert!(matches!(room.take_presence(start + 2 * PRESENCE_INTERVAL), PresenceDue::Nothing));
+    }
+}

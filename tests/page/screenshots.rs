@@ -1,4 +1,4 @@
-//! Pictures of the page, for people to look at: three widths, light and dark, in `screenshots/`.
+//! Pictures of the page, for people to look at: three widths, light and dark, in `target/screenshots/`.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::harness::{Browser, Driver, TestServer};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_at_three_widths_in_light_and_dark() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("screenshots");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/screenshots");
     std::fs::create_dir_all(&folder).unwrap();
     let server = TestServer::start(&[]);
     let driver = Driver::start().await;

@@ -131,6 +131,8 @@ pub enum Effect {
         session: SessionId,
         /// What.
         event: Box<ServerEvent<'static>>,
+        /// What the command holds that this answers, until the answer is offered.
+        ticket: Option<Ticket>,
     },
     /// Tell several sessions the same.
     TellMany {
@@ -196,6 +198,8 @@ pub enum Effect {
         messages: Vec<Arc<StoredMessage>>,
         /// Whether there are more.
         has_more: bool,
+        /// What the command holds that this answers, until the answer is offered.
+        ticket: Option<Ticket>,
     },
     /// Store a message.
     Store {

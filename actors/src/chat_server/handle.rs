@@ -77,13 +77,11 @@ impl ChatServerHandle {
         let session = open.session;
         let (reply, answer) = oneshot::channel();
         self.send(Command::OpenSession(open), Some(reply));
-        match tokio::time::timeout(DEADLINE, answer).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) | Err(_) => {
-                self.close_session(session);
-                Err(OpenRefusal::Unavailable)
-            }
+        if let Ok(Ok(outcome)) = tokio::time::timeout(DEADLINE, answer).await {
+            return outcome;
         }
+        self.close_session(session);
+        Err(OpenRefusal::Unavailable)
     }
 
     /// Ends a session. Idempotent.

@@ -104,10 +104,10 @@ mod tests {
 
     #[test]
     fn an_id_is_remembered_for_its_time_and_only_for_its_sender() {
-        let (start, minutes) = (clock::now(), Duration::from_secs(300));
+        let (start, minutes) = (clock::now(), Duration::from_mins(5));
         let mut ids = RememberedIds::new(minutes, 10);
         ids.insert(&name("alice"), &id(1), taken(7), start);
-        let just_before = start + minutes - Duration::from_millis(1);
+        let just_before = start + (minutes.saturating_sub(Duration::from_millis(1)));
         assert_eq!(ids.find(&name("alice"), &id(1), just_before), Some(taken(7)));
         assert_eq!(ids.find(&name("bob"), &id(1), just_before), None);
         assert_eq!(ids.find(&name("alice"), &id(1), start + minutes), None);
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn past_the_number_the_oldest_is_forgotten() {
         let now = clock::now();
-        let mut ids = RememberedIds::new(Duration::from_secs(300), 2);
+        let mut ids = RememberedIds::new(Duration::from_mins(5), 2);
         for number in 1..=3 {
             ids.insert(&name("alice"), &id(number), taken(number), now);
         }

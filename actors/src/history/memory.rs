@@ -147,7 +147,7 @@ mod tests {
 
     fn read(history: &mut MemoryHistory, page: HistoryPage, limit: usize, bytes: usize) -> (Vec<u64>, bool) {
         let session = SessionId::new(HubId(0), 0, 0);
-        let reader = Reader::Client { session, id: None };
+        let reader = Reader::Client { session, id: None, ticket: None };
         let mut done = Vec::new();
         history.read(ReadRequest { room: ROOM, page, limit, bytes, reader }, &mut done);
         let Some(Completion::Read { page, .. }) = done.pop() else { panic!("no answer") };

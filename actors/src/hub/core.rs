@@ -1,7 +1,6 @@
 //! What a hub knows and does; [`LocalHub`](super::LocalHub) shares it between the hub and its sessions.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -12,54 +11,55 @@ use starling_protocol::{CloseCode, RoomName, ServerEvent};
 use tokio::net::tcp::OwnedWriteHalf;
 
 use super::local::Closing;
-use super::local_room::{JoinedFrames, LocalMember, LocalRoom};
+use super::local_room::{LocalMember, LocalRoom};
 use super::messages::{Delivery, HubCommand};
 use crate::chat_server::ChatServerHandle;
-use crate::clock;
 use crate::config::ChatConfig;
-use crate::connection::{Chunk, Connection, Flushed, Overflow, Queued, Written};
+use crate::connection::{Chunk, Connection, Overflow, Queued, Written};
 use crate::frame::{self, Format};
 use crate::history::StoredMessage;
 use crate::ids::{HubId, RoomId, SessionId};
 use crate::metrics::{DisconnectReason, Metrics, WorkerMetrics};
 use crate::session::SessionHandle;
-use crate::stage::Stage;
 
 /// How long a closed connection may take to read its close frame before its socket is reset.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// Members after whose writes the clock is read again, for the latencies.
-const MEMBERS_PER_CLOCK_READ: usize = 64;
-
 /// A connection in its slot.
 #[derive(Debug)]
 pub(super) struct Entry {
-    session: SessionId,
-    connection: Connection,
+    pub(super) session: SessionId,
+    pub(super) connection: Connection,
     /// The rooms it was admitted to, and its place among their members.
-    rooms: SmallVec<[(RoomId, u32); 1]>,
-    /// Present where a person reads: the room that is meant where none is named.
-    console: Option<Box<Console>>,
-    handle: Option<SessionHandle>,
+    pub(super) rooms: SmallVec<[(RoomId, u32); 1]>,
+    pub(super) format: Format,
+    /// The room that a person means where none is named: the one entered last.
+    pub(super) current_room: Option<RoomName>,
+    pub(super) handle: Option<SessionHandle>,
     /// Rooms in which more is to be replayed when the outbox is empty.
-    replays: Vec<RoomId>,
-    heard_at: Instant,
-    pinged_at: Instant,
-    closing_since: Option<Instant>,
+    pub(super) replays: Vec<RoomId>,
+    pub(super) heard_at: Instant,
+    /// What came from it waits for a credit, so it is not read: its silence is ours.
+    pub(super) held_back: bool,
+    pub(super) pinged_at: Instant,
+    /// Since when it is being closed, and how that counts.
+    pub(super) closing: Option<(Instant, DisconnectReason)>,
     /// Whether it stands on the list of those to flush.
-    touched: bool,
+    pub(super) touched: bool,
     /// Whether somebody waits for its socket to become writable.
     pub(super) awaited: bool,
 }
 
-#[derive(Debug, Default)]
-struct Console {
-    current: Option<RoomName>,
-}
-
 impl Entry {
-    fn format(&self) -> Format {
-        if self.console.is_some() { Format::Text } else { Format::Json }
+    /// Keeps track of the room that is meant where none is named.
+    fn follow(&mut self, event: &ServerEvent<'_>) {
+        if let ServerEvent::Joined(joined) = event {
+            self.current_room = Some(joined.room.clone());
+        } else if let ServerEvent::Welcome(welcome) = event {
+            self.current_room.get_or_insert_with(|| welcome.room.clone());
+        } else if let ServerEvent::Left { room, .. } = event {
+            self.current_room.take_if(|current| current == room);
+        }
     }
 }
 
@@ -68,19 +68,19 @@ pub(super) type Blocked = SessionId;
 
 #[derive(Debug)]
 pub(super) struct Core {
-    id: HubId,
-    config: Arc<ChatConfig>,
-    chat: ChatServerHandle,
-    metrics: Arc<Metrics>,
+    pub(super) id: HubId,
+    pub(super) config: Arc<ChatConfig>,
+    pub(super) chat: ChatServerHandle,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) worker: Arc<WorkerMetrics>,
-    connections: Slab<Entry>,
-    serial: u32,
-    rooms: FxHashMap<RoomId, LocalRoom>,
-    touched_rooms: Vec<RoomId>,
-    touched: Vec<SessionId>,
+    pub(super) connections: Slab<Entry>,
+    pub(super) serial: u32,
+    pub(super) rooms: FxHashMap<RoomId, LocalRoom>,
+    pub(super) touched_rooms: Vec<RoomId>,
+    pub(super) touched: Vec<SessionId>,
     /// Turns so far: the first member to be written moves with it, so that nobody is always last.
-    turn: usize,
-    written: Written,
+    pub(super) turn: usize,
+    pub(super) written: Written,
 }
 
 impl Core {
@@ -102,7 +102,7 @@ impl Core {
         }
     }
 
-    fn entry(&mut self, session: SessionId) -> Option<&mut Entry> {
+    pub(super) fn entry(&mut self, session: SessionId) -> Option<&mut Entry> {
         self.connections.get_mut(session.slot() as usize).filter(|entry| entry.session == session)
     }
 
@@ -118,12 +118,14 @@ impl Core {
             session,
             connection,
             rooms: SmallVec::new(),
-            console: (format == Format::Text).then(Box::default),
+            format,
+            current_room: None,
             handle: None,
             replays: Vec::new(),
             heard_at: now,
+            held_back: false,
             pinged_at: now,
-            closing_since: None,
+            closing: None,
             touched: false,
             awaited: false,
         });
@@ -133,9 +135,17 @@ impl Core {
 
     pub(super) fn open(&mut self, session: SessionId, handle: SessionHandle) {
         if let Some(entry) = self.entry(session) {
-            entry.handle = Some(handle);
             entry.connection.open();
+            let closed_as = entry.closing.map(|(_, counted_as)| counted_as);
+            if closed_as.is_some() {
+                // It was closed while it opened.
+                handle.closing();
+            }
+            entry.handle = Some(handle);
             self.metrics.connected();
+            if let Some(counted_as) = closed_as {
+                self.metrics.disconnected(counted_as);
+            }
             self.touch(session);
         }
     }
@@ -148,7 +158,7 @@ impl Core {
             self.remove_member(*room, *place);
         }
         self.account(0, entry.connection.queued(), Queued::default());
-        if entry.handle.is_some() && entry.closing_since.is_none() {
+        if entry.handle.is_some() && entry.closing.is_none() {
             self.metrics.disconnected(reason);
         }
         Some(entry.connection.into_socket())
@@ -160,32 +170,40 @@ impl Core {
         }
     }
 
+    pub(super) fn hold_back(&mut self, session: SessionId, held_back: bool, now: Instant) {
+        if let Some(entry) = self.entry(session) {
+            entry.held_back = held_back;
+            entry.heard_at = now;
+        }
+    }
+
     pub(super) fn set_format(&mut self, session: SessionId, format: Format) {
-        if self.entry(session).is_none_or(|entry| entry.format() == format) {
+        if self.entry(session).is_none_or(|entry| entry.format == format) {
             return;
         }
         // What was offered in this turn is still answered in the old format.
         self.settle_batches(session);
         if let Some(entry) = self.entry(session) {
-            entry.console = (format == Format::Text).then(Box::default);
+            entry.format = format;
         }
     }
 
     pub(super) fn format(&self, session: SessionId) -> Format {
         let entry = self.connections.get(session.slot() as usize).filter(|entry| entry.session == session);
-        entry.map_or(Format::Json, Entry::format)
+        entry.map_or(Format::Json, |entry| entry.format)
     }
 
-    pub(super) fn console_room(&self, session: SessionId) -> Option<RoomName> {
+    pub(super) fn current_room(&self, session: SessionId) -> Option<RoomName> {
         let entry = self.connections.get(session.slot() as usize).filter(|entry| entry.session == session)?;
-        entry.console.as_ref()?.current.clone()
+        entry.current_room.clone()
     }
 
     // ---- what is to be done
 
     pub(super) fn perform(&mut self, command: HubCommand, now: Instant) {
         match command {
-            HubCommand::Tell { sessions, event } => self.tell(&sessions, &event, now),
+            // The answer's ticket is given back when this is done.
+            HubCommand::Tell { sessions, event, ticket: _ticket } => self.tell(&sessions, &event, now),
             HubCommand::Admit { session, room } => self.admit(session, room),
             HubCommand::Dismiss { session, room } => self.dismiss(session, room),
             HubCommand::Deliver { room, delivery } => self.deliver(room, delivery),
@@ -203,10 +221,8 @@ impl Core {
                 self.settle_batches(*session);
             }
             let Some(entry) = self.entry(*session) else { continue };
-            if let Some(console) = &mut entry.console {
-                console.follow(event);
-            }
-            let format = entry.format();
+            entry.follow(event);
+            let format = entry.format;
             let encoded = match format {
                 Format::Json => json.get_or_insert_with(|| frame::event(event, format)),
                 Format::Text => text.get_or_insert_with(|| frame::event(event, format)),
@@ -223,7 +239,7 @@ impl Core {
         self.offer(session, Chunk { bytes, frames: 1, deliveries: 0, read_at: now, offered_at: now });
     }
 
-    fn offer(&mut self, session: SessionId, chunk: Chunk) {
+    pub(super) fn offer(&mut self, session: SessionId, chunk: Chunk) {
         let outbox_bytes = self.config.outbox_bytes as usize;
         let (frames, now) = (chunk.frames, chunk.offered_at);
         let Some(entry) = self.entry(session) else { return };
@@ -238,7 +254,7 @@ impl Core {
     }
 
     /// Counts `offered` frames in, and out what neither waits now nor waited before: it was written or dropped.
-    fn account(&self, offered: u32, before: Queued, after: Queued) {
+    pub(super) fn account(&self, offered: u32, before: Queued, after: Queued) {
         let stage = &self.worker.socket_write;
         stage.arrive_n(u64::from(offered));
         stage.complete_n(u64::from((offered + before.frames).saturating_sub(after.frames)));
@@ -252,7 +268,7 @@ impl Core {
         }
     }
 
-    fn touch(&mut self, session: SessionId) {
+    pub(super) fn touch(&mut self, session: SessionId) {
         if let Some(entry) = self.entry(session)
             && !entry.touched
         {
@@ -364,7 +380,7 @@ impl Core {
             entry.connection.close(close_frame, now);
         }
         let after = entry.connection.queued();
-        entry.closing_since = Some(now);
+        entry.closing = Some((now, closing.counted_as));
         entry.replays.clear();
         let is_open = entry.handle.is_some();
         if let Some(handle) = &entry.handle {
@@ -375,194 +391,6 @@ impl Core {
             self.metrics.disconnected(closing.counted_as);
         }
         self.touch(session);
-    }
-
-    /// Moves what was offered to a member's rooms in this turn into its outbox, before something that must follow it.
-    fn settle_batches(&mut self, session: SessionId) {
-        let rooms: SmallVec<[RoomId; 4]> =
-            self.entry(session).map(|entry| entry.rooms.iter().map(|(room, _)| *room).collect()).unwrap_or_default();
-        for room in rooms {
-            self.settle_batch(session, room);
-        }
-    }
-
-    fn settle_batch(&mut self, session: SessionId, room: RoomId) {
-        let Some(entry) = self.connections.get_mut(session.slot() as usize).filter(|e| e.session == session) else {
-            return;
-        };
-        let place = entry.rooms.iter().find(|(other, _)| *other == room).map(|(_, place)| *place as usize);
-        let Some(local) = self.rooms.get_mut(&room) else { return };
-        let Some(member) = place.and_then(|place| local.members.get_mut(place)) else { return };
-        let Some(batch) = local.batch.get(member.skips as usize..).filter(|batch| !batch.is_empty()) else { return };
-        let Some(oldest) = batch.iter().map(|delivery| delivery.read_at()).min() else { return };
-        let frames = u32::try_from(batch.len()).unwrap_or(u32::MAX);
-        let bytes = JoinedFrames::new(batch, entry.format()).after(0);
-        let chunk = Chunk { bytes, frames, deliveries: frames, read_at: oldest, offered_at: clock::now() };
-        member.skips += chunk.frames;
-        self.metrics.delivered(u64::from(chunk.deliveries));
-        self.offer(session, chunk);
-    }
-
-    // ---- the turn
-
-    /// Whether a turn is to be ended with [`flush`](Self::flush).
-    pub(super) fn has_work(&self) -> bool {
-        !self.touched.is_empty() || !self.touched_rooms.is_empty()
-    }
-
-    /// Ends the turn: writes every room's batch to its members, then what else was offered. Returns the connections
-    /// for whose sockets somebody must wait.
-    pub(super) fn flush(&mut self, now: Instant) -> Vec<Blocked> {
-        self.turn = self.turn.wrapping_add(1);
-        for room in std::mem::take(&mut self.touched_rooms) {
-            self.flush_room(room, now);
-        }
-        let mut blocked = Vec::new();
-        for session in std::mem::take(&mut self.touched) {
-            if let Some(entry) = self.entry(session) {
-                entry.touched = false;
-                if self.flush_connection(session, now) == Flushed::Blocked {
-                    blocked.push(session);
-                }
-            }
-        }
-        self.worker.socket_write.worked(clock::now().saturating_duration_since(now));
-        blocked
-            .retain(|session| self.entry(*session).is_some_and(|entry| !std::mem::replace(&mut entry.awaited, true)));
-        blocked
-    }
-
-    fn flush_room(&mut self, room: RoomId, now: Instant) {
-        let Some(local) = self.rooms.get_mut(&room) else { return };
-        let batch = std::mem::take(&mut local.batch);
-        let mut members = std::mem::take(&mut local.members);
-        self.write_batch(&batch, &mut members, now);
-        if let Some(local) = self.rooms.get_mut(&room) {
-            local.members = members;
-            if local.members.is_empty() {
-                self.rooms.remove(&room);
-            }
-        }
-    }
-
-    /// Writes a batch to its room's members. Nothing per member is allocated, counted or encoded here.
-    fn write_batch(&mut self, batch: &[Arc<Delivery>], members: &mut [LocalMember], now: Instant) {
-        let Some(oldest) = batch.iter().map(|delivery| delivery.read_at()).min() else { return };
-        let frames = u32::try_from(batch.len()).unwrap_or(u32::MAX);
-        let outbox_bytes = self.config.outbox_bytes as usize;
-        let json = JoinedFrames::new(batch, Format::Json);
-        let mut lines = None;
-        let mut overflown: Vec<SessionId> = Vec::new();
-        let mut totals = BatchTotals::default();
-        // Nobody is always first, nobody always last.
-        let (tail, head) = members.split_at_mut(self.turn % members.len().max(1));
-        let mut in_block = 0;
-        let mut written_in_block = 0;
-        for member in head.iter_mut().chain(tail) {
-            let skips = std::mem::take(&mut member.skips);
-            let Some(entry) = self.connections.get_mut(member.slot as usize) else { continue };
-            let own = frames.saturating_sub(skips);
-            if own == 0 || entry.connection.is_closing() {
-                continue;
-            }
-            let bytes = match entry.format() {
-                Format::Json => json.after(skips),
-                Format::Text => lines.get_or_insert_with(|| JoinedFrames::new(batch, Format::Text)).after(skips),
-            };
-            let chunk = Chunk { bytes, frames: own, deliveries: own, read_at: oldest, offered_at: now };
-            let before = entry.connection.queued();
-            // With other rooms in this turn, or something waiting, one write takes it all at the turn's end.
-            let outcome = if entry.rooms.len() == 1 && entry.connection.is_clear() {
-                entry.connection.write_through(chunk, outbox_bytes)
-            } else {
-                entry.connection.offer(chunk, outbox_bytes)
-            };
-            let after = entry.connection.queued();
-            totals.add(own, before, after);
-            written_in_block += u64::from((own + before.frames).saturating_sub(after.frames));
-            if outcome == Err(Overflow) {
-                overflown.push(entry.session);
-            } else if after.bytes > 0 && !entry.touched {
-                entry.touched = true;
-                self.touched.push(entry.session);
-            }
-            in_block += 1;
-            if in_block == MEMBERS_PER_CLOCK_READ {
-                self.observe_block(batch, std::mem::take(&mut written_in_block), now);
-                in_block = 0;
-            }
-        }
-        self.observe_block(batch, written_in_block, now);
-        totals.report(&self.metrics, &self.worker.socket_write);
-        for delivery in batch {
-            self.metrics.frame_sent(delivery.json().len(), members.len() as u64);
-        }
-        for session in overflown {
-            self.close(session, Closing::SLOW, now);
-        }
-    }
-
-    /// Counts the latencies of a block of members of whom so many frames were written just now.
-    fn observe_block(&self, batch: &[Arc<Delivery>], written: u64, turn: Instant) {
-        if written == 0 {
-            return;
-        }
-        let now = clock::now();
-        self.worker.socket_write.waited(now.saturating_duration_since(turn), written);
-        // Members that came late or were queued are spread evenly over the batch: near enough for a histogram.
-        let each = written / batch.len().max(1) as u64;
-        for delivery in batch {
-            self.metrics.delivery_took(now.saturating_duration_since(delivery.read_at()).as_secs_f64(), each);
-        }
-    }
-
-    /// Writes what waits in an outbox.
-    pub(super) fn flush_connection(&mut self, session: SessionId, now: Instant) -> Flushed {
-        let mut written = std::mem::take(&mut self.written);
-        let Some(entry) = self.entry(session) else { return Flushed::All };
-        let before = entry.connection.queued();
-        let outcome = entry.connection.flush(now, &mut written);
-        let after = entry.connection.queued();
-        let mut replays = Vec::new();
-        if outcome == Flushed::All {
-            if entry.connection.is_closing() {
-                entry.connection.shut_down();
-            }
-            replays = std::mem::take(&mut entry.replays);
-        }
-        if outcome == Flushed::Broken
-            && let Some(handle) = &entry.handle
-        {
-            handle.stop();
-        }
-        self.account(0, before, after);
-        for chunk in written.chunks.drain(..) {
-            let (waited, took) =
-                (now.saturating_duration_since(chunk.offered_at), now.saturating_duration_since(chunk.read_at));
-            self.worker.socket_write.waited(waited, u64::from(chunk.frames));
-            self.metrics.delivery_took(took.as_secs_f64(), u64::from(chunk.deliveries));
-        }
-        self.written = written;
-        for room in replays {
-            self.chat.continue_replay(session, room);
-        }
-        outcome
-    }
-
-    /// Marks that nobody waits for the socket any more.
-    pub(super) fn waited_for(&mut self, session: SessionId) {
-        if let Some(entry) = self.entry(session) {
-            entry.awaited = false;
-        }
-    }
-
-    /// Asks whether the kernel takes more for this connection; ready where there is nothing to wait for.
-    pub(super) fn poll_writable(&mut self, session: SessionId, cx: &mut Context<'_>) -> Poll<()> {
-        match self.entry(session) {
-            // An error shows in the write that follows.
-            Some(entry) => entry.connection.poll_writable(cx).map(drop),
-            None => Poll::Ready(()),
-        }
     }
 
     // ---- time
@@ -579,16 +407,16 @@ impl Core {
                 0 => empty_outboxes += 1,
                 bytes => self.metrics.outboxes_seen(bytes, 1),
             }
-            if let Some(closing) = entry.closing_since {
+            if let Some((closing, _)) = entry.closing {
                 if since(closing) >= LINGER {
                     entry.connection.reset_on_drop();
-                    if let Some(handle) = &entry.handle {
+                    if let Some(handle) = entry.handle.take() {
                         handle.stop();
                     }
                 }
             } else if entry.connection.stalled_since().is_some_and(|at| since(at) >= slow_client) {
                 to_close.push((entry.session, Closing::SLOW));
-            } else if since(entry.heard_at) >= 2 * heartbeat {
+            } else if !entry.held_back && since(entry.heard_at) >= 2 * heartbeat {
                 to_close.push((entry.session, Closing::SILENT));
             } else if since(entry.pinged_at) >= heartbeat {
                 entry.pinged_at = now;
@@ -608,57 +436,17 @@ impl Core {
 /// Whether an event must not overtake the messages before it: it tells how far a room had come when it was made.
 fn speaks_of_what_was_delivered(event: &ServerEvent<'_>) -> bool {
     match event {
-        ServerEvent::Welcome(_) | ServerEvent::Joined(_) | ServerEvent::Left { .. } | ServerEvent::History(_) => true,
-        ServerEvent::Closing { .. } | ServerEvent::Rooms { .. } | ServerEvent::Members(_) => true,
+        ServerEvent::Welcome(_)
+        | ServerEvent::Joined(_)
+        | ServerEvent::Left { .. }
+        | ServerEvent::History(_)
+        | ServerEvent::Rooms { .. }
+        | ServerEvent::Members(_)
+        | ServerEvent::Closing { .. } => true,
         ServerEvent::Message(_)
         | ServerEvent::Ack(_)
         | ServerEvent::Presence(_)
         | ServerEvent::Pong { .. }
         | ServerEvent::Error(_) => false,
-    }
-}
-
-/// What one batch adds to the figures, counted up first so that a member costs no shared counter.
-#[derive(Debug, Default)]
-struct BatchTotals {
-    offered: u64,
-    completed: u64,
-    bytes: i64,
-    frames: i64,
-    highest: usize,
-}
-
-impl BatchTotals {
-    fn add(&mut self, offered: u32, before: Queued, after: Queued) {
-        self.offered += u64::from(offered);
-        self.completed += u64::from((offered + before.frames).saturating_sub(after.frames));
-        if before != after {
-            let signed = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
-            self.bytes += signed(after.bytes) - signed(before.bytes);
-            self.frames += i64::from(after.frames) - i64::from(before.frames);
-            self.highest = self.highest.max(after.bytes);
-        }
-    }
-
-    fn report(&self, metrics: &Metrics, stage: &Stage) {
-        stage.arrive_n(self.offered);
-        stage.complete_n(self.completed);
-        metrics.delivered(self.offered);
-        if self.bytes != 0 || self.frames != 0 {
-            metrics.outbox_changed(self.bytes, self.frames);
-        }
-        metrics.outbox_holds(self.highest);
-    }
-}
-
-impl Console {
-    /// Keeps track of the room that is meant where none is named.
-    fn follow(&mut self, event: &ServerEvent<'_>) {
-        match event {
-            ServerEvent::Welcome(welcome) => self.current = Some(welcome.room.clone()),
-            ServerEvent::Joined(joined) => self.current = Some(joined.room.clone()),
-            ServerEvent::Left { room, .. } if self.current.as_ref() == Some(room) => self.current = None,
-            _ => {}
-        }
     }
 }

@@ -27,9 +27,9 @@ impl RateLimit {
     /// The time after which one is there.
     pub(crate) fn take(&mut self, now: Instant) -> Result<(), Duration> {
         let full_at = self.full_at.max(now);
-        let missing = full_at - now;
+        let missing = full_at.saturating_duration_since(now);
         if missing > self.tolerance {
-            return Err(missing - self.tolerance);
+            return Err(missing.saturating_sub(self.tolerance));
         }
         self.full_at = full_at + self.interval;
         Ok(())

@@ -113,8 +113,8 @@ impl Browser {
             "[...document.querySelectorAll('button')].find((node) => node.textContent.trim() === {})",
             json!(text)
         );
-        self.until_true(&format!("there is a button {text:?}"), &format!("{find} !== undefined")).await;
-        self.run(&format!("{find}.click()"), Vec::new()).await;
+        let click = format!("(() => {{ const button = {find}; button?.click(); return button !== undefined; }})()");
+        self.until_true(&format!("there is a button {text:?}"), &click).await;
     }
 
     /// Types these keys wherever the focus is.

@@ -1,0 +1,242 @@
+//! The end of a turn: every touched socket is written once.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use smallvec::SmallVec;
+
+use super::core::{Blocked, Core};
+use super::local::Closing;
+use super::local_room::{JoinedFrames, LocalMember};
+use super::messages::Delivery;
+use crate::clock;
+use crate::connection::{Chunk, Flushed, Overflow, Queued};
+use crate::frame::Format;
+use crate::ids::{RoomId, SessionId};
+use crate::metrics::Metrics;
+use crate::stage::Stage;
+
+/// Members after whose writes the clock is read again, for the latencies.
+const MEMBERS_PER_CLOCK_READ: usize = 64;
+
+impl Core {
+    /// Whether a turn is to be ended with [`flush`](Self::flush).
+    pub(super) fn has_work(&self) -> bool {
+        !self.touched.is_empty() || !self.touched_rooms.is_empty()
+    }
+
+    /// Ends the turn: writes every room's batch to its members, then what else was offered. Returns the connections
+    /// for whose sockets somebody must wait.
+    pub(super) fn flush(&mut self, now: Instant) -> Vec<Blocked> {
+        self.turn = self.turn.wrapping_add(1);
+        for room in std::mem::take(&mut self.touched_rooms) {
+            self.flush_room(room, now);
+        }
+        let mut blocked = Vec::new();
+        for session in std::mem::take(&mut self.touched) {
+            if let Some(entry) = self.entry(session) {
+                entry.touched = false;
+                if self.flush_connection(session, now) == Flushed::Blocked {
+                    blocked.push(session);
+                }
+            }
+        }
+        self.worker.socket_write.worked(clock::now().saturating_duration_since(now));
+        blocked
+            .retain(|session| self.entry(*session).is_some_and(|entry| !std::mem::replace(&mut entry.awaited, true)));
+        blocked
+    }
+
+    fn flush_room(&mut self, room: RoomId, now: Instant) {
+        let Some(local) = self.rooms.get_mut(&room) else { return };
+        let batch = std::mem::take(&mut local.batch);
+        let mut members = std::mem::take(&mut local.members);
+        self.write_batch(&batch, &mut members, now);
+        if let Some(local) = self.rooms.get_mut(&room) {
+            local.members = members;
+            if local.members.is_empty() {
+                self.rooms.remove(&room);
+            }
+        }
+    }
+
+    /// Writes a batch to its room's members. Nothing per member is allocated, counted or encoded here.
+    fn write_batch(&mut self, batch: &[Arc<Delivery>], members: &mut [LocalMember], now: Instant) {
+        let Some(oldest) = batch.iter().map(|delivery| delivery.read_at()).min() else { return };
+        let frames = u32::try_from(batch.len()).unwrap_or(u32::MAX);
+        let outbox_bytes = self.config.outbox_bytes as usize;
+        let json = JoinedFrames::new(batch, Format::Json);
+        let mut lines = None;
+        let mut overflown: Vec<SessionId> = Vec::new();
+        let mut totals = BatchTotals::default();
+        // Nobody is always first, nobody always last.
+        let (tail, head) = members.split_at_mut(self.turn % members.len().max(1));
+        let mut in_block = 0;
+        let mut written_in_block = 0;
+        for member in head.iter_mut().chain(tail) {
+            let skips = std::mem::take(&mut member.skips);
+            let Some(entry) = self.connections.get_mut(member.slot as usize) else { continue };
+            let own = frames.saturating_sub(skips);
+            if own == 0 || entry.connection.is_closing() {
+                continue;
+            }
+            let bytes = match entry.format {
+                Format::Json => json.after(skips),
+                Format::Text => lines.get_or_insert_with(|| JoinedFrames::new(batch, Format::Text)).after(skips),
+            };
+            let chunk = Chunk { bytes, frames: own, deliveries: own, read_at: oldest, offered_at: now };
+            let before = entry.connection.queued();
+            // With other rooms in this turn, or something waiting, one write takes it all at the turn's end.
+            let outcome = if entry.rooms.len() == 1 && entry.connection.is_clear() {
+                entry.connection.write_through(chunk, outbox_bytes)
+            } else {
+                entry.connection.offer(chunk, outbox_bytes)
+            };
+            let after = entry.connection.queued();
+            totals.add(own, before, after);
+            written_in_block += u64::from((own + before.frames).saturating_sub(after.frames));
+            if outcome == Err(Overflow) {
+                overflown.push(entry.session);
+            } else if after.bytes > 0 && !entry.touched {
+                entry.touched = true;
+                self.touched.push(entry.session);
+            }
+            in_block += 1;
+            if in_block == MEMBERS_PER_CLOCK_READ {
+                self.observe_block(batch, std::mem::take(&mut written_in_block), now);
+                in_block = 0;
+            }
+        }
+        self.observe_block(batch, written_in_block, now);
+        totals.report(&self.metrics, &self.worker.socket_write);
+        for delivery in batch {
+            self.metrics.frame_sent(delivery.json().len(), members.len() as u64);
+        }
+        for session in overflown {
+            self.close(session, Closing::SLOW, now);
+        }
+    }
+
+    /// Counts the latencies of a block of members of whom so many frames were written just now.
+    fn observe_block(&self, batch: &[Arc<Delivery>], written: u64, turn: Instant) {
+        if written == 0 {
+            return;
+        }
+        let now = clock::now();
+        self.worker.socket_write.waited(now.saturating_duration_since(turn), written);
+        // Members that came late or were queued are spread evenly over the batch: near enough for a histogram.
+        let each = written / batch.len().max(1) as u64;
+        for delivery in batch {
+            self.metrics.delivery_took(now.saturating_duration_since(delivery.read_at()).as_secs_f64(), each);
+        }
+    }
+
+    /// Writes what waits in an outbox.
+    pub(super) fn flush_connection(&mut self, session: SessionId, now: Instant) -> Flushed {
+        let mut written = std::mem::take(&mut self.written);
+        let Some(entry) = self.entry(session) else { return Flushed::All };
+        let before = entry.connection.queued();
+        let outcome = entry.connection.flush(now, &mut written);
+        let after = entry.connection.queued();
+        let mut replays = Vec::new();
+        if outcome == Flushed::All {
+            if entry.connection.has_said_goodbye() {
+                entry.connection.shut_down();
+            }
+            replays = std::mem::take(&mut entry.replays);
+        }
+        if outcome == Flushed::Broken
+            && let Some(handle) = &entry.handle
+        {
+            handle.stop();
+        }
+        self.account(0, before, after);
+        for chunk in written.chunks.drain(..) {
+            let (waited, took) =
+                (now.saturating_duration_since(chunk.offered_at), now.saturating_duration_since(chunk.read_at));
+            self.worker.socket_write.waited(waited, u64::from(chunk.frames));
+            self.metrics.delivery_took(took.as_secs_f64(), u64::from(chunk.deliveries));
+        }
+        self.written = written;
+        for room in replays {
+            self.chat.continue_replay(session, room);
+        }
+        outcome
+    }
+
+    /// Marks that nobody waits for the socket any more.
+    pub(super) fn waited_for(&mut self, session: SessionId) {
+        if let Some(entry) = self.entry(session) {
+            entry.awaited = false;
+        }
+    }
+
+    /// Asks whether the kernel takes more for this connection; ready where there is nothing to wait for.
+    pub(super) fn poll_writable(&mut self, session: SessionId, cx: &mut Context<'_>) -> Poll<()> {
+        match self.entry(session) {
+            // An error shows in the write that follows.
+            Some(entry) => entry.connection.poll_writable(cx).map(drop),
+            None => Poll::Ready(()),
+        }
+    }
+
+    /// Moves what was offered to a member's rooms in this turn into its outbox, before something that must follow it.
+    pub(super) fn settle_batches(&mut self, session: SessionId) {
+        let rooms: SmallVec<[RoomId; 4]> =
+            self.entry(session).map(|entry| entry.rooms.iter().map(|(room, _)| *room).collect()).unwrap_or_default();
+        for room in rooms {
+            self.settle_batch(session, room);
+        }
+    }
+
+    pub(super) fn settle_batch(&mut self, session: SessionId, room: RoomId) {
+        let Some(entry) = self.connections.get_mut(session.slot() as usize).filter(|e| e.session == session) else {
+            return;
+        };
+        let place = entry.rooms.iter().find(|(other, _)| *other == room).map(|(_, place)| *place as usize);
+        let Some(local) = self.rooms.get_mut(&room) else { return };
+        let Some(member) = place.and_then(|place| local.members.get_mut(place)) else { return };
+        let Some(batch) = local.batch.get(member.skips as usize..).filter(|batch| !batch.is_empty()) else { return };
+        let Some(oldest) = batch.iter().map(|delivery| delivery.read_at()).min() else { return };
+        let frames = u32::try_from(batch.len()).unwrap_or(u32::MAX);
+        let bytes = JoinedFrames::new(batch, entry.format).after(0);
+        let chunk = Chunk { bytes, frames, deliveries: frames, read_at: oldest, offered_at: clock::now() };
+        member.skips += chunk.frames;
+        self.metrics.delivered(u64::from(chunk.deliveries));
+        self.offer(session, chunk);
+    }
+}
+
+/// What one batch adds to the figures, counted up first so that a member costs no shared counter.
+#[derive(Debug, Default)]
+struct BatchTotals {
+    offered: u64,
+    completed: u64,
+    bytes: i64,
+    frames: i64,
+    highest: usize,
+}
+
+impl BatchTotals {
+    fn add(&mut self, offered: u32, before: Queued, after: Queued) {
+        self.offered += u64::from(offered);
+        self.completed += u64::from((offered + before.frames).saturating_sub(after.frames));
+        if before != after {
+            let signed = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
+            self.bytes += signed(after.bytes) - signed(before.bytes);
+            self.frames += i64::from(after.frames) - i64::from(before.frames);
+            self.highest = self.highest.max(after.bytes);
+        }
+    }
+
+    fn report(&self, metrics: &Metrics, stage: &Stage) {
+        stage.arrive_n(self.offered);
+        stage.complete_n(self.completed);
+        metrics.delivered(self.offered);
+        if self.bytes != 0 || self.frames != 0 {
+            metrics.outbox_changed(self.bytes, self.frames);
+        }
+        metrics.outbox_holds(self.highest);
+    }
+}
