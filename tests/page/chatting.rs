@@ -175,3 +175,58 @@ async fn a_second_tab_is_told_that_the_name_is_taken_and_may_take_it() {
     alice.click_text("Use it here").await;
     alice.until_in("alice").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn search_is_offered_only_where_the_server_searches() {
+    let server = TestServer::start(&[]);
+    let driver = Driver::start().await;
+    let alice = Browser::enter(&driver, &server.page(), "alice").await;
+    alice.say("a needle").await;
+    alice.say("hay").await;
+    alice.until_last(&["a needle", "hay"]).await;
+    alice
+        .until_true(
+            "has asked the server",
+            "performance.getEntriesByName(new URL('/api/rooms/lobby/messages', location).href).length > 0 \
+        || performance.getEntries().some(({ name }) => name.includes('q='))",
+        )
+        .await;
+    assert_eq!(alice.run("return document.querySelector('#search-button').hidden", vec![]).await, json!(true));
+
+    // A server that searches, played by a script: it selects from what the real one answers.
+    let searching = "const ask = fetch; window.fetch = async (url, options) => { \
+        const wanted = new URL(url).searchParams.get('q'); const answer = await ask(url, options); \
+        if (wanted === null || !answer.ok) return answer; const page = await answer.json(); \
+        return Response.json({ ...page, messages: page.messages.filter(({ Message }) => Message.includes(wanted)) }); };";
+    alice.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": searching })).await;
+    alice.driver.refresh().await.unwrap();
+    alice.until_in("alice").await;
+    alice.until_true("search is offered", "!document.querySelector('#search-button').hidden").await;
+    alice.click("#search-button").await;
+    alice.keys(&format!("needle{ENTER}")).await;
+    alice.until_true("it is found", "document.querySelector('#search-found').innerText.includes('a needle')").await;
+    alice.until_true("and nothing else", "document.querySelector('#search-found').children.length === 1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_can_be_changed_and_a_refused_change_changes_nothing() {
+    let server = TestServer::start(&[]);
+    let driver = Driver::start().await;
+    let _bob = Browser::enter(&driver, &server.page(), "bob").await;
+    let alice = Browser::enter(&driver, &server.page(), "alice").await;
+    let rename = async |name: &str| {
+        alice.click("#settings-button").await;
+        alice.click("#rename").await;
+        alice.take_name(name).await;
+    };
+    rename("bob").await;
+    alice.until_true("is told", "document.querySelector('#enter-problem').textContent.includes('bob')").await;
+    alice.keys(&crate::harness::keys::ESCAPE.to_string()).await;
+    alice.until_in("alice").await;
+    alice.say("still alice").await;
+    alice.until_last(&["still alice"]).await;
+    rename("alicia").await;
+    alice.until_in("alicia").await;
+    alice.driver.refresh().await.unwrap();
+    alice.until_in("alicia").await;
+}

@@ -83,8 +83,9 @@ export class Chat {
    */
   enter(identity, token) {
     if (token !== undefined) this.connection.token = token;
+    const before = this.isReady ? this.identity : null;
     this.identity = identity;
-    if (this.connection.state.is === "open") this.#hello();
+    if (this.connection.state.is === "open") this.#hello(before);
     else this.connection.start();
   }
 
@@ -110,7 +111,8 @@ export class Chat {
     }
   }
 
-  async #hello() {
+  /** @param {Identity | null} [before] who one stays if the name is refused */
+  async #hello(before = null) {
     const { name, key } = this.identity;
     try {
       const hello = { type: "hello", clientId: name, ...(key ? { key } : {}) };
@@ -120,6 +122,7 @@ export class Chat {
       this.#named();
     } catch (error) {
       const refusal = /** @type {Refusal} */ (error);
+      if (before !== null && this.isReady) this.identity = before;
       if (refusal.code !== "lost") this.#tell({ kind: "name refused", refusal, name });
     }
   }

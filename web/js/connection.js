@@ -63,6 +63,8 @@ export class Connection {
     /** @type {number | null} */
     this.reconnectAfterMs = null;
     this.closingReason = "";
+    /** Whether the pause is one that the server asked for. */
+    this.isPauseAsked = false;
     this.timers = { attempt: 0, connect: 0, life: 0, queue: 0 };
   }
 
@@ -99,7 +101,7 @@ export class Connection {
 
   /** The network or the machine may have been away: looks at once instead of when it is time. */
   wake() {
-    if (this.state.is === "waiting") this.start();
+    if (this.state.is === "waiting" && navigator.onLine && !this.isPauseAsked) this.start();
     else if (this.state.is === "open") this.#ping();
   }
 
@@ -241,6 +243,7 @@ export class Connection {
     this.reconnectAfterMs = null;
     this.closingReason = "";
     this.#drop();
+    this.isPauseAsked = told !== null;
     const stop = told === null ? FINAL.get(code) : undefined;
     if (stop) {
       this.#set({ is: "stopped", why: stop, reason: why });
@@ -255,6 +258,7 @@ export class Connection {
   /** A browser does not tell why a WebSocket was refused: a plain request to the same place does. */
   async #notOpened() {
     this.#drop();
+    this.isPauseAsked = false;
     const pause = this.backoff.next();
     this.#wait(pause, navigator.onLine ? "the server cannot be reached" : "there is no network");
     const attempt = this.timers.attempt;

@@ -79,7 +79,7 @@ chat.listen((change) => {
       if (hasKeyboard && document.querySelector("dialog[open]") === null) composer.focus();
       break;
     case "name refused":
-      enter.refused(change.name, change.refusal);
+      enter.refused(change.name, change.refusal, chat.isReady);
       break;
     case "conversations":
       sidebar.schedule();

@@ -52,8 +52,10 @@ export class EnterDialog {
   /**
    * @param {string} name
    * @param {Refusal} refusal
+   * @param {boolean} mayClose one is in already, under another name
    */
-  refused(name, refusal) {
+  refused(name, refusal, mayClose) {
+    this.mayClose = mayClose;
     this.#open();
     this.name.value = name;
     if (refusal.code === "unauthorized") {
