@@ -16,7 +16,7 @@ use std::path::{Component, Path, PathBuf};
 use actix_web::http::header::{
     self, AcceptEncoding, ContentEncoding, EntityTag, Header as _, HeaderValue, IfNoneMatch, Preference,
 };
-use actix_web::web::{self, Data};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use rust_embed::{Embed, EmbeddedFile};
@@ -218,13 +218,10 @@ pub(crate) async fn index(request: HttpRequest, state: Data<ServerState>) -> Res
 }
 
 /// A file that the page loads.
-pub(crate) async fn file(
-    request: HttpRequest,
-    state: Data<ServerState>,
-    path: web::Path<(String, String)>,
-) -> Result<HttpResponse, HttpRefusal> {
-    let (version, path) = path.into_inner();
-    state.pages().file(&request, &version, &path)
+pub(crate) async fn file(request: HttpRequest, state: Data<ServerState>) -> Result<HttpResponse, HttpRefusal> {
+    let asked = request.path().strip_prefix("/web/").and_then(|rest| rest.split_once('/'));
+    let (version, path) = asked.ok_or_else(|| nothing_at(&request))?;
+    state.pages().file(&request, version, path)
 }
 
 /// The page with the version of its files, and told to load all modules at once instead of one after the other.

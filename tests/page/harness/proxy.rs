@@ -14,7 +14,7 @@ enum Network {
     Up,
     /// Connections break, and new ones do not come about.
     Cut,
-    /// Nothing arrives any more, and nobody is told.
+    /// On the connections there are nothing arrives any more, and nobody is told; new ones do not come about.
     Silent,
 }
 
@@ -33,7 +33,7 @@ impl Proxy {
         let state = Arc::clone(&network);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                if *state.borrow() == Network::Cut {
+                if *state.borrow() != Network::Up {
                     continue;
                 }
                 tokio::spawn(carry(client, server, state.subscribe()));
