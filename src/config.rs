@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use starling_actors::ChatConfig;
@@ -112,6 +113,21 @@ impl Kind for LogFilter {
     }
 }
 
+/// A folder, or nothing.
+struct Folder;
+
+impl Kind for Folder {
+    type Value = String;
+
+    fn parse(&self, text: &str) -> Option<String> {
+        (text.is_empty() || Path::new(text).is_dir()).then(|| text.to_owned())
+    }
+
+    fn range(&self) -> String {
+        "a folder that is there, or empty".into()
+    }
+}
+
 macro_rules! knobs {
     ($($(#[doc = $doc:literal])+ $field:ident: $type:ty = $variable:literal, $default:literal, $kind:expr;)+) => {
         /// The server's configuration.
@@ -191,6 +207,8 @@ knobs! {
     server_credits: u64 = "CHAT_SERVER_CREDITS", "4096", Number(1, 1_000_000);
     /// Seconds that clients are given to go when the server is asked to stop; they are asked to come back spread over as many.
     drain_seconds: u64 = "CHAT_DRAIN_SECONDS", "5", Number(0, 600);
+    /// A folder that the page is read from at every request, for who works on it; empty: the page that is compiled in.
+    web_dir: String = "CHAT_WEB_DIR", "", Folder;
     /// Which log lines are written, to standard error.
     log: String = "CHAT_LOG", "info,actix_server=warn", LogFilter;
 }
@@ -248,6 +266,11 @@ impl Config {
             Ok(0) | Err(_) => std::thread::available_parallelism().map_or(1, usize::from).min(64),
             Ok(workers) => workers,
         }
+    }
+
+    /// Where the page is read from, if it is not the one that is compiled in.
+    pub fn web_folder(&self) -> Option<PathBuf> {
+        (!self.web_dir.is_empty()).then(|| PathBuf::from(&self.web_dir))
     }
 
     /// What the chat itself is told.

@@ -38,7 +38,10 @@ pub(crate) fn app(
 fn routes(config: &mut ServiceConfig) {
     config
         .route("/", web::get().to(page::index))
-        .route("/style.css", web::get().to(page::style))
+        // Not one pattern with a tail: the figures of requests are by pattern, and know only plain ones.
+        .route("/web/{version}/{file}", web::get().to(page::file))
+        .route("/web/{version}/{folder}/{file}", web::get().to(page::file))
+        .route("/web/{version}/{folder}/{inner}/{file}", web::get().to(page::file))
         .route("/healthz", web::get().to(healthz))
         .route("/healthz", web::head().to(healthz))
         .route("/readyz", web::get().to(readyz))

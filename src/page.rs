@@ -1,23 +1,294 @@
-//! The pages of `web/`, compiled in.
+//! The chat page: the files of `web/`, compiled in.
+//!
+//! The page itself is at `/` and is asked for again every time; all else it loads is under `/web/{version}/`, where the
+//! version is made from the contents of all files. So a browser may keep those for ever, and never mixes two versions.
+//! Files are compressed once, when the server starts.
+//!
+//! With `CHAT_WEB_DIR` the files are read from that folder at every request instead, and nothing is kept: for whoever
+//! works on the page.
 
-use actix_web::HttpResponse;
-use actix_web::http::header;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::{Component, Path, PathBuf};
 
-/// What the browser may load: nothing but this page itself.
-const CONTENT_SECURITY_POLICY: &str =
-    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+use actix_web::http::header::{
+    self, AcceptEncoding, ContentEncoding, EntityTag, Header as _, HeaderValue, IfNoneMatch, Preference,
+};
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use bytes::Bytes;
+use rust_embed::{Embed, EmbeddedFile};
 
-/// The page that says how to connect.
-pub(crate) async fn index() -> HttpResponse {
-    HttpResponse::Ok()
-        .content_type("text/html; charset=utf-8")
-        .insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
-        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .insert_header((header::REFERRER_POLICY, "no-referrer"))
-        .body(include_str!("../web/index.html"))
+use crate::refusal::{HttpCode, HttpRefusal};
+use crate::state::ServerState;
+
+/// What the browser may do: load what this server has, and talk to it. No script or style in the page itself, and no way
+/// from a text to HTML (trusted types). `'self'` includes the WebSocket of the same host.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+    connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+    require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// What the page may not ask the browser for.
+const PERMISSIONS_POLICY: &str = "camera=(), microphone=(), geolocation=(), payment=(), usb=(), browsing-topics=()";
+
+/// The page's own file.
+const INDEX: &str = "index.html";
+
+/// Stands in the page for the version of the files it loads, and for the list of its modules.
+const VERSION_MARK: &str = "/web/VERSION/";
+const MODULES_MARK: &str = "<!-- MODULES -->";
+
+/// Smaller files are not worth compressing.
+const COMPRESSED_FROM_BYTES: usize = 512;
+
+/// Brotli's effort, 0 to 11; beyond this it takes much longer for little.
+const BROTLI_QUALITY: i32 = 9;
+
+#[derive(Embed)]
+#[folder = "web/"]
+struct Web;
+
+/// A file as it is sent.
+#[derive(Debug)]
+struct Asset {
+    content_type: String,
+    tag: EntityTag,
+    plain: Bytes,
+    gzip: Option<Bytes>,
+    brotli: Option<Bytes>,
 }
 
-/// How the page looks.
-pub(crate) async fn style() -> HttpResponse {
-    HttpResponse::Ok().content_type("text/css; charset=utf-8").body(include_str!("../web/style.css"))
+/// The page and everything it loads.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Compiled { version: String, assets: BTreeMap<String, Asset> },
+    Folder(PathBuf),
+}
+
+impl Pages {
+    /// The files that were compiled in, or those of a folder.
+    pub(crate) fn new(folder: Option<PathBuf>) -> Self {
+        Self { source: folder.map_or_else(Self::compiled, Source::Folder) }
+    }
+
+    fn compiled() -> Source {
+        let mut version = String::new();
+        let mut hash = Fnv::default();
+        let mut files = BTreeMap::new();
+        for path in Web::iter().filter(|path| !path.ends_with("package.json")) {
+            let Some(EmbeddedFile { data, metadata, .. }) = Web::get(&path) else { continue };
+            hash.add(path.as_bytes());
+            hash.add(&metadata.sha256_hash());
+            files.insert(path.into_owned(), data);
+        }
+        // Writing to a string does not fail.
+        write!(version, "{:016x}", hash.0).unwrap_or_default();
+        let modules: Vec<_> = files.keys().filter(|path| is_module(path)).cloned().collect();
+        let assets = files
+            .into_iter()
+            .map(|(path, data)| {
+                let data = if path == INDEX { fill_in(&data, &version, &modules).into() } else { data };
+                let asset = Asset::new(&path, data);
+                (path, asset)
+            })
+            .collect();
+        Source::Compiled { version, assets }
+    }
+
+    /// Answers with the page.
+    fn index(&self, request: &HttpRequest) -> Result<HttpResponse, HttpRefusal> {
+        match &self.source {
+            Source::Compiled { assets, .. } => match assets.get(INDEX) {
+                Some(asset) => Ok(asset.respond(request, "no-cache")),
+                None => Err(nothing_at(request)),
+            },
+            Source::Folder(folder) => {
+                let modules = modules_of(folder).map_err(|error| unreadable(folder, &error))?;
+                let data = std::fs::read(folder.join(INDEX)).map_err(|error| unreadable(folder, &error))?;
+                Ok(Asset::fresh(INDEX, fill_in(&data, "dev", &modules)).respond(request, "no-store"))
+            }
+        }
+    }
+
+    /// Answers with a file that the page loads.
+    fn file(&self, request: &HttpRequest, asked_version: &str, path: &str) -> Result<HttpResponse, HttpRefusal> {
+        match &self.source {
+            Source::Compiled { version, assets } => {
+                let asset = assets.get(path).filter(|_| path != INDEX).ok_or_else(|| nothing_at(request))?;
+                // Asked for by a page of another version: it gets what there is, and asks again next time.
+                let cache = if asked_version == version { "public, max-age=31536000, immutable" } else { "no-cache" };
+                Ok(asset.respond(request, cache))
+            }
+            Source::Folder(folder) => {
+                let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+                let data = if inside { std::fs::read(folder.join(path)).ok() } else { None };
+                let data = data.ok_or_else(|| nothing_at(request))?;
+                Ok(Asset::fresh(path, data).respond(request, "no-store"))
+            }
+        }
+    }
+}
+
+impl Asset {
+    fn new(path: &str, data: Cow<'static, [u8]>) -> Self {
+        let plain = match data {
+            Cow::Borrowed(data) => Bytes::from_static(data),
+            Cow::Owned(data) => Bytes::from(data),
+        };
+        let mut asset = Self::fresh(path, plain);
+        let content_type = &asset.content_type;
+        let is_text = content_type.starts_with("text/") || content_type.contains("svg");
+        if is_text && asset.plain.len() >= COMPRESSED_FROM_BYTES {
+            let smaller = |data: io::Result<Vec<u8>>| data.ok().filter(|data| data.len() < asset.plain.len());
+            let (gzip, brotli) = (smaller(gzip(&asset.plain)), smaller(brotli(&asset.plain)));
+            (asset.gzip, asset.brotli) = (gzip.map(Bytes::from), brotli.map(Bytes::from));
+        }
+        asset
+    }
+
+    /// A file that is sent as it is.
+    fn fresh(path: &str, plain: impl Into<Bytes>) -> Self {
+        let plain = plain.into();
+        let mime = mime_guess::from_path(path).first_or_octet_stream();
+        let charset = if mime.type_() == mime_guess::mime::TEXT { "; charset=utf-8" } else { "" };
+        let mut hash = Fnv::default();
+        hash.add(&plain);
+        Self {
+            content_type: format!("{}{charset}", mime.essence_str()),
+            // Weak: the compressed forms have the same one.
+            tag: EntityTag::new_weak(format!("{:016x}", hash.0)),
+            plain,
+            gzip: None,
+            brotli: None,
+        }
+    }
+
+    fn respond(&self, request: &HttpRequest, cache: &'static str) -> HttpResponse {
+        let is_known = match IfNoneMatch::parse(request) {
+            Ok(IfNoneMatch::Any) => request.headers().contains_key(header::IF_NONE_MATCH),
+            Ok(IfNoneMatch::Items(tags)) => tags.iter().any(|tag| tag.weak_eq(&self.tag)),
+            Err(_) => false,
+        };
+        let mut response = if is_known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+        response
+            .insert_header((header::ETAG, self.tag.to_string()))
+            .insert_header((header::CACHE_CONTROL, cache))
+            .insert_header((header::VARY, HeaderValue::from_static("accept-encoding")))
+            .insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
+            .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+            .insert_header((header::REFERRER_POLICY, "no-referrer"))
+            .insert_header((header::PERMISSIONS_POLICY, PERMISSIONS_POLICY))
+            .insert_header((header::CROSS_ORIGIN_OPENER_POLICY, "same-origin"))
+            .insert_header((header::CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"));
+        if is_known {
+            return response.finish();
+        }
+        response.content_type(self.content_type.as_str());
+        let accepted = AcceptEncoding::parse(request).ok();
+        let takes = |coding: ContentEncoding| {
+            accepted.as_ref().is_some_and(|accepted| {
+                accepted.iter().any(|wanted| {
+                    wanted.quality > header::Quality::ZERO
+                        && matches!(&wanted.item, Preference::Specific(header::Encoding::Known(known)) if *known == coding)
+                })
+            })
+        };
+        match (&self.brotli, &self.gzip) {
+            (Some(data), _) if takes(ContentEncoding::Brotli) => {
+                response.insert_header((header::CONTENT_ENCODING, "br")).body(data.clone())
+            }
+            (_, Some(data)) if takes(ContentEncoding::Gzip) => {
+                response.insert_header((header::CONTENT_ENCODING, "gzip")).body(data.clone())
+            }
+            _ => response.body(self.plain.clone()),
+        }
+    }
+}
+
+/// The page.
+pub(crate) async fn index(request: HttpRequest, state: Data<ServerState>) -> Result<HttpResponse, HttpRefusal> {
+    state.pages().index(&request)
+}
+
+/// A file that the page loads.
+pub(crate) async fn file(request: HttpRequest, state: Data<ServerState>) -> Result<HttpResponse, HttpRefusal> {
+    let asked = request.path().strip_prefix("/web/").and_then(|rest| rest.split_once('/'));
+    let (version, path) = asked.ok_or_else(|| nothing_at(&request))?;
+    state.pages().file(&request, version, path)
+}
+
+/// The page with the version of its files, and told to load all modules at once instead of one after the other.
+fn fill_in(page: &[u8], version: &str, modules: &[String]) -> Vec<u8> {
+    let mut links = String::new();
+    for path in modules {
+        links.push_str("<link rel=\"modulepreload\" href=\"/web/VERSION/");
+        links.push_str(path);
+        links.push_str("\">\n");
+    }
+    let page = String::from_utf8_lossy(page).replace(MODULES_MARK, links.trim_end());
+    page.replace(VERSION_MARK, &format!("/web/{version}/")).into_bytes()
+}
+
+fn is_module(path: &str) -> bool {
+    Path::new(path).extension().is_some_and(|extension| extension == "js")
+}
+
+/// The modules in a folder, two levels deep as they are.
+fn modules_of(folder: &Path) -> io::Result<Vec<String>> {
+    let mut modules = Vec::new();
+    for inside in ["js", "js/view"] {
+        for entry in std::fs::read_dir(folder.join(inside))? {
+            let path = format!("{inside}/{}", entry?.file_name().to_string_lossy());
+            if is_module(&path) {
+                modules.push(path);
+            }
+        }
+    }
+    modules.sort();
+    Ok(modules)
+}
+
+fn nothing_at(request: &HttpRequest) -> HttpRefusal {
+    HttpRefusal::new(HttpCode::NoSuchPath, format!("there is nothing at {}", request.path()))
+}
+
+fn unreadable(folder: &Path, error: &io::Error) -> HttpRefusal {
+    HttpRefusal::new(HttpCode::Unavailable, format!("the page in {} cannot be read: {error}", folder.display()))
+}
+
+fn gzip(data: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(data)?;
+    encoder.finish()
+}
+
+fn brotli(data: &[u8]) -> io::Result<Vec<u8>> {
+    let parameters = brotli::enc::BrotliEncoderParams { quality: BROTLI_QUALITY, ..Default::default() };
+    let mut compressed = Vec::new();
+    brotli::BrotliCompress(&mut io::Cursor::new(data), &mut compressed, &parameters)?;
+    Ok(compressed)
+}
+
+/// FNV-1a: tells versions apart; nothing is protected by it.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Fnv {
+    fn add(&mut self, data: &[u8]) {
+        for byte in data {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
 }

@@ -24,6 +24,7 @@ use starling_actors::{ChatServer, LocalHub, Metrics};
 use tokio::net::TcpSocket;
 
 use crate::config::Config;
+use crate::page::Pages;
 use crate::process_metrics::ProcessMetrics;
 use crate::refusal::RefusedHandshakes;
 use crate::state::ServerState;
@@ -109,6 +110,7 @@ impl Server {
             Arc::clone(&chat_config),
             Arc::clone(&metrics),
             refused,
+            Pages::new(config.web_folder()),
             usize::try_from(connections).unwrap_or(usize::MAX),
         ));
 

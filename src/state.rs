@@ -7,6 +7,7 @@ use std::time::Instant;
 use starling_actors::{ChatConfig, ChatServerHandle, Metrics, clock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::page::Pages;
 use crate::refusal::RefusedHandshakes;
 
 /// The shared state of the edges; one per server.
@@ -16,6 +17,7 @@ pub(crate) struct ServerState {
     chat_config: Arc<ChatConfig>,
     metrics: Arc<Metrics>,
     refused: RefusedHandshakes,
+    pages: Pages,
     started: Instant,
     draining: AtomicBool,
     /// One permit per connection that there may be.
@@ -29,6 +31,7 @@ impl ServerState {
         chat_config: Arc<ChatConfig>,
         metrics: Arc<Metrics>,
         refused: RefusedHandshakes,
+        pages: Pages,
         connections_max: usize,
     ) -> Self {
         let places_max = connections_max.min(Semaphore::MAX_PERMITS);
@@ -37,6 +40,7 @@ impl ServerState {
             chat_config,
             metrics,
             refused,
+            pages,
             started: clock::now(),
             draining: AtomicBool::new(false),
             places: Arc::new(Semaphore::new(places_max)),
@@ -58,6 +62,10 @@ impl ServerState {
 
     pub(crate) fn refused(&self) -> &RefusedHandshakes {
         &self.refused
+    }
+
+    pub(crate) fn pages(&self) -> &Pages {
+        &self.pages
     }
 
     pub(crate) fn uptime_seconds(&self) -> u64 {

@@ -1,0 +1,195 @@
+//! One person's browser, and what that person does and sees.
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use thirtyfour::extensions::cdp::ChromeDevTools;
+use thirtyfour::{By, ChromiumLikeCapabilities, DesiredCapabilities, WebDriver};
+use tokio::time::Instant;
+
+use super::keys::ENTER;
+use super::{DEADLINE, Driver, LOOK};
+
+const ARGUMENTS: &[&str] = &[
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--lang=en-GB",
+    "--window-size=1280,800",
+];
+
+/// The texts of the messages in the window of the list.
+const TEXTS: &str = "return [...document.querySelectorAll('#rows .text')].map((node) => node.textContent)";
+
+/// A browser with its own profile.
+#[derive(Debug)]
+pub(crate) struct Browser {
+    pub(crate) driver: WebDriver,
+    _profile: TempDir,
+}
+
+impl Browser {
+    /// A browser that shows the page at this address.
+    pub(crate) async fn open(driver: &Driver, page: &str) -> Self {
+        let browser = Self::blank(driver).await;
+        browser.driver.goto(page).await.unwrap();
+        browser
+    }
+
+    /// A browser that shows nothing yet.
+    pub(crate) async fn blank(driver: &Driver) -> Self {
+        let profile = tempfile::tempdir().unwrap();
+        let mut capabilities = DesiredCapabilities::chrome();
+        for argument in ARGUMENTS {
+            capabilities.add_arg(argument).unwrap();
+        }
+        capabilities.add_arg(&format!("--user-data-dir={}", profile.path().display())).unwrap();
+        let driver = WebDriver::new(driver.url(), capabilities)
+            .await
+            .expect("Chromium does not start: run scripts/install-test-tools");
+        Self { driver, _profile: profile }
+    }
+
+    /// A browser in which somebody is in under this name.
+    pub(crate) async fn enter(driver: &Driver, page: &str, name: &str) -> Self {
+        let browser = Self::open(driver, page).await;
+        browser.take_name(name).await;
+        browser.until_in(name).await;
+        browser
+    }
+
+    /// Types a name where the page asks for it.
+    pub(crate) async fn take_name(&self, name: &str) {
+        self.until_true("is asked for a name", "document.querySelector('#enter').open").await;
+        let field = self.driver.find(By::Id("enter-name")).await.unwrap();
+        field.clear().await.unwrap();
+        field.send_keys(format!("{name}{ENTER}")).await.unwrap();
+    }
+
+    /// Waits until the lobby can be read under this name.
+    pub(crate) async fn until_in(&self, name: &str) {
+        let condition = format!(
+            "!document.querySelector('#enter').open && document.querySelector('#status').hidden \
+             && document.querySelector('#me .name').textContent === {} && !document.querySelector('#messages-top').textContent.startsWith('Loading')",
+            json!(name)
+        );
+        self.until_true(&format!("{name} is in"), &condition).await;
+    }
+
+    /// Writes a message and sends it.
+    pub(crate) async fn say(&self, text: &str) {
+        let field = self.driver.find(By::Id("composer-text")).await.unwrap();
+        field.send_keys(format!("{text}{ENTER}")).await.unwrap();
+    }
+
+    /// Writes what no keyboard could, and sends it.
+    pub(crate) async fn paste_and_send(&self, text: &str) {
+        self.run(
+            "const field = document.querySelector('#composer-text'); field.value = arguments[0]; \
+            field.dispatchEvent(new Event('input')); field.form.requestSubmit();",
+            vec![json!(text)],
+        )
+        .await;
+    }
+
+    /// Clicks on what this selects, once it is there.
+    pub(crate) async fn click(&self, selector: &str) {
+        self.until_true(
+            &format!("{selector} is there"),
+            &format!("document.querySelector({}) !== null", json!(selector)),
+        )
+        .await;
+        self.driver.find(By::Css(selector)).await.unwrap().click().await.unwrap();
+    }
+
+    /// Clicks on the button with this text.
+    pub(crate) async fn click_text(&self, text: &str) {
+        let find = format!(
+            "[...document.querySelectorAll('button')].find((node) => node.textContent.trim() === {})",
+            json!(text)
+        );
+        let click = format!("(() => {{ const button = {find}; button?.click(); return button !== undefined; }})()");
+        self.until_true(&format!("there is a button {text:?}"), &click).await;
+    }
+
+    /// Types these keys wherever the focus is.
+    pub(crate) async fn keys(&self, keys: &str) {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            // What has the focus may be drawn anew just now; the keys have gone nowhere then.
+            let sent = match self.driver.active_element().await {
+                Ok(element) => element.send_keys(keys).await,
+                Err(error) => Err(error),
+            };
+            match sent {
+                Ok(()) => return,
+                Err(error) => assert!(Instant::now() < deadline, "cannot type: {error}"),
+            }
+        }
+    }
+
+    pub(crate) async fn run(&self, script: &str, arguments: Vec<Value>) -> Value {
+        self.driver.execute(script, arguments).await.unwrap().json().clone()
+    }
+
+    /// The messages that are shown.
+    pub(crate) async fn texts(&self) -> Vec<String> {
+        serde_json::from_value(self.run(TEXTS, Vec::new()).await).unwrap()
+    }
+
+    /// Waits until exactly these are shown at the end, in this order.
+    pub(crate) async fn until_last(&self, wanted: &[&str]) {
+        let condition = format!(
+            "JSON.stringify([...document.querySelectorAll('#rows .text')].slice(-{}).map((node) => node.textContent)) === {}",
+            wanted.len(),
+            json!(serde_json::to_string(wanted).unwrap())
+        );
+        self.until_true(&format!("{wanted:?} are the last messages"), &condition).await;
+    }
+
+    /// Waits until an expression is true.
+    ///
+    /// Panics past the deadline, with what the page shows.
+    pub(crate) async fn until_true(&self, what: &str, expression: &str) {
+        let deadline = Instant::now() + DEADLINE;
+        let script = format!("return Boolean({expression})");
+        loop {
+            let answer = self.driver.execute(script.as_str(), Vec::new()).await;
+            if answer.is_ok_and(|answer| answer.json() == &Value::Bool(true)) {
+                return;
+            }
+            if Instant::now() > deadline {
+                let shown = self.run("return document.body.innerText", Vec::new()).await;
+                panic!(
+                    "waited {} s in vain: {what}\nthe page shows:\n{}",
+                    DEADLINE.as_secs(),
+                    shown.as_str().unwrap_or_default()
+                );
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Asks Chromium itself.
+    pub(crate) async fn devtools(&self, command: &str, parameters: Value) -> Value {
+        ChromeDevTools::new(self.driver.handle.clone()).execute_cdp_with_params(command, parameters).await.unwrap()
+    }
+
+    /// A window of this size, in light or dark.
+    pub(crate) async fn resize(&self, width: u32, height: u32, scheme: &str) {
+        let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600});
+        self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
+        let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        self.devtools("Emulation.setEmulatedMedia", features).await;
+        self.until_true(
+            "nothing moves",
+            "document.getAnimations().every((animation) => animation.effect.getTiming().iterations === Infinity)",
+        )
+        .await;
+    }
+}

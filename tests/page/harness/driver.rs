@@ -1,0 +1,67 @@
+//! The program that steers Chromium; one per test.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// How many tests have browsers at the same time.
+static TESTS: Semaphore = Semaphore::const_new(2);
+
+/// How often it is looked whether the driver has ended, before it is killed.
+const LOOKS_MAX: u32 = 200;
+
+/// A running chromedriver; it and its browsers end when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    child: Child,
+    port: u16,
+    _place: SemaphorePermit<'static>,
+}
+
+impl Driver {
+    pub(crate) async fn start() -> Self {
+        let place = TESTS.acquire().await.unwrap();
+        let mut child = Command::new("chromedriver")
+            .args(["--port=0", "--log-level=SEVERE"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver is not installed: run scripts/install-test-tools");
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let port = lines
+            .find_map(|line| line.split("started successfully on port ").nth(1)?.trim_end_matches('.').parse().ok())
+            .expect("chromedriver does not say its port");
+        thread::spawn(move || lines.for_each(drop));
+        Self { child, port, _place: place }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // Asked to stop it ends its browsers too; killed it would leave them.
+        if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) {
+            let request =
+                format!("GET /shutdown HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n\r\n", self.port);
+            stream.write_all(request.as_bytes()).ok();
+            stream.set_read_timeout(Some(Duration::from_secs(5))).ok();
+            stream.read_to_end(&mut Vec::new()).ok();
+        }
+        for _ in 0..LOOKS_MAX {
+            if matches!(self.child.try_wait(), Ok(Some(_))) {
+                return;
+            }
+            thread::sleep(super::LOOK);
+        }
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}

@@ -1,0 +1,87 @@
+//! A network between browser and server, which can be cut or go silent.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// How the network is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Network {
+    Up,
+    /// Connections break, and new ones do not come about.
+    Cut,
+    /// On the connections there are nothing arrives any more, and nobody is told; new ones do not come about.
+    Silent,
+}
+
+/// A proxy for one server; ends with the test's runtime.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    network: Arc<watch::Sender<Network>>,
+}
+
+impl Proxy {
+    pub(crate) async fn start(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let network = Arc::new(watch::Sender::new(Network::Up));
+        let state = Arc::clone(&network);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                if *state.borrow() != Network::Up {
+                    continue;
+                }
+                tokio::spawn(carry(client, server, state.subscribe()));
+            }
+        });
+        Self { address, network }
+    }
+
+    /// Where the page is, through this network.
+    pub(crate) fn page(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
+    pub(crate) fn cut(&self) {
+        self.network.send_replace(Network::Cut);
+    }
+
+    pub(crate) fn silence(&self) {
+        self.network.send_replace(Network::Silent);
+    }
+
+    /// New connections are carried; those that went silent stay so.
+    pub(crate) fn restore(&self) {
+        self.network.send_replace(Network::Up);
+    }
+}
+
+async fn carry(mut client: TcpStream, server: SocketAddr, mut network: watch::Receiver<Network>) -> io::Result<()> {
+    let mut server = TcpStream::connect(server).await?;
+    let (mut up, mut down) = (vec![0; 16_384], vec![0; 16_384]);
+    loop {
+        tokio::select! {
+            biased;
+            _ = network.changed() => match *network.borrow_and_update() {
+                Network::Up => {}
+                Network::Cut => return Ok(()),
+                Network::Silent => break,
+            },
+            read = client.read(&mut up) => match read? {
+                0 => return Ok(()),
+                read => server.write_all(&up[..read]).await?,
+            },
+            read = server.read(&mut down) => match read? {
+                0 => return Ok(()),
+                read => client.write_all(&down[..read]).await?,
+            },
+        }
+    }
+    // Both sides stay open and hear nothing, until the test is over.
+    std::future::pending().await
+}

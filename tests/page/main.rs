@@ -1,0 +1,24 @@
+//! The page, in a real browser, against the real server.
+//!
+//! Needs what `scripts/install-test-tools` installs: Chromium and its driver, Node.js, axe-core.
+
+#[cfg(test)]
+mod accessible;
+#[cfg(test)]
+mod chatting;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod logic;
+#[cfg(test)]
+mod refused;
+#[cfg(test)]
+mod screenshots;
+#[cfg(test)]
+mod served;
+#[cfg(test)]
+mod speed;
+#[cfg(test)]
+mod survives;

@@ -1,0 +1,39 @@
+// @ts-check
+/**
+ * Tells a screen reader what comes in: each message while there are few, their number when there are many. A region that
+ * read every message of a busy room would never come to an end. Pure but for timers: `speak` is passed in.
+ *
+ * @typedef {import("./protocol.js").MessageFrame} MessageFrame
+ */
+
+/** How long messages are gathered, and how many are read whole. */
+const GATHER_MS = 1_500;
+const READ_MAX = 3;
+
+/** Longer texts are cut; the whole one is in the list. */
+const TEXT_MAX = 200;
+
+export class Announcer {
+  /** @param {{speak: (text: string) => void}} options */
+  constructor({ speak }) {
+    this.speak = speak;
+    /** @type {MessageFrame[]} */
+    this.gathered = [];
+    this.timer = 0;
+  }
+
+  /** @param {MessageFrame[]} frames */
+  heard(frames) {
+    this.gathered.push(...frames);
+    if (this.timer === 0 && frames.length > 0) this.timer = setTimeout(() => this.#tell(), GATHER_MS);
+  }
+
+  #tell() {
+    const { gathered } = this;
+    this.timer = 0;
+    this.gathered = [];
+    this.speak(gathered.length > READ_MAX
+      ? `${gathered.length} new messages`
+      : gathered.map(({ clientId, Message }) => `${clientId}: ${Message.slice(0, TEXT_MAX)}`).join("\n"));
+  }
+}

@@ -1,0 +1,69 @@
+// @ts-check
+/**
+ * Draws attention to private messages and mentions, when that was asked for: a desktop notification while nobody looks at
+ * the page, and their number in its title. Nothing leaves the browser.
+ *
+ * @typedef {import("./chat.js").Chat} Chat
+ * @typedef {import("./conversation.js").Conversation} Conversation
+ * @typedef {import("./protocol.js").MessageFrame} MessageFrame
+ */
+
+import { browser } from "./storage.js";
+
+const TITLE = "Starling";
+
+export class Calls {
+  /**
+   * @param {Chat} chat
+   * @param {{onOpen: (key: string) => void}} options
+   */
+  constructor(chat, { onOpen }) {
+    this.chat = chat;
+    this.onOpen = onOpen;
+    this.isOn = browser.get("calls") === true;
+  }
+
+  /**
+   * @param {boolean} isOn
+   * @returns {Promise<string>} what a person should know of it
+   */
+  async set(isOn) {
+    this.isOn = isOn;
+    browser.set("calls", isOn);
+    this.count();
+    if (!isOn) return "";
+    if (!("Notification" in globalThis)) return "This browser shows no notifications here; the title counts all the same.";
+    const permission = Notification.permission === "default" ? await Notification.requestPermission() : Notification.permission;
+    return permission === "granted" ? "" : "The browser does not allow notifications; the title counts all the same.";
+  }
+
+  /** Shows the number in the title. */
+  count() {
+    let calls = 0;
+    for (const conversation of this.chat.conversations.values()) calls += conversation.calls;
+    const { active } = this.chat;
+    const place = active ? `${active.isRoom ? "#" : ""}${active.name} · ${TITLE}` : TITLE;
+    const title = this.isOn && calls > 0 ? `(${calls}) ${place}` : place;
+    if (document.title !== title) document.title = title;
+  }
+
+  /**
+   * @param {Conversation} conversation
+   * @param {MessageFrame} frame
+   */
+  called(conversation, frame) {
+    if (!this.isOn || (document.visibilityState === "visible" && document.hasFocus())) return;
+    if (!("Notification" in globalThis) || Notification.permission !== "granted") return;
+    const place = conversation.isRoom ? ` in #${conversation.name}` : "";
+    try {
+      const notification = new Notification(`${frame.clientId}${place}`, { body: frame.Message.slice(0, 200), tag: conversation.key });
+      notification.onclick = () => {
+        focus();
+        this.onOpen(conversation.key);
+        notification.close();
+      };
+    } catch {
+      // Some phones allow them to service workers only.
+    }
+  }
+}

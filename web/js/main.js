@@ -1,0 +1,269 @@
+// @ts-check
+/** The page: makes the chat and its views, and carries what happens from one to the other. */
+
+import { Announcer } from "./announcer.js";
+import { Calls } from "./calls.js";
+import { Chat } from "./chat.js";
+import { roomKey, privateKey } from "./conversation.js";
+import { LOBBY, isGuest, roomProblem } from "./protocol.js";
+import { browser, tab } from "./storage.js";
+import { BrowseDialog } from "./view/browse-dialog.js";
+import { fillByHand } from "./view/by-hand-dialog.js";
+import { Composer } from "./view/composer.js";
+import { byId, el } from "./view/dom.js";
+import { EnterDialog } from "./view/enter-dialog.js";
+import { MemberList } from "./view/member-list.js";
+import { MessageList } from "./view/message-list.js";
+import { SearchDialog } from "./view/search-dialog.js";
+import { Sidebar, TitleBar } from "./view/sidebar.js";
+import { StatusBanner } from "./view/status-banner.js";
+
+const base = new URL(location.href);
+const chat = new Chat({ base });
+
+/** Whether writing needs no keyboard on the screen, which would hide half of the page. */
+const hasKeyboard = !matchMedia("(pointer: coarse)").matches;
+
+/** @param {string} key */
+const open = (key) => {
+  chat.activate(key);
+  closeDrawers();
+  if (hasKeyboard) composer.focus();
+};
+/** @param {string} name */
+const openPrivate = (name) => open(privateKey(name));
+
+const messages = new MessageList(chat, { onPerson: openPrivate });
+const members = new MemberList(chat, { onPerson: openPrivate });
+const sidebar = new Sidebar(chat, { onOpen: open });
+const titleBar = new TitleBar(chat);
+const composer = new Composer(chat, { onSent: () => messages.toNewest() });
+const browse = new BrowseDialog(chat, { onOpen: open });
+const searching = new SearchDialog(chat, base);
+const calls = new Calls(chat, { onOpen: open });
+const announcer = new Announcer({ speak: (text) => {
+  // A region announces what is added; what was said is taken out again.
+  byId("announcer", HTMLElement).replaceChildren(...text.split("\n").map((line) => el("p", {}, line)));
+} });
+
+/** @type {Record<string, string>} */
+const keys = browser.get("keys") ?? {};
+const enter = new EnterDialog({
+  canTakeOver: (name) => keys[name] !== undefined,
+  onEnter: ({ name, token, isTakeover }) => {
+    chat.enter({ name, key: isTakeover ? keys[name] ?? null : null }, token);
+    if (name === chat.name || name === "") enter.close();
+  },
+});
+const status = new StatusBanner({
+  onRetry: () => chat.connection.start(),
+  onTakeOver: () => chat.connection.start(),
+  onRename: () => enter.ask({ name: chat.identity.name }),
+});
+
+// ---- What the chat tells ---------------------------------------------------------------------------------------
+
+chat.listen((change) => {
+  switch (change.kind) {
+    case "state":
+      status.show(change.state, chat.isReady);
+      messages.refreshPending();
+      if (change.state.is === "stopped" && change.state.why === "unauthorized") enter.needToken(change.state.reason);
+      break;
+    case "identity":
+      status.show(chat.connection.state, true);
+      enter.close();
+      remember();
+      sidebar.schedule();
+      composer.show(chat.active ?? chat.open(roomKey(LOBBY)));
+      if (hasKeyboard && document.querySelector("dialog[open]") === null) composer.focus();
+      break;
+    case "name refused":
+      enter.refused(change.name, change.refusal, chat.isReady);
+      break;
+    case "conversations":
+      sidebar.schedule();
+      titleBar.schedule();
+      calls.count();
+      if (chat.isReady) rememberRooms();
+      break;
+    case "active":
+      if (!chat.active) break;
+      messages.show(chat.active);
+      members.show(chat.active);
+      composer.show(chat.active);
+      searching.show(chat.active);
+      sidebar.schedule();
+      titleBar.schedule();
+      calls.count();
+      break;
+    case "messages":
+      if (change.conversation !== chat.active) break;
+      messages.schedule();
+      searching.show(chat.active);
+      break;
+    case "outbox":
+      if (change.destination === chat.active?.key) messages.refreshPending();
+      break;
+    case "members":
+      if (change.conversation !== chat.active) break;
+      members.schedule();
+      titleBar.schedule();
+      break;
+    case "call":
+      calls.called(change.conversation, change.frame);
+      break;
+    case "heard":
+      if (change.conversation === chat.active) announcer.heard(change.frames.filter(({ clientId }) => clientId !== chat.name));
+      break;
+    case "problem":
+      announceProblem(change.text);
+      break;
+  }
+});
+
+// ---- What is remembered ----------------------------------------------------------------------------------------
+
+/** Names whose key this browser keeps, so that another tab can take one over. */
+const KEYS_MAX = 20;
+
+function remember() {
+  const { name, key } = chat.identity;
+  const isNamed = name !== "" && !isGuest(name);
+  tab.set("identity", isNamed ? { name, key } : { name: "", key: null });
+  if (!isNamed || key === null) return;
+  browser.set("name", name);
+  delete keys[name];
+  keys[name] = key;
+  browser.set("keys", Object.fromEntries(Object.entries(keys).slice(-KEYS_MAX)));
+}
+
+function rememberRooms() {
+  const rooms = [...chat.conversations.values()].filter(({ isRoom }) => isRoom).map(({ name }) => name);
+  tab.set("rooms", rooms);
+  browser.set("rooms", rooms);
+}
+
+/** @type {unknown} */
+const rooms = tab.get("rooms") ?? browser.get("rooms");
+chat.open(roomKey(LOBBY));
+if (Array.isArray(rooms)) {
+  for (const room of rooms) if (typeof room === "string" && roomProblem(room) === null) chat.open(roomKey(room));
+}
+chat.activate(roomKey(LOBBY));
+
+// ---- Buttons ---------------------------------------------------------------------------------------------------
+
+/** @param {string} id @param {() => void} work */
+const onClick = (id, work) => byId(id, HTMLButtonElement).addEventListener("click", work);
+
+onClick("browse-button", () => browse.show());
+onClick("rename", () => {
+  byId("settings", HTMLDialogElement).close();
+  enter.ask({ name: isGuest(chat.name) ? "" : chat.name, mayClose: true });
+});
+onClick("leave", () => {
+  const { active } = chat;
+  if (!active) return;
+  sidebar.forget(active.key);
+  chat.leave(active);
+  composer.focus();
+});
+onClick("by-hand-button", () => byId("by-hand", HTMLDialogElement).showModal());
+onClick("settings-button", () => {
+  byId("settings-calls", HTMLInputElement).checked = calls.isOn;
+  byId("settings-note", HTMLElement).textContent = "";
+  byId("settings-server", HTMLElement).textContent = chat.server ? `${chat.server} at ${base.host}` : base.host;
+  byId("settings", HTMLDialogElement).showModal();
+});
+byId("settings-calls", HTMLInputElement).addEventListener("change", async ({ target }) => {
+  const isOn = /** @type {HTMLInputElement} */ (target).checked;
+  byId("settings-note", HTMLElement).textContent = await calls.set(isOn);
+});
+for (const dialog of document.querySelectorAll("dialog")) {
+  for (const button of dialog.querySelectorAll("[data-close]")) button.addEventListener("click", () => dialog.close());
+  if (dialog.id !== "enter") {
+    dialog.addEventListener("click", ({ target }) => target === dialog && dialog.close());
+  }
+}
+fillByHand(base);
+
+// ---- Drawers of narrow screens ---------------------------------------------------------------------------------
+
+const drawers = [
+  { button: byId("menu-button", HTMLButtonElement), drawer: byId("sidebar", HTMLElement), narrow: matchMedia("(max-width: 760px)") },
+  { button: byId("members-button", HTMLButtonElement), drawer: byId("members", HTMLElement), narrow: matchMedia("(max-width: 1100px)") },
+];
+
+/** @param {typeof drawers[number]} which @param {boolean} isOpen */
+function setDrawer({ button, drawer, narrow }, isOpen) {
+  const isDrawer = narrow.matches;
+  drawer.classList.toggle("open", isOpen);
+  // What cannot be seen cannot be reached with the tab key either.
+  drawer.inert = isDrawer && !isOpen;
+  button.setAttribute("aria-expanded", String(isDrawer ? isOpen : !document.body.classList.contains("no-members")));
+  byId("backdrop", HTMLElement).hidden = !drawers.some((other) => other.narrow.matches && other.drawer.classList.contains("open"));
+}
+
+function closeDrawers() {
+  for (const which of drawers) setDrawer(which, false);
+}
+
+for (const which of drawers) {
+  which.button.addEventListener("click", () => {
+    if (!which.narrow.matches) {
+      document.body.classList.toggle("no-members");
+      setDrawer(which, false);
+      return;
+    }
+    setDrawer(which, !which.drawer.classList.contains("open"));
+    if (which.drawer.classList.contains("open")) /** @type {HTMLElement | null} */ (which.drawer.querySelector("button, input"))?.focus();
+  });
+  which.narrow.addEventListener("change", () => setDrawer(which, false));
+  setDrawer(which, false);
+}
+byId("backdrop", HTMLElement).addEventListener("click", closeDrawers);
+
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && document.querySelector("dialog[open]") === null) {
+    const open = drawers.find(({ drawer, narrow }) => narrow.matches && drawer.classList.contains("open"));
+    if (open) {
+      closeDrawers();
+      open.button.focus();
+    }
+  }
+  if (event.altKey && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
+    const all = [...chat.conversations.keys()].sort((a, b) => (a[0] === b[0] ? 0 : a.startsWith("#") ? -1 : 1));
+    const at = all.indexOf(chat.active?.key ?? "");
+    const next = all[(at + (event.key === "ArrowDown" ? 1 : all.length - 1)) % all.length];
+    if (next !== undefined) open(next);
+    event.preventDefault();
+  }
+});
+
+let problemTimer = 0;
+
+/** @param {string} text */
+function announceProblem(text) {
+  const toast = byId("toast", HTMLElement);
+  toast.textContent = `${text}.`;
+  toast.hidden = false;
+  clearTimeout(problemTimer);
+  problemTimer = setTimeout(() => {
+    toast.hidden = true;
+  }, 6_000);
+}
+
+// ---- The network and the machine come and go -------------------------------------------------------------------
+
+addEventListener("online", () => chat.connection.wake());
+addEventListener("offline", () => chat.connection.wake());
+addEventListener("pageshow", ({ persisted }) => persisted && chat.connection.wake());
+document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && chat.connection.wake());
+
+// ---- In --------------------------------------------------------------------------------------------------------
+
+/** @type {{name: string, key: string | null} | null} */
+const identity = tab.get("identity");
+if (identity) chat.enter(identity);
+else enter.ask({ name: browser.get("name") ?? "" });

@@ -1,0 +1,46 @@
+// @ts-check
+/** Who is in a room, from one list and the comings and goings after it. Pure logic. */
+
+const collator = new Intl.Collator(undefined, { sensitivity: "base", numeric: true });
+
+export class Members {
+  constructor() {
+    /** @type {Set<string>} */
+    this.names = new Set();
+    /** The true number, by the server; it names at most 1,000 and leaves names out of large changes. */
+    this.count = 0;
+    /** Whether the list was asked for and has come. */
+    this.listed = false;
+    this.truncated = false;
+    /** @type {string[] | null} */
+    this.sortedNames = null;
+  }
+
+  /** @param {{clientIds: string[], count: number, truncated: boolean}} list */
+  list({ clientIds, count, truncated }) {
+    this.names = new Set(clientIds);
+    this.count = count;
+    this.truncated = truncated;
+    this.listed = true;
+    this.sortedNames = null;
+  }
+
+  /** @param {{joined: string[], left: string[], count: number}} change */
+  change({ joined, left, count }) {
+    for (const name of left) this.names.delete(name);
+    for (const name of joined) this.names.add(name);
+    this.count = count;
+    this.sortedNames = null;
+  }
+
+  /** Whether the names do not add up, and the list should be asked for again. */
+  get isStale() {
+    return this.truncated ? this.count <= this.names.size : this.names.size !== this.count;
+  }
+
+  /** The names in the order in which people look for them. */
+  get sorted() {
+    this.sortedNames ??= [...this.names].sort((a, b) => collator.compare(a, b) || (a < b ? -1 : 1));
+    return this.sortedNames;
+  }
+}

@@ -1,0 +1,67 @@
+// @ts-check
+/**
+ * What the page knows of the wire: the shapes of frames and the rules of names (docs/protocol.md).
+ *
+ * @typedef {{clientId: string, Message: string, at: number, room?: string, seq?: number, to?: string, id?: string}} MessageFrame
+ * @typedef {{messageBytes: number, messagesPerSecond: number, burst: number, rooms: number}} Limits
+ * @typedef {{clientId: string, room: string, seq: number, epoch: string, key: string, heartbeatMs: number,
+ *   server: string, limits: Limits, id?: string}} Welcome
+ * @typedef {{type: string, [field: string]: any}} Frame  any frame, before its type has been looked at
+ * @typedef {{code: string, message: string, id?: string, retryAfterMs?: number}} Refusal
+ */
+
+/** The room that every connection starts in. */
+export const LOBBY = "lobby";
+
+/** Most messages that one `history` answer holds. */
+export const HISTORY_LIMIT_MAX = 200;
+
+/** For how long the server recognises the `id` of a message that is sent again. */
+export const ID_REMEMBERED_MS = 5 * 60_000;
+
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+const GUEST_PREFIX = "guest-";
+
+/**
+ * Why this cannot be a room's name, for people; `null` if it can.
+ * @param {string} text
+ */
+export function roomProblem(text) {
+  if (text === "") return "A name is needed.";
+  if (text.length > 64) return "A name has at most 64 characters.";
+  if (!NAME.test(text)) return "Letters a–z, digits, “.”, “_” and “-”; it starts with a letter or a digit.";
+  return null;
+}
+
+/**
+ * Why this cannot be a client's name, for people; `null` if it can.
+ * @param {string} text
+ */
+export function nameProblem(text) {
+  return text.startsWith(GUEST_PREFIX) ? "Names that start with “guest-” are given by the server." : roomProblem(text);
+}
+
+/** @param {string} name */
+export function isGuest(name) {
+  return name.startsWith(GUEST_PREFIX);
+}
+
+/**
+ * Free names that look like this one, for somebody whose name is taken.
+ * @param {string} name
+ */
+export function similarNames(name) {
+  const [, stem, number] = /^(.*?)-?(\d*)$/.exec(name.slice(0, 58)) ?? ["", name, ""];
+  const next = Number(number || 1) + 1;
+  return [`${stem || "me"}-${next}`, `${stem || "me"}-${next + 1}`];
+}
+
+const encoder = new TextEncoder();
+
+/**
+ * The size that the server's limit counts.
+ * @param {string} text
+ */
+export function utf8Bytes(text) {
+  return encoder.encode(text).length;
+}

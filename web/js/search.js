@@ -1,0 +1,53 @@
+// @ts-check
+/**
+ * Search in a room's history, over HTTP, where the server offers it.
+ *
+ * A server without search does not know the parameter `q` and answers with the newest messages. So it is asked for
+ * something that nobody wrote: only a server that searches finds nothing.
+ *
+ * @typedef {import("./protocol.js").MessageFrame} MessageFrame
+ */
+
+const NOBODY_WROTE = "\u{10FFFD}starling-asks-for-search\u{10FFFD}";
+
+/**
+ * @param {URL} base
+ * @param {string} room
+ * @param {string} wanted
+ * @param {number} limit
+ * @param {string} token
+ * @returns {Promise<{messages: MessageFrame[], hasMore: boolean}>}
+ */
+async function ask(base, room, wanted, limit, token) {
+  const url = new URL(`/api/rooms/${encodeURIComponent(room)}/messages`, base);
+  url.searchParams.set("q", wanted);
+  url.searchParams.set("limit", String(limit));
+  const answer = await fetch(url, { headers: token ? { authorization: `Bearer ${token}` } : {} });
+  if (!answer.ok) throw new Error(`the server answered with ${answer.status}`);
+  return answer.json();
+}
+
+/**
+ * Whether the server searches. Only a room that has messages can tell.
+ * @param {URL} base
+ * @param {string} room
+ * @param {string} token
+ */
+export async function offersSearch(base, room, token) {
+  try {
+    return (await ask(base, room, NOBODY_WROTE, 1, token)).messages.length === 0;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * The newest messages of a room in which this is found, oldest first.
+ * @param {URL} base
+ * @param {string} room
+ * @param {string} wanted
+ * @param {string} token
+ */
+export function search(base, room, wanted, token) {
+  return ask(base, room, wanted, 50, token);
+}

@@ -1,0 +1,36 @@
+// @ts-check
+/** How to talk to this very server without this page. */
+
+import { byId, el } from "./dom.js";
+
+/** @param {URL} base the page's address */
+export function fillByHand(base) {
+  const socket = new URL("/ws", base);
+  socket.protocol = socket.protocol.replace("http", "ws");
+  const history = new URL("/api/rooms/lobby/messages?limit=10", base);
+  /** @type {[string, string, string][]} */
+  const ways = [
+    ["In a terminal", "Lines are messages; /help lists what else can be typed.", `websocat ${socket.href}`],
+    ["In a browser’s console", "A program sends and receives one JSON object a frame.",
+      `const chat = new WebSocket("${socket.href}?clientId=me");\n`
+      + `chat.onmessage = ({ data }) => console.log(JSON.parse(data));\n`
+      + `chat.onopen = () => chat.send(JSON.stringify({ Message: "hello" }));`],
+    ["Over HTTP", "What was said in the lobby, and which rooms there are.",
+      `curl "${history.href}"\ncurl "${new URL("/api/rooms", base).href}"`],
+  ];
+  byId("by-hand-ways", HTMLElement).replaceChildren(...ways.map(([title, about, code]) => {
+    const copy = el("button", { type: "button", class: "copy", "aria-label": `Copy: ${title}`, click: async () => {
+      try {
+        await navigator.clipboard.writeText(code);
+        copy.textContent = "Copied";
+      } catch {
+        copy.textContent = "Select it by hand";
+      }
+      setTimeout(() => {
+        copy.textContent = "Copy";
+      }, 2_000);
+    } }, "Copy");
+    return el("section", {}, el("div", { class: "way" }, el("h3", {}, title), copy), el("p", {}, about),
+      el("div", { class: "code" }, el("pre", { tabindex: "0" }, el("code", {}, code))));
+  }));
+}

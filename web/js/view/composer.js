@@ -1,0 +1,117 @@
+// @ts-check
+/**
+ * Where messages are written: Enter sends, Shift+Enter begins a line. What is not sent is kept per conversation.
+ *
+ * @typedef {import("../chat.js").Chat} Chat
+ * @typedef {import("../conversation.js").Conversation} Conversation
+ */
+
+import { utf8Bytes } from "../protocol.js";
+import { browser } from "../storage.js";
+import { byId } from "./dom.js";
+import { EmojiPicker } from "./emoji-picker.js";
+
+/** A draft is written to the browser's storage when nothing was typed for so long. */
+const DRAFT_MS = 300;
+
+/** The height at which the field begins to scroll (`textarea` in layout.css), in pixels. */
+const HEIGHT_MAX = 220;
+
+/** Most conversations whose draft is kept; the longest untouched go. */
+const DRAFTS_MAX = 100;
+
+export class Composer {
+  /**
+   * @param {Chat} chat
+   * @param {{onSent: () => void}} options
+   */
+  constructor(chat, { onSent }) {
+    this.chat = chat;
+    this.onSent = onSent;
+    this.form = byId("composer", HTMLFormElement);
+    this.text = byId("composer-text", HTMLTextAreaElement);
+    this.size = byId("composer-size", HTMLElement);
+    this.button = byId("send", HTMLButtonElement);
+    /** @type {Conversation | null} */
+    this.conversation = null;
+    /** @type {Record<string, string>} */
+    this.drafts = browser.get("drafts") ?? {};
+    this.draftTimer = 0;
+    this.form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#send();
+    });
+    this.text.addEventListener("input", () => this.#changed());
+    this.text.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      this.#send();
+    });
+    addEventListener("resize", () => this.#fit());
+    addEventListener("pagehide", () => this.#keepDrafts());
+    new EmojiPicker({ onPick: (emoji) => {
+      this.text.setRangeText(emoji, this.text.selectionStart, this.text.selectionEnd, "end");
+      this.#changed();
+      this.text.focus();
+    } });
+  }
+
+  /** @param {Conversation} conversation */
+  show(conversation) {
+    this.conversation = conversation;
+    this.text.value = this.drafts[conversation.key] ?? "";
+    const place = conversation.isRoom ? `#${conversation.name}` : conversation.name;
+    this.text.placeholder = `Message ${place}`;
+    this.text.setAttribute("aria-label", `Message to ${place}`);
+    this.#fit();
+  }
+
+  focus() {
+    this.text.focus();
+  }
+
+  #send() {
+    const text = this.text.value.replace(/\s+$/u, "");
+    if (text === "" || !this.conversation || this.#excess(text) > 0) return;
+    this.text.value = "";
+    this.#changed();
+    this.chat.say(this.conversation, text);
+    this.onSent();
+  }
+
+  /** @param {string} text */
+  #excess(text) {
+    return this.chat.limits ? utf8Bytes(text) - this.chat.limits.messageBytes : 0;
+  }
+
+  #changed() {
+    const { conversation } = this;
+    if (!conversation) return;
+    delete this.drafts[conversation.key];
+    if (this.text.value !== "") this.drafts[conversation.key] = this.text.value;
+    clearTimeout(this.draftTimer);
+    this.draftTimer = setTimeout(() => this.#keepDrafts(), DRAFT_MS);
+    this.#fit();
+  }
+
+  #keepDrafts() {
+    browser.set("drafts", Object.fromEntries(Object.entries(this.drafts).slice(-DRAFTS_MAX)));
+  }
+
+  /** As high as the text, within bounds; and how much is too much. */
+  #fit() {
+    this.text.style.height = "auto";
+    const wanted = this.text.scrollHeight;
+    this.text.style.height = `${Math.min(wanted, HEIGHT_MAX)}px`;
+    this.text.style.overflowY = wanted > HEIGHT_MAX ? "auto" : "hidden";
+    const most = this.chat.limits?.messageBytes ?? Number.MAX_SAFE_INTEGER;
+    const excess = this.text.value.length * 4 > most * 0.8 ? this.#excess(this.text.value) : -Infinity;
+    this.size.hidden = excess < -most * 0.2;
+    this.size.classList.toggle("excess", excess > 0);
+    this.size.textContent = excess > 0
+      ? `${excess.toLocaleString()} bytes too long`
+      : `${(-excess).toLocaleString()} bytes left`;
+    this.text.setAttribute("aria-invalid", String(excess > 0));
+    this.button.disabled = excess > 0 || this.text.value.trim() === "";
+  }
+}

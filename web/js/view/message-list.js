@@ -1,0 +1,302 @@
+// @ts-check
+/**
+ * The messages of one conversation, as a window onto its log: at most `WINDOW` rows are in the document, however long the
+ * log is. Scrolling to either end moves the window; at the newest message it stays there by itself.
+ *
+ * @typedef {import("../chat.js").Chat} Chat
+ * @typedef {import("../conversation.js").Conversation} Conversation
+ * @typedef {import("../room-log.js").Item} Item
+ * @typedef {import("../outbox.js").Entry} Entry
+ */
+
+import { mentionsName } from "../text-parts.js";
+import { dayLabel, isSameDay, timeLabel, wholeLabel } from "../times.js";
+import { avatar, byId, el, hueClass, icon, oncePerFrame } from "./dom.js";
+import { messageText } from "./message-text.js";
+
+/** Most rows in the document, and how many are added at a time. */
+const WINDOW = 200;
+const STEP = 60;
+
+/** How close to an end the window is moved, and how close is "at the newest message", in pixels. */
+const NEAR = 800;
+const AT_END = 48;
+
+/** Messages of one person within this time stand under one name. */
+const TOGETHER_MS = 5 * 60_000;
+
+const NOTICES = {
+  restart: "The server has restarted. It no longer has the messages above; they are gone when this page is closed.",
+  gap: "Messages are missing here: this page was away for longer than the server keeps them.",
+};
+
+export class MessageList {
+  /**
+   * @param {Chat} chat
+   * @param {{onPerson: (name: string) => void}} options
+   */
+  constructor(chat, { onPerson }) {
+    this.chat = chat;
+    this.onPerson = onPerson;
+    this.scroller = byId("messages", HTMLElement);
+    this.top = byId("messages-top", HTMLElement);
+    this.rows = byId("rows", HTMLOListElement);
+    this.pending = byId("pending", HTMLOListElement);
+    this.newest = byId("newest", HTMLButtonElement);
+    /** @type {Conversation | null} */
+    this.conversation = null;
+    this.generation = 0;
+    /** The window, in the log's numbers (`origin` + index); `end` is not in it. */
+    this.first = 0;
+    this.end = 0;
+    this.isAtEnd = true;
+    this.schedule = oncePerFrame(() => this.#refresh());
+    const scrolled = oncePerFrame(() => this.#scrolled());
+    this.scroller.addEventListener("scroll", scrolled, { passive: true });
+    this.scroller.addEventListener("keydown", (event) => {
+      if (event.target !== this.scroller) return;
+      if (event.key === "End") this.toNewest();
+    });
+    this.newest.addEventListener("click", () => {
+      this.toNewest();
+      this.scroller.focus({ preventScroll: true });
+    });
+    // A composer that grows, a turned phone: who was at the end stays there.
+    new ResizeObserver(() => this.isAtEnd && this.#toEnd()).observe(this.scroller);
+    document.addEventListener("visibilitychange", () => this.#watch());
+  }
+
+  /** @param {Conversation} conversation */
+  show(conversation) {
+    this.conversation = conversation;
+    this.#restart();
+    this.refreshPending();
+  }
+
+  toNewest() {
+    this.#restart();
+  }
+
+  /** Shows one's own messages that are on their way. */
+  refreshPending() {
+    const entries = this.conversation ? this.chat.outbox.of(this.conversation.key) : [];
+    this.pending.replaceChildren(...entries.map((entry) => this.#pendingRow(entry)));
+    if (this.isAtEnd) this.#toEnd();
+  }
+
+  get #log() {
+    return this.conversation?.log ?? { items: [], origin: 0, generation: 0, hasMore: false };
+  }
+
+  get #total() {
+    return this.#log.origin + this.#log.items.length;
+  }
+
+  /** Starts with the newest messages. */
+  #restart() {
+    const log = this.#log;
+    this.generation = log.generation;
+    this.end = this.#total;
+    this.first = Math.max(log.origin, this.end - WINDOW / 2);
+    this.rows.replaceChildren(...this.#make(this.first, this.end));
+    this.isAtEnd = true;
+    this.#describeTop();
+    this.#toEnd();
+    this.#watch();
+  }
+
+  #refresh() {
+    const log = this.#log;
+    if (log.generation !== this.generation || this.#total - this.end > WINDOW) {
+      if (this.isAtEnd || log.generation !== this.generation) return this.#restart();
+    }
+    // The first page comes before what was shown so far.
+    if (this.isAtEnd && this.first > log.origin && this.end - this.first < WINDOW / 2) return this.#restart();
+    this.#removeFirst(log.origin - this.first);
+    if (this.isAtEnd) {
+      this.#append(this.#total - this.end);
+      this.#removeFirst(this.end - this.first - WINDOW);
+      this.#toEnd();
+    } else if (this.end - this.first < WINDOW) {
+      this.#append(Math.min(STEP, this.#total - this.end));
+    }
+    this.#describeTop();
+    this.#watch();
+    this.#extend();
+  }
+
+  #scrolled() {
+    const { scrollTop, scrollHeight, clientHeight } = this.scroller;
+    this.isAtEnd = this.end === this.#total && scrollHeight - scrollTop - clientHeight < AT_END;
+    this.#extend();
+    this.#watch();
+  }
+
+  /** Moves the window where its end is near. */
+  #extend() {
+    if (!this.conversation) return;
+    const { scrollTop, scrollHeight, clientHeight } = this.scroller;
+    if (scrollTop < NEAR) {
+      const more = Math.min(STEP, this.first - this.#log.origin);
+      if (more > 0) {
+        this.#prepend(more);
+        if (this.scroller.scrollTop < NEAR) this.schedule();
+      } else if (this.#log.hasMore) this.chat.askOlder(this.conversation);
+    } else if (scrollHeight - scrollTop - clientHeight < NEAR && this.end < this.#total) {
+      this.#append(Math.min(STEP, this.#total - this.end));
+      this.#keepPlace(() => this.#removeFirst(this.end - this.first - WINDOW), this.rows.lastElementChild);
+    }
+  }
+
+  /** @param {number} count */
+  #prepend(count) {
+    const old = this.rows.firstElementChild;
+    this.#keepPlace(() => {
+      this.first -= count;
+      this.rows.prepend(...this.#make(this.first, this.first + count));
+      // Who stood first may now stand under the same name, or on the same day, as the one before.
+      const row = this.#make(this.first + count, this.first + count + 1)[0];
+      if (old && row) old.replaceWith(row);
+    }, old?.nextElementSibling ?? null);
+    while (this.end - this.first > WINDOW && !this.isAtEnd) {
+      this.rows.lastElementChild?.remove();
+      this.end -= 1;
+    }
+  }
+
+  /** @param {number} count */
+  #append(count) {
+    if (count <= 0) return;
+    this.rows.append(...this.#make(this.end, this.end + count));
+    this.end += count;
+  }
+
+  /** @param {number} count */
+  #removeFirst(count) {
+    for (let left = count; left > 0; left -= 1) {
+      this.rows.firstElementChild?.remove();
+      this.first += 1;
+    }
+  }
+
+  /**
+   * Changes the rows without moving what is being read.
+   * @param {() => void} change
+   * @param {Element | null} anchor a row that stays
+   */
+  #keepPlace(change, anchor) {
+    const before = anchor?.getBoundingClientRect().top ?? 0;
+    change();
+    if (anchor) this.scroller.scrollTop += anchor.getBoundingClientRect().top - before;
+  }
+
+  #toEnd() {
+    this.scroller.scrollTop = this.scroller.scrollHeight;
+  }
+
+  /** Tells the chat whether the newest messages are seen, and the person how many are not. */
+  #watch() {
+    const isWatching = this.isAtEnd && document.visibilityState === "visible";
+    this.chat.isWatching = isWatching;
+    if (isWatching) this.chat.markRead();
+    const below = this.#total - this.end;
+    const unread = this.conversation?.unread ?? 0;
+    this.newest.hidden = this.isAtEnd;
+    const label = unread > 0 ? `${unread.toLocaleString()} new ${unread === 1 ? "message" : "messages"}` : "To the newest";
+    if (!this.newest.hidden && this.newest.dataset.label !== label) {
+      this.newest.dataset.label = label;
+      this.newest.replaceChildren(icon("down"), label);
+    }
+    this.scroller.dataset.below = String(below);
+  }
+
+  #describeTop() {
+    const { conversation } = this;
+    if (!conversation) return;
+    let text = "";
+    if (!conversation.isRoom) {
+      text = `Only you and ${conversation.name} see this. It is stored nowhere: it is gone when this page is closed.`;
+    } else if (conversation.membership === "refused") {
+      text = `You are not in this room: ${conversation.problem}.`;
+    } else if (!conversation.isLoaded || conversation.isAskingOlder) {
+      text = "Loading messages…";
+    } else if (!conversation.log.hasMore && conversation.roomLog.pastLength === 0) {
+      const isWhole = conversation.roomLog.oldest === 1;
+      text = isWhole ? `This is the beginning of #${conversation.name}.` : "The server no longer has older messages.";
+    }
+    if (this.top.textContent !== text) this.top.textContent = text;
+  }
+
+  /**
+   * The rows of these items.
+   * @param {number} first
+   * @param {number} end
+   */
+  #make(first, end) {
+    const { items, origin } = this.#log;
+    /** @type {HTMLLIElement[]} */
+    const rows = [];
+    for (let index = first - origin; index < end - origin; index += 1) {
+      const item = items[index];
+      if (item) rows.push(this.#row(item, items[index - 1]));
+    }
+    return rows;
+  }
+
+  /**
+   * @param {Item} item
+   * @param {Item | undefined} before
+   */
+  #row(item, before) {
+    if (item.kind === "notice") return el("li", { class: "notice" }, el("p", {}, NOTICES[item.reason]));
+    const { frame } = item;
+    const previous = before?.kind === "message" ? before.frame : undefined;
+    const isNewDay = !previous || !isSameDay(previous.at, frame.at);
+    const isTogether = !isNewDay && previous.clientId === frame.clientId && frame.at - previous.at < TOGETHER_MS;
+    const isOwn = frame.clientId === this.chat.name;
+    const isCall = !isOwn && this.conversation?.isRoom === true && mentionsName(frame.Message, this.chat.name);
+    const names = ["message", isTogether && "together", isOwn && "own", isCall && "call"].filter(Boolean).join(" ");
+    const time = el("time", { datetime: new Date(frame.at).toISOString(), title: wholeLabel(frame.at) }, timeLabel(frame.at));
+    return el("li", { class: names, "data-seq": frame.seq },
+      isNewDay && el("div", { class: "day" }, el("span", {}, dayLabel(frame.at, Date.now()))),
+      el("div", { class: "body" },
+        isTogether ? el("span", { class: "gutter" }, time) : avatar(frame.clientId),
+        el("div", { class: "content" },
+          isTogether
+            ? el("span", { class: "sr" }, frame.clientId)
+            : el("div", { class: "head" }, this.#author(frame.clientId, isOwn), time),
+          messageText(frame.Message, this.chat.name))));
+  }
+
+  /**
+   * @param {string} name
+   * @param {boolean} isOwn
+   */
+  #author(name, isOwn) {
+    if (isOwn) return el("span", { class: `author ${hueClass(name)}` }, name);
+    // Not a stop of the tab key: there would be hundreds; the list of members has everybody.
+    return el("button", {
+      type: "button", class: `author ${hueClass(name)}`, tabindex: "-1", title: `Write to ${name} in private`,
+      click: () => this.onPerson(name),
+    }, name);
+  }
+
+  /** @param {Entry} entry */
+  #pendingRow(entry) {
+    const isRefused = entry.state === "refused";
+    const status = !this.chat.isReady ? "Waits for the connection"
+      : entry.state === "waiting" && entry.retryAt > 0 ? "Slowed down by the server; sent again soon…" : "Sending…";
+    return el("li", { class: `message own pending ${entry.state}`, "data-id": entry.id },
+      el("div", { class: "body" },
+        avatar(this.chat.name),
+        el("div", { class: "content" },
+          el("div", { class: "head" },
+            el("span", { class: `author ${hueClass(this.chat.name)}` }, this.chat.name),
+            !isRefused && el("span", { class: "sending" }, entry.state === "taken" ? "Sent" : status)),
+          messageText(entry.text, this.chat.name),
+          isRefused && el("div", { class: "refusal", role: "alert" },
+            icon("warning"), el("span", {}, `Not sent: ${entry.problem?.message ?? ""}.`),
+            el("button", { type: "button", click: () => this.chat.sayAgain(entry.id) }, "Send again"),
+            el("button", { type: "button", click: () => this.chat.withdraw(entry.id) }, "Discard")))));
+  }
+}

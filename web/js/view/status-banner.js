@@ -1,0 +1,84 @@
+// @ts-check
+/**
+ * Says how it stands with the connection, where that is not as it should be.
+ *
+ * @typedef {import("../connection.js").State} State
+ */
+
+import { byId, el } from "./dom.js";
+
+export class StatusBanner {
+  /** @param {{onRetry: () => void, onTakeOver: () => void, onRename: () => void}} options */
+  constructor({ onRetry, onTakeOver, onRename }) {
+    this.banner = byId("status", HTMLElement);
+    this.text = byId("status-text", HTMLElement);
+    this.countdown = byId("status-countdown", HTMLElement);
+    this.buttons = byId("status-buttons", HTMLElement);
+    this.onRetry = onRetry;
+    this.onTakeOver = onTakeOver;
+    this.onRename = onRename;
+    this.timer = 0;
+    this.wasOpen = false;
+  }
+
+  /**
+   * @param {State} state
+   * @param {boolean} isReady
+   */
+  show(state, isReady) {
+    clearInterval(this.timer);
+    const retry = () => el("button", { type: "button", click: this.onRetry }, "Connect now");
+    this.banner.dataset.state = state.is === "open" && !isReady ? "entering" : state.is;
+    switch (state.is) {
+      case "open":
+        if (isReady) this.wasOpen = true;
+        this.#say("", []);
+        break;
+      case "connecting":
+        // While it is a matter of a moment, a message would only flicker.
+        if (this.wasOpen) this.#say("Connecting again…", []);
+        else this.#say("Connecting…", []);
+        break;
+      case "waiting": {
+        this.#say(`No connection: ${state.reason}. What you write is sent later.`, [retry()]);
+        const count = () => {
+          const seconds = Math.ceil((state.until - Date.now()) / 1_000);
+          this.countdown.textContent = seconds > 1 ? `Next try in ${seconds} s.` : "";
+        };
+        count();
+        this.timer = setInterval(count, 1_000);
+        break;
+      }
+      case "stopped":
+        if (state.why === "replaced") {
+          this.#say("You are here under this name in another tab or on another device, so this page stands still.", [
+            el("button", { type: "button", click: this.onTakeOver }, "Use it here"),
+            el("button", { type: "button", click: this.onRename }, "Take another name"),
+          ]);
+        } else {
+          /** @type {Record<string, string>} */
+          const texts = {
+            removed: "An operator has removed you from the chat.", ended: "The conversation is over.",
+            refused: "The server closed the connection.", forbidden: "The server does not let this page in.",
+            unauthorized: "The server needs a token.",
+          };
+          const reason = state.reason ? ` (${state.reason})` : "";
+          this.#say(`${texts[state.why] ?? ""}${reason}`, [retry()]);
+        }
+        break;
+      default:
+        this.#say("", []);
+    }
+  }
+
+  /**
+   * @param {string} text
+   * @param {HTMLElement[]} buttons
+   */
+  #say(text, buttons) {
+    this.banner.hidden = text === "";
+    if (this.text.textContent !== text) this.text.textContent = text;
+    this.countdown.textContent = "";
+    this.buttons.replaceChildren(...buttons);
+  }
+}
