@@ -1,9 +1,11 @@
 //! What every edge of the server shares.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
+use starling_actors::history::sqlite::StoreHealth;
 use starling_actors::{ChatConfig, ChatServerHandle, Metrics, clock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -16,6 +18,7 @@ pub(crate) struct ServerState {
     chat_config: Arc<ChatConfig>,
     metrics: Arc<Metrics>,
     refused: RefusedHandshakes,
+    history: StoreHealth,
     started: Instant,
     draining: AtomicBool,
     /// One permit per connection that there may be.
@@ -28,6 +31,7 @@ impl ServerState {
         chat_config: Arc<ChatConfig>,
         metrics: Arc<Metrics>,
         refused: RefusedHandshakes,
+        history: StoreHealth,
         connections_max: usize,
     ) -> Self {
         Self {
@@ -35,6 +39,7 @@ impl ServerState {
             chat_config,
             metrics,
             refused,
+            history,
             started: clock::now(),
             draining: AtomicBool::new(false),
             places: Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS))),
@@ -62,13 +67,13 @@ impl ServerState {
     }
 
     /// Why the server cannot serve at the moment, if so.
-    pub(crate) fn not_ready(&self) -> Option<&'static str> {
+    pub(crate) fn not_ready(&self) -> Option<Cow<'static, str>> {
         if self.draining.load(Relaxed) {
-            Some("the server is stopping")
-        } else if self.chat.is_alive() {
-            None
+            Some("the server is stopping".into())
+        } else if !self.chat.is_alive() {
+            Some("the chat does not run".into())
         } else {
-            Some("the chat does not run")
+            self.history.failure().map(Cow::from)
         }
     }
 
