@@ -67,9 +67,9 @@ impl ChatServer {
         let mut state = ChatState::new(config, seed);
         state.restore(history.restore(), Now::read());
         metrics.set_held(state.room_count(), 0);
-        let (stage, waiting) = (Arc::clone(&own_stage), Arc::clone(&mailbox));
+        let (counted, waiting) = (Arc::clone(&own_stage), Arc::clone(&mailbox));
         let address = Self::start_in_arbiter(arbiter, move |context| {
-            let handle = ChatServerHandle::new(context.address(), stage, waiting);
+            let handle = ChatServerHandle::new(context.address(), counted, waiting);
             history.connect(Arc::new(move |report| handle.report(report)));
             Self {
                 state,

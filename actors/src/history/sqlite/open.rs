@@ -49,7 +49,7 @@ pub enum OpenError {
         /// The database.
         path: PathBuf,
         /// Its version.
-        version: i32,
+        version: u32,
     },
     /// It belongs to another program.
     #[error("{path} is a database, but not a history of this program")]
@@ -157,7 +157,7 @@ pub(super) fn inspect(path: &Path) -> Result<(), OpenError> {
         // A process that died while it made the database leaves an empty one.
         return if tables == 0 { Ok(()) } else { Err(OpenError::Foreign { path: path.to_owned() }) };
     }
-    if version > VERSION {
+    if version > u32::from(VERSION) {
         return Err(OpenError::Newer { path: path.to_owned(), version });
     }
     if size <= CHECKED_BYTES_MAX {

@@ -34,7 +34,7 @@ pub enum OperatorError {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CheckReport {
     /// The version of the schema.
-    pub version: i32,
+    pub version: u32,
     /// Rooms.
     pub rooms: u64,
     /// Messages.
@@ -93,7 +93,7 @@ pub fn check(path: &Path) -> Result<CheckReport, OperatorError> {
     if all != report.messages {
         report.problems.push(format!("{} messages are of no room", all.abs_diff(report.messages)));
     }
-    if report.version == VERSION {
+    if report.version == u32::from(VERSION) {
         let searchable: u64 =
             moment.query_row("SELECT count(*) FROM messages_text_docsize", [], |row| row.get(0))?;
         if searchable != all {

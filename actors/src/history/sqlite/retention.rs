@@ -127,7 +127,9 @@ impl Retention {
         if let Some(most) = self.keep_messages {
             if self.suspects.is_none() {
                 self.suspects = Some(VecDeque::new());
-                bounds.iter().for_each(|(room, bounds)| self.note(*room, *bounds));
+                for (room, bounds) in bounds {
+                    self.note(*room, *bounds);
+                }
             }
             let mut left = STEP;
             while left > 0

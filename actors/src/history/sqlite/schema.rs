@@ -19,7 +19,7 @@ pub(super) const ROOMS_MAX: u32 = (1 << (63 - SEQ_BITS)) - 1;
 pub(super) const APPLICATION_ID: i32 = 0x5374_6172;
 
 /// What makes version `n + 1` out of version `n`. An entry never changes once it was released.
-pub(super) const MIGRATIONS: [&str; 2] = [
+pub(super) const MIGRATIONS: [&str; VERSION as usize] = [
     // `place` is the room's number and the message's seq in one number, so that a room's messages lie side by side
     // in order, and the search index needs no other key.
     "CREATE TABLE rooms (
@@ -52,7 +52,7 @@ pub(super) const MIGRATIONS: [&str; 2] = [
 ];
 
 /// The version that this program writes.
-pub(super) const VERSION: i32 = MIGRATIONS.len() as i32;
+pub(super) const VERSION: u8 = 2;
 
 /// The place of a message.
 pub(super) fn place(room: DbRoom, seq: u64) -> i64 {
@@ -66,7 +66,7 @@ pub(super) fn of_place(place: i64) -> (DbRoom, u64) {
 }
 
 /// The version of an open database; 0 for an empty one.
-pub(super) fn version(connection: &Connection) -> rusqlite::Result<i32> {
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
