@@ -278,10 +278,11 @@ mod tests {
 
     #[test]
     fn a_query_is_words_and_phrases_and_has_at_least_one_word() {
-        let terms = |query| SearchText::parse(query).map(|text| text.terms().to_vec());
+        let terms = |query: &str| SearchText::parse(query).map(|text| text.terms().to_vec());
         assert_eq!(terms("green \"two words\" x"), Some(vec!["green".into(), "two words".into(), "x".into()]));
         assert_eq!(terms("un\"closed one"), Some(vec!["un".into(), "closed one".into()]));
         assert_eq!(terms("  -- \"\" "), None);
-        assert!(terms(&"x".repeat(256)).is_some() && terms(&"x".repeat(257)).is_none());
+        let (longest, too_long) = ("x".repeat(256), "x".repeat(257));
+        assert!(terms(&longest).is_some() && terms(&too_long).is_none());
     }
 }

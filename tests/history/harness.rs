@@ -70,6 +70,11 @@ impl Process {
         Self { child, _lines: lines, address }
     }
 
+    /// The number of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it at once, with SIGKILL.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();

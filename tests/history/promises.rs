@@ -39,7 +39,7 @@ async fn after_a_restart_a_client_resumes_from_any_seq_and_then_hears_what_is_ne
     server.stop();
     let server = Process::start(folder.path(), &[]);
     for after in [0, 1, 199, 399, 400] {
-        let (mut bob, _) = Client::open(&server, "/ws?clientId=bob").await;
+        let (mut bob, _) = Client::open(&server, &format!("/ws?clientId=bob-{after}")).await;
         assert!(bob.send(json!({"type": "join", "room": "lobby", "after": after, "epoch": welcome["epoch"]})).await);
         assert_eq!(bob.expect("joined").await["recovered"], true);
         for seq in after + 1..=400 {

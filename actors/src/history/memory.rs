@@ -236,7 +236,7 @@ mod tests {
         for (seq, text) in [(1, "Green tea"), (2, "black tea"), (3, "tea, green as grass"), (4, "green")] {
             history.append(ROOM, Epoch(1), message(seq, text), &mut Vec::new());
         }
-        let mut find = |query, page, limit| {
+        let find = |query, page, limit| {
             let reader = Reader::Client { session: SessionId::new(HubId(0), 0, 0), id: None };
             let search = SearchText::parse(query);
             let page = history.select(&ReadRequest { room: ROOM, page, search, limit, bytes: usize::MAX, reader });

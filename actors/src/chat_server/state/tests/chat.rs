@@ -16,7 +16,7 @@ use crate::clock::{self, Now};
 use crate::config::ChatConfig;
 use crate::credits::Ticket;
 use crate::history::memory::MemoryHistory;
-use crate::history::{Completion, HistoryStore, ReadError, ReadRequest, Reader, StoredMessage};
+use crate::history::{Completion, HistoryStore, Page, ReadError, ReadRequest, Reader, StoredMessage};
 use crate::ids::{HubId, RoomId, SessionId};
 
 /// How many hubs the clients are spread over.
