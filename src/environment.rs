@@ -12,8 +12,9 @@ const FILES_RESERVED: u64 = 128;
 /// # Errors
 /// The file is there and cannot be read or understood.
 pub fn load_dotenv() -> anyhow::Result<()> {
-    match dotenvy::dotenv() {
-        Ok(_) => Ok(()),
+    // Not `dotenvy::dotenv()`: that goes on to search the folders above.
+    match dotenvy::from_path(".env") {
+        Ok(()) => Ok(()),
         Err(error) if error.not_found() => Ok(()),
         Err(error) => Err(error).context(".env cannot be read"),
     }

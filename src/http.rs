@@ -12,7 +12,7 @@ use actix_web_prom::PrometheusMetrics;
 use serde::{Deserialize, Serialize};
 use starling_actors::chat_server::{AskError, HistoryQuery};
 use starling_actors::history::SearchText;
-use starling_protocol::{HistoryEvent, HistoryPage, RoomName, RoomSummary, Seq, ServerEvent, codec, limits};
+use starling_protocol::{HistoryEvent, HistoryPage, RoomName, Seq, ServerEvent, codec, limits};
 
 use crate::page;
 use crate::refusal::{HttpCode, HttpRefusal};
@@ -41,7 +41,9 @@ fn routes(config: &mut ServiceConfig) {
         .route("/", web::get().to(page::index))
         .route("/style.css", web::get().to(page::style))
         .route("/healthz", web::get().to(healthz))
+        .route("/healthz", web::head().to(healthz))
         .route("/readyz", web::get().to(readyz))
+        .route("/readyz", web::head().to(readyz))
         .route("/ws", web::get().to(upgrade_required))
         .route("/ws/{room}", web::get().to(upgrade_required))
         .route("/api/stats", web::get().to(stats))
@@ -98,16 +100,9 @@ async fn stats(state: Data<ServerState>) -> HttpResponse {
     })
 }
 
-/// What `/api/rooms` tells.
-#[derive(Debug, Serialize)]
-struct Rooms {
-    rooms: Vec<RoomSummary>,
-    truncated: bool,
-}
-
 async fn rooms(state: Data<ServerState>) -> Answer {
     let (rooms, truncated) = state.chat().rooms().await.map_err(unanswered)?;
-    Ok(HttpResponse::Ok().json(Rooms { rooms, truncated }))
+    Ok(event(&ServerEvent::Rooms { id: None, rooms, truncated }))
 }
 
 /// The query of `/api/rooms/{room}/messages`.
@@ -155,10 +150,14 @@ async fn messages(
     let page = state.chat().history(HistoryQuery { room: room.clone(), page, search, limit, bytes }).await;
     let page = page.map_err(unanswered)?;
     let messages = page.messages.iter().map(|message| message.to_wire()).collect();
+    Ok(event(&ServerEvent::History(HistoryEvent { id: None, room, messages, has_more: page.has_more })))
+}
+
+/// The same that a WebSocket would get.
+fn event(event: &ServerEvent<'_>) -> HttpResponse {
     let mut body = Vec::new();
-    let event = HistoryEvent { id: None, room, messages, has_more: page.has_more };
-    codec::encode_event(&ServerEvent::History(event), &mut body);
-    Ok(HttpResponse::Ok().content_type("application/json").body(body))
+    codec::encode_event(event, &mut body);
+    HttpResponse::Ok().content_type("application/json").body(body)
 }
 
 fn unanswered(error: AskError) -> HttpRefusal {

@@ -84,6 +84,7 @@ impl HttpRefusal {
         response.insert_header((header::CONTENT_TYPE, "application/json")).force_close();
         if self.code == HttpCode::UpgradeRequired {
             response.insert_header((header::UPGRADE, "websocket"));
+            response.insert_header((header::SEC_WEBSOCKET_VERSION, "13"));
         }
         if self.code == HttpCode::Unavailable {
             response.insert_header((header::RETRY_AFTER, "1"));

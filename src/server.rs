@@ -24,6 +24,7 @@ use starling_actors::history::sqlite::{OpenError, SqliteHistory, StoreHealth};
 use starling_actors::ids::HubId;
 use starling_actors::metrics::MetricsCollector;
 use starling_actors::{ChatServer, LocalHub, Metrics};
+use tokio::net::TcpSocket;
 
 use crate::config::{Config, HistoryMode};
 use crate::process_metrics::ProcessMetrics;
@@ -77,6 +78,14 @@ fn open_history(config: &Config, metrics: &Metrics) -> Result<(Box<dyn HistorySt
     })
 }
 
+/// Listens with a backlog of our own: the standard library's is 128, too few for a crowd that comes back at once.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
+}
+
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
@@ -94,7 +103,7 @@ impl Server {
     /// [`StartError`].
     pub fn start(config: Config) -> Result<Self, StartError> {
         let bind_error = |source| StartError::Bind { address: config.bind, source };
-        let listener = TcpListener::bind(config.bind).map_err(bind_error)?;
+        let listener = listen(config.bind).map_err(bind_error)?;
         let address = listener.local_addr().map_err(bind_error)?;
 
         let workers = config.worker_count();
@@ -131,7 +140,6 @@ impl Server {
         let service_state = Arc::clone(&state);
         let server = actix_server::Server::build()
             .workers(workers)
-            .backlog(BACKLOG)
             .max_concurrent_connections(usize::MAX)
             .shutdown_timeout(1)
             .disable_signals()

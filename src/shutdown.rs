@@ -32,11 +32,11 @@ pub(crate) async fn drain(server: &Server) {
     server.state().refuse_new();
     server.state().chat().drain("the server is stopping", limit);
     let gone = async {
-        while server.state().metrics().connections() > 0 {
+        while server.state().places_taken() > 0 {
             tokio::time::sleep(LOOK).await;
         }
     };
     if tokio::time::timeout(limit, gone).await.is_err() {
-        info!("stopping with {} connections left", server.state().metrics().connections());
+        info!("stopping with {} connections left", server.state().places_taken());
     }
 }

@@ -23,6 +23,7 @@ pub(crate) struct ServerState {
     draining: AtomicBool,
     /// One permit per connection that there may be.
     places: Arc<Semaphore>,
+    places_max: usize,
 }
 
 impl ServerState {
@@ -34,6 +35,7 @@ impl ServerState {
         history: StoreHealth,
         connections_max: usize,
     ) -> Self {
+        let places_max = connections_max.min(Semaphore::MAX_PERMITS);
         Self {
             chat,
             chat_config,
@@ -42,7 +44,8 @@ impl ServerState {
             history,
             started: clock::now(),
             draining: AtomicBool::new(false),
-            places: Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS))),
+            places: Arc::new(Semaphore::new(places_max)),
+            places_max,
         }
     }
 
@@ -85,5 +88,10 @@ impl ServerState {
     /// Takes a place for one more connection, given back on drop. `None`: there are as many as there may be.
     pub(crate) fn take_place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+
+    /// How many connections have a place: also those that were told to go and have not gone.
+    pub(crate) fn places_taken(&self) -> usize {
+        self.places_max.saturating_sub(self.places.available_permits())
     }
 }

@@ -26,7 +26,7 @@ use self::messages::{Enveloped, Query, RegisterHub, Reported};
 use self::state::ChatState;
 use crate::clock::{self, Now};
 use crate::config::ChatConfig;
-use crate::history::{Completion, HistoryStore, ReadError, ReadRequest, Reader};
+use crate::history::{Completion, HistoryStore, Page, ReadError, ReadRequest, Reader};
 use crate::hub::{Delivery, HubCommand, HubHandle};
 use crate::ids::{HubId, SessionId};
 use crate::metrics::{ActorKind, Mailbox, MessageKind, Metrics};
@@ -122,14 +122,18 @@ impl ChatServer {
 
     fn perform_one(&mut self, effect: Effect) {
         match effect {
-            Effect::Tell { session, event } => {
+            Effect::Tell { session, event, ticket } => {
                 if let ServerEvent::Error(refusal) = &*event {
                     self.metrics.rejected(refusal.code);
                 }
-                self.send(session.hub(), HubCommand::Tell { sessions: SmallVec::from_elem(session, 1), event });
+                self.send(session.hub(), HubCommand::Tell { sessions: SmallVec::from_elem(session, 1), event, ticket });
             }
             Effect::TellMany { sessions, event } => {
-                self.send_by_hub(&sessions, |sessions| HubCommand::Tell { sessions, event: event.clone() });
+                self.send_by_hub(&sessions, |sessions| HubCommand::Tell {
+                    sessions,
+                    event: event.clone(),
+                    ticket: None,
+                });
             }
             Effect::Admit { session, room } => self.send(session.hub(), HubCommand::Admit { session, room }),
             Effect::Dismiss { session, room } => self.send(session.hub(), HubCommand::Dismiss { session, room }),
@@ -150,10 +154,10 @@ impl ChatServer {
             Effect::Replay { session, room, messages, more } => {
                 self.send(session.hub(), HubCommand::Replay { session, room, messages, more });
             }
-            Effect::TellHistory { session, id, room, messages, has_more } => {
+            Effect::TellHistory { session, id, room, messages, has_more, ticket } => {
                 let messages = messages.iter().map(|message| message.to_owned_wire()).collect();
                 let event = Box::new(ServerEvent::History(HistoryEvent { id, room, messages, has_more }));
-                self.send(session.hub(), HubCommand::Tell { sessions: SmallVec::from_elem(session, 1), event });
+                self.send(session.hub(), HubCommand::Tell { sessions: SmallVec::from_elem(session, 1), event, ticket });
             }
             Effect::Store { room, epoch, message } => {
                 let kind = if message.room == self.lobby { MessageKind::Global } else { MessageKind::Room };
@@ -245,10 +249,13 @@ impl Handler<Query> for ChatServer {
         match query {
             Query::Rooms(reply) => drop(reply.send(self.state.list_rooms())),
             Query::History(HistoryQuery { room, page, search, limit, bytes }, reply) => {
-                let Some(room) = self.state.find_room(room.as_str()) else {
-                    return drop(reply.send(Err(ReadError::NoSuchRoom)));
+                let Some(id) = self.state.find_room(room.as_str()) else {
+                    // The global chat is there for everybody who asks, even while nobody is in it.
+                    let is_lobby = room == self.lobby;
+                    let answer = if is_lobby { Ok(Page::default()) } else { Err(ReadError::NoSuchRoom) };
+                    return drop(reply.send(answer));
                 };
-                let limit = usize::from(limit);
+                let (room, limit) = (id, usize::from(limit));
                 let request = ReadRequest { room, page, search, limit, bytes, reader: Reader::Outside(reply) };
                 self.history.read(request, &mut self.completions);
                 self.perform(Now::read());

@@ -68,20 +68,14 @@ pub struct Written {
     pub chunks: Vec<Chunk>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// The handshake is not answered yet: frames are accepted, nothing is written.
-    Opening,
-    Open,
-    /// The close frame is in the outbox or written; nothing more is accepted.
-    Closing,
-}
-
 /// A client's socket, the writing half, and its outbox.
 #[derive(Debug)]
 pub struct Connection {
     socket: OwnedWriteHalf,
-    phase: Phase,
+    /// Whether the handshake may be answered; before, frames are accepted and nothing is written.
+    is_open: bool,
+    /// Whether the close frame is in the outbox or written; then nothing more is accepted.
+    is_closing: bool,
     outbox: VecDeque<Chunk>,
     queued_bytes: usize,
     queued_frames: u32,
@@ -96,7 +90,8 @@ impl Connection {
     pub fn new(socket: OwnedWriteHalf, head: Bytes, now: Instant) -> Self {
         let mut connection = Self {
             socket,
-            phase: Phase::Opening,
+            is_open: false,
+            is_closing: false,
             outbox: VecDeque::new(),
             queued_bytes: 0,
             queued_frames: 0,
@@ -111,19 +106,22 @@ impl Connection {
 
     /// Lets the socket be written from now on.
     pub fn open(&mut self) {
-        if self.phase == Phase::Opening {
-            self.phase = Phase::Open;
-        }
+        self.is_open = true;
     }
 
     /// Whether a write would go straight to the kernel: it is open and nothing waits.
     pub fn is_clear(&self) -> bool {
-        self.phase == Phase::Open && self.outbox.is_empty()
+        self.is_open && !self.is_closing && self.outbox.is_empty()
     }
 
     /// Whether the close frame has been accepted.
     pub fn is_closing(&self) -> bool {
-        self.phase == Phase::Closing
+        self.is_closing
+    }
+
+    /// Whether the close frame has been written.
+    pub fn has_said_goodbye(&self) -> bool {
+        self.is_closing && self.outbox.is_empty()
     }
 
     /// Bytes that wait.
@@ -146,7 +144,7 @@ impl Connection {
     /// # Errors
     /// [`Overflow`] if more than `outbox_bytes` would wait.
     pub fn offer(&mut self, chunk: Chunk, outbox_bytes: usize) -> Result<(), Overflow> {
-        if self.phase == Phase::Closing {
+        if self.is_closing {
             return Ok(());
         }
         if self.queued_bytes + chunk.bytes.len() > outbox_bytes {
@@ -188,7 +186,7 @@ impl Connection {
 
     /// Hands the kernel as much of what waits as it takes.
     pub fn flush(&mut self, now: Instant, written: &mut Written) -> Flushed {
-        if self.phase == Phase::Opening {
+        if !self.is_open {
             return Flushed::All;
         }
         while !self.outbox.is_empty() {
@@ -244,22 +242,23 @@ impl Connection {
 
     /// Accepts the close frame, the last one. What waits before it is still written.
     pub fn close(&mut self, close_frame: Bytes, now: Instant) {
-        if self.phase == Phase::Closing {
+        if self.is_closing {
             return;
         }
         self.push(Chunk { bytes: close_frame, frames: 1, deliveries: 0, read_at: now, offered_at: now });
-        self.phase = Phase::Closing;
+        self.is_closing = true;
     }
 
-    /// Forgets what waits, but for the rest of a frame that was begun, and accepts the close frame.
+    /// Forgets what waits, but for the handshake's answer and the rest of a frame that was begun, and accepts the close
+    /// frame.
     pub fn close_dropping(&mut self, close_frame: Bytes, now: Instant) {
-        if self.phase == Phase::Closing {
+        if self.is_closing {
             return;
         }
         let first_written = self.first_written;
-        let begun = self.outbox.pop_front().filter(|_| first_written > 0);
+        let first = self.outbox.pop_front();
         self.clear();
-        if let Some(chunk) = begun
+        if let Some(chunk) = first
             && let Some(rest) = rest_of_begun_frame(&chunk, first_written)
         {
             self.push(Chunk { bytes: rest, frames: 0, deliveries: 0, ..chunk });
@@ -292,11 +291,10 @@ impl Connection {
 
 /// What is left of the frame that the kernel has begun to take; `None` where `written` falls between two frames.
 fn rest_of_begun_frame(chunk: &Chunk, written: usize) -> Option<Bytes> {
-    let mut end = 0;
+    // A chunk without frames is the handshake's answer, or the rest of a frame: to be written in any case.
+    let mut end = if chunk.frames == 0 { chunk.bytes.len() } else { 0 };
     while end < written {
-        // A chunk without frames is the handshake's answer, or the rest of a frame: one whole.
-        let rest = chunk.bytes.slice(end..);
-        end += if chunk.frames == 0 { rest.len() } else { frame::first_frame_len(&rest) };
+        end += frame::first_frame_len(&chunk.bytes.slice(end..));
     }
     let rest = chunk.bytes.slice(written..end.min(chunk.bytes.len()));
     (!rest.is_empty()).then_some(rest)

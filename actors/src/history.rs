@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use starling_protocol::{ChatMessage, ClientId, Epoch, HistoryPage, MessageId, RoomName, Seq};
 
+use crate::credits::Ticket;
 use crate::ids::{RoomId, SessionId};
 
 /// A message of a room as it is kept.
@@ -87,6 +88,8 @@ pub enum Reader {
         session: SessionId,
         /// The `id` of its frame.
         id: Option<MessageId>,
+        /// What its command holds until the answer is offered.
+        ticket: Option<Ticket>,
     },
     /// A session that catches up after a resume.
     Replay {

@@ -47,6 +47,16 @@ pub struct Session {
     _place: OwnedSemaphorePermit,
 }
 
+/// What a frame asks for.
+#[derive(Debug)]
+enum Asked {
+    Chat(Request),
+    /// The console's help, which needs nobody else.
+    Help,
+    /// The end of the connection.
+    Quit,
+}
+
 /// What a hub tells a session.
 #[derive(Debug, Clone, Copy)]
 enum FromHub {
@@ -114,6 +124,8 @@ impl Session {
     }
 
     fn close(&mut self, closing: Closing) {
+        // At once, not when the hub says so: what stands behind it in the same read is not taken any more.
+        self.closing = true;
         self.hub.close(self.id, closing);
     }
 
@@ -121,48 +133,49 @@ impl Session {
         // Taken first: a text that comes to nothing gives it back here.
         let Some(credit) = self.reading.take_credit() else { return };
         self.hub.metrics().frame_received(text.len());
-        let (id, outcome) = if console::is_line(text) { self.on_line(text) } else { self.on_json(text) };
-        let outcome = match self.rate_limit.take(read_at) {
-            Ok(()) => outcome,
+        let (id, asked) = if console::is_line(text) { (None, self.read_line(text)) } else { self.read_json(text) };
+        let asked = match self.rate_limit.take(read_at) {
+            Ok(()) => asked,
             Err(wait) => {
                 // Rounded up: a client that waits as long as it is told is served.
                 let retry_after_ms = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-                Some(Request::Refused(
-                    Refusal::new(ErrorCode::RateLimited, "too many frames").retry_after_ms(retry_after_ms),
-                ))
+                let refusal = Refusal::new(ErrorCode::RateLimited, "too many frames").retry_after_ms(retry_after_ms);
+                Asked::Chat(Request::Refused(refusal))
             }
         };
-        let Some(request) = outcome else { return };
+        let request = match asked {
+            Asked::Chat(request) => request,
+            Asked::Help => return self.hub.offer_line(self.id, console::HELP),
+            Asked::Quit => return self.close(Closing::by_client()),
+        };
         self.hub.chat().ask(self.id, id, request, Ticket::new(read_at, credit));
     }
 
-    fn on_json(&mut self, text: &str) -> (Option<MessageId>, Option<Request>) {
-        self.hub.set_format(self.id, Format::Json);
-        match codec::decode_command(text) {
-            Ok(CommandFrame { id, command }) => (id, Some(self.to_request(command))),
-            Err(mut refusal) => (refusal.id.take(), Some(Request::Refused(refusal))),
+    /// Answers in the language in which the client speaks.
+    fn speak(&self, format: Format) {
+        if self.hub.format(self.id) != format {
+            self.hub.set_format(self.id, format);
+            self.hub.chat().watch_presence(self.id, format == Format::Text);
         }
     }
 
-    fn on_line(&mut self, line: &str) -> (Option<MessageId>, Option<Request>) {
-        if self.hub.format(self.id) == Format::Json {
-            self.hub.set_format(self.id, Format::Text);
-            self.hub.chat().watch_presence(self.id);
+    fn read_json(&self, text: &str) -> (Option<MessageId>, Asked) {
+        self.speak(Format::Json);
+        match codec::decode_command(text) {
+            Ok(CommandFrame { id, command }) => (id, Asked::Chat(self.to_request(command))),
+            Err(mut refusal) => (refusal.id.take(), Asked::Chat(Request::Refused(refusal))),
         }
-        let room = self.hub.console_room(self.id);
-        let request = match console::parse_line(line, room.as_ref()) {
-            Ok(ConsoleCommand::Command(command)) => Some(self.to_request(command)),
-            Ok(ConsoleCommand::Help) => {
-                self.hub.offer_line(self.id, console::HELP);
-                None
-            }
-            Ok(ConsoleCommand::Quit) => {
-                self.close(Closing::by_client());
-                None
-            }
-            Err(refusal) => Some(Request::Refused(refusal)),
-        };
-        (None, request)
+    }
+
+    fn read_line(&self, line: &str) -> Asked {
+        self.speak(Format::Text);
+        let room = self.hub.current_room(self.id);
+        match console::parse_line(line, room.as_ref()) {
+            Ok(ConsoleCommand::Command(command)) => Asked::Chat(self.to_request(command)),
+            Ok(ConsoleCommand::Help) => Asked::Help,
+            Ok(ConsoleCommand::Quit) => Asked::Quit,
+            Err(refusal) => Asked::Chat(Request::Refused(refusal)),
+        }
     }
 
     fn to_request(&self, command: ClientCommand<'_>) -> Request {
@@ -233,6 +246,8 @@ impl Handler<Enveloped> for Session {
 impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Session {
     fn handle(&mut self, item: Result<ws::Message, ws::ProtocolError>, _: &mut Context<Self>) {
         if self.closing {
+            // What comes now asks for nothing: its credit is for others.
+            drop(self.reading.take_credit());
             return;
         }
         let read_at = self.reading.read_at();

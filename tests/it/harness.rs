@@ -13,8 +13,6 @@ use std::time::Duration;
 
 pub(crate) use self::client::{Client, Received};
 pub(crate) use self::exposition::Exposition;
-pub(crate) use self::process::Process;
-pub(crate) use self::raw::Raw;
 pub(crate) use self::server::TestServer;
 
 /// How long a test waits for anything: far longer than it takes on a busy machine.
@@ -27,18 +25,12 @@ const LOOK: Duration = Duration::from_millis(10);
 ///
 /// Panics with `what` past the deadline.
 pub(crate) async fn within<T>(what: impl std::fmt::Display, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(DEADLINE, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("waited {} s in vain: {what}", DEADLINE.as_secs()),
-    }
+    let outcome = tokio::time::timeout(DEADLINE, future).await;
+    outcome.unwrap_or_else(|_| panic!("waited {} s in vain: {what}", DEADLINE.as_secs()))
 }
 
 /// Looks at the server's figures until they are as wanted, and returns them.
-pub(crate) async fn figures_when(
-    server: &TestServer,
-    what: &str,
-    wanted: impl Fn(&Exposition) -> bool,
-) -> Exposition {
+pub(crate) async fn figures_when(server: &TestServer, what: &str, wanted: impl Fn(&Exposition) -> bool) -> Exposition {
     within(what, async {
         loop {
             let figures = Exposition::scrape(server).await;

@@ -15,6 +15,8 @@ mod pace;
 #[cfg(test)]
 mod shutdown;
 #[cfg(test)]
+mod swarm;
+#[cfg(test)]
 mod tidy;
 #[cfg(test)]
 mod transcripts;

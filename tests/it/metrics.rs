@@ -1,1 +1,207 @@
-//! todo
+//! The figures: what is exported is documented, what is documented is exported, and it counts what happens.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::harness::{Client, Exposition, TestServer, figures_when, raw};
+
+/// Metrics whose labels come from actix-web-prom, and appear with the first request.
+const HTTP: &str = "chat_http_";
+
+/// A row of a table of `docs/metrics.md`.
+#[derive(Debug)]
+struct Documented {
+    kind: String,
+    labels: BTreeSet<String>,
+    meaning: String,
+}
+
+fn page() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md")).unwrap()
+}
+
+/// The metrics of the page: rows of `name`, type, labels, meaning.
+fn documented() -> BTreeMap<String, Documented> {
+    let page = page();
+    let mut metrics = BTreeMap::new();
+    let mut lines = page.lines();
+    while lines.by_ref().any(|line| line == "| metric | type | labels | meaning |") {
+        for line in lines.by_ref().skip(1).take_while(|line| line.starts_with('|')) {
+            let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+            let [name, kind, labels, meaning] = cells[..] else { panic!("not four cells: {line}") };
+            let labels =
+                labels.split(", ").filter(|label| *label != "–").map(|label| label.trim_matches('`').to_owned());
+            let row = Documented { kind: kind.to_owned(), labels: labels.collect(), meaning: meaning.to_owned() };
+            assert!(metrics.insert(name.trim_matches('`').to_owned(), row).is_none(), "twice: {name}");
+        }
+    }
+    metrics
+}
+
+/// A server to which some of everything has happened.
+async fn busy_server() -> (TestServer, [Client; 2]) {
+    let server = TestServer::start(&[]);
+    let mut alice = Client::connect(&server, "/ws?clientId=alice").await;
+    let mut bob = Client::connect(&server, "/ws?clientId=bob").await;
+    alice.send_json(&json!({"Message": "to all"})).await;
+    alice.expect(r#"{"type":"message"}"#).await;
+    bob.expect(r#"{"type":"message"}"#).await;
+    (server, [alice, bob])
+}
+
+#[actix::test]
+async fn every_exported_metric_is_documented_and_every_documented_one_exported() {
+    let (server, _clients) = busy_server().await;
+    let _first = Exposition::scrape(&server).await;
+    let figures = Exposition::scrape(&server).await;
+    let documented = documented();
+    let names = |set: BTreeSet<&String>| set.into_iter().cloned().collect::<Vec<_>>();
+    assert_eq!(names(figures.families.keys().collect()), names(documented.keys().collect()));
+    for (name, family) in &figures.families {
+        let row = &documented[name];
+        assert_eq!((&family.kind, family.label_names()), (&row.kind, row.labels.clone()), "{name}");
+        assert!(row.meaning.len() > 10, "{name} says what it means");
+    }
+}
+
+#[actix::test]
+async fn every_value_of_a_label_is_documented() {
+    let (server, _clients) = busy_server().await;
+    let figures = Exposition::scrape(&server).await;
+    let page = page();
+    for (name, family) in figures.families.iter().filter(|(name, _)| !name.starts_with(HTTP)) {
+        for (label, value) in family.samples.iter().flat_map(|sample| &sample.labels) {
+            let is_number = value.parse::<f64>().is_ok() || value == "+Inf";
+            assert!(is_number || page.contains(&format!("`{value}`")), "{name}: {label}={value}");
+        }
+    }
+}
+
+#[actix::test]
+async fn names_say_their_unit_and_counters_that_they_are_counters() {
+    let (server, _clients) = busy_server().await;
+    let figures = Exposition::scrape(&server).await;
+    for (name, family) in &figures.families {
+        assert!(name.starts_with("chat_") || name.starts_with("process_"), "{name}");
+        assert_eq!(name.ends_with("_total"), family.kind == "counter", "{name}");
+        if family.kind == "histogram" {
+            assert!(name.ends_with("_seconds") || name.ends_with("_bytes"), "{name}");
+        }
+    }
+}
+
+#[actix::test]
+async fn every_stage_has_the_same_series() {
+    let (server, _clients) = busy_server().await;
+    let figures = Exposition::scrape(&server).await;
+    let mut stages = BTreeSet::from([("chat_server".to_owned(), "-".to_owned())]);
+    for worker in ["0", "1"] {
+        stages
+            .extend(["session", "hub", "socket_write", "worker_loop"].map(|name| (name.to_owned(), worker.to_owned())));
+    }
+    let families: Vec<_> = figures.families.iter().filter(|(name, _)| name.starts_with("chat_stage_")).collect();
+    assert_eq!(families.len(), 6);
+    for (name, family) in families {
+        let label = |sample: &crate::harness::exposition::Sample| {
+            (sample.labels["stage"].clone(), sample.labels["worker"].clone())
+        };
+        assert_eq!(family.samples.iter().map(label).collect::<BTreeSet<_>>(), stages, "{name}");
+    }
+}
+
+#[actix::test]
+async fn counters_move_with_what_happens() {
+    let server = TestServer::start(&[]);
+    let mut alice = Client::connect(&server, "/ws?clientId=alice").await;
+    let mut bob = Client::connect(&server, "/ws/dev?clientId=bob").await;
+    for room in ["dev", "ops"] {
+        alice.send_json(&json!({"type": "join", "room": room})).await;
+        alice.expect(r#"{"type":"joined"}"#).await;
+    }
+    // One to the lobby, two to rooms, of which bob is in one, and one in private.
+    for message in [
+        json!({"Message": "12345"}),
+        json!({"Message": "12345", "room": "dev"}),
+        json!({"Message": "12345", "room": "ops"}),
+        json!({"Message": "12345", "to": "bob"}),
+    ] {
+        alice.send_json(&message).await;
+        alice.expect(r#"{"type":"message"}"#).await;
+    }
+    bob.expect(r#"{"type":"message","room":"dev"}"#).await;
+    bob.expect(r#"{"type":"message","to":"bob"}"#).await;
+    for _ in 0..3 {
+        alice.send_json(&json!({"type": "dance"})).await;
+        alice.expect(r#"{"type":"error","code":"unknown_type"}"#).await;
+    }
+    bob.send(awc::ws::Message::Binary("x".into())).await;
+    bob.expect_close(1003).await;
+    raw::handshake(&server, "/ws?clientId=alice").await.expect_refusal(409, "name_taken");
+    raw::get(&server, "/healthz").await;
+    let mut carol = Client::connect(&server, "/ws?clientId=carol").await;
+    carol.send_close(1000).await;
+    carol.expect_close(1000).await;
+
+    let gone = |figures: &Exposition| figures.value("chat_sessions", &[]) < 1.5;
+    let figures = figures_when(&server, "only alice is left", gone).await;
+    for (name, labels, expected) in [
+        ("chat_connections", &[][..], 1.0),
+        ("chat_connects_total", &[], 3.0),
+        ("chat_disconnects_total", &[("reason", "binary_frame")], 1.0),
+        ("chat_disconnects_total", &[("reason", "client")], 1.0),
+        ("chat_disconnects_total", &[("reason", "lost")], 0.0),
+        ("chat_messages_total", &[("kind", "global")], 1.0),
+        ("chat_messages_total", &[("kind", "room")], 2.0),
+        ("chat_messages_total", &[("kind", "private")], 1.0),
+        ("chat_message_bytes_count", &[], 4.0),
+        ("chat_message_bytes_sum", &[], 20.0),
+        ("chat_deliveries_total", &[], 6.0),
+        ("chat_delivery_seconds_count", &[], 6.0),
+        ("chat_rejected_commands_total", &[("code", "unknown_type")], 3.0),
+        ("chat_rejected_commands_total", &[("code", "bad_json")], 0.0),
+        ("chat_refused_handshakes_total", &[("code", "name_taken")], 1.0),
+        ("chat_frame_received_bytes_count", &[], 9.0),
+        ("chat_session_panics_total", &[], 0.0),
+        ("chat_rooms", &[], 3.0),
+        ("chat_outbox_bytes", &[], 0.0),
+        ("chat_outbox_frames", &[], 0.0),
+        ("chat_http_requests_total", &[("endpoint", "/healthz"), ("status", "200")], 1.0),
+    ] {
+        let value = figures.value(name, labels);
+        assert!((value - expected).abs() < 0.001, "{name} {labels:?} is {value}, not {expected}");
+    }
+    assert!(figures.value("process_cpu_seconds_total", &[]) >= 0.0);
+    assert!(figures.value("process_resident_memory_bytes", &[]) > 1e6);
+}
+
+#[actix::test]
+async fn what_enters_a_stage_leaves_it_and_waits_and_works() {
+    let (server, _clients) = busy_server().await;
+    let stages = ["session", "chat_server", "hub", "socket_write"];
+    let is_quiet = |figures: &Exposition| {
+        stages.iter().all(|stage| figures.value("chat_stage_backlog", &[("stage", stage)]) < 0.5)
+            && figures.value("chat_stage_completions_total", &[("stage", "worker_loop")]) > 0.5
+    };
+    let figures = figures_when(&server, "the stages are empty", is_quiet).await;
+    for stage in stages.iter().chain(&["worker_loop"]) {
+        let of = |name: &str| figures.value(name, &[("stage", stage)]);
+        assert!(of("chat_stage_arrivals_total") > 0.5, "{stage}");
+        assert!((of("chat_stage_arrivals_total") - of("chat_stage_completions_total")).abs() < 1.5, "{stage}");
+        assert!(of("chat_stage_wait_seconds_count") > 0.5, "{stage}");
+        assert!(of("chat_stage_busy_seconds_total") > 0.0, "{stage}");
+    }
+}
+
+#[actix::test]
+async fn the_highest_since_the_last_scrape_is_told_once() {
+    let (server, _clients) = busy_server().await;
+    let peak = |figures: &Exposition| figures.value("chat_stage_backlog_peak", &[("stage", "chat_server")]);
+    let highest = |figures: &Exposition| figures.value("chat_mailbox_messages_highest", &[("actor", "chat_server")]);
+    let first = Exposition::scrape(&server).await;
+    assert!(peak(&first) > 0.5 && highest(&first) > 0.5, "the messages of the start have been there");
+    let calm = |figures: &Exposition| peak(figures) < 0.5 && highest(figures) < 0.5;
+    figures_when(&server, "the peaks are told and over", calm).await;
+}

@@ -1,1 +1,211 @@
-//! todo
+//! The real binary: how it starts, what it says when it does not, and how it ends.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Output;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::json;
+use starling::Config;
+use tempfile::TempDir;
+
+use crate::harness::process::{self, Process};
+use crate::harness::{Client, TestServer, figures_when, raw::Raw, within};
+
+const ANY_PORT: (&str, &str) = ("CHAT_BIND", "127.0.0.1:0");
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// The one line that a start ended with.
+fn expect_one_line(folder: &Path, variables: &[(&str, &str)]) -> String {
+    let output = process::run(folder, &[], variables);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{variables:?}: {stderr}");
+    assert_eq!((stderr.lines().count(), output.stdout.len()), (1, 0), "{variables:?}: {stderr}");
+    stderr.trim_end().to_owned()
+}
+
+#[actix::test]
+async fn sigterm_tells_every_client_and_ends_with_success() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let folder = folder();
+        let mut server = Process::start(folder.path(), &[ANY_PORT]);
+        let mut alice = Client::connect_at(server.address(), "/ws?clientId=alice").await;
+        let mut bob = Client::connect_at(server.address(), "/ws/dev?clientId=bob").await;
+        server.signal(signal);
+        for client in [&mut alice, &mut bob] {
+            let closing = client.expect(r#"{"type":"closing","reason":"$_","reconnectAfterMs":$ms}"#).await;
+            assert!(closing["reconnectAfterMs"].as_u64().unwrap() <= 5_000, "{closing}");
+            client.expect_close(1001).await;
+        }
+        drop((alice, bob));
+        assert_eq!(server.exit_code().await, Some(0));
+        server.line_with("stopping: SIG");
+        server.line_with("stopped");
+    }
+}
+
+#[actix::test]
+async fn a_client_that_never_goes_does_not_keep_the_server() {
+    let folder = folder();
+    let mut server = Process::start(folder.path(), &[ANY_PORT, ("CHAT_DRAIN_SECONDS", "1")]);
+    let silent = Raw::open(server.address()).await.shake_hands("/ws?clientId=silent").await;
+    let half = Raw::open(server.address()).await;
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit_code().await, Some(0));
+    drop((silent, half));
+}
+
+#[actix::test]
+async fn a_client_that_lags_behind_still_gets_everything_when_the_server_stops() {
+    let mut server = TestServer::start(&[("CHAT_MESSAGES_PER_SECOND", "0"), ("CHAT_DRAIN_SECONDS", "10")]);
+    let mut lagging = Raw::open_narrow(server.address()).await.shake_hands("/ws?clientId=lagging").await;
+    let mut alice = Client::connect(&server, "/ws?clientId=alice").await;
+    let text = "x".repeat(16_000);
+    let mut sent = 0_usize;
+    let waits = |figures: &crate::harness::Exposition| figures.value("chat_outbox_bytes", &[]) > 300_000.0;
+    while !waits(&crate::harness::Exposition::scrape(&server).await) {
+        sent += 1;
+        alice.send_json(&json!({"Message": text})).await;
+        alice.expect(&format!(r#"{{"type":"message","seq":{sent}}}"#)).await;
+    }
+    server.stop();
+    alice.expect(r#"{"type":"closing"}"#).await;
+    alice.expect_close(1001).await;
+    drop(alice);
+    // This is the promise itself: the server waits for it, although everybody else has gone.
+    let over = async {
+        while !server.is_over() {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_millis(500), over).await.is_err(), "the server did not wait");
+    // Only now it begins to read.
+    let (frames, code) = lagging.drain().await;
+    assert_eq!(code, Some(1001), "after {} of {sent} messages", frames.len());
+    let messages = frames.iter().filter(|frame| frame.text().starts_with(r#"{"type":"message""#)).count();
+    assert_eq!(messages, sent);
+    drop(lagging);
+    let over = async {
+        while !server.is_over() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("the server ends as soon as everybody has gone", over).await;
+}
+
+#[actix::test]
+async fn a_stopping_server_takes_nobody_new() {
+    let mut server = TestServer::start(&[("CHAT_DRAIN_SECONDS", "10")]);
+    let mut alice = Raw::connect(&server, "/ws?clientId=alice").await;
+    // A client that is told and does not go keeps the server for a while.
+    server.stop();
+    assert!(alice.frame().await.unwrap().text().contains("\"closing\""));
+    assert_eq!(alice.frame().await.unwrap().close_code(), Some(1001));
+    let answer = crate::harness::raw::get(&server, "/readyz").await;
+    answer.expect_refusal(503, "unavailable");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    crate::harness::raw::handshake(&server, "/ws").await.expect_refusal(503, "unavailable");
+    let alive = crate::harness::raw::get(&server, "/healthz").await;
+    assert_eq!(alive.status, 200);
+    let refused = |f: &crate::harness::Exposition| f.value("chat_refused_handshakes_total", &[("code", "unavailable")]);
+    figures_when(&server, "it is counted", |figures| refused(figures) > 0.5).await;
+}
+
+#[actix::test]
+async fn port_0_is_a_free_port_and_the_log_says_which() {
+    let folder = folder();
+    let server = Process::start(folder.path(), &[ANY_PORT]);
+    assert_ne!(server.address().port(), 0);
+    Client::connect_at(server.address(), "/ws?clientId=alice").await.expect_chat_works().await;
+}
+
+#[test]
+fn a_port_in_use_stops_the_start_with_one_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let line = expect_one_line(folder().path(), &[("CHAT_BIND", &address)]);
+    assert!(line.starts_with(&format!("starling: cannot listen on {address}: Address already in use")), "{line}");
+}
+
+#[test]
+fn a_wrong_configuration_stops_the_start_with_one_line() {
+    let folder = folder();
+    for (variable, value, words) in [
+        ("CHAT_BURST", "many", "CHAT_BURST=many: must be a whole number from 1 to 1000000"),
+        ("CHAT_BURST", "0", "CHAT_BURST=0: must be a whole number from 1 to 1000000"),
+        ("CHAT_BIND", "localhost", "CHAT_BIND=localhost: must be an IP address and a port"),
+        ("CHAT_LOG", "loud=very", "CHAT_LOG=loud=very: must be a level"),
+        ("CHAT_BRUST", "1", "CHAT_BRUST is not known; did you mean CHAT_BURST?"),
+        ("CHAT_MESSAGE_BYTES", "200000", "CHAT_FRAME_BYTES=131072 is too small: it must be at least 201024"),
+    ] {
+        let line = expect_one_line(folder.path(), &[(variable, value)]);
+        assert!(line.starts_with(&format!("starling: {words}")), "{line}");
+    }
+}
+
+#[test]
+fn a_dotenv_file_is_read_and_the_environment_goes_before_it() {
+    let folder = folder();
+    fs::write(folder.path().join(".env"), "# a comment\nCHAT_BURST=7\nCHAT_WORKERS=3\nOTHER=1\n").unwrap();
+    let printed = stdout(&process::run(folder.path(), &["--print-config"], &[("CHAT_WORKERS", "4")]));
+    assert!(printed.contains("CHAT_BURST=7\n") && printed.contains("CHAT_WORKERS=4\n"), "{printed}");
+    fs::write(folder.path().join(".env"), "CHAT_BURST=7\nwhat is this\n").unwrap();
+    let line = expect_one_line(folder.path(), &[]);
+    assert!(line.starts_with("starling: .env cannot be read"), "{line}");
+}
+
+#[test]
+fn only_the_dotenv_file_of_the_current_folder_is_read() {
+    // Once the folders above were searched too, where the file of another program may lie.
+    let folder = folder();
+    fs::write(folder.path().join(".env"), "CHAT_BURST=7\n").unwrap();
+    let below = folder.path().join("below");
+    fs::create_dir(&below).unwrap();
+    let printed = stdout(&process::run(&below, &["--print-config"], &[]));
+    assert!(printed.contains("CHAT_BURST=100\n"), "{printed}");
+}
+
+#[test]
+fn the_printed_configuration_is_what_is_in_force_as_a_dotenv_file() {
+    let folder = folder();
+    let output = process::run(folder.path(), &["--print-config"], &[("CHAT_BURST", "7")]);
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+    let changed = stdout(&output);
+    assert_eq!(changed, Config::default().to_string().replace("CHAT_BURST=100", "CHAT_BURST=7"));
+    // It can be read back.
+    fs::write(folder.path().join(".env"), &changed).unwrap();
+    assert_eq!(stdout(&process::run(folder.path(), &["--print-config"], &[])), changed);
+}
+
+#[test]
+fn the_help_names_every_knob() {
+    let output = process::run(folder().path(), &["--help"], &[]);
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+    let help = stdout(&output);
+    for knob in Config::knobs() {
+        for part in [knob.variable, knob.default, &knob.about, &knob.range] {
+            assert!(help.contains(part), "{part:?} is missing for {}", knob.variable);
+        }
+    }
+    for option in ["--print-config", "--help", "--version"] {
+        assert!(help.contains(option), "{option}");
+    }
+}
+
+#[test]
+fn the_version_is_that_of_the_package() {
+    let output = process::run(folder().path(), &["--version"], &[]);
+    assert_eq!(stdout(&output), concat!("starling ", env!("CARGO_PKG_VERSION"), "\n"));
+    assert_eq!(output.status.code(), Some(0));
+    let unknown = process::run(folder().path(), &["--dance"], &[]);
+    assert_eq!((unknown.status.code(), unknown.stdout.len()), (Some(2), 0));
+}

@@ -6,7 +6,7 @@
 //! alice+ /ws?clientId=alice             connects
 //! alice+ /ws offers starling.v1         the same, with a subprotocol that must be taken
 //! alice+ /ws/a%20b refused 400 {...}    is refused over HTTP, with this body
-//! alice> {"Message":"hello"}            sends a text frame
+//! alice> {"Message":"hello"}            sends a text frame; in one that is no JSON, `\n` is a line break
 //! alice< {"type":"message","seq":$seq}  must receive this next: see `harness::pattern`
 //! alice<? {"type":"ack"}                must receive these, in any order among each other
 //! alice< first line
@@ -28,7 +28,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use awc::ws::{Item, Message};
+use actix_http::ws::Item;
+use awc::ws::Message;
 
 use crate::harness::pattern::Captures;
 use crate::harness::{Client, Received, TestServer, raw};
@@ -99,6 +100,7 @@ transcripts! {
     the_welcome_tells_what_a_client_must_know,
     twenty_errors_in_a_row_close_with_1008,
     typing_a_line_and_sending_json_switch_the_language,
+    who_goes_back_to_json_hears_no_more_of_who_comes_and_goes,
     who_is_in_as_many_rooms_as_allowed_gets_no_further,
     who_leaves_a_room_hears_nothing_more_of_it,
 }
@@ -184,7 +186,6 @@ fn read(text: &str) -> Vec<Step> {
 
 struct Play {
     server: TestServer,
-    // Before the server on its way out, see `Drop`.
     clients: BTreeMap<String, Client>,
     captures: Captures,
 }
@@ -214,7 +215,10 @@ impl Play {
             }
             "+" => self.connect(who, rest).await,
             ">" => {
-                let text = self.captures.fill(rest)?;
+                let mut text = self.captures.fill(rest)?;
+                if !text.starts_with('{') {
+                    text = text.replace("\\r", "\r").replace("\\n", "\n");
+                }
                 self.client(who)?.send_text(&text).await;
                 Ok(())
             }
@@ -224,7 +228,7 @@ impl Play {
             }
             "." => self.nothing(who).await,
             "!" => {
-                let code = rest.parse().map_err(|error| format!("no code: {error}"))?;
+                let code: u16 = rest.parse().map_err(|error| format!("no code: {error}"))?;
                 let client = self.client(who)?;
                 let got = (client.receive().await, client.receive().await);
                 match got {
@@ -234,7 +238,7 @@ impl Play {
             }
             "-" => {
                 let mut client = self.clients.remove(who).ok_or("is not connected")?;
-                if let Ok(code) = rest.parse() {
+                if let Ok(code) = rest.parse::<u16>() {
                     client.send_close(code).await;
                     client.expect_close(1000).await;
                 }
@@ -265,12 +269,8 @@ impl Play {
     }
 
     fn check(&mut self, pattern: &str, got: &Received) -> Result<(), String> {
-        match got {
-            Received::Text(text) => {
-                self.captures.match_text(pattern, text).map_err(|reason| format!("{reason}\nreceived {text}"))
-            }
-            other => Err(format!("received {other:?}")),
-        }
+        let Received::Text(text) = got else { return Err(format!("received {got:?}")) };
+        self.captures.match_text(pattern, text).map_err(|reason| format!("{reason}\nreceived {text}"))
     }
 
     async fn receive_all(&mut self, steps: &[Step]) -> Result<(), String> {

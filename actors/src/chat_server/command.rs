@@ -31,10 +31,13 @@ pub enum Command {
         /// The credit it holds, and when it was read.
         ticket: Ticket,
     },
-    /// The session is read by a person from now on: it wants to know who comes and goes in all its rooms.
+    /// The session is read by a person from now on, or no longer: a person wants to know who comes and goes in all
+    /// the session's rooms.
     WatchPresence {
         /// The session.
         session: SessionId,
+        /// Whether it is.
+        wanted: bool,
     },
     /// What was replayed to a session has been written: it can take more.
     ContinueReplay {
@@ -131,6 +134,8 @@ pub enum Effect {
         session: SessionId,
         /// What.
         event: Box<ServerEvent<'static>>,
+        /// What the command holds that this answers, until the answer is offered.
+        ticket: Option<Ticket>,
     },
     /// Tell several sessions the same.
     TellMany {
@@ -196,6 +201,8 @@ pub enum Effect {
         messages: Vec<Arc<StoredMessage>>,
         /// Whether there are more.
         has_more: bool,
+        /// What the command holds that this answers, until the answer is offered.
+        ticket: Option<Ticket>,
     },
     /// Store a message.
     Store {

@@ -97,9 +97,9 @@ impl ChatServerHandle {
         self.send(Command::Ask { session, id, request, ticket }, None);
     }
 
-    /// The session is read by a person from now on.
-    pub fn watch_presence(&self, session: SessionId) {
-        self.send(Command::WatchPresence { session }, None);
+    /// The session is read by a person from now on, or no longer.
+    pub fn watch_presence(&self, session: SessionId, wanted: bool) {
+        self.send(Command::WatchPresence { session, wanted }, None);
     }
 
     /// What was replayed to a session has been written.

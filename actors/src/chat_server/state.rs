@@ -15,8 +15,8 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 use smallvec::SmallVec;
 use starling_protocol::{
-    Ack, ChatMessage, ClientId, ClientKey, CloseCode, ErrorCode, HistoryPage, JoinedEvent, MembersEvent, MessageId,
-    PROTOCOL_VERSION, Refusal, Resume, RoomName, RoomSummary, Seq, ServerEvent, Target, Welcome, limits,
+    Ack, ChatMessage, ClientId, ClientKey, CloseCode, Epoch, ErrorCode, HistoryPage, JoinedEvent, MembersEvent,
+    MessageId, PROTOCOL_VERSION, Refusal, Resume, RoomName, RoomSummary, Seq, ServerEvent, Target, Welcome, limits,
 };
 
 use super::command::{Command, Effect, OpenRefusal, OpenSession, Request};
@@ -38,8 +38,8 @@ pub struct ChatState {
     sessions: FxHashMap<SessionId, Member>,
     names: HashMap<ClientId, SessionId>,
     remembered: RememberedIds,
-    /// Who catches up where, and the newest message sent so far.
-    replays: FxHashMap<(SessionId, RoomId), Seq>,
+    /// Who catches up where.
+    replays: FxHashMap<(SessionId, RoomId), CatchingUp>,
     /// Rooms whose `presence` waits for its second to pass.
     presence_due: Vec<RoomId>,
 }
@@ -53,6 +53,15 @@ struct Member {
     rooms: SmallVec<[RoomId; 1]>,
     watch_presence: bool,
     errors_in_a_row: u32,
+}
+
+/// How far a session has caught up in a room.
+#[derive(Debug, Clone, Copy)]
+struct CatchingUp {
+    /// The newest message sent so far.
+    after: Seq,
+    /// Whether the history is being read for it; if not, what was read is being written.
+    is_reading: bool,
 }
 
 impl ChatState {
@@ -100,7 +109,7 @@ impl ChatState {
             Command::OpenSession(open) => self.open_session(&open, now, effects),
             Command::CloseSession { session } => self.close_session(session, now, effects),
             Command::Ask { session, id, request, ticket } => self.ask(session, id, request, ticket, now, effects),
-            Command::WatchPresence { session } => self.watch_presence(session),
+            Command::WatchPresence { session, wanted } => self.watch_presence(session, wanted),
             Command::ContinueReplay { session, room } => self.continue_replay(session, room, effects),
             Command::Completed(completion) => self.completed(completion, now, effects),
             Command::Tick => self.tick(now, effects),
@@ -246,7 +255,7 @@ impl ChatState {
             client_id: member.client_id.clone(),
             room: first.map_or_else(RoomName::lobby, |room| room.name.clone()),
             seq: first.map_or(Seq(0), |room| room.seq),
-            epoch: first.map_or(starling_protocol::Epoch(0), |room| room.epoch),
+            epoch: first.map_or(Epoch(0), |room| room.epoch),
             key: member.key,
             heartbeat_ms: u64::try_from(self.config.heartbeat.as_millis()).unwrap_or(u64::MAX),
             limits: self.config.limits(),
@@ -271,7 +280,14 @@ impl ChatState {
         }
         let outcome = match request {
             Request::Publish { text, target, client_id } => {
-                self.publish(session, id.clone(), text, target, client_id.as_ref(), ticket, now, effects)
+                match self.accept(session, id.as_ref(), target, client_id.as_ref(), now, effects) {
+                    Ok(Some((place, sender))) => {
+                        self.publish(session, id.clone(), text, place, sender, ticket, now, effects);
+                        return self.count_outcome(session, id, Ok(()), now, effects);
+                    }
+                    Ok(None) => Ok(()),
+                    Err(refusal) => Err(refusal),
+                }
             }
             Request::Hello { client_id, key } => self.hello(session, id.clone(), client_id.as_ref(), key, now, effects),
             Request::Join { room, resume, presence } => {
@@ -294,6 +310,7 @@ impl ChatState {
             Request::Refused(refusal) => Err(refusal),
         };
         self.count_outcome(session, id, outcome, now, effects);
+        give_to_answer(ticket, session, effects);
     }
 
     /// Answers a refusal, and closes a connection whose frames are only errors.
@@ -335,18 +352,17 @@ impl ChatState {
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one command, taken apart for the caller's match")]
-    fn publish(
+    /// Checks a message before it is taken: where it goes, and under which name. `None`: it was taken before, and that
+    /// is answered.
+    fn accept(
         &mut self,
         session: SessionId,
-        id: Option<MessageId>,
-        text: Box<str>,
+        id: Option<&MessageId>,
         target: Target,
         claimed: Option<&ClientId>,
-        ticket: Ticket,
         now: Now,
         effects: &mut Vec<Effect>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<(Place, ClientId)>, Refusal> {
         let place = match target {
             Target::FirstRoom => Place::Room(self.first_room(session)?),
             Target::Room(name) => Place::Room(self.own_room(session, &name)?),
@@ -355,49 +371,61 @@ impl ChatState {
         if let Some(name) = claimed {
             self.accept_sender(session, name, now, effects)?;
         }
-        let Some(sender) = self.sessions.get(&session).map(|member| member.client_id.clone()) else { return Ok(()) };
-        if let Some(id) = &id
+        let Some(sender) = self.sessions.get(&session).map(|member| member.client_id.clone()) else { return Ok(None) };
+        if let Some(id) = id
             && self.repeat(session, &sender, id, now, effects)
         {
-            return Ok(());
+            return Ok(None);
         }
+        if let Place::Client(to) = &place
+            && !self.names.contains_key(to)
+        {
+            return Err(Refusal::new(ErrorCode::NoSuchClient, format!("nobody here is called {to}")));
+        }
+        Ok(Some((place, sender)))
+    }
+
+    /// Takes a message that was [accepted](Self::accept).
+    #[expect(clippy::too_many_arguments, reason = "the parts of one command, taken apart for the caller's match")]
+    fn publish(
+        &mut self,
+        session: SessionId,
+        id: Option<MessageId>,
+        text: Box<str>,
+        place: Place,
+        sender: ClientId,
+        ticket: Ticket,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
         match place {
             Place::Room(room) => {
-                let Some(entry) = self.rooms.get_mut(room.0 as usize) else { return Ok(()) };
+                let Some(entry) = self.rooms.get_mut(room.0 as usize) else { return };
                 let seq = entry.next_seq();
+                let mut acks = Vec::new();
+                if let Some(id) = &id {
+                    let taken = (Place::Room(room), entry.epoch, seq, now.unix_ms);
+                    self.remembered.insert(&sender, id, taken, now.at);
+                    acks.push(PendingAck { session, id: id.clone(), duplicate: false });
+                }
                 let message = Arc::new(StoredMessage {
                     room: entry.name.clone(),
                     seq,
-                    client_id: sender.clone(),
+                    client_id: sender,
                     text,
                     at: now.unix_ms,
-                    id: id.clone(),
+                    id,
                 });
-                let mut acks = Vec::new();
-                if let Some(id) = id {
-                    self.remembered.insert(&sender, &id, (Place::Room(room), entry.epoch, seq, now.unix_ms), now.at);
-                    acks.push(PendingAck { session, id, duplicate: false });
-                }
                 let stored = Arc::clone(&message);
                 entry.pending.push_back(PendingMessage { message, sender: session, acks, ticket });
                 effects.push(Effect::Store { room, epoch: entry.epoch, message: stored });
             }
             Place::Client(to) => {
-                let Some(receiver) = self.names.get(&to).copied() else {
-                    return Err(Refusal::new(ErrorCode::NoSuchClient, format!("nobody here is called {to}")));
-                };
+                let receiver = self.names.get(&to).copied().filter(|receiver| *receiver != session);
+                let sessions = receiver.into_iter().chain([session]).collect();
                 if let Some(id) = &id {
-                    let place = Place::Client(to.clone());
-                    self.remembered.insert(
-                        &sender,
-                        id,
-                        (place, starling_protocol::Epoch(0), Seq(0), now.unix_ms),
-                        now.at,
-                    );
-                }
-                let mut sessions = vec![receiver];
-                if receiver != session {
-                    sessions.push(session);
+                    let taken = (Place::Client(to.clone()), Epoch(0), Seq(0), now.unix_ms);
+                    self.remembered.insert(&sender, id, taken, now.at);
                 }
                 let message = Box::new(ChatMessage {
                     client_id: sender,
@@ -415,7 +443,6 @@ impl ChatState {
                 }
             }
         }
-        Ok(())
     }
 
     /// Checks the name that a message gives as its sender; a guest takes it thereby.
@@ -476,7 +503,7 @@ impl ChatState {
         if self.rooms.len() >= self.config.rooms as usize {
             return None;
         }
-        let epoch = starling_protocol::Epoch(self.numbers.draw());
+        let epoch = Epoch(self.numbers.draw());
         let slot = self.rooms.insert(Room::new(name.clone(), epoch, now.at));
         let room = RoomId(u32::try_from(slot).ok()?);
         self.rooms_by_name.insert(name.clone(), room);
@@ -548,20 +575,23 @@ impl ChatState {
             JoinedEvent { id, room: name.clone(), seq: entry.seq, epoch: entry.epoch, count: entry.count(), recovered };
         let missed_from = resume.filter(|_| recovered == Some(true)).map(|from| from.after);
         let missed_from = missed_from.filter(|after| *after < entry.seq);
-        let catches_up = self.replays.contains_key(&(session, room));
+        let before = self.replays.get(&(session, room)).copied();
+        if is_member && missed_from.is_some() && before.is_none() {
+            // What is new waits until what was missed has been written.
+            effects.push(Effect::Dismiss { session, room });
+        }
+        effects.push(tell(session, ServerEvent::Joined(joined)));
         if let Some(after) = missed_from {
-            if is_member && !catches_up {
-                // What is new waits until what was missed has been written.
-                effects.push(Effect::Dismiss { session, room });
-            }
-            effects.push(tell(session, ServerEvent::Joined(joined)));
-            self.replays.insert((session, room), after);
-            if !catches_up {
+            // What is being written goes first; what is being read for an earlier `after` will be dropped.
+            let is_reading = before.is_none_or(|before| before.is_reading);
+            self.replays.insert((session, room), CatchingUp { after, is_reading });
+            if is_reading {
                 effects.push(Effect::Read(self.replay_request(session, room, after)));
             }
         } else {
-            effects.push(tell(session, ServerEvent::Joined(joined)));
-            if !is_member {
+            // Who resumes, and has nothing to get that way, gets what is new.
+            let has_caught_up = resume.is_some() && self.replays.remove(&(session, room)).is_some();
+            if !is_member || has_caught_up {
                 effects.push(Effect::Admit { session, room });
             }
         }
@@ -613,12 +643,12 @@ impl ChatState {
 
     // ---- presence
 
-    fn watch_presence(&mut self, session: SessionId) {
+    fn watch_presence(&mut self, session: SessionId, wanted: bool) {
         let Some(member) = self.sessions.get_mut(&session) else { return };
-        member.watch_presence = true;
+        member.watch_presence = wanted;
         for room in &member.rooms {
             if let Some(entry) = self.rooms.get_mut(room.0 as usize) {
-                entry.watch(session, true);
+                entry.watch(session, wanted);
             }
         }
     }
@@ -664,7 +694,7 @@ impl ChatState {
     ) -> Result<(), Refusal> {
         let room = self.existing_room(name)?;
         let (limit, bytes) = (usize::from(limit), self.config.page_bytes());
-        let reader = Reader::Client { session, id };
+        let reader = Reader::Client { session, id, ticket: None };
         effects.push(Effect::Read(ReadRequest { room, page, search: None, limit, bytes, reader }));
         Ok(())
     }
@@ -681,8 +711,11 @@ impl ChatState {
     }
 
     fn continue_replay(&mut self, session: SessionId, room: RoomId, effects: &mut Vec<Effect>) {
-        if let Some(after) = self.replays.get(&(session, room)) {
-            effects.push(Effect::Read(self.replay_request(session, room, *after)));
+        if let Some(progress) = self.replays.get_mut(&(session, room))
+            && !std::mem::replace(&mut progress.is_reading, true)
+        {
+            let after = progress.after;
+            effects.push(Effect::Read(self.replay_request(session, room, after)));
         }
     }
 
@@ -740,12 +773,12 @@ impl ChatState {
     fn was_read(&mut self, request: ReadRequest, page: Page, now: Now, effects: &mut Vec<Effect>) {
         let room = request.room;
         match request.reader {
-            Reader::Client { session, id } => {
+            Reader::Client { session, id, ticket } => {
                 let Some(name) = self.rooms.get(room.0 as usize).map(|entry| entry.name.clone()) else { return };
                 let Page { messages, has_more } = page;
-                effects.push(Effect::TellHistory { session, id, room: name, messages, has_more });
+                effects.push(Effect::TellHistory { session, id, room: name, messages, has_more, ticket });
             }
-            Reader::Replay { session } => self.replay(session, room, page, now, effects),
+            Reader::Replay { session } => self.replay(session, room, request.page, page, now, effects),
             // Whoever asked may have gone.
             Reader::Outside(reply) => drop(reply.send(Ok(page))),
         }
@@ -754,7 +787,7 @@ impl ChatState {
     /// Who asks for history is told that it cannot be had; who catches up cannot go on without it.
     fn was_not_read(&mut self, request: ReadRequest, error: ReadError, now: Now, effects: &mut Vec<Effect>) {
         match request.reader {
-            Reader::Client { session, id } => {
+            Reader::Client { session, id, .. } => {
                 let refusal = Refusal::new(ErrorCode::Unavailable, error.to_string()).with_id(id);
                 effects.push(tell(session, ServerEvent::Error(refusal)));
             }
@@ -771,8 +804,20 @@ impl ChatState {
     }
 
     /// Writes the next part of what a session missed, and admits it when nothing is left.
-    fn replay(&mut self, session: SessionId, room: RoomId, page: Page, now: Now, effects: &mut Vec<Effect>) {
-        let Some(after) = self.replays.get_mut(&(session, room)) else { return };
+    fn replay(
+        &mut self,
+        session: SessionId,
+        room: RoomId,
+        asked: HistoryPage,
+        page: Page,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(CatchingUp { after, is_reading }) = self.replays.get_mut(&(session, room)) else { return };
+        if asked != HistoryPage::After(*after) {
+            // The answer to what it asked for before it left the room or resumed anew.
+            return;
+        }
         let Some(entry) = self.rooms.get(room.0 as usize) else { return };
         let continues = page.messages.first().is_none_or(|first| first.seq == after.next());
         let last = page.messages.last().map_or(*after, |last| last.seq);
@@ -784,7 +829,7 @@ impl ChatState {
             return;
         }
         let more = last < entry.seq;
-        *after = last;
+        (*after, *is_reading) = (last, false);
         effects.push(Effect::Replay { session, room, messages: page.messages, more });
         if !more {
             self.replays.remove(&(session, room));
@@ -846,7 +891,23 @@ impl ChatState {
 }
 
 fn tell(session: SessionId, event: ServerEvent<'static>) -> Effect {
-    Effect::Tell { session, event: Box::new(event) }
+    Effect::Tell { session, event: Box::new(event), ticket: None }
+}
+
+/// Lets the last answer to a session hold what its command holds. A command without an answer gives it back here.
+fn give_to_answer(ticket: Ticket, to: SessionId, effects: &mut [Effect]) {
+    let slot = effects.iter_mut().rev().find_map(|effect| {
+        if let Effect::Tell { session, ticket, .. } = effect {
+            (*session == to).then_some(ticket)
+        } else if let Effect::Read(ReadRequest { reader: Reader::Client { session, ticket, .. }, .. }) = effect {
+            (*session == to).then_some(ticket)
+        } else {
+            None
+        }
+    });
+    if let Some(slot) = slot {
+        *slot = Some(ticket);
+    }
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ const NO_BOUND: usize = usize::MAX;
 struct Pair {
     connection: Connection,
     /// Kept: without it the socket would not be whole.
-    _read_half: OwnedReadHalf,
+    read_half: OwnedReadHalf,
     client: Client,
 }
 
@@ -64,7 +64,7 @@ async fn opening_pair(head: Bytes) -> Pair {
     let codec = Codec::new().client_mode().max_size(usize::MAX);
     Pair {
         connection: Connection::new(write_half, head, clock::now()),
-        _read_half: read_half,
+        read_half,
         client: Client { socket, unread: BytesMut::new(), codec },
     }
 }
@@ -75,7 +75,7 @@ impl Client {
         let reading = async {
             while !enough(&self.unread) {
                 self.socket.readable().await.unwrap();
-                let mut buffer = [0; 64 * 1024];
+                let mut buffer = vec![0; 64 * 1024];
                 match self.socket.try_read(&mut buffer) {
                     Ok(0) => return,
                     Ok(count) => self.unread.extend_from_slice(&buffer[..count]),
@@ -99,17 +99,15 @@ impl Client {
     }
 
     async fn text(&mut self) -> String {
-        match self.frame().await {
-            Frame::Text(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
-            other => panic!("not a text: {other:?}"),
-        }
+        let frame = self.frame().await;
+        let Frame::Text(bytes) = frame else { panic!("not a text: {frame:?}") };
+        String::from_utf8(bytes.to_vec()).unwrap()
     }
 
     async fn close_code(&mut self) -> u16 {
-        match self.frame().await {
-            Frame::Close(Some(reason)) => reason.code.into(),
-            other => panic!("not a close frame: {other:?}"),
-        }
+        let frame = self.frame().await;
+        let Frame::Close(Some(reason)) = frame else { panic!("not a close frame: {frame:?}") };
+        reason.code.into()
     }
 
     fn has_nothing(&self) -> bool {
@@ -210,7 +208,7 @@ async fn what_waits_is_counted_as_it_comes_and_goes() {
     let (small, large) = (text(1, 100), text(2, MORE_THAN_THE_KERNEL_TAKES));
     pair.offer(&[small.clone(), small.clone()]);
     assert_eq!(pair.connection.queued(), Queued { bytes: 204, frames: 2 });
-    pair.offer(&[large.clone()]);
+    pair.offer(std::slice::from_ref(&large));
     assert_eq!(pair.connection.queued(), Queued { bytes: 204 + large.len() + 10, frames: 3 });
     assert!(pair.connection.stalled_since().is_none());
 
@@ -244,7 +242,7 @@ async fn frames_are_written_past_an_empty_outbox_and_nothing_waits() {
 async fn what_the_kernel_does_not_take_of_a_frame_waits_and_the_next_one_waits_behind_it() {
     let mut pair = pair().await;
     let large = text(1, MORE_THAN_THE_KERNEL_TAKES);
-    assert_eq!(pair.connection.write_through(chunk(&[large.clone()]), MORE_THAN_THE_KERNEL_TAKES), Ok(()));
+    assert_eq!(pair.connection.write_through(chunk(std::slice::from_ref(&large)), MORE_THAN_THE_KERNEL_TAKES), Ok(()));
     let rest = pair.connection.queued();
     assert_eq!(rest.frames, 1);
     assert!((1..large.len() + 10).contains(&rest.bytes), "{rest:?}");
@@ -282,7 +280,7 @@ async fn what_is_left_of_a_frame_written_past_the_outbox_may_be_as_much_as_may_w
     let large = text(1, MORE_THAN_THE_KERNEL_TAKES);
     // What the kernel takes differs a little from time to time: as much as is left fits exactly.
     let mut pair = pair().await;
-    assert_eq!(pair.connection.write_through(chunk(&[large.clone()]), 1_000), Err(Overflow));
+    assert_eq!(pair.connection.write_through(chunk(std::slice::from_ref(&large)), 1_000), Err(Overflow));
     let left = pair.connection.queued();
     assert_eq!(left.frames, 1, "the rest of what was begun is kept, so that it can be ended");
     assert!(left.bytes > 1_000);
@@ -345,8 +343,8 @@ async fn of_a_chunk_of_several_frames_only_the_begun_one_is_ended() {
 fn the_rest_of_the_begun_frame_is_found_wherever_the_kernel_stopped() {
     // Frames of 2 + 10, 4 + 300 and 2 + 20 bytes.
     let chunk = chunk(&[text(1, 10), text(2, 300), text(3, 20)]);
-    for written in 1..=chunk.bytes.len() {
-        let end = [12, 316, 338].into_iter().find(|end| *end >= written).unwrap();
+    for written in 0..=chunk.bytes.len() {
+        let end = [0, 12, 316, 338].into_iter().find(|end| *end >= written).unwrap();
         let rest = rest_of_begun_frame(&chunk, written);
         let expected = chunk.bytes.slice(written..end);
         assert_eq!(rest, (!expected.is_empty()).then_some(expected), "{written}");
@@ -356,6 +354,7 @@ fn the_rest_of_the_begun_frame_is_found_wherever_the_kernel_stopped() {
 #[test]
 fn the_answer_to_the_handshake_is_one_whole() {
     let chunk = Chunk { frames: 0, bytes: Bytes::from_static(b"HTTP/1.1 101"), ..chunk(&[]) };
+    assert_eq!(rest_of_begun_frame(&chunk, 0), Some(chunk.bytes.clone()));
     assert_eq!(rest_of_begun_frame(&chunk, 5), Some(Bytes::from_static(b"1.1 101")));
     assert_eq!(rest_of_begun_frame(&chunk, 12), None);
 }
@@ -390,6 +389,21 @@ async fn a_handshake_that_was_begun_is_ended_before_the_close_frame() {
 }
 
 #[actix::test]
+async fn a_client_that_is_too_slow_before_its_handshake_is_answered_gets_the_answer_and_the_close_frame() {
+    // The answer was dropped with what waited behind it.
+    let head = Bytes::from_static(b"HTTP/1.1 101 Switching Protocols\r\n\r\n");
+    let mut pair = opening_pair(head.clone()).await;
+    pair.offer(&[text(1, 100)]);
+    pair.connection.close_dropping(close_frame(), clock::now());
+    assert_eq!(pair.connection.queued(), Queued { bytes: head.len() + close_frame().len(), frames: 1 });
+    pair.connection.open();
+    assert_eq!(pair.flush(), Flushed::All);
+    pair.client.read_until(|unread| unread.len() == head.len() + close_frame().len()).await;
+    assert_eq!(pair.client.unread.split_to(head.len()), head);
+    assert_eq!(pair.client.close_code().await, 4001);
+}
+
+#[actix::test]
 async fn what_waits_is_written_before_the_close_frame_of_an_ordinary_end_and_nothing_comes_after_it() {
     let mut pair = pair().await;
     pair.offer(&[text(1, 100)]);
@@ -411,7 +425,7 @@ async fn what_waits_is_written_before_the_close_frame_of_an_ordinary_end_and_not
 async fn a_peer_that_is_gone_breaks_the_connection_and_nothing_waits_for_it() {
     let mut pair = pair().await;
     pair.begin(&text(1, MORE_THAN_THE_KERNEL_TAKES));
-    let Pair { mut connection, _read_half, client } = pair;
+    let Pair { mut connection, read_half: _read_half, client } = pair;
     SockRef::from(&client.socket).set_linger(Some(Duration::ZERO)).unwrap();
     drop(client);
     let mut written = Written::default();
@@ -439,7 +453,7 @@ async fn a_connection_that_is_reset_does_not_wait_for_its_client_to_read() {
     let mut pair = pair().await;
     pair.begin(&text(1, MORE_THAN_THE_KERNEL_TAKES));
     pair.connection.reset_on_drop();
-    drop((pair.connection, pair._read_half));
+    drop((pair.connection, pair.read_half));
     let error = timeout(DEADLINE, async {
         loop {
             pair.client.socket.readable().await.unwrap();
@@ -452,4 +466,16 @@ async fn a_connection_that_is_reset_does_not_wait_for_its_client_to_read() {
         }
     });
     assert_eq!(error.await.unwrap().kind(), io::ErrorKind::ConnectionReset);
+}
+
+#[actix::test]
+async fn a_connection_that_is_closed_while_it_opens_writes_nothing_until_it_is_open() {
+    let mut pair = opening_pair(Bytes::from_static(b"HTTP/1.1 101")).await;
+    pair.connection.close(close_frame(), clock::now());
+    assert_eq!(pair.flush(), Flushed::All);
+    assert!(pair.client.has_nothing() && !pair.connection.has_said_goodbye());
+    pair.connection.open();
+    assert_eq!(pair.flush(), Flushed::All);
+    assert!(pair.connection.has_said_goodbye());
+    pair.client.read_until(|unread| unread.len() == 12 + close_frame().len()).await;
 }

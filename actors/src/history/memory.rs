@@ -182,7 +182,7 @@ mod tests {
 
     fn read(history: &mut MemoryHistory, page: HistoryPage, limit: usize, bytes: usize) -> (Vec<u64>, bool) {
         let session = SessionId::new(HubId(0), 0, 0);
-        let reader = Reader::Client { session, id: None };
+        let reader = Reader::Client { session, id: None, ticket: None };
         let mut done = Vec::new();
         history.read(ReadRequest { room: ROOM, page, search: None, limit, bytes, reader }, &mut done);
         let Some(Completion::Read { page, .. }) = done.pop() else { panic!("no answer") };
@@ -237,7 +237,7 @@ mod tests {
             history.append(ROOM, Epoch(1), message(seq, text), &mut Vec::new());
         }
         let find = |query, page, limit| {
-            let reader = Reader::Client { session: SessionId::new(HubId(0), 0, 0), id: None };
+            let reader = Reader::Client { session: SessionId::new(HubId(0), 0, 0), id: None, ticket: None };
             let search = SearchText::parse(query);
             let page = history.select(&ReadRequest { room: ROOM, page, search, limit, bytes: usize::MAX, reader });
             (page.messages.iter().map(|message| message.seq.0).collect::<Vec<_>>(), page.has_more)

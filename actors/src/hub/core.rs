@@ -39,8 +39,11 @@ pub(super) struct Entry {
     /// Rooms in which more is to be replayed when the outbox is empty.
     pub(super) replays: Vec<RoomId>,
     pub(super) heard_at: Instant,
+    /// What came from it waits for a credit, so it is not read: its silence is ours.
+    pub(super) held_back: bool,
     pub(super) pinged_at: Instant,
-    pub(super) closing_since: Option<Instant>,
+    /// Since when it is being closed, and how that counts.
+    pub(super) closing: Option<(Instant, DisconnectReason)>,
     /// Whether it stands on the list of those to flush.
     pub(super) touched: bool,
     /// Whether somebody waits for its socket to become writable.
@@ -120,8 +123,9 @@ impl Core {
             handle: None,
             replays: Vec::new(),
             heard_at: now,
+            held_back: false,
             pinged_at: now,
-            closing_since: None,
+            closing: None,
             touched: false,
             awaited: false,
         });
@@ -131,9 +135,17 @@ impl Core {
 
     pub(super) fn open(&mut self, session: SessionId, handle: SessionHandle) {
         if let Some(entry) = self.entry(session) {
-            entry.handle = Some(handle);
             entry.connection.open();
+            let closed_as = entry.closing.map(|(_, counted_as)| counted_as);
+            if closed_as.is_some() {
+                // It was closed while it opened.
+                handle.closing();
+            }
+            entry.handle = Some(handle);
             self.metrics.connected();
+            if let Some(counted_as) = closed_as {
+                self.metrics.disconnected(counted_as);
+            }
             self.touch(session);
         }
     }
@@ -146,7 +158,7 @@ impl Core {
             self.remove_member(*room, *place);
         }
         self.account(0, entry.connection.queued(), Queued::default());
-        if entry.handle.is_some() && entry.closing_since.is_none() {
+        if entry.handle.is_some() && entry.closing.is_none() {
             self.metrics.disconnected(reason);
         }
         Some(entry.connection.into_socket())
@@ -154,6 +166,13 @@ impl Core {
 
     pub(super) fn heard(&mut self, session: SessionId, now: Instant) {
         if let Some(entry) = self.entry(session) {
+            entry.heard_at = now;
+        }
+    }
+
+    pub(super) fn hold_back(&mut self, session: SessionId, held_back: bool, now: Instant) {
+        if let Some(entry) = self.entry(session) {
+            entry.held_back = held_back;
             entry.heard_at = now;
         }
     }
@@ -174,7 +193,7 @@ impl Core {
         entry.map_or(Format::Json, |entry| entry.format)
     }
 
-    pub(super) fn console_room(&self, session: SessionId) -> Option<RoomName> {
+    pub(super) fn current_room(&self, session: SessionId) -> Option<RoomName> {
         let entry = self.connections.get(session.slot() as usize).filter(|entry| entry.session == session)?;
         entry.current_room.clone()
     }
@@ -183,7 +202,8 @@ impl Core {
 
     pub(super) fn perform(&mut self, command: HubCommand, now: Instant) {
         match command {
-            HubCommand::Tell { sessions, event } => self.tell(&sessions, &event, now),
+            // The answer's ticket is given back when this is done.
+            HubCommand::Tell { sessions, event, ticket: _ticket } => self.tell(&sessions, &event, now),
             HubCommand::Admit { session, room } => self.admit(session, room),
             HubCommand::Dismiss { session, room } => self.dismiss(session, room),
             HubCommand::Deliver { room, delivery } => self.deliver(room, delivery),
@@ -360,7 +380,7 @@ impl Core {
             entry.connection.close(close_frame, now);
         }
         let after = entry.connection.queued();
-        entry.closing_since = Some(now);
+        entry.closing = Some((now, closing.counted_as));
         entry.replays.clear();
         let is_open = entry.handle.is_some();
         if let Some(handle) = &entry.handle {
@@ -387,16 +407,16 @@ impl Core {
                 0 => empty_outboxes += 1,
                 bytes => self.metrics.outboxes_seen(bytes, 1),
             }
-            if let Some(closing) = entry.closing_since {
+            if let Some((closing, _)) = entry.closing {
                 if since(closing) >= LINGER {
                     entry.connection.reset_on_drop();
-                    if let Some(handle) = &entry.handle {
+                    if let Some(handle) = entry.handle.take() {
                         handle.stop();
                     }
                 }
             } else if entry.connection.stalled_since().is_some_and(|at| since(at) >= slow_client) {
                 to_close.push((entry.session, Closing::SLOW));
-            } else if since(entry.heard_at) >= 2 * heartbeat {
+            } else if !entry.held_back && since(entry.heard_at) >= 2 * heartbeat {
                 to_close.push((entry.session, Closing::SILENT));
             } else if since(entry.pinged_at) >= heartbeat {
                 entry.pinged_at = now;

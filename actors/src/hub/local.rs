@@ -173,6 +173,11 @@ impl LocalHub {
         self.0.core.borrow_mut().heard(session, now);
     }
 
+    /// What came from the connection waits for a credit, or does no longer.
+    pub(crate) fn hold_back(&self, session: SessionId, held_back: bool) {
+        self.0.core.borrow_mut().hold_back(session, held_back, clock::now());
+    }
+
     /// Answers the connection in this format from now on.
     pub(crate) fn set_format(&self, session: SessionId, format: Format) {
         self.0.core.borrow_mut().set_format(session, format);
@@ -184,8 +189,8 @@ impl LocalHub {
     }
 
     /// The room that a person means where none is named.
-    pub(crate) fn console_room(&self, session: SessionId) -> Option<RoomName> {
-        self.0.core.borrow().console_room(session)
+    pub(crate) fn current_room(&self, session: SessionId) -> Option<RoomName> {
+        self.0.core.borrow().current_room(session)
     }
 
     /// Offers one frame that the session itself has made.

@@ -70,6 +70,8 @@ pub enum HubCommand {
         sessions: SmallVec<[SessionId; 2]>,
         /// What; encoded once per format.
         event: Box<ServerEvent<'static>>,
+        /// What the command holds that this answers, until the answer is offered.
+        ticket: Option<Ticket>,
     },
     /// Deliver from now on to this session what is delivered to the room.
     Admit {

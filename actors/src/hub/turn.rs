@@ -141,7 +141,7 @@ impl Core {
         let after = entry.connection.queued();
         let mut replays = Vec::new();
         if outcome == Flushed::All {
-            if entry.connection.is_closing() {
+            if entry.connection.has_said_goodbye() {
                 entry.connection.shut_down();
             }
             replays = std::mem::take(&mut entry.replays);

@@ -25,9 +25,6 @@ use crate::ids::SessionId;
 /// Most bytes taken from a socket at once.
 const READ_BYTES: usize = 64 * 1024;
 
-/// Longest header of a client's frame.
-const HEADER_BYTES_MAX: usize = 14;
-
 /// What the stream of messages and the session that handles them share.
 #[derive(Debug)]
 pub(super) struct Reading {
@@ -89,6 +86,7 @@ impl Inbound {
     /// Hands a message on, a text as soon as there is a credit for it.
     fn poll_hand_on(&mut self, message: Message, since: Instant, cx: &mut Context<'_>) -> Poll<Message> {
         if carries_command(&message) && self.reading.credits.poll_ready(cx).is_pending() {
+            self.hub.hold_back(self.session, true);
             self.held = Some((message, since));
             return Poll::Pending;
         }
@@ -104,7 +102,8 @@ impl Inbound {
         }
         let frame = match self.codec.decode(&mut self.unread) {
             Ok(Some(frame)) => frame,
-            Ok(None) if self.unread.len() <= self.hub.config().frame_bytes as usize + HEADER_BYTES_MAX => return None,
+            // The codec would wait until all of a frame that is too large has come.
+            Ok(None) if announced_bytes(&self.unread) <= u64::from(self.hub.config().frame_bytes) => return None,
             Ok(None) => return Some(Err(ProtocolError::Overflow)),
             Err(error) => return Some(Err(error)),
         };
@@ -158,7 +157,11 @@ impl Stream for Inbound {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         if let Some((message, since)) = this.held.take() {
-            return this.poll_hand_on(message, since, cx).map(|message| Some(Ok(message)));
+            let handed_on = this.poll_hand_on(message, since, cx);
+            if handed_on.is_ready() {
+                this.hub.hold_back(this.session, false);
+            }
+            return handed_on.map(|message| Some(Ok(message)));
         }
         loop {
             if this.failed {
@@ -202,6 +205,17 @@ impl Drop for Inbound {
 /// Whether a message makes the session send a command on.
 fn carries_command(message: &Message) -> bool {
     matches!(message, Message::Text(_) | Message::Continuation(Item::Last(_)))
+}
+
+/// How long the payload is that the beginning of a frame announces; 0 while that is not known.
+fn announced_bytes(unread: &[u8]) -> u64 {
+    const LENGTH_BITS: u8 = 0x7f;
+    let Some((head, rest)) = unread.split_first_chunk::<2>() else { return 0 };
+    match head[1] & LENGTH_BITS {
+        126 => rest.first_chunk().map_or(0, |length| u16::from_be_bytes(*length).into()),
+        127 => rest.first_chunk().map_or(0, |length| u64::from_be_bytes(*length)),
+        length => length.into(),
+    }
 }
 
 fn not_utf8(error: Utf8Error) -> ProtocolError {

@@ -130,10 +130,9 @@ impl Client {
 
     /// The next text.
     pub(crate) async fn text(&mut self) -> String {
-        match self.receive().await {
-            Received::Text(text) => text,
-            other => panic!("{}: a text was expected and {other:?} came", self.name),
-        }
+        let got = self.receive().await;
+        let Received::Text(text) = got else { panic!("{}: a text was expected and {got:?} came", self.name) };
+        text
     }
 
     /// The next text, which must match this JSON pattern.
@@ -147,24 +146,10 @@ impl Client {
 
     /// The end, with this code.
     pub(crate) async fn expect_close(&mut self, code: u16) {
-        match self.receive().await {
-            Received::Close(Some(got), _) if got == code => {}
-            other => panic!("{}: a close with {code} was expected and {other:?} came", self.name),
-        }
+        let got = self.receive().await;
+        let is_it = matches!(got, Received::Close(Some(got), _) if got == code);
+        assert!(is_it, "{}: a close with {code} was expected and {got:?} came", self.name);
         assert_eq!(self.receive().await, Received::End, "{}: the close frame is the last", self.name);
-    }
-
-    /// Everything that comes up to the end, and the code of the close frame.
-    pub(crate) async fn drain(&mut self) -> (Vec<String>, Option<u16>) {
-        let mut texts = Vec::new();
-        loop {
-            match self.receive().await {
-                Received::Text(text) => texts.push(text),
-                Received::Pong(_) => {}
-                Received::Close(code, _) => return (texts, code),
-                Received::End => return (texts, None),
-            }
-        }
     }
 
     /// Asks something that is answered at once, and returns what the answer looks like: whatever the server had sent

@@ -129,7 +129,8 @@ impl Family {
     fn check_buckets(&self, name: &str) {
         let mut series: BTreeMap<BTreeMap<String, String>, Vec<(f64, f64)>> = BTreeMap::new();
         for sample in self.samples.iter().filter(|sample| sample.name.ends_with("_bucket")) {
-            let bound = if sample.labels["le"] == "+Inf" { f64::INFINITY } else { sample.labels["le"].parse().unwrap() };
+            let bound =
+                if sample.labels["le"] == "+Inf" { f64::INFINITY } else { sample.labels["le"].parse().unwrap() };
             series.entry(sample.without_le()).or_default().push((bound, sample.value));
         }
         for (labels, buckets) in series {

@@ -30,9 +30,9 @@ fn reference(text: &str) -> Option<Reference<'_>> {
         return None;
     }
     let (name, rest) = rest.split_at(len);
-    let digits = rest.strip_prefix('+').map_or("", |rest| {
-        rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len())).0
-    });
+    let digits = rest
+        .strip_prefix('+')
+        .map_or("", |rest| rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len())).0);
     let Ok(plus) = digits.parse() else { return Some(Reference { name, plus: 0, len: 1 + len }) };
     Some(Reference { name, plus, len: 2 + len + digits.len() })
 }
@@ -120,7 +120,8 @@ impl Captures {
             return self.match_line(&pattern, text);
         }
         let quoted = quote(&pattern);
-        let pattern: Value = serde_json::from_str(&quoted).map_err(|error| format!("the pattern is no JSON: {error}"))?;
+        let pattern: Value =
+            serde_json::from_str(&quoted).map_err(|error| format!("the pattern is no JSON: {error}"))?;
         let got: Value = serde_json::from_str(text).map_err(|error| format!("this is no JSON: {error}"))?;
         // A pattern that does not match takes nothing.
         let mut taken = self.clone();
@@ -143,7 +144,12 @@ impl Captures {
         }
     }
 
-    fn match_fields(&mut self, place: &str, pattern: &Map<String, Value>, got: &Map<String, Value>) -> Result<(), String> {
+    fn match_fields(
+        &mut self,
+        place: &str,
+        pattern: &Map<String, Value>,
+        got: &Map<String, Value>,
+    ) -> Result<(), String> {
         for (name, pattern) in pattern {
             let place = if place.is_empty() { name.clone() } else { format!("{place}.{name}") };
             match (pattern, got.get(name)) {

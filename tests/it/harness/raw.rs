@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::{TestServer, within};
@@ -78,11 +79,11 @@ pub(crate) fn header(first: u8, length: u64) -> Vec<u8> {
     match length {
         0..=125 => out.push(0x80 | u8::try_from(length).unwrap()),
         126..=65_535 => {
-            out.push(0x80 | 126);
+            out.push(0xfe);
             out.extend_from_slice(&u16::try_from(length).unwrap().to_be_bytes());
         }
         _ => {
-            out.push(0x80 | 127);
+            out.push(0xff);
             out.extend_from_slice(&length.to_be_bytes());
         }
     }
@@ -98,10 +99,10 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A connection of which the test writes every byte.
+/// A connection of which the test writes every byte. Cut in two, both halves work at a time.
 #[derive(Debug)]
-pub(crate) struct Raw {
-    stream: TcpStream,
+pub(crate) struct Raw<S = TcpStream> {
+    stream: S,
     unread: Vec<u8>,
 }
 
@@ -135,6 +136,14 @@ impl Raw {
         raw
     }
 
+    /// Its writing half and its reading half.
+    pub(crate) fn split(self) -> (Raw<OwnedWriteHalf>, Raw<OwnedReadHalf>) {
+        let (reading, writing) = self.stream.into_split();
+        (Raw { stream: writing, unread: Vec::new() }, Raw { stream: reading, unread: self.unread })
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Raw<S> {
     /// Writes bytes. The server may have gone: what it said before is what counts.
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         within("the network takes bytes", self.stream.write_all(bytes)).await.unwrap_or_default();
@@ -149,7 +158,9 @@ impl Raw {
     pub(crate) async fn shut_down(&mut self) {
         self.stream.shutdown().await.unwrap_or_default();
     }
+}
 
+impl<S: AsyncRead + Unpin> Raw<S> {
     /// Reads more; false at the end.
     async fn read(&mut self) -> bool {
         let mut buffer = vec![0; 64 * 1024];

@@ -70,7 +70,7 @@ impl Store {
     }
 
     fn read(&mut self, page: HistoryPage, search: Option<&str>, limit: usize) -> (Vec<u64>, bool) {
-        let reader = Reader::Client { session: SessionId::new(HubId(0), 0, 0), id: None };
+        let reader = Reader::Client { session: SessionId::new(HubId(0), 0, 0), id: None, ticket: None };
         let search = search.and_then(SearchText::parse);
         let mut done = Vec::new();
         let bytes = usize::MAX;

@@ -232,7 +232,7 @@ impl Chat {
             }
             "types" => {
                 let session = self.client(who).session;
-                return self.apply(Command::WatchPresence { session });
+                return self.apply(Command::WatchPresence { session, wanted: true });
             }
             "continues" => {
                 let room = self.state.find_room(line.word(1)).unwrap();
@@ -369,9 +369,11 @@ impl Chat {
     /// Does what the actor would do; what the history is to do now is given back.
     fn perform(&mut self, effect: Effect) -> Option<Held> {
         match effect {
-            Effect::Tell { session, event } => self.tell(session, &event),
+            Effect::Tell { session, event, .. } => self.tell(session, &event),
             Effect::TellMany { sessions, event } => {
-                sessions.into_iter().for_each(|session| self.tell(session, &event));
+                for session in sessions {
+                    self.tell(session, &event);
+                }
             }
             Effect::Admit { session, room } => {
                 assert!(!self.admitted.contains(&(session, room)), "{session:?} is admitted once");
@@ -399,7 +401,7 @@ impl Chat {
                     self.put(session, "(more)".into());
                 }
             }
-            Effect::TellHistory { session, id, room, messages, has_more } => {
+            Effect::TellHistory { session, id, room, messages, has_more, .. } => {
                 let seqs = messages.iter().fold(String::new(), |list, message| format!("{list} {}", message.seq));
                 let more = if has_more { " …" } else { "" };
                 self.put(session, format!("history {room}{seqs}{more}{}", shown_id(id.as_ref())));

@@ -1,0 +1,355 @@
+//! The state machine with a history in memory, told in the same words as the model.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use starling_actors::ChatConfig;
+use starling_actors::chat_server::command::{Command, Effect, OpenRefusal, OpenSession, Request};
+use starling_actors::chat_server::state::ChatState;
+use starling_actors::clock::{self, Now};
+use starling_actors::credits::Ticket;
+use starling_actors::history::memory::MemoryHistory;
+use starling_actors::history::{Completion, HistoryStore, StoredMessage};
+use starling_actors::ids::{HubId, RoomId, SessionId};
+use starling_protocol::{
+    ClientId, ClientKey, Epoch, ErrorCode, HistoryPage, MessageId, Refusal, Resume, RoomName, Seq, ServerEvent, Target,
+};
+
+use super::naive::{Naive, Told};
+use super::{CLIENTS, Deed, MESSAGES_KEPT, Name, Page, ROOMS_MAX, ROOMS_PER_SESSION, Step, To};
+
+/// How many hubs the sessions are spread over.
+const HUBS: u32 = 3;
+
+pub(crate) struct Real {
+    state: ChatState,
+    now: Now,
+    history: MemoryHistory,
+    is_held: bool,
+    held: VecDeque<(RoomId, Arc<StoredMessage>)>,
+    /// The session of each client, while it has one.
+    sessions: [Option<SessionId>; CLIENTS],
+    sessions_so_far: u32,
+    admitted: Vec<(SessionId, RoomId)>,
+    /// Guest names and what the model calls them.
+    guests: Vec<(ClientId, String)>,
+    /// In the order in which they were told.
+    epochs: Vec<Epoch>,
+    told: Told,
+}
+
+fn room(name: &str) -> RoomName {
+    RoomName::parse(name).unwrap()
+}
+
+fn shown_id(id: Option<&MessageId>) -> String {
+    id.map_or_else(String::new, |id| format!(" id={}", id.as_str()))
+}
+
+impl Real {
+    pub(crate) fn new() -> Self {
+        let config = ChatConfig {
+            rooms: u32::try_from(ROOMS_MAX).unwrap(),
+            rooms_per_session: u32::try_from(ROOMS_PER_SESSION).unwrap(),
+            ..ChatConfig::default()
+        };
+        Self {
+            state: ChatState::new(config, 7),
+            now: Now { at: clock::now(), unix_ms: 0 },
+            history: MemoryHistory::new(u32::try_from(MESSAGES_KEPT).unwrap(), u64::MAX),
+            is_held: false,
+            held: VecDeque::new(),
+            sessions: [None; CLIENTS],
+            sessions_so_far: 0,
+            admitted: Vec::new(),
+            guests: Vec::new(),
+            epochs: Vec::new(),
+            told: Told::new(),
+        }
+    }
+
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.state.room_count(), self.state.session_count())
+    }
+
+    pub(crate) fn does(&mut self, step: Step, naive: &Naive) -> Told {
+        match step {
+            Step::Does { client, deed } => self.act(client, deed, naive),
+            Step::Wait { ms } => {
+                self.now = self.now.after(Duration::from_millis(ms));
+                self.apply(Command::Tick);
+            }
+            Step::Hold => self.is_held = true,
+            Step::Store { count } => self.store(count),
+            Step::Release => {
+                self.is_held = false;
+                self.store(usize::MAX);
+            }
+            Step::Fail { room } => self.fail(room),
+        }
+        std::mem::take(&mut self.told)
+    }
+
+    fn act(&mut self, client: usize, deed: Deed, naive: &Naive) {
+        let Some(session) = self.sessions[client] else {
+            if let Deed::Open { name, key, room } = deed {
+                self.open(client, name, key, room, naive);
+            }
+            return;
+        };
+        let request = match deed {
+            Deed::Open { .. } => return,
+            Deed::Close => {
+                self.sessions[client] = None;
+                return self.apply(Command::CloseSession { session });
+            }
+            Deed::Nonsense { times } => {
+                for _ in 0..times {
+                    self.ask(session, None, Request::Refused(Refusal::new(ErrorCode::BadJson, "nonsense")));
+                }
+                return;
+            }
+            Deed::Hello { name, key } => Request::Hello {
+                client_id: Some(self.name(naive, name)),
+                key: key.map(|client| Self::key(naive, client)),
+            },
+            Deed::Say { to, claims, .. } => Request::Publish {
+                text: "x".into(),
+                target: match to {
+                    To::FirstRoom => Target::FirstRoom,
+                    To::Room(name) => Target::Room(room(name)),
+                    To::Client(name) => Target::Client(self.name(naive, name)),
+                },
+                client_id: claims.map(|name| self.name(naive, name)),
+            },
+            Deed::Join { room: name, after, own_epoch } => {
+                let epoch = naive.clients[client].epochs.get(name).filter(|_| own_epoch);
+                let epoch = epoch.map(|epoch| self.epochs[*epoch]);
+                let resume = after.map(|after| Resume { after: Seq(after), epoch });
+                Request::Join { room: room(name), resume, presence: false }
+            }
+            Deed::Leave { room: name } => Request::Leave { room: room(name) },
+            Deed::Rooms => Request::Rooms,
+            Deed::Members { room: name } => Request::Members { room: room(name) },
+            Deed::History { room: name, page, limit } => {
+                let page = match page {
+                    Page::Newest => HistoryPage::Newest,
+                    Page::Before(seq) => HistoryPage::Before(Seq(seq)),
+                    Page::After(seq) => HistoryPage::After(Seq(seq)),
+                };
+                Request::History { room: room(name), page, limit }
+            }
+            Deed::Ping => Request::Ping,
+        };
+        let id = deed.id().map(|id| MessageId::parse(&id.to_string()).unwrap());
+        self.ask(session, id, request);
+    }
+
+    fn open(&mut self, client: usize, name: Option<Name>, key: Option<usize>, name_of_room: &str, naive: &Naive) {
+        self.sessions_so_far += 1;
+        let number = self.sessions_so_far;
+        let session = SessionId::new(HubId(u8::try_from(number % HUBS).unwrap()), number, 1);
+        self.sessions[client] = Some(session);
+        self.apply(Command::OpenSession(OpenSession {
+            session,
+            client_id: name.map(|name| self.name(naive, name)),
+            key: key.map(|client| Self::key(naive, client)),
+            room: room(name_of_room),
+            fresh_key: ClientKey(u128::from(number)),
+            watch_presence: false,
+        }));
+    }
+
+    fn name(&self, naive: &Naive, name: Name) -> ClientId {
+        let shown = naive.name(name);
+        let guest = self.guests.iter().find(|(_, guest)| *guest == shown).map(|(name, _)| name.clone());
+        guest.unwrap_or_else(|| ClientId::parse(&shown).unwrap())
+    }
+
+    fn shown(&mut self, name: &ClientId) -> String {
+        if !name.is_guest() {
+            return name.to_string();
+        }
+        if let Some((_, shown)) = self.guests.iter().find(|(guest, _)| guest == name) {
+            return shown.clone();
+        }
+        let shown = format!("guest-{}", self.sessions_so_far);
+        self.guests.push((name.clone(), shown.clone()));
+        shown
+    }
+
+    fn key(naive: &Naive, client: usize) -> ClientKey {
+        ClientKey(naive.clients[client].key.unwrap_or_default().into())
+    }
+
+    fn shown_epoch(&mut self, epoch: Epoch) -> String {
+        if epoch == Epoch(0) {
+            return "none".into();
+        }
+        let known = self.epochs.iter().position(|known| *known == epoch).unwrap_or_else(|| {
+            self.epochs.push(epoch);
+            self.epochs.len() - 1
+        });
+        known.to_string()
+    }
+
+    fn ask(&mut self, session: SessionId, id: Option<MessageId>, request: Request) {
+        let ticket = Ticket::without_credit(self.now.at);
+        self.apply(Command::Ask { session, id, request, ticket });
+    }
+
+    fn apply(&mut self, command: Command) {
+        let mut effects = Vec::new();
+        self.state.apply(command, self.now, &mut effects);
+        self.state.check();
+        let mut done = Vec::new();
+        for effect in effects {
+            self.perform(effect, &mut done);
+        }
+        for completion in done {
+            self.apply(Command::Completed(completion));
+        }
+    }
+
+    fn store(&mut self, count: usize) {
+        for _ in 0..count.min(self.held.len()) {
+            let Some((room, message)) = self.held.pop_front() else { return };
+            let mut done = Vec::new();
+            self.history.append(room, message, &mut done);
+            for completion in done {
+                self.apply(Command::Completed(completion));
+            }
+        }
+    }
+
+    fn fail(&mut self, name: &str) {
+        let Some(room) = self.state.find_room(name) else { return };
+        let first = self.held.iter().find(|(of, _)| *of == room).map(|(_, message)| message.seq);
+        let Some(seq) = first else { return };
+        self.held.retain(|(of, _)| *of != room);
+        self.apply(Command::Completed(Completion::Failed { room, seq }));
+    }
+
+    fn perform(&mut self, effect: Effect, done: &mut Vec<Completion>) {
+        match effect {
+            Effect::Tell { session, event, .. } => self.tell(session, &event),
+            Effect::TellMany { .. } => panic!("nobody asked for presence"),
+            Effect::Admit { session, room } => {
+                assert!(!self.admitted.contains(&(session, room)), "{session:?} is admitted once");
+                self.admitted.push((session, room));
+            }
+            Effect::Dismiss { session, room } => self.admitted.retain(|entry| *entry != (session, room)),
+            Effect::Deliver { room, hubs, message, ticket: _ } => {
+                for (session, _) in self.admitted.clone().into_iter().filter(|(_, of)| *of == room) {
+                    assert!(hubs.contains(session.hub()), "the hub of {session:?} gets the message");
+                    self.tell(session, &ServerEvent::Message(message.to_wire()));
+                }
+            }
+            Effect::DeliverPrivate { sessions, message, ticket: _ } => {
+                for session in sessions {
+                    self.tell(session, &ServerEvent::Message((*message).clone()));
+                }
+            }
+            Effect::Replay { session, room, messages, more } => {
+                assert!(!more, "everything fits into one page");
+                assert!(!self.admitted.contains(&(session, room)), "who catches up gets nothing live");
+                for message in messages {
+                    self.tell(session, &ServerEvent::Message(message.to_wire()));
+                }
+            }
+            Effect::TellHistory { session, id: _, room, messages, has_more, .. } => {
+                let seqs: Vec<u64> = messages.iter().map(|message| message.seq.0).collect();
+                self.put(session, format!("history {room} {seqs:?} more {has_more}"));
+            }
+            Effect::Store { room, message } if self.is_held => self.held.push_back((room, message)),
+            // What waits goes first.
+            Effect::Store { room, message } => {
+                for (room, message) in self.held.drain(..).chain([(room, message)]) {
+                    self.history.append(room, message, done);
+                }
+            }
+            Effect::Read(request) => self.history.read(request, done),
+            Effect::Forget { room } => self.history.forget(room),
+            Effect::RefuseSession { session, refusal } => {
+                let why = match refusal {
+                    OpenRefusal::NameTaken(_) => "name_taken",
+                    OpenRefusal::NameReserved => "name_reserved",
+                    OpenRefusal::TooManyRooms => "too_many_rooms",
+                    OpenRefusal::Unavailable => "unavailable",
+                };
+                self.put(session, format!("refused {why}"));
+                self.end(session);
+            }
+            Effect::Close { session, code, .. } => {
+                assert!(!self.admitted.iter().any(|(who, _)| *who == session), "who is closed is in no room");
+                self.put(session, format!("closed {}", code.as_u16()));
+                self.end(session);
+            }
+        }
+    }
+
+    fn end(&mut self, session: SessionId) {
+        for slot in &mut self.sessions {
+            slot.take_if(|own| *own == session);
+        }
+    }
+
+    fn put(&mut self, session: SessionId, line: String) {
+        // What is told to a session that has ended reaches nobody.
+        if let Some(client) = self.sessions.iter().position(|own| *own == Some(session)) {
+            self.told.entry(client).or_default().push(line);
+        }
+    }
+
+    fn tell(&mut self, session: SessionId, event: &ServerEvent<'_>) {
+        let line = match event {
+            ServerEvent::Welcome(welcome) => {
+                let (name, epoch) = (self.shown(&welcome.client_id), self.shown_epoch(welcome.epoch));
+                format!("welcome {name} {}#{} epoch {epoch}", welcome.room, welcome.seq)
+            }
+            ServerEvent::Message(message) => {
+                let (sender, id) = (self.shown(&message.client_id), shown_id(message.id.as_ref()));
+                match (&message.room, message.seq, &message.to) {
+                    (Some(room), Some(seq), None) => format!("{room}#{seq} {sender}{id}"),
+                    (None, None, Some(to)) => format!("{sender}@{}{id}", self.shown(to)),
+                    _ => panic!("neither of a room nor private: {message:?}"),
+                }
+            }
+            ServerEvent::Ack(ack) => {
+                let duplicate = if ack.duplicate { " duplicate" } else { "" };
+                let id = ack.id.as_str();
+                match (&ack.room, ack.seq, &ack.to) {
+                    (Some(room), Some(seq), None) => format!("ack {id} {room}#{seq}{duplicate}"),
+                    (None, None, Some(to)) => format!("ack {id} @{}{duplicate}", self.shown(to)),
+                    _ => panic!("neither of a room nor private: {ack:?}"),
+                }
+            }
+            ServerEvent::Joined(joined) => {
+                let recovered = joined.recovered.map_or("", |all| if all { " recovered" } else { " gap" });
+                let epoch = self.shown_epoch(joined.epoch);
+                format!("joined {}#{} epoch {epoch} count {}{recovered}", joined.room, joined.seq, joined.count)
+            }
+            ServerEvent::Left { room, .. } => format!("left {room}"),
+            ServerEvent::Members(members) => {
+                let mut names: Vec<String> = members.client_ids.iter().map(|name| self.shown(name)).collect();
+                names.sort();
+                assert_eq!((members.count as usize, members.truncated), (names.len(), false));
+                format!("members {} {names:?}", members.room)
+            }
+            ServerEvent::Rooms { rooms, truncated, .. } => {
+                assert!(!truncated);
+                let list = rooms.iter().map(|room| format!("{}#{} count {}", room.room, room.seq, room.count));
+                format!("rooms {:?}", list.collect::<Vec<_>>())
+            }
+            ServerEvent::Pong { .. } => "pong".into(),
+            ServerEvent::Error(refusal) => {
+                format!("error {}{}", refusal.code.as_str(), shown_id(refusal.id.as_ref()))
+            }
+            ServerEvent::Presence(_) | ServerEvent::History(_) | ServerEvent::Closing { .. } => {
+                panic!("nobody asked for {event:?}")
+            }
+        };
+        self.put(session, line);
+    }
+}

@@ -1,0 +1,258 @@
+//! The chat's actors, started for one test: the `ChatServer` on a thread of its own, one hub on the test's.
+
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actix_rt::Arbiter;
+use bytes::{Bytes, BytesMut};
+use prometheus::core::Collector;
+use socket2::{Domain, SockRef, Socket, Type};
+use starling_actors::chat_server::HistoryQuery;
+use starling_actors::chat_server::command::{OpenRefusal, OpenSession};
+use starling_actors::clock;
+use starling_actors::credits::ServerCredits;
+use starling_actors::frame::Format;
+use starling_actors::history::memory::MemoryHistory;
+use starling_actors::history::{Completion, HistoryStore, ReadRequest, StoredMessage};
+use starling_actors::ids::{HubId, RoomId, SessionId};
+use starling_actors::metrics::MetricsCollector;
+use starling_actors::session::Session;
+use starling_actors::{ChatConfig, ChatServer, ChatServerHandle, LocalHub, Metrics};
+use starling_protocol::{ClientId, ClientKey, HistoryPage, RoomName};
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::sync::Semaphore;
+
+use crate::client::Client;
+
+/// Longer than anything here takes.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A running chat.
+pub(crate) struct Server {
+    pub(crate) chat: ChatServerHandle,
+    pub(crate) hub: LocalHub,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) history: Gate,
+    places: Arc<Semaphore>,
+    arbiter: Arbiter,
+}
+
+/// How a client connects.
+#[derive(Clone)]
+pub(crate) struct Connect {
+    pub(crate) name: Option<&'static str>,
+    pub(crate) key: Option<ClientKey>,
+    pub(crate) format: Format,
+    /// Whether the kernel keeps little of what the client does not read.
+    pub(crate) small_buffers: bool,
+}
+
+impl Connect {
+    pub(crate) fn named(name: &'static str) -> Self {
+        Self { name: Some(name), key: None, format: Format::Json, small_buffers: false }
+    }
+
+    pub(crate) fn guest() -> Self {
+        Self { name: None, ..Self::named("") }
+    }
+}
+
+/// A connection that the chat has taken and whose session has not begun.
+pub(crate) struct Opening {
+    pub(crate) client: Client,
+    pub(crate) session: SessionId,
+    read_half: OwnedReadHalf,
+}
+
+impl Server {
+    /// A chat without a rate limit, and with its configuration changed.
+    pub(crate) fn start(change: impl FnOnce(&mut ChatConfig)) -> Self {
+        let mut config = ChatConfig { messages_per_second: 0, ..ChatConfig::default() };
+        change(&mut config);
+        let metrics = Metrics::new(1, ServerCredits::new(config.server_credits));
+        let history = Gate::default();
+        let store = GatedHistory {
+            inner: MemoryHistory::new(config.history_messages, config.history_bytes),
+            gate: history.clone(),
+        };
+        let arbiter = Arbiter::new();
+        let chat = ChatServer::start_on(&arbiter.handle(), config.clone(), Box::new(store), Arc::clone(&metrics));
+        let hub = LocalHub::start(HubId(0), Arc::new(config), chat.clone(), Arc::clone(&metrics));
+        Self { chat, hub, metrics, history, places: Arc::new(Semaphore::new(10_000)), arbiter }
+    }
+
+    /// Connects a client and takes it in, as far as the chat's answer.
+    pub(crate) async fn open(&self, how: Connect) -> Result<Opening, OpenRefusal> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        if how.small_buffers {
+            client.set_recv_buffer_size(4_096).unwrap();
+        }
+        client.connect(&listener.local_addr().unwrap().into()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        if how.small_buffers {
+            SockRef::from(&server).set_send_buffer_size(4_096).unwrap();
+        }
+        for socket in [SockRef::from(&server), SockRef::from(&client)] {
+            socket.set_nonblocking(true).unwrap();
+            socket.set_tcp_nodelay(true).unwrap();
+        }
+        let (read_half, write_half) = TcpStream::from_std(server).unwrap().into_split();
+        let session = self.hub.register(write_half, Bytes::new(), how.format).unwrap();
+        let open = OpenSession {
+            session,
+            client_id: how.name.map(|name| ClientId::parse(name).unwrap()),
+            key: how.key,
+            room: RoomName::lobby(),
+            fresh_key: ClientKey(clock::secret()),
+            watch_presence: false,
+        };
+        if let Err(refusal) = self.chat.open_session(open).await {
+            self.hub.withdraw(session).expect("a refused connection is given back");
+            return Err(refusal);
+        }
+        Ok(Opening { client: Client::new(TcpStream::from_std(client.into()).unwrap()), session, read_half })
+    }
+
+    /// Lets the session of a connection begin.
+    pub(crate) fn begin(&self, opening: Opening) -> Client {
+        let place = Arc::clone(&self.places).try_acquire_owned().unwrap();
+        Session::start(&self.hub, opening.session, opening.read_half, BytesMut::new(), place);
+        opening.client
+    }
+
+    /// Connects a client, and reads its welcome.
+    pub(crate) async fn connect(&self, how: Connect) -> Client {
+        let opening = self.open(how).await.expect("the chat takes it");
+        let mut client = self.begin(opening);
+        assert!(client.line().await.contains("welcome"));
+        client
+    }
+
+    pub(crate) async fn clients(&self, names: &[&'static str]) -> Vec<Client> {
+        let mut clients = Vec::new();
+        for name in names {
+            clients.push(self.connect(Connect::named(name)).await);
+        }
+        clients
+    }
+
+    /// Lets the history do what it has been asked for, and everything else from now on at once.
+    pub(crate) async fn release_history(&self) {
+        self.history.0.lock().unwrap().is_held = false;
+        let query = HistoryQuery { room: RoomName::lobby(), page: HistoryPage::Newest, limit: 1, bytes: 0 };
+        // A store has its say whenever it is asked.
+        self.chat.history(query).await.unwrap();
+    }
+
+    /// The sum of a gauge's series.
+    #[expect(clippy::cast_possible_truncation, reason = "gauges are whole and small here")]
+    pub(crate) fn gauge(&self, name: &str) -> i64 {
+        let families = MetricsCollector(Arc::clone(&self.metrics)).collect();
+        let family = families.iter().find(|family| family.name() == name).expect("there is such a metric");
+        family.get_metric().iter().map(|metric| metric.get_gauge().get_value() as i64).sum()
+    }
+
+    /// How many sessions have ended and given their place back.
+    pub(crate) fn sessions(&self) -> usize {
+        10_000 - self.places.available_permits()
+    }
+
+    /// Waits until nothing is on its way anywhere.
+    pub(crate) async fn quiet(&self) {
+        let gauges = [
+            "chat_credits_in_use",
+            "chat_mailbox_messages",
+            "chat_stage_backlog",
+            "chat_outbox_bytes",
+            "chat_outbox_frames",
+        ];
+        let busy = || gauges.iter().map(|name| (*name, self.gauge(name))).find(|(_, value)| *value != 0);
+        until_some("all gauges are 0", || if busy().is_none() { Ok(()) } else { Err(busy()) }).await;
+    }
+
+    /// Waits until so many connections take part.
+    pub(crate) async fn connections(&self, count: i64) {
+        let now = || self.metrics.connections();
+        until_some("so many connections", || if now() == count { Ok(()) } else { Err(now()) }).await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.arbiter.stop();
+    }
+}
+
+/// Waits until something holds.
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    until_some(what, || if holds() { Ok(()) } else { Err(()) }).await;
+}
+
+/// Waits until there is something; says at the deadline what there was instead.
+pub(crate) async fn until_some<T, E: std::fmt::Debug>(what: &str, mut look: impl FnMut() -> Result<T, E>) -> T {
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(instead) => assert!(tokio::time::Instant::now() < deadline, "not in time: {what}, but {instead:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Holds a history back.
+#[derive(Clone, Default)]
+pub(crate) struct Gate(Arc<Mutex<Held>>);
+
+#[derive(Default)]
+struct Held {
+    is_held: bool,
+    appended: VecDeque<(RoomId, Arc<StoredMessage>)>,
+}
+
+impl Gate {
+    pub(crate) fn hold(&self) {
+        self.0.lock().unwrap().is_held = true;
+    }
+
+    /// How many messages wait to be stored.
+    pub(crate) fn held(&self) -> usize {
+        self.0.lock().unwrap().appended.len()
+    }
+}
+
+/// A history in memory that stores when its gate is open.
+struct GatedHistory {
+    inner: MemoryHistory,
+    gate: Gate,
+}
+
+impl HistoryStore for GatedHistory {
+    fn append(&mut self, room: RoomId, message: Arc<StoredMessage>, done: &mut Vec<Completion>) {
+        let mut held = self.gate.0.lock().unwrap();
+        held.appended.push_back((room, message));
+        if !held.is_held {
+            for (room, message) in held.appended.drain(..) {
+                self.inner.append(room, message, done);
+            }
+        }
+    }
+
+    fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>) {
+        let mut held = self.gate.0.lock().unwrap();
+        if !held.is_held {
+            for (room, message) in held.appended.drain(..) {
+                self.inner.append(room, message, done);
+            }
+        }
+        self.inner.read(request, done);
+    }
+
+    fn forget(&mut self, room: RoomId) {
+        self.inner.forget(room);
+    }
+}
