@@ -2,8 +2,17 @@
 //!
 //! `cargo bench --bench history` runs both, with `STORED_MESSAGES` (10,000,000) and `STORM_CLIENTS` (1,000).
 
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    reason = "a test or a measure ends with what is wrong; the harness is shared by both"
+)]
+
 #[path = "../tests/history/harness.rs"]
-#[expect(dead_code, reason = "the tests use more of it")]
 mod harness;
 
 use std::cell::{Cell, RefCell};
@@ -70,7 +79,11 @@ fn stored() {
         let server = Process::start(folder.path(), &[]);
         let started = begun.elapsed();
         let size = std::fs::metadata(folder.path().join("data/starling.db")).map_or(0, |file| file.len());
-        println!("{messages} messages, {} MB: start {started:?}, {} KiB resident", size / 1_000_000, memory_kib(&server));
+        println!(
+            "{messages} messages, {} MB: start {started:?}, {} KiB resident",
+            size / 1_000_000,
+            memory_kib(&server)
+        );
         let newest = messages / ROOMS;
         let mut times = Vec::new();
         for room in 1..=ROOMS {

@@ -134,7 +134,10 @@ async fn messages(
         None => None,
         Some(Some(text)) if query.after.is_none() => Some(text),
         Some(Some(_)) => {
-            return Err(HttpRefusal::new(HttpCode::BadRequest, "a search goes back from `before`, never on from `after`"));
+            return Err(HttpRefusal::new(
+                HttpCode::BadRequest,
+                "a search goes back from `before`, never on from `after`",
+            ));
         }
         Some(None) => {
             let text = format!("`q` must have a word, and at most {} bytes", SearchText::BYTES_MAX);

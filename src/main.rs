@@ -19,7 +19,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Works with the stored history in CHAT_HISTORY_PATH, then ends
+    /// Works with the stored history in `CHAT_HISTORY_PATH`, then ends
     #[command(subcommand)]
     History(HistoryCommand),
 }

@@ -589,13 +589,7 @@ impl Collector for MetricsCollector {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        [
-            self.0.chat_families(),
-            self.0.history.families(),
-            self.0.mailbox_families(),
-            self.0.stage_families(),
-        ]
-        .concat()
+        [self.0.chat_families(), self.0.history.families(), self.0.mailbox_families(), self.0.stage_families()].concat()
     }
 }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use starling_protocol::{
-    ChatMessage, ClientId, ClientKey, CloseCode, Epoch, HistoryPage, MessageId, Refusal, Resume, RoomName, ServerEvent, Target,
+    ChatMessage, ClientId, ClientKey, CloseCode, Epoch, HistoryPage, MessageId, Refusal, Resume, RoomName, ServerEvent,
+    Target,
 };
 
 use crate::credits::Ticket;

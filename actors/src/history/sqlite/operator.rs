@@ -68,8 +68,9 @@ pub fn check(path: &Path) -> Result<CheckReport, OperatorError> {
     report.problems.extend(found.into_iter().filter(|line| line != "ok"));
     let mut rooms = moment.prepare("SELECT id, name, seq, oldest FROM rooms ORDER BY id")?;
     let mut rows = rooms.query([])?;
-    let mut of_room = moment
-        .prepare("SELECT count(*), coalesce(min(place), 0), coalesce(max(place), 0) FROM messages WHERE place BETWEEN ?1 AND ?2")?;
+    let mut of_room = moment.prepare(
+        "SELECT count(*), coalesce(min(place), 0), coalesce(max(place), 0) FROM messages WHERE place BETWEEN ?1 AND ?2",
+    )?;
     while let Some(row) = rows.next()? {
         let (number, name) = (DbRoom(row.get(0)?), row.get::<_, String>(1)?);
         let (seq, oldest): (u64, u64) = (row.get(2)?, row.get(3)?);
@@ -94,8 +95,7 @@ pub fn check(path: &Path) -> Result<CheckReport, OperatorError> {
         report.problems.push(format!("{} messages are of no room", all.abs_diff(report.messages)));
     }
     if report.version == u32::from(VERSION) {
-        let searchable: u64 =
-            moment.query_row("SELECT count(*) FROM messages_text_docsize", [], |row| row.get(0))?;
+        let searchable: u64 = moment.query_row("SELECT count(*) FROM messages_text_docsize", [], |row| row.get(0))?;
         if searchable != all {
             report.problems.push(format!("{all} messages, but {searchable} that can be searched"));
         }
@@ -116,9 +116,8 @@ pub fn export(
     let connection = reader(path)?;
     let moment = connection.unchecked_transaction()?;
     let mut rooms = moment.prepare("SELECT id, name, epoch FROM rooms WHERE ?1 IS NULL OR name = ?1 ORDER BY name")?;
-    let mut messages = moment.prepare(
-        "SELECT place, at, client_id, id, text FROM messages WHERE place BETWEEN ?1 AND ?2 ORDER BY place",
-    )?;
+    let mut messages = moment
+        .prepare("SELECT place, at, client_id, id, text FROM messages WHERE place BETWEEN ?1 AND ?2 ORDER BY place")?;
     let mut is_there = false;
     let mut rows = rooms.query([room.map(RoomName::as_str)])?;
     while let Some(row) = rows.next()? {
@@ -146,9 +145,7 @@ pub fn export(
 }
 
 fn parsed<T, E: std::error::Error + Send + std::marker::Sync + 'static>(value: Result<T, E>) -> rusqlite::Result<T> {
-    value.map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
-    })
+    value.map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error)))
 }
 
 /// Writes the database anew, as small as it can be, and returns its bytes before and after. No server may be running.

@@ -106,10 +106,7 @@ pub(super) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> JoinHand
 }
 
 /// Starts the thread that keeps the write-ahead log short; it ends when the sender is dropped.
-pub(super) fn start_checkpoints(
-    connection: Connection,
-    metrics: &Arc<HistoryMetrics>,
-) -> (Sender<()>, JoinHandle<()>) {
+pub(super) fn start_checkpoints(connection: Connection, metrics: &Arc<HistoryMetrics>) -> (Sender<()>, JoinHandle<()>) {
     let (stop, stopped) = mpsc::channel::<()>();
     let metrics = Arc::clone(metrics);
     let thread = spawn("history-log", move || {
@@ -267,9 +264,8 @@ fn try_storage(settings: &SqliteSettings) -> rusqlite::Result<Connection> {
 fn commit(connection: &mut Connection, batch: &[Append], bounds: &Bounds) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     {
-        let mut message = transaction.prepare_cached(
-            "INSERT INTO messages (place, at, client_id, id, text) VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?;
+        let mut message = transaction
+            .prepare_cached("INSERT INTO messages (place, at, client_id, id, text) VALUES (?1, ?2, ?3, ?4, ?5)")?;
         let mut text = transaction.prepare_cached("INSERT INTO messages_text (rowid, text) VALUES (?1, ?2)")?;
         let mut newest: FxHashMap<DbRoom, &Append> = FxHashMap::default();
         for append in batch {
