@@ -29,7 +29,7 @@ fn settings(folder: &TempDir) -> SqliteSettings {
         keep_bytes: None,
         recent_messages: 3,
         recent_bytes: 1_000_000,
-        ids_kept: Duration::from_secs(300),
+        ids_kept: Duration::from_mins(5),
         ids_max: 1_000,
     }
 }
