@@ -58,9 +58,7 @@ impl Process {
         let mut child = command(folder, &[], variables).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (tell, lines) = mpsc::channel();
-        thread::spawn(move || {
-            stderr.lines().map_while(Result::ok).for_each(|line| tell.send(line).unwrap_or_default())
-        });
+        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
         let mut said = String::new();
         let address = loop {
             let line = lines.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("it does not listen: {said}"));
