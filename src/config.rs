@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use starling_actors::ChatConfig;
+use starling_actors::history::sqlite::{SqliteSettings, Sync};
 
 /// What every variable of the server begins with.
 pub const PREFIX: &str = "CHAT_";
@@ -95,6 +96,67 @@ impl Kind for Address {
 
     fn range(&self) -> String {
         "an IP address and a port, like 127.0.0.1:8080 or [::]:8080".into()
+    }
+}
+
+/// Where the history is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HistoryMode {
+    /// In a file, over restarts.
+    Sqlite,
+    /// In memory, while the process lives.
+    Memory,
+    /// Nowhere.
+    Off,
+}
+
+/// One of a few words.
+struct Word<T: 'static>(&'static [(&'static str, T)]);
+
+/// The value of a [`Word`], which knows its word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chosen<T> {
+    word: &'static str,
+    /// What it means.
+    pub value: T,
+}
+
+impl<T> fmt::Display for Chosen<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word)
+    }
+}
+
+impl<T: Copy> Kind for Word<T> {
+    type Value = Chosen<T>;
+
+    fn parse(&self, text: &str) -> Option<Chosen<T>> {
+        let found = self.0.iter().find(|(word, _)| *word == text);
+        found.map(|(word, value)| Chosen { word, value: *value })
+    }
+
+    fn range(&self) -> String {
+        self.0.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(" or ")
+    }
+}
+
+const HISTORY_MODES: Word<HistoryMode> =
+    Word(&[("sqlite", HistoryMode::Sqlite), ("memory", HistoryMode::Memory), ("off", HistoryMode::Off)]);
+
+const HISTORY_SYNCS: Word<Sync> = Word(&[("normal", Sync::Normal), ("full", Sync::Full)]);
+
+/// The path of a file.
+struct FilePath;
+
+impl Kind for FilePath {
+    type Value = String;
+
+    fn parse(&self, text: &str) -> Option<String> {
+        (!text.is_empty() && !text.ends_with('/')).then(|| text.to_owned())
+    }
+
+    fn range(&self) -> String {
+        "the path of a file".into()
     }
 }
 
@@ -193,9 +255,21 @@ knobs! {
     rooms_per_client: u64 = "CHAT_ROOMS_PER_CLIENT", "64", Number(1, 10_000);
     /// Most rooms there may be; the next is refused with `too_many_rooms`.
     rooms: u64 = "CHAT_ROOMS", "100000", Number(1, 10_000_000);
-    /// Seconds for which a room that everybody left is kept.
+    /// Seconds for which a room that everybody left is kept; longer while a stored history has messages of it.
     empty_room_seconds: u64 = "CHAT_EMPTY_ROOM_SECONDS", "300", Number(300, 31_536_000);
-    /// Most messages kept in memory of one room; the oldest go first.
+    /// Where what is said is kept: in a file over restarts, in memory while the server runs, or nowhere.
+    history: Chosen<HistoryMode> = "CHAT_HISTORY", "sqlite", HISTORY_MODES;
+    /// The file of the stored history; its folder is made.
+    history_path: String = "CHAT_HISTORY_PATH", "data/starling.db", FilePath;
+    /// When a message counts as stored: normal survives the death of the process, full also that of the machine.
+    history_sync: Chosen<Sync> = "CHAT_HISTORY_SYNC", "normal", HISTORY_SYNCS;
+    /// Most stored messages of one room; the oldest go first. 0: no bound.
+    history_keep_messages: u64 = "CHAT_HISTORY_KEEP_MESSAGES", "0", Number(0, 1_000_000_000_000);
+    /// Seconds for which a message stays stored. 0: no bound.
+    history_keep_seconds: u64 = "CHAT_HISTORY_KEEP_SECONDS", "0", Number(0, 3_153_600_000);
+    /// Most bytes of the stored history; the oldest messages of all rooms go first. 0: no bound.
+    history_keep_bytes: u64 = "CHAT_HISTORY_KEEP_BYTES", "10737418240", Number(0, 1_125_899_906_842_624);
+    /// Most messages kept in memory of one room, with a stored history in front of it; the oldest go first.
     history_messages: u64 = "CHAT_HISTORY_MESSAGES", "1000", Number(1, 1_000_000);
     /// Most bytes of messages kept in memory of all rooms together; the oldest go first.
     history_bytes: u64 = "CHAT_HISTORY_BYTES", "67108864", Number(65_536, 1_099_511_627_776);
@@ -292,9 +366,29 @@ impl Config {
             empty_room_kept: Duration::from_secs(self.empty_room_seconds),
             history_messages: small(self.history_messages),
             history_bytes: self.history_bytes,
+            history_is_stored: self.history.value == HistoryMode::Sqlite,
             session_credits: small(self.client_credits),
             server_credits: small(self.server_credits),
             ..ChatConfig::default()
+        }
+    }
+}
+
+impl Config {
+    /// What the stored history is told.
+    pub fn sqlite(&self) -> SqliteSettings {
+        let chat = self.chat();
+        let bound = |value: u64| (value > 0).then_some(value);
+        SqliteSettings {
+            path: self.history_path.clone().into(),
+            sync: self.history_sync.value,
+            keep_messages: bound(self.history_keep_messages),
+            keep_for: bound(self.history_keep_seconds).map(Duration::from_secs),
+            keep_bytes: bound(self.history_keep_bytes),
+            recent_messages: chat.history_messages,
+            recent_bytes: chat.history_bytes,
+            ids_kept: chat.ids_remembered,
+            ids_max: chat.ids_max,
         }
     }
 }
@@ -331,6 +425,9 @@ mod tests {
         assert!(read(&[("CHAT_BURST", "1000000")]).is_ok() && read(&[("CHAT_BURST", "1000001")]).is_err());
         assert!(read(&[("CHAT_BIND", "here")]).is_err());
         assert!(read(&[("CHAT_LOG", "loud=very")]).is_err());
+        let error = read(&[("CHAT_HISTORY", "disk")]).unwrap_err();
+        assert_eq!(error.to_string(), "CHAT_HISTORY=disk: must be sqlite or memory or off");
+        assert!(read(&[("CHAT_HISTORY_PATH", "data/")]).is_err());
     }
 
     #[test]

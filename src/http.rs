@@ -11,6 +11,7 @@ use actix_web::{App, HttpRequest, HttpResponse, ResponseError};
 use actix_web_prom::PrometheusMetrics;
 use serde::{Deserialize, Serialize};
 use starling_actors::chat_server::{AskError, HistoryQuery};
+use starling_actors::history::SearchText;
 use starling_protocol::{HistoryEvent, HistoryPage, RoomName, Seq, ServerEvent, codec, limits};
 
 use crate::page;
@@ -113,6 +114,8 @@ struct PageQuery {
     before: Option<u64>,
     after: Option<u64>,
     limit: Option<u16>,
+    /// Words that the messages must have; then they come newest first.
+    q: Option<String>,
 }
 
 async fn messages(
@@ -130,13 +133,27 @@ async fn messages(
             return Err(HttpRefusal::new(HttpCode::BadRequest, "a page has either `before` or `after`, not both"));
         }
     };
+    let search = match query.q.as_deref().map(SearchText::parse) {
+        None => None,
+        Some(Some(text)) if query.after.is_none() => Some(text),
+        Some(Some(_)) => {
+            return Err(HttpRefusal::new(
+                HttpCode::BadRequest,
+                "a search goes back from `before`, never on from `after`",
+            ));
+        }
+        Some(None) => {
+            let text = format!("`q` must have a word, and at most {} bytes", SearchText::BYTES_MAX);
+            return Err(HttpRefusal::new(HttpCode::BadRequest, text));
+        }
+    };
     let limit = query.limit.unwrap_or(limits::HISTORY_LIMIT_DEFAULT);
     if !(1..=limits::HISTORY_LIMIT_MAX).contains(&limit) {
         let text = format!("`limit` must be 1 to {}", limits::HISTORY_LIMIT_MAX);
         return Err(HttpRefusal::new(HttpCode::BadRequest, text));
     }
     let bytes = state.chat_config().page_bytes();
-    let page = state.chat().history(HistoryQuery { room: room.clone(), page, limit, bytes }).await;
+    let page = state.chat().history(HistoryQuery { room: room.clone(), page, search, limit, bytes }).await;
     let page = page.map_err(unanswered)?;
     let messages = page.messages.iter().map(|message| message.to_wire()).collect();
     Ok(event(&ServerEvent::History(HistoryEvent { id: None, room, messages, has_more: page.has_more })))
@@ -152,7 +169,7 @@ fn event(event: &ServerEvent<'_>) -> HttpResponse {
 fn unanswered(error: AskError) -> HttpRefusal {
     let code = match error {
         AskError::NotThere => HttpCode::NoSuchRoom,
-        AskError::TimedOut => HttpCode::Unavailable,
+        AskError::Unavailable(_) | AskError::TimedOut => HttpCode::Unavailable,
     };
     HttpRefusal::new(code, error.to_string())
 }

@@ -5,6 +5,7 @@
 pub mod config;
 pub mod environment;
 pub mod help;
+pub mod history_commands;
 mod http;
 pub mod logging;
 mod page;

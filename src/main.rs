@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
+use starling::history_commands::HistoryCommand;
 use starling::{Config, Server, logging};
 
 /// A chat server made of actors. It is configured by its environment, or by a file `.env` in the current folder.
@@ -12,6 +13,15 @@ struct Arguments {
     /// Prints the configuration in force, in the form of a `.env`, and ends
     #[arg(long)]
     print_config: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Works with the stored history in `CHAT_HISTORY_PATH`, then ends
+    #[command(subcommand)]
+    History(HistoryCommand),
 }
 
 fn main() -> ExitCode {
@@ -32,6 +42,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if arguments.print_config {
         print!("{config}");
         return Ok(());
+    }
+    if let Some(Command::History(command)) = &arguments.command {
+        return command.run(&config, &mut std::io::stdout().lock());
     }
     logging::start(&config.log);
     actix_rt::System::new().block_on(async {

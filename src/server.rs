@@ -17,13 +17,16 @@ use actix_web_prom::PrometheusMetricsBuilder;
 use log::{error, info, warn};
 use prometheus::Registry;
 use starling_actors::credits::ServerCredits;
+use starling_actors::history::HistoryStore;
 use starling_actors::history::memory::MemoryHistory;
+use starling_actors::history::off::NoHistory;
+use starling_actors::history::sqlite::{OpenError, SqliteHistory, StoreHealth};
 use starling_actors::ids::HubId;
 use starling_actors::metrics::MetricsCollector;
 use starling_actors::{ChatServer, LocalHub, Metrics};
 use tokio::net::TcpSocket;
 
-use crate::config::Config;
+use crate::config::{Config, HistoryMode};
 use crate::page::Pages;
 use crate::process_metrics::ProcessMetrics;
 use crate::refusal::RefusedHandshakes;
@@ -48,12 +51,32 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// The history cannot be opened; it was not changed.
+    #[error(transparent)]
+    History(#[from] OpenError),
     /// The worker threads cannot be started.
     #[error("cannot start the worker threads: {0}")]
     Workers(io::Error),
     /// The metrics cannot be registered.
     #[error("cannot register the metrics: {0}")]
     Metrics(String),
+}
+
+/// The history that the configuration asks for, and whether its storage works.
+fn open_history(config: &Config, metrics: &Metrics) -> Result<(Box<dyn HistoryStore>, StoreHealth), OpenError> {
+    let chat = config.chat();
+    Ok(match config.history.value {
+        HistoryMode::Sqlite => {
+            let history = SqliteHistory::open(config.sqlite(), Arc::clone(metrics.history()))?;
+            let health = history.health();
+            (Box::new(history), health)
+        }
+        HistoryMode::Memory => {
+            let history = MemoryHistory::new(chat.history_messages, chat.history_bytes);
+            (Box::new(history), StoreHealth::default())
+        }
+        HistoryMode::Off => (Box::new(NoHistory), StoreHealth::default()),
+    })
 }
 
 /// Listens with a backlog of our own: the standard library's is 128, too few for a crowd that comes back at once.
@@ -87,8 +110,8 @@ impl Server {
         let workers = config.worker_count();
         let chat_config = Arc::new(config.chat());
         let metrics = Metrics::new(workers, ServerCredits::new(chat_config.server_credits));
+        let (history, health) = open_history(&config, &metrics)?;
         let chat_arbiter = Arbiter::new();
-        let history = Box::new(MemoryHistory::new(chat_config.history_messages, chat_config.history_bytes));
         let chat = ChatServer::start_on(&chat_arbiter.handle(), (*chat_config).clone(), history, Arc::clone(&metrics));
 
         let registry = Registry::new();
@@ -111,6 +134,7 @@ impl Server {
             Arc::clone(&metrics),
             refused,
             Pages::new(config.web_folder()),
+            health,
             usize::try_from(connections).unwrap_or(usize::MAX),
         ));
 
@@ -189,6 +213,10 @@ impl Server {
         shutdown::drain(&self).await;
         self.handle.stop(false).await;
         self.chat_arbiter.stop();
+        // The history ends with the chat: what it was given is stored, and its file is free.
+        if self.chat_arbiter.join().is_err() {
+            error!("the chat's thread panicked");
+        }
         info!("stopped");
     }
 }

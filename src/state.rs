@@ -1,9 +1,11 @@
 //! What every edge of the server shares.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
+use starling_actors::history::sqlite::StoreHealth;
 use starling_actors::{ChatConfig, ChatServerHandle, Metrics, clock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -18,6 +20,7 @@ pub(crate) struct ServerState {
     metrics: Arc<Metrics>,
     refused: RefusedHandshakes,
     pages: Pages,
+    history: StoreHealth,
     started: Instant,
     draining: AtomicBool,
     /// One permit per connection that there may be.
@@ -32,6 +35,7 @@ impl ServerState {
         metrics: Arc<Metrics>,
         refused: RefusedHandshakes,
         pages: Pages,
+        history: StoreHealth,
         connections_max: usize,
     ) -> Self {
         let places_max = connections_max.min(Semaphore::MAX_PERMITS);
@@ -41,6 +45,7 @@ impl ServerState {
             metrics,
             refused,
             pages,
+            history,
             started: clock::now(),
             draining: AtomicBool::new(false),
             places: Arc::new(Semaphore::new(places_max)),
@@ -73,13 +78,13 @@ impl ServerState {
     }
 
     /// Why the server cannot serve at the moment, if so.
-    pub(crate) fn not_ready(&self) -> Option<&'static str> {
+    pub(crate) fn not_ready(&self) -> Option<Cow<'static, str>> {
         if self.draining.load(Relaxed) {
-            Some("the server is stopping")
-        } else if self.chat.is_alive() {
-            None
+            Some("the server is stopping".into())
+        } else if !self.chat.is_alive() {
+            Some("the chat does not run".into())
         } else {
-            Some("the chat does not run")
+            self.history.failure().map(Cow::from)
         }
     }
 

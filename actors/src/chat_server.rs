@@ -22,11 +22,11 @@ pub use self::handle::{AskError, ChatServerHandle};
 pub use self::messages::HistoryQuery;
 
 use self::command::{Command, Effect};
-use self::messages::{Enveloped, Query, RegisterHub};
+use self::messages::{Enveloped, Query, RegisterHub, Reported};
 use self::state::ChatState;
 use crate::clock::{self, Now};
 use crate::config::ChatConfig;
-use crate::history::{Completion, HistoryStore, Page, ReadRequest, Reader};
+use crate::history::{Completion, HistoryStore, Page, ReadError, ReadRequest, Reader};
 use crate::hub::{Delivery, HubCommand, HubHandle};
 use crate::ids::{HubId, SessionId};
 use crate::metrics::{ActorKind, Mailbox, MessageKind, Metrics};
@@ -57,22 +57,29 @@ impl ChatServer {
     pub fn start_on(
         arbiter: &ArbiterHandle,
         config: ChatConfig,
-        history: Box<dyn HistoryStore>,
+        mut history: Box<dyn HistoryStore>,
         metrics: Arc<Metrics>,
     ) -> ChatServerHandle {
         let mailbox = Mailbox::new(metrics.mailboxes(ActorKind::ChatServer));
         let own_stage = Arc::clone(metrics.chat_server());
         #[expect(clippy::cast_possible_truncation, reason = "any 64 of the bits will do")]
         let seed = clock::secret() as u64;
-        let state = ChatState::new(config, seed);
-        let address = Self::start_in_arbiter(arbiter, move |_| Self {
-            state,
-            history,
-            hubs: Vec::new(),
-            metrics,
-            lobby: RoomName::lobby(),
-            effects: Vec::new(),
-            completions: Vec::new(),
+        let mut state = ChatState::new(config, seed);
+        state.restore(history.restore(), Now::read());
+        metrics.set_held(state.room_count(), 0);
+        let (counted, waiting) = (Arc::clone(&own_stage), Arc::clone(&mailbox));
+        let address = Self::start_in_arbiter(arbiter, move |context| {
+            let handle = ChatServerHandle::new(context.address(), counted, waiting);
+            history.connect(Arc::new(move |report| handle.report(report)));
+            Self {
+                state,
+                history,
+                hubs: Vec::new(),
+                metrics,
+                lobby: RoomName::lobby(),
+                effects: Vec::new(),
+                completions: Vec::new(),
+            }
         });
         let handle = ChatServerHandle::new(address, own_stage, mailbox);
         let ticking = handle.clone();
@@ -152,10 +159,10 @@ impl ChatServer {
                 let event = Box::new(ServerEvent::History(HistoryEvent { id, room, messages, has_more }));
                 self.send(session.hub(), HubCommand::Tell { sessions: SmallVec::from_elem(session, 1), event, ticket });
             }
-            Effect::Store { room, message } => {
+            Effect::Store { room, epoch, message } => {
                 let kind = if message.room == self.lobby { MessageKind::Global } else { MessageKind::Room };
                 self.metrics.message(kind, message.text.len());
-                self.history.append(room, message, &mut self.completions);
+                self.history.append(room, epoch, message, &mut self.completions);
             }
             Effect::Read(request) => self.history.read(request, &mut self.completions),
             Effect::Forget { room } => self.history.forget(room),
@@ -208,6 +215,18 @@ impl Handler<Enveloped> for ChatServer {
     }
 }
 
+impl Handler<Reported> for ChatServer {
+    type Result = ();
+
+    fn handle(&mut self, message: Reported, _: &mut Context<Self>) {
+        let Reported { report, arrival, in_mailbox } = message;
+        drop(in_mailbox);
+        let _work = arrival.begin();
+        self.history.reported(report, &mut self.completions);
+        self.perform(Now::read());
+    }
+}
+
 impl Handler<RegisterHub> for ChatServer {
     type Result = ();
 
@@ -229,16 +248,15 @@ impl Handler<Query> for ChatServer {
         // Whoever asked may have gone: then the answer is for nobody.
         match query {
             Query::Rooms(reply) => drop(reply.send(self.state.list_rooms())),
-            Query::History(HistoryQuery { room, page, limit, bytes }, reply) => {
+            Query::History(HistoryQuery { room, page, search, limit, bytes }, reply) => {
                 let Some(id) = self.state.find_room(room.as_str()) else {
                     // The global chat is there for everybody who asks, even while nobody is in it.
-                    if room == self.lobby {
-                        drop(reply.send(Page::default()));
-                    }
-                    return;
+                    let is_lobby = room == self.lobby;
+                    let answer = if is_lobby { Ok(Page::default()) } else { Err(ReadError::NoSuchRoom) };
+                    return drop(reply.send(answer));
                 };
                 let (room, limit) = (id, usize::from(limit));
-                let request = ReadRequest { room, page, limit, bytes, reader: Reader::Outside(reply) };
+                let request = ReadRequest { room, page, search, limit, bytes, reader: Reader::Outside(reply) };
                 self.history.read(request, &mut self.completions);
                 self.perform(Now::read());
             }

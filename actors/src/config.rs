@@ -33,10 +33,12 @@ pub struct ChatConfig {
     pub ids_max: u32,
     /// How long a room that everybody left is kept.
     pub empty_room_kept: Duration,
-    /// Most messages kept of one room; the oldest go first.
+    /// Most messages kept in memory of one room; the oldest go first.
     pub history_messages: u32,
-    /// Most bytes of messages kept of all rooms together; the oldest go first.
+    /// Most bytes of messages kept in memory of all rooms together; the oldest go first.
     pub history_bytes: u64,
+    /// Whether rooms exist for as long as the history keeps a message of them.
+    pub history_is_stored: bool,
     /// Commands of one session that may be on their way; at the bound its socket is not read.
     pub session_credits: u32,
     /// Commands of all sessions that may be on their way; at the bound no socket is read.
@@ -80,6 +82,7 @@ impl Default for ChatConfig {
             empty_room_kept: Duration::from_mins(5),
             history_messages: 1_000,
             history_bytes: 64 * 1024 * 1024,
+            history_is_stored: false,
             session_credits: 64,
             server_credits: 4_096,
         }

@@ -18,6 +18,9 @@ pub const DURATION_BUCKETS: [f64; 20] = [
 pub const SIZE_BUCKETS: [f64; 10] =
     [16.0, 64.0, 128.0, 256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0, 1_048_576.0, 4_194_304.0];
 
+/// Upper bounds of the buckets of a number of things: 1 to 1,024.
+pub const COUNT_BUCKETS: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0];
+
 /// Counts of observations by size. All threads may observe at once; a scrape may see a bucket before its sum.
 #[derive(Debug)]
 pub struct Histogram {
@@ -37,6 +40,11 @@ impl Histogram {
     /// An empty histogram of sizes in bytes.
     pub fn of_sizes() -> Self {
         Self::new(&SIZE_BUCKETS)
+    }
+
+    /// An empty histogram of numbers of things.
+    pub fn of_counts() -> Self {
+        Self::new(&COUNT_BUCKETS)
     }
 
     fn new(bounds: &'static [f64]) -> Self {

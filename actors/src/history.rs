@@ -1,11 +1,15 @@
 //! What was said in the rooms, behind one trait.
+//!
+//! [`memory`] keeps the newest messages while the process lives, [`sqlite`] keeps them in a file, [`off`] keeps none.
 
 pub mod memory;
+pub mod off;
+pub mod sqlite;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use starling_protocol::{ChatMessage, ClientId, HistoryPage, MessageId, RoomName, Seq};
+use starling_protocol::{ChatMessage, ClientId, Epoch, HistoryPage, MessageId, RoomName, Seq};
 
 use crate::credits::Ticket;
 use crate::ids::{RoomId, SessionId};
@@ -64,6 +68,9 @@ pub struct ReadRequest {
     pub room: RoomId,
     /// Which messages.
     pub page: HistoryPage,
+    /// Only messages with these words, the newest first. With it `page` is [`HistoryPage::Newest`] or
+    /// [`HistoryPage::Before`].
+    pub search: Option<SearchText>,
     /// Most messages in the answer.
     pub limit: usize,
     /// Most [weight](StoredMessage::weight) of the answer; one message comes even if it alone weighs more.
@@ -90,7 +97,53 @@ pub enum Reader {
         session: SessionId,
     },
     /// Somebody outside the chat, over HTTP.
-    Outside(tokio::sync::oneshot::Sender<Page>),
+    Outside(tokio::sync::oneshot::Sender<Result<Page, ReadError>>),
+}
+
+/// Why a part of the history cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// There is no such room.
+    #[error("there is no such room")]
+    NoSuchRoom,
+    /// As many reads wait as may wait.
+    #[error("too many reads of the history wait")]
+    Busy,
+    /// The storage fails.
+    #[error("the history cannot be read")]
+    Failed,
+}
+
+/// What is searched for: words and phrases, all of which a message must have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SearchText(Vec<String>);
+
+impl SearchText {
+    /// Most bytes of a query.
+    pub const BYTES_MAX: usize = 256;
+
+    /// Takes a query apart: words between blanks, and phrases between double quotes. `None` where it has no word, or
+    /// is longer than [`BYTES_MAX`](Self::BYTES_MAX).
+    pub fn parse(query: &str) -> Option<Self> {
+        if query.len() > Self::BYTES_MAX {
+            return None;
+        }
+        let mut terms = Vec::new();
+        for (index, part) in query.split('"').enumerate() {
+            let has_word = |text: &&str| text.chars().any(char::is_alphanumeric);
+            if index % 2 == 1 {
+                terms.extend(Some(part).filter(has_word).map(str::to_owned));
+            } else {
+                terms.extend(part.split_whitespace().filter(has_word).map(str::to_owned));
+            }
+        }
+        (!terms.is_empty()).then_some(Self(terms))
+    }
+
+    /// The words and phrases.
+    pub fn terms(&self) -> &[String] {
+        &self.0
+    }
 }
 
 /// A part of a room's history.
@@ -135,7 +188,59 @@ pub enum Completion {
         /// The answer.
         page: Page,
     },
+    /// What was asked for with [`HistoryStore::read`] cannot be read.
+    Unread {
+        /// What was asked.
+        request: ReadRequest,
+        /// Why not.
+        error: ReadError,
+    },
 }
+
+/// A room that was there before this process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRoom {
+    /// Its name.
+    pub name: RoomName,
+    /// Which life of its sequence numbers.
+    pub epoch: Epoch,
+    /// Its newest message.
+    pub seq: Seq,
+    /// The oldest message that is kept; one past `seq` where none is.
+    pub oldest: Seq,
+}
+
+/// A message `id` that was taken before this process, not long ago.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredId {
+    /// The place of its room in [`Restored::rooms`].
+    pub room: usize,
+    /// The message's place.
+    pub seq: Seq,
+    /// When it was taken, milliseconds since the Unix epoch.
+    pub at: u64,
+    /// Who sent it.
+    pub client_id: ClientId,
+    /// The `id`.
+    pub id: MessageId,
+}
+
+/// What a store knows from before this process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// The rooms; the one at place `n` becomes [`RoomId`]`(n)`.
+    pub rooms: Vec<StoredRoom>,
+    /// The `id`s that are still remembered, the oldest first.
+    pub ids: Vec<StoredId>,
+}
+
+/// Where a store's threads report what they have finished; must not wait.
+pub type ReportSink = Arc<dyn Fn(StoreReport) + Send + Sync>;
+
+/// What a store's threads have finished: a store's own business, carried by the `ChatServer`'s mailbox to
+/// [`HistoryStore::reported`].
+#[derive(Debug)]
+pub struct StoreReport(sqlite::Report);
 
 /// Keeps what was said.
 ///
@@ -144,16 +249,43 @@ pub enum Completion {
 ///   come in that order; a `Failed` speaks for everything of that room that was appended and not yet completed.
 /// - **Durability.** `Stored` means that every later `read` finds the message, in a durable store also after the
 ///   death of the process.
+/// - **Failure.** What cannot be stored is reported as `Failed`, never silently dropped; a later `append` may succeed.
 /// - **Bound.** A store may drop its oldest messages, never one from the middle, and says so with `oldest`.
 /// - **Who calls.** The `ChatServer` alone, on its thread: no method may wait for a disk. A store that needs time
 ///   returns at once and reports later; one that does not pushes its completions into `done` before it returns.
 pub trait HistoryStore: Send {
-    /// Stores the next message of a room.
-    fn append(&mut self, room: RoomId, message: Arc<StoredMessage>, done: &mut Vec<Completion>);
+    /// What is known from before this process. Called once, before anything else.
+    fn restore(&mut self) -> Restored {
+        Restored::default()
+    }
+
+    /// Starts what reports later. Called once, before the first `append`.
+    fn connect(&mut self, _sink: ReportSink) {}
+
+    /// Takes a report of the store's own threads.
+    fn reported(&mut self, _report: StoreReport, _done: &mut Vec<Completion>) {}
+
+    /// Stores the next message of a room, which is in this epoch.
+    fn append(&mut self, room: RoomId, epoch: Epoch, message: Arc<StoredMessage>, done: &mut Vec<Completion>);
 
     /// Reads a part of a room's history. A room without messages gives an empty page.
     fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>);
 
     /// Drops a room that has ended; its number may be used again at once.
     fn forget(&mut self, room: RoomId);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_words_and_phrases_and_has_at_least_one_word() {
+        let terms = |query: &str| SearchText::parse(query).map(|text| text.terms().to_vec());
+        assert_eq!(terms("green \"two words\" x"), Some(vec!["green".into(), "two words".into(), "x".into()]));
+        assert_eq!(terms("un\"closed one"), Some(vec!["un".into(), "closed one".into()]));
+        assert_eq!(terms("  -- \"\" "), None);
+        let (longest, too_long) = ("x".repeat(256), "x".repeat(257));
+        assert!(terms(&longest).is_some() && terms(&too_long).is_none());
+    }
 }

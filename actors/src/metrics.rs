@@ -166,6 +166,76 @@ pub struct WorkerMetrics {
     pub worker_loop: Arc<Stage>,
 }
 
+/// The figures of the stored history. Without one they stay at zero.
+#[derive(Debug)]
+pub struct HistoryMetrics {
+    /// Messages on their way to the disk; a piece of work is one message, busy is the writer thread.
+    pub writer: Arc<Stage>,
+    /// Pages on their way from the disk.
+    pub reader: Arc<Stage>,
+    /// How long a commit took, from the first message put into it.
+    pub commit_seconds: Histogram,
+    /// Messages in a commit.
+    pub commit_messages: Histogram,
+    /// Commits that failed.
+    pub failures: AtomicU64,
+    /// Messages dropped because they were too many, too old or too large together.
+    pub dropped: AtomicU64,
+    /// Bytes in use in the database, as of the last look.
+    pub bytes: AtomicU64,
+    /// 1 while the storage fails.
+    pub failing: AtomicU64,
+}
+
+impl Default for HistoryMetrics {
+    fn default() -> Self {
+        Self {
+            writer: Arc::default(),
+            reader: Arc::default(),
+            commit_seconds: Histogram::of_durations(),
+            commit_messages: Histogram::of_counts(),
+            failures: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            failing: AtomicU64::new(0),
+        }
+    }
+}
+
+impl HistoryMetrics {
+    fn families(&self) -> Vec<MetricFamily> {
+        let value = |atomic: &AtomicU64| atomic.load(Relaxed) as f64;
+        vec![
+            Family::single_histogram(
+                "chat_history_commit_seconds",
+                "How long a commit of the stored history took.",
+                &self.commit_seconds,
+            ),
+            Family::single_histogram(
+                "chat_history_commit_messages",
+                "Messages in one commit of the stored history.",
+                &self.commit_messages,
+            ),
+            Family::single_counter(
+                "chat_history_failures_total",
+                "Commits of the stored history that failed.",
+                value(&self.failures),
+            ),
+            Family::single_counter(
+                "chat_history_dropped_messages_total",
+                "Stored messages that were dropped by retention.",
+                value(&self.dropped),
+            ),
+            Family::single_gauge(
+                "chat_history_bytes",
+                "Bytes in use in the stored history, as of the last look.",
+                value(&self.bytes),
+            ),
+            Family::single_gauge("chat_history_failing", "1 while nothing can be stored.", value(&self.failing)),
+        ]
+    }
+}
+
 const DISCONNECT_REASONS: usize = DisconnectReason::ALL.len();
 const MESSAGE_KINDS: usize = MessageKind::ALL.len();
 const ERROR_CODES: usize = ErrorCode::ALL.len();
@@ -174,6 +244,7 @@ const ERROR_CODES: usize = ErrorCode::ALL.len();
 #[derive(Debug)]
 pub struct Metrics {
     chat_server: Arc<Stage>,
+    history: Arc<HistoryMetrics>,
     workers: Vec<Arc<WorkerMetrics>>,
     mailboxes: [Arc<Mailboxes>; ActorKind::ALL.len()],
     credits: ServerCredits,
@@ -208,6 +279,7 @@ impl Metrics {
             .expect("the description is valid");
         Arc::new(Self {
             chat_server: Arc::default(),
+            history: Arc::default(),
             workers: (0..workers).map(|_| Arc::default()).collect(),
             mailboxes: std::array::from_fn(|_| Arc::default()),
             credits,
@@ -235,6 +307,11 @@ impl Metrics {
     /// The stage of the `ChatServer`.
     pub fn chat_server(&self) -> &Arc<Stage> {
         &self.chat_server
+    }
+
+    /// The figures of the stored history.
+    pub fn history(&self) -> &Arc<HistoryMetrics> {
+        &self.history
     }
 
     /// The stages of a worker thread. A worker past the number that was announced counts into nothing that is shown.
@@ -355,11 +432,16 @@ impl Metrics {
     /// The messages that wait in all mailboxes and stages; what the log's summary shows.
     pub fn backlog(&self) -> u64 {
         let workers = self.workers.iter().map(|worker| worker.hub.backlog() + worker.socket_write.backlog());
-        self.chat_server.backlog() + workers.sum::<u64>()
+        let history = self.history.writer.backlog() + self.history.reader.backlog();
+        self.chat_server.backlog() + history + workers.sum::<u64>()
     }
 
     fn stages(&self) -> Vec<(&'static str, String, &Arc<Stage>)> {
-        let mut stages = vec![("chat_server", "-".to_owned(), &self.chat_server)];
+        let mut stages = vec![
+            ("chat_server", "-".to_owned(), &self.chat_server),
+            ("history", "-".to_owned(), &self.history.writer),
+            ("history_read", "-".to_owned(), &self.history.reader),
+        ];
         for (index, worker) in self.workers.iter().enumerate() {
             let named = [
                 ("session", &worker.session),
@@ -507,7 +589,7 @@ impl Collector for MetricsCollector {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        [self.0.chat_families(), self.0.mailbox_families(), self.0.stage_families()].concat()
+        [self.0.chat_families(), self.0.history.families(), self.0.mailbox_families(), self.0.stage_families()].concat()
     }
 }
 

@@ -88,7 +88,7 @@ async fn names_say_their_unit_and_counters_that_they_are_counters() {
         assert!(name.starts_with("chat_") || name.starts_with("process_"), "{name}");
         assert_eq!(name.ends_with("_total"), family.kind == "counter", "{name}");
         if family.kind == "histogram" {
-            assert!(name.ends_with("_seconds") || name.ends_with("_bytes"), "{name}");
+            assert!(["_seconds", "_bytes", "_messages"].iter().any(|unit| name.ends_with(unit)), "{name}");
         }
     }
 }
@@ -97,7 +97,8 @@ async fn names_say_their_unit_and_counters_that_they_are_counters() {
 async fn every_stage_has_the_same_series() {
     let (server, _clients) = busy_server().await;
     let figures = Exposition::scrape(&server).await;
-    let mut stages = BTreeSet::from([("chat_server".to_owned(), "-".to_owned())]);
+    let mut stages =
+        BTreeSet::from(["chat_server", "history", "history_read"].map(|name| (name.to_owned(), "-".to_owned())));
     for worker in ["0", "1"] {
         stages
             .extend(["session", "hub", "socket_write", "worker_loop"].map(|name| (name.to_owned(), worker.to_owned())));

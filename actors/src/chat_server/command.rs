@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use starling_protocol::{
-    ChatMessage, ClientId, ClientKey, CloseCode, HistoryPage, MessageId, Refusal, Resume, RoomName, ServerEvent, Target,
+    ChatMessage, ClientId, ClientKey, CloseCode, Epoch, HistoryPage, MessageId, Refusal, Resume, RoomName, ServerEvent,
+    Target,
 };
 
 use crate::credits::Ticket;
@@ -208,6 +209,8 @@ pub enum Effect {
     Store {
         /// Its room.
         room: RoomId,
+        /// The life of the room's sequence numbers.
+        epoch: Epoch,
         /// The message.
         message: Arc<StoredMessage>,
     },

@@ -9,9 +9,9 @@ use tokio::sync::oneshot;
 
 use super::ChatServer;
 use super::command::{Command, OpenRefusal, OpenSession, Request};
-use super::messages::{Enveloped, HistoryQuery, Query, RegisterHub};
+use super::messages::{Enveloped, HistoryQuery, Query, RegisterHub, Reported};
 use crate::credits::Ticket;
-use crate::history::Page;
+use crate::history::{Page, ReadError, StoreReport};
 use crate::hub::HubHandle;
 use crate::ids::{RoomId, SessionId};
 use crate::metrics::Mailbox;
@@ -26,6 +26,9 @@ pub enum AskError {
     /// What was asked for is not there.
     #[error("there is no such room")]
     NotThere,
+    /// It cannot be had at the moment.
+    #[error("{0}")]
+    Unavailable(ReadError),
     /// No answer came in time.
     #[error("the chat does not answer in time")]
     TimedOut,
@@ -127,9 +130,20 @@ impl ChatServerHandle {
     /// A part of a room's history.
     ///
     /// # Errors
-    /// [`AskError::NotThere`] without such a room, [`AskError::TimedOut`].
+    /// [`AskError::NotThere`] without such a room, [`AskError::Unavailable`], [`AskError::TimedOut`].
     pub async fn history(&self, query: HistoryQuery) -> Result<Page, AskError> {
-        self.ask_for(|reply| Query::History(query, reply)).await
+        match self.ask_for(|reply| Query::History(query, reply)).await? {
+            Ok(page) => Ok(page),
+            Err(ReadError::NoSuchRoom) => Err(AskError::NotThere),
+            Err(error @ (ReadError::Busy | ReadError::Failed)) => Err(AskError::Unavailable(error)),
+        }
+    }
+
+    /// The history's threads have finished something: one message per commit, one per read that was asked for.
+    #[expect(clippy::disallowed_methods, reason = "answers to what was asked of the history, and counted")]
+    pub(super) fn report(&self, report: StoreReport) {
+        let in_mailbox = self.mailbox.enter();
+        self.address.do_send(Reported { report, arrival: self.stage.arrive(), in_mailbox });
     }
 
     /// Tells every connection that the server goes away, and closes it with 1001.

@@ -5,7 +5,7 @@ use starling_protocol::{HistoryPage, RoomName, RoomSummary};
 use tokio::sync::oneshot;
 
 use super::command::{Command, OpenRefusal};
-use crate::history::Page;
+use crate::history::{Page, ReadError, SearchText, StoreReport};
 use crate::hub::HubHandle;
 use crate::metrics::InMailbox;
 use crate::stage::Arrival;
@@ -26,12 +26,21 @@ pub(crate) struct Enveloped {
 #[rtype(result = "()")]
 pub(crate) struct RegisterHub(pub(crate) HubHandle);
 
+/// The history's threads have finished something.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Reported {
+    pub(crate) report: StoreReport,
+    pub(crate) arrival: Arrival,
+    pub(crate) in_mailbox: InMailbox,
+}
+
 /// What somebody outside the chat asks.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) enum Query {
     Rooms(oneshot::Sender<(Vec<RoomSummary>, bool)>),
-    History(HistoryQuery, oneshot::Sender<Page>),
+    History(HistoryQuery, oneshot::Sender<Result<Page, ReadError>>),
     Drain { reason: &'static str, spread_ms: u64 },
     Tick(oneshot::Sender<()>),
 }
@@ -43,6 +52,8 @@ pub struct HistoryQuery {
     pub room: RoomName,
     /// Which messages.
     pub page: HistoryPage,
+    /// Only those with these words, the newest first.
+    pub search: Option<SearchText>,
     /// Most messages in the answer.
     pub limit: u16,
     /// Most bytes of messages in the answer.

@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 use slab::Slab;
@@ -23,7 +24,7 @@ use super::remembered::{Place, RememberedIds};
 use crate::clock::{Now, Numbers};
 use crate::config::ChatConfig;
 use crate::credits::Ticket;
-use crate::history::{Completion, Page, ReadRequest, Reader, StoredMessage};
+use crate::history::{Completion, Page, ReadError, ReadRequest, Reader, Restored, StoredId, StoredMessage};
 use crate::ids::{RoomId, SessionId};
 use crate::room::{PendingAck, PendingMessage, PresenceDue, Room};
 
@@ -77,6 +78,28 @@ impl ChatState {
             remembered,
             replays: FxHashMap::default(),
             presence_due: Vec::new(),
+        }
+    }
+
+    /// Takes over what the history knows from before this process. Called once, before the first command.
+    ///
+    /// All of its rooms are there again, also where they are more than there may be made.
+    pub fn restore(&mut self, restored: Restored, now: Now) {
+        debug_assert!(self.rooms.is_empty(), "nothing has happened yet");
+        for stored in restored.rooms {
+            let mut room = Room::new(stored.name.clone(), stored.epoch, now.at);
+            (room.seq, room.oldest) = (stored.seq, stored.oldest);
+            let slot = self.rooms.insert(room);
+            if let Ok(slot) = u32::try_from(slot) {
+                self.rooms_by_name.insert(stored.name, RoomId(slot));
+            }
+        }
+        for StoredId { room, seq, at, client_id, id } in restored.ids {
+            let Some(entry) = self.rooms.get(room) else { continue };
+            let Ok(room) = u32::try_from(room) else { continue };
+            let age = Duration::from_millis(now.unix_ms.saturating_sub(at));
+            let taken_at = now.at.checked_sub(age).unwrap_or(now.at);
+            self.remembered.insert(&client_id, &id, (Place::Room(RoomId(room)), entry.epoch, seq, at), taken_at);
         }
     }
 
@@ -395,7 +418,7 @@ impl ChatState {
                 });
                 let stored = Arc::clone(&message);
                 entry.pending.push_back(PendingMessage { message, sender: session, acks, ticket });
-                effects.push(Effect::Store { room, message: stored });
+                effects.push(Effect::Store { room, epoch: entry.epoch, message: stored });
             }
             Place::Client(to) => {
                 let receiver = self.names.get(&to).copied().filter(|receiver| *receiver != session);
@@ -671,13 +694,8 @@ impl ChatState {
     ) -> Result<(), Refusal> {
         let room = self.existing_room(name)?;
         let (limit, bytes) = (usize::from(limit), self.config.page_bytes());
-        effects.push(Effect::Read(ReadRequest {
-            room,
-            page,
-            limit,
-            bytes,
-            reader: Reader::Client { session, id, ticket: None },
-        }));
+        let reader = Reader::Client { session, id, ticket: None };
+        effects.push(Effect::Read(ReadRequest { room, page, search: None, limit, bytes, reader }));
         Ok(())
     }
 
@@ -685,6 +703,7 @@ impl ChatState {
         ReadRequest {
             room,
             page: HistoryPage::After(after),
+            search: None,
             limit: usize::MAX,
             bytes: self.config.page_bytes(),
             reader: Reader::Replay { session },
@@ -710,6 +729,7 @@ impl ChatState {
                 }
             }
             Completion::Read { request, page } => self.was_read(request, page, now, effects),
+            Completion::Unread { request, error } => self.was_not_read(request, error, now, effects),
         }
     }
 
@@ -760,7 +780,26 @@ impl ChatState {
             }
             Reader::Replay { session } => self.replay(session, room, request.page, page, now, effects),
             // Whoever asked may have gone.
-            Reader::Outside(reply) => drop(reply.send(page)),
+            Reader::Outside(reply) => drop(reply.send(Ok(page))),
+        }
+    }
+
+    /// Who asks for history is told that it cannot be had; who catches up cannot go on without it.
+    fn was_not_read(&mut self, request: ReadRequest, error: ReadError, now: Now, effects: &mut Vec<Effect>) {
+        match request.reader {
+            Reader::Client { session, id, .. } => {
+                let refusal = Refusal::new(ErrorCode::Unavailable, error.to_string()).with_id(id);
+                effects.push(tell(session, ServerEvent::Error(refusal)));
+            }
+            Reader::Replay { session } => {
+                if self.replays.contains_key(&(session, request.room)) {
+                    self.close_session(session, now, effects);
+                    let reason = "what was missed cannot be read at the moment";
+                    effects.push(Effect::Close { session, code: CloseCode::TryAgainLater, reason });
+                }
+            }
+            // Whoever asked may have gone.
+            Reader::Outside(reply) => drop(reply.send(Err(error))),
         }
     }
 
@@ -808,7 +847,8 @@ impl ChatState {
         let kept = self.config.empty_room_kept;
         let is_over = |room: &Room| {
             let empty_for = room.empty_since.map(|since| now.at.saturating_duration_since(since));
-            room.pending.is_empty() && empty_for.is_some_and(|time| time >= kept)
+            let is_stored = self.config.history_is_stored && room.oldest <= room.seq;
+            room.pending.is_empty() && !is_stored && empty_for.is_some_and(|time| time >= kept)
         };
         let over: Vec<usize> = self.rooms.iter().filter(|(_, room)| is_over(room)).map(|(slot, _)| slot).collect();
         for slot in over {

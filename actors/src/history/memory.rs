@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use starling_protocol::{HistoryPage, Seq};
+use starling_protocol::{Epoch, HistoryPage, Seq};
 
-use super::{Completion, HistoryStore, Page, ReadRequest, StoredMessage};
+use super::{Completion, HistoryStore, Page, ReadRequest, SearchText, StoredMessage};
 use crate::ids::RoomId;
 
 /// Keeps the newest messages, in memory only.
@@ -34,7 +34,18 @@ impl MemoryHistory {
         }
     }
 
-    fn drop_oldest(&mut self, room: RoomId) -> Option<Seq> {
+    /// The oldest and the newest message that are kept of a room.
+    pub(crate) fn bounds(&self, room: RoomId) -> Option<(Seq, Seq)> {
+        let messages = self.rooms.get(&room)?;
+        Some((messages.front()?.seq, messages.back()?.seq))
+    }
+
+    /// The part of a room's messages that a request asks for, of those that are kept.
+    pub(crate) fn select(&self, request: &ReadRequest) -> Page {
+        self.rooms.get(&request.room).map_or_else(Page::default, |messages| select(messages, request))
+    }
+
+    pub(crate) fn drop_oldest(&mut self, room: RoomId) -> Option<Seq> {
         let messages = self.rooms.get_mut(&room)?;
         let dropped = messages.pop_front()?;
         self.bytes -= dropped.weight() as u64;
@@ -65,7 +76,7 @@ impl MemoryHistory {
 }
 
 impl HistoryStore for MemoryHistory {
-    fn append(&mut self, room: RoomId, message: Arc<StoredMessage>, done: &mut Vec<Completion>) {
+    fn append(&mut self, room: RoomId, _: Epoch, message: Arc<StoredMessage>, done: &mut Vec<Completion>) {
         let seq = message.seq;
         self.bytes += message.weight() as u64;
         self.kept += 1;
@@ -82,7 +93,7 @@ impl HistoryStore for MemoryHistory {
     }
 
     fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>) {
-        let page = self.rooms.get(&request.room).map_or_else(Page::default, |messages| select(messages, &request));
+        let page = self.select(&request);
         done.push(Completion::Read { request, page });
     }
 
@@ -95,7 +106,31 @@ impl HistoryStore for MemoryHistory {
     }
 }
 
+/// The messages that have all these words, the newest first.
+fn search(messages: &VecDeque<Arc<StoredMessage>>, request: &ReadRequest, text: &SearchText) -> Page {
+    let terms: Vec<String> = text.terms().iter().map(|term| term.to_lowercase()).collect();
+    let before = if let HistoryPage::Before(seq) = request.page { seq } else { Seq(u64::MAX) };
+    let mut found = Page::default();
+    let mut weight = 0;
+    for message in messages.iter().rev().skip_while(|message| message.seq >= before) {
+        let text = message.text.to_lowercase();
+        if !terms.iter().all(|term| text.contains(term)) {
+            continue;
+        }
+        weight += message.weight();
+        if found.messages.len() == request.limit || (weight > request.bytes && !found.messages.is_empty()) {
+            found.has_more = true;
+            break;
+        }
+        found.messages.push(Arc::clone(message));
+    }
+    found
+}
+
 fn select(messages: &VecDeque<Arc<StoredMessage>>, request: &ReadRequest) -> Page {
+    if let Some(text) = &request.search {
+        return search(messages, request, text);
+    }
     let mut weight = 0;
     let fits = |message: &&Arc<StoredMessage>| {
         let first = weight == 0;
@@ -140,7 +175,7 @@ mod tests {
     fn filled(messages_max: u32, bytes_max: u64, count: u64) -> MemoryHistory {
         let mut history = MemoryHistory::new(messages_max, bytes_max);
         for seq in 1..=count {
-            history.append(ROOM, message(seq, "x"), &mut Vec::new());
+            history.append(ROOM, Epoch(1), message(seq, "x"), &mut Vec::new());
         }
         history
     }
@@ -149,7 +184,7 @@ mod tests {
         let session = SessionId::new(HubId(0), 0, 0);
         let reader = Reader::Client { session, id: None, ticket: None };
         let mut done = Vec::new();
-        history.read(ReadRequest { room: ROOM, page, limit, bytes, reader }, &mut done);
+        history.read(ReadRequest { room: ROOM, page, search: None, limit, bytes, reader }, &mut done);
         let Some(Completion::Read { page, .. }) = done.pop() else { panic!("no answer") };
         (page.messages.iter().map(|message| message.seq.0).collect(), page.has_more)
     }
@@ -158,7 +193,7 @@ mod tests {
     fn a_room_keeps_its_newest_messages_and_tells_the_oldest() {
         let mut history = filled(3, u64::MAX, 4);
         let mut done = Vec::new();
-        history.append(ROOM, message(5, "x"), &mut done);
+        history.append(ROOM, Epoch(1), message(5, "x"), &mut done);
         assert!(matches!(done[..], [Completion::Stored { seq: Seq(5), oldest: Seq(3), .. }]));
         assert_eq!(read(&mut history, HistoryPage::Newest, 9, usize::MAX), (vec![3, 4, 5], false));
     }
@@ -168,9 +203,9 @@ mod tests {
         let weight = message(1, "x").weight() as u64;
         let mut history = filled(100, 3 * weight, 2);
         let other = RoomId(4);
-        history.append(other, message(1, "x"), &mut Vec::new());
+        history.append(other, Epoch(1), message(1, "x"), &mut Vec::new());
         let mut done = Vec::new();
-        history.append(other, message(2, "x"), &mut done);
+        history.append(other, Epoch(1), message(2, "x"), &mut done);
         assert!(matches!(done[1], Completion::Trimmed { room: ROOM, oldest: Seq(2) }));
         assert_eq!(history.bytes, 3 * weight);
     }
@@ -193,6 +228,23 @@ mod tests {
         assert_eq!(read(&mut history, HistoryPage::After(Seq(0)), 9, 2 * weight), (vec![1, 2], true));
         assert_eq!(read(&mut history, HistoryPage::Newest, 9, 2 * weight), (vec![9, 10], true));
         assert_eq!(read(&mut history, HistoryPage::Newest, 9, 0), (vec![10], true));
+    }
+
+    #[test]
+    fn a_search_finds_the_newest_first_and_says_whether_there_is_more() {
+        let mut history = MemoryHistory::new(100, u64::MAX);
+        for (seq, text) in [(1, "Green tea"), (2, "black tea"), (3, "tea, green as grass"), (4, "green")] {
+            history.append(ROOM, Epoch(1), message(seq, text), &mut Vec::new());
+        }
+        let find = |query, page, limit| {
+            let reader = Reader::Client { session: SessionId::new(HubId(0), 0, 0), id: None, ticket: None };
+            let search = SearchText::parse(query);
+            let page = history.select(&ReadRequest { room: ROOM, page, search, limit, bytes: usize::MAX, reader });
+            (page.messages.iter().map(|message| message.seq.0).collect::<Vec<_>>(), page.has_more)
+        };
+        assert_eq!(find("GREEN tea", HistoryPage::Newest, 9), (vec![3, 1], false));
+        assert_eq!(find("green", HistoryPage::Newest, 2), (vec![4, 3], true));
+        assert_eq!(find("green", HistoryPage::Before(Seq(3)), 2), (vec![1], false));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use starling_actors::ids::{HubId, RoomId, SessionId};
 use starling_actors::metrics::MetricsCollector;
 use starling_actors::session::Session;
 use starling_actors::{ChatConfig, ChatServer, ChatServerHandle, LocalHub, Metrics};
-use starling_protocol::{ClientId, ClientKey, HistoryPage, RoomName};
+use starling_protocol::{ClientId, ClientKey, Epoch, HistoryPage, RoomName};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::Semaphore;
@@ -143,7 +143,8 @@ impl Server {
     /// Lets the history do what it has been asked for, and everything else from now on at once.
     pub(crate) async fn release_history(&self) {
         self.history.0.lock().unwrap().is_held = false;
-        let query = HistoryQuery { room: RoomName::lobby(), page: HistoryPage::Newest, limit: 1, bytes: 0 };
+        let query =
+            HistoryQuery { room: RoomName::lobby(), page: HistoryPage::Newest, search: None, limit: 1, bytes: 0 };
         // A store has its say whenever it is asked.
         self.chat.history(query).await.unwrap();
     }
@@ -232,12 +233,12 @@ struct GatedHistory {
 }
 
 impl HistoryStore for GatedHistory {
-    fn append(&mut self, room: RoomId, message: Arc<StoredMessage>, done: &mut Vec<Completion>) {
+    fn append(&mut self, room: RoomId, epoch: Epoch, message: Arc<StoredMessage>, done: &mut Vec<Completion>) {
         let mut held = self.gate.0.lock().unwrap();
         held.appended.push_back((room, message));
         if !held.is_held {
             for (room, message) in held.appended.drain(..) {
-                self.inner.append(room, message, done);
+                self.inner.append(room, epoch, message, done);
             }
         }
     }
@@ -246,7 +247,7 @@ impl HistoryStore for GatedHistory {
         let mut held = self.gate.0.lock().unwrap();
         if !held.is_held {
             for (room, message) in held.appended.drain(..) {
-                self.inner.append(room, message, done);
+                self.inner.append(room, Epoch(0), message, done);
             }
         }
         self.inner.read(request, done);

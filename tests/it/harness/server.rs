@@ -10,7 +10,8 @@ use tokio::sync::oneshot;
 use super::DEADLINE;
 
 /// What a test's server is told unless the test says otherwise.
-const DEFAULTS: [(&str, &str); 3] = [("CHAT_BIND", "127.0.0.1:0"), ("CHAT_WORKERS", "2"), ("CHAT_DRAIN_SECONDS", "2")];
+const DEFAULTS: [(&str, &str); 4] =
+    [("CHAT_BIND", "127.0.0.1:0"), ("CHAT_WORKERS", "2"), ("CHAT_DRAIN_SECONDS", "2"), ("CHAT_HISTORY", "memory")];
 
 /// A running server; it stops in order when it is dropped.
 #[derive(Debug)]

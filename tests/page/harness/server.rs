@@ -70,7 +70,7 @@ fn spawn(bind: SocketAddr, variables: &[(String, String)]) -> (Child, SocketAddr
             command.env_remove(name);
         }
     }
-    command.env("CHAT_BIND", bind.to_string()).env("CHAT_WORKERS", "1");
+    command.env("CHAT_BIND", bind.to_string()).env("CHAT_HISTORY", "memory").env("CHAT_WORKERS", "1");
     command.envs(variables.iter().map(|(name, value)| (name, value)));
     let mut child = command.spawn().unwrap();
     let stderr = BufReader::new(child.stderr.take().unwrap());

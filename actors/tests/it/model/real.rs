@@ -216,7 +216,7 @@ impl Real {
         for _ in 0..count.min(self.held.len()) {
             let Some((room, message)) = self.held.pop_front() else { return };
             let mut done = Vec::new();
-            self.history.append(room, message, &mut done);
+            self.history.append(room, Epoch(0), message, &mut done);
             for completion in done {
                 self.apply(Command::Completed(completion));
             }
@@ -262,11 +262,11 @@ impl Real {
                 let seqs: Vec<u64> = messages.iter().map(|message| message.seq.0).collect();
                 self.put(session, format!("history {room} {seqs:?} more {has_more}"));
             }
-            Effect::Store { room, message } if self.is_held => self.held.push_back((room, message)),
+            Effect::Store { room, message, .. } if self.is_held => self.held.push_back((room, message)),
             // What waits goes first.
-            Effect::Store { room, message } => {
+            Effect::Store { room, message, .. } => {
                 for (room, message) in self.held.drain(..).chain([(room, message)]) {
-                    self.history.append(room, message, done);
+                    self.history.append(room, Epoch(0), message, done);
                 }
             }
             Effect::Read(request) => self.history.read(request, done),

@@ -16,7 +16,7 @@ use crate::clock::{self, Now};
 use crate::config::ChatConfig;
 use crate::credits::Ticket;
 use crate::history::memory::MemoryHistory;
-use crate::history::{Completion, HistoryStore, Page, ReadRequest, Reader, StoredMessage};
+use crate::history::{Completion, HistoryStore, Page, ReadError, ReadRequest, Reader, StoredMessage};
 use crate::ids::{HubId, RoomId, SessionId};
 
 /// How many hubs the clients are spread over.
@@ -358,7 +358,7 @@ impl Chat {
     fn finish(&mut self, held: Held) {
         let mut done = Vec::new();
         match held {
-            Held::Append(room, message) => self.history.append(room, message, &mut done),
+            Held::Append(room, message) => self.history.append(room, Epoch(0), message, &mut done),
             Held::Read(request) => self.history.read(request, &mut done),
         }
         for completion in done {
@@ -406,7 +406,7 @@ impl Chat {
                 let more = if has_more { " …" } else { "" };
                 self.put(session, format!("history {room}{seqs}{more}{}", shown_id(id.as_ref())));
             }
-            Effect::Store { room, message } => return self.when_not_held(Held::Append(room, message)),
+            Effect::Store { room, message, .. } => return self.when_not_held(Held::Append(room, message)),
             Effect::Read(request) => return self.when_not_held(Held::Read(request)),
             Effect::Forget { room } => self.history.forget(room),
             Effect::RefuseSession { session, refusal } => {
@@ -507,17 +507,18 @@ impl Chat {
 
     /// Asks from outside the chat for a room's history.
     pub(in super::super) fn read_from_outside(&mut self, name: &str) -> Vec<u64> {
-        let (reply, mut answer) = tokio::sync::oneshot::channel::<Page>();
+        let (reply, mut answer) = tokio::sync::oneshot::channel::<Result<Page, ReadError>>();
         let room = self.state.find_room(name).unwrap();
         let page = HistoryPage::Newest;
         self.finish(Held::Read(ReadRequest {
             room,
             page,
+            search: None,
             limit: 200,
             bytes: usize::MAX,
             reader: Reader::Outside(reply),
         }));
-        answer.try_recv().unwrap().messages.iter().map(|message| message.seq.0).collect()
+        answer.try_recv().unwrap().unwrap().messages.iter().map(|message| message.seq.0).collect()
     }
 }
 

@@ -1,0 +1,335 @@
+//! History in a file: an embedded SQLite database, written by one thread and read by others.
+//!
+//! Invariants:
+//! - The `ChatServer`'s thread never waits for the disk: it queues, and gets reports through its mailbox.
+//! - `Stored` is said after the commit, in the order of the appends.
+//! - A page never shows a message that has not been reported as stored, so who catches up gets nothing twice.
+//! - What was appended before a failure was reported is covered by that report: the writer skips it by its generation.
+//! - A small memory of recent messages stands in front; it holds the newest of a room without a gap, and nothing that
+//!   is not in the file.
+
+mod open;
+pub mod operator;
+mod reader;
+mod recent;
+mod retention;
+mod schema;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustc_hash::FxHashMap;
+use starling_protocol::{Epoch, Seq};
+
+pub use self::open::OpenError;
+
+use self::open::Opened;
+use self::reader::{DiskRead, Readers};
+use self::recent::Recent;
+use self::schema::{DbRoom, ROOMS_MAX, SEQ_MAX};
+use self::writer::{Append, WriterCommand};
+use super::{Completion, HistoryStore, Page, ReadError, ReadRequest, ReportSink, Restored, StoreReport, StoredMessage};
+use crate::clock;
+use crate::ids::RoomId;
+use crate::metrics::HistoryMetrics;
+
+/// When a commit counts as done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sync {
+    /// When the system has it: survives the death of the process.
+    Normal,
+    /// When the disk has it: survives also the death of the machine.
+    Full,
+}
+
+/// What the store is told once.
+#[derive(Debug, Clone)]
+pub struct SqliteSettings {
+    /// The database; its folder is made.
+    pub path: PathBuf,
+    /// When a commit counts as done.
+    pub sync: Sync,
+    /// Most messages kept of one room; the oldest go first. `None`: all.
+    pub keep_messages: Option<u64>,
+    /// How long a message is kept. `None`: for ever.
+    pub keep_for: Option<Duration>,
+    /// Most bytes in use in the database; the oldest messages of all go first. `None`: no bound.
+    pub keep_bytes: Option<u64>,
+    /// Most messages of one room in the memory in front.
+    pub recent_messages: u32,
+    /// Most bytes in the memory in front.
+    pub recent_bytes: u64,
+    /// How long a message's `id` is remembered.
+    pub ids_kept: Duration,
+    /// Most `id`s that are taken over from before.
+    pub ids_max: u32,
+}
+
+/// Whether the storage works; shared with whoever answers for readiness.
+#[derive(Debug, Clone, Default)]
+pub struct StoreHealth(Arc<Mutex<Option<String>>>);
+
+impl StoreHealth {
+    /// Why nothing can be stored at the moment, if so.
+    pub fn failure(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, failure: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+    }
+}
+
+/// What the threads of the store have finished.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// These are committed.
+    Committed(Vec<(RoomId, Arc<StoredMessage>)>),
+    /// Nothing that was appended in this generation and is not committed yet will be.
+    Failed { generation: u32 },
+    /// Storing works again.
+    Recovered,
+    /// The oldest messages of these rooms are gone.
+    Trimmed(Vec<(DbRoom, Seq)>),
+    /// A part of the history was read, or not.
+    Read { request: ReadRequest, outcome: Result<Page, ReadError> },
+}
+
+#[derive(Debug)]
+struct Room {
+    db: DbRoom,
+    /// The newest message that is reported as stored.
+    seq: Seq,
+    oldest: Seq,
+    in_flight: u32,
+}
+
+/// Keeps what was said in a SQLite database.
+pub struct SqliteHistory {
+    opened: Option<Opened>,
+    settings: Arc<SqliteSettings>,
+    metrics: Arc<HistoryMetrics>,
+    health: StoreHealth,
+    rooms: FxHashMap<RoomId, Room>,
+    by_db: FxHashMap<DbRoom, RoomId>,
+    next_db: u32,
+    recent: Recent,
+    /// Raised with every failure that is reported.
+    generation: u32,
+    is_failing: bool,
+    threads: Option<Threads>,
+}
+
+struct Threads {
+    writer: Option<Sender<WriterCommand>>,
+    /// Dropped to end the checkpoints.
+    checkpoints: Option<Sender<()>>,
+    readers: Readers,
+    joined: Vec<JoinHandle<()>>,
+    /// Held for as long as any thread may touch the database.
+    _lock: std::fs::File,
+}
+
+impl std::fmt::Debug for SqliteHistory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteHistory").field("path", &self.settings.path).finish_non_exhaustive()
+    }
+}
+
+impl SqliteHistory {
+    /// Opens the database, makes it where there is none, and brings an older one up to date.
+    ///
+    /// # Errors
+    /// [`OpenError`]; then the database is as it was.
+    pub fn open(settings: SqliteSettings, metrics: Arc<HistoryMetrics>) -> Result<Self, OpenError> {
+        let opened = open::open(&settings)?;
+        Ok(Self {
+            opened: Some(opened),
+            recent: Recent::new(settings.recent_messages, settings.recent_bytes),
+            settings: Arc::new(settings),
+            metrics,
+            health: StoreHealth::default(),
+            rooms: FxHashMap::default(),
+            by_db: FxHashMap::default(),
+            next_db: 1,
+            generation: 0,
+            is_failing: false,
+            threads: None,
+        })
+    }
+
+    /// Whether storing works, also after the store was handed on.
+    pub fn health(&self) -> StoreHealth {
+        self.health.clone()
+    }
+
+    fn send(&self, command: WriterCommand) -> bool {
+        self.threads.as_ref().and_then(|threads| threads.writer.as_ref()).is_some_and(|to| to.send(command).is_ok())
+    }
+
+    /// The entry of a room; a new one gets the next number of the database. `None`: there are no more numbers.
+    fn room(&mut self, room: RoomId) -> Option<&mut Room> {
+        if !self.rooms.contains_key(&room) {
+            if self.next_db > ROOMS_MAX {
+                return None;
+            }
+            let db = DbRoom(self.next_db);
+            self.next_db += 1;
+            self.by_db.insert(db, room);
+            self.rooms.insert(room, Room { db, seq: Seq(0), oldest: Seq(1), in_flight: 0 });
+        }
+        self.rooms.get_mut(&room)
+    }
+
+    fn committed(&mut self, batch: Vec<(RoomId, Arc<StoredMessage>)>, done: &mut Vec<Completion>) {
+        for (room, message) in batch {
+            let Some(entry) = self.rooms.get_mut(&room) else { continue };
+            entry.in_flight = entry.in_flight.saturating_sub(1);
+            entry.seq = message.seq;
+            done.push(Completion::Stored { room, seq: message.seq, oldest: entry.oldest });
+            self.recent.push(room, message);
+        }
+    }
+
+    fn failed(&mut self, done: &mut Vec<Completion>) {
+        self.generation += 1;
+        self.is_failing = true;
+        for (room, entry) in &mut self.rooms {
+            if entry.in_flight > 0 {
+                entry.in_flight = 0;
+                done.push(Completion::Failed { room: *room, seq: entry.seq.next() });
+            }
+        }
+    }
+}
+
+impl HistoryStore for SqliteHistory {
+    fn restore(&mut self) -> Restored {
+        let Some(opened) = &mut self.opened else { return Restored::default() };
+        let restored = std::mem::take(&mut opened.restored);
+        for (index, (db, stored)) in opened.rooms.iter().zip(&restored.rooms).enumerate() {
+            let Ok(index) = u32::try_from(index) else { continue };
+            let entry = Room { db: *db, seq: stored.seq, oldest: stored.oldest, in_flight: 0 };
+            self.rooms.insert(RoomId(index), entry);
+            self.by_db.insert(*db, RoomId(index));
+            self.next_db = self.next_db.max(db.0 + 1);
+        }
+        restored
+    }
+
+    fn connect(&mut self, sink: ReportSink) {
+        let Some(opened) = self.opened.take() else { return };
+        let known = self.rooms.values().map(|room| (room.db, (room.seq, room.oldest))).collect();
+        let (readers, mut joined) = Readers::start(opened.readers, &sink, &self.metrics);
+        let (commands, writer) = writer::start(
+            opened.writer,
+            Arc::clone(&self.settings),
+            Arc::clone(&self.metrics),
+            self.health.clone(),
+            sink,
+            known,
+        );
+        joined.push(writer);
+        let (checkpoints, thread) = writer::start_checkpoints(opened.checkpoints, &self.metrics);
+        joined.push(thread);
+        let (writer, checkpoints) = (Some(commands), Some(checkpoints));
+        self.threads = Some(Threads { writer, checkpoints, readers, joined, _lock: opened.lock });
+    }
+
+    fn reported(&mut self, StoreReport(report): StoreReport, done: &mut Vec<Completion>) {
+        match report {
+            Report::Committed(batch) => self.committed(batch, done),
+            Report::Failed { generation } => {
+                // A failure of an older generation has been reported already.
+                if generation == self.generation {
+                    self.failed(done);
+                }
+            }
+            Report::Recovered => self.is_failing = false,
+            Report::Trimmed(rooms) => {
+                for (db, oldest) in rooms {
+                    let Some(room) = self.by_db.get(&db).copied() else { continue };
+                    if let Some(entry) = self.rooms.get_mut(&room) {
+                        entry.oldest = oldest;
+                        done.push(Completion::Trimmed { room, oldest });
+                        self.recent.trim(room, oldest);
+                    }
+                }
+            }
+            Report::Read { request, outcome: Ok(page) } => done.push(Completion::Read { request, page }),
+            Report::Read { request, outcome: Err(error) } => done.push(Completion::Unread { request, error }),
+        }
+    }
+
+    fn append(&mut self, room: RoomId, epoch: Epoch, message: Arc<StoredMessage>, done: &mut Vec<Completion>) {
+        let (generation, seq) = (self.generation, message.seq);
+        let is_failing = self.is_failing;
+        let accepted = match self.room(room) {
+            Some(entry) if !is_failing && seq.0 <= SEQ_MAX => {
+                entry.in_flight += 1;
+                Some(entry.db)
+            }
+            _ => None,
+        };
+        if let Some(db) = accepted {
+            self.metrics.writer.arrive_n(1);
+            let append = Append { room, db, epoch, generation, message, queued: clock::now() };
+            if self.send(WriterCommand::Append(append)) {
+                return;
+            }
+            self.metrics.writer.complete_n(1);
+            self.health.set(Some("the history's thread has ended".into()));
+            self.metrics.failing.store(1, Relaxed);
+            return self.failed(done);
+        }
+        done.push(Completion::Failed { room, seq });
+    }
+
+    fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>) {
+        let Some(room) = self.rooms.get(&request.room) else {
+            return done.push(Completion::Read { request, page: Page::default() });
+        };
+        if let Some(page) = self.recent.answer(&request, room.seq, room.oldest) {
+            return done.push(Completion::Read { request, page });
+        }
+        let Some(threads) = &self.threads else {
+            return done.push(Completion::Unread { request, error: ReadError::Failed });
+        };
+        let read = DiskRead { db: room.db, oldest: room.oldest, newest: room.seq, request, queued: clock::now() };
+        if let Err(request) = threads.readers.ask(read) {
+            done.push(Completion::Unread { request, error: ReadError::Busy });
+        }
+    }
+
+    fn forget(&mut self, room: RoomId) {
+        self.recent.forget(room);
+        if let Some(entry) = self.rooms.remove(&room) {
+            self.by_db.remove(&entry.db);
+            // Without a writer the row stays, and the room is back after the next start.
+            self.send(WriterCommand::Forget(entry.db));
+        }
+    }
+}
+
+impl Drop for SqliteHistory {
+    fn drop(&mut self) {
+        let Some(mut threads) = self.threads.take() else { return };
+        // The writer commits what is queued, and ends.
+        drop(threads.writer.take());
+        drop(threads.checkpoints.take());
+        threads.readers.stop();
+        for thread in threads.joined.drain(..) {
+            if thread.join().is_err() {
+                log::error!("a thread of the history panicked");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,255 @@
+//! Opening a database, or refusing it without touching it.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use starling_protocol::{ClientId, Epoch, MessageId, RoomName, Seq};
+
+use super::schema::{self, APPLICATION_ID, DbRoom, VERSION};
+use super::{SqliteSettings, Sync};
+use crate::clock;
+use crate::history::{Restored, StoredId, StoredRoom};
+
+/// How long a connection waits for another one of this process, or for an operator's tool.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// Up to this size a database is checked as a whole before it is opened; a larger one by `starling history check`.
+const CHECKED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// How many threads read.
+const READERS: usize = 2;
+
+/// The write-ahead log is taken back into the database by the writer itself when it has so many pages of 4 KiB; the
+/// checkpoints in the background keep it far below.
+const LOG_PAGES_MAX: u32 = 16_384;
+
+/// Why a database is not opened: one line for the operator. It was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder cannot be made, or the file beside the database that locks it.
+    #[error("the history {path} cannot be opened: {source}")]
+    File {
+        /// The database.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Another process works with it.
+    #[error("the history {path} is held by another process")]
+    Held {
+        /// The database.
+        path: PathBuf,
+    },
+    /// It was written by a newer version of this program.
+    #[error("the history {path} has version {version}, newer than {VERSION}, the newest that this program knows")]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+    /// It belongs to another program.
+    #[error("{path} is a database, but not a history of this program")]
+    Foreign {
+        /// The database.
+        path: PathBuf,
+    },
+    /// It is no database, or not a whole one.
+    #[error("the history {path} is damaged: {reason}")]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// The database does not let itself be opened.
+    #[error("the history {path} cannot be opened: {source}")]
+    Database {
+        /// The database.
+        path: PathBuf,
+        /// What it says.
+        source: rusqlite::Error,
+    },
+}
+
+impl OpenError {
+    fn of(path: &Path, error: rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Held { path },
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+                Self::Damaged { path, reason: error.to_string() }
+            }
+            _ => Self::Database { path, source: error },
+        }
+    }
+}
+
+/// An open database and what it says of the time before.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) lock: File,
+    pub(super) writer: Connection,
+    pub(super) readers: Vec<Connection>,
+    pub(super) checkpoints: Connection,
+    /// The numbers of the restored rooms, in their order.
+    pub(super) rooms: Vec<DbRoom>,
+    pub(super) restored: Restored,
+}
+
+/// Opens the database of the settings, and makes it where there is none.
+pub(super) fn open(settings: &SqliteSettings) -> Result<Opened, OpenError> {
+    let path = settings.path.as_path();
+    let lock = lock(path)?;
+    inspect(path)?;
+    let of = |error| OpenError::of(path, error);
+    let writer = open_writer(settings, true).map_err(of)?;
+    let readers = (0..READERS).map(|_| open_reader(path)).collect::<rusqlite::Result<_>>().map_err(of)?;
+    let checkpoints = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(of)?;
+    let (rooms, restored) = restore(&writer, settings).map_err(of)?;
+    Ok(Opened { lock, writer, readers, checkpoints, rooms, restored })
+}
+
+/// Takes the lock that keeps two processes from one database: a file beside it, held until the returned one is dropped.
+pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
+    let of = |source| OpenError::File { path: path.to_owned(), source };
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::create_dir_all(folder).map_err(of)?;
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let lock = File::options().create(true).truncate(false).write(true).open(name).map_err(of)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Held { path: path.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(of(source)),
+    }
+}
+
+/// Looks at a database, without the right to change it. One that is not there, or empty, is a new one.
+pub(super) fn inspect(path: &Path) -> Result<(), OpenError> {
+    let of = |source| OpenError::File { path: path.to_owned(), source };
+    let damaged = |reason: String| OpenError::Damaged { path: path.to_owned(), reason };
+    let size = match fs::metadata(path) {
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(of(error)),
+    };
+    if size == 0 {
+        return Ok(());
+    }
+    let mut magic = [0; 16];
+    let is_whole = File::open(path).map_err(of)?.read(&mut magic).map_err(of)? == magic.len();
+    if !is_whole || &magic != b"SQLite format 3\0" {
+        return Err(damaged("it does not begin as a database does".into()));
+    }
+    let connection = open_reader(path).map_err(|error| OpenError::of(path, error))?;
+    let looked = || -> rusqlite::Result<_> {
+        let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        Ok((application, tables, schema::version(&connection)?))
+    };
+    let (application, tables, version) = looked().map_err(|error| OpenError::of(path, error))?;
+    if application != APPLICATION_ID {
+        // A process that died while it made the database leaves an empty one.
+        return if tables == 0 { Ok(()) } else { Err(OpenError::Foreign { path: path.to_owned() }) };
+    }
+    if version > u32::from(VERSION) {
+        return Err(OpenError::Newer { path: path.to_owned(), version });
+    }
+    if size <= CHECKED_BYTES_MAX {
+        let found: String = connection
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+            .map_err(|error| OpenError::of(path, error))?;
+        if found != "ok" {
+            return Err(damaged(found.lines().last().unwrap_or_default().to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(BUSY)?;
+    Ok(connection)
+}
+
+/// The connection that writes, with the newest schema. Without `create` the database must be there already.
+pub(super) fn open_writer(settings: &SqliteSettings, create: bool) -> rusqlite::Result<Connection> {
+    let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+    flags.set(OpenFlags::SQLITE_OPEN_CREATE, create);
+    let mut connection = connect(&settings.path, flags)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    let synchronous = match settings.sync {
+        Sync::Normal => "NORMAL",
+        Sync::Full => "FULL",
+    };
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES_MAX)?;
+    connection.pragma_update(None, "journal_size_limit", u64::from(LOG_PAGES_MAX) * 4_096)?;
+    connection.pragma_update(None, "cache_size", -16_384)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // Also where there is nothing to migrate: whoever holds the database is found out now.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    schema::migrate(&transaction)?;
+    transaction.commit()?;
+    Ok(connection)
+}
+
+/// A connection that only reads.
+pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.pragma_update(None, "cache_size", -4_096)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    Ok(connection)
+}
+
+fn damaged_value(column: usize, error: impl std::error::Error + Send + std::marker::Sync + 'static) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+}
+
+/// The rooms, one row each, and the `id`s of the last minutes: never a look at all messages.
+fn restore(connection: &Connection, settings: &SqliteSettings) -> rusqlite::Result<(Vec<DbRoom>, Restored)> {
+    let (mut numbers, mut restored) = (Vec::new(), Restored::default());
+    let mut places = rustc_hash::FxHashMap::default();
+    let mut select = connection.prepare("SELECT id, name, epoch, seq, oldest FROM rooms ORDER BY id")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let number = DbRoom(row.get(0)?);
+        let name: String = row.get(1)?;
+        places.insert(number, numbers.len());
+        numbers.push(number);
+        restored.rooms.push(StoredRoom {
+            name: RoomName::parse(&name).map_err(|error| damaged_value(1, error))?,
+            epoch: Epoch(row.get::<_, i64>(2)?.cast_unsigned()),
+            seq: Seq(row.get::<_, i64>(3)?.cast_unsigned()),
+            oldest: Seq(row.get::<_, i64>(4)?.cast_unsigned()),
+        });
+    }
+    let kept = u64::try_from(settings.ids_kept.as_millis()).unwrap_or(u64::MAX);
+    let since = clock::unix_ms().saturating_sub(kept).cast_signed();
+    let mut select = connection.prepare(
+        "SELECT place, at, client_id, id FROM (
+            SELECT place, at, client_id, id FROM messages WHERE at >= ?1 AND id IS NOT NULL
+            UNION ALL SELECT place, at, client_id, id FROM dropped_ids WHERE at >= ?1
+        ) ORDER BY at DESC, place DESC LIMIT ?2",
+    )?;
+    let mut rows = select.query((since, settings.ids_max))?;
+    while let Some(row) = rows.next()? {
+        let (number, seq) = schema::of_place(row.get(0)?);
+        let Some(room) = places.get(&number).copied() else { continue };
+        let (client_id, id): (String, String) = (row.get(2)?, row.get(3)?);
+        restored.ids.push(StoredId {
+            room,
+            seq: Seq(seq),
+            at: row.get::<_, i64>(1)?.cast_unsigned(),
+            client_id: ClientId::parse(&client_id).map_err(|error| damaged_value(2, error))?,
+            id: MessageId::parse(&id).map_err(|error| damaged_value(3, error))?,
+        });
+    }
+    restored.ids.reverse();
+    Ok((numbers, restored))
+}

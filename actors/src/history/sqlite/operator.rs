@@ -1,0 +1,170 @@
+//! What an operator does with a database: check it, export it, make it small.
+
+use std::fs;
+use std::path::Path;
+
+use rusqlite::Connection;
+use starling_protocol::{ClientId, Epoch, MessageId, RoomName, Seq};
+
+use super::schema::{DbRoom, SEQ_MAX, VERSION, of_place, place, version};
+use super::{OpenError, SqliteSettings, Sync, open};
+use crate::history::StoredMessage;
+
+/// Why an operator's command does not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// There is no database.
+    #[error("there is no history at {0}")]
+    NotThere(std::path::PathBuf),
+    /// It cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The database says no.
+    #[error("the history: {0}")]
+    Database(#[from] rusqlite::Error),
+    /// There is no such room in it.
+    #[error("there is no room {0} in the history")]
+    NoSuchRoom(RoomName),
+    /// What is exported cannot be written.
+    #[error("cannot write: {0}")]
+    Write(#[from] std::io::Error),
+}
+
+/// What a check has found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CheckReport {
+    /// The version of the schema.
+    pub version: u32,
+    /// Rooms.
+    pub rooms: u64,
+    /// Messages.
+    pub messages: u64,
+    /// Everything that is wrong, in words.
+    pub problems: Vec<String>,
+}
+
+/// How many problems of one kind are told.
+const PROBLEMS_MAX: usize = 20;
+
+fn reader(path: &Path) -> Result<Connection, OperatorError> {
+    if !path.exists() {
+        return Err(OperatorError::NotThere(path.to_owned()));
+    }
+    open::inspect(path)?;
+    Ok(open::open_reader(path)?)
+}
+
+/// Reads the whole database and holds it to its rules. Changes nothing; a server may be running.
+///
+/// # Errors
+/// [`OperatorError`], where it cannot be read at all.
+pub fn check(path: &Path) -> Result<CheckReport, OperatorError> {
+    let connection = reader(path)?;
+    let mut report = CheckReport { version: version(&connection)?, ..CheckReport::default() };
+    // One moment of the database, also while a server writes.
+    let moment = connection.unchecked_transaction()?;
+    let mut integrity = moment.prepare("PRAGMA integrity_check(20)")?;
+    let found = integrity.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    report.problems.extend(found.into_iter().filter(|line| line != "ok"));
+    let mut rooms = moment.prepare("SELECT id, name, seq, oldest FROM rooms ORDER BY id")?;
+    let mut rows = rooms.query([])?;
+    let mut of_room = moment.prepare(
+        "SELECT count(*), coalesce(min(place), 0), coalesce(max(place), 0) FROM messages WHERE place BETWEEN ?1 AND ?2",
+    )?;
+    while let Some(row) = rows.next()? {
+        let (number, name) = (DbRoom(row.get(0)?), row.get::<_, String>(1)?);
+        let (seq, oldest): (u64, u64) = (row.get(2)?, row.get(3)?);
+        let (count, first, last): (u64, i64, i64) = of_room
+            .query_row((place(number, 0), place(number, SEQ_MAX)), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        report.rooms += 1;
+        report.messages += count;
+        let is_whole = if count == 0 {
+            oldest == seq + 1
+        } else {
+            (of_place(first).1, of_place(last).1, count) == (oldest, seq, seq + 1 - oldest)
+        };
+        if !is_whole && report.problems.len() < PROBLEMS_MAX {
+            let (first, last) = (of_place(first).1, of_place(last).1);
+            report.problems.push(format!(
+                "room {name} should have the messages {oldest} to {seq} and has {count}, from {first} to {last}"
+            ));
+        }
+    }
+    let all: u64 = moment.query_row("SELECT count(*) FROM messages", [], |row| row.get(0))?;
+    if all != report.messages {
+        report.problems.push(format!("{} messages are of no room", all.abs_diff(report.messages)));
+    }
+    if report.version == u32::from(VERSION) {
+        let searchable: u64 = moment.query_row("SELECT count(*) FROM messages_text_docsize", [], |row| row.get(0))?;
+        if searchable != all {
+            report.problems.push(format!("{all} messages, but {searchable} that can be searched"));
+        }
+    }
+    Ok(report)
+}
+
+/// Hands every message of one room, or of all, to `take`: room by room, in order. Changes nothing; a server may be
+/// running.
+///
+/// # Errors
+/// [`OperatorError`], and what `take` gives.
+pub fn export(
+    path: &Path,
+    room: Option<&RoomName>,
+    mut take: impl FnMut(&StoredMessage, Epoch) -> std::io::Result<()>,
+) -> Result<(), OperatorError> {
+    let connection = reader(path)?;
+    let moment = connection.unchecked_transaction()?;
+    let mut rooms = moment.prepare("SELECT id, name, epoch FROM rooms WHERE ?1 IS NULL OR name = ?1 ORDER BY name")?;
+    let mut messages = moment
+        .prepare("SELECT place, at, client_id, id, text FROM messages WHERE place BETWEEN ?1 AND ?2 ORDER BY place")?;
+    let mut is_there = false;
+    let mut rows = rooms.query([room.map(RoomName::as_str)])?;
+    while let Some(row) = rows.next()? {
+        is_there = true;
+        let (number, name) = (DbRoom(row.get(0)?), parsed(RoomName::parse(&row.get::<_, String>(1)?))?);
+        let epoch = Epoch(row.get::<_, i64>(2)?.cast_unsigned());
+        let mut rows = messages.query((place(number, 0), place(number, SEQ_MAX)))?;
+        while let Some(row) = rows.next()? {
+            let id: Option<String> = row.get(3)?;
+            let message = StoredMessage {
+                room: name.clone(),
+                seq: Seq(of_place(row.get(0)?).1),
+                at: row.get::<_, i64>(1)?.cast_unsigned(),
+                client_id: parsed(ClientId::parse(&row.get::<_, String>(2)?))?,
+                id: id.map(|id| parsed(MessageId::parse(&id))).transpose()?,
+                text: row.get::<_, String>(4)?.into(),
+            };
+            take(&message, epoch)?;
+        }
+    }
+    match room {
+        Some(room) if !is_there => Err(OperatorError::NoSuchRoom(room.clone())),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn parsed<T, E: std::error::Error + Send + std::marker::Sync + 'static>(value: Result<T, E>) -> rusqlite::Result<T> {
+    value.map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error)))
+}
+
+/// Writes the database anew, as small as it can be, and returns its bytes before and after. No server may be running.
+///
+/// # Errors
+/// [`OperatorError`]; held by a running server among them.
+pub fn vacuum(settings: &SqliteSettings) -> Result<(u64, u64), OperatorError> {
+    let path = settings.path.as_path();
+    if !path.exists() {
+        return Err(OperatorError::NotThere(path.to_owned()));
+    }
+    let lock = open::lock(path)?;
+    open::inspect(path)?;
+    let before = fs::metadata(path)?.len();
+    let connection = open::open_writer(&SqliteSettings { sync: Sync::Full, ..settings.clone() }, false)?;
+    connection.execute_batch("INSERT INTO messages_text (messages_text) VALUES ('optimize'); VACUUM;")?;
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    drop(connection);
+    let after = fs::metadata(path)?.len();
+    drop(lock);
+    Ok((before, after))
+}

@@ -1,0 +1,98 @@
+//! What stands in the database, and how an older one becomes the newest.
+
+use rusqlite::{Connection, Transaction};
+
+/// A room's number in the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::history) struct DbRoom(pub(super) u32);
+
+/// Most bits of a message's `seq` in its place.
+const SEQ_BITS: u32 = 40;
+
+/// The largest `seq` that can be stored.
+pub(super) const SEQ_MAX: u64 = (1 << SEQ_BITS) - 1;
+
+/// The largest number of a room.
+pub(super) const ROOMS_MAX: u32 = (1 << (63 - SEQ_BITS)) - 1;
+
+/// Says that a file is a history of ours: "Star" in ASCII.
+pub(super) const APPLICATION_ID: i32 = 0x5374_6172;
+
+/// What makes version `n + 1` out of version `n`. An entry never changes once it was released.
+pub(super) const MIGRATIONS: [&str; VERSION as usize] = [
+    // `place` is the room's number and the message's seq in one number, so that a room's messages lie side by side
+    // in order, and the search index needs no other key.
+    "CREATE TABLE rooms (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        epoch INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        oldest INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE messages (
+        place INTEGER PRIMARY KEY,
+        at INTEGER NOT NULL,
+        client_id TEXT NOT NULL,
+        id TEXT,
+        text TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX messages_by_at ON messages (at);
+    CREATE TABLE dropped_ids (
+        place INTEGER PRIMARY KEY,
+        at INTEGER NOT NULL,
+        client_id TEXT NOT NULL,
+        id TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE probe (id INTEGER PRIMARY KEY, filler BLOB NOT NULL) STRICT;",
+    // Search. The index keeps no copy of the texts and finds them by their place.
+    "CREATE VIRTUAL TABLE messages_text USING fts5 (
+        text, content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 2'
+    );
+    INSERT INTO messages_text (rowid, text) SELECT place, text FROM messages;",
+];
+
+/// The version that this program writes.
+pub(super) const VERSION: u8 = 2;
+
+/// The place of a message.
+pub(super) fn place(room: DbRoom, seq: u64) -> i64 {
+    i64::from(room.0) << SEQ_BITS | i64::try_from(seq.min(SEQ_MAX)).unwrap_or(i64::MAX)
+}
+
+/// The room and the seq of a place.
+pub(super) fn of_place(place: i64) -> (DbRoom, u64) {
+    let place = place.unsigned_abs();
+    (DbRoom(u32::try_from(place >> SEQ_BITS).unwrap_or(u32::MAX)), place & SEQ_MAX)
+}
+
+/// The version of an open database; 0 for an empty one.
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// Brings a database up to date, all or nothing.
+pub(super) fn migrate(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let from = usize::try_from(version(transaction)?).unwrap_or(usize::MAX);
+    let missing = MIGRATIONS.get(from..).unwrap_or_default();
+    for migration in missing {
+        transaction.execute_batch(migration)?;
+    }
+    if !missing.is_empty() {
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_tells_its_room_and_seq_and_sorts_by_both() {
+        for (room, seq) in [(1, 1), (1, SEQ_MAX), (ROOMS_MAX, SEQ_MAX)] {
+            assert_eq!(of_place(place(DbRoom(room), seq)), (DbRoom(room), seq));
+        }
+        assert!(place(DbRoom(1), SEQ_MAX) < place(DbRoom(2), 1));
+    }
+}

@@ -1,0 +1,156 @@
+//! The store alone, with its threads and a file, and without a chat.
+
+use std::sync::mpsc::{self, Receiver};
+
+use rusqlite::Connection;
+use starling_protocol::{ClientId, HistoryPage, MessageId, RoomName};
+use tempfile::TempDir;
+
+use super::*;
+use crate::history::{Reader, SearchText, StoredRoom};
+use crate::ids::{HubId, SessionId};
+
+const ROOM: RoomId = RoomId(0);
+const EPOCH: Epoch = Epoch(7);
+
+/// A store in a folder, and what its threads report.
+struct Store {
+    history: SqliteHistory,
+    reports: Receiver<StoreReport>,
+    restored: Restored,
+}
+
+fn settings(folder: &TempDir) -> SqliteSettings {
+    SqliteSettings {
+        path: folder.path().join("starling.db"),
+        sync: Sync::Normal,
+        keep_messages: None,
+        keep_for: None,
+        keep_bytes: None,
+        recent_messages: 3,
+        recent_bytes: 1_000_000,
+        ids_kept: Duration::from_mins(5),
+        ids_max: 1_000,
+    }
+}
+
+fn message(seq: u64) -> Arc<StoredMessage> {
+    Arc::new(StoredMessage {
+        room: RoomName::lobby(),
+        seq: Seq(seq),
+        client_id: ClientId::parse("alice").unwrap(),
+        text: format!("says number{seq}").into(),
+        at: clock::unix_ms(),
+        id: Some(MessageId::parse(&seq.to_string()).unwrap()),
+    })
+}
+
+impl Store {
+    fn open(settings: SqliteSettings) -> Self {
+        let mut history = SqliteHistory::open(settings, Arc::default()).unwrap();
+        let restored = history.restore();
+        let (tell, reports) = mpsc::channel();
+        history.connect(Arc::new(move |report| tell.send(report).unwrap_or_default()));
+        Self { history, reports, restored }
+    }
+
+    /// What the next report completes.
+    fn next(&mut self) -> Vec<Completion> {
+        let mut done = Vec::new();
+        self.history.reported(self.reports.recv_timeout(Duration::from_secs(10)).unwrap(), &mut done);
+        done
+    }
+
+    fn append(&mut self, seqs: std::ops::RangeInclusive<u64>) {
+        let last = *seqs.end();
+        for seq in seqs {
+            self.history.append(ROOM, EPOCH, message(seq), &mut Vec::new());
+        }
+        while !self.next().iter().any(|done| matches!(done, Completion::Stored { seq, .. } if seq.0 == last)) {}
+    }
+
+    fn read(&mut self, page: HistoryPage, search: Option<&str>, limit: usize) -> (Vec<u64>, bool) {
+        let reader = Reader::Client { session: SessionId::new(HubId(0), 0, 0), id: None, ticket: None };
+        let search = search.and_then(SearchText::parse);
+        let mut done = Vec::new();
+        let bytes = usize::MAX;
+        self.history.read(ReadRequest { room: ROOM, page, search, limit, bytes, reader }, &mut done);
+        loop {
+            if let Some(Completion::Read { page, .. }) = done.pop() {
+                return (page.messages.iter().map(|message| message.seq.0).collect(), page.has_more);
+            }
+            done = self.next();
+        }
+    }
+}
+
+#[test]
+fn a_page_is_the_same_whether_it_comes_from_memory_or_from_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(settings(&folder));
+    store.append(1..=10);
+    for _ in 0..2 {
+        assert_eq!(store.read(HistoryPage::Newest, None, 2), (vec![9, 10], true));
+        assert_eq!(store.read(HistoryPage::Newest, None, 3), (vec![8, 9, 10], true));
+        assert_eq!(store.read(HistoryPage::Newest, None, 20), ((1..=10).collect(), false));
+        assert_eq!(store.read(HistoryPage::Before(Seq(3)), None, 5), (vec![1, 2], false));
+        assert_eq!(store.read(HistoryPage::Before(Seq(0)), None, 5), (vec![], false));
+        assert_eq!(store.read(HistoryPage::Before(Seq(u64::MAX)), None, 2), (vec![9, 10], true));
+        assert_eq!(store.read(HistoryPage::After(Seq(8)), None, 5), (vec![9, 10], false));
+        assert_eq!(store.read(HistoryPage::After(Seq(2)), None, 3), (vec![3, 4, 5], true));
+        assert_eq!(store.read(HistoryPage::After(Seq(u64::MAX)), None, 3), (vec![], false));
+        assert_eq!(store.read(HistoryPage::Newest, Some("number7 SAYS"), 5), (vec![7], false));
+        drop(store);
+        store = Store::open(settings(&folder));
+        let room = StoredRoom { name: RoomName::lobby(), epoch: EPOCH, seq: Seq(10), oldest: Seq(1) };
+        assert_eq!(store.restored.rooms, [room]);
+        assert_eq!(store.restored.ids.iter().map(|id| id.seq.0).collect::<Vec<_>>(), (1..=10).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn too_many_bytes_drop_the_oldest_until_they_fit() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(SqliteSettings { keep_bytes: Some(400_000), ..settings(&folder) });
+    store.append(1..=6_000);
+    let oldest = loop {
+        let trimmed = store.next();
+        let used = store.history.metrics.bytes.load(Relaxed);
+        if let Some(Completion::Trimmed { oldest, .. }) = trimmed.last()
+            && used <= 500_000
+        {
+            break *oldest;
+        }
+    };
+    assert!(oldest > Seq(1) && oldest <= Seq(6_000), "{oldest:?}");
+    assert_eq!(store.read(HistoryPage::Newest, None, 1).0, [6_000]);
+}
+
+#[test]
+fn an_older_database_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Connection::open(settings(&folder).path).unwrap();
+    database.execute_batch(schema::MIGRATIONS[0]).unwrap();
+    database.pragma_update(None, "user_version", 1).unwrap();
+    database.pragma_update(None, "application_id", schema::APPLICATION_ID).unwrap();
+    database.execute("INSERT INTO rooms VALUES (1, 'lobby', 7, 1, 1)", []).unwrap();
+    let place = schema::place(DbRoom(1), 1);
+    database.execute("INSERT INTO messages VALUES (?1, 5, 'alice', NULL, 'from before')", [place]).unwrap();
+    drop(database);
+    let mut store = Store::open(settings(&folder));
+    assert_eq!(store.read(HistoryPage::Newest, Some("before"), 5), (vec![1], false));
+    store.append(2..=2);
+    assert_eq!(store.read(HistoryPage::Newest, None, 5), (vec![1, 2], false));
+}
+
+#[test]
+fn a_room_that_was_forgotten_leaves_no_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let keep_for = Some(Duration::ZERO);
+    let mut store = Store::open(SqliteSettings { keep_for, ..settings(&folder) });
+    store.append(1..=1);
+    while !store.next().iter().any(|done| matches!(done, Completion::Trimmed { .. })) {}
+    store.history.forget(ROOM);
+    drop(store);
+    assert_eq!(Store::open(settings(&folder)).restored.rooms, []);
+}

@@ -1,0 +1,92 @@
+//! What an operator can do with the stored history: `starling history check|export|vacuum`.
+
+use std::io::{self, BufWriter, Write};
+
+use anyhow::bail;
+use clap::Subcommand;
+use serde::Serialize;
+use starling_actors::history::sqlite::operator::{self, OperatorError};
+use starling_protocol::{ClientId, Epoch, MessageId, RoomName, Seq};
+
+use crate::config::Config;
+
+/// A command on the stored history.
+#[derive(Debug, Subcommand)]
+pub enum HistoryCommand {
+    /// Reads all of it and says what is wrong; changes nothing, and may be run while the server runs
+    Check,
+    /// Prints it as JSON lines, room by room, the oldest message first; may be run while the server runs
+    Export {
+        /// Only this room
+        #[arg(long)]
+        room: Option<String>,
+    },
+    /// Gives the space of dropped messages back to the file system; not while the server runs
+    Vacuum,
+}
+
+/// A line of an export.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Line<'a> {
+    room: &'a RoomName,
+    epoch: Epoch,
+    seq: Seq,
+    at: u64,
+    client_id: &'a ClientId,
+    #[serde(rename = "Message")]
+    text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a MessageId>,
+}
+
+impl HistoryCommand {
+    /// Carries it out on the history of this configuration.
+    ///
+    /// # Errors
+    /// What stands in its way, or that the check has found something.
+    pub fn run(&self, config: &Config, out: &mut dyn Write) -> anyhow::Result<()> {
+        let settings = config.sqlite();
+        match self {
+            Self::Check => {
+                let report = operator::check(&settings.path)?;
+                let (version, rooms, messages) = (report.version, report.rooms, report.messages);
+                writeln!(out, "version {version}, {rooms} rooms, {messages} messages")?;
+                for problem in &report.problems {
+                    writeln!(out, "{problem}")?;
+                }
+                if !report.problems.is_empty() {
+                    bail!("the history {} is damaged: {} problems", settings.path.display(), report.problems.len());
+                }
+                writeln!(out, "no problem found")?;
+            }
+            Self::Export { room } => {
+                let room = room.as_deref().map(RoomName::parse).transpose()?;
+                let mut out = BufWriter::new(out);
+                let exported = operator::export(&settings.path, room.as_ref(), |message, epoch| {
+                    let line = Line {
+                        room: &message.room,
+                        epoch,
+                        seq: message.seq,
+                        at: message.at,
+                        client_id: &message.client_id,
+                        text: &message.text,
+                        id: message.id.as_ref(),
+                    };
+                    serde_json::to_writer(&mut out, &line)?;
+                    out.write_all(b"\n")
+                });
+                match exported.and_then(|()| Ok(out.flush()?)) {
+                    // Whoever read it has read enough.
+                    Err(OperatorError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                    outcome => outcome?,
+                }
+            }
+            Self::Vacuum => {
+                let (before, after) = operator::vacuum(&settings)?;
+                writeln!(out, "{before} bytes before, {after} bytes after")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,184 @@
+//! A server that is killed under load, again and again: what was acknowledged or seen is there, once, in its place.
+//!
+//! `CRASH_KILLS` and `CRASH_CLIENTS` make it longer, see `scripts/crash-test`.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::tempdir;
+
+use super::harness::{Client, LOOK, Process, run};
+
+const ROOMS: usize = 5;
+
+/// What all clients together know.
+#[derive(Default)]
+struct Ledger {
+    address: Cell<Option<SocketAddr>>,
+    is_over: Cell<bool>,
+    sent: Cell<u64>,
+    resumes: Cell<u64>,
+    /// Room and seq of every acknowledged message.
+    acknowledged: RefCell<HashMap<String, (String, u64)>>,
+    /// What stood at a room's seq, for whoever saw it.
+    seen: RefCell<HashMap<(String, u64), String>>,
+    received: Cell<u64>,
+}
+
+fn from_environment(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |value| value.parse().unwrap())
+}
+
+/// A client that talks, and comes back whenever the server does.
+async fn client(number: usize, ledger: Rc<Ledger>) {
+    let (name, room) = (format!("bot-{number}"), format!("room-{}", number % ROOMS));
+    let (mut last, mut epoch): (Option<u64>, Value) = (None, Value::Null);
+    let (mut waiting, mut count): (Option<String>, u32) = (None, 0);
+    while !ledger.is_over.get() {
+        let path = format!("/ws/{room}?clientId={name}");
+        let opened = match ledger.address.get() {
+            Some(address) => Client::try_open(address, &path).await,
+            None => None,
+        };
+        let Some((mut connection, welcome)) = opened else {
+            tokio::time::sleep(LOOK).await;
+            continue;
+        };
+        if let Some(after) = last {
+            assert_eq!(welcome["epoch"], epoch, "the epoch stays");
+            assert!(welcome["seq"].as_u64() >= last, "{name} saw {after}, the room is at {}", welcome["seq"]);
+            if !connection.send(json!({"type": "join", "room": room, "after": after, "epoch": epoch})).await {
+                continue;
+            }
+            // What comes before `joined` comes again after it.
+            let recovered = loop {
+                match connection.next().await {
+                    Some(event) if event["type"] == "joined" => break event["recovered"].as_bool(),
+                    Some(_) => {}
+                    None => break None,
+                }
+            };
+            let Some(recovered) = recovered else { continue };
+            assert!(recovered, "{name} resumes after {after}");
+            ledger.resumes.set(ledger.resumes.get() + 1);
+        } else {
+            epoch = welcome["epoch"].clone();
+            last = welcome["seq"].as_u64();
+        }
+        if let Some(id) = &waiting {
+            // Whether it was stored before the end is not known: the same again.
+            connection.send(json!({"Message": id, "id": id})).await;
+        }
+        let mut pause = Box::pin(tokio::time::sleep(Duration::from_millis(fastrand::u64(20..400))));
+        while !ledger.is_over.get() {
+            let event = tokio::select! {
+                event = connection.next() => event,
+                () = &mut pause => {
+                    pause = Box::pin(tokio::time::sleep(Duration::from_millis(fastrand::u64(100..400))));
+                    if waiting.is_none() {
+                        count += 1;
+                        let id = format!("{name}-{count}");
+                        ledger.sent.set(ledger.sent.get() + 1);
+                        connection.send(json!({"Message": id, "id": id})).await;
+                        waiting = Some(id);
+                    }
+                    continue;
+                }
+            };
+            let Some(event) = event else { break };
+            let seq = event["seq"].as_u64();
+            if event["type"] == "ack" {
+                let id = event["id"].as_str().unwrap().to_owned();
+                assert_eq!(waiting.take().as_deref(), Some(id.as_str()));
+                ledger.acknowledged.borrow_mut().insert(id, (room.clone(), seq.unwrap()));
+            } else if event["type"] == "message" {
+                assert_eq!(seq, last.map(|last| last + 1), "{name} gets all of {room}, once, in order");
+                last = seq;
+                ledger.received.set(ledger.received.get() + 1);
+                let text = event["Message"].as_str().unwrap().to_owned();
+                let before = ledger.seen.borrow_mut().insert((room.clone(), seq.unwrap()), text.clone());
+                assert!(before.is_none_or(|before| before == text), "{room} has two messages {}", seq.unwrap());
+            }
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_server_that_is_killed_under_load_loses_nothing_that_was_acknowledged_or_seen() {
+    let (kills, clients) = (from_environment("CRASH_KILLS", 3), from_environment("CRASH_CLIENTS", 50));
+    let folder = tempdir().unwrap();
+    let ledger = Rc::new(Ledger::default());
+    let tasks: Vec<_> = (0..usize::try_from(clients).unwrap())
+        .map(|number| actix_rt::spawn(client(number, Rc::clone(&ledger))))
+        .collect();
+    for _ in 0..kills {
+        let server = Process::start(folder.path(), &[]);
+        ledger.address.set(Some(server.address));
+        // The moment is random, so it is a time and no condition; but something must have been said.
+        let before = ledger.acknowledged.borrow().len();
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(300..1_500))).await;
+        super::harness::within("something is acknowledged", async {
+            while ledger.acknowledged.borrow().len() == before {
+                tokio::time::sleep(LOOK).await;
+            }
+        })
+        .await;
+        ledger.address.set(None);
+        server.kill();
+    }
+    let server = Process::start(folder.path(), &[]);
+    ledger.address.set(Some(server.address));
+    let resumes = ledger.resumes.get();
+    super::harness::within("everybody is back", async {
+        while ledger.resumes.get() < resumes + clients {
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+    .await;
+    ledger.is_over.set(true);
+    for task in tasks {
+        super::harness::within("a client ends", task).await.unwrap();
+    }
+    let mut stored: HashMap<String, (String, u64)> = HashMap::new();
+    for room in (0..ROOMS).map(|number| format!("room-{number}")) {
+        let mut last = 0;
+        loop {
+            let (messages, more) = server.page(&format!("/api/rooms/{room}/messages?after={last}&limit=200"));
+            for message in messages {
+                assert_eq!(message["seq"], last + 1, "{room} has no gap");
+                last += 1;
+                let text = message["Message"].as_str().unwrap().to_owned();
+                if let Some(seen) = ledger.seen.borrow().get(&(room.clone(), last)) {
+                    assert_eq!(*seen, text, "what was seen at {last} of {room}");
+                }
+                let twice = stored.insert(text, (room.clone(), last));
+                assert_eq!(twice, None, "a message is stored once");
+            }
+            if !more {
+                break;
+            }
+        }
+    }
+    for (id, place) in &*ledger.acknowledged.borrow() {
+        assert_eq!(stored.get(id), Some(place), "{id} was acknowledged");
+    }
+    for ((room, seq), text) in &*ledger.seen.borrow() {
+        assert_eq!(stored.get(text), Some(&(room.clone(), *seq)), "{text} was seen");
+    }
+    server.stop();
+    assert!(run(folder.path(), &["history", "check"]).status.success());
+    println!(
+        "{kills} kills, {clients} clients: {} sent, {} acknowledged, {} received, {} different ones seen, {} resumes, \
+         {} stored; lost 0, twice 0, out of order 0",
+        ledger.sent.get(),
+        ledger.acknowledged.borrow().len(),
+        ledger.received.get(),
+        ledger.seen.borrow().len(),
+        ledger.resumes.get(),
+        stored.len(),
+    );
+}

@@ -1,0 +1,17 @@
+//! What the stored history promises, held against the real binary: restarts, kills, refused databases, a full disk.
+
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    reason = "a test or a measure ends with what is wrong; the harness is shared by both"
+)]
+
+mod crash;
+mod harness;
+mod promises;
+mod refused;
+mod small_disk;

@@ -1,0 +1,165 @@
+//! What holds over a restart, and what is kept.
+
+use serde_json::json;
+use tempfile::tempdir;
+
+use super::harness::{Client, Process, run, seqs};
+
+#[actix_web::test]
+async fn after_a_restart_seq_goes_on_by_one_the_epoch_stays_and_ids_are_remembered() {
+    let folder = tempdir().unwrap();
+    let server = Process::start(folder.path(), &[]);
+    let (mut alice, welcome) = Client::open(&server, "/ws/dev?clientId=alice").await;
+    for number in 1..=3 {
+        assert!(alice.send(json!({"Message": format!("says {number}"), "id": format!("m{number}")})).await);
+        assert_eq!(alice.expect("ack").await["seq"], number);
+    }
+    server.kill();
+    let server = Process::start(folder.path(), &[]);
+    let (mut alice, again) = Client::open(&server, "/ws/dev?clientId=alice").await;
+    assert_eq!((&again["epoch"], &again["seq"]), (&welcome["epoch"], &json!(3)));
+    assert!(alice.send(json!({"Message": "says 2", "id": "m2"})).await);
+    let repeated = alice.expect("ack").await;
+    assert_eq!((&repeated["seq"], &repeated["duplicate"]), (&json!(2), &json!(true)));
+    assert!(alice.send(json!({"Message": "says 4", "id": "m4"})).await);
+    assert_eq!(alice.expect("ack").await["seq"], 4);
+    let (messages, more) = server.page("/api/rooms/dev/messages");
+    assert_eq!((seqs(&messages), more), (vec![1, 2, 3, 4], false));
+}
+
+#[actix_web::test]
+async fn after_a_restart_a_client_resumes_from_any_seq_and_then_hears_what_is_new() {
+    let folder = tempdir().unwrap();
+    let server = Process::start(folder.path(), &[("CHAT_MESSAGES_PER_SECOND", "0")]);
+    let (mut alice, welcome) = Client::open(&server, "/ws?clientId=alice").await;
+    for number in 1..=400 {
+        assert!(alice.send(json!({"Message": "x".repeat(1_000), "id": number.to_string()})).await);
+    }
+    while alice.expect("ack").await["seq"] != 400 {}
+    server.stop();
+    let server = Process::start(folder.path(), &[]);
+    for after in [0, 1, 199, 399, 400] {
+        let (mut bob, _) = Client::open(&server, &format!("/ws?clientId=bob-{after}")).await;
+        assert!(bob.send(json!({"type": "join", "room": "lobby", "after": after, "epoch": welcome["epoch"]})).await);
+        assert_eq!(bob.expect("joined").await["recovered"], true);
+        for seq in after + 1..=400 {
+            assert_eq!(bob.expect("message").await["seq"], seq);
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_room_is_there_again_while_it_has_history_and_private_messages_are_not_stored() {
+    let folder = tempdir().unwrap();
+    let server = Process::start(folder.path(), &[]);
+    let (mut alice, _) = Client::open(&server, "/ws/dev?clientId=alice").await;
+    let (_bob, _) = Client::open(&server, "/ws/empty?clientId=bob").await;
+    assert!(alice.send(json!({"Message": "for all"})).await);
+    alice.expect("message").await;
+    assert!(alice.send(json!({"Message": "psst", "to": "bob", "id": "p"})).await);
+    alice.expect("ack").await;
+    server.stop();
+    let server = Process::start(folder.path(), &[]);
+    let rooms: serde_json::Value = serde_json::from_str(&server.get("/api/rooms").1).unwrap();
+    assert_eq!(rooms["rooms"], json!([{"room": "dev", "count": 0, "seq": 1}]));
+    server.stop();
+    let exported = String::from_utf8(run(folder.path(), &["history", "export"]).stdout).unwrap();
+    assert!(exported.contains("for all") && !exported.contains("psst"), "{exported}");
+}
+
+#[actix_web::test]
+async fn a_room_keeps_so_many_messages_and_its_seqs_and_ids_go_on_when_the_oldest_are_dropped() {
+    let folder = tempdir().unwrap();
+    let variables = [("CHAT_HISTORY_KEEP_MESSAGES", "10"), ("CHAT_MESSAGES_PER_SECOND", "0")];
+    let server = Process::start(folder.path(), &variables);
+    let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
+    for number in 1..=700 {
+        assert!(alice.send(json!({"Message": "x", "id": number.to_string()})).await);
+    }
+    while alice.expect("ack").await["seq"] != 700 {}
+    super::harness::within("the oldest are dropped", async {
+        while seqs(&server.page("/api/rooms/lobby/messages?after=0&limit=200").0) != (691..=700).collect::<Vec<_>>() {
+            tokio::time::sleep(super::harness::LOOK).await;
+        }
+    })
+    .await;
+    server.kill();
+    let server = Process::start(folder.path(), &variables);
+    let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
+    assert!(alice.send(json!({"Message": "x", "id": "5"})).await);
+    assert_eq!(alice.expect("ack").await["seq"], 5, "remembered, though its message was dropped");
+    server.stop();
+    let checked = run(folder.path(), &["history", "check"]);
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+}
+
+#[actix_web::test]
+async fn by_age_everything_goes_and_seq_goes_on() {
+    let folder = tempdir().unwrap();
+    let variables = [("CHAT_HISTORY_KEEP_SECONDS", "1")];
+    let server = Process::start(folder.path(), &variables);
+    let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
+    assert!(alice.send(json!({"Message": "x", "id": "1"})).await);
+    alice.expect("ack").await;
+    super::harness::within("it is too old", async {
+        while !server.page("/api/rooms/lobby/messages").0.is_empty() {
+            tokio::time::sleep(super::harness::LOOK).await;
+        }
+    })
+    .await;
+    server.kill();
+    let server = Process::start(folder.path(), &variables);
+    assert_eq!(Client::open(&server, "/ws?clientId=alice").await.1["seq"], 1);
+}
+
+#[actix_web::test]
+async fn a_search_finds_the_newest_first_page_by_page_in_its_room_only() {
+    let folder = tempdir().unwrap();
+    let server = Process::start(folder.path(), &[]);
+    let (mut alice, _) = Client::open(&server, "/ws/dev?clientId=alice").await;
+    let (mut bob, _) = Client::open(&server, "/ws/other?clientId=bob").await;
+    for text in ["green tea", "black tea", "Tea, green as grass", "no \"OR\" green NEAR", "grün"] {
+        assert!(alice.send(json!({"Message": text})).await);
+        alice.expect("message").await;
+    }
+    assert!(bob.send(json!({"Message": "green tea elsewhere"})).await);
+    bob.expect("message").await;
+    let find = |query: &str| {
+        let (messages, more) = server.page(&format!("/api/rooms/dev/messages?q={query}"));
+        (seqs(&messages), more)
+    };
+    assert_eq!(find("green+tea"), (vec![3, 1], false));
+    assert_eq!(find("green&limit=2"), (vec![4, 3], true));
+    assert_eq!(find("green&limit=2&before=3"), (vec![1], false));
+    assert_eq!(find("%22green+tea%22"), (vec![1], false));
+    assert_eq!(find("OR"), (vec![4], false));
+    assert_eq!(find("GRUN"), (vec![5], false));
+    assert_eq!(server.get("/api/rooms/dev/messages?q=%22%22").0, 400);
+    assert_eq!(server.get("/api/rooms/dev/messages?q=green&after=1").0, 400);
+}
+
+#[actix_web::test]
+async fn an_operator_checks_exports_and_vacuums() {
+    let folder = tempdir().unwrap();
+    let server = Process::start(folder.path(), &[]);
+    for room in ["one", "two"] {
+        let (mut client, _) = Client::open(&server, &format!("/ws/{room}?clientId={room}")).await;
+        assert!(client.send(json!({"Message": "hello", "id": "m"})).await);
+        client.expect("ack").await;
+    }
+    let said = |arguments: &[&str]| {
+        let output = run(folder.path(), arguments);
+        (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    // Also while the server runs.
+    assert_eq!(said(&["history", "check"]), (true, "version 2, 2 rooms, 2 messages\nno problem found\n".into()));
+    let (worked, refused) = said(&["history", "vacuum"]);
+    assert!(!worked && refused.contains("is held by another process"), "{refused}");
+    server.stop();
+    let (_, exported) = said(&["history", "export", "--room", "two"]);
+    let line: serde_json::Value = serde_json::from_str(exported.trim_end()).unwrap();
+    assert_eq!((&line["room"], &line["seq"], &line["Message"]), (&json!("two"), &json!(1), &json!("hello")));
+    assert_eq!(said(&["history", "export"]).1.lines().count(), 2);
+    assert!(!said(&["history", "export", "--room", "three"]).0);
+    assert!(said(&["history", "vacuum"]).0 && said(&["history", "check"]).0);
+}

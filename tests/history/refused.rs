@@ -1,0 +1,77 @@
+//! Databases that are not opened: one clear line, and the file as it was.
+
+use std::fs;
+
+use rusqlite::Connection;
+use serde_json::json;
+use tempfile::{TempDir, tempdir};
+
+use super::harness::{Client, Process, refusal, run};
+
+/// A folder with a database in which something was said.
+async fn with_history() -> TempDir {
+    let folder = tempdir().unwrap();
+    let server = Process::start(folder.path(), &[]);
+    let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
+    for _ in 0..40 {
+        assert!(alice.send(json!({"Message": "x".repeat(500)})).await);
+        alice.expect("message").await;
+    }
+    server.stop();
+    folder
+}
+
+/// Starting on this folder is refused with this text, and leaves the database as it is.
+fn check_refused(folder: &TempDir, text: &str) {
+    let path = folder.path().join("data/starling.db");
+    let before = fs::read(&path).unwrap();
+    let refusal = refusal(folder.path());
+    assert!(refusal.contains(text), "{refusal}");
+    assert!(fs::read(&path).unwrap() == before, "the file is untouched");
+}
+
+#[actix_web::test]
+async fn a_database_of_a_newer_version_is_refused() {
+    let folder = with_history().await;
+    let database = Connection::open(folder.path().join("data/starling.db")).unwrap();
+    database.pragma_update(None, "user_version", 99).unwrap();
+    drop(database);
+    check_refused(&folder, "has version 99, newer than 2");
+}
+
+#[actix_web::test]
+async fn a_damaged_database_is_refused() {
+    let folder = with_history().await;
+    let path = folder.path().join("data/starling.db");
+    let whole = fs::read(&path).unwrap();
+    // A page in the middle, the end missing, and no database at all.
+    let mut damaged = whole.clone();
+    damaged[3 * 4_096..].iter_mut().for_each(|byte| *byte = 0xa5);
+    for damaged in [damaged, whole[..whole.len() / 2].to_vec(), b"hello".repeat(1_000)] {
+        fs::write(&path, damaged).unwrap();
+        check_refused(&folder, "is damaged");
+        assert!(!run(folder.path(), &["history", "check"]).status.success());
+    }
+}
+
+#[actix_web::test]
+async fn a_database_of_another_program_is_refused() {
+    let folder = tempdir().unwrap();
+    fs::create_dir(folder.path().join("data")).unwrap();
+    let database = Connection::open(folder.path().join("data/starling.db")).unwrap();
+    database.execute_batch("CREATE TABLE cats (name)").unwrap();
+    drop(database);
+    check_refused(&folder, "not a history of this program");
+}
+
+#[actix_web::test]
+async fn a_database_that_another_process_holds_is_refused() {
+    let folder = with_history().await;
+    let server = Process::start(folder.path(), &[]);
+    check_refused(&folder, "is held by another process");
+    server.stop();
+    // Not a server, but somebody who writes.
+    let database = Connection::open(folder.path().join("data/starling.db")).unwrap();
+    database.execute_batch("BEGIN IMMEDIATE").unwrap();
+    check_refused(&folder, "is held by another process");
+}
