@@ -113,7 +113,7 @@ pub enum HistoryMode {
 /// One of a few words.
 struct Word<T: 'static>(&'static [(&'static str, T)]);
 
-/// The value of a [`Word`], which knows its word.
+/// The value of a `Word`, which knows its word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chosen<T> {
     word: &'static str,
