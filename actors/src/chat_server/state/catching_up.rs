@@ -1,0 +1,114 @@
+//! What was said before: pages of it, and what a session missed.
+
+use starling_protocol::{CloseCode, ErrorCode, HistoryPage, MessageId, Refusal, RoomName, Seq, ServerEvent};
+
+use super::{CatchingUp, ChatState, tell};
+use crate::chat_server::command::Effect;
+use crate::clock::Now;
+use crate::history::{Page, ReadError, ReadRequest, Reader};
+use crate::ids::{RoomId, SessionId};
+
+impl ChatState {
+    pub(super) fn read_history(
+        &self,
+        session: SessionId,
+        id: Option<MessageId>,
+        name: &RoomName,
+        page: HistoryPage,
+        limit: u16,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        let room = self.existing_room(name)?;
+        let (limit, bytes) = (usize::from(limit), self.config.page_bytes());
+        let reader = Reader::Client { session, id, ticket: None };
+        effects.push(Effect::Read(ReadRequest { room, page, search: None, limit, bytes, reader }));
+        Ok(())
+    }
+
+    pub(super) fn replay_request(&self, session: SessionId, room: RoomId, after: Seq) -> ReadRequest {
+        ReadRequest {
+            room,
+            page: HistoryPage::After(after),
+            search: None,
+            limit: usize::MAX,
+            bytes: self.config.page_bytes(),
+            reader: Reader::Replay { session },
+        }
+    }
+
+    pub(super) fn continue_replay(&mut self, session: SessionId, room: RoomId, effects: &mut Vec<Effect>) {
+        if let Some(progress) = self.replays.get_mut(&(session, room))
+            && !std::mem::replace(&mut progress.is_reading, true)
+        {
+            let after = progress.after;
+            effects.push(Effect::Read(self.replay_request(session, room, after)));
+        }
+    }
+
+    pub(super) fn was_read(&mut self, request: ReadRequest, page: Page, now: Now, effects: &mut Vec<Effect>) {
+        let room = request.room;
+        match request.reader {
+            Reader::Client { session, id, ticket } => {
+                let Some(name) = self.rooms.get(room.0 as usize).map(|entry| entry.name.clone()) else { return };
+                let Page { messages, has_more } = page;
+                effects.push(Effect::TellHistory { session, id, room: name, messages, has_more, ticket });
+            }
+            Reader::Replay { session } => self.replay(session, room, request.page, page, now, effects),
+            // Whoever asked may have gone.
+            Reader::Outside(reply) => drop(reply.send(Ok(page))),
+        }
+    }
+
+    /// Who asks for history is told that it cannot be had; who catches up cannot go on without it.
+    pub(super) fn was_not_read(&mut self, request: ReadRequest, error: ReadError, now: Now, effects: &mut Vec<Effect>) {
+        match request.reader {
+            Reader::Client { session, id, .. } => {
+                let refusal = Refusal::new(ErrorCode::Unavailable, error.to_string()).with_id(id);
+                effects.push(tell(session, ServerEvent::Error(refusal)));
+            }
+            Reader::Replay { session } => {
+                if self.replays.contains_key(&(session, request.room)) {
+                    self.close_session(session, now, effects);
+                    let reason = "what was missed cannot be read at the moment";
+                    effects.push(Effect::Close { session, code: CloseCode::TryAgainLater, reason });
+                }
+            }
+            // Whoever asked may have gone.
+            Reader::Outside(reply) => drop(reply.send(Err(error))),
+        }
+    }
+
+    /// Writes the next part of what a session missed, and admits it when nothing is left.
+    pub(super) fn replay(
+        &mut self,
+        session: SessionId,
+        room: RoomId,
+        asked: HistoryPage,
+        page: Page,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(CatchingUp { after, is_reading }) = self.replays.get_mut(&(session, room)) else { return };
+        if asked != HistoryPage::After(*after) {
+            // The answer to what it asked for before it left the room or resumed anew.
+            return;
+        }
+        let Some(entry) = self.rooms.get(room.0 as usize) else { return };
+        let continues = page.messages.first().is_none_or(|first| first.seq == after.next());
+        let last = page.messages.last().map_or(*after, |last| last.seq);
+        if !continues || (page.messages.is_empty() && last < entry.seq) {
+            // The history dropped what this session was still to get: rather no connection than a silent gap.
+            self.close_session(session, now, effects);
+            let reason = "catching up was slower than the room";
+            effects.push(Effect::Close { session, code: CloseCode::SlowConsumer, reason });
+            return;
+        }
+        let more = last < entry.seq;
+        (*after, *is_reading) = (last, false);
+        effects.push(Effect::Replay { session, room, messages: page.messages, more });
+        if !more {
+            self.replays.remove(&(session, room));
+            effects.push(Effect::Admit { session, room });
+        }
+    }
+}
