@@ -2,16 +2,19 @@
 //!
 //! Labels are closed sets: a stage, an actor, a worker, a reason; never a room, a name or an address.
 
+mod exposition;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::{self, MetricFamily, MetricType};
+use prometheus::core::Desc;
 use starling_protocol::ErrorCode;
 
 use crate::credits::ServerCredits;
 use crate::histogram::Histogram;
 use crate::stage::Stage;
+
+pub use self::exposition::MetricsCollector;
 
 macro_rules! closed_set {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)+ }) => {
@@ -199,40 +202,6 @@ impl Default for HistoryMetrics {
             bytes: AtomicU64::new(0),
             failing: AtomicU64::new(0),
         }
-    }
-}
-
-impl HistoryMetrics {
-    fn families(&self) -> Vec<MetricFamily> {
-        let value = |atomic: &AtomicU64| atomic.load(Relaxed) as f64;
-        vec![
-            Family::single_histogram(
-                "chat_history_commit_seconds",
-                "How long a commit of the stored history took.",
-                &self.commit_seconds,
-            ),
-            Family::single_histogram(
-                "chat_history_commit_messages",
-                "Messages in one commit of the stored history.",
-                &self.commit_messages,
-            ),
-            Family::single_counter(
-                "chat_history_failures_total",
-                "Commits of the stored history that failed.",
-                value(&self.failures),
-            ),
-            Family::single_counter(
-                "chat_history_dropped_messages_total",
-                "Stored messages that were dropped by retention.",
-                value(&self.dropped),
-            ),
-            Family::single_gauge(
-                "chat_history_bytes",
-                "Bytes in use in the stored history, as of the last look.",
-                value(&self.bytes),
-            ),
-            Family::single_gauge("chat_history_failing", "1 while nothing can be stored.", value(&self.failing)),
-        ]
     }
 }
 
@@ -434,240 +403,5 @@ impl Metrics {
         let workers = self.workers.iter().map(|worker| worker.hub.backlog() + worker.socket_write.backlog());
         let history = self.history.writer.backlog() + self.history.reader.backlog();
         self.chat_server.backlog() + history + workers.sum::<u64>()
-    }
-
-    fn stages(&self) -> Vec<(&'static str, String, &Arc<Stage>)> {
-        let mut stages = vec![
-            ("chat_server", "-".to_owned(), &self.chat_server),
-            ("history", "-".to_owned(), &self.history.writer),
-            ("history_read", "-".to_owned(), &self.history.reader),
-        ];
-        for (index, worker) in self.workers.iter().enumerate() {
-            let named = [
-                ("session", &worker.session),
-                ("hub", &worker.hub),
-                ("socket_write", &worker.socket_write),
-                ("worker_loop", &worker.worker_loop),
-            ];
-            stages.extend(named.map(|(name, stage)| (name, index.to_string(), stage)));
-        }
-        stages
-    }
-
-    fn stage_families(&self) -> Vec<MetricFamily> {
-        let mut arrivals = Family::counter("chat_stage_arrivals_total", "Work that entered the stage's queue.");
-        let mut completions = Family::counter("chat_stage_completions_total", "Work that the stage has done.");
-        let mut backlog = Family::gauge("chat_stage_backlog", "Work in the stage's queue or being done.");
-        let mut peak = Family::gauge("chat_stage_backlog_peak", "Highest backlog since the last scrape.");
-        let mut wait = Family::histogram("chat_stage_wait_seconds", "How long work waited in the stage's queue.");
-        let mut busy = Family::counter(
-            "chat_stage_busy_seconds_total",
-            "Time the stage spent working: its rate is the utilisation.",
-        );
-        for (name, worker, stage) in self.stages() {
-            let labels = [("stage", name), ("worker", worker.as_str())];
-            arrivals.add(&labels, stage.arrivals() as f64);
-            completions.add(&labels, stage.completions() as f64);
-            backlog.add(&labels, stage.backlog() as f64);
-            peak.add(&labels, stage.take_peak() as f64);
-            wait.add_histogram(&labels, stage.wait());
-            busy.add(&labels, stage.busy_seconds());
-        }
-        [arrivals, completions, backlog, peak, wait, busy].into_iter().map(Family::finish).collect()
-    }
-
-    fn mailbox_families(&self) -> Vec<MetricFamily> {
-        let mut waiting = Family::gauge("chat_mailbox_messages", "Messages in the mailboxes of all actors of a kind.");
-        let mut highest = Family::gauge(
-            "chat_mailbox_messages_highest",
-            "Most messages in the mailbox of one actor of the kind since the last scrape.",
-        );
-        for kind in ActorKind::ALL {
-            let mailboxes = self.mailboxes(*kind);
-            let labels = [("actor", kind.as_str())];
-            waiting.add(&labels, mailboxes.waiting.load(Relaxed) as f64);
-            highest.add(&labels, mailboxes.highest.swap(0, Relaxed) as f64);
-        }
-        vec![waiting.finish(), highest.finish()]
-    }
-
-    fn chat_families(&self) -> Vec<MetricFamily> {
-        let mut disconnects = Family::counter("chat_disconnects_total", "Connections that ended, by reason.");
-        for reason in DisconnectReason::ALL {
-            disconnects.add(&[("reason", reason.as_str())], self.disconnects(*reason) as f64);
-        }
-        let mut messages = Family::counter("chat_messages_total", "Messages taken from clients, by kind.");
-        for kind in MessageKind::ALL {
-            messages.add(&[("kind", kind.as_str())], self.messages.get(*kind as usize) as f64);
-        }
-        let mut rejected = Family::counter("chat_rejected_commands_total", "Commands that were refused, by code.");
-        for code in ErrorCode::ALL {
-            rejected.add(&[("code", code.as_str())], self.rejected.get(*code as usize) as f64);
-        }
-        vec![
-            Family::single_gauge(
-                "chat_connections",
-                "Connections that take part.",
-                self.connections.load(Relaxed) as f64,
-            ),
-            Family::single_gauge(
-                "chat_rooms",
-                "Rooms, the empty ones that are still kept among them.",
-                self.rooms.load(Relaxed) as f64,
-            ),
-            Family::single_gauge(
-                "chat_sessions",
-                "Sessions that the ChatServer knows.",
-                self.names.load(Relaxed) as f64,
-            ),
-            Family::single_counter(
-                "chat_connects_total",
-                "Connections that were taken.",
-                self.connects.load(Relaxed) as f64,
-            ),
-            disconnects.finish(),
-            messages.finish(),
-            Family::single_counter(
-                "chat_deliveries_total",
-                "Messages offered to clients, each client counted.",
-                self.deliveries() as f64,
-            ),
-            rejected.finish(),
-            Family::single_counter(
-                "chat_session_panics_total",
-                "Sessions that ended by a fault of ours.",
-                self.session_panics.load(Relaxed) as f64,
-            ),
-            Family::single_gauge(
-                "chat_credits_in_use",
-                "Commands on their way, the bound of all mailboxes together.",
-                self.credits.in_use() as f64,
-            ),
-            Family::single_histogram("chat_message_bytes", "Text of a message.", &self.message_bytes),
-            Family::single_histogram(
-                "chat_frame_received_bytes",
-                "Payload of a frame from a client.",
-                &self.frame_received_bytes,
-            ),
-            Family::single_histogram(
-                "chat_frame_sent_bytes",
-                "A frame to a client, its header included.",
-                &self.frame_sent_bytes,
-            ),
-            Family::single_histogram(
-                "chat_delivery_seconds",
-                "From the reading of a message's frame until the kernel has taken it for a client.",
-                &self.delivery_seconds,
-            ),
-            Family::single_gauge("chat_outbox_bytes", "Bytes in all outboxes.", self.outbox_bytes.load(Relaxed) as f64),
-            Family::single_gauge(
-                "chat_outbox_frames",
-                "Frames in all outboxes.",
-                self.outbox_frames.load(Relaxed) as f64,
-            ),
-            Family::single_gauge(
-                "chat_outbox_bytes_highest",
-                "Most bytes in one outbox since the last scrape.",
-                self.outbox_bytes_highest.swap(0, Relaxed) as f64,
-            ),
-            Family::single_histogram(
-                "chat_outbox_connection_bytes",
-                "Bytes in a connection's outbox, every connection seen once a second.",
-                &self.outbox_distribution,
-            ),
-        ]
-    }
-}
-
-/// What is registered with the exposition: the shared figures.
-#[derive(Debug, Clone)]
-pub struct MetricsCollector(pub Arc<Metrics>);
-
-impl Collector for MetricsCollector {
-    fn desc(&self) -> Vec<&Desc> {
-        vec![&self.0.desc]
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        [self.0.chat_families(), self.0.history.families(), self.0.mailbox_families(), self.0.stage_families()].concat()
-    }
-}
-
-/// A metric with its series, in the making.
-struct Family(MetricFamily);
-
-impl Family {
-    fn new(name: &str, help: &str, kind: MetricType) -> Self {
-        let mut family = MetricFamily::default();
-        family.set_name(name.into());
-        family.set_help(help.into());
-        family.set_field_type(kind);
-        Self(family)
-    }
-
-    fn counter(name: &str, help: &str) -> Self {
-        Self::new(name, help, MetricType::COUNTER)
-    }
-
-    fn gauge(name: &str, help: &str) -> Self {
-        Self::new(name, help, MetricType::GAUGE)
-    }
-
-    fn histogram(name: &str, help: &str) -> Self {
-        Self::new(name, help, MetricType::HISTOGRAM)
-    }
-
-    fn single_counter(name: &str, help: &str, value: f64) -> MetricFamily {
-        let mut family = Self::counter(name, help);
-        family.add(&[], value);
-        family.finish()
-    }
-
-    fn single_gauge(name: &str, help: &str, value: f64) -> MetricFamily {
-        let mut family = Self::gauge(name, help);
-        family.add(&[], value);
-        family.finish()
-    }
-
-    fn single_histogram(name: &str, help: &str, histogram: &Histogram) -> MetricFamily {
-        let mut family = Self::histogram(name, help);
-        family.add_histogram(&[], histogram);
-        family.finish()
-    }
-
-    fn metric(labels: &[(&str, &str)]) -> proto::Metric {
-        let pairs = labels.iter().map(|(name, value)| {
-            let mut pair = proto::LabelPair::default();
-            pair.set_name((*name).into());
-            pair.set_value((*value).into());
-            pair
-        });
-        let mut metric = proto::Metric::default();
-        metric.set_label(pairs.collect());
-        metric
-    }
-
-    fn add(&mut self, labels: &[(&str, &str)], value: f64) {
-        let mut metric = Self::metric(labels);
-        if self.0.get_field_type() == MetricType::COUNTER {
-            let mut counter = proto::Counter::default();
-            counter.set_value(value);
-            metric.set_counter(counter);
-        } else {
-            let mut gauge = proto::Gauge::default();
-            gauge.set_value(value);
-            metric.set_gauge(gauge);
-        }
-        self.0.mut_metric().push(metric);
-    }
-
-    fn add_histogram(&mut self, labels: &[(&str, &str)], histogram: &Histogram) {
-        let mut metric = Self::metric(labels);
-        metric.set_histogram(histogram.to_proto());
-        self.0.mut_metric().push(metric);
-    }
-
-    fn finish(self) -> MetricFamily {
-        self.0
     }
 }
