@@ -48,8 +48,10 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     logging::start(&config.log);
     actix_rt::System::new().block_on(async {
+        // Before the server says that it listens: from then on it can be asked to stop.
+        let stop = starling::shutdown::signal()?;
         let server = Server::start(config)?;
-        server.run_until(starling::shutdown::signal()?).await;
+        server.run_until(stop).await;
         Ok(())
     })
 }

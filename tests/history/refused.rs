@@ -18,6 +18,7 @@ async fn with_history() -> TempDir {
         alice.expect("message").await;
     }
     server.stop();
+    assert!(!folder.path().join("data/starling.db-wal").exists(), "a server that stops leaves one whole file");
     folder
 }
 

@@ -130,7 +130,10 @@ struct Threads {
     /// Dropped to end the checkpoints.
     checkpoints: Option<Sender<()>>,
     readers: Readers,
-    joined: Vec<JoinHandle<()>>,
+    /// The thread that writes.
+    writing: Option<JoinHandle<()>>,
+    /// All other threads.
+    others: Vec<JoinHandle<()>>,
     /// Held for as long as any thread may touch the database.
     _lock: std::fs::File,
 }
@@ -225,8 +228,8 @@ impl HistoryStore for SqliteHistory {
     fn connect(&mut self, sink: ReportSink) {
         let Some(opened) = self.opened.take() else { return };
         let known = self.rooms.values().map(|room| (room.db, (room.seq, room.oldest))).collect();
-        let (readers, mut joined) = Readers::start(opened.readers, &sink, &self.metrics);
-        let (commands, writer) = writer::start(
+        let (readers, mut others) = Readers::start(opened.readers, &sink, &self.metrics);
+        let (commands, writing) = writer::start(
             opened.writer,
             Arc::clone(&self.settings),
             Arc::clone(&self.metrics),
@@ -234,11 +237,11 @@ impl HistoryStore for SqliteHistory {
             sink,
             known,
         );
-        joined.push(writer);
         let (checkpoints, thread) = writer::start_checkpoints(opened.checkpoints, &self.metrics);
-        joined.push(thread);
+        others.push(thread);
         let (writer, checkpoints) = (Some(commands), Some(checkpoints));
-        self.threads = Some(Threads { writer, checkpoints, readers, joined, _lock: opened.lock });
+        self.threads =
+            Some(Threads { writer, checkpoints, readers, writing: Some(writing), others, _lock: opened.lock });
     }
 
     fn reported(&mut self, StoreReport(report): StoreReport, done: &mut Vec<Completion>) {
@@ -319,15 +322,18 @@ impl HistoryStore for SqliteHistory {
 impl Drop for SqliteHistory {
     fn drop(&mut self) {
         let Some(mut threads) = self.threads.take() else { return };
-        // The writer commits what is queued, and ends.
-        drop(threads.writer.take());
-        drop(threads.checkpoints.take());
-        threads.readers.stop();
-        for thread in threads.joined.drain(..) {
+        let join = |thread: JoinHandle<()>| {
             if thread.join().is_err() {
                 log::error!("a thread of the history panicked");
             }
-        }
+        };
+        drop(threads.checkpoints.take());
+        threads.readers.stop();
+        threads.others.drain(..).for_each(join);
+        // The writer commits what is queued. Its connection is the last, so that it takes the write-ahead log back into
+        // the database: one that only reads could not.
+        drop(threads.writer.take());
+        threads.writing.take().into_iter().for_each(join);
     }
 }
 
