@@ -73,7 +73,8 @@ struct Enveloped {
     in_mailbox: InMailbox,
 }
 
-/// How the hub of the same thread reaches a session. At most two messages in all are sent to one session.
+/// How the hub of the same thread reaches a session: to say that it is closing, once, and to stop it, once or, where its
+/// socket is broken, once a turn until it has stopped.
 #[derive(Debug, Clone)]
 pub struct SessionHandle {
     address: Addr<Session>,

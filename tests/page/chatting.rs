@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::keys::ENTER;
+use crate::harness::keys::{ENTER, ESCAPE};
 use crate::harness::{Browser, Driver, TestServer};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -182,16 +182,20 @@ async fn search_is_offered_only_where_the_server_searches() {
     let driver = Driver::start().await;
     let alice = Browser::enter(&driver, &server.page(), "alice").await;
     alice.say("a needle").await;
+    alice.say("another needle").await;
     alice.say("hay").await;
-    alice.until_last(&["a needle", "hay"]).await;
+    alice.until_last(&["another needle", "hay"]).await;
     // It asks at its start, when something has been said.
     alice.driver.refresh().await.unwrap();
     alice.until_in("alice").await;
     alice.until_true("search is offered", "!document.querySelector('#search-button').hidden").await;
     alice.click("#search-button").await;
     alice.keys(&format!("needle{ENTER}")).await;
-    alice.until_true("it is found", "document.querySelector('#search-found').innerText.includes('a needle')").await;
-    alice.until_true("and nothing else", "document.querySelector('#search-found').children.length === 1").await;
+    let newest_first = "const found = [...document.querySelector('#search-found').children]; \
+        return found.length === 2 && found[0].innerText.includes('another needle') && found[1].innerText.includes('a needle')";
+    alice
+        .until_true("what is found comes newest first, and nothing else", &format!("(() => {{ {newest_first} }})()"))
+        .await;
 
     // A server that does not search, played by a script: it does not know `q`.
     let ignorant = "const ask = fetch; window.fetch = async (url, options) => { \
@@ -217,7 +221,7 @@ async fn a_name_can_be_changed_and_a_refused_change_changes_nothing() {
     };
     rename("bob").await;
     alice.until_true("is told", "document.querySelector('#enter-problem').textContent.includes('bob')").await;
-    alice.keys(&crate::harness::keys::ESCAPE.to_string()).await;
+    alice.keys(&ESCAPE.to_string()).await;
     alice.until_in("alice").await;
     alice.say("still alice").await;
     alice.until_last(&["still alice"]).await;

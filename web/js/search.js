@@ -42,7 +42,7 @@ export async function offersSearch(base, room, token) {
 }
 
 /**
- * The newest messages of a room in which this is found, oldest first.
+ * The newest messages of a room in which this is found, the newest first.
  * @param {URL} base
  * @param {string} room
  * @param {string} wanted

@@ -61,7 +61,7 @@ export class SearchDialog {
       const { messages, hasMore } = await search(this.base, active.name, wanted, this.chat.connection.token);
       if (asked !== this.asked) return;
       this.note.textContent = messages.length === 0 ? "Nothing found." : hasMore ? `The newest ${messages.length}` : `${messages.length} found`;
-      this.found.replaceChildren(...messages.reverse().map((frame) => el("li", {},
+      this.found.replaceChildren(...messages.map((frame) => el("li", {},
         el("div", { class: "head" }, el("strong", {}, frame.clientId), " ",
           el("time", { datetime: new Date(frame.at).toISOString() }, wholeLabel(frame.at))),
         messageText(frame.Message, this.chat.name))));
