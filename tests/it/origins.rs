@@ -42,7 +42,7 @@ async fn a_list_of_origins_stands_alone() {
 async fn every_answer_tells_the_browser_what_it_may_not_do() {
     let server = TestServer::start(&[]);
     let page = raw::get(&server, "/").await;
-    let script = page.body.split("\"").find(|part| part.ends_with("/js/main.js")).unwrap().to_owned();
+    let script = page.body.split('"').find(|part| part.ends_with("/js/main.js")).unwrap().to_owned();
     let mut answers = vec![("a refused handshake", page_connects(&server, "http://evil.example").await)];
     for path in ["/", &script, "/healthz", "/readyz", "/metrics", "/api/stats", "/api/rooms", "/nothing", "/ws"] {
         answers.push((path, raw::get(&server, path).await));

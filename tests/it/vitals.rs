@@ -21,8 +21,8 @@ struct Fragile {
 }
 
 impl Fragile {
-    fn new() -> Box<Self> {
-        Box::new(Self { inner: MemoryHistory::new(10, 100_000), thread: None })
+    fn new() -> Self {
+        Self { inner: MemoryHistory::new(10, 100_000), thread: None }
     }
 }
 
@@ -58,7 +58,7 @@ impl Drop for Fragile {
 
 fn start() -> TestServer {
     let variables = [("CHAT_DRAIN_SECONDS", "10")];
-    TestServer::start_by(&variables, |config| Server::start_with_history(config, Fragile::new()))
+    TestServer::start_by(&variables, |config| Server::start_with_history(config, Box::new(Fragile::new())))
 }
 
 #[actix::test]

@@ -27,6 +27,7 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// A connection in its slot.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any may be true with any other")]
 pub(super) struct Entry {
     pub(super) session: SessionId,
     pub(super) connection: Connection,
