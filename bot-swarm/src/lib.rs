@@ -24,6 +24,7 @@ pub mod census;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod dialect;
 pub mod doubt;
 pub mod endpoint;
 pub mod expect;

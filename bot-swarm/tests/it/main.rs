@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod behaviours;
 #[cfg(test)]
+mod dialects;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod load;
