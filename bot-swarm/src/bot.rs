@@ -6,6 +6,8 @@
 mod in_flight;
 mod inbox;
 mod link;
+mod moves;
+mod plain;
 mod socket;
 
 use std::collections::VecDeque;
@@ -19,11 +21,13 @@ use starling_protocol::{ClientId, ClientKey, CommandFrame, PostMessage, Target, 
 
 use crate::agenda::{Appointment, Errand};
 use crate::backoff::Backoff;
+use crate::behaviour::{Behaviour, BehaviourKind, Move, Talk};
+use crate::census::BotState;
 use crate::clock::Nanos;
 use crate::marker::{MarkedTarget, Marker};
-use crate::plan::{Addressee, Plan};
+use crate::plan::Plan;
 use crate::worker::WorkerState;
-use in_flight::{InFlight, Outgoing};
+use in_flight::{Addressee, InFlight, Outgoing};
 use link::Link;
 pub(crate) use socket::ReadBuffers;
 
@@ -32,6 +36,9 @@ const RESUME_ID: &str = "resume";
 
 /// How long a bot pauses that was refused without being told for how long.
 const PAUSE_DEFAULT: Duration = Duration::from_secs(1);
+
+/// How long a bot that is not wanted any more awaits the answers to its messages.
+const PART_AFTER: Duration = Duration::from_secs(2);
 
 /// Where a bot stands in its room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,10 +51,36 @@ enum Membership {
     Resuming,
 }
 
+/// The room that a bot visits beside its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Visit {
+    /// None.
+    None,
+    /// It has asked to come in.
+    Asked(u32),
+    /// It is in.
+    In(u32),
+}
+
 /// One bot.
 pub(crate) struct Bot {
     number: u32,
     name: ClientId,
+    kind: BehaviourKind,
+    behaviour: Box<dyn Behaviour>,
+    state: BotState,
+    /// Whether the profile wants it at the moment.
+    is_wanted: bool,
+    /// Whether it goes as soon as its messages are answered.
+    is_parting: bool,
+    /// What its behaviour does next, and when.
+    next_move: Option<(Nanos, Move)>,
+    /// The room that it visits, or has asked to visit.
+    visit: Visit,
+    /// When it is to be back from a rest; what came before it could have had is timed from then.
+    back_at: Nanos,
+    /// When it lost its connection, or was to be back, until it is back in its room.
+    missed_since: Option<Nanos>,
     room: u32,
     worker: Rc<WorkerState>,
     rng: fastrand::Rng,
@@ -58,6 +91,10 @@ pub(crate) struct Bot {
     /// When it was to connect first, until it is connected.
     awaited_since: Option<Nanos>,
     key: Option<ClientKey>,
+    /// Whether it was connected before.
+    has_been_here: bool,
+    /// Where the server does not say so: since when the bot has a right to everything.
+    listens_at: Option<Nanos>,
     in_flight: InFlight,
     /// Refused for the moment; sent again before anything new.
     postponed: VecDeque<Outgoing>,
@@ -100,9 +137,22 @@ impl Bot {
     /// Starts a bot that waits for its first errand.
     pub(crate) fn start(number: u32, worker: Rc<WorkerState>) -> BotHandle {
         let room = worker.roster.room_of(number);
+        let kind = worker.roster.behaviour(number);
+        let behaviour = kind.begin();
+        worker.add_to_census(kind);
+        let friends = if behaviour.talk() == Talk::Friends { worker.roster.friends() } else { 0 };
         let bot = Self {
             number,
             name: worker.roster.name(number),
+            kind,
+            behaviour,
+            state: BotState::Waiting,
+            is_wanted: false,
+            is_parting: false,
+            next_move: None,
+            visit: Visit::None,
+            back_at: Nanos::default(),
+            missed_since: None,
             room,
             rng: fastrand::Rng::with_seed(worker.seed ^ u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
             plan: None,
@@ -111,13 +161,15 @@ impl Bot {
             membership: Membership::Member,
             awaited_since: None,
             key: None,
+            has_been_here: false,
+            listens_at: None,
             in_flight: InFlight::default(),
             postponed: VecDeque::new(),
             parts: Vec::new(),
             paused_until: Nanos::default(),
             speaks_at: None,
             room_number: 0,
-            friend_numbers: vec![0; worker.roster.friends() as usize].into(),
+            friend_numbers: vec![0; friends as usize].into(),
             worker,
         };
         BotHandle(Actor::start(bot))
@@ -125,6 +177,11 @@ impl Bot {
 
     fn enter(&self, due: Nanos, errand: Errand) {
         self.worker.agenda.enter(Appointment { due, bot: self.worker.place_of(self.number), errand });
+    }
+
+    fn enter_state(&mut self, state: BotState) {
+        self.worker.change_in_census(self.kind, self.state, state);
+        self.state = state;
     }
 
     fn error(&self, kind: &str) {
@@ -148,21 +205,42 @@ impl Bot {
                 self.send(message.to, message.planned, message.bytes);
                 continue;
             }
-            if self.worker.quiet_since.get().is_some() {
+            if self.is_parting || self.worker.quiet_since.get().is_some() {
                 return;
             }
             let Some(plan) = &mut self.plan else { return };
-            let Some(message) = plan.take(&self.worker.habits, now, &mut self.rng) else {
+            let Some(planned) = plan.take(now, &mut self.rng) else {
                 let due = plan.due();
                 return self.speak_at(due);
             };
             let mut stats = self.worker.stats.borrow_mut();
             stats.counters.sent += 1;
-            stats.lateness.record(now.since(message.planned));
+            // Who ignores limits has itself to blame for what takes long.
+            let planned = if self.behaviour.ignores_limits() {
+                Nanos::UNPLANNED
+            } else {
+                stats.lateness.record(now.since(planned));
+                planned
+            };
             drop(stats);
             self.worker.unanswered.set(self.worker.unanswered.get() + 1);
-            self.send(message.to, message.planned, message.bytes);
+            let friends = u32::try_from(self.friend_numbers.len()).unwrap_or_default();
+            let to = if friends > 0 { Addressee::Friend(self.rng.u32(0..friends)) } else { Addressee::Room };
+            let bytes = self.worker.habits.sizes.draw(&mut self.rng);
+            self.send(to, planned, bytes);
         }
+    }
+
+    /// Begins to talk, if that is what it does.
+    fn begin_plan(&mut self) {
+        let habits = &self.worker.habits;
+        let rate = if self.behaviour.ignores_limits() { habits.flood_per_second } else { habits.messages_per_second };
+        let talks = match self.behaviour.talk() {
+            Talk::Silent => false,
+            Talk::Room => true,
+            Talk::Friends => !self.friend_numbers.is_empty(),
+        };
+        self.plan = talks.then(|| Plan::begin(habits.arrivals, rate, Nanos::now(), &mut self.rng)).flatten();
     }
 
     fn speak_at(&mut self, due: Nanos) {
@@ -185,6 +263,9 @@ impl Bot {
         let message = Outgoing { to, number, planned, bytes };
         let serial = self.in_flight.add(message);
         self.transmit(serial, message);
+        if self.is_plain() {
+            self.has_said(serial, &message);
+        }
     }
 
     /// Sends everything again that is unanswered, in order and with the same `id`s.
@@ -216,7 +297,11 @@ impl Bot {
             number: message.number,
             planned: message.planned,
         };
-        let text = marker.render(message.bytes as usize).into();
+        let text = marker.render(message.bytes as usize);
+        if self.is_plain() {
+            return self.transmit_plainly(&text);
+        }
+        let text = text.into();
         let command = ClientCommand::Message(PostMessage { text, target, client_id: None });
         self.ask(Some(in_flight::message_id(worker.run, serial)), command);
     }
@@ -254,8 +339,10 @@ impl Handler<RunErrand> for Bot {
     type Result = ();
 
     fn handle(&mut self, RunErrand(appointment): RunErrand, ctx: &mut Self::Context) {
+        self.worker.stats.borrow_mut().wake_lag.record(Nanos::now().since(appointment.due));
         match appointment.errand {
-            Errand::Connect => self.connect(appointment.due, ctx),
+            Errand::Come => self.come(appointment.due, ctx),
+            Errand::Connect => self.connect(ctx),
             Errand::Speak => {
                 // The ticker may bring it later than it was entered for.
                 if self.speaks_at.is_some_and(|earliest| earliest <= appointment.due) {
@@ -264,6 +351,11 @@ impl Handler<RunErrand> for Bot {
                 self.speak();
             }
             Errand::CheckPulse => self.check_pulse(appointment.due, ctx),
+            Errand::Listen => self.listen(appointment.due),
+            Errand::Read => self.read_on(appointment.due),
+            Errand::Move => self.make_move(appointment.due, ctx),
+            Errand::Depart => self.depart(ctx),
+            Errand::Part => self.part(ctx),
             Errand::Leave => {
                 self.worker.stats.borrow_mut().counters.overdue += self.overdue();
                 self.leave(ctx);

@@ -4,12 +4,28 @@
 
 mod knobs;
 
-use std::ops::RangeInclusive;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 
 pub use knobs::{KNOBS, Knob};
 
+use crate::behaviour::BehaviourKind;
+use crate::dialect::Dialect;
+use crate::expect::Expectations;
+use crate::mix::Mix;
+use crate::plan::Arrivals;
+use crate::profile::Profile;
+use crate::sizes::Sizes;
+
 /// What every variable of the swarm begins with.
 pub const PREFIX: &str = "BOT_";
+
+/// Most bots that are held each against each, because the server numbers nothing.
+const SEED_BOTS_MAX: u32 = 2_000;
+
+/// The variable that names a file with settings.
+pub const SCENARIO: &str = "BOT_SCENARIO";
 
 /// The checked configuration. Units, defaults and ranges stand in [`KNOBS`].
 #[derive(Debug, Clone, PartialEq)]
@@ -26,10 +42,22 @@ pub struct Config {
     pub rooms: u32,
     /// Messages per second of each bot; 0: it only listens. `BOT_MESSAGES_PER_SECOND`.
     pub messages_per_second: f64,
+    /// How the messages of a bot come. `BOT_ARRIVALS`.
+    pub arrivals: Arrivals,
     /// Bytes of a message's text. `BOT_MESSAGE_BYTES`.
-    pub message_bytes: RangeInclusive<u32>,
-    /// The share of private messages. `BOT_PRIVATE_SHARE`.
-    pub private_share: f64,
+    pub message_bytes: Sizes,
+    /// Which bots behave how. `BOT_BEHAVIOURS`.
+    pub behaviours: Mix,
+    /// How unevenly the bots spread over the rooms; 0: evenly. `BOT_ROOM_SKEW`.
+    pub room_skew: f64,
+    /// Seconds that a hopper stays in a room that it visits, in the mean. `BOT_HOP_SECONDS`.
+    pub hop_seconds: f64,
+    /// Seconds that a churner stays, in the mean. `BOT_CHURN_SECONDS`.
+    pub churn_seconds: f64,
+    /// Bytes that a slow bot reads per second. `BOT_SLOW_BYTES_PER_SECOND`.
+    pub slow_bytes_per_second: u32,
+    /// Messages per second of a flooder. `BOT_FLOOD_PER_SECOND`.
+    pub flood_per_second: f64,
     /// Seconds until the swarm stops by itself, from its start; 0: never. `BOT_SECONDS`.
     pub seconds: f64,
     /// What all chance comes from. `BOT_SEED`.
@@ -38,6 +66,18 @@ pub struct Config {
     pub workers: u32,
     /// Seconds that a stopping swarm waits for what is outstanding. `BOT_DRAIN_SECONDS`.
     pub drain_seconds: f64,
+    /// How many bots there are over time; `None`: as `count`, `ramp_per_second` and `seconds` say. `BOT_PROFILE`.
+    pub profile: Option<Profile>,
+    /// How the server speaks. `BOT_DIALECT`.
+    pub dialect: Dialect,
+    /// What is expected of the run. `BOT_EXPECT`.
+    pub expect: Expectations,
+    /// How late the swarm itself may be before its run is not valid, in seconds. `BOT_LATENESS_MAX_SECONDS`.
+    pub lateness_max_seconds: f64,
+    /// Where the swarm's own metrics are served; `None`: nowhere. `BOT_METRICS_BIND`.
+    pub metrics_bind: Option<SocketAddr>,
+    /// A file with settings; those of the environment and of the command line count more. `BOT_SCENARIO`.
+    pub scenario: Option<PathBuf>,
 }
 
 /// Why a configuration is none. One line for a person.
@@ -61,6 +101,17 @@ pub enum ConfigError {
         /// The known one whose name is nearest.
         nearest: &'static str,
     },
+    /// Two settings do not go together.
+    #[error("{0}")]
+    Conflict(&'static str),
+    /// The scenario cannot be read.
+    #[error("BOT_SCENARIO={path:?} cannot be read: {why}")]
+    Scenario {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
 }
 
 impl Config {
@@ -76,7 +127,38 @@ impl Config {
                 Knob::of(&variable)?.set(&mut config, &value)?;
             }
         }
+        config.check()?;
         Ok(config)
+    }
+
+    /// Whether the settings go together.
+    fn check(&self) -> Result<(), ConfigError> {
+        if self.dialect == Dialect::Starling {
+            return Ok(());
+        }
+        let has = |behaviour| self.behaviours.has(behaviour);
+        if self.rooms > 1 || has(BehaviourKind::Private) || has(BehaviourKind::Hopper) {
+            return Err(ConfigError::Conflict("a BOT_DIALECT other than starling has one room, and nothing private"));
+        }
+        if self.dialect == Dialect::Seed && self.profile().bots_max() > SEED_BOTS_MAX {
+            return Err(ConfigError::Conflict("BOT_DIALECT=seed takes at most 2000 bots: each is held against each"));
+        }
+        Ok(())
+    }
+
+    /// Reads the settings of a scenario: lines as in `.env`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Scenario`] where the file cannot be read, or a line of it.
+    pub fn scenario_settings(path: &str) -> Result<Vec<(String, String)>, ConfigError> {
+        let unread = |error: dotenvy::Error| ConfigError::Scenario { path: path.into(), why: error.to_string() };
+        dotenvy::from_path_iter(path).map_err(unread)?.collect::<Result<_, _>>().map_err(unread)
+    }
+
+    /// How many bots there are, over time.
+    pub fn profile(&self) -> Profile {
+        let whole = (self.seconds > 0.0).then(|| Duration::from_secs_f64(self.seconds));
+        self.profile.clone().unwrap_or_else(|| Profile::ramp_and_hold(self.count, self.ramp_per_second, whole))
     }
 
     /// The configuration as `.env` would hold it, one variable a line.
@@ -96,12 +178,24 @@ impl Default for Config {
             ramp_per_second: 100.0,
             rooms: 1,
             messages_per_second: 0.1,
-            message_bytes: 128..=128,
-            private_share: 0.0,
+            arrivals: Arrivals::Steady,
+            message_bytes: Sizes::Even(128..=128),
+            behaviours: Mix::only(BehaviourKind::Chatter),
+            room_skew: 0.0,
+            hop_seconds: 5.0,
+            churn_seconds: 10.0,
+            slow_bytes_per_second: 1_024,
+            flood_per_second: 200.0,
             seconds: 0.0,
             seed: 1,
             workers: 1,
             drain_seconds: 8.0,
+            profile: None,
+            dialect: Dialect::Starling,
+            expect: Expectations::clean(),
+            lateness_max_seconds: 0.05,
+            metrics_bind: None,
+            scenario: None,
         }
     }
 }
@@ -116,7 +210,13 @@ mod tests {
 
     #[test]
     fn what_is_printed_is_read_again_as_the_same() {
-        let settings = [("BOT_MESSAGE_BYTES", "64-1024"), ("BOT_RAMP_PER_SECOND", "0.5"), ("BOT_COUNT", "7")];
+        let settings = [
+            ("BOT_MESSAGE_BYTES", "64-1024"),
+            ("BOT_EXPECT", "p99<250ms"),
+            ("BOT_ARRIVALS", "burst:7"),
+            ("BOT_RAMP_PER_SECOND", "0.5"),
+            ("BOT_COUNT", "7"),
+        ];
         for config in [Config::default(), config(&settings).unwrap()] {
             let printed = config.to_env();
             let lines = printed.lines().filter_map(|line| line.split_once('='));
@@ -146,13 +246,25 @@ mod tests {
             ("BOT_RAMP_PER_SECOND", vec!["0.1", "100000"], vec!["0", "100001", "NaN", "inf"]),
             ("BOT_ROOMS", vec!["1", "100000"], vec!["0", "100001"]),
             ("BOT_MESSAGES_PER_SECOND", vec!["0", "0.1", "1000"], vec!["-0.1", "1001", "fast"]),
-            ("BOT_MESSAGE_BYTES", vec!["40", "40-1048576", "50-50"], vec!["39", "50-40", "40-1048577", "40-"]),
-            ("BOT_PRIVATE_SHARE", vec!["0", "1", "0.25"], vec!["-0.1", "1.1", "10%"]),
+            ("BOT_MESSAGE_BYTES", vec!["40", "40-1048576", "lognormal:90:900"], vec!["39", "50-40", "lognormal:90:80"]),
+            ("BOT_ARRIVALS", vec!["steady", "poisson", "burst", "burst:5"], vec!["", "burst:0", "often"]),
+            ("BOT_BEHAVIOURS", vec!["chatter=60,lurker=40", "slow=1"], vec!["", "chatter", "dancer=1", "slow=0"]),
+            ("BOT_ROOM_SKEW", vec!["0", "1.2", "5"], vec!["-0.1", "5.1", "zipf"]),
+            ("BOT_HOP_SECONDS", vec!["0.1", "3600"], vec!["0", "3601"]),
+            ("BOT_CHURN_SECONDS", vec!["0.1", "3600"], vec!["0", "3601"]),
+            ("BOT_SLOW_BYTES_PER_SECOND", vec!["10", "1000000000"], vec!["9", "1000000001", "1k"]),
+            ("BOT_FLOOD_PER_SECOND", vec!["1", "100000"], vec!["0", "100001"]),
+            ("BOT_DIALECT", vec!["starling", "seed", "echo"], vec!["", "klingon"]),
+            ("BOT_EXPECT", vec!["clean", "p99<250ms, lost=0, connect.p99<1s"], vec!["", "p99", "fast"]),
+            ("BOT_LATENESS_MAX_SECONDS", vec!["0.001", "3600"], vec!["0", "3601"]),
+            ("BOT_SCENARIO", vec!["", "night.env"], vec![]),
             ("BOT_SECONDS", vec!["0", "2.5", "31536000"], vec!["-1", "31536001", "1m"]),
             ("BOT_SEED", vec!["0", "18446744073709551615"], vec!["-1", "18446744073709551616"]),
             ("BOT_WORKERS", vec!["1", "256"], vec!["0", "257"]),
             ("BOT_DRAIN_SECONDS", vec!["0", "600"], vec!["-1", "601"]),
             ("BOT_NAME_PREFIX", vec!["a", "load.test-7"], vec!["", "-a", "a b", "guest-x", &LONG[..49]]),
+            ("BOT_PROFILE", vec!["", "ramp 30s to 500, hold 60s", "spike 5s to 3"], vec!["ramp", "hold 5s", "5"]),
+            ("BOT_METRICS_BIND", vec!["", "0.0.0.0:9100", "[::1]:0"], vec!["9100", "localhost:9100", ":9100"]),
             (
                 "BOT_SERVER_URL",
                 vec!["ws://localhost/ws", "ws://[::1]:8080/ws?token=x"],
@@ -174,6 +286,18 @@ mod tests {
     }
 
     const LONG: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+    #[test]
+    fn what_a_dialect_does_not_have_is_refused() {
+        let good = [("BOT_DIALECT", "seed"), ("BOT_COUNT", "2000"), ("BOT_BEHAVIOURS", "chatter=1,lurker=1")];
+        assert!(config(&good).is_ok());
+        for bad in
+            [("BOT_ROOMS", "2"), ("BOT_BEHAVIOURS", "hopper=1"), ("BOT_BEHAVIOURS", "private=1"), ("BOT_COUNT", "2001")]
+        {
+            let error = config(&[("BOT_DIALECT", "seed"), bad]).unwrap_err();
+            assert!(matches!(error, ConfigError::Conflict(_)), "{bad:?}: {error}");
+        }
+    }
 
     #[test]
     fn an_unknown_variable_is_an_error_that_names_the_nearest() {

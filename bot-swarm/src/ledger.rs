@@ -21,15 +21,19 @@
 //! worker, but needs no other for its judgements: a message that the members on one thread got differently breaks
 //! their sender's numbering there.
 
+pub mod peers;
 pub mod private;
 pub mod room;
 pub mod sequence;
 mod tally;
 
+use std::time::Duration;
+
 use rustc_hash::FxHashMap;
 use starling_protocol::Epoch;
 
 use crate::marker::{MarkedTarget, Marker};
+use peers::{Audience, PeerBook};
 use private::PrivateBook;
 use room::{Fingerprint, RoomRecord, Source, Witness};
 use sequence::{Arrival, Sequence};
@@ -74,19 +78,30 @@ pub enum Verdict {
 }
 
 /// What the bots of one worker received, and what was wrong with it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ledger {
     run: u32,
     rooms: FxHashMap<u32, RoomRecord>,
     members: FxHashMap<(u32, u32), Member>,
     private: PrivateBook,
+    /// What bots heard of each other, where the server numbers nothing.
+    pub peers: PeerBook,
     tally: Tally,
+    completions: Vec<Duration>,
 }
 
 impl Ledger {
-    /// An empty ledger of a swarm's process run.
-    pub fn new(run: u32) -> Self {
-        Self { run, ..Self::default() }
+    /// An empty ledger of a swarm's process run. Where the server numbers nothing, its messages are for `audience`.
+    pub fn new(run: u32, audience: Audience) -> Self {
+        Self {
+            run,
+            rooms: FxHashMap::default(),
+            members: FxHashMap::default(),
+            private: PrivateBook::default(),
+            peers: PeerBook::new(run, audience),
+            tally: Tally::default(),
+            completions: Vec::new(),
+        }
     }
 
     /// A bot came into a room, or came back.
@@ -94,6 +109,9 @@ impl Ledger {
         let Entrance { bot, room, epoch, seq, recovered } = entrance;
         let record = self.rooms.entry(room).or_default();
         record.reach(epoch, seq);
+        if self.members.get(&(bot, room)).is_none_or(|member| member.is_away) {
+            record.present += 1;
+        }
         let fresh = Member { epoch, received: Sequence::after(seq), replay_until: 0, lost_and_told: 0, is_away: false };
         let Some(member) = self.members.get_mut(&(bot, room)) else {
             self.members.insert((bot, room), fresh);
@@ -113,9 +131,34 @@ impl Ledger {
     /// A bot lost its connection.
     pub fn interrupted(&mut self, bot: u32, room: u32) {
         if let Some(member) = self.members.get_mut(&(bot, room)) {
+            Self::note_absence(&mut self.rooms, room, member);
             member.is_away = true;
         }
         self.private.interrupted(bot);
+    }
+
+    /// A bot left a room by its own will, for good: it expects nothing that it has not received. Coming into the room
+    /// again, it is new there.
+    pub fn left(&mut self, bot: u32, room: u32) {
+        if let Some(member) = self.members.remove(&(bot, room)) {
+            Self::note_absence(&mut self.rooms, room, &member);
+            self.tally += member.tally(0);
+        }
+        self.private.interrupted(bot);
+    }
+
+    fn note_absence(rooms: &mut FxHashMap<u32, RoomRecord>, room: u32, member: &Member) {
+        if let Some(record) = rooms.get_mut(&room)
+            && !member.is_away
+        {
+            record.present = record.present.saturating_sub(1);
+        }
+    }
+
+    /// Takes how long each message took to its last receiver, of those that came to all members since it was taken
+    /// last.
+    pub fn take_completions(&mut self, take: impl FnMut(Duration)) {
+        self.completions.drain(..).for_each(take);
     }
 
     /// Where a bot resumes a room: the epoch, and the newest message that it has.
@@ -123,8 +166,17 @@ impl Ledger {
         self.members.get(&(bot, room)).map(|member| (member.epoch, member.received.newest()))
     }
 
-    /// A message of a room arrived. `tag` is the room's, as markers carry it; `marker` the message's, if it has one.
-    pub fn room_message(&mut self, bot: u32, room: u32, tag: u32, seq: u64, marker: Option<&Marker>) -> Verdict {
+    /// A message of a room arrived. `tag` is the room's, as markers carry it; `marker` the message's, if it has one;
+    /// `latency` how long it took, if that is known.
+    pub fn room_message(
+        &mut self,
+        bot: u32,
+        room: u32,
+        tag: u32,
+        seq: u64,
+        marker: Option<&Marker>,
+        latency: Option<Duration>,
+    ) -> Verdict {
         let Some(member) = self.members.get_mut(&(bot, room)) else { return self.wrong_room() };
         let arrival = member.received.observe(seq);
         if arrival == Arrival::Late && seq <= member.replay_until {
@@ -147,7 +199,8 @@ impl Ledger {
             return self.wrong_room();
         }
         let message = Fingerprint { run: marker.run, sender: marker.sender, number: marker.number };
-        let witness = record.witness(epoch, seq, message, Source::Delivery);
+        let witness = record.witness(epoch, seq, message, Source::Delivery(latency));
+        self.completions.extend(record.completed());
         self.charge(witness)
     }
 
@@ -243,13 +296,25 @@ impl Ledger {
         self.private.any_interrupted()
     }
 
+    /// What there is against the server so far. `lost` is what is missing of rooms though later messages came: it may
+    /// still come. What is expected and received is summed up at the end only.
+    pub fn findings(&self) -> Tally {
+        let missing: u64 = self.members.values().map(|member| member.received.missing()).sum();
+        let mut findings = Tally { lost: self.tally.lost + missing, ..self.tally };
+        findings += self.peers.findings();
+        findings
+    }
+
     /// Closes the books: the sums, and what must be merged with other workers' books before it can be summed.
-    pub fn close(mut self, targets: &HighWaters) -> (Tally, PrivateBook) {
+    ///
+    /// `said`: how many messages each bot has sent.
+    pub fn close(mut self, targets: &HighWaters, said: impl Fn(u32) -> u32) -> (Tally, PrivateBook) {
         for ((_, room), member) in &self.members {
             let target =
                 if member.is_away { 0 } else { targets.get(&(*room, member.epoch)).copied().unwrap_or_default() };
             self.tally += member.tally(target);
         }
+        self.tally += self.peers.close(said);
         (self.tally, self.private)
     }
 }

@@ -1,32 +1,12 @@
 //! What came of a run, for a person: the verdict first.
 
 use std::fmt;
-use std::time::Duration;
 
-use crate::footprint::Footprint;
-use crate::ledger::Tally;
-use crate::stats::{Latencies, Stats};
+use crate::latencies::Latencies;
+use crate::outcome::{Outcome, Verdict};
+use crate::units::human;
 
-/// What came of a run.
-#[derive(Debug)]
-pub struct Report {
-    /// Bots that the swarm had.
-    pub bots: u32,
-    /// From the start until the swarm fell silent.
-    pub elapsed: Duration,
-    /// What was counted and measured.
-    pub stats: Stats,
-    /// What should have arrived, what did, and what was wrong.
-    pub tally: Tally,
-    /// Messages that the server never answered.
-    pub unanswered: u64,
-    /// Bots that had lost their connection when the run ended.
-    pub away: u64,
-    /// What the swarm itself used, from its start to the end of the drain.
-    pub footprint: Footprint,
-}
-
-impl Report {
+impl Outcome {
     /// Everything for which the run is not clean; empty where it is.
     pub fn faults(&self) -> Vec<(&'static str, u64)> {
         let tally = &self.tally;
@@ -47,29 +27,26 @@ impl Report {
         self.stats.counters.ever_connected > 0 && self.faults().is_empty()
     }
 
-    /// What the process ends with: 0 clean, 1 not.
-    pub fn exit_code(&self) -> u8 {
-        u8::from(!self.is_clean())
-    }
-
-    fn verdict(&self) -> String {
-        let faults = self.faults();
-        if self.stats.counters.ever_connected == 0 {
-            "NOT CLEAN: no bot was connected".to_owned()
-        } else if faults.is_empty() {
-            "CLEAN: nothing lost, doubled, reordered or misdelivered".to_owned()
-        } else {
-            let faults: Vec<String> = faults.iter().map(|(what, count)| format!("{count} {what}")).collect();
-            format!("NOT CLEAN: {}", faults.join(", "))
+    /// The verdict in one line.
+    pub fn verdict_line(&self) -> String {
+        let expect = &self.config.expect;
+        match &self.verdict {
+            Verdict::Kept => format!("KEPT: {expect}"),
+            Verdict::Broken(broken) => format!("BROKEN: {}", join(broken, "; ")),
+            Verdict::Invalid => format!("INVALID: {}", join(&self.doubts, "; ")),
         }
     }
 }
 
-impl fmt::Display for Report {
+fn join<T: ToString>(parts: &[T], separator: &str) -> String {
+    parts.iter().map(T::to_string).collect::<Vec<_>>().join(separator)
+}
+
+impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { stats, tally, footprint, .. } = self;
         let counters = &stats.counters;
-        writeln!(f, "{}", self.verdict())?;
+        writeln!(f, "{}", self.verdict_line())?;
         writeln!(
             f,
             "bots        {} of {} connected, {} reconnects, {} away at the end, {:.1} s",
@@ -100,9 +77,13 @@ impl fmt::Display for Report {
         writeln!(f, "latency     from the planned time of sending (or connecting)")?;
         for (what, latencies) in [
             ("delivery", &stats.delivery),
+            ("completion", &stats.completion),
             ("ack", &stats.ack),
-            ("sending", &stats.lateness),
-            ("connecting", &stats.connect),
+            ("connect", &stats.connect),
+            ("resume", &stats.resume),
+            ("lateness", &stats.lateness),
+            ("wake lag", &stats.wake_lag),
+            ("loop lag", &stats.loop_lag),
         ] {
             write_latencies(f, what, latencies)?;
         }
@@ -140,45 +121,32 @@ fn write_latencies(f: &mut fmt::Formatter<'_>, what: &str, latencies: &Latencies
     )
 }
 
-/// A duration in the unit that suits it, to three digits.
-pub(crate) fn human(duration: Duration) -> String {
-    let micros = duration.as_secs_f64() * 1e6;
-    let (value, unit) = match micros {
-        m if m < 999.5 => (m, "µs"),
-        m if m < 999_500.0 => (m / 1e3, "ms"),
-        m => (m / 1e6, "s"),
-    };
-    let decimals = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
-    format!("{value:.decimals$} {unit}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn report() -> Report {
-        let mut stats = Stats::default();
-        stats.counters.ever_connected = 1;
-        Report {
-            bots: 1,
-            elapsed: Duration::from_secs(1),
-            stats,
-            tally: Tally::default(),
-            unanswered: 0,
-            away: 0,
-            footprint: Footprint::default(),
-        }
+    fn outcome() -> Outcome {
+        let mut outcome = Outcome { bots: 1, ..Outcome::default() };
+        outcome.stats.counters.ever_connected = 1;
+        outcome
     }
 
     #[test]
-    fn a_clean_run_ends_with_0() {
-        assert_eq!(report().exit_code(), 0);
-        assert!(report().to_string().starts_with("CLEAN"));
+    fn the_first_line_is_the_verdict() {
+        let kept = outcome().judge();
+        assert_eq!((kept.verdict.exit_code(), kept.verdict_line().as_str()), (0, "KEPT: clean"));
+        assert!(kept.to_string().starts_with("KEPT: clean\n"));
+        let mut doubtful = outcome();
+        doubtful.tally.lost = 1;
+        doubtful.stats.loop_lag.record(std::time::Duration::from_secs(1));
+        let invalid = doubtful.judge();
+        assert_eq!(invalid.verdict.exit_code(), 2, "a swarm that was late cannot say that the server lost anything");
+        assert!(invalid.to_string().starts_with("INVALID: the swarm's event loops were late"), "{invalid}");
     }
 
     #[test]
     fn each_fault_ends_with_1_and_is_named_in_the_first_line() {
-        type Spoil = fn(&mut Report);
+        type Spoil = fn(&mut Outcome);
         let spoil: [(&str, Spoil); 7] = [
             ("2 lost", |r| r.tally.lost = 2),
             ("2 twice", |r| r.tally.twice = 2),
@@ -189,26 +157,18 @@ mod tests {
             ("2 sent and never answered", |r| r.unanswered = 2),
         ];
         for (name, spoil) in spoil {
-            let mut report = report();
-            spoil(&mut report);
-            assert_eq!(report.exit_code(), 1);
-            assert_eq!(report.to_string().lines().next(), Some(format!("NOT CLEAN: {name}").as_str()));
+            let mut outcome = outcome();
+            spoil(&mut outcome);
+            let outcome = outcome.judge();
+            assert_eq!(outcome.verdict.exit_code(), 1);
+            assert_eq!(outcome.to_string().lines().next(), Some(format!("BROKEN: clean: {name}").as_str()));
         }
     }
 
     #[test]
-    fn a_run_without_any_bot_is_not_clean() {
-        let mut report = report();
-        report.stats.counters.ever_connected = 0;
-        assert_eq!(report.exit_code(), 1);
-    }
-
-    #[test]
-    fn durations_are_told_in_the_unit_that_suits_them() {
-        for (micros, text) in
-            [(0, "0.00 µs"), (999, "999 µs"), (1_000, "1.00 ms"), (12_345, "12.3 ms"), (2_000_000, "2.00 s")]
-        {
-            assert_eq!(human(Duration::from_micros(micros)), text);
-        }
+    fn a_run_without_any_bot_keeps_nothing() {
+        let mut outcome = outcome();
+        outcome.stats.counters.ever_connected = 0;
+        assert_eq!(outcome.judge().verdict_line(), "BROKEN: bots: no bot was connected");
     }
 }

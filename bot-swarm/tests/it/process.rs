@@ -1,5 +1,7 @@
 //! The program: its arguments, its exit codes, and the signals that stop it.
 
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Output, Stdio};
 
 use crate::server::{Fault, Options, TestServer};
@@ -45,6 +47,87 @@ fn help_names_every_variable() {
     }
 }
 
+/// What is documented of the swarm's metrics: name, type and labels.
+fn documented() -> BTreeSet<(String, String, String)> {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md")).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| `swarm_"));
+    rows.map(|row| {
+        let cells: Vec<String> = row.trim_matches('|').split('|').map(|cell| cell.replace('`', "")).collect();
+        let cell = |index: usize| cells[index].trim().to_owned();
+        (cell(0), cell(1), cell(2).replace('–', ""))
+    })
+    .collect()
+}
+
+/// What is exposed: name, type and labels of each metric of the swarm.
+fn exposed(text: &str) -> BTreeSet<(String, String, String)> {
+    let kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let kinds = kinds.filter(|(name, _)| name.starts_with("swarm_"));
+    kinds
+        .map(|(name, kind)| {
+            let sample = text.lines().find(|line| line.starts_with(name)).unwrap();
+            let labels = sample.split_once('{').map_or("", |(_, rest)| rest.split_once('}').unwrap().0);
+            let labels: Vec<&str> =
+                labels.split(',').filter_map(|pair| Some(pair.split_once('=')?.0)).filter(|l| *l != "le").collect();
+            (name.to_owned(), kind.to_owned(), labels.join(", "))
+        })
+        .collect()
+}
+
+#[actix_rt::test]
+async fn every_metric_is_served_and_documented_and_counts_what_happens() {
+    let server = TestServer::start().await;
+    let mut child = program()
+        .args(["--server-url", &server.url(), "--count", "10", "--messages-per-second", "20"])
+        .args(["--metrics-bind", "127.0.0.1:0", "--drain-seconds", "1", "--lateness-max-seconds", "60"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let line = lines.find_map(|line| line.unwrap().split_once("metrics at ").map(|(_, url)| url.to_owned())).unwrap();
+    // Nobody may be kept waiting by a full pipe.
+    std::thread::spawn(move || lines.for_each(drop));
+    wait_until("messages", || server.taken() >= 100).await;
+    let scrape = async || {
+        let mut answer = awc::Client::default().get(&line).send().await.unwrap();
+        assert_eq!(answer.headers().get("content-type").unwrap(), "text/plain; version=0.0.4");
+        String::from_utf8(answer.body().await.unwrap().to_vec()).unwrap()
+    };
+    let deliveries = |text: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix("swarm_deliveries_total "));
+        line.map_or(0.0, |value| value.parse::<f64>().unwrap())
+    };
+    let has_come = async {
+        loop {
+            let text = scrape().await;
+            if deliveries(&text) >= 500.0 {
+                return text;
+            }
+            actix_rt::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    let text = actix_rt::time::timeout(std::time::Duration::from_secs(20), has_come).await.unwrap();
+    assert_eq!(exposed(&text), documented());
+    assert!(text.contains("swarm_bots{behaviour=\"chatter\",state=\"connected\"} 10\n"), "{text}");
+    assert!(text.contains("swarm_ledger_findings{finding=\"lost\"} 0\n"), "{text}");
+    for name in ["process_cpu_seconds_total", "process_open_fds", "process_resident_memory_bytes"] {
+        assert!(text.contains(&format!("\n{name} ")), "{name}\n{text}");
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    let ended = actix_rt::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+    assert_eq!(ended.code(), Some(0));
+}
+
+#[test]
+fn metrics_that_cannot_be_served_end_with_3() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = program().env("BOT_METRICS_BIND", &address).output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(stderr(&output).contains(&address), "{}", stderr(&output));
+}
+
 /// Runs the program against a server until it has taken a hundred messages, then sends it this signal.
 async fn run_until_signalled(server: &TestServer, signal: rustix::process::Signal) -> Output {
     let child = program()
@@ -52,6 +135,8 @@ async fn run_until_signalled(server: &TestServer, signal: rustix::process::Signa
         .env("BOT_COUNT", "10")
         .env("BOT_MESSAGES_PER_SECOND", "20")
         .env("BOT_DRAIN_SECONDS", "1")
+        // The machine that tests run on may be busy.
+        .env("BOT_LATENESS_MAX_SECONDS", "60")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -67,7 +152,7 @@ async fn a_clean_run_ends_with_0_at_sigterm_and_at_sigint() {
         let server = TestServer::start().await;
         let output = run_until_signalled(&server, signal).await;
         assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
-        assert!(stdout(&output).starts_with("CLEAN"), "{}", stdout(&output));
+        assert!(stdout(&output).starts_with("KEPT: clean\n"), "{}", stdout(&output));
         assert_eq!(server.goodbyes(), 10);
     }
 }
@@ -77,5 +162,71 @@ async fn a_run_that_is_not_clean_ends_with_1() {
     let server = TestServer::with(Options { fault: Some(Fault::LoseDelivery), ..Options::default() }).await;
     let output = run_until_signalled(&server, rustix::process::Signal::TERM).await;
     assert_eq!(output.status.code(), Some(1), "{}{}", stdout(&output), stderr(&output));
-    assert!(stdout(&output).starts_with("NOT CLEAN: 3 lost\n"), "{}", stdout(&output));
+    assert!(stdout(&output).starts_with("BROKEN: clean: 3 lost\n"), "{}", stdout(&output));
+}
+
+#[actix_rt::test]
+async fn an_expectation_that_is_not_kept_ends_with_1_and_says_what_was_instead() {
+    let server = TestServer::start().await;
+    let report = program()
+        .args(["--server-url", &server.url(), "--count", "5", "--messages-per-second", "20", "--seconds", "0.5"])
+        .args(["--expect", "clean, p50<1us", "--lateness-max-seconds", "60"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let output = actix_rt::task::spawn_blocking(move || report.wait_with_output().unwrap()).await.unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
+    assert!(stdout(&output).starts_with("BROKEN: p50<1us: "), "{}", stdout(&output));
+}
+
+#[actix_rt::test]
+async fn a_swarm_that_was_late_itself_says_so_and_ends_with_2() {
+    let server = TestServer::start().await;
+    let child = program()
+        .args(["--server-url", &server.url(), "--count", "5", "--messages-per-second", "20"])
+        .args(["--drain-seconds", "1"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    let signal = |signal| rustix::process::kill_process(pid, signal).unwrap();
+    wait_until("messages", || server.taken() >= 20).await;
+    // The process stands still, as on a machine that has no time for it.
+    signal(rustix::process::Signal::STOP);
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    signal(rustix::process::Signal::CONT);
+    let taken = server.taken();
+    wait_until("messages", || server.taken() >= taken + 20).await;
+    signal(rustix::process::Signal::TERM);
+    let output = actix_rt::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", stdout(&output));
+    assert!(stdout(&output).starts_with("INVALID: the swarm "), "{}", stdout(&output));
+}
+
+#[test]
+fn a_scenario_is_read_from_a_file_and_the_environment_and_flags_count_more() {
+    let file = std::env::temp_dir().join(format!("bot-swarm-{}.env", std::process::id()));
+    std::fs::write(&file, "# at night\nBOT_COUNT=3\nBOT_ROOMS=3\nBOT_SEED=3\nBOT_PROFILE=\"ramp 1s to 3, hold 2s\"\n")
+        .unwrap();
+    let printed = |scenario: &str| {
+        let mut command = program();
+        command.env("BOT_SCENARIO", scenario).env("BOT_ROOMS", "4").args(["--seed", "5", "--print-config"]);
+        command.output().unwrap()
+    };
+    let output = printed(file.to_str().unwrap());
+    std::fs::write(&file, "BOT_CUONT=3\n").unwrap();
+    let wrong = printed(file.to_str().unwrap());
+    std::fs::remove_file(&file).unwrap();
+    for line in ["BOT_COUNT=3", "BOT_ROOMS=4", "BOT_SEED=5", "BOT_PROFILE=ramp 1s to 3, hold 2s"] {
+        assert!(stdout(&output).lines().any(|printed| printed == line), "{line}\n{}", stdout(&output));
+    }
+    assert!(stderr(&wrong).contains("did you mean BOT_COUNT?"), "{}", stderr(&wrong));
+    let missing = printed("/nowhere/night.env");
+    assert_eq!(missing.status.code(), Some(3));
+    assert!(stderr(&missing).contains("BOT_SCENARIO"), "{}", stderr(&missing));
+}
+
+#[test]
+fn a_flag_that_there_is_not_ends_with_3() {
+    assert_eq!(program().arg("--dance").output().unwrap().status.code(), Some(3));
 }
