@@ -4,6 +4,7 @@
 
 pub mod config;
 pub mod environment;
+pub mod healthcheck;
 pub mod help;
 pub mod history_commands;
 mod http;

@@ -5,6 +5,8 @@ mod faults;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod healthcheck;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod http;
