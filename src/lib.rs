@@ -8,6 +8,7 @@ pub mod healthcheck;
 pub mod help;
 pub mod history_commands;
 mod http;
+mod limit_metrics;
 pub mod logging;
 mod page;
 mod process_metrics;

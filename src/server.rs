@@ -27,6 +27,7 @@ use starling_actors::{ChatServer, LocalHub, Metrics};
 use tokio::net::TcpSocket;
 
 use crate::config::{Config, HistoryMode};
+use crate::limit_metrics::Limits;
 use crate::page::Pages;
 use crate::process_metrics::ProcessMetrics;
 use crate::refusal::RefusedHandshakes;
@@ -128,6 +129,8 @@ impl Server {
 
         let allowed = environment::raise_open_files();
         let connections = if config.connections == 0 { allowed } else { config.connections.min(allowed) };
+        let limits = Limits { connections, credits: config.server_credits, outbox_bytes: config.outbox_bytes };
+        limits.register(&registry).map_err(registered)?;
         let state = Arc::new(ServerState::new(
             chat.clone(),
             Arc::clone(&chat_config),
