@@ -1,6 +1,8 @@
 //! The whole system: the real server, from outside.
 
 #[cfg(test)]
+mod dashboards;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod harness;
@@ -15,7 +17,12 @@ mod metrics;
 #[cfg(test)]
 mod pace;
 #[cfg(test)]
+#[path = "../stack/shown.rs"]
+mod shown;
+#[cfg(test)]
 mod shutdown;
+#[cfg(test)]
+mod stack_files;
 #[cfg(test)]
 mod swarm;
 #[cfg(test)]

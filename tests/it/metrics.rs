@@ -41,6 +41,11 @@ fn documented() -> BTreeMap<String, Documented> {
     metrics
 }
 
+/// The names of all of them.
+pub(crate) fn documented_names() -> BTreeSet<String> {
+    documented().into_keys().collect()
+}
+
 /// A server to which some of everything has happened.
 async fn busy_server() -> (TestServer, [Client; 2]) {
     let server = TestServer::start(&[]);
