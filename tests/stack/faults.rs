@@ -10,8 +10,8 @@ use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
 use crate::compose::{address, containers, docker};
-use crate::prometheus::{sum, wait_for_alert, wait_until};
-use crate::start;
+use crate::prometheus::{wait_for_alert, wait_until};
+use crate::{expect_clean_ledger, start};
 
 /// The CPU that is too little, even for the few bots of this test.
 const TOO_FEW_CPUS: &str = "0.02";
@@ -26,7 +26,7 @@ async fn too_little_cpu_is_told_as_throttling_and_as_a_saturated_stage() {
     docker(&["update", "--cpus", "0.5", chat]);
     // Nothing was lost meanwhile, and it is over when the cause is.
     wait_until(r#"count(ALERTS{alertstate="firing", alertname="StageSaturated"}) or vector(0)"#, |n| n < 0.5).await;
-    assert_eq!(sum("sum(swarm_ledger_findings)").await, Some(0.0));
+    expect_clean_ledger().await;
 }
 
 #[actix::test]
