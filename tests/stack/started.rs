@@ -15,12 +15,9 @@ const BOTS_EACH: u32 = 10;
 
 /// Brings the whole stack up as it should be, whatever was done to it, and waits until Prometheus sees every bot.
 pub(crate) async fn start() {
+    compose(&["up", "--detach", "--no-build", "--wait", "--wait-timeout", "180", "chat", "prometheus"]);
     let scale = format!("bots={CONTAINERS}");
-    let services = ["chat", "bots", "prometheus", "cadvisor"];
-    compose(
-        &[&["up", "--detach", "--no-build", "--wait", "--wait-timeout", "180", "--scale", &scale], &services[..]]
-            .concat(),
-    );
+    compose(&["up", "--detach", "--no-build", "--no-recreate", "--scale", &scale, "bots", "cadvisor"]);
     let as_wanted = |wanted: u32| move |value: f64| (value - f64::from(wanted)).abs() < 0.5;
     wait_until(r#"count(up{job="bots"} == 1)"#, as_wanted(CONTAINERS)).await;
     let bots = CONTAINERS * BOTS_EACH;
