@@ -17,6 +17,10 @@ use crate::origin::AllowedOrigins;
 /// What every variable of the server begins with.
 pub const PREFIX: &str = "CHAT_";
 
+/// Variables with that prefix that are for `compose.yaml`, not for the server: what its container may use, and where it
+/// is reached. One `.env` holds both kinds, so the server passes over these.
+pub const STACK_VARIABLES: [&str; 5] = ["CHAT_CPUS", "CHAT_MEMORY", "CHAT_NOFILE", "CHAT_PORT", "CHAT_STOP_GRACE"];
+
 /// What is known of a knob beside its value.
 #[derive(Debug, Clone)]
 pub struct Knob {
@@ -381,7 +385,8 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], the first there is.
     pub fn from_variables(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
-        let variables: BTreeMap<_, _> = variables.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
+        let is_ours = |name: &str| name.starts_with(PREFIX) && !STACK_VARIABLES.contains(&name);
+        let variables: BTreeMap<_, _> = variables.into_iter().filter(|(name, _)| is_ours(name)).collect();
         let knobs = Self::knobs();
         for name in variables.keys() {
             if knobs.iter().any(|knob| knob.variable == name) {

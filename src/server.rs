@@ -33,6 +33,7 @@ use tokio::sync::oneshot;
 use crate::accept::Accept;
 use crate::admission::Admission;
 use crate::config::{Config, HistoryMode};
+use crate::limit_metrics::Limits;
 use crate::page::Pages;
 use crate::process_metrics::ProcessMetrics;
 use crate::refusal::RefusedHandshakes;
@@ -169,6 +170,8 @@ impl Server {
 
         let allowed = environment::raise_open_files();
         let connections = if config.connections == 0 { allowed } else { config.connections.min(allowed) };
+        let limits = Limits { connections, credits: config.server_credits, outbox_bytes: config.outbox_bytes };
+        limits.register(&registry).map_err(registered)?;
         let state = Arc::new(ServerState::new(
             chat.clone(),
             Arc::clone(&chat_config),

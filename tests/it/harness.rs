@@ -19,7 +19,7 @@ pub(crate) use self::server::TestServer;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
 
 /// How often a condition is looked at that nobody announces.
-const LOOK: Duration = Duration::from_millis(10);
+pub(crate) const LOOK: Duration = Duration::from_millis(10);
 
 /// Waits for `future`.
 ///

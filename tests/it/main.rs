@@ -1,9 +1,13 @@
 //! The whole system: the real server, from outside.
 
 #[cfg(test)]
+mod dashboards;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod healthcheck;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
@@ -17,7 +21,12 @@ mod origins;
 #[cfg(test)]
 mod pace;
 #[cfg(test)]
+#[path = "../stack/shown.rs"]
+mod shown;
+#[cfg(test)]
 mod shutdown;
+#[cfg(test)]
+mod stack_files;
 #[cfg(test)]
 mod swarm;
 #[cfg(test)]
