@@ -4,6 +4,7 @@
 //! no name, and it writes nothing but pongs and the console's help: whatever a client asks is answered by way of the
 //! `ChatServer` and the hub, in the order of the frames.
 
+pub mod frames;
 mod inbound;
 mod rate_limit;
 
@@ -20,7 +21,8 @@ use starling_protocol::{ClientCommand, CloseCode, CommandFrame, ErrorCode, Messa
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::OwnedSemaphorePermit;
 
-use self::inbound::{Inbound, Reading, is_not_utf8};
+use self::frames::is_not_utf8;
+use self::inbound::{Inbound, Reading};
 use self::rate_limit::RateLimit;
 use crate::chat_server::command::Request;
 use crate::clock;

@@ -1,7 +1,11 @@
 //! The whole system: the real server, from outside.
 
 #[cfg(test)]
+mod crowd;
+#[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod floods;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
@@ -10,6 +14,8 @@ mod hostile;
 mod http;
 #[cfg(test)]
 mod metrics;
+#[cfg(test)]
+mod overload;
 #[cfg(test)]
 mod pace;
 #[cfg(test)]
@@ -20,3 +26,5 @@ mod swarm;
 mod tidy;
 #[cfg(test)]
 mod transcripts;
+#[cfg(test)]
+mod vanished;
