@@ -13,7 +13,11 @@ mod hostile;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod metrics;
+#[cfg(test)]
+mod origins;
 #[cfg(test)]
 mod overload;
 #[cfg(test)]
@@ -25,6 +29,10 @@ mod swarm;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
+mod tls;
+#[cfg(test)]
 mod transcripts;
 #[cfg(test)]
 mod vanished;
+#[cfg(test)]
+mod vitals;

@@ -10,7 +10,6 @@ use actix_http::ws::Item;
 use actix_web_actors::ws::{Message, ProtocolError};
 use bytes::BytesMut;
 use futures_util::Stream;
-use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{Instant as Deadline, Sleep, sleep_until};
 use tokio_util::io::poll_read_buf;
 
@@ -18,8 +17,9 @@ use crate::clock;
 use crate::credits::{Credit, ServerCredits, SessionCredits};
 use crate::hub::LocalHub;
 use crate::ids::SessionId;
+use crate::rate_limit::RateLimit;
 use crate::session::frames::Frames;
-use crate::session::rate_limit::RateLimit;
+use crate::socket::ReadHalf;
 
 /// Most bytes taken from a socket at once.
 const READ_BYTES: usize = 64 * 1024;
@@ -45,6 +45,11 @@ impl Reading {
         self.read_at.get()
     }
 
+    /// Done when no command of the session is on its way any more.
+    pub(super) fn all_answered(&self) -> impl Future<Output = ()> + use<> {
+        self.credits.all_back()
+    }
+
     /// The credit of the message at hand.
     pub(super) fn take_credit(&self) -> Option<Credit> {
         self.credits.take()
@@ -64,7 +69,7 @@ impl Reading {
 pub(super) struct Inbound {
     hub: LocalHub,
     session: SessionId,
-    socket: OwnedReadHalf,
+    socket: ReadHalf,
     reading: Rc<Reading>,
     frames: Frames,
     unread: BytesMut,
@@ -82,15 +87,18 @@ impl Inbound {
     pub(super) fn new(
         hub: LocalHub,
         session: SessionId,
-        socket: OwnedReadHalf,
+        socket: ReadHalf,
         unread: BytesMut,
         reading: Rc<Reading>,
     ) -> Self {
         let config = hub.config();
         let frames = Frames::new(config.frame_bytes);
         let small_frames = |count: u32| count.saturating_mul(SMALL_FRAMES_PER_COMMAND);
-        let small_frames =
-            RateLimit::new(small_frames(config.messages_per_second), small_frames(config.burst), reading.read_at());
+        let small_frames = RateLimit::per_second(
+            small_frames(config.messages_per_second),
+            small_frames(config.burst),
+            reading.read_at(),
+        );
         Self {
             hub,
             session,
