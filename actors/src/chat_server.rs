@@ -253,7 +253,7 @@ impl Handler<Query> for ChatServer {
     fn handle(&mut self, query: Query, _: &mut Context<Self>) {
         // Whoever asked may have gone: then the answer is for nobody.
         match query {
-            Query::Rooms(reply) => drop(reply.send(self.state.list_rooms())),
+            Query::Rooms(reply) => drop(reply.send(self.state.list_rooms(Now::read()))),
             Query::History(HistoryQuery { room, page, search, limit, bytes }, reply) => {
                 let Some(id) = self.state.find_room(room.as_str()) else {
                     // The global chat is there for everybody who asks, even while nobody is in it.

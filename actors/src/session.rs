@@ -4,6 +4,7 @@
 //! no name, and it writes nothing but pongs and the console's help: whatever a client asks is answered by way of the
 //! `ChatServer` and the hub, in the order of the frames.
 
+pub mod frames;
 mod inbound;
 
 use std::any::Any;
@@ -18,7 +19,8 @@ use log::debug;
 use starling_protocol::console::{self, ConsoleCommand};
 use starling_protocol::{ClientCommand, CloseCode, CommandFrame, ErrorCode, MessageId, Refusal, codec};
 
-use self::inbound::{Inbound, Reading, is_not_utf8};
+use self::frames::is_not_utf8;
+use self::inbound::{Inbound, Reading};
 use crate::chat_server::command::Request;
 use crate::clock;
 use crate::credits::Ticket;

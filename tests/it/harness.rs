@@ -2,8 +2,10 @@
 //!
 //! Every wait has a deadline and says what it waited for; nothing sleeps to let something else happen.
 
+pub(crate) mod bystander;
 pub(crate) mod client;
 pub(crate) mod exposition;
+pub(crate) mod network;
 pub(crate) mod pattern;
 pub(crate) mod process;
 pub(crate) mod raw;

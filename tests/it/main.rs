@@ -1,9 +1,13 @@
 //! The whole system: the real server, from outside.
 
 #[cfg(test)]
+mod crowd;
+#[cfg(test)]
 mod dashboards;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod floods;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
@@ -18,6 +22,8 @@ mod limits;
 mod metrics;
 #[cfg(test)]
 mod origins;
+#[cfg(test)]
+mod overload;
 #[cfg(test)]
 mod pace;
 #[cfg(test)]
@@ -35,5 +41,7 @@ mod tidy;
 mod tls;
 #[cfg(test)]
 mod transcripts;
+#[cfg(test)]
+mod vanished;
 #[cfg(test)]
 mod vitals;

@@ -68,6 +68,11 @@ impl RawFrame {
         (self.opcode == CLOSE).then(|| u16::from_be_bytes([self.payload[0], self.payload[1]]))
     }
 
+    /// Whether this is in it, whatever kind of frame it is.
+    pub(crate) fn says(&self, part: &str) -> bool {
+        self.payload.windows(part.len()).any(|bytes| bytes == part.as_bytes())
+    }
+
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.payload).unwrap()
     }
@@ -121,6 +126,11 @@ impl Raw {
         Self { stream, unread: Vec::new() }
     }
 
+    /// Takes over a connection.
+    pub(crate) fn from_std(stream: std::net::TcpStream) -> Self {
+        Self { stream: TcpStream::from_std(stream).unwrap(), unread: Vec::new() }
+    }
+
     /// Connects with a small buffer for what comes, so that not reading is soon noticed.
     pub(crate) async fn open_narrow(address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
@@ -134,6 +144,11 @@ impl Raw {
         let mut raw = Self::open(server.address()).await.shake_hands(path).await;
         assert!(raw.frame().await.unwrap().text().contains("\"welcome\""));
         raw
+    }
+
+    /// Ends it without a goodbye of any kind.
+    pub(crate) fn reset(self) {
+        self.stream.set_zero_linger().unwrap();
     }
 
     /// Its writing half and its reading half.
@@ -193,6 +208,13 @@ impl<S: AsyncRead + Unpin> Raw<S> {
         let count = within("bytes of the server", self.stream.read(&mut buffer)).await.unwrap_or(0);
         self.unread.extend_from_slice(&buffer[..count]);
         count > 0
+    }
+
+    /// Takes one byte from the network, and keeps it.
+    pub(crate) async fn read_byte(&mut self) {
+        let mut byte = [0];
+        let count = within("a byte of the server", self.stream.read(&mut byte)).await.unwrap_or(0);
+        self.unread.extend_from_slice(&byte[..count]);
     }
 
     /// The head of an answer, and its body where its length is said.
@@ -266,6 +288,11 @@ impl<S: AsyncRead + Unpin> Raw<S> {
 
 fn request(method: &str, path: &str, headers: &str) -> String {
     format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")
+}
+
+/// The request of a handshake.
+pub(crate) fn handshake_request(path: &str) -> String {
+    request("GET", path, HANDSHAKE)
 }
 
 /// Asks something over HTTP, on a connection of its own.
