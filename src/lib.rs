@@ -2,6 +2,7 @@
 //!
 //! [`Server::start`] is the one door: the binary and the tests start the real server through it.
 
+mod auth;
 pub mod config;
 pub mod environment;
 pub mod help;
@@ -15,7 +16,9 @@ mod server;
 pub mod shutdown;
 mod state;
 mod summary;
+pub mod token_command;
 mod upgrade;
 
+pub use auth::AuthError;
 pub use config::{Config, ConfigError};
 pub use server::{Server, StartError};

@@ -23,9 +23,10 @@ use starling_actors::history::off::NoHistory;
 use starling_actors::history::sqlite::{OpenError, SqliteHistory, StoreHealth};
 use starling_actors::ids::HubId;
 use starling_actors::metrics::MetricsCollector;
-use starling_actors::{ChatServer, LocalHub, Metrics};
+use starling_actors::{ChatConfig, ChatServer, LocalHub, Metrics};
 use tokio::net::TcpSocket;
 
+use crate::auth::{self, Access, AuthError};
 use crate::config::{Config, HistoryMode};
 use crate::page::Pages;
 use crate::process_metrics::ProcessMetrics;
@@ -54,6 +55,9 @@ pub enum StartError {
     /// The history cannot be opened; it was not changed.
     #[error(transparent)]
     History(#[from] OpenError),
+    /// Tokens cannot be verified.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
     /// The worker threads cannot be started.
     #[error("cannot start the worker threads: {0}")]
     Workers(io::Error),
@@ -108,7 +112,8 @@ impl Server {
         let address = listener.local_addr().map_err(bind_error)?;
 
         let workers = config.worker_count();
-        let chat_config = Arc::new(config.chat());
+        let tokens = auth::verifier(&config)?;
+        let chat_config = Arc::new(ChatConfig { tokens, ..config.chat() });
         let metrics = Metrics::new(workers, ServerCredits::new(chat_config.server_credits));
         let (history, health) = open_history(&config, &metrics)?;
         let chat_arbiter = Arbiter::new();
@@ -134,6 +139,7 @@ impl Server {
             Arc::clone(&metrics),
             refused,
             Pages::new(config.web_folder()),
+            Access::new(&config),
             health,
             usize::try_from(connections).unwrap_or(usize::MAX),
         ));

@@ -9,6 +9,7 @@ use starling_actors::history::sqlite::StoreHealth;
 use starling_actors::{ChatConfig, ChatServerHandle, Metrics, clock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::auth::Access;
 use crate::page::Pages;
 use crate::refusal::RefusedHandshakes;
 
@@ -20,6 +21,7 @@ pub(crate) struct ServerState {
     metrics: Arc<Metrics>,
     refused: RefusedHandshakes,
     pages: Pages,
+    access: Access,
     history: StoreHealth,
     started: Instant,
     draining: AtomicBool,
@@ -29,12 +31,14 @@ pub(crate) struct ServerState {
 }
 
 impl ServerState {
+    #[expect(clippy::too_many_arguments, reason = "the parts that it shares, each named once")]
     pub(crate) fn new(
         chat: ChatServerHandle,
         chat_config: Arc<ChatConfig>,
         metrics: Arc<Metrics>,
         refused: RefusedHandshakes,
         pages: Pages,
+        access: Access,
         history: StoreHealth,
         connections_max: usize,
     ) -> Self {
@@ -45,6 +49,7 @@ impl ServerState {
             metrics,
             refused,
             pages,
+            access,
             history,
             started: clock::now(),
             draining: AtomicBool::new(false),
@@ -71,6 +76,10 @@ impl ServerState {
 
     pub(crate) fn pages(&self) -> &Pages {
         &self.pages
+    }
+
+    pub(crate) fn access(&self) -> &Access {
+        &self.access
     }
 
     pub(crate) fn uptime_seconds(&self) -> u64 {

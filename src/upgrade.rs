@@ -16,11 +16,13 @@ use log::debug;
 use serde::Deserialize;
 use starling_actors::chat_server::command::OpenSession;
 use starling_actors::frame::Format;
+use starling_actors::identity::Identity;
 use starling_actors::session::Session;
 use starling_actors::{LocalHub, clock};
 use starling_protocol::{ClientId, ClientKey, RoomName, SUBPROTOCOL, limits};
 use tokio::io::AsyncWriteExt;
 
+use crate::auth;
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::state::ServerState;
 
@@ -45,6 +47,7 @@ struct Wanted {
     room: RoomName,
     client_id: Option<ClientId>,
     key: Option<ClientKey>,
+    token: Option<String>,
     format: Format,
 }
 
@@ -72,8 +75,8 @@ where
 
     async fn try_serve(&self, request: Request, framed: Framed<TcpStream, Codec>) -> Result<(), Failure> {
         let Some(room) = requested_room(request.path()) else { return self.serve_plain(request, framed).await };
-        let wanted = match self.check(&request, room) {
-            Ok(wanted) => wanted,
+        let (wanted, identity) = match self.check(&request, room) {
+            Ok(checked) => checked,
             Err(refusal) => return self.refuse(&refusal, framed).await,
         };
         let Some(place) = self.state.take_place() else {
@@ -88,6 +91,7 @@ where
         let Some(session) = session else { return Ok(()) };
         let open = OpenSession {
             session,
+            identity,
             client_id: wanted.client_id,
             key: wanted.key,
             room: wanted.room,
@@ -107,8 +111,8 @@ where
         }
     }
 
-    /// What the handshake asks for, if it can be had.
-    fn check(&self, request: &Request, room: &str) -> Result<Wanted, HttpRefusal> {
+    /// What the handshake asks for, if it can be had, and who asks.
+    fn check(&self, request: &Request, room: &str) -> Result<(Wanted, Identity), HttpRefusal> {
         ws::verify_handshake(request.head()).map_err(|error| {
             let code = match error {
                 ws::HandshakeError::UnsupportedVersion
@@ -122,7 +126,18 @@ where
         if let Some(reason) = self.state.not_ready() {
             return Err(HttpRefusal::new(HttpCode::Unavailable, reason));
         }
-        Wanted::parse(room, request.uri().query().unwrap_or_default())
+        let mut wanted = Wanted::parse(room, request.uri().query().unwrap_or_default())?;
+        let token = auth::shown_token(request.headers(), wanted.token.take());
+        let identity = match (&self.state.chat_config().tokens, token) {
+            (None, _) => Identity::Open,
+            // It may still say hello with one.
+            (Some(_), None) => Identity::Unproven,
+            (Some(tokens), Some(token)) => match tokens.verify(&token) {
+                Ok(claims) => Identity::Proven(Arc::new(claims)),
+                Err(bad) => return Err(HttpRefusal::new(HttpCode::Unauthorized, bad.to_string())),
+            },
+        };
+        Ok((wanted, identity))
     }
 
     async fn refuse(&self, refusal: &HttpRefusal, framed: Framed<TcpStream, Codec>) -> Result<(), Failure> {
@@ -175,6 +190,7 @@ fn accept(request: &Request) -> Response<()> {
 struct HandshakeQuery {
     client_id: Option<String>,
     key: Option<String>,
+    token: Option<String>,
     format: Option<String>,
 }
 
@@ -195,6 +211,7 @@ impl Wanted {
             client_id: client_id.map_err(|error| bad(HttpCode::BadName, &error))?,
             // A key that is none of ours opens nothing.
             key: query.key.and_then(|key| key.parse().ok()),
+            token: query.token,
             format,
         })
     }
@@ -215,10 +232,10 @@ mod tests {
     }
 
     #[test]
-    fn the_query_tells_name_key_and_format() {
-        let wanted = Wanted::parse("dev", "clientId=alice&format=text&key=0&token=ignored").unwrap();
+    fn the_query_tells_name_key_token_and_format() {
+        let wanted = Wanted::parse("dev", "clientId=alice&format=text&key=0&token=t.o.k").unwrap();
         assert_eq!((wanted.room.as_str(), wanted.format, wanted.key), ("dev", Format::Text, None));
-        assert_eq!(wanted.client_id.unwrap().as_str(), "alice");
+        assert_eq!((wanted.client_id.unwrap().as_str(), wanted.token.as_deref()), ("alice", Some("t.o.k")));
         assert_eq!(Wanted::parse("dev", "clientId=a%20b").unwrap_err().code, HttpCode::BadName);
         assert_eq!(Wanted::parse("a b", "").unwrap_err().code, HttpCode::BadRoom);
         assert_eq!(Wanted::parse("dev", "format=xml").unwrap_err().code, HttpCode::BadRequest);

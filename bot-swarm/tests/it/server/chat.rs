@@ -142,6 +142,7 @@ impl Chat {
             room,
             seq,
             epoch,
+            inbox: None,
             key,
             heartbeat_ms: 25_000,
             limits,
@@ -164,6 +165,8 @@ impl Chat {
             ClientCommand::Join { room, resume, .. } => self.resume(id, frame_id, &room, resume),
             ClientCommand::Hello { .. }
             | ClientCommand::Leave { .. }
+            | ClientCommand::JoinInbox { .. }
+            | ClientCommand::InboxHistory { .. }
             | ClientCommand::Rooms
             | ClientCommand::Members { .. }
             | ClientCommand::History { .. }
@@ -182,7 +185,8 @@ impl Chat {
         let after = resume.filter(|resume| resume.epoch == Some(place.epoch) && !recovers_nothing);
         let joined = JoinedEvent {
             id: frame_id,
-            room: room.clone(),
+            room: Some(room.clone()),
+            inbox: false,
             seq: place.newest(),
             epoch: place.epoch,
             count: 1,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use starling_protocol::limits;
 
 use super::Chat;
+use crate::identity::RoomGlobs;
 
 #[test]
 fn a_room_is_made_by_the_first_who_joins_it_and_its_members_are_counted() {
@@ -187,12 +188,12 @@ fn a_thousand_rooms_are_listed_and_of_more_the_fullest_thousand() {
         chat.send("alice", &format!("joins room-{room}"));
     }
     chat.take("alice");
-    let (rooms, truncated) = chat.state.list_rooms();
+    let (rooms, truncated) = chat.state.list_rooms(&RoomGlobs::ALL);
     assert_eq!((rooms.len(), truncated), (most, false));
 
     chat.send("alice", "joins a-room-more");
     chat.send("bob", "opens name=bob room=room-7");
-    let (rooms, truncated) = chat.state.list_rooms();
+    let (rooms, truncated) = chat.state.list_rooms(&RoomGlobs::ALL);
     assert_eq!((rooms.len(), truncated), (most, true));
     assert_eq!((rooms[0].room.as_str(), rooms[0].count), ("room-7", 2));
 }
@@ -386,4 +387,18 @@ fn a_room_full_of_leavers_is_forgotten_once_for_all() {
     assert_eq!(chat.state.room_count(), 2);
     chat.wait(Duration::from_mins(5));
     assert_eq!((chat.state.room_count(), chat.state.session_count()), (0, 0));
+}
+
+#[test]
+fn the_global_chat_is_there_for_everybody_who_asks_before_anybody_has_entered_it() {
+    Chat::new().check(
+        "
+        a> opens name=alice room=dev
+        a< welcome alice dev #0
+        a> history lobby
+        a< history lobby
+        a> members lobby
+        a< members lobby count 0:
+        ",
+    );
 }
