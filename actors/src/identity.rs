@@ -54,9 +54,11 @@ impl RoomGlobs {
 #[error("{0}")]
 pub struct BadToken(pub String);
 
+type Verify = dyn Fn(&str) -> Result<Claims, BadToken> + Send + Sync;
+
 /// Verifies tokens; the edge that knows how gives it to the sessions.
 #[derive(Clone)]
-pub struct TokenVerifier(Arc<dyn Fn(&str) -> Result<Claims, BadToken> + Send + Sync>);
+pub struct TokenVerifier(Arc<Verify>);
 
 impl TokenVerifier {
     /// A verifier that does this.

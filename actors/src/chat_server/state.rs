@@ -362,7 +362,7 @@ impl ChatState {
                 );
             }
         }
-        let holders: usize = self.names.values().map(|holders| holders.len()).sum();
+        let holders: usize = self.names.values().map(SmallVec::len).sum();
         assert_eq!(holders, self.sessions.len(), "every session has one name");
         assert!(self.names.values().all(|holders| !holders.is_empty()), "every name has a session");
         assert!(self.unproven.keys().all(|session| !self.sessions.contains_key(session)), "no session is unproven");
@@ -377,8 +377,8 @@ impl ChatState {
             let mut clients = std::collections::HashSet::new();
             for session in room.members() {
                 let member = self.sessions.get(&session);
-                let knows = |m: &&Member| m.rooms.iter().chain(&m.inbox).any(|r| r.0 as usize == slot);
-                let member = member.filter(knows);
+                let is_in = |m: &&Member| m.rooms.iter().chain(&m.inbox).any(|r| r.0 as usize == slot);
+                let member = member.filter(is_in);
                 assert!(member.is_some(), "{session:?} knows");
                 assert!(room.key.owner().is_none_or(|owner| member.is_some_and(|m| m.client_id == *owner)), "its own");
                 clients.extend(member.map(|member| &member.client_id));

@@ -45,7 +45,7 @@ impl ChatState {
             Place::Client(to) if !self.names.contains_key(&to) => {
                 return Err(Refusal::new(ErrorCode::NoSuchClient, format!("nobody here is called {to}")));
             }
-            place => place,
+            place @ (Place::Room(_) | Place::Client(_) | Place::Inbox { .. }) => place,
         };
         Ok(Some((place, sender)))
     }
