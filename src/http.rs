@@ -18,9 +18,9 @@ use starling_protocol::{
 };
 
 use crate::auth::{self, Operator, Reader};
-use crate::page;
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::state::ServerState;
+use crate::{headers, page};
 
 type Answer = Result<HttpResponse, HttpRefusal>;
 
@@ -43,6 +43,8 @@ pub(crate) fn app(
         .app_data(payload)
         .app_data(Data::from(state))
         .wrap(metrics)
+        // The outermost: `/metrics` too is an answer.
+        .wrap(headers::defaults())
         .configure(routes)
         .default_service(web::to(no_such_path))
 }

@@ -14,6 +14,7 @@ use starling_protocol::{ChatMessage, ClientId, Epoch, HistoryPage, MessageId, Na
 
 use crate::credits::Ticket;
 use crate::ids::{RoomId, SessionId};
+use crate::vitals::Vitals;
 
 /// What messages are kept in: a room, or a client's inbox, which is kept like a room that only that client is in.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -316,8 +317,8 @@ pub trait HistoryStore: Send {
         Restored::default()
     }
 
-    /// Starts what reports later. Called once, before the first `append`.
-    fn connect(&mut self, _sink: ReportSink) {}
+    /// Starts what reports later. Called once, before the first `append`. A thread that fails must end its pulse.
+    fn connect(&mut self, _sink: ReportSink, _vitals: &Vitals) {}
 
     /// Takes a report of the store's own threads.
     fn reported(&mut self, _report: StoreReport, _done: &mut Vec<Completion>) {}

@@ -11,7 +11,11 @@ mod hostile;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod metrics;
+#[cfg(test)]
+mod origins;
 #[cfg(test)]
 mod pace;
 #[cfg(test)]
@@ -21,4 +25,8 @@ mod swarm;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
+mod tls;
+#[cfg(test)]
 mod transcripts;
+#[cfg(test)]
+mod vitals;
