@@ -55,6 +55,9 @@ pub enum ConfigError {
         /// The known variable that looks most like it.
         nearest: &'static str,
     },
+    /// A value is missing or too many beside another.
+    #[error("{0}")]
+    Contradiction(&'static str),
     /// Two values do not go together.
     #[error("{variable}={value} is too small: it must be at least {least}, because {reason}")]
     TooSmall {
@@ -84,6 +87,11 @@ trait Kind {
     type Value: fmt::Display;
     fn parse(&self, text: &str) -> Option<Self::Value>;
     fn range(&self) -> String;
+
+    /// The text as it may be told to whoever reads an error.
+    fn shown(&self, text: &str) -> String {
+        text.to_owned()
+    }
 }
 
 /// A whole number in a range.
@@ -127,6 +135,75 @@ pub enum HistoryMode {
     Off,
 }
 
+/// How names are authenticated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthMode {
+    /// Not at all: a name belongs to who holds it.
+    Open,
+    /// By signed tokens.
+    Jwt,
+}
+
+/// A text that nobody is shown; empty: there is none.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text, if there is one.
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        (!self.0.is_empty()).then_some(self.0.as_bytes())
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "" } else { HIDDEN })
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({self})")
+    }
+}
+
+/// Stands for a secret where it is shown. Shorter than any secret, so it is never taken for one.
+const HIDDEN: &str = "(hidden)";
+
+/// A secret of so many bytes at least.
+struct Hidden(usize);
+
+impl Kind for Hidden {
+    type Value = Secret;
+
+    fn parse(&self, text: &str) -> Option<Secret> {
+        (text.is_empty() || (self.0..=4_096).contains(&text.len())).then(|| Secret(text.to_owned()))
+    }
+
+    fn range(&self) -> String {
+        format!("a secret of at least {} bytes, or empty", self.0)
+    }
+
+    fn shown(&self, _: &str) -> String {
+        HIDDEN.into()
+    }
+}
+
+/// The path of a file, or nothing.
+struct OptionalFile;
+
+impl Kind for OptionalFile {
+    type Value = String;
+
+    fn parse(&self, text: &str) -> Option<String> {
+        (!text.ends_with('/')).then(|| text.to_owned())
+    }
+
+    fn range(&self) -> String {
+        "the path of a file, or empty".into()
+    }
+}
+
 /// One of a few words.
 struct Word<T: 'static>(&'static [(&'static str, T)]);
 
@@ -160,6 +237,8 @@ impl<T: Copy> Kind for Word<T> {
 const HISTORY_MODES: Word<HistoryMode> =
     Word(&[("sqlite", HistoryMode::Sqlite), ("memory", HistoryMode::Memory), ("off", HistoryMode::Off)]);
 
+const AUTH_MODES: Word<AuthMode> = Word(&[("open", AuthMode::Open), ("jwt", AuthMode::Jwt)]);
+
 const HISTORY_SYNCS: Word<Sync> = Word(&[("normal", Sync::Normal), ("full", Sync::Full)]);
 
 /// The path of a file.
@@ -174,21 +253,6 @@ impl Kind for FilePath {
 
     fn range(&self) -> String {
         "the path of a file".into()
-    }
-}
-
-/// The path of a file, or nothing.
-struct OptionalFile;
-
-impl Kind for OptionalFile {
-    type Value = String;
-
-    fn parse(&self, text: &str) -> Option<String> {
-        (!text.ends_with('/')).then(|| text.to_owned())
-    }
-
-    fn range(&self) -> String {
-        "the path of a file, or empty".into()
     }
 }
 
@@ -285,7 +349,7 @@ macro_rules! knobs {
                         let value = variables.get($variable).map_or($default, String::as_str);
                         $kind.parse(value).ok_or_else(|| ConfigError::BadValue {
                             variable: $variable,
-                            value: value.to_owned(),
+                            value: $kind.shown(value),
                             range: $kind.range(),
                         })?
                     },)+
@@ -366,6 +430,16 @@ knobs! {
     server_credits: u64 = "CHAT_SERVER_CREDITS", "4096", Number(1, 1_000_000);
     /// Seconds that clients are given to go when the server is asked to stop; they are asked to come back spread over as many.
     drain_seconds: u64 = "CHAT_DRAIN_SECONDS", "5", Number(0, 600);
+    /// Whether names are authenticated: open, a name belongs to who holds it; jwt, everybody shows a token.
+    auth: Chosen<AuthMode> = "CHAT_AUTH", "open", AUTH_MODES;
+    /// The secret with which tokens are signed (HS256).
+    jwt_secret: Secret = "CHAT_JWT_SECRET", "", Hidden(32);
+    /// The public key of whoever signs tokens, as PEM: RSA (RS256) or Ed25519 (EdDSA).
+    jwt_public_key_file: String = "CHAT_JWT_PUBLIC_KEY_FILE", "", OptionalFile;
+    /// What operators show as their bearer token; empty: only a token with `admin` makes an operator.
+    admin_token: Secret = "CHAT_ADMIN_TOKEN", "", Hidden(16);
+    /// Most clients whose private messages are kept; the next is refused with `unavailable`.
+    inboxes: u64 = "CHAT_INBOXES", "100000", Number(1, 10_000_000);
     /// A folder that the page is read from at every request, for who works on it; empty: the page that is compiled in.
     web_dir: String = "CHAT_WEB_DIR", "", Folder;
     /// Which log lines are written, to standard error.
@@ -403,6 +477,20 @@ impl Config {
 
     /// Checks what two knobs demand of each other.
     fn validate(&self) -> Result<(), ConfigError> {
+        let (has_secret, has_key) = (self.jwt_secret.as_bytes().is_some(), !self.jwt_public_key_file.is_empty());
+        match (self.auth.value, has_secret, has_key) {
+            (AuthMode::Open, false, false) | (AuthMode::Jwt, true, false) | (AuthMode::Jwt, false, true) => {}
+            (AuthMode::Open, _, _) => {
+                return Err(ConfigError::Contradiction(
+                    "CHAT_AUTH=open asks for no token, but CHAT_JWT_SECRET or CHAT_JWT_PUBLIC_KEY_FILE is set",
+                ));
+            }
+            (AuthMode::Jwt, _, _) => {
+                return Err(ConfigError::Contradiction(
+                    "CHAT_AUTH=jwt needs either CHAT_JWT_SECRET or CHAT_JWT_PUBLIC_KEY_FILE, and not both",
+                ));
+            }
+        }
         let at_least = |variable, value, least, reason| {
             if value >= least { Ok(()) } else { Err(ConfigError::TooSmall { variable, value, least, reason }) }
         };
@@ -479,6 +567,8 @@ impl Config {
             joins_per_minute: small(self.joins_per_minute),
             rooms_per_session: small(self.rooms_per_client),
             rooms: small(self.rooms),
+            inboxes: small(self.inboxes),
+            private_is_kept: self.auth.value == AuthMode::Jwt && self.history.value != HistoryMode::Off,
             outbox_bytes: small(self.outbox_bytes),
             outboxes_bytes_per_hub: self.outboxes_bytes / self.worker_count() as u64,
             slow_client: Duration::from_secs(self.slow_client_seconds),
@@ -577,6 +667,31 @@ mod tests {
         assert!(read(&[("CHAT_TLS_CERT", "c.pem"), ("CHAT_TLS_KEY", "k.pem")]).is_ok());
         let error = read(&[("CHAT_TLS_KEY", "k.pem")]).unwrap_err();
         assert_eq!(error.to_string(), "CHAT_TLS_KEY is set and CHAT_TLS_CERT is not: TLS needs both");
+    }
+
+    #[test]
+    fn a_combination_that_authenticates_nobody_or_in_two_ways_is_refused() {
+        let (jwt, secret) = (("CHAT_AUTH", "jwt"), ("CHAT_JWT_SECRET", "0123456789abcdef0123456789abcdef"));
+        let key = ("CHAT_JWT_PUBLIC_KEY_FILE", "key.pem");
+        for good in [&[jwt, secret][..], &[jwt, key], &[("CHAT_AUTH", "open")]] {
+            assert!(read(good).is_ok(), "{good:?}");
+        }
+        for bad in [&[jwt][..], &[jwt, secret, key], &[secret], &[key]] {
+            let error = read(bad).unwrap_err().to_string();
+            assert!(error.starts_with("CHAT_AUTH=") && !error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_never_shown() {
+        let (secret, admin) = ("0123456789abcdef0123456789abcdef", "0123456789abcdef");
+        let config = read(&[("CHAT_AUTH", "jwt"), ("CHAT_JWT_SECRET", secret), ("CHAT_ADMIN_TOKEN", admin)]).unwrap();
+        let shown = format!("{config}{config:?}{:?}", config.values());
+        assert!(!shown.contains(admin) && shown.contains("CHAT_JWT_SECRET=(hidden)\n"), "{shown}");
+        let error = read(&[("CHAT_JWT_SECRET", &secret[1..])]).unwrap_err().to_string();
+        assert_eq!(error, "CHAT_JWT_SECRET=(hidden): must be a secret of at least 32 bytes, or empty");
+        assert!(read(&[("CHAT_ADMIN_TOKEN", &admin[1..])]).is_err() && read(&[("CHAT_ADMIN_TOKEN", admin)]).is_ok());
+        assert!(read(&[("CHAT_ADMIN_TOKEN", HIDDEN)]).is_err(), "what is printed is not taken for the secret");
     }
 
     #[test]

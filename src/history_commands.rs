@@ -29,11 +29,14 @@ pub enum HistoryCommand {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Line<'a> {
-    room: &'a RoomName,
+    /// `@` and a name, where it is that client's inbox.
+    room: String,
     epoch: Epoch,
     seq: Seq,
     at: u64,
     client_id: &'a ClientId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<&'a ClientId>,
     #[serde(rename = "Message")]
     text: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,11 +68,12 @@ impl HistoryCommand {
                 let mut out = BufWriter::new(out);
                 let exported = operator::export(&settings.path, room.as_ref(), |message, epoch| {
                     let line = Line {
-                        room: &message.room,
+                        room: message.room.to_string(),
                         epoch,
                         seq: message.seq,
                         at: message.at,
                         client_id: &message.client_id,
+                        to: message.to.as_ref(),
                         text: &message.text,
                         id: message.id.as_ref(),
                     };

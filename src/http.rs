@@ -6,14 +6,18 @@ use actix_service::ServiceFactory;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::web::{self, Data, Path, Query, ServiceConfig};
+use actix_web::web::{self, Bytes, Data, Path, PayloadConfig, Query, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, ResponseError};
 use actix_web_prom::PrometheusMetrics;
 use serde::{Deserialize, Serialize};
-use starling_actors::chat_server::{AskError, HistoryQuery};
+use starling_actors::chat_server::command::Posted;
+use starling_actors::chat_server::{AskError, HistoryQuery, PostedBy};
 use starling_actors::history::SearchText;
-use starling_protocol::{HistoryEvent, HistoryPage, RoomName, Seq, ServerEvent, codec, limits};
+use starling_protocol::{
+    ClientId, ErrorCode, HistoryEvent, HistoryPage, MessageId, RoomName, Seq, ServerEvent, codec, limits,
+};
 
+use crate::auth::{self, Operator, Reader};
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::state::ServerState;
 use crate::{headers, page};
@@ -33,7 +37,10 @@ pub(crate) fn app(
         InitError = (),
     >,
 > {
+    // As large as a frame: more is no message.
+    let payload = PayloadConfig::new(state.chat_config().frame_bytes as usize);
     App::new()
+        .app_data(payload)
         .app_data(Data::from(state))
         .wrap(metrics)
         // The outermost: `/metrics` too is an answer.
@@ -57,14 +64,20 @@ fn routes(config: &mut ServiceConfig) {
         .route("/ws/{room}", web::get().to(upgrade_required))
         .route("/api/stats", web::get().to(stats))
         .route("/api/rooms", web::get().to(rooms))
-        .route("/api/rooms/{room}/messages", web::get().to(messages));
+        .route("/api/rooms/{room}/messages", web::get().to(messages))
+        .route("/api/rooms/{room}/messages", web::post().to(post_message))
+        .route("/api/clients/{clientId}", web::delete().to(remove_client));
 }
 
 async fn no_such_path(request: HttpRequest) -> Answer {
     Err(HttpRefusal::new(HttpCode::NoSuchPath, format!("there is nothing at {}", request.path())))
 }
 
-async fn upgrade_required() -> Answer {
+async fn upgrade_required(request: HttpRequest) -> Answer {
+    let room = request.match_info().get("room").unwrap_or(limits::LOBBY);
+    if let Ok(room) = RoomName::parse(room) {
+        auth::check_handshake(&request, &room)?;
+    }
     Err(HttpRefusal::new(HttpCode::UpgradeRequired, "connect here with a WebSocket"))
 }
 
@@ -96,7 +109,7 @@ struct Stats {
     backlog: u64,
 }
 
-async fn stats(state: Data<ServerState>) -> HttpResponse {
+async fn stats(state: Data<ServerState>, _: Reader) -> HttpResponse {
     let metrics = state.metrics();
     HttpResponse::Ok().json(Stats {
         server: state.chat_config().server.clone(),
@@ -109,8 +122,8 @@ async fn stats(state: Data<ServerState>) -> HttpResponse {
     })
 }
 
-async fn rooms(state: Data<ServerState>) -> Answer {
-    let (rooms, truncated) = state.chat().rooms().await.map_err(unanswered)?;
+async fn rooms(state: Data<ServerState>, reader: Reader) -> Answer {
+    let (rooms, truncated) = state.chat().rooms(reader.rooms).await.map_err(unanswered)?;
     Ok(event(&ServerEvent::Rooms { id: None, rooms, truncated }))
 }
 
@@ -126,10 +139,12 @@ struct PageQuery {
 
 async fn messages(
     state: Data<ServerState>,
+    reader: Reader,
     room: Path<String>,
     query: Result<Query<PageQuery>, actix_web::Error>,
 ) -> Answer {
     let room = RoomName::parse(&room).map_err(|error| HttpRefusal::new(HttpCode::BadRoom, error.to_string()))?;
+    reader.check(&room)?;
     let query = query.map_err(|error| HttpRefusal::new(HttpCode::BadRequest, error.to_string()))?;
     let page = match (query.before, query.after) {
         (None, None) => HistoryPage::Newest,
@@ -162,7 +177,71 @@ async fn messages(
     let page = state.chat().history(HistoryQuery { room: room.clone(), page, search, limit, bytes }).await;
     let page = page.map_err(unanswered)?;
     let messages = page.messages.iter().map(|message| message.to_wire()).collect();
-    Ok(event(&ServerEvent::History(HistoryEvent { id: None, room, messages, has_more: page.has_more })))
+    let (room, has_more) = (Some(room), page.has_more);
+    Ok(event(&ServerEvent::History(HistoryEvent { id: None, room, inbox: false, to: None, messages, has_more })))
+}
+
+/// What an operator says, as `message` has it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OperatorMessage {
+    client_id: Option<ClientId>,
+    #[serde(rename = "Message")]
+    text: String,
+    id: Option<MessageId>,
+}
+
+/// Where it stands.
+#[derive(Debug, Serialize)]
+struct PostedMessage {
+    room: RoomName,
+    seq: Seq,
+    at: u64,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    duplicate: bool,
+}
+
+/// The name of an operator who has shown none.
+const OPERATOR: &str = "operator";
+
+async fn post_message(
+    state: Data<ServerState>,
+    operator: Operator,
+    room: Path<String>,
+    body: Result<Bytes, actix_web::Error>,
+) -> Answer {
+    let room = RoomName::parse(&room).map_err(|error| HttpRefusal::new(HttpCode::BadRoom, error.to_string()))?;
+    let bad = |error: &dyn std::fmt::Display| HttpRefusal::new(HttpCode::BadRequest, error.to_string());
+    let body = body.map_err(|error| bad(&error))?;
+    let message: OperatorMessage = serde_json::from_slice(&body).map_err(|error| bad(&error))?;
+    if message.text.is_empty() {
+        return Err(HttpRefusal::new(HttpCode::MessageEmpty, "field `Message` is empty"));
+    }
+    let (length, most) = (message.text.len(), state.chat_config().message_bytes as usize);
+    if length > most {
+        let text = format!("the message has {length} bytes, {most} are allowed");
+        return Err(HttpRefusal::new(HttpCode::MessageTooLarge, text));
+    }
+    let client_id = match message.client_id.or(operator.name) {
+        Some(name) if name.is_guest() => return Err(HttpRefusal::new(HttpCode::BadName, "a guest's name")),
+        Some(name) => name,
+        None => ClientId::parse(OPERATOR).map_err(|error| bad(&error))?,
+    };
+    let (text, id) = (message.text.into_boxed_str(), message.id);
+    let posted = state.chat().post(PostedBy { room: room.clone(), client_id, text, id }).await.map_err(unanswered)?;
+    let Posted { seq, at, duplicate } = posted.map_err(|refusal| {
+        let code = if refusal.code == ErrorCode::NoSuchRoom { HttpCode::NoSuchRoom } else { HttpCode::Unavailable };
+        HttpRefusal::new(code, refusal.message)
+    })?;
+    Ok(HttpResponse::Ok().json(PostedMessage { room, seq, at, duplicate }))
+}
+
+async fn remove_client(state: Data<ServerState>, _: Operator, name: Path<String>) -> Answer {
+    let name = ClientId::parse(&name).map_err(|error| HttpRefusal::new(HttpCode::BadName, error.to_string()))?;
+    match state.chat().remove_client(name.clone()).await.map_err(unanswered)? {
+        0 => Err(HttpRefusal::new(HttpCode::NoSuchClient, format!("nobody here is called {name}"))),
+        _ => Ok(HttpResponse::NoContent().finish()),
+    }
 }
 
 /// The same that a WebSocket would get.

@@ -5,6 +5,7 @@
 mod accept;
 mod addresses;
 mod admission;
+mod auth;
 pub mod config;
 pub mod environment;
 mod headers;
@@ -23,9 +24,11 @@ pub mod shutdown;
 mod state;
 mod summary;
 mod tls;
+pub mod token_command;
 mod upgrade;
 
 pub use addresses::{ForwardedHeader, Networks};
+pub use auth::AuthError;
 pub use config::{Config, ConfigError};
 pub use origin::AllowedOrigins;
 pub use server::{RunError, Server, StartError};

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use starling::history_commands::HistoryCommand;
+use starling::token_command::TokenCommand;
 use starling::{Config, Server, healthcheck, logging};
 
 /// A chat server made of actors. It is configured by its environment, or by a file `.env` in the current folder.
@@ -24,11 +25,13 @@ enum Command {
     /// Works with the stored history in `CHAT_HISTORY_PATH`, then ends
     #[command(subcommand)]
     History(HistoryCommand),
+    /// Prints a token signed with `CHAT_JWT_SECRET`, for trying out a server with `CHAT_AUTH=jwt`
+    Token(TokenCommand),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match run(&arguments) {
+    match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("starling: {error:#}");
@@ -38,20 +41,22 @@ fn main() -> ExitCode {
 }
 
 #[expect(clippy::print_stdout, reason = "what was asked for")]
-fn run(arguments: &Arguments) -> anyhow::Result<()> {
+fn run(arguments: Arguments) -> anyhow::Result<()> {
     starling::environment::load_dotenv()?;
     let config = Config::from_variables(starling::environment::variables()?)?;
     if arguments.print_config {
         print!("{config}");
         return Ok(());
     }
-    match &arguments.command {
+    let out = &mut std::io::stdout().lock();
+    match arguments.command {
         Some(Command::Healthcheck) => {
             actix_rt::System::new().block_on(healthcheck::ask(config.bind))?;
             println!("ready");
             return Ok(());
         }
-        Some(Command::History(command)) => return command.run(&config, &mut std::io::stdout().lock()),
+        Some(Command::History(command)) => return command.run(&config, out),
+        Some(Command::Token(command)) => return command.run(&config, out),
         None => {}
     }
     logging::start(&config.log);

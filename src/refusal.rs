@@ -42,8 +42,16 @@ http_codes! {
     BadName = "bad_name", BAD_REQUEST;
     /// The room's name is none.
     BadRoom = "bad_room", BAD_REQUEST;
-    /// The page that asks is of an origin that is not allowed.
+    /// A token is needed, and is missing or proves nothing.
+    Unauthorized = "unauthorized", UNAUTHORIZED;
+    /// Whoever asks may not do that, or the page that asks is of an origin that is not allowed.
     Forbidden = "forbidden", FORBIDDEN;
+    /// The message has no text.
+    MessageEmpty = "message_empty", BAD_REQUEST;
+    /// The message is longer than one may be.
+    MessageTooLarge = "message_too_large", PAYLOAD_TOO_LARGE;
+    /// Nobody here has that name.
+    NoSuchClient = "no_such_client", NOT_FOUND;
     /// There is nothing under that path.
     NoSuchPath = "no_such_path", NOT_FOUND;
     /// There is no room of that name.
@@ -104,6 +112,9 @@ impl HttpRefusal {
             response.insert_header((header::UPGRADE, "websocket"));
             response.insert_header((header::SEC_WEBSOCKET_VERSION, "13"));
         }
+        if self.code == HttpCode::Unauthorized {
+            response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+        }
         if let Some(wait) = self.retry_after {
             // Whole seconds, rounded up: a client that waits as long as it is told is served.
             let seconds = wait.as_millis().div_ceil(1_000).max(1);
@@ -121,7 +132,9 @@ impl From<OpenRefusal> for HttpRefusal {
         let code = match &refusal {
             OpenRefusal::NameTaken(_) => HttpCode::NameTaken,
             OpenRefusal::NameReserved => HttpCode::BadName,
-            OpenRefusal::TooManyRooms | OpenRefusal::Unavailable => HttpCode::Unavailable,
+            OpenRefusal::TokenExpired => HttpCode::Unauthorized,
+            OpenRefusal::TokenOfAnother(_) | OpenRefusal::RoomClosed(_) => HttpCode::Forbidden,
+            OpenRefusal::TooManyRooms | OpenRefusal::TooManyInboxes | OpenRefusal::Unavailable => HttpCode::Unavailable,
         };
         Self::new(code, refusal.to_string())
     }

@@ -25,13 +25,14 @@ use starling_actors::ids::HubId;
 use starling_actors::metrics::MetricsCollector;
 use starling_actors::socket::Socket;
 use starling_actors::vitals::{Died, VitalPart};
-use starling_actors::{ChatServer, LocalHub, Metrics};
+use starling_actors::{ChatConfig, ChatServer, LocalHub, Metrics};
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::accept::Accept;
 use crate::admission::Admission;
+use crate::auth::{self, Access, AuthError};
 use crate::config::{Config, HistoryMode};
 use crate::limit_metrics::Limits;
 use crate::page::Pages;
@@ -62,6 +63,9 @@ pub enum StartError {
     /// The history cannot be opened; it was not changed.
     #[error(transparent)]
     History(#[from] OpenError),
+    /// Tokens cannot be verified.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
     /// There is no TLS with the certificate and the key.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -149,7 +153,8 @@ impl Server {
         let address = listener.local_addr().map_err(bind_error)?;
 
         let workers = config.worker_count();
-        let chat_config = Arc::new(config.chat());
+        let tokens = auth::verifier(&config)?;
+        let chat_config = Arc::new(ChatConfig { tokens, ..config.chat() });
         let metrics = Metrics::new(workers, ServerCredits::new(chat_config.server_credits));
         let (history, health) = open(&config, &metrics)?;
         let chat_arbiter = Arbiter::new();
@@ -178,6 +183,7 @@ impl Server {
             Arc::clone(&metrics),
             refused,
             Pages::new(config.web_folder()),
+            Access::new(&config),
             health,
             Admission::new(&config, connections),
         ));

@@ -9,6 +9,7 @@ use starling_actors::history::sqlite::StoreHealth;
 use starling_actors::{ChatConfig, ChatServerHandle, Metrics, clock};
 
 use crate::admission::Admission;
+use crate::auth::Access;
 use crate::page::Pages;
 use crate::refusal::RefusedHandshakes;
 
@@ -20,6 +21,7 @@ pub(crate) struct ServerState {
     metrics: Arc<Metrics>,
     refused: RefusedHandshakes,
     pages: Pages,
+    access: Access,
     history: StoreHealth,
     started: Instant,
     draining: AtomicBool,
@@ -27,12 +29,14 @@ pub(crate) struct ServerState {
 }
 
 impl ServerState {
+    #[expect(clippy::too_many_arguments, reason = "the parts that it shares, each named once")]
     pub(crate) fn new(
         chat: ChatServerHandle,
         chat_config: Arc<ChatConfig>,
         metrics: Arc<Metrics>,
         refused: RefusedHandshakes,
         pages: Pages,
+        access: Access,
         history: StoreHealth,
         admission: Admission,
     ) -> Self {
@@ -42,6 +46,7 @@ impl ServerState {
             metrics,
             refused,
             pages,
+            access,
             history,
             started: clock::now(),
             draining: AtomicBool::new(false),
@@ -67,6 +72,10 @@ impl ServerState {
 
     pub(crate) fn pages(&self) -> &Pages {
         &self.pages
+    }
+
+    pub(crate) fn access(&self) -> &Access {
+        &self.access
     }
 
     pub(crate) fn uptime_seconds(&self) -> u64 {

@@ -15,6 +15,7 @@ use log::debug;
 use serde::Deserialize;
 use starling_actors::chat_server::command::OpenSession;
 use starling_actors::frame::Format;
+use starling_actors::identity::Identity;
 use starling_actors::session::Session;
 use starling_actors::socket::Socket;
 use starling_actors::{LocalHub, clock};
@@ -22,6 +23,7 @@ use starling_protocol::{ClientId, ClientKey, RoomName, SUBPROTOCOL, limits};
 use tokio::io::AsyncWriteExt;
 
 use crate::admission::Place;
+use crate::auth;
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::state::ServerState;
 
@@ -46,6 +48,7 @@ struct Wanted {
     room: RoomName,
     client_id: Option<ClientId>,
     key: Option<ClientKey>,
+    token: Option<String>,
     format: Format,
 }
 
@@ -73,7 +76,7 @@ where
 
     async fn try_serve(&self, request: Request, framed: Framed<Socket, Codec>) -> Result<(), Failure> {
         let Some(room) = requested_room(request.path()) else { return self.serve_plain(request, framed).await };
-        let (wanted, place) = match self.check(&request, room) {
+        let (wanted, identity, place) = match self.check(&request, room) {
             Ok(admitted) => admitted,
             Err(refusal) => return self.refuse(&refusal, framed).await,
         };
@@ -85,6 +88,7 @@ where
         let Some(session) = session else { return Ok(()) };
         let open = OpenSession {
             session,
+            identity,
             client_id: wanted.client_id,
             key: wanted.key,
             room: wanted.room,
@@ -104,8 +108,8 @@ where
         }
     }
 
-    /// What the handshake asks for, if it can be had, and a place for it.
-    fn check(&self, request: &Request, room: &str) -> Result<(Wanted, Place), HttpRefusal> {
+    /// What the handshake asks for, if it can be had, who asks, and a place for it.
+    fn check(&self, request: &Request, room: &str) -> Result<(Wanted, Identity, Place), HttpRefusal> {
         ws::verify_handshake(request.head()).map_err(|error| {
             let code = match error {
                 ws::HandshakeError::UnsupportedVersion
@@ -120,8 +124,20 @@ where
         if let Some(reason) = self.state.not_ready() {
             return Err(HttpRefusal::new(HttpCode::Unavailable, reason));
         }
-        let wanted = Wanted::parse(room, request.uri().query().unwrap_or_default())?;
-        Ok((wanted, self.state.admission().enter(client)?))
+        let mut wanted = Wanted::parse(room, request.uri().query().unwrap_or_default())?;
+        // Before the token is looked at: to verify one costs more than to refuse an address that comes too often.
+        let place = self.state.admission().enter(client)?;
+        let token = auth::shown_token(request.headers(), wanted.token.take());
+        let identity = match (&self.state.chat_config().tokens, token) {
+            (None, _) => Identity::Open,
+            // It may still say hello with one.
+            (Some(_), None) => Identity::Unproven,
+            (Some(tokens), Some(token)) => match tokens.verify(&token) {
+                Ok(claims) => Identity::Proven(Arc::new(claims)),
+                Err(bad) => return Err(HttpRefusal::new(HttpCode::Unauthorized, bad.to_string())),
+            },
+        };
+        Ok((wanted, identity, place))
     }
 
     async fn refuse(&self, refusal: &HttpRefusal, framed: Framed<Socket, Codec>) -> Result<(), Failure> {
@@ -174,6 +190,7 @@ fn accept(request: &Request) -> Response<()> {
 struct HandshakeQuery {
     client_id: Option<String>,
     key: Option<String>,
+    token: Option<String>,
     format: Option<String>,
 }
 
@@ -194,6 +211,7 @@ impl Wanted {
             client_id: client_id.map_err(|error| bad(HttpCode::BadName, &error))?,
             // A key that is none of ours opens nothing.
             key: query.key.and_then(|key| key.parse().ok()),
+            token: query.token,
             format,
         })
     }
@@ -214,10 +232,10 @@ mod tests {
     }
 
     #[test]
-    fn the_query_tells_name_key_and_format() {
-        let wanted = Wanted::parse("dev", "clientId=alice&format=text&key=0&token=ignored").unwrap();
+    fn the_query_tells_name_key_token_and_format() {
+        let wanted = Wanted::parse("dev", "clientId=alice&format=text&key=0&token=t.o.k").unwrap();
         assert_eq!((wanted.room.as_str(), wanted.format, wanted.key), ("dev", Format::Text, None));
-        assert_eq!(wanted.client_id.unwrap().as_str(), "alice");
+        assert_eq!((wanted.client_id.unwrap().as_str(), wanted.token.as_deref()), ("alice", Some("t.o.k")));
         assert_eq!(Wanted::parse("dev", "clientId=a%20b").unwrap_err().code, HttpCode::BadName);
         assert_eq!(Wanted::parse("a b", "").unwrap_err().code, HttpCode::BadRoom);
         assert_eq!(Wanted::parse("dev", "format=xml").unwrap_err().code, HttpCode::BadRequest);

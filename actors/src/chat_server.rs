@@ -18,15 +18,15 @@ use smallvec::SmallVec;
 use starling_protocol::{HistoryEvent, RoomName, ServerEvent};
 use tokio::time::MissedTickBehavior;
 
-pub use self::handle::{AskError, ChatServerHandle};
+pub use self::handle::{AskError, ChatServerHandle, PostedBy};
 pub use self::messages::HistoryQuery;
 
-use self::command::{Command, Effect};
+use self::command::{Command, Effect, PageOf};
 use self::messages::{Enveloped, Query, RegisterHub, Reported};
 use self::state::ChatState;
 use crate::clock::{self, Now};
 use crate::config::ChatConfig;
-use crate::history::{Completion, HistoryStore, Page, ReadError, ReadRequest, Reader};
+use crate::history::{Completion, HistoryStore, Page, ReadError, ReadRequest, Reader, RoomKey};
 use crate::hub::{Delivery, HubCommand, HubHandle};
 use crate::ids::{HubId, SessionId};
 use crate::metrics::{ActorKind, Mailbox, MessageKind, Metrics};
@@ -160,16 +160,28 @@ impl ChatServer {
             Effect::Replay { session, room, messages, more } => {
                 self.send(session.hub(), HubCommand::Replay { session, room, messages, more });
             }
-            Effect::TellHistory { session, id, room, messages, has_more, ticket } => {
+            Effect::TellHistory { session, id, of, messages, has_more, ticket } => {
                 let messages = messages.iter().map(|message| message.to_owned_wire()).collect();
-                let event = Box::new(ServerEvent::History(HistoryEvent { id, room, messages, has_more }));
+                let (room, inbox, to) = match of {
+                    PageOf::Room(room) => (Some(room), false, None),
+                    PageOf::Inbox { with } => (None, true, with),
+                };
+                let event = Box::new(ServerEvent::History(HistoryEvent { id, room, inbox, to, messages, has_more }));
                 self.send(session.hub(), HubCommand::Tell { sessions: SmallVec::from_elem(session, 1), event, ticket });
             }
             Effect::Store { room, epoch, message } => {
-                let kind = if message.room == self.lobby { MessageKind::Global } else { MessageKind::Room };
-                self.metrics.message(kind, message.text.len());
+                let kind = match &message.room {
+                    RoomKey::Room(name) if *name == self.lobby => Some(MessageKind::Global),
+                    RoomKey::Room(_) => Some(MessageKind::Room),
+                    // Of the two copies of a private message the receiver's counts.
+                    RoomKey::Inbox(owner) => (message.to.as_ref() == Some(owner)).then_some(MessageKind::Private),
+                };
+                if let Some(kind) = kind {
+                    self.metrics.message(kind, message.text.len());
+                }
                 self.history.append(room, epoch, message, &mut self.completions);
             }
+            Effect::Delivered { room, seq } => self.history.delivered(room, seq),
             Effect::Read(request) => self.history.read(request, &mut self.completions),
             Effect::Forget { room } => self.history.forget(room),
             // Whoever opened the session is told by the handler that asked.
@@ -253,7 +265,7 @@ impl Handler<Query> for ChatServer {
     fn handle(&mut self, query: Query, _: &mut Context<Self>) {
         // Whoever asked may have gone: then the answer is for nobody.
         match query {
-            Query::Rooms(reply) => drop(reply.send(self.state.list_rooms(Now::read()))),
+            Query::Rooms(allowed, reply) => drop(reply.send(self.state.list_rooms(&allowed, Now::read()))),
             Query::History(HistoryQuery { room, page, search, limit, bytes }, reply) => {
                 let Some(id) = self.state.find_room(room.as_str()) else {
                     // The global chat is there for everybody who asks, even while nobody is in it.
@@ -262,7 +274,8 @@ impl Handler<Query> for ChatServer {
                     return drop(reply.send(answer));
                 };
                 let (room, limit) = (id, usize::from(limit));
-                let request = ReadRequest { room, page, search, limit, bytes, reader: Reader::Outside(reply) };
+                let reader = Reader::Outside(reply);
+                let request = ReadRequest { room, page, search, with: None, limit, bytes, reader };
                 self.history.read(request, &mut self.completions);
                 self.perform(Now::read());
             }

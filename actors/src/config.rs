@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use starling_protocol::ServerLimits;
 
+use crate::identity::TokenVerifier;
+
 /// Every bound of the chat. The server fills it from its environment (`docs/configuration.md` has the ranges).
 #[derive(Debug, Clone)]
 pub struct ChatConfig {
@@ -23,6 +25,12 @@ pub struct ChatConfig {
     pub rooms_per_session: u32,
     /// Most rooms there may be; more is refused with `too_many_rooms`.
     pub rooms: u32,
+    /// Most clients that have an inbox, where private messages are kept; more is refused with `unavailable`.
+    pub inboxes: u32,
+    /// Whether private messages are kept: names are authenticated, and there is a history.
+    pub private_is_kept: bool,
+    /// What verifies tokens, where names are authenticated.
+    pub tokens: Option<TokenVerifier>,
     /// Most bytes that wait for one client; the frame that would exceed it closes the connection with 4001.
     pub outbox_bytes: u32,
     /// Most bytes that wait for all clients of one hub; past it those for whom the most waits are closed with 1013.
@@ -79,6 +87,9 @@ impl Default for ChatConfig {
             burst: 100,
             rooms_per_session: 64,
             rooms: 100_000,
+            inboxes: 100_000,
+            private_is_kept: false,
+            tokens: None,
             outbox_bytes: 1024 * 1024,
             outboxes_bytes_per_hub: 1024 * 1024 * 1024,
             slow_client: Duration::from_secs(20),

@@ -7,20 +7,67 @@ pub mod off;
 pub mod sqlite;
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
-use starling_protocol::{ChatMessage, ClientId, Epoch, HistoryPage, MessageId, RoomName, Seq};
+use starling_protocol::{ChatMessage, ClientId, Epoch, HistoryPage, MessageId, NameError, RoomName, Seq};
 
 use crate::credits::Ticket;
 use crate::ids::{RoomId, SessionId};
 use crate::vitals::Vitals;
 
-/// A message of a room as it is kept.
+/// What messages are kept in: a room, or a client's inbox, which is kept like a room that only that client is in.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum RoomKey {
+    /// A room.
+    Room(RoomName),
+    /// The private messages that a client got and sent.
+    Inbox(ClientId),
+}
+
+impl RoomKey {
+    /// What an inbox begins with where its name is written; no room's name does.
+    const INBOX: char = '@';
+
+    /// Takes what [`Display`](fmt::Display) wrote.
+    ///
+    /// # Errors
+    /// [`NameError`], where it is neither.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        match text.strip_prefix(Self::INBOX) {
+            Some(owner) => ClientId::parse(owner).map(Self::Inbox),
+            None => RoomName::parse(text).map(Self::Room),
+        }
+    }
+
+    /// The room, if it is one.
+    pub fn room(&self) -> Option<&RoomName> {
+        if let Self::Room(name) = self { Some(name) } else { None }
+    }
+
+    /// Whose inbox it is, if it is one.
+    pub fn owner(&self) -> Option<&ClientId> {
+        if let Self::Inbox(owner) = self { Some(owner) } else { None }
+    }
+}
+
+impl fmt::Display for RoomKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Room(name) => name.fmt(f),
+            Self::Inbox(owner) => write!(f, "{}{owner}", Self::INBOX),
+        }
+    }
+}
+
+/// A message as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredMessage {
-    /// The room it was written in.
-    pub room: RoomName,
-    /// Its place in the room.
+    /// What it is kept in.
+    pub room: RoomKey,
+    /// To whom, where it is private: exactly in an inbox.
+    pub to: Option<ClientId>,
+    /// Its place there.
     pub seq: Seq,
     /// Who wrote it.
     pub client_id: ClientId,
@@ -39,6 +86,12 @@ impl StoredMessage {
         self.text.len() + self.client_id.as_str().len() + self.id.as_ref().map_or(0, |id| id.as_str().len()) + OVERHEAD
     }
 
+    /// The other one of a private message, seen from the inbox that it is kept in.
+    pub fn peer(&self) -> Option<&ClientId> {
+        let owner = self.room.owner()?;
+        if self.client_id == *owner { self.to.as_ref() } else { Some(&self.client_id) }
+    }
+
     /// The message as it goes over the wire.
     pub fn to_wire(&self) -> ChatMessage<'_> {
         self.wire_with(self.text.as_ref().into())
@@ -53,9 +106,9 @@ impl StoredMessage {
         ChatMessage {
             client_id: self.client_id.clone(),
             text,
-            room: Some(self.room.clone()),
+            room: self.room.room().cloned(),
             seq: Some(self.seq),
-            to: None,
+            to: self.to.clone(),
             at: self.at,
             id: self.id.clone(),
         }
@@ -72,6 +125,8 @@ pub struct ReadRequest {
     /// Only messages with these words, the newest first. With it `page` is [`HistoryPage::Newest`] or
     /// [`HistoryPage::Before`].
     pub search: Option<SearchText>,
+    /// Only private messages with this client. Without `search`.
+    pub with: Option<ClientId>,
     /// Most messages in the answer.
     pub limit: usize,
     /// Most [weight](StoredMessage::weight) of the answer; one message comes even if it alone weighs more.
@@ -198,17 +253,19 @@ pub enum Completion {
     },
 }
 
-/// A room that was there before this process.
+/// A room or an inbox that was there before this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredRoom {
-    /// Its name.
-    pub name: RoomName,
+    /// Which.
+    pub key: RoomKey,
     /// Which life of its sequence numbers.
     pub epoch: Epoch,
     /// Its newest message.
     pub seq: Seq,
     /// The oldest message that is kept; one past `seq` where none is.
     pub oldest: Seq,
+    /// Of an inbox: how far it was [delivered](HistoryStore::delivered).
+    pub delivered: Seq,
 }
 
 /// A message `id` that was taken before this process, not long ago.
@@ -268,6 +325,10 @@ pub trait HistoryStore: Send {
 
     /// Stores the next message of a room, which is in this epoch.
     fn append(&mut self, room: RoomId, epoch: Epoch, message: Arc<StoredMessage>, done: &mut Vec<Completion>);
+
+    /// The owner of an inbox was sent everything up to this message. It may be told late, or be lost with the process:
+    /// then the owner is sent some of it again.
+    fn delivered(&mut self, _room: RoomId, _seq: Seq) {}
 
     /// Reads a part of a room's history. A room without messages gives an empty page.
     fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>);

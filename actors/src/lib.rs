@@ -11,6 +11,7 @@
 //! - [`session`]: one actor per connection, the inbound half: frames to commands.
 //! - [`hub`]: one actor per worker thread, the outbound half: events to the sockets of that thread.
 //! - [`connection`]: one client's [`socket`], plain or TLS, and its bounded outbox.
+//! - [`identity`]: who a connection is, where names are authenticated.
 //! - [`history`]: what was said, behind one trait.
 //! - [`stage`], [`credits`], [`rate_limit`], [`metrics`]: what bounds the queues between them, and what measures them.
 //!
@@ -30,6 +31,7 @@ pub mod frame;
 pub mod histogram;
 pub mod history;
 pub mod hub;
+pub mod identity;
 pub mod ids;
 pub mod metrics;
 pub mod rate_limit;

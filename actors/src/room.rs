@@ -1,14 +1,18 @@
 //! One room as the `ChatServer` holds it: who is in it, how far it has come, who wants to know who comes and goes.
+//!
+//! An inbox, in which a client's private messages are kept, is a room too: its members are the client's connections.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashSet;
-use starling_protocol::{ClientId, Epoch, MessageId, PresenceEvent, RoomName, Seq, limits};
+use starling_protocol::{ClientId, Epoch, MessageId, PresenceEvent, Refusal, Seq, limits};
+use tokio::sync::oneshot;
 
+use crate::chat_server::command::Posted;
 use crate::credits::Ticket;
-use crate::history::StoredMessage;
+use crate::history::{RoomKey, StoredMessage};
 use crate::ids::{HubId, HubSet, SessionId};
 
 /// `presence` of one room comes at most this often.
@@ -18,22 +22,31 @@ pub(crate) const PRESENCE_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct PendingMessage {
     pub(crate) message: Arc<StoredMessage>,
-    pub(crate) sender: SessionId,
-    /// Who wants to know when it is stored, under which `id`, and whether it is a repetition.
+    /// Who wants to know what becomes of it, the sender first.
     pub(crate) acks: Vec<PendingAck>,
     pub(crate) ticket: Ticket,
 }
 
 #[derive(Debug)]
 pub(crate) struct PendingAck {
-    pub(crate) session: SessionId,
-    pub(crate) id: MessageId,
+    pub(crate) asker: Asker,
+    /// Without it only a failure is told.
+    pub(crate) id: Option<MessageId>,
+    /// Whether it is a repetition.
     pub(crate) duplicate: bool,
+}
+
+/// Who has sent a message.
+#[derive(Debug)]
+pub(crate) enum Asker {
+    Session(SessionId),
+    /// An operator, over HTTP.
+    Operator(oneshot::Sender<Result<Posted, Refusal>>),
 }
 
 #[derive(Debug)]
 pub(crate) struct Room {
-    pub(crate) name: RoomName,
+    pub(crate) key: RoomKey,
     pub(crate) epoch: Epoch,
     /// The newest message that is stored and delivered.
     pub(crate) seq: Seq,
@@ -42,6 +55,11 @@ pub(crate) struct Room {
     /// Messages that have their place after `seq`, in order, and wait to be stored.
     pub(crate) pending: VecDeque<PendingMessage>,
     members: FxHashSet<SessionId>,
+    /// How many members are further connections of a client that is here already.
+    pub(crate) doubles: u32,
+    /// Of an inbox: the newest message that its owner was sent, and the one up to which that is noted.
+    pub(crate) delivered: Seq,
+    pub(crate) delivered_noted: Seq,
     /// How many members each hub has, by its number.
     members_by_hub: Vec<u32>,
     hubs: HubSet,
@@ -51,14 +69,17 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    pub(crate) fn new(name: RoomName, epoch: Epoch, now: Instant) -> Self {
+    pub(crate) fn new(key: RoomKey, epoch: Epoch, now: Instant) -> Self {
         Self {
-            name,
+            key,
             epoch,
             seq: Seq(0),
             oldest: Seq(1),
             pending: VecDeque::new(),
             members: FxHashSet::default(),
+            doubles: 0,
+            delivered: Seq(0),
+            delivered_noted: Seq(0),
             members_by_hub: Vec::new(),
             hubs: HubSet::default(),
             empty_since: Some(now),
@@ -103,8 +124,14 @@ impl Room {
         }
     }
 
+    /// How many clients are in the room.
     pub(crate) fn count(&self) -> u32 {
-        u32::try_from(self.members.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.members.len()).unwrap_or(u32::MAX).saturating_sub(self.doubles)
+    }
+
+    /// Whether no connection is in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.members.is_empty()
     }
 
     pub(crate) fn members(&self) -> impl Iterator<Item = SessionId> + '_ {
@@ -123,7 +150,8 @@ impl Room {
 
     pub(crate) fn watch(&mut self, session: SessionId, wanted: bool) {
         if wanted {
-            self.presence.watchers.insert(session);
+            let is_new = self.presence.watchers.insert(session);
+            self.presence.is_seen_between |= is_new && self.presence.changed;
         } else {
             self.presence.watchers.remove(&session);
         }
@@ -147,6 +175,7 @@ impl Room {
             return PresenceDue::Later;
         }
         presence.changed = false;
+        presence.is_seen_between = false;
         let (joined, left) = (std::mem::take(&mut presence.joined).names, std::mem::take(&mut presence.left).names);
         let says_nothing = joined.is_empty() && left.is_empty() && presence.last_count == count;
         if presence.watchers.is_empty() || says_nothing {
@@ -154,7 +183,8 @@ impl Room {
         }
         presence.last_sent = Some(now);
         presence.last_count = count;
-        let event = PresenceEvent { room: self.name.clone(), joined, left, count };
+        let Some(room) = self.key.room().cloned() else { return PresenceDue::Nothing };
+        let event = PresenceEvent { room, joined, left, count };
         PresenceDue::Now(event, presence.watchers.iter().copied().collect())
     }
 }
@@ -174,6 +204,8 @@ struct Presence {
     joined: Names,
     left: Names,
     changed: bool,
+    /// Whether somebody has begun to watch after something was noted: to that one, what undoes it is news.
+    is_seen_between: bool,
     last_sent: Option<Instant>,
     /// What the last `presence` told. With more names than one may hold, the count alone can have changed.
     last_count: u32,
@@ -190,33 +222,41 @@ impl Presence {
     fn note(&mut self, joined: Option<&ClientId>, left: Option<&ClientId>) {
         self.changed = true;
         if let Some(name) = joined {
-            note_one(name, &mut self.joined, &mut self.left);
+            note_one(name, &mut self.joined, &mut self.left, self.is_seen_between);
         }
         if let Some(name) = left {
-            note_one(name, &mut self.left, &mut self.joined);
+            note_one(name, &mut self.left, &mut self.joined, self.is_seen_between);
         }
     }
 }
 
 /// Notes a name on one list, unless that undoes what the other list says, or might: it may be among those that were
-/// too many for the other list. Past the names that one frame may hold the count alone tells.
-fn note_one(name: &ClientId, list: &mut Names, opposite: &mut Names) {
-    if let Some(at) = opposite.names.iter().position(|other| other == name) {
+/// too many for the other list. Where somebody has begun to watch in between, it is told all the same: who knew of the
+/// one before learns nothing wrong by it. Past the names that one frame may hold the count alone tells.
+fn note_one(name: &ClientId, list: &mut Names, opposite: &mut Names, is_seen_between: bool) {
+    let undone = opposite.names.iter().position(|other| other == name);
+    if let Some(at) = undone {
         opposite.names.remove(at);
-    } else if list.names.len() == limits::PRESENCE_NAMES_MAX {
+    }
+    if undone.is_some() && !is_seen_between {
+        return;
+    }
+    if list.names.len() == limits::PRESENCE_NAMES_MAX {
         list.is_cut = true;
-    } else if !opposite.is_cut {
+    } else if undone.is_some() || !opposite.is_cut {
         list.names.push(name.clone());
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use starling_protocol::RoomName;
+
     use super::*;
     use crate::clock;
 
     fn room() -> Room {
-        Room::new(RoomName::lobby(), Epoch(1), clock::now())
+        Room::new(RoomKey::Room(RoomName::lobby()), Epoch(1), clock::now())
     }
 
     fn session(hub: u8, slot: u32) -> SessionId {
@@ -246,7 +286,7 @@ mod tests {
     #[test]
     fn a_room_knows_since_when_it_is_empty() {
         let start = clock::now();
-        let mut room = Room::new(RoomName::lobby(), Epoch(1), start);
+        let mut room = Room::new(RoomKey::Room(RoomName::lobby()), Epoch(1), start);
         assert_eq!(room.empty_since, Some(start));
         room.insert(session(0, 1));
         room.insert(session(0, 2));

@@ -17,7 +17,9 @@ use actix_web_actors::ws;
 use bytes::{Bytes, BytesMut};
 use log::debug;
 use starling_protocol::console::{self, ConsoleCommand};
-use starling_protocol::{ClientCommand, CloseCode, CommandFrame, ErrorCode, MessageId, Refusal, codec};
+use starling_protocol::{
+    ClientCommand, ClientId, ClientKey, CloseCode, CommandFrame, ErrorCode, MessageId, Refusal, codec,
+};
 
 use self::frames::is_not_utf8;
 use self::inbound::{Inbound, Reading};
@@ -53,6 +55,12 @@ pub struct Session {
 #[derive(Debug)]
 enum Asked {
     Chat(Request),
+    /// To prove who it is, where names are authenticated.
+    Prove {
+        client_id: Option<ClientId>,
+        key: Option<ClientKey>,
+        token: String,
+    },
     /// The console's help, which needs nobody else.
     Help,
     /// The end of the connection.
@@ -145,6 +153,8 @@ impl Session {
         };
         let request = match asked {
             Asked::Chat(request) => request,
+            // After the rate limit: verifying costs more than reading.
+            Asked::Prove { client_id, key, token } => self.prove(client_id, key, &token),
             Asked::Help => return self.hub.offer_line(self.id, console::HELP),
             Asked::Quit => return self.close(Closing::by_client()),
         };
@@ -178,7 +188,7 @@ impl Session {
     fn read_json(&self, text: &str) -> (Option<MessageId>, Asked) {
         self.speak(Format::Json);
         match codec::decode_command(text) {
-            Ok(CommandFrame { id, command }) => (id, Asked::Chat(self.to_request(command))),
+            Ok(CommandFrame { id, command }) => (id, self.to_asked(command)),
             Err(mut refusal) => (refusal.id.take(), Asked::Chat(Request::Refused(refusal))),
         }
     }
@@ -187,34 +197,48 @@ impl Session {
         self.speak(Format::Text);
         let room = self.hub.current_room(self.id);
         match console::parse_line(line, room.as_ref()) {
-            Ok(ConsoleCommand::Command(command)) => Asked::Chat(self.to_request(command)),
+            Ok(ConsoleCommand::Command(command)) => self.to_asked(command),
             Ok(ConsoleCommand::Help) => Asked::Help,
             Ok(ConsoleCommand::Quit) => Asked::Quit,
             Err(refusal) => Asked::Chat(Request::Refused(refusal)),
         }
     }
 
-    fn to_request(&self, command: ClientCommand<'_>) -> Request {
-        match command {
+    fn prove(&self, client_id: Option<ClientId>, key: Option<ClientKey>, token: &str) -> Request {
+        match self.hub.config().tokens.as_ref().map(|tokens| tokens.verify(token)) {
+            Some(Err(bad)) => Request::Refused(Refusal::new(ErrorCode::Unauthorized, bad.to_string())),
+            Some(Ok(claims)) => Request::Hello { claims: Some(Arc::new(claims)), client_id, key },
+            None => Request::Hello { claims: None, client_id, key },
+        }
+    }
+
+    fn to_asked(&self, command: ClientCommand<'_>) -> Asked {
+        Asked::Chat(match command {
             ClientCommand::Message(message) => {
                 let most = self.hub.config().message_bytes as usize;
                 if message.text.len() > most {
                     let text = format!("the message has {} bytes, {most} are allowed", message.text.len());
-                    return Request::Refused(Refusal::new(ErrorCode::MessageTooLarge, text));
+                    return Asked::Chat(Request::Refused(Refusal::new(ErrorCode::MessageTooLarge, text)));
                 }
                 let text = message.text.into_owned().into_boxed_str();
                 Request::Publish { text, target: message.target, client_id: message.client_id }
             }
-            ClientCommand::Hello { client_id, key, .. } => {
-                Request::Hello { client_id, key: key.and_then(|key| key.parse().ok()) }
+            ClientCommand::Hello { client_id, key, token } => {
+                let key = key.and_then(|key| key.parse().ok());
+                if let Some(token) = token {
+                    return Asked::Prove { client_id, key, token: token.into_owned() };
+                }
+                Request::Hello { claims: None, client_id, key }
             }
             ClientCommand::Join { room, resume, presence } => Request::Join { room, resume, presence },
+            ClientCommand::JoinInbox { resume } => Request::JoinInbox { resume },
             ClientCommand::Leave { room } => Request::Leave { room },
             ClientCommand::Rooms => Request::Rooms,
             ClientCommand::Members { room } => Request::Members { room },
             ClientCommand::History { room, page, limit } => Request::History { room, page, limit },
+            ClientCommand::InboxHistory { with, page, limit } => Request::InboxHistory { with, page, limit },
             ClientCommand::Ping => Request::Ping,
-        }
+        })
     }
 
     fn on_fragment(&mut self, item: &[u8], is_last: bool, read_at: Instant) {

@@ -46,6 +46,8 @@ struct WireCommand<'a> {
     limit: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     presence: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inbox: Option<bool>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     id: Option<Text<'a>>,
 }
@@ -58,7 +60,7 @@ enum FieldKind {
     Bool,
 }
 
-const FIELDS: [(&str, FieldKind); 13] = [
+const FIELDS: [(&str, FieldKind); 14] = [
     ("type", FieldKind::Text),
     ("clientId", FieldKind::Text),
     ("key", FieldKind::Text),
@@ -71,6 +73,7 @@ const FIELDS: [(&str, FieldKind); 13] = [
     ("epoch", FieldKind::Text),
     ("limit", FieldKind::Number),
     ("presence", FieldKind::Bool),
+    ("inbox", FieldKind::Bool),
     ("id", FieldKind::Text),
 ];
 
@@ -225,19 +228,33 @@ impl<'a> WireCommand<'a> {
         Ok(ClientCommand::Hello { client_id, key: self.key.map(|key| key.0), token: self.token.map(|token| token.0) })
     }
 
+    /// Whether the private messages are meant rather than a room's.
+    fn means_inbox(&self) -> Result<bool, Refusal> {
+        let is_inbox = self.inbox == Some(true) || (self.to.is_some() && self.room.is_none());
+        if is_inbox && self.room.is_some() {
+            return Err(Refusal::new(ErrorCode::BadRequest, "either `room` or `inbox`, not both"));
+        }
+        Ok(is_inbox)
+    }
+
     fn into_join(self) -> Result<ClientCommand<'a>, Refusal> {
-        let room = self.required_room()?;
+        let is_inbox = self.inbox == Some(true) && self.means_inbox()?;
+        let room = if is_inbox { None } else { Some(self.required_room()?) };
         let resume = match (self.after, self.epoch) {
             (None, None) => None,
             (Some(after), Some(epoch)) => Some(Resume { after: Seq(after), epoch: epoch.0.parse().ok() }),
             (Some(_), None) => return Err(missing("epoch")),
             (None, Some(_)) => return Err(missing("after")),
         };
-        Ok(ClientCommand::Join { room, resume, presence: self.presence.unwrap_or(false) })
+        Ok(match room {
+            Some(room) => ClientCommand::Join { room, resume, presence: self.presence.unwrap_or(false) },
+            None => ClientCommand::JoinInbox { resume },
+        })
     }
 
     fn into_history(self) -> Result<ClientCommand<'a>, Refusal> {
-        let room = self.required_room()?;
+        let room = if self.means_inbox()? { None } else { Some(self.required_room()?) };
+        let with = self.to.as_ref().filter(|_| room.is_none()).map(|to| parse_client(&to.0)).transpose()?;
         let page = match (self.before, self.after) {
             (None, None) => HistoryPage::Newest,
             (Some(before), None) => HistoryPage::Before(Seq(before)),
@@ -247,7 +264,21 @@ impl<'a> WireCommand<'a> {
             }
         };
         let limit = self.limit.map_or(Ok(limits::HISTORY_LIMIT_DEFAULT), check_limit)?;
-        Ok(ClientCommand::History { room, page, limit })
+        Ok(match room {
+            Some(room) => ClientCommand::History { room, page, limit },
+            None => ClientCommand::InboxHistory { with, page, limit },
+        })
+    }
+}
+
+impl WireCommand<'_> {
+    fn set_page(&mut self, page: HistoryPage, limit: u16) {
+        self.limit = Some(u64::from(limit));
+        match page {
+            HistoryPage::Newest => {}
+            HistoryPage::Before(seq) => self.before = Some(seq.0),
+            HistoryPage::After(seq) => self.after = Some(seq.0),
+        }
     }
 }
 
@@ -286,6 +317,15 @@ pub fn encode_command(frame: &CommandFrame<'_>) -> String {
                 wire.epoch = Some(text(&epoch));
             }
         }
+        ClientCommand::JoinInbox { resume } => {
+            wire.kind = Some(text("join"));
+            wire.inbox = Some(true);
+            if let Some(resume) = resume {
+                epoch = resume.epoch.map_or_else(String::new, |epoch| epoch.to_string());
+                wire.after = Some(resume.after.0);
+                wire.epoch = Some(text(&epoch));
+            }
+        }
         ClientCommand::Leave { room } => {
             wire.kind = Some(text("leave"));
             wire.room = Some(text(room.as_str()));
@@ -298,12 +338,13 @@ pub fn encode_command(frame: &CommandFrame<'_>) -> String {
         ClientCommand::History { room, page, limit } => {
             wire.kind = Some(text("history"));
             wire.room = Some(text(room.as_str()));
-            wire.limit = Some(u64::from(*limit));
-            match page {
-                HistoryPage::Newest => {}
-                HistoryPage::Before(seq) => wire.before = Some(seq.0),
-                HistoryPage::After(seq) => wire.after = Some(seq.0),
-            }
+            wire.set_page(*page, *limit);
+        }
+        ClientCommand::InboxHistory { with, page, limit } => {
+            wire.kind = Some(text("history"));
+            wire.to = with.as_ref().map(|with| text(with.as_str()));
+            wire.inbox = with.is_none().then_some(true);
+            wire.set_page(*page, *limit);
         }
         ClientCommand::Ping => wire.kind = Some(text("ping")),
     }

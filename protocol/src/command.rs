@@ -36,6 +36,11 @@ pub enum ClientCommand<'a> {
         /// Whether `presence` events of this room are wanted.
         presence: bool,
     },
+    /// Asks for its private messages from here on, where they are stored.
+    JoinInbox {
+        /// From where to catch up; without it nothing is caught up with.
+        resume: Option<Resume>,
+    },
     /// Leaves a room.
     Leave {
         /// The room.
@@ -52,6 +57,15 @@ pub enum ClientCommand<'a> {
     History {
         /// The room.
         room: RoomName,
+        /// Which messages.
+        page: HistoryPage,
+        /// How many at most, 1 to [`HISTORY_LIMIT_MAX`](crate::limits::HISTORY_LIMIT_MAX).
+        limit: u16,
+    },
+    /// Reads its private messages, where they are stored.
+    InboxHistory {
+        /// Only those with this client.
+        with: Option<ClientId>,
         /// Which messages.
         page: HistoryPage,
         /// How many at most, 1 to [`HISTORY_LIMIT_MAX`](crate::limits::HISTORY_LIMIT_MAX).

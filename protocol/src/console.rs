@@ -137,7 +137,10 @@ pub fn render(event: &ServerEvent<'_>) -> Option<String> {
         ServerEvent::Ack(_) => return None,
         ServerEvent::Joined(joined) => {
             let gap = if joined.recovered == Some(false) { "; some messages are gone" } else { "" };
-            format!("* you are in {}, {} here{gap}", joined.room, joined.count)
+            match &joined.room {
+                Some(room) => format!("* you are in {room}, {} here{gap}", joined.count),
+                None => format!("* your private messages come here{gap}"),
+            }
         }
         ServerEvent::Left { room, .. } => format!("* you left {room}"),
         ServerEvent::Presence(presence) => {
@@ -168,7 +171,7 @@ pub fn render(event: &ServerEvent<'_>) -> Option<String> {
             lines.join("\n")
         }
         ServerEvent::History(history) if history.messages.is_empty() => {
-            format!("* nothing was said in {}", history.room)
+            format!("* nothing was said in {}", history.room.as_ref().map_or("private", RoomName::as_str))
         }
         ServerEvent::History(history) => history.messages.iter().map(render_message).collect::<Vec<_>>().join("\n"),
         ServerEvent::Pong { .. } => "* pong".into(),

@@ -83,12 +83,24 @@ pub struct Welcome {
     pub seq: Seq,
     /// The life of that room's sequence numbers.
     pub epoch: Epoch,
+    /// Where this client's private messages are, where they are stored.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub inbox: Option<InboxPosition>,
     /// The secret by which this client takes its name back.
     pub key: ClientKey,
     /// How often the server pings, in milliseconds; silence for two of them ends the connection.
     pub heartbeat_ms: u64,
     /// What the server allows.
     pub limits: ServerLimits,
+}
+
+/// How far a client's private messages have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InboxPosition {
+    /// The newest of them.
+    pub seq: Seq,
+    /// The life of their sequence numbers.
+    pub epoch: Epoch,
 }
 
 /// What the server allows one connection.
@@ -117,7 +129,7 @@ pub struct ChatMessage<'a> {
     /// The room, where it was written in one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub room: Option<RoomName>,
-    /// Its place in that room.
+    /// Its place in that room; where private messages are stored, the place of a private one in the receiver's inbox.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub seq: Option<Seq>,
     /// To whom, where it is private.
@@ -151,19 +163,23 @@ pub struct Ack {
     pub duplicate: bool,
 }
 
-/// The connection is a member of the room.
+/// The connection is a member of the room, or gets its private messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinedEvent {
     /// The `id` of the frame that asked.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub id: Option<MessageId>,
-    /// The room.
-    pub room: RoomName,
-    /// The newest message of the room; the next live one is exactly 1 more.
+    /// The room; absent where it is the inbox.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub room: Option<RoomName>,
+    /// Whether it is the client's inbox.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub inbox: bool,
+    /// The newest message; the next live one is exactly 1 more.
     pub seq: Seq,
-    /// The life of the room's sequence numbers.
+    /// The life of the sequence numbers.
     pub epoch: Epoch,
-    /// How many members the room has, this one included.
+    /// How many members the room has, this one included; of an inbox, how many connections the client has.
     pub count: u32,
     /// After a resume: whether all that was missed follows. `Some(false)`: some of it is gone.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -211,19 +227,26 @@ pub struct RoomSummary {
     pub seq: Seq,
 }
 
-/// A page of a room's history.
+/// A page of a room's history, or of a client's private messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HistoryEvent<'a> {
     /// The `id` of the frame that asked.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub id: Option<MessageId>,
-    /// The room.
-    pub room: RoomName,
+    /// The room; absent where the messages are private.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub room: Option<RoomName>,
+    /// Whether these are the client's private messages.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub inbox: bool,
+    /// With whom, where only the private messages with one client were asked for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub to: Option<ClientId>,
     /// Whole messages, the oldest first. Each is a `message` frame of its own, its `type` included.
     #[serde(borrow, with = "tagged_messages")]
     pub messages: Vec<ChatMessage<'a>>,
-    /// Whether the room has more in the direction asked for.
+    /// Whether there are more in the direction asked for.
     pub has_more: bool,
 }
 

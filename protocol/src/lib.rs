@@ -20,10 +20,10 @@ pub mod names;
 
 pub use command::{ClientCommand, CommandFrame, HistoryPage, PostMessage, Resume, Target};
 pub use event::{
-    Ack, ChatMessage, CloseCode, ErrorCode, HistoryEvent, JoinedEvent, MembersEvent, PresenceEvent, Refusal,
-    RoomSummary, ServerEvent, ServerLimits, Welcome,
+    Ack, ChatMessage, CloseCode, ErrorCode, HistoryEvent, InboxPosition, JoinedEvent, MembersEvent, PresenceEvent,
+    Refusal, RoomSummary, ServerEvent, ServerLimits, Welcome,
 };
-pub use names::{ClientId, ClientKey, Epoch, MessageId, RoomName, Seq};
+pub use names::{ClientId, ClientKey, Epoch, MessageId, NameError, RoomName, Seq};
 
 /// The version of the protocol that this crate speaks, as `welcome` tells it.
 pub const PROTOCOL_VERSION: u16 = 1;

@@ -30,6 +30,12 @@ pub const CONSOLE_PRESENCE_MEMBERS_MAX: u32 = 50;
 /// Frames in a row that are only errors after which the connection is closed with 1008.
 pub const ERRORS_IN_A_ROW_MAX: u32 = 20;
 
+/// Connections that one authenticated client has at most; one more replaces its oldest, which is closed with 4003.
+pub const CONNECTIONS_PER_CLIENT_MAX: usize = 64;
+
+/// Seconds for which a connection may be without a token, where one is needed; then it is closed with 1008.
+pub const PROOF_SECONDS: u64 = 10;
+
 /// The prefix of the names that the server gives; no client may ask for it.
 pub const GUEST_PREFIX: &str = "guest-";
 

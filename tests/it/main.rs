@@ -1,6 +1,8 @@
 //! The whole system: the real server, from outside.
 
 #[cfg(test)]
+mod auth;
+#[cfg(test)]
 mod crowd;
 #[cfg(test)]
 mod dashboards;

@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod accessible;
 #[cfg(test)]
+mod authenticated;
+#[cfg(test)]
 mod chatting;
 #[cfg(test)]
 mod harness;

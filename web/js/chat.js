@@ -20,7 +20,8 @@
 import { Connection } from "./connection.js";
 import { Conversation, privateKey, roomKey } from "./conversation.js";
 import { Outbox } from "./outbox.js";
-import { HISTORY_LIMIT_MAX, LOBBY } from "./protocol.js";
+import { PrivateLog } from "./private-log.js";
+import { HISTORY_LIMIT_MAX, LOBBY, isGuest } from "./protocol.js";
 import { mentionsName } from "./text-parts.js";
 
 /** Messages that are asked for when a room is entered. */
@@ -62,6 +63,11 @@ export class Chat {
     this.isWatching = false;
     this.outbox = new Outbox({ newId, now: () => Date.now() });
     this.outboxTimer = 0;
+    /**
+     * How far the private messages have come, where the server keeps them.
+     * @type {{seq: number, epoch: string} | null}
+     */
+    this.inbox = null;
   }
 
   /** @param {(change: Change) => void} listener */
@@ -103,11 +109,27 @@ export class Chat {
     } else {
       lobby.resumesTo = Math.max(lobby.resumesTo, welcome.seq);
     }
-    if (this.identity.name === "") {
-      this.identity = { name: "", key: welcome.key };
+    if (this.identity.name === "" || !isGuest(welcome.clientId)) {
+      // Nobody asked for a name yet: one that is no guest's came with the token.
+      this.identity = { name: isGuest(welcome.clientId) ? "" : welcome.clientId, key: welcome.key };
+      this.#resumeInbox(welcome);
       this.#named();
     } else {
       this.#hello();
+    }
+  }
+
+  /**
+   * Asks for the private messages that this page missed, where the server keeps them.
+   * @param {Welcome} welcome
+   */
+  #resumeInbox({ inbox }) {
+    if (inbox && this.inbox?.epoch === inbox.epoch && this.inbox.seq < inbox.seq) {
+      this.connection.ask({ type: "join", inbox: true, after: this.inbox.seq, epoch: inbox.epoch }).catch(() => undefined);
+    } else {
+      const isSame = this.inbox?.epoch === inbox?.epoch;
+      for (const { log } of this.conversations.values()) if (!isSame && log instanceof PrivateLog) log.begin();
+      this.inbox = inbox ?? null;
     }
   }
 
@@ -366,6 +388,7 @@ export class Chat {
     if (frame.room === undefined) {
       const other = frame.clientId === this.name ? (frame.to ?? "") : frame.clientId;
       const conversation = this.open(privateKey(other));
+      if (this.inbox && frame.seq !== undefined) this.inbox.seq = Math.max(this.inbox.seq, frame.seq);
       this.#show(conversation, conversation.log.take(frame));
       return;
     }

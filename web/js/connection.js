@@ -63,6 +63,8 @@ export class Connection {
     /** @type {number | null} */
     this.reconnectAfterMs = null;
     this.closingReason = "";
+    /** What the server says that needs a token, or a newer one. */
+    this.tokenWanted = "";
     /** Whether the pause is one that the server asked for. */
     this.isPauseAsked = false;
     this.timers = { attempt: 0, connect: 0, life: 0, queue: 0 };
@@ -72,6 +74,7 @@ export class Connection {
   start() {
     clearTimeout(this.timers.attempt);
     this.#drop();
+    this.tokenWanted = "";
     this.#set({ is: "connecting" });
     const url = new URL("/ws", this.base);
     url.protocol = url.protocol.replace("http", "ws");
@@ -175,6 +178,14 @@ export class Connection {
       this.onWelcome(/** @type {any} */ (frame));
       return;
     }
+    if (frame.type === "error" && frame.code === "unauthorized" && frame.id === undefined) {
+      this.tokenWanted = String(frame.message);
+      if (this.state.is === "connecting") {
+        this.#drop();
+        this.#refuse("unauthorized", this.tokenWanted);
+      }
+      return;
+    }
     if (frame.type === "closing") {
       this.reconnectAfterMs = Number(frame.reconnectAfterMs) || 0;
       this.closingReason = String(frame.reason ?? "");
@@ -245,7 +256,9 @@ export class Connection {
     this.#drop();
     this.isPauseAsked = told !== null;
     const stop = told === null ? FINAL.get(code) : undefined;
-    if (stop) {
+    if (stop && this.tokenWanted) {
+      this.#refuse("unauthorized", this.tokenWanted);
+    } else if (stop) {
       this.#set({ is: "stopped", why: stop, reason: why });
     } else if (told === null) {
       this.#wait(this.backoff.next(code === TRY_LATER ? { floorMs: 5_000 } : {}), why || "the connection was lost");

@@ -1,6 +1,7 @@
 // @ts-check
 /**
- * The messages of one private conversation. They are nowhere but here: the server does not store them. Pure logic.
+ * The messages of one private conversation, as they came. A server that authenticates names keeps them too, and may send
+ * one twice after a lost connection; any other keeps none. Pure logic.
  *
  * It has what a view needs of a `RoomLog`: `items`, `origin`, `generation`.
  *
@@ -20,6 +21,13 @@ export class PrivateLog {
     this.hasMore = false;
     /** @type {Set<string>} */
     this.sendings = new Set();
+    /** The newest that came with a number. */
+    this.newest = 0;
+  }
+
+  /** The server counts anew. */
+  begin() {
+    this.newest = 0;
   }
 
   /**
@@ -31,6 +39,10 @@ export class PrivateLog {
       const sending = `${frame.clientId} ${frame.id}`;
       if (this.sendings.has(sending)) return [];
       this.sendings.add(sending);
+    }
+    if (frame.seq !== undefined) {
+      if (frame.seq <= this.newest) return [];
+      this.newest = frame.seq;
     }
     this.items.push({ kind: "message", frame });
     if (this.items.length > MESSAGES_MAX) {

@@ -5,7 +5,7 @@
  * @typedef {{clientId: string, Message: string, at: number, room?: string, seq?: number, to?: string, id?: string}} MessageFrame
  * @typedef {{messageBytes: number, messagesPerSecond: number, burst: number, rooms: number}} Limits
  * @typedef {{clientId: string, room: string, seq: number, epoch: string, key: string, heartbeatMs: number,
- *   server: string, limits: Limits, id?: string}} Welcome
+ *   server: string, limits: Limits, id?: string, inbox?: {seq: number, epoch: string}}} Welcome
  * @typedef {{type: string, [field: string]: any}} Frame  any frame, before its type has been looked at
  * @typedef {{code: string, message: string, id?: string, retryAfterMs?: number}} Refusal
  */

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use starling_protocol::{
-    ChatMessage, ClientId, ClientKey, CloseCode, Epoch, HistoryPage, MessageId, Refusal, Resume, RoomName, ServerEvent,
-    Target,
+    ChatMessage, ClientId, ClientKey, CloseCode, Epoch, ErrorCode, HistoryPage, MessageId, Refusal, Resume, RoomName,
+    Seq, ServerEvent, Target,
 };
+use tokio::sync::oneshot;
 
 use crate::credits::Ticket;
 use crate::history::{Completion, ReadRequest, StoredMessage};
+use crate::identity::{Claims, Identity};
 use crate::ids::{HubSet, RoomId, SessionId};
 
 /// Something that happens to the chat.
@@ -49,6 +51,15 @@ pub enum Command {
     },
     /// The history has finished something.
     Completed(Completion),
+    /// An operator says something in a room.
+    PostAsOperator(OperatorPost),
+    /// An operator removes a client: all its connections are closed.
+    RemoveClient {
+        /// The client.
+        client_id: ClientId,
+        /// Who wants to know how many connections there were.
+        reply: oneshot::Sender<usize>,
+    },
     /// Time has passed. Needed a few times a second for what is due.
     Tick,
 }
@@ -58,7 +69,9 @@ pub enum Command {
 pub struct OpenSession {
     /// The session it will be.
     pub session: SessionId,
-    /// The name it wants; without, it becomes a guest.
+    /// Who it is.
+    pub identity: Identity,
+    /// The name it wants; without, it becomes a guest, or has the name that it has proven.
     pub client_id: Option<ClientId>,
     /// The secret of an earlier connection of the same client.
     pub key: Option<ClientKey>,
@@ -68,6 +81,32 @@ pub struct OpenSession {
     pub fresh_key: ClientKey,
     /// Whether a person reads what it gets, see [`Command::WatchPresence`].
     pub watch_presence: bool,
+}
+
+/// What an operator says in a room.
+#[derive(Debug)]
+pub struct OperatorPost {
+    /// The room.
+    pub room: RoomName,
+    /// The name under which it is said.
+    pub client_id: ClientId,
+    /// What.
+    pub text: Box<str>,
+    /// The operator's own name for it; the same again is not said twice.
+    pub id: Option<MessageId>,
+    /// Who waits until it is stored.
+    pub reply: oneshot::Sender<Result<Posted, Refusal>>,
+}
+
+/// Where a message of an operator stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Posted {
+    /// Its place in the room.
+    pub seq: Seq,
+    /// When it was taken, milliseconds since the Unix epoch.
+    pub at: u64,
+    /// Whether it had been taken before.
+    pub duplicate: bool,
 }
 
 /// What a client asks.
@@ -82,8 +121,10 @@ pub enum Request {
         /// The name it believes to have.
         client_id: Option<ClientId>,
     },
-    /// To have a name.
+    /// To have a name, or to go on having the one that it has proven.
     Hello {
+        /// What its token says.
+        claims: Option<Arc<Claims>>,
         /// The name wanted.
         client_id: Option<ClientId>,
         /// The secret that proves a claim to it.
@@ -97,6 +138,11 @@ pub enum Request {
         resume: Option<Resume>,
         /// Whether to be told who comes and goes.
         presence: bool,
+    },
+    /// To get its private messages from here on.
+    JoinInbox {
+        /// From where to catch up.
+        resume: Option<Resume>,
     },
     /// To leave a room.
     Leave {
@@ -114,6 +160,15 @@ pub enum Request {
     History {
         /// The room.
         room: RoomName,
+        /// Which part.
+        page: HistoryPage,
+        /// Most messages.
+        limit: u16,
+    },
+    /// Its private messages.
+    InboxHistory {
+        /// Only those with this client.
+        with: Option<ClientId>,
         /// Which part.
         page: HistoryPage,
         /// Most messages.
@@ -170,7 +225,7 @@ pub enum Effect {
         /// What its command holds until it is offered everywhere.
         ticket: Ticket,
     },
-    /// Deliver a private message.
+    /// Deliver a private message that is not kept.
     DeliverPrivate {
         /// The connections that hold the two names.
         sessions: Vec<SessionId>,
@@ -196,8 +251,8 @@ pub enum Effect {
         session: SessionId,
         /// The `id` of its frame.
         id: Option<MessageId>,
-        /// The room.
-        room: RoomName,
+        /// Whose messages.
+        of: PageOf,
         /// The messages.
         messages: Vec<Arc<StoredMessage>>,
         /// Whether there are more.
@@ -213,6 +268,13 @@ pub enum Effect {
         epoch: Epoch,
         /// The message.
         message: Arc<StoredMessage>,
+    },
+    /// Note that the owner of an inbox was sent everything up to this message.
+    Delivered {
+        /// The inbox.
+        room: RoomId,
+        /// The message.
+        seq: Seq,
     },
     /// Read from the history.
     Read(ReadRequest),
@@ -239,6 +301,18 @@ pub enum Effect {
     },
 }
 
+/// Whose messages a page of history holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PageOf {
+    /// A room's.
+    Room(RoomName),
+    /// The client's own private ones.
+    Inbox {
+        /// Only those with this client.
+        with: Option<ClientId>,
+    },
+}
+
 /// Why a connection cannot take part.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenRefusal {
@@ -251,7 +325,34 @@ pub enum OpenRefusal {
     /// There are as many rooms as there may be.
     #[error("the server has as many rooms as it may have")]
     TooManyRooms,
+    /// The token is another client's than the name that was asked for.
+    #[error("the token is that of {0}")]
+    TokenOfAnother(ClientId),
+    /// The token has expired.
+    #[error("the token has expired")]
+    TokenExpired,
+    /// The token does not allow the room.
+    #[error("the token does not allow the room {0}")]
+    RoomClosed(RoomName),
+    /// There are as many inboxes as there may be.
+    #[error("the server keeps the private messages of as many clients as it may")]
+    TooManyInboxes,
     /// The chat does not answer.
     #[error("the chat does not answer")]
     Unavailable,
+}
+
+impl OpenRefusal {
+    /// The code with which a session that is there already is told so.
+    pub fn error_code(&self) -> ErrorCode {
+        match self {
+            Self::NameTaken(_) => ErrorCode::NameTaken,
+            Self::NameReserved => ErrorCode::BadName,
+            Self::TooManyRooms => ErrorCode::TooManyRooms,
+            Self::TokenOfAnother(_) => ErrorCode::ClientIdMismatch,
+            Self::TokenExpired => ErrorCode::Unauthorized,
+            Self::RoomClosed(_) => ErrorCode::Forbidden,
+            Self::TooManyInboxes | Self::Unavailable => ErrorCode::Unavailable,
+        }
+    }
 }

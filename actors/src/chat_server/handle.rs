@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
-use starling_protocol::{MessageId, RoomSummary};
+use starling_protocol::{ClientId, MessageId, Refusal, RoomName, RoomSummary};
 use tokio::sync::oneshot;
 
 use super::ChatServer;
-use super::command::{Command, OpenRefusal, OpenSession, Request};
+use super::command::{Command, OpenRefusal, OpenSession, OperatorPost, Posted, Request};
 use super::messages::{Enveloped, HistoryQuery, Query, RegisterHub, Reported};
 use crate::credits::Ticket;
 use crate::history::{Page, ReadError, StoreReport};
 use crate::hub::HubHandle;
+use crate::identity::RoomGlobs;
 use crate::ids::{RoomId, SessionId};
 use crate::metrics::Mailbox;
 use crate::stage::Stage;
@@ -20,6 +21,27 @@ use crate::vitals::Vitals;
 
 /// How long an answer of the `ChatServer` is waited for.
 const DEADLINE: Duration = Duration::from_secs(5);
+
+/// What an operator says in a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostedBy {
+    /// The room.
+    pub room: RoomName,
+    /// The name under which it is said.
+    pub client_id: ClientId,
+    /// What.
+    pub text: Box<str>,
+    /// The operator's own name for it; the same again is not said twice.
+    pub id: Option<MessageId>,
+}
+
+async fn answered<T>(answer: oneshot::Receiver<T>) -> Result<T, AskError> {
+    match tokio::time::timeout(DEADLINE, answer).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(_)) => Err(AskError::NotThere),
+        Err(_) => Err(AskError::TimedOut),
+    }
+}
 
 /// Why a question to the `ChatServer` has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -72,11 +94,7 @@ impl ChatServerHandle {
     async fn ask_for<T>(&self, query: impl FnOnce(oneshot::Sender<T>) -> Query) -> Result<T, AskError> {
         let (reply, answer) = oneshot::channel();
         self.address.do_send(query(reply));
-        match tokio::time::timeout(DEADLINE, answer).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) => Err(AskError::NotThere),
-            Err(_) => Err(AskError::TimedOut),
-        }
+        answered(answer).await
     }
 
     /// Makes a connection a session, welcomed and in its room.
@@ -126,12 +144,33 @@ impl ChatServerHandle {
         self.ask_for(Query::Tick).await.unwrap_or_default();
     }
 
-    /// The rooms, the fullest first, and whether there are more than are listed.
+    /// Says something in a room for an operator, and waits until it is stored.
+    ///
+    /// # Errors
+    /// [`AskError::TimedOut`]; inside, the refusal.
+    pub async fn post(&self, post: PostedBy) -> Result<Result<Posted, Refusal>, AskError> {
+        let PostedBy { room, client_id, text, id } = post;
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::PostAsOperator(OperatorPost { room, client_id, text, id, reply }), None);
+        answered(answer).await
+    }
+
+    /// Closes all connections of a client, for an operator, and returns how many there were.
     ///
     /// # Errors
     /// [`AskError::TimedOut`].
-    pub async fn rooms(&self) -> Result<(Vec<RoomSummary>, bool), AskError> {
-        self.ask_for(Query::Rooms).await
+    pub async fn remove_client(&self, client_id: ClientId) -> Result<usize, AskError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::RemoveClient { client_id, reply }, None);
+        answered(answer).await
+    }
+
+    /// The rooms among these, the fullest first, and whether there are more than are listed.
+    ///
+    /// # Errors
+    /// [`AskError::TimedOut`].
+    pub async fn rooms(&self, allowed: RoomGlobs) -> Result<(Vec<RoomSummary>, bool), AskError> {
+        self.ask_for(|reply| Query::Rooms(allowed, reply)).await
     }
 
     /// A part of a room's history.

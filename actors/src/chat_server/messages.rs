@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use super::command::{Command, OpenRefusal};
 use crate::history::{Page, ReadError, SearchText, StoreReport};
 use crate::hub::HubHandle;
+use crate::identity::RoomGlobs;
 use crate::metrics::InMailbox;
 use crate::stage::Arrival;
 
@@ -39,7 +40,7 @@ pub(crate) struct Reported {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) enum Query {
-    Rooms(oneshot::Sender<(Vec<RoomSummary>, bool)>),
+    Rooms(RoomGlobs, oneshot::Sender<(Vec<RoomSummary>, bool)>),
     History(HistoryQuery, oneshot::Sender<Result<Page, ReadError>>),
     Drain { reason: &'static str, spread_ms: u64 },
     Tick(oneshot::Sender<()>),

@@ -13,10 +13,16 @@ use crate::ids::RoomId;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
     Room(RoomId),
+    /// To one client, and not kept.
     Client(ClientId),
+    /// To one client, in whose inbox it is kept.
+    Inbox {
+        room: RoomId,
+        to: ClientId,
+    },
 }
 
-/// Where a message went, its place in the room's epoch (0 for private ones), and when it was taken.
+/// Where a message went, its place in the epoch of the room or inbox (0 where it is not kept), and when it was taken.
 pub(crate) type Taken = (Place, Epoch, Seq, u64);
 
 /// What is remembered, for a time and up to a number; past the number the oldest are forgotten early.

@@ -2,19 +2,23 @@
 //!
 //! Invariants, checked by [`ChatState::check`] in tests:
 //! - a session is a member of a room exactly if the room is on the session's list;
-//! - a name is held by exactly one session, and every session holds one name;
+//! - every session holds one name; a name is held by one session, where names are authenticated by one or more;
+//! - a connection that has not said who it is, where names are authenticated, is no session: no rule reaches it;
 //! - the seqs of a room's messages rise by exactly one; a message is delivered and acknowledged when it is stored,
 //!   never before;
 //! - a session that catches up in a room is not admitted to what is delivered there until it has caught up.
 
 mod catching_up;
+mod inboxes;
 mod messages;
 mod names;
+mod proof;
 mod rooms;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
@@ -24,12 +28,13 @@ use starling_protocol::{
     ClientId, ClientKey, CloseCode, MessageId, Refusal, RoomName, RoomSummary, Seq, ServerEvent, limits,
 };
 
-use super::command::{Command, Effect, Request};
+use super::command::{Command, Effect, OpenSession, Request};
 use super::remembered::{Place, RememberedIds};
 use crate::clock::{Now, Numbers};
 use crate::config::ChatConfig;
 use crate::credits::Ticket;
-use crate::history::{Completion, ReadRequest, Reader, Restored, StoredId};
+use crate::history::{Completion, ReadRequest, Reader, Restored, RoomKey, StoredId};
+use crate::identity::{Claims, RoomGlobs};
 use crate::ids::{RoomId, SessionId};
 use crate::room::Room;
 
@@ -45,14 +50,22 @@ pub struct ChatState {
     rooms: Slab<Room>,
     rooms_by_name: HashMap<RoomName, RoomId>,
     sessions: FxHashMap<SessionId, Member>,
-    names: HashMap<ClientId, SessionId>,
+    names: HashMap<ClientId, SmallVec<[SessionId; 1]>>,
+    /// The clients whose private messages are kept.
+    inboxes: HashMap<ClientId, RoomId>,
+    /// Connections that have not said who they are.
+    unproven: FxHashMap<SessionId, Unproven>,
+    /// When a connection ends that does not show a token, or a newer one; milliseconds since the Unix epoch.
+    deadlines: BTreeSet<(u64, SessionId)>,
     remembered: RememberedIds,
     /// Who catches up where.
     replays: FxHashMap<(SessionId, RoomId), CatchingUp>,
     /// Rooms whose `presence` waits for its second to pass.
     presence_due: Vec<RoomId>,
-    /// The fullest rooms and when they were looked for, where there were more than are listed.
-    fullest_rooms: Option<(Instant, Vec<RoomSummary>)>,
+    /// The rooms that are shown, the fullest first, and when they were looked for, where there are more than are listed.
+    fullest_first: Option<(Instant, Vec<RoomId>)>,
+    /// Inboxes of which more was delivered than is noted.
+    delivered_due: Vec<RoomId>,
 }
 
 /// A session as the chat knows it.
@@ -60,9 +73,21 @@ pub struct ChatState {
 struct Member {
     client_id: ClientId,
     key: ClientKey,
+    /// What it has proven, where names are authenticated.
+    claims: Option<Arc<Claims>>,
+    /// Where its private messages are kept, if they are.
+    inbox: Option<RoomId>,
     /// In the order of joining; the first is where a message goes that names no room.
     rooms: SmallVec<[RoomId; 1]>,
     watch_presence: bool,
+    errors_in_a_row: u32,
+}
+
+/// A connection that has not said who it is.
+#[derive(Debug)]
+struct Unproven {
+    open: OpenSession,
+    until: u64,
     errors_in_a_row: u32,
 }
 
@@ -86,10 +111,14 @@ impl ChatState {
             rooms_by_name: HashMap::new(),
             sessions: FxHashMap::default(),
             names: HashMap::new(),
+            inboxes: HashMap::new(),
+            unproven: FxHashMap::default(),
+            deadlines: BTreeSet::new(),
             remembered,
             replays: FxHashMap::default(),
             presence_due: Vec::new(),
-            fullest_rooms: None,
+            fullest_first: None,
+            delivered_due: Vec::new(),
         }
     }
 
@@ -99,70 +128,103 @@ impl ChatState {
     pub fn restore(&mut self, restored: Restored, now: Now) {
         debug_assert!(self.rooms.is_empty(), "nothing has happened yet");
         for stored in restored.rooms {
-            let mut room = Room::new(stored.name.clone(), stored.epoch, now.at);
+            let mut room = Room::new(stored.key.clone(), stored.epoch, now.at);
             (room.seq, room.oldest) = (stored.seq, stored.oldest);
+            (room.delivered, room.delivered_noted) = (stored.delivered, stored.delivered);
             let slot = self.rooms.insert(room);
             if let Ok(slot) = u32::try_from(slot) {
-                self.rooms_by_name.insert(stored.name, RoomId(slot));
+                match stored.key {
+                    RoomKey::Room(name) => self.rooms_by_name.insert(name, RoomId(slot)),
+                    RoomKey::Inbox(owner) => self.inboxes.insert(owner, RoomId(slot)),
+                };
             }
         }
+        let owner_of = |room: usize| self.rooms.get(room).and_then(|entry| entry.key.owner());
+        let received =
+            restored.ids.iter().filter(|stored| owner_of(stored.room).is_some_and(|o| *o != stored.client_id));
+        let received: HashSet<_> = received.map(|stored| (stored.client_id.clone(), stored.id.clone())).collect();
         for StoredId { room, seq, at, client_id, id } in restored.ids {
             let Some(entry) = self.rooms.get(room) else { continue };
-            let Ok(room) = u32::try_from(room) else { continue };
+            let Ok(room) = u32::try_from(room).map(RoomId) else { continue };
             let age = Duration::from_millis(now.unix_ms.saturating_sub(at));
             let taken_at = now.at.checked_sub(age).unwrap_or(now.at);
-            self.remembered.insert(&client_id, &id, (Place::Room(RoomId(room)), entry.epoch, seq, at), taken_at);
+            let place = match &entry.key {
+                RoomKey::Room(_) => Place::Room(room),
+                // A private message stands in two inboxes: that of its receiver counts. Only what somebody sent to itself
+                // stands in its own alone.
+                RoomKey::Inbox(owner) if *owner == client_id && received.contains(&(client_id.clone(), id.clone())) => {
+                    continue;
+                }
+                RoomKey::Inbox(owner) => Place::Inbox { room, to: owner.clone() },
+            };
+            self.remembered.insert(&client_id, &id, (place, entry.epoch, seq, at), taken_at);
         }
     }
 
     /// Carries out one command and appends what is to be done to `effects`.
     pub fn apply(&mut self, command: Command, now: Now, effects: &mut Vec<Effect>) {
         match command {
-            Command::OpenSession(open) => self.open_session(&open, now, effects),
+            Command::OpenSession(open) => self.open_session(open, now, effects),
             Command::CloseSession { session } => self.close_session(session, now, effects),
             Command::Ask { session, id, request, ticket } => self.ask(session, id, request, ticket, now, effects),
             Command::WatchPresence { session, wanted } => self.watch_presence(session, wanted),
             Command::ContinueReplay { session, room } => self.continue_replay(session, room, effects),
             Command::Completed(completion) => self.completed(completion, now, effects),
+            Command::PostAsOperator(post) => self.post_as_operator(post, now, effects),
+            Command::RemoveClient { client_id, reply } => {
+                // Whoever asked may have gone.
+                reply.send(self.remove_client(&client_id, now, effects)).unwrap_or_default();
+            }
             Command::Tick => self.tick(now, effects),
         }
     }
 
-    /// How many sessions there are.
+    /// How many sessions there are, the connections among them that have not said who they are.
     pub fn session_count(&self) -> usize {
-        self.sessions.len()
+        self.sessions.len() + self.unproven.len()
     }
 
     /// How many rooms there are, the empty ones that are still kept among them.
     pub fn room_count(&self) -> usize {
-        self.rooms.len()
+        self.rooms_by_name.len()
     }
 
-    /// The rooms that have members or messages, the fullest first, and whether there are more than are listed. Then
-    /// the list is up to a second old.
-    pub fn list_rooms(&mut self, now: Now) -> (Vec<RoomSummary>, bool) {
+    /// The rooms among these that have members or messages, the fullest first, and whether there are more than are
+    /// listed. Where there are, the list is up to a second old.
+    pub fn list_rooms(&mut self, allowed: &RoomGlobs, now: Now) -> (Vec<RoomSummary>, bool) {
         let is_fresh = |looked_at: &Instant| now.at.saturating_duration_since(*looked_at) < LISTED_FOR;
-        if let Some((_, fullest)) = self.fullest_rooms.as_ref().filter(|(looked_at, _)| is_fresh(looked_at)) {
-            return (fullest.clone(), true);
-        }
-        let shown = |room: &&Room| room.count() > 0 || room.seq > Seq(0);
-        let fullest_first = |a: &&Room, b: &&Room| b.count().cmp(&a.count()).then_with(|| a.name.cmp(&b.name));
-        let mut rooms: Vec<&Room> = self.rooms.iter().map(|(_, room)| room).filter(shown).collect();
-        let truncated = rooms.len() > limits::ROOMS_LISTED_MAX;
-        if truncated {
-            rooms.select_nth_unstable_by(limits::ROOMS_LISTED_MAX - 1, fullest_first);
-            rooms.truncate(limits::ROOMS_LISTED_MAX);
-        }
-        rooms.sort_unstable_by(fullest_first);
-        let summary = |room: &Room| RoomSummary { room: room.name.clone(), count: room.count(), seq: room.seq };
-        let listed: Vec<RoomSummary> = rooms.into_iter().map(summary).collect();
-        self.fullest_rooms = truncated.then(|| (now.at, listed.clone()));
+        let known = self.fullest_first.take().filter(|(looked_at, _)| is_fresh(looked_at));
+        let (looked_at, order) = known.unwrap_or_else(|| (now.at, self.fullest_first()));
+        let rooms = order.iter().filter_map(|room| self.rooms.get(room.0 as usize));
+        let mut rooms = rooms
+            .filter_map(|room| Some(RoomSummary { room: room.key.room()?.clone(), count: room.count(), seq: room.seq }))
+            .filter(|listed| allowed.allow(&listed.room));
+        let listed = rooms.by_ref().take(limits::ROOMS_LISTED_MAX).collect();
+        let truncated = rooms.next().is_some();
+        self.fullest_first = (order.len() > limits::ROOMS_LISTED_MAX).then_some((looked_at, order));
         (listed, truncated)
+    }
+
+    fn fullest_first(&self) -> Vec<RoomId> {
+        let shown = |room: &&RoomId| {
+            let room = self.rooms.get(room.0 as usize);
+            room.is_some_and(|room| !room.is_empty() || room.seq > Seq(0))
+        };
+        let mut rooms: Vec<(&RoomName, &RoomId)> = self.rooms_by_name.iter().filter(|(_, room)| shown(room)).collect();
+        let count = |room: &RoomId| self.rooms.get(room.0 as usize).map_or(0, Room::count);
+        rooms.sort_unstable_by(|(a, room), (b, other)| count(other).cmp(&count(room)).then_with(|| a.cmp(b)));
+        rooms.into_iter().map(|(_, room)| *room).collect()
     }
 
     /// The room of this name, while it exists.
     pub fn find_room(&self, name: &str) -> Option<RoomId> {
         self.rooms_by_name.get(name).copied()
+    }
+
+    /// The inbox of this client. For tests.
+    #[cfg(test)]
+    fn find_inbox(&self, owner: &str) -> Option<RoomId> {
+        self.inboxes.get(owner).copied()
     }
 
     // ---- what clients ask
@@ -178,6 +240,11 @@ impl ChatState {
     ) {
         // A session that was replaced or closed may still have commands on their way.
         if !self.sessions.contains_key(&session) {
+            if self.unproven.contains_key(&session) {
+                let outcome = self.ask_unproven(session, id.clone(), request, now, effects);
+                self.count_outcome(session, id, outcome, now, effects);
+                give_to_answer(ticket, session, effects);
+            }
             return;
         }
         let outcome = match request {
@@ -191,19 +258,30 @@ impl ChatState {
                     Err(refusal) => Err(refusal),
                 }
             }
-            Request::Hello { client_id, key } => self.hello(session, id.clone(), client_id.as_ref(), key, now, effects),
+            Request::Hello { claims: Some(claims), client_id, .. } => {
+                self.prove_again(session, id.clone(), &claims, client_id.as_ref(), now, effects)
+            }
+            Request::Hello { claims: None, client_id, key } => {
+                self.hello(session, id.clone(), client_id.as_ref(), key, now, effects)
+            }
             Request::Join { room, resume, presence } => {
                 self.join(session, id.clone(), &room, resume, presence, now, effects)
             }
+            Request::JoinInbox { resume } => self.join_inbox(session, id.clone(), resume, effects),
             Request::Leave { room } => self.leave(session, id.clone(), &room, now, effects),
             Request::Rooms => {
-                let (rooms, truncated) = self.list_rooms(now);
+                let claims = self.sessions.get(&session).and_then(|member| member.claims.clone());
+                let allowed = claims.as_ref().map_or(&RoomGlobs::ALL, |claims| &claims.rooms);
+                let (rooms, truncated) = self.list_rooms(allowed, now);
                 effects.push(tell(session, ServerEvent::Rooms { id: id.clone(), rooms, truncated }));
                 Ok(())
             }
             Request::Members { room } => self.tell_members(session, id.clone(), &room, effects),
             Request::History { room, page, limit } => {
                 self.read_history(session, id.clone(), &room, page, limit, effects)
+            }
+            Request::InboxHistory { with, page, limit } => {
+                self.read_inbox(session, id.clone(), with, page, limit, effects)
             }
             Request::Ping => {
                 effects.push(tell(session, ServerEvent::Pong { id: id.clone(), at: now.unix_ms }));
@@ -224,13 +302,17 @@ impl ChatState {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(member) = self.sessions.get_mut(&session) else { return };
+        let errors_in_a_row = match (self.sessions.get_mut(&session), self.unproven.get_mut(&session)) {
+            (Some(member), _) => &mut member.errors_in_a_row,
+            (None, Some(unproven)) => &mut unproven.errors_in_a_row,
+            (None, None) => return,
+        };
         let Err(refusal) = outcome else {
-            member.errors_in_a_row = 0;
+            *errors_in_a_row = 0;
             return;
         };
-        member.errors_in_a_row += 1;
-        let is_flood = member.errors_in_a_row >= limits::ERRORS_IN_A_ROW_MAX;
+        *errors_in_a_row += 1;
+        let is_flood = *errors_in_a_row >= limits::ERRORS_IN_A_ROW_MAX;
         effects.push(tell(session, ServerEvent::Error(refusal.with_id(id))));
         if is_flood {
             self.close_session(session, now, effects);
@@ -258,17 +340,25 @@ impl ChatState {
         for room in std::mem::take(&mut self.presence_due) {
             self.send_presence(room, now, effects);
         }
+        self.end_what_is_due(now, effects);
+        for room in std::mem::take(&mut self.delivered_due) {
+            self.note_delivered(room, effects);
+        }
         self.remembered.expire(now.at);
         let kept = self.config.empty_room_kept;
         let is_over = |room: &Room| {
             let empty_for = room.empty_since.map(|since| now.at.saturating_duration_since(since));
-            let is_stored = self.config.history_is_stored && room.oldest <= room.seq;
+            let is_for_later = self.config.history_is_stored || room.key.owner().is_some();
+            let is_stored = is_for_later && room.oldest <= room.seq;
             room.pending.is_empty() && !is_stored && empty_for.is_some_and(|time| time >= kept)
         };
         let over: Vec<usize> = self.rooms.iter().filter(|(_, room)| is_over(room)).map(|(slot, _)| slot).collect();
         for slot in over {
             let room = self.rooms.remove(slot);
-            self.rooms_by_name.remove(&room.name);
+            match &room.key {
+                RoomKey::Room(name) => self.rooms_by_name.remove(name),
+                RoomKey::Inbox(owner) => self.inboxes.remove(owner),
+            };
             if let Ok(slot) = u32::try_from(slot) {
                 effects.push(Effect::Forget { room: RoomId(slot) });
             }
@@ -279,8 +369,12 @@ impl ChatState {
     #[doc(hidden)]
     pub fn check(&self) {
         for (session, member) in &self.sessions {
-            assert_eq!(self.names.get(&member.client_id), Some(session), "the name of {session:?} is its own");
-            for room in &member.rooms {
+            let holders = self.names.get(&member.client_id).map_or(&[][..], |holders| holders);
+            let own = holders.iter().filter(|holder| *holder == session).count();
+            assert_eq!(own, 1, "the name of {session:?} is its own");
+            assert!(holders.len() == 1 || member.claims.is_some(), "a name that is not authenticated has one holder");
+            assert_eq!(member.inbox.is_some(), member.claims.is_some() && self.config.private_is_kept, "{session:?}");
+            for room in member.rooms.iter().chain(&member.inbox) {
                 let entry = self.rooms.get(room.0 as usize);
                 assert!(
                     entry.is_some_and(|entry| entry.members().any(|m| m == *session)),
@@ -288,19 +382,37 @@ impl ChatState {
                 );
             }
         }
-        assert_eq!(self.names.len(), self.sessions.len(), "every name has a session");
+        let holders: usize = self.names.values().map(SmallVec::len).sum();
+        assert_eq!(holders, self.sessions.len(), "every session has one name");
+        assert!(self.names.values().all(|holders| !holders.is_empty()), "every name has a session");
+        assert!(self.unproven.keys().all(|session| !self.sessions.contains_key(session)), "no session is unproven");
+        let proven = self.sessions.values().filter(|member| member.claims.is_some()).count();
+        assert_eq!(self.deadlines.len(), proven + self.unproven.len(), "whoever shows a token has a deadline");
         for (slot, room) in &self.rooms {
-            assert_eq!(self.rooms_by_name.get(&room.name).map(|id| id.0 as usize), Some(slot), "rooms have their name");
+            let known = match &room.key {
+                RoomKey::Room(name) => self.rooms_by_name.get(name),
+                RoomKey::Inbox(owner) => self.inboxes.get(owner),
+            };
+            assert_eq!(known.map(|id| id.0 as usize), Some(slot), "rooms have their name");
+            let mut clients = std::collections::HashSet::new();
             for session in room.members() {
                 let member = self.sessions.get(&session);
-                assert!(member.is_some_and(|m| m.rooms.iter().any(|r| r.0 as usize == slot)), "{session:?} knows");
+                let is_in = |m: &&Member| m.rooms.iter().chain(&m.inbox).any(|r| r.0 as usize == slot);
+                let member = member.filter(is_in);
+                assert!(member.is_some(), "{session:?} knows");
+                assert!(room.key.owner().is_none_or(|owner| member.is_some_and(|m| m.client_id == *owner)), "its own");
+                clients.extend(member.map(|member| &member.client_id));
+            }
+            if room.key.room().is_some() {
+                assert_eq!(room.count() as usize, clients.len(), "a client is counted once");
             }
             let places = room.pending.iter().map(|pending| pending.message.seq.0);
             assert!(places.eq(room.seq.0 + 1..=room.seq.0 + room.pending.len() as u64), "INV-3 for what waits");
-            assert_eq!(room.empty_since.is_some(), room.count() == 0, "an empty room knows since when");
+            assert_eq!(room.empty_since.is_some(), room.is_empty(), "an empty room knows since when");
         }
         for (session, room) in self.replays.keys() {
-            assert!(self.sessions.get(session).is_some_and(|m| m.rooms.contains(room)), "who catches up is a member");
+            let is_member = |m: &Member| m.rooms.iter().chain(&m.inbox).any(|own| own == room);
+            assert!(self.sessions.get(session).is_some_and(is_member), "who catches up is a member");
         }
     }
 }

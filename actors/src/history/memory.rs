@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use starling_protocol::{Epoch, HistoryPage, Seq};
+use starling_protocol::{ClientId, Epoch, HistoryPage, Seq};
 
 use super::{Completion, HistoryStore, Page, ReadRequest, SearchText, StoredMessage};
 use crate::ids::RoomId;
@@ -110,13 +110,35 @@ impl HistoryStore for MemoryHistory {
 fn search(messages: &VecDeque<Arc<StoredMessage>>, request: &ReadRequest, text: &SearchText) -> Page {
     let terms: Vec<String> = text.terms().iter().map(|term| term.to_lowercase()).collect();
     let before = if let HistoryPage::Before(seq) = request.page { seq } else { Seq(u64::MAX) };
+    let older = messages.iter().rev().skip_while(|message| message.seq >= before);
+    filter(older, request, |message| {
+        let text = message.text.to_lowercase();
+        terms.iter().all(|term| text.contains(term))
+    })
+}
+
+/// The private messages with one client, the oldest first.
+fn conversation(messages: &VecDeque<Arc<StoredMessage>>, request: &ReadRequest, with: &ClientId) -> Page {
+    let is_with = |message: &StoredMessage| message.peer() == Some(with);
+    if let HistoryPage::After(seq) = request.page {
+        return filter(messages.iter().skip_while(|message| message.seq <= seq), request, is_with);
+    }
+    let before = if let HistoryPage::Before(seq) = request.page { seq } else { Seq(u64::MAX) };
+    let older = messages.iter().rev().skip_while(|message| message.seq >= before);
+    let mut page = filter(older, request, is_with);
+    page.messages.reverse();
+    page
+}
+
+/// As many of these messages as are wanted and fit, in their order.
+fn filter<'a>(
+    messages: impl Iterator<Item = &'a Arc<StoredMessage>>,
+    request: &ReadRequest,
+    is_wanted: impl Fn(&StoredMessage) -> bool,
+) -> Page {
     let mut found = Page::default();
     let mut weight = 0;
-    for message in messages.iter().rev().skip_while(|message| message.seq >= before) {
-        let text = message.text.to_lowercase();
-        if !terms.iter().all(|term| text.contains(term)) {
-            continue;
-        }
+    for message in messages.filter(|message| is_wanted(message)) {
         weight += message.weight();
         if found.messages.len() == request.limit || (weight > request.bytes && !found.messages.is_empty()) {
             found.has_more = true;
@@ -130,6 +152,9 @@ fn search(messages: &VecDeque<Arc<StoredMessage>>, request: &ReadRequest, text: 
 fn select(messages: &VecDeque<Arc<StoredMessage>>, request: &ReadRequest) -> Page {
     if let Some(text) = &request.search {
         return search(messages, request, text);
+    }
+    if let Some(with) = &request.with {
+        return conversation(messages, request, with);
     }
     let mut weight = 0;
     let fits = |message: &&Arc<StoredMessage>| {
@@ -153,17 +178,18 @@ fn select(messages: &VecDeque<Arc<StoredMessage>>, request: &ReadRequest) -> Pag
 
 #[cfg(test)]
 mod tests {
-    use starling_protocol::{ClientId, RoomName};
+    use starling_protocol::RoomName;
 
     use super::*;
-    use crate::history::Reader;
+    use crate::history::{Reader, RoomKey};
     use crate::ids::{HubId, SessionId};
 
     const ROOM: RoomId = RoomId(3);
 
     fn message(seq: u64, text: &str) -> Arc<StoredMessage> {
         Arc::new(StoredMessage {
-            room: RoomName::lobby(),
+            room: RoomKey::Room(RoomName::lobby()),
+            to: None,
             seq: Seq(seq),
             client_id: ClientId::parse("alice").unwrap(),
             text: text.into(),
@@ -184,7 +210,7 @@ mod tests {
         let session = SessionId::new(HubId(0), 0, 0);
         let reader = Reader::Client { session, id: None, ticket: None };
         let mut done = Vec::new();
-        history.read(ReadRequest { room: ROOM, page, search: None, limit, bytes, reader }, &mut done);
+        history.read(ReadRequest { room: ROOM, page, search: None, with: None, limit, bytes, reader }, &mut done);
         let Some(Completion::Read { page, .. }) = done.pop() else { panic!("no answer") };
         (page.messages.iter().map(|message| message.seq.0).collect(), page.has_more)
     }
@@ -239,7 +265,8 @@ mod tests {
         let find = |query, page, limit| {
             let reader = Reader::Client { session: SessionId::new(HubId(0), 0, 0), id: None, ticket: None };
             let search = SearchText::parse(query);
-            let page = history.select(&ReadRequest { room: ROOM, page, search, limit, bytes: usize::MAX, reader });
+            let (with, bytes) = (None, usize::MAX);
+            let page = history.select(&ReadRequest { room: ROOM, page, search, with, limit, bytes, reader });
             (page.messages.iter().map(|message| message.seq.0).collect::<Vec<_>>(), page.has_more)
         };
         assert_eq!(find("GREEN tea", HistoryPage::Newest, 9), (vec![3, 1], false));

@@ -295,6 +295,13 @@ impl HistoryStore for SqliteHistory {
         done.push(Completion::Failed { room, seq });
     }
 
+    fn delivered(&mut self, room: RoomId, seq: Seq) {
+        if let Some(entry) = self.rooms.get(&room) {
+            // Without a writer it is not noted, and sent again after the next start.
+            self.send(WriterCommand::Delivered(entry.db, seq));
+        }
+    }
+
     fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>) {
         let Some(room) = self.rooms.get(&request.room) else {
             return done.push(Completion::Read { request, page: Page::default() });

@@ -57,7 +57,7 @@ impl Entry {
     /// Keeps track of the room that is meant where none is named.
     fn follow(&mut self, event: &ServerEvent<'_>) {
         if let ServerEvent::Joined(joined) = event {
-            self.current_room = Some(joined.room.clone());
+            self.current_room = joined.room.clone().or_else(|| self.current_room.take());
         } else if let ServerEvent::Welcome(welcome) = event {
             self.current_room.get_or_insert_with(|| welcome.room.clone());
         } else if let ServerEvent::Left { room, .. } = event {

@@ -66,11 +66,12 @@ mod tests {
     use super::*;
     use crate::clock;
     use crate::credits::Ticket;
-    use crate::history::StoredMessage;
+    use crate::history::{RoomKey, StoredMessage};
 
     fn delivery(seq: u64, text: &str) -> Arc<Delivery> {
         let message = StoredMessage {
-            room: RoomName::lobby(),
+            room: RoomKey::Room(RoomName::lobby()),
+            to: None,
             seq: Seq(seq),
             client_id: ClientId::parse("alice").unwrap(),
             text: text.into(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix_http::ws::{Codec, Frame, Item, Message};
 use bytes::{Bytes, BytesMut};
 use socket2::SockRef;
-use starling_protocol::{ServerEvent, codec};
+use starling_protocol::{RoomName, ServerEvent, codec};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::codec::{Decoder, Encoder};
@@ -139,7 +139,7 @@ fn shown(event: &ServerEvent<'_>) -> String {
             None => format!("private {}: {}", message.client_id, message.text),
         },
         ServerEvent::Ack(ack) => format!("ack {}", ack.id.as_str()),
-        ServerEvent::Joined(joined) => format!("joined {}", joined.room),
+        ServerEvent::Joined(joined) => format!("joined {}", joined.room.as_ref().map_or("inbox", RoomName::as_str)),
         ServerEvent::Left { room, .. } => format!("left {room}"),
         ServerEvent::Presence(presence) => format!("presence {}", presence.count),
         ServerEvent::Members(members) => format!("members {}", members.count),

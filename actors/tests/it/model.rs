@@ -5,6 +5,7 @@
 //! model` tries others. What is not in it (catching up page by page, presence) is in `chat_server/state/tests`.
 
 mod naive;
+mod private;
 mod real;
 
 use proptest::collection::vec;

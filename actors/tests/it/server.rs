@@ -16,6 +16,7 @@ use starling_actors::credits::ServerCredits;
 use starling_actors::frame::Format;
 use starling_actors::history::memory::MemoryHistory;
 use starling_actors::history::{Completion, HistoryStore, ReadRequest, StoredMessage};
+use starling_actors::identity::Identity;
 use starling_actors::ids::{HubId, RoomId, SessionId};
 use starling_actors::metrics::MetricsCollector;
 use starling_actors::session::Session;
@@ -104,6 +105,7 @@ impl Server {
         let session = self.hub.register(write_half, Bytes::new(), how.format).unwrap();
         let open = OpenSession {
             session,
+            identity: Identity::Open,
             client_id: how.name.map(|name| ClientId::parse(name).unwrap()),
             key: how.key,
             room: RoomName::lobby(),

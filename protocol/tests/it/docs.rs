@@ -160,6 +160,8 @@ fn the_fixed_limits_are_those_of_the_code() {
         limits::PRESENCE_NAMES_MAX.to_string(),
         limits::CONSOLE_PRESENCE_MEMBERS_MAX.to_string(),
         limits::ERRORS_IN_A_ROW_MAX.to_string(),
+        limits::CONNECTIONS_PER_CLIENT_MAX.to_string(),
+        limits::PROOF_SECONDS.to_string(),
     ];
     assert_eq!(told, known);
 }

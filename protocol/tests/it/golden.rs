@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use starling_protocol::codec::{decode_command, decode_event, encode_command, encode_event};
 use starling_protocol::{
-    Ack, ChatMessage, ClientCommand, ClientId, CommandFrame, Epoch, ErrorCode, HistoryEvent, HistoryPage, JoinedEvent,
-    MembersEvent, MessageId, PostMessage, PresenceEvent, Refusal, Resume, RoomName, RoomSummary, Seq, ServerEvent,
-    ServerLimits, Target, Welcome,
+    Ack, ChatMessage, ClientCommand, ClientId, CommandFrame, Epoch, ErrorCode, HistoryEvent, HistoryPage,
+    InboxPosition, JoinedEvent, MembersEvent, MessageId, PostMessage, PresenceEvent, Refusal, Resume, RoomName,
+    RoomSummary, Seq, ServerEvent, ServerLimits, Target, Welcome,
 };
 
 /// Names the `type` of every variant: a list of all, and a match that does not compile without a new one.
@@ -30,11 +30,11 @@ kinds! {
     COMMAND_KINDS, command_kind(ClientCommand<'_>),
     ClientCommand::Message(_) => "message",
     ClientCommand::Hello { .. } => "hello",
-    ClientCommand::Join { .. } => "join",
+    ClientCommand::Join { .. } | ClientCommand::JoinInbox { .. } => "join",
     ClientCommand::Leave { .. } => "leave",
     ClientCommand::Rooms => "rooms",
     ClientCommand::Members { .. } => "members",
-    ClientCommand::History { .. } => "history",
+    ClientCommand::History { .. } | ClientCommand::InboxHistory { .. } => "history",
     ClientCommand::Ping => "ping",
 }
 
@@ -95,6 +95,10 @@ fn history(page: HistoryPage, limit: u16) -> ClientCommand<'static> {
     ClientCommand::History { room: room("dev"), page, limit }
 }
 
+fn private_history(with: Option<&str>, page: HistoryPage, limit: u16) -> ClientCommand<'static> {
+    ClientCommand::InboxHistory { with: with.map(client), page, limit }
+}
+
 fn commands() -> Vec<(&'static str, CommandFrame<'static>)> {
     let dev = || Target::Room(room("dev"));
     let bob = || Target::Client(client("bob"));
@@ -119,6 +123,8 @@ fn commands() -> Vec<(&'static str, CommandFrame<'static>)> {
         ("join-with-presence", asked_as("j-1", join(None, true))),
         ("join-resume", asked_as("j-2", join(resume(Some(EPOCH)), false))),
         ("join-resume-foreign-epoch", asked(join(resume(None), false))),
+        ("join-inbox", asked_as("j-3", ClientCommand::JoinInbox { resume: None })),
+        ("join-inbox-resume", asked(ClientCommand::JoinInbox { resume: resume(Some(EPOCH)) })),
         ("leave", asked(ClientCommand::Leave { room: room("dev") })),
         ("leave-with-id", asked_as("l-1", ClientCommand::Leave { room: room("dev") })),
         ("rooms", asked(ClientCommand::Rooms)),
@@ -128,6 +134,8 @@ fn commands() -> Vec<(&'static str, CommandFrame<'static>)> {
         ("history-newest", asked(history(HistoryPage::Newest, 50))),
         ("history-before", asked_as("p-1", history(HistoryPage::Before(Seq(42)), 2))),
         ("history-after", asked(history(HistoryPage::After(Seq(0)), 200))),
+        ("history-inbox", asked(private_history(None, HistoryPage::After(Seq(41)), 200))),
+        ("history-private", asked_as("p-2", private_history(Some("bob"), HistoryPage::Newest, 50))),
         ("ping", asked(ClientCommand::Ping)),
         ("ping-with-id", asked_as("t-1", ClientCommand::Ping)),
     ]
@@ -142,10 +150,17 @@ fn welcome(request: Option<&str>, name: &str) -> ServerEvent<'static> {
         room: RoomName::lobby(),
         seq: Seq(41),
         epoch: EPOCH,
+        inbox: None,
         key: KEY.parse().unwrap(),
         heartbeat_ms: 25_000,
         limits: ServerLimits { message_bytes: 16_384, messages_per_second: 50, burst: 100, rooms: 64 },
     }))
+}
+
+fn with_inbox(event: ServerEvent<'static>) -> ServerEvent<'static> {
+    let ServerEvent::Welcome(mut welcome) = event else { panic!("no welcome") };
+    welcome.inbox = Some(InboxPosition { seq: Seq(7), epoch: EPOCH });
+    ServerEvent::Welcome(welcome)
 }
 
 fn said(name: &str, text: &'static str, place: &str, seq: u64) -> ChatMessage<'static> {
@@ -172,6 +187,11 @@ fn told(request: Option<&str>) -> ServerEvent<'static> {
     })
 }
 
+/// A private message where they are stored.
+fn whispered(name: &str, to: &str, seq: u64) -> ChatMessage<'static> {
+    ChatMessage { room: None, to: Some(client(to)), ..said(name, "psst", "lobby", seq) }
+}
+
 fn ack(request: &str, seq: Option<u64>, duplicate: bool) -> ServerEvent<'static> {
     ServerEvent::Ack(Ack {
         id: id(request),
@@ -184,7 +204,15 @@ fn ack(request: &str, seq: Option<u64>, duplicate: bool) -> ServerEvent<'static>
 }
 
 fn joined(request: Option<&str>, seq: u64) -> JoinedEvent {
-    JoinedEvent { id: request.map(id), room: room("dev"), seq: Seq(seq), epoch: EPOCH, count: 2, recovered: None }
+    JoinedEvent {
+        id: request.map(id),
+        room: Some(room("dev")),
+        inbox: false,
+        seq: Seq(seq),
+        epoch: EPOCH,
+        count: 2,
+        recovered: None,
+    }
 }
 
 fn members(request: Option<&str>, name: &str, count: u32, truncated: bool) -> ServerEvent<'static> {
@@ -232,10 +260,12 @@ fn events() -> Vec<(String, ServerEvent<'static>)> {
     let cases = vec![
         ("welcome", welcome(None, "guest-k3v9q2x")),
         ("welcome-with-id", welcome(Some("h-1"), "alice")),
+        ("welcome-with-inbox", with_inbox(welcome(None, "alice"))),
         ("message-room", ServerEvent::Message(said("alice", "hello", "lobby", 42))),
         ("message-room-with-id", ServerEvent::Message(ChatMessage { seq: Some(Seq(8)), ..green })),
         ("message-private", told(None)),
         ("message-private-with-id", told(Some("m-18"))),
+        ("message-private-stored", ServerEvent::Message(whispered("alice", "bob", 7))),
         ("message-text-with-escapes", ServerEvent::Message(said("alice", ESCAPES, "lobby", 43))),
         ("ack-room", ack("m-17", Some(8), false)),
         ("ack-private", ack("m-18", None, false)),
@@ -252,6 +282,16 @@ fn events() -> Vec<(String, ServerEvent<'static>)> {
                 ..joined(None, 3)
             }),
         ),
+        (
+            "joined-inbox",
+            ServerEvent::Joined(JoinedEvent {
+                room: None,
+                inbox: true,
+                count: 1,
+                recovered: Some(true),
+                ..joined(Some("j-3"), 9)
+            }),
+        ),
         ("left", ServerEvent::Left { id: None, room: room("dev") }),
         ("left-with-id", ServerEvent::Left { id: Some(id("l-1")), room: room("dev") }),
         ("presence", presence(&["bob", "carol"], &["guest-k3v9q2x"], 3)),
@@ -264,14 +304,34 @@ fn events() -> Vec<(String, ServerEvent<'static>)> {
             "history",
             ServerEvent::History(HistoryEvent {
                 id: Some(id("p-1")),
-                room: room("dev"),
+                room: Some(room("dev")),
+                inbox: false,
+                to: None,
                 messages: page,
                 has_more: true,
             }),
         ),
         (
             "history-empty",
-            ServerEvent::History(HistoryEvent { id: None, room: room("dev"), messages: vec![], has_more: false }),
+            ServerEvent::History(HistoryEvent {
+                id: None,
+                room: Some(room("dev")),
+                inbox: false,
+                to: None,
+                messages: vec![],
+                has_more: false,
+            }),
+        ),
+        (
+            "history-private",
+            ServerEvent::History(HistoryEvent {
+                id: Some(id("p-2")),
+                room: None,
+                inbox: true,
+                to: Some(client("bob")),
+                messages: vec![whispered("alice", "bob", 7), whispered("bob", "alice", 9)],
+                has_more: false,
+            }),
         ),
         ("pong", ServerEvent::Pong { id: None, at: AT }),
         ("pong-with-id", ServerEvent::Pong { id: Some(id("t-1")), at: AT }),

@@ -12,8 +12,8 @@ use starling_protocol::codec::{decode_command, decode_event, encode_command, enc
 use starling_protocol::console::{self, ConsoleCommand};
 use starling_protocol::{
     Ack, ChatMessage, ClientCommand, ClientId, ClientKey, CommandFrame, Epoch, ErrorCode, HistoryEvent, HistoryPage,
-    JoinedEvent, MembersEvent, MessageId, PostMessage, PresenceEvent, Refusal, Resume, RoomName, RoomSummary, Seq,
-    ServerEvent, ServerLimits, Target, Welcome, limits,
+    InboxPosition, JoinedEvent, MembersEvent, MessageId, PostMessage, PresenceEvent, Refusal, Resume, RoomName,
+    RoomSummary, Seq, ServerEvent, ServerLimits, Target, Welcome, limits,
 };
 
 fn config() -> Config {
@@ -72,24 +72,31 @@ fn any_command() -> impl Strategy<Value = CommandFrame<'static>> {
             token: token.map(Into::into),
         });
     let resume =
-        (any_seq(), option::of(any::<u64>().prop_map(Epoch))).prop_map(|(after, epoch)| Resume { after, epoch });
-    let join = (any_room(), option::of(resume), any::<bool>())
+        || (any_seq(), option::of(any::<u64>().prop_map(Epoch))).prop_map(|(after, epoch)| Resume { after, epoch });
+    let join_inbox = option::of(resume()).prop_map(|resume| ClientCommand::JoinInbox { resume });
+    let join = (any_room(), option::of(resume()), any::<bool>())
         .prop_map(|(room, resume, presence)| ClientCommand::Join { room, resume, presence });
-    let page = prop_oneof![
-        Just(HistoryPage::Newest),
-        any_seq().prop_map(HistoryPage::Before),
-        any_seq().prop_map(HistoryPage::After),
-    ];
-    let history = (any_room(), page, 1..=limits::HISTORY_LIMIT_MAX)
+    let page = || {
+        prop_oneof![
+            Just(HistoryPage::Newest),
+            any_seq().prop_map(HistoryPage::Before),
+            any_seq().prop_map(HistoryPage::After),
+        ]
+    };
+    let inbox_history = (option::of(any_client()), page(), 1..=limits::HISTORY_LIMIT_MAX)
+        .prop_map(|(with, page, limit)| ClientCommand::InboxHistory { with, page, limit });
+    let history = (any_room(), page(), 1..=limits::HISTORY_LIMIT_MAX)
         .prop_map(|(room, page, limit)| ClientCommand::History { room, page, limit });
     let command = prop_oneof![
         4 => message.prop_map(ClientCommand::Message),
         2 => hello,
         2 => join,
+        1 => join_inbox,
         1 => any_room().prop_map(|room| ClientCommand::Leave { room }),
         1 => Just(ClientCommand::Rooms),
         1 => any_room().prop_map(|room| ClientCommand::Members { room }),
         2 => history,
+        1 => inbox_history,
         1 => Just(ClientCommand::Ping),
     ];
     (option::of(any_id()), command).prop_map(|(id, command)| CommandFrame { id, command })
@@ -98,7 +105,7 @@ fn any_command() -> impl Strategy<Value = CommandFrame<'static>> {
 fn any_message() -> impl Strategy<Value = ChatMessage<'static>> {
     let place = prop_oneof![
         (any_room(), any_seq()).prop_map(|(room, seq)| (Some(room), Some(seq), None)),
-        any_client().prop_map(|to| (None, None, Some(to))),
+        (any_client(), option::of(any_seq())).prop_map(|(to, seq)| (None, seq, Some(to))),
     ];
     (any_client(), any_text(), place, any::<u64>(), option::of(any_id())).prop_map(
         |(client_id, text, (room, seq, to), at, id)| ChatMessage {
@@ -122,10 +129,12 @@ fn any_welcome() -> impl Strategy<Value = Welcome> {
             rooms,
         },
     );
-    let names = (option::of(any_id()), any_text(), any_client(), any_room());
+    let inbox =
+        option::of((any_seq(), any::<u64>()).prop_map(|(seq, epoch)| InboxPosition { seq, epoch: Epoch(epoch) }));
+    let names = (option::of(any_id()), any_text(), any_client(), any_room(), inbox);
     let numbers = (any::<u16>(), any_seq(), any::<u64>(), any::<u128>(), any::<u64>());
     (names, numbers, limits).prop_map(
-        |((id, server, client_id, room), (protocol, seq, epoch, key, heartbeat_ms), limits)| Welcome {
+        |((id, server, client_id, room, inbox), (protocol, seq, epoch, key, heartbeat_ms), limits)| Welcome {
             id,
             protocol,
             server,
@@ -133,6 +142,7 @@ fn any_welcome() -> impl Strategy<Value = Welcome> {
             room,
             seq,
             epoch: Epoch(epoch),
+            inbox,
             key: ClientKey(key),
             heartbeat_ms,
             limits,
@@ -151,8 +161,16 @@ fn any_event() -> impl Strategy<Value = ServerEvent<'static>> {
         to: message.to,
         duplicate,
     });
-    let joined = (id(), any_room(), any_seq(), any::<u64>(), any::<u32>(), any::<Option<bool>>()).prop_map(
-        |(id, room, seq, epoch, count, recovered)| JoinedEvent { id, room, seq, epoch: Epoch(epoch), count, recovered },
+    let joined = (id(), option::of(any_room()), any_seq(), any::<u64>(), any::<u32>(), any::<Option<bool>>()).prop_map(
+        |(id, room, seq, epoch, count, recovered)| JoinedEvent {
+            id,
+            inbox: room.is_none(),
+            room,
+            seq,
+            epoch: Epoch(epoch),
+            count,
+            recovered,
+        },
     );
     let presence = (any_room(), names(), names(), any::<u32>()).prop_map(|(room, joined, left, count)| PresenceEvent {
         room,
@@ -168,8 +186,15 @@ fn any_event() -> impl Strategy<Value = ServerEvent<'static>> {
         rooms,
         truncated,
     });
-    let history = (id(), any_room(), vec(any_message(), 0..4), any::<bool>())
-        .prop_map(|(id, room, messages, has_more)| HistoryEvent { id, room, messages, has_more });
+    let history = (id(), option::of(any_room()), option::of(any_client()), vec(any_message(), 0..4), any::<bool>())
+        .prop_map(|(id, room, to, messages, has_more)| HistoryEvent {
+            id,
+            inbox: room.is_none(),
+            room,
+            to,
+            messages,
+            has_more,
+        });
     let refusal = (select(ErrorCode::ALL), any_text(), id(), any::<Option<u64>>())
         .prop_map(|(code, message, id, retry_after_ms)| Refusal { code, message, id, retry_after_ms });
     prop_oneof![

@@ -27,7 +27,8 @@ export class EnterDialog {
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
       const name = this.name.value.trim();
-      const problem = nameProblem(name);
+      // Where a token is needed, the name comes with it.
+      const problem = this.token.required ? null : nameProblem(name);
       if (problem) this.#complain(problem);
       else this.#enter(name);
     });
@@ -78,6 +79,7 @@ export class EnterDialog {
     this.#open();
     this.tokenField.hidden = false;
     this.token.required = true;
+    this.guest.hidden = true;
     this.#complain(this.token.value === "" ? "This server needs a token." : `${reason}.`);
     this.token.focus();
   }

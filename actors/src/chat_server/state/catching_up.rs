@@ -3,9 +3,9 @@
 use starling_protocol::{CloseCode, ErrorCode, HistoryPage, MessageId, Refusal, RoomName, Seq, ServerEvent};
 
 use super::{CatchingUp, ChatState, tell};
-use crate::chat_server::command::Effect;
+use crate::chat_server::command::{Effect, PageOf};
 use crate::clock::Now;
-use crate::history::{Page, ReadError, ReadRequest, Reader};
+use crate::history::{Page, ReadError, ReadRequest, Reader, RoomKey};
 use crate::ids::{RoomId, SessionId};
 
 impl ChatState {
@@ -18,10 +18,15 @@ impl ChatState {
         limit: u16,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
-        let room = self.existing_room(name)?;
+        self.permit(session, name)?;
+        let Some(room) = self.lobby_or_existing_room(name)? else {
+            let (of, messages) = (PageOf::Room(name.clone()), Vec::new());
+            effects.push(Effect::TellHistory { session, id, of, messages, has_more: false, ticket: None });
+            return Ok(());
+        };
         let (limit, bytes) = (usize::from(limit), self.config.page_bytes());
         let reader = Reader::Client { session, id, ticket: None };
-        effects.push(Effect::Read(ReadRequest { room, page, search: None, limit, bytes, reader }));
+        effects.push(Effect::Read(ReadRequest { room, page, search: None, with: None, limit, bytes, reader }));
         Ok(())
     }
 
@@ -30,6 +35,7 @@ impl ChatState {
             room,
             page: HistoryPage::After(after),
             search: None,
+            with: None,
             limit: usize::MAX,
             bytes: self.config.page_bytes(),
             reader: Reader::Replay { session },
@@ -49,9 +55,13 @@ impl ChatState {
         let room = request.room;
         match request.reader {
             Reader::Client { session, id, ticket } => {
-                let Some(name) = self.rooms.get(room.0 as usize).map(|entry| entry.name.clone()) else { return };
+                let Some(entry) = self.rooms.get(room.0 as usize) else { return };
+                let of = match &entry.key {
+                    RoomKey::Room(name) => PageOf::Room(name.clone()),
+                    RoomKey::Inbox(_) => PageOf::Inbox { with: request.with },
+                };
                 let Page { messages, has_more } = page;
-                effects.push(Effect::TellHistory { session, id, room: name, messages, has_more, ticket });
+                effects.push(Effect::TellHistory { session, id, of, messages, has_more, ticket });
             }
             Reader::Replay { session } => self.replay(session, room, request.page, page, now, effects),
             // Whoever asked may have gone.
@@ -106,6 +116,7 @@ impl ChatState {
         let more = last < entry.seq;
         (*after, *is_reading) = (last, false);
         effects.push(Effect::Replay { session, room, messages: page.messages, more });
+        self.delivered(room, last);
         if !more {
             self.replays.remove(&(session, room));
             effects.push(Effect::Admit { session, room });

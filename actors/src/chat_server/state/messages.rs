@@ -5,13 +5,13 @@ use std::sync::Arc;
 use starling_protocol::{Ack, ChatMessage, ClientId, Epoch, ErrorCode, MessageId, Refusal, Seq, ServerEvent, Target};
 
 use super::{ChatState, tell};
-use crate::chat_server::command::Effect;
+use crate::chat_server::command::{Effect, OpenRefusal, OperatorPost, Posted};
 use crate::chat_server::remembered::Place;
 use crate::clock::Now;
 use crate::credits::Ticket;
-use crate::history::StoredMessage;
+use crate::history::{RoomKey, StoredMessage};
 use crate::ids::{RoomId, SessionId};
-use crate::room::{PendingAck, PendingMessage};
+use crate::room::{Asker, PendingAck, PendingMessage};
 
 impl ChatState {
     /// Checks a message before it is taken: where it goes, and under which name. `None`: it was taken before, and that
@@ -33,17 +33,20 @@ impl ChatState {
         if let Some(name) = claimed {
             self.accept_sender(session, name, now, effects)?;
         }
-        let Some(sender) = self.sessions.get(&session).map(|member| member.client_id.clone()) else { return Ok(None) };
+        let Some(member) = self.sessions.get(&session) else { return Ok(None) };
+        let (sender, has_inbox) = (member.client_id.clone(), member.inbox.is_some());
         if let Some(id) = id
-            && self.repeat(session, &sender, id, now, effects)
+            && self.repeat(Asker::Session(session), &sender, id, now, effects).is_none()
         {
             return Ok(None);
         }
-        if let Place::Client(to) = &place
-            && !self.names.contains_key(to)
-        {
-            return Err(Refusal::new(ErrorCode::NoSuchClient, format!("nobody here is called {to}")));
-        }
+        let place = match place {
+            Place::Client(to) if has_inbox => Place::Inbox { room: self.inbox_to_write_to(&to, now)?, to },
+            Place::Client(to) if !self.names.contains_key(&to) => {
+                return Err(Refusal::new(ErrorCode::NoSuchClient, format!("nobody here is called {to}")));
+            }
+            place @ (Place::Room(_) | Place::Client(_) | Place::Inbox { .. }) => place,
+        };
         Ok(Some((place, sender)))
     }
 
@@ -62,29 +65,25 @@ impl ChatState {
     ) {
         match place {
             Place::Room(room) => {
-                let Some(entry) = self.rooms.get_mut(room.0 as usize) else { return };
-                let seq = entry.next_seq();
-                let mut acks = Vec::new();
-                if let Some(id) = &id {
-                    let taken = (Place::Room(room), entry.epoch, seq, now.unix_ms);
-                    self.remembered.insert(&sender, id, taken, now.at);
-                    acks.push(PendingAck { session, id: id.clone(), duplicate: false });
+                let draft = Draft { sender, to: None, text, id };
+                self.append(room, draft, Some(Asker::Session(session)), ticket, now, effects);
+            }
+            Place::Inbox { room, to } => {
+                let own = self.sessions.get(&session).and_then(|member| member.inbox);
+                let draft = Draft { sender, to: Some(to), text, id };
+                // The sender's own copy goes first: whoever is told of a failure has sent nothing.
+                if let Some(own) = own.filter(|own| *own != room) {
+                    self.append(own, draft.clone(), None, Ticket::without_credit(ticket.read_at), now, effects);
                 }
-                let message = Arc::new(StoredMessage {
-                    room: entry.name.clone(),
-                    seq,
-                    client_id: sender,
-                    text,
-                    at: now.unix_ms,
-                    id,
-                });
-                let stored = Arc::clone(&message);
-                entry.pending.push_back(PendingMessage { message, sender: session, acks, ticket });
-                effects.push(Effect::Store { room, epoch: entry.epoch, message: stored });
+                self.append(room, draft, Some(Asker::Session(session)), ticket, now, effects);
             }
             Place::Client(to) => {
-                let receiver = self.names.get(&to).copied().filter(|receiver| *receiver != session);
-                let sessions = receiver.into_iter().chain([session]).collect();
+                let holders = |name| self.names.get(name).into_iter().flatten().copied();
+                let others = holders(&sender).filter(|other| *other != session);
+                let mut sessions: Vec<SessionId> = [session].into_iter().chain(others).collect();
+                if to != sender {
+                    sessions.splice(0..0, holders(&to));
+                }
                 if let Some(id) = &id {
                     let taken = (Place::Client(to.clone()), Epoch(0), Seq(0), now.unix_ms);
                     self.remembered.insert(&sender, id, taken, now.at);
@@ -107,6 +106,61 @@ impl ChatState {
         }
     }
 
+    /// Gives a message its place and has it stored. `asker` is told what becomes of it, and the `id` is remembered for
+    /// it.
+    pub(super) fn append(
+        &mut self,
+        room: RoomId,
+        draft: Draft,
+        asker: Option<Asker>,
+        ticket: Ticket,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(entry) = self.rooms.get_mut(room.0 as usize) else { return };
+        let Draft { sender, to, text, id } = draft;
+        let seq = entry.next_seq();
+        if asker.is_some()
+            && let Some(id) = &id
+        {
+            let place = to.clone().map_or(Place::Room(room), |to| Place::Inbox { room, to });
+            self.remembered.insert(&sender, id, (place, entry.epoch, seq, now.unix_ms), now.at);
+        }
+        let acks = asker.into_iter().map(|asker| PendingAck { asker, id: id.clone(), duplicate: false }).collect();
+        let key = entry.key.clone();
+        let message = Arc::new(StoredMessage { room: key, to, seq, client_id: sender, text, at: now.unix_ms, id });
+        let stored = Arc::clone(&message);
+        entry.pending.push_back(PendingMessage { message, acks, ticket });
+        effects.push(Effect::Store { room, epoch: entry.epoch, message: stored });
+    }
+
+    /// Takes what an operator says.
+    pub(super) fn post_as_operator(&mut self, post: OperatorPost, now: Now, effects: &mut Vec<Effect>) {
+        let OperatorPost { room, client_id, text, id, reply } = post;
+        let asker = Asker::Operator(reply);
+        let asker = match &id {
+            Some(id) => match self.repeat(asker, &client_id, id, now, effects) {
+                Some(asker) => asker,
+                None => return,
+            },
+            None => asker,
+        };
+        let place = match self.lobby_or_existing_room(&room) {
+            Ok(Some(place)) => Ok(place),
+            Ok(None) => self
+                .find_or_make_room(&room, now)
+                .ok_or_else(|| Refusal::new(ErrorCode::TooManyRooms, OpenRefusal::TooManyRooms.to_string())),
+            Err(refusal) => Err(refusal),
+        };
+        match place {
+            Ok(place) => {
+                let draft = Draft { sender: client_id, to: None, text, id };
+                self.append(place, draft, Some(asker), Ticket::without_credit(now.at), now, effects);
+            }
+            Err(refusal) => refuse(asker, None, refusal, effects),
+        }
+    }
+
     /// Checks the name that a message gives as its sender; a guest takes it thereby.
     pub(super) fn accept_sender(
         &mut self,
@@ -126,34 +180,39 @@ impl ChatState {
         Err(Refusal::new(ErrorCode::ClientIdMismatch, text))
     }
 
-    /// Answers a message whose `id` was taken before. False: it was not.
+    /// Answers a message whose `id` was taken before. If it was not, gives back who asked.
     pub(super) fn repeat(
         &mut self,
-        session: SessionId,
+        asker: Asker,
         sender: &ClientId,
         id: &MessageId,
         now: Now,
         effects: &mut Vec<Effect>,
-    ) -> bool {
-        let Some((place, epoch, seq, at)) = self.remembered.find(sender, id, now.at) else { return false };
+    ) -> Option<Asker> {
+        let Some((place, epoch, seq, at)) = self.remembered.find(sender, id, now.at) else { return Some(asker) };
         let mut ack = Ack { id: id.clone(), at, room: None, seq: None, to: None, duplicate: true };
         match place {
             Place::Client(to) => ack.to = Some(to),
-            Place::Room(room) => {
-                let Some(entry) = self.rooms.get_mut(room.0 as usize) else { return false };
-                if entry.epoch != epoch {
-                    return false;
-                }
+            Place::Room(room) | Place::Inbox { room, .. } => {
+                let Some(entry) = self.rooms.get_mut(room.0 as usize).filter(|entry| entry.epoch == epoch) else {
+                    return Some(asker);
+                };
                 if let Some(pending) = entry.pending.iter_mut().find(|pending| pending.message.seq == seq) {
-                    pending.acks.push(PendingAck { session, id: id.clone(), duplicate: true });
-                    return true;
+                    pending.acks.push(PendingAck { asker, id: Some(id.clone()), duplicate: true });
+                    return None;
                 }
-                ack.room = Some(entry.name.clone());
-                ack.seq = Some(seq);
+                match &entry.key {
+                    RoomKey::Room(name) => (ack.room, ack.seq) = (Some(name.clone()), Some(seq)),
+                    RoomKey::Inbox(owner) => ack.to = Some(owner.clone()),
+                }
             }
         }
-        effects.push(tell(session, ServerEvent::Ack(ack)));
-        true
+        match asker {
+            Asker::Session(session) => effects.push(tell(session, ServerEvent::Ack(ack))),
+            // Whoever asked may have gone.
+            Asker::Operator(reply) => drop(reply.send(Ok(Posted { seq, at, duplicate: true }))),
+        }
+        None
     }
 
     /// The oldest message that waited is stored: now it is delivered and acknowledged.
@@ -163,33 +222,61 @@ impl ChatState {
         debug_assert_eq!(message.seq, seq, "INV-3: messages are stored in order");
         entry.seq = seq;
         entry.oldest = oldest;
-        for ack in acks {
-            let event = Ack {
-                id: ack.id,
-                at: message.at,
-                room: Some(message.room.clone()),
-                seq: Some(seq),
-                to: None,
-                duplicate: ack.duplicate,
-            };
-            effects.push(tell(ack.session, ServerEvent::Ack(event)));
+        // Of an inbox's owner at least one connection has caught up, and is sent this one too.
+        let is_delivered =
+            entry.key.owner().is_some() && entry.members().any(|session| !self.replays.contains_key(&(session, room)));
+        let hubs = entry.hubs();
+        for PendingAck { asker, id, duplicate } in acks {
+            match (asker, id) {
+                (Asker::Session(session), Some(id)) => {
+                    let place = message.room.room().cloned();
+                    let seq = place.is_some().then_some(seq);
+                    let ack = Ack { id, at: message.at, room: place, seq, to: message.to.clone(), duplicate };
+                    effects.push(tell(session, ServerEvent::Ack(ack)));
+                }
+                (Asker::Session(_), None) => {}
+                // Whoever asked may have gone.
+                (Asker::Operator(reply), _) => drop(reply.send(Ok(Posted { seq, at: message.at, duplicate }))),
+            }
         }
-        effects.push(Effect::Deliver { room, hubs: entry.hubs(), message, ticket });
+        effects.push(Effect::Deliver { room, hubs, message, ticket });
+        if is_delivered {
+            self.delivered(room, seq);
+        }
     }
 
     /// Everything of this room that waited is not stored: it is refused, and its places are given again.
     pub(super) fn not_stored(&mut self, room: RoomId, seq: Seq, effects: &mut Vec<Effect>) {
         let Some(entry) = self.rooms.get_mut(room.0 as usize) else { return };
         debug_assert_eq!(entry.seq.next(), seq, "INV-3: a failure speaks for all that waits");
-        for PendingMessage { message, sender, acks, .. } in entry.pending.drain(..) {
-            if let Some(id) = &message.id {
+        for PendingMessage { message, acks, .. } in entry.pending.drain(..) {
+            // The sender's own copy of a private message is not the one that is remembered.
+            if !acks.is_empty()
+                && let Some(id) = &message.id
+            {
                 self.remembered.remove(&message.client_id, id);
             }
-            let refusal = Refusal::new(ErrorCode::Unavailable, "the message could not be stored");
-            let repeated = acks.into_iter().filter(|ack| ack.duplicate).map(|ack| (ack.session, Some(ack.id)));
-            for (session, id) in std::iter::once((sender, message.id.clone())).chain(repeated) {
-                effects.push(tell(session, ServerEvent::Error(refusal.clone().with_id(id))));
+            for PendingAck { asker, id, .. } in acks {
+                let refusal = Refusal::new(ErrorCode::Unavailable, "the message could not be stored");
+                refuse(asker, id, refusal, effects);
             }
         }
+    }
+}
+
+/// A message before it has its place.
+#[derive(Debug, Clone)]
+pub(super) struct Draft {
+    sender: ClientId,
+    to: Option<ClientId>,
+    text: Box<str>,
+    id: Option<MessageId>,
+}
+
+fn refuse(asker: Asker, id: Option<MessageId>, refusal: Refusal, effects: &mut Vec<Effect>) {
+    match asker {
+        Asker::Session(session) => effects.push(tell(session, ServerEvent::Error(refusal.with_id(id)))),
+        // Whoever asked may have gone.
+        Asker::Operator(reply) => drop(reply.send(Err(refusal))),
     }
 }

@@ -1,5 +1,7 @@
 //! Rooms: who is in them, and who is told of it.
 
+use std::collections::BTreeSet;
+
 use starling_protocol::{
     ClientId, Epoch, ErrorCode, JoinedEvent, MembersEvent, MessageId, Refusal, Resume, RoomName, ServerEvent, limits,
 };
@@ -7,6 +9,7 @@ use starling_protocol::{
 use super::{CatchingUp, ChatState, tell};
 use crate::chat_server::command::{Effect, OpenRefusal};
 use crate::clock::Now;
+use crate::history::RoomKey;
 use crate::ids::{RoomId, SessionId};
 use crate::room::{PresenceDue, Room};
 
@@ -15,11 +18,11 @@ impl ChatState {
         if let Some(room) = self.rooms_by_name.get(name) {
             return Some(*room);
         }
-        if self.rooms.len() >= self.config.rooms as usize {
+        if self.rooms_by_name.len() >= self.config.rooms as usize {
             return None;
         }
         let epoch = Epoch(self.numbers.draw());
-        let slot = self.rooms.insert(Room::new(name.clone(), epoch, now.at));
+        let slot = self.rooms.insert(Room::new(RoomKey::Room(name.clone()), epoch, now.at));
         let room = RoomId(u32::try_from(slot).ok()?);
         self.rooms_by_name.insert(name.clone(), room);
         Some(room)
@@ -42,6 +45,31 @@ impl ChatState {
         room.ok_or_else(|| Refusal::new(ErrorCode::NoSuchRoom, format!("there is no room {name}")))
     }
 
+    /// The room of this name. `None`: it is the global chat, which is there for everybody who asks, and nobody has
+    /// entered it yet.
+    pub(super) fn lobby_or_existing_room(&self, name: &RoomName) -> Result<Option<RoomId>, Refusal> {
+        match self.existing_room(name) {
+            Err(_) if name.as_str() == limits::LOBBY => Ok(None),
+            outcome => outcome.map(Some),
+        }
+    }
+
+    /// Whether what the session has proven lets it be in a room and read there.
+    pub(super) fn permit(&self, session: SessionId, name: &RoomName) -> Result<(), Refusal> {
+        let claims = self.sessions.get(&session).and_then(|member| member.claims.as_ref());
+        if claims.is_none_or(|claims| claims.rooms.allow(name)) {
+            return Ok(());
+        }
+        Err(Refusal::new(ErrorCode::Forbidden, OpenRefusal::RoomClosed(name.clone()).to_string()))
+    }
+
+    /// Whether another connection of this client is in the room.
+    pub(super) fn has_company(&self, session: SessionId, client_id: &ClientId, room: RoomId) -> bool {
+        let holders = self.names.get(client_id).into_iter().flatten();
+        let mut others = holders.filter(|other| **other != session).filter_map(|other| self.sessions.get(other));
+        others.any(|other| other.rooms.contains(&room))
+    }
+
     /// Makes a session a member, without admitting it to what is delivered.
     pub(super) fn enter(
         &mut self,
@@ -61,8 +89,15 @@ impl ChatState {
         member.rooms.push(room);
         entry.insert(session);
         let name = member.client_id.clone();
-        // Told before it watches: the newcomer learns of itself by `joined`.
-        self.note_presence(room, Some(&name), None, now, effects);
+        if self.has_company(session, &name, room) {
+            // The client is here already, with another connection.
+            if let Some(entry) = self.rooms.get_mut(room.0 as usize) {
+                entry.doubles += 1;
+            }
+        } else {
+            // Told before it watches: the newcomer learns of itself by `joined`.
+            self.note_presence(room, Some(&name), None, now, effects);
+        }
         if let Some(entry) = self.rooms.get_mut(room.0 as usize) {
             entry.watch(session, wanted);
         }
@@ -79,6 +114,7 @@ impl ChatState {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
+        self.permit(session, name)?;
         let (rooms, is_member) = self.sessions.get(&session).map_or((0, false), |member| {
             let known = self.rooms_by_name.get(name);
             (member.rooms.len(), known.is_some_and(|room| member.rooms.contains(room)))
@@ -91,10 +127,32 @@ impl ChatState {
             return Err(Refusal::new(ErrorCode::TooManyRooms, OpenRefusal::TooManyRooms.to_string()));
         };
         self.enter(session, room, presence, now, effects);
-        let Some(entry) = self.rooms.get(room.0 as usize) else { return Ok(()) };
+        self.tell_joined(session, id, room, resume, is_member, effects);
+        Ok(())
+    }
+
+    /// Tells a session that it is in a room or has its inbox, lets it catch up from where it resumes, and admits it to
+    /// what is new.
+    pub(super) fn tell_joined(
+        &mut self,
+        session: SessionId,
+        id: Option<MessageId>,
+        room: RoomId,
+        resume: Option<Resume>,
+        is_member: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(entry) = self.rooms.get(room.0 as usize) else { return };
         let recovered = resume.map(|from| from.epoch == Some(entry.epoch) && entry.keeps_all_after(from.after));
-        let joined =
-            JoinedEvent { id, room: name.clone(), seq: entry.seq, epoch: entry.epoch, count: entry.count(), recovered };
+        let joined = JoinedEvent {
+            id,
+            room: entry.key.room().cloned(),
+            inbox: entry.key.owner().is_some(),
+            seq: entry.seq,
+            epoch: entry.epoch,
+            count: entry.count(),
+            recovered,
+        };
         let missed_from = resume.filter(|_| recovered == Some(true)).map(|from| from.after);
         let missed_from = missed_from.filter(|after| *after < entry.seq);
         let before = self.replays.get(&(session, room)).copied();
@@ -117,7 +175,6 @@ impl ChatState {
                 effects.push(Effect::Admit { session, room });
             }
         }
-        Ok(())
     }
 
     pub(super) fn leave(
@@ -132,14 +189,30 @@ impl ChatState {
         let Some(member) = self.sessions.get_mut(&session) else { return Ok(()) };
         member.rooms.retain(|other| *other != room);
         let client_id = member.client_id.clone();
-        self.replays.remove(&(session, room));
-        if let Some(entry) = self.rooms.get_mut(room.0 as usize) {
-            entry.remove(session, now.at);
-        }
         effects.push(Effect::Dismiss { session, room });
         effects.push(tell(session, ServerEvent::Left { id, room: name.clone() }));
-        self.note_presence(room, None, Some(&client_id), now, effects);
+        self.has_left(session, &client_id, room, now, effects);
         Ok(())
+    }
+
+    /// Takes a session out of a room that it does not know of any more.
+    pub(super) fn has_left(
+        &mut self,
+        session: SessionId,
+        client_id: &ClientId,
+        room: RoomId,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.replays.remove(&(session, room));
+        let has_company = self.has_company(session, client_id, room);
+        let Some(entry) = self.rooms.get_mut(room.0 as usize) else { return };
+        entry.remove(session, now.at);
+        if has_company {
+            entry.doubles = entry.doubles.saturating_sub(1);
+        } else {
+            self.note_presence(room, None, Some(client_id), now, effects);
+        }
     }
 
     pub(super) fn tell_members(
@@ -149,12 +222,19 @@ impl ChatState {
         name: &RoomName,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
-        let room = self.existing_room(name)?;
-        let Some(entry) = self.rooms.get(room.0 as usize) else { return Ok(()) };
-        let count = entry.count();
-        let names = entry.members().filter_map(|member| self.sessions.get(&member)).map(|m| m.client_id.clone());
-        let mut client_ids: Vec<ClientId> = names.take(limits::MEMBERS_LISTED_MAX).collect();
-        client_ids.sort_unstable();
+        self.permit(session, name)?;
+        let room = self.lobby_or_existing_room(name)?;
+        let entry = room.and_then(|room| self.rooms.get(room.0 as usize));
+        let count = entry.map_or(0, Room::count);
+        let members = entry.into_iter().flat_map(Room::members).filter_map(|member| self.sessions.get(&member));
+        let mut listed = BTreeSet::new();
+        for member in members {
+            if listed.len() == limits::MEMBERS_LISTED_MAX {
+                break;
+            }
+            listed.insert(&member.client_id);
+        }
+        let client_ids: Vec<ClientId> = listed.into_iter().cloned().collect();
         let truncated = count as usize > client_ids.len();
         effects.push(tell(
             session,
@@ -164,6 +244,9 @@ impl ChatState {
     }
 
     pub(super) fn watch_presence(&mut self, session: SessionId, wanted: bool) {
+        if let Some(unproven) = self.unproven.get_mut(&session) {
+            unproven.open.watch_presence = wanted;
+        }
         let Some(member) = self.sessions.get_mut(&session) else { return };
         member.watch_presence = wanted;
         for room in &member.rooms {

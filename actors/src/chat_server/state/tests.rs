@@ -6,6 +6,8 @@ mod chat;
 mod messages;
 mod names;
 mod presence;
+mod private;
+mod proof;
 mod resume;
 mod rooms;
 

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
-use starling_protocol::{ClientId, Epoch, MessageId, RoomName, Seq};
+use starling_protocol::{ClientId, Epoch, MessageId, Seq};
 
 use super::schema::{self, APPLICATION_ID, DbRoom, VERSION};
 use super::{SqliteSettings, Sync};
 use crate::clock;
-use crate::history::{Restored, StoredId, StoredRoom};
+use crate::history::{Restored, RoomKey, StoredId, StoredRoom};
 
 /// How long a connection waits for another one of this process, or for an operator's tool.
 const BUSY: Duration = Duration::from_secs(2);
@@ -215,7 +215,7 @@ fn damaged_value(column: usize, error: impl std::error::Error + Send + std::mark
 fn restore(connection: &Connection, settings: &SqliteSettings) -> rusqlite::Result<(Vec<DbRoom>, Restored)> {
     let (mut numbers, mut restored) = (Vec::new(), Restored::default());
     let mut places = rustc_hash::FxHashMap::default();
-    let mut select = connection.prepare("SELECT id, name, epoch, seq, oldest FROM rooms ORDER BY id")?;
+    let mut select = connection.prepare("SELECT id, name, epoch, seq, oldest, delivered FROM rooms ORDER BY id")?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
         let number = DbRoom(row.get(0)?);
@@ -223,10 +223,11 @@ fn restore(connection: &Connection, settings: &SqliteSettings) -> rusqlite::Resu
         places.insert(number, numbers.len());
         numbers.push(number);
         restored.rooms.push(StoredRoom {
-            name: RoomName::parse(&name).map_err(|error| damaged_value(1, error))?,
+            key: RoomKey::parse(&name).map_err(|error| damaged_value(1, error))?,
             epoch: Epoch(row.get::<_, i64>(2)?.cast_unsigned()),
             seq: Seq(row.get::<_, i64>(3)?.cast_unsigned()),
             oldest: Seq(row.get::<_, i64>(4)?.cast_unsigned()),
+            delivered: Seq(row.get::<_, i64>(5)?.cast_unsigned()),
         });
     }
     let kept = u64::try_from(settings.ids_kept.as_millis()).unwrap_or(u64::MAX);

@@ -6,9 +6,10 @@ use std::path::Path;
 use rusqlite::Connection;
 use starling_protocol::{ClientId, Epoch, MessageId, RoomName, Seq};
 
-use super::schema::{DbRoom, SEQ_MAX, VERSION, of_place, place, version};
+use super::reader::receiver;
+use super::schema::{DbRoom, SEQ_MAX, of_place, place, version};
 use super::{OpenError, SqliteSettings, Sync, open};
-use crate::history::StoredMessage;
+use crate::history::{RoomKey, StoredMessage};
 
 /// Why an operator's command does not do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +43,12 @@ pub struct CheckReport {
     /// Everything that is wrong, in words.
     pub problems: Vec<String>,
 }
+
+/// The version of the schema from which on messages can be searched.
+const SEARCH_SINCE: u32 = 2;
+
+/// The version of the schema from which on messages may be private.
+const PEER_SINCE: u32 = 3;
 
 /// How many problems of one kind are told.
 const PROBLEMS_MAX: usize = 20;
@@ -94,7 +101,7 @@ pub fn check(path: &Path) -> Result<CheckReport, OperatorError> {
     if all != report.messages {
         report.problems.push(format!("{} messages are of no room", all.abs_diff(report.messages)));
     }
-    if report.version == u32::from(VERSION) {
+    if report.version >= SEARCH_SINCE {
         let searchable: u64 = moment.query_row("SELECT count(*) FROM messages_text_docsize", [], |row| row.get(0))?;
         if searchable != all {
             report.problems.push(format!("{all} messages, but {searchable} that can be searched"));
@@ -116,22 +123,29 @@ pub fn export(
     let connection = reader(path)?;
     let moment = connection.unchecked_transaction()?;
     let mut rooms = moment.prepare("SELECT id, name, epoch FROM rooms WHERE ?1 IS NULL OR name = ?1 ORDER BY name")?;
-    let mut messages = moment
-        .prepare("SELECT place, at, client_id, id, text FROM messages WHERE place BETWEEN ?1 AND ?2 ORDER BY place")?;
+    let mut messages = moment.prepare(if version(&connection)? >= PEER_SINCE {
+        "SELECT place, at, client_id, id, text, peer FROM messages WHERE place BETWEEN ?1 AND ?2 ORDER BY place"
+    } else {
+        "SELECT place, at, client_id, id, text, NULL FROM messages WHERE place BETWEEN ?1 AND ?2 ORDER BY place"
+    })?;
     let mut is_there = false;
     let mut rows = rooms.query([room.map(RoomName::as_str)])?;
     while let Some(row) = rows.next()? {
         is_there = true;
-        let (number, name) = (DbRoom(row.get(0)?), parsed(RoomName::parse(&row.get::<_, String>(1)?))?);
+        let (number, name) = (DbRoom(row.get(0)?), parsed(RoomKey::parse(&row.get::<_, String>(1)?))?);
         let epoch = Epoch(row.get::<_, i64>(2)?.cast_unsigned());
         let mut rows = messages.query((place(number, 0), place(number, SEQ_MAX)))?;
         while let Some(row) = rows.next()? {
             let id: Option<String> = row.get(3)?;
+            let client_id = parsed(ClientId::parse(&row.get::<_, String>(2)?))?;
+            let peer: Option<String> = row.get(5)?;
+            let peer = peer.map(|peer| parsed(ClientId::parse(&peer))).transpose()?;
             let message = StoredMessage {
+                to: receiver(&name, &client_id, peer),
                 room: name.clone(),
                 seq: Seq(of_place(row.get(0)?).1),
                 at: row.get::<_, i64>(1)?.cast_unsigned(),
-                client_id: parsed(ClientId::parse(&row.get::<_, String>(2)?))?,
+                client_id,
                 id: id.map(|id| parsed(MessageId::parse(&id))).transpose()?,
                 text: row.get::<_, String>(4)?.into(),
             };

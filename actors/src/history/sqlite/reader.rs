@@ -7,13 +7,15 @@ use std::time::Instant;
 
 use log::warn;
 use rusqlite::{Connection, InterruptHandle, Row, Statement, ToSql};
-use starling_protocol::{ClientId, HistoryPage, MessageId, RoomName, Seq};
+use starling_protocol::{ClientId, HistoryPage, MessageId, Seq};
 
 use super::Report;
 use super::schema::{DbRoom, SEQ_MAX, of_place, place};
 use super::writer::spawn;
 use crate::clock;
-use crate::history::{Page, ReadError, ReadRequest, Reader, ReportSink, SearchText, StoreReport, StoredMessage};
+use crate::history::{
+    Page, ReadError, ReadRequest, Reader, ReportSink, RoomKey, SearchText, StoreReport, StoredMessage,
+};
 use crate::metrics::HistoryMetrics;
 use crate::vitals::Vitals;
 
@@ -147,7 +149,7 @@ fn serve(connection: &Connection, read: DiskRead, sink: &ReportSink, metrics: &H
 /// What is collected of one page.
 struct Collected<'a> {
     read: &'a DiskRead,
-    room: RoomName,
+    room: RoomKey,
     page: Page,
     weight: usize,
 }
@@ -173,11 +175,15 @@ impl Collected<'_> {
     fn message(&self, row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
         let text = |column| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
         let id = row.get_ref(3)?.as_str_or_null().map_err(rusqlite::Error::from)?;
+        let name = |text: &str| ClientId::parse(text).map_err(|_| rusqlite::Error::InvalidQuery);
+        let client_id = name(text(2)?)?;
+        let peer = row.get_ref(5)?.as_str_or_null().map_err(rusqlite::Error::from)?.map(name).transpose()?;
         Ok(StoredMessage {
+            to: receiver(&self.room, &client_id, peer),
             room: self.room.clone(),
             seq: Seq(of_place(row.get(0)?).1),
             at: row.get::<_, i64>(1)?.cast_unsigned(),
-            client_id: ClientId::parse(text(2)?).map_err(|_| rusqlite::Error::InvalidQuery)?,
+            client_id,
             id: id.map(MessageId::parse).transpose().map_err(|_| rusqlite::Error::InvalidQuery)?,
             text: text(4)?.into(),
         })
@@ -189,7 +195,7 @@ fn page(connection: &Connection, read: &DiskRead) -> rusqlite::Result<Page> {
     let limit = i64::try_from(read.request.limit).unwrap_or(i64::MAX).saturating_add(1);
     let name: String =
         connection.prepare_cached("SELECT name FROM rooms WHERE id = ?1")?.query_row([read.db.0], |row| row.get(0))?;
-    let room = RoomName::parse(&name).map_err(|_| rusqlite::Error::InvalidQuery)?;
+    let room = RoomKey::parse(&name).map_err(|_| rusqlite::Error::InvalidQuery)?;
     let mut collected = Collected { read, room, page: Page::default(), weight: 0 };
     let last = match read.request.page {
         HistoryPage::Before(seq) => last.min(place(read.db, seq.0.min(SEQ_MAX)) - 1),
@@ -197,29 +203,54 @@ fn page(connection: &Connection, read: &DiskRead) -> rusqlite::Result<Page> {
     };
     if let Some(text) = &read.request.search {
         let mut statement = connection.prepare_cached(
-            "SELECT m.place, m.at, m.client_id, m.id, m.text
+            "SELECT m.place, m.at, m.client_id, m.id, m.text, m.peer
              FROM messages_text AS t CROSS JOIN messages AS m ON m.place = t.rowid
              WHERE messages_text MATCH ?1 AND t.rowid BETWEEN ?2 AND ?3 ORDER BY t.rowid DESC LIMIT ?4",
         )?;
         collected.take(&mut statement, &[&match_expression(text), &first, &last, &limit])?;
         return Ok(collected.page);
     }
+    if let Some(with) = &read.request.with {
+        let is_onward = matches!(read.request.page, HistoryPage::After(_));
+        let first = match read.request.page {
+            HistoryPage::After(seq) => first.max(place(read.db, seq.0.min(SEQ_MAX - 1) + 1)),
+            HistoryPage::Newest | HistoryPage::Before(_) => first,
+        };
+        let mut statement = connection.prepare_cached(if is_onward {
+            "SELECT place, at, client_id, id, text, peer FROM messages
+             WHERE peer = ?1 AND place BETWEEN ?2 AND ?3 ORDER BY place LIMIT ?4"
+        } else {
+            "SELECT place, at, client_id, id, text, peer FROM messages
+             WHERE peer = ?1 AND place BETWEEN ?2 AND ?3 ORDER BY place DESC LIMIT ?4"
+        })?;
+        collected.take(&mut statement, &[&with.as_str(), &first, &last, &limit])?;
+        if !is_onward {
+            collected.page.messages.reverse();
+        }
+        return Ok(collected.page);
+    }
     if let HistoryPage::After(seq) = read.request.page {
         let first = first.max(place(read.db, seq.0.min(SEQ_MAX - 1) + 1));
         let mut statement = connection.prepare_cached(
-            "SELECT place, at, client_id, id, text FROM messages
+            "SELECT place, at, client_id, id, text, peer FROM messages
              WHERE place BETWEEN ?1 AND ?2 ORDER BY place LIMIT ?3",
         )?;
         collected.take(&mut statement, &[&first, &last, &limit])?;
     } else {
         let mut statement = connection.prepare_cached(
-            "SELECT place, at, client_id, id, text FROM messages
+            "SELECT place, at, client_id, id, text, peer FROM messages
              WHERE place BETWEEN ?1 AND ?2 ORDER BY place DESC LIMIT ?3",
         )?;
         collected.take(&mut statement, &[&first, &last, &limit])?;
         collected.page.messages.reverse();
     }
     Ok(collected.page)
+}
+
+/// To whom a message of an inbox went; `None` for one of a room.
+pub(super) fn receiver(room: &RoomKey, sender: &ClientId, peer: Option<ClientId>) -> Option<ClientId> {
+    let owner = room.owner()?;
+    if sender == owner { peer } else { Some(owner.clone()) }
 }
 
 /// The query in the index's own language: every word and phrase is quoted, so nothing in it is an operator.

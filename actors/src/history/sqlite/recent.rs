@@ -25,7 +25,7 @@ impl Recent {
 
     /// The answer to a request, where nothing of it needs the disk.
     pub(super) fn answer(&self, request: &ReadRequest, newest: Seq, oldest: Seq) -> Option<Page> {
-        if request.search.is_some() {
+        if request.search.is_some() || request.with.is_some() {
             return None;
         }
         if newest < oldest {

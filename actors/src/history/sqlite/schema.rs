@@ -49,10 +49,15 @@ pub(super) const MIGRATIONS: [&str; VERSION as usize] = [
         text, content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 2'
     );
     INSERT INTO messages_text (rowid, text) SELECT place, text FROM messages;",
+    // Inboxes: rooms whose name is `@` and their owner's. `delivered` is the newest message that the owner was sent,
+    // `peer` the other one of a private message, seen from the inbox.
+    "ALTER TABLE rooms ADD COLUMN delivered INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE messages ADD COLUMN peer TEXT;
+    CREATE INDEX messages_by_peer ON messages (peer, place) WHERE peer IS NOT NULL;",
 ];
 
 /// The version that this program writes.
-pub(super) const VERSION: u8 = 2;
+pub(super) const VERSION: u8 = 3;
 
 /// The place of a message.
 pub(super) fn place(room: DbRoom, seq: u64) -> i64 {

@@ -7,7 +7,7 @@ use starling_protocol::{ClientId, HistoryPage, MessageId, RoomName};
 use tempfile::TempDir;
 
 use super::*;
-use crate::history::{Reader, SearchText, StoredRoom};
+use crate::history::{Reader, RoomKey, SearchText, StoredRoom};
 use crate::ids::{HubId, SessionId};
 use crate::vitals::{Died, VitalPart, Vitals};
 
@@ -37,7 +37,8 @@ fn settings(folder: &TempDir) -> SqliteSettings {
 
 fn message(seq: u64) -> Arc<StoredMessage> {
     Arc::new(StoredMessage {
-        room: RoomName::lobby(),
+        room: RoomKey::Room(RoomName::lobby()),
+        to: None,
         seq: Seq(seq),
         client_id: ClientId::parse("alice").unwrap(),
         text: format!("says number{seq}").into(),
@@ -75,7 +76,7 @@ impl Store {
         let search = search.and_then(SearchText::parse);
         let mut done = Vec::new();
         let bytes = usize::MAX;
-        self.history.read(ReadRequest { room: ROOM, page, search, limit, bytes, reader }, &mut done);
+        self.history.read(ReadRequest { room: ROOM, page, search, with: None, limit, bytes, reader }, &mut done);
         loop {
             if let Some(Completion::Read { page, .. }) = done.pop() {
                 return (page.messages.iter().map(|message| message.seq.0).collect(), page.has_more);
@@ -121,7 +122,13 @@ fn a_page_is_the_same_whether_it_comes_from_memory_or_from_the_file() {
         assert_eq!(store.read(HistoryPage::Newest, Some("number7 SAYS"), 5), (vec![7], false));
         drop(store);
         store = Store::open(settings(&folder));
-        let room = StoredRoom { name: RoomName::lobby(), epoch: EPOCH, seq: Seq(10), oldest: Seq(1) };
+        let room = StoredRoom {
+            key: RoomKey::Room(RoomName::lobby()),
+            epoch: EPOCH,
+            seq: Seq(10),
+            oldest: Seq(1),
+            delivered: Seq(0),
+        };
         assert_eq!(store.restored.rooms, [room]);
         assert_eq!(store.restored.ids.iter().map(|id| id.seq.0).collect::<Vec<_>>(), (1..=10).collect::<Vec<_>>());
     }

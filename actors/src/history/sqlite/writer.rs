@@ -42,6 +42,8 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) enum WriterCommand {
     Append(Append),
+    /// The owner of an inbox was sent everything up to this message.
+    Delivered(DbRoom, Seq),
     /// The room has ended, and its messages are gone already.
     Forget(DbRoom),
 }
@@ -156,6 +158,7 @@ impl Writer {
     fn take(&mut self, first: WriterCommand) {
         let started = clock::now();
         let (mut batch, mut bytes, mut forgotten) = (Vec::new(), 0, None);
+        let mut delivered = FxHashMap::default();
         let mut next = Some(first);
         while let Some(command) = next.take() {
             match command {
@@ -166,6 +169,9 @@ impl Writer {
                     self.metrics.writer.waited(started.saturating_duration_since(append.queued), 1);
                     bytes += append.message.weight();
                     batch.push(append);
+                }
+                WriterCommand::Delivered(room, seq) => {
+                    delivered.insert(room, seq);
                 }
                 WriterCommand::Forget(room) => {
                     // A commit of its own, after what came before it.
@@ -181,6 +187,9 @@ impl Writer {
         if !batch.is_empty() {
             self.store(batch, started);
         }
+        if !delivered.is_empty() {
+            self.mark(&delivered);
+        }
         if let Some(room) = forgotten {
             self.bounds.remove(&room);
             let deleted = self.connection.execute("DELETE FROM rooms WHERE id = ?1", [room.0]);
@@ -188,6 +197,23 @@ impl Writer {
                 // The room is back after the next start, and forgotten again.
                 warn!("a room that has ended stays in the history: {error}");
             }
+        }
+    }
+
+    fn mark(&mut self, delivered: &FxHashMap<DbRoom, Seq>) {
+        let mut write = || -> rusqlite::Result<()> {
+            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            {
+                let mut mark = transaction.prepare_cached("UPDATE rooms SET delivered = ?2 WHERE id = ?1")?;
+                for (db, seq) in delivered {
+                    mark.execute((db.0, seq.0.cast_signed()))?;
+                }
+            }
+            transaction.commit()
+        };
+        if let Err(error) = write() {
+            // Then its owner is sent some of it again after the next start.
+            warn!("what was delivered in private is not noted: {error}");
         }
     }
 
@@ -276,15 +302,17 @@ fn try_storage(settings: &SqliteSettings) -> rusqlite::Result<Connection> {
 fn commit(connection: &mut Connection, batch: &[Append], bounds: &Bounds) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     {
-        let mut message = transaction
-            .prepare_cached("INSERT INTO messages (place, at, client_id, id, text) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+        let mut message = transaction.prepare_cached(
+            "INSERT INTO messages (place, at, client_id, id, text, peer) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?;
         let mut text = transaction.prepare_cached("INSERT INTO messages_text (rowid, text) VALUES (?1, ?2)")?;
         let mut newest: FxHashMap<DbRoom, &Append> = FxHashMap::default();
         for append in batch {
             let stored = &append.message;
             let place = place(append.db, stored.seq.0);
             let id = stored.id.as_ref().map(starling_protocol::MessageId::as_str);
-            message.execute((place, stored.at.cast_signed(), stored.client_id.as_str(), id, &*stored.text))?;
+            let peer = stored.peer().map(starling_protocol::ClientId::as_str);
+            message.execute((place, stored.at.cast_signed(), stored.client_id.as_str(), id, &*stored.text, peer))?;
             text.execute((place, &*stored.text))?;
             newest.insert(append.db, append);
         }
@@ -296,7 +324,7 @@ fn commit(connection: &mut Connection, batch: &[Append], bounds: &Bounds) -> rus
             if bounds.contains_key(&db) {
                 advance.execute((db.0, seq))?;
             } else {
-                make.execute((db.0, append.message.room.as_str(), append.epoch.0.cast_signed(), seq))?;
+                make.execute((db.0, append.message.room.to_string(), append.epoch.0.cast_signed(), seq))?;
             }
         }
     }

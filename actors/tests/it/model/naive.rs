@@ -370,7 +370,9 @@ impl Naive {
     }
 
     fn tell_members(&mut self, number: u32, name: &str) -> Result<(), &'static str> {
-        self.room(name).ok_or("no_such_room")?;
+        if name != "lobby" {
+            self.room(name).ok_or("no_such_room")?;
+        }
         let members = self.sessions.iter().filter(|session| session.rooms.contains(&name));
         let mut names: Vec<String> = members.map(|session| session.name.clone()).collect();
         names.sort();
@@ -379,8 +381,13 @@ impl Naive {
     }
 
     fn tell_history(&mut self, number: u32, name: &str, page: Page, limit: u16) -> Result<(), &'static str> {
-        let room = self.room(name).ok_or("no_such_room")?;
-        let kept: Vec<usize> = (1..=room.said.len()).skip(room.said.len().saturating_sub(MESSAGES_KEPT)).collect();
+        let said = match self.room(name) {
+            Some(room) => room.said.len(),
+            // The global chat is there for everybody who asks.
+            None if name == "lobby" => 0,
+            None => return Err("no_such_room"),
+        };
+        let kept: Vec<usize> = (1..=said).skip(said.saturating_sub(MESSAGES_KEPT)).collect();
         let fits = |seq: &usize| match page {
             Page::Newest => true,
             Page::Before(before) => *seq < usize::try_from(before).unwrap(),

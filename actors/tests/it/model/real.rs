@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use starling_actors::ChatConfig;
-use starling_actors::chat_server::command::{Command, Effect, OpenRefusal, OpenSession, Request};
+use starling_actors::chat_server::command::{Command, Effect, OpenRefusal, OpenSession, PageOf, Request};
 use starling_actors::chat_server::state::ChatState;
 use starling_actors::clock::{self, Now};
 use starling_actors::credits::Ticket;
 use starling_actors::history::memory::MemoryHistory;
 use starling_actors::history::{Completion, HistoryStore, StoredMessage};
+use starling_actors::identity::Identity;
 use starling_actors::ids::{HubId, RoomId, SessionId};
 use starling_protocol::{
     ClientId, ClientKey, Epoch, ErrorCode, HistoryPage, MessageId, Refusal, Resume, RoomName, Seq, ServerEvent, Target,
@@ -111,6 +112,7 @@ impl Real {
                 return;
             }
             Deed::Hello { name, key } => Request::Hello {
+                claims: None,
                 client_id: Some(self.name(naive, name)),
                 key: key.map(|client| Self::key(naive, client)),
             },
@@ -153,6 +155,7 @@ impl Real {
         self.sessions[client] = Some(session);
         self.apply(Command::OpenSession(OpenSession {
             session,
+            identity: Identity::Open,
             client_id: name.map(|name| self.name(naive, name)),
             key: key.map(|client| Self::key(naive, client)),
             room: room(name_of_room),
@@ -258,7 +261,9 @@ impl Real {
                     self.tell(session, &ServerEvent::Message(message.to_wire()));
                 }
             }
-            Effect::TellHistory { session, id: _, room, messages, has_more, .. } => {
+            Effect::Delivered { .. } => panic!("nobody has an inbox"),
+            Effect::TellHistory { session, id: _, of, messages, has_more, .. } => {
+                let PageOf::Room(room) = of else { panic!("nobody has an inbox") };
                 let seqs: Vec<u64> = messages.iter().map(|message| message.seq.0).collect();
                 self.put(session, format!("history {room} {seqs:?} more {has_more}"));
             }
@@ -276,6 +281,10 @@ impl Real {
                     OpenRefusal::NameTaken(_) => "name_taken",
                     OpenRefusal::NameReserved => "name_reserved",
                     OpenRefusal::TooManyRooms => "too_many_rooms",
+                    OpenRefusal::TokenOfAnother(_) => "token_of_another",
+                    OpenRefusal::TokenExpired => "token_expired",
+                    OpenRefusal::RoomClosed(_) => "room_closed",
+                    OpenRefusal::TooManyInboxes => "too_many_inboxes",
                     OpenRefusal::Unavailable => "unavailable",
                 };
                 self.put(session, format!("refused {why}"));
@@ -328,7 +337,8 @@ impl Real {
             ServerEvent::Joined(joined) => {
                 let recovered = joined.recovered.map_or("", |all| if all { " recovered" } else { " gap" });
                 let epoch = self.shown_epoch(joined.epoch);
-                format!("joined {}#{} epoch {epoch} count {}{recovered}", joined.room, joined.seq, joined.count)
+                let room = joined.room.as_ref().expect("nobody has an inbox");
+                format!("joined {room}#{} epoch {epoch} count {}{recovered}", joined.seq, joined.count)
             }
             ServerEvent::Left { room, .. } => format!("left {room}"),
             ServerEvent::Members(members) => {

@@ -146,6 +146,7 @@ impl Chat {
             room,
             seq,
             epoch,
+            inbox: None,
             key,
             heartbeat_ms: 25_000,
             limits,
@@ -168,6 +169,8 @@ impl Chat {
             ClientCommand::Join { room, resume, .. } => self.resume(id, frame_id, &room, resume),
             ClientCommand::Leave { room } => self.leave_room(id, frame_id, room),
             ClientCommand::Hello { .. }
+            | ClientCommand::JoinInbox { .. }
+            | ClientCommand::InboxHistory { .. }
             | ClientCommand::Rooms
             | ClientCommand::Members { .. }
             | ClientCommand::History { .. }
@@ -199,7 +202,8 @@ impl Chat {
         let after = resume.filter(|resume| resume.epoch == Some(place.epoch) && !recovers_nothing);
         let joined = JoinedEvent {
             id: frame_id,
-            room: room.clone(),
+            room: Some(room.clone()),
+            inbox: false,
             seq: place.newest(),
             epoch: place.epoch,
             count: 1,

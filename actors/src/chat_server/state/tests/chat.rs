@@ -11,12 +11,13 @@ use starling_protocol::{
 };
 
 use super::super::ChatState;
-use crate::chat_server::command::{Command, Effect, OpenRefusal, OpenSession, Request};
+use crate::chat_server::command::{Command, Effect, OpenRefusal, OpenSession, PageOf, Request};
 use crate::clock::{self, Now};
 use crate::config::ChatConfig;
 use crate::credits::Ticket;
 use crate::history::memory::MemoryHistory;
 use crate::history::{Completion, HistoryStore, Page, ReadError, ReadRequest, Reader, StoredMessage};
+use crate::identity::{Claims, Identity, RoomGlobs};
 use crate::ids::{HubId, RoomId, SessionId};
 
 /// How many hubs the clients are spread over.
@@ -56,7 +57,8 @@ struct Client {
     is_gone: bool,
     inbox: VecDeque<String>,
     key: Option<ClientKey>,
-    epochs: HashMap<RoomName, Epoch>,
+    /// By the name of the room, or `inbox`.
+    epochs: HashMap<String, Epoch>,
 }
 
 /// What the history has not done yet.
@@ -185,7 +187,10 @@ impl Chat {
     }
 
     fn fail(&mut self, name: &str) {
-        let of_room = self.state.find_room(name).unwrap();
+        let of_room = match name.strip_prefix('@') {
+            Some(owner) => self.state.find_inbox(owner).unwrap(),
+            None => self.state.find_room(name).unwrap(),
+        };
         let mut failed = None;
         self.held.retain(|held| match held {
             Held::Append(room, message) if *room == of_room => {
@@ -210,9 +215,10 @@ impl Chat {
     /// Does what a client does:
     ///
     /// ```text
-    /// opens [room=R] [name=N] [key=LABEL] [person]     goes
+    /// opens [room=R] [name=N] [key=LABEL] [person] [token=N [rooms=LIST] [for=SECONDS] | unproven]     goes
     /// says [room=R | to=N] [name=N] [id=I] TEXT        hello N [key=LABEL]
     /// joins R [after=S epoch=LABEL] [presence]         leaves R
+    /// proves N [rooms=LIST] [for=SECONDS]    inbox [after=S epoch=LABEL]    private [with=N] [before=S | after=S]
     /// rooms   members R   history R [before=S | after=S] [limit=L]   ping   nonsense
     /// types                    a person reads from now on
     /// continues R              what was replayed has been written
@@ -262,8 +268,14 @@ impl Chat {
                 epochs: HashMap::new(),
             }),
         }
+        let identity = if line.has("unproven") {
+            Identity::Unproven
+        } else {
+            self.claims(line, line.options.get("token").copied()).map_or(Identity::Open, Identity::Proven)
+        };
         self.apply(Command::OpenSession(OpenSession {
             session,
+            identity,
             client_id: line.options.get("name").map(|name| self.name(name)),
             key,
             room: room(line.options.get("room").unwrap_or(&"lobby")),
@@ -284,25 +296,31 @@ impl Chat {
                 },
                 client_id,
             },
-            "hello" => Request::Hello { client_id: Some(self.name(line.word(1))), key: self.key(line) },
+            "hello" => Request::Hello { claims: None, client_id: Some(self.name(line.word(1))), key: self.key(line) },
+            "proves" => {
+                Request::Hello { claims: self.claims(line, Some(line.word(1))), client_id, key: self.key(line) }
+            }
+            "inbox" => Request::JoinInbox { resume: self.resume(line, "inbox") },
             "joins" => {
                 let room = room(line.word(1));
-                let resume = line.number("after").map(|after| {
-                    let of = self.clients.iter().find(|client| client.label == line.options["epoch"]);
-                    Resume { after: Seq(after), epoch: of.and_then(|client| client.epochs.get(&room).copied()) }
-                });
+                let resume = self.resume(line, line.word(1));
                 Request::Join { room, resume, presence: line.has("presence") }
             }
             "leaves" => Request::Leave { room: room(line.word(1)) },
             "rooms" => Request::Rooms,
             "members" => Request::Members { room: room(line.word(1)) },
-            "history" => {
+            "history" | "private" => {
                 let page = match (line.number("before"), line.number("after")) {
                     (Some(before), _) => HistoryPage::Before(Seq(before)),
                     (None, Some(after)) => HistoryPage::After(Seq(after)),
                     (None, None) => HistoryPage::Newest,
                 };
-                Request::History { room: room(line.word(1)), page, limit: line.number("limit").unwrap_or(50) }
+                let limit = line.number("limit").unwrap_or(50);
+                if line.word(0) == "private" {
+                    let with = line.options.get("with").map(|name| self.name(name));
+                    return Request::InboxHistory { with, page, limit };
+                }
+                Request::History { room: room(line.word(1)), page, limit }
             }
             "ping" => Request::Ping,
             "nonsense" => Request::Refused(Refusal::new(ErrorCode::BadJson, "nonsense")),
@@ -314,6 +332,20 @@ impl Chat {
         let label = line.options.get("key")?;
         let of = self.clients.iter().find(|client| client.label == *label);
         Some(of.and_then(|client| client.key).unwrap_or(ClientKey(0)))
+    }
+
+    /// What a token says: `token=NAME [rooms=LIST] [for=SECONDS]`.
+    fn claims(&self, line: &Line<'_>, name: Option<&str>) -> Option<Arc<Claims>> {
+        let rooms = line.options.get("rooms").map_or(RoomGlobs::ALL, |rooms| RoomGlobs::new(rooms.split(',')));
+        let seconds: u64 = line.number("for").unwrap_or(3_600);
+        let (client_id, expires_at) = (self.name(name?), self.now.unix_ms + 1_000 * seconds);
+        Some(Arc::new(Claims { client_id, rooms, is_admin: false, expires_at }))
+    }
+
+    fn resume(&self, line: &Line<'_>, place: &str) -> Option<Resume> {
+        let after = line.number("after")?;
+        let of = self.clients.iter().find(|client| client.label == line.options["epoch"]);
+        Some(Resume { after: Seq(after), epoch: of.and_then(|client| client.epochs.get(place).copied()) })
     }
 
     /// The name that a dialogue means.
@@ -401,7 +433,13 @@ impl Chat {
                     self.put(session, "(more)".into());
                 }
             }
-            Effect::TellHistory { session, id, room, messages, has_more, .. } => {
+            Effect::Delivered { .. } => {}
+            Effect::TellHistory { session, id, of, messages, has_more, .. } => {
+                let room = match of {
+                    PageOf::Room(room) => room.to_string(),
+                    PageOf::Inbox { with: None } => "inbox".into(),
+                    PageOf::Inbox { with: Some(with) } => format!("with {with}"),
+                };
                 let seqs = messages.iter().fold(String::new(), |list, message| format!("{list} {}", message.seq));
                 let more = if has_more { " …" } else { "" };
                 self.put(session, format!("history {room}{seqs}{more}{}", shown_id(id.as_ref())));
@@ -414,6 +452,10 @@ impl Chat {
                     OpenRefusal::NameTaken(_) => "name_taken",
                     OpenRefusal::NameReserved => "name_reserved",
                     OpenRefusal::TooManyRooms => "too_many_rooms",
+                    OpenRefusal::TokenOfAnother(_) => "token_of_another",
+                    OpenRefusal::TokenExpired => "token_expired",
+                    OpenRefusal::RoomClosed(_) => "room_closed",
+                    OpenRefusal::TooManyInboxes => "too_many_inboxes",
                     OpenRefusal::Unavailable => "unavailable",
                 };
                 self.put(session, format!("refused {shown}"));
@@ -445,16 +487,19 @@ impl Chat {
             ServerEvent::Welcome(welcome) => {
                 if let Some(client) = self.client_of(session) {
                     client.key = Some(welcome.key);
-                    client.epochs.insert(welcome.room.clone(), welcome.epoch);
+                    client.epochs.insert(welcome.room.to_string(), welcome.epoch);
+                    client.epochs.extend(welcome.inbox.map(|inbox| ("inbox".into(), inbox.epoch)));
                 }
                 let name = self.shown(&welcome.client_id);
-                format!("welcome {name} {} #{}{}", welcome.room, welcome.seq, shown_id(welcome.id.as_ref()))
+                let inbox = welcome.inbox.map_or_else(String::new, |inbox| format!(" inbox #{}", inbox.seq));
+                format!("welcome {name} {} #{}{inbox}{}", welcome.room, welcome.seq, shown_id(welcome.id.as_ref()))
             }
             ServerEvent::Message(message) => {
                 let sender = self.shown(&message.client_id);
                 let mut line = match (&message.room, message.seq, &message.to) {
                     (Some(room), Some(seq), None) => format!("{room}#{seq} {sender}: {}", message.text),
                     (None, None, Some(to)) => format!("{sender}@{}: {}", self.shown(to), message.text),
+                    (None, Some(seq), Some(to)) => format!("inbox#{seq} {sender}@{to}: {}", message.text),
                     _ => panic!("neither of a room nor private: {message:?}"),
                 };
                 line.push_str(&shown_id(message.id.as_ref()));
@@ -470,12 +515,14 @@ impl Chat {
                 line
             }
             ServerEvent::Joined(joined) => {
+                let place = joined.room.as_ref().map_or_else(|| "inbox".into(), RoomName::to_string);
+                assert_eq!(joined.inbox, joined.room.is_none());
                 if let Some(client) = self.client_of(session) {
-                    client.epochs.insert(joined.room.clone(), joined.epoch);
+                    client.epochs.insert(place.clone(), joined.epoch);
                 }
                 let recovered = joined.recovered.map_or("", |all| if all { " recovered" } else { " gap" });
                 let id = shown_id(joined.id.as_ref());
-                format!("joined {} #{} count {}{recovered}{id}", joined.room, joined.seq, joined.count)
+                format!("joined {place} #{} count {}{recovered}{id}", joined.seq, joined.count)
             }
             ServerEvent::Left { id, room } => format!("left {room}{}", shown_id(id.as_ref())),
             ServerEvent::Presence(presence) => {
@@ -514,6 +561,7 @@ impl Chat {
             room,
             page,
             search: None,
+            with: None,
             limit: 200,
             bytes: usize::MAX,
             reader: Reader::Outside(reply),

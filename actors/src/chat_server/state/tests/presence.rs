@@ -266,3 +266,28 @@ fn a_room_whose_watchers_have_gone_tells_nobody() {
         ",
     );
 }
+
+#[test]
+fn who_begins_to_watch_while_somebody_is_away_for_less_than_a_second_is_told_of_the_return() {
+    // The one list of what happens within the second was for all watchers; to a newer one the return was nothing.
+    Chat::new().and(&["watcher", "bob", "carol"]).check(
+        "
+        watcher> joins lobby presence
+        watcher< joined lobby #0 count 3
+        carol> goes
+        watcher< presence lobby -carol count 2
+        wait 10ms
+        bob> leaves lobby
+        bob< left lobby
+        newer> opens name=newer
+        newer< welcome newer lobby #0
+        newer> joins lobby presence
+        newer< joined lobby #0 count 2
+        bob> joins lobby
+        bob< joined lobby #0 count 3
+        wait 1s
+        watcher< presence lobby +newer +bob count 3
+        newer< presence lobby +newer +bob count 3
+        ",
+    );
+}

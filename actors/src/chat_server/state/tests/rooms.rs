@@ -5,6 +5,7 @@ use std::time::Duration;
 use starling_protocol::limits;
 
 use super::Chat;
+use crate::identity::RoomGlobs;
 
 #[test]
 fn a_room_is_made_by_the_first_who_joins_it_and_its_members_are_counted() {
@@ -187,19 +188,19 @@ fn a_thousand_rooms_are_listed_and_of_more_the_fullest_thousand_up_to_a_second_l
         chat.send("alice", &format!("joins room-{room}"));
     }
     chat.take("alice");
-    let (rooms, truncated) = chat.state.list_rooms(chat.now);
+    let (rooms, truncated) = chat.state.list_rooms(&RoomGlobs::ALL, chat.now);
     assert_eq!((rooms.len(), truncated), (most, false));
 
     chat.send("alice", "joins a-room-more");
     chat.send("bob", "opens name=bob room=room-7");
-    let (rooms, truncated) = chat.state.list_rooms(chat.now);
+    let (rooms, truncated) = chat.state.list_rooms(&RoomGlobs::ALL, chat.now);
     assert_eq!((rooms.len(), truncated), (most, true));
     assert_eq!((rooms[0].room.as_str(), rooms[0].count), ("room-7", 2));
 
     // Nobody can make the chat look through all rooms again and again.
     chat.send("carol", "opens name=carol room=room-8");
     chat.send("dave", "opens name=dave room=room-8");
-    let fullest = |chat: &mut Chat| chat.state.list_rooms(chat.now).0[0].room.to_string();
+    let fullest = |chat: &mut Chat| chat.state.list_rooms(&RoomGlobs::ALL, chat.now).0[0].room.to_string();
     chat.wait(Duration::from_millis(999));
     assert_eq!(fullest(&mut chat), "room-7");
     chat.wait(Duration::from_millis(1));
@@ -395,4 +396,18 @@ fn a_room_full_of_leavers_is_forgotten_once_for_all() {
     assert_eq!(chat.state.room_count(), 2);
     chat.wait(Duration::from_mins(5));
     assert_eq!((chat.state.room_count(), chat.state.session_count()), (0, 0));
+}
+
+#[test]
+fn the_global_chat_is_there_for_everybody_who_asks_before_anybody_has_entered_it() {
+    Chat::new().check(
+        "
+        a> opens name=alice room=dev
+        a< welcome alice dev #0
+        a> history lobby
+        a< history lobby
+        a> members lobby
+        a< members lobby count 0:
+        ",
+    );
 }

@@ -1,0 +1,353 @@
+//! Authentication: what makes a token believable, who asks over HTTP, and what operators may do.
+//!
+//! The chat is told who somebody is; it never sees a token. Which algorithm a token may use is decided by the key that
+//! is configured, never by the token.
+
+use std::fs;
+use std::future::{Ready, ready};
+use std::path::PathBuf;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use actix_web::web::{Data, Query};
+use actix_web::{FromRequest, HttpRequest};
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+use starling_actors::clock;
+use starling_actors::identity::{BadToken, Claims, RoomGlobs, TokenVerifier};
+use starling_protocol::{ClientId, RoomName};
+use subtle::ConstantTimeEq;
+
+use crate::config::{AuthMode, Config, Secret};
+use crate::refusal::{HttpCode, HttpRefusal};
+use crate::state::ServerState;
+
+/// Why tokens cannot be verified: one line for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// The key cannot be read.
+    #[error("CHAT_JWT_PUBLIC_KEY_FILE={}: {source}", path.display())]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The file holds no key for this.
+    #[error("CHAT_JWT_PUBLIC_KEY_FILE={}: not a public key of RSA (RS256) or Ed25519 (EdDSA) as PEM", .0.display())]
+    NoKey(PathBuf),
+}
+
+/// What stands in a token.
+#[derive(Debug, Serialize, Deserialize)]
+struct WireClaims {
+    sub: String,
+    /// Seconds since the Unix epoch; other issuers write fractions.
+    exp: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rooms: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    admin: bool,
+}
+
+/// What verifies the tokens of this configuration; `None` where names are not authenticated.
+///
+/// # Errors
+/// [`AuthError`], about the file of the key.
+pub(crate) fn verifier(config: &Config) -> Result<Option<TokenVerifier>, AuthError> {
+    if config.auth.value == AuthMode::Open {
+        return Ok(None);
+    }
+    let (key, algorithm) = match config.jwt_secret.as_bytes() {
+        Some(secret) => (DecodingKey::from_secret(secret), Algorithm::HS256),
+        None => public_key(PathBuf::from(&config.jwt_public_key_file))?,
+    };
+    let mut validation = Validation::new(algorithm);
+    // To the moment, like the end of a connection whose token expires.
+    validation.leeway = 0;
+    validation.validate_nbf = true;
+    // Who issued it is said by the key; for whom, by the operator who gave the key to this server.
+    validation.validate_aud = false;
+    Ok(Some(TokenVerifier::new(move |token| verify(token, &key, &validation))))
+}
+
+/// The kind of the key says the one algorithm that is taken.
+fn public_key(path: PathBuf) -> Result<(DecodingKey, Algorithm), AuthError> {
+    let pem = match fs::read(&path) {
+        Ok(pem) => pem,
+        Err(source) => return Err(AuthError::KeyFile { path, source }),
+    };
+    let rsa = DecodingKey::from_rsa_pem(&pem).map(|key| (key, Algorithm::RS256));
+    rsa.or_else(|_| DecodingKey::from_ed_pem(&pem).map(|key| (key, Algorithm::EdDSA)))
+        .map_err(|_| AuthError::NoKey(path))
+}
+
+fn verify(token: &str, key: &DecodingKey, validation: &Validation) -> Result<Claims, BadToken> {
+    let decoded = jsonwebtoken::decode::<WireClaims>(token, key, validation).map_err(|error| {
+        if matches!(error.kind(), ErrorKind::ExpiredSignature) {
+            BadToken("the token has expired".into())
+        } else if matches!(error.kind(), ErrorKind::ImmatureSignature) {
+            BadToken("the token is not valid yet".into())
+        } else {
+            BadToken(format!("the token is not valid: {error}"))
+        }
+    })?;
+    let WireClaims { sub, exp, rooms, admin } = decoded.claims;
+    let client_id = ClientId::parse(&sub).map_err(|error| BadToken(format!("the token's `sub`: {error}")))?;
+    if client_id.is_guest() {
+        return Err(BadToken("the token's `sub` is a guest's name, which only the server gives".into()));
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a time before 1970 is over, one past the end of all numbers is the last one"
+    )]
+    let expires_at = (exp * 1_000.0) as u64;
+    let rooms = rooms.map_or(RoomGlobs::ALL, RoomGlobs::new);
+    Ok(Claims { client_id, rooms, is_admin: admin, expires_at })
+}
+
+/// Makes a token for trying the server out; `None` where no secret is configured.
+///
+/// # Errors
+/// The claims cannot be written, which does not happen.
+pub(crate) fn mint(
+    config: &Config,
+    name: &ClientId,
+    rooms: Option<Vec<String>>,
+    admin: bool,
+    seconds: u32,
+) -> Option<Result<String, jsonwebtoken::errors::Error>> {
+    let key = EncodingKey::from_secret(config.jwt_secret.as_bytes()?);
+    let exp = (clock::unix_ms() / 1_000) as f64 + f64::from(seconds);
+    let claims = WireClaims { sub: name.to_string(), exp, rooms, admin };
+    Some(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key))
+}
+
+/// The token in the header `Authorization: Bearer …`.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// The token that a request shows: in its header, or else in its query.
+pub(crate) fn shown_token(headers: &HeaderMap, query: Option<String>) -> Option<String> {
+    bearer(headers).map(str::to_owned).or(query).filter(|token| !token.is_empty())
+}
+
+#[derive(Deserialize)]
+struct TokenQuery {
+    token: Option<String>,
+}
+
+/// What operators show.
+#[derive(Debug)]
+pub(crate) struct Access {
+    admin_token: Secret,
+}
+
+/// Who asks over HTTP.
+enum Caller {
+    /// Whoever asks: names are not authenticated.
+    Anyone,
+    Client(Claims),
+    /// Who shows `CHAT_ADMIN_TOKEN`.
+    Operator,
+}
+
+impl Access {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self { admin_token: config.admin_token.clone() }
+    }
+
+    /// Takes as long whatever is shown, so that nobody can feel their way to the token.
+    fn is_admin_token(&self, token: &str) -> bool {
+        self.admin_token.as_bytes().is_some_and(|admin| admin.ct_eq(token.as_bytes()).into())
+    }
+}
+
+fn token_of(request: &HttpRequest) -> Option<String> {
+    let query = Query::<TokenQuery>::from_query(request.query_string()).ok().and_then(|query| query.into_inner().token);
+    shown_token(request.headers(), query)
+}
+
+/// Refuses what a handshake would be refused for, so that a browser, which is not told why its WebSocket was, can ask.
+pub(crate) fn check_handshake(request: &HttpRequest, room: &RoomName) -> Result<(), HttpRefusal> {
+    match caller(request) {
+        Ok(Caller::Client(claims)) => Reader { rooms: claims.rooms }.check(room),
+        // Without one it may still say hello with one.
+        Err(refusal) if token_of(request).is_some() => Err(refusal),
+        Ok(Caller::Anyone | Caller::Operator) | Err(_) => Ok(()),
+    }
+}
+
+fn caller(request: &HttpRequest) -> Result<Caller, HttpRefusal> {
+    let Some(state) = request.app_data::<Data<ServerState>>() else {
+        return Err(HttpRefusal::new(HttpCode::Unavailable, "the server is not ready"));
+    };
+    let token = token_of(request);
+    if token.as_ref().is_some_and(|token| state.access().is_admin_token(token)) {
+        return Ok(Caller::Operator);
+    }
+    match (&state.chat_config().tokens, token) {
+        (None, _) => Ok(Caller::Anyone),
+        (Some(_), None) => Err(HttpRefusal::new(HttpCode::Unauthorized, "a token is needed")),
+        (Some(tokens), Some(token)) => match tokens.verify(&token) {
+            Ok(claims) => Ok(Caller::Client(claims)),
+            Err(bad) => Err(HttpRefusal::new(HttpCode::Unauthorized, bad.to_string())),
+        },
+    }
+}
+
+/// Who may read over HTTP, and which rooms.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) rooms: RoomGlobs,
+}
+
+impl Reader {
+    /// Refuses a room that the reader's token does not allow.
+    pub(crate) fn check(&self, room: &RoomName) -> Result<(), HttpRefusal> {
+        if self.rooms.allow(room) {
+            return Ok(());
+        }
+        Err(HttpRefusal::new(HttpCode::Forbidden, format!("the token does not allow the room {room}")))
+    }
+}
+
+impl FromRequest for Reader {
+    type Error = HttpRefusal;
+    type Future = Ready<Result<Self, HttpRefusal>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(caller(request).map(|caller| match caller {
+            Caller::Anyone | Caller::Operator => Self { rooms: RoomGlobs::ALL },
+            Caller::Client(claims) => Self { rooms: claims.rooms },
+        }))
+    }
+}
+
+/// Who may do what operators do.
+#[derive(Debug)]
+pub(crate) struct Operator {
+    /// The name, where a token says it.
+    pub(crate) name: Option<ClientId>,
+}
+
+impl FromRequest for Operator {
+    type Error = HttpRefusal;
+    type Future = Ready<Result<Self, HttpRefusal>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(caller(request).and_then(|caller| match caller {
+            Caller::Operator => Ok(Self { name: None }),
+            Caller::Client(claims) if claims.is_admin => Ok(Self { name: Some(claims.client_id) }),
+            Caller::Client(_) => Err(HttpRefusal::new(HttpCode::Forbidden, "the token is not an operator's")),
+            Caller::Anyone => {
+                let is_configured = request
+                    .app_data::<Data<ServerState>>()
+                    .is_some_and(|state| state.access().admin_token.as_bytes().is_some());
+                Err(if is_configured {
+                    HttpRefusal::new(HttpCode::Unauthorized, "the token of the operators is needed")
+                } else {
+                    HttpRefusal::new(HttpCode::Forbidden, "there are no operators here: CHAT_ADMIN_TOKEN is not set")
+                })
+            }
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+    fn config(variables: &[(&str, &str)]) -> Config {
+        Config::from_variables(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))).unwrap()
+    }
+
+    fn with_secret(secret: &str) -> Config {
+        config(&[("CHAT_AUTH", "jwt"), ("CHAT_JWT_SECRET", secret)])
+    }
+
+    fn token(claims: &serde_json::Value) -> String {
+        jsonwebtoken::encode(&Header::default(), claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
+    }
+
+    fn refused(token: &str) -> String {
+        verifier(&with_secret(SECRET)).unwrap().unwrap().verify(token).unwrap_err().to_string()
+    }
+
+    fn seconds() -> u64 {
+        clock::unix_ms() / 1_000
+    }
+
+    #[test]
+    fn a_minted_token_says_what_was_asked_for() {
+        let config = with_secret(SECRET);
+        let alice = ClientId::parse("alice").unwrap();
+        let token = mint(&config, &alice, Some(vec!["dev-*".into()]), true, 60).unwrap().unwrap();
+        let claims = verifier(&config).unwrap().unwrap().verify(&token).unwrap();
+        assert_eq!((claims.client_id, claims.rooms, claims.is_admin), (alice, RoomGlobs::new(["dev-*"]), true));
+        assert!((clock::unix_ms() + 58_000..clock::unix_ms() + 62_000).contains(&claims.expires_at));
+    }
+
+    #[test]
+    fn a_token_of_another_secret_or_changed_on_the_way_proves_nothing() {
+        let alice = ClientId::parse("alice").unwrap();
+        let other = mint(&with_secret(&SECRET.replace('0', "1")), &alice, None, false, 60).unwrap().unwrap();
+        assert!(refused(&other).contains("InvalidSignature"), "{}", refused(&other));
+        let own = token(&serde_json::json!({"sub": "alice", "exp": seconds() + 60}));
+        let [head, claims, signature] = own.split('.').collect::<Vec<_>>()[..] else { panic!("{own}") };
+        let forged = token(&serde_json::json!({"sub": "alice", "exp": seconds() + 60, "admin": true}));
+        let forged = forged.split('.').nth(1).unwrap();
+        for bad in [format!("{head}.{forged}.{signature}"), format!("{head}.{claims}."), "x".into(), String::new()] {
+            refused(&bad);
+        }
+    }
+
+    #[test]
+    fn a_token_is_taken_with_the_algorithm_of_the_key_alone() {
+        let claims = serde_json::json!({"sub": "alice", "exp": seconds() + 60});
+        let key = EncodingKey::from_secret(SECRET.as_bytes());
+        let stronger = jsonwebtoken::encode(&Header::new(Algorithm::HS512), &claims, &key).unwrap();
+        assert!(refused(&stronger).contains("InvalidAlgorithm"), "{}", refused(&stronger));
+        // {"alg":"none"}, with the claims of anybody.
+        let own = token(&claims);
+        refused(&format!("eyJhbGciOiJub25lIn0.{}.", own.split('.').nth(1).unwrap()));
+    }
+
+    #[test]
+    fn a_token_holds_until_it_expires_and_says_a_valid_name() {
+        let exp = seconds() + 60;
+        assert_eq!(
+            refused(&token(&serde_json::json!({"sub": "alice", "exp": seconds() - 1}))),
+            "the token has expired"
+        );
+        let early = token(&serde_json::json!({"sub": "alice", "exp": exp, "nbf": exp}));
+        assert_eq!(refused(&early), "the token is not valid yet");
+        for claims in [
+            serde_json::json!({"sub": "alice"}),
+            serde_json::json!({"exp": exp}),
+            serde_json::json!({"sub": "a b", "exp": exp}),
+            serde_json::json!({"sub": "guest-1", "exp": exp}),
+            serde_json::json!({"sub": "alice", "exp": exp, "rooms": "dev"}),
+            serde_json::json!({"sub": "alice", "exp": exp, "admin": "yes"}),
+        ] {
+            refused(&token(&claims));
+        }
+    }
+
+    #[test]
+    fn the_header_goes_before_the_query() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(shown_token(&headers, Some(String::new())), None);
+        assert_eq!(shown_token(&headers, Some("q".into())).as_deref(), Some("q"));
+        headers.insert(AUTHORIZATION, "bearer  h ".parse().unwrap());
+        assert_eq!(shown_token(&headers, Some("q".into())).as_deref(), Some("h"));
+        headers.insert(AUTHORIZATION, "Basic h".parse().unwrap());
+        assert_eq!(shown_token(&headers, None), None);
+    }
+}

@@ -1,0 +1,47 @@
+//! `starling token NAME`: a token for trying a server out that authenticates names.
+
+use std::io::Write;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use starling_protocol::ClientId;
+
+use crate::auth;
+use crate::config::{AuthMode, Config};
+
+/// What the token is to say.
+#[derive(Debug, Args)]
+pub struct TokenCommand {
+    /// The name of the client
+    name: String,
+    /// The rooms it may be in, like `lobby,dev-*`; without it all
+    #[arg(long, value_delimiter = ',')]
+    rooms: Option<Vec<String>>,
+    /// Lets it do what operators do
+    #[arg(long)]
+    admin: bool,
+    /// For how long it is valid
+    #[arg(long, default_value_t = 3_600, value_parser = clap::value_parser!(u32).range(1..=31_536_000))]
+    seconds: u32,
+}
+
+impl TokenCommand {
+    /// Prints the token.
+    ///
+    /// # Errors
+    /// The name is none, or this configuration has no secret to sign with.
+    pub fn run(self, config: &Config, out: &mut dyn Write) -> anyhow::Result<()> {
+        let name = ClientId::parse(&self.name).with_context(|| format!("{:?} is no name", self.name))?;
+        if name.is_guest() {
+            bail!("{name} is a guest's name: only the server gives those");
+        }
+        if config.auth.value == AuthMode::Open {
+            bail!("CHAT_AUTH=open asks nobody for a token; set CHAT_AUTH=jwt and CHAT_JWT_SECRET");
+        }
+        let Some(token) = auth::mint(config, &name, self.rooms, self.admin, self.seconds) else {
+            bail!("with CHAT_JWT_PUBLIC_KEY_FILE tokens can be verified, but not made: that takes CHAT_JWT_SECRET");
+        };
+        writeln!(out, "{}", token?)?;
+        Ok(())
+    }
+}
