@@ -231,7 +231,7 @@ async fn who_reads_a_byte_now_and_then_is_closed_with_4001_and_the_others_lose_n
 #[actix::test]
 async fn half_a_frame_and_then_silence_is_closed_with_4002() {
     let server = TestServer::start(&[("CHAT_HEARTBEAT_SECONDS", "1")]);
-    let whole = raw::frame(raw::TEXT, &[b'x'; 100_000]);
+    let whole = raw::frame(raw::TEXT, &b"x".repeat(100_000));
     let halves = [&whole[..1], &whole[..5], &whole[..90_000], &raw::frame(FIRST_PART, b"{")];
     join_all(halves.iter().enumerate().map(async |(number, half)| {
         let mut mallory = Raw::connect(&server, &format!("/ws?clientId=mallory-{number}")).await;
@@ -267,7 +267,7 @@ async fn whoever_ends_in_the_middle_of_anything_is_forgotten() {
         raw::frame(raw::TEXT, br#"{"type":"join","room":"dev","presence":true}"#),
         raw::frame(FIRST_PART, br#"{"Message":"in "#),
         raw::frame(raw::PING, b"still here?"),
-        raw::frame(NEXT_PART, br#"two par"#),
+        raw::frame(NEXT_PART, b"two par"),
         raw::frame(0x80, br#"ts","room":"dev"}"#),
         raw::frame(raw::TEXT, br#"{"type":"history","room":"lobby"}"#),
         raw::frame(raw::TEXT, br#"{"type":"join","room":"lobby","after":0,"epoch":"0"}"#),
