@@ -134,18 +134,20 @@ impl Inbound {
 
     /// Ready when a message without a command may be handed on; a goodbye always.
     fn poll_its_time(&mut self, message: &Message, cx: &mut Context<'_>) -> Poll<()> {
-        while !matches!(message, Message::Close(_)) {
+        if matches!(message, Message::Close(_)) {
+            return Poll::Ready(());
+        }
+        loop {
             if let Some(sleep) = &mut self.its_time {
                 ready!(sleep.as_mut().poll(cx));
                 self.its_time = None;
             }
             let now = clock::now();
             match self.small_frames.take(now) {
-                Ok(()) => break,
+                Ok(()) => return Poll::Ready(()),
                 Err(wait) => self.its_time = Some(Box::pin(sleep_until(Deadline::from_std(now + wait)))),
             }
         }
-        Poll::Ready(())
     }
 
     /// Reads once. Ready with the number of bytes; 0: the peer has gone.

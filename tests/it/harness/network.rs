@@ -79,6 +79,7 @@ impl Network {
     }
 
     /// Where a server of the near side listens.
+    #[expect(clippy::unused_self, reason = "there is such an address only while there is a network")]
     pub(crate) fn bind(&self) -> String {
         format!("{NEAR}:0")
     }
@@ -110,6 +111,7 @@ impl Network {
     }
 
     /// Connections with the far place that the kernel of the near side still keeps.
+    #[expect(clippy::unused_self, reason = "there are such connections only while there is a network")]
     pub(crate) fn kept_connections(&self) -> usize {
         let far = format!("{:08X}:", u32::from_ne_bytes(FAR.octets()));
         let table = std::fs::read_to_string("/proc/thread-self/net/tcp").unwrap();

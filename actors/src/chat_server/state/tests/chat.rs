@@ -38,7 +38,7 @@ const HUBS: u32 = 3;
 /// ```
 pub(in super::super) struct Chat {
     pub(in super::super) state: ChatState,
-    now: Now,
+    pub(in super::super) now: Now,
     history: MemoryHistory,
     is_held: bool,
     held: VecDeque<Held>,
