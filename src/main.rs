@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use starling::history_commands::HistoryCommand;
-use starling::{Config, Server, logging};
+use starling::{Config, Server, healthcheck, logging};
 
 /// A chat server made of actors. It is configured by its environment, or by a file `.env` in the current folder.
 #[derive(Debug, Parser)]
@@ -19,6 +19,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Asks the server that runs with this configuration whether it is ready, and ends with 0 if it is
+    Healthcheck,
     /// Works with the stored history in `CHAT_HISTORY_PATH`, then ends
     #[command(subcommand)]
     History(HistoryCommand),
@@ -35,7 +37,7 @@ fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the configuration is what was asked for")]
+#[expect(clippy::print_stdout, reason = "what was asked for")]
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
     starling::environment::load_dotenv()?;
     let config = Config::from_variables(starling::environment::variables()?)?;
@@ -43,15 +45,21 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         print!("{config}");
         return Ok(());
     }
-    if let Some(Command::History(command)) = &arguments.command {
-        return command.run(&config, &mut std::io::stdout().lock());
+    match &arguments.command {
+        Some(Command::Healthcheck) => {
+            actix_rt::System::new().block_on(healthcheck::ask(config.bind))?;
+            println!("ready");
+            return Ok(());
+        }
+        Some(Command::History(command)) => return command.run(&config, &mut std::io::stdout().lock()),
+        None => {}
     }
     logging::start(&config.log);
     actix_rt::System::new().block_on(async {
         // Before the server says that it listens: from then on it can be asked to stop.
         let stop = starling::shutdown::signal()?;
         let server = Server::start(config)?;
-        server.run_until(stop).await;
+        server.run_until(stop).await?;
         Ok(())
     })
 }

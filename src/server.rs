@@ -11,7 +11,7 @@ use actix_http::HttpService;
 use actix_rt::Arbiter;
 use actix_rt::net::TcpStream;
 use actix_server::ServerHandle;
-use actix_service::{ServiceFactory, fn_factory, fn_service, map_config};
+use actix_service::{ServiceFactory, ServiceFactoryExt, fn_factory, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web_prom::PrometheusMetricsBuilder;
 use log::{error, info, warn};
@@ -23,22 +23,30 @@ use starling_actors::history::off::NoHistory;
 use starling_actors::history::sqlite::{OpenError, SqliteHistory, StoreHealth};
 use starling_actors::ids::HubId;
 use starling_actors::metrics::MetricsCollector;
+use starling_actors::socket::Socket;
+use starling_actors::vitals::{Died, VitalPart};
 use starling_actors::{ChatServer, LocalHub, Metrics};
 use tokio::net::TcpSocket;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
+use crate::accept::Accept;
+use crate::admission::Admission;
 use crate::config::{Config, HistoryMode};
+use crate::limit_metrics::Limits;
 use crate::page::Pages;
 use crate::process_metrics::ProcessMetrics;
 use crate::refusal::RefusedHandshakes;
 use crate::state::ServerState;
+use crate::tls::{Tls, TlsError};
 use crate::upgrade::Upgrade;
 use crate::{environment, http, shutdown, summary};
 
 /// Connections that the kernel completes before a worker has taken them.
 const BACKLOG: u32 = 4_096;
 
-/// How long a request's head may take, a handshake's among them; then the answer is 408.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the history may take to store what it was given before the end.
+const LAST_COMMIT: Duration = Duration::from_secs(10);
 
 /// Why the server does not start: one line for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -54,12 +62,29 @@ pub enum StartError {
     /// The history cannot be opened; it was not changed.
     #[error(transparent)]
     History(#[from] OpenError),
+    /// There is no TLS with the certificate and the key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// No SIGHUP can be waited for.
+    #[error("cannot wait for SIGHUP: {0}")]
+    Hangup(io::Error),
     /// The worker threads cannot be started.
     #[error("cannot start the worker threads: {0}")]
     Workers(io::Error),
     /// The metrics cannot be registered.
     #[error("cannot register the metrics: {0}")]
     Metrics(String),
+}
+
+/// Why the server ended although nobody had asked it to, or not as it should: one line for the operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RunError {
+    /// It was not whole any more.
+    #[error(transparent)]
+    Died(#[from] Died),
+    /// The history did not come to its end in time.
+    #[error("the history has not stored everything within {} s", LAST_COMMIT.as_secs())]
+    Unfinished,
 }
 
 /// The history that the configuration asks for, and whether its storage works.
@@ -103,6 +128,22 @@ impl Server {
     /// # Errors
     /// [`StartError`].
     pub fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_on(config, open_history)
+    }
+
+    /// Starts a server that keeps what is said in this store, whatever the configuration says.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start_with_history(config: Config, history: Box<dyn HistoryStore>) -> Result<Self, StartError> {
+        Self::start_on(config, |_, _| Ok((history, StoreHealth::default())))
+    }
+
+    fn start_on(
+        config: Config,
+        open: impl FnOnce(&Config, &Metrics) -> Result<(Box<dyn HistoryStore>, StoreHealth), OpenError>,
+    ) -> Result<Self, StartError> {
+        let tls = config.tls_files().map(|(cert, key)| Tls::load(cert, key)).transpose()?;
         let bind_error = |source| StartError::Bind { address: config.bind, source };
         let listener = listen(config.bind).map_err(bind_error)?;
         let address = listener.local_addr().map_err(bind_error)?;
@@ -110,7 +151,7 @@ impl Server {
         let workers = config.worker_count();
         let chat_config = Arc::new(config.chat());
         let metrics = Metrics::new(workers, ServerCredits::new(chat_config.server_credits));
-        let (history, health) = open_history(&config, &metrics)?;
+        let (history, health) = open(&config, &metrics)?;
         let chat_arbiter = Arbiter::new();
         let chat = ChatServer::start_on(&chat_arbiter.handle(), (*chat_config).clone(), history, Arc::clone(&metrics));
 
@@ -119,6 +160,7 @@ impl Server {
         registry.register(Box::new(MetricsCollector(Arc::clone(&metrics)))).map_err(registered)?;
         registry.register(Box::new(ProcessMetrics::new())).map_err(registered)?;
         let refused = RefusedHandshakes::register(&registry).map_err(registered)?;
+        let accept = Accept::register(tls.clone(), config.handshake_time(), &registry).map_err(registered)?;
         let http_metrics = PrometheusMetricsBuilder::new("chat")
             .registry(registry.clone())
             .endpoint("/metrics")
@@ -128,6 +170,8 @@ impl Server {
 
         let allowed = environment::raise_open_files();
         let connections = if config.connections == 0 { allowed } else { config.connections.min(allowed) };
+        let limits = Limits { connections, credits: config.server_credits, outbox_bytes: config.outbox_bytes };
+        limits.register(&registry).map_err(registered)?;
         let state = Arc::new(ServerState::new(
             chat.clone(),
             Arc::clone(&chat_config),
@@ -135,11 +179,12 @@ impl Server {
             refused,
             Pages::new(config.web_folder()),
             health,
-            usize::try_from(connections).unwrap_or(usize::MAX),
+            Admission::new(&config, connections),
         ));
 
         let next_hub = Arc::new(AtomicU8::new(0));
         let service_state = Arc::clone(&state);
+        let head_time = config.handshake_time();
         let server = actix_server::Server::build()
             .workers(workers)
             .max_concurrent_connections(usize::MAX)
@@ -168,24 +213,36 @@ impl Server {
                         }
                     }
                 });
-                HttpService::<TcpStream, _, _>::build()
-                    .client_request_timeout(REQUEST_TIMEOUT)
-                    .tcp_nodelay(true)
+                let accept = Arc::clone(&accept);
+                let http = HttpService::<Socket, _, _>::build()
+                    .client_request_timeout(head_time)
                     .upgrade(upgrade)
-                    .finish(plain())
-                    .tcp()
+                    .finish(plain());
+                fn_service(move |tcp: TcpStream| {
+                    let accept = Arc::clone(&accept);
+                    async move { accept.take(tcp).await }
+                })
+                .and_then(http)
             })
             .map_err(StartError::Workers)?
             .run();
         let handle = server.handle();
+        let pulse = chat.vitals().pulse(VitalPart::Workers);
         actix_rt::spawn(async move {
             if let Err(error) = server.await {
                 error!("the worker threads have ended: {error}");
             }
+            drop(pulse);
         });
         actix_rt::spawn(summary::log_while_busy(metrics));
+        let spoken = if let Some(tls) = tls {
+            actix_rt::spawn(tls.reload_at(signal(SignalKind::hangup()).map_err(StartError::Hangup)?));
+            ", TLS"
+        } else {
+            ""
+        };
 
-        info!("listening on {address}: {workers} workers, up to {connections} connections");
+        info!("listening on {address}: {workers} workers, up to {connections} connections{spoken}");
         if config.connections > allowed {
             warn!("CHAT_CONNECTIONS is {}, but the limit of open files allows {allowed}", config.connections);
         }
@@ -207,16 +264,34 @@ impl Server {
     }
 
     /// Serves until `stop` is done, then ends in order: takes nobody new, tells every client, waits for them to go,
-    /// at most as long as configured.
-    pub async fn run_until(self, stop: impl Future<Output = ()>) {
-        stop.await;
+    /// at most as long as configured, and stores what was said.
+    ///
+    /// # Errors
+    /// [`RunError`]: a part of it has died, which ends it too, or what was said is not stored.
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
+        let vitals = self.state.chat().vitals().clone();
+        tokio::select! {
+            () = stop => {}
+            died = vitals.death() => error!("{died}"),
+        }
         shutdown::drain(&self).await;
+        // From here on the parts end because they are told to.
+        let died = vitals.dead();
         self.handle.stop(false).await;
         self.chat_arbiter.stop();
         // The history ends with the chat: what it was given is stored, and its file is free.
-        if self.chat_arbiter.join().is_err() {
-            error!("the chat's thread panicked");
+        let (tell, ended) = oneshot::channel();
+        let arbiter = self.chat_arbiter;
+        // A thread that waits, so that this one can still be told to end at once.
+        std::thread::spawn(move || tell.send(arbiter.join()));
+        let outcome = match tokio::time::timeout(LAST_COMMIT, ended).await {
+            Ok(Ok(Ok(()))) => died.map_or(Ok(()), |died| Err(died.into())),
+            Ok(Ok(Err(_)) | Err(_)) => Err(died.unwrap_or(Died(VitalPart::ChatServer)).into()),
+            Err(_) => Err(RunError::Unfinished),
+        };
+        if outcome.is_ok() {
+            info!("stopped");
         }
-        info!("stopped");
+        outcome
     }
 }

@@ -30,12 +30,15 @@ use crate::history::{Completion, HistoryStore, Page, ReadError, ReadRequest, Rea
 use crate::hub::{Delivery, HubCommand, HubHandle};
 use crate::ids::{HubId, SessionId};
 use crate::metrics::{ActorKind, Mailbox, MessageKind, Metrics};
+use crate::vitals::{Pulse, VitalPart, Vitals};
 
 /// How often what is due by time is looked for.
 const TICK: Duration = Duration::from_millis(250);
 
 /// Holds the rooms and routes private messages. See [`ChatServerHandle`] for the way in.
 pub struct ChatServer {
+    /// The first to be dropped: the hubs end when nobody can reach them any more.
+    _pulse: Pulse,
     state: ChatState,
     history: Box<dyn HistoryStore>,
     hubs: Vec<Option<HubHandle>>,
@@ -67,10 +70,12 @@ impl ChatServer {
         let mut state = ChatState::new(config, seed);
         state.restore(history.restore(), Now::read());
         metrics.set_held(state.room_count(), 0);
-        let (counted, waiting) = (Arc::clone(&own_stage), Arc::clone(&mailbox));
+        let vitals = Vitals::default();
+        let pulse = vitals.pulse(VitalPart::ChatServer);
+        let (counted, waiting, watched) = (Arc::clone(&own_stage), Arc::clone(&mailbox), vitals.clone());
         let address = Self::start_in_arbiter(arbiter, move |context| {
-            let handle = ChatServerHandle::new(context.address(), counted, waiting);
-            history.connect(Arc::new(move |report| handle.report(report)));
+            let handle = ChatServerHandle::new(context.address(), counted, waiting, watched.clone());
+            history.connect(Arc::new(move |report| handle.report(report)), &watched);
             Self {
                 state,
                 history,
@@ -79,9 +84,10 @@ impl ChatServer {
                 lobby: RoomName::lobby(),
                 effects: Vec::new(),
                 completions: Vec::new(),
+                _pulse: pulse,
             }
         });
-        let handle = ChatServerHandle::new(address, own_stage, mailbox);
+        let handle = ChatServerHandle::new(address, own_stage, mailbox, vitals);
         let ticking = handle.clone();
         // A ticker beside the actor: one inside it would wait until the mailbox is empty.
         arbiter.spawn(async move {
@@ -247,7 +253,7 @@ impl Handler<Query> for ChatServer {
     fn handle(&mut self, query: Query, _: &mut Context<Self>) {
         // Whoever asked may have gone: then the answer is for nobody.
         match query {
-            Query::Rooms(reply) => drop(reply.send(self.state.list_rooms())),
+            Query::Rooms(reply) => drop(reply.send(self.state.list_rooms(Now::read()))),
             Query::History(HistoryQuery { room, page, search, limit, bytes }, reply) => {
                 let Some(id) = self.state.find_room(room.as_str()) else {
                     // The global chat is there for everybody who asks, even while nobody is in it.

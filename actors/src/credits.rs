@@ -61,6 +61,7 @@ impl Ticket {
 /// The credits of one session: its own bound, and its claim on the server's.
 #[derive(Debug)]
 pub struct SessionCredits {
+    own: u32,
     gate: RefCell<Gate>,
 }
 
@@ -82,7 +83,7 @@ impl SessionCredits {
             half: None,
             ready: None,
         };
-        Self { gate: RefCell::new(gate) }
+        Self { own, gate: RefCell::new(gate) }
     }
 
     /// Ready when the next command may be taken.
@@ -110,6 +111,15 @@ impl SessionCredits {
     /// The credit that [`poll_ready`](Self::poll_ready) obtained.
     pub fn take(&self) -> Option<Credit> {
         self.gate.borrow_mut().ready.take()
+    }
+
+    /// Done when no command of the session is on its way any more. To be called when no more will be taken.
+    pub fn all_back(&self) -> impl Future<Output = ()> + use<> {
+        let mut gate = self.gate.borrow_mut();
+        // What was taken for a frame that did not come.
+        (gate.half, gate.ready) = (None, None);
+        let (session, own) = (gate.session.clone_inner(), self.own);
+        async move { drop(session.acquire_many_owned(own).await) }
     }
 }
 
@@ -147,6 +157,19 @@ mod tests {
         assert!(take(&b).is_none());
         drop(held);
         assert!(take(&b).is_some());
+    }
+
+    #[test]
+    fn a_session_knows_when_nothing_of_it_is_on_its_way() {
+        let server = ServerCredits::new(10);
+        let session = SessionCredits::new(2, &server);
+        let first = take(&session);
+        assert!(session.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready());
+        let mut all_back = std::pin::pin!(session.all_back());
+        assert!(all_back.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(server.in_use(), 1, "what was not taken is given back");
+        drop(first);
+        assert!(all_back.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
     }
 
     #[test]

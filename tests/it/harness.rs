@@ -2,8 +2,10 @@
 //!
 //! Every wait has a deadline and says what it waited for; nothing sleeps to let something else happen.
 
+pub(crate) mod bystander;
 pub(crate) mod client;
 pub(crate) mod exposition;
+pub(crate) mod network;
 pub(crate) mod pattern;
 pub(crate) mod process;
 pub(crate) mod raw;
@@ -19,7 +21,7 @@ pub(crate) use self::server::TestServer;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
 
 /// How often a condition is looked at that nobody announces.
-const LOOK: Duration = Duration::from_millis(10);
+pub(crate) const LOOK: Duration = Duration::from_millis(10);
 
 /// Waits for `future`.
 ///

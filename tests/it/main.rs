@@ -1,22 +1,47 @@
 //! The whole system: the real server, from outside.
 
 #[cfg(test)]
+mod crowd;
+#[cfg(test)]
+mod dashboards;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod floods;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod healthcheck;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod metrics;
+#[cfg(test)]
+mod origins;
+#[cfg(test)]
+mod overload;
 #[cfg(test)]
 mod pace;
 #[cfg(test)]
+#[path = "../stack/shown.rs"]
+mod shown;
+#[cfg(test)]
 mod shutdown;
+#[cfg(test)]
+mod stack_files;
 #[cfg(test)]
 mod swarm;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
+mod tls;
+#[cfg(test)]
 mod transcripts;
+#[cfg(test)]
+mod vanished;
+#[cfg(test)]
+mod vitals;

@@ -41,6 +41,13 @@ fn documented() -> BTreeMap<String, Documented> {
     metrics
 }
 
+/// The names of all of them, and of those of the swarm, which its own tests hold against the page.
+pub(crate) fn documented_names() -> BTreeSet<String> {
+    let page = page();
+    let swarm = page.lines().filter_map(|line| line.strip_prefix("| `swarm_")?.split_once('`'));
+    documented().into_keys().chain(swarm.map(|(name, _)| format!("swarm_{name}"))).collect()
+}
+
 /// A server to which some of everything has happened.
 async fn busy_server() -> (TestServer, [Client; 2]) {
     let server = TestServer::start(&[]);

@@ -15,7 +15,7 @@ mod rooms;
 mod tests;
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 use slab::Slab;
@@ -33,6 +33,10 @@ use crate::history::{Completion, ReadRequest, Reader, Restored, StoredId};
 use crate::ids::{RoomId, SessionId};
 use crate::room::Room;
 
+/// How long a list of rooms is shown again, where there are more rooms than are listed: looking through all of them for
+/// everybody who asks would take the time of those who chat.
+const LISTED_FOR: Duration = Duration::from_secs(1);
+
 /// The rooms, the names and who is where.
 #[derive(Debug)]
 pub struct ChatState {
@@ -47,6 +51,8 @@ pub struct ChatState {
     replays: FxHashMap<(SessionId, RoomId), CatchingUp>,
     /// Rooms whose `presence` waits for its second to pass.
     presence_due: Vec<RoomId>,
+    /// The fullest rooms and when they were looked for, where there were more than are listed.
+    fullest_rooms: Option<(Instant, Vec<RoomSummary>)>,
 }
 
 /// A session as the chat knows it.
@@ -83,6 +89,7 @@ impl ChatState {
             remembered,
             replays: FxHashMap::default(),
             presence_due: Vec::new(),
+            fullest_rooms: None,
         }
     }
 
@@ -131,14 +138,26 @@ impl ChatState {
         self.rooms.len()
     }
 
-    /// The rooms that have members or messages, the fullest first, and whether there are more than are listed.
-    pub fn list_rooms(&self) -> (Vec<RoomSummary>, bool) {
+    /// The rooms that have members or messages, the fullest first, and whether there are more than are listed. Then
+    /// the list is up to a second old.
+    pub fn list_rooms(&mut self, now: Now) -> (Vec<RoomSummary>, bool) {
+        let is_fresh = |looked_at: &Instant| now.at.saturating_duration_since(*looked_at) < LISTED_FOR;
+        if let Some((_, fullest)) = self.fullest_rooms.as_ref().filter(|(looked_at, _)| is_fresh(looked_at)) {
+            return (fullest.clone(), true);
+        }
         let shown = |room: &&Room| room.count() > 0 || room.seq > Seq(0);
+        let fullest_first = |a: &&Room, b: &&Room| b.count().cmp(&a.count()).then_with(|| a.name.cmp(&b.name));
         let mut rooms: Vec<&Room> = self.rooms.iter().map(|(_, room)| room).filter(shown).collect();
-        rooms.sort_unstable_by(|a, b| b.count().cmp(&a.count()).then_with(|| a.name.cmp(&b.name)));
         let truncated = rooms.len() > limits::ROOMS_LISTED_MAX;
-        let listed = rooms.into_iter().take(limits::ROOMS_LISTED_MAX);
-        (listed.map(|r| RoomSummary { room: r.name.clone(), count: r.count(), seq: r.seq }).collect(), truncated)
+        if truncated {
+            rooms.select_nth_unstable_by(limits::ROOMS_LISTED_MAX - 1, fullest_first);
+            rooms.truncate(limits::ROOMS_LISTED_MAX);
+        }
+        rooms.sort_unstable_by(fullest_first);
+        let summary = |room: &Room| RoomSummary { room: room.name.clone(), count: room.count(), seq: room.seq };
+        let listed: Vec<RoomSummary> = rooms.into_iter().map(summary).collect();
+        self.fullest_rooms = truncated.then(|| (now.at, listed.clone()));
+        (listed, truncated)
     }
 
     /// The room of this name, while it exists.
@@ -178,7 +197,7 @@ impl ChatState {
             }
             Request::Leave { room } => self.leave(session, id.clone(), &room, now, effects),
             Request::Rooms => {
-                let (rooms, truncated) = self.list_rooms();
+                let (rooms, truncated) = self.list_rooms(now);
                 effects.push(tell(session, ServerEvent::Rooms { id: id.clone(), rooms, truncated }));
                 Ok(())
             }

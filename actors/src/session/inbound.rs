@@ -1,29 +1,32 @@
-//! From the socket to WebSocket messages.
+//! From the socket to WebSocket messages, at the pace at which they may come.
 
 use std::cell::Cell;
-use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::str::Utf8Error;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use actix_http::ws::{Codec, Item};
-use actix_web_actors::ws::{Frame, Message, ProtocolError};
+use actix_http::ws::Item;
+use actix_web_actors::ws::{Message, ProtocolError};
 use bytes::BytesMut;
-use bytestring::ByteString;
 use futures_util::Stream;
-use tokio::net::tcp::OwnedReadHalf;
-use tokio_util::codec::Decoder;
+use tokio::time::{Instant as Deadline, Sleep, sleep_until};
 use tokio_util::io::poll_read_buf;
 
 use crate::clock;
 use crate::credits::{Credit, ServerCredits, SessionCredits};
 use crate::hub::LocalHub;
 use crate::ids::SessionId;
+use crate::rate_limit::RateLimit;
+use crate::session::frames::Frames;
+use crate::socket::ReadHalf;
 
 /// Most bytes taken from a socket at once.
 const READ_BYTES: usize = 64 * 1024;
+
+/// How many frames that carry no command (pings, pongs, parts of a text) may come for each one that may carry one.
+/// Nobody is told of them, so who sends more is not refused but read more slowly.
+const SMALL_FRAMES_PER_COMMAND: u32 = 20;
 
 /// What the stream of messages and the session that handles them share.
 #[derive(Debug)]
@@ -42,6 +45,11 @@ impl Reading {
         self.read_at.get()
     }
 
+    /// Done when no command of the session is on its way any more.
+    pub(super) fn all_answered(&self) -> impl Future<Output = ()> + use<> {
+        self.credits.all_back()
+    }
+
     /// The credit of the message at hand.
     pub(super) fn take_credit(&self) -> Option<Credit> {
         self.credits.take()
@@ -54,38 +62,66 @@ impl Reading {
 ///   slows the peer. Half a frame holds no credit: whoever sends one and waits takes nothing from others.
 /// - The buffer that is read into belongs to the thread; only the beginning of a frame that is still to come is kept
 ///   per connection.
+/// - Frames without a command are handed on at a rate of their own; above it nothing more is read for as long.
 /// - After an error the rest is read and thrown away, so that the peer can take its close frame before its connection
 ///   ends.
 #[derive(Debug)]
 pub(super) struct Inbound {
     hub: LocalHub,
     session: SessionId,
-    socket: OwnedReadHalf,
+    socket: ReadHalf,
     reading: Rc<Reading>,
-    codec: Codec,
+    frames: Frames,
     unread: BytesMut,
     /// Whether `unread` is a part of the thread's buffer.
     borrows_buffer: bool,
     failed: bool,
-    /// A whole text that waits for a credit, and since when.
+    small_frames: RateLimit,
+    /// A message that waits for a credit or for its time, and since when.
     held: Option<(Message, Instant)>,
+    /// When the time of the held message has come, where it waits for that.
+    its_time: Option<Pin<Box<Sleep>>>,
 }
 
 impl Inbound {
     pub(super) fn new(
         hub: LocalHub,
         session: SessionId,
-        socket: OwnedReadHalf,
+        socket: ReadHalf,
         unread: BytesMut,
         reading: Rc<Reading>,
     ) -> Self {
-        let codec = Codec::new().max_size(hub.config().frame_bytes as usize);
-        Self { hub, session, socket, reading, codec, unread, borrows_buffer: false, failed: false, held: None }
+        let config = hub.config();
+        let frames = Frames::new(config.frame_bytes);
+        let small_frames = |count: u32| count.saturating_mul(SMALL_FRAMES_PER_COMMAND);
+        let small_frames = RateLimit::per_second(
+            small_frames(config.messages_per_second),
+            small_frames(config.burst),
+            reading.read_at(),
+        );
+        Self {
+            hub,
+            session,
+            socket,
+            reading,
+            frames,
+            unread,
+            borrows_buffer: false,
+            failed: false,
+            small_frames,
+            held: None,
+            its_time: None,
+        }
     }
 
-    /// Hands a message on, a text as soon as there is a credit for it.
+    /// Hands a message on, a text as soon as there is a credit for it, and what carries no command at its rate.
     fn poll_hand_on(&mut self, message: Message, since: Instant, cx: &mut Context<'_>) -> Poll<Message> {
-        if carries_command(&message) && self.reading.credits.poll_ready(cx).is_pending() {
+        let may_go = if carries_command(&message) {
+            self.reading.credits.poll_ready(cx)
+        } else {
+            self.poll_its_time(&message, cx)
+        };
+        if may_go.is_pending() {
             self.hub.hold_back(self.session, true);
             self.held = Some((message, since));
             return Poll::Pending;
@@ -96,25 +132,20 @@ impl Inbound {
         Poll::Ready(message)
     }
 
-    fn decode(&mut self) -> Option<Result<Message, ProtocolError>> {
-        if self.unread.is_empty() {
-            return None;
+    /// Ready when a message without a command may be handed on; a goodbye always.
+    fn poll_its_time(&mut self, message: &Message, cx: &mut Context<'_>) -> Poll<()> {
+        while !matches!(message, Message::Close(_)) {
+            if let Some(sleep) = &mut self.its_time {
+                ready!(sleep.as_mut().poll(cx));
+                self.its_time = None;
+            }
+            let now = clock::now();
+            match self.small_frames.take(now) {
+                Ok(()) => break,
+                Err(wait) => self.its_time = Some(Box::pin(sleep_until(Deadline::from_std(now + wait)))),
+            }
         }
-        let frame = match self.codec.decode(&mut self.unread) {
-            Ok(Some(frame)) => frame,
-            // The codec would wait until all of a frame that is too large has come.
-            Ok(None) if announced_bytes(&self.unread) <= u64::from(self.hub.config().frame_bytes) => return None,
-            Ok(None) => return Some(Err(ProtocolError::Overflow)),
-            Err(error) => return Some(Err(error)),
-        };
-        Some(match frame {
-            Frame::Text(bytes) => ByteString::try_from(bytes).map(Message::Text).map_err(not_utf8),
-            Frame::Binary(bytes) => Ok(Message::Binary(bytes)),
-            Frame::Continuation(item) => Ok(Message::Continuation(item)),
-            Frame::Ping(payload) => Ok(Message::Ping(payload)),
-            Frame::Pong(payload) => Ok(Message::Pong(payload)),
-            Frame::Close(reason) => Ok(Message::Close(reason)),
-        })
+        Poll::Ready(())
     }
 
     /// Reads once. Ready with the number of bytes; 0: the peer has gone.
@@ -167,7 +198,7 @@ impl Stream for Inbound {
             if this.failed {
                 this.unread = BytesMut::new();
             }
-            match this.decode() {
+            match this.frames.decode(&mut this.unread) {
                 None => {}
                 Some(Ok(message)) => {
                     this.hub.worker().session.arrive_n(1);
@@ -205,25 +236,4 @@ impl Drop for Inbound {
 /// Whether a message makes the session send a command on.
 fn carries_command(message: &Message) -> bool {
     matches!(message, Message::Text(_) | Message::Continuation(Item::Last(_)))
-}
-
-/// How long the payload is that the beginning of a frame announces; 0 while that is not known.
-fn announced_bytes(unread: &[u8]) -> u64 {
-    const LENGTH_BITS: u8 = 0x7f;
-    let Some((head, rest)) = unread.split_first_chunk::<2>() else { return 0 };
-    match head[1] & LENGTH_BITS {
-        126 => rest.first_chunk().map_or(0, |length| u16::from_be_bytes(*length).into()),
-        127 => rest.first_chunk().map_or(0, |length| u64::from_be_bytes(*length)),
-        length => length.into(),
-    }
-}
-
-fn not_utf8(error: Utf8Error) -> ProtocolError {
-    ProtocolError::Io(io::Error::new(io::ErrorKind::InvalidData, error))
-}
-
-/// Whether a text frame was not UTF-8, rather than the protocol broken.
-pub(super) fn is_not_utf8(error: &ProtocolError) -> bool {
-    let ProtocolError::Io(error) = error else { return false };
-    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Utf8Error>)
 }

@@ -15,15 +15,3 @@ fn the_page_of_the_configuration_lists_every_knob_of_the_swarm() {
     let told: Vec<&str> = page.lines().filter(|line| line.starts_with("| `BOT_")).collect();
     assert_eq!(told, rows, "the table must be:\n{}\n", rows.join("\n"));
 }
-
-#[test]
-fn the_example_of_a_dotenv_file_lists_every_knob_of_the_swarm() {
-    let block = |knob: &Knob| {
-        // Without a host, the name is the host's own.
-        let default = if knob.variable == "BOT_NAME_PREFIX" { "" } else { knob.default };
-        format!("# {}\n# ({})\n# {}={default}\n", knob.help, knob.range, knob.variable)
-    };
-    let blocks: Vec<String> = KNOBS.iter().map(block).collect();
-    let blocks = blocks.join("\n");
-    assert!(read(".env.example").contains(&format!("\n\n{blocks}\n")), ".env.example must have:\n{blocks}");
-}

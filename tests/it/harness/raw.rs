@@ -68,6 +68,11 @@ impl RawFrame {
         (self.opcode == CLOSE).then(|| u16::from_be_bytes([self.payload[0], self.payload[1]]))
     }
 
+    /// Whether this is in it, whatever kind of frame it is.
+    pub(crate) fn says(&self, part: &str) -> bool {
+        self.payload.windows(part.len()).any(|bytes| bytes == part.as_bytes())
+    }
+
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.payload).unwrap()
     }
@@ -107,10 +112,23 @@ pub(crate) struct Raw<S = TcpStream> {
 }
 
 impl Raw {
+    /// Connects from this address of the machine itself, and says nothing.
+    pub(crate) async fn open_from(source: [u8; 4], address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((source, 0).into()).unwrap();
+        let stream = within("a TCP connection", socket.connect(address)).await.unwrap();
+        Self { stream, unread: Vec::new() }
+    }
+
     /// Connects, and says nothing.
     pub(crate) async fn open(address: SocketAddr) -> Self {
         let stream = within("a TCP connection", TcpStream::connect(address)).await.unwrap();
         Self { stream, unread: Vec::new() }
+    }
+
+    /// Takes over a connection.
+    pub(crate) fn from_std(stream: std::net::TcpStream) -> Self {
+        Self { stream: TcpStream::from_std(stream).unwrap(), unread: Vec::new() }
     }
 
     /// Connects with a small buffer for what comes, so that not reading is soon noticed.
@@ -121,14 +139,6 @@ impl Raw {
         Self { stream, unread: Vec::new() }
     }
 
-    /// Makes this connection a WebSocket; the welcome is the next frame.
-    pub(crate) async fn shake_hands(mut self, path: &str) -> Self {
-        self.send(request("GET", path, HANDSHAKE).as_bytes()).await;
-        let answer = self.answer().await;
-        assert_eq!(answer.status, 101, "{answer:?}");
-        self
-    }
-
     /// A WebSocket that has read its welcome.
     pub(crate) async fn connect(server: &TestServer, path: &str) -> Self {
         let mut raw = Self::open(server.address()).await.shake_hands(path).await;
@@ -136,10 +146,41 @@ impl Raw {
         raw
     }
 
+    /// Ends it without a goodbye of any kind.
+    pub(crate) fn reset(self) {
+        self.stream.set_zero_linger().unwrap();
+    }
+
     /// Its writing half and its reading half.
     pub(crate) fn split(self) -> (Raw<OwnedWriteHalf>, Raw<OwnedReadHalf>) {
         let (reading, writing) = self.stream.into_split();
         (Raw { stream: writing, unread: Vec::new() }, Raw { stream: reading, unread: self.unread })
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
+    /// A connection over any stream.
+    pub(crate) fn over(stream: S) -> Self {
+        Self { stream, unread: Vec::new() }
+    }
+
+    /// Asks for a WebSocket, with more headers, for the sake of the answer.
+    pub(crate) async fn ask_for_websocket(&mut self, path: &str, headers: &str) -> HttpAnswer {
+        self.send(request("GET", path, &format!("{HANDSHAKE}{headers}")).as_bytes()).await;
+        self.answer().await
+    }
+
+    /// Makes this connection a WebSocket; the welcome is the next frame.
+    pub(crate) async fn shake_hands(mut self, path: &str) -> Self {
+        let answer = self.ask_for_websocket(path, "").await;
+        assert_eq!(answer.status, 101, "{answer:?}");
+        self
+    }
+
+    /// Asks something over HTTP.
+    pub(crate) async fn get(&mut self, path: &str) -> HttpAnswer {
+        self.send(request("GET", path, "").as_bytes()).await;
+        self.answer().await
     }
 }
 
@@ -167,6 +208,13 @@ impl<S: AsyncRead + Unpin> Raw<S> {
         let count = within("bytes of the server", self.stream.read(&mut buffer)).await.unwrap_or(0);
         self.unread.extend_from_slice(&buffer[..count]);
         count > 0
+    }
+
+    /// Takes one byte from the network, and keeps it.
+    pub(crate) async fn read_byte(&mut self) {
+        let mut byte = [0];
+        let count = within("a byte of the server", self.stream.read(&mut byte)).await.unwrap_or(0);
+        self.unread.extend_from_slice(&byte[..count]);
     }
 
     /// The head of an answer, and its body where its length is said.
@@ -240,6 +288,11 @@ impl<S: AsyncRead + Unpin> Raw<S> {
 
 fn request(method: &str, path: &str, headers: &str) -> String {
     format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")
+}
+
+/// The request of a handshake.
+pub(crate) fn handshake_request(path: &str) -> String {
+    request("GET", path, HANDSHAKE)
 }
 
 /// Asks something over HTTP, on a connection of its own.

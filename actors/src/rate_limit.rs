@@ -1,12 +1,12 @@
-//! How fast one connection may send.
+//! How often something may happen: a token bucket.
 
 use std::time::{Duration, Instant};
 
-/// A token bucket: `burst` frames at once, `per_second` in the long run.
+/// A token bucket: `burst` at once after a pause, so many in a period in the long run.
 ///
-/// Kept as the time at which the bucket would be full again, so that a frame costs a comparison.
-#[derive(Debug)]
-pub(crate) struct RateLimit {
+/// Kept as the time at which the bucket would be full again, so that a token costs a comparison.
+#[derive(Debug, Clone)]
+pub struct RateLimit {
     /// Time for one token; zero: no limit.
     interval: Duration,
     /// How long the bucket takes to fill but for one token.
@@ -15,17 +15,27 @@ pub(crate) struct RateLimit {
 }
 
 impl RateLimit {
-    /// A full bucket. `per_second` 0: no limit; `burst` 0 counts as 1.
-    pub(crate) fn new(per_second: u32, burst: u32, now: Instant) -> Self {
-        let interval = Duration::from_secs(1).checked_div(per_second).unwrap_or_default();
+    /// A full bucket. `per_period` 0: no limit; `burst` 0 counts as 1.
+    pub fn new(per_period: u32, period: Duration, burst: u32, now: Instant) -> Self {
+        let interval = period.checked_div(per_period).unwrap_or_default();
         Self { interval, tolerance: interval * burst.saturating_sub(1), full_at: now }
+    }
+
+    /// A full bucket of so many a second.
+    pub fn per_second(per_second: u32, burst: u32, now: Instant) -> Self {
+        Self::new(per_second, Duration::from_secs(1), burst, now)
+    }
+
+    /// Whether the bucket is full: it remembers nothing.
+    pub fn is_full(&self, now: Instant) -> bool {
+        self.full_at <= now
     }
 
     /// Takes a token.
     ///
     /// # Errors
     /// The time after which one is there.
-    pub(crate) fn take(&mut self, now: Instant) -> Result<(), Duration> {
+    pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
         let full_at = self.full_at.max(now);
         let missing = full_at.saturating_duration_since(now);
         if missing > self.tolerance {
@@ -43,7 +53,7 @@ mod tests {
     #[test]
     fn a_burst_is_taken_and_one_more_must_wait_exactly_as_long_as_it_is_told() {
         let start = clock_start();
-        let mut limit = RateLimit::new(50, 100, start);
+        let mut limit = RateLimit::per_second(50, 100, start);
         for frame in 0..100 {
             assert_eq!(limit.take(start), Ok(()), "frame {frame}");
         }
@@ -56,15 +66,24 @@ mod tests {
     #[test]
     fn in_the_long_run_the_rate_is_kept() {
         let start = clock_start();
-        let mut limit = RateLimit::new(50, 100, start);
+        let mut limit = RateLimit::per_second(50, 100, start);
         let taken = (0..10_000).filter(|ms| limit.take(start + Duration::from_millis(*ms)).is_ok()).count();
         assert_eq!(taken, 100 + 499);
     }
 
     #[test]
+    fn a_bucket_is_full_again_when_its_tokens_are_back() {
+        let start = clock_start();
+        let mut limit = RateLimit::new(60, Duration::from_mins(1), 60, start);
+        assert!(limit.is_full(start));
+        assert_eq!(limit.take(start), Ok(()));
+        assert!(!limit.is_full(start + Duration::from_millis(999)) && limit.is_full(start + Duration::from_secs(1)));
+    }
+
+    #[test]
     fn a_rate_of_zero_is_no_limit() {
         let start = clock_start();
-        let mut limit = RateLimit::new(0, 1, start);
+        let mut limit = RateLimit::per_second(0, 1, start);
         assert!((0..10_000).all(|_| limit.take(start).is_ok()));
     }
 

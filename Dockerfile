@@ -1,0 +1,44 @@
+# The chat server. What it needs beside its binary is the C library: no shell, no package manager, no root.
+# Both Dockerfiles begin with the same stages, line by line: whichever is built second takes them from the cache.
+FROM rust:1.95-bookworm AS dependencies
+WORKDIR /build
+# An image needs neither line tables nor symbols; a panic says its file and line without them.
+ENV CARGO_PROFILE_RELEASE_DEBUG=none CARGO_PROFILE_RELEASE_STRIP=symbols
+COPY Cargo.toml Cargo.lock ./
+COPY actors/Cargo.toml actors/
+COPY protocol/Cargo.toml protocol/
+COPY bot-swarm/Cargo.toml bot-swarm/
+# The dependencies alone, in a layer of their own: our packages stand in as empty ones, and are taken out again.
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+    mkdir -p src benches actors/src protocol/src bot-swarm/src \
+    && touch benches/history.rs src/lib.rs actors/src/lib.rs protocol/src/lib.rs bot-swarm/src/lib.rs \
+    && echo 'fn main() {}' | tee src/main.rs >bot-swarm/src/main.rs \
+    && cargo build --locked --release --workspace --bins \
+    && cargo clean --release -p starling -p starling-actors -p starling-protocol -p bot-swarm
+
+FROM dependencies AS build
+COPY src src
+COPY actors/src actors/src
+COPY protocol/src protocol/src
+COPY bot-swarm/src bot-swarm/src
+COPY web web
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+    cargo build --locked --release --workspace --bins \
+    && mkdir -p /out/data \
+    && mv target/release/starling target/release/bot-swarm /out
+
+FROM gcr.io/distroless/cc-debian12:nonroot
+LABEL org.opencontainers.image.title="starling" \
+      org.opencontainers.image.description="A chat server made of actors, and the figures that show where it gives way" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0"
+COPY --from=build /out/starling /usr/local/bin/starling
+# A volume that is mounted here begins with this owner.
+COPY --from=build --chown=65532:65532 /out/data /data
+ENV CHAT_BIND=0.0.0.0:8080 CHAT_HISTORY_PATH=/data/starling.db
+USER 65532:65532
+EXPOSE 8080
+VOLUME /data
+# It takes no new connection, tells every client, and ends when they have gone: CHAT_DRAIN_SECONDS at most.
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=5s --timeout=4s --start-period=10s --retries=3 CMD ["starling", "healthcheck"]
+ENTRYPOINT ["starling"]

@@ -1,0 +1,30 @@
+//! The limits that are in force, as figures: so that a dashboard shows them beside what they limit.
+
+use prometheus::{IntGauge, Registry};
+
+/// The limits that are shown.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Connections at a time.
+    pub(crate) connections: u64,
+    /// Commands on their way, of all clients together.
+    pub(crate) credits: u64,
+    /// Bytes that wait for one client.
+    pub(crate) outbox_bytes: u64,
+}
+
+impl Limits {
+    /// Shows them in this registry. They do not change while the server runs.
+    pub(crate) fn register(self, registry: &Registry) -> prometheus::Result<()> {
+        for (name, help, limit) in [
+            ("chat_connections_limit", "Most connections at a time.", self.connections),
+            ("chat_credits_limit", "Most commands that may be on their way.", self.credits),
+            ("chat_outbox_limit_bytes", "Most bytes that may wait for one client.", self.outbox_bytes),
+        ] {
+            let gauge = IntGauge::new(name, help)?;
+            gauge.set(i64::try_from(limit).unwrap_or(i64::MAX));
+            registry.register(Box::new(gauge))?;
+        }
+        Ok(())
+    }
+}

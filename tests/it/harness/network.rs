@@ -1,0 +1,126 @@
+//! A network of the test's own, with one far place on it whose link can be cut.
+//!
+//! The test runs itself once more in a user and network namespace of its own (`unshare`, `ip`): nothing of the machine's
+//! network is touched, no rights are needed, and nothing is left behind. Where the kernel does not allow that, the test
+//! fails and says so.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use rustix::fd::AsFd;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::raw::Raw;
+use super::{DEADLINE, LOOK};
+
+/// Says to the second run that it is the second.
+const IS_INSIDE: &str = "STARLING_TEST_NETWORK";
+
+const NEAR: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+const FAR: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+
+/// The network, seen from where the server is.
+#[derive(Debug)]
+pub(crate) struct Network {
+    /// Holds the far place.
+    far: Child,
+}
+
+fn run(program: &str, arguments: &str) {
+    let output = Command::new(program).args(arguments.split(' ')).output();
+    let output = output.unwrap_or_else(|error| panic!("{program} is needed for a network of the test's own: {error}"));
+    assert!(output.status.success(), "{program} {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+impl Network {
+    /// The network, for the run of this test that is inside; `None` for the first run, when the second has succeeded.
+    pub(crate) fn own(test: &str) -> Option<Self> {
+        if std::env::var_os(IS_INSIDE).is_some() {
+            return Some(Self::build());
+        }
+        let output = Command::new("unshare")
+            .args(["--user", "--map-root-user", "--net", "--kill-child"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture"])
+            .env(IS_INSIDE, "1")
+            .output()
+            .unwrap_or_else(|error| panic!("unshare is needed for a network of the test's own: {error}"));
+        let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "in a network of its own, {test}: {told}");
+        assert!(told.contains("1 passed"), "{test} is this test: {told}");
+        None
+    }
+
+    fn build() -> Self {
+        let far = Command::new("unshare").args(["--net", "--kill-child", "sleep", "600"]).stdout(Stdio::null()).spawn();
+        let network = Self { far: far.unwrap() };
+        let own = std::fs::read_link("/proc/self/ns/net").unwrap();
+        let place = network.place();
+        let asked = tokio::time::Instant::now();
+        while std::fs::read_link(&place).is_ok_and(|far| far == own) {
+            assert!(asked.elapsed() < DEADLINE, "there is no far place");
+            thread::sleep(LOOK);
+        }
+        run("ip", "link set lo up");
+        run("ip", "link add near type veth peer name far");
+        run("ip", &format!("link set far netns {}", network.far.id()));
+        run("ip", &format!("addr add {NEAR}/24 dev near"));
+        run("ip", "link set near up");
+        for arguments in [format!("addr add {FAR}/24 dev far"), "link set far up".to_owned()] {
+            run("nsenter", &format!("--target {} --net ip {arguments}", network.far.id()));
+        }
+        network
+    }
+
+    fn place(&self) -> String {
+        format!("/proc/{}/ns/net", self.far.id())
+    }
+
+    /// Where a server of the near side listens.
+    pub(crate) fn bind(&self) -> String {
+        format!("{NEAR}:0")
+    }
+
+    /// Connects from the far place.
+    pub(crate) fn connect(&self, server: SocketAddr) -> Raw {
+        let place = File::open(self.place()).unwrap();
+        let connecting = thread::spawn(move || {
+            // A socket belongs to the network in which it was made, whoever uses it.
+            move_into_link_name_space(place.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            let stream = TcpStream::connect_timeout(&server, DEADLINE).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            stream
+        });
+        Raw::from_std(connecting.join().unwrap())
+    }
+
+    /// Cuts the link: what is sent from now on is lost, and nobody is told.
+    pub(crate) fn cut(&self) {
+        // On the far side: on the near one the server's kernel would know that there is no way any more.
+        run("nsenter", &format!("--target {} --net ip link set far down", self.far.id()));
+        run("ip", &format!("neigh replace {FAR} lladdr 02:00:00:00:00:01 dev near nud permanent"));
+    }
+
+    /// Joins the link again.
+    pub(crate) fn mend(&self) {
+        run("nsenter", &format!("--target {} --net ip link set far up", self.far.id()));
+        run("ip", &format!("neigh del {FAR} dev near"));
+    }
+
+    /// Connections with the far place that the kernel of the near side still keeps.
+    pub(crate) fn kept_connections(&self) -> usize {
+        let far = format!("{:08X}:", u32::from_ne_bytes(FAR.octets()));
+        let table = std::fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
+        table.lines().filter(|line| line.split_whitespace().nth(2).is_some_and(|to| to.starts_with(&far))).count()
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        // Everything else goes with the namespace.
+        self.far.kill().unwrap_or_default();
+        self.far.wait().map(drop).unwrap_or_default();
+    }
+}

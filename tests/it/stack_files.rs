@@ -1,0 +1,141 @@
+//! The files of the stack agree with each other and with the programs that they run.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bot_swarm::config::KNOBS;
+use serde_json::Value;
+use starling::Config;
+use starling::config::STACK_VARIABLES;
+
+use crate::shown::{read, yaml};
+
+/// Variables that the containers decide: in the stack nobody else may.
+const OF_CONTAINERS: [&str; 6] =
+    ["CHAT_BIND", "CHAT_HISTORY_PATH", "CHAT_WEB_DIR", "BOT_SERVER_URL", "BOT_NAME_PREFIX", "BOT_METRICS_BIND"];
+
+/// The variables that `compose.yaml` fills in itself, with their defaults.
+fn interpolated() -> BTreeMap<String, String> {
+    let compose = read("compose.yaml");
+    let code = compose.lines().map(|line| line.split(" #").next().unwrap());
+    let mut variables = BTreeMap::new();
+    for line in code {
+        for part in line.split("${").skip(1) {
+            let (name, default) =
+                part.split_once('}').unwrap().0.split_once(":-").expect("every variable has a default");
+            let before = variables.insert(name.to_owned(), default.to_owned());
+            assert!(before.is_none_or(|before| before == default), "{name} has two defaults");
+        }
+    }
+    variables
+}
+
+/// A service's variables: the name, and the value where it has one.
+fn environment(service: &str) -> BTreeMap<String, Value> {
+    let compose = yaml("compose.yaml");
+    let variables = compose["services"][service]["environment"].as_object().unwrap();
+    variables.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+#[test]
+fn compose_passes_on_every_knob_that_its_containers_do_not_decide() {
+    let server = Config::knobs().into_iter().map(|knob| knob.variable).collect::<Vec<_>>();
+    let bots = KNOBS.iter().map(|knob| knob.variable).collect();
+    for (service, knobs) in [("chat", server), ("bots", bots)] {
+        let passed = environment(service);
+        for (name, value) in &passed {
+            assert!(knobs.contains(&name.as_str()), "{service} knows no {name}");
+            let from_outside = value.is_null() || value.as_str().is_some_and(|value| value.starts_with("${"));
+            assert_ne!(from_outside, OF_CONTAINERS.contains(&name.as_str()), "{name}: {value}");
+        }
+        for knob in knobs {
+            let there = passed.contains_key(knob) || OF_CONTAINERS.contains(&knob);
+            assert!(there, "compose.yaml, services.{service}.environment: there must be a line `{knob}:`");
+        }
+    }
+}
+
+#[test]
+fn the_example_of_a_dotenv_file_has_every_variable_of_the_stack() {
+    let example = read(".env.example");
+    let page = read("docs/configuration.md");
+    let defaults = interpolated();
+    let server: BTreeSet<&str> = Config::knobs().iter().map(|knob| knob.variable).collect();
+    let mut rows = Vec::new();
+    for (name, default) in &defaults {
+        assert!(example.contains(&format!("\n# {name}={default}\n")), ".env.example: # {name}={default}");
+        if !name.starts_with("BOT_") && !server.contains(name.as_str()) {
+            let about = example.lines().zip(example.lines().skip(1));
+            let about = about.filter(|(_, line)| line.starts_with(&format!("# {name}="))).map(|(about, _)| about);
+            let about = about.last().unwrap().trim_start_matches("# ");
+            rows.push(format!("| `{name}` | `{default}` | {about} |"));
+        }
+    }
+    for row in &rows {
+        assert!(page.contains(row), "docs/configuration.md: {row}");
+    }
+    for knob in KNOBS.iter().filter(|knob| !OF_CONTAINERS.contains(&knob.variable)) {
+        let default = defaults.get(knob.variable).map_or(knob.default, String::as_str);
+        let block = format!("\n# {}.\n# ({})\n# {}={default}\n", knob.help, knob.range, knob.variable);
+        assert!(example.contains(&block), ".env.example: {block}");
+    }
+    // And nothing that nobody reads.
+    let names = example.lines().filter_map(|line| line.strip_prefix("# ")?.split_once('=')).map(|(name, _)| name);
+    for name in names.filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_')) {
+        let is_read =
+            defaults.contains_key(name) || server.contains(name) || KNOBS.iter().any(|knob| knob.variable == name);
+        assert!(is_read, ".env.example: {name}");
+    }
+}
+
+#[test]
+fn what_is_for_the_stack_alone_is_no_error_of_the_server() {
+    let of_stack: BTreeSet<&str> = STACK_VARIABLES.into();
+    let told = interpolated();
+    let told: BTreeSet<&str> = told.keys().map(String::as_str).filter(|name| name.starts_with("CHAT_")).collect();
+    assert_eq!(told, of_stack);
+    let variables = STACK_VARIABLES.map(|name| (name.to_owned(), "1".to_owned()));
+    assert_eq!(Config::from_variables(variables), Ok(Config::default()));
+}
+
+#[test]
+fn a_container_is_given_longer_to_stop_than_its_drain_takes() {
+    let seconds = |value: &Value| {
+        let text = value.as_str().unwrap().rsplit(":-").next().unwrap();
+        text.trim_end_matches(['s', '}']).parse::<f64>().unwrap()
+    };
+    let compose = yaml("compose.yaml");
+    let grace = |service: &str| seconds(&compose["services"][service]["stop_grace_period"]);
+    assert!(grace("chat") > 2.0 * Config::default().drain_seconds as f64);
+    assert!(grace("bots") > bot_swarm::Config::default().drain_seconds);
+}
+
+#[test]
+fn bots_can_be_many_and_no_image_is_the_newest_whatever_that_is() {
+    let compose = yaml("compose.yaml");
+    let bots = compose["services"]["bots"].as_object().unwrap();
+    assert!(!bots.contains_key("container_name") && !bots.contains_key("ports"));
+    for (name, service) in compose["services"].as_object().unwrap() {
+        let image = service["image"].as_str().unwrap();
+        assert!(service.get("build").is_some() != !image.ends_with(":latest"), "{name}: {image}");
+        assert!(service.get("mem_limit").is_some() && service.get("cpus").is_some(), "{name} has limits");
+        for port in service.get("ports").and_then(Value::as_array).into_iter().flatten() {
+            assert!(port.as_str().unwrap().starts_with("127.0.0.1:"), "{name}: {port} is for this machine alone");
+        }
+    }
+}
+
+#[test]
+fn both_images_are_built_by_the_same_stages() {
+    let stages = |file: &str| {
+        let text = read(file);
+        assert!(!text.contains("# syntax="), "{file}: a frontend would have to be fetched");
+        let (_, rest) = text.split_once("\nFROM rust:").unwrap();
+        let (stages, image) = rest.split_once("\nFROM gcr.io/distroless/").unwrap();
+        assert!(image.contains("\nUSER 65532:65532\n") && image.contains("\nSTOPSIGNAL SIGTERM\n"), "{file}");
+        (stages.to_owned(), image.to_owned())
+    };
+    let (server, server_image) = stages("Dockerfile");
+    let (bots, _) = stages("Dockerfile.bots");
+    assert_eq!(server, bots, "the second build takes what the first made only where both say the same");
+    assert!(server_image.contains(r#"CMD ["starling", "healthcheck"]"#));
+}

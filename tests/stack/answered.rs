@@ -1,0 +1,124 @@
+//! What dashboards and rules ask is answered: by this Prometheus, of this stack, while bots talk.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::prometheus::{Series, label_values, lately, now, wait_until};
+use crate::shown::{dashboards, rules};
+use crate::{compose, start};
+
+/// What may have no answer while all is well: a part of the expression, and why.
+const MAY_BE_EMPTY: [(&str, &str); 3] = [
+    ("swarm_resume_seconds", "no bot has lost its connection"),
+    ("swarm_completion_seconds", "counted only where the swarm is told to"),
+    ("ALERTS", "no alert fires"),
+];
+
+/// Fills in what Grafana fills in.
+fn filled_in(expr: &str) -> String {
+    let mut expr = expr.to_owned();
+    for (variable, value) in
+        [("$__rate_interval", "20s"), ("$__interval", "5s"), ("$__range", "15m"), ("$instance", ".*")]
+    {
+        expr = expr.replace(variable, value);
+    }
+    assert!(!expr.contains('$'), "{expr}");
+    expr
+}
+
+fn is_a_figure(found: &[Series]) -> bool {
+    found.iter().any(|series| series.values.iter().any(|value| value.is_finite()))
+}
+
+/// The labels that a legend names: `{{label}}`.
+fn labels_of(legend: &str) -> Vec<&str> {
+    legend.split("{{").skip(1).map(|rest| rest.split_once("}}").unwrap().0.trim()).collect()
+}
+
+/// A minute's window is full of scrapes, and every recording rule has been evaluated.
+async fn warm() {
+    start().await;
+    wait_until(r#"count_over_time(up{job="chat"}[2m])"#, |scrapes| scrapes > 13.5).await;
+    wait_until(r#"max(stage:chat_stage_utilisation:max_rate1m)"#, f64::is_finite).await;
+    wait_until(r#"container:cpu_throttled_periods:ratio_rate1m{service="chat"}"#, f64::is_finite).await;
+    wait_until("instance:chat_delivery_seconds:p99_1m", f64::is_finite).await;
+}
+
+#[actix::test]
+async fn every_panel_is_answered() {
+    warm().await;
+    let mut unanswered = BTreeMap::new();
+    for target in dashboards().iter().flat_map(crate::shown::Dashboard::targets) {
+        let expr = filled_in(&target.expr);
+        let may_be_empty = MAY_BE_EMPTY.iter().any(|(part, _)| expr.contains(part));
+        let (at_once, in_time) = (now(&expr).await, lately(&expr).await);
+        if !may_be_empty && !(is_a_figure(&at_once) && (target.instant || is_a_figure(&in_time))) {
+            unanswered.insert(target.of.clone(), expr.clone());
+        }
+        for label in labels_of(&target.legend) {
+            let everywhere = at_once.iter().all(|series| series.labels.contains_key(label));
+            assert!(everywhere, "{}: the legend names {label}: {expr}", target.of);
+        }
+    }
+    assert!(unanswered.is_empty(), "{unanswered:#?}");
+}
+
+#[actix::test]
+async fn every_variable_of_a_dashboard_has_values() {
+    warm().await;
+    for dashboard in dashboards() {
+        for variable in dashboard.json["templating"]["list"].as_array().unwrap() {
+            let query = variable["query"]["query"].as_str().unwrap();
+            let inner = query.strip_prefix("label_values(").and_then(|rest| rest.strip_suffix(')'));
+            let (metric, label) = inner.and_then(|inner| inner.rsplit_once(", ")).unwrap_or_else(|| panic!("{query}"));
+            assert!(!label_values(label, metric).await.is_empty(), "{}: {query}", dashboard.file);
+        }
+    }
+}
+
+#[actix::test]
+async fn every_rule_records_something_or_gives_no_alarm() {
+    warm().await;
+    for rule in rules() {
+        match rule.record() {
+            Some(name) => assert!(is_a_figure(&now(name).await), "{name} has a figure"),
+            None => {
+                // What it compares is there: an alert about a metric that is not would never fire. The comparison is
+                // that of the whole, or of each side of `and`.
+                for side in rule.expr().split(" and ") {
+                    let compared = side.split_whitespace().collect::<Vec<_>>();
+                    let end = compared.iter().rposition(|word| ["==", ">", ">=", "<"].contains(word)).unwrap();
+                    let left = compared[..end].join(" ");
+                    assert!(is_a_figure(&now(&left).await), "{}: {left}", rule.name());
+                }
+            }
+        }
+    }
+    let health: Value = serde_json::from_str(&compose::docker(&[
+        "compose",
+        "exec",
+        "-T",
+        "prometheus",
+        "/bin/promtool",
+        "query",
+        "instant",
+        "--format=json",
+        "http://127.0.0.1:9090",
+        "prometheus_rule_evaluation_failures_total > 0",
+    ]))
+    .unwrap();
+    assert_eq!(health, serde_json::json!([]), "a rule cannot be evaluated");
+}
+
+#[test]
+fn prometheus_takes_its_configuration_and_the_alerts_do_what_their_tests_say() {
+    let promtool = |arguments: &[&str]| {
+        let run = ["run", "--rm", "--no-deps", "-T", "--workdir", "/etc/prometheus/tests", "--entrypoint"];
+        compose::compose(&[&run[..], &["/bin/promtool", "prometheus"], arguments].concat())
+    };
+    promtool(&["check", "config", "/etc/prometheus/prometheus.yml"]);
+    let files = crate::shown::files("prometheus/tests", ".test.yml");
+    let files: Vec<_> = files.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+    promtool(&[&["test", "rules"], &files[..]].concat());
+}

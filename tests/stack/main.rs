@@ -1,0 +1,21 @@
+//! The real stack: both images, Prometheus, cAdvisor and 20 containers of bots. `scripts/test-stack` runs it.
+//!
+//! Every test begins with the stack as it should be, and makes it so where another has disturbed it; the load is small,
+//! and bounded in time. One runs at a time.
+
+#[cfg(test)]
+mod answered;
+#[cfg(test)]
+mod compose;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod prometheus;
+#[cfg(test)]
+#[path = "shown.rs"]
+mod shown;
+#[cfg(test)]
+mod started;
+
+#[cfg(test)]
+pub(crate) use self::started::{expect_clean_ledger, start};

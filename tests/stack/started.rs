@@ -1,0 +1,106 @@
+//! It starts, scales, keeps within its limits, stops in order and has not forgotten anything.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::compose::{address, compose, containers, docker, inspect};
+use crate::prometheus::{sum, wait_for_alert, wait_until};
+
+/// Containers of bots.
+const CONTAINERS: u32 = 20;
+
+/// Bots in each of them, as `scripts/test-stack` sets it.
+const BOTS_EACH: u32 = 10;
+
+/// Brings the whole stack up as it should be, whatever was done to it, and waits until Prometheus sees every bot.
+pub(crate) async fn start() {
+    compose(&["up", "--detach", "--no-build", "--wait", "--wait-timeout", "180", "chat", "prometheus"]);
+    let scale = format!("bots={CONTAINERS}");
+    compose(&["up", "--detach", "--no-build", "--no-recreate", "--scale", &scale, "bots", "cadvisor"]);
+    let as_wanted = |wanted: u32| move |value: f64| (value - f64::from(wanted)).abs() < 0.5;
+    wait_until(r#"count(up{job="bots"} == 1)"#, as_wanted(CONTAINERS)).await;
+    let bots = CONTAINERS * BOTS_EACH;
+    wait_until(r#"sum(swarm_bots{job="bots", state="connected"})"#, as_wanted(bots)).await;
+    wait_until(r#"sum(chat_connections{job="chat"})"#, as_wanted(bots)).await;
+}
+
+/// Nothing is lost, doubled, reordered or misdelivered. What was sent just now may still be on its way.
+pub(crate) async fn expect_clean_ledger() {
+    assert_eq!(sum(r#"sum(swarm_ledger_findings{finding!="lost"})"#).await, Some(0.0));
+    wait_until(r#"sum(min_over_time(swarm_ledger_findings{finding="lost"}[15s]))"#, |lost| lost < 0.5).await;
+}
+
+/// A page of the chat's HTTP API.
+async fn get(path: &str) -> Value {
+    let url = format!("http://{}{path}", address("chat", 8080));
+    let request = awc::Client::builder().timeout(Duration::from_secs(20)).finish().get(&url);
+    let mut answer = request.send().await.unwrap_or_else(|error| panic!("{url}: {error}"));
+    assert_eq!(answer.status(), 200, "{url}");
+    answer.json().await.unwrap()
+}
+
+#[actix::test]
+async fn twenty_containers_of_bots_connect_and_their_ledger_stays_clean() {
+    start().await;
+    assert_eq!(containers("bots").len(), CONTAINERS as usize);
+    let before = sum("sum(swarm_deliveries_total)").await.unwrap();
+    wait_until("sum(swarm_deliveries_total)", |deliveries| deliveries > before + 1_000.0).await;
+    expect_clean_ledger().await;
+    assert_eq!(sum("sum(chat_session_panics_total)").await, Some(0.0));
+    assert_eq!(inspect("chat")["State"]["Health"]["Status"], "healthy");
+}
+
+#[actix::test]
+async fn the_containers_have_the_limits_that_they_were_given() {
+    start().await;
+    let files: f64 = std::env::var("CHAT_NOFILE").unwrap().parse().unwrap();
+    for (expr, limit) in [
+        (r#"container:cpu_limit_cores{service="chat"}"#, 0.5),
+        (r#"container_spec_memory_limit_bytes{service="chat"}"#, 256.0 * 1_048_576.0),
+        (r#"process_max_fds{job="chat"}"#, files),
+        (r#"count(container:cpu_limit_cores{service="bots"} == 0.5)"#, f64::from(CONTAINERS)),
+        (r#"count(container_spec_memory_limit_bytes{service="bots"} == 64 * 2^20)"#, f64::from(CONTAINERS)),
+    ] {
+        wait_until(expr, |value| (value - limit).abs() < 1e-6).await;
+    }
+    for service in ["chat", "prometheus"] {
+        let container = inspect(service);
+        assert_eq!(container["HostConfig"]["ReadonlyRootfs"], true, "{service}");
+        assert_eq!(container["HostConfig"]["CapDrop"], json!(["ALL"]), "{service}");
+        let user = container["Config"]["User"].as_str().unwrap();
+        assert!(!["", "0", "root"].contains(&user.split(':').next().unwrap()), "{service}: {user}");
+    }
+}
+
+#[actix::test]
+async fn a_stop_drains_and_what_was_said_is_there_afterwards() {
+    start().await;
+    let newest = "/api/rooms/room-0/messages?limit=1";
+    let said = get(newest).await["messages"][0].clone();
+    let seq = said["seq"].as_u64().expect("the bots of the first room have said something");
+
+    compose(&["stop", "chat"]);
+    let state = inspect("chat")["State"].clone();
+    assert_eq!((&state["ExitCode"], &state["OOMKilled"]), (&0.into(), &false.into()), "{state}");
+    assert!(compose(&["logs", "--no-color", "chat"]).trim_end().ends_with("stopped"), "it came to its own end");
+    wait_for_alert("TargetDown", r#"job="chat""#).await;
+
+    start().await;
+    let page = get(&format!("/api/rooms/room-0/messages?after={}&limit=1", seq - 1)).await;
+    assert_eq!(page["messages"][0], said);
+    // The bots came back, resumed, and miss nothing.
+    expect_clean_ledger().await;
+}
+
+#[actix::test]
+async fn bots_that_are_too_many_leave_in_order() {
+    start().await;
+    compose(&["up", "--detach", "--no-build", "--no-recreate", "--scale", "bots=15", "bots"]);
+    assert_eq!(containers("bots").len(), 15);
+    wait_until(r#"count(up{job="bots"})"#, |targets| (targets - 15.0).abs() < 0.5).await;
+    compose(&["stop", "bots"]);
+    for container in containers("bots") {
+        assert_eq!(docker(&["inspect", "--format", "{{.State.ExitCode}}", &container]).trim(), "0", "a clean run");
+    }
+}
