@@ -170,10 +170,10 @@ impl Bot {
         let pulse_due = link.pulse_due;
         self.enter(pulse_due, Errand::CheckPulse);
         self.backoff.reset();
-        let state = std::mem::replace(&mut self.state, BotState::Connected);
-        self.worker.change_in_census(self.kind, state, BotState::Connected);
+        let before = std::mem::replace(&mut self.state, BotState::Connected);
+        self.worker.change_in_census(self.kind, before, BotState::Connected);
         let mut stats = self.worker.stats.borrow_mut();
-        stats.counters.reconnects += u64::from(state == BotState::Away);
+        stats.counters.reconnects += u64::from(before == BotState::Away);
         stats.counters.ever_connected += u64::from(!self.has_been_here);
         if let Some(planned) = self.awaited_since.take() {
             stats.connect.record(now.since(planned));

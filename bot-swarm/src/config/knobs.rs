@@ -284,7 +284,8 @@ fn within<T: FromStr + PartialOrd + Copy>(value: &str, least: T, most: T) -> Opt
     value.parse().ok().filter(|number| *number >= least && *number <= most)
 }
 
-/// Reads what may be left empty.
+/// Reads what may be left empty. `None`: it is neither empty nor valid.
+#[expect(clippy::option_option, reason = "not valid, and validly nothing, are two answers")]
 fn parse_optional<T: FromStr>(value: &str) -> Option<Option<T>> {
     if value.is_empty() { Some(None) } else { value.parse().ok().map(Some) }
 }

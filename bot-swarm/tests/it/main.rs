@@ -5,6 +5,8 @@ mod behaviours;
 #[cfg(test)]
 mod dialects;
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod load;
