@@ -339,7 +339,9 @@ impl Handler<RunErrand> for Bot {
     type Result = ();
 
     fn handle(&mut self, RunErrand(appointment): RunErrand, ctx: &mut Self::Context) {
-        self.worker.stats.borrow_mut().wake_lag.record(Nanos::now().since(appointment.due));
+        if !self.worker.is_over.get() {
+            self.worker.stats.borrow_mut().wake_lag.record(Nanos::now().since(appointment.due));
+        }
         match appointment.errand {
             Errand::Come => self.come(appointment.due, ctx),
             Errand::Connect => self.connect(ctx),

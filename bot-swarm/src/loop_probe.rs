@@ -18,6 +18,9 @@ pub(crate) async fn run(worker: Rc<WorkerState>) {
     let mut due = Nanos::now().after(PERIOD);
     loop {
         actix_rt::time::sleep(due.since(Nanos::now())).await;
+        if worker.is_over.get() {
+            return;
+        }
         let now = Nanos::now();
         while due <= now {
             worker.stats.borrow_mut().loop_lag.record(now.since(due).saturating_sub(TIMER_GRAIN));

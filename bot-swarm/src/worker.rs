@@ -85,6 +85,8 @@ pub(crate) struct WorkerState {
     pub(crate) unanswered: Cell<u64>,
     /// Connections that are open.
     pub(crate) open_links: Cell<u64>,
+    /// Whether the run is over, and the bots only say goodbye: all at once, which is nothing to measure.
+    pub(crate) is_over: Cell<bool>,
     census: Cell<Census>,
     /// Processor time of the thread when an interval was taken last.
     cpu_taken: Cell<Duration>,
@@ -112,6 +114,7 @@ impl WorkerState {
             quiet_since: Cell::new(None),
             unanswered: Cell::new(0),
             open_links: Cell::new(0),
+            is_over: Cell::new(false),
             census: Cell::default(),
             cpu_taken: Cell::new(clock::thread_cpu()),
             closed: Cell::default(),
@@ -373,6 +376,7 @@ impl Handler<Leave> for Worker {
 
     fn handle(&mut self, Leave: Leave, _: &mut Self::Context) {
         let now = Nanos::now();
+        self.state.is_over.set(true);
         self.enter_for_all(Errand::Leave, |_| now);
     }
 }
