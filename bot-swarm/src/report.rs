@@ -1,5 +1,13 @@
 //! What came of a run, for a person: the verdict first.
 
+pub mod document;
+#[cfg(test)]
+pub(crate) mod example;
+pub mod page;
+pub mod pictures;
+pub mod plot;
+mod text;
+
 use std::fmt;
 use std::time::Duration;
 
