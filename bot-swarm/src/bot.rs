@@ -19,6 +19,8 @@ use starling_protocol::{ClientId, ClientKey, CommandFrame, PostMessage, Target, 
 
 use crate::agenda::{Appointment, Errand};
 use crate::backoff::Backoff;
+use crate::behaviour::BehaviourKind;
+use crate::census::BotState;
 use crate::clock::Nanos;
 use crate::marker::{MarkedTarget, Marker};
 use crate::plan::{Addressee, Plan};
@@ -48,6 +50,8 @@ enum Membership {
 pub(crate) struct Bot {
     number: u32,
     name: ClientId,
+    behaviour: BehaviourKind,
+    state: BotState,
     room: u32,
     worker: Rc<WorkerState>,
     rng: fastrand::Rng,
@@ -100,9 +104,13 @@ impl Bot {
     /// Starts a bot that waits for its first errand.
     pub(crate) fn start(number: u32, worker: Rc<WorkerState>) -> BotHandle {
         let room = worker.roster.room_of(number);
+        let behaviour = BehaviourKind::Chatter;
+        worker.add_to_census(behaviour);
         let bot = Self {
             number,
             name: worker.roster.name(number),
+            behaviour,
+            state: BotState::Waiting,
             room,
             rng: fastrand::Rng::with_seed(worker.seed ^ u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
             plan: None,
@@ -125,6 +133,11 @@ impl Bot {
 
     fn enter(&self, due: Nanos, errand: Errand) {
         self.worker.agenda.enter(Appointment { due, bot: self.worker.place_of(self.number), errand });
+    }
+
+    fn enter_state(&mut self, state: BotState) {
+        self.worker.change_in_census(self.behaviour, self.state, state);
+        self.state = state;
     }
 
     fn error(&self, kind: &str) {
@@ -254,6 +267,7 @@ impl Handler<RunErrand> for Bot {
     type Result = ();
 
     fn handle(&mut self, RunErrand(appointment): RunErrand, ctx: &mut Self::Context) {
+        self.worker.stats.borrow_mut().wake_lag.record(Nanos::now().since(appointment.due));
         match appointment.errand {
             Errand::Connect => self.connect(appointment.due, ctx),
             Errand::Speak => {

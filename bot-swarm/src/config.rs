@@ -4,9 +4,13 @@
 
 mod knobs;
 
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 pub use knobs::{KNOBS, Knob};
+
+use crate::profile::Profile;
 
 /// What every variable of the swarm begins with.
 pub const PREFIX: &str = "BOT_";
@@ -38,6 +42,10 @@ pub struct Config {
     pub workers: u32,
     /// Seconds that a stopping swarm waits for what is outstanding. `BOT_DRAIN_SECONDS`.
     pub drain_seconds: f64,
+    /// How many bots there are over time; `None`: as `count`, `ramp_per_second` and `seconds` say. `BOT_PROFILE`.
+    pub profile: Option<Profile>,
+    /// Where the swarm's own metrics are served; `None`: nowhere. `BOT_METRICS_BIND`.
+    pub metrics_bind: Option<SocketAddr>,
 }
 
 /// Why a configuration is none. One line for a person.
@@ -79,6 +87,12 @@ impl Config {
         Ok(config)
     }
 
+    /// How many bots there are, over time.
+    pub fn profile(&self) -> Profile {
+        let whole = (self.seconds > 0.0).then(|| Duration::from_secs_f64(self.seconds));
+        self.profile.clone().unwrap_or_else(|| Profile::ramp_and_hold(self.count, self.ramp_per_second, whole))
+    }
+
     /// The configuration as `.env` would hold it, one variable a line.
     pub fn to_env(&self) -> String {
         let lines: Vec<String> = KNOBS.iter().map(|knob| format!("{}={}\n", knob.variable, knob.get(self))).collect();
@@ -102,6 +116,8 @@ impl Default for Config {
             seed: 1,
             workers: 1,
             drain_seconds: 8.0,
+            profile: None,
+            metrics_bind: None,
         }
     }
 }
@@ -153,6 +169,8 @@ mod tests {
             ("BOT_WORKERS", vec!["1", "256"], vec!["0", "257"]),
             ("BOT_DRAIN_SECONDS", vec!["0", "600"], vec!["-1", "601"]),
             ("BOT_NAME_PREFIX", vec!["a", "load.test-7"], vec!["", "-a", "a b", "guest-x", &LONG[..49]]),
+            ("BOT_PROFILE", vec!["", "ramp 30s to 500, hold 60s", "spike 5s to 3"], vec!["ramp", "hold 5s", "5"]),
+            ("BOT_METRICS_BIND", vec!["", "0.0.0.0:9100", "[::1]:0"], vec!["9100", "localhost:9100", ":9100"]),
             (
                 "BOT_SERVER_URL",
                 vec!["ws://localhost/ws", "ws://[::1]:8080/ws?token=x"],

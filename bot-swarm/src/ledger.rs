@@ -243,6 +243,13 @@ impl Ledger {
         self.private.any_interrupted()
     }
 
+    /// What there is against the server so far. `lost` is what is missing of rooms though later messages came: it may
+    /// still come. What is expected and received is summed up at the end only.
+    pub fn findings(&self) -> Tally {
+        let missing: u64 = self.members.values().map(|member| member.received.missing()).sum();
+        Tally { lost: self.tally.lost + missing, ..self.tally }
+    }
+
     /// Closes the books: the sums, and what must be merged with other workers' books before it can be summed.
     pub fn close(mut self, targets: &HighWaters) -> (Tally, PrivateBook) {
         for ((_, room), member) in &self.members {

@@ -5,27 +5,31 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::report::human;
-use crate::stats::Counters;
-use crate::worker::Figures;
+use crate::census::BotState;
+use crate::outcome::Point;
+use crate::stats::{Counters, Stats};
+use crate::units::human;
+
+/// How often a plain line is written.
+const PLAIN_PERIOD: Duration = Duration::from_secs(5);
 
 /// The state of a running swarm.
 #[derive(Debug)]
-pub struct Snapshot {
+pub struct Snapshot<'a> {
     /// Since its start.
     pub elapsed: Duration,
-    /// Bots that it will have.
+    /// The most bots that it will have at a time.
     pub bots: u32,
-    /// What was counted so far.
-    pub figures: Figures,
+    /// What was counted and measured since its start.
+    pub total: &'a Stats,
+    /// The last second, or the part of it since the last snapshot.
+    pub point: &'a Point,
 }
 
 /// Shows how a swarm is doing.
 pub trait Progress {
-    /// How often [`show`](Self::show) is called.
-    fn period(&self) -> Duration;
-    /// Shows the state.
-    fn show(&mut self, snapshot: &Snapshot);
+    /// Shows the state. Called about once a second, and more often when the swarm ends.
+    fn show(&mut self, snapshot: &Snapshot<'_>);
     /// Shows no more.
     fn finish(&mut self);
 }
@@ -40,11 +44,7 @@ pub fn to_stderr() -> Box<dyn Progress> {
 pub struct Silent;
 
 impl Progress for Silent {
-    fn period(&self) -> Duration {
-        Duration::from_hours(1)
-    }
-
-    fn show(&mut self, _: &Snapshot) {}
+    fn show(&mut self, _: &Snapshot<'_>) {}
 
     fn finish(&mut self) {}
 }
@@ -65,11 +65,7 @@ impl LiveLine {
 }
 
 impl Progress for LiveLine {
-    fn period(&self) -> Duration {
-        Duration::from_secs(1)
-    }
-
-    fn show(&mut self, snapshot: &Snapshot) {
+    fn show(&mut self, snapshot: &Snapshot<'_>) {
         self.bar.set_message(self.rates.line(snapshot));
         self.bar.tick();
     }
@@ -86,11 +82,10 @@ struct PlainLines {
 }
 
 impl Progress for PlainLines {
-    fn period(&self) -> Duration {
-        Duration::from_secs(5)
-    }
-
-    fn show(&mut self, snapshot: &Snapshot) {
+    fn show(&mut self, snapshot: &Snapshot<'_>) {
+        if snapshot.elapsed < self.rates.at + PLAIN_PERIOD {
+            return;
+        }
         let line = self.rates.line(snapshot);
         if let Err(error) = writeln!(std::io::stderr().lock(), "{line}") {
             log::debug!("progress could not be shown: {error}");
@@ -108,19 +103,19 @@ struct Rates {
 }
 
 impl Rates {
-    fn line(&mut self, snapshot: &Snapshot) -> String {
-        let now = &snapshot.figures.counters;
+    fn line(&mut self, snapshot: &Snapshot<'_>) -> String {
+        let now = &snapshot.total.counters;
         let seconds = snapshot.elapsed.saturating_sub(self.at).as_secs_f64().max(1e-9);
         let rate = |now: u64, before: u64| (now.saturating_sub(before) as f64 / seconds).round();
         let line = format!(
             "{:4} s  {}/{} bots  {} sent/s  {} deliveries/s  p50 {}  p99 {}  {} reconnects  {} sent  {} deliveries",
             snapshot.elapsed.as_secs(),
-            now.connected,
+            snapshot.point.census.in_state(BotState::Connected),
             snapshot.bots,
             rate(now.sent, self.before.sent),
             rate(now.deliveries, self.before.deliveries),
-            human(snapshot.figures.delivery.quantile(0.5)),
-            human(snapshot.figures.delivery.quantile(0.99)),
+            human(snapshot.total.delivery.quantile(0.5)),
+            human(snapshot.total.delivery.quantile(0.99)),
             now.reconnects,
             now.sent,
             now.deliveries,
@@ -133,14 +128,20 @@ impl Rates {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Nanos;
+    use crate::recorder::Recorder;
+    use crate::worker::Interval;
 
     #[test]
     fn rates_are_of_the_time_since_the_line_before() {
+        let mut recorder = Recorder::new(&"ramp 1s to 3".parse().unwrap(), Nanos::now());
+        let point = recorder.record(&Interval::default()).clone();
         let mut rates = Rates::default();
         let mut line = |seconds, sent| {
-            let counters = Counters { sent, ..Counters::default() };
-            let figures = Figures { counters, ..Figures::default() };
-            rates.line(&Snapshot { elapsed: Duration::from_secs(seconds), bots: 3, figures })
+            let mut total = Stats::default();
+            total.counters.sent = sent;
+            let elapsed = Duration::from_secs(seconds);
+            rates.line(&Snapshot { elapsed, bots: 3, total: &total, point: &point })
         };
         assert!(line(5, 100).contains(" 20 sent/s"));
         assert!(line(10, 110).contains(" 2 sent/s"));

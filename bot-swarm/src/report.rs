@@ -9,32 +9,12 @@ pub mod plot;
 mod text;
 
 use std::fmt;
-use std::time::Duration;
 
-use crate::footprint::Footprint;
-use crate::ledger::Tally;
-use crate::stats::{Latencies, Stats};
+use crate::latencies::Latencies;
+use crate::outcome::Outcome;
+use crate::units::human;
 
-/// What came of a run.
-#[derive(Debug)]
-pub struct Report {
-    /// Bots that the swarm had.
-    pub bots: u32,
-    /// From the start until the swarm fell silent.
-    pub elapsed: Duration,
-    /// What was counted and measured.
-    pub stats: Stats,
-    /// What should have arrived, what did, and what was wrong.
-    pub tally: Tally,
-    /// Messages that the server never answered.
-    pub unanswered: u64,
-    /// Bots that had lost their connection when the run ended.
-    pub away: u64,
-    /// What the swarm itself used, from its start to the end of the drain.
-    pub footprint: Footprint,
-}
-
-impl Report {
+impl Outcome {
     /// Everything for which the run is not clean; empty where it is.
     pub fn faults(&self) -> Vec<(&'static str, u64)> {
         let tally = &self.tally;
@@ -73,7 +53,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { stats, tally, footprint, .. } = self;
         let counters = &stats.counters;
@@ -148,45 +128,25 @@ fn write_latencies(f: &mut fmt::Formatter<'_>, what: &str, latencies: &Latencies
     )
 }
 
-/// A duration in the unit that suits it, to three digits.
-pub(crate) fn human(duration: Duration) -> String {
-    let micros = duration.as_secs_f64() * 1e6;
-    let (value, unit) = match micros {
-        m if m < 999.5 => (m, "µs"),
-        m if m < 999_500.0 => (m / 1e3, "ms"),
-        m => (m / 1e6, "s"),
-    };
-    let decimals = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
-    format!("{value:.decimals$} {unit}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn report() -> Report {
-        let mut stats = Stats::default();
-        stats.counters.ever_connected = 1;
-        Report {
-            bots: 1,
-            elapsed: Duration::from_secs(1),
-            stats,
-            tally: Tally::default(),
-            unanswered: 0,
-            away: 0,
-            footprint: Footprint::default(),
-        }
+    fn outcome() -> Outcome {
+        let mut outcome = Outcome { bots: 1, ..Outcome::default() };
+        outcome.stats.counters.ever_connected = 1;
+        outcome
     }
 
     #[test]
     fn a_clean_run_ends_with_0() {
-        assert_eq!(report().exit_code(), 0);
-        assert!(report().to_string().starts_with("CLEAN"));
+        assert_eq!(outcome().exit_code(), 0);
+        assert!(outcome().to_string().starts_with("CLEAN"));
     }
 
     #[test]
     fn each_fault_ends_with_1_and_is_named_in_the_first_line() {
-        type Spoil = fn(&mut Report);
+        type Spoil = fn(&mut Outcome);
         let spoil: [(&str, Spoil); 7] = [
             ("2 lost", |r| r.tally.lost = 2),
             ("2 twice", |r| r.tally.twice = 2),
@@ -197,26 +157,17 @@ mod tests {
             ("2 sent and never answered", |r| r.unanswered = 2),
         ];
         for (name, spoil) in spoil {
-            let mut report = report();
-            spoil(&mut report);
-            assert_eq!(report.exit_code(), 1);
-            assert_eq!(report.to_string().lines().next(), Some(format!("NOT CLEAN: {name}").as_str()));
+            let mut outcome = outcome();
+            spoil(&mut outcome);
+            assert_eq!(outcome.exit_code(), 1);
+            assert_eq!(outcome.to_string().lines().next(), Some(format!("NOT CLEAN: {name}").as_str()));
         }
     }
 
     #[test]
     fn a_run_without_any_bot_is_not_clean() {
-        let mut report = report();
-        report.stats.counters.ever_connected = 0;
-        assert_eq!(report.exit_code(), 1);
-    }
-
-    #[test]
-    fn durations_are_told_in_the_unit_that_suits_them() {
-        for (micros, text) in
-            [(0, "0.00 µs"), (999, "999 µs"), (1_000, "1.00 ms"), (12_345, "12.3 ms"), (2_000_000, "2.00 s")]
-        {
-            assert_eq!(human(Duration::from_micros(micros)), text);
-        }
+        let mut outcome = outcome();
+        outcome.stats.counters.ever_connected = 0;
+        assert_eq!(outcome.exit_code(), 1);
     }
 }

@@ -1,52 +1,11 @@
 //! What the bots of one worker count and measure.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use hdrhistogram::Histogram;
+use crate::latencies::Latencies;
 
 /// Most different errors that are told apart; others are counted together.
 const ERROR_KINDS_MAX: usize = 64;
-
-/// How long things took: microseconds, to three digits, up to an hour (what took longer counts as an hour).
-#[derive(Debug, Clone)]
-pub struct Latencies(Histogram<u64>);
-
-impl Default for Latencies {
-    fn default() -> Self {
-        #[expect(clippy::expect_used, reason = "constant bounds, tried by every test")]
-        Self(Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("the bounds are in order"))
-    }
-}
-
-impl Latencies {
-    /// Adds one.
-    pub fn record(&mut self, latency: Duration) {
-        self.0.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
-    }
-
-    /// Adds all of another.
-    #[expect(clippy::missing_panics_doc, reason = "it cannot, see below")]
-    pub fn merge(&mut self, other: &Self) {
-        #[expect(clippy::expect_used, reason = "all are made with the same bounds")]
-        self.0.add(&other.0).expect("histograms of one shape add up");
-    }
-
-    /// How many there are.
-    pub fn count(&self) -> u64 {
-        self.0.len()
-    }
-
-    /// The latency that this share of them, 0 to 1, do not exceed.
-    pub fn quantile(&self, share: f64) -> Duration {
-        Duration::from_micros(self.0.value_at_quantile(share))
-    }
-
-    /// The longest.
-    pub fn max(&self) -> Duration {
-        Duration::from_micros(self.0.max())
-    }
-}
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)+) => {
@@ -54,6 +13,13 @@ macro_rules! counters {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
         pub struct Counters {
             $($(#[$doc])* pub $name: u64,)+
+        }
+
+        impl Counters {
+            /// Every count with its name.
+            pub fn entries(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+                [$((stringify!($name), self.$name)),+].into_iter()
+            }
         }
 
         impl std::ops::AddAssign for Counters {
@@ -65,8 +31,6 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Bots that are connected and welcomed now.
-    connected,
     /// Bots that were welcomed at least once.
     ever_connected,
     /// Welcomes after a lost connection.
@@ -85,25 +49,67 @@ counters! {
     overdue,
     /// Deliveries that came, right or wrong.
     deliveries,
+    /// Deliveries whose planned time is of another host's clock: counted, and not timed.
+    untimed,
     /// Bytes of the frames that came.
     bytes_received,
 }
 
-/// What the bots of one worker, or of all, counted and measured.
-#[derive(Debug, Clone, Default)]
-pub struct Stats {
-    /// The counts.
-    pub counters: Counters,
-    /// From the planned time of a message to each of its deliveries.
-    pub delivery: Latencies,
+macro_rules! stats {
+    ($($(#[$doc:meta])* $name:ident,)+) => {
+        /// What the bots counted and measured, in some time: a second, a phase, the whole run.
+        #[derive(Debug, Clone, Default)]
+        pub struct Stats {
+            /// The counts.
+            pub counters: Counters,
+            $($(#[$doc])* pub $name: Latencies,)+
+            /// Everything that went wrong, by what it was.
+            pub errors: BTreeMap<String, u64>,
+        }
+
+        impl Stats {
+            /// The names of what is measured.
+            pub const KINDS: &[&str] = &[$(stringify!($name)),+];
+
+            /// What is measured, by its name.
+            pub fn kind(&self, name: &str) -> Option<&Latencies> {
+                match name {
+                    $(stringify!($name) => Some(&self.$name),)+
+                    _ => None,
+                }
+            }
+
+            fn kinds_mut(&mut self) -> impl Iterator<Item = &mut Latencies> {
+                [$(&mut self.$name),+].into_iter()
+            }
+
+            /// What is measured, in the order of [`KINDS`](Self::KINDS).
+            pub fn kinds(&self) -> impl Iterator<Item = &Latencies> {
+                [$(&self.$name),+].into_iter()
+            }
+        }
+    };
+}
+
+stats! {
+    /// From the planned time of connecting to the welcome, for bots that come the first time.
+    connect,
     /// From the planned time of a message to its ack.
-    pub ack: Latencies,
-    /// From the planned time of a message to its sending: how far the bots were behind their plan.
-    pub lateness: Latencies,
-    /// From the planned time of connecting to the welcome.
-    pub connect: Latencies,
-    /// Everything that went wrong, by what it was.
-    pub errors: BTreeMap<String, u64>,
+    ack,
+    /// From the planned time of a message to each of its deliveries.
+    delivery,
+    /// From the planned time of a message of a room to the last of its deliveries at this worker's bots.
+    completion,
+    /// From the loss of a connection, or the planned end of an absence, until the server says what of the room was
+    /// missed.
+    resume,
+    /// From the planned time of a message to its sending: how far the bots were behind their plan, for whatever
+    /// reason.
+    lateness,
+    /// From the time at which the swarm was to wake a bot until it ran: how late the swarm itself was.
+    wake_lag,
+    /// How late a probe of each worker's event loop ran, ten times a second.
+    loop_lag,
 }
 
 impl Stats {
@@ -112,16 +118,24 @@ impl Stats {
         self.errors_of(kind, 1);
     }
 
-    /// Adds what another worker counted and measured.
+    /// Adds what another worker, or another time, counted and measured.
     pub fn merge(&mut self, other: &Self) {
         self.counters += other.counters;
-        self.delivery.merge(&other.delivery);
-        self.ack.merge(&other.ack);
-        self.lateness.merge(&other.lateness);
-        self.connect.merge(&other.connect);
+        for (ours, theirs) in self.kinds_mut().zip(other.kinds()) {
+            ours.merge(theirs);
+        }
         for (kind, count) in &other.errors {
             self.errors_of(kind, *count);
         }
+    }
+
+    /// Gives away what there is, and begins anew in the same memory.
+    pub fn take(&mut self) -> Self {
+        let taken = self.clone();
+        self.counters = Counters::default();
+        self.kinds_mut().for_each(Latencies::reset);
+        self.errors.clear();
+        taken
     }
 
     fn errors_of(&mut self, kind: &str, count: u64) {
@@ -137,23 +151,6 @@ impl Stats {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quantiles_are_right_to_three_digits() {
-        let mut latencies = Latencies::default();
-        for ms in 1..=1_000 {
-            latencies.record(Duration::from_millis(ms));
-        }
-        let close = |is: Duration, should: u64| {
-            let should = Duration::from_millis(should).as_secs_f64();
-            (is.as_secs_f64() / should - 1.0).abs() < 0.002
-        };
-        assert!(close(latencies.quantile(0.5), 500));
-        assert!(close(latencies.quantile(0.99), 990));
-        assert!(close(latencies.max(), 1_000));
-        latencies.record(Duration::from_secs(10_000));
-        assert!(latencies.max() >= Duration::from_secs(3_599), "longer than an hour counts as an hour");
-    }
 
     #[test]
     fn errors_are_counted_by_kind_and_the_kinds_are_bounded() {

@@ -1,27 +1,29 @@
 //! The run of a swarm: ramp, load, silence, drain, goodbye, report.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use actix::{Actor as _, Addr, Handler, Message};
 use actix_rt::Arbiter;
-use actix_rt::time::{Interval, interval, sleep, timeout};
+use actix_rt::time::{sleep, timeout};
 
 use crate::clock::{self, Nanos};
 use crate::config::Config;
 use crate::endpoint::Endpoint;
 use crate::footprint::Footprint;
 use crate::ledger::HighWaters;
+use crate::metrics::{Exposed, MetricsServer};
 use crate::open_files::{self, TooManyBots};
+use crate::outcome::Outcome;
 use crate::plan::Habits;
+use crate::profile::Profile;
 use crate::progress::{Progress, Snapshot};
-use crate::report::Report;
+use crate::recorder::{Recorder, Records};
 use crate::roster::Roster;
-use crate::stats::Stats;
 use crate::stop::StopHandle;
 use crate::worker::{
-    CloseBooks, FallSilent, Figures, Leave, Outstanding, ReadFigures, ReadLastFigures, ReadOutstanding, Worker,
-    WorkerSetup,
+    CloseBooks, FallSilent, Interval, Leave, Outstanding, ReadOutstanding, TakeInterval, Worker, WorkerSetup,
 };
 
 /// How often a draining swarm looks whether everything is in.
@@ -42,6 +44,15 @@ pub enum RunError {
     /// The prefix of the bots' names makes no name.
     #[error("the bots cannot be named")]
     Names(#[from] starling_protocol::names::NameError),
+    /// The metrics cannot be served.
+    #[error("BOT_METRICS_BIND={address} cannot be listened on")]
+    Metrics {
+        /// Where they were to be.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        error: std::io::Error,
+    },
     /// A worker ended before its time, which is a fault in the swarm.
     #[error("a worker thread has ended")]
     WorkerGone(#[from] actix::MailboxError),
@@ -53,24 +64,47 @@ pub enum RunError {
 ///
 /// # Errors
 /// [`RunError`] where it could not run; whatever the server does is in the report.
-pub async fn run(config: &Config, stop: &StopHandle, progress: &mut dyn Progress) -> Result<Report, RunError> {
-    open_files::check(config.count, config.workers, open_files::raise_limit())?;
-    let swarm = Swarm::start(config)?;
-    let report = swarm.run(config, stop, progress).await;
+pub async fn run(config: &Config, stop: &StopHandle, progress: &mut dyn Progress) -> Result<Outcome, RunError> {
+    let profile = config.profile();
+    open_files::check(profile.bots_max(), config.workers, open_files::raise_limit())?;
+    let metrics = match config.metrics_bind {
+        Some(address) => Some(MetricsServer::start(address).map_err(|error| RunError::Metrics { address, error })?),
+        None => None,
+    };
+    let swarm = Swarm::start(config, &profile)?;
+    let recorder = Recorder::new(&profile, swarm.start);
+    let watch = Watch { recorder, metrics: metrics.as_ref(), progress, bots: profile.bots_max() };
+    let outcome = swarm.run(config, &profile, stop, watch).await;
     progress.finish();
     swarm.end().await;
-    report
+    if let Some(metrics) = metrics {
+        metrics.stop().await;
+    }
+    outcome
+}
+
+async fn sleep_until(due: Nanos) {
+    sleep(due.since(Nanos::now())).await;
 }
 
 struct Swarm {
     start: Nanos,
+    started: SystemTime,
     footprint: Footprint,
     workers: Vec<(Arbiter, Addr<Worker>)>,
 }
 
+/// What looks at a running swarm once a second.
+struct Watch<'a> {
+    recorder: Recorder,
+    metrics: Option<&'a MetricsServer>,
+    progress: &'a mut dyn Progress,
+    bots: u32,
+}
+
 impl Swarm {
-    fn start(config: &Config) -> Result<Self, RunError> {
-        let roster = Arc::new(Roster::new(&config.name_prefix, config.count, config.rooms)?);
+    fn start(config: &Config, profile: &Profile) -> Result<Self, RunError> {
+        let roster = Arc::new(Roster::new(&config.name_prefix, profile.bots_max(), config.rooms)?);
         let footprint = Footprint::now();
         let start = Nanos::now();
         let habits = Habits {
@@ -87,7 +121,7 @@ impl Swarm {
             endpoint: Endpoint::new(&config.server_url),
             habits,
             start,
-            ramp_per_second: config.ramp_per_second,
+            profile: profile.clone(),
             // Containers of one image have one seed, and should not all do the same at the same time.
             seed: config.seed ^ (u64::from(name_tag) << 32),
             // Chance, but not of the seed: two runs with one seed are still two runs.
@@ -100,14 +134,23 @@ impl Swarm {
             let worker = Worker::start_in_arbiter(&arbiter.handle(), move |_| Worker::new(setup));
             (arbiter, worker)
         };
-        Ok(Self { start, footprint, workers: (0..config.workers).map(start_worker).collect() })
+        let workers = (0..config.workers).map(start_worker).collect();
+        Ok(Self { start, started: SystemTime::now(), footprint, workers })
     }
 
-    async fn run(&self, config: &Config, stop: &StopHandle, progress: &mut dyn Progress) -> Result<Report, RunError> {
-        self.load(config, stop, progress).await?;
+    async fn run(
+        &self,
+        config: &Config,
+        profile: &Profile,
+        stop: &StopHandle,
+        mut watch: Watch<'_>,
+    ) -> Result<Outcome, RunError> {
+        self.load(profile, stop, &mut watch).await?;
         let elapsed = Nanos::now().since(self.start);
         self.ask_all(|| FallSilent).await?;
-        let (targets, away) = self.drain(config, stop).await?;
+        self.record(&mut watch).await?;
+        watch.recorder.begin_drain();
+        let (targets, away) = self.drain(config, stop, &mut watch).await?;
         let footprint = Footprint::now().since(&self.footprint);
 
         let targets = Arc::new(targets);
@@ -116,41 +159,67 @@ impl Swarm {
         books.for_each(|theirs| sums.merge(theirs));
         let mut tally = sums.tally;
         tally += sums.private.tally();
-        let stats = self.say_goodbye().await?;
-        Ok(Report { bots: config.count, elapsed, stats, tally, unanswered: sums.unanswered, away, footprint })
+        self.say_goodbye(&mut watch).await?;
+        let Records { points, forgotten, phases, total } = watch.recorder.close();
+        Ok(Outcome {
+            config: config.clone(),
+            started: self.started,
+            elapsed,
+            bots: profile.bots_max(),
+            stats: total,
+            points,
+            points_forgotten: forgotten,
+            phases,
+            tally,
+            unanswered: sums.unanswered,
+            away,
+            footprint,
+        })
     }
 
     /// Lets the bots do what they are for.
-    async fn load(&self, config: &Config, stop: &StopHandle, progress: &mut dyn Progress) -> Result<(), RunError> {
-        let deadline = (config.seconds > 0.0).then(|| Duration::from_secs_f64(config.seconds));
-        let mut looks = interval(progress.period());
-        looks.tick().await;
-        let watch = async {
-            loop {
-                self.show(config, &mut looks, progress).await?;
-            }
-        };
+    async fn load(&self, profile: &Profile, stop: &StopHandle, watch: &mut Watch<'_>) -> Result<(), RunError> {
+        let end = profile.duration().map(|duration| self.start.after(duration));
         tokio::select! {
             () = stop.stopped() => Ok(()),
-            () = sleep(deadline.unwrap_or_default()), if deadline.is_some() => Ok(()),
-            ended = watch => ended,
+            () = sleep_until(end.unwrap_or_default()), if end.is_some() => Ok(()),
+            ended = self.watch(watch) => ended,
         }
     }
 
-    async fn show(&self, config: &Config, looks: &mut Interval, progress: &mut dyn Progress) -> Result<(), RunError> {
-        looks.tick().await;
-        let mut figures = Figures::default();
-        for theirs in self.ask_all(|| ReadFigures).await? {
-            figures.counters += theirs.counters;
-            figures.delivery.merge(&theirs.delivery);
+    /// Looks at the swarm once a second.
+    async fn watch(&self, watch: &mut Watch<'_>) -> Result<(), RunError> {
+        loop {
+            sleep_until(watch.recorder.next_due()).await;
+            self.record(watch).await?;
         }
-        progress.show(&Snapshot { elapsed: Nanos::now().since(self.start), bots: config.count, figures });
-        Ok(())
+    }
+
+    /// Records what was counted and measured since the last time. Answers how many connections are open.
+    async fn record(&self, watch: &mut Watch<'_>) -> Result<u64, RunError> {
+        let mut interval = Interval::default();
+        for theirs in self.ask_all(|| TakeInterval).await? {
+            interval.merge(&theirs);
+        }
+        let point = watch.recorder.record(&interval).clone();
+        let total = watch.recorder.total();
+        if let Some(metrics) = watch.metrics {
+            let Interval { census, unanswered, findings, .. } = interval;
+            metrics.show(&Exposed { total, census, unanswered, findings });
+        }
+        let elapsed = Nanos::now().since(self.start);
+        watch.progress.show(&Snapshot { elapsed, bots: watch.bots, total, point: &point });
+        Ok(interval.open_links)
     }
 
     /// Waits until all acks and deliveries are in, the time for it is over, or somebody is in a hurry. Answers how far
     /// the rooms have come, and how many bots are away.
-    async fn drain(&self, config: &Config, stop: &StopHandle) -> Result<(HighWaters, u64), RunError> {
+    async fn drain(
+        &self,
+        config: &Config,
+        stop: &StopHandle,
+        watch: &mut Watch<'_>,
+    ) -> Result<(HighWaters, u64), RunError> {
         let mut targets = Arc::new(HighWaters::default());
         let mut is_final = false;
         let mut away = 0;
@@ -176,33 +245,22 @@ impl Swarm {
         };
         tokio::select! {
             settled = settle => settled?,
+            ended = self.watch(watch) => ended?,
             () = sleep(Duration::from_secs_f64(config.drain_seconds)) => {}
             () = stop.hurried() => {}
         }
         Ok((Arc::unwrap_or_clone(targets), away))
     }
 
-    async fn say_goodbye(&self) -> Result<Stats, RunError> {
+    async fn say_goodbye(&self, watch: &mut Watch<'_>) -> Result<(), RunError> {
         self.ask_all(|| Leave).await?;
         let until_closed = async {
-            while self.last_figures().await?.0 > 0 {
+            while self.record(watch).await? > 0 {
                 sleep(DRAIN_POLL).await;
             }
             Ok::<(), RunError>(())
         };
-        if let Ok(closed) = timeout(GOODBYE_DEADLINE, until_closed).await {
-            closed?;
-        }
-        Ok(self.last_figures().await?.1)
-    }
-
-    async fn last_figures(&self) -> Result<(u64, Stats), RunError> {
-        let (mut open_links, mut stats) = (0, Stats::default());
-        for theirs in self.ask_all(|| ReadLastFigures).await? {
-            open_links += theirs.open_links;
-            stats.merge(&theirs.stats);
-        }
-        Ok((open_links, stats))
+        timeout(GOODBYE_DEADLINE, until_closed).await.unwrap_or(Ok(()))
     }
 
     async fn ask_all<M>(&self, message: impl Fn() -> M) -> Result<Vec<M::Result>, RunError>

@@ -14,16 +14,19 @@ use actix_tls::connect::{ConnectError, ConnectInfo, Connection, Connector as Tcp
 use awc::http::Uri;
 
 use crate::agenda::{Agenda, Appointment, Errand};
+use crate::behaviour::BehaviourKind;
 use crate::bot::{Bot, BotHandle, ReadBuffers};
+use crate::census::{BotState, Census};
 use crate::clock::Nanos;
 use crate::endpoint::Endpoint;
 use crate::ledger::private::PrivateBook;
 use crate::ledger::{HighWaters, Ledger, Tally};
 use crate::marker::Marker;
 use crate::plan::Habits;
+use crate::profile::Profile;
 use crate::roster::Roster;
-use crate::stats::{Counters, Latencies, Stats};
-use crate::ticker;
+use crate::stats::Stats;
+use crate::{loop_probe, ticker};
 
 /// How long connecting may take, the WebSocket's handshake included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -43,8 +46,8 @@ pub(crate) struct WorkerSetup {
     pub habits: Habits,
     /// When the first bot connects.
     pub start: Nanos,
-    /// Bots that connect per second.
-    pub ramp_per_second: f64,
+    /// When bots come and go.
+    pub profile: Profile,
     /// What all chance comes from.
     pub seed: u64,
     /// The number of the process run, in markers and ids.
@@ -72,6 +75,9 @@ pub(crate) struct WorkerState {
     pub(crate) unanswered: Cell<u64>,
     /// Connections that are open.
     pub(crate) open_links: Cell<u64>,
+    census: Cell<Census>,
+    /// What the ledger had found when its books were closed.
+    closed: Cell<Option<Tally>>,
     workers: u32,
 }
 
@@ -92,6 +98,8 @@ impl WorkerState {
             quiet_since: Cell::new(None),
             unanswered: Cell::new(0),
             open_links: Cell::new(0),
+            census: Cell::default(),
+            closed: Cell::default(),
             workers: setup.workers,
         }
     }
@@ -99,6 +107,24 @@ impl WorkerState {
     /// A bot's place in its worker.
     pub(crate) fn place_of(&self, bot: u32) -> u32 {
         bot / self.workers
+    }
+
+    /// A new bot waits for its time.
+    pub(crate) fn add_to_census(&self, behaviour: BehaviourKind) {
+        let mut census = self.census.get();
+        census.add(behaviour);
+        self.census.set(census);
+    }
+
+    /// A bot's state changes.
+    pub(crate) fn change_in_census(&self, behaviour: BehaviourKind, from: BotState, to: BotState) {
+        let mut census = self.census.get();
+        census.change(behaviour, from, to);
+        self.census.set(census);
+    }
+
+    fn findings(&self) -> Tally {
+        self.closed.get().unwrap_or_else(|| self.ledger.borrow().findings())
     }
 
     /// Whether the planned time in a marker is of a clock that is also this process'.
@@ -151,32 +177,62 @@ impl Actor for Worker {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let bots: Vec<BotHandle> = self.numbers().map(|number| Bot::start(number, Rc::clone(&self.state))).collect();
-        let (start, ramp) = (self.setup.start, self.setup.ramp_per_second);
-        self.enter_for_all(Errand::Connect, |number| start.after(Duration::from_secs_f64(f64::from(number) / ramp)));
+        let WorkerSetup { start, profile, .. } = &self.setup;
+        for number in self.numbers() {
+            for turn in profile.turns(number) {
+                let errand = if turn.comes { Errand::Connect } else { Errand::Leave };
+                self.state.agenda.enter(Appointment {
+                    due: start.after(turn.at),
+                    bot: self.state.place_of(number),
+                    errand,
+                });
+            }
+        }
         ctx.spawn(ticker::run(Rc::clone(&self.state), bots).into_actor(self));
+        ctx.spawn(loop_probe::run(Rc::clone(&self.state)).into_actor(self));
     }
 }
 
-/// Asks what the bots have counted so far.
+/// Takes what the bots counted and measured since it was taken last.
 #[derive(Debug, Message)]
-#[rtype(result = "Figures")]
-pub(crate) struct ReadFigures;
+#[rtype(result = "Interval")]
+pub(crate) struct TakeInterval;
 
-/// What the bots have counted so far.
-#[derive(Debug, Clone, Default)]
-pub struct Figures {
-    /// The counts.
-    pub counters: Counters,
-    /// From the planned time of a message to each of its deliveries.
-    pub delivery: Latencies,
+/// What the bots counted and measured in some time, and how they stand at its end.
+#[derive(Debug, Default)]
+pub(crate) struct Interval {
+    pub(crate) stats: Stats,
+    pub(crate) census: Census,
+    /// Messages that the server has not answered.
+    pub(crate) unanswered: u64,
+    /// Connections that are open.
+    pub(crate) open_links: u64,
+    /// What the ledger has found since the start.
+    pub(crate) findings: Tally,
 }
 
-impl Handler<ReadFigures> for Worker {
-    type Result = actix::MessageResult<ReadFigures>;
+impl Interval {
+    /// Adds what another worker's bots counted and measured in the same time.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.stats.merge(&other.stats);
+        self.census += other.census;
+        self.unanswered += other.unanswered;
+        self.open_links += other.open_links;
+        self.findings += other.findings;
+    }
+}
 
-    fn handle(&mut self, ReadFigures: ReadFigures, _: &mut Self::Context) -> Self::Result {
-        let stats = self.state.stats.borrow();
-        actix::MessageResult(Figures { counters: stats.counters, delivery: stats.delivery.clone() })
+impl Handler<TakeInterval> for Worker {
+    type Result = actix::MessageResult<TakeInterval>;
+
+    fn handle(&mut self, TakeInterval: TakeInterval, _: &mut Self::Context) -> Self::Result {
+        actix::MessageResult(Interval {
+            stats: self.state.stats.borrow_mut().take(),
+            census: self.state.census.get(),
+            unanswered: self.state.unanswered.get(),
+            open_links: self.state.open_links.get(),
+            findings: self.state.findings(),
+        })
     }
 }
 
@@ -223,10 +279,9 @@ impl Handler<ReadOutstanding> for Worker {
 
     fn handle(&mut self, ReadOutstanding { targets }: ReadOutstanding, _: &mut Self::Context) -> Self::Result {
         let ledger = self.state.ledger.borrow();
-        let counters = self.state.stats.borrow().counters;
         actix::MessageResult(Outstanding {
             unanswered: self.state.unanswered.get(),
-            away: counters.ever_connected - counters.connected,
+            away: u64::from(self.state.census.get().in_state(BotState::Away)),
             room_deliveries: ledger.outstanding(&targets),
             private_deliveries: ledger.private_outstanding(),
             any_interrupted: ledger.any_interrupted(),
@@ -267,6 +322,7 @@ impl Handler<CloseBooks> for Worker {
     fn handle(&mut self, CloseBooks { targets }: CloseBooks, _: &mut Self::Context) -> Self::Result {
         let ledger = self.state.ledger.replace(Ledger::new(self.state.run));
         let (tally, private) = ledger.close(&targets);
+        self.state.closed.set(Some(tally));
         actix::MessageResult(Books { tally, private, unanswered: self.state.unanswered.get() })
     }
 }
@@ -282,28 +338,5 @@ impl Handler<Leave> for Worker {
     fn handle(&mut self, Leave: Leave, _: &mut Self::Context) {
         let now = Nanos::now();
         self.enter_for_all(Errand::Leave, |_| now);
-    }
-}
-
-/// Asks how many connections are open, and what was counted and measured.
-#[derive(Debug, Message)]
-#[rtype(result = "LastFigures")]
-pub(crate) struct ReadLastFigures;
-
-/// What a worker has counted and measured.
-#[derive(Debug)]
-pub(crate) struct LastFigures {
-    pub(crate) open_links: u64,
-    pub(crate) stats: Stats,
-}
-
-impl Handler<ReadLastFigures> for Worker {
-    type Result = actix::MessageResult<ReadLastFigures>;
-
-    fn handle(&mut self, ReadLastFigures: ReadLastFigures, _: &mut Self::Context) -> Self::Result {
-        actix::MessageResult(LastFigures {
-            open_links: self.state.open_links.get(),
-            stats: self.state.stats.borrow().clone(),
-        })
     }
 }

@@ -1,11 +1,11 @@
 //! Bots against the real server: nothing lost, doubled, reordered or misdelivered.
 
-use bot_swarm::{Config, Report, StopHandle, progress};
+use bot_swarm::{Config, Outcome, StopHandle, progress};
 
 use crate::harness::{TestServer, figures_when};
 
 /// Runs bots against a server until it has made so many deliveries.
-async fn run(server: &TestServer, config: Config, deliveries: f64) -> Report {
+async fn run(server: &TestServer, config: Config, deliveries: f64) -> Outcome {
     let config = Config {
         server_url: format!("ws://{}/ws", server.address()),
         name_prefix: "bot".into(),

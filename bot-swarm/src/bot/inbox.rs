@@ -145,9 +145,12 @@ impl Bot {
         stats.counters.deliveries += 1;
         if let Some(marker) = marker
             && verdict == Verdict::Counts
-            && worker.can_time(&marker)
         {
-            stats.delivery.record(Nanos::now().since(marker.planned));
+            if worker.can_time(&marker) {
+                stats.delivery.record(Nanos::now().since(marker.planned));
+            } else {
+                stats.counters.untimed += 1;
+            }
         }
     }
 

@@ -12,6 +12,7 @@ use awc::ws;
 use super::socket::Socket;
 use super::{Bot, Membership};
 use crate::agenda::Errand;
+use crate::census::BotState;
 use crate::clock::Nanos;
 
 /// Largest frame that a bot takes: a full page of history of messages of the largest size most servers allow.
@@ -98,6 +99,7 @@ impl Bot {
         }
         if self.key.is_none() {
             self.awaited_since.get_or_insert(planned);
+            self.enter_state(BotState::Connecting);
         }
         let worker = &self.worker;
         let room = (!worker.roster.is_lobby_only()).then(|| &worker.roster.room(self.room).name);
@@ -143,8 +145,8 @@ impl Bot {
         let pulse_due = link.pulse_due;
         self.enter(pulse_due, Errand::CheckPulse);
         self.backoff.reset();
+        self.enter_state(BotState::Connected);
         let mut stats = self.worker.stats.borrow_mut();
-        stats.counters.connected += 1;
         if self.key.is_some() {
             stats.counters.reconnects += 1;
         } else {
@@ -196,6 +198,7 @@ impl Bot {
         let reconnect_after = link.reconnect_after;
         if link.is_welcomed {
             self.worker.ledger.borrow_mut().interrupted(self.number, self.room);
+            self.enter_state(BotState::Away);
         }
         self.error(closed_for.as_deref().unwrap_or(why));
         self.drop_link(ctx);
@@ -223,6 +226,7 @@ impl Bot {
             }
             Link::Down | Link::Gone => self.link = Link::Gone,
         }
+        self.enter_state(BotState::Gone);
     }
 
     fn end(&mut self, ctx: &mut Context<Self>) {
@@ -234,11 +238,7 @@ impl Bot {
         let Link::Open(link) = std::mem::replace(&mut self.link, Link::Down) else { return };
         ctx.cancel_future(link.inbound);
         ctx.cancel_future(link.outflow);
-        let worker = &self.worker;
-        worker.open_links.set(worker.open_links.get() - 1);
-        if link.is_welcomed {
-            worker.stats.borrow_mut().counters.connected -= 1;
-        }
+        self.worker.open_links.set(self.worker.open_links.get() - 1);
     }
 }
 

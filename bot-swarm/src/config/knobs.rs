@@ -139,6 +139,25 @@ pub const KNOBS: &[Knob] = &[
         set: |config, value| within(value, 0.0, 600.0).map(|seconds| config.drain_seconds = seconds),
         get: |config| config.drain_seconds.to_string(),
     },
+    Knob {
+        variable: "BOT_PROFILE",
+        flag: "profile",
+        help: "How many bots there are, step by step; a spike falls back to what was before it. It replaces BOT_COUNT, \
+               BOT_RAMP_PER_SECOND and BOT_SECONDS",
+        range: "empty, or steps like: ramp 30s to 500, hold 60s, spike 5s to 2000, hold 30s",
+        default: "",
+        set: |config, value| parse_optional(value).map(|profile| config.profile = profile),
+        get: |config| text_of(config.profile.as_ref()),
+    },
+    Knob {
+        variable: "BOT_METRICS_BIND",
+        flag: "metrics-bind",
+        help: "Address and port at which the swarm's own figures are served for Prometheus, under /metrics",
+        range: "empty, or an IP address and a port like 0.0.0.0:9100 or [::1]:0",
+        default: "",
+        set: |config, value| parse_optional(value).map(|address| config.metrics_bind = address),
+        get: |config| text_of(config.metrics_bind.as_ref()),
+    },
 ];
 
 impl Knob {
@@ -175,6 +194,15 @@ impl Knob {
 fn within<T: FromStr + PartialOrd + Copy>(value: &str, least: T, most: T) -> Option<T> {
     // No number is neither at least nor at most another: so NaN is refused as well.
     value.parse().ok().filter(|number| *number >= least && *number <= most)
+}
+
+/// Reads what may be left empty.
+fn parse_optional<T: FromStr>(value: &str) -> Option<Option<T>> {
+    if value.is_empty() { Some(None) } else { value.parse().ok().map(Some) }
+}
+
+fn text_of<T: ToString>(value: Option<&T>) -> String {
+    value.map(T::to_string).unwrap_or_default()
 }
 
 fn parse_url(value: &str) -> Option<String> {

@@ -29,10 +29,21 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Everything that may be wrong, by its name, and how often it was.
+    pub fn faults(&self) -> [(&'static str, u64); 6] {
+        [
+            ("lost", self.lost),
+            ("twice", self.twice),
+            ("out_of_order", self.out_of_order),
+            ("wrong_room", self.wrong_room),
+            ("misdelivered", self.misdelivered),
+            ("contradictions", self.contradictions),
+        ]
+    }
+
     /// Whether nothing was lost, doubled, reordered or misdelivered.
     pub fn is_clean(&self) -> bool {
-        let Self { lost, twice, out_of_order, wrong_room, misdelivered, contradictions, .. } = self;
-        [lost, twice, out_of_order, wrong_room, misdelivered, contradictions].into_iter().all(|count| *count == 0)
+        self.faults().iter().all(|(_, count)| *count == 0)
     }
 }
 

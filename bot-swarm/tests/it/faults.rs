@@ -1,13 +1,13 @@
 //! A server that misbehaves on purpose: the ledger finds every case, and nothing else.
 
 use bot_swarm::ledger::Tally;
-use bot_swarm::{Config, Report};
+use bot_swarm::{Config, Outcome};
 
 use crate::server::{Fault, Options, TestServer};
 use crate::{config, run_until, wait_until};
 
 /// Runs a swarm against a server with this fault. Gives back how many deliveries were wrong, and what was found.
-async fn run(fault: Fault) -> (u64, Report) {
+async fn run(fault: Fault) -> (u64, Outcome) {
     let server = TestServer::with(Options { fault: Some(fault), ..Options::default() }).await;
     let config = Config { rooms: 2, private_share: 0.3, drain_seconds: 0.5, ..config(&server, 12) };
     let report = run_until(&config, wait_until("300 messages", || server.taken() >= 300)).await;
@@ -15,7 +15,7 @@ async fn run(fault: Fault) -> (u64, Report) {
 }
 
 /// What is wrong in a report, and nothing that is right.
-fn found(report: &Report) -> Tally {
+fn found(report: &Outcome) -> Tally {
     Tally { expected: 0, received: 0, ..report.tally }
 }
 

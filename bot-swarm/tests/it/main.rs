@@ -15,7 +15,7 @@ mod server;
 use std::time::Duration;
 
 #[cfg(test)]
-use bot_swarm::{Config, Report, StopHandle, progress};
+use bot_swarm::{Config, Outcome, StopHandle, progress};
 #[cfg(test)]
 use server::TestServer;
 
@@ -34,7 +34,7 @@ fn config(server: &TestServer, count: u32) -> Config {
 
 /// Runs a swarm until the server has seen enough, then stops it.
 #[cfg(test)]
-async fn run_until(config: &Config, enough: impl Future<Output = ()>) -> Report {
+async fn run_until(config: &Config, enough: impl Future<Output = ()>) -> Outcome {
     let stop = StopHandle::new();
     let mut silent = progress::Silent;
     let running = bot_swarm::run(config, &stop, &mut silent);

@@ -1,5 +1,7 @@
 //! The program: its arguments, its exit codes, and the signals that stop it.
 
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Output, Stdio};
 
 use crate::server::{Fault, Options, TestServer};
@@ -43,6 +45,87 @@ fn help_names_every_variable() {
     for knob in bot_swarm::config::KNOBS {
         assert!(stdout(&output).contains(knob.variable), "{}", knob.variable);
     }
+}
+
+/// What is documented of the swarm's metrics: name, type and labels.
+fn documented() -> BTreeSet<(String, String, String)> {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md")).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| `swarm_"));
+    rows.map(|row| {
+        let cells: Vec<String> = row.trim_matches('|').split('|').map(|cell| cell.replace('`', "")).collect();
+        let cell = |index: usize| cells[index].trim().to_owned();
+        (cell(0), cell(1), cell(2).replace('–', ""))
+    })
+    .collect()
+}
+
+/// What is exposed: name, type and labels of each metric of the swarm.
+fn exposed(text: &str) -> BTreeSet<(String, String, String)> {
+    let kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let kinds = kinds.filter(|(name, _)| name.starts_with("swarm_"));
+    kinds
+        .map(|(name, kind)| {
+            let sample = text.lines().find(|line| line.starts_with(name)).unwrap();
+            let labels = sample.split_once('{').map_or("", |(_, rest)| rest.split_once('}').unwrap().0);
+            let labels: Vec<&str> =
+                labels.split(',').filter_map(|pair| Some(pair.split_once('=')?.0)).filter(|l| *l != "le").collect();
+            (name.to_owned(), kind.to_owned(), labels.join(", "))
+        })
+        .collect()
+}
+
+#[actix_rt::test]
+async fn every_metric_is_served_and_documented_and_counts_what_happens() {
+    let server = TestServer::start().await;
+    let mut child = program()
+        .args(["--server-url", &server.url(), "--count", "10", "--messages-per-second", "20"])
+        .args(["--metrics-bind", "127.0.0.1:0", "--drain-seconds", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let line = lines.find_map(|line| line.unwrap().split_once("metrics at ").map(|(_, url)| url.to_owned())).unwrap();
+    // Nobody may be kept waiting by a full pipe.
+    std::thread::spawn(move || lines.for_each(drop));
+    wait_until("messages", || server.taken() >= 100).await;
+    let scrape = async || {
+        let mut answer = awc::Client::default().get(&line).send().await.unwrap();
+        assert_eq!(answer.headers().get("content-type").unwrap(), "text/plain; version=0.0.4");
+        String::from_utf8(answer.body().await.unwrap().to_vec()).unwrap()
+    };
+    let deliveries = |text: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix("swarm_deliveries_total "));
+        line.map_or(0.0, |value| value.parse::<f64>().unwrap())
+    };
+    let has_come = async {
+        loop {
+            let text = scrape().await;
+            if deliveries(&text) >= 500.0 {
+                return text;
+            }
+            actix_rt::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    let text = actix_rt::time::timeout(std::time::Duration::from_secs(20), has_come).await.unwrap();
+    assert_eq!(exposed(&text), documented());
+    assert!(text.contains("swarm_bots{behaviour=\"chatter\",state=\"connected\"} 10\n"), "{text}");
+    assert!(text.contains("swarm_ledger_findings{finding=\"lost\"} 0\n"), "{text}");
+    for name in ["process_cpu_seconds_total", "process_open_fds", "process_resident_memory_bytes"] {
+        assert!(text.contains(&format!("\n{name} ")), "{name}\n{text}");
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    let ended = actix_rt::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+    assert_eq!(ended.code(), Some(0));
+}
+
+#[test]
+fn metrics_that_cannot_be_served_end_with_3() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = program().env("BOT_METRICS_BIND", &address).output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(stderr(&output).contains(&address), "{}", stderr(&output));
 }
 
 /// Runs the program against a server until it has taken a hundred messages, then sends it this signal.

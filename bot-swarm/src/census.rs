@@ -1,0 +1,103 @@
+//! How many bots there are, by what they do and how they are.
+
+use crate::behaviour::BehaviourKind;
+
+/// How a bot is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BotState {
+    /// Its time has not come.
+    Waiting,
+    /// It connects for the first time.
+    Connecting,
+    /// It is connected and welcomed.
+    Connected,
+    /// It lost its connection, and tries to come back.
+    Away,
+    /// It left by its own will, and will come back.
+    Resting,
+    /// It left for good.
+    Gone,
+}
+
+impl BotState {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 6] =
+        [Self::Waiting, Self::Connecting, Self::Connected, Self::Away, Self::Resting, Self::Gone];
+
+    /// Its name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Connecting => "connecting",
+            Self::Connected => "connected",
+            Self::Away => "away",
+            Self::Resting => "resting",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+/// Counts of bots by behaviour and state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Census([[u32; BotState::ALL.len()]; BehaviourKind::ALL.len()]);
+
+impl Census {
+    /// Bots of this behaviour in this state.
+    pub fn of(&self, behaviour: BehaviourKind, state: BotState) -> u32 {
+        self.0.get(behaviour as usize).and_then(|states| states.get(state as usize)).copied().unwrap_or_default()
+    }
+
+    /// Bots in this state.
+    pub fn in_state(&self, state: BotState) -> u32 {
+        BehaviourKind::ALL.iter().map(|behaviour| self.of(*behaviour, state)).sum()
+    }
+
+    /// A new bot waits.
+    pub fn add(&mut self, behaviour: BehaviourKind) {
+        *self.cell(behaviour, BotState::Waiting) += 1;
+    }
+
+    /// A bot's state changes.
+    pub fn change(&mut self, behaviour: BehaviourKind, from: BotState, to: BotState) {
+        *self.cell(behaviour, from) -= 1;
+        *self.cell(behaviour, to) += 1;
+    }
+
+    fn cell(&mut self, behaviour: BehaviourKind, state: BotState) -> &mut u32 {
+        #[expect(clippy::indexing_slicing, reason = "as many cells as there are behaviours and states")]
+        &mut self.0[behaviour as usize][state as usize]
+    }
+}
+
+impl std::ops::AddAssign for Census {
+    fn add_assign(&mut self, other: Self) {
+        for (ours, theirs) in self.0.iter_mut().flatten().zip(other.0.iter().flatten()) {
+            *ours += theirs;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bot_is_counted_once_whatever_happens_to_it() {
+        let mut census = Census::default();
+        for behaviour in BehaviourKind::ALL {
+            census.add(behaviour);
+        }
+        census.add(BehaviourKind::Slow);
+        census.change(BehaviourKind::Slow, BotState::Waiting, BotState::Connected);
+        let mut sum = census;
+        sum += census;
+        assert_eq!((sum.of(BehaviourKind::Slow, BotState::Connected), sum.in_state(BotState::Waiting)), (2, 14));
+        assert_eq!(BotState::ALL.iter().map(|state| sum.in_state(*state)).sum::<u32>(), 16);
+    }
+
+    #[test]
+    fn the_lists_are_in_the_order_of_the_numbers() {
+        assert!(BotState::ALL.iter().enumerate().all(|(index, state)| *state as usize == index));
+        assert!(BehaviourKind::ALL.iter().enumerate().all(|(index, kind)| *kind as usize == index));
+    }
+}

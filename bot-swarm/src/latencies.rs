@@ -1,0 +1,106 @@
+//! How long things took: high dynamic range histograms.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+/// What took longer counts as this, in microseconds: an hour.
+const MICROS_MAX: u64 = 3_600_000_000;
+
+/// How long things took: microseconds, to three digits, up to an hour (what took longer counts as an hour).
+///
+/// Takes memory for the range that was seen, 20 to 200 kB.
+#[derive(Debug, Clone)]
+pub struct Latencies(Histogram<u64>);
+
+impl Default for Latencies {
+    fn default() -> Self {
+        #[expect(clippy::expect_used, reason = "a constant number of digits, tried by every test")]
+        Self(Histogram::new(3).expect("three digits are possible"))
+    }
+}
+
+impl Latencies {
+    /// Adds one.
+    pub fn record(&mut self, latency: Duration) {
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(MICROS_MAX).min(MICROS_MAX);
+        #[expect(clippy::expect_used, reason = "it grows, and an hour fits")]
+        self.0.record(micros).expect("the histogram takes up to an hour");
+    }
+
+    /// Adds all of another.
+    #[expect(clippy::missing_panics_doc, reason = "it cannot, see below")]
+    pub fn merge(&mut self, other: &Self) {
+        #[expect(clippy::expect_used, reason = "all have the same digits, and grow")]
+        self.0.add(&other.0).expect("histograms of one shape add up");
+    }
+
+    /// Forgets all, and keeps the memory.
+    pub fn reset(&mut self) {
+        self.0.reset();
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// The latency that this share of them, 0 to 1, do not exceed.
+    pub fn quantile(&self, share: f64) -> Duration {
+        Duration::from_micros(self.0.value_at_quantile(share))
+    }
+
+    /// The longest.
+    pub fn max(&self) -> Duration {
+        Duration::from_micros(self.0.max())
+    }
+
+    /// The mean.
+    pub fn mean(&self) -> Duration {
+        Duration::from_secs_f64(self.0.mean() / 1e6)
+    }
+
+    /// Each latency that occurred, shortest first, with how often it did. Of those that three digits do not tell
+    /// apart, the shortest stands for all.
+    pub fn iter(&self) -> impl Iterator<Item = (Duration, u64)> {
+        self.0.iter_recorded().map(|step| {
+            let micros = self.0.lowest_equivalent(step.value_iterated_to());
+            (Duration::from_micros(micros), step.count_at_value())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_right_to_three_digits() {
+        let mut latencies = Latencies::default();
+        for ms in 1..=1_000 {
+            latencies.record(Duration::from_millis(ms));
+        }
+        let close = |is: Duration, should: u64| {
+            let should = Duration::from_millis(should).as_secs_f64();
+            (is.as_secs_f64() / should - 1.0).abs() < 0.002
+        };
+        assert!(close(latencies.quantile(0.5), 500));
+        assert!(close(latencies.quantile(0.99), 990));
+        assert!(close(latencies.max(), 1_000));
+        assert_eq!(latencies.iter().map(|(_, count)| count).sum::<u64>(), 1_000);
+        latencies.record(Duration::from_secs(10_000));
+        assert!(latencies.max() >= Duration::from_secs(3_596), "longer than an hour counts as an hour");
+    }
+
+    #[test]
+    fn histograms_of_different_ranges_add_up() {
+        let (mut short, mut long) = (Latencies::default(), Latencies::default());
+        short.record(Duration::from_millis(1));
+        long.record(Duration::from_secs(100));
+        short.merge(&long);
+        assert_eq!(short.count(), 2);
+        assert!(short.max() >= Duration::from_secs(99));
+        short.reset();
+        assert_eq!((short.count(), short.max()), (0, Duration::ZERO));
+    }
+}

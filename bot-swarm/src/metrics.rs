@@ -1,0 +1,249 @@
+//! The swarm's own figures for Prometheus: every metric's name, help and labels, and where they are served.
+//!
+//! Rendered once a second from what the swarm has recorded; a scrape takes the newest. All are sums over the process,
+//! so those of many containers add up.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use actix_web::web::{self, Data};
+use actix_web::{App, HttpResponse, HttpServer};
+use bytes::Bytes;
+use prometheus::proto::{self, MetricFamily, MetricType};
+
+use crate::behaviour::BehaviourKind;
+use crate::census::{BotState, Census};
+use crate::footprint::Footprint;
+use crate::latencies::Latencies;
+use crate::ledger::Tally;
+use crate::stats::Stats;
+
+/// Upper bounds of the buckets of a duration, in seconds.
+const DURATION_BUCKETS: [f64; 18] = [
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+    60.0,
+];
+
+/// What is exposed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Exposed<'a> {
+    /// What was counted and measured since the start.
+    pub(crate) total: &'a Stats,
+    pub(crate) census: Census,
+    pub(crate) unanswered: u64,
+    /// What the ledgers have found so far.
+    pub(crate) findings: Tally,
+}
+
+/// Serves the figures until it is dropped or told to stop.
+#[derive(Debug)]
+pub(crate) struct MetricsServer {
+    text: Arc<Mutex<Bytes>>,
+    server: actix_web::dev::ServerHandle,
+}
+
+impl MetricsServer {
+    /// Listens on an address.
+    pub(crate) fn start(address: SocketAddr) -> std::io::Result<Self> {
+        let text = Arc::new(Mutex::new(Bytes::new()));
+        let served = Data::from(Arc::clone(&text));
+        let server =
+            HttpServer::new(move || App::new().app_data(Data::clone(&served)).route("/metrics", web::get().to(answer)));
+        // Nobody waits for a scrape that is under way when the swarm ends.
+        let server = server.workers(1).disable_signals().shutdown_timeout(0).bind(address)?;
+        let address = server.addrs().first().copied().unwrap_or(address);
+        log::info!("metrics at http://{address}/metrics");
+        let running = server.run();
+        let handle = running.handle();
+        actix_rt::spawn(async move {
+            if let Err(error) = running.await {
+                log::error!("the metrics are not served any more: {error}");
+            }
+        });
+        Ok(Self { text, server: handle })
+    }
+
+    /// Shows these figures from now on.
+    pub(crate) fn show(&self, exposed: &Exposed<'_>) {
+        let mut text = Vec::new();
+        let families = families(exposed, &Footprint::now());
+        if let Err(error) = prometheus::Encoder::encode(&prometheus::TextEncoder::new(), &families, &mut text) {
+            log::error!("the metrics cannot be written: {error}");
+            return;
+        }
+        *self.text.lock().unwrap_or_else(PoisonError::into_inner) = text.into();
+    }
+
+    pub(crate) async fn stop(self) {
+        self.server.stop(false).await;
+    }
+}
+
+async fn answer(text: Data<Mutex<Bytes>>) -> HttpResponse {
+    let text = text.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    HttpResponse::Ok().content_type(prometheus::TEXT_FORMAT).body(text)
+}
+
+fn families(exposed: &Exposed<'_>, footprint: &Footprint) -> Vec<MetricFamily> {
+    let Exposed { total, census, unanswered, findings } = exposed;
+    let mut bots = Family::gauge("swarm_bots", "Bots, by behaviour and state.");
+    for behaviour in BehaviourKind::ALL {
+        for state in BotState::ALL {
+            let labels = [("behaviour", behaviour.as_str()), ("state", state.as_str())];
+            bots.add(&labels, f64::from(census.of(behaviour, state)));
+        }
+    }
+    let mut found = Family::gauge("swarm_ledger_findings", "What the ledger has against the server so far, by kind.");
+    for (finding, count) in findings.faults() {
+        found.add(&[("finding", finding)], count as f64);
+    }
+    let mut families = vec![bots.0, found.0];
+    let counters = &total.counters;
+    let errors: u64 = total.errors.values().sum();
+    for (name, help, value) in [
+        ("swarm_messages_sent_total", "Messages sent, each counted once.", counters.sent),
+        ("swarm_messages_resent_total", "Messages sent again after a lost connection.", counters.sent_again),
+        ("swarm_messages_refused_total", "Messages that the server refused for good.", counters.refused),
+        ("swarm_acks_total", "Messages that the server acknowledged.", counters.acked),
+        ("swarm_deliveries_total", "Messages that the bots received.", counters.deliveries),
+        ("swarm_received_bytes_total", "Bytes of the frames that the bots received.", counters.bytes_received),
+        ("swarm_reconnects_total", "Connections made after a lost one.", counters.reconnects),
+        ("swarm_errors_total", "Everything that went wrong, of any kind.", errors),
+    ] {
+        families.push(Family::counter(name, help).with(value as f64));
+    }
+    families.push(
+        Family::gauge("swarm_messages_unanswered", "Messages that wait for the server's answer.")
+            .with(*unanswered as f64),
+    );
+    for (name, help, latencies) in [
+        ("swarm_connect_seconds", "From the planned time of connecting to the welcome.", &total.connect),
+        ("swarm_ack_seconds", "From the planned time of a message to its ack.", &total.ack),
+        ("swarm_delivery_seconds", "From the planned time of a message to each delivery.", &total.delivery),
+        ("swarm_completion_seconds", "From the planned time of a message to its last delivery.", &total.completion),
+        ("swarm_resume_seconds", "From the end of a connection to the room resumed.", &total.resume),
+        ("swarm_send_lateness_seconds", "From the planned time of a message to its sending.", &total.lateness),
+        ("swarm_wake_lag_seconds", "How late bots were woken by the swarm itself.", &total.wake_lag),
+        ("swarm_loop_lag_seconds", "How late probes of the event loops ran.", &total.loop_lag),
+    ] {
+        families.push(Family::histogram(name, help, latencies));
+    }
+    families.extend(process_families(footprint));
+    families
+}
+
+fn process_families(footprint: &Footprint) -> [MetricFamily; 4] {
+    let cpu = (footprint.user + footprint.system).as_secs_f64();
+    let open_files_max = rlimit::Resource::NOFILE.get_soft().unwrap_or_default();
+    [
+        Family::counter("process_cpu_seconds_total", "User and system CPU time spent, in seconds.").with(cpu),
+        Family::gauge("process_resident_memory_bytes", "Resident memory, in bytes.")
+            .with(footprint.resident_bytes as f64),
+        Family::gauge("process_open_fds", "Open file descriptors.").with(footprint.open_files as f64),
+        Family::gauge("process_max_fds", "Most file descriptors that may be open.").with(open_files_max as f64),
+    ]
+}
+
+/// A metric with its series, in the making.
+struct Family(MetricFamily);
+
+impl Family {
+    fn new(name: &str, help: &str, kind: MetricType) -> Self {
+        let mut family = MetricFamily::default();
+        family.set_name(name.into());
+        family.set_help(help.into());
+        family.set_field_type(kind);
+        Self(family)
+    }
+
+    fn counter(name: &str, help: &str) -> Self {
+        Self::new(name, help, MetricType::COUNTER)
+    }
+
+    fn gauge(name: &str, help: &str) -> Self {
+        Self::new(name, help, MetricType::GAUGE)
+    }
+
+    fn histogram(name: &str, help: &str, latencies: &Latencies) -> MetricFamily {
+        let mut metric = proto::Metric::default();
+        metric.set_histogram(buckets(latencies));
+        let mut family = Self::new(name, help, MetricType::HISTOGRAM);
+        family.0.mut_metric().push(metric);
+        family.0
+    }
+
+    fn with(mut self, value: f64) -> MetricFamily {
+        self.add(&[], value);
+        self.0
+    }
+
+    fn add(&mut self, labels: &[(&str, &str)], value: f64) {
+        let pairs = labels.iter().map(|(name, value)| {
+            let mut pair = proto::LabelPair::default();
+            pair.set_name((*name).into());
+            pair.set_value((*value).into());
+            pair
+        });
+        let mut metric = proto::Metric::default();
+        metric.set_label(pairs.collect());
+        if self.0.get_field_type() == MetricType::COUNTER {
+            let mut counter = proto::Counter::default();
+            counter.set_value(value);
+            metric.set_counter(counter);
+        } else {
+            let mut gauge = proto::Gauge::default();
+            gauge.set_value(value);
+            metric.set_gauge(gauge);
+        }
+        self.0.mut_metric().push(metric);
+    }
+}
+
+/// Latencies in the form of the exposition. The sum is as exact as the latencies are: to three digits.
+fn buckets(latencies: &Latencies) -> proto::Histogram {
+    let mut counts = [0; DURATION_BUCKETS.len()];
+    let mut sum = 0.0;
+    for (latency, count) in latencies.iter() {
+        let seconds = latency.as_secs_f64();
+        sum += seconds * count as f64;
+        if let Some(bucket) = counts.get_mut(DURATION_BUCKETS.partition_point(|bound| *bound < seconds)) {
+            *bucket += count;
+        }
+    }
+    let mut cumulative = 0;
+    let buckets = DURATION_BUCKETS.iter().zip(counts).map(|(bound, count)| {
+        cumulative += count;
+        let mut bucket = proto::Bucket::default();
+        bucket.set_upper_bound(*bound);
+        bucket.set_cumulative_count(cumulative);
+        bucket
+    });
+    let mut histogram = proto::Histogram::default();
+    histogram.set_bucket(buckets.collect());
+    histogram.set_sample_count(latencies.count());
+    histogram.set_sample_sum(sum);
+    histogram
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_latency_is_in_the_bucket_whose_bound_it_does_not_exceed() {
+        let mut latencies = Latencies::default();
+        for millis in [1, 2, 100, 90_000] {
+            latencies.record(Duration::from_millis(millis));
+        }
+        let histogram = buckets(&latencies);
+        let count = |bound: f64| {
+            let is_bound = |bucket: &&proto::Bucket| (bucket.upper_bound() - bound).abs() < 1e-9;
+            histogram.get_bucket().iter().find(is_bound).unwrap().cumulative_count()
+        };
+        assert_eq!((count(0.001), count(0.0025), count(0.1), count(60.0)), (1, 2, 3, 3));
+        assert_eq!(histogram.get_sample_count(), 4);
+        assert!((histogram.get_sample_sum() / 90.103 - 1.0).abs() < 0.002);
+    }
+}

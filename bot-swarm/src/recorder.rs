@@ -1,0 +1,194 @@
+//! Keeps the books of a run: by second, by phase, and in all.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::clock::Nanos;
+use crate::footprint::Footprint;
+use crate::outcome::{Phase, Point, Quantiles};
+use crate::profile::Profile;
+use crate::stats::Stats;
+use crate::worker::Interval;
+
+/// Most points that are remembered: four hours of seconds. Past it the oldest go.
+const POINTS_MAX: usize = 14_400;
+
+/// The phase in which nothing new is sent, and what is outstanding is awaited.
+const DRAIN: &str = "drain";
+
+/// The books of a run.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    start: Nanos,
+    /// When each phase but the drain is over; the last may be endless.
+    ends: Vec<Option<Duration>>,
+    phases: Vec<Phase>,
+    phase: usize,
+    points: VecDeque<Point>,
+    forgotten: u64,
+    total: Stats,
+    recorded_until: Duration,
+    footprint: Footprint,
+}
+
+/// What the recorder leaves behind.
+#[derive(Debug)]
+pub(crate) struct Records {
+    pub(crate) points: Vec<Point>,
+    pub(crate) forgotten: u64,
+    pub(crate) phases: Vec<Phase>,
+    pub(crate) total: Stats,
+}
+
+impl Recorder {
+    pub(crate) fn new(profile: &Profile, start: Nanos) -> Self {
+        let steps = || profile.steps();
+        let begin = |(start, _, step): (Duration, u32, crate::profile::Step)| Phase {
+            name: step.to_string(),
+            start,
+            duration: Duration::ZERO,
+            stats: Stats::default(),
+        };
+        Self {
+            start,
+            ends: steps().map(|(start, _, step)| step.duration.map(|duration| start + duration)).collect(),
+            phases: steps().map(begin).collect(),
+            phase: 0,
+            points: VecDeque::new(),
+            forgotten: 0,
+            total: Stats::default(),
+            recorded_until: Duration::ZERO,
+            footprint: Footprint::now(),
+        }
+    }
+
+    /// When the next point is to be recorded: at the next whole second, or where the phase ends.
+    pub(crate) fn next_due(&self) -> Nanos {
+        let second = Duration::from_secs(self.recorded_until.as_secs() + 1);
+        let phase_end = self.ends.get(self.phase).copied().flatten().filter(|end| *end > self.recorded_until);
+        self.start.after(phase_end.map_or(second, |end| end.min(second)))
+    }
+
+    /// Begins the last phase.
+    pub(crate) fn begin_drain(&mut self) {
+        self.phases.truncate(self.phase + 1);
+        self.phases.push(Phase {
+            name: DRAIN.to_owned(),
+            start: self.recorded_until,
+            duration: Duration::ZERO,
+            stats: Stats::default(),
+        });
+        self.ends.clear();
+        self.phase += 1;
+    }
+
+    /// Records what was counted and measured since the last time.
+    pub(crate) fn record(&mut self, interval: &Interval) -> &Point {
+        let now = Nanos::now().since(self.start);
+        let duration = now.saturating_sub(self.recorded_until);
+        let footprint = Footprint::now();
+        let used = footprint.since(&self.footprint);
+        self.total.merge(&interval.stats);
+        if let Some(phase) = self.phases.get_mut(self.phase) {
+            phase.duration += duration;
+            phase.stats.merge(&interval.stats);
+        }
+        let point = Point {
+            start: self.recorded_until,
+            duration,
+            phase: self.phase,
+            census: interval.census,
+            counters: interval.stats.counters,
+            quantiles: interval.stats.kinds().map(Quantiles::from).collect(),
+            unanswered: interval.unanswered,
+            findings: interval.findings,
+            cpu: used.user + used.system,
+            resident_bytes: footprint.resident_bytes,
+            open_files: footprint.open_files,
+        };
+        self.recorded_until = now;
+        self.footprint = footprint;
+        self.advance(now);
+        if self.points.len() == POINTS_MAX {
+            self.points.pop_front();
+            self.forgotten += 1;
+        }
+        self.points.push_back(point);
+        #[expect(clippy::expect_used, reason = "just put there")]
+        self.points.back().expect("there is a point")
+    }
+
+    /// What was counted and measured so far.
+    pub(crate) fn total(&self) -> &Stats {
+        &self.total
+    }
+
+    /// Closes the books.
+    pub(crate) fn close(self) -> Records {
+        let Self { points, forgotten, phases, total, .. } = self;
+        Records { points: points.into(), forgotten, phases, total }
+    }
+
+    fn advance(&mut self, now: Duration) {
+        while self.ends.get(self.phase).copied().flatten().is_some_and(|end| end <= now)
+            && self.phase + 1 < self.phases.len()
+        {
+            self.phase += 1;
+            if let Some(phase) = self.phases.get_mut(self.phase) {
+                phase.start = now;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recorder(profile: &str) -> Recorder {
+        Recorder::new(&profile.parse().unwrap(), Nanos::now())
+    }
+
+    fn sent(count: u64) -> Interval {
+        let mut interval = Interval::default();
+        interval.stats.counters.sent = count;
+        interval
+    }
+
+    #[test]
+    fn a_point_is_due_each_second_and_where_a_phase_ends() {
+        let mut recorder = recorder("ramp 1.5s to 3, hold");
+        let due = |recorder: &Recorder| recorder.next_due().since(recorder.start);
+        assert_eq!(due(&recorder), Duration::from_secs(1));
+        recorder.recorded_until = Duration::from_secs(1);
+        assert_eq!(due(&recorder), Duration::from_millis(1_500));
+        recorder.recorded_until = Duration::from_millis(1_500);
+        recorder.advance(recorder.recorded_until);
+        assert_eq!(due(&recorder), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn what_is_recorded_is_in_its_phase_and_in_the_total() {
+        let mut recorder = recorder("ramp 0s to 3, hold");
+        recorder.record(&sent(1));
+        recorder.record(&sent(2));
+        recorder.begin_drain();
+        recorder.record(&sent(4));
+        let records = recorder.close();
+        let by_phase: Vec<(&str, u64)> =
+            records.phases.iter().map(|phase| (phase.name.as_str(), phase.stats.counters.sent)).collect();
+        assert_eq!(by_phase, [("ramp 0s to 3", 1), ("hold", 2), ("drain", 4)]);
+        assert_eq!(records.total.counters.sent, 7);
+        assert_eq!(records.points.iter().map(|point| point.phase).collect::<Vec<_>>(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn the_points_remembered_are_bounded_and_the_oldest_go() {
+        let mut recorder = recorder("ramp 0s to 3, hold");
+        for _ in 0..POINTS_MAX + 2 {
+            recorder.record(&Interval::default());
+        }
+        let records = recorder.close();
+        assert_eq!((records.points.len(), records.forgotten), (POINTS_MAX, 2));
+    }
+}
