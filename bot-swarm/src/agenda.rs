@@ -11,13 +11,23 @@ use crate::clock::Nanos;
 /// What a bot has to do at a point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Errand {
-    /// Connect, for the first time or again.
+    /// Come: it is wanted from now on.
+    Come,
+    /// Connect again.
     Connect,
     /// Send what is due by the plan, or what had to wait.
     Speak,
     /// See whether anything came from the server of late.
     CheckPulse,
-    /// Say goodbye and close.
+    /// Read some more, for a bot that reads slowly.
+    Read,
+    /// Do what its behaviour wants beside talking.
+    Move,
+    /// Go: it is not wanted any more. What is unanswered is awaited for a moment.
+    Depart,
+    /// Await nothing any more, and go.
+    Part,
+    /// Say goodbye and close, because the run is over.
     Leave,
 }
 

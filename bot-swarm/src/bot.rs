@@ -6,6 +6,7 @@
 mod in_flight;
 mod inbox;
 mod link;
+mod moves;
 mod socket;
 
 use std::collections::VecDeque;
@@ -19,13 +20,13 @@ use starling_protocol::{ClientId, ClientKey, CommandFrame, PostMessage, Target, 
 
 use crate::agenda::{Appointment, Errand};
 use crate::backoff::Backoff;
-use crate::behaviour::BehaviourKind;
+use crate::behaviour::{Behaviour, BehaviourKind, Move, Talk};
 use crate::census::BotState;
 use crate::clock::Nanos;
 use crate::marker::{MarkedTarget, Marker};
-use crate::plan::{Addressee, Plan};
+use crate::plan::Plan;
 use crate::worker::WorkerState;
-use in_flight::{InFlight, Outgoing};
+use in_flight::{Addressee, InFlight, Outgoing};
 use link::Link;
 pub(crate) use socket::ReadBuffers;
 
@@ -34,6 +35,9 @@ const RESUME_ID: &str = "resume";
 
 /// How long a bot pauses that was refused without being told for how long.
 const PAUSE_DEFAULT: Duration = Duration::from_secs(1);
+
+/// How long a bot that is not wanted any more awaits the answers to its messages.
+const PART_AFTER: Duration = Duration::from_secs(2);
 
 /// Where a bot stands in its room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,12 +50,36 @@ enum Membership {
     Resuming,
 }
 
+/// The room that a bot visits beside its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Visit {
+    /// None.
+    None,
+    /// It has asked to come in.
+    Asked(u32),
+    /// It is in.
+    In(u32),
+}
+
 /// One bot.
 pub(crate) struct Bot {
     number: u32,
     name: ClientId,
-    behaviour: BehaviourKind,
+    kind: BehaviourKind,
+    behaviour: Box<dyn Behaviour>,
     state: BotState,
+    /// Whether the profile wants it at the moment.
+    is_wanted: bool,
+    /// Whether it goes as soon as its messages are answered.
+    is_parting: bool,
+    /// What its behaviour does next, and when.
+    next_move: Option<(Nanos, Move)>,
+    /// The room that it visits, or has asked to visit.
+    visit: Visit,
+    /// When it is to be back from a rest; what came before it could have had is timed from then.
+    back_at: Nanos,
+    /// When it lost its connection, or was to be back, until it is back in its room.
+    missed_since: Option<Nanos>,
     room: u32,
     worker: Rc<WorkerState>,
     rng: fastrand::Rng,
@@ -104,13 +132,22 @@ impl Bot {
     /// Starts a bot that waits for its first errand.
     pub(crate) fn start(number: u32, worker: Rc<WorkerState>) -> BotHandle {
         let room = worker.roster.room_of(number);
-        let behaviour = BehaviourKind::Chatter;
-        worker.add_to_census(behaviour);
+        let kind = worker.roster.behaviour(number);
+        let behaviour = kind.begin();
+        worker.add_to_census(kind);
+        let friends = if behaviour.talk() == Talk::Friends { worker.roster.friends() } else { 0 };
         let bot = Self {
             number,
             name: worker.roster.name(number),
+            kind,
             behaviour,
             state: BotState::Waiting,
+            is_wanted: false,
+            is_parting: false,
+            next_move: None,
+            visit: Visit::None,
+            back_at: Nanos::default(),
+            missed_since: None,
             room,
             rng: fastrand::Rng::with_seed(worker.seed ^ u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
             plan: None,
@@ -125,7 +162,7 @@ impl Bot {
             paused_until: Nanos::default(),
             speaks_at: None,
             room_number: 0,
-            friend_numbers: vec![0; worker.roster.friends() as usize].into(),
+            friend_numbers: vec![0; friends as usize].into(),
             worker,
         };
         BotHandle(Actor::start(bot))
@@ -136,7 +173,7 @@ impl Bot {
     }
 
     fn enter_state(&mut self, state: BotState) {
-        self.worker.change_in_census(self.behaviour, self.state, state);
+        self.worker.change_in_census(self.kind, self.state, state);
         self.state = state;
     }
 
@@ -161,21 +198,42 @@ impl Bot {
                 self.send(message.to, message.planned, message.bytes);
                 continue;
             }
-            if self.worker.quiet_since.get().is_some() {
+            if self.is_parting || self.worker.quiet_since.get().is_some() {
                 return;
             }
             let Some(plan) = &mut self.plan else { return };
-            let Some(message) = plan.take(&self.worker.habits, now, &mut self.rng) else {
+            let Some(planned) = plan.take(now, &mut self.rng) else {
                 let due = plan.due();
                 return self.speak_at(due);
             };
             let mut stats = self.worker.stats.borrow_mut();
             stats.counters.sent += 1;
-            stats.lateness.record(now.since(message.planned));
+            // Who ignores limits has itself to blame for what takes long.
+            let planned = if self.behaviour.ignores_limits() {
+                Nanos::UNPLANNED
+            } else {
+                stats.lateness.record(now.since(planned));
+                planned
+            };
             drop(stats);
             self.worker.unanswered.set(self.worker.unanswered.get() + 1);
-            self.send(message.to, message.planned, message.bytes);
+            let friends = u32::try_from(self.friend_numbers.len()).unwrap_or_default();
+            let to = if friends > 0 { Addressee::Friend(self.rng.u32(0..friends)) } else { Addressee::Room };
+            let bytes = self.worker.habits.sizes.draw(&mut self.rng);
+            self.send(to, planned, bytes);
         }
+    }
+
+    /// Begins to talk, if that is what it does.
+    fn begin_plan(&mut self) {
+        let habits = &self.worker.habits;
+        let rate = if self.behaviour.ignores_limits() { habits.flood_per_second } else { habits.messages_per_second };
+        let talks = match self.behaviour.talk() {
+            Talk::Silent => false,
+            Talk::Room => true,
+            Talk::Friends => !self.friend_numbers.is_empty(),
+        };
+        self.plan = talks.then(|| Plan::begin(habits.arrivals, rate, Nanos::now(), &mut self.rng)).flatten();
     }
 
     fn speak_at(&mut self, due: Nanos) {
@@ -269,7 +327,8 @@ impl Handler<RunErrand> for Bot {
     fn handle(&mut self, RunErrand(appointment): RunErrand, ctx: &mut Self::Context) {
         self.worker.stats.borrow_mut().wake_lag.record(Nanos::now().since(appointment.due));
         match appointment.errand {
-            Errand::Connect => self.connect(appointment.due, ctx),
+            Errand::Come => self.come(appointment.due, ctx),
+            Errand::Connect => self.connect(ctx),
             Errand::Speak => {
                 // The ticker may bring it later than it was entered for.
                 if self.speaks_at.is_some_and(|earliest| earliest <= appointment.due) {
@@ -278,6 +337,10 @@ impl Handler<RunErrand> for Bot {
                 self.speak();
             }
             Errand::CheckPulse => self.check_pulse(appointment.due, ctx),
+            Errand::Read => self.read_on(appointment.due),
+            Errand::Move => self.make_move(appointment.due, ctx),
+            Errand::Depart => self.depart(ctx),
+            Errand::Part => self.part(ctx),
             Errand::Leave => {
                 self.worker.stats.borrow_mut().counters.overdue += self.overdue();
                 self.leave(ctx);

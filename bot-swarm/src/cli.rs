@@ -3,7 +3,7 @@
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::config::{Config, ConfigError, KNOBS, PREFIX};
+use crate::config::{Config, ConfigError, KNOBS, PREFIX, SCENARIO};
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq)]
@@ -28,8 +28,8 @@ pub fn command() -> Command {
         .about("Many bots that load a chat server, check what arrives and measure how long it took")
         .after_help(
             "Every flag is also a variable of the environment, or of a file .env in the working directory.\n\
-             Ends with 0: nothing lost, doubled, reordered or misdelivered; 1: something was, or no bot was \
-             connected; 2: bad usage; 3: could not run.",
+             Ends with 0: what was expected was kept; 1: it was not; 2: the swarm itself was the limit, so \
+             nothing can be said; 3: could not run.",
         )
         .args(knobs)
         .arg(
@@ -53,7 +53,10 @@ pub fn request(
         let value = flags.get_one::<String>(knob.flag).filter(|_| is_given)?;
         Some((knob.variable.to_owned(), value.clone()))
     });
-    let config = Config::from_settings(environment.into_iter().chain(given))?;
+    let given: Vec<(String, String)> = environment.into_iter().chain(given).collect();
+    let scenario = given.iter().rev().find(|(variable, value)| variable == SCENARIO && !value.is_empty());
+    let scenario = scenario.map_or(Ok(Vec::new()), |(_, path)| Config::scenario_settings(path))?;
+    let config = Config::from_settings(scenario.into_iter().chain(given))?;
     Ok(if flags.get_flag("print-config") { Request::PrintConfig(config) } else { Request::Run(config) })
 }
 
@@ -92,8 +95,8 @@ mod tests {
 
     #[test]
     fn a_bad_flag_is_told_like_a_bad_variable() {
-        let error = parse(&["--private-share", "-1"], &[]).unwrap_err().to_string();
-        assert_eq!(error, r#"BOT_PRIVATE_SHARE="-1" is not valid: it must be a number, 0 to 1"#);
+        let error = parse(&["--room-skew", "-1"], &[]).unwrap_err().to_string();
+        assert_eq!(error, r#"BOT_ROOM_SKEW="-1" is not valid: it must be a number, 0 to 5"#);
     }
 
     #[test]

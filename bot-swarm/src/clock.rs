@@ -12,6 +12,9 @@ use rustix::time::{ClockId, clock_gettime};
 pub struct Nanos(pub u64);
 
 impl Nanos {
+    /// No point in time: of what was not planned.
+    pub const UNPLANNED: Self = Self(0);
+
     /// Reads the clock.
     pub fn now() -> Self {
         let time = clock_gettime(ClockId::Monotonic);
@@ -30,6 +33,12 @@ impl Nanos {
     pub fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration.as_nanos().try_into().unwrap_or(u64::MAX)))
     }
+}
+
+/// Processor time of the calling thread since it began.
+pub(crate) fn thread_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 /// A number that processes on one host share and those on other hosts (all but surely) do not.

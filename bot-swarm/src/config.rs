@@ -5,15 +5,23 @@
 mod knobs;
 
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use knobs::{KNOBS, Knob};
 
+use crate::behaviour::BehaviourKind;
+use crate::expect::Expectations;
+use crate::mix::Mix;
+use crate::plan::Arrivals;
 use crate::profile::Profile;
+use crate::sizes::Sizes;
 
 /// What every variable of the swarm begins with.
 pub const PREFIX: &str = "BOT_";
+
+/// The variable that names a file with settings.
+pub const SCENARIO: &str = "BOT_SCENARIO";
 
 /// The checked configuration. Units, defaults and ranges stand in [`KNOBS`].
 #[derive(Debug, Clone, PartialEq)]
@@ -30,10 +38,22 @@ pub struct Config {
     pub rooms: u32,
     /// Messages per second of each bot; 0: it only listens. `BOT_MESSAGES_PER_SECOND`.
     pub messages_per_second: f64,
+    /// How the messages of a bot come. `BOT_ARRIVALS`.
+    pub arrivals: Arrivals,
     /// Bytes of a message's text. `BOT_MESSAGE_BYTES`.
-    pub message_bytes: RangeInclusive<u32>,
-    /// The share of private messages. `BOT_PRIVATE_SHARE`.
-    pub private_share: f64,
+    pub message_bytes: Sizes,
+    /// Which bots behave how. `BOT_BEHAVIOURS`.
+    pub behaviours: Mix,
+    /// How unevenly the bots spread over the rooms; 0: evenly. `BOT_ROOM_SKEW`.
+    pub room_skew: f64,
+    /// Seconds that a hopper stays in a room that it visits, in the mean. `BOT_HOP_SECONDS`.
+    pub hop_seconds: f64,
+    /// Seconds that a churner stays, in the mean. `BOT_CHURN_SECONDS`.
+    pub churn_seconds: f64,
+    /// Bytes that a slow bot reads per second. `BOT_SLOW_BYTES_PER_SECOND`.
+    pub slow_bytes_per_second: u32,
+    /// Messages per second of a flooder. `BOT_FLOOD_PER_SECOND`.
+    pub flood_per_second: f64,
     /// Seconds until the swarm stops by itself, from its start; 0: never. `BOT_SECONDS`.
     pub seconds: f64,
     /// What all chance comes from. `BOT_SEED`.
@@ -44,8 +64,14 @@ pub struct Config {
     pub drain_seconds: f64,
     /// How many bots there are over time; `None`: as `count`, `ramp_per_second` and `seconds` say. `BOT_PROFILE`.
     pub profile: Option<Profile>,
+    /// What is expected of the run. `BOT_EXPECT`.
+    pub expect: Expectations,
+    /// How late the swarm itself may be before its run is not valid, in seconds. `BOT_LATENESS_MAX_SECONDS`.
+    pub lateness_max_seconds: f64,
     /// Where the swarm's own metrics are served; `None`: nowhere. `BOT_METRICS_BIND`.
     pub metrics_bind: Option<SocketAddr>,
+    /// A file with settings; those of the environment and of the command line count more. `BOT_SCENARIO`.
+    pub scenario: Option<PathBuf>,
 }
 
 /// Why a configuration is none. One line for a person.
@@ -69,6 +95,14 @@ pub enum ConfigError {
         /// The known one whose name is nearest.
         nearest: &'static str,
     },
+    /// The scenario cannot be read.
+    #[error("BOT_SCENARIO={path:?} cannot be read: {why}")]
+    Scenario {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
 }
 
 impl Config {
@@ -85,6 +119,15 @@ impl Config {
             }
         }
         Ok(config)
+    }
+
+    /// Reads the settings of a scenario: lines as in `.env`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Scenario`] where the file cannot be read, or a line of it.
+    pub fn scenario_settings(path: &str) -> Result<Vec<(String, String)>, ConfigError> {
+        let unread = |error: dotenvy::Error| ConfigError::Scenario { path: path.into(), why: error.to_string() };
+        dotenvy::from_path_iter(path).map_err(unread)?.collect::<Result<_, _>>().map_err(unread)
     }
 
     /// How many bots there are, over time.
@@ -110,14 +153,23 @@ impl Default for Config {
             ramp_per_second: 100.0,
             rooms: 1,
             messages_per_second: 0.1,
-            message_bytes: 128..=128,
-            private_share: 0.0,
+            arrivals: Arrivals::Steady,
+            message_bytes: Sizes::Even(128..=128),
+            behaviours: Mix::only(BehaviourKind::Chatter),
+            room_skew: 0.0,
+            hop_seconds: 5.0,
+            churn_seconds: 10.0,
+            slow_bytes_per_second: 1_024,
+            flood_per_second: 200.0,
             seconds: 0.0,
             seed: 1,
             workers: 1,
             drain_seconds: 8.0,
             profile: None,
+            expect: Expectations::clean(),
+            lateness_max_seconds: 0.05,
             metrics_bind: None,
+            scenario: None,
         }
     }
 }
@@ -132,7 +184,13 @@ mod tests {
 
     #[test]
     fn what_is_printed_is_read_again_as_the_same() {
-        let settings = [("BOT_MESSAGE_BYTES", "64-1024"), ("BOT_RAMP_PER_SECOND", "0.5"), ("BOT_COUNT", "7")];
+        let settings = [
+            ("BOT_MESSAGE_BYTES", "64-1024"),
+            ("BOT_EXPECT", "p99<250ms"),
+            ("BOT_ARRIVALS", "burst:7"),
+            ("BOT_RAMP_PER_SECOND", "0.5"),
+            ("BOT_COUNT", "7"),
+        ];
         for config in [Config::default(), config(&settings).unwrap()] {
             let printed = config.to_env();
             let lines = printed.lines().filter_map(|line| line.split_once('='));
@@ -162,8 +220,17 @@ mod tests {
             ("BOT_RAMP_PER_SECOND", vec!["0.1", "100000"], vec!["0", "100001", "NaN", "inf"]),
             ("BOT_ROOMS", vec!["1", "100000"], vec!["0", "100001"]),
             ("BOT_MESSAGES_PER_SECOND", vec!["0", "0.1", "1000"], vec!["-0.1", "1001", "fast"]),
-            ("BOT_MESSAGE_BYTES", vec!["40", "40-1048576", "50-50"], vec!["39", "50-40", "40-1048577", "40-"]),
-            ("BOT_PRIVATE_SHARE", vec!["0", "1", "0.25"], vec!["-0.1", "1.1", "10%"]),
+            ("BOT_MESSAGE_BYTES", vec!["40", "40-1048576", "lognormal:90:900"], vec!["39", "50-40", "lognormal:90:80"]),
+            ("BOT_ARRIVALS", vec!["steady", "poisson", "burst", "burst:5"], vec!["", "burst:0", "often"]),
+            ("BOT_BEHAVIOURS", vec!["chatter=60,lurker=40", "slow=1"], vec!["", "chatter", "dancer=1", "slow=0"]),
+            ("BOT_ROOM_SKEW", vec!["0", "1.2", "5"], vec!["-0.1", "5.1", "zipf"]),
+            ("BOT_HOP_SECONDS", vec!["0.1", "3600"], vec!["0", "3601"]),
+            ("BOT_CHURN_SECONDS", vec!["0.1", "3600"], vec!["0", "3601"]),
+            ("BOT_SLOW_BYTES_PER_SECOND", vec!["10", "1000000000"], vec!["9", "1000000001", "1k"]),
+            ("BOT_FLOOD_PER_SECOND", vec!["1", "100000"], vec!["0", "100001"]),
+            ("BOT_EXPECT", vec!["clean", "p99<250ms, lost=0, connect.p99<1s"], vec!["", "p99", "fast"]),
+            ("BOT_LATENESS_MAX_SECONDS", vec!["0.001", "3600"], vec!["0", "3601"]),
+            ("BOT_SCENARIO", vec!["", "night.env"], vec![]),
             ("BOT_SECONDS", vec!["0", "2.5", "31536000"], vec!["-1", "31536001", "1m"]),
             ("BOT_SEED", vec!["0", "18446744073709551615"], vec!["-1", "18446744073709551616"]),
             ("BOT_WORKERS", vec!["1", "256"], vec!["0", "257"]),

@@ -26,6 +26,8 @@ pub mod room;
 pub mod sequence;
 mod tally;
 
+use std::time::Duration;
+
 use rustc_hash::FxHashMap;
 use starling_protocol::Epoch;
 
@@ -81,6 +83,7 @@ pub struct Ledger {
     members: FxHashMap<(u32, u32), Member>,
     private: PrivateBook,
     tally: Tally,
+    completions: Vec<Duration>,
 }
 
 impl Ledger {
@@ -94,6 +97,9 @@ impl Ledger {
         let Entrance { bot, room, epoch, seq, recovered } = entrance;
         let record = self.rooms.entry(room).or_default();
         record.reach(epoch, seq);
+        if self.members.get(&(bot, room)).is_none_or(|member| member.is_away) {
+            record.present += 1;
+        }
         let fresh = Member { epoch, received: Sequence::after(seq), replay_until: 0, lost_and_told: 0, is_away: false };
         let Some(member) = self.members.get_mut(&(bot, room)) else {
             self.members.insert((bot, room), fresh);
@@ -113,9 +119,34 @@ impl Ledger {
     /// A bot lost its connection.
     pub fn interrupted(&mut self, bot: u32, room: u32) {
         if let Some(member) = self.members.get_mut(&(bot, room)) {
+            Self::note_absence(&mut self.rooms, room, member);
             member.is_away = true;
         }
         self.private.interrupted(bot);
+    }
+
+    /// A bot left a room by its own will, for good: it expects nothing that it has not received. Coming into the room
+    /// again, it is new there.
+    pub fn left(&mut self, bot: u32, room: u32) {
+        if let Some(member) = self.members.remove(&(bot, room)) {
+            Self::note_absence(&mut self.rooms, room, &member);
+            self.tally += member.tally(0);
+        }
+        self.private.interrupted(bot);
+    }
+
+    fn note_absence(rooms: &mut FxHashMap<u32, RoomRecord>, room: u32, member: &Member) {
+        if let Some(record) = rooms.get_mut(&room)
+            && !member.is_away
+        {
+            record.present = record.present.saturating_sub(1);
+        }
+    }
+
+    /// Takes how long each message took to its last receiver, of those that came to all members since it was taken
+    /// last.
+    pub fn take_completions(&mut self, take: impl FnMut(Duration)) {
+        self.completions.drain(..).for_each(take);
     }
 
     /// Where a bot resumes a room: the epoch, and the newest message that it has.
@@ -123,8 +154,17 @@ impl Ledger {
         self.members.get(&(bot, room)).map(|member| (member.epoch, member.received.newest()))
     }
 
-    /// A message of a room arrived. `tag` is the room's, as markers carry it; `marker` the message's, if it has one.
-    pub fn room_message(&mut self, bot: u32, room: u32, tag: u32, seq: u64, marker: Option<&Marker>) -> Verdict {
+    /// A message of a room arrived. `tag` is the room's, as markers carry it; `marker` the message's, if it has one;
+    /// `latency` how long it took, if that is known.
+    pub fn room_message(
+        &mut self,
+        bot: u32,
+        room: u32,
+        tag: u32,
+        seq: u64,
+        marker: Option<&Marker>,
+        latency: Option<Duration>,
+    ) -> Verdict {
         let Some(member) = self.members.get_mut(&(bot, room)) else { return self.wrong_room() };
         let arrival = member.received.observe(seq);
         if arrival == Arrival::Late && seq <= member.replay_until {
@@ -147,7 +187,8 @@ impl Ledger {
             return self.wrong_room();
         }
         let message = Fingerprint { run: marker.run, sender: marker.sender, number: marker.number };
-        let witness = record.witness(epoch, seq, message, Source::Delivery);
+        let witness = record.witness(epoch, seq, message, Source::Delivery(latency));
+        self.completions.extend(record.completed());
         self.charge(witness)
     }
 

@@ -11,7 +11,14 @@ use bot_swarm::{StopHandle, progress};
 const COULD_NOT_RUN: u8 = 3;
 
 fn main() -> ExitCode {
-    let flags = cli::command().get_matches();
+    let flags = match cli::command().try_get_matches() {
+        Ok(flags) => flags,
+        Err(answer) => {
+            // Help and version are no errors. What is one must not end as an invalid run does, which is clap's way.
+            drop(answer.print());
+            return ExitCode::from(if answer.use_stderr() { COULD_NOT_RUN } else { 0 });
+        }
+    };
     match run(&flags) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
@@ -35,13 +42,13 @@ fn run(flags: &clap::ArgMatches) -> anyhow::Result<u8> {
             Ok(0)
         }
         Request::Run(config) => {
-            let report = actix_rt::System::new().block_on(async {
+            let outcome = actix_rt::System::new().block_on(async {
                 let stop = StopHandle::new();
                 stop.listen_to_signals().context("signals cannot be listened to")?;
                 anyhow::Ok(bot_swarm::run(&config, &stop, &mut *progress::to_stderr()).await?)
             })?;
-            print(&report.to_string())?;
-            Ok(report.exit_code())
+            print(&outcome.to_string())?;
+            Ok(outcome.verdict.exit_code())
         }
     }
 }

@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::census::Census;
 use crate::config::Config;
+use crate::doubt::{Doubt, doubts};
+use crate::expect::Broken;
 use crate::footprint::Footprint;
 use crate::latencies::Latencies;
 use crate::ledger::Tally;
@@ -39,6 +41,32 @@ pub struct Outcome {
     pub away: u64,
     /// What the swarm itself used, from its start to the end of the drain.
     pub footprint: Footprint,
+    /// Why the run is not valid; empty where it is.
+    pub doubts: Vec<Doubt>,
+    /// What the run is judged to be.
+    pub verdict: Verdict,
+}
+
+/// What a run is judged to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Everything that was expected was kept.
+    Kept,
+    /// This was not.
+    Broken(Vec<Broken>),
+    /// The swarm itself was the limit, so nothing can be said; [`Outcome::doubts`] says why.
+    Invalid,
+}
+
+impl Verdict {
+    /// What the process ends with.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Kept => 0,
+            Self::Broken(_) => 1,
+            Self::Invalid => 2,
+        }
+    }
 }
 
 impl Default for Outcome {
@@ -57,7 +85,26 @@ impl Default for Outcome {
             unanswered: 0,
             away: 0,
             footprint: Footprint::default(),
+            doubts: Vec::new(),
+            verdict: Verdict::Kept,
         }
+    }
+}
+
+impl Outcome {
+    /// Finds out what is to be said of the run. To be called once, when all else is there.
+    pub(crate) fn judge(mut self) -> Self {
+        let limit = Duration::from_secs_f64(self.config.lateness_max_seconds);
+        self.doubts = doubts(&self.stats, &self.points, limit);
+        let broken = self.config.expect.broken(&self);
+        self.verdict = if !self.doubts.is_empty() {
+            Verdict::Invalid
+        } else if broken.is_empty() {
+            Verdict::Kept
+        } else {
+            Verdict::Broken(broken)
+        };
+        self
     }
 }
 
@@ -82,6 +129,8 @@ pub struct Point {
     pub findings: Tally,
     /// Processor time that the swarm used in it.
     pub cpu: Duration,
+    /// Processor time of the worker thread that used most in it.
+    pub busiest_worker: Duration,
     /// Memory of the swarm at its end, in bytes.
     pub resident_bytes: u64,
     /// Files that the swarm had open at its end.

@@ -103,6 +103,7 @@ impl Recorder {
             unanswered: interval.unanswered,
             findings: interval.findings,
             cpu: used.user + used.system,
+            busiest_worker: interval.busiest_worker,
             resident_bytes: footprint.resident_bytes,
             open_files: footprint.open_files,
         };

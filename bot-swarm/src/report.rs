@@ -11,7 +11,7 @@ mod text;
 use std::fmt;
 
 use crate::latencies::Latencies;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Verdict};
 use crate::units::human;
 
 impl Outcome {
@@ -35,29 +35,26 @@ impl Outcome {
         self.stats.counters.ever_connected > 0 && self.faults().is_empty()
     }
 
-    /// What the process ends with: 0 clean, 1 not.
-    pub fn exit_code(&self) -> u8 {
-        u8::from(!self.is_clean())
-    }
-
-    fn verdict(&self) -> String {
-        let faults = self.faults();
-        if self.stats.counters.ever_connected == 0 {
-            "NOT CLEAN: no bot was connected".to_owned()
-        } else if faults.is_empty() {
-            "CLEAN: nothing lost, doubled, reordered or misdelivered".to_owned()
-        } else {
-            let faults: Vec<String> = faults.iter().map(|(what, count)| format!("{count} {what}")).collect();
-            format!("NOT CLEAN: {}", faults.join(", "))
+    /// The verdict in one line.
+    pub fn verdict_line(&self) -> String {
+        let expect = &self.config.expect;
+        match &self.verdict {
+            Verdict::Kept => format!("KEPT: {expect}"),
+            Verdict::Broken(broken) => format!("BROKEN: {}", join(broken, "; ")),
+            Verdict::Invalid => format!("INVALID: {}", join(&self.doubts, "; ")),
         }
     }
+}
+
+fn join<T: ToString>(parts: &[T], separator: &str) -> String {
+    parts.iter().map(T::to_string).collect::<Vec<_>>().join(separator)
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { stats, tally, footprint, .. } = self;
         let counters = &stats.counters;
-        writeln!(f, "{}", self.verdict())?;
+        writeln!(f, "{}", self.verdict_line())?;
         writeln!(
             f,
             "bots        {} of {} connected, {} reconnects, {} away at the end, {:.1} s",
@@ -88,9 +85,13 @@ impl fmt::Display for Outcome {
         writeln!(f, "latency     from the planned time of sending (or connecting)")?;
         for (what, latencies) in [
             ("delivery", &stats.delivery),
+            ("completion", &stats.completion),
             ("ack", &stats.ack),
-            ("sending", &stats.lateness),
-            ("connecting", &stats.connect),
+            ("connect", &stats.connect),
+            ("resume", &stats.resume),
+            ("lateness", &stats.lateness),
+            ("wake lag", &stats.wake_lag),
+            ("loop lag", &stats.loop_lag),
         ] {
             write_latencies(f, what, latencies)?;
         }
@@ -139,9 +140,16 @@ mod tests {
     }
 
     #[test]
-    fn a_clean_run_ends_with_0() {
-        assert_eq!(outcome().exit_code(), 0);
-        assert!(outcome().to_string().starts_with("CLEAN"));
+    fn the_first_line_is_the_verdict() {
+        let kept = outcome().judge();
+        assert_eq!((kept.verdict.exit_code(), kept.verdict_line().as_str()), (0, "KEPT: clean"));
+        assert!(kept.to_string().starts_with("KEPT: clean\n"));
+        let mut doubtful = outcome();
+        doubtful.tally.lost = 1;
+        doubtful.stats.loop_lag.record(std::time::Duration::from_secs(1));
+        let invalid = doubtful.judge();
+        assert_eq!(invalid.verdict.exit_code(), 2, "a swarm that was late cannot say that the server lost anything");
+        assert!(invalid.to_string().starts_with("INVALID: the swarm's event loops were late"), "{invalid}");
     }
 
     #[test]
@@ -159,15 +167,16 @@ mod tests {
         for (name, spoil) in spoil {
             let mut outcome = outcome();
             spoil(&mut outcome);
-            assert_eq!(outcome.exit_code(), 1);
-            assert_eq!(outcome.to_string().lines().next(), Some(format!("NOT CLEAN: {name}").as_str()));
+            let outcome = outcome.judge();
+            assert_eq!(outcome.verdict.exit_code(), 1);
+            assert_eq!(outcome.to_string().lines().next(), Some(format!("BROKEN: clean: {name}").as_str()));
         }
     }
 
     #[test]
-    fn a_run_without_any_bot_is_not_clean() {
+    fn a_run_without_any_bot_keeps_nothing() {
         let mut outcome = outcome();
         outcome.stats.counters.ever_connected = 0;
-        assert_eq!(outcome.exit_code(), 1);
+        assert_eq!(outcome.judge().verdict_line(), "BROKEN: bots: no bot was connected");
     }
 }

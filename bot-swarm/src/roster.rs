@@ -2,11 +2,19 @@
 
 use starling_protocol::{ClientId, RoomName, limits};
 
+use crate::behaviour::BehaviourKind;
 use crate::marker;
+use crate::mix::Mix;
 
 /// To how many others a bot writes in private: people write to a few friends, not to everybody. It also bounds what
 /// the ledger must remember.
 const FRIENDS_MAX: u32 = 4;
+
+/// Rooms to visit where the bots have only the lobby.
+const HALLS: u32 = 4;
+
+/// The fraction of the golden ratio.
+const GOLDEN: f64 = 0.618_033_988_749_894_9;
 
 /// Longest prefix of a bot's name, so that a number still fits.
 pub const PREFIX_MAX: usize = 48;
@@ -24,31 +32,67 @@ pub struct Room {
 #[derive(Debug, Clone)]
 pub struct Roster {
     prefix: String,
-    count: u32,
+    behaviours: Vec<BehaviourKind>,
+    /// Those in which bots are at home, then those that are only visited.
     rooms: Vec<Room>,
+    /// How many of the rooms bots are at home in.
+    homes: u32,
+    /// Where the bots of each room but the last end, if all bots stood in a row of length 1. Empty: all alike.
+    bounds: Vec<f64>,
+}
+
+/// How the bots of one process are made up.
+#[derive(Debug, Clone, Copy)]
+pub struct Company<'a> {
+    /// What their names begin with.
+    pub prefix: &'a str,
+    /// How many they are.
+    pub count: u32,
+    /// How they behave.
+    pub mix: &'a Mix,
+    /// Over how many rooms they spread.
+    pub rooms: u32,
+    /// How unevenly: the exponent of Zipf's law; 0: evenly.
+    pub skew: f64,
+    /// What all chance comes from.
+    pub seed: u64,
 }
 
 impl Roster {
-    /// The roster of `count` bots whose names begin with `prefix`, spread over `rooms` rooms.
+    /// The roster of a company of bots.
     ///
-    /// One room is the lobby; more are `room-0`, `room-1` and so on, the same for every process.
+    /// One room is the lobby; more are `room-0`, `room-1` and so on, the same for every process. Where there is only
+    /// the lobby, bots that visit other rooms have a few for that.
     ///
     /// # Errors
     /// Where a name would not be one.
-    pub fn new(prefix: &str, count: u32, rooms: u32) -> Result<Self, starling_protocol::names::NameError> {
+    pub fn new(company: Company<'_>) -> Result<Self, starling_protocol::names::NameError> {
+        let Company { prefix, count, mix, rooms: homes, skew, seed } = company;
         ClientId::parse(prefix)?;
         let named = |name: RoomName| Room { tag: marker::tag(name.as_str()), name };
-        let rooms = if rooms <= 1 {
-            vec![named(RoomName::lobby())]
+        let numbered = |rooms: u32| (0..rooms).map(move |room| RoomName::parse(&format!("room-{room}")).map(named));
+        let rooms: Vec<Room> = if homes <= 1 {
+            std::iter::once(Ok(named(RoomName::lobby()))).chain(numbered(HALLS)).collect::<Result<_, _>>()?
         } else {
-            (0..rooms).map(|room| RoomName::parse(&format!("room-{room}")).map(named)).collect::<Result<_, _>>()?
+            numbered(homes).collect::<Result<_, _>>()?
         };
-        Ok(Self { prefix: prefix.to_owned(), count, rooms })
+        Ok(Self {
+            prefix: prefix.to_owned(),
+            behaviours: mix.deal(count, seed),
+            rooms,
+            homes: homes.max(1),
+            bounds: if skew > 0.0 { zipf_bounds(homes, skew) } else { Vec::new() },
+        })
     }
 
     /// How many bots there are.
     pub fn count(&self) -> u32 {
-        self.count
+        u32::try_from(self.behaviours.len()).unwrap_or(u32::MAX)
+    }
+
+    /// How a bot behaves.
+    pub fn behaviour(&self, bot: u32) -> BehaviourKind {
+        self.behaviours.get(bot as usize).copied().unwrap_or(BehaviourKind::Lurker)
     }
 
     /// The name of a bot.
@@ -58,9 +102,22 @@ impl Roster {
         ClientId::parse(&format!("{}-{bot}", self.prefix)).expect("prefix and number make a name")
     }
 
-    /// The number of the room that a bot is in.
+    /// The number of the room that a bot is at home in.
     pub fn room_of(&self, bot: u32) -> u32 {
-        u32::try_from(self.rooms.len()).map_or(0, |rooms| bot % rooms)
+        if self.bounds.is_empty() {
+            return bot % self.homes;
+        }
+        // Multiples of the golden ratio's fraction fill the row evenly, however many bots there are.
+        let place = (f64::from(bot) * GOLDEN).fract();
+        u32::try_from(self.bounds.partition_point(|bound| *bound <= place)).unwrap_or_default()
+    }
+
+    /// The number of a room to visit from another, at random. `None`: there is none.
+    pub fn room_to_visit(&self, home: u32, but: Option<u32>, rng: &mut fastrand::Rng) -> Option<u32> {
+        let rooms = u32::try_from(self.rooms.len()).unwrap_or(u32::MAX);
+        let is_other = |room: &u32| *room != home && Some(*room) != but;
+        let first = rng.u32(0..rooms);
+        (0..rooms.min(3)).map(|step| (first + step) % rooms).find(is_other)
     }
 
     /// A room by its number; the first where there is none of that number.
@@ -72,18 +129,30 @@ impl Roster {
 
     /// Whether the bots are in the room that a connection is in by itself.
     pub fn is_lobby_only(&self) -> bool {
-        self.rooms.len() == 1
+        self.homes == 1
     }
 
     /// To how many others each bot writes in private.
     pub fn friends(&self) -> u32 {
-        FRIENDS_MAX.min(self.count.saturating_sub(1))
+        FRIENDS_MAX.min(self.count().saturating_sub(1))
     }
 
     /// The bot's friend of this number, from 0.
     pub fn friend(&self, bot: u32, friend: u32) -> u32 {
-        (bot + friend + 1) % self.count
+        (bot + friend + 1) % self.count()
     }
+}
+
+/// Where each room but the last ends if room k has a share in proportion to `1 / (k + 1)^skew`.
+fn zipf_bounds(rooms: u32, skew: f64) -> Vec<f64> {
+    let shares: Vec<f64> = (1..=rooms).map(|rank| f64::from(rank).powf(-skew)).collect();
+    let whole: f64 = shares.iter().sum();
+    let mut sum = 0.0;
+    let ends = shares.iter().map(|share| {
+        sum += share;
+        sum / whole
+    });
+    ends.take(rooms.saturating_sub(1) as usize).collect()
 }
 
 /// Makes a name's prefix of any text, as of a host's name.
@@ -101,9 +170,41 @@ pub fn prefix_of(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn roster(prefix: &str, count: u32, rooms: u32, skew: f64) -> Roster {
+        let mix = &Mix::only(BehaviourKind::Chatter);
+        Roster::new(Company { prefix, count, mix, rooms, skew, seed: 1 }).unwrap()
+    }
+
+    #[test]
+    fn a_skewed_swarm_has_rooms_of_sizes_that_fall_by_their_rank() {
+        for count in [1_000, 10_000] {
+            let roster = roster("host", count, 10, 1.0);
+            let mut sizes = [0_u32; 10];
+            (0..count).for_each(|bot| sizes[roster.room_of(bot) as usize] += 1);
+            // The harmonic number of ten is 2.929.
+            for (rank, size) in (1_u32..).zip(sizes) {
+                let expected = f64::from(count) / 2.929 / f64::from(rank);
+                assert!((f64::from(size) - expected).abs() < expected * 0.03 + 2.0, "{sizes:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_visited_room_is_another_one() {
+        let mut rng = fastrand::Rng::with_seed(2);
+        for (rooms, count) in [(1, 5), (2, 2), (3, 3)] {
+            let roster = roster("host", 1, rooms, 0.0);
+            for _ in 0..100 {
+                let visit = roster.room_to_visit(0, None, &mut rng).unwrap();
+                assert!(visit != 0 && visit < count);
+                assert_ne!(roster.room_to_visit(0, Some(visit), &mut rng), Some(visit));
+            }
+        }
+    }
+
     #[test]
     fn every_bot_has_a_name_a_room_and_friends_of_its_own() {
-        let roster = Roster::new("host", 10, 3).unwrap();
+        let roster = roster("host", 10, 3, 0.0);
         let names: std::collections::HashSet<ClientId> = (0..10).map(|bot| roster.name(bot)).collect();
         assert_eq!(names.len(), 10);
         assert_eq!((0..6).map(|bot| roster.room_of(bot)).collect::<Vec<_>>(), [0, 1, 2, 0, 1, 2]);
@@ -118,12 +219,12 @@ mod tests {
 
     #[test]
     fn one_room_is_the_lobby() {
-        assert_eq!(Roster::new("host", 1, 1).unwrap().room(0).name.as_str(), "lobby");
+        assert_eq!(roster("host", 1, 1, 0.0).room(0).name.as_str(), "lobby");
     }
 
     #[test]
     fn a_lonely_bot_has_no_friends() {
-        assert_eq!(Roster::new("host", 1, 1).unwrap().friends(), 0);
+        assert_eq!(roster("host", 1, 1, 0.0).friends(), 0);
     }
 
     #[test]
@@ -140,6 +241,6 @@ mod tests {
         }
         let longest = prefix_of(&"_".repeat(200));
         assert_eq!(longest.len(), PREFIX_MAX);
-        assert!(Roster::new(&longest, u32::MAX, 1).unwrap().name(u32::MAX).as_str().len() <= limits::NAME_BYTES_MAX);
+        assert!(roster(&longest, 1, 1, 0.0).name(u32::MAX).as_str().len() <= limits::NAME_BYTES_MAX);
     }
 }

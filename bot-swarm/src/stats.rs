@@ -49,7 +49,8 @@ counters! {
     overdue,
     /// Deliveries that came, right or wrong.
     deliveries,
-    /// Deliveries whose planned time is of another host's clock: counted, and not timed.
+    /// Deliveries that were counted and not timed: their planned time is of another host's clock, there is none (people,
+    /// flooders), or it was a slow bot that received them.
     untimed,
     /// Bytes of the frames that came.
     bytes_received,

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use actix::{Actor as _, Addr, Handler, Message};
 use actix_rt::Arbiter;
-use actix_rt::time::{sleep, timeout};
+use actix_rt::time::sleep;
 
 use crate::clock::{self, Nanos};
 use crate::config::Config;
@@ -20,7 +20,7 @@ use crate::plan::Habits;
 use crate::profile::Profile;
 use crate::progress::{Progress, Snapshot};
 use crate::recorder::{Recorder, Records};
-use crate::roster::Roster;
+use crate::roster::{Company, Roster};
 use crate::stop::StopHandle;
 use crate::worker::{
     CloseBooks, FallSilent, Interval, Leave, Outstanding, ReadOutstanding, TakeInterval, Worker, WorkerSetup,
@@ -104,16 +104,28 @@ struct Watch<'a> {
 
 impl Swarm {
     fn start(config: &Config, profile: &Profile) -> Result<Self, RunError> {
-        let roster = Arc::new(Roster::new(&config.name_prefix, profile.bots_max(), config.rooms)?);
+        let name_tag = crate::marker::tag(&config.name_prefix);
+        // Containers of one image have one seed, and should not all do the same at the same time.
+        let seed = config.seed ^ (u64::from(name_tag) << 32);
+        let roster = Arc::new(Roster::new(Company {
+            prefix: &config.name_prefix,
+            count: profile.bots_max(),
+            mix: &config.behaviours,
+            rooms: config.rooms,
+            skew: config.room_skew,
+            seed,
+        })?);
         let footprint = Footprint::now();
         let start = Nanos::now();
         let habits = Habits {
             messages_per_second: config.messages_per_second,
-            message_bytes: config.message_bytes.clone(),
-            private_share: config.private_share,
-            friends: roster.friends(),
+            flood_per_second: config.flood_per_second,
+            arrivals: config.arrivals,
+            sizes: config.message_bytes.clone(),
+            hop: Duration::from_secs_f64(config.hop_seconds),
+            churn: Duration::from_secs_f64(config.churn_seconds),
+            slow_bytes_per_second: config.slow_bytes_per_second,
         };
-        let name_tag = crate::marker::tag(&config.name_prefix);
         let setup = WorkerSetup {
             index: 0,
             workers: config.workers,
@@ -122,8 +134,7 @@ impl Swarm {
             habits,
             start,
             profile: profile.clone(),
-            // Containers of one image have one seed, and should not all do the same at the same time.
-            seed: config.seed ^ (u64::from(name_tag) << 32),
+            seed,
             // Chance, but not of the seed: two runs with one seed are still two runs.
             run: fastrand::u32(..),
             host: clock::host_tag().unwrap_or_default(),
@@ -174,23 +185,22 @@ impl Swarm {
             unanswered: sums.unanswered,
             away,
             footprint,
-        })
+            ..Outcome::default()
+        }
+        .judge())
     }
 
-    /// Lets the bots do what they are for.
+    /// Lets the bots do what they are for, and looks at them once a second.
+    ///
+    /// Nothing that is recorded is ever dropped half-way: what the workers have given away would be lost.
     async fn load(&self, profile: &Profile, stop: &StopHandle, watch: &mut Watch<'_>) -> Result<(), RunError> {
         let end = profile.duration().map(|duration| self.start.after(duration));
-        tokio::select! {
-            () = stop.stopped() => Ok(()),
-            () = sleep_until(end.unwrap_or_default()), if end.is_some() => Ok(()),
-            ended = self.watch(watch) => ended,
-        }
-    }
-
-    /// Looks at the swarm once a second.
-    async fn watch(&self, watch: &mut Watch<'_>) -> Result<(), RunError> {
         loop {
-            sleep_until(watch.recorder.next_due()).await;
+            tokio::select! {
+                () = stop.stopped() => return Ok(()),
+                () = sleep_until(end.unwrap_or_default()), if end.is_some() => return Ok(()),
+                () = sleep_until(watch.recorder.next_due()) => {}
+            }
             self.record(watch).await?;
         }
     }
@@ -220,47 +230,42 @@ impl Swarm {
         stop: &StopHandle,
         watch: &mut Watch<'_>,
     ) -> Result<(HighWaters, u64), RunError> {
+        let deadline = Nanos::now().after(Duration::from_secs_f64(config.drain_seconds));
         let mut targets = Arc::new(HighWaters::default());
         let mut is_final = false;
-        let mut away = 0;
-        let settle = async {
-            let mut settled_since = None;
-            loop {
-                let mut sum = Outstanding::default();
-                for theirs in self.ask_all(|| ReadOutstanding { targets: Arc::clone(&targets) }).await? {
-                    sum.merge(theirs);
-                }
-                away = sum.away;
-                if is_final && sum.is_settled(&mut settled_since) {
-                    return Ok::<(), RunError>(());
-                }
-                if !is_final {
-                    // What others say later is not waited for, or a busy room would never be drained.
-                    is_final = sum.unanswered == 0;
-                    targets = Arc::new(sum.high_waters);
-                    continue;
-                }
-                sleep(DRAIN_POLL).await;
+        let mut settled_since = None;
+        loop {
+            let mut sum = Outstanding::default();
+            for theirs in self.ask_all(|| ReadOutstanding { targets: Arc::clone(&targets) }).await? {
+                sum.merge(theirs);
             }
-        };
-        tokio::select! {
-            settled = settle => settled?,
-            ended = self.watch(watch) => ended?,
-            () = sleep(Duration::from_secs_f64(config.drain_seconds)) => {}
-            () = stop.hurried() => {}
+            let is_settled = is_final && sum.is_settled(&mut settled_since);
+            let away = sum.away;
+            if !is_final {
+                // What others say later is not waited for, or a busy room would never be drained.
+                is_final = sum.unanswered == 0;
+                targets = Arc::new(sum.high_waters);
+            }
+            if is_settled || Nanos::now() >= deadline {
+                return Ok((Arc::unwrap_or_clone(targets), away));
+            }
+            if Nanos::now() >= watch.recorder.next_due() {
+                self.record(watch).await?;
+            }
+            tokio::select! {
+                () = sleep(DRAIN_POLL) => {}
+                () = stop.hurried() => return Ok((Arc::unwrap_or_clone(targets), away)),
+            }
         }
-        Ok((Arc::unwrap_or_clone(targets), away))
     }
 
     async fn say_goodbye(&self, watch: &mut Watch<'_>) -> Result<(), RunError> {
         self.ask_all(|| Leave).await?;
-        let until_closed = async {
-            while self.record(watch).await? > 0 {
-                sleep(DRAIN_POLL).await;
-            }
-            Ok::<(), RunError>(())
-        };
-        timeout(GOODBYE_DEADLINE, until_closed).await.unwrap_or(Ok(()))
+        let deadline = Nanos::now().after(GOODBYE_DEADLINE);
+        while self.record(watch).await? > 0 && Nanos::now() < deadline {
+            sleep(DRAIN_POLL).await;
+        }
+        Ok(())
     }
 
     async fn ask_all<M>(&self, message: impl Fn() -> M) -> Result<Vec<M::Result>, RunError>

@@ -17,7 +17,7 @@ use crate::agenda::{Agenda, Appointment, Errand};
 use crate::behaviour::BehaviourKind;
 use crate::bot::{Bot, BotHandle, ReadBuffers};
 use crate::census::{BotState, Census};
-use crate::clock::Nanos;
+use crate::clock::{self, Nanos};
 use crate::endpoint::Endpoint;
 use crate::ledger::private::PrivateBook;
 use crate::ledger::{HighWaters, Ledger, Tally};
@@ -76,6 +76,8 @@ pub(crate) struct WorkerState {
     /// Connections that are open.
     pub(crate) open_links: Cell<u64>,
     census: Cell<Census>,
+    /// Processor time of the thread when an interval was taken last.
+    cpu_taken: Cell<Duration>,
     /// What the ledger had found when its books were closed.
     closed: Cell<Option<Tally>>,
     workers: u32,
@@ -99,6 +101,7 @@ impl WorkerState {
             unanswered: Cell::new(0),
             open_links: Cell::new(0),
             census: Cell::default(),
+            cpu_taken: Cell::new(clock::thread_cpu()),
             closed: Cell::default(),
             workers: setup.workers,
         }
@@ -129,7 +132,8 @@ impl WorkerState {
 
     /// Whether the planned time in a marker is of a clock that is also this process'.
     pub(crate) fn can_time(&self, marker: &Marker) -> bool {
-        marker.run == self.run || (self.host != 0 && marker.host == self.host)
+        let is_own_clock = marker.run == self.run || (self.host != 0 && marker.host == self.host);
+        is_own_clock && marker.planned != Nanos::UNPLANNED
     }
 }
 
@@ -180,7 +184,7 @@ impl Actor for Worker {
         let WorkerSetup { start, profile, .. } = &self.setup;
         for number in self.numbers() {
             for turn in profile.turns(number) {
-                let errand = if turn.comes { Errand::Connect } else { Errand::Leave };
+                let errand = if turn.comes { Errand::Come } else { Errand::Depart };
                 self.state.agenda.enter(Appointment {
                     due: start.after(turn.at),
                     bot: self.state.place_of(number),
@@ -209,6 +213,8 @@ pub(crate) struct Interval {
     pub(crate) open_links: u64,
     /// What the ledger has found since the start.
     pub(crate) findings: Tally,
+    /// Processor time of the worker's thread, of the worker that used most.
+    pub(crate) busiest_worker: Duration,
 }
 
 impl Interval {
@@ -219,6 +225,7 @@ impl Interval {
         self.unanswered += other.unanswered;
         self.open_links += other.open_links;
         self.findings += other.findings;
+        self.busiest_worker = self.busiest_worker.max(other.busiest_worker);
     }
 }
 
@@ -226,8 +233,13 @@ impl Handler<TakeInterval> for Worker {
     type Result = actix::MessageResult<TakeInterval>;
 
     fn handle(&mut self, TakeInterval: TakeInterval, _: &mut Self::Context) -> Self::Result {
+        let mut stats = self.state.stats.borrow_mut();
+        self.state.ledger.borrow_mut().take_completions(|latency| stats.completion.record(latency));
+        let cpu = clock::thread_cpu();
+        let busy = cpu.saturating_sub(self.state.cpu_taken.replace(cpu));
         actix::MessageResult(Interval {
-            stats: self.state.stats.borrow_mut().take(),
+            stats: stats.take(),
+            busiest_worker: busy,
             census: self.state.census.get(),
             unanswered: self.state.unanswered.get(),
             open_links: self.state.open_links.get(),

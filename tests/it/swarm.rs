@@ -27,7 +27,13 @@ async fn run(server: &TestServer, config: Config, deliveries: f64) -> Outcome {
 #[actix::test]
 async fn three_hundred_bots_get_everything_once_and_in_order() {
     let server = TestServer::start(&[]);
-    let config = Config { count: 300, rooms: 6, messages_per_second: 2.0, private_share: 0.1, ..Config::default() };
+    let config = Config {
+        count: 300,
+        rooms: 6,
+        messages_per_second: 2.0,
+        behaviours: "chatter=9,private=1".parse().unwrap(),
+        ..Config::default()
+    };
     let report = run(&server, config, 50_000.0).await;
     assert!(report.is_clean(), "{report}");
     assert_eq!(report.stats.counters.ever_connected, 300);
@@ -39,8 +45,13 @@ async fn three_hundred_bots_get_everything_once_and_in_order() {
 async fn bots_that_flood_one_room_lose_nothing() {
     // Room in the outboxes for as long as a busy machine may keep the bots from reading.
     let server = TestServer::start(&[("CHAT_MESSAGES_PER_SECOND", "0"), ("CHAT_OUTBOX_BYTES", "67108864")]);
-    let config =
-        Config { count: 50, messages_per_second: 100.0, message_bytes: 32..=2_048, workers: 2, ..Config::default() };
+    let config = Config {
+        count: 50,
+        messages_per_second: 100.0,
+        message_bytes: (40..=2_048).into(),
+        workers: 2,
+        ..Config::default()
+    };
     let report = run(&server, config, 100_000.0).await;
     assert!(report.is_clean(), "{report}");
     assert_eq!(report.tally.expected, report.tally.received, "{report}");

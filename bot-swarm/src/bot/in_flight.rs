@@ -5,7 +5,15 @@ use std::collections::VecDeque;
 use starling_protocol::MessageId;
 
 use crate::clock::Nanos;
-use crate::plan::Addressee;
+
+/// For whom a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Addressee {
+    /// The bot's room.
+    Room,
+    /// The bot's friend of this number, from 0.
+    Friend(u32),
+}
 
 /// Most messages of one bot that may be under way unanswered; at the bound, the bot waits for an ack, and its plan's
 /// times stay. Below the 20 errors in a row at which the server closes a connection, so that a bot that is refused

@@ -8,12 +8,13 @@ use awc::error::WsProtocolError;
 use awc::ws::{self, Frame};
 use starling_protocol::{Ack, ErrorCode, JoinedEvent, Refusal, ServerEvent, Welcome};
 
-use super::in_flight::serial_of;
-use super::{Bot, Membership, PAUSE_DEFAULT, RESUME_ID};
+use super::in_flight::{Addressee, serial_of};
+use super::{Bot, Membership, PAUSE_DEFAULT, RESUME_ID, Visit};
+use crate::agenda::Errand;
+use crate::census::BotState;
 use crate::clock::Nanos;
 use crate::ledger::{Entrance, Verdict};
 use crate::marker::Marker;
-use crate::plan::{Addressee, Plan};
 use crate::wire::{self, Delivery, Incoming};
 
 impl StreamHandler<Result<Frame, WsProtocolError>> for Bot {
@@ -81,9 +82,9 @@ impl Bot {
             ServerEvent::Closing { reconnect_after_ms, .. } => {
                 self.link.note_closing(Duration::from_millis(reconnect_after_ms));
             }
-            // A bot does not ask for these (yet).
-            ServerEvent::Left { .. }
-            | ServerEvent::Presence(_)
+            ServerEvent::Left { room, .. } => self.visited(&room),
+            // A bot does not ask for these.
+            ServerEvent::Presence(_)
             | ServerEvent::Members(_)
             | ServerEvent::Rooms { .. }
             | ServerEvent::History(_)
@@ -101,38 +102,58 @@ impl Bot {
             let (bot, room) = (self.number, self.room);
             let entrance = Entrance { bot, room, epoch: welcome.epoch, seq: welcome.seq.0, recovered: true };
             worker.ledger.borrow_mut().entered(entrance);
-            self.plan = Plan::begin(&worker.habits, Nanos::now(), &mut self.rng);
+            if self.plan.is_none() {
+                self.begin_plan();
+            }
         } else {
             self.ask_to_resume();
-            self.send_again();
         }
+        self.send_again();
+        self.plan_move();
         self.speak();
     }
 
     fn joined(&mut self, joined: &JoinedEvent) {
+        let bot = self.number;
+        let entrance = |room, recovered| Entrance { bot, room, epoch: joined.epoch, seq: joined.seq.0, recovered };
+        if joined.room != self.worker.roster.room(self.room).name {
+            return self.visits(&joined.room, |room| entrance(room, true));
+        }
         if self.membership != Membership::Resuming {
             return;
         }
         self.membership = Membership::Member;
         let recovered = joined.recovered == Some(true);
-        let (bot, room) = (self.number, self.room);
-        let entrance = Entrance { bot, room, epoch: joined.epoch, seq: joined.seq.0, recovered };
-        self.worker.ledger.borrow_mut().entered(entrance);
+        self.worker.ledger.borrow_mut().entered(entrance(self.room, recovered));
+        if let Some(since) = self.missed_since.take() {
+            self.worker.stats.borrow_mut().resume.record(Nanos::now().since(since));
+        }
     }
 
     fn delivered(&mut self, delivery: &Delivery<'_>) {
+        if self.state == BotState::Gone {
+            // It has left its rooms, and only the goodbye is not yet answered.
+            return;
+        }
         let marker = Marker::parse(delivery.text);
+        let latency = marker.as_ref().and_then(|marker| self.latency(marker));
         let worker = &self.worker;
         let mut ledger = worker.ledger.borrow_mut();
         let verdict = match (delivery.room, delivery.seq) {
             (Some(name), Some(seq)) => {
                 let room = worker.roster.room(self.room);
-                if name != room.name.as_str() {
-                    ledger.wrong_room()
-                } else if self.membership == Membership::Member {
-                    ledger.room_message(self.number, self.room, room.tag, seq, marker.as_ref())
+                if name == room.name.as_str() {
+                    if self.membership != Membership::Member {
+                        return;
+                    }
+                    ledger.room_message(self.number, self.room, room.tag, seq, marker.as_ref(), latency)
+                } else if let Visit::In(visited) = self.visit
+                    && name == worker.roster.room(visited).name.as_str()
+                {
+                    let tag = worker.roster.room(visited).tag;
+                    ledger.room_message(self.number, visited, tag, seq, marker.as_ref(), latency)
                 } else {
-                    return;
+                    ledger.wrong_room()
                 }
             }
             _ => match &marker {
@@ -143,15 +164,17 @@ impl Bot {
         };
         let mut stats = worker.stats.borrow_mut();
         stats.counters.deliveries += 1;
-        if let Some(marker) = marker
-            && verdict == Verdict::Counts
-        {
-            if worker.can_time(&marker) {
-                stats.delivery.record(Nanos::now().since(marker.planned));
-            } else {
-                stats.counters.untimed += 1;
-            }
+        match latency {
+            Some(latency) if verdict == Verdict::Counts => stats.delivery.record(latency),
+            Some(_) => {}
+            None => stats.counters.untimed += 1,
         }
+    }
+
+    /// How long a message took to this bot, as far as the server can help it. `None`: that cannot be told.
+    fn latency(&self, marker: &Marker) -> Option<Duration> {
+        let is_timed = self.worker.can_time(marker) && !self.behaviour.reads_slowly();
+        is_timed.then(|| Nanos::now().since(marker.planned.max(self.back_at)))
     }
 
     fn acked(&mut self, ack: &Ack) {
@@ -163,7 +186,9 @@ impl Bot {
         worker.unanswered.set(worker.unanswered.get() - 1);
         let mut stats = worker.stats.borrow_mut();
         stats.counters.acked += 1;
-        stats.ack.record(Nanos::now().since(message.planned));
+        if message.planned != Nanos::UNPLANNED {
+            stats.ack.record(Nanos::now().since(message.planned.max(self.back_at)));
+        }
         drop(stats);
         let mut ledger = worker.ledger.borrow_mut();
         match (message.to, ack.seq) {
@@ -174,14 +199,24 @@ impl Bot {
             }
         }
         drop(ledger);
+        self.answered();
+    }
+
+    /// A message of the bot was answered.
+    fn answered(&mut self) {
+        if self.is_parting && self.is_answered() {
+            return self.enter(Nanos::now(), Errand::Part);
+        }
         self.speak();
     }
 
     fn refused(&mut self, refusal: &Refusal) {
         self.error(refusal.code.as_str());
         let Some(id) = &refusal.id else { return };
+        self.visit_was_refused(id);
         let is_resume = id.as_str() == RESUME_ID;
-        let is_temporary = refusal.code == ErrorCode::RateLimited || refusal.retry_after_ms.is_some();
+        let is_temporary = !self.behaviour.ignores_limits()
+            && (refusal.code == ErrorCode::RateLimited || refusal.retry_after_ms.is_some());
         if is_temporary || is_resume {
             let pause = refusal.retry_after_ms.map_or(PAUSE_DEFAULT, Duration::from_millis);
             self.paused_until = self.paused_until.max(Nanos::now().after(pause));
@@ -196,6 +231,6 @@ impl Bot {
                 self.worker.stats.borrow_mut().counters.refused += 1;
             }
         }
-        self.speak();
+        self.answered();
     }
 }

@@ -8,15 +8,20 @@ use actix_codec::Framed;
 use awc::BoxedSocket;
 use awc::error::{ConnectError, SendRequestError, WsClientError};
 use awc::ws;
+use rustix::io::Errno;
 
 use super::socket::Socket;
 use super::{Bot, Membership};
 use crate::agenda::Errand;
 use crate::census::BotState;
 use crate::clock::Nanos;
+use crate::doubt::{NO_FILE_LEFT, NO_PORT_LEFT};
 
 /// Largest frame that a bot takes: a full page of history of messages of the largest size most servers allow.
 const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How often a bot that reads slowly reads.
+const READ_PERIOD: Duration = Duration::from_millis(100);
 
 /// How long a server may take to end a connection that it has closed.
 const END_DEADLINE: Duration = Duration::from_secs(1);
@@ -54,6 +59,8 @@ pub(super) struct OpenLink {
     pulse_interval: Duration,
     /// What the server asked for when it announced that it will close.
     reconnect_after: Duration,
+    /// When a bot that reads slowly may read more.
+    reads_at: Nanos,
 }
 
 impl Link {
@@ -76,6 +83,19 @@ impl Link {
         }
     }
 
+    /// Lets a slow bot read some more, if this is its time. Answers when the next time is.
+    pub(super) fn read_on(&mut self, due: Nanos, bytes_per_second: u32, is_over: bool) -> Option<Nanos> {
+        let Self::Open(link) = self else { return None };
+        if link.reads_at != due {
+            return None;
+        }
+        // Ten times a second, so a tenth of it; at least a byte, or nothing would ever be read.
+        let bytes = if is_over { usize::MAX } else { (bytes_per_second / 10).max(1) as usize };
+        link.socket.allow_to_read(bytes);
+        link.reads_at = due.after(READ_PERIOD).max(Nanos::now());
+        Some(link.reads_at)
+    }
+
     /// Something came.
     pub(super) fn note_life(&mut self) {
         if let Self::Open(link) = self {
@@ -92,14 +112,10 @@ impl Link {
 }
 
 impl Bot {
-    /// Connects, if there is no connection. `planned` is when it was to be.
-    pub(super) fn connect(&mut self, planned: Nanos, ctx: &mut Context<Self>) {
-        if !matches!(self.link, Link::Down) {
+    /// Connects, if there is no connection and the bot is wanted.
+    pub(super) fn connect(&mut self, ctx: &mut Context<Self>) {
+        if !matches!(self.link, Link::Down) || !self.is_wanted {
             return;
-        }
-        if self.key.is_none() {
-            self.awaited_since.get_or_insert(planned);
-            self.enter_state(BotState::Connecting);
         }
         let worker = &self.worker;
         let room = (!worker.roster.is_lobby_only()).then(|| &worker.roster.room(self.room).name);
@@ -116,8 +132,10 @@ impl Bot {
     }
 
     fn open(&mut self, framed: Framed<BoxedSocket, ws::Codec>, ctx: &mut Context<Self>) {
-        let (socket, inbound, outflow) = Socket::open(framed, Rc::clone(&self.worker.read_buffers));
-        let pulse_due = Nanos::now().after(WELCOME_DEADLINE);
+        let is_slow = self.behaviour.reads_slowly();
+        let (socket, inbound, outflow) = Socket::open(framed, Rc::clone(&self.worker.read_buffers), is_slow);
+        let now = Nanos::now();
+        let pulse_due = now.after(WELCOME_DEADLINE);
         self.link = Link::Open(OpenLink {
             socket,
             inbound: ctx.add_stream(inbound),
@@ -129,7 +147,11 @@ impl Bot {
             pulse_due,
             pulse_interval: WELCOME_DEADLINE,
             reconnect_after: Duration::ZERO,
+            reads_at: now,
         });
+        if is_slow {
+            self.enter(now, Errand::Read);
+        }
         self.worker.open_links.set(self.worker.open_links.get() + 1);
         self.enter(pulse_due, Errand::CheckPulse);
     }
@@ -145,13 +167,11 @@ impl Bot {
         let pulse_due = link.pulse_due;
         self.enter(pulse_due, Errand::CheckPulse);
         self.backoff.reset();
-        self.enter_state(BotState::Connected);
+        let state = std::mem::replace(&mut self.state, BotState::Connected);
+        self.worker.change_in_census(self.kind, state, BotState::Connected);
         let mut stats = self.worker.stats.borrow_mut();
-        if self.key.is_some() {
-            stats.counters.reconnects += 1;
-        } else {
-            stats.counters.ever_connected += 1;
-        }
+        stats.counters.reconnects += u64::from(state == BotState::Away);
+        stats.counters.ever_connected += u64::from(self.key.is_none());
         if let Some(planned) = self.awaited_since.take() {
             stats.connect.record(now.since(planned));
         }
@@ -197,8 +217,17 @@ impl Bot {
         let closed_for = link.closed_for.take();
         let reconnect_after = link.reconnect_after;
         if link.is_welcomed {
-            self.worker.ledger.borrow_mut().interrupted(self.number, self.room);
+            let mut ledger = self.worker.ledger.borrow_mut();
+            if self.behaviour.reads_slowly() {
+                // It was asked for: the bot begins anew.
+                ledger.left(self.number, self.room);
+            } else {
+                ledger.interrupted(self.number, self.room);
+            }
+            drop(ledger);
             self.enter_state(BotState::Away);
+            self.missed_since = Some(Nanos::now());
+            self.end_visit();
         }
         self.error(closed_for.as_deref().unwrap_or(why));
         self.drop_link(ctx);
@@ -207,6 +236,9 @@ impl Bot {
 
     fn come_back(&mut self, at_least: Duration) {
         self.link = Link::Down;
+        if self.is_parting {
+            self.enter(Nanos::now(), Errand::Part);
+        }
         self.membership = Membership::MustResume;
         self.paused_until = Nanos::default();
         let wait = self.backoff.next(at_least, &mut self.rng);
@@ -214,12 +246,21 @@ impl Bot {
     }
 
     /// Says goodbye; the connection ends when the server has answered.
+    pub(super) fn say_goodbye(&mut self) {
+        if let Link::Open(link) = &mut self.link {
+            link.is_leaving = true;
+            self.link.send(ws::Message::Close(Some(ws::CloseCode::Normal.into())));
+        }
+    }
+
+    /// Goes for good, or until the profile wants the bot again.
     pub(super) fn leave(&mut self, ctx: &mut Context<Self>) {
+        self.is_wanted = false;
+        self.is_parting = false;
+        self.end_visit();
+        self.worker.ledger.borrow_mut().left(self.number, self.room);
         match &mut self.link {
-            Link::Open(link) => {
-                link.is_leaving = true;
-                self.link.send(ws::Message::Close(Some(ws::CloseCode::Normal.into())));
-            }
+            Link::Open(_) => self.say_goodbye(),
             Link::Connecting(attempt) => {
                 ctx.cancel_future(*attempt);
                 self.link = Link::Gone;
@@ -229,12 +270,18 @@ impl Bot {
         self.enter_state(BotState::Gone);
     }
 
+    /// The goodbye is over.
     fn end(&mut self, ctx: &mut Context<Self>) {
         self.drop_link(ctx);
-        self.link = Link::Gone;
+        if self.is_wanted {
+            // It rests, or was wanted again meanwhile.
+            self.enter(self.back_at.max(Nanos::now()), Errand::Connect);
+        } else {
+            self.link = Link::Gone;
+        }
     }
 
-    fn drop_link(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn drop_link(&mut self, ctx: &mut Context<Self>) {
         let Link::Open(link) = std::mem::replace(&mut self.link, Link::Down) else { return };
         ctx.cancel_future(link.inbound);
         ctx.cancel_future(link.outflow);
@@ -248,7 +295,11 @@ fn describe(error: &WsClientError) -> String {
         return format!("HTTP {}", status.as_u16());
     }
     if let WsClientError::SendRequest(SendRequestError::Connect(ConnectError::Io(error))) = error {
-        return format!("connect: {}", error.kind());
+        return match Errno::from_io_error(error) {
+            Some(Errno::MFILE | Errno::NFILE) => NO_FILE_LEFT.to_owned(),
+            Some(Errno::ADDRNOTAVAIL) => NO_PORT_LEFT.to_owned(),
+            _ => format!("connect: {}", error.kind()),
+        };
     }
     let is_timeout = matches!(
         error,

@@ -18,7 +18,7 @@ use actix_codec::{AsyncWrite, Decoder, Encoder, Framed};
 use awc::BoxedSocket;
 use awc::error::WsProtocolError;
 use awc::ws::{Codec, Frame, Message};
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, BufMut as _, BytesMut};
 use futures_util::Stream;
 use tokio_util::io::poll_read_buf;
 
@@ -57,6 +57,9 @@ struct Shared {
     writer: Option<Waker>,
     /// Whether the bot has more to send and waits for room.
     is_awaited: bool,
+    /// Bytes that may be read until more are allowed; `None`: as many as come.
+    may_read: Option<usize>,
+    reader: Option<Waker>,
 }
 
 /// A bot's hold of its connection.
@@ -64,7 +67,13 @@ pub(crate) struct Socket(Rc<RefCell<Shared>>);
 
 impl Socket {
     /// Takes over a connection after its handshake.
-    pub(crate) fn open(framed: Framed<BoxedSocket, Codec>, buffers: Rc<ReadBuffers>) -> (Self, Inbound, Outflow) {
+    ///
+    /// A socket that is slow reads only as much as it is [allowed](Self::allow_to_read).
+    pub(crate) fn open(
+        framed: Framed<BoxedSocket, Codec>,
+        buffers: Rc<ReadBuffers>,
+        is_slow: bool,
+    ) -> (Self, Inbound, Outflow) {
         let parts = framed.into_parts();
         let shared = Shared {
             io: parts.io,
@@ -72,6 +81,8 @@ impl Socket {
             outbox: parts.write_buf,
             writer: None,
             is_awaited: false,
+            may_read: is_slow.then_some(0),
+            reader: None,
         };
         let shared = Rc::new(RefCell::new(shared));
         let inbound = Inbound {
@@ -96,6 +107,15 @@ impl Socket {
             writer.wake();
         }
         Ok(())
+    }
+
+    /// Allows a slow socket to read so many bytes, whatever is left of what it was allowed before.
+    pub(crate) fn allow_to_read(&self, bytes: usize) {
+        let mut shared = self.0.borrow_mut();
+        shared.may_read = Some(bytes);
+        if let Some(reader) = shared.reader.take() {
+            reader.wake();
+        }
     }
 
     /// Whether there is room for a message. If not, [`Bot::speak`] is called once there is.
@@ -127,10 +147,21 @@ impl Inbound {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        let may_read = self.shared.borrow().may_read;
+        if may_read == Some(0) {
+            self.shared.borrow_mut().reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
         let mut buffer = self.buffers.take();
         buffer.extend_from_slice(&self.unread);
         buffer.reserve(READ_BYTES);
-        let result = poll_read_buf(Pin::new(&mut self.shared.borrow_mut().io), cx, &mut buffer);
+        let mut shared = self.shared.borrow_mut();
+        let mut space = (&mut buffer).limit(may_read.unwrap_or(READ_BYTES));
+        let result = poll_read_buf(Pin::new(&mut shared.io), cx, &mut space);
+        if let (Poll::Ready(Ok(read)), Some(may_read)) = (&result, &mut shared.may_read) {
+            *may_read = may_read.saturating_sub(*read);
+        }
+        drop(shared);
         if let Poll::Ready(Ok(1..)) = result {
             self.unread = buffer;
             self.is_unread_shared = true;

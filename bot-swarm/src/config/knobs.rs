@@ -6,7 +6,6 @@ use awc::http::Uri;
 use starling_protocol::{ClientId, limits};
 
 use super::{Config, ConfigError};
-use crate::marker::Marker;
 use crate::roster::PREFIX_MAX;
 
 /// One knob: a variable of the environment, and a flag of the same name.
@@ -83,25 +82,76 @@ pub const KNOBS: &[Knob] = &[
         get: |config| config.messages_per_second.to_string(),
     },
     Knob {
-        variable: "BOT_MESSAGE_BYTES",
-        flag: "message-bytes",
-        help: "Bytes of a message's text, one number or a range; 40 of them are the marker that is checked",
-        range: "a number of bytes or a range of them (32-1024 is one), 40 to 1048576",
-        default: "128",
-        set: |config, value| parse_bytes(value).map(|bytes| config.message_bytes = bytes),
-        get: |config| {
-            let (least, most) = config.message_bytes.clone().into_inner();
-            if least == most { least.to_string() } else { format!("{least}-{most}") }
-        },
+        variable: "BOT_ARRIVALS",
+        flag: "arrivals",
+        help: "How the messages of a bot come: evenly, at random, or so many at once; the mean is the same",
+        range: "steady, poisson, burst or burst:N, N from 1 to 1000",
+        default: "steady",
+        set: |config, value| value.parse().ok().map(|arrivals| config.arrivals = arrivals),
+        get: |config| config.arrivals.to_string(),
     },
     Knob {
-        variable: "BOT_PRIVATE_SHARE",
-        flag: "private-share",
-        help: "The share of messages that go to one other bot instead of the room",
-        range: "a number, 0 to 1",
+        variable: "BOT_MESSAGE_BYTES",
+        flag: "message-bytes",
+        help: "Bytes of a message's text; 40 of them are the marker that is checked",
+        range: "a number of bytes, a range of them like 40-1024, or lognormal:MEDIAN:P99; 40 to 1048576",
+        default: "128",
+        set: |config, value| value.parse().ok().map(|sizes| config.message_bytes = sizes),
+        get: |config| config.message_bytes.to_string(),
+    },
+    Knob {
+        variable: "BOT_BEHAVIOURS",
+        flag: "behaviours",
+        help: "Which bots behave how, by weight",
+        range: "like chatter=60,lurker=25,private=10,hopper=3,slow=1,churner=1,flooder=0; weights up to 10000",
+        default: "chatter=1",
+        set: |config, value| value.parse().ok().map(|mix| config.behaviours = mix),
+        get: |config| config.behaviours.to_string(),
+    },
+    Knob {
+        variable: "BOT_ROOM_SKEW",
+        flag: "room-skew",
+        help: "How unevenly bots spread over the rooms: the exponent of Zipf's law; 0: evenly",
+        range: "a number, 0 to 5",
         default: "0",
-        set: |config, value| within(value, 0.0, 1.0).map(|share| config.private_share = share),
-        get: |config| config.private_share.to_string(),
+        set: |config, value| within(value, 0.0, 5.0).map(|skew| config.room_skew = skew),
+        get: |config| config.room_skew.to_string(),
+    },
+    Knob {
+        variable: "BOT_HOP_SECONDS",
+        flag: "hop-seconds",
+        help: "Seconds that a hopper stays in a room that it visits, in the mean",
+        range: "a number of seconds, 0.1 to 3600",
+        default: "5",
+        set: |config, value| within(value, 0.1, 3_600.0).map(|seconds| config.hop_seconds = seconds),
+        get: |config| config.hop_seconds.to_string(),
+    },
+    Knob {
+        variable: "BOT_CHURN_SECONDS",
+        flag: "churn-seconds",
+        help: "Seconds that a churner stays, in the mean; it is away for half as long",
+        range: "a number of seconds, 0.1 to 3600",
+        default: "10",
+        set: |config, value| within(value, 0.1, 3_600.0).map(|seconds| config.churn_seconds = seconds),
+        get: |config| config.churn_seconds.to_string(),
+    },
+    Knob {
+        variable: "BOT_SLOW_BYTES_PER_SECOND",
+        flag: "slow-bytes-per-second",
+        help: "Bytes that a slow bot reads per second",
+        range: "a whole number, 10 to 1000000000",
+        default: "1024",
+        set: |config, value| within(value, 10, 1_000_000_000).map(|bytes| config.slow_bytes_per_second = bytes),
+        get: |config| config.slow_bytes_per_second.to_string(),
+    },
+    Knob {
+        variable: "BOT_FLOOD_PER_SECOND",
+        flag: "flood-per-second",
+        help: "Messages per second of a flooder",
+        range: "a number of messages per second, 1 to 100000",
+        default: "200",
+        set: |config, value| within(value, 1.0, 100_000.0).map(|rate| config.flood_per_second = rate),
+        get: |config| config.flood_per_second.to_string(),
     },
     Knob {
         variable: "BOT_SECONDS",
@@ -148,6 +198,34 @@ pub const KNOBS: &[Knob] = &[
         default: "",
         set: |config, value| parse_optional(value).map(|profile| config.profile = profile),
         get: |config| text_of(config.profile.as_ref()),
+    },
+    Knob {
+        variable: "BOT_EXPECT",
+        flag: "expect",
+        help: "What is expected of the run: latencies (delivery where none is named), counts, or clean: nothing lost, \
+               doubled, reordered, misdelivered or unanswered",
+        range: "a list like: clean, p99<250ms, connect.p99<1s, completion.max<=5s, reconnects=0",
+        default: "clean",
+        set: |config, value| value.parse().ok().map(|expect| config.expect = expect),
+        get: |config| config.expect.to_string(),
+    },
+    Knob {
+        variable: "BOT_LATENESS_MAX_SECONDS",
+        flag: "lateness-max-seconds",
+        help: "Seconds that the swarm itself may be late in one of a hundred cases; past it the run is not valid",
+        range: "a number of seconds, 0.001 to 3600",
+        default: "0.05",
+        set: |config, value| within(value, 0.001, 3_600.0).map(|seconds| config.lateness_max_seconds = seconds),
+        get: |config| config.lateness_max_seconds.to_string(),
+    },
+    Knob {
+        variable: "BOT_SCENARIO",
+        flag: "scenario",
+        help: "A file with settings, one VARIABLE=VALUE a line; the environment and flags count more",
+        range: "empty, or the path of a file",
+        default: "",
+        set: |config, value| parse_optional(value).map(|path| config.scenario = path),
+        get: |config| config.scenario.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
     },
     Knob {
         variable: "BOT_METRICS_BIND",
@@ -214,11 +292,4 @@ fn parse_url(value: &str) -> Option<String> {
 fn parse_prefix(value: &str) -> Option<String> {
     let is_name = ClientId::parse(value).is_ok() && value.len() <= PREFIX_MAX;
     (is_name && !value.starts_with(limits::GUEST_PREFIX)).then(|| value.to_owned())
-}
-
-fn parse_bytes(value: &str) -> Option<std::ops::RangeInclusive<u32>> {
-    let (least, most) = value.split_once('-').unwrap_or((value, value));
-    let bytes = |number: &str| within(number, u32::try_from(Marker::LEN).unwrap_or(u32::MAX), 1_048_576);
-    let range = bytes(least)?..=bytes(most)?;
-    (!range.is_empty()).then_some(range)
 }

@@ -27,7 +27,7 @@ fn ledger(bots: u32) -> Ledger {
 
 impl Ledger {
     fn hears(&mut self, bot: u32, seq: u64, sender: u32, number: u32) -> Verdict {
-        self.room_message(bot, ROOM, TAG, seq, Some(&said(sender, number)))
+        self.room_message(bot, ROOM, TAG, seq, Some(&said(sender, number)), None)
     }
 
     fn comes_back(&mut self, bot: u32, epoch: Epoch, seq: u64, recovered: bool) {
@@ -113,8 +113,8 @@ fn a_room_that_mixes_up_a_senders_messages_is_found_though_seq_is_in_order() {
 fn a_message_of_another_room_is_in_the_wrong_room() {
     let mut ledger = ledger(1);
     let elsewhere = Marker { target: MarkedTarget::Room(TAG + 1), ..said(0, 1) };
-    assert_eq!(ledger.room_message(0, ROOM, TAG, 11, Some(&elsewhere)), Verdict::Wrong);
-    assert_eq!(ledger.room_message(0, ROOM + 1, TAG + 1, 1, Some(&elsewhere)), Verdict::Wrong);
+    assert_eq!(ledger.room_message(0, ROOM, TAG, 11, Some(&elsewhere), None), Verdict::Wrong);
+    assert_eq!(ledger.room_message(0, ROOM + 1, TAG + 1, 1, Some(&elsewhere), None), Verdict::Wrong);
     assert_eq!(ledger.sums().wrong_room, 2);
 }
 
@@ -137,7 +137,7 @@ fn an_ack_that_names_the_place_of_another_message_is_a_contradiction() {
 #[test]
 fn messages_of_people_count_without_a_marker() {
     let mut ledger = ledger(2);
-    ledger.room_message(0, ROOM, TAG, 11, None);
+    ledger.room_message(0, ROOM, TAG, 11, None, None);
     assert_eq!(ledger.sums(), Tally { expected: 2, received: 1, lost: 1, ..Tally::default() });
 }
 
@@ -216,4 +216,49 @@ fn private_messages_of_one_sender_keep_their_order() {
         ledger.private_message(1, &whispered(0, 1, number));
     }
     assert_eq!(ledger.sums().out_of_order, 1);
+}
+
+#[test]
+fn a_bot_that_left_a_room_expects_only_what_it_received() {
+    let mut ledger = ledger(2);
+    for bot in 0..2 {
+        ledger.hears(bot, 11, 0, 1);
+    }
+    ledger.left(1, ROOM);
+    ledger.hears(0, 12, 0, 2);
+    assert_eq!(ledger.outstanding(&ledger.high_waters()), 0);
+    assert_eq!(ledger.hears(1, 12, 0, 2), Verdict::Wrong, "it is not in the room");
+    ledger.entered(Entrance { bot: 1, room: ROOM, epoch: EPOCH, seq: 12, recovered: true });
+    for bot in 0..2 {
+        ledger.hears(bot, 13, 0, 3);
+    }
+    assert_eq!(ledger.sums(), Tally { expected: 5, received: 5, wrong_room: 1, ..Tally::default() });
+}
+
+#[test]
+fn a_message_is_complete_when_the_last_member_that_is_here_has_it() {
+    let mut ledger = ledger(3);
+    ledger.interrupted(2, ROOM);
+    let hears = |ledger: &mut Ledger, bot, seq, millis| {
+        let marker = said(0, u32::try_from(seq).unwrap());
+        let latency = Some(Duration::from_millis(millis));
+        ledger.room_message(bot, ROOM, TAG, seq, Some(&marker), latency);
+    };
+    let completions = |ledger: &mut Ledger| {
+        let mut all = Vec::new();
+        ledger.take_completions(|latency| all.push(latency.as_millis()));
+        all
+    };
+    hears(&mut ledger, 0, 11, 9);
+    assert_eq!(completions(&mut ledger), []);
+    hears(&mut ledger, 1, 11, 5);
+    assert_eq!(completions(&mut ledger), [9]);
+    // Who was away gets it later, and has itself to blame.
+    ledger.entered(Entrance { bot: 2, room: ROOM, epoch: EPOCH, seq: 11, recovered: true });
+    hears(&mut ledger, 2, 11, 7_000);
+    hears(&mut ledger, 0, 12, 1);
+    hears(&mut ledger, 1, 12, 2);
+    assert_eq!(completions(&mut ledger), []);
+    hears(&mut ledger, 2, 12, 3);
+    assert_eq!(completions(&mut ledger), [3]);
 }

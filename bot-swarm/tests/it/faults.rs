@@ -9,7 +9,12 @@ use crate::{config, run_until, wait_until};
 /// Runs a swarm against a server with this fault. Gives back how many deliveries were wrong, and what was found.
 async fn run(fault: Fault) -> (u64, Outcome) {
     let server = TestServer::with(Options { fault: Some(fault), ..Options::default() }).await;
-    let config = Config { rooms: 2, private_share: 0.3, drain_seconds: 0.5, ..config(&server, 12) };
+    let config = Config {
+        rooms: 2,
+        behaviours: "chatter=2,private=1".parse().unwrap(),
+        drain_seconds: 0.5,
+        ..config(&server, 12)
+    };
     let report = run_until(&config, wait_until("300 messages", || server.taken() >= 300)).await;
     (server.wrong(), report)
 }
@@ -24,7 +29,7 @@ async fn check(fault: Fault, tally: impl Fn(u64) -> Tally) {
     assert!(wrong >= 3, "{fault:?} was committed {wrong} times");
     assert_eq!(found(&report), tally(wrong), "{fault:?}\n{report}");
     assert_eq!(report.tally.expected, report.tally.received + report.tally.lost);
-    assert_eq!(report.exit_code(), 1);
+    assert_eq!(report.verdict.exit_code(), 1);
     assert_eq!(report.unanswered, 0);
 }
 

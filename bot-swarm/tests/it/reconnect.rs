@@ -8,7 +8,8 @@ use crate::{config, run_until, wait_until};
 #[actix_rt::test]
 async fn bots_resume_after_the_server_dropped_everyone_and_nothing_is_lost_or_doubled() {
     let server = TestServer::start().await;
-    let config = Config { rooms: 2, workers: 2, private_share: 0.1, ..config(&server, 20) };
+    let config =
+        Config { rooms: 2, workers: 2, behaviours: "chatter=9,private=1".parse().unwrap(), ..config(&server, 20) };
     let report = run_until(&config, async {
         for round in 1..=3 {
             wait_until("a hundred messages a round", || server.taken() >= round * 100).await;

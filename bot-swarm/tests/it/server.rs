@@ -67,6 +67,11 @@ impl TestServer {
         self.chat.borrow().goodbyes
     }
 
+    /// Visits of rooms that ended.
+    pub(crate) fn visits(&self) -> u64 {
+        self.chat.borrow().visits
+    }
+
     /// Cuts every connection, without a word.
     pub(crate) fn drop_everyone(&self) {
         self.chat.borrow_mut().drop_everyone();

@@ -49,7 +49,8 @@ pub(crate) struct Options {
 #[derive(Debug)]
 struct Client {
     name: ClientId,
-    room: RoomName,
+    /// The room it connected to, and those that it visits.
+    rooms: Vec<RoomName>,
     outbox: UnboundedSender<Message>,
 }
 
@@ -75,6 +76,8 @@ pub(crate) struct Chat {
     pub(crate) taken: u64,
     pub(crate) wrong: u64,
     pub(crate) goodbyes: u64,
+    /// Visits of rooms that ended.
+    pub(crate) visits: u64,
 }
 
 impl Chat {
@@ -93,6 +96,7 @@ impl Chat {
             taken: 0,
             wrong: 0,
             goodbyes: 0,
+            visits: 0,
         }
     }
 
@@ -131,7 +135,7 @@ impl Chat {
         let key = *self.keys.entry(name.clone()).or_insert(ClientKey(u128::from(id)));
         let place = self.room(&room);
         let (seq, epoch) = (place.newest(), place.epoch);
-        self.clients.insert(id, Client { name: name.clone(), room: room.clone(), outbox });
+        self.clients.insert(id, Client { name: name.clone(), rooms: vec![room.clone()], outbox });
         self.welcomed += 1;
         let limits = ServerLimits { message_bytes: 16_384, messages_per_second: 50, burst: 100, rooms: 64 };
         let welcome = Welcome {
@@ -162,8 +166,8 @@ impl Chat {
         match command {
             ClientCommand::Message(message) => self.post(id, frame_id.unwrap(), &message),
             ClientCommand::Join { room, resume, .. } => self.resume(id, frame_id, &room, resume),
+            ClientCommand::Leave { room } => self.leave_room(id, frame_id, room),
             ClientCommand::Hello { .. }
-            | ClientCommand::Leave { .. }
             | ClientCommand::Rooms
             | ClientCommand::Members { .. }
             | ClientCommand::History { .. }
@@ -176,8 +180,21 @@ impl Chat {
         self.rooms.entry(name.clone()).or_insert_with(|| Room { epoch: Epoch(lives), history: Vec::new() })
     }
 
+    fn leave_room(&mut self, id: u64, frame_id: Option<MessageId>, room: RoomName) {
+        self.visits += 1;
+        let client = self.clients.get_mut(&id).unwrap();
+        assert!(client.rooms.iter().skip(1).any(|visited| *visited == room), "{room} is visited");
+        client.rooms.retain(|visited| *visited != room);
+        self.tell(id, &ServerEvent::Left { id: frame_id, room });
+    }
+
     fn resume(&mut self, id: u64, frame_id: Option<MessageId>, room: &RoomName, resume: Option<Resume>) {
         let recovers_nothing = self.options.recovers_nothing;
+        if let Some(client) = self.clients.get_mut(&id)
+            && !client.rooms.contains(room)
+        {
+            client.rooms.push(room.clone());
+        }
         let place = self.room(room);
         let after = resume.filter(|resume| resume.epoch == Some(place.epoch) && !recovers_nothing);
         let joined = JoinedEvent {
@@ -186,7 +203,7 @@ impl Chat {
             seq: place.newest(),
             epoch: place.epoch,
             count: 1,
-            recovered: Some(after.is_some()),
+            recovered: resume.map(|_| after.is_some()),
         };
         let skipped = after.map_or(usize::MAX, |resume| usize::try_from(resume.after.0).unwrap());
         let missed: Vec<String> = place.history.iter().skip(skipped).cloned().collect();
@@ -203,7 +220,7 @@ impl Chat {
             return self.tell(id, &ServerEvent::Error(refusal));
         }
         let Some(client) = self.clients.get(&id) else { return };
-        let (sender, own_room) = (client.name.clone(), client.room.clone());
+        let (sender, own_room) = (client.name.clone(), client.rooms[0].clone());
         if let Some(ack) = self.acks.get(&(sender.clone(), frame_id.clone())) {
             let repeated = Ack { duplicate: true, ..ack.clone() };
             return self.tell(id, &ServerEvent::Ack(repeated));
@@ -242,7 +259,7 @@ impl Chat {
         let frame = frame(sender, Some((room, seq)), None, text);
         place.history.push(frame.clone());
         let mut members: Vec<u64> =
-            self.clients.iter().filter(|(_, client)| client.room == *room).map(|(id, _)| *id).collect();
+            self.clients.iter().filter(|(_, client)| client.rooms.contains(room)).map(|(id, _)| *id).collect();
         members.sort_unstable();
         if self.commits(Fault::AckOnly) {
             self.wrong += members.len() as u64;
@@ -256,7 +273,7 @@ impl Chat {
             self.deliver_to_the_first(first, sender, room, seq, frame);
         }
         if self.commits(Fault::LeakToOtherRoom) {
-            let outsider = self.clients.iter().find(|(_, client)| client.room != *room).map(|(id, _)| *id);
+            let outsider = self.clients.iter().find(|(_, client)| !client.rooms.contains(room)).map(|(id, _)| *id);
             self.wrong += 1;
             self.send(outsider.unwrap(), self::frame(sender, Some((room, seq)), None, text));
         }

@@ -1,0 +1,15 @@
+//! A hopper joins and leaves rooms.
+
+use std::time::Duration;
+
+use super::{Behaviour, Move, around};
+use crate::plan::Habits;
+
+/// Stays in its own room, silently, and visits one other after the other.
+pub(super) struct Hopper;
+
+impl Behaviour for Hopper {
+    fn next_move(&mut self, habits: &Habits, rng: &mut fastrand::Rng) -> Option<(Duration, Move)> {
+        Some((around(habits.hop, rng), Move::Hop))
+    }
+}

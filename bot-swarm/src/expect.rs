@@ -1,0 +1,266 @@
+//! What a run is expected to keep: `clean, p99<250ms, connect.p99<1s, reconnects=0`.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::outcome::Outcome;
+use crate::stats::Stats;
+use crate::units::{duration_text, human, parse_duration};
+
+/// What `clean` stands for, beside at least one bot that was connected.
+const CLEAN: &str = "clean";
+
+/// What is expected of a run: every one of these.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expectations(Vec<Expectation>);
+
+#[derive(Debug, Clone, PartialEq)]
+enum Expectation {
+    /// Nothing lost, doubled, reordered, misdelivered or unanswered.
+    Clean,
+    /// A latency is within a bound.
+    Latency { kind: &'static str, measure: Measure, relation: Relation, bound: Duration },
+    /// A count is within a bound.
+    Count { name: &'static str, relation: Relation, bound: u64 },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Measure {
+    /// What so many percent do not exceed.
+    Percentile(f64),
+    Max,
+    Mean,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Relation {
+    Less,
+    AtMost,
+    Equal,
+    AtLeast,
+    More,
+}
+
+/// An expectation that a run broke.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// The expectation, as it is written.
+    pub expected: String,
+    /// What was instead.
+    pub actual: String,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.expected, self.actual)
+    }
+}
+
+impl Expectations {
+    /// That nothing was lost, doubled, reordered, misdelivered or unanswered.
+    pub fn clean() -> Self {
+        Self(vec![Expectation::Clean])
+    }
+
+    /// The expectations that a run broke. Where no bot was ever connected, that is the one.
+    pub fn broken(&self, outcome: &Outcome) -> Vec<Broken> {
+        if outcome.stats.counters.ever_connected == 0 {
+            return vec![Broken { expected: "bots".to_owned(), actual: "no bot was connected".to_owned() }];
+        }
+        let actual = |expectation: &Expectation| {
+            let actual = expectation.broken(outcome)?;
+            Some(Broken { expected: expectation.to_string(), actual })
+        };
+        self.0.iter().filter_map(actual).collect()
+    }
+}
+
+/// The counts that can be expected of a run.
+fn counts(outcome: &Outcome) -> impl Iterator<Item = (&'static str, u64)> {
+    let errors = outcome.stats.errors.values().sum();
+    let others = [("unanswered", outcome.unanswered), ("away", outcome.away), ("errors", errors)];
+    outcome.tally.faults().into_iter().chain(others).chain(outcome.stats.counters.entries())
+}
+
+impl Expectation {
+    /// What was instead; `None` where it was kept.
+    fn broken(&self, outcome: &Outcome) -> Option<String> {
+        match self {
+            Self::Clean => {
+                let faults: Vec<String> =
+                    outcome.faults().iter().map(|(what, count)| format!("{count} {what}")).collect();
+                (!faults.is_empty()).then(|| faults.join(", "))
+            }
+            Self::Latency { kind, measure, relation, bound } => {
+                let latencies = outcome.stats.kind(kind).filter(|latencies| latencies.count() > 0);
+                // What was not measured cannot be said to be kept.
+                let Some(latencies) = latencies else { return Some("nothing was measured".to_owned()) };
+                let actual = match measure {
+                    Measure::Percentile(percent) => latencies.quantile(percent / 100.0),
+                    Measure::Max => latencies.max(),
+                    Measure::Mean => latencies.mean(),
+                };
+                (!relation.holds(&actual, bound)).then(|| human(actual))
+            }
+            Self::Count { name, relation, bound } => {
+                let actual = counts(outcome).find(|(known, _)| known == name).map_or(0, |(_, count)| count);
+                (!relation.holds(&actual, bound)).then(|| actual.to_string())
+            }
+        }
+    }
+}
+
+impl Relation {
+    /// The longer signs first, or `<=` would be read as `<`.
+    const ALL: [(&'static str, Self); 5] =
+        [("<=", Self::AtMost), (">=", Self::AtLeast), ("<", Self::Less), (">", Self::More), ("=", Self::Equal)];
+
+    fn holds<T: PartialOrd>(self, actual: &T, bound: &T) -> bool {
+        match self {
+            Self::Less => actual < bound,
+            Self::AtMost => actual <= bound,
+            Self::Equal => actual == bound,
+            Self::AtLeast => actual >= bound,
+            Self::More => actual > bound,
+        }
+    }
+}
+
+/// A text does not say what is expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an expectation")]
+pub struct NotExpectations;
+
+impl FromStr for Expectations {
+    type Err = NotExpectations;
+
+    fn from_str(text: &str) -> Result<Self, NotExpectations> {
+        text.split(',').map(|part| part.trim().parse()).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl FromStr for Expectation {
+    type Err = NotExpectations;
+
+    fn from_str(text: &str) -> Result<Self, NotExpectations> {
+        if text == CLEAN {
+            return Ok(Self::Clean);
+        }
+        let split = |(sign, relation): (&str, Relation)| {
+            let (quantity, bound) = text.split_once(sign)?;
+            Some((quantity.trim(), relation, bound.trim()))
+        };
+        let (quantity, relation, bound) = Relation::ALL.into_iter().find_map(split).ok_or(NotExpectations)?;
+        let outcome = Outcome::default();
+        if let Some((name, _)) = counts(&outcome).find(|(name, _)| *name == quantity) {
+            let bound = bound.parse().map_err(|_| NotExpectations)?;
+            return Ok(Self::Count { name, relation, bound });
+        }
+        let named = |kind: &&&str| quantity.strip_prefix(**kind).is_some_and(|rest| rest.starts_with('.'));
+        let (kind, measure) = match Stats::KINDS.iter().find(named) {
+            Some(kind) => (*kind, quantity.get(kind.len() + 1..).unwrap_or_default()),
+            None => ("delivery", quantity),
+        };
+        let bound = parse_duration(bound).ok_or(NotExpectations)?;
+        Ok(Self::Latency { kind, measure: measure.parse()?, relation, bound })
+    }
+}
+
+impl FromStr for Measure {
+    type Err = NotExpectations;
+
+    fn from_str(text: &str) -> Result<Self, NotExpectations> {
+        match text {
+            "max" => Ok(Self::Max),
+            "mean" => Ok(Self::Mean),
+            _ => {
+                let percent = text.strip_prefix('p').and_then(|percent| percent.parse().ok());
+                let percent = percent.filter(|percent| (0.0..=100.0).contains(percent));
+                percent.map(Self::Percentile).ok_or(NotExpectations)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Expectations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts: Vec<String> = self.0.iter().map(Expectation::to_string).collect();
+        f.write_str(&parts.join(", "))
+    }
+}
+
+impl fmt::Display for Expectation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Clean => f.write_str(CLEAN),
+            Self::Latency { kind, measure, relation, bound } => {
+                if *kind != "delivery" {
+                    write!(f, "{kind}.")?;
+                }
+                match measure {
+                    Measure::Percentile(percent) => write!(f, "p{percent}")?,
+                    Measure::Max => f.write_str("max")?,
+                    Measure::Mean => f.write_str("mean")?,
+                }
+                write!(f, "{relation}{}", duration_text(*bound))
+            }
+            Self::Count { name, relation, bound } => write!(f, "{name}{relation}{bound}"),
+        }
+    }
+}
+
+impl fmt::Display for Relation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = Self::ALL.iter().find(|(_, relation)| relation == self).map_or("", |(sign, _)| sign);
+        f.write_str(sign)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A run in which one message took a second, and ten took a millisecond.
+    fn outcome() -> Outcome {
+        let mut outcome = Outcome::default();
+        outcome.stats.counters.ever_connected = 5;
+        for millis in [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1_000] {
+            outcome.stats.delivery.record(Duration::from_millis(millis));
+        }
+        outcome
+    }
+
+    fn broken(expected: &str, outcome: &Outcome) -> Vec<String> {
+        let expectations: Expectations = expected.parse().unwrap_or_else(|_| panic!("{expected}"));
+        expectations.broken(outcome).iter().map(Broken::to_string).collect()
+    }
+
+    #[test]
+    fn what_is_kept_is_not_named_and_what_is_broken_is_named_with_what_was_instead() {
+        let mut outcome = outcome();
+        assert!(broken("clean, p50<250ms, p50 <= 2ms, max>900ms, mean<1s, lost=0, reconnects<1", &outcome).is_empty());
+        assert_eq!(broken("p99<250ms", &outcome), ["p99<250ms: 1.00 s"]);
+        outcome.tally.lost = 3;
+        outcome.unanswered = 2;
+        assert_eq!(broken("clean", &outcome), ["clean: 3 lost, 2 sent and never answered"]);
+        assert_eq!(broken("lost=0, unanswered<=2", &outcome), ["lost=0: 3"]);
+        assert_eq!(broken("ever_connected>=6", &outcome), ["ever_connected>=6: 5"]);
+    }
+
+    #[test]
+    fn what_was_not_measured_is_not_kept() {
+        assert_eq!(broken("connect.p99<1s", &outcome()), ["connect.p99<1s: nothing was measured"]);
+        assert_eq!(broken("lost=0", &Outcome::default()), ["bots: no bot was connected"]);
+    }
+
+    #[test]
+    fn expectations_are_written_as_they_are_read() {
+        for text in ["clean", "p99<250ms, lost=0, connect.p99<1s", "p99.9>=1us", "ack.max<=1m, completion.mean<1h"] {
+            assert_eq!(text.parse::<Expectations>().unwrap().to_string(), text);
+        }
+        for text in ["", "clean,", "p99", "p99<", "p99<5", "p101<1s", "lost=x", "lost=1s", "dance.p99<1s", "dirt=0"] {
+            assert_eq!(text.parse::<Expectations>(), Err(NotExpectations), "{text}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Which bot behaves how: behaviours mixed by weight.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::behaviour::BehaviourKind;
+
+/// The largest weight of a behaviour.
+const WEIGHT_MAX: u32 = 10_000;
+
+/// Behaviours by weight: of as many bots in a row as the weights add up to, each behaviour has as many as its weight.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mix(Vec<(BehaviourKind, u32)>);
+
+impl Mix {
+    /// All bots behave alike.
+    pub fn only(behaviour: BehaviourKind) -> Self {
+        Self(vec![(behaviour, 1)])
+    }
+
+    /// Whether some bots behave so.
+    pub fn has(&self, behaviour: BehaviourKind) -> bool {
+        self.0.iter().any(|(kind, _)| *kind == behaviour)
+    }
+
+    /// How each of the first `count` bots behaves. Within each group of as many bots as the weights add up to, the
+    /// order is by chance: so no behaviour falls together with a room, and any part of the bots is mixed.
+    pub fn deal(&self, count: u32, seed: u64) -> Vec<BehaviourKind> {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut dealt = Vec::with_capacity(count as usize);
+        while dealt.len() < count as usize {
+            let mut group: Vec<BehaviourKind> =
+                self.0.iter().flat_map(|(kind, weight)| std::iter::repeat_n(*kind, *weight as usize)).collect();
+            rng.shuffle(&mut group);
+            dealt.extend(group);
+        }
+        dealt.truncate(count as usize);
+        dealt
+    }
+}
+
+/// A text is no mix of behaviours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a mix of behaviours")]
+pub struct NotAMix;
+
+impl FromStr for Mix {
+    type Err = NotAMix;
+
+    fn from_str(text: &str) -> Result<Self, NotAMix> {
+        let mut mix: Vec<(BehaviourKind, u32)> = Vec::new();
+        for part in text.split(',') {
+            let (name, weight) = part.split_once('=').ok_or(NotAMix)?;
+            let kind = BehaviourKind::ALL.into_iter().find(|kind| kind.as_str() == name.trim()).ok_or(NotAMix)?;
+            let weight = weight.trim().parse().ok().filter(|weight| *weight <= WEIGHT_MAX).ok_or(NotAMix)?;
+            if mix.iter().any(|(known, _)| *known == kind) {
+                return Err(NotAMix);
+            }
+            mix.push((kind, weight));
+        }
+        mix.retain(|(_, weight)| *weight > 0);
+        if mix.is_empty() { Err(NotAMix) } else { Ok(Self(mix)) }
+    }
+}
+
+impl fmt::Display for Mix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts: Vec<String> = self.0.iter().map(|(kind, weight)| format!("{}={weight}", kind.as_str())).collect();
+        f.write_str(&parts.join(","))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_behaviour_has_its_share_in_every_group_of_bots() {
+        let mix: Mix = "chatter=60, lurker=25,private=10,hopper=3,slow=1,churner=1".parse().unwrap();
+        let dealt = mix.deal(1_050, 9);
+        assert_eq!(dealt.len(), 1_050);
+        for group in dealt.chunks_exact(100) {
+            let count = |kind| group.iter().filter(|dealt| **dealt == kind).count();
+            assert_eq!((count(BehaviourKind::Chatter), count(BehaviourKind::Lurker)), (60, 25));
+            assert_eq!((count(BehaviourKind::Slow), count(BehaviourKind::Churner)), (1, 1));
+        }
+        assert_eq!(dealt, mix.deal(1_050, 9), "the same seed deals the same");
+        assert_ne!(dealt, mix.deal(1_050, 10));
+    }
+
+    #[test]
+    fn no_behaviour_falls_together_with_a_room() {
+        let mix: Mix = "chatter=1,lurker=1".parse().unwrap();
+        let dealt = mix.deal(200, 1);
+        let talks_in_room = |room| dealt.iter().skip(room).step_by(2).filter(|k| **k == BehaviourKind::Chatter).count();
+        assert!(talks_in_room(0) > 20 && talks_in_room(1) > 20);
+    }
+
+    #[test]
+    fn a_mix_is_written_as_it_is_read() {
+        assert_eq!("chatter=60,slow=1".parse::<Mix>().unwrap().to_string(), "chatter=60,slow=1");
+        assert_eq!("chatter=1,slow=0".parse::<Mix>().unwrap(), Mix::only(BehaviourKind::Chatter));
+        for text in ["", "chatter", "chatter=x", "dancer=1", "chatter=1,chatter=2", "chatter=0", "chatter=10001"] {
+            assert_eq!(text.parse::<Mix>(), Err(NotAMix), "{text}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What each behaviour does, and that the ledger follows it.
+
+use bot_swarm::Config;
+use bot_swarm::behaviour::BehaviourKind;
+use bot_swarm::census::BotState;
+
+use crate::server::{Options, TestServer};
+use crate::{config, run_until, wait_until};
+
+/// A swarm of this mix.
+fn mixed(server: &TestServer, count: u32, mix: &str) -> Config {
+    Config { behaviours: mix.parse().unwrap(), hop_seconds: 0.1, churn_seconds: 0.3, ..config(server, count) }
+}
+
+#[actix_rt::test]
+async fn hoppers_visit_other_rooms_and_hear_what_is_said_there() {
+    for rooms in [1, 3] {
+        let server = TestServer::start().await;
+        let config = Config { rooms, ..mixed(&server, 12, "chatter=1,hopper=1") };
+        let report = run_until(&config, wait_until("visits", || server.visits() >= 30)).await;
+        assert!(report.is_clean(), "{report}");
+        assert!(report.stats.errors.is_empty(), "{report}");
+        assert_eq!(report.tally.expected, report.tally.received, "{report}");
+    }
+}
+
+#[actix_rt::test]
+async fn churners_leave_and_come_back_and_miss_nothing() {
+    let server = TestServer::start().await;
+    let config = mixed(&server, 12, "chatter=2,churner=1");
+    let report = run_until(&config, wait_until("departures", || server.welcomed() >= 40)).await;
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(report.stats.counters.reconnects, 0, "nobody was thrown out\n{report}");
+    // Of those that came back once, twice and so on, the last may not yet be back in their room.
+    assert!(report.stats.resume.count() >= 20, "{report}");
+    assert!(server.goodbyes() > 12, "some left with a goodbye before the end: {}", server.goodbyes());
+    let rested = report.points.iter().any(|point| point.census.of(BehaviourKind::Churner, BotState::Resting) > 0);
+    assert!(rested, "{report}");
+}
+
+#[actix_rt::test]
+async fn slow_bots_read_slowly_and_do_not_spoil_the_latencies() {
+    let server = TestServer::start().await;
+    let config = Config { slow_bytes_per_second: 200, ..mixed(&server, 10, "chatter=4,slow=1") };
+    let report = run_until(&config, wait_until("messages", || server.taken() >= 400)).await;
+    assert!(report.is_clean(), "{report}");
+    let counters = &report.stats.counters;
+    assert!(counters.untimed > 200, "what slow bots receive is counted and not timed\n{report}");
+    assert_eq!(report.stats.delivery.count() + counters.untimed, counters.deliveries, "{report}");
+    // They read what waits for them when everybody else is silent.
+    let drained = report.phases.last().unwrap().stats.counters.untimed;
+    assert!(drained > counters.untimed * 9 / 10, "{drained} of {} came in the drain", counters.untimed);
+}
+
+#[actix_rt::test]
+async fn flooders_are_not_impressed_by_refusals() {
+    let server = TestServer::with(Options { refuse_every: 2, ..Options::default() }).await;
+    let config = Config { flood_per_second: 500.0, ..mixed(&server, 5, "flooder=1") };
+    let report = run_until(&config, wait_until("messages", || server.taken() >= 1_000)).await;
+    assert!(report.is_clean(), "{report}");
+    let counters = &report.stats.counters;
+    assert!(counters.refused >= 900, "what is refused is not sent again\n{report}");
+    assert_eq!((report.stats.ack.count(), report.stats.delivery.count()), (0, 0), "who floods is not timed\n{report}");
+}
+
+#[actix_rt::test]
+async fn lurkers_say_nothing_and_private_bots_nothing_to_rooms() {
+    let server = TestServer::start().await;
+    let config = mixed(&server, 10, "lurker=1,private=1");
+    let report = run_until(&config, wait_until("messages", || server.taken() >= 200)).await;
+    assert!(report.is_clean(), "{report}");
+    // A private message makes two deliveries, one in a room would make ten.
+    assert_eq!(report.stats.counters.deliveries, 2 * server.taken(), "{report}");
+    assert_eq!(report.stats.completion.count(), 0, "{report}");
+}
+
+#[actix_rt::test]
+async fn bots_come_and_go_as_the_profile_says() {
+    let server = TestServer::start().await;
+    let profile = "ramp 300ms to 10, ramp 300ms to 4, hold 500ms, spike 300ms to 8, hold 500ms";
+    let config = Config { profile: Some(profile.parse().unwrap()), ..config(&server, 1) };
+    let stop = bot_swarm::StopHandle::new();
+    let report = bot_swarm::run(&config, &stop, &mut bot_swarm::progress::Silent).await.unwrap();
+    assert!(report.is_clean(), "{report}");
+    let ends: Vec<u32> = (0..5)
+        .map(|phase| {
+            let last = report.points.iter().rfind(|point| point.phase == phase).unwrap();
+            last.census.in_state(BotState::Connected)
+        })
+        .collect();
+    // At the end of a phase the last bots may still be on their way; when it has held for a while they are not.
+    assert!(ends[0] > ends[2] && ends[3] > ends[4], "{ends:?}");
+    assert_eq!((ends[2], ends[4]), (4, 4), "{ends:?}");
+    assert_eq!(server.welcomed(), 14, "ten, and four that came for the spike");
+    assert_eq!(server.goodbyes(), 14);
+    let names: Vec<&str> = report.phases.iter().map(|phase| phase.name.as_str()).collect();
+    assert_eq!(names, ["ramp 300ms to 10", "ramp 300ms to 4", "hold 500ms", "spike 300ms to 8", "hold 500ms", "drain"]);
+}
