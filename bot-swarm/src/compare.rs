@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::report::document::{Latency, Outcome, Report};
+use crate::report::document::{Judgement, Latency, Report};
 
 /// A change of less than this share is none: medians and rates repeat to a few percent.
 const STEADY_WITHIN: f64 = 0.05;
@@ -127,7 +127,7 @@ pub fn compare(before: &Report, now: &Report) -> Comparison {
     }
     Comparison {
         verdicts: [before.verdict.line.clone(), now.verdict.line.clone()],
-        verdict: judge_verdicts(before.verdict.outcome, now.verdict.outcome),
+        verdict: judge_verdicts(before.verdict.judgement, now.verdict.judgement),
         settings: settings(&before.config, &now.config),
         rows,
     }
@@ -152,10 +152,10 @@ fn settings(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -
     of_both.filter(|(variable, before, now)| before != now && !INDIFFERENT.contains(&variable.as_str())).collect()
 }
 
-fn judge_verdicts(before: Outcome, now: Outcome) -> Change {
+fn judge_verdicts(before: Judgement, now: Judgement) -> Change {
     match (before, now) {
-        (Outcome::Broken, Outcome::Kept) => Change::Better,
-        (Outcome::Kept, Outcome::Broken) => Change::Worse,
+        (Judgement::Broken, Judgement::Kept) => Change::Better,
+        (Judgement::Kept, Judgement::Broken) => Change::Worse,
         // What is invalid says nothing.
         _ => Change::Same,
     }
@@ -322,9 +322,9 @@ mod tests {
     #[test]
     fn a_verdict_that_broke_is_worse_whatever_the_figures() {
         let (before, mut now) = (example::report(), example::report());
-        now.verdict.outcome = Outcome::Broken;
+        now.verdict.judgement = Judgement::Broken;
         assert_eq!(compare(&before, &now).exit_code(), 1);
-        now.verdict.outcome = Outcome::Invalid;
+        now.verdict.judgement = Judgement::Invalid;
         assert_eq!(compare(&before, &now).exit_code(), 0);
     }
 }

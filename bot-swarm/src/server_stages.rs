@@ -140,8 +140,7 @@ impl Reading {
 }
 
 /// The stages in the order in which a message passes them; `worker_loop` is the threads as a whole.
-const STAGES: [&str; 7] =
-    ["session", "chat_server", "history", "history_read", "hub", "socket_write", "worker_loop"];
+const STAGES: [&str; 7] = ["session", "chat_server", "history", "history_read", "hub", "socket_write", "worker_loop"];
 
 fn whole(value: f64) -> u64 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, and `as` saturates")]
@@ -205,7 +204,11 @@ impl ServerFigures {
         let percent = |share: f64| format!("{:.0} %", share * 100.0);
         let own_threads = busiest(&["chat_server", "history", "history_read"]);
         if let Some(stage) = own_threads.filter(|stage| stage.utilisation >= SATURATED_FROM) {
-            return format!("{} is saturated: its thread worked {} of the time", stage.stage, percent(stage.utilisation));
+            return format!(
+                "{} is saturated: its thread worked {} of the time",
+                stage.stage,
+                percent(stage.utilisation)
+            );
         }
         let worker_loop = of("worker_loop");
         if let Some(whole) = worker_loop.filter(|stage| stage.utilisation >= SATURATED_FROM) {
@@ -213,10 +216,14 @@ impl ServerFigures {
             let within = part.map_or(String::new(), |part| {
                 format!(", {} of it in {}", percent(part.utilisation / whole.utilisation), part.stage)
             });
-            return format!("a worker's thread is saturated: it worked {} of the time{within}", percent(whole.utilisation));
+            return format!(
+                "a worker's thread is saturated: it worked {} of the time{within}",
+                percent(whole.utilisation)
+            );
         }
         let busiest = self.stages.iter().max_by(|a, b| a.utilisation.total_cmp(&b.utilisation));
-        let most = busiest.map_or(String::new(), |s| format!("; the busiest is {}, {}", s.stage, percent(s.utilisation)));
+        let most =
+            busiest.map_or(String::new(), |s| format!("; the busiest is {}, {}", s.stage, percent(s.utilisation)));
         match worker_loop.and_then(|stage| stage.wait_p99_ms) {
             Some(wait) if wait >= LOOP_WAITS_FROM_MS => {
                 format!("no stage is saturated, but worker_loop waits {wait:.0} ms (p99): others take the cores{most}")
@@ -255,9 +262,7 @@ impl ServerReport {
     pub fn of(url: &str, start: Nanos, readings: &[Reading]) -> Option<Self> {
         let (first, last) = readings.first().zip(readings.last()).filter(|_| readings.len() > 1)?;
         let seconds = readings.windows(2).filter_map(|pair| match pair {
-            [before, now] => {
-                Some(ServerSecond { at: now.at.since(start).as_secs_f64(), figures: now.since(before) })
-            }
+            [before, now] => Some(ServerSecond { at: now.at.since(start).as_secs_f64(), figures: now.since(before) }),
             _ => None,
         });
         let whole = last.since(first);

@@ -121,9 +121,8 @@ impl Search {
 
     /// The lowest load of which enough trials agree that it was not kept.
     fn lowest_not_kept(&self) -> Option<(u32, Trial)> {
-        let not_kept = self.trials.iter().filter(|(load, trial)| {
-            *trial != Trial::Kept && self.votes(*load, *trial) >= VOTES
-        });
+        let not_kept =
+            self.trials.iter().filter(|(load, trial)| *trial != Trial::Kept && self.votes(*load, *trial) >= VOTES);
         not_kept.copied().min_by_key(|(load, _)| *load)
     }
 

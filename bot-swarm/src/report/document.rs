@@ -56,7 +56,7 @@ pub struct Report {
 #[serde(rename_all = "camelCase")]
 pub struct Verdict {
     /// The verdict.
-    pub outcome: Outcome,
+    pub judgement: Judgement,
     /// The verdict in one line.
     pub line: String,
     /// What was expected, one by one.
@@ -68,7 +68,7 @@ pub struct Verdict {
 /// The verdict of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub enum Outcome {
+pub enum Judgement {
     /// What was expected was kept.
     Kept,
     /// Something that was expected was broken.
@@ -83,8 +83,8 @@ pub enum Outcome {
 pub struct Expectation {
     /// What was expected.
     pub expected: String,
-    /// What was measured.
-    pub measured: String,
+    /// What was measured instead; `null` where it was kept.
+    pub measured: Option<String>,
     /// Whether it was kept.
     pub kept: bool,
 }
@@ -252,6 +252,17 @@ pub struct SwarmHealth {
     pub resident_bytes: u64,
     /// How many more files it had open at the end.
     pub open_files: u64,
+}
+
+impl Report {
+    /// What the process ends with: 0 kept, 1 broken, 2 invalid.
+    pub fn exit_code(&self) -> u8 {
+        match self.verdict.judgement {
+            Judgement::Kept => 0,
+            Judgement::Broken => 1,
+            Judgement::Invalid => 2,
+        }
+    }
 }
 
 impl Second {

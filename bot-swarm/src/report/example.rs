@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::document::{
-    Bots, Expectation, Latency, Ledger, Messages, Outcome, Percentiles, Phase, Quantile, Report, SCHEMA_VERSION,
+    Bots, Expectation, Judgement, Latency, Ledger, Messages, Percentiles, Phase, Quantile, Report, SCHEMA_VERSION,
     Second, SwarmHealth, Verdict,
 };
 use crate::server_stages::{ServerFigures, ServerReport, ServerSecond, StageFigures};
@@ -20,11 +20,11 @@ pub(crate) fn report() -> Report {
         started_at: 1_795_342_200_123,
         seconds: f64::from(SECONDS),
         verdict: Verdict {
-            outcome: Outcome::Kept,
+            judgement: Judgement::Kept,
             line: "KEPT: p99<250ms, lost=0".into(),
             expectations: vec![
-                Expectation { expected: "p99<250ms".into(), measured: "24.1 ms".into(), kept: true },
-                Expectation { expected: "lost=0".into(), measured: "0".into(), kept: true },
+                Expectation { expected: "p99<250ms".into(), measured: None, kept: true },
+                Expectation { expected: "lost=0".into(), measured: None, kept: true },
             ],
             doubts: vec![],
         },
@@ -62,7 +62,8 @@ fn percentiles(p50: f64) -> Percentiles {
 fn latencies() -> BTreeMap<String, Latency> {
     let nines = |k: u32| 1.0 - 10_f64.powf(-f64::from(k) / 8.0);
     let latency = |(kind, p50): (&str, f64)| {
-        let curve = (0..=40).map(|k| Quantile { share: nines(k), ms: p50 * (0.4 + 0.5 * 1.25_f64.powi(k.cast_signed())) });
+        let curve =
+            (0..=40).map(|k| Quantile { share: nines(k), ms: p50 * (0.4 + 0.5 * 1.25_f64.powi(k.cast_signed())) });
         let latency = Latency { percentiles: percentiles(p50), mean: p50 * 1.3, curve: curve.collect() };
         (kind.to_owned(), latency)
     };

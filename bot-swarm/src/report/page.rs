@@ -4,20 +4,21 @@ use std::collections::BTreeMap;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::document::{Latency, Outcome, Report};
+use super::document::{Judgement, Latency, Report};
 use super::pictures::{Picture, pictures};
-use super::text::{grouped, ms_text};
+use super::text::ms_text;
 use crate::server_stages::ServerReport;
+use crate::units::grouped;
 
 /// How it looks.
 const STYLE: &str = include_str!("page.css");
 
 /// Makes the page.
 pub fn page(report: &Report) -> String {
-    let (word, class) = match report.verdict.outcome {
-        Outcome::Kept => ("Kept", "kept"),
-        Outcome::Broken => ("Broken", "broken"),
-        Outcome::Invalid => ("Invalid", "invalid"),
+    let class = match report.verdict.judgement {
+        Judgement::Kept => "kept",
+        Judgement::Broken => "broken",
+        Judgement::Invalid => "invalid",
     };
     let page = html! {
         (DOCTYPE)
@@ -32,7 +33,6 @@ pub fn page(report: &Report) -> String {
             body {
                 main {
                     header class=(class) {
-                        p.word { (word) }
                         h1 { (report.verdict.line) }
                         p.facts { (facts(report)) }
                     }
@@ -72,10 +72,18 @@ fn tiles(report: &Report) -> Markup {
     let wrong = report.ledger.faults().into_iter().map(|(_, count)| count).sum::<u64>();
     let tiles = [
         ("bots", grouped(report.bots.connected), format!("of {}", grouped(report.bots.asked))),
-        ("messages sent", grouped(report.messages.sent), format!("{} acknowledged", grouped(report.messages.acknowledged))),
+        (
+            "messages sent",
+            grouped(report.messages.sent),
+            format!("{} acknowledged", grouped(report.messages.acknowledged)),
+        ),
         ("deliveries", grouped(report.ledger.deliveries), rate(report.ledger.deliveries, report.seconds)),
         ("delivery p50", of_delivery(delivery.map(|p| p.p50)), format!("p99 {}", of_delivery(delivery.map(|p| p.p99)))),
-        ("longest delivery", of_delivery(delivery.map(|p| p.max)), format!("p99.9 {}", of_delivery(delivery.map(|p| p.p999)))),
+        (
+            "longest delivery",
+            of_delivery(delivery.map(|p| p.max)),
+            format!("p99.9 {}", of_delivery(delivery.map(|p| p.p999))),
+        ),
         ("wrong deliveries", grouped(wrong), "lost, twice, out of order, misplaced".to_owned()),
     ];
     html! {
@@ -104,12 +112,12 @@ fn expectations(report: &Report) -> Markup {
             section {
                 h2 { "What was expected" }
                 table {
-                    thead { tr { th { "Expected" } th.number { "Measured" } th { "" } } }
+                    thead { tr { th { "Expected" } th.number { "Measured instead" } th { "" } } }
                     tbody {
                         @for expectation in &verdict.expectations {
                             tr {
                                 td { code { (expectation.expected) } }
-                                td.number { (expectation.measured) }
+                                td.number { (expectation.measured.as_deref().unwrap_or_default()) }
                                 td { @if expectation.kept { span.kept { "✓ kept" } } @else { span.broken { "✗ broken" } } }
                             }
                         }
@@ -127,8 +135,7 @@ fn figure(picture: &Picture) -> Markup {
                 figcaption { h2 { (picture.title) } p { (picture.caption) } }
                 @if picture.plot.lines.len() > 1 {
                     ul.legend {
-                        // What is drawn last lies on top, and is what is named first.
-                        @for line in picture.plot.lines.iter().rev() {
+                        @for line in &picture.plot.lines {
                             li { span.ink style=(format!("background:var({})", line.ink.variable())) {} (line.label) }
                         }
                     }
@@ -346,7 +353,7 @@ mod tests {
     fn the_verdict_is_on_top() {
         let page = page(&example::report());
         let body = page.split("<main>").nth(1).unwrap();
-        assert!(body.starts_with(r#"<header class="kept"><p class="word">Kept</p><h1>KEPT: p99&lt;250ms, lost=0</h1>"#));
+        assert!(body.starts_with(r#"<header class="kept"><h1>KEPT: p99&lt;250ms, lost=0</h1>"#));
     }
 
     #[test]

@@ -39,7 +39,7 @@ const KINDS: [(&str, &str); 5] = [
 ];
 
 /// How much of the width a phase's name takes at least.
-const MARK_SHARE: f64 = 0.14;
+const MARK_SHARE: f64 = 0.12;
 
 /// All pictures for which the report has figures.
 pub fn pictures(report: &Report) -> Vec<Picture> {
@@ -52,20 +52,30 @@ pub fn pictures(report: &Report) -> Vec<Picture> {
         Picture {
             title: "Throughput",
             caption: "Deliveries that the bots received, per second.",
-            plot: over_time(report, "deliveries per second", COUNTS, vec![Line {
-                is_filled: true,
-                ..line("deliveries", FIRST_OF_KINDS, report, |second| second.per_second(second.deliveries))
-            }]),
+            plot: over_time(
+                report,
+                "deliveries per second",
+                COUNTS,
+                vec![Line {
+                    is_filled: true,
+                    ..line("deliveries", FIRST_OF_KINDS, report, |second| second.per_second(second.deliveries))
+                }],
+            ),
         },
         Picture {
             title: "Sent against received",
             caption: "Messages that the bots sent, messages that the server took, and messages still without an answer. Where \
                       the server falls behind, the lines part.",
-            plot: over_time(report, "messages sent and acknowledged per second", COUNTS, vec![
-                line("sent", FIRST_OF_KINDS + 1, report, |second| second.per_second(second.sent)),
-                line("acknowledged", FIRST_OF_KINDS, report, |second| second.per_second(second.acknowledged)),
-                line("without an answer yet", FIRST_OF_KINDS + 3, report, |second| second.unanswered as f64),
-            ]),
+            plot: over_time(
+                report,
+                "messages sent and acknowledged per second",
+                COUNTS,
+                vec![
+                    line("acknowledged", FIRST_OF_KINDS, report, |second| second.per_second(second.acknowledged)),
+                    line("sent", FIRST_OF_KINDS + 1, report, |second| second.per_second(second.sent)),
+                    line("without an answer yet", FIRST_OF_KINDS + 3, report, |second| second.unanswered as f64),
+                ],
+            ),
         },
         Picture {
             title: "Bots",
@@ -123,8 +133,7 @@ fn percentile_lines(report: &Report, kind: &str) -> Vec<Line> {
         let points = report.series.iter().map(point).collect();
         Line { label: label.to_owned(), ink, is_filled: false, points }
     };
-    // The median is drawn last, on top.
-    PERCENTILE_INKS.into_iter().rev().map(of).collect()
+    PERCENTILE_INKS.into_iter().map(of).collect()
 }
 
 fn bot_lines(report: &Report) -> Vec<Line> {

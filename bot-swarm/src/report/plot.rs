@@ -90,7 +90,7 @@ pub struct Plot {
     pub x: Axis,
     /// From below to above.
     pub y: Axis,
-    /// The lines; the last is on top.
+    /// The lines; the first is on top.
     pub lines: Vec<Line>,
     /// Where something began, by its `x`, and its name.
     pub marks: Vec<(f64, String)>,
@@ -101,6 +101,9 @@ const SIZE: (u32, u32) = (920, 250);
 
 /// Pictures are drawn on whole pixels, so they are drawn this much larger.
 const FINENESS: u32 = 4;
+
+/// Where the median lies on an axis of nines.
+const HALF: f64 = std::f64::consts::LOG10_2;
 
 /// Ticks on an axis, about.
 const TICKS: f64 = 5.0;
@@ -148,7 +151,7 @@ impl Plot {
         let top = y.range.1;
         let mut chart = ChartBuilder::on(&root)
             .margin_top(fine(if self.marks.is_empty() { 10 } else { 24 }))
-            .margin_right(fine(22))
+            .margin_right(fine(34))
             .x_label_area_size(fine(26))
             .y_label_area_size(fine(64))
             .build_cartesian_2d(x, y)?;
@@ -173,7 +176,7 @@ impl Plot {
             let raised = EmptyElement::at((place, top)) + Text::new(name.clone(), (0, 0), style);
             chart.plotting_area().draw(&raised)?;
         }
-        for line in &self.lines {
+        for line in self.lines.iter().rev() {
             let colour = line.ink.stand_in();
             for part in self.parts_of(line) {
                 match part.as_slice() {
@@ -246,7 +249,7 @@ impl Scale {
             }
             Self::Logarithmic => multiples(from, until, ((until - from) / TICKS).ceil()),
             Self::Nines => {
-                let half = (from <= 0.302).then_some(2_f64.log10());
+                let half = (from <= HALF).then_some(HALF);
                 half.into_iter().chain(multiples(from.max(1.0), until, 1.0)).collect()
             }
         }
@@ -276,13 +279,12 @@ impl Ruler {
         let until = places.clone().fold(least_end, f64::max);
         let from = places.fold(until, f64::min);
         let range = match axis.scale {
-            // A little air, so that the highest point is not on the edge.
-            Scale::Linear => (0.0, if until > 0.0 { until * 1.06 } else { 1.0 }),
+            Scale::Linear => (0.0, if until > 0.0 { until } else { 1.0 }),
             Scale::Logarithmic => {
                 let from = from.min(until - 1.0);
                 (from - 0.03, until + 0.1)
             }
-            Scale::Nines => (from.max(0.0), until.max(from + 1.0)),
+            Scale::Nines => (from.clamp(0.0, HALF), until.max(1.0)),
         };
         Self { ticks: axis.scale.ticks(range), range }
     }
@@ -343,7 +345,8 @@ mod tests {
 
     #[test]
     fn a_line_is_interrupted_where_it_has_no_value() {
-        let svg = plot(vec![(0.0, Some(1.0)), (1.0, Some(2.0)), (2.0, None), (3.0, Some(3.0)), (4.0, Some(0.0))]).draw();
+        let svg =
+            plot(vec![(0.0, Some(1.0)), (1.0, Some(2.0)), (2.0, None), (3.0, Some(3.0)), (4.0, Some(0.0))]).draw();
         assert_eq!(svg.matches(r#"stroke="var(--ink-3)""#).count(), 1, "{svg}");
         assert_eq!(svg.matches("<circle").count(), 1, "a point alone is a dot");
     }
@@ -362,7 +365,7 @@ mod tests {
             scale.ticks(range).into_iter().map(|place| format!("{:.4}", scale.value(place))).collect()
         };
         assert_eq!(values(Scale::Linear, (0.0, 47.0)), ["0.0000", "10.0000", "20.0000", "30.0000", "40.0000"]);
-        assert_eq!(values(Scale::Linear, (0.0, 1.06)), ["0.0000", "0.5000", "1.0000"]);
+        assert_eq!(values(Scale::Linear, (0.0, 1.0)), ["0.0000", "0.2000", "0.4000", "0.6000", "0.8000", "1.0000"]);
         assert_eq!(values(Scale::Logarithmic, (0.2, 1.1)), ["2.0000", "5.0000", "10.0000"]);
         assert_eq!(values(Scale::Logarithmic, (0.0, 6.0)), ["1.0000", "100.0000", "10000.0000", "1000000.0000"]);
         assert_eq!(values(Scale::Nines, (0.0, 3.2)), ["0.5000", "0.9000", "0.9900", "0.9990"]);
