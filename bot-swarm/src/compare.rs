@@ -233,7 +233,7 @@ impl fmt::Display for Row {
         };
         let (before, now) = (self.unit.text(self.before), self.unit.text(self.now));
         write!(f, "{word:<8}{:<28}{before:>12} {now:>12}", self.name)?;
-        if self.before != 0.0 && self.before != self.now {
+        if self.before.abs() > 0.0 && self.change != Change::Same {
             write!(f, "  {:+.0} %", (self.now / self.before - 1.0) * 100.0)?;
         }
         Ok(())
@@ -244,9 +244,8 @@ impl Unit {
     fn text(self, value: f64) -> String {
         match self {
             Self::Ms => format!("{value:.1} ms"),
-            Self::Count => format!("{value:.0}"),
             Self::Rate if value < 10.0 => format!("{value:.2}"),
-            Self::Rate => format!("{value:.0}"),
+            Self::Count | Self::Rate => format!("{value:.0}"),
             Self::Bytes => format!("{:.1} MiB", value / 1_048_576.0),
             Self::Micros => format!("{value:.2} µs"),
         }

@@ -41,6 +41,14 @@ const KINDS: [(&str, &str); 5] = [
 /// How much of the width a phase's name takes at least.
 const MARK_SHARE: f64 = 0.12;
 
+/// Seconds of a run that are shorter are not drawn: their rates are of almost no time.
+const DRAWN_MIN_SECONDS: f64 = 0.25;
+
+/// The seconds that are drawn.
+fn drawn(report: &Report) -> impl Iterator<Item = &Second> {
+    report.series.iter().filter(|second| second.seconds >= DRAWN_MIN_SECONDS)
+}
+
 /// All pictures for which the report has figures.
 pub fn pictures(report: &Report) -> Vec<Picture> {
     let mut pictures = vec![
@@ -104,7 +112,7 @@ const SHARES: Axis = Axis { scale: Scale::Linear, format: percent, least_end: 1.
 const NINES: Axis = Axis { scale: Scale::Nines, format: share, least_end: 0.9 };
 
 fn over_time(report: &Report, title: &str, y: Axis, lines: Vec<Line>) -> Plot {
-    let end = report.series.last().map_or(report.seconds, Second::end);
+    let end = drawn(report).last().map_or(report.seconds, Second::end);
     let x = Axis { scale: Scale::Linear, format: time, least_end: end };
     Plot { title: format!("{title}, over time"), x, y, lines, marks: phase_marks(report, end) }
 }
@@ -123,14 +131,14 @@ fn phase_marks(report: &Report, end: f64) -> Vec<(f64, String)> {
 }
 
 fn line(label: &str, ink: u8, report: &Report, value: impl Fn(&Second) -> f64) -> Line {
-    let points = report.series.iter().map(|second| (second.end(), Some(value(second)))).collect();
+    let points = drawn(report).map(|second| (second.end(), Some(value(second)))).collect();
     Line { label: label.to_owned(), ink: Ink::Line(ink), is_filled: false, points }
 }
 
 fn percentile_lines(report: &Report, kind: &str) -> Vec<Line> {
     let of = |(ink, (label, value)): (Ink, Percentile)| {
         let point = |second: &Second| (second.end(), second.latencies.get(kind).map(value));
-        let points = report.series.iter().map(point).collect();
+        let points = drawn(report).map(point).collect();
         Line { label: label.to_owned(), ink, is_filled: false, points }
     };
     PERCENTILE_INKS.into_iter().map(of).collect()
@@ -249,6 +257,15 @@ mod tests {
         for picture in &pictures {
             assert!(picture.plot.draw().contains("<polyline"), "{}", picture.title);
         }
+    }
+
+    #[test]
+    fn a_moment_is_not_drawn_as_a_second() {
+        let mut report = example::report();
+        let whole = pictures(&report)[1].plot.draw();
+        let last = report.series.last().unwrap();
+        report.series.push(Second { start: last.end(), seconds: 0.01, ..last.clone() });
+        assert_eq!(pictures(&report)[1].plot.draw(), whole);
     }
 
     #[test]
