@@ -19,6 +19,8 @@ pub enum Errand {
     Speak,
     /// See whether anything came from the server of late.
     CheckPulse,
+    /// Expect everything from now on, where no server says since when.
+    Listen,
     /// Read some more, for a bot that reads slowly.
     Read,
     /// Do what its behaviour wants beside talking.

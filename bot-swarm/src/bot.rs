@@ -7,6 +7,7 @@ mod in_flight;
 mod inbox;
 mod link;
 mod moves;
+mod plain;
 mod socket;
 
 use std::collections::VecDeque;
@@ -90,6 +91,10 @@ pub(crate) struct Bot {
     /// When it was to connect first, until it is connected.
     awaited_since: Option<Nanos>,
     key: Option<ClientKey>,
+    /// Whether it was connected before.
+    has_been_here: bool,
+    /// Where the server does not say so: since when the bot has a right to everything.
+    listens_at: Option<Nanos>,
     in_flight: InFlight,
     /// Refused for the moment; sent again before anything new.
     postponed: VecDeque<Outgoing>,
@@ -156,6 +161,8 @@ impl Bot {
             membership: Membership::Member,
             awaited_since: None,
             key: None,
+            has_been_here: false,
+            listens_at: None,
             in_flight: InFlight::default(),
             postponed: VecDeque::new(),
             parts: Vec::new(),
@@ -256,6 +263,9 @@ impl Bot {
         let message = Outgoing { to, number, planned, bytes };
         let serial = self.in_flight.add(message);
         self.transmit(serial, message);
+        if self.is_plain() {
+            self.has_said(serial, &message);
+        }
     }
 
     /// Sends everything again that is unanswered, in order and with the same `id`s.
@@ -287,7 +297,11 @@ impl Bot {
             number: message.number,
             planned: message.planned,
         };
-        let text = marker.render(message.bytes as usize).into();
+        let text = marker.render(message.bytes as usize);
+        if self.is_plain() {
+            return self.transmit_plainly(&text);
+        }
+        let text = text.into();
         let command = ClientCommand::Message(PostMessage { text, target, client_id: None });
         self.ask(Some(in_flight::message_id(worker.run, serial)), command);
     }
@@ -337,6 +351,7 @@ impl Handler<RunErrand> for Bot {
                 self.speak();
             }
             Errand::CheckPulse => self.check_pulse(appointment.due, ctx),
+            Errand::Listen => self.listen(appointment.due),
             Errand::Read => self.read_on(appointment.due),
             Errand::Move => self.make_move(appointment.due, ctx),
             Errand::Depart => self.depart(ctx),

@@ -11,6 +11,7 @@ use std::time::Duration;
 pub use knobs::{KNOBS, Knob};
 
 use crate::behaviour::BehaviourKind;
+use crate::dialect::Dialect;
 use crate::expect::Expectations;
 use crate::find_limit::Find;
 use crate::mix::Mix;
@@ -24,6 +25,9 @@ pub const METRICS_OFF: &str = "off";
 
 /// What every variable of the swarm begins with.
 pub const PREFIX: &str = "BOT_";
+
+/// Most bots that are held each against each, because the server numbers nothing.
+const SEED_BOTS_MAX: u32 = 2_000;
 
 /// The variable that names a file with settings.
 pub const SCENARIO: &str = "BOT_SCENARIO";
@@ -69,6 +73,8 @@ pub struct Config {
     pub drain_seconds: f64,
     /// How many bots there are over time; `None`: as `count`, `ramp_per_second` and `seconds` say. `BOT_PROFILE`.
     pub profile: Option<Profile>,
+    /// How the server speaks. `BOT_DIALECT`.
+    pub dialect: Dialect,
     /// What is expected of the run. `BOT_EXPECT`.
     pub expect: Expectations,
     /// How late the swarm itself may be before its run is not valid, in seconds. `BOT_LATENESS_MAX_SECONDS`.
@@ -117,6 +123,9 @@ pub enum ConfigError {
         /// The known one whose name is nearest.
         nearest: &'static str,
     },
+    /// Two settings do not go together.
+    #[error("{0}")]
+    Conflict(&'static str),
     /// The scenario cannot be read.
     #[error("BOT_SCENARIO={path:?} cannot be read: {why}")]
     Scenario {
@@ -140,7 +149,23 @@ impl Config {
                 Knob::of(&variable)?.set(&mut config, &value)?;
             }
         }
+        config.check()?;
         Ok(config)
+    }
+
+    /// Whether the settings go together.
+    fn check(&self) -> Result<(), ConfigError> {
+        if self.dialect == Dialect::Starling {
+            return Ok(());
+        }
+        let has = |behaviour| self.behaviours.has(behaviour);
+        if self.rooms > 1 || has(BehaviourKind::Private) || has(BehaviourKind::Hopper) {
+            return Err(ConfigError::Conflict("a BOT_DIALECT other than starling has one room, and nothing private"));
+        }
+        if self.dialect == Dialect::Seed && self.profile().bots_max() > SEED_BOTS_MAX {
+            return Err(ConfigError::Conflict("BOT_DIALECT=seed takes at most 2000 bots: each is held against each"));
+        }
+        Ok(())
     }
 
     /// Reads the settings of a scenario: lines as in `.env`.
@@ -197,6 +222,7 @@ impl Default for Config {
             workers: 1,
             drain_seconds: 8.0,
             profile: None,
+            dialect: Dialect::Starling,
             expect: Expectations::clean(),
             lateness_max_seconds: 0.05,
             metrics_bind: None,
@@ -267,6 +293,7 @@ mod tests {
             ("BOT_CHURN_SECONDS", vec!["0.1", "3600"], vec!["0", "3601"]),
             ("BOT_SLOW_BYTES_PER_SECOND", vec!["10", "1000000000"], vec!["9", "1000000001", "1k"]),
             ("BOT_FLOOD_PER_SECOND", vec!["1", "100000"], vec!["0", "100001"]),
+            ("BOT_DIALECT", vec!["starling", "seed", "echo"], vec!["", "klingon"]),
             ("BOT_EXPECT", vec!["clean", "p99<250ms, lost=0, connect.p99<1s"], vec!["", "p99", "fast"]),
             ("BOT_LATENESS_MAX_SECONDS", vec!["0.001", "3600"], vec!["0", "3601"]),
             ("BOT_SCENARIO", vec!["", "night.env"], vec![]),
@@ -306,6 +333,18 @@ mod tests {
     }
 
     const LONG: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+    #[test]
+    fn what_a_dialect_does_not_have_is_refused() {
+        let good = [("BOT_DIALECT", "seed"), ("BOT_COUNT", "2000"), ("BOT_BEHAVIOURS", "chatter=1,lurker=1")];
+        assert!(config(&good).is_ok());
+        for bad in
+            [("BOT_ROOMS", "2"), ("BOT_BEHAVIOURS", "hopper=1"), ("BOT_BEHAVIOURS", "private=1"), ("BOT_COUNT", "2001")]
+        {
+            let error = config(&[("BOT_DIALECT", "seed"), bad]).unwrap_err();
+            assert!(matches!(error, ConfigError::Conflict(_)), "{bad:?}: {error}");
+        }
+    }
 
     #[test]
     fn an_unknown_variable_is_an_error_that_names_the_nearest() {

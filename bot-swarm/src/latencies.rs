@@ -22,6 +22,7 @@ impl Default for Latencies {
 
 impl Latencies {
     /// Adds one.
+    #[expect(clippy::missing_panics_doc, reason = "it cannot, see below")]
     pub fn record(&mut self, latency: Duration) {
         let micros = u64::try_from(latency.as_micros()).unwrap_or(MICROS_MAX).min(MICROS_MAX);
         #[expect(clippy::expect_used, reason = "it grows, and an hour fits")]

@@ -21,6 +21,7 @@
 //! worker, but needs no other for its judgements: a message that the members on one thread got differently breaks
 //! their sender's numbering there.
 
+pub mod peers;
 pub mod private;
 pub mod room;
 pub mod sequence;
@@ -32,6 +33,7 @@ use rustc_hash::FxHashMap;
 use starling_protocol::Epoch;
 
 use crate::marker::{MarkedTarget, Marker};
+use peers::{Audience, PeerBook};
 use private::PrivateBook;
 use room::{Fingerprint, RoomRecord, Source, Witness};
 use sequence::{Arrival, Sequence};
@@ -76,20 +78,30 @@ pub enum Verdict {
 }
 
 /// What the bots of one worker received, and what was wrong with it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ledger {
     run: u32,
     rooms: FxHashMap<u32, RoomRecord>,
     members: FxHashMap<(u32, u32), Member>,
     private: PrivateBook,
+    /// What bots heard of each other, where the server numbers nothing.
+    pub peers: PeerBook,
     tally: Tally,
     completions: Vec<Duration>,
 }
 
 impl Ledger {
-    /// An empty ledger of a swarm's process run.
-    pub fn new(run: u32) -> Self {
-        Self { run, ..Self::default() }
+    /// An empty ledger of a swarm's process run. Where the server numbers nothing, its messages are for `audience`.
+    pub fn new(run: u32, audience: Audience) -> Self {
+        Self {
+            run,
+            rooms: FxHashMap::default(),
+            members: FxHashMap::default(),
+            private: PrivateBook::default(),
+            peers: PeerBook::new(run, audience),
+            tally: Tally::default(),
+            completions: Vec::new(),
+        }
     }
 
     /// A bot came into a room, or came back.
@@ -288,16 +300,21 @@ impl Ledger {
     /// still come. What is expected and received is summed up at the end only.
     pub fn findings(&self) -> Tally {
         let missing: u64 = self.members.values().map(|member| member.received.missing()).sum();
-        Tally { lost: self.tally.lost + missing, ..self.tally }
+        let mut findings = Tally { lost: self.tally.lost + missing, ..self.tally };
+        findings += self.peers.findings();
+        findings
     }
 
     /// Closes the books: the sums, and what must be merged with other workers' books before it can be summed.
-    pub fn close(mut self, targets: &HighWaters) -> (Tally, PrivateBook) {
+    ///
+    /// `said`: how many messages each bot has sent.
+    pub fn close(mut self, targets: &HighWaters, said: impl Fn(u32) -> u32) -> (Tally, PrivateBook) {
         for ((_, room), member) in &self.members {
             let target =
                 if member.is_away { 0 } else { targets.get(&(*room, member.epoch)).copied().unwrap_or_default() };
             self.tally += member.tally(target);
         }
+        self.tally += self.peers.close(said);
         (self.tally, self.private)
     }
 }

@@ -8,7 +8,6 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use crate::clock::Nanos;
 
-const PREFIX: &str = "~s1~";
 const PACKED: usize = 27;
 
 /// What a message says about itself.
@@ -38,13 +37,16 @@ pub enum MarkedTarget {
 }
 
 impl Marker {
+    /// What a marker begins with.
+    pub const PREFIX: &str = "~s1~";
+
     /// Bytes of a marker; no bot's message is shorter.
-    pub const LEN: usize = PREFIX.len() + PACKED / 3 * 4;
+    pub const LEN: usize = Self::PREFIX.len() + PACKED / 3 * 4;
 
     /// Writes the text of a message: the marker, then padding up to `bytes`.
     pub fn render(&self, bytes: usize) -> String {
         let mut text = String::with_capacity(bytes.max(Self::LEN));
-        text.push_str(PREFIX);
+        text.push_str(Self::PREFIX);
         BASE64_URL_SAFE_NO_PAD.encode_string(self.pack(), &mut text);
         text.extend(std::iter::repeat_n('x', bytes.saturating_sub(Self::LEN)));
         text
@@ -52,7 +54,7 @@ impl Marker {
 
     /// Reads the marker of a message. `None`: the text was not written by a bot.
     pub fn parse(text: &str) -> Option<Self> {
-        let encoded = text.strip_prefix(PREFIX)?.as_bytes().get(..Self::LEN - PREFIX.len())?;
+        let encoded = text.strip_prefix(Self::PREFIX)?.as_bytes().get(..Self::LEN - Self::PREFIX.len())?;
         let mut packed = [0; PACKED];
         // Exactly as long as it must be, so the decoder's estimate of the length cannot be too large for it.
         let length = BASE64_URL_SAFE_NO_PAD.decode_slice(encoded, &mut packed).ok()?;

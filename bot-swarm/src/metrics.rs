@@ -46,9 +46,9 @@ impl MetricsServer {
     /// Listens on an address.
     pub(crate) fn start(address: SocketAddr) -> std::io::Result<Self> {
         let text = Arc::new(Mutex::new(Bytes::new()));
-        let served = Data::from(Arc::clone(&text));
+        let shown = Data::from(Arc::clone(&text));
         let server =
-            HttpServer::new(move || App::new().app_data(Data::clone(&served)).route("/metrics", web::get().to(answer)));
+            HttpServer::new(move || App::new().app_data(Data::clone(&shown)).route("/metrics", web::get().to(answer)));
         // Nobody waits for a scrape that is under way when the swarm ends.
         let server = server.workers(1).disable_signals().shutdown_timeout(0).bind(address)?;
         let address = server.addrs().first().copied().unwrap_or(address);

@@ -131,6 +131,7 @@ impl Stats {
     }
 
     /// Gives away what there is, and begins anew in the same memory.
+    #[must_use]
     pub fn take(&mut self) -> Self {
         let taken = self.clone();
         self.counters = Counters::default();

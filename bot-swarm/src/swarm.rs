@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, SystemTime};
 
 use actix::{Actor as _, Addr, Handler, Message};
@@ -130,7 +131,7 @@ impl Swarm {
             index: 0,
             workers: config.workers,
             roster,
-            endpoint: Endpoint::new(&config.server_url),
+            endpoint: Endpoint::new(&config.server_url, config.dialect),
             habits,
             start,
             profile: profile.clone(),
@@ -138,6 +139,8 @@ impl Swarm {
             // Chance, but not of the seed: two runs with one seed are still two runs.
             run: fastrand::u32(..),
             host: clock::host_tag().unwrap_or_default(),
+            dialect: config.dialect,
+            said: (0..profile.bots_max()).map(|_| AtomicU32::new(0)).collect(),
         };
         let start_worker = |index| {
             let setup = WorkerSetup { index, ..setup.clone() };

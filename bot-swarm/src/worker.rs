@@ -6,6 +6,8 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext as _, Context, Handler, Message, WrapFuture as _};
@@ -18,7 +20,9 @@ use crate::behaviour::BehaviourKind;
 use crate::bot::{Bot, BotHandle, ReadBuffers};
 use crate::census::{BotState, Census};
 use crate::clock::{self, Nanos};
+use crate::dialect::Dialect;
 use crate::endpoint::Endpoint;
+use crate::ledger::peers::Audience;
 use crate::ledger::private::PrivateBook;
 use crate::ledger::{HighWaters, Ledger, Tally};
 use crate::marker::Marker;
@@ -54,6 +58,10 @@ pub(crate) struct WorkerSetup {
     pub run: u32,
     /// The host's tag, in markers; 0: unknown.
     pub host: u16,
+    /// How the server speaks.
+    pub dialect: Dialect,
+    /// How many messages each bot has sent to a server that numbers nothing; shared by all workers.
+    pub said: Arc<[AtomicU32]>,
 }
 
 /// What the bots of one worker share.
@@ -66,6 +74,8 @@ pub(crate) struct WorkerState {
     pub(crate) seed: u64,
     pub(crate) run: u32,
     pub(crate) host: u16,
+    pub(crate) dialect: Dialect,
+    pub(crate) said: Arc<[AtomicU32]>,
     pub(crate) agenda: Agenda,
     pub(crate) ledger: RefCell<Ledger>,
     pub(crate) stats: RefCell<Stats>,
@@ -94,8 +104,10 @@ impl WorkerState {
             seed: setup.seed,
             run: setup.run,
             host: setup.host,
+            dialect: setup.dialect,
+            said: setup.said,
             agenda: Agenda::default(),
-            ledger: RefCell::new(Ledger::new(setup.run)),
+            ledger: RefCell::new(Ledger::new(setup.run, audience(setup.dialect))),
             stats: RefCell::default(),
             quiet_since: Cell::new(None),
             unanswered: Cell::new(0),
@@ -105,6 +117,11 @@ impl WorkerState {
             closed: Cell::default(),
             workers: setup.workers,
         }
+    }
+
+    /// How many messages a bot has sent to a server that numbers nothing.
+    pub(crate) fn said_by(&self, bot: u32) -> u32 {
+        self.said.get(bot as usize).map_or(0, |said| said.load(Relaxed))
     }
 
     /// A bot's place in its worker.
@@ -134,6 +151,13 @@ impl WorkerState {
     pub(crate) fn can_time(&self, marker: &Marker) -> bool {
         let is_own_clock = marker.run == self.run || (self.host != 0 && marker.host == self.host);
         is_own_clock && marker.planned != Nanos::UNPLANNED
+    }
+}
+
+fn audience(dialect: Dialect) -> Audience {
+    match dialect {
+        Dialect::Starling | Dialect::Seed => Audience::All,
+        Dialect::Echo => Audience::Sender,
     }
 }
 
@@ -294,7 +318,7 @@ impl Handler<ReadOutstanding> for Worker {
         actix::MessageResult(Outstanding {
             unanswered: self.state.unanswered.get(),
             away: u64::from(self.state.census.get().in_state(BotState::Away)),
-            room_deliveries: ledger.outstanding(&targets),
+            room_deliveries: ledger.outstanding(&targets) + ledger.peers.outstanding(|bot| self.state.said_by(bot)),
             private_deliveries: ledger.private_outstanding(),
             any_interrupted: ledger.any_interrupted(),
             high_waters: ledger.high_waters(),
@@ -332,8 +356,8 @@ impl Handler<CloseBooks> for Worker {
     type Result = actix::MessageResult<CloseBooks>;
 
     fn handle(&mut self, CloseBooks { targets }: CloseBooks, _: &mut Self::Context) -> Self::Result {
-        let ledger = self.state.ledger.replace(Ledger::new(self.state.run));
-        let (tally, private) = ledger.close(&targets);
+        let ledger = self.state.ledger.replace(Ledger::new(self.state.run, audience(self.state.dialect)));
+        let (tally, private) = ledger.close(&targets, |bot| self.state.said_by(bot));
         self.state.closed.set(Some(tally));
         actix::MessageResult(Books { tally, private, unanswered: self.state.unanswered.get() })
     }

@@ -26,6 +26,7 @@ impl StreamHandler<Result<Frame, WsProtocolError>> for Bot {
             Ok(Frame::Pong(_)) => {}
             Ok(Frame::Close(reason)) => self.closed(reason, ctx),
             Ok(Frame::Continuation(item)) => self.hear_part(&item),
+            Ok(Frame::Binary(data)) if self.is_plain() => self.hear(&data),
             Ok(Frame::Binary(_)) => self.error("binary frame"),
             Err(WsProtocolError::Io(error)) => self.lost(&format!("connection: {}", error.kind()), ctx),
             Err(error) => self.lost(&format!("WebSocket: {error}"), ctx),
@@ -56,6 +57,9 @@ impl Bot {
 
     fn hear(&mut self, frame: &[u8]) {
         self.worker.stats.borrow_mut().counters.bytes_received += frame.len() as u64;
+        if self.is_plain() {
+            return self.hear_plainly(frame);
+        }
         match wire::read(frame) {
             Ok(Incoming::Delivery(delivery)) => self.delivered(&delivery),
             Ok(Incoming::Event(event)) => self.told(*event),
@@ -95,6 +99,7 @@ impl Bot {
     fn welcomed(&mut self, welcome: &Welcome) {
         self.link_is_welcomed(Duration::from_millis(welcome.heartbeat_ms));
         self.key = Some(welcome.key);
+        self.has_been_here = true;
         let worker = &self.worker;
         let is_new = worker.ledger.borrow().resume_point(self.number, self.room).is_none();
         if is_new {
@@ -172,7 +177,7 @@ impl Bot {
     }
 
     /// How long a message took to this bot, as far as the server can help it. `None`: that cannot be told.
-    fn latency(&self, marker: &Marker) -> Option<Duration> {
+    pub(super) fn latency(&self, marker: &Marker) -> Option<Duration> {
         let is_timed = self.worker.can_time(marker) && !self.behaviour.reads_slowly();
         is_timed.then(|| Nanos::now().since(marker.planned.max(self.back_at)))
     }
@@ -203,7 +208,7 @@ impl Bot {
     }
 
     /// A message of the bot was answered.
-    fn answered(&mut self) {
+    pub(super) fn answered(&mut self) {
         if self.is_parting && self.is_answered() {
             return self.enter(Nanos::now(), Errand::Part);
         }

@@ -154,6 +154,9 @@ impl Bot {
         }
         self.worker.open_links.set(self.worker.open_links.get() + 1);
         self.enter(pulse_due, Errand::CheckPulse);
+        if self.is_plain() {
+            self.begin_plainly();
+        }
     }
 
     /// The server's first word on a new connection. Its pings come every `heartbeat`.
@@ -167,11 +170,11 @@ impl Bot {
         let pulse_due = link.pulse_due;
         self.enter(pulse_due, Errand::CheckPulse);
         self.backoff.reset();
-        let state = std::mem::replace(&mut self.state, BotState::Connected);
-        self.worker.change_in_census(self.kind, state, BotState::Connected);
+        let before = std::mem::replace(&mut self.state, BotState::Connected);
+        self.worker.change_in_census(self.kind, before, BotState::Connected);
         let mut stats = self.worker.stats.borrow_mut();
-        stats.counters.reconnects += u64::from(state == BotState::Away);
-        stats.counters.ever_connected += u64::from(self.key.is_none());
+        stats.counters.reconnects += u64::from(before == BotState::Away);
+        stats.counters.ever_connected += u64::from(!self.has_been_here);
         if let Some(planned) = self.awaited_since.take() {
             stats.connect.record(now.since(planned));
         }
@@ -236,6 +239,7 @@ impl Bot {
 
     fn come_back(&mut self, at_least: Duration) {
         self.link = Link::Down;
+        self.listens_at = None;
         if self.is_parting {
             self.enter(Nanos::now(), Errand::Part);
         }
@@ -285,6 +289,7 @@ impl Bot {
         let Link::Open(link) = std::mem::replace(&mut self.link, Link::Down) else { return };
         ctx.cancel_future(link.inbound);
         ctx.cancel_future(link.outflow);
+        self.worker.ledger.borrow_mut().peers.stops(self.number);
         self.worker.open_links.set(self.worker.open_links.get() - 1);
     }
 }

@@ -200,6 +200,16 @@ pub const KNOBS: &[Knob] = &[
         get: |config| text_of(config.profile.as_ref()),
     },
     Knob {
+        variable: "BOT_DIALECT",
+        flag: "dialect",
+        help: "How the server speaks: as Starling; seed: each plain message to everybody, no handshake, no answers; \
+               echo: each message back to its sender",
+        range: "starling, seed or echo",
+        default: "starling",
+        set: |config, value| value.parse().ok().map(|dialect| config.dialect = dialect),
+        get: |config| config.dialect.to_string(),
+    },
+    Knob {
         variable: "BOT_EXPECT",
         flag: "expect",
         help: "What is expected of the run: latencies (delivery where none is named), counts, or clean: nothing lost, \
@@ -349,7 +359,8 @@ fn within<T: FromStr + PartialOrd + Copy>(value: &str, least: T, most: T) -> Opt
     value.parse().ok().filter(|number| *number >= least && *number <= most)
 }
 
-/// Reads what may be left empty.
+/// Reads what may be left empty. `None`: it is neither empty nor valid.
+#[expect(clippy::option_option, reason = "not valid, and validly nothing, are two answers")]
 fn parse_optional<T: FromStr>(value: &str) -> Option<Option<T>> {
     if value.is_empty() { Some(None) } else { value.parse().ok().map(Some) }
 }

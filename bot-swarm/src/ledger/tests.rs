@@ -18,7 +18,7 @@ fn whispered(sender: u32, receiver: u32, number: u32) -> Marker {
 
 /// A ledger in which bots 0 to `bots - 1` came into the room at seq 10.
 fn ledger(bots: u32) -> Ledger {
-    let mut ledger = Ledger::new(RUN);
+    let mut ledger = Ledger::new(RUN, Audience::All);
     for bot in 0..bots {
         ledger.entered(Entrance { bot, room: ROOM, epoch: EPOCH, seq: 10, recovered: true });
     }
@@ -37,7 +37,7 @@ impl Ledger {
 
     fn sums(self) -> Tally {
         let targets = self.high_waters();
-        let (mut tally, private) = self.close(&targets);
+        let (mut tally, private) = self.close(&targets, |_| 0);
         tally += private.tally();
         tally
     }

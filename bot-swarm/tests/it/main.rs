@@ -3,6 +3,10 @@
 #[cfg(test)]
 mod behaviours;
 #[cfg(test)]
+mod dialects;
+#[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod load;

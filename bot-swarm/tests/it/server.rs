@@ -2,6 +2,7 @@
 
 mod chat;
 mod connection;
+mod plain;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -10,6 +11,7 @@ use actix_rt::net::TcpListener;
 use awc::ws::CloseCode;
 use chat::Chat;
 pub(crate) use chat::{Fault, Options};
+pub(crate) use plain::{PlainFault, PlainServer};
 
 /// A running server; it lives on the test's own thread.
 pub(crate) struct TestServer {

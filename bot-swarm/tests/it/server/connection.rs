@@ -16,20 +16,14 @@ use super::chat::Chat;
 
 /// Serves one connection until either side ends it.
 pub(crate) async fn serve(mut stream: TcpStream, chat: Rc<RefCell<Chat>>) {
-    let Some(request) = read_request(&mut stream).await else { return };
+    let Some(head) = read_head(&mut stream).await else { return };
+    let Some(request) = read_request(&head) else { return };
     let (outbox, mut outgoing) = unbounded_channel();
     let entered = chat.borrow_mut().enter(request.client, request.room, request.key, outbox);
     let Some(id) = entered else {
         return write(&mut stream, b"HTTP/1.1 409 Conflict\r\ncontent-length: 0\r\n\r\n").await;
     };
-    let accept = hash_key(request.websocket_key.as_bytes());
-    let response = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
-         sec-websocket-accept: {}\r\n\r\n",
-        std::str::from_utf8(&accept).unwrap()
-    );
-    write(&mut stream, response.as_bytes()).await;
-
+    let Some(()) = accept(&mut stream, &head).await else { return };
     let mut socket = Framed::new(stream, Codec::new());
     let with_goodbye = loop {
         tokio::select! {
@@ -64,10 +58,24 @@ struct Request {
     room: RoomName,
     client: ClientId,
     key: Option<starling_protocol::ClientKey>,
-    websocket_key: String,
 }
 
-async fn read_request(stream: &mut TcpStream) -> Option<Request> {
+/// Answers the handshake of a request.
+pub(super) async fn accept(stream: &mut TcpStream, head: &str) -> Option<()> {
+    let lines = head.lines().filter_map(|line| line.split_once(": "));
+    let key = lines.filter(|(key, _)| key.eq_ignore_ascii_case("sec-websocket-key")).map(|(_, value)| value).next()?;
+    let accept = hash_key(key.as_bytes());
+    let response = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+         sec-websocket-accept: {}\r\n\r\n",
+        std::str::from_utf8(&accept).unwrap()
+    );
+    write(stream, response.as_bytes()).await;
+    Some(())
+}
+
+/// Reads the head of a request.
+pub(super) async fn read_head(stream: &mut TcpStream) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -75,19 +83,17 @@ async fn read_request(stream: &mut TcpStream) -> Option<Request> {
         std::future::poll_fn(|cx| std::pin::Pin::new(&mut *stream).poll_read(cx, &mut buffer)).await.ok()?;
         head.push(*buffer.filled().first()?);
     }
-    let head = String::from_utf8(head).unwrap();
+    Some(String::from_utf8(head).unwrap())
+}
+
+fn read_request(head: &str) -> Option<Request> {
     let target = head.split(' ').nth(1)?;
     let (path, query) = target.split_once('?')?;
     let query: HashMap<&str, &str> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
-    let header = |name: &str| {
-        let lines = head.lines().filter_map(|line| line.split_once(": "));
-        lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned()).next()
-    };
     Some(Request {
         room: path.strip_prefix("/ws/").map_or_else(RoomName::lobby, |room| RoomName::parse(room).unwrap()),
         client: ClientId::parse(query.get("clientId")?).unwrap(),
         key: query.get("key").map(|key| key.parse().unwrap()),
-        websocket_key: header("sec-websocket-key")?,
     })
 }
 

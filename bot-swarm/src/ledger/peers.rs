@@ -1,0 +1,198 @@
+//! What a bot has a right to where the server numbers nothing: told by each sender's own numbering.
+//!
+//! A bot that has listened for a moment expects every message that a bot of this process sends from then on; its own
+//! only where they come back to it and to nobody else. What was on its way when it began to listen is not judged, and
+//! a connection that is lost ends what can be judged of it. Bots of other processes are judged from their first
+//! message on, up to their newest.
+
+use rustc_hash::FxHashMap;
+
+use super::Verdict;
+use super::sequence::{Arrival, Sequence};
+use super::tally::Tally;
+use crate::marker::Marker;
+
+/// Who gets a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// Everybody else, and its sender or not.
+    All,
+    /// Its sender alone.
+    Sender,
+}
+
+#[derive(Debug)]
+struct Listener {
+    /// How many messages each bot of this process had sent when it began to listen.
+    said_before: Box<[u32]>,
+    /// What came, by process run and sender.
+    heard: FxHashMap<(u32, u32), Sequence>,
+}
+
+/// What the bots of one worker heard of each other.
+#[derive(Debug)]
+pub struct PeerBook {
+    run: u32,
+    audience: Audience,
+    listeners: FxHashMap<u32, Listener>,
+    tally: Tally,
+}
+
+impl PeerBook {
+    /// An empty book of a process run.
+    pub fn new(run: u32, audience: Audience) -> Self {
+        Self { run, audience, listeners: FxHashMap::default(), tally: Tally::default() }
+    }
+
+    /// A bot listens from now on. `said`: how many messages each bot has sent.
+    pub fn listens(&mut self, bot: u32, said: impl Fn(u32) -> u32, bots: u32) {
+        let said_before = match self.audience {
+            Audience::All => (0..bots).map(said).collect(),
+            Audience::Sender => [said(bot)].into(),
+        };
+        self.listeners.insert(bot, Listener { said_before, heard: FxHashMap::default() });
+    }
+
+    /// A bot listens no more: it left, or lost its connection.
+    pub fn stops(&mut self, bot: u32) {
+        if let Some(listener) = self.listeners.remove(&bot) {
+            for heard in listener.heard.values() {
+                self.tally += tally(heard, 0);
+            }
+        }
+    }
+
+    /// A message arrived.
+    pub fn heard(&mut self, bot: u32, marker: &Marker) -> Verdict {
+        let (is_own, is_of_this_run) = (marker.run == self.run && marker.sender == bot, marker.run == self.run);
+        if self.audience == Audience::Sender && !is_own {
+            self.tally.misdelivered += 1;
+            return Verdict::Wrong;
+        }
+        let Some(listener) = self.listeners.get_mut(&bot) else { return Verdict::Counts };
+        if self.audience == Audience::All && is_own {
+            return Verdict::Counts;
+        }
+        let number = u64::from(marker.number);
+        let before = if is_of_this_run { listener.before(self.audience, marker.sender) } else { None };
+        let heard = listener.heard.entry((marker.run, marker.sender));
+        let heard = heard.or_insert_with(|| Sequence::after(before.unwrap_or(number.saturating_sub(1))));
+        match heard.observe(number) {
+            Arrival::Next | Arrival::Skipped(_) | Arrival::BeforeBase => return Verdict::Counts,
+            Arrival::Late => self.tally.out_of_order += 1,
+            Arrival::Twice => self.tally.twice += 1,
+        }
+        Verdict::Wrong
+    }
+
+    /// How many messages are still to come until every listener has all that was said.
+    pub fn outstanding(&self, said: impl Fn(u32) -> u32) -> u64 {
+        self.expected(&said).map(|(heard, target)| target.saturating_sub(heard.newest())).sum()
+    }
+
+    /// What there is against the server so far; what is lost may still come.
+    pub fn findings(&self) -> Tally {
+        let missing: u64 =
+            self.listeners.values().flat_map(|listener| listener.heard.values()).map(Sequence::missing).sum();
+        Tally { lost: self.tally.lost + missing, ..self.tally }
+    }
+
+    /// Closes the book.
+    pub fn close(self, said: impl Fn(u32) -> u32) -> Tally {
+        let mut sum = self.tally;
+        self.expected(&said).for_each(|(heard, target)| sum += tally(&heard, target));
+        for (key, heard) in self.listeners.values().flat_map(|listener| &listener.heard) {
+            if key.0 != self.run {
+                sum += tally(heard, 0);
+            }
+        }
+        sum
+    }
+
+    /// What each listener heard of each bot of this process that it has a right to hear, and how far that bot came.
+    fn expected(&self, said: &impl Fn(u32) -> u32) -> impl Iterator<Item = (Sequence, u64)> {
+        self.listeners.iter().flat_map(move |(bot, listener)| {
+            let senders = match self.audience {
+                Audience::All => 0..u32::try_from(listener.said_before.len()).unwrap_or(u32::MAX),
+                Audience::Sender => *bot..*bot + 1,
+            };
+            let others = senders.filter(move |sender| self.audience == Audience::Sender || sender != bot);
+            others.map(move |sender| {
+                let before = listener.before(self.audience, sender).unwrap_or_default();
+                let heard = listener.heard.get(&(self.run, sender)).cloned();
+                (heard.unwrap_or_else(|| Sequence::after(before)), u64::from(said(sender)))
+            })
+        })
+    }
+}
+
+impl Listener {
+    fn before(&self, audience: Audience, sender: u32) -> Option<u64> {
+        let index = if audience == Audience::All { sender as usize } else { 0 };
+        self.said_before.get(index).map(|said| u64::from(*said))
+    }
+}
+
+fn tally(heard: &Sequence, target: u64) -> Tally {
+    let (expected, received) = (heard.expected_until(target), heard.count());
+    Tally { expected, received, lost: expected - received, ..Tally::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Nanos;
+    use crate::marker::MarkedTarget;
+
+    const RUN: u32 = 7;
+
+    fn said(sender: u32, number: u32) -> Marker {
+        Marker { host: 0, run: RUN, sender, target: MarkedTarget::Room(1), number, planned: Nanos(5) }
+    }
+
+    #[test]
+    fn a_listener_expects_what_others_say_from_then_on() {
+        let mut book = PeerBook::new(RUN, Audience::All);
+        book.listens(0, |sender| [0, 5, 0][sender as usize], 3);
+        for (sender, number) in [(1, 5), (1, 6), (1, 8), (0, 1), (2, 1), (2, 1)] {
+            book.heard(0, &said(sender, number));
+        }
+        let said = |sender: u32| [9, 8, 2][sender as usize];
+        assert_eq!(book.outstanding(said), 1);
+        let expected = Tally { expected: 5, received: 3, lost: 2, twice: 1, ..Tally::default() };
+        assert_eq!(book.close(said), expected);
+    }
+
+    #[test]
+    fn what_comes_late_is_out_of_order_and_not_lost() {
+        let mut book = PeerBook::new(RUN, Audience::All);
+        book.listens(0, |_| 0, 2);
+        for number in [2, 1] {
+            book.heard(0, &said(1, number));
+        }
+        assert_eq!(book.close(|_| 2), Tally { expected: 2, received: 2, out_of_order: 1, ..Tally::default() });
+    }
+
+    #[test]
+    fn an_echo_comes_to_its_sender_alone() {
+        let mut book = PeerBook::new(RUN, Audience::Sender);
+        book.listens(1, |_| 3, 2);
+        assert_eq!(book.heard(1, &said(1, 4)), Verdict::Counts);
+        assert_eq!(book.heard(1, &said(0, 1)), Verdict::Wrong);
+        let expected = Tally { expected: 2, received: 1, lost: 1, misdelivered: 1, ..Tally::default() };
+        assert_eq!(book.close(|_| 5), expected);
+    }
+
+    #[test]
+    fn who_stops_listening_expects_no_more_and_other_processes_are_judged_up_to_their_newest() {
+        let mut book = PeerBook::new(RUN, Audience::All);
+        book.listens(0, |_| 0, 2);
+        book.listens(1, |_| 0, 2);
+        book.heard(1, &said(0, 1));
+        book.stops(1);
+        for number in [7, 9] {
+            book.heard(0, &Marker { run: RUN + 1, ..said(0, number) });
+        }
+        assert_eq!(book.close(|_| 1), Tally { expected: 5, received: 3, lost: 2, ..Tally::default() });
+    }
+}
