@@ -179,18 +179,14 @@ impl Plot {
         for line in self.lines.iter().rev() {
             let colour = line.ink.stand_in();
             for part in self.parts_of(line) {
-                match part.as_slice() {
-                    [alone] => {
-                        chart.draw_series([Circle::new(*alone, fine(2), colour.filled())])?;
-                    }
-                    _ => {
-                        if line.is_filled {
-                            let area = AreaSeries::new(part.iter().copied(), floor, colour.mix(0.15));
-                            chart.draw_series(area)?;
-                        }
-                        chart.draw_series(LineSeries::new(part, colour.stroke_width(fine(2))))?;
-                    }
+                if let [alone] = part.as_slice() {
+                    chart.draw_series([Circle::new(*alone, fine(2), colour.filled())])?;
+                    continue;
                 }
+                if line.is_filled {
+                    chart.draw_series(AreaSeries::new(part.iter().copied(), floor, colour.mix(0.15)))?;
+                }
+                chart.draw_series(LineSeries::new(part, colour.stroke_width(fine(2))))?;
             }
         }
         root.present()?;
