@@ -21,7 +21,7 @@ async fn reported(server: &TestServer, folder: &Path) -> Output {
     let mut command = program();
     command
         .args(["--server-url", &server.url(), "--count", "10", "--ramp-per-second", "100"])
-        .args(["--messages-per-second", "20", "--seconds", "2", "--drain-seconds", "1"])
+        .args(["--messages-per-second", "20", "--seconds", "2", "--drain-seconds", "1", "--lateness-max-seconds", "60"])
         .arg("--report")
         .arg(folder);
     ended(command).await
