@@ -1,9 +1,17 @@
 //! The command line, and where the configuration comes from.
 
+use std::path::PathBuf;
+
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::config::{Config, ConfigError, KNOBS, PREFIX, SCENARIO};
+
+/// The command that searches a limit.
+const FIND_LIMIT: &str = "find-limit";
+
+/// The command that holds two reports against each other.
+const COMPARE: &str = "compare";
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq)]
@@ -12,6 +20,15 @@ pub enum Request {
     Run(Config),
     /// Show the configuration and end.
     PrintConfig(Config),
+    /// Search the highest load that keeps what is expected.
+    FindLimit(Config),
+    /// Hold a report against an earlier one.
+    Compare {
+        /// The earlier one.
+        before: PathBuf,
+        /// The one that is judged.
+        now: PathBuf,
+    },
 }
 
 /// The command line: a flag for each knob.
@@ -21,6 +38,7 @@ pub fn command() -> Command {
             .long(knob.flag)
             .value_name("VALUE")
             .allow_hyphen_values(true)
+            .global(true)
             .help(format!("{} [{}; {}; default: {}]", knob.help, knob.variable, knob.range, knob.default))
     });
     Command::new("bot-swarm")
@@ -32,12 +50,27 @@ pub fn command() -> Command {
              nothing can be said; 3: could not run.",
         )
         .args(knobs)
+        .subcommand(
+            Command::new(FIND_LIMIT)
+                .about("Raises the load until it breaks what is expected, and narrows down where (BOT_FIND*)"),
+        )
+        .subcommand(
+            Command::new(COMPARE)
+                .about("Says what got better and what got worse; ends with 1 where anything got worse")
+                .arg(report("before", "A report.json, or the folder it is in"))
+                .arg(report("now", "The one that is judged by it")),
+        )
         .arg(
             Arg::new("print-config")
                 .long("print-config")
+                .global(true)
                 .action(ArgAction::SetTrue)
                 .help("Show the configuration as it is, and end"),
         )
+}
+
+fn report(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).value_name("REPORT").value_parser(clap::value_parser!(PathBuf)).required(true).help(help)
 }
 
 /// Makes a request of the parsed flags and the environment (in which `.env` is already).
@@ -57,7 +90,15 @@ pub fn request(
     let scenario = given.iter().rev().find(|(variable, value)| variable == SCENARIO && !value.is_empty());
     let scenario = scenario.map_or(Ok(Vec::new()), |(_, path)| Config::scenario_settings(path))?;
     let config = Config::from_settings(scenario.into_iter().chain(given))?;
-    Ok(if flags.get_flag("print-config") { Request::PrintConfig(config) } else { Request::Run(config) })
+    Ok(match flags.subcommand() {
+        _ if flags.get_flag("print-config") => Request::PrintConfig(config),
+        Some((FIND_LIMIT, _)) => Request::FindLimit(config),
+        Some((COMPARE, reports)) => {
+            let path = |name| reports.get_one::<PathBuf>(name).cloned().unwrap_or_default();
+            Request::Compare { before: path("before"), now: path("now") }
+        }
+        _ => Request::Run(config),
+    })
 }
 
 /// The swarm's variables in the environment of the process.
@@ -102,5 +143,15 @@ mod tests {
     #[test]
     fn the_configuration_is_printed_instead_of_run() {
         assert!(matches!(parse(&["--print-config"], &[]), Ok(Request::PrintConfig(_))));
+    }
+
+    #[test]
+    fn a_command_takes_flags_before_and_behind_its_name() {
+        for flags in [["find-limit", "--find", "room"], ["--find", "room", "find-limit"]] {
+            let Request::FindLimit(config) = parse(&flags, &[]).unwrap() else { panic!("asked to search") };
+            assert_eq!(config.find, crate::find_limit::Find::Room);
+        }
+        let compare = parse(&["compare", "a.json", "b"], &[]);
+        assert_eq!(compare, Ok(Request::Compare { before: "a.json".into(), now: "b".into() }));
     }
 }

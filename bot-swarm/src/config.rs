@@ -13,10 +13,15 @@ pub use knobs::{KNOBS, Knob};
 use crate::behaviour::BehaviourKind;
 use crate::dialect::Dialect;
 use crate::expect::Expectations;
+use crate::find_limit::Find;
 use crate::mix::Mix;
 use crate::plan::Arrivals;
 use crate::profile::Profile;
+use crate::server_stages::metrics_url;
 use crate::sizes::Sizes;
+
+/// What turns the reading of the server's stages off.
+pub const METRICS_OFF: &str = "off";
 
 /// What every variable of the swarm begins with.
 pub const PREFIX: &str = "BOT_";
@@ -78,6 +83,23 @@ pub struct Config {
     pub metrics_bind: Option<SocketAddr>,
     /// A file with settings; those of the environment and of the command line count more. `BOT_SCENARIO`.
     pub scenario: Option<PathBuf>,
+    /// The folder that reports are written into; `None`: none are. `BOT_REPORT`.
+    pub report: Option<PathBuf>,
+    /// Where the server's stages are read: a URL, [`METRICS_OFF`], or empty for where they should be.
+    /// `BOT_SERVER_METRICS`.
+    pub server_metrics: String,
+    /// What a search for a limit raises. `BOT_FIND`.
+    pub find: Find,
+    /// The first load it tries. `BOT_FIND_START`.
+    pub find_start: u32,
+    /// By which factor it raises the load. `BOT_FIND_FACTOR`.
+    pub find_factor: f64,
+    /// The highest load it tries. `BOT_FIND_MOST`.
+    pub find_most: u32,
+    /// How close it narrows down. `BOT_FIND_PRECISION`.
+    pub find_precision: f64,
+    /// Seconds for which it holds each load. `BOT_FIND_SECONDS`.
+    pub find_seconds: f64,
 }
 
 /// Why a configuration is none. One line for a person.
@@ -155,6 +177,15 @@ impl Config {
         dotenvy::from_path_iter(path).map_err(unread)?.collect::<Result<_, _>>().map_err(unread)
     }
 
+    /// Where the server's stages are read; `None`: nowhere.
+    pub fn server_metrics_url(&self) -> Option<String> {
+        match self.server_metrics.as_str() {
+            METRICS_OFF => None,
+            "" => metrics_url(&self.server_url),
+            url => Some(url.to_owned()),
+        }
+    }
+
     /// How many bots there are, over time.
     pub fn profile(&self) -> Profile {
         let whole = (self.seconds > 0.0).then(|| Duration::from_secs_f64(self.seconds));
@@ -196,6 +227,14 @@ impl Default for Config {
             lateness_max_seconds: 0.05,
             metrics_bind: None,
             scenario: None,
+            report: None,
+            server_metrics: String::new(),
+            find: Find::Bots,
+            find_start: 100,
+            find_factor: 2.0,
+            find_most: 100_000,
+            find_precision: 0.05,
+            find_seconds: 10.0,
         }
     }
 }
@@ -264,6 +303,14 @@ mod tests {
             ("BOT_DRAIN_SECONDS", vec!["0", "600"], vec!["-1", "601"]),
             ("BOT_NAME_PREFIX", vec!["a", "load.test-7"], vec!["", "-a", "a b", "guest-x", &LONG[..49]]),
             ("BOT_PROFILE", vec!["", "ramp 30s to 500, hold 60s", "spike 5s to 3"], vec!["ramp", "hold 5s", "5"]),
+            ("BOT_REPORT", vec!["", "report", "/tmp/a b"], vec![]),
+            ("BOT_SERVER_METRICS", vec!["", "off", "http://[::1]:9/m"], vec!["on", "ws://a/metrics", "http://", "/m"]),
+            ("BOT_FIND", vec!["bots", "messages", "room"], vec!["", "Bots", "rooms"]),
+            ("BOT_FIND_START", vec!["1", "1000000"], vec!["0", "1000001"]),
+            ("BOT_FIND_FACTOR", vec!["1.1", "10"], vec!["1", "10.1", "NaN"]),
+            ("BOT_FIND_MOST", vec!["1", "1000000"], vec!["0", "1000001"]),
+            ("BOT_FIND_PRECISION", vec!["0.01", "1"], vec!["0", "1.1", "5%"]),
+            ("BOT_FIND_SECONDS", vec!["1", "3600"], vec!["0.9", "3601"]),
             ("BOT_METRICS_BIND", vec!["", "0.0.0.0:9100", "[::1]:0"], vec!["9100", "localhost:9100", ":9100"]),
             (
                 "BOT_SERVER_URL",

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use bot_swarm::cli::{self, Request};
-use bot_swarm::{StopHandle, progress};
+use bot_swarm::report::folder;
+use bot_swarm::server_stages::Watch;
+use bot_swarm::{Report, StopHandle, compare, find_limit, progress};
 
 /// The exit code of a swarm that could not run.
 const COULD_NOT_RUN: u8 = 3;
@@ -42,15 +44,44 @@ fn run(flags: &clap::ArgMatches) -> anyhow::Result<u8> {
             Ok(0)
         }
         Request::Run(config) => {
-            let outcome = actix_rt::System::new().block_on(async {
-                let stop = StopHandle::new();
-                stop.listen_to_signals().context("signals cannot be listened to")?;
-                anyhow::Ok(bot_swarm::run(&config, &stop, &mut *progress::to_stderr()).await?)
+            let report = within_system(async |stop| {
+                let mut progress = progress::to_stderr(config.profile().duration());
+                let url = config.report.as_ref().and_then(|_| config.server_metrics_url());
+                let watch = url.map(Watch::start);
+                let outcome = bot_swarm::run(&config, &stop, &mut *progress).await?;
+                Ok(Report::of(&outcome, watch.and_then(Watch::end)))
             })?;
-            print(&outcome.to_string())?;
-            Ok(outcome.verdict.exit_code())
+            print(&report.to_string())?;
+            if let Some(folder) = &config.report {
+                folder::write(folder, &report).context("the report cannot be written")?;
+            }
+            Ok(report.exit_code())
+        }
+        Request::FindLimit(config) => {
+            let found = within_system(async |stop| {
+                Ok(find_limit::find_limit(&config, &stop, &mut *progress::to_stderr(None)).await?)
+            })?;
+            print(&found.to_string())?;
+            if let Some(folder) = &config.report {
+                found.write(folder).context("the report cannot be written")?;
+            }
+            Ok(found.exit_code())
+        }
+        Request::Compare { before, now } => {
+            let comparison = compare::compare(&folder::read(&before)?, &folder::read(&now)?);
+            print(&comparison.to_string())?;
+            Ok(comparison.exit_code())
         }
     }
+}
+
+/// Runs something in an actix system that signals can stop.
+fn within_system<T>(work: impl AsyncFnOnce(StopHandle) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    actix_rt::System::new().block_on(async {
+        let stop = StopHandle::new();
+        stop.listen_to_signals().context("signals cannot be listened to")?;
+        work(stop).await
+    })
 }
 
 fn print(text: &str) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! What a person sees while the swarm runs: a live line on a terminal, a plain line every five seconds elsewhere.
+//! What a person sees while the swarm runs: a live table on a terminal, a plain line every five seconds elsewhere.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -6,12 +6,15 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::census::BotState;
-use crate::outcome::Point;
+use crate::outcome::{Point, Quantiles};
 use crate::stats::{Counters, Stats};
-use crate::units::human;
+use crate::units::{grouped, human};
 
 /// How often a plain line is written.
 const PLAIN_PERIOD: Duration = Duration::from_secs(5);
+
+/// Points shorter than this are told with the next: their rates would be of almost no time.
+const SHOWN_MIN: Duration = Duration::from_millis(500);
 
 /// The state of a running swarm.
 #[derive(Debug)]
@@ -30,13 +33,13 @@ pub struct Snapshot<'a> {
 pub trait Progress {
     /// Shows the state. Called about once a second, and more often when the swarm ends.
     fn show(&mut self, snapshot: &Snapshot<'_>);
-    /// Shows no more.
+    /// Shows no more of this run; another may follow.
     fn finish(&mut self);
 }
 
-/// The progress that suits standard error.
-pub fn to_stderr() -> Box<dyn Progress> {
-    if std::io::stderr().is_terminal() { Box::new(LiveLine::new()) } else { Box::new(PlainLines::default()) }
+/// The progress that suits standard error. `whole` is how long the run is to be; `None`: until somebody ends it.
+pub fn to_stderr(whole: Option<Duration>) -> Box<dyn Progress> {
+    if std::io::stderr().is_terminal() { Box::new(LiveTable::new(whole)) } else { Box::new(PlainLines::default()) }
 }
 
 /// Shows nothing.
@@ -49,30 +52,69 @@ impl Progress for Silent {
     fn finish(&mut self) {}
 }
 
-/// A line that is rewritten every second.
+/// A table that is rewritten every second: the last second beside the whole run.
 #[derive(Debug)]
-struct LiveLine {
+struct LiveTable {
     bar: ProgressBar,
-    rates: Rates,
 }
 
-impl LiveLine {
-    fn new() -> Self {
-        let style =
-            ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-        Self { bar: ProgressBar::new_spinner().with_style(style), rates: Rates::default() }
+impl LiveTable {
+    fn new(whole: Option<Duration>) -> Self {
+        let (template, length) = match whole {
+            Some(whole) => ("{bar:40.cyan/black.bright} {pos} of {len} s\n{msg}", whole.as_secs()),
+            None => ("{spinner} {pos} s\n{msg}", 0),
+        };
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::no_length().with_style(style.progress_chars("━╸━"));
+        if length > 0 {
+            bar.set_length(length);
+        }
+        Self { bar }
     }
 }
 
-impl Progress for LiveLine {
+impl Progress for LiveTable {
     fn show(&mut self, snapshot: &Snapshot<'_>) {
-        self.bar.set_message(self.rates.line(snapshot));
+        if snapshot.point.duration >= SHOWN_MIN {
+            self.bar.set_message(table(snapshot));
+        }
+        self.bar.set_position(snapshot.elapsed.as_secs());
         self.bar.tick();
     }
 
     fn finish(&mut self) {
         self.bar.finish_and_clear();
+        self.bar.reset();
     }
+}
+
+/// The figures of the last second beside those of the whole run.
+fn table(snapshot: &Snapshot<'_>) -> String {
+    let Snapshot { bots, total, point, .. } = snapshot;
+    let seconds = point.duration.as_secs_f64().max(1e-9);
+    let rate = |count: u64| format!("{:.0}", count as f64 / seconds);
+    let state = |state| grouped(point.census.in_state(state).into());
+    let delivery = Quantiles::from(&total.delivery);
+    let last = point.kind("delivery").copied().unwrap_or_default();
+    let latency = |quantiles: &Quantiles, value: Duration| {
+        if quantiles.count == 0 { "–".to_owned() } else { human(value) }
+    };
+    let findings: u64 = point.findings.faults().into_iter().map(|(_, count)| count).sum();
+    let rows = [
+        ("", "last second".to_owned(), "whole run".to_owned()),
+        ("bots", state(BotState::Connected), format!("of {}", grouped((*bots).into()))),
+        ("sent", rate(point.counters.sent), grouped(total.counters.sent)),
+        ("acknowledged", rate(point.counters.acked), grouped(total.counters.acked)),
+        ("deliveries", rate(point.counters.deliveries), grouped(total.counters.deliveries)),
+        ("p50", latency(&last, last.p50), latency(&delivery, delivery.p50)),
+        ("p99", latency(&last, last.p99), latency(&delivery, delivery.p99)),
+        ("longest", latency(&last, last.max), latency(&delivery, delivery.max)),
+        ("unanswered", grouped(point.unanswered), String::new()),
+        ("reconnects", grouped(point.counters.reconnects), grouped(total.counters.reconnects)),
+        ("wrong so far", String::new(), grouped(findings)),
+    ];
+    let lines = rows.map(|(name, last, whole)| format!("{name:<13}{last:>13}{whole:>15}"));
+    lines.join("\n")
 }
 
 /// Lines for a log.
@@ -92,7 +134,9 @@ impl Progress for PlainLines {
         }
     }
 
-    fn finish(&mut self) {}
+    fn finish(&mut self) {
+        self.rates = Rates::default();
+    }
 }
 
 /// Turns counts into counts per second, from one snapshot to the next.

@@ -1,10 +1,18 @@
-//! What came of a run, for a person: the verdict first.
+//! What came of a run, told: as text, as a page for people and as JSON for programs, the verdict first.
+//!
+//! [`document`] is what all of them are made from, and what is read back to be compared.
 
-use std::fmt;
+pub mod document;
+#[cfg(test)]
+pub(crate) mod example;
+pub mod folder;
+mod of_outcome;
+pub mod page;
+pub mod pictures;
+pub mod plot;
+pub(crate) mod text;
 
-use crate::latencies::Latencies;
 use crate::outcome::{Outcome, Verdict};
-use crate::units::human;
 
 impl Outcome {
     /// Everything for which the run is not clean; empty where it is.
@@ -42,85 +50,6 @@ fn join<T: ToString>(parts: &[T], separator: &str) -> String {
     parts.iter().map(T::to_string).collect::<Vec<_>>().join(separator)
 }
 
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { stats, tally, footprint, .. } = self;
-        let counters = &stats.counters;
-        writeln!(f, "{}", self.verdict_line())?;
-        writeln!(
-            f,
-            "bots        {} of {} connected, {} reconnects, {} away at the end, {:.1} s",
-            counters.ever_connected,
-            self.bots,
-            counters.reconnects,
-            self.away,
-            self.elapsed.as_secs_f64()
-        )?;
-        writeln!(
-            f,
-            "messages    {} sent, {} acknowledged, {} refused, {} unanswered, {} due and not sent, {} sent again",
-            counters.sent, counters.acked, counters.refused, self.unanswered, counters.overdue, counters.sent_again
-        )?;
-        writeln!(
-            f,
-            "deliveries  {} expected, {} received, {} lost ({} told by the server), {} came in all",
-            tally.expected, tally.received, tally.lost, tally.lost_and_told, counters.deliveries
-        )?;
-        writeln!(
-            f,
-            "faults      {} twice, {} out of order, {} wrong room, {} misdelivered, {} contradictions",
-            tally.twice, tally.out_of_order, tally.wrong_room, tally.misdelivered, tally.contradictions
-        )?;
-        if tally.private_unknown > 0 {
-            writeln!(f, "unknown     {} private deliveries across lost connections", tally.private_unknown)?;
-        }
-        writeln!(f, "latency     from the planned time of sending (or connecting)")?;
-        for (what, latencies) in [
-            ("delivery", &stats.delivery),
-            ("completion", &stats.completion),
-            ("ack", &stats.ack),
-            ("connect", &stats.connect),
-            ("resume", &stats.resume),
-            ("lateness", &stats.lateness),
-            ("wake lag", &stats.wake_lag),
-            ("loop lag", &stats.loop_lag),
-        ] {
-            write_latencies(f, what, latencies)?;
-        }
-        let cpu = footprint.user + footprint.system;
-        let per = |whole: f64, parts: u64| if parts == 0 { 0.0 } else { whole / parts as f64 };
-        writeln!(
-            f,
-            "swarm       {:.2} s CPU ({:.2} µs per delivery, {:.2} of it user), {:.1} MiB ({:.0} bytes per bot)",
-            cpu.as_secs_f64(),
-            per(cpu.as_secs_f64() * 1e6, counters.deliveries),
-            per(footprint.user.as_secs_f64() * 1e6, counters.deliveries),
-            footprint.resident_bytes as f64 / 1_048_576.0,
-            per(footprint.resident_bytes as f64, self.bots.into()),
-        )?;
-        if !stats.errors.is_empty() {
-            let errors: Vec<String> = stats.errors.iter().map(|(kind, count)| format!("{kind}: {count}")).collect();
-            writeln!(f, "errors      {}", errors.join(", "))?;
-        }
-        Ok(())
-    }
-}
-
-fn write_latencies(f: &mut fmt::Formatter<'_>, what: &str, latencies: &Latencies) -> fmt::Result {
-    if latencies.count() == 0 {
-        return writeln!(f, "  {what:<11}none");
-    }
-    writeln!(
-        f,
-        "  {what:<11}p50 {:<9} p99 {:<9} p99.9 {:<9} max {:<9} ({})",
-        human(latencies.quantile(0.5)),
-        human(latencies.quantile(0.99)),
-        human(latencies.quantile(0.999)),
-        human(latencies.max()),
-        latencies.count()
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,13 +64,12 @@ mod tests {
     fn the_first_line_is_the_verdict() {
         let kept = outcome().judge();
         assert_eq!((kept.verdict.exit_code(), kept.verdict_line().as_str()), (0, "KEPT: clean"));
-        assert!(kept.to_string().starts_with("KEPT: clean\n"));
         let mut doubtful = outcome();
         doubtful.tally.lost = 1;
         doubtful.stats.loop_lag.record(std::time::Duration::from_secs(1));
         let invalid = doubtful.judge();
         assert_eq!(invalid.verdict.exit_code(), 2, "a swarm that was late cannot say that the server lost anything");
-        assert!(invalid.to_string().starts_with("INVALID: the swarm's event loops were late"), "{invalid}");
+        assert!(invalid.verdict_line().starts_with("INVALID: the swarm's event loops were late"));
     }
 
     #[test]
@@ -161,7 +89,7 @@ mod tests {
             spoil(&mut outcome);
             let outcome = outcome.judge();
             assert_eq!(outcome.verdict.exit_code(), 1);
-            assert_eq!(outcome.to_string().lines().next(), Some(format!("BROKEN: clean: {name}").as_str()));
+            assert_eq!(outcome.verdict_line(), format!("BROKEN: clean: {name}"));
         }
     }
 

@@ -25,6 +25,11 @@ impl StopHandle {
         self.stop.cancel();
     }
 
+    /// Whether somebody has asked to stop.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
     /// Waits until somebody asks to stop.
     pub async fn stopped(&self) {
         self.stop.cancelled().await;

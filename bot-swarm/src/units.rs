@@ -44,6 +44,19 @@ pub fn human(duration: Duration) -> String {
     format!("{value:.decimals$} {unit}")
 }
 
+/// A whole number, its digits in groups of three.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,5 +88,10 @@ mod tests {
         {
             assert_eq!(human(Duration::from_micros(micros)), text);
         }
+    }
+
+    #[test]
+    fn long_numbers_are_grouped() {
+        assert_eq!([0, 999, 1_000, 1_950_000].map(grouped), ["0", "999", "1,000", "1,950,000"]);
     }
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use awc::http::Uri;
 use starling_protocol::{ClientId, limits};
 
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, METRICS_OFF};
 use crate::roster::PREFIX_MAX;
 
 /// One knob: a variable of the environment, and a flag of the same name.
@@ -246,6 +246,81 @@ pub const KNOBS: &[Knob] = &[
         set: |config, value| parse_optional(value).map(|address| config.metrics_bind = address),
         get: |config| text_of(config.metrics_bind.as_ref()),
     },
+    Knob {
+        variable: "BOT_REPORT",
+        flag: "report",
+        help: "A folder for report.json and report.html; empty: none are written",
+        range: "empty, or the path of a folder, which is made",
+        default: "",
+        set: |config, value| {
+            config.report = (!value.is_empty()).then(|| value.into());
+            Some(())
+        },
+        get: |config| config.report.as_ref().map(|folder| folder.display().to_string()).unwrap_or_default(),
+    },
+    Knob {
+        variable: "BOT_SERVER_METRICS",
+        flag: "server-metrics",
+        help: "Where the server's stages are read for a report; empty: /metrics of the server that the bots connect to",
+        range: "empty, off, or http://HOST[:PORT]/PATH",
+        default: "",
+        set: |config, value| parse_metrics(value).map(|url| config.server_metrics = url),
+        get: |config| config.server_metrics.clone(),
+    },
+    Knob {
+        variable: "BOT_FIND",
+        flag: "find",
+        help: "What find-limit raises: bots, the messages per second of all together, or the members of a room",
+        range: "bots, messages or room",
+        default: "bots",
+        set: |config, value| value.parse().ok().map(|find| config.find = find),
+        get: |config| config.find.to_string(),
+    },
+    Knob {
+        variable: "BOT_FIND_START",
+        flag: "find-start",
+        help: "The first load that find-limit tries",
+        range: "a whole number, 1 to 1000000",
+        default: "100",
+        set: |config, value| within(value, 1, 1_000_000).map(|load| config.find_start = load),
+        get: |config| config.find_start.to_string(),
+    },
+    Knob {
+        variable: "BOT_FIND_FACTOR",
+        flag: "find-factor",
+        help: "By which factor find-limit raises the load until something breaks",
+        range: "a number, 1.1 to 10",
+        default: "2",
+        set: |config, value| within(value, 1.1, 10.0).map(|factor| config.find_factor = factor),
+        get: |config| config.find_factor.to_string(),
+    },
+    Knob {
+        variable: "BOT_FIND_MOST",
+        flag: "find-most",
+        help: "The highest load that find-limit tries",
+        range: "a whole number, 1 to 1000000",
+        default: "100000",
+        set: |config, value| within(value, 1, 1_000_000).map(|load| config.find_most = load),
+        get: |config| config.find_most.to_string(),
+    },
+    Knob {
+        variable: "BOT_FIND_PRECISION",
+        flag: "find-precision",
+        help: "How close find-limit narrows down: the share between the highest load kept and the lowest broken",
+        range: "a number, 0.01 to 1",
+        default: "0.05",
+        set: |config, value| within(value, 0.01, 1.0).map(|precision| config.find_precision = precision),
+        get: |config| config.find_precision.to_string(),
+    },
+    Knob {
+        variable: "BOT_FIND_SECONDS",
+        flag: "find-seconds",
+        help: "Seconds for which find-limit holds each load, once all bots are there",
+        range: "a number of seconds, 1 to 3600",
+        default: "10",
+        set: |config, value| within(value, 1.0, 3_600.0).map(|seconds| config.find_seconds = seconds),
+        get: |config| config.find_seconds.to_string(),
+    },
 ];
 
 impl Knob {
@@ -298,6 +373,14 @@ fn parse_url(value: &str) -> Option<String> {
     let url: Uri = value.parse().ok()?;
     let is_complete = url.scheme_str() == Some("ws") && url.host().is_some_and(|host| !host.is_empty());
     is_complete.then(|| value.to_owned())
+}
+
+fn parse_metrics(value: &str) -> Option<String> {
+    let is_url = || {
+        let url: Option<Uri> = value.parse().ok();
+        url.is_some_and(|url| url.scheme_str() == Some("http") && url.host().is_some_and(|host| !host.is_empty()))
+    };
+    (value.is_empty() || value == METRICS_OFF || is_url()).then(|| value.to_owned())
 }
 
 fn parse_prefix(value: &str) -> Option<String> {

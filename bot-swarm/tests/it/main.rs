@@ -15,6 +15,8 @@ mod process;
 #[cfg(test)]
 mod reconnect;
 #[cfg(test)]
+mod reports;
+#[cfg(test)]
 mod server;
 
 #[cfg(test)]

@@ -7,18 +7,18 @@ use std::process::{Command, Output, Stdio};
 use crate::server::{Fault, Options, TestServer};
 use crate::wait_until;
 
-fn program() -> Command {
+pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bot-swarm"));
     // A folder without .env, and an environment without BOT_*.
     command.current_dir(std::env::temp_dir()).env_clear().stdin(Stdio::null());
     command
 }
 
-fn stdout(output: &Output) -> &str {
+pub(crate) fn stdout(output: &Output) -> &str {
     std::str::from_utf8(&output.stdout).unwrap()
 }
 
-fn stderr(output: &Output) -> &str {
+pub(crate) fn stderr(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).unwrap()
 }
 

@@ -1,0 +1,218 @@
+//! The search for the highest load that keeps what is expected.
+//!
+//! Each load is a run of its own, from the first connection to the last goodbye: what one load leaves behind does not
+//! spoil the next. [`search`] says which load is next; here it is made, run and judged.
+
+mod limit_report;
+pub mod search;
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+pub use limit_report::{LimitReport, LoadReport, SCHEMA_VERSION};
+use search::{Bounds, Search, Trial};
+
+use crate::config::Config;
+use crate::expect::Expectations;
+use crate::open_files;
+use crate::progress::Progress;
+use crate::report::document::{Judgement, Report};
+use crate::server_stages::Watch;
+use crate::stop::StopHandle;
+use crate::swarm::{self, RunError};
+
+/// Seconds in which the bots of a load come, whatever their number; fewer come at `BOT_RAMP_PER_SECOND`.
+const RAMP_SECONDS_MAX: f64 = 10.0;
+
+/// How long a server is left alone after a load, to be rid of what it left.
+const REST: Duration = Duration::from_secs(1);
+
+/// What is expected where nobody says more than that the run is to be clean.
+const EXPECT_DEFAULT: &str = "p99<250ms, clean";
+
+/// What is raised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Find {
+    /// The number of bots, each as talkative as `BOT_MESSAGES_PER_SECOND` says.
+    Bots,
+    /// The messages a second of all `BOT_COUNT` bots together.
+    Messages,
+    /// The members of a room: about `BOT_COUNT` bots in as many rooms as they fill, and the messages a second of all
+    /// together stay the same.
+    Room,
+}
+
+impl Find {
+    /// All of them.
+    const ALL: [Self; 3] = [Self::Bots, Self::Messages, Self::Room];
+
+    /// Its name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bots => "bots",
+            Self::Messages => "messages",
+            Self::Room => "room",
+        }
+    }
+
+    /// What a load of it is counted in.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Bots => "bots",
+            Self::Messages => "messages a second",
+            Self::Room => "members of a room",
+        }
+    }
+}
+
+impl FromStr for Find {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|find| find.as_str() == text).ok_or(())
+    }
+}
+
+impl fmt::Display for Find {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a search came to no end.
+#[derive(Debug, thiserror::Error)]
+pub enum FindError {
+    /// A load could not be run.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// Somebody stopped the search.
+    #[error("the search was stopped before it found a limit")]
+    Stopped,
+}
+
+/// The configuration that makes a load.
+pub fn load_config(config: &Config, load: u32) -> Config {
+    let of_all = config.messages_per_second * f64::from(config.count);
+    let mut made = Config { profile: None, ..config.clone() };
+    match config.find {
+        Find::Bots => made.count = load,
+        Find::Messages => made.messages_per_second = f64::from(load) / f64::from(config.count),
+        Find::Room => {
+            made.rooms = (config.count / load).max(1);
+            made.count = made.rooms * load;
+            made.messages_per_second = of_all / f64::from(made.count);
+        }
+    }
+    made.ramp_per_second = made.ramp_per_second.max(f64::from(made.count) / RAMP_SECONDS_MAX);
+    made.seconds = f64::from(made.count) / made.ramp_per_second + config.find_seconds;
+    made
+}
+
+/// Searches the limit of a server.
+///
+/// To be called within an actix system.
+///
+/// # Errors
+/// [`FindError`].
+pub async fn find_limit(
+    config: &Config,
+    stop: &StopHandle,
+    progress: &mut dyn Progress,
+) -> Result<LimitReport, FindError> {
+    let mut config = config.clone();
+    if config.expect == Expectations::clean()
+        && let Ok(expect) = EXPECT_DEFAULT.parse()
+    {
+        config.expect = expect;
+    }
+    let mut search = Search::new(Bounds {
+        start: config.find_start,
+        factor: config.find_factor,
+        most: config.find_most.min(most_bots(&config)),
+        precision: config.find_precision,
+    });
+    let mut found = LimitReport::new(&config);
+    while let Some(load) = search.next() {
+        let report = run_load(&load_config(&config, load), stop, progress).await?;
+        if stop.is_stopped() {
+            return Err(FindError::Stopped);
+        }
+        let trial = match report.verdict.judgement {
+            Judgement::Kept => Trial::Kept,
+            Judgement::Broken => Trial::Broken,
+            Judgement::Invalid => Trial::Invalid,
+        };
+        log::info!("{load} {}: {}", config.find.unit(), report.verdict.line);
+        search.record(load, trial);
+        found.take(load, report, search.limit());
+        actix_rt::time::sleep(REST).await;
+    }
+    Ok(found)
+}
+
+/// The highest load that the limit of open files allows.
+fn most_bots(config: &Config) -> u32 {
+    let fits = || match open_files::check(u32::MAX, config.workers, open_files::raise_limit()) {
+        Err(too_many) => u32::try_from(too_many.fits).unwrap_or(u32::MAX),
+        Ok(()) => u32::MAX,
+    };
+    match config.find {
+        Find::Bots | Find::Room => fits(),
+        Find::Messages => u32::MAX,
+    }
+}
+
+async fn run_load(config: &Config, stop: &StopHandle, progress: &mut dyn Progress) -> Result<Report, FindError> {
+    let watch = config.server_metrics_url().map(Watch::start);
+    let outcome = swarm::run(config, stop, progress).await?;
+    Ok(Report::of(&outcome, watch.and_then(Watch::end)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(find: Find) -> Config {
+        Config { find, count: 1_000, messages_per_second: 0.5, ramp_per_second: 50.0, ..Config::default() }
+    }
+
+    fn about(is: f64, should: f64) {
+        assert!((is / should - 1.0).abs() < 1e-9, "{is} instead of {should}");
+    }
+
+    #[test]
+    fn more_bots_are_each_as_talkative() {
+        let made = load_config(&config(Find::Bots), 2_000);
+        assert_eq!((made.count, made.rooms), (2_000, 1));
+        about(made.messages_per_second, 0.5);
+    }
+
+    #[test]
+    fn more_messages_are_shared_by_the_same_bots() {
+        let made = load_config(&config(Find::Messages), 3_000);
+        assert_eq!(made.count, 1_000);
+        about(made.messages_per_second, 3.0);
+    }
+
+    #[test]
+    fn larger_rooms_are_fewer_and_all_say_as_much() {
+        for (load, rooms, bots) in
+            [(1, 1_000, 1_000), (10, 100, 1_000), (300, 3, 900), (600, 1, 600), (2_000, 1, 2_000)]
+        {
+            let made = load_config(&config(Find::Room), load);
+            assert_eq!((made.rooms, made.count), (rooms, bots), "{load}");
+            about(made.messages_per_second * f64::from(made.count), 500.0);
+        }
+    }
+
+    #[test]
+    fn every_load_is_held_for_as_long_once_all_bots_are_there() {
+        for load in [10, 1_000, 50_000] {
+            let made = load_config(&config(Find::Bots), load);
+            let ramp = f64::from(made.count) / made.ramp_per_second;
+            assert!(ramp <= RAMP_SECONDS_MAX + 1e-9, "{ramp}");
+            about(made.seconds - ramp, made.find_seconds);
+        }
+    }
+}

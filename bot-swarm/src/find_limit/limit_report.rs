@@ -1,0 +1,256 @@
+//! What a search has found, and what each load did.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::search::{Ceiling, Limit};
+use crate::config::{Config, KNOBS};
+use crate::report::document::{Judgement, Percentiles, Report};
+use crate::report::folder::{self, FolderError};
+use crate::report::text::ms_text;
+use crate::server_stages::ServerFigures;
+use crate::units::grouped;
+
+/// The version of the schema of `limit.json`.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// What a search for a limit has found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LimitReport {
+    /// The version of this schema: 1.
+    pub schema_version: u32,
+    /// What was raised: `bots`, `messages` or `room`.
+    pub find: String,
+    /// What loads are counted in.
+    pub unit: String,
+    /// What was expected.
+    pub expect: String,
+    /// The highest load that kept it; `null` where not even the least did.
+    pub highest_kept: Option<u32>,
+    /// The lowest load that broke it; `null` where none did.
+    pub lowest_broken: Option<u32>,
+    /// The lowest load at which the swarm itself was the limit; `null` where none was below every load that broke it.
+    pub lowest_invalid: Option<u32>,
+    /// Every run, in order.
+    pub loads: Vec<LoadReport>,
+    /// The configuration: every `BOT_*` variable and its value.
+    pub config: BTreeMap<String, String>,
+    #[serde(skip)]
+    kept: Option<(u32, Report)>,
+    #[serde(skip)]
+    not_kept: Option<(u32, Report)>,
+}
+
+/// What one run of one load did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LoadReport {
+    /// The load.
+    pub load: u32,
+    /// The verdict.
+    pub judgement: Judgement,
+    /// The verdict in one line.
+    pub line: String,
+    /// How long deliveries took; `null` where none came.
+    pub delivery: Option<Percentiles>,
+    /// Messages that the bots sent, per second.
+    pub sent_per_second: f64,
+    /// Deliveries that the bots received, per second.
+    pub deliveries_per_second: f64,
+    /// What the server did meanwhile; `null` where it shows no stages.
+    pub server: Option<ServerFigures>,
+}
+
+impl LimitReport {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            schema_version: SCHEMA_VERSION,
+            find: config.find.as_str().to_owned(),
+            unit: config.find.unit().to_owned(),
+            expect: config.expect.to_string(),
+            highest_kept: None,
+            lowest_broken: None,
+            lowest_invalid: None,
+            loads: Vec::new(),
+            config: KNOBS.iter().map(|knob| (knob.variable.to_owned(), knob.get(config))).collect(),
+            kept: None,
+            not_kept: None,
+        }
+    }
+
+    /// Takes what came of a load, and what is known of the limit by it.
+    pub(super) fn take(&mut self, load: u32, report: Report, limit: Limit) {
+        let rate = |count: u64| if report.seconds > 0.0 { count as f64 / report.seconds } else { 0.0 };
+        self.loads.push(LoadReport {
+            load,
+            judgement: report.verdict.judgement,
+            line: report.verdict.line.clone(),
+            delivery: report.latencies.get("delivery").map(|latency| latency.percentiles),
+            sent_per_second: rate(report.messages.sent),
+            deliveries_per_second: rate(report.ledger.deliveries),
+            server: report.server.as_ref().map(|server| server.whole.clone()),
+        });
+        self.highest_kept = limit.highest_kept;
+        (self.lowest_broken, self.lowest_invalid) = match limit.ceiling {
+            Ceiling::Broken(load) => (Some(load), None),
+            Ceiling::Invalid(load) => (None, Some(load)),
+            Ceiling::Bounds => (None, None),
+        };
+        let is_kept = report.verdict.judgement == Judgement::Kept;
+        let place = if is_kept { &mut self.kept } else { &mut self.not_kept };
+        let ours = if is_kept { self.highest_kept } else { self.lowest_broken.or(self.lowest_invalid) };
+        if Some(load) == ours || place.is_none() {
+            *place = Some((load, report));
+        }
+    }
+
+    /// What the process ends with: 0 a limit was found, 1 not even the least load was kept, 2 the swarm was the limit.
+    pub fn exit_code(&self) -> u8 {
+        match (self.highest_kept, self.lowest_invalid) {
+            (_, Some(_)) => 2,
+            (None, None) => 1,
+            (Some(_), None) => 0,
+        }
+    }
+
+    /// Writes `limit.json` into a folder, and beside it the whole reports of the highest load that was kept (`kept/`)
+    /// and of the lowest that was not (`not-kept/`).
+    ///
+    /// # Errors
+    /// [`FolderError::File`].
+    pub fn write(&self, folder: &Path) -> Result<(), FolderError> {
+        folder::write_json(&folder.join("limit.json"), self)?;
+        for (name, report) in [("kept", &self.kept), ("not-kept", &self.not_kept)] {
+            if let Some((_, report)) = report {
+                folder::write(&folder.join(name), report)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn headline(&self) -> String {
+        let Self { unit, expect, .. } = self;
+        match (self.highest_kept, self.lowest_broken, self.lowest_invalid) {
+            (Some(kept), Some(broken), _) => {
+                format!("LIMIT: {} {unit} keep {expect}, {} do not", whole(kept), whole(broken))
+            }
+            (Some(kept), None, Some(invalid)) => format!(
+                "INVALID: {} {unit} keep {expect}, and at {} the swarm itself was the limit",
+                whole(kept),
+                whole(invalid)
+            ),
+            (Some(kept), None, None) => {
+                format!("NO LIMIT: even {} {unit}, the most allowed, keep {expect}", whole(kept))
+            }
+            (None, _, Some(invalid)) => {
+                format!("INVALID: even at {} {unit} the swarm itself was the limit", whole(invalid))
+            }
+            (None, _, None) => format!("BROKEN: not even one of {unit} keeps {expect}"),
+        }
+    }
+
+    /// The run of a load that speaks for it: the last that was judged as the search judged the load.
+    fn run_of(&self, load: u32) -> Option<&LoadReport> {
+        let is_kept = Some(load) == self.highest_kept;
+        let mut runs = self.loads.iter().rev().filter(|run| run.load == load);
+        runs.find(|run| (run.judgement == Judgement::Kept) == is_kept)
+    }
+}
+
+fn whole(load: u32) -> String {
+    grouped(load.into())
+}
+
+impl fmt::Display for LimitReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.headline())?;
+        let knee = [self.highest_kept, self.lowest_broken.or(self.lowest_invalid)];
+        for run in knee.into_iter().flatten().filter_map(|load| self.run_of(load)) {
+            writeln!(f, "at {:<8} {}", whole(run.load), run.line)?;
+            if let Some(server) = &run.server {
+                writeln!(f, "  server    {}", server.judgement())?;
+                for stage in &server.stages {
+                    let wait = stage
+                        .wait_p99_ms
+                        .map_or("no work came".to_owned(), |wait| format!("wait p99 {}", ms_text(wait)));
+                    writeln!(f, "    {:<13}{:>4.0} %  {wait}", stage.stage, stage.utilisation * 100.0)?;
+                }
+            }
+        }
+        writeln!(f, "{:>10}  {:<8} {:>9} {:>9} {:>13}", "load", "", "p50", "p99", "deliveries/s")?;
+        for run in &self.loads {
+            let word = match run.judgement {
+                Judgement::Kept => "kept",
+                Judgement::Broken => "broken",
+                Judgement::Invalid => "invalid",
+            };
+            let ms =
+                |value: fn(&Percentiles) -> f64| run.delivery.as_ref().map_or("–".to_owned(), |p| ms_text(value(p)));
+            let (p50, p99) = (ms(|p| p.p50), ms(|p| p.p99));
+            writeln!(f, "{:>10}  {word:<8} {p50:>9} {p99:>9} {:>13.0}", whole(run.load), run.deliveries_per_second)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::example;
+
+    fn found(loads: &[(u32, Judgement)], limit: Limit) -> LimitReport {
+        let mut found = LimitReport::new(&Config { expect: "p99<250ms".parse().unwrap(), ..Config::default() });
+        for (load, judgement) in loads {
+            let mut report = example::report();
+            report.verdict.judgement = *judgement;
+            report.verdict.line = format!("the line of {load}");
+            found.take(*load, report, limit);
+        }
+        found
+    }
+
+    #[test]
+    fn both_sides_of_the_knee_are_told_with_the_servers_stages() {
+        let limit = Limit { highest_kept: Some(1_000), ceiling: Ceiling::Broken(1_050) };
+        let found = found(&[(1_000, Judgement::Kept), (1_050, Judgement::Kept), (1_050, Judgement::Broken)], limit);
+        let text = found.to_string();
+        assert!(
+            text.starts_with("LIMIT: 1,000 bots keep p99<250ms, 1,050 do not\nat 1,000    the line of 1000\n"),
+            "{text}"
+        );
+        assert!(text.contains("\nat 1,050    the line of 1050\n  server    no stage is saturated"), "{text}");
+        assert!(text.contains("    socket_write   "), "{text}");
+        assert_eq!(found.exit_code(), 0);
+    }
+
+    #[test]
+    fn what_was_not_found_is_said_and_ends_otherwise() {
+        let ended = |highest_kept, ceiling| {
+            let found = found(&[(5, Judgement::Kept)], Limit { highest_kept, ceiling });
+            (found.to_string().split(':').next().unwrap().to_owned(), found.exit_code())
+        };
+        assert_eq!(ended(Some(5), Ceiling::Bounds), ("NO LIMIT".to_owned(), 0));
+        assert_eq!(ended(Some(5), Ceiling::Invalid(9)), ("INVALID".to_owned(), 2));
+        assert_eq!(ended(None, Ceiling::Invalid(1)), ("INVALID".to_owned(), 2));
+        assert_eq!(ended(None, Ceiling::Broken(1)), ("BROKEN".to_owned(), 1));
+    }
+
+    #[test]
+    fn the_folder_holds_the_limit_and_the_reports_of_both_sides() {
+        let limit = Limit { highest_kept: Some(10), ceiling: Ceiling::Broken(20) };
+        let found = found(&[(5, Judgement::Kept), (10, Judgement::Kept), (20, Judgement::Broken)], limit);
+        let folder = tempfile::tempdir().unwrap();
+        found.write(folder.path()).unwrap();
+        for (side, line) in [("kept", "the line of 10"), ("not-kept", "the line of 20")] {
+            assert_eq!(folder::read(&folder.path().join(side)).unwrap().verdict.line, line);
+        }
+        let json = std::fs::read(folder.path().join("limit.json")).unwrap();
+        let read: LimitReport = serde_json::from_slice(&json).unwrap();
+        assert_eq!((read.highest_kept, read.lowest_broken, read.loads.len()), (Some(10), Some(20), 3));
+    }
+}

@@ -1,0 +1,91 @@
+//! Writes reports into a folder: `report.json` for programs, `report.html` for people.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::document::{Report, SCHEMA_VERSION};
+use super::page::page;
+
+/// What programs read.
+pub const JSON: &str = "report.json";
+
+/// What people read.
+pub const PAGE: &str = "report.html";
+
+/// Why a report could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// The file cannot be written, or read.
+    #[error("{}", path.display())]
+    File {
+        /// The file, or the folder it was to be in.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// The file is no report.
+    #[error("{} is not a report of bot-swarm", path.display())]
+    NotAReport {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        error: serde_json::Error,
+    },
+    /// The report is of another version than this program reads.
+    #[error("{} is a report of version {version}, and version {SCHEMA_VERSION} is what can be read", path.display())]
+    OtherVersion {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u64,
+    },
+}
+
+/// Writes a report into a folder, which is made where it is not there. What was there of an earlier run is replaced.
+///
+/// # Errors
+/// [`FolderError::File`].
+pub fn write(folder: &Path, report: &Report) -> Result<(), FolderError> {
+    write_json(&folder.join(JSON), report)?;
+    write_file(&folder.join(PAGE), page(report).as_bytes())
+}
+
+/// Writes anything as JSON, the folder around it made where it is not there.
+///
+/// # Errors
+/// [`FolderError::File`].
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), FolderError> {
+    let json = serde_json::to_vec_pretty(value);
+    let mut json = json.map_err(|error| FolderError::File { path: path.to_owned(), error: error.into() })?;
+    json.push(b'\n');
+    write_file(path, &json)
+}
+
+fn write_file(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
+    let failed = |error| FolderError::File { path: path.to_owned(), error };
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    fs::write(path, bytes).map_err(failed)
+}
+
+/// Reads a report: the file itself, or the folder that it is in.
+///
+/// # Errors
+/// [`FolderError`], whatever is wrong with it.
+pub fn read(path: &Path) -> Result<Report, FolderError> {
+    let path = if path.is_dir() { path.join(JSON) } else { path.to_owned() };
+    let json = fs::read(&path).map_err(|error| FolderError::File { path: path.clone(), error })?;
+    let not_a_report = |error| FolderError::NotAReport { path: path.clone(), error };
+    // The version first: of another one the rest need not fit.
+    let value: serde_json::Value = serde_json::from_slice(&json).map_err(not_a_report)?;
+    match value.get("schemaVersion").and_then(serde_json::Value::as_u64) {
+        Some(version) if version != u64::from(SCHEMA_VERSION) => Err(FolderError::OtherVersion { path, version }),
+        _ => serde_json::from_value(value).map_err(not_a_report),
+    }
+}

@@ -1,0 +1,190 @@
+//! Makes a report of what came of a run.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::document::{
+    Bots, Expectation, Judgement, Latency, Ledger, Messages, Percentiles, Phase, Quantile, Report, SCHEMA_VERSION,
+    Second, SwarmHealth, Verdict,
+};
+use crate::census::BotState;
+use crate::config::KNOBS;
+use crate::latencies::Latencies;
+use crate::outcome::{self, Outcome, Point, Quantiles};
+use crate::server_stages::ServerReport;
+use crate::stats::Stats;
+
+/// Points of a curve for each further nine.
+const POINTS_PER_NINE: i32 = 8;
+
+impl Report {
+    /// Makes a report of what came of a run, and of what the server said of itself meanwhile.
+    pub fn of(outcome: &Outcome, server: Option<ServerReport>) -> Self {
+        let Outcome { config, stats, tally, footprint, .. } = outcome;
+        let counters = &stats.counters;
+        Self {
+            schema_version: SCHEMA_VERSION,
+            program: format!("bot-swarm {}", env!("CARGO_PKG_VERSION")),
+            started_at: millis(outcome.started.duration_since(UNIX_EPOCH).unwrap_or_default()),
+            seconds: outcome.elapsed.as_secs_f64(),
+            verdict: verdict(outcome),
+            config: KNOBS.iter().map(|knob| (knob.variable.to_owned(), knob.get(config))).collect(),
+            bots: Bots {
+                asked: outcome.bots.into(),
+                connected: counters.ever_connected,
+                reconnects: counters.reconnects,
+                away: outcome.away,
+            },
+            messages: Messages {
+                sent: counters.sent,
+                acknowledged: counters.acked,
+                refused: counters.refused,
+                unanswered: outcome.unanswered,
+                overdue: counters.overdue,
+                sent_again: counters.sent_again,
+            },
+            ledger: Ledger {
+                deliveries: counters.deliveries,
+                expected: tally.expected,
+                received: tally.received,
+                lost: tally.lost,
+                lost_and_told: tally.lost_and_told,
+                twice: tally.twice,
+                out_of_order: tally.out_of_order,
+                wrong_room: tally.wrong_room,
+                misdelivered: tally.misdelivered,
+                contradictions: tally.contradictions,
+                private_unknown: tally.private_unknown,
+            },
+            latencies: latencies(stats),
+            phases: outcome.phases.iter().map(phase).collect(),
+            series: outcome.points.iter().map(second).collect(),
+            swarm: SwarmHealth {
+                user_seconds: footprint.user.as_secs_f64(),
+                system_seconds: footprint.system.as_secs_f64(),
+                resident_bytes: footprint.resident_bytes,
+                open_files: footprint.open_files,
+            },
+            server,
+            errors: stats.errors.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Report::of(self, None).fmt(f)
+    }
+}
+
+fn verdict(outcome: &Outcome) -> Verdict {
+    let broken = outcome.config.expect.broken(outcome);
+    let expected: Vec<String> = outcome.config.expect.to_string().split(", ").map(str::to_owned).collect();
+    // Where no bot came, that is what broke, whatever was expected.
+    let others = broken.iter().filter(|broken| !expected.contains(&broken.expected)).map(|broken| &broken.expected);
+    let expectation = |expected: &String| {
+        let broken = broken.iter().find(|broken| broken.expected == *expected);
+        let measured = broken.map(|broken| broken.actual.clone());
+        Expectation { expected: expected.clone(), kept: measured.is_none(), measured }
+    };
+    Verdict {
+        judgement: match outcome.verdict {
+            outcome::Verdict::Kept => Judgement::Kept,
+            outcome::Verdict::Broken(_) => Judgement::Broken,
+            outcome::Verdict::Invalid => Judgement::Invalid,
+        },
+        line: outcome.verdict_line(),
+        expectations: expected.iter().chain(others).map(expectation).collect(),
+        doubts: outcome.doubts.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn phase(phase: &crate::outcome::Phase) -> Phase {
+    Phase {
+        name: phase.name.clone(),
+        start: phase.start.as_secs_f64(),
+        seconds: phase.duration.as_secs_f64(),
+        sent: phase.stats.counters.sent,
+        deliveries: phase.stats.counters.deliveries,
+        latencies: latencies(&phase.stats),
+    }
+}
+
+fn second(point: &Point) -> Second {
+    let bots = BotState::ALL.iter().map(|state| (state.as_str().to_owned(), u64::from(point.census.in_state(*state))));
+    let measured = Stats::KINDS.iter().zip(&point.quantiles).filter(|(_, quantiles)| quantiles.count > 0);
+    Second {
+        start: point.start.as_secs_f64(),
+        seconds: point.duration.as_secs_f64(),
+        phase: point.phase as u64,
+        bots: bots.filter(|(_, count)| *count > 0).collect(),
+        sent: point.counters.sent,
+        acknowledged: point.counters.acked,
+        unanswered: point.unanswered,
+        deliveries: point.counters.deliveries,
+        reconnects: point.counters.reconnects,
+        latencies: measured.map(|(kind, quantiles)| ((*kind).to_owned(), percentiles(quantiles))).collect(),
+        cpu_seconds: point.cpu.as_secs_f64(),
+        resident_bytes: point.resident_bytes,
+        open_files: point.open_files,
+    }
+}
+
+fn latencies(stats: &Stats) -> BTreeMap<String, Latency> {
+    let measured = Stats::KINDS.iter().zip(stats.kinds()).filter(|(_, latencies)| latencies.count() > 0);
+    measured.map(|(kind, latencies)| ((*kind).to_owned(), latency(latencies))).collect()
+}
+
+fn latency(latencies: &Latencies) -> Latency {
+    let point = |share: f64| Quantile { share, ms: ms(latencies.quantile(share)) };
+    let curve = shares(latencies.count()).into_iter().map(point).collect();
+    Latency { percentiles: percentiles(&Quantiles::from(latencies)), mean: ms(latencies.mean()), curve }
+}
+
+/// The shares of a curve: as many nines as so many measurements can tell, then all.
+fn shares(count: u64) -> Vec<f64> {
+    let steps = (0..).map(|step| 1.0 - 10_f64.powf(-f64::from(step) / f64::from(POINTS_PER_NINE)));
+    let told = steps.take_while(|share| (1.0 - share) * count as f64 >= 0.999);
+    let mut shares: Vec<f64> = told.chain([0.5, 1.0]).collect();
+    shares.sort_by(f64::total_cmp);
+    shares
+}
+
+fn percentiles(quantiles: &Quantiles) -> Percentiles {
+    let Quantiles { count, p50, p90, p99, p999, max } = *quantiles;
+    Percentiles { count, p50: ms(p50), p90: ms(p90), p99: ms(p99), p999: ms(p999), max: ms(max) }
+}
+
+fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_curve_has_as_many_nines_as_there_are_measurements_for() {
+        assert_eq!(shares(0), [0.5, 1.0]);
+        let nines = |count| shares(count).iter().filter(|share| **share < 1.0).fold(0.0, |most: f64, s| most.max(*s));
+        assert!((nines(1_000) - 0.999).abs() < 1e-9);
+        assert!((nines(999_999) - 0.999_999).abs() < 1e-5);
+        let shares = shares(1_000);
+        assert!(shares.windows(2).all(|pair| pair[0] <= pair[1]) && shares.contains(&0.5));
+    }
+
+    #[test]
+    fn a_latency_keeps_its_percentiles_and_its_longest() {
+        let mut latencies = Latencies::default();
+        (1..=1_000).for_each(|ms| latencies.record(Duration::from_millis(ms)));
+        let latency = latency(&latencies);
+        assert!((latency.percentiles.p99 / 990.0 - 1.0).abs() < 0.01, "{latency:?}");
+        let last = latency.curve.last().unwrap();
+        assert!((last.ms / 1_000.0 - 1.0).abs() < 0.01 && (last.share - 1.0).abs() < 1e-9, "{last:?}");
+    }
+}

@@ -1,0 +1,393 @@
+//! The report as one page: no script, no font, no picture from elsewhere; light or dark as the reader's system is.
+
+use std::collections::BTreeMap;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::document::{Judgement, Latency, Report};
+use super::pictures::{Picture, pictures};
+use super::text::ms_text;
+use crate::server_stages::ServerReport;
+use crate::units::grouped;
+
+/// How it looks.
+const STYLE: &str = include_str!("page.css");
+
+/// Makes the page.
+pub fn page(report: &Report) -> String {
+    let class = match report.verdict.judgement {
+        Judgement::Kept => "kept",
+        Judgement::Broken => "broken",
+        Judgement::Invalid => "invalid",
+    };
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (report.verdict.line) " · bot-swarm" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                main {
+                    header class=(class) {
+                        h1 { (report.verdict.line) }
+                        p.facts { (facts(report)) }
+                    }
+                    (tiles(report))
+                    (expectations(report))
+                    @for picture in pictures(report) { (figure(&picture)) }
+                    (latencies("Latencies of the whole run", &report.latencies))
+                    (phases(report))
+                    (ledger(report))
+                    @if let Some(server) = &report.server { (stages(server)) }
+                    (swarm(report))
+                    @if !report.errors.is_empty() { (errors(&report.errors)) }
+                    (config(&report.config))
+                    (seconds(report))
+                }
+            }
+        }
+    };
+    page.into_string()
+}
+
+fn facts(report: &Report) -> String {
+    let server = report.config.get("BOT_SERVER_URL").map_or("", String::as_str);
+    let on = if server.is_empty() { "" } else { " · " };
+    format!("{} · {:.1} s{on}{server} · {}", utc(report.started_at), report.seconds, report.program)
+}
+
+/// A time as people write it, in UTC.
+fn utc(ms: u64) -> String {
+    let time = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    time.map_or_else(String::new, |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
+}
+
+fn tiles(report: &Report) -> Markup {
+    let delivery = report.latencies.get("delivery").map(|latency| latency.percentiles);
+    let of_delivery = |value: Option<f64>| value.map_or("–".to_owned(), ms_text);
+    let wrong = report.ledger.faults().into_iter().map(|(_, count)| count).sum::<u64>();
+    let tiles = [
+        ("bots", grouped(report.bots.connected), format!("of {}", grouped(report.bots.asked))),
+        (
+            "messages sent",
+            grouped(report.messages.sent),
+            format!("{} acknowledged", grouped(report.messages.acknowledged)),
+        ),
+        ("deliveries", grouped(report.ledger.deliveries), rate(report.ledger.deliveries, report.seconds)),
+        ("delivery p50", of_delivery(delivery.map(|p| p.p50)), format!("p99 {}", of_delivery(delivery.map(|p| p.p99)))),
+        (
+            "longest delivery",
+            of_delivery(delivery.map(|p| p.max)),
+            format!("p99.9 {}", of_delivery(delivery.map(|p| p.p999))),
+        ),
+        ("wrong deliveries", grouped(wrong), "lost, twice, out of order, misplaced".to_owned()),
+    ];
+    html! {
+        section.tiles {
+            @for (name, value, note) in tiles {
+                div { p.name { (name) } p.value { (value) } p.note { (note) } }
+            }
+        }
+    }
+}
+
+fn rate(count: u64, seconds: f64) -> String {
+    format!("{:.0} a second", if seconds > 0.0 { count as f64 / seconds } else { 0.0 })
+}
+
+fn expectations(report: &Report) -> Markup {
+    let verdict = &report.verdict;
+    html! {
+        @if !verdict.doubts.is_empty() {
+            section.doubts {
+                h2 { "Why these figures are not to be trusted" }
+                ul { @for doubt in &verdict.doubts { li { (doubt) } } }
+            }
+        }
+        @if !verdict.expectations.is_empty() {
+            section {
+                h2 { "What was expected" }
+                table {
+                    thead { tr { th { "Expected" } th.number { "Measured instead" } th { "" } } }
+                    tbody {
+                        @for expectation in &verdict.expectations {
+                            tr {
+                                td { code { (expectation.expected) } }
+                                td.number { (expectation.measured.as_deref().unwrap_or_default()) }
+                                td { @if expectation.kept { span.kept { "✓ kept" } } @else { span.broken { "✗ broken" } } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn figure(picture: &Picture) -> Markup {
+    html! {
+        section {
+            figure {
+                figcaption { h2 { (picture.title) } p { (picture.caption) } }
+                @if picture.plot.lines.len() > 1 {
+                    ul.legend {
+                        @for line in &picture.plot.lines {
+                            li { span.ink style=(format!("background:var({})", line.ink.variable())) {} (line.label) }
+                        }
+                    }
+                }
+                (PreEscaped(picture.plot.draw()))
+            }
+        }
+    }
+}
+
+fn latencies(title: &str, latencies: &BTreeMap<String, Latency>) -> Markup {
+    html! {
+        section {
+            h2 { (title) }
+            p { "From the planned time of each, whatever kept it from being done then." }
+            (latency_table(latencies))
+        }
+    }
+}
+
+fn latency_table(latencies: &BTreeMap<String, Latency>) -> Markup {
+    html! {
+        table {
+            thead {
+                tr {
+                    th { "" }
+                    @for head in ["count", "mean", "p50", "p90", "p99", "p99.9", "longest"] { th.number { (head) } }
+                }
+            }
+            tbody {
+                @for (kind, latency) in latencies {
+                    @let p = &latency.percentiles;
+                    tr {
+                        th scope="row" { (kind.replace('_', " ")) }
+                        td.number { (grouped(p.count)) }
+                        @for value in [latency.mean, p.p50, p.p90, p.p99, p.p999, p.max] {
+                            td.number { (ms_text(value)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn phases(report: &Report) -> Markup {
+    html! {
+        @if report.phases.len() > 1 {
+            section {
+                h2 { "Phases" }
+                @for phase in &report.phases {
+                    details {
+                        summary {
+                            strong { (phase.name) }
+                            " from " (format!("{:.1}", phase.start)) " s for " (format!("{:.1}", phase.seconds)) " s · "
+                            (grouped(phase.sent)) " sent · " (grouped(phase.deliveries)) " deliveries"
+                            @if let Some(delivery) = phase.latencies.get("delivery") {
+                                " · p50 " (ms_text(delivery.percentiles.p50)) " · p99 " (ms_text(delivery.percentiles.p99))
+                            }
+                        }
+                        (latency_table(&phase.latencies))
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn pairs(title: &str, pairs: &[(&str, String)]) -> Markup {
+    html! {
+        section {
+            h2 { (title) }
+            table.pairs {
+                tbody { @for (name, value) in pairs { tr { th scope="row" { (name) } td.number { (value) } } } }
+            }
+        }
+    }
+}
+
+fn ledger(report: &Report) -> Markup {
+    let (ledger, messages, bots) = (&report.ledger, &report.messages, &report.bots);
+    let rows = [
+        ("deliveries expected", ledger.expected),
+        ("received", ledger.received),
+        ("lost", ledger.lost),
+        ("lost, and the server told", ledger.lost_and_told),
+        ("twice", ledger.twice),
+        ("out of order", ledger.out_of_order),
+        ("in the wrong room", ledger.wrong_room),
+        ("private, and misdelivered", ledger.misdelivered),
+        ("places contradicted", ledger.contradictions),
+        ("private, across a lost connection (unknown)", ledger.private_unknown),
+        ("messages refused", messages.refused),
+        ("messages never answered", messages.unanswered),
+        ("messages due and not sent", messages.overdue),
+        ("messages sent again", messages.sent_again),
+        ("reconnects", bots.reconnects),
+        ("bots away at the end", bots.away),
+    ];
+    pairs("The ledger", &rows.map(|(name, count)| (name, grouped(count))))
+}
+
+fn stages(server: &ServerReport) -> Markup {
+    html! {
+        section {
+            h2 { "The server's stages" }
+            p { (server.judgement) "." }
+            table {
+                thead {
+                    tr {
+                        th { "" }
+                        @for head in ["utilisation", "work a second", "wait p50", "wait p99", "backlog"] {
+                            th.number { (head) }
+                        }
+                    }
+                }
+                tbody {
+                    @for stage in &server.whole.stages {
+                        tr {
+                            th scope="row" { (stage.stage) }
+                            td.number { (format!("{:.0} %", stage.utilisation * 100.0)) }
+                            td.number { (format!("{:.0}", stage.per_second)) }
+                            @for wait in [stage.wait_p50_ms, stage.wait_p99_ms] {
+                                td.number { (wait.map_or("–".to_owned(), ms_text)) }
+                            }
+                            td.number { (format!("{:.0}", stage.backlog)) }
+                        }
+                    }
+                }
+            }
+            p.note {
+                "Read at " (server.url) " once a second."
+                @if let Some(cores) = server.whole.cores { " The server used " (format!("{cores:.2}")) " cores." }
+                @if let Some(bytes) = server.whole.resident_bytes { " Its memory was " (mib(bytes)) " at the end." }
+            }
+        }
+    }
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / 1_048_576.0)
+}
+
+fn swarm(report: &Report) -> Markup {
+    let swarm = &report.swarm;
+    let per_bot = swarm.resident_bytes.checked_div(report.bots.asked).unwrap_or_default();
+    let rows = [
+        ("processor time", format!("{:.2} s", swarm.user_seconds + swarm.system_seconds)),
+        ("for each delivery", format!("{:.2} µs", report.micros_per_delivery())),
+        ("memory", mib(swarm.resident_bytes)),
+        ("for each bot", format!("{} bytes", grouped(per_bot))),
+        ("open files", grouped(swarm.open_files)),
+    ];
+    pairs("What the swarm itself used", &rows)
+}
+
+fn errors(errors: &BTreeMap<String, u64>) -> Markup {
+    let rows: Vec<(&str, String)> = errors.iter().map(|(kind, count)| (kind.as_str(), grouped(*count))).collect();
+    pairs("Errors", &rows)
+}
+
+fn config(config: &BTreeMap<String, String>) -> Markup {
+    html! {
+        section {
+            h2 { "Configuration" }
+            pre { @for (variable, value) in config { (variable) "=" (value) "\n" } }
+        }
+    }
+}
+
+fn seconds(report: &Report) -> Markup {
+    let percentile = |value: Option<f64>| value.map_or("–".to_owned(), ms_text);
+    html! {
+        @if !report.series.is_empty() {
+            section {
+                h2 { "Second by second" }
+                details {
+                    summary { (grouped(report.series.len() as u64)) " rows" }
+                    table {
+                        thead {
+                            tr {
+                                @for head in ["from", "connected", "sent", "acknowledged", "deliveries", "p50", "p99", "longest"] {
+                                    th.number { (head) }
+                                }
+                            }
+                        }
+                        tbody {
+                            @for second in &report.series {
+                                @let delivery = second.latencies.get("delivery");
+                                tr {
+                                    td.number { (format!("{:.1} s", second.start)) }
+                                    td.number { (grouped(second.bots.get("connected").copied().unwrap_or_default())) }
+                                    @for count in [second.sent, second.acknowledged, second.deliveries] {
+                                        td.number { (grouped(count)) }
+                                    }
+                                    td.number { (percentile(delivery.map(|p| p.p50))) }
+                                    td.number { (percentile(delivery.map(|p| p.p99))) }
+                                    td.number { (percentile(delivery.map(|p| p.max))) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::example;
+
+    #[test]
+    fn the_verdict_is_on_top() {
+        let page = page(&example::report());
+        let body = page.split("<main>").nth(1).unwrap();
+        assert!(body.starts_with(r#"<header class="kept"><h1>KEPT: p99&lt;250ms, lost=0</h1>"#));
+    }
+
+    #[test]
+    fn the_page_needs_nothing_from_elsewhere_and_runs_nothing() {
+        let page = page(&example::report());
+        for outside in ["<script", "<link", "<img", "<iframe", "@import", "url(", " src=", " href=", "onload"] {
+            assert!(!page.contains(outside), "{outside}");
+        }
+        assert_eq!(page.matches("<svg").count(), 8);
+    }
+
+    #[test]
+    fn nothing_in_a_report_becomes_markup() {
+        let mut report = example::report();
+        let evil = "</style><script>alert(1)</script>".to_owned();
+        report.verdict.line.clone_from(&evil);
+        report.verdict.doubts.push(evil.clone());
+        report.config.insert("BOT_SERVER_URL".into(), evil.clone());
+        report.errors.insert(evil.clone(), 1);
+        report.phases[0].name.clone_from(&evil);
+        report.server.as_mut().unwrap().url = evil;
+        assert!(!page(&report).contains("<script"));
+    }
+
+    #[test]
+    fn the_time_is_written_in_utc() {
+        assert_eq!(utc(1_795_342_200_123), "2026-11-22 10:10:00 UTC");
+    }
+
+    #[test]
+    fn every_ink_has_a_colour_for_light_and_for_dark() {
+        use super::super::plot::{Ink, LINES};
+        for ink in [Ink::Text, Ink::Grid].into_iter().chain((0..LINES).map(Ink::Line)) {
+            assert_eq!(STYLE.matches(&format!("{}:", ink.variable())).count(), 2, "{}", ink.variable());
+        }
+    }
+}

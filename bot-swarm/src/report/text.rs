@@ -1,0 +1,122 @@
+//! The report as text for a terminal: the verdict first.
+
+use std::fmt;
+
+use super::document::{Latency, Ledger, Report};
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { verdict, bots, messages, ledger, .. } = self;
+        writeln!(f, "{}", verdict.line)?;
+        for doubt in &verdict.doubts {
+            writeln!(f, "  doubt     {doubt}")?;
+        }
+        for expectation in &verdict.expectations {
+            match &expectation.measured {
+                None => writeln!(f, "  kept      {}", expectation.expected)?,
+                Some(measured) => writeln!(f, "  BROKEN    {}: {measured}", expectation.expected)?,
+            }
+        }
+        writeln!(
+            f,
+            "bots        {} of {} connected, {} reconnects, {} away at the end, {:.1} s",
+            bots.connected, bots.asked, bots.reconnects, bots.away, self.seconds
+        )?;
+        writeln!(
+            f,
+            "messages    {} sent, {} acknowledged, {} refused, {} unanswered, {} due and not sent, {} sent again",
+            messages.sent,
+            messages.acknowledged,
+            messages.refused,
+            messages.unanswered,
+            messages.overdue,
+            messages.sent_again
+        )?;
+        writeln!(
+            f,
+            "deliveries  {} expected, {} received, {} lost ({} told by the server), {} came in all",
+            ledger.expected, ledger.received, ledger.lost, ledger.lost_and_told, ledger.deliveries
+        )?;
+        writeln!(
+            f,
+            "faults      {} twice, {} out of order, {} wrong room, {} misdelivered, {} contradictions",
+            ledger.twice, ledger.out_of_order, ledger.wrong_room, ledger.misdelivered, ledger.contradictions
+        )?;
+        if ledger.private_unknown > 0 {
+            writeln!(f, "unknown     {} private deliveries across lost connections", ledger.private_unknown)?;
+        }
+        writeln!(f, "latency     from the planned time of sending (or connecting)")?;
+        for (kind, latency) in &self.latencies {
+            write_latency(f, kind, latency)?;
+        }
+        self.write_costs(f)?;
+        if !self.errors.is_empty() {
+            let errors: Vec<String> = self.errors.iter().map(|(kind, count)| format!("{kind}: {count}")).collect();
+            writeln!(f, "errors      {}", errors.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    fn write_costs(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let swarm = &self.swarm;
+        writeln!(
+            f,
+            "swarm       {:.2} s CPU ({:.2} µs per delivery), {:.1} MiB ({} bytes per bot)",
+            swarm.user_seconds + swarm.system_seconds,
+            self.micros_per_delivery(),
+            swarm.resident_bytes as f64 / 1_048_576.0,
+            swarm.resident_bytes.checked_div(self.bots.asked).unwrap_or_default(),
+        )?;
+        if let Some(server) = &self.server {
+            writeln!(f, "server      {}", server.judgement)?;
+        }
+        Ok(())
+    }
+}
+
+impl Ledger {
+    /// Everything that was wrong with deliveries, and how often.
+    pub fn faults(&self) -> [(&'static str, u64); 6] {
+        [
+            ("lost", self.lost),
+            ("twice", self.twice),
+            ("out of order", self.out_of_order),
+            ("in the wrong room", self.wrong_room),
+            ("private and misdelivered", self.misdelivered),
+            ("places contradicted", self.contradictions),
+        ]
+    }
+}
+
+fn write_latency(f: &mut fmt::Formatter<'_>, kind: &str, latency: &Latency) -> fmt::Result {
+    let p = &latency.percentiles;
+    writeln!(
+        f,
+        "  {kind:<11}p50 {:<9} p99 {:<9} p99.9 {:<9} max {:<9} ({})",
+        ms_text(p.p50),
+        ms_text(p.p99),
+        ms_text(p.p999),
+        ms_text(p.max),
+        p.count
+    )
+}
+
+/// Milliseconds in the unit that suits them, to three digits.
+pub(crate) fn ms_text(ms: f64) -> String {
+    crate::units::human(std::time::Duration::from_secs_f64(ms.max(0.0) / 1e3))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::report::example;
+
+    #[test]
+    fn the_verdict_is_the_first_line() {
+        let mut report = example::report();
+        assert_eq!(report.to_string().lines().next(), Some("KEPT: p99<250ms, lost=0"));
+        report.verdict.doubts.push("the event loop was 80 ms late".into());
+        assert_eq!(report.to_string().lines().nth(1), Some("  doubt     the event loop was 80 ms late"));
+    }
+}

@@ -1,0 +1,85 @@
+//! Asks a server for its figures while a swarm runs.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix_rt::time::interval;
+use tokio::time::MissedTickBehavior;
+
+use super::{PERIOD, Reading, ServerReport};
+use crate::clock::Nanos;
+
+/// How long an answer may take; a server that is overloaded may well fail to answer at all.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Most bytes of an answer.
+const PAGE_BYTES_MAX: usize = 4 << 20;
+
+/// Reads a server's `/metrics` once a second, until it is [ended](Watch::end).
+///
+/// What cannot be read is left out: the load is what matters, and a server without stages is none the worse.
+#[derive(Debug)]
+pub struct Watch {
+    url: String,
+    start: Nanos,
+    readings: Rc<RefCell<Vec<Reading>>>,
+    task: actix_rt::task::JoinHandle<()>,
+}
+
+impl Watch {
+    /// Starts to read. To be called within an actix system.
+    pub fn start(url: String) -> Self {
+        let readings = Rc::<RefCell<Vec<Reading>>>::default();
+        let task = actix_rt::spawn(keep_reading(url.clone(), Rc::clone(&readings)));
+        Self { url, start: Nanos::now(), readings, task }
+    }
+
+    /// Reads no more, and tells what was read. `None` where the server shows no stages.
+    pub fn end(self) -> Option<ServerReport> {
+        self.task.abort();
+        ServerReport::of(&self.url, self.start, &self.readings.borrow())
+    }
+}
+
+async fn keep_reading(url: String, readings: Rc<RefCell<Vec<Reading>>>) {
+    let client = awc::Client::builder().timeout(TIMEOUT).finish();
+    let mut ticks = interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match page(&client, &url).await {
+            Ok(page) => readings.borrow_mut().extend(Reading::parse(&page, Nanos::now())),
+            Err(error) => log::debug!("{url} could not be read: {error}"),
+        }
+    }
+}
+
+async fn page(client: &awc::Client, url: &str) -> anyhow::Result<String> {
+    let mut answer = client.get(url).send().await.map_err(|error| anyhow::anyhow!("{error}"))?;
+    let bytes = answer.body().limit(PAGE_BYTES_MAX).await?;
+    Ok(String::from_utf8(bytes.to_vec())?)
+}
+
+/// Where a server that is reached at this WebSocket URL shows its metrics.
+pub fn metrics_url(server_url: &str) -> Option<String> {
+    let authority = server_url.strip_prefix("ws://")?.split(['/', '?']).next()?;
+    Some(format!("http://{authority}/metrics"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_metrics_are_beside_the_chat() {
+        for (chat, metrics) in [
+            ("ws://127.0.0.1:8080/ws", Some("http://127.0.0.1:8080/metrics")),
+            ("ws://[::1]:8080/ws?token=x", Some("http://[::1]:8080/metrics")),
+            ("ws://server", Some("http://server/metrics")),
+            ("http://server/", None),
+        ] {
+            assert_eq!(metrics_url(chat).as_deref(), metrics, "{chat}");
+        }
+    }
+}

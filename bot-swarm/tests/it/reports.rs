@@ -1,0 +1,123 @@
+//! What the program leaves behind: a report that others can read, and what two of them say of each other.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use bot_swarm::find_limit::LimitReport;
+use bot_swarm::report::document::{Judgement, Report};
+use bot_swarm::report::folder;
+
+use crate::process::{program, stderr, stdout};
+use crate::server::{Fault, Options, TestServer};
+
+/// Runs the program to its end.
+async fn ended(mut command: Command) -> Output {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    actix_rt::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+}
+
+/// A run of two seconds whose report goes into a folder.
+async fn reported(server: &TestServer, folder: &Path) -> Output {
+    let mut command = program();
+    command
+        .args(["--server-url", &server.url(), "--count", "10", "--ramp-per-second", "100"])
+        .args(["--messages-per-second", "20", "--seconds", "2", "--drain-seconds", "1", "--lateness-max-seconds", "60"])
+        .arg("--report")
+        .arg(folder);
+    ended(command).await
+}
+
+fn schema_of(path: &str) -> serde_json::Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(path);
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn the_published_schemas_are_those_of_the_code() {
+    for (file, schema) in [
+        ("swarm-report.schema.json", schemars::schema_for!(Report)),
+        ("swarm-limit.schema.json", schemars::schema_for!(LimitReport)),
+    ] {
+        let schema = serde_json::to_value(&schema).unwrap();
+        assert_eq!(schema_of(file), schema, "docs/{file} must be:\n{schema:#}");
+    }
+}
+
+#[actix_rt::test]
+async fn a_run_leaves_a_report_that_is_valid_by_the_published_schema() {
+    let server = TestServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let output = reported(&server, folder.path()).await;
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+
+    let json: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join(folder::JSON)).unwrap()).unwrap();
+    let validator = jsonschema::validator_for(&schema_of("swarm-report.schema.json")).unwrap();
+    let errors: Vec<String> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{errors:#?}");
+
+    let report = folder::read(folder.path()).unwrap();
+    assert_eq!(serde_json::to_value(&report).unwrap(), json, "nothing is lost by reading it");
+    assert_eq!(report.verdict.judgement, Judgement::Kept);
+    assert_eq!(report.config["BOT_COUNT"], "10");
+    let sent: u64 = report.series.iter().map(|second| second.sent).sum();
+    assert!(sent > 100 && sent == report.messages.sent, "{sent} of {}", report.messages.sent);
+    assert_eq!(report.latencies["delivery"].percentiles.count, report.ledger.deliveries);
+
+    let page = std::fs::read_to_string(folder.path().join(folder::PAGE)).unwrap();
+    assert!(page.contains(&format!("<h1>{}</h1>", report.verdict.line)), "{page}");
+    assert!(stdout(&output).starts_with(&report.verdict.line), "{}", stdout(&output));
+}
+
+#[actix_rt::test]
+async fn two_reports_are_compared_and_what_got_worse_ends_with_1() {
+    let (good, bad) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    reported(&TestServer::start().await, good.path()).await;
+    let losing = TestServer::with(Options { fault: Some(Fault::LoseDelivery), ..Options::default() }).await;
+    reported(&losing, bad.path()).await;
+
+    let compare = async |before: &Path, now: &Path| {
+        let mut command = program();
+        command.arg("compare").arg(before.join(folder::JSON)).arg(now);
+        ended(command).await
+    };
+    let worse = compare(good.path(), bad.path()).await;
+    assert_eq!(worse.status.code(), Some(1), "{}{}", stdout(&worse), stderr(&worse));
+    assert!(stdout(&worse).starts_with("WORSE: "), "{}", stdout(&worse));
+    assert!(stdout(&worse).lines().any(|line| line.starts_with("worse   lost ")), "{}", stdout(&worse));
+    let same = compare(good.path(), good.path()).await;
+    assert_eq!((same.status.code(), stdout(&same).starts_with("SAME: ")), (Some(0), true), "{}", stdout(&same));
+}
+
+#[actix_rt::test]
+async fn what_is_no_report_is_said_in_one_line_and_ends_with_3() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).unwrap();
+        folder.path().join(name)
+    };
+    let other = write("other.json", r#"{"schemaVersion":99}"#);
+    let cases = [
+        (folder.path().join("nowhere.json"), "nowhere.json"),
+        (write("empty.json", "{}"), "is not a report"),
+        (other, "is a report of version 99"),
+    ];
+    for (path, reason) in cases {
+        let mut command = program();
+        command.arg("compare").arg(&path).arg(&path);
+        let output = ended(command).await;
+        assert_eq!(output.status.code(), Some(3));
+        assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+        assert!(stderr(&output).contains(reason), "{}", stderr(&output));
+    }
+}
+
+#[actix_rt::test]
+async fn a_folder_that_cannot_be_made_ends_with_3_and_the_text_is_still_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let output = reported(&TestServer::start().await, &file.join("report")).await;
+    assert_eq!(output.status.code(), Some(3), "{}{}", stdout(&output), stderr(&output));
+    assert!(stdout(&output).contains("deliveries"), "{}", stdout(&output));
+}
