@@ -116,7 +116,7 @@ fn bots_can_be_many_and_no_image_is_the_newest_whatever_that_is() {
     assert!(!bots.contains_key("container_name") && !bots.contains_key("ports"));
     for (name, service) in compose["services"].as_object().unwrap() {
         let image = service["image"].as_str().unwrap();
-        assert!(service.get("build").is_some() != !image.ends_with(":latest"), "{name}: {image}");
+        assert_eq!(service.get("build").is_some(), image.ends_with(":latest"), "{name}: {image}");
         assert!(service.get("mem_limit").is_some() && service.get("cpus").is_some(), "{name} has limits");
         for port in service.get("ports").and_then(Value::as_array).into_iter().flatten() {
             assert!(port.as_str().unwrap().starts_with("127.0.0.1:"), "{name}: {port} is for this machine alone");

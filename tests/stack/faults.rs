@@ -14,7 +14,7 @@ use crate::prometheus::{wait_for_alert, wait_until};
 use crate::{expect_clean_ledger, start};
 
 /// The CPU that is too little, even for the few bots of this test.
-const TOO_FEW_CPUS: &str = "0.02";
+const TOO_FEW_CPUS: &str = "0.01";
 
 #[actix::test]
 async fn too_little_cpu_is_told_as_throttling_and_as_a_saturated_stage() {

@@ -1,6 +1,8 @@
 //! The stack's Prometheus, asked as Grafana asks it.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -33,9 +35,12 @@ struct Answer {
     data: Value,
 }
 
+/// Where it is reached. It is never restarted, so it is looked up once: each look takes the engine a while.
+static ADDRESS: LazyLock<SocketAddr> = LazyLock::new(|| address("prometheus", 9090));
+
 /// Asks the API; panics where it has anything to remark.
 async fn ask(path: &str, form: &[(&str, &str)]) -> Value {
-    let url = format!("http://{}/api/v1/{path}", address("prometheus", 9090));
+    let url = format!("http://{}/api/v1/{path}", *ADDRESS);
     let request = awc::Client::builder().timeout(Duration::from_secs(20)).finish().post(&url);
     let mut answer = request.send_form(&form).await.unwrap_or_else(|error| panic!("{url}: {error}"));
     let body = answer.body().limit(64 * 1_024 * 1_024).await.unwrap();
