@@ -121,8 +121,10 @@ impl Bot {
     fn joined(&mut self, joined: &JoinedEvent) {
         let bot = self.number;
         let entrance = |room, recovered| Entrance { bot, room, epoch: joined.epoch, seq: joined.seq.0, recovered };
-        if joined.room != self.worker.roster.room(self.room).name {
-            return self.visits(&joined.room, |room| entrance(room, true));
+        // A bot does not ask for its inbox.
+        let Some(room) = &joined.room else { return };
+        if *room != self.worker.roster.room(self.room).name {
+            return self.visits(room, |room| entrance(room, true));
         }
         if self.membership != Membership::Resuming {
             return;
