@@ -337,9 +337,14 @@ impl Config {
     /// Worker threads that are started.
     pub fn worker_count(&self) -> usize {
         match usize::try_from(self.workers) {
-            Ok(0) | Err(_) => std::thread::available_parallelism().map_or(1, usize::from).min(64),
+            Ok(0) | Err(_) => Self::cores().min(64),
             Ok(workers) => workers,
         }
+    }
+
+    /// How many cores this process may use, a container's limit considered.
+    pub fn cores() -> usize {
+        std::thread::available_parallelism().map_or(1, usize::from)
     }
 
     /// Where the page is read from, if it is not the one that is compiled in.

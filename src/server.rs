@@ -3,8 +3,8 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix_http::HttpService;
@@ -25,6 +25,7 @@ use starling_actors::ids::HubId;
 use starling_actors::metrics::MetricsCollector;
 use starling_actors::{ChatServer, LocalHub, Metrics};
 use tokio::net::TcpSocket;
+use tokio::sync::oneshot;
 
 use crate::config::{Config, HistoryMode};
 use crate::page::Pages;
@@ -94,7 +95,9 @@ pub struct Server {
     address: SocketAddr,
     state: Arc<ServerState>,
     handle: ServerHandle,
-    chat_arbiter: Arbiter,
+    chat_arbiter: Option<Arbiter>,
+    /// Ends with the chat.
+    chat_ended: oneshot::Receiver<()>,
 }
 
 impl Server {
@@ -111,8 +114,17 @@ impl Server {
         let chat_config = Arc::new(config.chat());
         let metrics = Metrics::new(workers, ServerCredits::new(chat_config.server_credits));
         let (history, health) = open_history(&config, &metrics)?;
-        let chat_arbiter = Arbiter::new();
-        let chat = ChatServer::start_on(&chat_arbiter.handle(), (*chat_config).clone(), history, Arc::clone(&metrics));
+        let (chat, prepared, chat_ended) = ChatServer::prepare((*chat_config).clone(), history, Arc::clone(&metrics));
+        // With one core the chat shares a worker's thread; with more it has its own.
+        let chat_arbiter = (Config::cores() > 1).then(Arbiter::new);
+        let for_worker = match &chat_arbiter {
+            Some(arbiter) => {
+                arbiter.spawn_fn(|| prepared.run_here());
+                None
+            }
+            None => Some(prepared),
+        };
+        let for_worker = Arc::new(Mutex::new(for_worker));
 
         let registry = Registry::new();
         let registered = |error: prometheus::Error| StartError::Metrics(error.to_string());
@@ -147,6 +159,9 @@ impl Server {
             .disable_signals()
             .listen("starling", listener, move || {
                 // Runs once on every worker thread: here its hub begins.
+                if let Some(prepared) = for_worker.lock().ok().and_then(|mut chat| chat.take()) {
+                    prepared.run_here();
+                }
                 let state = Arc::clone(&service_state);
                 let hub = LocalHub::start(
                     HubId(next_hub.fetch_add(1, Relaxed)),
@@ -189,7 +204,7 @@ impl Server {
         if config.connections > allowed {
             warn!("CHAT_CONNECTIONS is {}, but the limit of open files allows {allowed}", config.connections);
         }
-        Ok(Self { config, address, state, handle, chat_arbiter })
+        Ok(Self { config, address, state, handle, chat_arbiter, chat_ended })
     }
 
     /// The address that is listened on; with port 0 asked for, the port that was free.
@@ -212,11 +227,11 @@ impl Server {
         stop.await;
         shutdown::drain(&self).await;
         self.handle.stop(false).await;
-        self.chat_arbiter.stop();
-        // The history ends with the chat: what it was given is stored, and its file is free.
-        if self.chat_arbiter.join().is_err() {
-            error!("the chat's thread panicked");
+        if let Some(arbiter) = &self.chat_arbiter {
+            arbiter.stop();
         }
+        // The history ends with the chat: what it was given is stored, and its file is free. Nothing is sent: it ends.
+        self.chat_ended.await.unwrap_or_default();
         info!("stopped");
     }
 }

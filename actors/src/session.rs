@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use actix::WeakAddr;
 use actix::prelude::*;
 use actix_web_actors::ws;
 use bytes::{Bytes, BytesMut};
@@ -77,7 +78,8 @@ struct Enveloped {
 /// socket is broken, once a turn until it has stopped.
 #[derive(Debug, Clone)]
 pub struct SessionHandle {
-    address: Addr<Session>,
+    /// Weak, because it is a tenth of the size, and there are as many as connections: what keeps a session is its stream.
+    address: WeakAddr<Session>,
     mailbox: Arc<Mailbox>,
 }
 
@@ -93,8 +95,10 @@ impl SessionHandle {
     }
 
     fn send(&self, message: FromHub) {
+        // A session that has ended needs to be told nothing.
+        let Some(address) = self.address.upgrade() else { return };
         #[expect(clippy::disallowed_methods, reason = "a hub closes and stops a session once each: the bound is two")]
-        self.address.do_send(Enveloped { message, in_mailbox: self.mailbox.enter() });
+        address.do_send(Enveloped { message, in_mailbox: self.mailbox.enter() });
     }
 }
 
@@ -121,7 +125,7 @@ impl Session {
             ctx.add_stream(inbound);
             session
         });
-        hub.open(id, SessionHandle { address, mailbox });
+        hub.open(id, SessionHandle { address: address.downgrade(), mailbox });
     }
 
     fn close(&mut self, closing: Closing) {

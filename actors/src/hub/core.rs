@@ -78,6 +78,8 @@ pub(super) struct Core {
     pub(super) rooms: FxHashMap<RoomId, LocalRoom>,
     pub(super) touched_rooms: Vec<RoomId>,
     pub(super) touched: Vec<SessionId>,
+    /// Empty buffers for batches: a room has one only while something waits for its members.
+    pub(super) spare_batches: Vec<Vec<Arc<Delivery>>>,
     /// Turns so far: the first member to be written moves with it, so that nobody is always last.
     pub(super) turn: usize,
     pub(super) written: Written,
@@ -97,6 +99,7 @@ impl Core {
             rooms: FxHashMap::default(),
             touched_rooms: Vec::new(),
             touched: Vec::new(),
+            spare_batches: Vec::new(),
             turn: 0,
             written: Written::default(),
         }
@@ -323,6 +326,7 @@ impl Core {
         let Some(local) = self.rooms.get_mut(&room) else { return };
         if local.batch.is_empty() {
             self.touched_rooms.push(room);
+            local.batch = self.spare_batches.pop().unwrap_or_default();
         }
         local.batch.push(delivery);
     }

@@ -4,21 +4,22 @@ use std::time::{Duration, Instant};
 
 /// A token bucket: `burst` frames at once, `per_second` in the long run.
 ///
-/// Kept as the time at which the bucket would be full again, so that a frame costs a comparison.
+/// Kept as the time at which the bucket would be full again, so that a frame costs a comparison. Every connection has
+/// one: it is small.
 #[derive(Debug)]
 pub(crate) struct RateLimit {
-    /// Time for one token; zero: no limit.
-    interval: Duration,
-    /// How long the bucket takes to fill but for one token.
-    tolerance: Duration,
+    /// Time for one token, at most a second; zero: no limit.
+    interval_nanos: u32,
+    /// Tokens that may be missing when one more is taken.
+    spare: u32,
     full_at: Instant,
 }
 
 impl RateLimit {
     /// A full bucket. `per_second` 0: no limit; `burst` 0 counts as 1.
     pub(crate) fn new(per_second: u32, burst: u32, now: Instant) -> Self {
-        let interval = Duration::from_secs(1).checked_div(per_second).unwrap_or_default();
-        Self { interval, tolerance: interval * burst.saturating_sub(1), full_at: now }
+        let interval_nanos = 1_000_000_000_u32.checked_div(per_second).unwrap_or_default();
+        Self { interval_nanos, spare: burst.saturating_sub(1), full_at: now }
     }
 
     /// Takes a token.
@@ -26,12 +27,15 @@ impl RateLimit {
     /// # Errors
     /// The time after which one is there.
     pub(crate) fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        let interval = Duration::from_nanos(self.interval_nanos.into());
+        // How long the bucket takes to fill but for one token.
+        let tolerance = interval * self.spare;
         let full_at = self.full_at.max(now);
         let missing = full_at.saturating_duration_since(now);
-        if missing > self.tolerance {
-            return Err(missing.saturating_sub(self.tolerance));
+        if missing > tolerance {
+            return Err(missing.saturating_sub(tolerance));
         }
-        self.full_at = full_at + self.interval;
+        self.full_at = full_at + interval;
         Ok(())
     }
 }
