@@ -15,9 +15,12 @@
 #[path = "../tests/history/harness.rs"]
 mod harness;
 
-use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -117,10 +120,7 @@ async fn storm() {
     }
     server.stop();
     for warm in [false, true] {
-        let server = Rc::new(Process::start(folder.path(), &variables));
-        let late: Rc<RefCell<Vec<Duration>>> = Rc::default();
-        let is_over = Rc::new(Cell::new(false));
-        let live = actix_rt::spawn(live(Rc::clone(&server), Rc::clone(&late), Rc::clone(&is_over)));
+        let server = Process::start(folder.path(), &variables);
         if warm {
             let (mut first, _) = Client::open(&server, "/ws/storm?clientId=first").await;
             resume(&mut first, &welcome["epoch"]).await;
@@ -129,7 +129,12 @@ async fn storm() {
         for number in 0..clients {
             connected.push(Client::open(&server, &format!("/ws/storm?clientId=c{number}")).await.0);
         }
-        late.borrow_mut().clear();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let live = {
+            let (address, is_over) = (server.address, Arc::clone(&is_over));
+            // A thread of its own: the thousand clients that share this one do not count as the server's delay.
+            thread::spawn(move || actix_rt::System::new().block_on(live(address, &is_over)))
+        };
         let begun = now();
         let tasks: Vec<_> = connected
             .into_iter()
@@ -145,16 +150,15 @@ async fn storm() {
             task.await.expect("all is recovered, in order");
         }
         let took = begun.elapsed();
-        is_over.set(true);
-        live.await.expect("the live room goes on");
-        let mut late = late.borrow_mut();
-        late.sort_unstable();
+        is_over.store(true, Relaxed);
+        let late = live.join().expect("the live room goes on");
         println!(
-            "{clients} clients {BEHIND} behind{}: all recovered in {took:?}, {} KiB resident at most, {} live messages in another room, p99 {:?}",
+            "{clients} clients {BEHIND} behind{}: all recovered in {took:?}, {} KiB resident at most, {} live messages in another room, median {:?}, p99 {:?}",
             if warm { ", a second time" } else { "" },
             memory_kib(&server),
             late.len(),
-            late.get(late.len() * 99 / 100),
+            late[late.len() / 2],
+            late[late.len() * 99 / 100],
         );
     }
 }
@@ -167,14 +171,17 @@ async fn resume(client: &mut Client, epoch: &Value) {
     }
 }
 
-/// Says something every 10 ms in another room, and notes how long it takes to come back.
-async fn live(server: Rc<Process>, late: Rc<RefCell<Vec<Duration>>>, is_over: Rc<Cell<bool>>) {
-    let (mut client, _) = Client::open(&server, "/ws/live?clientId=live").await;
-    while !is_over.get() {
+/// Says something every 10 ms in another room, and returns how long each took to come back, sorted.
+async fn live(address: SocketAddr, is_over: &AtomicBool) -> Vec<Duration> {
+    let (mut client, _) = Client::try_open(address, "/ws/live?clientId=live").await.expect("there is a place");
+    let mut late = Vec::new();
+    while late.is_empty() || !is_over.load(Relaxed) {
         let begun = now();
         client.send(json!({"Message": "tick"})).await;
         client.expect("message").await;
-        late.borrow_mut().push(begun.elapsed());
+        late.push(begun.elapsed());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    late.sort_unstable();
+    late
 }

@@ -11,6 +11,9 @@ use std::time::Duration;
 use starling_actors::ChatConfig;
 use starling_actors::history::sqlite::{SqliteSettings, Sync};
 
+use crate::addresses::{AddressLimits, ForwardedHeader, Networks, Proxies};
+use crate::origin::AllowedOrigins;
+
 /// What every variable of the server begins with.
 pub const PREFIX: &str = "CHAT_";
 
@@ -57,6 +60,16 @@ pub enum ConfigError {
         value: u64,
         /// The least that goes with the others.
         least: u64,
+        /// Why.
+        reason: &'static str,
+    },
+    /// One of two values that need each other is missing.
+    #[error("{variable} is set and {missing} is not: {reason}")]
+    Alone {
+        /// The variable that is set.
+        variable: &'static str,
+        /// The one that is not.
+        missing: &'static str,
         /// Why.
         reason: &'static str,
     },
@@ -160,6 +173,54 @@ impl Kind for FilePath {
     }
 }
 
+/// The path of a file, or nothing.
+struct OptionalFile;
+
+impl Kind for OptionalFile {
+    type Value = String;
+
+    fn parse(&self, text: &str) -> Option<String> {
+        (!text.ends_with('/')).then(|| text.to_owned())
+    }
+
+    fn range(&self) -> String {
+        "the path of a file, or empty".into()
+    }
+}
+
+/// Networks of IP addresses.
+struct NetworkList;
+
+impl Kind for NetworkList {
+    type Value = Networks;
+
+    fn parse(&self, text: &str) -> Option<Networks> {
+        Networks::parse(text)
+    }
+
+    fn range(&self) -> String {
+        "IP addresses and networks between commas, like 10.0.0.0/8,fd00::/8, or empty".into()
+    }
+}
+
+const FORWARDED_HEADERS: Word<ForwardedHeader> =
+    Word(&[("x-forwarded-for", ForwardedHeader::XForwardedFor), ("forwarded", ForwardedHeader::Forwarded)]);
+
+/// Origins of pages.
+struct Origins;
+
+impl Kind for Origins {
+    type Value = AllowedOrigins;
+
+    fn parse(&self, text: &str) -> Option<AllowedOrigins> {
+        AllowedOrigins::parse(text)
+    }
+
+    fn range(&self) -> String {
+        "origins between commas, like https://chat.example.org, or * for all, or empty".into()
+    }
+}
+
 /// A filter of log lines.
 struct LogFilter;
 
@@ -237,16 +298,36 @@ knobs! {
     workers: u64 = "CHAT_WORKERS", "0", Number(0, 64);
     /// Most connections at a time; the next is refused with 503. 0: what the limit of open files allows.
     connections: u64 = "CHAT_CONNECTIONS", "0", Number(0, 10_000_000);
+    /// Most connections of one client address; the next is refused with 429. 0: no limit. An IPv6 network of 64 bits is one address.
+    connections_per_address: u64 = "CHAT_CONNECTIONS_PER_ADDRESS", "0", Number(0, 10_000_000);
+    /// Handshakes a second of one client address, and as many at once; more are refused with 429 and the time to wait. 0: no limit.
+    handshakes_per_second: u64 = "CHAT_HANDSHAKES_PER_SECOND", "0", Number(0, 1_000_000);
+    /// Seconds that a TLS handshake may take, and then the head of a request; past them the connection is closed.
+    handshake_seconds: u64 = "CHAT_HANDSHAKE_SECONDS", "5", Number(1, 60);
+    /// Reverse proxies whose word is taken for the address of a client; nobody else's is.
+    trusted_proxies: Networks = "CHAT_TRUSTED_PROXIES", "", NetworkList;
+    /// The header in which those proxies tell it; they must set or extend it.
+    forwarded_header: Chosen<ForwardedHeader> = "CHAT_FORWARDED_HEADER", "x-forwarded-for", FORWARDED_HEADERS;
+    /// Pages that may connect; others are refused with 403, what is no browser passes. Empty: pages of the host that is asked.
+    allowed_origins: AllowedOrigins = "CHAT_ALLOWED_ORIGINS", "", Origins;
+    /// The server's certificate and those that vouch for it, as PEM; with it the port speaks TLS only. Read again at SIGHUP.
+    tls_cert: String = "CHAT_TLS_CERT", "", OptionalFile;
+    /// The private key of the certificate, as PEM. Read again at SIGHUP.
+    tls_key: String = "CHAT_TLS_KEY", "", OptionalFile;
     /// Frames a second and connection in the long run; faster ones are refused with `rate_limited`. 0: no limit.
     messages_per_second: u64 = "CHAT_MESSAGES_PER_SECOND", "50", Number(0, 1_000_000);
     /// Frames of one connection that are taken at once after a pause.
     burst: u64 = "CHAT_BURST", "100", Number(1, 1_000_000);
+    /// Times a minute that one connection may join a room, and as many at once; more are refused with `rate_limited`. 0: no limit.
+    joins_per_minute: u64 = "CHAT_JOINS_PER_MINUTE", "600", Number(0, 1_000_000);
     /// Most bytes of one message's text, as UTF-8; a longer one is refused with `message_too_large`.
     message_bytes: u64 = "CHAT_MESSAGE_BYTES", "16384", Number(1, 1_048_576);
     /// Most bytes of one frame of a client, its fragments together; a larger one closes the connection with 1009.
     frame_bytes: u64 = "CHAT_FRAME_BYTES", "131072", Number(2_048, 16_777_216);
     /// Most bytes that wait for one client; what would exceed it closes the connection with 4001.
     outbox_bytes: u64 = "CHAT_OUTBOX_BYTES", "1048576", Number(262_144, 67_108_864);
+    /// Most bytes that wait for all clients, each worker with an equal part; past it those with the most are closed with 1013.
+    outboxes_bytes: u64 = "CHAT_OUTBOXES_BYTES", "1073741824", Number(262_144, 1_099_511_627_776);
     /// Seconds for which a client with a full socket may take nothing before it is closed with 4001.
     slow_client_seconds: u64 = "CHAT_SLOW_CLIENT_SECONDS", "20", Number(1, 3_600);
     /// Seconds between pings; a connection that is silent for two of them is closed with 4002.
@@ -331,7 +412,42 @@ impl Config {
             self.outbox_bytes,
             8 * self.message_bytes,
             "a character of a message can be six on the wire, and one message must fit",
-        )
+        )?;
+        at_least(
+            "CHAT_OUTBOXES_BYTES",
+            self.outboxes_bytes,
+            self.outbox_bytes.saturating_mul(self.worker_count() as u64),
+            "the part of each worker holds one outbox of CHAT_OUTBOX_BYTES",
+        )?;
+        let (variable, missing) = match (self.tls_cert.is_empty(), self.tls_key.is_empty()) {
+            (false, true) => ("CHAT_TLS_CERT", "CHAT_TLS_KEY"),
+            (true, false) => ("CHAT_TLS_KEY", "CHAT_TLS_CERT"),
+            (true, true) | (false, false) => return Ok(()),
+        };
+        Err(ConfigError::Alone { variable, missing, reason: "TLS needs both" })
+    }
+
+    /// The files of certificate and key, where TLS is spoken.
+    pub fn tls_files(&self) -> Option<(PathBuf, PathBuf)> {
+        (!self.tls_cert.is_empty()).then(|| (self.tls_cert.clone().into(), self.tls_key.clone().into()))
+    }
+
+    /// How long a TLS handshake may take, and then the head of a request.
+    pub(crate) fn handshake_time(&self) -> Duration {
+        Duration::from_secs(self.handshake_seconds)
+    }
+
+    /// How much one client address may take.
+    pub(crate) fn address_limits(&self) -> AddressLimits {
+        AddressLimits {
+            connections: small(self.connections_per_address),
+            handshakes_per_second: small(self.handshakes_per_second),
+        }
+    }
+
+    /// Who stands between clients and server.
+    pub(crate) fn proxies(&self) -> Proxies {
+        Proxies { trusted: self.trusted_proxies.clone(), header: self.forwarded_header.value }
     }
 
     /// Worker threads that are started.
@@ -354,17 +470,17 @@ impl Config {
 
     /// What the chat itself is told.
     pub fn chat(&self) -> ChatConfig {
-        // Every range ends far below the type's.
-        let small = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
         ChatConfig {
             server: format!("starling/{}", env!("CARGO_PKG_VERSION")),
             message_bytes: small(self.message_bytes),
             frame_bytes: small(self.frame_bytes),
             messages_per_second: small(self.messages_per_second),
             burst: small(self.burst),
+            joins_per_minute: small(self.joins_per_minute),
             rooms_per_session: small(self.rooms_per_client),
             rooms: small(self.rooms),
             outbox_bytes: small(self.outbox_bytes),
+            outboxes_bytes_per_hub: self.outboxes_bytes / self.worker_count() as u64,
             slow_client: Duration::from_secs(self.slow_client_seconds),
             heartbeat: Duration::from_secs(self.heartbeat_seconds),
             ids_max: small(self.remembered_ids),
@@ -396,6 +512,11 @@ impl Config {
             ids_max: chat.ids_max,
         }
     }
+}
+
+/// A number whose range ends far below that of the type.
+fn small(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
 }
 
 /// The configuration as `.env` would hold it.
@@ -449,6 +570,13 @@ mod tests {
         assert!(error.to_string().starts_with("CHAT_FRAME_BYTES=131072 is too small"), "{error}");
         let large = [("CHAT_MESSAGE_BYTES", "200000"), ("CHAT_FRAME_BYTES", "1000000")];
         assert!(read(&large).unwrap_err().to_string().starts_with("CHAT_OUTBOX_BYTES=1048576 is too small"));
+        let outboxes = |bytes| read(&[("CHAT_WORKERS", "3"), ("CHAT_OUTBOXES_BYTES", bytes)]);
+        assert!(outboxes("3145728").is_ok());
+        let error = outboxes("3145727").unwrap_err();
+        assert!(error.to_string().starts_with("CHAT_OUTBOXES_BYTES=3145727 is too small"), "{error}");
+        assert!(read(&[("CHAT_TLS_CERT", "c.pem"), ("CHAT_TLS_KEY", "k.pem")]).is_ok());
+        let error = read(&[("CHAT_TLS_KEY", "k.pem")]).unwrap_err();
+        assert_eq!(error.to_string(), "CHAT_TLS_KEY is set and CHAT_TLS_CERT is not: TLS needs both");
     }
 
     #[test]

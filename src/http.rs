@@ -14,9 +14,9 @@ use starling_actors::chat_server::{AskError, HistoryQuery};
 use starling_actors::history::SearchText;
 use starling_protocol::{HistoryEvent, HistoryPage, RoomName, Seq, ServerEvent, codec, limits};
 
-use crate::page;
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::state::ServerState;
+use crate::{headers, page};
 
 type Answer = Result<HttpResponse, HttpRefusal>;
 
@@ -33,7 +33,13 @@ pub(crate) fn app(
         InitError = (),
     >,
 > {
-    App::new().app_data(Data::from(state)).wrap(metrics).configure(routes).default_service(web::to(no_such_path))
+    App::new()
+        .app_data(Data::from(state))
+        .wrap(metrics)
+        // The outermost: `/metrics` too is an answer.
+        .wrap(headers::defaults())
+        .configure(routes)
+        .default_service(web::to(no_such_path))
 }
 
 fn routes(config: &mut ServiceConfig) {

@@ -51,7 +51,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         // Before the server says that it listens: from then on it can be asked to stop.
         let stop = starling::shutdown::signal()?;
         let server = Server::start(config)?;
-        server.run_until(stop).await;
+        server.run_until(stop).await?;
         Ok(())
     })
 }

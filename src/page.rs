@@ -30,9 +30,6 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";
 
-/// What the page may not ask the browser for.
-const PERMISSIONS_POLICY: &str = "camera=(), microphone=(), geolocation=(), payment=(), usb=(), browsing-topics=()";
-
 /// The page's own file.
 const INDEX: &str = "index.html";
 
@@ -181,12 +178,8 @@ impl Asset {
             .insert_header((header::ETAG, self.tag.to_string()))
             .insert_header((header::CACHE_CONTROL, cache))
             .insert_header((header::VARY, HeaderValue::from_static("accept-encoding")))
-            .insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
-            .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-            .insert_header((header::REFERRER_POLICY, "no-referrer"))
-            .insert_header((header::PERMISSIONS_POLICY, PERMISSIONS_POLICY))
-            .insert_header((header::CROSS_ORIGIN_OPENER_POLICY, "same-origin"))
-            .insert_header((header::CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"));
+            // The other headers that every answer has are added on its way out.
+            .insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY));
         if is_known {
             return response.finish();
         }

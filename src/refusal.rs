@@ -1,9 +1,13 @@
 //! What is refused over HTTP: a status and a one-line JSON body `{"code":…,"message":…}`.
 
+use std::time::Duration;
+
 use actix_http::{Response, StatusCode, body::BoxBody, header};
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 use serde::Serialize;
 use starling_actors::chat_server::command::OpenRefusal;
+
+use crate::headers;
 
 macro_rules! http_codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal, $status:ident;)+) => {
@@ -38,6 +42,8 @@ http_codes! {
     BadName = "bad_name", BAD_REQUEST;
     /// The room's name is none.
     BadRoom = "bad_room", BAD_REQUEST;
+    /// The page that asks is of an origin that is not allowed.
+    Forbidden = "forbidden", FORBIDDEN;
     /// There is nothing under that path.
     NoSuchPath = "no_such_path", NOT_FOUND;
     /// There is no room of that name.
@@ -48,6 +54,10 @@ http_codes! {
     NameTaken = "name_taken", CONFLICT;
     /// This path speaks WebSocket only.
     UpgradeRequired = "upgrade_required", UPGRADE_REQUIRED;
+    /// The client's address has as many connections as it may.
+    TooManyConnections = "too_many_connections", TOO_MANY_REQUESTS;
+    /// The client's address asks more often than it may.
+    RateLimited = "rate_limited", TOO_MANY_REQUESTS;
     /// The server is full, stopping or not able to.
     Unavailable = "unavailable", SERVICE_UNAVAILABLE;
 }
@@ -57,6 +67,8 @@ http_codes! {
 pub(crate) struct HttpRefusal {
     pub(crate) code: HttpCode,
     pub(crate) message: String,
+    /// Where it is known: after how long it is worth trying again.
+    retry_after: Option<Duration>,
 }
 
 #[derive(Serialize)]
@@ -67,7 +79,13 @@ struct Body<'a> {
 
 impl HttpRefusal {
     pub(crate) fn new(code: HttpCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        let retry_after = (code == HttpCode::Unavailable).then_some(Duration::from_secs(1));
+        Self { code, message: message.into(), retry_after }
+    }
+
+    /// The same, with the time after which it is worth trying again.
+    pub(crate) fn retry_after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
     }
 
     /// The body: one line.
@@ -86,8 +104,13 @@ impl HttpRefusal {
             response.insert_header((header::UPGRADE, "websocket"));
             response.insert_header((header::SEC_WEBSOCKET_VERSION, "13"));
         }
-        if self.code == HttpCode::Unavailable {
-            response.insert_header((header::RETRY_AFTER, "1"));
+        if let Some(wait) = self.retry_after {
+            // Whole seconds, rounded up: a client that waits as long as it is told is served.
+            let seconds = wait.as_millis().div_ceil(1_000).max(1);
+            response.insert_header((header::RETRY_AFTER, seconds.to_string()));
+        }
+        for header in headers::COMMON.into_iter().chain([headers::NO_CONTENT_POLICY, headers::NO_STORE]) {
+            response.insert_header(header);
         }
         response.body(self.body()).map_into_boxed_body()
     }

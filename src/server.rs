@@ -11,11 +11,12 @@ use actix_http::HttpService;
 use actix_rt::Arbiter;
 use actix_rt::net::TcpStream;
 use actix_server::ServerHandle;
-use actix_service::{ServiceFactory, fn_factory, fn_service, map_config};
+use actix_service::{ServiceFactory, ServiceFactoryExt, fn_factory, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web_prom::PrometheusMetricsBuilder;
 use log::{error, info, warn};
 use prometheus::Registry;
+use starling_actors::chat_server::PreparedChat;
 use starling_actors::credits::ServerCredits;
 use starling_actors::history::HistoryStore;
 use starling_actors::history::memory::MemoryHistory;
@@ -23,23 +24,29 @@ use starling_actors::history::off::NoHistory;
 use starling_actors::history::sqlite::{OpenError, SqliteHistory, StoreHealth};
 use starling_actors::ids::HubId;
 use starling_actors::metrics::MetricsCollector;
+use starling_actors::socket::Socket;
+use starling_actors::vitals::{Died, VitalPart};
 use starling_actors::{ChatServer, LocalHub, Metrics};
 use tokio::net::TcpSocket;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
+use crate::accept::Accept;
+use crate::admission::Admission;
 use crate::config::{Config, HistoryMode};
 use crate::page::Pages;
 use crate::process_metrics::ProcessMetrics;
 use crate::refusal::RefusedHandshakes;
 use crate::state::ServerState;
+use crate::tls::{Tls, TlsError};
 use crate::upgrade::Upgrade;
 use crate::{environment, http, shutdown, summary};
 
 /// Connections that the kernel completes before a worker has taken them.
 const BACKLOG: u32 = 4_096;
 
-/// How long a request's head may take, a handshake's among them; then the answer is 408.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the history may take to store what it was given before the end.
+const LAST_COMMIT: Duration = Duration::from_secs(10);
 
 /// Why the server does not start: one line for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -55,12 +62,29 @@ pub enum StartError {
     /// The history cannot be opened; it was not changed.
     #[error(transparent)]
     History(#[from] OpenError),
+    /// There is no TLS with the certificate and the key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// No SIGHUP can be waited for.
+    #[error("cannot wait for SIGHUP: {0}")]
+    Hangup(io::Error),
     /// The worker threads cannot be started.
     #[error("cannot start the worker threads: {0}")]
     Workers(io::Error),
     /// The metrics cannot be registered.
     #[error("cannot register the metrics: {0}")]
     Metrics(String),
+}
+
+/// Why the server ended although nobody had asked it to, or not as it should: one line for the operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RunError {
+    /// It was not whole any more.
+    #[error(transparent)]
+    Died(#[from] Died),
+    /// The history did not come to its end in time.
+    #[error("the history has not stored everything within {} s", LAST_COMMIT.as_secs())]
+    Unfinished,
 }
 
 /// The history that the configuration asks for, and whether its storage works.
@@ -88,6 +112,16 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?.into_std()
 }
 
+/// With one core the chat is left for the first worker's thread to run; with more it gets a thread of its own.
+fn give_thread(prepared: PreparedChat) -> (Option<Arbiter>, Arc<Mutex<Option<PreparedChat>>>) {
+    if Config::cores() == 1 {
+        return (None, Arc::new(Mutex::new(Some(prepared))));
+    }
+    let arbiter = Arbiter::new();
+    arbiter.spawn_fn(|| prepared.run_here());
+    (Some(arbiter), Arc::default())
+}
+
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
@@ -97,7 +131,7 @@ pub struct Server {
     handle: ServerHandle,
     chat_arbiter: Option<Arbiter>,
     /// Ends with the chat.
-    chat_ended: oneshot::Receiver<()>,
+    chat_ended: oneshot::Receiver<bool>,
 }
 
 impl Server {
@@ -106,6 +140,22 @@ impl Server {
     /// # Errors
     /// [`StartError`].
     pub fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_on(config, open_history)
+    }
+
+    /// Starts a server that keeps what is said in this store, whatever the configuration says.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start_with_history(config: Config, history: Box<dyn HistoryStore>) -> Result<Self, StartError> {
+        Self::start_on(config, |_, _| Ok((history, StoreHealth::default())))
+    }
+
+    fn start_on(
+        config: Config,
+        open: impl FnOnce(&Config, &Metrics) -> Result<(Box<dyn HistoryStore>, StoreHealth), OpenError>,
+    ) -> Result<Self, StartError> {
+        let tls = config.tls_files().map(|(cert, key)| Tls::load(cert, key)).transpose()?;
         let bind_error = |source| StartError::Bind { address: config.bind, source };
         let listener = listen(config.bind).map_err(bind_error)?;
         let address = listener.local_addr().map_err(bind_error)?;
@@ -113,24 +163,16 @@ impl Server {
         let workers = config.worker_count();
         let chat_config = Arc::new(config.chat());
         let metrics = Metrics::new(workers, ServerCredits::new(chat_config.server_credits));
-        let (history, health) = open_history(&config, &metrics)?;
+        let (history, health) = open(&config, &metrics)?;
         let (chat, prepared, chat_ended) = ChatServer::prepare((*chat_config).clone(), history, Arc::clone(&metrics));
-        // With one core the chat shares a worker's thread; with more it has its own.
-        let chat_arbiter = (Config::cores() > 1).then(Arbiter::new);
-        let for_worker = match &chat_arbiter {
-            Some(arbiter) => {
-                arbiter.spawn_fn(|| prepared.run_here());
-                None
-            }
-            None => Some(prepared),
-        };
-        let for_worker = Arc::new(Mutex::new(for_worker));
+        let (chat_arbiter, for_worker) = give_thread(prepared);
 
         let registry = Registry::new();
         let registered = |error: prometheus::Error| StartError::Metrics(error.to_string());
         registry.register(Box::new(MetricsCollector(Arc::clone(&metrics)))).map_err(registered)?;
         registry.register(Box::new(ProcessMetrics::new())).map_err(registered)?;
         let refused = RefusedHandshakes::register(&registry).map_err(registered)?;
+        let accept = Accept::register(tls.clone(), config.handshake_time(), &registry).map_err(registered)?;
         let http_metrics = PrometheusMetricsBuilder::new("chat")
             .registry(registry.clone())
             .endpoint("/metrics")
@@ -147,11 +189,12 @@ impl Server {
             refused,
             Pages::new(config.web_folder()),
             health,
-            usize::try_from(connections).unwrap_or(usize::MAX),
+            Admission::new(&config, connections),
         ));
 
         let next_hub = Arc::new(AtomicU8::new(0));
         let service_state = Arc::clone(&state);
+        let head_time = config.handshake_time();
         let server = actix_server::Server::build()
             .workers(workers)
             .max_concurrent_connections(usize::MAX)
@@ -183,24 +226,36 @@ impl Server {
                         }
                     }
                 });
-                HttpService::<TcpStream, _, _>::build()
-                    .client_request_timeout(REQUEST_TIMEOUT)
-                    .tcp_nodelay(true)
+                let accept = Arc::clone(&accept);
+                let http = HttpService::<Socket, _, _>::build()
+                    .client_request_timeout(head_time)
                     .upgrade(upgrade)
-                    .finish(plain())
-                    .tcp()
+                    .finish(plain());
+                fn_service(move |tcp: TcpStream| {
+                    let accept = Arc::clone(&accept);
+                    async move { accept.take(tcp).await }
+                })
+                .and_then(http)
             })
             .map_err(StartError::Workers)?
             .run();
         let handle = server.handle();
+        let pulse = chat.vitals().pulse(VitalPart::Workers);
         actix_rt::spawn(async move {
             if let Err(error) = server.await {
                 error!("the worker threads have ended: {error}");
             }
+            drop(pulse);
         });
         actix_rt::spawn(summary::log_while_busy(metrics));
+        let spoken = if let Some(tls) = tls {
+            actix_rt::spawn(tls.reload_at(signal(SignalKind::hangup()).map_err(StartError::Hangup)?));
+            ", TLS"
+        } else {
+            ""
+        };
 
-        info!("listening on {address}: {workers} workers, up to {connections} connections");
+        info!("listening on {address}: {workers} workers, up to {connections} connections{spoken}");
         if config.connections > allowed {
             warn!("CHAT_CONNECTIONS is {}, but the limit of open files allows {allowed}", config.connections);
         }
@@ -222,16 +277,32 @@ impl Server {
     }
 
     /// Serves until `stop` is done, then ends in order: takes nobody new, tells every client, waits for them to go,
-    /// at most as long as configured.
-    pub async fn run_until(self, stop: impl Future<Output = ()>) {
-        stop.await;
+    /// at most as long as configured, and stores what was said.
+    ///
+    /// # Errors
+    /// [`RunError`]: a part of it has died, which ends it too, or what was said is not stored.
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
+        let vitals = self.state.chat().vitals().clone();
+        tokio::select! {
+            () = stop => {}
+            died = vitals.death() => error!("{died}"),
+        }
         shutdown::drain(&self).await;
+        // From here on the parts end because they are told to.
+        let died = vitals.dead();
         self.handle.stop(false).await;
         if let Some(arbiter) = &self.chat_arbiter {
             arbiter.stop();
         }
-        // The history ends with the chat: what it was given is stored, and its file is free. Nothing is sent: it ends.
-        self.chat_ended.await.unwrap_or_default();
-        info!("stopped");
+        // The history ends with the chat: what it was given is stored, and its file is free.
+        let outcome = match tokio::time::timeout(LAST_COMMIT, self.chat_ended).await {
+            Ok(Ok(true)) => died.map_or(Ok(()), |died| Err(died.into())),
+            Ok(Ok(false) | Err(_)) => Err(died.unwrap_or(Died(VitalPart::ChatServer)).into()),
+            Err(_) => Err(RunError::Unfinished),
+        };
+        if outcome.is_ok() {
+            info!("stopped");
+        }
+        outcome
     }
 }

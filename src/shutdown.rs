@@ -1,17 +1,20 @@
 //! The end of the server, on purpose.
 
 use std::io;
+use std::process;
 use std::time::Duration;
 
-use log::info;
-use tokio::signal::unix::{SignalKind, signal as unix_signal};
+use log::{info, warn};
+use starling_actors::vitals::{Died, VitalPart};
+use tokio::signal::unix::{Signal, SignalKind, signal as unix_signal};
 
 use crate::Server;
 
 /// How often it is looked whether everybody has gone.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Ends when the process is asked to stop: SIGTERM or SIGINT.
+/// Ends when the process is asked to stop: SIGTERM or SIGINT. Asked a second time, the process ends at once, with a
+/// failure: what was acknowledged is stored, clients are told nothing more.
 ///
 /// # Errors
 /// The system lets no signal be waited for.
@@ -19,24 +22,36 @@ pub fn signal() -> io::Result<impl Future<Output = ()>> {
     let mut terminate = unix_signal(SignalKind::terminate())?;
     let mut interrupt = unix_signal(SignalKind::interrupt())?;
     Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => info!("stopping: SIGTERM"),
-            _ = interrupt.recv() => info!("stopping: SIGINT"),
-        }
+        info!("stopping: {}", either(&mut terminate, &mut interrupt).await);
+        actix_rt::spawn(async move {
+            warn!("stopping at once: {} again", either(&mut terminate, &mut interrupt).await);
+            process::exit(1);
+        });
     })
+}
+
+async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
 }
 
 /// Takes no new connection, tells every client, and waits until they have gone or the time is over.
 pub(crate) async fn drain(server: &Server) {
     let limit = Duration::from_secs(server.config().drain_seconds);
     server.state().refuse_new();
+    if server.state().chat().vitals().dead() == Some(Died(VitalPart::ChatServer)) {
+        // Nobody can be told.
+        return;
+    }
     server.state().chat().drain("the server is stopping", limit);
     let gone = async {
-        while server.state().places_taken() > 0 {
+        while server.state().admission().places_taken() > 0 {
             tokio::time::sleep(LOOK).await;
         }
     };
     if tokio::time::timeout(limit, gone).await.is_err() {
-        info!("stopping with {} connections left", server.state().places_taken());
+        info!("stopping with {} connections left", server.state().admission().places_taken());
     }
 }

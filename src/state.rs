@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use starling_actors::history::sqlite::StoreHealth;
 use starling_actors::{ChatConfig, ChatServerHandle, Metrics, clock};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::admission::Admission;
 use crate::page::Pages;
 use crate::refusal::RefusedHandshakes;
 
@@ -23,9 +23,7 @@ pub(crate) struct ServerState {
     history: StoreHealth,
     started: Instant,
     draining: AtomicBool,
-    /// One permit per connection that there may be.
-    places: Arc<Semaphore>,
-    places_max: usize,
+    admission: Admission,
 }
 
 impl ServerState {
@@ -36,9 +34,8 @@ impl ServerState {
         refused: RefusedHandshakes,
         pages: Pages,
         history: StoreHealth,
-        connections_max: usize,
+        admission: Admission,
     ) -> Self {
-        let places_max = connections_max.min(Semaphore::MAX_PERMITS);
         Self {
             chat,
             chat_config,
@@ -48,8 +45,7 @@ impl ServerState {
             history,
             started: clock::now(),
             draining: AtomicBool::new(false),
-            places: Arc::new(Semaphore::new(places_max)),
-            places_max,
+            admission,
         }
     }
 
@@ -79,10 +75,10 @@ impl ServerState {
 
     /// Why the server cannot serve at the moment, if so.
     pub(crate) fn not_ready(&self) -> Option<Cow<'static, str>> {
-        if self.draining.load(Relaxed) {
+        if let Some(died) = self.chat.vitals().dead() {
+            Some(died.to_string().into())
+        } else if self.draining.load(Relaxed) {
             Some("the server is stopping".into())
-        } else if !self.chat.is_alive() {
-            Some("the chat does not run".into())
         } else {
             self.history.failure().map(Cow::from)
         }
@@ -93,13 +89,7 @@ impl ServerState {
         self.draining.store(true, Relaxed);
     }
 
-    /// Takes a place for one more connection, given back on drop. `None`: there are as many as there may be.
-    pub(crate) fn take_place(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.places).try_acquire_owned().ok()
-    }
-
-    /// How many connections have a place: also those that were told to go and have not gone.
-    pub(crate) fn places_taken(&self) -> usize {
-        self.places_max.saturating_sub(self.places.available_permits())
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.admission
     }
 }

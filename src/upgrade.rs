@@ -8,7 +8,6 @@ use actix_codec::{Encoder, Framed, FramedParts};
 use actix_http::body::{BodySize, BoxBody, MessageBody, to_bytes};
 use actix_http::h1::{Codec, Message, SendResponse};
 use actix_http::{ConnectionType, HttpMessage, Request, Response, header, ws};
-use actix_rt::net::TcpStream;
 use actix_service::Service;
 use actix_web::error::ErrorInternalServerError;
 use actix_web::web::Query;
@@ -17,10 +16,12 @@ use serde::Deserialize;
 use starling_actors::chat_server::command::OpenSession;
 use starling_actors::frame::Format;
 use starling_actors::session::Session;
+use starling_actors::socket::Socket;
 use starling_actors::{LocalHub, clock};
 use starling_protocol::{ClientId, ClientKey, RoomName, SUBPROTOCOL, limits};
 use tokio::io::AsyncWriteExt;
 
+use crate::admission::Place;
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::state::ServerState;
 
@@ -62,7 +63,7 @@ where
     /// Serves a request. Whoever goes before it is answered is a matter of debugging, not of concern.
     pub(crate) async fn serve(
         self: Rc<Self>,
-        (request, framed): (Request, Framed<TcpStream, Codec>),
+        (request, framed): (Request, Framed<Socket, Codec>),
     ) -> Result<(), Failure> {
         if let Err(failure) = self.try_serve(request, framed).await {
             debug!("a handshake came to nothing: {failure}");
@@ -70,19 +71,15 @@ where
         Ok(())
     }
 
-    async fn try_serve(&self, request: Request, framed: Framed<TcpStream, Codec>) -> Result<(), Failure> {
+    async fn try_serve(&self, request: Request, framed: Framed<Socket, Codec>) -> Result<(), Failure> {
         let Some(room) = requested_room(request.path()) else { return self.serve_plain(request, framed).await };
-        let wanted = match self.check(&request, room) {
-            Ok(wanted) => wanted,
+        let (wanted, place) = match self.check(&request, room) {
+            Ok(admitted) => admitted,
             Err(refusal) => return self.refuse(&refusal, framed).await,
-        };
-        let Some(place) = self.state.take_place() else {
-            let refusal = HttpRefusal::new(HttpCode::Unavailable, "the server has as many connections as it may have");
-            return self.refuse(&refusal, framed).await;
         };
         let FramedParts { io, mut codec, read_buf, mut write_buf, .. } = framed.into_parts();
         codec.encode(Message::Item((accept(&request), BodySize::None)), &mut write_buf)?;
-        let (read_half, write_half) = io.into_split();
+        let (read_half, write_half) = io.split();
         // Registered before the chat is asked: its outbox takes what comes at once, behind the handshake's answer.
         let session = self.hub.register(write_half, write_buf.freeze(), wanted.format);
         let Some(session) = session else { return Ok(()) };
@@ -101,14 +98,14 @@ where
             }
             Err(refusal) => {
                 let Some(write_half) = self.hub.withdraw(session) else { return Ok(()) };
-                let Ok(io) = read_half.reunite(write_half) else { return Ok(()) };
+                let Some(io) = read_half.reunite(write_half) else { return Ok(()) };
                 self.refuse(&refusal.into(), Framed::from_parts(FramedParts::new(io, codec))).await
             }
         }
     }
 
-    /// What the handshake asks for, if it can be had.
-    fn check(&self, request: &Request, room: &str) -> Result<Wanted, HttpRefusal> {
+    /// What the handshake asks for, if it can be had, and a place for it.
+    fn check(&self, request: &Request, room: &str) -> Result<(Wanted, Place), HttpRefusal> {
         ws::verify_handshake(request.head()).map_err(|error| {
             let code = match error {
                 ws::HandshakeError::UnsupportedVersion
@@ -119,19 +116,21 @@ where
             };
             HttpRefusal::new(code, error.to_string())
         })?;
+        let client = self.state.admission().check(request)?;
         if let Some(reason) = self.state.not_ready() {
             return Err(HttpRefusal::new(HttpCode::Unavailable, reason));
         }
-        Wanted::parse(room, request.uri().query().unwrap_or_default())
+        let wanted = Wanted::parse(room, request.uri().query().unwrap_or_default())?;
+        Ok((wanted, self.state.admission().enter(client)?))
     }
 
-    async fn refuse(&self, refusal: &HttpRefusal, framed: Framed<TcpStream, Codec>) -> Result<(), Failure> {
+    async fn refuse(&self, refusal: &HttpRefusal, framed: Framed<Socket, Codec>) -> Result<(), Failure> {
         self.state.refused().count(refusal.code);
         debug!("handshake refused: {}: {}", refusal.code.as_str(), refusal.message);
         respond(refusal.to_response(), framed).await
     }
 
-    async fn serve_plain(&self, request: Request, framed: Framed<TcpStream, Codec>) -> Result<(), Failure> {
+    async fn serve_plain(&self, request: Request, framed: Framed<Socket, Codec>) -> Result<(), Failure> {
         match self.plain.call(request).await {
             Ok(response) => respond(response.into(), framed).await,
             Err(error) => respond(error.into(), framed).await,
@@ -140,7 +139,7 @@ where
 }
 
 /// Writes an answer and ends the connection.
-async fn respond(response: Response<impl MessageBody>, framed: Framed<TcpStream, Codec>) -> Result<(), Failure> {
+async fn respond(response: Response<impl MessageBody>, framed: Framed<Socket, Codec>) -> Result<(), Failure> {
     let (mut head, body) = response.into_parts();
     head.head_mut().set_connection_type(ConnectionType::Close);
     let body = to_bytes(body).await.map_err(|_| ErrorInternalServerError("an answer without a body"))?;

@@ -33,12 +33,15 @@ use crate::history::{Completion, HistoryStore, Page, ReadError, ReadRequest, Rea
 use crate::hub::{Delivery, HubCommand, HubHandle};
 use crate::ids::{HubId, SessionId};
 use crate::metrics::{ActorKind, Mailbox, MessageKind, Metrics};
+use crate::vitals::{Pulse, VitalPart, Vitals};
 
 /// How often what is due by time is looked for.
 const TICK: Duration = Duration::from_millis(250);
 
 /// Holds the rooms and routes private messages. See [`ChatServerHandle`] for the way in.
 pub struct ChatServer {
+    /// The first to be dropped: the hubs end when nobody can reach them any more.
+    _pulse: Pulse,
     state: ChatState,
     history: Box<dyn HistoryStore>,
     hubs: Vec<Option<HubHandle>>,
@@ -48,7 +51,18 @@ pub struct ChatServer {
     effects: Vec<Effect>,
     completions: Vec<Completion>,
     /// Dropped last: who waits for the end of the chat waits for the history's too.
-    _ended: oneshot::Sender<()>,
+    _end: End,
+}
+
+/// Tells, when it is dropped, whether the chat ended in order.
+struct End(Option<oneshot::Sender<bool>>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let Some(tell) = self.0.take() else { return };
+        // Nobody need wait for it.
+        tell.send(!std::thread::panicking()).unwrap_or_default();
+    }
 }
 
 impl std::fmt::Debug for ChatServer {
@@ -90,24 +104,27 @@ impl PreparedChat {
 impl ChatServer {
     /// Makes a chat. What is sent to it waits until it [runs](PreparedChat::run_here).
     ///
-    /// The second handle it gives ends when the chat has ended and its history with it.
+    /// What it gives last tells, when the chat has ended and its history with it, whether that was in order.
     pub fn prepare(
         config: ChatConfig,
         mut history: Box<dyn HistoryStore>,
         metrics: Arc<Metrics>,
-    ) -> (ChatServerHandle, PreparedChat, oneshot::Receiver<()>) {
+    ) -> (ChatServerHandle, PreparedChat, oneshot::Receiver<bool>) {
         let waiting = Mailbox::new(metrics.mailboxes(ActorKind::ChatServer));
         #[expect(clippy::cast_possible_truncation, reason = "any 64 of the bits will do")]
         let seed = clock::secret() as u64;
         let mut state = ChatState::new(config, seed);
         state.restore(history.restore(), Now::read());
         metrics.set_held(state.room_count(), 0);
+        let vitals = Vitals::default();
         let (sender, mailbox) = channel::channel(0);
-        let handle = ChatServerHandle::new(Addr::new(sender), Arc::clone(metrics.chat_server()), waiting);
+        let counted = Arc::clone(metrics.chat_server());
+        let handle = ChatServerHandle::new(Addr::new(sender), counted, waiting, vitals.clone());
         let reporting = handle.clone();
-        history.connect(Arc::new(move |report| reporting.report(report)));
+        history.connect(Arc::new(move |report| reporting.report(report)), &vitals);
         let (ended, has_ended) = oneshot::channel();
         let chat = Self {
+            _pulse: vitals.pulse(VitalPart::ChatServer),
             state,
             history,
             hubs: Vec::new(),
@@ -115,7 +132,7 @@ impl ChatServer {
             lobby: RoomName::lobby(),
             effects: Vec::new(),
             completions: Vec::new(),
-            _ended: ended,
+            _end: End(Some(ended)),
         };
         (handle.clone(), PreparedChat { chat, mailbox, handle }, has_ended)
     }

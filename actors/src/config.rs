@@ -11,6 +11,8 @@ pub struct ChatConfig {
     pub server: String,
     /// Most bytes of one message's text; more is refused with `message_too_large`.
     pub message_bytes: u32,
+    /// Times a minute that one connection may join a room, and as many at once; 0: as often as it likes.
+    pub joins_per_minute: u32,
     /// Most bytes of one frame of a client, its fragments together; more closes the connection with 1009.
     pub frame_bytes: u32,
     /// Frames a second and connection that are taken in the long run; 0: as many as come.
@@ -23,6 +25,8 @@ pub struct ChatConfig {
     pub rooms: u32,
     /// Most bytes that wait for one client; the frame that would exceed it closes the connection with 4001.
     pub outbox_bytes: u32,
+    /// Most bytes that wait for all clients of one hub; past it those for whom the most waits are closed with 1013.
+    pub outboxes_bytes_per_hub: u64,
     /// How long a client with a full socket may take nothing before it is closed with 4001.
     pub slow_client: Duration,
     /// How often a connection is pinged; silence for two of them closes it with 4002.
@@ -69,12 +73,14 @@ impl Default for ChatConfig {
         Self {
             server: concat!("starling/", env!("CARGO_PKG_VERSION")).into(),
             message_bytes: 16 * 1024,
+            joins_per_minute: 600,
             frame_bytes: 128 * 1024,
             messages_per_second: 50,
             burst: 100,
             rooms_per_session: 64,
             rooms: 100_000,
             outbox_bytes: 1024 * 1024,
+            outboxes_bytes_per_hub: 1024 * 1024 * 1024,
             slow_client: Duration::from_secs(20),
             heartbeat: Duration::from_secs(25),
             ids_remembered: Duration::from_mins(5),

@@ -9,15 +9,13 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::net::Shutdown;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
-use socket2::SockRef;
-use tokio::net::tcp::OwnedWriteHalf;
 
 use crate::frame;
+use crate::socket::WriteHalf;
 
 /// Most chunks handed to the kernel in one write.
 const WRITE_CHUNKS_MAX: usize = 32;
@@ -71,7 +69,7 @@ pub struct Written {
 /// A client's socket, the writing half, and its outbox.
 #[derive(Debug)]
 pub struct Connection {
-    socket: OwnedWriteHalf,
+    socket: WriteHalf,
     /// Whether the handshake may be answered; before, frames are accepted and nothing is written.
     is_open: bool,
     /// Whether the close frame is in the outbox or written; then nothing more is accepted.
@@ -87,9 +85,9 @@ pub struct Connection {
 
 impl Connection {
     /// A connection whose handshake answer `head` is written before anything else, once it is [opened](Self::open).
-    pub fn new(socket: OwnedWriteHalf, head: Bytes, now: Instant) -> Self {
+    pub fn new(socket: impl Into<WriteHalf>, head: Bytes, now: Instant) -> Self {
         let mut connection = Self {
-            socket,
+            socket: socket.into(),
             is_open: false,
             is_closing: false,
             outbox: VecDeque::new(),
@@ -109,9 +107,9 @@ impl Connection {
         self.is_open = true;
     }
 
-    /// Whether a write would go straight to the kernel: it is open and nothing waits.
+    /// Whether a write would go straight to the kernel: it is open, nothing waits, and no TLS is in between.
     pub fn is_clear(&self) -> bool {
-        self.is_open && !self.is_closing && self.outbox.is_empty()
+        self.is_open && !self.is_closing && self.outbox.is_empty() && self.socket.is_direct()
     }
 
     /// Whether the close frame has been accepted.
@@ -212,7 +210,17 @@ impl Connection {
                 }
             }
         }
-        Flushed::All
+        match self.socket.try_flush() {
+            Ok(()) => {
+                self.stalled_since = None;
+                Flushed::All
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.stalled_since.get_or_insert(now);
+                Flushed::Blocked
+            }
+            Err(_) => Flushed::Broken,
+        }
     }
 
     fn advance(&mut self, taken: usize, written: &mut Written) {
@@ -267,25 +275,23 @@ impl Connection {
     }
 
     /// Gives the socket back, whatever waits.
-    pub fn into_socket(self) -> OwnedWriteHalf {
+    pub fn into_socket(self) -> WriteHalf {
         self.socket
     }
 
     /// Tells the peer that nothing follows the close frame.
     pub fn shut_down(&self) {
-        // The peer may be gone already; then there is nobody to tell.
-        drop(SockRef::from(self.socket.as_ref()).shutdown(Shutdown::Write));
+        self.socket.shut_down();
     }
 
     /// Makes the socket end without waiting for the peer to read: what the kernel still holds for it is dropped.
     pub fn reset_on_drop(&self) {
-        // A socket that is gone needs no reset.
-        drop(SockRef::from(self.socket.as_ref()).set_linger(Some(Duration::ZERO)));
+        self.socket.reset_on_drop();
     }
 
     /// Ready when the kernel takes more.
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket.as_ref().poll_write_ready(cx)
+        self.socket.poll_writable(cx)
     }
 }
 

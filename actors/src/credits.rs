@@ -5,6 +5,7 @@
 //! does not read, so TCP slows the sender. With it every mailbox is bounded by the credits in circulation.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
@@ -65,8 +66,14 @@ impl OwnBound {
         // One may have come back before the waker was there.
         self.try_take().map_or(Poll::Pending, Poll::Ready)
     }
+
+    fn poll_all_back(&self, all: u32, cx: &Context<'_>) -> Poll<()> {
+        self.taker.register(cx.waker());
+        if self.left.load(Ordering::Acquire) == all { Poll::Ready(()) } else { Poll::Pending }
+    }
 }
 
+/// Given back when it drops.
 #[derive(Debug)]
 struct OwnCredit(Arc<OwnBound>);
 
@@ -100,6 +107,7 @@ impl Ticket {
 /// The credits of one session: its own bound, and its claim on the server's.
 #[derive(Debug)]
 pub struct SessionCredits {
+    own: u32,
     gate: RefCell<Gate>,
 }
 
@@ -121,7 +129,7 @@ impl SessionCredits {
             half: None,
             ready: None,
         };
-        Self { gate: RefCell::new(gate) }
+        Self { own, gate: RefCell::new(gate) }
     }
 
     /// Ready when the next command may be taken.
@@ -149,6 +157,15 @@ impl SessionCredits {
     /// The credit that [`poll_ready`](Self::poll_ready) obtained.
     pub fn take(&self) -> Option<Credit> {
         self.gate.borrow_mut().ready.take()
+    }
+
+    /// Done when no command of the session is on its way any more. To be called when no more will be taken.
+    pub fn all_back(&self) -> impl Future<Output = ()> + use<> {
+        let mut gate = self.gate.borrow_mut();
+        // What was taken for a frame that did not come.
+        (gate.half, gate.ready) = (None, None);
+        let (session, own) = (Arc::clone(&gate.session), self.own);
+        poll_fn(move |cx| session.poll_all_back(own, cx))
     }
 }
 
@@ -186,6 +203,19 @@ mod tests {
         assert!(take(&b).is_none());
         drop(held);
         assert!(take(&b).is_some());
+    }
+
+    #[test]
+    fn a_session_knows_when_nothing_of_it_is_on_its_way() {
+        let server = ServerCredits::new(10);
+        let session = SessionCredits::new(2, &server);
+        let first = take(&session);
+        assert!(session.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready());
+        let mut all_back = std::pin::pin!(session.all_back());
+        assert!(all_back.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(server.in_use(), 1, "what was not taken is given back");
+        drop(first);
+        assert!(all_back.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
     }
 
     #[test]

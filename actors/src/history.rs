@@ -13,6 +13,7 @@ use starling_protocol::{ChatMessage, ClientId, Epoch, HistoryPage, MessageId, Ro
 
 use crate::credits::Ticket;
 use crate::ids::{RoomId, SessionId};
+use crate::vitals::Vitals;
 
 /// A message of a room as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -259,8 +260,8 @@ pub trait HistoryStore: Send {
         Restored::default()
     }
 
-    /// Starts what reports later. Called once, before the first `append`.
-    fn connect(&mut self, _sink: ReportSink) {}
+    /// Starts what reports later. Called once, before the first `append`. A thread that fails must end its pulse.
+    fn connect(&mut self, _sink: ReportSink, _vitals: &Vitals) {}
 
     /// Takes a report of the store's own threads.
     fn reported(&mut self, _report: StoreReport, _done: &mut Vec<Completion>) {}

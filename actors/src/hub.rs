@@ -23,16 +23,18 @@ pub use self::local::{Closing, LocalHub};
 pub use self::messages::{Delivery, HubCommand};
 
 use self::messages::Enveloped;
+use crate::vitals::Pulse;
 
 /// One worker thread's hub: one actor for all connections of that thread.
 #[derive(Debug)]
 pub struct Hub {
     local: LocalHub,
+    _pulse: Pulse,
 }
 
 impl Hub {
-    pub(crate) fn new(local: LocalHub) -> Self {
-        Self { local }
+    pub(crate) fn new(local: LocalHub, pulse: Pulse) -> Self {
+        Self { local, _pulse: pulse }
     }
 }
 

@@ -10,9 +10,9 @@
 //!   [`ChatState`](chat_server::state::ChatState).
 //! - [`session`]: one actor per connection, the inbound half: frames to commands.
 //! - [`hub`]: one actor per worker thread, the outbound half: events to the sockets of that thread.
-//! - [`connection`]: one client's socket and its bounded outbox.
+//! - [`connection`]: one client's [`socket`], plain or TLS, and its bounded outbox.
 //! - [`history`]: what was said, behind one trait.
-//! - [`stage`], [`credits`], [`metrics`]: what bounds the queues between them, and what measures them.
+//! - [`stage`], [`credits`], [`rate_limit`], [`metrics`]: what bounds the queues between them, and what measures them.
 //!
 //! Invariants (the whole list is in `docs/architecture.md`):
 //! - `INV-1` Rooms, members and names live in the `ChatServer` alone; a session never states who or where it is.
@@ -32,9 +32,12 @@ pub mod history;
 pub mod hub;
 pub mod ids;
 pub mod metrics;
+pub mod rate_limit;
 mod room;
 pub mod session;
+pub mod socket;
 pub mod stage;
+pub mod vitals;
 
 pub use chat_server::{ChatServer, ChatServerHandle};
 pub use config::ChatConfig;

@@ -47,6 +47,8 @@ closed_set! {
         Lost = "lost",
         /// The client read more slowly than was written for it (4001).
         SlowConsumer = "slow_consumer",
+        /// Too much waited for all clients together, and the most for this one (1013).
+        Overload = "overload",
         /// Nothing came from the client for two heartbeats (4002).
         NoSignOfLife = "no_sign_of_life",
         /// A newer connection of the same client took its place (4003).

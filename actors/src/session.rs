@@ -5,11 +5,12 @@
 //! `ChatServer` and the hub, in the order of the frames.
 
 mod inbound;
-mod rate_limit;
 
+use std::any::Any;
+use std::future::pending;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::WeakAddr;
 use actix::prelude::*;
@@ -18,11 +19,8 @@ use bytes::{Bytes, BytesMut};
 use log::debug;
 use starling_protocol::console::{self, ConsoleCommand};
 use starling_protocol::{ClientCommand, CloseCode, CommandFrame, ErrorCode, MessageId, Refusal, codec};
-use tokio::net::tcp::OwnedReadHalf;
-use tokio::sync::OwnedSemaphorePermit;
 
 use self::inbound::{Inbound, Reading, is_not_utf8};
-use self::rate_limit::RateLimit;
 use crate::chat_server::command::Request;
 use crate::clock;
 use crate::credits::Ticket;
@@ -30,6 +28,8 @@ use crate::frame::{self, Format};
 use crate::hub::{Closing, LocalHub};
 use crate::ids::SessionId;
 use crate::metrics::{ActorKind, DisconnectReason, InMailbox, Mailbox};
+use crate::rate_limit::RateLimit;
+use crate::socket::ReadHalf;
 
 /// One connection's life in the chat, from the answer to its handshake to its end.
 ///
@@ -39,13 +39,15 @@ pub struct Session {
     id: SessionId,
     hub: LocalHub,
     reading: Rc<Reading>,
-    rate_limit: RateLimit,
+    frames: RateLimit,
+    /// There from the first join after the handshake: most have none.
+    joins: Option<Box<RateLimit>>,
     /// The parts of a fragmented frame so far.
-    fragments: Option<BytesMut>,
+    fragments: Option<Box<BytesMut>>,
     /// The connection is being closed: what still comes is read and ignored.
     closing: bool,
     /// The connection's place among those that there may be.
-    _place: OwnedSemaphorePermit,
+    _place: Box<dyn Any>,
 }
 
 /// What a frame asks for.
@@ -107,20 +109,22 @@ impl Session {
     ///
     /// `unread` is what the client sent behind its handshake; `place` is given back when the session ends. Must run
     /// on the thread of the hub.
-    pub fn start(hub: &LocalHub, id: SessionId, socket: OwnedReadHalf, unread: BytesMut, place: OwnedSemaphorePermit) {
+    pub fn start(hub: &LocalHub, id: SessionId, socket: impl Into<ReadHalf>, unread: BytesMut, place: impl Any) {
+        let now = clock::now();
         let config = Arc::clone(hub.config());
         let reading = Rc::new(Reading::new(config.session_credits, hub.metrics().credits()));
         let session = Self {
             id,
             hub: hub.clone(),
             reading: Rc::clone(&reading),
-            rate_limit: RateLimit::new(config.messages_per_second, config.burst, clock::now()),
+            frames: RateLimit::per_second(config.messages_per_second, config.burst, now),
+            joins: None,
             fragments: None,
             closing: false,
-            _place: place,
+            _place: Box::new(place),
         };
         let mailbox = Mailbox::new(hub.metrics().mailboxes(ActorKind::Session));
-        let inbound = Inbound::new(hub.clone(), id, socket, unread, reading);
+        let inbound = Inbound::new(hub.clone(), id, socket.into(), unread, reading);
         let address = Self::create(|ctx| {
             ctx.add_stream(inbound);
             session
@@ -139,14 +143,9 @@ impl Session {
         let Some(credit) = self.reading.take_credit() else { return };
         self.hub.metrics().frame_received(text.len());
         let (id, asked) = if console::is_line(text) { (None, self.read_line(text)) } else { self.read_json(text) };
-        let asked = match self.rate_limit.take(read_at) {
+        let asked = match self.limit(&asked, read_at) {
             Ok(()) => asked,
-            Err(wait) => {
-                // Rounded up: a client that waits as long as it is told is served.
-                let retry_after_ms = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-                let refusal = Refusal::new(ErrorCode::RateLimited, "too many frames").retry_after_ms(retry_after_ms);
-                Asked::Chat(Request::Refused(refusal))
-            }
+            Err(refusal) => Asked::Chat(Request::Refused(refusal)),
         };
         let request = match asked {
             Asked::Chat(request) => request,
@@ -154,6 +153,24 @@ impl Session {
             Asked::Quit => return self.close(Closing::by_client()),
         };
         self.hub.chat().ask(self.id, id, request, Ticket::new(read_at, credit));
+    }
+
+    /// Lets pass what does not come too often.
+    fn limit(&mut self, asked: &Asked, read_at: Instant) -> Result<(), Refusal> {
+        let too_often = |what: &'static str| {
+            move |wait: Duration| {
+                // Rounded up: a client that waits as long as it is told is served.
+                let retry_after_ms = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+                Refusal::new(ErrorCode::RateLimited, what).retry_after_ms(retry_after_ms)
+            }
+        };
+        self.frames.take(read_at).map_err(too_often("too many frames"))?;
+        if matches!(asked, Asked::Chat(Request::Join { .. })) {
+            let most = self.hub.config().joins_per_minute;
+            let full = || Box::new(RateLimit::new(most, Duration::from_mins(1), most, read_at));
+            self.joins.get_or_insert_with(full).take(read_at).map_err(too_often("too many joins"))?;
+        }
+        Ok(())
     }
 
     /// Answers in the language in which the client speaks.
@@ -223,7 +240,7 @@ impl Session {
 
     fn on_ping(&mut self, payload: &Bytes, read_at: Instant) {
         // A client that pings faster than it may speak gets no answer: one pong answers all pings before it.
-        if self.rate_limit.take(read_at).is_ok() {
+        if self.frames.take(read_at).is_ok() {
             self.hub.offer_frame(self.id, frame::pong(payload));
         }
     }
@@ -261,7 +278,7 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Session {
         match item {
             Ok(ws::Message::Text(text)) => self.on_text(&text, read_at),
             Ok(ws::Message::Continuation(actix_http::ws::Item::FirstText(item))) => {
-                self.fragments = Some(BytesMut::new());
+                self.fragments = Some(Box::default());
                 self.on_fragment(&item, false, read_at);
             }
             Ok(ws::Message::Continuation(actix_http::ws::Item::Continue(item))) => {
@@ -286,6 +303,19 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Session {
             }
         }
         stage.worked(clock::now().saturating_duration_since(started));
+    }
+
+    /// The client says nothing more, and may still listen: what it has asked for is answered before the end.
+    fn finished(&mut self, ctx: &mut Context<Self>) {
+        if self.hub.client_ended(self.id) {
+            return ctx.stop();
+        }
+        // Its stream kept it; now the hub ends it, when the last is said.
+        ctx.spawn(pending().into_actor(self));
+        if !self.closing {
+            let answered = self.reading.all_answered().into_actor(self);
+            ctx.spawn(answered.map(|(), session, _| session.close(Closing::lost())));
+        }
     }
 }
 

@@ -174,6 +174,20 @@ impl Client {
         }
     }
 
+    /// Waits until the server closes the connection, and returns the code.
+    pub(crate) async fn closed(&mut self) -> u16 {
+        within("the connection is closed", async {
+            loop {
+                match self.0.next().await {
+                    Some(Ok(Frame::Close(reason))) => return reason.unwrap().code.into(),
+                    Some(Ok(_)) => {}
+                    end => panic!("no close frame: {end:?}"),
+                }
+            }
+        })
+        .await
+    }
+
     /// The next event of this type; others are passed over.
     pub(crate) async fn expect(&mut self, kind: &str) -> Value {
         within(kind, async {

@@ -1,4 +1,4 @@
-//! What the stored history promises, held against the real binary: restarts, kills, refused databases, a full disk.
+//! What the stored history promises, held against the real binary: restarts, kills, refused databases, disks that fail.
 
 #![allow(
     dead_code,
@@ -11,7 +11,8 @@
 )]
 
 mod crash;
+mod disk;
+mod failing_disk;
 mod harness;
 mod promises;
 mod refused;
-mod small_disk;

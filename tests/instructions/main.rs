@@ -98,7 +98,7 @@ impl Client {
     fn connect(port: u16, name: &str) -> Self {
         let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
         socket.set_nodelay(true).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        socket.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         let handshake = format!(
             "GET /ws/script?clientId={name} HTTP/1.1\r\nHost: here\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -112,7 +112,7 @@ impl Client {
     fn send(&mut self, text: &str) {
         let length = u16::try_from(text.len()).unwrap();
         assert!(length > 125, "the two bytes of the length are written always");
-        let mut frame = vec![0x81, 0x80 | 126];
+        let mut frame = vec![0x81, 0x80 | 0x7e];
         frame.extend(length.to_be_bytes());
         // A mask of zeros leaves the text as it is.
         frame.extend([0; 4]);
@@ -150,7 +150,9 @@ fn run(server: &Path, members: usize, to: To, messages: usize) -> u64 {
         match to {
             To::Room => {
                 clients[sender].send(&format!(r#"{{"clientId":"c{sender}","Message":"{text}"}}"#));
-                clients.iter_mut().for_each(|client| client.read_until(&mark));
+                for client in &mut clients {
+                    client.read_until(&mark);
+                }
             }
             To::Next => {
                 clients[sender].send(&format!(r#"{{"to":"c{next}","Message":"{text}"}}"#));

@@ -174,12 +174,27 @@ async fn a_client_that_vanishes_in_the_middle_of_a_frame_is_forgotten() {
     let whole = raw::frame(raw::TEXT, &[b'x'; 300]);
     for part in [1, 2, 3, 5, 7, 8, 100, whole.len() - 1] {
         let (frames, code) = scene.send_and_vanish(&whole[..part]).await;
-        assert_eq!((frames.len(), code), (0, None), "{part} bytes");
+        assert_eq!((frames.len(), code), (0, Some(1000)), "{part} bytes");
     }
     let (frames, code) = scene.send_and_vanish(&raw::frame(0x01, b"a fragment")).await;
-    assert_eq!((frames.len(), code), (0, None));
+    assert_eq!((frames.len(), code), (0, Some(1000)));
     let lost = |figures: &crate::harness::Exposition| figures.value("chat_disconnects_total", &[("reason", "lost")]);
     figures_when(&scene.server, "nine are lost", |figures| lost(figures) > 8.5).await;
+}
+
+#[actix::test]
+async fn who_says_nothing_more_still_gets_its_answers() {
+    // They were dropped with the connection.
+    let server = TestServer::start(&[("CHAT_MESSAGES_PER_SECOND", "0"), ("CHAT_CLIENT_CREDITS", "4")]);
+    let mut alice = Raw::connect(&server, "/ws?clientId=alice").await;
+    let asked = |number| raw::frame(raw::TEXT, format!(r#"{{"Message":"{number}","id":"m-{number}"}}"#).as_bytes());
+    alice.send(&(1..=200).flat_map(asked).collect::<Vec<u8>>()).await;
+    alice.shut_down().await;
+    let (frames, code) = alice.drain().await;
+    let of = |kind: &str| frames.iter().filter(|frame| frame.text().contains(&format!("\"type\":\"{kind}\""))).count();
+    assert_eq!((of("message"), of("ack"), code), (200, 200, Some(1000)));
+    let figures = figures_when(&server, "it is gone", |figures| figures.value("chat_sessions", &[]) < 0.5).await;
+    assert!(figures.value("chat_disconnects_total", &[("reason", "lost")]) > 0.5);
 }
 
 #[actix::test]

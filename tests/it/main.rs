@@ -9,7 +9,11 @@ mod hostile;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod metrics;
+#[cfg(test)]
+mod origins;
 #[cfg(test)]
 mod pace;
 #[cfg(test)]
@@ -19,4 +23,8 @@ mod swarm;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
+mod tls;
+#[cfg(test)]
 mod transcripts;
+#[cfg(test)]
+mod vitals;

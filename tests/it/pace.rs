@@ -38,6 +38,27 @@ async fn what_exceeds_the_burst_by_one_must_wait_exactly_for_one_frame() {
 }
 
 #[actix::test]
+async fn one_join_past_those_of_a_minute_must_wait_exactly_for_the_next() {
+    let server = TestServer::start(&[("CHAT_JOINS_PER_MINUTE", "3")]);
+    let mut alice = Raw::connect(&server, "/ws?clientId=alice").await;
+    let join = |room| raw::frame(raw::TEXT, format!(r#"{{"type":"join","room":"{room}","id":"{room}"}}"#).as_bytes());
+    // Read together, they are as if sent in the same moment.
+    alice.send(&["a", "b", "a", "c", "d"].map(join).concat()).await;
+    for room in ["a", "b", "a"] {
+        let joined = next(&mut alice).await;
+        assert_eq!((&joined["type"], &joined["room"]), (&"joined".into(), &room.into()));
+    }
+    for room in ["c", "d"] {
+        let refused = next(&mut alice).await;
+        assert_eq!((&refused["code"], &refused["id"]), (&"rate_limited".into(), &room.into()));
+        assert_eq!(refused["retryAfterMs"], 20_000, "a refused join costs nothing");
+    }
+    // All else goes on.
+    alice.send(&pings(1)).await;
+    assert_eq!(next(&mut alice).await["type"], "pong");
+}
+
+#[actix::test]
 async fn a_rate_of_zero_is_no_limit() {
     let server = TestServer::start(&[("CHAT_MESSAGES_PER_SECOND", "0"), ("CHAT_BURST", "1")]);
     let mut alice = Raw::connect(&server, "/ws?clientId=alice").await;

@@ -54,6 +54,75 @@ async fn sigterm_tells_every_client_and_ends_with_success() {
 }
 
 #[actix::test]
+async fn a_second_signal_ends_at_once() {
+    let folder = folder();
+    let mut server = Process::start(folder.path(), &[ANY_PORT, ("CHAT_DRAIN_SECONDS", "600")]);
+    let mut silent = Raw::open(server.address()).await.shake_hands("/ws?clientId=silent").await;
+    assert!(silent.frame().await.unwrap().text().contains("\"welcome\""));
+    server.signal(Signal::TERM);
+    assert!(silent.frame().await.unwrap().text().contains("\"closing\""));
+    server.signal(Signal::INT);
+    assert_eq!(server.exit_code().await, Some(1));
+    server.line_with("stopping at once: SIGINT again");
+}
+
+#[actix::test]
+async fn a_rolling_restart_under_500_bots_loses_and_doubles_nothing() {
+    const BOTS: u32 = 500;
+    fn variables(bind: &str) -> [(&str, &str); 3] {
+        [("CHAT_BIND", bind), ("CHAT_WORKERS", "2"), ("CHAT_DRAIN_SECONDS", "2")]
+    }
+    let folder = folder();
+    let mut server = Process::start(folder.path(), &variables("127.0.0.1:0"));
+    let address = server.address();
+    let config = bot_swarm::Config {
+        server_url: format!("ws://{address}/ws"),
+        name_prefix: "bot".into(),
+        count: BOTS,
+        rooms: 25,
+        messages_per_second: 0.2,
+        ramp_per_second: 10_000.0,
+        drain_seconds: 20.0,
+        ..bot_swarm::Config::default()
+    };
+    let stop = bot_swarm::StopHandle::new();
+    let mut silent = bot_swarm::progress::Silent;
+    let running = bot_swarm::run(&config, &stop, &mut silent);
+    let restarting = async {
+        for _ in 0..2 {
+            everybody_talks(address, BOTS).await;
+            server.signal(Signal::TERM);
+            assert_eq!(server.exit_code().await, Some(0));
+            server = Process::start(folder.path(), &variables(&address.to_string()));
+        }
+        everybody_talks(address, BOTS).await;
+        stop.stop();
+    };
+    let (report, ()) = tokio::join!(running, restarting);
+    let report = report.unwrap();
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(report.tally.expected, report.tally.received, "{report}");
+    assert_eq!((report.stats.counters.reconnects, report.away), (2 * u64::from(BOTS), 0), "{report}");
+}
+
+/// Waits until so many are connected and have said as much as they are many.
+async fn everybody_talks(address: std::net::SocketAddr, clients: u32) {
+    let clients = f64::from(clients) - 0.5;
+    within("everybody is there and talks", async {
+        loop {
+            let answer = crate::harness::raw::http_at(address, "GET", "/metrics", "Connection: close\r\n").await;
+            let figures = crate::harness::Exposition::parse(&answer.body);
+            let said = ["global", "room"].map(|kind| figures.value("chat_messages_total", &[("kind", kind)]));
+            if figures.value("chat_connections", &[]) > clients && said.iter().sum::<f64>() > clients {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+}
+
+#[actix::test]
 async fn a_client_that_never_goes_does_not_keep_the_server() {
     let folder = folder();
     let mut server = Process::start(folder.path(), &[ANY_PORT, ("CHAT_DRAIN_SECONDS", "1")]);
@@ -145,6 +214,9 @@ fn a_wrong_configuration_stops_the_start_with_one_line() {
         ("CHAT_BIND", "localhost", "CHAT_BIND=localhost: must be an IP address and a port"),
         ("CHAT_LOG", "loud=very", "CHAT_LOG=loud=very: must be a level"),
         ("CHAT_BRUST", "1", "CHAT_BRUST is not known; did you mean CHAT_BURST?"),
+        ("CHAT_TLS_CERT", "cert.pem", "CHAT_TLS_CERT is set and CHAT_TLS_KEY is not: TLS needs both"),
+        ("CHAT_TRUSTED_PROXIES", "10.0.0.0/33", "CHAT_TRUSTED_PROXIES=10.0.0.0/33: must be IP addresses and networks"),
+        ("CHAT_ALLOWED_ORIGINS", "chat.example", "CHAT_ALLOWED_ORIGINS=chat.example: must be origins between commas"),
         ("CHAT_MESSAGE_BYTES", "200000", "CHAT_FRAME_BYTES=131072 is too small: it must be at least 201024"),
     ] {
         let line = expect_one_line(folder.path(), &[(variable, value)]);

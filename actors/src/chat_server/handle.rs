@@ -16,6 +16,7 @@ use crate::hub::HubHandle;
 use crate::ids::{RoomId, SessionId};
 use crate::metrics::Mailbox;
 use crate::stage::Stage;
+use crate::vitals::Vitals;
 
 /// How long an answer of the `ChatServer` is waited for.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -43,11 +44,17 @@ pub struct ChatServerHandle {
     address: Addr<ChatServer>,
     stage: Arc<Stage>,
     mailbox: Arc<Mailbox>,
+    vitals: Vitals,
 }
 
 impl ChatServerHandle {
-    pub(super) fn new(address: Addr<ChatServer>, stage: Arc<Stage>, mailbox: Arc<Mailbox>) -> Self {
-        Self { address, stage, mailbox }
+    pub(super) fn new(address: Addr<ChatServer>, stage: Arc<Stage>, mailbox: Arc<Mailbox>, vitals: Vitals) -> Self {
+        Self { address, stage, mailbox, vitals }
+    }
+
+    /// Whether the parts of the chat live.
+    pub fn vitals(&self) -> &Vitals {
+        &self.vitals
     }
 
     /// Whether the actor still runs.

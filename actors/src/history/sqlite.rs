@@ -37,6 +37,7 @@ use super::{Completion, HistoryStore, Page, ReadError, ReadRequest, ReportSink, 
 use crate::clock;
 use crate::ids::RoomId;
 use crate::metrics::HistoryMetrics;
+use crate::vitals::Vitals;
 
 /// When a commit counts as done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,10 +226,10 @@ impl HistoryStore for SqliteHistory {
         restored
     }
 
-    fn connect(&mut self, sink: ReportSink) {
+    fn connect(&mut self, sink: ReportSink, vitals: &Vitals) {
         let Some(opened) = self.opened.take() else { return };
         let known = self.rooms.values().map(|room| (room.db, (room.seq, room.oldest))).collect();
-        let (readers, mut others) = Readers::start(opened.readers, &sink, &self.metrics);
+        let (readers, mut others) = Readers::start(opened.readers, &sink, &self.metrics, vitals);
         let (commands, writing) = writer::start(
             opened.writer,
             Arc::clone(&self.settings),
@@ -236,8 +237,9 @@ impl HistoryStore for SqliteHistory {
             self.health.clone(),
             sink,
             known,
+            vitals,
         );
-        let (checkpoints, thread) = writer::start_checkpoints(opened.checkpoints, &self.metrics);
+        let (checkpoints, thread) = writer::start_checkpoints(opened.checkpoints, &self.metrics, vitals);
         others.push(thread);
         let (writer, checkpoints) = (Some(commands), Some(checkpoints));
         self.threads =

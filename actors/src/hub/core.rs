@@ -8,7 +8,6 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 use smallvec::SmallVec;
 use starling_protocol::{CloseCode, RoomName, ServerEvent};
-use tokio::net::tcp::OwnedWriteHalf;
 
 use super::local::Closing;
 use super::local_room::{LocalMember, LocalRoom};
@@ -21,12 +20,14 @@ use crate::history::StoredMessage;
 use crate::ids::{HubId, RoomId, SessionId};
 use crate::metrics::{DisconnectReason, Metrics, WorkerMetrics};
 use crate::session::SessionHandle;
+use crate::socket::WriteHalf;
 
 /// How long a closed connection may take to read its close frame before its socket is reset.
 const LINGER: Duration = Duration::from_secs(5);
 
 /// A connection in its slot.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Entry {
     pub(super) session: SessionId,
     pub(super) connection: Connection,
@@ -44,6 +45,8 @@ pub(super) struct Entry {
     pub(super) pinged_at: Instant,
     /// Since when it is being closed, and how that counts.
     pub(super) closing: Option<(Instant, DisconnectReason)>,
+    /// Whether its client says nothing more.
+    pub(super) client_ended: bool,
     /// Whether it stands on the list of those to flush.
     pub(super) touched: bool,
     /// Whether somebody waits for its socket to become writable.
@@ -80,6 +83,8 @@ pub(super) struct Core {
     pub(super) touched: Vec<SessionId>,
     /// Empty buffers for batches: a room has one only while something waits for its members.
     pub(super) spare_batches: Vec<Vec<Arc<Delivery>>>,
+    /// Bytes in all outboxes of this hub.
+    pub(super) outboxes_bytes: i64,
     /// Turns so far: the first member to be written moves with it, so that nobody is always last.
     pub(super) turn: usize,
     pub(super) written: Written,
@@ -100,6 +105,7 @@ impl Core {
             touched_rooms: Vec::new(),
             touched: Vec::new(),
             spare_batches: Vec::new(),
+            outboxes_bytes: 0,
             turn: 0,
             written: Written::default(),
         }
@@ -129,6 +135,7 @@ impl Core {
             held_back: false,
             pinged_at: now,
             closing: None,
+            client_ended: false,
             touched: false,
             awaited: false,
         });
@@ -154,7 +161,7 @@ impl Core {
     }
 
     /// Forgets a connection and gives its writing half back.
-    pub(super) fn unregister(&mut self, session: SessionId, reason: DisconnectReason) -> Option<OwnedWriteHalf> {
+    pub(super) fn unregister(&mut self, session: SessionId, reason: DisconnectReason) -> Option<WriteHalf> {
         self.entry(session)?;
         let entry = self.connections.remove(session.slot() as usize);
         for (room, place) in &entry.rooms {
@@ -257,16 +264,15 @@ impl Core {
     }
 
     /// Counts `offered` frames in, and out what neither waits now nor waited before: it was written or dropped.
-    pub(super) fn account(&self, offered: u32, before: Queued, after: Queued) {
+    pub(super) fn account(&mut self, offered: u32, before: Queued, after: Queued) {
         let stage = &self.worker.socket_write;
         stage.arrive_n(u64::from(offered));
         stage.complete_n(u64::from((offered + before.frames).saturating_sub(after.frames)));
         if before != after {
             let signed = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
-            self.metrics.outbox_changed(
-                signed(after.bytes) - signed(before.bytes),
-                i64::from(after.frames) - i64::from(before.frames),
-            );
+            let bytes = signed(after.bytes) - signed(before.bytes);
+            self.outboxes_bytes += bytes;
+            self.metrics.outbox_changed(bytes, i64::from(after.frames) - i64::from(before.frames));
             self.metrics.outbox_holds(after.bytes);
         }
     }
@@ -395,6 +401,25 @@ impl Core {
             self.metrics.disconnected(closing.counted_as);
         }
         self.touch(session);
+    }
+
+    /// The client says nothing more. Returns whether everything has been said to it, the close frame too.
+    pub(super) fn client_ended(&mut self, session: SessionId) -> bool {
+        let Some(entry) = self.entry(session) else { return true };
+        entry.client_ended = true;
+        entry.connection.has_said_goodbye() && !entry.touched && !entry.awaited
+    }
+
+    /// Closes those for whom the most waits, until no more waits for all than may.
+    pub(super) fn relieve(&mut self, now: Instant) {
+        let most = i64::try_from(self.config.outboxes_bytes_per_hub).unwrap_or(i64::MAX);
+        while self.outboxes_bytes > most {
+            let open = self.connections.iter().map(|(_, entry)| entry).filter(|entry| !entry.connection.is_closing());
+            let fullest = open.max_by_key(|entry| entry.connection.queued_bytes());
+            // What then is left are close frames: it goes by itself.
+            let Some(fullest) = fullest.filter(|entry| entry.connection.queued_bytes() > 0) else { return };
+            self.close(fullest.session, Closing::OVERLOAD, now);
+        }
     }
 
     // ---- time

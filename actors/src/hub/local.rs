@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use bytes::{Bytes, BytesMut};
 use starling_protocol::{CloseCode, RoomName};
-use tokio::net::tcp::OwnedWriteHalf;
 use tokio::task::yield_now;
 use tokio::time::MissedTickBehavior;
 
@@ -23,6 +22,8 @@ use crate::frame::{self, Format};
 use crate::ids::{HubId, SessionId};
 use crate::metrics::{ActorKind, DisconnectReason, Mailbox, Metrics, WorkerMetrics};
 use crate::session::SessionHandle;
+use crate::socket::WriteHalf;
+use crate::vitals::VitalPart;
 
 /// How often the worker's event loop is probed.
 const PROBE_INTERVAL: Duration = Duration::from_millis(100);
@@ -44,12 +45,23 @@ impl Closing {
         counted_as: DisconnectReason::SlowConsumer,
         drops_outbox: true,
     };
+    pub(crate) const OVERLOAD: Self = Self {
+        code: CloseCode::TryAgainLater,
+        reason: "too much waits for all clients",
+        counted_as: DisconnectReason::Overload,
+        drops_outbox: true,
+    };
     pub(crate) const SILENT: Self = Self {
         code: CloseCode::NoSignOfLife,
         reason: "no sign of life",
         counted_as: DisconnectReason::NoSignOfLife,
         drops_outbox: true,
     };
+
+    /// The client went without a word; what it has asked for is still written, for it may listen.
+    pub(crate) fn lost() -> Self {
+        Self { counted_as: DisconnectReason::Lost, ..Self::by_server(CloseCode::Normal, "") }
+    }
 
     /// The client said goodbye.
     pub(crate) fn by_client() -> Self {
@@ -60,7 +72,8 @@ impl Closing {
     pub(crate) fn by_server(code: CloseCode, reason: &'static str) -> Self {
         let counted_as = match code {
             CloseCode::Normal => DisconnectReason::Client,
-            CloseCode::GoingAway | CloseCode::TryAgainLater => DisconnectReason::GoingAway,
+            CloseCode::GoingAway => DisconnectReason::GoingAway,
+            CloseCode::TryAgainLater => DisconnectReason::Overload,
             CloseCode::ProtocolError => DisconnectReason::ProtocolError,
             CloseCode::BinaryFrame => DisconnectReason::BinaryFrame,
             CloseCode::NotUtf8 => DisconnectReason::NotUtf8,
@@ -112,7 +125,7 @@ impl LocalHub {
             worker: Arc::clone(&worker),
             chat,
         }));
-        let address = Hub::new(local.clone()).start();
+        let address = Hub::new(local.clone(), local.chat().vitals().pulse(VitalPart::Hub)).start();
         let mailbox = Mailbox::new(local.metrics().mailboxes(ActorKind::Hub));
         local.chat().register_hub(HubHandle::new(id, address, Arc::clone(&worker.hub), mailbox));
         actix_rt::spawn(local.clone().keep_time());
@@ -143,7 +156,7 @@ impl LocalHub {
     /// Takes a connection in. What it gets waits in its outbox until its [`Session`](crate::session::Session) starts.
     ///
     /// `head` is the answer to the handshake, the first thing to be written. `None`: the hub has no slot left.
-    pub fn register(&self, socket: OwnedWriteHalf, head: Bytes, format: Format) -> Option<SessionId> {
+    pub fn register(&self, socket: impl Into<WriteHalf>, head: Bytes, format: Format) -> Option<SessionId> {
         let now = clock::now();
         self.0.core.borrow_mut().register(Connection::new(socket, head, now), format, now)
     }
@@ -155,7 +168,7 @@ impl LocalHub {
     }
 
     /// Gives back the socket of a connection whose session was not started, with nothing written to it.
-    pub fn withdraw(&self, session: SessionId) -> Option<OwnedWriteHalf> {
+    pub fn withdraw(&self, session: SessionId) -> Option<WriteHalf> {
         self.0.core.borrow_mut().unregister(session, DisconnectReason::Lost)
     }
 
@@ -169,6 +182,12 @@ impl LocalHub {
         let mut core = self.0.core.borrow_mut();
         core.close(session, Closing::by_server(CloseCode::Fault, "a fault in the server"), clock::now());
         core.flush_connection(session, clock::now());
+    }
+
+    /// The client says nothing more. Returns whether there is nothing more to be said to it either; if not, its session
+    /// is stopped when there is not.
+    pub(crate) fn client_ended(&self, session: SessionId) -> bool {
+        self.0.core.borrow_mut().client_ended(session)
     }
 
     /// Something came from the connection.
@@ -251,6 +270,7 @@ impl LocalHub {
     }
 
     fn end_turn(&self) {
+        let _watch = self.chat().vitals().watch(VitalPart::Hub);
         self.0.turn_ends.set(false);
         let blocked = self.0.core.borrow_mut().flush(clock::now());
         for session in blocked {
@@ -264,7 +284,9 @@ impl LocalHub {
     async fn write_when_possible(self, session: Blocked) {
         loop {
             poll_fn(|cx| self.0.core.borrow_mut().poll_writable(session, cx)).await;
+            let watch = self.chat().vitals().watch(VitalPart::Hub);
             let outcome = self.0.core.borrow_mut().flush_connection(session, clock::now());
+            drop(watch);
             if outcome != Flushed::Blocked {
                 break;
             }
@@ -275,6 +297,7 @@ impl LocalHub {
 
     /// One ticker for all connections of this thread.
     async fn keep_time(self) {
+        let _pulse = self.chat().vitals().pulse(VitalPart::Hub);
         let period = (self.config().heartbeat / 4).clamp(Duration::from_millis(50), Duration::from_secs(1));
         let mut ticks = tokio::time::interval(period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -48,6 +48,7 @@ impl Core {
                 }
             }
         }
+        self.relieve(now);
         self.worker.socket_write.worked(clock::now().saturating_duration_since(now));
         blocked
             .retain(|session| self.entry(*session).is_some_and(|entry| !std::mem::replace(&mut entry.awaited, true)));
@@ -120,6 +121,7 @@ impl Core {
         }
         self.observe_block(batch, written_in_block, now);
         totals.report(&self.metrics, &self.worker.socket_write);
+        self.outboxes_bytes += totals.bytes;
         for delivery in batch {
             self.metrics.frame_sent(delivery.json().len(), members.len() as u64);
         }
@@ -153,6 +155,11 @@ impl Core {
         if outcome == Flushed::All {
             if entry.connection.has_said_goodbye() {
                 entry.connection.shut_down();
+                if entry.client_ended
+                    && let Some(handle) = &entry.handle
+                {
+                    handle.stop();
+                }
             }
             replays = std::mem::take(&mut entry.replays);
         }

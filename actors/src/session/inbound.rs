@@ -13,7 +13,6 @@ use actix_web_actors::ws::{Frame, Message, ProtocolError};
 use bytes::BytesMut;
 use bytestring::ByteString;
 use futures_util::Stream;
-use tokio::net::tcp::OwnedReadHalf;
 use tokio_util::codec::Decoder;
 use tokio_util::io::poll_read_buf;
 
@@ -21,6 +20,7 @@ use crate::clock;
 use crate::credits::{Credit, ServerCredits, SessionCredits};
 use crate::hub::LocalHub;
 use crate::ids::SessionId;
+use crate::socket::ReadHalf;
 
 /// Most bytes taken from a socket at once.
 const READ_BYTES: usize = 64 * 1024;
@@ -42,6 +42,11 @@ impl Reading {
         self.read_at.get()
     }
 
+    /// Done when no command of the session is on its way any more.
+    pub(super) fn all_answered(&self) -> impl Future<Output = ()> + use<> {
+        self.credits.all_back()
+    }
+
     /// The credit of the message at hand.
     pub(super) fn take_credit(&self) -> Option<Credit> {
         self.credits.take()
@@ -60,7 +65,7 @@ impl Reading {
 pub(super) struct Inbound {
     hub: LocalHub,
     session: SessionId,
-    socket: OwnedReadHalf,
+    socket: ReadHalf,
     reading: Rc<Reading>,
     codec: Codec,
     unread: BytesMut,
@@ -75,7 +80,7 @@ impl Inbound {
     pub(super) fn new(
         hub: LocalHub,
         session: SessionId,
-        socket: OwnedReadHalf,
+        socket: ReadHalf,
         unread: BytesMut,
         reading: Rc<Reading>,
     ) -> Self {

@@ -1,17 +1,21 @@
 //! How connections end, and what is left of them.
 
 use std::cell::Cell;
-use std::sync::Once;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use actix_http::ws::Message;
+use actix_rt::Arbiter;
 use bytes::Bytes;
 use log::{LevelFilter, Log, Metadata, Record};
+use starling_actors::LocalHub;
+use starling_actors::ids::HubId;
 use starling_actors::metrics::DisconnectReason;
+use starling_actors::vitals::{Died, VitalPart};
 use starling_protocol::{ServerEvent, codec};
 
 use crate::client::{Client, frame, text_frame};
-use crate::server::{Connect, Server, until};
+use crate::server::{Connect, DEADLINE, Server, until};
 
 #[actix::test]
 async fn who_gives_no_sign_of_life_for_two_heartbeats_is_closed_and_who_answers_is_not() {
@@ -151,6 +155,24 @@ async fn after_much_coming_and_going_everything_that_is_counted_is_back_to_nothi
     until("the sessions end", || server.sessions() == 0).await;
     server.quiet().await;
     until("the chat is empty", || server.gauge("chat_sessions") == 0).await;
+}
+
+#[actix::test]
+async fn a_hub_whose_thread_ends_is_known_to_have_died() {
+    let server = Server::start(|_| {});
+    let (chat, metrics) = (server.chat.clone(), Arc::clone(&server.metrics));
+    let thread = Arbiter::new();
+    // A thread that is stopped before its hub has begun never had one.
+    let (tell, begun) = tokio::sync::oneshot::channel();
+    thread.spawn_fn(move || {
+        LocalHub::start(HubId(1), Arc::default(), chat, metrics);
+        tell.send(()).unwrap();
+    });
+    begun.await.unwrap();
+    assert_eq!(server.chat.vitals().dead(), None);
+    thread.stop();
+    let died = tokio::time::timeout(DEADLINE, server.chat.vitals().death()).await;
+    assert_eq!(died, Ok(Died(VitalPart::Hub)));
 }
 
 thread_local! {

@@ -107,6 +107,14 @@ pub(crate) struct Raw<S = TcpStream> {
 }
 
 impl Raw {
+    /// Connects from this address of the machine itself, and says nothing.
+    pub(crate) async fn open_from(source: [u8; 4], address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((source, 0).into()).unwrap();
+        let stream = within("a TCP connection", socket.connect(address)).await.unwrap();
+        Self { stream, unread: Vec::new() }
+    }
+
     /// Connects, and says nothing.
     pub(crate) async fn open(address: SocketAddr) -> Self {
         let stream = within("a TCP connection", TcpStream::connect(address)).await.unwrap();
@@ -121,14 +129,6 @@ impl Raw {
         Self { stream, unread: Vec::new() }
     }
 
-    /// Makes this connection a WebSocket; the welcome is the next frame.
-    pub(crate) async fn shake_hands(mut self, path: &str) -> Self {
-        self.send(request("GET", path, HANDSHAKE).as_bytes()).await;
-        let answer = self.answer().await;
-        assert_eq!(answer.status, 101, "{answer:?}");
-        self
-    }
-
     /// A WebSocket that has read its welcome.
     pub(crate) async fn connect(server: &TestServer, path: &str) -> Self {
         let mut raw = Self::open(server.address()).await.shake_hands(path).await;
@@ -140,6 +140,32 @@ impl Raw {
     pub(crate) fn split(self) -> (Raw<OwnedWriteHalf>, Raw<OwnedReadHalf>) {
         let (reading, writing) = self.stream.into_split();
         (Raw { stream: writing, unread: Vec::new() }, Raw { stream: reading, unread: self.unread })
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
+    /// A connection over any stream.
+    pub(crate) fn over(stream: S) -> Self {
+        Self { stream, unread: Vec::new() }
+    }
+
+    /// Asks for a WebSocket, with more headers, for the sake of the answer.
+    pub(crate) async fn ask_for_websocket(&mut self, path: &str, headers: &str) -> HttpAnswer {
+        self.send(request("GET", path, &format!("{HANDSHAKE}{headers}")).as_bytes()).await;
+        self.answer().await
+    }
+
+    /// Makes this connection a WebSocket; the welcome is the next frame.
+    pub(crate) async fn shake_hands(mut self, path: &str) -> Self {
+        let answer = self.ask_for_websocket(path, "").await;
+        assert_eq!(answer.status, 101, "{answer:?}");
+        self
+    }
+
+    /// Asks something over HTTP.
+    pub(crate) async fn get(&mut self, path: &str) -> HttpAnswer {
+        self.send(request("GET", path, "").as_bytes()).await;
+        self.answer().await
     }
 }
 

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
-use starling::{Config, Server};
+use starling::{Config, RunError, Server, StartError};
 use tokio::sync::oneshot;
 
-use super::DEADLINE;
+use super::{DEADLINE, LOOK, within};
 
 /// What a test's server is told unless the test says otherwise.
 const DEFAULTS: [(&str, &str); 4] =
@@ -18,22 +18,30 @@ const DEFAULTS: [(&str, &str); 4] =
 pub(crate) struct TestServer {
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<Result<(), RunError>>>,
 }
 
 impl TestServer {
     /// Starts a server with these variables.
     pub(crate) fn start(variables: &[(&str, &str)]) -> Self {
+        Self::start_by(variables, Server::start)
+    }
+
+    /// Starts a server in another way than from its configuration alone.
+    pub(crate) fn start_by(
+        variables: &[(&str, &str)],
+        start: impl FnOnce(Config) -> Result<Server, StartError> + Send + 'static,
+    ) -> Self {
         let owned = |pair: &(&str, &str)| (pair.0.to_owned(), pair.1.to_owned());
         let config = Config::from_variables(DEFAULTS.iter().chain(variables).map(owned)).unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let (tell, told) = mpsc::channel();
         let thread = thread::Builder::new().name("server".into()).spawn(move || {
             actix_rt::System::new().block_on(async move {
-                let server = Server::start(config).unwrap();
+                let server = start(config).unwrap();
                 tell.send(server.address()).unwrap();
-                server.run_until(async { stopped.await.unwrap_or_default() }).await;
-            });
+                server.run_until(async { stopped.await.unwrap_or_default() }).await
+            })
         });
         let address = told.recv_timeout(DEADLINE).unwrap();
         Self { address, stop: Some(stop), thread: Some(thread.unwrap()) }
@@ -52,6 +60,17 @@ impl TestServer {
         }
     }
 
+    /// Waits for its end, and returns how it ended.
+    pub(crate) async fn outcome(&mut self) -> Result<(), RunError> {
+        let over = async {
+            while !self.is_over() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        within("the server ends", over).await;
+        self.thread.take().unwrap().join().unwrap()
+    }
+
     /// Whether it has ended.
     pub(crate) fn is_over(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
@@ -63,7 +82,7 @@ impl Drop for TestServer {
         self.stop();
         let outcome = self.thread.take().map(JoinHandle::join);
         if !thread::panicking() {
-            assert!(matches!(outcome, Some(Ok(()))), "the server's thread panicked");
+            assert!(matches!(outcome, None | Some(Ok(Ok(())))), "the server ended badly: {outcome:?}");
         }
     }
 }

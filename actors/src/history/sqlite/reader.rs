@@ -15,6 +15,7 @@ use super::writer::spawn;
 use crate::clock;
 use crate::history::{Page, ReadError, ReadRequest, Reader, ReportSink, SearchText, StoreReport, StoredMessage};
 use crate::metrics::HistoryMetrics;
+use crate::vitals::Vitals;
 
 /// Most pages and searches that wait. Who catches up is not counted: a session has one such read for a room.
 const WAITING_MAX: usize = 1_024;
@@ -78,12 +79,13 @@ impl Readers {
         connections: Vec<Connection>,
         sink: &ReportSink,
         metrics: &Arc<HistoryMetrics>,
+        vitals: &Vitals,
     ) -> (Self, Vec<JoinHandle<()>>) {
         let queue = Arc::new(Queue::default());
         let interrupts = connections.iter().map(Connection::get_interrupt_handle).collect();
         let threads = connections.into_iter().enumerate().map(|(index, connection)| {
             let (queue, sink, metrics) = (Arc::clone(&queue), Arc::clone(sink), Arc::clone(metrics));
-            spawn("history-read", move || {
+            spawn("history-read", vitals, move || {
                 while let Some(read) = queue.next(index == 0) {
                     serve(&connection, read, &sink, &metrics);
                 }

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::history::{Reader, SearchText, StoredRoom};
 use crate::ids::{HubId, SessionId};
+use crate::vitals::{Died, VitalPart, Vitals};
 
 const ROOM: RoomId = RoomId(0);
 const EPOCH: Epoch = Epoch(7);
@@ -50,7 +51,7 @@ impl Store {
         let mut history = SqliteHistory::open(settings, Arc::default()).unwrap();
         let restored = history.restore();
         let (tell, reports) = mpsc::channel();
-        history.connect(Arc::new(move |report| tell.send(report).unwrap_or_default()));
+        history.connect(Arc::new(move |report| tell.send(report).unwrap_or_default()), &Vitals::default());
         Self { history, reports, restored }
     }
 
@@ -82,6 +83,24 @@ impl Store {
             done = self.next();
         }
     }
+}
+
+#[test]
+fn a_thread_that_panics_is_known_to_have_died_and_one_that_is_told_to_end_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || SqliteHistory::open(settings(&folder), Arc::default()).unwrap();
+    let (vitals, mut history) = (Vitals::default(), open());
+    history.restore();
+    history.connect(Arc::new(|_| {}), &vitals);
+    history.append(ROOM, EPOCH, message(1), &mut Vec::new());
+    drop(history);
+    assert_eq!(vitals.dead(), None);
+    let mut history = open();
+    history.restore();
+    history.connect(Arc::new(|_| panic!("a fault in a thread of the history, on purpose")), &vitals);
+    history.append(RoomId(0), EPOCH, message(2), &mut Vec::new());
+    drop(history);
+    assert_eq!(vitals.dead(), Some(Died(VitalPart::History)));
 }
 
 #[test]

@@ -18,6 +18,7 @@ use crate::clock;
 use crate::history::{ReportSink, StoreReport, StoredMessage};
 use crate::ids::RoomId;
 use crate::metrics::HistoryMetrics;
+use crate::vitals::{VitalPart, Vitals};
 
 /// Most messages in one commit.
 const BATCH_MESSAGES_MAX: usize = 1_024;
@@ -82,6 +83,7 @@ pub(super) fn start(
     health: StoreHealth,
     sink: ReportSink,
     bounds: Bounds,
+    vitals: &Vitals,
 ) -> (Sender<WriterCommand>, JoinHandle<()>) {
     let (sender, commands) = mpsc::channel();
     let retention = Retention::new(&settings, clock::now());
@@ -97,19 +99,29 @@ pub(super) fn start(
         failed_generation: None,
         probe_at: None,
     };
-    (sender, spawn("history", move || writer.run()))
+    (sender, spawn("history", vitals, move || writer.run()))
 }
 
+/// Starts a thread without which the history is not whole.
 #[expect(clippy::expect_used, reason = "a process that cannot have another thread cannot start")]
-pub(super) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+pub(super) fn spawn(name: &str, vitals: &Vitals, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    let pulse = vitals.pulse(VitalPart::History);
+    let run = move || {
+        run();
+        pulse.rest();
+    };
     thread::Builder::new().name(name.into()).spawn(run).expect("the system gives another thread")
 }
 
 /// Starts the thread that keeps the write-ahead log short; it ends when the sender is dropped.
-pub(super) fn start_checkpoints(connection: Connection, metrics: &Arc<HistoryMetrics>) -> (Sender<()>, JoinHandle<()>) {
+pub(super) fn start_checkpoints(
+    connection: Connection,
+    metrics: &Arc<HistoryMetrics>,
+    vitals: &Vitals,
+) -> (Sender<()>, JoinHandle<()>) {
     let (stop, stopped) = mpsc::channel::<()>();
     let metrics = Arc::clone(metrics);
-    let thread = spawn("history-log", move || {
+    let thread = spawn("history-log", vitals, move || {
         let mut seen = 0;
         while stopped.recv_timeout(CHECKPOINT_INTERVAL) == Err(RecvTimeoutError::Timeout) {
             let commits = metrics.commit_seconds.count() + metrics.dropped.load(Relaxed);

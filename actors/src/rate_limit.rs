@@ -1,33 +1,44 @@
-//! How fast one connection may send.
+//! How often something may happen: a token bucket.
 
 use std::time::{Duration, Instant};
 
-/// A token bucket: `burst` frames at once, `per_second` in the long run.
+/// A token bucket: `burst` at once after a pause, so many in a period in the long run.
 ///
-/// Kept as the time at which the bucket would be full again, so that a frame costs a comparison. Every connection has
-/// one: it is small.
-#[derive(Debug)]
-pub(crate) struct RateLimit {
-    /// Time for one token, at most a second; zero: no limit.
-    interval_nanos: u32,
+/// Kept as the time at which the bucket would be full again, so that a token costs a comparison; small, because every
+/// connection has one.
+#[derive(Debug, Clone)]
+pub struct RateLimit {
+    /// Time for one token; zero: no limit.
+    interval_nanos: u64,
     /// Tokens that may be missing when one more is taken.
     spare: u32,
     full_at: Instant,
 }
 
 impl RateLimit {
-    /// A full bucket. `per_second` 0: no limit; `burst` 0 counts as 1.
-    pub(crate) fn new(per_second: u32, burst: u32, now: Instant) -> Self {
-        let interval_nanos = 1_000_000_000_u32.checked_div(per_second).unwrap_or_default();
+    /// A full bucket. `per_period` 0: no limit; `burst` 0 counts as 1.
+    pub fn new(per_period: u32, period: Duration, burst: u32, now: Instant) -> Self {
+        let interval = period.checked_div(per_period).unwrap_or_default();
+        let interval_nanos = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
         Self { interval_nanos, spare: burst.saturating_sub(1), full_at: now }
+    }
+
+    /// A full bucket of so many a second.
+    pub fn per_second(per_second: u32, burst: u32, now: Instant) -> Self {
+        Self::new(per_second, Duration::from_secs(1), burst, now)
+    }
+
+    /// Whether the bucket is full: it remembers nothing.
+    pub fn is_full(&self, now: Instant) -> bool {
+        self.full_at <= now
     }
 
     /// Takes a token.
     ///
     /// # Errors
     /// The time after which one is there.
-    pub(crate) fn take(&mut self, now: Instant) -> Result<(), Duration> {
-        let interval = Duration::from_nanos(self.interval_nanos.into());
+    pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        let interval = Duration::from_nanos(self.interval_nanos);
         // How long the bucket takes to fill but for one token.
         let tolerance = interval * self.spare;
         let full_at = self.full_at.max(now);
@@ -47,7 +58,7 @@ mod tests {
     #[test]
     fn a_burst_is_taken_and_one_more_must_wait_exactly_as_long_as_it_is_told() {
         let start = clock_start();
-        let mut limit = RateLimit::new(50, 100, start);
+        let mut limit = RateLimit::per_second(50, 100, start);
         for frame in 0..100 {
             assert_eq!(limit.take(start), Ok(()), "frame {frame}");
         }
@@ -60,15 +71,24 @@ mod tests {
     #[test]
     fn in_the_long_run_the_rate_is_kept() {
         let start = clock_start();
-        let mut limit = RateLimit::new(50, 100, start);
+        let mut limit = RateLimit::per_second(50, 100, start);
         let taken = (0..10_000).filter(|ms| limit.take(start + Duration::from_millis(*ms)).is_ok()).count();
         assert_eq!(taken, 100 + 499);
     }
 
     #[test]
+    fn a_bucket_is_full_again_when_its_tokens_are_back() {
+        let start = clock_start();
+        let mut limit = RateLimit::new(60, Duration::from_mins(1), 60, start);
+        assert!(limit.is_full(start));
+        assert_eq!(limit.take(start), Ok(()));
+        assert!(!limit.is_full(start + Duration::from_millis(999)) && limit.is_full(start + Duration::from_secs(1)));
+    }
+
+    #[test]
     fn a_rate_of_zero_is_no_limit() {
         let start = clock_start();
-        let mut limit = RateLimit::new(0, 1, start);
+        let mut limit = RateLimit::per_second(0, 1, start);
         assert!((0..10_000).all(|_| limit.take(start).is_ok()));
     }
 

@@ -1,0 +1,346 @@
+//! What each client address takes: its connections, and its handshakes a second.
+//!
+//! Invariants:
+//! - The table is bounded: an address that has a connection is one of at most `CHAT_CONNECTIONS`; of those without, at
+//!   most [`IDLE_MAX`] are remembered. The addresses that find no room in it share one entry, and its limits.
+//! - An address that has no connection and a full bucket is as good as one never seen.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use actix_http::header::{HeaderMap, HeaderName};
+use ipnet::IpNet;
+use starling_actors::rate_limit::RateLimit;
+
+/// Most addresses without a connection that are remembered.
+const IDLE_MAX: usize = 65_536;
+
+/// Bits of an IPv6 address that tell one customer from another.
+const CUSTOMER_BITS_V6: u32 = 64;
+
+/// What counts as one client address: an IPv4 address, or an IPv6 network of 64 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ClientAddress(IpAddr);
+
+impl ClientAddress {
+    /// What the addresses share that find no room in the table.
+    const OTHERS: Self = Self(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+
+    pub(crate) fn of(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V6(address) => {
+                let network = address.to_bits() >> (128 - CUSTOMER_BITS_V6) << (128 - CUSTOMER_BITS_V6);
+                IpAddr::V6(Ipv6Addr::from_bits(network))
+            }
+            address @ IpAddr::V4(_) => address,
+        })
+    }
+}
+
+/// How much one address may take; 0: as much as it likes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AddressLimits {
+    pub(crate) connections: u32,
+    pub(crate) handshakes_per_second: u32,
+}
+
+#[derive(Debug)]
+struct Entry {
+    connections: u32,
+    handshakes: RateLimit,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    entries: HashMap<ClientAddress, Entry>,
+    /// How many of them have a connection.
+    connected: usize,
+}
+
+/// The addresses and what they have taken.
+#[derive(Debug)]
+pub(crate) struct Addresses {
+    limits: AddressLimits,
+    idle_max: usize,
+    table: Mutex<Table>,
+}
+
+/// A connection that counts for its address until it is dropped.
+#[derive(Debug)]
+pub(crate) struct AddressPlace(Option<(Arc<Addresses>, ClientAddress)>);
+
+impl Drop for AddressPlace {
+    fn drop(&mut self) {
+        if let Some((addresses, address)) = &self.0 {
+            addresses.leave(*address);
+        }
+    }
+}
+
+impl Addresses {
+    pub(crate) fn new(limits: AddressLimits) -> Arc<Self> {
+        Self::with_idle_max(limits, IDLE_MAX)
+    }
+
+    fn with_idle_max(limits: AddressLimits, idle_max: usize) -> Arc<Self> {
+        Arc::new(Self { limits, idle_max, table: Mutex::default() })
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a handshake.
+    ///
+    /// # Errors
+    /// The time after which this address may try again. A handshake that is refused costs nothing.
+    pub(crate) fn shake_hands(&self, address: ClientAddress, now: Instant) -> Result<(), Duration> {
+        if self.limits.handshakes_per_second == 0 {
+            return Ok(());
+        }
+        let mut table = self.table();
+        let address = self.place_for(&mut table, address, now);
+        self.entry(&mut table, address, now).handshakes.take(now)
+    }
+
+    /// Counts a connection. `None`: the address has as many as it may.
+    pub(crate) fn enter(self: &Arc<Self>, address: ClientAddress, now: Instant) -> Option<AddressPlace> {
+        if self.limits.connections == 0 {
+            return Some(AddressPlace(None));
+        }
+        let mut table = self.table();
+        let address = self.place_for(&mut table, address, now);
+        let entry = self.entry(&mut table, address, now);
+        if entry.connections >= self.limits.connections {
+            return None;
+        }
+        entry.connections += 1;
+        if entry.connections == 1 {
+            table.connected += 1;
+        }
+        Some(AddressPlace(Some((Arc::clone(self), address))))
+    }
+
+    fn leave(&self, address: ClientAddress) {
+        let mut table = self.table();
+        let Some(entry) = table.entries.get_mut(&address) else { return };
+        entry.connections = entry.connections.saturating_sub(1);
+        if entry.connections == 0 {
+            table.connected = table.connected.saturating_sub(1);
+        }
+    }
+
+    /// The entry to count at: the address's own, or, where there is no room for another, the one of all others.
+    fn place_for(&self, table: &mut Table, address: ClientAddress, now: Instant) -> ClientAddress {
+        let is_full = |table: &Table| table.entries.len() - table.connected >= self.idle_max;
+        if table.entries.contains_key(&address) || !is_full(table) {
+            return address;
+        }
+        table.entries.retain(|_, entry| entry.connections > 0 || !entry.handshakes.is_full(now));
+        if is_full(table) { ClientAddress::OTHERS } else { address }
+    }
+
+    fn entry<'a>(&self, table: &'a mut Table, address: ClientAddress, now: Instant) -> &'a mut Entry {
+        table.entries.entry(address).or_insert_with(|| {
+            let rate = self.limits.handshakes_per_second;
+            Entry { connections: 0, handshakes: RateLimit::per_second(rate, rate, now) }
+        })
+    }
+}
+
+/// Networks, written as a list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Networks(Vec<IpNet>);
+
+impl Networks {
+    /// Reads networks and single addresses between commas.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let network = |part: &str| part.parse().ok().or_else(|| part.parse::<IpAddr>().ok().map(IpNet::from));
+        parts.map(network).collect::<Option<_>>().map(Self)
+    }
+
+    fn contain(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+impl fmt::Display for Networks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
+    }
+}
+
+/// Which header the proxies in front of the server write. Only one is believed: a proxy passes on the other as its
+/// client has sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+impl ForwardedHeader {
+    fn name(self) -> HeaderName {
+        match self {
+            Self::XForwardedFor => HeaderName::from_static("x-forwarded-for"),
+            Self::Forwarded => HeaderName::from_static("forwarded"),
+        }
+    }
+
+    /// The address in one element of the header.
+    fn address_in(self, element: &str) -> Option<IpAddr> {
+        match self {
+            Self::XForwardedFor => parse_node(element.trim()),
+            Self::Forwarded => {
+                let pairs = element.split(';').filter_map(|pair| pair.split_once('='));
+                let mut nodes = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case("for"));
+                nodes.next().and_then(|(_, node)| parse_node(node.trim().trim_matches('"')))
+            }
+        }
+    }
+}
+
+/// An address as proxies write it: alone, or with a port, then in brackets if it is one of IPv6.
+fn parse_node(node: &str) -> Option<IpAddr> {
+    if let Some(rest) = node.strip_prefix('[') {
+        return rest.split_once(']').and_then(|(address, _)| address.parse().ok());
+    }
+    node.parse().ok().or_else(|| node.rsplit_once(':').and_then(|(address, _)| address.parse().ok()))
+}
+
+/// Who stands between clients and server.
+#[derive(Debug, Clone)]
+pub(crate) struct Proxies {
+    pub(crate) trusted: Networks,
+    pub(crate) header: ForwardedHeader,
+}
+
+impl Proxies {
+    /// The client behind a request that came from `peer`: the last address that no trusted proxy is known to have.
+    ///
+    /// Read from the right, where the nearest proxy has written; what stands left of an address that is not trusted may
+    /// be invented. An element that is no address ends it: the proxy that wrote it is then the client.
+    pub(crate) fn client_of(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let mut client = peer;
+        let lines: Vec<&str> = headers.get_all(self.header.name()).filter_map(|value| value.to_str().ok()).collect();
+        let mut elements = lines.iter().rev().flat_map(|line| line.rsplit(','));
+        while self.trusted.contain(client) {
+            match elements.next().map(|element| self.header.address_in(element)) {
+                Some(Some(address)) => client = address,
+                Some(None) | None => break,
+            }
+        }
+        client
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_http::header::HeaderValue;
+
+    use super::*;
+
+    fn client(text: &str) -> ClientAddress {
+        ClientAddress::of(text.parse().unwrap())
+    }
+
+    fn limits(connections: u32, handshakes_per_second: u32) -> AddressLimits {
+        AddressLimits { connections, handshakes_per_second }
+    }
+
+    fn now() -> Instant {
+        starling_actors::clock::now()
+    }
+
+    #[test]
+    fn a_client_address_is_one_of_ipv4_or_a_network_of_64_bits_of_ipv6() {
+        assert_eq!(client("2001:db8:1:2::1"), client("2001:db8:1:2:ffff:ffff:ffff:ffff"));
+        assert_ne!(client("2001:db8:1:2::1"), client("2001:db8:1:3::1"));
+        assert_ne!(client("192.0.2.1"), client("192.0.2.2"));
+        assert_eq!(client("::ffff:192.0.2.1"), client("192.0.2.1"));
+    }
+
+    #[test]
+    fn an_address_has_as_many_connections_as_it_may_and_gets_them_back() {
+        let addresses = Addresses::new(limits(2, 0));
+        let (one, other) = (client("192.0.2.1"), client("192.0.2.2"));
+        let first = addresses.enter(one, now());
+        let second = addresses.enter(one, now());
+        assert!(first.is_some() && second.is_some() && addresses.enter(one, now()).is_none());
+        assert!(addresses.enter(other, now()).is_some());
+        drop(first);
+        assert!(addresses.enter(one, now()).is_some());
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_who_finds_no_room_in_it_shares_one_entry() {
+        let start = now();
+        let addresses = Addresses::with_idle_max(limits(1, 1), 10);
+        let nth = |n: u8| ClientAddress::of(Ipv4Addr::new(192, 0, 2, n).into());
+        let mut held = Vec::new();
+        for n in 0..10 {
+            assert_eq!(addresses.shake_hands(nth(n), start), Ok(()), "address {n}");
+            held.push(addresses.enter(nth(n), start).unwrap());
+        }
+        // Who has a connection takes no room from others.
+        for n in 100..110 {
+            assert_eq!(addresses.shake_hands(nth(n), start), Ok(()), "address {n}");
+        }
+        assert_eq!(addresses.shake_hands(nth(200), start), Ok(()));
+        assert!(addresses.shake_hands(nth(201), start).is_err(), "they share a bucket");
+        assert_eq!(addresses.table().entries.len(), 21);
+        // A second later nothing is remembered of those who have no connection.
+        let later = start + Duration::from_secs(1);
+        assert_eq!(addresses.shake_hands(nth(201), later), Ok(()));
+        assert_eq!(addresses.table().entries.len(), 11);
+        drop(held);
+        assert_eq!(addresses.table().connected, 0);
+    }
+
+    #[test]
+    fn the_client_behind_proxies_is_the_last_address_that_is_not_one_of_them() {
+        let client = |header: ForwardedHeader, lines: &[&'static str], peer: &str| {
+            let proxies = Proxies { trusted: Networks::parse("10.0.0.0/8, 192.0.2.7, fd00::/8").unwrap(), header };
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(header.name(), HeaderValue::from_static(line));
+            }
+            proxies.client_of(peer.parse().unwrap(), &headers).to_string()
+        };
+        let listed = |lines: &[&'static str], peer: &str| client(ForwardedHeader::XForwardedFor, lines, peer);
+        // Nobody else is believed.
+        assert_eq!(listed(&["1.1.1.1"], "192.0.2.8"), "192.0.2.8");
+        assert_eq!(listed(&[], "10.0.0.1"), "10.0.0.1");
+        assert_eq!(listed(&["9.9.9.9, 1.1.1.1"], "10.0.0.1"), "1.1.1.1");
+        assert_eq!(listed(&["9.9.9.9, 1.1.1.1, 192.0.2.7,10.1.1.1"], "10.0.0.1"), "1.1.1.1");
+        assert_eq!(listed(&["9.9.9.9", "1.1.1.1", "10.2.2.2"], "::ffff:10.0.0.1"), "1.1.1.1");
+        assert_eq!(listed(&["1.1.1.1:443"], "10.0.0.1"), "1.1.1.1");
+        assert_eq!(listed(&["[2001:db8::1]:443"], "10.0.0.1"), "2001:db8::1");
+        assert_eq!(listed(&["2001:db8::1"], "fd00::1"), "2001:db8::1");
+        // What is no address is nobody: the proxy before it is the client.
+        assert_eq!(listed(&["1.1.1.1, unknown, 10.2.2.2"], "10.0.0.1"), "10.2.2.2");
+        assert_eq!(listed(&[""], "10.0.0.1"), "10.0.0.1");
+        // All are proxies: the farthest.
+        assert_eq!(listed(&["10.3.3.3, 10.2.2.2"], "10.0.0.1"), "10.3.3.3");
+
+        let standard = |lines: &[&'static str]| client(ForwardedHeader::Forwarded, lines, "10.0.0.1");
+        assert_eq!(standard(&["for=9.9.9.9, For=1.1.1.1;proto=https;by=10.0.0.1"]), "1.1.1.1");
+        assert_eq!(standard(&["proto=https;for=\"[2001:db8::1]:4711\""]), "2001:db8::1");
+        assert_eq!(standard(&["for=1.1.1.1, for=_hidden"]), "10.0.0.1");
+    }
+
+    #[test]
+    fn networks_are_read_as_they_are_shown() {
+        let networks = Networks::parse("10.0.0.0/8,192.0.2.7").unwrap();
+        assert_eq!(Networks::parse(&networks.to_string()), Some(networks));
+        assert_eq!(Networks::parse(""), Some(Networks::default()));
+        assert_eq!(Networks::parse("10.0.0.0/33"), None);
+        assert_eq!(Networks::parse("example.org"), None);
+    }
+}

@@ -1,0 +1,136 @@
+//! Small file systems made for a test, which fail the way disks do. Needs the right to mount.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::{TempDir, tempdir};
+
+/// Runs a tool that makes or mounts a file system.
+fn run(tool: &str, options: &[&str], paths: &[&Path]) {
+    let arguments = options.iter().map(OsStr::new).chain(paths.iter().map(|path| path.as_os_str()));
+    let status = Command::new(tool).args(arguments).status();
+    let is_done = status.is_ok_and(|status| status.success());
+    assert!(is_done, "this test needs the right to mount: {tool} {options:?} {paths:?}");
+}
+
+/// A mounted file system; gone when it is dropped.
+struct Mount(TempDir);
+
+impl Mount {
+    fn new(kind: &str, options: &str, source: &Path) -> Self {
+        let folder = tempdir().unwrap();
+        run("mount", &["-t", kind, "-o", options], &[source, folder.path()]);
+        Self(folder)
+    }
+
+    /// A file system in memory of this size.
+    fn in_memory(size: &str) -> Self {
+        Self::new("tmpfs", &format!("size={size}"), Path::new("tmpfs"))
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.0.path().join("filler")
+    }
+
+    fn fill(&self) {
+        let mut file = File::create(self.filler()).unwrap();
+        while file.write_all(&[0; 4_096]).is_ok() {}
+    }
+
+    fn free(&self) {
+        fs::remove_file(self.filler()).unwrap();
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        Command::new("umount").arg("-l").arg(self.0.path()).status().map(drop).unwrap_or_default();
+    }
+}
+
+/// A disk that a test can break, and perhaps mend.
+pub(crate) trait Disk {
+    /// Where the database is.
+    fn folder(&self) -> &Path;
+    /// From now on nothing can be stored.
+    fn fail(&self);
+    /// As if nothing had been.
+    fn mend(&self);
+}
+
+/// A disk that gets full.
+pub(crate) struct SmallDisk(Mount);
+
+impl SmallDisk {
+    pub(crate) fn new() -> Self {
+        Self(Mount::in_memory("4m"))
+    }
+}
+
+impl Disk for SmallDisk {
+    fn folder(&self) -> &Path {
+        self.0.0.path()
+    }
+
+    fn fail(&self) {
+        self.0.fill();
+    }
+
+    fn mend(&self) {
+        self.0.free();
+    }
+}
+
+/// A block device that promises more than its storage has: it takes what is written, and fails when that is to last.
+pub(crate) struct ThinDisk {
+    volume: Mount,
+    storage: Mount,
+}
+
+impl ThinDisk {
+    pub(crate) fn new() -> Self {
+        let storage = Mount::in_memory("8m");
+        let image = storage.0.path().join("image");
+        File::create(&image).unwrap().set_len(64 << 20).unwrap();
+        // No journal: a file system with one gives up for good at its first error.
+        run("mkfs.ext4", &["-q", "-F", "-O", "^has_journal"], &[&image]);
+        Self { volume: Mount::new("ext4", "loop,errors=remount-ro", &image), storage }
+    }
+
+    /// Makes the system find the file system broken, upon which it can only be read.
+    pub(crate) fn becomes_read_only(&self) {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let folder = self.volume.0.path().to_str().unwrap();
+        let mounted = mounts.lines().find(|line| line.contains(folder)).unwrap();
+        let device = mounted.split(' ').next().unwrap().strip_prefix("/dev/").unwrap();
+        fs::write(format!("/sys/fs/ext4/{device}/trigger_fs_error"), "1").unwrap();
+    }
+
+    /// The same storage, taken out and put in again.
+    pub(crate) fn mounted_again(self) -> Self {
+        let Self { volume, storage } = self;
+        drop(volume);
+        let image = storage.0.path().join("image");
+        // It says with 1 that it has mended something.
+        let checked = Command::new("e2fsck").args(["-f", "-p"]).arg(&image).status().unwrap();
+        assert!(matches!(checked.code(), Some(0 | 1)), "{checked}");
+        Self { volume: Mount::new("ext4", "loop,errors=remount-ro", &image), storage }
+    }
+}
+
+impl Disk for ThinDisk {
+    fn folder(&self) -> &Path {
+        self.volume.0.path()
+    }
+
+    fn fail(&self) {
+        self.storage.fill();
+    }
+
+    fn mend(&self) {
+        self.storage.free();
+    }
+}

@@ -1,0 +1,63 @@
+//! Which pages may connect, and what every answer says to a browser.
+
+use crate::harness::raw::{self, HttpAnswer, Raw};
+use crate::harness::{TestServer, figures_when};
+
+/// The answer to a handshake of a page of this origin.
+async fn page_connects(server: &TestServer, origin: &str) -> HttpAnswer {
+    Raw::open(server.address()).await.ask_for_websocket("/ws", &format!("Origin: {origin}\r\n")).await
+}
+
+#[actix::test]
+async fn pages_of_the_same_host_may_connect_and_others_may_not() {
+    let server = TestServer::start(&[]);
+    // The host that the tests ask for.
+    assert_eq!(page_connects(&server, "http://localhost").await.status, 101);
+    assert_eq!(page_connects(&server, "https://LOCALHOST").await.status, 101, "a proxy may speak TLS for the server");
+    assert_eq!(raw::handshake(&server, "/ws").await.status, 101, "a tool sends no origin");
+    for origin in ["http://evil.example", "http://localhost:81", "http://localhost.evil.example", "null"] {
+        page_connects(&server, origin).await.expect_refusal(403, "forbidden");
+    }
+    let counted = |figures: &crate::harness::Exposition| {
+        figures.value("chat_refused_handshakes_total", &[("code", "forbidden")]) > 3.5
+    };
+    figures_when(&server, "they are counted", counted).await;
+}
+
+#[actix::test]
+async fn a_list_of_origins_stands_alone() {
+    let server = TestServer::start(&[("CHAT_ALLOWED_ORIGINS", "https://chat.example,http://localhost:3000")]);
+    for origin in ["https://chat.example", "https://chat.example:443", "http://localhost:3000"] {
+        assert_eq!(page_connects(&server, origin).await.status, 101, "{origin}");
+    }
+    for origin in ["http://localhost", "http://chat.example", "https://chat.example:8443"] {
+        page_connects(&server, origin).await.expect_refusal(403, "forbidden");
+    }
+    assert_eq!(raw::handshake(&server, "/ws").await.status, 101);
+    let server = TestServer::start(&[("CHAT_ALLOWED_ORIGINS", "*")]);
+    assert_eq!(page_connects(&server, "http://evil.example").await.status, 101);
+}
+
+#[actix::test]
+async fn every_answer_tells_the_browser_what_it_may_not_do() {
+    let server = TestServer::start(&[]);
+    let page = raw::get(&server, "/").await;
+    let script = page.body.split("\"").find(|part| part.ends_with("/js/main.js")).unwrap().to_owned();
+    let mut answers = vec![("a refused handshake", page_connects(&server, "http://evil.example").await)];
+    for path in ["/", &script, "/healthz", "/readyz", "/metrics", "/api/stats", "/api/rooms", "/nothing", "/ws"] {
+        answers.push((path, raw::get(&server, path).await));
+    }
+    for (what, answer) in answers {
+        let header = |name| answer.header(name).unwrap_or_else(|| panic!("{what} has no {name}: {answer:?}"));
+        assert_eq!(header("x-content-type-options"), "nosniff", "{what}");
+        assert_eq!(header("referrer-policy"), "no-referrer", "{what}");
+        assert_eq!(header("cross-origin-opener-policy"), "same-origin", "{what}");
+        assert_eq!(header("cross-origin-resource-policy"), "same-origin", "{what}");
+        assert!(header("permissions-policy").contains("camera=()"), "{what}");
+        let policy = header("content-security-policy");
+        assert!(policy.starts_with("default-src 'none';") && !policy.contains("unsafe"), "{what}: {policy}");
+        assert!(policy.contains("frame-ancestors 'none'"), "{what}: {policy}");
+        assert!(!header("cache-control").is_empty(), "{what}");
+        assert_eq!(answer.header("access-control-allow-origin"), None, "{what}");
+    }
+}

@@ -1,0 +1,228 @@
+//! TLS on the port of the server.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use crate::harness::process::{self, Process};
+use crate::harness::raw::{self, Raw};
+use crate::harness::{Exposition, TestServer, within};
+
+/// A folder with a certificate and its key.
+struct Identity {
+    folder: TempDir,
+    cert: CertificateDer<'static>,
+}
+
+impl Identity {
+    fn new() -> Self {
+        let mut identity = Self { folder: tempfile::tempdir().unwrap(), cert: Vec::new().into() };
+        identity.renew();
+        identity
+    }
+
+    /// Replaces the certificate and the key.
+    fn renew(&mut self) {
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        fs::write(self.path("cert.pem"), cert.pem()).unwrap();
+        fs::write(self.path("key.pem"), signing_key.serialize_pem()).unwrap();
+        self.cert = cert.der().clone();
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn server(&self, variables: &[(&str, &str)]) -> TestServer {
+        let files = [("CHAT_TLS_CERT", &*self.path("cert.pem")), ("CHAT_TLS_KEY", &*self.path("key.pem"))];
+        TestServer::start(&[&files[..], variables].concat())
+    }
+
+    /// Speaks TLS over a connection, and believes this certificate only.
+    async fn over(&self, tcp: TcpStream) -> std::io::Result<Raw<TlsStream<TcpStream>>> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.cert.clone()).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connector = TlsConnector::from(Arc::new(config));
+        let name = ServerName::try_from("localhost").unwrap();
+        Ok(Raw::over(within("a TLS handshake", connector.connect(name, tcp)).await?))
+    }
+
+    async fn open(&self, address: SocketAddr) -> std::io::Result<Raw<TlsStream<TcpStream>>> {
+        self.over(within("a TCP connection", TcpStream::connect(address)).await.unwrap()).await
+    }
+
+    /// With a small buffer for what comes, so that not reading is soon noticed.
+    async fn open_narrow(&self, address: SocketAddr) -> Raw<TlsStream<TcpStream>> {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        self.over(within("a TCP connection", socket.connect(address)).await.unwrap()).await.unwrap()
+    }
+
+    /// A WebSocket that has read its welcome.
+    async fn connect(&self, address: SocketAddr, path: &str) -> Raw<TlsStream<TcpStream>> {
+        let mut raw = self.open(address).await.unwrap().shake_hands(path).await;
+        assert!(raw.frame().await.unwrap().text().contains("\"welcome\""));
+        raw
+    }
+
+    async fn figures(&self, address: SocketAddr) -> Exposition {
+        Exposition::parse(&self.open(address).await.unwrap().get("/metrics").await.body)
+    }
+}
+
+#[actix::test]
+async fn the_chat_and_its_page_are_served_over_tls_and_nothing_is_without() {
+    let identity = Identity::new();
+    let server = identity.server(&[]);
+    let page = identity.open(server.address()).await.unwrap().get("/").await;
+    assert!(page.status == 200 && page.body.starts_with("<!doctype html>"));
+    let mut alice = identity.connect(server.address(), "/ws?clientId=alice").await;
+    let mut bob = identity.connect(server.address(), "/ws?clientId=bob").await;
+    for text in ["short", &"long ".repeat(3_000)] {
+        alice.send_text(&format!(r#"{{"Message":"{text}"}}"#)).await;
+        for client in [&mut alice, &mut bob] {
+            let got: Value = serde_json::from_str(client.frame().await.unwrap().text()).unwrap();
+            assert_eq!((&got["clientId"], &got["Message"]), (&"alice".into(), &text.into()));
+        }
+    }
+    // A name that is taken is refused on the same stream that had been handed on.
+    let mut late = identity.open(server.address()).await.unwrap();
+    late.ask_for_websocket("/ws?clientId=bob", "").await.expect_refusal(409, "name_taken");
+    alice.send(&raw::frame(raw::CLOSE, &1000_u16.to_be_bytes())).await;
+    assert_eq!(alice.drain().await, (vec![], Some(1000)));
+    bob.shut_down().await;
+    assert_eq!(bob.drain().await, (vec![], Some(1000)), "who says nothing more may still listen");
+
+    let mut plain = Raw::open(server.address()).await;
+    plain.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert!(plain.end().await < 100, "at most an alert");
+    assert!(identity.figures(server.address()).await.value("chat_failed_tls_handshakes_total", &[]) > 0.5);
+}
+
+#[actix::test]
+async fn who_lags_behind_over_tls_gets_everything_in_order() {
+    let identity = Identity::new();
+    let server = identity.server(&[("CHAT_MESSAGES_PER_SECOND", "0"), ("CHAT_OUTBOX_BYTES", "67108864")]);
+    let mut lagging = identity.open_narrow(server.address()).await.shake_hands("/ws?clientId=lagging").await;
+    let mut alice = identity.connect(server.address(), "/ws?clientId=alice").await;
+    let text = "x".repeat(16_000);
+    let mut sent = 0_u64;
+    while identity.figures(server.address()).await.value("chat_outbox_bytes", &[]) < 500_000.0 {
+        for _ in 0..10 {
+            sent += 1;
+            alice.send_text(&format!(r#"{{"Message":"{text}"}}"#)).await;
+            assert!(alice.frame().await.unwrap().text().contains("\"message\""));
+        }
+    }
+    alice.send(&raw::frame(raw::CLOSE, &1000_u16.to_be_bytes())).await;
+    assert!(lagging.frame().await.unwrap().text().contains("\"welcome\""));
+    for seq in 1..=sent {
+        let got: Value = serde_json::from_str(lagging.frame().await.unwrap().text()).unwrap();
+        assert_eq!(got["seq"], seq);
+    }
+    lagging.send_text(r#"{"type":"ping","id":"all"}"#).await;
+    assert!(lagging.frame().await.unwrap().text().contains("\"all\""));
+}
+
+#[actix::test]
+async fn who_never_reads_over_tls_is_closed_with_4001_and_the_reason_comes() {
+    let identity = Identity::new();
+    let server = identity.server(&[("CHAT_MESSAGES_PER_SECOND", "0"), ("CHAT_OUTBOX_BYTES", "262144")]);
+    let mut slow = identity.open_narrow(server.address()).await.shake_hands("/ws?clientId=slow").await;
+    let mut alice = identity.connect(server.address(), "/ws?clientId=alice").await;
+    let text = "x".repeat(16_000);
+    let is_closed = async || {
+        let figures = identity.figures(server.address()).await;
+        figures.value("chat_disconnects_total", &[("reason", "slow_consumer")]) > 0.5
+    };
+    let mut sent = 0;
+    while !is_closed().await {
+        assert!(sent < 3_000, "48 MB were written for a client that never reads");
+        for _ in 0..20 {
+            sent += 1;
+            alice.send_text(&format!(r#"{{"Message":"{text}"}}"#)).await;
+            assert!(alice.frame().await.unwrap().text().contains("\"message\""), "alice misses {sent}");
+        }
+    }
+    let (frames, code) = slow.drain().await;
+    assert!(frames.len() < sent && code == Some(4001), "{} of {sent} frames, {code:?}", frames.len());
+}
+
+#[actix::test]
+async fn a_tls_handshake_that_does_not_go_on_is_given_up() {
+    let identity = Identity::new();
+    let server = identity.server(&[("CHAT_HANDSHAKE_SECONDS", "1")]);
+    let mut silent = Raw::open(server.address()).await;
+    let mut half = Raw::open(server.address()).await;
+    half.send(b"\x16\x03\x01\x02\x00\x01").await;
+    assert_eq!(tokio::join!(silent.end(), half.end()), (0, 0));
+    assert!(identity.figures(server.address()).await.value("chat_failed_tls_handshakes_total", &[]) > 1.5);
+    identity.connect(server.address(), "/ws").await;
+}
+
+#[actix::test]
+async fn sighup_reads_certificate_and_key_again_and_keeps_the_old_where_the_new_are_no_good() {
+    let mut identity = Identity::new();
+    let (cert, key) = (identity.path("cert.pem"), identity.path("key.pem"));
+    let variables = [("CHAT_BIND", "127.0.0.1:0"), ("CHAT_TLS_CERT", &*cert), ("CHAT_TLS_KEY", &*key)];
+    let server = Process::start(identity.folder.path(), &variables);
+    let mut before = identity.connect(server.address(), "/ws?clientId=before").await;
+
+    let old = identity.cert.clone();
+    identity.renew();
+    server.signal(Signal::HUP);
+    server.line_with("certificate and key are read again");
+    identity.connect(server.address(), "/ws?clientId=after").await;
+    let renewed = std::mem::replace(&mut identity.cert, old);
+    assert!(identity.open(server.address()).await.is_err(), "the old certificate is not shown any more");
+    identity.cert = renewed;
+
+    // A key that belongs to another certificate, and a file that holds none.
+    let good = fs::read_to_string(&key).unwrap();
+    let other = Identity::new();
+    for bad in [&*fs::read_to_string(other.path("key.pem")).unwrap(), "no key", ""] {
+        fs::write(&key, bad).unwrap();
+        server.signal(Signal::HUP);
+        server.line_with("certificate and key stay as they are: CHAT_TLS_");
+        identity.connect(server.address(), "/ws").await;
+    }
+    fs::write(&key, good).unwrap();
+    before.send_text(r#"{"Message":"still here"}"#).await;
+    assert!(before.frame().await.unwrap().text().contains("still here"), "those that are there stay");
+}
+
+#[test]
+fn a_certificate_that_is_no_good_stops_the_start_with_one_line() {
+    let identity = Identity::new();
+    let (cert, key) = (identity.path("cert.pem"), identity.path("key.pem"));
+    let line = |cert: &str, key: &str| {
+        let variables = [("CHAT_BIND", "127.0.0.1:0"), ("CHAT_TLS_CERT", cert), ("CHAT_TLS_KEY", key)];
+        let output = process::run(identity.folder.path(), &[], &variables);
+        assert_eq!(output.status.code(), Some(1));
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        stderr
+    };
+    let missing = identity.path("missing.pem");
+    assert!(line(&missing, &key).starts_with(&format!("starling: CHAT_TLS_CERT={missing}: ")));
+    assert!(line(&cert, &cert).starts_with(&format!("starling: CHAT_TLS_KEY={cert}: ")));
+    assert!(line(&key, &key).starts_with(&format!("starling: CHAT_TLS_CERT={key}: ")));
+    let other = Identity::new();
+    assert!(line(&cert, &other.path("key.pem")).starts_with("starling: CHAT_TLS_CERT and CHAT_TLS_KEY: "));
+}

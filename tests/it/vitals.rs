@@ -1,0 +1,91 @@
+//! A server of which a part has died does not go on as half a server.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use starling::{Died, RunError, Server};
+use starling_actors::history::memory::MemoryHistory;
+use starling_actors::history::{Completion, HistoryStore, ReadRequest, ReportSink, StoredMessage};
+use starling_actors::ids::RoomId;
+use starling_actors::vitals::{Pulse, VitalPart, Vitals};
+use starling_protocol::Epoch;
+
+use crate::harness::raw::{self, Raw};
+use crate::harness::{Client, TestServer};
+
+/// A history that fails at a word: the way in for a fault in the middle of the chat.
+struct Fragile {
+    inner: MemoryHistory,
+    /// That of a thread of its own, which ends at the word `thread`.
+    thread: Option<Pulse>,
+}
+
+impl Fragile {
+    fn new() -> Box<Self> {
+        Box::new(Self { inner: MemoryHistory::new(10, 100_000), thread: None })
+    }
+}
+
+impl HistoryStore for Fragile {
+    fn connect(&mut self, _: ReportSink, vitals: &Vitals) {
+        self.thread = Some(vitals.pulse(VitalPart::History));
+    }
+
+    fn append(&mut self, room: RoomId, epoch: Epoch, message: Arc<StoredMessage>, done: &mut Vec<Completion>) {
+        assert!(&*message.text != "chat", "a fault in the ChatServer, on purpose");
+        if &*message.text == "thread" {
+            self.thread = None;
+        }
+        self.inner.append(room, epoch, message, done);
+    }
+
+    fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>) {
+        self.inner.read(request, done);
+    }
+
+    fn forget(&mut self, room: RoomId) {
+        self.inner.forget(room);
+    }
+}
+
+impl Drop for Fragile {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            thread.rest();
+        }
+    }
+}
+
+fn start() -> TestServer {
+    let variables = [("CHAT_DRAIN_SECONDS", "10")];
+    TestServer::start_by(&variables, |config| Server::start_with_history(config, Fragile::new()))
+}
+
+#[actix::test]
+async fn a_chat_server_that_panics_ends_the_server_with_a_failure_that_names_it() {
+    let mut server = start();
+    let mut alice = Client::connect(&server, "/ws?clientId=alice").await;
+    alice.expect_chat_works().await;
+    alice.send_json(&json!({"Message": "chat"})).await;
+    let outcome = server.outcome().await;
+    assert_eq!(outcome, Err(RunError::Died(Died(VitalPart::ChatServer))));
+    // The line that the process ends with, and what it exits with is a failure.
+    assert_eq!(outcome.unwrap_err().to_string(), "the ChatServer has died: the server is not whole any more");
+}
+
+#[actix::test]
+async fn a_history_that_dies_makes_the_server_unready_tells_everybody_and_ends_it() {
+    let mut server = start();
+    let mut alice = Raw::connect(&server, "/ws?clientId=alice").await;
+    alice.send_text(r#"{"Message":"thread"}"#).await;
+    assert!(alice.frame().await.unwrap().text().contains("\"thread\""));
+    assert!(alice.frame().await.unwrap().text().contains("\"closing\""));
+    assert_eq!(alice.frame().await.unwrap().close_code(), Some(1001));
+    // Alice has not gone yet, so there is time to ask.
+    let answer = raw::get(&server, "/readyz").await;
+    answer.expect_refusal(503, "unavailable");
+    assert!(answer.body.contains("a thread of the history has died"), "{answer:?}");
+    raw::handshake(&server, "/ws").await.expect_refusal(503, "unavailable");
+    drop(alice);
+    assert_eq!(server.outcome().await, Err(RunError::Died(Died(VitalPart::History))));
+}
