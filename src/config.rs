@@ -434,7 +434,7 @@ knobs! {
     auth: Chosen<AuthMode> = "CHAT_AUTH", "open", AUTH_MODES;
     /// The secret with which tokens are signed (HS256).
     jwt_secret: Secret = "CHAT_JWT_SECRET", "", Hidden(32);
-    /// The public key of whoever signs tokens, as PEM: RSA (RS256) or Ed25519 (EdDSA).
+    /// The public key of whoever signs tokens, as PEM: RSA (RS256) or Ed25519 (`EdDSA`).
     jwt_public_key_file: String = "CHAT_JWT_PUBLIC_KEY_FILE", "", OptionalFile;
     /// What operators show as their bearer token; empty: only a token with `admin` makes an operator.
     admin_token: Secret = "CHAT_ADMIN_TOKEN", "", Hidden(16);
@@ -546,9 +546,14 @@ impl Config {
     /// Worker threads that are started.
     pub fn worker_count(&self) -> usize {
         match usize::try_from(self.workers) {
-            Ok(0) | Err(_) => std::thread::available_parallelism().map_or(1, usize::from).min(64),
+            Ok(0) | Err(_) => Self::cores().min(64),
             Ok(workers) => workers,
         }
+    }
+
+    /// How many cores this process may use, a container's limit considered.
+    pub fn cores() -> usize {
+        std::thread::available_parallelism().map_or(1, usize::from)
     }
 
     /// Where the page is read from, if it is not the one that is compiled in.

@@ -3,8 +3,8 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix_http::HttpService;
@@ -16,6 +16,7 @@ use actix_web::dev::AppConfig;
 use actix_web_prom::PrometheusMetricsBuilder;
 use log::{error, info, warn};
 use prometheus::Registry;
+use starling_actors::chat_server::PreparedChat;
 use starling_actors::credits::ServerCredits;
 use starling_actors::history::HistoryStore;
 use starling_actors::history::memory::MemoryHistory;
@@ -116,6 +117,16 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?.into_std()
 }
 
+/// With one core the chat is left for the first worker's thread to run; with more it gets a thread of its own.
+fn give_thread(prepared: PreparedChat) -> (Option<Arbiter>, Arc<Mutex<Option<PreparedChat>>>) {
+    if Config::cores() == 1 {
+        return (None, Arc::new(Mutex::new(Some(prepared))));
+    }
+    let arbiter = Arbiter::new();
+    arbiter.spawn_fn(|| prepared.run_here());
+    (Some(arbiter), Arc::default())
+}
+
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
@@ -123,7 +134,9 @@ pub struct Server {
     address: SocketAddr,
     state: Arc<ServerState>,
     handle: ServerHandle,
-    chat_arbiter: Arbiter,
+    chat_arbiter: Option<Arbiter>,
+    /// Ends with the chat.
+    chat_ended: oneshot::Receiver<bool>,
 }
 
 impl Server {
@@ -157,8 +170,8 @@ impl Server {
         let chat_config = Arc::new(ChatConfig { tokens, ..config.chat() });
         let metrics = Metrics::new(workers, ServerCredits::new(chat_config.server_credits));
         let (history, health) = open(&config, &metrics)?;
-        let chat_arbiter = Arbiter::new();
-        let chat = ChatServer::start_on(&chat_arbiter.handle(), (*chat_config).clone(), history, Arc::clone(&metrics));
+        let (chat, prepared, chat_ended) = ChatServer::prepare((*chat_config).clone(), history, Arc::clone(&metrics));
+        let (chat_arbiter, for_worker) = give_thread(prepared);
 
         let registry = Registry::new();
         let registered = |error: prometheus::Error| StartError::Metrics(error.to_string());
@@ -198,6 +211,9 @@ impl Server {
             .disable_signals()
             .listen("starling", listener, move || {
                 // Runs once on every worker thread: here its hub begins.
+                if let Some(prepared) = for_worker.lock().ok().and_then(|mut chat| chat.take()) {
+                    prepared.run_here();
+                }
                 let state = Arc::clone(&service_state);
                 let hub = LocalHub::start(
                     HubId(next_hub.fetch_add(1, Relaxed)),
@@ -252,7 +268,7 @@ impl Server {
         if config.connections > allowed {
             warn!("CHAT_CONNECTIONS is {}, but the limit of open files allows {allowed}", config.connections);
         }
-        Ok(Self { config, address, state, handle, chat_arbiter })
+        Ok(Self { config, address, state, handle, chat_arbiter, chat_ended })
     }
 
     /// The address that is listened on; with port 0 asked for, the port that was free.
@@ -284,15 +300,13 @@ impl Server {
         // From here on the parts end because they are told to.
         let died = vitals.dead();
         self.handle.stop(false).await;
-        self.chat_arbiter.stop();
+        if let Some(arbiter) = &self.chat_arbiter {
+            arbiter.stop();
+        }
         // The history ends with the chat: what it was given is stored, and its file is free.
-        let (tell, ended) = oneshot::channel();
-        let arbiter = self.chat_arbiter;
-        // A thread that waits, so that this one can still be told to end at once.
-        std::thread::spawn(move || tell.send(arbiter.join()));
-        let outcome = match tokio::time::timeout(LAST_COMMIT, ended).await {
-            Ok(Ok(Ok(()))) => died.map_or(Ok(()), |died| Err(died.into())),
-            Ok(Ok(Err(_)) | Err(_)) => Err(died.unwrap_or(Died(VitalPart::ChatServer)).into()),
+        let outcome = match tokio::time::timeout(LAST_COMMIT, self.chat_ended).await {
+            Ok(Ok(true)) => died.map_or(Ok(()), |died| Err(died.into())),
+            Ok(Ok(false) | Err(_)) => Err(died.unwrap_or(Died(VitalPart::ChatServer)).into()),
             Err(_) => Err(RunError::Unfinished),
         };
         if outcome.is_ok() {

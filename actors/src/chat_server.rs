@@ -1,7 +1,8 @@
 //! The one actor that holds rooms, names and members.
 //!
-//! The rules are in [`state`], a pure machine; the actor applies a command and performs the effects. It runs on an
-//! arbiter of its own, so that no worker thread waits for it and it waits for none.
+//! The rules are in [`state`], a pure machine; the actor applies a command and performs the effects. Where there is a
+//! core for it, it runs on an arbiter of its own, so that no worker thread waits for it and it waits for none; with one
+//! core it shares the worker's thread, so that a message wakes no other (`docs/decisions/0015-one-core-one-thread.md`).
 
 pub mod command;
 mod handle;
@@ -12,10 +13,12 @@ pub mod state;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix::dev::channel::{self, AddressReceiver};
 use actix::prelude::*;
 use log::error;
 use smallvec::SmallVec;
 use starling_protocol::{HistoryEvent, RoomName, ServerEvent};
+use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
 pub use self::handle::{AskError, ChatServerHandle, PostedBy};
@@ -47,6 +50,19 @@ pub struct ChatServer {
     /// Reused from command to command.
     effects: Vec<Effect>,
     completions: Vec<Completion>,
+    /// Dropped last: who waits for the end of the chat waits for the history's too.
+    _end: End,
+}
+
+/// Tells, when it is dropped, whether the chat ended in order.
+struct End(Option<oneshot::Sender<bool>>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let Some(tell) = self.0.take() else { return };
+        // Nobody need wait for it.
+        tell.send(!std::thread::panicking()).unwrap_or_default();
+    }
 }
 
 impl std::fmt::Debug for ChatServer {
@@ -55,54 +71,73 @@ impl std::fmt::Debug for ChatServer {
     }
 }
 
+/// A chat that is made and has yet to be given a thread.
+pub struct PreparedChat {
+    chat: ChatServer,
+    mailbox: AddressReceiver<ChatServer>,
+    handle: ChatServerHandle,
+}
+
+impl std::fmt::Debug for PreparedChat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PreparedChat").field("chat", &self.chat).finish_non_exhaustive()
+    }
+}
+
+impl PreparedChat {
+    /// Runs the chat on this thread, which must be an actix arbiter's.
+    pub fn run_here(self) {
+        let Self { chat, mailbox, handle } = self;
+        actix_rt::spawn(Context::with_receiver(mailbox).into_future(chat));
+        // A ticker beside the actor: one inside it would wait until the mailbox is empty.
+        actix_rt::spawn(async move {
+            let mut ticks = tokio::time::interval(TICK);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            while handle.is_alive() {
+                ticks.tick().await;
+                handle.tick().await;
+            }
+        });
+    }
+}
+
 impl ChatServer {
-    /// Starts the chat on this arbiter.
-    pub fn start_on(
-        arbiter: &ArbiterHandle,
+    /// Makes a chat. What is sent to it waits until it [runs](PreparedChat::run_here).
+    ///
+    /// What it gives last tells, when the chat has ended and its history with it, whether that was in order.
+    pub fn prepare(
         config: ChatConfig,
         mut history: Box<dyn HistoryStore>,
         metrics: Arc<Metrics>,
-    ) -> ChatServerHandle {
-        let mailbox = Mailbox::new(metrics.mailboxes(ActorKind::ChatServer));
-        let own_stage = Arc::clone(metrics.chat_server());
+    ) -> (ChatServerHandle, PreparedChat, oneshot::Receiver<bool>) {
+        let waiting = Mailbox::new(metrics.mailboxes(ActorKind::ChatServer));
         #[expect(clippy::cast_possible_truncation, reason = "any 64 of the bits will do")]
         let seed = clock::secret() as u64;
         let mut state = ChatState::new(config, seed);
         state.restore(history.restore(), Now::read());
         metrics.set_held(state.room_count(), 0);
         let vitals = Vitals::default();
-        let pulse = vitals.pulse(VitalPart::ChatServer);
-        let (counted, waiting, watched) = (Arc::clone(&own_stage), Arc::clone(&mailbox), vitals.clone());
-        let address = Self::start_in_arbiter(arbiter, move |context| {
-            let handle = ChatServerHandle::new(context.address(), counted, waiting, watched.clone());
-            history.connect(Arc::new(move |report| handle.report(report)), &watched);
-            Self {
-                state,
-                history,
-                hubs: Vec::new(),
-                metrics,
-                lobby: RoomName::lobby(),
-                effects: Vec::new(),
-                completions: Vec::new(),
-                _pulse: pulse,
-            }
-        });
-        let handle = ChatServerHandle::new(address, own_stage, mailbox, vitals);
-        let ticking = handle.clone();
-        // A ticker beside the actor: one inside it would wait until the mailbox is empty.
-        arbiter.spawn(async move {
-            let mut ticks = tokio::time::interval(TICK);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            while ticking.is_alive() {
-                ticks.tick().await;
-                ticking.tick().await;
-            }
-        });
-        handle
+        let (sender, mailbox) = channel::channel(0);
+        let counted = Arc::clone(metrics.chat_server());
+        let handle = ChatServerHandle::new(Addr::new(sender), counted, waiting, vitals.clone());
+        let reporting = handle.clone();
+        history.connect(Arc::new(move |report| reporting.report(report)), &vitals);
+        let (ended, has_ended) = oneshot::channel();
+        let chat = Self {
+            _pulse: vitals.pulse(VitalPart::ChatServer),
+            state,
+            history,
+            hubs: Vec::new(),
+            metrics,
+            lobby: RoomName::lobby(),
+            effects: Vec::new(),
+            completions: Vec::new(),
+            _end: End(Some(ended)),
+        };
+        (handle.clone(), PreparedChat { chat, mailbox, handle }, has_ended)
     }
 
-    fn apply(&mut self, command: Command) {
-        let now = Now::read();
+    fn apply(&mut self, command: Command, now: Now) {
         self.state.apply(command, now, &mut self.effects);
         self.perform(now);
     }
@@ -219,9 +254,9 @@ impl Handler<Enveloped> for ChatServer {
     fn handle(&mut self, message: Enveloped, _: &mut Context<Self>) {
         let Enveloped { command, opened, arrival, in_mailbox } = message;
         drop(in_mailbox);
-        let _work = arrival.begin();
-        let Some(opened) = opened else { return self.apply(command) };
-        let now = Now::read();
+        let work = arrival.begin();
+        let now = Now::read_at(work.started());
+        let Some(opened) = opened else { return self.apply(command, now) };
         self.state.apply(command, now, &mut self.effects);
         let refused = self.effects.iter().find_map(|effect| {
             if let Effect::RefuseSession { refusal, .. } = effect { Some(refusal.clone()) } else { None }
@@ -285,7 +320,7 @@ impl Handler<Query> for ChatServer {
                 }
             }
             Query::Tick(done) => {
-                self.apply(Command::Tick);
+                self.apply(Command::Tick, Now::read());
                 self.metrics.set_held(self.state.room_count(), self.state.session_count());
                 // The ticker may be late for it.
                 done.send(()).unwrap_or_default();

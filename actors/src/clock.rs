@@ -14,7 +14,12 @@ pub struct Now {
 impl Now {
     /// The present.
     pub fn read() -> Self {
-        Self { at: now(), unix_ms: unix_ms() }
+        Self::read_at(now())
+    }
+
+    /// The present, of which one clock was read just now.
+    pub(crate) fn read_at(at: Instant) -> Self {
+        Self { at, unix_ms: unix_ms() }
     }
 
     /// The same pair of clocks, some time later.

@@ -5,10 +5,13 @@
 //! does not read, so TCP slows the sender. With it every mailbox is bounded by the credits in circulation.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use futures_util::task::AtomicWaker;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::PollSemaphore;
 
@@ -34,8 +37,51 @@ impl ServerCredits {
 /// What a command holds while it is on its way.
 #[derive(Debug)]
 pub struct Credit {
-    _session: OwnedSemaphorePermit,
+    _session: OwnCredit,
     _server: OwnedSemaphorePermit,
+}
+
+/// How many credits one session has in circulation. A semaphore for a single taker, so it keeps no queue.
+#[derive(Debug)]
+struct OwnBound {
+    left: AtomicU32,
+    taker: AtomicWaker,
+}
+
+impl OwnBound {
+    fn try_take(self: &Arc<Self>) -> Option<OwnCredit> {
+        // Only the session takes, so what is left does not get less between the look and the taking.
+        if self.left.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        self.left.fetch_sub(1, Ordering::AcqRel);
+        Some(OwnCredit(Arc::clone(self)))
+    }
+
+    fn poll_take(self: &Arc<Self>, cx: &Context<'_>) -> Poll<OwnCredit> {
+        if let Some(credit) = self.try_take() {
+            return Poll::Ready(credit);
+        }
+        self.taker.register(cx.waker());
+        // One may have come back before the waker was there.
+        self.try_take().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn poll_all_back(&self, all: u32, cx: &Context<'_>) -> Poll<()> {
+        self.taker.register(cx.waker());
+        if self.left.load(Ordering::Acquire) == all { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+/// Given back when it drops.
+#[derive(Debug)]
+struct OwnCredit(Arc<OwnBound>);
+
+impl Drop for OwnCredit {
+    fn drop(&mut self) {
+        self.0.left.fetch_add(1, Ordering::AcqRel);
+        self.0.taker.wake();
+    }
 }
 
 /// A command's companion from the socket to the sockets: its credit, and when it was read.
@@ -67,10 +113,10 @@ pub struct SessionCredits {
 
 #[derive(Debug)]
 struct Gate {
-    session: PollSemaphore,
+    session: Arc<OwnBound>,
     server: PollSemaphore,
-    /// A permit that waits for its companion.
-    half: Option<OwnedSemaphorePermit>,
+    /// The session's own credit that waits for the server's.
+    half: Option<OwnCredit>,
     ready: Option<Credit>,
 }
 
@@ -78,7 +124,7 @@ impl SessionCredits {
     /// A session that may have `own` commands on their way.
     pub fn new(own: u32, server: &ServerCredits) -> Self {
         let gate = Gate {
-            session: PollSemaphore::new(Arc::new(Semaphore::new(own as usize))),
+            session: Arc::new(OwnBound { left: AtomicU32::new(own), taker: AtomicWaker::new() }),
             server: PollSemaphore::new(Arc::clone(&server.semaphore)),
             half: None,
             ready: None,
@@ -93,8 +139,8 @@ impl SessionCredits {
             return Poll::Ready(());
         }
         if gate.half.is_none() {
-            match gate.session.poll_acquire(cx) {
-                Poll::Ready(permit) => gate.half = permit,
+            match gate.session.poll_take(cx) {
+                Poll::Ready(credit) => gate.half = Some(credit),
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -118,8 +164,8 @@ impl SessionCredits {
         let mut gate = self.gate.borrow_mut();
         // What was taken for a frame that did not come.
         (gate.half, gate.ready) = (None, None);
-        let (session, own) = (gate.session.clone_inner(), self.own);
-        async move { drop(session.acquire_many_owned(own).await) }
+        let (session, own) = (Arc::clone(&gate.session), self.own);
+        poll_fn(move |cx| session.poll_all_back(own, cx))
     }
 }
 

@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 /// A token bucket: `burst` at once after a pause, so many in a period in the long run.
 ///
-/// Kept as the time at which the bucket would be full again, so that a token costs a comparison.
+/// Kept as the time at which the bucket would be full again, so that a token costs a comparison; small, because every
+/// connection has one.
 #[derive(Debug, Clone)]
 pub struct RateLimit {
     /// Time for one token; zero: no limit.
-    interval: Duration,
-    /// How long the bucket takes to fill but for one token.
-    tolerance: Duration,
+    interval_nanos: u64,
+    /// Tokens that may be missing when one more is taken.
+    spare: u32,
     full_at: Instant,
 }
 
@@ -18,7 +19,8 @@ impl RateLimit {
     /// A full bucket. `per_period` 0: no limit; `burst` 0 counts as 1.
     pub fn new(per_period: u32, period: Duration, burst: u32, now: Instant) -> Self {
         let interval = period.checked_div(per_period).unwrap_or_default();
-        Self { interval, tolerance: interval * burst.saturating_sub(1), full_at: now }
+        let interval_nanos = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
+        Self { interval_nanos, spare: burst.saturating_sub(1), full_at: now }
     }
 
     /// A full bucket of so many a second.
@@ -36,12 +38,15 @@ impl RateLimit {
     /// # Errors
     /// The time after which one is there.
     pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        let interval = Duration::from_nanos(self.interval_nanos);
+        // How long the bucket takes to fill but for one token.
+        let tolerance = interval * self.spare;
         let full_at = self.full_at.max(now);
         let missing = full_at.saturating_duration_since(now);
-        if missing > self.tolerance {
-            return Err(missing.saturating_sub(self.tolerance));
+        if missing > tolerance {
+            return Err(missing.saturating_sub(tolerance));
         }
-        self.full_at = full_at + self.interval;
+        self.full_at = full_at + interval;
         Ok(())
     }
 }

@@ -8,10 +8,12 @@ pub mod frames;
 mod inbound;
 
 use std::any::Any;
+use std::future::pending;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use actix::WeakAddr;
 use actix::prelude::*;
 use actix_web_actors::ws;
 use bytes::{Bytes, BytesMut};
@@ -42,9 +44,10 @@ pub struct Session {
     hub: LocalHub,
     reading: Rc<Reading>,
     frames: RateLimit,
-    joins: RateLimit,
+    /// There from the first join after the handshake: most have none.
+    joins: Option<Box<RateLimit>>,
     /// The parts of a fragmented frame so far.
-    fragments: Option<BytesMut>,
+    fragments: Option<Box<BytesMut>>,
     /// The connection is being closed: what still comes is read and ignored.
     closing: bool,
     /// The connection's place among those that there may be.
@@ -87,7 +90,8 @@ struct Enveloped {
 /// socket is broken, once a turn until it has stopped.
 #[derive(Debug, Clone)]
 pub struct SessionHandle {
-    address: Addr<Session>,
+    /// Weak, because it is a tenth of the size, and there are as many as connections: what keeps a session is its stream.
+    address: WeakAddr<Session>,
     mailbox: Arc<Mailbox>,
 }
 
@@ -103,8 +107,10 @@ impl SessionHandle {
     }
 
     fn send(&self, message: FromHub) {
+        // A session that has ended needs to be told nothing.
+        let Some(address) = self.address.upgrade() else { return };
         #[expect(clippy::disallowed_methods, reason = "a hub closes and stops a session once each: the bound is two")]
-        self.address.do_send(Enveloped { message, in_mailbox: self.mailbox.enter() });
+        address.do_send(Enveloped { message, in_mailbox: self.mailbox.enter() });
     }
 }
 
@@ -122,7 +128,7 @@ impl Session {
             hub: hub.clone(),
             reading: Rc::clone(&reading),
             frames: RateLimit::per_second(config.messages_per_second, config.burst, now),
-            joins: RateLimit::new(config.joins_per_minute, Duration::from_mins(1), config.joins_per_minute, now),
+            joins: None,
             fragments: None,
             closing: false,
             _place: Box::new(place),
@@ -133,7 +139,7 @@ impl Session {
             ctx.add_stream(inbound);
             session
         });
-        hub.open(id, SessionHandle { address, mailbox });
+        hub.open(id, SessionHandle { address: address.downgrade(), mailbox });
     }
 
     fn close(&mut self, closing: Closing) {
@@ -172,7 +178,9 @@ impl Session {
         };
         self.frames.take(read_at).map_err(too_often("too many frames"))?;
         if matches!(asked, Asked::Chat(Request::Join { .. })) {
-            self.joins.take(read_at).map_err(too_often("too many joins"))?;
+            let most = self.hub.config().joins_per_minute;
+            let full = || Box::new(RateLimit::new(most, Duration::from_mins(1), most, read_at));
+            self.joins.get_or_insert_with(full).take(read_at).map_err(too_often("too many joins"))?;
         }
         Ok(())
     }
@@ -296,7 +304,7 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Session {
         match item {
             Ok(ws::Message::Text(text)) => self.on_text(&text, read_at),
             Ok(ws::Message::Continuation(actix_http::ws::Item::FirstText(item))) => {
-                self.fragments = Some(BytesMut::new());
+                self.fragments = Some(Box::default());
                 self.on_fragment(&item, false, read_at);
             }
             Ok(ws::Message::Continuation(actix_http::ws::Item::Continue(item))) => {
@@ -328,6 +336,8 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Session {
         if self.hub.client_ended(self.id) {
             return ctx.stop();
         }
+        // Its stream kept it; now the hub ends it, when the last is said.
+        ctx.spawn(pending().into_actor(self));
         if !self.closing {
             let answered = self.reading.all_answered().into_actor(self);
             ctx.spawn(answered.map(|(), session, _| session.close(Closing::lost())));

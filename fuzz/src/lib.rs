@@ -106,11 +106,14 @@ pub fn console(input: &[u8]) {
 fn check_command(command: &ClientCommand<'_>) {
     match command {
         ClientCommand::Message(message) => assert!(!message.text.is_empty(), "nobody says nothing"),
-        ClientCommand::History { limit, .. } => assert!((1..=limits::HISTORY_LIMIT_MAX).contains(limit), "{limit}"),
+        ClientCommand::History { limit, .. } | ClientCommand::InboxHistory { limit, .. } => {
+            assert!((1..=limits::HISTORY_LIMIT_MAX).contains(limit), "{limit}")
+        }
         ClientCommand::Hello { client_id, token, .. } => {
             assert!(client_id.is_some() || token.is_some(), "a hello asks for something");
         }
         ClientCommand::Join { .. }
+        | ClientCommand::JoinInbox { .. }
         | ClientCommand::Leave { .. }
         | ClientCommand::Rooms
         | ClientCommand::Members { .. }

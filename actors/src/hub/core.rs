@@ -81,6 +81,8 @@ pub(super) struct Core {
     pub(super) rooms: FxHashMap<RoomId, LocalRoom>,
     pub(super) touched_rooms: Vec<RoomId>,
     pub(super) touched: Vec<SessionId>,
+    /// Empty buffers for batches: a room has one only while something waits for its members.
+    pub(super) spare_batches: Vec<Vec<Arc<Delivery>>>,
     /// Bytes in all outboxes of this hub.
     pub(super) outboxes_bytes: i64,
     /// Turns so far: the first member to be written moves with it, so that nobody is always last.
@@ -102,6 +104,7 @@ impl Core {
             rooms: FxHashMap::default(),
             touched_rooms: Vec::new(),
             touched: Vec::new(),
+            spare_batches: Vec::new(),
             outboxes_bytes: 0,
             turn: 0,
             written: Written::default(),
@@ -329,6 +332,7 @@ impl Core {
         let Some(local) = self.rooms.get_mut(&room) else { return };
         if local.batch.is_empty() {
             self.touched_rooms.push(room);
+            local.batch = self.spare_batches.pop().unwrap_or_default();
         }
         local.batch.push(delivery);
     }

@@ -98,6 +98,8 @@ struct Shared {
     core: RefCell<Core>,
     /// Whether the end of the turn is on its way.
     turn_ends: Cell<bool>,
+    /// Sockets read and commands performed so far.
+    activity: Cell<u64>,
     /// One buffer to read into for all connections of this thread.
     read_buffer: RefCell<BytesMut>,
     config: Arc<ChatConfig>,
@@ -116,6 +118,7 @@ impl LocalHub {
         let local = Self(Rc::new(Shared {
             core: RefCell::new(core),
             turn_ends: Cell::new(false),
+            activity: Cell::new(0),
             read_buffer: RefCell::new(BytesMut::new()),
             config,
             metrics,
@@ -189,6 +192,7 @@ impl LocalHub {
 
     /// Something came from the connection.
     pub(crate) fn heard(&self, session: SessionId, now: Instant) {
+        self.was_active();
         self.0.core.borrow_mut().heard(session, now);
     }
 
@@ -230,6 +234,7 @@ impl LocalHub {
     }
 
     pub(crate) fn perform(&self, command: HubCommand, now: Instant) {
+        self.was_active();
         self.0.core.borrow_mut().perform(command, now);
         self.end_turn_later();
     }
@@ -239,10 +244,15 @@ impl LocalHub {
         read(&mut self.0.read_buffer.borrow_mut())
     }
 
+    fn was_active(&self) {
+        self.0.activity.set(self.0.activity.get().wrapping_add(1));
+    }
+
     /// Ends the turn after everything else that is ready has run.
     ///
     /// Yielding twice lets sockets that became readable meanwhile be read first, so that their messages travel in the
-    /// same writes (`docs/decisions/0003-one-write-per-turn.md`).
+    /// same writes (`docs/decisions/0003-one-write-per-turn.md`). Where nothing came during the first, nothing is worth
+    /// the second.
     fn end_turn_later(&self) {
         if self.0.turn_ends.get() || !self.0.core.borrow().has_work() {
             return;
@@ -250,8 +260,11 @@ impl LocalHub {
         self.0.turn_ends.set(true);
         let local = self.clone();
         actix_rt::spawn(async move {
+            let before = local.0.activity.get();
             yield_now().await;
-            yield_now().await;
+            if local.0.activity.get() != before {
+                yield_now().await;
+            }
             local.end_turn();
         });
     }

@@ -25,7 +25,7 @@ pub(super) struct LocalRoom {
 #[derive(Debug)]
 pub(super) struct JoinedFrames {
     bytes: Bytes,
-    /// Where each frame begins.
+    /// Where each frame begins; nothing where there is one.
     starts: Vec<usize>,
 }
 
@@ -37,7 +37,7 @@ impl JoinedFrames {
             Format::Text => delivery.encode_line(),
         };
         if let [single] = batch {
-            return Self { bytes: frame(single), starts: vec![0] };
+            return Self { bytes: frame(single), starts: Vec::new() };
         }
         let frames: Vec<Bytes> = batch.iter().map(frame).collect();
         let mut bytes = BytesMut::with_capacity(frames.iter().map(Bytes::len).sum());

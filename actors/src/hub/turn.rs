@@ -20,6 +20,9 @@ use crate::stage::Stage;
 /// Members after whose writes the clock is read again, for the latencies.
 const MEMBERS_PER_CLOCK_READ: usize = 64;
 
+/// Most buffers that are kept for the batches to come.
+const SPARE_BATCHES: usize = 64;
+
 impl Core {
     /// Whether a turn is to be ended with [`flush`](Self::flush).
     pub(super) fn has_work(&self) -> bool {
@@ -30,9 +33,12 @@ impl Core {
     /// for whose sockets somebody must wait.
     pub(super) fn flush(&mut self, now: Instant) -> Vec<Blocked> {
         self.turn = self.turn.wrapping_add(1);
-        for room in std::mem::take(&mut self.touched_rooms) {
+        let mut rooms = std::mem::take(&mut self.touched_rooms);
+        for room in rooms.drain(..) {
             self.flush_room(room, now);
         }
+        debug_assert!(self.touched_rooms.is_empty(), "messages come between turns");
+        self.touched_rooms = rooms;
         let mut blocked = Vec::new();
         for session in std::mem::take(&mut self.touched) {
             if let Some(entry) = self.entry(session) {
@@ -51,9 +57,13 @@ impl Core {
 
     fn flush_room(&mut self, room: RoomId, now: Instant) {
         let Some(local) = self.rooms.get_mut(&room) else { return };
-        let batch = std::mem::take(&mut local.batch);
+        let mut batch = std::mem::take(&mut local.batch);
         let mut members = std::mem::take(&mut local.members);
         self.write_batch(&batch, &mut members, now);
+        batch.clear();
+        if self.spare_batches.len() < SPARE_BATCHES {
+            self.spare_batches.push(batch);
+        }
         if let Some(local) = self.rooms.get_mut(&room) {
             local.members = members;
             if local.members.is_empty() {

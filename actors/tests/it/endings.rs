@@ -163,9 +163,13 @@ async fn a_hub_whose_thread_ends_is_known_to_have_died() {
     let server = Server::start(|_| {});
     let (chat, metrics) = (server.chat.clone(), Arc::clone(&server.metrics));
     let thread = Arbiter::new();
+    // A thread that is stopped before its hub has begun never had one.
+    let (tell, begun) = tokio::sync::oneshot::channel();
     thread.spawn_fn(move || {
         LocalHub::start(HubId(1), Arc::default(), chat, metrics);
+        tell.send(()).unwrap();
     });
+    begun.await.unwrap();
     assert_eq!(server.chat.vitals().dead(), None);
     thread.stop();
     let died = tokio::time::timeout(DEADLINE, server.chat.vitals().death()).await;

@@ -7,6 +7,8 @@ mod credits;
 #[cfg(test)]
 mod endings;
 #[cfg(test)]
+mod fairness;
+#[cfg(test)]
 mod frames;
 #[cfg(test)]
 mod model;

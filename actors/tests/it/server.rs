@@ -80,7 +80,8 @@ impl Server {
             gate: history.clone(),
         };
         let arbiter = Arbiter::new();
-        let chat = ChatServer::start_on(&arbiter.handle(), config.clone(), Box::new(store), Arc::clone(&metrics));
+        let (chat, prepared, _) = ChatServer::prepare(config.clone(), Box::new(store), Arc::clone(&metrics));
+        arbiter.spawn_fn(|| prepared.run_here());
         let hub = LocalHub::start(HubId(0), Arc::new(config), chat.clone(), Arc::clone(&metrics));
         Self { chat, hub, metrics, history, places: Arc::new(Semaphore::new(10_000)), arbiter }
     }

@@ -144,7 +144,9 @@ impl Naive {
         inbox.delivered = inbox.said.len();
         let seq = inbox.said.len();
         self.tell(connection, format!("welcome {name} inbox {seq}"));
-        lines.into_iter().for_each(|line| self.tell(connection, line));
+        for line in lines {
+            self.tell(connection, line);
+        }
     }
 
     fn whisper(&mut self, connection: usize, to: &'static str, id: Option<u8>) {
@@ -183,7 +185,9 @@ impl Naive {
             let Some(Waiting { owner, line, acks, key, to }) = self.waiting.pop_front() else { return };
             let Some(owner) = owner else {
                 let all: Vec<usize> = (0..CONNECTIONS).filter(|at| self.connections[*at].is_some()).collect();
-                all.into_iter().for_each(|connection| self.tell(connection, line.clone()));
+                for connection in all {
+                    self.tell(connection, line.clone());
+                }
                 continue;
             };
             for (number, is_duplicate) in acks {
@@ -200,7 +204,9 @@ impl Naive {
             if !here.is_empty() {
                 inbox.delivered = inbox.said.len();
             }
-            here.into_iter().for_each(|connection| self.tell(connection, line.clone()));
+            for connection in here {
+                self.tell(connection, line.clone());
+            }
         }
     }
 
@@ -211,7 +217,9 @@ impl Naive {
         let outcome = if after <= said.len() { "recovered" } else { "gap" };
         let (seq, lines): (_, Vec<String>) = (said.len(), said.iter().skip(after).cloned().collect());
         self.tell(connection, format!("joined {seq} count {count} {outcome}"));
-        lines.into_iter().for_each(|line| self.tell(connection, line));
+        for line in lines {
+            self.tell(connection, line);
+        }
     }
 }
 

@@ -1,0 +1,181 @@
+//! What each step of a message costs by itself: `cargo bench -p starling-actors --bench message`.
+//!
+//! Everything runs on one thread; where the hub is measured, real sockets over loopback and their reading are in it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a measure ends with what is wrong")]
+
+use std::hint::black_box;
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use starling_actors::chat_server::command::{Command, Effect, OpenSession, Request};
+use starling_actors::chat_server::state::ChatState;
+use starling_actors::clock::{self, Now};
+use starling_actors::credits::{ServerCredits, Ticket};
+use starling_actors::frame::Format;
+use starling_actors::history::Completion;
+use starling_actors::history::off::NoHistory;
+use starling_actors::ids::{HubId, SessionId};
+use starling_actors::{ChatConfig, ChatServer, ChatServerHandle, LocalHub, Metrics};
+use starling_protocol::{ChatMessage, ClientId, ClientKey, RoomName, Seq, ServerEvent, Target, codec};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+const TEXT_BYTES: usize = 128;
+
+fn text() -> String {
+    "so many words ".chars().cycle().take(TEXT_BYTES).collect()
+}
+
+fn codec(criterion: &mut Criterion) {
+    let frame = format!(r#"{{"clientId":"alice","Message":"{}"}}"#, text());
+    criterion.bench_function("parse", |bencher| bencher.iter(|| codec::decode_command(black_box(&frame)).unwrap()));
+    let event = ServerEvent::Message(ChatMessage {
+        client_id: ClientId::parse("alice").unwrap(),
+        text: text().into(),
+        room: Some(RoomName::lobby()),
+        seq: Some(Seq(42)),
+        to: None,
+        at: clock::unix_ms(),
+        id: None,
+    });
+    criterion.bench_function("encode", |bencher| {
+        bencher.iter(|| starling_actors::frame::event(black_box(&event), Format::Json));
+    });
+}
+
+fn publish() -> Request {
+    Request::Publish { text: text().into(), target: Target::FirstRoom, client_id: None }
+}
+
+fn open(session: SessionId) -> OpenSession {
+    OpenSession {
+        session,
+        client_id: None,
+        key: None,
+        room: RoomName::lobby(),
+        fresh_key: ClientKey(clock::secret()),
+        watch_presence: false,
+    }
+}
+
+/// A message is taken, and delivered when it is stored.
+fn apply(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("apply");
+    for members in [4, 1_000] {
+        let mut state = ChatState::new(ChatConfig::default(), 1);
+        let mut effects = Vec::new();
+        for slot in 0..members {
+            state.apply(Command::OpenSession(open(SessionId::new(HubId(0), slot, 1))), Now::read(), &mut effects);
+        }
+        effects.clear();
+        let room = state.find_room("lobby").unwrap();
+        let (session, mut seq) = (SessionId::new(HubId(0), 0, 1), Seq(0));
+        group.bench_function(BenchmarkId::from_parameter(members), |bencher| {
+            bencher.iter(|| {
+                let (now, ticket) = (Now::read(), Ticket::without_credit(clock::now()));
+                state.apply(Command::Ask { session, id: None, request: publish(), ticket }, now, &mut effects);
+                seq = seq.next();
+                let stored = Completion::Stored { room, seq, oldest: seq };
+                state.apply(Command::Completed(stored), now, &mut effects);
+                assert!(matches!(effects.last(), Some(Effect::Deliver { .. })));
+                effects.clear();
+            });
+        });
+    }
+}
+
+/// A chat with one hub on this thread, and its members' ends of the sockets.
+struct Room {
+    chat: ChatServerHandle,
+    first: SessionId,
+    members: Vec<TcpStream>,
+    _hub: LocalHub,
+}
+
+impl Room {
+    async fn of(count: usize) -> Self {
+        let config = ChatConfig { messages_per_second: 0, ..ChatConfig::default() };
+        let metrics = Metrics::new(1, ServerCredits::new(config.server_credits));
+        let (chat, prepared, _) = ChatServer::prepare(config.clone(), Box::new(NoHistory), Arc::clone(&metrics));
+        prepared.run_here();
+        let hub = LocalHub::start(HubId(0), Arc::new(config), chat.clone(), metrics);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let places = Arc::new(tokio::sync::Semaphore::new(count));
+        let (mut members, mut first) = (Vec::new(), None);
+        for _ in 0..count {
+            let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (server, _) = listener.accept().unwrap();
+            server.set_nonblocking(true).unwrap();
+            server.set_nodelay(true).unwrap();
+            let (read_half, write_half) = TcpStream::from_std(server).unwrap().into_split();
+            let session = hub.register(write_half, Bytes::new(), Format::Json).unwrap();
+            chat.open_session(open(session)).await.unwrap();
+            let place = Arc::clone(&places).try_acquire_owned().unwrap();
+            starling_actors::session::Session::start(&hub, session, read_half, bytes::BytesMut::new(), place);
+            first.get_or_insert(session);
+            members.push(client);
+        }
+        let mut room = Self { chat, first: first.unwrap(), members, _hub: hub };
+        // The welcomes.
+        for member in &mut room.members {
+            member.read_exact(&mut [0]).await.unwrap();
+        }
+        room.deliver(1).await;
+        room
+    }
+
+    /// Sends so many messages at once and waits until everybody has the last.
+    async fn deliver(&mut self, messages: usize) -> Duration {
+        let mut buffer = vec![0; 256 * 1024];
+        let begun = clock::now();
+        for message in 1..=messages {
+            let text = if message == messages { "the last one ~end~".into() } else { text().into() };
+            let request = Request::Publish { text, target: Target::FirstRoom, client_id: None };
+            self.chat.ask(self.first, None, request, Ticket::without_credit(begun));
+        }
+        for member in &mut self.members {
+            loop {
+                let count = member.read(&mut buffer).await.unwrap();
+                if buffer.get(..count).is_some_and(|read| read.windows(5).any(|window| window == b"~end~")) {
+                    break;
+                }
+            }
+        }
+        clock::now() - begun
+    }
+}
+
+/// Messages go into the hub at once, and are flushed to every member in one write.
+fn hub(criterion: &mut Criterion) {
+    let system = actix_rt::System::new();
+    let mut group = criterion.benchmark_group("hub");
+    for (members, messages) in [(1, 1), (4, 1), (100, 1), (1_000, 1), (1_000, 32)] {
+        let mut room = system.block_on(Room::of(members));
+        group.throughput(Throughput::Elements((members * messages) as u64));
+        group.bench_function(format!("{messages} to {members}"), |bencher| {
+            bencher.iter_custom(|rounds| {
+                system.block_on(async {
+                    let mut taken = Duration::ZERO;
+                    for _ in 0..rounds {
+                        taken += room.deliver(messages).await;
+                    }
+                    taken
+                })
+            });
+        });
+    }
+}
+
+/// Histograms are counted into for every block of members.
+fn histogram(criterion: &mut Criterion) {
+    let histogram = starling_actors::histogram::Histogram::of_durations();
+    let duration: Duration = Instant::elapsed(&clock::now());
+    criterion.bench_function("histogram", |bencher| bencher.iter(|| histogram.observe(black_box(duration))));
+}
+
+criterion_group!(benches, codec, apply, hub, histogram);
+criterion_main!(benches);

@@ -1,0 +1,204 @@
+"""One run of one workload: from the load to its figures."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from machine import GENERATOR_CORE, Server, kernel_bytes, pinned, user_seconds_of_all
+from workloads import STORM_ROUNDS
+
+# The p99 up to which a rate counts as served.
+HIGHEST_P99_MS = 250
+SWARM_SECONDS = 30
+
+
+def generate(programs, server, workload, seconds, extra=()):
+    """Runs the generator and gives its report; its own options come last, so that a workload's win."""
+    command = [programs.generator, "--url", f"ws://{server.address}{workload.path}", "--server-pid", str(server.pid),
+               "-d", str(seconds), "-m", workload.message]
+    if workload.kind == "load" or workload.kind == "climb":
+        command.append("--busy-poll")
+    for frame in workload.hellos:
+        command += ["--hello", frame]
+    own = shlex.split(workload.load.replace('"', '\\"'))
+    # An option may be given once: the workload's duration instead of the usual one.
+    if "-d" in own:
+        del command[command.index("-d"):command.index("-d") + 2]
+    with tempfile.NamedTemporaryFile(suffix=".json") as report:
+        before, began = user_seconds_of_all(), time.monotonic()
+        outcome = subprocess.run([*command, *own, *extra, "--json", report.name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                 text=True, preexec_fn=pinned((GENERATOR_CORE,)))
+        if outcome.returncode not in (0, 1) or not Path(report.name).stat().st_size:
+            raise SystemExit(f"bench: the generator failed at {workload.name}: {outcome.stdout}")
+        taken = time.monotonic() - began
+        report = json.load(open(report.name))
+    report["elapsed"] = taken
+    report["user_of_all"] = user_seconds_of_all() - before
+    return report
+
+
+def faults(workload, report):
+    deliveries = report["deliveries"]
+    misrouted = deliveries["misrouted"]
+    if "--private" in workload.load:
+        # A private message goes to its sender too, who is not whom the generator expects.
+        misrouted = abs(misrouted - deliveries["received"])
+    return sum(deliveries[kind] for kind in ("lost", "duplicates", "order_violations", "protocol_errors")) + misrouted
+
+
+def figures_of_load(workload, report):
+    server, window, latency = report["server"], report["window"], report["latency"]
+    received = max(window["received"], 1)
+    sent = max(report["load"]["sent_in_window"], 1)
+    return {
+        "deliveries_per_s": window["deliveries_per_s"],
+        "user_us": server["cpu_user_s"] * 1e6 / received,
+        "system_us": server["cpu_sys_s"] * 1e6 / received,
+        "user_us_per_message": server["cpu_user_s"] * 1e6 / sent,
+        "p50_ms": latency["p50_ms"], "p99_ms": latency["p99_ms"], "p999_ms": latency["p999_ms"],
+        "peak_mib": server["hwm"] / 2**20,
+        "faults": faults(workload, report),
+    }
+
+
+def figures_of_connecting(report):
+    return {
+        "bytes_per_connection": report["server"]["bytes_per_idle_connection"],
+        "connects_per_s": report["connect"]["per_s"],
+        "us_per_accept": report["connect"]["server_cpu_us_per_connect"],
+        "faults": report["connect"]["failed"] + report["deliveries"]["disconnects"],
+    }
+
+
+def figures_of_idling(report):
+    connections, window = report["connect"]["ready"], report["window"]["seconds"]
+    if window < 30:
+        return {}
+    per_minute = 1e6 * 60 / window / connections
+    return {"user_us_per_minute": report["server"]["cpu_user_s"] * per_minute,
+            "system_us_per_minute": report["server"]["cpu_sys_s"] * per_minute}
+
+
+def load(programs, workload, seconds):
+    with Server(programs, workload) as server:
+        report = generate(programs, server, workload, seconds)
+        figures = figures_of_load(workload, report)
+        if workload.server == "starling" and workload.settings.get("CHAT_HISTORY") == "sqlite":
+            commits = server.metric("chat_history_commit_seconds_count") or 1
+            figures["commit_ms"] = (server.metric("chat_history_commit_seconds_sum") or 0) * 1e3 / commits
+            figures["commit_messages"] = (server.metric("chat_history_commit_messages_sum") or 0) / commits
+    return {**figures, **disturbance(report)}
+
+
+def idle(programs, workload, seconds):
+    with Server(programs, workload) as server:
+        report = generate(programs, server, workload, seconds)
+    return {**figures_of_connecting(report), **figures_of_idling(report), **disturbance(report)}
+
+
+def storm(programs, workload, seconds):
+    with Server(programs, workload) as server:
+        report = generate(programs, server, workload, seconds)
+    commands = 2 * STORM_ROUNDS + 1
+    connect = report["connect"]
+    return {"commands_per_s": connect["per_s"] * commands, "us_per_command": connect["server_cpu_us_per_connect"] / commands,
+            "faults": connect["failed"], **disturbance(report)}
+
+
+class KernelMemory(threading.Thread):
+    """The most that the kernel's memory grew by in a `with` block."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.ended = threading.Event()
+        self.before = kernel_bytes()
+        self.grown_by = 0
+
+    def run(self):
+        while not self.ended.wait(0.5):
+            self.grown_by = max(self.grown_by, kernel_bytes() - self.before)
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        self.join()
+
+
+def reach(programs, workload, seconds):
+    with Server(programs, workload) as server:
+        at_start = server.resident_bytes()
+        with KernelMemory() as kernel:
+            report = generate(programs, server, workload, seconds)
+    connect = report["connect"]
+    return {
+        **figures_of_load(workload, report),
+        "connections": connect["ready"], "connect_s": connect["seconds"], "connects_per_s": connect["per_s"],
+        "us_per_accept": connect["server_cpu_us_per_connect"],
+        "server_mib": (report["server"]["rss_after_run"] - at_start) / 2**20,
+        "kernel_mib": kernel.grown_by / 2**20,
+        "faults": faults(workload, report) + connect["failed"], **disturbance(report),
+    }
+
+
+def climb(programs, workload, seconds):
+    """The highest of the rates that is served; each is tried twice, so that one stall of the machine decides nothing."""
+    best = {"rate": 0}
+    for rate in workload.rates:
+        tries = []
+        for _ in range(2):
+            with Server(programs, workload) as server:
+                report = generate(programs, server, workload, seconds, ("-r", str(rate)))
+            tries.append({"rate": rate, **figures_of_load(workload, report), **disturbance(report)})
+            if tries[-1]["p99_ms"] < HIGHEST_P99_MS:
+                break
+        if tries[-1]["p99_ms"] >= HIGHEST_P99_MS:
+            break
+        best = tries[-1]
+    return best
+
+
+def swarm(programs, workload, seconds):
+    """Our own bots, on the generator's core; what they say of a delivery, and what it cost the server."""
+    with Server(programs, workload) as server:
+        bots = {"BOT_SERVER_URL": f"ws://{server.address}/ws", "BOT_COUNT": "2000", "BOT_ROOMS": "20", "BOT_MESSAGES_PER_SECOND": "0.1",
+                "BOT_RAMP_PER_SECOND": "1000", "BOT_SECONDS": str(SWARM_SECONDS)}
+        others = {name: value for name, value in os.environ.items() if not name.startswith("BOT_")}
+        outcome = subprocess.run([programs.swarm], env={**others, **bots}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                                 cwd=server.folder.name, preexec_fn=pinned((GENERATOR_CORE,)))
+        user, system = server.cpu_seconds()
+        deliveries = server.metric("chat_deliveries_total") or 1
+    said = outcome.stdout
+    quantiles = re.search(r"delivery\s+p50 (\S+ ?\S*)\s+p99 (\S+ ?\S*)\s+p99.9 (\S+ ?\S*)\s+max", said)
+    if not quantiles:
+        raise SystemExit(f"bench: the swarm says nothing of latencies: {said}")
+    p50, p99, p999 = (milliseconds(text) for text in quantiles.groups())
+    # Connecting is in the server's CPU: it is a part of what bots do.
+    return {"deliveries_per_s": deliveries / SWARM_SECONDS, "user_us": user * 1e6 / deliveries, "system_us": system * 1e6 / deliveries,
+            "p50_ms": p50, "p99_ms": p99, "p999_ms": p999, "faults": outcome.returncode}
+
+
+def milliseconds(text):
+    value, unit = re.match(r"([\d.]+) ?(\S+)", text).groups()
+    return float(value) * {"µs": 1e-3, "ms": 1, "s": 1e3}[unit]
+
+
+def disturbance(report):
+    """Cores' worth of user time that neither the server nor the generator had: another's, so the run is not alone."""
+    own = report["server"]["cpu_user_s"] + report["client"]["cpu_s"]
+    return {"others": max(report["user_of_all"] - own, 0) / report["elapsed"]}
+
+
+KINDS = {"load": load, "idle": idle, "reach": reach, "storm": storm, "climb": climb, "swarm": swarm}
+
+
+def measure(programs, workload, seconds):
+    return KINDS[workload.kind](programs, workload, seconds)

@@ -1,0 +1,105 @@
+"""The workloads: which server, with which settings, under which load."""
+
+from dataclasses import dataclass, field
+
+NAMED = '{"clientId":"{id}","Message":"{payload}"}'
+PRIVATE = '{"to":"{target}","Message":"{payload}"}'
+# The marker that the load generator puts into a message takes 28 bytes: it is the smallest message there is.
+SMALLEST = 28
+STORM_ROUNDS = 25
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One load on one server. `load` are options of fanout-bench."""
+
+    name: str
+    what: str
+    load: str
+    path: str = "/ws"
+    message: str = NAMED
+    server: str = "starling"
+    settings: dict = field(default_factory=dict)
+    cores: tuple = (0,)
+    # load, idle, reach, storm, climb or swarm: which figures it has.
+    kind: str = "load"
+    hellos: tuple = ()
+    # Whether it belongs to a run with --quick.
+    quick: bool = False
+    # Options for the climb: the rates to try, in this order, until the p99 is too high.
+    rates: tuple = ()
+
+
+def storm_hellos():
+    """What each connection sends at once: it joins and leaves a room that all share, over and over."""
+    join, leave = '{"type":"join","room":"storm"}', '{"type":"leave","room":"storm"}'
+    last = '{"type":"join","room":"calm"}'
+    return (*(frame for _ in range(STORM_ROUNDS) for frame in (join, leave)), last)
+
+
+def all_workloads():
+    work = []
+
+    def add(*args, **kwargs):
+        work.append(Workload(*args, **kwargs))
+
+    # The same number of deliveries a second whatever the size of the room.
+    for members in (10, 100, 1_000, 10_000):
+        add(f"room-{members}", f"{members:,} in a room, {100_000 // members:,} messages/s",
+            f"-n {members} -p 10 -r {100_000 // members}", quick=members == 1_000)
+    for members in (10, 100, 1_000, 10_000):
+        add(f"saturated-{members}", f"{members:,} in a room, 32 messages in flight",
+            f"-n {members} -p 10 --closed-loop --window 32", quick=members == 1_000)
+    add("saturated-128", "1,000 in a room, 128 messages in flight", "-n 1000 -p 10 --closed-loop --window 128", quick=True)
+    add("highest-rate", "1,000 in a room: the highest rate with a p99 below 250 ms", "-n 1000 -p 10", kind="climb",
+        rates=(1_000, 2_000, 3_000, 4_500, 6_500, 9_500, 14_000))
+
+    for rate in (500, 2_000, 8_000, 20_000):
+        add(f"small-rooms-{rate}", f"1,000 rooms of 4, {rate:,} messages/s",
+            f"-n 4000 -p 1000 --rooms 1000 -r {rate}", path="/ws/{room}", quick=rate == 2_000)
+    add("small-rooms-saturated", "1,000 rooms of 4, 1,000 messages in flight",
+        "-n 4000 -p 1000 --rooms 1000 --closed-loop --window 1000", path="/ws/{room}")
+    add("talk", "10 rooms of 100, everybody talks, 1,000 messages/s in all",
+        "-n 1000 -p 1000 --rooms 10 -r 1000", path="/ws/{room}")
+    add("private", "1,000 clients, 10,000 private messages/s",
+        "-n 1000 -p 100 --private -r 10000", path="/ws?clientId={id}", message=PRIVATE)
+
+    for size in (SMALLEST, 128, 1_024, 16_384):
+        add(f"size-{size}", f"100 in a room, 100 messages/s of {size:,} bytes", f"-n 100 -p 10 -r 100 -s {size}")
+    add("slow-readers", "200 in a room, 100 messages/s of 8 KiB, beside 20 that never read",
+        "-n 200 -p 10 -r 100 -s 8192 --slow-readers 20 -d 25")
+
+    add("idle", "10,000 idle connections for a minute", "-n 10000 -r 0 -d 60", kind="idle")
+    add("connect-storm", "10,000 connect, 2,000 handshakes at once", "-n 10000 -r 0 -d 1 --connect-concurrency 2000", kind="idle",
+        quick=True)
+    add("join-storm", f"1,000 clients, each joins and leaves one room {STORM_ROUNDS} times, as fast as they can",
+        "-n 1000 -r 0 -d 1 --connect-concurrency 1000 --ready-contains \"room\":\"calm\"", kind="storm",
+        hellos=storm_hellos(), settings={"CHAT_ROOMS_PER_CLIENT": "64"})
+
+    histories = {"off": {"CHAT_HISTORY": "off"}, "memory": {}, "normal": {"CHAT_HISTORY": "sqlite", "CHAT_HISTORY_SYNC": "normal"},
+                 "full": {"CHAT_HISTORY": "sqlite", "CHAT_HISTORY_SYNC": "full"}}
+    for mode, settings in histories.items():
+        add(f"history-{mode}", f"1,000 in a room, 32 in flight, history {mode}", "-n 1000 -p 10 --closed-loop --window 32",
+            settings=settings)
+        add(f"history-rooms-{mode}", f"100 rooms of 10, 200 in flight, history {mode}",
+            "-n 1000 -p 100 --rooms 100 --closed-loop --window 200", path="/ws/{room}", settings=settings)
+
+    for workers in (1, 2):
+        shape = {"settings": {"CHAT_WORKERS": str(workers)}, "cores": (0, 1)}
+        add(f"workers-{workers}-open", f"1,000 in a room, 1,000 messages/s, {workers} worker(s), server on both cores",
+            "-n 1000 -p 10 -r 1000", **shape)
+        add(f"workers-{workers}-rooms", f"1,000 rooms of 4, 8,000 messages/s, {workers} worker(s), server on both cores",
+            "-n 4000 -p 1000 --rooms 1000 -r 8000", path="/ws/{room}", **shape)
+
+    for server in ("starling", "naive", "ws"):
+        add(f"{server}-saturated", f"1,000 in a room, 32 messages in flight: {server}", "-n 1000 -p 10 --closed-loop --window 32",
+            server=server)
+        add(f"{server}-open", f"1,000 in a room, 1,000 messages/s: {server}", "-n 1000 -p 10 -r 1000", server=server)
+        add(f"{server}-idle", f"10,000 idle connections: {server}", "-n 10000 -r 0 -d 2", server=server, kind="idle")
+
+    for connections in (1_000, 5_000, 10_000, 19_000):
+        add(f"reach-{connections}", f"{connections:,} connected, one message a second to all",
+            f"-n {connections} -p 1 -r 1 -d 30", kind="reach", settings={"CHAT_HEARTBEAT_SECONDS": "25"})
+
+    add("swarm", "2,000 bots in 20 rooms, a message each every ten seconds", "", kind="swarm")
+    return work
