@@ -13,7 +13,7 @@ use actix_rt::net::TcpStream;
 use actix_server::ServerHandle;
 use actix_service::{ServiceFactory, ServiceFactoryExt, fn_factory, fn_service, map_config};
 use actix_web::dev::AppConfig;
-use actix_web_prom::PrometheusMetricsBuilder;
+use actix_web_prom::{PrometheusMetrics, PrometheusMetricsBuilder};
 use log::{error, info, warn};
 use prometheus::Registry;
 use starling_actors::chat_server::PreparedChat;
@@ -109,6 +109,16 @@ fn open_history(config: &Config, metrics: &Metrics) -> Result<(Box<dyn HistorySt
     })
 }
 
+/// The middleware that counts requests and serves `/metrics`.
+fn count_requests(registry: &Registry) -> Result<PrometheusMetrics, StartError> {
+    PrometheusMetricsBuilder::new("chat")
+        .registry(registry.clone())
+        .endpoint("/metrics")
+        .mask_unmatched_patterns("unmatched")
+        .build()
+        .map_err(|error| StartError::Metrics(error.to_string()))
+}
+
 /// Listens with a backlog of our own: the standard library's is 128, too few for a crowd that comes back at once.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
@@ -179,12 +189,7 @@ impl Server {
         registry.register(Box::new(ProcessMetrics::new())).map_err(registered)?;
         let refused = RefusedHandshakes::register(&registry).map_err(registered)?;
         let accept = Accept::register(tls.clone(), config.handshake_time(), &registry).map_err(registered)?;
-        let http_metrics = PrometheusMetricsBuilder::new("chat")
-            .registry(registry.clone())
-            .endpoint("/metrics")
-            .mask_unmatched_patterns("unmatched")
-            .build()
-            .map_err(|error| StartError::Metrics(error.to_string()))?;
+        let http_metrics = count_requests(&registry)?;
 
         let allowed = environment::raise_open_files();
         let connections = if config.connections == 0 { allowed } else { config.connections.min(allowed) };

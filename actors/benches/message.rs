@@ -18,6 +18,7 @@ use starling_actors::credits::{ServerCredits, Ticket};
 use starling_actors::frame::Format;
 use starling_actors::history::Completion;
 use starling_actors::history::off::NoHistory;
+use starling_actors::identity::Identity;
 use starling_actors::ids::{HubId, SessionId};
 use starling_actors::{ChatConfig, ChatServer, ChatServerHandle, LocalHub, Metrics};
 use starling_protocol::{ChatMessage, ClientId, ClientKey, RoomName, Seq, ServerEvent, Target, codec};
@@ -54,6 +55,7 @@ fn publish() -> Request {
 fn open(session: SessionId) -> OpenSession {
     OpenSession {
         session,
+        identity: Identity::Open,
         client_id: None,
         key: None,
         room: RoomName::lobby(),

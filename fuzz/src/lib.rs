@@ -23,6 +23,9 @@ pub const TARGETS: [Target; 3] = [("frames", frames), ("commands", commands), ("
 
 /// Bytes of a socket, to frames, to commands: the same messages however the network cuts the bytes, and none larger than
 /// may be. The first byte says where they are cut.
+///
+/// # Panics
+/// Where that is not so: a fault is found.
 pub fn frames(input: &[u8]) {
     let Some((cut, input)) = input.split_first() else { return };
     let whole = read(&[input]);
@@ -76,6 +79,9 @@ fn check(message: &Message) {
 }
 
 /// A JSON frame: refused with a short word, or a command that means the same when it is sent again.
+///
+/// # Panics
+/// Where that is not so: a fault is found.
 pub fn commands(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     match codec::decode_command(text) {
@@ -107,7 +113,7 @@ fn check_command(command: &ClientCommand<'_>) {
     match command {
         ClientCommand::Message(message) => assert!(!message.text.is_empty(), "nobody says nothing"),
         ClientCommand::History { limit, .. } | ClientCommand::InboxHistory { limit, .. } => {
-            assert!((1..=limits::HISTORY_LIMIT_MAX).contains(limit), "{limit}")
+            assert!((1..=limits::HISTORY_LIMIT_MAX).contains(limit), "{limit}");
         }
         ClientCommand::Hello { client_id, token, .. } => {
             assert!(client_id.is_some() || token.is_some(), "a hello asks for something");
