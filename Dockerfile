@@ -8,12 +8,13 @@ COPY Cargo.toml Cargo.lock ./
 COPY actors/Cargo.toml actors/
 COPY protocol/Cargo.toml protocol/
 COPY bot-swarm/Cargo.toml bot-swarm/
+COPY fuzz/Cargo.toml fuzz/
 # The dependencies alone, in a layer of their own: our packages stand in as empty ones, and are taken out again.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
-    mkdir -p src benches actors/src protocol/src bot-swarm/src \
-    && touch benches/history.rs src/lib.rs actors/src/lib.rs protocol/src/lib.rs bot-swarm/src/lib.rs \
+    mkdir -p src benches actors/src actors/benches protocol/src bot-swarm/src fuzz/src \
+    && touch benches/history.rs actors/benches/message.rs src/lib.rs actors/src/lib.rs protocol/src/lib.rs bot-swarm/src/lib.rs fuzz/src/lib.rs \
     && echo 'fn main() {}' | tee src/main.rs >bot-swarm/src/main.rs \
-    && cargo build --locked --release --workspace --bins \
+    && cargo build --locked --release -p starling -p bot-swarm --bins \
     && cargo clean --release -p starling -p starling-actors -p starling-protocol -p bot-swarm
 
 FROM dependencies AS build
@@ -23,7 +24,7 @@ COPY protocol/src protocol/src
 COPY bot-swarm/src bot-swarm/src
 COPY web web
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
-    cargo build --locked --release --workspace --bins \
+    cargo build --locked --release -p starling -p bot-swarm --bins \
     && mkdir -p /out/data \
     && mv target/release/starling target/release/bot-swarm /out
 
