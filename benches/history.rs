@@ -55,9 +55,9 @@ fn fill(folder: &Path, messages: u64) {
     let filled = database.execute_batch(&format!(
         "PRAGMA synchronous = OFF; BEGIN;
          WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {ROOMS})
-         INSERT INTO rooms SELECT n, 'room-' || n, n, {messages} / {ROOMS}, 1 FROM n;
+         INSERT INTO rooms (id, name, epoch, seq, oldest) SELECT n, 'room-' || n, n, {messages} / {ROOMS}, 1 FROM n;
          WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < {messages} - 1)
-         INSERT INTO messages
+         INSERT INTO messages (place, at, client_id, id, text)
             SELECT (1 + n / ({messages} / {ROOMS})) * (1 << 40) + 1 + n % ({messages} / {ROOMS}), 1700000000000 + n,
                 'client-' || (n % 1000), NULL, 'message ' || n || ' of so many that were said here, word' || (n % 5000)
             FROM n;
