@@ -1,4 +1,4 @@
-//! What kinds of bots there are, and what each does. A behaviour decides; the [`Bot`](crate::bot) acts.
+//! What kinds of bots there are, and what each does. A behaviour decides; the bot acts.
 
 mod chatter;
 mod churner;
