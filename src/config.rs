@@ -2,10 +2,13 @@
 //!
 //! Defaults < `.env` < environment. Read and checked once at start, then immutable.
 
+mod error;
+mod kinds;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use starling_actors::ChatConfig;
@@ -13,6 +16,13 @@ use starling_actors::history::sqlite::{SqliteSettings, Sync};
 
 use crate::addresses::{AddressLimits, ForwardedHeader, Networks, Proxies};
 use crate::origin::AllowedOrigins;
+
+pub use self::error::ConfigError;
+use self::kinds::{
+    AUTH_MODES, Address, FORWARDED_HEADERS, FilePath, Folder, HISTORY_MODES, HISTORY_SYNCS, Hidden, Kind, LogFilter,
+    NetworkList, Number, OptionalFile, Origins,
+};
+pub use self::kinds::{AuthMode, Chosen, HistoryMode, Secret};
 
 /// What every variable of the server begins with.
 pub const PREFIX: &str = "CHAT_";
@@ -32,291 +42,6 @@ pub struct Knob {
     pub range: String,
     /// What it does, with its unit and what happens at the limit.
     pub about: String,
-}
-
-/// Why the configuration is not taken: one line for the operator.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    /// The value is none of those taken.
-    #[error("{variable}={value}: must be {range}")]
-    BadValue {
-        /// The variable.
-        variable: &'static str,
-        /// What it holds.
-        value: String,
-        /// What it may hold.
-        range: String,
-    },
-    /// There is no such variable.
-    #[error("{variable} is not known; did you mean {nearest}?")]
-    Unknown {
-        /// What was set.
-        variable: String,
-        /// The known variable that looks most like it.
-        nearest: &'static str,
-    },
-    /// A value is missing or too many beside another.
-    #[error("{0}")]
-    Contradiction(&'static str),
-    /// Two values do not go together.
-    #[error("{variable}={value} is too small: it must be at least {least}, because {reason}")]
-    TooSmall {
-        /// The variable.
-        variable: &'static str,
-        /// What it holds.
-        value: u64,
-        /// The least that goes with the others.
-        least: u64,
-        /// Why.
-        reason: &'static str,
-    },
-    /// One of two values that need each other is missing.
-    #[error("{variable} is set and {missing} is not: {reason}")]
-    Alone {
-        /// The variable that is set.
-        variable: &'static str,
-        /// The one that is not.
-        missing: &'static str,
-        /// Why.
-        reason: &'static str,
-    },
-}
-
-/// A kind of value.
-trait Kind {
-    type Value: fmt::Display;
-    fn parse(&self, text: &str) -> Option<Self::Value>;
-    fn range(&self) -> String;
-
-    /// The text as it may be told to whoever reads an error.
-    fn shown(&self, text: &str) -> String {
-        text.to_owned()
-    }
-}
-
-/// A whole number in a range.
-struct Number(u64, u64);
-
-impl Kind for Number {
-    type Value = u64;
-
-    fn parse(&self, text: &str) -> Option<u64> {
-        text.parse().ok().filter(|value| (self.0..=self.1).contains(value))
-    }
-
-    fn range(&self) -> String {
-        format!("a whole number from {} to {}", self.0, self.1)
-    }
-}
-
-/// An IP address and a port.
-struct Address;
-
-impl Kind for Address {
-    type Value = SocketAddr;
-
-    fn parse(&self, text: &str) -> Option<SocketAddr> {
-        text.parse().ok()
-    }
-
-    fn range(&self) -> String {
-        "an IP address and a port, like 127.0.0.1:8080 or [::]:8080".into()
-    }
-}
-
-/// Where the history is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HistoryMode {
-    /// In a file, over restarts.
-    Sqlite,
-    /// In memory, while the process lives.
-    Memory,
-    /// Nowhere.
-    Off,
-}
-
-/// How names are authenticated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AuthMode {
-    /// Not at all: a name belongs to who holds it.
-    Open,
-    /// By signed tokens.
-    Jwt,
-}
-
-/// A text that nobody is shown; empty: there is none.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text, if there is one.
-    pub fn as_bytes(&self) -> Option<&[u8]> {
-        (!self.0.is_empty()).then_some(self.0.as_bytes())
-    }
-}
-
-impl fmt::Display for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { "" } else { HIDDEN })
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secret({self})")
-    }
-}
-
-/// Stands for a secret where it is shown. Shorter than any secret, so it is never taken for one.
-const HIDDEN: &str = "(hidden)";
-
-/// A secret of so many bytes at least.
-struct Hidden(usize);
-
-impl Kind for Hidden {
-    type Value = Secret;
-
-    fn parse(&self, text: &str) -> Option<Secret> {
-        (text.is_empty() || (self.0..=4_096).contains(&text.len())).then(|| Secret(text.to_owned()))
-    }
-
-    fn range(&self) -> String {
-        format!("a secret of at least {} bytes, or empty", self.0)
-    }
-
-    fn shown(&self, _: &str) -> String {
-        HIDDEN.into()
-    }
-}
-
-/// The path of a file, or nothing.
-struct OptionalFile;
-
-impl Kind for OptionalFile {
-    type Value = String;
-
-    fn parse(&self, text: &str) -> Option<String> {
-        (!text.ends_with('/')).then(|| text.to_owned())
-    }
-
-    fn range(&self) -> String {
-        "the path of a file, or empty".into()
-    }
-}
-
-/// One of a few words.
-struct Word<T: 'static>(&'static [(&'static str, T)]);
-
-/// The value of a `Word`, which knows its word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Chosen<T> {
-    word: &'static str,
-    /// What it means.
-    pub value: T,
-}
-
-impl<T> fmt::Display for Chosen<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word)
-    }
-}
-
-impl<T: Copy> Kind for Word<T> {
-    type Value = Chosen<T>;
-
-    fn parse(&self, text: &str) -> Option<Chosen<T>> {
-        let found = self.0.iter().find(|(word, _)| *word == text);
-        found.map(|(word, value)| Chosen { word, value: *value })
-    }
-
-    fn range(&self) -> String {
-        self.0.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(" or ")
-    }
-}
-
-const HISTORY_MODES: Word<HistoryMode> =
-    Word(&[("sqlite", HistoryMode::Sqlite), ("memory", HistoryMode::Memory), ("off", HistoryMode::Off)]);
-
-const AUTH_MODES: Word<AuthMode> = Word(&[("open", AuthMode::Open), ("jwt", AuthMode::Jwt)]);
-
-const HISTORY_SYNCS: Word<Sync> = Word(&[("normal", Sync::Normal), ("full", Sync::Full)]);
-
-/// The path of a file.
-struct FilePath;
-
-impl Kind for FilePath {
-    type Value = String;
-
-    fn parse(&self, text: &str) -> Option<String> {
-        (!text.is_empty() && !text.ends_with('/')).then(|| text.to_owned())
-    }
-
-    fn range(&self) -> String {
-        "the path of a file".into()
-    }
-}
-
-/// Networks of IP addresses.
-struct NetworkList;
-
-impl Kind for NetworkList {
-    type Value = Networks;
-
-    fn parse(&self, text: &str) -> Option<Networks> {
-        Networks::parse(text)
-    }
-
-    fn range(&self) -> String {
-        "IP addresses and networks between commas, like 10.0.0.0/8,fd00::/8, or empty".into()
-    }
-}
-
-const FORWARDED_HEADERS: Word<ForwardedHeader> =
-    Word(&[("x-forwarded-for", ForwardedHeader::XForwardedFor), ("forwarded", ForwardedHeader::Forwarded)]);
-
-/// Origins of pages.
-struct Origins;
-
-impl Kind for Origins {
-    type Value = AllowedOrigins;
-
-    fn parse(&self, text: &str) -> Option<AllowedOrigins> {
-        AllowedOrigins::parse(text)
-    }
-
-    fn range(&self) -> String {
-        "origins between commas, like https://chat.example.org, or * for all, or empty".into()
-    }
-}
-
-/// A filter of log lines.
-struct LogFilter;
-
-impl Kind for LogFilter {
-    type Value = String;
-
-    fn parse(&self, text: &str) -> Option<String> {
-        env_filter::Builder::new().try_parse(text).is_ok().then(|| text.to_owned())
-    }
-
-    fn range(&self) -> String {
-        "a level (error, warn, info, debug, trace) or a list like info,starling_actors=debug".into()
-    }
-}
-
-/// A folder, or nothing.
-struct Folder;
-
-impl Kind for Folder {
-    type Value = String;
-
-    fn parse(&self, text: &str) -> Option<String> {
-        (text.is_empty() || Path::new(text).is_dir()).then(|| text.to_owned())
-    }
-
-    fn range(&self) -> String {
-        "a folder that is there, or empty".into()
-    }
 }
 
 macro_rules! knobs {
@@ -588,9 +313,7 @@ impl Config {
             ..ChatConfig::default()
         }
     }
-}
 
-impl Config {
     /// What the stored history is told.
     pub fn sqlite(&self) -> SqliteSettings {
         let chat = self.chat();
@@ -625,86 +348,4 @@ impl fmt::Display for Config {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        Config::from_variables(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
-    }
-
-    #[test]
-    fn without_variables_every_default_is_valid() {
-        assert_eq!(read(&[]), Ok(Config::default()));
-        assert_eq!(Config::default().messages_per_second, 50);
-    }
-
-    #[test]
-    fn a_bad_value_is_named_with_its_variable_and_range() {
-        let error = read(&[("CHAT_BURST", "many")]).unwrap_err();
-        assert_eq!(error.to_string(), "CHAT_BURST=many: must be a whole number from 1 to 1000000");
-        assert!(read(&[("CHAT_BURST", "0")]).is_err() && read(&[("CHAT_BURST", "1")]).is_ok());
-        assert!(read(&[("CHAT_BURST", "1000000")]).is_ok() && read(&[("CHAT_BURST", "1000001")]).is_err());
-        assert!(read(&[("CHAT_BIND", "here")]).is_err());
-        assert!(read(&[("CHAT_LOG", "loud=very")]).is_err());
-        let error = read(&[("CHAT_HISTORY", "disk")]).unwrap_err();
-        assert_eq!(error.to_string(), "CHAT_HISTORY=disk: must be sqlite or memory or off");
-        assert!(read(&[("CHAT_HISTORY_PATH", "data/")]).is_err());
-    }
-
-    #[test]
-    fn an_unknown_variable_is_an_error_that_names_the_nearest() {
-        let error = read(&[("CHAT_MESSAGE_PER_SECOND", "1")]).unwrap_err();
-        assert_eq!(error.to_string(), "CHAT_MESSAGE_PER_SECOND is not known; did you mean CHAT_MESSAGES_PER_SECOND?");
-        assert!(read(&[("OTHER_BURST", "many")]).is_ok());
-    }
-
-    #[test]
-    fn what_two_knobs_demand_of_each_other_is_checked() {
-        assert!(read(&[("CHAT_MESSAGE_BYTES", "130048")]).is_ok());
-        let error = read(&[("CHAT_MESSAGE_BYTES", "130049")]).unwrap_err();
-        assert!(error.to_string().starts_with("CHAT_FRAME_BYTES=131072 is too small"), "{error}");
-        let large = [("CHAT_MESSAGE_BYTES", "200000"), ("CHAT_FRAME_BYTES", "1000000")];
-        assert!(read(&large).unwrap_err().to_string().starts_with("CHAT_OUTBOX_BYTES=1048576 is too small"));
-        let outboxes = |bytes| read(&[("CHAT_WORKERS", "3"), ("CHAT_OUTBOXES_BYTES", bytes)]);
-        assert!(outboxes("3145728").is_ok());
-        let error = outboxes("3145727").unwrap_err();
-        assert!(error.to_string().starts_with("CHAT_OUTBOXES_BYTES=3145727 is too small"), "{error}");
-        assert!(read(&[("CHAT_TLS_CERT", "c.pem"), ("CHAT_TLS_KEY", "k.pem")]).is_ok());
-        let error = read(&[("CHAT_TLS_KEY", "k.pem")]).unwrap_err();
-        assert_eq!(error.to_string(), "CHAT_TLS_KEY is set and CHAT_TLS_CERT is not: TLS needs both");
-    }
-
-    #[test]
-    fn a_combination_that_authenticates_nobody_or_in_two_ways_is_refused() {
-        let (jwt, secret) = (("CHAT_AUTH", "jwt"), ("CHAT_JWT_SECRET", "0123456789abcdef0123456789abcdef"));
-        let key = ("CHAT_JWT_PUBLIC_KEY_FILE", "key.pem");
-        for good in [&[jwt, secret][..], &[jwt, key], &[("CHAT_AUTH", "open")]] {
-            assert!(read(good).is_ok(), "{good:?}");
-        }
-        for bad in [&[jwt][..], &[jwt, secret, key], &[secret], &[key]] {
-            let error = read(bad).unwrap_err().to_string();
-            assert!(error.starts_with("CHAT_AUTH=") && !error.contains('\n'), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_secret_is_never_shown() {
-        let (secret, admin) = ("0123456789abcdef0123456789abcdef", "0123456789abcdef");
-        let config = read(&[("CHAT_AUTH", "jwt"), ("CHAT_JWT_SECRET", secret), ("CHAT_ADMIN_TOKEN", admin)]).unwrap();
-        let shown = format!("{config}{config:?}{:?}", config.values());
-        assert!(!shown.contains(admin) && shown.contains("CHAT_JWT_SECRET=(hidden)\n"), "{shown}");
-        let error = read(&[("CHAT_JWT_SECRET", &secret[1..])]).unwrap_err().to_string();
-        assert_eq!(error, "CHAT_JWT_SECRET=(hidden): must be a secret of at least 32 bytes, or empty");
-        assert!(read(&[("CHAT_ADMIN_TOKEN", &admin[1..])]).is_err() && read(&[("CHAT_ADMIN_TOKEN", admin)]).is_ok());
-        assert!(read(&[("CHAT_ADMIN_TOKEN", HIDDEN)]).is_err(), "what is printed is not taken for the secret");
-    }
-
-    #[test]
-    fn what_is_printed_is_what_can_be_read() {
-        let config = read(&[("CHAT_BIND", "[::1]:9"), ("CHAT_WORKERS", "3")]).unwrap();
-        let printed = config.to_string();
-        let lines = printed.lines().filter_map(|line| line.split_once('='));
-        let again = Config::from_variables(lines.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        assert_eq!(again, Ok(config));
-    }
-}
+mod tests;

@@ -196,24 +196,25 @@ impl ChatState {
         let known = self.fullest_first.take().filter(|(looked_at, _)| is_fresh(looked_at));
         let (looked_at, order) = known.unwrap_or_else(|| (now.at, self.fullest_first()));
         let rooms = order.iter().filter_map(|room| self.rooms.get(room.0 as usize));
-        let mut rooms = rooms
-            .filter_map(|room| Some(RoomSummary { room: room.key.room()?.clone(), count: room.count(), seq: room.seq }))
-            .filter(|listed| allowed.allow(&listed.room));
-        let listed = rooms.by_ref().take(limits::ROOMS_LISTED_MAX).collect();
+        let mut rooms =
+            rooms.filter_map(|room| room.key.room().filter(|name| allowed.allow(name)).map(|name| (name, room)));
+        let summary =
+            |(name, room): (&RoomName, &Room)| RoomSummary { room: name.clone(), count: room.count(), seq: room.seq };
+        let listed = rooms.by_ref().take(limits::ROOMS_LISTED_MAX).map(summary).collect();
         let truncated = rooms.next().is_some();
         self.fullest_first = (order.len() > limits::ROOMS_LISTED_MAX).then_some((looked_at, order));
         (listed, truncated)
     }
 
     fn fullest_first(&self) -> Vec<RoomId> {
-        let shown = |room: &&RoomId| {
-            let room = self.rooms.get(room.0 as usize);
-            room.is_some_and(|room| !room.is_empty() || room.seq > Seq(0))
-        };
-        let mut rooms: Vec<(&RoomName, &RoomId)> = self.rooms_by_name.iter().filter(|(_, room)| shown(room)).collect();
-        let count = |room: &RoomId| self.rooms.get(room.0 as usize).map_or(0, Room::count);
-        rooms.sort_unstable_by(|(a, room), (b, other)| count(other).cmp(&count(room)).then_with(|| a.cmp(b)));
-        rooms.into_iter().map(|(_, room)| *room).collect()
+        let known = self.rooms_by_name.iter();
+        let mut rooms: Vec<(u32, &RoomName, RoomId)> = known
+            .filter_map(|(name, id)| self.rooms.get(id.0 as usize).map(|room| (name, *id, room)))
+            .filter(|(_, _, room)| !room.is_empty() || room.seq > Seq(0))
+            .map(|(name, id, room)| (room.count(), name, id))
+            .collect();
+        rooms.sort_unstable_by(|(count, name, _), (other, next, _)| other.cmp(count).then_with(|| name.cmp(next)));
+        rooms.into_iter().map(|(_, _, id)| id).collect()
     }
 
     /// The room of this name, while it exists.

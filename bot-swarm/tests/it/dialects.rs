@@ -1,7 +1,5 @@
 //! Servers that are not Starling's: what comes is known by the markers, and judged by the senders' own numbering.
 
-use std::time::Duration;
-
 use bot_swarm::dialect::Dialect;
 use bot_swarm::ledger::Tally;
 use bot_swarm::{Config, Outcome};
@@ -26,9 +24,9 @@ async fn run(dialect: Dialect, fault: Option<PlainFault>, mix: &str) -> (u64, Ou
         ..Config::default()
     };
     let report = run_until(&config, async {
-        wait_until("messages", || server.taken() >= 20).await;
-        // The bots are to be in for a second before anything can be expected of the server, however busy the machine.
-        actix_rt::time::sleep(Duration::from_millis(1_500)).await;
+        // The bots are to be in for a second before anything can be expected of the server. Eight of them say at most 160
+        // messages in one, so after as many and the first ones that second is over, however busy the machine.
+        wait_until("messages", || server.taken() >= 260).await;
         if let Some(fault) = fault {
             server.misbehave(fault);
             wait_until("faults", || server.wrong() == 3).await;

@@ -1,0 +1,247 @@
+//! The kinds of values that knobs have: how each is read, what it takes, and how it is shown.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use starling_actors::history::sqlite::Sync;
+
+use crate::addresses::{ForwardedHeader, Networks};
+use crate::origin::AllowedOrigins;
+
+/// A kind of value.
+pub(super) trait Kind {
+    type Value: fmt::Display;
+    fn parse(&self, text: &str) -> Option<Self::Value>;
+    fn range(&self) -> String;
+
+    /// The text as it may be told to whoever reads an error.
+    fn shown(&self, text: &str) -> String {
+        text.to_owned()
+    }
+}
+
+/// A whole number in a range.
+pub(super) struct Number(pub(super) u64, pub(super) u64);
+
+impl Kind for Number {
+    type Value = u64;
+
+    fn parse(&self, text: &str) -> Option<u64> {
+        text.parse().ok().filter(|value| (self.0..=self.1).contains(value))
+    }
+
+    fn range(&self) -> String {
+        format!("a whole number from {} to {}", self.0, self.1)
+    }
+}
+
+/// An IP address and a port.
+pub(super) struct Address;
+
+impl Kind for Address {
+    type Value = SocketAddr;
+
+    fn parse(&self, text: &str) -> Option<SocketAddr> {
+        text.parse().ok()
+    }
+
+    fn range(&self) -> String {
+        "an IP address and a port, like 127.0.0.1:8080 or [::]:8080".into()
+    }
+}
+
+/// Where the history is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HistoryMode {
+    /// In a file, over restarts.
+    Sqlite,
+    /// In memory, while the process lives.
+    Memory,
+    /// Nowhere.
+    Off,
+}
+
+/// How names are authenticated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthMode {
+    /// Not at all: a name belongs to who holds it.
+    Open,
+    /// By signed tokens.
+    Jwt,
+}
+
+/// A text that nobody is shown; empty: there is none.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text, if there is one.
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        (!self.0.is_empty()).then_some(self.0.as_bytes())
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "" } else { HIDDEN })
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({self})")
+    }
+}
+
+/// Stands for a secret where it is shown. Shorter than any secret, so it is never taken for one.
+pub(super) const HIDDEN: &str = "(hidden)";
+
+/// A secret of so many bytes at least.
+pub(super) struct Hidden(pub(super) usize);
+
+impl Kind for Hidden {
+    type Value = Secret;
+
+    fn parse(&self, text: &str) -> Option<Secret> {
+        (text.is_empty() || (self.0..=4_096).contains(&text.len())).then(|| Secret(text.to_owned()))
+    }
+
+    fn range(&self) -> String {
+        format!("a secret of at least {} bytes, or empty", self.0)
+    }
+
+    fn shown(&self, _: &str) -> String {
+        HIDDEN.into()
+    }
+}
+
+/// The path of a file, or nothing.
+pub(super) struct OptionalFile;
+
+impl Kind for OptionalFile {
+    type Value = String;
+
+    fn parse(&self, text: &str) -> Option<String> {
+        (!text.ends_with('/')).then(|| text.to_owned())
+    }
+
+    fn range(&self) -> String {
+        "the path of a file, or empty".into()
+    }
+}
+
+/// One of a few words.
+pub(super) struct Word<T: 'static>(&'static [(&'static str, T)]);
+
+/// The value of a `Word`, which knows its word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chosen<T> {
+    word: &'static str,
+    /// What it means.
+    pub value: T,
+}
+
+impl<T> fmt::Display for Chosen<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word)
+    }
+}
+
+impl<T: Copy> Kind for Word<T> {
+    type Value = Chosen<T>;
+
+    fn parse(&self, text: &str) -> Option<Chosen<T>> {
+        let found = self.0.iter().find(|(word, _)| *word == text);
+        found.map(|(word, value)| Chosen { word, value: *value })
+    }
+
+    fn range(&self) -> String {
+        self.0.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(" or ")
+    }
+}
+
+pub(super) const HISTORY_MODES: Word<HistoryMode> =
+    Word(&[("sqlite", HistoryMode::Sqlite), ("memory", HistoryMode::Memory), ("off", HistoryMode::Off)]);
+
+pub(super) const AUTH_MODES: Word<AuthMode> = Word(&[("open", AuthMode::Open), ("jwt", AuthMode::Jwt)]);
+
+pub(super) const HISTORY_SYNCS: Word<Sync> = Word(&[("normal", Sync::Normal), ("full", Sync::Full)]);
+
+/// The path of a file.
+pub(super) struct FilePath;
+
+impl Kind for FilePath {
+    type Value = String;
+
+    fn parse(&self, text: &str) -> Option<String> {
+        (!text.is_empty() && !text.ends_with('/')).then(|| text.to_owned())
+    }
+
+    fn range(&self) -> String {
+        "the path of a file".into()
+    }
+}
+
+/// Networks of IP addresses.
+pub(super) struct NetworkList;
+
+impl Kind for NetworkList {
+    type Value = Networks;
+
+    fn parse(&self, text: &str) -> Option<Networks> {
+        Networks::parse(text)
+    }
+
+    fn range(&self) -> String {
+        "IP addresses and networks between commas, like 10.0.0.0/8,fd00::/8, or empty".into()
+    }
+}
+
+pub(super) const FORWARDED_HEADERS: Word<ForwardedHeader> =
+    Word(&[("x-forwarded-for", ForwardedHeader::XForwardedFor), ("forwarded", ForwardedHeader::Forwarded)]);
+
+/// Origins of pages.
+pub(super) struct Origins;
+
+impl Kind for Origins {
+    type Value = AllowedOrigins;
+
+    fn parse(&self, text: &str) -> Option<AllowedOrigins> {
+        AllowedOrigins::parse(text)
+    }
+
+    fn range(&self) -> String {
+        "origins between commas, like https://chat.example.org, or * for all, or empty".into()
+    }
+}
+
+/// A filter of log lines.
+pub(super) struct LogFilter;
+
+impl Kind for LogFilter {
+    type Value = String;
+
+    fn parse(&self, text: &str) -> Option<String> {
+        env_filter::Builder::new().try_parse(text).is_ok().then(|| text.to_owned())
+    }
+
+    fn range(&self) -> String {
+        "a level (error, warn, info, debug, trace) or a list like info,starling_actors=debug".into()
+    }
+}
+
+/// A folder, or nothing.
+pub(super) struct Folder;
+
+impl Kind for Folder {
+    type Value = String;
+
+    fn parse(&self, text: &str) -> Option<String> {
+        (text.is_empty() || Path::new(text).is_dir()).then(|| text.to_owned())
+    }
+
+    fn range(&self) -> String {
+        "a folder that is there, or empty".into()
+    }
+}

@@ -1,0 +1,84 @@
+//! What is taken, what is refused and what is shown.
+
+use super::kinds::HIDDEN;
+use super::*;
+
+fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    Config::from_variables(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+}
+
+#[test]
+fn without_variables_every_default_is_valid() {
+    assert_eq!(read(&[]), Ok(Config::default()));
+    assert_eq!(Config::default().messages_per_second, 50);
+}
+
+#[test]
+fn a_bad_value_is_named_with_its_variable_and_range() {
+    let error = read(&[("CHAT_BURST", "many")]).unwrap_err();
+    assert_eq!(error.to_string(), "CHAT_BURST=many: must be a whole number from 1 to 1000000");
+    assert!(read(&[("CHAT_BURST", "0")]).is_err() && read(&[("CHAT_BURST", "1")]).is_ok());
+    assert!(read(&[("CHAT_BURST", "1000000")]).is_ok() && read(&[("CHAT_BURST", "1000001")]).is_err());
+    assert!(read(&[("CHAT_BIND", "here")]).is_err());
+    assert!(read(&[("CHAT_LOG", "loud=very")]).is_err());
+    let error = read(&[("CHAT_HISTORY", "disk")]).unwrap_err();
+    assert_eq!(error.to_string(), "CHAT_HISTORY=disk: must be sqlite or memory or off");
+    assert!(read(&[("CHAT_HISTORY_PATH", "data/")]).is_err());
+}
+
+#[test]
+fn an_unknown_variable_is_an_error_that_names_the_nearest() {
+    let error = read(&[("CHAT_MESSAGE_PER_SECOND", "1")]).unwrap_err();
+    assert_eq!(error.to_string(), "CHAT_MESSAGE_PER_SECOND is not known; did you mean CHAT_MESSAGES_PER_SECOND?");
+    assert!(read(&[("OTHER_BURST", "many")]).is_ok());
+}
+
+#[test]
+fn what_two_knobs_demand_of_each_other_is_checked() {
+    assert!(read(&[("CHAT_MESSAGE_BYTES", "130048")]).is_ok());
+    let error = read(&[("CHAT_MESSAGE_BYTES", "130049")]).unwrap_err();
+    assert!(error.to_string().starts_with("CHAT_FRAME_BYTES=131072 is too small"), "{error}");
+    let large = [("CHAT_MESSAGE_BYTES", "200000"), ("CHAT_FRAME_BYTES", "1000000")];
+    assert!(read(&large).unwrap_err().to_string().starts_with("CHAT_OUTBOX_BYTES=1048576 is too small"));
+    let outboxes = |bytes| read(&[("CHAT_WORKERS", "3"), ("CHAT_OUTBOXES_BYTES", bytes)]);
+    assert!(outboxes("3145728").is_ok());
+    let error = outboxes("3145727").unwrap_err();
+    assert!(error.to_string().starts_with("CHAT_OUTBOXES_BYTES=3145727 is too small"), "{error}");
+    assert!(read(&[("CHAT_TLS_CERT", "c.pem"), ("CHAT_TLS_KEY", "k.pem")]).is_ok());
+    let error = read(&[("CHAT_TLS_KEY", "k.pem")]).unwrap_err();
+    assert_eq!(error.to_string(), "CHAT_TLS_KEY is set and CHAT_TLS_CERT is not: TLS needs both");
+}
+
+#[test]
+fn a_combination_that_authenticates_nobody_or_in_two_ways_is_refused() {
+    let (jwt, secret) = (("CHAT_AUTH", "jwt"), ("CHAT_JWT_SECRET", "0123456789abcdef0123456789abcdef"));
+    let key = ("CHAT_JWT_PUBLIC_KEY_FILE", "key.pem");
+    for good in [&[jwt, secret][..], &[jwt, key], &[("CHAT_AUTH", "open")]] {
+        assert!(read(good).is_ok(), "{good:?}");
+    }
+    for bad in [&[jwt][..], &[jwt, secret, key], &[secret], &[key]] {
+        let error = read(bad).unwrap_err().to_string();
+        assert!(error.starts_with("CHAT_AUTH=") && !error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn a_secret_is_never_shown() {
+    let (secret, admin) = ("0123456789abcdef0123456789abcdef", "0123456789abcdef");
+    let config = read(&[("CHAT_AUTH", "jwt"), ("CHAT_JWT_SECRET", secret), ("CHAT_ADMIN_TOKEN", admin)]).unwrap();
+    let shown = format!("{config}{config:?}{:?}", config.values());
+    assert!(!shown.contains(admin) && shown.contains("CHAT_JWT_SECRET=(hidden)\n"), "{shown}");
+    let error = read(&[("CHAT_JWT_SECRET", &secret[1..])]).unwrap_err().to_string();
+    assert_eq!(error, "CHAT_JWT_SECRET=(hidden): must be a secret of at least 32 bytes, or empty");
+    assert!(read(&[("CHAT_ADMIN_TOKEN", &admin[1..])]).is_err() && read(&[("CHAT_ADMIN_TOKEN", admin)]).is_ok());
+    assert!(read(&[("CHAT_ADMIN_TOKEN", HIDDEN)]).is_err(), "what is printed is not taken for the secret");
+}
+
+#[test]
+fn what_is_printed_is_what_can_be_read() {
+    let config = read(&[("CHAT_BIND", "[::1]:9"), ("CHAT_WORKERS", "3")]).unwrap();
+    let printed = config.to_string();
+    let lines = printed.lines().filter_map(|line| line.split_once('='));
+    let again = Config::from_variables(lines.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    assert_eq!(again, Ok(config));
+}
