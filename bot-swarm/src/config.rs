@@ -310,7 +310,7 @@ mod tests {
             ("BOT_FIND_FACTOR", vec!["1.1", "10"], vec!["1", "10.1", "NaN"]),
             ("BOT_FIND_MOST", vec!["1", "1000000"], vec!["0", "1000001"]),
             ("BOT_FIND_PRECISION", vec!["0.01", "1"], vec!["0", "1.1", "5%"]),
-            ("BOT_FIND_SECONDS", vec!["1", "3600"], vec!["0.9", "3601"]),
+            ("BOT_FIND_SECONDS", vec!["0.1", "3600"], vec!["0.09", "3601"]),
             ("BOT_METRICS_BIND", vec!["", "0.0.0.0:9100", "[::1]:0"], vec!["9100", "localhost:9100", ":9100"]),
             (
                 "BOT_SERVER_URL",

@@ -25,8 +25,8 @@ use crate::swarm::{self, RunError};
 /// Seconds in which the bots of a load come, whatever their number; fewer come at `BOT_RAMP_PER_SECOND`.
 const RAMP_SECONDS_MAX: f64 = 10.0;
 
-/// How long a server is left alone after a load, to be rid of what it left.
-const REST: Duration = Duration::from_secs(1);
+/// How long a server is left alone after a load, to be rid of what it left: as long as the load was held, at most this.
+const REST_MAX: Duration = Duration::from_secs(1);
 
 /// What is expected where nobody says more than that the run is to be clean.
 const EXPECT_DEFAULT: &str = "p99<250ms, clean";
@@ -146,7 +146,7 @@ pub async fn find_limit(
         log::info!("{load} {}: {}", config.find.unit(), report.verdict.line);
         search.record(load, trial);
         found.take(load, report, search.limit());
-        actix_rt::time::sleep(REST).await;
+        actix_rt::time::sleep(REST_MAX.min(Duration::from_secs_f64(config.find_seconds))).await;
     }
     Ok(found)
 }

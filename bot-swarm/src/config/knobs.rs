@@ -316,9 +316,9 @@ pub const KNOBS: &[Knob] = &[
         variable: "BOT_FIND_SECONDS",
         flag: "find-seconds",
         help: "Seconds for which find-limit holds each load, once all bots are there",
-        range: "a number of seconds, 1 to 3600",
+        range: "a number of seconds, 0.1 to 3600",
         default: "10",
-        set: |config, value| within(value, 1.0, 3_600.0).map(|seconds| config.find_seconds = seconds),
+        set: |config, value| within(value, 0.1, 3_600.0).map(|seconds| config.find_seconds = seconds),
         get: |config| config.find_seconds.to_string(),
     },
 ];

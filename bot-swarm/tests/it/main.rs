@@ -9,6 +9,10 @@ mod docs;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod find_limit;
+#[cfg(test)]
+mod live;
+#[cfg(test)]
 mod load;
 #[cfg(test)]
 mod process;

@@ -11,7 +11,7 @@ use crate::process::{program, stderr, stdout};
 use crate::server::{Fault, Options, TestServer};
 
 /// Runs the program to its end.
-async fn ended(mut command: Command) -> Output {
+pub(crate) async fn ended(mut command: Command) -> Output {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     actix_rt::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
@@ -25,6 +25,15 @@ async fn reported(server: &TestServer, folder: &Path) -> Output {
         .arg("--report")
         .arg(folder);
     ended(command).await
+}
+
+/// Reads a file that a program left, which must be valid by the published schema.
+pub(crate) fn valid_json(file: &Path, schema: &str) -> serde_json::Value {
+    let json = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    let validator = jsonschema::validator_for(&schema_of(schema)).unwrap();
+    let errors: Vec<String> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{}: {errors:#?}", file.display());
+    json
 }
 
 fn schema_of(path: &str) -> serde_json::Value {
@@ -50,12 +59,7 @@ async fn a_run_leaves_a_report_that_is_valid_by_the_published_schema() {
     let output = reported(&server, folder.path()).await;
     assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
 
-    let json: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(folder.path().join(folder::JSON)).unwrap()).unwrap();
-    let validator = jsonschema::validator_for(&schema_of("swarm-report.schema.json")).unwrap();
-    let errors: Vec<String> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
-    assert!(errors.is_empty(), "{errors:#?}");
-
+    let json = valid_json(&folder.path().join(folder::JSON), "swarm-report.schema.json");
     let report = folder::read(folder.path()).unwrap();
     assert_eq!(serde_json::to_value(&report).unwrap(), json, "nothing is lost by reading it");
     assert_eq!(report.verdict.judgement, Judgement::Kept);

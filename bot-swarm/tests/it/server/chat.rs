@@ -44,6 +44,8 @@ pub(crate) struct Options {
     pub(crate) refuse_every: u64,
     /// Whether nothing can be resumed.
     pub(crate) recovers_nothing: bool,
+    /// Most clients that it can serve: while more are connected, every message is refused; `None`: any number.
+    pub(crate) clients_max: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -221,6 +223,10 @@ impl Chat {
         self.asked += 1;
         if self.options.refuse_every > 0 && self.asked.is_multiple_of(self.options.refuse_every) {
             let refusal = Refusal::new(ErrorCode::RateLimited, "too fast").with_id(Some(frame_id)).retry_after_ms(10);
+            return self.tell(id, &ServerEvent::Error(refusal));
+        }
+        if self.options.clients_max.is_some_and(|most| self.clients.len() > most) {
+            let refusal = Refusal::new(ErrorCode::Unavailable, "overloaded").with_id(Some(frame_id));
             return self.tell(id, &ServerEvent::Error(refusal));
         }
         let Some(client) = self.clients.get(&id) else { return };

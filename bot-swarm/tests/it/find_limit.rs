@@ -1,0 +1,75 @@
+//! The search for the limit, by the program itself, against servers whose limit is known.
+
+use std::path::Path;
+use std::process::Output;
+
+use bot_swarm::find_limit::LimitReport;
+use bot_swarm::report::document::Judgement;
+use bot_swarm::report::folder;
+
+use crate::process::{program, stderr, stdout};
+use crate::reports::{ended, valid_json};
+use crate::server::{Options, TestServer};
+
+/// Searches for how many bots a server keeps that can serve so many, from 8 of them to 32.
+async fn find_limit(clients_max: Option<usize>, folder: &Path) -> (Output, LimitReport) {
+    let server = TestServer::with(Options { clients_max, ..Options::default() }).await;
+    let mut command = program();
+    command
+        .args(["find-limit", "--server-url", &server.url(), "--find", "bots", "--expect", "clean, refused=0"])
+        .args(["--find-start", "8", "--find-most", "32", "--find-seconds", "0.2"])
+        .args(["--ramp-per-second", "10000", "--messages-per-second", "20", "--lateness-max-seconds", "60"])
+        .arg("--report")
+        .arg(folder);
+    let output = ended(command).await;
+    let found = serde_json::from_value(valid_json(&folder.join("limit.json"), "swarm-limit.schema.json"));
+    (output, found.unwrap())
+}
+
+/// How many bots there were in the run of which the whole report was kept.
+fn bots_in(folder: &Path) -> u64 {
+    assert!(folder.join(folder::PAGE).exists());
+    folder::read(folder).unwrap().bots.connected
+}
+
+#[actix_rt::test]
+async fn the_limit_that_is_found_is_the_limit_that_there_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (output, found) = find_limit(Some(12), folder.path()).await;
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+    assert!(
+        stdout(&output).starts_with("LIMIT: 12 bots keep clean, refused=0, 13 do not\n"),
+        "{}{}",
+        stdout(&output),
+        stderr(&output)
+    );
+    assert_eq!((found.highest_kept, found.lowest_broken, found.lowest_invalid), (Some(12), Some(13), None));
+    for run in &found.loads {
+        let should = if run.load <= 12 { Judgement::Kept } else { Judgement::Broken };
+        assert_eq!(run.judgement, should, "{run:?}");
+    }
+    assert_eq!(bots_in(&folder.path().join("kept")), 12);
+    assert_eq!(bots_in(&folder.path().join("not-kept")), 13);
+}
+
+#[actix_rt::test]
+async fn a_server_that_does_not_keep_even_the_least_load_ends_with_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let (output, found) = find_limit(Some(0), folder.path()).await;
+    assert_eq!(output.status.code(), Some(1), "{}{}", stdout(&output), stderr(&output));
+    assert!(stdout(&output).starts_with("BROKEN: not even one of bots keeps "), "{}", stdout(&output));
+    assert_eq!((found.highest_kept, found.lowest_broken), (None, Some(1)));
+    assert_eq!(bots_in(&folder.path().join("not-kept")), 1);
+    assert!(!folder.path().join("kept").exists());
+}
+
+#[actix_rt::test]
+async fn a_server_that_keeps_even_the_most_ends_with_0_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let (output, found) = find_limit(None, folder.path()).await;
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+    assert!(stdout(&output).starts_with("NO LIMIT: even 32 bots, the most allowed, keep "), "{}", stdout(&output));
+    assert_eq!((found.highest_kept, found.lowest_broken), (Some(32), None));
+    assert_eq!(bots_in(&folder.path().join("kept")), 32);
+    assert!(!folder.path().join("not-kept").exists());
+}
