@@ -21,6 +21,8 @@ pub enum Errand {
     CheckPulse,
     /// Expect everything from now on, where no server says since when.
     Listen,
+    /// Ask the server for its time, for all bots of the worker.
+    AskTime,
     /// Read some more, for a bot that reads slowly.
     Read,
     /// Do what its behaviour wants beside talking.

@@ -9,6 +9,7 @@ mod link;
 mod moves;
 mod plain;
 mod socket;
+mod timekeeping;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -190,7 +191,7 @@ impl Bot {
 
     /// Sends what is due, as far as connection, server and window allow. Called whenever one of them may have changed.
     pub(crate) fn speak(&mut self) {
-        let now = Nanos::now();
+        let now = self.worker.now();
         if !self.link.is_up() {
             return;
         }
@@ -240,7 +241,7 @@ impl Bot {
             Talk::Room => true,
             Talk::Friends => !self.friend_numbers.is_empty(),
         };
-        self.plan = talks.then(|| Plan::begin(habits.arrivals, rate, Nanos::now(), &mut self.rng)).flatten();
+        self.plan = talks.then(|| Plan::begin(habits.arrivals, rate, self.worker.now(), &mut self.rng)).flatten();
     }
 
     fn speak_at(&mut self, due: Nanos) {
@@ -290,12 +291,13 @@ impl Bot {
             }
         };
         let marker = Marker {
-            host: worker.host,
+            host: worker.host.tag(),
             run: worker.run,
             sender: self.number,
             target: marked_target,
             number: message.number,
             planned: message.planned,
+            on_server: worker.on_server(message.planned),
         };
         let text = marker.render(message.bytes as usize);
         if self.is_plain() {
@@ -340,7 +342,7 @@ impl Handler<RunErrand> for Bot {
 
     fn handle(&mut self, RunErrand(appointment): RunErrand, ctx: &mut Self::Context) {
         if !self.worker.is_over.get() {
-            self.worker.stats.borrow_mut().wake_lag.record(Nanos::now().since(appointment.due));
+            self.worker.stats.borrow_mut().wake_lag.record(self.worker.now().since(appointment.due));
         }
         match appointment.errand {
             Errand::Come => self.come(appointment.due, ctx),
@@ -354,6 +356,7 @@ impl Handler<RunErrand> for Bot {
             }
             Errand::CheckPulse => self.check_pulse(appointment.due, ctx),
             Errand::Listen => self.listen(appointment.due),
+            Errand::AskTime => self.ask_time(appointment.due),
             Errand::Read => self.read_on(appointment.due),
             Errand::Move => self.make_move(appointment.due, ctx),
             Errand::Depart => self.depart(ctx),

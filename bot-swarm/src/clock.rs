@@ -1,7 +1,8 @@
-//! Time as the swarm sees it: nanoseconds of the monotonic clock.
+//! Time as the swarm sees it: nanoseconds of the monotonic clock of its host.
 //!
 //! Linux's `CLOCK_MONOTONIC` is one clock for all processes of a host, containers included. So a message can carry
-//! its planned time, and every bot on the host can tell how long it took, whichever process sent it.
+//! its planned time, and every bot on the host can tell how long it took, whichever process sent it. Between hosts
+//! the server's clock is what all can be held against, see [`server_clock`](crate::server_clock).
 
 use std::time::Duration;
 
@@ -15,14 +16,6 @@ impl Nanos {
     /// No point in time: of what was not planned.
     pub const UNPLANNED: Self = Self(0);
 
-    /// Reads the clock.
-    pub fn now() -> Self {
-        let time = clock_gettime(ClockId::Monotonic);
-        let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-        let nanos = u64::try_from(time.tv_nsec).unwrap_or_default();
-        Self(seconds * 1_000_000_000 + nanos)
-    }
-
     /// The time from `earlier` to this point; zero where `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -35,20 +28,55 @@ impl Nanos {
     }
 }
 
+/// A host: which it is, and its monotonic clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Host {
+    tag: u16,
+    clock_ahead: Duration,
+}
+
+impl Host {
+    /// The host of this process.
+    pub fn this() -> Self {
+        Self { tag: host_tag().unwrap_or_default(), clock_ahead: Duration::ZERO }
+    }
+
+    /// A host that is another one to all others, with a clock that is so far ahead of this host's: for tests of what
+    /// goes from host to host.
+    pub fn pretended(tag: u16, clock_ahead: Duration) -> Self {
+        Self { tag, clock_ahead }
+    }
+
+    /// A number that processes on one host share and those on other hosts (all but surely) do not; 0: unknown.
+    pub fn tag(self) -> u16 {
+        self.tag
+    }
+
+    /// Reads the host's clock.
+    pub fn now(self) -> Nanos {
+        let time = clock_gettime(ClockId::Monotonic);
+        let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+        let nanos = u64::try_from(time.tv_nsec).unwrap_or_default();
+        Nanos(seconds * 1_000_000_000 + nanos).after(self.clock_ahead)
+    }
+}
+
 /// Processor time of the calling thread since it began.
 pub(crate) fn thread_cpu() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
-/// A number that processes on one host share and those on other hosts (all but surely) do not.
+/// The [tag](Host::tag) of the host of this process.
 ///
-/// Taken from the kernel's boot id, which is also what the monotonic clock belongs to. `None` where there is no such
-/// file: then only the messages of the own process are timed.
-pub fn host_tag() -> Option<u16> {
+/// Taken from what the monotonic clock belongs to: the kernel's boot id, and the time namespace, where a container has
+/// one of its own. `None` where there is no boot id: then only the messages of the own process are timed exactly.
+fn host_tag() -> Option<u16> {
     let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    let tag = crate::marker::tag(boot_id.trim());
-    #[expect(clippy::cast_possible_truncation, reason = "16 of the 32 bits are enough to tell hosts apart")]
+    // Kernels without time namespaces have one clock for all.
+    let namespace = std::fs::read_link("/proc/self/ns/time").unwrap_or_default();
+    let tag = crate::marker::tag(&format!("{} {}", boot_id.trim(), namespace.display()));
+    #[expect(clippy::cast_possible_truncation, reason = "16 of the 24 bits are enough to tell hosts apart")]
     Some((tag ^ (tag >> 16)) as u16)
 }
 
@@ -58,9 +86,17 @@ mod tests {
 
     #[test]
     fn the_clock_never_goes_back() {
-        let first = Nanos::now();
-        let second = Nanos::now();
+        let host = Host::this();
+        let (first, second) = (host.now(), host.now());
         assert!(second >= first);
         assert_eq!(first.since(first.after(Duration::from_secs(1))), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_pretended_host_has_its_own_tag_and_time() {
+        let there = Host::pretended(7, Duration::from_secs(5));
+        let apart = there.now().since(Host::this().now());
+        assert_eq!(there.tag(), 7);
+        assert!((4..=5).contains(&apart.as_secs()), "{apart:?}");
     }
 }

@@ -69,8 +69,16 @@ const INDIFFERENT: [&str; 4] = ["BOT_NAME_PREFIX", "BOT_SERVER_URL", "BOT_METRIC
 /// Holds a report against an earlier one.
 pub fn compare(before: &Report, now: &Report) -> Comparison {
     let mut rows = Vec::new();
+    // Two clocks that may be off by so much cannot tell of less.
+    let clocks_off = |report: &Report| report.remote.map_or(0.0, |remote| remote.clocks_off_max_ms);
+    let remote_within = clocks_off(before) + clocks_off(now);
     let mut add = |name: &str, unit, direction: Direction, before: f64, now: f64| {
-        let change = direction.judge(before, now, if unit == Unit::Ms { MS_WITHIN } else { 0.0 });
+        let within = match unit {
+            Unit::Ms if name.starts_with("remote ") => MS_WITHIN + remote_within,
+            Unit::Ms => MS_WITHIN,
+            Unit::Count | Unit::Rate | Unit::Bytes | Unit::Micros => 0.0,
+        };
+        let change = direction.judge(before, now, within);
         rows.push(Row { name: name.to_owned(), before, now, change, unit });
     };
     let (ours, theirs) = (&now.ledger, &before.ledger);
@@ -255,6 +263,7 @@ impl Unit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::document::Remote;
     use crate::report::example;
 
     fn change_of(comparison: &Comparison, name: &str) -> Change {
@@ -306,6 +315,20 @@ mod tests {
         assert_eq!(change_of(&compare(&before, &now), "ack p50"), Change::Same);
         now.latencies.get_mut("ack").unwrap().percentiles.p50 = 0.7;
         assert_eq!(change_of(&compare(&before, &now), "ack p50"), Change::Worse);
+    }
+
+    #[test]
+    fn a_change_that_the_clocks_of_two_hosts_may_have_made_is_none() {
+        let report = |p50, clocks_off_max_ms| {
+            let mut report = example::report();
+            let mut remote = report.latencies["delivery"].clone();
+            remote.percentiles.p50 = p50;
+            report.latencies.insert("remote".into(), remote);
+            report.remote = Some(Remote { deliveries: 10, clocks_off_max_ms, negative: 0 });
+            report
+        };
+        assert_eq!(change_of(&compare(&report(1.0, 2.0), &report(7.4, 4.0)), "remote p50"), Change::Same);
+        assert_eq!(change_of(&compare(&report(1.0, 2.0), &report(7.6, 4.0)), "remote p50"), Change::Worse);
     }
 
     #[test]

@@ -103,14 +103,14 @@ pub fn doubts(stats: &Stats, points: &[Point], limit: Duration) -> Vec<Doubt> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Nanos;
+    use crate::clock::Host;
     use crate::recorder::Recorder;
     use crate::worker::Interval;
 
     const LIMIT: Duration = Duration::from_millis(50);
 
     fn points(busy_millis: &[u64]) -> Vec<Point> {
-        let mut recorder = Recorder::new(&"ramp 1s to 3, hold".parse().unwrap(), Nanos::now());
+        let mut recorder = Recorder::new(&"ramp 1s to 3, hold".parse().unwrap(), Host::this(), Host::this().now());
         let point = recorder.record(&Interval::default()).clone();
         let point = |millis| Point {
             duration: Duration::from_secs(1),

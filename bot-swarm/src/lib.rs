@@ -12,7 +12,7 @@
 //!
 //! Invariants:
 //! - The bots know the server by its protocol alone: they depend on `starling-protocol`, never on `starling-actors`.
-//! - Judgement is pure: [`ledger`], [`plan`], [`marker`] do no I/O and read no clock.
+//! - Judgement is pure: [`ledger`], [`plan`], [`marker`], [`server_clock`] do no I/O and read no clock.
 //! - A planned time is never changed, however late its message is sent.
 //! - What waits is bounded: messages in flight per bot, unwritten bytes per socket, places remembered per room.
 
@@ -45,12 +45,14 @@ pub mod progress;
 mod recorder;
 pub mod report;
 pub mod roster;
+pub mod server_clock;
 pub mod server_stages;
 pub mod sizes;
 pub mod stats;
 mod stop;
 mod swarm;
 mod ticker;
+pub mod timing;
 pub mod units;
 pub mod wire;
 mod worker;
@@ -59,4 +61,4 @@ pub use config::Config;
 pub use outcome::Outcome;
 pub use report::document::Report;
 pub use stop::StopHandle;
-pub use swarm::{RunError, run};
+pub use swarm::{RunError, run, run_on};

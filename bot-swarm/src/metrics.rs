@@ -1,7 +1,7 @@
 //! The swarm's own figures for Prometheus: every metric's name, help and labels, and where they are served.
 //!
 //! Rendered once a second from what the swarm has recorded; a scrape takes the newest. All are sums over the process,
-//! so those of many containers add up.
+//! so those of many containers add up; but of how far off clocks may be it is the most.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -106,6 +106,12 @@ fn families(exposed: &Exposed<'_>, footprint: &Footprint) -> Vec<MetricFamily> {
         ("swarm_messages_refused_total", "Messages that the server refused for good.", counters.refused),
         ("swarm_acks_total", "Messages that the server acknowledged.", counters.acked),
         ("swarm_deliveries_total", "Messages that the bots received.", counters.deliveries),
+        ("swarm_deliveries_untimed_total", "Of these, those that could not be timed.", counters.untimed),
+        (
+            "swarm_remote_negative_total",
+            "Deliveries from other hosts that came before their planned time, by clocks that may be off.",
+            counters.remote_negative,
+        ),
         ("swarm_received_bytes_total", "Bytes of the frames that the bots received.", counters.bytes_received),
         ("swarm_reconnects_total", "Connections made after a lost one.", counters.reconnects),
         ("swarm_errors_total", "Everything that went wrong, of any kind.", errors),
@@ -116,10 +122,18 @@ fn families(exposed: &Exposed<'_>, footprint: &Footprint) -> Vec<MetricFamily> {
         Family::gauge("swarm_messages_unanswered", "Messages that wait for the server's answer.")
             .with(*unanswered as f64),
     );
+    families.push(
+        Family::gauge(
+            "swarm_clocks_off_seconds",
+            "How far off the clocks may be that time deliveries from other hosts.",
+        )
+        .with(total.clocks_off_max.as_secs_f64()),
+    );
     for (name, help, latencies) in [
         ("swarm_connect_seconds", "From the planned time of connecting to the welcome.", &total.connect),
         ("swarm_ack_seconds", "From the planned time of a message to its ack.", &total.ack),
         ("swarm_delivery_seconds", "From the planned time of a message to each delivery.", &total.delivery),
+        ("swarm_remote_delivery_seconds", "The same from host to host, by the server's clock.", &total.remote),
         ("swarm_completion_seconds", "From the planned time of a message to its last delivery.", &total.completion),
         ("swarm_resume_seconds", "From the end of a connection to the room resumed.", &total.resume),
         ("swarm_send_lateness_seconds", "From the planned time of a message to its sending.", &total.lateness),

@@ -172,13 +172,13 @@ impl Rates {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Nanos;
+    use crate::clock::Host;
     use crate::recorder::Recorder;
     use crate::worker::Interval;
 
     #[test]
     fn rates_are_of_the_time_since_the_line_before() {
-        let mut recorder = Recorder::new(&"ramp 1s to 3".parse().unwrap(), Nanos::now());
+        let mut recorder = Recorder::new(&"ramp 1s to 3".parse().unwrap(), Host::this(), Host::this().now());
         let point = recorder.record(&Interval::default()).clone();
         let mut rates = Rates::default();
         let mut line = |seconds, sent| {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::clock::Nanos;
+use crate::clock::{Host, Nanos};
 use crate::footprint::Footprint;
 use crate::outcome::{Phase, Point, Quantiles};
 use crate::profile::Profile;
@@ -19,6 +19,7 @@ const DRAIN: &str = "drain";
 /// The books of a run.
 #[derive(Debug)]
 pub(crate) struct Recorder {
+    host: Host,
     start: Nanos,
     /// When each phase but the drain is over; the last may be endless.
     ends: Vec<Option<Duration>>,
@@ -41,7 +42,7 @@ pub(crate) struct Records {
 }
 
 impl Recorder {
-    pub(crate) fn new(profile: &Profile, start: Nanos) -> Self {
+    pub(crate) fn new(profile: &Profile, host: Host, start: Nanos) -> Self {
         let steps = || profile.steps();
         let begin = |(start, _, step): (Duration, u32, crate::profile::Step)| Phase {
             name: step.to_string(),
@@ -50,6 +51,7 @@ impl Recorder {
             stats: Stats::default(),
         };
         Self {
+            host,
             start,
             ends: steps().map(|(start, _, step)| step.duration.map(|duration| start + duration)).collect(),
             phases: steps().map(begin).collect(),
@@ -84,7 +86,7 @@ impl Recorder {
 
     /// Records what was counted and measured since the last time.
     pub(crate) fn record(&mut self, interval: &Interval) -> &Point {
-        let now = Nanos::now().since(self.start);
+        let now = self.host.now().since(self.start);
         let duration = now.saturating_sub(self.recorded_until);
         let footprint = Footprint::now();
         let used = footprint.since(&self.footprint);
@@ -147,7 +149,7 @@ mod tests {
     use super::*;
 
     fn recorder(profile: &str) -> Recorder {
-        Recorder::new(&profile.parse().unwrap(), Nanos::now())
+        Recorder::new(&profile.parse().unwrap(), Host::this(), Host::this().now())
     }
 
     fn sent(count: u64) -> Interval {

@@ -1,8 +1,10 @@
 //! What the bots of one worker count and measure.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::latencies::Latencies;
+use crate::timing::Timing;
 
 /// Most different errors that are told apart; others are counted together.
 const ERROR_KINDS_MAX: usize = 64;
@@ -49,9 +51,11 @@ counters! {
     overdue,
     /// Deliveries that came, right or wrong.
     deliveries,
-    /// Deliveries that were counted and not timed: their planned time is of another host's clock, there is none (people,
-    /// flooders), or it was a slow bot that received them.
+    /// Deliveries that were counted and not timed: there is no planned time (people, flooders), it was a slow bot that
+    /// received them, or they came from another host and one of both did not know the server's time.
     untimed,
+    /// Deliveries from other hosts that seemed to come before their planned time; they count as no time at all.
+    remote_negative,
     /// Bytes of the frames that came.
     bytes_received,
 }
@@ -64,6 +68,8 @@ macro_rules! stats {
             /// The counts.
             pub counters: Counters,
             $($(#[$doc])* pub $name: Latencies,)+
+            /// How far off the clocks may be by which `remote` was measured: the most of all deliveries.
+            pub clocks_off_max: Duration,
             /// Everything that went wrong, by what it was.
             pub errors: BTreeMap<String, u64>,
         }
@@ -99,7 +105,11 @@ stats! {
     ack,
     /// From the planned time of a message to each of its deliveries.
     delivery,
-    /// From the planned time of a message of a room to the last of its deliveries at this worker's bots.
+    /// From the planned time of a message to each of its deliveries on another host than the sender's, by the server's
+    /// clock. Kept apart, so that what is uncertain does not spoil what is exact.
+    remote,
+    /// From the planned time of a message of a room to the last of its deliveries at this worker's bots, if they are on
+    /// the sender's host.
     completion,
     /// From the loss of a connection, or the planned end of an absence, until the server says what of the room was
     /// missed.
@@ -114,6 +124,21 @@ stats! {
 }
 
 impl Stats {
+    /// Counts a delivery. How long it took is recorded where it counts; what is wrong does not.
+    pub fn delivery_came(&mut self, timing: Timing, counts: bool) {
+        self.counters.deliveries += 1;
+        match timing {
+            Timing::Untimed => self.counters.untimed += 1,
+            Timing::Exact(latency) if counts => self.delivery.record(latency),
+            Timing::Remote(apart) if counts => {
+                self.remote.record(apart.latency);
+                self.counters.remote_negative += u64::from(apart.is_negative);
+                self.clocks_off_max = self.clocks_off_max.max(apart.off_by);
+            }
+            Timing::Exact(_) | Timing::Remote(_) => {}
+        }
+    }
+
     /// Counts an error. `kind` is one of few: an error code, a close code, an HTTP status.
     pub fn error(&mut self, kind: &str) {
         self.errors_of(kind, 1);
@@ -122,6 +147,7 @@ impl Stats {
     /// Adds what another worker, or another time, counted and measured.
     pub fn merge(&mut self, other: &Self) {
         self.counters += other.counters;
+        self.clocks_off_max = self.clocks_off_max.max(other.clocks_off_max);
         for (ours, theirs) in self.kinds_mut().zip(other.kinds()) {
             ours.merge(theirs);
         }
@@ -135,6 +161,7 @@ impl Stats {
     pub fn take(&mut self) -> Self {
         let taken = self.clone();
         self.counters = Counters::default();
+        self.clocks_off_max = Duration::ZERO;
         self.kinds_mut().for_each(Latencies::reset);
         self.errors.clear();
         taken
@@ -153,6 +180,28 @@ impl Stats {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server_clock::Apart;
+
+    #[test]
+    fn a_delivery_from_another_host_does_not_spoil_the_exact_ones() {
+        let ms = Duration::from_millis;
+        let mut stats = Stats::default();
+        stats.delivery_came(Timing::Exact(ms(1)), true);
+        for (off_by, is_negative) in [(ms(2), false), (ms(3), true), (ms(1), false)] {
+            stats.delivery_came(Timing::Remote(Apart { latency: ms(50), off_by, is_negative }), true);
+        }
+        stats.delivery_came(Timing::Remote(Apart { latency: ms(50), off_by: ms(9), is_negative: true }), false);
+        stats.delivery_came(Timing::Untimed, true);
+        let Counters { deliveries, untimed, remote_negative, .. } = stats.counters;
+        assert_eq!((deliveries, untimed, remote_negative), (6, 1, 1));
+        assert_eq!((stats.delivery.count(), stats.delivery.max()), (1, ms(1)));
+        assert_eq!((stats.remote.count(), stats.clocks_off_max), (3, ms(3)));
+        let mut sum = stats.take();
+        assert_eq!(stats.clocks_off_max, Duration::ZERO);
+        stats.delivery_came(Timing::Remote(Apart { latency: ms(1), off_by: ms(4), is_negative: false }), true);
+        sum.merge(&stats);
+        assert_eq!((sum.remote.count(), sum.clocks_off_max), (4, ms(4)));
+    }
 
     #[test]
     fn errors_are_counted_by_kind_and_the_kinds_are_bounded() {

@@ -9,7 +9,7 @@ use actix::{Actor as _, Addr, Handler, Message};
 use actix_rt::Arbiter;
 use actix_rt::time::sleep;
 
-use crate::clock::{self, Nanos};
+use crate::clock::{Host, Nanos};
 use crate::config::Config;
 use crate::endpoint::Endpoint;
 use crate::footprint::Footprint;
@@ -66,14 +66,27 @@ pub enum RunError {
 /// # Errors
 /// [`RunError`] where it could not run; whatever the server does is in the report.
 pub async fn run(config: &Config, stop: &StopHandle, progress: &mut dyn Progress) -> Result<Outcome, RunError> {
+    run_on(Host::this(), config, stop, progress).await
+}
+
+/// Runs a swarm as [`run`] does, as if its bots were on this host.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_on(
+    host: Host,
+    config: &Config,
+    stop: &StopHandle,
+    progress: &mut dyn Progress,
+) -> Result<Outcome, RunError> {
     let profile = config.profile();
     open_files::check(profile.bots_max(), config.workers, open_files::raise_limit())?;
     let metrics = match config.metrics_bind {
         Some(address) => Some(MetricsServer::start(address).map_err(|error| RunError::Metrics { address, error })?),
         None => None,
     };
-    let swarm = Swarm::start(config, &profile)?;
-    let recorder = Recorder::new(&profile, swarm.start);
+    let swarm = Swarm::start(host, config, &profile)?;
+    let recorder = Recorder::new(&profile, host, swarm.start);
     let watch = Watch { recorder, metrics: metrics.as_ref(), progress, bots: profile.bots_max() };
     let outcome = swarm.run(config, &profile, stop, watch).await;
     progress.finish();
@@ -84,11 +97,8 @@ pub async fn run(config: &Config, stop: &StopHandle, progress: &mut dyn Progress
     outcome
 }
 
-async fn sleep_until(due: Nanos) {
-    sleep(due.since(Nanos::now())).await;
-}
-
 struct Swarm {
+    host: Host,
     start: Nanos,
     started: SystemTime,
     footprint: Footprint,
@@ -104,7 +114,7 @@ struct Watch<'a> {
 }
 
 impl Swarm {
-    fn start(config: &Config, profile: &Profile) -> Result<Self, RunError> {
+    fn start(host: Host, config: &Config, profile: &Profile) -> Result<Self, RunError> {
         let name_tag = crate::marker::tag(&config.name_prefix);
         // Containers of one image have one seed, and should not all do the same at the same time.
         let seed = config.seed ^ (u64::from(name_tag) << 32);
@@ -117,7 +127,7 @@ impl Swarm {
             seed,
         })?);
         let footprint = Footprint::now();
-        let start = Nanos::now();
+        let start = host.now();
         let habits = Habits {
             messages_per_second: config.messages_per_second,
             flood_per_second: config.flood_per_second,
@@ -138,7 +148,7 @@ impl Swarm {
             seed,
             // Chance, but not of the seed: two runs with one seed are still two runs.
             run: fastrand::u32(..),
-            host: clock::host_tag().unwrap_or_default(),
+            host,
             dialect: config.dialect,
             said: (0..profile.bots_max()).map(|_| AtomicU32::new(0)).collect(),
         };
@@ -149,7 +159,15 @@ impl Swarm {
             (arbiter, worker)
         };
         let workers = (0..config.workers).map(start_worker).collect();
-        Ok(Self { start, started: SystemTime::now(), footprint, workers })
+        Ok(Self { host, start, started: SystemTime::now(), footprint, workers })
+    }
+
+    fn now(&self) -> Nanos {
+        self.host.now()
+    }
+
+    async fn sleep_until(&self, due: Nanos) {
+        sleep(due.since(self.now())).await;
     }
 
     async fn run(
@@ -160,7 +178,7 @@ impl Swarm {
         mut watch: Watch<'_>,
     ) -> Result<Outcome, RunError> {
         self.load(profile, stop, &mut watch).await?;
-        let elapsed = Nanos::now().since(self.start);
+        let elapsed = self.now().since(self.start);
         self.ask_all(|| FallSilent).await?;
         self.record(&mut watch).await?;
         watch.recorder.begin_drain();
@@ -201,8 +219,8 @@ impl Swarm {
         loop {
             tokio::select! {
                 () = stop.stopped() => return Ok(()),
-                () = sleep_until(end.unwrap_or_default()), if end.is_some() => return Ok(()),
-                () = sleep_until(watch.recorder.next_due()) => {}
+                () = self.sleep_until(end.unwrap_or_default()), if end.is_some() => return Ok(()),
+                () = self.sleep_until(watch.recorder.next_due()) => {}
             }
             self.record(watch).await?;
         }
@@ -220,7 +238,7 @@ impl Swarm {
             let Interval { census, unanswered, findings, .. } = interval;
             metrics.show(&Exposed { total, census, unanswered, findings });
         }
-        let elapsed = Nanos::now().since(self.start);
+        let elapsed = self.now().since(self.start);
         watch.progress.show(&Snapshot { elapsed, bots: watch.bots, total, point: &point });
         Ok(interval.open_links)
     }
@@ -233,7 +251,7 @@ impl Swarm {
         stop: &StopHandle,
         watch: &mut Watch<'_>,
     ) -> Result<(HighWaters, u64), RunError> {
-        let deadline = Nanos::now().after(Duration::from_secs_f64(config.drain_seconds));
+        let deadline = self.now().after(Duration::from_secs_f64(config.drain_seconds));
         let mut targets = Arc::new(HighWaters::default());
         let mut is_final = false;
         let mut settled_since = None;
@@ -242,17 +260,17 @@ impl Swarm {
             for theirs in self.ask_all(|| ReadOutstanding { targets: Arc::clone(&targets) }).await? {
                 sum.merge(theirs);
             }
-            let is_settled = is_final && sum.is_settled(&mut settled_since);
+            let is_settled = is_final && sum.is_settled(self.now(), &mut settled_since);
             let away = sum.away;
             if !is_final {
                 // What others say later is not waited for, or a busy room would never be drained.
                 is_final = sum.unanswered == 0;
                 targets = Arc::new(sum.high_waters);
             }
-            if is_settled || Nanos::now() >= deadline {
+            if is_settled || self.now() >= deadline {
                 return Ok((Arc::unwrap_or_clone(targets), away));
             }
-            if Nanos::now() >= watch.recorder.next_due() {
+            if self.now() >= watch.recorder.next_due() {
                 self.record(watch).await?;
             }
             tokio::select! {
@@ -264,8 +282,8 @@ impl Swarm {
 
     async fn say_goodbye(&self, watch: &mut Watch<'_>) -> Result<(), RunError> {
         self.ask_all(|| Leave).await?;
-        let deadline = Nanos::now().after(GOODBYE_DEADLINE);
-        while self.record(watch).await? > 0 && Nanos::now() < deadline {
+        let deadline = self.now().after(GOODBYE_DEADLINE);
+        while self.record(watch).await? > 0 && self.now() < deadline {
             sleep(DRAIN_POLL).await;
         }
         Ok(())
@@ -306,12 +324,11 @@ impl Outstanding {
     }
 
     /// Whether nothing more is to come. `since` keeps when everything but private deliveries was in.
-    fn is_settled(&self, since: &mut Option<Nanos>) -> bool {
+    fn is_settled(&self, now: Nanos, since: &mut Option<Nanos>) -> bool {
         if self.unanswered > 0 || self.away > 0 || self.room_deliveries > 0 {
             *since = None;
             return false;
         }
-        let now = Nanos::now();
         let since = *since.get_or_insert(now);
         self.private_deliveries <= 0 || (self.any_interrupted && now.since(since) > PRIVATE_GRACE)
     }
@@ -321,9 +338,11 @@ impl Outstanding {
 mod tests {
     use super::*;
 
+    const NOW: Nanos = Nanos(10_000_000_000);
+
     #[test]
     fn a_swarm_is_settled_when_nothing_more_is_to_come() {
-        let settled = |outstanding: Outstanding| outstanding.is_settled(&mut None);
+        let settled = |outstanding: Outstanding| outstanding.is_settled(NOW, &mut None);
         assert!(settled(Outstanding::default()));
         assert!(!settled(Outstanding { unanswered: 1, ..Outstanding::default() }));
         assert!(!settled(Outstanding { away: 1, ..Outstanding::default() }));
@@ -334,7 +353,7 @@ mod tests {
     #[test]
     fn after_a_lost_connection_private_deliveries_are_not_awaited_for_long() {
         let outstanding = Outstanding { private_deliveries: 1, any_interrupted: true, ..Outstanding::default() };
-        assert!(!outstanding.is_settled(&mut None));
-        assert!(outstanding.is_settled(&mut Some(Nanos::default())));
+        assert!(!outstanding.is_settled(NOW, &mut None));
+        assert!(outstanding.is_settled(NOW, &mut Some(Nanos::default())));
     }
 }

@@ -4,7 +4,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::bot::BotHandle;
-use crate::clock::Nanos;
 use crate::worker::WorkerState;
 
 /// Errands brought before others on the thread get their turn.
@@ -17,7 +16,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(1);
 pub(crate) async fn run(worker: Rc<WorkerState>, bots: Vec<BotHandle>) {
     loop {
         bring_what_is_due(&worker, &bots).await;
-        let now = Nanos::now();
+        let now = worker.now();
         let wait = worker.agenda.next_due().map(|due| due.since(now));
         tokio::select! {
             () = worker.agenda.earlier() => {}
@@ -28,11 +27,11 @@ pub(crate) async fn run(worker: Rc<WorkerState>, bots: Vec<BotHandle>) {
 
 async fn bring_what_is_due(worker: &WorkerState, bots: &[BotHandle]) {
     let mut brought = 0;
-    while let Some(mut appointment) = worker.agenda.take(Nanos::now()) {
+    while let Some(mut appointment) = worker.agenda.take(worker.now()) {
         let Some(bot) = bots.get(appointment.bot as usize) else { continue };
         if bot.bring(appointment).is_err() {
             // Its messages keep their planned times; only the errand comes later.
-            appointment.due = Nanos::now().after(RETRY_AFTER);
+            appointment.due = worker.now().after(RETRY_AFTER);
             worker.agenda.enter(appointment);
         }
         brought += 1;

@@ -19,7 +19,7 @@ use crate::agenda::{Agenda, Appointment, Errand};
 use crate::behaviour::BehaviourKind;
 use crate::bot::{Bot, BotHandle, ReadBuffers};
 use crate::census::{BotState, Census};
-use crate::clock::{self, Nanos};
+use crate::clock::{self, Host, Nanos};
 use crate::dialect::Dialect;
 use crate::endpoint::Endpoint;
 use crate::ledger::peers::Audience;
@@ -29,6 +29,7 @@ use crate::marker::Marker;
 use crate::plan::Habits;
 use crate::profile::Profile;
 use crate::roster::Roster;
+use crate::server_clock::{OnServer, ServerClock};
 use crate::stats::Stats;
 use crate::{loop_probe, ticker};
 
@@ -56,8 +57,8 @@ pub(crate) struct WorkerSetup {
     pub seed: u64,
     /// The number of the process run, in markers and ids.
     pub run: u32,
-    /// The host's tag, in markers; 0: unknown.
-    pub host: u16,
+    /// The host that they are on.
+    pub host: Host,
     /// How the server speaks.
     pub dialect: Dialect,
     /// How many messages each bot has sent to a server that numbers nothing; shared by all workers.
@@ -73,7 +74,12 @@ pub(crate) struct WorkerState {
     pub(crate) habits: Habits,
     pub(crate) seed: u64,
     pub(crate) run: u32,
-    pub(crate) host: u16,
+    pub(crate) host: Host,
+    pub(crate) server_clock: RefCell<ServerClock>,
+    /// The bot that asks the server for its time; `None`: nobody does.
+    pub(crate) timekeeper: Cell<Option<u32>>,
+    /// When it asks next.
+    pub(crate) asks_time_at: Cell<Nanos>,
     pub(crate) dialect: Dialect,
     pub(crate) said: Arc<[AtomicU32]>,
     pub(crate) agenda: Agenda,
@@ -106,6 +112,9 @@ impl WorkerState {
             seed: setup.seed,
             run: setup.run,
             host: setup.host,
+            server_clock: RefCell::default(),
+            timekeeper: Cell::default(),
+            asks_time_at: Cell::default(),
             dialect: setup.dialect,
             said: setup.said,
             agenda: Agenda::default(),
@@ -151,9 +160,18 @@ impl WorkerState {
     }
 
     /// Whether the planned time in a marker is of a clock that is also this process'.
-    pub(crate) fn can_time(&self, marker: &Marker) -> bool {
-        let is_own_clock = marker.run == self.run || (self.host != 0 && marker.host == self.host);
-        is_own_clock && marker.planned != Nanos::UNPLANNED
+    pub(crate) fn has_our_clock(&self, marker: &Marker) -> bool {
+        marker.run == self.run || (self.host.tag() != 0 && marker.host == self.host.tag())
+    }
+
+    /// The present.
+    pub(crate) fn now(&self) -> Nanos {
+        self.host.now()
+    }
+
+    /// A time on the server's clock, as far as that is known.
+    pub(crate) fn on_server(&self, time: Nanos) -> Option<OnServer> {
+        self.server_clock.borrow().at(time)
     }
 }
 
@@ -284,7 +302,7 @@ impl Handler<FallSilent> for Worker {
     type Result = ();
 
     fn handle(&mut self, FallSilent: FallSilent, _: &mut Self::Context) {
-        self.state.quiet_since.set(Some(Nanos::now()));
+        self.state.quiet_since.set(Some(self.state.now()));
     }
 }
 
@@ -375,7 +393,7 @@ impl Handler<Leave> for Worker {
     type Result = ();
 
     fn handle(&mut self, Leave: Leave, _: &mut Self::Context) {
-        let now = Nanos::now();
+        let now = self.state.now();
         self.state.is_over.set(true);
         self.enter_for_all(Errand::Leave, |_| now);
     }

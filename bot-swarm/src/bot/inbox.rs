@@ -15,6 +15,7 @@ use crate::census::BotState;
 use crate::clock::Nanos;
 use crate::ledger::{Entrance, Verdict};
 use crate::marker::Marker;
+use crate::timing::Timing;
 use crate::wire::{self, Delivery, Incoming};
 
 impl StreamHandler<Result<Frame, WsProtocolError>> for Bot {
@@ -68,6 +69,7 @@ impl Bot {
                 self.error("not an event");
             }
         }
+        self.keep_time();
     }
 
     fn told(&mut self, event: ServerEvent<'_>) {
@@ -87,12 +89,12 @@ impl Bot {
                 self.link.note_closing(Duration::from_millis(reconnect_after_ms));
             }
             ServerEvent::Left { room, .. } => self.visited(&room),
+            ServerEvent::Pong { id, at } => self.time_was_told(id.as_ref(), at),
             // A bot does not ask for these.
             ServerEvent::Presence(_)
             | ServerEvent::Members(_)
             | ServerEvent::Rooms { .. }
-            | ServerEvent::History(_)
-            | ServerEvent::Pong { .. } => {}
+            | ServerEvent::History(_) => {}
         }
     }
 
@@ -133,7 +135,7 @@ impl Bot {
         let recovered = joined.recovered == Some(true);
         self.worker.ledger.borrow_mut().entered(entrance(self.room, recovered));
         if let Some(since) = self.missed_since.take() {
-            self.worker.stats.borrow_mut().resume.record(Nanos::now().since(since));
+            self.worker.stats.borrow_mut().resume.record(self.worker.now().since(since));
         }
     }
 
@@ -143,7 +145,7 @@ impl Bot {
             return;
         }
         let marker = Marker::parse(delivery.text);
-        let latency = marker.as_ref().and_then(|marker| self.latency(marker));
+        let timing = marker.as_ref().map_or(Timing::Untimed, |marker| self.timing(marker));
         let worker = &self.worker;
         let mut ledger = worker.ledger.borrow_mut();
         let verdict = match (delivery.room, delivery.seq) {
@@ -153,12 +155,12 @@ impl Bot {
                     if self.membership != Membership::Member {
                         return;
                     }
-                    ledger.room_message(self.number, self.room, room.tag, seq, marker.as_ref(), latency)
+                    ledger.room_message(self.number, self.room, room.tag, seq, marker.as_ref(), timing.exact())
                 } else if let Visit::In(visited) = self.visit
                     && name == worker.roster.room(visited).name.as_str()
                 {
                     let tag = worker.roster.room(visited).tag;
-                    ledger.room_message(self.number, visited, tag, seq, marker.as_ref(), latency)
+                    ledger.room_message(self.number, visited, tag, seq, marker.as_ref(), timing.exact())
                 } else {
                     ledger.wrong_room()
                 }
@@ -169,19 +171,22 @@ impl Bot {
                 None => ledger.misdelivered(),
             },
         };
-        let mut stats = worker.stats.borrow_mut();
-        stats.counters.deliveries += 1;
-        match latency {
-            Some(latency) if verdict == Verdict::Counts => stats.delivery.record(latency),
-            Some(_) => {}
-            None => stats.counters.untimed += 1,
-        }
+        worker.stats.borrow_mut().delivery_came(timing, verdict == Verdict::Counts);
     }
 
-    /// How long a message took to this bot, as far as the server can help it. `None`: that cannot be told.
-    pub(super) fn latency(&self, marker: &Marker) -> Option<Duration> {
-        let is_timed = self.worker.can_time(marker) && !self.behaviour.reads_slowly();
-        is_timed.then(|| Nanos::now().since(marker.planned.max(self.back_at)))
+    /// How long a message took to this bot, as far as the server can help it.
+    pub(super) fn timing(&self, marker: &Marker) -> Timing {
+        if marker.planned == Nanos::UNPLANNED || self.behaviour.reads_slowly() {
+            return Timing::Untimed;
+        }
+        let now = self.worker.now();
+        if self.worker.has_our_clock(marker) {
+            return Timing::Exact(now.since(marker.planned.max(self.back_at)));
+        }
+        let both = self.worker.on_server(now).zip(marker.on_server);
+        both.map_or(Timing::Untimed, |(here, planned)| {
+            Timing::Remote(here.since(planned).at_most(now.since(self.back_at)))
+        })
     }
 
     fn acked(&mut self, ack: &Ack) {
@@ -194,7 +199,7 @@ impl Bot {
         let mut stats = worker.stats.borrow_mut();
         stats.counters.acked += 1;
         if message.planned != Nanos::UNPLANNED {
-            stats.ack.record(Nanos::now().since(message.planned.max(self.back_at)));
+            stats.ack.record(self.worker.now().since(message.planned.max(self.back_at)));
         }
         drop(stats);
         let mut ledger = worker.ledger.borrow_mut();
@@ -212,7 +217,7 @@ impl Bot {
     /// A message of the bot was answered.
     pub(super) fn answered(&mut self) {
         if self.is_parting && self.is_answered() {
-            return self.enter(Nanos::now(), Errand::Part);
+            return self.enter(self.worker.now(), Errand::Part);
         }
         self.speak();
     }
@@ -226,7 +231,7 @@ impl Bot {
             && (refusal.code == ErrorCode::RateLimited || refusal.retry_after_ms.is_some());
         if is_temporary || is_resume {
             let pause = refusal.retry_after_ms.map_or(PAUSE_DEFAULT, Duration::from_millis);
-            self.paused_until = self.paused_until.max(Nanos::now().after(pause));
+            self.paused_until = self.paused_until.max(self.worker.now().after(pause));
         }
         if is_resume {
             self.membership = Membership::MustResume;

@@ -84,7 +84,7 @@ impl Link {
     }
 
     /// Lets a slow bot read some more, if this is its time. Answers when the next time is.
-    pub(super) fn read_on(&mut self, due: Nanos, bytes_per_second: u32, is_over: bool) -> Option<Nanos> {
+    pub(super) fn read_on(&mut self, due: Nanos, now: Nanos, bytes_per_second: u32, is_over: bool) -> Option<Nanos> {
         let Self::Open(link) = self else { return None };
         if link.reads_at != due {
             return None;
@@ -92,7 +92,7 @@ impl Link {
         // Ten times a second, so a tenth of it; at least a byte, or nothing would ever be read.
         let bytes = if is_over { usize::MAX } else { (bytes_per_second / 10).max(1) as usize };
         link.socket.allow_to_read(bytes);
-        link.reads_at = due.after(READ_PERIOD).max(Nanos::now());
+        link.reads_at = due.after(READ_PERIOD).max(now);
         Some(link.reads_at)
     }
 
@@ -134,7 +134,7 @@ impl Bot {
     fn open(&mut self, framed: Framed<BoxedSocket, ws::Codec>, ctx: &mut Context<Self>) {
         let is_slow = self.behaviour.reads_slowly();
         let (socket, inbound, outflow) = Socket::open(framed, Rc::clone(&self.worker.read_buffers), is_slow);
-        let now = Nanos::now();
+        let now = self.worker.now();
         let pulse_due = now.after(WELCOME_DEADLINE);
         self.link = Link::Open(OpenLink {
             socket,
@@ -161,7 +161,7 @@ impl Bot {
 
     /// The server's first word on a new connection. Its pings come every `heartbeat`.
     pub(super) fn link_is_welcomed(&mut self, heartbeat: Duration) {
-        let now = Nanos::now();
+        let now = self.worker.now();
         let Link::Open(link) = &mut self.link else { return };
         link.is_welcomed = true;
         // The server gives a client two heartbeats of silence; the bot gives the server a little more.
@@ -188,7 +188,7 @@ impl Bot {
             return;
         }
         if std::mem::take(&mut link.is_alive) && link.closed_for.is_none() {
-            link.pulse_due = Nanos::now().after(link.pulse_interval);
+            link.pulse_due = self.worker.now().after(link.pulse_interval);
             let pulse_due = link.pulse_due;
             self.enter(pulse_due, Errand::CheckPulse);
         } else {
@@ -205,7 +205,7 @@ impl Bot {
         let code = reason.as_ref().map(|reason| u16::from(reason.code));
         link.closed_for = Some(code.map_or("close without a code".to_owned(), |code| format!("close {code}")));
         link.is_alive = false;
-        link.pulse_due = Nanos::now().after(END_DEADLINE);
+        link.pulse_due = self.worker.now().after(END_DEADLINE);
         let pulse_due = link.pulse_due;
         self.link.send(ws::Message::Close(reason));
         self.enter(pulse_due, Errand::CheckPulse);
@@ -229,7 +229,7 @@ impl Bot {
             }
             drop(ledger);
             self.enter_state(BotState::Away);
-            self.missed_since = Some(Nanos::now());
+            self.missed_since = Some(self.worker.now());
             self.end_visit();
         }
         self.error(closed_for.as_deref().unwrap_or(why));
@@ -241,12 +241,12 @@ impl Bot {
         self.link = Link::Down;
         self.listens_at = None;
         if self.is_parting {
-            self.enter(Nanos::now(), Errand::Part);
+            self.enter(self.worker.now(), Errand::Part);
         }
         self.membership = Membership::MustResume;
         self.paused_until = Nanos::default();
         let wait = self.backoff.next(at_least, &mut self.rng);
-        self.enter(Nanos::now().after(wait), Errand::Connect);
+        self.enter(self.worker.now().after(wait), Errand::Connect);
     }
 
     /// Says goodbye; the connection ends when the server has answered.
@@ -279,7 +279,7 @@ impl Bot {
         self.drop_link(ctx);
         if self.is_wanted {
             // It rests, or was wanted again meanwhile.
-            self.enter(self.back_at.max(Nanos::now()), Errand::Connect);
+            self.enter(self.back_at.max(self.worker.now()), Errand::Connect);
         } else {
             self.link = Link::Gone;
         }
@@ -289,6 +289,7 @@ impl Bot {
         let Link::Open(link) = std::mem::replace(&mut self.link, Link::Down) else { return };
         ctx.cancel_future(link.inbound);
         ctx.cancel_future(link.outflow);
+        self.resign_as_timekeeper();
         self.worker.ledger.borrow_mut().peers.stops(self.number);
         self.worker.open_links.set(self.worker.open_links.get() - 1);
     }

@@ -39,7 +39,7 @@ impl Bot {
         if self.is_answered() || !self.link.is_up() {
             self.leave(ctx);
         } else {
-            self.enter(Nanos::now().after(PART_AFTER), Errand::Part);
+            self.enter(self.worker.now().after(PART_AFTER), Errand::Part);
         }
     }
 
@@ -62,7 +62,7 @@ impl Bot {
         }
         let next = self.behaviour.next_move(&self.worker.habits, &mut self.rng);
         if let Some((wait, what)) = next {
-            let due = Nanos::now().after(wait);
+            let due = self.worker.now().after(wait);
             self.next_move = Some((due, what));
             self.enter(due, Errand::Move);
         }
@@ -139,7 +139,7 @@ impl Bot {
         self.end_visit();
         self.worker.ledger.borrow_mut().interrupted(self.number, self.room);
         self.enter_state(BotState::Resting);
-        self.back_at = Nanos::now().after(rest);
+        self.back_at = self.worker.now().after(rest);
         self.missed_since = Some(self.back_at);
         self.membership = Membership::MustResume;
         if politely {
@@ -155,7 +155,7 @@ impl Bot {
         let bytes_per_second = self.worker.habits.slow_bytes_per_second;
         // When the swarm has fallen silent, whatever waits is read.
         let is_over = self.worker.quiet_since.get().is_some();
-        if let Some(next) = self.link.read_on(due, bytes_per_second, is_over) {
+        if let Some(next) = self.link.read_on(due, self.worker.now(), bytes_per_second, is_over) {
             self.enter(next, Errand::Read);
         }
     }

@@ -34,7 +34,7 @@ impl Bot {
         self.link_is_welcomed(PULSE);
         self.membership = Membership::Member;
         self.has_been_here = true;
-        let listens_at = Nanos::now().after(LISTENS_AFTER);
+        let listens_at = self.worker.now().after(LISTENS_AFTER);
         self.listens_at = Some(listens_at);
         self.enter(listens_at, Errand::Listen);
         if self.plan.is_none() {
@@ -77,16 +77,9 @@ impl Bot {
         let marker = text.find(MARKER).and_then(|at| Marker::parse(text.get(at..)?));
         // People and servers may say what they want.
         let Some(marker) = marker else { return };
-        let latency = self.latency(&marker);
+        let timing = self.timing(&marker);
         let verdict = self.worker.ledger.borrow_mut().peers.heard(self.number, &marker);
-        let mut stats = self.worker.stats.borrow_mut();
-        stats.counters.deliveries += 1;
-        match latency {
-            Some(latency) if verdict == Verdict::Counts => stats.delivery.record(latency),
-            Some(_) => {}
-            None => stats.counters.untimed += 1,
-        }
-        drop(stats);
+        self.worker.stats.borrow_mut().delivery_came(timing, verdict == Verdict::Counts);
         let is_own = marker.run == self.worker.run && marker.sender == self.number;
         if self.worker.dialect == Dialect::Echo && is_own {
             self.is_echoed(marker.number);
@@ -101,7 +94,7 @@ impl Bot {
         let mut stats = self.worker.stats.borrow_mut();
         stats.counters.acked += 1;
         if message.planned != Nanos::UNPLANNED {
-            stats.ack.record(Nanos::now().since(message.planned.max(self.back_at)));
+            stats.ack.record(self.worker.now().since(message.planned.max(self.back_at)));
         }
         drop(stats);
         self.answered();

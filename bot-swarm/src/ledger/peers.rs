@@ -147,7 +147,7 @@ mod tests {
     const RUN: u32 = 7;
 
     fn said(sender: u32, number: u32) -> Marker {
-        Marker { host: 0, run: RUN, sender, target: MarkedTarget::Room(1), number, planned: Nanos(5) }
+        Marker { host: 0, run: RUN, sender, target: MarkedTarget::Room(1), number, planned: Nanos(5), on_server: None }
     }
 
     #[test]

@@ -9,7 +9,7 @@ const TAG: u32 = 1_000;
 const EPOCH: Epoch = Epoch(1);
 
 fn said(sender: u32, number: u32) -> Marker {
-    Marker { host: 0, run: RUN, sender, target: MarkedTarget::Room(TAG), number, planned: Nanos(0) }
+    Marker { host: 0, run: RUN, sender, target: MarkedTarget::Room(TAG), number, planned: Nanos(0), on_server: None }
 }
 
 fn whispered(sender: u32, receiver: u32, number: u32) -> Marker {

@@ -37,8 +37,11 @@ pub struct Report {
     /// What they received, held against what they should have.
     pub ledger: Ledger,
     /// How long things took, over the whole run, by kind as `BOT_EXPECT` names them: `connect`, `ack`, `delivery`,
-    /// `completion`, `resume`, `lateness`, `wake_lag`, `loop_lag`. A kind of which nothing was measured is left out.
+    /// `remote`, `completion`, `resume`, `lateness`, `wake_lag`, `loop_lag`. A kind of which nothing was measured is
+    /// left out.
     pub latencies: BTreeMap<String, Latency>,
+    /// How far the latencies of the kind `remote` are to be trusted; `null` where there are none.
+    pub remote: Option<Remote>,
     /// The phases of the run, in order.
     pub phases: Vec<Phase>,
     /// The run second by second.
@@ -147,6 +150,22 @@ pub struct Ledger {
     pub contradictions: u64,
     /// Private messages across a lost connection, of which nobody can tell whether they should have arrived.
     pub private_unknown: u64,
+    /// Deliveries that came and were not timed: nobody planned them, a slow bot received them, or they came from another
+    /// host and the server's time was not known on both.
+    #[serde(default)]
+    pub untimed: u64,
+}
+
+/// Deliveries from other hosts, which were timed by the server's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Remote {
+    /// How many there were.
+    pub deliveries: u64,
+    /// How far off the clocks may be by which they were timed, in milliseconds: the most of all of them.
+    pub clocks_off_max_ms: f64,
+    /// How many seemed to come before their planned time, and count as no time at all.
+    pub negative: u64,
 }
 
 /// How long one kind of thing took. Times are milliseconds, from the planned time.

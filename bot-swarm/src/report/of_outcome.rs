@@ -5,8 +5,8 @@ use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::document::{
-    Bots, Expectation, Judgement, Latency, Ledger, Messages, Percentiles, Phase, Quantile, Report, SCHEMA_VERSION,
-    Second, SwarmHealth, Verdict,
+    Bots, Expectation, Judgement, Latency, Ledger, Messages, Percentiles, Phase, Quantile, Remote, Report,
+    SCHEMA_VERSION, Second, SwarmHealth, Verdict,
 };
 use crate::census::BotState;
 use crate::config::KNOBS;
@@ -56,8 +56,10 @@ impl Report {
                 misdelivered: tally.misdelivered,
                 contradictions: tally.contradictions,
                 private_unknown: tally.private_unknown,
+                untimed: counters.untimed,
             },
             latencies: latencies(stats),
+            remote: (stats.remote.count() > 0).then(|| remote(stats)),
             phases: outcome.phases.iter().map(phase).collect(),
             series: outcome.points.iter().map(second).collect(),
             swarm: SwarmHealth {
@@ -128,6 +130,14 @@ fn second(point: &Point) -> Second {
         cpu_seconds: point.cpu.as_secs_f64(),
         resident_bytes: point.resident_bytes,
         open_files: point.open_files,
+    }
+}
+
+fn remote(stats: &Stats) -> Remote {
+    Remote {
+        deliveries: stats.remote.count(),
+        clocks_off_max_ms: ms(stats.clocks_off_max),
+        negative: stats.counters.remote_negative,
     }
 }
 

@@ -39,7 +39,7 @@ pub fn page(report: &Report) -> String {
                     (tiles(report))
                     (expectations(report))
                     @for picture in pictures(report) { (figure(&picture)) }
-                    (latencies("Latencies of the whole run", &report.latencies))
+                    (latencies(report))
                     (phases(report))
                     (ledger(report))
                     @if let Some(server) = &report.server { (stages(server)) }
@@ -146,12 +146,13 @@ fn figure(picture: &Picture) -> Markup {
     }
 }
 
-fn latencies(title: &str, latencies: &BTreeMap<String, Latency>) -> Markup {
+fn latencies(report: &Report) -> Markup {
     html! {
         section {
-            h2 { (title) }
+            h2 { "Latencies of the whole run" }
             p { "From the planned time of each, whatever kept it from being done then." }
-            (latency_table(latencies))
+            (latency_table(&report.latencies))
+            @if let Some(remote) = &report.remote { p { (remote) } }
         }
     }
 }

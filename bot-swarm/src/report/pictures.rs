@@ -30,8 +30,9 @@ type Percentile = (&'static str, fn(&Percentiles) -> f64);
 const FIRST_OF_KINDS: u8 = 4;
 
 /// What users wait for, in the order in which they do; how late the swarm itself was is another matter.
-const KINDS: [(&str, &str); 5] = [
+const KINDS: [(&str, &str); 6] = [
     ("delivery", "delivery"),
+    ("remote", "from other hosts"),
     ("completion", "last receiver"),
     ("ack", "ack"),
     ("connect", "connect"),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::document::{Latency, Ledger, Report};
+use super::document::{Latency, Ledger, Remote, Report};
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,8 +34,8 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "deliveries  {} expected, {} received, {} lost ({} told by the server), {} came in all",
-            ledger.expected, ledger.received, ledger.lost, ledger.lost_and_told, ledger.deliveries
+            "deliveries  {} expected, {} received, {} lost ({} told by the server), {} came in all, {} not timed",
+            ledger.expected, ledger.received, ledger.lost, ledger.lost_and_told, ledger.deliveries, ledger.untimed
         )?;
         writeln!(
             f,
@@ -48,6 +48,9 @@ impl fmt::Display for Report {
         writeln!(f, "latency     from the planned time of sending (or connecting)")?;
         for (kind, latency) in &self.latencies {
             write_latency(f, kind, latency)?;
+        }
+        if let Some(remote) = &self.remote {
+            writeln!(f, "  {remote}")?;
         }
         self.write_costs(f)?;
         if !self.errors.is_empty() {
@@ -90,6 +93,18 @@ impl Ledger {
     }
 }
 
+impl fmt::Display for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { deliveries, clocks_off_max_ms, negative } = *self;
+        write!(
+            f,
+            "remote: {deliveries} deliveries from other hosts, by clocks that may be off by {}; {negative} came before \
+             their planned time by them",
+            ms_text(clocks_off_max_ms)
+        )
+    }
+}
+
 fn write_latency(f: &mut fmt::Formatter<'_>, kind: &str, latency: &Latency) -> fmt::Result {
     let p = &latency.percentiles;
     writeln!(
@@ -110,6 +125,7 @@ pub(crate) fn ms_text(ms: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::report::example;
 
     #[test]
@@ -118,5 +134,16 @@ mod tests {
         assert_eq!(report.to_string().lines().next(), Some("KEPT: p99<250ms, lost=0"));
         report.verdict.doubts.push("the event loop was 80 ms late".into());
         assert_eq!(report.to_string().lines().nth(1), Some("  doubt     the event loop was 80 ms late"));
+    }
+
+    #[test]
+    fn what_came_from_other_hosts_is_told_with_how_far_the_clocks_may_be_off() {
+        let mut report = example::report();
+        assert!(!report.to_string().contains("remote"), "{report}");
+        report.remote = Some(Remote { deliveries: 70, clocks_off_max_ms: 1.7, negative: 2 });
+        let told = "  remote: 70 deliveries from other hosts, by clocks that may be off by 1.70 ms; 2 came before their \
+                    planned time by them\n";
+        assert!(report.to_string().contains(told), "{report}");
+        assert!(crate::report::page::page(&report).contains(told.trim()));
     }
 }

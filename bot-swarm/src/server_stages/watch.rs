@@ -8,7 +8,7 @@ use actix_rt::time::interval;
 use tokio::time::MissedTickBehavior;
 
 use super::{PERIOD, Reading, ServerReport};
-use crate::clock::Nanos;
+use crate::clock::{Host, Nanos};
 
 /// How long an answer may take; a server that is overloaded may well fail to answer at all.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -32,7 +32,7 @@ impl Watch {
     pub fn start(url: String) -> Self {
         let readings = Rc::<RefCell<Vec<Reading>>>::default();
         let task = actix_rt::spawn(keep_reading(url.clone(), Rc::clone(&readings)));
-        Self { url, start: Nanos::now(), readings, task }
+        Self { url, start: Host::this().now(), readings, task }
     }
 
     /// Reads no more, and tells what was read. `None` where the server shows no stages.
@@ -43,13 +43,14 @@ impl Watch {
 }
 
 async fn keep_reading(url: String, readings: Rc<RefCell<Vec<Reading>>>) {
+    let host = Host::this();
     let client = awc::Client::builder().timeout(TIMEOUT).finish();
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         match page(&client, &url).await {
-            Ok(page) => readings.borrow_mut().extend(Reading::parse(&page, Nanos::now())),
+            Ok(page) => readings.borrow_mut().extend(Reading::parse(&page, host.now())),
             Err(error) => log::debug!("{url} could not be read: {error}"),
         }
     }

@@ -6,6 +6,7 @@ mod plain;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use actix_rt::net::TcpListener;
 use awc::ws::CloseCode;
@@ -30,6 +31,15 @@ impl TestServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let chat = Rc::new(RefCell::new(Chat::new(options)));
+        if !options.delay.is_zero() {
+            let shared = Rc::clone(&chat);
+            actix_rt::spawn(async move {
+                loop {
+                    shared.borrow().send_delayed();
+                    actix_rt::time::sleep(Duration::from_millis(1)).await;
+                }
+            });
+        }
         let shared = Rc::clone(&chat);
         actix_rt::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {

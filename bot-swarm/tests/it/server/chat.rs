@@ -1,6 +1,8 @@
 //! The chat of the test server: rooms, names, and the faults it commits.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use awc::ws::{CloseReason, Message};
 use starling_protocol::{
@@ -8,6 +10,7 @@ use starling_protocol::{
     PostMessage, Refusal, Resume, RoomName, Seq, ServerEvent, ServerLimits, Target, Welcome, codec,
 };
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::Instant;
 
 /// Messages after which a fault begins.
 const FAULT_AFTER: u64 = 30;
@@ -46,6 +49,8 @@ pub(crate) struct Options {
     pub(crate) recovers_nothing: bool,
     /// Most clients that it can serve: while more are connected, every message is refused; `None`: any number.
     pub(crate) clients_max: Option<usize>,
+    /// How long each delivery is kept back; answers are not.
+    pub(crate) delay: Duration,
 }
 
 #[derive(Debug)]
@@ -71,6 +76,8 @@ pub(crate) struct Chat {
     rooms: HashMap<RoomName, Room>,
     acks: HashMap<(ClientId, MessageId), Ack>,
     held: Option<(u64, String)>,
+    /// Deliveries that are kept back: until when, for whom, and what.
+    delayed: RefCell<VecDeque<(Instant, u64, String)>>,
     committed: u64,
     asked: u64,
     last: u64,
@@ -91,6 +98,7 @@ impl Chat {
             rooms: HashMap::new(),
             acks: HashMap::new(),
             held: None,
+            delayed: RefCell::default(),
             committed: 0,
             asked: 0,
             last: 0,
@@ -175,8 +183,11 @@ impl Chat {
             | ClientCommand::InboxHistory { .. }
             | ClientCommand::Rooms
             | ClientCommand::Members { .. }
-            | ClientCommand::History { .. }
-            | ClientCommand::Ping => panic!("bots do not ask for {text}"),
+            | ClientCommand::History { .. } => panic!("bots do not ask for {text}"),
+            ClientCommand::Ping => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+                self.tell(id, &ServerEvent::Pong { id: frame_id, at: u64::try_from(now.as_millis()).unwrap() });
+            }
         }
     }
 
@@ -339,7 +350,22 @@ impl Chat {
         self.send(id, String::from_utf8(frame).unwrap());
     }
 
+    /// Sends what was kept back for long enough.
+    pub(crate) fn send_delayed(&self) {
+        let is_due = |(until, ..): &mut (Instant, u64, String)| *until <= Instant::now();
+        while let Some((_, id, frame)) = self.delayed.borrow_mut().pop_front_if(is_due) {
+            self.send_now(id, frame);
+        }
+    }
+
     fn send(&self, id: u64, frame: String) {
+        if self.options.delay.is_zero() || !frame.starts_with(r#"{"type":"message""#) {
+            return self.send_now(id, frame);
+        }
+        self.delayed.borrow_mut().push_back((Instant::now() + self.options.delay, id, frame));
+    }
+
+    fn send_now(&self, id: u64, frame: String) {
         if let Some(client) = self.clients.get(&id) {
             // A connection that has just ended takes nothing more.
             client.outbox.send(Message::Text(frame.into())).unwrap_or_default();

@@ -1,0 +1,71 @@
+//! How a worker learns the server's time: one of its bots asks for it now and then.
+//!
+//! The first that hears anything while nobody does takes the post, and has it until its connection ends.
+
+use std::time::Duration;
+
+use starling_protocol::{ClientCommand, MessageId};
+
+use super::Bot;
+use crate::agenda::Errand;
+use crate::clock::Nanos;
+use crate::server_clock::Sample;
+
+/// How often the server is asked until its clock is well known.
+const PERIOD_AT_FIRST: Duration = Duration::from_millis(100);
+
+/// How often it is asked from then on.
+const PERIOD: Duration = Duration::from_secs(2);
+
+/// What the `id` of a ping begins with; the time at which it was sent follows.
+const PING_ID: &str = "time";
+
+impl Bot {
+    /// Takes the post of the timekeeper, if nobody has it and the bot is fit for it.
+    pub(super) fn keep_time(&self) {
+        let worker = &self.worker;
+        if worker.timekeeper.get().is_some() || !self.link.is_up() {
+            return;
+        }
+        // What comes to a slow bot comes late, and who floods is refused.
+        if !self.behaviour.reads_slowly() && !self.behaviour.ignores_limits() {
+            let due = worker.now();
+            worker.timekeeper.set(Some(self.number));
+            worker.asks_time_at.set(due);
+            self.enter(due, Errand::AskTime);
+        }
+    }
+
+    /// Asks the server for its time, if the bot is still to do it.
+    pub(super) fn ask_time(&self, due: Nanos) {
+        let worker = &self.worker;
+        if worker.timekeeper.get() != Some(self.number) || worker.asks_time_at.get() != due {
+            return;
+        }
+        if !self.link.is_up() {
+            return self.resign_as_timekeeper();
+        }
+        let now = worker.now();
+        self.ask(MessageId::parse(&format!("{PING_ID}{}", now.0)).ok(), ClientCommand::Ping);
+        let period = if worker.server_clock.borrow().is_well_known() { PERIOD } else { PERIOD_AT_FIRST };
+        let next = now.after(period);
+        worker.asks_time_at.set(next);
+        self.enter(next, Errand::AskTime);
+    }
+
+    /// The server told its time, in milliseconds since the Unix epoch.
+    pub(super) fn time_was_told(&self, id: Option<&MessageId>, at_ms: u64) {
+        let answered = self.worker.now();
+        let asked = id.and_then(|id| id.as_str().strip_prefix(PING_ID)?.parse().ok()).map(Nanos);
+        if let Some(asked) = asked.filter(|asked| *asked <= answered) {
+            self.worker.server_clock.borrow_mut().add(Sample { asked, answered, at_ms });
+        }
+    }
+
+    /// The bot's connection is gone: somebody else is to ask from now on.
+    pub(super) fn resign_as_timekeeper(&self) {
+        if self.worker.timekeeper.get() == Some(self.number) {
+            self.worker.timekeeper.set(None);
+        }
+    }
+}
