@@ -106,7 +106,7 @@ async fn a_rolling_restart_under_500_bots_loses_and_doubles_nothing() {
 }
 
 /// Waits until so many are connected and have said as much as they are many.
-async fn everybody_talks(address: std::net::SocketAddr, clients: u32) {
+pub(crate) async fn everybody_talks(address: std::net::SocketAddr, clients: u32) {
     let clients = f64::from(clients) - 0.5;
     within("everybody is there and talks", async {
         loop {

@@ -1,8 +1,21 @@
 //! Bots against the real server: nothing lost, doubled, reordered or misdelivered.
 
-use bot_swarm::{Config, Outcome, StopHandle, progress};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
-use crate::harness::{TestServer, figures_when};
+use bot_swarm::report::document::{Judgement, Report};
+use bot_swarm::report::folder;
+use bot_swarm::{Config, Outcome, StopHandle, progress};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::harness::process::Process;
+use crate::harness::{LOOK, TestServer, figures_when, within};
+use crate::shutdown::everybody_talks;
+
+/// Bots of each process of a swarm of several.
+const BOTS: u32 = 20;
 
 /// Runs bots against a server until it has made so many deliveries.
 async fn run(server: &TestServer, config: Config, deliveries: f64) -> Outcome {
@@ -55,4 +68,90 @@ async fn bots_that_flood_one_room_lose_nothing() {
     let report = run(&server, config, 100_000.0).await;
     assert!(report.is_clean(), "{report}");
     assert_eq!(report.tally.expected, report.tally.received, "{report}");
+}
+
+/// The program of the swarm, which cargo puts beside the server's when it builds the tests of the workspace.
+fn program() -> PathBuf {
+    let program = Path::new(env!("CARGO_BIN_EXE_starling")).with_file_name("bot-swarm");
+    assert!(program.exists(), "there is no {}: cargo build -p bot-swarm", program.display());
+    program
+}
+
+/// One process of a swarm that talks until it is stopped; killed when it is dropped.
+#[derive(Debug)]
+struct SwarmProcess {
+    child: Child,
+    folder: TempDir,
+}
+
+impl SwarmProcess {
+    /// Starts twenty bots, in rooms that they share with the bots of other processes.
+    fn start(name_prefix: &str, server: SocketAddr) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let child = Command::new(program())
+            .args(["--server-url", &format!("ws://{server}/ws"), "--name-prefix", name_prefix])
+            .args(["--count", &BOTS.to_string(), "--rooms", "4", "--behaviours", "chatter=3,lurker=1"])
+            .args(["--ramp-per-second", "1000", "--messages-per-second", "5", "--drain-seconds", "20"])
+            .args(["--lateness-max-seconds", "3600", "--server-metrics", "off"])
+            .arg("--report")
+            .arg(folder.path())
+            .current_dir(folder.path())
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { child, folder }
+    }
+
+    fn stop(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+    }
+
+    /// Waits for its end, and reads the report that it leaves.
+    async fn report(mut self) -> Report {
+        let ended = async {
+            while self.child.try_wait().unwrap().is_none() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        within("the swarm ends", ended).await;
+        folder::read(self.folder.path()).unwrap()
+    }
+}
+
+impl Drop for SwarmProcess {
+    fn drop(&mut self) {
+        // It may have ended already.
+        self.child.kill().unwrap_or_default();
+        self.child.wait().map(drop).unwrap_or_default();
+    }
+}
+
+#[actix::test]
+async fn a_swarm_of_many_processes_comes_through_a_restart_and_a_crash_of_the_server_with_clean_ledgers() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = |bind: &str| Process::start(folder.path(), &[("CHAT_BIND", bind), ("CHAT_DRAIN_SECONDS", "2")]);
+    let mut server = start("127.0.0.1:0");
+    let address = server.address();
+    let swarm = ["anna", "bert", "cleo"].map(|name_prefix| SwarmProcess::start(name_prefix, address));
+    for (signal, code) in [(Signal::TERM, Some(0)), (Signal::KILL, None)] {
+        everybody_talks(address, 3 * BOTS).await;
+        server.signal(signal);
+        assert_eq!(server.exit_code().await, code);
+        server = start(&address.to_string());
+    }
+    everybody_talks(address, 3 * BOTS).await;
+    swarm.iter().for_each(SwarmProcess::stop);
+    for process in swarm {
+        let report = process.report().await;
+        assert_eq!(report.verdict.judgement, Judgement::Kept, "{report}");
+        assert_eq!(report.ledger.faults().map(|(_, count)| count), [0; 6], "{report}");
+        assert_eq!(report.ledger.expected, report.ledger.received, "{report}");
+        assert_eq!((report.messages.unanswered, report.bots.away), (0, 0), "{report}");
+        let twice = 2 * u64::from(BOTS);
+        assert_eq!(report.bots.reconnects, twice, "{report}");
+        assert_eq!(report.latencies["resume"].percentiles.count, twice, "{report}");
+    }
 }
