@@ -64,7 +64,8 @@ pub struct Comparison {
 }
 
 /// Settings that say where, and under which name, but not what.
-const INDIFFERENT: [&str; 4] = ["BOT_NAME_PREFIX", "BOT_SERVER_URL", "BOT_METRICS_BIND", "BOT_REPORT"];
+const INDIFFERENT: [&str; 6] =
+    ["BOT_NAME_PREFIX", "BOT_SERVER_URL", "BOT_METRICS_BIND", "BOT_REPORT", "BOT_SCENARIO", "BOT_SERVER_METRICS"];
 
 /// Holds a report against an earlier one.
 pub fn compare(before: &Report, now: &Report) -> Comparison {

@@ -9,7 +9,7 @@ const PER_WORKER: u64 = 8;
 /// More bots are asked for than may be connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "BOT_COUNT={count} does not fit: the limit of {limit} open files allows {fits} bots; \
+    "{count} bots (BOT_COUNT, or the most in BOT_PROFILE) do not fit: the limit of {limit} open files allows {fits}; \
      take fewer or raise the limit (ulimit -n)"
 )]
 pub struct TooManyBots {

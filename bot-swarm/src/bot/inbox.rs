@@ -8,7 +8,7 @@ use awc::error::WsProtocolError;
 use awc::ws::{self, Frame};
 use starling_protocol::{Ack, ErrorCode, JoinedEvent, Refusal, ServerEvent, Welcome};
 
-use super::in_flight::{Addressee, serial_of};
+use super::in_flight::{Addressee, Outgoing, serial_of};
 use super::{Bot, Membership, PAUSE_DEFAULT, RESUME_ID, Visit};
 use crate::agenda::Errand;
 use crate::census::BotState;
@@ -195,13 +195,7 @@ impl Bot {
         let Some(message) = serial_of(&ack.id).and_then(|serial| self.in_flight.take(serial)) else {
             return self.error("ack of nothing");
         };
-        worker.unanswered.set(worker.unanswered.get() - 1);
-        let mut stats = worker.stats.borrow_mut();
-        stats.counters.acked += 1;
-        if message.planned != Nanos::UNPLANNED {
-            stats.ack.record(self.worker.now().since(message.planned.max(self.back_at)));
-        }
-        drop(stats);
+        self.was_taken(&message);
         let mut ledger = worker.ledger.borrow_mut();
         match (message.to, ack.seq) {
             (Addressee::Room, Some(seq)) => ledger.room_acked(self.number, self.room, seq.0, message.number),
@@ -212,6 +206,17 @@ impl Bot {
         }
         drop(ledger);
         self.answered();
+    }
+
+    /// The server took a message: as long after its planned time as the server can help.
+    pub(super) fn was_taken(&self, message: &Outgoing) {
+        let worker = &self.worker;
+        worker.unanswered.set(worker.unanswered.get() - 1);
+        let mut stats = worker.stats.borrow_mut();
+        stats.counters.acked += 1;
+        if message.planned != Nanos::UNPLANNED {
+            stats.ack.record(worker.now().since(message.planned.max(self.back_at)));
+        }
     }
 
     /// A message of the bot was answered.

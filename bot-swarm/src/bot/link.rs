@@ -313,3 +313,20 @@ fn describe(error: &WsClientError) -> String {
     );
     if is_timeout { "connect: timeout".to_owned() } else { format!("connect: {error}") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lack_of_files_or_ports_is_known_as_the_swarms_own_limit() {
+        let told = |errno: Errno| {
+            let error = ConnectError::Io(std::io::Error::from(errno));
+            describe(&WsClientError::SendRequest(SendRequestError::Connect(error)))
+        };
+        assert_eq!(told(Errno::MFILE), NO_FILE_LEFT);
+        assert_eq!(told(Errno::NFILE), NO_FILE_LEFT);
+        assert_eq!(told(Errno::ADDRNOTAVAIL), NO_PORT_LEFT);
+        assert_eq!(told(Errno::CONNREFUSED), "connect: connection refused");
+    }
+}

@@ -90,13 +90,7 @@ impl Bot {
     fn is_echoed(&mut self, number: u32) {
         // A bot that talks to nobody but the one room gives its messages serial numbers in step.
         let Some(message) = self.in_flight.take(u64::from(number)) else { return };
-        self.worker.unanswered.set(self.worker.unanswered.get() - 1);
-        let mut stats = self.worker.stats.borrow_mut();
-        stats.counters.acked += 1;
-        if message.planned != Nanos::UNPLANNED {
-            stats.ack.record(self.worker.now().since(message.planned.max(self.back_at)));
-        }
-        drop(stats);
+        self.was_taken(&message);
         self.answered();
     }
 }

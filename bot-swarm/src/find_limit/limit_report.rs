@@ -119,15 +119,17 @@ impl LimitReport {
     }
 
     /// Writes `limit.json` into a folder, and beside it the whole reports of the highest load that was kept (`kept/`)
-    /// and of the lowest that was not (`not-kept/`).
+    /// and of the lowest that was not (`not-kept/`). What an earlier search left there is replaced.
     ///
     /// # Errors
     /// [`FolderError::File`].
     pub fn write(&self, folder: &Path) -> Result<(), FolderError> {
         folder::write_json(&folder.join("limit.json"), self)?;
         for (name, report) in [("kept", &self.kept), ("not-kept", &self.not_kept)] {
-            if let Some((_, report)) = report {
-                folder::write(&folder.join(name), report)?;
+            let side = folder.join(name);
+            match report {
+                Some((_, report)) => folder::write(&side, report)?,
+                None => folder::remove(&side)?,
             }
         }
         Ok(())
@@ -252,5 +254,19 @@ mod tests {
         let json = std::fs::read(folder.path().join("limit.json")).unwrap();
         let read: LimitReport = serde_json::from_slice(&json).unwrap();
         assert_eq!((read.highest_kept, read.lowest_broken, read.loads.len()), (Some(10), Some(20), 3));
+    }
+
+    #[test]
+    fn a_side_that_there_is_not_any_more_goes_with_its_report_and_leaves_what_is_not_ours() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |loads: &[(u32, Judgement)], highest_kept, ceiling| {
+            found(loads, Limit { highest_kept, ceiling }).write(folder.path()).unwrap();
+        };
+        write(&[(5, Judgement::Kept), (6, Judgement::Broken)], Some(5), Ceiling::Broken(6));
+        std::fs::write(folder.path().join("not-kept/notes"), "").unwrap();
+        write(&[(5, Judgement::Kept)], Some(5), Ceiling::Bounds);
+        assert!(!folder.path().join("not-kept/report.json").exists() && folder.path().join("not-kept/notes").exists());
+        write(&[(5, Judgement::Broken)], None, Ceiling::Broken(5));
+        assert!(!folder.path().join("kept").exists() && folder.path().join("not-kept/report.html").exists());
     }
 }

@@ -55,6 +55,25 @@ pub fn write(folder: &Path, report: &Report) -> Result<(), FolderError> {
     write_file(&folder.join(PAGE), page(report).as_bytes())
 }
 
+/// Takes away the report that an earlier run left in a folder, and the folder with it where nothing else is in it.
+///
+/// # Errors
+/// [`FolderError::File`].
+pub fn remove(folder: &Path) -> Result<(), FolderError> {
+    for path in [folder.join(JSON), folder.join(PAGE)] {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(FolderError::File { path, error }),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    match fs::remove_dir(folder) {
+        Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {
+            Err(FolderError::File { path: folder.to_owned(), error })
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// Writes anything as JSON, the folder around it made where it is not there.
 ///
 /// # Errors

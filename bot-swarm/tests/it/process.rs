@@ -203,6 +203,29 @@ async fn a_swarm_that_was_late_itself_says_so_and_ends_with_2() {
     assert!(stdout(&output).starts_with("INVALID: the swarm "), "{}", stdout(&output));
 }
 
+#[actix_rt::test]
+async fn a_swarm_that_had_no_open_file_left_says_so_and_ends_with_2() {
+    let server = TestServer::start().await;
+    let child = program()
+        .args(["--server-url", &server.url(), "--count", "20", "--ramp-per-second", "10"])
+        .args(["--messages-per-second", "20", "--drain-seconds", "1", "--lateness-max-seconds", "60"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    wait_until("the first bots", || server.connected() >= 3).await;
+    // Those that are there stay, and nobody else comes.
+    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(1_024) };
+    rustix::process::prlimit(Some(pid), rustix::process::Resource::Nofile, none).unwrap();
+    let taken = server.taken();
+    wait_until("messages", || server.taken() >= taken + 200).await;
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let output = actix_rt::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", stdout(&output));
+    assert!(stdout(&output).starts_with("INVALID: the swarm had no open file left "), "{}", stdout(&output));
+    assert!(server.welcomed() < 20, "{}", stdout(&output));
+}
+
 #[test]
 fn a_scenario_is_read_from_a_file_and_the_environment_and_flags_count_more() {
     let file = std::env::temp_dir().join(format!("bot-swarm-{}.env", std::process::id()));
