@@ -7,6 +7,10 @@ use starling::history_commands::HistoryCommand;
 use starling::token_command::TokenCommand;
 use starling::{Config, Server, healthcheck, logging};
 
+/// glibc's allocator keeps holes between the connections (`docs/decisions/0016-the-allocator.md`).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A chat server made of actors. It is configured by its environment, or by a file `.env` in the current folder.
 #[derive(Debug, Parser)]
 #[command(version, after_help = starling::help::knobs(), after_long_help = starling::help::knobs())]

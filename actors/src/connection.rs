@@ -74,28 +74,50 @@ pub struct Connection {
     is_open: bool,
     /// Whether the close frame is in the outbox or written; then nothing more is accepted.
     is_closing: bool,
-    outbox: VecDeque<Chunk>,
-    queued_bytes: usize,
-    queued_frames: u32,
+    /// What the kernel has yet to take. An idle connection keeps no room for what may wait one day.
+    outbox: Option<Box<Outbox>>,
+}
+
+/// What waits for a client.
+#[derive(Debug, Default)]
+struct Outbox {
+    chunks: VecDeque<Chunk>,
+    bytes: usize,
+    frames: u32,
     /// Bytes of the first chunk that the kernel has.
     first_written: usize,
     /// Since when the kernel has taken nothing of what waits.
     stalled_since: Option<Instant>,
 }
 
+impl Outbox {
+    fn push(&mut self, chunk: Chunk) {
+        self.bytes += chunk.bytes.len();
+        self.frames += chunk.frames;
+        self.chunks.push_back(chunk);
+    }
+
+    /// Forgets so many bytes, which the kernel has taken.
+    fn advance(&mut self, taken: usize, written: &mut Written) {
+        self.bytes -= taken;
+        self.first_written += taken;
+        while let Some(first) = self.chunks.front() {
+            if self.first_written < first.bytes.len() {
+                return;
+            }
+            self.first_written -= first.bytes.len();
+            if let Some(chunk) = self.chunks.pop_front() {
+                self.frames -= chunk.frames;
+                written.chunks.push(chunk);
+            }
+        }
+    }
+}
+
 impl Connection {
     /// A connection whose handshake answer `head` is written before anything else, once it is [opened](Self::open).
     pub fn new(socket: impl Into<WriteHalf>, head: Bytes, now: Instant) -> Self {
-        let mut connection = Self {
-            socket: socket.into(),
-            is_open: false,
-            is_closing: false,
-            outbox: VecDeque::new(),
-            queued_bytes: 0,
-            queued_frames: 0,
-            first_written: 0,
-            stalled_since: None,
-        };
+        let mut connection = Self { socket: socket.into(), is_open: false, is_closing: false, outbox: None };
         if !head.is_empty() {
             connection.push(Chunk { bytes: head, frames: 0, deliveries: 0, read_at: now, offered_at: now });
         }
@@ -109,7 +131,7 @@ impl Connection {
 
     /// Whether a write would go straight to the kernel: it is open, nothing waits, and no TLS is in between.
     pub fn is_clear(&self) -> bool {
-        self.is_open && !self.is_closing && self.outbox.is_empty() && self.socket.is_direct()
+        self.is_open && !self.is_closing && self.outbox.is_none() && self.socket.is_direct()
     }
 
     /// Whether the close frame has been accepted.
@@ -119,22 +141,23 @@ impl Connection {
 
     /// Whether the close frame has been written.
     pub fn has_said_goodbye(&self) -> bool {
-        self.is_closing && self.outbox.is_empty()
+        self.is_closing && self.outbox.as_ref().is_none_or(|outbox| outbox.chunks.is_empty())
     }
 
     /// Bytes that wait.
     pub fn queued_bytes(&self) -> usize {
-        self.queued_bytes
+        self.queued().bytes
     }
 
     /// What waits, for the figures.
     pub fn queued(&self) -> Queued {
-        Queued { bytes: self.queued_bytes, frames: self.queued_frames }
+        let waiting = |outbox: &Outbox| Queued { bytes: outbox.bytes, frames: outbox.frames };
+        self.outbox.as_deref().map_or_else(Queued::default, waiting)
     }
 
     /// Since when the kernel has taken nothing of what waits.
     pub fn stalled_since(&self) -> Option<Instant> {
-        self.stalled_since
+        self.outbox.as_ref()?.stalled_since
     }
 
     /// Accepts frames into the outbox. A closing connection takes them and forgets them.
@@ -145,7 +168,7 @@ impl Connection {
         if self.is_closing {
             return Ok(());
         }
-        if self.queued_bytes + chunk.bytes.len() > outbox_bytes {
+        if self.queued_bytes() + chunk.bytes.len() > outbox_bytes {
             return Err(Overflow);
         }
         self.push(chunk);
@@ -153,9 +176,7 @@ impl Connection {
     }
 
     fn push(&mut self, chunk: Chunk) {
-        self.queued_bytes += chunk.bytes.len();
-        self.queued_frames += chunk.frames;
-        self.outbox.push_back(chunk);
+        self.outbox.get_or_insert_default().push(chunk);
     }
 
     /// Writes frames past the empty outbox of a [clear](Self::is_clear) connection and keeps only what the kernel
@@ -175,11 +196,12 @@ impl Connection {
             return Ok(());
         }
         // Kept even where it is too much: the frame that was begun must be ended before a close frame can follow.
-        self.stalled_since = Some(chunk.offered_at);
-        self.push(chunk);
-        self.queued_bytes -= taken;
-        self.first_written = taken;
-        if self.queued_bytes > outbox_bytes { Err(Overflow) } else { Ok(()) }
+        let outbox = self.outbox.get_or_insert_default();
+        outbox.stalled_since = Some(chunk.offered_at);
+        outbox.push(chunk);
+        outbox.bytes -= taken;
+        outbox.first_written = taken;
+        if outbox.bytes > outbox_bytes { Err(Overflow) } else { Ok(()) }
     }
 
     /// Hands the kernel as much of what waits as it takes.
@@ -187,65 +209,38 @@ impl Connection {
         if !self.is_open {
             return Flushed::All;
         }
-        while !self.outbox.is_empty() {
+        while let Some(outbox) = self.outbox.as_mut().filter(|outbox| !outbox.chunks.is_empty()) {
             let mut slices = [IoSlice::new(&[]); WRITE_CHUNKS_MAX];
             let mut count = 0;
-            for (slice, chunk) in slices.iter_mut().zip(&self.outbox) {
-                let written = if count == 0 { self.first_written } else { 0 };
+            for (slice, chunk) in slices.iter_mut().zip(&outbox.chunks) {
+                let written = if count == 0 { outbox.first_written } else { 0 };
                 *slice = IoSlice::new(chunk.bytes.get(written..).unwrap_or_default());
                 count += 1;
             }
             match self.socket.try_write_vectored(slices.get(..count).unwrap_or_default()) {
                 Ok(taken) => {
-                    self.stalled_since = None;
-                    self.advance(taken, written);
+                    outbox.stalled_since = None;
+                    outbox.advance(taken, written);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.stalled_since.get_or_insert(now);
-                    return Flushed::Blocked;
-                }
-                Err(_) => {
-                    self.clear();
-                    return Flushed::Broken;
-                }
+                Err(error) => return self.not_written(&error, now),
             }
         }
         match self.socket.try_flush() {
             Ok(()) => {
-                self.stalled_since = None;
+                self.outbox = None;
                 Flushed::All
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.stalled_since.get_or_insert(now);
-                Flushed::Blocked
-            }
-            Err(_) => Flushed::Broken,
+            Err(error) => self.not_written(&error, now),
         }
     }
 
-    fn advance(&mut self, taken: usize, written: &mut Written) {
-        self.queued_bytes -= taken;
-        self.first_written += taken;
-        while let Some(first) = self.outbox.front() {
-            if self.first_written < first.bytes.len() {
-                return;
-            }
-            self.first_written -= first.bytes.len();
-            if let Some(chunk) = self.outbox.pop_front() {
-                self.queued_frames -= chunk.frames;
-                written.chunks.push(chunk);
-            }
+    fn not_written(&mut self, error: &io::Error, now: Instant) -> Flushed {
+        if error.kind() == io::ErrorKind::WouldBlock {
+            self.outbox.get_or_insert_default().stalled_since.get_or_insert(now);
+            return Flushed::Blocked;
         }
-        // An idle connection keeps no room for what may wait one day.
-        self.outbox = VecDeque::new();
-    }
-
-    fn clear(&mut self) {
-        self.outbox.clear();
-        self.queued_bytes = 0;
-        self.queued_frames = 0;
-        self.first_written = 0;
-        self.stalled_since = None;
+        self.outbox = None;
+        Flushed::Broken
     }
 
     /// Accepts the close frame, the last one. What waits before it is still written.
@@ -263,11 +258,9 @@ impl Connection {
         if self.is_closing {
             return;
         }
-        let first_written = self.first_written;
-        let first = self.outbox.pop_front();
-        self.clear();
-        if let Some(chunk) = first
-            && let Some(rest) = rest_of_begun_frame(&chunk, first_written)
+        if let Some(mut outbox) = self.outbox.take()
+            && let Some(chunk) = outbox.chunks.pop_front()
+            && let Some(rest) = rest_of_begun_frame(&chunk, outbox.first_written)
         {
             self.push(Chunk { bytes: rest, frames: 0, deliveries: 0, ..chunk });
         }

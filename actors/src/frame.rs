@@ -37,9 +37,9 @@ pub fn line(text: &str) -> Bytes {
     frame(text.as_bytes(), OpCode::Text)
 }
 
-/// An empty ping.
+/// An empty ping: the last frame, and no payload.
 pub fn ping() -> Bytes {
-    frame(&[], OpCode::Ping)
+    Bytes::from_static(&[0x89, 0])
 }
 
 /// The answer to a ping.

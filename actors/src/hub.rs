@@ -15,6 +15,7 @@ mod local;
 mod local_room;
 mod messages;
 mod turn;
+mod wheel;
 
 use actix::prelude::*;
 

@@ -301,6 +301,9 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Session {
         let read_at = self.reading.read_at();
         let stage = Arc::clone(&self.hub.worker().session);
         let started = clock::now();
+        if item.is_ok() {
+            stage.waited(started.saturating_duration_since(read_at), 1);
+        }
         match item {
             Ok(ws::Message::Text(text)) => self.on_text(&text, read_at),
             Ok(ws::Message::Continuation(actix_http::ws::Item::FirstText(item))) => {

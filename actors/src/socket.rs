@@ -42,8 +42,8 @@ pub enum ReadHalf {
 pub enum WriteHalf {
     /// Of TCP.
     Plain(OwnedWriteHalf),
-    /// Of TLS.
-    Tls(TlsWriteHalf),
+    /// Of TLS; elsewhere, because it is larger than that of TCP, which most connections are.
+    Tls(Box<TlsWriteHalf>),
 }
 
 /// The half of a TLS stream that is written.
@@ -95,7 +95,7 @@ impl Socket {
             Self::Tls(stream) => {
                 let shared = Rc::new(RefCell::new(*stream));
                 let waiting = RefCell::new(Waker::noop().clone());
-                (ReadHalf::Tls(Rc::clone(&shared)), WriteHalf::Tls(TlsWriteHalf { stream: shared, waiting }))
+                (ReadHalf::Tls(Rc::clone(&shared)), WriteHalf::Tls(Box::new(TlsWriteHalf { stream: shared, waiting })))
             }
         }
     }

@@ -14,6 +14,7 @@ mod messages;
 mod names;
 mod proof;
 mod rooms;
+mod sessions;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ use starling_protocol::{
     ClientId, ClientKey, CloseCode, MessageId, Refusal, RoomName, RoomSummary, Seq, ServerEvent, limits,
 };
 
+use self::sessions::Sessions;
 use super::command::{Command, Effect, OpenSession, Request};
 use super::remembered::{Place, RememberedIds};
 use crate::clock::{Now, Numbers};
@@ -49,7 +51,7 @@ pub struct ChatState {
     numbers: Numbers,
     rooms: Slab<Room>,
     rooms_by_name: HashMap<RoomName, RoomId>,
-    sessions: FxHashMap<SessionId, Member>,
+    sessions: Sessions,
     names: HashMap<ClientId, SmallVec<[SessionId; 1]>>,
     /// The clients whose private messages are kept.
     inboxes: HashMap<ClientId, RoomId>,
@@ -109,7 +111,7 @@ impl ChatState {
             numbers: Numbers::new(seed),
             rooms: Slab::new(),
             rooms_by_name: HashMap::new(),
-            sessions: FxHashMap::default(),
+            sessions: Sessions::default(),
             names: HashMap::new(),
             inboxes: HashMap::new(),
             unproven: FxHashMap::default(),
@@ -369,7 +371,7 @@ impl ChatState {
     /// Panics if an invariant of this module does not hold. For tests.
     #[doc(hidden)]
     pub fn check(&self) {
-        for (session, member) in &self.sessions {
+        for (session, member) in self.sessions.iter() {
             let holders = self.names.get(&member.client_id).map_or(&[][..], |holders| holders);
             let own = holders.iter().filter(|holder| *holder == session).count();
             assert_eq!(own, 1, "the name of {session:?} is its own");
@@ -387,7 +389,7 @@ impl ChatState {
         assert_eq!(holders, self.sessions.len(), "every session has one name");
         assert!(self.names.values().all(|holders| !holders.is_empty()), "every name has a session");
         assert!(self.unproven.keys().all(|session| !self.sessions.contains_key(session)), "no session is unproven");
-        let proven = self.sessions.values().filter(|member| member.claims.is_some()).count();
+        let proven = self.sessions.iter().filter(|(_, member)| member.claims.is_some()).count();
         assert_eq!(self.deadlines.len(), proven + self.unproven.len(), "whoever shows a token has a deadline");
         for (slot, room) in &self.rooms {
             let known = match &room.key {

@@ -12,6 +12,7 @@ use starling_protocol::{CloseCode, RoomName, ServerEvent};
 use super::local::Closing;
 use super::local_room::{LocalMember, LocalRoom};
 use super::messages::{Delivery, HubCommand};
+use super::wheel::{self, Tick, Wheel};
 use crate::chat_server::ChatServerHandle;
 use crate::config::ChatConfig;
 use crate::connection::{Chunk, Connection, Overflow, Queued, Written};
@@ -37,12 +38,14 @@ pub(super) struct Entry {
     /// The room that a person means where none is named: the one entered last.
     pub(super) current_room: Option<RoomName>,
     pub(super) handle: Option<SessionHandle>,
-    /// Rooms in which more is to be replayed when the outbox is empty.
-    pub(super) replays: Vec<RoomId>,
-    pub(super) heard_at: Instant,
+    /// Rooms in which more is to be replayed when the outbox is empty; most have none.
+    pub(super) replays: Option<Box<SmallVec<[RoomId; 4]>>>,
+    pub(super) heard: Tick,
     /// What came from it waits for a credit, so it is not read: its silence is ours.
     pub(super) held_back: bool,
-    pub(super) pinged_at: Instant,
+    pub(super) pinged: Tick,
+    /// Where it stands on the wheel.
+    pub(super) due: Tick,
     /// Since when it is being closed, and how that counts.
     pub(super) closing: Option<(Instant, DisconnectReason)>,
     /// Whether its client says nothing more.
@@ -78,6 +81,9 @@ pub(super) struct Core {
     pub(super) worker: Arc<WorkerMetrics>,
     pub(super) connections: Slab<Entry>,
     pub(super) serial: u32,
+    pub(super) wheel: Wheel,
+    /// A heartbeat in ticks.
+    heartbeat: Tick,
     pub(super) rooms: FxHashMap<RoomId, LocalRoom>,
     pub(super) touched_rooms: Vec<RoomId>,
     pub(super) touched: Vec<SessionId>,
@@ -93,6 +99,7 @@ pub(super) struct Core {
 impl Core {
     pub(super) fn new(id: HubId, config: Arc<ChatConfig>, chat: ChatServerHandle, metrics: Arc<Metrics>) -> Self {
         let worker = metrics.worker(usize::from(id.0));
+        let heartbeat = wheel::ticks(config.heartbeat);
         Self {
             id,
             config,
@@ -101,6 +108,8 @@ impl Core {
             worker,
             connections: Slab::new(),
             serial: 0,
+            wheel: Wheel::new(),
+            heartbeat,
             rooms: FxHashMap::default(),
             touched_rooms: Vec::new(),
             touched: Vec::new(),
@@ -117,28 +126,31 @@ impl Core {
 
     // ---- connections come and go
 
-    pub(super) fn register(&mut self, connection: Connection, format: Format, now: Instant) -> Option<SessionId> {
+    pub(super) fn register(&mut self, connection: Connection, format: Format) -> Option<SessionId> {
+        let now = self.wheel.now();
         let vacant = self.connections.vacant_entry();
         let slot = u32::try_from(vacant.key()).ok().filter(|slot| (*slot as usize) < SessionId::SLOTS_MAX)?;
         self.serial = self.serial.wrapping_add(1);
         let session = SessionId::new(self.id, slot, self.serial);
         let head = connection.queued();
-        vacant.insert(Entry {
+        let entry = vacant.insert(Entry {
             session,
             connection,
             rooms: SmallVec::new(),
             format,
             current_room: None,
             handle: None,
-            replays: Vec::new(),
-            heard_at: now,
+            replays: None,
+            heard: now,
             held_back: false,
-            pinged_at: now,
+            pinged: now,
+            due: now,
             closing: None,
             client_ended: false,
             touched: false,
             awaited: false,
         });
+        self.wheel.put(session, &mut entry.due, now + self.heartbeat);
         self.account(head.frames, Queued::default(), head);
         Some(session)
     }
@@ -174,16 +186,17 @@ impl Core {
         Some(entry.connection.into_socket())
     }
 
-    pub(super) fn heard(&mut self, session: SessionId, now: Instant) {
+    pub(super) fn heard(&mut self, session: SessionId) {
+        let now = self.wheel.now();
         if let Some(entry) = self.entry(session) {
-            entry.heard_at = now;
+            entry.heard = now;
         }
     }
 
-    pub(super) fn hold_back(&mut self, session: SessionId, held_back: bool, now: Instant) {
+    pub(super) fn hold_back(&mut self, session: SessionId, held_back: bool) {
+        self.heard(session);
         if let Some(entry) = self.entry(session) {
             entry.held_back = held_back;
-            entry.heard_at = now;
         }
     }
 
@@ -277,6 +290,14 @@ impl Core {
         }
     }
 
+    /// Has a connection looked at in the next tick, and not only when it is to be pinged.
+    pub(super) fn look_soon(&mut self, session: SessionId) {
+        let next_tick = self.wheel.now() + 1;
+        if let Some(entry) = self.connections.get_mut(session.slot() as usize).filter(|e| e.session == session) {
+            self.wheel.put(session, &mut entry.due, next_tick);
+        }
+    }
+
     pub(super) fn touch(&mut self, session: SessionId) {
         if let Some(entry) = self.entry(session)
             && !entry.touched
@@ -358,7 +379,7 @@ impl Core {
             self.offer_frame(session, bytes, now);
         }
         if more && let Some(entry) = self.entry(session) {
-            entry.replays.push(room);
+            entry.replays.get_or_insert_default().push(room);
             self.touch(session);
         }
     }
@@ -391,7 +412,9 @@ impl Core {
         }
         let after = entry.connection.queued();
         entry.closing = Some((now, closing.counted_as));
-        entry.replays.clear();
+        self.look_soon(session);
+        let Some(entry) = self.entry(session) else { return };
+        entry.replays = None;
         let is_open = entry.handle.is_some();
         if let Some(handle) = &entry.handle {
             handle.closing();
@@ -426,38 +449,81 @@ impl Core {
 
     /// Pings, and ends what shows no sign of life, takes nothing, or does not end by itself.
     pub(super) fn tick(&mut self, now: Instant) {
-        let (heartbeat, slow_client) = (self.config.heartbeat, self.config.slow_client);
-        let mut to_ping = Vec::new();
-        let mut to_close = Vec::new();
-        let mut empty_outboxes = 0;
-        for (_, entry) in &mut self.connections {
-            let since = |at: Instant| now.saturating_duration_since(at);
-            match entry.connection.queued_bytes() {
-                0 => empty_outboxes += 1,
-                bytes => self.metrics.outboxes_seen(bytes, 1),
+        let mut waiting = 0;
+        let mut due = self.wheel.advance();
+        for session in due.drain(..) {
+            let tick = self.wheel.now();
+            let Some(entry) = self.entry(session).filter(|entry| entry.due == tick) else { continue };
+            let queued = entry.connection.queued_bytes();
+            if queued > 0 {
+                self.metrics.outboxes_seen(queued, 1);
+                waiting += 1;
             }
-            if let Some((closing, _)) = entry.closing {
-                if since(closing) >= LINGER {
-                    entry.connection.reset_on_drop();
-                    if let Some(handle) = entry.handle.take() {
-                        handle.stop();
-                    }
+            let next = self.look_after(session, now);
+            if let Some(entry) = self.connections.get_mut(session.slot() as usize) {
+                self.wheel.put(session, &mut entry.due, next);
+            }
+        }
+        // Whoever has something waiting is looked at every tick, so all others have nothing.
+        self.metrics.outboxes_seen(0, (self.connections.len() as u64).saturating_sub(waiting));
+    }
+
+    /// Does what is due for one connection; at which tick it is to be looked at again.
+    fn look_after(&mut self, session: SessionId, now: Instant) -> Tick {
+        let (tick, heartbeat, slow_client) = (self.wheel.now(), self.heartbeat, self.config.slow_client);
+        let next_tick = tick + 1;
+        let Some(entry) = self.entry(session) else { return next_tick };
+        let since = |at: Instant| now.saturating_duration_since(at);
+        if let Some((closing, _)) = entry.closing {
+            if since(closing) >= LINGER {
+                entry.connection.reset_on_drop();
+                if let Some(handle) = entry.handle.take() {
+                    handle.stop();
                 }
-            } else if entry.connection.stalled_since().is_some_and(|at| since(at) >= slow_client) {
-                to_close.push((entry.session, Closing::SLOW));
-            } else if !entry.held_back && since(entry.heard_at) >= 2 * heartbeat {
-                to_close.push((entry.session, Closing::SILENT));
-            } else if since(entry.pinged_at) >= heartbeat {
-                entry.pinged_at = now;
-                to_ping.push(entry.session);
             }
+            return next_tick;
         }
-        self.metrics.outboxes_seen(0, empty_outboxes);
-        for session in to_ping {
-            self.offer_frame(session, frame::ping(), now);
+        if entry.connection.stalled_since().is_some_and(|at| since(at) >= slow_client) {
+            self.close(session, Closing::SLOW, now);
+            return next_tick;
         }
-        for (session, closing) in to_close {
-            self.close(session, closing, now);
+        // It may have been heard at the end of its tick: past two heartbeats, not at them.
+        let silent_from = entry.heard + 2 * heartbeat + 1;
+        if tick >= silent_from && !entry.held_back {
+            self.close(session, Closing::SILENT, now);
+            return next_tick;
+        }
+        let is_ping_due = tick >= entry.pinged + heartbeat;
+        if is_ping_due {
+            entry.pinged = tick;
+        }
+        let next_ping = entry.pinged + heartbeat;
+        let next =
+            if entry.connection.queued_bytes() > 0 { next_tick } else { next_ping.min(silent_from.max(next_tick)) };
+        if is_ping_due {
+            self.ping(session, now);
+        }
+        next
+    }
+
+    /// Pings at once where nothing waits: a turn for so little would cost more. Not where nobody reads: that the peer
+    /// has gone shows there only when the turn's end is written.
+    fn ping(&mut self, session: SessionId, now: Instant) {
+        let outbox_bytes = self.config.outbox_bytes as usize;
+        let reads = |entry: &&mut Entry| entry.connection.is_clear() && !entry.held_back;
+        let Some(entry) = self.entry(session).filter(reads) else {
+            return self.offer_frame(session, frame::ping(), now);
+        };
+        let ping = Chunk { bytes: frame::ping(), frames: 1, deliveries: 0, read_at: now, offered_at: now };
+        let length = ping.bytes.len();
+        // A ping that the kernel does not take waits, as small as it is.
+        let written = entry.connection.write_through(ping, outbox_bytes);
+        let after = entry.connection.queued();
+        debug_assert_eq!(written, Ok(()), "two bytes fit into any outbox");
+        self.metrics.frame_sent(length, 1);
+        self.account(1, Queued::default(), after);
+        if after.frames > 0 {
+            self.touch(session);
         }
     }
 }

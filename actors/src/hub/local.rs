@@ -13,7 +13,7 @@ use tokio::task::yield_now;
 use tokio::time::MissedTickBehavior;
 
 use super::core::{Blocked, Core};
-use super::{Hub, HubCommand, HubHandle};
+use super::{Hub, HubCommand, HubHandle, wheel};
 use crate::chat_server::ChatServerHandle;
 use crate::clock;
 use crate::config::ChatConfig;
@@ -158,7 +158,7 @@ impl LocalHub {
     /// `head` is the answer to the handshake, the first thing to be written. `None`: the hub has no slot left.
     pub fn register(&self, socket: impl Into<WriteHalf>, head: Bytes, format: Format) -> Option<SessionId> {
         let now = clock::now();
-        self.0.core.borrow_mut().register(Connection::new(socket, head, now), format, now)
+        self.0.core.borrow_mut().register(Connection::new(socket, head, now), format)
     }
 
     /// Writes to a connection from now on.
@@ -191,14 +191,14 @@ impl LocalHub {
     }
 
     /// Something came from the connection.
-    pub(crate) fn heard(&self, session: SessionId, now: Instant) {
+    pub(crate) fn heard(&self, session: SessionId) {
         self.was_active();
-        self.0.core.borrow_mut().heard(session, now);
+        self.0.core.borrow_mut().heard(session);
     }
 
     /// What came from the connection waits for a credit, or does no longer.
     pub(crate) fn hold_back(&self, session: SessionId, held_back: bool) {
-        self.0.core.borrow_mut().hold_back(session, held_back, clock::now());
+        self.0.core.borrow_mut().hold_back(session, held_back);
     }
 
     /// Answers the connection in this format from now on.
@@ -298,8 +298,7 @@ impl LocalHub {
     /// One ticker for all connections of this thread.
     async fn keep_time(self) {
         let _pulse = self.chat().vitals().pulse(VitalPart::Hub);
-        let period = (self.config().heartbeat / 4).clamp(Duration::from_millis(50), Duration::from_secs(1));
-        let mut ticks = tokio::time::interval(period);
+        let mut ticks = tokio::time::interval(wheel::period(self.config().heartbeat));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;

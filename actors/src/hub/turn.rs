@@ -151,7 +151,7 @@ impl Core {
         let before = entry.connection.queued();
         let outcome = entry.connection.flush(now, &mut written);
         let after = entry.connection.queued();
-        let mut replays = Vec::new();
+        let mut replays = None;
         if outcome == Flushed::All {
             if entry.connection.has_said_goodbye() {
                 entry.connection.shut_down();
@@ -161,7 +161,7 @@ impl Core {
                     handle.stop();
                 }
             }
-            replays = std::mem::take(&mut entry.replays);
+            replays = entry.replays.take();
         }
         if outcome == Flushed::Broken
             && let Some(handle) = &entry.handle
@@ -169,6 +169,9 @@ impl Core {
             handle.stop();
         }
         self.account(0, before, after);
+        if outcome == Flushed::Blocked {
+            self.look_soon(session);
+        }
         for chunk in written.chunks.drain(..) {
             let (waited, took) =
                 (now.saturating_duration_since(chunk.offered_at), now.saturating_duration_since(chunk.read_at));
@@ -176,7 +179,7 @@ impl Core {
             self.metrics.delivery_took(took.as_secs_f64(), u64::from(chunk.deliveries));
         }
         self.written = written;
-        for room in replays {
+        for room in replays.into_iter().flat_map(|rooms| *rooms) {
             self.chat.continue_replay(session, room);
         }
         outcome

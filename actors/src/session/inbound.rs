@@ -77,8 +77,8 @@ pub(super) struct Inbound {
     borrows_buffer: bool,
     failed: bool,
     small_frames: RateLimit,
-    /// A message that waits for a credit or for its time, and since when.
-    held: Option<(Message, Instant)>,
+    /// A message that waits for a credit or for its time; most connections have none.
+    held: Option<Box<Message>>,
     /// When the time of the held message has come, where it waits for that.
     its_time: Option<Pin<Box<Sleep>>>,
 }
@@ -115,7 +115,7 @@ impl Inbound {
     }
 
     /// Hands a message on, a text as soon as there is a credit for it, and what carries no command at its rate.
-    fn poll_hand_on(&mut self, message: Message, since: Instant, cx: &mut Context<'_>) -> Poll<Message> {
+    fn poll_hand_on(&mut self, message: Message, cx: &mut Context<'_>) -> Poll<Message> {
         let may_go = if carries_command(&message) {
             self.reading.credits.poll_ready(cx)
         } else {
@@ -123,12 +123,10 @@ impl Inbound {
         };
         if may_go.is_pending() {
             self.hub.hold_back(self.session, true);
-            self.held = Some((message, since));
+            self.held = Some(Box::new(message));
             return Poll::Pending;
         }
-        let stage = &self.hub.worker().session;
-        stage.waited(clock::now().saturating_duration_since(since), 1);
-        stage.complete_n(1);
+        self.hub.worker().session.complete_n(1);
         Poll::Ready(message)
     }
 
@@ -169,7 +167,7 @@ impl Inbound {
         let count = ready!(count);
         let now = clock::now();
         self.reading.read_at.set(now);
-        self.hub.heard(self.session, now);
+        self.hub.heard(self.session);
         Poll::Ready(count)
     }
 
@@ -189,8 +187,8 @@ impl Stream for Inbound {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        if let Some((message, since)) = this.held.take() {
-            let handed_on = this.poll_hand_on(message, since, cx);
+        if let Some(message) = this.held.take() {
+            let handed_on = this.poll_hand_on(*message, cx);
             if handed_on.is_ready() {
                 this.hub.hold_back(this.session, false);
             }
@@ -204,7 +202,7 @@ impl Stream for Inbound {
                 None => {}
                 Some(Ok(message)) => {
                     this.hub.worker().session.arrive_n(1);
-                    let handed_on = this.poll_hand_on(message, this.reading.read_at(), cx);
+                    let handed_on = this.poll_hand_on(message, cx);
                     if handed_on.is_pending() {
                         this.return_buffer();
                     }
@@ -215,13 +213,12 @@ impl Stream for Inbound {
                     return Poll::Ready(Some(Err(error)));
                 }
             }
+            // The thread's buffer is read into again only where nobody holds a part of it.
+            this.return_buffer();
             match this.poll_read(cx) {
                 Poll::Ready(0) => return Poll::Ready(None),
                 Poll::Ready(_) => {}
-                Poll::Pending => {
-                    this.return_buffer();
-                    return Poll::Pending;
-                }
+                Poll::Pending => return Poll::Pending,
             }
         }
     }
