@@ -2,11 +2,15 @@
 //! to ask with.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use awc::Client;
 use awc::http::StatusCode;
+use awc::{Client, Connector};
 use serde::Deserialize;
+
+use crate::config::Config;
+use crate::tls::{self, TlsError};
 
 /// How long the answer may take; more is an answer too.
 const DEADLINE: Duration = Duration::from_secs(3);
@@ -17,6 +21,9 @@ pub enum NotReady {
     /// It was bound to a free port, and only it knows which.
     #[error("CHAT_BIND has port 0: nobody but the server knows where it listens")]
     UnknownPort,
+    /// It speaks TLS, and its certificate cannot be read.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Nobody answers there.
     #[error("no answer from {address}: {reason}")]
     NoAnswer {
@@ -41,15 +48,22 @@ struct Refusal {
     message: String,
 }
 
-/// Asks the server that is bound to this address whether it can serve. Must run on an actix system.
+/// Asks the server that runs with this configuration whether it can serve. Must run on an actix system.
+///
+/// Where it speaks TLS, it must show the certificate that `CHAT_TLS_CERT` has now. Neither the certificate's names nor
+/// its dates are looked at: it is asked at an address of its own machine, and users know better what they accept.
 ///
 /// # Errors
 /// [`NotReady`]; after 3 seconds without an answer too.
-pub async fn ask(bound: SocketAddr) -> Result<(), NotReady> {
-    let address = reachable(bound)?;
-    let client = Client::builder().timeout(DEADLINE).finish();
-    let asked = client.get(format!("http://{address}/readyz")).send().await;
-    let mut answer = asked.map_err(|error| NotReady::NoAnswer { address, reason: error.to_string() })?;
+pub async fn ask(config: &Config) -> Result<(), NotReady> {
+    let address = reachable(config.bind)?;
+    let (connector, scheme) = match config.tls_files() {
+        None => (Connector::new(), "http"),
+        Some((cert, _)) => (Connector::new().rustls_0_23(Arc::new(tls::client_of(&cert)?)), "https"),
+    };
+    let client = Client::builder().connector(connector).timeout(DEADLINE).finish();
+    let asked = client.get(format!("{scheme}://localhost/readyz")).address(address);
+    let mut answer = asked.send().await.map_err(|error| NotReady::NoAnswer { address, reason: error.to_string() })?;
     if answer.status() == StatusCode::OK {
         return Ok(());
     }

@@ -55,7 +55,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     let out = &mut std::io::stdout().lock();
     match arguments.command {
         Some(Command::Healthcheck) => {
-            actix_rt::System::new().block_on(healthcheck::ask(config.bind))?;
+            actix_rt::System::new().block_on(healthcheck::ask(&config))?;
             println!("ready");
             return Ok(());
         }

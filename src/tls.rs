@@ -1,15 +1,18 @@
 //! Certificate and key, and the TLS that they make.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use log::{error, info};
 use tokio::signal::unix::Signal;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::crypto::{
+    WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
+};
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::{self, ServerConfig};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, OtherError, ServerConfig, SignatureScheme};
 
 /// Why there is no TLS: one line for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -66,15 +69,21 @@ impl Tls {
     }
 }
 
-fn read(cert: &PathBuf, key: &PathBuf) -> Result<Arc<ServerConfig>, TlsError> {
-    let of = |variable, path: &PathBuf| {
-        let path = path.clone();
-        move |source| TlsError::File { variable, path, source }
-    };
-    let certs = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+/// What is wrong with a file that a variable names.
+fn in_file(variable: &'static str, path: &Path) -> impl FnOnce(pem::Error) -> TlsError {
+    move |source| TlsError::File { variable, path: path.to_owned(), source }
+}
+
+/// The server's certificate, and behind it those that vouch for it: at least one.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let certs = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let certs = certs.and_then(|certs| if certs.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(certs) });
-    let certs = certs.map_err(of("CHAT_TLS_CERT", cert))?;
-    let key = PrivateKeyDer::from_pem_file(key).map_err(of("CHAT_TLS_KEY", key))?;
+    certs.map_err(in_file("CHAT_TLS_CERT", path))
+}
+
+fn read(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+    let certs = certificates(cert)?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(in_file("CHAT_TLS_KEY", key))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
@@ -82,4 +91,70 @@ fn read(cert: &PathBuf, key: &PathBuf) -> Result<Arc<ServerConfig>, TlsError> {
     // A WebSocket begins as HTTP/1.1.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// The TLS of a client that believes the server with this certificate, and nobody else.
+///
+/// # Errors
+/// [`TlsError`].
+pub(crate) fn client_of(cert: &Path) -> Result<ClientConfig, TlsError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let algorithms = provider.signature_verification_algorithms;
+    let expected = certificates(cert)?.swap_remove(0);
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Only { expected, algorithms }))
+        .with_no_client_auth())
+}
+
+/// Believes who shows this certificate and has its key; names, dates and who vouches for it do not count.
+#[derive(Debug)]
+struct Only {
+    expected: CertificateDer<'static>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+/// Why that client does not believe a server.
+#[derive(Debug, thiserror::Error)]
+#[error("the server shows another certificate than CHAT_TLS_CERT has now; SIGHUP has it read the file again")]
+struct AnotherCertificate;
+
+impl ServerCertVerifier for Only {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if *end_entity == self.expected {
+            return Ok(ServerCertVerified::assertion());
+        }
+        // Not a `CertificateError`, of which only the name would be printed.
+        Err(rustls::Error::Other(OtherError(Arc::new(AnotherCertificate))))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, signed, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
 }

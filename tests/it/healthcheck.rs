@@ -1,8 +1,11 @@
 //! `starling healthcheck`: what a container's health check asks, and what it is told.
 
+use std::fs;
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::Output;
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustix::process::Signal;
 
 use crate::harness::process::{self, Process};
@@ -12,7 +15,12 @@ use crate::harness::{LOOK, within};
 /// Asks as a health check does: exit code, and the one line why.
 fn healthcheck(bind: &str) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();
-    let Output { status, stdout, stderr } = process::run(folder.path(), &["healthcheck"], &[("CHAT_BIND", bind)]);
+    healthcheck_in(folder.path(), bind, &[])
+}
+
+fn healthcheck_in(folder: &Path, bind: &str, variables: &[(&str, &str)]) -> (Option<i32>, String) {
+    let variables = [&[("CHAT_BIND", bind)], variables].concat();
+    let Output { status, stdout, stderr } = process::run(folder, &["healthcheck"], &variables);
     let said = String::from_utf8([stdout, stderr].concat()).unwrap();
     assert_eq!(said.lines().count(), 1, "one line: {said}");
     (status.code(), said.trim_end().to_owned())
@@ -64,4 +72,50 @@ fn a_server_that_accepts_and_says_nothing_fails_the_check_in_time() {
     let (code, said) = healthcheck(&listener.local_addr().unwrap().to_string());
     assert_eq!(code, Some(1));
     assert!(said.contains("no answer"), "{said}");
+}
+
+/// What the server and its health check are told, in a folder with both files.
+const TLS: [(&str, &str); 2] = [("CHAT_TLS_CERT", "cert.pem"), ("CHAT_TLS_KEY", "key.pem")];
+
+/// Writes a certificate that no client would take for a server at this address, as names and dates go, with the
+/// authority that vouches for it behind it.
+fn write_certificate(folder: &Path) {
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let authority_cert = authority.self_signed(&key).unwrap();
+    let issuer = Issuer::new(authority, key);
+
+    let mut params = CertificateParams::new(["chat.example.org".to_owned()]).unwrap();
+    params.not_after = date_time_ymd(2001, 1, 1);
+    let key = KeyPair::generate().unwrap();
+    let cert = params.signed_by(&key, &issuer).unwrap();
+    fs::write(folder.join("cert.pem"), cert.pem() + &authority_cert.pem()).unwrap();
+    fs::write(folder.join("key.pem"), key.serialize_pem()).unwrap();
+}
+
+#[actix::test]
+async fn over_tls_the_configured_certificate_is_believed_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    write_certificate(folder.path());
+    let server = Process::start(folder.path(), &[&[("CHAT_BIND", "[::1]:0")], &TLS[..]].concat());
+    let bind = server.address().to_string();
+    let ask = || healthcheck_in(folder.path(), &bind, &TLS);
+    assert_eq!(ask(), (Some(0), "ready".to_owned()));
+
+    // It is renewed, and the server does not know yet.
+    write_certificate(folder.path());
+    let (code, said) = ask();
+    assert_eq!(code, Some(1));
+    assert!(said.starts_with(&format!("starling: no answer from {bind}: ")), "{said}");
+    assert!(said.contains("another certificate than CHAT_TLS_CERT has now"), "{said}");
+    server.signal(Signal::HUP);
+    server.line_with("read again");
+    assert_eq!(ask(), (Some(0), "ready".to_owned()));
+
+    // A check that is configured otherwise than the server.
+    assert_eq!(healthcheck(&bind).0, Some(1), "without TLS");
+    fs::write(folder.path().join("cert.pem"), "").unwrap();
+    let (code, said) = ask();
+    assert_eq!((code, said.starts_with("starling: CHAT_TLS_CERT=cert.pem: ")), (Some(1), true), "{said}");
 }

@@ -110,6 +110,18 @@ fn a_container_is_given_longer_to_stop_than_its_drain_takes() {
 }
 
 #[test]
+fn everything_starts_unless_some_are_named_and_the_chat_can_be_named_alone() {
+    let compose = yaml("compose.yaml");
+    for (name, service) in compose["services"].as_object().unwrap() {
+        assert!(service.get("profiles").is_none(), "{name} would not start with the rest");
+    }
+    assert!(compose["services"]["chat"].get("depends_on").is_none(), "it would bring others along");
+    let needs = |service: &str| compose["services"][service]["depends_on"].as_object().unwrap().clone();
+    assert_eq!(needs("bots")["chat"]["condition"], "service_healthy");
+    assert!(!needs("grafana").contains_key("bots"), "the figures can be looked at without them");
+}
+
+#[test]
 fn bots_can_be_many_and_no_image_is_the_newest_whatever_that_is() {
     let compose = yaml("compose.yaml");
     let bots = compose["services"]["bots"].as_object().unwrap();

@@ -41,7 +41,7 @@ fn labels_of(legend: &str) -> Vec<&str> {
 async fn warm() {
     start().await;
     wait_until(r#"count_over_time(up{job="chat"}[2m])"#, |scrapes| scrapes > 13.5).await;
-    wait_until(r#"max(stage:chat_stage_utilisation:max_rate1m)"#, f64::is_finite).await;
+    wait_until("max(stage:chat_stage_utilisation:max_rate1m)", f64::is_finite).await;
     wait_until(r#"container:cpu_throttled_periods:ratio_rate1m{service="chat"}"#, f64::is_finite).await;
     wait_until("instance:chat_delivery_seconds:p99_1m", f64::is_finite).await;
 }

@@ -2,29 +2,53 @@
 
 use std::io::Read;
 use std::net::TcpStream;
+use std::pin::pin;
 use std::time::Duration;
 
 use awc::ws::{Frame, Message};
+use futures_util::future::{Either, join_all, select};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
 use crate::compose::{address, containers, docker};
 use crate::prometheus::{wait_for_alert, wait_until};
-use crate::{expect_clean_ledger, start};
+use crate::{disturb, expect_clean_ledger, start};
 
-/// The CPU that is too little, even for the few bots of this test.
-const TOO_FEW_CPUS: &str = "0.01";
+/// So few that four people who look at the figures are too many.
+const TOO_FEW_CPUS: f64 = 0.02;
+
+/// Asks four at a time, as fast as it is answered: as much as the server can do, whatever that is. Figures take a worker's
+/// time, and nothing else of the server.
+async fn ask_without_pause() {
+    let url = format!("http://{}/metrics", address("chat", 8080));
+    let client = awc::Client::builder().timeout(Duration::from_mins(1)).finish();
+    let ask = async || {
+        loop {
+            let mut answer = client.get(&url).send().await.unwrap();
+            answer.body().limit(1 << 20).await.unwrap();
+        }
+    };
+    join_all((0..4).map(|_| ask())).await;
+}
 
 #[actix::test]
 async fn too_little_cpu_is_told_as_throttling_and_as_a_saturated_stage() {
     start().await;
+    disturb();
     let chat = &containers("chat")[0];
-    docker(&["update", "--cpus", TOO_FEW_CPUS, chat]);
-    wait_for_alert("CpuThrottled", r#"service="chat""#).await;
-    wait_for_alert("StageSaturated", r#"job="chat""#).await;
+    docker(&["update", "--cpus", &TOO_FEW_CPUS.to_string(), chat]);
+    let told = async {
+        wait_for_alert("CpuThrottled", r#"service="chat""#).await;
+        wait_for_alert("StageSaturated", r#"job="chat""#).await;
+        wait_until(r#"container:cpu_cores:rate1m{service="chat"}"#, |cores| cores < 1.2 * TOO_FEW_CPUS).await;
+    };
+    match select(pin!(told), pin!(ask_without_pause())).await {
+        Either::Left(_) => {}
+        Either::Right(_) => unreachable!("it does not end"),
+    }
     docker(&["update", "--cpus", "0.5", chat]);
-    // Nothing was lost meanwhile, and it is over when the cause is.
+    // It is over when the cause is, and nothing was lost meanwhile.
     wait_until(r#"count(ALERTS{alertstate="firing", alertname="StageSaturated"}) or vector(0)"#, |n| n < 0.5).await;
     expect_clean_ledger().await;
 }

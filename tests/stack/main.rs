@@ -18,4 +18,4 @@ mod shown;
 mod started;
 
 #[cfg(test)]
-pub(crate) use self::started::{expect_clean_ledger, start};
+pub(crate) use self::started::{disturb, expect_clean_ledger, start};

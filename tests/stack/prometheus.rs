@@ -14,7 +14,7 @@ use crate::compose::address;
 const LOOK: Duration = Duration::from_millis(500);
 
 /// How long a test waits for figures: a minute's window, what an alert waits, and a slow machine.
-const DEADLINE: Duration = Duration::from_secs(240);
+const DEADLINE: Duration = Duration::from_mins(4);
 
 /// A series of an answer: its labels, and its values in time.
 #[derive(Debug, Clone)]
