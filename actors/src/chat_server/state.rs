@@ -242,7 +242,7 @@ impl ChatState {
         effects: &mut Vec<Effect>,
     ) {
         // A session that was replaced or closed may still have commands on their way.
-        if !self.sessions.contains_key(&session) {
+        if !self.sessions.contains_key(session) {
             if self.unproven.contains_key(&session) {
                 let outcome = self.ask_unproven(session, id.clone(), request, now, effects);
                 self.count_outcome(session, id, outcome, now, effects);
@@ -273,7 +273,7 @@ impl ChatState {
             Request::JoinInbox { resume } => self.join_inbox(session, id.clone(), resume, effects),
             Request::Leave { room } => self.leave(session, id.clone(), &room, now, effects),
             Request::Rooms => {
-                let claims = self.sessions.get(&session).and_then(|member| member.claims.clone());
+                let claims = self.sessions.get(session).and_then(|member| member.claims.clone());
                 let allowed = claims.as_ref().map_or(&RoomGlobs::ALL, |claims| &claims.rooms);
                 let (rooms, truncated) = self.list_rooms(allowed, now);
                 effects.push(tell(session, ServerEvent::Rooms { id: id.clone(), rooms, truncated }));
@@ -305,7 +305,7 @@ impl ChatState {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        let errors_in_a_row = match (self.sessions.get_mut(&session), self.unproven.get_mut(&session)) {
+        let errors_in_a_row = match (self.sessions.get_mut(session), self.unproven.get_mut(&session)) {
             (Some(member), _) => &mut member.errors_in_a_row,
             (None, Some(unproven)) => &mut unproven.errors_in_a_row,
             (None, None) => return,
@@ -388,7 +388,7 @@ impl ChatState {
         let holders: usize = self.names.values().map(SmallVec::len).sum();
         assert_eq!(holders, self.sessions.len(), "every session has one name");
         assert!(self.names.values().all(|holders| !holders.is_empty()), "every name has a session");
-        assert!(self.unproven.keys().all(|session| !self.sessions.contains_key(session)), "no session is unproven");
+        assert!(self.unproven.keys().all(|session| !self.sessions.contains_key(*session)), "no session is unproven");
         let proven = self.sessions.iter().filter(|(_, member)| member.claims.is_some()).count();
         assert_eq!(self.deadlines.len(), proven + self.unproven.len(), "whoever shows a token has a deadline");
         for (slot, room) in &self.rooms {
@@ -399,7 +399,7 @@ impl ChatState {
             assert_eq!(known.map(|id| id.0 as usize), Some(slot), "rooms have their name");
             let mut clients = std::collections::HashSet::new();
             for session in room.members() {
-                let member = self.sessions.get(&session);
+                let member = self.sessions.get(session);
                 let is_in = |m: &&Member| m.rooms.iter().chain(&m.inbox).any(|r| r.0 as usize == slot);
                 let member = member.filter(is_in);
                 assert!(member.is_some(), "{session:?} knows");
@@ -415,7 +415,7 @@ impl ChatState {
         }
         for (session, room) in self.replays.keys() {
             let is_member = |m: &Member| m.rooms.iter().chain(&m.inbox).any(|own| own == room);
-            assert!(self.sessions.get(session).is_some_and(is_member), "who catches up is a member");
+            assert!(self.sessions.get(*session).is_some_and(is_member), "who catches up is a member");
         }
     }
 }

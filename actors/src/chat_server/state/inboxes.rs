@@ -87,7 +87,7 @@ impl ChatState {
     }
 
     fn own_inbox(&self, session: SessionId) -> Result<RoomId, Refusal> {
-        let inbox = self.sessions.get(&session).and_then(|member| member.inbox);
+        let inbox = self.sessions.get(session).and_then(|member| member.inbox);
         inbox.ok_or_else(|| Refusal::new(ErrorCode::Forbidden, "private messages are not kept here"))
     }
 

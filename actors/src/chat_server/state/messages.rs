@@ -33,7 +33,7 @@ impl ChatState {
         if let Some(name) = claimed {
             self.accept_sender(session, name, now, effects)?;
         }
-        let Some(member) = self.sessions.get(&session) else { return Ok(None) };
+        let Some(member) = self.sessions.get(session) else { return Ok(None) };
         let (sender, has_inbox) = (member.client_id.clone(), member.inbox.is_some());
         if let Some(id) = id
             && self.repeat(Asker::Session(session), &sender, id, now, effects).is_none()
@@ -69,7 +69,7 @@ impl ChatState {
                 self.append(room, draft, Some(Asker::Session(session)), ticket, now, effects);
             }
             Place::Inbox { room, to } => {
-                let own = self.sessions.get(&session).and_then(|member| member.inbox);
+                let own = self.sessions.get(session).and_then(|member| member.inbox);
                 let draft = Draft { sender, to: Some(to), text, id };
                 // The sender's own copy goes first: whoever is told of a failure has sent nothing.
                 if let Some(own) = own.filter(|own| *own != room) {
@@ -169,7 +169,7 @@ impl ChatState {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
-        let Some(member) = self.sessions.get(&session) else { return Ok(()) };
+        let Some(member) = self.sessions.get(session) else { return Ok(()) };
         if member.client_id == *name {
             return Ok(());
         }

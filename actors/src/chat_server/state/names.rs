@@ -94,7 +94,7 @@ impl ChatState {
         let Some(holder) = holder else {
             return if name.is_guest() { Err(OpenRefusal::NameReserved) } else { Ok(None) };
         };
-        let holds_key = self.sessions.get(&holder).is_some_and(|member| Some(member.key) == key);
+        let holds_key = self.sessions.get(holder).is_some_and(|member| Some(member.key) == key);
         if !holds_key {
             return Err(if name.is_guest() { OpenRefusal::NameReserved } else { OpenRefusal::NameTaken(name.clone()) });
         }
@@ -128,7 +128,7 @@ impl ChatState {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
-        let Some(member) = self.sessions.get(&session) else { return Ok(()) };
+        let Some(member) = self.sessions.get(session) else { return Ok(()) };
         if member.client_id == *name {
             return Ok(());
         }
@@ -138,7 +138,7 @@ impl ChatState {
         let taken_back = self
             .claim(Some(name), key, now, effects)
             .map_err(|refusal| Refusal::new(refusal.error_code(), refusal.to_string()))?;
-        let Some(member) = self.sessions.get_mut(&session) else { return Ok(()) };
+        let Some(member) = self.sessions.get_mut(session) else { return Ok(()) };
         let old = std::mem::replace(&mut member.client_id, name.clone());
         if let Some(key) = taken_back {
             member.key = key;
@@ -156,7 +156,7 @@ impl ChatState {
         if let Some(unproven) = self.unproven.remove(&session) {
             self.deadlines.remove(&(unproven.until, session));
         }
-        let Some(member) = self.sessions.remove(&session) else { return };
+        let Some(member) = self.sessions.remove(session) else { return };
         if let Some(claims) = &member.claims {
             self.deadlines.remove(&(claims.expires_at, session));
         }
@@ -177,7 +177,7 @@ impl ChatState {
     }
 
     pub(super) fn tell_welcome(&self, session: SessionId, id: Option<MessageId>, effects: &mut Vec<Effect>) {
-        let Some(member) = self.sessions.get(&session) else { return };
+        let Some(member) = self.sessions.get(session) else { return };
         // A session that left all its rooms is told of the lobby, whether or not that exists at the moment.
         let first = member.rooms.first().copied().or_else(|| self.find_room(limits::LOBBY));
         let first = first.and_then(|room| self.rooms.get(room.0 as usize));

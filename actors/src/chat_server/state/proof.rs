@@ -80,7 +80,7 @@ impl ChatState {
             self.find_or_make_inbox(&claims.client_id, now)?;
         }
         let holders = self.names.get(&claims.client_id).into_iter().flatten();
-        let mut old = holders.filter(|holder| self.sessions.get(holder).is_some_and(|m| Some(m.key) == open.key));
+        let mut old = holders.filter(|holder| self.sessions.get(**holder).is_some_and(|m| Some(m.key) == open.key));
         let old = old.next().copied();
         if let Some(old) = old {
             self.replace(old, now, effects);
@@ -107,7 +107,7 @@ impl ChatState {
     ) -> Result<(), Refusal> {
         let refused = |refusal: OpenRefusal| Refusal::new(refusal.error_code(), refusal.to_string());
         check(claims, client_id, now).map_err(refused)?;
-        let Some(member) = self.sessions.get_mut(&session) else { return Ok(()) };
+        let Some(member) = self.sessions.get_mut(session) else { return Ok(()) };
         if member.client_id != claims.client_id {
             return Err(refused(OpenRefusal::TokenOfAnother(claims.client_id.clone())));
         }

@@ -29,13 +29,13 @@ impl ChatState {
     }
 
     pub(super) fn first_room(&self, session: SessionId) -> Result<RoomId, Refusal> {
-        let first = self.sessions.get(&session).and_then(|member| member.rooms.first().copied());
+        let first = self.sessions.get(session).and_then(|member| member.rooms.first().copied());
         first.ok_or_else(|| Refusal::new(ErrorCode::NotAMember, "you are in no room"))
     }
 
     /// The room of this name, if the session is in it.
     pub(super) fn own_room(&self, session: SessionId, name: &RoomName) -> Result<RoomId, Refusal> {
-        let member = self.sessions.get(&session);
+        let member = self.sessions.get(session);
         let room = self.rooms_by_name.get(name).filter(|room| member.is_some_and(|m| m.rooms.contains(room)));
         room.copied().ok_or_else(|| Refusal::new(ErrorCode::NotAMember, format!("you are not in the room {name}")))
     }
@@ -56,7 +56,7 @@ impl ChatState {
 
     /// Whether what the session has proven lets it be in a room and read there.
     pub(super) fn permit(&self, session: SessionId, name: &RoomName) -> Result<(), Refusal> {
-        let claims = self.sessions.get(&session).and_then(|member| member.claims.as_ref());
+        let claims = self.sessions.get(session).and_then(|member| member.claims.as_ref());
         if claims.is_none_or(|claims| claims.rooms.allow(name)) {
             return Ok(());
         }
@@ -66,7 +66,7 @@ impl ChatState {
     /// Whether another connection of this client is in the room.
     pub(super) fn has_company(&self, session: SessionId, client_id: &ClientId, room: RoomId) -> bool {
         let holders = self.names.get(client_id).into_iter().flatten();
-        let mut others = holders.filter(|other| **other != session).filter_map(|other| self.sessions.get(other));
+        let mut others = holders.filter(|other| **other != session).filter_map(|other| self.sessions.get(*other));
         others.any(|other| other.rooms.contains(&room))
     }
 
@@ -79,7 +79,7 @@ impl ChatState {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(member) = self.sessions.get_mut(&session) else { return };
+        let Some(member) = self.sessions.get_mut(session) else { return };
         let Some(entry) = self.rooms.get_mut(room.0 as usize) else { return };
         let wanted = presence || member.watch_presence;
         if member.rooms.contains(&room) {
@@ -115,7 +115,7 @@ impl ChatState {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
         self.permit(session, name)?;
-        let (rooms, is_member) = self.sessions.get(&session).map_or((0, false), |member| {
+        let (rooms, is_member) = self.sessions.get(session).map_or((0, false), |member| {
             let known = self.rooms_by_name.get(name);
             (member.rooms.len(), known.is_some_and(|room| member.rooms.contains(room)))
         });
@@ -186,7 +186,7 @@ impl ChatState {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
         let room = self.own_room(session, name)?;
-        let Some(member) = self.sessions.get_mut(&session) else { return Ok(()) };
+        let Some(member) = self.sessions.get_mut(session) else { return Ok(()) };
         member.rooms.retain(|other| *other != room);
         let client_id = member.client_id.clone();
         effects.push(Effect::Dismiss { session, room });
@@ -226,7 +226,7 @@ impl ChatState {
         let room = self.lobby_or_existing_room(name)?;
         let entry = room.and_then(|room| self.rooms.get(room.0 as usize));
         let count = entry.map_or(0, Room::count);
-        let members = entry.into_iter().flat_map(Room::members).filter_map(|member| self.sessions.get(&member));
+        let members = entry.into_iter().flat_map(Room::members).filter_map(|member| self.sessions.get(member));
         let mut listed = BTreeSet::new();
         for member in members {
             if listed.len() == limits::MEMBERS_LISTED_MAX {
@@ -247,7 +247,7 @@ impl ChatState {
         if let Some(unproven) = self.unproven.get_mut(&session) {
             unproven.open.watch_presence = wanted;
         }
-        let Some(member) = self.sessions.get_mut(&session) else { return };
+        let Some(member) = self.sessions.get_mut(session) else { return };
         member.watch_presence = wanted;
         for room in &member.rooms {
             if let Some(entry) = self.rooms.get_mut(room.0 as usize) {

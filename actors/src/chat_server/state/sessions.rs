@@ -19,16 +19,16 @@ impl Sessions {
         self.slots.get(usize::from(session.hub().0))?.get(session.slot() as usize)?.as_ref()
     }
 
-    pub(super) fn get(&self, session: &SessionId) -> Option<&Member> {
-        self.slot(*session).filter(|(id, _)| id == session).map(|(_, member)| member)
+    pub(super) fn get(&self, session: SessionId) -> Option<&Member> {
+        self.slot(session).filter(|(id, _)| *id == session).map(|(_, member)| member)
     }
 
-    pub(super) fn get_mut(&mut self, session: &SessionId) -> Option<&mut Member> {
+    pub(super) fn get_mut(&mut self, session: SessionId) -> Option<&mut Member> {
         let slot = self.slots.get_mut(usize::from(session.hub().0))?.get_mut(session.slot() as usize)?;
-        slot.as_mut().filter(|(id, _)| id == session).map(|(_, member)| member)
+        slot.as_mut().filter(|(id, _)| *id == session).map(|(_, member)| member)
     }
 
-    pub(super) fn contains_key(&self, session: &SessionId) -> bool {
+    pub(super) fn contains_key(&self, session: SessionId) -> bool {
         self.get(session).is_some()
     }
 
@@ -49,9 +49,9 @@ impl Sessions {
         self.count += usize::from(earlier.is_none());
     }
 
-    pub(super) fn remove(&mut self, session: &SessionId) -> Option<Member> {
+    pub(super) fn remove(&mut self, session: SessionId) -> Option<Member> {
         let place = self.slots.get_mut(usize::from(session.hub().0))?.get_mut(session.slot() as usize)?;
-        let (_, member) = place.take_if(|(id, _)| id == session)?;
+        let (_, member) = place.take_if(|(id, _)| *id == session)?;
         self.count -= 1;
         Some(member)
     }
