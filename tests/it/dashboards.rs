@@ -10,9 +10,10 @@ use crate::metrics;
 use crate::shown::{Dashboard, dashboards, files, read, rules, yaml};
 
 /// Metrics that are on no dashboard, and why.
-const NOT_SHOWN: [(&str, &str); 4] = [
+const NOT_SHOWN: [(&str, &str); 5] = [
     ("process_virtual_memory_bytes", "what is mapped says nothing about what is used"),
     ("swarm_clocks_off_seconds", ONE_HOST),
+    ("swarm_deliveries_untimed_total", ONE_HOST),
     ("swarm_remote_delivery_seconds", ONE_HOST),
     ("swarm_remote_negative_total", ONE_HOST),
 ];
