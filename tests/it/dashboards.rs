@@ -10,8 +10,15 @@ use crate::metrics;
 use crate::shown::{Dashboard, dashboards, files, read, rules, yaml};
 
 /// Metrics that are on no dashboard, and why.
-const NOT_SHOWN: [(&str, &str); 1] =
-    [("process_virtual_memory_bytes", "what is mapped says nothing about what is used")];
+const NOT_SHOWN: [(&str, &str); 5] = [
+    ("process_virtual_memory_bytes", "what is mapped says nothing about what is used"),
+    ("swarm_clocks_off_seconds", ONE_HOST),
+    ("swarm_deliveries_untimed_total", ONE_HOST),
+    ("swarm_remote_delivery_seconds", ONE_HOST),
+    ("swarm_remote_negative_total", ONE_HOST),
+];
+
+const ONE_HOST: &str = "all containers of the stack are on one host, and have one clock";
 
 /// What the system's figures of containers are called; they are not ours.
 const OF_CADVISOR: [&str; 7] = [
