@@ -130,6 +130,7 @@ async fn bots_that_are_too_many_leave_in_order() {
     wait_until(r#"count(up{job="bots"})"#, |targets| (targets - 15.0).abs() < 0.5).await;
     compose(&["stop", "bots"]);
     for container in containers("bots") {
-        assert_eq!(docker(&["inspect", "--format", "{{.State.ExitCode}}", &container]).trim(), "0", "a clean run");
+        let code = docker(&["inspect", "--format", "{{.State.ExitCode}}", &container]);
+        assert_eq!(code.trim(), "0", "a clean run: {}", docker(&["logs", "--tail", "25", &container]));
     }
 }
