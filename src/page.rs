@@ -40,9 +40,11 @@ const MODULES_MARK: &str = "<!-- MODULES -->";
 /// Smaller files are not worth compressing.
 const COMPRESSED_FROM_BYTES: usize = 512;
 
-/// Brotli's effort, 0 to 11, and the window it looks back over, as a power of two: as large as the largest file of the
-/// page, which keeps what compressing takes at 5 MiB.
+/// Brotli's effort, 0 to 11; beyond this it takes much longer for little.
 const BROTLI_QUALITY: i32 = 10;
+
+/// The bytes that Brotli looks back over, as a power of two: 64 KiB, more than any file of the page has. A larger window
+/// takes tens of megabytes while it compresses.
 const BROTLI_WINDOW_BITS: i32 = 16;
 
 #[derive(Embed)]

@@ -155,6 +155,11 @@ impl Connection {
         self.outbox.as_deref().map_or_else(Queued::default, waiting)
     }
 
+    /// Whether something waits for the kernel; over TLS that may be what the outbox has already given away.
+    pub fn is_waiting(&self) -> bool {
+        self.outbox.is_some()
+    }
+
     /// Since when the kernel has taken nothing of what waits.
     pub fn stalled_since(&self) -> Option<Instant> {
         self.outbox.as_ref()?.stalled_since

@@ -412,8 +412,6 @@ impl Core {
         }
         let after = entry.connection.queued();
         entry.closing = Some((now, closing.counted_as));
-        self.look_soon(session);
-        let Some(entry) = self.entry(session) else { return };
         entry.replays = None;
         let is_open = entry.handle.is_some();
         if let Some(handle) = &entry.handle {
@@ -424,6 +422,7 @@ impl Core {
             self.metrics.disconnected(closing.counted_as);
         }
         self.touch(session);
+        self.look_soon(session);
     }
 
     /// The client says nothing more. Returns whether everything has been said to it, the close frame too.
@@ -450,8 +449,7 @@ impl Core {
     /// Pings, and ends what shows no sign of life, takes nothing, or does not end by itself.
     pub(super) fn tick(&mut self, now: Instant) {
         let mut waiting = 0;
-        let mut due = self.wheel.advance();
-        for session in due.drain(..) {
+        for session in self.wheel.advance() {
             let tick = self.wheel.now();
             let Some(entry) = self.entry(session).filter(|entry| entry.due == tick) else { continue };
             let queued = entry.connection.queued_bytes();
@@ -464,7 +462,7 @@ impl Core {
                 self.wheel.put(session, &mut entry.due, next);
             }
         }
-        // Whoever has something waiting is looked at every tick, so all others have nothing.
+        // Whom the kernel keeps waiting is looked at every tick, so all others have nothing.
         self.metrics.outboxes_seen(0, (self.connections.len() as u64).saturating_sub(waiting));
     }
 
@@ -498,8 +496,7 @@ impl Core {
             entry.pinged = tick;
         }
         let next_ping = entry.pinged + heartbeat;
-        let next =
-            if entry.connection.queued_bytes() > 0 { next_tick } else { next_ping.min(silent_from.max(next_tick)) };
+        let next = if entry.connection.is_waiting() { next_tick } else { next_ping.min(silent_from.max(next_tick)) };
         if is_ping_due {
             self.ping(session, now);
         }

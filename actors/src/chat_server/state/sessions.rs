@@ -65,3 +65,36 @@ impl Sessions {
         self.slots.iter().flatten().flatten().map(|(session, member)| (session, member))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use smallvec::SmallVec;
+    use starling_protocol::{ClientId, ClientKey};
+
+    use super::*;
+    use crate::ids::HubId;
+
+    fn member(name: &str) -> Member {
+        Member {
+            client_id: ClientId::parse(name).unwrap(),
+            key: ClientKey(0),
+            claims: None,
+            inbox: None,
+            rooms: SmallVec::new(),
+            watch_presence: false,
+            errors_in_a_row: 0,
+        }
+    }
+
+    #[test]
+    fn who_has_a_slot_again_is_not_taken_for_who_had_it_before() {
+        let (earlier, later) = (SessionId::new(HubId(2), 5, 1), SessionId::new(HubId(2), 5, 2));
+        let mut sessions = Sessions::default();
+        sessions.insert(earlier, member("alice"));
+        assert!(sessions.remove(earlier).is_some() && sessions.remove(earlier).is_none());
+        sessions.insert(later, member("bob"));
+        assert!(sessions.get(earlier).is_none() && sessions.get_mut(earlier).is_none());
+        assert!(sessions.remove(earlier).is_none() && sessions.contains_key(later));
+        assert_eq!((sessions.len(), sessions.iter().count()), (1, 1));
+    }
+}
