@@ -25,7 +25,7 @@ pub use self::handle::{AskError, ChatServerHandle, PostedBy};
 pub use self::messages::HistoryQuery;
 
 use self::command::{Command, Effect, PageOf};
-use self::messages::{Enveloped, Query, RegisterHub, Reported};
+use self::messages::{EndTurn, Enveloped, Query, RegisterHub, Reported};
 use self::state::ChatState;
 use crate::clock::{self, Now};
 use crate::config::ChatConfig;
@@ -50,6 +50,8 @@ pub struct ChatServer {
     /// Reused from command to command.
     effects: Vec<Effect>,
     completions: Vec<Completion>,
+    /// Whether an `EndTurn` is on its way.
+    turn_ends: bool,
     /// Dropped last: who waits for the end of the chat waits for the history's too.
     _end: End,
 }
@@ -132,6 +134,7 @@ impl ChatServer {
             lobby: RoomName::lobby(),
             effects: Vec::new(),
             completions: Vec::new(),
+            turn_ends: false,
             _end: End(Some(ended)),
         };
         (handle.clone(), PreparedChat { chat, mailbox, handle }, has_ended)
@@ -158,6 +161,14 @@ impl ChatServer {
                 self.state.apply(Command::Completed(completion), now, &mut self.effects);
             }
             self.completions = completions;
+        }
+    }
+
+    /// Lets the history begin with what it was given, once the mailbox is empty.
+    fn end_turn_later(&mut self, context: &mut Context<Self>) {
+        if self.history.has_queued() && !self.turn_ends {
+            self.turn_ends = true;
+            context.notify(EndTurn);
         }
     }
 
@@ -251,12 +262,15 @@ impl Actor for ChatServer {
 impl Handler<Enveloped> for ChatServer {
     type Result = ();
 
-    fn handle(&mut self, message: Enveloped, _: &mut Context<Self>) {
+    fn handle(&mut self, message: Enveloped, context: &mut Context<Self>) {
         let Enveloped { command, opened, arrival, in_mailbox } = message;
         drop(in_mailbox);
         let work = arrival.begin();
         let now = Now::read_at(work.started());
-        let Some(opened) = opened else { return self.apply(command, now) };
+        let Some(opened) = opened else {
+            self.apply(command, now);
+            return self.end_turn_later(context);
+        };
         self.state.apply(command, now, &mut self.effects);
         let refused = self.effects.iter().find_map(|effect| {
             if let Effect::RefuseSession { refusal, .. } = effect { Some(refusal.clone()) } else { None }
@@ -265,17 +279,29 @@ impl Handler<Enveloped> for ChatServer {
         self.metrics.set_held(self.state.room_count(), self.state.session_count());
         // Whoever asked may have gone; its connection then closes the session.
         drop(opened.send(refused.map_or(Ok(()), Err)));
+        self.end_turn_later(context);
     }
 }
 
 impl Handler<Reported> for ChatServer {
     type Result = ();
 
-    fn handle(&mut self, message: Reported, _: &mut Context<Self>) {
+    fn handle(&mut self, message: Reported, context: &mut Context<Self>) {
         let Reported { report, arrival, in_mailbox } = message;
         drop(in_mailbox);
         let _work = arrival.begin();
         self.history.reported(report, &mut self.completions);
+        self.perform(Now::read());
+        self.end_turn_later(context);
+    }
+}
+
+impl Handler<EndTurn> for ChatServer {
+    type Result = ();
+
+    fn handle(&mut self, _: EndTurn, _: &mut Context<Self>) {
+        self.turn_ends = false;
+        self.history.end_turn(&mut self.completions);
         self.perform(Now::read());
     }
 }
@@ -297,7 +323,7 @@ impl Handler<RegisterHub> for ChatServer {
 impl Handler<Query> for ChatServer {
     type Result = ();
 
-    fn handle(&mut self, query: Query, _: &mut Context<Self>) {
+    fn handle(&mut self, query: Query, context: &mut Context<Self>) {
         // Whoever asked may have gone: then the answer is for nobody.
         match query {
             Query::Rooms(allowed, reply) => drop(reply.send(self.state.list_rooms(&allowed, Now::read()))),
@@ -322,6 +348,7 @@ impl Handler<Query> for ChatServer {
             Query::Tick(done) => {
                 self.apply(Command::Tick, Now::read());
                 self.metrics.set_held(self.state.room_count(), self.state.session_count());
+                self.end_turn_later(context);
                 // The ticker may be late for it.
                 done.send(()).unwrap_or_default();
             }

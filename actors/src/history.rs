@@ -309,6 +309,7 @@ pub struct StoreReport(sqlite::Report);
 ///   death of the process.
 /// - **Failure.** What cannot be stored is reported as `Failed`, never silently dropped; a later `append` may succeed.
 /// - **Bound.** A store may drop its oldest messages, never one from the middle, and says so with `oldest`.
+/// - **Turns.** What is appended may wait for `end_turn`, so that what was said in one turn is stored at once.
 /// - **Who calls.** The `ChatServer` alone, on its thread: no method may wait for a disk. A store that needs time
 ///   returns at once and reports later; one that does not pushes its completions into `done` before it returns.
 pub trait HistoryStore: Send {
@@ -329,6 +330,14 @@ pub trait HistoryStore: Send {
     /// The owner of an inbox was sent everything up to this message. It may be told late, or be lost with the process:
     /// then the owner is sent some of it again.
     fn delivered(&mut self, _room: RoomId, _seq: Seq) {}
+
+    /// Whether something waits for [`end_turn`](Self::end_turn).
+    fn has_queued(&self) -> bool {
+        false
+    }
+
+    /// Nothing more is at hand: what was asked for is begun now.
+    fn end_turn(&mut self, _done: &mut Vec<Completion>) {}
 
     /// Reads a part of a room's history. A room without messages gives an empty page.
     fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>);

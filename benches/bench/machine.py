@@ -36,9 +36,10 @@ class Programs:
         self.swarm = target / "release/bot-swarm"
         self.results = target / "bench"
         self.results.mkdir(exist_ok=True)
-        if "naive" in servers:
-            run("cargo", "build", "--locked", "--release", "--example", "naive_chat", cwd=ROOT)
-            self.server["naive"] = [target / "release/examples/naive_chat"]
+        for server, example in (("naive", "naive_chat"), ("bare", "bare_heartbeats")):
+            if server in servers:
+                run("cargo", "build", "--locked", "--release", "--example", example, cwd=ROOT)
+                self.server[server] = [target / "release/examples" / example]
         if "ws" in servers:
             # Not inside the tree: the working directory of Node is where `ws` is installed.
             self.node = self.results / "node"
@@ -49,9 +50,11 @@ class Programs:
 
 
 class Server:
-    """A fresh server in a folder of its own; ends with the `with` block."""
+    """A fresh server in a folder of its own; ends with the `with` block. `enter` is called in it before it begins."""
 
-    def __init__(self, programs, workload):
+    def __init__(self, programs, workload, enter=lambda: None):
+        pin = pinned(workload.cores)
+
         self.folder = tempfile.TemporaryDirectory()
         log = Path(self.folder.name) / "log"
         settings = {"CHAT_BIND": "127.0.0.1:0", "CHAT_WORKERS": "1", "CHAT_MESSAGES_PER_SECOND": "0", "CHAT_HISTORY": "memory",
@@ -60,7 +63,7 @@ class Server:
         directory = programs.node if workload.server == "ws" else self.folder.name
         with open(log, "wb") as stream:
             self.process = subprocess.Popen(programs.server[workload.server], env={**environment, **settings}, cwd=directory,
-                                            stderr=stream, stdout=stream, preexec_fn=pinned(workload.cores))
+                                            stderr=stream, stdout=stream, preexec_fn=lambda: (pin(), enter()))
         deadline = time.monotonic() + 20
         while not (found := re.search(r"listening on (127\.0\.0\.1:\d+)", log.read_text())):
             if self.process.poll() is not None or time.monotonic() > deadline:

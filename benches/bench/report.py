@@ -76,6 +76,8 @@ def ratios(results):
         compare(f"deliveries/s at saturation against {name}", "starling-saturated", f"{other}-saturated", "deliveries_per_s")
         compare(f"p99 at 1,000 messages/s against {name}", "starling-open", f"{other}-open", "p99_ms")
         compare(f"memory per connection against {name}", "starling-idle", f"{other}-idle", "bytes_per_connection")
+    for part in ("user", "system"):
+        compare(f"{part} CPU of heartbeats against a bare loop", "idle", "bare-idle", f"{part}_us_per_minute")
     compare("user CPU per delivery, a room of 10,000 against one of 100", "room-10000", "room-100", "user_us")
     compare("saturated, history `normal` against memory", "history-normal", "history-memory", "deliveries_per_s")
     return "\n".join(lines)

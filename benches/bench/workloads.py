@@ -69,7 +69,9 @@ def all_workloads():
     add("slow-readers", "200 in a room, 100 messages/s of 8 KiB, beside 20 that never read",
         "-n 200 -p 10 -r 100 -s 8192 --slow-readers 20 -d 25")
 
-    add("idle", "10,000 idle connections for a minute", "-n 10000 -r 0 -d 60", kind="idle")
+    for server, name in (("starling", "idle"), ("bare", "bare-idle")):
+        add(name, f"10,000 idle connections for a minute: {server}", "-n 10000 -r 0 -d 60", kind="idle", server=server,
+            settings={"CHAT_HEARTBEAT_SECONDS": "25"})
     add("connect-storm", "10,000 connect, 2,000 handshakes at once", "-n 10000 -r 0 -d 1 --connect-concurrency 2000", kind="idle",
         quick=True)
     add("join-storm", f"1,000 clients, each joins and leaves one room {STORM_ROUNDS} times, as fast as they can",

@@ -12,7 +12,8 @@
 //! - A bot that is away at the end and did not come back is expected to have what it had when it lost its connection.
 //! - After `"recovered":false`, or in a new epoch, what it had not received is lost, and counted as told, too.
 //! - **In private**, two deliveries for each acknowledged message: one at the receiver, one at the sender. The
-//!   protocol keeps no private message for a client that is away; see [`Tally::private_unknown`].
+//!   protocol keeps no private message for a client that is away, unless names are authenticated, and then only its
+//!   owner's inbox tells of it; see [`Tally::private_unknown`].
 //!
 //! # What is checked
 //!

@@ -36,6 +36,11 @@ pub(crate) struct Reported {
     pub(crate) in_mailbox: InMailbox,
 }
 
+/// The mailbox is empty: the history is to begin with what it was given. From the `ChatServer` to itself.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct EndTurn;
+
 /// What somebody outside the chat asks.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]

@@ -1,7 +1,8 @@
 //! History in a file: an embedded SQLite database, written by one thread and read by others.
 //!
 //! Invariants:
-//! - The `ChatServer`'s thread never waits for the disk: it queues, and gets reports through its mailbox.
+//! - The `ChatServer`'s thread never waits for the disk: it queues, hands on what has queued at the end of its turn, and
+//!   gets reports through its mailbox.
 //! - `Stored` is said after the commit, in the order of the appends.
 //! - A page never shows a message that has not been reported as stored, so who catches up gets nothing twice.
 //! - What was appended before a failure was reported is covered by that report: the writer skips it by its generation.
@@ -38,6 +39,9 @@ use crate::clock;
 use crate::ids::RoomId;
 use crate::metrics::HistoryMetrics;
 use crate::vitals::Vitals;
+
+/// Commands of one turn that are handed on before it ends, so that a long one does not keep the disk idle.
+const TURN_COMMANDS_MAX: usize = 256;
 
 /// When a commit counts as done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +124,8 @@ pub struct SqliteHistory {
     by_db: FxHashMap<DbRoom, RoomId>,
     next_db: u32,
     recent: Recent,
+    /// What this turn asks of the writer.
+    turn: Vec<WriterCommand>,
     /// Raised with every failure that is reported.
     generation: u32,
     is_failing: bool,
@@ -127,7 +133,7 @@ pub struct SqliteHistory {
 }
 
 struct Threads {
-    writer: Option<Sender<WriterCommand>>,
+    writer: Option<Sender<Vec<WriterCommand>>>,
     /// Dropped to end the checkpoints.
     checkpoints: Option<Sender<()>>,
     readers: Readers,
@@ -161,6 +167,7 @@ impl SqliteHistory {
             rooms: FxHashMap::default(),
             by_db: FxHashMap::default(),
             next_db: 1,
+            turn: Vec::new(),
             generation: 0,
             is_failing: false,
             threads: None,
@@ -172,8 +179,25 @@ impl SqliteHistory {
         self.health.clone()
     }
 
-    fn send(&self, command: WriterCommand) -> bool {
-        self.threads.as_ref().and_then(|threads| threads.writer.as_ref()).is_some_and(|to| to.send(command).is_ok())
+    fn queue(&mut self, command: WriterCommand, done: &mut Vec<Completion>) {
+        self.turn.push(command);
+        if self.turn.len() >= TURN_COMMANDS_MAX {
+            self.hand_on(done);
+        }
+    }
+
+    /// Hands the turn to the writer. Where there is none any more, nothing of it is stored.
+    fn hand_on(&mut self, done: &mut Vec<Completion>) {
+        let turn = std::mem::take(&mut self.turn);
+        let appended = turn.iter().filter(|command| matches!(command, WriterCommand::Append(_))).count() as u64;
+        let writer = self.threads.as_ref().and_then(|threads| threads.writer.as_ref());
+        if writer.is_some_and(|writer| writer.send(turn).is_ok()) {
+            return;
+        }
+        self.metrics.writer.complete_n(appended);
+        self.health.set(Some("the history's thread has ended".into()));
+        self.metrics.failing.store(1, Relaxed);
+        self.failed(done);
     }
 
     /// The entry of a room; a new one gets the next number of the database. `None`: there are no more numbers.
@@ -284,13 +308,7 @@ impl HistoryStore for SqliteHistory {
         if let Some(db) = accepted {
             self.metrics.writer.arrive_n(1);
             let append = Append { room, db, epoch, generation, message, queued: clock::now() };
-            if self.send(WriterCommand::Append(append)) {
-                return;
-            }
-            self.metrics.writer.complete_n(1);
-            self.health.set(Some("the history's thread has ended".into()));
-            self.metrics.failing.store(1, Relaxed);
-            return self.failed(done);
+            return self.queue(WriterCommand::Append(append), done);
         }
         done.push(Completion::Failed { room, seq });
     }
@@ -298,7 +316,20 @@ impl HistoryStore for SqliteHistory {
     fn delivered(&mut self, room: RoomId, seq: Seq) {
         if let Some(entry) = self.rooms.get(&room) {
             // Without a writer it is not noted, and sent again after the next start.
-            self.send(WriterCommand::Delivered(entry.db, seq));
+            self.turn.push(WriterCommand::Delivered(entry.db, seq));
+        }
+    }
+
+    fn has_queued(&self) -> bool {
+        !self.turn.is_empty()
+    }
+
+    fn end_turn(&mut self, done: &mut Vec<Completion>) {
+        if self.has_queued() {
+            self.hand_on(done);
+            // Where the writer shares this core, it commits now: what is said in the meantime then travels with this.
+            // With a core of its own for it, nothing is waited for.
+            std::thread::yield_now();
         }
     }
 
@@ -323,13 +354,17 @@ impl HistoryStore for SqliteHistory {
         if let Some(entry) = self.rooms.remove(&room) {
             self.by_db.remove(&entry.db);
             // Without a writer the row stays, and the room is back after the next start.
-            self.send(WriterCommand::Forget(entry.db));
+            self.turn.push(WriterCommand::Forget(entry.db));
         }
     }
 }
 
 impl Drop for SqliteHistory {
     fn drop(&mut self) {
+        if self.has_queued() {
+            // Nobody is left to be told how it went.
+            self.hand_on(&mut Vec::new());
+        }
         let Some(mut threads) = self.threads.take() else { return };
         let join = |thread: JoinHandle<()>| {
             if thread.join().is_err() {

@@ -23,8 +23,8 @@ pub struct Tally {
     pub misdelivered: u64,
     /// Places of a room (`seq`) in which deliveries and acks name different messages.
     pub contradictions: u64,
-    /// Acknowledged private messages whose sender or receiver lost its connection. The protocol keeps none for a
-    /// client that is away, so whether they should have arrived cannot be told; they are not in `expected`.
+    /// Acknowledged private messages whose sender or receiver lost its connection. Without authentication
+    /// none is kept for a client that is away, so whether they should have arrived cannot be told; they are not in `expected`.
     pub private_unknown: u64,
 }
 

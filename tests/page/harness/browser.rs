@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use thirtyfour::error::WebDriverResult;
 use thirtyfour::extensions::cdp::ChromeDevTools;
 use thirtyfour::{By, ChromiumLikeCapabilities, DesiredCapabilities, WebDriver};
 use tokio::time::Instant;
@@ -99,12 +100,8 @@ impl Browser {
 
     /// Clicks on what this selects, once it is there.
     pub(crate) async fn click(&self, selector: &str) {
-        self.until_true(
-            &format!("{selector} is there"),
-            &format!("document.querySelector({}) !== null", json!(selector)),
-        )
-        .await;
-        self.driver.find(By::Css(selector)).await.unwrap().click().await.unwrap();
+        let click = async || self.driver.find(By::Css(selector)).await?.click().await;
+        Self::until_done(&format!("cannot click on {selector}"), click).await;
     }
 
     /// Clicks on the button with this text.
@@ -119,17 +116,16 @@ impl Browser {
 
     /// Types these keys wherever the focus is.
     pub(crate) async fn keys(&self, keys: &str) {
+        let send = async || self.driver.active_element().await?.send_keys(keys).await;
+        Self::until_done("cannot type", send).await;
+    }
+
+    /// Does something with an element until it works: what was found may be drawn anew just now, and nothing is done then.
+    async fn until_done(what: &str, attempt: impl AsyncFn() -> WebDriverResult<()>) {
         let deadline = Instant::now() + DEADLINE;
-        loop {
-            // What has the focus may be drawn anew just now; the keys have gone nowhere then.
-            let sent = match self.driver.active_element().await {
-                Ok(element) => element.send_keys(keys).await,
-                Err(error) => Err(error),
-            };
-            match sent {
-                Ok(()) => return,
-                Err(error) => assert!(Instant::now() < deadline, "cannot type: {error}"),
-            }
+        while let Err(error) = attempt().await {
+            assert!(Instant::now() < deadline, "{what}: {error}");
+            tokio::time::sleep(LOOK).await;
         }
     }
 

@@ -68,6 +68,7 @@ impl Store {
         for seq in seqs {
             self.history.append(ROOM, EPOCH, message(seq), &mut Vec::new());
         }
+        self.history.end_turn(&mut Vec::new());
         while !self.next().iter().any(|done| matches!(done, Completion::Stored { seq, .. } if seq.0 == last)) {}
     }
 
@@ -132,6 +133,34 @@ fn a_page_is_the_same_whether_it_comes_from_memory_or_from_the_file() {
         assert_eq!(store.restored.rooms, [room]);
         assert_eq!(store.restored.ids.iter().map(|id| id.seq.0).collect::<Vec<_>>(), (1..=10).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn what_was_said_in_one_turn_is_stored_in_one_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(settings(&folder));
+    for seq in 1..=20 {
+        store.history.append(ROOM, EPOCH, message(seq), &mut Vec::new());
+    }
+    assert!(store.history.has_queued());
+    store.history.end_turn(&mut Vec::new());
+    assert!(!store.history.has_queued());
+    assert_eq!(store.next().len(), 20, "one report speaks for all");
+    assert_eq!(store.history.metrics.commit_messages.count(), 1);
+}
+
+#[test]
+fn a_long_turn_is_handed_on_before_it_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(settings(&folder));
+    for seq in 1..=TURN_COMMANDS_MAX as u64 + 1 {
+        store.history.append(ROOM, EPOCH, message(seq), &mut Vec::new());
+    }
+    assert_eq!(store.next().len(), TURN_COMMANDS_MAX);
+    assert!(store.history.has_queued(), "the last one waits for the end of the turn");
+    drop(store);
+    let stored = &Store::open(settings(&folder)).restored.rooms[0];
+    assert_eq!(stored.seq, Seq(TURN_COMMANDS_MAX as u64 + 1), "what waited is stored when the chat ends");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The thread that writes: commits what has queued in one transaction, and drops what is too much in between.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -25,9 +26,6 @@ const BATCH_MESSAGES_MAX: usize = 1_024;
 
 /// Most weight of the messages in one commit, in bytes.
 const BATCH_BYTES_MAX: usize = 1024 * 1024;
-
-/// Longest time for which what has queued is collected into one commit. Nothing is waited for: an empty queue ends it.
-const BATCH_TIME_MAX: Duration = Duration::from_millis(3);
 
 /// How often a storage that fails is tried again.
 const PROBE_INTERVAL: Duration = Duration::from_millis(250);
@@ -68,7 +66,9 @@ struct Writer {
     metrics: Arc<HistoryMetrics>,
     health: StoreHealth,
     sink: ReportSink,
-    commands: Receiver<WriterCommand>,
+    turns: Receiver<Vec<WriterCommand>>,
+    /// What has come and is not done yet.
+    queue: VecDeque<WriterCommand>,
     bounds: Bounds,
     retention: Retention,
     /// Appends of this generation and older ones are covered by a failure that was reported.
@@ -86,8 +86,8 @@ pub(super) fn start(
     sink: ReportSink,
     bounds: Bounds,
     vitals: &Vitals,
-) -> (Sender<WriterCommand>, JoinHandle<()>) {
-    let (sender, commands) = mpsc::channel();
+) -> (Sender<Vec<WriterCommand>>, JoinHandle<()>) {
+    let (sender, turns) = mpsc::channel();
     let retention = Retention::new(&settings, clock::now());
     let writer = Writer {
         connection,
@@ -95,7 +95,8 @@ pub(super) fn start(
         metrics,
         health,
         sink,
-        commands,
+        turns,
+        queue: VecDeque::new(),
         bounds,
         retention,
         failed_generation: None,
@@ -141,12 +142,12 @@ impl Writer {
     fn run(mut self) {
         loop {
             let due = self.probe_at.unwrap_or(self.retention.due());
-            match self.commands.recv_timeout(due.saturating_duration_since(clock::now())) {
-                Ok(first) => {
-                    // Where both share a core, whoever sends goes on until it has said all that it has: one commit for
-                    // it, instead of one for each message. With a core for each this waits for nothing.
-                    thread::yield_now();
-                    self.take(first);
+            match self.turns.recv_timeout(due.saturating_duration_since(clock::now())) {
+                Ok(turn) => {
+                    self.queue.extend(turn);
+                    while !self.queue.is_empty() {
+                        self.take();
+                    }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -159,13 +160,17 @@ impl Writer {
         }
     }
 
-    /// Collects what has queued, at least this one, and commits it.
-    fn take(&mut self, first: WriterCommand) {
+    /// Commits what has queued, or as much of it as one commit may have.
+    fn take(&mut self) {
         let started = clock::now();
+        while self.queue.len() < BATCH_MESSAGES_MAX {
+            let Ok(turn) = self.turns.try_recv() else { break };
+            self.queue.extend(turn);
+        }
         let (mut batch, mut bytes, mut forgotten) = (Vec::new(), 0, None);
         let mut delivered = FxHashMap::default();
-        let mut next = Some(first);
-        while let Some(command) = next.take() {
+        while batch.len() < BATCH_MESSAGES_MAX && bytes < BATCH_BYTES_MAX {
+            let Some(command) = self.queue.pop_front() else { break };
             match command {
                 WriterCommand::Append(append) if self.failed_generation.is_some_and(|of| append.generation <= of) => {
                     self.metrics.writer.complete_n(1);
@@ -183,10 +188,6 @@ impl Writer {
                     forgotten = Some(room);
                     break;
                 }
-            }
-            let is_full = batch.len() >= BATCH_MESSAGES_MAX || bytes >= BATCH_BYTES_MAX;
-            if !is_full && clock::now().saturating_duration_since(started) < BATCH_TIME_MAX {
-                next = self.commands.try_recv().ok();
             }
         }
         if !batch.is_empty() {
@@ -265,10 +266,11 @@ impl Writer {
             Ok(connection) => {
                 self.connection = connection;
                 self.probe_at = None;
-                self.health.set(None);
                 self.metrics.failing.store(0, Relaxed);
                 info!("storing works again");
+                // Whoever is told that it works then finds that it does.
                 (self.sink)(StoreReport(Report::Recovered));
+                self.health.set(None);
             }
             Err(error) => {
                 self.health.set(Some(format!("the history cannot be stored: {error}")));

@@ -1,0 +1,58 @@
+"""A control group for a server that is to have less than a core."""
+
+import os
+import time
+from pathlib import Path
+
+
+class Cgroup:
+    """A control group with a limit of CPU and memory: version 2 where the system has it, version 1 otherwise."""
+
+    def __init__(self, cpus, memory):
+        base = Path("/sys/fs/cgroup")
+        name = f"starling-bench-{os.getpid()}"
+        self.v2 = "cpu" in self._controllers(base)
+        if self.v2:
+            (base / "cgroup.subtree_control").write_text("+cpu +memory")
+            self.folders = [base / name]
+        else:
+            self.folders = [base / "cpu" / name, base / "memory" / name, base / "cpuacct" / name]
+        for folder in self.folders:
+            folder.mkdir(exist_ok=True)
+        if self.v2:
+            (self.folders[0] / "cpu.max").write_text(f"{int(cpus * 100_000)} 100000")
+            (self.folders[0] / "memory.max").write_text(str(memory))
+        else:
+            (self.folders[0] / "cpu.cfs_period_us").write_text("100000")
+            (self.folders[0] / "cpu.cfs_quota_us").write_text(str(int(cpus * 100_000)))
+            (self.folders[1] / "memory.limit_in_bytes").write_text(str(memory))
+
+    @staticmethod
+    def _controllers(base):
+        file = base / "cgroup.controllers"
+        return file.read_text().split() if file.exists() else []
+
+    def enter(self):
+        """Called in the child before it becomes the server."""
+        for folder in self.folders:
+            (folder / "cgroup.procs").write_text(str(os.getpid()))
+
+    def used(self):
+        """CPU seconds, periods, and periods in which the limit held it back."""
+        stat = dict(line.split() for line in (self.folders[0] / "cpu.stat").read_text().splitlines())
+        if self.v2:
+            seconds = int(stat["usage_usec"]) / 1e6
+        else:
+            seconds = int((self.folders[2] / "cpuacct.usage").read_text()) / 1e9
+        return seconds, int(stat["nr_periods"]), int(stat["nr_throttled"])
+
+    def remove(self):
+        for folder in self.folders:
+            for _ in range(50):
+                try:
+                    folder.rmdir()
+                    break
+                except FileNotFoundError:
+                    break
+                except OSError:
+                    time.sleep(0.1)
