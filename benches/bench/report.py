@@ -11,7 +11,7 @@ IDLE = (("bytes/connection", "bytes_per_connection", 0), ("connects/s", "connect
 TABLES = {
     "load": ("Under load", LOAD),
     "climb": ("The highest rate", (("messages/s", "rate", 0), *LOAD)),
-    "swarm": ("The swarm", LOAD),
+    "swarm": ("The swarm", (*LOAD, ("bots' CPU µs/delivery", "swarm_us", 2), ("generator's", "generator_us", 2))),
     "idle": ("Idle", IDLE),
     "storm": ("Joining and leaving", (("commands/s", "commands_per_s", 0), ("CPU µs/command", "us_per_command", 1))),
     "reach": ("As many as there may be", (("connect s", "connect_s", 2), ("connects/s", "connects_per_s", 0), ("CPU µs/accept", "us_per_accept", 1),

@@ -103,5 +103,6 @@ def all_workloads():
         add(f"reach-{connections}", f"{connections:,} connected, one message a second to all",
             f"-n {connections} -p 1 -r 1 -d 30", kind="reach", settings={"CHAT_HEARTBEAT_SECONDS": "25"})
 
-    add("swarm", "2,000 bots in 20 rooms, a message each every ten seconds", "", kind="swarm")
+    add("swarm", "2,000 bots in 20 rooms, a message each every ten seconds", "-n 2000 -p 2000 --rooms 20 -r 200", path="/ws/{room}",
+        kind="swarm")
     return work

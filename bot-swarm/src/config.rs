@@ -65,6 +65,8 @@ pub struct Config {
     pub flood_per_second: f64,
     /// Seconds until the swarm stops by itself, from its start; 0: never. `BOT_SECONDS`.
     pub seconds: f64,
+    /// Seconds from its start that are not judged. `BOT_WARM_UP_SECONDS`.
+    pub warm_up_seconds: f64,
     /// What all chance comes from. `BOT_SEED`.
     pub seed: u64,
     /// Threads that bots live on. `BOT_WORKERS`.
@@ -218,6 +220,7 @@ impl Default for Config {
             slow_bytes_per_second: 1_024,
             flood_per_second: 200.0,
             seconds: 0.0,
+            warm_up_seconds: 0.0,
             seed: 1,
             workers: 1,
             drain_seconds: 8.0,
@@ -298,6 +301,7 @@ mod tests {
             ("BOT_LATENESS_MAX_SECONDS", vec!["0.001", "3600"], vec!["0", "3601"]),
             ("BOT_SCENARIO", vec!["", "night.env"], vec![]),
             ("BOT_SECONDS", vec!["0", "2.5", "31536000"], vec!["-1", "31536001", "1m"]),
+            ("BOT_WARM_UP_SECONDS", vec!["0", "2.5", "31536000"], vec!["-1", "31536001", "1m"]),
             ("BOT_SEED", vec!["0", "18446744073709551615"], vec!["-1", "18446744073709551616"]),
             ("BOT_WORKERS", vec!["1", "256"], vec!["0", "257"]),
             ("BOT_DRAIN_SECONDS", vec!["0", "600"], vec!["-1", "601"]),

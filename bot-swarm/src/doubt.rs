@@ -110,7 +110,8 @@ mod tests {
     const LIMIT: Duration = Duration::from_millis(50);
 
     fn points(busy_millis: &[u64]) -> Vec<Point> {
-        let mut recorder = Recorder::new(&"ramp 1s to 3, hold".parse().unwrap(), Host::this(), Host::this().now());
+        let mut recorder =
+            Recorder::new(&"ramp 1s to 3, hold".parse().unwrap(), Duration::ZERO, Host::this(), Host::this().now());
         let point = recorder.record(&Interval::default()).clone();
         let point = |millis| Point {
             duration: Duration::from_secs(1),

@@ -1,7 +1,8 @@
 //! The search for the highest load that keeps what is expected.
 //!
-//! Each load is a run of its own, from the first connection to the last goodbye: what one load leaves behind does not
-//! spoil the next. [`search`] says which load is next; here it is made, run and judged.
+//! Each load is a run of its own, from the first connection to the last goodbye, and judged once all bots have come: what
+//! one load leaves behind does not spoil the next, nor what connecting leaves behind the load. [`search`] says which load
+//! is next; here it is made, run and judged.
 
 mod limit_report;
 pub mod search;
@@ -24,6 +25,9 @@ use crate::swarm::{self, RunError};
 
 /// Seconds in which the bots of a load come, whatever their number; fewer come at `BOT_RAMP_PER_SECOND`.
 const RAMP_SECONDS_MAX: f64 = 10.0;
+
+/// Share of a load's time that it is held before it is judged: what connecting left behind is not the load's.
+const SETTLE_SHARE: f64 = 0.2;
 
 /// How long a server is left alone after a load, to be rid of what it left: as long as the load was held, at most this.
 const REST_MAX: Duration = Duration::from_secs(1);
@@ -105,7 +109,8 @@ pub fn load_config(config: &Config, load: u32) -> Config {
         }
     }
     made.ramp_per_second = made.ramp_per_second.max(f64::from(made.count) / RAMP_SECONDS_MAX);
-    made.seconds = f64::from(made.count) / made.ramp_per_second + config.find_seconds;
+    made.warm_up_seconds = f64::from(made.count) / made.ramp_per_second + SETTLE_SHARE * config.find_seconds;
+    made.seconds = made.warm_up_seconds + config.find_seconds;
     made
 }
 
@@ -207,12 +212,13 @@ mod tests {
     }
 
     #[test]
-    fn every_load_is_held_for_as_long_once_all_bots_are_there() {
+    fn every_load_is_judged_for_as_long_once_all_bots_are_there() {
         for load in [10, 1_000, 50_000] {
             let made = load_config(&config(Find::Bots), load);
             let ramp = f64::from(made.count) / made.ramp_per_second;
             assert!(ramp <= RAMP_SECONDS_MAX + 1e-9, "{ramp}");
-            about(made.seconds - ramp, made.find_seconds);
+            about(made.seconds - made.warm_up_seconds, made.find_seconds);
+            assert!(made.warm_up_seconds > ramp, "{ramp}");
         }
     }
 }

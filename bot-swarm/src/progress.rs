@@ -178,7 +178,8 @@ mod tests {
 
     #[test]
     fn rates_are_of_the_time_since_the_line_before() {
-        let mut recorder = Recorder::new(&"ramp 1s to 3".parse().unwrap(), Host::this(), Host::this().now());
+        let mut recorder =
+            Recorder::new(&"ramp 1s to 3".parse().unwrap(), Duration::ZERO, Host::this(), Host::this().now());
         let point = recorder.record(&Interval::default()).clone();
         let mut rates = Rates::default();
         let mut line = |seconds, sent| {

@@ -21,6 +21,8 @@ const DRAIN: &str = "drain";
 pub(crate) struct Recorder {
     host: Host,
     start: Nanos,
+    /// From here on latencies are among those of the whole run.
+    warm_up: Duration,
     /// When each phase but the drain is over; the last may be endless.
     ends: Vec<Option<Duration>>,
     phases: Vec<Phase>,
@@ -42,7 +44,7 @@ pub(crate) struct Records {
 }
 
 impl Recorder {
-    pub(crate) fn new(profile: &Profile, host: Host, start: Nanos) -> Self {
+    pub(crate) fn new(profile: &Profile, warm_up: Duration, host: Host, start: Nanos) -> Self {
         let steps = || profile.steps();
         let begin = |(start, _, step): (Duration, u32, crate::profile::Step)| Phase {
             name: step.to_string(),
@@ -53,6 +55,7 @@ impl Recorder {
         Self {
             host,
             start,
+            warm_up,
             ends: steps().map(|(start, _, step)| step.duration.map(|duration| start + duration)).collect(),
             phases: steps().map(begin).collect(),
             phase: 0,
@@ -64,11 +67,12 @@ impl Recorder {
         }
     }
 
-    /// When the next point is to be recorded: at the next whole second, or where the phase ends.
+    /// When the next point is to be recorded: at the next whole second, or where the phase or the warm-up ends.
     pub(crate) fn next_due(&self) -> Nanos {
         let second = Duration::from_secs(self.recorded_until.as_secs() + 1);
-        let phase_end = self.ends.get(self.phase).copied().flatten().filter(|end| *end > self.recorded_until);
-        self.start.after(phase_end.map_or(second, |end| end.min(second)))
+        let phase_end = self.ends.get(self.phase).copied().flatten();
+        let ends = [phase_end, Some(self.warm_up)].into_iter().flatten().filter(|end| *end > self.recorded_until);
+        self.start.after(ends.fold(second, Duration::min))
     }
 
     /// Begins the last phase.
@@ -90,7 +94,11 @@ impl Recorder {
         let duration = now.saturating_sub(self.recorded_until);
         let footprint = Footprint::now();
         let used = footprint.since(&self.footprint);
-        self.total.merge(&interval.stats);
+        if self.recorded_until < self.warm_up {
+            self.total.merge_warm_up(&interval.stats);
+        } else {
+            self.total.merge(&interval.stats);
+        }
         if let Some(phase) = self.phases.get_mut(self.phase) {
             phase.duration += duration;
             phase.stats.merge(&interval.stats);
@@ -149,7 +157,7 @@ mod tests {
     use super::*;
 
     fn recorder(profile: &str) -> Recorder {
-        Recorder::new(&profile.parse().unwrap(), Host::this(), Host::this().now())
+        Recorder::new(&profile.parse().unwrap(), Duration::ZERO, Host::this(), Host::this().now())
     }
 
     fn sent(count: u64) -> Interval {
@@ -183,6 +191,25 @@ mod tests {
         assert_eq!(by_phase, [("ramp 0s to 3", 1), ("hold", 2), ("drain", 4)]);
         assert_eq!(records.total.counters.sent, 7);
         assert_eq!(records.points.iter().map(|point| point.phase).collect::<Vec<_>>(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn what_is_measured_in_the_warm_up_is_in_its_phase_and_not_in_the_total() {
+        let mut recorder = Recorder { warm_up: Duration::from_millis(700), ..recorder("ramp 0s to 3, hold") };
+        let due = |recorder: &Recorder| recorder.next_due().since(recorder.start);
+        assert_eq!(due(&recorder), Duration::from_millis(700));
+        let mut interval = sent(1);
+        interval.stats.connect.record(Duration::from_millis(1));
+        interval.stats.delivery.record(Duration::from_millis(2));
+        interval.stats.wake_lag.record(Duration::from_millis(3));
+        recorder.record(&interval);
+        recorder.recorded_until = recorder.warm_up;
+        assert_eq!(due(&recorder), Duration::from_secs(1));
+        recorder.record(&interval);
+        let Records { phases, total, .. } = recorder.close();
+        assert_eq!((total.counters.sent, total.connect.count(), total.wake_lag.count()), (2, 2, 2));
+        assert_eq!(total.delivery.count(), 1);
+        assert_eq!(phases.iter().map(|phase| phase.stats.delivery.count()).sum::<u64>(), 2);
     }
 
     #[test]

@@ -146,10 +146,23 @@ impl Stats {
 
     /// Adds what another worker, or another time, counted and measured.
     pub fn merge(&mut self, other: &Self) {
+        self.merge_kinds(other, |_| true);
+    }
+
+    /// As [`merge`](Self::merge), of a time whose latencies are not to be judged: only what the swarm says of itself and
+    /// how long connecting took.
+    pub fn merge_warm_up(&mut self, other: &Self) {
+        const LEFT_OUT: [&str; 5] = ["ack", "delivery", "remote", "completion", "resume"];
+        self.merge_kinds(other, |kind| !LEFT_OUT.contains(&kind));
+    }
+
+    fn merge_kinds(&mut self, other: &Self, wanted: impl Fn(&str) -> bool) {
         self.counters += other.counters;
         self.clocks_off_max = self.clocks_off_max.max(other.clocks_off_max);
-        for (ours, theirs) in self.kinds_mut().zip(other.kinds()) {
-            ours.merge(theirs);
+        for (kind, (ours, theirs)) in Self::KINDS.iter().zip(self.kinds_mut().zip(other.kinds())) {
+            if wanted(kind) {
+                ours.merge(theirs);
+            }
         }
         for (kind, count) in &other.errors {
             self.errors_of(kind, *count);

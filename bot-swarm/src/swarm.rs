@@ -86,7 +86,8 @@ pub async fn run_on(
         None => None,
     };
     let swarm = Swarm::start(host, config, &profile)?;
-    let recorder = Recorder::new(&profile, host, swarm.start);
+    let warm_up = Duration::from_secs_f64(config.warm_up_seconds);
+    let recorder = Recorder::new(&profile, warm_up, host, swarm.start);
     let watch = Watch { recorder, metrics: metrics.as_ref(), progress, bots: profile.bots_max() };
     let outcome = swarm.run(config, &profile, stop, watch).await;
     progress.finish();

@@ -76,7 +76,6 @@ impl Bot {
         match event {
             ServerEvent::Welcome(welcome) => self.welcomed(&welcome),
             ServerEvent::Message(message) => self.delivered(&Delivery {
-                client_id: message.client_id.as_str(),
                 text: &message.text,
                 room: message.room.as_ref().map(starling_protocol::RoomName::as_str),
                 seq: message.seq.map(|seq| seq.0),

@@ -163,6 +163,16 @@ pub const KNOBS: &[Knob] = &[
         get: |config| config.seconds.to_string(),
     },
     Knob {
+        variable: "BOT_WARM_UP_SECONDS",
+        flag: "warm-up-seconds",
+        help: "Seconds from the start whose deliveries, acks, completions and resumes are not among the latencies of the run \
+               as a whole; its seconds and phases have them, and the counts",
+        range: "a number of seconds, 0 to 31536000",
+        default: "0",
+        set: |config, value| within(value, 0.0, 31_536_000.0).map(|seconds| config.warm_up_seconds = seconds),
+        get: |config| config.warm_up_seconds.to_string(),
+    },
+    Knob {
         variable: "BOT_SEED",
         flag: "seed",
         help: "What all chance comes from, together with the name prefix: who speaks when, to whom and how much",
@@ -315,7 +325,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_FIND_SECONDS",
         flag: "find-seconds",
-        help: "Seconds for which find-limit holds each load, once all bots are there",
+        help: "Seconds for which find-limit judges each load, once all bots are there",
         range: "a number of seconds, 0.1 to 3600",
         default: "10",
         set: |config, value| within(value, 0.1, 3_600.0).map(|seconds| config.find_seconds = seconds),
