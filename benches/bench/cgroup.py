@@ -8,7 +8,9 @@ from pathlib import Path
 class Cgroup:
     """A control group with a limit of CPU and memory: version 2 where the system has it, version 1 otherwise."""
 
-    def __init__(self, cpus, memory):
+    def __init__(self, cpus, memory, period_ms=100):
+        """`cpus` are counted over `period_ms`: who has used up its part waits for the next period."""
+        quota, period = int(cpus * period_ms * 1_000), period_ms * 1_000
         base = Path("/sys/fs/cgroup")
         name = f"starling-bench-{os.getpid()}"
         self.v2 = "cpu" in self._controllers(base)
@@ -20,11 +22,11 @@ class Cgroup:
         for folder in self.folders:
             folder.mkdir(exist_ok=True)
         if self.v2:
-            (self.folders[0] / "cpu.max").write_text(f"{int(cpus * 100_000)} 100000")
+            (self.folders[0] / "cpu.max").write_text(f"{quota} {period}")
             (self.folders[0] / "memory.max").write_text(str(memory))
         else:
-            (self.folders[0] / "cpu.cfs_period_us").write_text("100000")
-            (self.folders[0] / "cpu.cfs_quota_us").write_text(str(int(cpus * 100_000)))
+            (self.folders[0] / "cpu.cfs_period_us").write_text(str(period))
+            (self.folders[0] / "cpu.cfs_quota_us").write_text(str(quota))
             (self.folders[1] / "memory.limit_in_bytes").write_text(str(memory))
 
     @staticmethod
