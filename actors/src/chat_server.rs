@@ -140,13 +140,14 @@ impl ChatServer {
         (handle.clone(), PreparedChat { chat, mailbox, handle }, has_ended)
     }
 
-    fn apply(&mut self, command: Command, now: Now) {
+    fn apply(&mut self, command: Command, now: Now, context: &mut Context<Self>) {
         self.state.apply(command, now, &mut self.effects);
-        self.perform(now);
+        self.perform(now, context);
     }
 
-    /// Performs what is to be done, and what the history has finished meanwhile, until nothing is left.
-    fn perform(&mut self, now: Now) {
+    /// Performs what is to be done, and what the history has finished meanwhile, until nothing is left. What the history
+    /// was given it begins with once the mailbox is empty.
+    fn perform(&mut self, now: Now, context: &mut Context<Self>) {
         loop {
             let mut effects = std::mem::take(&mut self.effects);
             for effect in effects.drain(..) {
@@ -162,10 +163,6 @@ impl ChatServer {
             }
             self.completions = completions;
         }
-    }
-
-    /// Lets the history begin with what it was given, once the mailbox is empty.
-    fn end_turn_later(&mut self, context: &mut Context<Self>) {
         if self.history.has_queued() && !self.turn_ends {
             self.turn_ends = true;
             context.notify(EndTurn);
@@ -267,19 +264,15 @@ impl Handler<Enveloped> for ChatServer {
         drop(in_mailbox);
         let work = arrival.begin();
         let now = Now::read_at(work.started());
-        let Some(opened) = opened else {
-            self.apply(command, now);
-            return self.end_turn_later(context);
-        };
+        let Some(opened) = opened else { return self.apply(command, now, context) };
         self.state.apply(command, now, &mut self.effects);
         let refused = self.effects.iter().find_map(|effect| {
             if let Effect::RefuseSession { refusal, .. } = effect { Some(refusal.clone()) } else { None }
         });
-        self.perform(now);
+        self.perform(now, context);
         self.metrics.set_held(self.state.room_count(), self.state.session_count());
         // Whoever asked may have gone; its connection then closes the session.
         drop(opened.send(refused.map_or(Ok(()), Err)));
-        self.end_turn_later(context);
     }
 }
 
@@ -291,18 +284,17 @@ impl Handler<Reported> for ChatServer {
         drop(in_mailbox);
         let _work = arrival.begin();
         self.history.reported(report, &mut self.completions);
-        self.perform(Now::read());
-        self.end_turn_later(context);
+        self.perform(Now::read(), context);
     }
 }
 
 impl Handler<EndTurn> for ChatServer {
     type Result = ();
 
-    fn handle(&mut self, _: EndTurn, _: &mut Context<Self>) {
+    fn handle(&mut self, _: EndTurn, context: &mut Context<Self>) {
         self.turn_ends = false;
         self.history.end_turn(&mut self.completions);
-        self.perform(Now::read());
+        self.perform(Now::read(), context);
     }
 }
 
@@ -338,7 +330,7 @@ impl Handler<Query> for ChatServer {
                 let reader = Reader::Outside(reply);
                 let request = ReadRequest { room, page, search, with: None, limit, bytes, reader };
                 self.history.read(request, &mut self.completions);
-                self.perform(Now::read());
+                self.perform(Now::read(), context);
             }
             Query::Drain { reason, spread_ms } => {
                 for hub in self.hubs.iter().flatten() {
@@ -346,9 +338,8 @@ impl Handler<Query> for ChatServer {
                 }
             }
             Query::Tick(done) => {
-                self.apply(Command::Tick, Now::read());
+                self.apply(Command::Tick, Now::read(), context);
                 self.metrics.set_held(self.state.room_count(), self.state.session_count());
-                self.end_turn_later(context);
                 // The ticker may be late for it.
                 done.send(()).unwrap_or_default();
             }

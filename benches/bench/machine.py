@@ -54,7 +54,6 @@ class Server:
 
     def __init__(self, programs, workload, enter=lambda: None):
         pin = pinned(workload.cores)
-
         self.folder = tempfile.TemporaryDirectory()
         log = Path(self.folder.name) / "log"
         settings = {"CHAT_BIND": "127.0.0.1:0", "CHAT_WORKERS": "1", "CHAT_MESSAGES_PER_SECOND": "0", "CHAT_HISTORY": "memory",

@@ -65,7 +65,7 @@ pub struct Config {
     pub flood_per_second: f64,
     /// Seconds until the swarm stops by itself, from its start; 0: never. `BOT_SECONDS`.
     pub seconds: f64,
-    /// Seconds from its start that are not judged. `BOT_WARM_UP_SECONDS`.
+    /// Seconds from its start that are not among the latencies of the whole run. `BOT_WARM_UP_SECONDS`.
     pub warm_up_seconds: f64,
     /// What all chance comes from. `BOT_SEED`.
     pub seed: u64,

@@ -158,7 +158,9 @@ impl Stats {
 
     fn merge_kinds(&mut self, other: &Self, wanted: impl Fn(&str) -> bool) {
         self.counters += other.counters;
-        self.clocks_off_max = self.clocks_off_max.max(other.clocks_off_max);
+        if wanted("remote") {
+            self.clocks_off_max = self.clocks_off_max.max(other.clocks_off_max);
+        }
         for (kind, (ours, theirs)) in Self::KINDS.iter().zip(self.kinds_mut().zip(other.kinds())) {
             if wanted(kind) {
                 ours.merge(theirs);

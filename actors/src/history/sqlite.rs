@@ -179,21 +179,15 @@ impl SqliteHistory {
         self.health.clone()
     }
 
-    fn queue(&mut self, command: WriterCommand, done: &mut Vec<Completion>) {
-        self.turn.push(command);
-        if self.turn.len() >= TURN_COMMANDS_MAX {
-            self.hand_on(done);
-        }
-    }
-
     /// Hands the turn to the writer. Where there is none any more, nothing of it is stored.
     fn hand_on(&mut self, done: &mut Vec<Completion>) {
         let turn = std::mem::take(&mut self.turn);
-        let appended = turn.iter().filter(|command| matches!(command, WriterCommand::Append(_))).count() as u64;
-        let writer = self.threads.as_ref().and_then(|threads| threads.writer.as_ref());
-        if writer.is_some_and(|writer| writer.send(turn).is_ok()) {
-            return;
-        }
+        let unsent = match self.threads.as_ref().and_then(|threads| threads.writer.as_ref()) {
+            Some(writer) => writer.send(turn).err().map(|error| error.0),
+            None => Some(turn),
+        };
+        let Some(unsent) = unsent else { return };
+        let appended = unsent.iter().filter(|command| matches!(command, WriterCommand::Append(_))).count() as u64;
         self.metrics.writer.complete_n(appended);
         self.health.set(Some("the history's thread has ended".into()));
         self.metrics.failing.store(1, Relaxed);
@@ -308,7 +302,11 @@ impl HistoryStore for SqliteHistory {
         if let Some(db) = accepted {
             self.metrics.writer.arrive_n(1);
             let append = Append { room, db, epoch, generation, message, queued: clock::now() };
-            return self.queue(WriterCommand::Append(append), done);
+            self.turn.push(WriterCommand::Append(append));
+            if self.turn.len() >= TURN_COMMANDS_MAX {
+                self.hand_on(done);
+            }
+            return;
         }
         done.push(Completion::Failed { room, seq });
     }

@@ -141,16 +141,17 @@ pub(super) fn start_checkpoints(
 impl Writer {
     fn run(mut self) {
         loop {
-            let due = self.probe_at.unwrap_or(self.retention.due());
-            match self.turns.recv_timeout(due.saturating_duration_since(clock::now())) {
-                Ok(turn) => {
-                    self.queue.extend(turn);
-                    while !self.queue.is_empty() {
-                        self.take();
-                    }
+            if self.queue.is_empty() {
+                let due = self.probe_at.unwrap_or(self.retention.due());
+                match self.turns.recv_timeout(due.saturating_duration_since(clock::now())) {
+                    Ok(turn) => self.queue.extend(turn),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => break,
                 }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            // One commit, and then what is due: also where there is always more to commit.
+            if !self.queue.is_empty() {
+                self.take();
             }
             if self.probe_at.is_some_and(|at| clock::now() >= at) {
                 self.probe();
