@@ -31,6 +31,10 @@ pub enum Errand {
     Depart,
     /// Await nothing any more, and go.
     Part,
+    /// Count what is still to be said of the plan, which ends.
+    Settle,
+    /// Give up what is not done, and count it.
+    GiveUp,
     /// Say goodbye and close, because the run is over.
     Leave,
 }

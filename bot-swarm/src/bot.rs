@@ -3,6 +3,7 @@
 //! The bot speaks by its [`Plan`], awaits the answers to a bounded number of messages, and reads without pause. It
 //! owns no timer: everything that is to happen at a time is an [`Errand`] that its worker's ticker brings.
 
+mod accounts;
 mod in_flight;
 mod inbox;
 mod link;
@@ -72,8 +73,12 @@ pub(crate) struct Bot {
     state: BotState,
     /// Whether the profile wants it at the moment.
     is_wanted: bool,
-    /// Whether it goes as soon as its messages are answered.
-    is_parting: bool,
+    /// When the profile wanted it to go, while it awaits the answers to its messages.
+    departs_at: Option<Nanos>,
+    /// Messages of the plan that are counted in `WorkerState::left_to_say`.
+    left_to_say: u64,
+    /// Whether it lost its connection since it was welcomed last.
+    was_cut_off: bool,
     /// What its behaviour does next, and when.
     next_move: Option<(Nanos, Move)>,
     /// The room that it visits, or has asked to visit.
@@ -149,7 +154,9 @@ impl Bot {
             behaviour,
             state: BotState::Waiting,
             is_wanted: false,
-            is_parting: false,
+            departs_at: None,
+            left_to_say: 0,
+            was_cut_off: false,
             next_move: None,
             visit: Visit::None,
             back_at: Nanos::default(),
@@ -206,14 +213,13 @@ impl Bot {
                 self.send(message.to, message.planned, message.bytes);
                 continue;
             }
-            if self.is_parting || self.worker.quiet_since.get().is_some() {
-                return;
-            }
+            let (end, is_closing) = (self.plan_end(now), self.is_closing());
             let Some(plan) = &mut self.plan else { return };
-            let Some(planned) = plan.take(now, &mut self.rng) else {
+            let Some(planned) = plan.take(end, &mut self.rng) else {
                 let due = plan.due();
-                return self.speak_at(due);
+                return if is_closing { self.has_less_to_say(true) } else { self.speak_at(due) };
             };
+            self.has_less_to_say(false);
             let mut stats = self.worker.stats.borrow_mut();
             stats.counters.sent += 1;
             // Who ignores limits has itself to blame for what takes long.
@@ -232,8 +238,8 @@ impl Bot {
         }
     }
 
-    /// Begins to talk, if that is what it does.
-    fn begin_plan(&mut self) {
+    /// Begins to talk, if that is what it does, at the time at which it was to come.
+    fn begin_plan(&mut self, came: Nanos) {
         let habits = &self.worker.habits;
         let rate = if self.behaviour.ignores_limits() { habits.flood_per_second } else { habits.messages_per_second };
         let talks = match self.behaviour.talk() {
@@ -241,7 +247,7 @@ impl Bot {
             Talk::Room => true,
             Talk::Friends => !self.friend_numbers.is_empty(),
         };
-        self.plan = talks.then(|| Plan::begin(habits.arrivals, rate, self.worker.now(), &mut self.rng)).flatten();
+        self.plan = talks.then(|| Plan::begin(habits.arrivals, rate, came, &mut self.rng)).flatten();
     }
 
     fn speak_at(&mut self, due: Nanos) {
@@ -325,12 +331,6 @@ impl Bot {
         let frame = codec::encode_command(&CommandFrame { id, command });
         self.link.send(ws::Message::Text(frame.into()));
     }
-
-    /// Messages that were due when the swarm fell silent and were not sent.
-    fn overdue(&self) -> u64 {
-        let Some(quiet_since) = self.worker.quiet_since.get() else { return 0 };
-        self.plan.as_ref().map_or(0, |plan| plan.overdue(quiet_since))
-    }
 }
 
 impl Actor for Bot {
@@ -359,12 +359,11 @@ impl Handler<RunErrand> for Bot {
             Errand::AskTime => self.ask_time(appointment.due),
             Errand::Read => self.read_on(appointment.due),
             Errand::Move => self.make_move(appointment.due, ctx),
-            Errand::Depart => self.depart(ctx),
+            Errand::Depart => self.depart(appointment.due, ctx),
             Errand::Part => self.part(ctx),
-            Errand::Leave => {
-                self.worker.stats.borrow_mut().counters.overdue += self.overdue();
-                self.leave(ctx);
-            }
+            Errand::Settle => self.settle(),
+            Errand::GiveUp => self.give_up(),
+            Errand::Leave => self.leave(ctx),
         }
     }
 }

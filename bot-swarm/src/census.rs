@@ -11,7 +11,7 @@ pub enum BotState {
     Connecting,
     /// It is connected and welcomed.
     Connected,
-    /// It lost its connection, and tries to come back.
+    /// It was connected, is not, and tries to come back.
     Away,
     /// It left by its own will, and will come back.
     Resting,

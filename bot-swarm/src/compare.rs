@@ -92,7 +92,9 @@ pub fn compare(before: &Report, now: &Report) -> Comparison {
         ("contradictions", theirs.contradictions, ours.contradictions),
         ("unanswered", before.messages.unanswered, now.messages.unanswered),
         ("refused", before.messages.refused, now.messages.refused),
-        ("due and not sent", before.messages.overdue, now.messages.overdue),
+        ("never sent", before.messages.overdue, now.messages.overdue),
+        ("never connected", before.bots.never_connected, now.bots.never_connected),
+        ("away at the end", before.bots.away, now.bots.away),
         ("reconnects", before.bots.reconnects, now.bots.reconnects),
         ("connection errors", before.errors.values().sum(), now.errors.values().sum()),
     ] {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::outcome::Outcome;
 use crate::stats::Stats;
-use crate::units::{duration_text, human, parse_duration};
+use crate::units::{duration_text, grouped, human, parse_duration};
 
 /// What `clean` stands for, beside at least one bot that was connected.
 const CLEAN: &str = "clean";
@@ -17,12 +17,14 @@ pub struct Expectations(Vec<Expectation>);
 
 #[derive(Debug, Clone, PartialEq)]
 enum Expectation {
-    /// Nothing lost, doubled, reordered, misdelivered or unanswered.
+    /// Everything that was planned was done, and nothing lost, doubled, reordered or misdelivered.
     Clean,
     /// A latency is within a bound.
     Latency { kind: &'static str, measure: Measure, relation: Relation, bound: Duration },
     /// A count is within a bound.
     Count { name: &'static str, relation: Relation, bound: u64 },
+    /// A count is within a bound, in percent of the whole that it is a part of.
+    Share { name: &'static str, relation: Relation, percent: f64 },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -58,7 +60,7 @@ impl fmt::Display for Broken {
 }
 
 impl Expectations {
-    /// That nothing was lost, doubled, reordered, misdelivered or unanswered.
+    /// That everything that was planned was done, and nothing lost, doubled, reordered or misdelivered.
     pub fn clean() -> Self {
         Self(vec![Expectation::Clean])
     }
@@ -66,7 +68,9 @@ impl Expectations {
     /// The expectations that a run broke. Where no bot was ever connected, that is the one.
     pub fn broken(&self, outcome: &Outcome) -> Vec<Broken> {
         if outcome.stats.counters.ever_connected == 0 {
-            return vec![Broken { expected: "bots".to_owned(), actual: "no bot was connected".to_owned() }];
+            let why = outcome.stats.errors_line();
+            let why = if why.is_empty() { why } else { format!(" ({why})") };
+            return vec![Broken { expected: "bots".to_owned(), actual: format!("no bot was connected{why}") }];
         }
         let actual = |expectation: &Expectation| {
             let actual = expectation.broken(outcome)?;
@@ -79,8 +83,23 @@ impl Expectations {
 /// The counts that can be expected of a run.
 fn counts(outcome: &Outcome) -> impl Iterator<Item = (&'static str, u64)> {
     let errors = outcome.stats.errors.values().sum();
-    let others = [("unanswered", outcome.unanswered), ("away", outcome.away), ("errors", errors)];
+    let others = [
+        ("unanswered", outcome.unanswered),
+        ("away", outcome.away),
+        ("errors", errors),
+        ("connected", outcome.stats.counters.ever_connected),
+        ("never_connected", outcome.never_connected()),
+        ("planned", outcome.planned()),
+        ("done", outcome.done()),
+        ("not_done", outcome.not_done()),
+    ];
     outcome.tally.faults().into_iter().chain(others).chain(outcome.stats.counters.entries())
+}
+
+/// The counts that can be expected as a share of a whole: name, part and whole.
+fn shares(outcome: &Outcome) -> [(&'static str, u64, u64); 2] {
+    let counters = &outcome.stats.counters;
+    [("connected", counters.ever_connected, counters.wanted), ("done", outcome.done(), outcome.planned())]
 }
 
 impl Expectation {
@@ -106,6 +125,13 @@ impl Expectation {
             Self::Count { name, relation, bound } => {
                 let actual = counts(outcome).find(|(known, _)| known == name).map_or(0, |(_, count)| count);
                 (!relation.holds(&actual, bound)).then(|| actual.to_string())
+            }
+            Self::Share { name, relation, percent } => {
+                let (_, part, whole) = shares(outcome).into_iter().find(|(known, ..)| known == name)?;
+                // Of nothing, all is done.
+                let actual = if whole == 0 { 100.0 } else { part as f64 * 100.0 / whole as f64 };
+                let told = || format!("{:.4}% ({} of {})", actual, grouped(part), grouped(whole));
+                (!relation.holds(&actual, percent)).then(told)
             }
         }
     }
@@ -153,6 +179,12 @@ impl FromStr for Expectation {
         };
         let (quantity, relation, bound) = Relation::ALL.into_iter().find_map(split).ok_or(NotExpectations)?;
         let outcome = Outcome::default();
+        if let Some(percent) = bound.strip_suffix('%') {
+            let (name, ..) =
+                shares(&outcome).into_iter().find(|(name, ..)| *name == quantity).ok_or(NotExpectations)?;
+            let percent = percent.trim().parse().ok().filter(|percent| (0.0..=100.0).contains(percent));
+            return percent.map(|percent| Self::Share { name, relation, percent }).ok_or(NotExpectations);
+        }
         if let Some((name, _)) = counts(&outcome).find(|(name, _)| *name == quantity) {
             let bound = bound.parse().map_err(|_| NotExpectations)?;
             return Ok(Self::Count { name, relation, bound });
@@ -206,6 +238,7 @@ impl fmt::Display for Expectation {
                 write!(f, "{relation}{}", duration_text(*bound))
             }
             Self::Count { name, relation, bound } => write!(f, "{name}{relation}{bound}"),
+            Self::Share { name, relation, percent } => write!(f, "{name}{relation}{percent}%"),
         }
     }
 }
@@ -249,6 +282,29 @@ mod tests {
     }
 
     #[test]
+    fn what_was_planned_and_not_done_is_expected_as_a_count_or_a_share() {
+        let mut outcome = outcome();
+        let counters = &mut outcome.stats.counters;
+        (counters.wanted, counters.sent, counters.overdue, counters.refused) = (500, 900, 100, 50);
+        outcome.unanswered = 40;
+        outcome.away = 3;
+        for (expected, actual) in [
+            ("connected>=99%", "1.0000% (5 of 500)"),
+            ("connected>=500", "5"),
+            ("done>=99.9%", "81.0000% (810 of 1,000)"),
+            ("not_done=0", "140"),
+            ("never_connected=0", "495"),
+            ("away=0", "3"),
+        ] {
+            assert_eq!(broken(expected, &outcome), [format!("{expected}: {actual}")]);
+        }
+        assert!(broken("connected>=1%, done>=81%, done<82%, connected<=5, planned=1000, away<=3", &outcome).is_empty());
+        outcome.stats.counters = crate::stats::Counters { ever_connected: 1, wanted: 1, ..Default::default() };
+        outcome.unanswered = 0;
+        assert!(broken("connected>=100%, done>=100%", &outcome).is_empty(), "of nothing, all is done");
+    }
+
+    #[test]
     fn what_was_not_measured_is_not_kept() {
         assert_eq!(broken("connect.p99<1s", &outcome()), ["connect.p99<1s: nothing was measured"]);
         assert_eq!(broken("lost=0", &Outcome::default()), ["bots: no bot was connected"]);
@@ -256,10 +312,30 @@ mod tests {
 
     #[test]
     fn expectations_are_written_as_they_are_read() {
-        for text in ["clean", "p99<250ms, lost=0, connect.p99<1s", "p99.9>=1us", "ack.max<=1m, completion.mean<1h"] {
+        for text in [
+            "clean",
+            "p99<250ms, lost=0, connect.p99<1s",
+            "p99.9>=1us",
+            "ack.max<=1m, completion.mean<1h",
+            "connected>=99%, done>=99.9%, away=0",
+        ] {
             assert_eq!(text.parse::<Expectations>().unwrap().to_string(), text);
         }
-        for text in ["", "clean,", "p99", "p99<", "p99<5", "p101<1s", "lost=x", "lost=1s", "dance.p99<1s", "dirt=0"] {
+        for text in [
+            "",
+            "clean,",
+            "p99",
+            "p99<",
+            "p99<5",
+            "p101<1s",
+            "lost=x",
+            "lost=1s",
+            "dance.p99<1s",
+            "dirt=0",
+            "lost<1%",
+            "done>101%",
+            "done>x%",
+        ] {
             assert_eq!(text.parse::<Expectations>(), Err(NotExpectations), "{text}");
         }
     }

@@ -24,9 +24,15 @@ impl Latencies {
     /// Adds one.
     #[expect(clippy::missing_panics_doc, reason = "it cannot, see below")]
     pub fn record(&mut self, latency: Duration) {
-        let micros = u64::try_from(latency.as_micros()).unwrap_or(MICROS_MAX).min(MICROS_MAX);
         #[expect(clippy::expect_used, reason = "it grows, and an hour fits")]
-        self.0.record(micros).expect("the histogram takes up to an hour");
+        self.0.record(micros(latency)).expect("the histogram takes up to an hour");
+    }
+
+    /// Adds so many of one length.
+    #[expect(clippy::missing_panics_doc, reason = "it cannot, see below")]
+    pub fn record_many(&mut self, latency: Duration, count: u64) {
+        #[expect(clippy::expect_used, reason = "it grows, and an hour fits")]
+        self.0.record_n(micros(latency), count).expect("the histogram takes up to an hour");
     }
 
     /// Adds all of another.
@@ -69,6 +75,10 @@ impl Latencies {
             (Duration::from_micros(micros), step.count_at_value())
         })
     }
+}
+
+fn micros(latency: Duration) -> u64 {
+    u64::try_from(latency.as_micros()).unwrap_or(MICROS_MAX).min(MICROS_MAX)
 }
 
 #[cfg(test)]

@@ -27,12 +27,15 @@ pub mod private;
 pub mod room;
 pub mod sequence;
 mod tally;
+pub mod timeline;
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 use starling_protocol::Epoch;
 
+use crate::clock::Nanos;
 use crate::marker::{MarkedTarget, Marker};
 use peers::{Audience, PeerBook};
 use private::PrivateBook;
@@ -52,6 +55,29 @@ struct Member {
     replay_until: u64,
     lost_and_told: u64,
     is_away: bool,
+    /// Whether it is away by its own will.
+    rests: bool,
+}
+
+/// Deliveries that were due and did not come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undelivered {
+    /// To one member.
+    Delivery {
+        /// The bot.
+        bot: u32,
+        /// When the messages were planned, or a little earlier.
+        planned: Nanos,
+        /// How many there are.
+        count: u64,
+    },
+    /// Messages of a room that did not come to all of its members.
+    Completion {
+        /// When they were planned, or a little earlier.
+        planned: Nanos,
+        /// How many there are.
+        count: u64,
+    },
 }
 
 /// A room that a bot came into, as `welcome` or `joined` tells.
@@ -113,12 +139,19 @@ impl Ledger {
         if self.members.get(&(bot, room)).is_none_or(|member| member.is_away) {
             record.present += 1;
         }
-        let fresh = Member { epoch, received: Sequence::after(seq), replay_until: 0, lost_and_told: 0, is_away: false };
+        let fresh = Member {
+            epoch,
+            received: Sequence::after(seq),
+            replay_until: 0,
+            lost_and_told: 0,
+            is_away: false,
+            rests: false,
+        };
         let Some(member) = self.members.get_mut(&(bot, room)) else {
             self.members.insert((bot, room), fresh);
             return;
         };
-        member.is_away = false;
+        (member.is_away, member.rests) = (false, false);
         if member.epoch != epoch {
             // The room began anew: what was not received of the old life will not come.
             let mut ended = std::mem::replace(member, fresh);
@@ -133,9 +166,17 @@ impl Ledger {
     pub fn interrupted(&mut self, bot: u32, room: u32) {
         if let Some(member) = self.members.get_mut(&(bot, room)) {
             Self::note_absence(&mut self.rooms, room, member);
-            member.is_away = true;
+            (member.is_away, member.rests) = (true, false);
         }
         self.private.interrupted(bot);
+    }
+
+    /// A bot leaves its connection by its own will, and will come back.
+    pub fn rests(&mut self, bot: u32, room: u32) {
+        self.interrupted(bot, room);
+        if let Some(member) = self.members.get_mut(&(bot, room)) {
+            member.rests = true;
+        }
     }
 
     /// A bot left a room by its own will, for good: it expects nothing that it has not received. Coming into the room
@@ -201,6 +242,9 @@ impl Ledger {
         }
         let message = Fingerprint { run: marker.run, sender: marker.sender, number: marker.number };
         let witness = record.witness(epoch, seq, message, Source::Delivery(latency));
+        if latency.is_some() {
+            record.note_planned(epoch, seq, marker.planned);
+        }
         self.completions.extend(record.completed());
         self.charge(witness)
     }
@@ -252,11 +296,15 @@ impl Ledger {
         Verdict::Wrong
     }
 
-    /// The server took a bot's message to its room, and gave it this place.
-    pub fn room_acked(&mut self, bot: u32, room: u32, seq: u64, number: u32) {
+    /// The server took a bot's message to its room, which was planned at this time, and gave it this place.
+    pub fn room_acked(&mut self, bot: u32, room: u32, seq: u64, number: u32, planned: Nanos) {
         let Some(epoch) = self.members.get(&(bot, room)).map(|member| member.epoch) else { return };
         let message = Fingerprint { run: self.run, sender: bot, number };
-        let witness = self.rooms.entry(room).or_default().witness(epoch, seq, message, Source::Ack);
+        let record = self.rooms.entry(room).or_default();
+        let witness = record.witness(epoch, seq, message, Source::Ack);
+        if planned != Nanos::UNPLANNED {
+            record.note_planned(epoch, seq, planned);
+        }
         // A repetition is charged to those who receive it.
         if matches!(witness, Witness::Contradicts { .. }) {
             self.charge(witness);
@@ -266,6 +314,39 @@ impl Ledger {
     /// The server took a bot's private message.
     pub fn private_acked(&mut self, sender: u32, receiver: u32, number: u32) {
         self.private.acked(sender, receiver, number);
+    }
+
+    /// Whether a bot's message to its room was seen there, by any bot of this worker.
+    pub fn has_seen_in_room(&self, sender: u32, room: u32, number: u32) -> bool {
+        let message = Fingerprint { run: self.run, sender, number };
+        self.rooms.get(&room).is_some_and(|record| record.has_seen(message))
+    }
+
+    /// Whether a bot's private message was seen at either of its two names.
+    pub fn has_seen_private(&self, sender: u32, receiver: u32, number: u32) -> bool {
+        self.private.has_seen(sender, receiver, number)
+    }
+
+    /// Tells the deliveries of rooms that were due to members and did not come: what is lost, and what bots miss that
+    /// lost their connection and did not come back.
+    pub fn undelivered(&self, targets: &HighWaters, mut tell: impl FnMut(Undelivered)) {
+        let mut missed: FxHashMap<(u32, Epoch), Vec<RangeInclusive<u64>>> = FxHashMap::default();
+        for ((bot, room), member) in self.members.iter().filter(|(_, member)| !member.rests) {
+            let Some(record) = self.rooms.get(room) else { continue };
+            let target = targets.get(&(*room, member.epoch)).copied().unwrap_or_default();
+            for range in member.received.missing_until(target) {
+                for (planned, count) in record.planned(member.epoch, range.clone()) {
+                    tell(Undelivered::Delivery { bot: *bot, planned, count });
+                }
+                missed.entry((*room, member.epoch)).or_default().push(range);
+            }
+        }
+        for ((room, epoch), ranges) in missed {
+            let Some(record) = self.rooms.get(&room) else { continue };
+            for (planned, count) in union(ranges).into_iter().flat_map(|range| record.planned(epoch, range)) {
+                tell(Undelivered::Completion { planned, count });
+            }
+        }
     }
 
     /// How far every life of every room has come, as far as these bots know.
@@ -318,6 +399,19 @@ impl Ledger {
         self.tally += self.peers.close(said);
         (self.tally, self.private)
     }
+}
+
+/// The same numbers in ranges that do not overlap.
+fn union(mut ranges: Vec<RangeInclusive<u64>>) -> Vec<RangeInclusive<u64>> {
+    ranges.sort_unstable_by_key(|range| *range.start());
+    let mut union: Vec<RangeInclusive<u64>> = Vec::new();
+    for range in ranges {
+        match union.last_mut() {
+            Some(last) if range.start() <= last.end() => *last = *last.start()..=*last.end().max(range.end()),
+            _ => union.push(range),
+        }
+    }
+    union
 }
 
 impl Member {

@@ -25,6 +25,7 @@ pub mod cli;
 pub mod clock;
 pub mod compare;
 pub mod config;
+mod crowds;
 pub mod dialect;
 pub mod doubt;
 pub mod endpoint;

@@ -37,7 +37,7 @@ pub struct Outcome {
     pub tally: Tally,
     /// Messages that the server never answered.
     pub unanswered: u64,
-    /// Bots that had lost their connection when the run ended.
+    /// Bots that had lost their connection when the run ended, and did not come back.
     pub away: u64,
     /// What the swarm itself used, from its start to the end of the drain.
     pub footprint: Footprint,
@@ -92,6 +92,26 @@ impl Default for Outcome {
 }
 
 impl Outcome {
+    /// Messages that were due by the plan: sent or not.
+    pub fn planned(&self) -> u64 {
+        self.stats.counters.sent + self.stats.counters.overdue
+    }
+
+    /// Messages that were due by the plan, and neither taken by the server nor refused.
+    pub fn not_done(&self) -> u64 {
+        self.unanswered + self.stats.counters.overdue
+    }
+
+    /// Messages that were done: taken by the server, or, where it answers nothing, sent.
+    pub fn done(&self) -> u64 {
+        self.planned().saturating_sub(self.not_done() + self.stats.counters.refused)
+    }
+
+    /// Bots that were to connect, and never were welcomed.
+    pub fn never_connected(&self) -> u64 {
+        self.stats.counters.wanted.saturating_sub(self.stats.counters.ever_connected)
+    }
+
     /// Finds out what is to be said of the run. To be called once, when all else is there.
     pub(crate) fn judge(mut self) -> Self {
         let limit = Duration::from_secs_f64(self.config.lateness_max_seconds);

@@ -14,6 +14,9 @@ use crate::sizes::Sizes;
 /// Messages that come together where nobody says how many.
 const BURST_DEFAULT: u32 = 10;
 
+/// Most steps in which a backlog is told: it may be of any length, and is told in the same time.
+const BACKLOG_STEPS: u64 = 1_000;
+
 /// Most messages that may come together.
 const BURST_MAX: u32 = 1_000;
 
@@ -92,7 +95,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan of a bot that is ready to speak at `now`: the first message within one interval, at random, so that
+    /// The plan of a bot that is to come at `now`: the first message within one interval, at random, so that
     /// bots that came together do not speak together. `None` where none is ever to be sent.
     pub fn begin(arrivals: Arrivals, per_second: f64, now: Nanos, rng: &mut fastrand::Rng) -> Option<Self> {
         if per_second <= 0.0 {
@@ -128,6 +131,28 @@ impl Plan {
             Arrivals::Burst(count) => (self.taken - self.taken % u64::from(count)) as f64 * self.interval_ns,
         };
         Some(planned)
+    }
+
+    /// The messages that were to be sent until `now` and are not: planned times, each with how many messages it stands
+    /// for. The times of a long backlog are told in at most [`BACKLOG_STEPS`] steps; each is that of the first of its
+    /// messages. With random arrivals the times are evenly spaced, as they are in the mean.
+    pub fn backlog(&self, now: Nanos) -> impl Iterator<Item = (Nanos, u64)> + use<> {
+        let count = self.overdue(now);
+        let step = count.div_ceil(BACKLOG_STEPS).max(1);
+        let (start, interval_ns, arrivals) = (self.start, self.interval_ns, self.arrivals);
+        let (due, taken) = (self.due(), self.taken);
+        let at = move |index: u64| match arrivals {
+            Arrivals::Steady => after(start, (taken + index) as f64 * interval_ns),
+            Arrivals::Poisson => after(due, index as f64 * interval_ns),
+            Arrivals::Burst(size) => {
+                let number = taken + index;
+                after(start, (number - number % u64::from(size)) as f64 * interval_ns)
+            }
+        };
+        (0..count.div_ceil(step)).map(move |group| {
+            let first = group * step;
+            (at(first), step.min(count - first))
+        })
     }
 
     /// How many messages were to be sent until `now` and are not; with random arrivals, how many in the mean.
@@ -185,6 +210,24 @@ mod tests {
         let times: Vec<u64> = std::iter::from_fn(|| plan.take(late, &mut rng)).map(|at| at.0 - first.0).collect();
         assert_eq!(times, (0..=10).map(|k| k * 100_000_000).collect::<Vec<u64>>());
         assert_eq!(plan.overdue(late), 0);
+    }
+
+    #[test]
+    fn a_backlog_is_told_with_its_planned_times_and_in_few_steps_however_long() {
+        let (mut plan, mut rng) = plan(Arrivals::Steady, 10.0);
+        let first = plan.due();
+        let late = Nanos(first.0 + 350_000_000);
+        assert!(plan.take(late, &mut rng).is_some());
+        let times: Vec<(u64, u64)> = plan.backlog(late).map(|(at, count)| (at.0 - first.0, count)).collect();
+        assert_eq!(times, [(100_000_000, 1), (200_000_000, 1), (300_000_000, 1)]);
+        for arrivals in [Arrivals::Steady, Arrivals::Poisson, Arrivals::Burst(7)] {
+            let (plan, _) = self::plan(arrivals, 10.0);
+            let late = plan.due().after(Duration::from_hours(10));
+            let steps: Vec<(Nanos, u64)> = plan.backlog(late).collect();
+            assert!(steps.len() as u64 <= BACKLOG_STEPS && steps.len() > 900, "{arrivals}: {}", steps.len());
+            assert_eq!(steps.iter().map(|(_, count)| count).sum::<u64>(), plan.overdue(late));
+            assert!(steps.is_sorted() && steps.last().unwrap().0 <= late, "{arrivals}");
+        }
     }
 
     #[test]

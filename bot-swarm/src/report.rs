@@ -26,11 +26,16 @@ impl Outcome {
             ("private and misdelivered", tally.misdelivered),
             ("places contradicted", tally.contradictions),
             ("sent and never answered", self.unanswered),
+            ("due and never sent", self.stats.counters.overdue),
+            ("refused without need", self.stats.counters.refused_unprovoked),
+            ("bots never connected", self.never_connected()),
+            ("bots away at the end", self.away),
         ];
         counts.into_iter().filter(|(_, count)| *count > 0).collect()
     }
 
-    /// Whether at least one bot was connected, and nothing was lost, doubled, reordered, misdelivered or unanswered.
+    /// Whether at least one bot was connected, everything that was planned was done, and nothing was lost, doubled,
+    /// reordered or misdelivered.
     pub fn is_clean(&self) -> bool {
         self.stats.counters.ever_connected > 0 && self.faults().is_empty()
     }
@@ -75,7 +80,7 @@ mod tests {
     #[test]
     fn each_fault_ends_with_1_and_is_named_in_the_first_line() {
         type Spoil = fn(&mut Outcome);
-        let spoil: [(&str, Spoil); 7] = [
+        let spoil: [(&str, Spoil); 11] = [
             ("2 lost", |r| r.tally.lost = 2),
             ("2 twice", |r| r.tally.twice = 2),
             ("2 out of order", |r| r.tally.out_of_order = 2),
@@ -83,6 +88,10 @@ mod tests {
             ("2 private and misdelivered", |r| r.tally.misdelivered = 2),
             ("2 places contradicted", |r| r.tally.contradictions = 2),
             ("2 sent and never answered", |r| r.unanswered = 2),
+            ("2 due and never sent", |r| r.stats.counters.overdue = 2),
+            ("2 refused without need", |r| r.stats.counters.refused_unprovoked = 2),
+            ("2 bots never connected", |r| r.stats.counters.wanted = 3),
+            ("2 bots away at the end", |r| r.away = 2),
         ];
         for (name, spoil) in spoil {
             let mut outcome = outcome();
@@ -97,6 +106,11 @@ mod tests {
     fn a_run_without_any_bot_keeps_nothing() {
         let mut outcome = outcome();
         outcome.stats.counters.ever_connected = 0;
-        assert_eq!(outcome.judge().verdict_line(), "BROKEN: bots: no bot was connected");
+        outcome.stats.error("HTTP 503");
+        for _ in 0..3 {
+            outcome.stats.error("connect: connection refused");
+        }
+        let line = outcome.judge().verdict_line();
+        assert_eq!(line, "BROKEN: bots: no bot was connected (3 × connect: connection refused, 1 × HTTP 503)");
     }
 }

@@ -120,6 +120,11 @@ impl Roster {
         (0..rooms.min(3)).map(|step| (first + step) % rooms).find(is_other)
     }
 
+    /// How many rooms bots are at home in.
+    pub fn homes(&self) -> u32 {
+        self.homes
+    }
+
     /// A room by its number; the first where there is none of that number.
     #[expect(clippy::missing_panics_doc, reason = "it cannot, see below")]
     pub fn room(&self, room: u32) -> &Room {

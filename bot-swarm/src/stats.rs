@@ -9,6 +9,9 @@ use crate::timing::Timing;
 /// Most different errors that are told apart; others are counted together.
 const ERROR_KINDS_MAX: usize = 64;
 
+/// Kinds of errors that are told in one line.
+const ERRORS_TOLD: usize = 3;
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)+) => {
         /// What is counted while the swarm runs.
@@ -33,6 +36,8 @@ macro_rules! counters {
 }
 
 counters! {
+    /// Bots whose planned time to connect has come.
+    wanted,
     /// Bots that were welcomed at least once.
     ever_connected,
     /// Welcomes after a lost connection.
@@ -47,7 +52,9 @@ counters! {
     acked_as_duplicates,
     /// Messages that the server refused for good.
     refused,
-    /// Messages that were due by the plan when the swarm fell silent, and had not been sent.
+    /// Those of the refused that gave no reason for it: the sender kept to the limits, and its receiver was not away.
+    refused_unprovoked,
+    /// Messages that were due by the plan and never sent.
     overdue,
     /// Deliveries that came, right or wrong.
     deliveries,
@@ -123,6 +130,23 @@ stats! {
     loop_lag,
 }
 
+/// Messages of one bot that were planned at one time and not done.
+#[derive(Debug, Clone, Copy)]
+pub struct NotDone {
+    /// From their planned time to the end of the run.
+    pub latency: Duration,
+    /// How many there are.
+    pub messages: u64,
+    /// Whether they were sent.
+    pub is_sent: bool,
+    /// Whether the server would have answered them.
+    pub is_acked: bool,
+    /// Deliveries that each would have made, of those that are timed.
+    pub deliveries: u64,
+    /// Whether the last of these is timed as well.
+    pub is_completed: bool,
+}
+
 impl Stats {
     /// Counts a delivery. How long it took is recorded where it counts; what is wrong does not.
     pub fn delivery_came(&mut self, timing: Timing, counts: bool) {
@@ -139,9 +163,33 @@ impl Stats {
         }
     }
 
+    /// Charges messages that were not done with the time from their plan to the end of the run.
+    pub fn not_done(&mut self, not_done: NotDone) {
+        let NotDone { latency, messages, is_sent, is_acked, deliveries, is_completed } = not_done;
+        if !is_sent {
+            self.lateness.record_many(latency, messages);
+        }
+        if is_acked {
+            self.ack.record_many(latency, messages);
+        }
+        self.delivery.record_many(latency, messages.saturating_mul(deliveries));
+        if is_completed && deliveries > 0 {
+            self.completion.record_many(latency, messages);
+        }
+    }
+
     /// Counts an error. `kind` is one of few: an error code, a close code, an HTTP status.
     pub fn error(&mut self, kind: &str) {
         self.errors_of(kind, 1);
+    }
+
+    /// What went wrong most often, in one line: at most three kinds, each with how often it did. Empty: nothing did.
+    pub fn errors_line(&self) -> String {
+        let mut errors: Vec<(&String, &u64)> = self.errors.iter().collect();
+        errors.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        let told: Vec<String> =
+            errors.iter().take(ERRORS_TOLD).map(|(kind, count)| format!("{count} × {kind}")).collect();
+        told.join(", ")
     }
 
     /// Adds what another worker, or another time, counted and measured.

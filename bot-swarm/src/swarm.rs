@@ -11,6 +11,7 @@ use actix_rt::time::sleep;
 
 use crate::clock::{Host, Nanos};
 use crate::config::Config;
+use crate::crowds::Crowds;
 use crate::endpoint::Endpoint;
 use crate::footprint::Footprint;
 use crate::ledger::HighWaters;
@@ -24,11 +25,15 @@ use crate::recorder::{Recorder, Records};
 use crate::roster::{Company, Roster};
 use crate::stop::StopHandle;
 use crate::worker::{
-    CloseBooks, FallSilent, Interval, Leave, Outstanding, ReadOutstanding, TakeInterval, Worker, WorkerSetup,
+    CloseBooks, CountAnswersDue, FallSilent, GiveUp, Interval, Leave, Outstanding, ReadOutstanding, TakeInterval,
+    Worker, WorkerSetup,
 };
 
 /// How often a draining swarm looks whether everything is in.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
+
+/// How often the swarm looks whether all bots have given up.
+const GIVE_UP_POLL: Duration = Duration::from_millis(2);
 
 /// How long a server may take to answer goodbyes before the connections are dropped.
 const GOODBYE_DEADLINE: Duration = Duration::from_secs(1);
@@ -129,6 +134,7 @@ impl Swarm {
         })?);
         let footprint = Footprint::now();
         let start = host.now();
+        let crowds = Crowds::new(roster.homes());
         let habits = Habits {
             messages_per_second: config.messages_per_second,
             flood_per_second: config.flood_per_second,
@@ -152,6 +158,7 @@ impl Swarm {
             host,
             dialect: config.dialect,
             said: (0..profile.bots_max()).map(|_| AtomicU32::new(0)).collect(),
+            crowds,
         };
         let start_worker = |index| {
             let setup = WorkerSetup { index, ..setup.clone() };
@@ -183,7 +190,8 @@ impl Swarm {
         self.ask_all(|| FallSilent).await?;
         self.record(&mut watch).await?;
         watch.recorder.begin_drain();
-        let (targets, away) = self.drain(config, stop, &mut watch).await?;
+        let targets = self.drain(config, stop, &mut watch).await?;
+        self.give_up().await?;
         let footprint = Footprint::now().since(&self.footprint);
 
         let targets = Arc::new(targets);
@@ -205,7 +213,7 @@ impl Swarm {
             phases,
             tally,
             unanswered: sums.unanswered,
-            away,
+            away: sums.away,
             footprint,
             ..Outcome::default()
         }
@@ -244,41 +252,45 @@ impl Swarm {
         Ok(interval.open_links)
     }
 
-    /// Waits until all acks and deliveries are in, the time for it is over, or somebody is in a hurry. Answers how far
-    /// the rooms have come, and how many bots are away.
-    async fn drain(
-        &self,
-        config: &Config,
-        stop: &StopHandle,
-        watch: &mut Watch<'_>,
-    ) -> Result<(HighWaters, u64), RunError> {
+    /// Waits until everything that was due is said, all acks and deliveries are in, the time for it is over, or somebody
+    /// is in a hurry. Where no bot was ever connected, nothing is awaited. Answers how far the rooms have come.
+    async fn drain(&self, config: &Config, stop: &StopHandle, watch: &mut Watch<'_>) -> Result<HighWaters, RunError> {
         let deadline = self.now().after(Duration::from_secs_f64(config.drain_seconds));
         let mut targets = Arc::new(HighWaters::default());
         let mut is_final = false;
         let mut settled_since = None;
+        let is_hopeless = watch.recorder.total().counters.ever_connected == 0;
         loop {
             let mut sum = Outstanding::default();
             for theirs in self.ask_all(|| ReadOutstanding { targets: Arc::clone(&targets) }).await? {
                 sum.merge(theirs);
             }
             let is_settled = is_final && sum.is_settled(self.now(), &mut settled_since);
-            let away = sum.away;
             if !is_final {
                 // What others say later is not waited for, or a busy room would never be drained.
-                is_final = sum.unanswered == 0;
+                is_final = sum.unanswered == 0 && sum.left_to_say == 0;
                 targets = Arc::new(sum.high_waters);
             }
-            if is_settled || self.now() >= deadline {
-                return Ok((Arc::unwrap_or_clone(targets), away));
+            if is_settled || is_hopeless || self.now() >= deadline {
+                return Ok(Arc::unwrap_or_clone(targets));
             }
             if self.now() >= watch.recorder.next_due() {
                 self.record(watch).await?;
             }
             tokio::select! {
                 () = sleep(DRAIN_POLL) => {}
-                () = stop.hurried() => return Ok((Arc::unwrap_or_clone(targets), away)),
+                () = stop.hurried() => return Ok(Arc::unwrap_or_clone(targets)),
             }
         }
+    }
+
+    /// Makes the bots count what they have not done, and waits until all have.
+    async fn give_up(&self) -> Result<(), RunError> {
+        self.ask_all(|| GiveUp).await?;
+        while self.ask_all(|| CountAnswersDue).await?.into_iter().any(|due| due > 0) {
+            sleep(GIVE_UP_POLL).await;
+        }
+        Ok(())
     }
 
     async fn say_goodbye(&self, watch: &mut Watch<'_>) -> Result<(), RunError> {
@@ -314,7 +326,9 @@ impl Swarm {
 impl Outstanding {
     fn merge(&mut self, other: Self) {
         self.unanswered += other.unanswered;
+        self.left_to_say += other.left_to_say;
         self.away += other.away;
+        self.connecting += other.connecting;
         self.room_deliveries += other.room_deliveries;
         self.private_deliveries += other.private_deliveries;
         self.any_interrupted |= other.any_interrupted;
@@ -326,7 +340,8 @@ impl Outstanding {
 
     /// Whether nothing more is to come. `since` keeps when everything but private deliveries was in.
     fn is_settled(&self, now: Nanos, since: &mut Option<Nanos>) -> bool {
-        if self.unanswered > 0 || self.away > 0 || self.room_deliveries > 0 {
+        let is_due = [self.unanswered, self.left_to_say, self.away, self.connecting, self.room_deliveries];
+        if is_due.iter().any(|due| *due > 0) {
             *since = None;
             return false;
         }
@@ -346,7 +361,9 @@ mod tests {
         let settled = |outstanding: Outstanding| outstanding.is_settled(NOW, &mut None);
         assert!(settled(Outstanding::default()));
         assert!(!settled(Outstanding { unanswered: 1, ..Outstanding::default() }));
+        assert!(!settled(Outstanding { left_to_say: 1, ..Outstanding::default() }));
         assert!(!settled(Outstanding { away: 1, ..Outstanding::default() }));
+        assert!(!settled(Outstanding { connecting: 1, ..Outstanding::default() }));
         assert!(!settled(Outstanding { room_deliveries: 1, ..Outstanding::default() }));
         assert!(!settled(Outstanding { private_deliveries: 1, ..Outstanding::default() }));
     }

@@ -20,11 +20,12 @@ use crate::behaviour::BehaviourKind;
 use crate::bot::{Bot, BotHandle, ReadBuffers};
 use crate::census::{BotState, Census};
 use crate::clock::{self, Host, Nanos};
+use crate::crowds::Crowds;
 use crate::dialect::Dialect;
 use crate::endpoint::Endpoint;
 use crate::ledger::peers::Audience;
 use crate::ledger::private::PrivateBook;
-use crate::ledger::{HighWaters, Ledger, Tally};
+use crate::ledger::{HighWaters, Ledger, Tally, Undelivered};
 use crate::marker::Marker;
 use crate::plan::Habits;
 use crate::profile::Profile;
@@ -63,6 +64,8 @@ pub(crate) struct WorkerSetup {
     pub dialect: Dialect,
     /// How many messages each bot has sent to a server that numbers nothing; shared by all workers.
     pub said: Arc<[AtomicU32]>,
+    /// How many bots are to be in each room; shared by all workers.
+    pub crowds: Crowds,
 }
 
 /// What the bots of one worker share.
@@ -82,6 +85,7 @@ pub(crate) struct WorkerState {
     pub(crate) asks_time_at: Cell<Nanos>,
     pub(crate) dialect: Dialect,
     pub(crate) said: Arc<[AtomicU32]>,
+    pub(crate) crowds: Crowds,
     pub(crate) agenda: Agenda,
     pub(crate) ledger: RefCell<Ledger>,
     pub(crate) stats: RefCell<Stats>,
@@ -89,6 +93,10 @@ pub(crate) struct WorkerState {
     pub(crate) quiet_since: Cell<Option<Nanos>>,
     /// Messages that were sent and not answered, or have to be sent again.
     pub(crate) unanswered: Cell<u64>,
+    /// Messages that were due before the bots fell silent, and are still to be sent.
+    pub(crate) left_to_say: Cell<u64>,
+    /// Bots that have yet to count what they have left to say, or gave up.
+    answers_due: Cell<u64>,
     /// Connections that are open.
     pub(crate) open_links: Cell<u64>,
     /// Whether the run is over, and the bots only say goodbye: all at once, which is nothing to measure.
@@ -117,11 +125,14 @@ impl WorkerState {
             asks_time_at: Cell::default(),
             dialect: setup.dialect,
             said: setup.said,
+            crowds: setup.crowds,
             agenda: Agenda::default(),
             ledger: RefCell::new(Ledger::new(setup.run, audience(setup.dialect))),
             stats: RefCell::default(),
             quiet_since: Cell::new(None),
             unanswered: Cell::new(0),
+            left_to_say: Cell::new(0),
+            answers_due: Cell::new(0),
             open_links: Cell::new(0),
             is_over: Cell::new(false),
             census: Cell::default(),
@@ -153,6 +164,11 @@ impl WorkerState {
         let mut census = self.census.get();
         census.change(behaviour, from, to);
         self.census.set(census);
+    }
+
+    /// A bot has counted what it has left to say, or gave up.
+    pub(crate) fn has_answered(&self) {
+        self.answers_due.set(self.answers_due.get().saturating_sub(1));
     }
 
     fn findings(&self) -> Tally {
@@ -212,6 +228,13 @@ impl Worker {
 
     fn numbers(&self) -> impl Iterator<Item = u32> + use<> {
         (self.setup.index..self.setup.roster.count()).step_by(self.setup.workers as usize)
+    }
+
+    /// Gives every bot an errand of which it tells when it is done.
+    fn ask_all_bots(&self, errand: Errand) {
+        let now = self.state.now();
+        self.state.answers_due.set(self.numbers().map(|_| 1).sum());
+        self.enter_for_all(errand, |_| now);
     }
 
     fn enter_for_all(&self, errand: Errand, due: impl Fn(u32) -> Nanos) {
@@ -293,7 +316,7 @@ impl Handler<TakeInterval> for Worker {
     }
 }
 
-/// Tells the bots to say nothing new. What is unanswered is still sent again where it must be.
+/// Tells the bots to plan no more. What was due before is still sent, and what is unanswered again where it must be.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct FallSilent;
@@ -303,6 +326,34 @@ impl Handler<FallSilent> for Worker {
 
     fn handle(&mut self, FallSilent: FallSilent, _: &mut Self::Context) {
         self.state.quiet_since.set(Some(self.state.now()));
+        self.ask_all_bots(Errand::Settle);
+    }
+}
+
+/// Tells the bots to give up what they have not done, and to count it.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct GiveUp;
+
+impl Handler<GiveUp> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, GiveUp: GiveUp, _: &mut Self::Context) {
+        self.state.is_over.set(true);
+        self.ask_all_bots(Errand::GiveUp);
+    }
+}
+
+/// Asks how many bots have yet to do what they were asked to.
+#[derive(Debug, Message)]
+#[rtype(result = "u64")]
+pub(crate) struct CountAnswersDue;
+
+impl Handler<CountAnswersDue> for Worker {
+    type Result = u64;
+
+    fn handle(&mut self, CountAnswersDue: CountAnswersDue, _: &mut Self::Context) -> u64 {
+        self.state.answers_due.get()
     }
 }
 
@@ -319,8 +370,12 @@ pub(crate) struct ReadOutstanding {
 pub(crate) struct Outstanding {
     /// Messages that the server has not answered.
     pub(crate) unanswered: u64,
+    /// Messages that were due and are not sent, and bots that have yet to count theirs.
+    pub(crate) left_to_say: u64,
     /// Bots that have been connected and are not.
     pub(crate) away: u64,
+    /// Bots that are to be connected for the first time.
+    pub(crate) connecting: u64,
     /// Deliveries in rooms.
     pub(crate) room_deliveries: u64,
     /// Private deliveries; only the sum over all workers means something.
@@ -338,7 +393,9 @@ impl Handler<ReadOutstanding> for Worker {
         let ledger = self.state.ledger.borrow();
         actix::MessageResult(Outstanding {
             unanswered: self.state.unanswered.get(),
+            left_to_say: self.state.left_to_say.get() + self.state.answers_due.get(),
             away: u64::from(self.state.census.get().in_state(BotState::Away)),
+            connecting: u64::from(self.state.census.get().in_state(BotState::Connecting)),
             room_deliveries: ledger.outstanding(&targets) + ledger.peers.outstanding(|bot| self.state.said_by(bot)),
             private_deliveries: ledger.private_outstanding(),
             any_interrupted: ledger.any_interrupted(),
@@ -362,6 +419,8 @@ pub(crate) struct Books {
     pub(crate) private: PrivateBook,
     /// Messages that the server never answered.
     pub(crate) unanswered: u64,
+    /// Bots that had lost their connection and did not come back.
+    pub(crate) away: u64,
 }
 
 impl Books {
@@ -370,6 +429,7 @@ impl Books {
         self.tally += other.tally;
         self.private.merge(other.private);
         self.unanswered += other.unanswered;
+        self.away += other.away;
     }
 }
 
@@ -378,9 +438,32 @@ impl Handler<CloseBooks> for Worker {
 
     fn handle(&mut self, CloseBooks { targets }: CloseBooks, _: &mut Self::Context) -> Self::Result {
         let ledger = self.state.ledger.replace(Ledger::new(self.state.run, audience(self.state.dialect)));
+        self.charge_undelivered(&ledger, &targets);
         let (tally, private) = ledger.close(&targets, |bot| self.state.said_by(bot));
         self.state.closed.set(Some(tally));
-        actix::MessageResult(Books { tally, private, unanswered: self.state.unanswered.get() })
+        actix::MessageResult(Books {
+            tally,
+            private,
+            unanswered: self.state.unanswered.get(),
+            away: self.state.census.get().in_state(BotState::Away).into(),
+        })
+    }
+}
+
+impl Worker {
+    /// Charges deliveries that were due and did not come with the time from their plan until now.
+    fn charge_undelivered(&self, ledger: &Ledger, targets: &HighWaters) {
+        let now = self.state.now();
+        let mut stats = self.state.stats.borrow_mut();
+        ledger.undelivered(targets, |undelivered| match undelivered {
+            Undelivered::Delivery { bot, planned, count } => {
+                // What comes to a slow bot is not timed.
+                if self.state.roster.behaviour(bot) != BehaviourKind::Slow {
+                    stats.delivery.record_many(now.since(planned), count);
+                }
+            }
+            Undelivered::Completion { planned, count } => stats.completion.record_many(now.since(planned), count),
+        });
     }
 }
 
@@ -394,7 +477,6 @@ impl Handler<Leave> for Worker {
 
     fn handle(&mut self, Leave: Leave, _: &mut Self::Context) {
         let now = self.state.now();
-        self.state.is_over.set(true);
         self.enter_for_all(Errand::Leave, |_| now);
     }
 }

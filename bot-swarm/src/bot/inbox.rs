@@ -108,9 +108,6 @@ impl Bot {
             let (bot, room) = (self.number, self.room);
             let entrance = Entrance { bot, room, epoch: welcome.epoch, seq: welcome.seq.0, recovered: true };
             worker.ledger.borrow_mut().entered(entrance);
-            if self.plan.is_none() {
-                self.begin_plan();
-            }
         } else {
             self.ask_to_resume();
         }
@@ -197,7 +194,9 @@ impl Bot {
         self.was_taken(&message);
         let mut ledger = worker.ledger.borrow_mut();
         match (message.to, ack.seq) {
-            (Addressee::Room, Some(seq)) => ledger.room_acked(self.number, self.room, seq.0, message.number),
+            (Addressee::Room, Some(seq)) => {
+                ledger.room_acked(self.number, self.room, seq.0, message.number, message.planned);
+            }
             (Addressee::Room, None) => worker.stats.borrow_mut().error("ack without seq"),
             (Addressee::Friend(friend), _) => {
                 ledger.private_acked(self.number, worker.roster.friend(self.number, friend), message.number);
@@ -220,7 +219,7 @@ impl Bot {
 
     /// A message of the bot was answered.
     pub(super) fn answered(&mut self) {
-        if self.is_parting && self.is_answered() {
+        if self.departs_at.is_some() && self.is_answered() {
             return self.enter(self.worker.now(), Errand::Part);
         }
         self.speak();
@@ -244,7 +243,11 @@ impl Bot {
                 self.postponed.push_back(message);
             } else {
                 self.worker.unanswered.set(self.worker.unanswered.get() - 1);
-                self.worker.stats.borrow_mut().counters.refused += 1;
+                // Friends are away now and then, and who floods is refused.
+                let is_provoked = self.behaviour.ignores_limits() || refusal.code == ErrorCode::NoSuchClient;
+                let counters = &mut self.worker.stats.borrow_mut().counters;
+                counters.refused += 1;
+                counters.refused_unprovoked += u64::from(!is_provoked);
             }
         }
         self.answered();

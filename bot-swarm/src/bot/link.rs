@@ -117,6 +117,11 @@ impl Bot {
         if !matches!(self.link, Link::Down) || !self.is_wanted {
             return;
         }
+        if self.state == BotState::Resting {
+            // From now on it is expected to be there.
+            self.enter_state(BotState::Away);
+            self.worker.ledger.borrow_mut().interrupted(self.number, self.room);
+        }
         let worker = &self.worker;
         let room = (!worker.roster.is_lobby_only()).then(|| &worker.roster.room(self.room).name);
         let url = worker.endpoint.url(room, &self.name, self.key);
@@ -170,10 +175,9 @@ impl Bot {
         let pulse_due = link.pulse_due;
         self.enter(pulse_due, Errand::CheckPulse);
         self.backoff.reset();
-        let before = std::mem::replace(&mut self.state, BotState::Connected);
-        self.worker.change_in_census(self.kind, before, BotState::Connected);
+        self.enter_state(BotState::Connected);
         let mut stats = self.worker.stats.borrow_mut();
-        stats.counters.reconnects += u64::from(before == BotState::Away);
+        stats.counters.reconnects += u64::from(std::mem::take(&mut self.was_cut_off));
         stats.counters.ever_connected += u64::from(!self.has_been_here);
         if let Some(planned) = self.awaited_since.take() {
             stats.connect.record(now.since(planned));
@@ -229,6 +233,7 @@ impl Bot {
             }
             drop(ledger);
             self.enter_state(BotState::Away);
+            self.was_cut_off = true;
             self.missed_since = Some(self.worker.now());
             self.end_visit();
         }
@@ -240,7 +245,7 @@ impl Bot {
     fn come_back(&mut self, at_least: Duration) {
         self.link = Link::Down;
         self.listens_at = None;
-        if self.is_parting {
+        if self.departs_at.is_some() {
             self.enter(self.worker.now(), Errand::Part);
         }
         self.membership = Membership::MustResume;
@@ -259,8 +264,14 @@ impl Bot {
 
     /// Goes for good, or until the profile wants the bot again.
     pub(super) fn leave(&mut self, ctx: &mut Context<Self>) {
+        let now = self.worker.now();
+        self.give_up_plan(now);
+        self.give_up_connecting(now);
+        if self.is_wanted {
+            self.leave_crowd();
+        }
         self.is_wanted = false;
-        self.is_parting = false;
+        self.departs_at = None;
         self.end_visit();
         self.worker.ledger.borrow_mut().left(self.number, self.room);
         match &mut self.link {

@@ -19,8 +19,17 @@ const VISIT_ID: &str = "visit";
 impl Bot {
     /// The profile wants the bot from now on.
     pub(super) fn come(&mut self, planned: Nanos, ctx: &mut Context<Self>) {
+        if self.worker.quiet_since.get().is_some_and(|quiet_since| planned > quiet_since) {
+            return;
+        }
+        if !self.is_wanted {
+            self.join_crowd();
+            self.begin_plan(planned);
+        }
         self.is_wanted = true;
-        self.is_parting = false;
+        self.departs_at = None;
+        let is_first = self.state == BotState::Waiting;
+        self.worker.stats.borrow_mut().counters.wanted += u64::from(is_first);
         if matches!(self.link, Link::Gone) {
             self.link = Link::Down;
         }
@@ -32,10 +41,14 @@ impl Bot {
     }
 
     /// The profile does not want the bot any more.
-    pub(super) fn depart(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn depart(&mut self, planned: Nanos, ctx: &mut Context<Self>) {
+        if self.is_wanted {
+            self.leave_crowd();
+        }
         self.is_wanted = false;
-        self.is_parting = true;
-        self.plan = None;
+        self.departs_at = Some(planned);
+        self.forgive_flood();
+        self.speak();
         if self.is_answered() || !self.link.is_up() {
             self.leave(ctx);
         } else {
@@ -43,14 +56,27 @@ impl Bot {
         }
     }
 
-    /// Whether nothing that the bot said waits for an answer.
+    /// Whether nothing that the bot said, or has still to say, waits for an answer.
     pub(super) fn is_answered(&self) -> bool {
-        self.in_flight.iter().next().is_none() && self.postponed.is_empty()
+        self.in_flight.iter().next().is_none() && self.postponed.is_empty() && self.overdue() == 0
+    }
+
+    /// The bot is one of those to whom messages of its room come, unless what comes to it is not timed.
+    fn join_crowd(&self) {
+        if !self.behaviour.reads_slowly() {
+            self.worker.crowds.come(self.room);
+        }
+    }
+
+    pub(super) fn leave_crowd(&self) {
+        if !self.behaviour.reads_slowly() {
+            self.worker.crowds.go(self.room);
+        }
     }
 
     /// Goes, if it is still to go.
     pub(super) fn part(&mut self, ctx: &mut Context<Self>) {
-        if self.is_parting {
+        if self.departs_at.is_some() {
             self.leave(ctx);
         }
     }
@@ -137,7 +163,7 @@ impl Bot {
     /// Goes by its own will, to come back after a while.
     fn rest(&mut self, politely: bool, rest: Duration, ctx: &mut Context<Self>) {
         self.end_visit();
-        self.worker.ledger.borrow_mut().interrupted(self.number, self.room);
+        self.worker.ledger.borrow_mut().rests(self.number, self.room);
         self.enter_state(BotState::Resting);
         self.back_at = self.worker.now().after(rest);
         self.missed_since = Some(self.back_at);

@@ -37,9 +37,6 @@ impl Bot {
         let listens_at = self.worker.now().after(LISTENS_AFTER);
         self.listens_at = Some(listens_at);
         self.enter(listens_at, Errand::Listen);
-        if self.plan.is_none() {
-            self.begin_plan();
-        }
         self.send_again();
         self.plan_move();
         self.speak();

@@ -222,9 +222,9 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_EXPECT",
         flag: "expect",
-        help: "What is expected of the run: latencies (delivery where none is named), counts, or clean: nothing lost, \
-               doubled, reordered, misdelivered or unanswered",
-        range: "a list like: clean, p99<250ms, connect.p99<1s, completion.max<=5s, reconnects=0",
+        help: "What is expected of the run: latencies (delivery where none is named), counts, shares, or clean: \
+               everything planned was done, and nothing lost, doubled, reordered or misdelivered",
+        range: "a list like: clean, p99<250ms, connect.p99<1s, done>=99.9%, away=0",
         default: "clean",
         set: |config, value| value.parse().ok().map(|expect| config.expect = expect),
         get: |config| config.expect.to_string(),

@@ -43,6 +43,12 @@ impl PrivateBook {
         arrival
     }
 
+    /// Whether a message has arrived at its sender, or at its receiver.
+    pub fn has_seen(&self, sender: u32, receiver: u32, number: u32) -> bool {
+        let flow = self.flows.get(&(sender, receiver));
+        flow.is_some_and(|flow| flow.echoed.contains(number.into()) || flow.received.contains(number.into()))
+    }
+
     /// Takes note that a bot lost its connection: what was under way to it may be gone.
     pub fn interrupted(&mut self, bot: u32) {
         self.interrupted.insert(bot);

@@ -5,12 +5,15 @@
 //! per message instead of once per receiver. The cost per delivery does not grow with the number of senders.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 use starling_protocol::Epoch;
 
 use super::sequence::{Arrival, Sequence};
+use super::timeline::Timeline;
+use crate::clock::Nanos;
 
 /// Newest places of a room whose messages are remembered for comparison. A receiver that is further behind (replaying
 /// after a long absence) is checked by `seq` alone.
@@ -88,6 +91,7 @@ struct Life {
     first_place: u64,
     places: VecDeque<Option<Place>>,
     senders: FxHashMap<(u32, u32), Sender>,
+    timeline: Timeline,
 }
 
 /// What is known of one room, in all its lives.
@@ -129,6 +133,25 @@ impl RoomRecord {
         }
         self.completed = completed.or(self.completed);
         answer
+    }
+
+    /// Takes note of when a message was planned.
+    pub fn note_planned(&mut self, epoch: Epoch, seq: u64, planned: Nanos) {
+        if let Some(life) = self.lives.iter_mut().find(|life| life.epoch == epoch) {
+            life.timeline.note(seq, planned);
+        }
+    }
+
+    /// When the messages of a life were planned, see [`Timeline::planned`].
+    pub fn planned(&self, epoch: Epoch, range: RangeInclusive<u64>) -> impl Iterator<Item = (Nanos, u64)> {
+        let life = self.lives.iter().find(|life| life.epoch == epoch);
+        life.into_iter().flat_map(move |life| life.timeline.planned(range.clone()))
+    }
+
+    /// Whether a message was seen in any place of the room.
+    pub fn has_seen(&self, message: Fingerprint) -> bool {
+        let senders = self.lives.iter().filter_map(|life| life.senders.get(&(message.run, message.sender)));
+        senders.into_iter().any(|sender| sender.numbers.contains(message.number.into()))
     }
 
     /// Takes how long the last message took to its last receiver, if it was completed just now.
@@ -190,7 +213,14 @@ impl Place {
 
 impl Life {
     fn new(epoch: Epoch, seq: u64) -> Self {
-        Self { epoch, high_water: seq, first_place: seq, places: VecDeque::new(), senders: FxHashMap::default() }
+        Self {
+            epoch,
+            high_water: seq,
+            first_place: seq,
+            places: VecDeque::new(),
+            senders: FxHashMap::default(),
+            timeline: Timeline::default(),
+        }
     }
 
     /// The index of a place that is, or from now on can be, remembered.

@@ -95,6 +95,13 @@ impl Sequence {
         self.given_up + self.holes.iter().map(length).sum::<u64>()
     }
 
+    /// The numbers that have not arrived up to `target` or the newest, whichever is more; oldest first, but for those
+    /// that were given up.
+    pub fn missing_until(&self, target: u64) -> impl Iterator<Item = RangeInclusive<u64>> {
+        let tail = self.newest + 1..=target;
+        self.holes.iter().cloned().chain((!tail.is_empty()).then_some(tail))
+    }
+
     /// How many numbers would have arrived if nothing were missing, up to `target` or the newest, whichever is more.
     pub fn expected_until(&self, target: u64) -> u64 {
         self.newest.max(target) - self.base

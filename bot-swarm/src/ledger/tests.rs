@@ -67,7 +67,7 @@ fn a_message_that_one_member_did_not_get_is_lost() {
 #[test]
 fn an_acknowledged_message_that_nobody_got_is_lost_to_all() {
     let mut ledger = ledger(2);
-    ledger.room_acked(0, ROOM, 11, 1);
+    ledger.room_acked(0, ROOM, 11, 1, Nanos::UNPLANNED);
     assert_eq!(ledger.outstanding(&ledger.high_waters()), 2);
     assert_eq!(ledger.sums(), Tally { expected: 2, lost: 2, ..Tally::default() });
 }
@@ -130,7 +130,7 @@ fn two_members_that_get_different_messages_in_one_place_contradict_each_other() 
 fn an_ack_that_names_the_place_of_another_message_is_a_contradiction() {
     let mut ledger = ledger(1);
     ledger.hears(0, 11, 5, 1);
-    ledger.room_acked(0, ROOM, 11, 1);
+    ledger.room_acked(0, ROOM, 11, 1, Nanos::UNPLANNED);
     assert_eq!(ledger.sums().contradictions, 1);
 }
 

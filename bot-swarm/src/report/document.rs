@@ -96,29 +96,48 @@ pub struct Expectation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Bots {
-    /// Bots asked for.
+    /// Bots asked for: the most at a time.
     pub asked: u64,
+    /// Bots that were to connect before the run ended.
+    #[serde(default)]
+    pub wanted: u64,
     /// Bots that were connected at least once.
     pub connected: u64,
     /// Connections made again after one was lost.
     pub reconnects: u64,
-    /// Bots that had lost their connection when the run ended.
+    /// Bots that had lost their connection when the run ended, and did not come back.
     pub away: u64,
+    /// Bots that were to connect, and never were welcomed.
+    #[serde(default)]
+    pub never_connected: u64,
 }
 
 /// What the bots sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Messages {
+    /// Messages that were due by the plan: done, refused or not done.
+    #[serde(default)]
+    pub planned: u64,
+    /// Messages that the server took.
+    #[serde(default)]
+    pub done: u64,
+    /// Messages that were never sent (`overdue`), or sent and never answered (`unanswered`). Each is charged to the
+    /// latencies with the time from its plan to the end of the run.
+    #[serde(default)]
+    pub not_done: u64,
     /// Messages sent, each counted once however often it had to be sent again.
     pub sent: u64,
     /// Messages that the server acknowledged.
     pub acknowledged: u64,
     /// Messages that the server refused for good.
     pub refused: u64,
+    /// Those of the refused for which there was no reason: the sender kept to the limits, and the receiver was not away.
+    #[serde(default)]
+    pub refused_unprovoked: u64,
     /// Messages that the server never answered.
     pub unanswered: u64,
-    /// Messages that were due by the plan and not sent when the swarm fell silent.
+    /// Messages that were due by the plan and never sent.
     pub overdue: u64,
     /// Messages sent again after a lost connection.
     pub sent_again: u64,

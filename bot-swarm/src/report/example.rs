@@ -31,8 +31,19 @@ pub(crate) fn report() -> Report {
         config: [("BOT_COUNT", "500"), ("BOT_ROOMS", "1"), ("BOT_NAME_PREFIX", "example")]
             .map(|(variable, value)| (variable.to_owned(), value.to_owned()))
             .into(),
-        bots: Bots { asked: 500, connected: 500, reconnects: 0, away: 0 },
-        messages: Messages { sent: 3_900, acknowledged: 3_900, refused: 0, unanswered: 0, overdue: 0, sent_again: 0 },
+        bots: Bots { asked: 500, wanted: 500, connected: 500, reconnects: 0, away: 0, never_connected: 0 },
+        messages: Messages {
+            planned: 3_900,
+            done: 3_900,
+            not_done: 0,
+            sent: 3_900,
+            acknowledged: 3_900,
+            refused: 0,
+            refused_unprovoked: 0,
+            unanswered: 0,
+            overdue: 0,
+            sent_again: 0,
+        },
         ledger: Ledger {
             deliveries: 1_950_000,
             expected: 1_950_000,

@@ -71,12 +71,8 @@ fn tiles(report: &Report) -> Markup {
     let of_delivery = |value: Option<f64>| value.map_or("–".to_owned(), ms_text);
     let wrong = report.ledger.faults().into_iter().map(|(_, count)| count).sum::<u64>();
     let tiles = [
-        ("bots", grouped(report.bots.connected), format!("of {}", grouped(report.bots.asked))),
-        (
-            "messages sent",
-            grouped(report.messages.sent),
-            format!("{} acknowledged", grouped(report.messages.acknowledged)),
-        ),
+        ("bots", grouped(report.bots.connected), format!("of {}", grouped(report.bots.wanted))),
+        ("messages done", grouped(report.messages.done), format!("of {} planned", grouped(report.messages.planned))),
         ("deliveries", grouped(report.ledger.deliveries), rate(report.ledger.deliveries, report.seconds)),
         ("delivery p50", of_delivery(delivery.map(|p| p.p50)), format!("p99 {}", of_delivery(delivery.map(|p| p.p99)))),
         (
@@ -229,11 +225,15 @@ fn ledger(report: &Report) -> Markup {
         ("private, and misdelivered", ledger.misdelivered),
         ("places contradicted", ledger.contradictions),
         ("private, across a lost connection (unknown)", ledger.private_unknown),
+        ("messages planned", messages.planned),
+        ("messages done", messages.done),
         ("messages refused", messages.refused),
-        ("messages never answered", messages.unanswered),
-        ("messages due and not sent", messages.overdue),
+        ("messages refused without need", messages.refused_unprovoked),
+        ("messages not done: never answered", messages.unanswered),
+        ("messages not done: never sent", messages.overdue),
         ("messages sent again", messages.sent_again),
         ("reconnects", bots.reconnects),
+        ("bots never connected", bots.never_connected),
         ("bots away at the end", bots.away),
     ];
     pairs("The ledger", &rows.map(|(name, count)| (name, grouped(count))))

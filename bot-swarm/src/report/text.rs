@@ -17,19 +17,24 @@ impl fmt::Display for Report {
                 Some(measured) => writeln!(f, "  BROKEN    {}: {measured}", expectation.expected)?,
             }
         }
+        if !self.errors.is_empty() {
+            let errors: Vec<String> = self.errors.iter().map(|(kind, count)| format!("{kind}: {count}")).collect();
+            writeln!(f, "errors      {}", errors.join(", "))?;
+        }
         writeln!(
             f,
             "bots        {} of {} connected, {} reconnects, {} away at the end, {:.1} s",
-            bots.connected, bots.asked, bots.reconnects, bots.away, self.seconds
+            bots.connected, bots.wanted, bots.reconnects, bots.away, self.seconds
         )?;
         writeln!(
             f,
-            "messages    {} sent, {} acknowledged, {} refused, {} unanswered, {} due and not sent, {} sent again",
-            messages.sent,
-            messages.acknowledged,
+            "messages    {} planned, {} done, {} refused, {} not done ({} never sent, {} never answered), {} sent again",
+            messages.planned,
+            messages.done,
             messages.refused,
-            messages.unanswered,
+            messages.not_done,
             messages.overdue,
+            messages.unanswered,
             messages.sent_again
         )?;
         writeln!(
@@ -52,12 +57,7 @@ impl fmt::Display for Report {
         if let Some(remote) = &self.remote {
             writeln!(f, "  {remote}")?;
         }
-        self.write_costs(f)?;
-        if !self.errors.is_empty() {
-            let errors: Vec<String> = self.errors.iter().map(|(kind, count)| format!("{kind}: {count}")).collect();
-            writeln!(f, "errors      {}", errors.join(", "))?;
-        }
-        Ok(())
+        self.write_costs(f)
     }
 }
 

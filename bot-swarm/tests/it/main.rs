@@ -24,6 +24,8 @@ mod reconnect;
 mod reports;
 #[cfg(test)]
 mod server;
+#[cfg(test)]
+mod truth;
 
 #[cfg(test)]
 use std::time::Duration;

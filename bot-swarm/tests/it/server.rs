@@ -43,6 +43,9 @@ impl TestServer {
         let shared = Rc::clone(&chat);
         actix_rt::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                if shared.borrow().is_stopped {
+                    return;
+                }
                 actix_rt::spawn(connection::serve(stream, Rc::clone(&shared)));
             }
         });
@@ -72,6 +75,11 @@ impl TestServer {
     /// Faults that were committed, counted by the deliveries that are wrong for it.
     pub(crate) fn wrong(&self) -> u64 {
         self.chat.borrow().wrong
+    }
+
+    /// Deliveries that were dropped.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.chat.borrow().dropped()
     }
 
     /// Clients that said goodbye with 1000.

@@ -1,6 +1,6 @@
 //! The chat of the test server: rooms, names, and the faults it commits.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -51,6 +51,32 @@ pub(crate) struct Options {
     pub(crate) clients_max: Option<usize>,
     /// How long each delivery is kept back; answers are not.
     pub(crate) delay: Duration,
+    /// Messages after which the server ends for good.
+    pub(crate) stops_after: Option<u64>,
+    /// Messages after which the server does nothing at all for [`STALL`].
+    pub(crate) stalls_after: Option<u64>,
+    /// Messages after which the server says nothing any more, and keeps every connection.
+    pub(crate) mute_after: Option<u64>,
+    /// Most clients that it lets in; others are refused with 503. `None`: any number.
+    pub(crate) seats: Option<usize>,
+    /// Every so many deliveries, one is dropped; 0: none.
+    pub(crate) drops_every: u64,
+    /// Messages after which every connection is cut, once.
+    pub(crate) cuts_after: Option<u64>,
+    /// Whether it says that everything was recovered, and gives nothing.
+    pub(crate) forges_recovery: bool,
+}
+
+/// How long a server stalls.
+pub(crate) const STALL: Duration = Duration::from_secs(1);
+
+/// Why a client is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotIn {
+    /// Its name is taken.
+    NameTaken,
+    /// The server is full.
+    Full,
 }
 
 #[derive(Debug)]
@@ -79,6 +105,10 @@ pub(crate) struct Chat {
     /// Deliveries that are kept back: until when, for whom, and what.
     delayed: RefCell<VecDeque<(Instant, u64, String)>>,
     committed: u64,
+    dropped: Cell<u64>,
+    delivered: Cell<u64>,
+    is_mute: Cell<bool>,
+    pub(crate) is_stopped: bool,
     asked: u64,
     last: u64,
     pub(crate) welcomed: u64,
@@ -100,6 +130,10 @@ impl Chat {
             held: None,
             delayed: RefCell::default(),
             committed: 0,
+            dropped: Cell::default(),
+            delivered: Cell::default(),
+            is_mute: Cell::default(),
+            is_stopped: false,
             asked: 0,
             last: 0,
             welcomed: 0,
@@ -125,20 +159,28 @@ impl Chat {
         self.drop_everyone();
     }
 
-    /// Lets a client in; `None`: its name is taken.
+    /// Deliveries that were dropped.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.get()
+    }
+
+    /// Lets a client in.
     pub(crate) fn enter(
         &mut self,
         name: ClientId,
         room: RoomName,
         key: Option<ClientKey>,
         outbox: UnboundedSender<Message>,
-    ) -> Option<u64> {
+    ) -> Result<u64, NotIn> {
         let holder = self.clients.iter().find(|(_, client)| client.name == name).map(|(id, _)| *id);
         if let Some(holder) = holder {
             if key.is_none() || self.keys.get(&name).copied() != key {
-                return None;
+                return Err(NotIn::NameTaken);
             }
             self.clients.remove(&holder);
+        }
+        if self.options.seats.is_some_and(|seats| self.clients.len() >= seats) {
+            return Err(NotIn::Full);
         }
         self.last += 1;
         let id = self.last;
@@ -162,7 +204,7 @@ impl Chat {
             limits,
         };
         self.tell(id, &ServerEvent::Welcome(Box::new(welcome)));
-        Some(id)
+        Ok(id)
     }
 
     /// A client is gone; `with_goodbye`: it said so.
@@ -205,7 +247,7 @@ impl Chat {
     }
 
     fn resume(&mut self, id: u64, frame_id: Option<MessageId>, room: &RoomName, resume: Option<Resume>) {
-        let recovers_nothing = self.options.recovers_nothing;
+        let Options { recovers_nothing, forges_recovery, .. } = self.options;
         if let Some(client) = self.clients.get_mut(&id)
             && !client.rooms.contains(room)
         {
@@ -223,6 +265,7 @@ impl Chat {
             recovered: resume.map(|_| after.is_some()),
         };
         let skipped = after.map_or(usize::MAX, |resume| usize::try_from(resume.after.0).unwrap());
+        let skipped = if forges_recovery { usize::MAX } else { skipped };
         let missed: Vec<String> = place.history.iter().skip(skipped).cloned().collect();
         self.tell(id, &ServerEvent::Joined(joined));
         for frame in missed {
@@ -240,6 +283,7 @@ impl Chat {
             let refusal = Refusal::new(ErrorCode::Unavailable, "overloaded").with_id(Some(frame_id));
             return self.tell(id, &ServerEvent::Error(refusal));
         }
+        self.is_troubled();
         let Some(client) = self.clients.get(&id) else { return };
         let (sender, own_room) = (client.name.clone(), client.rooms[0].clone());
         if let Some(ack) = self.acks.get(&(sender.clone(), frame_id.clone())) {
@@ -264,6 +308,26 @@ impl Chat {
         self.taken += 1;
         self.acks.insert((sender, frame_id), ack.clone());
         self.tell(id, &ServerEvent::Ack(ack));
+    }
+
+    /// What befalls the server after so many messages.
+    fn is_troubled(&mut self) {
+        let Options { stops_after, stalls_after, mute_after, cuts_after, .. } = self.options;
+        let is_time = |after: Option<u64>| after == Some(self.taken);
+        if is_time(stalls_after) {
+            // Everything of the server is on this thread.
+            std::thread::sleep(STALL);
+        }
+        if is_time(mute_after) {
+            self.is_mute.set(true);
+        }
+        if is_time(stops_after) {
+            self.is_stopped = true;
+        }
+        if is_time(stops_after) || is_time(cuts_after) {
+            self.options.cuts_after = None;
+            self.drop_everyone();
+        }
     }
 
     /// Whether it is time for this fault.
@@ -366,6 +430,15 @@ impl Chat {
     }
 
     fn send_now(&self, id: u64, frame: String) {
+        if self.is_mute.get() {
+            return;
+        }
+        if self.options.drops_every > 0 && frame.starts_with(r#"{"type":"message""#) {
+            self.delivered.set(self.delivered.get() + 1);
+            if self.delivered.get().is_multiple_of(self.options.drops_every) {
+                return self.dropped.set(self.dropped.get() + 1);
+            }
+        }
         if let Some(client) = self.clients.get(&id) {
             // A connection that has just ended takes nothing more.
             client.outbox.send(Message::Text(frame.into())).unwrap_or_default();

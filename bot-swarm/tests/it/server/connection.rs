@@ -12,7 +12,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use starling_protocol::{ClientId, RoomName};
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::chat::Chat;
+use super::chat::{Chat, NotIn};
 
 /// Serves one connection until either side ends it.
 pub(crate) async fn serve(mut stream: TcpStream, chat: Rc<RefCell<Chat>>) {
@@ -20,8 +20,13 @@ pub(crate) async fn serve(mut stream: TcpStream, chat: Rc<RefCell<Chat>>) {
     let Some(request) = read_request(&head) else { return };
     let (outbox, mut outgoing) = unbounded_channel();
     let entered = chat.borrow_mut().enter(request.client, request.room, request.key, outbox);
-    let Some(id) = entered else {
-        return write(&mut stream, b"HTTP/1.1 409 Conflict\r\ncontent-length: 0\r\n\r\n").await;
+    let id = match entered {
+        Ok(id) => id,
+        Err(why) => {
+            let status = if why == NotIn::Full { "503 Service Unavailable" } else { "409 Conflict" };
+            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+            return write(&mut stream, answer.as_bytes()).await;
+        }
     };
     let Some(()) = accept(&mut stream, &head).await else { return };
     let mut socket = Framed::new(stream, Codec::new());

@@ -1,0 +1,85 @@
+//! When the messages of a room were planned, roughly: enough to say of a message that never came how long it is due.
+
+use std::ops::RangeInclusive;
+
+use crate::clock::Nanos;
+
+/// Most samples that are remembered; past it every second goes, and from then on half as many are taken.
+const SAMPLES_MAX: usize = 64;
+
+/// Planned times of some messages of one life of a room, by `seq`.
+///
+/// Costs 1 KiB at most, however many messages there are.
+#[derive(Debug)]
+pub struct Timeline {
+    samples: Vec<(u64, Nanos)>,
+    stride: u64,
+    /// The lowest `seq` of which a sample is taken next.
+    next: u64,
+}
+
+impl Default for Timeline {
+    fn default() -> Self {
+        Self { samples: Vec::new(), stride: 1, next: 0 }
+    }
+}
+
+impl Timeline {
+    /// Takes note of the planned time of a message.
+    pub fn note(&mut self, seq: u64, planned: Nanos) {
+        if seq < self.next {
+            return;
+        }
+        self.samples.push((seq, planned));
+        if self.samples.len() == SAMPLES_MAX {
+            let mut is_kept = false;
+            self.samples.retain(|_| {
+                is_kept = !is_kept;
+                is_kept
+            });
+            self.stride *= 2;
+        }
+        self.next = seq + self.stride;
+    }
+
+    /// When the messages of a range were planned: times, each with how many messages it stands for. A message counts
+    /// as planned when the last sampled message before it was, so never too late. Empty: nothing is known.
+    pub fn planned(&self, range: RangeInclusive<u64>) -> impl Iterator<Item = (Nanos, u64)> {
+        let (start, end) = range.into_inner();
+        let firsts = self.samples.iter().enumerate();
+        firsts.filter_map(move |(index, (seq, planned))| {
+            // What is older than the first sample counts as planned with it.
+            let from = if index == 0 { start } else { start.max(*seq) };
+            let until = self.samples.get(index + 1).map_or(end, |(next, _)| end.min(next.saturating_sub(1)));
+            (from <= until).then(|| (*planned, until - from + 1))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_message_counts_as_planned_with_the_last_one_known_before_it() {
+        let mut timeline = Timeline::default();
+        for (seq, planned) in [(10, 100), (11, 110), (15, 150)] {
+            timeline.note(seq, Nanos(planned));
+        }
+        let planned: Vec<(u64, u64)> = timeline.planned(9..=17).map(|(at, count)| (at.0, count)).collect();
+        assert_eq!(planned, [(100, 2), (110, 4), (150, 3)]);
+        assert_eq!(timeline.planned(12..=13).map(|(at, count)| (at.0, count)).collect::<Vec<_>>(), [(110, 2)]);
+        assert_eq!(Timeline::default().planned(1..=5).count(), 0);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_spans_the_whole_life() {
+        let mut timeline = Timeline::default();
+        (1..=1_000_000).for_each(|seq| timeline.note(seq, Nanos(seq)));
+        assert!(timeline.samples.len() < SAMPLES_MAX);
+        for seq in [1, 500_000, 1_000_000] {
+            let (planned, count) = timeline.planned(seq..=seq).next().unwrap();
+            assert!(planned.0 <= seq && seq - planned.0 <= 40_000 && count == 1, "{seq}: {planned:?}");
+        }
+    }
+}
