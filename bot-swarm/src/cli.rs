@@ -2,16 +2,22 @@
 
 use std::path::PathBuf;
 
-use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::config::{Config, ConfigError, KNOBS, PREFIX, SCENARIO};
+use crate::config::{Config, ConfigError, KNOBS, Knob, PREFIX, SCENARIO};
 
 /// The command that searches a limit.
 const FIND_LIMIT: &str = "find-limit";
 
 /// The command that holds two reports against each other.
 const COMPARE: &str = "compare";
+
+/// The flag that shows the configuration.
+const PRINT_CONFIG: &str = "print-config";
+
+/// Flags beside those of the search itself that its help shows.
+const SHOWN_IN_SEARCH: [&str; 8] =
+    ["server-url", "count", "rooms", "messages-per-second", "workers", "expect", "report", "server-metrics"];
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq)]
@@ -33,14 +39,15 @@ pub enum Request {
 
 /// The command line: a flag for each knob.
 pub fn command() -> Command {
-    let knobs = KNOBS.iter().map(|knob| {
-        Arg::new(knob.flag)
-            .long(knob.flag)
-            .value_name("VALUE")
-            .allow_hyphen_values(true)
-            .global(true)
-            .help(format!("{} [{}; {}; default: {}]", knob.help, knob.variable, knob.range, knob.default))
-    });
+    let print_config = Arg::new(PRINT_CONFIG)
+        .long(PRINT_CONFIG)
+        .action(ArgAction::SetTrue)
+        .help("Show the configuration as it is, and end");
+    // What a command has no use for is not in its help. Before the name of a command all flags may stand.
+    let of_run = KNOBS.iter().map(|knob| flag(knob).hide(knob.is_of_search()));
+    let of_search = KNOBS.iter().filter(|knob| knob.counts_in_search());
+    let of_search =
+        of_search.map(|knob| flag(knob).hide(!knob.is_of_search() && !SHOWN_IN_SEARCH.contains(&knob.flag)));
     Command::new("bot-swarm")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Many bots that load a chat server, check what arrives and measure how long it took")
@@ -49,10 +56,17 @@ pub fn command() -> Command {
              Ends with 0: what was expected was kept; 1: it was not; 2: the swarm itself was the limit, so \
              nothing can be said; 3: could not run.",
         )
-        .args(knobs)
+        .args(of_run)
+        .arg(print_config.clone())
         .subcommand(
             Command::new(FIND_LIMIT)
-                .about("Raises the load until it breaks what is expected, and narrows down where (BOT_FIND*)"),
+                .about("Raises the load until it breaks what is expected, and narrows down where")
+                .after_help(
+                    "Every other flag of bot-swarm that says what the bots do may be given, too: see bot-swarm --help. How \
+                     long a load takes, and when its bots come, is for the search to say.",
+                )
+                .args(of_search)
+                .arg(print_config),
         )
         .subcommand(
             Command::new(COMPARE)
@@ -60,13 +74,14 @@ pub fn command() -> Command {
                 .arg(report("before", "A report.json, or the folder it is in"))
                 .arg(report("now", "The one that is judged by it")),
         )
-        .arg(
-            Arg::new("print-config")
-                .long("print-config")
-                .global(true)
-                .action(ArgAction::SetTrue)
-                .help("Show the configuration as it is, and end"),
-        )
+}
+
+fn flag(knob: &'static Knob) -> Arg {
+    Arg::new(knob.flag)
+        .long(knob.flag)
+        .value_name("VALUE")
+        .allow_hyphen_values(true)
+        .help(format!("{} [{}; {}; default: {}]", knob.help, knob.variable, knob.range, knob.default))
 }
 
 fn report(name: &'static str, help: &'static str) -> Arg {
@@ -81,23 +96,30 @@ pub fn request(
     flags: &ArgMatches,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Request, ConfigError> {
-    let given = KNOBS.iter().filter_map(|knob| {
-        let is_given = flags.value_source(knob.flag) == Some(ValueSource::CommandLine);
-        let value = flags.get_one::<String>(knob.flag).filter(|_| is_given)?;
-        Some((knob.variable.to_owned(), value.clone()))
-    });
+    let command = flags.subcommand();
+    if let Some((COMPARE, reports)) = command {
+        let path = |name| reports.get_one::<PathBuf>(name).cloned().unwrap_or_default();
+        return Ok(Request::Compare { before: path("before"), now: path("now") });
+    }
+    let behind = command.map(|(_, flags)| flags);
+    let given = given(flags).chain(behind.into_iter().flat_map(given));
     let given: Vec<(String, String)> = environment.into_iter().chain(given).collect();
     let scenario = given.iter().rev().find(|(variable, value)| variable == SCENARIO && !value.is_empty());
     let scenario = scenario.map_or(Ok(Vec::new()), |(_, path)| Config::scenario_settings(path))?;
     let config = Config::from_settings(scenario.into_iter().chain(given))?;
-    Ok(match flags.subcommand() {
-        _ if flags.get_flag("print-config") => Request::PrintConfig(config),
-        Some((FIND_LIMIT, _)) => Request::FindLimit(config),
-        Some((COMPARE, reports)) => {
-            let path = |name| reports.get_one::<PathBuf>(name).cloned().unwrap_or_default();
-            Request::Compare { before: path("before"), now: path("now") }
-        }
-        _ => Request::Run(config),
+    let prints = |flags: &ArgMatches| flags.get_flag(PRINT_CONFIG);
+    Ok(match command {
+        _ if prints(flags) || behind.is_some_and(prints) => Request::PrintConfig(config),
+        Some(_) => Request::FindLimit(config),
+        None => Request::Run(config),
+    })
+}
+
+/// The settings that the flags of one command give.
+fn given(flags: &ArgMatches) -> impl Iterator<Item = (String, String)> {
+    KNOBS.iter().filter_map(|knob| {
+        let value = flags.try_get_one::<String>(knob.flag).ok().flatten()?;
+        Some((knob.variable.to_owned(), value.clone()))
     })
 }
 
@@ -151,7 +173,28 @@ mod tests {
             let Request::FindLimit(config) = parse(&flags, &[]).unwrap() else { panic!("asked to search") };
             assert_eq!(config.find, crate::find_limit::Find::Room);
         }
-        let compare = parse(&["compare", "a.json", "b"], &[]);
+        // It has no use for settings, and does not mind a wrong one.
+        let compare = parse(&["compare", "a.json", "b"], &[("BOT_COUNT", "none")]);
         assert_eq!(compare, Ok(Request::Compare { before: "a.json".into(), now: "b".into() }));
+    }
+
+    #[test]
+    fn each_command_shows_the_flags_that_it_has_a_use_for() {
+        let help = |name: &str| {
+            let mut command = command();
+            let command = if name.is_empty() { &mut command } else { command.find_subcommand_mut(name).unwrap() };
+            let help = command.render_help().to_string();
+            let flags = help.lines().filter_map(|line| line.trim_start().strip_prefix("--")?.split(' ').next());
+            flags.filter(|flag| *flag != PRINT_CONFIG).map(str::to_owned).collect::<Vec<String>>()
+        };
+        assert_eq!(help(""), KNOBS.iter().filter(|k| !k.is_of_search()).map(|k| k.flag).collect::<Vec<_>>());
+        let search = help(FIND_LIMIT);
+        assert!(KNOBS.iter().filter(|k| k.is_of_search()).all(|k| search.iter().any(|flag| flag == k.flag)));
+        assert_eq!(search.len(), 6 + SHOWN_IN_SEARCH.len(), "{search:?}");
+        assert_eq!(help(COMPARE), Vec::<String>::new());
+        for flag in ["--seconds", "--profile", "--warm-up-seconds"] {
+            assert!(command().try_get_matches_from(["bot-swarm", FIND_LIMIT, flag, "5s"]).is_err(), "{flag}");
+        }
+        assert!(command().try_get_matches_from(["bot-swarm", FIND_LIMIT, "--seed", "5"]).is_ok());
     }
 }

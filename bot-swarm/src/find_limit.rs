@@ -84,17 +84,6 @@ impl fmt::Display for Find {
     }
 }
 
-/// Why a search came to no end.
-#[derive(Debug, thiserror::Error)]
-pub enum FindError {
-    /// A load could not be run.
-    #[error(transparent)]
-    Run(#[from] RunError),
-    /// Somebody stopped the search.
-    #[error("the search was stopped before it found a limit")]
-    Stopped,
-}
-
 /// The configuration that makes a load.
 pub fn load_config(config: &Config, load: u32) -> Config {
     let of_all = config.messages_per_second * f64::from(config.count);
@@ -114,17 +103,17 @@ pub fn load_config(config: &Config, load: u32) -> Config {
     made
 }
 
-/// Searches the limit of a server.
+/// Searches the limit of a server. What ends the search early is in its report, with what was found until then.
 ///
 /// To be called within an actix system.
 ///
 /// # Errors
-/// [`FindError`].
+/// [`RunError`] where not even the first load could be run.
 pub async fn find_limit(
     config: &Config,
     stop: &StopHandle,
     progress: &mut dyn Progress,
-) -> Result<LimitReport, FindError> {
+) -> Result<LimitReport, RunError> {
     let mut config = config.clone();
     if config.expect == Expectations::clean()
         && let Ok(expect) = EXPECT_DEFAULT.parse()
@@ -139,10 +128,19 @@ pub async fn find_limit(
     });
     let mut found = LimitReport::new(&config);
     while let Some(load) = search.next() {
-        let report = run_load(&load_config(&config, load), stop, progress).await?;
-        if stop.is_stopped() {
-            return Err(FindError::Stopped);
-        }
+        let report = match run_load(&load_config(&config, load), stop, progress).await {
+            // A load that was cut short is not judged.
+            Ok(_) if stop.is_stopped() => {
+                found.end_early("the search was stopped".to_owned());
+                break;
+            }
+            Ok(report) => report,
+            Err(error) if found.loads.is_empty() => return Err(error),
+            Err(error) => {
+                found.end_early(format!("{load} {} could not be run: {error}", config.find.unit()));
+                break;
+            }
+        };
         let trial = match report.verdict.judgement {
             Judgement::Kept => Trial::Kept,
             Judgement::Broken => Trial::Broken,
@@ -168,7 +166,7 @@ fn most_bots(config: &Config) -> u32 {
     }
 }
 
-async fn run_load(config: &Config, stop: &StopHandle, progress: &mut dyn Progress) -> Result<Report, FindError> {
+async fn run_load(config: &Config, stop: &StopHandle, progress: &mut dyn Progress) -> Result<Report, RunError> {
     let watch = config.server_metrics_url().map(Watch::start);
     let outcome = swarm::run(config, stop, progress).await?;
     Ok(Report::of(&outcome, watch.and_then(Watch::end)))

@@ -1,11 +1,13 @@
 //! The process: settings in, a run, a report and an exit code out.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use bot_swarm::cli::{self, Request};
-use bot_swarm::report::folder;
+use bot_swarm::find_limit::LimitReport;
+use bot_swarm::report::folder::{self, FolderError};
 use bot_swarm::server_stages::Watch;
 use bot_swarm::{Report, StopHandle, compare, find_limit, progress};
 
@@ -44,6 +46,7 @@ fn run(flags: &clap::ArgMatches) -> anyhow::Result<u8> {
             Ok(0)
         }
         Request::Run(config) => {
+            prepare(config.report.as_deref(), &[folder::JSON, folder::PAGE])?;
             let report = within_system(async |stop| {
                 let mut progress = progress::to_stderr(config.profile().duration());
                 let url = config.report.as_ref().and_then(|_| config.server_metrics_url());
@@ -51,20 +54,15 @@ fn run(flags: &clap::ArgMatches) -> anyhow::Result<u8> {
                 let outcome = bot_swarm::run(&config, &stop, &mut *progress).await?;
                 Ok(Report::of(&outcome, watch.and_then(Watch::end)))
             })?;
-            print(&report.to_string())?;
-            if let Some(folder) = &config.report {
-                folder::write(folder, &report).context("the report cannot be written")?;
-            }
+            hand_over(&report.to_string(), config.report.as_deref(), |folder| folder::write(folder, &report))?;
             Ok(report.exit_code())
         }
         Request::FindLimit(config) => {
+            prepare(config.report.as_deref(), &[LimitReport::FILE])?;
             let found = within_system(async |stop| {
                 Ok(find_limit::find_limit(&config, &stop, &mut *progress::to_stderr(None)).await?)
             })?;
-            print(&found.to_string())?;
-            if let Some(folder) = &config.report {
-                found.write(folder).context("the report cannot be written")?;
-            }
+            hand_over(&found.to_string(), config.report.as_deref(), |folder| found.write(folder))?;
             Ok(found.exit_code())
         }
         Request::Compare { before, now } => {
@@ -82,6 +80,25 @@ fn within_system<T>(work: impl AsyncFnOnce(StopHandle) -> anyhow::Result<T>) -> 
         stop.listen_to_signals().context("signals cannot be listened to")?;
         work(stop).await
     })
+}
+
+/// Finds out before a run whether its report can be written.
+fn prepare(folder: Option<&Path>, files: &[&str]) -> anyhow::Result<()> {
+    folder.map_or(Ok(()), |folder| folder::prepare(folder, files)).context("BOT_REPORT cannot be written to")
+}
+
+/// Leaves the result behind: the files first, so that they are there whatever becomes of standard output.
+fn hand_over(
+    text: &str,
+    folder: Option<&Path>,
+    write: impl FnOnce(&Path) -> Result<(), FolderError>,
+) -> anyhow::Result<()> {
+    let written = folder.map_or(Ok(()), write);
+    if let Err(error) = print(text) {
+        // The exit code is the verdict all the same; nothing is left to do where even this cannot be written.
+        drop(writeln!(std::io::stderr(), "bot-swarm: {error:#}"));
+    }
+    written.context("the report cannot be written")
 }
 
 fn print(text: &str) -> anyhow::Result<()> {

@@ -1,5 +1,6 @@
 //! What a person sees while the swarm runs: a live table on a terminal, a plain line every five seconds elsewhere.
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
@@ -96,9 +97,7 @@ fn table(snapshot: &Snapshot<'_>) -> String {
     let state = |state| grouped(point.census.in_state(state).into());
     let delivery = Quantiles::from(&total.delivery);
     let last = point.kind("delivery").copied().unwrap_or_default();
-    let latency = |quantiles: &Quantiles, value: Duration| {
-        if quantiles.count == 0 { "–".to_owned() } else { human(value) }
-    };
+    let latency = latency_text;
     let findings: u64 = point.findings.faults().into_iter().map(|(_, count)| count).sum();
     let rows = [
         ("", "last second".to_owned(), "whole run".to_owned()),
@@ -112,30 +111,48 @@ fn table(snapshot: &Snapshot<'_>) -> String {
         ("unanswered", grouped(point.unanswered), String::new()),
         ("reconnects", grouped(point.counters.reconnects), grouped(total.counters.reconnects)),
         ("wrong so far", String::new(), grouped(findings)),
+        ("errors", String::new(), grouped(total.errors.values().sum())),
     ];
     let lines = rows.map(|(name, last, whole)| format!("{name:<13}{last:>13}{whole:>15}"));
-    lines.join("\n")
+    // What went wrong is told below, as soon as it did.
+    let errors = total.errors_line();
+    lines.join("\n") + if errors.is_empty() { "" } else { "\n" } + &errors
+}
+
+/// A latency of these, or a dash where nothing was measured.
+fn latency_text(quantiles: &Quantiles, latency: Duration) -> String {
+    if quantiles.count == 0 { "–".to_owned() } else { human(latency) }
 }
 
 /// Lines for a log.
 #[derive(Debug, Default)]
 struct PlainLines {
     rates: Rates,
+    /// Kinds of errors that were told.
+    told: BTreeSet<String>,
 }
 
 impl Progress for PlainLines {
     fn show(&mut self, snapshot: &Snapshot<'_>) {
-        if snapshot.elapsed < self.rates.at + PLAIN_PERIOD {
-            return;
+        // A kind of error is told as soon as it occurs.
+        for (kind, count) in &snapshot.total.errors {
+            if self.told.insert(kind.clone()) {
+                write_line(&format!("{:4} s  {count} × {kind}", snapshot.elapsed.as_secs()));
+            }
         }
-        let line = self.rates.line(snapshot);
-        if let Err(error) = writeln!(std::io::stderr().lock(), "{line}") {
-            log::debug!("progress could not be shown: {error}");
+        if snapshot.elapsed >= self.rates.at + PLAIN_PERIOD {
+            write_line(&self.rates.line(snapshot));
         }
     }
 
     fn finish(&mut self) {
-        self.rates = Rates::default();
+        *self = Self::default();
+    }
+}
+
+fn write_line(line: &str) {
+    if let Err(error) = writeln!(std::io::stderr().lock(), "{line}") {
+        log::debug!("progress could not be shown: {error}");
     }
 }
 
@@ -151,18 +168,22 @@ impl Rates {
         let now = &snapshot.total.counters;
         let seconds = snapshot.elapsed.saturating_sub(self.at).as_secs_f64().max(1e-9);
         let rate = |now: u64, before: u64| (now.saturating_sub(before) as f64 / seconds).round();
+        // Of the last second: the latencies of the whole run leave out a warm-up.
+        let last = snapshot.point.kind("delivery").copied().unwrap_or_default();
+        let errors = snapshot.total.errors_line();
         let line = format!(
-            "{:4} s  {}/{} bots  {} sent/s  {} deliveries/s  p50 {}  p99 {}  {} reconnects  {} sent  {} deliveries",
+            "{:4} s  {}/{} bots  {} sent/s  {} deliveries/s  p50 {}  p99 {}  {} reconnects  {} sent  {} deliveries{}{errors}",
             snapshot.elapsed.as_secs(),
             snapshot.point.census.in_state(BotState::Connected),
             snapshot.bots,
             rate(now.sent, self.before.sent),
             rate(now.deliveries, self.before.deliveries),
-            human(snapshot.total.delivery.quantile(0.5)),
-            human(snapshot.total.delivery.quantile(0.99)),
+            latency_text(&last, last.p50),
+            latency_text(&last, last.p99),
             now.reconnects,
             now.sent,
             now.deliveries,
+            if errors.is_empty() { "" } else { "  errors: " },
         );
         (self.before, self.at) = (*now, snapshot.elapsed);
         line
@@ -190,5 +211,23 @@ mod tests {
         };
         assert!(line(5, 100).contains(" 20 sent/s"));
         assert!(line(10, 110).contains(" 2 sent/s"));
+    }
+
+    #[test]
+    fn latencies_are_of_the_last_second_and_a_dash_where_there_are_none() {
+        let mut recorder =
+            Recorder::new(&"ramp 1s to 3".parse().unwrap(), Duration::from_mins(1), Host::this(), Host::this().now());
+        let mut line = |interval: &Interval| {
+            let point = recorder.record(interval).clone();
+            let elapsed = Duration::from_secs(5);
+            Rates::default().line(&Snapshot { elapsed, bots: 3, total: recorder.total(), point: &point })
+        };
+        assert!(line(&Interval::default()).contains("p50 –  p99 –"));
+        // A warm-up is not in the latencies of the whole run.
+        let mut interval = Interval::default();
+        interval.stats.delivery.record(Duration::from_millis(7));
+        interval.stats.error("HTTP 503");
+        let line = line(&interval);
+        assert!(line.contains("p50 7.00 ms") && line.ends_with("  errors: 1 × HTTP 503"), "{line}");
     }
 }

@@ -40,12 +40,14 @@ impl StopHandle {
         self.hurry.cancelled().await;
     }
 
-    /// Stops at SIGINT and SIGTERM, from now on.
+    /// Stops at SIGINT, SIGTERM, SIGQUIT and SIGHUP, from now on; not at a SIGHUP that is ignored, as `nohup` wants.
     ///
     /// # Errors
     /// Where the signals cannot be listened to.
     pub fn listen_to_signals(&self) -> std::io::Result<()> {
-        for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+        let hangup = (!is_hangup_ignored()).then(SignalKind::hangup);
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::quit()];
+        for kind in kinds.into_iter().chain(hangup) {
             let signals = signal(kind)?;
             actix_rt::spawn(self.clone().stop_at(signals));
         }
@@ -57,6 +59,12 @@ impl StopHandle {
             self.stop();
         }
     }
+}
+
+/// Whether the process was started so that it outlives its terminal.
+fn is_hangup_ignored() -> bool {
+    let status = procfs::process::Process::myself().and_then(|process| process.status());
+    status.is_ok_and(|status| status.sigign & 1 != 0)
 }
 
 #[cfg(test)]

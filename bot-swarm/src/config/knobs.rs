@@ -7,6 +7,7 @@ use starling_protocol::{ClientId, limits};
 
 use super::{Config, ConfigError, METRICS_OFF};
 use crate::roster::PREFIX_MAX;
+use crate::units::parse_duration;
 
 /// One knob: a variable of the environment, and a flag of the same name.
 #[derive(Debug)]
@@ -121,18 +122,18 @@ pub const KNOBS: &[Knob] = &[
         variable: "BOT_HOP_SECONDS",
         flag: "hop-seconds",
         help: "Seconds that a hopper stays in a room that it visits, in the mean",
-        range: "a number of seconds, 0.1 to 3600",
+        range: "seconds, or a time like 500ms, 90s or 2m; 0.1 to 3600 seconds",
         default: "5",
-        set: |config, value| within(value, 0.1, 3_600.0).map(|seconds| config.hop_seconds = seconds),
+        set: |config, value| seconds(value, 0.1, 3_600.0).map(|seconds| config.hop_seconds = seconds),
         get: |config| config.hop_seconds.to_string(),
     },
     Knob {
         variable: "BOT_CHURN_SECONDS",
         flag: "churn-seconds",
         help: "Seconds that a churner stays, in the mean; it is away for half as long",
-        range: "a number of seconds, 0.1 to 3600",
+        range: "seconds, or a time like 500ms, 90s or 2m; 0.1 to 3600 seconds",
         default: "10",
-        set: |config, value| within(value, 0.1, 3_600.0).map(|seconds| config.churn_seconds = seconds),
+        set: |config, value| seconds(value, 0.1, 3_600.0).map(|seconds| config.churn_seconds = seconds),
         get: |config| config.churn_seconds.to_string(),
     },
     Knob {
@@ -157,9 +158,9 @@ pub const KNOBS: &[Knob] = &[
         variable: "BOT_SECONDS",
         flag: "seconds",
         help: "Seconds until the swarm stops by itself, from its start; 0: it runs until SIGINT or SIGTERM",
-        range: "a number of seconds, 0 to 31536000",
+        range: "seconds, or a time like 500ms, 90s or 2m; 0 to 31536000 seconds",
         default: "0",
-        set: |config, value| within(value, 0.0, 31_536_000.0).map(|seconds| config.seconds = seconds),
+        set: |config, value| seconds(value, 0.0, 31_536_000.0).map(|seconds| config.seconds = seconds),
         get: |config| config.seconds.to_string(),
     },
     Knob {
@@ -167,9 +168,9 @@ pub const KNOBS: &[Knob] = &[
         flag: "warm-up-seconds",
         help: "Seconds from the start whose deliveries, acks, completions and resumes are not among the latencies of the run \
                as a whole; its seconds and phases have them, and the counts",
-        range: "a number of seconds, 0 to 31536000",
+        range: "seconds, or a time like 500ms, 90s or 2m; 0 to 31536000 seconds",
         default: "0",
-        set: |config, value| within(value, 0.0, 31_536_000.0).map(|seconds| config.warm_up_seconds = seconds),
+        set: |config, value| seconds(value, 0.0, 31_536_000.0).map(|seconds| config.warm_up_seconds = seconds),
         get: |config| config.warm_up_seconds.to_string(),
     },
     Knob {
@@ -194,9 +195,9 @@ pub const KNOBS: &[Knob] = &[
         variable: "BOT_DRAIN_SECONDS",
         flag: "drain-seconds",
         help: "Seconds that a stopping swarm waits at most for outstanding acks and deliveries; docker kills after 10",
-        range: "a number of seconds, 0 to 600",
+        range: "seconds, or a time like 500ms, 90s or 2m; 0 to 600 seconds",
         default: "8",
-        set: |config, value| within(value, 0.0, 600.0).map(|seconds| config.drain_seconds = seconds),
+        set: |config, value| seconds(value, 0.0, 600.0).map(|seconds| config.drain_seconds = seconds),
         get: |config| config.drain_seconds.to_string(),
     },
     Knob {
@@ -233,9 +234,9 @@ pub const KNOBS: &[Knob] = &[
         variable: "BOT_LATENESS_MAX_SECONDS",
         flag: "lateness-max-seconds",
         help: "Seconds that the swarm itself may be late in one of a hundred cases; past it the run is not valid",
-        range: "a number of seconds, 0.001 to 3600",
+        range: "seconds, or a time like 500ms, 90s or 2m; 0.001 to 3600 seconds",
         default: "0.05",
-        set: |config, value| within(value, 0.001, 3_600.0).map(|seconds| config.lateness_max_seconds = seconds),
+        set: |config, value| seconds(value, 0.001, 3_600.0).map(|seconds| config.lateness_max_seconds = seconds),
         get: |config| config.lateness_max_seconds.to_string(),
     },
     Knob {
@@ -326,14 +327,27 @@ pub const KNOBS: &[Knob] = &[
         variable: "BOT_FIND_SECONDS",
         flag: "find-seconds",
         help: "Seconds for which find-limit judges each load, once all bots are there",
-        range: "a number of seconds, 0.1 to 3600",
+        range: "seconds, or a time like 500ms, 90s or 2m; 0.1 to 3600 seconds",
         default: "10",
-        set: |config, value| within(value, 0.1, 3_600.0).map(|seconds| config.find_seconds = seconds),
+        set: |config, value| seconds(value, 0.1, 3_600.0).map(|seconds| config.find_seconds = seconds),
         get: |config| config.find_seconds.to_string(),
     },
 ];
 
+/// Settings that a search for a limit makes itself for each load.
+const MADE_BY_SEARCH: [&str; 3] = ["BOT_SECONDS", "BOT_WARM_UP_SECONDS", "BOT_PROFILE"];
+
 impl Knob {
+    /// Whether it is a setting of the search for a limit alone.
+    pub fn is_of_search(&self) -> bool {
+        self.variable.starts_with("BOT_FIND")
+    }
+
+    /// Whether it means anything in a search for a limit.
+    pub fn counts_in_search(&self) -> bool {
+        !MADE_BY_SEARCH.contains(&self.variable)
+    }
+
     /// The knob of a variable.
     ///
     /// # Errors
@@ -369,6 +383,12 @@ fn within<T: FromStr + PartialOrd + Copy>(value: &str, least: T, most: T) -> Opt
     value.parse().ok().filter(|number| *number >= least && *number <= most)
 }
 
+/// Reads seconds: a number of them, or a time with a unit.
+fn seconds(value: &str, least: f64, most: f64) -> Option<f64> {
+    let is_within = |seconds: &f64| (least..=most).contains(seconds);
+    value.parse().ok().or_else(|| Some(parse_duration(value)?.as_secs_f64())).filter(is_within)
+}
+
 /// Reads what may be left empty. `None`: it is neither empty nor valid.
 #[expect(clippy::option_option, reason = "not valid, and validly nothing, are two answers")]
 fn parse_optional<T: FromStr>(value: &str) -> Option<Option<T>> {
@@ -380,17 +400,22 @@ fn text_of<T: ToString>(value: Option<&T>) -> String {
 }
 
 fn parse_url(value: &str) -> Option<String> {
-    let url: Uri = value.parse().ok()?;
-    let is_complete = url.scheme_str() == Some("ws") && url.host().is_some_and(|host| !host.is_empty());
-    is_complete.then(|| value.to_owned())
+    is_url(value, &["ws"]).then(|| value.to_owned())
 }
 
 fn parse_metrics(value: &str) -> Option<String> {
-    let is_url = || {
-        let url: Option<Uri> = value.parse().ok();
-        url.is_some_and(|url| url.scheme_str() == Some("http") && url.host().is_some_and(|host| !host.is_empty()))
-    };
-    (value.is_empty() || value == METRICS_OFF || is_url()).then(|| value.to_owned())
+    (value.is_empty() || value == METRICS_OFF || is_url(value, &["http"])).then(|| value.to_owned())
+}
+
+/// Whether a text is a URL of one of these schemes of which every part is used: a port that is none, a user or a
+/// fragment would be left out without a word.
+fn is_url(value: &str, schemes: &[&str]) -> bool {
+    let Ok(url) = value.parse::<Uri>() else { return false };
+    let Some(authority) = url.authority().filter(|authority| !authority.host().is_empty()) else { return false };
+    let port = authority.as_str().strip_prefix(authority.host());
+    let is_port = |port: &str| port.strip_prefix(':').is_some_and(|port| port.parse().is_ok_and(|port: u16| port > 0));
+    let is_whole = port.is_some_and(|port| port.is_empty() || is_port(port)) && !value.contains('#');
+    is_whole && url.scheme_str().is_some_and(|scheme| schemes.contains(&scheme))
 }
 
 fn parse_prefix(value: &str) -> Option<String> {

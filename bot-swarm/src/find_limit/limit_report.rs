@@ -36,6 +36,9 @@ pub struct LimitReport {
     pub lowest_broken: Option<u32>,
     /// The lowest load at which the swarm itself was the limit; `null` where none was below every load that broke it.
     pub lowest_invalid: Option<u32>,
+    /// What ended the search before it found a limit; `null` where nothing did.
+    #[serde(default)]
+    pub ended_early: Option<String>,
     /// Every run, in order.
     pub loads: Vec<LoadReport>,
     /// The configuration: every `BOT_*` variable and its value.
@@ -67,6 +70,9 @@ pub struct LoadReport {
 }
 
 impl LimitReport {
+    /// The file that programs read.
+    pub const FILE: &str = "limit.json";
+
     pub(super) fn new(config: &Config) -> Self {
         Self {
             schema_version: SCHEMA_VERSION,
@@ -76,11 +82,17 @@ impl LimitReport {
             highest_kept: None,
             lowest_broken: None,
             lowest_invalid: None,
+            ended_early: None,
             loads: Vec::new(),
             config: KNOBS.iter().map(|knob| (knob.variable.to_owned(), knob.get(config))).collect(),
             kept: None,
             not_kept: None,
         }
+    }
+
+    /// The search ends before it found a limit.
+    pub(super) fn end_early(&mut self, why: String) {
+        self.ended_early = Some(why);
     }
 
     /// Takes what came of a load, and what is known of the limit by it.
@@ -109,8 +121,12 @@ impl LimitReport {
         }
     }
 
-    /// What the process ends with: 0 a limit was found, 1 not even the least load was kept, 2 the swarm was the limit.
+    /// What the process ends with: 0 a limit was found, 1 not even the least load was kept, 2 the swarm was the limit, 3
+    /// the search ended early.
     pub fn exit_code(&self) -> u8 {
+        if self.ended_early.is_some() {
+            return 3;
+        }
         match (self.highest_kept, self.lowest_invalid) {
             (_, Some(_)) => 2,
             (None, None) => 1,
@@ -124,7 +140,7 @@ impl LimitReport {
     /// # Errors
     /// [`FolderError::File`].
     pub fn write(&self, folder: &Path) -> Result<(), FolderError> {
-        folder::write_json(&folder.join("limit.json"), self)?;
+        folder::write_json(&folder.join(Self::FILE), self)?;
         for (name, report) in [("kept", &self.kept), ("not-kept", &self.not_kept)] {
             let side = folder.join(name);
             match report {
@@ -137,6 +153,11 @@ impl LimitReport {
 
     fn headline(&self) -> String {
         let Self { unit, expect, .. } = self;
+        if let Some(why) = &self.ended_early {
+            let known = |load: Option<u32>| load.map_or("none known".to_owned(), whole);
+            let (kept, broken) = (known(self.highest_kept), known(self.lowest_broken.or(self.lowest_invalid)));
+            return format!("ENDED EARLY: {why}; {unit} that keep {expect}: {kept}, that do not: {broken}");
+        }
         match (self.highest_kept, self.lowest_broken, self.lowest_invalid) {
             (Some(kept), Some(broken), _) => {
                 format!("LIMIT: {} {unit} keep {expect}, {} do not", whole(kept), whole(broken))

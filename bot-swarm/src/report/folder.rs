@@ -46,6 +46,21 @@ pub enum FolderError {
     },
 }
 
+/// Finds out whether these files can be written into a folder, which is made where it is not there. Changes nothing that
+/// is in it.
+///
+/// # Errors
+/// [`FolderError::File`] names the folder, or the file that cannot be replaced.
+pub fn prepare(folder: &Path, files: &[&str]) -> Result<(), FolderError> {
+    let failed = |path: &Path, error| FolderError::File { path: path.to_owned(), error };
+    fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
+    if let Some(path) = files.iter().map(|file| folder.join(file)).find(|path| path.is_dir()) {
+        return Err(failed(&path, io::ErrorKind::IsADirectory.into()));
+    }
+    let probe = folder.join(format!(".{}-{}", JSON, std::process::id()));
+    fs::write(&probe, "").and_then(|()| fs::remove_file(&probe)).map_err(|error| failed(folder, error))
+}
+
 /// Writes a report into a folder, which is made where it is not there. What was there of an earlier run is replaced.
 ///
 /// # Errors
@@ -90,7 +105,10 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(failed)?;
     }
-    fs::write(path, bytes).map_err(failed)
+    // Whole or not at all: what was there before stays until the new file is complete.
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".new");
+    fs::write(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, path)).map_err(failed)
 }
 
 /// Reads a report: the file itself, or the folder that it is in.

@@ -64,7 +64,7 @@ fn swarm(server: &TestServer) -> Command {
     let mut command = program();
     command
         .args(["--server-url", &server.url(), "--count", "5", "--messages-per-second", "20"])
-        .args(["--drain-seconds", "1", "--lateness-max-seconds", "60"])
+        .args(["--drain-seconds", "1s", "--lateness-max-seconds", "60"])
         .env("TERM", "xterm")
         .stdout(Stdio::piped());
     command
@@ -91,7 +91,9 @@ async fn a_terminal_shows_one_table_that_is_rewritten_and_the_verdict_goes_to_st
     let before = sent();
     wait_until("the table of a later second", || sent() > before).await;
     let screen = terminal.text();
-    for row in ["bots ", "acknowledged ", "deliveries ", "p50 ", "p99 ", "longest ", "unanswered ", "wrong so far "] {
+    for row in
+        ["bots ", "acknowledged ", "deliveries ", "p50 ", "p99 ", "longest ", "unanswered ", "wrong so far ", "errors "]
+    {
         assert_eq!(screen.lines().filter(|line| line.starts_with(row)).count(), 1, "{row}\n{screen}");
     }
     let output = stopped(child).await;
@@ -100,6 +102,24 @@ async fn a_terminal_shows_one_table_that_is_rewritten_and_the_verdict_goes_to_st
     terminal.ended();
     let screen = terminal.text();
     assert!(!screen.contains("last second"), "the table is gone when there is a result\n{screen}");
+}
+
+#[actix_rt::test]
+async fn without_a_server_the_reason_is_told_at_once_and_in_the_first_line_of_the_result() {
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut command = program();
+    command.args(["--server-url", &format!("ws://{unused}/ws"), "--count", "3"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let reason = "× connect: connection refused";
+    // Before the first of the regular lines, which come every five seconds.
+    let first = lines.next().unwrap();
+    assert!(first.ends_with(reason) && !first.contains("bots"), "{first}");
+    assert!(lines.any(|line| line.contains("0/3 bots") && line.ends_with(reason)), "the regular line does not say why");
+    let output = stopped(child).await;
+    assert!(stdout(&output).starts_with("BROKEN: bots: no bot was connected ("), "{}", stdout(&output));
+    assert!(stdout(&output).lines().next().unwrap().ends_with(&format!("{reason})")), "{}", stdout(&output));
+    assert_eq!(output.status.code(), Some(1));
 }
 
 #[actix_rt::test]

@@ -41,9 +41,11 @@ fn a_wrong_configuration_ends_with_3_and_one_line() {
 
 #[test]
 fn help_names_every_variable() {
-    let output = program().arg("--help").output().unwrap();
+    let help = |arguments: &[&str]| stdout(&program().args(arguments).output().unwrap()).to_owned();
+    let (of_run, of_search) = (help(&["--help"]), help(&["find-limit", "--help"]));
     for knob in bot_swarm::config::KNOBS {
-        assert!(stdout(&output).contains(knob.variable), "{}", knob.variable);
+        let help = if knob.is_of_search() { &of_search } else { &of_run };
+        assert!(help.contains(&format!("[{};", knob.variable)), "{}", knob.variable);
     }
 }
 
@@ -147,8 +149,9 @@ async fn run_until_signalled(server: &TestServer, signal: rustix::process::Signa
 }
 
 #[actix_rt::test]
-async fn a_clean_run_ends_with_0_at_sigterm_and_at_sigint() {
-    for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
+async fn a_clean_run_ends_with_0_at_every_signal_that_asks_it_to_end() {
+    use rustix::process::Signal;
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
         let server = TestServer::start().await;
         let output = run_until_signalled(&server, signal).await;
         assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));

@@ -6,9 +6,11 @@ use std::process::{Command, Output, Stdio};
 use bot_swarm::find_limit::LimitReport;
 use bot_swarm::report::document::{Judgement, Report};
 use bot_swarm::report::folder;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::process::{program, stderr, stdout};
 use crate::server::{Fault, Options, TestServer};
+use crate::wait_until;
 
 /// Runs the program to its end.
 pub(crate) async fn ended(mut command: Command) -> Output {
@@ -117,11 +119,110 @@ async fn what_is_no_report_is_said_in_one_line_and_ends_with_3() {
 }
 
 #[actix_rt::test]
-async fn a_folder_that_cannot_be_made_ends_with_3_and_the_text_is_still_there() {
+async fn a_folder_that_cannot_be_written_is_told_before_any_bot_connects() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let output = reported(&TestServer::start().await, &file.join("report")).await;
+    std::fs::create_dir_all(folder.path().join("taken").join(folder::JSON)).unwrap();
+    std::fs::create_dir_all(folder.path().join("taken").join(LimitReport::FILE)).unwrap();
+    for report in [file.join("report"), folder.path().join("taken")] {
+        for command in [&["--seconds", "1"][..], &["find-limit"]] {
+            let server = TestServer::start().await;
+            let mut program = program();
+            program.args(command).args(["--server-url", &server.url(), "--report"]).arg(&report);
+            let output = ended(program).await;
+            assert_eq!(output.status.code(), Some(3), "{}{}", stdout(&output), stderr(&output));
+            assert!(stderr(&output).starts_with("bot-swarm: BOT_REPORT cannot be written to: "), "{}", stderr(&output));
+            assert_eq!((server.welcomed(), stdout(&output)), (0, ""));
+        }
+    }
+}
+
+/// A talkative swarm whose report goes into a folder, and that runs until it is stopped.
+fn endless(server: &TestServer, folder: &Path) -> Command {
+    let mut command = program();
+    command
+        .args(["--server-url", &server.url(), "--count", "5", "--messages-per-second", "20"])
+        .args(["--drain-seconds", "1", "--lateness-max-seconds", "60"])
+        .arg("--report")
+        .arg(folder)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+#[actix_rt::test]
+async fn a_folder_that_is_lost_during_the_run_ends_with_3_and_the_text_is_still_there() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("report");
+    let server = TestServer::start().await;
+    let child = endless(&server, &folder).spawn().unwrap();
+    wait_until("messages", || server.taken() >= 50).await;
+    std::fs::remove_dir(&folder).unwrap();
+    std::fs::write(&folder, "").unwrap();
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let output = actix_rt::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
     assert_eq!(output.status.code(), Some(3), "{}{}", stdout(&output), stderr(&output));
-    assert!(stdout(&output).contains("deliveries"), "{}", stdout(&output));
+    assert!(stdout(&output).starts_with("KEPT: clean\n"), "{}", stdout(&output));
+}
+
+#[actix_rt::test]
+async fn a_report_is_written_whatever_becomes_of_standard_output_and_the_terminal() {
+    for signal in [Signal::TERM, Signal::HUP] {
+        let folder = tempfile::tempdir().unwrap();
+        let server = TestServer::start().await;
+        let mut child = endless(&server, folder.path()).spawn().unwrap();
+        // Nobody reads any more, as when a pager or a terminal is closed.
+        drop((child.stdout.take(), child.stderr.take()));
+        wait_until("messages", || server.taken() >= 50).await;
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let status = actix_rt::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+        assert_eq!(status.code(), Some(0), "the exit code is the verdict");
+        let report = folder::read(folder.path()).unwrap();
+        assert_eq!(report.verdict.line, "KEPT: clean");
+        assert!(folder.path().join(folder::PAGE).exists());
+    }
+}
+
+#[actix_rt::test]
+async fn a_swarm_that_is_to_outlive_its_terminal_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start().await;
+    let swarm = endless(&server, folder.path());
+    let mut command = Command::new("nohup");
+    command.current_dir(folder.path()).env_clear().arg(swarm.get_program()).args(swarm.get_args());
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until("messages", || server.taken() >= 50).await;
+    kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
+    let taken = server.taken();
+    wait_until("more messages", || server.taken() >= taken + 100).await;
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let output = actix_rt::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    assert!(stdout(&output).starts_with("KEPT: clean\n"), "{}{}", stdout(&output), stderr(&output));
+}
+
+#[actix_rt::test]
+async fn a_search_that_is_stopped_leaves_what_it_has_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start().await;
+    let mut command = program();
+    command
+        .args(["find-limit", "--server-url", &server.url(), "--find-start", "4", "--find-seconds", "0.2"])
+        .args(["--ramp-per-second", "10000", "--messages-per-second", "20", "--lateness-max-seconds", "60"])
+        .args(["--expect", "clean, lost=0", "--report"])
+        .arg(folder.path());
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // The second run is of the first load again, the third of more bots.
+    wait_until("a third load", || server.connected() > 4).await;
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let output = actix_rt::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}{}", stdout(&output), stderr(&output));
+    assert!(
+        stdout(&output).starts_with("ENDED EARLY: the search was stopped; bots that keep clean, lost=0: "),
+        "{}",
+        stdout(&output)
+    );
+    let json = valid_json(&folder.path().join(LimitReport::FILE), "swarm-limit.schema.json");
+    assert_eq!(json["endedEarly"], "the search was stopped");
+    assert!(!json["loads"].as_array().unwrap().is_empty());
 }
