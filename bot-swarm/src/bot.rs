@@ -97,6 +97,8 @@ pub(crate) struct Bot {
     /// When it was to connect first, until it is connected.
     awaited_since: Option<Nanos>,
     key: Option<ClientKey>,
+    /// Which of the servers it connects to, counted round and round.
+    server: u32,
     /// Whether it was connected before.
     has_been_here: bool,
     /// Where the server does not say so: since when the bot has a right to everything.
@@ -169,6 +171,7 @@ impl Bot {
             membership: Membership::Member,
             awaited_since: None,
             key: None,
+            server: number,
             has_been_here: false,
             listens_at: None,
             in_flight: InFlight::default(),
@@ -311,7 +314,7 @@ impl Bot {
         }
         let text = text.into();
         let command = ClientCommand::Message(PostMessage { text, target, client_id: None });
-        self.ask(Some(in_flight::message_id(worker.run, serial)), command);
+        self.ask(Some(in_flight::message_id(worker.run, self.number, serial)), command);
     }
 
     fn ask_to_resume(&mut self) {

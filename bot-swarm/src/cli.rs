@@ -77,10 +77,11 @@ pub fn command() -> Command {
 }
 
 fn flag(knob: &'static Knob) -> Arg {
-    Arg::new(knob.flag)
-        .long(knob.flag)
-        .value_name("VALUE")
-        .allow_hyphen_values(true)
+    let flag = Arg::new(knob.flag).long(knob.flag).value_name("VALUE");
+    // `--insecure` says enough.
+    let is_switch = knob.default == "false";
+    let flag = if is_switch { flag.num_args(0..=1).require_equals(true).default_missing_value("true") } else { flag };
+    flag.allow_hyphen_values(!is_switch)
         .help(format!("{} [{}; {}; default: {}]", knob.help, knob.variable, knob.range, knob.default))
 }
 
@@ -148,6 +149,14 @@ mod tests {
     }
 
     #[test]
+    fn a_switch_needs_no_value() {
+        for (flags, insecure) in [(&["--insecure"][..], true), (&["--insecure=false"], false), (&[], false)] {
+            let Request::Run(config) = parse(flags, &[]).unwrap() else { panic!("asked to run") };
+            assert_eq!(config.insecure, insecure, "{flags:?}");
+        }
+    }
+
+    #[test]
     fn the_flags_are_named_like_the_variables() {
         for knob in KNOBS {
             let named = knob.variable.trim_start_matches(PREFIX).to_lowercase().replace('_', "-");
@@ -184,7 +193,7 @@ mod tests {
             let mut command = command();
             let command = if name.is_empty() { &mut command } else { command.find_subcommand_mut(name).unwrap() };
             let help = command.render_help().to_string();
-            let flags = help.lines().filter_map(|line| line.trim_start().strip_prefix("--")?.split(' ').next());
+            let flags = help.lines().filter_map(|line| line.trim_start().strip_prefix("--")?.split([' ', '[']).next());
             flags.filter(|flag| *flag != PRINT_CONFIG).map(str::to_owned).collect::<Vec<String>>()
         };
         assert_eq!(help(""), KNOBS.iter().filter(|k| !k.is_of_search()).map(|k| k.flag).collect::<Vec<_>>());

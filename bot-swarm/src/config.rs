@@ -11,6 +11,7 @@ use std::time::Duration;
 pub use knobs::{KNOBS, Knob};
 
 use crate::behaviour::BehaviourKind;
+use crate::credentials::Headers;
 use crate::dialect::Dialect;
 use crate::expect::Expectations;
 use crate::find_limit::Find;
@@ -26,6 +27,9 @@ pub const METRICS_OFF: &str = "off";
 /// What every variable of the swarm begins with.
 pub const PREFIX: &str = "BOT_";
 
+/// What the URL of a server begins with that speaks TLS.
+const WSS: &str = "wss://";
+
 /// Most bots that are held each against each, because the server numbers nothing.
 const SEED_BOTS_MAX: u32 = 2_000;
 
@@ -35,8 +39,20 @@ pub const SCENARIO: &str = "BOT_SCENARIO";
 /// The checked configuration. Units, defaults and ranges stand in [`KNOBS`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Where the bots connect: `ws://host:port/path`. `BOT_SERVER_URL`.
+    /// Where the bots connect: one or more URLs like `ws://host:port/path`, with commas between. `BOT_SERVER_URL`.
     pub server_url: String,
+    /// Whom `wss://` believes: a file of authorities. `BOT_CA_FILE`.
+    pub ca_file: Option<PathBuf>,
+    /// Whether `wss://` believes everybody. `BOT_INSECURE`.
+    pub insecure: bool,
+    /// The token that all bots show. `BOT_TOKEN`.
+    pub token: Option<String>,
+    /// A file with a token for each bot. `BOT_TOKEN_FILE`.
+    pub token_file: Option<PathBuf>,
+    /// The secret by which each bot's token is signed. `BOT_TOKEN_SECRET`.
+    pub token_secret: Option<String>,
+    /// Headers of every connection. `BOT_HEADERS`.
+    pub headers: Headers,
     /// Bots of this process. `BOT_COUNT`.
     pub count: u32,
     /// What the bots' names begin with. `BOT_NAME_PREFIX`.
@@ -157,6 +173,18 @@ impl Config {
 
     /// Whether the settings go together.
     fn check(&self) -> Result<(), ConfigError> {
+        if self.server_urls().any(|url| url.starts_with(WSS)) && self.ca_file.is_none() && !self.insecure {
+            return Err(ConfigError::Conflict("wss:// needs BOT_CA_FILE, or BOT_INSECURE=true"));
+        }
+        let tokens = [self.token.is_some(), self.token_file.is_some(), self.token_secret.is_some()];
+        if tokens.into_iter().filter(|is_set| *is_set).count() > 1 {
+            return Err(ConfigError::Conflict(
+                "of BOT_TOKEN, BOT_TOKEN_FILE and BOT_TOKEN_SECRET at most one may be set",
+            ));
+        }
+        if self.token.is_some() && self.behaviours.has(BehaviourKind::Private) {
+            return Err(ConfigError::Conflict("private bots need a name each, and BOT_TOKEN has one for all"));
+        }
         if self.dialect == Dialect::Starling {
             return Ok(());
         }
@@ -183,9 +211,14 @@ impl Config {
     pub fn server_metrics_url(&self) -> Option<String> {
         match self.server_metrics.as_str() {
             METRICS_OFF => None,
-            "" => metrics_url(&self.server_url),
+            "" => self.server_urls().next().and_then(metrics_url),
             url => Some(url.to_owned()),
         }
+    }
+
+    /// Where the bots connect, one by one.
+    pub fn server_urls(&self) -> impl Iterator<Item = &str> {
+        self.server_url.split(',').map(str::trim)
     }
 
     /// How many bots there are, over time.
@@ -194,9 +227,9 @@ impl Config {
         self.profile.clone().unwrap_or_else(|| Profile::ramp_and_hold(self.count, self.ramp_per_second, whole))
     }
 
-    /// The configuration as `.env` would hold it, one variable a line.
+    /// The configuration as `.env` would hold it, one variable a line; secrets are not shown.
     pub fn to_env(&self) -> String {
-        let lines: Vec<String> = KNOBS.iter().map(|knob| format!("{}={}\n", knob.variable, knob.get(self))).collect();
+        let lines: Vec<String> = KNOBS.iter().map(|knob| format!("{}={}\n", knob.variable, knob.shown(self))).collect();
         lines.concat()
     }
 }
@@ -206,6 +239,12 @@ impl Default for Config {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         Self {
             server_url: "ws://127.0.0.1:8080/ws".to_owned(),
+            ca_file: None,
+            insecure: false,
+            token: None,
+            token_file: None,
+            token_secret: None,
+            headers: Headers::default(),
             count: 100,
             name_prefix: crate::roster::prefix_of(&host),
             ramp_per_second: 100.0,
@@ -320,14 +359,21 @@ mod tests {
             ("BOT_FIND_PRECISION", vec!["0.01", "1"], vec!["0", "1.1", "5%"]),
             ("BOT_FIND_SECONDS", vec!["0.1", "3600", "10s"], vec!["0.09", "3601", "2h"]),
             ("BOT_METRICS_BIND", vec!["", "0.0.0.0:9100", "[::1]:0"], vec!["9100", "localhost:9100", ":9100"]),
+            ("BOT_CA_FILE", vec!["", "ca.pem"], vec![]),
+            ("BOT_INSECURE", vec!["true", "false"], vec!["", "maybe"]),
+            ("BOT_TOKEN", vec!["", "a.b.c"], vec!["a b", "\u{e4}"]),
+            ("BOT_TOKEN_FILE", vec!["", "tokens"], vec![]),
+            ("BOT_TOKEN_SECRET", vec!["", "0123456789abcdef"], vec![]),
+            ("BOT_HEADERS", vec!["", "x-tenant: blue\ncookie: a=b"], vec!["x-tenant"]),
             (
                 "BOT_SERVER_URL",
-                vec!["ws://localhost/ws", "ws://[::1]:8080/ws?token=x"],
+                vec!["ws://localhost/ws", "ws://[::1]:8080/ws?token=x", "ws://a/ws, ws://b:81/chat/ws,ws://[::1]/ws"],
                 vec![
                     "",
                     "localhost",
                     "http://localhost/ws",
-                    "wss://localhost/ws",
+                    "ws://a/ws,",
+                    "ws://a/ws,http://b/ws",
                     "ws://",
                     "ws://a b/ws",
                     "ws://localhost:99999/ws",
@@ -365,6 +411,30 @@ mod tests {
         {
             let error = config(&[("BOT_DIALECT", "seed"), bad]).unwrap_err();
             assert!(matches!(error, ConfigError::Conflict(_)), "{bad:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other_are_refused() {
+        for bad in [
+            &[("BOT_SERVER_URL", "ws://a/ws,wss://b/ws")][..],
+            &[("BOT_TOKEN", "x"), ("BOT_TOKEN_SECRET", "y")],
+            &[("BOT_TOKEN_FILE", "x"), ("BOT_TOKEN_SECRET", "y")],
+            &[("BOT_TOKEN", "x"), ("BOT_BEHAVIOURS", "private=1")],
+        ] {
+            assert!(matches!(config(bad), Err(ConfigError::Conflict(_))), "{bad:?}");
+        }
+        for good in [("BOT_CA_FILE", "ca.pem"), ("BOT_INSECURE", "true")] {
+            assert!(config(&[("BOT_SERVER_URL", "wss://localhost/ws"), good]).is_ok());
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let secrets = [("BOT_TOKEN", "tell"), ("BOT_TOKEN_SECRET", "tell"), ("BOT_HEADERS", "cookie: tell")];
+        for secret in secrets {
+            let printed = config(&[secret]).unwrap().to_env();
+            assert!(!printed.contains("tell") && printed.contains(&format!("{}=***\n", secret.0)), "{printed}");
         }
     }
 

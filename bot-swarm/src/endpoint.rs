@@ -4,29 +4,38 @@ use starling_protocol::{ClientId, ClientKey, RoomName};
 
 use crate::dialect::Dialect;
 
-/// The server's URL, in two halves between which a room's name fits.
+/// The URLs of the servers, each in two halves between which a room's name fits.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
+    servers: Vec<Server>,
+    /// Whether a server is told who comes.
+    is_plain: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Server {
+    whole: String,
     path: String,
     query: String,
-    /// The whole URL, where the server wants to know nothing of who comes.
-    plain: Option<String>,
 }
 
 impl Endpoint {
-    /// Takes a URL that the configuration has checked.
-    pub fn new(url: &str, dialect: Dialect) -> Self {
-        let (path, query) = url.split_once('?').unwrap_or((url, ""));
-        let plain = (dialect != Dialect::Starling).then(|| url.to_owned());
-        Self { path: path.trim_end_matches('/').to_owned(), query: query.to_owned(), plain }
+    /// Takes URLs that the configuration has checked; one at least.
+    pub fn new<'a>(urls: impl IntoIterator<Item = &'a str>, dialect: Dialect) -> Self {
+        let server = |url: &str| {
+            let (path, query) = url.split_once('?').unwrap_or((url, ""));
+            Server { whole: url.to_owned(), path: path.trim_end_matches('/').to_owned(), query: query.to_owned() }
+        };
+        Self { servers: urls.into_iter().map(server).collect(), is_plain: dialect != Dialect::Starling }
     }
 
-    /// The URL for a client: into this room (`None`: where the server puts it), under this name, with the key that an
-    /// earlier welcome gave. Names and keys need no escapes.
-    pub fn url(&self, room: Option<&RoomName>, client: &ClientId, key: Option<ClientKey>) -> String {
-        let Self { path, query, plain } = self;
-        if let Some(plain) = plain {
-            return plain.clone();
+    /// The URL for a client at one of the servers, counted round and round: into this room (`None`: where the server puts
+    /// it), under this name, with the key that an earlier welcome gave. Names and keys need no escapes.
+    pub fn url(&self, server: u32, room: Option<&RoomName>, client: &ClientId, key: Option<ClientKey>) -> String {
+        let index = server as usize % self.servers.len().max(1);
+        let Some(Server { whole, path, query }) = self.servers.get(index) else { return String::new() };
+        if self.is_plain {
+            return whole.clone();
         }
         let mut url = path.clone();
         if let Some(room) = room {
@@ -56,13 +65,22 @@ mod tests {
     fn room_name_and_key_find_their_places() {
         let bot = ClientId::parse("host-7").unwrap();
         let room = RoomName::parse("room-3").unwrap();
-        let plain = Endpoint::new("ws://localhost:8080/ws/", Dialect::Starling);
-        assert_eq!(Endpoint::new("ws://localhost/x/", Dialect::Echo).url(None, &bot, None), "ws://localhost/x/");
-        assert_eq!(plain.url(None, &bot, None), "ws://localhost:8080/ws?clientId=host-7");
-        let with_query = Endpoint::new("ws://localhost/ws?token=x", Dialect::Starling);
+        let plain = Endpoint::new(["ws://localhost:8080/ws/"], Dialect::Starling);
+        let echo = Endpoint::new(["ws://localhost/x/"], Dialect::Echo);
+        assert_eq!(echo.url(0, None, &bot, None), "ws://localhost/x/");
+        assert_eq!(plain.url(0, None, &bot, None), "ws://localhost:8080/ws?clientId=host-7");
+        let with_query = Endpoint::new(["wss://localhost/sub/ws?token=x"], Dialect::Starling);
         assert_eq!(
-            with_query.url(Some(&room), &bot, Some(ClientKey(5))),
-            "ws://localhost/ws/room-3?token=x&clientId=host-7&key=00000000000000000000000000000005"
+            with_query.url(0, Some(&room), &bot, Some(ClientKey(5))),
+            "wss://localhost/sub/ws/room-3?token=x&clientId=host-7&key=00000000000000000000000000000005"
         );
+    }
+
+    #[test]
+    fn servers_are_taken_in_turn() {
+        let bot = ClientId::parse("host-7").unwrap();
+        let endpoint = Endpoint::new(["ws://a/ws", "ws://b/ws"], Dialect::Starling);
+        let hosts: Vec<String> = (0..3).map(|server| endpoint.url(server, None, &bot, None)).collect();
+        assert_eq!(hosts, ["ws://a/ws?clientId=host-7", "ws://b/ws?clientId=host-7", "ws://a/ws?clientId=host-7"]);
     }
 }

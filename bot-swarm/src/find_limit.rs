@@ -167,7 +167,7 @@ fn most_bots(config: &Config) -> u32 {
 }
 
 async fn run_load(config: &Config, stop: &StopHandle, progress: &mut dyn Progress) -> Result<Report, RunError> {
-    let watch = config.server_metrics_url().map(Watch::start);
+    let watch = Watch::of(config)?;
     let outcome = swarm::run(config, stop, progress).await?;
     Ok(Report::of(&outcome, watch.and_then(Watch::end)))
 }

@@ -49,8 +49,7 @@ fn run(flags: &clap::ArgMatches) -> anyhow::Result<u8> {
             prepare(config.report.as_deref(), &[folder::JSON, folder::PAGE])?;
             let report = within_system(async |stop| {
                 let mut progress = progress::to_stderr(config.profile().duration());
-                let url = config.report.as_ref().and_then(|_| config.server_metrics_url());
-                let watch = url.map(Watch::start);
+                let watch = if config.report.is_some() { Watch::of(&config)? } else { None };
                 let outcome = bot_swarm::run(&config, &stop, &mut *progress).await?;
                 Ok(Report::of(&outcome, watch.and_then(Watch::end)))
             })?;

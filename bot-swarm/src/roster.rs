@@ -1,5 +1,7 @@
 //! Who the bots are: their names, rooms and friends, all told by their numbers.
 
+use std::sync::Arc;
+
 use starling_protocol::{ClientId, RoomName, limits};
 
 use crate::behaviour::BehaviourKind;
@@ -19,6 +21,9 @@ const GOLDEN: f64 = 0.618_033_988_749_894_9;
 /// Longest prefix of a bot's name, so that a number still fits.
 pub const PREFIX_MAX: usize = 48;
 
+/// A name for each bot, where their tokens say them.
+pub type Names = Option<Arc<[ClientId]>>;
+
 /// A room that bots are in.
 #[derive(Debug, Clone)]
 pub struct Room {
@@ -32,6 +37,8 @@ pub struct Room {
 #[derive(Debug, Clone)]
 pub struct Roster {
     prefix: String,
+    /// The names that the bots' tokens say; `None`: prefix and number.
+    names: Names,
     behaviours: Vec<BehaviourKind>,
     /// Those in which bots are at home, then those that are only visited.
     rooms: Vec<Room>,
@@ -42,10 +49,12 @@ pub struct Roster {
 }
 
 /// How the bots of one process are made up.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Company<'a> {
     /// What their names begin with.
     pub prefix: &'a str,
+    /// The names that their tokens say, one for each; `None`: prefix and number.
+    pub names: Names,
     /// How many they are.
     pub count: u32,
     /// How they behave.
@@ -67,7 +76,7 @@ impl Roster {
     /// # Errors
     /// Where a name would not be one.
     pub fn new(company: Company<'_>) -> Result<Self, starling_protocol::names::NameError> {
-        let Company { prefix, count, mix, rooms: homes, skew, seed } = company;
+        let Company { prefix, names, count, mix, rooms: homes, skew, seed } = company;
         ClientId::parse(prefix)?;
         let named = |name: RoomName| Room { tag: marker::tag(name.as_str()), name };
         let numbered = |rooms: u32| (0..rooms).map(move |room| RoomName::parse(&format!("room-{room}")).map(named));
@@ -78,6 +87,7 @@ impl Roster {
         };
         Ok(Self {
             prefix: prefix.to_owned(),
+            names,
             behaviours: mix.deal(count, seed),
             rooms,
             homes: homes.max(1),
@@ -98,6 +108,9 @@ impl Roster {
     /// The name of a bot.
     #[expect(clippy::missing_panics_doc, reason = "it cannot, see below")]
     pub fn name(&self, bot: u32) -> ClientId {
+        if let Some(name) = self.names.as_ref().and_then(|names| names.get(bot as usize)) {
+            return name.clone();
+        }
         #[expect(clippy::expect_used, reason = "the prefix was checked, and leaves room for any number")]
         ClientId::parse(&format!("{}-{bot}", self.prefix)).expect("prefix and number make a name")
     }
@@ -177,7 +190,7 @@ mod tests {
 
     fn roster(prefix: &str, count: u32, rooms: u32, skew: f64) -> Roster {
         let mix = &Mix::only(BehaviourKind::Chatter);
-        Roster::new(Company { prefix, count, mix, rooms, skew, seed: 1 }).unwrap()
+        Roster::new(Company { prefix, names: None, count, mix, rooms, skew, seed: 1 }).unwrap()
     }
 
     #[test]

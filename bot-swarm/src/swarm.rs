@@ -11,6 +11,7 @@ use actix_rt::time::sleep;
 
 use crate::clock::{Host, Nanos};
 use crate::config::Config;
+use crate::credentials::{TokenError, Tokens};
 use crate::crowds::Crowds;
 use crate::endpoint::Endpoint;
 use crate::footprint::Footprint;
@@ -24,6 +25,7 @@ use crate::progress::{Progress, Snapshot};
 use crate::recorder::{Recorder, Records};
 use crate::roster::{Company, Roster};
 use crate::stop::StopHandle;
+use crate::tls::{self, TlsError};
 use crate::worker::{
     CloseBooks, CountAnswersDue, FallSilent, GiveUp, Interval, Leave, Outstanding, ReadOutstanding, TakeInterval,
     Worker, WorkerSetup,
@@ -50,6 +52,12 @@ pub enum RunError {
     /// The prefix of the bots' names makes no name.
     #[error("the bots cannot be named")]
     Names(#[from] starling_protocol::names::NameError),
+    /// The bots have no tokens.
+    #[error(transparent)]
+    Tokens(#[from] TokenError),
+    /// The bots cannot speak TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The metrics cannot be served.
     #[error("BOT_METRICS_BIND={address} cannot be listened on")]
     Metrics {
@@ -121,11 +129,14 @@ struct Watch<'a> {
 
 impl Swarm {
     fn start(host: Host, config: &Config, profile: &Profile) -> Result<Self, RunError> {
+        let (tokens, names) = Tokens::of(config, profile.bots_max())?;
+        let tls = tls::client(config)?;
         let name_tag = crate::marker::tag(&config.name_prefix);
         // Containers of one image have one seed, and should not all do the same at the same time.
         let seed = config.seed ^ (u64::from(name_tag) << 32);
         let roster = Arc::new(Roster::new(Company {
             prefix: &config.name_prefix,
+            names,
             count: profile.bots_max(),
             mix: &config.behaviours,
             rooms: config.rooms,
@@ -148,7 +159,7 @@ impl Swarm {
             index: 0,
             workers: config.workers,
             roster,
-            endpoint: Endpoint::new(&config.server_url, config.dialect),
+            endpoint: Endpoint::new(config.server_urls(), config.dialect),
             habits,
             start,
             profile: profile.clone(),
@@ -159,6 +170,9 @@ impl Swarm {
             dialect: config.dialect,
             said: (0..profile.bots_max()).map(|_| AtomicU32::new(0)).collect(),
             crowds,
+            tls,
+            tokens,
+            headers: config.headers.clone(),
         };
         let start_worker = |index| {
             let setup = WorkerSetup { index, ..setup.clone() };

@@ -14,12 +14,14 @@ use actix::{Actor, AsyncContext as _, Context, Handler, Message, WrapFuture as _
 use actix_service::{Service as _, fn_service};
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection, Connector as TcpConnector};
 use awc::http::Uri;
+use tokio_rustls::rustls::ClientConfig;
 
 use crate::agenda::{Agenda, Appointment, Errand};
 use crate::behaviour::BehaviourKind;
 use crate::bot::{Bot, BotHandle, ReadBuffers};
 use crate::census::{BotState, Census};
 use crate::clock::{self, Host, Nanos};
+use crate::credentials::{Headers, Tokens};
 use crate::crowds::Crowds;
 use crate::dialect::Dialect;
 use crate::endpoint::Endpoint;
@@ -66,6 +68,12 @@ pub(crate) struct WorkerSetup {
     pub said: Arc<[AtomicU32]>,
     /// How many bots are to be in each room; shared by all workers.
     pub crowds: Crowds,
+    /// Whom they believe where a server speaks TLS.
+    pub tls: Option<Arc<ClientConfig>>,
+    /// By which they show who they are.
+    pub tokens: Tokens,
+    /// What they send with every connection.
+    pub headers: Headers,
 }
 
 /// What the bots of one worker share.
@@ -86,6 +94,8 @@ pub(crate) struct WorkerState {
     pub(crate) dialect: Dialect,
     pub(crate) said: Arc<[AtomicU32]>,
     pub(crate) crowds: Crowds,
+    pub(crate) tokens: Tokens,
+    pub(crate) headers: Headers,
     pub(crate) agenda: Agenda,
     pub(crate) ledger: RefCell<Ledger>,
     pub(crate) stats: RefCell<Stats>,
@@ -112,7 +122,7 @@ pub(crate) struct WorkerState {
 impl WorkerState {
     fn new(setup: WorkerSetup) -> Self {
         Self {
-            client: client(),
+            client: client(setup.tls),
             read_buffers: Rc::default(),
             roster: setup.roster,
             endpoint: setup.endpoint,
@@ -126,6 +136,8 @@ impl WorkerState {
             dialect: setup.dialect,
             said: setup.said,
             crowds: setup.crowds,
+            tokens: setup.tokens,
+            headers: setup.headers,
             agenda: Agenda::default(),
             ledger: RefCell::new(Ledger::new(setup.run, audience(setup.dialect))),
             stats: RefCell::default(),
@@ -199,7 +211,7 @@ fn audience(dialect: Dialect) -> Audience {
 }
 
 /// The client of all bots of a worker: no limit of its own, and no delay for small frames.
-fn client() -> awc::Client {
+fn client(tls: Option<Arc<ClientConfig>>) -> awc::Client {
     let tcp = TcpConnector::default().service();
     let undelayed = fn_service(move |info: ConnectInfo<Uri>| {
         let connecting = tcp.call(info);
@@ -211,6 +223,7 @@ fn client() -> awc::Client {
         }
     });
     let connector = awc::Connector::new().connector(undelayed).limit(0);
+    let connector = if let Some(tls) = tls { connector.rustls_0_23(tls) } else { connector };
     awc::Client::builder().connector(connector).timeout(CONNECT_TIMEOUT).no_default_headers().finish()
 }
 

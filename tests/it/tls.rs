@@ -4,6 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bot_swarm::{Config, StopHandle, progress};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -225,4 +226,43 @@ fn a_certificate_that_is_no_good_stops_the_start_with_one_line() {
     assert!(line(&key, &key).starts_with(&format!("starling: CHAT_TLS_CERT={key}: ")));
     let other = Identity::new();
     assert!(line(&cert, &other.path("key.pem")).starts_with("starling: CHAT_TLS_CERT and CHAT_TLS_KEY: "));
+}
+
+#[actix::test]
+async fn bots_speak_tls_with_tokens_and_every_private_message_that_is_kept_comes() {
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+    let identity = Identity::new();
+    let server = identity.server(&[("CHAT_AUTH", "jwt"), ("CHAT_JWT_SECRET", SECRET)]);
+    let config = |ca_file: Option<String>, token_secret: &str| Config {
+        server_url: format!("wss://localhost:{}/ws", server.address().port()),
+        ca_file: ca_file.map(Into::into),
+        insecure: false,
+        token_secret: Some(token_secret.to_owned()),
+        count: 20,
+        name_prefix: "bot".into(),
+        behaviours: "chatter=1,private=1".parse().unwrap(),
+        ramp_per_second: 1_000.0,
+        messages_per_second: 10.0,
+        seconds: 2.0,
+        lateness_max_seconds: 60.0,
+        ..Config::default()
+    };
+    let run = async |config: Config| bot_swarm::run(&config, &StopHandle::new(), &mut progress::Silent).await.unwrap();
+    let trusted = Some(identity.path("cert.pem"));
+    for config in [config(trusted.clone(), SECRET), Config { insecure: true, ..config(None, SECRET) }] {
+        let outcome = run(config).await;
+        assert!(outcome.is_clean(), "{outcome}");
+        assert!(outcome.tally.received > 1_000 && outcome.stats.counters.ever_connected == 20, "{outcome}");
+    }
+    // Another authority is not believed, and another secret's tokens are refused; both are said.
+    let other = Identity::new();
+    for (config, why) in [
+        (config(Some(other.path("cert.pem")), SECRET), "connect: "),
+        (config(trusted, "another secret of thirty-two bytes"), "HTTP 401"),
+    ] {
+        let outcome = run(config).await;
+        assert_eq!(outcome.stats.counters.ever_connected, 0, "{outcome}");
+        assert!(outcome.stats.errors.keys().any(|kind| kind.starts_with(why)), "{outcome}");
+        assert!(outcome.verdict_line().starts_with("BROKEN: bots: no bot was connected ("), "{outcome}");
+    }
 }

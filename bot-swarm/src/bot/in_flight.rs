@@ -64,10 +64,10 @@ impl InFlight {
     }
 }
 
-/// The `id` of a message: no other of the same name has it, in this run or another.
-pub(crate) fn message_id(run: u32, serial: u64) -> MessageId {
-    #[expect(clippy::expect_used, reason = "at most 8 + 1 + 20 characters, and not empty")]
-    MessageId::parse(&format!("{run:08x}-{serial}")).expect("a run and a serial number make an id")
+/// The `id` of a message: no other of the same name has it, in this run or another. Bots may share a name.
+pub(crate) fn message_id(run: u32, bot: u32, serial: u64) -> MessageId {
+    #[expect(clippy::expect_used, reason = "at most 8 + 1 + 8 + 1 + 20 characters, and not empty")]
+    MessageId::parse(&format!("{run:08x}-{bot:x}-{serial}")).expect("a run and a serial number make an id")
 }
 
 /// The serial number in the `id` that an answer carries. `None`: the answer is not to a message.
@@ -87,7 +87,7 @@ mod tests {
     fn an_answer_finds_its_message_once() {
         let mut in_flight = InFlight::default();
         let serials: Vec<u64> = (1..=3).map(|number| in_flight.add(message(number))).collect();
-        let second = message_id(7, serials[1]);
+        let second = message_id(7, 0, serials[1]);
         assert_eq!(in_flight.take(serial_of(&second).unwrap()), Some(message(2)));
         assert_eq!(in_flight.take(serials[1]), None);
         assert_eq!(in_flight.iter().map(|(_, m)| m.number).collect::<Vec<_>>(), [1, 3]);
@@ -104,8 +104,9 @@ mod tests {
     }
 
     #[test]
-    fn ids_of_two_runs_differ() {
-        assert_ne!(message_id(1, 1), message_id(2, 1));
-        assert_eq!(message_id(0xab, 12).as_str(), "000000ab-12");
+    fn ids_of_two_runs_and_of_two_bots_differ() {
+        assert_ne!(message_id(1, 1, 1), message_id(2, 1, 1));
+        assert_ne!(message_id(1, 1, 1), message_id(1, 2, 1));
+        assert_eq!(message_id(0xab, 3, 12).as_str(), "000000ab-3-12");
     }
 }

@@ -7,6 +7,7 @@ use actix::{ActorFutureExt as _, AsyncContext as _, Context, SpawnHandle, WrapFu
 use actix_codec::Framed;
 use awc::BoxedSocket;
 use awc::error::{ConnectError, SendRequestError, WsClientError};
+use awc::http::header::AUTHORIZATION;
 use awc::ws;
 use rustix::io::Errno;
 
@@ -124,12 +125,19 @@ impl Bot {
         }
         let worker = &self.worker;
         let room = (!worker.roster.is_lobby_only()).then(|| &worker.roster.room(self.room).name);
-        let url = worker.endpoint.url(room, &self.name, self.key);
-        let request = worker.client.ws(url).max_frame_size(FRAME_BYTES_MAX);
+        let url = worker.endpoint.url(self.server, room, &self.name, self.key);
+        let mut request = worker.client.ws(url).max_frame_size(FRAME_BYTES_MAX);
+        for (name, value) in &worker.headers.0 {
+            request = request.header(name.clone(), value.clone());
+        }
+        if let Some(token) = worker.tokens.header(self.number, &self.name) {
+            request = request.set_header(AUTHORIZATION, token);
+        }
         let attempt = request.connect().into_actor(self).map(|result, bot, ctx| match result {
             Ok((_, framed)) => bot.open(framed, ctx),
             Err(error) => {
                 bot.error(&describe(&error));
+                bot.server = bot.server.wrapping_add(1);
                 bot.come_back(Duration::ZERO);
             }
         });
@@ -238,6 +246,7 @@ impl Bot {
             self.end_visit();
         }
         self.error(closed_for.as_deref().unwrap_or(why));
+        self.server = self.server.wrapping_add(1);
         self.drop_link(ctx);
         self.come_back(reconnect_after);
     }

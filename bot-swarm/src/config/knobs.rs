@@ -1,5 +1,6 @@
 //! The table of knobs: the one place that knows names, units, defaults and ranges.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use awc::http::Uri;
@@ -31,11 +32,66 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_SERVER_URL",
         flag: "server-url",
-        help: "Where the bots connect; with more than one room, the room's name is put behind the path",
-        range: "ws://HOST[:PORT]/PATH[?QUERY]",
+        help: "Where the bots connect; with more than one room, the room's name is put behind the path. Of several servers \
+               each bot begins with another, and goes on to the next when it loses one",
+        range: "ws:// or wss:// HOST[:PORT]/PATH[?QUERY], or several with commas between",
         default: "ws://127.0.0.1:8080/ws",
         set: |config, value| parse_url(value).map(|url| config.server_url = url),
         get: |config| config.server_url.clone(),
+    },
+    Knob {
+        variable: "BOT_CA_FILE",
+        flag: "ca-file",
+        help: "The authorities that wss:// believes, in PEM; a system's are often in /etc/ssl/certs/ca-certificates.crt",
+        range: "empty, or the path of a file",
+        default: "",
+        set: |config, value| parse_optional(value).map(|path| config.ca_file = path),
+        get: |config| path_text(config.ca_file.as_ref()),
+    },
+    Knob {
+        variable: "BOT_INSECURE",
+        flag: "insecure",
+        help: "Whether wss:// believes any certificate: for tests",
+        range: "true or false",
+        default: "false",
+        set: |config, value| value.parse().ok().map(|insecure| config.insecure = insecure),
+        get: |config| config.insecure.to_string(),
+    },
+    Knob {
+        variable: "BOT_TOKEN",
+        flag: "token",
+        help: "The token that all bots show, in the header Authorization; if it says a name, it is the name of all",
+        range: "empty, or a token",
+        default: "",
+        set: |config, value| parse_token(value).map(|token| config.token = token),
+        get: |config| text_of(config.token.as_ref()),
+    },
+    Knob {
+        variable: "BOT_TOKEN_FILE",
+        flag: "token-file",
+        help: "A file with a token for each bot, one a line; a bot has the name that its token says",
+        range: "empty, or the path of a file",
+        default: "",
+        set: |config, value| parse_optional(value).map(|path| config.token_file = path),
+        get: |config| path_text(config.token_file.as_ref()),
+    },
+    Knob {
+        variable: "BOT_TOKEN_SECRET",
+        flag: "token-secret",
+        help: "The secret by which a token is signed for each bot's name (HS256): for tests of a server that has it, too",
+        range: "empty, or a secret",
+        default: "",
+        set: |config, value| parse_optional(value).map(|secret| config.token_secret = secret),
+        get: |config| text_of(config.token_secret.as_ref()),
+    },
+    Knob {
+        variable: "BOT_HEADERS",
+        flag: "headers",
+        help: "Headers that every bot sends when it connects",
+        range: "empty, or NAME: VALUE, one a line",
+        default: "",
+        set: |config, value| value.parse().ok().map(|headers| config.headers = headers),
+        get: |config| config.headers.to_string(),
     },
     Knob {
         variable: "BOT_COUNT",
@@ -246,7 +302,7 @@ pub const KNOBS: &[Knob] = &[
         range: "empty, or the path of a file",
         default: "",
         set: |config, value| parse_optional(value).map(|path| config.scenario = path),
-        get: |config| config.scenario.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+        get: |config| path_text(config.scenario.as_ref()),
     },
     Knob {
         variable: "BOT_METRICS_BIND",
@@ -267,13 +323,13 @@ pub const KNOBS: &[Knob] = &[
             config.report = (!value.is_empty()).then(|| value.into());
             Some(())
         },
-        get: |config| config.report.as_ref().map(|folder| folder.display().to_string()).unwrap_or_default(),
+        get: |config| path_text(config.report.as_ref()),
     },
     Knob {
         variable: "BOT_SERVER_METRICS",
         flag: "server-metrics",
         help: "Where the server's stages are read for a report; empty: /metrics of the server that the bots connect to",
-        range: "empty, off, or http://HOST[:PORT]/PATH",
+        range: "empty, off, or http:// or https:// HOST[:PORT]/PATH",
         default: "",
         set: |config, value| parse_metrics(value).map(|url| config.server_metrics = url),
         get: |config| config.server_metrics.clone(),
@@ -337,6 +393,9 @@ pub const KNOBS: &[Knob] = &[
 /// Settings that a search for a limit makes itself for each load.
 const MADE_BY_SEARCH: [&str; 3] = ["BOT_SECONDS", "BOT_WARM_UP_SECONDS", "BOT_PROFILE"];
 
+/// Settings that nobody may see.
+const SECRETS: [&str; 3] = ["BOT_TOKEN", "BOT_TOKEN_SECRET", "BOT_HEADERS"];
+
 impl Knob {
     /// Whether it is a setting of the search for a limit alone.
     pub fn is_of_search(&self) -> bool {
@@ -367,9 +426,20 @@ impl Knob {
     pub fn set(&self, config: &mut Config, value: &str) -> Result<(), ConfigError> {
         (self.set)(config, value.trim()).ok_or_else(|| ConfigError::BadValue {
             variable: self.variable,
-            value: value.to_owned(),
+            value: if self.is_secret() { "***".to_owned() } else { value.to_owned() },
             range: self.range,
         })
+    }
+
+    /// Whether nobody may see what it is set to.
+    pub fn is_secret(&self) -> bool {
+        SECRETS.contains(&self.variable)
+    }
+
+    /// What the knob is set to, for others to see.
+    pub fn shown(&self, config: &Config) -> String {
+        let value = self.get(config);
+        if self.is_secret() && !value.is_empty() { "***".to_owned() } else { value }
     }
 
     /// What the knob is set to.
@@ -400,11 +470,20 @@ fn text_of<T: ToString>(value: Option<&T>) -> String {
 }
 
 fn parse_url(value: &str) -> Option<String> {
-    is_url(value, &["ws"]).then(|| value.to_owned())
+    value.split(',').all(|url| is_url(url.trim(), &["ws", "wss"])).then(|| value.to_owned())
+}
+
+#[expect(clippy::option_option, reason = "not valid, and validly nothing, are two answers")]
+fn parse_token(value: &str) -> Option<Option<String>> {
+    value.bytes().all(|byte| byte.is_ascii_graphic()).then(|| (!value.is_empty()).then(|| value.to_owned()))
+}
+
+fn path_text(path: Option<&PathBuf>) -> String {
+    path.map(|path| path.display().to_string()).unwrap_or_default()
 }
 
 fn parse_metrics(value: &str) -> Option<String> {
-    (value.is_empty() || value == METRICS_OFF || is_url(value, &["http"])).then(|| value.to_owned())
+    (value.is_empty() || value == METRICS_OFF || is_url(value, &["http", "https"])).then(|| value.to_owned())
 }
 
 /// Whether a text is a URL of one of these schemes of which every part is used: a port that is none, a user or a

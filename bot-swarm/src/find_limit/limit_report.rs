@@ -84,7 +84,7 @@ impl LimitReport {
             lowest_invalid: None,
             ended_early: None,
             loads: Vec::new(),
-            config: KNOBS.iter().map(|knob| (knob.variable.to_owned(), knob.get(config))).collect(),
+            config: KNOBS.iter().map(|knob| (knob.variable.to_owned(), knob.shown(config))).collect(),
             kept: None,
             not_kept: None,
         }

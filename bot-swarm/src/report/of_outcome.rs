@@ -29,7 +29,7 @@ impl Report {
             started_at: millis(outcome.started.duration_since(UNIX_EPOCH).unwrap_or_default()),
             seconds: outcome.elapsed.as_secs_f64(),
             verdict: verdict(outcome),
-            config: KNOBS.iter().map(|knob| (knob.variable.to_owned(), knob.get(config))).collect(),
+            config: KNOBS.iter().map(|knob| (knob.variable.to_owned(), knob.shown(config))).collect(),
             bots: Bots {
                 asked: outcome.bots.into(),
                 wanted: counters.wanted,

@@ -2,13 +2,17 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_rt::time::interval;
 use tokio::time::MissedTickBehavior;
+use tokio_rustls::rustls::ClientConfig;
 
 use super::{PERIOD, Reading, ServerReport};
 use crate::clock::{Host, Nanos};
+use crate::config::Config;
+use crate::tls::{self, TlsError};
 
 /// How long an answer may take; a server that is overloaded may well fail to answer at all.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -28,10 +32,19 @@ pub struct Watch {
 }
 
 impl Watch {
+    /// Starts to read what the configuration says, if anything. To be called within an actix system.
+    ///
+    /// # Errors
+    /// [`TlsError`] where the server speaks TLS and cannot be believed.
+    pub fn of(config: &Config) -> Result<Option<Self>, TlsError> {
+        let tls = tls::client(config)?;
+        Ok(config.server_metrics_url().map(|url| Self::start(url, tls)))
+    }
+
     /// Starts to read. To be called within an actix system.
-    pub fn start(url: String) -> Self {
+    pub fn start(url: String, tls: Option<Arc<ClientConfig>>) -> Self {
         let readings = Rc::<RefCell<Vec<Reading>>>::default();
-        let task = actix_rt::spawn(keep_reading(url.clone(), Rc::clone(&readings)));
+        let task = actix_rt::spawn(keep_reading(url.clone(), tls, Rc::clone(&readings)));
         Self { url, start: Host::this().now(), readings, task }
     }
 
@@ -42,9 +55,13 @@ impl Watch {
     }
 }
 
-async fn keep_reading(url: String, readings: Rc<RefCell<Vec<Reading>>>) {
+async fn keep_reading(url: String, tls: Option<Arc<ClientConfig>>, readings: Rc<RefCell<Vec<Reading>>>) {
     let host = Host::this();
-    let client = awc::Client::builder().timeout(TIMEOUT).finish();
+    let client = awc::Client::builder().timeout(TIMEOUT);
+    let client = match tls {
+        Some(tls) => client.connector(awc::Connector::new().rustls_0_23(tls)).finish(),
+        None => client.finish(),
+    };
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -64,8 +81,13 @@ async fn page(client: &awc::Client, url: &str) -> anyhow::Result<String> {
 
 /// Where a server that is reached at this WebSocket URL shows its metrics.
 pub fn metrics_url(server_url: &str) -> Option<String> {
-    let authority = server_url.strip_prefix("ws://")?.split(['/', '?']).next()?;
-    Some(format!("http://{authority}/metrics"))
+    let (scheme, rest) = server_url.split_once("://")?;
+    let scheme = match scheme {
+        "ws" => "http",
+        "wss" => "https",
+        _ => return None,
+    };
+    Some(format!("{scheme}://{}/metrics", rest.split(['/', '?']).next()?))
 }
 
 #[cfg(test)]
@@ -78,6 +100,7 @@ mod tests {
             ("ws://127.0.0.1:8080/ws", Some("http://127.0.0.1:8080/metrics")),
             ("ws://[::1]:8080/ws?token=x", Some("http://[::1]:8080/metrics")),
             ("ws://server", Some("http://server/metrics")),
+            ("wss://server/sub/ws", Some("https://server/metrics")),
             ("http://server/", None),
         ] {
             assert_eq!(metrics_url(chat).as_deref(), metrics, "{chat}");

@@ -25,6 +25,8 @@ mod reports;
 #[cfg(test)]
 mod server;
 #[cfg(test)]
+mod targets;
+#[cfg(test)]
 mod truth;
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod connection;
 mod plain;
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ pub(crate) use plain::{PlainFault, PlainServer};
 /// A running server; it lives on the test's own thread.
 pub(crate) struct TestServer {
     chat: Rc<RefCell<Chat>>,
-    port: u16,
+    address: SocketAddr,
 }
 
 impl TestServer {
@@ -28,8 +29,13 @@ impl TestServer {
 
     /// Starts a server.
     pub(crate) async fn with(options: Options) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
+        Self::on("127.0.0.1:0", options).await
+    }
+
+    /// Starts a server at an address.
+    pub(crate) async fn on(address: &str, options: Options) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
         let chat = Rc::new(RefCell::new(Chat::new(options)));
         if !options.delay.is_zero() {
             let shared = Rc::clone(&chat);
@@ -49,12 +55,24 @@ impl TestServer {
                 actix_rt::spawn(connection::serve(stream, Rc::clone(&shared)));
             }
         });
-        Self { chat, port }
+        Self { chat, address }
     }
 
     /// Where bots connect.
     pub(crate) fn url(&self) -> String {
-        format!("ws://127.0.0.1:{}/ws", self.port)
+        format!("ws://{}/ws", self.address)
+    }
+
+    /// The request by which the newest connection was made.
+    pub(crate) fn newest_request(&self) -> String {
+        self.chat.borrow().newest_request.clone()
+    }
+
+    /// Ends for good, and every connection with it.
+    pub(crate) fn stop(&self) {
+        let mut chat = self.chat.borrow_mut();
+        chat.is_stopped = true;
+        chat.drop_everyone();
     }
 
     /// Clients that are connected.

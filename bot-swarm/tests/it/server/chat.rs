@@ -109,6 +109,8 @@ pub(crate) struct Chat {
     delivered: Cell<u64>,
     is_mute: Cell<bool>,
     pub(crate) is_stopped: bool,
+    /// The request by which the newest connection was made.
+    pub(crate) newest_request: String,
     asked: u64,
     last: u64,
     pub(crate) welcomed: u64,
@@ -134,6 +136,7 @@ impl Chat {
             delivered: Cell::default(),
             is_mute: Cell::default(),
             is_stopped: false,
+            newest_request: String::new(),
             asked: 0,
             last: 0,
             welcomed: 0,
@@ -234,8 +237,8 @@ impl Chat {
     }
 
     fn room(&mut self, name: &RoomName) -> &mut Room {
-        let lives = self.last;
-        self.rooms.entry(name.clone()).or_insert_with(|| Room { epoch: Epoch(lives), history: Vec::new() })
+        // No two lives are the same, not even of two servers.
+        self.rooms.entry(name.clone()).or_insert_with(|| Room { epoch: Epoch(fastrand::u64(..)), history: Vec::new() })
     }
 
     fn leave_room(&mut self, id: u64, frame_id: Option<MessageId>, room: RoomName) {

@@ -18,6 +18,7 @@ use super::chat::{Chat, NotIn};
 pub(crate) async fn serve(mut stream: TcpStream, chat: Rc<RefCell<Chat>>) {
     let Some(head) = read_head(&mut stream).await else { return };
     let Some(request) = read_request(&head) else { return };
+    chat.borrow_mut().newest_request.clone_from(&head);
     let (outbox, mut outgoing) = unbounded_channel();
     let entered = chat.borrow_mut().enter(request.client, request.room, request.key, outbox);
     let id = match entered {
@@ -96,7 +97,8 @@ fn read_request(head: &str) -> Option<Request> {
     let (path, query) = target.split_once('?')?;
     let query: HashMap<&str, &str> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
     Some(Request {
-        room: path.strip_prefix("/ws/").map_or_else(RoomName::lobby, |room| RoomName::parse(room).unwrap()),
+        // The chat may be below a path of its own.
+        room: path.split_once("/ws/").map_or_else(RoomName::lobby, |(_, room)| RoomName::parse(room).unwrap()),
         client: ClientId::parse(query.get("clientId")?).unwrap(),
         key: query.get("key").map(|key| key.parse().unwrap()),
     })
