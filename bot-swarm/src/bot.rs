@@ -216,6 +216,9 @@ impl Bot {
                 self.send(message.to, message.planned, message.bytes);
                 continue;
             }
+            if self.worker.says_until.get().is_some_and(|until| now >= until) {
+                return;
+            }
             let (end, is_closing) = (self.plan_end(now), self.is_closing());
             let Some(plan) = &mut self.plan else { return };
             let Some(planned) = plan.take(end, &mut self.rng) else {

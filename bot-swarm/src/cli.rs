@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::config::{Config, ConfigError, KNOBS, Knob, PREFIX, SCENARIO};
+use crate::expect::Expectations;
 
 /// The command that searches a limit.
 const FIND_LIMIT: &str = "find-limit";
@@ -19,6 +20,9 @@ const PRINT_CONFIG: &str = "print-config";
 const SHOWN_IN_SEARCH: [&str; 8] =
     ["server-url", "count", "rooms", "messages-per-second", "workers", "expect", "report", "server-metrics"];
 
+/// The command that makes one report of many.
+const MERGE: &str = "merge";
+
 /// What the command line asks for.
 #[derive(Debug, PartialEq)]
 pub enum Request {
@@ -28,6 +32,15 @@ pub enum Request {
     PrintConfig(Config),
     /// Search the highest load that keeps what is expected.
     FindLimit(Config),
+    /// Make one report of many.
+    Merge {
+        /// The reports, or folders of them.
+        reports: Vec<PathBuf>,
+        /// What the sum is held to; `None`: what each was.
+        expect: Option<Expectations>,
+        /// Where the sum is written.
+        folder: Option<PathBuf>,
+    },
     /// Hold a report against an earlier one.
     Compare {
         /// The earlier one.
@@ -74,6 +87,25 @@ pub fn command() -> Command {
                 .arg(report("before", "A report.json, or the folder it is in"))
                 .arg(report("now", "The one that is judged by it")),
         )
+        .subcommand(
+            Command::new(MERGE)
+                .about("Makes one report of those of many processes, and judges it; ends as a run does")
+                .arg(report("reports", "A report.json, the folder it is in, or a folder of such folders").num_args(1..))
+                .arg(
+                    Arg::new("expect")
+                        .long("expect")
+                        .value_name("VALUE")
+                        .value_parser(|text: &str| text.parse::<Expectations>())
+                        .help("What is expected of all together; default: what was expected of each"),
+                )
+                .arg(
+                    Arg::new("report")
+                        .long("report")
+                        .value_name("FOLDER")
+                        .value_parser(clap::value_parser!(PathBuf))
+                        .help("A folder for the report of all: report.json and report.html"),
+                ),
+        )
 }
 
 fn flag(knob: &'static Knob) -> Arg {
@@ -101,6 +133,13 @@ pub fn request(
     if let Some((COMPARE, reports)) = command {
         let path = |name| reports.get_one::<PathBuf>(name).cloned().unwrap_or_default();
         return Ok(Request::Compare { before: path("before"), now: path("now") });
+    }
+    if let Some((MERGE, flags)) = command {
+        return Ok(Request::Merge {
+            reports: flags.get_many::<PathBuf>("reports").into_iter().flatten().cloned().collect(),
+            expect: flags.get_one::<Expectations>("expect").cloned(),
+            folder: flags.get_one::<PathBuf>("report").cloned(),
+        });
     }
     let behind = command.map(|(_, flags)| flags);
     let given = given(flags).chain(behind.into_iter().flat_map(given));

@@ -30,6 +30,9 @@ pub const PREFIX: &str = "BOT_";
 /// What the URL of a server begins with that speaks TLS.
 const WSS: &str = "wss://";
 
+/// What stands for the prefix of the bots' names in the folder of a report.
+const NAME_IN_REPORT: &str = "{name}";
+
 /// Most bots that are held each against each, because the server numbers nothing.
 const SEED_BOTS_MAX: u32 = 2_000;
 
@@ -167,8 +170,16 @@ impl Config {
                 Knob::of(&variable)?.set(&mut config, &value)?;
             }
         }
+        config.name_report();
         config.check()?;
         Ok(config)
+    }
+
+    /// Puts the prefix of the bots' names into the folder of the report: many containers may have one volume.
+    fn name_report(&mut self) {
+        if let Some(folder) = &self.report {
+            self.report = Some(folder.to_string_lossy().replace(NAME_IN_REPORT, &self.name_prefix).into());
+        }
     }
 
     /// Whether the settings go together.
@@ -427,6 +438,12 @@ mod tests {
         for good in [("BOT_CA_FILE", "ca.pem"), ("BOT_INSECURE", "true")] {
             assert!(config(&[("BOT_SERVER_URL", "wss://localhost/ws"), good]).is_ok());
         }
+    }
+
+    #[test]
+    fn each_process_can_have_a_folder_of_its_own_for_its_report() {
+        let config = config(&[("BOT_REPORT", "/reports/{name}"), ("BOT_NAME_PREFIX", "anna")]).unwrap();
+        assert_eq!(config.report, Some("/reports/anna".into()));
     }
 
     #[test]

@@ -23,7 +23,7 @@ const BUSY_SECONDS_SHARE: f64 = 0.1;
 const POINT_MIN: Duration = Duration::from_millis(500);
 
 /// A reason for which a run is not valid.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Doubt {
     /// The bots were woken late.
     WakeLag {
@@ -51,6 +51,8 @@ pub enum Doubt {
         /// How often.
         times: u64,
     },
+    /// What one process of several says of itself.
+    OfPart(String),
     /// There was no local port left for a bot.
     Ports {
         /// How often.
@@ -73,6 +75,7 @@ impl fmt::Display for Doubt {
                     "a worker of the swarm had no time left in {seconds} of {of} s (more BOT_WORKERS, or less load)"
                 )
             }
+            Self::OfPart(doubt) => f.write_str(doubt),
             Self::OpenFiles { times } => write!(f, "the swarm had no open file left {times} times (raise ulimit -n)"),
             Self::Ports { times } => {
                 write!(f, "the swarm had no local port left {times} times (net.ipv4.ip_local_port_range)")

@@ -67,6 +67,21 @@ impl Latencies {
         Duration::from_secs_f64(self.0.mean() / 1e6)
     }
 
+    /// The same as pairs of microseconds and how often they occurred, shortest first. [`of`](Self::of) makes the same
+    /// again of it.
+    pub fn steps(&self) -> Vec<[u64; 2]> {
+        self.iter().map(|(latency, count)| [micros(latency), count]).collect()
+    }
+
+    /// Makes latencies of their [`steps`](Self::steps).
+    pub fn of(steps: &[[u64; 2]]) -> Self {
+        let mut latencies = Self::default();
+        for [micros, count] in steps {
+            latencies.record_many(Duration::from_micros(*micros), *count);
+        }
+        latencies
+    }
+
     /// Each latency that occurred, shortest first, with how often it did. Of those that three digits do not tell
     /// apart, the shortest stands for all.
     pub fn iter(&self) -> impl Iterator<Item = (Duration, u64)> {

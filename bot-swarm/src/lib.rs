@@ -37,6 +37,7 @@ pub mod latencies;
 pub mod ledger;
 mod loop_probe;
 pub mod marker;
+pub mod merge;
 mod metrics;
 pub mod mix;
 pub mod open_files;

@@ -1,7 +1,7 @@
 //! The process: settings in, a run, a report and an exit code out.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -9,7 +9,7 @@ use bot_swarm::cli::{self, Request};
 use bot_swarm::find_limit::LimitReport;
 use bot_swarm::report::folder::{self, FolderError};
 use bot_swarm::server_stages::Watch;
-use bot_swarm::{Report, StopHandle, compare, find_limit, progress};
+use bot_swarm::{Report, StopHandle, compare, find_limit, merge, progress};
 
 /// The exit code of a swarm that could not run.
 const COULD_NOT_RUN: u8 = 3;
@@ -63,6 +63,14 @@ fn run(flags: &clap::ArgMatches) -> anyhow::Result<u8> {
             })?;
             hand_over(&found.to_string(), config.report.as_deref(), |folder| found.write(folder))?;
             Ok(found.exit_code())
+        }
+        Request::Merge { reports, expect, folder } => {
+            prepare(folder.as_deref(), &[folder::JSON, folder::PAGE])?;
+            let read = |path: PathBuf| folder::read(&path).map(|report| (path, report));
+            let reports = merge::find(&reports)?.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+            let merged = merge::merge(&reports, expect)?;
+            hand_over(&merged.to_string(), folder.as_deref(), |folder| folder::write(folder, &merged))?;
+            Ok(merged.exit_code())
         }
         Request::Compare { before, now } => {
             let comparison = compare::compare(&folder::read(&before)?, &folder::read(&now)?);

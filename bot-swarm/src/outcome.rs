@@ -113,9 +113,15 @@ impl Outcome {
     }
 
     /// Finds out what is to be said of the run. To be called once, when all else is there.
-    pub(crate) fn judge(mut self) -> Self {
+    pub(crate) fn judge(self) -> Self {
         let limit = Duration::from_secs_f64(self.config.lateness_max_seconds);
-        self.doubts = doubts(&self.stats, &self.points, limit);
+        let doubts = doubts(&self.stats, &self.points, limit);
+        self.judge_with(doubts)
+    }
+
+    /// As [`judge`](Self::judge), where it is known what there is to doubt.
+    pub(crate) fn judge_with(mut self, doubts: Vec<Doubt>) -> Self {
+        self.doubts = doubts;
         let broken = self.config.expect.broken(&self);
         self.verdict = if !self.doubts.is_empty() {
             Verdict::Invalid

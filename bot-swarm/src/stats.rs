@@ -21,6 +21,11 @@ macro_rules! counters {
         }
 
         impl Counters {
+            /// The counts of these names; a name that is not known counts as none.
+            pub fn of(count: impl Fn(&str) -> Option<u64>) -> Self {
+                Self { $($name: count(stringify!($name)).unwrap_or_default(),)+ }
+            }
+
             /// Every count with its name.
             pub fn entries(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
                 [$((stringify!($name), self.$name)),+].into_iter()
@@ -89,6 +94,14 @@ macro_rules! stats {
             pub fn kind(&self, name: &str) -> Option<&Latencies> {
                 match name {
                     $(stringify!($name) => Some(&self.$name),)+
+                    _ => None,
+                }
+            }
+
+            /// What is measured, by its name, to be changed.
+            pub(crate) fn kind_mut(&mut self, name: &str) -> Option<&mut Latencies> {
+                match name {
+                    $(stringify!($name) => Some(&mut self.$name),)+
                     _ => None,
                 }
             }

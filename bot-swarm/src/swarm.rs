@@ -201,10 +201,12 @@ impl Swarm {
     ) -> Result<Outcome, RunError> {
         self.load(profile, stop, &mut watch).await?;
         let elapsed = self.now().since(self.start);
-        self.ask_all(|| FallSilent).await?;
+        // What is sent in the first half of the drain has the second to come to its receivers.
+        let says_until = self.now().after(Duration::from_secs_f64(config.drain_seconds / 2.0));
+        self.ask_all(|| FallSilent { says_until }).await?;
         self.record(&mut watch).await?;
         watch.recorder.begin_drain();
-        let targets = self.drain(config, stop, &mut watch).await?;
+        let targets = self.drain(config, says_until, stop, &mut watch).await?;
         self.give_up().await?;
         let footprint = Footprint::now().since(&self.footprint);
 
@@ -268,7 +270,13 @@ impl Swarm {
 
     /// Waits until everything that was due is said, all acks and deliveries are in, the time for it is over, or somebody
     /// is in a hurry. Where no bot was ever connected, nothing is awaited. Answers how far the rooms have come.
-    async fn drain(&self, config: &Config, stop: &StopHandle, watch: &mut Watch<'_>) -> Result<HighWaters, RunError> {
+    async fn drain(
+        &self,
+        config: &Config,
+        says_until: Nanos,
+        stop: &StopHandle,
+        watch: &mut Watch<'_>,
+    ) -> Result<HighWaters, RunError> {
         let deadline = self.now().after(Duration::from_secs_f64(config.drain_seconds));
         let mut targets = Arc::new(HighWaters::default());
         let mut is_final = false;
@@ -278,6 +286,10 @@ impl Swarm {
             let mut sum = Outstanding::default();
             for theirs in self.ask_all(|| ReadOutstanding { targets: Arc::clone(&targets) }).await? {
                 sum.merge(theirs);
+            }
+            if self.now() >= says_until {
+                // Nobody will say it any more.
+                sum.left_to_say = 0;
             }
             let is_settled = is_final && sum.is_settled(self.now(), &mut settled_since);
             if !is_final {

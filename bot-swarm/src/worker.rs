@@ -101,6 +101,8 @@ pub(crate) struct WorkerState {
     pub(crate) stats: RefCell<Stats>,
     /// Since when the bots say nothing new.
     pub(crate) quiet_since: Cell<Option<Nanos>>,
+    /// Until when the bots may send what was due before.
+    pub(crate) says_until: Cell<Option<Nanos>>,
     /// Messages that were sent and not answered, or have to be sent again.
     pub(crate) unanswered: Cell<u64>,
     /// Messages that were due before the bots fell silent, and are still to be sent.
@@ -142,6 +144,7 @@ impl WorkerState {
             ledger: RefCell::new(Ledger::new(setup.run, audience(setup.dialect))),
             stats: RefCell::default(),
             quiet_since: Cell::new(None),
+            says_until: Cell::new(None),
             unanswered: Cell::new(0),
             left_to_say: Cell::new(0),
             answers_due: Cell::new(0),
@@ -332,12 +335,16 @@ impl Handler<TakeInterval> for Worker {
 /// Tells the bots to plan no more. What was due before is still sent, and what is unanswered again where it must be.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct FallSilent;
+pub(crate) struct FallSilent {
+    /// Until when what was due before may be sent.
+    pub(crate) says_until: Nanos,
+}
 
 impl Handler<FallSilent> for Worker {
     type Result = ();
 
-    fn handle(&mut self, FallSilent: FallSilent, _: &mut Self::Context) {
+    fn handle(&mut self, FallSilent { says_until }: FallSilent, _: &mut Self::Context) {
+        self.state.says_until.set(Some(says_until));
         self.state.quiet_since.set(Some(self.state.now()));
         self.ask_all_bots(Errand::Settle);
     }

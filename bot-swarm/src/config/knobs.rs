@@ -316,7 +316,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_REPORT",
         flag: "report",
-        help: "A folder for report.json and report.html; empty: none are written",
+        help: "A folder for report.json and report.html, {name} in it being BOT_NAME_PREFIX; empty: none are written",
         range: "empty, or the path of a folder, which is made",
         default: "",
         set: |config, value| {

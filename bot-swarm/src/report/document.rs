@@ -40,6 +40,13 @@ pub struct Report {
     /// `remote`, `completion`, `resume`, `lateness`, `wake_lag`, `loop_lag`. A kind of which nothing was measured is
     /// left out.
     pub latencies: BTreeMap<String, Latency>,
+    /// The same distributions whole, by kind: pairs of microseconds and how many took as long (to three digits), the shortest
+    /// first. Those of several reports add up.
+    #[serde(default)]
+    pub histograms: BTreeMap<String, Vec<[u64; 2]>>,
+    /// Everything that was counted, as `BOT_EXPECT` names it.
+    #[serde(default)]
+    pub counters: BTreeMap<String, u64>,
     /// How far the latencies of the kind `remote` are to be trusted; `null` where there are none.
     pub remote: Option<Remote>,
     /// The phases of the run, in order.
@@ -304,6 +311,42 @@ impl Report {
 }
 
 impl Second {
+    /// A second in which nothing happened.
+    pub(crate) fn empty(start: f64) -> Self {
+        Self {
+            start,
+            seconds: 1.0,
+            phase: 0,
+            bots: BTreeMap::new(),
+            sent: 0,
+            acknowledged: 0,
+            unanswered: 0,
+            deliveries: 0,
+            reconnects: 0,
+            latencies: BTreeMap::new(),
+            cpu_seconds: 0.0,
+            resident_bytes: 0,
+            open_files: 0,
+        }
+    }
+
+    /// Adds what another process counted in the same second; `with_levels`: also how many there were of what there is.
+    pub(crate) fn add(&mut self, other: &Self, with_levels: bool) {
+        self.sent += other.sent;
+        self.acknowledged += other.acknowledged;
+        self.deliveries += other.deliveries;
+        self.reconnects += other.reconnects;
+        self.cpu_seconds += other.cpu_seconds;
+        if with_levels {
+            self.unanswered += other.unanswered;
+            self.resident_bytes += other.resident_bytes;
+            self.open_files += other.open_files;
+            for (state, count) in &other.bots {
+                *self.bots.entry(state.clone()).or_default() += count;
+            }
+        }
+    }
+
     /// When it ended, in seconds since the run began.
     pub fn end(&self) -> f64 {
         self.start + self.seconds

@@ -59,6 +59,8 @@ pub(crate) fn report() -> Report {
             untimed: 0,
         },
         latencies: latencies(),
+        histograms: BTreeMap::new(),
+        counters: BTreeMap::new(),
         remote: None,
         phases: vec![phase("ramp 5s to 500", 0.0, 5.0), phase("hold 35s", 5.0, 35.0)],
         series: (0..SECONDS).map(|second| one_second(second, rng)).collect(),

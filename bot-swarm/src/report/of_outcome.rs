@@ -65,6 +65,8 @@ impl Report {
                 untimed: counters.untimed,
             },
             latencies: latencies(stats),
+            histograms: histograms(stats),
+            counters: counters.entries().map(|(name, count)| (name.to_owned(), count)).collect(),
             remote: (stats.remote.count() > 0).then(|| remote(stats)),
             phases: outcome.phases.iter().map(phase).collect(),
             series: outcome.points.iter().map(second).collect(),
@@ -150,6 +152,11 @@ fn remote(stats: &Stats) -> Remote {
 fn latencies(stats: &Stats) -> BTreeMap<String, Latency> {
     let measured = Stats::KINDS.iter().zip(stats.kinds()).filter(|(_, latencies)| latencies.count() > 0);
     measured.map(|(kind, latencies)| ((*kind).to_owned(), latency(latencies))).collect()
+}
+
+fn histograms(stats: &Stats) -> BTreeMap<String, Vec<[u64; 2]>> {
+    let measured = Stats::KINDS.iter().zip(stats.kinds()).filter(|(_, latencies)| latencies.count() > 0);
+    measured.map(|(kind, latencies)| ((*kind).to_owned(), latencies.steps())).collect()
 }
 
 fn latency(latencies: &Latencies) -> Latency {

@@ -96,6 +96,53 @@ async fn two_reports_are_compared_and_what_got_worse_ends_with_1() {
 }
 
 #[actix_rt::test]
+async fn the_reports_of_many_processes_make_one_and_one_verdict() {
+    let server = TestServer::start().await;
+    let parent = tempfile::tempdir().unwrap();
+    let swarm = async |name: &str| {
+        let mut command = program();
+        command
+            .args(["--server-url", &server.url(), "--count", "5", "--name-prefix", name, "--ramp-per-second", "100"])
+            .args(["--messages-per-second", "20", "--seconds", "1", "--drain-seconds", "2"])
+            .args(["--lateness-max-seconds", "60", "--server-metrics", "off", "--report"])
+            .arg(parent.path().join("runs").join(name));
+        ended(command).await
+    };
+    let outputs = tokio::join!(swarm("anna"), swarm("bert"), swarm("cleo"));
+    for output in [&outputs.0, &outputs.1, &outputs.2] {
+        assert_eq!(output.status.code(), Some(0), "{}{}", stdout(output), stderr(output));
+    }
+    let merge = async |expect: &[&str]| {
+        let mut command = program();
+        command
+            .arg("merge")
+            .arg(parent.path().join("runs"))
+            .args(expect)
+            .arg("--report")
+            .arg(parent.path().join("sum"));
+        ended(command).await
+    };
+    let merged = merge(&["--expect", "clean, connected>=15"]).await;
+    assert_eq!(merged.status.code(), Some(0), "{}{}", stdout(&merged), stderr(&merged));
+    assert!(stdout(&merged).starts_with("KEPT: clean, connected>=15\n"), "{}", stdout(&merged));
+    valid_json(&parent.path().join("sum").join(folder::JSON), "swarm-report.schema.json");
+    let sum = folder::read(&parent.path().join("sum")).unwrap();
+    let parts = ["anna", "bert", "cleo"].map(|name| folder::read(&parent.path().join("runs").join(name)).unwrap());
+    let count = |count: fn(&Report) -> u64| (count(&sum), parts.iter().map(count).sum::<u64>());
+    for (sum, of_parts) in [
+        count(|report| report.messages.done),
+        count(|report| report.ledger.expected),
+        count(|report| report.latencies["delivery"].percentiles.count),
+        count(|report| report.series.iter().map(|second| second.deliveries).sum()),
+    ] {
+        assert!(sum == of_parts && sum > 0, "{sum} of {of_parts}");
+    }
+    let broken = merge(&["--expect", "connected>=16"]).await;
+    assert_eq!(broken.status.code(), Some(1));
+    assert!(stdout(&broken).starts_with("BROKEN: connected>=16: 15\n"), "{}", stdout(&broken));
+}
+
+#[actix_rt::test]
 async fn what_is_no_report_is_said_in_one_line_and_ends_with_3() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
