@@ -134,7 +134,7 @@ impl Plan {
     }
 
     /// The messages that were to be sent until `now` and are not: planned times, each with how many messages it stands
-    /// for. The times of a long backlog are told in at most [`BACKLOG_STEPS`] steps; each is that of the first of its
+    /// for. The times of a long backlog are told in at most 1,000 steps; each is that of the first of its
     /// messages. With random arrivals the times are evenly spaced, as they are in the mean.
     pub fn backlog(&self, now: Nanos) -> impl Iterator<Item = (Nanos, u64)> + use<> {
         let count = self.overdue(now);
