@@ -16,3 +16,4 @@ mod failing_disk;
 mod harness;
 mod promises;
 mod refused;
+mod starts;

@@ -155,7 +155,7 @@ pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
 fn recover(path: &Path) -> rusqlite::Result<()> {
     let mut journal = path.as_os_str().to_owned();
     journal.push("-journal");
-    if !fs::metadata(journal).is_ok_and(|journal| journal.len() > 0) {
+    if !path.exists() || !fs::metadata(journal).is_ok_and(|journal| journal.len() > 0) {
         return Ok(());
     }
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -210,6 +210,8 @@ impl FileIdentity {
 pub(super) fn inspect(path: &Path) -> Result<(), OpenError> {
     let of = |source| OpenError::File { path: path.to_owned(), source };
     let damaged = |reason: String| OpenError::Damaged { path: path.to_owned(), reason };
+    // First, as what is undone may be all there is.
+    recover(path).map_err(|error| OpenError::of(path, error))?;
     let size = match fs::metadata(path) {
         Ok(metadata) => metadata.len(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -218,7 +220,6 @@ pub(super) fn inspect(path: &Path) -> Result<(), OpenError> {
     if size == 0 {
         return Ok(());
     }
-    recover(path).map_err(|error| OpenError::of(path, error))?;
     let mut magic = [0; 16];
     let is_whole = File::open(path).map_err(of)?.read(&mut magic).map_err(of)? == magic.len();
     if !is_whole || &magic != b"SQLite format 3\0" {
