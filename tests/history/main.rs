@@ -11,9 +11,10 @@
 )]
 
 mod crash;
+mod damaged;
 mod disk;
-mod failing_disk;
 mod harness;
+mod needs_root;
 mod promises;
 mod refused;
 mod starts;
