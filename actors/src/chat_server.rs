@@ -29,7 +29,7 @@ use self::messages::{EndTurn, Enveloped, Query, RegisterHub, Reported};
 use self::state::ChatState;
 use crate::clock::{self, Now};
 use crate::config::ChatConfig;
-use crate::history::{Completion, HistoryStore, Page, ReadError, ReadRequest, Reader, RoomKey};
+use crate::history::{Completion, HistoryStore, Page, ReadError, ReadRequest, Reader, RoomKey, StoredMessage};
 use crate::hub::{Delivery, HubCommand, HubHandle};
 use crate::ids::{HubId, SessionId};
 use crate::metrics::{ActorKind, Mailbox, MessageKind, Metrics};
@@ -213,16 +213,14 @@ impl ChatServer {
                 self.send(session.hub(), HubCommand::Tell { sessions: SmallVec::from_elem(session, 1), event, ticket });
             }
             Effect::Store { room, epoch, message } => {
-                let kind = match &message.room {
-                    RoomKey::Room(name) if *name == self.lobby => Some(MessageKind::Global),
-                    RoomKey::Room(_) => Some(MessageKind::Room),
-                    // Of the two copies of a private message the receiver's counts.
-                    RoomKey::Inbox(owner) => (message.to.as_ref() == Some(owner)).then_some(MessageKind::Private),
-                };
-                if let Some(kind) = kind {
-                    self.metrics.message(kind, message.text.len());
-                }
+                self.count_stored(&message);
                 self.history.append(room, epoch, message, &mut self.completions);
+            }
+            Effect::StoreBoth(copies) => {
+                for copy in &*copies {
+                    self.count_stored(&copy.message);
+                }
+                self.history.append_both(*copies, &mut self.completions);
             }
             Effect::Delivered { room, seq } => self.history.delivered(room, seq),
             Effect::Read(request) => self.history.read(request, &mut self.completions),
@@ -233,6 +231,17 @@ impl ChatServer {
                 self.send(session.hub(), HubCommand::Close { session, code, reason });
             }
         }
+    }
+
+    fn count_stored(&self, message: &StoredMessage) {
+        let kind = match &message.room {
+            RoomKey::Room(name) if *name == self.lobby => MessageKind::Global,
+            RoomKey::Room(_) => MessageKind::Room,
+            // Of the two copies of a private message the receiver's counts.
+            RoomKey::Inbox(owner) if message.to.as_ref() == Some(owner) => MessageKind::Private,
+            RoomKey::Inbox(_) => return,
+        };
+        self.metrics.message(kind, message.text.len());
     }
 
     fn send(&self, hub: HubId, command: HubCommand) {

@@ -300,11 +300,22 @@ pub type ReportSink = Arc<dyn Fn(StoreReport) + Send + Sync>;
 #[derive(Debug)]
 pub struct StoreReport(sqlite::Report);
 
+/// A message that is to be stored as the next one of its room or inbox.
+#[derive(Debug)]
+pub struct NewMessage {
+    /// Its room or inbox.
+    pub room: RoomId,
+    /// The epoch of that.
+    pub epoch: Epoch,
+    /// The message.
+    pub message: Arc<StoredMessage>,
+}
+
 /// Keeps what was said.
 ///
 /// The contract:
 /// - **Order.** `append` is called with the seqs of a room in order, without a gap. Completions of one room's appends
-///   come in that order; a `Failed` speaks for everything of that room that was appended and not yet completed.
+///   come in that order; a `Failed` speaks for everything of that room that was appended from its `seq` on.
 /// - **Durability.** `Stored` means that every later `read` finds the message, in a durable store also after the
 ///   death of the process.
 /// - **Failure.** What cannot be stored is reported as `Failed`, never silently dropped; a later `append` may succeed.
@@ -326,6 +337,13 @@ pub trait HistoryStore: Send {
 
     /// Stores the next message of a room, which is in this epoch.
     fn append(&mut self, room: RoomId, epoch: Epoch, message: Arc<StoredMessage>, done: &mut Vec<Completion>);
+
+    /// Stores a private message, which stands in two inboxes: both copies, or neither.
+    fn append_both(&mut self, copies: [NewMessage; 2], done: &mut Vec<Completion>) {
+        for NewMessage { room, epoch, message } in copies {
+            self.append(room, epoch, message, done);
+        }
+    }
 
     /// The owner of an inbox was sent everything up to this message. It may be told late, or be lost with the process:
     /// then the owner is sent some of it again.

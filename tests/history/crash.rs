@@ -1,6 +1,6 @@
 //! A server that is killed under load, again and again: what was acknowledged or seen is there, once, in its place.
 //!
-//! `CRASH_KILLS` and `CRASH_CLIENTS` make it longer, see `scripts/crash-test`.
+//! `CRASH_KILLS`, `CRASH_CLIENTS` and `CRASH_STARTS` make it longer, see `scripts/crash-test`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -29,7 +29,7 @@ struct Ledger {
     received: Cell<u64>,
 }
 
-fn from_environment(name: &str, default: u64) -> u64 {
+pub(crate) fn from_environment(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().unwrap())
 }
 
@@ -181,4 +181,56 @@ async fn a_server_that_is_killed_under_load_loses_nothing_that_was_acknowledged_
         ledger.resumes.get(),
         stored.len(),
     );
+}
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+const JWT: [(&str, &str); 3] = [("CHAT_AUTH", "jwt"), ("CHAT_JWT_SECRET", SECRET), ("CHAT_MESSAGES_PER_SECOND", "0")];
+
+/// What `starling token` prints for a name.
+fn token(folder: &std::path::Path, name: &str) -> String {
+    let output = super::harness::command(folder, &["token", name], &JWT).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+}
+
+#[actix_web::test]
+async fn after_a_kill_a_private_message_is_in_both_inboxes_or_in_none() {
+    let folder = tempdir().unwrap();
+    let (alice, bob) = (token(folder.path(), "alice"), token(folder.path(), "bob"));
+    let mut acknowledged = std::collections::HashSet::new();
+    for kill in 0..from_environment("CRASH_KILLS", 3) {
+        let server = Process::start(folder.path(), &JWT);
+        let mut clients = Vec::new();
+        for _ in 0..8 {
+            clients.push(Client::open(&server, &format!("/ws?token={alice}")).await.0);
+        }
+        let (_bob, _) = Client::open(&server, &format!("/ws?token={bob}")).await;
+        for (number, client) in clients.iter_mut().enumerate() {
+            for message in 0..60 {
+                let text = format!("{kill}-{number}-{message}-{}", "x".repeat(15_000));
+                let id = format!("{kill}-{number}-{message}");
+                if !client.send(json!({"to": "bob", "Message": text, "id": id})).await {
+                    break;
+                }
+            }
+        }
+        // The kill comes in the middle of what is on its way.
+        for _ in 0..fastrand::usize(1..60) {
+            acknowledged.insert(clients[0].expect("ack").await["id"].as_str().unwrap().to_owned());
+        }
+        server.kill();
+    }
+    let exported = String::from_utf8(run(folder.path(), &["history", "export"]).stdout).unwrap();
+    let mut copies: HashMap<String, Vec<String>> = HashMap::new();
+    for line in exported.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let inbox = line["room"].as_str().unwrap().to_owned();
+        copies.entry(line["id"].as_str().unwrap().to_owned()).or_default().push(inbox);
+    }
+    for (id, inboxes) in &copies {
+        assert_eq!(*inboxes, ["@alice", "@bob"], "{id}");
+    }
+    for id in &acknowledged {
+        assert!(copies.contains_key(id), "{id} was acknowledged");
+    }
+    println!("{} acknowledged, {} stored, each in both inboxes", acknowledged.len(), copies.len());
 }

@@ -17,3 +17,4 @@ mod harness;
 mod needs_root;
 mod promises;
 mod refused;
+mod starts;

@@ -9,7 +9,7 @@ use starling_protocol::{
 use tokio::sync::oneshot;
 
 use crate::credits::Ticket;
-use crate::history::{Completion, ReadRequest, StoredMessage};
+use crate::history::{Completion, NewMessage, ReadRequest, StoredMessage};
 use crate::identity::{Claims, Identity};
 use crate::ids::{HubSet, RoomId, SessionId};
 
@@ -269,6 +269,8 @@ pub enum Effect {
         /// The message.
         message: Arc<StoredMessage>,
     },
+    /// Store a private message in the inboxes of its sender and its receiver: both copies, or neither.
+    StoreBoth(Box<[NewMessage; 2]>),
     /// Note that the owner of an inbox was sent everything up to this message.
     Delivered {
         /// The inbox.

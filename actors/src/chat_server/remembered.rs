@@ -34,8 +34,11 @@ pub(crate) struct RememberedIds {
     kept_for: Duration,
     count_max: usize,
     hashers: (RandomState, RandomState),
-    taken: HashMap<(u64, u64), Taken>,
-    by_age: VecDeque<(Instant, (u64, u64))>,
+    /// Each with its number in the order in which they were taken.
+    taken: HashMap<(u64, u64), (u64, Taken)>,
+    /// The same, the oldest first. An entry whose number is not that in `taken` speaks of one that was forgotten since.
+    by_age: VecDeque<(Instant, (u64, u64), u64)>,
+    next_number: u64,
 }
 
 impl RememberedIds {
@@ -46,6 +49,7 @@ impl RememberedIds {
             hashers: (RandomState::new(), RandomState::new()),
             taken: HashMap::new(),
             by_age: VecDeque::new(),
+            next_number: 0,
         }
     }
 
@@ -55,37 +59,46 @@ impl RememberedIds {
 
     pub(crate) fn find(&mut self, sender: &ClientId, id: &MessageId, now: Instant) -> Option<Taken> {
         self.expire(now);
-        self.taken.get(&self.key(sender, id)).cloned()
+        self.taken.get(&self.key(sender, id)).map(|(_, taken)| taken.clone())
     }
 
     pub(crate) fn insert(&mut self, sender: &ClientId, id: &MessageId, taken: Taken, now: Instant) {
         let key = self.key(sender, id);
-        if self.taken.insert(key, taken).is_some() {
-            // Taken again although it is remembered: its room has ended. The new memory has its own time.
-            self.by_age.retain(|(_, other)| *other != key);
-        }
-        self.by_age.push_back((now, key));
-        if self.by_age.len() > self.count_max {
+        let number = self.next_number;
+        self.next_number += 1;
+        // One that is taken again although it is remembered, as its room has ended, has its time anew.
+        self.taken.insert(key, (number, taken));
+        self.by_age.push_back((now, key, number));
+        while self.taken.len() > self.count_max {
             self.forget_oldest();
         }
+        self.compact();
     }
 
     /// Forgets one that was not stored after all.
     pub(crate) fn remove(&mut self, sender: &ClientId, id: &MessageId) {
-        let key = self.key(sender, id);
-        if self.taken.remove(&key).is_some() {
-            self.by_age.retain(|(_, other)| *other != key);
+        self.taken.remove(&self.key(sender, id));
+        self.compact();
+    }
+
+    /// Keeps the order in proportion to what is remembered. An entry is looked at once for each that was forgotten.
+    fn compact(&mut self) {
+        if self.by_age.len() > 2 * self.taken.len() + 1_024 {
+            let taken = &self.taken;
+            self.by_age.retain(|(_, key, number)| taken.get(key).is_some_and(|(current, _)| current == number));
         }
     }
 
     pub(crate) fn expire(&mut self, now: Instant) {
-        while self.by_age.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) >= self.kept_for) {
+        while self.by_age.front().is_some_and(|(at, ..)| now.saturating_duration_since(*at) >= self.kept_for) {
             self.forget_oldest();
         }
     }
 
     fn forget_oldest(&mut self) {
-        if let Some((_, key)) = self.by_age.pop_front() {
+        if let Some((_, key, number)) = self.by_age.pop_front()
+            && self.taken.get(&key).is_some_and(|(current, _)| *current == number)
+        {
             self.taken.remove(&key);
         }
     }
@@ -130,5 +143,24 @@ mod tests {
         assert_eq!(ids.find(&name("alice"), &id(1), now), None);
         assert_eq!(ids.find(&name("alice"), &id(2), now), Some(taken(2)));
         assert_eq!(ids.taken.len(), 2);
+    }
+
+    #[test]
+    fn one_that_was_not_stored_is_forgotten_and_leaves_the_others_their_order() {
+        let (start, minutes) = (clock::now(), Duration::from_mins(5));
+        let mut ids = RememberedIds::new(minutes, 1_000_000);
+        for number in 1..=10_000 {
+            ids.insert(&name("alice"), &id(number), taken(number), start);
+            if number % 10 > 0 {
+                ids.remove(&name("alice"), &id(number));
+            }
+        }
+        assert_eq!((ids.taken.len(), ids.by_age.len() <= 2 * 1_000 + 1_024), (1_000, true));
+        // Taken again, it has its time anew.
+        let later = start + Duration::from_mins(1);
+        ids.insert(&name("alice"), &id(10), taken(7), later);
+        assert_eq!(ids.find(&name("alice"), &id(20), start + minutes), None);
+        assert_eq!(ids.find(&name("alice"), &id(10), start + minutes), Some(taken(7)));
+        assert_eq!((ids.taken.len(), ids.by_age.len()), (1, 1));
     }
 }

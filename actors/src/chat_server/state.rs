@@ -44,6 +44,9 @@ use crate::room::Room;
 /// everybody who asks would take the time of those who chat.
 const LISTED_FOR: Duration = Duration::from_secs(1);
 
+/// Most rooms that end in one tick.
+const ROOMS_ENDED_MAX: usize = 512;
+
 /// The rooms, the names and who is where.
 #[derive(Debug)]
 pub struct ChatState {
@@ -57,8 +60,8 @@ pub struct ChatState {
     inboxes: HashMap<ClientId, RoomId>,
     /// Connections that have not said who they are.
     unproven: FxHashMap<SessionId, Unproven>,
-    /// When a connection ends that does not show a token, or a newer one; milliseconds since the Unix epoch.
-    deadlines: BTreeSet<(u64, SessionId)>,
+    /// When a connection ends that does not show a token, or a newer one.
+    deadlines: BTreeSet<(Instant, SessionId)>,
     remembered: RememberedIds,
     /// Who catches up where.
     replays: FxHashMap<(SessionId, RoomId), CatchingUp>,
@@ -68,6 +71,9 @@ pub struct ChatState {
     fullest_first: Option<(Instant, Vec<RoomId>)>,
     /// Inboxes of which more was delivered than is noted.
     delivered_due: Vec<RoomId>,
+    /// When it is looked whether a room has ended: an entry for each one that is empty and has nothing stored, and
+    /// perhaps others.
+    may_end: BTreeSet<(Instant, RoomId)>,
 }
 
 /// A session as the chat knows it.
@@ -77,6 +83,8 @@ struct Member {
     key: ClientKey,
     /// What it has proven, where names are authenticated.
     claims: Option<Arc<Claims>>,
+    /// Until when that holds.
+    proven_until: Option<Instant>,
     /// Where its private messages are kept, if they are.
     inbox: Option<RoomId>,
     /// In the order of joining; the first is where a message goes that names no room.
@@ -89,7 +97,7 @@ struct Member {
 #[derive(Debug)]
 struct Unproven {
     open: OpenSession,
-    until: u64,
+    until: Instant,
     errors_in_a_row: u32,
 }
 
@@ -121,6 +129,7 @@ impl ChatState {
             presence_due: Vec::new(),
             fullest_first: None,
             delivered_due: Vec::new(),
+            may_end: BTreeSet::new(),
         }
     }
 
@@ -139,6 +148,7 @@ impl ChatState {
                     RoomKey::Room(name) => self.rooms_by_name.insert(name, RoomId(slot)),
                     RoomKey::Inbox(owner) => self.inboxes.insert(owner, RoomId(slot)),
                 };
+                self.note_may_end(RoomId(slot));
             }
         }
         let owner_of = |room: usize| self.rooms.get(room).and_then(|entry| entry.key.owner());
@@ -331,6 +341,7 @@ impl ChatState {
                 if let Some(entry) = self.rooms.get_mut(room.0 as usize) {
                     entry.oldest = oldest;
                 }
+                self.note_may_end(room);
             }
             Completion::Read { request, page } => self.was_read(request, page, now, effects),
             Completion::Unread { request, error } => self.was_not_read(request, error, now, effects),
@@ -348,24 +359,44 @@ impl ChatState {
             self.note_delivered(room, effects);
         }
         self.remembered.expire(now.at);
-        let kept = self.config.empty_room_kept;
-        let is_over = |room: &Room| {
-            let empty_for = room.empty_since.map(|since| now.at.saturating_duration_since(since));
-            let is_for_later = self.config.history_is_stored || room.key.owner().is_some();
-            let is_stored = is_for_later && room.oldest <= room.seq;
-            room.pending.is_empty() && !is_stored && empty_for.is_some_and(|time| time >= kept)
-        };
-        let over: Vec<usize> = self.rooms.iter().filter(|(_, room)| is_over(room)).map(|(slot, _)| slot).collect();
-        for slot in over {
-            let room = self.rooms.remove(slot);
-            match &room.key {
-                RoomKey::Room(name) => self.rooms_by_name.remove(name),
-                RoomKey::Inbox(owner) => self.inboxes.remove(owner),
-            };
-            if let Ok(slot) = u32::try_from(slot) {
-                effects.push(Effect::Forget { room: RoomId(slot) });
-            }
+        // A crowd of rooms that end together ends over several ticks, so that no message waits for all of them.
+        for _ in 0..ROOMS_ENDED_MAX {
+            let Some((_, room)) = self.may_end.first().copied().filter(|(at, _)| *at <= now.at) else { break };
+            self.may_end.pop_first();
+            self.end_if_over(room, now, effects);
         }
+    }
+
+    /// A room may have become one that ends: nobody is in it, or nothing of it is kept any more.
+    fn note_may_end(&mut self, room: RoomId) {
+        let Some(entry) = self.rooms.get(room.0 as usize) else { return };
+        if let Some(since) = entry.empty_since
+            && !self.is_kept(entry)
+        {
+            self.may_end.insert((since + self.config.empty_room_kept, room));
+        }
+    }
+
+    /// Whether a room stays, however long nobody is in it: something of it is stored, or on its way to be.
+    fn is_kept(&self, room: &Room) -> bool {
+        let is_for_later = self.config.history_is_stored || room.key.owner().is_some();
+        !room.pending.is_empty() || (is_for_later && room.oldest <= room.seq)
+    }
+
+    fn end_if_over(&mut self, room: RoomId, now: Now, effects: &mut Vec<Effect>) {
+        let slot = room.0 as usize;
+        let Some(entry) = self.rooms.get(slot) else { return };
+        let empty_for = entry.empty_since.map(|since| now.at.saturating_duration_since(since));
+        if self.is_kept(entry) || empty_for.is_none_or(|time| time < self.config.empty_room_kept) {
+            // It gets a new entry when that changes.
+            return;
+        }
+        let entry = self.rooms.remove(slot);
+        match &entry.key {
+            RoomKey::Room(name) => self.rooms_by_name.remove(name),
+            RoomKey::Inbox(owner) => self.inboxes.remove(owner),
+        };
+        effects.push(Effect::Forget { room });
     }
 
     /// Panics if an invariant of this module does not hold. For tests.
@@ -412,6 +443,11 @@ impl ChatState {
             let places = room.pending.iter().map(|pending| pending.message.seq.0);
             assert!(places.eq(room.seq.0 + 1..=room.seq.0 + room.pending.len() as u64), "INV-3 for what waits");
             assert_eq!(room.empty_since.is_some(), room.is_empty(), "an empty room knows since when");
+            if let Some(since) = room.empty_since.filter(|_| !self.is_kept(room)) {
+                let id = RoomId(u32::try_from(slot).unwrap_or(u32::MAX));
+                let due = since + self.config.empty_room_kept;
+                assert!(self.may_end.contains(&(due, id)), "an empty room is looked at when it may end");
+            }
         }
         for (session, room) in self.replays.keys() {
             let is_member = |m: &Member| m.rooms.iter().chain(&m.inbox).any(|own| own == room);

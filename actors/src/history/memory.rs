@@ -15,10 +15,27 @@ pub struct MemoryHistory {
     messages_max: usize,
     bytes_max: u64,
     bytes: u64,
-    rooms: FxHashMap<RoomId, VecDeque<Arc<StoredMessage>>>,
+    rooms: FxHashMap<RoomId, Kept>,
     /// Every message in the order of arrival, to find the oldest of all; entries whose message is gone are skipped.
-    arrivals: VecDeque<(RoomId, Seq)>,
+    arrivals: VecDeque<Arrival>,
     kept: usize,
+    /// How many rooms there have been: the life of the next one.
+    lives: u64,
+}
+
+/// The messages that are kept of one room.
+#[derive(Debug, Default)]
+struct Kept {
+    /// Tells a room from an earlier one with the same number.
+    life: u64,
+    messages: VecDeque<Arc<StoredMessage>>,
+}
+
+#[derive(Debug)]
+struct Arrival {
+    room: RoomId,
+    life: u64,
+    seq: Seq,
 }
 
 impl MemoryHistory {
@@ -31,22 +48,23 @@ impl MemoryHistory {
             rooms: FxHashMap::default(),
             arrivals: VecDeque::new(),
             kept: 0,
+            lives: 0,
         }
     }
 
     /// The oldest and the newest message that are kept of a room.
     pub(crate) fn bounds(&self, room: RoomId) -> Option<(Seq, Seq)> {
-        let messages = self.rooms.get(&room)?;
+        let messages = &self.rooms.get(&room)?.messages;
         Some((messages.front()?.seq, messages.back()?.seq))
     }
 
     /// The part of a room's messages that a request asks for, of those that are kept.
     pub(crate) fn select(&self, request: &ReadRequest) -> Page {
-        self.rooms.get(&request.room).map_or_else(Page::default, |messages| select(messages, request))
+        self.rooms.get(&request.room).map_or_else(Page::default, |kept| select(&kept.messages, request))
     }
 
     pub(crate) fn drop_oldest(&mut self, room: RoomId) -> Option<Seq> {
-        let messages = self.rooms.get_mut(&room)?;
+        let messages = &mut self.rooms.get_mut(&room)?.messages;
         let dropped = messages.pop_front()?;
         self.bytes -= dropped.weight() as u64;
         self.kept -= 1;
@@ -56,8 +74,9 @@ impl MemoryHistory {
     /// Drops the oldest messages of all rooms until the bytes fit.
     fn fit_bytes(&mut self, done: &mut Vec<Completion>) {
         while self.bytes > self.bytes_max {
-            let Some((room, seq)) = self.arrivals.pop_front() else { return };
-            let is_kept = self.rooms.get(&room).and_then(VecDeque::front).is_some_and(|oldest| oldest.seq == seq);
+            let Some(Arrival { room, life, seq }) = self.arrivals.pop_front() else { return };
+            let kept = self.rooms.get(&room).filter(|kept| kept.life == life);
+            let is_kept = kept.and_then(|kept| kept.messages.front()).is_some_and(|oldest| oldest.seq == seq);
             if is_kept && let Some(oldest) = self.drop_oldest(room) {
                 done.push(Completion::Trimmed { room, oldest });
             }
@@ -70,8 +89,10 @@ impl MemoryHistory {
             return;
         }
         let rooms = &self.rooms;
-        self.arrivals
-            .retain(|(room, seq)| rooms.get(room).and_then(VecDeque::front).is_some_and(|oldest| oldest.seq <= *seq));
+        self.arrivals.retain(|Arrival { room, life, seq }| {
+            let kept = rooms.get(room).filter(|kept| kept.life == *life);
+            kept.and_then(|kept| kept.messages.front()).is_some_and(|oldest| oldest.seq <= *seq)
+        });
     }
 }
 
@@ -80,13 +101,17 @@ impl HistoryStore for MemoryHistory {
         let seq = message.seq;
         self.bytes += message.weight() as u64;
         self.kept += 1;
-        self.arrivals.push_back((room, seq));
-        let messages = self.rooms.entry(room).or_default();
-        messages.push_back(message);
-        if messages.len() > self.messages_max {
+        let lives = &mut self.lives;
+        let kept = self.rooms.entry(room).or_insert_with(|| {
+            *lives += 1;
+            Kept { life: *lives, messages: VecDeque::new() }
+        });
+        self.arrivals.push_back(Arrival { room, life: kept.life, seq });
+        kept.messages.push_back(message);
+        if kept.messages.len() > self.messages_max {
             self.drop_oldest(room);
         }
-        let oldest = self.rooms.get(&room).and_then(VecDeque::front).map_or(seq.next(), |oldest| oldest.seq);
+        let oldest = self.bounds(room).map_or(seq.next(), |(oldest, _)| oldest);
         done.push(Completion::Stored { room, seq, oldest });
         self.fit_bytes(done);
         self.compact_arrivals();
@@ -98,11 +123,11 @@ impl HistoryStore for MemoryHistory {
     }
 
     fn forget(&mut self, room: RoomId) {
-        let messages = self.rooms.remove(&room).unwrap_or_default();
+        let Kept { messages, .. } = self.rooms.remove(&room).unwrap_or_default();
         self.bytes -= messages.iter().map(|message| message.weight() as u64).sum::<u64>();
         self.kept -= messages.len();
-        // The number may be given to a new room, whose messages must not be taken for these.
-        self.arrivals.retain(|(of, _)| *of != room);
+        // Its arrivals stay until their turn comes: looking for them would take the longer the more is kept.
+        self.compact_arrivals();
     }
 }
 
@@ -278,7 +303,7 @@ mod tests {
     fn a_forgotten_room_leaves_nothing_behind() {
         let mut history = filled(100, u64::MAX, 10);
         history.forget(ROOM);
-        assert_eq!((history.bytes, history.kept, history.arrivals.len()), (0, 0, 0));
+        assert_eq!((history.bytes, history.kept), (0, 0));
         assert_eq!(read(&mut history, HistoryPage::Newest, 9, usize::MAX), (vec![], false));
     }
 

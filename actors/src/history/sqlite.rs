@@ -25,6 +25,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 use starling_protocol::{Epoch, Seq};
 
 pub use self::open::OpenError;
@@ -33,15 +34,18 @@ use self::open::Opened;
 use self::reader::{DiskRead, Readers};
 use self::recent::Recent;
 use self::schema::{DbRoom, ROOMS_MAX, SEQ_MAX};
-use self::writer::{Append, WriterCommand};
-use super::{Completion, HistoryStore, Page, ReadError, ReadRequest, ReportSink, Restored, StoreReport, StoredMessage};
+use self::writer::{Append, StoredCopy, WriterCommand};
+use super::{
+    Completion, HistoryStore, NewMessage, Page, ReadError, ReadRequest, ReportSink, Restored, StoreReport,
+    StoredMessage,
+};
 use crate::clock;
 use crate::ids::RoomId;
 use crate::metrics::HistoryMetrics;
 use crate::vitals::Vitals;
 
-/// Commands of one turn that are handed on before it ends, so that a long one does not keep the disk idle.
-const TURN_COMMANDS_MAX: usize = 256;
+/// Messages of one turn that are handed on before it ends, so that a long one does not keep the disk idle.
+const TURN_MESSAGES_MAX: usize = 256;
 
 /// When a commit counts as done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +101,8 @@ pub(super) enum Report {
     Committed(Vec<(RoomId, Arc<StoredMessage>)>),
     /// Nothing that was appended in this generation and is not committed yet will be.
     Failed { generation: u32 },
+    /// Nothing that was appended to these rooms and is not committed yet will be.
+    RoomsFailed(Vec<RoomId>),
     /// Storing works again.
     Recovered,
     /// The oldest messages of these rooms are gone.
@@ -114,6 +120,15 @@ struct Room {
     in_flight: u32,
 }
 
+impl Room {
+    /// Nothing of this room that waits will be stored.
+    fn failed(&mut self, room: RoomId, done: &mut Vec<Completion>) {
+        if std::mem::take(&mut self.in_flight) > 0 {
+            done.push(Completion::Failed { room, seq: self.seq.next() });
+        }
+    }
+}
+
 /// Keeps what was said in a SQLite database.
 pub struct SqliteHistory {
     opened: Option<Opened>,
@@ -124,8 +139,9 @@ pub struct SqliteHistory {
     by_db: FxHashMap<DbRoom, RoomId>,
     next_db: u32,
     recent: Recent,
-    /// What this turn asks of the writer.
+    /// What this turn asks of the writer, and how many messages are among it.
     turn: Vec<WriterCommand>,
+    turn_messages: usize,
     /// Raised with every failure that is reported.
     generation: u32,
     is_failing: bool,
@@ -156,7 +172,8 @@ impl SqliteHistory {
     ///
     /// # Errors
     /// [`OpenError`]; then the database is as it was.
-    pub fn open(settings: SqliteSettings, metrics: Arc<HistoryMetrics>) -> Result<Self, OpenError> {
+    pub fn open(mut settings: SqliteSettings, metrics: Arc<HistoryMetrics>) -> Result<Self, OpenError> {
+        settings.path = open::locate(&settings.path)?;
         let opened = open::open(&settings)?;
         Ok(Self {
             opened: Some(opened),
@@ -168,6 +185,7 @@ impl SqliteHistory {
             by_db: FxHashMap::default(),
             next_db: 1,
             turn: Vec::new(),
+            turn_messages: 0,
             generation: 0,
             is_failing: false,
             threads: None,
@@ -182,13 +200,13 @@ impl SqliteHistory {
     /// Hands the turn to the writer. Where there is none any more, nothing of it is stored.
     fn hand_on(&mut self, done: &mut Vec<Completion>) {
         let turn = std::mem::take(&mut self.turn);
+        self.turn_messages = 0;
         let unsent = match self.threads.as_ref().and_then(|threads| threads.writer.as_ref()) {
             Some(writer) => writer.send(turn).err().map(|error| error.0),
             None => Some(turn),
         };
         let Some(unsent) = unsent else { return };
-        let appended = unsent.iter().filter(|command| matches!(command, WriterCommand::Append(_))).count() as u64;
-        self.metrics.writer.complete_n(appended);
+        self.metrics.writer.complete_n(unsent.iter().map(WriterCommand::messages).sum::<usize>() as u64);
         self.health.set(Some("the history's thread has ended".into()));
         self.metrics.failing.store(1, Relaxed);
         self.failed(done);
@@ -222,10 +240,35 @@ impl SqliteHistory {
         self.generation += 1;
         self.is_failing = true;
         for (room, entry) in &mut self.rooms {
-            if entry.in_flight > 0 {
-                entry.in_flight = 0;
-                done.push(Completion::Failed { room: *room, seq: entry.seq.next() });
+            entry.failed(*room, done);
+        }
+    }
+
+    /// Whether the next message of a room can be stored, as far as is known now.
+    fn accepts(&mut self, message: &NewMessage) -> bool {
+        !self.is_failing && message.message.seq.0 <= SEQ_MAX && self.room(message.room).is_some()
+    }
+
+    /// Queues the copies of one message: all of them, or none.
+    fn queue(&mut self, copies: SmallVec<[NewMessage; 1]>, done: &mut Vec<Completion>) {
+        let mut accepted = SmallVec::new();
+        for copy in &copies {
+            if !self.accepts(copy) {
+                let failed = copies.iter().map(|copy| (copy.room, copy.message.seq));
+                return done.extend(failed.map(|(room, seq)| Completion::Failed { room, seq }));
             }
+        }
+        for NewMessage { room, epoch, message } in copies {
+            let Some(entry) = self.room(room) else { continue };
+            entry.in_flight += 1;
+            accepted.push(StoredCopy { room, db: entry.db, epoch, message });
+        }
+        self.metrics.writer.arrive_n(accepted.len() as u64);
+        self.turn_messages += accepted.len();
+        let append = Append { copies: accepted, generation: self.generation, queued: clock::now() };
+        self.turn.push(WriterCommand::Append(append));
+        if self.turn_messages >= TURN_MESSAGES_MAX {
+            self.hand_on(done);
         }
     }
 }
@@ -249,7 +292,7 @@ impl HistoryStore for SqliteHistory {
         let known = self.rooms.values().map(|room| (room.db, (room.seq, room.oldest))).collect();
         let (readers, mut others) = Readers::start(opened.readers, &sink, &self.metrics, vitals);
         let (commands, writing) = writer::start(
-            opened.writer,
+            (opened.writer, opened.identity),
             Arc::clone(&self.settings),
             Arc::clone(&self.metrics),
             self.health.clone(),
@@ -257,7 +300,8 @@ impl HistoryStore for SqliteHistory {
             known,
             vitals,
         );
-        let (checkpoints, thread) = writer::start_checkpoints(opened.checkpoints, &self.metrics, vitals);
+        let (checkpoints, thread) =
+            writer::start_checkpoints(opened.checkpoints, commands.clone(), &self.metrics, vitals);
         others.push(thread);
         let (writer, checkpoints) = (Some(commands), Some(checkpoints));
         self.threads =
@@ -271,6 +315,13 @@ impl HistoryStore for SqliteHistory {
                 // A failure of an older generation has been reported already.
                 if generation == self.generation {
                     self.failed(done);
+                }
+            }
+            Report::RoomsFailed(rooms) => {
+                for room in rooms {
+                    if let Some(entry) = self.rooms.get_mut(&room) {
+                        entry.failed(room, done);
+                    }
                 }
             }
             Report::Recovered => self.is_failing = false,
@@ -290,25 +341,11 @@ impl HistoryStore for SqliteHistory {
     }
 
     fn append(&mut self, room: RoomId, epoch: Epoch, message: Arc<StoredMessage>, done: &mut Vec<Completion>) {
-        let (generation, seq) = (self.generation, message.seq);
-        let is_failing = self.is_failing;
-        let accepted = match self.room(room) {
-            Some(entry) if !is_failing && seq.0 <= SEQ_MAX => {
-                entry.in_flight += 1;
-                Some(entry.db)
-            }
-            _ => None,
-        };
-        if let Some(db) = accepted {
-            self.metrics.writer.arrive_n(1);
-            let append = Append { room, db, epoch, generation, message, queued: clock::now() };
-            self.turn.push(WriterCommand::Append(append));
-            if self.turn.len() >= TURN_COMMANDS_MAX {
-                self.hand_on(done);
-            }
-            return;
-        }
-        done.push(Completion::Failed { room, seq });
+        self.queue(SmallVec::from_iter([NewMessage { room, epoch, message }]), done);
+    }
+
+    fn append_both(&mut self, copies: [NewMessage; 2], done: &mut Vec<Completion>) {
+        self.queue(SmallVec::from_iter(copies), done);
     }
 
     fn delivered(&mut self, room: RoomId, seq: Seq) {

@@ -26,6 +26,7 @@ impl ChatState {
         let slot = self.rooms.insert(Room::new(RoomKey::Inbox(owner.clone()), epoch, now.at));
         let inbox = RoomId(u32::try_from(slot).map_err(|_| OpenRefusal::TooManyInboxes)?);
         self.inboxes.insert(owner.clone(), inbox);
+        self.note_may_end(inbox);
         Ok(inbox)
     }
 
@@ -61,6 +62,7 @@ impl ChatState {
         if entry.is_empty() {
             // The process may end before the next tick.
             self.note_delivered(inbox, effects);
+            self.note_may_end(inbox);
         }
     }
 

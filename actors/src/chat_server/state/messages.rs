@@ -9,7 +9,7 @@ use crate::chat_server::command::{Effect, OpenRefusal, OperatorPost, Posted};
 use crate::chat_server::remembered::Place;
 use crate::clock::Now;
 use crate::credits::Ticket;
-use crate::history::{RoomKey, StoredMessage};
+use crate::history::{NewMessage, RoomKey, StoredMessage};
 use crate::ids::{RoomId, SessionId};
 use crate::room::{Asker, PendingAck, PendingMessage};
 
@@ -71,11 +71,18 @@ impl ChatState {
             Place::Inbox { room, to } => {
                 let own = self.sessions.get(session).and_then(|member| member.inbox);
                 let draft = Draft { sender, to: Some(to), text, id };
-                // The sender's own copy goes first: whoever is told of a failure has sent nothing.
-                if let Some(own) = own.filter(|own| *own != room) {
-                    self.append(own, draft.clone(), None, Ticket::without_credit(ticket.read_at), now, effects);
+                let asker = Some(Asker::Session(session));
+                let Some(own) = own.filter(|own| *own != room) else {
+                    return self.append(room, draft, asker, ticket, now, effects);
+                };
+                let uncounted = Ticket::without_credit(ticket.read_at);
+                let copies = (
+                    self.give_place(own, draft.clone(), None, uncounted, now),
+                    self.give_place(room, draft, asker, ticket, now),
+                );
+                if let (Some(of_sender), Some(of_receiver)) = copies {
+                    effects.push(Effect::StoreBoth(Box::new([of_sender, of_receiver])));
                 }
-                self.append(room, draft, Some(Asker::Session(session)), ticket, now, effects);
             }
             Place::Client(to) => {
                 let holders = |name| self.names.get(name).into_iter().flatten().copied();
@@ -106,9 +113,8 @@ impl ChatState {
         }
     }
 
-    /// Gives a message its place and has it stored. `asker` is told what becomes of it, and the `id` is remembered for
-    /// it.
-    pub(super) fn append(
+    /// Gives a message its place and has it stored.
+    fn append(
         &mut self,
         room: RoomId,
         draft: Draft,
@@ -117,7 +123,21 @@ impl ChatState {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(entry) = self.rooms.get_mut(room.0 as usize) else { return };
+        if let Some(NewMessage { room, epoch, message }) = self.give_place(room, draft, asker, ticket, now) {
+            effects.push(Effect::Store { room, epoch, message });
+        }
+    }
+
+    /// Gives a message its place. `asker` is told whether it is stored, and the `id` is remembered for it.
+    fn give_place(
+        &mut self,
+        room: RoomId,
+        draft: Draft,
+        asker: Option<Asker>,
+        ticket: Ticket,
+        now: Now,
+    ) -> Option<NewMessage> {
+        let entry = self.rooms.get_mut(room.0 as usize)?;
         let Draft { sender, to, text, id } = draft;
         let seq = entry.next_seq();
         if asker.is_some()
@@ -131,7 +151,7 @@ impl ChatState {
         let message = Arc::new(StoredMessage { room: key, to, seq, client_id: sender, text, at: now.unix_ms, id });
         let stored = Arc::clone(&message);
         entry.pending.push_back(PendingMessage { message, acks, ticket });
-        effects.push(Effect::Store { room, epoch: entry.epoch, message: stored });
+        Some(NewMessage { room, epoch: entry.epoch, message: stored })
     }
 
     /// Takes what an operator says.
@@ -239,17 +259,20 @@ impl ChatState {
                 (Asker::Operator(reply), _) => drop(reply.send(Ok(Posted { seq, at: message.at, duplicate }))),
             }
         }
+        if entry.is_empty() {
+            self.note_may_end(room);
+        }
         effects.push(Effect::Deliver { room, hubs, message, ticket });
         if is_delivered {
             self.delivered(room, seq);
         }
     }
 
-    /// Everything of this room that waited is not stored: it is refused, and its places are given again.
+    /// What waits in this room from `seq` on is not stored: it is refused, and its places are given again.
     pub(super) fn not_stored(&mut self, room: RoomId, seq: Seq, effects: &mut Vec<Effect>) {
         let Some(entry) = self.rooms.get_mut(room.0 as usize) else { return };
-        debug_assert_eq!(entry.seq.next(), seq, "INV-3: a failure speaks for all that waits");
-        for PendingMessage { message, acks, .. } in entry.pending.drain(..) {
+        let first = entry.pending.partition_point(|pending| pending.message.seq < seq);
+        for PendingMessage { message, acks, .. } in entry.pending.drain(first..) {
             // The sender's own copy of a private message is not the one that is remembered.
             if !acks.is_empty()
                 && let Some(id) = &message.id
@@ -261,6 +284,7 @@ impl ChatState {
                 refuse(asker, id, refusal, effects);
             }
         }
+        self.note_may_end(room);
     }
 }
 

@@ -59,7 +59,8 @@ impl ChatState {
         };
         self.names.entry(client_id.clone()).or_default().push(open.session);
         let (rooms, watch_presence) = (SmallVec::new(), open.watch_presence);
-        let member = Member { client_id, key, claims, inbox, rooms, watch_presence, errors_in_a_row: 0 };
+        let proven_until = None;
+        let member = Member { client_id, key, claims, proven_until, inbox, rooms, watch_presence, errors_in_a_row: 0 };
         self.sessions.insert(open.session, member);
         // Its welcome comes before anything that is said in the room.
         self.enter(open.session, room, false, now, effects);
@@ -157,8 +158,8 @@ impl ChatState {
             self.deadlines.remove(&(unproven.until, session));
         }
         let Some(member) = self.sessions.remove(session) else { return };
-        if let Some(claims) = &member.claims {
-            self.deadlines.remove(&(claims.expires_at, session));
+        if let Some(until) = member.proven_until {
+            self.deadlines.remove(&(until, session));
         }
         if let Some(holders) = self.names.get_mut(&member.client_id) {
             holders.retain(|holder| *holder != session);

@@ -1,6 +1,7 @@
 //! Connections where names are authenticated: what they have to prove, and for how long that holds.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use starling_protocol::{ClientId, CloseCode, ErrorCode, MessageId, Refusal, ServerEvent, limits};
 
@@ -10,10 +11,13 @@ use crate::clock::Now;
 use crate::identity::Claims;
 use crate::ids::SessionId;
 
+/// How far ahead the end of a token is noted: ten years. One that holds longer ends its connection then.
+const TOKEN_TIME_MAX: Duration = Duration::from_hours(87_600);
+
 impl ChatState {
     /// Waits until a connection says who it is.
     pub(super) fn await_proof(&mut self, open: OpenSession, now: Now, effects: &mut Vec<Effect>) {
-        let (session, until) = (open.session, now.unix_ms + 1_000 * limits::PROOF_SECONDS);
+        let (session, until) = (open.session, now.at + Duration::from_secs(limits::PROOF_SECONDS));
         let text = format!("say hello with a token within {} seconds", limits::PROOF_SECONDS);
         effects.push(tell(session, ServerEvent::Error(Refusal::new(ErrorCode::Unauthorized, text))));
         self.deadlines.insert((until, session));
@@ -91,7 +95,7 @@ impl ChatState {
         }
         let key = open.key.filter(|_| old.is_some()).unwrap_or(open.fresh_key);
         self.add_session(open, claims.client_id.clone(), key, Some(Arc::clone(claims)), id, now, effects)?;
-        self.deadlines.insert((claims.expires_at, open.session));
+        self.hold_until(open.session, claims, now);
         Ok(())
     }
 
@@ -111,11 +115,9 @@ impl ChatState {
         if member.client_id != claims.client_id {
             return Err(refused(OpenRefusal::TokenOfAnother(claims.client_id.clone())));
         }
-        let until = claims.expires_at;
-        if let Some(old) = member.claims.replace(Arc::clone(claims)) {
-            self.deadlines.remove(&(old.expires_at, session));
-        }
-        self.deadlines.insert((until, session));
+        member.claims = Some(Arc::clone(claims));
+        self.hold_until(session, claims, now);
+        let Some(member) = self.sessions.get(session) else { return Ok(()) };
         let entered = member.rooms.iter().filter_map(|room| self.rooms.get(room.0 as usize)?.key.room());
         let closed: Vec<_> = entered.filter(|name| !claims.rooms.allow(name)).cloned().collect();
         for room in closed {
@@ -125,9 +127,21 @@ impl ChatState {
         Ok(())
     }
 
+    /// Notes how long a session may stay. From here on the clock that never goes back counts: what is done to the other
+    /// one makes no session longer or shorter.
+    fn hold_until(&mut self, session: SessionId, claims: &Claims, now: Now) {
+        let left = Duration::from_millis(claims.expires_at.saturating_sub(now.unix_ms)).min(TOKEN_TIME_MAX);
+        let Some(member) = self.sessions.get_mut(session) else { return };
+        let until = now.at + left;
+        if let Some(before) = member.proven_until.replace(until) {
+            self.deadlines.remove(&(before, session));
+        }
+        self.deadlines.insert((until, session));
+    }
+
     /// Ends the connections that have not said in time who they are, and those whose token has expired.
     pub(super) fn end_what_is_due(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        while let Some((_, session)) = self.deadlines.first().copied().filter(|(until, _)| *until <= now.unix_ms) {
+        while let Some((_, session)) = self.deadlines.first().copied().filter(|(until, _)| *until <= now.at) {
             let is_unproven = self.unproven.contains_key(&session);
             let reason = if is_unproven { "no token came in time" } else { "the token has expired" };
             effects.push(tell(session, ServerEvent::Error(Refusal::new(ErrorCode::Unauthorized, reason))));

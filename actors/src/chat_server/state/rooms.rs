@@ -25,6 +25,7 @@ impl ChatState {
         let slot = self.rooms.insert(Room::new(RoomKey::Room(name.clone()), epoch, now.at));
         let room = RoomId(u32::try_from(slot).ok()?);
         self.rooms_by_name.insert(name.clone(), room);
+        self.note_may_end(room);
         Some(room)
     }
 
@@ -208,6 +209,8 @@ impl ChatState {
         let has_company = self.has_company(session, client_id, room);
         let Some(entry) = self.rooms.get_mut(room.0 as usize) else { return };
         entry.remove(session, now.at);
+        self.note_may_end(room);
+        let Some(entry) = self.rooms.get_mut(room.0 as usize) else { return };
         if has_company {
             entry.doubles = entry.doubles.saturating_sub(1);
         } else {

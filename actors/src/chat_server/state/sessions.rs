@@ -79,6 +79,7 @@ mod tests {
             client_id: ClientId::parse(name).unwrap(),
             key: ClientKey(0),
             claims: None,
+            proven_until: None,
             inbox: None,
             rooms: SmallVec::new(),
             watch_presence: false,

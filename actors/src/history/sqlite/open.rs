@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,6 +37,20 @@ pub enum OpenError {
         path: PathBuf,
         /// What the system says.
         source: io::Error,
+    },
+    /// Nothing can be stored in it.
+    #[error("the history {path} cannot be used: {reason}")]
+    Unfit {
+        /// The path.
+        path: PathBuf,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// Its disk has no room left.
+    #[error("the history {path} cannot be opened: the disk is full")]
+    DiskFull {
+        /// The database.
+        path: PathBuf,
     },
     /// Another process works with it.
     #[error("the history {path} is held by another process")]
@@ -83,6 +98,11 @@ impl OpenError {
             Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
                 Self::Damaged { path, reason: error.to_string() }
             }
+            Some(ErrorCode::DiskFull) => Self::DiskFull { path },
+            // The index of the log is made as large as it gets when it is made: where that fails, there is no room.
+            _ if error.sqlite_error().is_some_and(|e| e.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => {
+                Self::DiskFull { path }
+            }
             _ => Self::Database { path, source: error },
         }
     }
@@ -92,6 +112,7 @@ impl OpenError {
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) lock: File,
+    pub(super) identity: FileIdentity,
     pub(super) writer: Connection,
     pub(super) readers: Vec<Connection>,
     pub(super) checkpoints: Connection,
@@ -107,18 +128,16 @@ pub(super) fn open(settings: &SqliteSettings) -> Result<Opened, OpenError> {
     inspect(path)?;
     let of = |error| OpenError::of(path, error);
     let writer = open_writer(settings, true).map_err(of)?;
+    let identity = FileIdentity::at(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
     let readers = (0..READERS).map(|_| open_reader(path)).collect::<rusqlite::Result<_>>().map_err(of)?;
     let checkpoints = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(of)?;
     let (rooms, restored) = restore(&writer, settings).map_err(of)?;
-    Ok(Opened { lock, writer, readers, checkpoints, rooms, restored })
+    Ok(Opened { lock, identity, writer, readers, checkpoints, rooms, restored })
 }
 
 /// Takes the lock that keeps two processes from one database: a file beside it, held until the returned one is dropped.
 pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
     let of = |source| OpenError::File { path: path.to_owned(), source };
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder).map_err(of)?;
-    }
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let lock = File::options().create(true).truncate(false).write(true).open(name).map_err(of)?;
@@ -129,10 +148,70 @@ pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
+/// Lets the database undo a transaction that the death of a process has cut off, as a first start's may be.
+///
+/// Before there is a write-ahead log, a transaction is undone from a journal beside the database. A connection that only
+/// reads cannot do that, so it cannot read either.
+fn recover(path: &Path) -> rusqlite::Result<()> {
+    let mut journal = path.as_os_str().to_owned();
+    journal.push("-journal");
+    if !path.exists() || !fs::metadata(journal).is_ok_and(|journal| journal.len() > 0) {
+        return Ok(());
+    }
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
+}
+
+/// Where the database is: an absolute path without symbolic links, the same for everybody who means this file.
+///
+/// Makes the folder.
+pub(super) fn locate(path: &Path) -> Result<PathBuf, OpenError> {
+    let of = |source| OpenError::File { path: path.to_owned(), source };
+    let unfit = |reason| OpenError::Unfit { path: path.to_owned(), reason };
+    let text = path.to_string_lossy();
+    if text.starts_with(':') || text.starts_with("file:") {
+        return Err(unfit("it is not taken for the path of a file, write ./ before it"));
+    }
+    let name = path.file_name().ok_or_else(|| unfit("it does not end with the name of a file"))?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(of)?;
+    if fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return Ok(fs::canonicalize(folder).map_err(of)?.join(name));
+    }
+    let located = fs::canonicalize(path).map_err(of)?;
+    let metadata = fs::metadata(&located).map_err(of)?;
+    if !metadata.is_file() {
+        return Err(unfit("it is not a file"));
+    }
+    if metadata.nlink() > 1 {
+        return Err(unfit(
+            "the file has several names (hard links), and its log would be found under one of them only",
+        ));
+    }
+    Ok(located)
+}
+
+/// The file that was opened, to be told from another one at the same path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FileIdentity {
+    device: u64,
+    inode: u64,
+}
+
+impl FileIdentity {
+    /// The file that is at this path now.
+    pub(super) fn at(path: &Path) -> io::Result<Self> {
+        let metadata = fs::metadata(path)?;
+        Ok(Self { device: metadata.dev(), inode: metadata.ino() })
+    }
+}
+
 /// Looks at a database, without the right to change it. One that is not there, or empty, is a new one.
 pub(super) fn inspect(path: &Path) -> Result<(), OpenError> {
     let of = |source| OpenError::File { path: path.to_owned(), source };
     let damaged = |reason: String| OpenError::Damaged { path: path.to_owned(), reason };
+    // First, as what is undone may be all there is.
+    recover(path).map_err(|error| OpenError::of(path, error))?;
     let size = match fs::metadata(path) {
         Ok(metadata) => metadata.len(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

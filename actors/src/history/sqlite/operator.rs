@@ -50,6 +50,9 @@ const SEARCH_SINCE: u32 = 2;
 /// The version of the schema from which on messages may be private.
 const PEER_SINCE: u32 = 3;
 
+/// Most messages that an export reads at once.
+const EXPORTED_AT_ONCE: u32 = 128;
+
 /// How many problems of one kind are told.
 const PROBLEMS_MAX: usize = 20;
 
@@ -57,8 +60,9 @@ fn reader(path: &Path) -> Result<Connection, OperatorError> {
     if !path.exists() {
         return Err(OperatorError::NotThere(path.to_owned()));
     }
-    open::inspect(path)?;
-    Ok(open::open_reader(path)?)
+    let path = open::locate(path)?;
+    open::inspect(&path)?;
+    Ok(open::open_reader(&path)?)
 }
 
 /// Reads the whole database and holds it to its rules. Changes nothing; a server may be running.
@@ -111,7 +115,7 @@ pub fn check(path: &Path) -> Result<CheckReport, OperatorError> {
 }
 
 /// Hands every message of one room, or of all, to `take`: room by room, in order. Changes nothing; a server may be
-/// running.
+/// running, and what it stores or drops meanwhile may be in the export or not.
 ///
 /// # Errors
 /// [`OperatorError`], and what `take` gives.
@@ -121,35 +125,45 @@ pub fn export(
     mut take: impl FnMut(&StoredMessage, Epoch) -> std::io::Result<()>,
 ) -> Result<(), OperatorError> {
     let connection = reader(path)?;
-    let moment = connection.unchecked_transaction()?;
-    let mut rooms = moment.prepare("SELECT id, name, epoch FROM rooms WHERE ?1 IS NULL OR name = ?1 ORDER BY name")?;
-    let mut messages = moment.prepare(if version(&connection)? >= PEER_SINCE {
-        "SELECT place, at, client_id, id, text, peer FROM messages WHERE place BETWEEN ?1 AND ?2 ORDER BY place"
-    } else {
-        "SELECT place, at, client_id, id, text, NULL FROM messages WHERE place BETWEEN ?1 AND ?2 ORDER BY place"
-    })?;
-    let mut is_there = false;
-    let mut rows = rooms.query([room.map(RoomName::as_str)])?;
-    while let Some(row) = rows.next()? {
-        is_there = true;
-        let (number, name) = (DbRoom(row.get(0)?), parsed(RoomKey::parse(&row.get::<_, String>(1)?))?);
+    let mut rooms =
+        connection.prepare("SELECT id, name, epoch, seq FROM rooms WHERE ?1 IS NULL OR name = ?1 ORDER BY name")?;
+    let rooms = rooms.query_map([room.map(RoomName::as_str)], |row| {
+        let (number, name): (_, String) = (DbRoom(row.get(0)?), row.get(1)?);
         let epoch = Epoch(row.get::<_, i64>(2)?.cast_unsigned());
-        let mut rows = messages.query((place(number, 0), place(number, SEQ_MAX)))?;
-        while let Some(row) = rows.next()? {
-            let id: Option<String> = row.get(3)?;
-            let client_id = parsed(ClientId::parse(&row.get::<_, String>(2)?))?;
-            let peer: Option<String> = row.get(5)?;
-            let peer = peer.map(|peer| parsed(ClientId::parse(&peer))).transpose()?;
-            let message = StoredMessage {
-                to: receiver(&name, &client_id, peer),
-                room: name.clone(),
-                seq: Seq(of_place(row.get(0)?).1),
-                at: row.get::<_, i64>(1)?.cast_unsigned(),
-                client_id,
-                id: id.map(|id| parsed(MessageId::parse(&id))).transpose()?,
-                text: row.get::<_, String>(4)?.into(),
-            };
-            take(&message, epoch)?;
+        Ok((number, parsed(RoomKey::parse(&name))?, epoch, row.get::<_, u64>(3)?))
+    });
+    let rooms = rooms?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut messages = connection.prepare(if version(&connection)? >= PEER_SINCE {
+        "SELECT place, at, client_id, id, text, peer FROM messages WHERE place BETWEEN ?1 AND ?2 ORDER BY place LIMIT ?3"
+    } else {
+        "SELECT place, at, client_id, id, text, NULL FROM messages WHERE place BETWEEN ?1 AND ?2 ORDER BY place LIMIT ?3"
+    })?;
+    let is_there = !rooms.is_empty();
+    for (number, name, epoch, seq) in rooms {
+        // Each part is read before any of it is handed on: whoever takes it slowly does not hold the server's log.
+        let (mut first, last) = (place(number, 0), place(number, seq));
+        loop {
+            let part = messages.query_map((first, last, EXPORTED_AT_ONCE), |row| {
+                let id: Option<String> = row.get(3)?;
+                let client_id = parsed(ClientId::parse(&row.get::<_, String>(2)?))?;
+                let peer: Option<String> = row.get(5)?;
+                let peer = peer.map(|peer| parsed(ClientId::parse(&peer))).transpose()?;
+                Ok(StoredMessage {
+                    to: receiver(&name, &client_id, peer),
+                    room: name.clone(),
+                    seq: Seq(of_place(row.get(0)?).1),
+                    at: row.get::<_, i64>(1)?.cast_unsigned(),
+                    client_id,
+                    id: id.map(|id| parsed(MessageId::parse(&id))).transpose()?,
+                    text: row.get::<_, String>(4)?.into(),
+                })
+            });
+            let part = part?.collect::<rusqlite::Result<Vec<_>>>()?;
+            let Some(newest) = part.last() else { break };
+            first = place(number, newest.seq.0) + 1;
+            for message in &part {
+                take(message, epoch)?;
+            }
         }
     }
     match room {
@@ -171,10 +185,13 @@ pub fn vacuum(settings: &SqliteSettings) -> Result<(u64, u64), OperatorError> {
     if !path.exists() {
         return Err(OperatorError::NotThere(path.to_owned()));
     }
+    let path = open::locate(path)?;
+    let path = path.as_path();
     let lock = open::lock(path)?;
     open::inspect(path)?;
     let before = fs::metadata(path)?.len();
-    let connection = open::open_writer(&SqliteSettings { sync: Sync::Full, ..settings.clone() }, false)?;
+    let connection =
+        open::open_writer(&SqliteSettings { path: path.to_owned(), sync: Sync::Full, ..settings.clone() }, false)?;
     connection.execute_batch("INSERT INTO messages_text (messages_text) VALUES ('optimize'); VACUUM;")?;
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     drop(connection);

@@ -34,6 +34,38 @@ pub(super) struct Retention {
     /// Rooms that may have too many messages; `None` until all rooms have been looked at once.
     suspects: Option<VecDeque<DbRoom>>,
     suspected: FxHashSet<DbRoom>,
+    wall_clock: WallClock,
+}
+
+/// How far the wall clock may go apart from the other one between two looks at it: further, and it was set.
+const CLOCK_DRIFT_MAX: Duration = Duration::from_secs(2);
+
+/// How long the wall clock must go on evenly before it says what is too old.
+const CLOCK_TRUSTED_AFTER: Duration = Duration::from_mins(1);
+
+/// Whether the wall clock can be believed when it says how old a message is: it has not been set for a while.
+#[derive(Debug)]
+struct WallClock {
+    trusted_after: Duration,
+    /// Since when it goes evenly.
+    even_since: Instant,
+    looked_at: Instant,
+    said_ms: u64,
+}
+
+impl WallClock {
+    fn new(trusted_after: Duration, now: Instant, unix_ms: u64) -> Self {
+        Self { trusted_after, even_since: now, looked_at: now, said_ms: unix_ms }
+    }
+
+    fn is_trusted(&mut self, now: Instant, unix_ms: u64) -> bool {
+        let expected = self.said_ms.saturating_add(millis(now.saturating_duration_since(self.looked_at)));
+        if expected.abs_diff(unix_ms) > millis(CLOCK_DRIFT_MAX) {
+            self.even_since = now;
+        }
+        (self.looked_at, self.said_ms) = (now, unix_ms);
+        now.saturating_duration_since(self.even_since) >= self.trusted_after
+    }
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -50,6 +82,11 @@ impl Retention {
             due: now,
             suspects: None,
             suspected: FxHashSet::default(),
+            wall_clock: WallClock::new(
+                CLOCK_TRUSTED_AFTER.min(settings.keep_for.unwrap_or_default()),
+                now,
+                clock::unix_ms(),
+            ),
         }
     }
 
@@ -74,7 +111,7 @@ impl Retention {
         }
     }
 
-    /// Drops at most a step's worth, and tells which rooms now begin where.
+    /// Drops at most a step's worth, and tells which rooms now begin where. After a failure, what was due still is.
     pub(super) fn step(
         &mut self,
         connection: &mut Connection,
@@ -82,8 +119,24 @@ impl Retention {
         metrics: &HistoryMetrics,
         now: Instant,
     ) -> rusqlite::Result<Vec<(DbRoom, Seq)>> {
+        let outcome = self.try_step(connection, bounds, metrics, now);
+        if outcome.is_err() {
+            // The rooms of the failed step are not on the list any more: it is made anew.
+            self.suspects = None;
+            self.suspected.clear();
+        }
+        outcome
+    }
+
+    fn try_step(
+        &mut self,
+        connection: &mut Connection,
+        bounds: &mut Bounds,
+        metrics: &HistoryMetrics,
+        now: Instant,
+    ) -> rusqlite::Result<Vec<(DbRoom, Seq)>> {
         let used = used_bytes(connection)?;
-        metrics.bytes.store(used, Relaxed);
+        metrics.bytes.store(used + log_bytes(connection), Relaxed);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let wanted = self.choose(&transaction, bounds, used)?;
         let mut trimmed = Vec::new();
@@ -100,7 +153,10 @@ impl Retention {
         }
         if dropped == 0 {
             let forgotten = clock::unix_ms().saturating_sub(self.ids_kept_ms).cast_signed();
-            transaction.execute("DELETE FROM dropped_ids WHERE at < ?1", [forgotten])?;
+            transaction.execute(
+                "DELETE FROM dropped_ids WHERE place IN (SELECT place FROM dropped_ids WHERE at < ?1 LIMIT ?2)",
+                (forgotten, STEP),
+            )?;
         }
         transaction.commit()?;
         for (room, oldest) in &trimmed {
@@ -144,7 +200,8 @@ impl Retention {
                 return Ok(wanted);
             }
         }
-        let before = self.keep_for_ms.map(|kept| clock::unix_ms().saturating_sub(kept));
+        let is_trusted = self.wall_clock.is_trusted(clock::now(), clock::unix_ms());
+        let before = self.keep_for_ms.filter(|_| is_trusted).map(|kept| clock::unix_ms().saturating_sub(kept));
         let is_too_large = self.keep_bytes.is_some_and(|most| used > most);
         // Too large together: the oldest of all go, however young.
         let before = if is_too_large { Some(i64::MAX as u64) } else { before };
@@ -162,9 +219,15 @@ impl Retention {
     }
 }
 
-fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
+pub(super) fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
     Ok((pragma("page_count")?.saturating_sub(pragma("freelist_count")?)) * pragma("page_size")?)
+}
+
+/// The bytes of the write-ahead log. It is not a part of what retention can make smaller.
+fn log_bytes(connection: &Connection) -> u64 {
+    let log = connection.path().map(|path| format!("{path}-wal"));
+    log.and_then(|log| std::fs::metadata(log).ok()).map_or(0, |log| log.len())
 }
 
 /// Drops the messages of a room from `first` to `last`; the `id`s of those that are still remembered are kept.
@@ -190,4 +253,27 @@ fn drop_messages(
     let oldest = (last + 1).cast_signed();
     transaction.prepare_cached("UPDATE rooms SET oldest = ?2 WHERE id = ?1")?.execute((room.0, oldest))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wall_clock_that_was_set_says_nothing_of_age_until_it_has_gone_on_evenly() {
+        let (start, minute) = (clock::now(), Duration::from_mins(1));
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut clock = WallClock::new(minute, start, 1_000_000);
+        assert!(!clock.is_trusted(at(59), 1_059_000), "it was set just before the start, perhaps");
+        assert!(clock.is_trusted(at(60), 1_060_500));
+        // Two days ahead, for three seconds.
+        let ahead = 172_800_000;
+        assert!(!clock.is_trusted(at(61), 1_061_000 + ahead));
+        assert!(!clock.is_trusted(at(64), 1_064_000));
+        assert!(!clock.is_trusted(at(123), 1_123_000));
+        assert!(clock.is_trusted(at(124), 1_124_000));
+        // An hour back, for good.
+        assert!(!clock.is_trusted(at(125), 1_125_000 - 3_600_000 / 4));
+        assert!(clock.is_trusted(at(185), 1_185_000 - 3_600_000 / 4));
+    }
 }

@@ -153,14 +153,14 @@ fn what_was_said_in_one_turn_is_stored_in_one_commit() {
 fn a_long_turn_is_handed_on_before_it_ends() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::open(settings(&folder));
-    for seq in 1..=TURN_COMMANDS_MAX as u64 + 1 {
+    for seq in 1..=TURN_MESSAGES_MAX as u64 + 1 {
         store.history.append(ROOM, EPOCH, message(seq), &mut Vec::new());
     }
-    assert_eq!(store.next().len(), TURN_COMMANDS_MAX);
+    assert_eq!(store.next().len(), TURN_MESSAGES_MAX);
     assert!(store.history.has_queued(), "the last one waits for the end of the turn");
     drop(store);
     let stored = &Store::open(settings(&folder)).restored.rooms[0];
-    assert_eq!(stored.seq, Seq(TURN_COMMANDS_MAX as u64 + 1), "what waited is stored when the chat ends");
+    assert_eq!(stored.seq, Seq(TURN_MESSAGES_MAX as u64 + 1), "what waited is stored when the chat ends");
 }
 
 #[test]
@@ -168,9 +168,10 @@ fn too_many_bytes_drop_the_oldest_until_they_fit() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::open(SqliteSettings { keep_bytes: Some(400_000), ..settings(&folder) });
     store.append(1..=6_000);
+    let database = Connection::open(settings(&folder).path).unwrap();
     let oldest = loop {
         let trimmed = store.next();
-        let used = store.history.metrics.bytes.load(Relaxed);
+        let used = retention::used_bytes(&database).unwrap();
         if let Some(Completion::Trimmed { oldest, .. }) = trimmed.last()
             && used <= 500_000
         {
@@ -208,4 +209,139 @@ fn a_room_that_was_forgotten_leaves_no_row() {
     store.history.forget(ROOM);
     drop(store);
     assert_eq!(Store::open(settings(&folder)).restored.rooms, []);
+}
+
+/// A private message, as it stands in the inbox of its sender or of its receiver.
+fn copy(owner: &str, seq: u64) -> NewMessage {
+    let name = |text| ClientId::parse(text).unwrap();
+    let room = if owner == "alice" { RoomId(0) } else { RoomId(1) };
+    let message = StoredMessage {
+        room: RoomKey::Inbox(name(owner)),
+        to: Some(name("bob")),
+        seq: Seq(seq),
+        client_id: name("alice"),
+        text: "x".repeat(15_000).into(),
+        at: clock::unix_ms(),
+        id: None,
+    };
+    NewMessage { room, epoch: EPOCH, message: Arc::new(message) }
+}
+
+#[test]
+fn both_copies_of_a_private_message_are_in_one_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(settings(&folder));
+    // A message before them, so that no bound of a commit or a turn is reached between two messages only.
+    store.history.append(RoomId(2), EPOCH, message(1), &mut Vec::new());
+    for seq in 1..=500 {
+        store.history.append_both([copy("alice", seq), copy("bob", seq)], &mut Vec::new());
+    }
+    store.history.end_turn(&mut Vec::new());
+    let mut reached = FxHashMap::default();
+    let mut commits = 0;
+    while reached.get(&RoomId(1)) != Some(&Seq(500)) {
+        for done in store.next() {
+            if let Completion::Stored { room, seq, .. } = done {
+                reached.insert(room, seq);
+            }
+        }
+        commits += 1;
+        assert_eq!(reached.get(&RoomId(0)), reached.get(&RoomId(1)), "commit {commits}");
+    }
+    assert!(commits > 5, "{commits}");
+}
+
+/// Lets the database refuse what a trigger says.
+fn refuse(settings: &SqliteSettings, trigger: &str) {
+    Connection::open(&settings.path).unwrap().execute_batch(trigger).unwrap();
+}
+
+#[test]
+fn a_message_that_the_database_refuses_fails_alone_with_what_follows_it_in_its_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(settings(&folder));
+    store.append(1..=1);
+    refuse(
+        &settings(&folder),
+        "CREATE TRIGGER fault BEFORE INSERT ON messages WHEN new.text = 'says number3' BEGIN SELECT RAISE(ABORT, 'on purpose'); END",
+    );
+    for seq in 2..=5 {
+        store.history.append(ROOM, EPOCH, message(seq), &mut Vec::new());
+        let elsewhere = StoredMessage { room: RoomKey::parse("elsewhere").unwrap(), ..(*message(seq - 1)).clone() };
+        let elsewhere = StoredMessage { text: "fine".into(), ..elsewhere };
+        store.history.append(RoomId(1), EPOCH, Arc::new(elsewhere), &mut Vec::new());
+    }
+    store.history.end_turn(&mut Vec::new());
+    let (mut stored, mut failed) = (Vec::new(), Vec::new());
+    while failed.is_empty() {
+        for done in store.next() {
+            match done {
+                Completion::Stored { room, seq, .. } => stored.push((room.0, seq.0)),
+                Completion::Failed { room, seq } => failed.push((room.0, seq.0)),
+                Completion::Trimmed { .. } | Completion::Read { .. } | Completion::Unread { .. } => panic!("{done:?}"),
+            }
+        }
+    }
+    assert_eq!((stored, failed), (vec![(0, 2), (1, 1), (1, 2), (1, 3), (1, 4)], vec![(0, 3)]));
+    assert_eq!(store.history.health().failure(), None);
+    // The place is given again.
+    let other = StoredMessage { text: "another".into(), ..(*message(3)).clone() };
+    store.history.append(ROOM, EPOCH, Arc::new(other), &mut Vec::new());
+    store.append(4..=4);
+    assert_eq!(store.read(HistoryPage::Newest, None, 9), (vec![1, 2, 3, 4], false));
+}
+
+#[test]
+fn what_is_due_when_the_storage_fails_is_done_when_it_works_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let keep_for = Some(Duration::ZERO);
+    let mut store = Store::open(SqliteSettings { keep_for, ..settings(&folder) });
+    store.append(1..=1);
+    while !store.next().iter().any(|done| matches!(done, Completion::Trimmed { .. })) {}
+    refuse(
+        &settings(&folder),
+        "CREATE TRIGGER fault BEFORE DELETE ON rooms BEGIN SELECT RAISE(ABORT, 'on purpose'); END",
+    );
+    store.history.forget(ROOM);
+    store.history.end_turn(&mut Vec::new());
+    store.next();
+    assert!(store.history.is_failing);
+    refuse(&settings(&folder), "DROP TRIGGER fault");
+    while store.history.is_failing {
+        store.next();
+    }
+    // The room is made again, before or after the old one is dropped.
+    store.append(1..=1);
+    drop(store);
+    assert_eq!(Store::open(settings(&folder)).restored.rooms.len(), 1);
+}
+
+#[test]
+fn many_rooms_that_end_together_do_not_take_a_commit_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(settings(&folder));
+    for number in 0..1_000 {
+        let room = RoomKey::parse(&format!("room-{number}")).unwrap();
+        let message = StoredMessage { room, ..(*message(1)).clone() };
+        store.history.append(RoomId(number), EPOCH, Arc::new(message), &mut Vec::new());
+    }
+    store.history.end_turn(&mut Vec::new());
+    let mut stored = 0;
+    while stored < 1_000 {
+        stored += store.next().len();
+    }
+    let database = Connection::open(settings(&folder).path).unwrap();
+    let version = || database.pragma_query_value(None, "data_version", |row| row.get::<_, u64>(0)).unwrap();
+    let count = || database.query_row("SELECT count(*) FROM rooms", [], |row| row.get::<_, u64>(0)).unwrap();
+    for number in 0..1_000 {
+        store.history.forget(RoomId(number));
+    }
+    store.history.end_turn(&mut Vec::new());
+    let (mut commits, mut last) = (0, version());
+    while count() > 0 {
+        let now = version();
+        commits += u64::from(now != last);
+        last = now;
+    }
+    assert!(commits <= 10, "{commits}");
 }

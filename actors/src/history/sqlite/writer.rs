@@ -1,6 +1,8 @@
 //! The thread that writes: commits what has queued in one transaction, and drops what is too much in between.
 
 use std::collections::VecDeque;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -9,9 +11,11 @@ use std::time::{Duration, Instant};
 
 use log::{error, info, warn};
 use rusqlite::{Connection, TransactionBehavior};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
+use smallvec::SmallVec;
 use starling_protocol::{Epoch, Seq};
 
+use super::open::FileIdentity;
 use super::retention::Retention;
 use super::schema::{DbRoom, place};
 use super::{Report, SqliteSettings, StoreHealth, open};
@@ -23,6 +27,9 @@ use crate::vitals::{VitalPart, Vitals};
 
 /// Most messages in one commit.
 const BATCH_MESSAGES_MAX: usize = 1_024;
+
+/// Most rooms that one commit drops: more of them are dropped with the next commits.
+const FORGOTTEN_MAX: usize = 256;
 
 /// Most weight of the messages in one commit, in bytes.
 const BATCH_BYTES_MAX: usize = 1024 * 1024;
@@ -44,17 +51,48 @@ pub(super) enum WriterCommand {
     Delivered(DbRoom, Seq),
     /// The room has ended, and its messages are gone already.
     Forget(DbRoom),
+    /// The write-ahead log cannot be taken into the database.
+    CheckpointFailed(rusqlite::Error),
 }
 
-/// A message that is to be stored.
+impl WriterCommand {
+    /// How many messages it stores.
+    pub(super) fn messages(&self) -> usize {
+        if let Self::Append(append) = self { append.copies.len() } else { 0 }
+    }
+}
+
+/// A message that is to be stored: all copies of it in one commit.
 #[derive(Debug)]
 pub(super) struct Append {
+    /// One in a room; of a private message two, in the inboxes of its sender and its receiver.
+    pub(super) copies: SmallVec<[StoredCopy; 1]>,
+    pub(super) generation: u32,
+    pub(super) queued: Instant,
+}
+
+/// A message in one room or inbox.
+#[derive(Debug)]
+pub(super) struct StoredCopy {
     pub(super) room: RoomId,
     pub(super) db: DbRoom,
     pub(super) epoch: Epoch,
-    pub(super) generation: u32,
     pub(super) message: Arc<StoredMessage>,
-    pub(super) queued: Instant,
+}
+
+/// What is to be written beside messages. It stays due until a commit with it has succeeded.
+#[derive(Debug, Default)]
+struct Due {
+    /// Rooms that have ended, without messages, in the order of their end.
+    forgotten: VecDeque<DbRoom>,
+    /// How far inboxes were delivered.
+    delivered: FxHashMap<DbRoom, Seq>,
+}
+
+impl Due {
+    fn is_empty(&self) -> bool {
+        self.forgotten.is_empty() && self.delivered.is_empty()
+    }
 }
 
 /// The newest and the oldest message of every room that is stored.
@@ -62,6 +100,8 @@ pub(super) type Bounds = FxHashMap<DbRoom, (Seq, Seq)>;
 
 struct Writer {
     connection: Connection,
+    /// The file that the connection writes.
+    identity: FileIdentity,
     settings: Arc<SqliteSettings>,
     metrics: Arc<HistoryMetrics>,
     health: StoreHealth,
@@ -69,17 +109,18 @@ struct Writer {
     turns: Receiver<Vec<WriterCommand>>,
     /// What has come and is not done yet.
     queue: VecDeque<WriterCommand>,
+    due: Due,
     bounds: Bounds,
     retention: Retention,
-    /// Appends of this generation and older ones are covered by a failure that was reported.
-    failed_generation: Option<u32>,
+    /// Appends of an older generation are covered by a failure that was reported.
+    generation: u32,
     /// When a storage that fails is tried again.
     probe_at: Option<Instant>,
 }
 
 /// Starts the writer.
 pub(super) fn start(
-    connection: Connection,
+    (connection, identity): (Connection, FileIdentity),
     settings: Arc<SqliteSettings>,
     metrics: Arc<HistoryMetrics>,
     health: StoreHealth,
@@ -91,15 +132,17 @@ pub(super) fn start(
     let retention = Retention::new(&settings, clock::now());
     let writer = Writer {
         connection,
+        identity,
         settings,
         metrics,
         health,
         sink,
         turns,
         queue: VecDeque::new(),
+        due: Due::default(),
         bounds,
         retention,
-        failed_generation: None,
+        generation: 0,
         probe_at: None,
     };
     (sender, spawn("history", vitals, move || writer.run()))
@@ -119,6 +162,7 @@ pub(super) fn spawn(name: &str, vitals: &Vitals, run: impl FnOnce() + Send + 'st
 /// Starts the thread that keeps the write-ahead log short; it ends when the sender is dropped.
 pub(super) fn start_checkpoints(
     connection: Connection,
+    writer: Sender<Vec<WriterCommand>>,
     metrics: &Arc<HistoryMetrics>,
     vitals: &Vitals,
 ) -> (Sender<()>, JoinHandle<()>) {
@@ -130,8 +174,11 @@ pub(super) fn start_checkpoints(
             let commits = metrics.commit_seconds.count() + metrics.dropped.load(Relaxed);
             if commits != seen {
                 seen = commits;
-                // It waits for nobody and takes what it can; a full disk shows at the next commit.
-                connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).unwrap_or_default();
+                // It waits for nobody and takes what it can.
+                if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+                    // Without a writer the process ends.
+                    writer.send(vec![WriterCommand::CheckpointFailed(error)]).unwrap_or_default();
+                }
             }
         }
     });
@@ -141,7 +188,9 @@ pub(super) fn start_checkpoints(
 impl Writer {
     fn run(mut self) {
         loop {
-            if self.queue.is_empty() {
+            // What is due is not tried while the storage fails, and does not wait while it works.
+            let is_idle = self.queue.is_empty() && (self.due.is_empty() || self.probe_at.is_some());
+            if is_idle {
                 let due = self.probe_at.unwrap_or(self.retention.due());
                 match self.turns.recv_timeout(due.saturating_duration_since(clock::now())) {
                     Ok(turn) => self.queue.extend(turn),
@@ -149,8 +198,8 @@ impl Writer {
                     Err(RecvTimeoutError::Disconnected) => break,
                 }
             }
-            // One commit, and then what is due: also where there is always more to commit.
-            if !self.queue.is_empty() {
+            // One commit, and then retention: also where there is always more to commit.
+            if !self.queue.is_empty() || !self.due.is_empty() {
                 self.take();
             }
             if self.probe_at.is_some_and(|at| clock::now() >= at) {
@@ -168,102 +217,121 @@ impl Writer {
             let Ok(turn) = self.turns.try_recv() else { break };
             self.queue.extend(turn);
         }
-        let (mut batch, mut bytes, mut forgotten) = (Vec::new(), 0, None);
-        let mut delivered = FxHashMap::default();
-        while batch.len() < BATCH_MESSAGES_MAX && bytes < BATCH_BYTES_MAX {
+        let (mut batch, mut messages, mut bytes) = (Vec::new(), 0, 0);
+        while messages < BATCH_MESSAGES_MAX && bytes < BATCH_BYTES_MAX {
             let Some(command) = self.queue.pop_front() else { break };
             match command {
-                WriterCommand::Append(append) if self.failed_generation.is_some_and(|of| append.generation <= of) => {
-                    self.metrics.writer.complete_n(1);
-                }
                 WriterCommand::Append(append) => {
-                    self.metrics.writer.waited(started.saturating_duration_since(append.queued), 1);
-                    bytes += append.message.weight();
+                    let count = append.copies.len();
+                    if append.generation < self.generation {
+                        self.metrics.writer.complete_n(count as u64);
+                        continue;
+                    }
+                    self.metrics.writer.waited(started.saturating_duration_since(append.queued), count as u64);
+                    messages += count;
+                    bytes += append.copies.iter().map(|copy| copy.message.weight()).sum::<usize>();
                     batch.push(append);
                 }
                 WriterCommand::Delivered(room, seq) => {
-                    delivered.insert(room, seq);
+                    self.due.delivered.insert(room, seq);
                 }
+                WriterCommand::CheckpointFailed(error) if self.probe_at.is_none() => self.fail(&error),
+                WriterCommand::CheckpointFailed(_) => {}
                 WriterCommand::Forget(room) => {
-                    // A commit of its own, after what came before it.
-                    forgotten = Some(room);
-                    break;
+                    self.bounds.remove(&room);
+                    self.due.delivered.remove(&room);
+                    self.due.forgotten.push_back(room);
                 }
             }
         }
-        if !batch.is_empty() {
-            self.store(batch, started);
-        }
-        if !delivered.is_empty() {
-            self.mark(&delivered);
-        }
-        if let Some(room) = forgotten {
-            self.bounds.remove(&room);
-            let deleted = self.connection.execute("DELETE FROM rooms WHERE id = ?1", [room.0]);
-            if let Err(error) = deleted {
-                // The room is back after the next start, and forgotten again.
-                warn!("a room that has ended stays in the history: {error}");
-            }
+        if self.probe_at.is_some() {
+            // The failure that was reported covers the messages; the rest stays due.
+            self.metrics.writer.complete_n(messages as u64);
+        } else if !batch.is_empty() || !self.due.is_empty() {
+            self.store(batch, messages, started);
         }
     }
 
-    fn mark(&mut self, delivered: &FxHashMap<DbRoom, Seq>) {
-        let mut write = || -> rusqlite::Result<()> {
-            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            {
-                let mut mark = transaction.prepare_cached("UPDATE rooms SET delivered = ?2 WHERE id = ?1")?;
-                for (db, seq) in delivered {
-                    mark.execute((db.0, seq.0.cast_signed()))?;
+    fn store(&mut self, batch: Vec<Append>, messages: usize, started: Instant) {
+        let committed = self.commit(batch);
+        self.metrics.writer.worked(clock::now().saturating_duration_since(started));
+        match committed {
+            Ok((batch, broken)) => {
+                if !batch.is_empty() {
+                    self.metrics.commit_seconds.observe(clock::now().saturating_duration_since(started));
+                    let stored = batch.iter().map(|append| append.copies.len()).sum::<usize>();
+                    self.metrics.commit_messages.observe_n(stored as f64, 1);
+                }
+                let mut stored = Vec::with_capacity(messages);
+                for copy in batch.into_iter().flat_map(|append| append.copies) {
+                    let bounds = self.bounds.entry(copy.db).or_insert((Seq(0), Seq(1)));
+                    bounds.0 = copy.message.seq;
+                    self.retention.note(copy.db, *bounds);
+                    stored.push((copy.room, copy.message));
+                }
+                if !stored.is_empty() {
+                    (self.sink)(StoreReport(Report::Committed(stored)));
+                }
+                if !broken.is_empty() {
+                    (self.sink)(StoreReport(Report::RoomsFailed(broken)));
                 }
             }
-            transaction.commit()
+            Err(error) => self.fail(&error),
+        }
+        self.metrics.writer.complete_n(messages as u64);
+    }
+
+    /// Commits messages and a part of what is due. Gives the messages that are stored, and the rooms of the others.
+    ///
+    /// Where the database refuses a single message, that message and what follows it in its rooms are not stored, and
+    /// all others are. Where the storage fails, nothing is, and everything that was due still is.
+    fn commit(&mut self, batch: Vec<Append>) -> Result<(Vec<Append>, Vec<RoomId>), StoreError> {
+        check_file(&self.settings.path, self.identity)?;
+        // A room that had a failed message gets nothing that was appended before it knew.
+        let mut next = FxHashMap::default();
+        let (batch, mut broken) = split(batch, |append| {
+            append.copies.iter().all(|copy| {
+                let stored = self.bounds.get(&copy.db).map_or(0, |(seq, _)| seq.0);
+                let expected = next.entry(copy.db).or_insert(stored + 1);
+                let follows = copy.message.seq.0 == *expected;
+                *expected += u64::from(follows);
+                follows
+            })
+        });
+        let forgotten: Vec<DbRoom> = self.due.forgotten.iter().take(FORGOTTEN_MAX).copied().collect();
+        let outcome = write(&mut self.connection, &batch, &self.bounds, &forgotten, &self.due.delivered);
+        let batch = match outcome {
+            Ok(()) => batch,
+            Err(error) if is_of_a_message(&error) && !batch.is_empty() => {
+                warn!("the history refuses a message, its room goes on without it: {error}");
+                let written = write_singly(&mut self.connection, batch, &self.bounds, &forgotten, &self.due.delivered);
+                let (stored, refused) = written?;
+                broken.extend(refused);
+                stored
+            }
+            Err(error) => return Err(error.into()),
         };
-        if let Err(error) = write() {
-            // Then its owner is sent some of it again after the next start.
-            warn!("what was delivered in private is not noted: {error}");
-        }
+        self.due.forgotten.drain(..forgotten.len());
+        self.due.delivered.clear();
+        broken.sort_unstable();
+        broken.dedup();
+        Ok((batch, broken))
     }
 
-    fn store(&mut self, batch: Vec<Append>, started: Instant) {
-        let count = batch.len() as u64;
-        let outcome = commit(&mut self.connection, &batch, &self.bounds);
-        let took = clock::now().saturating_duration_since(started);
-        self.metrics.writer.worked(took);
-        match outcome {
-            Ok(()) => {
-                self.metrics.commit_seconds.observe(took);
-                self.metrics.commit_messages.observe_n(count as f64, 1);
-                for append in &batch {
-                    let bounds = self.bounds.entry(append.db).or_insert((Seq(0), Seq(1)));
-                    bounds.0 = append.message.seq;
-                    self.retention.note(append.db, *bounds);
-                }
-                let stored = batch.into_iter().map(|append| (append.room, append.message)).collect();
-                (self.sink)(StoreReport(Report::Committed(stored)));
-            }
-            Err(error) => {
-                let generation = batch.iter().map(|append| append.generation).max().unwrap_or(0);
-                self.fail(&error, generation);
-            }
-        }
-        self.metrics.writer.complete_n(count);
-    }
-
-    fn fail(&mut self, error: &rusqlite::Error, generation: u32) {
+    /// Nothing can be stored: everything that was appended and is not stored is refused.
+    fn fail(&mut self, error: &dyn Display) {
         self.metrics.failures.fetch_add(1, Relaxed);
         self.metrics.failing.store(1, Relaxed);
-        if self.probe_at.is_none() {
-            error!("nothing can be stored, messages are refused until it can: {error}");
-        }
+        error!("nothing can be stored, messages are refused until it can: {error}");
         self.health.set(Some(format!("the history cannot be stored: {error}")));
-        self.failed_generation = Some(generation);
         self.probe_at = Some(clock::now() + PROBE_INTERVAL);
-        (self.sink)(StoreReport(Report::Failed { generation }));
+        (self.sink)(StoreReport(Report::Failed { generation: self.generation }));
+        self.generation += 1;
     }
 
     /// Tries whether storing works again, with a connection that knows nothing of the failure.
     fn probe(&mut self) {
-        match try_storage(&self.settings) {
+        match try_storage(&self.settings, self.identity) {
             Ok(connection) => {
                 self.connection = connection;
                 self.probe_at = None;
@@ -283,6 +351,9 @@ impl Writer {
     /// Drops a small part of what is too much.
     fn retain(&mut self) {
         let started = clock::now();
+        if let Err(error) = check_file(&self.settings.path, self.identity) {
+            return self.fail(&error);
+        }
         match self.retention.step(&mut self.connection, &mut self.bounds, &self.metrics, started) {
             Ok(trimmed) => {
                 if !trimmed.is_empty() {
@@ -298,43 +369,159 @@ impl Writer {
     }
 }
 
-fn try_storage(settings: &SqliteSettings) -> rusqlite::Result<Connection> {
+/// Why nothing can be stored.
+#[derive(Debug, thiserror::Error)]
+enum StoreError {
+    #[error(transparent)]
+    Database(#[from] rusqlite::Error),
+    #[error("the file {0} is not there any more, or is another one")]
+    Moved(PathBuf),
+}
+
+/// Fails where the file that was opened is not the one at the path: what is stored in it, the next start does not find.
+fn check_file(path: &Path, opened: FileIdentity) -> Result<(), StoreError> {
+    if FileIdentity::at(path).is_ok_and(|found| found == opened) {
+        return Ok(());
+    }
+    Err(StoreError::Moved(path.to_owned()))
+}
+
+fn try_storage(settings: &SqliteSettings, opened: FileIdentity) -> Result<Connection, StoreError> {
+    check_file(&settings.path, opened)?;
     let connection = open::open_writer(settings, false)?;
-    // A log that was taken back gives its room to others; where that fails, the trial says why.
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap_or_default();
+    // A log that was taken back gives its room to others; where it cannot be taken back, it would only grow.
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     connection.execute("INSERT OR REPLACE INTO probe (id, filler) VALUES (1, randomblob(?1))", [PROBE_BYTES])?;
     connection.execute("DELETE FROM probe", [])?;
     Ok(connection)
 }
 
-fn commit(connection: &mut Connection, batch: &[Append], bounds: &Bounds) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    {
-        let mut message = transaction.prepare_cached(
-            "INSERT INTO messages (place, at, client_id, id, text, peer) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?;
-        let mut text = transaction.prepare_cached("INSERT INTO messages_text (rowid, text) VALUES (?1, ?2)")?;
-        let mut newest: FxHashMap<DbRoom, &Append> = FxHashMap::default();
-        for append in batch {
-            let stored = &append.message;
-            let place = place(append.db, stored.seq.0);
-            let id = stored.id.as_ref().map(starling_protocol::MessageId::as_str);
-            let peer = stored.peer().map(starling_protocol::ClientId::as_str);
-            message.execute((place, stored.at.cast_signed(), stored.client_id.as_str(), id, &*stored.text, peer))?;
-            text.execute((place, &*stored.text))?;
-            newest.insert(append.db, append);
-        }
-        let mut advance = transaction.prepare_cached("UPDATE rooms SET seq = ?2 WHERE id = ?1")?;
-        let mut make = transaction
-            .prepare_cached("INSERT INTO rooms (id, name, epoch, seq, oldest) VALUES (?1, ?2, ?3, ?4, 1)")?;
-        for (db, append) in newest {
-            let seq = append.message.seq.0.cast_signed();
-            if bounds.contains_key(&db) {
-                advance.execute((db.0, seq))?;
-            } else {
-                make.execute((db.0, append.message.room.to_string(), append.epoch.0.cast_signed(), seq))?;
-            }
+/// Whether the database refuses what one message says, rather than being unable to store anything.
+fn is_of_a_message(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{ConstraintViolation, TooBig, TypeMismatch};
+    matches!(error.sqlite_error_code(), Some(ConstraintViolation | TooBig | TypeMismatch))
+}
+
+/// Splits into the messages that pass, and the rooms of the others.
+fn split(batch: Vec<Append>, mut passes: impl FnMut(&Append) -> bool) -> (Vec<Append>, Vec<RoomId>) {
+    let (mut kept, mut rooms) = (Vec::with_capacity(batch.len()), Vec::new());
+    for append in batch {
+        if passes(&append) {
+            kept.push(append);
+        } else {
+            rooms.extend(append.copies.iter().map(|copy| copy.room));
         }
     }
+    (kept, rooms)
+}
+
+/// Stores everything in one commit, or nothing.
+fn write(
+    connection: &mut Connection,
+    batch: &[Append],
+    bounds: &Bounds,
+    forgotten: &[DbRoom],
+    delivered: &FxHashMap<DbRoom, Seq>,
+) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    write_due(&transaction, forgotten, delivered)?;
+    let mut newest = FxHashMap::default();
+    for append in batch {
+        insert(&transaction, append)?;
+        newest.extend(append.copies.iter().map(|copy| (copy.db, copy)));
+    }
+    for copy in newest.into_values() {
+        advance(&transaction, copy, bounds.contains_key(&copy.db))?;
+    }
     transaction.commit()
+}
+
+/// Stores in one commit the messages that the database takes. Gives those, and the rooms of the others.
+fn write_singly(
+    connection: &mut Connection,
+    batch: Vec<Append>,
+    bounds: &Bounds,
+    forgotten: &[DbRoom],
+    delivered: &FxHashMap<DbRoom, Seq>,
+) -> rusqlite::Result<(Vec<Append>, Vec<RoomId>)> {
+    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    write_due(&transaction, forgotten, delivered)?;
+    let (mut known, mut broken): (FxHashSet<DbRoom>, FxHashSet<DbRoom>) = Default::default();
+    let mut fault = None;
+    let outcome = split(batch, |append| {
+        let mut store = || -> rusqlite::Result<()> {
+            let savepoint = transaction.savepoint()?;
+            insert(&savepoint, append)?;
+            for copy in &append.copies {
+                advance(&savepoint, copy, bounds.contains_key(&copy.db) || known.contains(&copy.db))?;
+            }
+            savepoint.commit()
+        };
+        let is_cut_off = fault.is_some() || append.copies.iter().any(|copy| broken.contains(&copy.db));
+        let rooms = append.copies.iter().map(|copy| copy.db);
+        match if is_cut_off { None } else { Some(store()) } {
+            Some(Ok(())) => {
+                known.extend(rooms);
+                true
+            }
+            Some(Err(error)) if !is_of_a_message(&error) => {
+                fault = Some(error);
+                false
+            }
+            Some(Err(_)) | None => {
+                broken.extend(rooms);
+                false
+            }
+        }
+    });
+    if let Some(error) = fault {
+        return Err(error);
+    }
+    transaction.commit()?;
+    Ok(outcome)
+}
+
+fn write_due(
+    connection: &Connection,
+    forgotten: &[DbRoom],
+    delivered: &FxHashMap<DbRoom, Seq>,
+) -> rusqlite::Result<()> {
+    for room in forgotten {
+        connection.prepare_cached("DELETE FROM rooms WHERE id = ?1")?.execute([room.0])?;
+    }
+    for (room, seq) in delivered {
+        let mut mark = connection.prepare_cached("UPDATE rooms SET delivered = ?2 WHERE id = ?1")?;
+        mark.execute((room.0, seq.0.cast_signed()))?;
+    }
+    Ok(())
+}
+
+fn insert(connection: &Connection, append: &Append) -> rusqlite::Result<()> {
+    let mut message = connection.prepare_cached(
+        "INSERT INTO messages (place, at, client_id, id, text, peer) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    let mut text = connection.prepare_cached("INSERT INTO messages_text (rowid, text) VALUES (?1, ?2)")?;
+    for copy in &append.copies {
+        let stored = &copy.message;
+        let place = place(copy.db, stored.seq.0);
+        let id = stored.id.as_ref().map(starling_protocol::MessageId::as_str);
+        let peer = stored.peer().map(starling_protocol::ClientId::as_str);
+        message.execute((place, stored.at.cast_signed(), stored.client_id.as_str(), id, &*stored.text, peer))?;
+        text.execute((place, &*stored.text))?;
+    }
+    Ok(())
+}
+
+/// Notes the newest message of a room, and makes the room's row with the first one.
+fn advance(connection: &Connection, copy: &StoredCopy, is_known: bool) -> rusqlite::Result<()> {
+    let seq = copy.message.seq.0.cast_signed();
+    if is_known {
+        connection.prepare_cached("UPDATE rooms SET seq = ?2 WHERE id = ?1")?.execute((copy.db.0, seq))?;
+    } else {
+        // An earlier room of this name has ended, though it may still have its row.
+        let mut make = connection
+            .prepare_cached("INSERT OR REPLACE INTO rooms (id, name, epoch, seq, oldest) VALUES (?1, ?2, ?3, ?4, 1)")?;
+        make.execute((copy.db.0, copy.message.room.to_string(), copy.epoch.0.cast_signed(), seq))?;
+    }
+    Ok(())
 }

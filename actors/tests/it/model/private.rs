@@ -15,7 +15,7 @@ use starling_actors::chat_server::state::ChatState;
 use starling_actors::clock::{self, Now};
 use starling_actors::credits::Ticket;
 use starling_actors::history::memory::MemoryHistory;
-use starling_actors::history::{Completion, HistoryStore, StoredMessage};
+use starling_actors::history::{Completion, HistoryStore, NewMessage, StoredMessage};
 use starling_actors::identity::{Claims, Identity, RoomGlobs};
 use starling_actors::ids::{HubId, RoomId, SessionId};
 use starling_protocol::{ClientId, ClientKey, Epoch, MessageId, Resume, RoomName, Seq, ServerEvent, Target};
@@ -359,6 +359,11 @@ impl Real {
                 assert!(!more && !self.admitted.contains(&(session, room)), "one page, and nothing live before");
                 for message in messages {
                     self.tell(session, &ServerEvent::Message(message.to_wire()));
+                }
+            }
+            Effect::StoreBoth(copies) => {
+                for NewMessage { room, epoch, message } in *copies {
+                    self.perform(Effect::Store { room, epoch, message }, done);
                 }
             }
             Effect::Store { room, message, .. } if self.is_held => self.held.push_back((room, message)),

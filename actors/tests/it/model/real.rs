@@ -261,7 +261,7 @@ impl Real {
                     self.tell(session, &ServerEvent::Message(message.to_wire()));
                 }
             }
-            Effect::Delivered { .. } => panic!("nobody has an inbox"),
+            Effect::Delivered { .. } | Effect::StoreBoth(_) => panic!("nobody has an inbox"),
             Effect::TellHistory { session, id: _, of, messages, has_more, .. } => {
                 let PageOf::Room(room) = of else { panic!("nobody has an inbox") };
                 let seqs: Vec<u64> = messages.iter().map(|message| message.seq.0).collect();

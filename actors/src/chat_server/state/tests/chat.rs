@@ -380,7 +380,12 @@ impl Chat {
         }
         let mut finished = Vec::new();
         for effect in effects {
-            finished.extend(self.perform(effect));
+            if let Effect::StoreBoth(copies) = effect {
+                let held = copies.map(|copy| self.when_not_held(Held::Append(copy.room, copy.message)));
+                finished.extend(held.into_iter().flatten());
+            } else {
+                finished.extend(self.perform(effect));
+            }
         }
         for held in finished {
             self.finish(held);
@@ -445,6 +450,7 @@ impl Chat {
                 self.put(session, format!("history {room}{seqs}{more}{}", shown_id(id.as_ref())));
             }
             Effect::Store { room, message, .. } => return self.when_not_held(Held::Append(room, message)),
+            Effect::StoreBoth(_) => panic!("it is taken apart"),
             Effect::Read(request) => return self.when_not_held(Held::Read(request)),
             Effect::Forget { room } => self.history.forget(room),
             Effect::RefuseSession { session, refusal } => {
