@@ -17,6 +17,8 @@ use crate::refusal::{HttpCode, HttpRefusal};
 pub(crate) struct Admission {
     origins: AllowedOrigins,
     proxies: Proxies,
+    /// Whether the port speaks TLS.
+    is_tls: bool,
     addresses: Arc<Addresses>,
     /// One permit per connection that there may be.
     places: Arc<Semaphore>,
@@ -36,6 +38,7 @@ impl Admission {
         Self {
             origins: config.allowed_origins.clone(),
             proxies: config.proxies(),
+            is_tls: config.tls_files().is_some(),
             addresses: Addresses::new(config.address_limits()),
             places: Arc::new(Semaphore::new(places_max)),
             places_max,
@@ -47,11 +50,12 @@ impl Admission {
     /// # Errors
     /// 403 for a page of another origin, 429 where the address shakes hands too often.
     pub(crate) fn check(&self, request: &Request) -> Result<ClientAddress, HttpRefusal> {
-        if !self.origins.allow(request.headers()) {
-            return Err(HttpRefusal::new(HttpCode::Forbidden, "pages of this origin may not connect here"));
-        }
         // A peer that has gone already has no address: it counts with all others that have none.
         let peer = request.peer_addr().as_ref().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), SocketAddr::ip);
+        let asked = self.proxies.asked(peer, request.headers(), self.is_tls);
+        if !self.origins.allow(request.headers(), asked) {
+            return Err(HttpRefusal::new(HttpCode::Forbidden, "pages of this origin may not connect here"));
+        }
         let client = ClientAddress::of(self.proxies.client_of(peer, request.headers()));
         match self.addresses.shake_hands(client, clock::now()) {
             Ok(()) => Ok(client),

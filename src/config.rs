@@ -16,11 +16,12 @@ use starling_actors::history::sqlite::{SqliteSettings, Sync};
 
 use crate::addresses::{AddressLimits, ForwardedHeader, Networks, Proxies};
 use crate::origin::AllowedOrigins;
+use crate::path_prefix::PathPrefix;
 
 pub use self::error::ConfigError;
 use self::kinds::{
     AUTH_MODES, Address, FORWARDED_HEADERS, FilePath, Folder, HISTORY_MODES, HISTORY_SYNCS, Hidden, Kind, LogFilter,
-    NetworkList, Number, OptionalFile, Origins,
+    NetworkList, Number, OptionalFile, Origins, Prefix,
 };
 pub use self::kinds::{AuthMode, Chosen, HistoryMode, Secret};
 
@@ -97,11 +98,13 @@ knobs! {
     handshakes_per_second: u64 = "CHAT_HANDSHAKES_PER_SECOND", "0", Number(0, 1_000_000);
     /// Seconds that a TLS handshake may take, and then the head of a request; past them the connection is closed.
     handshake_seconds: u64 = "CHAT_HANDSHAKE_SECONDS", "5", Number(1, 60);
-    /// Reverse proxies whose word is taken for the address of a client; nobody else's is.
+    /// Reverse proxies that are believed about a client: its address, and the host and scheme that it asked for. Nobody else is believed.
     trusted_proxies: Networks = "CHAT_TRUSTED_PROXIES", "", NetworkList;
-    /// The header in which those proxies tell it; they must set or extend it.
+    /// The header in which those proxies tell the address; they must set or extend it. X-Forwarded-Host and X-Forwarded-Proto are read only with x-forwarded-for.
     forwarded_header: Chosen<ForwardedHeader> = "CHAT_FORWARDED_HEADER", "x-forwarded-for", FORWARDED_HEADERS;
-    /// Pages that may connect; others are refused with 403, what is no browser passes. Empty: pages of the host that is asked.
+    /// Path below which a proxy passes the chat on without removing it; what comes without it is served too. Empty: the proxy removes the path, or there is none.
+    path_prefix: PathPrefix = "CHAT_PATH_PREFIX", "", Prefix;
+    /// Origins of the pages and apps that may connect; others are refused with 403, programs that send no origin pass. Empty: pages of the host that they ask for.
     allowed_origins: AllowedOrigins = "CHAT_ALLOWED_ORIGINS", "", Origins;
     /// The server's certificate and those that vouch for it, as PEM; with it the port speaks TLS only. Read again at SIGHUP.
     tls_cert: String = "CHAT_TLS_CERT", "", OptionalFile;

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use actix_service::ServiceFactory;
+use actix_service::{Service, ServiceFactory};
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
+use actix_web::http::uri::Uri;
+use actix_web::http::{StatusCode, header};
 use actix_web::web::{self, Bytes, Data, Path, PayloadConfig, Query, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, ResponseError};
 use actix_web_prom::PrometheusMetrics;
@@ -18,6 +19,7 @@ use starling_protocol::{
 };
 
 use crate::auth::{self, Operator, Reader};
+use crate::path_prefix::PathPrefix;
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::state::ServerState;
 use crate::{headers, page};
@@ -39,17 +41,40 @@ pub(crate) fn app(
 > {
     // As large as a frame: more is no message.
     let payload = PayloadConfig::new(state.chat_config().frame_bytes as usize);
+    let prefix = state.path_prefix().clone();
+    let bare_prefix = prefix.bare().map(str::to_owned);
     App::new()
         .app_data(payload)
         .app_data(Data::from(state))
         .wrap(metrics)
         // The outermost: `/metrics` too is an answer.
         .wrap(headers::defaults())
-        .configure(routes)
+        // Before all others, which know the paths without it.
+        .wrap_fn(move |mut request, service| {
+            strip_prefix(&prefix, &mut request);
+            service.call(request)
+        })
+        .configure(|config| routes(config, bare_prefix.as_deref()))
         .default_service(web::to(no_such_path))
 }
 
-fn routes(config: &mut ServiceConfig) {
+/// Takes the prefix away from the path of a request that has it.
+fn strip_prefix(prefix: &PathPrefix, request: &mut ServiceRequest) {
+    let Some(target) = request.uri().path_and_query() else { return };
+    let stripped = prefix.strip(target.as_str());
+    if stripped.len() == target.as_str().len() {
+        return;
+    }
+    // The rest of a target that was parsed: it begins with a slash, so it is one itself.
+    let Ok(uri) = Uri::try_from(stripped) else { return };
+    request.match_info_mut().get_mut().update(&uri);
+    request.head_mut().uri = uri;
+}
+
+fn routes(config: &mut ServiceConfig, bare_prefix: Option<&str>) {
+    if let Some(path) = bare_prefix {
+        config.route(path, web::get().to(to_page)).route(path, web::head().to(to_page));
+    }
     config
         .route("/", web::get().to(page::index))
         // Not one pattern with a tail: the figures of requests are by pattern, and know only plain ones.
@@ -67,6 +92,13 @@ fn routes(config: &mut ServiceConfig) {
         .route("/api/rooms/{room}/messages", web::get().to(messages))
         .route("/api/rooms/{room}/messages", web::post().to(post_message))
         .route("/api/clients/{clientId}", web::delete().to(remove_client));
+}
+
+/// Sends who forgot the slash behind the prefix to the page.
+async fn to_page(request: HttpRequest, state: Data<ServerState>) -> HttpResponse {
+    let query = request.uri().query().map_or_else(String::new, |query| format!("?{query}"));
+    let location = format!("{}{query}", state.path_prefix().page_from_bare());
+    HttpResponse::PermanentRedirect().insert_header((header::LOCATION, location)).finish()
 }
 
 async fn no_such_path(request: HttpRequest) -> Answer {

@@ -201,6 +201,7 @@ impl Server {
             Arc::clone(&metrics),
             refused,
             Pages::new(config.web_folder()),
+            config.path_prefix.clone(),
             Access::new(&config),
             health,
             Admission::new(&config, connections),

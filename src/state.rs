@@ -11,6 +11,7 @@ use starling_actors::{ChatConfig, ChatServerHandle, Metrics, clock};
 use crate::admission::Admission;
 use crate::auth::Access;
 use crate::page::Pages;
+use crate::path_prefix::PathPrefix;
 use crate::refusal::RefusedHandshakes;
 
 /// The shared state of the edges; one per server.
@@ -21,6 +22,7 @@ pub(crate) struct ServerState {
     metrics: Arc<Metrics>,
     refused: RefusedHandshakes,
     pages: Pages,
+    path_prefix: PathPrefix,
     access: Access,
     history: StoreHealth,
     started: Instant,
@@ -36,6 +38,7 @@ impl ServerState {
         metrics: Arc<Metrics>,
         refused: RefusedHandshakes,
         pages: Pages,
+        path_prefix: PathPrefix,
         access: Access,
         history: StoreHealth,
         admission: Admission,
@@ -46,6 +49,7 @@ impl ServerState {
             metrics,
             refused,
             pages,
+            path_prefix,
             access,
             history,
             started: clock::now(),
@@ -72,6 +76,10 @@ impl ServerState {
 
     pub(crate) fn pages(&self) -> &Pages {
         &self.pages
+    }
+
+    pub(crate) fn path_prefix(&self) -> &PathPrefix {
+        &self.path_prefix
     }
 
     pub(crate) fn access(&self) -> &Access {

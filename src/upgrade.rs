@@ -75,7 +75,8 @@ where
     }
 
     async fn try_serve(&self, request: Request, framed: Framed<Socket, Codec>) -> Result<(), Failure> {
-        let Some(room) = requested_room(request.path()) else { return self.serve_plain(request, framed).await };
+        let path = self.state.path_prefix().strip(request.path());
+        let Some(room) = requested_room(path) else { return self.serve_plain(request, framed).await };
         let (wanted, identity, place) = match self.check(&request, room) {
             Ok(admitted) => admitted,
             Err(refusal) => return self.refuse(&refusal, framed).await,

@@ -33,12 +33,16 @@ mod overload;
 #[cfg(test)]
 mod pace;
 #[cfg(test)]
+mod proxies;
+#[cfg(test)]
 #[path = "../stack/shown.rs"]
 mod shown;
 #[cfg(test)]
 mod shutdown;
 #[cfg(test)]
 mod stack_files;
+#[cfg(test)]
+mod sub_path;
 #[cfg(test)]
 mod swarm;
 #[cfg(test)]
