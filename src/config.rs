@@ -16,6 +16,7 @@ use starling_actors::history::sqlite::{SqliteSettings, Sync};
 
 use crate::addresses::{AddressLimits, ForwardedHeader, Networks, Proxies};
 use crate::origin::AllowedOrigins;
+use crate::state::HttpLimits;
 
 pub use self::error::ConfigError;
 use self::kinds::{
@@ -251,6 +252,15 @@ impl Config {
     }
 
     /// How long a TLS handshake may take, and then the head of a request.
+    /// What an HTTP connection may take.
+    pub(crate) fn http_limits(&self) -> HttpLimits {
+        HttpLimits {
+            head: self.handshake_time(),
+            answer: Duration::from_secs(self.slow_client_seconds),
+            body_bytes: self.frame_bytes,
+        }
+    }
+
     pub(crate) fn handshake_time(&self) -> Duration {
         Duration::from_secs(self.handshake_seconds)
     }

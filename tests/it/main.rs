@@ -18,6 +18,7 @@ mod healthcheck;
 mod hostile;
 #[cfg(test)]
 mod http;
+mod http_edge;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
