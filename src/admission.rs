@@ -53,7 +53,7 @@ enum Worth {
     /// For plain HTTP: the server has as many connections as it may have.
     PlainHttp,
     /// For one answer.
-    Refusal(HttpRefusal),
+    Refusal(Box<HttpRefusal>),
 }
 
 /// A connection's place among all and among those of its address, given back on drop.
@@ -154,7 +154,7 @@ impl Admission {
         };
         let refused = |refusal, of_address| {
             let permit = Arc::clone(&self.refusal_places).try_acquire_owned().ok()?;
-            Some(place(permit, of_address, Worth::Refusal(refusal)))
+            Some(place(permit, of_address, Worth::Refusal(Box::new(refusal))))
         };
         let of_address = match of_address {
             Ok(of_address) => of_address,
@@ -181,7 +181,7 @@ impl Admission {
     /// 429 where that address has as many connections as it may, 503 where the server has.
     pub(crate) fn admit(&self, place: &mut Place, head: &[u8]) -> Result<(), HttpRefusal> {
         if let Worth::Refusal(refusal) = &place.worth {
-            return Err(refusal.clone());
+            return Err((**refusal).clone());
         }
         if place.is_of_proxy {
             let forwarded = request_head::field(head, &self.proxies.header.name());

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use log::debug;
+use socket2::SockRef;
 use starling_actors::socket::Socket;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
@@ -39,6 +40,10 @@ const LINGER_BYTES: usize = 256 * 1024;
 
 /// How long that may take.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// Bytes of an answer that the kernel takes before it has sent them. With its usual buffer of megabytes a reader of an
+/// honest slow line would seem to stand still: room is told only when a third of it is free.
+const UNSENT_BYTES: u32 = 16 * 1024;
 
 /// What the framework writes before it reads a body that its client asks for leave to send.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -86,6 +91,7 @@ pub(crate) struct HttpStream {
 impl HttpStream {
     pub(crate) fn new(socket: Socket, place: Place, state: Arc<ServerState>) -> Self {
         let timer = Box::pin(sleep(state.http_limits().head));
+        set_unsent_bytes(&socket, UNSENT_BYTES);
         Self {
             socket,
             place,
@@ -107,6 +113,8 @@ impl HttpStream {
 
     /// The socket, its place, and what was read of it behind the handshake.
     pub(crate) fn into_parts(self) -> (Socket, Place, BytesMut) {
+        // 0: as the system has it.
+        set_unsent_bytes(&self.socket, 0);
         (self.socket, self.place, self.unread)
     }
 
@@ -283,6 +291,15 @@ impl HttpStream {
     fn give_up(&mut self, refusal: &HttpRefusal) {
         if self.is_answered { self.begin_linger() } else { self.refuse(refusal, false) }
     }
+}
+
+/// Bounds what the kernel takes before it has sent it. A socket that is gone has no use for it.
+fn set_unsent_bytes(socket: &Socket, most: u32) {
+    let tcp = match socket {
+        Socket::Plain(tcp) => tcp,
+        Socket::Tls(stream) => stream.get_ref().0,
+    };
+    drop(SockRef::from(tcp).set_tcp_notsent_lowat(most));
 }
 
 impl AsyncRead for HttpStream {

@@ -378,3 +378,73 @@ impl Body {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How a chunked body of at most 10 bytes is read, cut at every place: its length, or the refusal.
+    fn length_of(body: &str) -> Result<Option<usize>, HttpCode> {
+        let mut outcomes = (0..=body.len()).map(|cut| {
+            let (first, second) = body.as_bytes().split_at(cut);
+            let mut chunked = Body::chunked(10);
+            let taken = chunked.take(first).and_then(|taken| Ok(taken + chunked.take(second)?));
+            taken.map(|taken| chunked.is_over().then_some(taken)).map_err(|refusal| refusal.code)
+        });
+        let outcome = outcomes.next().unwrap();
+        assert!(outcomes.all(|other| other == outcome), "{body:?}");
+        outcome
+    }
+
+    #[test]
+    fn a_chunked_body_is_followed_to_its_end() {
+        for (body, length) in [
+            ("0\r\n\r\nGET", Ok(Some(5))),
+            ("3\r\nabc\r\n0\r\n\r\nGET", Ok(Some(13))),
+            ("3;a=\"b\"\r\nabc\r\n00\r\nX: y\r\n\r\nGET", Ok(Some(26))),
+            ("3\r\nabc", Ok(None)),
+            ("a\r\n0123456789\r\n0\r\n\r\n", Ok(Some(20))),
+            ("b\r\n", Err(HttpCode::BodyTooLarge)),
+            ("ffffffffffffffff\r\n", Err(HttpCode::BodyTooLarge)),
+            ("fffffffffffffffff\r\n", Err(HttpCode::BadRequest)),
+            ("\r\n", Err(HttpCode::BadRequest)),
+            ("x\r\n", Err(HttpCode::BadRequest)),
+            ("3\nabc\r\n", Err(HttpCode::BadRequest)),
+            ("3\r\nabcd\r\n", Err(HttpCode::BadRequest)),
+            ("-1\r\n", Err(HttpCode::BadRequest)),
+            ("0x3\r\n", Err(HttpCode::BadRequest)),
+        ] {
+            assert_eq!(length_of(body), length, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_head_is_found_however_it_is_cut() {
+        for (bytes, end) in
+            [("GET / HTTP/1.1\r\nA: b\r\n\r\nrest", Some(26)), ("GET\n\nrest", Some(5)), ("GET\r\n", None)]
+        {
+            for scanned in 0..end.unwrap_or(bytes.len()) {
+                assert_eq!(end_of_head(bytes.as_bytes(), scanned), end, "{bytes:?} {scanned}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_framework_gets_one_meaning_of_the_fields_that_are_lists() {
+        let read = |head: &str| {
+            let head = read(head.as_bytes(), 10).unwrap();
+            (String::from_utf8(head.bytes.to_vec()).unwrap(), head.follows)
+        };
+        assert_eq!(
+            read("GET http://a?b HTTP/1.1\r\nHost: c\r\nConnection: x, close\r\nUpgrade: websocket\r\n\r\n"),
+            ("GET /?b HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n".to_owned(), Follows::Nothing)
+        );
+        assert_eq!(
+            read("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\nUpgrade: WebSocket\r\n\r\n"),
+            (
+                "GET /ws HTTP/1.1\r\nHost: a\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n".to_owned(),
+                Follows::WebSocket
+            )
+        );
+    }
+}
