@@ -125,11 +125,11 @@ impl HttpRefusal {
         let own =
             [("content-length", body.len().to_string()), ("connection", "close".into()), ("date", date.to_string())];
         for (name, value) in &own {
-            text.push_str(&format!("{name}: {value}\r\n"));
+            text.extend([name, ": ", value, "\r\n"]);
         }
         for (name, value) in response.headers() {
             // Each of them is a constant of ours, or a number.
-            text.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap_or_default()));
+            text.extend([name.as_str(), ": ", value.to_str().unwrap_or_default(), "\r\n"]);
         }
         text.push_str("\r\n");
         if !is_head {

@@ -273,6 +273,13 @@ pub(crate) fn field(head: &[u8], name: &HeaderName) -> HeaderMap {
     found
 }
 
+/// Takes as many of these bytes as are left to come, and returns how many are left then.
+fn pass(left: u64, bytes: &[u8], taken: &mut usize) -> u64 {
+    let count = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+    *taken += count;
+    left - count as u64
+}
+
 /// Follows a body to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Body {
@@ -333,16 +340,14 @@ impl Body {
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<usize, HttpRefusal> {
         let mut taken = 0;
         while let (false, Some(rest)) = (self.is_over(), bytes.get(taken..).filter(|rest| !rest.is_empty())) {
-            if let Part::Rest(left) | Part::Data(left) = self.part {
-                let count = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-                taken += count;
-                let left = left - count as u64;
-                self.part = match self.part {
-                    Part::Rest(_) if left == 0 => Part::End,
-                    Part::Rest(_) => Part::Rest(left),
-                    _ if left == 0 => Part::DataCr,
-                    _ => Part::Data(left),
-                };
+            if let Part::Rest(left) = self.part {
+                let left = pass(left, rest, &mut taken);
+                self.part = if left == 0 { Part::End } else { Part::Rest(left) };
+                continue;
+            }
+            if let Part::Data(left) = self.part {
+                let left = pass(left, rest, &mut taken);
+                self.part = if left == 0 { Part::DataCr } else { Part::Data(left) };
                 continue;
             }
             let Some(byte) = rest.first() else { break };
@@ -359,10 +364,11 @@ impl Body {
                 let digit = char::from(byte).to_digit(16).unwrap_or_default();
                 Part::Size { size: (size << 4) | u64::from(digit), digits: digits + 1 }
             }
-            (Part::Size { size, digits: 1.. }, b'\r') | (Part::Extension { size }, b'\r') => Part::SizeEnd { size },
-            (Part::Size { size, digits: 1.. }, b';') => Part::Extension { size },
-            (Part::Extension { size }, b'\t' | b' '..=b'~' | 0x80..) => Part::Extension { size },
-            (Part::SizeEnd { size: 0 }, b'\n') => Part::Trailer { has_text: false },
+            (Part::Size { size, digits: 1.. } | Part::Extension { size }, b'\r') => Part::SizeEnd { size },
+            (Part::Size { size, digits: 1.. }, b';') | (Part::Extension { size }, b'\t' | b' '..=b'~' | 0x80..) => {
+                Part::Extension { size }
+            }
+            (Part::SizeEnd { size: 0 } | Part::TrailerLf, b'\n') => Part::Trailer { has_text: false },
             (Part::SizeEnd { size }, b'\n') => {
                 self.data_left = self.data_left.checked_sub(size).ok_or_else(|| body_too_large(self.data_max))?;
                 Part::Data(size)
@@ -372,7 +378,6 @@ impl Body {
             (Part::Trailer { has_text: false }, b'\r') => Part::LastLf,
             (Part::Trailer { .. }, b'\t' | b' '..=b'~' | 0x80..) => Part::Trailer { has_text: true },
             (Part::Trailer { has_text: true }, b'\r') => Part::TrailerLf,
-            (Part::TrailerLf, b'\n') => Part::Trailer { has_text: false },
             (Part::LastLf, b'\n') => Part::End,
             _ => return Err(bad("the chunked body is malformed")),
         })
