@@ -7,6 +7,8 @@ mod crowd;
 #[cfg(test)]
 mod dashboards;
 #[cfg(test)]
+mod documents;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod floods;
@@ -21,6 +23,8 @@ mod http;
 mod http_edge;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod log_levels;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
