@@ -186,7 +186,7 @@ pub enum ForwardedHeader {
 }
 
 impl ForwardedHeader {
-    fn name(self) -> HeaderName {
+    pub(crate) fn name(self) -> HeaderName {
         match self {
             Self::XForwardedFor => HeaderName::from_static("x-forwarded-for"),
             Self::Forwarded => HeaderName::from_static("forwarded"),
@@ -240,6 +240,11 @@ pub(crate) struct Proxies {
 }
 
 impl Proxies {
+    /// Whether this address is a proxy's, whose word is taken.
+    pub(crate) fn are_trusted(&self, peer: IpAddr) -> bool {
+        self.trusted.contain(peer)
+    }
+
     /// The client behind a request that came from `peer`: the last address that no trusted proxy is known to have.
     ///
     /// Read from the right, where the nearest proxy has written; what stands left of an address that is not trusted may

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use starling_actors::history::sqlite::StoreHealth;
 use starling_actors::{ChatConfig, ChatServerHandle, Metrics, clock};
@@ -28,6 +28,18 @@ pub(crate) struct ServerState {
     started: Instant,
     draining: AtomicBool,
     admission: Admission,
+    http_limits: HttpLimits,
+}
+
+/// What an HTTP connection may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HttpLimits {
+    /// Time for a head, and for a connection that asks nothing; time in which a body makes progress.
+    pub(crate) head: Duration,
+    /// Time in which an answer that the kernel does not take makes progress.
+    pub(crate) answer: Duration,
+    /// Bytes of a body.
+    pub(crate) body_bytes: u64,
 }
 
 impl ServerState {
@@ -42,6 +54,7 @@ impl ServerState {
         access: Access,
         history: StoreHealth,
         admission: Admission,
+        http_limits: HttpLimits,
     ) -> Self {
         Self {
             chat,
@@ -55,6 +68,7 @@ impl ServerState {
             started: clock::now(),
             draining: AtomicBool::new(false),
             admission,
+            http_limits,
         }
     }
 
@@ -104,6 +118,11 @@ impl ServerState {
     /// Takes no new connection from now on.
     pub(crate) fn refuse_new(&self) {
         self.draining.store(true, Relaxed);
+    }
+
+    /// What an HTTP connection may take.
+    pub(crate) fn http_limits(&self) -> HttpLimits {
+        self.http_limits
     }
 
     pub(crate) fn admission(&self) -> &Admission {

@@ -20,6 +20,7 @@ mod healthcheck;
 mod hostile;
 #[cfg(test)]
 mod http;
+mod http_edge;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
