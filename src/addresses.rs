@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use actix_http::header::{HeaderMap, HeaderName};
+use actix_http::header::{self, HeaderMap, HeaderName};
 use ipnet::IpNet;
 use starling_actors::rate_limit::RateLimit;
 
@@ -186,7 +186,7 @@ pub enum ForwardedHeader {
 }
 
 impl ForwardedHeader {
-    fn name(self) -> HeaderName {
+    pub(crate) fn name(self) -> HeaderName {
         match self {
             Self::XForwardedFor => HeaderName::from_static("x-forwarded-for"),
             Self::Forwarded => HeaderName::from_static("forwarded"),
@@ -197,13 +197,31 @@ impl ForwardedHeader {
     fn address_in(self, element: &str) -> Option<IpAddr> {
         match self {
             Self::XForwardedFor => parse_node(element.trim()),
-            Self::Forwarded => {
-                let pairs = element.split(';').filter_map(|pair| pair.split_once('='));
-                let mut nodes = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case("for"));
-                nodes.next().and_then(|(_, node)| parse_node(node.trim().trim_matches('"')))
-            }
+            Self::Forwarded => parameter(element, "for").and_then(parse_node),
         }
     }
+}
+
+/// A parameter of one element of `Forwarded`.
+fn parameter<'a>(element: &'a str, wanted: &str) -> Option<&'a str> {
+    let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
+    let found = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case(wanted));
+    found.map(|(_, value)| value.trim().trim_matches('"'))
+}
+
+/// The first element of a header that is a list.
+fn first_element<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let line = headers.get(name)?.to_str().ok()?;
+    line.split(',').next().map(str::trim).filter(|element| !element.is_empty())
+}
+
+/// What a client asked for, as it wrote it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Asked<'a> {
+    /// The host, with the port where the client named one. `None`: it named none, or something unreadable.
+    pub(crate) host: Option<&'a str>,
+    /// Whether the client is known to speak TLS; to a proxy it may do so unknown to the server.
+    pub(crate) is_tls: bool,
 }
 
 /// An address as proxies write it: alone, or with a port, then in brackets if it is one of IPv6.
@@ -222,6 +240,11 @@ pub(crate) struct Proxies {
 }
 
 impl Proxies {
+    /// Whether this address is a proxy's, whose word is taken.
+    pub(crate) fn are_trusted(&self, peer: IpAddr) -> bool {
+        self.trusted.contain(peer)
+    }
+
     /// The client behind a request that came from `peer`: the last address that no trusted proxy is known to have.
     ///
     /// Read from the right, where the nearest proxy has written; what stands left of an address that is not trusted may
@@ -237,6 +260,31 @@ impl Proxies {
             }
         }
         client
+    }
+
+    /// What the client behind a request asked for. `is_tls`: the request came to the server over TLS.
+    ///
+    /// A trusted proxy may put another `Host` in its place, and says in the header what the client wrote. A client can
+    /// write that header itself, and a proxy may pass it on. It gains nothing: a browser lets no page write it, and a
+    /// program that is no browser need not send an origin either. So the first element counts, which is that of the
+    /// proxy nearest to the client.
+    pub(crate) fn asked<'a>(&self, peer: IpAddr, headers: &'a HeaderMap, is_tls: bool) -> Asked<'a> {
+        let own = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        if !self.trusted.contain(peer) {
+            return Asked { host: own, is_tls };
+        }
+        let (host, scheme) = match self.header {
+            ForwardedHeader::XForwardedFor => {
+                (first_element(headers, "x-forwarded-host"), first_element(headers, "x-forwarded-proto"))
+            }
+            ForwardedHeader::Forwarded => {
+                let element = first_element(headers, "forwarded").unwrap_or_default();
+                (parameter(element, "host"), parameter(element, "proto"))
+            }
+        };
+        // Some proxies name the scheme of a WebSocket.
+        let is_tls = scheme.is_some_and(|scheme| ["https", "wss"].iter().any(|tls| scheme.eq_ignore_ascii_case(tls)));
+        Asked { host: host.or(own), is_tls }
     }
 }
 
@@ -333,6 +381,56 @@ mod tests {
         assert_eq!(standard(&["for=9.9.9.9, For=1.1.1.1;proto=https;by=10.0.0.1"]), "1.1.1.1");
         assert_eq!(standard(&["proto=https;for=\"[2001:db8::1]:4711\""]), "2001:db8::1");
         assert_eq!(standard(&["for=1.1.1.1, for=_hidden"]), "10.0.0.1");
+    }
+
+    #[test]
+    fn what_was_asked_is_what_a_trusted_proxy_says_and_else_what_came() {
+        let asked = |kind: ForwardedHeader, peer: &str, is_tls: bool, lines: &[(&'static str, &'static str)]| {
+            let proxies = Proxies { trusted: Networks::parse("10.0.0.0/8").unwrap(), header: kind };
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, HeaderValue::from_static("inner:8080"));
+            for (name, value) in lines {
+                headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            }
+            let Asked { host, is_tls } = proxies.asked(peer.parse().unwrap(), &headers, is_tls);
+            (host.map(str::to_owned), is_tls)
+        };
+        let (listed, standard) = (ForwardedHeader::XForwardedFor, ForwardedHeader::Forwarded);
+        let both: &[_] = &[("x-forwarded-host", "chat.example:8443"), ("x-forwarded-proto", "https")];
+        let forwarded: &[_] = &[("forwarded", "for=1.1.1.1;host=\"chat.example:8443\";proto=https")];
+        for (kind, peer, own_tls, lines, host, is_tls) in [
+            (listed, "10.0.0.1", false, both, "chat.example:8443", true),
+            (standard, "10.0.0.1", false, forwarded, "chat.example:8443", true),
+            // Nobody else is believed, nor the other header.
+            (listed, "192.0.2.1", false, both, "inner:8080", false),
+            (standard, "192.0.2.1", true, forwarded, "inner:8080", true),
+            (listed, "10.0.0.1", false, forwarded, "inner:8080", false),
+            (standard, "10.0.0.1", false, both, "inner:8080", false),
+            // A proxy that says nothing passes on what the client asked for, and what its client speaks is not known.
+            (listed, "10.0.0.1", true, &[], "inner:8080", false),
+            (standard, "10.0.0.1", true, &[("forwarded", "for=1.1.1.1")], "inner:8080", false),
+            // Proxies behind proxies: that nearest to the client has seen what it wrote.
+            (listed, "10.0.0.1", false, &[("x-forwarded-host", "a.example, b.example")], "a.example", false),
+            (
+                standard,
+                "10.0.0.1",
+                false,
+                &[("forwarded", "Host=a.example;Proto=HTTPS, host=b.example")],
+                "a.example",
+                true,
+            ),
+            (listed, "10.0.0.1", false, &[("x-forwarded-proto", "wss")], "inner:8080", true),
+            (
+                listed,
+                "10.0.0.1",
+                true,
+                &[("x-forwarded-proto", "http, https"), ("x-forwarded-host", "")],
+                "inner:8080",
+                false,
+            ),
+        ] {
+            assert_eq!(asked(kind, peer, own_tls, lines), (Some(host.to_owned()), is_tls), "{kind:?} {peer} {lines:?}");
+        }
     }
 
     #[test]

@@ -16,11 +16,13 @@ use starling_actors::history::sqlite::{SqliteSettings, Sync};
 
 use crate::addresses::{AddressLimits, ForwardedHeader, Networks, Proxies};
 use crate::origin::AllowedOrigins;
+use crate::path_prefix::PathPrefix;
+use crate::state::HttpLimits;
 
 pub use self::error::ConfigError;
 use self::kinds::{
     AUTH_MODES, Address, FORWARDED_HEADERS, FilePath, Folder, HISTORY_MODES, HISTORY_SYNCS, Hidden, Kind, LogFilter,
-    NetworkList, Number, OptionalFile, Origins,
+    NetworkList, Number, OptionalFile, Origins, Prefix,
 };
 pub use self::kinds::{AuthMode, Chosen, HistoryMode, Secret};
 
@@ -89,19 +91,21 @@ knobs! {
     bind: SocketAddr = "CHAT_BIND", "127.0.0.1:8080", Address;
     /// Worker threads; 0: as many as there are cores for this process.
     workers: u64 = "CHAT_WORKERS", "0", Number(0, 64);
-    /// Most connections at a time; the next is refused with 503. 0: what the limit of open files allows.
+    /// Most connections at a time, whatever they speak; past them 128 more may speak plain HTTP, and WebSockets are refused with 503. 0: what the limit of open files allows.
     connections: u64 = "CHAT_CONNECTIONS", "0", Number(0, 10_000_000);
-    /// Most connections of one client address; the next is refused with 429. 0: no limit. An IPv6 network of 64 bits is one address.
+    /// Most connections of one client address, whatever they speak; the next is refused with 429. 0: no limit. An IPv6 network of 64 bits is one address.
     connections_per_address: u64 = "CHAT_CONNECTIONS_PER_ADDRESS", "0", Number(0, 10_000_000);
     /// Handshakes a second of one client address, and as many at once; more are refused with 429 and the time to wait. 0: no limit.
     handshakes_per_second: u64 = "CHAT_HANDSHAKES_PER_SECOND", "0", Number(0, 1_000_000);
-    /// Seconds that a TLS handshake may take, and then the head of a request; past them the connection is closed.
+    /// Seconds that a TLS handshake may take, then the head of each request, and each 16 KiB of its body; past them the connection is closed.
     handshake_seconds: u64 = "CHAT_HANDSHAKE_SECONDS", "5", Number(1, 60);
-    /// Reverse proxies whose word is taken for the address of a client; nobody else's is.
+    /// Reverse proxies that are believed about a client: its address, and the host and scheme that it asked for. Nobody else is believed.
     trusted_proxies: Networks = "CHAT_TRUSTED_PROXIES", "", NetworkList;
-    /// The header in which those proxies tell it; they must set or extend it.
+    /// The header in which those proxies tell the address; they must set or extend it. X-Forwarded-Host and X-Forwarded-Proto are read only with x-forwarded-for.
     forwarded_header: Chosen<ForwardedHeader> = "CHAT_FORWARDED_HEADER", "x-forwarded-for", FORWARDED_HEADERS;
-    /// Pages that may connect; others are refused with 403, what is no browser passes. Empty: pages of the host that is asked.
+    /// Path below which a proxy passes the chat on without removing it; what comes without it is served too. Empty: the proxy removes the path, or there is none.
+    path_prefix: PathPrefix = "CHAT_PATH_PREFIX", "", Prefix;
+    /// Origins of the pages and apps that may connect; others are refused with 403, programs that send no origin pass. Empty: pages of the host that they ask for.
     allowed_origins: AllowedOrigins = "CHAT_ALLOWED_ORIGINS", "", Origins;
     /// The server's certificate and those that vouch for it, as PEM; with it the port speaks TLS only. Read again at SIGHUP.
     tls_cert: String = "CHAT_TLS_CERT", "", OptionalFile;
@@ -121,7 +125,7 @@ knobs! {
     outbox_bytes: u64 = "CHAT_OUTBOX_BYTES", "1048576", Number(262_144, 67_108_864);
     /// Most bytes that wait for all clients, each worker with an equal part; past it those with the most are closed with 1013.
     outboxes_bytes: u64 = "CHAT_OUTBOXES_BYTES", "1073741824", Number(262_144, 1_099_511_627_776);
-    /// Seconds for which a client with a full socket may take nothing before it is closed with 4001.
+    /// Seconds for which a client with a full socket may take nothing before it is closed with 4001; over HTTP, less than 16 KiB.
     slow_client_seconds: u64 = "CHAT_SLOW_CLIENT_SECONDS", "20", Number(1, 3_600);
     /// Seconds between pings; a connection that is silent for two of them is closed with 4002.
     heartbeat_seconds: u64 = "CHAT_HEARTBEAT_SECONDS", "25", Number(1, 3_600);
@@ -251,6 +255,15 @@ impl Config {
     }
 
     /// How long a TLS handshake may take, and then the head of a request.
+    /// What an HTTP connection may take.
+    pub(crate) fn http_limits(&self) -> HttpLimits {
+        HttpLimits {
+            head: self.handshake_time(),
+            answer: Duration::from_secs(self.slow_client_seconds),
+            body_bytes: self.frame_bytes,
+        }
+    }
+
     pub(crate) fn handshake_time(&self) -> Duration {
         Duration::from_secs(self.handshake_seconds)
     }

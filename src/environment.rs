@@ -4,8 +4,11 @@ use std::env;
 
 use anyhow::Context;
 
-/// Files the process has open beside its connections: listeners, event loops, logs, a database.
-const FILES_RESERVED: u64 = 128;
+use crate::admission::EXTRA_PLACES;
+
+/// Files the process has open beside the connections that are counted: listeners, event loops, logs, a database, and the
+/// connections that a full server answers.
+const FILES_RESERVED: u64 = 128 + EXTRA_PLACES;
 
 /// Adds what `.env` in the current folder says to the environment; what is set there already stays.
 ///

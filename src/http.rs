@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use actix_service::ServiceFactory;
-use actix_web::body::MessageBody;
+use actix_web::body::{self, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
+use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::{self, Bytes, Data, Path, PayloadConfig, Query, ServiceConfig};
-use actix_web::{App, HttpRequest, HttpResponse, ResponseError};
+use actix_web::{App, FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder, ResponseError};
 use actix_web_prom::PrometheusMetrics;
 use serde::{Deserialize, Serialize};
 use starling_actors::chat_server::command::Posted;
@@ -39,37 +39,89 @@ pub(crate) fn app(
 > {
     // As large as a frame: more is no message.
     let payload = PayloadConfig::new(state.chat_config().frame_bytes as usize);
+    let bare_prefix = state.path_prefix().bare().map(str::to_owned);
     App::new()
         .app_data(payload)
         .app_data(Data::from(state))
         .wrap(metrics)
         // The outermost: `/metrics` too is an answer.
         .wrap(headers::defaults())
-        .configure(routes)
+        .configure(|config| routes(config, bare_prefix.as_deref()))
         .default_service(web::to(no_such_path))
 }
 
-fn routes(config: &mut ServiceConfig) {
+/// The methods of what can only be read.
+pub(crate) const READS: &str = "GET, HEAD, OPTIONS";
+
+/// A resource that can only be read.
+fn reads<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    resource(path, READS).route(web::get().to(handler.clone())).route(web::head().to(handler))
+}
+
+/// A resource with these methods: another one is refused, and `OPTIONS` tells them.
+fn resource(path: &str, methods: &'static str) -> Resource {
+    web::resource(path).default_service(web::to(move |request: HttpRequest| async move {
+        if request.method() == Method::OPTIONS {
+            return Ok(told(methods));
+        }
+        let text = format!("the method {} is not one of {methods}", request.method());
+        Err(HttpRefusal::new(HttpCode::MethodNotAllowed, text).allow(methods))
+    }))
+}
+
+/// The answer to `OPTIONS`.
+fn told(methods: &'static str) -> HttpResponse {
+    HttpResponse::NoContent().insert_header((header::ALLOW, methods)).finish()
+}
+
+/// What `/metrics` answers but for the figures: the middleware puts them in where the method is `GET`. `HEAD` tells no
+/// length, which is not known.
+async fn metrics() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(body::None::new())
+}
+
+fn routes(config: &mut ServiceConfig, bare_prefix: Option<&str>) {
+    if let Some(path) = bare_prefix {
+        config.service(reads(path, to_page));
+    }
     config
-        .route("/", web::get().to(page::index))
+        .service(reads("/", page::index))
         // Not one pattern with a tail: the figures of requests are by pattern, and know only plain ones.
-        .route("/web/{version}/{file}", web::get().to(page::file))
-        .route("/web/{version}/{folder}/{file}", web::get().to(page::file))
-        .route("/web/{version}/{folder}/{inner}/{file}", web::get().to(page::file))
-        .route("/healthz", web::get().to(healthz))
-        .route("/healthz", web::head().to(healthz))
-        .route("/readyz", web::get().to(readyz))
-        .route("/readyz", web::head().to(readyz))
-        .route("/ws", web::get().to(upgrade_required))
-        .route("/ws/{room}", web::get().to(upgrade_required))
-        .route("/api/stats", web::get().to(stats))
-        .route("/api/rooms", web::get().to(rooms))
-        .route("/api/rooms/{room}/messages", web::get().to(messages))
-        .route("/api/rooms/{room}/messages", web::post().to(post_message))
-        .route("/api/clients/{clientId}", web::delete().to(remove_client));
+        .service(reads("/web/{version}/{file}", page::file))
+        .service(reads("/web/{version}/{folder}/{file}", page::file))
+        .service(reads("/web/{version}/{folder}/{inner}/{file}", page::file))
+        .service(reads("/healthz", healthz))
+        .service(reads("/readyz", readyz))
+        .service(reads("/metrics", metrics))
+        .service(reads("/ws", upgrade_required))
+        .service(reads("/ws/{room}", upgrade_required))
+        .service(reads("/api/stats", stats))
+        .service(reads("/api/rooms", rooms))
+        .service(
+            resource("/api/rooms/{room}/messages", "GET, HEAD, POST, OPTIONS")
+                .route(web::get().to(messages))
+                .route(web::head().to(messages))
+                .route(web::post().to(post_message)),
+        )
+        .service(resource("/api/clients/{clientId}", "DELETE, OPTIONS").route(web::delete().to(remove_client)));
+}
+
+/// Sends who forgot the slash behind the prefix to the page.
+async fn to_page(request: HttpRequest, state: Data<ServerState>) -> HttpResponse {
+    let query = request.uri().query().map_or_else(String::new, |query| format!("?{query}"));
+    let location = format!("{}{query}", state.path_prefix().page_from_bare());
+    HttpResponse::PermanentRedirect().insert_header((header::LOCATION, location)).finish()
 }
 
 async fn no_such_path(request: HttpRequest) -> Answer {
+    if request.method() == Method::OPTIONS && request.path() == "*" {
+        return Ok(told("GET, HEAD, POST, DELETE, OPTIONS"));
+    }
     Err(HttpRefusal::new(HttpCode::NoSuchPath, format!("there is nothing at {}", request.path())))
 }
 
@@ -213,7 +265,11 @@ async fn post_message(
     let room = RoomName::parse(&room).map_err(|error| HttpRefusal::new(HttpCode::BadRoom, error.to_string()))?;
     let bad = |error: &dyn std::fmt::Display| HttpRefusal::new(HttpCode::BadRequest, error.to_string());
     let body = body.map_err(|error| bad(&error))?;
-    let message: OperatorMessage = serde_json::from_slice(&body).map_err(|error| bad(&error))?;
+    // A struct may also be read from an array, which the protocol does not know.
+    let fields: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&body).map_err(|error| bad(&error))?;
+    let message: OperatorMessage =
+        serde_json::from_value(serde_json::Value::Object(fields)).map_err(|error| bad(&error))?;
     if message.text.is_empty() {
         return Err(HttpRefusal::new(HttpCode::MessageEmpty, "field `Message` is empty"));
     }

@@ -1,6 +1,6 @@
 //! The chat page: the files of `web/`, compiled in.
 //!
-//! The page itself is at `/` and is asked for again every time; all else it loads is under `/web/{version}/`, where the
+//! The page itself is at `/`, or where a proxy puts it, and is asked for again every time; all else it loads is under `/web/{version}/`, where the
 //! version is made from the contents of all files. So a browser may keep those for ever, and never mixes two versions.
 //! Files are compressed once, when the server starts.
 //!
@@ -33,8 +33,9 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 /// The page's own file.
 const INDEX: &str = "index.html";
 
-/// Stands in the page for the version of the files it loads, and for the list of its modules.
-const VERSION_MARK: &str = "/web/VERSION/";
+/// Stands in the page for the version of the files it loads, and for the list of its modules. References are relative to
+/// the page, so it works below any path of its host.
+const VERSION_MARK: &str = "web/VERSION/";
 const MODULES_MARK: &str = "<!-- MODULES -->";
 
 /// Smaller files are not worth compressing.
@@ -225,12 +226,12 @@ pub(crate) async fn file(request: HttpRequest, state: Data<ServerState>) -> Resu
 fn fill_in(page: &[u8], version: &str, modules: &[String]) -> Vec<u8> {
     let mut links = String::new();
     for path in modules {
-        links.push_str("<link rel=\"modulepreload\" href=\"/web/VERSION/");
+        links.push_str("<link rel=\"modulepreload\" href=\"web/VERSION/");
         links.push_str(path);
         links.push_str("\">\n");
     }
     let page = String::from_utf8_lossy(page).replace(MODULES_MARK, links.trim_end());
-    page.replace(VERSION_MARK, &format!("/web/{version}/")).into_bytes()
+    page.replace(VERSION_MARK, &format!("web/{version}/")).into_bytes()
 }
 
 fn is_module(path: &str) -> bool {

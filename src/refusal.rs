@@ -1,11 +1,14 @@
 //! What is refused over HTTP: a status and a one-line JSON body `{"code":…,"message":…}`.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
+use actix_http::header::HttpDate;
 use actix_http::{Response, StatusCode, body::BoxBody, header};
+use bytes::Bytes;
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 use serde::Serialize;
 use starling_actors::chat_server::command::OpenRefusal;
+use starling_actors::clock;
 
 use crate::headers;
 
@@ -62,6 +65,16 @@ http_codes! {
     NameTaken = "name_taken", CONFLICT;
     /// This path speaks WebSocket only.
     UpgradeRequired = "upgrade_required", UPGRADE_REQUIRED;
+    /// The request took longer to come than it may.
+    RequestTimeout = "request_timeout", REQUEST_TIMEOUT;
+    /// The body is larger than one may be.
+    BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE;
+    /// The request's target is longer than one may be.
+    UriTooLong = "uri_too_long", URI_TOO_LONG;
+    /// The request's head is larger than one may be.
+    HeadTooLarge = "head_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE;
+    /// The request needs what this server does not have.
+    NotImplemented = "not_implemented", NOT_IMPLEMENTED;
     /// The client's address has as many connections as it may.
     TooManyConnections = "too_many_connections", TOO_MANY_REQUESTS;
     /// The client's address asks more often than it may.
@@ -77,6 +90,8 @@ pub(crate) struct HttpRefusal {
     pub(crate) message: String,
     /// Where it is known: after how long it is worth trying again.
     retry_after: Option<Duration>,
+    /// The methods that the resource has, where the method was the fault.
+    allow: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -88,12 +103,39 @@ struct Body<'a> {
 impl HttpRefusal {
     pub(crate) fn new(code: HttpCode, message: impl Into<String>) -> Self {
         let retry_after = (code == HttpCode::Unavailable).then_some(Duration::from_secs(1));
-        Self { code, message: message.into(), retry_after }
+        Self { code, message: message.into(), retry_after, allow: None }
     }
 
     /// The same, with the time after which it is worth trying again.
     pub(crate) fn retry_after(self, wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..self }
+    }
+
+    /// The same, with the methods that the resource has.
+    pub(crate) fn allow(self, methods: &'static str) -> Self {
+        Self { allow: Some(methods), ..self }
+    }
+
+    /// The whole answer as bytes, for an edge that has no framework; the connection ends with it.
+    pub(crate) fn to_bytes(&self, is_head: bool) -> Bytes {
+        let response = self.to_response();
+        let body = self.body();
+        let mut text = format!("HTTP/1.1 {}\r\n", response.status());
+        let date = HttpDate::from(UNIX_EPOCH + Duration::from_millis(clock::unix_ms()));
+        let own =
+            [("content-length", body.len().to_string()), ("connection", "close".into()), ("date", date.to_string())];
+        for (name, value) in &own {
+            text.extend([name, ": ", value, "\r\n"]);
+        }
+        for (name, value) in response.headers() {
+            // Each of them is a constant of ours, or a number.
+            text.extend([name.as_str(), ": ", value.to_str().unwrap_or_default(), "\r\n"]);
+        }
+        text.push_str("\r\n");
+        if !is_head {
+            text.push_str(&body);
+        }
+        text.into()
     }
 
     /// The body: one line.
@@ -114,6 +156,9 @@ impl HttpRefusal {
         }
         if self.code == HttpCode::Unauthorized {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+        }
+        if let Some(methods) = self.allow {
+            response.insert_header((header::ALLOW, methods));
         }
         if let Some(wait) = self.retry_after {
             // Whole seconds, rounded up: a client that waits as long as it is told is served.

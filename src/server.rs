@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actix_http::HttpService;
+use actix_http::{HttpService, KeepAlive};
 use actix_rt::Arbiter;
 use actix_rt::net::TcpStream;
 use actix_server::ServerHandle;
-use actix_service::{ServiceFactory, ServiceFactoryExt, fn_factory, fn_service, map_config};
+use actix_service::{ServiceFactoryExt, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web_prom::{PrometheusMetrics, PrometheusMetricsBuilder};
 use log::{error, info, warn};
@@ -24,7 +24,6 @@ use starling_actors::history::off::NoHistory;
 use starling_actors::history::sqlite::{OpenError, SqliteHistory, StoreHealth};
 use starling_actors::ids::HubId;
 use starling_actors::metrics::MetricsCollector;
-use starling_actors::socket::Socket;
 use starling_actors::vitals::{Died, VitalPart};
 use starling_actors::{ChatConfig, ChatServer, LocalHub, Metrics};
 use tokio::net::TcpSocket;
@@ -35,6 +34,7 @@ use crate::accept::Accept;
 use crate::admission::Admission;
 use crate::auth::{self, Access, AuthError};
 use crate::config::{Config, HistoryMode};
+use crate::http_stream::HttpStream;
 use crate::limit_metrics::Limits;
 use crate::page::Pages;
 use crate::process_metrics::ProcessMetrics;
@@ -201,9 +201,11 @@ impl Server {
             Arc::clone(&metrics),
             refused,
             Pages::new(config.web_folder()),
+            config.path_prefix.clone(),
             Access::new(&config),
             health,
-            Admission::new(&config, connections),
+            Admission::register(&config, connections, &registry).map_err(registered)?,
+            config.http_limits(),
         ));
 
         let next_hub = Arc::new(AtomicU8::new(0));
@@ -226,28 +228,19 @@ impl Server {
                     state.chat().clone(),
                     Arc::clone(state.metrics()),
                 );
-                let plain = {
-                    let (state, metrics) = (Arc::clone(&state), http_metrics.clone());
-                    move || map_config(http::app(Arc::clone(&state), metrics.clone()), |()| AppConfig::default())
-                };
-                let upgrade = fn_factory({
-                    let plain = plain.clone();
-                    move || {
-                        let (hub, state, plain) = (hub.clone(), Arc::clone(&state), plain());
-                        async move {
-                            let upgrade = Upgrade::new(hub, state, plain.new_service(()).await?);
-                            Ok::<_, ()>(fn_service(move |request| Rc::clone(&upgrade).serve(request)))
-                        }
-                    }
-                });
+                let plain = map_config(http::app(Arc::clone(&state), http_metrics.clone()), |()| AppConfig::default());
+                let upgrade = Upgrade::new(hub, Arc::clone(&state));
                 let accept = Arc::clone(&accept);
-                let http = HttpService::<Socket, _, _>::build()
-                    .client_request_timeout(head_time)
-                    .upgrade(upgrade)
-                    .finish(plain());
+                // The times of a head and of an idle connection are `HttpStream`'s.
+                let http = HttpService::<HttpStream, _, _>::build()
+                    .client_request_timeout(Duration::ZERO)
+                    .keep_alive(KeepAlive::Os)
+                    .client_disconnect_timeout(head_time)
+                    .upgrade(fn_service(move |request| Rc::clone(&upgrade).serve(request)))
+                    .finish(plain);
                 fn_service(move |tcp: TcpStream| {
-                    let accept = Arc::clone(&accept);
-                    async move { accept.take(tcp).await }
+                    let (accept, state) = (Arc::clone(&accept), Arc::clone(&state));
+                    async move { accept.take(tcp, state).await }
                 })
                 .and_then(http)
             })

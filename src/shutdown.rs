@@ -52,11 +52,11 @@ pub(crate) async fn drain(server: &Server) {
     }
     server.state().chat().drain("the server is stopping", limit);
     let gone = async {
-        while server.state().admission().places_taken() > 0 {
+        while server.state().admission().websockets() > 0 {
             tokio::time::sleep(LOOK).await;
         }
     };
     if tokio::time::timeout(limit, gone).await.is_err() {
-        info!("stopping with {} connections left", server.state().admission().places_taken());
+        info!("stopping with {} connections left", server.state().admission().websockets());
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use starling_actors::history::sqlite::StoreHealth;
 use starling_actors::{ChatConfig, ChatServerHandle, Metrics, clock};
@@ -11,6 +11,7 @@ use starling_actors::{ChatConfig, ChatServerHandle, Metrics, clock};
 use crate::admission::Admission;
 use crate::auth::Access;
 use crate::page::Pages;
+use crate::path_prefix::PathPrefix;
 use crate::refusal::RefusedHandshakes;
 
 /// The shared state of the edges; one per server.
@@ -21,11 +22,24 @@ pub(crate) struct ServerState {
     metrics: Arc<Metrics>,
     refused: RefusedHandshakes,
     pages: Pages,
+    path_prefix: PathPrefix,
     access: Access,
     history: StoreHealth,
     started: Instant,
     draining: AtomicBool,
     admission: Admission,
+    http_limits: HttpLimits,
+}
+
+/// What an HTTP connection may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HttpLimits {
+    /// Time for a head, and for a connection that asks nothing; time in which a body makes progress.
+    pub(crate) head: Duration,
+    /// Time in which an answer that the kernel does not take makes progress.
+    pub(crate) answer: Duration,
+    /// Bytes of a body.
+    pub(crate) body_bytes: u64,
 }
 
 impl ServerState {
@@ -36,9 +50,11 @@ impl ServerState {
         metrics: Arc<Metrics>,
         refused: RefusedHandshakes,
         pages: Pages,
+        path_prefix: PathPrefix,
         access: Access,
         history: StoreHealth,
         admission: Admission,
+        http_limits: HttpLimits,
     ) -> Self {
         Self {
             chat,
@@ -46,11 +62,13 @@ impl ServerState {
             metrics,
             refused,
             pages,
+            path_prefix,
             access,
             history,
             started: clock::now(),
             draining: AtomicBool::new(false),
             admission,
+            http_limits,
         }
     }
 
@@ -72,6 +90,10 @@ impl ServerState {
 
     pub(crate) fn pages(&self) -> &Pages {
         &self.pages
+    }
+
+    pub(crate) fn path_prefix(&self) -> &PathPrefix {
+        &self.path_prefix
     }
 
     pub(crate) fn access(&self) -> &Access {
@@ -96,6 +118,11 @@ impl ServerState {
     /// Takes no new connection from now on.
     pub(crate) fn refuse_new(&self) {
         self.draining.store(true, Relaxed);
+    }
+
+    /// What an HTTP connection may take.
+    pub(crate) fn http_limits(&self) -> HttpLimits {
+        self.http_limits
     }
 
     pub(crate) fn admission(&self) -> &Admission {

@@ -1,15 +1,13 @@
 //! The WebSocket handshake: from an HTTP request to a session.
 
-use std::marker::PhantomData;
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use actix_codec::{Encoder, Framed, FramedParts};
-use actix_http::body::{BodySize, BoxBody, MessageBody, to_bytes};
-use actix_http::h1::{Codec, Message, SendResponse};
-use actix_http::{ConnectionType, HttpMessage, Request, Response, header, ws};
-use actix_service::Service;
-use actix_web::error::ErrorInternalServerError;
+use actix_http::body::BodySize;
+use actix_http::h1::{Codec, Message};
+use actix_http::{HttpMessage, Method, Request, Response, header, ws};
 use actix_web::web::Query;
 use log::debug;
 use serde::Deserialize;
@@ -17,26 +15,23 @@ use starling_actors::chat_server::command::OpenSession;
 use starling_actors::frame::Format;
 use starling_actors::identity::Identity;
 use starling_actors::session::Session;
-use starling_actors::socket::Socket;
 use starling_actors::{LocalHub, clock};
 use starling_protocol::{ClientId, ClientKey, RoomName, SUBPROTOCOL, limits};
 use tokio::io::AsyncWriteExt;
 
-use crate::admission::Place;
 use crate::auth;
+use crate::http;
+use crate::http_stream::HttpStream;
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::state::ServerState;
 
 /// Serves the requests of one worker thread that ask for another protocol.
 ///
-/// Those for `/ws` become sessions. All others are answered as if they had not asked: whoever opens a WebSocket at
-/// another path gets that path's plain answer.
+/// Those for `/ws` become sessions. Others do not come here: elsewhere [`HttpStream`] passes over `Upgrade`.
 #[derive(Debug)]
-pub(crate) struct Upgrade<S, B> {
+pub(crate) struct Upgrade {
     hub: LocalHub,
     state: Arc<ServerState>,
-    plain: S,
-    body: PhantomData<B>,
 }
 
 /// Why a connection ended before it became a session: its peer has gone, mostly.
@@ -52,21 +47,15 @@ struct Wanted {
     format: Format,
 }
 
-impl<S, B> Upgrade<S, B>
-where
-    S: Service<Request>,
-    S::Response: Into<Response<B>>,
-    S::Error: Into<Response<BoxBody>>,
-    B: MessageBody,
-{
-    pub(crate) fn new(hub: LocalHub, state: Arc<ServerState>, plain: S) -> Rc<Self> {
-        Rc::new(Self { hub, state, plain, body: PhantomData })
+impl Upgrade {
+    pub(crate) fn new(hub: LocalHub, state: Arc<ServerState>) -> Rc<Self> {
+        Rc::new(Self { hub, state })
     }
 
     /// Serves a request. Whoever goes before it is answered is a matter of debugging, not of concern.
     pub(crate) async fn serve(
         self: Rc<Self>,
-        (request, framed): (Request, Framed<Socket, Codec>),
+        (request, framed): (Request, Framed<HttpStream, Codec>),
     ) -> Result<(), Failure> {
         if let Err(failure) = self.try_serve(request, framed).await {
             debug!("a handshake came to nothing: {failure}");
@@ -74,15 +63,17 @@ where
         Ok(())
     }
 
-    async fn try_serve(&self, request: Request, framed: Framed<Socket, Codec>) -> Result<(), Failure> {
-        let Some(room) = requested_room(request.path()) else { return self.serve_plain(request, framed).await };
-        let (wanted, identity, place) = match self.check(&request, room) {
+    async fn try_serve(&self, request: Request, framed: Framed<HttpStream, Codec>) -> Result<(), Failure> {
+        let (wanted, identity) = match self.check(&request, framed.io_ref()) {
             Ok(admitted) => admitted,
-            Err(refusal) => return self.refuse(&refusal, framed).await,
+            Err(refusal) => return self.refuse(&refusal, &request, framed.into_parts().io).await,
         };
-        let FramedParts { io, mut codec, read_buf, mut write_buf, .. } = framed.into_parts();
+        let FramedParts { io, mut codec, mut read_buf, mut write_buf, .. } = framed.into_parts();
         codec.encode(Message::Item((accept(&request), BodySize::None)), &mut write_buf)?;
-        let (read_half, write_half) = io.split();
+        let (socket, place, unread) = io.into_parts();
+        read_buf.unsplit(unread);
+        let counted = self.state.admission().count_websocket();
+        let (read_half, write_half) = socket.split();
         // Registered before the chat is asked: its outbox takes what comes at once, behind the handshake's answer.
         let session = self.hub.register(write_half, write_buf.freeze(), wanted.format);
         let Some(session) = session else { return Ok(()) };
@@ -97,19 +88,24 @@ where
         };
         match self.state.chat().open_session(open).await {
             Ok(()) => {
-                Session::start(&self.hub, session, read_half, read_buf, place);
+                Session::start(&self.hub, session, read_half, read_buf, (place, counted));
                 Ok(())
             }
             Err(refusal) => {
                 let Some(write_half) = self.hub.withdraw(session) else { return Ok(()) };
-                let Some(io) = read_half.reunite(write_half) else { return Ok(()) };
-                self.refuse(&refusal.into(), Framed::from_parts(FramedParts::new(io, codec))).await
+                let Some(socket) = read_half.reunite(write_half) else { return Ok(()) };
+                let io = HttpStream::new(socket, place, Arc::clone(&self.state));
+                self.refuse(&refusal.into(), &request, io).await
             }
         }
     }
 
     /// What the handshake asks for, if it can be had, who asks, and a place for it.
-    fn check(&self, request: &Request, room: &str) -> Result<(Wanted, Identity, Place), HttpRefusal> {
+    fn check(&self, request: &Request, stream: &HttpStream) -> Result<(Wanted, Identity), HttpRefusal> {
+        let path = decoded(request.path());
+        let Some(room) = requested_room(&path) else {
+            return Err(HttpRefusal::new(HttpCode::NoSuchPath, format!("there is nothing at {path}")));
+        };
         ws::verify_handshake(request.head()).map_err(|error| {
             let code = match error {
                 ws::HandshakeError::UnsupportedVersion
@@ -118,15 +114,21 @@ where
                 ws::HandshakeError::GetMethodRequired => HttpCode::MethodNotAllowed,
                 ws::HandshakeError::NoVersionHeader | ws::HandshakeError::BadWebsocketKey => HttpCode::BadRequest,
             };
-            HttpRefusal::new(code, error.to_string())
+            let refusal = HttpRefusal::new(code, error.to_string());
+            if code == HttpCode::MethodNotAllowed { refusal.allow(http::READS) } else { refusal }
         })?;
-        let client = self.state.admission().check(request)?;
+        for name in [header::SEC_WEBSOCKET_KEY, header::SEC_WEBSOCKET_VERSION] {
+            if request.headers().get_all(&name).count() != 1 {
+                return Err(HttpRefusal::new(HttpCode::BadRequest, format!("the handshake must have one {name}")));
+            }
+        }
+        self.state.admission().check(request)?;
         if let Some(reason) = self.state.not_ready() {
             return Err(HttpRefusal::new(HttpCode::Unavailable, reason));
         }
         let mut wanted = Wanted::parse(room, request.uri().query().unwrap_or_default())?;
         // Before the token is looked at: to verify one costs more than to refuse an address that comes too often.
-        let place = self.state.admission().enter(client)?;
+        stream.place().check_websocket()?;
         let token = auth::shown_token(request.headers(), wanted.token.take());
         let identity = match (&self.state.chat_config().tokens, token) {
             (None, _) => Identity::Open,
@@ -137,33 +139,23 @@ where
                 Err(bad) => return Err(HttpRefusal::new(HttpCode::Unauthorized, bad.to_string())),
             },
         };
-        Ok((wanted, identity, place))
+        Ok((wanted, identity))
     }
 
-    async fn refuse(&self, refusal: &HttpRefusal, framed: Framed<Socket, Codec>) -> Result<(), Failure> {
+    /// Answers with a refusal and ends the connection.
+    async fn refuse(&self, refusal: &HttpRefusal, request: &Request, mut stream: HttpStream) -> Result<(), Failure> {
         self.state.refused().count(refusal.code);
         debug!("handshake refused: {}: {}", refusal.code.as_str(), refusal.message);
-        respond(refusal.to_response(), framed).await
-    }
-
-    async fn serve_plain(&self, request: Request, framed: Framed<Socket, Codec>) -> Result<(), Failure> {
-        match self.plain.call(request).await {
-            Ok(response) => respond(response.into(), framed).await,
-            Err(error) => respond(error.into(), framed).await,
-        }
+        stream.write_all(&refusal.to_bytes(request.method() == Method::HEAD)).await?;
+        stream.flush().await?;
+        stream.shutdown().await?;
+        Ok(())
     }
 }
 
-/// Writes an answer and ends the connection.
-async fn respond(response: Response<impl MessageBody>, framed: Framed<Socket, Codec>) -> Result<(), Failure> {
-    let (mut head, body) = response.into_parts();
-    head.head_mut().set_connection_type(ConnectionType::Close);
-    let body = to_bytes(body).await.map_err(|_| ErrorInternalServerError("an answer without a body"))?;
-    let framed = SendResponse::new(framed, head.set_body(body)).await?;
-    let mut parts = framed.into_parts();
-    // The peer may have gone; then there is nobody to tell.
-    drop(parts.io.shutdown().await);
-    Ok(())
+/// A path with its percent-encoding undone, as the routes of the framework see it.
+fn decoded(path: &str) -> Cow<'_, str> {
+    percent_encoding::percent_decode_str(path).decode_utf8_lossy()
 }
 
 /// The room that a path asks for; `None`: the path is no place for a WebSocket.

@@ -8,6 +8,7 @@ use starling_actors::history::sqlite::Sync;
 
 use crate::addresses::{ForwardedHeader, Networks};
 use crate::origin::AllowedOrigins;
+use crate::path_prefix::{OWN_SEGMENTS, PathPrefix};
 
 /// A kind of value.
 pub(super) trait Kind {
@@ -212,7 +213,23 @@ impl Kind for Origins {
     }
 
     fn range(&self) -> String {
-        "origins between commas, like https://chat.example.org, or * for all, or empty".into()
+        "origins between commas, like https://chat.example.org or capacitor://localhost (not null), or * for all, or empty".into()
+    }
+}
+
+/// A path below which the chat is served.
+pub(super) struct Prefix;
+
+impl Kind for Prefix {
+    type Value = PathPrefix;
+
+    fn parse(&self, text: &str) -> Option<PathPrefix> {
+        PathPrefix::parse(text)
+    }
+
+    fn range(&self) -> String {
+        let own = OWN_SEGMENTS.join(", ");
+        format!("a path like /chat or /team/chat whose first segment is none of {own}; or empty")
     }
 }
 

@@ -15,7 +15,6 @@
 //! | `json sent`, `json received` | sent by a client, and what this client receives then, but for numbers |
 //! | `json command`, `json event` | read and written by the protocol's own tests |
 //! | `env` | lines of a `.env` that the server takes |
-//! | `nginx`, `caddyfile`, `haproxy` | run by `tests/it/proxies.rs` |
 //! | `text` | no command and no example |
 
 mod page;
@@ -32,17 +31,8 @@ use crate::harness::{Client, namespace, process, within};
 use crate::tidy;
 
 /// Blocks that are tried elsewhere, or not at all.
-const NOT_HERE: [(&str, &str); 9] = [
-    ("sh", "docker"),
-    ("sh", "self"),
-    ("yaml", "docker"),
-    ("json", "command"),
-    ("json", "event"),
-    ("nginx", ""),
-    ("caddyfile", ""),
-    ("haproxy", ""),
-    ("text", ""),
-];
+const NOT_HERE: [(&str, &str); 6] =
+    [("sh", "docker"), ("sh", "self"), ("yaml", "docker"), ("json", "command"), ("json", "event"), ("text", "")];
 
 /// The pages that people read, from the top folder.
 fn pages() -> Vec<(PathBuf, Page)> {

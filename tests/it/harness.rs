@@ -10,6 +10,7 @@ pub(crate) mod network;
 pub(crate) mod pattern;
 pub(crate) mod process;
 pub(crate) mod raw;
+pub(crate) mod reverse_proxy;
 pub(crate) mod server;
 
 use std::time::Duration;

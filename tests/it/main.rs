@@ -20,6 +20,7 @@ mod healthcheck;
 mod hostile;
 #[cfg(test)]
 mod http;
+mod http_edge;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
@@ -33,12 +34,16 @@ mod overload;
 #[cfg(test)]
 mod pace;
 #[cfg(test)]
+mod proxies;
+#[cfg(test)]
 #[path = "../stack/shown.rs"]
 mod shown;
 #[cfg(test)]
 mod shutdown;
 #[cfg(test)]
 mod stack_files;
+#[cfg(test)]
+mod sub_path;
 #[cfg(test)]
 mod swarm;
 #[cfg(test)]

@@ -39,10 +39,61 @@ async fn a_list_of_origins_stands_alone() {
 }
 
 #[actix::test]
+async fn the_host_that_a_trusted_proxy_names_is_the_one_that_was_asked() {
+    let trusting = ("CHAT_TRUSTED_PROXIES", "127.0.0.1");
+    let listed = TestServer::start(&[trusting]);
+    let standard = TestServer::start(&[trusting, ("CHAT_FORWARDED_HEADER", "forwarded")]);
+    let nobody = TestServer::start(&[]);
+    // The host that reaches the server is `localhost`.
+    for (server, told, origin, status) in [
+        (&listed, "X-Forwarded-Host: chat.example:8443", "https://chat.example:8443", 101),
+        (&listed, "X-Forwarded-Host: chat.example:8443", "https://chat.example", 403),
+        (&listed, "X-Forwarded-Host: chat.example", "https://chat.example", 101),
+        (&listed, "X-Forwarded-Host: chat.example:443", "https://chat.example", 101),
+        (&listed, "X-Forwarded-Host: chat.example", "http://localhost", 403),
+        (&listed, "X-Forwarded-Host: chat.example\r\nX-Forwarded-Proto: https", "https://chat.example", 101),
+        (&listed, "X-Forwarded-Host: chat.example\r\nX-Forwarded-Proto: https", "http://chat.example", 403),
+        (&listed, "X-Forwarded-Host: chat.example\r\nX-Forwarded-Proto: http", "http://chat.example", 101),
+        // TLS may end at a proxy before the one that says so.
+        (&listed, "X-Forwarded-Host: chat.example\r\nX-Forwarded-Proto: http", "https://chat.example", 101),
+        (&listed, "X-Forwarded-Proto: https", "https://localhost", 101),
+        (&listed, "X-Forwarded-Proto: wss", "http://localhost", 403),
+        (&listed, "Forwarded: host=chat.example", "https://chat.example", 403),
+        (&standard, "Forwarded: for=192.0.2.1;host=\"chat.example:8443\"", "https://chat.example:8443", 101),
+        (&standard, "Forwarded: for=192.0.2.1;host=chat.example;proto=https", "http://chat.example", 403),
+        (&standard, "X-Forwarded-Host: chat.example", "https://chat.example", 403),
+        (&nobody, "X-Forwarded-Host: chat.example", "https://chat.example", 403),
+        (&nobody, "X-Forwarded-Host: chat.example", "http://localhost", 101),
+        (&nobody, "X-Forwarded-Proto: https", "http://localhost", 101),
+    ] {
+        let headers = format!("{told}\r\nOrigin: {origin}\r\n");
+        let answer = Raw::open(server.address()).await.ask_for_websocket("/ws", &headers).await;
+        assert_eq!(answer.status, status, "{told}: {origin}: {answer:?}");
+    }
+}
+
+#[actix::test]
+async fn pages_of_apps_may_connect_where_they_are_listed() {
+    let apps =
+        ["capacitor://localhost", "ionic://localhost", "tauri://localhost", "app://.", "chrome-extension://abcdef"];
+    let listing = TestServer::start(&[("CHAT_ALLOWED_ORIGINS", &apps.join(","))]);
+    let server = TestServer::start(&[]);
+    for origin in apps {
+        assert_eq!(page_connects(&listing, origin).await.status, 101, "{origin}");
+        // `localhost` is this server's own name, and an app's too.
+        page_connects(&server, origin).await.expect_refusal(403, "forbidden");
+    }
+    for origin in ["null", "http://localhost", "capacitor://localhost:1", "app://x", "chrome-extension://abcdeg"] {
+        page_connects(&listing, origin).await.expect_refusal(403, "forbidden");
+    }
+}
+
+#[actix::test]
 async fn every_answer_tells_the_browser_what_it_may_not_do() {
     let server = TestServer::start(&[]);
     let page = raw::get(&server, "/").await;
-    let script = page.body.split('"').find(|part| part.ends_with("/js/main.js")).unwrap().to_owned();
+    let script =
+        page.body.split('"').find(|part| part.ends_with("/js/main.js")).map(|path| format!("/{path}")).unwrap();
     let mut answers = vec![("a refused handshake", page_connects(&server, "http://evil.example").await)];
     for path in ["/", &script, "/healthz", "/readyz", "/metrics", "/api/stats", "/api/rooms", "/nothing", "/ws"] {
         answers.push((path, raw::get(&server, path).await));

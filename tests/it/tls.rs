@@ -102,6 +102,11 @@ async fn the_chat_and_its_page_are_served_over_tls_and_nothing_is_without() {
             assert_eq!((&got["clientId"], &got["Message"]), (&"alice".into(), &text.into()));
         }
     }
+    // A page without TLS is another origin; its port, 80, goes without saying as the other's does.
+    let mut page = identity.open(server.address()).await.unwrap();
+    page.ask_for_websocket("/ws", "Origin: http://localhost\r\n").await.expect_refusal(403, "forbidden");
+    let mut page = identity.open(server.address()).await.unwrap();
+    assert_eq!(page.ask_for_websocket("/ws", "Origin: https://localhost\r\n").await.status, 101);
     // A name that is taken is refused on the same stream that had been handed on.
     let mut late = identity.open(server.address()).await.unwrap();
     late.ask_for_websocket("/ws?clientId=bob", "").await.expect_refusal(409, "name_taken");

@@ -6,6 +6,8 @@ pub(crate) mod browser;
 pub(crate) mod driver;
 pub(crate) mod keys;
 pub(crate) mod proxy;
+#[path = "../it/harness/reverse_proxy.rs"]
+pub(crate) mod reverse_proxy;
 pub(crate) mod server;
 pub(crate) mod tools;
 

@@ -15,6 +15,8 @@ mod hostile;
 #[cfg(test)]
 mod logic;
 #[cfg(test)]
+mod proxied;
+#[cfg(test)]
 mod refused;
 #[cfg(test)]
 mod screenshots;

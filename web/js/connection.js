@@ -35,7 +35,7 @@ const TRY_LATER = 1013;
 export class Connection {
   /**
    * @param {{base: URL, onState: (state: State) => void, onWelcome: (welcome: Welcome) => void,
-   *   onFrame: (frame: Frame) => void}} options `base`: the page's address
+   *   onFrame: (frame: Frame) => void}} options `base`: the page's folder
    */
   constructor({ base, onState, onWelcome, onFrame }) {
     this.base = base;
@@ -76,7 +76,7 @@ export class Connection {
     this.#drop();
     this.tokenWanted = "";
     this.#set({ is: "connecting" });
-    const url = new URL("/ws", this.base);
+    const url = new URL("ws", this.base);
     url.protocol = url.protocol.replace("http", "ws");
     // A browser cannot give a WebSocket a header.
     if (this.token) url.searchParams.set("token", this.token);
@@ -275,7 +275,7 @@ export class Connection {
     const pause = this.backoff.next();
     this.#wait(pause, navigator.onLine ? "the server cannot be reached" : "there is no network");
     const attempt = this.timers.attempt;
-    const url = new URL("/ws", this.base);
+    const url = new URL("ws", this.base);
     if (this.token) url.searchParams.set("token", this.token);
     try {
       const answer = await fetch(url, { cache: "no-store" });

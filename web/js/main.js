@@ -5,6 +5,7 @@ import { Announcer } from "./announcer.js";
 import { Calls } from "./calls.js";
 import { Chat } from "./chat.js";
 import { roomKey, privateKey } from "./conversation.js";
+import { base, shownPlace } from "./place.js";
 import { LOBBY, isGuest, roomProblem } from "./protocol.js";
 import { browser, tab } from "./storage.js";
 import { BrowseDialog } from "./view/browse-dialog.js";
@@ -18,7 +19,6 @@ import { SearchDialog } from "./view/search-dialog.js";
 import { Sidebar, TitleBar } from "./view/sidebar.js";
 import { StatusBanner } from "./view/status-banner.js";
 
-const base = new URL(location.href);
 const chat = new Chat({ base });
 
 /** Whether writing needs no keyboard on the screen, which would hide half of the page. */
@@ -173,7 +173,7 @@ onClick("by-hand-button", () => byId("by-hand", HTMLDialogElement).showModal());
 onClick("settings-button", () => {
   byId("settings-calls", HTMLInputElement).checked = calls.isOn;
   byId("settings-note", HTMLElement).textContent = "";
-  byId("settings-server", HTMLElement).textContent = chat.server ? `${chat.server} at ${base.host}` : base.host;
+  byId("settings-server", HTMLElement).textContent = chat.server ? `${chat.server} at ${shownPlace}` : shownPlace;
   byId("settings", HTMLDialogElement).showModal();
 });
 byId("settings-calls", HTMLInputElement).addEventListener("change", async ({ target }) => {

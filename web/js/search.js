@@ -19,7 +19,7 @@ const NOBODY_WROTE = "\u{10FFFD}starling-asks-for-search\u{10FFFD}";
  * @returns {Promise<{messages: MessageFrame[], hasMore: boolean}>}
  */
 async function ask(base, room, wanted, limit, token) {
-  const url = new URL(`/api/rooms/${encodeURIComponent(room)}/messages`, base);
+  const url = new URL(`api/rooms/${encodeURIComponent(room)}/messages`, base);
   url.searchParams.set("q", wanted);
   url.searchParams.set("limit", String(limit));
   const answer = await fetch(url, { headers: token ? { authorization: `Bearer ${token}` } : {} });

@@ -3,8 +3,15 @@
  * What the browser keeps for the page: the name and its key, the rooms, drafts, settings. Nothing of it is a cookie, and
  * nothing is sent anywhere but to this server's chat. Where the browser keeps nothing, the page works all the same.
  *
+ * Storage belongs to the host, so what is kept is named after the page's path: two chats on one host keep apart.
+ *
  * What belongs to the tab is in the session's storage, so that two tabs can be two people and a reload keeps the name.
  */
+
+import { base } from "./place.js";
+
+/** What the names in the storage begin with: `starling.` on a host of its own, `starling/chat/.` below `/chat/`. */
+const PREFIX = `starling${base.pathname === "/" ? "" : base.pathname}.`;
 
 /** @param {"localStorage" | "sessionStorage"} which */
 function area(which) {
@@ -22,7 +29,7 @@ function area(which) {
  */
 function read(storage, key) {
   try {
-    return JSON.parse(storage?.getItem(`starling.${key}`) ?? "null");
+    return JSON.parse(storage?.getItem(PREFIX + key) ?? "null");
   } catch {
     return null;
   }
@@ -35,8 +42,8 @@ function read(storage, key) {
  */
 function write(storage, key, value) {
   try {
-    if (value === null) storage?.removeItem(`starling.${key}`);
-    else storage?.setItem(`starling.${key}`, JSON.stringify(value));
+    if (value === null) storage?.removeItem(PREFIX + key);
+    else storage?.setItem(PREFIX + key, JSON.stringify(value));
   } catch {
     // Full or forbidden: then it lasts as long as the page.
   }

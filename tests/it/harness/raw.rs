@@ -1,13 +1,14 @@
 //! Bytes by hand: HTTP requests and WebSocket frames that no library would send.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::{TestServer, within};
+use super::{LOOK, TestServer, within};
 
 /// What every handshake says.
 const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -146,6 +147,35 @@ impl Raw {
         raw
     }
 
+    /// Writes as much as the network takes at once.
+    pub(crate) fn send_what_goes(&self, bytes: &[u8]) {
+        // The rest is of no matter.
+        self.stream.try_write(bytes).map(drop).unwrap_or_default();
+    }
+
+    /// Writes a byte at each interval, until the connection has ended.
+    pub(crate) async fn trickle(&mut self, interval: Duration) {
+        let mut room = [0; 4096];
+        loop {
+            match tokio::time::timeout(interval, self.stream.read(&mut room)).await {
+                Ok(Ok(0) | Err(_)) => return,
+                Ok(Ok(_)) => {}
+                Err(_) => self.send_what_goes(b"x"),
+            }
+        }
+    }
+
+    /// Waits until the server has closed the connection, and reads nothing: the kernel tells it.
+    pub(crate) async fn closed_unread(&self) {
+        while !self.is_closed() {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.stream.try_write(b"x").is_err_and(|error| error.kind() != std::io::ErrorKind::WouldBlock)
+    }
+
     /// Ends it without a goodbye of any kind.
     pub(crate) fn reset(self) {
         self.stream.set_zero_linger().unwrap();
@@ -219,14 +249,7 @@ impl<S: AsyncRead + Unpin> Raw<S> {
 
     /// The head of an answer, and its body where its length is said.
     pub(crate) async fn answer(&mut self) -> HttpAnswer {
-        let end = loop {
-            if let Some(at) = self.unread.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
-                break at + 4;
-            }
-            assert!(self.read().await, "the connection ended without an answer: {:?}", self.unread);
-        };
-        let head: Vec<u8> = self.unread.drain(..end).collect();
-        let mut answer = HttpAnswer::parse(std::str::from_utf8(&head).unwrap());
+        let mut answer = self.head().await;
         let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
         while self.unread.len() < length && self.read().await {}
         let body: Vec<u8> = self.unread.drain(..length).collect();
@@ -277,6 +300,18 @@ impl<S: AsyncRead + Unpin> Raw<S> {
             frames.push(frame);
         }
         (frames, None)
+    }
+
+    /// The head of an answer, whatever follows it.
+    pub(crate) async fn head(&mut self) -> HttpAnswer {
+        let end = loop {
+            if let Some(at) = self.unread.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+                break at + 4;
+            }
+            assert!(self.read().await, "the connection ended without an answer: {:?}", self.unread);
+        };
+        let head: Vec<u8> = self.unread.drain(..end).collect();
+        HttpAnswer::parse(std::str::from_utf8(&head).unwrap())
     }
 
     /// Reads to the end; the number of bytes that came.

@@ -22,6 +22,9 @@ const ARGUMENTS: &[&str] = &[
     "--disable-sync",
     "--lang=en-GB",
     "--window-size=1280,800",
+    // For reverse proxies with the hosts and the certificates of tests.
+    "--host-resolver-rules=MAP example.org 127.0.0.1",
+    "--ignore-certificate-errors",
 ];
 
 /// The texts of the messages in the window of the list.

@@ -3,11 +3,11 @@
 
 import { byId, el } from "./dom.js";
 
-/** @param {URL} base the page's address */
+/** @param {URL} base the page's folder */
 export function fillByHand(base) {
-  const socket = new URL("/ws", base);
+  const socket = new URL("ws", base);
   socket.protocol = socket.protocol.replace("http", "ws");
-  const history = new URL("/api/rooms/lobby/messages?limit=10", base);
+  const history = new URL("api/rooms/lobby/messages?limit=10", base);
   /** @type {[string, string, string][]} */
   const ways = [
     ["In a terminal", "Lines are messages; /help lists what else can be typed.", `websocat ${socket.href}`],
@@ -16,7 +16,7 @@ export function fillByHand(base) {
       + `chat.onmessage = ({ data }) => console.log(JSON.parse(data));\n`
       + `chat.onopen = () => chat.send(JSON.stringify({ Message: "hello" }));`],
     ["Over HTTP", "What was said in the lobby, and which rooms there are.",
-      `curl "${history.href}"\ncurl "${new URL("/api/rooms", base).href}"`],
+      `curl "${history.href}"\ncurl "${new URL("api/rooms", base).href}"`],
   ];
   byId("by-hand-ways", HTMLElement).replaceChildren(...ways.map(([title, about, code]) => {
     const copy = el("button", { type: "button", class: "copy", "aria-label": `Copy: ${title}`, click: async () => {

@@ -1,0 +1,470 @@
+//! The head of an HTTP request, and the framing of its body: which bytes belong to a request, and what is wrong with it.
+//!
+//! Pure: it reads bytes and answers, and knows no socket. [`http_stream`](crate::http_stream) hands the framework one
+//! request at a time with it, so it is at least as strict as the framework: what passes here is no parse error there.
+
+use actix_http::Uri;
+use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::uri::Authority;
+use bytes::Bytes;
+
+use crate::path_prefix::PathPrefix;
+use crate::refusal::{HttpCode, HttpRefusal};
+
+/// Most bytes of a request's head.
+pub(crate) const HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// Most bytes of a request's target.
+pub(crate) const TARGET_BYTES_MAX: usize = 8 * 1024;
+
+/// Most header fields of a request.
+const FIELDS_MAX: usize = 64;
+
+/// Bytes that the framing of a chunked body may have beside its data.
+const FRAMING_BYTES_MAX: u64 = 64 * 1024;
+
+/// What follows a head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Follows {
+    /// The next request.
+    Nothing,
+    /// A body.
+    Body(Body),
+    /// Whatever the WebSocket handshake leads to.
+    WebSocket,
+}
+
+/// A request's head that holds.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// The head for the framework: the fields that depend on the framing are replaced by what was read in them.
+    pub(crate) bytes: Bytes,
+    pub(crate) follows: Follows,
+}
+
+/// A head that is refused. Nothing behind it on its connection is read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BadHead {
+    pub(crate) refusal: HttpRefusal,
+    /// The answer has no body.
+    pub(crate) is_head: bool,
+}
+
+/// Where the head ends in these bytes, behind its empty line. `scanned` bytes are known to have no end.
+pub(crate) fn end_of_head(bytes: &[u8], scanned: usize) -> Option<usize> {
+    let from = scanned.saturating_sub(3);
+    let tail = bytes.get(from..)?;
+    tail.iter().enumerate().filter(|(_, byte)| **byte == b'\n').find_map(|(at, _)| match tail.get(at + 1..) {
+        Some([b'\n', ..]) => Some(from + at + 2),
+        Some([b'\r', b'\n', ..]) => Some(from + at + 3),
+        _ => None,
+    })
+}
+
+/// What is wrong with bytes that are no whole head yet, where they are too many.
+pub(crate) fn check_size(bytes: &[u8]) -> Result<(), HttpRefusal> {
+    if bytes.len() <= TARGET_BYTES_MAX {
+        return Ok(());
+    }
+    let line = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+    if line > TARGET_BYTES_MAX + 64 {
+        return Err(uri_too_long());
+    }
+    if bytes.len() > HEAD_BYTES_MAX { Err(head_too_large()) } else { Ok(()) }
+}
+
+fn uri_too_long() -> HttpRefusal {
+    HttpRefusal::new(HttpCode::UriTooLong, format!("the request target has more than {TARGET_BYTES_MAX} bytes"))
+}
+
+fn head_too_large() -> HttpRefusal {
+    let text = format!("the request head has more than {HEAD_BYTES_MAX} bytes or {FIELDS_MAX} fields");
+    HttpRefusal::new(HttpCode::HeadTooLarge, text)
+}
+
+fn bad(text: impl Into<String>) -> HttpRefusal {
+    HttpRefusal::new(HttpCode::BadRequest, text)
+}
+
+/// Reads a whole head.
+///
+/// # Errors
+/// [`BadHead`]: what RFC 9110 and 9112 tell a server to refuse.
+pub(crate) fn read(bytes: &[u8], body_bytes_max: u64, prefix: &PathPrefix) -> Result<Head, BadHead> {
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut request = httparse::Request::new(&mut fields);
+    let outcome = request.parse(bytes);
+    let is_head = request.method == Some("HEAD");
+    let outcome = match outcome {
+        Ok(httparse::Status::Complete(_)) => check(&request, bytes, body_bytes_max, prefix),
+        Ok(httparse::Status::Partial) => Err(bad("the request head is cut short")),
+        Err(httparse::Error::TooManyHeaders) => Err(head_too_large()),
+        Err(error) => Err(bad(format!("the request head is malformed: {error}"))),
+    };
+    outcome.map_err(|refusal| BadHead { refusal, is_head })
+}
+
+/// The values of a field, each line one.
+fn lines<'a>(request: &'a httparse::Request<'_, '_>, name: &'a HeaderName) -> impl Iterator<Item = &'a str> + use<'a> {
+    let fields = request.headers.iter().filter(move |field| field.name.eq_ignore_ascii_case(name.as_str()));
+    fields.map(|field| std::str::from_utf8(field.value).unwrap_or("\u{fffd}").trim())
+}
+
+/// The members of a field that is a list.
+fn members<'a>(
+    request: &'a httparse::Request<'_, '_>,
+    name: &'a HeaderName,
+) -> impl Iterator<Item = &'a str> + use<'a> {
+    lines(request, name).flat_map(|line| line.split(',')).map(str::trim).filter(|member| !member.is_empty())
+}
+
+/// The host that an absolute target names, and the target without it.
+fn split_target(target: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = target.split_once("://")?;
+    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+        return None;
+    }
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (host, path) = rest.split_at(end);
+    (!host.is_empty()).then_some((host, path))
+}
+
+fn is_host(value: &str) -> bool {
+    value.is_empty() || (!value.contains('@') && value.parse::<Authority>().is_ok())
+}
+
+fn check(
+    request: &httparse::Request<'_, '_>,
+    bytes: &[u8],
+    body_bytes_max: u64,
+    prefix: &PathPrefix,
+) -> Result<Head, HttpRefusal> {
+    let (method, target) = (request.method.unwrap_or_default(), request.path.unwrap_or_default());
+    let is_http_11 = request.version == Some(1);
+    if target.len() > TARGET_BYTES_MAX {
+        return Err(uri_too_long());
+    }
+    if bytes.len() > HEAD_BYTES_MAX {
+        return Err(head_too_large());
+    }
+    if method == "CONNECT" {
+        let refusal = HttpRefusal::new(HttpCode::MethodNotAllowed, "this server is no proxy");
+        return Err(refusal.allow("GET, HEAD, POST, DELETE, OPTIONS"));
+    }
+    let absolute = split_target(target);
+    let is_form = target.starts_with('/') || absolute.is_some() || (target == "*" && method == "OPTIONS");
+    if !is_form || target.parse::<Uri>().is_err() {
+        return Err(bad("the request target is malformed"));
+    }
+    let hosts: Vec<&str> = lines(request, &header::HOST).collect();
+    let host_holds = match hosts.as_slice() {
+        [] => !is_http_11,
+        [host] => is_host(host),
+        _ => false,
+    };
+    if !host_holds || absolute.is_some_and(|(host, _)| !is_host(host)) {
+        return Err(bad("the request must have one valid Host"));
+    }
+
+    let (host, path) = absolute.map_or((None, target), |(host, path)| (Some(host), path));
+    let path = prefix.strip(path);
+    let wants_websocket = is_http_11
+        && members(request, &header::UPGRADE).any(|protocol| protocol.eq_ignore_ascii_case("websocket"))
+        && is_websocket_path(path);
+    let body = framing(request, method, is_http_11, body_bytes_max)?;
+    if wants_websocket && body.is_some() {
+        return Err(bad("a WebSocket handshake has no body"));
+    }
+    if wants_websocket && lines(request, &header::EXPECT).next().is_some() {
+        return Err(bad("a WebSocket handshake has no Expect"));
+    }
+    let follows = match body {
+        _ if wants_websocket => Follows::WebSocket,
+        Some(body) => Follows::Body(body),
+        None => Follows::Nothing,
+    };
+    let bytes = for_framework(request, host, path, wants_websocket);
+    Ok(Head { bytes: bytes.into(), follows })
+}
+
+fn is_websocket_path(path: &str) -> bool {
+    let path = path.split('?').next().unwrap_or_default();
+    path == "/ws" || path.starts_with("/ws/")
+}
+
+/// The body that the head announces; `None`: there is none.
+fn framing(
+    request: &httparse::Request<'_, '_>,
+    method: &str,
+    is_http_11: bool,
+    body_bytes_max: u64,
+) -> Result<Option<Body>, HttpRefusal> {
+    let codings: Vec<&str> = lines(request, &header::TRANSFER_ENCODING).collect();
+    let lengths: Vec<&str> = lines(request, &header::CONTENT_LENGTH).collect();
+    match (codings.as_slice(), lengths.as_slice()) {
+        ([], []) if !is_http_11 && method == "POST" => Err(bad("a POST in HTTP/1.0 has a Content-Length")),
+        ([], []) => Ok(None),
+        ([], [length]) if !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit()) => {
+            // What is no number any more is too large.
+            match length.parse::<u64>().unwrap_or(u64::MAX) {
+                0 => Ok(None),
+                length if length > body_bytes_max => Err(body_too_large(body_bytes_max)),
+                length => Ok(Some(Body::of_length(length))),
+            }
+        }
+        ([], _) => Err(bad("the request must have one valid Content-Length")),
+        (_, [_, ..]) => Err(bad("a request has Content-Length or Transfer-Encoding, not both")),
+        (_, []) if !is_http_11 => Err(bad("HTTP/1.0 has no Transfer-Encoding")),
+        ([coding], []) if coding.eq_ignore_ascii_case("chunked") => Ok(Some(Body::chunked(body_bytes_max))),
+        (_, []) => Err(HttpRefusal::new(HttpCode::NotImplemented, "the only transfer coding here is chunked")),
+    }
+}
+
+fn body_too_large(most: u64) -> HttpRefusal {
+    HttpRefusal::new(HttpCode::BodyTooLarge, format!("the body has more than {most} bytes"))
+}
+
+/// The head as the framework gets it: the target without a host and without the prefix, `Host` from where it counts, and `Connection` and
+/// `Upgrade`, which are lists, as the one value that was read in them.
+fn for_framework(
+    request: &httparse::Request<'_, '_>,
+    host: Option<&str>,
+    target: &str,
+    wants_websocket: bool,
+) -> Vec<u8> {
+    let version = request.version.unwrap_or_default();
+    let root = if target.starts_with('?') || target.is_empty() { "/" } else { "" };
+    let mut head = format!("{} {root}{target} HTTP/1.{version}\r\n", request.method.unwrap_or_default()).into_bytes();
+    let mut add = |name: &str, value: &[u8]| {
+        head.extend_from_slice(name.as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value);
+        head.extend_from_slice(b"\r\n");
+    };
+    for field in request.headers.iter() {
+        let is = |name: &HeaderName| field.name.eq_ignore_ascii_case(name.as_str());
+        let is_replaced = is(&header::CONNECTION) || is(&header::UPGRADE) || (is(&header::HOST) && host.is_some());
+        if !is_replaced {
+            add(field.name, field.value);
+        }
+    }
+    if let Some(host) = host {
+        add("host", host.as_bytes());
+    }
+    let options = |name: &str| members(request, &header::CONNECTION).any(|option| option.eq_ignore_ascii_case(name));
+    if wants_websocket {
+        add("upgrade", b"websocket");
+    }
+    if options("close") {
+        add("connection", b"close");
+    } else if options("upgrade") && wants_websocket {
+        add("connection", b"upgrade");
+    } else if options("keep-alive") {
+        add("connection", b"keep-alive");
+    }
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+/// The values of one field of a head, for who needs no other.
+pub(crate) fn field(head: &[u8], name: &HeaderName) -> HeaderMap {
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX + 2];
+    let mut request = httparse::Request::new(&mut fields);
+    let mut found = HeaderMap::new();
+    if request.parse(head).is_ok() {
+        for line in request.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name.as_str())) {
+            if let Ok(value) = HeaderValue::from_bytes(line.value) {
+                found.append(name.clone(), value);
+            }
+        }
+    }
+    found
+}
+
+/// Takes as many of these bytes as are left to come, and returns how many are left then.
+fn pass(left: u64, bytes: &[u8], taken: &mut usize) -> u64 {
+    let count = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+    *taken += count;
+    left - count as u64
+}
+
+/// Follows a body to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Body {
+    part: Part,
+    /// Data that may still come.
+    data_left: u64,
+    /// Other bytes that may still come.
+    framing_left: u64,
+    data_max: u64,
+}
+
+/// What comes next of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// The rest of a body whose length is known.
+    Rest(u64),
+    /// A chunk's size; the digits read so far.
+    Size { size: u64, digits: u8 },
+    /// What stands behind a chunk's size.
+    Extension { size: u64 },
+    /// The line feed of a chunk's size.
+    SizeEnd { size: u64 },
+    /// A chunk.
+    Data(u64),
+    /// The end of a chunk's line.
+    DataCr,
+    /// The line feed of it.
+    DataLf,
+    /// The fields behind the last chunk; whether the line has something.
+    Trailer { has_text: bool },
+    /// The line feed of such a field.
+    TrailerLf,
+    /// The line feed that ends all.
+    LastLf,
+    /// Nothing.
+    End,
+}
+
+impl Body {
+    fn of_length(length: u64) -> Self {
+        Self { part: Part::Rest(length), data_left: length, framing_left: 0, data_max: length }
+    }
+
+    fn chunked(data_max: u64) -> Self {
+        let part = Part::Size { size: 0, digits: 0 };
+        Self { part, data_left: data_max, framing_left: FRAMING_BYTES_MAX, data_max }
+    }
+
+    /// Whether it has come whole.
+    pub(crate) fn is_over(&self) -> bool {
+        self.part == Part::End
+    }
+
+    /// How many of these bytes belong to it.
+    ///
+    /// # Errors
+    /// 400 where it is no chunked body, 413 where it is too large.
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<usize, HttpRefusal> {
+        let mut taken = 0;
+        while let (false, Some(rest)) = (self.is_over(), bytes.get(taken..).filter(|rest| !rest.is_empty())) {
+            if let Part::Rest(left) = self.part {
+                let left = pass(left, rest, &mut taken);
+                self.part = if left == 0 { Part::End } else { Part::Rest(left) };
+                continue;
+            }
+            if let Part::Data(left) = self.part {
+                let left = pass(left, rest, &mut taken);
+                self.part = if left == 0 { Part::DataCr } else { Part::Data(left) };
+                continue;
+            }
+            let Some(byte) = rest.first() else { break };
+            taken += 1;
+            self.framing_left = self.framing_left.checked_sub(1).ok_or_else(|| body_too_large(self.data_max))?;
+            self.part = self.step(*byte)?;
+        }
+        Ok(taken)
+    }
+
+    fn step(&mut self, byte: u8) -> Result<Part, HttpRefusal> {
+        Ok(match (self.part, byte) {
+            (Part::Size { size, digits }, _) if byte.is_ascii_hexdigit() && digits < 16 => {
+                let digit = char::from(byte).to_digit(16).unwrap_or_default();
+                Part::Size { size: (size << 4) | u64::from(digit), digits: digits + 1 }
+            }
+            (Part::Size { size, digits: 1.. } | Part::Extension { size }, b'\r') => Part::SizeEnd { size },
+            (Part::Size { size, digits: 1.. }, b';') | (Part::Extension { size }, b'\t' | b' '..=b'~' | 0x80..) => {
+                Part::Extension { size }
+            }
+            (Part::SizeEnd { size: 0 } | Part::TrailerLf, b'\n') => Part::Trailer { has_text: false },
+            (Part::SizeEnd { size }, b'\n') => {
+                self.data_left = self.data_left.checked_sub(size).ok_or_else(|| body_too_large(self.data_max))?;
+                Part::Data(size)
+            }
+            (Part::DataCr, b'\r') => Part::DataLf,
+            (Part::DataLf, b'\n') => Part::Size { size: 0, digits: 0 },
+            (Part::Trailer { has_text: false }, b'\r') => Part::LastLf,
+            (Part::Trailer { .. }, b'\t' | b' '..=b'~' | 0x80..) => Part::Trailer { has_text: true },
+            (Part::Trailer { has_text: true }, b'\r') => Part::TrailerLf,
+            (Part::LastLf, b'\n') => Part::End,
+            _ => return Err(bad("the chunked body is malformed")),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How a chunked body of at most 10 bytes is read, cut at every place: its length, or the refusal.
+    fn length_of(body: &str) -> Result<Option<usize>, HttpCode> {
+        let mut outcomes = (0..=body.len()).map(|cut| {
+            let (first, second) = body.as_bytes().split_at(cut);
+            let mut chunked = Body::chunked(10);
+            let taken = chunked.take(first).and_then(|taken| Ok(taken + chunked.take(second)?));
+            taken.map(|taken| chunked.is_over().then_some(taken)).map_err(|refusal| refusal.code)
+        });
+        let outcome = outcomes.next().unwrap();
+        assert!(outcomes.all(|other| other == outcome), "{body:?}");
+        outcome
+    }
+
+    #[test]
+    fn a_chunked_body_is_followed_to_its_end() {
+        for (body, length) in [
+            ("0\r\n\r\nGET", Ok(Some(5))),
+            ("3\r\nabc\r\n0\r\n\r\nGET", Ok(Some(13))),
+            ("3;a=\"b\"\r\nabc\r\n00\r\nX: y\r\n\r\nGET", Ok(Some(26))),
+            ("3\r\nabc", Ok(None)),
+            ("a\r\n0123456789\r\n0\r\n\r\n", Ok(Some(20))),
+            ("b\r\n", Err(HttpCode::BodyTooLarge)),
+            ("ffffffffffffffff\r\n", Err(HttpCode::BodyTooLarge)),
+            ("fffffffffffffffff\r\n", Err(HttpCode::BadRequest)),
+            ("\r\n", Err(HttpCode::BadRequest)),
+            ("x\r\n", Err(HttpCode::BadRequest)),
+            ("3\nabc\r\n", Err(HttpCode::BadRequest)),
+            ("3\r\nabcd\r\n", Err(HttpCode::BadRequest)),
+            ("-1\r\n", Err(HttpCode::BadRequest)),
+            ("0x3\r\n", Err(HttpCode::BadRequest)),
+        ] {
+            assert_eq!(length_of(body), length, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_head_is_found_however_it_is_cut() {
+        for (bytes, end) in
+            [("GET / HTTP/1.1\r\nA: b\r\n\r\nrest", Some(24)), ("GET\n\nrest", Some(5)), ("GET\r\n", None)]
+        {
+            for scanned in 0..end.unwrap_or(bytes.len()) {
+                assert_eq!(end_of_head(bytes.as_bytes(), scanned), end, "{bytes:?} {scanned}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_framework_gets_one_meaning_of_the_fields_that_are_lists() {
+        let read = |head: &str| {
+            let head = read(head.as_bytes(), 10, &PathPrefix::parse("/chat").unwrap()).unwrap();
+            (String::from_utf8(head.bytes.to_vec()).unwrap(), head.follows)
+        };
+        assert_eq!(
+            read("GET http://a?b HTTP/1.1\r\nHost: c\r\nConnection: x, close\r\nUpgrade: websocket\r\n\r\n"),
+            ("GET /?b HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n".to_owned(), Follows::Nothing)
+        );
+        assert_eq!(
+            read("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\nUpgrade: WebSocket\r\n\r\n"),
+            (
+                "GET /ws HTTP/1.1\r\nHost: a\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n".to_owned(),
+                Follows::WebSocket
+            )
+        );
+        for (target, path) in
+            [("/chat/ws?x", "/ws?x"), ("http://a/chat/ws", "/ws"), ("/chat/", "/"), ("/chat", "/chat")]
+        {
+            let (head, follows) = read(&format!("GET {target} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n"));
+            assert!(head.starts_with(&format!("GET {path} HTTP/1.1\r\n")), "{target}: {head}");
+            assert_eq!(follows == Follows::WebSocket, path.starts_with("/ws"), "{target}");
+        }
+    }
+}
