@@ -24,6 +24,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::admission::Place;
 use crate::auth;
+use crate::extensions;
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::state::ServerState;
 
@@ -81,11 +82,15 @@ where
             Err(refusal) => return self.refuse(&refusal, framed).await,
         };
         let FramedParts { io, mut codec, read_buf, mut write_buf, .. } = framed.into_parts();
-        codec.encode(Message::Item((accept(&request), BodySize::None)), &mut write_buf)?;
+        let extension = self.negotiate(&request);
+        codec.encode(Message::Item((accept(&request, extension), BodySize::None)), &mut write_buf)?;
         let (read_half, write_half) = io.split();
         // Registered before the chat is asked: its outbox takes what comes at once, behind the handshake's answer.
         let session = self.hub.register(write_half, write_buf.freeze(), wanted.format);
         let Some(session) = session else { return Ok(()) };
+        if extension.is_some() {
+            self.hub.deflate(session);
+        }
         let open = OpenSession {
             session,
             identity,
@@ -140,6 +145,13 @@ where
         Ok((wanted, identity, place))
     }
 
+    /// The extension that the handshake settles on, as its answer names it.
+    fn negotiate(&self, request: &Request) -> Option<&'static str> {
+        let is_offered = self.state.chat_config().compression_bytes_min > 0;
+        let asked = request.headers().get_all(header::SEC_WEBSOCKET_EXTENSIONS);
+        extensions::negotiate(asked.filter_map(|value| value.to_str().ok())).filter(|_| is_offered)
+    }
+
     async fn refuse(&self, refusal: &HttpRefusal, framed: Framed<Socket, Codec>) -> Result<(), Failure> {
         self.state.refused().count(refusal.code);
         debug!("handshake refused: {}: {}", refusal.code.as_str(), refusal.message);
@@ -175,11 +187,14 @@ fn requested_room(path: &str) -> Option<&str> {
 }
 
 /// The answer to a handshake that is taken.
-fn accept(request: &Request) -> Response<()> {
+fn accept(request: &Request, extension: Option<&'static str>) -> Response<()> {
     let mut response = ws::handshake_response(request.head());
     let asked = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).filter_map(|value| value.to_str().ok());
     if asked.flat_map(|list| list.split(',')).any(|protocol| protocol.trim() == SUBPROTOCOL) {
         response.insert_header((header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL));
+    }
+    if let Some(extension) = extension {
+        response.insert_header((header::SEC_WEBSOCKET_EXTENSIONS, extension));
     }
     response.finish().drop_body()
 }
