@@ -13,18 +13,23 @@ use crate::Server;
 /// How often it is looked whether everybody has gone.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Ends when the process is asked to stop: SIGTERM or SIGINT. Asked a second time, the process ends at once, with a
-/// failure: what was acknowledged is stored, clients are told nothing more.
+/// Completes when the process receives SIGTERM or SIGINT.
+///
+/// A second signal ends the process at once with exit code 1: acknowledged messages are stored, clients are told nothing
+/// more.
 ///
 /// # Errors
-/// The system lets no signal be waited for.
+/// The system refuses the signal handlers.
 pub fn signal() -> io::Result<impl Future<Output = ()>> {
     let mut terminate = unix_signal(SignalKind::terminate())?;
     let mut interrupt = unix_signal(SignalKind::interrupt())?;
     Ok(async move {
-        info!("stopping: {}", either(&mut terminate, &mut interrupt).await);
+        // Awaited outside of the log line: below its level, a log line evaluates none of its arguments.
+        let first = either(&mut terminate, &mut interrupt).await;
+        info!("stopping: {first}");
         actix_rt::spawn(async move {
-            warn!("stopping at once: {} again", either(&mut terminate, &mut interrupt).await);
+            let second = either(&mut terminate, &mut interrupt).await;
+            warn!("stopping at once: {second} again");
             process::exit(1);
         });
     })

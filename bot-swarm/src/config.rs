@@ -307,7 +307,7 @@ mod tests {
             ("BOT_DRAIN_SECONDS", vec!["0", "600"], vec!["-1", "601"]),
             ("BOT_NAME_PREFIX", vec!["a", "load.test-7"], vec!["", "-a", "a b", "guest-x", &LONG[..49]]),
             ("BOT_PROFILE", vec!["", "ramp 30s to 500, hold 60s", "spike 5s to 3"], vec!["ramp", "hold 5s", "5"]),
-            ("BOT_REPORT", vec!["", "report", "/tmp/a b"], vec![]),
+            ("BOT_REPORT", vec!["", "report", "a folder/with blanks"], vec![]),
             ("BOT_SERVER_METRICS", vec!["", "off", "http://[::1]:9/m"], vec!["on", "ws://a/metrics", "http://", "/m"]),
             ("BOT_FIND", vec!["bots", "messages", "room"], vec!["", "Bots", "rooms"]),
             ("BOT_FIND_START", vec!["1", "1000000"], vec!["0", "1000001"]),

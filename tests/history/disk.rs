@@ -1,4 +1,4 @@
-//! Small file systems made for a test, which fail the way disks do. Needs the right to mount.
+//! Small file systems made for a test, which fail the way disks do. Needs root, or sudo without a password.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -8,12 +8,22 @@ use std::process::Command;
 
 use tempfile::{TempDir, tempdir};
 
+/// A command that root runs.
+fn as_root(tool: &str) -> Command {
+    if rustix::process::geteuid().is_root() {
+        return Command::new(tool);
+    }
+    let mut command = Command::new("sudo");
+    command.args(["--non-interactive", tool]);
+    command
+}
+
 /// Runs a tool that makes or mounts a file system.
 fn run(tool: &str, options: &[&str], paths: &[&Path]) {
     let arguments = options.iter().map(OsStr::new).chain(paths.iter().map(|path| path.as_os_str()));
-    let status = Command::new(tool).args(arguments).status();
+    let status = as_root(tool).args(arguments).status();
     let is_done = status.is_ok_and(|status| status.success());
-    assert!(is_done, "this test needs the right to mount: {tool} {options:?} {paths:?}");
+    assert!(is_done, "this test needs root, or sudo without a password: {tool} {options:?} {paths:?}");
 }
 
 /// A mounted file system; gone when it is dropped.
@@ -23,6 +33,8 @@ impl Mount {
     fn new(kind: &str, options: &str, source: &Path) -> Self {
         let folder = tempdir().unwrap();
         run("mount", &["-t", kind, "-o", options], &[source, folder.path()]);
+        // Root has mounted it; whoever runs the test uses it.
+        run("chown", &[&rustix::process::geteuid().as_raw().to_string()], &[folder.path()]);
         Self(folder)
     }
 
@@ -47,7 +59,7 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        Command::new("umount").arg("-l").arg(self.0.path()).status().map(drop).unwrap_or_default();
+        as_root("umount").arg("-l").arg(self.0.path()).status().map(drop).unwrap_or_default();
     }
 }
 
@@ -106,7 +118,8 @@ impl ThinDisk {
         let folder = self.volume.0.path().to_str().unwrap();
         let mounted = mounts.lines().find(|line| line.contains(folder)).unwrap();
         let device = mounted.split(' ').next().unwrap().strip_prefix("/dev/").unwrap();
-        fs::write(format!("/sys/fs/ext4/{device}/trigger_fs_error"), "1").unwrap();
+        let trigger = format!("echo 1 >/sys/fs/ext4/{device}/trigger_fs_error");
+        assert!(as_root("sh").args(["-c", &trigger]).status().unwrap().success());
     }
 
     /// The same storage, taken out and put in again.

@@ -11,8 +11,9 @@
 )]
 
 mod crash;
+mod damaged;
 mod disk;
-mod failing_disk;
 mod harness;
+mod needs_root;
 mod promises;
 mod refused;

@@ -5,6 +5,7 @@
 pub(crate) mod bystander;
 pub(crate) mod client;
 pub(crate) mod exposition;
+pub(crate) mod namespace;
 pub(crate) mod network;
 pub(crate) mod pattern;
 pub(crate) mod process;

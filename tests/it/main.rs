@@ -9,6 +9,8 @@ mod crowd;
 #[cfg(test)]
 mod dashboards;
 #[cfg(test)]
+mod documents;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod floods;
@@ -22,6 +24,8 @@ mod hostile;
 mod http;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod log_levels;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]

@@ -71,7 +71,7 @@ async fn bots_that_flood_one_room_lose_nothing() {
 }
 
 /// The program of the swarm, which cargo puts beside the server's when it builds the tests of the workspace.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let program = Path::new(env!("CARGO_BIN_EXE_starling")).with_file_name("bot-swarm");
     assert!(program.exists(), "there is no {}: cargo build -p bot-swarm", program.display());
     program

@@ -8,7 +8,12 @@ mod answered;
 #[cfg(test)]
 mod compose;
 #[cfg(test)]
+mod documents;
+#[cfg(test)]
 mod faults;
+#[cfg(test)]
+#[path = "../it/documents/page.rs"]
+mod page;
 #[cfg(test)]
 mod prometheus;
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! A network of the test's own, with one far place on it whose link can be cut.
 //!
-//! The test runs itself once more in a user and network namespace of its own (`unshare`, `ip`): nothing of the machine's
-//! network is touched, no rights are needed, and nothing is left behind. Where the kernel does not allow that, the test
-//! fails and says so.
+//! The test runs itself once more in a network namespace of its own ([`super::namespace`]): nothing of the machine's
+//! network is touched, and nothing is left behind.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -12,11 +11,9 @@ use std::thread;
 use rustix::fd::AsFd;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use super::namespace::{self, run};
 use super::raw::Raw;
 use super::{DEADLINE, LOOK};
-
-/// Says to the second run that it is the second.
-const IS_INSIDE: &str = "STARLING_TEST_NETWORK";
 
 const NEAR: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const FAR: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
@@ -28,29 +25,10 @@ pub(crate) struct Network {
     far: Child,
 }
 
-fn run(program: &str, arguments: &str) {
-    let output = Command::new(program).args(arguments.split(' ')).output();
-    let output = output.unwrap_or_else(|error| panic!("{program} is needed for a network of the test's own: {error}"));
-    assert!(output.status.success(), "{program} {arguments}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
 impl Network {
     /// The network, for the run of this test that is inside; `None` for the first run, when the second has succeeded.
     pub(crate) fn own(test: &str) -> Option<Self> {
-        if std::env::var_os(IS_INSIDE).is_some() {
-            return Some(Self::build());
-        }
-        let output = Command::new("unshare")
-            .args(["--user", "--map-root-user", "--net", "--kill-child"])
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", test, "--nocapture"])
-            .env(IS_INSIDE, "1")
-            .output()
-            .unwrap_or_else(|error| panic!("unshare is needed for a network of the test's own: {error}"));
-        let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "in a network of its own, {test}: {told}");
-        assert!(told.contains("1 passed"), "{test} is this test: {told}");
-        None
+        namespace::is_inside(test).then(Self::build)
     }
 
     fn build() -> Self {
@@ -63,7 +41,6 @@ impl Network {
             assert!(asked.elapsed() < DEADLINE, "there is no far place");
             thread::sleep(LOOK);
         }
-        run("ip", "link set lo up");
         run("ip", "link add near type veth peer name far");
         run("ip", &format!("link set far netns {}", network.far.id()));
         run("ip", &format!("addr add {NEAR}/24 dev near"));

@@ -58,6 +58,24 @@ impl Process {
         process
     }
 
+    /// Starts a server that listens here and may say nothing about it, and waits until it can be connected to.
+    pub(crate) async fn start_at(address: SocketAddr, folder: &Path, variables: &[(&str, &str)]) -> Self {
+        let mut child = command(folder, &[], variables).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (tell, lines) = mpsc::channel();
+        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        let mut process = Self { child, lines, address };
+        let listening = async {
+            while tokio::net::TcpStream::connect(address).await.is_err() {
+                let ended = process.child.try_wait().unwrap();
+                assert!(ended.is_none(), "{ended:?}: {:?}", process.lines.try_iter().collect::<Vec<_>>());
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        within(format!("{address} is listened on"), listening).await;
+        process
+    }
+
     /// The address that it said.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address

@@ -1,0 +1,208 @@
+//! Every command and example of the documents is tried as it stands, in a clean folder, in a network of its own where the
+//! default ports are free. Output that a document shows is compared.
+//!
+//! The words behind the fence of a block say how it is tried:
+//!
+//! | block | how it is tried |
+//! |---|---|
+//! | `sh` | run to its end, which must be a success |
+//! | `sh server` | started, and running for the rest of the page: a chat on its default port |
+//! | `sh verdict` | run to its end: the verdict of the bots depends on the machine, so each of 0, 1 and 2 will do |
+//! | `sh measure` | takes minutes and a machine for itself: all its options are checked |
+//! | `sh docker`, `yaml docker` | needs Docker: tried by `tests/stack` |
+//! | `sh self` | what runs this very test |
+//! | `console` | a session: what stands behind `$ ` is run, what it writes is compared |
+//! | `json sent`, `json received` | sent by a client, and what this client receives then, but for numbers |
+//! | `json command`, `json event` | read and written by the protocol's own tests |
+//! | `env` | lines of a `.env` that the server takes |
+//! | `nginx`, `caddyfile`, `haproxy` | run by `tests/it/proxies.rs` |
+//! | `text` | no command and no example |
+
+mod page;
+mod shell;
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use self::page::{Block, Page, words};
+use self::shell::{CHAT, Shell};
+use crate::harness::{Client, namespace, process, within};
+use crate::tidy;
+
+/// Blocks that are tried elsewhere, or not at all.
+const NOT_HERE: [(&str, &str); 9] = [
+    ("sh", "docker"),
+    ("sh", "self"),
+    ("yaml", "docker"),
+    ("json", "command"),
+    ("json", "event"),
+    ("nginx", ""),
+    ("caddyfile", ""),
+    ("haproxy", ""),
+    ("text", ""),
+];
+
+/// The pages that people read, from the top folder.
+fn pages() -> Vec<(PathBuf, Page)> {
+    let is_page = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "md");
+    let mut pages: Vec<_> = tidy::files().into_iter().filter(is_page).collect();
+    pages.sort();
+    let parse = |path: PathBuf| {
+        let page = Page::parse(&fs::read_to_string(&path).unwrap());
+        (path.strip_prefix(tidy::root()).unwrap().to_owned(), page)
+    };
+    pages.into_iter().map(parse).collect()
+}
+
+/// Tries the blocks of a page, one after the other, in one folder.
+async fn try_page(test: &str, name: &str) {
+    if !namespace::is_inside(test) {
+        return;
+    }
+    let (_, page) = pages().into_iter().find(|(path, _)| path == name).unwrap();
+    let mut shell = Shell::new();
+    let mut client = None;
+    for block in &page.blocks {
+        let Block { line, language, marks, text } = block;
+        println!("{name}:{line}");
+        let mark = marks.first().map_or("", String::as_str);
+        match (language.as_str(), mark) {
+            ("sh", "") => {
+                let (code, output) = shell.run(text);
+                assert_eq!(code, Some(0), "{name}:{line}: {output}");
+            }
+            ("sh", "server") => shell.start_server(text),
+            ("sh", "verdict") => {
+                let (code, output) = shell.run(text);
+                assert!(matches!(code, Some(0..=2)), "{name}:{line}: {code:?}: {output}");
+            }
+            ("sh", "measure") => check_command(&shell, name, *line, text),
+            ("console", "") => shell.hold(text),
+            ("json", "sent") => {
+                let client = match &mut client {
+                    Some(client) => client,
+                    None => client.insert(Client::connect_at(CHAT, "/ws").await),
+                };
+                for frame in text.lines() {
+                    client.send_text(frame).await;
+                }
+            }
+            ("json", "received") => {
+                let client: &mut Client = client.as_mut().expect("it has sent something");
+                let shown: Value = serde_json::from_str(text).unwrap();
+                let received: Value = serde_json::from_str(&client.text().await).unwrap();
+                assert_eq!(without_numbers(received), without_numbers(shown), "{name}:{line}");
+            }
+            ("env", "") => {
+                let folder = tempfile::tempdir().unwrap();
+                fs::write(folder.path().join(".env"), text).unwrap();
+                let output = process::run(folder.path(), &["--print-config"], &[]);
+                let printed = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+                assert!(output.status.success(), "{name}:{line}: {printed}");
+            }
+            other => assert!(NOT_HERE.contains(&other), "{name}:{line}: nobody knows how to try a block {other:?}"),
+        }
+    }
+    drop(client);
+    for (line, command) in &page.inline {
+        check_command(&shell, name, *line, command);
+    }
+    within("what was started stops", async { shell.stop_servers() }).await;
+}
+
+/// The same object with 0 for every number.
+fn without_numbers(mut object: Value) -> Value {
+    for value in object.as_object_mut().unwrap().values_mut().filter(|value| value.is_number()) {
+        *value = 0.into();
+    }
+    object
+}
+
+/// Checks that a command of ours exists and has the options that it is given. Code that is no command of ours passes.
+fn check_command(shell: &Shell, name: &str, line: usize, command: &str) {
+    let words = words(command);
+    let Some((program, arguments)) = words.split_first() else { return };
+    let at = format!("{name}:{line}: {command}");
+    let help = match program.as_str() {
+        "starling" | "bot-swarm" => {
+            let is_word = |word: &&String| word.starts_with(|first: char| first.is_ascii_lowercase());
+            let subcommands: Vec<&str> = arguments.iter().take_while(is_word).map(String::as_str).collect();
+            // The last words may be arguments of a command rather than its name.
+            let mut helps = (1..=subcommands.len()).rev().map(|count| subcommands[..count].join(" "));
+            let help = helps.find_map(|words| help_of(shell, &format!("{program} {words}")));
+            let help = if subcommands.is_empty() { help_of(shell, program) } else { help };
+            help.unwrap_or_else(|| panic!("{at}: there is no such command"))
+        }
+        script if script.starts_with("scripts/") && script != "scripts/" => {
+            help_of(shell, script).unwrap_or_else(|| panic!("{at}: there is no such script"))
+        }
+        "cargo" => return check_cargo(&at, arguments),
+        "curl" if !arguments.is_empty() => {
+            let (code, output) = shell.run(command);
+            assert_eq!(code, Some(0), "{at}: {output}");
+            return;
+        }
+        _ => return,
+    };
+    for flag in arguments.iter().filter(|word| word.starts_with("--")) {
+        let flag = flag.split('=').next().unwrap();
+        assert!(help.contains(flag), "{at}: {flag} is not in its help: {help}");
+    }
+}
+
+/// What a command says of itself; `None`: there is no such command.
+fn help_of(shell: &Shell, command: &str) -> Option<String> {
+    let (code, output) = shell.run(&format!("{command} --help"));
+    (code == Some(0)).then_some(output)
+}
+
+/// Checks that the targets exist that a cargo command names.
+fn check_cargo(at: &str, arguments: &[String]) {
+    let manifests = ["Cargo.toml", "actors/Cargo.toml", "bot-swarm/Cargo.toml", "protocol/Cargo.toml"];
+    let manifests: String = manifests.iter().map(|path| fs::read_to_string(tidy::root().join(path)).unwrap()).collect();
+    let options = ["--bin", "--bench", "--test", "--example", "--package", "-p"];
+    for pair in arguments.windows(2).filter(|pair| options.contains(&pair[0].as_str())) {
+        assert!(manifests.contains(&format!("name = \"{}\"", pair[1])), "{at}: there is no {}", pair[1]);
+    }
+}
+
+macro_rules! pages {
+    ($($test:ident = $page:literal;)+) => {
+        const TRIED: &[&str] = &[$($page),+];
+        $(
+            #[actix::test]
+            async fn $test() {
+                try_page(concat!("documents::", stringify!($test)), $page).await;
+            }
+        )+
+    };
+}
+
+pages! {
+    the_readme_is_true = "README.md";
+    the_page_of_the_architecture_is_true = "docs/architecture.md";
+    the_page_of_the_configuration_is_true = "docs/configuration.md";
+    the_page_of_the_history_is_true = "docs/history.md";
+    the_page_of_the_metrics_is_true = "docs/metrics.md";
+    the_page_of_operations_is_true = "docs/operations.md";
+    the_page_of_the_chat_page_is_true = "docs/page.md";
+    the_page_of_the_figures_is_true = "docs/performance.md";
+    the_page_of_the_protocol_is_true = "docs/protocol.md";
+    the_page_of_security_is_true = "docs/security.md";
+    the_page_of_the_swarm_is_true = "docs/swarm.md";
+    the_page_of_the_reports_is_true = "docs/swarm-reports.md";
+}
+
+#[test]
+fn every_page_with_a_command_or_an_example_is_tried() {
+    for (path, page) in pages() {
+        let path = path.to_str().unwrap();
+        let has_any = page.blocks.iter().any(|block| !block.is_marked("") || block.language != "text");
+        assert!(!has_any || TRIED.contains(&path), "{path}");
+    }
+    for page in TRIED {
+        assert!(tidy::root().join(page).exists(), "{page}");
+    }
+}

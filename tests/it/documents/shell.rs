@@ -1,0 +1,216 @@
+//! Runs what a page tells its reader to type, in a clean folder, as it stands.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tempfile::TempDir;
+
+use crate::harness::LOOK;
+use crate::{swarm, tidy};
+
+/// How long a command may take. `cargo run` may build first.
+const DEADLINE: Duration = Duration::from_mins(10);
+
+/// Where the chat listens in every document.
+pub(crate) const CHAT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+
+/// A clean folder in which the project's programs, and `cargo` for the project, are there to be called.
+pub(crate) struct Shell {
+    folder: TempDir,
+    path: String,
+    /// What was started to stay.
+    running: Vec<Child>,
+}
+
+impl Shell {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("a clean földer ").tempdir().unwrap();
+        let programs = folder.path().join(".programs");
+        fs::create_dir(&programs).unwrap();
+        // The folder has no Cargo.toml: with one, cargo would build everything anew for it.
+        let cargo = programs.join("cargo");
+        let manifest = tidy::root().join("Cargo.toml");
+        let script = format!(
+            "#!/bin/sh\ncommand=$1; shift\nexec {:?} \"$command\" --manifest-path {:?} \"$@\"\n",
+            env!("CARGO"),
+            manifest
+        );
+        fs::write(&cargo, script).unwrap();
+        fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
+        for program in [Path::new(env!("CARGO_BIN_EXE_starling")).to_owned(), swarm::program()] {
+            symlink(&program, programs.join(program.file_name().unwrap())).unwrap();
+        }
+        for linked in ["scripts", ".env.example"] {
+            symlink(tidy::root().join(linked), folder.path().join(linked)).unwrap();
+        }
+        let tools = tidy::root().join("target/test-tools/bin");
+        let inherited = std::env::var("PATH").unwrap();
+        let path = format!("{}:{}:{inherited}", programs.display(), tools.display());
+        Self { folder, path, running: Vec::new() }
+    }
+
+    fn command(&self, script: &str) -> Command {
+        let mut command = Command::new("bash");
+        command.args(["-c", &format!("set -euo pipefail\n{script}")]);
+        command.current_dir(self.folder.path()).env("PATH", &self.path).env("RUST_BACKTRACE", "0");
+        let inherited = std::env::vars().map(|(name, _)| name);
+        for name in
+            inherited.filter(|name| ["CHAT_", "BOT_", "CARGO_PKG", "RUST_LOG"].iter().any(|p| name.starts_with(p)))
+        {
+            command.env_remove(name);
+        }
+        // A group of its own, so that all of it can be stopped.
+        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs a script to its end: exit code and both outputs, one after the other.
+    pub(crate) fn run(&self, script: &str) -> (Option<i32>, String) {
+        let child = self.command(script).spawn().unwrap();
+        let group = Pid::from_child(&child);
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || tell.send(child.wait_with_output().unwrap()));
+        let output = told.recv_timeout(DEADLINE).unwrap_or_else(|_| {
+            kill_process_group(group, Signal::KILL).unwrap_or_default();
+            panic!("does not end within {} s: {script}", DEADLINE.as_secs())
+        });
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Starts a server that stays until the page is over, and waits until it can be connected to.
+    pub(crate) fn start_server(&mut self, script: &str) {
+        self.stop_servers();
+        let mut child = self.command(script).stdout(Stdio::null()).spawn().unwrap();
+        let lines = lines_of(child.stderr.take().unwrap());
+        let mut said = Vec::new();
+        let asked = tokio::time::Instant::now();
+        while std::net::TcpStream::connect(CHAT).is_err() {
+            said.extend(lines.try_iter());
+            assert!(child.try_wait().unwrap().is_none(), "it ends: {script}{said:#?}");
+            assert!(asked.elapsed() < DEADLINE, "nobody listens on {CHAT}: {script}{said:#?}");
+            thread::sleep(LOOK);
+        }
+        self.running.push(child);
+    }
+
+    /// Asks what was started to stop, and checks that it ends with success.
+    pub(crate) fn stop_servers(&mut self) {
+        for mut child in self.running.drain(..) {
+            kill_process_group(Pid::from_child(&child), Signal::TERM).unwrap();
+            // `cargo run` passes on the exit code of what it ran, or is ended by the signal itself.
+            let status = child.wait().unwrap();
+            assert!(status.success() || status.code().is_none(), "{status}");
+            while std::net::TcpStream::connect(CHAT).is_ok() {
+                thread::sleep(LOOK);
+            }
+        }
+    }
+
+    /// Holds a session as a page shows it: behind `$ ` what is typed at the prompt, below it what is typed into the
+    /// program and what the program writes, in this order.
+    ///
+    /// Lines that begin with `[`, `*`, `!` or a blank are the chat's; so are all lines of a program that reads none.
+    /// `…` stands for any text, alone on a line for any lines.
+    pub(crate) fn hold(&self, session: &str) {
+        let mut exported = String::new();
+        for part in session.split_terminator("$ ").skip(1) {
+            let (command, shown) = part.split_once('\n').unwrap_or((part, ""));
+            let shown: Vec<&str> = shown.lines().collect();
+            if command.starts_with("export ") {
+                exported.push_str(command);
+                exported.push('\n');
+            } else if command.starts_with("websocat") {
+                self.converse(&format!("{exported}{command}"), &shown);
+            } else {
+                let (code, output) = self.run(&format!("{exported}{command}"));
+                assert_eq!(code, Some(0), "{command}\n{output}");
+                let lines: Vec<&str> = output.lines().collect();
+                assert!(lines_match(&shown, &lines), "{command}\nshown:   {shown:#?}\nwritten: {lines:#?}");
+            }
+        }
+    }
+
+    fn converse(&self, command: &str, shown: &[&str]) {
+        let mut child = self.command(command).stdin(Stdio::piped()).spawn().unwrap();
+        let mut typed = child.stdin.take().unwrap();
+        let written = lines_of(child.stdout.take().unwrap());
+        for line in shown {
+            if !line.starts_with(['[', '*', '!', ' ', '{']) {
+                writeln!(typed, "{line}").unwrap();
+                continue;
+            }
+            let next = written.recv_timeout(Duration::from_secs(15));
+            let next = match next {
+                Ok(next) => next,
+                Err(RecvTimeoutError::Timeout) => panic!("{command}: {line:?} does not come"),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let mut errors = String::new();
+                    child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+                    panic!("{command}: ends before {line:?}: {errors}")
+                }
+            };
+            assert!(line_matches(line, &next), "{command}\nshown:   {line}\nwritten: {next}");
+        }
+        drop(typed);
+        kill_process_group(Pid::from_child(&child), Signal::TERM).unwrap_or_default();
+        child.wait().unwrap();
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        for child in &mut self.running {
+            kill_process_group(Pid::from_child(child), Signal::KILL).unwrap_or_default();
+            child.wait().map(drop).unwrap_or_default();
+        }
+    }
+}
+
+fn lines_of(output: impl Read + Send + 'static) -> Receiver<String> {
+    let (tell, lines) = mpsc::channel();
+    thread::spawn(move || BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+    lines
+}
+
+/// Whether a line is as a document shows it.
+fn line_matches(shown: &str, written: &str) -> bool {
+    let mut parts = shown.split('…');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = written.strip_prefix(first) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
+}
+
+/// Whether lines are as a document shows them.
+fn lines_match(shown: &[&str], written: &[&str]) -> bool {
+    match (shown.split_first(), written.split_first()) {
+        (None, None) => true,
+        (Some((&"…", shown)), _) => (0..=written.len()).any(|skipped| lines_match(shown, &written[skipped..])),
+        (Some((line, shown)), Some((other, written))) => line_matches(line, other) && lines_match(shown, written),
+        _ => false,
+    }
+}
+
+#[test]
+fn an_ellipsis_stands_for_any_text_and_alone_for_any_lines() {
+    assert!(line_matches("a … c", "a b c") && line_matches("…", "") && line_matches("a", "a"));
+    assert!(!line_matches("a … c", "a b d") && !line_matches("a", "ab") && !line_matches("a…bb", "ab"));
+    assert!(lines_match(&["a", "…"], &["a", "b", "c"]) && lines_match(&["…", "c"], &["a", "b", "c"]));
+    assert!(!lines_match(&["a"], &["a", "b"]) && !lines_match(&["…", "d"], &["a", "b", "c"]));
+    assert!(lines_match(&[], &[]) && !lines_match(&[], &["a"]));
+}
