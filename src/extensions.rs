@@ -38,7 +38,7 @@ fn answer(offer: &str) -> Option<&'static str> {
             // Any window of the client can be read: the inflater has the largest.
             ("client_max_window_bits", Some(bits)) => drop(window_bits(bits)?),
             ("server_max_window_bits", Some(bits)) if window_bits(bits)? == WINDOW_BITS => {
-                answer = ACCEPTED_WITH_WINDOW
+                answer = ACCEPTED_WITH_WINDOW;
             }
             _ => return None,
         }

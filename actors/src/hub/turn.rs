@@ -230,7 +230,7 @@ impl Core {
         let frames = u32::try_from(batch.len()).unwrap_or(u32::MAX);
         let joined = match entry.format {
             Format::Json if entry.is_deflated => JoinedFrames::compressed(batch, &self.compression),
-            format => JoinedFrames::new(batch, format),
+            Format::Json | Format::Text => JoinedFrames::new(batch, entry.format),
         };
         let bytes = joined.after(0);
         let chunk = Chunk { bytes, frames, deliveries: frames, read_at: oldest, offered_at: clock::now() };

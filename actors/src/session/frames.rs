@@ -160,12 +160,11 @@ impl Frames {
             0 => before = self.unfinished.as_ref().map_or(0, |unfinished| unfinished.payload.len()),
             1 | 2 if goes_on => return Err(BadFrame::protocol("a message within another")),
             1 | 2 if self.inflates => reserved = RSV1,
-            1 | 2 => {}
             8..=10 if first & LAST == 0 => return Err(BadFrame::protocol("a control frame in fragments")),
             8..=10 if second & LENGTH > CONTROL_BYTES_MAX => {
                 return Err(BadFrame::protocol("a control frame of more than 125 bytes"));
             }
-            8..=10 => {}
+            1 | 2 | 8..=10 => {}
             _ => return Err(BadFrame::protocol("an unknown opcode")),
         }
         if first & RESERVED & !reserved != 0 {
