@@ -312,7 +312,7 @@ impl StreamHandler<Result<Incoming, BadFrame>> for Session {
             Ok(Incoming::Nothing) => {}
             Ok(Incoming::Close) => self.close(Closing::by_client(), ctx),
             Err(BadFrame { code, reason }) => {
-                debug!("{:?} sent a frame that it may not: {reason}", self.id);
+                debug!("{:?} sent a bad frame: {reason}", self.id);
                 self.close(Closing::by_server(code, reason), ctx);
             }
         }
