@@ -121,6 +121,8 @@ knobs! {
     message_bytes: u64 = "CHAT_MESSAGE_BYTES", "16384", Number(1, 1_048_576);
     /// Most bytes of one frame of a client, its fragments together; a larger one closes the connection with 1009.
     frame_bytes: u64 = "CHAT_FRAME_BYTES", "131072", Number(2_048, 16_777_216);
+    /// Fewest bytes of a frame that is compressed, once for all its receivers that take compressed frames; smaller ones are sent as they are. 0: compression is not offered.
+    compression_bytes: u64 = "CHAT_COMPRESSION_BYTES", "256", Number(0, 16_777_216);
     /// Most bytes that wait for one client; what would exceed it closes the connection with 4001.
     outbox_bytes: u64 = "CHAT_OUTBOX_BYTES", "1048576", Number(262_144, 67_108_864);
     /// Most bytes that wait for all clients, each worker with an equal part; past it those with the most are closed with 1013.
@@ -305,6 +307,7 @@ impl Config {
             server: format!("starling/{}", env!("CARGO_PKG_VERSION")),
             message_bytes: small(self.message_bytes),
             frame_bytes: small(self.frame_bytes),
+            compression_bytes_min: small(self.compression_bytes),
             messages_per_second: small(self.messages_per_second),
             burst: small(self.burst),
             joins_per_minute: small(self.joins_per_minute),

@@ -8,6 +8,7 @@ mod admission;
 mod auth;
 pub mod config;
 pub mod environment;
+mod extensions;
 mod headers;
 pub mod healthcheck;
 pub mod help;

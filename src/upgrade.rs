@@ -20,6 +20,7 @@ use starling_protocol::{ClientId, ClientKey, RoomName, SUBPROTOCOL, limits};
 use tokio::io::AsyncWriteExt;
 
 use crate::auth;
+use crate::extensions;
 use crate::http;
 use crate::http_stream::HttpStream;
 use crate::refusal::{HttpCode, HttpRefusal};
@@ -69,7 +70,8 @@ impl Upgrade {
             Err(refusal) => return self.refuse(&refusal, &request, framed.into_parts().io).await,
         };
         let FramedParts { io, mut codec, mut read_buf, mut write_buf, .. } = framed.into_parts();
-        codec.encode(Message::Item((accept(&request), BodySize::None)), &mut write_buf)?;
+        let extension = self.negotiate(&request);
+        codec.encode(Message::Item((accept(&request, extension), BodySize::None)), &mut write_buf)?;
         let (socket, place, unread) = io.into_parts();
         read_buf.unsplit(unread);
         let counted = self.state.admission().count_websocket();
@@ -77,6 +79,9 @@ impl Upgrade {
         // Registered before the chat is asked: its outbox takes what comes at once, behind the handshake's answer.
         let session = self.hub.register(write_half, write_buf.freeze(), wanted.format);
         let Some(session) = session else { return Ok(()) };
+        if extension.is_some() {
+            self.hub.deflate(session);
+        }
         let open = OpenSession {
             session,
             identity,
@@ -142,6 +147,13 @@ impl Upgrade {
         Ok((wanted, identity))
     }
 
+    /// The extension that the handshake settles on, as its answer names it.
+    fn negotiate(&self, request: &Request) -> Option<&'static str> {
+        let is_offered = self.state.chat_config().compression_bytes_min > 0;
+        let asked = request.headers().get_all(header::SEC_WEBSOCKET_EXTENSIONS);
+        extensions::negotiate(asked.filter_map(|value| value.to_str().ok())).filter(|_| is_offered)
+    }
+
     /// Answers with a refusal and ends the connection.
     async fn refuse(&self, refusal: &HttpRefusal, request: &Request, mut stream: HttpStream) -> Result<(), Failure> {
         self.state.refused().count(refusal.code);
@@ -167,11 +179,14 @@ fn requested_room(path: &str) -> Option<&str> {
 }
 
 /// The answer to a handshake that is taken.
-fn accept(request: &Request) -> Response<()> {
+fn accept(request: &Request, extension: Option<&'static str>) -> Response<()> {
     let mut response = ws::handshake_response(request.head());
     let asked = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).filter_map(|value| value.to_str().ok());
     if asked.flat_map(|list| list.split(',')).any(|protocol| protocol.trim() == SUBPROTOCOL) {
         response.insert_header((header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL));
+    }
+    if let Some(extension) = extension {
+        response.insert_header((header::SEC_WEBSOCKET_EXTENSIONS, extension));
     }
     response.finish().drop_body()
 }

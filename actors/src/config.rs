@@ -17,6 +17,8 @@ pub struct ChatConfig {
     pub joins_per_minute: u32,
     /// Most bytes of one frame of a client, its fragments together; more closes the connection with 1009.
     pub frame_bytes: u32,
+    /// Fewest bytes of a frame that is compressed for a client that takes compressed frames; 0: compression is not offered.
+    pub compression_bytes_min: u32,
     /// Frames a second and connection that are taken in the long run; 0: as many as come.
     pub messages_per_second: u32,
     /// Frames of one connection that are taken at once after a pause.
@@ -83,6 +85,7 @@ impl Default for ChatConfig {
             message_bytes: 16 * 1024,
             joins_per_minute: 600,
             frame_bytes: 128 * 1024,
+            compression_bytes_min: 256,
             messages_per_second: 50,
             burst: 100,
             rooms_per_session: 64,

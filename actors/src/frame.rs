@@ -4,6 +4,8 @@ use actix_http::ws::{CloseReason, OpCode, Parser};
 use bytes::{Buf, Bytes, BytesMut};
 use starling_protocol::{CloseCode, ServerEvent, codec, console};
 
+use crate::deflate;
+
 /// How a connection is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -14,10 +16,28 @@ pub enum Format {
 }
 
 fn frame(payload: &[u8], opcode: OpCode) -> Bytes {
+    write(payload, opcode).freeze()
+}
+
+fn write(payload: &[u8], opcode: OpCode) -> BytesMut {
     const HEADER_BYTES_MAX: usize = 10;
     let mut out = BytesMut::with_capacity(payload.len() + HEADER_BYTES_MAX);
     Parser::write_message(&mut out, payload, opcode, true, false);
-    out.freeze()
+    out
+}
+
+/// The same text in a compressed frame (permessage-deflate), which does not depend on any other. `None`: it would be no
+/// shorter.
+pub fn compressed(text_frame: &Bytes) -> Option<Bytes> {
+    const RSV1: u8 = 0x40;
+    let header_len = match text_frame.get(1)? {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    };
+    let mut out = write(&deflate::compress(text_frame.get(header_len..)?)?, OpCode::Text);
+    *out.first_mut()? |= RSV1;
+    Some(out.freeze())
 }
 
 /// The frame of an event in a format; `None` where the format shows nothing of it.

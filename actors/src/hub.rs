@@ -9,6 +9,7 @@
 //! - [`HubHandle`] is how other threads reach it.
 //! - [`LocalHub`] is how the sessions of the same thread reach it.
 
+mod compression;
 mod core;
 mod handle;
 mod local;

@@ -27,6 +27,7 @@ pub mod clock;
 pub mod config;
 pub mod connection;
 pub mod credits;
+mod deflate;
 pub mod frame;
 pub mod histogram;
 pub mod history;

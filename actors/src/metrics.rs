@@ -6,6 +6,7 @@ mod exposition;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use prometheus::core::Desc;
 use starling_protocol::ErrorCode;
@@ -231,6 +232,9 @@ pub struct Metrics {
     message_bytes: Histogram,
     frame_received_bytes: Histogram,
     frame_sent_bytes: Histogram,
+    compression_input_bytes: AtomicU64,
+    compression_output_bytes: AtomicU64,
+    compression_nanos: AtomicU64,
     delivery_seconds: Histogram,
     outbox_bytes: AtomicI64,
     outbox_frames: AtomicI64,
@@ -266,6 +270,9 @@ impl Metrics {
             message_bytes: Histogram::of_sizes(),
             frame_received_bytes: Histogram::of_sizes(),
             frame_sent_bytes: Histogram::of_sizes(),
+            compression_input_bytes: AtomicU64::new(0),
+            compression_output_bytes: AtomicU64::new(0),
+            compression_nanos: AtomicU64::new(0),
             delivery_seconds: Histogram::of_durations(),
             outbox_bytes: AtomicI64::new(0),
             outbox_frames: AtomicI64::new(0),
@@ -377,6 +384,13 @@ impl Metrics {
     /// A frame was offered to `n` clients.
     pub fn frame_sent(&self, bytes: usize, n: u64) {
         self.frame_sent_bytes.observe_n(bytes as f64, n);
+    }
+
+    /// A frame was compressed, once for all clients that get it.
+    pub fn compressed(&self, bytes_before: usize, bytes_after: usize, took: Duration) {
+        self.compression_input_bytes.fetch_add(bytes_before as u64, Relaxed);
+        self.compression_output_bytes.fetch_add(bytes_after as u64, Relaxed);
+        self.compression_nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Relaxed);
     }
 
     /// Deliveries reached the kernel, this long after their command was read.

@@ -15,15 +15,12 @@ use std::time::{Duration, Instant};
 
 use actix::WeakAddr;
 use actix::prelude::*;
-use actix_web_actors::ws;
 use bytes::{Bytes, BytesMut};
 use log::debug;
 use starling_protocol::console::{self, ConsoleCommand};
-use starling_protocol::{
-    ClientCommand, ClientId, ClientKey, CloseCode, CommandFrame, ErrorCode, MessageId, Refusal, codec,
-};
+use starling_protocol::{ClientCommand, ClientId, ClientKey, CommandFrame, ErrorCode, MessageId, Refusal, codec};
 
-use self::frames::is_not_utf8;
+use self::frames::{BadFrame, Incoming};
 use self::inbound::{Inbound, Reading};
 use crate::chat_server::command::Request;
 use crate::clock;
@@ -46,8 +43,8 @@ pub struct Session {
     frames: RateLimit,
     /// There from the first join after the handshake: most have none.
     joins: Option<Box<RateLimit>>,
-    /// The parts of a fragmented frame so far.
-    fragments: Option<Box<BytesMut>>,
+    /// The answer to the newest ping, where pings came faster than they may be answered; most have none.
+    late_pong: Option<Box<Bytes>>,
     /// The connection is being closed: what still comes is read and ignored.
     closing: bool,
     /// The connection's place among those that there may be.
@@ -129,7 +126,7 @@ impl Session {
             reading: Rc::clone(&reading),
             frames: RateLimit::per_second(config.messages_per_second, config.burst, now),
             joins: None,
-            fragments: None,
+            late_pong: None,
             closing: false,
             _place: Box::new(place),
         };
@@ -142,13 +139,16 @@ impl Session {
         hub.open(id, SessionHandle { address: address.downgrade(), mailbox });
     }
 
-    fn close(&mut self, closing: Closing) {
+    /// Closes the connection when everything that the client has asked so far is answered. Nothing more is taken from it.
+    fn close(&mut self, closing: Closing, ctx: &mut Context<Self>) {
         // At once, not when the hub says so: what stands behind it in the same read is not taken any more.
         self.closing = true;
-        self.hub.close(self.id, closing);
+        self.send_late_pong();
+        let answered = self.reading.all_answered().into_actor(self);
+        ctx.spawn(answered.map(move |(), session, _| session.hub.close(session.id, closing)));
     }
 
-    fn on_text(&mut self, text: &str, read_at: Instant) {
+    fn on_text(&mut self, text: &str, read_at: Instant, ctx: &mut Context<Self>) {
         // Taken first: a text that comes to nothing gives it back here.
         let Some(credit) = self.reading.take_credit() else { return };
         self.hub.metrics().frame_received(text.len());
@@ -162,7 +162,7 @@ impl Session {
             // After the rate limit: verifying costs more than reading.
             Asked::Prove { client_id, key, token } => self.prove(client_id, key, &token),
             Asked::Help => return self.hub.offer_line(self.id, console::HELP),
-            Asked::Quit => return self.close(Closing::by_client()),
+            Asked::Quit => return self.close(Closing::by_client(), ctx),
         };
         self.hub.chat().ask(self.id, id, request, Ticket::new(read_at, credit));
     }
@@ -249,25 +249,27 @@ impl Session {
         })
     }
 
-    fn on_fragment(&mut self, item: &[u8], is_last: bool, read_at: Instant) {
-        let Some(fragments) = &mut self.fragments else { return };
-        if fragments.len() + item.len() > self.hub.config().frame_bytes as usize {
-            self.fragments = None;
-            return self.close(Closing::by_server(CloseCode::FrameTooLarge, "the frame is too large"));
-        }
-        fragments.extend_from_slice(item);
-        if is_last && let Some(whole) = self.fragments.take() {
-            match std::str::from_utf8(&whole) {
-                Ok(text) => self.on_text(text, read_at),
-                Err(_) => self.close(Closing::by_server(CloseCode::NotUtf8, "the text is not UTF-8")),
+    /// Answers a ping. Of those that come faster than a client may speak the newest is answered, when it may speak again:
+    /// one pong answers all pings before it.
+    fn on_ping(&mut self, payload: &Bytes, read_at: Instant, ctx: &mut Context<Self>) {
+        let pong = frame::pong(payload);
+        match self.frames.take(read_at) {
+            Ok(()) => {
+                self.late_pong = None;
+                self.hub.offer_frame(self.id, pong);
+            }
+            Err(wait) => {
+                if self.late_pong.replace(Box::new(pong)).is_none() {
+                    // Without asking the limit again: texts could take every turn for ever.
+                    ctx.run_later(wait, |session, _| session.send_late_pong());
+                }
             }
         }
     }
 
-    fn on_ping(&mut self, payload: &Bytes, read_at: Instant) {
-        // A client that pings faster than it may speak gets no answer: one pong answers all pings before it.
-        if self.frames.take(read_at).is_ok() {
-            self.hub.offer_frame(self.id, frame::pong(payload));
+    fn send_late_pong(&mut self) {
+        if let Some(pong) = self.late_pong.take() {
+            self.hub.offer_frame(self.id, *pong);
         }
     }
 }
@@ -291,8 +293,8 @@ impl Handler<Enveloped> for Session {
     }
 }
 
-impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Session {
-    fn handle(&mut self, item: Result<ws::Message, ws::ProtocolError>, _: &mut Context<Self>) {
+impl StreamHandler<Result<Incoming, BadFrame>> for Session {
+    fn handle(&mut self, item: Result<Incoming, BadFrame>, ctx: &mut Context<Self>) {
         if self.closing {
             // What comes now asks for nothing: its credit is for others.
             drop(self.reading.take_credit());
@@ -305,30 +307,13 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Session {
             stage.waited(started.saturating_duration_since(read_at), 1);
         }
         match item {
-            Ok(ws::Message::Text(text)) => self.on_text(&text, read_at),
-            Ok(ws::Message::Continuation(actix_http::ws::Item::FirstText(item))) => {
-                self.fragments = Some(Box::default());
-                self.on_fragment(&item, false, read_at);
-            }
-            Ok(ws::Message::Continuation(actix_http::ws::Item::Continue(item))) => {
-                self.on_fragment(&item, false, read_at);
-            }
-            Ok(ws::Message::Continuation(actix_http::ws::Item::Last(item))) => self.on_fragment(&item, true, read_at),
-            Ok(ws::Message::Binary(_) | ws::Message::Continuation(actix_http::ws::Item::FirstBinary(_))) => {
-                self.close(Closing::by_server(CloseCode::BinaryFrame, "only text is spoken here"));
-            }
-            Ok(ws::Message::Ping(payload)) => self.on_ping(&payload, read_at),
-            Ok(ws::Message::Pong(_) | ws::Message::Nop) => {}
-            Ok(ws::Message::Close(_)) => self.close(Closing::by_client()),
-            Err(ws::ProtocolError::Overflow) => {
-                self.close(Closing::by_server(CloseCode::FrameTooLarge, "the frame is too large"));
-            }
-            Err(error) if is_not_utf8(&error) => {
-                self.close(Closing::by_server(CloseCode::NotUtf8, "the text is not UTF-8"));
-            }
-            Err(error) => {
-                debug!("{:?} broke the WebSocket protocol: {error}", self.id);
-                self.close(Closing::by_server(CloseCode::ProtocolError, "not the WebSocket protocol"));
+            Ok(Incoming::Text(text)) => self.on_text(&text, read_at, ctx),
+            Ok(Incoming::Ping(payload)) => self.on_ping(&payload, read_at, ctx),
+            Ok(Incoming::Nothing) => {}
+            Ok(Incoming::Close) => self.close(Closing::by_client(), ctx),
+            Err(BadFrame { code, reason }) => {
+                debug!("{:?} sent a bad frame: {reason}", self.id);
+                self.close(Closing::by_server(code, reason), ctx);
             }
         }
         stage.worked(clock::now().saturating_duration_since(started));
@@ -342,8 +327,7 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Session {
         // Its stream kept it; now the hub ends it, when the last is said.
         ctx.spawn(pending().into_actor(self));
         if !self.closing {
-            let answered = self.reading.all_answered().into_actor(self);
-            ctx.spawn(answered.map(|(), session, _| session.close(Closing::lost())));
+            self.close(Closing::lost(), ctx);
         }
     }
 }

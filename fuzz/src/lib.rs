@@ -3,9 +3,8 @@
 //! Each function takes an input and panics where something does not hold. libFuzzer looks for such inputs (`scripts/fuzz`);
 //! those that were worth keeping stand in `corpus/` and are ordinary tests.
 
-use actix_http::ws::{Item, Message};
 use bytes::BytesMut;
-use starling_actors::session::frames::Frames;
+use starling_actors::session::frames::{Frames, Incoming};
 use starling_protocol::console::{self, ConsoleCommand};
 use starling_protocol::{ClientCommand, ErrorCode, Refusal, RoomName, codec, limits};
 
@@ -28,16 +27,18 @@ pub const TARGETS: [Target; 3] = [("frames", frames), ("commands", commands), ("
 /// Where that is not so: a fault is found.
 pub fn frames(input: &[u8]) {
     let Some((cut, input)) = input.split_first() else { return };
-    let whole = read(&[input]);
-    let (head, tail) = input.split_at(usize::from(*cut).min(input.len()));
-    assert_eq!(read(&[head, tail]), whole, "cut after {}", head.len());
-    let single: Vec<&[u8]> = input.chunks(1).collect();
-    assert_eq!(read(&single), whole, "byte by byte");
+    for inflates in [false, true] {
+        let whole = read(&[input], inflates);
+        let (head, tail) = input.split_at(usize::from(*cut).min(input.len()));
+        assert_eq!(read(&[head, tail], inflates), whole, "cut after {}", head.len());
+        let single: Vec<&[u8]> = input.chunks(1).collect();
+        assert_eq!(read(&single, inflates), whole, "byte by byte");
+    }
 }
 
-/// What is read of a connection: its messages, to the first error, as text to be compared.
-fn read(parts: &[&[u8]]) -> Vec<String> {
-    let mut frames = Frames::new(FRAME_BYTES);
+/// What is read of a connection, with compression or without: its messages, to the first error, as text to be compared.
+fn read(parts: &[&[u8]], inflates: bool) -> Vec<String> {
+    let mut frames = Frames::new(FRAME_BYTES, inflates);
     let mut unread = BytesMut::new();
     let mut read = Vec::new();
     for part in parts {
@@ -55,27 +56,19 @@ fn read(parts: &[&[u8]]) -> Vec<String> {
     read
 }
 
-fn check(message: &Message) {
-    let payload: &[u8] = match message {
-        Message::Text(text) => {
+fn check(message: &Incoming) {
+    match message {
+        Incoming::Text(text) => {
+            assert!(text.len() <= FRAME_BYTES as usize, "{} bytes", text.len());
             if console::is_line(text) {
                 console(text.as_bytes());
             } else {
                 commands(text.as_bytes());
             }
-            text.as_bytes()
         }
-        Message::Continuation(
-            Item::FirstText(item) | Item::FirstBinary(item) | Item::Continue(item) | Item::Last(item),
-        ) => item,
-        Message::Binary(payload) => payload,
-        Message::Ping(payload) | Message::Pong(payload) => {
-            assert!(payload.len() <= 125, "control frames are short");
-            payload
-        }
-        Message::Close(_) | Message::Nop => &[],
-    };
-    assert!(payload.len() <= FRAME_BYTES as usize, "{} bytes", payload.len());
+        Incoming::Ping(payload) => assert!(payload.len() <= 125, "control frames are short"),
+        Incoming::Close | Incoming::Nothing => {}
+    }
 }
 
 /// A JSON frame: refused with a short word, or a command that means the same when it is sent again.

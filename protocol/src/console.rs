@@ -34,9 +34,26 @@ pub enum ConsoleCommand<'a> {
     Quit,
 }
 
-/// Whether a text frame is a line typed by a person: its first non-blank character is not `{`.
+/// Whether a text frame is a line typed by a person: its first visible character is not `{`.
+///
+/// A program whose JSON has something invisible before it, such as a byte-order mark, must not have it said aloud: there
+/// may be a secret in it. It is JSON that cannot be read.
 pub fn is_line(frame: &str) -> bool {
-    !frame.trim_start().starts_with('{')
+    // Nearly every frame is decided by its first byte.
+    !frame.starts_with('{') && !frame.trim_start_matches(is_invisible).starts_with('{')
+}
+
+/// Whether a character shows nothing: blanks, control characters, those of Unicode's `Default_Ignorable_Code_Point`, and
+/// the specials that a wrongly decoded byte-order mark becomes.
+fn is_invisible(character: char) -> bool {
+    character.is_whitespace()
+        || character.is_control()
+        || matches!(character,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{fff0}'..='\u{ffff}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Reads one line. A line break at its end is dropped; `current` is the room that is meant where none is named.
@@ -270,9 +287,15 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_is_a_line_unless_its_first_sign_is_a_brace() {
-        assert!(is_line("hello") && is_line("") && is_line(" [1]"));
-        assert!(!is_line(" \n{\"type\""));
+    fn a_frame_is_a_line_unless_its_first_visible_character_is_a_brace() {
+        for line in ["hello", "", " ", " [1]", "\u{feff}", "\u{feff}hello", "\u{feff}x{", "\"{\"", "x{"] {
+            assert!(is_line(line), "{line:?}");
+        }
+        for json in
+            ["{", " \n{\"type\"", "\u{feff}{", "\u{feff} \u{200b}{", "\u{a0}{", "\0{", "\u{2028}{", "\u{fffd}\u{fffd}{"]
+        {
+            assert!(!is_line(json), "{json:?}");
+        }
     }
 
     fn said(text: &str) -> ServerEvent<'_> {

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod auth;
 #[cfg(test)]
+mod compression;
+#[cfg(test)]
 mod crowd;
 #[cfg(test)]
 mod dashboards;
@@ -56,3 +58,5 @@ mod transcripts;
 mod vanished;
 #[cfg(test)]
 mod vitals;
+#[cfg(test)]
+mod websocket;

@@ -69,7 +69,7 @@ async fn a_rate_of_zero_is_no_limit() {
 }
 
 #[actix::test]
-async fn pings_past_the_rate_get_no_pong_and_close_nothing() {
+async fn of_the_pings_past_the_rate_only_the_newest_gets_a_pong_and_nothing_is_closed() {
     let server = TestServer::start(&[("CHAT_MESSAGES_PER_SECOND", "1"), ("CHAT_BURST", "3")]);
     let mut alice = Raw::connect(&server, "/ws?clientId=alice").await;
     let flood: Vec<u8> = (0..100).flat_map(|_| raw::frame(raw::PING, b"x")).collect();

@@ -24,6 +24,22 @@ async fn two_people_chat_in_the_lobby_and_a_third_sees_what_was_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_long_message_comes_compressed_to_a_browser() {
+    let server = TestServer::start(&[]);
+    let driver = Driver::start().await;
+    let alice = Browser::enter(&driver, &server.page(), "alice").await;
+    let bob = Browser::enter(&driver, &server.page(), "bob").await;
+    let story = "once upon a time, and then again, ".repeat(30);
+    let story = story.trim();
+    alice.say(story).await;
+    bob.until_last(&[story]).await;
+    // Only for a client that takes it does the server compress anything.
+    let figure = "(() => { const asked = new XMLHttpRequest(); asked.open('GET', '/metrics', false); asked.send(); \
+        return / chat_compression_output_bytes_total [1-9]/.test(asked.responseText.replaceAll('\\n', ' ')); })()";
+    alice.until_true("the server compressed it", figure).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_private_message_reaches_the_two_and_calls_the_one() {
     let server = TestServer::start(&[]);
     let driver = Driver::start().await;

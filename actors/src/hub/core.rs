@@ -9,6 +9,7 @@ use slab::Slab;
 use smallvec::SmallVec;
 use starling_protocol::{CloseCode, RoomName, ServerEvent};
 
+use super::compression::Compression;
 use super::local::Closing;
 use super::local_room::{LocalMember, LocalRoom};
 use super::messages::{Delivery, HubCommand};
@@ -35,6 +36,8 @@ pub(super) struct Entry {
     /// The rooms it was admitted to, and its place among their members.
     pub(super) rooms: SmallVec<[(RoomId, u32); 1]>,
     pub(super) format: Format,
+    /// Whether its client takes compressed frames.
+    pub(super) is_deflated: bool,
     /// The room that a person means where none is named: the one entered last.
     pub(super) current_room: Option<RoomName>,
     pub(super) handle: Option<SessionHandle>,
@@ -78,6 +81,7 @@ pub(super) struct Core {
     pub(super) config: Arc<ChatConfig>,
     pub(super) chat: ChatServerHandle,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) compression: Compression,
     pub(super) worker: Arc<WorkerMetrics>,
     pub(super) connections: Slab<Entry>,
     pub(super) serial: u32,
@@ -100,11 +104,13 @@ impl Core {
     pub(super) fn new(id: HubId, config: Arc<ChatConfig>, chat: ChatServerHandle, metrics: Arc<Metrics>) -> Self {
         let worker = metrics.worker(usize::from(id.0));
         let heartbeat = wheel::ticks(config.heartbeat);
+        let compression = Compression::new(config.compression_bytes_min, Arc::clone(&metrics));
         Self {
             id,
             config,
             chat,
             metrics,
+            compression,
             worker,
             connections: Slab::new(),
             serial: 0,
@@ -138,6 +144,7 @@ impl Core {
             connection,
             rooms: SmallVec::new(),
             format,
+            is_deflated: false,
             current_room: None,
             handle: None,
             replays: None,
@@ -216,6 +223,11 @@ impl Core {
         entry.map_or(Format::Json, |entry| entry.format)
     }
 
+    pub(super) fn is_deflated(&self, session: SessionId) -> bool {
+        let entry = self.connections.get(session.slot() as usize).filter(|entry| entry.session == session);
+        entry.is_some_and(|entry| entry.is_deflated)
+    }
+
     pub(super) fn current_room(&self, session: SessionId) -> Option<RoomName> {
         let entry = self.connections.get(session.slot() as usize).filter(|entry| entry.session == session)?;
         entry.current_room.clone()
@@ -238,17 +250,22 @@ impl Core {
     }
 
     fn tell(&mut self, sessions: &[SessionId], event: &ServerEvent<'static>, now: Instant) {
-        let (mut json, mut text) = (None, None);
+        let (mut json, mut compressed, mut text) = (None, None, None);
         for session in sessions {
             if speaks_of_what_was_delivered(event) {
                 self.settle_batches(*session);
             }
             let Some(entry) = self.entry(*session) else { continue };
             entry.follow(event);
-            let format = entry.format;
+            let (format, is_deflated) = (entry.format, entry.is_deflated);
             let encoded = match format {
                 Format::Json => json.get_or_insert_with(|| frame::event(event, format)),
                 Format::Text => text.get_or_insert_with(|| frame::event(event, format)),
+            };
+            let encoded = if is_deflated && format == Format::Json && !holds_secret(event) {
+                compressed.get_or_insert_with(|| encoded.as_ref().map(|bytes| self.compression.of(bytes)))
+            } else {
+                encoded
             };
             if let Some(bytes) = encoded.clone() {
                 self.offer_frame(*session, bytes, now);
@@ -361,6 +378,7 @@ impl Core {
     fn deliver_private(&mut self, sessions: &[SessionId], delivery: &Delivery, now: Instant) {
         for session in sessions {
             let bytes = match self.format(*session) {
+                Format::Json if self.is_deflated(*session) => delivery.compressed(&self.compression).clone(),
                 Format::Json => delivery.json().clone(),
                 Format::Text => delivery.encode_line(),
             };
@@ -522,6 +540,25 @@ impl Core {
         if after.frames > 0 {
             self.touch(session);
         }
+    }
+}
+
+/// Whether a frame has somebody else's words beside what only its receiver may know. Its length must not tell how much of
+/// the one repeats in the other, so it is never compressed.
+fn holds_secret(event: &ServerEvent<'_>) -> bool {
+    match event {
+        ServerEvent::Welcome(_) => true,
+        ServerEvent::History(page) => page.inbox,
+        ServerEvent::Message(_)
+        | ServerEvent::Ack(_)
+        | ServerEvent::Joined(_)
+        | ServerEvent::Left { .. }
+        | ServerEvent::Presence(_)
+        | ServerEvent::Members(_)
+        | ServerEvent::Rooms { .. }
+        | ServerEvent::Pong { .. }
+        | ServerEvent::Closing { .. }
+        | ServerEvent::Error(_) => false,
     }
 }
 

@@ -161,6 +161,18 @@ impl LocalHub {
         self.0.core.borrow_mut().register(Connection::new(socket, head, now), format)
     }
 
+    /// Marks that compression was negotiated with a connection's client, before its session starts.
+    pub fn deflate(&self, session: SessionId) {
+        if let Some(entry) = self.0.core.borrow_mut().entry(session) {
+            entry.is_deflated = true;
+        }
+    }
+
+    /// Whether compression was negotiated with a connection's client.
+    pub(crate) fn is_deflated(&self, session: SessionId) -> bool {
+        self.0.core.borrow().is_deflated(session)
+    }
+
     /// Writes to a connection from now on.
     pub(crate) fn open(&self, session: SessionId, handle: SessionHandle) {
         self.0.core.borrow_mut().open(session, handle);

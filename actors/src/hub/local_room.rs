@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
+use super::compression::Compression;
 use super::messages::Delivery;
 use crate::frame::Format;
 
@@ -30,16 +31,25 @@ pub(super) struct JoinedFrames {
 }
 
 impl JoinedFrames {
-    /// Joins the frames; a single one is taken as it is, without a copy.
+    /// Joins the frames in this format.
     pub(super) fn new(batch: &[Arc<Delivery>], format: Format) -> Self {
-        let frame = |delivery: &Arc<Delivery>| match format {
-            Format::Json => delivery.json().clone(),
-            Format::Text => delivery.encode_line(),
-        };
+        match format {
+            Format::Json => Self::join(batch, |delivery| delivery.json().clone()),
+            Format::Text => Self::join(batch, Delivery::encode_line),
+        }
+    }
+
+    /// Joins the frames for programs that take compressed ones.
+    pub(super) fn compressed(batch: &[Arc<Delivery>], compression: &Compression) -> Self {
+        Self::join(batch, |delivery| delivery.compressed(compression).clone())
+    }
+
+    /// Joins frames; a single one is taken as it is, without a copy.
+    fn join(batch: &[Arc<Delivery>], frame: impl Fn(&Delivery) -> Bytes) -> Self {
         if let [single] = batch {
             return Self { bytes: frame(single), starts: Vec::new() };
         }
-        let frames: Vec<Bytes> = batch.iter().map(frame).collect();
+        let frames: Vec<Bytes> = batch.iter().map(|delivery| frame(delivery)).collect();
         let mut bytes = BytesMut::with_capacity(frames.iter().map(Bytes::len).sum());
         let mut starts = Vec::with_capacity(frames.len());
         for frame in frames {

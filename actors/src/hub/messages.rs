@@ -1,12 +1,13 @@
 //! What the `ChatServer` sends to a hub.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use actix::Message;
 use bytes::Bytes;
 use smallvec::SmallVec;
 use starling_protocol::{ChatMessage, CloseCode, ServerEvent};
 
+use super::compression::Compression;
 use crate::credits::Ticket;
 use crate::frame::{self, Format};
 use crate::history::StoredMessage;
@@ -19,6 +20,8 @@ use crate::stage::Arrival;
 pub struct Delivery {
     message: DeliveredMessage,
     json: Bytes,
+    /// The same frame for clients that take compressed ones; made when the first of them is to get it.
+    compressed: OnceLock<Bytes>,
     ticket: Ticket,
 }
 
@@ -32,18 +35,23 @@ impl Delivery {
     /// The delivery of a room's message.
     pub fn of_room(message: Arc<StoredMessage>, ticket: Ticket) -> Self {
         let json = frame::event(&ServerEvent::Message(message.to_wire()), Format::Json).unwrap_or_default();
-        Self { message: DeliveredMessage::Room(message), json, ticket }
+        Self { message: DeliveredMessage::Room(message), json, compressed: OnceLock::new(), ticket }
     }
 
     /// The delivery of a private message.
     pub fn of_private(message: Box<ChatMessage<'static>>, ticket: Ticket) -> Self {
         let json = frame::event(&ServerEvent::Message((*message).clone()), Format::Json).unwrap_or_default();
-        Self { message: DeliveredMessage::Private(message), json, ticket }
+        Self { message: DeliveredMessage::Private(message), json, compressed: OnceLock::new(), ticket }
     }
 
     /// The frame for programs.
     pub fn json(&self) -> &Bytes {
         &self.json
+    }
+
+    /// The frame for programs that take compressed ones. It is made once for all hubs and clients.
+    pub(super) fn compressed(&self, compression: &Compression) -> &Bytes {
+        self.compressed.get_or_init(|| compression.of(&self.json))
     }
 
     /// The frame for people; encoded anew at every call.

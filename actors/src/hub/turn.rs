@@ -78,7 +78,8 @@ impl Core {
         let frames = u32::try_from(batch.len()).unwrap_or(u32::MAX);
         let outbox_bytes = self.config.outbox_bytes as usize;
         let json = JoinedFrames::new(batch, Format::Json);
-        let mut lines = None;
+        let (mut compressed, mut lines) = (None, None);
+        let mut compressed_members = 0;
         let mut overflown: Vec<SessionId> = Vec::new();
         let mut totals = BatchTotals::default();
         // Nobody is always first, nobody always last.
@@ -93,6 +94,10 @@ impl Core {
                 continue;
             }
             let bytes = match entry.format {
+                Format::Json if entry.is_deflated => {
+                    compressed_members += 1;
+                    compressed.get_or_insert_with(|| JoinedFrames::compressed(batch, &self.compression)).after(skips)
+                }
                 Format::Json => json.after(skips),
                 Format::Text => lines.get_or_insert_with(|| JoinedFrames::new(batch, Format::Text)).after(skips),
             };
@@ -123,7 +128,10 @@ impl Core {
         totals.report(&self.metrics, &self.worker.socket_write);
         self.outboxes_bytes += totals.bytes;
         for delivery in batch {
-            self.metrics.frame_sent(delivery.json().len(), members.len() as u64);
+            self.metrics.frame_sent(delivery.json().len(), members.len() as u64 - compressed_members);
+            if compressed_members > 0 {
+                self.metrics.frame_sent(delivery.compressed(&self.compression).len(), compressed_members);
+            }
         }
         for session in overflown {
             self.close(session, Closing::SLOW, now);
@@ -220,7 +228,11 @@ impl Core {
         let Some(batch) = local.batch.get(member.skips as usize..).filter(|batch| !batch.is_empty()) else { return };
         let Some(oldest) = batch.iter().map(|delivery| delivery.read_at()).min() else { return };
         let frames = u32::try_from(batch.len()).unwrap_or(u32::MAX);
-        let bytes = JoinedFrames::new(batch, entry.format).after(0);
+        let joined = match entry.format {
+            Format::Json if entry.is_deflated => JoinedFrames::compressed(batch, &self.compression),
+            Format::Json | Format::Text => JoinedFrames::new(batch, entry.format),
+        };
+        let bytes = joined.after(0);
         let chunk = Chunk { bytes, frames, deliveries: frames, read_at: oldest, offered_at: clock::now() };
         member.skips += chunk.frames;
         self.metrics.delivered(u64::from(chunk.deliveries));

@@ -144,6 +144,21 @@ impl Metrics {
                 "A frame to a client, its header included.",
                 &self.frame_sent_bytes,
             ),
+            Family::single_counter(
+                "chat_compression_input_bytes_total",
+                "Bytes of frames before compression, each frame counted once for all its receivers.",
+                self.compression_input_bytes.load(Relaxed) as f64,
+            ),
+            Family::single_counter(
+                "chat_compression_output_bytes_total",
+                "Bytes of the same frames after compression.",
+                self.compression_output_bytes.load(Relaxed) as f64,
+            ),
+            Family::single_counter(
+                "chat_compression_busy_seconds_total",
+                "Time spent compressing frames.",
+                self.compression_nanos.load(Relaxed) as f64 / 1e9,
+            ),
             Family::single_histogram(
                 "chat_delivery_seconds",
                 "From the reading of a message's frame until the kernel has taken it for a client.",

@@ -1,67 +1,275 @@
-//! From bytes to WebSocket messages.
+//! From bytes to WebSocket messages, as strictly as RFC 6455 asks for, and RFC 7692 where compression was negotiated.
+//!
+//! A frame is refused as soon as the bytes that make it wrong have come: a header before its payload, and a byte that is
+//! not UTF-8 before the rest of the text. Only a compressed text is looked at when all of it is there.
 
-use std::io;
-use std::str::Utf8Error;
-
-use actix_http::ws::Codec;
-use actix_web_actors::ws::{Frame, Message, ProtocolError};
-use bytes::BytesMut;
+use actix_http::ws::{OpCode, Parser};
+use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
-use tokio_util::codec::Decoder;
+use smallvec::SmallVec;
+use starling_protocol::CloseCode;
+
+use crate::deflate::{self, InflateError};
+
+const LAST: u8 = 0x80;
+const RESERVED: u8 = 0x70;
+const OPCODE: u8 = 0x0f;
+const MASKED: u8 = 0x80;
+const LENGTH: u8 = 0x7f;
+
+/// Most bytes that the payload of a ping, a pong or a close may have.
+const CONTROL_BYTES_MAX: u8 = 125;
+
+/// A message of a client.
+#[derive(Debug)]
+pub enum Incoming {
+    /// A whole text, of one frame or of several.
+    Text(ByteString),
+    /// A ping, to be answered with its payload.
+    Ping(Bytes),
+    /// The client closes the connection. Whatever follows has no meaning.
+    Close,
+    /// A pong, or a part of a text: it asks for nothing.
+    Nothing,
+}
+
+/// Why a connection must be closed: its client has sent something that it may not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadFrame {
+    /// The code of the close frame.
+    pub code: CloseCode,
+    /// The reason in the close frame, for a person.
+    pub reason: &'static str,
+}
+
+impl BadFrame {
+    const BINARY: Self = Self { code: CloseCode::BinaryFrame, reason: "only text is spoken here" };
+    const TOO_LARGE: Self = Self { code: CloseCode::FrameTooLarge, reason: "the frame is too large" };
+    const NOT_UTF8: Self = Self { code: CloseCode::NotUtf8, reason: "the text is not UTF-8" };
+
+    const fn protocol(reason: &'static str) -> Self {
+        Self { code: CloseCode::ProtocolError, reason }
+    }
+}
 
 /// Takes the messages of one connection out of what was read from it.
 #[derive(Debug)]
 pub struct Frames {
-    codec: Codec,
     frame_bytes: u32,
+    /// Whether the client may compress its texts.
+    inflates: bool,
+    /// The text that has begun and not ended; most connections have none.
+    unfinished: Option<Box<Unfinished>>,
+}
+
+/// A text of which a part has come.
+#[derive(Debug, Default)]
+struct Unfinished {
+    /// The payload of its frames so far.
+    payload: BytesMut,
+    is_compressed: bool,
+    /// Whether its first frame is complete. If not, `payload` is empty.
+    has_frame: bool,
+    /// Bytes of the incomplete frame's payload that are known to be UTF-8.
+    checked: usize,
+    /// The beginning of a character whose end has not come.
+    half_character: SmallVec<[u8; 4]>,
+}
+
+impl Unfinished {
+    /// Checks the bytes that continue the text.
+    fn check_utf8(&mut self, bytes: &[u8]) -> Result<(), BadFrame> {
+        if self.is_compressed {
+            return Ok(());
+        }
+        // A character that was cut is completed first: the rest is checked where it is.
+        let mut rest = bytes;
+        while !self.half_character.is_empty() {
+            let Some((next, others)) = rest.split_first() else { return Ok(()) };
+            rest = others;
+            self.half_character.push(*next);
+            match std::str::from_utf8(&self.half_character) {
+                Ok(_) => self.half_character.clear(),
+                Err(error) if error.error_len().is_some() => return Err(BadFrame::NOT_UTF8),
+                Err(_) => {}
+            }
+        }
+        if let Err(error) = std::str::from_utf8(rest) {
+            if error.error_len().is_some() {
+                return Err(BadFrame::NOT_UTF8);
+            }
+            self.half_character = SmallVec::from_slice(rest.get(error.valid_up_to()..).unwrap_or_default());
+        }
+        Ok(())
+    }
 }
 
 impl Frames {
-    /// `frame_bytes`: the most that a frame may hold.
-    pub fn new(frame_bytes: u32) -> Self {
-        Self { codec: Codec::new().max_size(frame_bytes as usize), frame_bytes }
+    /// `frame_bytes`: the most that a frame may hold, its fragments together, and inflated. `inflates`: whether
+    /// compression was negotiated.
+    pub fn new(frame_bytes: u32, inflates: bool) -> Self {
+        Self { frame_bytes, inflates, unfinished: None }
     }
 
-    /// Takes the next message. `None`: its end has not come. After an error nothing that follows has a meaning.
-    pub fn decode(&mut self, unread: &mut BytesMut) -> Option<Result<Message, ProtocolError>> {
-        if unread.is_empty() {
+    /// Takes the next message. `None`: its end has not come.
+    ///
+    /// # Errors
+    /// [`BadFrame`]; nothing that follows has a meaning.
+    pub fn decode(&mut self, unread: &mut BytesMut) -> Option<Result<Incoming, BadFrame>> {
+        if unread.len() < 2 {
             return None;
         }
-        let frame = match self.codec.decode(unread) {
-            Ok(Some(frame)) => frame,
-            // The codec would wait until all of a frame that is too large has come.
-            Ok(None) if announced_bytes(unread) <= u64::from(self.frame_bytes) => return None,
-            Ok(None) => return Some(Err(ProtocolError::Overflow)),
-            Err(error) => return Some(Err(error)),
+        self.try_decode(unread).transpose()
+    }
+
+    fn try_decode(&mut self, unread: &mut BytesMut) -> Result<Option<Incoming>, BadFrame> {
+        let reserved = self.check_header(unread)?;
+        let is_last = unread.first().is_some_and(|first| first & LAST != 0);
+        // The parser knows no extension, so it does not see the bit of this one.
+        clear(unread, reserved);
+        let parsed = Parser::parse(unread, true, self.frame_bytes as usize);
+        let Some((_, opcode, payload)) = parsed.map_err(|_| BadFrame::protocol("not the WebSocket protocol"))? else {
+            self.check_incomplete(unread, reserved)?;
+            set(unread, reserved);
+            return Ok(None);
         };
-        Some(match frame {
-            Frame::Text(bytes) => ByteString::try_from(bytes).map(Message::Text).map_err(not_utf8),
-            Frame::Binary(bytes) => Ok(Message::Binary(bytes)),
-            Frame::Continuation(item) => Ok(Message::Continuation(item)),
-            Frame::Ping(payload) => Ok(Message::Ping(payload)),
-            Frame::Pong(payload) => Ok(Message::Pong(payload)),
-            Frame::Close(reason) => Ok(Message::Close(reason)),
-        })
+        let payload = payload.unwrap_or_default();
+        match opcode {
+            OpCode::Ping => Ok(Some(Incoming::Ping(payload.freeze()))),
+            OpCode::Pong => Ok(Some(Incoming::Nothing)),
+            OpCode::Close => check_close(&payload).map(|()| Some(Incoming::Close)),
+            OpCode::Text if is_last => {
+                self.unfinished = None;
+                self.to_text(payload.freeze(), reserved != 0).map(Some)
+            }
+            OpCode::Text | OpCode::Continue | OpCode::Binary | OpCode::Bad => {
+                self.add(&payload, is_last, reserved != 0).map(Some)
+            }
+        }
+    }
+
+    /// Checks as much of a frame's header as has come. Returns the bit of the header that says that a text is compressed,
+    /// where it is set.
+    fn check_header(&self, unread: &[u8]) -> Result<u8, BadFrame> {
+        const RSV1: u8 = 0x40;
+        let Some((&[first, second], rest)) = unread.split_first_chunk::<2>() else { return Ok(0) };
+        let goes_on = self.unfinished.as_ref().is_some_and(|unfinished| unfinished.has_frame);
+        let (mut reserved, mut before) = (0, 0);
+        match first & OPCODE {
+            0 if !goes_on => return Err(BadFrame::protocol("a continuation of nothing")),
+            0 => before = self.unfinished.as_ref().map_or(0, |unfinished| unfinished.payload.len()),
+            1 | 2 if goes_on => return Err(BadFrame::protocol("a message within another")),
+            1 | 2 if self.inflates => reserved = RSV1,
+            8..=10 if first & LAST == 0 => return Err(BadFrame::protocol("a control frame in fragments")),
+            8..=10 if second & LENGTH > CONTROL_BYTES_MAX => {
+                return Err(BadFrame::protocol("a control frame of more than 125 bytes"));
+            }
+            1 | 2 | 8..=10 => {}
+            _ => return Err(BadFrame::protocol("an unknown opcode")),
+        }
+        if first & RESERVED & !reserved != 0 {
+            return Err(BadFrame::protocol("a reserved bit is set"));
+        }
+        if second & MASKED == 0 {
+            return Err(BadFrame::protocol("a frame without a mask"));
+        }
+        if first & OPCODE == 2 {
+            return Err(BadFrame::BINARY);
+        }
+        let (length, is_minimal) = match second & LENGTH {
+            126 => match rest.first_chunk() {
+                Some(length) => (u64::from(u16::from_be_bytes(*length)), u16::from_be_bytes(*length) > 125),
+                None => return Ok(first & reserved),
+            },
+            127 => match rest.first_chunk() {
+                Some(length) => (u64::from_be_bytes(*length), u64::from_be_bytes(*length) > u64::from(u16::MAX)),
+                None => return Ok(first & reserved),
+            },
+            length => (u64::from(length), true),
+        };
+        if !is_minimal || length > i64::MAX as u64 {
+            return Err(BadFrame::protocol("a length in a form that it may not have"));
+        }
+        if length + before as u64 > u64::from(self.frame_bytes) {
+            return Err(BadFrame::TOO_LARGE);
+        }
+        Ok(first & reserved)
+    }
+
+    /// Checks the part of a text that has come with a frame whose end has not.
+    fn check_incomplete(&mut self, unread: &[u8], reserved: u8) -> Result<(), BadFrame> {
+        let Some(&[first, second]) = unread.first_chunk::<2>() else { return Ok(()) };
+        let mask_at = match second & LENGTH {
+            126 => 4,
+            127 => 10,
+            _ => 2,
+        };
+        let is_text = first & OPCODE <= 1;
+        let Some((mask, masked)) = unread.get(mask_at..).and_then(<[u8]>::split_first_chunk::<4>) else {
+            return Ok(());
+        };
+        if !is_text || masked.is_empty() || reserved != 0 {
+            return Ok(());
+        }
+        let unfinished = self.unfinished.get_or_insert_default();
+        let from = std::mem::replace(&mut unfinished.checked, masked.len());
+        let mask = mask.iter().cycle().skip(from % mask.len());
+        let new: Vec<u8> = masked.iter().skip(from).zip(mask).map(|(byte, mask)| byte ^ mask).collect();
+        unfinished.check_utf8(&new)
+    }
+
+    /// Adds a frame to the text that it is a part of.
+    fn add(&mut self, payload: &[u8], is_last: bool, is_compressed: bool) -> Result<Incoming, BadFrame> {
+        let mut unfinished = self.unfinished.take().unwrap_or_default();
+        if !unfinished.has_frame {
+            unfinished.is_compressed = is_compressed;
+            unfinished.has_frame = true;
+        }
+        let checked = std::mem::take(&mut unfinished.checked);
+        unfinished.check_utf8(payload.get(checked..).unwrap_or_default())?;
+        unfinished.payload.extend_from_slice(payload);
+        if is_last {
+            return self.to_text(unfinished.payload.freeze(), unfinished.is_compressed);
+        }
+        self.unfinished = Some(unfinished);
+        Ok(Incoming::Nothing)
+    }
+
+    fn to_text(&self, payload: Bytes, is_compressed: bool) -> Result<Incoming, BadFrame> {
+        let payload = if is_compressed {
+            let inflated = deflate::inflate(&payload, self.frame_bytes as usize);
+            inflated.map_err(|error| match error {
+                InflateError::TooLarge => BadFrame::TOO_LARGE,
+                InflateError::Broken => BadFrame::protocol("the compressed text is broken"),
+            })?
+        } else {
+            payload
+        };
+        ByteString::try_from(payload).map(Incoming::Text).map_err(|_| BadFrame::NOT_UTF8)
     }
 }
 
-/// How long the payload is that the beginning of a frame announces; 0 while that is not known.
-fn announced_bytes(unread: &[u8]) -> u64 {
-    const LENGTH_BITS: u8 = 0x7f;
-    let Some((head, rest)) = unread.split_first_chunk::<2>() else { return 0 };
-    match head[1] & LENGTH_BITS {
-        126 => rest.first_chunk().map_or(0, |length| u16::from_be_bytes(*length).into()),
-        127 => rest.first_chunk().map_or(0, |length| u64::from_be_bytes(*length)),
-        length => length.into(),
+fn clear(unread: &mut BytesMut, bits: u8) {
+    if let Some(first) = unread.first_mut() {
+        *first &= !bits;
     }
 }
 
-fn not_utf8(error: Utf8Error) -> ProtocolError {
-    ProtocolError::Io(io::Error::new(io::ErrorKind::InvalidData, error))
+fn set(unread: &mut BytesMut, bits: u8) {
+    if let Some(first) = unread.first_mut() {
+        *first |= bits;
+    }
 }
 
-/// Whether a text frame was not UTF-8, rather than the protocol broken.
-pub(super) fn is_not_utf8(error: &ProtocolError) -> bool {
-    let ProtocolError::Io(error) = error else { return false };
-    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Utf8Error>)
+/// Checks the payload of a close frame: nothing, or a code that may travel and a reason.
+fn check_close(payload: &[u8]) -> Result<(), BadFrame> {
+    let reason = payload.get(2..).unwrap_or_default();
+    if std::str::from_utf8(reason).is_err() {
+        return Err(BadFrame { code: CloseCode::NotUtf8, reason: "the reason of the close is not UTF-8" });
+    }
+    let parsed = Parser::try_parse_close_payload(payload);
+    parsed.map(drop).map_err(|_| BadFrame::protocol("a close code that may not be sent"))
 }
+
+#[cfg(test)]
+mod tests;

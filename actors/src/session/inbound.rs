@@ -6,8 +6,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use actix_http::ws::Item;
-use actix_web_actors::ws::{Message, ProtocolError};
 use bytes::BytesMut;
 use futures_util::Stream;
 use tokio::time::{Instant as Deadline, Sleep, sleep_until};
@@ -18,7 +16,7 @@ use crate::credits::{Credit, ServerCredits, SessionCredits};
 use crate::hub::LocalHub;
 use crate::ids::SessionId;
 use crate::rate_limit::RateLimit;
-use crate::session::frames::Frames;
+use crate::session::frames::{BadFrame, Frames, Incoming};
 use crate::socket::ReadHalf;
 
 /// Most bytes taken from a socket at once.
@@ -63,8 +61,8 @@ impl Reading {
 /// - The buffer that is read into belongs to the thread; only the beginning of a frame that is still to come is kept
 ///   per connection.
 /// - Frames without a command are handed on at a rate of their own; above it nothing more is read for as long.
-/// - After an error the rest is read and thrown away, so that the peer can take its close frame before its connection
-///   ends.
+/// - After an error, and after the peer's close frame, the rest is read and thrown away, so that the peer can take its
+///   close frame before its connection ends.
 #[derive(Debug)]
 pub(super) struct Inbound {
     hub: LocalHub,
@@ -75,10 +73,11 @@ pub(super) struct Inbound {
     unread: BytesMut,
     /// Whether `unread` is a part of the thread's buffer.
     borrows_buffer: bool,
-    failed: bool,
+    /// Whether nothing that still comes has a meaning.
+    is_over: bool,
     small_frames: RateLimit,
     /// A message that waits for a credit or for its time; most connections have none.
-    held: Option<Box<Message>>,
+    held: Option<Box<Incoming>>,
     /// When the time of the held message has come, where it waits for that.
     its_time: Option<Pin<Box<Sleep>>>,
 }
@@ -92,7 +91,7 @@ impl Inbound {
         reading: Rc<Reading>,
     ) -> Self {
         let config = hub.config();
-        let frames = Frames::new(config.frame_bytes);
+        let frames = Frames::new(config.frame_bytes, hub.is_deflated(session));
         let small_frames = |count: u32| count.saturating_mul(SMALL_FRAMES_PER_COMMAND);
         let small_frames = RateLimit::per_second(
             small_frames(config.messages_per_second),
@@ -107,7 +106,7 @@ impl Inbound {
             frames,
             unread,
             borrows_buffer: false,
-            failed: false,
+            is_over: false,
             small_frames,
             held: None,
             its_time: None,
@@ -115,7 +114,7 @@ impl Inbound {
     }
 
     /// Hands a message on, a text as soon as there is a credit for it, and what carries no command at its rate.
-    fn poll_hand_on(&mut self, message: Message, cx: &mut Context<'_>) -> Poll<Message> {
+    fn poll_hand_on(&mut self, message: Incoming, cx: &mut Context<'_>) -> Poll<Incoming> {
         let may_go = if carries_command(&message) {
             self.reading.credits.poll_ready(cx)
         } else {
@@ -131,8 +130,8 @@ impl Inbound {
     }
 
     /// Ready when a message without a command may be handed on; a goodbye always.
-    fn poll_its_time(&mut self, message: &Message, cx: &mut Context<'_>) -> Poll<()> {
-        if matches!(message, Message::Close(_)) {
+    fn poll_its_time(&mut self, message: &Incoming, cx: &mut Context<'_>) -> Poll<()> {
+        if matches!(message, Incoming::Close) {
             return Poll::Ready(());
         }
         loop {
@@ -183,7 +182,7 @@ impl Inbound {
 }
 
 impl Stream for Inbound {
-    type Item = Result<Message, ProtocolError>;
+    type Item = Result<Incoming, BadFrame>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
@@ -195,13 +194,14 @@ impl Stream for Inbound {
             return handed_on.map(|message| Some(Ok(message)));
         }
         loop {
-            if this.failed {
+            if this.is_over {
                 this.unread = BytesMut::new();
             }
             match this.frames.decode(&mut this.unread) {
                 None => {}
                 Some(Ok(message)) => {
                     this.hub.worker().session.arrive_n(1);
+                    this.is_over = matches!(message, Incoming::Close);
                     let handed_on = this.poll_hand_on(message, cx);
                     if handed_on.is_pending() {
                         this.return_buffer();
@@ -209,7 +209,7 @@ impl Stream for Inbound {
                     return handed_on.map(|message| Some(Ok(message)));
                 }
                 Some(Err(error)) => {
-                    this.failed = true;
+                    this.is_over = true;
                     return Poll::Ready(Some(Err(error)));
                 }
             }
@@ -233,6 +233,6 @@ impl Drop for Inbound {
 }
 
 /// Whether a message makes the session send a command on.
-fn carries_command(message: &Message) -> bool {
-    matches!(message, Message::Text(_) | Message::Continuation(Item::Last(_)))
+fn carries_command(message: &Incoming) -> bool {
+    matches!(message, Incoming::Text(_))
 }

@@ -1,0 +1,152 @@
+//! The compression of permessage-deflate (RFC 7692), without a context that one message leaves for the next.
+//!
+//! So there is one compressor and one inflater for each thread, and none for a connection; and the same compressed frame
+//! fits every client that takes any.
+
+use std::cell::RefCell;
+
+use bytes::Bytes;
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+
+/// What ends a message in the compressed stream, and is left out on the wire.
+const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
+
+/// First room for an inflated text. It doubles as the text grows, so a bomb costs at most the limit.
+const INFLATED_BYTES: usize = 4 * 1024;
+
+thread_local! {
+    /// At the middle level: the fastest one uses fixed codes, and saves half as much of a short text.
+    static COMPRESSOR: RefCell<Compress> = RefCell::new(Compress::new(Compression::default(), false));
+    static INFLATER: RefCell<Decompress> = RefCell::new(Decompress::new(false));
+}
+
+/// Why a compressed text cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum InflateError {
+    /// It has more bytes than it may.
+    TooLarge,
+    /// It is not DEFLATE.
+    Broken,
+}
+
+/// Compresses a payload. `None` where that makes it no shorter.
+pub(crate) fn compress(payload: &[u8]) -> Option<Vec<u8>> {
+    COMPRESSOR.with_borrow_mut(|compressor| {
+        compressor.reset();
+        let mut out = Vec::with_capacity(payload.len() + TAIL.len());
+        compressor.compress_vec(payload, &mut out, FlushCompress::Sync).ok()?;
+        // With its room full it may not be whole.
+        let is_whole = out.len() < out.capacity() && compressor.total_in() == payload.len() as u64;
+        let length = out.strip_suffix(&TAIL).filter(|_| is_whole)?.len();
+        out.truncate(length);
+        Some(out)
+    })
+}
+
+/// Inflates a payload to at most `bytes_max` bytes.
+///
+/// # Errors
+/// [`InflateError`].
+pub(crate) fn inflate(payload: &[u8], bytes_max: usize) -> Result<Bytes, InflateError> {
+    INFLATER.with_borrow_mut(|inflater| {
+        inflater.reset(false);
+        let mut out = Vec::with_capacity(INFLATED_BYTES.min(bytes_max + 1));
+        for mut input in [payload, &TAIL] {
+            while !input.is_empty() || out.len() == out.capacity() {
+                if out.len() == out.capacity() {
+                    // One byte more than may be tells that it is too much.
+                    let room = (bytes_max + 1).saturating_sub(out.len());
+                    out.reserve_exact(out.len().min(room).max(1));
+                }
+                let (read, written) = (inflater.total_in(), out.len());
+                let status = inflater.decompress_vec(input, &mut out, FlushDecompress::Sync);
+                let status = status.map_err(|_| InflateError::Broken)?;
+                if out.len() > bytes_max {
+                    return Err(InflateError::TooLarge);
+                }
+                let read = usize::try_from(inflater.total_in() - read).unwrap_or(usize::MAX);
+                input = input.get(read..).unwrap_or_default();
+                if status == Status::StreamEnd {
+                    // A sender may end its stream within a message; then another one begins (RFC 7692, 7.2.3.4).
+                    inflater.reset(false);
+                } else if read == 0 && out.len() == written {
+                    // Nothing moves: all is out, or the input makes no sense.
+                    break;
+                }
+            }
+            if !input.is_empty() {
+                return Err(InflateError::Broken);
+            }
+        }
+        Ok(out.into())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_comes_back_as_it_was_whatever_was_compressed_before() {
+        for length in [400, 1_000, 70_000, 300_000] {
+            let text: String = (0..).map(|number: u32| format!("{} ", number % 97)).take(length / 3).collect();
+            let compressed = compress(text.as_bytes()).unwrap();
+            assert!(compressed.len() < text.len());
+            assert_eq!(inflate(&compressed, text.len()).unwrap(), text);
+            assert_eq!(inflate(&compressed, text.len() - 1), Err(InflateError::TooLarge));
+        }
+    }
+
+    #[test]
+    fn what_would_not_be_shorter_is_not_compressed() {
+        let mut random = noise();
+        assert_eq!(compress(&random), None);
+        assert_eq!(compress(b""), None);
+        assert_eq!(compress(b"x"), None);
+        random.extend([b'x'; 200]);
+        assert!(compress(&random).is_some());
+    }
+
+    /// Bytes without any pattern.
+    fn noise() -> Vec<u8> {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_be_bytes()[3]
+        };
+        std::iter::repeat_with(next).take(500).collect()
+    }
+
+    #[test]
+    fn an_empty_message_and_one_of_several_streams_are_read() {
+        assert_eq!(inflate(&[0x00], 10).unwrap(), "");
+        assert_eq!(inflate(b"", 10).unwrap(), "");
+        // The examples of RFC 7692, 7.2.3: one block, one that is stored, one that ends its stream, and two blocks.
+        for hello in [
+            &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00][..],
+            &[0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00],
+            &[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00],
+            &[0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00],
+        ] {
+            assert_eq!(inflate(hello, 5).unwrap(), "Hello", "{hello:02x?}");
+        }
+    }
+
+    #[test]
+    fn a_bomb_costs_at_most_the_limit() {
+        let bomb = compress(&vec![b'x'; 50_000_000]).unwrap();
+        assert!(bomb.len() < 1_000_000);
+        assert_eq!(inflate(&bomb, 131_072), Err(InflateError::TooLarge));
+    }
+
+    #[test]
+    fn what_is_not_deflate_is_broken_and_hurts_nobody_after_it() {
+        for broken in [&b"\xff\xff\xff"[..], &[0x06], &[0x01, 0x05, 0x00, 0x00, 0x00, b'x']] {
+            assert_eq!(inflate(broken, 100), Err(InflateError::Broken), "{broken:02x?}");
+        }
+        let text = "hello ".repeat(20);
+        assert_eq!(inflate(&compress(text.as_bytes()).unwrap(), 1_000).unwrap(), text);
+    }
+}

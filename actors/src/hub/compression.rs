@@ -1,0 +1,35 @@
+//! Which frames are compressed, and what that costs and brings.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::clock;
+use crate::frame;
+use crate::metrics::Metrics;
+
+/// Compresses frames for the clients that take compressed ones.
+#[derive(Debug)]
+pub(crate) struct Compression {
+    /// Frames with fewer bytes stay as they are.
+    frame_bytes_min: usize,
+    metrics: Arc<Metrics>,
+}
+
+impl Compression {
+    pub(super) fn new(frame_bytes_min: u32, metrics: Arc<Metrics>) -> Self {
+        Self { frame_bytes_min: frame_bytes_min as usize, metrics }
+    }
+
+    /// The frame as it is sent to a client that takes compressed ones: the same frame where compressing it is not worth it.
+    pub(super) fn of(&self, text_frame: &Bytes) -> Bytes {
+        if text_frame.len() < self.frame_bytes_min {
+            return text_frame.clone();
+        }
+        let started = clock::now();
+        let out = frame::compressed(text_frame).unwrap_or_else(|| text_frame.clone());
+        let took = clock::now().saturating_duration_since(started);
+        self.metrics.compressed(text_frame.len(), out.len(), took);
+        out
+    }
+}
