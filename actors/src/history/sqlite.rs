@@ -33,8 +33,12 @@ use self::open::Opened;
 use self::reader::{DiskRead, Readers};
 use self::recent::Recent;
 use self::schema::{DbRoom, ROOMS_MAX, SEQ_MAX};
+pub(in crate::history) use self::writer::spawn;
 use self::writer::{Append, WriterCommand};
-use super::{Completion, HistoryStore, Page, ReadError, ReadRequest, ReportSink, Restored, StoreReport, StoredMessage};
+use super::{
+    Completion, HistoryStore, Page, ReadError, ReadRequest, ReportSink, Restored, StoreReport, StoreReportOf,
+    StoredMessage,
+};
 use crate::clock;
 use crate::ids::RoomId;
 use crate::metrics::HistoryMetrics;
@@ -265,6 +269,7 @@ impl HistoryStore for SqliteHistory {
     }
 
     fn reported(&mut self, StoreReport(report): StoreReport, done: &mut Vec<Completion>) {
+        let StoreReportOf::Sqlite(report) = report else { return };
         match report {
             Report::Committed(batch) => self.committed(batch, done),
             Report::Failed { generation } => {

@@ -107,7 +107,7 @@ pub(super) fn start(
 
 /// Starts a thread without which the history is not whole.
 #[expect(clippy::expect_used, reason = "a process that cannot have another thread cannot start")]
-pub(super) fn spawn(name: &str, vitals: &Vitals, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+pub(in crate::history) fn spawn(name: &str, vitals: &Vitals, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
     let pulse = vitals.pulse(VitalPart::History);
     let run = move || {
         run();
@@ -239,7 +239,7 @@ impl Writer {
                     self.retention.note(append.db, *bounds);
                 }
                 let stored = batch.into_iter().map(|append| (append.room, append.message)).collect();
-                (self.sink)(StoreReport(Report::Committed(stored)));
+                (self.sink)(StoreReport::from(Report::Committed(stored)));
             }
             Err(error) => {
                 let generation = batch.iter().map(|append| append.generation).max().unwrap_or(0);
@@ -258,7 +258,7 @@ impl Writer {
         self.health.set(Some(format!("the history cannot be stored: {error}")));
         self.failed_generation = Some(generation);
         self.probe_at = Some(clock::now() + PROBE_INTERVAL);
-        (self.sink)(StoreReport(Report::Failed { generation }));
+        (self.sink)(StoreReport::from(Report::Failed { generation }));
     }
 
     /// Tries whether storing works again, with a connection that knows nothing of the failure.
@@ -270,7 +270,7 @@ impl Writer {
                 self.metrics.failing.store(0, Relaxed);
                 info!("storing works again");
                 // Whoever is told that it works then finds that it does.
-                (self.sink)(StoreReport(Report::Recovered));
+                (self.sink)(StoreReport::from(Report::Recovered));
                 self.health.set(None);
             }
             Err(error) => {
@@ -286,7 +286,7 @@ impl Writer {
         match self.retention.step(&mut self.connection, &mut self.bounds, &self.metrics, started) {
             Ok(trimmed) => {
                 if !trimmed.is_empty() {
-                    (self.sink)(StoreReport(Report::Trimmed(trimmed)));
+                    (self.sink)(StoreReport::from(Report::Trimmed(trimmed)));
                 }
             }
             Err(error) => {
