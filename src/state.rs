@@ -25,6 +25,7 @@ pub(crate) struct ServerState {
     history: StoreHealth,
     started: Instant,
     draining: AtomicBool,
+    short_of_memory: AtomicBool,
     admission: Admission,
 }
 
@@ -50,6 +51,7 @@ impl ServerState {
             history,
             started: clock::now(),
             draining: AtomicBool::new(false),
+            short_of_memory: AtomicBool::new(false),
             admission,
         }
     }
@@ -88,6 +90,8 @@ impl ServerState {
             Some(died.to_string().into())
         } else if self.draining.load(Relaxed) {
             Some("the server is stopping".into())
+        } else if self.short_of_memory.load(Relaxed) {
+            Some("the server is short of memory".into())
         } else {
             self.history.failure().map(Cow::from)
         }
@@ -96,6 +100,11 @@ impl ServerState {
     /// Takes no new connection from now on.
     pub(crate) fn refuse_new(&self) {
         self.draining.store(true, Relaxed);
+    }
+
+    /// Whether new connections are refused until memory is free again.
+    pub(crate) fn set_short_of_memory(&self, is_short: bool) {
+        self.short_of_memory.store(is_short, Relaxed);
     }
 
     pub(crate) fn admission(&self) -> &Admission {

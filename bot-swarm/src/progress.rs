@@ -1,9 +1,10 @@
 //! What a person sees while the swarm runs: a live table on a terminal, a plain line every five seconds elsewhere.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use starling_process::log_lines;
 
 use crate::census::BotState;
 use crate::outcome::{Point, Quantiles};
@@ -128,10 +129,8 @@ impl Progress for PlainLines {
         if snapshot.elapsed < self.rates.at + PLAIN_PERIOD {
             return;
         }
-        let line = self.rates.line(snapshot);
-        if let Err(error) = writeln!(std::io::stderr().lock(), "{line}") {
-            log::debug!("progress could not be shown: {error}");
-        }
+        // Not written here: the swarm does not wait for whoever reads it.
+        log_lines::say(&self.rates.line(snapshot));
     }
 
     fn finish(&mut self) {
