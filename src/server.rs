@@ -34,6 +34,7 @@ use tokio::sync::oneshot;
 use crate::accept::Accept;
 use crate::admission::Admission;
 use crate::auth::{self, Access, AuthError};
+use crate::broken_connections::BrokenConnections;
 use crate::config::{Config, HistoryMode};
 use crate::limit_metrics::Limits;
 use crate::page::Pages;
@@ -107,6 +108,14 @@ fn open_history(config: &Config, metrics: &Metrics) -> Result<(Box<dyn HistorySt
         }
         HistoryMode::Off => (Box::new(NoHistory), StoreHealth::default()),
     })
+}
+
+/// A registry with the figures of the chat and of the process.
+fn registry_of(metrics: &Arc<Metrics>) -> Result<Registry, prometheus::Error> {
+    let registry = Registry::new();
+    registry.register(Box::new(MetricsCollector(Arc::clone(metrics))))?;
+    registry.register(Box::new(ProcessMetrics::new()))?;
+    Ok(registry)
 }
 
 /// The middleware that counts requests and serves `/metrics`.
@@ -183,18 +192,16 @@ impl Server {
         let (chat, prepared, chat_ended) = ChatServer::prepare((*chat_config).clone(), history, Arc::clone(&metrics));
         let (chat_arbiter, for_worker) = give_thread(prepared);
 
-        let registry = Registry::new();
         let registered = |error: prometheus::Error| StartError::Metrics(error.to_string());
-        registry.register(Box::new(MetricsCollector(Arc::clone(&metrics)))).map_err(registered)?;
-        registry.register(Box::new(ProcessMetrics::new())).map_err(registered)?;
+        let registry = registry_of(&metrics).map_err(registered)?;
         let refused = RefusedHandshakes::register(&registry).map_err(registered)?;
         let accept = Accept::register(tls.clone(), config.handshake_time(), &registry).map_err(registered)?;
+        let broken = BrokenConnections::register(&registry).map_err(registered)?;
         let http_metrics = count_requests(&registry)?;
 
         let allowed = environment::raise_open_files();
         let connections = if config.connections == 0 { allowed } else { config.connections.min(allowed) };
-        let limits = Limits { connections, credits: config.server_credits, outbox_bytes: config.outbox_bytes };
-        limits.register(&registry).map_err(registered)?;
+        Limits::of(&config, connections).register(&registry).map_err(registered)?;
         let state = Arc::new(ServerState::new(
             chat.clone(),
             Arc::clone(&chat_config),
@@ -241,10 +248,12 @@ impl Server {
                     }
                 });
                 let accept = Arc::clone(&accept);
+                let broken = broken.clone();
                 let http = HttpService::<Socket, _, _>::build()
                     .client_request_timeout(head_time)
                     .upgrade(upgrade)
-                    .finish(plain());
+                    .finish(plain())
+                    .map_err(move |error| broken.count(error));
                 fn_service(move |tcp: TcpStream| {
                     let accept = Arc::clone(&accept);
                     async move { accept.take(tcp).await }

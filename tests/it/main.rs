@@ -40,6 +40,8 @@ mod shutdown;
 #[cfg(test)]
 mod stack_files;
 #[cfg(test)]
+mod strangers;
+#[cfg(test)]
 mod swarm;
 #[cfg(test)]
 mod tidy;

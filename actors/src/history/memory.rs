@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 use starling_protocol::{ClientId, Epoch, HistoryPage, Seq};
 
 use super::{Completion, HistoryStore, Page, ReadRequest, SearchText, StoredMessage};
+use crate::chat_server::command::DropReply;
 use crate::ids::RoomId;
 
 /// Keeps the newest messages, in memory only.
@@ -97,12 +98,14 @@ impl HistoryStore for MemoryHistory {
         done.push(Completion::Read { request, page });
     }
 
-    fn forget(&mut self, room: RoomId) {
+    fn forget(&mut self, room: RoomId, reply: Option<DropReply>) {
         let messages = self.rooms.remove(&room).unwrap_or_default();
         self.bytes -= messages.iter().map(|message| message.weight() as u64).sum::<u64>();
         self.kept -= messages.len();
         // The number may be given to a new room, whose messages must not be taken for these.
         self.arrivals.retain(|(of, _)| *of != room);
+        // Whoever asked may have gone.
+        reply.map(|reply| reply.send(Ok(())).unwrap_or_default()).unwrap_or_default();
     }
 }
 
@@ -195,6 +198,7 @@ mod tests {
             text: text.into(),
             at: 0,
             id: None,
+            owner: None,
         })
     }
 
@@ -277,7 +281,7 @@ mod tests {
     #[test]
     fn a_forgotten_room_leaves_nothing_behind() {
         let mut history = filled(100, u64::MAX, 10);
-        history.forget(ROOM);
+        history.forget(ROOM, None);
         assert_eq!((history.bytes, history.kept, history.arrivals.len()), (0, 0, 0));
         assert_eq!(read(&mut history, HistoryPage::Newest, 9, usize::MAX), (vec![], false));
     }

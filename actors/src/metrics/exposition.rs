@@ -106,6 +106,16 @@ impl Metrics {
                 self.rooms.load(Relaxed) as f64,
             ),
             Family::single_gauge(
+                "chat_inboxes",
+                "Clients whose private messages are kept.",
+                self.inboxes.load(Relaxed) as f64,
+            ),
+            Family::single_counter(
+                "chat_dropped_for_space_total",
+                "Rooms and inboxes that were dropped because others needed their place in a full table.",
+                self.dropped_for_space.load(Relaxed) as f64,
+            ),
+            Family::single_gauge(
                 "chat_sessions",
                 "Sessions that the ChatServer knows.",
                 self.names.load(Relaxed) as f64,

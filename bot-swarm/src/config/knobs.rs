@@ -6,6 +6,7 @@ use awc::http::Uri;
 use starling_protocol::{ClientId, limits};
 
 use super::{Config, ConfigError, METRICS_OFF};
+use crate::redaction::shown;
 use crate::roster::PREFIX_MAX;
 
 /// One knob: a variable of the environment, and a flag of the same name.
@@ -34,7 +35,7 @@ pub const KNOBS: &[Knob] = &[
         range: "ws://HOST[:PORT]/PATH[?QUERY]",
         default: "ws://127.0.0.1:8080/ws",
         set: |config, value| parse_url(value).map(|url| config.server_url = url),
-        get: |config| config.server_url.clone(),
+        get: |config| shown(&config.server_url).into_owned(),
     },
     Knob {
         variable: "BOT_COUNT",
@@ -275,7 +276,7 @@ pub const KNOBS: &[Knob] = &[
         range: "empty, off, or http://HOST[:PORT]/PATH",
         default: "",
         set: |config, value| parse_metrics(value).map(|url| config.server_metrics = url),
-        get: |config| config.server_metrics.clone(),
+        get: |config| shown(&config.server_metrics).into_owned(),
     },
     Knob {
         variable: "BOT_FIND",
@@ -353,7 +354,8 @@ impl Knob {
     pub fn set(&self, config: &mut Config, value: &str) -> Result<(), ConfigError> {
         (self.set)(config, value.trim()).ok_or_else(|| ConfigError::BadValue {
             variable: self.variable,
-            value: value.to_owned(),
+            // A URL may hold a token.
+            value: if self.range.contains("://") { shown(value).into_owned() } else { value.to_owned() },
             range: self.range,
         })
     }

@@ -9,6 +9,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::{PERIOD, Reading, ServerReport};
 use crate::clock::{Host, Nanos};
+use crate::redaction::shown;
 
 /// How long an answer may take; a server that is overloaded may well fail to answer at all.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -38,7 +39,7 @@ impl Watch {
     /// Reads no more, and tells what was read. `None` where the server shows no stages.
     pub fn end(self) -> Option<ServerReport> {
         self.task.abort();
-        ServerReport::of(&self.url, self.start, &self.readings.borrow())
+        ServerReport::of(&shown(&self.url), self.start, &self.readings.borrow())
     }
 }
 
@@ -51,7 +52,7 @@ async fn keep_reading(url: String, readings: Rc<RefCell<Vec<Reading>>>) {
         ticks.tick().await;
         match page(&client, &url).await {
             Ok(page) => readings.borrow_mut().extend(Reading::parse(&page, host.now())),
-            Err(error) => log::debug!("{url} could not be read: {error}"),
+            Err(error) => log::debug!("{} could not be read: {error}", shown(&url)),
         }
     }
 }

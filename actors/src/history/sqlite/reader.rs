@@ -185,6 +185,7 @@ impl Collected<'_> {
             at: row.get::<_, i64>(1)?.cast_unsigned(),
             client_id,
             id: id.map(MessageId::parse).transpose().map_err(|_| rusqlite::Error::InvalidQuery)?,
+            owner: None,
             text: text(4)?.into(),
         })
     }

@@ -9,7 +9,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use starling_protocol::Seq;
 
 use super::SqliteSettings;
-use super::schema::{DbRoom, of_place, place};
+use super::schema::{DbRoom, drop_step, of_place, place};
 use super::writer::Bounds;
 use crate::clock;
 use crate::metrics::HistoryMetrics;
@@ -34,6 +34,8 @@ pub(super) struct Retention {
     /// Rooms that may have too many messages; `None` until all rooms have been looked at once.
     suspects: Option<VecDeque<DbRoom>>,
     suspected: FxHashSet<DbRoom>,
+    /// Rooms that were dropped as a whole and still have messages.
+    dropped: VecDeque<DbRoom>,
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -50,7 +52,14 @@ impl Retention {
             due: now,
             suspects: None,
             suspected: FxHashSet::default(),
+            dropped: VecDeque::new(),
         }
+    }
+
+    /// A room was dropped as a whole: its messages go from now on, before what is merely old.
+    pub(super) fn drop_room(&mut self, room: DbRoom, now: Instant) {
+        self.dropped.push_back(room);
+        self.due = self.due.min(now);
     }
 
     /// When the next step is due.
@@ -85,6 +94,16 @@ impl Retention {
         let used = used_bytes(connection)?;
         metrics.bytes.store(used, Relaxed);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if let Some(room) = self.dropped.front().copied() {
+            let dropped = drop_step(&transaction, room, STEP)?;
+            transaction.commit()?;
+            if dropped < STEP {
+                self.dropped.pop_front();
+            }
+            metrics.dropped.fetch_add(dropped, Relaxed);
+            self.due = now + STEP_PAUSE;
+            return Ok(Vec::new());
+        }
         let wanted = self.choose(&transaction, bounds, used)?;
         let mut trimmed = Vec::new();
         let mut dropped = 0;
@@ -178,7 +197,7 @@ fn drop_messages(
     let (low, high) = (place(room, first), place(room, last));
     transaction
         .prepare_cached(
-            "INSERT OR REPLACE INTO dropped_ids (place, at, client_id, id) SELECT place, at, client_id, id
+            "INSERT OR REPLACE INTO dropped_ids (place, at, client_id, id, owner) SELECT place, at, client_id, id, owner
              FROM messages WHERE place BETWEEN ?1 AND ?2 AND id IS NOT NULL AND at >= ?3",
         )?
         .execute((low, high, remembered_since.cast_signed()))?;

@@ -13,8 +13,9 @@ use rustc_hash::FxHashMap;
 use starling_protocol::{Epoch, Seq};
 
 use super::retention::Retention;
-use super::schema::{DbRoom, place};
+use super::schema::{self, DbRoom, place};
 use super::{Report, SqliteSettings, StoreHealth, open};
+use crate::chat_server::command::{DropError, DropReply};
 use crate::clock;
 use crate::history::{ReportSink, StoreReport, StoredMessage};
 use crate::ids::RoomId;
@@ -42,8 +43,8 @@ pub(super) enum WriterCommand {
     Append(Append),
     /// The owner of an inbox was sent everything up to this message.
     Delivered(DbRoom, Seq),
-    /// The room has ended, and its messages are gone already.
-    Forget(DbRoom),
+    /// The room has ended; whoever waits for that is told.
+    Forget(DbRoom, Option<DropReply>),
 }
 
 /// A message that is to be stored.
@@ -77,18 +78,21 @@ struct Writer {
     probe_at: Option<Instant>,
 }
 
-/// Starts the writer.
+/// Starts the writer, which knows the bounds of the stored rooms, and the rooms that were dropped and still have messages.
 pub(super) fn start(
     connection: Connection,
     settings: Arc<SqliteSettings>,
     metrics: Arc<HistoryMetrics>,
     health: StoreHealth,
     sink: ReportSink,
-    bounds: Bounds,
+    (bounds, dropped): (Bounds, Vec<DbRoom>),
     vitals: &Vitals,
 ) -> (Sender<Vec<WriterCommand>>, JoinHandle<()>) {
     let (sender, turns) = mpsc::channel();
-    let retention = Retention::new(&settings, clock::now());
+    let mut retention = Retention::new(&settings, clock::now());
+    for room in dropped {
+        retention.drop_room(room, clock::now());
+    }
     let writer = Writer {
         connection,
         settings,
@@ -184,9 +188,9 @@ impl Writer {
                 WriterCommand::Delivered(room, seq) => {
                     delivered.insert(room, seq);
                 }
-                WriterCommand::Forget(room) => {
+                WriterCommand::Forget(room, reply) => {
                     // A commit of its own, after what came before it.
-                    forgotten = Some(room);
+                    forgotten = Some((room, reply));
                     break;
                 }
             }
@@ -197,13 +201,24 @@ impl Writer {
         if !delivered.is_empty() {
             self.mark(&delivered);
         }
-        if let Some(room) = forgotten {
-            self.bounds.remove(&room);
-            let deleted = self.connection.execute("DELETE FROM rooms WHERE id = ?1", [room.0]);
-            if let Err(error) = deleted {
-                // The room is back after the next start, and forgotten again.
-                warn!("a room that has ended stays in the history: {error}");
-            }
+        if let Some((room, reply)) = forgotten {
+            self.forget(room, reply);
+        }
+    }
+
+    /// Takes a room's name away at once, and leaves its messages to the retention, which drops a few at a time.
+    fn forget(&mut self, room: DbRoom, reply: Option<DropReply>) {
+        let bounds = self.bounds.remove(&room);
+        let outcome = schema::mark_dropped(&self.connection, room);
+        if let Err(error) = &outcome {
+            // The room is back after the next start.
+            warn!("a room that has ended stays in the history: {error}");
+        } else if bounds.is_some() {
+            self.retention.drop_room(room, clock::now());
+        }
+        if let Some(reply) = reply {
+            // Whoever asked may have gone.
+            reply.send(outcome.map_err(|_| DropError::NotStored)).unwrap_or_default();
         }
     }
 
@@ -311,7 +326,7 @@ fn commit(connection: &mut Connection, batch: &[Append], bounds: &Bounds) -> rus
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     {
         let mut message = transaction.prepare_cached(
-            "INSERT INTO messages (place, at, client_id, id, text, peer) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO messages (place, at, client_id, id, text, peer, owner) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?;
         let mut text = transaction.prepare_cached("INSERT INTO messages_text (rowid, text) VALUES (?1, ?2)")?;
         let mut newest: FxHashMap<DbRoom, &Append> = FxHashMap::default();
@@ -320,7 +335,9 @@ fn commit(connection: &mut Connection, batch: &[Append], bounds: &Bounds) -> rus
             let place = place(append.db, stored.seq.0);
             let id = stored.id.as_ref().map(starling_protocol::MessageId::as_str);
             let peer = stored.peer().map(starling_protocol::ClientId::as_str);
-            message.execute((place, stored.at.cast_signed(), stored.client_id.as_str(), id, &*stored.text, peer))?;
+            let owner = stored.owner.map(|owner| owner.0.cast_signed());
+            let (at, sender) = (stored.at.cast_signed(), stored.client_id.as_str());
+            message.execute((place, at, sender, id, &*stored.text, peer, owner))?;
             text.execute((place, &*stored.text))?;
             newest.insert(append.db, append);
         }
