@@ -19,6 +19,7 @@ use crate::chat_server::command::{DropError, DropReply};
 use crate::clock;
 use crate::history::{ReportSink, StoreReport, StoredMessage};
 use crate::ids::RoomId;
+use crate::log_interval::LogInterval;
 use crate::metrics::HistoryMetrics;
 use crate::vitals::{VitalPart, Vitals};
 
@@ -36,6 +37,10 @@ const PROBE_BYTES: u32 = 128 * 1024;
 
 /// How often what was written is taken from the write-ahead log into the database.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Clients cause these as often as they write and come and go.
+static UNFORGOTTEN: LogInterval = LogInterval::new();
+static UNNOTED: LogInterval = LogInterval::new();
 
 /// What the writer is to do.
 #[derive(Debug)]
@@ -212,7 +217,7 @@ impl Writer {
         let outcome = schema::mark_dropped(&self.connection, room);
         if let Err(error) = &outcome {
             // The room is back after the next start.
-            warn!("a room that has ended stays in the history: {error}");
+            UNFORGOTTEN.warn(|| format!("a room that has ended stays in the history: {error}"));
         } else if bounds.is_some() {
             self.retention.drop_room(room, clock::now());
         }
@@ -235,7 +240,7 @@ impl Writer {
         };
         if let Err(error) = write() {
             // Then its owner is sent some of it again after the next start.
-            warn!("what was delivered in private is not noted: {error}");
+            UNNOTED.warn(|| format!("what was delivered in private is not noted: {error}"));
         }
     }
 
