@@ -200,8 +200,8 @@ impl ChatServer {
                     delivery: Arc::clone(&delivery),
                 });
             }
-            Effect::Replay { session, room, messages, more } => {
-                self.send(session.hub(), HubCommand::Replay { session, room, messages, more });
+            Effect::Replay { session, room, messages, more, ticket } => {
+                self.send(session.hub(), HubCommand::Replay { session, room, messages, more, ticket });
             }
             Effect::TellHistory { session, id, of, messages, has_more, ticket } => {
                 let messages = messages.iter().map(|message| message.to_owned_wire()).collect();

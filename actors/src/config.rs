@@ -70,6 +70,14 @@ impl ChatConfig {
         }
     }
 
+    /// Bytes that wait for a client, and answers that are on their way to it, at which its next command is not read.
+    ///
+    /// Less than this, one page of [`page_bytes`](Self::page_bytes) with six bytes for each, and the small answers to all
+    /// other commands on their way fit into an outbox together.
+    pub fn answers_bytes(&self) -> usize {
+        self.outbox_bytes as usize / 8
+    }
+
     /// Most bytes of messages in one answer: a page of history, or one step of catching up.
     ///
     /// A character of a message becomes at most six on the wire, so an eighth of the outbox always fits into it.

@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -88,9 +88,18 @@ struct Outbox {
     first_written: usize,
     /// Since when the kernel has taken nothing of what waits.
     stalled_since: Option<Instant>,
+    /// The client's next command waits for room; most of the time there is none.
+    waiting_command: Option<Waker>,
 }
 
 impl Outbox {
+    /// Has the command that waits for room look again.
+    fn wake_command(&mut self) {
+        if let Some(waker) = self.waiting_command.take() {
+            waker.wake();
+        }
+    }
+
     fn push(&mut self, chunk: Chunk) {
         self.bytes += chunk.bytes.len();
         self.frames += chunk.frames;
@@ -99,6 +108,7 @@ impl Outbox {
 
     /// Forgets so many bytes, which the kernel has taken.
     fn advance(&mut self, taken: usize, written: &mut Written) {
+        self.wake_command();
         self.bytes -= taken;
         self.first_written += taken;
         while let Some(first) = self.chunks.front() {
@@ -111,6 +121,12 @@ impl Outbox {
                 written.chunks.push(chunk);
             }
         }
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.wake_command();
     }
 }
 
@@ -153,6 +169,19 @@ impl Connection {
     pub fn queued(&self) -> Queued {
         let waiting = |outbox: &Outbox| Queued { bytes: outbox.bytes, frames: outbox.frames };
         self.outbox.as_deref().map_or_else(Queued::default, waiting)
+    }
+
+    /// Bytes that wait, as far as the client's next command waits for them: a connection that closes answers none.
+    pub fn bytes_before_command(&self) -> usize {
+        if self.is_closing { 0 } else { self.queued_bytes() }
+    }
+
+    /// Wakes a task when less waits, or the connection closes.
+    pub fn wake_when_less_waits(&mut self, waker: &Waker) {
+        match &mut self.outbox {
+            Some(outbox) => outbox.waiting_command = Some(waker.clone()),
+            None => waker.wake_by_ref(),
+        }
     }
 
     /// Whether something waits for the kernel; over TLS that may be what the outbox has already given away.
@@ -255,6 +284,9 @@ impl Connection {
         }
         self.push(Chunk { bytes: close_frame, frames: 1, deliveries: 0, read_at: now, offered_at: now });
         self.is_closing = true;
+        if let Some(outbox) = &mut self.outbox {
+            outbox.wake_command();
+        }
     }
 
     /// Forgets what waits, but for the handshake's answer and the rest of a frame that was begun, and accepts the close

@@ -37,14 +37,25 @@ impl ServerCredits {
 /// What a command holds while it is on its way.
 #[derive(Debug)]
 pub struct Credit {
-    _session: OwnCredit,
+    session: OwnCredit,
     _server: OwnedSemaphorePermit,
+}
+
+impl Credit {
+    /// Notes how many bytes the command's answer may have. They count as asked for until the credit is given back: then
+    /// the answer itself is in the outbox.
+    pub fn expect_answer(&mut self, bytes: u32) {
+        let before = std::mem::replace(&mut self.session.answer_bytes, bytes);
+        self.session.bound.asked_bytes.fetch_add(bytes.wrapping_sub(before), Ordering::AcqRel);
+    }
 }
 
 /// How many credits one session has in circulation. A semaphore for a single taker, so it keeps no queue.
 #[derive(Debug)]
 struct OwnBound {
     left: AtomicU32,
+    /// Bytes of the answers to commands on their way, each as large as it may be.
+    asked_bytes: AtomicU32,
     taker: AtomicWaker,
 }
 
@@ -55,7 +66,7 @@ impl OwnBound {
             return None;
         }
         self.left.fetch_sub(1, Ordering::AcqRel);
-        Some(OwnCredit(Arc::clone(self)))
+        Some(OwnCredit { bound: Arc::clone(self), answer_bytes: 0 })
     }
 
     fn poll_take(self: &Arc<Self>, cx: &Context<'_>) -> Poll<OwnCredit> {
@@ -75,12 +86,16 @@ impl OwnBound {
 
 /// Given back when it drops.
 #[derive(Debug)]
-struct OwnCredit(Arc<OwnBound>);
+struct OwnCredit {
+    bound: Arc<OwnBound>,
+    answer_bytes: u32,
+}
 
 impl Drop for OwnCredit {
     fn drop(&mut self) {
-        self.0.left.fetch_add(1, Ordering::AcqRel);
-        self.0.taker.wake();
+        self.bound.asked_bytes.fetch_sub(self.answer_bytes, Ordering::AcqRel);
+        self.bound.left.fetch_add(1, Ordering::AcqRel);
+        self.bound.taker.wake();
     }
 }
 
@@ -124,7 +139,11 @@ impl SessionCredits {
     /// A session that may have `own` commands on their way.
     pub fn new(own: u32, server: &ServerCredits) -> Self {
         let gate = Gate {
-            session: Arc::new(OwnBound { left: AtomicU32::new(own), taker: AtomicWaker::new() }),
+            session: Arc::new(OwnBound {
+                left: AtomicU32::new(own),
+                asked_bytes: AtomicU32::new(0),
+                taker: AtomicWaker::new(),
+            }),
             server: PollSemaphore::new(Arc::clone(&server.semaphore)),
             half: None,
             ready: None,
@@ -146,12 +165,22 @@ impl SessionCredits {
         }
         match gate.server.poll_acquire(cx) {
             Poll::Ready(Some(server)) => {
-                gate.ready = gate.half.take().map(|session| Credit { _session: session, _server: server });
+                gate.ready = gate.half.take().map(|session| Credit { session, _server: server });
                 Poll::Ready(())
             }
             // The semaphores are never closed.
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
+    }
+
+    /// Bytes of the answers to commands on their way, each as large as it may be.
+    pub fn asked_bytes(&self) -> usize {
+        self.gate.borrow().session.asked_bytes.load(Ordering::Acquire) as usize
+    }
+
+    /// Has this task woken when the next credit comes back.
+    pub fn wake_at_return(&self, cx: &Context<'_>) {
+        self.gate.borrow().session.taker.register(cx.waker());
     }
 
     /// The credit that [`poll_ready`](Self::poll_ready) obtained.
@@ -192,6 +221,21 @@ mod tests {
         assert_eq!(server.in_use(), 2);
         drop(first);
         assert!(take(&session).is_some());
+    }
+
+    #[test]
+    fn what_was_asked_for_counts_until_the_credit_is_back() {
+        let server = ServerCredits::new(10);
+        let session = SessionCredits::new(3, &server);
+        let (mut first, mut second) = (take(&session).unwrap(), take(&session).unwrap());
+        first.expect_answer(100);
+        second.expect_answer(5);
+        second.expect_answer(7);
+        assert_eq!(session.asked_bytes(), 107);
+        drop(first);
+        assert_eq!(session.asked_bytes(), 7);
+        drop(second);
+        assert_eq!(session.asked_bytes(), 0);
     }
 
     #[test]

@@ -151,6 +151,8 @@ pub enum Reader {
     Replay {
         /// The session.
         session: SessionId,
+        /// What the `join` that began it holds until the first part is offered.
+        ticket: Option<Ticket>,
     },
     /// Somebody outside the chat, over HTTP.
     Outside(tokio::sync::oneshot::Sender<Result<Page, ReadError>>),
@@ -298,7 +300,25 @@ pub type ReportSink = Arc<dyn Fn(StoreReport) + Send + Sync>;
 /// What a store's threads have finished: a store's own business, carried by the `ChatServer`'s mailbox to
 /// [`HistoryStore::reported`].
 #[derive(Debug)]
-pub struct StoreReport(sqlite::Report);
+pub struct StoreReport(StoreReportOf);
+
+#[derive(Debug)]
+enum StoreReportOf {
+    Sqlite(sqlite::Report),
+    Memory(memory::Search),
+}
+
+impl From<sqlite::Report> for StoreReport {
+    fn from(report: sqlite::Report) -> Self {
+        Self(StoreReportOf::Sqlite(report))
+    }
+}
+
+impl From<memory::Search> for StoreReport {
+    fn from(search: memory::Search) -> Self {
+        Self(StoreReportOf::Memory(search))
+    }
+}
 
 /// A message that is to be stored as the next one of its room or inbox.
 #[derive(Debug)]

@@ -404,6 +404,11 @@ impl Metrics {
         self.outbox_frames.fetch_add(frames, Relaxed);
     }
 
+    /// Bytes in all outboxes.
+    pub fn outboxes_bytes(&self) -> u64 {
+        u64::try_from(self.outbox_bytes.load(Relaxed)).unwrap_or(0)
+    }
+
     /// One outbox holds so many bytes.
     pub fn outbox_holds(&self, bytes: usize) {
         self.outbox_bytes_highest.fetch_max(bytes as u64, Relaxed);

@@ -18,12 +18,15 @@ use actix::prelude::*;
 use bytes::{Bytes, BytesMut};
 use log::debug;
 use starling_protocol::console::{self, ConsoleCommand};
-use starling_protocol::{ClientCommand, ClientId, ClientKey, CommandFrame, ErrorCode, MessageId, Refusal, codec};
+use starling_protocol::{
+    ClientCommand, ClientId, ClientKey, CommandFrame, ErrorCode, MessageId, Refusal, codec, limits,
+};
 
 use self::frames::{BadFrame, Incoming};
 use self::inbound::{Inbound, Reading};
 use crate::chat_server::command::Request;
 use crate::clock;
+use crate::config::ChatConfig;
 use crate::credits::Ticket;
 use crate::frame::{self, Format};
 use crate::hub::{Closing, LocalHub};
@@ -150,7 +153,7 @@ impl Session {
 
     fn on_text(&mut self, text: &str, read_at: Instant, ctx: &mut Context<Self>) {
         // Taken first: a text that comes to nothing gives it back here.
-        let Some(credit) = self.reading.take_credit() else { return };
+        let Some(mut credit) = self.reading.take_credit() else { return };
         self.hub.metrics().frame_received(text.len());
         let (id, asked) = if console::is_line(text) { (None, self.read_line(text)) } else { self.read_json(text) };
         let asked = match self.limit(&asked, read_at) {
@@ -164,6 +167,7 @@ impl Session {
             Asked::Help => return self.hub.offer_line(self.id, console::HELP),
             Asked::Quit => return self.close(Closing::by_client(), ctx),
         };
+        credit.expect_answer(answer_bytes(&request, text.len(), self.hub.config()));
         self.hub.chat().ask(self.id, id, request, Ticket::new(read_at, credit));
     }
 
@@ -272,6 +276,36 @@ impl Session {
             self.hub.offer_frame(self.id, *pong);
         }
     }
+}
+
+/// Room for the fields of any answer that are no list and no text: names, numbers, an `id` with all characters escaped.
+const FIELDS_BYTES: usize = 1_024;
+
+/// Most bytes of a name in a list, quoted.
+const LISTED_NAME_BYTES: usize = limits::NAME_BYTES_MAX + 3;
+
+/// Most bytes of a room in a list: its name and its numbers.
+const LISTED_ROOM_BYTES: usize = limits::NAME_BYTES_MAX + 64;
+
+/// Most bytes of the answer to a request, whose frame has `frame_bytes`. A message comes back to its sender: as long as
+/// it came, but that a line is quoted.
+fn answer_bytes(request: &Request, frame_bytes: usize, config: &ChatConfig) -> u32 {
+    let bytes = match request {
+        Request::History { .. }
+        | Request::InboxHistory { .. }
+        | Request::Join { resume: Some(_), .. }
+        | Request::JoinInbox { resume: Some(_), .. } => config.page_bytes(),
+        Request::Members { .. } => limits::MEMBERS_LISTED_MAX * LISTED_NAME_BYTES,
+        Request::Rooms => limits::ROOMS_LISTED_MAX * LISTED_ROOM_BYTES,
+        Request::Publish { .. } => 2 * frame_bytes,
+        Request::Join { .. }
+        | Request::JoinInbox { .. }
+        | Request::Hello { .. }
+        | Request::Leave { .. }
+        | Request::Ping
+        | Request::Refused(_) => 0,
+    };
+    u32::try_from(bytes + FIELDS_BYTES).unwrap_or(u32::MAX)
 }
 
 impl Actor for Session {

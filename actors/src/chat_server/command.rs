@@ -244,6 +244,8 @@ pub enum Effect {
         messages: Vec<Arc<StoredMessage>>,
         /// Whether to ask with [`Command::ContinueReplay`] for more when they are written.
         more: bool,
+        /// What the `join` that began it holds until this is offered.
+        ticket: Option<Ticket>,
     },
     /// Answer a client's `history`.
     TellHistory {

@@ -144,6 +144,11 @@ impl ChatServerHandle {
         self.ask_for(Query::Tick).await.unwrap_or_default();
     }
 
+    /// Whether the actor answers within ten seconds.
+    pub async fn answers(&self) -> bool {
+        self.ask_for(Query::Tick).await.is_ok()
+    }
+
     /// Says something in a room for an operator, and waits until it is stored.
     ///
     /// # Errors

@@ -465,7 +465,9 @@ fn give_to_answer(ticket: Ticket, to: SessionId, effects: &mut [Effect]) {
     let slot = effects.iter_mut().rev().find_map(|effect| {
         if let Effect::Tell { session, ticket, .. } = effect {
             (*session == to).then_some(ticket)
-        } else if let Effect::Read(ReadRequest { reader: Reader::Client { session, ticket, .. }, .. }) = effect {
+        } else if let Effect::Read(ReadRequest { reader, .. }) = effect
+            && let Reader::Client { session, ticket, .. } | Reader::Replay { session, ticket } = reader
+        {
             (*session == to).then_some(ticket)
         } else {
             None

@@ -6,12 +6,25 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 use starling_protocol::{ClientId, Epoch, HistoryPage, Seq};
 
-use super::{Completion, HistoryStore, Page, ReadRequest, SearchText, StoredMessage};
+pub(super) use self::search::Search;
+use self::search::Searcher;
+use super::{
+    Completion, HistoryStore, Page, ReadError, ReadRequest, ReportSink, SearchText, StoreReport, StoreReportOf,
+    StoredMessage,
+};
 use crate::ids::RoomId;
+use crate::vitals::Vitals;
+
+mod search;
+
+/// The messages of a room, the oldest first.
+type StoredMessages = VecDeque<Arc<StoredMessage>>;
 
 /// Keeps the newest messages, in memory only.
 #[derive(Debug)]
 pub struct MemoryHistory {
+    /// There from [`connect`](HistoryStore::connect) on; before, a search is carried out at once.
+    searcher: Option<Searcher>,
     messages_max: usize,
     bytes_max: u64,
     bytes: u64,
@@ -28,7 +41,7 @@ pub struct MemoryHistory {
 struct Kept {
     /// Tells a room from an earlier one with the same number.
     life: u64,
-    messages: VecDeque<Arc<StoredMessage>>,
+    messages: StoredMessages,
 }
 
 #[derive(Debug)]
@@ -42,6 +55,7 @@ impl MemoryHistory {
     /// An empty history of at most `messages_max` messages a room and `bytes_max` bytes in all rooms together.
     pub fn new(messages_max: u32, bytes_max: u64) -> Self {
         Self {
+            searcher: None,
             messages_max: messages_max as usize,
             bytes_max,
             bytes: 0,
@@ -104,7 +118,7 @@ impl HistoryStore for MemoryHistory {
         let lives = &mut self.lives;
         let kept = self.rooms.entry(room).or_insert_with(|| {
             *lives += 1;
-            Kept { life: *lives, messages: VecDeque::new() }
+            Kept { life: *lives, messages: StoredMessages::new() }
         });
         self.arrivals.push_back(Arrival { room, life: kept.life, seq });
         kept.messages.push_back(message);
@@ -117,7 +131,26 @@ impl HistoryStore for MemoryHistory {
         self.compact_arrivals();
     }
 
+    fn connect(&mut self, sink: ReportSink, vitals: &Vitals) {
+        self.searcher = Some(Searcher::start(sink, vitals));
+    }
+
+    fn reported(&mut self, StoreReport(report): StoreReport, done: &mut Vec<Completion>) {
+        if let (StoreReportOf::Memory(search), Some(searcher)) = (report, &mut self.searcher) {
+            let room = self.rooms.get(&search.room()).map(|kept| &kept.messages);
+            done.extend(searcher.go_on(search, room).map(|(request, page)| Completion::Read { request, page }));
+        }
+    }
+
     fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>) {
+        if let (Some(_), Some(searcher)) = (&request.search, &mut self.searcher) {
+            let room = self.rooms.get(&request.room).map(|kept| &kept.messages);
+            match searcher.begin(request, room) {
+                Ok(answer) => done.extend(answer.map(|(request, page)| Completion::Read { request, page })),
+                Err(request) => done.push(Completion::Unread { request, error: ReadError::Busy }),
+            }
+            return;
+        }
         let page = self.select(&request);
         done.push(Completion::Read { request, page });
     }
@@ -132,7 +165,7 @@ impl HistoryStore for MemoryHistory {
 }
 
 /// The messages that have all these words, the newest first.
-fn search(messages: &VecDeque<Arc<StoredMessage>>, request: &ReadRequest, text: &SearchText) -> Page {
+fn search(messages: &StoredMessages, request: &ReadRequest, text: &SearchText) -> Page {
     let terms: Vec<String> = text.terms().iter().map(|term| term.to_lowercase()).collect();
     let before = if let HistoryPage::Before(seq) = request.page { seq } else { Seq(u64::MAX) };
     let older = messages.iter().rev().skip_while(|message| message.seq >= before);
@@ -143,7 +176,7 @@ fn search(messages: &VecDeque<Arc<StoredMessage>>, request: &ReadRequest, text: 
 }
 
 /// The private messages with one client, the oldest first.
-fn conversation(messages: &VecDeque<Arc<StoredMessage>>, request: &ReadRequest, with: &ClientId) -> Page {
+fn conversation(messages: &StoredMessages, request: &ReadRequest, with: &ClientId) -> Page {
     let is_with = |message: &StoredMessage| message.peer() == Some(with);
     if let HistoryPage::After(seq) = request.page {
         return filter(messages.iter().skip_while(|message| message.seq <= seq), request, is_with);
@@ -174,7 +207,7 @@ fn filter<'a>(
     found
 }
 
-fn select(messages: &VecDeque<Arc<StoredMessage>>, request: &ReadRequest) -> Page {
+fn select(messages: &StoredMessages, request: &ReadRequest) -> Page {
     if let Some(text) = &request.search {
         return search(messages, request, text);
     }
@@ -297,6 +330,37 @@ mod tests {
         assert_eq!(find("GREEN tea", HistoryPage::Newest, 9), (vec![3, 1], false));
         assert_eq!(find("green", HistoryPage::Newest, 2), (vec![4, 3], true));
         assert_eq!(find("green", HistoryPage::Before(Seq(3)), 2), (vec![1], false));
+    }
+
+    #[test]
+    fn searches_past_their_bound_are_refused_and_answered_ones_make_room() {
+        let mut history = MemoryHistory::new(10_000, u64::MAX);
+        let (report, reports) = std::sync::mpsc::channel();
+        let report = std::sync::Mutex::new(report);
+        history.connect(Arc::new(move |found| report.lock().unwrap().send(found).unwrap()), &Vitals::default());
+        // Two steps each, so that a step that was looked at is followed by another.
+        for seq in 1..=1_500 {
+            history.append(ROOM, Epoch(1), message(seq, if seq == 7 { "Green tea" } else { "x" }), &mut Vec::new());
+        }
+        let mut done = Vec::new();
+        let ask = |history: &mut MemoryHistory, done: &mut Vec<Completion>| {
+            let reader = Reader::Client { session: SessionId::new(HubId(0), 0, 0), id: None, ticket: None };
+            let (search, page) = (SearchText::parse("green"), HistoryPage::Newest);
+            history.read(ReadRequest { room: ROOM, page, search, with: None, limit: 9, bytes: 9_999, reader }, done);
+        };
+        for _ in 0..search::SEARCHES_MAX {
+            ask(&mut history, &mut done);
+        }
+        assert!(done.is_empty(), "all are on their way");
+        ask(&mut history, &mut done);
+        assert!(matches!(done.pop(), Some(Completion::Unread { error: ReadError::Busy, .. })));
+        while done.is_empty() {
+            history.reported(reports.recv().unwrap(), &mut done);
+        }
+        let Some(Completion::Read { page, .. }) = done.pop() else { panic!("no answer") };
+        assert_eq!(page.messages.iter().map(|message| message.seq.0).collect::<Vec<_>>(), [7]);
+        ask(&mut history, &mut done);
+        assert!(done.is_empty(), "there is room for one again");
     }
 
     #[test]

@@ -34,9 +34,10 @@ use self::open::Opened;
 use self::reader::{DiskRead, Readers};
 use self::recent::Recent;
 use self::schema::{DbRoom, ROOMS_MAX, SEQ_MAX};
+pub(in crate::history) use self::writer::spawn;
 use self::writer::{Append, StoredCopy, WriterCommand};
 use super::{
-    Completion, HistoryStore, NewMessage, Page, ReadError, ReadRequest, ReportSink, Restored, StoreReport,
+    Completion, HistoryStore, NewMessage, Page, ReadError, ReadRequest, ReportSink, Restored, StoreReport, StoreReportOf,
     StoredMessage,
 };
 use crate::clock;
@@ -309,6 +310,7 @@ impl HistoryStore for SqliteHistory {
     }
 
     fn reported(&mut self, StoreReport(report): StoreReport, done: &mut Vec<Completion>) {
+        let StoreReportOf::Sqlite(report) = report else { return };
         match report {
             Report::Committed(batch) => self.committed(batch, done),
             Report::Failed { generation } => {

@@ -41,7 +41,7 @@ pub(super) struct Entry {
     /// The room that a person means where none is named: the one entered last.
     pub(super) current_room: Option<RoomName>,
     pub(super) handle: Option<SessionHandle>,
-    /// Rooms in which more is to be replayed when the outbox is empty; most have none.
+    /// Rooms in which more is to be replayed, one at a time, when the outbox is empty; most have none.
     pub(super) replays: Option<Box<SmallVec<[RoomId; 4]>>>,
     pub(super) heard: Tick,
     /// What came from it waits for a credit, so it is not read: its silence is ours.
@@ -243,9 +243,12 @@ impl Core {
             HubCommand::Dismiss { session, room } => self.dismiss(session, room),
             HubCommand::Deliver { room, delivery } => self.deliver(room, delivery),
             HubCommand::DeliverPrivate { sessions, delivery } => self.deliver_private(&sessions, &delivery, now),
-            HubCommand::Replay { session, room, messages, more } => self.replay(session, room, &messages, more, now),
+            // The ticket of the `join` is given back when this is done.
+            HubCommand::Replay { session, room, messages, more, ticket: _ticket } => {
+                self.replay(session, room, &messages, more, now);
+            }
             HubCommand::Close { session, code, reason } => self.close(session, Closing::by_server(code, reason), now),
-            HubCommand::Drain { reason, spread_ms } => self.drain(reason, spread_ms, now),
+            HubCommand::Drain { .. } => debug_assert!(false, "the hub drains over time, not in a command"),
         }
     }
 
@@ -398,15 +401,26 @@ impl Core {
         }
         if more && let Some(entry) = self.entry(session) {
             entry.replays.get_or_insert_default().push(room);
-            self.touch(session);
         }
+        // Also where nothing came: another room of the session may wait for its turn.
+        self.touch(session);
     }
 
-    fn drain(&mut self, reason: &'static str, spread_ms: u64, now: Instant) {
-        let sessions: Vec<SessionId> = self.connections.iter().map(|(_, entry)| entry.session).collect();
-        let count = u64::try_from(sessions.len()).unwrap_or(u64::MAX).max(1);
-        for (place, session) in (0..).zip(sessions) {
-            let reconnect_after_ms = spread_ms.saturating_mul(place) / count;
+    /// The connections that nobody closes yet.
+    pub(super) fn open_sessions(&self) -> Vec<SessionId> {
+        let open = self.connections.iter().filter(|(_, entry)| !entry.connection.is_closing());
+        open.map(|(_, entry)| entry.session).collect()
+    }
+
+    /// Tells a connection that the server goes away and when to come back, and closes it with 1001.
+    pub(super) fn say_goodbye(
+        &mut self,
+        session: SessionId,
+        reason: &'static str,
+        reconnect_after_ms: u64,
+        now: Instant,
+    ) {
+        if self.entry(session).is_some_and(|entry| !entry.connection.is_closing()) {
             self.tell(&[session], &ServerEvent::Closing { reason: reason.into(), reconnect_after_ms }, now);
             self.close(session, Closing::by_server(CloseCode::GoingAway, reason), now);
         }

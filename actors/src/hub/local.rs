@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
@@ -88,6 +89,9 @@ impl Closing {
         Self { code, reason, counted_as, drops_outbox: false }
     }
 }
+
+/// The time between two connections that a hub closes because the server goes away.
+const CLOSING_TIME_EACH: Duration = Duration::from_millis(1);
 
 /// The hub of this thread, shared with the sessions of this thread.
 #[derive(Debug, Clone)]
@@ -213,6 +217,18 @@ impl LocalHub {
         self.0.core.borrow_mut().hold_back(session, held_back);
     }
 
+    /// Bytes that wait for the connection before its next command is to be read.
+    pub(crate) fn bytes_before_command(&self, session: SessionId) -> usize {
+        self.0.core.borrow_mut().entry(session).map_or(0, |entry| entry.connection.bytes_before_command())
+    }
+
+    /// Wakes a task when less waits for the connection, or it closes.
+    pub(crate) fn wake_when_less_waits(&self, session: SessionId, waker: &Waker) {
+        if let Some(entry) = self.0.core.borrow_mut().entry(session) {
+            entry.connection.wake_when_less_waits(waker);
+        }
+    }
+
     /// Answers the connection in this format from now on.
     pub(crate) fn set_format(&self, session: SessionId, format: Format) {
         self.0.core.borrow_mut().set_format(session, format);
@@ -247,6 +263,10 @@ impl LocalHub {
 
     pub(crate) fn perform(&self, command: HubCommand, now: Instant) {
         self.was_active();
+        if let HubCommand::Drain { reason, spread_ms } = command {
+            actix_rt::spawn(self.clone().drain(reason, Duration::from_millis(spread_ms)));
+            return;
+        }
         self.0.core.borrow_mut().perform(command, now);
         self.end_turn_later();
     }
@@ -289,6 +309,32 @@ impl LocalHub {
             actix_rt::spawn(self.clone().write_when_possible(session));
         }
         // Closing a slow consumer offers its close frame.
+        self.end_turn_later();
+    }
+
+    /// Tells every connection that the server goes away, and closes it; one after the other, so that they do not all come
+    /// back, or go to another server, in one moment: a thousand a second, or faster where that takes more than half of
+    /// `spread`. Each is asked to come back after a part of `spread` of its own.
+    async fn drain(self, reason: &'static str, spread: Duration) {
+        let started = clock::now();
+        let sessions = self.0.core.borrow().open_sessions();
+        let count = u32::try_from(sessions.len()).unwrap_or(u32::MAX).max(1);
+        let closing_time = (spread / 2).min(CLOSING_TIME_EACH * count);
+        for (place, session) in (0..).zip(sessions) {
+            let due = started + closing_time * place / count;
+            if due > clock::now() {
+                tokio::time::sleep_until(due.into()).await;
+            }
+            let after_ms = u64::try_from((spread * place / count).as_millis()).unwrap_or(u64::MAX);
+            self.0.core.borrow_mut().say_goodbye(session, reason, after_ms, clock::now());
+            self.end_turn_later();
+        }
+        // Whoever came in while the others were told.
+        let sessions = self.0.core.borrow().open_sessions();
+        let after_ms = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX);
+        for session in sessions {
+            self.0.core.borrow_mut().say_goodbye(session, reason, after_ms, clock::now());
+        }
         self.end_turn_later();
     }
 

@@ -119,6 +119,8 @@ pub enum HubCommand {
         messages: Vec<Arc<StoredMessage>>,
         /// Whether to ask for more when they are written.
         more: bool,
+        /// What the `join` that began it holds until this is offered.
+        ticket: Option<Ticket>,
     },
     /// Close a session's connection.
     Close {

@@ -159,7 +159,7 @@ impl Core {
         let before = entry.connection.queued();
         let outcome = entry.connection.flush(now, &mut written);
         let after = entry.connection.queued();
-        let mut replays = None;
+        let mut replay = None;
         if outcome == Flushed::All {
             if entry.connection.has_said_goodbye() {
                 entry.connection.shut_down();
@@ -169,7 +169,8 @@ impl Core {
                     handle.stop();
                 }
             }
-            replays = entry.replays.take();
+            replay = entry.replays.as_mut().map(|rooms| rooms.remove(0));
+            entry.replays.take_if(|rooms| rooms.is_empty());
         }
         if outcome == Flushed::Broken
             && let Some(handle) = &entry.handle
@@ -187,7 +188,8 @@ impl Core {
             self.metrics.delivery_took(took.as_secs_f64(), u64::from(chunk.deliveries));
         }
         self.written = written;
-        for room in replays.into_iter().flat_map(|rooms| *rooms) {
+        // One: a part of each would be more than the outbox takes.
+        if let Some(room) = replay {
             self.chat.continue_replay(session, room);
         }
         outcome

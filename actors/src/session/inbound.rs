@@ -56,8 +56,9 @@ impl Reading {
 
 /// The messages of one connection. Ends when the peer has gone.
 ///
-/// - A whole text is handed on with a [credit](crate::credits) only; until there is one nothing more is read, so TCP
-///   slows the peer. Half a frame holds no credit: whoever sends one and waits takes nothing from others.
+/// - A whole text is handed on with a [credit](crate::credits) only, and only where there is room for its answer; until
+///   then nothing more is read, so TCP slows the peer. Half a frame holds no credit: whoever sends one and waits takes
+///   nothing from others.
 /// - The buffer that is read into belongs to the thread; only the beginning of a frame that is still to come is kept
 ///   per connection.
 /// - Frames without a command are handed on at a rate of their own; above it nothing more is read for as long.
@@ -116,7 +117,10 @@ impl Inbound {
     /// Hands a message on, a text as soon as there is a credit for it, and what carries no command at its rate.
     fn poll_hand_on(&mut self, message: Incoming, cx: &mut Context<'_>) -> Poll<Incoming> {
         let may_go = if carries_command(&message) {
-            self.reading.credits.poll_ready(cx)
+            match self.poll_room(cx) {
+                Poll::Ready(()) => self.reading.credits.poll_ready(cx),
+                Poll::Pending => Poll::Pending,
+            }
         } else {
             self.poll_its_time(&message, cx)
         };
@@ -127,6 +131,21 @@ impl Inbound {
         }
         self.hub.worker().session.complete_n(1);
         Poll::Ready(message)
+    }
+
+    /// Ready when the answers that the client has asked for and not yet taken leave room for one more. What it asks for
+    /// is then never what fills its outbox: only what others send it is.
+    fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
+        let (hub, credits) = (&self.hub, &self.reading.credits);
+        let most = hub.config().answers_bytes();
+        let has_room = || hub.bytes_before_command(self.session) + credits.asked_bytes() < most;
+        if has_room() {
+            return Poll::Ready(());
+        }
+        hub.wake_when_less_waits(self.session, cx.waker());
+        credits.wake_at_return(cx);
+        // A credit may have come back before the waker was there.
+        if has_room() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Ready when a message without a command may be handed on; a goodbye always.

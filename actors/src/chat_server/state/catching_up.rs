@@ -5,6 +5,7 @@ use starling_protocol::{CloseCode, ErrorCode, HistoryPage, MessageId, Refusal, R
 use super::{CatchingUp, ChatState, tell};
 use crate::chat_server::command::{Effect, PageOf};
 use crate::clock::Now;
+use crate::credits::Ticket;
 use crate::history::{Page, ReadError, ReadRequest, Reader, RoomKey};
 use crate::ids::{RoomId, SessionId};
 
@@ -38,7 +39,7 @@ impl ChatState {
             with: None,
             limit: usize::MAX,
             bytes: self.config.page_bytes(),
-            reader: Reader::Replay { session },
+            reader: Reader::Replay { session, ticket: None },
         }
     }
 
@@ -48,6 +49,8 @@ impl ChatState {
         {
             let after = progress.after;
             effects.push(Effect::Read(self.replay_request(session, room, after)));
+        } else {
+            effects.push(nothing_to_replay(session, room));
         }
     }
 
@@ -63,7 +66,9 @@ impl ChatState {
                 let Page { messages, has_more } = page;
                 effects.push(Effect::TellHistory { session, id, of, messages, has_more, ticket });
             }
-            Reader::Replay { session } => self.replay(session, room, request.page, page, now, effects),
+            Reader::Replay { session, ticket } => {
+                self.replay(session, room, request.page, page, ticket, now, effects);
+            }
             // Whoever asked may have gone.
             Reader::Outside(reply) => drop(reply.send(Ok(page))),
         }
@@ -76,7 +81,7 @@ impl ChatState {
                 let refusal = Refusal::new(ErrorCode::Unavailable, error.to_string()).with_id(id);
                 effects.push(tell(session, ServerEvent::Error(refusal)));
             }
-            Reader::Replay { session } => {
+            Reader::Replay { session, .. } => {
                 if self.replays.contains_key(&(session, request.room)) {
                     self.close_session(session, now, effects);
                     let reason = "what was missed cannot be read at the moment";
@@ -89,20 +94,24 @@ impl ChatState {
     }
 
     /// Writes the next part of what a session missed, and admits it when nothing is left.
+    #[expect(clippy::too_many_arguments, reason = "what was asked for, by whom, and the answer")]
     pub(super) fn replay(
         &mut self,
         session: SessionId,
         room: RoomId,
         asked: HistoryPage,
         page: Page,
+        ticket: Option<Ticket>,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(CatchingUp { after, is_reading }) = self.replays.get_mut(&(session, room)) else { return };
-        if asked != HistoryPage::After(*after) {
+        let progress =
+            self.replays.get_mut(&(session, room)).filter(|progress| asked == HistoryPage::After(progress.after));
+        let Some(CatchingUp { after, is_reading }) = progress else {
             // The answer to what it asked for before it left the room or resumed anew.
+            effects.push(nothing_to_replay(session, room));
             return;
-        }
+        };
         let Some(entry) = self.rooms.get(room.0 as usize) else { return };
         let continues = page.messages.first().is_none_or(|first| first.seq == after.next());
         let last = page.messages.last().map_or(*after, |last| last.seq);
@@ -115,11 +124,16 @@ impl ChatState {
         }
         let more = last < entry.seq;
         (*after, *is_reading) = (last, false);
-        effects.push(Effect::Replay { session, room, messages: page.messages, more });
+        effects.push(Effect::Replay { session, room, messages: page.messages, more, ticket });
         self.delivered(room, last);
         if !more {
             self.replays.remove(&(session, room));
             effects.push(Effect::Admit { session, room });
         }
     }
+}
+
+/// Nothing follows for a room that a hub waits for: it goes on with the next.
+fn nothing_to_replay(session: SessionId, room: RoomId) -> Effect {
+    Effect::Replay { session, room, messages: Vec::new(), more: false, ticket: None }
 }

@@ -141,7 +141,7 @@ fn serve(connection: &Connection, read: DiskRead, sink: &ReportSink, metrics: &H
         // Whoever asked may have gone.
         Reader::Outside(reply) => drop(reply.send(outcome)),
         Reader::Client { .. } | Reader::Replay { .. } => {
-            sink(StoreReport(Report::Read { request: read.request, outcome }));
+            sink(StoreReport::from(Report::Read { request: read.request, outcome }));
         }
     }
 }

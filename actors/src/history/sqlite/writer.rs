@@ -150,7 +150,7 @@ pub(super) fn start(
 
 /// Starts a thread without which the history is not whole.
 #[expect(clippy::expect_used, reason = "a process that cannot have another thread cannot start")]
-pub(super) fn spawn(name: &str, vitals: &Vitals, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+pub(in crate::history) fn spawn(name: &str, vitals: &Vitals, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
     let pulse = vitals.pulse(VitalPart::History);
     let run = move || {
         run();
@@ -270,10 +270,10 @@ impl Writer {
                     stored.push((copy.room, copy.message));
                 }
                 if !stored.is_empty() {
-                    (self.sink)(StoreReport(Report::Committed(stored)));
+                    (self.sink)(StoreReport::from(Report::Committed(stored)));
                 }
                 if !broken.is_empty() {
-                    (self.sink)(StoreReport(Report::RoomsFailed(broken)));
+                    (self.sink)(StoreReport::from(Report::RoomsFailed(broken)));
                 }
             }
             Err(error) => self.fail(&error),
@@ -325,7 +325,7 @@ impl Writer {
         error!("nothing can be stored, messages are refused until it can: {error}");
         self.health.set(Some(format!("the history cannot be stored: {error}")));
         self.probe_at = Some(clock::now() + PROBE_INTERVAL);
-        (self.sink)(StoreReport(Report::Failed { generation: self.generation }));
+        (self.sink)(StoreReport::from(Report::Failed { generation: self.generation }));
         self.generation += 1;
     }
 
@@ -338,7 +338,7 @@ impl Writer {
                 self.metrics.failing.store(0, Relaxed);
                 info!("storing works again");
                 // Whoever is told that it works then finds that it does.
-                (self.sink)(StoreReport(Report::Recovered));
+                (self.sink)(StoreReport::from(Report::Recovered));
                 self.health.set(None);
             }
             Err(error) => {
@@ -357,7 +357,7 @@ impl Writer {
         match self.retention.step(&mut self.connection, &mut self.bounds, &self.metrics, started) {
             Ok(trimmed) => {
                 if !trimmed.is_empty() {
-                    (self.sink)(StoreReport(Report::Trimmed(trimmed)));
+                    (self.sink)(StoreReport::from(Report::Trimmed(trimmed)));
                 }
             }
             Err(error) => {

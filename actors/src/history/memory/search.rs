@@ -1,0 +1,148 @@
+//! Searching the messages that are kept in memory, by a thread of its own.
+//!
+//! Looking for words in a message costs far more than anything that the `ChatServer` does with one, so it only hands the
+//! thread a step at a time: the next older messages of the room, by reference.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::mpsc::{SendError, Sender, channel};
+
+use starling_protocol::{HistoryPage, Seq};
+
+use super::StoredMessages;
+use crate::history::sqlite::spawn;
+use crate::history::{Page, ReadRequest, Reader, ReportSink, RoomKey, SearchText, StoreReport, StoredMessage};
+use crate::ids::RoomId;
+use crate::vitals::Vitals;
+
+/// Most messages of one step.
+const STEP_MESSAGES: usize = 1_000;
+
+/// Most searches at a time; the next is refused as busy.
+pub(super) const SEARCHES_MAX: usize = 64;
+
+/// A search on its way.
+#[derive(Debug)]
+pub(in crate::history) struct Search {
+    request: ReadRequest,
+    /// What all messages must have, in lower case.
+    terms: Vec<String>,
+    found: Page,
+    found_bytes: usize,
+    /// Which room it began in: its number may be given to another one meanwhile.
+    key: Option<RoomKey>,
+    /// The next messages to look at, the newest first.
+    messages: Vec<Arc<StoredMessage>>,
+    is_over: bool,
+}
+
+impl Search {
+    /// The room that is searched.
+    pub(super) fn room(&self) -> RoomId {
+        self.request.room
+    }
+
+    fn new(request: ReadRequest) -> Self {
+        let terms = request.search.iter().flat_map(SearchText::terms).map(|term| term.to_lowercase()).collect();
+        let (found, messages) = (Page::default(), Vec::new());
+        Self { request, terms, found, found_bytes: 0, key: None, messages, is_over: false }
+    }
+
+    /// Takes the next messages of the room; false where there are none.
+    fn take_step(&mut self, room: Option<&StoredMessages>) -> bool {
+        let before = match (self.messages.last(), self.request.page) {
+            (Some(last), _) => last.seq,
+            (None, HistoryPage::Before(seq)) => seq,
+            (None, HistoryPage::Newest | HistoryPage::After(_)) => Seq(u64::MAX),
+        };
+        self.messages.clear();
+        let Some(newest) = room.and_then(StoredMessages::back) else { return false };
+        if *self.key.get_or_insert_with(|| newest.room.clone()) != newest.room {
+            return false;
+        }
+        let Some(messages) = room else { return false };
+        let end = messages.partition_point(|message| message.seq < before);
+        self.messages.extend(messages.range(end.saturating_sub(STEP_MESSAGES)..end).rev().cloned());
+        !self.messages.is_empty()
+    }
+
+    /// Looks at the messages at hand.
+    fn look(&mut self) {
+        if let Reader::Outside(reply) = &self.request.reader
+            && reply.is_closed()
+        {
+            // Nobody waits for the answer any more.
+            self.is_over = true;
+            return;
+        }
+        for message in &self.messages {
+            let text = message.text.to_lowercase();
+            if !self.terms.iter().all(|term| text.contains(term)) {
+                continue;
+            }
+            self.found_bytes += message.weight();
+            let is_full = self.found.messages.len() == self.request.limit;
+            if is_full || (self.found_bytes > self.request.bytes && !self.found.messages.is_empty()) {
+                (self.found.has_more, self.is_over) = (true, true);
+                return;
+            }
+            self.found.messages.push(Arc::clone(message));
+        }
+    }
+}
+
+/// The way to the thread that searches; it ends when this is dropped.
+pub(super) struct Searcher {
+    steps: Sender<Search>,
+    /// Searches on their way: each has one step with the thread.
+    running: usize,
+}
+
+impl fmt::Debug for Searcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Searcher").field("running", &self.running).finish_non_exhaustive()
+    }
+}
+
+impl Searcher {
+    /// Starts the thread.
+    pub(super) fn start(sink: ReportSink, vitals: &Vitals) -> Self {
+        let (steps, next) = channel::<Search>();
+        let thread = spawn("history-search", vitals, move || {
+            for mut search in next {
+                search.look();
+                sink(StoreReport::from(search));
+            }
+        });
+        // It ends by itself.
+        drop(thread);
+        Self { steps, running: 0 }
+    }
+
+    /// Begins a search; gives it back where too many are on their way.
+    #[expect(clippy::result_large_err, reason = "what was asked is answered by the caller")]
+    pub(super) fn begin(
+        &mut self,
+        request: ReadRequest,
+        room: Option<&StoredMessages>,
+    ) -> Result<Option<(ReadRequest, Page)>, ReadRequest> {
+        if self.running >= SEARCHES_MAX {
+            return Err(request);
+        }
+        self.running += 1;
+        Ok(self.go_on(Search::new(request), room))
+    }
+
+    /// Goes on with a search whose step was looked at; gives the answer where it is over.
+    pub(super) fn go_on(&mut self, mut search: Search, room: Option<&StoredMessages>) -> Option<(ReadRequest, Page)> {
+        if !search.is_over && search.take_step(room) {
+            match self.steps.send(search) {
+                Ok(()) => return None,
+                // The thread has ended, and the process ends with it.
+                Err(SendError(unsent)) => search = unsent,
+            }
+        }
+        self.running -= 1;
+        Some((search.request, search.found))
+    }
+}
