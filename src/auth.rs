@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::future::{Ready, ready};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use actix_web::dev::Payload;
@@ -35,9 +36,21 @@ pub enum AuthError {
         source: std::io::Error,
     },
     /// The file holds no key for this.
-    #[error("CHAT_JWT_PUBLIC_KEY_FILE={}: not a public key of RSA (RS256) or Ed25519 (EdDSA) as PEM", .0.display())]
+    #[error(
+        "CHAT_JWT_PUBLIC_KEY_FILE={}: not a public key of RSA (RS256, 2048 to 8192 bits) or Ed25519 (EdDSA) as PEM",
+        .0.display()
+    )]
     NoKey(PathBuf),
 }
+
+const DER_SEQUENCE: u8 = 0x30;
+const DER_INTEGER: u8 = 0x02;
+
+/// Bytes of an Ed25519 public key.
+const ED25519_KEY_BYTES: usize = 32;
+
+/// Bytes of the modulus of an RSA key that RS256 is verified with.
+const RSA_MODULUS_BYTES: RangeInclusive<usize> = 2_048 / 8..=8_192 / 8;
 
 /// What stands in a token.
 #[derive(Debug, Serialize, Deserialize)]
@@ -79,8 +92,33 @@ fn public_key(path: PathBuf) -> Result<(DecodingKey, Algorithm), AuthError> {
         Err(source) => return Err(AuthError::KeyFile { path, source }),
     };
     let rsa = DecodingKey::from_rsa_pem(&pem).map(|key| (key, Algorithm::RS256));
-    rsa.or_else(|_| DecodingKey::from_ed_pem(&pem).map(|key| (key, Algorithm::EdDSA)))
-        .map_err(|_| AuthError::NoKey(path))
+    let found = rsa.or_else(|_| DecodingKey::from_ed_pem(&pem).map(|key| (key, Algorithm::EdDSA)));
+    // What is read as a key may still be one that no signature fits: a private key, or one of another length.
+    found.ok().filter(|(key, algorithm)| can_verify(key, *algorithm)).ok_or(AuthError::NoKey(path))
+}
+
+/// Whether there can be a signature that fits this key.
+fn can_verify(key: &DecodingKey, algorithm: Algorithm) -> bool {
+    let Ok(bytes) = key.try_get_as_bytes() else { return false };
+    if algorithm == Algorithm::EdDSA {
+        return bytes.len() == ED25519_KEY_BYTES;
+    }
+    // A public key is a sequence of the modulus and the exponent; a private one begins with its version.
+    let modulus = der_value(bytes, DER_SEQUENCE).and_then(|numbers| der_value(numbers, DER_INTEGER));
+    let modulus = modulus.map(|number| number.strip_prefix(&[0]).unwrap_or(number));
+    modulus.is_some_and(|number| RSA_MODULUS_BYTES.contains(&number.len()))
+}
+
+/// The value of the first element of some DER, where it has this tag.
+fn der_value(der: &[u8], tag: u8) -> Option<&[u8]> {
+    let (&[found, first], rest) = der.split_first_chunk()?;
+    let (length, rest) = if first < 0x80 {
+        (usize::from(first), rest)
+    } else {
+        let (length, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+        (length.iter().fold(0_usize, |length, byte| length.saturating_mul(256).saturating_add((*byte).into())), rest)
+    };
+    rest.get(..length).filter(|_| found == tag)
 }
 
 fn verify(token: &str, key: &DecodingKey, validation: &Validation) -> Result<Claims, BadToken> {

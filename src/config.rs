@@ -13,16 +13,18 @@ use std::time::Duration;
 
 use starling_actors::ChatConfig;
 use starling_actors::history::sqlite::{SqliteSettings, Sync};
+use starling_process::{dotenv, log_lines};
 
 use crate::addresses::{AddressLimits, ForwardedHeader, Networks, Proxies};
+use crate::control_group;
 use crate::origin::AllowedOrigins;
 use crate::path_prefix::PathPrefix;
 use crate::state::HttpLimits;
 
 pub use self::error::ConfigError;
 use self::kinds::{
-    AUTH_MODES, Address, FORWARDED_HEADERS, FilePath, Folder, HISTORY_MODES, HISTORY_SYNCS, Hidden, Kind, LogFilter,
-    NetworkList, Number, OptionalFile, Origins, Prefix,
+    AUTH_MODES, Address, FORWARDED_HEADERS, FilePath, Folder, HISTORY_MODES, HISTORY_SYNCS, Hidden, Kind, LOG_FORMATS,
+    LogFilter, NetworkList, Number, OptionalFile, Origins, Prefix,
 };
 pub use self::kinds::{AuthMode, Chosen, HistoryMode, Secret};
 
@@ -31,7 +33,29 @@ pub const PREFIX: &str = "CHAT_";
 
 /// Variables with that prefix that are for `compose.yaml`, not for the server: what its container may use, and where it
 /// is reached. One `.env` holds both kinds, so the server passes over these.
-pub const STACK_VARIABLES: [&str; 5] = ["CHAT_CPUS", "CHAT_MEMORY", "CHAT_NOFILE", "CHAT_PORT", "CHAT_STOP_GRACE"];
+pub const STACK_VARIABLES: [&str; 5] = ["CHAT_CPUS", "CHAT_MEMORY", "CHAT_NOFILE", PUBLISHED_PORT, "CHAT_STOP_GRACE"];
+
+/// The stack's variable that a person may take for the server's own port.
+pub(crate) const PUBLISHED_PORT: &str = "CHAT_PORT";
+
+/// Names that a person may expect, and the variable that is meant: no similar spelling leads there.
+const EXPECTED_NAMES: [(&str, &str); 6] = [
+    ("CHAT_ADDR", "CHAT_BIND"),
+    ("CHAT_ADDRESS", "CHAT_BIND"),
+    ("CHAT_HOST", "CHAT_BIND"),
+    ("CHAT_LISTEN", "CHAT_BIND"),
+    ("CHAT_LOG_LEVEL", "CHAT_LOG"),
+    ("CHAT_DB", "CHAT_HISTORY_PATH"),
+];
+
+/// How many bytes of JSON one byte of a text can be: `\\u0001`.
+const ESCAPED_BYTES: u64 = 6;
+
+/// The least memory that a server can be told to keep to.
+const MEMORY_BYTES_MIN: u64 = 33_554_432;
+
+/// Room in a frame for all fields of a message but its text, each as long as it may be and escaped.
+const OTHER_FIELDS_BYTES: u64 = 2_048;
 
 /// What is known of a knob beside its value.
 #[derive(Debug, Clone)]
@@ -120,7 +144,7 @@ knobs! {
     /// Most bytes of one message's text, as UTF-8; a longer one is refused with `message_too_large`.
     message_bytes: u64 = "CHAT_MESSAGE_BYTES", "16384", Number(1, 1_048_576);
     /// Most bytes of one frame of a client, its fragments together; a larger one closes the connection with 1009.
-    frame_bytes: u64 = "CHAT_FRAME_BYTES", "131072", Number(2_048, 16_777_216);
+    frame_bytes: u64 = "CHAT_FRAME_BYTES", "131072", Number(4_096, 16_777_216);
     /// Fewest bytes of a frame that is compressed, once for all its receivers that take compressed frames; smaller ones are sent as they are. 0: compression is not offered.
     compression_bytes: u64 = "CHAT_COMPRESSION_BYTES", "256", Number(0, 16_777_216);
     /// Most bytes that wait for one client; what would exceed it closes the connection with 4001.
@@ -137,6 +161,8 @@ knobs! {
     rooms: u64 = "CHAT_ROOMS", "100000", Number(1, 10_000_000);
     /// Seconds for which a room that everybody left is kept; longer while a stored history has messages of it.
     empty_room_seconds: u64 = "CHAT_EMPTY_ROOM_SECONDS", "300", Number(300, 31_536_000);
+    /// Memory that the process may use, in bytes; from 95 % of it on new connections are refused with 503. 0: the memory limit of the container, if it has one.
+    memory_bytes: u64 = "CHAT_MEMORY_BYTES", "0", Number(0, 1_125_899_906_842_624);
     /// Where what is said is kept: in a file over restarts, in memory while the server runs, or nowhere.
     history: Chosen<HistoryMode> = "CHAT_HISTORY", "sqlite", HISTORY_MODES;
     /// The file of the stored history; its folder is made.
@@ -173,8 +199,10 @@ knobs! {
     inboxes: u64 = "CHAT_INBOXES", "100000", Number(1, 10_000_000);
     /// A folder that the page is read from at every request, for who works on it; empty: the page that is compiled in.
     web_dir: String = "CHAT_WEB_DIR", "", Folder;
-    /// Which log lines are written, to standard error.
+    /// Which log lines are written, to standard error; where that takes none, lines are dropped and counted.
     log: String = "CHAT_LOG", "info,actix_server=warn", LogFilter;
+    /// How log lines are written: text for people, or json, one object a line.
+    log_format: Chosen<log_lines::Format> = "CHAT_LOG_FORMAT", "text", LOG_FORMATS;
 }
 
 impl Default for Config {
@@ -198,7 +226,9 @@ impl Config {
                 continue;
             }
             let distance = |knob: &&Knob| strsim::damerau_levenshtein(knob.variable, name);
-            let nearest = knobs.iter().min_by_key(distance).map_or(PREFIX, |knob| knob.variable);
+            let meant = EXPECTED_NAMES.iter().find(|(expected, _)| expected == name).map(|(_, variable)| *variable);
+            let nearest = meant.or_else(|| knobs.iter().min_by_key(distance).map(|knob| knob.variable));
+            let nearest = nearest.unwrap_or(PREFIX);
             return Err(ConfigError::Unknown { variable: name.clone(), nearest });
         }
         let config = Self::read(&variables)?;
@@ -228,8 +258,8 @@ impl Config {
         at_least(
             "CHAT_FRAME_BYTES",
             self.frame_bytes,
-            self.message_bytes + 1_024,
-            "a frame holds a message of CHAT_MESSAGE_BYTES and its other fields",
+            ESCAPED_BYTES * self.message_bytes + OTHER_FIELDS_BYTES,
+            "a byte of CHAT_MESSAGE_BYTES can be six in a frame (\\u0001), and the frame has other fields",
         )?;
         at_least(
             "CHAT_OUTBOX_BYTES",
@@ -243,6 +273,9 @@ impl Config {
             self.outbox_bytes.saturating_mul(self.worker_count() as u64),
             "the part of each worker holds one outbox of CHAT_OUTBOX_BYTES",
         )?;
+        if self.memory_bytes > 0 {
+            at_least("CHAT_MEMORY_BYTES", self.memory_bytes, MEMORY_BYTES_MIN, "the server itself takes as much")?;
+        }
         let (variable, missing) = match (self.tls_cert.is_empty(), self.tls_key.is_empty()) {
             (false, true) => ("CHAT_TLS_CERT", "CHAT_TLS_KEY"),
             (true, false) => ("CHAT_TLS_KEY", "CHAT_TLS_CERT"),
@@ -291,9 +324,9 @@ impl Config {
         }
     }
 
-    /// How many cores this process may use, a container's limit considered.
+    /// How many cores this process may use, a container's limit considered and rounded up.
     pub fn cores() -> usize {
-        std::thread::available_parallelism().map_or(1, usize::from)
+        control_group::cores()
     }
 
     /// Where the page is read from, if it is not the one that is compiled in.
@@ -353,11 +386,11 @@ fn small(value: u64) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
 
-/// The configuration as `.env` would hold it.
+/// The configuration as a `.env` holds it, values quoted where they must be.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (variable, value) in self.values() {
-            writeln!(f, "{variable}={value}")?;
+            writeln!(f, "{}", dotenv::line(variable, &value))?;
         }
         Ok(())
     }

@@ -1,8 +1,12 @@
 //! The process's surroundings: variables and the limit of open files.
 
 use std::env;
+use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::bail;
+use starling_process::Environment;
+
+use crate::config::{PREFIX, PUBLISHED_PORT};
 
 use crate::admission::EXTRA_PLACES;
 
@@ -10,35 +14,44 @@ use crate::admission::EXTRA_PLACES;
 /// connections that a full server answers.
 const FILES_RESERVED: u64 = 128 + EXTRA_PLACES;
 
-/// Adds what `.env` in the current folder says to the environment; what is set there already stays.
+/// The server's variables: those of the process, and those of `.env` in the current folder that the process does not
+/// have. What Kubernetes adds for a Service named `chat` is not among them.
 ///
 /// # Errors
-/// The file is there and cannot be read or understood.
-pub fn load_dotenv() -> anyhow::Result<()> {
-    // Not `dotenvy::dotenv()`: that goes on to search the folders above.
-    match dotenvy::from_path(".env") {
-        Ok(()) => Ok(()),
-        Err(error) if error.not_found() => Ok(()),
-        Err(error) => Err(error).context(".env cannot be read"),
-    }
-}
-
-/// The environment's variables.
-///
-/// # Errors
-/// A variable of ours is not UTF-8.
+/// `.env` is there and cannot be read or understood; a variable is not UTF-8; the process has `CHAT_PORT`, which is the
+/// stack's, and nobody says where to listen.
 pub fn variables() -> anyhow::Result<Vec<(String, String)>> {
-    let mut variables = Vec::new();
-    for (name, value) in env::vars_os() {
-        let Some(name) = name.to_str().filter(|name| name.starts_with(crate::config::PREFIX)) else { continue };
-        let value = value.to_str().with_context(|| format!("{name} is not UTF-8"))?;
-        variables.push((name.to_owned(), value.to_owned()));
+    let environment = Environment::read()?;
+    let variables = environment.starting_with(PREFIX)?;
+    let value_of = |wanted| variables.iter().find(|(name, _)| name == wanted).map(|(_, value)| value);
+    // In a `.env` it is for compose.yaml; who sets it for the process means where the server listens.
+    if let Some(port) = value_of(PUBLISHED_PORT).filter(|_| environment.is_of_process(PUBLISHED_PORT))
+        && value_of("CHAT_BIND").is_none()
+    {
+        let address = port.parse::<u16>().map_or_else(|_| "127.0.0.1:8080".into(), |port| format!("127.0.0.1:{port}"));
+        bail!("{PUBLISHED_PORT}={port} is the port that compose.yaml publishes; did you mean CHAT_BIND={address}?");
     }
     Ok(variables)
 }
 
-/// Raises the limit of open files as far as the system lets, and returns how many connections that allows.
-pub fn raise_open_files() -> u64 {
-    let files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1_024);
-    files.saturating_sub(FILES_RESERVED)
+/// The socket at which a service manager wants to be told how the server is.
+pub(crate) fn notify_socket() -> Option<String> {
+    env::var("NOTIFY_SOCKET").ok().filter(|address| !address.is_empty())
+}
+
+/// In which time the service manager wants a sign of life of this process.
+pub(crate) fn watchdog() -> Option<Duration> {
+    let is_ours = env::var("WATCHDOG_PID").map_or(true, |pid| pid == std::process::id().to_string());
+    let micros = env::var("WATCHDOG_USEC").ok()?.parse().ok().filter(|micros| is_ours && *micros > 0)?;
+    Some(Duration::from_micros(micros))
+}
+
+/// Raises the limit of open files as far as the system lets, and returns it.
+pub(crate) fn raise_open_files() -> u64 {
+    rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1_024)
+}
+
+/// How many connections a limit of open files allows.
+pub(crate) fn connections_within(open_files: u64) -> u64 {
+    open_files.saturating_sub(FILES_RESERVED)
 }

@@ -1,13 +1,29 @@
-//! Log lines, to standard error.
+//! Log lines, to standard error, panics among them.
 
+use std::io;
 use std::panic::{self, PanicHookInfo};
+use std::time::Duration;
 
-/// Starts logging what this filter lets through, panics among it. A second start changes nothing.
-pub fn start(filter: &str) {
-    // A test may have started it before.
-    if env_logger::Builder::new().parse_filters(filter).try_init().is_ok() {
+use starling_process::log_lines;
+pub use starling_process::log_lines::{Format, dropped, say};
+
+/// How long the end of the process waits for standard error to take the last lines.
+const LAST_LINES: Duration = Duration::from_millis(500);
+
+/// Starts logging what this filter lets through. A second start changes nothing.
+///
+/// # Errors
+/// The system starts no thread.
+pub fn start(filter: &str, format: Format) -> io::Result<()> {
+    if log_lines::start(filter, format)? {
         panic::set_hook(Box::new(|panicked| log::error!("{}", line_of(panicked))));
     }
+    Ok(())
+}
+
+/// Waits until the lines so far are written, half a second at most: standard error may be a pipe that nobody reads.
+pub fn finish() {
+    log_lines::flush(LAST_LINES);
 }
 
 /// A panic in one line, with its place in the source.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use starling::history_commands::HistoryCommand;
 use starling::token_command::TokenCommand;
-use starling::{Config, Server, healthcheck, logging};
+use starling::{Config, Server, healthcheck, logging, service_manager};
 
 /// glibc's allocator keeps holes between the connections (`docs/decisions/0016-the-allocator.md`).
 #[global_allocator]
@@ -38,7 +38,8 @@ fn main() -> ExitCode {
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("starling: {error:#}");
+            logging::say(&format!("starling: {error:#}"));
+            logging::finish();
             ExitCode::FAILURE
         }
     }
@@ -46,29 +47,30 @@ fn main() -> ExitCode {
 
 #[expect(clippy::print_stdout, reason = "what was asked for")]
 fn run(arguments: Arguments) -> anyhow::Result<()> {
-    starling::environment::load_dotenv()?;
-    let config = Config::from_variables(starling::environment::variables()?)?;
+    let configuration = || anyhow::Ok(Config::from_variables(starling::environment::variables()?)?);
     if arguments.print_config {
-        print!("{config}");
+        print!("{}", configuration()?);
         return Ok(());
     }
     let out = &mut std::io::stdout().lock();
     match arguments.command {
         Some(Command::Healthcheck) => {
-            actix_rt::System::new().block_on(healthcheck::ask(&config))?;
+            actix_rt::System::new().block_on(healthcheck::ask(&configuration()?))?;
             println!("ready");
-            return Ok(());
+            Ok(())
         }
-        Some(Command::History(command)) => return command.run(&config, out),
-        Some(Command::Token(command)) => return command.run(&config, out),
-        None => {}
+        Some(Command::History(command)) => command.run(&configuration()?, out),
+        Some(Command::Token(command)) => command.run(&configuration()?, out),
+        None => actix_rt::System::new().block_on(async {
+            // Before anything else: from here on a signal does what docs/operations.md says.
+            let stop = starling::shutdown::signal()?;
+            let config = configuration()?;
+            logging::start(&config.log, config.log_format.value)?;
+            let server = Server::start(config)?;
+            let stop = service_manager::attend(&server, stop);
+            server.run_until(stop).await?;
+            logging::finish();
+            Ok(())
+        }),
     }
-    logging::start(&config.log);
-    actix_rt::System::new().block_on(async {
-        // Before the server says that it listens: from then on it can be asked to stop.
-        let stop = starling::shutdown::signal()?;
-        let server = Server::start(config)?;
-        server.run_until(stop).await?;
-        Ok(())
-    })
 }

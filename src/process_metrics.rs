@@ -1,4 +1,4 @@
-//! The process as the system sees it: `process_*`.
+//! The process as the system sees it: `process_*`, and what its log had to drop.
 //!
 //! The client library has such a collector, but it counts CPU time in whole seconds: too coarse to divide by the
 //! deliveries of a short measurement.
@@ -7,7 +7,9 @@ use procfs::process::Process;
 use procfs::{WithCurrentSystemInfo, ticks_per_second};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{Counter, Gauge, Opts};
+use prometheus::{Counter, Gauge, IntCounter, Opts};
+
+use crate::logging;
 
 /// Collects the figures of this process when it is scraped.
 #[derive(Debug)]
@@ -19,6 +21,7 @@ pub(crate) struct ProcessMetrics {
     open_files_max: Gauge,
     threads: Gauge,
     start_time: Gauge,
+    log_lines_dropped: IntCounter,
 }
 
 #[expect(clippy::expect_used, reason = "names and texts are constants and valid")]
@@ -31,7 +34,14 @@ impl ProcessMetrics {
         #[expect(clippy::expect_used, reason = "name and text are constants and valid")]
         let cpu_seconds = Counter::new("process_cpu_seconds_total", "User and system CPU time spent, in seconds.")
             .expect("the counter is valid");
+        #[expect(clippy::expect_used, reason = "name and text are constants and valid")]
+        let log_lines_dropped = IntCounter::new(
+            "chat_log_lines_dropped_total",
+            "Log lines that were dropped because standard error took none.",
+        )
+        .expect("the counter is valid");
         Self {
+            log_lines_dropped,
             cpu_seconds,
             resident_bytes: gauge("process_resident_memory_bytes", "Resident memory, in bytes."),
             virtual_bytes: gauge("process_virtual_memory_bytes", "Virtual memory, in bytes."),
@@ -43,6 +53,7 @@ impl ProcessMetrics {
     }
 
     fn read(&self) -> procfs::ProcResult<()> {
+        self.log_lines_dropped.inc_by(logging::dropped().saturating_sub(self.log_lines_dropped.get()));
         let process = Process::myself()?;
         let stat = process.stat()?;
         let cpu_seconds = (stat.utime + stat.stime) as f64 / ticks_per_second() as f64;
@@ -59,7 +70,7 @@ impl ProcessMetrics {
         Ok(())
     }
 
-    fn parts(&self) -> [&dyn Collector; 7] {
+    fn parts(&self) -> [&dyn Collector; 8] {
         [
             &self.cpu_seconds,
             &self.resident_bytes,
@@ -68,6 +79,7 @@ impl ProcessMetrics {
             &self.open_files_max,
             &self.threads,
             &self.start_time,
+            &self.log_lines_dropped,
         ]
     }
 }

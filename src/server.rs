@@ -40,9 +40,9 @@ use crate::page::Pages;
 use crate::process_metrics::ProcessMetrics;
 use crate::refusal::RefusedHandshakes;
 use crate::state::ServerState;
-use crate::tls::{Tls, TlsError};
+use crate::tls::{self, Tls, TlsError};
 use crate::upgrade::Upgrade;
-use crate::{environment, http, shutdown, summary};
+use crate::{environment, http, memory_watch, shutdown, summary};
 
 /// Connections that the kernel completes before a worker has taken them.
 const BACKLOG: u32 = 4_096;
@@ -73,6 +73,11 @@ pub enum StartError {
     /// No SIGHUP can be waited for.
     #[error("cannot wait for SIGHUP: {0}")]
     Hangup(io::Error),
+    /// The limit of open files leaves none for connections.
+    #[error(
+        "the limit of open files is {0} and leaves none for connections; raise it (ulimit -n, LimitNOFILE=, --ulimit nofile=)"
+    )]
+    OpenFiles(u64),
     /// The worker threads cannot be started.
     #[error("cannot start the worker threads: {0}")]
     Workers(io::Error),
@@ -170,6 +175,8 @@ impl Server {
         config: Config,
         open: impl FnOnce(&Config, &Metrics) -> Result<(Box<dyn HistoryStore>, StoreHealth), OpenError>,
     ) -> Result<Self, StartError> {
+        // Before the files are read: a hangup that comes meanwhile has them read again.
+        let hangup = signal(SignalKind::hangup()).map_err(StartError::Hangup)?;
         let tls = config.tls_files().map(|(cert, key)| Tls::load(cert, key)).transpose()?;
         let bind_error = |source| StartError::Bind { address: config.bind, source };
         let listener = listen(config.bind).map_err(bind_error)?;
@@ -191,7 +198,11 @@ impl Server {
         let accept = Accept::register(tls.clone(), config.handshake_time(), &registry).map_err(registered)?;
         let http_metrics = count_requests(&registry)?;
 
-        let allowed = environment::raise_open_files();
+        let open_files = environment::raise_open_files();
+        let allowed = environment::connections_within(open_files);
+        if allowed == 0 {
+            return Err(StartError::OpenFiles(open_files));
+        }
         let connections = if config.connections == 0 { allowed } else { config.connections.min(allowed) };
         let limits = Limits { connections, credits: config.server_credits, outbox_bytes: config.outbox_bytes };
         limits.register(&registry).map_err(registered)?;
@@ -255,12 +266,9 @@ impl Server {
             drop(pulse);
         });
         actix_rt::spawn(summary::log_while_busy(metrics));
-        let spoken = if let Some(tls) = tls {
-            actix_rt::spawn(tls.reload_at(signal(SignalKind::hangup()).map_err(StartError::Hangup)?));
-            ", TLS"
-        } else {
-            ""
-        };
+        actix_rt::spawn(memory_watch::watch(config.clone(), Arc::clone(&state)));
+        let spoken = if tls.is_some() { ", TLS" } else { "" };
+        actix_rt::spawn(tls::reload_at(hangup, tls));
 
         info!("listening on {address}: {workers} workers, up to {connections} connections{spoken}");
         if config.connections > allowed {

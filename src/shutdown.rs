@@ -8,7 +8,7 @@ use log::{info, warn};
 use starling_actors::vitals::{Died, VitalPart};
 use tokio::signal::unix::{Signal, SignalKind, signal as unix_signal};
 
-use crate::Server;
+use crate::{Server, logging};
 
 /// How often it is looked whether everybody has gone.
 const LOOK: Duration = Duration::from_millis(20);
@@ -16,13 +16,15 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Completes when the process receives SIGTERM or SIGINT.
 ///
 /// A second signal ends the process at once with exit code 1: acknowledged messages are stored, clients are told nothing
-/// more.
+/// more. From the call on SIGHUP no longer ends the process; [`Server`] decides what it does.
 ///
 /// # Errors
 /// The system refuses the signal handlers.
 pub fn signal() -> io::Result<impl Future<Output = ()>> {
     let mut terminate = unix_signal(SignalKind::terminate())?;
     let mut interrupt = unix_signal(SignalKind::interrupt())?;
+    // The system's own answer to it does not come back when this is dropped.
+    drop(unix_signal(SignalKind::hangup())?);
     Ok(async move {
         // Awaited outside of the log line: below its level, a log line evaluates none of its arguments.
         let first = either(&mut terminate, &mut interrupt).await;
@@ -30,6 +32,7 @@ pub fn signal() -> io::Result<impl Future<Output = ()>> {
         actix_rt::spawn(async move {
             let second = either(&mut terminate, &mut interrupt).await;
             warn!("stopping at once: {second} again");
+            logging::finish();
             process::exit(1);
         });
     })

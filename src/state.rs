@@ -27,6 +27,7 @@ pub(crate) struct ServerState {
     history: StoreHealth,
     started: Instant,
     draining: AtomicBool,
+    short_of_memory: AtomicBool,
     admission: Admission,
     http_limits: HttpLimits,
 }
@@ -67,6 +68,7 @@ impl ServerState {
             history,
             started: clock::now(),
             draining: AtomicBool::new(false),
+            short_of_memory: AtomicBool::new(false),
             admission,
             http_limits,
         }
@@ -110,6 +112,8 @@ impl ServerState {
             Some(died.to_string().into())
         } else if self.draining.load(Relaxed) {
             Some("the server is stopping".into())
+        } else if self.short_of_memory.load(Relaxed) {
+            Some("the server is short of memory".into())
         } else {
             self.history.failure().map(Cow::from)
         }
@@ -118,6 +122,11 @@ impl ServerState {
     /// Takes no new connection from now on.
     pub(crate) fn refuse_new(&self) {
         self.draining.store(true, Relaxed);
+    }
+
+    /// Whether new connections are refused until memory is free again.
+    pub(crate) fn set_short_of_memory(&self, is_short: bool) {
+        self.short_of_memory.store(is_short, Relaxed);
     }
 
     /// What an HTTP connection may take.

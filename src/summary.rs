@@ -1,4 +1,4 @@
-//! One log line every ten seconds while there is traffic.
+//! One log line a minute while there is traffic.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use log::info;
 use starling_actors::Metrics;
 
-const INTERVAL: Duration = Duration::from_secs(10);
+const INTERVAL: Duration = Duration::from_mins(1);
 
 /// Logs connections, messages and deliveries a second, and what waits; silent while nothing is said.
 pub(crate) async fn log_while_busy(metrics: Arc<Metrics>) {

@@ -55,15 +55,25 @@ impl Tls {
         Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner)).into()
     }
 
-    /// Reads both files again at every hangup; where they are no good the old ones stay.
-    pub(crate) async fn reload_at(self: Arc<Self>, mut hangup: Signal) {
-        while hangup.recv().await.is_some() {
-            match read(&self.cert, &self.key) {
-                Ok(config) => {
-                    *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
-                    info!("certificate and key are read again");
-                }
-                Err(reason) => error!("certificate and key stay as they are: {reason}"),
+    /// Reads both files again; where they are no good the old ones stay.
+    fn reload(&self) {
+        match read(&self.cert, &self.key) {
+            Ok(config) => {
+                *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+                info!("certificate and key are read again");
+            }
+            Err(reason) => error!("certificate and key stay as they are: {reason}"),
+        }
+    }
+}
+
+/// Has certificate and key read again at every SIGHUP. Without TLS there is nothing to read, and the log says so.
+pub(crate) async fn reload_at(mut hangup: Signal, tls: Option<Arc<Tls>>) {
+    while hangup.recv().await.is_some() {
+        match &tls {
+            Some(tls) => tls.reload(),
+            None => {
+                info!("SIGHUP changes nothing: it has certificate and key read again, and CHAT_TLS_CERT is not set");
             }
         }
     }

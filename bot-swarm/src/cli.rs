@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::config::{Config, ConfigError, KNOBS, Knob, PREFIX, SCENARIO};
+use crate::config::{Config, ConfigError, KNOBS, Knob, SCENARIO};
 use crate::expect::Expectations;
 
 /// The command that searches a limit.
@@ -163,16 +163,10 @@ fn given(flags: &ArgMatches) -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// The swarm's variables in the environment of the process.
-pub fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os()
-        .map(|(variable, value)| (variable.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
-        .filter(|(variable, _)| variable.starts_with(PREFIX))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::PREFIX;
 
     fn parse(flags: &[&str], environment: &[(&str, &str)]) -> Result<Request, ConfigError> {
         let matches = command().try_get_matches_from([&["bot-swarm"], flags].concat()).unwrap();

@@ -5,10 +5,11 @@
 mod knobs;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use knobs::{KNOBS, Knob};
+use starling_process::dotenv::{self, Setting};
 
 use crate::behaviour::BehaviourKind;
 use crate::credentials::Headers;
@@ -148,13 +149,8 @@ pub enum ConfigError {
     #[error("{0}")]
     Conflict(&'static str),
     /// The scenario cannot be read.
-    #[error("BOT_SCENARIO={path:?} cannot be read: {why}")]
-    Scenario {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        why: String,
-    },
+    #[error("BOT_SCENARIO: {0}")]
+    Scenario(String),
 }
 
 impl Config {
@@ -214,8 +210,8 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Scenario`] where the file cannot be read, or a line of it.
     pub fn scenario_settings(path: &str) -> Result<Vec<(String, String)>, ConfigError> {
-        let unread = |error: dotenvy::Error| ConfigError::Scenario { path: path.into(), why: error.to_string() };
-        dotenvy::from_path_iter(path).map_err(unread)?.collect::<Result<_, _>>().map_err(unread)
+        let settings = dotenv::read(Path::new(path)).map_err(|error| ConfigError::Scenario(error.to_string()))?;
+        Ok(settings.into_iter().map(|Setting { variable, value }| (variable, value)).collect())
     }
 
     /// Where the server's stages are read; `None`: nowhere.
@@ -238,10 +234,9 @@ impl Config {
         self.profile.clone().unwrap_or_else(|| Profile::ramp_and_hold(self.count, self.ramp_per_second, whole))
     }
 
-    /// The configuration as `.env` would hold it, one variable a line; secrets are not shown.
+    /// The configuration as a `.env` holds it, one variable a line, values quoted where they must be; secrets are not shown.
     pub fn to_env(&self) -> String {
-        let lines: Vec<String> = KNOBS.iter().map(|knob| format!("{}={}\n", knob.variable, knob.shown(self))).collect();
-        lines.concat()
+        KNOBS.iter().map(|knob| dotenv::line(knob.variable, &knob.shown(self)) + "\n").collect()
     }
 }
 

@@ -3,13 +3,22 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use bot_swarm::cli::{self, Request};
+use bot_swarm::config::PREFIX;
 use bot_swarm::find_limit::LimitReport;
 use bot_swarm::report::folder::{self, FolderError};
 use bot_swarm::server_stages::Watch;
 use bot_swarm::{Report, StopHandle, compare, find_limit, merge, progress};
+use starling_process::{Environment, log_lines};
+
+/// The variable that says which log lines are written.
+const LOG_FILTER: &str = "RUST_LOG";
+
+/// How long the end of the process waits for standard error to take the last lines.
+const LAST_LINES: Duration = Duration::from_millis(500);
 
 /// The exit code of a swarm that could not run.
 const COULD_NOT_RUN: u8 = 3;
@@ -24,23 +33,27 @@ fn main() -> ExitCode {
         }
     };
     match run(&flags) {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => {
+            log_lines::flush(LAST_LINES);
+            ExitCode::from(code)
+        }
         Err(error) => {
-            // Nothing is left to do where even this cannot be written.
-            drop(writeln!(std::io::stderr(), "bot-swarm: {error:#}"));
+            log_lines::say(&format!("bot-swarm: {error:#}"));
+            log_lines::flush(LAST_LINES);
             ExitCode::from(COULD_NOT_RUN)
         }
     }
 }
 
 fn run(flags: &clap::ArgMatches) -> anyhow::Result<u8> {
-    if let Err(error) = dotenvy::dotenv()
-        && !error.not_found()
-    {
-        return Err(error).context("the file .env cannot be read");
-    }
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
-    match cli::request(flags, cli::environment())? {
+    let environment = Environment::read()?;
+    let filter = environment.get(LOG_FILTER)?.unwrap_or("info");
+    anyhow::ensure!(
+        log_lines::is_filter(filter),
+        "{LOG_FILTER}={filter:?} is not valid: it must be a level (off, error, warn, info, debug, trace) or a list like info,bot_swarm=debug"
+    );
+    log_lines::start(filter, log_lines::Format::Text)?;
+    match cli::request(flags, environment.starting_with(PREFIX)?)? {
         Request::PrintConfig(config) => {
             print(&config.to_env())?;
             Ok(0)
@@ -103,7 +116,7 @@ fn hand_over(
     let written = folder.map_or(Ok(()), write);
     if let Err(error) = print(text) {
         // The exit code is the verdict all the same; nothing is left to do where even this cannot be written.
-        drop(writeln!(std::io::stderr(), "bot-swarm: {error:#}"));
+        log_lines::say(&format!("bot-swarm: {error:#}"));
     }
     written.context("the report cannot be written")
 }

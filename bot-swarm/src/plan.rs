@@ -59,11 +59,11 @@ impl FromStr for Arrivals {
     type Err = NotArrivals;
 
     fn from_str(text: &str) -> Result<Self, NotArrivals> {
-        match text.split_once(':').unwrap_or((text, "")) {
-            ("steady", "") => Ok(Self::Steady),
-            ("poisson", "") => Ok(Self::Poisson),
-            ("burst", "") => Ok(Self::Burst(BURST_DEFAULT)),
-            ("burst", count) => {
+        match text.split_once(':') {
+            None if text == "steady" => Ok(Self::Steady),
+            None if text == "poisson" => Ok(Self::Poisson),
+            None if text == "burst" => Ok(Self::Burst(BURST_DEFAULT)),
+            Some(("burst", count)) => {
                 let count = count.parse().ok().filter(|count| (1..=BURST_MAX).contains(count));
                 count.map(Self::Burst).ok_or(NotArrivals)
             }

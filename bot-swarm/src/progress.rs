@@ -1,10 +1,11 @@
 //! What a person sees while the swarm runs: a live table on a terminal, a plain line every five seconds elsewhere.
 
 use std::collections::BTreeSet;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use starling_process::log_lines;
 
 use crate::census::BotState;
 use crate::outcome::{Point, Quantiles};
@@ -134,25 +135,19 @@ struct PlainLines {
 
 impl Progress for PlainLines {
     fn show(&mut self, snapshot: &Snapshot<'_>) {
-        // A kind of error is told as soon as it occurs.
+        // Said, not written here: the swarm does not wait for whoever reads it. A kind of error is told as soon as it occurs.
         for (kind, count) in &snapshot.total.errors {
             if self.told.insert(kind.clone()) {
-                write_line(&format!("{:4} s  {count} × {kind}", snapshot.elapsed.as_secs()));
+                log_lines::say(&format!("{:4} s  {count} × {kind}", snapshot.elapsed.as_secs()));
             }
         }
         if snapshot.elapsed >= self.rates.at + PLAIN_PERIOD {
-            write_line(&self.rates.line(snapshot));
+            log_lines::say(&self.rates.line(snapshot));
         }
     }
 
     fn finish(&mut self) {
         *self = Self::default();
-    }
-}
-
-fn write_line(line: &str) {
-    if let Err(error) = writeln!(std::io::stderr().lock(), "{line}") {
-        log::debug!("progress could not be shown: {error}");
     }
 }
 

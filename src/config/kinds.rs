@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use starling_actors::history::sqlite::Sync;
+use starling_process::log_lines;
 
 use crate::addresses::{ForwardedHeader, Networks};
 use crate::origin::AllowedOrigins;
@@ -240,13 +241,16 @@ impl Kind for LogFilter {
     type Value = String;
 
     fn parse(&self, text: &str) -> Option<String> {
-        env_filter::Builder::new().try_parse(text).is_ok().then(|| text.to_owned())
+        log_lines::is_filter(text).then(|| text.to_owned())
     }
 
     fn range(&self) -> String {
-        "a level (error, warn, info, debug, trace) or a list like info,starling_actors=debug".into()
+        "a level (off, error, warn, info, debug, trace) or a list like info,starling_actors=debug".into()
     }
 }
+
+pub(super) const LOG_FORMATS: Word<log_lines::Format> =
+    Word(&[("text", log_lines::Format::Text), ("json", log_lines::Format::Json)]);
 
 /// A folder, or nothing.
 pub(super) struct Folder;

@@ -35,10 +35,10 @@ fn an_unknown_variable_is_an_error_that_names_the_nearest() {
 
 #[test]
 fn what_two_knobs_demand_of_each_other_is_checked() {
-    assert!(read(&[("CHAT_MESSAGE_BYTES", "130048")]).is_ok());
-    let error = read(&[("CHAT_MESSAGE_BYTES", "130049")]).unwrap_err();
+    assert!(read(&[("CHAT_MESSAGE_BYTES", "21504")]).is_ok());
+    let error = read(&[("CHAT_MESSAGE_BYTES", "21505")]).unwrap_err();
     assert!(error.to_string().starts_with("CHAT_FRAME_BYTES=131072 is too small"), "{error}");
-    let large = [("CHAT_MESSAGE_BYTES", "200000"), ("CHAT_FRAME_BYTES", "1000000")];
+    let large = [("CHAT_MESSAGE_BYTES", "200000"), ("CHAT_FRAME_BYTES", "2000000")];
     assert!(read(&large).unwrap_err().to_string().starts_with("CHAT_OUTBOX_BYTES=1048576 is too small"));
     let outboxes = |bytes| read(&[("CHAT_WORKERS", "3"), ("CHAT_OUTBOXES_BYTES", bytes)]);
     assert!(outboxes("3145728").is_ok());

@@ -10,7 +10,8 @@ use crate::metrics;
 use crate::shown::{Dashboard, dashboards, files, read, rules, yaml};
 
 /// Metrics that are on no dashboard, and why.
-const NOT_SHOWN: [(&str, &str); 5] = [
+const NOT_SHOWN: [(&str, &str); 6] = [
+    ("chat_log_lines_dropped_total", "the log says so itself as soon as somebody reads it"),
     ("process_virtual_memory_bytes", "what is mapped says nothing about what is used"),
     ("swarm_clocks_off_seconds", ONE_HOST),
     ("swarm_deliveries_untimed_total", ONE_HOST),

@@ -19,23 +19,23 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// A port that no other socket of this machine gets while this value lives. It is bound and does not listen, so a server
 /// that sets `SO_REUSEADDR` can.
-struct ReservedPort(Socket);
+pub(crate) struct ReservedPort(Socket);
 
 impl ReservedPort {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_reuse_address(true).unwrap();
         socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
         Self(socket)
     }
 
-    fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.0.local_addr().unwrap().as_socket().unwrap()
     }
 }
 
 /// A whole conversation: rooms, private messages, history, errors, pings, and an end.
-async fn converse(server: SocketAddr) -> [Client; 2] {
+pub(crate) async fn converse(server: SocketAddr) -> [Client; 2] {
     let mut alice = Client::connect_at(server, "/ws?clientId=alice").await;
     let mut bob = Client::connect_at(server, "/ws/dev?clientId=bob").await;
     alice.send_text(r#"{"type":"join","room":"dev","id":"j"}"#).await;

@@ -24,15 +24,21 @@ mod hostile;
 mod http;
 mod http_edge;
 #[cfg(test)]
+mod knobs;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod log_levels;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
+mod operator;
+#[cfg(test)]
 mod origins;
 #[cfg(test)]
 mod overload;
+#[cfg(test)]
+mod own_answers;
 #[cfg(test)]
 mod pace;
 #[cfg(test)]

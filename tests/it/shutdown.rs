@@ -190,6 +190,42 @@ async fn a_stopping_server_takes_nobody_new() {
 }
 
 #[actix::test]
+async fn a_stopping_server_closes_its_clients_one_after_the_other_and_listens_until_the_end() {
+    const CLIENTS: usize = 200;
+    // Each of the two workers takes a millisecond for each of its clients.
+    for (drain_seconds, most) in [("60", Duration::from_secs(10)), ("1", Duration::from_secs(1))] {
+        let mut server = TestServer::start(&[("CHAT_DRAIN_SECONDS", drain_seconds)]);
+        let mut clients = Vec::new();
+        for _ in 0..CLIENTS {
+            clients.push(Raw::connect(&server, "/ws").await);
+        }
+        server.stop();
+        let mut told = Vec::new();
+        let begun = tokio::time::Instant::now();
+        let watching = clients.iter_mut().map(async |client| {
+            let (frames, code) = client.drain().await;
+            assert!(frames.iter().any(|frame| frame.says("\"closing\"")), "{frames:?}");
+            assert_eq!(code, Some(1001));
+            begun.elapsed()
+        });
+        told.extend(futures_util::future::join_all(watching).await);
+        told.sort_unstable();
+        let (first, last) = (told[0], told[CLIENTS - 1]);
+        assert!(last < most, "CHAT_DRAIN_SECONDS={drain_seconds}: the last one was told after {last:?}");
+        if drain_seconds == "60" {
+            let spread = last.saturating_sub(first);
+            assert!(spread > Duration::from_millis(50), "all within {spread:?}");
+            // They are closed, and their sockets are still there.
+            let refused = crate::harness::raw::handshake(&server, "/ws").await;
+            refused.expect_refusal(503, "unavailable");
+            assert_eq!(refused.header("retry-after"), Some("1"));
+        }
+        drop(clients);
+        server.outcome().await.unwrap();
+    }
+}
+
+#[actix::test]
 async fn port_0_is_a_free_port_and_the_log_says_which() {
     let folder = folder();
     let server = Process::start(folder.path(), &[ANY_PORT]);
@@ -217,7 +253,7 @@ fn a_wrong_configuration_stops_the_start_with_one_line() {
         ("CHAT_TLS_CERT", "cert.pem", "CHAT_TLS_CERT is set and CHAT_TLS_KEY is not: TLS needs both"),
         ("CHAT_TRUSTED_PROXIES", "10.0.0.0/33", "CHAT_TRUSTED_PROXIES=10.0.0.0/33: must be IP addresses and networks"),
         ("CHAT_ALLOWED_ORIGINS", "chat.example", "CHAT_ALLOWED_ORIGINS=chat.example: must be origins between commas"),
-        ("CHAT_MESSAGE_BYTES", "200000", "CHAT_FRAME_BYTES=131072 is too small: it must be at least 201024"),
+        ("CHAT_MESSAGE_BYTES", "200000", "CHAT_FRAME_BYTES=131072 is too small: it must be at least 1202048"),
     ] {
         let line = expect_one_line(folder.path(), &[(variable, value)]);
         assert!(line.starts_with(&format!("starling: {words}")), "{line}");
@@ -232,7 +268,7 @@ fn a_dotenv_file_is_read_and_the_environment_goes_before_it() {
     assert!(printed.contains("CHAT_BURST=7\n") && printed.contains("CHAT_WORKERS=4\n"), "{printed}");
     fs::write(folder.path().join(".env"), "CHAT_BURST=7\nwhat is this\n").unwrap();
     let line = expect_one_line(folder.path(), &[]);
-    assert!(line.starts_with("starling: .env cannot be read"), "{line}");
+    assert!(line.starts_with("starling: .env, line 2: cannot be read as VARIABLE=VALUE"), "{line}");
 }
 
 #[test]

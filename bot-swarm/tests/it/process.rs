@@ -243,7 +243,7 @@ fn a_scenario_is_read_from_a_file_and_the_environment_and_flags_count_more() {
     std::fs::write(&file, "BOT_CUONT=3\n").unwrap();
     let wrong = printed(file.to_str().unwrap());
     std::fs::remove_file(&file).unwrap();
-    for line in ["BOT_COUNT=3", "BOT_ROOMS=4", "BOT_SEED=5", "BOT_PROFILE=ramp 1s to 3, hold 2s"] {
+    for line in ["BOT_COUNT=3", "BOT_ROOMS=4", "BOT_SEED=5", "BOT_PROFILE='ramp 1s to 3, hold 2s'"] {
         assert!(stdout(&output).lines().any(|printed| printed == line), "{line}\n{}", stdout(&output));
     }
     assert!(stderr(&wrong).contains("did you mean BOT_COUNT?"), "{}", stderr(&wrong));

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{DEADLINE, LOOK, within};
 
 /// The binary with these arguments and variables and no other of the chat's, in this folder.
-fn command(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+pub(crate) fn command(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_starling"));
     command.args(arguments).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     for (name, _) in std::env::vars_os() {
@@ -58,22 +58,45 @@ impl Process {
         process
     }
 
-    /// Starts a server that listens here and may say nothing about it, and waits until it can be connected to.
-    pub(crate) async fn start_at(address: SocketAddr, folder: &Path, variables: &[(&str, &str)]) -> Self {
-        let mut child = command(folder, &[], variables).spawn().unwrap();
+    /// Takes over a server that was started, and waits until it can be connected to here.
+    pub(crate) async fn adopt(mut child: Child, address: SocketAddr) -> Self {
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (tell, lines) = mpsc::channel();
         thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
         let mut process = Self { child, lines, address };
+        process.listens().await;
+        process
+    }
+
+    /// Starts a server whose standard error is this, and waits until it can be connected to here.
+    pub(crate) async fn start_mute(
+        address: SocketAddr,
+        folder: &Path,
+        variables: &[(&str, &str)],
+        stderr: impl Into<Stdio>,
+    ) -> Self {
+        let child = command(folder, &[], variables).stderr(stderr).spawn().unwrap();
+        let mut process = Self { child, lines: mpsc::channel().1, address };
+        process.listens().await;
+        process
+    }
+
+    /// Starts a server that listens here and may say nothing about it, and waits until it can be connected to.
+    pub(crate) async fn start_at(address: SocketAddr, folder: &Path, variables: &[(&str, &str)]) -> Self {
+        Self::adopt(command(folder, &[], variables).spawn().unwrap(), address).await
+    }
+
+    /// Waits until it can be connected to.
+    async fn listens(&mut self) {
+        let address = self.address;
         let listening = async {
             while tokio::net::TcpStream::connect(address).await.is_err() {
-                let ended = process.child.try_wait().unwrap();
-                assert!(ended.is_none(), "{ended:?}: {:?}", process.lines.try_iter().collect::<Vec<_>>());
+                let ended = self.child.try_wait().unwrap();
+                assert!(ended.is_none(), "{ended:?}: {:?}", self.lines.try_iter().collect::<Vec<_>>());
                 tokio::time::sleep(LOOK).await;
             }
         };
         within(format!("{address} is listened on"), listening).await;
-        process
     }
 
     /// The address that it said.

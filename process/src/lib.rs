@@ -1,0 +1,13 @@
+//! What both programs, the server and the bots, do with their surroundings.
+//!
+//! - [`Environment`] is the variables of the process and those of a file `.env`.
+//! - [`dotenv`] reads and writes such files.
+//! - [`log_lines`] writes log lines to standard error and never waits for it.
+//!
+//! The crate knows no variable of either program.
+
+pub mod dotenv;
+mod environment;
+pub mod log_lines;
+
+pub use environment::{Environment, EnvironmentError};

@@ -1,0 +1,193 @@
+//! Log lines, to standard error, by a thread of their own.
+//!
+//! Standard error may be a pipe that nobody reads. Whoever logs hands its line to the thread and goes on; only the thread
+//! waits. The lines that wait are bounded in bytes; past the bound a line is dropped and counted, and the log says how
+//! many were dropped as soon as it can.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use env_logger::fmt::Formatter;
+use env_logger::{Builder, Target, WriteStyle};
+use log::{Record, warn};
+use serde::Serialize;
+
+/// Most bytes of lines that wait for standard error; the next line is dropped.
+const WAITING_BYTES_MAX: usize = 1024 * 1024;
+
+/// What a line costs in memory beside its text.
+const LINE_OVERHEAD: usize = 64;
+
+/// How a log line is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Time, level, target and text, for people.
+    Text,
+    /// One JSON object a line: `at`, `level`, `target` and `message`.
+    Json,
+}
+
+/// What the thread gets.
+enum Item {
+    Line(Vec<u8>),
+    /// Answered when everything before it is written.
+    Flush(SyncSender<()>),
+}
+
+/// The one log of the process.
+struct Log {
+    thread: Sender<Item>,
+}
+
+static LOG: OnceLock<Log> = OnceLock::new();
+static WAITING_BYTES: AtomicUsize = AtomicUsize::new(0);
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// Lines dropped since the start of the process, because standard error took none.
+pub fn dropped() -> u64 {
+    DROPPED.load(Relaxed)
+}
+
+/// Whether this is a filter of log lines: a level, or several directives between commas, each a level or
+/// `TARGET=LEVEL`.
+///
+/// A word that is no level is refused, although `env_logger` takes it for a target: a misspelt level would silence all.
+pub fn is_filter(text: &str) -> bool {
+    let is_level = |text: &str| text.parse::<log::LevelFilter>().is_ok();
+    text.split(',').map(str::trim).all(|directive| match directive.split_once('=') {
+        None => is_level(directive),
+        Some((target, level)) => is_target(target) && is_level(level),
+    }) && env_filter::Builder::new().try_parse(text).is_ok()
+}
+
+/// Whether this is a path of modules.
+fn is_target(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|character| character.is_alphanumeric() || "_:-".contains(character))
+}
+
+/// Starts logging what this filter lets through. A second start changes nothing; returns whether this was the first.
+///
+/// # Errors
+/// The system starts no thread.
+pub fn start(filter: &str, format: Format) -> io::Result<bool> {
+    let (thread, items) = channel();
+    let mut builder = Builder::new();
+    builder.parse_filters(filter).target(Target::Pipe(Box::new(Lines(thread.clone()))));
+    if format == Format::Json {
+        builder.format(write_json);
+    } else if io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+        builder.write_style(WriteStyle::Always);
+    }
+    // A test may have started it before.
+    if builder.try_init().is_err() {
+        return Ok(false);
+    }
+    thread::Builder::new().name("log".into()).spawn(move || write_lines(&items))?;
+    Ok(LOG.set(Log { thread }).is_ok())
+}
+
+/// Writes a line that is no log line, in its turn, and like one: it is dropped where too much waits.
+pub fn say(line: &str) {
+    match LOG.get() {
+        Some(log) => hand_over(&log.thread, format!("{line}\n").into_bytes()),
+        // Nobody need read it.
+        None => writeln!(io::stderr(), "{line}").unwrap_or_default(),
+    }
+}
+
+/// Waits until all lines so far are written, at most this long.
+pub fn flush(at_most: Duration) {
+    let Some(log) = LOG.get() else { return };
+    let (written, is_written) = sync_channel(1);
+    if log.thread.send(Item::Flush(written)).is_ok() {
+        // What standard error does not take in time is lost.
+        is_written.recv_timeout(at_most).unwrap_or_default();
+    }
+}
+
+/// What `env_logger` writes into: every record is one write.
+struct Lines(Sender<Item>);
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        hand_over(&self.0, line.to_vec());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn hand_over(thread: &Sender<Item>, line: Vec<u8>) {
+    let cost = line.len() + LINE_OVERHEAD;
+    if WAITING_BYTES.fetch_add(cost, Relaxed) + cost > WAITING_BYTES_MAX || thread.send(Item::Line(line)).is_err() {
+        WAITING_BYTES.fetch_sub(cost, Relaxed);
+        DROPPED.fetch_add(1, Relaxed);
+    }
+}
+
+fn write_lines(items: &Receiver<Item>) {
+    let mut told = 0;
+    for item in items {
+        match item {
+            Item::Line(line) => {
+                if io::stderr().write_all(&line).is_err() {
+                    DROPPED.fetch_add(1, Relaxed);
+                }
+                WAITING_BYTES.fetch_sub(line.len() + LINE_OVERHEAD, Relaxed);
+            }
+            // Whoever waited may have given up.
+            Item::Flush(written) => written.send(()).unwrap_or_default(),
+        }
+        // Told once there is room for the line that tells it.
+        let dropped = dropped();
+        if dropped > told && WAITING_BYTES.load(Relaxed) < WAITING_BYTES_MAX / 2 {
+            warn!("log lines were dropped: {}, because standard error took none", dropped - told);
+            told = dropped;
+        }
+    }
+}
+
+/// A log line as JSON.
+#[derive(Serialize)]
+struct JsonLine<'a> {
+    at: String,
+    level: &'static str,
+    target: &'a str,
+    message: String,
+}
+
+fn write_json(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
+    let line = JsonLine {
+        at: out.timestamp_millis().to_string(),
+        level: record.level().as_str(),
+        target: record.target(),
+        message: record.args().to_string(),
+    };
+    serde_json::to_writer(&mut *out, &line)?;
+    out.write_all(b"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_made_of_levels_and_a_word_that_is_none_is_refused() {
+        for good in
+            ["off", "error", "WARN", "info", "debug", "trace", "info,actix_server=warn", "a::b=debug,warn", "a=off"]
+        {
+            assert!(is_filter(good), "{good}");
+        }
+        for bad in
+            ["", "warning", "inf0", "info,", "info,warning", "a=loud", "=info", "a b=info", "info;warn", "info/x"]
+        {
+            assert!(!is_filter(bad), "{bad}");
+        }
+    }
+}

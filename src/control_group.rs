@@ -1,0 +1,182 @@
+//! What the system allows this process: the limits of its control group, which is a container's.
+//!
+//! Both versions of control groups are read. A limit may stand at any level above the process; the tightest counts.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use procfs::process::Process;
+
+/// Where control groups are mounted.
+const MOUNT: &str = "/sys/fs/cgroup";
+
+/// Memory of a control group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Memory {
+    /// Bytes in use that cannot be dropped.
+    pub(crate) used: u64,
+    /// Bytes that may be in use; past them the kernel kills.
+    pub(crate) limit: u64,
+}
+
+/// How many cores this process may use: those that it may run on, or a control group's share of them, rounded up.
+pub(crate) fn cores() -> usize {
+    // The standard library knows the share too, and rounds it down.
+    let counted = std::thread::available_parallelism().map_or(1, usize::from);
+    let allowed = Process::myself().and_then(|process| process.status()).ok().and_then(|status| status.cpus_allowed);
+    let allowed = allowed.map_or(counted, |masks| masks.iter().map(|mask| mask.count_ones() as usize).sum());
+    match ControlGroups::own().cpu_share() {
+        Some(share) => rounded_up(share).min(allowed),
+        None => counted,
+    }
+    .max(1)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "shares are small and not negative")]
+fn rounded_up(share: f64) -> usize {
+    share.ceil() as usize
+}
+
+/// The control groups of a process.
+#[derive(Debug)]
+pub(crate) struct ControlGroups {
+    mount: PathBuf,
+    /// What `/proc/self/cgroup` says: the controllers, and the path below their mount.
+    paths: Vec<(String, String)>,
+}
+
+impl ControlGroups {
+    /// Those of this process.
+    pub(crate) fn own() -> Self {
+        let text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        Self::new(Path::new(MOUNT), &text)
+    }
+
+    fn new(mount: &Path, text: &str) -> Self {
+        let parts = text.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
+        let paths = parts.map(|(controllers, path)| (controllers.to_owned(), path.to_owned())).collect();
+        Self { mount: mount.to_owned(), paths }
+    }
+
+    /// The folders of a controller, from the process's own group up. In a container the path may be that of the host,
+    /// which is not there; its top folder is.
+    fn folders(&self, controller: &str) -> Vec<PathBuf> {
+        let find = |wanted: &dyn Fn(&str) -> bool| self.paths.iter().find(|(names, _)| wanted(names));
+        let (mount, path) = if let Some((names, path)) = find(&|names| names.split(',').any(|name| name == controller))
+        {
+            let joined = self.mount.join(names);
+            (if joined.is_dir() { joined } else { self.mount.join(controller) }, path)
+        } else if let Some((_, path)) = find(&str::is_empty) {
+            (self.mount.clone(), path)
+        } else {
+            return Vec::new();
+        };
+        let path = Path::new(path.trim_start_matches('/'));
+        path.ancestors().map(|path| mount.join(path)).filter(|folder| folder.is_dir()).collect()
+    }
+
+    /// The share of cores that the process may use; `None`: all.
+    pub(crate) fn cpu_share(&self) -> Option<f64> {
+        let shares = self.folders("cpu").into_iter().filter_map(|folder| {
+            let (quota, period) = match fs::read_to_string(folder.join("cpu.max")) {
+                Ok(text) => {
+                    let (quota, period) = text.trim().split_once(' ')?;
+                    (quota.parse::<f64>().ok()?, period.parse::<f64>().ok()?)
+                }
+                Err(_) => (number(&folder.join("cpu.cfs_quota_us"))?, number(&folder.join("cpu.cfs_period_us"))?),
+            };
+            (quota > 0.0 && period > 0.0).then_some(quota / period)
+        });
+        shares.min_by(f64::total_cmp)
+    }
+
+    /// The memory of the tightest limit; `None`: there is no limit.
+    pub(crate) fn memory(&self) -> Option<Memory> {
+        let limited = self.folders("memory").into_iter().filter_map(|folder| {
+            let file = |name: &str| folder.join(name);
+            let (limit, used, droppable) = match number(&file("memory.max")) {
+                Some(limit) => (limit, number::<u64>(&file("memory.current"))?, "inactive_file "),
+                None => (
+                    number(&file("memory.limit_in_bytes"))?,
+                    number::<u64>(&file("memory.usage_in_bytes"))?,
+                    "total_inactive_file ",
+                ),
+            };
+            let stat = fs::read_to_string(file("memory.stat")).unwrap_or_default();
+            let droppable = stat.lines().find_map(|line| line.strip_prefix(droppable)?.parse().ok()).unwrap_or(0);
+            Some(Memory { used: used.saturating_sub(droppable), limit })
+        });
+        // Without a limit version 1 says a number that no machine has.
+        limited.filter(|memory| memory.limit < 1 << 60).min_by_key(|memory| memory.limit.saturating_sub(memory.used))
+    }
+}
+
+/// The number that a file holds; `None` where it holds `max`, or is not there.
+fn number<T: std::str::FromStr>(path: &Path) -> Option<T> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Control groups of these files.
+    fn groups(text: &str, files: &[(&str, &str)]) -> (tempfile::TempDir, ControlGroups) {
+        let mount = tempfile::tempdir().unwrap();
+        for (path, content) in files {
+            let path = mount.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        let groups = ControlGroups::new(mount.path(), text);
+        (mount, groups)
+    }
+
+    #[test]
+    fn a_share_of_cores_is_rounded_up_and_the_tightest_counts() {
+        let v1 = "2:cpu,cpuacct:/docker/x\n1:memory:/docker/x\n";
+        for (text, files, cores) in [
+            ("0::/\n", &[("cpu.max", "max 100000\n")][..], None),
+            ("0::/\n", &[("cpu.max", "150000 100000\n")], Some(2)),
+            ("0::/\n", &[("cpu.max", "200000 100000\n")], Some(2)),
+            ("0::/a/b\n", &[("a/cpu.max", "50000 100000\n"), ("a/b/cpu.max", "250000 100000\n")], Some(1)),
+            ("0::/of/the/host\n", &[("cpu.max", "250000 100000\n")], Some(3)),
+            (v1, &[("cpu/cpu.cfs_quota_us", "-1\n"), ("cpu/cpu.cfs_period_us", "100000\n")], None),
+            (v1, &[("cpu/cpu.cfs_quota_us", "150000\n"), ("cpu/cpu.cfs_period_us", "100000\n")], Some(2)),
+            (
+                v1,
+                &[
+                    ("cpu,cpuacct/docker/x/cpu.cfs_quota_us", "10\n"),
+                    ("cpu,cpuacct/docker/x/cpu.cfs_period_us", "100\n"),
+                ],
+                Some(1),
+            ),
+            ("", &[], None),
+        ] {
+            let (_mount, groups) = groups(text, files);
+            assert_eq!(groups.cpu_share().map(rounded_up), cores, "{text}{files:?}");
+        }
+    }
+
+    #[test]
+    fn memory_is_what_cannot_be_dropped_against_the_limit() {
+        let v2 = |limit| {
+            [("memory.max", limit), ("memory.current", "900\n"), ("memory.stat", "anon 5\ninactive_file 300\n")]
+        };
+        let (_mount, limited) = groups("0::/\n", &v2("1000\n"));
+        assert_eq!(limited.memory(), Some(Memory { used: 600, limit: 1_000 }));
+        let (_mount, unlimited) = groups("0::/\n", &v2("max\n"));
+        assert_eq!(unlimited.memory(), None);
+        let v1 = |limit| {
+            [
+                ("memory/memory.limit_in_bytes", limit),
+                ("memory/memory.usage_in_bytes", "900\n"),
+                ("memory/memory.stat", "inactive_file 1\ntotal_inactive_file 300\n"),
+            ]
+        };
+        let (_mount, limited) = groups("4:memory:/docker/x\n", &v1("1000\n"));
+        assert_eq!(limited.memory(), Some(Memory { used: 600, limit: 1_000 }));
+        let (_mount, unlimited) = groups("4:memory:/docker/x\n", &v1("9223372036854771712\n"));
+        assert_eq!(unlimited.memory(), None);
+    }
+}

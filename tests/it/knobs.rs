@@ -1,0 +1,222 @@
+//! Every knob of both programs, at each end of its range and past it.
+
+use std::path::Path;
+use std::process::Command;
+
+use bot_swarm::config::KNOBS;
+use starling::Config;
+
+use crate::harness::process;
+use crate::swarm;
+
+/// What a knob is given, through the binary.
+struct Case {
+    /// Values that are taken, and what is printed of them where that differs.
+    good: Vec<String>,
+    bad: Vec<String>,
+}
+
+/// Values that are no number, whatever the range.
+const GARBAGE: [&str; 9] = ["", "x", "-1", "1e3", "0x10", "1 000", "1_000", "99999999999999999999999", "NaN"];
+
+fn strings(values: &[&str]) -> Vec<String> {
+    values.iter().map(|value| (*value).to_owned()).collect()
+}
+
+/// The case of a whole number, as its range in the documents says.
+fn whole(least: u64, most: u64) -> Case {
+    let mut bad: Vec<String> = strings(&GARBAGE);
+    bad.extend([format!("{least}.5"), format!("{most}0"), (u128::from(most) + 1).to_string()]);
+    bad.extend(least.checked_sub(1).map(|below| below.to_string()));
+    Case { good: vec![least.to_string(), most.to_string()], bad }
+}
+
+/// Values that other knobs must have beside the one that is tried, for its value to go with them.
+fn beside(variable: &str, value: &str) -> Vec<(&'static str, String)> {
+    let number = value.parse::<u64>().unwrap_or(0);
+    match variable {
+        "CHAT_MESSAGE_BYTES" if number > 10_000 => {
+            vec![("CHAT_FRAME_BYTES", "16777216".into()), ("CHAT_OUTBOX_BYTES", "67108864".into())]
+        }
+        "CHAT_FRAME_BYTES" => vec![("CHAT_MESSAGE_BYTES", "1".into())],
+        "CHAT_OUTBOX_BYTES" => vec![("CHAT_OUTBOXES_BYTES", "1099511627776".into())],
+        "CHAT_OUTBOXES_BYTES" => vec![("CHAT_OUTBOX_BYTES", "262144".into()), ("CHAT_WORKERS", "1".into())],
+        "CHAT_WORKERS" => vec![("CHAT_OUTBOX_BYTES", "262144".into())],
+        "CHAT_TLS_CERT" if !value.is_empty() => vec![("CHAT_TLS_KEY", "key.pem".into())],
+        "CHAT_TLS_KEY" if !value.is_empty() => vec![("CHAT_TLS_CERT", "cert.pem".into())],
+        "CHAT_AUTH" if value == "jwt" => vec![("CHAT_JWT_SECRET", "s".repeat(32))],
+        "CHAT_JWT_SECRET" | "CHAT_JWT_PUBLIC_KEY_FILE" if !value.is_empty() => vec![("CHAT_AUTH", "jwt".into())],
+        _ => Vec::new(),
+    }
+}
+
+/// The case of a knob of the server.
+fn of_server(variable: &str, range: &str) -> Case {
+    if let Some(ends) = range.strip_prefix("a whole number from ") {
+        let (least, most) = ends.split_once(" to ").unwrap();
+        return whole(least.parse().unwrap(), most.parse().unwrap());
+    }
+    let secret = |length: usize| "s".repeat(length);
+    let (good, bad) = match variable {
+        "CHAT_BIND" => (
+            strings(&["0.0.0.0:0", "127.0.0.1:65535", "[::1]:1", "255.255.255.255:1"]),
+            strings(&[
+                "",
+                "x",
+                "127.0.0.1",
+                "127.0.0.1:65536",
+                "127.0.0.1:-1",
+                "localhost:1",
+                ":1",
+                "256.0.0.1:1",
+                "::1:1x",
+            ]),
+        ),
+        "CHAT_TRUSTED_PROXIES" => (
+            strings(&["", "10.0.0.1/32", "0.0.0.0/0", "10.0.0.0/32", "10.0.0.0/8,fd00::/8", "::/128"]),
+            strings(&["x", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0", "::/129"]),
+        ),
+        "CHAT_ALLOWED_ORIGINS" => (
+            strings(&["", "*", "https://chat.example.org", "http://localhost:3000,https://a"]),
+            strings(&["x", "chat.example.org", "https://", "https://a/path"]),
+        ),
+        "CHAT_FORWARDED_HEADER" => {
+            (strings(&["x-forwarded-for", "forwarded"]), strings(&["", "x", "X-Forwarded-For", "forwarded,"]))
+        }
+        "CHAT_HISTORY" => (strings(&["sqlite", "memory", "off"]), strings(&["", "x", "SQLite", "none"])),
+        "CHAT_HISTORY_SYNC" => (strings(&["normal", "full"]), strings(&["", "x", "off", "FULL"])),
+        "CHAT_AUTH" => (strings(&["open", "jwt"]), strings(&["", "x", "JWT", "none"])),
+        "CHAT_LOG_FORMAT" => (strings(&["text", "json"]), strings(&["", "x", "JSON", "logfmt"])),
+        "CHAT_LOG" => (
+            strings(&["off", "error", "warn", "info", "debug", "trace", "info,starling_actors=debug", "starling=off"]),
+            strings(&["", "x", "warning", "inf0", "info,", "info;warn", "=info", "a=", "5"]),
+        ),
+        "CHAT_HISTORY_PATH" => (strings(&["a.db", "folder/a b.db"]), strings(&["", "folder/"])),
+        "CHAT_TLS_CERT" | "CHAT_TLS_KEY" | "CHAT_JWT_PUBLIC_KEY_FILE" => {
+            (strings(&["", "file.pem"]), strings(&["folder/"]))
+        }
+        "CHAT_WEB_DIR" => (strings(&["", "."]), strings(&["no such folder"])),
+        "CHAT_JWT_SECRET" => {
+            (vec![String::new(), secret(32), secret(4_096)], vec![secret(31), secret(4_097), secret(1)])
+        }
+        "CHAT_ADMIN_TOKEN" => {
+            (vec![String::new(), secret(16), secret(4_096)], vec![secret(15), secret(4_097), secret(1)])
+        }
+        _ => panic!("{variable} has no case: {range}"),
+    };
+    Case { good, bad }
+}
+
+#[test]
+fn the_server_takes_each_knob_within_its_range_and_refuses_it_past_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for knob in Config::knobs() {
+        let case = of_server(knob.variable, &knob.range);
+        let run = |value: &str| {
+            let beside = beside(knob.variable, value);
+            let mut variables: Vec<(&str, &str)> = beside.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            variables.push((knob.variable, value));
+            process::run(folder.path(), &["--print-config"], &variables)
+        };
+        for value in &case.good {
+            let output = run(value);
+            let stdout = String::from_utf8(output.stdout).unwrap();
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(0), "{}={value}: {stderr}", knob.variable);
+            let is_secret = ["CHAT_JWT_SECRET", "CHAT_ADMIN_TOKEN"].contains(&knob.variable) && !value.is_empty();
+            let shown = if is_secret { "(hidden)" } else { value };
+            let line = starling_process::dotenv::line(knob.variable, shown);
+            assert!(stdout.lines().any(|printed| printed == line), "{line}: {stdout}");
+        }
+        for value in &case.bad {
+            let output = run(value);
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(
+                (output.status.code(), output.stdout.len()),
+                (Some(1), 0),
+                "{}={value}: {stderr}",
+                knob.variable
+            );
+            assert_eq!(stderr.lines().count(), 1, "{stderr}");
+            let named = format!("starling: {}=", knob.variable);
+            assert!(stderr.starts_with(&named) && stderr.contains(&format!(": must be {}", knob.range)), "{stderr}");
+        }
+    }
+}
+
+/// The case of a knob of the bots.
+fn of_bots(variable: &str, range: &str) -> Case {
+    if let Some(ends) = range.strip_prefix("a whole number, ") {
+        let (least, most) = ends.split_once(" to ").unwrap();
+        return whole(least.parse().unwrap(), most.parse().unwrap());
+    }
+    if variable != "BOT_MESSAGE_BYTES"
+        && let Some((unit, most)) = range.strip_prefix("a number").and_then(|ends| ends.split_once(" to "))
+        && let Some((_, least)) = unit.rsplit_once(", ")
+    {
+        let (least, most): (f64, f64) = (least.parse().unwrap(), most.parse().unwrap());
+        let mut bad = strings(&["", "x", "-1", "inf", "NaN", "0x10", "1 000", "1,5"]);
+        bad.extend([(most + 1.0).to_string(), (least - 0.000_1).to_string()]);
+        return Case { good: vec![least.to_string(), most.to_string()], bad };
+    }
+    let name = "n".repeat(49);
+    let (good, bad): (&[&str], &[&str]) = match variable {
+        "BOT_SERVER_URL" => (
+            &["ws://localhost/ws", "ws://[::1]:8080/ws?token=x"],
+            &["", "x", "localhost", "http://localhost/ws", "wss://localhost/ws", "ws://", "ws://a b/ws"],
+        ),
+        "BOT_NAME_PREFIX" => (&["a", "load.test-7", &name[..48]], &["", "-a", "a b", "guest-x", &name]),
+        "BOT_ARRIVALS" => {
+            (&["steady", "poisson", "burst:1", "burst:1000"], &["", "x", "burst:0", "burst:1001", "burst:", "Steady"])
+        }
+        "BOT_MESSAGE_BYTES" => (
+            &["40", "1048576", "40-1048576", "lognormal:90:900"],
+            &["", "x", "39", "1048577", "50-40", "39-50", "40-1048577", "lognormal:90:80", "lognormal:39:80"],
+        ),
+        "BOT_BEHAVIOURS" => {
+            (&["chatter=1", "slow=10000"], &["", "x", "chatter", "dancer=1", "slow=0", "slow=10001", "slow=-1"])
+        }
+        "BOT_PROFILE" => (&["", "ramp 30s to 500, hold 45s"], &["x", "ramp", "hold 5s", "5", "ramp 5s to -1"]),
+        "BOT_DIALECT" => (&["starling", "seed", "echo"], &["", "x", "Starling"]),
+        "BOT_EXPECT" => (&["clean", "clean, p99<250ms, reconnects=0"], &["", "x", "p99", "p99<", "p99<5parsecs"]),
+        "BOT_SCENARIO" => (&[""], &[]),
+        "BOT_METRICS_BIND" => {
+            (&["", "0.0.0.0:9100", "[::1]:0"], &["x", "9100", "localhost:9100", ":9100", "0.0.0.0:65536"])
+        }
+        "BOT_REPORT" => (&["", "a folder/with blanks"], &[]),
+        "BOT_SERVER_METRICS" => (&["", "off", "http://[::1]:9/m"], &["x", "on", "ws://a/metrics", "http://", "/m"]),
+        "BOT_FIND" => (&["bots", "messages", "room"], &["", "x", "Bots", "rooms"]),
+        _ => panic!("{variable} has no case: {range}"),
+    };
+    Case { good: strings(good), bad: strings(bad) }
+}
+
+#[test]
+fn the_bots_take_each_knob_within_its_range_and_refuse_it_past_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for knob in KNOBS {
+        let case = of_bots(knob.variable, knob.range);
+        let run = |value: &str| print_bots(folder.path(), &[(knob.variable, value)]);
+        for value in &case.good {
+            let (code, stdout, stderr) = run(value);
+            assert_eq!(code, Some(0), "{}={value}: {stderr}", knob.variable);
+            let line = starling_process::dotenv::line(knob.variable, value);
+            assert!(stdout.lines().any(|printed| printed == line), "{line}: {stdout}");
+        }
+        for value in &case.bad {
+            let (code, stdout, stderr) = run(value);
+            assert_eq!((code, stdout.len()), (Some(3), 0), "{}={value}: {stderr}", knob.variable);
+            let line = format!("bot-swarm: {}={value:?} is not valid: it must be {}\n", knob.variable, knob.range);
+            assert_eq!(stderr, line);
+        }
+    }
+}
+
+/// The bots' exit code, output and errors when they print their configuration.
+fn print_bots(folder: &Path, variables: &[(&str, &str)]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(swarm::program());
+    command.arg("--print-config").env_clear().current_dir(folder).envs(variables.iter().copied());
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
