@@ -37,8 +37,8 @@ use self::schema::{DbRoom, ROOMS_MAX, SEQ_MAX};
 pub(in crate::history) use self::writer::spawn;
 use self::writer::{Append, StoredCopy, WriterCommand};
 use super::{
-    Completion, HistoryStore, NewMessage, Page, ReadError, ReadRequest, ReportSink, Restored, StoreReport, StoreReportOf,
-    StoredMessage,
+    Completion, HistoryStore, NewMessage, Page, ReadError, ReadRequest, ReportSink, Restored, StoreReport,
+    StoreReportOf, StoredMessage,
 };
 use crate::clock;
 use crate::ids::RoomId;
