@@ -28,12 +28,12 @@ use crate::state::ServerState;
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
     /// The key cannot be read.
-    #[error("CHAT_JWT_PUBLIC_KEY_FILE={}: {source}", path.display())]
+    #[error("CHAT_JWT_PUBLIC_KEY_FILE={}: {error}", path.display())]
     KeyFile {
         /// The file.
         path: PathBuf,
         /// What the system says.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// The file holds no key for this.
     #[error(
@@ -89,7 +89,7 @@ pub(crate) fn verifier(config: &Config) -> Result<Option<TokenVerifier>, AuthErr
 fn public_key(path: PathBuf) -> Result<(DecodingKey, Algorithm), AuthError> {
     let pem = match fs::read(&path) {
         Ok(pem) => pem,
-        Err(source) => return Err(AuthError::KeyFile { path, source }),
+        Err(error) => return Err(AuthError::KeyFile { path, error }),
     };
     let rsa = DecodingKey::from_rsa_pem(&pem).map(|key| (key, Algorithm::RS256));
     let found = rsa.or_else(|_| DecodingKey::from_ed_pem(&pem).map(|key| (key, Algorithm::EdDSA)));

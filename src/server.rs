@@ -54,12 +54,12 @@ const LAST_COMMIT: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}: {error}{}", advice(error))]
     Bind {
         /// The address.
         address: SocketAddr,
         /// What the system says.
-        source: io::Error,
+        error: io::Error,
     },
     /// The history cannot be opened; it was not changed.
     #[error(transparent)]
@@ -95,6 +95,19 @@ pub enum RunError {
     /// The history did not come to its end in time.
     #[error("the history has not stored everything within {} s", LAST_COMMIT.as_secs())]
     Unfinished,
+}
+
+/// What an operator can do about an address that cannot be listened on.
+fn advice(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        "; another program listens there: stop it, or choose another port with CHAT_BIND"
+    } else if error.kind() == io::ErrorKind::AddrNotAvailable {
+        "; no network interface of this machine has this address"
+    } else if error.kind() == io::ErrorKind::PermissionDenied {
+        "; a port below 1024 needs root or the capability CAP_NET_BIND_SERVICE"
+    } else {
+        ""
+    }
 }
 
 /// The history that the configuration asks for, and whether its storage works.
@@ -178,7 +191,7 @@ impl Server {
         // Before the files are read: a hangup that comes meanwhile has them read again.
         let hangup = signal(SignalKind::hangup()).map_err(StartError::Hangup)?;
         let tls = config.tls_files().map(|(cert, key)| Tls::load(cert, key)).transpose()?;
-        let bind_error = |source| StartError::Bind { address: config.bind, source };
+        let bind_error = |error| StartError::Bind { address: config.bind, error };
         let listener = listen(config.bind).map_err(bind_error)?;
         let address = listener.local_addr().map_err(bind_error)?;
 

@@ -18,18 +18,25 @@ use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, OtherError
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file has no such thing as it should.
-    #[error("{variable}={path}: {source}", path = path.display())]
+    #[error("{variable}={path}: {error}", path = path.display())]
     File {
         /// The variable that names it.
         variable: &'static str,
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: pem::Error,
+        error: pem::Error,
     },
     /// Certificate and key do not make a server.
     #[error("CHAT_TLS_CERT and CHAT_TLS_KEY: {0}")]
-    Pair(#[from] rustls::Error),
+    Pair(rustls::Error),
+}
+
+// Not derived: the cause is in the message, so it is not told again as a source.
+impl From<rustls::Error> for TlsError {
+    fn from(error: rustls::Error) -> Self {
+        Self::Pair(error)
+    }
 }
 
 /// The TLS of new connections; those that are there keep what they began with.
@@ -81,7 +88,7 @@ pub(crate) async fn reload_at(mut hangup: Signal, tls: Option<Arc<Tls>>) {
 
 /// What is wrong with a file that a variable names.
 fn in_file(variable: &'static str, path: &Path) -> impl FnOnce(pem::Error) -> TlsError {
-    move |source| TlsError::File { variable, path: path.to_owned(), source }
+    move |error| TlsError::File { variable, path: path.to_owned(), error }
 }
 
 /// The server's certificate, and behind it those that vouch for it: at least one.

@@ -17,12 +17,12 @@ const VALUE_LINES_MAX: usize = 256;
 #[derive(Debug, thiserror::Error)]
 pub enum DotenvError {
     /// The system cannot read the file.
-    #[error("{} cannot be read: {source}", path.display())]
+    #[error("{} cannot be read: {error}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// What the system says.
-        source: io::Error,
+        error: io::Error,
     },
     /// The file is larger than any such file.
     #[error("{} cannot be read: it has more than {FILE_BYTES_MAX} bytes", .0.display())]
@@ -72,7 +72,7 @@ pub struct Setting {
 /// # Errors
 /// [`DotenvError`] for the first thing that is wrong with it.
 pub fn read(path: &Path) -> Result<Vec<Setting>, DotenvError> {
-    let unreadable = |source| DotenvError::Unreadable { path: path.to_owned(), source };
+    let unreadable = |error| DotenvError::Unreadable { path: path.to_owned(), error };
     let mut text = String::new();
     let file = fs::File::open(path).map_err(unreadable)?;
     file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;

@@ -38,7 +38,7 @@ impl Environment {
     pub fn read() -> Result<Self, EnvironmentError> {
         // Only here: folders above may hold the file of another program.
         let settings = match dotenv::read(Path::new(DOTENV)) {
-            Err(DotenvError::Unreadable { source, .. }) if source.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(DotenvError::Unreadable { error, .. }) if error.kind() == ErrorKind::NotFound => Vec::new(),
             settings => settings?,
         };
         let of_file = settings.into_iter().map(|Setting { variable, value }| (variable, value)).collect();

@@ -186,6 +186,20 @@ pages! {
 }
 
 #[test]
+fn every_page_that_calls_a_program_says_where_it_is() {
+    let calls = |block: &Block| {
+        let is_shell = ["sh", "console"].contains(&block.language.as_str());
+        is_shell && block.text.split_whitespace().any(|word| ["starling", "bot-swarm"].contains(&word))
+    };
+    for (path, page) in pages() {
+        if path.starts_with("docs") && page.blocks.iter().any(calls) {
+            let text = fs::read_to_string(tidy::root().join(&path)).unwrap();
+            assert!(text.contains("(../README.md#the-programs)"), "{}", path.display());
+        }
+    }
+}
+
+#[test]
 fn every_page_with_a_command_or_an_example_is_tried() {
     for (path, page) in pages() {
         let path = path.to_str().unwrap();

@@ -242,6 +242,33 @@ fn a_port_in_use_stops_the_start_with_one_line() {
 }
 
 #[test]
+fn the_cause_of_a_refused_start_is_told_once() {
+    let folder = folder();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    fs::write(folder.path().join("a-file"), "no folder, no key, no certificate").unwrap();
+    let secret = ("CHAT_AUTH", "jwt");
+    let none = ("CHAT_LOG", "info");
+    for (variables, cause) in [
+        ([("CHAT_BIND", &*taken), none], "(os error 98)"),
+        ([("CHAT_BIND", "192.0.2.1:8080"), none], "(os error 99)"),
+        ([("CHAT_JWT_PUBLIC_KEY_FILE", "nowhere.pem"), secret], "(os error 2)"),
+        ([("CHAT_TLS_CERT", "nowhere.pem"), ("CHAT_TLS_KEY", "nowhere.key")], "(os error 2)"),
+        ([("CHAT_TLS_CERT", "a-file"), ("CHAT_TLS_KEY", "a-file")], "a-file"),
+        ([("CHAT_HISTORY_PATH", "a-file/starling.db"), none], "(os error"),
+        ([("CHAT_HISTORY_PATH", "a-file"), none], "a-file"),
+    ] {
+        let line = expect_one_line(folder.path(), &variables);
+        assert_eq!(line.matches(cause).count(), 1, "{line}");
+        let mut parts: Vec<&str> = line.split(": ").collect();
+        parts.sort_unstable();
+        let count = parts.len();
+        parts.dedup();
+        assert_eq!(parts.len(), count, "{line}");
+    }
+}
+
+#[test]
 fn a_wrong_configuration_stops_the_start_with_one_line() {
     let folder = folder();
     for (variable, value, words) in [

@@ -23,10 +23,12 @@ const DEADLINE: Duration = Duration::from_mins(10);
 /// Where the chat listens in every document.
 pub(crate) const CHAT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 
-/// A clean folder in which the project's programs, and `cargo` for the project, are there to be called.
+/// A clean folder that has the project's programs where its builds put them, and `cargo` for the project.
 pub(crate) struct Shell {
     folder: TempDir,
     path: String,
+    /// What a reader types once in each terminal.
+    export: String,
     /// What was started to stay.
     running: Vec<Child>,
 }
@@ -34,10 +36,10 @@ pub(crate) struct Shell {
 impl Shell {
     pub(crate) fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("a clean földer ").tempdir().unwrap();
-        let programs = folder.path().join(".programs");
-        fs::create_dir(&programs).unwrap();
+        let toolchain = folder.path().join(".toolchain");
+        fs::create_dir(&toolchain).unwrap();
         // The folder has no Cargo.toml: with one, cargo would build everything anew for it.
-        let cargo = programs.join("cargo");
+        let cargo = toolchain.join("cargo");
         let manifest = tidy::root().join("Cargo.toml");
         let script = format!(
             "#!/bin/sh\ncommand=$1; shift\nexec {:?} \"$command\" --manifest-path {:?} \"$@\"\n",
@@ -46,6 +48,8 @@ impl Shell {
         );
         fs::write(&cargo, script).unwrap();
         fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
+        let programs = folder.path().join("target/quick");
+        fs::create_dir_all(&programs).unwrap();
         for program in [Path::new(env!("CARGO_BIN_EXE_starling")).to_owned(), swarm::program()] {
             symlink(&program, programs.join(program.file_name().unwrap())).unwrap();
         }
@@ -54,13 +58,13 @@ impl Shell {
         }
         let tools = tidy::root().join("target/test-tools/bin");
         let inherited = std::env::var("PATH").unwrap();
-        let path = format!("{}:{}:{inherited}", programs.display(), tools.display());
-        Self { folder, path, running: Vec::new() }
+        let path = format!("{}:{}:{inherited}", toolchain.display(), tools.display());
+        Self { folder, path, export: export_of_the_readme(), running: Vec::new() }
     }
 
     fn command(&self, script: &str) -> Command {
         let mut command = Command::new("bash");
-        command.args(["-c", &format!("set -euo pipefail\n{script}")]);
+        command.args(["-c", &format!("set -euo pipefail\n{}\n{script}", self.export)]);
         command.current_dir(self.folder.path()).env("PATH", &self.path).env("RUST_BACKTRACE", "0");
         let inherited = std::env::vars().map(|(name, _)| name);
         for name in
@@ -174,6 +178,14 @@ impl Drop for Shell {
             child.wait().map(drop).unwrap_or_default();
         }
     }
+}
+
+/// The line of the README that puts the programs on the path: only by it are they found.
+fn export_of_the_readme() -> String {
+    let readme = fs::read_to_string(tidy::root().join("README.md")).unwrap();
+    let lines: Vec<&str> = readme.lines().filter(|line| line.starts_with("export PATH=")).collect();
+    let [line] = lines[..] else { panic!("the README has {} lines that set PATH", lines.len()) };
+    line.to_owned()
 }
 
 fn lines_of(output: impl Read + Send + 'static) -> Receiver<String> {

@@ -31,12 +31,12 @@ const LOG_PAGES_MAX: u32 = 16_384;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The folder cannot be made, or the file beside the database that locks it.
-    #[error("the history {path} cannot be opened: {source}")]
+    #[error("the history {path} cannot be opened: {error}")]
     File {
         /// The database.
         path: PathBuf,
         /// What the system says.
-        source: io::Error,
+        error: io::Error,
     },
     /// Nothing can be stored in it.
     #[error("the history {path} cannot be used: {reason}")]
@@ -81,12 +81,12 @@ pub enum OpenError {
         reason: String,
     },
     /// The database does not let itself be opened.
-    #[error("the history {path} cannot be opened: {source}")]
+    #[error("the history {path} cannot be opened: {error}")]
     Database {
         /// The database.
         path: PathBuf,
         /// What it says.
-        source: rusqlite::Error,
+        error: rusqlite::Error,
     },
 }
 
@@ -103,7 +103,7 @@ impl OpenError {
             _ if error.sqlite_error().is_some_and(|e| e.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => {
                 Self::DiskFull { path }
             }
-            _ => Self::Database { path, source: error },
+            _ => Self::Database { path, error },
         }
     }
 }
@@ -128,7 +128,7 @@ pub(super) fn open(settings: &SqliteSettings) -> Result<Opened, OpenError> {
     inspect(path)?;
     let of = |error| OpenError::of(path, error);
     let writer = open_writer(settings, true).map_err(of)?;
-    let identity = FileIdentity::at(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
+    let identity = FileIdentity::at(path).map_err(|error| OpenError::File { path: path.to_owned(), error })?;
     let readers = (0..READERS).map(|_| open_reader(path)).collect::<rusqlite::Result<_>>().map_err(of)?;
     let checkpoints = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(of)?;
     let (rooms, restored) = restore(&writer, settings).map_err(of)?;
@@ -137,14 +137,14 @@ pub(super) fn open(settings: &SqliteSettings) -> Result<Opened, OpenError> {
 
 /// Takes the lock that keeps two processes from one database: a file beside it, held until the returned one is dropped.
 pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
-    let of = |source| OpenError::File { path: path.to_owned(), source };
+    let of = |error| OpenError::File { path: path.to_owned(), error };
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let lock = File::options().create(true).truncate(false).write(true).open(name).map_err(of)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(OpenError::Held { path: path.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(of(source)),
+        Err(TryLockError::Error(error)) => Err(of(error)),
     }
 }
 
@@ -166,7 +166,7 @@ fn recover(path: &Path) -> rusqlite::Result<()> {
 ///
 /// Makes the folder.
 pub(super) fn locate(path: &Path) -> Result<PathBuf, OpenError> {
-    let of = |source| OpenError::File { path: path.to_owned(), source };
+    let of = |error| OpenError::File { path: path.to_owned(), error };
     let unfit = |reason| OpenError::Unfit { path: path.to_owned(), reason };
     let text = path.to_string_lossy();
     if text.starts_with(':') || text.starts_with("file:") {
@@ -208,7 +208,7 @@ impl FileIdentity {
 
 /// Looks at a database, without the right to change it. One that is not there, or empty, is a new one.
 pub(super) fn inspect(path: &Path) -> Result<(), OpenError> {
-    let of = |source| OpenError::File { path: path.to_owned(), source };
+    let of = |error| OpenError::File { path: path.to_owned(), error };
     let damaged = |reason: String| OpenError::Damaged { path: path.to_owned(), reason };
     // First, as what is undone may be all there is.
     recover(path).map_err(|error| OpenError::of(path, error))?;

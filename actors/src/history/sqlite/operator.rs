@@ -21,13 +21,13 @@ pub enum OperatorError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The database says no.
-    #[error("the history: {0}")]
+    #[error("the history cannot be used")]
     Database(#[from] rusqlite::Error),
     /// There is no such room in it.
     #[error("there is no room {0} in the history")]
     NoSuchRoom(RoomName),
     /// What is exported cannot be written.
-    #[error("cannot write: {0}")]
+    #[error("the output cannot be written")]
     Write(#[from] std::io::Error),
 }
 
