@@ -95,6 +95,10 @@ fn of_server(variable: &str, range: &str) -> Case {
         "CHAT_TLS_CERT" | "CHAT_TLS_KEY" | "CHAT_JWT_PUBLIC_KEY_FILE" => {
             (strings(&["", "file.pem"]), strings(&["folder/"]))
         }
+        "CHAT_PATH_PREFIX" => (
+            strings(&["", "/chat", "/team/chat"]),
+            strings(&["x", "chat", "//chat", "/a b", "/api", "/ws/chat", "/..", "/a/../b"]),
+        ),
         "CHAT_WEB_DIR" => (strings(&["", "."]), strings(&["no such folder"])),
         "CHAT_JWT_SECRET" => {
             (vec![String::new(), secret(32), secret(4_096)], vec![secret(31), secret(4_097), secret(1)])
@@ -150,6 +154,13 @@ fn of_bots(variable: &str, range: &str) -> Case {
         let (least, most) = ends.split_once(" to ").unwrap();
         return whole(least.parse().unwrap(), most.parse().unwrap());
     }
+    if let Some(ends) = range.strip_prefix("seconds, or a time like 500ms, 90s or 2m; ") {
+        let (least, most) = ends.strip_suffix(" seconds").unwrap().split_once(" to ").unwrap();
+        let (least, most): (f64, f64) = (least.parse().unwrap(), most.parse().unwrap());
+        let mut bad = strings(&["", "x", "-1", "inf", "NaN", "0x10", "1 000", "1,5", "5 parsecs"]);
+        bad.extend([(most + 1.0).to_string(), format!("{}ms", (most + 1.0) * 1e3), (least - 0.000_1).to_string()]);
+        return Case { good: vec![least.to_string(), most.to_string()], bad };
+    }
     if variable != "BOT_MESSAGE_BYTES"
         && let Some((unit, most)) = range.strip_prefix("a number").and_then(|ends| ends.split_once(" to "))
         && let Some((_, least)) = unit.rsplit_once(", ")
@@ -162,9 +173,14 @@ fn of_bots(variable: &str, range: &str) -> Case {
     let name = "n".repeat(49);
     let (good, bad): (&[&str], &[&str]) = match variable {
         "BOT_SERVER_URL" => (
-            &["ws://localhost/ws", "ws://[::1]:8080/ws?token=x"],
-            &["", "x", "localhost", "http://localhost/ws", "wss://localhost/ws", "ws://", "ws://a b/ws"],
+            &["ws://localhost/ws", "ws://[::1]:8080/ws?token=x", "ws://a/ws,ws://b:1/chat/ws"],
+            &["", "x", "localhost", "http://localhost/ws", "ws://", "ws://a b/ws", "ws://a:99999/ws", "ws://a/ws,"],
         ),
+        "BOT_CA_FILE" | "BOT_TOKEN_FILE" => (&["", "a folder/file.pem"], &[]),
+        "BOT_INSECURE" => (&["true", "false"], &["", "x", "yes", "1", "True"]),
+        "BOT_TOKEN" => (&["", "a.b.c"], &["a b", "a\nb"]),
+        "BOT_TOKEN_SECRET" => (&["", "a secret"], &[]),
+        "BOT_HEADERS" => (&["", "X-Team: red", "A: 1\nB: 2"], &["x", ": 1", "a b: 1", "A: 1\nx"]),
         "BOT_NAME_PREFIX" => (&["a", "load.test-7", &name[..48]], &["", "-a", "a b", "guest-x", &name]),
         "BOT_ARRIVALS" => {
             (&["steady", "poisson", "burst:1", "burst:1000"], &["", "x", "burst:0", "burst:1001", "burst:", "Steady"])
@@ -200,13 +216,15 @@ fn the_bots_take_each_knob_within_its_range_and_refuse_it_past_it() {
         for value in &case.good {
             let (code, stdout, stderr) = run(value);
             assert_eq!(code, Some(0), "{}={value}: {stderr}", knob.variable);
-            let line = starling_process::dotenv::line(knob.variable, value);
-            assert!(stdout.lines().any(|printed| printed == line), "{line}: {stdout}");
+            let shown = if knob.is_secret() && !value.is_empty() { "***" } else { value };
+            let line = starling_process::dotenv::line(knob.variable, shown);
+            assert!(stdout.contains(&(line.clone() + "\n")), "{line}: {stdout}");
         }
         for value in &case.bad {
             let (code, stdout, stderr) = run(value);
             assert_eq!((code, stdout.len()), (Some(3), 0), "{}={value}: {stderr}", knob.variable);
-            let line = format!("bot-swarm: {}={value:?} is not valid: it must be {}\n", knob.variable, knob.range);
+            let shown = if knob.is_secret() { "***" } else { value };
+            let line = format!("bot-swarm: {}={shown:?} is not valid: it must be {}\n", knob.variable, knob.range);
             assert_eq!(stderr, line);
         }
     }

@@ -316,14 +316,14 @@ fn the_printed_configuration_can_be_read_back_whatever_the_values() {
 fn what_cannot_work_is_refused_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let starling = env!("CARGO_BIN_EXE_starling");
-    for (limit, refused_at) in [("128", true), ("129", false)] {
+    for (limit, refused_at) in [("384", true), ("385", false)] {
         let mut shell = Command::new("sh");
         shell.args(["-c", "ulimit -n $1 && exec timeout --preserve-status 2 $2", "sh", limit, starling]);
         let output = shell.env("CHAT_BIND", "127.0.0.1:0").current_dir(folder.path()).output().unwrap();
         let stderr = text(&output.stderr);
         if refused_at {
             assert_eq!(output.status.code(), Some(1), "{stderr}");
-            assert!(stderr.starts_with("starling: the limit of open files is 128 and leaves none"), "{stderr}");
+            assert!(stderr.starts_with("starling: the limit of open files is 384 and leaves none"), "{stderr}");
         } else {
             assert!(stderr.contains("up to 1 connections"), "{stderr}");
         }
