@@ -164,7 +164,7 @@ impl HttpStream {
                 return Poll::Ready(Ok(()));
             }
             self.scanned = self.unread.len();
-            if let Err(refusal) = request_head::check_size(&self.unread) {
+            if let Err(refusal) = request_head::check_beginning(&self.unread) {
                 self.refuse(&refusal, false);
                 return Poll::Ready(Ok(()));
             }

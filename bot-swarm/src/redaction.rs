@@ -8,9 +8,23 @@ use std::borrow::Cow;
 /// What stands for a secret.
 pub const HIDDEN: &str = "(hidden)";
 
-/// The URL with `(hidden)` in place of its user information, of the values of its query and of its fragment. A text that
-/// has none of them is returned as it is.
-pub fn shown(url: &str) -> Cow<'_, str> {
+/// A URL, or several with commas between, with `(hidden)` in place of user information, of the values of a query and of a
+/// fragment. A text that has none of them is returned as it is.
+pub fn shown(urls: &str) -> Cow<'_, str> {
+    if !urls.contains(',') {
+        return shown_alone(urls);
+    }
+    let mut has_secret = false;
+    let shown = urls.split(',').map(|url| {
+        // What follows a secret without being a URL may be a part of it.
+        let url = if has_secret && !url.contains("://") { Cow::Borrowed(HIDDEN) } else { shown_alone(url) };
+        has_secret |= url.contains(HIDDEN);
+        url
+    });
+    Cow::Owned(shown.collect::<Vec<_>>().join(","))
+}
+
+fn shown_alone(url: &str) -> Cow<'_, str> {
     let (scheme, rest) = url.find("://").map_or(("", url), |at| url.split_at(at + 3));
     let (rest, fragment) = rest.split_once('#').map_or((rest, None), |(rest, text)| (rest, Some(text)));
     let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
@@ -55,6 +69,9 @@ mod tests {
             ),
             ("ws://host/ws?token=s3cret?s3cret", "ws://host/ws?token=(hidden)"),
             ("host/ws?token=s3cret", "host/ws?token=(hidden)"),
+            ("ws://a/ws?t=s3cret,ws://u:s3cret@b/ws", "ws://a/ws?t=(hidden),ws://(hidden)@b/ws"),
+            ("ws://a/ws,ws://b/ws?token=s3cret,s3cret", "ws://a/ws,ws://b/ws?token=(hidden),(hidden)"),
+            ("like chatter=60,lurker=25", "like chatter=60,lurker=25"),
             ("off", "off"),
             ("", ""),
         ] {

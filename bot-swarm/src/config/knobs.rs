@@ -7,7 +7,7 @@ use awc::http::Uri;
 use starling_protocol::{ClientId, limits};
 
 use super::{Config, ConfigError, METRICS_OFF};
-use crate::redaction::shown;
+use crate::redaction::{HIDDEN, shown};
 use crate::roster::PREFIX_MAX;
 use crate::units::parse_duration;
 
@@ -428,7 +428,7 @@ impl Knob {
         (self.set)(config, value.trim()).ok_or_else(|| ConfigError::BadValue {
             variable: self.variable,
             value: if self.is_secret() {
-                "***".to_owned()
+                HIDDEN.to_owned()
             } else if self.range.contains("://") {
                 // A URL may hold a token.
                 shown(value).into_owned()
@@ -447,7 +447,7 @@ impl Knob {
     /// What the knob is set to, for others to see.
     pub fn shown(&self, config: &Config) -> String {
         let value = self.get(config);
-        if self.is_secret() && !value.is_empty() { "***".to_owned() } else { value }
+        if self.is_secret() && !value.is_empty() { HIDDEN.to_owned() } else { value }
     }
 
     /// What the knob is set to.

@@ -80,7 +80,7 @@ async fn a_token_of_the_servers_url_is_shown_nowhere() {
     let server = TestServer::start().await;
     let folder = tempfile::tempdir().unwrap();
     let url = format!("{}?token=s3cret", server.url());
-    let metrics = format!("{}?key=s3cret", server.url().replace("ws://", "http://s3cret@").replace("/ws", "/metrics"));
+    let metrics = format!("{}?key=s3cret", server.url().replace("ws://", "http://").replace("/ws", "/metrics"));
     let with_url = |arguments: &[&str]| {
         let mut command = program();
         command.args(["--server-url", &url, "--server-metrics", &metrics, "--count", "2"]).args(arguments);
