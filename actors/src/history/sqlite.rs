@@ -9,6 +9,8 @@
 //! - A small memory of recent messages stands in front; it holds the newest of a room without a gap, and nothing that
 //!   is not in the file.
 
+pub mod backup;
+mod continuity;
 mod open;
 pub mod operator;
 mod reader;
@@ -30,7 +32,7 @@ use starling_protocol::{Epoch, Seq};
 
 pub use self::open::OpenError;
 
-use self::open::Opened;
+use self::open::{Lock, Opened};
 use self::reader::{DiskRead, Readers};
 use self::recent::Recent;
 use self::schema::{DbRoom, ROOMS_MAX, SEQ_MAX};
@@ -55,6 +57,16 @@ pub enum Sync {
     Normal,
     /// When the disk has it: survives also the death of the machine.
     Full,
+}
+
+impl Sync {
+    /// SQLite's name for it.
+    fn pragma(self) -> &'static str {
+        match self {
+            Self::Normal => "NORMAL",
+            Self::Full => "FULL",
+        }
+    }
 }
 
 /// What the store is told once.
@@ -159,7 +171,7 @@ struct Threads {
     /// All other threads.
     others: Vec<JoinHandle<()>>,
     /// Held for as long as any thread may touch the database.
-    _lock: std::fs::File,
+    _lock: Lock,
 }
 
 impl std::fmt::Debug for SqliteHistory {
@@ -293,7 +305,7 @@ impl HistoryStore for SqliteHistory {
         let known = self.rooms.values().map(|room| (room.db, (room.seq, room.oldest))).collect();
         let (readers, mut others) = Readers::start(opened.readers, &sink, &self.metrics, vitals);
         let (commands, writing) = writer::start(
-            (opened.writer, opened.identity),
+            (opened.writer, opened.identity, opened.continuity),
             Arc::clone(&self.settings),
             Arc::clone(&self.metrics),
             self.health.clone(),
@@ -401,6 +413,9 @@ impl Drop for SqliteHistory {
         if self.has_queued() {
             // Nobody is left to be told how it went.
             self.hand_on(&mut Vec::new());
+        }
+        if let Some(mut opened) = self.opened.take() {
+            writer::note_end(&opened.continuity, &mut opened.writer);
         }
         let Some(mut threads) = self.threads.take() else { return };
         let join = |thread: JoinHandle<()>| {

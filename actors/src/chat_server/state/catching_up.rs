@@ -45,7 +45,14 @@ impl ChatState {
     }
 
     /// The message that a client goes on from has been read: now its `join` is answered.
-    fn was_proven(&mut self, session: SessionId, room: RoomId, page: &Page, asked: HistoryPage, effects: &mut Vec<Effect>) {
+    fn was_proven(
+        &mut self,
+        session: SessionId,
+        room: RoomId,
+        page: &Page,
+        asked: HistoryPage,
+        effects: &mut Vec<Effect>,
+    ) {
         let waits = |waiting: &Unanswered| asked == HistoryPage::After(Seq(waiting.resume.after.0.saturating_sub(1)));
         if !self.unanswered.get(&(session, room)).is_some_and(waits) {
             // The answer to what it asked for before it left the room or resumed anew.

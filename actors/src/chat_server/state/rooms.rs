@@ -144,7 +144,8 @@ impl ChatState {
     ) {
         self.answer_unproven(session, room, effects);
         let Some(entry) = self.rooms.get(room.0 as usize) else { return };
-        let provable = resume.filter(|from| from.at.is_some() && entry.can_recover(*from) && from.after >= entry.oldest);
+        let provable =
+            resume.filter(|from| from.at.is_some() && entry.can_recover(*from) && from.after >= entry.oldest);
         let Some(resume) = provable else {
             return self.tell_joined(session, id, room, resume, is_member, effects);
         };

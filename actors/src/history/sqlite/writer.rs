@@ -15,6 +15,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 use starling_protocol::{Epoch, Seq};
 
+use super::continuity::Continuity;
 use super::open::FileIdentity;
 use super::retention::Retention;
 use super::schema::{DbRoom, place};
@@ -102,6 +103,7 @@ struct Writer {
     connection: Connection,
     /// The file that the connection writes.
     identity: FileIdentity,
+    continuity: Continuity,
     settings: Arc<SqliteSettings>,
     metrics: Arc<HistoryMetrics>,
     health: StoreHealth,
@@ -120,7 +122,7 @@ struct Writer {
 
 /// Starts the writer.
 pub(super) fn start(
-    (connection, identity): (Connection, FileIdentity),
+    (connection, identity, continuity): (Connection, FileIdentity, Continuity),
     settings: Arc<SqliteSettings>,
     metrics: Arc<HistoryMetrics>,
     health: StoreHealth,
@@ -133,6 +135,7 @@ pub(super) fn start(
     let writer = Writer {
         connection,
         identity,
+        continuity,
         settings,
         metrics,
         health,
@@ -207,6 +210,9 @@ impl Writer {
             } else if self.probe_at.is_none() && clock::now() >= self.retention.due() {
                 self.retain();
             }
+        }
+        if self.probe_at.is_none() {
+            note_end(&self.continuity, &mut self.connection);
         }
     }
 
@@ -320,6 +326,9 @@ impl Writer {
 
     /// Nothing can be stored: everything that was appended and is not stored is refused.
     fn fail(&mut self, error: &dyn Display) {
+        // A file that was moved may show itself as an I/O error first.
+        let moved = check_file(&self.settings.path, self.identity).err();
+        let error = moved.map_or_else(|| error.to_string(), |moved| moved.to_string());
         self.metrics.failures.fetch_add(1, Relaxed);
         self.metrics.failing.store(1, Relaxed);
         error!("nothing can be stored, messages are refused until it can: {error}");
@@ -366,6 +375,13 @@ impl Writer {
             }
         }
         self.metrics.writer.worked(clock::now().saturating_duration_since(started));
+    }
+}
+
+/// Notes that everything is stored. Where that fails, the next start may find that something is missing.
+pub(super) fn note_end(continuity: &Continuity, connection: &mut Connection) {
+    if let Err(error) = continuity.end(connection) {
+        warn!("that the history is whole cannot be noted, its rooms may begin new epochs: {error}");
     }
 }
 
