@@ -1,4 +1,4 @@
-//! What an operator can do with the stored history: `starling history check|export|vacuum`, `starling backup` and
+//! What an operator can do with the stored history: `starling history check|export|drop|vacuum`, `starling backup` and
 //! `starling restore`.
 
 use std::io::{self, BufWriter, Write};
@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use starling_actors::history::RoomKey;
 use starling_actors::history::sqlite::backup;
 use starling_actors::history::sqlite::operator::{self, CheckReport, OperatorError};
 use starling_protocol::{ClientId, Epoch, MessageId, RoomName, Seq};
@@ -23,6 +24,15 @@ pub enum HistoryCommand {
         /// Only this room
         #[arg(long)]
         room: Option<String>,
+    },
+    /// Drops a room or an inbox with all its messages; not while the server runs
+    Drop {
+        /// This room
+        #[arg(long, required_unless_present = "inbox", conflicts_with = "inbox")]
+        room: Option<String>,
+        /// The private messages of this client
+        #[arg(long, value_name = "NAME")]
+        inbox: Option<String>,
     },
     /// Gives the space of dropped messages back to the file system; not while the server runs
     Vacuum,
@@ -131,6 +141,15 @@ impl HistoryCommand {
                     Err(OperatorError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => {}
                     outcome => outcome?,
                 }
+            }
+            Self::Drop { room, inbox } => {
+                let key = match (room, inbox) {
+                    (Some(room), _) => RoomKey::Room(RoomName::parse(room)?),
+                    (None, Some(owner)) => RoomKey::Inbox(ClientId::parse(owner)?),
+                    (None, None) => bail!("name a room or an inbox"),
+                };
+                let count = operator::drop_room(&settings, &key)?;
+                writeln!(out, "{key} is dropped: {count} messages")?;
             }
             Self::Vacuum => {
                 let (before, after) = operator::vacuum(&settings)?;

@@ -10,6 +10,7 @@ use starling_actors::{ChatConfig, ChatServerHandle, Metrics, clock};
 
 use crate::admission::Admission;
 use crate::auth::Access;
+use crate::broken_connections::BrokenConnections;
 use crate::page::Pages;
 use crate::path_prefix::PathPrefix;
 use crate::refusal::RefusedHandshakes;
@@ -21,6 +22,7 @@ pub(crate) struct ServerState {
     chat_config: Arc<ChatConfig>,
     metrics: Arc<Metrics>,
     refused: RefusedHandshakes,
+    broken: BrokenConnections,
     pages: Pages,
     path_prefix: PathPrefix,
     access: Access,
@@ -50,6 +52,7 @@ impl ServerState {
         chat_config: Arc<ChatConfig>,
         metrics: Arc<Metrics>,
         refused: RefusedHandshakes,
+        broken: BrokenConnections,
         pages: Pages,
         path_prefix: PathPrefix,
         access: Access,
@@ -62,6 +65,7 @@ impl ServerState {
             chat_config,
             metrics,
             refused,
+            broken,
             pages,
             path_prefix,
             access,
@@ -84,6 +88,10 @@ impl ServerState {
 
     pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    pub(crate) fn broken(&self) -> &BrokenConnections {
+        &self.broken
     }
 
     pub(crate) fn refused(&self) -> &RefusedHandshakes {

@@ -51,6 +51,8 @@ mod shutdown;
 #[cfg(test)]
 mod stack_files;
 #[cfg(test)]
+mod strangers;
+#[cfg(test)]
 mod sub_path;
 #[cfg(test)]
 mod swarm;

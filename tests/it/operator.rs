@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{PipeReader, Read, Write};
 use std::net::TcpListener;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -318,7 +319,7 @@ fn what_cannot_work_is_refused_at_the_start() {
     let starling = env!("CARGO_BIN_EXE_starling");
     for (limit, refused_at) in [("384", true), ("385", false)] {
         let mut shell = Command::new("sh");
-        shell.args(["-c", "ulimit -n $1 && exec timeout --preserve-status 2 $2", "sh", limit, starling]);
+        shell.args(["-c", "ulimit -n $1 && exec timeout --preserve-status 2 \"$2\"", "sh", limit, starling]);
         let output = shell.env("CHAT_BIND", "127.0.0.1:0").current_dir(folder.path()).output().unwrap();
         let stderr = text(&output.stderr);
         if refused_at {
@@ -501,8 +502,10 @@ fn the_unit_of_systemd_is_one() {
     let unit = fs::read_to_string(crate::tidy::root().join("packaging/starling.service")).unwrap();
     let installed = "ExecStart=/usr/local/bin/starling\n";
     assert!(unit.contains(installed));
-    // Where it is tested nothing is installed.
-    let unit = unit.replace(installed, concat!("ExecStart=", env!("CARGO_BIN_EXE_starling"), "\n"));
+    // Where it is tested nothing is installed. The path of the program may have blanks.
+    let program = folder.path().join("starling");
+    symlink(env!("CARGO_BIN_EXE_starling"), &program).unwrap();
+    let unit = unit.replace(installed, &format!("ExecStart={}\n", program.display()));
     let path = folder.path().join("starling.service");
     fs::write(&path, unit).unwrap();
     let output = Command::new("systemd-analyze").arg("verify").arg(&path).output();

@@ -122,7 +122,7 @@ export class Chat {
 
   /**
    * Asks for the private messages that this page missed, where the server keeps them.
-   * @param {Welcome} welcome
+   * @param {Pick<Welcome, "inbox">} where
    */
   #resumeInbox({ inbox }) {
     if (inbox && this.inbox?.epoch === inbox.epoch && this.inbox.seq < inbox.seq) {
@@ -132,7 +132,7 @@ export class Chat {
     } else {
       const isSame = this.inbox?.epoch === inbox?.epoch;
       for (const { log } of this.conversations.values()) if (!isSame && log instanceof PrivateLog) log.begin();
-      this.inbox = inbox ?? null;
+      if (!isSame || this.inbox?.seq !== inbox?.seq) this.inbox = inbox ?? null;
     }
   }
 
@@ -225,10 +225,13 @@ export class Chat {
 
   /** @param {Frame} frame */
   #joined(frame) {
-    if (frame.inbox === true && frame.recovered === false) {
-      // The server does not know the last private message of this page: it counts anew.
-      for (const { log } of this.conversations.values()) if (log instanceof PrivateLog) log.begin();
-      this.inbox = { seq: frame.seq, epoch: frame.epoch };
+    if (frame.inbox) {
+      // With another epoch where an operator dropped what was in it; not recovered where the server counts anew.
+      if (this.inbox?.epoch !== frame.epoch || frame.recovered === false) {
+        this.inbox = null;
+        this.#resumeInbox({ inbox: { seq: frame.seq, epoch: frame.epoch } });
+      }
+      return;
     }
     const conversation = this.conversations.get(roomKey(frame.room));
     if (!conversation) return;
@@ -368,6 +371,16 @@ export class Chat {
       case "joined":
         this.#joined(frame);
         break;
+      case "left": {
+        // Not asked for: an operator dropped the room, or a new token does not allow it.
+        const conversation = this.conversations.get(roomKey(frame.room));
+        if (!conversation) break;
+        conversation.membership = "refused";
+        conversation.problem = "you are no longer in this room";
+        this.#tell({ kind: "conversations" });
+        this.#tell({ kind: "messages", conversation });
+        break;
+      }
       case "presence": {
         const conversation = this.conversations.get(roomKey(frame.room));
         if (!conversation) break;

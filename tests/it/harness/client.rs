@@ -63,7 +63,17 @@ impl Client {
     /// Connects and offers this subprotocol.
     pub(crate) async fn open_at(address: SocketAddr, path: &str, subprotocol: Option<&str>) -> Self {
         let request = awc::Client::new().ws(format!("ws://{address}{path}")).max_frame_size(FRAME_BYTES_MAX);
-        let request = request.protocols(subprotocol);
+        Self::open_with(path, request.protocols(subprotocol)).await
+    }
+
+    /// Connects as a page of this server would.
+    pub(crate) async fn open_as_page(server: &TestServer, path: &str) -> Self {
+        let address = server.address();
+        let request = awc::Client::new().ws(format!("ws://{address}{path}")).max_frame_size(FRAME_BYTES_MAX);
+        Self::open_with(path, request.origin(format!("http://{address}"))).await
+    }
+
+    async fn open_with(path: &str, request: awc::ws::WebsocketsRequest) -> Self {
         let (response, socket) = match within(format!("a connection to {path}"), request.connect()).await {
             Ok(connected) => connected,
             Err(error) => panic!("no connection to {path}: {error}"),
