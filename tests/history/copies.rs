@@ -250,7 +250,7 @@ async fn what_cannot_be_backed_up_or_restored_is_refused_with_its_reason_and_lea
 }
 
 #[actix_web::test]
-async fn while_a_server_writes_and_drops_a_backup_shows_one_moment_without_a_gap() {
+async fn while_a_server_writes_and_drops_a_backup_and_a_check_see_one_moment_without_a_gap() {
     let folder = tempdir().unwrap();
     let variables = [("CHAT_MESSAGES_PER_SECOND", "0"), ("CHAT_HISTORY_KEEP_MESSAGES", "300")];
     let server = Process::start(folder.path(), &variables);
@@ -272,5 +272,16 @@ async fn while_a_server_writes_and_drops_a_backup_shows_one_moment_without_a_gap
         // It is checked before it says so: every room has all of its messages from the oldest to the newest.
         let (worked, told) = backup.join().unwrap();
         assert!(worked && told.contains("1 rooms"), "{told}");
+        let checked = std::thread::spawn({
+            let folder = folder.path().to_owned();
+            move || said(&folder, &["history", "check"])
+        });
+        while !checked.is_finished() {
+            number += 1;
+            assert!(alice.send(json!({"Message": "x", "id": number.to_string()})).await);
+            while alice.expect("ack").await["id"] != number.to_string() {}
+        }
+        let (worked, told) = checked.join().unwrap();
+        assert!(worked, "a check reads one moment, too: {told}");
     }
 }

@@ -160,6 +160,8 @@ pub struct SqliteHistory {
     generation: u32,
     is_failing: bool,
     threads: Option<Threads>,
+    /// Held for as long as any thread may touch the database: a field is dropped after `drop` has ended them.
+    _lock: Lock,
 }
 
 struct Threads {
@@ -171,8 +173,6 @@ struct Threads {
     writing: Option<JoinHandle<()>>,
     /// All other threads.
     others: Vec<JoinHandle<()>>,
-    /// Held for as long as any thread may touch the database.
-    _lock: Lock,
 }
 
 impl std::fmt::Debug for SqliteHistory {
@@ -188,7 +188,7 @@ impl SqliteHistory {
     /// [`OpenError`]; then the database is as it was.
     pub fn open(mut settings: SqliteSettings, metrics: Arc<HistoryMetrics>) -> Result<Self, OpenError> {
         settings.path = open::locate(&settings.path)?;
-        let opened = open::open(&settings)?;
+        let (opened, lock) = open::open(&settings)?;
         Ok(Self {
             opened: Some(opened),
             recent: Recent::new(settings.recent_messages, settings.recent_bytes),
@@ -203,6 +203,7 @@ impl SqliteHistory {
             generation: 0,
             is_failing: false,
             threads: None,
+            _lock: lock,
         })
     }
 
@@ -321,8 +322,7 @@ impl HistoryStore for SqliteHistory {
             writer::start_checkpoints(opened.checkpoints, commands.clone(), &self.metrics, vitals);
         others.push(thread);
         let (writer, checkpoints) = (Some(commands), Some(checkpoints));
-        self.threads =
-            Some(Threads { writer, checkpoints, readers, writing: Some(writing), others, _lock: opened.lock });
+        self.threads = Some(Threads { writer, checkpoints, readers, writing: Some(writing), others });
     }
 
     fn reported(&mut self, StoreReport(report): StoreReport, done: &mut Vec<Completion>) {

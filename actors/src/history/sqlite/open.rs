@@ -124,7 +124,6 @@ impl OpenError {
 /// An open database and what it says of the time before.
 #[derive(Debug)]
 pub(super) struct Opened {
-    pub(super) lock: Lock,
     pub(super) continuity: Continuity,
     pub(super) identity: FileIdentity,
     pub(super) writer: Connection,
@@ -138,18 +137,26 @@ pub(super) struct Opened {
 }
 
 /// Opens the database of the settings, and makes it where there is none.
-pub(super) fn open(settings: &SqliteSettings) -> Result<Opened, OpenError> {
+pub(super) fn open(settings: &SqliteSettings) -> Result<(Opened, Lock), OpenError> {
     let path = settings.path.as_path();
-    let lock = Lock::take(path)?;
-    let is_new = !path.exists();
-    let opened = open_locked(settings, lock);
-    if is_new && opened.is_err() {
-        remove(path);
+    let mut lock = Lock::take(path)?;
+    let (is_new, had_log) = (!path.exists(), beside(path, "-wal").exists());
+    let opened = open_locked(settings, &lock);
+    match &opened {
+        Ok(_) => lock.keep(),
+        // What another process holds may be its own.
+        Err(OpenError::Held { .. }) => {}
+        Err(_) if is_new => remove(path, &["", "-wal", "-shm", "-journal"]),
+        // Looking at a database makes an empty log. One that is not empty has what was stored last.
+        Err(_) if !had_log && fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() == 0) => {
+            remove(path, &["-wal", "-shm"]);
+        }
+        Err(_) => {}
     }
-    opened
+    Ok((opened?, lock))
 }
 
-fn open_locked(settings: &SqliteSettings, mut lock: Lock) -> Result<Opened, OpenError> {
+fn open_locked(settings: &SqliteSettings, lock: &Lock) -> Result<Opened, OpenError> {
     let path = settings.path.as_path();
     inspect(path)?;
     let of = |error| OpenError::of(path, error);
@@ -164,13 +171,11 @@ fn open_locked(settings: &SqliteSettings, mut lock: Lock) -> Result<Opened, Open
     let readers = (0..READERS).map(|_| open_reader(path)).collect::<rusqlite::Result<_>>().map_err(of)?;
     let checkpoints = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(of)?;
     let (rooms, restored, dropped) = restore(&writer, settings).map_err(of)?;
-    lock.keep();
-    Ok(Opened { lock, continuity, identity, writer, readers, checkpoints, rooms, restored, dropped })
+    Ok(Opened { continuity, identity, writer, readers, checkpoints, rooms, restored, dropped })
 }
 
-/// Removes a database that was made just now, and what belongs to it.
-fn remove(path: &Path) {
-    for ending in ["", "-wal", "-shm", "-journal"] {
+fn remove(path: &Path, endings: &[&str]) {
+    for ending in endings {
         // Not all of them are there.
         fs::remove_file(beside(path, ending)).unwrap_or_default();
     }
