@@ -24,6 +24,8 @@ mod hostile;
 mod http;
 mod http_edge;
 #[cfg(test)]
+mod knob_effects;
+#[cfg(test)]
 mod knobs;
 #[cfg(test)]
 mod limits;
