@@ -307,7 +307,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_METRICS_BIND",
         flag: "metrics-bind",
-        help: "Address and port at which the swarm's own figures are served for Prometheus, under /metrics",
+        help: "Address and port at which a page of the run is served under /, and its figures for Prometheus under /metrics",
         range: "empty, or an IP address and a port like 0.0.0.0:9100 or [::1]:0",
         default: "",
         set: |config, value| parse_optional(value).map(|address| config.metrics_bind = address),

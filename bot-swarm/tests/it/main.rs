@@ -15,6 +15,8 @@ mod hosts;
 #[cfg(test)]
 mod live;
 #[cfg(test)]
+mod live_page;
+#[cfg(test)]
 mod load;
 #[cfg(test)]
 mod process;
