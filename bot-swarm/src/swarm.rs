@@ -189,6 +189,7 @@ impl Swarm {
             host,
             dialect: config.dialect,
             said: (0..profile.bots_max()).map(|_| AtomicU32::new(0)).collect(),
+            unpromised: Arc::default(),
             crowds,
             tls,
             tokens,

@@ -270,8 +270,8 @@ pub const KNOBS: &[Knob] = &[
         variable: "BOT_DIALECT",
         flag: "dialect",
         help: "How the server speaks: as Starling; seed: each plain message to everybody, no handshake, no answers; \
-               echo: each message back to its sender",
-        range: "starling, seed or echo",
+               echo: each message back to its sender; or by another protocol",
+        range: "starling, seed, echo, centrifugo, socket.io, phoenix or mqtt",
         default: "starling",
         set: |config, value| value.parse().ok().map(|dialect| config.dialect = dialect),
         get: |config| config.dialect.to_string(),

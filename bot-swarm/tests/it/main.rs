@@ -11,6 +11,8 @@ mod faults;
 #[cfg(test)]
 mod find_limit;
 #[cfg(test)]
+mod foreign;
+#[cfg(test)]
 mod hosts;
 #[cfg(test)]
 mod live;
