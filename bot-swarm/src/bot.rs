@@ -106,10 +106,14 @@ pub(crate) struct Bot {
     /// Where the server does not say so: since when the bot has a right to everything.
     listens_at: Option<Nanos>,
     in_flight: InFlight,
+    /// Messages whose connection was lost before their answer, at a server that would take them twice: not done.
+    in_doubt: Vec<Outgoing>,
     /// Refused for the moment; sent again before anything new.
     postponed: VecDeque<Outgoing>,
     /// The parts of a frame that the server sent in several.
     parts: Vec<u8>,
+    /// What came of a packet that is not whole, where a protocol's packets need not end with a frame.
+    unheard: Vec<u8>,
     paused_until: Nanos,
     /// The earliest appointment to speak that is entered and has not come.
     speaks_at: Option<Nanos>,
@@ -178,8 +182,10 @@ impl Bot {
             has_been_here: false,
             listens_at: None,
             in_flight: InFlight::default(),
+            in_doubt: Vec::new(),
             postponed: VecDeque::new(),
             parts: Vec::new(),
+            unheard: Vec::new(),
             paused_until: Nanos::default(),
             speaks_at: None,
             room_number: 0,
@@ -316,7 +322,7 @@ impl Bot {
         };
         let text = marker.render(message.bytes as usize);
         if self.is_plain() {
-            return self.transmit_plainly(&text);
+            return self.transmit_plainly(serial, &text);
         }
         let text = text.into();
         let command = ClientCommand::Message(PostMessage { text, target, client_id: None });

@@ -10,7 +10,6 @@ use bot_swarm::cli::{self, Request};
 use bot_swarm::config::PREFIX;
 use bot_swarm::find_limit::LimitReport;
 use bot_swarm::report::folder::{self, FolderError};
-use bot_swarm::server_stages::Watch;
 use bot_swarm::{Report, StopHandle, compare, find_limit, merge, progress};
 use starling_process::{Environment, log_lines};
 
@@ -62,9 +61,8 @@ fn run(flags: &clap::ArgMatches) -> anyhow::Result<u8> {
             prepare(config.report.as_deref(), &[folder::JSON, folder::PAGE])?;
             let report = within_system(async |stop| {
                 let mut progress = progress::to_stderr(config.profile().duration());
-                let watch = if config.report.is_some() { Watch::of(&config)? } else { None };
                 let outcome = bot_swarm::run(&config, &stop, &mut *progress).await?;
-                Ok(Report::of(&outcome, watch.and_then(Watch::end)))
+                Ok(Report::of(&outcome))
             })?;
             hand_over(&report.to_string(), config.report.as_deref(), |folder| folder::write(folder, &report))?;
             Ok(report.exit_code())

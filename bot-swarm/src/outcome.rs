@@ -12,6 +12,7 @@ use crate::expect::Broken;
 use crate::footprint::Footprint;
 use crate::latencies::Latencies;
 use crate::ledger::Tally;
+use crate::server_stages::ServerReport;
 use crate::stats::{Counters, Stats};
 
 /// What came of a run.
@@ -41,6 +42,8 @@ pub struct Outcome {
     pub away: u64,
     /// What the swarm itself used, from its start to the end of the drain.
     pub footprint: Footprint,
+    /// What the server said of itself meanwhile, where it was asked and has stages.
+    pub server: Option<ServerReport>,
     /// Why the run is not valid; empty where it is.
     pub doubts: Vec<Doubt>,
     /// What the run is judged to be.
@@ -85,6 +88,7 @@ impl Default for Outcome {
             unanswered: 0,
             away: 0,
             footprint: Footprint::default(),
+            server: None,
             doubts: Vec::new(),
             verdict: Verdict::Kept,
         }

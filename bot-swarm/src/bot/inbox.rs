@@ -250,14 +250,18 @@ impl Bot {
             if is_temporary {
                 self.postponed.push_back(message);
             } else {
-                self.worker.unanswered.set(self.worker.unanswered.get() - 1);
                 // Friends are away now and then, and who floods is refused.
-                let is_provoked = self.behaviour.ignores_limits() || refusal.code == ErrorCode::NoSuchClient;
-                let counters = &mut self.worker.stats.borrow_mut().counters;
-                counters.refused += 1;
-                counters.refused_unprovoked += u64::from(!is_provoked);
+                self.was_refused(self.behaviour.ignores_limits() || refusal.code == ErrorCode::NoSuchClient);
             }
         }
         self.answered();
+    }
+
+    /// The server refused a message for good.
+    pub(super) fn was_refused(&self, is_provoked: bool) {
+        self.worker.unanswered.set(self.worker.unanswered.get() - 1);
+        let counters = &mut self.worker.stats.borrow_mut().counters;
+        counters.refused += 1;
+        counters.refused_unprovoked += u64::from(!is_provoked);
     }
 }
