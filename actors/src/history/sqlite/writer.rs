@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use log::{error, info};
+use log::{error, info, warn};
 use rusqlite::{Connection, TransactionBehavior};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
