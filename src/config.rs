@@ -161,7 +161,7 @@ knobs! {
     rooms: u64 = "CHAT_ROOMS", "100000", Number(1, 10_000_000);
     /// Seconds for which a room that everybody left is kept; longer while a stored history has messages of it.
     empty_room_seconds: u64 = "CHAT_EMPTY_ROOM_SECONDS", "300", Number(300, 31_536_000);
-    /// Memory that the process may use, in bytes; from 95 % of it on new connections are refused with 503. 0: the memory limit of the container, if it has one.
+    /// Memory that the process may use, in bytes; from 95 % of it on new connections and searches over HTTP are refused with 503. 0: the memory limit of the container, if it has one.
     memory_bytes: u64 = "CHAT_MEMORY_BYTES", "0", Number(0, 1_125_899_906_842_624);
     /// Where what is said is kept: in a file over restarts, in memory while the server runs, or nowhere.
     history: Chosen<HistoryMode> = "CHAT_HISTORY", "sqlite", HISTORY_MODES;
@@ -195,8 +195,10 @@ knobs! {
     jwt_public_key_file: String = "CHAT_JWT_PUBLIC_KEY_FILE", "", OptionalFile;
     /// What operators show as their bearer token; empty: only a token with `admin` makes an operator.
     admin_token: Secret = "CHAT_ADMIN_TOKEN", "", Hidden(16);
-    /// Most clients whose private messages are kept; the next is refused with `unavailable`.
+    /// Most inboxes that come from writing to clients; the next is refused with `too_many_inboxes`. A client that is here always has one.
     inboxes: u64 = "CHAT_INBOXES", "100000", Number(1, 10_000_000);
+    /// Most inboxes of clients that have never been here which one client may make by writing to them; the next is refused with `too_many_inboxes`.
+    inboxes_per_client: u64 = "CHAT_INBOXES_PER_CLIENT", "1000", Number(1, 10_000_000);
     /// A folder that the page is read from at every request, for who works on it; empty: the page that is compiled in.
     web_dir: String = "CHAT_WEB_DIR", "", Folder;
     /// Which log lines are written, to standard error; where that takes none, lines are dropped and counted.
@@ -347,6 +349,7 @@ impl Config {
             rooms_per_session: small(self.rooms_per_client),
             rooms: small(self.rooms),
             inboxes: small(self.inboxes),
+            inboxes_per_client: small(self.inboxes_per_client),
             private_is_kept: self.auth.value == AuthMode::Jwt && self.history.value != HistoryMode::Off,
             outbox_bytes: small(self.outbox_bytes),
             outboxes_bytes_per_hub: self.outboxes_bytes / self.worker_count() as u64,

@@ -1,10 +1,11 @@
-//! What an operator can do with the stored history: `starling history check|export|vacuum`.
+//! What an operator can do with the stored history: `starling history check|export|drop|vacuum`.
 
 use std::io::{self, BufWriter, Write};
 
 use anyhow::bail;
 use clap::Subcommand;
 use serde::Serialize;
+use starling_actors::history::RoomKey;
 use starling_actors::history::sqlite::operator::{self, OperatorError};
 use starling_protocol::{ClientId, Epoch, MessageId, RoomName, Seq};
 
@@ -20,6 +21,15 @@ pub enum HistoryCommand {
         /// Only this room
         #[arg(long)]
         room: Option<String>,
+    },
+    /// Drops a room or an inbox with all its messages; not while the server runs
+    Drop {
+        /// This room
+        #[arg(long, required_unless_present = "inbox", conflicts_with = "inbox")]
+        room: Option<String>,
+        /// The private messages of this client
+        #[arg(long, value_name = "NAME")]
+        inbox: Option<String>,
     },
     /// Gives the space of dropped messages back to the file system; not while the server runs
     Vacuum,
@@ -85,6 +95,15 @@ impl HistoryCommand {
                     Err(OperatorError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => {}
                     outcome => outcome?,
                 }
+            }
+            Self::Drop { room, inbox } => {
+                let key = match (room, inbox) {
+                    (Some(room), _) => RoomKey::Room(RoomName::parse(room)?),
+                    (None, Some(owner)) => RoomKey::Inbox(ClientId::parse(owner)?),
+                    (None, None) => bail!("name a room or an inbox"),
+                };
+                let count = operator::drop_room(&settings, &key)?;
+                writeln!(out, "{key} is dropped: {count} messages")?;
             }
             Self::Vacuum => {
                 let (before, after) = operator::vacuum(&settings)?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix_service::ServiceFactory;
+use actix_service::{Service, ServiceFactory};
 use actix_web::body::{self, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, StatusCode, header};
@@ -10,9 +10,9 @@ use actix_web::web::{self, Bytes, Data, Path, PayloadConfig, Query, ServiceConfi
 use actix_web::{App, FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder, ResponseError};
 use actix_web_prom::PrometheusMetrics;
 use serde::{Deserialize, Serialize};
-use starling_actors::chat_server::command::Posted;
+use starling_actors::chat_server::command::{DropError, Posted};
 use starling_actors::chat_server::{AskError, HistoryQuery, PostedBy};
-use starling_actors::history::SearchText;
+use starling_actors::history::{RoomKey, SearchText};
 use starling_protocol::{
     ClientId, ErrorCode, HistoryEvent, HistoryPage, MessageId, RoomName, Seq, ServerEvent, codec, limits,
 };
@@ -44,6 +44,11 @@ pub(crate) fn app(
         .app_data(payload)
         .app_data(Data::from(state))
         .wrap(metrics)
+        // Before the metrics: they take the method as a label.
+        .wrap_fn(|mut request, next| {
+            request.head_mut().method = of_closed_set(&request.head().method);
+            next.call(request)
+        })
         // The outermost: `/metrics` too is an answer.
         .wrap(headers::defaults())
         .configure(|config| routes(config, bare_prefix.as_deref()))
@@ -85,6 +90,26 @@ async fn metrics() -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(body::None::new())
 }
 
+/// The method itself where HTTP defines it, else `other`: a client invents methods, and each would become a label of its
+/// own. No route takes an undefined method, so the answer is the same.
+fn of_closed_set(method: &Method) -> Method {
+    const DEFINED: [Method; 9] = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::DELETE,
+        Method::CONNECT,
+        Method::OPTIONS,
+        Method::TRACE,
+        Method::PATCH,
+    ];
+    if DEFINED.contains(method) {
+        return method.clone();
+    }
+    Method::from_bytes(b"other").unwrap_or_default()
+}
+
 fn routes(config: &mut ServiceConfig, bare_prefix: Option<&str>) {
     if let Some(path) = bare_prefix {
         config.service(reads(path, to_page));
@@ -108,6 +133,8 @@ fn routes(config: &mut ServiceConfig, bare_prefix: Option<&str>) {
                 .route(web::head().to(messages))
                 .route(web::post().to(post_message)),
         )
+        .service(resource("/api/rooms/{room}", "DELETE, OPTIONS").route(web::delete().to(drop_room)))
+        .service(resource("/api/inboxes/{clientId}", "DELETE, OPTIONS").route(web::delete().to(drop_inbox)))
         .service(resource("/api/clients/{clientId}", "DELETE, OPTIONS").route(web::delete().to(remove_client)));
 }
 
@@ -220,6 +247,9 @@ async fn messages(
             return Err(HttpRefusal::new(HttpCode::BadRequest, text));
         }
     };
+    if search.is_some() && state.is_short_of_memory() {
+        return Err(HttpRefusal::new(HttpCode::Unavailable, "the server is short of memory"));
+    }
     let limit = query.limit.unwrap_or(limits::HISTORY_LIMIT_DEFAULT);
     if !(1..=limits::HISTORY_LIMIT_MAX).contains(&limit) {
         let text = format!("`limit` must be 1 to {}", limits::HISTORY_LIMIT_MAX);
@@ -297,6 +327,29 @@ async fn remove_client(state: Data<ServerState>, _: Operator, name: Path<String>
     match state.chat().remove_client(name.clone()).await.map_err(unanswered)? {
         0 => Err(HttpRefusal::new(HttpCode::NoSuchClient, format!("nobody here is called {name}"))),
         _ => Ok(HttpResponse::NoContent().finish()),
+    }
+}
+
+async fn drop_room(state: Data<ServerState>, _: Operator, room: Path<String>) -> Answer {
+    let room = RoomName::parse(&room).map_err(|error| HttpRefusal::new(HttpCode::BadRoom, error.to_string()))?;
+    let none = HttpRefusal::new(HttpCode::NoSuchRoom, format!("there is no room {room}"));
+    dropped(&state, RoomKey::Room(room), none).await
+}
+
+async fn drop_inbox(state: Data<ServerState>, _: Operator, owner: Path<String>) -> Answer {
+    let owner = ClientId::parse(&owner).map_err(|error| HttpRefusal::new(HttpCode::BadName, error.to_string()))?;
+    let none = HttpRefusal::new(HttpCode::NoSuchClient, format!("there is no inbox of {owner}"));
+    dropped(&state, RoomKey::Inbox(owner), none).await
+}
+
+async fn dropped(state: &ServerState, key: RoomKey, none: HttpRefusal) -> Answer {
+    if let Some(reason) = state.not_ready() {
+        return Err(HttpRefusal::new(HttpCode::Unavailable, reason));
+    }
+    match state.chat().drop_room(key).await.map_err(unanswered)? {
+        Ok(()) => Ok(HttpResponse::NoContent().finish()),
+        Err(DropError::NotThere) => Err(none),
+        Err(error @ DropError::NotStored) => Err(HttpRefusal::new(HttpCode::Unavailable, error.to_string())),
     }
 }
 

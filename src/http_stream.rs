@@ -164,7 +164,7 @@ impl HttpStream {
                 return Poll::Ready(Ok(()));
             }
             self.scanned = self.unread.len();
-            if let Err(refusal) = request_head::check_size(&self.unread) {
+            if let Err(refusal) = request_head::check_beginning(&self.unread) {
                 self.refuse(&refusal, false);
                 return Poll::Ready(Ok(()));
             }
@@ -205,6 +205,7 @@ impl HttpStream {
     /// Answers with a refusal, unless an answer is on its way, and ends the connection.
     fn refuse(&mut self, refusal: &HttpRefusal, is_head: bool) {
         debug!("request refused: {}: {}", refusal.code.as_str(), refusal.message);
+        self.state.broken().count_refusal(refusal.code);
         self.unread.clear();
         self.set_timer(self.state.http_limits().answer);
         self.phase = Phase::Refusal(refusal.to_bytes(is_head));

@@ -6,6 +6,7 @@ mod accept;
 mod addresses;
 mod admission;
 mod auth;
+mod broken_connections;
 pub mod config;
 mod control_group;
 pub mod environment;

@@ -1,4 +1,8 @@
 //! Log lines, to standard error, panics among them.
+//!
+//! A line that a client can cause is never above `debug`: whoever sends nonsense would otherwise fill the operator's disk
+//! and hide what matters. The server's own code follows that itself; the frameworks that handle connections do not, so
+//! their lines are lowered, whatever `CHAT_LOG` says of their target.
 
 use std::io;
 use std::panic::{self, PanicHookInfo};
@@ -6,6 +10,11 @@ use std::time::Duration;
 
 use starling_process::log_lines;
 pub use starling_process::log_lines::{Format, dropped, say};
+
+/// Targets whose lines tell of a single connection: its bytes, its TLS, its end. `actix_server` is not among them: it
+/// tells of the workers and of the listening socket.
+const OF_CONNECTIONS: &[&str] =
+    &["actix_http", "actix_web", "actix_web_prom", "actix_codec", "rustls", "tokio_rustls", "mio"];
 
 /// How long the end of the process waits for standard error to take the last lines.
 const LAST_LINES: Duration = Duration::from_millis(500);
@@ -15,7 +24,7 @@ const LAST_LINES: Duration = Duration::from_millis(500);
 /// # Errors
 /// The system starts no thread.
 pub fn start(filter: &str, format: Format) -> io::Result<()> {
-    if log_lines::start(filter, format)? {
+    if log_lines::start(filter, format, OF_CONNECTIONS)? {
         panic::set_hook(Box::new(|panicked| log::error!("{}", line_of(panicked))));
     }
     Ok(())

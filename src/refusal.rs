@@ -179,7 +179,7 @@ impl From<OpenRefusal> for HttpRefusal {
             OpenRefusal::NameReserved => HttpCode::BadName,
             OpenRefusal::TokenExpired => HttpCode::Unauthorized,
             OpenRefusal::TokenOfAnother(_) | OpenRefusal::RoomClosed(_) => HttpCode::Forbidden,
-            OpenRefusal::TooManyRooms | OpenRefusal::TooManyInboxes | OpenRefusal::Unavailable => HttpCode::Unavailable,
+            OpenRefusal::TooManyRooms | OpenRefusal::Unavailable => HttpCode::Unavailable,
         };
         Self::new(code, refusal.to_string())
     }

@@ -61,8 +61,12 @@ pub(crate) fn end_of_head(bytes: &[u8], scanned: usize) -> Option<usize> {
     })
 }
 
-/// What is wrong with bytes that are no whole head yet, where they are too many.
-pub(crate) fn check_size(bytes: &[u8]) -> Result<(), HttpRefusal> {
+/// What is wrong with bytes that are no whole head yet: they do not begin as a request does, as those of a TLS client do
+/// not, or they are too many.
+pub(crate) fn check_beginning(bytes: &[u8]) -> Result<(), HttpRefusal> {
+    if bytes.first().is_some_and(|first| !first.is_ascii_graphic()) {
+        return Err(bad("this is no HTTP request"));
+    }
     if bytes.len() <= TARGET_BYTES_MAX {
         return Ok(());
     }

@@ -33,6 +33,7 @@ use tokio::sync::oneshot;
 use crate::accept::Accept;
 use crate::admission::Admission;
 use crate::auth::{self, Access, AuthError};
+use crate::broken_connections::BrokenConnections;
 use crate::config::{Config, HistoryMode};
 use crate::http_stream::HttpStream;
 use crate::limit_metrics::Limits;
@@ -127,6 +128,14 @@ fn open_history(config: &Config, metrics: &Metrics) -> Result<(Box<dyn HistorySt
     })
 }
 
+/// A registry with the figures of the chat and of the process.
+fn registry_of(metrics: &Arc<Metrics>) -> Result<Registry, prometheus::Error> {
+    let registry = Registry::new();
+    registry.register(Box::new(MetricsCollector(Arc::clone(metrics))))?;
+    registry.register(Box::new(ProcessMetrics::new()))?;
+    Ok(registry)
+}
+
 /// The middleware that counts requests and serves `/metrics`.
 fn count_requests(registry: &Registry) -> Result<PrometheusMetrics, StartError> {
     PrometheusMetricsBuilder::new("chat")
@@ -203,12 +212,11 @@ impl Server {
         let (chat, prepared, chat_ended) = ChatServer::prepare((*chat_config).clone(), history, Arc::clone(&metrics));
         let (chat_arbiter, for_worker) = give_thread(prepared);
 
-        let registry = Registry::new();
         let registered = |error: prometheus::Error| StartError::Metrics(error.to_string());
-        registry.register(Box::new(MetricsCollector(Arc::clone(&metrics)))).map_err(registered)?;
-        registry.register(Box::new(ProcessMetrics::new())).map_err(registered)?;
+        let registry = registry_of(&metrics).map_err(registered)?;
         let refused = RefusedHandshakes::register(&registry).map_err(registered)?;
         let accept = Accept::register(tls.clone(), config.handshake_time(), &registry).map_err(registered)?;
+        let broken = BrokenConnections::register(&registry).map_err(registered)?;
         let http_metrics = count_requests(&registry)?;
 
         let open_files = environment::raise_open_files();
@@ -217,13 +225,13 @@ impl Server {
             return Err(StartError::OpenFiles(open_files));
         }
         let connections = if config.connections == 0 { allowed } else { config.connections.min(allowed) };
-        let limits = Limits { connections, credits: config.server_credits, outbox_bytes: config.outbox_bytes };
-        limits.register(&registry).map_err(registered)?;
+        Limits::of(&config, connections).register(&registry).map_err(registered)?;
         let state = Arc::new(ServerState::new(
             chat.clone(),
             Arc::clone(&chat_config),
             Arc::clone(&metrics),
             refused,
+            broken,
             Pages::new(config.web_folder()),
             config.path_prefix.clone(),
             Access::new(&config),
@@ -255,13 +263,15 @@ impl Server {
                 let plain = map_config(http::app(Arc::clone(&state), http_metrics.clone()), |()| AppConfig::default());
                 let upgrade = Upgrade::new(hub, Arc::clone(&state));
                 let accept = Arc::clone(&accept);
+                let broken = Arc::clone(&state);
                 // The times of a head and of an idle connection are `HttpStream`'s.
                 let http = HttpService::<HttpStream, _, _>::build()
                     .client_request_timeout(Duration::ZERO)
                     .keep_alive(KeepAlive::Os)
                     .client_disconnect_timeout(head_time)
                     .upgrade(fn_service(move |request| Rc::clone(&upgrade).serve(request)))
-                    .finish(plain);
+                    .finish(plain)
+                    .map_err(move |error| broken.broken().count(error));
                 fn_service(move |tcp: TcpStream| {
                     let (accept, state) = (Arc::clone(&accept), Arc::clone(&state));
                     async move { accept.take(tcp, state).await }

@@ -10,6 +10,7 @@ use starling_actors::{ChatConfig, ChatServerHandle, Metrics, clock};
 
 use crate::admission::Admission;
 use crate::auth::Access;
+use crate::broken_connections::BrokenConnections;
 use crate::page::Pages;
 use crate::path_prefix::PathPrefix;
 use crate::refusal::RefusedHandshakes;
@@ -21,6 +22,7 @@ pub(crate) struct ServerState {
     chat_config: Arc<ChatConfig>,
     metrics: Arc<Metrics>,
     refused: RefusedHandshakes,
+    broken: BrokenConnections,
     pages: Pages,
     path_prefix: PathPrefix,
     access: Access,
@@ -50,6 +52,7 @@ impl ServerState {
         chat_config: Arc<ChatConfig>,
         metrics: Arc<Metrics>,
         refused: RefusedHandshakes,
+        broken: BrokenConnections,
         pages: Pages,
         path_prefix: PathPrefix,
         access: Access,
@@ -62,6 +65,7 @@ impl ServerState {
             chat_config,
             metrics,
             refused,
+            broken,
             pages,
             path_prefix,
             access,
@@ -84,6 +88,10 @@ impl ServerState {
 
     pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    pub(crate) fn broken(&self) -> &BrokenConnections {
+        &self.broken
     }
 
     pub(crate) fn refused(&self) -> &RefusedHandshakes {
@@ -112,7 +120,7 @@ impl ServerState {
             Some(died.to_string().into())
         } else if self.draining.load(Relaxed) {
             Some("the server is stopping".into())
-        } else if self.short_of_memory.load(Relaxed) {
+        } else if self.is_short_of_memory() {
             Some("the server is short of memory".into())
         } else {
             self.history.failure().map(Cow::from)
@@ -124,7 +132,12 @@ impl ServerState {
         self.draining.store(true, Relaxed);
     }
 
-    /// Whether new connections are refused until memory is free again.
+    /// Whether new work is refused until memory is free again.
+    pub(crate) fn is_short_of_memory(&self) -> bool {
+        self.short_of_memory.load(Relaxed)
+    }
+
+    /// Sets whether new connections and searches over HTTP are refused until memory is free again.
     pub(crate) fn set_short_of_memory(&self, is_short: bool) {
         self.short_of_memory.store(is_short, Relaxed);
     }

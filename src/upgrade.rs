@@ -137,8 +137,10 @@ impl Upgrade {
         let token = auth::shown_token(request.headers(), wanted.token.take());
         let identity = match (&self.state.chat_config().tokens, token) {
             (None, _) => Identity::Open,
-            // It may still say hello with one.
-            (Some(_), None) => Identity::Unproven,
+            // A page cannot set a header, and a token in a URL stands in logs: it may say hello with one. A program shows
+            // it in the header.
+            (Some(_), None) if request.headers().contains_key(header::ORIGIN) => Identity::Unproven,
+            (Some(_), None) => return Err(HttpRefusal::new(HttpCode::Unauthorized, "a token is needed")),
             (Some(tokens), Some(token)) => match tokens.verify(&token) {
                 Ok(claims) => Identity::Proven(Arc::new(claims)),
                 Err(bad) => return Err(HttpRefusal::new(HttpCode::Unauthorized, bad.to_string())),

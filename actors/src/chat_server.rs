@@ -11,11 +11,11 @@ mod remembered;
 pub mod state;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::dev::channel::{self, AddressReceiver};
 use actix::prelude::*;
-use log::error;
+use log::{error, warn};
 use smallvec::SmallVec;
 use starling_protocol::{HistoryEvent, RoomName, ServerEvent};
 use tokio::sync::oneshot;
@@ -38,6 +38,9 @@ use crate::vitals::{Pulse, VitalPart, Vitals};
 /// How often what is due by time is looked for.
 const TICK: Duration = Duration::from_millis(250);
 
+/// How often at most the log tells that a table is full.
+const FULL_TABLE_WARNING_INTERVAL: Duration = Duration::from_mins(1);
+
 /// Holds the rooms and routes private messages. See [`ChatServerHandle`] for the way in.
 pub struct ChatServer {
     /// The first to be dropped: the hubs end when nobody can reach them any more.
@@ -50,6 +53,9 @@ pub struct ChatServer {
     /// Reused from command to command.
     effects: Vec<Effect>,
     completions: Vec<Completion>,
+    /// When a full table was last told of, and how many were dropped for others by then.
+    warned: Option<Instant>,
+    dropped_when_warned: u64,
     /// Whether an `EndTurn` is on its way.
     turn_ends: bool,
     /// Dropped last: who waits for the end of the chat waits for the history's too.
@@ -117,7 +123,7 @@ impl ChatServer {
         let seed = clock::secret() as u64;
         let mut state = ChatState::new(config, seed);
         state.restore(history.restore(), Now::read());
-        metrics.set_held(state.room_count(), 0);
+        metrics.set_held(state.held());
         let vitals = Vitals::default();
         let (sender, mailbox) = channel::channel(0);
         let counted = Arc::clone(metrics.chat_server());
@@ -134,6 +140,8 @@ impl ChatServer {
             lobby: RoomName::lobby(),
             effects: Vec::new(),
             completions: Vec::new(),
+            warned: None,
+            dropped_when_warned: 0,
             turn_ends: false,
             _end: End(Some(ended)),
         };
@@ -224,7 +232,7 @@ impl ChatServer {
             }
             Effect::Delivered { room, seq } => self.history.delivered(room, seq),
             Effect::Read(request) => self.history.read(request, &mut self.completions),
-            Effect::Forget { room } => self.history.forget(room),
+            Effect::Forget { room, reply } => self.history.forget(room, reply),
             // Whoever opened the session is told by the handler that asked.
             Effect::RefuseSession { .. } => {}
             Effect::Close { session, code, reason } => {
@@ -242,6 +250,25 @@ impl ChatServer {
             RoomKey::Inbox(_) => return,
         };
         self.metrics.message(kind, message.text.len());
+    }
+
+    /// Tells the operator of full tables: at most once in an interval, whatever clients do.
+    fn warn_of_full_tables(&mut self) {
+        let now = clock::now();
+        if self.warned.is_some_and(|at| now.saturating_duration_since(at) < FULL_TABLE_WARNING_INTERVAL) {
+            return;
+        }
+        let dropped = self.state.dropped_for_space();
+        for (variable, most) in self.state.full_tables() {
+            self.warned = Some(now);
+            let (since, all) = (dropped - self.dropped_when_warned, dropped);
+            warn!(
+                "a table is full ({variable} = {most}); dropped for others: {since} since the last such line, {all} in all"
+            );
+        }
+        if self.warned == Some(now) {
+            self.dropped_when_warned = dropped;
+        }
     }
 
     fn send(&self, hub: HubId, command: HubCommand) {
@@ -279,7 +306,7 @@ impl Handler<Enveloped> for ChatServer {
             if let Effect::RefuseSession { refusal, .. } = effect { Some(refusal.clone()) } else { None }
         });
         self.perform(now, context);
-        self.metrics.set_held(self.state.room_count(), self.state.session_count());
+        self.metrics.set_held(self.state.held());
         // Whoever asked may have gone; its connection then closes the session.
         drop(opened.send(refused.map_or(Ok(()), Err)));
     }
@@ -348,7 +375,8 @@ impl Handler<Query> for ChatServer {
             }
             Query::Tick(done) => {
                 self.apply(Command::Tick, Now::read(), context);
-                self.metrics.set_held(self.state.room_count(), self.state.session_count());
+                self.metrics.set_held(self.state.held());
+                self.warn_of_full_tables();
                 // The ticker may be late for it.
                 done.send(()).unwrap_or_default();
             }

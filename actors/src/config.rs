@@ -27,8 +27,12 @@ pub struct ChatConfig {
     pub rooms_per_session: u32,
     /// Most rooms there may be; more is refused with `too_many_rooms`.
     pub rooms: u32,
-    /// Most clients that have an inbox, where private messages are kept; more is refused with `unavailable`.
+    /// Most inboxes that are made by writing to clients; more is refused with `too_many_inboxes`. A client that is here
+    /// always has one.
     pub inboxes: u32,
+    /// Most inboxes that one client has made by writing to names whose client has never been here; more is refused with
+    /// `too_many_inboxes`.
+    pub inboxes_per_client: u32,
     /// Whether private messages are kept: names are authenticated, and there is a history.
     pub private_is_kept: bool,
     /// What verifies tokens, where names are authenticated.
@@ -99,6 +103,7 @@ impl Default for ChatConfig {
             rooms_per_session: 64,
             rooms: 100_000,
             inboxes: 100_000,
+            inboxes_per_client: 1_000,
             private_is_kept: false,
             tokens: None,
             outbox_bytes: 1024 * 1024,

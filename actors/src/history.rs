@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use starling_protocol::{ChatMessage, ClientId, Epoch, HistoryPage, MessageId, NameError, RoomName, Seq};
 
+use crate::chat_server::command::DropReply;
 use crate::credits::Ticket;
+use crate::identity::IdOwner;
 use crate::ids::{RoomId, SessionId};
 use crate::vitals::Vitals;
 
@@ -77,6 +79,8 @@ pub struct StoredMessage {
     pub at: u64,
     /// The sender's own name for it.
     pub id: Option<MessageId>,
+    /// Whose `id` it is. `None` for a message without `id`, and for one that was read back.
+    pub owner: Option<IdOwner>,
 }
 
 impl StoredMessage {
@@ -268,6 +272,17 @@ pub struct StoredRoom {
     pub oldest: Seq,
     /// Of an inbox: how far it was [delivered](HistoryStore::delivered).
     pub delivered: Seq,
+    /// Of an inbox whose owner has never been here: who made it.
+    pub unclaimed: Option<UnclaimedInbox>,
+}
+
+/// An inbox whose owner has never been here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnclaimedInbox {
+    /// The client that made it by writing to its owner.
+    pub maker: ClientId,
+    /// Whether nobody else wrote into it. `false` also where it has too many messages to look at.
+    pub is_alone: bool,
 }
 
 /// A message `id` that was taken before this process, not long ago.
@@ -281,6 +296,8 @@ pub struct StoredId {
     pub at: u64,
     /// Who sent it.
     pub client_id: ClientId,
+    /// Whose `id` it is.
+    pub owner: IdOwner,
     /// The `id`.
     pub id: MessageId,
 }
@@ -380,8 +397,9 @@ pub trait HistoryStore: Send {
     /// Reads a part of a room's history. A room without messages gives an empty page.
     fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>);
 
-    /// Drops a room that has ended; its number may be used again at once.
-    fn forget(&mut self, room: RoomId);
+    /// Drops a room that has ended, with all of its messages; its number may be used again at once. Nothing of it waits
+    /// to be stored. `reply` is told when the room will not come back, whatever happens to the process.
+    fn forget(&mut self, room: RoomId, reply: Option<DropReply>);
 }
 
 #[cfg(test)]

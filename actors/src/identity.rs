@@ -1,9 +1,10 @@
 //! Who a connection is: what a token that an edge has verified says. The chat never sees a token itself.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use starling_protocol::{ClientId, RoomName};
+use starling_protocol::{ClientId, ClientKey, RoomName};
 use wildmatch::WildMatch;
 
 /// What is known of a connection when it comes, and what a `hello` brings.
@@ -15,6 +16,38 @@ pub enum Identity {
     Unproven,
     /// This is who it is.
     Proven(Arc<Claims>),
+}
+
+/// Whose message `id`s are remembered together: one client, which is more than one name.
+///
+/// Where names are not authenticated, a name passes from hand to hand, and the client is the name *and* its key. Two
+/// clients that held the same name one after the other have different owners; one client keeps its owner over a
+/// reconnection with its key. The value is a hash, so that the stored history holds no key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct IdOwner(pub(crate) u64);
+
+impl IdOwner {
+    /// The client that has this name and this key, where names are not authenticated.
+    pub fn keyed(name: &ClientId, key: ClientKey) -> Self {
+        Self::hashed(&("key", name.as_str(), key.0))
+    }
+
+    /// The client whose token says this name.
+    pub fn authenticated(name: &ClientId) -> Self {
+        Self::hashed(&("token", name.as_str()))
+    }
+
+    /// The operators who speak under this name. They share nothing with the client of that name.
+    pub fn operator(name: &ClientId) -> Self {
+        Self::hashed(&("operator", name.as_str()))
+    }
+
+    fn hashed(of: &impl Hash) -> Self {
+        // Without a seed: the value is stored, and compared after a restart.
+        let mut hasher = DefaultHasher::new();
+        of.hash(&mut hasher);
+        Self(hasher.finish())
+    }
 }
 
 /// What a verified token says of its bearer.

@@ -34,6 +34,7 @@ pub mod history;
 pub mod hub;
 pub mod identity;
 pub mod ids;
+mod log_interval;
 pub mod metrics;
 pub mod rate_limit;
 mod room;

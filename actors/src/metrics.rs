@@ -212,6 +212,19 @@ const DISCONNECT_REASONS: usize = DisconnectReason::ALL.len();
 const MESSAGE_KINDS: usize = MessageKind::ALL.len();
 const ERROR_CODES: usize = ErrorCode::ALL.len();
 
+/// What the `ChatServer` holds at a moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Held {
+    /// Rooms, the empty ones that are still kept among them.
+    pub rooms: usize,
+    /// Inboxes.
+    pub inboxes: usize,
+    /// Sessions, and connections that have not said who they are.
+    pub sessions: usize,
+    /// Rooms and inboxes that were dropped so far because others needed their place.
+    pub dropped_for_space: u64,
+}
+
 /// The figures of the chat. One per process; every part holds it and counts into it.
 #[derive(Debug)]
 pub struct Metrics {
@@ -221,6 +234,8 @@ pub struct Metrics {
     mailboxes: [Arc<Mailboxes>; ActorKind::ALL.len()],
     credits: ServerCredits,
     connections: AtomicI64,
+    inboxes: AtomicI64,
+    dropped_for_space: AtomicU64,
     rooms: AtomicI64,
     names: AtomicI64,
     connects: AtomicU64,
@@ -259,6 +274,8 @@ impl Metrics {
             mailboxes: std::array::from_fn(|_| Arc::default()),
             credits,
             connections: AtomicI64::new(0),
+            inboxes: AtomicI64::new(0),
+            dropped_for_space: AtomicU64::new(0),
             rooms: AtomicI64::new(0),
             names: AtomicI64::new(0),
             connects: AtomicU64::new(0),
@@ -335,9 +352,12 @@ impl Metrics {
     }
 
     /// How many rooms and sessions the chat holds now.
-    pub fn set_held(&self, rooms: usize, sessions: usize) {
-        self.rooms.store(i64::try_from(rooms).unwrap_or(i64::MAX), Relaxed);
-        self.names.store(i64::try_from(sessions).unwrap_or(i64::MAX), Relaxed);
+    pub fn set_held(&self, held: Held) {
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.rooms.store(gauge(held.rooms), Relaxed);
+        self.inboxes.store(gauge(held.inboxes), Relaxed);
+        self.names.store(gauge(held.sessions), Relaxed);
+        self.dropped_for_space.store(held.dropped_for_space, Relaxed);
     }
 
     /// How many rooms there are.

@@ -10,7 +10,7 @@ use rustc_hash::FxHashSet;
 use starling_protocol::{ClientId, Epoch, MessageId, PresenceEvent, Refusal, Seq, limits};
 use tokio::sync::oneshot;
 
-use crate::chat_server::command::Posted;
+use crate::chat_server::command::{DropReply, Posted};
 use crate::credits::Ticket;
 use crate::history::{RoomKey, StoredMessage};
 use crate::ids::{HubId, HubSet, SessionId};
@@ -63,6 +63,10 @@ pub(crate) struct Room {
     /// How many members each hub has, by its number.
     members_by_hub: Vec<u32>,
     hubs: HubSet,
+    /// Whether it has ended: nobody finds it, and it is forgotten when nothing of it waits to be stored.
+    pub(crate) ends: bool,
+    /// The operator who dropped it.
+    pub(crate) drop_reply: Option<DropReply>,
     /// Since when nobody is in the room.
     pub(crate) empty_since: Option<Instant>,
     presence: Presence,
@@ -82,6 +86,8 @@ impl Room {
             delivered_noted: Seq(0),
             members_by_hub: Vec::new(),
             hubs: HubSet::default(),
+            ends: false,
+            drop_reply: None,
             empty_since: Some(now),
             presence: Presence::default(),
         }
@@ -127,6 +133,16 @@ impl Room {
     /// How many clients are in the room.
     pub(crate) fn count(&self) -> u32 {
         u32::try_from(self.members.len()).unwrap_or(u32::MAX).saturating_sub(self.doubles)
+    }
+
+    /// How many messages the history keeps of it.
+    pub(crate) fn kept_messages(&self) -> u64 {
+        (self.seq.0 + 1).saturating_sub(self.oldest.0)
+    }
+
+    /// Whether nobody is in it and nothing was said in it.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.is_empty() && self.seq == Seq(0) && self.pending.is_empty()
     }
 
     /// Whether no connection is in it.

@@ -290,6 +290,7 @@ impl Default for Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::redaction::HIDDEN;
 
     fn config(settings: &[(&str, &str)]) -> Result<Config, ConfigError> {
         Config::from_settings(settings.iter().map(|(variable, value)| ((*variable).to_owned(), (*value).to_owned())))
@@ -446,7 +447,7 @@ mod tests {
         let secrets = [("BOT_TOKEN", "tell"), ("BOT_TOKEN_SECRET", "tell"), ("BOT_HEADERS", "cookie: tell")];
         for secret in secrets {
             let printed = config(&[secret]).unwrap().to_env();
-            assert!(!printed.contains("tell") && printed.contains(&format!("{}=***\n", secret.0)), "{printed}");
+            assert!(!printed.contains("tell") && printed.contains(&format!("{}={HIDDEN}\n", secret.0)), "{printed}");
         }
     }
 

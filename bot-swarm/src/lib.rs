@@ -47,6 +47,7 @@ pub mod plan;
 pub mod profile;
 pub mod progress;
 mod recorder;
+pub mod redaction;
 pub mod report;
 pub mod roster;
 pub mod server_clock;

@@ -51,7 +51,7 @@ fn run(flags: &clap::ArgMatches) -> anyhow::Result<u8> {
         log_lines::is_filter(filter),
         "{LOG_FILTER}={filter:?} is not valid: it must be a level (off, error, warn, info, debug, trace) or a list like info,bot_swarm=debug"
     );
-    log_lines::start(filter, log_lines::Format::Text)?;
+    log_lines::start(filter, log_lines::Format::Text, &[])?;
     match cli::request(flags, environment.starting_with(PREFIX)?)? {
         Request::PrintConfig(config) => {
             print(&config.to_env())?;

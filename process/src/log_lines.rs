@@ -12,8 +12,8 @@ use std::thread;
 use std::time::Duration;
 
 use env_logger::fmt::Formatter;
-use env_logger::{Builder, Target, WriteStyle};
-use log::{Record, warn};
+use env_logger::{Builder, Logger, Target, WriteStyle};
+use log::{Level, Log, Metadata, Record, warn};
 use serde::Serialize;
 
 /// Most bytes of lines that wait for standard error; the next line is dropped.
@@ -38,12 +38,12 @@ enum Item {
     Flush(SyncSender<()>),
 }
 
-/// The one log of the process.
-struct Log {
+/// The way to the thread that writes.
+struct Writing {
     thread: Sender<Item>,
 }
 
-static LOG: OnceLock<Log> = OnceLock::new();
+static LOG: OnceLock<Writing> = OnceLock::new();
 static WAITING_BYTES: AtomicUsize = AtomicUsize::new(0);
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
@@ -71,9 +71,11 @@ fn is_target(text: &str) -> bool {
 
 /// Starts logging what this filter lets through. A second start changes nothing; returns whether this was the first.
 ///
+/// A line whose target begins with one of the crates in `lowered` is `debug` at most.
+///
 /// # Errors
 /// The system starts no thread.
-pub fn start(filter: &str, format: Format) -> io::Result<bool> {
+pub fn start(filter: &str, format: Format, lowered: &'static [&'static str]) -> io::Result<bool> {
     let (thread, items) = channel();
     let mut builder = Builder::new();
     builder.parse_filters(filter).target(Target::Pipe(Box::new(Lines(thread.clone()))));
@@ -82,12 +84,15 @@ pub fn start(filter: &str, format: Format) -> io::Result<bool> {
     } else if io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
         builder.write_style(WriteStyle::Always);
     }
+    let lines = Lowering { lines: builder.build(), lowered };
+    let most = lines.lines.filter();
     // A test may have started it before.
-    if builder.try_init().is_err() {
+    if log::set_boxed_logger(Box::new(lines)).is_err() {
         return Ok(false);
     }
+    log::set_max_level(most);
     thread::Builder::new().name("log".into()).spawn(move || write_lines(&items))?;
-    Ok(LOG.set(Log { thread }).is_ok())
+    Ok(LOG.set(Writing { thread }).is_ok())
 }
 
 /// Writes a line that is no log line, in its turn, and like one: it is dropped where too much waits.
@@ -106,6 +111,38 @@ pub fn flush(at_most: Duration) {
     if log.thread.send(Item::Flush(written)).is_ok() {
         // What standard error does not take in time is lost.
         is_written.recv_timeout(at_most).unwrap_or_default();
+    }
+}
+
+/// The logger: lowers the lines of some crates, then filters and writes.
+struct Lowering {
+    lines: Logger,
+    lowered: &'static [&'static str],
+}
+
+impl Lowering {
+    /// The level that a line counts as.
+    fn level_of(&self, metadata: &Metadata<'_>) -> Level {
+        let root = metadata.target().split("::").next().unwrap_or_default();
+        if self.lowered.contains(&root) { metadata.level().max(Level::Debug) } else { metadata.level() }
+    }
+}
+
+impl Log for Lowering {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        let lowered = Metadata::builder().level(self.level_of(metadata)).target(metadata.target()).build();
+        self.lines.enabled(&lowered)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let mut lowered = Record::builder();
+        lowered.level(self.level_of(record.metadata())).target(record.target()).args(*record.args());
+        lowered.module_path(record.module_path()).file(record.file()).line(record.line());
+        self.lines.log(&lowered.build());
+    }
+
+    fn flush(&self) {
+        self.lines.flush();
     }
 }
 
@@ -176,6 +213,22 @@ fn write_json(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_of_the_lowered_crates_are_at_most_debug() {
+        let lines = Lowering { lines: Builder::new().build(), lowered: &["actix_http", "rustls"] };
+        for (target, level, expected) in [
+            ("actix_http::h1::dispatcher", Level::Error, Level::Debug),
+            ("actix_http", Level::Warn, Level::Debug),
+            ("rustls::msgs::handshake", Level::Trace, Level::Trace),
+            ("actix_server::accept", Level::Error, Level::Error),
+            ("actix_httpx", Level::Error, Level::Error),
+            ("starling::server", Level::Info, Level::Info),
+        ] {
+            let metadata = Metadata::builder().level(level).target(target).build();
+            assert_eq!(lines.level_of(&metadata), expected, "{target}");
+        }
+    }
 
     #[test]
     fn a_filter_is_made_of_levels_and_a_word_that_is_none_is_refused() {

@@ -146,10 +146,11 @@ fn named_or_current(name: &str, current: Option<&RoomName>) -> Result<RoomName, 
 /// characters, which could steer a terminal, are replaced.
 pub fn render(event: &ServerEvent<'_>) -> Option<String> {
     let line = match event {
-        ServerEvent::Welcome(welcome) => format!(
-            "* welcome to {}: you are {} in {}; /help shows what you can type",
-            welcome.server, welcome.client_id, welcome.room
-        ),
+        ServerEvent::Welcome(welcome) => {
+            let place = welcome.first_room.as_ref().map_or("no room", |first| first.room.as_str());
+            let (server, name) = (&welcome.server, &welcome.client_id);
+            format!("* welcome to {server}: you are {name} in {place}; /help shows what you can type")
+        }
         ServerEvent::Message(message) => render_message(message),
         ServerEvent::Ack(_) => return None,
         ServerEvent::Joined(joined) => {

@@ -77,12 +77,9 @@ pub struct Welcome {
     pub server: String,
     /// The name that the connection has: the one it asked for, or a guest's.
     pub client_id: ClientId,
-    /// The connection's first room.
-    pub room: RoomName,
-    /// The newest message of that room.
-    pub seq: Seq,
-    /// The life of that room's sequence numbers.
-    pub epoch: Epoch,
+    /// The connection's first room; `None` while it is in no room.
+    #[serde(flatten)]
+    pub first_room: Option<RoomPosition>,
     /// Where this client's private messages are, where they are stored.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub inbox: Option<InboxPosition>,
@@ -92,6 +89,17 @@ pub struct Welcome {
     pub heartbeat_ms: u64,
     /// What the server allows.
     pub limits: ServerLimits,
+}
+
+/// A room, and how far its messages have come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomPosition {
+    /// The room.
+    pub room: RoomName,
+    /// The newest message of the room.
+    pub seq: Seq,
+    /// The life of the room's sequence numbers.
+    pub epoch: Epoch,
 }
 
 /// How far a client's private messages have come.
@@ -342,6 +350,8 @@ error_codes! {
     MessageTooLarge = "message_too_large",
     /// The connection is in as many rooms as it may, or the server has as many rooms as it may.
     TooManyRooms = "too_many_rooms",
+    /// The sender has made as many inboxes as it may, or the server has as many.
+    TooManyInboxes = "too_many_inboxes",
     /// Frames came faster than `limits.messagesPerSecond`; `retryAfterMs` says when the next is taken.
     RateLimited = "rate_limited",
     /// A token is missing or not valid.

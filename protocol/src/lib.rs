@@ -21,7 +21,7 @@ pub mod names;
 pub use command::{ClientCommand, CommandFrame, HistoryPage, PostMessage, Resume, Target};
 pub use event::{
     Ack, ChatMessage, CloseCode, ErrorCode, HistoryEvent, InboxPosition, JoinedEvent, MembersEvent, PresenceEvent,
-    Refusal, RoomSummary, ServerEvent, ServerLimits, Welcome,
+    Refusal, RoomPosition, RoomSummary, ServerEvent, ServerLimits, Welcome,
 };
 pub use names::{ClientId, ClientKey, Epoch, MessageId, NameError, RoomName, Seq};
 

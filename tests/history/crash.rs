@@ -38,8 +38,10 @@ async fn client(number: usize, ledger: Rc<Ledger>) {
     let (name, room) = (format!("bot-{number}"), format!("room-{}", number % ROOMS));
     let (mut last, mut epoch): (Option<u64>, Value) = (None, Value::Null);
     let (mut waiting, mut count): (Option<String>, u32) = (None, 0);
+    let mut key = None;
     while !ledger.is_over.get() {
-        let path = format!("/ws/{room}?clientId={name}");
+        let shown: String = key.as_ref().map_or_else(String::new, |key| format!("&key={key}"));
+        let path = format!("/ws/{room}?clientId={name}{shown}");
         let opened = match ledger.address.get() {
             Some(address) => Client::try_open(address, &path).await,
             None => None,
@@ -48,6 +50,7 @@ async fn client(number: usize, ledger: Rc<Ledger>) {
             tokio::time::sleep(LOOK).await;
             continue;
         };
+        key = welcome["key"].as_str().map(str::to_owned);
         if let Some(after) = last {
             assert_eq!(welcome["epoch"], epoch, "the epoch stays");
             assert!(welcome["seq"].as_u64() >= last, "{name} saw {after}, the room is at {}", welcome["seq"]);

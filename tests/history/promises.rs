@@ -16,7 +16,9 @@ async fn after_a_restart_seq_goes_on_by_one_the_epoch_stays_and_ids_are_remember
     }
     server.kill();
     let server = Process::start(folder.path(), &[]);
-    let (mut alice, again) = Client::open(&server, "/ws/dev?clientId=alice").await;
+    let path = format!("/ws/dev?clientId=alice&key={}", welcome["key"].as_str().unwrap());
+    let (mut alice, again) = Client::open(&server, &path).await;
+    assert_eq!(again["key"], welcome["key"], "the client keeps its key");
     assert_eq!((&again["epoch"], &again["seq"]), (&welcome["epoch"], &json!(3)));
     assert!(alice.send(json!({"Message": "says 2", "id": "m2"})).await);
     let repeated = alice.expect("ack").await;
@@ -72,7 +74,7 @@ async fn a_room_keeps_so_many_messages_and_its_seqs_and_ids_go_on_when_the_oldes
     let folder = tempdir().unwrap();
     let variables = [("CHAT_HISTORY_KEEP_MESSAGES", "10"), ("CHAT_MESSAGES_PER_SECOND", "0")];
     let server = Process::start(folder.path(), &variables);
-    let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
+    let (mut alice, welcome) = Client::open(&server, "/ws?clientId=alice").await;
     for number in 1..=700 {
         assert!(alice.send(json!({"Message": "x", "id": number.to_string()})).await);
     }
@@ -85,7 +87,8 @@ async fn a_room_keeps_so_many_messages_and_its_seqs_and_ids_go_on_when_the_oldes
     .await;
     server.kill();
     let server = Process::start(folder.path(), &variables);
-    let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
+    let path = format!("/ws?clientId=alice&key={}", welcome["key"].as_str().unwrap());
+    let (mut alice, _) = Client::open(&server, &path).await;
     assert!(alice.send(json!({"Message": "x", "id": "5"})).await);
     assert_eq!(alice.expect("ack").await["seq"], 5, "remembered, though its message was dropped");
     server.stop();
@@ -152,7 +155,7 @@ async fn an_operator_checks_exports_and_vacuums() {
         (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
     };
     // Also while the server runs.
-    assert_eq!(said(&["history", "check"]), (true, "version 3, 2 rooms, 2 messages\nno problem found\n".into()));
+    assert_eq!(said(&["history", "check"]), (true, "version 4, 2 rooms, 2 messages\nno problem found\n".into()));
     let (worked, refused) = said(&["history", "vacuum"]);
     assert!(!worked && refused.contains("is held by another process"), "{refused}");
     server.stop();

@@ -46,7 +46,7 @@ async fn a_token_is_shown_in_the_query_in_the_header_or_in_hello() {
     raw.send(request.as_bytes()).await;
     assert_eq!(raw.answer().await.status, 101);
     assert!(raw.frame().await.unwrap().text().contains(r#""clientId":"alice""#), "a second connection of alice");
-    let mut late = Client::open(&server, "/ws/dev").await;
+    let mut late = Client::open_as_page(&server, "/ws/dev").await;
     late.expect(r#"{"type":"error","code":"unauthorized"}"#).await;
     late.send_json(&json!({"Message": "let me in", "id": "m1"})).await;
     late.expect(r#"{"type":"error","code":"unauthorized","id":"m1"}"#).await;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use bot_swarm::config::KNOBS;
+use bot_swarm::redaction::{self, HIDDEN};
 use starling::Config;
 
 use crate::harness::process;
@@ -216,14 +217,14 @@ fn the_bots_take_each_knob_within_its_range_and_refuse_it_past_it() {
         for value in &case.good {
             let (code, stdout, stderr) = run(value);
             assert_eq!(code, Some(0), "{}={value}: {stderr}", knob.variable);
-            let shown = if knob.is_secret() && !value.is_empty() { "***" } else { value };
-            let line = starling_process::dotenv::line(knob.variable, shown);
+            let shown = if knob.is_secret() && !value.is_empty() { HIDDEN.into() } else { redaction::shown(value) };
+            let line = starling_process::dotenv::line(knob.variable, &shown);
             assert!(stdout.contains(&(line.clone() + "\n")), "{line}: {stdout}");
         }
         for value in &case.bad {
             let (code, stdout, stderr) = run(value);
             assert_eq!((code, stdout.len()), (Some(3), 0), "{}={value}: {stderr}", knob.variable);
-            let shown = if knob.is_secret() { "***" } else { value };
+            let shown = if knob.is_secret() { HIDDEN.into() } else { redaction::shown(value) };
             let line = format!("bot-swarm: {}={shown:?} is not valid: it must be {}\n", knob.variable, knob.range);
             assert_eq!(stderr, line);
         }

@@ -24,6 +24,8 @@ mod hostile;
 mod http;
 mod http_edge;
 #[cfg(test)]
+mod knob_effects;
+#[cfg(test)]
 mod knobs;
 #[cfg(test)]
 mod limits;
@@ -50,6 +52,8 @@ mod shown;
 mod shutdown;
 #[cfg(test)]
 mod stack_files;
+#[cfg(test)]
+mod strangers;
 #[cfg(test)]
 mod sub_path;
 #[cfg(test)]

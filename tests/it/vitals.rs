@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use starling::{Died, RunError, Server};
+use starling_actors::chat_server::command::DropReply;
 use starling_actors::history::memory::MemoryHistory;
 use starling_actors::history::{Completion, HistoryStore, ReadRequest, ReportSink, StoredMessage};
 use starling_actors::ids::RoomId;
@@ -43,8 +44,8 @@ impl HistoryStore for Fragile {
         self.inner.read(request, done);
     }
 
-    fn forget(&mut self, room: RoomId) {
-        self.inner.forget(room);
+    fn forget(&mut self, room: RoomId, reply: Option<DropReply>) {
+        self.inner.forget(room, reply);
     }
 }
 

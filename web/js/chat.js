@@ -121,7 +121,7 @@ export class Chat {
 
   /**
    * Asks for the private messages that this page missed, where the server keeps them.
-   * @param {Welcome} welcome
+   * @param {Pick<Welcome, "inbox">} where
    */
   #resumeInbox({ inbox }) {
     if (inbox && this.inbox?.epoch === inbox.epoch && this.inbox.seq < inbox.seq) {
@@ -222,6 +222,11 @@ export class Chat {
 
   /** @param {Frame} frame */
   #joined(frame) {
+    if (frame.inbox) {
+      // With another epoch where an operator dropped what was in it.
+      if (this.inbox?.epoch !== frame.epoch) this.#resumeInbox({ inbox: { seq: frame.seq, epoch: frame.epoch } });
+      return;
+    }
     const conversation = this.conversations.get(roomKey(frame.room));
     if (!conversation) return;
     const outcome = conversation.roomLog.enter(/** @type {any} */ (frame));
@@ -360,6 +365,16 @@ export class Chat {
       case "joined":
         this.#joined(frame);
         break;
+      case "left": {
+        // Not asked for: an operator dropped the room, or a new token does not allow it.
+        const conversation = this.conversations.get(roomKey(frame.room));
+        if (!conversation) break;
+        conversation.membership = "refused";
+        conversation.problem = "you are no longer in this room";
+        this.#tell({ kind: "conversations" });
+        this.#tell({ kind: "messages", conversation });
+        break;
+      }
       case "presence": {
         const conversation = this.conversations.get(roomKey(frame.room));
         if (!conversation) break;

@@ -9,7 +9,7 @@ use starling_protocol::{
 use tokio::sync::oneshot;
 
 use crate::credits::Ticket;
-use crate::history::{Completion, NewMessage, ReadRequest, StoredMessage};
+use crate::history::{Completion, NewMessage, ReadRequest, RoomKey, StoredMessage};
 use crate::identity::{Claims, Identity};
 use crate::ids::{HubSet, RoomId, SessionId};
 
@@ -60,8 +60,29 @@ pub enum Command {
         /// Who wants to know how many connections there were.
         reply: oneshot::Sender<usize>,
     },
+    /// An operator drops a room or an inbox, with all that was said in it.
+    DropRoom {
+        /// Which.
+        key: RoomKey,
+        /// Who waits until it is gone from the storage.
+        reply: DropReply,
+    },
     /// Time has passed. Needed a few times a second for what is due.
     Tick,
+}
+
+/// Who waits until a room is dropped.
+pub type DropReply = oneshot::Sender<Result<(), DropError>>;
+
+/// Why a room or an inbox is not dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DropError {
+    /// There is none of this name.
+    #[error("there is none")]
+    NotThere,
+    /// It is gone for its members, but still in the storage, which fails: it is dropped as soon as that works.
+    #[error("the storage fails: it is dropped when the storage works again, and back if the server stops before")]
+    NotStored,
 }
 
 /// A connection that wants to take part.
@@ -286,6 +307,8 @@ pub enum Effect {
     Forget {
         /// The room.
         room: RoomId,
+        /// Who waits until that is stored.
+        reply: Option<DropReply>,
     },
     /// Tell a connection that it cannot take part.
     RefuseSession {
@@ -338,9 +361,6 @@ pub enum OpenRefusal {
     /// The token does not allow the room.
     #[error("the token does not allow the room {0}")]
     RoomClosed(RoomName),
-    /// There are as many inboxes as there may be.
-    #[error("the server keeps the private messages of as many clients as it may")]
-    TooManyInboxes,
     /// The chat does not answer.
     #[error("the chat does not answer")]
     Unavailable,
@@ -356,7 +376,7 @@ impl OpenRefusal {
             Self::TokenOfAnother(_) => ErrorCode::ClientIdMismatch,
             Self::TokenExpired => ErrorCode::Unauthorized,
             Self::RoomClosed(_) => ErrorCode::Forbidden,
-            Self::TooManyInboxes | Self::Unavailable => ErrorCode::Unavailable,
+            Self::Unavailable => ErrorCode::Unavailable,
         }
     }
 }

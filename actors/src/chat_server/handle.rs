@@ -8,10 +8,10 @@ use starling_protocol::{ClientId, MessageId, Refusal, RoomName, RoomSummary};
 use tokio::sync::oneshot;
 
 use super::ChatServer;
-use super::command::{Command, OpenRefusal, OpenSession, OperatorPost, Posted, Request};
+use super::command::{Command, DropError, OpenRefusal, OpenSession, OperatorPost, Posted, Request};
 use super::messages::{Enveloped, HistoryQuery, Query, RegisterHub, Reported};
 use crate::credits::Ticket;
-use crate::history::{Page, ReadError, StoreReport};
+use crate::history::{Page, ReadError, RoomKey, StoreReport};
 use crate::hub::HubHandle;
 use crate::identity::RoomGlobs;
 use crate::ids::{RoomId, SessionId};
@@ -168,6 +168,20 @@ impl ChatServerHandle {
         let (reply, answer) = oneshot::channel();
         self.send(Command::RemoveClient { client_id, reply }, None);
         answered(answer).await
+    }
+
+    /// Drops a room or an inbox with all that was said in it, for an operator, and waits until the storage has done so.
+    ///
+    /// # Errors
+    /// [`AskError::TimedOut`]; inside, why it is not dropped.
+    pub async fn drop_room(&self, key: RoomKey) -> Result<Result<(), DropError>, AskError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::DropRoom { key, reply }, None);
+        match answered(answer).await {
+            // The history's thread has ended: what it was to do is not done.
+            Err(AskError::NotThere) => Ok(Err(DropError::NotStored)),
+            outcome => outcome,
+        }
     }
 
     /// The rooms among these, the fullest first, and whether there are more than are listed.

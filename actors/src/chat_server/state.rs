@@ -15,8 +15,10 @@ mod names;
 mod proof;
 mod rooms;
 mod sessions;
+mod space;
 #[cfg(test)]
 mod tests;
+mod unclaimed;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -30,14 +32,16 @@ use starling_protocol::{
 };
 
 use self::sessions::Sessions;
+use self::unclaimed::Unclaimed;
 use super::command::{Command, Effect, OpenSession, Request};
 use super::remembered::{Place, RememberedIds};
 use crate::clock::{Now, Numbers};
 use crate::config::ChatConfig;
 use crate::credits::Ticket;
 use crate::history::{Completion, ReadRequest, Reader, Restored, RoomKey, StoredId};
-use crate::identity::{Claims, RoomGlobs};
+use crate::identity::{Claims, IdOwner, RoomGlobs};
 use crate::ids::{RoomId, SessionId};
+use crate::metrics::Held;
 use crate::room::Room;
 
 /// How long a list of rooms is shown again, where there are more rooms than are listed: looking through all of them for
@@ -58,6 +62,15 @@ pub struct ChatState {
     names: HashMap<ClientId, SmallVec<[SessionId; 1]>>,
     /// The clients whose private messages are kept.
     inboxes: HashMap<ClientId, RoomId>,
+    /// The inboxes among them whose owner has never been here.
+    unclaimed: Unclaimed,
+    /// Rooms that nobody is in and nothing was said in, by since when they are empty.
+    silent: BTreeSet<(Instant, RoomName)>,
+    /// Rooms that can be dropped for others, the first to go last, with since when they are empty.
+    small: Vec<(RoomId, Instant)>,
+    looked_for_small: Option<Instant>,
+    /// How many rooms and inboxes were dropped for others.
+    dropped_for_space: u64,
     /// Connections that have not said who they are.
     unproven: FxHashMap<SessionId, Unproven>,
     /// When a connection ends that does not show a token, or a newer one.
@@ -81,6 +94,8 @@ pub struct ChatState {
 struct Member {
     client_id: ClientId,
     key: ClientKey,
+    /// Whose its messages' `id`s are: follows from the name and the key.
+    owner: IdOwner,
     /// What it has proven, where names are authenticated.
     claims: Option<Arc<Claims>>,
     /// Until when that holds.
@@ -91,6 +106,16 @@ struct Member {
     rooms: SmallVec<[RoomId; 1]>,
     watch_presence: bool,
     errors_in_a_row: u32,
+}
+
+impl Member {
+    /// Whose `id`s are those of this name and key.
+    fn owner_of_ids(&self) -> IdOwner {
+        match &self.claims {
+            Some(_) => IdOwner::authenticated(&self.client_id),
+            None => IdOwner::keyed(&self.client_id, self.key),
+        }
+    }
 }
 
 /// A connection that has not said who it is.
@@ -122,6 +147,11 @@ impl ChatState {
             sessions: Sessions::default(),
             names: HashMap::new(),
             inboxes: HashMap::new(),
+            unclaimed: Unclaimed::default(),
+            silent: BTreeSet::new(),
+            small: Vec::new(),
+            looked_for_small: None,
+            dropped_for_space: 0,
             unproven: FxHashMap::default(),
             deadlines: BTreeSet::new(),
             remembered,
@@ -149,13 +179,19 @@ impl ChatState {
                     RoomKey::Inbox(owner) => self.inboxes.insert(owner, RoomId(slot)),
                 };
                 self.note_may_end(RoomId(slot));
+                if let Some(made) = stored.unclaimed {
+                    self.unclaimed.insert(RoomId(slot), &made.maker);
+                    if !made.is_alone {
+                        self.unclaimed.share(RoomId(slot));
+                    }
+                }
             }
         }
         let owner_of = |room: usize| self.rooms.get(room).and_then(|entry| entry.key.owner());
         let received =
             restored.ids.iter().filter(|stored| owner_of(stored.room).is_some_and(|o| *o != stored.client_id));
-        let received: HashSet<_> = received.map(|stored| (stored.client_id.clone(), stored.id.clone())).collect();
-        for StoredId { room, seq, at, client_id, id } in restored.ids {
+        let received: HashSet<_> = received.map(|stored| (stored.owner, stored.id.clone())).collect();
+        for StoredId { room, seq, at, client_id, owner, id } in restored.ids {
             let Some(entry) = self.rooms.get(room) else { continue };
             let Ok(room) = u32::try_from(room).map(RoomId) else { continue };
             let age = Duration::from_millis(now.unix_ms.saturating_sub(at));
@@ -164,12 +200,10 @@ impl ChatState {
                 RoomKey::Room(_) => Place::Room(room),
                 // A private message stands in two inboxes: that of its receiver counts. Only what somebody sent to itself
                 // stands in its own alone.
-                RoomKey::Inbox(owner) if *owner == client_id && received.contains(&(client_id.clone(), id.clone())) => {
-                    continue;
-                }
-                RoomKey::Inbox(owner) => Place::Inbox { room, to: owner.clone() },
+                RoomKey::Inbox(of) if *of == client_id && received.contains(&(owner, id.clone())) => continue,
+                RoomKey::Inbox(of) => Place::Inbox { room, to: of.clone() },
             };
-            self.remembered.insert(&client_id, &id, (place, entry.epoch, seq, at), taken_at);
+            self.remembered.insert(owner, &id, (place, entry.epoch, seq, at), taken_at);
         }
     }
 
@@ -187,6 +221,7 @@ impl ChatState {
                 // Whoever asked may have gone.
                 reply.send(self.remove_client(&client_id, now, effects)).unwrap_or_default();
             }
+            Command::DropRoom { key, reply } => self.drop_room(&key, reply, now, effects),
             Command::Tick => self.tick(now, effects),
         }
     }
@@ -199,6 +234,30 @@ impl ChatState {
     /// How many rooms there are, the empty ones that are still kept among them.
     pub fn room_count(&self) -> usize {
         self.rooms_by_name.len()
+    }
+
+    /// What it holds at the moment, for the figures.
+    pub fn held(&self) -> Held {
+        Held {
+            rooms: self.room_count(),
+            inboxes: self.inboxes.len(),
+            sessions: self.session_count(),
+            dropped_for_space: self.dropped_for_space,
+        }
+    }
+
+    /// The tables that are full, each with its variable and its limit.
+    pub fn full_tables(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        let tables = [
+            ("CHAT_ROOMS", self.room_count(), self.config.rooms),
+            ("CHAT_INBOXES", self.inboxes.len(), self.config.inboxes),
+        ];
+        tables.into_iter().filter(|(_, count, most)| *count >= *most as usize).map(|(table, _, most)| (table, most))
+    }
+
+    /// How many rooms and inboxes were dropped so far because others needed their place.
+    pub fn dropped_for_space(&self) -> u64 {
+        self.dropped_for_space
     }
 
     /// The rooms among these that have members or messages, the fullest first, and whether there are more than are
@@ -387,22 +446,18 @@ impl ChatState {
         let slot = room.0 as usize;
         let Some(entry) = self.rooms.get(slot) else { return };
         let empty_for = entry.empty_since.map(|since| now.at.saturating_duration_since(since));
-        if self.is_kept(entry) || empty_for.is_none_or(|time| time < self.config.empty_room_kept) {
+        if entry.ends || self.is_kept(entry) || empty_for.is_none_or(|time| time < self.config.empty_room_kept) {
             // It gets a new entry when that changes.
             return;
         }
-        let entry = self.rooms.remove(slot);
-        match &entry.key {
-            RoomKey::Room(name) => self.rooms_by_name.remove(name),
-            RoomKey::Inbox(owner) => self.inboxes.remove(owner),
-        };
-        effects.push(Effect::Forget { room });
+        self.end_room(room, None, effects);
     }
 
     /// Panics if an invariant of this module does not hold. For tests.
     #[doc(hidden)]
     pub fn check(&self) {
         for (session, member) in self.sessions.iter() {
+            assert_eq!(member.owner, member.owner_of_ids(), "the owner of {session:?} is that of its name and key");
             let holders = self.names.get(&member.client_id).map_or(&[][..], |holders| holders);
             let own = holders.iter().filter(|holder| *holder == session).count();
             assert_eq!(own, 1, "the name of {session:?} is its own");
@@ -422,7 +477,7 @@ impl ChatState {
         assert!(self.unproven.keys().all(|session| !self.sessions.contains_key(*session)), "no session is unproven");
         let proven = self.sessions.iter().filter(|(_, member)| member.claims.is_some()).count();
         assert_eq!(self.deadlines.len(), proven + self.unproven.len(), "whoever shows a token has a deadline");
-        for (slot, room) in &self.rooms {
+        for (slot, room) in self.rooms.iter().filter(|(_, room)| !room.ends) {
             let known = match &room.key {
                 RoomKey::Room(name) => self.rooms_by_name.get(name),
                 RoomKey::Inbox(owner) => self.inboxes.get(owner),
@@ -448,6 +503,10 @@ impl ChatState {
                 let due = since + self.config.empty_room_kept;
                 assert!(self.may_end.contains(&(due, id)), "an empty room is looked at when it may end");
             }
+            let noted = room.key.room().zip(room.empty_since).map(|(name, since)| (since, name.clone()));
+            let is_noted = noted.is_some_and(|noted| self.silent.contains(&noted));
+            let is_lobby = room.key.room().is_none_or(|name| name.as_str() == limits::LOBBY);
+            assert_eq!(is_noted, room.is_silent() && !is_lobby, "a silent room is noted");
         }
         for (session, room) in self.replays.keys() {
             let is_member = |m: &Member| m.rooms.iter().chain(&m.inbox).any(|own| own == room);

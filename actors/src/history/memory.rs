@@ -12,6 +12,7 @@ use super::{
     Completion, HistoryStore, Page, ReadError, ReadRequest, ReportSink, SearchText, StoreReport, StoreReportOf,
     StoredMessage,
 };
+use crate::chat_server::command::DropReply;
 use crate::ids::RoomId;
 use crate::vitals::Vitals;
 
@@ -155,12 +156,14 @@ impl HistoryStore for MemoryHistory {
         done.push(Completion::Read { request, page });
     }
 
-    fn forget(&mut self, room: RoomId) {
+    fn forget(&mut self, room: RoomId, reply: Option<DropReply>) {
         let Kept { messages, .. } = self.rooms.remove(&room).unwrap_or_default();
         self.bytes -= messages.iter().map(|message| message.weight() as u64).sum::<u64>();
         self.kept -= messages.len();
         // Its arrivals stay until their turn comes: looking for them would take the longer the more is kept.
         self.compact_arrivals();
+        // Whoever asked may have gone.
+        reply.map(|reply| reply.send(Ok(())).unwrap_or_default()).unwrap_or_default();
     }
 }
 
@@ -253,6 +256,7 @@ mod tests {
             text: text.into(),
             at: 0,
             id: None,
+            owner: None,
         })
     }
 
@@ -366,7 +370,7 @@ mod tests {
     #[test]
     fn a_forgotten_room_leaves_nothing_behind() {
         let mut history = filled(100, u64::MAX, 10);
-        history.forget(ROOM);
+        history.forget(ROOM, None);
         assert_eq!((history.bytes, history.kept), (0, 0));
         assert_eq!(read(&mut history, HistoryPage::Newest, 9, usize::MAX), (vec![], false));
     }

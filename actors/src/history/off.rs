@@ -5,6 +5,7 @@ use std::sync::Arc;
 use starling_protocol::Epoch;
 
 use super::{Completion, HistoryStore, Page, ReadRequest, StoredMessage};
+use crate::chat_server::command::DropReply;
 use crate::ids::RoomId;
 
 /// Keeps nothing. Every message counts as stored at once, and every page is empty.
@@ -20,5 +21,8 @@ impl HistoryStore for NoHistory {
         done.push(Completion::Read { request, page: Page::default() });
     }
 
-    fn forget(&mut self, _: RoomId) {}
+    fn forget(&mut self, _: RoomId, reply: Option<DropReply>) {
+        // Whoever asked may have gone.
+        reply.map(|reply| reply.send(Ok(())).unwrap_or_default()).unwrap_or_default();
+    }
 }

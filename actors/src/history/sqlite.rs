@@ -40,6 +40,7 @@ use super::{
     Completion, HistoryStore, NewMessage, Page, ReadError, ReadRequest, ReportSink, Restored, StoreReport,
     StoreReportOf, StoredMessage,
 };
+use crate::chat_server::command::DropReply;
 use crate::clock;
 use crate::ids::RoomId;
 use crate::metrics::HistoryMetrics;
@@ -285,6 +286,9 @@ impl HistoryStore for SqliteHistory {
             self.by_db.insert(*db, RoomId(index));
             self.next_db = self.next_db.max(db.0 + 1);
         }
+        for db in &opened.dropped {
+            self.next_db = self.next_db.max(db.0 + 1);
+        }
         restored
     }
 
@@ -298,7 +302,7 @@ impl HistoryStore for SqliteHistory {
             Arc::clone(&self.metrics),
             self.health.clone(),
             sink,
-            known,
+            (known, opened.dropped),
             vitals,
         );
         let (checkpoints, thread) =
@@ -386,12 +390,15 @@ impl HistoryStore for SqliteHistory {
         }
     }
 
-    fn forget(&mut self, room: RoomId) {
+    fn forget(&mut self, room: RoomId, reply: Option<DropReply>) {
         self.recent.forget(room);
         if let Some(entry) = self.rooms.remove(&room) {
             self.by_db.remove(&entry.db);
             // Without a writer the row stays, and the room is back after the next start.
-            self.turn.push(WriterCommand::Forget(entry.db));
+            self.turn.push(WriterCommand::Forget(entry.db, reply));
+        } else if let Some(reply) = reply {
+            // Nothing was said in it. Whoever asked may have gone.
+            reply.send(Ok(())).unwrap_or_default();
         }
     }
 }

@@ -65,7 +65,8 @@ impl Entry {
         if let ServerEvent::Joined(joined) = event {
             self.current_room = joined.room.clone().or_else(|| self.current_room.take());
         } else if let ServerEvent::Welcome(welcome) = event {
-            self.current_room.get_or_insert_with(|| welcome.room.clone());
+            let first = welcome.first_room.as_ref().map(|first| &first.room);
+            self.current_room = self.current_room.take().or_else(|| first.cloned());
         } else if let ServerEvent::Left { room, .. } = event {
             self.current_room.take_if(|current| current == room);
         }

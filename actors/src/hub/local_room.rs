@@ -87,6 +87,7 @@ mod tests {
             text: text.into(),
             at: 0,
             id: None,
+            owner: None,
         };
         Arc::new(Delivery::of_room(Arc::new(message), Ticket::without_credit(clock::now())))
     }

@@ -21,7 +21,14 @@ impl Collector for MetricsCollector {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        [self.0.chat_families(), self.0.history.families(), self.0.mailbox_families(), self.0.stage_families()].concat()
+        [
+            self.0.chat_families(),
+            self.0.traffic_families(),
+            self.0.history.families(),
+            self.0.mailbox_families(),
+            self.0.stage_families(),
+        ]
+        .concat()
     }
 }
 
@@ -106,6 +113,16 @@ impl Metrics {
                 self.rooms.load(Relaxed) as f64,
             ),
             Family::single_gauge(
+                "chat_inboxes",
+                "Clients whose private messages are kept.",
+                self.inboxes.load(Relaxed) as f64,
+            ),
+            Family::single_counter(
+                "chat_dropped_for_space_total",
+                "Rooms and inboxes that were dropped because others needed their place in a full table.",
+                self.dropped_for_space.load(Relaxed) as f64,
+            ),
+            Family::single_gauge(
                 "chat_sessions",
                 "Sessions that the ChatServer knows.",
                 self.names.load(Relaxed) as f64,
@@ -133,6 +150,11 @@ impl Metrics {
                 "Commands on their way, the bound of all mailboxes together.",
                 self.credits.in_use() as f64,
             ),
+        ]
+    }
+
+    fn traffic_families(&self) -> Vec<MetricFamily> {
+        vec![
             Family::single_histogram("chat_message_bytes", "Text of a message.", &self.message_bytes),
             Family::single_histogram(
                 "chat_frame_received_bytes",

@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use prometheus::core::Collector;
 use socket2::{Domain, SockRef, Socket, Type};
 use starling_actors::chat_server::HistoryQuery;
+use starling_actors::chat_server::command::DropReply;
 use starling_actors::chat_server::command::{OpenRefusal, OpenSession};
 use starling_actors::clock;
 use starling_actors::credits::ServerCredits;
@@ -256,7 +257,7 @@ impl HistoryStore for GatedHistory {
         self.inner.read(request, done);
     }
 
-    fn forget(&mut self, room: RoomId) {
-        self.inner.forget(room);
+    fn forget(&mut self, room: RoomId, reply: Option<DropReply>) {
+        self.inner.forget(room, reply);
     }
 }

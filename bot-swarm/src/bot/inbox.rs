@@ -103,10 +103,10 @@ impl Bot {
         self.has_been_here = true;
         let worker = &self.worker;
         let is_new = worker.ledger.borrow().resume_point(self.number, self.room).is_none();
-        if is_new {
+        if is_new && let Some(first) = &welcome.first_room {
             self.membership = Membership::Member;
             let (bot, room) = (self.number, self.room);
-            let entrance = Entrance { bot, room, epoch: welcome.epoch, seq: welcome.seq.0, recovered: true };
+            let entrance = Entrance { bot, room, epoch: first.epoch, seq: first.seq.0, recovered: true };
             worker.ledger.borrow_mut().entered(entrance);
         } else {
             self.ask_to_resume();

@@ -7,6 +7,7 @@ use awc::http::Uri;
 use starling_protocol::{ClientId, limits};
 
 use super::{Config, ConfigError, METRICS_OFF};
+use crate::redaction::{HIDDEN, shown};
 use crate::roster::PREFIX_MAX;
 use crate::units::parse_duration;
 
@@ -37,7 +38,7 @@ pub const KNOBS: &[Knob] = &[
         range: "ws:// or wss:// HOST[:PORT]/PATH[?QUERY], or several with commas between",
         default: "ws://127.0.0.1:8080/ws",
         set: |config, value| parse_url(value).map(|url| config.server_url = url),
-        get: |config| config.server_url.clone(),
+        get: |config| shown(&config.server_url).into_owned(),
     },
     Knob {
         variable: "BOT_CA_FILE",
@@ -332,7 +333,7 @@ pub const KNOBS: &[Knob] = &[
         range: "empty, off, or http:// or https:// HOST[:PORT]/PATH",
         default: "",
         set: |config, value| parse_metrics(value).map(|url| config.server_metrics = url),
-        get: |config| config.server_metrics.clone(),
+        get: |config| shown(&config.server_metrics).into_owned(),
     },
     Knob {
         variable: "BOT_FIND",
@@ -426,7 +427,14 @@ impl Knob {
     pub fn set(&self, config: &mut Config, value: &str) -> Result<(), ConfigError> {
         (self.set)(config, value.trim()).ok_or_else(|| ConfigError::BadValue {
             variable: self.variable,
-            value: if self.is_secret() { "***".to_owned() } else { value.to_owned() },
+            value: if self.is_secret() {
+                HIDDEN.to_owned()
+            } else if self.range.contains("://") {
+                // A URL may hold a token.
+                shown(value).into_owned()
+            } else {
+                value.to_owned()
+            },
             range: self.range,
         })
     }
@@ -439,7 +447,7 @@ impl Knob {
     /// What the knob is set to, for others to see.
     pub fn shown(&self, config: &Config) -> String {
         let value = self.get(config);
-        if self.is_secret() && !value.is_empty() { "***".to_owned() } else { value }
+        if self.is_secret() && !value.is_empty() { HIDDEN.to_owned() } else { value }
     }
 
     /// What the knob is set to.

@@ -12,6 +12,7 @@ use tokio_rustls::rustls::ClientConfig;
 use super::{PERIOD, Reading, ServerReport};
 use crate::clock::{Host, Nanos};
 use crate::config::Config;
+use crate::redaction::shown;
 use crate::tls::{self, TlsError};
 
 /// How long an answer may take; a server that is overloaded may well fail to answer at all.
@@ -50,7 +51,7 @@ impl Watch {
 
     /// Tells what was read so far. `None` where the server shows no stages.
     pub fn so_far(&self) -> Option<ServerReport> {
-        ServerReport::of(&self.url, self.start, &self.readings.borrow())
+        ServerReport::of(&shown(&self.url), self.start, &self.readings.borrow())
     }
 
     /// Reads no more, and tells what was read. `None` where the server shows no stages.
@@ -78,7 +79,7 @@ async fn keep_reading(url: String, tls: Option<Arc<ClientConfig>>, readings: Rc<
         ticks.tick().await;
         match page(&client, &url).await {
             Ok(page) => readings.borrow_mut().extend(Reading::parse(&page, host.now())),
-            Err(error) => log::debug!("{url} could not be read: {error}"),
+            Err(error) => log::debug!("{} could not be read: {error}", shown(&url)),
         }
     }
 }

@@ -76,6 +76,41 @@ async fn a_run_leaves_a_report_that_is_valid_by_the_published_schema() {
 }
 
 #[actix_rt::test]
+async fn a_token_of_the_servers_url_is_shown_nowhere() {
+    let server = TestServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("{}?token=s3cret", server.url());
+    let metrics = format!("{}?key=s3cret", server.url().replace("ws://", "http://").replace("/ws", "/metrics"));
+    let with_url = |arguments: &[&str]| {
+        let mut command = program();
+        command.args(["--server-url", &url, "--server-metrics", &metrics, "--count", "2"]).args(arguments);
+        command.env("RUST_LOG", "debug").arg("--report").arg(folder.path());
+        command
+    };
+    let run = ended(with_url(&["--seconds", "1", "--drain-seconds", "1", "--lateness-max-seconds", "60"])).await;
+    assert_eq!(run.status.code(), Some(0), "{}{}", stdout(&run), stderr(&run));
+    let printed = ended(with_url(&["--print-config"])).await;
+    assert!(stdout(&printed).contains("?token=(hidden)"), "{}", stdout(&printed));
+    let mut wrong = program();
+    let wrong = ended({
+        wrong.args(["--server-url", "wss://host/ws?token=s3cret"]);
+        wrong
+    })
+    .await;
+    assert_eq!(wrong.status.code(), Some(3));
+    for (what, text) in [
+        ("the report", std::fs::read_to_string(folder.path().join(folder::JSON)).unwrap()),
+        ("its page", std::fs::read_to_string(folder.path().join(folder::PAGE)).unwrap()),
+        ("what the run prints", stdout(&run).to_owned()),
+        ("its log", stderr(&run).to_owned()),
+        ("the configuration", stdout(&printed).to_owned()),
+        ("an error", stderr(&wrong).to_owned()),
+    ] {
+        assert!(!text.contains("s3cret"), "{what}: {text}");
+    }
+}
+
+#[actix_rt::test]
 async fn two_reports_are_compared_and_what_got_worse_ends_with_1() {
     let (good, bad) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     reported(&TestServer::start().await, good.path()).await;

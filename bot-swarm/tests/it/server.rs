@@ -31,12 +31,7 @@ impl TestServer {
 
     /// Starts a server.
     pub(crate) async fn with(options: Options) -> Self {
-        Self::on("127.0.0.1:0", options).await
-    }
-
-    /// Starts a server at an address.
-    pub(crate) async fn on(address: &str, options: Options) -> Self {
-        let listener = TcpListener::bind(address).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let chat = Rc::new(RefCell::new(Chat::new(options)));
         if !options.delay.is_zero() {

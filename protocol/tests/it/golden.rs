@@ -10,7 +10,7 @@ use starling_protocol::codec::{decode_command, decode_event, encode_command, enc
 use starling_protocol::{
     Ack, ChatMessage, ClientCommand, ClientId, CommandFrame, Epoch, ErrorCode, HistoryEvent, HistoryPage,
     InboxPosition, JoinedEvent, MembersEvent, MessageId, PostMessage, PresenceEvent, Refusal, Resume, RoomName,
-    RoomSummary, Seq, ServerEvent, ServerLimits, Target, Welcome,
+    RoomPosition, RoomSummary, Seq, ServerEvent, ServerLimits, Target, Welcome,
 };
 
 /// Names the `type` of every variant: a list of all, and a match that does not compile without a new one.
@@ -147,14 +147,18 @@ fn welcome(request: Option<&str>, name: &str) -> ServerEvent<'static> {
         protocol: starling_protocol::PROTOCOL_VERSION,
         server: "starling/0.1.0".into(),
         client_id: client(name),
-        room: RoomName::lobby(),
-        seq: Seq(41),
-        epoch: EPOCH,
+        first_room: Some(RoomPosition { room: RoomName::lobby(), seq: Seq(41), epoch: EPOCH }),
         inbox: None,
         key: KEY.parse().unwrap(),
         heartbeat_ms: 25_000,
         limits: ServerLimits { message_bytes: 16_384, messages_per_second: 50, burst: 100, rooms: 64 },
     }))
+}
+
+fn in_no_room(event: ServerEvent<'static>) -> ServerEvent<'static> {
+    let ServerEvent::Welcome(mut welcome) = event else { panic!("no welcome") };
+    welcome.first_room = None;
+    ServerEvent::Welcome(welcome)
 }
 
 fn with_inbox(event: ServerEvent<'static>) -> ServerEvent<'static> {
@@ -241,6 +245,9 @@ fn error(code: ErrorCode) -> ServerEvent<'static> {
         ErrorCode::MessageEmpty => refusal("field `Message` is empty", "m-17"),
         ErrorCode::MessageTooLarge => refusal("the text has 16385 bytes, at most 16384 are taken", "m-17"),
         ErrorCode::TooManyRooms => refusal("a connection may be in 64 rooms", "j-1"),
+        ErrorCode::TooManyInboxes => {
+            refusal("the server keeps the private messages of as many clients as it may", "m-18")
+        }
         ErrorCode::RateLimited => refusal("more than 50 frames per second", "m-17").retry_after_ms(20),
         ErrorCode::Unauthorized => refusal("the token has expired", "h-1"),
         ErrorCode::Forbidden => refusal("this room is closed to you", "j-1"),
@@ -260,6 +267,7 @@ fn events() -> Vec<(String, ServerEvent<'static>)> {
     let cases = vec![
         ("welcome", welcome(None, "guest-k3v9q2x")),
         ("welcome-with-id", welcome(Some("h-1"), "alice")),
+        ("welcome-in-no-room", in_no_room(welcome(Some("h-1"), "alice"))),
         ("welcome-with-inbox", with_inbox(welcome(None, "alice"))),
         ("message-room", ServerEvent::Message(said("alice", "hello", "lobby", 42))),
         ("message-room-with-id", ServerEvent::Message(ChatMessage { seq: Some(Seq(8)), ..green })),

@@ -13,7 +13,7 @@ use starling_protocol::console::{self, ConsoleCommand};
 use starling_protocol::{
     Ack, ChatMessage, ClientCommand, ClientId, ClientKey, CommandFrame, Epoch, ErrorCode, HistoryEvent, HistoryPage,
     InboxPosition, JoinedEvent, MembersEvent, MessageId, PostMessage, PresenceEvent, Refusal, Resume, RoomName,
-    RoomSummary, Seq, ServerEvent, ServerLimits, Target, Welcome, limits,
+    RoomPosition, RoomSummary, Seq, ServerEvent, ServerLimits, Target, Welcome, limits,
 };
 
 fn config() -> Config {
@@ -131,17 +131,18 @@ fn any_welcome() -> impl Strategy<Value = Welcome> {
     );
     let inbox =
         option::of((any_seq(), any::<u64>()).prop_map(|(seq, epoch)| InboxPosition { seq, epoch: Epoch(epoch) }));
-    let names = (option::of(any_id()), any_text(), any_client(), any_room(), inbox);
-    let numbers = (any::<u16>(), any_seq(), any::<u64>(), any::<u128>(), any::<u64>());
+    let first_room = (any_room(), any_seq(), any::<u64>());
+    let first_room =
+        option::of(first_room.prop_map(|(room, seq, epoch)| RoomPosition { room, seq, epoch: Epoch(epoch) }));
+    let names = (option::of(any_id()), any_text(), any_client(), first_room, inbox);
+    let numbers = (any::<u16>(), any::<u128>(), any::<u64>());
     (names, numbers, limits).prop_map(
-        |((id, server, client_id, room, inbox), (protocol, seq, epoch, key, heartbeat_ms), limits)| Welcome {
+        |((id, server, client_id, first_room, inbox), (protocol, key, heartbeat_ms), limits)| Welcome {
             id,
             protocol,
             server,
             client_id,
-            room,
-            seq,
-            epoch: Epoch(epoch),
+            first_room,
             inbox,
             key: ClientKey(key),
             heartbeat_ms,

@@ -114,6 +114,11 @@ impl Process {
         }
     }
 
+    /// The lines of its log that nobody has looked at, up to its end. Call it when the process has ended.
+    pub(crate) fn further_lines(&self) -> Vec<String> {
+        std::iter::from_fn(|| self.lines.recv_timeout(DEADLINE).ok()).collect()
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();

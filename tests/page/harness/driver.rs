@@ -1,7 +1,7 @@
 //! The program that steers Chromium; one per test.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -10,6 +10,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// How many tests have browsers at the same time.
 static TESTS: Semaphore = Semaphore::const_new(2);
+
+/// How often a start is tried: the port may be taken between the look and the start.
+const STARTS_MAX: u32 = 10;
 
 /// How often it is looked whether the driver has ended, before it is killed.
 const LOOKS_MAX: u32 = 200;
@@ -25,24 +28,41 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) async fn start() -> Self {
         let place = TESTS.acquire().await.unwrap();
-        let mut child = Command::new("chromedriver")
-            .args(["--port=0", "--log-level=SEVERE"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver is not installed: run scripts/install-test-tools");
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let port = lines
-            .find_map(|line| line.split("started successfully on port ").nth(1)?.trim_end_matches('.').parse().ok())
-            .expect("chromedriver does not say its port");
-        thread::spawn(move || lines.for_each(drop));
-        Self { child, port, _place: place }
+        for _ in 0..STARTS_MAX {
+            let port = free_port();
+            if let Some(child) = start(port) {
+                return Self { child, port, _place: place };
+            }
+        }
+        panic!("chromedriver does not start")
     }
 
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
+}
+
+/// A port that is free at the moment. Without IPv6, chromedriver does not find one by itself.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Starts chromedriver on a port; `None` where the port was taken meanwhile.
+fn start(port: u16) -> Option<Child> {
+    let mut child = Command::new("chromedriver")
+        .args([&format!("--port={port}"), "--log-level=SEVERE"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("chromedriver is not installed: run scripts/install-test-tools");
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    if !lines.any(|line| line.contains("started successfully on port ")) {
+        child.wait().unwrap();
+        return None;
+    }
+    thread::spawn(move || lines.for_each(drop));
+    Some(child)
 }
 
 impl Drop for Driver {

@@ -59,6 +59,11 @@ impl ChatState {
         match request.reader {
             Reader::Client { session, id, ticket } => {
                 let Some(entry) = self.rooms.get(room.0 as usize) else { return };
+                // Read for a room that was dropped meanwhile, whose number is another's now.
+                if page.messages.first().is_some_and(|first| first.room != entry.key) {
+                    let refusal = Refusal::new(ErrorCode::NoSuchRoom, "the room was dropped").with_id(id);
+                    return effects.push(tell(session, ServerEvent::Error(refusal)));
+                }
                 let of = match &entry.key {
                     RoomKey::Room(name) => PageOf::Room(name.clone()),
                     RoomKey::Inbox(_) => PageOf::Inbox { with: request.with },

@@ -8,37 +8,79 @@
 use starling_protocol::{ClientId, Epoch, ErrorCode, HistoryPage, MessageId, Refusal, Resume, Seq};
 
 use super::{CatchingUp, ChatState};
-use crate::chat_server::command::{Effect, OpenRefusal};
+use crate::chat_server::command::Effect;
 use crate::clock::Now;
 use crate::history::{ReadRequest, Reader, RoomKey};
 use crate::ids::{RoomId, SessionId};
 use crate::room::Room;
 
 impl ChatState {
-    pub(super) fn find_or_make_inbox(&mut self, owner: &ClientId, now: Now) -> Result<RoomId, OpenRefusal> {
-        if let Some(inbox) = self.inboxes.get(owner) {
-            return Ok(*inbox);
+    /// The inbox of a client who is here. It is never refused: where there are as many as there may be, one goes whose
+    /// owner has never been here; without one there is one more.
+    pub(super) fn find_or_make_inbox(
+        &mut self,
+        owner: &ClientId,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Option<RoomId> {
+        if let Some(inbox) = self.inboxes.get(owner).copied() {
+            self.unclaimed.remove(inbox);
+            return Some(inbox);
         }
         if self.inboxes.len() >= self.config.inboxes as usize {
-            return Err(OpenRefusal::TooManyInboxes);
+            self.drop_unclaimed_inbox(0, effects);
         }
-        let epoch = Epoch(self.numbers.draw());
-        let slot = self.rooms.insert(Room::new(RoomKey::Inbox(owner.clone()), epoch, now.at));
-        let inbox = RoomId(u32::try_from(slot).map_err(|_| OpenRefusal::TooManyInboxes)?);
-        self.inboxes.insert(owner.clone(), inbox);
-        self.note_may_end(inbox);
-        Ok(inbox)
+        self.make_inbox(owner, now)
     }
 
-    /// The inbox that a message to this client goes into, whether or not the client is here.
-    pub(super) fn inbox_to_write_to(&mut self, to: &ClientId, now: Now) -> Result<RoomId, Refusal> {
+    fn make_inbox(&mut self, owner: &ClientId, now: Now) -> Option<RoomId> {
+        let epoch = Epoch(self.numbers.draw());
+        let slot = self.rooms.insert(Room::new(RoomKey::Inbox(owner.clone()), epoch, now.at));
+        let inbox = RoomId(u32::try_from(slot).ok()?);
+        self.inboxes.insert(owner.clone(), inbox);
+        self.note_may_end(inbox);
+        Some(inbox)
+    }
+
+    /// Drops the first unclaimed inbox if its maker has more than `count` of them. Returns whether there was one.
+    fn drop_unclaimed_inbox(&mut self, count: usize, effects: &mut Vec<Effect>) -> bool {
+        let Some((_, inbox)) = self.unclaimed.first_to_drop().filter(|(most, _)| *most > count) else { return false };
+        self.dropped_for_space += 1;
+        self.end_room(inbox, None, effects);
+        true
+    }
+
+    /// The inbox that a message of `sender` to this client goes into, whether or not the client is here.
+    pub(super) fn inbox_to_write_to(
+        &mut self,
+        sender: &ClientId,
+        to: &ClientId,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<RoomId, Refusal> {
         if to.is_guest() {
             return Err(Refusal::new(
                 ErrorCode::NoSuchClient,
                 format!("nobody is called {to}, there are no guests here"),
             ));
         }
-        self.find_or_make_inbox(to, now).map_err(|refusal| Refusal::new(refusal.error_code(), refusal.to_string()))
+        if let Some(inbox) = self.inboxes.get(to).copied() {
+            self.unclaimed.written_by(inbox, sender);
+            return Ok(inbox);
+        }
+        let refused = |text: String| Refusal::new(ErrorCode::TooManyInboxes, text);
+        let (made, most) = (self.unclaimed.made_by(sender), self.config.inboxes_per_client);
+        if made >= most as usize {
+            let text = format!("{made} clients that you wrote to have never been here, as many as there may be");
+            return Err(refused(text));
+        }
+        // Fair to all who write: whoever has made the most gives way to whoever has made fewer.
+        if self.inboxes.len() >= self.config.inboxes as usize && !self.drop_unclaimed_inbox(made + 1, effects) {
+            return Err(refused("the server keeps the private messages of as many clients as it may".into()));
+        }
+        let inbox = self.make_inbox(to, now).ok_or_else(|| refused("there are no more numbers".into()))?;
+        self.unclaimed.insert(inbox, sender);
+        Ok(inbox)
     }
 
     /// Lets a session have its private messages, first those that its client was not sent.

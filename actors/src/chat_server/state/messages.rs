@@ -6,10 +6,11 @@ use starling_protocol::{Ack, ChatMessage, ClientId, Epoch, ErrorCode, MessageId,
 
 use super::{ChatState, tell};
 use crate::chat_server::command::{Effect, OpenRefusal, OperatorPost, Posted};
-use crate::chat_server::remembered::Place;
+use crate::chat_server::remembered::{Place, Taken};
 use crate::clock::Now;
 use crate::credits::Ticket;
 use crate::history::{NewMessage, RoomKey, StoredMessage};
+use crate::identity::IdOwner;
 use crate::ids::{RoomId, SessionId};
 use crate::room::{Asker, PendingAck, PendingMessage};
 
@@ -30,24 +31,38 @@ impl ChatState {
             Target::Room(name) => Place::Room(self.own_room(session, &name)?),
             Target::Client(to) => Place::Client(to),
         };
-        if let Some(name) = claimed {
-            self.accept_sender(session, name, now, effects)?;
-        }
+        // A guest takes the name last: a message that is refused takes none.
+        let name = self.name_to_take(session, claimed)?;
         let Some(member) = self.sessions.get(session) else { return Ok(None) };
-        let (sender, has_inbox) = (member.client_id.clone(), member.inbox.is_some());
-        if let Some(id) = id
-            && self.repeat(Asker::Session(session), &sender, id, now, effects).is_none()
-        {
-            return Ok(None);
-        }
+        let (own, has_inbox) = (&member.client_id, member.inbox.is_some());
+        let (sender, owner) = match name {
+            Some(name) => (name.clone(), IdOwner::keyed(name, member.key)),
+            None => (own.clone(), member.owner),
+        };
+        let taken = id.and_then(|id| self.taken_before(owner, id, now));
         let place = match place {
-            Place::Client(to) if has_inbox => Place::Inbox { room: self.inbox_to_write_to(&to, now)?, to },
-            Place::Client(to) if !self.names.contains_key(&to) => {
+            Place::Client(to) if has_inbox && taken.is_none() => {
+                Place::Inbox { room: self.inbox_to_write_to(&sender, &to, now, effects)?, to }
+            }
+            Place::Client(to) if taken.is_none() && !self.is_here(&to, session, &sender) => {
                 return Err(Refusal::new(ErrorCode::NoSuchClient, format!("nobody here is called {to}")));
             }
             place @ (Place::Room(_) | Place::Client(_) | Place::Inbox { .. }) => place,
         };
+        if let Some(name) = name {
+            self.rename(session, name, None, now, effects)?;
+        }
+        if let (Some(id), Some(taken)) = (id, taken) {
+            self.repeat(Asker::Session(session), id, taken, effects);
+            return Ok(None);
+        }
         Ok(Some((place, sender)))
+    }
+
+    /// Whether somebody holds this name once the session has the name `own`.
+    fn is_here(&self, name: &ClientId, session: SessionId, own: &ClientId) -> bool {
+        let holders = self.names.get(name).into_iter().flatten();
+        name == own || holders.into_iter().any(|holder| *holder != session)
     }
 
     /// Takes a message that was [accepted](Self::accept).
@@ -63,14 +78,15 @@ impl ChatState {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
+        let Some(owner) = self.sessions.get(session).map(|member| member.owner) else { return };
         match place {
             Place::Room(room) => {
-                let draft = Draft { sender, to: None, text, id };
+                let draft = Draft { sender, owner, to: None, text, id };
                 self.append(room, draft, Some(Asker::Session(session)), ticket, now, effects);
             }
             Place::Inbox { room, to } => {
                 let own = self.sessions.get(session).and_then(|member| member.inbox);
-                let draft = Draft { sender, to: Some(to), text, id };
+                let draft = Draft { sender, owner, to: Some(to), text, id };
                 let asker = Some(Asker::Session(session));
                 let Some(own) = own.filter(|own| *own != room) else {
                     return self.append(room, draft, asker, ticket, now, effects);
@@ -93,7 +109,7 @@ impl ChatState {
                 }
                 if let Some(id) = &id {
                     let taken = (Place::Client(to.clone()), Epoch(0), Seq(0), now.unix_ms);
-                    self.remembered.insert(&sender, id, taken, now.at);
+                    self.remembered.insert(owner, id, taken, now.at);
                 }
                 let message = Box::new(ChatMessage {
                     client_id: sender,
@@ -137,18 +153,21 @@ impl ChatState {
         ticket: Ticket,
         now: Now,
     ) -> Option<NewMessage> {
+        self.end_silence(room);
         let entry = self.rooms.get_mut(room.0 as usize)?;
-        let Draft { sender, to, text, id } = draft;
+        let Draft { sender, owner, to, text, id } = draft;
         let seq = entry.next_seq();
         if asker.is_some()
             && let Some(id) = &id
         {
             let place = to.clone().map_or(Place::Room(room), |to| Place::Inbox { room, to });
-            self.remembered.insert(&sender, id, (place, entry.epoch, seq, now.unix_ms), now.at);
+            self.remembered.insert(owner, id, (place, entry.epoch, seq, now.unix_ms), now.at);
         }
         let acks = asker.into_iter().map(|asker| PendingAck { asker, id: id.clone(), duplicate: false }).collect();
         let key = entry.key.clone();
-        let message = Arc::new(StoredMessage { room: key, to, seq, client_id: sender, text, at: now.unix_ms, id });
+        let owner = id.as_ref().map(|_| owner);
+        let message = StoredMessage { room: key, to, seq, client_id: sender, text, at: now.unix_ms, id, owner };
+        let message = Arc::new(message);
         let stored = Arc::clone(&message);
         entry.pending.push_back(PendingMessage { message, acks, ticket });
         Some(NewMessage { room, epoch: entry.epoch, message: stored })
@@ -157,69 +176,71 @@ impl ChatState {
     /// Takes what an operator says.
     pub(super) fn post_as_operator(&mut self, post: OperatorPost, now: Now, effects: &mut Vec<Effect>) {
         let OperatorPost { room, client_id, text, id, reply } = post;
-        let asker = Asker::Operator(reply);
-        let asker = match &id {
-            Some(id) => match self.repeat(asker, &client_id, id, now, effects) {
-                Some(asker) => asker,
-                None => return,
-            },
-            None => asker,
-        };
+        let (asker, owner) = (Asker::Operator(reply), IdOwner::operator(&client_id));
+        if let Some(id) = &id
+            && let Some(taken) = self.taken_before(owner, id, now)
+        {
+            return self.repeat(asker, id, taken, effects);
+        }
         let place = match self.lobby_or_existing_room(&room) {
             Ok(Some(place)) => Ok(place),
             Ok(None) => self
-                .find_or_make_room(&room, now)
+                .find_or_make_room(&room, now, effects)
                 .ok_or_else(|| Refusal::new(ErrorCode::TooManyRooms, OpenRefusal::TooManyRooms.to_string())),
             Err(refusal) => Err(refusal),
         };
         match place {
             Ok(place) => {
-                let draft = Draft { sender: client_id, to: None, text, id };
+                let draft = Draft { sender: client_id, owner, to: None, text, id };
                 self.append(place, draft, Some(asker), Ticket::without_credit(now.at), now, effects);
             }
             Err(refusal) => refuse(asker, None, refusal, effects),
         }
     }
 
-    /// Checks the name that a message gives as its sender; a guest takes it thereby.
-    pub(super) fn accept_sender(
-        &mut self,
+    /// The name that a guest takes with a message that gives it as its sender; `None` where the sender has that name, or
+    /// the message gives none. Changes nothing.
+    fn name_to_take<'a>(
+        &self,
         session: SessionId,
-        name: &ClientId,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(), Refusal> {
-        let Some(member) = self.sessions.get(session) else { return Ok(()) };
+        claimed: Option<&'a ClientId>,
+    ) -> Result<Option<&'a ClientId>, Refusal> {
+        let Some((name, member)) = claimed.zip(self.sessions.get(session)) else { return Ok(None) };
         if member.client_id == *name {
-            return Ok(());
+            return Ok(None);
         }
-        if member.client_id.is_guest() {
-            return self.rename(session, name, None, now, effects);
+        if !member.client_id.is_guest() {
+            let text = format!("this connection is {}, not {name}", member.client_id);
+            return Err(Refusal::new(ErrorCode::ClientIdMismatch, text));
         }
-        let text = format!("this connection is {}, not {name}", member.client_id);
-        Err(Refusal::new(ErrorCode::ClientIdMismatch, text))
+        match self.may_claim(name, None) {
+            Ok(_) => Ok(Some(name)),
+            Err(refusal) => Err(Refusal::new(refusal.error_code(), refusal.to_string())),
+        }
     }
 
-    /// Answers a message whose `id` was taken before. If it was not, gives back who asked.
-    pub(super) fn repeat(
-        &mut self,
-        asker: Asker,
-        sender: &ClientId,
-        id: &MessageId,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) -> Option<Asker> {
-        let Some((place, epoch, seq, at)) = self.remembered.find(sender, id, now.at) else { return Some(asker) };
+    /// Where a message with this `id` went, if the same client sent one lately and the place still exists.
+    fn taken_before(&mut self, owner: IdOwner, id: &MessageId, now: Now) -> Option<Taken> {
+        let taken = self.remembered.find(owner, id, now.at)?;
+        let exists = match taken.0 {
+            Place::Client(_) => true,
+            Place::Room(room) | Place::Inbox { room, .. } => {
+                self.rooms.get(room.0 as usize).is_some_and(|entry| entry.epoch == taken.1)
+            }
+        };
+        exists.then_some(taken)
+    }
+
+    /// Answers a message whose `id` was [taken before](Self::taken_before).
+    fn repeat(&mut self, asker: Asker, id: &MessageId, taken: Taken, effects: &mut Vec<Effect>) {
+        let (place, _, seq, at) = taken;
         let mut ack = Ack { id: id.clone(), at, room: None, seq: None, to: None, duplicate: true };
         match place {
             Place::Client(to) => ack.to = Some(to),
             Place::Room(room) | Place::Inbox { room, .. } => {
-                let Some(entry) = self.rooms.get_mut(room.0 as usize).filter(|entry| entry.epoch == epoch) else {
-                    return Some(asker);
-                };
+                let Some(entry) = self.rooms.get_mut(room.0 as usize) else { return };
                 if let Some(pending) = entry.pending.iter_mut().find(|pending| pending.message.seq == seq) {
-                    pending.acks.push(PendingAck { asker, id: Some(id.clone()), duplicate: true });
-                    return None;
+                    return pending.acks.push(PendingAck { asker, id: Some(id.clone()), duplicate: true });
                 }
                 match &entry.key {
                     RoomKey::Room(name) => (ack.room, ack.seq) = (Some(name.clone()), Some(seq)),
@@ -232,7 +253,6 @@ impl ChatState {
             // Whoever asked may have gone.
             Asker::Operator(reply) => drop(reply.send(Ok(Posted { seq, at, duplicate: true }))),
         }
-        None
     }
 
     /// The oldest message that waited is stored: now it is delivered and acknowledged.
@@ -266,6 +286,7 @@ impl ChatState {
         if is_delivered {
             self.delivered(room, seq);
         }
+        self.forget_ended(room, effects);
     }
 
     /// What waits in this room from `seq` on is not stored: it is refused, and its places are given again.
@@ -275,9 +296,9 @@ impl ChatState {
         for PendingMessage { message, acks, .. } in entry.pending.drain(first..) {
             // The sender's own copy of a private message is not the one that is remembered.
             if !acks.is_empty()
-                && let Some(id) = &message.id
+                && let Some((owner, id)) = message.owner.zip(message.id.as_ref())
             {
-                self.remembered.remove(&message.client_id, id);
+                self.remembered.remove(owner, id);
             }
             for PendingAck { asker, id, .. } in acks {
                 let refusal = Refusal::new(ErrorCode::Unavailable, "the message could not be stored");
@@ -285,6 +306,8 @@ impl ChatState {
             }
         }
         self.note_may_end(room);
+        self.note_silence(room);
+        self.forget_ended(room, effects);
     }
 }
 
@@ -292,6 +315,7 @@ impl ChatState {
 #[derive(Debug, Clone)]
 pub(super) struct Draft {
     sender: ClientId,
+    owner: IdOwner,
     to: Option<ClientId>,
     text: Box<str>,
     id: Option<MessageId>,

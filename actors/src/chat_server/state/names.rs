@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 use starling_protocol::{
-    ClientId, ClientKey, CloseCode, Epoch, ErrorCode, InboxPosition, MessageId, PROTOCOL_VERSION, Refusal, RoomName,
-    Seq, ServerEvent, Welcome, limits,
+    ClientId, ClientKey, CloseCode, ErrorCode, InboxPosition, MessageId, PROTOCOL_VERSION, Refusal, RoomPosition,
+    ServerEvent, Welcome,
 };
 
 use super::{ChatState, Member, tell};
 use crate::chat_server::command::{Effect, OpenRefusal, OpenSession};
 use crate::clock::Now;
-use crate::identity::{Claims, Identity};
+use crate::identity::{Claims, IdOwner, Identity};
 use crate::ids::SessionId;
 
 impl ChatState {
@@ -26,15 +26,14 @@ impl ChatState {
         }
     }
 
-    /// Whether a session may enter a room of this name, for the number of rooms there are.
-    pub(super) fn has_space_for(&self, room: &RoomName) -> Result<(), OpenRefusal> {
-        let is_full = self.rooms_by_name.len() >= self.config.rooms as usize;
-        if is_full && !self.rooms_by_name.contains_key(room) { Err(OpenRefusal::TooManyRooms) } else { Ok(()) }
-    }
-
     fn take_part(&mut self, open: &OpenSession, now: Now, effects: &mut Vec<Effect>) -> Result<(), OpenRefusal> {
         // Before the claim: who is refused must not have lost its old connection.
-        self.has_space_for(&open.room)?;
+        if let Some(name) = &open.client_id {
+            self.may_claim(name, open.key)?;
+        }
+        if !self.make_space_for(&open.room, now, effects) {
+            return Err(OpenRefusal::TooManyRooms);
+        }
         let key = self.claim(open.client_id.as_ref(), open.key, now, effects)?.unwrap_or(open.fresh_key);
         let client_id = open.client_id.clone().unwrap_or_else(|| self.draw_guest_name());
         self.add_session(open, client_id, key, None, None, now, effects)
@@ -52,15 +51,23 @@ impl ChatState {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<(), OpenRefusal> {
-        let room = self.find_or_make_room(&open.room, now).ok_or(OpenRefusal::TooManyRooms)?;
+        let room = self.find_or_make_room(&open.room, now, effects).ok_or(OpenRefusal::TooManyRooms)?;
         let inbox = match &claims {
-            Some(_) if self.config.private_is_kept => Some(self.find_or_make_inbox(&client_id, now)?),
+            Some(_) if self.config.private_is_kept => {
+                Some(self.find_or_make_inbox(&client_id, now, effects).ok_or(OpenRefusal::Unavailable)?)
+            }
             Some(_) | None => None,
         };
         self.names.entry(client_id.clone()).or_default().push(open.session);
+        let owner = match &claims {
+            Some(_) => IdOwner::authenticated(&client_id),
+            None => IdOwner::keyed(&client_id, key),
+        };
         let (rooms, watch_presence) = (SmallVec::new(), open.watch_presence);
         let proven_until = None;
-        let member = Member { client_id, key, claims, proven_until, inbox, rooms, watch_presence, errors_in_a_row: 0 };
+        let errors_in_a_row = 0;
+        let member =
+            Member { client_id, key, owner, claims, proven_until, inbox, rooms, watch_presence, errors_in_a_row };
         self.sessions.insert(open.session, member);
         // Its welcome comes before anything that is said in the room.
         self.enter(open.session, room, false, now, effects);
@@ -81,8 +88,23 @@ impl ChatState {
         }
     }
 
-    /// Whether whoever shows `key` may have `name`. Frees the name if it is taken back from a dead connection; then
-    /// the key stays the client's.
+    /// Which session loses `name` to whoever shows `key`; `None` where nobody holds it.
+    ///
+    /// # Errors
+    /// Another client holds the name, or it is a guest's.
+    pub(super) fn may_claim(&self, name: &ClientId, key: Option<ClientKey>) -> Result<Option<SessionId>, OpenRefusal> {
+        let holder = self.names.get(name).and_then(|holders| holders.first().copied());
+        let holds_key = holder.is_some_and(|holder| self.sessions.get(holder).is_some_and(|m| Some(m.key) == key));
+        match holder {
+            Some(holder) if holds_key => Ok(Some(holder)),
+            None if !name.is_guest() => Ok(None),
+            Some(_) | None if name.is_guest() => Err(OpenRefusal::NameReserved),
+            Some(_) | None => Err(OpenRefusal::NameTaken(name.clone())),
+        }
+    }
+
+    /// Frees `name` for whoever shows `key`, if that one may have it, and returns the key that is shown: it becomes the
+    /// client's own. So a client keeps its key, and what is remembered of it, also over a restart of the server.
     pub(super) fn claim(
         &mut self,
         name: Option<&ClientId>,
@@ -91,15 +113,9 @@ impl ChatState {
         effects: &mut Vec<Effect>,
     ) -> Result<Option<ClientKey>, OpenRefusal> {
         let Some(name) = name else { return Ok(None) };
-        let holder = self.names.get(name).and_then(|holders| holders.first().copied());
-        let Some(holder) = holder else {
-            return if name.is_guest() { Err(OpenRefusal::NameReserved) } else { Ok(None) };
-        };
-        let holds_key = self.sessions.get(holder).is_some_and(|member| Some(member.key) == key);
-        if !holds_key {
-            return Err(if name.is_guest() { OpenRefusal::NameReserved } else { OpenRefusal::NameTaken(name.clone()) });
+        if let Some(holder) = self.may_claim(name, key)? {
+            self.replace(holder, now, effects);
         }
-        self.replace(holder, now, effects);
         Ok(key)
     }
 
@@ -136,14 +152,13 @@ impl ChatState {
         if member.claims.is_some() {
             return Err(Refusal::new(ErrorCode::Forbidden, "here a name comes with a token"));
         }
-        let taken_back = self
+        let shown = self
             .claim(Some(name), key, now, effects)
             .map_err(|refusal| Refusal::new(refusal.error_code(), refusal.to_string()))?;
         let Some(member) = self.sessions.get_mut(session) else { return Ok(()) };
         let old = std::mem::replace(&mut member.client_id, name.clone());
-        if let Some(key) = taken_back {
-            member.key = key;
-        }
+        member.key = shown.unwrap_or(member.key);
+        member.owner = member.owner_of_ids();
         let rooms = member.rooms.clone();
         self.names.remove(&old);
         self.names.insert(name.clone(), SmallVec::from_elem(session, 1));
@@ -179,18 +194,17 @@ impl ChatState {
 
     pub(super) fn tell_welcome(&self, session: SessionId, id: Option<MessageId>, effects: &mut Vec<Effect>) {
         let Some(member) = self.sessions.get(session) else { return };
-        // A session that left all its rooms is told of the lobby, whether or not that exists at the moment.
-        let first = member.rooms.first().copied().or_else(|| self.find_room(limits::LOBBY));
-        let first = first.and_then(|room| self.rooms.get(room.0 as usize));
+        let first = member.rooms.first().and_then(|room| self.rooms.get(room.0 as usize));
+        let first_room = first.and_then(|entry| {
+            Some(RoomPosition { room: entry.key.room()?.clone(), seq: entry.seq, epoch: entry.epoch })
+        });
         let inbox = member.inbox.and_then(|inbox| self.rooms.get(inbox.0 as usize));
         let welcome = Welcome {
             id,
             protocol: PROTOCOL_VERSION,
             server: self.config.server.clone(),
             client_id: member.client_id.clone(),
-            room: first.and_then(|room| room.key.room().cloned()).unwrap_or_else(RoomName::lobby),
-            seq: first.map_or(Seq(0), |room| room.seq),
-            epoch: first.map_or(Epoch(0), |room| room.epoch),
+            first_room,
             inbox: inbox.map(|inbox| InboxPosition { seq: inbox.seq, epoch: inbox.epoch }),
             key: member.key,
             heartbeat_ms: u64::try_from(self.config.heartbeat.as_millis()).unwrap_or(u64::MAX),

@@ -79,9 +79,8 @@ impl ChatState {
             return Err(OpenRefusal::RoomClosed(open.room.clone()));
         }
         // Before anybody is replaced: who is refused must not have lost its old connection.
-        self.has_space_for(&open.room)?;
-        if self.config.private_is_kept {
-            self.find_or_make_inbox(&claims.client_id, now)?;
+        if !self.make_space_for(&open.room, now, effects) {
+            return Err(OpenRefusal::TooManyRooms);
         }
         let holders = self.names.get(&claims.client_id).into_iter().flatten();
         let mut old = holders.filter(|holder| self.sessions.get(**holder).is_some_and(|m| Some(m.key) == open.key));

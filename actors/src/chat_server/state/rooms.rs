@@ -14,11 +14,11 @@ use crate::ids::{RoomId, SessionId};
 use crate::room::{PresenceDue, Room};
 
 impl ChatState {
-    pub(super) fn find_or_make_room(&mut self, name: &RoomName, now: Now) -> Option<RoomId> {
+    pub(super) fn find_or_make_room(&mut self, name: &RoomName, now: Now, effects: &mut Vec<Effect>) -> Option<RoomId> {
         if let Some(room) = self.rooms_by_name.get(name) {
             return Some(*room);
         }
-        if self.rooms_by_name.len() >= self.config.rooms as usize {
+        if !self.make_space_for(name, now, effects) {
             return None;
         }
         let epoch = Epoch(self.numbers.draw());
@@ -26,6 +26,7 @@ impl ChatState {
         let room = RoomId(u32::try_from(slot).ok()?);
         self.rooms_by_name.insert(name.clone(), room);
         self.note_may_end(room);
+        self.note_silence(room);
         Some(room)
     }
 
@@ -80,6 +81,7 @@ impl ChatState {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
+        self.end_silence(room);
         let Some(member) = self.sessions.get_mut(session) else { return };
         let Some(entry) = self.rooms.get_mut(room.0 as usize) else { return };
         let wanted = presence || member.watch_presence;
@@ -124,7 +126,7 @@ impl ChatState {
             let text = format!("you are in {rooms} rooms, as many as you may be");
             return Err(Refusal::new(ErrorCode::TooManyRooms, text));
         }
-        let Some(room) = self.find_or_make_room(name, now) else {
+        let Some(room) = self.find_or_make_room(name, now, effects) else {
             return Err(Refusal::new(ErrorCode::TooManyRooms, OpenRefusal::TooManyRooms.to_string()));
         };
         self.enter(session, room, presence, now, effects);
@@ -216,6 +218,7 @@ impl ChatState {
         } else {
             self.note_presence(room, None, Some(client_id), now, effects);
         }
+        self.note_silence(room);
     }
 
     pub(super) fn tell_members(

@@ -72,12 +72,14 @@ mod tests {
     use starling_protocol::{ClientId, ClientKey};
 
     use super::*;
+    use crate::identity::IdOwner;
     use crate::ids::HubId;
 
     fn member(name: &str) -> Member {
         Member {
             client_id: ClientId::parse(name).unwrap(),
             key: ClientKey(0),
+            owner: IdOwner(0),
             claims: None,
             proven_until: None,
             inbox: None,

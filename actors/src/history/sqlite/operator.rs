@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use starling_protocol::{ClientId, Epoch, MessageId, RoomName, Seq};
 
 use super::reader::receiver;
-use super::schema::{DbRoom, SEQ_MAX, of_place, place, version};
+use super::schema::{DROPPED, DbRoom, SEQ_MAX, drop_step, mark_dropped, of_place, place, version};
 use super::{OpenError, SqliteSettings, Sync, open};
 use crate::history::{RoomKey, StoredMessage};
 
@@ -26,6 +26,9 @@ pub enum OperatorError {
     /// There is no such room in it.
     #[error("there is no room {0} in the history")]
     NoSuchRoom(RoomName),
+    /// There is no such room or inbox to drop.
+    #[error("there is no {0} in the history")]
+    NothingToDrop(RoomKey),
     /// What is exported cannot be written.
     #[error("the output cannot be written")]
     Write(#[from] std::io::Error),
@@ -52,6 +55,9 @@ const PEER_SINCE: u32 = 3;
 
 /// Most messages that an export reads at once.
 const EXPORTED_AT_ONCE: u32 = 128;
+
+/// Most messages that one commit drops.
+const DROP_STEP: u64 = 4_096;
 
 /// How many problems of one kind are told.
 const PROBLEMS_MAX: usize = 20;
@@ -125,9 +131,11 @@ pub fn export(
     mut take: impl FnMut(&StoredMessage, Epoch) -> std::io::Result<()>,
 ) -> Result<(), OperatorError> {
     let connection = reader(path)?;
-    let mut rooms =
-        connection.prepare("SELECT id, name, epoch, seq FROM rooms WHERE ?1 IS NULL OR name = ?1 ORDER BY name")?;
-    let rooms = rooms.query_map([room.map(RoomName::as_str)], |row| {
+    // A room that was dropped has a name that is no room's.
+    let mut rooms = connection.prepare(
+        "SELECT id, name, epoch, seq FROM rooms WHERE name NOT LIKE ?2 AND (?1 IS NULL OR name = ?1) ORDER BY name",
+    )?;
+    let rooms = rooms.query_map((room.map(RoomName::as_str), format!("{DROPPED}%")), |row| {
         let (number, name): (_, String) = (DbRoom(row.get(0)?), row.get(1)?);
         let epoch = Epoch(row.get::<_, i64>(2)?.cast_unsigned());
         Ok((number, parsed(RoomKey::parse(&name))?, epoch, row.get::<_, u64>(3)?))
@@ -155,6 +163,7 @@ pub fn export(
                     at: row.get::<_, i64>(1)?.cast_unsigned(),
                     client_id,
                     id: id.map(|id| parsed(MessageId::parse(&id))).transpose()?,
+                    owner: None,
                     text: row.get::<_, String>(4)?.into(),
                 })
             });
@@ -198,4 +207,33 @@ pub fn vacuum(settings: &SqliteSettings) -> Result<(u64, u64), OperatorError> {
     let after = fs::metadata(path)?.len();
     drop(lock);
     Ok((before, after))
+}
+
+/// Drops a room or an inbox with all its messages, and returns how many there were. No server may be running.
+///
+/// # Errors
+/// [`OperatorError`]; held by a running server among them.
+pub fn drop_room(settings: &SqliteSettings, key: &RoomKey) -> Result<u64, OperatorError> {
+    let path = settings.path.as_path();
+    if !path.exists() {
+        return Err(OperatorError::NotThere(path.to_owned()));
+    }
+    let lock = open::lock(path)?;
+    open::inspect(path)?;
+    let mut connection = open::open_writer(&SqliteSettings { sync: Sync::Full, ..settings.clone() }, false)?;
+    let found = connection.query_row("SELECT id FROM rooms WHERE name = ?1", [key.to_string()], |row| row.get(0));
+    let room = DbRoom(found.optional()?.ok_or_else(|| OperatorError::NothingToDrop(key.clone()))?);
+    mark_dropped(&connection, room)?;
+    let mut count = 0;
+    loop {
+        let transaction = connection.transaction()?;
+        let dropped = drop_step(&transaction, room, DROP_STEP)?;
+        transaction.commit()?;
+        count += dropped;
+        if dropped < DROP_STEP {
+            break;
+        }
+    }
+    drop((connection, lock));
+    Ok(count)
 }

@@ -5,7 +5,6 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use log::warn;
 use rusqlite::{Connection, InterruptHandle, Row, Statement, ToSql};
 use starling_protocol::{ClientId, HistoryPage, MessageId, Seq};
 
@@ -16,6 +15,7 @@ use crate::clock;
 use crate::history::{
     Page, ReadError, ReadRequest, Reader, ReportSink, RoomKey, SearchText, StoreReport, StoredMessage,
 };
+use crate::log_interval::LogInterval;
 use crate::metrics::HistoryMetrics;
 use crate::vitals::Vitals;
 
@@ -128,11 +128,14 @@ impl Readers {
     }
 }
 
+/// A client can ask as often as it may.
+static UNREADABLE: LogInterval = LogInterval::new();
+
 fn serve(connection: &Connection, read: DiskRead, sink: &ReportSink, metrics: &HistoryMetrics) {
     let started = clock::now();
     metrics.reader.waited(started.saturating_duration_since(read.queued), 1);
     let outcome = page(connection, &read).map_err(|error| {
-        warn!("the history cannot be read: {error}");
+        UNREADABLE.warn(|| format!("the history cannot be read: {error}"));
         ReadError::Failed
     });
     metrics.reader.worked(clock::now().saturating_duration_since(started));
@@ -185,6 +188,7 @@ impl Collected<'_> {
             at: row.get::<_, i64>(1)?.cast_unsigned(),
             client_id,
             id: id.map(MessageId::parse).transpose().map_err(|_| rusqlite::Error::InvalidQuery)?,
+            owner: None,
             text: text(4)?.into(),
         })
     }

@@ -61,6 +61,6 @@ impl Recent {
     }
 
     pub(super) fn forget(&mut self, room: RoomId) {
-        self.0.forget(room);
+        self.0.forget(room, None);
     }
 }

@@ -9,13 +9,16 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use starling_protocol::Seq;
 
 use super::SqliteSettings;
-use super::schema::{DbRoom, of_place, place};
+use super::schema::{DbRoom, drop_step, of_place, place};
 use super::writer::Bounds;
 use crate::clock;
 use crate::metrics::HistoryMetrics;
 
 /// Most messages that one step drops.
 const STEP: u64 = 256;
+
+/// Most dropped rooms that one step ends.
+const ROOMS_DROPPED_MAX: usize = 256;
 
 /// How often it is looked whether there is too much.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -34,6 +37,8 @@ pub(super) struct Retention {
     /// Rooms that may have too many messages; `None` until all rooms have been looked at once.
     suspects: Option<VecDeque<DbRoom>>,
     suspected: FxHashSet<DbRoom>,
+    /// Rooms that were dropped as a whole and still have messages.
+    dropped: VecDeque<DbRoom>,
     wall_clock: WallClock,
 }
 
@@ -82,12 +87,19 @@ impl Retention {
             due: now,
             suspects: None,
             suspected: FxHashSet::default(),
+            dropped: VecDeque::new(),
             wall_clock: WallClock::new(
                 CLOCK_TRUSTED_AFTER.min(settings.keep_for.unwrap_or_default()),
                 now,
                 clock::unix_ms(),
             ),
         }
+    }
+
+    /// A room was dropped as a whole: its messages go from now on, before what is merely old.
+    pub(super) fn drop_room(&mut self, room: DbRoom, now: Instant) {
+        self.dropped.push_back(room);
+        self.due = self.due.min(now);
     }
 
     /// When the next step is due.
@@ -138,6 +150,22 @@ impl Retention {
         let used = used_bytes(connection)?;
         metrics.bytes.store(used + log_bytes(connection), Relaxed);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if !self.dropped.is_empty() {
+            let (mut left, mut whole) = (STEP, 0);
+            for room in self.dropped.iter().take(ROOMS_DROPPED_MAX) {
+                let dropped = drop_step(&transaction, *room, left)?;
+                if dropped == left {
+                    left = 0;
+                    break;
+                }
+                (left, whole) = (left - dropped, whole + 1);
+            }
+            transaction.commit()?;
+            self.dropped.drain(..whole);
+            metrics.dropped.fetch_add(STEP - left, Relaxed);
+            self.due = now + STEP_PAUSE;
+            return Ok(Vec::new());
+        }
         let wanted = self.choose(&transaction, bounds, used)?;
         let mut trimmed = Vec::new();
         let mut dropped = 0;
@@ -202,14 +230,19 @@ impl Retention {
         }
         let is_trusted = self.wall_clock.is_trusted(clock::now(), clock::unix_ms());
         let before = self.keep_for_ms.filter(|_| is_trusted).map(|kept| clock::unix_ms().saturating_sub(kept));
-        let is_too_large = self.keep_bytes.is_some_and(|most| used > most);
-        // Too large together: the oldest of all go, however young.
-        let before = if is_too_large { Some(i64::MAX as u64) } else { before };
-        if let Some(before) = before {
-            let mut oldest =
-                transaction.prepare_cached("SELECT place FROM messages WHERE at < ?1 ORDER BY at, place LIMIT ?2")?;
-            let mut rows = oldest.query((before.cast_signed(), STEP))?;
+        let excess = self.keep_bytes.map_or(0, |most| used.saturating_sub(most));
+        if before.is_some() || excess > 0 {
+            let mut oldest = transaction
+                .prepare_cached("SELECT place, at, octet_length(text) FROM messages ORDER BY at, place LIMIT ?1")?;
+            let mut rows = oldest.query([STEP])?;
+            let mut freed = 0;
             while let Some(row) = rows.next()? {
+                let is_old = before.is_some_and(|before| row.get(1).is_ok_and(|at: i64| at.cast_unsigned() < before));
+                // Too large together: the oldest of all go, however young, and no more than it takes.
+                if !is_old && freed >= excess {
+                    break;
+                }
+                freed += row.get::<_, u64>(2)?;
                 let (room, seq) = of_place(row.get(0)?);
                 let upto = wanted.entry(room).or_insert(seq);
                 *upto = (*upto).max(seq);
@@ -241,7 +274,7 @@ fn drop_messages(
     let (low, high) = (place(room, first), place(room, last));
     transaction
         .prepare_cached(
-            "INSERT OR REPLACE INTO dropped_ids (place, at, client_id, id) SELECT place, at, client_id, id
+            "INSERT OR REPLACE INTO dropped_ids (place, at, client_id, id, owner) SELECT place, at, client_id, id, owner
              FROM messages WHERE place BETWEEN ?1 AND ?2 AND id IS NOT NULL AND at >= ?3",
         )?
         .execute((low, high, remembered_since.cast_signed()))?;

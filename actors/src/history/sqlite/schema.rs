@@ -54,10 +54,13 @@ pub(super) const MIGRATIONS: [&str; VERSION as usize] = [
     "ALTER TABLE rooms ADD COLUMN delivered INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE messages ADD COLUMN peer TEXT;
     CREATE INDEX messages_by_peer ON messages (peer, place) WHERE peer IS NOT NULL;",
+    // Whose an `id` is, as a hash of the client's name and key: who has the name next does not get its answers.
+    "ALTER TABLE messages ADD COLUMN owner INTEGER;
+    ALTER TABLE dropped_ids ADD COLUMN owner INTEGER;",
 ];
 
 /// The version that this program writes.
-pub(super) const VERSION: u8 = 3;
+pub(super) const VERSION: u8 = 4;
 
 /// The place of a message.
 pub(super) fn place(room: DbRoom, seq: u64) -> i64 {
@@ -68,6 +71,42 @@ pub(super) fn place(room: DbRoom, seq: u64) -> i64 {
 pub(super) fn of_place(place: i64) -> (DbRoom, u64) {
     let place = place.unsigned_abs();
     (DbRoom(u32::try_from(place >> SEQ_BITS).unwrap_or(u32::MAX)), place & SEQ_MAX)
+}
+
+/// What the name of a room begins with that was dropped and whose messages go step by step. Neither a room's name nor an
+/// inbox's does.
+pub(super) const DROPPED: char = '!';
+
+/// Takes a room's name away: from this commit on there is no such room, and its number is not given again before its
+/// messages are gone.
+pub(super) fn mark_dropped(connection: &Connection, room: DbRoom) -> rusqlite::Result<()> {
+    let mut mark = connection.prepare_cached("UPDATE rooms SET name = ?2 WHERE id = ?1")?;
+    mark.execute((room.0, format!("{DROPPED}{}", room.0)))?;
+    Ok(())
+}
+
+/// Drops up to `count` messages of a dropped room, and the room itself after the last. Returns how many messages.
+pub(super) fn drop_step(transaction: &Transaction<'_>, room: DbRoom, count: u64) -> rusqlite::Result<u64> {
+    let span = (place(room, 0), place(room, SEQ_MAX));
+    let mut text = transaction.prepare_cached(
+        "DELETE FROM messages_text WHERE rowid IN
+            (SELECT place FROM messages WHERE place BETWEEN ?1 AND ?2 ORDER BY place LIMIT ?3)",
+    )?;
+    text.execute((span.0, span.1, count))?;
+    let mut messages = transaction.prepare_cached(
+        "DELETE FROM messages WHERE place IN
+            (SELECT place FROM messages WHERE place BETWEEN ?1 AND ?2 ORDER BY place LIMIT ?3)",
+    )?;
+    let dropped = messages.execute((span.0, span.1, count))? as u64;
+    if dropped < count {
+        transaction.prepare_cached("DELETE FROM dropped_ids WHERE place BETWEEN ?1 AND ?2")?.execute(span)?;
+        transaction.prepare_cached("DELETE FROM rooms WHERE id = ?1")?.execute([room.0])?;
+    } else {
+        let oldest = "UPDATE rooms SET oldest = (SELECT min(place) - ?2 FROM messages WHERE place BETWEEN ?2 AND ?3)
+            WHERE id = ?1 AND EXISTS (SELECT 1 FROM messages WHERE place BETWEEN ?2 AND ?3)";
+        transaction.prepare_cached(oldest)?.execute((room.0, span.0, span.1))?;
+    }
+    Ok(dropped)
 }
 
 /// The version of an open database; 0 for an empty one.

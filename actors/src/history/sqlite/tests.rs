@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::history::{Reader, RoomKey, SearchText, StoredRoom};
+use crate::identity::IdOwner;
 use crate::ids::{HubId, SessionId};
 use crate::vitals::{Died, VitalPart, Vitals};
 
@@ -44,6 +45,7 @@ fn message(seq: u64) -> Arc<StoredMessage> {
         text: format!("says number{seq}").into(),
         at: clock::unix_ms(),
         id: Some(MessageId::parse(&seq.to_string()).unwrap()),
+        owner: Some(IdOwner(7)),
     })
 }
 
@@ -128,6 +130,7 @@ fn a_page_is_the_same_whether_it_comes_from_memory_or_from_the_file() {
             epoch: EPOCH,
             seq: Seq(10),
             oldest: Seq(1),
+            unclaimed: None,
             delivered: Seq(0),
         };
         assert_eq!(store.restored.rooms, [room]);
@@ -206,7 +209,7 @@ fn a_room_that_was_forgotten_leaves_no_row() {
     let mut store = Store::open(SqliteSettings { keep_for, ..settings(&folder) });
     store.append(1..=1);
     while !store.next().iter().any(|done| matches!(done, Completion::Trimmed { .. })) {}
-    store.history.forget(ROOM);
+    store.history.forget(ROOM, None);
     drop(store);
     assert_eq!(Store::open(settings(&folder)).restored.rooms, []);
 }
@@ -223,6 +226,7 @@ fn copy(owner: &str, seq: u64) -> NewMessage {
         text: "x".repeat(15_000).into(),
         at: clock::unix_ms(),
         id: None,
+        owner: None,
     };
     NewMessage { room, epoch: EPOCH, message: Arc::new(message) }
 }
@@ -302,7 +306,7 @@ fn what_is_due_when_the_storage_fails_is_done_when_it_works_again() {
         &settings(&folder),
         "CREATE TRIGGER fault BEFORE DELETE ON rooms BEGIN SELECT RAISE(ABORT, 'on purpose'); END",
     );
-    store.history.forget(ROOM);
+    store.history.forget(ROOM, None);
     store.history.end_turn(&mut Vec::new());
     store.next();
     assert!(store.history.is_failing);
@@ -334,7 +338,7 @@ fn many_rooms_that_end_together_do_not_take_a_commit_each() {
     let version = || database.pragma_query_value(None, "data_version", |row| row.get::<_, u64>(0)).unwrap();
     let count = || database.query_row("SELECT count(*) FROM rooms", [], |row| row.get::<_, u64>(0)).unwrap();
     for number in 0..1_000 {
-        store.history.forget(RoomId(number));
+        store.history.forget(RoomId(number), None);
     }
     store.history.end_turn(&mut Vec::new());
     let (mut commits, mut last) = (0, version());
@@ -344,4 +348,67 @@ fn many_rooms_that_end_together_do_not_take_a_commit_each() {
         last = now;
     }
     assert!(commits <= 10, "{commits}");
+}
+
+#[test]
+fn a_dropped_room_stays_dropped_whenever_the_process_ends_and_its_number_is_not_given_to_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(settings(&folder));
+    store.append(1..=600);
+    let (reply, mut answer) = tokio::sync::oneshot::channel();
+    store.history.forget(ROOM, Some(reply));
+    store.history.end_turn(&mut Vec::new());
+    while answer.try_recv().is_err() {
+        std::thread::yield_now();
+    }
+    // At once: most of its messages are still there.
+    drop(store);
+    let mut store = Store::open(settings(&folder));
+    assert!(store.restored.rooms.is_empty() && store.restored.ids.is_empty());
+    store.append(1..=1);
+    assert_eq!(store.read(HistoryPage::Newest, None, 5), (vec![1], false));
+    let path = settings(&folder).path;
+    let rows = || {
+        let count = "SELECT (SELECT count(*) FROM rooms) + (SELECT count(*) FROM messages) +
+            (SELECT count(*) FROM messages_text_docsize) + (SELECT count(*) FROM dropped_ids)";
+        let database = open::open_reader(&path).unwrap();
+        database.query_row(count, [], |row| row.get::<_, u64>(0)).unwrap()
+    };
+    let until = clock::now() + Duration::from_secs(30);
+    while rows() != 3 {
+        assert!(clock::now() < until, "{} rows are left", rows());
+        std::thread::yield_now();
+    }
+    drop(store);
+    assert_eq!(operator::check(&path).unwrap().problems, [""; 0]);
+}
+
+#[test]
+fn a_restart_knows_which_inboxes_owner_was_never_here_and_who_made_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(settings(&folder));
+    let name = |name: &str| ClientId::parse(name).unwrap();
+    let inboxes = [
+        ("one", ["alice", "alice"], Some(("alice", true))),
+        ("two", ["alice", "bob"], Some(("alice", false))),
+        ("was-here", ["alice", "was-here"], None),
+    ];
+    for (number, (owner, senders, _)) in (10..).zip(inboxes) {
+        for (seq, sender) in (1..).zip(senders) {
+            let kept = StoredMessage {
+                room: RoomKey::Inbox(name(owner)),
+                to: Some(name(if sender == owner { "alice" } else { owner })),
+                client_id: name(sender),
+                ..(*message(seq)).clone()
+            };
+            store.history.append(RoomId(number), EPOCH, Arc::new(kept), &mut Vec::new());
+        }
+    }
+    drop(store);
+    let store = Store::open(settings(&folder));
+    for (room, (owner, _, expected)) in store.restored.rooms.iter().zip(inboxes) {
+        let unclaimed = room.unclaimed.as_ref().map(|made| (made.maker.as_str(), made.is_alone));
+        assert_eq!((room.key.to_string(), unclaimed), (format!("@{owner}"), expected));
+    }
+    assert_eq!(store.restored.rooms.len(), 3);
 }

@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use log::{error, info, warn};
+use log::{error, info};
 use rusqlite::{Connection, TransactionBehavior};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
@@ -17,11 +17,13 @@ use starling_protocol::{Epoch, Seq};
 
 use super::open::FileIdentity;
 use super::retention::Retention;
-use super::schema::{DbRoom, place};
+use super::schema::{self, DbRoom, place};
 use super::{Report, SqliteSettings, StoreHealth, open};
+use crate::chat_server::command::{DropError, DropReply};
 use crate::clock;
 use crate::history::{ReportSink, StoreReport, StoredMessage};
 use crate::ids::RoomId;
+use crate::log_interval::LogInterval;
 use crate::metrics::HistoryMetrics;
 use crate::vitals::{VitalPart, Vitals};
 
@@ -43,14 +45,20 @@ const PROBE_BYTES: u32 = 128 * 1024;
 /// How often what was written is taken from the write-ahead log into the database.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// A client can cause it as often as it writes.
+static REFUSED: LogInterval = LogInterval::new();
+
+/// Comes again with each step, for as long as the storage fails.
+static UNDROPPED: LogInterval = LogInterval::new();
+
 /// What the writer is to do.
 #[derive(Debug)]
 pub(super) enum WriterCommand {
     Append(Append),
     /// The owner of an inbox was sent everything up to this message.
     Delivered(DbRoom, Seq),
-    /// The room has ended, and its messages are gone already.
-    Forget(DbRoom),
+    /// The room has ended; whoever waits for that is told.
+    Forget(DbRoom, Option<DropReply>),
     /// The write-ahead log cannot be taken into the database.
     CheckpointFailed(rusqlite::Error),
 }
@@ -83,10 +91,26 @@ pub(super) struct StoredCopy {
 /// What is to be written beside messages. It stays due until a commit with it has succeeded.
 #[derive(Debug, Default)]
 struct Due {
-    /// Rooms that have ended, without messages, in the order of their end.
-    forgotten: VecDeque<DbRoom>,
+    /// Rooms that have ended, in the order of their end.
+    forgotten: VecDeque<Forgotten>,
     /// How far inboxes were delivered.
     delivered: FxHashMap<DbRoom, Seq>,
+}
+
+/// A room that has ended.
+#[derive(Debug)]
+struct Forgotten {
+    room: DbRoom,
+    /// Whether messages of it are still stored: then its name goes at once, and the retention drops them.
+    has_messages: bool,
+    /// The operator who waits for its end.
+    reply: Option<DropReply>,
+}
+
+/// Answers an operator who waits for the end of a room.
+fn answer(reply: Option<DropReply>, outcome: Result<(), DropError>) {
+    // Whoever asked may have gone.
+    reply.map(|reply| reply.send(outcome).unwrap_or_default()).unwrap_or_default();
 }
 
 impl Due {
@@ -118,18 +142,21 @@ struct Writer {
     probe_at: Option<Instant>,
 }
 
-/// Starts the writer.
+/// Starts the writer, which knows the bounds of the stored rooms, and the rooms that were dropped and still have messages.
 pub(super) fn start(
     (connection, identity): (Connection, FileIdentity),
     settings: Arc<SqliteSettings>,
     metrics: Arc<HistoryMetrics>,
     health: StoreHealth,
     sink: ReportSink,
-    bounds: Bounds,
+    (bounds, dropped): (Bounds, Vec<DbRoom>),
     vitals: &Vitals,
 ) -> (Sender<Vec<WriterCommand>>, JoinHandle<()>) {
     let (sender, turns) = mpsc::channel();
-    let retention = Retention::new(&settings, clock::now());
+    let mut retention = Retention::new(&settings, clock::now());
+    for room in dropped {
+        retention.drop_room(room, clock::now());
+    }
     let writer = Writer {
         connection,
         identity,
@@ -218,7 +245,8 @@ impl Writer {
             self.queue.extend(turn);
         }
         let (mut batch, mut messages, mut bytes) = (Vec::new(), 0, 0);
-        while messages < BATCH_MESSAGES_MAX && bytes < BATCH_BYTES_MAX {
+        // A name of a room that has ended is free for the messages that follow: they wait for the commit that frees it.
+        while messages < BATCH_MESSAGES_MAX && bytes < BATCH_BYTES_MAX && self.due.forgotten.len() < FORGOTTEN_MAX {
             let Some(command) = self.queue.pop_front() else { break };
             match command {
                 WriterCommand::Append(append) => {
@@ -237,10 +265,11 @@ impl Writer {
                 }
                 WriterCommand::CheckpointFailed(error) if self.probe_at.is_none() => self.fail(&error),
                 WriterCommand::CheckpointFailed(_) => {}
-                WriterCommand::Forget(room) => {
-                    self.bounds.remove(&room);
+                WriterCommand::Forget(room, reply) => {
+                    let bounds = self.bounds.remove(&room);
+                    let has_messages = bounds.is_some_and(|(seq, oldest)| oldest <= seq);
                     self.due.delivered.remove(&room);
-                    self.due.forgotten.push_back(room);
+                    self.due.forgotten.push_back(Forgotten { room, has_messages, reply });
                 }
             }
         }
@@ -298,20 +327,26 @@ impl Writer {
                 follows
             })
         });
-        let forgotten: Vec<DbRoom> = self.due.forgotten.iter().take(FORGOTTEN_MAX).copied().collect();
-        let outcome = write(&mut self.connection, &batch, &self.bounds, &forgotten, &self.due.delivered);
+        let count = self.due.forgotten.len().min(FORGOTTEN_MAX);
+        let forgotten = self.due.forgotten.make_contiguous().get(..count).unwrap_or_default();
+        let outcome = write(&mut self.connection, &batch, &self.bounds, forgotten, &self.due.delivered);
         let batch = match outcome {
             Ok(()) => batch,
             Err(error) if is_of_a_message(&error) && !batch.is_empty() => {
-                warn!("the history refuses a message, its room goes on without it: {error}");
-                let written = write_singly(&mut self.connection, batch, &self.bounds, &forgotten, &self.due.delivered);
+                REFUSED.warn(|| format!("the history refuses a message, its room goes on without it: {error}"));
+                let written = write_singly(&mut self.connection, batch, &self.bounds, forgotten, &self.due.delivered);
                 let (stored, refused) = written?;
                 broken.extend(refused);
                 stored
             }
             Err(error) => return Err(error.into()),
         };
-        self.due.forgotten.drain(..forgotten.len());
+        for Forgotten { room, has_messages, reply } in self.due.forgotten.drain(..count) {
+            if has_messages {
+                self.retention.drop_room(room, clock::now());
+            }
+            answer(reply, Ok(()));
+        }
         self.due.delivered.clear();
         broken.sort_unstable();
         broken.dedup();
@@ -325,6 +360,9 @@ impl Writer {
         error!("nothing can be stored, messages are refused until it can: {error}");
         self.health.set(Some(format!("the history cannot be stored: {error}")));
         self.probe_at = Some(clock::now() + PROBE_INTERVAL);
+        for forgotten in &mut self.due.forgotten {
+            answer(forgotten.reply.take(), Err(DropError::NotStored));
+        }
         (self.sink)(StoreReport::from(Report::Failed { generation: self.generation }));
         self.generation += 1;
     }
@@ -361,7 +399,7 @@ impl Writer {
                 }
             }
             Err(error) => {
-                warn!("old messages cannot be dropped: {error}");
+                UNDROPPED.warn(|| format!("old messages cannot be dropped: {error}"));
                 self.retention.postpone(started);
             }
         }
@@ -420,7 +458,7 @@ fn write(
     connection: &mut Connection,
     batch: &[Append],
     bounds: &Bounds,
-    forgotten: &[DbRoom],
+    forgotten: &[Forgotten],
     delivered: &FxHashMap<DbRoom, Seq>,
 ) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -441,7 +479,7 @@ fn write_singly(
     connection: &mut Connection,
     batch: Vec<Append>,
     bounds: &Bounds,
-    forgotten: &[DbRoom],
+    forgotten: &[Forgotten],
     delivered: &FxHashMap<DbRoom, Seq>,
 ) -> rusqlite::Result<(Vec<Append>, Vec<RoomId>)> {
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -483,11 +521,15 @@ fn write_singly(
 
 fn write_due(
     connection: &Connection,
-    forgotten: &[DbRoom],
+    forgotten: &[Forgotten],
     delivered: &FxHashMap<DbRoom, Seq>,
 ) -> rusqlite::Result<()> {
-    for room in forgotten {
-        connection.prepare_cached("DELETE FROM rooms WHERE id = ?1")?.execute([room.0])?;
+    for Forgotten { room, has_messages, .. } in forgotten {
+        if *has_messages {
+            schema::mark_dropped(connection, *room)?;
+        } else {
+            connection.prepare_cached("DELETE FROM rooms WHERE id = ?1")?.execute([room.0])?;
+        }
     }
     for (room, seq) in delivered {
         let mut mark = connection.prepare_cached("UPDATE rooms SET delivered = ?2 WHERE id = ?1")?;
@@ -498,7 +540,7 @@ fn write_due(
 
 fn insert(connection: &Connection, append: &Append) -> rusqlite::Result<()> {
     let mut message = connection.prepare_cached(
-        "INSERT INTO messages (place, at, client_id, id, text, peer) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO messages (place, at, client_id, id, text, peer, owner) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     let mut text = connection.prepare_cached("INSERT INTO messages_text (rowid, text) VALUES (?1, ?2)")?;
     for copy in &append.copies {
@@ -506,7 +548,9 @@ fn insert(connection: &Connection, append: &Append) -> rusqlite::Result<()> {
         let place = place(copy.db, stored.seq.0);
         let id = stored.id.as_ref().map(starling_protocol::MessageId::as_str);
         let peer = stored.peer().map(starling_protocol::ClientId::as_str);
-        message.execute((place, stored.at.cast_signed(), stored.client_id.as_str(), id, &*stored.text, peer))?;
+        let owner = stored.owner.map(|owner| owner.0.cast_signed());
+        let (at, sender) = (stored.at.cast_signed(), stored.client_id.as_str());
+        message.execute((place, at, sender, id, &*stored.text, peer, owner))?;
         text.execute((place, &*stored.text))?;
     }
     Ok(())

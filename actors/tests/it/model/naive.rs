@@ -70,6 +70,8 @@ struct Waiting {
 /// A message with an `id`.
 struct Taken {
     sender: String,
+    /// The key of the client that sent it.
+    key: u32,
     id: u8,
     at: u64,
     place: Place,
@@ -199,26 +201,25 @@ impl Naive {
     fn open(&mut self, client: usize, name: Option<Name>, key: Option<usize>, room: &'static str) {
         self.sessions_so_far += 1;
         let number = self.sessions_so_far;
-        let mut refuse = |why: &str| self.told.entry(client).or_default().push(format!("refused {why}"));
-        if self.rooms.iter().all(|other| other.name != room) && self.rooms.len() == ROOMS_MAX {
-            return refuse("too_many_rooms");
+        let name = name.map(|name| self.name(name));
+        if let Some(name) = &name
+            && self.may_claim(name, key).is_err()
+        {
+            let why = if is_guest(name) { "name_reserved" } else { "name_taken" };
+            return self.told.entry(client).or_default().push(format!("refused {why}"));
+        }
+        if !self.make_space(room) {
+            return self.told.entry(client).or_default().push("refused too_many_rooms".into());
         }
         let mut own_key = number;
-        let name = match name.map(|name| self.name(name)) {
+        let name = match name {
             None => {
                 let name = format!("guest-{number}");
                 self.clients[client].guest_name = Some(name.clone());
                 name
             }
             Some(name) => {
-                match self.claim(&name, key) {
-                    Ok(Some(key)) => own_key = key,
-                    Ok(None) => {}
-                    Err(_) => {
-                        let why = if is_guest(&name) { "name_reserved" } else { "name_taken" };
-                        return self.told.entry(client).or_default().push(format!("refused {why}"));
-                    }
-                }
+                own_key = self.claim(&name, key).unwrap().unwrap_or(number);
                 name
             }
         };
@@ -233,16 +234,37 @@ impl Naive {
             (session.client, session.name.clone(), session.key, session.rooms.first().copied())
         };
         self.clients[client].key = Some(key);
-        let first = first.unwrap_or("lobby");
-        let (seq, epoch) = match self.room(first) {
-            Some(room) => (room.said.len(), Some(room.epoch)),
-            None => (0, None),
-        };
-        if let Some(epoch) = epoch {
-            self.clients[client].epochs.insert(first, epoch);
-        }
-        let epoch = epoch.map_or_else(|| "none".into(), |epoch| epoch.to_string());
+        let Some(first) = first else { return self.tell(number, format!("welcome {name} nowhere")) };
+        let room = self.room(first).unwrap();
+        let (seq, epoch) = (room.said.len(), room.epoch);
+        self.clients[client].epochs.insert(first, epoch);
         self.tell(number, format!("welcome {name} {first}#{seq} epoch {epoch}"));
+    }
+
+    /// Whether there is space for a room of this name. An empty room in which nothing was said goes for it.
+    fn make_space(&mut self, name: &str) -> bool {
+        if name == "lobby" || self.room(name).is_some() || self.rooms.len() < ROOMS_MAX {
+            return true;
+        }
+        let silent = self.rooms.iter().filter(|room| {
+            room.name != "lobby" && room.empty_since.is_some() && room.said.is_empty() && room.waiting.is_empty()
+        });
+        let Some(first) = silent.min_by_key(|room| (room.empty_since, room.name)).map(|room| room.name) else {
+            return false;
+        };
+        self.rooms.retain(|room| room.name != first);
+        true
+    }
+
+    fn may_claim(&self, name: &str, key: Option<usize>) -> Result<(), &'static str> {
+        let key = key.and_then(|client| self.clients[client].key);
+        match self.sessions.iter().find(|session| session.name == name) {
+            None if is_guest(name) => Err("bad_name"),
+            None => Ok(()),
+            Some(holder) if Some(holder.key) == key => Ok(()),
+            Some(_) if is_guest(name) => Err("bad_name"),
+            Some(_) => Err("name_taken"),
+        }
     }
 
     /// Frees a name for who may have it: the key that comes with it, or why not.
@@ -251,7 +273,8 @@ impl Naive {
         let key = key.and_then(|client| self.clients[client].key);
         match self.sessions.iter().find(|session| session.name == name) {
             None if is_guest(name) => Err(code),
-            None => Ok(None),
+            // A free name: the key that is shown becomes its new holder's.
+            None => Ok(key),
             Some(holder) if Some(holder.key) == key => {
                 let number = holder.number;
                 self.tell(number, "closed 4003".into());
@@ -316,8 +339,7 @@ impl Naive {
         let is_member = self.session(number).rooms.contains(&name);
         let epoch = own_epoch.then(|| self.clients[client].epochs.get(name).copied()).flatten();
         if !is_member {
-            let is_new = self.room(name).is_none();
-            if self.session(number).rooms.len() == ROOMS_PER_SESSION || (is_new && self.rooms.len() == ROOMS_MAX) {
+            if self.session(number).rooms.len() == ROOMS_PER_SESSION || !self.make_space(name) {
                 return Err("too_many_rooms");
             }
             self.enter(number, name);
@@ -411,17 +433,30 @@ impl Naive {
             To::Client(_) => None,
         };
         let receiver = if let To::Client(name) = to { Some(self.name(name)) } else { None };
-        if let Some(claimed) = claims.map(|name| self.name(name)) {
-            let own = self.session(number).name.clone();
-            if own != claimed && !is_guest(&own) {
+        let (own, key) = (self.session(number).name.clone(), self.session(number).key);
+        let sender = claims.map_or_else(|| own.clone(), |name| self.name(name));
+        if sender != own {
+            if !is_guest(&own) {
                 return Err("client_id_mismatch");
             }
-            self.rename(number, &claimed, None)?;
+            if is_guest(&sender) {
+                return Err("bad_name");
+            }
+            if self.sessions.iter().any(|session| session.name == sender) {
+                return Err("name_taken");
+            }
         }
-        let sender = self.session(number).name.clone();
-        if let Some(id) = id
-            && self.repeat(number, &sender, id)
-        {
+        let is_repeated = id.is_some_and(|id| self.repeat(number, &sender, key, id));
+        if !is_repeated && let Some(receiver) = &receiver {
+            // As it will be once the sender has its name.
+            let is_own = *receiver == sender;
+            let is_others = self.sessions.iter().any(|other| other.number != number && other.name == *receiver);
+            if !is_own && !is_others {
+                return Err("no_such_client");
+            }
+        }
+        self.session(number).name = sender.clone();
+        if is_repeated {
             return Ok(());
         }
         let (place, now) = match (room, receiver) {
@@ -450,8 +485,8 @@ impl Naive {
         };
         let stores = if let Place::Room { name, .. } = place { Some(name) } else { None };
         if let Some(id) = id {
-            self.taken.retain(|taken| (&taken.sender, taken.id) != (&sender, id));
-            self.taken.push(Taken { sender, id, at: now, place });
+            self.taken.retain(|taken| (&taken.sender, taken.key, taken.id) != (&sender, key, id));
+            self.taken.push(Taken { sender, key, id, at: now, place });
         }
         if let Some(name) = stores {
             self.to_store.push(name);
@@ -463,10 +498,10 @@ impl Naive {
     }
 
     /// Acknowledges what was taken before, now or when it is stored.
-    fn repeat(&mut self, number: u32, sender: &str, id: u8) -> bool {
+    fn repeat(&mut self, number: u32, sender: &str, key: u32, id: u8) -> bool {
         let now = self.now;
         let taken = self.taken.iter().find(|taken| {
-            let is_it = taken.sender == sender && taken.id == id;
+            let is_it = taken.sender == sender && taken.key == key && taken.id == id;
             is_it && now - taken.at < FIVE_MINUTES
         });
         let Some(place) = taken.map(|taken| taken.place.clone()) else { return false };

@@ -378,7 +378,7 @@ impl Real {
             }
             Effect::Read(request) => self.history.read(request, done),
             Effect::Delivered { .. } => {}
-            Effect::Forget { room } => self.history.forget(room),
+            Effect::Forget { room, reply } => self.history.forget(room, reply),
             Effect::TellMany { .. }
             | Effect::DeliverPrivate { .. }
             | Effect::TellHistory { .. }

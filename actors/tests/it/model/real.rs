@@ -278,7 +278,8 @@ impl Real {
                 }
             }
             Effect::Read(request) => self.history.read(request, done),
-            Effect::Forget { room } => self.history.forget(room),
+            Effect::Forget { room, reply: None } => self.history.forget(room, None),
+            Effect::Forget { .. } => panic!("no operator drops a room"),
             Effect::RefuseSession { session, refusal } => {
                 let why = match refusal {
                     OpenRefusal::NameTaken(_) => "name_taken",
@@ -287,7 +288,6 @@ impl Real {
                     OpenRefusal::TokenOfAnother(_) => "token_of_another",
                     OpenRefusal::TokenExpired => "token_expired",
                     OpenRefusal::RoomClosed(_) => "room_closed",
-                    OpenRefusal::TooManyInboxes => "too_many_inboxes",
                     OpenRefusal::Unavailable => "unavailable",
                 };
                 self.put(session, format!("refused {why}"));
@@ -317,8 +317,13 @@ impl Real {
     fn tell(&mut self, session: SessionId, event: &ServerEvent<'_>) {
         let line = match event {
             ServerEvent::Welcome(welcome) => {
-                let (name, epoch) = (self.shown(&welcome.client_id), self.shown_epoch(welcome.epoch));
-                format!("welcome {name} {}#{} epoch {epoch}", welcome.room, welcome.seq)
+                let name = self.shown(&welcome.client_id);
+                match &welcome.first_room {
+                    Some(first) => {
+                        format!("welcome {name} {}#{} epoch {}", first.room, first.seq, self.shown_epoch(first.epoch))
+                    }
+                    None => format!("welcome {name} nowhere"),
+                }
             }
             ServerEvent::Message(message) => {
                 let (sender, id) = (self.shown(&message.client_id), shown_id(message.id.as_ref()));

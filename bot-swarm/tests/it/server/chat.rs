@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use awc::ws::{CloseReason, Message};
 use starling_protocol::{
     Ack, ChatMessage, ClientCommand, ClientId, ClientKey, CommandFrame, Epoch, ErrorCode, JoinedEvent, MessageId,
-    PostMessage, Refusal, Resume, RoomName, Seq, ServerEvent, ServerLimits, Target, Welcome, codec,
+    PostMessage, Refusal, Resume, RoomName, RoomPosition, Seq, ServerEvent, ServerLimits, Target, Welcome, codec,
 };
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
@@ -198,9 +198,7 @@ impl Chat {
             protocol: 1,
             server: "test".into(),
             client_id: name,
-            room,
-            seq,
-            epoch,
+            first_room: Some(RoomPosition { room, seq, epoch }),
             inbox: None,
             key,
             heartbeat_ms: 25_000,

@@ -10,13 +10,15 @@ use starling_protocol::{
     ClientId, ClientKey, Epoch, ErrorCode, HistoryPage, MessageId, Refusal, Resume, RoomName, Seq, ServerEvent, Target,
 };
 
+use tokio::sync::oneshot;
+
 use super::super::ChatState;
-use crate::chat_server::command::{Command, Effect, OpenRefusal, OpenSession, PageOf, Request};
+use crate::chat_server::command::{Command, DropError, Effect, OpenRefusal, OpenSession, PageOf, Request};
 use crate::clock::{self, Now};
 use crate::config::ChatConfig;
 use crate::credits::Ticket;
 use crate::history::memory::MemoryHistory;
-use crate::history::{Completion, HistoryStore, Page, ReadError, ReadRequest, Reader, StoredMessage};
+use crate::history::{Completion, HistoryStore, Page, ReadError, ReadRequest, Reader, RoomKey, StoredMessage};
 use crate::identity::{Claims, Identity, RoomGlobs};
 use crate::ids::{HubId, RoomId, SessionId};
 
@@ -47,6 +49,7 @@ pub(in super::super) struct Chat {
     admitted: Vec<(SessionId, RoomId)>,
     /// Guests in the order in which they appeared: `guest-1`, `guest-2` in the dialogues.
     guests: Vec<ClientId>,
+    drop_answer: Option<oneshot::Receiver<Result<(), DropError>>>,
 }
 
 /// One connection, and what it remembers for the next one of the same label.
@@ -120,7 +123,21 @@ impl Chat {
             sessions: 0,
             admitted: Vec::new(),
             guests: Vec::new(),
+            drop_answer: None,
         }
+    }
+
+    /// An operator drops a room, or with `@` an inbox. The answer, if there is one already.
+    pub(in super::super) fn drops(&mut self, key: &str) -> Option<Result<(), DropError>> {
+        let (reply, answer) = oneshot::channel();
+        self.drop_answer = Some(answer);
+        self.apply(Command::DropRoom { key: RoomKey::parse(key).unwrap(), reply });
+        self.dropped()
+    }
+
+    /// What the operator who dropped something last is answered by now.
+    pub(in super::super) fn dropped(&mut self) -> Option<Result<(), DropError>> {
+        self.drop_answer.as_mut()?.try_recv().ok()
     }
 
     /// Lets clients of these names come into the lobby, and forgets their welcomes.
@@ -455,7 +472,7 @@ impl Chat {
             Effect::Store { room, message, .. } => return self.when_not_held(Held::Append(room, message)),
             Effect::StoreBoth(_) => panic!("it is taken apart"),
             Effect::Read(request) => return self.when_not_held(Held::Read(request)),
-            Effect::Forget { room } => self.history.forget(room),
+            Effect::Forget { room, reply } => self.history.forget(room, reply),
             Effect::RefuseSession { session, refusal } => {
                 let shown = match refusal {
                     OpenRefusal::NameTaken(_) => "name_taken",
@@ -464,7 +481,6 @@ impl Chat {
                     OpenRefusal::TokenOfAnother(_) => "token_of_another",
                     OpenRefusal::TokenExpired => "token_expired",
                     OpenRefusal::RoomClosed(_) => "room_closed",
-                    OpenRefusal::TooManyInboxes => "too_many_inboxes",
                     OpenRefusal::Unavailable => "unavailable",
                 };
                 self.put(session, format!("refused {shown}"));
@@ -496,12 +512,15 @@ impl Chat {
             ServerEvent::Welcome(welcome) => {
                 if let Some(client) = self.client_of(session) {
                     client.key = Some(welcome.key);
-                    client.epochs.insert(welcome.room.to_string(), welcome.epoch);
+                    let first = welcome.first_room.as_ref();
+                    client.epochs.extend(first.map(|first| (first.room.to_string(), first.epoch)));
                     client.epochs.extend(welcome.inbox.map(|inbox| ("inbox".into(), inbox.epoch)));
                 }
                 let name = self.shown(&welcome.client_id);
                 let inbox = welcome.inbox.map_or_else(String::new, |inbox| format!(" inbox #{}", inbox.seq));
-                format!("welcome {name} {} #{}{inbox}{}", welcome.room, welcome.seq, shown_id(welcome.id.as_ref()))
+                let place = welcome.first_room.as_ref();
+                let place = place.map_or_else(|| "nowhere".into(), |first| format!("{} #{}", first.room, first.seq));
+                format!("welcome {name} {place}{inbox}{}", shown_id(welcome.id.as_ref()))
             }
             ServerEvent::Message(message) => {
                 let sender = self.shown(&message.client_id);

@@ -157,7 +157,7 @@ fn a_message_whose_sender_has_gone_before_it_was_stored_is_delivered_all_the_sam
         alice> goes
         history stores
         bob< lobby#1 alice: goodbye id=m1
-        alice> opens name=alice
+        alice> opens name=alice key=alice
         alice< welcome alice lobby #1
         alice> says id=m1 goodbye
         alice< ack m1 lobby#1 duplicate
@@ -223,6 +223,44 @@ fn an_id_is_remembered_across_a_reconnection() {
         again< welcome alice lobby #1
         again> says id=m1 hello
         again< ack m1 lobby#1 duplicate
+        ",
+    );
+}
+
+#[test]
+fn an_id_belongs_to_the_client_and_not_to_whoever_has_its_name_next() {
+    Chat::new().and(&["alice", "bob"]).check(
+        "
+        alice> says to=bob id=m1 secret
+        bob< alice@bob: secret id=m1
+        alice< alice@bob: secret id=m1
+        alice< ack m1 @bob
+        alice> goes
+        mallory> opens name=alice
+        mallory< welcome alice lobby #0
+        mallory> says id=m1 hello
+        mallory< ack m1 lobby#1
+        mallory< lobby#1 alice: hello id=m1
+        bob< lobby#1 alice: hello id=m1
+        mallory> goes
+        alice> opens name=alice key=alice
+        alice< welcome alice lobby #1
+        alice> says to=bob id=m1 secret
+        alice< ack m1 @bob duplicate
+        ",
+    );
+}
+
+#[test]
+fn the_key_that_is_shown_for_a_free_name_becomes_the_clients() {
+    Chat::new().and(&["alice"]).check(
+        "
+        alice> goes
+        again> opens name=alice key=alice
+        again< welcome alice lobby #0
+        third> opens name=alice key=alice
+        again< closed 4003
+        third< welcome alice lobby #0
         ",
     );
 }

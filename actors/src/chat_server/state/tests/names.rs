@@ -133,6 +133,10 @@ fn a_message_that_goes_nowhere_names_nobody() {
         a< welcome guest-1 lobby #0
         a> says room=dev name=alice hello
         a< error not_a_member
+        a> says to=bob name=alice psst
+        a< error no_such_client
+        a> says to=guest-1 name=alice psst
+        a< error no_such_client
         a> members lobby
         a< members lobby count 1: guest-1
         ",
@@ -247,7 +251,7 @@ fn who_is_refused_for_the_rooms_there_are_has_not_closed_its_old_connection() {
 }
 
 #[test]
-fn who_left_all_its_rooms_is_told_of_the_lobby() {
+fn who_left_all_its_rooms_is_told_of_no_room() {
     Chat::new().and(&["alice", "bob"]).check(
         "
         alice> joins dev
@@ -261,7 +265,7 @@ fn who_left_all_its_rooms_is_told_of_the_lobby() {
         bob> says hello
         bob< lobby#1 bob: hello
         alice> hello alice
-        alice< welcome alice lobby #1
+        alice< welcome alice nowhere
         ",
     );
 }

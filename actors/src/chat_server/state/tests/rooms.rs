@@ -5,6 +5,7 @@ use std::time::Duration;
 use starling_protocol::limits;
 
 use super::Chat;
+use crate::chat_server::command::DropError;
 use crate::identity::RoomGlobs;
 
 #[test]
@@ -64,6 +65,8 @@ fn a_room_that_was_forgotten_makes_room_for_another() {
         "
         alice> joins dev
         alice< joined dev #0 count 1
+        alice> says room=dev hello
+        alice< dev#1 alice: hello
         alice> leaves dev
         alice< left dev
         alice> joins ops
@@ -74,6 +77,118 @@ fn a_room_that_was_forgotten_makes_room_for_another() {
         ",
     );
     assert_eq!(chat.state.room_count(), 2);
+}
+
+#[test]
+fn the_lobby_is_never_refused() {
+    Chat::with(|config| config.rooms = 1).check(
+        "
+        alice> opens name=alice room=dev
+        alice< welcome alice dev #0
+        bob> opens name=bob
+        bob< welcome bob lobby #0
+        carol> opens room=ops
+        carol< refused too_many_rooms
+        ",
+    );
+}
+
+#[test]
+fn a_full_table_drops_the_room_that_nobody_is_in_and_nothing_was_said_in_for_longest() {
+    let mut chat = Chat::with(|config| config.rooms = 3).and(&["alice"]);
+    chat.check(
+        "
+        alice> joins first
+        alice< joined first #0 count 1
+        alice> leaves first
+        alice< left first
+        wait 1s
+        alice> joins second
+        alice< joined second #0 count 1
+        alice> leaves second
+        alice< left second
+        bob> opens room=third
+        bob< welcome guest-1 third #0
+        alice> members first
+        alice< error no_such_room
+        alice> members second
+        alice< members second count 0: 
+        alice> joins second
+        alice< joined second #0 count 1
+        alice> joins fourth
+        alice< error too_many_rooms
+        ",
+    );
+    assert_eq!((chat.state.room_count(), chat.state.dropped_for_space()), (3, 1));
+}
+
+#[test]
+fn a_full_table_drops_a_small_stored_room_only_after_its_time_and_never_a_large_one() {
+    let with = |config: &mut crate::config::ChatConfig| (config.rooms, config.history_is_stored) = (2, true);
+    let mut chat = Chat::with(with).and(&["alice"]);
+    let say = |chat: &mut Chat, times: u64| {
+        for number in 1..=times {
+            chat.check(&format!("alice> says room=dev hello\nalice< dev#{number} alice: hello"));
+        }
+    };
+    for (times, is_dropped) in [(16, true), (17, false)] {
+        chat.check("alice> joins dev\nalice< joined dev #0 count 1");
+        say(&mut chat, times);
+        chat.check(
+            "
+            alice> leaves dev
+            alice< left dev
+            wait 299s
+            alice> joins ops
+            alice< error too_many_rooms
+            wait 2s
+            ",
+        );
+        if is_dropped {
+            chat.check("alice> joins ops\nalice< joined ops #0 count 1\nalice> leaves ops\nalice< left ops");
+        } else {
+            chat.check("alice> joins ops\nalice< error too_many_rooms");
+        }
+    }
+}
+
+#[test]
+fn an_operator_drops_a_room_and_its_members_are_told_that_they_have_left() {
+    let mut chat = Chat::new().and(&["alice", "bob"]);
+    chat.check(
+        "
+        alice> joins dev
+        alice< joined dev #0 count 1
+        alice> says room=dev id=m1 hello
+        alice< ack m1 dev#1
+        alice< dev#1 alice: hello id=m1
+        history holds
+        alice> says room=dev id=m2 waits
+        ",
+    );
+    assert_eq!(chat.drops("dev"), None, "a message of it waits to be stored");
+    chat.check(
+        "
+        alice< left dev
+        alice> says room=dev hello
+        alice< error not_a_member
+        bob> members dev
+        bob< error no_such_room
+        history stores
+        alice< ack m2 dev#2
+        ",
+    );
+    assert_eq!(chat.dropped(), Some(Ok(())));
+    chat.check(
+        "
+        alice> joins dev
+        alice< joined dev #0 count 1
+        alice> says room=dev id=m1 hello
+        alice< ack m1 dev#1
+        alice< dev#1 alice: hello id=m1
+        ",
+    );
+    assert_eq!(chat.drops("nowhere"), Some(Err(DropError::NotThere)));
 }
 
 #[test]

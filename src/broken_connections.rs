@@ -1,0 +1,69 @@
+//! Counts the connections that end because of what their client sent or did not send, instead of logging each.
+
+use actix_http::error::{DispatchError, ParseError};
+use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+
+use crate::refusal::HttpCode;
+
+/// Why a connection ended before it was a WebSocket. A closed set: a label.
+#[derive(Debug, Clone, Copy)]
+enum Reason {
+    /// Its bytes are no HTTP request.
+    Malformed,
+    /// Its request did not come in time.
+    Slow,
+    /// Its client went away, or its TLS failed.
+    Lost,
+    /// The framework ended it for another reason.
+    Other,
+}
+
+/// Counters of connections that ended badly, by reason.
+#[derive(Debug, Clone)]
+pub(crate) struct BrokenConnections([IntCounter; 4]);
+
+impl BrokenConnections {
+    /// Registers the counters.
+    ///
+    /// # Errors
+    /// The registry has them already.
+    pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let help = "Connections that ended before they were a WebSocket, because of their client, by reason.";
+        let counters = IntCounterVec::new(Opts::new("chat_broken_connections_total", help), &["reason"])?;
+        registry.register(Box::new(counters.clone()))?;
+        Ok(Self(["malformed", "slow", "lost", "other"].map(|reason| counters.with_label_values(&[reason]))))
+    }
+
+    /// Counts a connection whose request was refused before the framework got it, unless a limit refused it: that is
+    /// counted in `chat_refused_handshakes_total`.
+    pub(crate) fn count_refusal(&self, code: HttpCode) {
+        use HttpCode::{RateLimited, RequestTimeout, TooManyConnections, Unavailable};
+        if code == RequestTimeout {
+            self.count_reason(Reason::Slow);
+        } else if ![RateLimited, TooManyConnections, Unavailable].contains(&code) {
+            self.count_reason(Reason::Malformed);
+        }
+    }
+
+    /// Counts a connection that ended with this error, and hands the error on.
+    pub(crate) fn count(&self, error: DispatchError) -> DispatchError {
+        use DispatchError::{Io, Parse, SlowRequestTimeout};
+        let reason = if matches!(error, Parse(ParseError::Timeout) | SlowRequestTimeout) {
+            Reason::Slow
+        } else if matches!(error, Parse(ParseError::Io(_)) | Io(_)) {
+            Reason::Lost
+        } else if matches!(error, Parse(_)) {
+            Reason::Malformed
+        } else {
+            Reason::Other
+        };
+        self.count_reason(reason);
+        error
+    }
+
+    fn count_reason(&self, reason: Reason) {
+        if let Some(counter) = self.0.get(reason as usize) {
+            counter.inc();
+        }
+    }
+}
