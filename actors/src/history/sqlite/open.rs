@@ -98,10 +98,7 @@ pub enum OpenError {
 impl OpenError {
     fn of_file(path: &Path, error: io::Error) -> Self {
         let path = path.to_owned();
-        match error.kind() {
-            io::ErrorKind::StorageFull => Self::DiskFull { path },
-            _ => Self::File { path, error },
-        }
+        if error.kind() == io::ErrorKind::StorageFull { Self::DiskFull { path } } else { Self::File { path, error } }
     }
 
     fn of(path: &Path, error: rusqlite::Error) -> Self {
