@@ -267,7 +267,8 @@ async fn while_a_server_writes_and_drops_a_backup_and_a_check_see_one_moment_wit
                 number += 1;
                 assert!(alice.send(json!({"Message": "x".repeat(500), "id": number.to_string()})).await);
             }
-            while alice.expect("ack").await["id"] != number.to_string() {}
+            let last = number.to_string();
+            while alice.expect("ack").await["id"] != last {}
         }
         // It is checked before it says so: every room has all of its messages from the oldest to the newest.
         let (worked, told) = backup.join().unwrap();
@@ -279,7 +280,8 @@ async fn while_a_server_writes_and_drops_a_backup_and_a_check_see_one_moment_wit
         while !checked.is_finished() {
             number += 1;
             assert!(alice.send(json!({"Message": "x", "id": number.to_string()})).await);
-            while alice.expect("ack").await["id"] != number.to_string() {}
+            let last = number.to_string();
+            while alice.expect("ack").await["id"] != last {}
         }
         let (worked, told) = checked.join().unwrap();
         assert!(worked, "a check reads one moment, too: {told}");

@@ -127,7 +127,8 @@ async fn a_log_that_cannot_be_taken_into_the_database_is_told_and_so_is_the_end_
         while server.get("/readyz").0 == 200 {
             number += 1;
             assert!(alice.send(json!({"Message": "x".repeat(16_000), "id": number.to_string()})).await);
-            while alice.next().await.unwrap()["id"] != number.to_string() {}
+            let last = number.to_string();
+            while alice.next().await.unwrap()["id"] != last {}
             tokio::time::sleep(LOOK).await;
         }
     })

@@ -180,7 +180,8 @@ async fn an_export_that_nobody_reads_does_not_hold_the_log_and_a_log_that_is_hel
             number += 1;
             assert!(alice.send(json!({"Message": "x".repeat(16_000), "id": number.to_string()})).await);
             if number % 10 == 0 {
-                while alice.expect("ack").await["id"] != number.to_string() {}
+                let last = number.to_string();
+                while alice.expect("ack").await["id"] != last {}
             }
         }
     };
@@ -209,10 +210,10 @@ async fn an_export_that_nobody_reads_does_not_hold_the_log_and_a_log_that_is_hel
     // Somebody who really holds it.
     let holder = rusqlite::Connection::open(folder.path().join("data/starling.db")).unwrap();
     holder.execute_batch("BEGIN; SELECT count(*) FROM rooms;").unwrap();
-    let counted = || -> u64 {
+    let counted = || -> f64 {
         let metrics = server.get("/metrics").1;
         let line = metrics.lines().find(|line| line.starts_with("chat_history_bytes ")).unwrap();
-        line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap() as u64
+        line.rsplit_once(' ').unwrap().1.parse().unwrap()
     };
     let start = log();
     within("the log grows", async {
@@ -225,7 +226,7 @@ async fn an_export_that_nobody_reads_does_not_hold_the_log_and_a_log_that_is_hel
         .query_row("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size", [], |row| row.get(0))
         .unwrap();
     within("the log is counted", async {
-        while counted() < log() + database / 2 {
+        while counted() < (log() + database / 2) as f64 {
             tokio::time::sleep(LOOK).await;
         }
     })
