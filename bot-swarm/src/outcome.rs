@@ -116,6 +116,14 @@ impl Outcome {
         self.stats.counters.wanted.saturating_sub(self.stats.counters.ever_connected)
     }
 
+    /// What is known of a run before it ends: that nothing of it is done.
+    pub fn not_ended(config: &Config) -> Self {
+        let bots = config.profile().bots_max();
+        let mut outcome = Self { config: config.clone(), started: SystemTime::now(), bots, ..Self::default() };
+        outcome.stats.counters.wanted = bots.into();
+        outcome.judge_with(vec![Doubt::NotEnded { bots }])
+    }
+
     /// Finds out what is to be said of the run. To be called once, when all else is there.
     pub(crate) fn judge(self) -> Self {
         let limit = Duration::from_secs_f64(self.config.lateness_max_seconds);
