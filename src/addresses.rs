@@ -248,10 +248,12 @@ impl Proxies {
     /// The client behind a request that came from `peer`: the last address that no trusted proxy is known to have.
     ///
     /// Read from the right, where the nearest proxy has written; what stands left of an address that is not trusted may
-    /// be invented. An element that is no address ends it: the proxy that wrote it is then the client.
+    /// be invented. An element that is no address ends it: the proxy that wrote it is then the client. So does one that is
+    /// no text; the elements right of it count.
     pub(crate) fn client_of(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer;
-        let lines: Vec<&str> = headers.get_all(self.header.name()).filter_map(|value| value.to_str().ok()).collect();
+        let lines = headers.get_all(self.header.name()).map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let lines: Vec<_> = lines.collect();
         let mut elements = lines.iter().rev().flat_map(|line| line.rsplit(','));
         while self.trusted.contain(client) {
             match elements.next().map(|element| self.header.address_in(element)) {
@@ -357,7 +359,7 @@ mod tests {
             let proxies = Proxies { trusted: Networks::parse("10.0.0.0/8, 192.0.2.7, fd00::/8").unwrap(), header };
             let mut headers = HeaderMap::new();
             for line in lines {
-                headers.append(header.name(), HeaderValue::from_static(line));
+                headers.append(header.name(), HeaderValue::from_bytes(line.as_bytes()).unwrap());
             }
             proxies.client_of(peer.parse().unwrap(), &headers).to_string()
         };
@@ -374,6 +376,11 @@ mod tests {
         // What is no address is nobody: the proxy before it is the client.
         assert_eq!(listed(&["1.1.1.1, unknown, 10.2.2.2"], "10.0.0.1"), "10.2.2.2");
         assert_eq!(listed(&[""], "10.0.0.1"), "10.0.0.1");
+        // A byte that is no ASCII hides nothing of what a proxy wrote behind it, and lets no line before it count.
+        assert_eq!(listed(&["9.9.9.9, \u{e4}, 1.1.1.1"], "10.0.0.1"), "1.1.1.1");
+        assert_eq!(listed(&["9.9.9.9", "\u{e4}, 1.1.1.1"], "10.0.0.1"), "1.1.1.1");
+        assert_eq!(listed(&["9.9.9.9", "\u{e4}"], "10.0.0.1"), "10.0.0.1");
+        assert_eq!(listed(&["9.9.9.9,", ",, 1.1.1.1"], "10.0.0.1"), "1.1.1.1");
         // All are proxies: the farthest.
         assert_eq!(listed(&["10.3.3.3, 10.2.2.2"], "10.0.0.1"), "10.3.3.3");
 

@@ -108,10 +108,13 @@ pub(crate) fn read(bytes: &[u8], body_bytes_max: u64, prefix: &PathPrefix) -> Re
     outcome.map_err(|refusal| BadHead { refusal, is_head })
 }
 
+/// The white space of HTTP around a value. Others, like that of Unicode, belong to the value: a proxy in front sees them so.
+const BLANKS: [char; 2] = [' ', '\t'];
+
 /// The values of a field, each line one.
 fn lines<'a>(request: &'a httparse::Request<'_, '_>, name: &'a HeaderName) -> impl Iterator<Item = &'a str> + use<'a> {
     let fields = request.headers.iter().filter(move |field| field.name.eq_ignore_ascii_case(name.as_str()));
-    fields.map(|field| std::str::from_utf8(field.value).unwrap_or("\u{fffd}").trim())
+    fields.map(|field| std::str::from_utf8(field.value).unwrap_or("\u{fffd}").trim_matches(BLANKS))
 }
 
 /// The members of a field that is a list.
@@ -119,7 +122,10 @@ fn members<'a>(
     request: &'a httparse::Request<'_, '_>,
     name: &'a HeaderName,
 ) -> impl Iterator<Item = &'a str> + use<'a> {
-    lines(request, name).flat_map(|line| line.split(',')).map(str::trim).filter(|member| !member.is_empty())
+    lines(request, name)
+        .flat_map(|line| line.split(','))
+        .map(|member| member.trim_matches(BLANKS))
+        .filter(|member| !member.is_empty())
 }
 
 /// The host that an absolute target names, and the target without it.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use actix_codec::{Encoder, Framed, FramedParts};
 use actix_http::body::BodySize;
 use actix_http::h1::{Codec, Message};
+use actix_http::header::HeaderValue;
 use actix_http::{HttpMessage, Method, Request, Response, header, ws};
 use actix_web::web::Query;
 use log::debug;
@@ -127,6 +128,9 @@ impl Upgrade {
                 return Err(HttpRefusal::new(HttpCode::BadRequest, format!("the handshake must have one {name}")));
             }
         }
+        if !request.headers().get(header::SEC_WEBSOCKET_KEY).is_some_and(is_handshake_key) {
+            return Err(HttpRefusal::new(HttpCode::BadRequest, "Sec-WebSocket-Key must be 16 bytes in Base64"));
+        }
         self.state.admission().check(request)?;
         if let Some(reason) = self.state.not_ready() {
             return Err(HttpRefusal::new(HttpCode::Unavailable, reason));
@@ -165,6 +169,12 @@ impl Upgrade {
         stream.shutdown().await?;
         Ok(())
     }
+}
+
+/// Whether this is 16 bytes in Base64 (RFC 6455, section 4.2.1).
+fn is_handshake_key(value: &HeaderValue) -> bool {
+    let digits = value.as_bytes().strip_suffix(b"==").unwrap_or_default();
+    digits.len() == 22 && digits.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(byte))
 }
 
 /// A path with its percent-encoding undone, as the routes of the framework see it.

@@ -11,6 +11,10 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 /// What ends a message in the compressed stream, and is left out on the wire.
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 
+/// An empty block that ends a stream. Only between two blocks it has this meaning: within a block that was cut short it is
+/// data, and the stream does not end.
+const LAST_BLOCK: [u8; 2] = [0x03, 0x00];
+
 /// First room for an inflated text. It doubles as the text grows, so a bomb costs at most the limit.
 const INFLATED_BYTES: usize = 4 * 1024;
 
@@ -25,7 +29,7 @@ thread_local! {
 pub(crate) enum InflateError {
     /// It has more bytes than it may.
     TooLarge,
-    /// It is not DEFLATE.
+    /// It is not DEFLATE, or it is cut short.
     Broken,
 }
 
@@ -51,7 +55,12 @@ pub(crate) fn inflate(payload: &[u8], bytes_max: usize) -> Result<Bytes, Inflate
     INFLATER.with_borrow_mut(|inflater| {
         inflater.reset(false);
         let mut out = Vec::with_capacity(INFLATED_BYTES.min(bytes_max + 1));
-        for mut input in [payload, &TAIL] {
+        let mut is_ended = true;
+        for (is_payload, mut input) in [(true, payload), (false, &TAIL), (false, &LAST_BLOCK)] {
+            if is_ended && !is_payload {
+                // The payload is empty, or its last block says that it is the last.
+                break;
+            }
             while !input.is_empty() || out.len() == out.capacity() {
                 if out.len() == out.capacity() {
                     // One byte more than may be tells that it is too much.
@@ -69,14 +78,20 @@ pub(crate) fn inflate(payload: &[u8], bytes_max: usize) -> Result<Bytes, Inflate
                 if status == Status::StreamEnd {
                     // A sender may end its stream within a message; then another one begins (RFC 7692, 7.2.3.4).
                     inflater.reset(false);
+                    is_ended = true;
                 } else if read == 0 && out.len() == written {
                     // Nothing moves: all is out, or the input makes no sense.
                     break;
+                } else {
+                    is_ended = false;
                 }
             }
             if !input.is_empty() {
                 return Err(InflateError::Broken);
             }
+        }
+        if !is_ended {
+            return Err(InflateError::Broken);
         }
         Ok(out.into())
     })
@@ -131,6 +146,26 @@ mod tests {
             &[0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00],
         ] {
             assert_eq!(inflate(hello, 5).unwrap(), "Hello", "{hello:02x?}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_cut_short_is_broken_and_never_a_shorter_text() {
+        let words: String = (0..).map(|number: u32| format!("{} ", number * 7 % 97)).take(2_000).collect();
+        // A block with fixed codes, one with its own codes, one that is stored, and several blocks.
+        for text in ["hello hello hello, everybody", &words, &words.repeat(30)] {
+            let mut stored = vec![0x00, 0x1c, 0x00, 0xe3, 0xff];
+            stored.extend_from_slice(b"hello hello hello, everybody\x00");
+            for compressed in [compress(text.as_bytes()).unwrap_or_default(), stored] {
+                let step = (compressed.len() / 500).max(1);
+                // One byte can be a message of its own: the empty one.
+                for length in (2..compressed.len()).step_by(step) {
+                    let cut = inflate(&compressed[..length], 1_000_000);
+                    // Its last byte may say no more than that another block follows.
+                    let is_whole = |cut: &Bytes| *cut == text || cut == "hello hello hello, everybody";
+                    assert!(cut.as_ref().is_err() || cut.as_ref().is_ok_and(is_whole), "{length} bytes: {cut:?}");
+                }
+            }
         }
     }
 

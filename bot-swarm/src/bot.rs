@@ -94,6 +94,8 @@ pub(crate) struct Bot {
     link: Link,
     backoff: Backoff,
     membership: Membership,
+    /// The newest message of its room that it heard: its `seq` and its `at`.
+    newest_heard: Option<(u64, u64)>,
     /// When it was to connect first, until it is connected.
     awaited_since: Option<Nanos>,
     key: Option<ClientKey>,
@@ -173,6 +175,7 @@ impl Bot {
             link: Link::Down,
             backoff: Backoff::default(),
             membership: Membership::Member,
+            newest_heard: None,
             awaited_since: None,
             key: None,
             server: number,
@@ -334,7 +337,8 @@ impl Bot {
 
     fn resume(&self, epoch: Epoch, seq: u64) {
         let room = self.worker.roster.room(self.room).name.clone();
-        let resume = Some(Resume { after: Seq(seq), epoch: Some(epoch) });
+        let at = self.newest_heard.filter(|(newest, _)| *newest == seq).map(|(_, at)| at);
+        let resume = Some(Resume { after: Seq(seq), epoch: Some(epoch), at });
         let id = MessageId::parse(RESUME_ID).ok();
         self.ask(id, ClientCommand::Join { room, resume, presence: false });
     }

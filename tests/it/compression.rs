@@ -150,7 +150,15 @@ async fn what_a_client_compresses_is_read_within_the_bounds_of_a_frame() {
         ("a compressed part of a plain text", [raw::frame(0x01, b"{"), raw::frame(0xc0, tail)].concat(), 1002),
         ("a compressed ping", raw::frame(raw::PING | 0x40, b""), 1002),
         ("a compressed close", raw::frame(raw::CLOSE | 0x40, b""), 1002),
+        ("a text that is cut short", raw::frame(COMPRESSED_TEXT, head), 1002),
+        ("a text that lacks its last byte", raw::frame(COMPRESSED_TEXT, &good[..good.len() - 2]), 1002),
+        ("a cut text in parts", [raw::frame(0x41, &head[..3]), raw::frame(0x80, &head[3..])].concat(), 1002),
         ("another reserved bit", raw::frame(raw::TEXT | 0x20, b"{}"), 1002),
+        ("another reserved bit of a compressed text", raw::frame(COMPRESSED_TEXT | 0x10, &good), 1002),
+        ("all reserved bits", raw::frame(0xf1, &good), 1002),
+        ("a reserved opcode", raw::frame(0x83, b""), 1002),
+        ("a reserved opcode, compressed", raw::frame(0xc3, &good), 1002),
+        ("a reserved control opcode, compressed", raw::frame(0xcb, b""), 1002),
         ("a compressed binary frame", raw::frame(raw::BINARY | 0x40, &good), 1003),
     ];
     for (name, bytes, code) in bad {
@@ -164,6 +172,23 @@ async fn what_a_client_compresses_is_read_within_the_bounds_of_a_frame() {
     let mut bare = Raw::connect(&server, "/ws").await;
     bare.send(&raw::frame(COMPRESSED_TEXT, &good)).await;
     assert_eq!(bare.drain().await, (vec![], Some(1002)), "it was not negotiated");
+}
+
+#[actix::test]
+async fn a_compressed_text_that_is_cut_short_is_never_taken_as_a_shorter_text() {
+    let server = TestServer::start(&[]);
+    let mut witness = connect(&server, "/ws?clientId=witness").await;
+    // Spoken lines: any beginning of one is one too.
+    for text in ["pay 1000 to bob, and not to eve".to_owned(), "the quick brown fox ".repeat(40)] {
+        let good = deflate(text.as_bytes());
+        for length in (1..good.len() - 1).step_by((good.len() / 20).max(1)) {
+            let mut raw = connect(&server, "/ws").await;
+            raw.send(&raw::frame(COMPRESSED_TEXT, &good[..length])).await;
+            assert_eq!(raw.drain().await, (vec![], Some(1002)), "{length} bytes of {}", good.len());
+        }
+    }
+    witness.send_text(r#"{"Message":"nothing before this"}"#).await;
+    assert!(witness.frame().await.unwrap().says("nothing before this"));
 }
 
 #[actix::test]

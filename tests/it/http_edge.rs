@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
+use crate::harness::process::Process;
 use crate::harness::raw::{self, HttpAnswer, Raw};
-use crate::harness::{TestServer, figures_when, within};
+use crate::harness::{Exposition, LOOK, TestServer, figures_when, within};
 
 const ATTACKER: [u8; 4] = [127, 0, 0, 2];
+
+/// What [`ROUTES`] × [`METHODS`] × [`WAYS`] connections at a time may take of the server's memory.
+const WALK_MIB: f64 = 60.0;
 
 /// Each route with the methods it has.
 const ROUTES: &[(&str, &str)] = &[
@@ -82,6 +86,12 @@ async fn what_the_rfcs_tell_a_server_to_refuse_is_refused_with_a_code() {
     let server = TestServer::start(&[]);
     let get = |fields: &str| format!("GET /healthz HTTP/1.1\r\n{fields}\r\n");
     let post = |fields: &str| format!("POST /healthz HTTP/1.1\r\nHost: x\r\n{fields}");
+    let with_key = |key: &str| {
+        format!(
+            "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\n{key}\r\n"
+        )
+    };
     let shake = |version: &str, fields: &str| {
         let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
         format!(
@@ -117,6 +127,25 @@ async fn what_the_rfcs_tell_a_server_to_refuse_is_refused_with_a_code() {
         (post("Transfer-Encoding: gzip, chunked\r\n\r\n"), 501, "not_implemented"),
         (post("Content-Length: 131073\r\n\r\n"), 413, "body_too_large"),
         (post("Content-Length: 99999999999999999999999\r\n\r\n"), 413, "body_too_large"),
+        // What another server could read otherwise: that is how a request is smuggled past a proxy.
+        (post("Content-Length: 1\u{a0}\r\n\r\n"), 400, "bad_request"),
+        (post("Content-Length: \u{2003}1\r\n\r\n"), 400, "bad_request"),
+        (post("Content-Length: 0x1\r\n\r\n"), 400, "bad_request"),
+        (post("Content-Length: 1\r\nContent-Length: 2\r\n\r\n"), 400, "bad_request"),
+        (post("Content-Length: 0\r\ntransfer-encoding: chunked\r\n\r\n"), 400, "bad_request"),
+        (post("Transfer-Encoding: chunked\u{a0}\r\n\r\n"), 501, "not_implemented"),
+        (post("Transfer-Encoding: \u{2003}chunked\r\n\r\n"), 501, "not_implemented"),
+        (post("Transfer-Encoding: \u{b}chunked\r\n\r\n"), 400, "bad_request"),
+        (post("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"), 501, "not_implemented"),
+        (post("Transfer-Encoding: chunked, identity\r\n\r\n"), 501, "not_implemented"),
+        (post("Transfer-Encoding: \"chunked\"\r\n\r\n"), 501, "not_implemented"),
+        (post("Transfer-Encoding:\r\n\r\n"), 501, "not_implemented"),
+        (post("Transfer-Encoding\r\n : chunked\r\n\r\n"), 400, "bad_request"),
+        (get("Host: x\r\nA: b\rContent-Length: 9\r\n"), 400, "bad_request"),
+        (get("Host: x\r\nA: b\0c\r\n"), 400, "bad_request"),
+        ("GET /healthz HTTP/1.1 \r\nHost: x\r\n\r\n".into(), 400, "bad_request"),
+        ("GET /healthz\r\nHost: x\r\n\r\n".into(), 400, "bad_request"),
+        ("GET\u{a0}/healthz HTTP/1.1\r\nHost: x\r\n\r\n".into(), 400, "bad_request"),
         ("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n".into(), 400, "bad_request"),
         ("POST / HTTP/1.0\r\n\r\n".into(), 400, "bad_request"),
         // No HTTP at all.
@@ -129,6 +158,11 @@ async fn what_the_rfcs_tell_a_server_to_refuse_is_refused_with_a_code() {
         (shake("1.1", "Expect: 100-continue\r\n"), 400, "bad_request"),
         (shake("1.1", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"), 400, "bad_request"),
         (shake("1.1", "Sec-WebSocket-Version: 8\r\n"), 400, "bad_request"),
+        (with_key(""), 400, "bad_request"),
+        (with_key("Sec-WebSocket-Key:\r\n"), 400, "bad_request"),
+        (with_key("Sec-WebSocket-Key: x\r\n"), 400, "bad_request"),
+        (with_key("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZTEy\r\n"), 400, "bad_request"),
+        (with_key("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j!Q==\r\n"), 400, "bad_request"),
         (shake("1.1", "Connection: close\r\n"), 426, "upgrade_required"),
     ];
     join_all(cases.iter().map(async |(request, status, code)| {
@@ -197,42 +231,172 @@ async fn an_operators_message_is_an_object() {
     }
 }
 
+#[actix::test]
+async fn a_body_that_is_none_is_refused_with_a_code_and_ends_its_connection() {
+    const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+    let server = TestServer::start(&[("CHAT_ADMIN_TOKEN", TOKEN), ("CHAT_HANDSHAKE_SECONDS", "1")]);
+    let begin = format!("POST /api/rooms/lobby/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n");
+    let chunked = |body: &str| format!("{begin}Transfer-Encoding: chunked\r\n\r\n{body}");
+    let smuggled = "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n";
+    let cases: &[(String, u16, &str)] = &[
+        (chunked(&format!("x\r\n{smuggled}")), 400, "bad_request"),
+        (chunked(&format!("-0\r\n\r\n{smuggled}")), 400, "bad_request"),
+        (chunked(&format!("0\n\n{smuggled}")), 400, "bad_request"),
+        (chunked(&format!("1 \r\na\r\n0\r\n\r\n{smuggled}")), 400, "bad_request"),
+        (chunked(&format!("1\r\nab\r\n0\r\n\r\n{smuggled}")), 400, "bad_request"),
+        (chunked(&format!("1;a=\n0\r\n\r\n{smuggled}")), 400, "bad_request"),
+        (chunked(&format!("1\r\na\r\n0\r\nX: y\rZ\r\n\r\n{smuggled}")), 400, "bad_request"),
+        (chunked(&format!("10000000000000001\r\n{smuggled}")), 400, "bad_request"),
+        (chunked("fffffff\r\n"), 413, "body_too_large"),
+        (chunked(&format!("1;{}\r\n", "x".repeat(70_000))), 413, "body_too_large"),
+        (chunked(&format!("0\r\n{}", "X: y\r\n".repeat(20_000))), 413, "body_too_large"),
+        (chunked(&"1;x=y\r\na\r\n".repeat(20_000)), 413, "body_too_large"),
+        (chunked("1\r\n"), 408, "request_timeout"),
+        (format!("{begin}Expect: 100-continue\r\nContent-Length: 99999999\r\n\r\n"), 413, "body_too_large"),
+        (format!("{begin}Content-Length: 10\r\n\r\nnot"), 408, "request_timeout"),
+    ];
+    join_all(cases.iter().map(async |(request, status, code)| {
+        let mut raw = Raw::open(server.address()).await;
+        raw.send(request.as_bytes()).await;
+        let answer = raw.answer().await;
+        let what = &request[begin.len()..request.len().min(begin.len() + 80)];
+        assert_eq!(answer.status, *status, "{what}: {answer:?}");
+        answer.expect_refusal(*status, code);
+        check_common(what, &answer);
+        assert_eq!(raw.end().await, 0, "{what}: nothing behind it is a request");
+    }))
+    .await;
+    assert_eq!(raw::get(&server, "/readyz").await.status, 200);
+}
+
+#[actix::test]
+async fn a_body_that_waits_for_leave_gets_it_and_a_pipeline_may_end_in_a_websocket() {
+    const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+    let server = TestServer::start(&[("CHAT_ADMIN_TOKEN", TOKEN)]);
+    let mut raw = Raw::open(server.address()).await;
+    let head = format!(
+        "POST /api/rooms/lobby/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\
+         Expect: 100-continue\r\nContent-Length: 19\r\n\r\n"
+    );
+    raw.send(head.as_bytes()).await;
+    assert_eq!(raw.head().await.status, 100);
+    raw.send(br#"{"Message":"hello"}"#).await;
+    assert_eq!(raw.answer().await.status, 200);
+    // On the same connection, all in one write: a request, a handshake, and a frame behind it.
+    let get = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    let frame = raw::frame(raw::TEXT, br#"{"Message":"at once"}"#);
+    raw.send(&[get.as_bytes(), raw::handshake_request("/ws").as_bytes(), &frame].concat()).await;
+    assert_eq!(raw.answer().await.body, "alive\n");
+    assert_eq!(raw.answer().await.status, 101);
+    assert!(raw.frame().await.unwrap().says("welcome"));
+    assert!(raw.frame().await.unwrap().says("at once"));
+}
+
+#[actix::test]
+async fn a_path_leads_nowhere_but_to_its_route_however_it_is_spelt() {
+    let folder = tempfile::tempdir().unwrap();
+    let web = folder.path().join("web");
+    std::fs::create_dir_all(web.join("js/view")).unwrap();
+    std::fs::write(folder.path().join("secret"), "secret").unwrap();
+    std::fs::write(web.join("index.html"), "<!doctype html>").unwrap();
+    std::fs::write(web.join("js/main.js"), "main").unwrap();
+    let files = TestServer::start(&[("CHAT_WEB_DIR", web.to_str().unwrap()), ("CHAT_PATH_PREFIX", "/chat")]);
+    let compiled = TestServer::start(&[("CHAT_PATH_PREFIX", "/chat")]);
+    for server in [&files, &compiled] {
+        for path in ["/chat/", "/chat/healthz", "/healthz", "/chat/web/x/js/main.js"] {
+            assert_eq!(raw::get(server, path).await.status, 200, "{path}");
+        }
+        for path in [
+            "/chat/%2e%2e/",
+            "/chat/../",
+            "/chat/%2e%2e/metrics",
+            "/chat/..%2fmetrics",
+            "/chat//metrics",
+            "/chat%2fmetrics",
+            "//metrics",
+            "/./metrics",
+            "/x/../metrics",
+            "/metrics%00",
+            "/web/x/../secret",
+            "/web/x/../../secret",
+            "/web/x/%2e%2e/secret",
+            "/web/x/%2e%2e%2fsecret",
+            "/web/x/js/%2e%2e/%2e%2e/secret",
+            "/web/x/..\\secret",
+            "/web/x/%5c..%5csecret",
+            "/web/x//etc/passwd",
+            "/web/x/%2fetc%2fpasswd",
+            "/web/x/js/main.js%00.css",
+            "/web/x/js",
+            "/web/x/",
+            "/web/..%2f..%2fsecret/x",
+        ] {
+            let answer = raw::get(server, path).await;
+            assert_eq!(answer.status, 404, "{path}: {answer:?}");
+            check_common(path, &answer);
+            assert!(!answer.body.contains("secret\n") && answer.body != "secret", "{path}");
+        }
+    }
+}
+
 /// A connection that goes on with its request in one way.
 #[derive(Debug, Clone, Copy)]
 enum Way {
+    /// A whole request, and nothing after its answer.
+    Bare,
     /// Half of a head.
     Half,
+    /// A head, a byte at a time.
+    SlowHead,
     /// A body, a byte at a time.
-    Slow,
+    SlowBody,
+    /// Requests without end, and the answers are read a byte at a time.
+    SlowReader,
     /// Requests without end, and nothing is read.
     Pipelined,
     /// Nothing at all.
     Silent,
 }
 
+const WAYS: [Way; 7] =
+    [Way::Bare, Way::Half, Way::SlowHead, Way::SlowBody, Way::SlowReader, Way::Pipelined, Way::Silent];
+
 #[actix::test]
-async fn a_connection_that_comes_to_nothing_ends_whatever_its_route_and_method() {
-    let server = TestServer::start(&[
-        ("CHAT_HANDSHAKE_SECONDS", "1"),
-        ("CHAT_SLOW_CLIENT_SECONDS", "1"),
-        ("CHAT_ADMIN_TOKEN", "0123456789abcdef0123456789abcdef"),
-    ]);
+async fn a_connection_that_comes_to_nothing_ends_whatever_its_route_and_method_and_its_memory_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Process::start(
+        folder.path(),
+        &[
+            ("CHAT_BIND", "127.0.0.1:0"),
+            ("CHAT_HISTORY", "memory"),
+            ("CHAT_HANDSHAKE_SECONDS", "1"),
+            ("CHAT_SLOW_CLIENT_SECONDS", "1"),
+            ("CHAT_ADMIN_TOKEN", "0123456789abcdef0123456789abcdef"),
+        ],
+    );
     let address = server.address();
-    let ways = [Way::Half, Way::Slow, Way::Pipelined, Way::Silent];
-    let mut ends = Vec::new();
-    for (path, _) in ROUTES {
-        for method in METHODS {
-            for way in ways {
-                ends.push(goes_nowhere(address, method, path, way));
+    let walk = async || {
+        let routes = ROUTES.iter().flat_map(|(path, _)| METHODS.iter().map(move |method| (*path, *method)));
+        join_all(routes.map(|(path, method)| join_all(WAYS.map(|way| goes_nowhere(address, method, path, way))))).await;
+        within("no place is taken but the scrape's", async {
+            let open = async || {
+                let answer = raw::http_at(address, "GET", "/metrics", "Connection: close\r\n").await;
+                Exposition::parse(&answer.body).value("chat_connections_open", &[])
+            };
+            while open().await > 1.5 {
+                tokio::time::sleep(LOOK).await;
             }
-        }
-    }
-    join_all(ends).await;
-    // Nothing is left.
-    figures_when(&server, "no place is taken but the scrape's", |figures| {
-        figures.value("chat_connections_open", &[]) < 1.5
-    })
-    .await;
+        })
+        .await;
+    };
+    // What is taken once for all, as the buffers of the threads and the allocator are.
+    walk().await;
+    let (base, _) = server.memory_mib();
+    server.forget_peak();
+    walk().await;
+    let (after, peak) = server.memory_mib();
+    assert!(peak < base + WALK_MIB, "{base:.1} MiB before, {peak:.1} at the most");
+    assert!(after < base + WALK_MIB / 4.0, "{base:.1} MiB before, {after:.1} when all have ended");
 }
 
 async fn goes_nowhere(address: SocketAddr, method: &str, path: &str, way: Way) {
@@ -242,10 +406,20 @@ async fn goes_nowhere(address: SocketAddr, method: &str, path: &str, way: Way) {
     let what = format!("{method} {path} {way:?} ends");
     match way {
         Way::Silent => {}
+        Way::Bare => {
+            raw.send(format!("{head}\r\n").as_bytes()).await;
+            assert!(raw.head().await.status >= 200, "{what}");
+        }
         Way::Half => raw.send(head.as_bytes()).await,
-        Way::Slow => {
-            raw.send(format!("{head}Content-Length: 100000\r\n\r\n").as_bytes()).await;
+        Way::SlowHead | Way::SlowBody => {
+            let begun = if matches!(way, Way::SlowBody) { "Content-Length: 100000\r\n\r\n" } else { "X: " };
+            raw.send(format!("{head}{begun}").as_bytes()).await;
             within(what, raw.trickle(Duration::from_millis(100))).await;
+            return;
+        }
+        Way::SlowReader => {
+            raw.send_what_goes(format!("{head}\r\n").repeat(2_000).as_bytes());
+            within(what, raw.dawdle(Duration::from_millis(100))).await;
             return;
         }
         Way::Pipelined => {
@@ -296,4 +470,62 @@ async fn a_prompt_reader_gets_every_large_answer() {
     for number in 0..200 {
         assert_eq!(raw.answer().await.status, 200, "answer {number}");
     }
+}
+
+#[actix::test]
+async fn a_slow_reader_that_goes_on_reading_gets_all_of_a_large_answer() {
+    let server = TestServer::start(&[("CHAT_SLOW_CLIENT_SECONDS", "1")]);
+    let length = raw::get(&server, "/metrics").await.body.len();
+    let answers = 200_000 / length + 1;
+    let mut raw = Raw::open_narrow(server.address()).await;
+    let request = "GET /metrics HTTP/1.1\r\nHost: x\r\n";
+    let last = format!("{request}Connection: close\r\n\r\n");
+    raw.send(format!("{}{last}", format!("{request}\r\n").repeat(answers - 1)).as_bytes()).await;
+    // 40 KiB a second, for five times as long as a client may take nothing: the wait is the promise itself.
+    let came = within("all answers", raw.read_slowly(2 * 1024, Duration::from_millis(50))).await;
+    assert!(came > answers * length, "{came} bytes of {answers} answers with {length} bytes each");
+}
+
+#[actix::test]
+async fn past_the_places_of_plain_http_and_of_refusals_a_connection_is_closed_at_once_and_counted() {
+    const RESERVE: usize = 128;
+    let server = TestServer::start(&[("CHAT_CONNECTIONS", "2")]);
+    let websockets = (Raw::connect(&server, "/ws").await, Raw::connect(&server, "/ws").await);
+    let mut others = Vec::new();
+    for _ in 0..2 * RESERVE + 20 {
+        others.push(Raw::open(server.address()).await);
+    }
+    within("those without a place are closed", async {
+        while others.iter().filter(|other| other.has_ended()).count() < 20 {
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+    .await;
+    others.retain(|other| !other.has_ended());
+    assert_eq!(others.len(), 2 * RESERVE, "the others wait for a request");
+    let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let answers = join_all(others.iter_mut().map(async |other| {
+        other.send(request).await;
+        other.answer().await
+    }))
+    .await;
+    let (served, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 200);
+    assert_eq!((served.len(), refused.len()), (RESERVE, RESERVE));
+    for answer in refused {
+        answer.expect_refusal(503, "unavailable");
+    }
+    join_all(others.iter_mut().map(Raw::end)).await;
+    drop((others, websockets));
+    within("places are free again", async {
+        let mut raw = Raw::open(server.address()).await;
+        raw.send(request).await;
+        while raw.end().await == 0 {
+            raw = Raw::open(server.address()).await;
+            raw.send(request).await;
+        }
+    })
+    .await;
+    let figures = Exposition::scrape(&server).await;
+    assert!(figures.value("chat_closed_at_accept_total", &[]) > 19.5);
+    assert!(figures.value("chat_refused_handshakes_total", &[("code", "unavailable")]) > 127.5);
 }

@@ -75,6 +75,47 @@ async fn behind_a_trusted_proxy_the_address_it_forwards_counts() {
 }
 
 #[actix::test]
+async fn a_connection_of_a_trusted_proxy_counts_for_the_client_of_the_request_that_is_being_answered() {
+    let server = TestServer::start(&[
+        ("CHAT_CONNECTIONS_PER_ADDRESS", "1"),
+        ("CHAT_TRUSTED_PROXIES", "127.0.0.2"),
+        ("CHAT_ADMIN_TOKEN", "0123456789abcdef0123456789abcdef"),
+    ]);
+    let request = |client: &str| format!("GET /healthz HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {client}\r\n\r\n");
+    let ask = async |raw: &mut Raw, client: &str| {
+        raw.send(request(client).as_bytes()).await;
+        raw.answer().await.status
+    };
+    let (_websocket, answer) = shake_hands(HERE, server.address(), "X-Forwarded-For: 192.0.2.1\r\n").await;
+    assert_eq!(answer.status, 101);
+    // Two connections that the proxy keeps: each counts for one client after another, and between requests for none.
+    let mut first = Raw::open_from(HERE, server.address()).await;
+    let mut second = Raw::open_from(HERE, server.address()).await;
+    for client in ["192.0.2.2", "192.0.2.3", "2001:db8::1", "192.0.2.2", "\"unreadable\", 192.0.2.4"] {
+        assert_eq!(ask(&mut first, client).await, 200, "{client}");
+        assert_eq!(ask(&mut second, client).await, 200, "{client}");
+    }
+    let garbage = vec!["203.0.113.9"; 1_000].join(",");
+    assert_eq!(ask(&mut first, &format!("{garbage},\u{e4},, ,192.0.2.5")).await, 200);
+    // While the body of a request is on its way, its client has the connection.
+    let begun = "POST /api/rooms/lobby/messages HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.6\r\n\
+                 Authorization: Bearer 0123456789abcdef0123456789abcdef\r\nContent-Length: 18\r\n\r\n";
+    first.send(begun.as_bytes()).await;
+    within("it counts", async {
+        let mut other = Raw::open_from(HERE, server.address()).await;
+        while ask(&mut other, "192.0.2.6").await != 429 {}
+        assert_eq!(other.end().await, 0, "a refusal ends its connection");
+    })
+    .await;
+    assert_eq!(ask(&mut second, "192.0.2.7").await, 200, "it is nobody else's");
+    first.send(br#"{"Message":"hello"}"#.get(..18).unwrap()).await;
+    first.answer().await.expect_refusal(400, "bad_request");
+    // Who has a WebSocket has its one connection.
+    assert_eq!(ask(&mut second, "192.0.2.1").await, 429);
+    assert_eq!(second.end().await, 0);
+}
+
+#[actix::test]
 async fn an_address_shakes_hands_as_often_as_it_may_and_is_told_how_long_to_wait() {
     let server = TestServer::start(&[("CHAT_HANDSHAKES_PER_SECOND", "1")]);
     // Connected before, so that both ask in the same moment.

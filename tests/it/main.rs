@@ -22,7 +22,10 @@ mod healthcheck;
 mod hostile;
 #[cfg(test)]
 mod http;
+#[cfg(test)]
 mod http_edge;
+#[cfg(test)]
+mod interop;
 #[cfg(test)]
 mod knob_effects;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bot_swarm::{Config, StopHandle, progress};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
@@ -180,6 +181,71 @@ async fn a_tls_handshake_that_does_not_go_on_is_given_up() {
     assert_eq!(tokio::join!(silent.end(), half.end()), (0, 0));
     assert!(identity.figures(server.address()).await.value("chat_failed_tls_handshakes_total", &[]) > 1.5);
     identity.connect(server.address(), "/ws").await;
+}
+
+#[actix::test]
+async fn a_tls_handshake_that_stands_still_has_its_place_until_it_is_given_up() {
+    let identity = Identity::new();
+    // One worker takes connections in the order in which they come.
+    let variables = [("CHAT_HANDSHAKE_SECONDS", "3"), ("CHAT_CONNECTIONS_PER_ADDRESS", "1"), ("CHAT_WORKERS", "1")];
+    let server = identity.server(&variables);
+    let from_there = async || {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 2], 0).into()).unwrap();
+        within("a TCP connection", socket.connect(server.address())).await.unwrap()
+    };
+    let mut stalled = Raw::over(from_there().await);
+    stalled.send(b"\x16\x03\x01\x02\x00\x01").await;
+    let mut second = identity.over(from_there().await).await.unwrap();
+    second.get("/healthz").await.expect_refusal(429, "too_many_connections");
+    assert_eq!(second.end().await, 0);
+    // A byte at a time is no progress either.
+    within("it is given up", stalled.trickle(Duration::from_millis(100))).await;
+    within("its place is free", async {
+        while identity.over(from_there().await).await.unwrap().get("/healthz").await.status != 200 {}
+    })
+    .await;
+}
+
+#[actix::test]
+async fn refusals_come_whole_over_tls_before_the_connection_ends() {
+    let identity = Identity::new();
+    let server = identity.server(&[("CHAT_HANDSHAKE_SECONDS", "1"), ("CHAT_HANDSHAKES_PER_SECOND", "1")]);
+    let address = server.address();
+    let get = |target: &str, fields: &str| format!("GET {target} HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
+    let many = "X: y\r\n".repeat(50_000);
+    let cases = [
+        ("nonsense\r\n\r\n".to_owned(), 400, "bad_request"),
+        (get("/healthz", "Host: y\r\n"), 400, "bad_request"),
+        (get("/nowhere", "Connection: close\r\n"), 404, "no_such_path"),
+        (
+            get("/healthz", "").replace("GET", "BREW").replace("Host", "Connection: close\r\nHost"),
+            405,
+            "method_not_allowed",
+        ),
+        ("GET /healthz HTTP/1.1\r\nHost: x\r\n".to_owned(), 408, "request_timeout"),
+        (get("/healthz", "Content-Length: 10\r\n").replace("GET", "PUT") + "x", 405, "method_not_allowed"),
+        (get("/healthz", "Content-Length: 99999999\r\n"), 413, "body_too_large"),
+        (get(&format!("/{}", "x".repeat(100_000)), ""), 414, "uri_too_long"),
+        (get("/healthz", &many), 431, "head_too_large"),
+        (get("/healthz", "Transfer-Encoding: gzip\r\n"), 501, "not_implemented"),
+    ];
+    for (request, status, code) in cases {
+        let mut raw = identity.open(address).await.unwrap();
+        raw.send(request.as_bytes()).await;
+        raw.answer().await.expect_refusal(status, code);
+        assert_eq!(raw.end().await, 0, "{code}: nothing follows");
+    }
+    // Both handshakes are there before either is asked for.
+    let (mut one, mut other) = (identity.open(address).await.unwrap(), identity.open(address).await.unwrap());
+    let (one, other) = tokio::join!(one.ask_for_websocket("/ws", ""), other.ask_for_websocket("/ws", ""));
+    if one.status == 101 { other } else { one }.expect_refusal(429, "rate_limited");
+
+    let full = identity.server(&[("CHAT_CONNECTIONS", "1")]);
+    let _only = identity.connect(full.address(), "/ws").await;
+    let mut late = identity.open(full.address()).await.unwrap();
+    late.ask_for_websocket("/ws", "").await.expect_refusal(503, "unavailable");
+    assert_eq!(late.end().await, 0);
 }
 
 #[actix::test]

@@ -119,6 +119,21 @@ impl Process {
         std::iter::from_fn(|| self.lines.recv_timeout(DEADLINE).ok()).collect()
     }
 
+    /// The memory that it has in use, and the most since [`forget_peak`](Self::forget_peak), in MiB.
+    pub(crate) fn memory_mib(&self) -> (f64, f64) {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let mib = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.split_whitespace().next().unwrap().parse::<f64>().unwrap() / 1024.0
+        };
+        (mib("VmRSS:"), mib("VmHWM:"))
+    }
+
+    /// Lets the most of its memory begin anew.
+    pub(crate) fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();

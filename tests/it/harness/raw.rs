@@ -165,10 +165,40 @@ impl Raw {
         }
     }
 
+    /// Reads so many bytes at most at each interval, until the connection has ended; returns how many came.
+    pub(crate) async fn read_slowly(&mut self, bytes: usize, interval: Duration) -> usize {
+        let mut room = vec![0; bytes];
+        let mut total = 0;
+        loop {
+            match self.stream.read(&mut room).await {
+                Ok(0) | Err(_) => return total,
+                Ok(count) => total += count,
+            }
+            tokio::time::sleep(interval).await;
+        }
+    }
+
+    /// Reads a byte at each interval until the server has closed the connection, and leaves what came before that.
+    pub(crate) async fn dawdle(&mut self, interval: Duration) {
+        while !self.is_closed() {
+            // Nothing may have come yet.
+            self.stream.try_read(&mut [0]).map(drop).unwrap_or_default();
+            tokio::time::sleep(interval).await;
+        }
+    }
+
     /// Waits until the server has closed the connection, and reads nothing: the kernel tells it.
     pub(crate) async fn closed_unread(&self) {
         while !self.is_closed() {
             tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Whether the server has closed the connection, of which nothing was read.
+    pub(crate) fn has_ended(&self) -> bool {
+        match self.stream.try_read(&mut [0]) {
+            Ok(count) => count == 0,
+            Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
         }
     }
 
