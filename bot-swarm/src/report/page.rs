@@ -1,6 +1,6 @@
 //! The report as one page: no script, no font, no picture from elsewhere; light or dark as the reader's system is.
 //!
-//! [`live`] makes the page of a run that is under way from the same parts. Its script and its style are files beside it,
+//! `live` makes the page of a run that is under way from the same parts. Its script and its style are files beside it,
 //! so that its content security policy allows nothing inline.
 
 use std::collections::BTreeMap;
