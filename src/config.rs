@@ -161,7 +161,7 @@ knobs! {
     rooms: u64 = "CHAT_ROOMS", "100000", Number(1, 10_000_000);
     /// Seconds for which a room that everybody left is kept; longer while a stored history has messages of it.
     empty_room_seconds: u64 = "CHAT_EMPTY_ROOM_SECONDS", "300", Number(300, 31_536_000);
-    /// Memory that the process may use, in bytes; from 95 % of it on new connections are refused with 503. 0: the memory limit of the container, if it has one.
+    /// Memory that the process may use, in bytes; from 95 % of it on new connections and searches over HTTP are refused with 503. 0: the memory limit of the container, if it has one.
     memory_bytes: u64 = "CHAT_MEMORY_BYTES", "0", Number(0, 1_125_899_906_842_624);
     /// Where what is said is kept: in a file over restarts, in memory while the server runs, or nowhere.
     history: Chosen<HistoryMode> = "CHAT_HISTORY", "sqlite", HISTORY_MODES;

@@ -247,6 +247,9 @@ async fn messages(
             return Err(HttpRefusal::new(HttpCode::BadRequest, text));
         }
     };
+    if search.is_some() && state.is_short_of_memory() {
+        return Err(HttpRefusal::new(HttpCode::Unavailable, "the server is short of memory"));
+    }
     let limit = query.limit.unwrap_or(limits::HISTORY_LIMIT_DEFAULT);
     if !(1..=limits::HISTORY_LIMIT_MAX).contains(&limit) {
         let text = format!("`limit` must be 1 to {}", limits::HISTORY_LIMIT_MAX);

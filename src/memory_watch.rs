@@ -21,7 +21,7 @@ const TELL: Duration = Duration::from_mins(1);
 /// From how many hundredths of the limit on the log says what takes the memory.
 const TELL_AT: u64 = 90;
 
-/// From how many hundredths of the limit on new connections are refused.
+/// From how many hundredths of the limit on new connections and searches are refused.
 const REFUSE_AT: u64 = 95;
 
 /// Where the limit comes from.
@@ -65,7 +65,7 @@ pub(crate) async fn watch(config: Config, state: Arc<ServerState>) {
             told = Some(Instant::now());
             warn!("{}", what_takes_it(memory, &config, &state, refuses));
         } else if is_refusing && !refuses {
-            info!("memory: {hundredths} % of the limit are in use, new connections are taken again");
+            info!("memory: {hundredths} % of the limit are in use, new connections and searches are taken again");
         }
         if refuses != is_refusing {
             is_refusing = refuses;
@@ -87,6 +87,6 @@ fn what_takes_it(memory: Memory, config: &Config, state: &ServerState, refuses: 
         mib(metrics.outboxes_bytes()),
         mib(config.history_bytes),
         metrics.rooms(),
-        if refuses { "; new connections are refused" } else { "" },
+        if refuses { "; new connections and searches are refused" } else { "" },
     )
 }

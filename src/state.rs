@@ -120,7 +120,7 @@ impl ServerState {
             Some(died.to_string().into())
         } else if self.draining.load(Relaxed) {
             Some("the server is stopping".into())
-        } else if self.short_of_memory.load(Relaxed) {
+        } else if self.is_short_of_memory() {
             Some("the server is short of memory".into())
         } else {
             self.history.failure().map(Cow::from)
@@ -132,7 +132,12 @@ impl ServerState {
         self.draining.store(true, Relaxed);
     }
 
-    /// Whether new connections are refused until memory is free again.
+    /// Whether new work is refused until memory is free again.
+    pub(crate) fn is_short_of_memory(&self) -> bool {
+        self.short_of_memory.load(Relaxed)
+    }
+
+    /// Sets whether new connections and searches over HTTP are refused until memory is free again.
     pub(crate) fn set_short_of_memory(&self, is_short: bool) {
         self.short_of_memory.store(is_short, Relaxed);
     }

@@ -27,6 +27,8 @@ mod http_edge;
 #[cfg(test)]
 mod interop;
 #[cfg(test)]
+mod knob_effects;
+#[cfg(test)]
 mod knobs;
 #[cfg(test)]
 mod limits;

@@ -427,8 +427,11 @@ async fn a_server_that_is_short_of_memory_says_what_takes_it_and_refuses_the_new
     assert_eq!(answer.json()["message"], "the server is short of memory");
     let mut late = raw::Raw::open(server.address()).await;
     late.ask_for_websocket("/ws", "").await.expect_refusal(503, "unavailable");
+    let get = async |path: &str| raw::http_at(server.address(), "GET", path, "Connection: close\r\n").await;
+    get("/api/rooms/lobby/messages?q=needle").await.expect_refusal(503, "unavailable");
+    assert_eq!(get("/api/rooms/lobby/messages?limit=1").await.status, 200, "what is there can be read");
     alice.expect_chat_works().await;
-    let line = server.line_with("new connections are refused");
+    let line = server.line_with("new connections and searches are refused");
     assert!(line.contains("1 connections, outboxes 0 MiB") && line.contains("(CHAT_HISTORY_BYTES)"), "{line}");
 }
 

@@ -155,6 +155,8 @@ async fn a_swarm_of_many_processes_comes_through_a_restart_and_a_crash_of_the_se
         assert_eq!((report.messages.unanswered, report.bots.away), (0, 0), "{report}");
         let twice = 2 * u64::from(BOTS);
         assert_eq!(report.bots.reconnects, twice, "{report}");
-        assert_eq!(report.latencies["resume"].percentiles.count, twice, "{report}");
+        // A bot that had not resumed yet when the server crashed did so once.
+        let resumed = report.latencies["resume"].percentiles.count;
+        assert!((u64::from(BOTS)..=twice).contains(&resumed), "{report}");
     }
 }

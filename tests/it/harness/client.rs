@@ -10,7 +10,7 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 
 use super::pattern::Captures;
-use super::{TestServer, within};
+use super::{DEADLINE, TestServer, within};
 
 /// Larger than any frame of the server.
 const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -60,16 +60,21 @@ impl Client {
         client
     }
 
+    /// Waits longer for an answer than awc by itself does.
+    fn patient() -> awc::Client {
+        awc::Client::builder().timeout(DEADLINE).finish()
+    }
+
     /// Connects and offers this subprotocol.
     pub(crate) async fn open_at(address: SocketAddr, path: &str, subprotocol: Option<&str>) -> Self {
-        let request = awc::Client::new().ws(format!("ws://{address}{path}")).max_frame_size(FRAME_BYTES_MAX);
+        let request = Self::patient().ws(format!("ws://{address}{path}")).max_frame_size(FRAME_BYTES_MAX);
         Self::open_with(path, request.protocols(subprotocol)).await
     }
 
     /// Connects as a page of this server would.
     pub(crate) async fn open_as_page(server: &TestServer, path: &str) -> Self {
         let address = server.address();
-        let request = awc::Client::new().ws(format!("ws://{address}{path}")).max_frame_size(FRAME_BYTES_MAX);
+        let request = Self::patient().ws(format!("ws://{address}{path}")).max_frame_size(FRAME_BYTES_MAX);
         Self::open_with(path, request.origin(format!("http://{address}"))).await
     }
 

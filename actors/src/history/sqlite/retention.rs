@@ -230,14 +230,19 @@ impl Retention {
         }
         let is_trusted = self.wall_clock.is_trusted(clock::now(), clock::unix_ms());
         let before = self.keep_for_ms.filter(|_| is_trusted).map(|kept| clock::unix_ms().saturating_sub(kept));
-        let is_too_large = self.keep_bytes.is_some_and(|most| used > most);
-        // Too large together: the oldest of all go, however young.
-        let before = if is_too_large { Some(i64::MAX as u64) } else { before };
-        if let Some(before) = before {
-            let mut oldest =
-                transaction.prepare_cached("SELECT place FROM messages WHERE at < ?1 ORDER BY at, place LIMIT ?2")?;
-            let mut rows = oldest.query((before.cast_signed(), STEP))?;
+        let excess = self.keep_bytes.map_or(0, |most| used.saturating_sub(most));
+        if before.is_some() || excess > 0 {
+            let mut oldest = transaction
+                .prepare_cached("SELECT place, at, octet_length(text) FROM messages ORDER BY at, place LIMIT ?1")?;
+            let mut rows = oldest.query([STEP])?;
+            let mut freed = 0;
             while let Some(row) = rows.next()? {
+                let is_old = before.is_some_and(|before| row.get(1).is_ok_and(|at: i64| at.cast_unsigned() < before));
+                // Too large together: the oldest of all go, however young, and no more than it takes.
+                if !is_old && freed >= excess {
+                    break;
+                }
+                freed += row.get::<_, u64>(2)?;
                 let (room, seq) = of_place(row.get(0)?);
                 let upto = wanted.entry(room).or_insert(seq);
                 *upto = (*upto).max(seq);

@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use log::{error, info, warn};
+use log::{error, info};
 use rusqlite::{Connection, TransactionBehavior};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
@@ -47,6 +47,9 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A client can cause it as often as it writes.
 static REFUSED: LogInterval = LogInterval::new();
+
+/// Comes again with each step, for as long as the storage fails.
+static UNDROPPED: LogInterval = LogInterval::new();
 
 /// What the writer is to do.
 #[derive(Debug)]
@@ -396,7 +399,7 @@ impl Writer {
                 }
             }
             Err(error) => {
-                warn!("old messages cannot be dropped: {error}");
+                UNDROPPED.warn(|| format!("old messages cannot be dropped: {error}"));
                 self.retention.postpone(started);
             }
         }
