@@ -1,12 +1,15 @@
-//! What an operator can do with the stored history: `starling history check|export|drop|vacuum`.
+//! What an operator can do with the stored history: `starling history check|export|drop|vacuum`, `starling backup` and
+//! `starling restore`.
 
 use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
 
 use anyhow::bail;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde::Serialize;
 use starling_actors::history::RoomKey;
-use starling_actors::history::sqlite::operator::{self, OperatorError};
+use starling_actors::history::sqlite::backup;
+use starling_actors::history::sqlite::operator::{self, CheckReport, OperatorError};
 use starling_protocol::{ClientId, Epoch, MessageId, RoomName, Seq};
 
 use crate::config::Config;
@@ -33,6 +36,50 @@ pub enum HistoryCommand {
     },
     /// Gives the space of dropped messages back to the file system; not while the server runs
     Vacuum,
+}
+
+/// Writes a backup of the stored history.
+#[derive(Debug, Args)]
+pub struct BackupCommand {
+    /// The file that is made; it must not be there yet
+    file: PathBuf,
+}
+
+/// Makes the stored history from a backup.
+#[derive(Debug, Args)]
+pub struct RestoreCommand {
+    /// What `starling backup` has written
+    file: PathBuf,
+    /// The history that is there is lost
+    #[arg(long)]
+    replace: bool,
+}
+
+impl BackupCommand {
+    /// Carries it out on the history of this configuration.
+    ///
+    /// # Errors
+    /// What stands in its way; then there is no backup.
+    pub fn run(&self, config: &Config, out: &mut dyn Write) -> anyhow::Result<()> {
+        let report = backup::backup(&config.sqlite().path, &self.file)?;
+        Ok(writeln!(out, "{}: {}", self.file.display(), contents(&report))?)
+    }
+}
+
+impl RestoreCommand {
+    /// Carries it out on the history of this configuration.
+    ///
+    /// # Errors
+    /// What stands in its way; then the history is as it was.
+    pub fn run(&self, config: &Config, out: &mut dyn Write) -> anyhow::Result<()> {
+        let settings = config.sqlite();
+        let report = backup::restore(&settings, &self.file, self.replace)?;
+        Ok(writeln!(out, "{}: {}", settings.path.display(), contents(&report))?)
+    }
+}
+
+fn contents(CheckReport { version, rooms, messages, .. }: &CheckReport) -> String {
+    format!("version {version}, {rooms} rooms, {messages} messages")
 }
 
 /// A line of an export.
@@ -63,8 +110,7 @@ impl HistoryCommand {
         match self {
             Self::Check => {
                 let report = operator::check(&settings.path)?;
-                let (version, rooms, messages) = (report.version, report.rooms, report.messages);
-                writeln!(out, "version {version}, {rooms} rooms, {messages} messages")?;
+                writeln!(out, "{}", contents(&report))?;
                 for problem in &report.problems {
                     writeln!(out, "{problem}")?;
                 }

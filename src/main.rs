@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use starling::history_commands::HistoryCommand;
+use starling::history_commands::{BackupCommand, HistoryCommand, RestoreCommand};
 use starling::token_command::TokenCommand;
 use starling::{Config, Server, healthcheck, logging, service_manager};
 
@@ -29,6 +29,10 @@ enum Command {
     /// Works with the stored history in `CHAT_HISTORY_PATH`, then ends
     #[command(subcommand)]
     History(HistoryCommand),
+    /// Writes the stored history in `CHAT_HISTORY_PATH` to a file, while the server runs or not
+    Backup(BackupCommand),
+    /// Makes the stored history in `CHAT_HISTORY_PATH` from a backup; not while the server runs
+    Restore(RestoreCommand),
     /// Prints a token signed with `CHAT_JWT_SECRET`, for trying out a server with `CHAT_AUTH=jwt`
     Token(TokenCommand),
 }
@@ -60,6 +64,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             Ok(())
         }
         Some(Command::History(command)) => command.run(&configuration()?, out),
+        Some(Command::Backup(command)) => command.run(&configuration()?, out),
+        Some(Command::Restore(command)) => command.run(&configuration()?, out),
         Some(Command::Token(command)) => command.run(&configuration()?, out),
         None => actix_rt::System::new().block_on(async {
             // Before anything else: from here on a signal does what docs/operations.md says.

@@ -151,6 +151,13 @@ pub enum Reader {
         /// What its command holds until the answer is offered.
         ticket: Option<Ticket>,
     },
+    /// A session whose resume is held against the message that it goes on from.
+    Proof {
+        /// The session.
+        session: SessionId,
+        /// What its command holds until the answer is offered.
+        ticket: Option<Ticket>,
+    },
     /// A session that catches up after a resume.
     Replay {
         /// The session.

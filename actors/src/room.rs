@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashSet;
-use starling_protocol::{ClientId, Epoch, MessageId, PresenceEvent, Refusal, Seq, limits};
+use starling_protocol::{ClientId, Epoch, MessageId, PresenceEvent, Refusal, Resume, Seq, limits};
 use tokio::sync::oneshot;
 
 use crate::chat_server::command::{DropReply, Posted};
@@ -159,8 +159,12 @@ impl Room {
         self.hubs
     }
 
-    /// Whether all messages after `seq` of this epoch are kept.
-    pub(crate) fn keeps_all_after(&self, seq: Seq) -> bool {
+    /// Whether all messages after the one that a client goes on from are kept, as far as seq and epoch tell.
+    pub(crate) fn can_recover(&self, from: Resume) -> bool {
+        from.epoch == Some(self.epoch) && self.keeps_all_after(from.after)
+    }
+
+    fn keeps_all_after(&self, seq: Seq) -> bool {
         seq <= self.seq && seq.next() >= self.oldest
     }
 

@@ -94,6 +94,8 @@ pub(crate) struct Bot {
     link: Link,
     backoff: Backoff,
     membership: Membership,
+    /// The newest message of its room that it heard: its `seq` and its `at`.
+    newest_heard: Option<(u64, u64)>,
     /// When it was to connect first, until it is connected.
     awaited_since: Option<Nanos>,
     key: Option<ClientKey>,
@@ -104,10 +106,14 @@ pub(crate) struct Bot {
     /// Where the server does not say so: since when the bot has a right to everything.
     listens_at: Option<Nanos>,
     in_flight: InFlight,
+    /// Messages whose connection was lost before their answer, at a server that would take them twice: not done.
+    in_doubt: Vec<Outgoing>,
     /// Refused for the moment; sent again before anything new.
     postponed: VecDeque<Outgoing>,
     /// The parts of a frame that the server sent in several.
     parts: Vec<u8>,
+    /// What came of a packet that is not whole, where a protocol's packets need not end with a frame.
+    unheard: Vec<u8>,
     paused_until: Nanos,
     /// The earliest appointment to speak that is entered and has not come.
     speaks_at: Option<Nanos>,
@@ -169,14 +175,17 @@ impl Bot {
             link: Link::Down,
             backoff: Backoff::default(),
             membership: Membership::Member,
+            newest_heard: None,
             awaited_since: None,
             key: None,
             server: number,
             has_been_here: false,
             listens_at: None,
             in_flight: InFlight::default(),
+            in_doubt: Vec::new(),
             postponed: VecDeque::new(),
             parts: Vec::new(),
+            unheard: Vec::new(),
             paused_until: Nanos::default(),
             speaks_at: None,
             room_number: 0,
@@ -313,7 +322,7 @@ impl Bot {
         };
         let text = marker.render(message.bytes as usize);
         if self.is_plain() {
-            return self.transmit_plainly(&text);
+            return self.transmit_plainly(serial, &text);
         }
         let text = text.into();
         let command = ClientCommand::Message(PostMessage { text, target, client_id: None });
@@ -328,7 +337,8 @@ impl Bot {
 
     fn resume(&self, epoch: Epoch, seq: u64) {
         let room = self.worker.roster.room(self.room).name.clone();
-        let resume = Some(Resume { after: Seq(seq), epoch: Some(epoch) });
+        let at = self.newest_heard.filter(|(newest, _)| *newest == seq).map(|(_, at)| at);
+        let resume = Some(Resume { after: Seq(seq), epoch: Some(epoch), at });
         let id = MessageId::parse(RESUME_ID).ok();
         self.ask(id, ClientCommand::Join { room, resume, presence: false });
     }

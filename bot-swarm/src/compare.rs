@@ -25,6 +25,8 @@ pub enum Change {
     Worse,
     /// It stayed as it was, as far as one can tell.
     Same,
+    /// A run was too short to tell.
+    NotJudged,
 }
 
 /// One figure in both reports.
@@ -63,6 +65,9 @@ pub struct Comparison {
     pub rows: Vec<Row>,
 }
 
+/// Shorter runs tell nothing of rates and latencies: two of the same differ by more than what counts as a change.
+const JUDGED_MIN_SECONDS: f64 = 10.0;
+
 /// Settings that say where, and under which name, but not what.
 const INDIFFERENT: [&str; 6] =
     ["BOT_NAME_PREFIX", "BOT_SERVER_URL", "BOT_METRICS_BIND", "BOT_REPORT", "BOT_SCENARIO", "BOT_SERVER_METRICS"];
@@ -70,6 +75,7 @@ const INDIFFERENT: [&str; 6] =
 /// Holds a report against an earlier one.
 pub fn compare(before: &Report, now: &Report) -> Comparison {
     let mut rows = Vec::new();
+    let is_short = before.seconds.min(now.seconds) < JUDGED_MIN_SECONDS;
     // Two clocks that may be off by so much cannot tell of less.
     let clocks_off = |report: &Report| report.remote.map_or(0.0, |remote| remote.clocks_off_max_ms);
     let remote_within = clocks_off(before) + clocks_off(now);
@@ -79,7 +85,8 @@ pub fn compare(before: &Report, now: &Report) -> Comparison {
             Unit::Ms => MS_WITHIN,
             Unit::Count | Unit::Rate | Unit::Bytes | Unit::Micros => 0.0,
         };
-        let change = direction.judge(before, now, within);
+        let is_judged = unit == Unit::Count || !is_short;
+        let change = if is_judged { direction.judge(before, now, within) } else { Change::NotJudged };
         rows.push(Row { name: name.to_owned(), before, now, change, unit });
     };
     let (ours, theirs) = (&now.ledger, &before.ledger);
@@ -214,7 +221,13 @@ impl Comparison {
         } else {
             "SAME"
         };
-        format!("{word}: {worse} worse, {better} better, {} the same", count(Change::Same))
+        let line = format!("{word}: {worse} worse, {better} better, {} the same", count(Change::Same));
+        match count(Change::NotJudged) {
+            0 => line,
+            not_judged => {
+                format!("{line}; {not_judged} not judged, because a run was shorter than {JUDGED_MIN_SECONDS} s")
+            }
+        }
     }
 }
 
@@ -226,7 +239,7 @@ impl fmt::Display for Comparison {
         for (variable, before, now) in &self.settings {
             writeln!(f, "other load  {variable}: {before} before, {now} now")?;
         }
-        for change in [Change::Worse, Change::Better, Change::Same] {
+        for change in [Change::Worse, Change::Better, Change::Same, Change::NotJudged] {
             for row in self.rows.iter().filter(|row| row.change == change) {
                 writeln!(f, "{row}")?;
             }
@@ -241,10 +254,11 @@ impl fmt::Display for Row {
             Change::Better => "better",
             Change::Worse => "worse",
             Change::Same => "same",
+            Change::NotJudged => "short",
         };
         let (before, now) = (self.unit.text(self.before), self.unit.text(self.now));
         write!(f, "{word:<8}{:<28}{before:>12} {now:>12}", self.name)?;
-        if self.before.abs() > 0.0 && self.change != Change::Same {
+        if self.before.abs() > 0.0 && !matches!(self.change, Change::Same | Change::NotJudged) {
             write!(f, "  {:+.0} %", (self.now / self.before - 1.0) * 100.0)?;
         }
         Ok(())
@@ -282,6 +296,20 @@ mod tests {
         assert!(comparison.to_string().starts_with("SAME: 0 worse, 0 better, "));
         assert_eq!(comparison.exit_code(), 0);
         assert!(comparison.settings.is_empty());
+    }
+
+    #[test]
+    fn of_a_short_run_only_what_must_be_zero_is_judged() {
+        let (before, mut now) = (example::report(), example::report());
+        now.seconds = 9.9;
+        now.latencies.get_mut("delivery").unwrap().percentiles.p99 *= 3.0;
+        let comparison = compare(&before, &now);
+        assert_eq!(change_of(&comparison, "delivery p99"), Change::NotJudged);
+        let text = comparison.to_string();
+        assert!(text.starts_with("SAME: 0 worse, 0 better, 13 the same; "), "{text}");
+        assert!(text.lines().next().unwrap().ends_with(" not judged, because a run was shorter than 10 s"), "{text}");
+        now.ledger.lost = 1;
+        assert_eq!(compare(&before, &now).exit_code(), 1);
     }
 
     #[test]

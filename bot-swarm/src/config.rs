@@ -35,7 +35,7 @@ const WSS: &str = "wss://";
 const NAME_IN_REPORT: &str = "{name}";
 
 /// Most bots that are held each against each, because the server numbers nothing.
-const SEED_BOTS_MAX: u32 = 2_000;
+const COMPARED_BOTS_MAX: u32 = 2_000;
 
 /// The variable that names a file with settings.
 pub const SCENARIO: &str = "BOT_SCENARIO";
@@ -199,8 +199,8 @@ impl Config {
         if self.rooms > 1 || has(BehaviourKind::Private) || has(BehaviourKind::Hopper) {
             return Err(ConfigError::Conflict("a BOT_DIALECT other than starling has one room, and nothing private"));
         }
-        if self.dialect == Dialect::Seed && self.profile().bots_max() > SEED_BOTS_MAX {
-            return Err(ConfigError::Conflict("BOT_DIALECT=seed takes at most 2000 bots: each is held against each"));
+        if self.dialect.compares_all() && self.profile().bots_max() > COMPARED_BOTS_MAX {
+            return Err(ConfigError::Conflict("this BOT_DIALECT takes at most 2000 bots: each is held against each"));
         }
         Ok(())
     }

@@ -1,7 +1,10 @@
-//! How a server speaks: as Starling does, or plainly, so that other people's servers can be measured beside it.
+//! How a server speaks: as Starling does, or otherwise, so that other people's servers can be measured beside it.
 
 use std::fmt;
 use std::str::FromStr;
+
+use crate::foreign::Foreign;
+use crate::ledger::Audience;
 
 /// How a server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,11 +15,20 @@ pub enum Dialect {
     Seed,
     /// Every message comes back to its sender, and to nobody else.
     Echo,
+    /// Centrifugo's client protocol in JSON.
+    Centrifugo,
+    /// Socket.IO over Engine.IO 4, by WebSocket alone.
+    SocketIo,
+    /// Phoenix channels, serializer 2.0.0.
+    Phoenix,
+    /// MQTT 3.1.1 over WebSocket, with acknowledged delivery.
+    Mqtt,
 }
 
 impl Dialect {
     /// Every dialect.
-    pub const ALL: [Self; 3] = [Self::Starling, Self::Seed, Self::Echo];
+    pub const ALL: [Self; 7] =
+        [Self::Starling, Self::Seed, Self::Echo, Self::Centrifugo, Self::SocketIo, Self::Phoenix, Self::Mqtt];
 
     /// Its name in the configuration.
     pub fn as_str(self) -> &'static str {
@@ -24,7 +36,37 @@ impl Dialect {
             Self::Starling => "starling",
             Self::Seed => "seed",
             Self::Echo => "echo",
+            Self::Centrifugo => "centrifugo",
+            Self::SocketIo => "socket.io",
+            Self::Phoenix => "phoenix",
+            Self::Mqtt => "mqtt",
         }
+    }
+
+    /// The protocol of its own, where it has one that is not Starling's.
+    pub(crate) fn foreign(self) -> Option<Foreign> {
+        match self {
+            Self::Starling | Self::Seed | Self::Echo => None,
+            Self::Centrifugo => Some(Foreign::Centrifugo),
+            Self::SocketIo => Some(Foreign::SocketIo),
+            Self::Phoenix => Some(Foreign::Phoenix),
+            Self::Mqtt => Some(Foreign::Mqtt),
+        }
+    }
+
+    /// Who gets a message.
+    pub fn audience(self) -> Audience {
+        if self == Self::Echo { Audience::Sender } else { Audience::All }
+    }
+
+    /// Whether the server answers a message to its sender.
+    pub fn answers(self) -> bool {
+        self != Self::Seed
+    }
+
+    /// Whether each bot is held against each other, because the server numbers nothing.
+    pub fn compares_all(self) -> bool {
+        self != Self::Starling && self.audience() == Audience::All
     }
 }
 

@@ -53,6 +53,11 @@ pub enum Doubt {
     },
     /// What one process of several says of itself.
     OfPart(String),
+    /// The run goes on, or its process was killed, or failed.
+    NotEnded {
+        /// The bots whose work is not done.
+        bots: u32,
+    },
     /// There was no local port left for a bot.
     Ports {
         /// How often.
@@ -76,6 +81,9 @@ impl fmt::Display for Doubt {
                 )
             }
             Self::OfPart(doubt) => f.write_str(doubt),
+            Self::NotEnded { bots } => {
+                write!(f, "the run of {bots} bots has not ended: it goes on, or was killed, so its work is not done")
+            }
             Self::OpenFiles { times } => write!(f, "the swarm had no open file left {times} times (raise ulimit -n)"),
             Self::Ports { times } => {
                 write!(f, "the swarm had no local port left {times} times (net.ipv4.ip_local_port_range)")

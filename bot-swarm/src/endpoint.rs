@@ -3,6 +3,7 @@
 use starling_protocol::{ClientId, ClientKey, RoomName};
 
 use crate::dialect::Dialect;
+use crate::foreign::Foreign;
 
 /// The URLs of the servers, each in two halves between which a room's name fits.
 #[derive(Debug, Clone)]
@@ -22,9 +23,14 @@ struct Server {
 impl Endpoint {
     /// Takes URLs that the configuration has checked; one at least.
     pub fn new<'a>(urls: impl IntoIterator<Item = &'a str>, dialect: Dialect) -> Self {
+        let must_have = dialect.foreign().map_or(&[][..], Foreign::query);
         let server = |url: &str| {
             let (path, query) = url.split_once('?').unwrap_or((url, ""));
-            Server { whole: url.to_owned(), path: path.trim_end_matches('/').to_owned(), query: query.to_owned() }
+            Server {
+                whole: with_query(url, must_have),
+                path: path.trim_end_matches('/').to_owned(),
+                query: query.to_owned(),
+            }
         };
         Self { servers: urls.into_iter().map(server).collect(), is_plain: dialect != Dialect::Starling }
     }
@@ -57,6 +63,18 @@ impl Endpoint {
     }
 }
 
+/// A URL in whose query these names are, with these values unless it says otherwise.
+fn with_query(url: &str, must_have: &[(&str, &str)]) -> String {
+    let (path, query) = url.split_once('?').unwrap_or((url, ""));
+    let mut pairs: Vec<String> = query.split('&').filter(|pair| !pair.is_empty()).map(str::to_owned).collect();
+    for (name, value) in must_have {
+        if !pairs.iter().any(|pair| pair.split('=').next() == Some(name)) {
+            pairs.push(format!("{name}={value}"));
+        }
+    }
+    if must_have.is_empty() { url.to_owned() } else { format!("{path}?{}", pairs.join("&")) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +86,14 @@ mod tests {
         let plain = Endpoint::new(["ws://localhost:8080/ws/"], Dialect::Starling);
         let echo = Endpoint::new(["ws://localhost/x/"], Dialect::Echo);
         assert_eq!(echo.url(0, None, &bot, None), "ws://localhost/x/");
+        for (url, dialect, whole) in [
+            ("ws://a/socket.io/", Dialect::SocketIo, "ws://a/socket.io/?EIO=4&transport=websocket"),
+            ("ws://a/socket.io/?EIO=3&x=y", Dialect::SocketIo, "ws://a/socket.io/?EIO=3&x=y&transport=websocket"),
+            ("ws://a/socket/websocket", Dialect::Phoenix, "ws://a/socket/websocket?vsn=2.0.0"),
+            ("ws://a/mqtt", Dialect::Mqtt, "ws://a/mqtt"),
+        ] {
+            assert_eq!(Endpoint::new([url], dialect).url(0, None, &bot, None), whole);
+        }
         assert_eq!(plain.url(0, None, &bot, None), "ws://localhost:8080/ws?clientId=host-7");
         let with_query = Endpoint::new(["wss://localhost/sub/ws?token=x"], Dialect::Starling);
         assert_eq!(

@@ -14,12 +14,13 @@ use std::time::Duration;
 pub use limit_report::{LimitReport, LoadReport, SCHEMA_VERSION};
 use search::{Bounds, Search, Trial};
 
+use crate::clock::Host;
 use crate::config::Config;
 use crate::expect::Expectations;
 use crate::open_files;
 use crate::progress::Progress;
 use crate::report::document::{Judgement, Report};
-use crate::server_stages::Watch;
+use crate::server_stages;
 use crate::stop::StopHandle;
 use crate::swarm::{self, RunError};
 
@@ -167,9 +168,9 @@ fn most_bots(config: &Config) -> u32 {
 }
 
 async fn run_load(config: &Config, stop: &StopHandle, progress: &mut dyn Progress) -> Result<Report, RunError> {
-    let watch = Watch::of(config)?;
-    let outcome = swarm::run(config, stop, progress).await?;
-    Ok(Report::of(&outcome, watch.and_then(Watch::end)))
+    let stages = server_stages::Watch::of(config)?;
+    let outcome = swarm::run_watching(Host::this(), config, stages, stop, progress).await?;
+    Ok(Report::of(&outcome))
 }
 
 #[cfg(test)]

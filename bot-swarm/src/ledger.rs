@@ -37,7 +37,8 @@ use starling_protocol::Epoch;
 
 use crate::clock::Nanos;
 use crate::marker::{MarkedTarget, Marker};
-use peers::{Audience, PeerBook};
+pub use peers::Audience;
+use peers::PeerBook;
 use private::PrivateBook;
 use room::{Fingerprint, RoomRecord, Source, Witness};
 use sequence::{Arrival, Sequence};
@@ -389,14 +390,19 @@ impl Ledger {
 
     /// Closes the books: the sums, and what must be merged with other workers' books before it can be summed.
     ///
-    /// `said`: how many messages each bot has sent.
-    pub fn close(mut self, targets: &HighWaters, said: impl Fn(u32) -> u32) -> (Tally, PrivateBook) {
+    /// `said` and `unpromised`: see [`PeerBook::close`].
+    pub fn close(
+        mut self,
+        targets: &HighWaters,
+        said: impl Fn(u32) -> u32,
+        unpromised: &[(u32, u32)],
+    ) -> (Tally, PrivateBook) {
         for ((_, room), member) in &self.members {
             let target =
                 if member.is_away { 0 } else { targets.get(&(*room, member.epoch)).copied().unwrap_or_default() };
             self.tally += member.tally(target);
         }
-        self.tally += self.peers.close(said);
+        self.tally += self.peers.close(said, unpromised);
         (self.tally, self.private)
     }
 }

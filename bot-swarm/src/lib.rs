@@ -33,6 +33,7 @@ pub mod endpoint;
 pub mod expect;
 pub mod find_limit;
 pub mod footprint;
+mod foreign;
 pub mod latencies;
 pub mod ledger;
 mod loop_probe;

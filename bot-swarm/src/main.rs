@@ -10,8 +10,7 @@ use bot_swarm::cli::{self, Request};
 use bot_swarm::config::PREFIX;
 use bot_swarm::find_limit::LimitReport;
 use bot_swarm::report::folder::{self, FolderError};
-use bot_swarm::server_stages::Watch;
-use bot_swarm::{Report, StopHandle, compare, find_limit, merge, progress};
+use bot_swarm::{Outcome, Report, StopHandle, compare, find_limit, merge, progress};
 use starling_process::{Environment, log_lines};
 
 /// The variable that says which log lines are written.
@@ -60,11 +59,15 @@ fn run(flags: &clap::ArgMatches) -> anyhow::Result<u8> {
         }
         Request::Run(config) => {
             prepare(config.report.as_deref(), &[folder::JSON, folder::PAGE])?;
+            // Where this process is killed, this is what is left, and the sum of many processes says so.
+            if let Some(folder) = &config.report {
+                folder::write(folder, &Report::of(&Outcome::not_ended(&config)))
+                    .context("BOT_REPORT cannot be written to")?;
+            }
             let report = within_system(async |stop| {
                 let mut progress = progress::to_stderr(config.profile().duration());
-                let watch = if config.report.is_some() { Watch::of(&config)? } else { None };
                 let outcome = bot_swarm::run(&config, &stop, &mut *progress).await?;
-                Ok(Report::of(&outcome, watch.and_then(Watch::end)))
+                Ok(Report::of(&outcome))
             })?;
             hand_over(&report.to_string(), config.report.as_deref(), |folder| folder::write(folder, &report))?;
             Ok(report.exit_code())

@@ -114,7 +114,7 @@ pub fn merge(reports: &[(PathBuf, Report)], expect: Option<Expectations>) -> Res
     sum.started = UNIX_EPOCH + Duration::from_millis(first);
     sum.elapsed = ends.max().unwrap_or_default();
     let sum = sum.judge_with(doubts.into_iter().map(Doubt::OfPart).collect());
-    let mut merged = Report::of(&sum, None);
+    let mut merged = Report::of(&sum);
     merged.config = common_config(reports);
     merged.config.insert("BOT_EXPECT".to_owned(), sum.config.expect.to_string());
     merged.series = series(reports, first);
@@ -218,7 +218,7 @@ mod tests {
         (counters.wanted, counters.ever_connected, counters.sent, counters.acked) = (10, 10, 100, 100);
         millis.for_each(|ms| outcome.stats.delivery.record(Duration::from_millis(ms)));
         spoil(&mut outcome);
-        (name.into(), Report::of(&outcome.judge_with(Vec::new()), None))
+        (name.into(), Report::of(&outcome.judge_with(Vec::new())))
     }
 
     #[test]

@@ -1,22 +1,33 @@
-//! The swarm's own figures for Prometheus: every metric's name, help and labels, and where they are served.
+//! The swarm's own figures while it runs: for Prometheus under `/metrics` (every metric's name, help and labels are
+//! here), and for people as a page under `/`.
 //!
-//! Rendered once a second from what the swarm has recorded; a scrape takes the newest. All are sums over the process,
-//! so those of many containers add up; but of how far off clocks may be it is the most.
+//! The metrics are rendered once a second from what the swarm has recorded; a scrape takes the newest. All are sums over
+//! the process, so those of many containers add up; but of how far off clocks may be it is the most. The page is made only
+//! when somebody asks for it, from the next second that is recorded.
 
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use actix_web::body::MessageBody;
 use actix_web::web::{self, Data};
 use actix_web::{App, HttpResponse, HttpServer};
 use bytes::Bytes;
 use prometheus::proto::{self, MetricFamily, MetricType};
+use tokio::sync::watch;
 
 use crate::behaviour::BehaviourKind;
 use crate::census::{BotState, Census};
 use crate::footprint::Footprint;
 use crate::latencies::Latencies;
 use crate::ledger::Tally;
+use crate::report::page::{LIVE_SCRIPT, LIVE_STYLE, STYLE};
 use crate::stats::Stats;
+
+/// The script of the page.
+const SCRIPT: &str = include_str!("report/live.js");
 
 /// Upper bounds of the buckets of a duration, in seconds.
 const DURATION_BUCKETS: [f64; 18] = [
@@ -35,10 +46,36 @@ pub(crate) struct Exposed<'a> {
     pub(crate) findings: Tally,
 }
 
+/// The newest page, and whether somebody waits for a newer one.
+#[derive(Debug)]
+struct LivePage {
+    is_wanted: AtomicBool,
+    newest: watch::Sender<Bytes>,
+}
+
+/// How long a request waits for the next second to be recorded.
+const PAGE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Most connections at a time; more wait in the kernel's queue.
+const CONNECTIONS_MAX: usize = 64;
+
+/// The headers of every answer for people: it runs nothing and loads nothing but its own files.
+const PAGE_HEADERS: [(&str, &str); 4] = [
+    (
+        "content-security-policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'",
+    ),
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    ("cache-control", "no-store"),
+];
+
 /// Serves the figures until it is dropped or told to stop.
 #[derive(Debug)]
 pub(crate) struct MetricsServer {
     text: Arc<Mutex<Bytes>>,
+    page: Arc<LivePage>,
     server: actix_web::dev::ServerHandle,
 }
 
@@ -46,13 +83,22 @@ impl MetricsServer {
     /// Listens on an address.
     pub(crate) fn start(address: SocketAddr) -> std::io::Result<Self> {
         let text = Arc::new(Mutex::new(Bytes::new()));
-        let shown = Data::from(Arc::clone(&text));
-        let server =
-            HttpServer::new(move || App::new().app_data(Data::clone(&shown)).route("/metrics", web::get().to(answer)));
+        let page = Arc::new(LivePage { is_wanted: AtomicBool::new(false), newest: watch::Sender::default() });
+        let (shown, live) = (Data::from(Arc::clone(&text)), Data::from(Arc::clone(&page)));
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(Data::clone(&shown))
+                .app_data(Data::clone(&live))
+                .route("/metrics", web::get().to(answer))
+                .route("/", web::get().to(answer_live))
+                .route(&format!("/{LIVE_STYLE}"), web::get().to(async || part("text/css", STYLE)))
+                .route(&format!("/{LIVE_SCRIPT}"), web::get().to(async || part("text/javascript", SCRIPT)))
+        });
+        let server = server.max_connections(CONNECTIONS_MAX);
         // Nobody waits for a scrape that is under way when the swarm ends.
         let server = server.workers(1).disable_signals().shutdown_timeout(0).bind(address)?;
         let address = server.addrs().first().copied().unwrap_or(address);
-        log::info!("metrics at http://{address}/metrics");
+        log::info!("a page of the run at http://{address}/, metrics at http://{address}/metrics");
         let running = server.run();
         let handle = running.handle();
         actix_rt::spawn(async move {
@@ -60,7 +106,7 @@ impl MetricsServer {
                 log::error!("the metrics are not served any more: {error}");
             }
         });
-        Ok(Self { text, server: handle })
+        Ok(Self { text, page, server: handle })
     }
 
     /// Shows these figures from now on.
@@ -74,6 +120,13 @@ impl MetricsServer {
         *self.text.lock().unwrap_or_else(PoisonError::into_inner) = text.into();
     }
 
+    /// Gives a new page to everybody who waits for one; makes none where nobody does.
+    pub(crate) fn show_page(&self, make: impl FnOnce() -> String) {
+        if self.page.is_wanted.swap(false, Relaxed) {
+            self.page.newest.send_replace(make().into());
+        }
+    }
+
     pub(crate) async fn stop(self) {
         self.server.stop(false).await;
     }
@@ -82,6 +135,26 @@ impl MetricsServer {
 async fn answer(text: Data<Mutex<Bytes>>) -> HttpResponse {
     let text = text.lock().unwrap_or_else(PoisonError::into_inner).clone();
     HttpResponse::Ok().content_type(prometheus::TEXT_FORMAT).body(text)
+}
+
+async fn answer_live(page: Data<LivePage>) -> HttpResponse {
+    let mut newest = page.newest.subscribe();
+    page.is_wanted.store(true, Relaxed);
+    match actix_rt::time::timeout(PAGE_DEADLINE, newest.changed()).await {
+        Ok(Ok(())) => part("text/html", newest.borrow_and_update().clone()),
+        Ok(Err(_)) | Err(_) => HttpResponse::ServiceUnavailable()
+            .insert_header(("retry-after", "1"))
+            .body("no second was recorded in time\n"),
+    }
+}
+
+/// A file of the page.
+fn part(kind: &str, body: impl MessageBody + 'static) -> HttpResponse {
+    let mut answer = HttpResponse::Ok();
+    for header in PAGE_HEADERS {
+        answer.insert_header(header);
+    }
+    answer.content_type(format!("{kind}; charset=utf-8")).body(body)
 }
 
 fn families(exposed: &Exposed<'_>, footprint: &Footprint) -> Vec<MetricFamily> {

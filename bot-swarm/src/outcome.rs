@@ -12,6 +12,7 @@ use crate::expect::Broken;
 use crate::footprint::Footprint;
 use crate::latencies::Latencies;
 use crate::ledger::Tally;
+use crate::server_stages::ServerReport;
 use crate::stats::{Counters, Stats};
 
 /// What came of a run.
@@ -41,6 +42,8 @@ pub struct Outcome {
     pub away: u64,
     /// What the swarm itself used, from its start to the end of the drain.
     pub footprint: Footprint,
+    /// What the server said of itself meanwhile, where it was asked and has stages.
+    pub server: Option<ServerReport>,
     /// Why the run is not valid; empty where it is.
     pub doubts: Vec<Doubt>,
     /// What the run is judged to be.
@@ -85,6 +88,7 @@ impl Default for Outcome {
             unanswered: 0,
             away: 0,
             footprint: Footprint::default(),
+            server: None,
             doubts: Vec::new(),
             verdict: Verdict::Kept,
         }
@@ -110,6 +114,14 @@ impl Outcome {
     /// Bots that were to connect, and never were welcomed.
     pub fn never_connected(&self) -> u64 {
         self.stats.counters.wanted.saturating_sub(self.stats.counters.ever_connected)
+    }
+
+    /// What is known of a run before it ends: that nothing of it is done.
+    pub fn not_ended(config: &Config) -> Self {
+        let bots = config.profile().bots_max();
+        let mut outcome = Self { config: config.clone(), started: SystemTime::now(), bots, ..Self::default() };
+        outcome.stats.counters.wanted = bots.into();
+        outcome.judge_with(vec![Doubt::NotEnded { bots }])
     }
 
     /// Finds out what is to be said of the run. To be called once, when all else is there.

@@ -134,6 +134,16 @@ impl Recorder {
         &self.total
     }
 
+    /// The books as they stand: the phases that have begun, and what was recorded.
+    pub(crate) fn so_far(&self) -> Records {
+        Records {
+            points: self.points.iter().cloned().collect(),
+            forgotten: self.forgotten,
+            phases: self.phases.iter().take(self.phase + 1).cloned().collect(),
+            total: self.total.clone(),
+        }
+    }
+
     /// Closes the books.
     pub(crate) fn close(self) -> Records {
         let Self { points, forgotten, phases, total, .. } = self;

@@ -9,6 +9,7 @@ use actix::{Actor as _, Addr, Handler, Message};
 use actix_rt::Arbiter;
 use actix_rt::time::sleep;
 
+use crate::census::BotState;
 use crate::clock::{Host, Nanos};
 use crate::config::Config;
 use crate::credentials::{TokenError, Tokens};
@@ -23,7 +24,10 @@ use crate::plan::Habits;
 use crate::profile::Profile;
 use crate::progress::{Progress, Snapshot};
 use crate::recorder::{Recorder, Records};
+use crate::report::document::Report;
+use crate::report::page;
 use crate::roster::{Company, Roster};
+use crate::server_stages;
 use crate::stop::StopHandle;
 use crate::tls::{self, TlsError};
 use crate::worker::{
@@ -92,6 +96,19 @@ pub async fn run_on(
     stop: &StopHandle,
     progress: &mut dyn Progress,
 ) -> Result<Outcome, RunError> {
+    let is_shown = config.report.is_some() || config.metrics_bind.is_some();
+    let stages = if is_shown { server_stages::Watch::of(config)? } else { None };
+    run_watching(host, config, stages, stop, progress).await
+}
+
+/// Runs a swarm as [`run_on`] does, while the stages of its server are watched.
+pub(crate) async fn run_watching(
+    host: Host,
+    config: &Config,
+    stages: Option<server_stages::Watch>,
+    stop: &StopHandle,
+    progress: &mut dyn Progress,
+) -> Result<Outcome, RunError> {
     let profile = config.profile();
     open_files::check(profile.bots_max(), config.workers, open_files::raise_limit())?;
     let metrics = match config.metrics_bind {
@@ -101,8 +118,9 @@ pub async fn run_on(
     let swarm = Swarm::start(host, config, &profile)?;
     let warm_up = Duration::from_secs_f64(config.warm_up_seconds);
     let recorder = Recorder::new(&profile, warm_up, host, swarm.start);
-    let watch = Watch { recorder, metrics: metrics.as_ref(), progress, bots: profile.bots_max() };
-    let outcome = swarm.run(config, &profile, stop, watch).await;
+    let bots = profile.bots_max();
+    let watch = Watch { config, recorder, metrics: metrics.as_ref(), stages, progress, bots };
+    let outcome = swarm.run(&profile, stop, watch).await;
     progress.finish();
     swarm.end().await;
     if let Some(metrics) = metrics {
@@ -121,8 +139,10 @@ struct Swarm {
 
 /// What looks at a running swarm once a second.
 struct Watch<'a> {
+    config: &'a Config,
     recorder: Recorder,
     metrics: Option<&'a MetricsServer>,
+    stages: Option<server_stages::Watch>,
     progress: &'a mut dyn Progress,
     bots: u32,
 }
@@ -169,6 +189,7 @@ impl Swarm {
             host,
             dialect: config.dialect,
             said: (0..profile.bots_max()).map(|_| AtomicU32::new(0)).collect(),
+            unpromised: Arc::default(),
             crowds,
             tls,
             tokens,
@@ -192,13 +213,8 @@ impl Swarm {
         sleep(due.since(self.now())).await;
     }
 
-    async fn run(
-        &self,
-        config: &Config,
-        profile: &Profile,
-        stop: &StopHandle,
-        mut watch: Watch<'_>,
-    ) -> Result<Outcome, RunError> {
+    async fn run(&self, profile: &Profile, stop: &StopHandle, mut watch: Watch<'_>) -> Result<Outcome, RunError> {
+        let config = watch.config;
         self.load(profile, stop, &mut watch).await?;
         let elapsed = self.now().since(self.start);
         // What is sent in the first half of the drain has the second to come to its receivers.
@@ -231,6 +247,7 @@ impl Swarm {
             unanswered: sums.unanswered,
             away: sums.away,
             footprint,
+            server: watch.stages.and_then(server_stages::Watch::end),
             ..Outcome::default()
         }
         .judge())
@@ -262,10 +279,32 @@ impl Swarm {
         if let Some(metrics) = watch.metrics {
             let Interval { census, unanswered, findings, .. } = interval;
             metrics.show(&Exposed { total, census, unanswered, findings });
+            metrics.show_page(|| page::live(&Report::of(&self.so_far(watch, &interval))));
         }
         let elapsed = self.now().since(self.start);
         watch.progress.show(&Snapshot { elapsed, bots: watch.bots, total, point: &point });
         Ok(interval.open_links)
+    }
+
+    /// The outcome of the run if it ended now: not judged, and what is under way is not done.
+    fn so_far(&self, watch: &Watch<'_>, interval: &Interval) -> Outcome {
+        let Records { points, forgotten, phases, total } = watch.recorder.so_far();
+        Outcome {
+            config: watch.config.clone(),
+            started: self.started,
+            elapsed: self.now().since(self.start),
+            bots: watch.bots,
+            stats: total,
+            points,
+            points_forgotten: forgotten,
+            phases,
+            tally: interval.findings,
+            unanswered: interval.unanswered,
+            away: interval.census.in_state(BotState::Away).into(),
+            footprint: Footprint::now().since(&self.footprint),
+            server: watch.stages.as_ref().and_then(server_stages::Watch::so_far),
+            ..Outcome::default()
+        }
     }
 
     /// Waits until everything that was due is said, all acks and deliveries are in, the time for it is over, or somebody

@@ -1,7 +1,7 @@
 //! Reading what the server sends, made cheap for what comes most.
 //!
 //! `starling_protocol::codec` is where the protocol's JSON is known. A delivery is read here once more, field by field,
-//! because it is most of what a bot does: four fields are needed for microseconds, all borrowed from the frame. Whatever
+//! because it is most of what a bot does: five fields are needed for microseconds, all borrowed from the frame. Whatever
 //! is not written as the codec writes it (escapes in a text, blanks, another order of fields) goes through the codec.
 
 use memchr::memchr2;
@@ -30,6 +30,8 @@ pub struct Delivery<'a> {
     pub seq: Option<u64>,
     /// To whom, where it is private.
     pub to: Option<&'a str>,
+    /// When the server took it, in milliseconds since the Unix epoch.
+    pub at: u64,
 }
 
 /// Reads one frame.
@@ -57,9 +59,9 @@ fn read_delivery(frame: &str) -> Option<Delivery<'_>> {
     let room = fields.text(r#","room":""#);
     let seq = fields.number(r#","seq":"#);
     let to = fields.text(r#","to":""#);
-    fields.number(r#","at":"#)?;
+    let at = fields.number(r#","at":"#)?;
     fields.text(r#","id":""#);
-    (fields.0 == "}").then_some(Delivery { text, room, seq, to })
+    (fields.0 == "}").then_some(Delivery { text, room, seq, to, at })
 }
 
 /// What is left of an object, read from its front. A field that is not there, or not plain, leaves it as it is.
@@ -114,7 +116,7 @@ mod tests {
 
     #[test]
     fn what_the_codec_writes_is_read_by_fields() {
-        let plain = |text| Delivery { text, room: Some("lobby"), seq: Some(42), to: None };
+        let plain = |text| Delivery { text, room: Some("lobby"), seq: Some(42), to: None, at: 1 };
         let id = MessageId::parse("7-1").unwrap();
         let private = ChatMessage { room: None, seq: None, to: ClientId::parse("bob").ok(), ..message("psst") };
         let cases = [
@@ -122,7 +124,7 @@ mod tests {
             (message(""), plain("")),
             (message("{grüße, 你好}"), plain("{grüße, 你好}")),
             (ChatMessage { id: Some(id.clone()), ..message("hello") }, plain("hello")),
-            (private, Delivery { text: "psst", room: None, seq: None, to: Some("bob") }),
+            (private, Delivery { text: "psst", room: None, seq: None, to: Some("bob"), at: 1 }),
         ];
         for (message, expected) in cases {
             let frame = encoded(message);

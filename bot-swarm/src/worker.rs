@@ -5,9 +5,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext as _, Context, Handler, Message, WrapFuture as _};
@@ -25,7 +25,6 @@ use crate::credentials::{Headers, Tokens};
 use crate::crowds::Crowds;
 use crate::dialect::Dialect;
 use crate::endpoint::Endpoint;
-use crate::ledger::peers::Audience;
 use crate::ledger::private::PrivateBook;
 use crate::ledger::{HighWaters, Ledger, Tally, Undelivered};
 use crate::marker::Marker;
@@ -66,6 +65,8 @@ pub(crate) struct WorkerSetup {
     pub dialect: Dialect,
     /// How many messages each bot has sent to a server that numbers nothing; shared by all workers.
     pub said: Arc<[AtomicU32]>,
+    /// Messages that such a server refused or may never have had, by sender and number; of all workers.
+    pub unpromised: Arc<Mutex<Vec<(u32, u32)>>>,
     /// How many bots are to be in each room; shared by all workers.
     pub crowds: Crowds,
     /// Whom they believe where a server speaks TLS.
@@ -93,6 +94,7 @@ pub(crate) struct WorkerState {
     pub(crate) asks_time_at: Cell<Nanos>,
     pub(crate) dialect: Dialect,
     pub(crate) said: Arc<[AtomicU32]>,
+    pub(crate) unpromised: Arc<Mutex<Vec<(u32, u32)>>>,
     pub(crate) crowds: Crowds,
     pub(crate) tokens: Tokens,
     pub(crate) headers: Headers,
@@ -137,11 +139,12 @@ impl WorkerState {
             asks_time_at: Cell::default(),
             dialect: setup.dialect,
             said: setup.said,
+            unpromised: setup.unpromised,
             crowds: setup.crowds,
             tokens: setup.tokens,
             headers: setup.headers,
             agenda: Agenda::default(),
-            ledger: RefCell::new(Ledger::new(setup.run, audience(setup.dialect))),
+            ledger: RefCell::new(Ledger::new(setup.run, setup.dialect.audience())),
             stats: RefCell::default(),
             quiet_since: Cell::new(None),
             says_until: Cell::new(None),
@@ -160,6 +163,11 @@ impl WorkerState {
     /// How many messages a bot has sent to a server that numbers nothing.
     pub(crate) fn said_by(&self, bot: u32) -> u32 {
         self.said.get(bot as usize).map_or(0, |said| said.load(Relaxed))
+    }
+
+    /// A message was refused, or may never have come to the server: nobody is to be blamed where it does not come.
+    pub(crate) fn promises_no_more(&self, sender: u32, number: u32) {
+        self.unpromised.lock().unwrap_or_else(PoisonError::into_inner).push((sender, number));
     }
 
     /// A bot's place in its worker.
@@ -203,13 +211,6 @@ impl WorkerState {
     /// A time on the server's clock, as far as that is known.
     pub(crate) fn on_server(&self, time: Nanos) -> Option<OnServer> {
         self.server_clock.borrow().at(time)
-    }
-}
-
-fn audience(dialect: Dialect) -> Audience {
-    match dialect {
-        Dialect::Starling | Dialect::Seed => Audience::All,
-        Dialect::Echo => Audience::Sender,
     }
 }
 
@@ -457,9 +458,11 @@ impl Handler<CloseBooks> for Worker {
     type Result = actix::MessageResult<CloseBooks>;
 
     fn handle(&mut self, CloseBooks { targets }: CloseBooks, _: &mut Self::Context) -> Self::Result {
-        let ledger = self.state.ledger.replace(Ledger::new(self.state.run, audience(self.state.dialect)));
+        let ledger = self.state.ledger.replace(Ledger::new(self.state.run, self.state.dialect.audience()));
         self.charge_undelivered(&ledger, &targets);
-        let (tally, private) = ledger.close(&targets, |bot| self.state.said_by(bot));
+        let unpromised = self.state.unpromised.lock().unwrap_or_else(PoisonError::into_inner);
+        let (tally, private) = ledger.close(&targets, |bot| self.state.said_by(bot), &unpromised);
+        drop(unpromised);
         self.state.closed.set(Some(tally));
         actix::MessageResult(Books {
             tally,

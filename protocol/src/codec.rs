@@ -40,6 +40,8 @@ struct WireCommand<'a> {
     before: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     after: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after_at: Option<u64>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     epoch: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,7 +62,7 @@ enum FieldKind {
     Bool,
 }
 
-const FIELDS: [(&str, FieldKind); 14] = [
+const FIELDS: [(&str, FieldKind); 15] = [
     ("type", FieldKind::Text),
     ("clientId", FieldKind::Text),
     ("key", FieldKind::Text),
@@ -70,6 +72,7 @@ const FIELDS: [(&str, FieldKind); 14] = [
     ("to", FieldKind::Text),
     ("before", FieldKind::Number),
     ("after", FieldKind::Number),
+    ("afterAt", FieldKind::Number),
     ("epoch", FieldKind::Text),
     ("limit", FieldKind::Number),
     ("presence", FieldKind::Bool),
@@ -241,8 +244,11 @@ impl<'a> WireCommand<'a> {
         let is_inbox = self.inbox == Some(true) && self.means_inbox()?;
         let room = if is_inbox { None } else { Some(self.required_room()?) };
         let resume = match (self.after, self.epoch) {
+            (None, None) if self.after_at.is_some() => return Err(missing("after")),
             (None, None) => None,
-            (Some(after), Some(epoch)) => Some(Resume { after: Seq(after), epoch: epoch.0.parse().ok() }),
+            (Some(after), Some(epoch)) => {
+                Some(Resume { after: Seq(after), epoch: epoch.0.parse().ok(), at: self.after_at })
+            }
             (Some(_), None) => return Err(missing("epoch")),
             (None, Some(_)) => return Err(missing("after")),
         };
@@ -271,7 +277,13 @@ impl<'a> WireCommand<'a> {
     }
 }
 
-impl WireCommand<'_> {
+impl<'a> WireCommand<'a> {
+    fn set_resume(&mut self, resume: Resume, epoch: &'a str) {
+        self.after = Some(resume.after.0);
+        self.after_at = resume.at;
+        self.epoch = Some(text(epoch));
+    }
+
     fn set_page(&mut self, page: HistoryPage, limit: u16) {
         self.limit = Some(u64::from(limit));
         match page {
@@ -313,8 +325,7 @@ pub fn encode_command(frame: &CommandFrame<'_>) -> String {
             wire.presence = presence.then_some(true);
             if let Some(resume) = resume {
                 epoch = resume.epoch.map_or_else(String::new, |epoch| epoch.to_string());
-                wire.after = Some(resume.after.0);
-                wire.epoch = Some(text(&epoch));
+                wire.set_resume(*resume, &epoch);
             }
         }
         ClientCommand::JoinInbox { resume } => {
@@ -322,8 +333,7 @@ pub fn encode_command(frame: &CommandFrame<'_>) -> String {
             wire.inbox = Some(true);
             if let Some(resume) = resume {
                 epoch = resume.epoch.map_or_else(String::new, |epoch| epoch.to_string());
-                wire.after = Some(resume.after.0);
-                wire.epoch = Some(text(&epoch));
+                wire.set_resume(*resume, &epoch);
             }
         }
         ClientCommand::Leave { room } => {
@@ -559,7 +569,8 @@ mod tests {
         let ClientCommand::Join { resume, .. } = command(r#"{"type":"join","room":"a","after":3,"epoch":"x"}"#) else {
             panic!("not a join")
         };
-        assert_eq!(resume, Some(Resume { after: Seq(3), epoch: None }));
+        assert_eq!(resume, Some(Resume { after: Seq(3), epoch: None, at: None }));
         assert_eq!(refusal(r#"{"type":"join","room":"a","after":3}"#).1, "field `epoch` is missing");
+        assert_eq!(refusal(r#"{"type":"join","room":"a","afterAt":3}"#).1, "field `after` is missing");
     }
 }

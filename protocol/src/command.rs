@@ -104,6 +104,9 @@ pub struct Resume {
     pub after: Seq,
     /// The epoch that message belongs to. `None`: no epoch that a server ever gave, so nothing can be recovered.
     pub epoch: Option<Epoch>,
+    /// The `at` of that message, in milliseconds since the Unix epoch, where the client knows it. Where the server's
+    /// message `after` has another one, nothing can be recovered.
+    pub at: Option<u64>,
 }
 
 /// Which part of a room's history.

@@ -10,6 +10,7 @@
     reason = "a test or a measure ends with what is wrong; the harness is shared by both"
 )]
 
+mod copies;
 mod crash;
 mod damaged;
 mod disk;

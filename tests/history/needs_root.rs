@@ -3,10 +3,13 @@
 //! These tests mount file systems, so they need root, or sudo without a password. `scripts/test` leaves this module out
 //! where neither is there, and says so.
 
+use std::fs;
+
 use serde_json::json;
+use tempfile::tempdir;
 
 use super::disk::{Disk, SmallDisk, ThinDisk};
-use super::harness::{Client, Process, run, seqs};
+use super::harness::{Client, LOOK, Process, refusal, run, seqs, within};
 
 #[actix_web::test]
 async fn on_a_full_disk_sending_is_refused_and_goes_on_by_itself_when_there_is_room() {
@@ -109,4 +112,80 @@ async fn on_a_file_system_that_became_read_only_sending_is_refused_and_what_was_
     assert_eq!(welcome["seq"], 1);
     alice.send(json!({"Message": "after", "id": "2"})).await;
     assert_eq!(alice.expect("ack").await["seq"], 2);
+}
+
+#[actix_web::test]
+async fn a_log_that_cannot_be_taken_into_the_database_is_told_and_so_is_the_end_of_that() {
+    // Nobody waits for the disk but the checkpoint.
+    let disk = ThinDisk::new();
+    let server = Process::start(disk.folder(), &[("CHAT_HISTORY_SYNC", "normal"), ("CHAT_MESSAGES_PER_SECOND", "0")]);
+    let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
+    disk.fail();
+    // A checkpoint follows each of these within a second, until one fails.
+    let mut number = 0;
+    within("the failing checkpoint is told", async {
+        while server.get("/readyz").0 == 200 {
+            number += 1;
+            assert!(alice.send(json!({"Message": "x".repeat(16_000), "id": number.to_string()})).await);
+            let last = number.to_string();
+            while alice.next().await.unwrap()["id"] != last {}
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+    .await;
+    let reason = server.get("/readyz").1;
+    assert!(reason.contains("the history cannot be stored"), "{reason}");
+    disk.mend();
+    server.status_becomes("/readyz", 200).await;
+    assert!(alice.send(json!({"Message": "again", "id": "last"})).await);
+    while alice.expect("ack").await["id"] != "last" {}
+}
+
+#[actix_web::test]
+async fn a_start_on_a_full_disk_says_that_it_is_full_and_leaves_nothing() {
+    let disk = SmallDisk::new();
+    // One block is left for the folder.
+    fs::create_dir(disk.folder().join("data")).unwrap();
+    disk.fail();
+    let refused = refusal(disk.folder());
+    assert!(refused.contains("the disk is full"), "{refused}");
+    assert_eq!(fs::read_dir(disk.folder().join("data")).unwrap().count(), 0, "no file is left");
+    disk.mend();
+    let server = Process::start(disk.folder(), &[]);
+    let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
+    assert!(alice.send(json!({"Message": "hello", "id": "1"})).await);
+    alice.expect("ack").await;
+    server.stop();
+    disk.fail();
+    let refused = refusal(disk.folder());
+    assert!(refused.contains("the disk is full"), "{refused}");
+    disk.mend();
+    let server = Process::start(disk.folder(), &[]);
+    assert_eq!(seqs(&server.page("/api/rooms/lobby/messages").0), [1]);
+}
+
+#[actix_web::test]
+async fn a_backup_to_a_full_disk_and_a_restore_to_one_are_refused_and_leave_nothing() {
+    let (folder, disk) = (tempdir().unwrap(), SmallDisk::new());
+    let server = Process::start(folder.path(), &[]);
+    let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
+    assert!(alice.send(json!({"Message": "hello", "id": "1"})).await);
+    alice.expect("ack").await;
+    server.stop();
+    assert!(run(folder.path(), &["backup", "kept.db"]).status.success());
+    disk.fail();
+    let target = disk.folder().join("new.db");
+    let (target, kept) = (target.to_str().unwrap(), folder.path().join("kept.db"));
+    for (folder, arguments) in
+        [(folder.path(), ["backup", target]), (disk.folder(), ["restore", kept.to_str().unwrap()])]
+    {
+        let output = run(folder, &arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && said.contains("full") || said.contains("No space left"), "{said}");
+        let files = fs::read_dir(disk.folder()).unwrap().map(|entry| entry.unwrap().file_name());
+        let left: Vec<_> = files.filter(|name| name != "filler" && name != "data").collect();
+        assert!(left.is_empty(), "{left:?}");
+        let in_data = fs::read_dir(disk.folder().join("data")).map_or(0, Iterator::count);
+        assert_eq!(in_data, 0);
+    }
 }

@@ -1,9 +1,11 @@
 //! What holds over a restart, and what is kept.
 
+use std::io::Read;
+
 use serde_json::json;
 use tempfile::tempdir;
 
-use super::harness::{Client, Process, run, seqs};
+use super::harness::{Client, LOOK, Process, command, run, seqs, within};
 
 #[actix_web::test]
 async fn after_a_restart_seq_goes_on_by_one_the_epoch_stays_and_ids_are_remembered() {
@@ -155,7 +157,7 @@ async fn an_operator_checks_exports_and_vacuums() {
         (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
     };
     // Also while the server runs.
-    assert_eq!(said(&["history", "check"]), (true, "version 4, 2 rooms, 2 messages\nno problem found\n".into()));
+    assert_eq!(said(&["history", "check"]), (true, "version 5, 2 rooms, 2 messages\nno problem found\n".into()));
     let (worked, refused) = said(&["history", "vacuum"]);
     assert!(!worked && refused.contains("is held by another process"), "{refused}");
     server.stop();
@@ -165,4 +167,68 @@ async fn an_operator_checks_exports_and_vacuums() {
     assert_eq!(said(&["history", "export"]).1.lines().count(), 2);
     assert!(!said(&["history", "export", "--room", "three"]).0);
     assert!(said(&["history", "vacuum"]).0 && said(&["history", "check"]).0);
+}
+
+#[actix_web::test]
+async fn an_export_that_nobody_reads_does_not_hold_the_log_and_a_log_that_is_held_is_counted() {
+    let folder = tempdir().unwrap();
+    let server = Process::start(folder.path(), &[("CHAT_MESSAGES_PER_SECOND", "0")]);
+    let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
+    let mut number = 0;
+    let mut say = async |count: u32| {
+        for _ in 0..count {
+            number += 1;
+            assert!(alice.send(json!({"Message": "x".repeat(16_000), "id": number.to_string()})).await);
+            if number % 10 == 0 {
+                let last = number.to_string();
+                while alice.expect("ack").await["id"] != last {}
+            }
+        }
+    };
+    let log = || std::fs::metadata(folder.path().join("data/starling.db-wal")).unwrap().len();
+    // More than a pipe takes.
+    say(100).await;
+    let mut export = command(folder.path(), &["history", "export"], &[]).spawn().unwrap();
+    let mut first = [0];
+    export.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+    // It waits now for somebody who reads on. The log is written over from its begin, sooner or later.
+    let mut before = log();
+    within("the log begins anew", async {
+        loop {
+            say(10).await;
+            let now = log();
+            if now == before {
+                return;
+            }
+            before = now;
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+    .await;
+    export.kill().unwrap();
+    export.wait().unwrap();
+    // Somebody who really holds it.
+    let holder = rusqlite::Connection::open(folder.path().join("data/starling.db")).unwrap();
+    holder.execute_batch("BEGIN; SELECT count(*) FROM rooms;").unwrap();
+    let counted = || -> f64 {
+        let metrics = server.get("/metrics").1;
+        let line = metrics.lines().find(|line| line.starts_with("chat_history_bytes ")).unwrap();
+        line.rsplit_once(' ').unwrap().1.parse().unwrap()
+    };
+    let start = log();
+    within("the log grows", async {
+        while log() < start + 2_000_000 {
+            say(10).await;
+        }
+    })
+    .await;
+    let database: u64 = holder
+        .query_row("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size", [], |row| row.get(0))
+        .unwrap();
+    within("the log is counted", async {
+        while counted() < (log() + database / 2) as f64 {
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+    .await;
 }

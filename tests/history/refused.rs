@@ -25,9 +25,16 @@ async fn with_history() -> TempDir {
 /// Starting on this folder is refused with this text, and leaves the database as it is.
 fn check_refused(folder: &TempDir, text: &str) {
     let path = folder.path().join("data/starling.db");
-    let before = fs::read(&path).unwrap();
+    let names = || {
+        let mut names: Vec<_> =
+            fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let (before, there) = (fs::read(&path).unwrap(), names());
     let refusal = refusal(folder.path());
     assert!(refusal.contains(text), "{refusal}");
+    assert_eq!(names(), there, "no file is left");
     assert!(fs::read(&path).unwrap() == before, "the file is untouched");
 }
 
@@ -37,7 +44,7 @@ async fn a_database_of_a_newer_version_is_refused() {
     let database = Connection::open(folder.path().join("data/starling.db")).unwrap();
     database.pragma_update(None, "user_version", 99).unwrap();
     drop(database);
-    check_refused(&folder, "has version 99, newer than 4");
+    check_refused(&folder, "has version 99, newer than 5");
 }
 
 #[actix_web::test]

@@ -194,7 +194,9 @@ fn of_bots(variable: &str, range: &str) -> Case {
             (&["chatter=1", "slow=10000"], &["", "x", "chatter", "dancer=1", "slow=0", "slow=10001", "slow=-1"])
         }
         "BOT_PROFILE" => (&["", "ramp 30s to 500, hold 45s"], &["x", "ramp", "hold 5s", "5", "ramp 5s to -1"]),
-        "BOT_DIALECT" => (&["starling", "seed", "echo"], &["", "x", "Starling"]),
+        "BOT_DIALECT" => {
+            (&["starling", "seed", "echo", "centrifugo", "socket.io", "phoenix", "mqtt"], &["", "x", "Starling"])
+        }
         "BOT_EXPECT" => (&["clean", "clean, p99<250ms, reconnects=0"], &["", "x", "p99", "p99<", "p99<5parsecs"]),
         "BOT_SCENARIO" => (&[""], &[]),
         "BOT_METRICS_BIND" => {

@@ -65,7 +65,8 @@ export class Chat {
     this.outboxTimer = 0;
     /**
      * How far the private messages have come, where the server keeps them.
-     * @type {{seq: number, epoch: string} | null}
+     * `at` is that of the newest that this page has.
+     * @type {{seq: number, epoch: string, at?: number} | null}
      */
     this.inbox = null;
   }
@@ -125,11 +126,13 @@ export class Chat {
    */
   #resumeInbox({ inbox }) {
     if (inbox && this.inbox?.epoch === inbox.epoch && this.inbox.seq < inbox.seq) {
-      this.connection.ask({ type: "join", inbox: true, after: this.inbox.seq, epoch: inbox.epoch }).catch(() => undefined);
+      const { seq, epoch, at } = this.inbox;
+      const proof = at === undefined ? {} : { afterAt: at };
+      this.connection.ask({ type: "join", inbox: true, after: seq, epoch, ...proof }).catch(() => undefined);
     } else {
       const isSame = this.inbox?.epoch === inbox?.epoch;
       for (const { log } of this.conversations.values()) if (!isSame && log instanceof PrivateLog) log.begin();
-      this.inbox = inbox ?? null;
+      if (!isSame || this.inbox?.seq !== inbox?.seq) this.inbox = inbox ?? null;
     }
   }
 
@@ -223,8 +226,11 @@ export class Chat {
   /** @param {Frame} frame */
   #joined(frame) {
     if (frame.inbox) {
-      // With another epoch where an operator dropped what was in it.
-      if (this.inbox?.epoch !== frame.epoch) this.#resumeInbox({ inbox: { seq: frame.seq, epoch: frame.epoch } });
+      // With another epoch where an operator dropped what was in it; not recovered where the server counts anew.
+      if (this.inbox?.epoch !== frame.epoch || frame.recovered === false) {
+        this.inbox = null;
+        this.#resumeInbox({ inbox: { seq: frame.seq, epoch: frame.epoch } });
+      }
       return;
     }
     const conversation = this.conversations.get(roomKey(frame.room));
@@ -403,7 +409,10 @@ export class Chat {
     if (frame.room === undefined) {
       const other = frame.clientId === this.name ? (frame.to ?? "") : frame.clientId;
       const conversation = this.open(privateKey(other));
-      if (this.inbox && frame.seq !== undefined) this.inbox.seq = Math.max(this.inbox.seq, frame.seq);
+      if (this.inbox && (frame.seq ?? 0) > this.inbox.seq) {
+        this.inbox.seq = frame.seq ?? 0;
+        this.inbox.at = frame.at;
+      }
       this.#show(conversation, conversation.log.take(frame));
       return;
     }

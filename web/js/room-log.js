@@ -40,6 +40,8 @@ export class RoomLog {
     /** The run, as seqs; `oldest` is `newest + 1` while it is empty. */
     this.oldest = 1;
     this.newest = 0;
+    /** The `at` of the newest, where this page has that message. @type {number | null} */
+    this.newestAt = null;
     /** Whether the server may have messages before `oldest`. */
     this.hasMore = true;
     /** @type {Item[]} */
@@ -56,7 +58,9 @@ export class RoomLog {
 
   /** What `join` says to resume; `null` for a first visit. */
   get resumeFrom() {
-    return this.epoch === null ? null : { after: this.newest, epoch: this.epoch };
+    if (this.epoch === null) return null;
+    const proof = this.newestAt === null ? {} : { afterAt: this.newestAt };
+    return { after: this.newest, epoch: this.epoch, ...proof };
   }
 
   /** Whether something is missing that the server has delivered. */
@@ -110,6 +114,7 @@ export class RoomLog {
     this.epoch = epoch;
     this.oldest = seq + 1;
     this.newest = seq;
+    this.newestAt = null;
     this.hasMore = seq > 0;
     this.ahead.clear();
   }
@@ -132,6 +137,7 @@ export class RoomLog {
     let next = frame;
     while (next) {
       this.newest += 1;
+      this.newestAt = next.at;
       this.ahead.delete(this.newest);
       if (!this.#wasShown(next)) {
         this.items.push({ kind: "message", frame: next });
@@ -157,6 +163,7 @@ export class RoomLog {
       const frame = messages[index];
       if (frame === undefined || frame.seq !== oldest - 1) continue;
       oldest -= 1;
+      if (frame.seq === this.newest) this.newestAt = frame.at;
       if (!this.#wasShown(frame)) older.push({ kind: "message", frame });
     }
     const adopted = this.oldest - oldest;

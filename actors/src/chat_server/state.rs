@@ -28,7 +28,7 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 use smallvec::SmallVec;
 use starling_protocol::{
-    ClientId, ClientKey, CloseCode, MessageId, Refusal, RoomName, RoomSummary, Seq, ServerEvent, limits,
+    ClientId, ClientKey, CloseCode, MessageId, Refusal, Resume, RoomName, RoomSummary, Seq, ServerEvent, limits,
 };
 
 use self::sessions::Sessions;
@@ -78,6 +78,8 @@ pub struct ChatState {
     remembered: RememberedIds,
     /// Who catches up where.
     replays: FxHashMap<(SessionId, RoomId), CatchingUp>,
+    /// Who resumes with a proof that is not looked at yet.
+    unanswered: FxHashMap<(SessionId, RoomId), Unanswered>,
     /// Rooms whose `presence` waits for its second to pass.
     presence_due: Vec<RoomId>,
     /// The rooms that are shown, the fullest first, and when they were looked for, where there are more than are listed.
@@ -126,6 +128,15 @@ struct Unproven {
     errors_in_a_row: u32,
 }
 
+/// A `join` that resumes, and is answered when the message that it goes on from has been read.
+#[derive(Debug)]
+struct Unanswered {
+    id: Option<MessageId>,
+    resume: Resume,
+    /// Whether the session was in the room before.
+    is_member: bool,
+}
+
 /// How far a session has caught up in a room.
 #[derive(Debug, Clone, Copy)]
 struct CatchingUp {
@@ -156,6 +167,7 @@ impl ChatState {
             deadlines: BTreeSet::new(),
             remembered,
             replays: FxHashMap::default(),
+            unanswered: FxHashMap::default(),
             presence_due: Vec::new(),
             fullest_first: None,
             delivered_due: Vec::new(),
@@ -508,7 +520,7 @@ impl ChatState {
             let is_lobby = room.key.room().is_none_or(|name| name.as_str() == limits::LOBBY);
             assert_eq!(is_noted, room.is_silent() && !is_lobby, "a silent room is noted");
         }
-        for (session, room) in self.replays.keys() {
+        for (session, room) in self.replays.keys().chain(self.unanswered.keys()) {
             let is_member = |m: &Member| m.rooms.iter().chain(&m.inbox).any(|own| own == room);
             assert!(self.sessions.get(*session).is_some_and(is_member), "who catches up is a member");
         }
@@ -525,7 +537,9 @@ fn give_to_answer(ticket: Ticket, to: SessionId, effects: &mut [Effect]) {
         if let Effect::Tell { session, ticket, .. } = effect {
             (*session == to).then_some(ticket)
         } else if let Effect::Read(ReadRequest { reader, .. }) = effect
-            && let Reader::Client { session, ticket, .. } | Reader::Replay { session, ticket } = reader
+            && let Reader::Client { session, ticket, .. }
+            | Reader::Proof { session, ticket }
+            | Reader::Replay { session, ticket } = reader
         {
             (*session == to).then_some(ticket)
         } else {

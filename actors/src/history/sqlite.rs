@@ -9,6 +9,8 @@
 //! - A small memory of recent messages stands in front; it holds the newest of a room without a gap, and nothing that
 //!   is not in the file.
 
+pub mod backup;
+mod continuity;
 mod open;
 pub mod operator;
 mod reader;
@@ -30,7 +32,7 @@ use starling_protocol::{Epoch, Seq};
 
 pub use self::open::OpenError;
 
-use self::open::Opened;
+use self::open::{Lock, Opened};
 use self::reader::{DiskRead, Readers};
 use self::recent::Recent;
 use self::schema::{DbRoom, ROOMS_MAX, SEQ_MAX};
@@ -56,6 +58,16 @@ pub enum Sync {
     Normal,
     /// When the disk has it: survives also the death of the machine.
     Full,
+}
+
+impl Sync {
+    /// SQLite's name for it.
+    fn pragma(self) -> &'static str {
+        match self {
+            Self::Normal => "NORMAL",
+            Self::Full => "FULL",
+        }
+    }
 }
 
 /// What the store is told once.
@@ -148,6 +160,8 @@ pub struct SqliteHistory {
     generation: u32,
     is_failing: bool,
     threads: Option<Threads>,
+    /// Held for as long as any thread may touch the database: a field is dropped after `drop` has ended them.
+    _lock: Lock,
 }
 
 struct Threads {
@@ -159,8 +173,6 @@ struct Threads {
     writing: Option<JoinHandle<()>>,
     /// All other threads.
     others: Vec<JoinHandle<()>>,
-    /// Held for as long as any thread may touch the database.
-    _lock: std::fs::File,
 }
 
 impl std::fmt::Debug for SqliteHistory {
@@ -176,7 +188,7 @@ impl SqliteHistory {
     /// [`OpenError`]; then the database is as it was.
     pub fn open(mut settings: SqliteSettings, metrics: Arc<HistoryMetrics>) -> Result<Self, OpenError> {
         settings.path = open::locate(&settings.path)?;
-        let opened = open::open(&settings)?;
+        let (opened, lock) = open::open(&settings)?;
         Ok(Self {
             opened: Some(opened),
             recent: Recent::new(settings.recent_messages, settings.recent_bytes),
@@ -191,6 +203,7 @@ impl SqliteHistory {
             generation: 0,
             is_failing: false,
             threads: None,
+            _lock: lock,
         })
     }
 
@@ -297,7 +310,7 @@ impl HistoryStore for SqliteHistory {
         let known = self.rooms.values().map(|room| (room.db, (room.seq, room.oldest))).collect();
         let (readers, mut others) = Readers::start(opened.readers, &sink, &self.metrics, vitals);
         let (commands, writing) = writer::start(
-            (opened.writer, opened.identity),
+            (opened.writer, opened.identity, opened.continuity),
             Arc::clone(&self.settings),
             Arc::clone(&self.metrics),
             self.health.clone(),
@@ -309,8 +322,7 @@ impl HistoryStore for SqliteHistory {
             writer::start_checkpoints(opened.checkpoints, commands.clone(), &self.metrics, vitals);
         others.push(thread);
         let (writer, checkpoints) = (Some(commands), Some(checkpoints));
-        self.threads =
-            Some(Threads { writer, checkpoints, readers, writing: Some(writing), others, _lock: opened.lock });
+        self.threads = Some(Threads { writer, checkpoints, readers, writing: Some(writing), others });
     }
 
     fn reported(&mut self, StoreReport(report): StoreReport, done: &mut Vec<Completion>) {
@@ -408,6 +420,9 @@ impl Drop for SqliteHistory {
         if self.has_queued() {
             // Nobody is left to be told how it went.
             self.hand_on(&mut Vec::new());
+        }
+        if let Some(mut opened) = self.opened.take() {
+            writer::note_end(&opened.continuity, &mut opened.writer);
         }
         let Some(mut threads) = self.threads.take() else { return };
         let join = |thread: JoinHandle<()>| {

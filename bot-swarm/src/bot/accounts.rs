@@ -55,6 +55,7 @@ impl Bot {
         self.give_up_plan(now);
         let unanswered: Vec<Outgoing> =
             self.in_flight.iter().map(|(_, message)| message).chain(self.postponed.iter().copied()).collect();
+        let unanswered = unanswered.into_iter().chain(std::mem::take(&mut self.in_doubt));
         for message in unanswered {
             let is_seen = self.is_seen(&message);
             self.charge(now.since(message.planned), message.planned, 1, true, is_seen);
@@ -111,7 +112,7 @@ impl Bot {
             latency,
             messages,
             is_sent,
-            is_acked: self.worker.dialect != Dialect::Seed,
+            is_acked: self.worker.dialect.answers(),
             deliveries: if is_seen { 0 } else { receivers },
             is_completed: !self.is_plain() && self.behaviour.talk() == Talk::Room,
         });

@@ -49,8 +49,18 @@ impl InFlight {
 
     /// Takes the message that was answered. `None`: it had been answered before.
     pub(crate) fn take(&mut self, serial: u64) -> Option<Outgoing> {
-        let index = self.messages.iter().position(|(known, _)| *known == serial)?;
+        self.take_where(|known| known == serial)
+    }
+
+    /// Takes the first message whose serial number is as wanted. `None`: there is none.
+    pub(crate) fn take_where(&mut self, is_wanted: impl Fn(u64) -> bool) -> Option<Outgoing> {
+        let index = self.messages.iter().position(|(serial, _)| is_wanted(*serial))?;
         self.messages.remove(index).map(|(_, message)| message)
+    }
+
+    /// Takes all messages, in the order in which they were sent.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Outgoing> {
+        self.messages.drain(..).map(|(_, message)| message)
     }
 
     /// Whether no more may be added.

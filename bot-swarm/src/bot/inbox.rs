@@ -80,6 +80,7 @@ impl Bot {
                 room: message.room.as_ref().map(starling_protocol::RoomName::as_str),
                 seq: message.seq.map(|seq| seq.0),
                 to: message.to.as_ref().map(starling_protocol::ClientId::as_str),
+                at: message.at,
             }),
             ServerEvent::Ack(ack) => self.acked(&ack),
             ServerEvent::Joined(joined) => self.joined(&joined),
@@ -129,6 +130,10 @@ impl Bot {
         }
         self.membership = Membership::Member;
         let recovered = joined.recovered == Some(true);
+        if !recovered {
+            // What it heard is of another life of the room, or before a gap.
+            self.newest_heard = None;
+        }
         self.worker.ledger.borrow_mut().entered(entrance(self.room, recovered));
         if let Some(since) = self.missed_since.take() {
             self.worker.stats.borrow_mut().resume.record(self.worker.now().since(since));
@@ -150,6 +155,9 @@ impl Bot {
                 if name == room.name.as_str() {
                     if self.membership != Membership::Member {
                         return;
+                    }
+                    if self.newest_heard.is_none_or(|(newest, _)| newest < seq) {
+                        self.newest_heard = Some((seq, delivery.at));
                     }
                     ledger.room_message(self.number, self.room, room.tag, seq, marker.as_ref(), timing.exact())
                 } else if let Visit::In(visited) = self.visit
@@ -242,14 +250,18 @@ impl Bot {
             if is_temporary {
                 self.postponed.push_back(message);
             } else {
-                self.worker.unanswered.set(self.worker.unanswered.get() - 1);
                 // Friends are away now and then, and who floods is refused.
-                let is_provoked = self.behaviour.ignores_limits() || refusal.code == ErrorCode::NoSuchClient;
-                let counters = &mut self.worker.stats.borrow_mut().counters;
-                counters.refused += 1;
-                counters.refused_unprovoked += u64::from(!is_provoked);
+                self.was_refused(self.behaviour.ignores_limits() || refusal.code == ErrorCode::NoSuchClient);
             }
         }
         self.answered();
+    }
+
+    /// The server refused a message for good.
+    pub(super) fn was_refused(&self, is_provoked: bool) {
+        self.worker.unanswered.set(self.worker.unanswered.get() - 1);
+        let counters = &mut self.worker.stats.borrow_mut().counters;
+        counters.refused += 1;
+        counters.refused_unprovoked += u64::from(!is_provoked);
     }
 }

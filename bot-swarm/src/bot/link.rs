@@ -17,6 +17,7 @@ use crate::agenda::Errand;
 use crate::census::BotState;
 use crate::clock::Nanos;
 use crate::doubt::{NO_FILE_LEFT, NO_PORT_LEFT};
+use crate::foreign::Foreign;
 
 /// Largest frame that a bot takes: a full page of history of messages of the largest size most servers allow.
 const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -127,6 +128,9 @@ impl Bot {
         let room = (!worker.roster.is_lobby_only()).then(|| &worker.roster.room(self.room).name);
         let url = worker.endpoint.url(self.server, room, &self.name, self.key);
         let mut request = worker.client.ws(url).max_frame_size(FRAME_BYTES_MAX);
+        if let Some(subprotocol) = worker.dialect.foreign().and_then(Foreign::subprotocol) {
+            request = request.protocols([subprotocol]);
+        }
         for (name, value) in &worker.headers.0 {
             request = request.header(name.clone(), value.clone());
         }
@@ -168,7 +172,7 @@ impl Bot {
         self.worker.open_links.set(self.worker.open_links.get() + 1);
         self.enter(pulse_due, Errand::CheckPulse);
         if self.is_plain() {
-            self.begin_plainly();
+            self.greet_plainly();
         }
     }
 
@@ -203,6 +207,9 @@ impl Bot {
             link.pulse_due = self.worker.now().after(link.pulse_interval);
             let pulse_due = link.pulse_due;
             self.enter(pulse_due, Errand::CheckPulse);
+            if let Some(heartbeat) = self.worker.dialect.foreign().and_then(Foreign::heartbeat) {
+                self.link.send(heartbeat);
+            }
         } else {
             self.lost("no sign of life", ctx);
         }

@@ -1,5 +1,5 @@
-//! How a bot deals with a server that has no handshake and no answers: it says what it says, and knows what comes by
-//! the markers.
+//! How a bot deals with a server that is not Starling: it joins as the server's [protocol](crate::foreign) wants, if there
+//! is any, says what it says, and knows what comes by the markers.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use super::{Bot, Membership};
 use crate::agenda::Errand;
 use crate::clock::Nanos;
 use crate::dialect::Dialect;
+use crate::foreign::{Foreign, Heard};
 use crate::ledger::Verdict;
 use crate::marker::Marker;
 
@@ -29,15 +30,32 @@ impl Bot {
         self.worker.dialect != Dialect::Starling
     }
 
-    /// The handshake is done, and the server will say no more.
-    pub(super) fn begin_plainly(&mut self) {
-        self.link_is_welcomed(PULSE);
+    /// The WebSocket handshake is done. Where the server has no protocol of its own, the bot is in.
+    pub(super) fn greet_plainly(&mut self) {
+        self.unheard.clear();
+        let Some(foreign) = self.worker.dialect.foreign() else { return self.begin_plainly(PULSE) };
+        if let Some(greeting) = foreign.greeting(self.name.as_str()) {
+            self.link.send(greeting);
+        }
+    }
+
+    /// The bot is in the room, and the server numbers nothing.
+    fn begin_plainly(&mut self, pulse: Duration) {
+        self.link_is_welcomed(pulse);
         self.membership = Membership::Member;
         self.has_been_here = true;
         let listens_at = self.worker.now().after(LISTENS_AFTER);
         self.listens_at = Some(listens_at);
         self.enter(listens_at, Errand::Listen);
-        self.send_again();
+        if self.worker.dialect == Dialect::Echo {
+            self.send_again();
+        } else {
+            // Sent again, it could come twice, and the server would be innocent of it.
+            for message in self.in_flight.drain() {
+                self.worker.promises_no_more(self.number, message.number);
+                self.in_doubt.push(message);
+            }
+        }
         self.plan_move();
         self.speak();
     }
@@ -52,7 +70,10 @@ impl Bot {
     }
 
     /// Says a message. Its marker is the text.
-    pub(super) fn transmit_plainly(&self, text: &str) {
+    pub(super) fn transmit_plainly(&self, serial: u64, text: &str) {
+        if let Some(foreign) = self.worker.dialect.foreign() {
+            return self.link.send(foreign.say(foreign.wire_id(serial), text));
+        }
         let object = serde_json::json!({ "clientId": self.name.as_str(), "Message": text });
         self.link.send(ws::Message::Text(object.to_string().into()));
     }
@@ -70,6 +91,45 @@ impl Bot {
 
     /// Something came.
     pub(super) fn hear_plainly(&mut self, frame: &[u8]) {
+        let Some(foreign) = self.worker.dialect.foreign() else { return self.hear_said(frame) };
+        if self.unheard.is_empty() {
+            let left = foreign.hear(frame, |heard| self.understand(foreign, heard));
+            self.unheard.extend_from_slice(frame.get(frame.len() - left..).unwrap_or_default());
+        } else {
+            let mut whole = std::mem::take(&mut self.unheard);
+            whole.extend_from_slice(frame);
+            let left = foreign.hear(&whole, |heard| self.understand(foreign, heard));
+            whole.drain(..whole.len() - left);
+            self.unheard = whole;
+        }
+    }
+
+    fn understand(&mut self, foreign: Foreign, heard: Heard<'_>) {
+        match heard {
+            Heard::Joined => self.begin_plainly(foreign.pulse()),
+            Heard::Answer(answer) => self.link.send(answer),
+            Heard::Said(said) => self.hear_said(said),
+            Heard::Taken(id) => match self.in_flight.take_where(|serial| foreign.wire_id(serial) == id) {
+                Some(message) => {
+                    self.was_taken(&message);
+                    self.answered();
+                }
+                None => self.error("ack of nothing"),
+            },
+            Heard::Refused(id, why) => {
+                self.error(&why);
+                let id = id.and_then(|id| self.in_flight.take_where(|serial| foreign.wire_id(serial) == id));
+                if let Some(message) = id {
+                    self.worker.promises_no_more(self.number, message.number);
+                    self.was_refused(self.behaviour.ignores_limits());
+                    self.answered();
+                }
+            }
+            Heard::Nonsense => self.error("not of the protocol"),
+        }
+    }
+
+    fn hear_said(&mut self, frame: &[u8]) {
         let text = std::str::from_utf8(frame).unwrap_or_default();
         let marker = text.find(MARKER).and_then(|at| Marker::parse(text.get(at..)?));
         // People and servers may say what they want.

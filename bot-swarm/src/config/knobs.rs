@@ -271,8 +271,8 @@ pub const KNOBS: &[Knob] = &[
         variable: "BOT_DIALECT",
         flag: "dialect",
         help: "How the server speaks: as Starling; seed: each plain message to everybody, no handshake, no answers; \
-               echo: each message back to its sender",
-        range: "starling, seed or echo",
+               echo: each message back to its sender; or by another protocol",
+        range: "starling, seed, echo, centrifugo, socket.io, phoenix or mqtt",
         default: "starling",
         set: |config, value| value.parse().ok().map(|dialect| config.dialect = dialect),
         get: |config| config.dialect.to_string(),
@@ -308,7 +308,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_METRICS_BIND",
         flag: "metrics-bind",
-        help: "Address and port at which the swarm's own figures are served for Prometheus, under /metrics",
+        help: "Address and port at which a page of the run is served under /, and its figures for Prometheus under /metrics",
         range: "empty, or an IP address and a port like 0.0.0.0:9100 or [::1]:0",
         default: "",
         set: |config, value| parse_optional(value).map(|address| config.metrics_bind = address),

@@ -87,7 +87,7 @@ impl PeerBook {
 
     /// How many messages are still to come until every listener has all that was said.
     pub fn outstanding(&self, said: impl Fn(u32) -> u32) -> u64 {
-        self.expected(&said).map(|(heard, target)| target.saturating_sub(heard.newest())).sum()
+        self.expected(&said).map(|(_, heard, target)| target.saturating_sub(heard.newest())).sum()
     }
 
     /// What there is against the server so far; what is lost may still come.
@@ -97,10 +97,22 @@ impl PeerBook {
         Tally { lost: self.tally.lost + missing, ..self.tally }
     }
 
-    /// Closes the book.
-    pub fn close(self, said: impl Fn(u32) -> u32) -> Tally {
+    /// Closes the book. `said`: how many messages each bot has sent; `unpromised`: those of them, by sender and number,
+    /// that the server refused or may never have had. They are expected of nobody.
+    pub fn close(self, said: impl Fn(u32) -> u32, unpromised: &[(u32, u32)]) -> Tally {
+        let mut of_sender: FxHashMap<u32, Vec<u64>> = FxHashMap::default();
+        for (sender, number) in unpromised {
+            of_sender.entry(*sender).or_default().push((*number).into());
+        }
         let mut sum = self.tally;
-        self.expected(&said).for_each(|(heard, target)| sum += tally(&heard, target));
+        for (sender, heard, target) in self.expected(&said) {
+            let mut tally = tally(&heard, target);
+            let numbers = of_sender.get(&sender).map_or(&[][..], Vec::as_slice);
+            let forgiven = numbers.iter().filter(|number| heard.lacks(**number, target)).count() as u64;
+            tally.expected -= forgiven.min(tally.lost);
+            tally.lost -= forgiven.min(tally.lost);
+            sum += tally;
+        }
         for (key, heard) in self.listeners.values().flat_map(|listener| &listener.heard) {
             if key.0 != self.run {
                 sum += tally(heard, 0);
@@ -110,7 +122,7 @@ impl PeerBook {
     }
 
     /// What each listener heard of each bot of this process that it has a right to hear, and how far that bot came.
-    fn expected(&self, said: &impl Fn(u32) -> u32) -> impl Iterator<Item = (Sequence, u64)> {
+    fn expected(&self, said: &impl Fn(u32) -> u32) -> impl Iterator<Item = (u32, Sequence, u64)> {
         self.listeners.iter().flat_map(move |(bot, listener)| {
             let senders = match self.audience {
                 Audience::All => 0..u32::try_from(listener.said_before.len()).unwrap_or(u32::MAX),
@@ -120,7 +132,7 @@ impl PeerBook {
             others.map(move |sender| {
                 let before = listener.before(self.audience, sender).unwrap_or_default();
                 let heard = listener.heard.get(&(self.run, sender)).cloned();
-                (heard.unwrap_or_else(|| Sequence::after(before)), u64::from(said(sender)))
+                (sender, heard.unwrap_or_else(|| Sequence::after(before)), u64::from(said(sender)))
             })
         })
     }
@@ -160,7 +172,20 @@ mod tests {
         let said = |sender: u32| [9, 8, 2][sender as usize];
         assert_eq!(book.outstanding(said), 1);
         let expected = Tally { expected: 5, received: 3, lost: 2, twice: 1, ..Tally::default() };
-        assert_eq!(book.close(said), expected);
+        assert_eq!(book.close(said, &[]), expected);
+    }
+
+    #[test]
+    fn what_was_refused_is_expected_of_nobody_and_counts_where_it_came() {
+        let mut book = PeerBook::new(RUN, Audience::All);
+        book.listens(0, |_| 0, 3);
+        for (sender, number) in [(1, 1), (1, 3), (1, 4), (2, 1)] {
+            book.heard(0, &said(sender, number));
+        }
+        let said = |sender: u32| [0, 6, 2][sender as usize];
+        // 2 and 6 of the first did not come, 3 came all the same; 5 was promised.
+        let tally = book.close(said, &[(1, 2), (1, 3), (1, 6), (2, 2)]);
+        assert_eq!(tally, Tally { expected: 5, received: 4, lost: 1, ..Tally::default() });
     }
 
     #[test]
@@ -170,7 +195,7 @@ mod tests {
         for number in [2, 1] {
             book.heard(0, &said(1, number));
         }
-        assert_eq!(book.close(|_| 2), Tally { expected: 2, received: 2, out_of_order: 1, ..Tally::default() });
+        assert_eq!(book.close(|_| 2, &[]), Tally { expected: 2, received: 2, out_of_order: 1, ..Tally::default() });
     }
 
     #[test]
@@ -180,7 +205,7 @@ mod tests {
         assert_eq!(book.heard(1, &said(1, 4)), Verdict::Counts);
         assert_eq!(book.heard(1, &said(0, 1)), Verdict::Wrong);
         let expected = Tally { expected: 2, received: 1, lost: 1, misdelivered: 1, ..Tally::default() };
-        assert_eq!(book.close(|_| 5), expected);
+        assert_eq!(book.close(|_| 5, &[]), expected);
     }
 
     #[test]
@@ -193,6 +218,6 @@ mod tests {
         for number in [7, 9] {
             book.heard(0, &Marker { run: RUN + 1, ..said(0, number) });
         }
-        assert_eq!(book.close(|_| 1), Tally { expected: 5, received: 3, lost: 2, ..Tally::default() });
+        assert_eq!(book.close(|_| 1, &[]), Tally { expected: 5, received: 3, lost: 2, ..Tally::default() });
     }
 }

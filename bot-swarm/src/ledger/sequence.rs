@@ -85,6 +85,11 @@ impl Sequence {
         number > self.base && number <= self.newest && !self.holes.iter().any(|hole| hole.contains(&number))
     }
 
+    /// Whether the number has not arrived, though everything up to `target` or the newest should have.
+    pub fn lacks(&self, number: u64, target: u64) -> bool {
+        number > self.base && number <= self.newest.max(target) && !self.contains(number)
+    }
+
     /// How many numbers have arrived.
     pub fn count(&self) -> u64 {
         self.newest - self.base - self.missing()

@@ -37,7 +37,7 @@ impl Ledger {
 
     fn sums(self) -> Tally {
         let targets = self.high_waters();
-        let (mut tally, private) = self.close(&targets, |_| 0);
+        let (mut tally, private) = self.close(&targets, |_| 0, &[]);
         tally += private.tally();
         tally
     }

@@ -12,15 +12,14 @@ use crate::census::BotState;
 use crate::config::KNOBS;
 use crate::latencies::Latencies;
 use crate::outcome::{self, Outcome, Point, Quantiles};
-use crate::server_stages::ServerReport;
 use crate::stats::Stats;
 
 /// Points of a curve for each further nine.
 const POINTS_PER_NINE: i32 = 8;
 
 impl Report {
-    /// Makes a report of what came of a run, and of what the server said of itself meanwhile.
-    pub fn of(outcome: &Outcome, server: Option<ServerReport>) -> Self {
+    /// Makes a report of what came of a run.
+    pub fn of(outcome: &Outcome) -> Self {
         let Outcome { config, stats, tally, footprint, .. } = outcome;
         let counters = &stats.counters;
         Self {
@@ -76,7 +75,7 @@ impl Report {
                 resident_bytes: footprint.resident_bytes,
                 open_files: footprint.open_files,
             },
-            server,
+            server: outcome.server.clone(),
             errors: stats.errors.clone(),
         }
     }
@@ -84,7 +83,7 @@ impl Report {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Report::of(self, None).fmt(f)
+        Report::of(self).fmt(f)
     }
 }
 

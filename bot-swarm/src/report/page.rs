@@ -1,4 +1,7 @@
 //! The report as one page: no script, no font, no picture from elsewhere; light or dark as the reader's system is.
+//!
+//! [`live`] makes the page of a run that is under way from the same parts. Its script and its style are files beside it,
+//! so that its content security policy allows nothing inline.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +14,12 @@ use crate::server_stages::ServerReport;
 use crate::units::grouped;
 
 /// How it looks.
-const STYLE: &str = include_str!("page.css");
+pub(crate) const STYLE: &str = include_str!("page.css");
+
+/// The file of the live page's style.
+pub(crate) const LIVE_STYLE: &str = "page.css";
+/// The file of the script that renews the live page.
+pub(crate) const LIVE_SCRIPT: &str = "live.js";
 
 /// Makes the page.
 pub fn page(report: &Report) -> String {
@@ -20,6 +28,38 @@ pub fn page(report: &Report) -> String {
         Judgement::Broken => "broken",
         Judgement::Invalid => "invalid",
     };
+    let head = html! { style { (PreEscaped(STYLE)) } };
+    let top = html! {
+        header class=(class) {
+            h1 { (report.verdict.line) }
+            p.facts { (facts(report)) }
+        }
+    };
+    whole(&report.verdict.line, &head, &top, report, &expectations(report))
+}
+
+/// Makes the page of a run that is under way, as far as it has come. It judges nothing.
+pub(crate) fn live(report: &Report) -> String {
+    let phase = report.phases.last().map_or("", |phase| phase.name.as_str());
+    let title = format!("RUNNING: {phase}");
+    let head = html! {
+        link rel="stylesheet" href=(LIVE_STYLE);
+        script src=(LIVE_SCRIPT) defer {}
+        noscript { meta http-equiv="refresh" content="2"; }
+    };
+    let top = html! {
+        header.running {
+            h1 { (title) }
+            p.facts { (facts(report)) }
+            p.facts #state role="status" {
+                "The figures so far. A message that is under way counts as not done. The verdict comes with the report."
+            }
+        }
+    };
+    whole(&title, &head, &top, report, &html! {})
+}
+
+fn whole(title: &str, head: &Markup, top: &Markup, report: &Report, judged: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -27,17 +67,14 @@ pub fn page(report: &Report) -> String {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { (report.verdict.line) " · bot-swarm" }
-                style { (PreEscaped(STYLE)) }
+                title { (title) " · bot-swarm" }
+                (head)
             }
             body {
                 main {
-                    header class=(class) {
-                        h1 { (report.verdict.line) }
-                        p.facts { (facts(report)) }
-                    }
+                    (top)
                     (tiles(report))
-                    (expectations(report))
+                    (judged)
                     @for picture in pictures(report) { (figure(&picture)) }
                     (latencies(report))
                     (phases(report))
@@ -132,7 +169,7 @@ fn figure(picture: &Picture) -> Markup {
                 @if picture.plot.lines.len() > 1 {
                     ul.legend {
                         @for line in &picture.plot.lines {
-                            li { span.ink style=(format!("background:var({})", line.ink.variable())) {} (line.label) }
+                            li { span class=(format!("ink {}", line.ink.class())) {} (line.label) }
                         }
                     }
                 }
@@ -183,8 +220,8 @@ fn phases(report: &Report) -> Markup {
         @if report.phases.len() > 1 {
             section {
                 h2 { "Phases" }
-                @for phase in &report.phases {
-                    details {
+                @for (number, phase) in report.phases.iter().enumerate() {
+                    details id=(format!("phase-{number}")) {
                         summary {
                             strong { (phase.name) }
                             " from " (format!("{:.1}", phase.start)) " s for " (format!("{:.1}", phase.seconds)) " s · "
@@ -313,7 +350,7 @@ fn seconds(report: &Report) -> Markup {
         @if !report.series.is_empty() {
             section {
                 h2 { "Second by second" }
-                details {
+                details #seconds {
                     summary { (grouped(report.series.len() as u64)) " rows" }
                     table {
                         thead {
@@ -367,6 +404,23 @@ mod tests {
     }
 
     #[test]
+    fn the_live_page_has_the_parts_of_the_report_and_no_verdict() {
+        let report = example::report();
+        let headings = |page: &str| -> Vec<String> {
+            let parts = page.split("<h2>").skip(1);
+            parts.map(|part| part.split("</h2>").next().unwrap_or_default().to_owned()).collect()
+        };
+        let live = live(&report);
+        let mut expected = headings(&page(&report));
+        expected.retain(|heading| heading != "What was expected");
+        assert_eq!(headings(&live), expected);
+        assert!(!live.contains(&report.verdict.line) && live.contains("<h1>RUNNING: "));
+        for inline in ["<style", " style=", "<script>"] {
+            assert!(!live.contains(inline), "its policy forbids {inline}");
+        }
+    }
+
+    #[test]
     fn nothing_in_a_report_becomes_markup() {
         let mut report = example::report();
         let evil = "</style><script>alert(1)</script>".to_owned();
@@ -389,6 +443,9 @@ mod tests {
         use super::super::plot::{Ink, LINES};
         for ink in [Ink::Text, Ink::Grid].into_iter().chain((0..LINES).map(Ink::Line)) {
             assert_eq!(STYLE.matches(&format!("{}:", ink.variable())).count(), 2, "{}", ink.variable());
+            let is_line = matches!(ink, Ink::Line(_));
+            let rule = format!(".{} {{ background: var({}); }}", ink.class(), ink.variable());
+            assert_eq!(STYLE.contains(&rule), is_line, "{rule}");
         }
     }
 }

@@ -31,6 +31,11 @@ impl Ink {
         }
     }
 
+    /// The class of a mark in its colour, in a legend.
+    pub fn class(self) -> String {
+        self.variable().trim_start_matches('-').to_owned()
+    }
+
     /// The colour that stands for it while it is drawn.
     fn stand_in(self) -> RGBColor {
         match self {

@@ -49,10 +49,20 @@ impl Watch {
         Self { url, start: Host::this().now(), readings, task }
     }
 
+    /// Tells what was read so far. `None` where the server shows no stages.
+    pub fn so_far(&self) -> Option<ServerReport> {
+        ServerReport::of(&shown(&self.url), self.start, &self.readings.borrow())
+    }
+
     /// Reads no more, and tells what was read. `None` where the server shows no stages.
     pub fn end(self) -> Option<ServerReport> {
+        self.so_far()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
         self.task.abort();
-        ServerReport::of(&shown(&self.url), self.start, &self.readings.borrow())
     }
 }
 

@@ -11,9 +11,13 @@ mod faults;
 #[cfg(test)]
 mod find_limit;
 #[cfg(test)]
+mod foreign;
+#[cfg(test)]
 mod hosts;
 #[cfg(test)]
 mod live;
+#[cfg(test)]
+mod live_page;
 #[cfg(test)]
 mod load;
 #[cfg(test)]

@@ -240,7 +240,7 @@ async fn a_folder_that_is_lost_during_the_run_ends_with_3_and_the_text_is_still_
     let server = TestServer::start().await;
     let child = endless(&server, &folder).spawn().unwrap();
     wait_until("messages", || server.taken() >= 50).await;
-    std::fs::remove_dir(&folder).unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
     std::fs::write(&folder, "").unwrap();
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     let output = actix_rt::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
@@ -307,4 +307,32 @@ async fn a_search_that_is_stopped_leaves_what_it_has_found() {
     let json = valid_json(&folder.path().join(LimitReport::FILE), "swarm-limit.schema.json");
     assert_eq!(json["endedEarly"], "the search was stopped");
     assert!(!json["loads"].as_array().unwrap().is_empty());
+}
+
+#[actix_rt::test]
+async fn a_process_that_was_killed_is_not_done_in_the_sum_of_many() {
+    let server = TestServer::start().await;
+    let parent = tempfile::tempdir().unwrap();
+    let swarm = |name: &str| {
+        let mut command = program();
+        command
+            .args(["--server-url", &server.url(), "--count", "5", "--name-prefix", name, "--seconds", "2"])
+            .args(["--lateness-max-seconds", "60", "--server-metrics", "off", "--report"])
+            .arg(parent.path().join("runs").join(name));
+        command
+    };
+    let mut killed = swarm("anna").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_until("bots", || server.connected() == 5).await;
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let whole = ended(swarm("bert")).await;
+    assert_eq!(whole.status.code(), Some(0), "{}{}", stdout(&whole), stderr(&whole));
+
+    let mut command = program();
+    command.arg("merge").arg(parent.path().join("runs"));
+    let merged = ended(command).await;
+    assert_eq!(merged.status.code(), Some(2), "{}{}", stdout(&merged), stderr(&merged));
+    let first = stdout(&merged).lines().next().unwrap();
+    assert!(first.starts_with("INVALID: anna: the run of 5 bots has not ended"), "{first}");
+    assert!(stdout(&merged).contains("5 of 10 connected"), "{}", stdout(&merged));
 }

@@ -2,6 +2,7 @@
 
 mod chat;
 mod connection;
+mod foreign;
 mod plain;
 
 use std::cell::RefCell;
@@ -13,6 +14,7 @@ use actix_rt::net::TcpListener;
 use awc::ws::CloseCode;
 use chat::Chat;
 pub(crate) use chat::{Fault, Options};
+pub(crate) use foreign::ForeignServer;
 pub(crate) use plain::{PlainFault, PlainServer};
 
 /// A running server; it lives on the test's own thread.

@@ -107,7 +107,8 @@ fn commands() -> Vec<(&'static str, CommandFrame<'static>)> {
         key: key.map(Into::into),
         token: token.map(Into::into),
     };
-    let resume = |epoch| Some(Resume { after: Seq(41), epoch });
+    let resume = |epoch| Some(Resume { after: Seq(41), epoch, at: None });
+    let proven = Some(Resume { after: Seq(41), epoch: Some(EPOCH), at: Some(AT) });
     vec![
         ("message-smallest", asked(post_as("alice", "hello", Target::FirstRoom))),
         ("message-first-room", asked(post("hello everybody", Target::FirstRoom))),
@@ -122,6 +123,7 @@ fn commands() -> Vec<(&'static str, CommandFrame<'static>)> {
         ("join", asked(join(None, false))),
         ("join-with-presence", asked_as("j-1", join(None, true))),
         ("join-resume", asked_as("j-2", join(resume(Some(EPOCH)), false))),
+        ("join-resume-with-proof", asked(join(proven, false))),
         ("join-resume-foreign-epoch", asked(join(resume(None), false))),
         ("join-inbox", asked_as("j-3", ClientCommand::JoinInbox { resume: None })),
         ("join-inbox-resume", asked(ClientCommand::JoinInbox { resume: resume(Some(EPOCH)) })),

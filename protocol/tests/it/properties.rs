@@ -71,8 +71,10 @@ fn any_command() -> impl Strategy<Value = CommandFrame<'static>> {
             key: key.map(Into::into),
             token: token.map(Into::into),
         });
-    let resume =
-        || (any_seq(), option::of(any::<u64>().prop_map(Epoch))).prop_map(|(after, epoch)| Resume { after, epoch });
+    let resume = || {
+        (any_seq(), option::of(any::<u64>().prop_map(Epoch)), option::of(any::<u64>()))
+            .prop_map(|(after, epoch, at)| Resume { after, epoch, at })
+    };
     let join_inbox = option::of(resume()).prop_map(|resume| ClientCommand::JoinInbox { resume });
     let join = (any_room(), option::of(resume()), any::<bool>())
         .prop_map(|(room, resume, presence)| ClientCommand::Join { room, resume, presence });

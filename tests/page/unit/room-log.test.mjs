@@ -26,7 +26,7 @@ test("a first visit shows the page and what comes live, whichever comes first", 
   log.takePage(range(1, 1), false);
   assert.deepEqual(shown(log), ["m1", "m2", "m3", "m4", "m5"]);
   assert.equal(log.hasMore, false);
-  assert.deepEqual(log.resumeFrom, { after: 5, epoch: "e1" });
+  assert.deepEqual(log.resumeFrom, { after: 5, epoch: "e1", afterAt: 5 });
 });
 
 test("doubles are not shown", () => {
@@ -73,7 +73,7 @@ test("a new epoch keeps what was seen above a notice, as long as nothing lies be
   assert.deepEqual(shown(log), ["m1", "m2", "restart", "n1", "n2"]);
   log.take(message(3, { Message: "n3" }));
   assert.deepEqual(shown(log).slice(-2), ["n2", "n3"]);
-  assert.deepEqual(log.resumeFrom, { after: 3, epoch: "e2" });
+  assert.deepEqual(log.resumeFrom, { after: 3, epoch: "e2", afterAt: 3 });
 });
 
 test("a new epoch that is longer than a page lets go of what was seen", () => {

@@ -1,8 +1,8 @@
 //! What was said before: pages of it, and what a session missed.
 
-use starling_protocol::{CloseCode, ErrorCode, HistoryPage, MessageId, Refusal, RoomName, Seq, ServerEvent};
+use starling_protocol::{CloseCode, ErrorCode, HistoryPage, MessageId, Refusal, Resume, RoomName, Seq, ServerEvent};
 
-use super::{CatchingUp, ChatState, tell};
+use super::{CatchingUp, ChatState, Unanswered, give_to_answer, tell};
 use crate::chat_server::command::{Effect, PageOf};
 use crate::clock::Now;
 use crate::credits::Ticket;
@@ -29,6 +29,49 @@ impl ChatState {
         let reader = Reader::Client { session, id, ticket: None };
         effects.push(Effect::Read(ReadRequest { room, page, search: None, with: None, limit, bytes, reader }));
         Ok(())
+    }
+
+    /// What is read to hold a resume against it: the message that the client goes on from.
+    pub(super) fn proof_request(&self, session: SessionId, room: RoomId, after: Seq) -> ReadRequest {
+        ReadRequest {
+            room,
+            page: HistoryPage::After(Seq(after.0.saturating_sub(1))),
+            search: None,
+            with: None,
+            limit: 1,
+            bytes: self.config.page_bytes(),
+            reader: Reader::Proof { session, ticket: None },
+        }
+    }
+
+    /// The message that a client goes on from has been read: now its `join` is answered.
+    fn was_proven(
+        &mut self,
+        session: SessionId,
+        room: RoomId,
+        page: &Page,
+        asked: HistoryPage,
+        effects: &mut Vec<Effect>,
+    ) {
+        let waits = |waiting: &Unanswered| asked == HistoryPage::After(Seq(waiting.resume.after.0.saturating_sub(1)));
+        if !self.unanswered.get(&(session, room)).is_some_and(waits) {
+            // The answer to what it asked for before it left the room or resumed anew.
+            return;
+        }
+        let Some(Unanswered { id, resume, is_member }) = self.unanswered.remove(&(session, room)) else { return };
+        // Where the message was dropped meanwhile, there is nothing that contradicts.
+        let kept = page.messages.first().filter(|message| message.seq == resume.after);
+        let is_other = kept.is_some_and(|message| Some(message.at) != resume.at);
+        let resume = if is_other { Resume { epoch: None, ..resume } } else { resume };
+        self.tell_joined(session, id, room, Some(resume), is_member, effects);
+    }
+
+    /// Answers a `join` whose proof is not looked at yet, as another command of the session needs the answer first:
+    /// nothing is recovered.
+    pub(super) fn answer_unproven(&mut self, session: SessionId, room: RoomId, effects: &mut Vec<Effect>) {
+        if let Some(Unanswered { id, resume, is_member }) = self.unanswered.remove(&(session, room)) {
+            self.tell_joined(session, id, room, Some(Resume { epoch: None, ..resume }), is_member, effects);
+        }
     }
 
     pub(super) fn replay_request(&self, session: SessionId, room: RoomId, after: Seq) -> ReadRequest {
@@ -71,6 +114,13 @@ impl ChatState {
                 let Page { messages, has_more } = page;
                 effects.push(Effect::TellHistory { session, id, of, messages, has_more, ticket });
             }
+            Reader::Proof { session, ticket } => {
+                let first = effects.len();
+                self.was_proven(session, room, &page, request.page, effects);
+                if let (Some(ticket), Some(effects)) = (ticket, effects.get_mut(first..)) {
+                    give_to_answer(ticket, session, effects);
+                }
+            }
             Reader::Replay { session, ticket } => {
                 self.replay(session, room, request.page, page, ticket, now, effects);
             }
@@ -86,8 +136,9 @@ impl ChatState {
                 let refusal = Refusal::new(ErrorCode::Unavailable, error.to_string()).with_id(id);
                 effects.push(tell(session, ServerEvent::Error(refusal)));
             }
-            Reader::Replay { session, .. } => {
-                if self.replays.contains_key(&(session, request.room)) {
+            Reader::Proof { session, .. } | Reader::Replay { session, .. } => {
+                let key = (session, request.room);
+                if self.replays.contains_key(&key) || self.unanswered.contains_key(&key) {
                     self.close_session(session, now, effects);
                     let reason = "what was missed cannot be read at the moment";
                     effects.push(Effect::Close { session, code: CloseCode::TryAgainLater, reason });

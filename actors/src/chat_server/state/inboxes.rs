@@ -99,6 +99,7 @@ impl ChatState {
 
     pub(super) fn close_inbox(&mut self, session: SessionId, inbox: RoomId, now: Now, effects: &mut Vec<Effect>) {
         self.replays.remove(&(session, inbox));
+        self.unanswered.remove(&(session, inbox));
         let Some(entry) = self.rooms.get_mut(inbox.0 as usize) else { return };
         entry.remove(session, now.at);
         if entry.is_empty() {
@@ -143,7 +144,7 @@ impl ChatState {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
         let inbox = self.own_inbox(session)?;
-        self.tell_joined(session, id, inbox, resume, true, effects);
+        self.resume(session, id, inbox, resume, true, effects);
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use starling_protocol::{
     ClientId, Epoch, ErrorCode, JoinedEvent, MembersEvent, MessageId, Refusal, Resume, RoomName, ServerEvent, limits,
 };
 
-use super::{CatchingUp, ChatState, tell};
+use super::{CatchingUp, ChatState, Unanswered, tell};
 use crate::chat_server::command::{Effect, OpenRefusal};
 use crate::clock::Now;
 use crate::history::RoomKey;
@@ -130,8 +130,29 @@ impl ChatState {
             return Err(Refusal::new(ErrorCode::TooManyRooms, OpenRefusal::TooManyRooms.to_string()));
         };
         self.enter(session, room, presence, now, effects);
-        self.tell_joined(session, id, room, resume, is_member, effects);
+        self.resume(session, id, room, resume, is_member, effects);
         Ok(())
+    }
+
+    /// Lets a session resume in a room that it is in or in its inbox, once its proof holds.
+    pub(super) fn resume(
+        &mut self,
+        session: SessionId,
+        id: Option<MessageId>,
+        room: RoomId,
+        resume: Option<Resume>,
+        is_member: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.answer_unproven(session, room, effects);
+        let Some(entry) = self.rooms.get(room.0 as usize) else { return };
+        let provable =
+            resume.filter(|from| from.at.is_some() && entry.can_recover(*from) && from.after >= entry.oldest);
+        let Some(resume) = provable else {
+            return self.tell_joined(session, id, room, resume, is_member, effects);
+        };
+        self.unanswered.insert((session, room), Unanswered { id, resume, is_member });
+        effects.push(Effect::Read(self.proof_request(session, room, resume.after)));
     }
 
     /// Tells a session that it is in a room or has its inbox, lets it catch up from where it resumes, and admits it to
@@ -146,7 +167,7 @@ impl ChatState {
         effects: &mut Vec<Effect>,
     ) {
         let Some(entry) = self.rooms.get(room.0 as usize) else { return };
-        let recovered = resume.map(|from| from.epoch == Some(entry.epoch) && entry.keeps_all_after(from.after));
+        let recovered = resume.map(|from| entry.can_recover(from));
         let joined = JoinedEvent {
             id,
             room: entry.key.room().cloned(),
@@ -189,6 +210,7 @@ impl ChatState {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
         let room = self.own_room(session, name)?;
+        self.answer_unproven(session, room, effects);
         let Some(member) = self.sessions.get_mut(session) else { return Ok(()) };
         member.rooms.retain(|other| *other != room);
         let client_id = member.client_id.clone();
@@ -208,6 +230,7 @@ impl ChatState {
         effects: &mut Vec<Effect>,
     ) {
         self.replays.remove(&(session, room));
+        self.unanswered.remove(&(session, room));
         let has_company = self.has_company(session, client_id, room);
         let Some(entry) = self.rooms.get_mut(room.0 as usize) else { return };
         entry.remove(session, now.at);

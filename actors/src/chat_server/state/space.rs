@@ -96,6 +96,7 @@ impl ChatState {
         };
         let members: Vec<_> = self.rooms.get(room.0 as usize).into_iter().flat_map(Room::members).collect();
         for session in &members {
+            self.answer_unproven(*session, room, effects);
             effects.push(Effect::Dismiss { session: *session, room });
             self.replays.remove(&(*session, room));
             if let (RoomKey::Room(name), Some(member)) = (key, self.sessions.get_mut(*session)) {

@@ -9,8 +9,9 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Statement, TransactionBehavior};
 use starling_protocol::{ClientId, Epoch, MessageId, Seq};
 
+use super::SqliteSettings;
+use super::continuity::{Continuity, MarkError};
 use super::schema::{self, APPLICATION_ID, DROPPED, DbRoom, VERSION};
-use super::{SqliteSettings, Sync};
 use crate::clock;
 use crate::history::{Restored, RoomKey, StoredId, StoredRoom, UnclaimedInbox};
 use crate::identity::IdOwner;
@@ -95,6 +96,11 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    fn of_file(path: &Path, error: io::Error) -> Self {
+        let path = path.to_owned();
+        if error.kind() == io::ErrorKind::StorageFull { Self::DiskFull { path } } else { Self::File { path, error } }
+    }
+
     fn of(path: &Path, error: rusqlite::Error) -> Self {
         let path = path.to_owned();
         match error.sqlite_error_code() {
@@ -115,7 +121,7 @@ impl OpenError {
 /// An open database and what it says of the time before.
 #[derive(Debug)]
 pub(super) struct Opened {
-    pub(super) lock: File,
+    pub(super) continuity: Continuity,
     pub(super) identity: FileIdentity,
     pub(super) writer: Connection,
     pub(super) readers: Vec<Connection>,
@@ -128,29 +134,109 @@ pub(super) struct Opened {
 }
 
 /// Opens the database of the settings, and makes it where there is none.
-pub(super) fn open(settings: &SqliteSettings) -> Result<Opened, OpenError> {
+pub(super) fn open(settings: &SqliteSettings) -> Result<(Opened, Lock), OpenError> {
     let path = settings.path.as_path();
-    let lock = lock(path)?;
+    let mut lock = Lock::take(path)?;
+    let (is_new, had_log) = (!path.exists(), beside(path, "-wal").exists());
+    let opened = open_locked(settings, &lock);
+    match &opened {
+        Ok(_) => lock.keep(),
+        // What another process holds may be its own.
+        Err(OpenError::Held { .. }) => {}
+        Err(_) if is_new => remove(path, &["", "-wal", "-shm", "-journal"]),
+        // Looking at a database makes an empty log. One that is not empty has what was stored last.
+        Err(_) if !had_log && fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() == 0) => {
+            remove(path, &["-wal", "-shm"]);
+        }
+        Err(_) => {}
+    }
+    Ok((opened?, lock))
+}
+
+fn open_locked(settings: &SqliteSettings, lock: &Lock) -> Result<Opened, OpenError> {
+    let path = settings.path.as_path();
     inspect(path)?;
     let of = |error| OpenError::of(path, error);
-    let writer = open_writer(settings, true).map_err(of)?;
-    let identity = FileIdentity::at(path).map_err(|error| OpenError::File { path: path.to_owned(), error })?;
+    let of_file = |error| OpenError::of_file(path, error);
+    let mut writer = open_writer(settings, true).map_err(of)?;
+    let identity = FileIdentity::at(path).map_err(of_file)?;
+    let begun = Continuity::begin(&mut writer, lock.file(), identity, settings.sync);
+    let continuity = begun.map_err(|error| match error {
+        MarkError::Database(error) => of(error),
+        MarkError::Lock(error) => OpenError::of_file(path, error),
+    })?;
     let readers = (0..READERS).map(|_| open_reader(path)).collect::<rusqlite::Result<_>>().map_err(of)?;
     let checkpoints = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(of)?;
     let (rooms, restored, dropped) = restore(&writer, settings).map_err(of)?;
-    Ok(Opened { lock, identity, writer, readers, checkpoints, rooms, restored, dropped })
+    Ok(Opened { continuity, identity, writer, readers, checkpoints, rooms, restored, dropped })
 }
 
-/// Takes the lock that keeps two processes from one database: a file beside it, held until the returned one is dropped.
-pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
-    let of = |error| OpenError::File { path: path.to_owned(), error };
+fn remove(path: &Path, endings: &[&str]) {
+    for ending in endings {
+        // Not all of them are there.
+        fs::remove_file(beside(path, ending)).unwrap_or_default();
+    }
+}
+
+/// The path of a file that belongs to a database.
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let lock = File::options().create(true).truncate(false).write(true).open(name).map_err(of)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Held { path: path.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(of(error)),
+    name.push(ending);
+    name.into()
+}
+
+/// Keeps two processes from one database: a locked file beside it. One that was made just now is removed again, unless
+/// it is kept.
+#[derive(Debug)]
+pub(super) struct Lock {
+    file: File,
+    path: PathBuf,
+    is_removed: bool,
+}
+
+impl Lock {
+    /// Takes the lock of a database.
+    pub(super) fn take(database: &Path) -> Result<Self, OpenError> {
+        let path = beside(database, ".lock");
+        let of = |error| OpenError::of_file(database, error);
+        let mut options = File::options();
+        options.read(true).write(true);
+        let (file, is_new) = match options.clone().create_new(true).open(&path) {
+            Ok(file) => (file, true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => (options.open(&path).map_err(of)?, false),
+            Err(error) => return Err(of(error)),
+        };
+        let held = || OpenError::Held { path: database.to_owned() };
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(held()),
+            Err(TryLockError::Error(error)) => return Err(of(error)),
+        }
+        // Another process may have removed it between the two, and hold a new one.
+        let locked = file.metadata().map(|metadata| FileIdentity::of(&metadata)).map_err(of)?;
+        if FileIdentity::at(&path).ok() != Some(locked) {
+            return Err(held());
+        }
+        Ok(Self { file, path, is_removed: is_new })
+    }
+
+    /// The file.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Leaves the file where it is.
+    pub(super) fn keep(&mut self) {
+        self.is_removed = false;
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if self.is_removed {
+            // Whoever cannot remove it leaves an empty file.
+            fs::remove_file(&self.path).unwrap_or_default();
+        }
     }
 }
 
@@ -159,9 +245,7 @@ pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
 /// Before there is a write-ahead log, a transaction is undone from a journal beside the database. A connection that only
 /// reads cannot do that, so it cannot read either.
 fn recover(path: &Path) -> rusqlite::Result<()> {
-    let mut journal = path.as_os_str().to_owned();
-    journal.push("-journal");
-    if !path.exists() || !fs::metadata(journal).is_ok_and(|journal| journal.len() > 0) {
+    if !path.exists() || !fs::metadata(beside(path, "-journal")).is_ok_and(|journal| journal.len() > 0) {
         return Ok(());
     }
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -207,8 +291,16 @@ pub(super) struct FileIdentity {
 impl FileIdentity {
     /// The file that is at this path now.
     pub(super) fn at(path: &Path) -> io::Result<Self> {
-        let metadata = fs::metadata(path)?;
-        Ok(Self { device: metadata.dev(), inode: metadata.ino() })
+        Ok(Self::of(&fs::metadata(path)?))
+    }
+
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+
+    /// Its number on its file system.
+    pub(super) fn inode(self) -> u64 {
+        self.inode
     }
 }
 
@@ -268,11 +360,7 @@ pub(super) fn open_writer(settings: &SqliteSettings, create: bool) -> rusqlite::
     flags.set(OpenFlags::SQLITE_OPEN_CREATE, create);
     let mut connection = connect(&settings.path, flags)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    let synchronous = match settings.sync {
-        Sync::Normal => "NORMAL",
-        Sync::Full => "FULL",
-    };
-    connection.pragma_update(None, "synchronous", synchronous)?;
+    connection.pragma_update(None, "synchronous", settings.sync.pragma())?;
     connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES_MAX)?;
     connection.pragma_update(None, "journal_size_limit", u64::from(LOG_PAGES_MAX) * 4_096)?;
     connection.pragma_update(None, "cache_size", -16_384)?;

@@ -1,7 +1,7 @@
 //! What an operator does with a database: check it, export it, make it small.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension};
 use starling_protocol::{ClientId, Epoch, MessageId, RoomName, Seq};
@@ -16,7 +16,7 @@ use crate::history::{RoomKey, StoredMessage};
 pub enum OperatorError {
     /// There is no database.
     #[error("there is no history at {0}")]
-    NotThere(std::path::PathBuf),
+    NotThere(PathBuf),
     /// It cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -29,6 +29,39 @@ pub enum OperatorError {
     /// There is no such room or inbox to drop.
     #[error("there is no {0} in the history")]
     NothingToDrop(RoomKey),
+    /// A backup overwrites nothing.
+    #[error("{0} is there already, and a backup overwrites nothing")]
+    Exists(PathBuf),
+    /// A restore would replace a history.
+    #[error("there is a history at {0} already; with --replace it is lost")]
+    WouldReplace(PathBuf),
+    /// What is to be restored is the history itself.
+    #[error("{0} is the history itself")]
+    Itself(PathBuf),
+    /// What is to be restored, or has been copied, is not whole.
+    #[error("{path} is damaged: {problems} problems")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// How many problems the check has found.
+        problems: usize,
+    },
+    /// A file cannot be made.
+    #[error("cannot write {path}: {error}")]
+    Target {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// A copy cannot be written.
+    #[error("cannot write {path}: {error}")]
+    Copy {
+        /// The file.
+        path: PathBuf,
+        /// What the database says.
+        error: rusqlite::Error,
+    },
     /// What is exported cannot be written.
     #[error("the output cannot be written")]
     Write(#[from] std::io::Error),
@@ -48,7 +81,7 @@ pub struct CheckReport {
 }
 
 /// The version of the schema from which on messages can be searched.
-const SEARCH_SINCE: u32 = 2;
+pub(super) const SEARCH_SINCE: u32 = 2;
 
 /// The version of the schema from which on messages may be private.
 const PEER_SINCE: u32 = 3;
@@ -62,7 +95,8 @@ const DROP_STEP: u64 = 4_096;
 /// How many problems of one kind are told.
 const PROBLEMS_MAX: usize = 20;
 
-fn reader(path: &Path) -> Result<Connection, OperatorError> {
+/// A connection that reads the database at a path, as it is.
+pub(super) fn reader(path: &Path) -> Result<Connection, OperatorError> {
     if !path.exists() {
         return Err(OperatorError::NotThere(path.to_owned()));
     }
@@ -196,7 +230,7 @@ pub fn vacuum(settings: &SqliteSettings) -> Result<(u64, u64), OperatorError> {
     }
     let path = open::locate(path)?;
     let path = path.as_path();
-    let lock = open::lock(path)?;
+    let lock = open::Lock::take(path)?;
     open::inspect(path)?;
     let before = fs::metadata(path)?.len();
     let connection =
@@ -218,7 +252,7 @@ pub fn drop_room(settings: &SqliteSettings, key: &RoomKey) -> Result<u64, Operat
     if !path.exists() {
         return Err(OperatorError::NotThere(path.to_owned()));
     }
-    let lock = open::lock(path)?;
+    let lock = open::Lock::take(path)?;
     open::inspect(path)?;
     let mut connection = open::open_writer(&SqliteSettings { sync: Sync::Full, ..settings.clone() }, false)?;
     let found = connection.query_row("SELECT id FROM rooms WHERE name = ?1", [key.to_string()], |row| row.get(0));

@@ -101,7 +101,7 @@ impl Readers {
     #[expect(clippy::result_large_err, reason = "what was asked is answered by the caller")]
     pub(super) fn ask(&self, read: DiskRead) -> Result<(), ReadRequest> {
         let mut waiting = self.queue.lock();
-        let is_replay = matches!(read.request.reader, Reader::Replay { .. });
+        let is_replay = matches!(read.request.reader, Reader::Proof { .. } | Reader::Replay { .. });
         if !is_replay && waiting.pages.len() + waiting.searches.len() >= WAITING_MAX {
             return Err(read.request);
         }
@@ -143,7 +143,7 @@ fn serve(connection: &Connection, read: DiskRead, sink: &ReportSink, metrics: &H
     match read.request.reader {
         // Whoever asked may have gone.
         Reader::Outside(reply) => drop(reply.send(outcome)),
-        Reader::Client { .. } | Reader::Replay { .. } => {
+        Reader::Client { .. } | Reader::Proof { .. } | Reader::Replay { .. } => {
             sink(StoreReport::from(Report::Read { request: read.request, outcome }));
         }
     }

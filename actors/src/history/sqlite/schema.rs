@@ -7,7 +7,7 @@ use rusqlite::{Connection, Transaction};
 pub(in crate::history) struct DbRoom(pub(super) u32);
 
 /// Most bits of a message's `seq` in its place.
-const SEQ_BITS: u32 = 40;
+pub(super) const SEQ_BITS: u32 = 40;
 
 /// The largest `seq` that can be stored.
 pub(super) const SEQ_MAX: u64 = (1 << SEQ_BITS) - 1;
@@ -57,10 +57,19 @@ pub(super) const MIGRATIONS: [&str; VERSION as usize] = [
     // Whose an `id` is, as a hash of the client's name and key: who has the name next does not get its answers.
     "ALTER TABLE messages ADD COLUMN owner INTEGER;
     ALTER TABLE dropped_ids ADD COLUMN owner INTEGER;",
+    // Who wrote the database last (`continuity`): at most one row.
+    "CREATE TABLE last_start (
+        id INTEGER PRIMARY KEY,
+        stamp INTEGER NOT NULL,
+        inode INTEGER NOT NULL,
+        boot TEXT NOT NULL,
+        is_durable INTEGER NOT NULL,
+        is_closed INTEGER NOT NULL
+    ) STRICT;",
 ];
 
 /// The version that this program writes.
-pub(super) const VERSION: u8 = 4;
+pub(super) const VERSION: u8 = 5;
 
 /// The place of a message.
 pub(super) fn place(room: DbRoom, seq: u64) -> i64 {
@@ -112,6 +121,14 @@ pub(super) fn drop_step(transaction: &Transaction<'_>, room: DbRoom, count: u64)
 /// The version of an open database; 0 for an empty one.
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// Makes the tables of a version in an empty database. It is not yet taken for a history.
+pub(super) fn make(transaction: &Transaction<'_>, version: u32) -> rusqlite::Result<()> {
+    for migration in MIGRATIONS.iter().take(version as usize) {
+        transaction.execute_batch(migration)?;
+    }
+    transaction.pragma_update(None, "user_version", version)
 }
 
 /// Brings a database up to date, all or nothing.

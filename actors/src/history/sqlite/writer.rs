@@ -9,12 +9,13 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use log::{error, info};
+use log::{error, info, warn};
 use rusqlite::{Connection, TransactionBehavior};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 use starling_protocol::{Epoch, Seq};
 
+use super::continuity::Continuity;
 use super::open::FileIdentity;
 use super::retention::Retention;
 use super::schema::{self, DbRoom, place};
@@ -126,6 +127,7 @@ struct Writer {
     connection: Connection,
     /// The file that the connection writes.
     identity: FileIdentity,
+    continuity: Continuity,
     settings: Arc<SqliteSettings>,
     metrics: Arc<HistoryMetrics>,
     health: StoreHealth,
@@ -144,7 +146,7 @@ struct Writer {
 
 /// Starts the writer, which knows the bounds of the stored rooms, and the rooms that were dropped and still have messages.
 pub(super) fn start(
-    (connection, identity): (Connection, FileIdentity),
+    (connection, identity, continuity): (Connection, FileIdentity, Continuity),
     settings: Arc<SqliteSettings>,
     metrics: Arc<HistoryMetrics>,
     health: StoreHealth,
@@ -160,6 +162,7 @@ pub(super) fn start(
     let writer = Writer {
         connection,
         identity,
+        continuity,
         settings,
         metrics,
         health,
@@ -234,6 +237,9 @@ impl Writer {
             } else if self.probe_at.is_none() && clock::now() >= self.retention.due() {
                 self.retain();
             }
+        }
+        if self.probe_at.is_none() {
+            note_end(&self.continuity, &mut self.connection);
         }
     }
 
@@ -355,6 +361,9 @@ impl Writer {
 
     /// Nothing can be stored: everything that was appended and is not stored is refused.
     fn fail(&mut self, error: &dyn Display) {
+        // A file that was moved may show itself as an I/O error first.
+        let moved = check_file(&self.settings.path, self.identity).err();
+        let error = moved.map_or_else(|| error.to_string(), |moved| moved.to_string());
         self.metrics.failures.fetch_add(1, Relaxed);
         self.metrics.failing.store(1, Relaxed);
         error!("nothing can be stored, messages are refused until it can: {error}");
@@ -404,6 +413,13 @@ impl Writer {
             }
         }
         self.metrics.writer.worked(clock::now().saturating_duration_since(started));
+    }
+}
+
+/// Notes that everything is stored. Where that fails, the next start may find that something is missing.
+pub(super) fn note_end(continuity: &Continuity, connection: &mut Connection) {
+    if let Err(error) = continuity.end(connection) {
+        warn!("that the history is whole cannot be noted, its rooms may begin new epochs: {error}");
     }
 }
 

@@ -274,7 +274,11 @@ impl Real {
             }
             Step::Resume { connection, after } => {
                 let epoch = self.epochs[connection];
-                self.ask(connection, None, Request::JoinInbox { resume: Some(Resume { after: Seq(after), epoch }) });
+                self.ask(
+                    connection,
+                    None,
+                    Request::JoinInbox { resume: Some(Resume { after: Seq(after), epoch, at: None }) },
+                );
             }
             Step::Members { connection } => self.ask(connection, None, Request::Members { room: RoomName::lobby() }),
             Step::Hold => self.is_held = true,

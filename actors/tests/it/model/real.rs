@@ -128,7 +128,7 @@ impl Real {
             Deed::Join { room: name, after, own_epoch } => {
                 let epoch = naive.clients[client].epochs.get(name).filter(|_| own_epoch);
                 let epoch = epoch.map(|epoch| self.epochs[*epoch]);
-                let resume = after.map(|after| Resume { after: Seq(after), epoch });
+                let resume = after.map(|after| Resume { after: Seq(after), epoch, at: None });
                 Request::Join { room: room(name), resume, presence: false }
             }
             Deed::Leave { room: name } => Request::Leave { room: room(name) },

@@ -362,7 +362,8 @@ impl Chat {
     fn resume(&self, line: &Line<'_>, place: &str) -> Option<Resume> {
         let after = line.number("after")?;
         let of = self.clients.iter().find(|client| client.label == line.options["epoch"]);
-        Some(Resume { after: Seq(after), epoch: of.and_then(|client| client.epochs.get(place).copied()) })
+        let epoch = of.and_then(|client| client.epochs.get(place).copied());
+        Some(Resume { after: Seq(after), epoch, at: line.number("at") })
     }
 
     /// The name that a dialogue means.

@@ -404,3 +404,82 @@ fn who_resumes_again_and_has_missed_nothing_gets_what_is_new_at_once() {
         ",
     );
 }
+
+#[test]
+fn with_the_at_of_the_message_it_goes_on_from_a_client_recovers_only_where_the_server_has_that_message() {
+    with_missed(Chat::new(), 3).check(
+        "
+        carol> joins lobby after=3 epoch=carol at=1000000 id=j1
+        carol< joined lobby #5 count 2 recovered id=j1
+        carol< lobby#4 alice: 4
+        carol< lobby#5 alice: 5
+        carol> joins lobby after=5 epoch=carol at=1000000
+        carol< joined lobby #5 count 2 recovered
+        carol> joins lobby after=3 epoch=carol at=999999 id=j2
+        carol< joined lobby #5 count 2 gap id=j2
+        carol> joins lobby after=5 epoch=carol at=1000001
+        carol< joined lobby #5 count 2 gap
+        carol> joins lobby after=3 epoch=nobody at=1000000
+        carol< joined lobby #5 count 2 gap
+        carol> joins lobby after=0 epoch=carol at=7
+        carol< joined lobby #5 count 2 recovered
+        carol< lobby#1 alice: 1
+        carol< lobby#2 alice: 2
+        carol< lobby#3 alice: 3
+        carol< lobby#4 alice: 4
+        carol< lobby#5 alice: 5
+        alice> says 6
+        alice< lobby#6 alice: 6
+        carol< lobby#6 alice: 6
+        ",
+    );
+}
+
+#[test]
+fn where_the_message_that_a_client_goes_on_from_is_no_longer_kept_the_epoch_decides_alone() {
+    with_missed(Chat::with(|config| config.history_messages = 3), 2).check(
+        "
+        carol> joins lobby after=2 epoch=carol at=7
+        carol< joined lobby #5 count 2 recovered
+        carol< lobby#3 alice: 3
+        carol< lobby#4 alice: 4
+        carol< lobby#5 alice: 5
+        ",
+    );
+}
+
+#[test]
+fn while_a_proof_is_looked_at_what_is_said_waits_and_the_next_command_of_the_room_ends_the_looking() {
+    let mut chat = with_missed(Chat::new(), 3);
+    chat.check(
+        "
+        history holds
+        carol> joins lobby after=3 epoch=carol at=1000000 id=j1
+        alice> says 6
+        history stores
+        carol< joined lobby #5 count 2 recovered id=j1
+        alice< lobby#6 alice: 6
+        carol< lobby#4 alice: 4
+        carol< lobby#5 alice: 5
+        carol< lobby#6 alice: 6
+        ",
+    );
+    chat.check(
+        "
+        carol> leaves lobby
+        carol< left lobby
+        history holds
+        carol> joins lobby after=3 epoch=carol at=1000000 id=j2
+        carol> joins lobby after=6 epoch=carol at=1000000 id=j3
+        carol< joined lobby #6 count 2 gap id=j2
+        carol> leaves lobby
+        carol< joined lobby #6 count 2 gap id=j3
+        carol< left lobby
+        carol> joins lobby after=6 epoch=carol at=1000000 id=j4
+        carol> goes
+        history stores
+        alice> says 7
+        alice< lobby#7 alice: 7
+        ",
+    );
+}

@@ -1,0 +1,226 @@
+//! Whether a database is the one that was written last, so that its rooms go on in their epochs.
+//!
+//! A database that was put back from a copy, or that lost its last commits with the power, gives seqs again that
+//! clients have seen. Its rooms begin new epochs: whoever resumes is told that nothing can be recovered.
+//!
+//! Every start and every clean stop writes a random stamp into the database, and into the file that locks it. A copy
+//! has an older stamp, or another inode, or no such file beside it.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use log::warn;
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+
+use super::Sync;
+use super::open::FileIdentity;
+
+/// What the database says of the start that wrote it last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct LastStart {
+    stamp: Stamp,
+    inode: u64,
+    /// Which boot of the machine it was in; empty where that is not known.
+    boot: String,
+    /// Whether each commit was on the disk before it counted.
+    is_durable: bool,
+    /// Whether it has ended with everything stored.
+    is_closed: bool,
+}
+
+/// A random number that is written into the database and beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp(i64);
+
+/// Why the rooms of a database begin new epochs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum Doubt {
+    #[error("it is a copy, or was put back from one")]
+    Copy,
+    #[error("the machine stopped without a clean stop of the server, and CHAT_HISTORY_SYNC was normal")]
+    PowerCut,
+}
+
+/// The stamps that stand in the file that locks the database: two while the database is given a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct NotedStamps([Stamp; 2]);
+
+/// Bytes of a stamp as it is noted, with what follows it.
+const NOTED_BYTES: usize = 17;
+
+impl NotedStamps {
+    fn parse(text: &str) -> Option<Self> {
+        let mut stamps = text.split_whitespace().map(|stamp| u64::from_str_radix(stamp, 16).ok());
+        let (first, second) = (stamps.next()??, stamps.next()??);
+        Some(Self([first, second].map(|stamp| Stamp(stamp.cast_signed()))))
+    }
+
+    fn read(lock: &File) -> io::Result<Option<Self>> {
+        let mut bytes = [0; 2 * NOTED_BYTES];
+        let length = lock.read_at(&mut bytes, 0)?;
+        Ok(bytes.get(..length).and_then(|bytes| std::str::from_utf8(bytes).ok()).and_then(Self::parse))
+    }
+
+    /// Writes them at once, so that a kill leaves the old ones or the new ones.
+    fn write(self, lock: &File) -> io::Result<()> {
+        let [first, second] = self.0.map(|stamp| stamp.0.cast_unsigned());
+        lock.write_all_at(format!("{first:016x} {second:016x}\n").as_bytes(), 0)?;
+        lock.sync_all()
+    }
+}
+
+/// Why it is not certain that a database ends with what was stored last. `None`: it does, or it is of a version that
+/// noted nothing.
+fn doubt(last: Option<&LastStart>, noted: Option<NotedStamps>, inode: u64, boot: &str) -> Option<Doubt> {
+    let Some(last) = last else { return noted.map(|_| Doubt::Copy) };
+    if last.inode != inode || !noted.is_some_and(|noted| noted.0.contains(&last.stamp)) {
+        return Some(Doubt::Copy);
+    }
+    let is_same_boot = !boot.is_empty() && last.boot == boot;
+    (!last.is_closed && !last.is_durable && !is_same_boot).then_some(Doubt::PowerCut)
+}
+
+/// The database as this process writes it.
+#[derive(Debug)]
+pub(super) struct Continuity {
+    lock: File,
+    inode: u64,
+    boot: String,
+    is_durable: bool,
+}
+
+/// Why a database cannot be marked as ours.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum MarkError {
+    #[error(transparent)]
+    Database(#[from] rusqlite::Error),
+    #[error(transparent)]
+    Lock(#[from] io::Error),
+}
+
+impl Continuity {
+    /// Marks a database as written by this process, after its rooms have begun new epochs where that is needed.
+    pub(super) fn begin(
+        connection: &mut Connection,
+        lock: &File,
+        identity: FileIdentity,
+        sync: Sync,
+    ) -> Result<Self, MarkError> {
+        // Not readable on other systems than Linux; then every stop that is not clean counts as a power cut.
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
+        let (inode, is_durable) = (identity.inode(), sync == Sync::Full);
+        let this = Self { lock: lock.try_clone()?, inode, boot, is_durable };
+        // Before the first message: a power cut must not take the mark with it.
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let last = last_start(&transaction)?;
+        if let Some(doubt) = doubt(last.as_ref(), NotedStamps::read(lock)?, inode, &this.boot) {
+            let rooms = transaction.execute("UPDATE rooms SET epoch = random()", [])?;
+            if rooms > 0 {
+                warn!("the history may lack what was stored last: {doubt}; its {rooms} rooms begin new epochs");
+            }
+        }
+        this.mark(transaction, false)?;
+        connection.pragma_update(None, "synchronous", sync.pragma())?;
+        Ok(this)
+    }
+
+    /// Notes that everything is stored.
+    pub(super) fn end(&self, connection: &mut Connection) -> Result<(), MarkError> {
+        self.mark(connection.transaction_with_behavior(TransactionBehavior::Immediate)?, true)
+    }
+
+    fn mark(&self, transaction: Transaction<'_>, is_closed: bool) -> Result<(), MarkError> {
+        let new = random_stamp(&transaction)?;
+        let old = last_start(&transaction)?.map_or(new, |last| last.stamp);
+        // Whichever of the two the database has after a kill, it is known.
+        NotedStamps([new, old]).write(&self.lock)?;
+        let Self { inode, boot, is_durable, .. } = self;
+        let start = LastStart { stamp: new, inode: *inode, boot: boot.clone(), is_durable: *is_durable, is_closed };
+        write_last_start(&transaction, &start)?;
+        transaction.commit()?;
+        Ok(NotedStamps([new, new]).write(&self.lock)?)
+    }
+}
+
+/// Marks a database as a copy: whoever starts with it begins new epochs.
+pub(super) fn mark_as_copy(connection: &Connection) -> rusqlite::Result<()> {
+    let stamp = random_stamp(connection)?;
+    let start = LastStart { stamp, inode: 0, boot: String::new(), is_durable: false, is_closed: true };
+    write_last_start(connection, &start)
+}
+
+fn random_stamp(connection: &Connection) -> rusqlite::Result<Stamp> {
+    connection.query_row("SELECT random()", [], |row| row.get(0).map(Stamp))
+}
+
+fn last_start(connection: &Connection) -> rusqlite::Result<Option<LastStart>> {
+    let select = "SELECT stamp, inode, boot, is_durable, is_closed FROM last_start";
+    let read = connection.query_row(select, [], |row| {
+        Ok(LastStart {
+            stamp: Stamp(row.get(0)?),
+            inode: row.get::<_, i64>(1)?.cast_unsigned(),
+            boot: row.get(2)?,
+            is_durable: row.get(3)?,
+            is_closed: row.get(4)?,
+        })
+    });
+    read.optional()
+}
+
+fn write_last_start(connection: &Connection, start: &LastStart) -> rusqlite::Result<()> {
+    let replace = "INSERT OR REPLACE INTO last_start (id, stamp, inode, boot, is_durable, is_closed)
+        VALUES (1, ?1, ?2, ?3, ?4, ?5)";
+    let LastStart { stamp, inode, boot, is_durable, is_closed } = start;
+    connection.execute(replace, (stamp.0, inode.cast_signed(), boot, is_durable, is_closed))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rooms_begin_new_epochs_where_the_database_may_lack_what_was_stored_last() {
+        let last = LastStart { stamp: Stamp(7), inode: 1, boot: "b".into(), is_durable: false, is_closed: false };
+        let noted = |stamps: [i64; 2]| Some(NotedStamps(stamps.map(Stamp)));
+        let cases = [
+            ("killed, in the same boot", last.clone(), noted([7, 7]), 1, "b", None),
+            ("killed while it was given a new stamp", last.clone(), noted([8, 7]), 1, "b", None),
+            ("a copy from before the last start or stop", last.clone(), noted([8, 8]), 1, "b", Some(Doubt::Copy)),
+            ("no file beside it", last.clone(), None, 1, "b", Some(Doubt::Copy)),
+            ("another inode", last.clone(), noted([7, 7]), 2, "b", Some(Doubt::Copy)),
+            ("another boot", last.clone(), noted([7, 7]), 1, "c", Some(Doubt::PowerCut)),
+            ("a boot that is not known", last.clone(), noted([7, 7]), 1, "", Some(Doubt::PowerCut)),
+            (
+                "another boot, and nothing can be lost",
+                LastStart { is_durable: true, ..last.clone() },
+                noted([7, 7]),
+                1,
+                "c",
+                None,
+            ),
+            ("another boot after a clean stop", LastStart { is_closed: true, ..last }, noted([7, 7]), 1, "c", None),
+        ];
+        for (what, last, noted, inode, boot, expected) in cases {
+            assert_eq!(doubt(Some(&last), noted, inode, boot), expected, "{what}");
+        }
+        assert_eq!(doubt(None, None, 1, "b"), None, "new, or of a version that noted nothing");
+        assert_eq!(doubt(None, noted([7, 7]), 1, "b"), Some(Doubt::Copy), "a copy of such a version");
+    }
+
+    #[test]
+    fn noted_stamps_are_read_as_they_were_written() {
+        let file = tempfile::tempfile().unwrap();
+        assert_eq!(NotedStamps::read(&file).unwrap(), None);
+        for stamps in [[i64::MIN, -1], [0, i64::MAX]] {
+            let noted = NotedStamps(stamps.map(Stamp));
+            noted.write(&file).unwrap();
+            assert_eq!(NotedStamps::read(&file).unwrap(), Some(noted));
+        }
+        for garbage in ["x", "7", "7 x"] {
+            assert_eq!(NotedStamps::parse(garbage), None);
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Socket.IO, protocol 5, over Engine.IO 4 by WebSocket: digits that say what a frame is, then JSON.
+
+use std::borrow::Cow;
+
+use awc::ws::Message;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Heard, text};
+
+/// The event by which bots talk.
+const EVENT: &str = "message";
+
+#[derive(Deserialize)]
+struct Failure<'a> {
+    #[serde(borrow, default)]
+    message: Cow<'a, str>,
+}
+
+/// An event that wants an ack with this number.
+pub(super) fn emit(id: u64, said: &str) -> Message {
+    text(&format!("42{id}{}", json!([EVENT, said])))
+}
+
+pub(super) fn hear(frame: &[u8]) -> Heard<'_> {
+    match frame {
+        // Engine.IO: it is open, or pings.
+        [b'0', ..] => Heard::Answer(text(&"40")),
+        b"2" => Heard::Answer(text(&"3")),
+        [b'4', b'0', ..] => Heard::Joined,
+        b"41" => Heard::Refused(None, "socket.io: disconnected".to_owned()),
+        [b'4', b'2', event @ ..] => Heard::Said(event),
+        [b'4', b'3', ack @ ..] => {
+            let digits = ack.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            let id = ack.get(..digits).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+            id.map_or(Heard::Nonsense, Heard::Taken)
+        }
+        [b'4', b'4', failure @ ..] => match serde_json::from_slice::<Failure<'_>>(failure) {
+            Ok(Failure { message }) => Heard::Refused(None, format!("socket.io: {message}")),
+            Err(_) => Heard::Nonsense,
+        },
+        _ => Heard::Nonsense,
+    }
+}
