@@ -1,5 +1,6 @@
 //! The chat server `starling`: arguments, configuration, run, exit code.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -41,6 +42,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever was to read the answer reads no more: there is nobody to tell.
+        Err(error) if is_broken_pipe(&error) => ExitCode::FAILURE,
         Err(error) => {
             logging::say(&format!("starling: {error:#}"));
             logging::finish();
@@ -49,18 +52,23 @@ fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "what was asked for")]
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let is_io =
+        |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    error.chain().any(|cause| is_io(cause) == Some(std::io::ErrorKind::BrokenPipe))
+}
+
 fn run(arguments: Arguments) -> anyhow::Result<()> {
     let configuration = || anyhow::Ok(Config::from_variables(starling::environment::variables()?)?);
+    let out = &mut std::io::stdout().lock();
     if arguments.print_config {
-        print!("{}", configuration()?);
+        write!(out, "{}", configuration()?)?;
         return Ok(());
     }
-    let out = &mut std::io::stdout().lock();
     match arguments.command {
         Some(Command::Healthcheck) => {
             actix_rt::System::new().block_on(healthcheck::ask(&configuration()?))?;
-            println!("ready");
+            writeln!(out, "ready")?;
             Ok(())
         }
         Some(Command::History(command)) => command.run(&configuration()?, out),

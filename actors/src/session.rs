@@ -48,8 +48,6 @@ pub struct Session {
     joins: Option<Box<RateLimit>>,
     /// The answer to the newest ping, where pings came faster than they may be answered; most have none.
     late_pong: Option<Box<Bytes>>,
-    /// The connection is being closed: what still comes is read and ignored.
-    closing: bool,
     /// The connection's place among those that there may be.
     _place: Box<dyn Any>,
 }
@@ -75,6 +73,8 @@ enum Asked {
 enum FromHub {
     /// The close frame is on its way: the session is over for the chat.
     Closing,
+    /// The chat takes nothing more from the client, who is closed when everything that it has asked is answered.
+    CloseWhenAnswered(Closing),
     /// The socket is not worth reading any more.
     Stop,
 }
@@ -86,7 +86,7 @@ struct Enveloped {
     in_mailbox: InMailbox,
 }
 
-/// How the hub of the same thread reaches a session: to say that it is closing, once, and to stop it, once or, where its
+/// How the hub of the same thread reaches a session: to say that it is closing, once, or is to close, and to stop it, once or, where its
 /// socket is broken, once a turn until it has stopped.
 #[derive(Debug, Clone)]
 pub struct SessionHandle {
@@ -101,6 +101,11 @@ impl SessionHandle {
         self.send(FromHub::Closing);
     }
 
+    /// Closes the connection when everything that the client has asked so far is answered.
+    pub(crate) fn close_when_answered(&self, closing: Closing) {
+        self.send(FromHub::CloseWhenAnswered(closing));
+    }
+
     /// Ends the session.
     pub(crate) fn stop(&self) {
         self.send(FromHub::Stop);
@@ -109,7 +114,10 @@ impl SessionHandle {
     fn send(&self, message: FromHub) {
         // A session that has ended needs to be told nothing.
         let Some(address) = self.address.upgrade() else { return };
-        #[expect(clippy::disallowed_methods, reason = "a hub closes and stops a session once each: the bound is two")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "what a hub sends ends the session, each once: the bound is three"
+        )]
         address.do_send(Enveloped { message, in_mailbox: self.mailbox.enter() });
     }
 }
@@ -130,7 +138,6 @@ impl Session {
             frames: RateLimit::per_second(config.messages_per_second, config.burst, now),
             joins: None,
             late_pong: None,
-            closing: false,
             _place: Box::new(place),
         };
         let mailbox = Mailbox::new(hub.metrics().mailboxes(ActorKind::Session));
@@ -145,7 +152,7 @@ impl Session {
     /// Closes the connection when everything that the client has asked so far is answered. Nothing more is taken from it.
     fn close(&mut self, closing: Closing, ctx: &mut Context<Self>) {
         // At once, not when the hub says so: what stands behind it in the same read is not taken any more.
-        self.closing = true;
+        self.reading.close();
         self.send_late_pong();
         let answered = self.reading.all_answered().into_actor(self);
         ctx.spawn(answered.map(move |(), session, _| session.hub.close(session.id, closing)));
@@ -319,9 +326,11 @@ impl Handler<Enveloped> for Session {
         drop(in_mailbox);
         match message {
             FromHub::Closing => {
-                self.closing = true;
+                self.reading.close();
                 self.hub.chat().close_session(self.id);
             }
+            FromHub::CloseWhenAnswered(closing) if !self.reading.is_closing() => self.close(closing, ctx),
+            FromHub::CloseWhenAnswered(_) => {}
             FromHub::Stop => ctx.stop(),
         }
     }
@@ -329,7 +338,7 @@ impl Handler<Enveloped> for Session {
 
 impl StreamHandler<Result<Incoming, BadFrame>> for Session {
     fn handle(&mut self, item: Result<Incoming, BadFrame>, ctx: &mut Context<Self>) {
-        if self.closing {
+        if self.reading.is_closing() {
             // What comes now asks for nothing: its credit is for others.
             drop(self.reading.take_credit());
             return;
@@ -360,7 +369,7 @@ impl StreamHandler<Result<Incoming, BadFrame>> for Session {
         }
         // Its stream kept it; now the hub ends it, when the last is said.
         ctx.spawn(pending().into_actor(self));
-        if !self.closing {
+        if !self.reading.is_closing() {
             self.close(Closing::lost(), ctx);
         }
     }

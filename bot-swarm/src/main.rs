@@ -64,6 +64,11 @@ fn run(flags: &clap::ArgMatches) -> anyhow::Result<u8> {
                 folder::write(folder, &Report::of(&Outcome::not_ended(&config)))
                     .context("BOT_REPORT cannot be written to")?;
             }
+            let coming = config.profile().bots_max();
+            if config.profile.is_none() && coming < config.count {
+                let count = config.count;
+                log::warn!("{coming} of {count} bots come before the run ends (BOT_SECONDS, BOT_RAMP_PER_SECOND)");
+            }
             let report = within_system(async |stop| {
                 let mut progress = progress::to_stderr(config.profile().duration());
                 let outcome = bot_swarm::run(&config, &stop, &mut *progress).await?;

@@ -125,6 +125,23 @@ fn latency_text(quantiles: &Quantiles, latency: Duration) -> String {
     if quantiles.count == 0 { "–".to_owned() } else { human(latency) }
 }
 
+/// What a person can do about a kind of error.
+fn advice(kind: &str) -> &'static str {
+    match kind {
+        "connect: connection refused" => " (no server listens at BOT_SERVER_URL)",
+        "connect: invalid data" => {
+            " (the server's certificate is not trusted: BOT_CA_FILE, or BOT_INSECURE=true for a test; or it speaks no TLS)"
+        }
+        "HTTP 400" => " (the server takes no WebSocket like this: look at path and query of BOT_SERVER_URL)",
+        "HTTP 401" => " (a token is missing or bad: BOT_TOKEN, BOT_TOKEN_FILE or BOT_TOKEN_SECRET)",
+        "HTTP 404" => " (no WebSocket at this path; Starling's is /ws)",
+        "HTTP 409" => " (the names are taken: choose another BOT_NAME_PREFIX)",
+        "HTTP 429" => " (the server limits this address)",
+        "HTTP 503" => " (the server is full, stopping, or not able to)",
+        _ => "",
+    }
+}
+
 /// Lines for a log.
 #[derive(Debug, Default)]
 struct PlainLines {
@@ -138,7 +155,7 @@ impl Progress for PlainLines {
         // Said, not written here: the swarm does not wait for whoever reads it. A kind of error is told as soon as it occurs.
         for (kind, count) in &snapshot.total.errors {
             if self.told.insert(kind.clone()) {
-                log_lines::say(&format!("{:4} s  {count} × {kind}", snapshot.elapsed.as_secs()));
+                log_lines::say(&format!("{:4} s  {count} × {kind}{}", snapshot.elapsed.as_secs(), advice(kind)));
             }
         }
         if snapshot.elapsed >= self.rates.at + PLAIN_PERIOD {

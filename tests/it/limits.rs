@@ -196,6 +196,22 @@ async fn nineteen_errors_in_a_row_are_forgiven_and_the_twentieth_closes() {
 }
 
 #[actix::test]
+async fn what_was_said_before_too_many_errors_in_a_row_is_acknowledged_before_the_close() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("starling.db");
+    let server = TestServer::start(&[("CHAT_HISTORY", "sqlite"), ("CHAT_HISTORY_PATH", path.to_str().unwrap())]);
+    let mut alice = Raw::connect(&server, "/ws?clientId=alice").await;
+    let said = (0..50).map(|id| raw::frame(raw::TEXT, format!(r#"{{"Message":"m","id":"{id}"}}"#).as_bytes()));
+    // Without a pause: the messages are on their way to the disk when the errors come.
+    let errors = raw::frame(raw::TEXT, b"{").repeat(30);
+    alice.send(&[said.collect::<Vec<_>>().concat(), errors].concat()).await;
+    let (frames, code) = alice.drain().await;
+    let kinds: Vec<Value> = frames.iter().map(|frame| serde_json::from_str(frame.text()).unwrap()).collect();
+    let count = |kind: &str| kinds.iter().filter(|frame| frame["type"] == kind).count();
+    assert_eq!((count("ack"), count("error"), code), (50, 20, Some(1008)));
+}
+
+#[actix::test]
 async fn past_what_may_wait_for_all_the_one_with_the_most_is_closed_with_1013() {
     const ALL: f64 = 1_048_576.0;
     let server = TestServer::start(&[

@@ -269,6 +269,23 @@ fn the_cause_of_a_refused_start_is_told_once() {
 }
 
 #[test]
+fn an_answer_that_nobody_reads_is_no_panic() {
+    let folder = folder();
+    let starling = env!("CARGO_BIN_EXE_starling");
+    for (arguments, to, words) in [
+        ("--print-config", "| true", ""),
+        ("token alice", "| true", ""),
+        ("--print-config", ">/dev/full", "No space left on device"),
+    ] {
+        let mut shell = std::process::Command::new("bash");
+        shell.args(["-c", &format!("'{starling}' {arguments} {to}")]).current_dir(folder.path()).env_clear();
+        shell.env("CHAT_JWT_SECRET", "s".repeat(32)).env("CHAT_AUTH", "jwt").env("PATH", "/usr/bin:/bin");
+        let stderr = String::from_utf8(shell.output().unwrap().stderr).unwrap();
+        assert!(!stderr.contains("panic") && stderr.contains(words), "{arguments} {to}: {stderr}");
+    }
+}
+
+#[test]
 fn a_wrong_configuration_stops_the_start_with_one_line() {
     let folder = folder();
     for (variable, value, words) in [

@@ -248,7 +248,7 @@ impl Core {
             HubCommand::Replay { session, room, messages, more, ticket: _ticket } => {
                 self.replay(session, room, &messages, more, now);
             }
-            HubCommand::Close { session, code, reason } => self.close(session, Closing::by_server(code, reason), now),
+            HubCommand::Close { session, code, reason } => self.close_for_chat(session, code, reason, now),
             HubCommand::Drain { .. } => debug_assert!(false, "the hub drains over time, not in a command"),
         }
     }
@@ -428,6 +428,16 @@ impl Core {
     }
 
     // ---- the end of a connection
+
+    /// Closes a connection because the chat says so: for what the client did, once what it did before is answered.
+    fn close_for_chat(&mut self, session: SessionId, code: CloseCode, reason: &'static str, now: Instant) {
+        let closing = Closing::by_server(code, reason);
+        let handle = self.entry(session).and_then(|entry| entry.handle.as_ref());
+        match handle.filter(|_| code == CloseCode::Policy) {
+            Some(handle) => handle.close_when_answered(closing),
+            None => self.close(session, closing, now),
+        }
+    }
 
     /// Closes a connection, once: the close frame is the last that it gets.
     pub(super) fn close(&mut self, session: SessionId, closing: Closing, now: Instant) {

@@ -58,6 +58,8 @@ pub struct Frames {
     frame_bytes: u32,
     /// Whether the client may compress its texts.
     inflates: bool,
+    /// Whether nobody reads the texts any more.
+    ignores_texts: bool,
     /// The text that has begun and not ended; most connections have none.
     unfinished: Option<Box<Unfinished>>,
 }
@@ -108,7 +110,12 @@ impl Frames {
     /// `frame_bytes`: the most that a frame may hold, its fragments together, and inflated. `inflates`: whether
     /// compression was negotiated.
     pub fn new(frame_bytes: u32, inflates: bool) -> Self {
-        Self { frame_bytes, inflates, unfinished: None }
+        Self { frame_bytes, inflates, ignores_texts: false, unfinished: None }
+    }
+
+    /// Gives every text that comes from now on as an empty one, without looking at it or inflating it.
+    pub fn ignore_texts(&mut self) {
+        self.ignores_texts = true;
     }
 
     /// Takes the next message. `None`: its end has not come.
@@ -236,6 +243,9 @@ impl Frames {
     }
 
     fn to_text(&self, payload: Bytes, is_compressed: bool) -> Result<Incoming, BadFrame> {
+        if self.ignores_texts {
+            return Ok(Incoming::Text(ByteString::new()));
+        }
         let payload = if is_compressed {
             let inflated = deflate::inflate(&payload, self.frame_bytes as usize);
             inflated.map_err(|error| match error {

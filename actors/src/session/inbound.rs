@@ -31,11 +31,27 @@ const SMALL_FRAMES_PER_COMMAND: u32 = 20;
 pub(super) struct Reading {
     credits: SessionCredits,
     read_at: Cell<Instant>,
+    /// Whether nothing more is taken from the client.
+    is_closing: Cell<bool>,
 }
 
 impl Reading {
     pub(super) fn new(own_credits: u32, server: &ServerCredits) -> Self {
-        Self { credits: SessionCredits::new(own_credits, server), read_at: Cell::new(clock::now()) }
+        Self {
+            credits: SessionCredits::new(own_credits, server),
+            read_at: Cell::new(clock::now()),
+            is_closing: Cell::new(false),
+        }
+    }
+
+    /// From now on nothing more is taken from the client; its texts are not even looked at.
+    pub(super) fn close(&self) {
+        self.is_closing.set(true);
+    }
+
+    /// Whether nothing more is taken from the client.
+    pub(super) fn is_closing(&self) -> bool {
+        self.is_closing.get()
     }
 
     /// When the bytes of the message at hand were read.
@@ -215,6 +231,9 @@ impl Stream for Inbound {
         loop {
             if this.is_over {
                 this.unread = BytesMut::new();
+            }
+            if this.reading.is_closing() {
+                this.frames.ignore_texts();
             }
             match this.frames.decode(&mut this.unread) {
                 None => {}

@@ -112,9 +112,10 @@ async fn without_a_server_the_reason_is_told_at_once_and_in_the_first_line_of_th
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     let reason = "× connect: connection refused";
+    let advice = "(no server listens at BOT_SERVER_URL)";
     // Before the first of the regular lines, which come every five seconds.
     let first = lines.next().unwrap();
-    assert!(first.ends_with(reason) && !first.contains("bots"), "{first}");
+    assert!(first.ends_with(&format!("{reason} {advice}")) && !first.contains("bots"), "{first}");
     assert!(lines.any(|line| line.contains("0/3 bots") && line.ends_with(reason)), "the regular line does not say why");
     let output = stopped(child).await;
     assert!(stdout(&output).starts_with("BROKEN: bots: no bot was connected ("), "{}", stdout(&output));

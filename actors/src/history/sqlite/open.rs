@@ -58,7 +58,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// Another process works with it.
-    #[error("the history {path} is held by another process")]
+    #[error("the history {path} is held by another process; stop that one first")]
     Held {
         /// The database.
         path: PathBuf,

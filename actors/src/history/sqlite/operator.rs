@@ -27,7 +27,7 @@ pub enum OperatorError {
     #[error("there is no room {0} in the history")]
     NoSuchRoom(RoomName),
     /// There is no such room or inbox to drop.
-    #[error("there is no {0} in the history")]
+    #[error("there is no {} in the history", named(.0))]
     NothingToDrop(RoomKey),
     /// A backup overwrites nothing.
     #[error("{0} is there already, and a backup overwrites nothing")]
@@ -65,6 +65,10 @@ pub enum OperatorError {
     /// What is exported cannot be written.
     #[error("the output cannot be written")]
     Write(#[from] std::io::Error),
+}
+
+fn named(key: &RoomKey) -> String {
+    key.owner().map_or_else(|| format!("room {key}"), |owner| format!("inbox of {owner}"))
 }
 
 /// What a check has found.
