@@ -161,9 +161,14 @@ mod tests {
                 // One byte can be a message of its own: the empty one.
                 for length in (2..compressed.len()).step_by(step) {
                     let cut = inflate(&compressed[..length], 1_000_000);
-                    // Its last byte may say no more than that another block follows.
+                    // The last byte of the stored one says no more than that another block follows. Where its data lacks four
+                    // bytes, the tail takes their place: that is no UTF-8.
+                    let is_no_text = |cut: &Bytes| std::str::from_utf8(cut).is_err();
                     let is_whole = |cut: &Bytes| *cut == text || cut == "hello hello hello, everybody";
-                    assert!(cut.as_ref().is_err() || cut.as_ref().is_ok_and(is_whole), "{length} bytes: {cut:?}");
+                    assert!(
+                        cut.as_ref().map_or(true, |cut| is_no_text(cut) || is_whole(cut)),
+                        "{length} bytes: {cut:?}"
+                    );
                 }
             }
         }

@@ -135,15 +135,37 @@ impl Log for Lowering {
     }
 
     fn log(&self, record: &Record<'_>) {
-        let mut lowered = Record::builder();
-        lowered.level(self.level_of(record.metadata())).target(record.target()).args(*record.args());
-        lowered.module_path(record.module_path()).file(record.file()).line(record.line());
-        self.lines.log(&lowered.build());
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let text = one_line(record.args().to_string());
+        self.lines.log(
+            &Record::builder()
+                .level(self.level_of(record.metadata()))
+                .target(record.target())
+                .module_path(record.module_path())
+                .file(record.file())
+                .line(record.line())
+                .args(format_args!("{text}"))
+                .build(),
+        );
     }
 
     fn flush(&self) {
         self.lines.flush();
     }
+}
+
+/// The text with its control characters escaped: what a client sends must not look like a line of its own, nor steer the
+/// terminal of whoever reads the log.
+fn one_line(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let escaped = |character: char| {
+        if character.is_control() { character.escape_default().to_string() } else { character.into() }
+    };
+    text.chars().map(escaped).collect()
 }
 
 /// What `env_logger` writes into: every record is one write.
@@ -213,6 +235,17 @@ fn write_json(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_one_line_whatever_a_client_puts_into_it() {
+        for (text, expected) in [
+            ("plain – ünd ✓", "plain – ünd ✓"),
+            ("a\nINFO forged", "a\\nINFO forged"),
+            ("\r\u{1b}[2J\0\u{85}", "\\r\\u{1b}[2J\\u{0}\\u{85}"),
+        ] {
+            assert_eq!(one_line(text.to_owned()), expected);
+        }
+    }
 
     #[test]
     fn lines_of_the_lowered_crates_are_at_most_debug() {
