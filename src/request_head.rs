@@ -243,6 +243,11 @@ fn framing(
     }
 }
 
+fn framing_too_large() -> HttpRefusal {
+    let text = format!("the chunk sizes, extensions and trailers of the body have more than {FRAMING_BYTES_MAX} bytes");
+    HttpRefusal::new(HttpCode::BodyTooLarge, text)
+}
+
 fn body_too_large(most: u64) -> HttpRefusal {
     HttpRefusal::new(HttpCode::BodyTooLarge, format!("the body has more than {most} bytes"))
 }
@@ -392,7 +397,7 @@ impl Body {
             }
             let Some(byte) = rest.first() else { break };
             taken += 1;
-            self.framing_left = self.framing_left.checked_sub(1).ok_or_else(|| body_too_large(self.data_max))?;
+            self.framing_left = self.framing_left.checked_sub(1).ok_or_else(framing_too_large)?;
             self.part = self.step(*byte)?;
         }
         Ok(taken)
@@ -469,6 +474,22 @@ mod tests {
             ("0\r\nX: y\n\r\n", Err(HttpCode::BadRequest)),
         ] {
             assert_eq!(length_of(body), length, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn a_chunked_body_that_is_refused_for_its_size_is_told_which_part_is_too_large() {
+        for (body, part) in [
+            ("b\r\n".to_owned(), "the body has more than 10 bytes"),
+            (format!("1;{}", "a".repeat(70_000)), "extensions and trailers of the body have more than 65536 bytes"),
+            (
+                format!("0\r\n{}", "X: y\r\n".repeat(20_000)),
+                "extensions and trailers of the body have more than 65536 bytes",
+            ),
+        ] {
+            let refusal = Body::chunked(10).take(body.as_bytes()).unwrap_err();
+            assert_eq!(refusal.code, HttpCode::BodyTooLarge);
+            assert!(refusal.message.ends_with(part), "{}", refusal.message);
         }
     }
 

@@ -258,6 +258,39 @@ async fn a_refusal_of_head_has_no_body_wherever_the_request_is_refused() {
 }
 
 #[actix::test]
+async fn nothing_behind_a_handshake_or_a_body_that_nobody_read_is_a_request() {
+    let server = TestServer::start(&[]);
+    let fields = "Host: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                  Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let cases = [
+        (format!("GET /ws HTTP/1.1\r\n{fields}\r\n"), 101),
+        (format!("GET /ws?format=xml HTTP/1.1\r\n{fields}\r\n"), 400),
+        (format!("GET /ws/a%20b HTTP/1.1\r\n{fields}\r\n"), 400),
+        (format!("GET /ws/a/b HTTP/1.1\r\n{fields}\r\n"), 404),
+        (format!("POST /ws HTTP/1.1\r\n{fields}\r\n"), 405),
+        (format!("GET /w%73 HTTP/1.1\r\n{fields}\r\n"), 426),
+        (format!("GET /ws HTTP/1.1\r\n{fields}Content-Length: 5\r\n\r\nhello"), 400),
+        ("POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n".to_owned(), 404),
+        ("POST /nowhere HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n".to_owned(), 404),
+    ];
+    join_all(cases.iter().map(async |(request, status)| {
+        let mut raw = Raw::open(server.address()).await;
+        // The server would answer it with "alive".
+        raw.send(format!("{request}GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await;
+        assert_eq!(raw.answer().await.status, *status, "{request}");
+        if *status == 101 {
+            // To the chat it is a frame without a mask, or with a bit that means nothing.
+            let (frames, code) = raw.drain().await;
+            assert_eq!(code, Some(1002), "{request}");
+            assert!(frames.iter().all(|frame| frame.says("welcome")), "{frames:?}");
+        } else {
+            assert_eq!(raw.end().await, 0, "{request}: a second answer");
+        }
+    }))
+    .await;
+}
+
+#[actix::test]
 async fn what_a_proxy_forwards_is_read_however_much_it_is() {
     let server = TestServer::start(&[("CHAT_TRUSTED_PROXIES", "127.0.0.0/8")]);
     let lists = [
