@@ -24,7 +24,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::admission::Place;
 use crate::refusal::{HttpCode, HttpRefusal};
-use crate::request_head::{self, BadHead, Body, Follows, Head};
+use crate::request_head::{self, Body, Follows, Head};
 use crate::state::ServerState;
 
 /// What a body must bring in `CHAT_HANDSHAKE_SECONDS`, and a waiting answer in `CHAT_SLOW_CLIENT_SECONDS`; less at the
@@ -79,6 +79,8 @@ pub(crate) struct HttpStream {
     unread: BytesMut,
     /// How much of it is known to have no end of a head.
     scanned: usize,
+    /// Whether the request is one for a head: its answer has no body.
+    is_for_head: bool,
     /// Whether something of the answer is written.
     is_answered: bool,
     /// Whether the kernel took less than there was.
@@ -99,6 +101,7 @@ impl HttpStream {
             phase: Phase::Head,
             unread: BytesMut::new(),
             scanned: 0,
+            is_for_head: false,
             is_answered: false,
             is_blocked: false,
             progress: 0,
@@ -154,18 +157,19 @@ impl HttpStream {
             // Empty lines in front of a request are passed over (RFC 9112, section 2.2).
             let empty = self.unread.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
             self.unread.advance(empty);
+            self.is_for_head = request_head::is_for_head(&self.unread);
             if let Some(end) = request_head::end_of_head(&self.unread, self.scanned) {
                 self.scanned = 0;
                 let bytes = self.unread.split_to(end);
                 match self.admit(&bytes) {
                     Ok(Head { bytes, follows }) => self.phase = Phase::HandOver(bytes, follows),
-                    Err(BadHead { refusal, is_head }) => self.refuse(&refusal, is_head),
+                    Err(refusal) => self.refuse(&refusal),
                 }
                 return Poll::Ready(Ok(()));
             }
             self.scanned = self.unread.len();
             if let Err(refusal) = request_head::check_beginning(&self.unread) {
-                self.refuse(&refusal, false);
+                self.refuse(&refusal);
                 return Poll::Ready(Ok(()));
             }
             if self.is_late(cx) {
@@ -173,7 +177,7 @@ impl HttpStream {
                     self.begin_linger();
                 } else {
                     let refusal = HttpRefusal::new(HttpCode::RequestTimeout, "the request took too long to come");
-                    self.refuse(&refusal, false);
+                    self.refuse(&refusal);
                 }
                 return Poll::Ready(Ok(()));
             }
@@ -193,22 +197,19 @@ impl HttpStream {
         }
     }
 
-    fn admit(&mut self, bytes: &[u8]) -> Result<Head, BadHead> {
-        let is_head = bytes.starts_with(b"HEAD ");
-        self.state.admission().admit(&mut self.place, bytes).map_err(|refusal| {
-            self.state.refused().count(refusal.code);
-            BadHead { refusal, is_head }
-        })?;
+    fn admit(&mut self, bytes: &[u8]) -> Result<Head, HttpRefusal> {
+        let admitted = self.state.admission().admit(&mut self.place, bytes);
+        admitted.inspect_err(|refusal| self.state.refused().count(refusal.code))?;
         request_head::read(bytes, self.state.http_limits().body_bytes, self.state.path_prefix())
     }
 
     /// Answers with a refusal, unless an answer is on its way, and ends the connection.
-    fn refuse(&mut self, refusal: &HttpRefusal, is_head: bool) {
+    fn refuse(&mut self, refusal: &HttpRefusal) {
         debug!("request refused: {}: {}", refusal.code.as_str(), refusal.message);
         self.state.broken().count_refusal(refusal.code);
         self.unread.clear();
         self.set_timer(self.state.http_limits().answer);
-        self.phase = Phase::Refusal(refusal.to_bytes(is_head));
+        self.phase = Phase::Refusal(refusal.to_bytes(self.is_for_head));
     }
 
     fn begin_linger(&mut self) {
@@ -290,7 +291,7 @@ impl HttpStream {
 
     /// Refuses what has come of a body.
     fn give_up(&mut self, refusal: &HttpRefusal) {
-        if self.is_answered { self.begin_linger() } else { self.refuse(refusal, false) }
+        if self.is_answered { self.begin_linger() } else { self.refuse(refusal) }
     }
 }
 

@@ -3,6 +3,8 @@
 //! Pure: it reads bytes and answers, and knows no socket. [`http_stream`](crate::http_stream) hands the framework one
 //! request at a time with it, so it is at least as strict as the framework: what passes here is no parse error there.
 
+use std::net::Ipv6Addr;
+
 use actix_http::Uri;
 use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::uri::Authority;
@@ -42,12 +44,9 @@ pub(crate) struct Head {
     pub(crate) follows: Follows,
 }
 
-/// A head that is refused. Nothing behind it on its connection is read.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct BadHead {
-    pub(crate) refusal: HttpRefusal,
-    /// The answer has no body.
-    pub(crate) is_head: bool,
+/// Whether these bytes begin a request for a head alone: no answer to it has a body, a refusal neither.
+pub(crate) fn is_for_head(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"HEAD ")
 }
 
 /// Where the head ends in these bytes, behind its empty line. `scanned` bytes are known to have no end.
@@ -93,19 +92,16 @@ fn bad(text: impl Into<String>) -> HttpRefusal {
 /// Reads a whole head.
 ///
 /// # Errors
-/// [`BadHead`]: what RFC 9110 and 9112 tell a server to refuse.
-pub(crate) fn read(bytes: &[u8], body_bytes_max: u64, prefix: &PathPrefix) -> Result<Head, BadHead> {
+/// What RFC 9110 and 9112 tell a server to refuse. Nothing behind such a head on its connection is read.
+pub(crate) fn read(bytes: &[u8], body_bytes_max: u64, prefix: &PathPrefix) -> Result<Head, HttpRefusal> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let mut request = httparse::Request::new(&mut fields);
-    let outcome = request.parse(bytes);
-    let is_head = request.method == Some("HEAD");
-    let outcome = match outcome {
+    match request.parse(bytes) {
         Ok(httparse::Status::Complete(_)) => check(&request, bytes, body_bytes_max, prefix),
         Ok(httparse::Status::Partial) => Err(bad("the request head is cut short")),
         Err(httparse::Error::TooManyHeaders) => Err(head_too_large()),
         Err(error) => Err(bad(format!("the request head is malformed: {error}"))),
-    };
-    outcome.map_err(|refusal| BadHead { refusal, is_head })
+    }
 }
 
 /// The white space of HTTP around a value. Others, like that of Unicode, belong to the value: a proxy in front sees them so.
@@ -139,8 +135,24 @@ fn split_target(target: &str) -> Option<(&str, &str)> {
     (!host.is_empty()).then_some((host, path))
 }
 
+/// Whether this is a host, and perhaps a port behind it (RFC 9110, section 7.2). The empty text is one too.
 fn is_host(value: &str) -> bool {
-    value.is_empty() || (!value.contains('@') && value.parse::<Authority>().is_ok())
+    if value.is_empty() {
+        return true;
+    }
+    let authority = value.parse::<Authority>().ok().filter(|_| !value.contains('@'));
+    authority.is_some_and(|authority| {
+        let host = authority.host();
+        let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        value.strip_prefix(host).is_some_and(is_port_or_none)
+            && address.is_none_or(|address| address.parse::<Ipv6Addr>().is_ok())
+    })
+}
+
+/// What may stand behind a host: nothing, or a colon and a number, which may be missing.
+fn is_port_or_none(text: &str) -> bool {
+    let Some(port) = text.strip_prefix(':') else { return text.is_empty() };
+    port.is_empty() || (port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok())
 }
 
 fn check(
@@ -163,7 +175,8 @@ fn check(
     }
     let absolute = split_target(target);
     let is_form = target.starts_with('/') || absolute.is_some() || (target == "*" && method == "OPTIONS");
-    if !is_form || target.parse::<Uri>().is_err() {
+    // The parser cuts a fragment off: a proxy that does not would see another path.
+    if !is_form || target.contains('#') || target.parse::<Uri>().is_err() {
         return Err(bad("the request target is malformed"));
     }
     let hosts: Vec<&str> = lines(request, &header::HOST).collect();
@@ -230,6 +243,11 @@ fn framing(
     }
 }
 
+fn framing_too_large() -> HttpRefusal {
+    let text = format!("the chunk sizes, extensions and trailers of the body have more than {FRAMING_BYTES_MAX} bytes");
+    HttpRefusal::new(HttpCode::BodyTooLarge, text)
+}
+
 fn body_too_large(most: u64) -> HttpRefusal {
     HttpRefusal::new(HttpCode::BodyTooLarge, format!("the body has more than {most} bytes"))
 }
@@ -291,6 +309,11 @@ pub(crate) fn field(head: &[u8], name: &HeaderName) -> HeaderMap {
     found
 }
 
+/// Whether this byte may stand in the name of a field.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
 /// Takes as many of these bytes as are left to come, and returns how many are left then.
 fn pass(left: u64, bytes: &[u8], taken: &mut usize) -> u64 {
     let count = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -326,8 +349,12 @@ enum Part {
     DataCr,
     /// The line feed of it.
     DataLf,
-    /// The fields behind the last chunk; whether the line has something.
-    Trailer { has_text: bool },
+    /// A field behind the last chunk, or the end of the fields.
+    Trailer,
+    /// The rest of such a field's name.
+    TrailerName,
+    /// The value of such a field.
+    TrailerValue,
     /// The line feed of such a field.
     TrailerLf,
     /// The line feed that ends all.
@@ -370,7 +397,7 @@ impl Body {
             }
             let Some(byte) = rest.first() else { break };
             taken += 1;
-            self.framing_left = self.framing_left.checked_sub(1).ok_or_else(|| body_too_large(self.data_max))?;
+            self.framing_left = self.framing_left.checked_sub(1).ok_or_else(framing_too_large)?;
             self.part = self.step(*byte)?;
         }
         Ok(taken)
@@ -386,16 +413,17 @@ impl Body {
             (Part::Size { size, digits: 1.. }, b';') | (Part::Extension { size }, b'\t' | b' '..=b'~' | 0x80..) => {
                 Part::Extension { size }
             }
-            (Part::SizeEnd { size: 0 } | Part::TrailerLf, b'\n') => Part::Trailer { has_text: false },
+            (Part::SizeEnd { size: 0 } | Part::TrailerLf, b'\n') => Part::Trailer,
             (Part::SizeEnd { size }, b'\n') => {
                 self.data_left = self.data_left.checked_sub(size).ok_or_else(|| body_too_large(self.data_max))?;
                 Part::Data(size)
             }
             (Part::DataCr, b'\r') => Part::DataLf,
             (Part::DataLf, b'\n') => Part::Size { size: 0, digits: 0 },
-            (Part::Trailer { has_text: false }, b'\r') => Part::LastLf,
-            (Part::Trailer { .. }, b'\t' | b' '..=b'~' | 0x80..) => Part::Trailer { has_text: true },
-            (Part::Trailer { has_text: true }, b'\r') => Part::TrailerLf,
+            (Part::Trailer, b'\r') => Part::LastLf,
+            (Part::Trailer | Part::TrailerName, _) if is_token(byte) => Part::TrailerName,
+            (Part::TrailerName, b':') | (Part::TrailerValue, b'\t' | b' '..=b'~' | 0x80..) => Part::TrailerValue,
+            (Part::TrailerValue, b'\r') => Part::TrailerLf,
             (Part::LastLf, b'\n') => Part::End,
             _ => return Err(bad("the chunked body is malformed")),
         })
@@ -425,6 +453,7 @@ mod tests {
             ("0\r\n\r\nGET", Ok(Some(5))),
             ("3\r\nabc\r\n0\r\n\r\nGET", Ok(Some(13))),
             ("3;a=\"b\"\r\nabc\r\n00\r\nX: y\r\n\r\nGET", Ok(Some(26))),
+            ("0\r\nX-1:\r\nY: \x7a\t\r\n\r\nGET", Ok(Some(18))),
             ("3\r\nabc", Ok(None)),
             ("a\r\n0123456789\r\n0\r\n\r\n", Ok(Some(20))),
             ("b\r\n", Err(HttpCode::BodyTooLarge)),
@@ -436,8 +465,31 @@ mod tests {
             ("3\r\nabcd\r\n", Err(HttpCode::BadRequest)),
             ("-1\r\n", Err(HttpCode::BadRequest)),
             ("0x3\r\n", Err(HttpCode::BadRequest)),
+            // Trailers are fields: with a name, a colon, and no fold.
+            ("0\r\nno colon\r\n\r\n", Err(HttpCode::BadRequest)),
+            ("0\r\nnothing\r\n\r\n", Err(HttpCode::BadRequest)),
+            ("0\r\n: y\r\n\r\n", Err(HttpCode::BadRequest)),
+            ("0\r\nX : y\r\n\r\n", Err(HttpCode::BadRequest)),
+            ("0\r\nX: y\r\n z\r\n\r\n", Err(HttpCode::BadRequest)),
+            ("0\r\nX: y\n\r\n", Err(HttpCode::BadRequest)),
         ] {
             assert_eq!(length_of(body), length, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn a_chunked_body_that_is_refused_for_its_size_is_told_which_part_is_too_large() {
+        for (body, part) in [
+            ("b\r\n".to_owned(), "the body has more than 10 bytes"),
+            (format!("1;{}", "a".repeat(70_000)), "extensions and trailers of the body have more than 65536 bytes"),
+            (
+                format!("0\r\n{}", "X: y\r\n".repeat(20_000)),
+                "extensions and trailers of the body have more than 65536 bytes",
+            ),
+        ] {
+            let refusal = Body::chunked(10).take(body.as_bytes()).unwrap_err();
+            assert_eq!(refusal.code, HttpCode::BodyTooLarge);
+            assert!(refusal.message.ends_with(part), "{}", refusal.message);
         }
     }
 
@@ -449,6 +501,53 @@ mod tests {
             for scanned in 0..end.unwrap_or(bytes.len()) {
                 assert_eq!(end_of_head(bytes.as_bytes(), scanned), end, "{bytes:?} {scanned}");
             }
+        }
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
+        for host in [
+            "",
+            "a",
+            "a.b-c_d",
+            "a:80",
+            "a:",
+            "a:65535",
+            "127.0.0.1:8080",
+            "[::1]",
+            "[::1]:8080",
+            "xn--bcher-kva.example",
+        ] {
+            assert!(is_host(host), "{host}");
+        }
+        for other in [
+            "a b",
+            "a/b",
+            "a?b",
+            "a#b",
+            "a\\b",
+            "me@a",
+            "a:b",
+            "a:+80",
+            "a:-1",
+            "a:8 0",
+            "a:65536",
+            "a:99999999999",
+            "a:80:80",
+            "::1",
+            "[::1",
+            "[]",
+            "[a]",
+            "[::1]x",
+            "[::1]:x",
+            "[::1]80",
+            "a80:80x",
+            "http://a",
+            "%zz",
+            "b\u{fc}cher",
+            "\u{fffd}",
+        ] {
+            assert!(!is_host(other), "{other}");
         }
     }
 

@@ -105,9 +105,18 @@ async fn what_the_rfcs_tell_a_server_to_refuse_is_refused_with_a_code() {
         (get("Host: a\r\nHost: a\r\n"), 400, "bad_request"),
         (get("Host: a b\r\n"), 400, "bad_request"),
         (get("Host: user@a\r\n"), 400, "bad_request"),
+        (get("Host: a/b\r\n"), 400, "bad_request"),
+        (get("Host: a:port\r\n"), 400, "bad_request"),
+        (get("Host: a:+80\r\n"), 400, "bad_request"),
+        (get("Host: a:65536\r\n"), 400, "bad_request"),
+        (get("Host: [a]\r\n"), 400, "bad_request"),
+        ("GET http://a:port/healthz HTTP/1.1\r\nHost: x\r\n\r\n".into(), 400, "bad_request"),
         // 3.2: the target.
         ("GET healthz HTTP/1.1\r\nHost: x\r\n\r\n".into(), 400, "bad_request"),
         ("GET * HTTP/1.1\r\nHost: x\r\n\r\n".into(), 400, "bad_request"),
+        ("GET /healthz#x HTTP/1.1\r\nHost: x\r\n\r\n".into(), 400, "bad_request"),
+        ("GET /ws/a#/b HTTP/1.1\r\nHost: x\r\n\r\n".into(), 400, "bad_request"),
+        ("GET http://x/#a HTTP/1.1\r\nHost: x\r\n\r\n".into(), 400, "bad_request"),
         ("CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n".into(), 405, "method_not_allowed"),
         (format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(9_000)), 414, "uri_too_long"),
         (format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(200_000)), 414, "uri_too_long"),
@@ -185,6 +194,7 @@ async fn what_the_rfcs_tell_a_server_to_take_is_taken() {
         ("GET /healthz HTTP/1.0\r\n\r\n", 200),
         ("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", 204),
         ("GET /healthz HTTP/1.1\r\nHost:\r\n\r\n", 200),
+        ("GET /healthz HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n", 200),
         ("GET /healthz HTTP/1.1\r\nHost: x\r\nUpgrade: h2c, websocket\r\nConnection: upgrade\r\n\r\n", 200),
         ("GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc", 200),
         (
@@ -200,6 +210,107 @@ async fn what_the_rfcs_tell_a_server_to_take_is_taken() {
         let answer = answer_to(server.address(), request.as_bytes()).await;
         assert_eq!(answer.status, status, "{request:?}: {answer:?}");
     }
+}
+
+#[actix::test]
+async fn a_refusal_of_head_has_no_body_wherever_the_request_is_refused() {
+    let server = TestServer::start(&[
+        ("CHAT_HANDSHAKE_SECONDS", "1"),
+        ("CHAT_ADMIN_TOKEN", "0123456789abcdef0123456789abcdef"),
+        ("CHAT_AUTH", "jwt"),
+        ("CHAT_JWT_SECRET", "0123456789abcdef0123456789abcdef"),
+    ]);
+    let head = |target: &str, fields: &str| format!("HEAD {target} HTTP/1.1\r\nHost: x\r\n{fields}");
+    let cases = [
+        // By the routes.
+        (head("/nowhere", "Connection: close\r\n\r\n"), 404),
+        (head("/api/stats", "Connection: close\r\n\r\n"), 401),
+        (head("/ws", "Upgrade: websocket\r\nConnection: upgrade\r\n\r\n"), 405),
+        // By the head, whole or not.
+        ("HEAD / HTTP/1.1\r\n\r\n".to_owned(), 400),
+        ("HEAD / HTTP/9.1\r\nHost: x\r\n\r\n".to_owned(), 400),
+        ("\r\nHEAD / HTTP/1.1\r\n\r\n".to_owned(), 400),
+        (head("/", "Content-Length: 999999\r\n\r\n"), 413),
+        (head("/", "Transfer-Encoding: gzip\r\n\r\n"), 501),
+        (head(&format!("/{}", "x".repeat(9_000)), "\r\n"), 414),
+        (head(&format!("/{}", "x".repeat(200_000)), ""), 414),
+        (head("/", &"X: y\r\n".repeat(50_000)), 431),
+        (head("/", "X: "), 408),
+        // By the body.
+        (head("/healthz", "Transfer-Encoding: chunked\r\n\r\nzz\r\n"), 400),
+        // Behind another request.
+        (format!("{}{}", head("/healthz", "\r\n"), head("/", "X: ")), 200),
+    ];
+    join_all(cases.iter().map(async |(request, status)| {
+        let mut raw = Raw::open(server.address()).await;
+        raw.send(request.as_bytes()).await;
+        let what = &request[..request.len().min(80)];
+        let mut answer = raw.head().await;
+        assert_eq!(answer.status, *status, "{what}: {answer:?}");
+        check_common(what, &answer);
+        if request.matches("HEAD").count() > 1 {
+            answer = raw.head().await;
+            assert_eq!(answer.status, 408, "{what}: {answer:?}");
+        }
+        assert_eq!(raw.end().await, 0, "{what}: a body");
+    }))
+    .await;
+}
+
+#[actix::test]
+async fn nothing_behind_a_handshake_or_a_body_that_nobody_read_is_a_request() {
+    let server = TestServer::start(&[]);
+    let fields = "Host: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                  Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let cases = [
+        (format!("GET /ws HTTP/1.1\r\n{fields}\r\n"), 101),
+        (format!("GET /ws?format=xml HTTP/1.1\r\n{fields}\r\n"), 400),
+        (format!("GET /ws/a%20b HTTP/1.1\r\n{fields}\r\n"), 400),
+        (format!("GET /ws/a/b HTTP/1.1\r\n{fields}\r\n"), 404),
+        (format!("POST /ws HTTP/1.1\r\n{fields}\r\n"), 405),
+        (format!("GET /w%73 HTTP/1.1\r\n{fields}\r\n"), 426),
+        (format!("GET /ws HTTP/1.1\r\n{fields}Content-Length: 5\r\n\r\nhello"), 400),
+        ("POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n".to_owned(), 404),
+        ("POST /nowhere HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n".to_owned(), 404),
+    ];
+    join_all(cases.iter().map(async |(request, status)| {
+        let mut raw = Raw::open(server.address()).await;
+        // The server would answer it with "alive".
+        raw.send(format!("{request}GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await;
+        assert_eq!(raw.answer().await.status, *status, "{request}");
+        if *status == 101 {
+            // To the chat it is a frame without a mask, or with a bit that means nothing.
+            let (frames, code) = raw.drain().await;
+            assert_eq!(code, Some(1002), "{request}");
+            assert!(frames.iter().all(|frame| frame.says("welcome")), "{frames:?}");
+        } else {
+            assert_eq!(raw.end().await, 0, "{request}: a second answer");
+        }
+    }))
+    .await;
+}
+
+#[actix::test]
+async fn what_a_proxy_forwards_is_read_however_much_it_is() {
+    let server = TestServer::start(&[("CHAT_TRUSTED_PROXIES", "127.0.0.0/8")]);
+    let lists = [
+        vec!["127.0.0.1"; 1_000].join(", "),
+        (0..1_000).map(|number| format!("10.0.{}.{}", number / 256, number % 256)).collect::<Vec<_>>().join(","),
+        "::,".repeat(9_000),
+        ",".repeat(30_000),
+        "1".repeat(30_000),
+        "\u{fc}".repeat(10_000),
+        "[::1]]]]".to_owned(),
+        "1.2.3.4:99999999".to_owned(),
+        "fe80::1%eth0".to_owned(),
+        vec!["127.0.0.1"; 60].join("\r\nX-Forwarded-For: "),
+    ];
+    join_all(lists.iter().map(async |list| {
+        let request = format!("GET /healthz HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {list}\r\n\r\n");
+        let answer = answer_to(server.address(), request.as_bytes()).await;
+        assert_eq!(answer.status, 200, "{}: {answer:?}", list.chars().take(40).collect::<String>());
+    }))
+    .await;
 }
 
 #[actix::test]

@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
@@ -246,6 +247,39 @@ async fn refusals_come_whole_over_tls_before_the_connection_ends() {
     let mut late = identity.open(full.address()).await.unwrap();
     late.ask_for_websocket("/ws", "").await.expect_refusal(503, "unavailable");
     assert_eq!(late.end().await, 0);
+}
+
+#[actix::test]
+async fn a_connection_that_comes_to_nothing_ends_over_tls_too() {
+    let identity = Identity::new();
+    let server = identity.server(&[("CHAT_HANDSHAKE_SECONDS", "1"), ("CHAT_SLOW_CLIENT_SECONDS", "1")]);
+    let address = server.address();
+    let chunked = "POST /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for begun in ["", "\r\n", "GET / HTTP/1.1\r\nX: ", &format!("{chunked}1;"), &format!("{chunked}0\r\nX: ")] {
+        let mut slow = identity.open(address).await.unwrap();
+        slow.send(begun.as_bytes()).await;
+        within(format!("{begun:?} ends"), async {
+            while timeout(Duration::from_millis(100), slow.end()).await.is_err() {
+                slow.send(b"x").await;
+            }
+        })
+        .await;
+    }
+    // Requests without end, and nothing is read: the server stops reading, and ends it.
+    let mut unread = Vec::new();
+    let flood = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(3_000);
+    for _ in 0..8 {
+        let mut raw = identity.open_narrow(address).await;
+        // As much as the network takes.
+        timeout(Duration::from_millis(100), raw.send(flood.as_bytes())).await.unwrap_or_default();
+        unread.push(raw);
+    }
+    within("all have ended but the scrape", async {
+        while identity.figures(address).await.value("chat_connections_open", &[]) > 1.5 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
 }
 
 #[actix::test]
