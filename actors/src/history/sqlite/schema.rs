@@ -94,8 +94,17 @@ pub(super) fn mark_dropped(connection: &Connection, room: DbRoom) -> rusqlite::R
     Ok(())
 }
 
-/// Drops up to `count` messages of a dropped room, and the room itself after the last. Returns how many messages.
-pub(super) fn drop_step(transaction: &Transaction<'_>, room: DbRoom, count: u64) -> rusqlite::Result<u64> {
+/// What one step has dropped of a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DropStep {
+    /// Messages.
+    pub(super) messages: u64,
+    /// Messages, and `id`s of messages that were dropped before: as many as were asked for, unless nothing is left.
+    pub(super) rows: u64,
+}
+
+/// Drops up to `count` rows of a dropped room, and the room itself after the last: then there were fewer.
+pub(super) fn drop_step(transaction: &Transaction<'_>, room: DbRoom, count: u64) -> rusqlite::Result<DropStep> {
     let span = (place(room, 0), place(room, SEQ_MAX));
     let mut text = transaction.prepare_cached(
         "DELETE FROM messages_text WHERE rowid IN
@@ -106,16 +115,21 @@ pub(super) fn drop_step(transaction: &Transaction<'_>, room: DbRoom, count: u64)
         "DELETE FROM messages WHERE place IN
             (SELECT place FROM messages WHERE place BETWEEN ?1 AND ?2 ORDER BY place LIMIT ?3)",
     )?;
-    let dropped = messages.execute((span.0, span.1, count))? as u64;
-    if dropped < count {
-        transaction.prepare_cached("DELETE FROM dropped_ids WHERE place BETWEEN ?1 AND ?2")?.execute(span)?;
+    let messages = messages.execute((span.0, span.1, count))? as u64;
+    let mut ids = transaction.prepare_cached(
+        "DELETE FROM dropped_ids WHERE place IN
+            (SELECT place FROM dropped_ids WHERE place BETWEEN ?1 AND ?2 ORDER BY place LIMIT ?3)",
+    )?;
+    let rows = messages + ids.execute((span.0, span.1, count - messages))? as u64;
+    if rows < count {
         transaction.prepare_cached("DELETE FROM rooms WHERE id = ?1")?.execute([room.0])?;
     } else {
-        let oldest = "UPDATE rooms SET oldest = (SELECT min(place) - ?2 FROM messages WHERE place BETWEEN ?2 AND ?3)
-            WHERE id = ?1 AND EXISTS (SELECT 1 FROM messages WHERE place BETWEEN ?2 AND ?3)";
+        // Without a message the room has the seqs that it had: none from the oldest on.
+        let oldest = "UPDATE rooms SET oldest = coalesce(
+            (SELECT min(place) - ?2 FROM messages WHERE place BETWEEN ?2 AND ?3), seq + 1) WHERE id = ?1";
         transaction.prepare_cached(oldest)?.execute((room.0, span.0, span.1))?;
     }
-    Ok(dropped)
+    Ok(DropStep { messages, rows })
 }
 
 /// The version of an open database; 0 for an empty one.
