@@ -170,4 +170,36 @@ mod tests {
         }
         assert!(place(DbRoom(1), SEQ_MAX) < place(DbRoom(2), 1));
     }
+
+    #[test]
+    fn a_step_drops_few_rows_of_a_room_however_many_messages_or_ids_of_it_are_stored() {
+        for (ids, messages, expected) in [
+            (0, 0, vec![(0, 0)]),
+            (1_000, 10, vec![(10, 256), (0, 256), (0, 256), (0, 242)]),
+            (0, 300, vec![(256, 256), (44, 44)]),
+            (256, 256, vec![(256, 256), (0, 256), (0, 0)]),
+        ] {
+            let mut connection = Connection::open_in_memory().unwrap();
+            let transaction = connection.transaction().unwrap();
+            migrate(&transaction).unwrap();
+            let (room, seq) = (DbRoom(1), ids + messages);
+            let row = "INSERT INTO rooms (id, name, epoch, seq, oldest) VALUES (1, '!1', 1, ?1, ?2)";
+            transaction.execute(row, (seq, ids + 1)).unwrap();
+            for seq in 1..=seq {
+                let row = if seq <= ids {
+                    "INSERT INTO dropped_ids (place, at, client_id, id) VALUES (?1, 1, 'alice', 'm')"
+                } else {
+                    "INSERT INTO messages (place, at, client_id, text) VALUES (?1, 1, 'alice', 'm')"
+                };
+                transaction.execute(row, [place(room, seq)]).unwrap();
+            }
+            let is_there = "SELECT EXISTS (SELECT 1 FROM rooms)";
+            let mut steps = Vec::new();
+            while transaction.query_row(is_there, [], |row| row.get(0)).unwrap() {
+                let DropStep { messages, rows } = drop_step(&transaction, room, 256).unwrap();
+                steps.push((messages, rows));
+            }
+            assert_eq!(steps, expected, "{ids} ids, {messages} messages");
+        }
+    }
 }
