@@ -73,7 +73,11 @@ impl Client {
 
     /// Connects as a page of this server would.
     pub(crate) async fn open_as_page(server: &TestServer, path: &str) -> Self {
-        let address = server.address();
+        Self::open_as_page_at(server.address(), path).await
+    }
+
+    /// The same, for a server of which only the address is known.
+    pub(crate) async fn open_as_page_at(address: SocketAddr, path: &str) -> Self {
         let request = Self::patient().ws(format!("ws://{address}{path}")).max_frame_size(FRAME_BYTES_MAX);
         Self::open_with(path, request.origin(format!("http://{address}"))).await
     }

@@ -93,7 +93,7 @@ const PEER_SINCE: u32 = 3;
 /// Most messages that an export reads at once.
 const EXPORTED_AT_ONCE: u32 = 128;
 
-/// Most messages that one commit drops.
+/// Most messages, or `id`s of messages that were dropped before, that one commit drops.
 const DROP_STEP: u64 = 4_096;
 
 /// How many problems of one kind are told.
@@ -265,10 +265,10 @@ pub fn drop_room(settings: &SqliteSettings, key: &RoomKey) -> Result<u64, Operat
     let mut count = 0;
     loop {
         let transaction = connection.transaction()?;
-        let dropped = drop_step(&transaction, room, DROP_STEP)?;
+        let step = drop_step(&transaction, room, DROP_STEP)?;
         transaction.commit()?;
-        count += dropped;
-        if dropped < DROP_STEP {
+        count += step.messages;
+        if step.rows < DROP_STEP {
             break;
         }
     }

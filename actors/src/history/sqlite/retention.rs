@@ -14,7 +14,7 @@ use super::writer::Bounds;
 use crate::clock;
 use crate::metrics::HistoryMetrics;
 
-/// Most messages that one step drops.
+/// Most messages, or `id`s of messages that were dropped before, that one step drops.
 const STEP: u64 = 256;
 
 /// Most dropped rooms that one step ends.
@@ -89,7 +89,7 @@ impl Retention {
             suspected: FxHashSet::default(),
             dropped: VecDeque::new(),
             wall_clock: WallClock::new(
-                CLOCK_TRUSTED_AFTER.min(settings.keep_for.unwrap_or_default()),
+                settings.keep_for.unwrap_or(CLOCK_TRUSTED_AFTER).min(CLOCK_TRUSTED_AFTER),
                 now,
                 clock::unix_ms(),
             ),
@@ -151,22 +151,26 @@ impl Retention {
         metrics.bytes.store(used + log_bytes(connection), Relaxed);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         if !self.dropped.is_empty() {
-            let (mut left, mut whole) = (STEP, 0);
+            let (mut left, mut messages, mut whole) = (STEP, 0, 0);
             for room in self.dropped.iter().take(ROOMS_DROPPED_MAX) {
-                let dropped = drop_step(&transaction, *room, left)?;
-                if dropped == left {
-                    left = 0;
+                let step = drop_step(&transaction, *room, left)?;
+                messages += step.messages;
+                if step.rows == left {
                     break;
                 }
-                (left, whole) = (left - dropped, whole + 1);
+                (left, whole) = (left - step.rows, whole + 1);
             }
             transaction.commit()?;
             self.dropped.drain(..whole);
-            metrics.dropped.fetch_add(STEP - left, Relaxed);
+            metrics.dropped.fetch_add(messages, Relaxed);
             self.due = now + STEP_PAUSE;
             return Ok(Vec::new());
         }
-        let wanted = self.choose(&transaction, bounds, used)?;
+        let unix_ms = clock::unix_ms();
+        let is_trusted = self.wall_clock.is_trusted(now, unix_ms);
+        let wanted = self.choose(&transaction, bounds, used, is_trusted.then_some(unix_ms))?;
+        // While the clock says nothing of age, every `id` is kept.
+        let remembered_since = if is_trusted { unix_ms.saturating_sub(self.ids_kept_ms) } else { 0 };
         let mut trimmed = Vec::new();
         let mut dropped = 0;
         for (room, upto) in wanted {
@@ -175,15 +179,14 @@ impl Retention {
             if upto < oldest.0 {
                 continue;
             }
-            drop_messages(&transaction, room, oldest.0, upto, clock::unix_ms().saturating_sub(self.ids_kept_ms))?;
+            drop_messages(&transaction, room, oldest.0, upto, remembered_since)?;
             dropped += upto + 1 - oldest.0;
             trimmed.push((room, Seq(upto + 1)));
         }
         if dropped == 0 {
-            let forgotten = clock::unix_ms().saturating_sub(self.ids_kept_ms).cast_signed();
             transaction.execute(
                 "DELETE FROM dropped_ids WHERE place IN (SELECT place FROM dropped_ids WHERE at < ?1 LIMIT ?2)",
-                (forgotten, STEP),
+                (remembered_since.cast_signed(), STEP),
             )?;
         }
         transaction.commit()?;
@@ -200,12 +203,13 @@ impl Retention {
         Ok(trimmed)
     }
 
-    /// The rooms that are to lose messages in this step, and up to which.
+    /// The rooms that are to lose messages in this step, and up to which. By age none, where the time is not known.
     fn choose(
         &mut self,
         transaction: &Transaction<'_>,
         bounds: &Bounds,
         used: u64,
+        unix_ms: Option<u64>,
     ) -> rusqlite::Result<FxHashMap<DbRoom, u64>> {
         let mut wanted = FxHashMap::default();
         if let Some(most) = self.keep_messages {
@@ -228,8 +232,7 @@ impl Retention {
                 return Ok(wanted);
             }
         }
-        let is_trusted = self.wall_clock.is_trusted(clock::now(), clock::unix_ms());
-        let before = self.keep_for_ms.filter(|_| is_trusted).map(|kept| clock::unix_ms().saturating_sub(kept));
+        let before = self.keep_for_ms.zip(unix_ms).map(|(kept, now)| now.saturating_sub(kept));
         let excess = self.keep_bytes.map_or(0, |most| used.saturating_sub(most));
         if before.is_some() || excess > 0 {
             let mut oldest = transaction

@@ -94,8 +94,17 @@ pub(super) fn mark_dropped(connection: &Connection, room: DbRoom) -> rusqlite::R
     Ok(())
 }
 
-/// Drops up to `count` messages of a dropped room, and the room itself after the last. Returns how many messages.
-pub(super) fn drop_step(transaction: &Transaction<'_>, room: DbRoom, count: u64) -> rusqlite::Result<u64> {
+/// What one step has dropped of a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DropStep {
+    /// Messages.
+    pub(super) messages: u64,
+    /// Messages, and `id`s of messages that were dropped before: as many as were asked for, unless nothing is left.
+    pub(super) rows: u64,
+}
+
+/// Drops up to `count` rows of a dropped room, and the room itself after the last: then there were fewer.
+pub(super) fn drop_step(transaction: &Transaction<'_>, room: DbRoom, count: u64) -> rusqlite::Result<DropStep> {
     let span = (place(room, 0), place(room, SEQ_MAX));
     let mut text = transaction.prepare_cached(
         "DELETE FROM messages_text WHERE rowid IN
@@ -106,16 +115,21 @@ pub(super) fn drop_step(transaction: &Transaction<'_>, room: DbRoom, count: u64)
         "DELETE FROM messages WHERE place IN
             (SELECT place FROM messages WHERE place BETWEEN ?1 AND ?2 ORDER BY place LIMIT ?3)",
     )?;
-    let dropped = messages.execute((span.0, span.1, count))? as u64;
-    if dropped < count {
-        transaction.prepare_cached("DELETE FROM dropped_ids WHERE place BETWEEN ?1 AND ?2")?.execute(span)?;
+    let messages = messages.execute((span.0, span.1, count))? as u64;
+    let mut ids = transaction.prepare_cached(
+        "DELETE FROM dropped_ids WHERE place IN
+            (SELECT place FROM dropped_ids WHERE place BETWEEN ?1 AND ?2 ORDER BY place LIMIT ?3)",
+    )?;
+    let rows = messages + ids.execute((span.0, span.1, count - messages))? as u64;
+    if rows < count {
         transaction.prepare_cached("DELETE FROM rooms WHERE id = ?1")?.execute([room.0])?;
     } else {
-        let oldest = "UPDATE rooms SET oldest = (SELECT min(place) - ?2 FROM messages WHERE place BETWEEN ?2 AND ?3)
-            WHERE id = ?1 AND EXISTS (SELECT 1 FROM messages WHERE place BETWEEN ?2 AND ?3)";
+        // Without a message the room has the seqs that it had: none from the oldest on.
+        let oldest = "UPDATE rooms SET oldest = coalesce(
+            (SELECT min(place) - ?2 FROM messages WHERE place BETWEEN ?2 AND ?3), seq + 1) WHERE id = ?1";
         transaction.prepare_cached(oldest)?.execute((room.0, span.0, span.1))?;
     }
-    Ok(dropped)
+    Ok(DropStep { messages, rows })
 }
 
 /// The version of an open database; 0 for an empty one.
@@ -155,5 +169,37 @@ mod tests {
             assert_eq!(of_place(place(DbRoom(room), seq)), (DbRoom(room), seq));
         }
         assert!(place(DbRoom(1), SEQ_MAX) < place(DbRoom(2), 1));
+    }
+
+    #[test]
+    fn a_step_drops_few_rows_of_a_room_however_many_messages_or_ids_of_it_are_stored() {
+        for (ids, messages, expected) in [
+            (0, 0, vec![(0, 0)]),
+            (1_000, 10, vec![(10, 256), (0, 256), (0, 256), (0, 242)]),
+            (0, 300, vec![(256, 256), (44, 44)]),
+            (256, 256, vec![(256, 256), (0, 256), (0, 0)]),
+        ] {
+            let mut connection = Connection::open_in_memory().unwrap();
+            let transaction = connection.transaction().unwrap();
+            migrate(&transaction).unwrap();
+            let (room, seq) = (DbRoom(1), ids + messages);
+            let row = "INSERT INTO rooms (id, name, epoch, seq, oldest) VALUES (1, '!1', 1, ?1, ?2)";
+            transaction.execute(row, (seq, ids + 1)).unwrap();
+            for seq in 1..=seq {
+                let row = if seq <= ids {
+                    "INSERT INTO dropped_ids (place, at, client_id, id) VALUES (?1, 1, 'alice', 'm')"
+                } else {
+                    "INSERT INTO messages (place, at, client_id, text) VALUES (?1, 1, 'alice', 'm')"
+                };
+                transaction.execute(row, [place(room, seq)]).unwrap();
+            }
+            let is_there = "SELECT EXISTS (SELECT 1 FROM rooms)";
+            let mut steps = Vec::new();
+            while transaction.query_row(is_there, [], |row| row.get(0)).unwrap() {
+                let DropStep { messages, rows } = drop_step(&transaction, room, 256).unwrap();
+                steps.push((messages, rows));
+            }
+            assert_eq!(steps, expected, "{ids} ids, {messages} messages");
+        }
     }
 }

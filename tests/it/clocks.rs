@@ -1,0 +1,173 @@
+//! What the server does when somebody sets the clock of its machine: durations go by the clock that never goes back.
+//!
+//! The clock is that of the real binary alone, set while it runs with libfaketime.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use actix_http::header::HttpDate;
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::harness::process::{Process, run};
+use crate::harness::{Client, LOOK, raw, within};
+
+const JWT: [(&str, &str); 2] = [("CHAT_AUTH", "jwt"), ("CHAT_JWT_SECRET", "0123456789abcdef0123456789abcdef")];
+
+const HOUR: i64 = 3_600;
+const DAY: i64 = 24 * HOUR;
+
+/// The library that stands between a program and the clock.
+fn library() -> PathBuf {
+    let folders = fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
+    let mut found = folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1")).filter(|path| path.exists());
+    found.next().expect("libfaketime is there: scripts/install-test-tools installs it")
+}
+
+/// A server whose wall clock can be set.
+struct Server {
+    process: Process,
+    clock: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Server {
+    fn start(variables: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = folder.path().join("clock");
+        set(&clock, 0);
+        let library = library();
+        let fake = [
+            ("LD_PRELOAD", library.to_str().unwrap()),
+            ("FAKETIME_TIMESTAMP_FILE", clock.to_str().unwrap()),
+            ("FAKETIME_NO_CACHE", "1"),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+            ("CHAT_BIND", "127.0.0.1:0"),
+        ];
+        let process = Process::start(folder.path(), &[&fake, variables].concat());
+        Self { process, clock, _folder: folder }
+    }
+
+    /// Sets the clock so many seconds from the right time, and waits until the server tells that time.
+    async fn set_clock(&self, offset: i64) {
+        set(&self.clock, offset);
+        within(format!("the clock is {offset} s off"), async {
+            while (self.seconds_off().await - offset).abs() > 5 {
+                tokio::time::sleep(LOOK).await;
+            }
+        })
+        .await;
+    }
+
+    /// How many seconds the server's clock is off.
+    async fn seconds_off(&self) -> i64 {
+        let answer = raw::http_at(self.process.address(), "GET", "/healthz", "Connection: close\r\n").await;
+        let said: HttpDate = answer.header("date").unwrap().parse().unwrap();
+        let seconds = |at: SystemTime| i64::try_from(at.duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
+        seconds(said.into()) - seconds(SystemTime::now())
+    }
+
+    /// The messages in the lobby.
+    async fn stored(&self) -> String {
+        raw::http_at(self.process.address(), "GET", "/api/rooms/lobby/messages", "Connection: close\r\n").await.body
+    }
+}
+
+/// Sets a clock, at once and for all threads.
+fn set(clock: &Path, offset: i64) {
+    let new = clock.with_extension("new");
+    fs::write(&new, format!("{offset:+}")).unwrap();
+    fs::rename(new, clock).unwrap();
+}
+
+/// A connection that ends by itself, and when at the earliest.
+struct Ending {
+    what: &'static str,
+    not_before: Instant,
+    client: Client,
+}
+
+/// A page's connection that never shows a token, and one that comes with a token of ten seconds.
+async fn endings(server: &Server) -> [Ending; 2] {
+    let address = server.process.address();
+    let begun = Instant::now();
+    let proven = Client::connect_at(address, &format!("/ws?token={}", token(10))).await;
+    // The end of a token is a whole second.
+    let proven = Ending { what: "whose token expires", not_before: begun + Duration::from_secs(9), client: proven };
+    let begun = Instant::now();
+    let mut unproven = Client::open_as_page_at(address, "/ws").await;
+    unproven.expect(r#"{"type":"error","code":"unauthorized"}"#).await;
+    [proven, Ending { what: "without a token", not_before: begun + Duration::from_secs(10), client: unproven }]
+}
+
+/// What `starling token` prints.
+fn token(seconds: u32) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["token", "alice", "--seconds", &seconds.to_string()], &JWT);
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+}
+
+#[actix::test]
+async fn a_clock_that_is_set_makes_no_connection_longer_or_shorter() {
+    let cases = [-HOUR, HOUR, -2 * DAY, 2 * DAY].map(|offset| (offset, Server::start(&JWT)));
+    futures_util::future::join_all(cases.map(|(offset, server)| async move {
+        let endings = endings(&server).await;
+        server.set_clock(offset).await;
+        futures_util::future::join_all(endings.map(|Ending { what, not_before, mut client }| async move {
+            client.expect(r#"{"type":"error","code":"unauthorized"}"#).await;
+            let early = not_before.saturating_duration_since(Instant::now());
+            assert!(early.is_zero(), "with the clock {offset} s off a connection {what} ends {early:?} too early");
+            client.expect_close(1008).await;
+        }))
+        .await;
+    }))
+    .await;
+}
+
+#[actix::test]
+async fn whether_a_token_holds_follows_the_clock_when_it_is_shown() {
+    let server = Server::start(&JWT);
+    let path = format!("/ws?token={}", token(600));
+    for (offset, status) in [(0, 101), (HOUR, 401), (-HOUR, 101), (2 * DAY, 401), (0, 101)] {
+        server.set_clock(offset).await;
+        let mut stream = raw::Raw::open(server.process.address()).await;
+        assert_eq!(stream.ask_for_websocket(&path, "").await.status, status, "with the clock {offset} s off");
+    }
+}
+
+#[actix::test]
+async fn a_clock_that_is_wrong_for_a_moment_drops_nothing_that_is_fresh() {
+    let server = Server::start(&[("CHAT_HISTORY_KEEP_SECONDS", "6")]);
+    let mut alice = Client::connect_at(server.process.address(), "/ws?clientId=alice").await;
+    alice.send_json(&json!({"Message": "old"})).await;
+    alice.expect(r#"{"type":"message","Message":"old"}"#).await;
+    // Retention works, and has begun to believe the clock.
+    within("what is old is dropped", async {
+        while server.stored().await.contains("old") {
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+    .await;
+    for (number, offset) in [2 * DAY, -2 * DAY, 2 * DAY].into_iter().enumerate() {
+        let fresh = format!("fresh{number}");
+        alice.send_json(&json!({"Message": fresh})).await;
+        alice.expect(&json!({"type": "message", "Message": fresh}).to_string()).await;
+        server.set_clock(offset).await;
+        // Retention looks once a second: it has to see the wrong clock.
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(3) {
+            assert!(server.stored().await.contains(&fresh), "{fresh} is dropped with the clock {offset} s off");
+            tokio::time::sleep(LOOK).await;
+        }
+        server.set_clock(0).await;
+        assert!(server.stored().await.contains(&fresh), "{fresh} is dropped after the clock was {offset} s off");
+    }
+    within("what has become old is dropped once the clock goes evenly", async {
+        while server.stored().await.contains("fresh") {
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+    .await;
+}
