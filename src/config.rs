@@ -179,7 +179,7 @@ knobs! {
     history_messages: u64 = "CHAT_HISTORY_MESSAGES", "1000", Number(1, 1_000_000);
     /// Most bytes of messages kept in memory of all rooms together; the oldest go first.
     history_bytes: u64 = "CHAT_HISTORY_BYTES", "67108864", Number(65_536, 1_099_511_627_776);
-    /// Most message ids remembered against repetition, each for five minutes; beyond it the oldest are forgotten early.
+    /// Most message ids remembered against repetition, each for five minutes; near it the clients with the most forget their oldest early.
     remembered_ids: u64 = "CHAT_REMEMBERED_IDS", "262144", Number(1_024, 100_000_000);
     /// Commands of one client that may be on their way; at the bound its socket is not read.
     client_credits: u64 = "CHAT_CLIENT_CREDITS", "64", Number(1, 65_536);
