@@ -197,6 +197,8 @@ fn write_lines(items: &Receiver<Item>) {
             Item::Line(line) => {
                 if io::stderr().write_all(&line).is_err() {
                     DROPPED.fetch_add(1, Relaxed);
+                    // Nobody reads any more: a line that tells it would be dropped as well, and told of again.
+                    told += 1;
                 }
                 WAITING_BYTES.fetch_sub(line.len() + LINE_OVERHEAD, Relaxed);
             }

@@ -108,6 +108,27 @@ async fn lines_that_are_dropped_are_counted_and_told_when_somebody_reads_again()
 }
 
 #[actix::test]
+async fn a_log_whose_reader_has_gone_loses_its_lines_and_makes_no_new_ones() {
+    let (folder, port) = (tempfile::tempdir().unwrap(), ReservedPort::new());
+    let (reader, writer) = std::io::pipe().unwrap();
+    let bind = port.address().to_string();
+    let server =
+        Process::start_mute(port.address(), folder.path(), &[("CHAT_BIND", &*bind)], Stdio::from(writer)).await;
+    drop(reader);
+    server.signal(Signal::HUP);
+    let dropped = async || {
+        let answer = raw::http_at(port.address(), "GET", "/metrics", "Connection: close\r\n").await;
+        Exposition::parse(&answer.body).value("chat_log_lines_dropped_total", &[])
+    };
+    within("the line of the signal is lost", async { while dropped().await < 0.5 {} }).await;
+    let before = dropped().await;
+    for _ in 0..20 {
+        dropped().await;
+    }
+    assert!(dropped().await <= before + 1.0, "lines of nothing are dropped");
+}
+
+#[actix::test]
 async fn bots_whose_log_nobody_reads_do_their_work_and_stop_when_asked() {
     let server = TestServer::start(&[]);
     let url = format!("ws://{}/ws", server.address());
