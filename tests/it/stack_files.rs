@@ -151,3 +151,29 @@ fn both_images_are_built_by_the_same_stages() {
     assert_eq!(server, bots, "the second build takes what the first made only where both say the same");
     assert!(server_image.contains(r#"CMD ["starling", "healthcheck"]"#));
 }
+
+#[test]
+fn every_crate_and_bench_of_the_workspace_is_where_the_images_are_built() {
+    let (dockerfile, context) = (read("Dockerfile"), read(".dockerignore"));
+    let workspace = read("Cargo.toml");
+    let members = workspace.lines().find_map(|line| line.strip_prefix("members = [")).unwrap().trim_end_matches(']');
+    let members: Vec<&str> = members.split(", ").map(|member| member.trim_matches('"')).collect();
+    for member in &members {
+        assert!(dockerfile.contains(&format!("\nCOPY {member}/Cargo.toml {member}/\n")), "{member}");
+        assert!(context.contains(&format!("\n!{member}/Cargo.toml\n")), "{member}");
+        // The images have nothing to do with fuzzing.
+        if *member != "fuzz" {
+            assert!(dockerfile.contains(&format!("\nCOPY {member}/src {member}/src\n")), "{member}");
+            assert!(context.contains(&format!("\n!{member}/src\n")), "{member}");
+        }
+    }
+    // Cargo refuses a manifest whose benches are not there.
+    for folder in members.iter().map(|member| format!("{member}/")).chain([String::new()]) {
+        let manifest = read(format!("{folder}Cargo.toml"));
+        for bench in manifest.split("[[bench]]\nname = \"").skip(1) {
+            let name = bench.split('"').next().unwrap();
+            let file = format!(" {folder}benches/{name}.rs ");
+            assert!(dockerfile.contains(&file), "{file}");
+        }
+    }
+}
