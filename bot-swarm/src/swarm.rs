@@ -98,7 +98,8 @@ pub async fn run_on(
 ) -> Result<Outcome, RunError> {
     let is_shown = config.report.is_some() || config.metrics_bind.is_some();
     let stages = if is_shown { server_stages::Watch::of(config)? } else { None };
-    run_watching(host, config, stages, stop, progress).await
+    // What a run keeps is large, and its caller may have more of them.
+    Box::pin(run_watching(host, config, stages, stop, progress)).await
 }
 
 /// Runs a swarm as [`run_on`] does, while the stages of its server are watched.
@@ -233,7 +234,7 @@ impl Swarm {
         let mut tally = sums.tally;
         tally += sums.private.tally();
         self.say_goodbye(&mut watch).await?;
-        let Records { points, forgotten, phases, total } = watch.recorder.close();
+        let Records { points, forgotten, phases, total, last_receivers } = watch.recorder.close();
         Ok(Outcome {
             config: config.clone(),
             started: self.started,
@@ -243,6 +244,7 @@ impl Swarm {
             points,
             points_forgotten: forgotten,
             phases,
+            last_receivers,
             tally,
             unanswered: sums.unanswered,
             away: sums.away,
@@ -288,7 +290,7 @@ impl Swarm {
 
     /// The outcome of the run if it ended now: not judged, and what is under way is not done.
     fn so_far(&self, watch: &Watch<'_>, interval: &Interval) -> Outcome {
-        let Records { points, forgotten, phases, total } = watch.recorder.so_far();
+        let Records { points, forgotten, phases, total, last_receivers } = watch.recorder.so_far();
         Outcome {
             config: watch.config.clone(),
             started: self.started,
@@ -298,6 +300,7 @@ impl Swarm {
             points,
             points_forgotten: forgotten,
             phases,
+            last_receivers,
             tally: interval.findings,
             unanswered: interval.unanswered,
             away: interval.census.in_state(BotState::Away).into(),

@@ -25,6 +25,7 @@ use crate::credentials::{Headers, Tokens};
 use crate::crowds::Crowds;
 use crate::dialect::Dialect;
 use crate::endpoint::Endpoint;
+use crate::last_receivers::LastReceivers;
 use crate::ledger::private::PrivateBook;
 use crate::ledger::{HighWaters, Ledger, Tally, Undelivered};
 use crate::marker::Marker;
@@ -298,6 +299,8 @@ pub(crate) struct Interval {
     pub(crate) open_links: u64,
     /// What the ledger has found since the start.
     pub(crate) findings: Tally,
+    /// The last receivers of messages among those that came in this time.
+    pub(crate) last_receivers: LastReceivers,
     /// Processor time of the worker's thread, of the worker that used most.
     pub(crate) busiest_worker: Duration,
 }
@@ -310,6 +313,7 @@ impl Interval {
         self.unanswered += other.unanswered;
         self.open_links += other.open_links;
         self.findings += other.findings;
+        self.last_receivers.merge(&other.last_receivers);
         self.busiest_worker = self.busiest_worker.max(other.busiest_worker);
     }
 }
@@ -318,17 +322,16 @@ impl Handler<TakeInterval> for Worker {
     type Result = actix::MessageResult<TakeInterval>;
 
     fn handle(&mut self, TakeInterval: TakeInterval, _: &mut Self::Context) -> Self::Result {
-        let mut stats = self.state.stats.borrow_mut();
-        self.state.ledger.borrow_mut().take_completions(|latency| stats.completion.record(latency));
         let cpu = clock::thread_cpu();
         let busy = cpu.saturating_sub(self.state.cpu_taken.replace(cpu));
         actix::MessageResult(Interval {
-            stats: stats.take(),
+            stats: self.state.stats.borrow_mut().take(),
             busiest_worker: busy,
             census: self.state.census.get(),
             unanswered: self.state.unanswered.get(),
             open_links: self.state.open_links.get(),
             findings: self.state.findings(),
+            last_receivers: self.state.ledger.borrow_mut().take_last_receivers(),
         })
     }
 }
@@ -458,8 +461,11 @@ impl Handler<CloseBooks> for Worker {
     type Result = actix::MessageResult<CloseBooks>;
 
     fn handle(&mut self, CloseBooks { targets }: CloseBooks, _: &mut Self::Context) -> Self::Result {
-        let ledger = self.state.ledger.replace(Ledger::new(self.state.run, self.state.dialect.audience()));
-        self.charge_undelivered(&ledger, &targets);
+        let mut ledger = self.state.ledger.replace(Ledger::new(self.state.run, self.state.dialect.audience()));
+        let mut last = ledger.take_last_receivers();
+        self.charge_undelivered(&ledger, &targets, &mut last);
+        // They are taken with the next interval.
+        self.state.ledger.borrow_mut().add_last_receivers(&last);
         let unpromised = self.state.unpromised.lock().unwrap_or_else(PoisonError::into_inner);
         let (tally, private) = ledger.close(&targets, |bot| self.state.said_by(bot), &unpromised);
         drop(unpromised);
@@ -475,7 +481,7 @@ impl Handler<CloseBooks> for Worker {
 
 impl Worker {
     /// Charges deliveries that were due and did not come with the time from their plan until now.
-    fn charge_undelivered(&self, ledger: &Ledger, targets: &HighWaters) {
+    fn charge_undelivered(&self, ledger: &Ledger, targets: &HighWaters, last: &mut LastReceivers) {
         let now = self.state.now();
         let mut stats = self.state.stats.borrow_mut();
         ledger.undelivered(targets, |undelivered| match undelivered {
@@ -485,7 +491,7 @@ impl Worker {
                     stats.delivery.record_many(now.since(planned), count);
                 }
             }
-            Undelivered::Completion { planned, count } => stats.completion.record_many(now.since(planned), count),
+            Undelivered::Completion { place, planned } => last.note(place, now.since(planned)),
         });
     }
 }

@@ -186,6 +186,7 @@ fn latencies(report: &Report) -> Markup {
             p { "From the planned time of each, whatever kept it from being done then." }
             (latency_table(&report.latencies))
             @if let Some(remote) = &report.remote { p { (remote) } }
+            @if let Some(last) = report.last_receivers.as_ref().filter(|last| last.one_of > 1) { p { (last) } }
         }
     }
 }

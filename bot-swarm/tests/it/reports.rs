@@ -1,10 +1,11 @@
 //! What the program leaves behind: a report that others can read, and what two of them say of each other.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use bot_swarm::find_limit::LimitReport;
-use bot_swarm::report::document::{Judgement, Report};
+use bot_swarm::report::document::{Judgement, Latency, Report};
 use bot_swarm::report::folder;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -172,6 +173,21 @@ async fn the_reports_of_many_processes_make_one_and_one_verdict() {
     ] {
         assert!(sum == of_parts && sum > 0, "{sum} of {of_parts}");
     }
+    // Every process saw the messages of all; each message has one last receiver.
+    let count = |latencies: &BTreeMap<String, Latency>, kind: &str| {
+        latencies.get(kind).map_or(0, |latency| latency.percentiles.count)
+    };
+    let max = |report: &Report, kind: &str| report.latencies[kind].percentiles.max;
+    assert_eq!(count(&sum.latencies, "completion"), sum.messages.done);
+    assert!((max(&sum, "completion") - max(&sum, "delivery")).abs() < 1e-9, "{sum}");
+    // Phases and seconds have the latencies of all.
+    for kind in ["delivery", "ack", "completion", "lateness"] {
+        let whole = count(&sum.latencies, kind);
+        let by_phase: u64 = sum.phases.iter().map(|phase| count(&phase.latencies, kind)).sum();
+        let by_second: u64 = sum.series.iter().filter_map(|second| second.latencies.get(kind)).map(|p| p.count).sum();
+        assert_eq!((by_phase, by_second), (whole, whole), "{kind}");
+    }
+    assert_eq!(sum.phases.last().unwrap().name, "drain");
     let broken = merge(&["--expect", "connected>=16"]).await;
     assert_eq!(broken.status.code(), Some(1));
     assert!(stdout(&broken).starts_with("BROKEN: connected>=16: 15\n"), "{}", stdout(&broken));
