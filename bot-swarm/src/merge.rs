@@ -4,6 +4,7 @@
 //! histograms, of the whole run, of each phase and of each second, never as percentiles of percentiles. The last receiver of
 //! a message is the last of those of all processes. The sum is judged anew by what was expected.
 
+mod found;
 mod over_time;
 mod part;
 
@@ -19,53 +20,43 @@ use crate::latencies::Latencies;
 use crate::ledger::Tally;
 use crate::outcome::Outcome;
 use crate::report::document::Report;
-use crate::report::folder::{self, FolderError};
 use crate::stats::{Counters, Stats};
+pub use found::{find, wait};
 pub use part::MergeError;
 use part::{Part, seconds};
 
-/// Finds the reports that paths stand for: a file, a folder with a report in it, or a folder of such folders.
-///
-/// # Errors
-/// [`MergeError::NoReport`], or why a folder cannot be read.
-pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, MergeError> {
-    let mut found = Vec::new();
-    for path in paths {
-        if !path.is_dir() || path.join(folder::JSON).exists() {
-            found.push(path.clone());
-            continue;
-        }
-        let unread = |error| FolderError::File { path: path.clone(), error };
-        let mut folders = Vec::new();
-        for entry in std::fs::read_dir(path).map_err(unread)? {
-            folders.push(entry.map_err(unread)?.path());
-        }
-        folders.retain(|folder| folder.join(folder::JSON).exists());
-        folders.sort();
-        if folders.is_empty() {
-            return Err(MergeError::NoReport(path.clone()));
-        }
-        found.append(&mut folders);
-    }
-    Ok(found)
+/// What the sum of reports is held to.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Demands {
+    /// What is expected; `None`: what all of them were held to.
+    pub expect: Option<Expectations>,
+    /// How many reports there must be, all of runs at one time; `None`: any.
+    pub reports: Option<usize>,
 }
 
-/// Makes one report of many, and judges it by `expect`, or by what all of them were held to.
+/// Makes one report of many, and judges it.
 ///
 /// # Errors
 /// [`MergeError`].
-pub fn merge(reports: &[(PathBuf, Report)], expect: Option<Expectations>) -> Result<Report, MergeError> {
+pub fn merge(reports: &[(PathBuf, Report)], demands: Demands) -> Result<Report, MergeError> {
+    let Demands { expect, reports: wanted } = demands;
     let first = reports.iter().map(|(_, report)| report.started_at).min().unwrap_or_default();
     let parts: Vec<Part<'_>> =
         reports.iter().map(|(path, report)| Part::of(path, report, first)).collect::<Result<_, _>>()?;
     refuse_twice(&parts)?;
+    if wanted.is_some() {
+        refuse_apart(&parts)?;
+    }
     let mut sum = Outcome {
         config: Config { expect: expect.map_or_else(|| common_expectation(reports), Ok)?, ..Config::default() },
         started: UNIX_EPOCH + Duration::from_millis(first),
-        elapsed: parts.iter().map(|part| part.later + seconds(part.report.seconds)).max().unwrap_or_default(),
+        elapsed: parts.iter().map(Part::end).max().unwrap_or_default(),
         ..Outcome::default()
     };
     let mut doubts = Vec::new();
+    if let Some(wanted) = wanted.filter(|wanted| parts.len() < *wanted) {
+        doubts.push(format!("{} of {wanted} reports are missing", wanted - parts.len()));
+    }
     for part in &parts {
         add(&mut sum, part);
         doubts.extend(part.report.verdict.doubts.iter().map(|doubt| format!("{}: {doubt}", part.name())));
@@ -90,6 +81,20 @@ fn refuse_twice(parts: &[Part<'_>]) -> Result<(), MergeError> {
         }
     }
     Ok(())
+}
+
+/// Refuses runs of which one was over before another began: what an earlier run left is no part of this one.
+fn refuse_apart(parts: &[Part<'_>]) -> Result<(), MergeError> {
+    // A report of a run that was killed does not say when that was.
+    let ended = parts.iter().filter(|part| part.report.seconds > 0.0);
+    let first = ended.min_by_key(|part| part.end());
+    let last = parts.iter().max_by_key(|part| part.later);
+    match first.zip(last) {
+        Some((first, last)) if first.end() < last.later => {
+            Err(MergeError::Apart { earlier: first.path.to_owned(), later: last.path.to_owned() })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What all reports were held to.
@@ -160,6 +165,10 @@ mod tests {
     use crate::last_receivers::{LastReceivers, PlaceKey};
     use crate::report::document::{Judgement, Phase, Second};
 
+    fn expecting(expect: Expectations) -> Demands {
+        Demands { expect: Some(expect), ..Demands::default() }
+    }
+
     /// A process in which deliveries took these milliseconds.
     fn report(name: &str, millis: std::ops::Range<u64>, spoil: impl FnOnce(&mut Outcome)) -> (PathBuf, Report) {
         let mut outcome = Outcome::default();
@@ -177,12 +186,16 @@ mod tests {
     fn latencies_are_added_as_histograms_and_not_as_percentiles() {
         let parts = [report("a", 1..1_000, |_| ()), report("b", 1_000..2_000, |_| ())];
         let whole = report("c", 1..2_000, |_| ()).1;
-        let merged = merge(&parts, None).unwrap();
+        let merged = merge(&parts, Demands::default()).unwrap();
         assert_eq!(merged.latencies, whole.latencies);
         assert_eq!(merged.histograms, whole.histograms);
         assert_eq!((merged.bots.connected, merged.messages.sent), (20, 200));
         assert_eq!((merged.verdict.line.as_str(), merged.exit_code()), ("KEPT: clean, p99<2s", 0));
-        assert_eq!(merge(&[(parts[0].0.clone(), merged)], None).unwrap().latencies, whole.latencies, "again and again");
+        assert_eq!(
+            merge(&[(parts[0].0.clone(), merged)], Demands::default()).unwrap().latencies,
+            whole.latencies,
+            "again and again"
+        );
     }
 
     /// The messages of a room in these places, and how long each took to its last receiver at a process, in a second.
@@ -206,20 +219,20 @@ mod tests {
     #[test]
     fn the_last_receiver_of_a_message_is_the_last_of_all_processes() {
         let parts = [part("a", 1..101, 1), part("b", 51..201, 5)];
-        let merged = merge(&parts, None).unwrap();
+        let merged = merge(&parts, Demands::default()).unwrap();
         assert_eq!(merged.histograms["completion"], [[1_000, 50], [5_000, 150], [999_936, 6]]);
         assert_eq!(merged.last_receivers.as_ref().unwrap().messages, 200);
-        let again = merge(&[(parts[0].0.clone(), merged.clone()), part("c", 1..11, 7)], None).unwrap();
+        let again = merge(&[(parts[0].0.clone(), merged.clone()), part("c", 1..11, 7)], Demands::default()).unwrap();
         assert_eq!(again.histograms["completion"], [[1_000, 40], [5_000, 150], [7_000, 10], [999_936, 9]]);
         // Past the bound all keep the same messages, each of which counts for several.
         let many = [part("a", 1..100_001, 1), part("b", 1..50_001, 5)];
-        let merged = merge(&many, None).unwrap();
+        let merged = merge(&many, Demands::default()).unwrap();
         let [[1_000, fast], [5_000, slow], [999_936, 6]] = merged.histograms["completion"][..] else { panic!() };
         assert_eq!((merged.last_receivers.unwrap().one_of, fast % 8, slow % 8), (8, 0, 0));
         assert!(fast.abs_diff(50_000) < 2_500 && slow.abs_diff(50_000) < 2_500, "{fast} {slow}");
         let mut torn = part("a", 1..2, 1);
         torn.1.last_receivers.as_mut().unwrap().receipts = "AAAA".into();
-        assert!(matches!(merge(&[torn], None), Err(MergeError::Histogram(_))));
+        assert!(matches!(merge(&[torn], Demands::default()), Err(MergeError::Histogram(_))));
     }
 
     /// A process that began a second later, whose deliveries of each of two seconds took so many milliseconds.
@@ -252,7 +265,7 @@ mod tests {
 
     #[test]
     fn seconds_and_phases_are_put_together_with_their_latencies() {
-        let merged = merge(&[timed("a", 0, [2, 4]), timed("b", 1, [8, 16])], None).unwrap();
+        let merged = merge(&[timed("a", 0, [2, 4]), timed("b", 1, [8, 16])], Demands::default()).unwrap();
         let of = |histograms: &BTreeMap<String, String>, kind: &str| {
             Latencies::unpack(histograms.get(kind).map_or("", String::as_str)).unwrap().steps()
         };
@@ -274,7 +287,7 @@ mod tests {
     fn of_a_second_that_one_process_has_forgotten_no_latency_is_told() {
         let mut forgetful = timed("b", 0, [8, 16]);
         forgetful.1.series[0].histograms.clear();
-        let merged = merge(&[timed("a", 0, [2, 4]), forgetful], None).unwrap();
+        let merged = merge(&[timed("a", 0, [2, 4]), forgetful], Demands::default()).unwrap();
         assert_eq!((merged.series[0].latencies.len(), merged.series[0].deliveries), (0, 20));
         assert_eq!(merged.series[1].latencies["delivery"].count, 20);
     }
@@ -283,16 +296,34 @@ mod tests {
     fn the_sum_is_judged_anew_and_what_one_doubts_is_doubted() {
         let good = || report("a", 1..100, |_| ());
         let lost = report("b", 1..100, |outcome| outcome.tally.lost = 3);
-        let line = merge(&[good(), lost], None).unwrap().verdict.line;
+        let line = merge(&[good(), lost], Demands::default()).unwrap().verdict.line;
         assert_eq!(line, "BROKEN: clean: 3 lost");
         let late = report("b", 1..100, |outcome| outcome.doubts = vec![Doubt::Ports { times: 7 }]);
         let mut late = late;
         late.1.verdict.doubts = vec!["the swarm had no local port left".to_owned()];
-        let merged = merge(&[good(), late], None).unwrap();
+        let merged = merge(&[good(), late], Demands::default()).unwrap();
         assert_eq!(merged.verdict.judgement, Judgement::Invalid);
         assert_eq!(merged.verdict.line, "INVALID: b: the swarm had no local port left");
-        let few = merge(&[good()], Some("connected>=500".parse().unwrap())).unwrap();
+        let few = merge(&[good()], expecting("connected>=500".parse().unwrap())).unwrap();
         assert_eq!(few.verdict.line, "BROKEN: connected>=500: 10");
+    }
+
+    #[test]
+    fn where_so_many_reports_are_wanted_a_missing_one_makes_the_sum_invalid_and_an_old_one_is_refused() {
+        let wanted = |reports| Demands { reports: Some(reports), ..Demands::default() };
+        let at = |name: &str, started_at: u64, seconds: f64| {
+            let (path, report) = report(name, 1..100, |_| ());
+            (path, Report { started_at, seconds, ..report })
+        };
+        let both = [at("a", 5_000, 9.0), at("b", 9_000, 9.0)];
+        assert_eq!(merge(&both, wanted(2)).unwrap().verdict.judgement, Judgement::Kept);
+        let few = merge(&both, wanted(4)).unwrap();
+        assert_eq!(few.verdict.line, "INVALID: 2 of 4 reports are missing");
+        let apart = [at("a", 5_000, 3.0), at("b", 9_000, 9.0)];
+        assert!(matches!(merge(&apart, wanted(1)), Err(MergeError::Apart { .. })));
+        assert!(merge(&apart, Demands::default()).is_ok());
+        let killed = [at("a", 5_000, 0.0), at("b", 9_000, 9.0)];
+        assert!(merge(&killed, wanted(2)).is_ok(), "it is not known when it was killed");
     }
 
     #[test]
@@ -300,10 +331,10 @@ mod tests {
         let good = || report("a", 1..100, |_| ());
         let mut other = report("b", 1..100, |_| ());
         other.1.config.insert("BOT_EXPECT".into(), "lost=0".into());
-        assert!(matches!(merge(&[good(), good()], None), Err(MergeError::Twice { .. })));
-        assert!(matches!(merge(&[good(), other.clone()], None), Err(MergeError::Expectations { .. })));
-        assert!(merge(&[good(), other.clone()], Some(Expectations::clean())).is_ok());
+        assert!(matches!(merge(&[good(), good()], Demands::default()), Err(MergeError::Twice { .. })));
+        assert!(matches!(merge(&[good(), other.clone()], Demands::default()), Err(MergeError::Expectations { .. })));
+        assert!(merge(&[good(), other.clone()], expecting(Expectations::clean())).is_ok());
         other.1.histograms.clear();
-        assert!(matches!(merge(&[other], None), Err(MergeError::NoHistograms(_))));
+        assert!(matches!(merge(&[other], Demands::default()), Err(MergeError::NoHistograms(_))));
     }
 }

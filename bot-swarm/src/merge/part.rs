@@ -32,6 +32,18 @@ pub enum MergeError {
         /// The prefix of its bots' names.
         name: String,
     },
+    /// One run was over before another began.
+    #[error(
+        "{} is of a run that was over before that of {} began: take away what an earlier run left",
+        earlier.display(),
+        later.display()
+    )]
+    Apart {
+        /// The report of the one.
+        earlier: PathBuf,
+        /// The report of the other.
+        later: PathBuf,
+    },
     /// The processes were held to different things, and nobody says to which the sum is to be.
     #[error(
         "the reports were held to different expectations ({first}; {other}): say with --expect to which the sum is"
@@ -73,6 +85,11 @@ impl<'a> Part<'a> {
         let last = last.ok_or_else(|| MergeError::Histogram(path.to_owned()))?;
         let receipts = last.by_time();
         Ok(Self { path, report, later, last, receipts })
+    }
+
+    /// When its run ended, since the first one began.
+    pub(super) fn end(&self) -> Duration {
+        self.later + seconds(self.report.seconds)
     }
 
     pub(super) fn name(&self) -> &'a str {
