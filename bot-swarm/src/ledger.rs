@@ -22,6 +22,7 @@
 //! worker, but needs no other for its judgements: a message that the members on one thread got differently breaks
 //! their sender's numbering there.
 
+mod member;
 pub mod peers;
 pub mod private;
 pub mod room;
@@ -38,11 +39,13 @@ use starling_protocol::Epoch;
 use crate::clock::Nanos;
 use crate::last_receivers::{LastReceivers, PlaceKey};
 use crate::marker::{MarkedTarget, Marker};
+pub use member::Entrance;
+use member::Member;
 pub use peers::Audience;
 use peers::PeerBook;
 use private::PrivateBook;
 use room::{Fingerprint, RoomRecord, Source, Witness};
-use sequence::{Arrival, Sequence};
+use sequence::{Arrival, Sequence, union};
 pub use tally::Tally;
 
 /// Newest places of a room among which messages that did not come to all are told one by one. A server may claim any
@@ -51,19 +54,6 @@ const INCOMPLETE_MAX: u64 = 1 << 20;
 
 /// How far the lives of the rooms have come, by room and epoch.
 pub type HighWaters = FxHashMap<(u32, Epoch), u64>;
-
-/// A bot's place in one room.
-#[derive(Debug)]
-struct Member {
-    epoch: Epoch,
-    received: Sequence,
-    /// Up to here a replay that the server called incomplete may still fill what is missing.
-    replay_until: u64,
-    lost_and_told: u64,
-    is_away: bool,
-    /// Whether it is away by its own will.
-    rests: bool,
-}
 
 /// Deliveries that were due and did not come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,21 +74,6 @@ pub enum Undelivered {
         /// When it was planned, or a little earlier.
         planned: Nanos,
     },
-}
-
-/// A room that a bot came into, as `welcome` or `joined` tells.
-#[derive(Debug, Clone, Copy)]
-pub struct Entrance {
-    /// The bot.
-    pub bot: u32,
-    /// The room's number.
-    pub room: u32,
-    /// The life of the room's numbers.
-    pub epoch: Epoch,
-    /// The newest message of the room.
-    pub seq: u64,
-    /// Whether the server promised everything that was missed.
-    pub recovered: bool,
 }
 
 /// Whether a delivery counts as one.
@@ -408,35 +383,6 @@ impl Ledger {
         }
         self.tally += self.peers.close(said, unpromised);
         (self.tally, self.private)
-    }
-}
-
-/// The same numbers in ranges that do not overlap.
-fn union(mut ranges: Vec<RangeInclusive<u64>>) -> Vec<RangeInclusive<u64>> {
-    ranges.sort_unstable_by_key(|range| *range.start());
-    let mut union: Vec<RangeInclusive<u64>> = Vec::new();
-    for range in ranges {
-        match union.last_mut() {
-            Some(last) if range.start() <= last.end() => *last = *last.start()..=*last.end().max(range.end()),
-            _ => union.push(range),
-        }
-    }
-    union
-}
-
-impl Member {
-    /// The server told that what is missing up to here is gone, or as good as gone.
-    fn tell_lost_until(&mut self, seq: u64) {
-        self.lost_and_told += seq.saturating_sub(self.received.newest());
-        self.received.skip_to(seq);
-        self.replay_until = seq;
-    }
-
-    fn tally(&self, target: u64) -> Tally {
-        let expected = self.received.expected_until(target);
-        let received = self.received.count();
-        let lost = expected - received;
-        Tally { expected, received, lost, lost_and_told: self.lost_and_told.min(lost), ..Tally::default() }
     }
 }
 

@@ -44,6 +44,8 @@ mod metrics;
 pub mod mix;
 pub mod open_files;
 pub mod outcome;
+mod outstanding;
+mod panics;
 pub mod plan;
 pub mod profile;
 pub mod progress;

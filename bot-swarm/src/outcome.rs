@@ -136,6 +136,13 @@ impl Outcome {
         self.judge_with(doubts)
     }
 
+    /// The same run, with one more reason to doubt it.
+    pub(crate) fn doubted(mut self, doubt: Doubt) -> Self {
+        self.doubts.push(doubt);
+        self.verdict = Verdict::Invalid;
+        self
+    }
+
     /// As [`judge`](Self::judge), where it is known what there is to doubt.
     pub(crate) fn judge_with(mut self, doubts: Vec<Doubt>) -> Self {
         self.doubts = doubts;

@@ -15,7 +15,7 @@ use crate::latencies::Latencies;
 use crate::outcome::{Phase, Point, Quantiles};
 use crate::profile::Profile;
 use crate::stats::Stats;
-use crate::worker::Interval;
+use crate::worker::requests::Interval;
 
 /// Most points that are remembered: four hours of seconds. Past it the oldest go.
 const POINTS_MAX: usize = 14_400;
@@ -193,11 +193,6 @@ impl Recorder {
         records
     }
 
-    /// Closes the books.
-    pub(crate) fn close(self) -> Records {
-        self.so_far()
-    }
-
     fn advance(&mut self, now: Duration) {
         while self.ends.get(self.phase).copied().flatten().is_some_and(|end| end <= now)
             && self.phase + 1 < self.phases.len()
@@ -293,7 +288,7 @@ mod tests {
         recorder.record(&sent(2));
         recorder.begin_drain();
         recorder.record(&sent(4));
-        let records = recorder.close();
+        let records = recorder.so_far();
         let by_phase: Vec<(&str, u64)> =
             records.phases.iter().map(|phase| (phase.name.as_str(), phase.stats.counters.sent)).collect();
         assert_eq!(by_phase, [("ramp 0s to 3", 1), ("hold", 2), ("drain", 4)]);
@@ -314,7 +309,7 @@ mod tests {
         recorder.recorded_until = recorder.warm_up;
         assert_eq!(due(&recorder), Duration::from_secs(1));
         recorder.record(&interval);
-        let Records { phases, total, .. } = recorder.close();
+        let Records { phases, total, .. } = recorder.so_far();
         assert_eq!((total.counters.sent, total.connect.count(), total.wake_lag.count()), (2, 2, 2));
         assert_eq!(total.delivery.count(), 1);
         assert_eq!(phases.iter().map(|phase| phase.stats.delivery.count()).sum::<u64>(), 2);
@@ -326,7 +321,7 @@ mod tests {
         for _ in 0..POINTS_MAX + 2 {
             recorder.record(&Interval::default());
         }
-        let records = recorder.close();
+        let records = recorder.so_far();
         assert_eq!((records.points.len(), records.forgotten), (POINTS_MAX, 2));
     }
 }
