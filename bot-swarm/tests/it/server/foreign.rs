@@ -127,7 +127,12 @@ async fn serve(mut stream: TcpStream, state: Rc<State>) {
                 Some(Err(_)) | None => break,
             },
             text = outgoing.recv() => {
-                if socket.send(Message::Text(text.unwrap().into())).await.is_err() { break }
+                let mut text = text.unwrap();
+                // Centrifugo sends what waits in one frame, one a line.
+                while state.dialect == Dialect::Centrifugo && let Ok(next) = outgoing.try_recv() {
+                    text = format!("{text}\n{next}");
+                }
+                if socket.send(Message::Text(text.into())).await.is_err() { break }
             }
         }
     }
@@ -140,15 +145,23 @@ impl State {
         if self.dialect == Dialect::Centrifugo {
             let number = &frame["id"];
             if frame["connect"].is_object() {
-                return json!({ "id": number, "connect": { "client": "c", "version": "5.4.9", "ping": 25, "pong": true } });
+                let client = json!({
+                    "client": format!("client-{id}"), "version": "6.0.1 OSS", "expires": true, "ttl": 1200, "ping": 25,
+                    "pong": true, "session": "s", "node": "n",
+                });
+                return json!({ "id": number, "connect": client });
             }
             if frame["subscribe"].is_object() {
                 join();
-                return json!({ "id": number, "subscribe": {} });
+                self.tell_all(
+                    &json!({ "push": { "channel": "lobby", "join": { "info": { "user": "", "client": "c" } } } }),
+                );
+                return json!({ "id": number, "subscribe": { "recoverable": true, "epoch": "xyz", "offset": 6, "positioned": true } });
             }
             let publish = &frame["publish"];
-            if self.says(id, &json!({ "push": { "channel": publish["channel"], "pub": { "data": publish["data"] } } }))
-            {
+            let info = json!({ "user": "", "client": format!("client-{id}") });
+            let publication = json!({ "data": publish["data"], "info": info, "offset": self.taken.get() });
+            if self.says(id, &json!({ "push": { "channel": publish["channel"], "pub": publication } })) {
                 json!({ "id": number, "publish": {} })
             } else {
                 json!({ "id": number, "error": { "code": 103, "message": "permission denied" } })
@@ -157,7 +170,10 @@ impl State {
             let reply =
                 |status: &str| json!([frame[0], frame[1], frame[2], "phx_reply", { "response": {}, "status": status }]);
             match frame[3].as_str().unwrap() {
-                "phx_join" => join(),
+                "phx_join" => {
+                    join();
+                    self.tell_all(&json!([null, null, frame[2], "presence_diff", { "joins": {}, "leaves": {} }]));
+                }
                 "heartbeat" => {}
                 event => {
                     if !self.says(id, &json!([null, null, frame[2], event, frame[4]])) {
@@ -166,6 +182,13 @@ impl State {
                 }
             }
             reply("ok")
+        }
+    }
+
+    /// Sends something that is no message to everybody.
+    fn tell_all(&self, frame: &Value) {
+        for outbox in self.members.borrow().values() {
+            outbox.send(frame.to_string()).unwrap_or_default();
         }
     }
 
