@@ -15,7 +15,7 @@ use crate::behaviour::BehaviourKind;
 use crate::credentials::Headers;
 use crate::dialect::Dialect;
 use crate::expect::Expectations;
-use crate::find_limit::Find;
+use crate::find_limit::find::Find;
 use crate::mix::Mix;
 use crate::plan::Arrivals;
 use crate::profile::Profile;

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::outcome::Point;
-use crate::stats::Stats;
 use crate::units::human;
 
 /// The kind of error of a bot for which there was no open file left.
@@ -12,15 +10,6 @@ pub const NO_FILE_LEFT: &str = "connect: too many open files";
 
 /// The kind of error of a bot for which there was no local port left.
 pub const NO_PORT_LEFT: &str = "connect: no local port left";
-
-/// A worker that ran for more than this share of a second had no time left.
-const BUSY_SHARE: f64 = 0.95;
-
-/// The share of a run's seconds in which a worker may have no time left.
-const BUSY_SECONDS_SHARE: f64 = 0.1;
-
-/// Points that are shorter say little about how busy the swarm was.
-const POINT_MIN: Duration = Duration::from_millis(500);
 
 /// A reason for which a run is not valid.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,77 +88,5 @@ impl fmt::Display for Doubt {
                 write!(f, "the swarm had no local port left {times} times (net.ipv4.ip_local_port_range)")
             }
         }
-    }
-}
-
-/// Everything for which a run is not valid. `limit` is how late the swarm itself may be.
-pub fn doubts(stats: &Stats, points: &[Point], limit: Duration) -> Vec<Doubt> {
-    let late = |p99: Duration| Some(p99).filter(|p99| *p99 > limit);
-    let whole: Vec<&Point> = points.iter().filter(|point| point.duration >= POINT_MIN).collect();
-    let is_busy = |point: &&&Point| point.busiest_worker.as_secs_f64() > BUSY_SHARE * point.duration.as_secs_f64();
-    let (seconds, of) = (whole.iter().filter(is_busy).count(), whole.len());
-    let errors = |kind: &str| stats.errors.get(kind).copied().filter(|times| *times > 0);
-    [
-        late(stats.wake_lag.quantile(0.99)).map(|p99| Doubt::WakeLag { p99, limit }),
-        late(stats.loop_lag.quantile(0.99)).map(|p99| Doubt::LoopLag { p99, limit }),
-        (seconds as f64 > BUSY_SECONDS_SHARE * of as f64).then_some(Doubt::Busy { seconds, of }),
-        errors(NO_FILE_LEFT).map(|times| Doubt::OpenFiles { times }),
-        errors(NO_PORT_LEFT).map(|times| Doubt::Ports { times }),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::Host;
-    use crate::recorder::Recorder;
-    use crate::worker::requests::Interval;
-
-    const LIMIT: Duration = Duration::from_millis(50);
-
-    fn points(busy_millis: &[u64]) -> Vec<Point> {
-        let mut recorder =
-            Recorder::new(&"ramp 1s to 3, hold".parse().unwrap(), Duration::ZERO, Host::this(), Host::this().now());
-        let point = recorder.record(&Interval::default()).clone();
-        let point = |millis| Point {
-            duration: Duration::from_secs(1),
-            busiest_worker: Duration::from_millis(millis),
-            ..point.clone()
-        };
-        busy_millis.iter().map(|millis| point(*millis)).collect()
-    }
-
-    #[test]
-    fn a_swarm_that_keeps_up_is_not_doubted() {
-        let mut stats = Stats::default();
-        stats.wake_lag.record(LIMIT / 2);
-        stats.loop_lag.record(LIMIT / 2);
-        assert_eq!(doubts(&stats, &points(&[300; 100]), LIMIT), []);
-        assert_eq!(doubts(&stats, &[], LIMIT), []);
-    }
-
-    #[test]
-    fn each_way_in_which_the_swarm_was_the_limit_is_named() {
-        let mut stats = Stats::default();
-        stats.wake_lag.record(LIMIT * 2);
-        stats.loop_lag.record(LIMIT * 3);
-        stats.errors.insert(NO_FILE_LEFT.to_owned(), 4);
-        stats.errors.insert(NO_PORT_LEFT.to_owned(), 5);
-        let busy = points(&[&[990; 2][..], &[300; 8]].concat());
-        let found = doubts(&stats, &busy, LIMIT);
-        assert_eq!(found.len(), 5);
-        assert!(matches!(found[..2], [Doubt::WakeLag { .. }, Doubt::LoopLag { .. }]));
-        assert_eq!(
-            found[2..],
-            [Doubt::Busy { seconds: 2, of: 10 }, Doubt::OpenFiles { times: 4 }, Doubt::Ports { times: 5 }]
-        );
-        assert!(
-            found
-                .iter()
-                .all(|doubt| doubt.to_string().starts_with("the swarm") || doubt.to_string().starts_with("a worker"))
-        );
     }
 }

@@ -4,19 +4,34 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::outcome::Outcome;
-use crate::stats::Stats;
-use crate::units::{duration_text, grouped, human, parse_duration};
+use crate::ledger::Tally;
+use crate::stats::{Counters, Stats};
+use crate::units::{duration_text, parse_duration};
 
 /// What `clean` stands for, beside at least one bot that was connected.
 const CLEAN: &str = "clean";
 
+/// The counts of an outcome that can be expected, beside the ledger's findings and the counters.
+pub(crate) const COUNTS: [&str; 8] =
+    ["unanswered", "away", "errors", "connected", "never_connected", "planned", "done", "not_done"];
+
+/// The counts that can be expected as a share of a whole.
+pub(crate) const SHARES: [&str; 2] = ["connected", "done"];
+
+/// The name of a count that can be expected.
+fn count_named(name: &str) -> Option<&'static str> {
+    let findings = Tally::default().faults().into_iter().map(|(name, _)| name);
+    let counters = Counters::default().entries().map(|(name, _)| name);
+    findings.into_iter().chain(COUNTS).chain(counters).find(|known| *known == name)
+}
+
 /// What is expected of a run: every one of these.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Expectations(Vec<Expectation>);
+pub struct Expectations(pub(crate) Vec<Expectation>);
 
+/// One thing that is expected.
 #[derive(Debug, Clone, PartialEq)]
-enum Expectation {
+pub(crate) enum Expectation {
     /// Everything that was planned was done, and nothing lost, doubled, reordered or misdelivered.
     Clean,
     /// A latency is within a bound.
@@ -27,16 +42,18 @@ enum Expectation {
     Share { name: &'static str, relation: Relation, percent: f64 },
 }
 
+/// What of many latencies is meant.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Measure {
+pub(crate) enum Measure {
     /// What so many percent do not exceed.
     Percentile(f64),
     Max,
     Mean,
 }
 
+/// How a figure is to stand to its bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Relation {
+pub(crate) enum Relation {
     Less,
     AtMost,
     Equal,
@@ -64,77 +81,6 @@ impl Expectations {
     pub fn clean() -> Self {
         Self(vec![Expectation::Clean])
     }
-
-    /// The expectations that a run broke. Where no bot was ever connected, that is the one.
-    pub fn broken(&self, outcome: &Outcome) -> Vec<Broken> {
-        if outcome.stats.counters.ever_connected == 0 {
-            let why = outcome.stats.errors_line();
-            let why = if why.is_empty() { why } else { format!(" ({why})") };
-            return vec![Broken { expected: "bots".to_owned(), actual: format!("no bot was connected{why}") }];
-        }
-        let actual = |expectation: &Expectation| {
-            let actual = expectation.broken(outcome)?;
-            Some(Broken { expected: expectation.to_string(), actual })
-        };
-        self.0.iter().filter_map(actual).collect()
-    }
-}
-
-/// The counts that can be expected of a run.
-fn counts(outcome: &Outcome) -> impl Iterator<Item = (&'static str, u64)> {
-    let errors = outcome.stats.errors.values().sum();
-    let others = [
-        ("unanswered", outcome.unanswered),
-        ("away", outcome.away),
-        ("errors", errors),
-        ("connected", outcome.stats.counters.ever_connected),
-        ("never_connected", outcome.never_connected()),
-        ("planned", outcome.planned()),
-        ("done", outcome.done()),
-        ("not_done", outcome.not_done()),
-    ];
-    outcome.tally.faults().into_iter().chain(others).chain(outcome.stats.counters.entries())
-}
-
-/// The counts that can be expected as a share of a whole: name, part and whole.
-fn shares(outcome: &Outcome) -> [(&'static str, u64, u64); 2] {
-    let counters = &outcome.stats.counters;
-    [("connected", counters.ever_connected, counters.wanted), ("done", outcome.done(), outcome.planned())]
-}
-
-impl Expectation {
-    /// What was instead; `None` where it was kept.
-    fn broken(&self, outcome: &Outcome) -> Option<String> {
-        match self {
-            Self::Clean => {
-                let faults: Vec<String> =
-                    outcome.faults().iter().map(|(what, count)| format!("{count} {what}")).collect();
-                (!faults.is_empty()).then(|| faults.join(", "))
-            }
-            Self::Latency { kind, measure, relation, bound } => {
-                let latencies = outcome.stats.kind(kind).filter(|latencies| latencies.count() > 0);
-                // What was not measured cannot be said to be kept.
-                let Some(latencies) = latencies else { return Some("nothing was measured".to_owned()) };
-                let actual = match measure {
-                    Measure::Percentile(percent) => latencies.quantile(percent / 100.0),
-                    Measure::Max => latencies.max(),
-                    Measure::Mean => latencies.mean(),
-                };
-                (!relation.holds(&actual, bound)).then(|| human(actual))
-            }
-            Self::Count { name, relation, bound } => {
-                let actual = counts(outcome).find(|(known, _)| known == name).map_or(0, |(_, count)| count);
-                (!relation.holds(&actual, bound)).then(|| actual.to_string())
-            }
-            Self::Share { name, relation, percent } => {
-                let (_, part, whole) = shares(outcome).into_iter().find(|(known, ..)| known == name)?;
-                // Of nothing, all is done.
-                let actual = if whole == 0 { 100.0 } else { part as f64 * 100.0 / whole as f64 };
-                let told = || format!("{:.4}% ({} of {})", actual, grouped(part), grouped(whole));
-                (!relation.holds(&actual, percent)).then(told)
-            }
-        }
-    }
 }
 
 impl Relation {
@@ -142,7 +88,8 @@ impl Relation {
     const ALL: [(&'static str, Self); 5] =
         [("<=", Self::AtMost), (">=", Self::AtLeast), ("<", Self::Less), (">", Self::More), ("=", Self::Equal)];
 
-    fn holds<T: PartialOrd>(self, actual: &T, bound: &T) -> bool {
+    /// Whether a figure stands so to its bound.
+    pub(crate) fn holds<T: PartialOrd>(self, actual: &T, bound: &T) -> bool {
         match self {
             Self::Less => actual < bound,
             Self::AtMost => actual <= bound,
@@ -178,14 +125,12 @@ impl FromStr for Expectation {
             Some((quantity.trim(), relation, bound.trim()))
         };
         let (quantity, relation, bound) = Relation::ALL.into_iter().find_map(split).ok_or(NotExpectations)?;
-        let outcome = Outcome::default();
         if let Some(percent) = bound.strip_suffix('%') {
-            let (name, ..) =
-                shares(&outcome).into_iter().find(|(name, ..)| *name == quantity).ok_or(NotExpectations)?;
+            let name = SHARES.into_iter().find(|name| *name == quantity).ok_or(NotExpectations)?;
             let percent = percent.trim().parse().ok().filter(|percent| (0.0..=100.0).contains(percent));
             return percent.map(|percent| Self::Share { name, relation, percent }).ok_or(NotExpectations);
         }
-        if let Some((name, _)) = counts(&outcome).find(|(name, _)| *name == quantity) {
+        if let Some(name) = count_named(quantity) {
             let bound = bound.parse().map_err(|_| NotExpectations)?;
             return Ok(Self::Count { name, relation, bound });
         }
@@ -253,6 +198,7 @@ impl fmt::Display for Relation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::Outcome;
 
     /// A run in which one message took a second, and ten took a millisecond.
     fn outcome() -> Outcome {

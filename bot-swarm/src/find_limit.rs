@@ -4,11 +4,10 @@
 //! one load leaves behind does not spoil the next, nor what connecting leaves behind the load. [`search`] says which load
 //! is next; here it is made, run and judged.
 
+pub mod find;
 mod limit_report;
 pub mod search;
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 pub use limit_report::{LimitReport, LoadReport, SCHEMA_VERSION};
@@ -23,6 +22,7 @@ use crate::report::document::{Judgement, Report};
 use crate::server_stages;
 use crate::stop::StopHandle;
 use crate::swarm::{self, RunError};
+pub use find::Find;
 
 /// Seconds in which the bots of a load come, whatever their number; fewer come at `BOT_RAMP_PER_SECOND`.
 const RAMP_SECONDS_MAX: f64 = 10.0;
@@ -35,55 +35,6 @@ const REST_MAX: Duration = Duration::from_secs(1);
 
 /// What is expected where nobody says more than that the run is to be clean.
 const EXPECT_DEFAULT: &str = "p99<250ms, clean";
-
-/// What is raised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Find {
-    /// The number of bots, each as talkative as `BOT_MESSAGES_PER_SECOND` says.
-    Bots,
-    /// The messages a second of all `BOT_COUNT` bots together.
-    Messages,
-    /// The members of a room: about `BOT_COUNT` bots in as many rooms as they fill, and the messages a second of all
-    /// together stay the same.
-    Room,
-}
-
-impl Find {
-    /// All of them.
-    const ALL: [Self; 3] = [Self::Bots, Self::Messages, Self::Room];
-
-    /// Its name in the configuration.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Bots => "bots",
-            Self::Messages => "messages",
-            Self::Room => "room",
-        }
-    }
-
-    /// What a load of it is counted in.
-    pub fn unit(self) -> &'static str {
-        match self {
-            Self::Bots => "bots",
-            Self::Messages => "messages a second",
-            Self::Room => "members of a room",
-        }
-    }
-}
-
-impl FromStr for Find {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL.into_iter().find(|find| find.as_str() == text).ok_or(())
-    }
-}
-
-impl fmt::Display for Find {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// The configuration that makes a load.
 pub fn load_config(config: &Config, load: u32) -> Config {

@@ -34,6 +34,7 @@ pub mod expect;
 pub mod find_limit;
 pub mod footprint;
 mod foreign;
+mod judgement;
 pub mod last_receivers;
 pub mod latencies;
 pub mod ledger;

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::census::Census;
 use crate::config::Config;
-use crate::doubt::{Doubt, doubts};
+use crate::doubt::Doubt;
 use crate::expect::Broken;
 use crate::footprint::Footprint;
 use crate::last_receivers::LastReceivers;
@@ -119,42 +119,6 @@ impl Outcome {
     /// Bots that were to connect, and never were welcomed.
     pub fn never_connected(&self) -> u64 {
         self.stats.counters.wanted.saturating_sub(self.stats.counters.ever_connected)
-    }
-
-    /// What is known of a run before it ends: that nothing of it is done.
-    pub fn not_ended(config: &Config) -> Self {
-        let bots = config.profile().bots_max();
-        let mut outcome = Self { config: config.clone(), started: SystemTime::now(), bots, ..Self::default() };
-        outcome.stats.counters.wanted = bots.into();
-        outcome.judge_with(vec![Doubt::NotEnded { bots }])
-    }
-
-    /// Finds out what is to be said of the run. To be called once, when all else is there.
-    pub(crate) fn judge(self) -> Self {
-        let limit = Duration::from_secs_f64(self.config.lateness_max_seconds);
-        let doubts = doubts(&self.stats, &self.points, limit);
-        self.judge_with(doubts)
-    }
-
-    /// The same run, with one more reason to doubt it.
-    pub(crate) fn doubted(mut self, doubt: Doubt) -> Self {
-        self.doubts.push(doubt);
-        self.verdict = Verdict::Invalid;
-        self
-    }
-
-    /// As [`judge`](Self::judge), where it is known what there is to doubt.
-    pub(crate) fn judge_with(mut self, doubts: Vec<Doubt>) -> Self {
-        self.doubts = doubts;
-        let broken = self.config.expect.broken(&self);
-        self.verdict = if !self.doubts.is_empty() {
-            Verdict::Invalid
-        } else if broken.is_empty() {
-            Verdict::Kept
-        } else {
-            Verdict::Broken(broken)
-        };
-        self
     }
 }
 

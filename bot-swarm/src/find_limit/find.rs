@@ -1,0 +1,53 @@
+//! What a search for a limit raises.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// What is raised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Find {
+    /// The number of bots, each as talkative as `BOT_MESSAGES_PER_SECOND` says.
+    Bots,
+    /// The messages a second of all `BOT_COUNT` bots together.
+    Messages,
+    /// The members of a room: about `BOT_COUNT` bots in as many rooms as they fill, and the messages a second of all
+    /// together stay the same.
+    Room,
+}
+
+impl Find {
+    /// All of them.
+    const ALL: [Self; 3] = [Self::Bots, Self::Messages, Self::Room];
+
+    /// Its name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bots => "bots",
+            Self::Messages => "messages",
+            Self::Room => "room",
+        }
+    }
+
+    /// What a load of it is counted in.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Bots => "bots",
+            Self::Messages => "messages a second",
+            Self::Room => "members of a room",
+        }
+    }
+}
+
+impl FromStr for Find {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|find| find.as_str() == text).ok_or(())
+    }
+}
+
+impl fmt::Display for Find {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
