@@ -4,6 +4,9 @@ use std::cell::RefCell;
 use std::panic::{self, PanicHookInfo};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 
+/// Folders around a file that are told.
+const FOLDERS_TOLD: usize = 2;
+
 /// Installs the hook once for the process.
 static HOOK: Once = Once::new();
 
@@ -69,7 +72,13 @@ impl Panics {
 /// What a panic says, in one line, and where it was.
 fn text_of(panicked: &PanicHookInfo<'_>) -> String {
     let text = panicked.payload_as_str().unwrap_or("without a text").lines().next().unwrap_or_default().to_owned();
-    panicked.location().map_or_else(|| text.clone(), |at| format!("{text} ({}:{})", at.file(), at.line()))
+    panicked.location().map_or_else(|| text.clone(), |at| format!("{text} ({}:{})", short(at.file()), at.line()))
+}
+
+/// The end of a path, which tells the file: of a dependency the rest is of the machine that built it.
+fn short(path: &str) -> &str {
+    let start = path.rmatch_indices('/').nth(FOLDERS_TOLD).map_or(0, |(slash, _)| slash + 1);
+    path.get(start..).unwrap_or(path)
 }
 
 #[cfg(test)]
@@ -95,6 +104,8 @@ mod tests {
             let (times, first) = panics.counted().unwrap();
             assert!(times == 2 && first.starts_with("of this (") && first.contains("panics.rs:"), "{times} {first}");
         }
+        assert_eq!(short("/far/away/src/connect/resolver.rs"), "src/connect/resolver.rs");
+        assert_eq!(short("src/bot.rs"), "src/bot.rs");
         let nobody = Panics::default();
         assert!(std::thread::spawn(|| panic!("elsewhere")).join().is_err());
         assert!(!nobody.any());

@@ -170,13 +170,19 @@ impl Swarm {
             headers: config.headers.clone(),
             panics: Arc::clone(&panics),
         };
-        let start_worker = |index| {
+        let mut workers: Vec<(Arbiter, Addr<Worker>)> = Vec::new();
+        for index in 0..config.workers {
             let setup = WorkerSetup { index, ..setup.clone() };
-            let arbiter = Arbiter::new();
+            // It panics where the system has no thread for it.
+            let Ok(arbiter) = std::panic::catch_unwind(Arbiter::new) else {
+                for (arbiter, _) in &workers {
+                    arbiter.stop();
+                }
+                return Err(RunError::Threads { started: index, wanted: config.workers });
+            };
             let worker = Worker::start_in_arbiter(&arbiter.handle(), move |_| Worker::new(setup));
-            (arbiter, worker)
-        };
-        let workers = (0..config.workers).map(start_worker).collect();
+            workers.push((arbiter, worker));
+        }
         Ok(Self { host, start, started: SystemTime::now(), footprint, workers, panics })
     }
 

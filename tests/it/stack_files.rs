@@ -134,9 +134,16 @@ fn bots_can_be_many_and_no_image_is_the_newest_whatever_that_is() {
     let compose = yaml("compose.yaml");
     let bots = compose["services"]["bots"].as_object().unwrap();
     assert!(!bots.contains_key("container_name") && !bots.contains_key("ports"));
-    for (name, service) in compose["services"].as_object().unwrap() {
+    let services = compose["services"].as_object().unwrap();
+    let built = services.values().filter(|service| service.get("build").is_some());
+    let built: BTreeSet<&str> = built.map(|service| service["image"].as_str().unwrap()).collect();
+    for (name, service) in services {
         let image = service["image"].as_str().unwrap();
-        assert_eq!(service.get("build").is_some(), image.ends_with(":latest"), "{name}: {image}");
+        assert_eq!(built.contains(image), image.ends_with(":latest"), "{name}: {image}");
+        assert!(
+            service.get("build").is_some() || !built.contains(image) || service["pull_policy"] == "never",
+            "{name}"
+        );
         assert!(service.get("mem_limit").is_some() && service.get("cpus").is_some(), "{name} has limits");
         for port in service.get("ports").and_then(Value::as_array).into_iter().flatten() {
             assert!(port.as_str().unwrap().starts_with("127.0.0.1:"), "{name}: {port} is for this machine alone");

@@ -21,6 +21,14 @@ pub enum RunError {
     /// The bots cannot speak TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The system has no thread for a worker.
+    #[error("only {started} of BOT_WORKERS={wanted} threads could be started")]
+    Threads {
+        /// Workers that were started.
+        started: u32,
+        /// Workers that were to be.
+        wanted: u32,
+    },
     /// The metrics cannot be served.
     #[error("BOT_METRICS_BIND={address} cannot be listened on")]
     Metrics {
