@@ -5,8 +5,10 @@ use std::time::Duration;
 use crate::compose::{compose, compose_with, containers, docker, inspect, log, run_container};
 use crate::{disturb, start};
 
-/// A run of twenty containers that ends by itself.
-struct Run;
+/// A run of twenty containers that ends by itself, and the container of its sum.
+struct Run {
+    merge: String,
+}
 
 impl Run {
     /// Begins it, the sum of its reports with it, whose folder in the volume is `name`.
@@ -17,14 +19,13 @@ impl Run {
         let variables = [("BOT_SECONDS", "15"), ("BOTS_CONTAINERS", "20"), ("BOTS_RUN", name)];
         compose_with(&variables, &["up", "--detach", "--no-build", "bots", "merge"]);
         assert_eq!(containers("bots").len(), 20);
-        Self
+        Self { merge: containers("merge").remove(0) }
     }
 
     /// Waits until the sum is there: its exit code, and what it says.
     fn verdict(&self) -> (String, String) {
-        let merge = &containers("merge")[0];
-        let code = docker(&["wait", merge]).trim().to_owned();
-        (code, docker(&["logs", merge]))
+        let code = docker(&["wait", &self.merge]).trim().to_owned();
+        (code, docker(&["logs", &self.merge]))
     }
 }
 
