@@ -2,10 +2,12 @@
 //!
 //! The rule: nothing that grows with what is stored does so for more than 50 ms. An operator's message is posted every few
 //! milliseconds, while a database under `target/` with `full` has large things dropped; the longest time to its answer is
-//! told. What the rules cost by themselves is measured without a storage, in time of the thread. Letters after `--` choose the measures (`a` to
-//! `e`); without one all run.
+//! told. Letters after `--` choose the measures (`a`, `d`, `e`); without one all run. What the rules cost by themselves is
+//! measured by the bench `rules`.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a measure ends with what is wrong")]
+
+mod times;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,66 +17,22 @@ use std::time::Duration;
 
 use actix_rt::{Arbiter, System};
 use rusqlite::Connection;
-use rustix::time::{ClockId, clock_gettime};
 use starling_actors::chat_server::PostedBy;
-use starling_actors::chat_server::command::{Command, Effect, OpenSession, Request};
-use starling_actors::chat_server::state::ChatState;
-use starling_actors::clock::{self, Now};
-use starling_actors::credits::{ServerCredits, Ticket};
+use starling_actors::clock;
+use starling_actors::credits::ServerCredits;
+use starling_actors::history::RoomKey;
 use starling_actors::history::sqlite::{SqliteHistory, SqliteSettings, Sync};
-use starling_actors::history::{Completion, Restored, RoomKey, StoredRoom};
-use starling_actors::identity::{Identity, RoomGlobs};
-use starling_actors::ids::{HubId, SessionId};
 use starling_actors::{ChatConfig, ChatServer, ChatServerHandle, Metrics};
-use starling_protocol::{ClientId, ClientKey, Epoch, MessageId, RoomName, Seq, Target};
+use starling_protocol::{ClientId, RoomName};
 
-/// Longest time that the rule allows.
-const ALLOWED: Duration = Duration::from_millis(50);
+use self::times::Times;
 
 /// How long after an answer the next message is posted.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Times of one kind of step, and what is told of them.
-#[derive(Default)]
-struct Times(Vec<Duration>);
-
-/// How long this thread has worked: what others do on the machine does not count.
-fn worked() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
-}
-
-impl Times {
-    fn measure<T>(&mut self, step: impl FnOnce() -> T) -> T {
-        let begun = worked();
-        let outcome = step();
-        self.0.push(worked().saturating_sub(begun));
-        outcome
-    }
-
-    fn tell(mut self, what: &str) {
-        let at = self.0.iter().enumerate().max_by_key(|(_, time)| **time).map_or(0, |(at, _)| at);
-        self.0.sort_unstable();
-        let count = u32::try_from(self.0.len()).unwrap();
-        let mean = self.0.iter().sum::<Duration>() / count;
-        let (median, longest) = (*self.0.get(self.0.len() / 2).unwrap(), *self.0.last().unwrap());
-        let mark = if longest > ALLOWED { "   MORE THAN 50 ms" } else { "" };
-        println!(
-            "{what}: {count} times, mean {mean:.2?}, median {median:.2?}, longest {longest:.2?} (number {at}){mark}"
-        );
-    }
-}
-
 fn main() {
     let chosen: Vec<String> = std::env::args().skip(1).filter(|argument| argument.len() == 1).collect();
-    let measures: [(&str, fn()); 6] = [
-        ("-", quiet),
-        ("a", rooms_that_end_together),
-        ("b", remembered_ids),
-        ("c", rooms),
-        ("d", large_rooms),
-        ("e", start),
-    ];
+    let measures: [(&str, fn()); 4] = [("-", quiet), ("a", rooms_that_end_together), ("d", large_rooms), ("e", start)];
     for (name, measure) in measures {
         if chosen.is_empty() || chosen.iter().any(|other| other == name) {
             measure();
@@ -271,152 +229,4 @@ fn start() {
         println!("(e) a start with 1,000,000 messages in 100,000 rooms, until the chat answers: {took:.2?}");
         chat.end().await;
     });
-}
-
-// ---- the rules alone
-
-fn session() -> SessionId {
-    SessionId::new(HubId(0), 0, 1)
-}
-
-fn open(state: &mut ChatState, now: Now) {
-    let open = OpenSession {
-        session: session(),
-        identity: Identity::Open,
-        client_id: None,
-        key: None,
-        room: RoomName::lobby(),
-        fresh_key: ClientKey(clock::secret()),
-        watch_presence: false,
-    };
-    state.apply(Command::OpenSession(open), now, &mut Vec::new());
-}
-
-fn ask(state: &mut ChatState, id: Option<u64>, request: Request, now: Now) -> Vec<Effect> {
-    let (id, ticket) = (id.map(|id| MessageId::parse(&id.to_string()).unwrap()), Ticket::without_credit(now.at));
-    let mut effects = Vec::new();
-    state.apply(Command::Ask { session: session(), id, request, ticket }, now, &mut effects);
-    effects
-}
-
-fn publish() -> Request {
-    Request::Publish { text: "so many words".into(), target: Target::FirstRoom, client_id: None }
-}
-
-/// (b) A memory of `id`s that is full.
-fn remembered_ids() {
-    for count in [262_144, 1_000_000] {
-        let config = ChatConfig { ids_max: count, ..ChatConfig::default() };
-        let (mut state, mut now) = (ChatState::new(config, 1), Now::read());
-        open(&mut state, now);
-        let room = state.find_room("lobby").unwrap();
-        let (mut next, mut seq) = (0, Seq(0));
-        let count = u64::from(count);
-        let mut fill = |state: &mut ChatState, now: Now, times: &mut Times, upto: u64| {
-            while next < upto {
-                times.measure(|| {
-                    ask(state, Some(next), publish(), now);
-                    seq = seq.next();
-                    let stored = Completion::Stored { room, seq, oldest: Seq(1) };
-                    state.apply(Command::Completed(stored), now, &mut Vec::new());
-                });
-                next += 1;
-            }
-            seq
-        };
-        let mut times = Times::default();
-        let seq = fill(&mut state, now, &mut times, count);
-        times.tell(&format!("(b) message with an id, up to {count} remembered"));
-        let mut times = Times::default();
-        // The oldest have made space.
-        for id in count / 4..count {
-            times.measure(|| ask(&mut state, Some(id), publish(), now));
-        }
-        times.tell(&format!("(b) id that comes again, {count} remembered"));
-        // One place below the bound, so that it is the refusal that is measured.
-        let mut times = Times::default();
-        now = now.after(Duration::from_mins(1));
-        for id in 0..1_200_000 {
-            times.measure(|| {
-                ask(&mut state, Some(10_000_000 + id), publish(), now);
-                let failed = Completion::Failed { room, seq: seq.next() };
-                state.apply(Command::Completed(failed), now, &mut Vec::new());
-            });
-        }
-        times.tell(&format!("(b) message that the storage refuses, {count} remembered"));
-        let mut times = Times::default();
-        fill(&mut state, now, &mut times, count + 200_000);
-        times.tell(&format!("(b) message with an id, the bound of {count} reached"));
-        let mut times = Times::default();
-        now = now.after(Duration::from_mins(10));
-        for _ in 0..1_000 {
-            times.measure(|| state.apply(Command::Tick, now, &mut Vec::new()));
-        }
-        times.tell(&format!("(b) tick when {count} expire together"));
-    }
-}
-
-fn stored_room(number: u64, seq: u64) -> StoredRoom {
-    StoredRoom {
-        key: RoomKey::Room(RoomName::parse(&format!("room-{number}")).unwrap()),
-        epoch: Epoch(number),
-        seq: Seq(seq),
-        oldest: Seq(1),
-        delivered: Seq(0),
-        unclaimed: None,
-    }
-}
-
-/// (c) Many rooms that nobody is in.
-fn rooms() {
-    for count in [100_000, 1_000_000] {
-        let config = ChatConfig {
-            rooms: count + 1,
-            rooms_per_session: u32::MAX,
-            history_is_stored: true,
-            ..ChatConfig::default()
-        };
-        let (mut state, mut now) = (ChatState::new(config, 1), Now::read());
-        let rooms = (0..u64::from(count)).map(|number| stored_room(number, 1 + number % 32)).collect();
-        state.restore(Restored { rooms, ids: Vec::new() }, now);
-        open(&mut state, now);
-        now = now.after(Duration::from_hours(1));
-        let mut times = Times::default();
-        for _ in 0..1_000 {
-            now = now.after(Duration::from_millis(250));
-            times.measure(|| state.apply(Command::Tick, now, &mut Vec::new()));
-        }
-        times.tell(&format!("(c) tick, {count} rooms"));
-        let mut times = Times::default();
-        for _ in 0..100 {
-            now = now.after(Duration::from_millis(250));
-            times.measure(|| state.list_rooms(&RoomGlobs::ALL, now));
-        }
-        times.tell(&format!("(c) list of rooms, {count} rooms"));
-        let mut times = Times::default();
-        for number in 0..2_000 {
-            now = now.after(Duration::from_millis(10));
-            let room = RoomName::parse(&format!("new-{number}")).unwrap();
-            times.measure(|| ask(&mut state, None, Request::Join { room, resume: None, presence: false }, now));
-        }
-        times.tell(&format!("(c) join of a new room, {count} rooms and no place free"));
-    }
-    let config = ChatConfig { rooms: 2_000_000, rooms_per_session: u32::MAX, ..ChatConfig::default() };
-    let (mut state, now) = (ChatState::new(config, 1), Now::read());
-    open(&mut state, now);
-    let mut times = Times::default();
-    for number in 0..1_000_000 {
-        let room = RoomName::parse(&format!("new-{number}")).unwrap();
-        times.measure(|| {
-            ask(&mut state, None, Request::Join { room: room.clone(), resume: None, presence: false }, now);
-            ask(&mut state, None, Request::Leave { room }, now);
-        });
-    }
-    times.tell("(c) join of a new room and leaving it, up to 1,000,000 rooms");
-    let mut times = Times::default();
-    let now = now.after(Duration::from_mins(6));
-    for _ in 0..2_000 {
-        times.measure(|| state.apply(Command::Tick, now, &mut Vec::new()));
-    }
-    times.tell("(c) tick when 1,000,000 rooms end together");
 }

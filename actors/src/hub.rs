@@ -22,7 +22,7 @@ use actix::prelude::*;
 
 pub use self::handle::HubHandle;
 pub use self::local::{Closing, LocalHub};
-pub use self::messages::{Delivery, HubCommand};
+pub use self::messages::{Delivery, HubCommand, Replay, ToSession};
 
 use self::messages::Enveloped;
 use crate::vitals::Pulse;

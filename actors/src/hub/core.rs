@@ -12,13 +12,12 @@ use starling_protocol::{CloseCode, RoomName, ServerEvent};
 use super::compression::Compression;
 use super::local::Closing;
 use super::local_room::{LocalMember, LocalRoom};
-use super::messages::{Delivery, HubCommand};
+use super::messages::{Delivery, HubCommand, Replay, ToSession};
 use super::wheel::{self, Tick, Wheel};
 use crate::chat_server::ChatServerHandle;
 use crate::config::ChatConfig;
 use crate::connection::{Chunk, Connection, Overflow, Queued, Written};
 use crate::frame::{self, Format};
-use crate::history::StoredMessage;
 use crate::ids::{HubId, RoomId, SessionId};
 use crate::metrics::{DisconnectReason, Metrics, WorkerMetrics};
 use crate::session::SessionHandle;
@@ -238,18 +237,22 @@ impl Core {
 
     pub(super) fn perform(&mut self, command: HubCommand, now: Instant) {
         match command {
-            // The answer's ticket is given back when this is done.
-            HubCommand::Tell { sessions, event, ticket: _ticket } => self.tell(&sessions, &event, now),
-            HubCommand::Admit { session, room } => self.admit(session, room),
-            HubCommand::Dismiss { session, room } => self.dismiss(session, room),
+            HubCommand::To { session, command } => self.perform_for(session, command, now),
+            HubCommand::TellMany { sessions, event } => self.tell(&sessions, &event, now),
             HubCommand::Deliver { room, delivery } => self.deliver(room, delivery),
             HubCommand::DeliverPrivate { sessions, delivery } => self.deliver_private(&sessions, &delivery, now),
-            // The ticket of the `join` is given back when this is done.
-            HubCommand::Replay { session, room, messages, more, ticket: _ticket } => {
-                self.replay(session, room, &messages, more, now);
-            }
-            HubCommand::Close { session, code, reason } => self.close_for_chat(session, code, reason, now),
             HubCommand::Drain { .. } => debug_assert!(false, "the hub drains over time, not in a command"),
+        }
+    }
+
+    fn perform_for(&mut self, session: SessionId, command: ToSession, now: Instant) {
+        match command {
+            // The ticket is given back when the answer is offered.
+            ToSession::Tell { event, ticket: _ticket } => self.tell(&[session], &event, now),
+            ToSession::Admit { room } => self.admit(session, room),
+            ToSession::Dismiss { room } => self.dismiss(session, room),
+            ToSession::Replay(replay) => self.replay(session, &replay, now),
+            ToSession::Close { code, reason } => self.close_for_chat(session, code, reason, now),
         }
     }
 
@@ -393,15 +396,17 @@ impl Core {
         }
     }
 
-    fn replay(&mut self, session: SessionId, room: RoomId, messages: &[Arc<StoredMessage>], more: bool, now: Instant) {
+    fn replay(&mut self, session: SessionId, replay: &Replay, now: Instant) {
         let format = self.format(session);
-        for message in messages {
+        for message in &replay.messages {
             let Some(bytes) = frame::event(&ServerEvent::Message(message.to_wire()), format) else { continue };
             self.metrics.delivered(1);
             self.offer_frame(session, bytes, now);
         }
-        if more && let Some(entry) = self.entry(session) {
-            entry.replays.get_or_insert_default().push(room);
+        if replay.more
+            && let Some(entry) = self.entry(session)
+        {
+            entry.replays.get_or_insert_default().push(replay.room);
         }
         // Also where nothing came: another room of the session may wait for its turn.
         self.touch(session);

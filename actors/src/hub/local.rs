@@ -263,8 +263,8 @@ impl LocalHub {
 
     pub(crate) fn perform(&self, command: HubCommand, now: Instant) {
         self.was_active();
-        if let HubCommand::Drain { reason, spread_ms } = command {
-            actix_rt::spawn(self.clone().drain(reason, Duration::from_millis(spread_ms)));
+        if let HubCommand::Drain { reason, spread } = command {
+            actix_rt::spawn(self.clone().drain(reason, spread));
             return;
         }
         self.0.core.borrow_mut().perform(command, now);

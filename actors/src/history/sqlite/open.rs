@@ -15,6 +15,7 @@ use super::schema::{self, APPLICATION_ID, DROPPED, DbRoom, VERSION};
 use crate::clock;
 use crate::history::{Restored, RoomKey, StoredId, StoredRoom, UnclaimedInbox};
 use crate::identity::IdOwner;
+use crate::ids::RoomId;
 
 /// How long a connection waits for another one of this process, or for an operator's tool.
 const BUSY: Duration = Duration::from_secs(2);
@@ -438,7 +439,7 @@ fn restore(
         let owner = owner.map_or_else(|| IdOwner::authenticated(&client_id), |owner| IdOwner(owner.cast_unsigned()));
         restored.ids.push(StoredId {
             owner,
-            room,
+            room: RoomId(u32::try_from(room).unwrap_or(u32::MAX)),
             seq: Seq(seq),
             at: row.get::<_, i64>(1)?.cast_unsigned(),
             client_id,

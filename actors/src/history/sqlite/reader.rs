@@ -13,7 +13,7 @@ use super::schema::{DbRoom, SEQ_MAX, of_place, place};
 use super::writer::spawn;
 use crate::clock;
 use crate::history::{
-    Page, ReadError, ReadRequest, Reader, ReportSink, RoomKey, SearchText, StoreReport, StoredMessage,
+    Page, ReadError, ReadPurpose, ReadRequest, ReportSink, RoomKey, SearchText, StoreReport, StoredMessage,
 };
 use crate::log_interval::LogInterval;
 use crate::metrics::HistoryMetrics;
@@ -101,7 +101,7 @@ impl Readers {
     #[expect(clippy::result_large_err, reason = "what was asked is answered by the caller")]
     pub(super) fn ask(&self, read: DiskRead) -> Result<(), ReadRequest> {
         let mut waiting = self.queue.lock();
-        let is_replay = matches!(read.request.reader, Reader::Proof { .. } | Reader::Replay { .. });
+        let is_replay = read.request.purpose == ReadPurpose::CatchUp;
         if !is_replay && waiting.pages.len() + waiting.searches.len() >= WAITING_MAX {
             return Err(read.request);
         }
@@ -140,13 +140,7 @@ fn serve(connection: &Connection, read: DiskRead, sink: &ReportSink, metrics: &H
     });
     metrics.reader.worked(clock::now().saturating_duration_since(started));
     metrics.reader.complete_n(1);
-    match read.request.reader {
-        // Whoever asked may have gone.
-        Reader::Outside(reply) => drop(reply.send(outcome)),
-        Reader::Client { .. } | Reader::Proof { .. } | Reader::Replay { .. } => {
-            sink(StoreReport::from(Report::Read { request: read.request, outcome }));
-        }
-    }
+    sink(StoreReport::new(Report::Read { request: read.request, outcome }));
 }
 
 /// What is collected of one page.

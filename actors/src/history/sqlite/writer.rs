@@ -11,18 +11,18 @@ use std::time::{Duration, Instant};
 
 use log::{error, info, warn};
 use rusqlite::{Connection, TransactionBehavior};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use starling_protocol::{Epoch, Seq};
 
 use super::continuity::Continuity;
 use super::open::FileIdentity;
 use super::retention::Retention;
-use super::schema::{self, DbRoom, place};
+use super::schema::{self, DbRoom, SEQ_MAX, place};
 use super::{Report, SqliteSettings, StoreHealth, open};
-use crate::chat_server::command::{DropError, DropReply};
+use crate::chat_server::command::DropError;
 use crate::clock;
-use crate::history::{ReportSink, StoreReport, StoredMessage};
+use crate::history::{Draft, EntryNumber, Receipt, ReportSink, RoomKey, StoreReport};
 use crate::ids::RoomId;
 use crate::log_interval::LogInterval;
 use crate::metrics::HistoryMetrics;
@@ -58,8 +58,8 @@ pub(super) enum WriterCommand {
     Append(Append),
     /// The owner of an inbox was sent everything up to this message.
     Delivered(DbRoom, Seq),
-    /// The room has ended; whoever waits for that is told.
-    Forget(DbRoom, Option<DropReply>),
+    /// The room has ended; the receipt comes back with the outcome.
+    Forget(DbRoom, Option<Receipt>),
     /// The write-ahead log cannot be taken into the database.
     CheckpointFailed(rusqlite::Error),
 }
@@ -71,22 +71,25 @@ impl WriterCommand {
     }
 }
 
-/// A message that is to be stored: all copies of it in one commit.
+/// An entry that is to be committed: all copies of its message, or none.
 #[derive(Debug)]
 pub(super) struct Append {
+    pub(super) number: EntryNumber,
     /// One in a room; of a private message two, in the inboxes of its sender and its receiver.
-    pub(super) copies: SmallVec<[StoredCopy; 1]>,
-    pub(super) generation: u32,
+    pub(super) copies: SmallVec<[NewCopy; 1]>,
     pub(super) queued: Instant,
 }
 
-/// A message in one room or inbox.
+/// A message for one room or inbox.
 #[derive(Debug)]
-pub(super) struct StoredCopy {
+pub(super) struct NewCopy {
     pub(super) room: RoomId,
     pub(super) db: DbRoom,
+    pub(super) key: RoomKey,
     pub(super) epoch: Epoch,
-    pub(super) message: Arc<StoredMessage>,
+    pub(super) draft: Draft,
+    /// Its number in the room, from the commit on; 0 before.
+    pub(super) seq: Seq,
 }
 
 /// What is to be written beside messages. It stays due until a commit with it has succeeded.
@@ -104,14 +107,8 @@ struct Forgotten {
     room: DbRoom,
     /// Whether messages of it are still stored: then its name goes at once, and the retention drops them.
     has_messages: bool,
-    /// The operator who waits for its end.
-    reply: Option<DropReply>,
-}
-
-/// Answers an operator who waits for the end of a room.
-fn answer(reply: Option<DropReply>, outcome: Result<(), DropError>) {
-    // Whoever asked may have gone.
-    reply.map(|reply| reply.send(outcome).unwrap_or_default()).unwrap_or_default();
+    /// Comes back with the outcome, to somebody who waits for it.
+    receipt: Option<Receipt>,
 }
 
 impl Due {
@@ -138,8 +135,6 @@ struct Writer {
     due: Due,
     bounds: Bounds,
     retention: Retention,
-    /// Appends of an older generation are covered by a failure that was reported.
-    generation: u32,
     /// When a storage that fails is tried again.
     probe_at: Option<Instant>,
 }
@@ -172,7 +167,6 @@ pub(super) fn start(
         due: Due::default(),
         bounds,
         retention,
-        generation: 0,
         probe_at: None,
     };
     (sender, spawn("history", vitals, move || writer.run()))
@@ -257,13 +251,9 @@ impl Writer {
             match command {
                 WriterCommand::Append(append) => {
                     let count = append.copies.len();
-                    if append.generation < self.generation {
-                        self.metrics.writer.complete_n(count as u64);
-                        continue;
-                    }
                     self.metrics.writer.waited(started.saturating_duration_since(append.queued), count as u64);
                     messages += count;
-                    bytes += append.copies.iter().map(|copy| copy.message.weight()).sum::<usize>();
+                    bytes += append.copies.iter().map(|copy| copy.draft.weight()).sum::<usize>();
                     batch.push(append);
                 }
                 WriterCommand::Delivered(room, seq) => {
@@ -271,95 +261,93 @@ impl Writer {
                 }
                 WriterCommand::CheckpointFailed(error) if self.probe_at.is_none() => self.fail(&error),
                 WriterCommand::CheckpointFailed(_) => {}
-                WriterCommand::Forget(room, reply) => {
+                WriterCommand::Forget(room, receipt) => {
                     let bounds = self.bounds.remove(&room);
                     let has_messages = bounds.is_some_and(|(seq, oldest)| oldest <= seq);
                     self.due.delivered.remove(&room);
-                    self.due.forgotten.push_back(Forgotten { room, has_messages, reply });
+                    self.due.forgotten.push_back(Forgotten { room, has_messages, receipt });
                 }
             }
         }
         if self.probe_at.is_some() {
-            // The failure that was reported covers the messages; the rest stays due.
+            // The rest stays due.
+            self.refuse(&batch);
             self.metrics.writer.complete_n(messages as u64);
         } else if !batch.is_empty() || !self.due.is_empty() {
             self.store(batch, messages, started);
         }
     }
 
-    fn store(&mut self, batch: Vec<Append>, messages: usize, started: Instant) {
-        let committed = self.commit(batch);
+    fn store(&mut self, mut batch: Vec<Append>, messages: usize, started: Instant) {
+        let committed = self.commit(&mut batch);
         self.metrics.writer.worked(clock::now().saturating_duration_since(started));
         match committed {
-            Ok((batch, broken)) => {
+            Ok(refused) => {
                 if !batch.is_empty() {
                     self.metrics.commit_seconds.observe(clock::now().saturating_duration_since(started));
                     let stored = batch.iter().map(|append| append.copies.len()).sum::<usize>();
                     self.metrics.commit_messages.observe_n(stored as f64, 1);
+                    for copy in batch.iter().flat_map(|append| &append.copies) {
+                        let bounds = self.bounds.entry(copy.db).or_insert((Seq(0), Seq(1)));
+                        bounds.0 = copy.seq;
+                        self.retention.note(copy.db, *bounds);
+                    }
+                    (self.sink)(StoreReport::new(Report::Committed(batch)));
                 }
-                let mut stored = Vec::with_capacity(messages);
-                for copy in batch.into_iter().flat_map(|append| append.copies) {
-                    let bounds = self.bounds.entry(copy.db).or_insert((Seq(0), Seq(1)));
-                    bounds.0 = copy.message.seq;
-                    self.retention.note(copy.db, *bounds);
-                    stored.push((copy.room, copy.message));
-                }
-                if !stored.is_empty() {
-                    (self.sink)(StoreReport::from(Report::Committed(stored)));
-                }
-                if !broken.is_empty() {
-                    (self.sink)(StoreReport::from(Report::RoomsFailed(broken)));
-                }
+                self.refuse(&refused);
             }
-            Err(error) => self.fail(&error),
+            Err(error) => {
+                self.fail(&error);
+                self.refuse(&batch);
+            }
         }
         self.metrics.writer.complete_n(messages as u64);
     }
 
-    /// Commits messages and a part of what is due. Gives the messages that are stored, and the rooms of the others.
+    fn refuse(&self, appends: &[Append]) {
+        if !appends.is_empty() {
+            (self.sink)(StoreReport::new(Report::Refused(appends.iter().map(|append| append.number).collect())));
+        }
+    }
+
+    fn forgotten(&self, receipt: Option<Receipt>, outcome: Result<(), DropError>) {
+        if let Some(receipt) = receipt {
+            (self.sink)(StoreReport::new(Report::Forgotten(receipt, outcome)));
+        }
+    }
+
+    /// Commits messages, which get their numbers, and a part of what is due. Leaves the messages that are stored, and gives
+    /// the others.
     ///
-    /// Where the database refuses a single message, that message and what follows it in its rooms are not stored, and
-    /// all others are. Where the storage fails, nothing is, and everything that was due still is.
-    fn commit(&mut self, batch: Vec<Append>) -> Result<(Vec<Append>, Vec<RoomId>), StoreError> {
+    /// Where the database refuses a single message, all others are stored. Where the storage fails, nothing is, and
+    /// everything that was due still is.
+    fn commit(&mut self, batch: &mut Vec<Append>) -> Result<Vec<Append>, StoreError> {
         check_file(&self.settings.path, self.identity)?;
-        // A room that had a failed message gets nothing that was appended before it knew.
-        let mut next = FxHashMap::default();
-        let (batch, mut broken) = split(batch, |append| {
-            append.copies.iter().all(|copy| {
-                let stored = self.bounds.get(&copy.db).map_or(0, |(seq, _)| seq.0);
-                let expected = next.entry(copy.db).or_insert(stored + 1);
-                let follows = copy.message.seq.0 == *expected;
-                *expected += u64::from(follows);
-                follows
-            })
-        });
+        let mut numbering = Numbering::new(&self.bounds);
+        let mut refused: Vec<Append> = batch.extract_if(.., |append| !numbering.number(append)).collect();
         let count = self.due.forgotten.len().min(FORGOTTEN_MAX);
         let forgotten = self.due.forgotten.make_contiguous().get(..count).unwrap_or_default();
-        let outcome = write(&mut self.connection, &batch, &self.bounds, forgotten, &self.due.delivered);
-        let batch = match outcome {
-            Ok(()) => batch,
+        match write(&mut self.connection, batch, &self.bounds, forgotten, &self.due.delivered) {
+            Ok(()) => {}
             Err(error) if is_of_a_message(&error) && !batch.is_empty() => {
                 REFUSED.warn(|| format!("the history refuses a message, its room goes on without it: {error}"));
-                let written = write_singly(&mut self.connection, batch, &self.bounds, forgotten, &self.due.delivered);
-                let (stored, refused) = written?;
-                broken.extend(refused);
-                stored
+                let singly = write_singly(&mut self.connection, batch, &self.bounds, forgotten, &self.due.delivered);
+                refused.extend(singly?);
             }
             Err(error) => return Err(error.into()),
-        };
-        for Forgotten { room, has_messages, reply } in self.due.forgotten.drain(..count) {
+        }
+        let forgotten: Vec<Forgotten> = self.due.forgotten.drain(..count).collect();
+        for Forgotten { room, has_messages, receipt } in forgotten {
             if has_messages {
                 self.retention.drop_room(room, clock::now());
             }
-            answer(reply, Ok(()));
+            self.forgotten(receipt, Ok(()));
         }
         self.due.delivered.clear();
-        broken.sort_unstable();
-        broken.dedup();
-        Ok((batch, broken))
+        Ok(refused)
     }
 
-    /// Nothing can be stored: everything that was appended and is not stored is refused.
+    /// Nothing can be stored from now on: entries are refused until it can.
     fn fail(&mut self, error: &dyn Display) {
         // A file that was moved may show itself as an I/O error first.
         let moved = check_file(&self.settings.path, self.identity).err();
@@ -369,11 +357,10 @@ impl Writer {
         error!("nothing can be stored, messages are refused until it can: {error}");
         self.health.set(Some(format!("the history cannot be stored: {error}")));
         self.probe_at = Some(clock::now() + PROBE_INTERVAL);
-        for forgotten in &mut self.due.forgotten {
-            answer(forgotten.reply.take(), Err(DropError::NotStored));
+        let receipts: Vec<_> = self.due.forgotten.iter_mut().map(|forgotten| forgotten.receipt.take()).collect();
+        for receipt in receipts {
+            self.forgotten(receipt, Err(DropError::NotStored));
         }
-        (self.sink)(StoreReport::from(Report::Failed { generation: self.generation }));
-        self.generation += 1;
     }
 
     /// Tries whether storing works again, with a connection that knows nothing of the failure.
@@ -384,8 +371,6 @@ impl Writer {
                 self.probe_at = None;
                 self.metrics.failing.store(0, Relaxed);
                 info!("storing works again");
-                // Whoever is told that it works then finds that it does.
-                (self.sink)(StoreReport::from(Report::Recovered));
                 self.health.set(None);
             }
             Err(error) => {
@@ -404,7 +389,7 @@ impl Writer {
         match self.retention.step(&mut self.connection, &mut self.bounds, &self.metrics, started) {
             Ok(trimmed) => {
                 if !trimmed.is_empty() {
-                    (self.sink)(StoreReport::from(Report::Trimmed(trimmed)));
+                    (self.sink)(StoreReport::new(Report::Trimmed(trimmed)));
                 }
             }
             Err(error) => {
@@ -456,17 +441,39 @@ fn is_of_a_message(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ConstraintViolation | TooBig | TypeMismatch))
 }
 
-/// Splits into the messages that pass, and the rooms of the others.
-fn split(batch: Vec<Append>, mut passes: impl FnMut(&Append) -> bool) -> (Vec<Append>, Vec<RoomId>) {
-    let (mut kept, mut rooms) = (Vec::with_capacity(batch.len()), Vec::new());
-    for append in batch {
-        if passes(&append) {
-            kept.push(append);
-        } else {
-            rooms.extend(append.copies.iter().map(|copy| copy.room));
-        }
+/// Gives the messages of each room their numbers: the next after the newest one that is stored.
+struct Numbering<'a> {
+    bounds: &'a Bounds,
+    /// The newest number that was given, where it is not the newest that is stored.
+    given: FxHashMap<DbRoom, Seq>,
+}
+
+impl<'a> Numbering<'a> {
+    fn new(bounds: &'a Bounds) -> Self {
+        Self { bounds, given: FxHashMap::default() }
     }
-    (kept, rooms)
+
+    fn newest(&self, room: DbRoom) -> Seq {
+        let stored = || self.bounds.get(&room).map_or(Seq(0), |(seq, _)| *seq);
+        self.given.get(&room).copied().unwrap_or_else(stored)
+    }
+
+    /// Numbers a message. Returns false where a room has no more numbers.
+    fn number(&mut self, append: &mut Append) -> bool {
+        for copy in &mut append.copies {
+            copy.seq = self.newest(copy.db).next();
+        }
+        if append.copies.iter().any(|copy| copy.seq.0 > SEQ_MAX) {
+            return false;
+        }
+        self.given.extend(append.copies.iter().map(|copy| (copy.db, copy.seq)));
+        true
+    }
+
+    /// The message is not stored after all: the next one gets its numbers.
+    fn take_back(&mut self, append: &Append) {
+        self.given.extend(append.copies.iter().map(|copy| (copy.db, Seq(copy.seq.0.saturating_sub(1)))));
+    }
 }
 
 /// Stores everything in one commit, or nothing.
@@ -490,49 +497,43 @@ fn write(
     transaction.commit()
 }
 
-/// Stores in one commit the messages that the database takes. Gives those, and the rooms of the others.
+/// Stores in one commit the messages that the database takes. Leaves those, numbered anew, and gives the others.
 fn write_singly(
     connection: &mut Connection,
-    batch: Vec<Append>,
+    batch: &mut Vec<Append>,
     bounds: &Bounds,
     forgotten: &[Forgotten],
     delivered: &FxHashMap<DbRoom, Seq>,
-) -> rusqlite::Result<(Vec<Append>, Vec<RoomId>)> {
+) -> rusqlite::Result<Vec<Append>> {
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     write_due(&transaction, forgotten, delivered)?;
-    let (mut known, mut broken): (FxHashSet<DbRoom>, FxHashSet<DbRoom>) = Default::default();
+    let mut numbering = Numbering::new(bounds);
     let mut fault = None;
-    let outcome = split(batch, |append| {
+    let refused = batch.extract_if(.., |append| {
+        if fault.is_some() || !numbering.number(append) {
+            return true;
+        }
         let mut store = || -> rusqlite::Result<()> {
             let savepoint = transaction.savepoint()?;
             insert(&savepoint, append)?;
             for copy in &append.copies {
-                advance(&savepoint, copy, bounds.contains_key(&copy.db) || known.contains(&copy.db))?;
+                advance(&savepoint, copy, copy.seq > Seq(1) || bounds.contains_key(&copy.db))?;
             }
             savepoint.commit()
         };
-        let is_cut_off = fault.is_some() || append.copies.iter().any(|copy| broken.contains(&copy.db));
-        let rooms = append.copies.iter().map(|copy| copy.db);
-        match if is_cut_off { None } else { Some(store()) } {
-            Some(Ok(())) => {
-                known.extend(rooms);
-                true
-            }
-            Some(Err(error)) if !is_of_a_message(&error) => {
-                fault = Some(error);
-                false
-            }
-            Some(Err(_)) | None => {
-                broken.extend(rooms);
-                false
-            }
+        let Err(error) = store() else { return false };
+        numbering.take_back(append);
+        if !is_of_a_message(&error) {
+            fault = Some(error);
         }
+        true
     });
+    let refused = refused.collect();
     if let Some(error) = fault {
         return Err(error);
     }
     transaction.commit()?;
-    Ok(outcome)
+    Ok(refused)
 }
 
 fn write_due(
@@ -560,10 +561,10 @@ fn insert(connection: &Connection, append: &Append) -> rusqlite::Result<()> {
     )?;
     let mut text = connection.prepare_cached("INSERT INTO messages_text (rowid, text) VALUES (?1, ?2)")?;
     for copy in &append.copies {
-        let stored = &copy.message;
-        let place = place(copy.db, stored.seq.0);
+        let stored = &copy.draft;
+        let place = place(copy.db, copy.seq.0);
         let id = stored.id.as_ref().map(starling_protocol::MessageId::as_str);
-        let peer = stored.peer().map(starling_protocol::ClientId::as_str);
+        let peer = stored.peer(&copy.key).map(starling_protocol::ClientId::as_str);
         let owner = stored.owner.map(|owner| owner.0.cast_signed());
         let (at, sender) = (stored.at.cast_signed(), stored.client_id.as_str());
         message.execute((place, at, sender, id, &*stored.text, peer, owner))?;
@@ -573,15 +574,15 @@ fn insert(connection: &Connection, append: &Append) -> rusqlite::Result<()> {
 }
 
 /// Notes the newest message of a room, and makes the room's row with the first one.
-fn advance(connection: &Connection, copy: &StoredCopy, is_known: bool) -> rusqlite::Result<()> {
-    let seq = copy.message.seq.0.cast_signed();
+fn advance(connection: &Connection, copy: &NewCopy, is_known: bool) -> rusqlite::Result<()> {
+    let seq = copy.seq.0.cast_signed();
     if is_known {
         connection.prepare_cached("UPDATE rooms SET seq = ?2 WHERE id = ?1")?.execute((copy.db.0, seq))?;
     } else {
         // An earlier room of this name has ended, though it may still have its row.
         let mut make = connection
             .prepare_cached("INSERT OR REPLACE INTO rooms (id, name, epoch, seq, oldest) VALUES (?1, ?2, ?3, ?4, 1)")?;
-        make.execute((copy.db.0, copy.message.room.to_string(), copy.epoch.0.cast_signed(), seq))?;
+        make.execute((copy.db.0, copy.key.to_string(), copy.epoch.0.cast_signed(), seq))?;
     }
     Ok(())
 }
