@@ -23,6 +23,7 @@ use starling_protocol::{RoomName, ServerEvent};
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
+pub use self::command::HistoryQuery;
 pub use self::handle::{AskError, ChatServerHandle, PostedBy};
 pub use self::turn::Turn;
 

@@ -217,23 +217,24 @@ impl Session {
     fn request(&self, command: ClientCommand<'static>) -> Request {
         let config = self.hub.config();
         let most = config.message_bytes as usize;
-        match command {
-            ClientCommand::Message(message) if message.text.len() > most => {
-                let text = format!("the message has {} bytes, {most} are allowed", message.text.len());
-                Request::Refused(Refusal::new(ErrorCode::MessageTooLarge, text))
-            }
-            ClientCommand::Hello { client_id, key, token: Some(token) } => {
-                match config.tokens.as_ref().map(|tokens| tokens.verify(&token)) {
-                    Some(Err(bad)) => Request::Refused(Refusal::new(ErrorCode::Unauthorized, bad.to_string())),
-                    Some(Ok(claims)) => {
-                        let key = key.and_then(|key| key.parse().ok());
-                        Request::Proven { claims: Arc::new(claims), client_id, key }
-                    }
-                    None => Request::Command(ClientCommand::Hello { client_id, key, token: None }),
-                }
-            }
-            command => Request::Command(command),
+        if let ClientCommand::Message(message) = &command
+            && message.text.len() > most
+        {
+            let text = format!("the message has {} bytes, {most} are allowed", message.text.len());
+            return Request::Refused(Refusal::new(ErrorCode::MessageTooLarge, text));
         }
+        if let ClientCommand::Hello { client_id, key, token: Some(token) } = &command
+            && let Some(tokens) = &config.tokens
+        {
+            return match tokens.verify(token) {
+                Ok(claims) => {
+                    let key = key.as_ref().and_then(|key| key.parse().ok());
+                    Request::Proven { claims: Arc::new(claims), client_id: client_id.clone(), key }
+                }
+                Err(bad) => Request::Refused(Refusal::new(ErrorCode::Unauthorized, bad.to_string())),
+            };
+        }
+        Request::Command(command)
     }
 
     /// Answers a ping. Of those that come faster than a client may speak the newest is answered, when it may speak again:

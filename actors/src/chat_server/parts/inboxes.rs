@@ -31,8 +31,8 @@ pub(crate) struct Inboxes {
     sent: FxHashMap<RoomId, Sent>,
     /// Inboxes of which more was sent than the history knows.
     to_note: Vec<RoomId>,
-    inboxes_max: usize,
-    made_by_one_max: usize,
+    most: usize,
+    most_of_one: usize,
 }
 
 /// Why a client cannot make an inbox by writing to its owner.
@@ -45,10 +45,10 @@ pub(crate) enum NoInbox {
 }
 
 impl Inboxes {
-    /// No inboxes yet. At most `inboxes_max` come from writing to clients, `made_by_one_max` of them from one client.
-    pub(crate) fn new(inboxes_max: usize, made_by_one_max: usize) -> Self {
+    /// No inboxes yet. At most `most` come from writing to clients, `most_of_one` of them from one client.
+    pub(crate) fn new(most: usize, most_of_one: usize) -> Self {
         let (by_owner, unclaimed, sent) = (HashMap::new(), Unclaimed::default(), FxHashMap::default());
-        Self { by_owner, unclaimed, sent, to_note: Vec::new(), inboxes_max, made_by_one_max }
+        Self { by_owner, unclaimed, sent, to_note: Vec::new(), most, most_of_one }
     }
 
     pub(crate) fn find(&self, owner: &str) -> Option<RoomId> {
@@ -60,7 +60,7 @@ impl Inboxes {
     }
 
     fn is_full(&self) -> bool {
-        self.by_owner.len() >= self.inboxes_max
+        self.by_owner.len() >= self.most
     }
 
     /// The inbox of a client who is here, who claims it by that.
@@ -85,7 +85,7 @@ impl Inboxes {
     /// [`NoInbox`], where the client may make none.
     pub(crate) fn first_to_go_for_maker(&self, maker: &ClientId) -> Result<Option<RoomId>, NoInbox> {
         let made = self.unclaimed.made_by(maker);
-        if made >= self.made_by_one_max {
+        if made >= self.most_of_one {
             return Err(NoInbox::MadeTooMany(made));
         }
         if !self.is_full() {

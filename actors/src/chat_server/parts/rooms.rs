@@ -35,26 +35,26 @@ pub(crate) enum Space {
 /// All rooms and inboxes.
 #[derive(Debug)]
 pub(crate) struct Rooms {
-    rooms: Slab<Room>,
+    all: Slab<Room>,
     by_name: HashMap<RoomName, RoomId>,
-    rooms_max: usize,
+    most: usize,
     vacancies: Vacancies,
 }
 
 impl Rooms {
-    /// No rooms yet. At most `rooms_max` get a name beside those that are restored, and the lobby.
-    pub(crate) fn new(rooms_max: usize, empty_room_kept: Duration, history_is_stored: bool) -> Self {
+    /// No rooms yet. At most `most` get a name beside those that are restored, and the lobby.
+    pub(crate) fn new(most: usize, empty_room_kept: Duration, history_is_stored: bool) -> Self {
         let vacancies = Vacancies::new(empty_room_kept, history_is_stored);
-        Self { rooms: Slab::new(), by_name: HashMap::new(), rooms_max, vacancies }
+        Self { all: Slab::new(), by_name: HashMap::new(), most, vacancies }
     }
 
     pub(crate) fn get(&self, room: RoomId) -> Option<&Room> {
-        self.rooms.get(room.index())
+        self.all.get(room.index())
     }
 
     /// Changes a room, and notes where it belongs then.
     fn change<T>(&mut self, id: RoomId, change: impl FnOnce(&mut Room) -> T) -> Option<T> {
-        let room = self.rooms.get_mut(id.index())?;
+        let room = self.all.get_mut(id.index())?;
         let outcome = change(room);
         self.vacancies.note(id, room);
         Some(outcome)
@@ -72,7 +72,7 @@ impl Rooms {
 
     /// Whether a room of this name may be made, or is there. The lobby always may.
     pub(crate) fn space_for(&self, name: &RoomName, now: Instant) -> Space {
-        if self.count() < self.rooms_max || name.as_str() == limits::LOBBY || self.by_name.contains_key(name) {
+        if self.count() < self.most || name.as_str() == limits::LOBBY || self.by_name.contains_key(name) {
             return Space::Free;
         }
         self.vacancies.first_disposable(now).map_or(Space::Full, Space::Instead)
@@ -80,11 +80,11 @@ impl Rooms {
 
     /// Makes a room or an inbox. `None`: there are no more numbers.
     pub(crate) fn make(&mut self, key: RoomKey, now: Instant) -> Option<RoomId> {
-        let id = RoomId(u32::try_from(self.rooms.vacant_key()).ok()?);
+        let id = RoomId(u32::try_from(self.all.vacant_key()).ok()?);
         if let RoomKey::Room(name) = &key {
             self.by_name.insert(name.clone(), id);
         }
-        self.rooms.insert(Room::new(key, now));
+        self.all.insert(Room::new(key, now));
         self.change(id, |_| ())?;
         Some(id)
     }
@@ -114,7 +114,7 @@ impl Rooms {
 
     /// A message for the room is given to the log.
     pub(crate) fn message_begins(&mut self, id: RoomId) {
-        let Some(room) = self.rooms.get_mut(id.index()) else { return };
+        let Some(room) = self.all.get_mut(id.index()) else { return };
         room.in_flight += 1;
         if room.is_empty() {
             self.vacancies.note(id, room);
@@ -123,7 +123,7 @@ impl Rooms {
 
     /// A message for the room is stored; so many are kept now.
     pub(crate) fn message_stored(&mut self, id: RoomId, kept: u64) {
-        let Some(room) = self.rooms.get_mut(id.index()) else { return };
+        let Some(room) = self.all.get_mut(id.index()) else { return };
         room.in_flight = room.in_flight.saturating_sub(1);
         let was_spoken_in = std::mem::replace(&mut room.is_spoken_in, true);
         room.kept = kept;
@@ -144,7 +144,7 @@ impl Rooms {
 
     /// Ends a room: nobody finds it from now on.
     pub(crate) fn end(&mut self, id: RoomId, ended: Ended) {
-        let Some(room) = self.rooms.get_mut(id.index()) else { return };
+        let Some(room) = self.all.get_mut(id.index()) else { return };
         room.ended = Some(ended);
         if let RoomKey::Room(name) = room.key() {
             self.by_name.remove(name);
@@ -154,11 +154,11 @@ impl Rooms {
 
     /// Forgets a room that has ended, once nothing of it is in flight.
     pub(crate) fn take_over(&mut self, id: RoomId) -> Option<Ended> {
-        let room = self.rooms.get(id.index())?;
+        let room = self.all.get(id.index())?;
         if room.ended.is_none() || room.in_flight > 0 {
             return None;
         }
-        self.rooms.remove(id.index()).ended
+        self.all.remove(id.index()).ended
     }
 
     /// A room that ends now: nobody has been in it for long enough, and nothing of it is kept.
@@ -176,7 +176,7 @@ impl Rooms {
             if truncated {
                 break;
             }
-            let Some(room) = self.rooms.get(id.index()) else { continue };
+            let Some(room) = self.all.get(id.index()) else { continue };
             let Some(name) = room.key().room().filter(|name| is_wanted(name)) else { continue };
             truncated = listed.len() == limits::ROOMS_LISTED_MAX;
             if truncated {
@@ -192,7 +192,7 @@ impl Rooms {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (RoomId, &Room)> {
         let id = |slot| RoomId(u32::try_from(slot).unwrap_or(u32::MAX));
-        self.rooms.iter().map(move |(slot, room)| (id(slot), room))
+        self.all.iter().map(move |(slot, room)| (id(slot), room))
     }
 
     /// Panics if an invariant of this module does not hold. For tests.

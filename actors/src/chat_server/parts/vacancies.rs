@@ -10,12 +10,12 @@ use super::room::Room;
 use crate::ids::RoomId;
 
 /// A room with more kept messages never goes for another one.
-pub(crate) const DISPOSABLE_MESSAGES_MAX: u64 = 16;
+pub(crate) const DISPOSABLE_MESSAGES_MAX: usize = 16;
 
 /// What an empty room is worth: 0 if nothing was ever said in it, otherwise one more than the messages that are kept.
 type Worth = usize;
 
-const WORTH_MAX: Worth = 1 + DISPOSABLE_MESSAGES_MAX as Worth;
+const WORTH_MAX: Worth = 1 + DISPOSABLE_MESSAGES_MAX;
 
 /// Where a room stands in the sets of [`Vacancies`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -115,7 +115,9 @@ impl Vacancies {
         let noted = self.place(room);
         assert_eq!(room.noted, noted, "{id:?} is noted where it belongs");
         assert!(noted.ends_at.is_none_or(|at| self.by_end.contains(&(at, id))));
-        assert!(noted.disposable.is_none_or(|(worth, since)| self.disposable[worth].contains(&(since, id))));
+        assert!(noted.disposable.is_none_or(|(worth, since)| {
+            self.disposable.get(worth).is_some_and(|rooms| rooms.contains(&(since, id)))
+        }));
         assert!(noted.listed.is_none_or(|count| self.listed.contains(&(Reverse(count), id))));
     }
 }

@@ -25,7 +25,7 @@ impl ChatState {
         self.permit(frame.session, name)?;
         match self.lobby_or_existing_room(name)? {
             Some(room) => self.read_page(frame, room, page, limit, None, turn),
-            None => tell_page(frame, RoomKey::Room(name.clone()), None, Page::default(), turn),
+            None => tell_page(frame, RoomKey::Room(name.clone()), None, &Page::default(), turn),
         }
         Ok(())
     }
@@ -87,7 +87,7 @@ impl ChatState {
                     // The room was dropped meanwhile, and its number is another's.
                     return turn.refuse(&mut frame, Refusal::new(ErrorCode::NoSuchRoom, "the room was dropped"));
                 }
-                tell_page(&mut frame, entry.key().clone(), with, page, turn);
+                tell_page(&mut frame, entry.key().clone(), with, &page, turn);
             }
             Some(Reader::Proof { session }) => self.was_proven(session, room, &page, request.page, turn),
             Some(Reader::Replay { session, ticket }) => {
@@ -116,7 +116,7 @@ impl ChatState {
     }
 }
 
-fn tell_page(frame: &mut Frame, of: RoomKey, with: Option<ClientId>, page: Page, turn: &mut Turn) {
+fn tell_page(frame: &mut Frame, of: RoomKey, with: Option<ClientId>, page: &Page, turn: &mut Turn) {
     let (room, inbox) = match of {
         RoomKey::Room(name) => (Some(name), false),
         RoomKey::Inbox(_) => (None, true),

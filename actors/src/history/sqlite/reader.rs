@@ -98,7 +98,6 @@ impl Readers {
     }
 
     /// Queues a read; gives it back where too many wait.
-    #[expect(clippy::result_large_err, reason = "what was asked is answered by the caller")]
     pub(super) fn ask(&self, read: DiskRead) -> Result<(), ReadRequest> {
         let mut waiting = self.queue.lock();
         let is_replay = read.request.purpose == ReadPurpose::CatchUp;

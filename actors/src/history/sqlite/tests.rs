@@ -102,10 +102,9 @@ impl Store {
 
 /// The rooms and numbers of the messages that were committed.
 fn committed(done: &[Completion]) -> Vec<(RoomId, u64)> {
-    let copies = done.iter().filter_map(|done| match done {
-        Completion::Committed { copies, .. } => Some(copies),
-        _ => None,
-    });
+    let copies = done
+        .iter()
+        .filter_map(|done| if let Completion::Committed { copies, .. } = done { Some(copies) } else { None });
     copies.flatten().map(|copy| (copy.room, copy.message.seq.0)).collect()
 }
 
@@ -282,10 +281,13 @@ fn a_message_that_the_database_refuses_fails_alone_and_takes_no_number() {
     while refused.is_empty() {
         let done = store.next();
         stored.extend(committed(&done));
-        refused.extend(done.into_iter().filter_map(|done| match done {
-            Completion::Refused { number } => Some(number.0),
-            _ => None,
-        }));
+        refused.extend(
+            done.into_iter().filter_map(
+                |done| {
+                    if let Completion::Refused { number } = done { Some(number.0) } else { None }
+                },
+            ),
+        );
     }
     assert_eq!(refused, [3]);
     stored.sort_unstable();
