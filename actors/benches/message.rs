@@ -144,8 +144,8 @@ impl Room {
         let mut buffer = vec![0; 256 * 1024];
         let begun = clock::now();
         for message in 1..=messages {
-            let text = if message == messages { "the last one ~end~".into() } else { text().into() };
-            let message = PostMessage { text: text.into_string().into(), target: Target::FirstRoom, client_id: None };
+            let text = if message == messages { "the last one ~end~".to_owned() } else { text() };
+            let message = PostMessage { text: text.into(), target: Target::FirstRoom, client_id: None };
             let request = Request::Command(ClientCommand::Message(message));
             self.chat.ask(self.first, None, request, Ticket::without_credit(begun));
         }

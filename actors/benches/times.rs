@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
-
 /// Longest time that the rule allows.
 const ALLOWED: Duration = Duration::from_millis(50);
 
@@ -12,20 +10,7 @@ const ALLOWED: Duration = Duration::from_millis(50);
 #[derive(Default)]
 pub(crate) struct Times(pub(crate) Vec<Duration>);
 
-/// How long this thread has worked: what others do on the machine does not count.
-fn worked() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
-}
-
 impl Times {
-    pub(crate) fn measure<T>(&mut self, step: impl FnOnce() -> T) -> T {
-        let begun = worked();
-        let outcome = step();
-        self.0.push(worked().saturating_sub(begun));
-        outcome
-    }
-
     pub(crate) fn tell(mut self, what: &str) {
         let at = self.0.iter().enumerate().max_by_key(|(_, time)| **time).map_or(0, |(at, _)| at);
         self.0.sort_unstable();

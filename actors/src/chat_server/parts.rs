@@ -4,6 +4,7 @@ pub(crate) mod catching_up;
 pub(crate) mod in_flight;
 pub(crate) mod inboxes;
 pub(crate) mod order;
+mod parted;
 pub(crate) mod participants;
 pub(crate) mod presence;
 pub(crate) mod proofs;

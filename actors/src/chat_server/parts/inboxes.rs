@@ -5,11 +5,10 @@
 //! sent them. How far that has come is noted a few times a second and when the last connection goes, so after a crash the
 //! owner may be sent a few messages again, and never too few.
 
-use std::collections::HashMap;
-
 use rustc_hash::FxHashMap;
 use starling_protocol::{ClientId, Seq};
 
+use super::parted::PartedMap;
 use super::unclaimed::Unclaimed;
 use crate::ids::RoomId;
 
@@ -25,7 +24,7 @@ struct Sent {
 /// All inboxes.
 #[derive(Debug)]
 pub(crate) struct Inboxes {
-    by_owner: HashMap<ClientId, RoomId>,
+    by_owner: PartedMap<ClientId, RoomId>,
     /// Those whose owner has never been here.
     unclaimed: Unclaimed,
     sent: FxHashMap<RoomId, Sent>,
@@ -47,7 +46,7 @@ pub(crate) enum NoInbox {
 impl Inboxes {
     /// No inboxes yet. At most `most` come from writing to clients, `most_of_one` of them from one client.
     pub(crate) fn new(most: usize, most_of_one: usize) -> Self {
-        let (by_owner, unclaimed, sent) = (HashMap::new(), Unclaimed::default(), FxHashMap::default());
+        let (by_owner, unclaimed, sent) = (PartedMap::default(), Unclaimed::default(), FxHashMap::default());
         Self { by_owner, unclaimed, sent, to_note: Vec::new(), most, most_of_one }
     }
 

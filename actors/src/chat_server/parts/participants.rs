@@ -4,12 +4,12 @@
 //! - every session holds one name, and every name that is held has a session;
 //! - a name that is not authenticated has one holder; one that is may have several.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 use starling_protocol::{ClientId, ClientKey, limits};
 
+use super::parted::PartedMap;
 use super::sessions::BySession;
 use crate::chat_server::command::OpenRefusal;
 use crate::identity::{Claims, IdOwner, RoomGlobs};
@@ -102,7 +102,7 @@ pub(crate) fn count_errors(errors_in_a_row: &mut u32, is_error: bool) -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct Participants {
     sessions: BySession<Participant>,
-    holders: HashMap<ClientId, SmallVec<[SessionId; 1]>>,
+    holders: PartedMap<ClientId, SmallVec<[SessionId; 1]>>,
 }
 
 impl Participants {
@@ -129,7 +129,7 @@ impl Participants {
 
     /// Adds a session, which holds its name from now on.
     pub(crate) fn add(&mut self, session: SessionId, participant: Participant) {
-        self.holders.entry(participant.name.clone()).or_default().push(session);
+        self.hold(&participant.name, session);
         self.sessions.insert(session, participant);
     }
 
@@ -138,6 +138,13 @@ impl Participants {
         let participant = self.sessions.remove(session)?;
         self.free(&participant.name, session);
         Some(participant)
+    }
+
+    fn hold(&mut self, name: &ClientId, session: SessionId) {
+        match self.holders.get_mut(name) {
+            Some(holders) => holders.push(session),
+            None => self.holders.insert(name.clone(), SmallVec::from_elem(session, 1)),
+        }
     }
 
     fn free(&mut self, name: &ClientId, session: SessionId) {
@@ -156,7 +163,7 @@ impl Participants {
         participant.key = key.unwrap_or(participant.key);
         participant.owner = owner_of_ids(name, participant.key, participant.is_authenticated());
         self.free(&old, session);
-        self.holders.entry(name.clone()).or_default().push(session);
+        self.hold(name, session);
         Some(old)
     }
 

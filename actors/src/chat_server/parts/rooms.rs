@@ -3,12 +3,12 @@
 //! A room that ends is found by nobody from then on. It is forgotten, and its number given to another, when nothing of it
 //! is in flight any more.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
 use starling_protocol::{RoomName, limits};
 
+use super::parted::PartedMap;
 use super::room::{Ended, Room};
 use super::vacancies::Vacancies;
 use crate::history::RoomKey;
@@ -36,7 +36,7 @@ pub(crate) enum Space {
 #[derive(Debug)]
 pub(crate) struct Rooms {
     all: Slab<Room>,
-    by_name: HashMap<RoomName, RoomId>,
+    by_name: PartedMap<RoomName, RoomId>,
     most: usize,
     vacancies: Vacancies,
 }
@@ -45,7 +45,7 @@ impl Rooms {
     /// No rooms yet. At most `most` get a name beside those that are restored, and the lobby.
     pub(crate) fn new(most: usize, empty_room_kept: Duration, history_is_stored: bool) -> Self {
         let vacancies = Vacancies::new(empty_room_kept, history_is_stored);
-        Self { all: Slab::new(), by_name: HashMap::new(), most, vacancies }
+        Self { all: Slab::new(), by_name: PartedMap::default(), most, vacancies }
     }
 
     pub(crate) fn get(&self, room: RoomId) -> Option<&Room> {
@@ -72,7 +72,7 @@ impl Rooms {
 
     /// Whether a room of this name may be made, or is there. The lobby always may.
     pub(crate) fn space_for(&self, name: &RoomName, now: Instant) -> Space {
-        if self.count() < self.most || name.as_str() == limits::LOBBY || self.by_name.contains_key(name) {
+        if self.count() < self.most || name.as_str() == limits::LOBBY || self.find(name.as_str()).is_some() {
             return Space::Free;
         }
         self.vacancies.first_disposable(now).map_or(Space::Full, Space::Instead)
@@ -201,7 +201,7 @@ impl Rooms {
             assert_eq!(room.empty_since().is_some(), room.is_empty(), "an empty room knows since when");
             self.vacancies.check(id, room);
             if let Some(name) = room.key().room().filter(|_| room.ended.is_none()) {
-                assert_eq!(self.by_name.get(name), Some(&id), "a room has its name");
+                assert_eq!(self.find(name.as_str()), Some(id), "a room has its name");
             }
         }
     }

@@ -310,7 +310,7 @@ impl Real {
                 );
             }
             Step::Members { connection } => {
-                self.ask(connection, None, ClientCommand::Members { room: RoomName::lobby() })
+                self.ask(connection, None, ClientCommand::Members { room: RoomName::lobby() });
             }
             Step::Hold => self.is_held = true,
             Step::Store { count } => self.store(count),
