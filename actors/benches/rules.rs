@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a measure ends with what is wrong")]
 
+#[path = "shared/times.rs"]
 mod times;
 
 use std::time::Duration;

@@ -7,6 +7,7 @@ mod message;
 pub mod off;
 mod read;
 pub mod sqlite;
+mod thread;
 
 use std::any::Any;
 use std::fmt;
@@ -17,7 +18,6 @@ use starling_protocol::{ClientId, Epoch, MessageId, Seq};
 
 pub use self::message::{Draft, RoomKey, StoredMessage};
 pub use self::read::{Page, ReadError, ReadPurpose, ReadRequest, ReadToken, SearchText};
-use crate::chat_server::command::DropError;
 use crate::identity::IdOwner;
 use crate::ids::RoomId;
 use crate::vitals::Vitals;
@@ -105,8 +105,9 @@ pub enum Completion {
     Forgotten {
         /// Which.
         receipt: Receipt,
-        /// Whether the room will not come back, whatever happens to the process.
-        outcome: Result<(), DropError>,
+        /// Whether the room will not come back, whatever happens to the process. If not, the storage fails, and drops the
+        /// room when it works again.
+        is_gone: bool,
     },
 }
 

@@ -265,7 +265,7 @@ impl ChatState {
             }
             Completion::Read { request, page } => self.was_read(&request, page, turn),
             Completion::Unread { request, error } => self.was_not_read(&request, error, turn),
-            Completion::Forgotten { receipt, outcome } => self.was_forgotten(receipt, outcome, turn),
+            Completion::Forgotten { receipt, is_gone } => self.was_forgotten(receipt, is_gone, turn),
         }
     }
 

@@ -179,7 +179,7 @@ impl HistoryStore for MemoryHistory {
 
     fn forget(&mut self, room: RoomId, receipt: Option<Receipt>, done: &mut Vec<Completion>) {
         self.drop_room(room);
-        done.extend(receipt.map(|receipt| Completion::Forgotten { receipt, outcome: Ok(()) }));
+        done.extend(receipt.map(|receipt| Completion::Forgotten { receipt, is_gone: true }));
     }
 }
 

@@ -35,6 +35,6 @@ impl HistoryStore for NoHistory {
 
     fn forget(&mut self, room: RoomId, receipt: Option<Receipt>, done: &mut Vec<Completion>) {
         self.newest.remove(&room);
-        done.extend(receipt.map(|receipt| Completion::Forgotten { receipt, outcome: Ok(()) }));
+        done.extend(receipt.map(|receipt| Completion::Forgotten { receipt, is_gone: true }));
     }
 }

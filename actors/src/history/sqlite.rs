@@ -36,13 +36,11 @@ use self::open::{Lock, Opened};
 use self::reader::{DiskRead, Readers};
 use self::recent::Recent;
 use self::schema::{DbRoom, ROOMS_MAX};
-pub(in crate::history) use self::writer::spawn;
 use self::writer::{Append, NewCopy, WriterCommand};
 use super::{
     Completion, Entry, EntryCopy, EntryNumber, HistoryStore, Page, ReadError, ReadRequest, Receipt, ReportSink,
     Restored, StoreReport, StoredCopy,
 };
-use crate::chat_server::command::DropError;
 use crate::clock;
 use crate::ids::RoomId;
 use crate::metrics::HistoryMetrics;
@@ -118,7 +116,7 @@ enum Report {
     /// The oldest messages of these rooms are gone.
     Trimmed(Vec<(DbRoom, Seq)>),
     /// A room that has ended is gone from the file, or cannot be dropped at the moment.
-    Forgotten(Receipt, Result<(), DropError>),
+    Forgotten(Receipt, bool),
     /// A part of the history was read, or not.
     Read { request: ReadRequest, outcome: Result<Page, ReadError> },
 }
@@ -211,7 +209,7 @@ impl SqliteHistory {
             match command {
                 WriterCommand::Append(Append { number, .. }) => done.push(Completion::Refused { number }),
                 WriterCommand::Forget(_, Some(receipt)) => {
-                    done.push(Completion::Forgotten { receipt, outcome: Err(DropError::NotStored) });
+                    done.push(Completion::Forgotten { receipt, is_gone: false });
                 }
                 WriterCommand::Forget(_, None) | WriterCommand::Delivered(..) | WriterCommand::CheckpointFailed(_) => {}
             }
@@ -303,7 +301,7 @@ impl HistoryStore for SqliteHistory {
                     }
                 }
             }
-            Some(Report::Forgotten(receipt, outcome)) => done.push(Completion::Forgotten { receipt, outcome }),
+            Some(Report::Forgotten(receipt, is_gone)) => done.push(Completion::Forgotten { receipt, is_gone }),
             Some(Report::Read { request, outcome: Ok(page) }) => done.push(Completion::Read { request, page }),
             Some(Report::Read { request, outcome: Err(error) }) => done.push(Completion::Unread { request, error }),
             None => debug_assert!(false, "the report of another store"),
@@ -369,7 +367,7 @@ impl HistoryStore for SqliteHistory {
             self.turn.push(WriterCommand::Forget(entry.db, receipt));
         } else {
             // No message of it was ever stored.
-            done.extend(receipt.map(|receipt| Completion::Forgotten { receipt, outcome: Ok(()) }));
+            done.extend(receipt.map(|receipt| Completion::Forgotten { receipt, is_gone: true }));
         }
     }
 }

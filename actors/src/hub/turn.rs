@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use super::closing::Closing;
 use super::core::{Blocked, Core};
-use super::local::Closing;
 use super::local_room::{JoinedFrames, LocalMember};
 use super::messages::Delivery;
 use crate::clock;

@@ -7,7 +7,6 @@ use std::time::Instant;
 use rustc_hash::FxHashSet;
 use starling_protocol::limits;
 
-use super::vacancies::Noted;
 use crate::chat_server::command::DropReply;
 use crate::history::RoomKey;
 use crate::ids::{HubId, HubSet, SessionId};
@@ -31,8 +30,19 @@ pub(crate) struct Room {
     empty_since: Option<Instant>,
     /// Set when nobody finds the room any more: it is forgotten when nothing is in flight.
     pub(super) ended: Option<Ended>,
-    /// Where [`Vacancies`](super::vacancies::Vacancies) has noted it.
+    /// Where it is noted among the vacancies.
     pub(super) noted: Noted,
+}
+
+/// What an empty room is worth: 0 if nothing was ever said in it, otherwise one more than the messages that are kept.
+pub(super) type Worth = usize;
+
+/// Where a room stands in the ordered sets of the vacancies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Noted {
+    pub(super) ends_at: Option<Instant>,
+    pub(super) disposable: Option<(Worth, Instant)>,
+    pub(super) listed: Option<u32>,
 }
 
 /// The end of a room.

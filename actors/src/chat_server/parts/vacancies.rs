@@ -6,24 +6,13 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::room::Room;
+use super::room::{Noted, Room, Worth};
 use crate::ids::RoomId;
 
 /// A room with more kept messages never goes for another one.
 pub(crate) const DISPOSABLE_MESSAGES_MAX: usize = 16;
 
-/// What an empty room is worth: 0 if nothing was ever said in it, otherwise one more than the messages that are kept.
-type Worth = usize;
-
 const WORTH_MAX: Worth = 1 + DISPOSABLE_MESSAGES_MAX;
-
-/// Where a room stands in the sets of [`Vacancies`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Noted {
-    ends_at: Option<Instant>,
-    disposable: Option<(Worth, Instant)>,
-    listed: Option<u32>,
-}
 
 /// The ordered sets.
 #[derive(Debug)]

@@ -98,8 +98,9 @@ impl ChatState {
     }
 
     /// The history has dropped a room, or cannot at the moment.
-    pub(super) fn was_forgotten(&mut self, receipt: Receipt, outcome: Result<(), DropError>, turn: &mut Turn) {
+    pub(super) fn was_forgotten(&mut self, receipt: Receipt, is_gone: bool, turn: &mut Turn) {
         if let Some(reply) = self.drops.try_remove(receipt.0) {
+            let outcome = if is_gone { Ok(()) } else { Err(DropError::NotStored) };
             turn.reply(Answer::Dropped(reply, outcome));
         }
     }

@@ -12,7 +12,7 @@ use starling_protocol::{HistoryPage, Seq};
 
 use super::StoredMessages;
 use crate::clock;
-use crate::history::sqlite::spawn;
+use crate::history::thread::spawn;
 use crate::history::{
     Completion, Page, ReadError, ReadRequest, ReportSink, RoomKey, SearchText, StoreReport, StoredMessage,
 };

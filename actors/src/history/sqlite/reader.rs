@@ -10,8 +10,8 @@ use starling_protocol::{ClientId, HistoryPage, MessageId, Seq};
 
 use super::Report;
 use super::schema::{DbRoom, SEQ_MAX, of_place, place};
-use super::writer::spawn;
 use crate::clock;
+use crate::history::thread::spawn;
 use crate::history::{
     Page, ReadError, ReadPurpose, ReadRequest, ReportSink, RoomKey, SearchText, StoreReport, StoredMessage,
 };

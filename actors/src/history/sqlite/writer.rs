@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use log::{error, info, warn};
@@ -20,13 +20,13 @@ use super::open::FileIdentity;
 use super::retention::Retention;
 use super::schema::{self, DbRoom, SEQ_MAX, place};
 use super::{Report, SqliteSettings, StoreHealth, open};
-use crate::chat_server::command::DropError;
 use crate::clock;
+use crate::history::thread::spawn;
 use crate::history::{Draft, EntryNumber, Receipt, ReportSink, RoomKey, StoreReport};
 use crate::ids::RoomId;
 use crate::log_interval::LogInterval;
 use crate::metrics::HistoryMetrics;
-use crate::vitals::{VitalPart, Vitals};
+use crate::vitals::Vitals;
 
 /// Most messages in one commit.
 const BATCH_MESSAGES_MAX: usize = 1_024;
@@ -172,17 +172,6 @@ pub(super) fn start(
     (sender, spawn("history", vitals, move || writer.run()))
 }
 
-/// Starts a thread without which the history is not whole.
-#[expect(clippy::expect_used, reason = "a process that cannot have another thread cannot start")]
-pub(in crate::history) fn spawn(name: &str, vitals: &Vitals, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
-    let pulse = vitals.pulse(VitalPart::History);
-    let run = move || {
-        run();
-        pulse.rest();
-    };
-    thread::Builder::new().name(name.into()).spawn(run).expect("the system gives another thread")
-}
-
 /// Starts the thread that keeps the write-ahead log short; it ends when the sender is dropped.
 pub(super) fn start_checkpoints(
     connection: Connection,
@@ -310,9 +299,9 @@ impl Writer {
         }
     }
 
-    fn forgotten(&self, receipt: Option<Receipt>, outcome: Result<(), DropError>) {
+    fn forgotten(&self, receipt: Option<Receipt>, is_gone: bool) {
         if let Some(receipt) = receipt {
-            (self.sink)(StoreReport::new(Report::Forgotten(receipt, outcome)));
+            (self.sink)(StoreReport::new(Report::Forgotten(receipt, is_gone)));
         }
     }
 
@@ -341,7 +330,7 @@ impl Writer {
             if has_messages {
                 self.retention.drop_room(room, clock::now());
             }
-            self.forgotten(receipt, Ok(()));
+            self.forgotten(receipt, true);
         }
         self.due.delivered.clear();
         Ok(refused)
@@ -359,7 +348,7 @@ impl Writer {
         self.probe_at = Some(clock::now() + PROBE_INTERVAL);
         let receipts: Vec<_> = self.due.forgotten.iter_mut().map(|forgotten| forgotten.receipt.take()).collect();
         for receipt in receipts {
-            self.forgotten(receipt, Err(DropError::NotStored));
+            self.forgotten(receipt, false);
         }
     }
 
