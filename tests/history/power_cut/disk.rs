@@ -139,8 +139,12 @@ impl<'a> Disk<'a> {
                         done += part;
                     }
                 }
-                Action::Truncate(_, length) if is_kept() => content.resize(usize::try_from(*length).unwrap(), 0),
-                _ => {}
+                Action::Truncate(_, length) => {
+                    if is_kept() {
+                        content.resize(usize::try_from(*length).unwrap(), 0);
+                    }
+                }
+                Action::Create(_) | Action::Unlink(_) | Action::Sync(_) | Action::Tell(_) => {}
             }
         }
         content
