@@ -267,7 +267,9 @@ pub(super) fn locate(path: &Path) -> Result<PathBuf, OpenError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(of)?;
     if fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-        return Ok(fs::canonicalize(folder).map_err(of)?.join(name));
+        let folder = fs::canonicalize(folder).map_err(of)?;
+        sync_names_above(&folder).map_err(of)?;
+        return Ok(folder.join(name));
     }
     let located = fs::canonicalize(path).map_err(of)?;
     let metadata = fs::metadata(&located).map_err(of)?;
@@ -280,6 +282,25 @@ pub(super) fn locate(path: &Path) -> Result<PathBuf, OpenError> {
         ));
     }
     Ok(located)
+}
+
+/// Puts the name of a folder on the disk, and the names of the folders that lead to it on its file system.
+///
+/// SQLite syncs the folder of a database, but not the name of that folder: a power cut could take a folder that was made
+/// just now, with all that was synced in it.
+fn sync_names_above(folder: &Path) -> io::Result<()> {
+    let device = fs::metadata(folder)?.dev();
+    for above in folder.ancestors().skip(1) {
+        if fs::metadata(above)?.dev() != device {
+            break;
+        }
+        match File::open(above).and_then(|above| above.sync_all()) {
+            // Somebody else's folder was not made by this process.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
+            outcome => outcome?,
+        }
+    }
+    Ok(())
 }
 
 /// The file that was opened, to be told from another one at the same path.
