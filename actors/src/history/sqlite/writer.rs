@@ -10,19 +10,22 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use log::{error, info, warn};
-use rusqlite::{Connection, TransactionBehavior};
-use rustc_hash::{FxHashMap, FxHashSet};
-use smallvec::SmallVec;
-use starling_protocol::{Epoch, Seq};
+use rusqlite::Connection;
+use rustc_hash::FxHashMap;
+use starling_protocol::Seq;
 
+use super::command::{Append, WriterCommand};
+use super::commit::{is_of_a_message, split, write, write_singly};
 use super::continuity::Continuity;
-use super::open::FileIdentity;
+use super::file::FileIdentity;
+use super::report::{Report, StoreHealth};
 use super::retention::Retention;
-use super::schema::{self, DbRoom, place};
-use super::{Report, SqliteSettings, StoreHealth, open};
+use super::schema::DbRoom;
+use super::search::Searches;
+use super::{SqliteSettings, open};
 use crate::chat_server::command::{DropError, DropReply};
 use crate::clock;
-use crate::history::{ReportSink, StoreReport, StoredMessage};
+use crate::history::{ReportSink, StoreReport};
 use crate::ids::RoomId;
 use crate::log_interval::LogInterval;
 use crate::metrics::HistoryMetrics;
@@ -43,51 +46,11 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 /// What a trial writes: less room than that is as good as none.
 const PROBE_BYTES: u32 = 128 * 1024;
 
-/// How often what was written is taken from the write-ahead log into the database.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
-
 /// A client can cause it as often as it writes.
 static REFUSED: LogInterval = LogInterval::new();
 
 /// Comes again with each step, for as long as the storage fails.
 static UNDROPPED: LogInterval = LogInterval::new();
-
-/// What the writer is to do.
-#[derive(Debug)]
-pub(super) enum WriterCommand {
-    Append(Append),
-    /// The owner of an inbox was sent everything up to this message.
-    Delivered(DbRoom, Seq),
-    /// The room has ended; whoever waits for that is told.
-    Forget(DbRoom, Option<DropReply>),
-    /// The write-ahead log cannot be taken into the database.
-    CheckpointFailed(rusqlite::Error),
-}
-
-impl WriterCommand {
-    /// How many messages it stores.
-    pub(super) fn messages(&self) -> usize {
-        if let Self::Append(append) = self { append.copies.len() } else { 0 }
-    }
-}
-
-/// A message that is to be stored: all copies of it in one commit.
-#[derive(Debug)]
-pub(super) struct Append {
-    /// One in a room; of a private message two, in the inboxes of its sender and its receiver.
-    pub(super) copies: SmallVec<[StoredCopy; 1]>,
-    pub(super) generation: u32,
-    pub(super) queued: Instant,
-}
-
-/// A message in one room or inbox.
-#[derive(Debug)]
-pub(super) struct StoredCopy {
-    pub(super) room: RoomId,
-    pub(super) db: DbRoom,
-    pub(super) epoch: Epoch,
-    pub(super) message: Arc<StoredMessage>,
-}
 
 /// What is to be written beside messages. It stays due until a commit with it has succeeded.
 #[derive(Debug, Default)]
@@ -100,10 +63,10 @@ struct Due {
 
 /// A room that has ended.
 #[derive(Debug)]
-struct Forgotten {
-    room: DbRoom,
+pub(super) struct Forgotten {
+    pub(super) room: DbRoom,
     /// Whether messages of it are still stored: then its name goes at once, and the retention drops them.
-    has_messages: bool,
+    pub(super) has_messages: bool,
     /// The operator who waits for its end.
     reply: Option<DropReply>,
 }
@@ -132,6 +95,8 @@ struct Writer {
     metrics: Arc<HistoryMetrics>,
     health: StoreHealth,
     sink: ReportSink,
+    /// What the search index follows.
+    searches: Arc<Searches>,
     turns: Receiver<Vec<WriterCommand>>,
     /// What has come and is not done yet.
     queue: VecDeque<WriterCommand>,
@@ -150,7 +115,7 @@ pub(super) fn start(
     settings: Arc<SqliteSettings>,
     metrics: Arc<HistoryMetrics>,
     health: StoreHealth,
-    sink: ReportSink,
+    (sink, searches): (ReportSink, Arc<Searches>),
     (bounds, dropped): (Bounds, Vec<DbRoom>),
     vitals: &Vitals,
 ) -> (Sender<Vec<WriterCommand>>, JoinHandle<()>) {
@@ -167,6 +132,7 @@ pub(super) fn start(
         metrics,
         health,
         sink,
+        searches,
         turns,
         queue: VecDeque::new(),
         due: Due::default(),
@@ -187,32 +153,6 @@ pub(in crate::history) fn spawn(name: &str, vitals: &Vitals, run: impl FnOnce() 
         pulse.rest();
     };
     thread::Builder::new().name(name.into()).spawn(run).expect("the system gives another thread")
-}
-
-/// Starts the thread that keeps the write-ahead log short; it ends when the sender is dropped.
-pub(super) fn start_checkpoints(
-    connection: Connection,
-    writer: Sender<Vec<WriterCommand>>,
-    metrics: &Arc<HistoryMetrics>,
-    vitals: &Vitals,
-) -> (Sender<()>, JoinHandle<()>) {
-    let (stop, stopped) = mpsc::channel::<()>();
-    let metrics = Arc::clone(metrics);
-    let thread = spawn("history-log", vitals, move || {
-        let mut seen = 0;
-        while stopped.recv_timeout(CHECKPOINT_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-            let commits = metrics.commit_seconds.count() + metrics.dropped.load(Relaxed);
-            if commits != seen {
-                seen = commits;
-                // It waits for nobody and takes what it can.
-                if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
-                    // Without a writer the process ends.
-                    writer.send(vec![WriterCommand::CheckpointFailed(error)]).unwrap_or_default();
-                }
-            }
-        }
-    });
-    (stop, thread)
 }
 
 impl Writer {
@@ -297,12 +237,13 @@ impl Writer {
                     let stored = batch.iter().map(|append| append.copies.len()).sum::<usize>();
                     self.metrics.commit_messages.observe_n(stored as f64, 1);
                 }
-                let mut stored = Vec::with_capacity(messages);
+                let (mut stored, mut changed) = (Vec::with_capacity(messages), Vec::with_capacity(messages));
                 for copy in batch.into_iter().flat_map(|append| append.copies) {
                     let bounds = self.bounds.entry(copy.db).or_insert((Seq(0), Seq(1)));
                     bounds.0 = copy.message.seq;
                     self.retention.note(copy.db, *bounds);
                     stored.push((copy.room, copy.message));
+                    changed.push(copy.db);
                 }
                 if !stored.is_empty() {
                     (self.sink)(StoreReport::from(Report::Committed(stored)));
@@ -310,6 +251,7 @@ impl Writer {
                 if !broken.is_empty() {
                     (self.sink)(StoreReport::from(Report::RoomsFailed(broken)));
                 }
+                self.searches.changed(changed);
             }
             Err(error) => self.fail(&error),
         }
@@ -347,6 +289,7 @@ impl Writer {
             }
             Err(error) => return Err(error.into()),
         };
+        self.searches.changed(self.due.forgotten.iter().take(count).map(|forgotten| forgotten.room));
         for Forgotten { room, has_messages, reply } in self.due.forgotten.drain(..count) {
             if has_messages {
                 self.retention.drop_room(room, clock::now());
@@ -404,6 +347,7 @@ impl Writer {
         match self.retention.step(&mut self.connection, &mut self.bounds, &self.metrics, started) {
             Ok(trimmed) => {
                 if !trimmed.is_empty() {
+                    self.searches.changed(trimmed.iter().map(|(room, _)| *room));
                     (self.sink)(StoreReport::from(Report::Trimmed(trimmed)));
                 }
             }
@@ -448,140 +392,4 @@ fn try_storage(settings: &SqliteSettings, opened: FileIdentity) -> Result<Connec
     connection.execute("INSERT OR REPLACE INTO probe (id, filler) VALUES (1, randomblob(?1))", [PROBE_BYTES])?;
     connection.execute("DELETE FROM probe", [])?;
     Ok(connection)
-}
-
-/// Whether the database refuses what one message says, rather than being unable to store anything.
-fn is_of_a_message(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{ConstraintViolation, TooBig, TypeMismatch};
-    matches!(error.sqlite_error_code(), Some(ConstraintViolation | TooBig | TypeMismatch))
-}
-
-/// Splits into the messages that pass, and the rooms of the others.
-fn split(batch: Vec<Append>, mut passes: impl FnMut(&Append) -> bool) -> (Vec<Append>, Vec<RoomId>) {
-    let (mut kept, mut rooms) = (Vec::with_capacity(batch.len()), Vec::new());
-    for append in batch {
-        if passes(&append) {
-            kept.push(append);
-        } else {
-            rooms.extend(append.copies.iter().map(|copy| copy.room));
-        }
-    }
-    (kept, rooms)
-}
-
-/// Stores everything in one commit, or nothing.
-fn write(
-    connection: &mut Connection,
-    batch: &[Append],
-    bounds: &Bounds,
-    forgotten: &[Forgotten],
-    delivered: &FxHashMap<DbRoom, Seq>,
-) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    write_due(&transaction, forgotten, delivered)?;
-    let mut newest = FxHashMap::default();
-    for append in batch {
-        insert(&transaction, append)?;
-        newest.extend(append.copies.iter().map(|copy| (copy.db, copy)));
-    }
-    for copy in newest.into_values() {
-        advance(&transaction, copy, bounds.contains_key(&copy.db))?;
-    }
-    transaction.commit()
-}
-
-/// Stores in one commit the messages that the database takes. Gives those, and the rooms of the others.
-fn write_singly(
-    connection: &mut Connection,
-    batch: Vec<Append>,
-    bounds: &Bounds,
-    forgotten: &[Forgotten],
-    delivered: &FxHashMap<DbRoom, Seq>,
-) -> rusqlite::Result<(Vec<Append>, Vec<RoomId>)> {
-    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    write_due(&transaction, forgotten, delivered)?;
-    let (mut known, mut broken): (FxHashSet<DbRoom>, FxHashSet<DbRoom>) = Default::default();
-    let mut fault = None;
-    let outcome = split(batch, |append| {
-        let mut store = || -> rusqlite::Result<()> {
-            let savepoint = transaction.savepoint()?;
-            insert(&savepoint, append)?;
-            for copy in &append.copies {
-                advance(&savepoint, copy, bounds.contains_key(&copy.db) || known.contains(&copy.db))?;
-            }
-            savepoint.commit()
-        };
-        let is_cut_off = fault.is_some() || append.copies.iter().any(|copy| broken.contains(&copy.db));
-        let rooms = append.copies.iter().map(|copy| copy.db);
-        match if is_cut_off { None } else { Some(store()) } {
-            Some(Ok(())) => {
-                known.extend(rooms);
-                true
-            }
-            Some(Err(error)) if !is_of_a_message(&error) => {
-                fault = Some(error);
-                false
-            }
-            Some(Err(_)) | None => {
-                broken.extend(rooms);
-                false
-            }
-        }
-    });
-    if let Some(error) = fault {
-        return Err(error);
-    }
-    transaction.commit()?;
-    Ok(outcome)
-}
-
-fn write_due(
-    connection: &Connection,
-    forgotten: &[Forgotten],
-    delivered: &FxHashMap<DbRoom, Seq>,
-) -> rusqlite::Result<()> {
-    for Forgotten { room, has_messages, .. } in forgotten {
-        if *has_messages {
-            schema::mark_dropped(connection, *room)?;
-        } else {
-            connection.prepare_cached("DELETE FROM rooms WHERE id = ?1")?.execute([room.0])?;
-        }
-    }
-    for (room, seq) in delivered {
-        let mut mark = connection.prepare_cached("UPDATE rooms SET delivered = ?2 WHERE id = ?1")?;
-        mark.execute((room.0, seq.0.cast_signed()))?;
-    }
-    Ok(())
-}
-
-fn insert(connection: &Connection, append: &Append) -> rusqlite::Result<()> {
-    let mut message = connection.prepare_cached(
-        "INSERT INTO messages (place, at, client_id, id, text, peer, owner) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )?;
-    let mut text = connection.prepare_cached("INSERT INTO messages_text (rowid, text) VALUES (?1, ?2)")?;
-    for copy in &append.copies {
-        let stored = &copy.message;
-        let place = place(copy.db, stored.seq.0);
-        let id = stored.id.as_ref().map(starling_protocol::MessageId::as_str);
-        let peer = stored.peer().map(starling_protocol::ClientId::as_str);
-        let owner = stored.owner.map(|owner| owner.0.cast_signed());
-        let (at, sender) = (stored.at.cast_signed(), stored.client_id.as_str());
-        message.execute((place, at, sender, id, &*stored.text, peer, owner))?;
-        text.execute((place, &*stored.text))?;
-    }
-    Ok(())
-}
-
-/// Notes the newest message of a room, and makes the room's row with the first one.
-fn advance(connection: &Connection, copy: &StoredCopy, is_known: bool) -> rusqlite::Result<()> {
-    let seq = copy.message.seq.0.cast_signed();
-    if is_known {
-        connection.prepare_cached("UPDATE rooms SET seq = ?2 WHERE id = ?1")?.execute((copy.db.0, seq))?;
-    } else {
-        // An earlier room of this name has ended, though it may still have its row.
-        let mut make = connection
-            .prepare_cached("INSERT OR REPLACE INTO rooms (id, name, epoch, seq, oldest) VALUES (?1, ?2, ?3, ?4, 1)")?;
-        make.execute((copy.db.0, copy.message.room.to_string(), copy.epoch.0.cast_signed(), seq))?;
-    }
-    Ok(())
 }
