@@ -74,7 +74,6 @@ fn filled(rooms: u64, seq: u64, oldest: u64, dropped_ids: bool) -> tempfile::Tem
     let mut message = database
         .prepare("INSERT INTO messages (place, at, client_id, id, text, owner) VALUES (?1, ?2, ?3, ?4, ?5, 7)")
         .unwrap();
-    let mut text = database.prepare("INSERT INTO messages_text (rowid, text) VALUES (?1, ?2)").unwrap();
     let mut id = database
         .prepare("INSERT INTO dropped_ids (place, at, client_id, id, owner) VALUES (?1, ?2, 'alice', ?3, 7)")
         .unwrap();
@@ -84,14 +83,13 @@ fn filled(rooms: u64, seq: u64, oldest: u64, dropped_ids: bool) -> tempfile::Tem
             let said = format!("message {seq} of so many that were said here, word{}", seq % 5_000);
             let at = i64::try_from(at - 86_400_000 + seq).unwrap();
             message.execute((place, at, format!("client-{}", seq % 1_000), format!("m{seq}"), &said)).unwrap();
-            text.execute((place, &said)).unwrap();
         }
         for seq in (1..oldest).filter(|_| dropped_ids) {
             let place = i64::try_from(room << 40 | seq).unwrap();
             id.execute((place, i64::try_from(at).unwrap(), format!("d{seq}"))).unwrap();
         }
     }
-    drop((message, text, id));
+    drop((message, id));
     database.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
     folder
 }

@@ -10,36 +10,48 @@
 //!   is not in the file.
 
 pub mod backup;
+mod checkpoints;
+mod command;
+mod commit;
 mod continuity;
+mod file;
 mod open;
 pub mod operator;
+mod page;
 mod reader;
 mod recent;
+mod report;
+mod restored;
 mod retention;
 mod schema;
+mod search;
+mod settings;
 mod writer;
 
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use starling_protocol::Seq;
 
 pub use self::open::OpenError;
+pub use self::report::StoreHealth;
+pub use self::settings::{SqliteSettings, Sync};
 
-use self::open::{Lock, Opened};
+use self::command::{Append, NewCopy, WriterCommand};
+use self::file::Lock;
+use self::open::Opened;
 use self::reader::{DiskRead, Readers};
 use self::recent::Recent;
+use self::report::Report;
 use self::schema::{DbRoom, ROOMS_MAX};
-use self::writer::{Append, NewCopy, WriterCommand};
+use self::search::Searches;
 use super::{
-    Completion, Entry, EntryCopy, EntryNumber, HistoryStore, Page, ReadError, ReadRequest, Receipt, ReportSink,
-    Restored, StoreReport, StoredCopy,
+    Completion, Entry, EntryCopy, HistoryStore, Page, ReadError, ReadRequest, Receipt, ReportSink, Restored,
+    StoreReport, StoredCopy,
 };
 use crate::clock;
 use crate::ids::RoomId;
@@ -48,78 +60,6 @@ use crate::vitals::Vitals;
 
 /// Messages of one turn that are handed on before it ends, so that a long one does not keep the disk idle.
 const TURN_MESSAGES_MAX: usize = 256;
-
-/// When a commit counts as done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sync {
-    /// When the system has it: survives the death of the process.
-    Normal,
-    /// When the disk has it: survives also the death of the machine.
-    Full,
-}
-
-impl Sync {
-    /// SQLite's name for it.
-    fn pragma(self) -> &'static str {
-        match self {
-            Self::Normal => "NORMAL",
-            Self::Full => "FULL",
-        }
-    }
-}
-
-/// What the store is told once.
-#[derive(Debug, Clone)]
-pub struct SqliteSettings {
-    /// The database; its folder is made.
-    pub path: PathBuf,
-    /// When a commit counts as done.
-    pub sync: Sync,
-    /// Most messages kept of one room; the oldest go first. `None`: all.
-    pub keep_messages: Option<u64>,
-    /// How long a message is kept. `None`: for ever.
-    pub keep_for: Option<Duration>,
-    /// Most bytes in use in the database; the oldest messages of all go first. `None`: no bound.
-    pub keep_bytes: Option<u64>,
-    /// Most messages of one room in the memory in front.
-    pub recent_messages: u32,
-    /// Most bytes in the memory in front.
-    pub recent_bytes: u64,
-    /// How long a message's `id` is remembered.
-    pub ids_kept: Duration,
-    /// Most `id`s that are taken over from before.
-    pub ids_max: u32,
-}
-
-/// Whether the storage works; shared with whoever answers for readiness.
-#[derive(Debug, Clone, Default)]
-pub struct StoreHealth(Arc<Mutex<Option<String>>>);
-
-impl StoreHealth {
-    /// Why nothing can be stored at the moment, if so.
-    pub fn failure(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set(&self, failure: Option<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = failure;
-    }
-}
-
-/// What the threads of the store have finished.
-#[derive(Debug)]
-enum Report {
-    /// These entries are committed, with the numbers that their messages have.
-    Committed(Vec<Append>),
-    /// These entries are not committed, and will not be.
-    Refused(Vec<EntryNumber>),
-    /// The oldest messages of these rooms are gone.
-    Trimmed(Vec<(DbRoom, Seq)>),
-    /// A room that has ended is gone from the file, or cannot be dropped at the moment.
-    Forgotten(Receipt, bool),
-    /// A part of the history was read, or not.
-    Read { request: ReadRequest, outcome: Result<Page, ReadError> },
-}
 
 #[derive(Debug)]
 struct Room {
@@ -152,6 +92,7 @@ struct Threads {
     /// Dropped to end the checkpoints.
     checkpoints: Option<Sender<()>>,
     readers: Readers,
+    searches: Arc<Searches>,
     /// The thread that writes.
     writing: Option<JoinHandle<()>>,
     /// All other threads.
@@ -170,7 +111,7 @@ impl SqliteHistory {
     /// # Errors
     /// [`OpenError`]; then the database is as it was.
     pub fn open(mut settings: SqliteSettings, metrics: Arc<HistoryMetrics>) -> Result<Self, OpenError> {
-        settings.path = open::locate(&settings.path)?;
+        settings.path = file::locate(&settings.path)?;
         let (opened, lock) = open::open(&settings)?;
         Ok(Self {
             opened: Some(opened),
@@ -265,20 +206,22 @@ impl HistoryStore for SqliteHistory {
         let Some(opened) = self.opened.take() else { return };
         let known = self.rooms.values().map(|room| (room.db, (room.seq, room.oldest))).collect();
         let (readers, mut others) = Readers::start(opened.readers, &sink, &self.metrics, vitals);
+        let (searches, thread) =
+            Searches::start(opened.searcher, &self.settings.path, Arc::clone(&sink), &self.metrics, vitals);
+        others.push(thread);
         let (commands, writing) = writer::start(
             (opened.writer, opened.identity, opened.continuity),
             Arc::clone(&self.settings),
             Arc::clone(&self.metrics),
             self.health.clone(),
-            sink,
+            (sink, Arc::clone(&searches)),
             (known, opened.dropped),
             vitals,
         );
-        let (checkpoints, thread) =
-            writer::start_checkpoints(opened.checkpoints, commands.clone(), &self.metrics, vitals);
+        let (checkpoints, thread) = checkpoints::start(opened.checkpoints, commands.clone(), &self.metrics, vitals);
         others.push(thread);
         let (writer, checkpoints) = (Some(commands), Some(checkpoints));
-        self.threads = Some(Threads { writer, checkpoints, readers, writing: Some(writing), others });
+        self.threads = Some(Threads { writer, checkpoints, readers, searches, writing: Some(writing), others });
     }
 
     fn reported(&mut self, report: StoreReport, done: &mut Vec<Completion>) {
@@ -354,7 +297,9 @@ impl HistoryStore for SqliteHistory {
             return done.push(Completion::Unread { request, error: ReadError::Failed });
         };
         let read = DiskRead { db: room.db, oldest: room.oldest, newest: room.seq, request, queued: clock::now() };
-        if let Err(request) = threads.readers.ask(read) {
+        let is_search = read.request.search.is_some();
+        let asked = if is_search { threads.searches.ask(read) } else { threads.readers.ask(read) };
+        if let Err(request) = asked {
             done.push(Completion::Unread { request, error: ReadError::Busy });
         }
     }
@@ -389,6 +334,7 @@ impl Drop for SqliteHistory {
         };
         drop(threads.checkpoints.take());
         threads.readers.stop();
+        threads.searches.stop();
         threads.others.drain(..).for_each(join);
         // The writer commits what is queued. Its connection is the last, so that it takes the write-ahead log back into
         // the database: one that only reads could not.

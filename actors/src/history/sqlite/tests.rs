@@ -1,13 +1,14 @@
 //! The store alone, with its threads and a file, and without a chat.
 
 use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
 
 use rusqlite::Connection;
 use starling_protocol::{ClientId, Epoch, HistoryPage, MessageId};
 use tempfile::TempDir;
 
 use super::*;
-use crate::history::{Draft, ReadPurpose, ReadToken, RoomKey, SearchText, StoredRoom};
+use crate::history::{Draft, EntryNumber, ReadPurpose, ReadToken, RoomKey, SearchText, StoredRoom};
 use crate::identity::IdOwner;
 use crate::vitals::{Died, VitalPart, Vitals};
 
@@ -377,10 +378,12 @@ fn a_dropped_room_stays_dropped_whenever_the_process_ends_and_its_number_is_not_
     assert_eq!(store.read(HistoryPage::Newest, None, 5), (vec![1], false));
     let path = settings(&folder).path;
     let rows = || {
-        let count = "SELECT (SELECT count(*) FROM rooms) + (SELECT count(*) FROM messages) +
-            (SELECT count(*) FROM messages_text_docsize) + (SELECT count(*) FROM dropped_ids)";
-        let database = open::open_reader(&path).unwrap();
-        database.query_row(count, [], |row| row.get::<_, u64>(0)).unwrap()
+        let count = |path: &std::path::Path, sql| {
+            let database = open::open_reader(path).unwrap();
+            database.query_row(sql, [], |row| row.get::<_, u64>(0)).unwrap()
+        };
+        let all = "SELECT (SELECT count(*) FROM rooms) + (SELECT count(*) FROM messages) + (SELECT count(*) FROM dropped_ids)";
+        count(&path, all) + count(&file::beside(&path, search::ENDING), "SELECT count(*) FROM texts_docsize")
     };
     let until = clock::now() + Duration::from_secs(30);
     while rows() != 3 {

@@ -10,20 +10,22 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use log::{error, info, warn};
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 use rustc_hash::FxHashMap;
-use smallvec::SmallVec;
-use starling_protocol::{Epoch, Seq};
+use starling_protocol::Seq;
 
+use super::command::{Append, WriterCommand};
+use super::commit::{Forgotten, Numbering, is_of_a_message, write, write_singly};
 use super::continuity::Continuity;
-use super::open::FileIdentity;
+use super::file::FileIdentity;
+use super::report::{Report, StoreHealth};
 use super::retention::Retention;
-use super::schema::{self, DbRoom, SEQ_MAX, place};
-use super::{Report, SqliteSettings, StoreHealth, open};
+use super::schema::{Bounds, DbRoom};
+use super::search::Searches;
+use super::{SqliteSettings, open};
 use crate::clock;
 use crate::history::thread::spawn;
-use crate::history::{Draft, EntryNumber, Receipt, ReportSink, RoomKey, StoreReport};
-use crate::ids::RoomId;
+use crate::history::{Receipt, ReportSink, StoreReport};
 use crate::log_interval::LogInterval;
 use crate::metrics::HistoryMetrics;
 use crate::vitals::Vitals;
@@ -43,54 +45,11 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 /// What a trial writes: less room than that is as good as none.
 const PROBE_BYTES: u32 = 128 * 1024;
 
-/// How often what was written is taken from the write-ahead log into the database.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
-
 /// A client can cause it as often as it writes.
 static REFUSED: LogInterval = LogInterval::new();
 
 /// Comes again with each step, for as long as the storage fails.
 static UNDROPPED: LogInterval = LogInterval::new();
-
-/// What the writer is to do.
-#[derive(Debug)]
-pub(super) enum WriterCommand {
-    Append(Append),
-    /// The owner of an inbox was sent everything up to this message.
-    Delivered(DbRoom, Seq),
-    /// The room has ended; the receipt comes back with the outcome.
-    Forget(DbRoom, Option<Receipt>),
-    /// The write-ahead log cannot be taken into the database.
-    CheckpointFailed(rusqlite::Error),
-}
-
-impl WriterCommand {
-    /// How many messages it stores.
-    pub(super) fn messages(&self) -> usize {
-        if let Self::Append(append) = self { append.copies.len() } else { 0 }
-    }
-}
-
-/// An entry that is to be committed: all copies of its message, or none.
-#[derive(Debug)]
-pub(super) struct Append {
-    pub(super) number: EntryNumber,
-    /// One in a room; of a private message two, in the inboxes of its sender and its receiver.
-    pub(super) copies: SmallVec<[NewCopy; 1]>,
-    pub(super) queued: Instant,
-}
-
-/// A message for one room or inbox.
-#[derive(Debug)]
-pub(super) struct NewCopy {
-    pub(super) room: RoomId,
-    pub(super) db: DbRoom,
-    pub(super) key: RoomKey,
-    pub(super) epoch: Epoch,
-    pub(super) draft: Draft,
-    /// Its number in the room, from the commit on; 0 before.
-    pub(super) seq: Seq,
-}
 
 /// What is to be written beside messages. It stays due until a commit with it has succeeded.
 #[derive(Debug, Default)]
@@ -101,24 +60,11 @@ struct Due {
     delivered: FxHashMap<DbRoom, Seq>,
 }
 
-/// A room that has ended.
-#[derive(Debug)]
-struct Forgotten {
-    room: DbRoom,
-    /// Whether messages of it are still stored: then its name goes at once, and the retention drops them.
-    has_messages: bool,
-    /// Comes back with the outcome, to somebody who waits for it.
-    receipt: Option<Receipt>,
-}
-
 impl Due {
     fn is_empty(&self) -> bool {
         self.forgotten.is_empty() && self.delivered.is_empty()
     }
 }
-
-/// The newest and the oldest message of every room that is stored.
-pub(super) type Bounds = FxHashMap<DbRoom, (Seq, Seq)>;
 
 struct Writer {
     connection: Connection,
@@ -129,6 +75,8 @@ struct Writer {
     metrics: Arc<HistoryMetrics>,
     health: StoreHealth,
     sink: ReportSink,
+    /// What the search index follows.
+    searches: Arc<Searches>,
     turns: Receiver<Vec<WriterCommand>>,
     /// What has come and is not done yet.
     queue: VecDeque<WriterCommand>,
@@ -145,7 +93,7 @@ pub(super) fn start(
     settings: Arc<SqliteSettings>,
     metrics: Arc<HistoryMetrics>,
     health: StoreHealth,
-    sink: ReportSink,
+    (sink, searches): (ReportSink, Arc<Searches>),
     (bounds, dropped): (Bounds, Vec<DbRoom>),
     vitals: &Vitals,
 ) -> (Sender<Vec<WriterCommand>>, JoinHandle<()>) {
@@ -162,6 +110,7 @@ pub(super) fn start(
         metrics,
         health,
         sink,
+        searches,
         turns,
         queue: VecDeque::new(),
         due: Due::default(),
@@ -170,32 +119,6 @@ pub(super) fn start(
         probe_at: None,
     };
     (sender, spawn("history", vitals, move || writer.run()))
-}
-
-/// Starts the thread that keeps the write-ahead log short; it ends when the sender is dropped.
-pub(super) fn start_checkpoints(
-    connection: Connection,
-    writer: Sender<Vec<WriterCommand>>,
-    metrics: &Arc<HistoryMetrics>,
-    vitals: &Vitals,
-) -> (Sender<()>, JoinHandle<()>) {
-    let (stop, stopped) = mpsc::channel::<()>();
-    let metrics = Arc::clone(metrics);
-    let thread = spawn("history-log", vitals, move || {
-        let mut seen = 0;
-        while stopped.recv_timeout(CHECKPOINT_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-            let commits = metrics.commit_seconds.count() + metrics.dropped.load(Relaxed);
-            if commits != seen {
-                seen = commits;
-                // It waits for nobody and takes what it can.
-                if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
-                    // Without a writer the process ends.
-                    writer.send(vec![WriterCommand::CheckpointFailed(error)]).unwrap_or_default();
-                }
-            }
-        }
-    });
-    (stop, thread)
 }
 
 impl Writer {
@@ -281,7 +204,9 @@ impl Writer {
                         bounds.0 = copy.seq;
                         self.retention.note(copy.db, *bounds);
                     }
+                    let changed: Vec<_> = batch.iter().flat_map(|append| &append.copies).map(|copy| copy.db).collect();
                     (self.sink)(StoreReport::new(Report::Committed(batch)));
+                    self.searches.changed(changed);
                 }
                 self.refuse(&refused);
             }
@@ -326,6 +251,7 @@ impl Writer {
             Err(error) => return Err(error.into()),
         }
         let forgotten: Vec<Forgotten> = self.due.forgotten.drain(..count).collect();
+        self.searches.changed(forgotten.iter().map(|forgotten| forgotten.room));
         for Forgotten { room, has_messages, receipt } in forgotten {
             if has_messages {
                 self.retention.drop_room(room, clock::now());
@@ -378,6 +304,7 @@ impl Writer {
         match self.retention.step(&mut self.connection, &mut self.bounds, &self.metrics, started) {
             Ok(trimmed) => {
                 if !trimmed.is_empty() {
+                    self.searches.changed(trimmed.iter().map(|(room, _)| *room));
                     (self.sink)(StoreReport::new(Report::Trimmed(trimmed)));
                 }
             }
@@ -422,156 +349,4 @@ fn try_storage(settings: &SqliteSettings, opened: FileIdentity) -> Result<Connec
     connection.execute("INSERT OR REPLACE INTO probe (id, filler) VALUES (1, randomblob(?1))", [PROBE_BYTES])?;
     connection.execute("DELETE FROM probe", [])?;
     Ok(connection)
-}
-
-/// Whether the database refuses what one message says, rather than being unable to store anything.
-fn is_of_a_message(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{ConstraintViolation, TooBig, TypeMismatch};
-    matches!(error.sqlite_error_code(), Some(ConstraintViolation | TooBig | TypeMismatch))
-}
-
-/// Gives the messages of each room their numbers: the next after the newest one that is stored.
-struct Numbering<'a> {
-    bounds: &'a Bounds,
-    /// The newest number that was given, where it is not the newest that is stored.
-    given: FxHashMap<DbRoom, Seq>,
-}
-
-impl<'a> Numbering<'a> {
-    fn new(bounds: &'a Bounds) -> Self {
-        Self { bounds, given: FxHashMap::default() }
-    }
-
-    fn newest(&self, room: DbRoom) -> Seq {
-        let stored = || self.bounds.get(&room).map_or(Seq(0), |(seq, _)| *seq);
-        self.given.get(&room).copied().unwrap_or_else(stored)
-    }
-
-    /// Numbers a message. Returns false where a room has no more numbers.
-    fn number(&mut self, append: &mut Append) -> bool {
-        for copy in &mut append.copies {
-            copy.seq = self.newest(copy.db).next();
-        }
-        if append.copies.iter().any(|copy| copy.seq.0 > SEQ_MAX) {
-            return false;
-        }
-        self.given.extend(append.copies.iter().map(|copy| (copy.db, copy.seq)));
-        true
-    }
-
-    /// The message is not stored after all: the next one gets its numbers.
-    fn take_back(&mut self, append: &Append) {
-        self.given.extend(append.copies.iter().map(|copy| (copy.db, Seq(copy.seq.0.saturating_sub(1)))));
-    }
-}
-
-/// Stores everything in one commit, or nothing.
-fn write(
-    connection: &mut Connection,
-    batch: &[Append],
-    bounds: &Bounds,
-    forgotten: &[Forgotten],
-    delivered: &FxHashMap<DbRoom, Seq>,
-) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    write_due(&transaction, forgotten, delivered)?;
-    let mut newest = FxHashMap::default();
-    for append in batch {
-        insert(&transaction, append)?;
-        newest.extend(append.copies.iter().map(|copy| (copy.db, copy)));
-    }
-    for copy in newest.into_values() {
-        advance(&transaction, copy, bounds.contains_key(&copy.db))?;
-    }
-    transaction.commit()
-}
-
-/// Stores in one commit the messages that the database takes. Leaves those, numbered anew, and gives the others.
-fn write_singly(
-    connection: &mut Connection,
-    batch: &mut Vec<Append>,
-    bounds: &Bounds,
-    forgotten: &[Forgotten],
-    delivered: &FxHashMap<DbRoom, Seq>,
-) -> rusqlite::Result<Vec<Append>> {
-    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    write_due(&transaction, forgotten, delivered)?;
-    let mut numbering = Numbering::new(bounds);
-    let mut fault = None;
-    let refused = batch.extract_if(.., |append| {
-        if fault.is_some() || !numbering.number(append) {
-            return true;
-        }
-        let mut store = || -> rusqlite::Result<()> {
-            let savepoint = transaction.savepoint()?;
-            insert(&savepoint, append)?;
-            for copy in &append.copies {
-                advance(&savepoint, copy, copy.seq > Seq(1) || bounds.contains_key(&copy.db))?;
-            }
-            savepoint.commit()
-        };
-        let Err(error) = store() else { return false };
-        numbering.take_back(append);
-        if !is_of_a_message(&error) {
-            fault = Some(error);
-        }
-        true
-    });
-    let refused = refused.collect();
-    if let Some(error) = fault {
-        return Err(error);
-    }
-    transaction.commit()?;
-    Ok(refused)
-}
-
-fn write_due(
-    connection: &Connection,
-    forgotten: &[Forgotten],
-    delivered: &FxHashMap<DbRoom, Seq>,
-) -> rusqlite::Result<()> {
-    for Forgotten { room, has_messages, .. } in forgotten {
-        if *has_messages {
-            schema::mark_dropped(connection, *room)?;
-        } else {
-            connection.prepare_cached("DELETE FROM rooms WHERE id = ?1")?.execute([room.0])?;
-        }
-    }
-    for (room, seq) in delivered {
-        let mut mark = connection.prepare_cached("UPDATE rooms SET delivered = ?2 WHERE id = ?1")?;
-        mark.execute((room.0, seq.0.cast_signed()))?;
-    }
-    Ok(())
-}
-
-fn insert(connection: &Connection, append: &Append) -> rusqlite::Result<()> {
-    let mut message = connection.prepare_cached(
-        "INSERT INTO messages (place, at, client_id, id, text, peer, owner) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )?;
-    let mut text = connection.prepare_cached("INSERT INTO messages_text (rowid, text) VALUES (?1, ?2)")?;
-    for copy in &append.copies {
-        let stored = &copy.draft;
-        let place = place(copy.db, copy.seq.0);
-        let id = stored.id.as_ref().map(starling_protocol::MessageId::as_str);
-        let peer = stored.peer(&copy.key).map(starling_protocol::ClientId::as_str);
-        let owner = stored.owner.map(|owner| owner.0.cast_signed());
-        let (at, sender) = (stored.at.cast_signed(), stored.client_id.as_str());
-        message.execute((place, at, sender, id, &*stored.text, peer, owner))?;
-        text.execute((place, &*stored.text))?;
-    }
-    Ok(())
-}
-
-/// Notes the newest message of a room, and makes the room's row with the first one.
-fn advance(connection: &Connection, copy: &NewCopy, is_known: bool) -> rusqlite::Result<()> {
-    let seq = copy.seq.0.cast_signed();
-    if is_known {
-        connection.prepare_cached("UPDATE rooms SET seq = ?2 WHERE id = ?1")?.execute((copy.db.0, seq))?;
-    } else {
-        // An earlier room of this name has ended, though it may still have its row.
-        let mut make = connection
-            .prepare_cached("INSERT OR REPLACE INTO rooms (id, name, epoch, seq, oldest) VALUES (?1, ?2, ?3, ?4, 1)")?;
-        make.execute((copy.db.0, copy.key.to_string(), copy.epoch.0.cast_signed(), seq))?;
-    }
-    Ok(())
 }
