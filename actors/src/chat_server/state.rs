@@ -1,6 +1,6 @@
 //! The rules of the chat: a state machine without I/O, clock or actors.
 //!
-//! Commands go in, effects come out. The [parts](super::parts) hold the data; the rules here and below decide, each
+//! Commands go in, effects come out. The parts hold the data; the rules here and below decide, each
 //! module about one subject.
 //!
 //! Invariants, checked by [`ChatState::check`] in tests:
