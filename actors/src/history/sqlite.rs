@@ -260,8 +260,7 @@ impl HistoryStore for SqliteHistory {
             (known, opened.dropped),
             vitals,
         );
-        let (checkpoints, thread) =
-            checkpoints::start(opened.checkpoints, commands.clone(), &self.metrics, vitals);
+        let (checkpoints, thread) = checkpoints::start(opened.checkpoints, commands.clone(), &self.metrics, vitals);
         others.push(thread);
         let (writer, checkpoints) = (Some(commands), Some(checkpoints));
         self.threads = Some(Threads { writer, checkpoints, readers, searches, writing: Some(writing), others });

@@ -243,7 +243,8 @@ pub fn vacuum(settings: &SqliteSettings) -> Result<(u64, u64), OperatorError> {
     let lock = file::Lock::take(path)?;
     open::inspect(path)?;
     let index = file::beside(path, search::ENDING);
-    let size = || -> std::io::Result<u64> { Ok(fs::metadata(path)?.len() + fs::metadata(&index).map_or(0, |i| i.len())) };
+    let size =
+        || -> std::io::Result<u64> { Ok(fs::metadata(path)?.len() + fs::metadata(&index).map_or(0, |i| i.len())) };
     let before = size()?;
     let connection =
         open::open_writer(&SqliteSettings { path: path.to_owned(), sync: Sync::Full, ..settings.clone() }, false)?;

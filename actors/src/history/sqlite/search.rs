@@ -182,11 +182,11 @@ impl Searches {
                 }
                 Work::Follow(changed) => {
                     follower.due.extend(changed);
-                    let followed = self.open(follower).and_then(|()| follower.step());
+                    let stepped = self.open(follower).and_then(|()| follower.step());
                     let now = clock::now();
                     // Others work, too: a large index is made in half of the time.
                     let rest = now.saturating_duration_since(begun);
-                    followed.map(|is_done| (!is_done).then_some(now + rest))
+                    stepped.map(|is_done| (!is_done).then_some(now + rest))
                 }
             };
             continue_at = outcome.unwrap_or_else(|error| {

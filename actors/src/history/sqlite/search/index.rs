@@ -9,12 +9,12 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::super::file::beside;
 use super::super::open;
-use super::super::schema::{DROPPED, DbRoom, place};
+use super::super::schema::{DROPPED, DbRoom, of_place, place};
 
 /// What the name of the index's file ends with.
 pub(in crate::history::sqlite) const ENDING: &str = "-search";
 
-/// Says that a file is an index of ours: "StaS" in ASCII.
+/// Says that a file is an index of ours: `StaS` in ASCII.
 const APPLICATION_ID: i32 = 0x5374_6153;
 
 /// The version of the index. One of another version is made anew.
@@ -178,8 +178,11 @@ impl SearchIndex {
         budget: &mut Budget,
     ) -> Result<Followed, IndexError> {
         let Some(stored) = stored else { return Ok(Followed { last: 0, is_done: true }) };
-        let mut extent =
-            indexed.unwrap_or(Extent { epoch: stored.epoch, first: stored.first, last: stored.first.saturating_sub(1) });
+        let mut extent = indexed.unwrap_or(Extent {
+            epoch: stored.epoch,
+            first: stored.first,
+            last: stored.first.saturating_sub(1),
+        });
         if extent.last < stored.last {
             self.add(history, room, &mut extent, stored.last, budget)?;
         }
@@ -217,7 +220,7 @@ impl SearchIndex {
             let text = text.map_err(IndexError::History)?.map_err(|error| IndexError::History(error.into()))?;
             insert.execute((at, &text))?;
             budget.spend(1, text.len());
-            extent.last = super::super::schema::of_place(at).1;
+            extent.last = of_place(at).1;
         }
         Ok(())
     }
