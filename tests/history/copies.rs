@@ -254,6 +254,8 @@ async fn while_a_server_writes_and_drops_a_backup_and_a_check_see_one_moment_wit
     let folder = tempdir().unwrap();
     let variables = [("CHAT_MESSAGES_PER_SECOND", "0"), ("CHAT_HISTORY_KEEP_MESSAGES", "300")];
     let server = Process::start(folder.path(), &variables);
+    // So that there is a room also where the first backup is quicker than the first message.
+    say(&server, &["first"]).await;
     let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
     let mut number = 0;
     for round in 0..4 {

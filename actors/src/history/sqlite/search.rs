@@ -50,6 +50,9 @@ const STEP_ROWS: u64 = 2_048;
 /// Most bytes of text that are indexed in one step.
 const STEP_BYTES: usize = 1024 * 1024;
 
+/// How much longer than a step the pause after it is, while there is more to do.
+const REST: u32 = 2;
+
 /// Rooms that are looked at together after a start.
 const LOOKED_AT: u32 = 1_024;
 
@@ -184,8 +187,8 @@ impl Searches {
                     follower.due.extend(changed);
                     let stepped = self.open(follower).and_then(|()| follower.step());
                     let now = clock::now();
-                    // Others work, too: a large index is made in half of the time.
-                    let rest = now.saturating_duration_since(begun);
+                    // Others need the processor and the disk more.
+                    let rest = REST * now.saturating_duration_since(begun);
                     stepped.map(|is_done| (!is_done).then_some(now + rest))
                 }
             };

@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use rusqlite::Connection;
+use rustc_hash::FxHashMap;
 use starling_protocol::{ClientId, HistoryPage, MessageId, RoomName};
 use tempfile::TempDir;
 

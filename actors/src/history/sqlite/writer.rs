@@ -1,6 +1,6 @@
 //! The thread that writes: commits what has queued in one transaction, and drops what is too much in between.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -83,8 +83,8 @@ impl Due {
     }
 }
 
-/// The newest and the oldest message of every room that is stored.
-pub(super) type Bounds = FxHashMap<DbRoom, (Seq, Seq)>;
+/// The newest and the oldest message of every room that is stored. A tree, because a large hash table takes long to grow.
+pub(super) type Bounds = BTreeMap<DbRoom, (Seq, Seq)>;
 
 struct Writer {
     connection: Connection,
