@@ -3,7 +3,6 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::json;
 use tempfile::tempdir;
@@ -73,15 +72,8 @@ async fn a_search_index_that_is_missing_or_damaged_after_a_kill_is_made_anew_and
         say(&mut alice, 3).await;
         for number in 1..=3 {
             let path = format!("/api/rooms/lobby/messages?q=number{number}");
-            let until = std::time::Instant::now() + Duration::from_secs(30);
             // The search that finds the damage is refused.
-            let found = loop {
-                let (status, body) = server.get(&path);
-                if status == 200 {
-                    break body;
-                }
-                assert!(status == 503 && std::time::Instant::now() < until, "{what}: {status} {body}");
-            };
+            let found = server.status_becomes(&path, 200).await;
             assert_eq!(found.matches(r#""Message""#).count(), 1, "{what}: {found}");
             assert!(found.contains(&format!("it is number{number}")), "{what}: {found}");
         }

@@ -262,16 +262,12 @@ impl Follower {
         {
             self.due.extend(index::stored_rooms(&self.history, from, LOOKED_AT).map_err(IndexError::History)?);
             self.due.extend(index.rooms(from, LOOKED_AT)?);
-            // Beyond the first so many of all, one of the two may have others.
-            let surplus = self.due.iter().nth(LOOKED_AT as usize).copied();
-            self.unlooked = match surplus {
-                Some(room) => {
-                    self.due.split_off(&room);
-                    Some(room.0)
-                }
-                None if self.due.len() == LOOKED_AT as usize => self.due.last().map(|room| room.0 + 1),
-                None => None,
-            };
+            // Up to the first so many of all, both have told their rooms; beyond, one of them may have more.
+            let last = self.due.iter().nth(LOOKED_AT as usize - 1).copied();
+            self.unlooked = last.map(|room| room.0 + 1);
+            if let Some(from) = self.unlooked {
+                self.due.split_off(&DbRoom(from));
+            }
         }
         let transaction = index.connection.unchecked_transaction()?;
         let moment = self.history.unchecked_transaction().map_err(IndexError::History)?;
