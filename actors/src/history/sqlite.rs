@@ -28,12 +28,12 @@ mod search;
 mod settings;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
-use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use starling_protocol::Seq;
 
@@ -75,8 +75,9 @@ pub struct SqliteHistory {
     settings: Arc<SqliteSettings>,
     metrics: Arc<HistoryMetrics>,
     health: StoreHealth,
-    rooms: FxHashMap<RoomId, Room>,
-    by_db: FxHashMap<DbRoom, RoomId>,
+    // Trees: a hash table of a million rooms takes longer to grow than anything may wait.
+    rooms: BTreeMap<RoomId, Room>,
+    by_db: BTreeMap<DbRoom, RoomId>,
     next_db: u32,
     recent: Recent,
     /// What this turn asks of the writer, and how many messages are among it.
@@ -119,8 +120,8 @@ impl SqliteHistory {
             settings: Arc::new(settings),
             metrics,
             health: StoreHealth::default(),
-            rooms: FxHashMap::default(),
-            by_db: FxHashMap::default(),
+            rooms: BTreeMap::new(),
+            by_db: BTreeMap::new(),
             next_db: 1,
             turn: Vec::new(),
             turn_messages: 0,

@@ -180,7 +180,7 @@ fn remove(path: &Path, endings: &[&str]) {
 ///
 /// Before there is a write-ahead log, a transaction is undone from a journal beside the database. A connection that only
 /// reads cannot do that, so it cannot read either.
-fn recover(path: &Path) -> rusqlite::Result<()> {
+pub(super) fn recover(path: &Path) -> rusqlite::Result<()> {
     if !path.exists() || !fs::metadata(beside(path, "-journal")).is_ok_and(|journal| journal.len() > 0) {
         return Ok(());
     }

@@ -50,6 +50,9 @@ const STEP_ROWS: u64 = 2_048;
 /// Most bytes of text that are indexed in one step.
 const STEP_BYTES: usize = 1024 * 1024;
 
+/// How much longer than a step the pause after it is, while there is more to do.
+const REST: u32 = 2;
+
 /// Rooms that are looked at together after a start.
 const LOOKED_AT: u32 = 1_024;
 
@@ -183,8 +186,8 @@ impl Searches {
                     follower.due.extend(changed);
                     let stepped = self.open(follower).and_then(|()| follower.step());
                     let now = clock::now();
-                    // Others work, too: a large index is made in half of the time.
-                    let rest = now.saturating_duration_since(begun);
+                    // Others need the processor and the disk more.
+                    let rest = REST * now.saturating_duration_since(begun);
                     stepped.map(|is_done| (!is_done).then_some(now + rest))
                 }
             };
@@ -258,16 +261,12 @@ impl Follower {
         {
             self.due.extend(index::stored_rooms(&self.history, from, LOOKED_AT).map_err(IndexError::History)?);
             self.due.extend(index.rooms(from, LOOKED_AT)?);
-            // Beyond the first so many of all, one of the two may have others.
-            let surplus = self.due.iter().nth(LOOKED_AT as usize).copied();
-            self.unlooked = match surplus {
-                Some(room) => {
-                    self.due.split_off(&room);
-                    Some(room.0)
-                }
-                None if self.due.len() == LOOKED_AT as usize => self.due.last().map(|room| room.0 + 1),
-                None => None,
-            };
+            // Up to the first so many of all, both have told their rooms; beyond, one of them may have more.
+            let last = self.due.iter().nth(LOOKED_AT as usize - 1).copied();
+            self.unlooked = last.map(|room| room.0 + 1);
+            if let Some(from) = self.unlooked {
+                self.due.split_off(&DbRoom(from));
+            }
         }
         let transaction = index.connection.unchecked_transaction()?;
         let moment = self.history.unchecked_transaction().map_err(IndexError::History)?;

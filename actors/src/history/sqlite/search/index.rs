@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::super::file::beside;
 use super::super::open;
-use super::super::schema::{DROPPED, DbRoom, place};
+use super::super::schema::{self, DROPPED, DbRoom, of_place, place};
 
 /// What the name of the index's file ends with.
 pub(in crate::history::sqlite) const ENDING: &str = "-search";
@@ -220,7 +220,7 @@ impl SearchIndex {
             let text = text.map_err(IndexError::History)?.map_err(|error| IndexError::History(error.into()))?;
             insert.execute((at, &text))?;
             budget.spend(1, text.len());
-            extent.last = super::super::schema::of_place(at).1;
+            extent.last = of_place(at).1;
         }
         Ok(())
     }
@@ -293,7 +293,12 @@ pub(in crate::history::sqlite) fn problems(database: &Path) -> rusqlite::Result<
     if !path.exists() {
         return Ok(Vec::new());
     }
+    open::recover(&path)?;
     let connection = open::open_reader(&path)?;
+    if schema::version(&connection)? == 0 {
+        // The process that made it was killed before it had tables.
+        return Ok(Vec::new());
+    }
     let moment = connection.unchecked_transaction()?;
     let mut integrity = moment.prepare("PRAGMA integrity_check(20)")?;
     let found = integrity.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;

@@ -1,23 +1,13 @@
-//! How long what is stored stands between a message and its acknowledgement: `cargo bench -p starling-actors --bench stored`.
-//!
-//! The rule: nothing that grows with what is stored does so for more than 50 ms. An operator's message is posted every few
-//! milliseconds, while a database under `target/` with `full` has large things dropped; the longest time to its answer is
-//! told. Letters after `--` choose the measures (`a`, `d`, `e`); without one all run. What the rules cost by themselves is
-//! measured by the bench `rules`.
+//! With a storage: the time to the acknowledgement of a message that is posted meanwhile.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a measure ends with what is wrong")]
-
-#[path = "shared/times.rs"]
-mod times;
-
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use actix_rt::{Arbiter, System};
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 use starling_actors::chat_server::PostedBy;
 use starling_actors::clock;
 use starling_actors::credits::ServerCredits;
@@ -26,22 +16,10 @@ use starling_actors::history::sqlite::{SqliteHistory, SqliteSettings, Sync};
 use starling_actors::{ChatConfig, ChatServer, ChatServerHandle, Metrics};
 use starling_protocol::{ClientId, RoomName};
 
-use self::times::Times;
+use crate::Times;
 
 /// How long after an answer the next message is posted.
 const PAUSE: Duration = Duration::from_millis(2);
-
-fn main() {
-    let chosen: Vec<String> = std::env::args().skip(1).filter(|argument| argument.len() == 1).collect();
-    let measures: [(&str, fn()); 4] = [("-", quiet), ("a", rooms_that_end_together), ("d", large_rooms), ("e", start)];
-    for (name, measure) in measures {
-        if chosen.is_empty() || chosen.iter().any(|other| other == name) {
-            measure();
-        }
-    }
-}
-
-// ---- with a storage
 
 fn settings(folder: &Path, keep_messages: Option<u64>) -> SqliteSettings {
     SqliteSettings {
@@ -148,6 +126,17 @@ async fn while_somebody_talks(chat: &Chat, work: impl Future<Output = ()>) -> Ti
     talk.await.unwrap()
 }
 
+/// How many messages the search index has.
+fn indexed(folder: &Path) -> u64 {
+    let index = Connection::open_with_flags(search_index(folder), OpenFlags::SQLITE_OPEN_READ_ONLY);
+    let count = |index: Connection| index.query_row("SELECT count(*) FROM texts_docsize", [], |row| row.get(0));
+    index.and_then(count).unwrap_or(0)
+}
+
+fn search_index(folder: &Path) -> PathBuf {
+    folder.join("starling.db-search")
+}
+
 async fn until(what: impl Fn() -> bool) {
     while !what() {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -155,7 +144,7 @@ async fn until(what: impl Fn() -> bool) {
 }
 
 /// (a) Rooms of which nothing is kept any more end together.
-fn rooms_that_end_together() {
+pub(crate) fn rooms_that_end_together() {
     for rooms in [5_000, 100_000] {
         let folder = filled(rooms, 10, 11, false);
         System::new().block_on(async {
@@ -172,7 +161,7 @@ fn rooms_that_end_together() {
 }
 
 /// The same machine and disk with nothing else to do, for comparison.
-fn quiet() {
+pub(crate) fn quiet() {
     let folder = filled(1, 10, 1, false);
     System::new().block_on(async {
         let chat = Chat::start(settings(folder.path(), None), Duration::from_mins(5));
@@ -183,7 +172,7 @@ fn quiet() {
 }
 
 /// (d) A large room is dropped, or has too many messages.
-fn large_rooms() {
+pub(crate) fn large_rooms() {
     let measures = [
         ("an operator drops a room with 200,000 messages", 200_000, 1, false),
         ("an operator drops a room with 262,144 ids of messages that were dropped", 262_154, 262_145, true),
@@ -192,6 +181,7 @@ fn large_rooms() {
         let folder = filled(1, seq, oldest, dropped_ids);
         System::new().block_on(async {
             let chat = Chat::start(settings(folder.path(), None), Duration::from_mins(5));
+            until(|| indexed(folder.path()) > seq - oldest).await;
             let begun = clock::now();
             let times = while_somebody_talks(&chat, async {
                 tokio::time::sleep(Duration::from_millis(500)).await;
@@ -200,6 +190,7 @@ fn large_rooms() {
                 let database = Connection::open(folder.path().join("starling.db")).unwrap();
                 let is_there = "SELECT EXISTS (SELECT 1 FROM rooms WHERE id = 1)";
                 until(|| !database.query_row(is_there, [], |row| row.get::<_, bool>(0)).unwrap()).await;
+                until(|| indexed(folder.path()) < 10_000).await;
             });
             times.await.tell(&format!("(d) {what}: message to acknowledgement"));
             println!("    all dropped within {:.1?}", clock::now() - begun);
@@ -208,9 +199,15 @@ fn large_rooms() {
     }
     let folder = filled(1, 500_000, 1, false);
     System::new().block_on(async {
+        let chat = Chat::start(settings(folder.path(), None), Duration::from_mins(5));
+        until(|| indexed(folder.path()) >= 500_000).await;
+        chat.end().await;
         let chat = Chat::start(settings(folder.path(), Some(1_000)), Duration::from_mins(5));
         let begun = clock::now();
-        let times = while_somebody_talks(&chat, until(|| chat.metrics.history().dropped.load(Relaxed) >= 499_000));
+        let times = while_somebody_talks(&chat, async {
+            until(|| chat.metrics.history().dropped.load(Relaxed) >= 499_000).await;
+            until(|| indexed(folder.path()) < 10_000).await;
+        });
         times.await.tell("(d) retention drops 499,000 messages of a room: message to acknowledgement");
         println!("    all dropped within {:.1?}", clock::now() - begun);
         chat.end().await;
@@ -218,7 +215,7 @@ fn large_rooms() {
 }
 
 /// (e) A start with much that is stored. Not under the rule: nobody is connected.
-fn start() {
+pub(crate) fn start() {
     let folder = filled(100_000, 10, 1, false);
     System::new().block_on(async {
         let begun = clock::now();
@@ -226,6 +223,35 @@ fn start() {
         assert!(chat.handle.answers().await);
         let took = clock::now() - begun;
         println!("(e) a start with 1,000,000 messages in 100,000 rooms, until the chat answers: {took:.2?}");
+        chat.end().await;
+    });
+}
+
+/// (f) A start with a database of the version before the search index was a file of its own.
+pub(crate) fn start_of_an_older_database() {
+    let folder = filled(100_000, 10, 1, false);
+    let database = Connection::open(folder.path().join("starling.db")).unwrap();
+    let made_older = database.execute_batch(
+        "PRAGMA synchronous = OFF;
+         CREATE VIRTUAL TABLE messages_text USING fts5 (
+            text, content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 2'
+         );
+         INSERT INTO messages_text (rowid, text) SELECT place, text FROM messages;
+         DROP INDEX dropped_ids_by_at;
+         PRAGMA user_version = 5;
+         PRAGMA wal_checkpoint(TRUNCATE)",
+    );
+    made_older.unwrap();
+    drop(database);
+    System::new().block_on(async {
+        let begun = clock::now();
+        let chat = Chat::start(settings(folder.path(), None), Duration::from_mins(5));
+        assert!(chat.handle.answers().await);
+        let took = clock::now() - begun;
+        println!("(f) a start with 1,000,000 messages of an older version, until the chat answers: {took:.2?}");
+        let times = while_somebody_talks(&chat, until(|| indexed(folder.path()) >= 1_000_000));
+        times.await.tell("(f) while its messages are indexed: message to acknowledgement");
+        println!("    all indexed within {:.1?}", clock::now() - begun);
         chat.end().await;
     });
 }

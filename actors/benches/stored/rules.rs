@@ -1,16 +1,7 @@
-//! What the rules of the chat cost by themselves, however much there is: `cargo bench -p starling-actors --bench rules`.
-//!
-//! Nothing that grows with what is stored may stand between a message and its acknowledgement for more than 50 ms. Times are
-//! those of the thread. Letters after `--` choose the measures (`b`, `c`); without one both run.
-
-#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a measure ends with what is wrong")]
-
-#[path = "shared/times.rs"]
-mod times;
+//! The rules alone, without a storage: time of the thread.
 
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
 use starling_actors::ChatConfig;
 use starling_actors::chat_server::Turn;
 use starling_actors::chat_server::command::{Command, Frame, OpenSession, Request};
@@ -25,37 +16,7 @@ use starling_actors::ids::{HubId, SessionId};
 use starling_protocol::{ClientCommand, ClientId, ClientKey, Epoch, MessageId, PostMessage, RoomName, Seq, Target};
 use tokio::sync::oneshot;
 
-use self::times::Times;
-
-fn main() {
-    let chosen: Vec<String> = std::env::args().skip(1).filter(|argument| argument.len() == 1).collect();
-    let measures: [(&str, fn()); 2] = [("b", remembered_ids), ("c", rooms)];
-    for (name, measure) in measures {
-        if chosen.is_empty() || chosen.iter().any(|other| other == name) {
-            measure();
-        }
-    }
-}
-
-/// How long this thread has worked: what others do on the machine does not count.
-fn worked() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
-}
-
-/// Carries out a step and adds its time.
-trait Measure {
-    fn measure<T>(&mut self, step: impl FnOnce() -> T) -> T;
-}
-
-impl Measure for Times {
-    fn measure<T>(&mut self, step: impl FnOnce() -> T) -> T {
-        let begun = worked();
-        let outcome = step();
-        self.0.push(worked().saturating_sub(begun));
-        outcome
-    }
-}
+use crate::Times;
 
 fn session() -> SessionId {
     SessionId::new(HubId(0), 0, 1)
@@ -121,7 +82,7 @@ fn refuse(state: &mut ChatState, effects: Vec<Effect>, now: Now) {
 }
 
 /// (b) A memory of `id`s that is full.
-fn remembered_ids() {
+pub(crate) fn remembered_ids() {
     for count in [262_144, 1_000_000] {
         let config = ChatConfig { ids_max: count, ..ChatConfig::default() };
         let (mut state, mut now) = (ChatState::new(config, 1), Now::read());
@@ -180,7 +141,7 @@ fn stored_room(number: u64, seq: u64) -> StoredRoom {
 }
 
 /// (c) Many rooms that nobody is in.
-fn rooms() {
+pub(crate) fn rooms() {
     for count in [100_000, 1_000_000] {
         let config = ChatConfig {
             rooms: count + 1,
