@@ -4,11 +4,12 @@
 //! owns no timer: everything that is to happen at a time is an [`Errand`] that its worker's ticker brings.
 
 mod accounts;
+mod events;
 mod in_flight;
-mod inbox;
 mod link;
 mod moves;
 mod plain;
+mod reading;
 mod socket;
 mod timekeeping;
 
@@ -18,8 +19,7 @@ use std::time::Duration;
 
 use actix::{Actor, Addr, Context, Handler, Message};
 use awc::ws;
-use starling_protocol::{ClientCommand, Epoch, MessageId, Resume, Seq};
-use starling_protocol::{ClientId, ClientKey, CommandFrame, PostMessage, Target, codec};
+use starling_protocol::{ClientCommand, ClientId, ClientKey, CommandFrame, MessageId, PostMessage, Target, codec};
 
 use crate::agenda::{Appointment, Errand};
 use crate::backoff::Backoff;
@@ -31,27 +31,14 @@ use crate::plan::Plan;
 use crate::worker::WorkerState;
 use in_flight::{Addressee, InFlight, Outgoing};
 use link::Link;
+use reading::Reading;
 pub(crate) use socket::ReadBuffers;
-
-/// The `id` of the frame that asks to resume a room; messages have others.
-const RESUME_ID: &str = "resume";
 
 /// How long a bot pauses that was refused without being told for how long.
 const PAUSE_DEFAULT: Duration = Duration::from_secs(1);
 
 /// How long a bot that is not wanted any more awaits the answers to its messages.
 const PART_AFTER: Duration = Duration::from_secs(2);
-
-/// Where a bot stands in its room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Membership {
-    /// What comes is new.
-    Member,
-    /// It came back and has yet to ask for what it missed.
-    MustResume,
-    /// It has asked. Until the answer, what comes is left aside: the replay brings it again, in order.
-    Resuming,
-}
 
 /// The room that a bot visits beside its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +72,7 @@ pub(crate) struct Bot {
     visit: Visit,
     /// When it is to be back from a rest; what came before it could have had is timed from then.
     back_at: Nanos,
-    /// When it lost its connection, or was to be back, until it is back in its room.
+    /// When it lost its connection, or was to be back, until it has been told what it missed.
     missed_since: Option<Nanos>,
     room: u32,
     worker: Rc<WorkerState>,
@@ -93,9 +80,8 @@ pub(crate) struct Bot {
     plan: Option<Plan>,
     link: Link,
     backoff: Backoff,
-    membership: Membership,
-    /// The newest message of its room that it heard: its `seq` and its `at`.
-    newest_heard: Option<(u64, u64)>,
+    home: Reading,
+    inbox: Reading,
     /// When it was to connect first, until it is connected.
     awaited_since: Option<Nanos>,
     key: Option<ClientKey>,
@@ -174,8 +160,8 @@ impl Bot {
             plan: None,
             link: Link::Down,
             backoff: Backoff::default(),
-            membership: Membership::Member,
-            newest_heard: None,
+            home: Reading::default(),
+            inbox: Reading::default(),
             awaited_since: None,
             key: None,
             server: number,
@@ -217,9 +203,7 @@ impl Bot {
         if now < self.paused_until {
             return self.speak_at(self.paused_until);
         }
-        if self.membership == Membership::MustResume {
-            self.ask_to_resume();
-        }
+        self.ask_for_missed();
         while !self.in_flight.is_full() && self.link.has_room() {
             if let Some(message) = self.postponed.pop_front() {
                 self.send(message.to, message.planned, message.bytes);
@@ -327,20 +311,6 @@ impl Bot {
         let text = text.into();
         let command = ClientCommand::Message(PostMessage { text, target, client_id: None });
         self.ask(Some(in_flight::message_id(worker.run, self.number, serial)), command);
-    }
-
-    fn ask_to_resume(&mut self) {
-        let Some((epoch, seq)) = self.worker.ledger.borrow().resume_point(self.number, self.room) else { return };
-        self.membership = Membership::Resuming;
-        self.resume(epoch, seq);
-    }
-
-    fn resume(&self, epoch: Epoch, seq: u64) {
-        let room = self.worker.roster.room(self.room).name.clone();
-        let at = self.newest_heard.filter(|(newest, _)| *newest == seq).map(|(_, at)| at);
-        let resume = Some(Resume { after: Seq(seq), epoch: Some(epoch), at });
-        let id = MessageId::parse(RESUME_ID).ok();
-        self.ask(id, ClientCommand::Join { room, resume, presence: false });
     }
 
     fn ask(&self, id: Option<MessageId>, command: ClientCommand<'_>) {

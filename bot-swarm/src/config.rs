@@ -137,6 +137,16 @@ pub enum ConfigError {
         /// What it may be.
         range: &'static str,
     },
+    /// A value has several parts, and one of them is wrong.
+    #[error("{variable}={value:?} is not valid: {why}")]
+    BadPart {
+        /// The variable.
+        variable: &'static str,
+        /// What it was set to.
+        value: String,
+        /// Which part is wrong and why, with an example.
+        why: String,
+    },
     /// A variable begins like the swarm's and is none of them.
     #[error("{variable} is not a variable of bot-swarm; did you mean {nearest}?")]
     Unknown {
@@ -399,10 +409,9 @@ mod tests {
                 assert!(config(&[(variable, value)]).is_ok(), "{variable}={value}");
             }
             for value in bad {
-                assert!(
-                    matches!(config(&[(variable, value)]), Err(ConfigError::BadValue { .. })),
-                    "{variable}={value}"
-                );
+                let error = config(&[(variable, value)]);
+                let is_told = matches!(error, Err(ConfigError::BadValue { .. } | ConfigError::BadPart { .. }));
+                assert!(is_told, "{variable}={value}");
             }
         }
     }

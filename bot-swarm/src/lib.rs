@@ -48,6 +48,7 @@ pub mod profile;
 pub mod progress;
 mod recorder;
 pub mod redaction;
+mod refused;
 pub mod report;
 pub mod roster;
 pub mod server_clock;

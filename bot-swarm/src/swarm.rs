@@ -44,7 +44,7 @@ const GIVE_UP_POLL: Duration = Duration::from_millis(2);
 /// How long a server may take to answer goodbyes before the connections are dropped.
 const GOODBYE_DEADLINE: Duration = Duration::from_secs(1);
 
-/// How long private deliveries are awaited where some connections were lost, and everything else is in.
+/// How long private deliveries are awaited where some may never come, and everything else is in.
 const PRIVATE_GRACE: Duration = Duration::from_secs(1);
 
 /// Why a swarm did not run.
@@ -396,7 +396,7 @@ impl Outstanding {
         self.connecting += other.connecting;
         self.room_deliveries += other.room_deliveries;
         self.private_deliveries += other.private_deliveries;
-        self.any_interrupted |= other.any_interrupted;
+        self.may_lack_private |= other.may_lack_private;
         for (life, seq) in other.high_waters {
             let known = self.high_waters.entry(life).or_default();
             *known = seq.max(*known);
@@ -411,7 +411,7 @@ impl Outstanding {
             return false;
         }
         let since = *since.get_or_insert(now);
-        self.private_deliveries <= 0 || (self.any_interrupted && now.since(since) > PRIVATE_GRACE)
+        self.private_deliveries <= 0 || (self.may_lack_private && now.since(since) > PRIVATE_GRACE)
     }
 }
 
@@ -435,7 +435,7 @@ mod tests {
 
     #[test]
     fn after_a_lost_connection_private_deliveries_are_not_awaited_for_long() {
-        let outstanding = Outstanding { private_deliveries: 1, any_interrupted: true, ..Outstanding::default() };
+        let outstanding = Outstanding { private_deliveries: 1, may_lack_private: true, ..Outstanding::default() };
         assert!(!outstanding.is_settled(NOW, &mut None));
         assert!(outstanding.is_settled(NOW, &mut Some(Nanos::default())));
     }

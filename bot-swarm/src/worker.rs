@@ -30,6 +30,7 @@ use crate::ledger::{HighWaters, Ledger, Tally, Undelivered};
 use crate::marker::Marker;
 use crate::plan::Habits;
 use crate::profile::Profile;
+use crate::refused::TellRefusals;
 use crate::roster::Roster;
 use crate::server_clock::{OnServer, ServerClock};
 use crate::stats::Stats;
@@ -228,7 +229,12 @@ fn client(tls: Option<Arc<ClientConfig>>) -> awc::Client {
     });
     let connector = awc::Connector::new().connector(undelayed).limit(0);
     let connector = if let Some(tls) = tls { connector.rustls_0_23(tls) } else { connector };
-    awc::Client::builder().connector(connector).timeout(CONNECT_TIMEOUT).no_default_headers().finish()
+    awc::Client::builder()
+        .connector(connector)
+        .wrap(TellRefusals)
+        .timeout(CONNECT_TIMEOUT)
+        .no_default_headers()
+        .finish()
 }
 
 /// The actor that keeps a thread's bots, and answers the swarm for them.
@@ -401,8 +407,8 @@ pub(crate) struct Outstanding {
     pub(crate) room_deliveries: u64,
     /// Private deliveries; only the sum over all workers means something.
     pub(crate) private_deliveries: i64,
-    /// Whether any bot lost its connection: then private deliveries may never come.
-    pub(crate) any_interrupted: bool,
+    /// Whether private deliveries may never come: to bots that are away.
+    pub(crate) may_lack_private: bool,
     /// How far the rooms have come, as far as this worker knows.
     pub(crate) high_waters: HighWaters,
 }
@@ -419,7 +425,7 @@ impl Handler<ReadOutstanding> for Worker {
             connecting: u64::from(self.state.census.get().in_state(BotState::Connecting)),
             room_deliveries: ledger.outstanding(&targets) + ledger.peers.outstanding(|bot| self.state.said_by(bot)),
             private_deliveries: ledger.private_outstanding(),
-            any_interrupted: ledger.any_interrupted(),
+            may_lack_private: ledger.may_lack_private(self.numbers().map(|_| 1).sum()),
             high_waters: ledger.high_waters(),
         })
     }

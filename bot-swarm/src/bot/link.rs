@@ -10,14 +10,16 @@ use awc::error::{ConnectError, SendRequestError, WsClientError};
 use awc::http::header::AUTHORIZATION;
 use awc::ws;
 use rustix::io::Errno;
+use tokio_rustls::rustls;
 
+use super::Bot;
 use super::socket::Socket;
-use super::{Bot, Membership};
 use crate::agenda::Errand;
 use crate::census::BotState;
 use crate::clock::Nanos;
 use crate::doubt::{NO_FILE_LEFT, NO_PORT_LEFT};
 use crate::foreign::Foreign;
+use crate::refused::Refused;
 
 /// Largest frame that a bot takes: a full page of history of messages of the largest size most servers allow.
 const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -74,6 +76,11 @@ impl Link {
     /// Whether the socket takes another message.
     pub(super) fn has_room(&self) -> bool {
         matches!(self, Self::Open(link) if link.socket.has_room())
+    }
+
+    /// Whether the bot has said goodbye.
+    pub(super) fn is_leaving(&self) -> bool {
+        matches!(self, Self::Open(link) if link.is_leaving)
     }
 
     /// Gives a frame to the socket, if there is one.
@@ -187,7 +194,6 @@ impl Bot {
         let pulse_due = link.pulse_due;
         self.enter(pulse_due, Errand::CheckPulse);
         self.backoff.reset();
-        self.enter_state(BotState::Connected);
         let mut stats = self.worker.stats.borrow_mut();
         stats.counters.reconnects += u64::from(std::mem::take(&mut self.was_cut_off));
         stats.counters.ever_connected += u64::from(!self.has_been_here);
@@ -243,13 +249,14 @@ impl Bot {
             if self.behaviour.reads_slowly() {
                 // It was asked for: the bot begins anew.
                 ledger.left(self.number, self.room);
+                ledger.disconnected(self.number);
             } else {
                 ledger.interrupted(self.number, self.room);
             }
             drop(ledger);
             self.enter_state(BotState::Away);
             self.was_cut_off = true;
-            self.missed_since = Some(self.worker.now());
+            self.missed_since.get_or_insert(self.worker.now());
             self.end_visit();
         }
         self.error(closed_for.as_deref().unwrap_or(why));
@@ -264,7 +271,8 @@ impl Bot {
         if self.departs_at.is_some() {
             self.enter(self.worker.now(), Errand::Part);
         }
-        self.membership = Membership::MustResume;
+        self.home.must_resume();
+        self.inbox.must_resume();
         self.paused_until = Nanos::default();
         let wait = self.backoff.next(at_least, &mut self.rng);
         self.enter(self.worker.now().after(wait), Errand::Connect);
@@ -289,7 +297,10 @@ impl Bot {
         self.is_wanted = false;
         self.departs_at = None;
         self.end_visit();
-        self.worker.ledger.borrow_mut().left(self.number, self.room);
+        let mut ledger = self.worker.ledger.borrow_mut();
+        ledger.left(self.number, self.room);
+        ledger.disconnected(self.number);
+        drop(ledger);
         match &mut self.link {
             Link::Open(_) => self.say_goodbye(),
             Link::Connecting(attempt) => {
@@ -324,10 +335,15 @@ impl Bot {
 
 /// A connect error in few words, so that the same counts as the same.
 fn describe(error: &WsClientError) -> String {
-    if let WsClientError::InvalidResponseStatus(status) = error {
-        return format!("HTTP {}", status.as_u16());
+    if let WsClientError::SendRequest(SendRequestError::Custom(error, _)) = error
+        && let Some(refused) = error.downcast_ref::<Refused>()
+    {
+        return refused.to_string();
     }
     if let WsClientError::SendRequest(SendRequestError::Connect(ConnectError::Io(error))) = error {
+        if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            return format!("TLS: {error}");
+        }
         return match Errno::from_io_error(error) {
             Some(Errno::MFILE | Errno::NFILE) => NO_FILE_LEFT.to_owned(),
             Some(Errno::ADDRNOTAVAIL) => NO_PORT_LEFT.to_owned(),

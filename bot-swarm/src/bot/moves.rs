@@ -6,12 +6,12 @@ use actix::Context;
 use starling_protocol::{ClientCommand, MessageId, RoomName};
 
 use super::link::Link;
-use super::{Bot, Membership, PART_AFTER, Visit};
+use super::{Bot, PART_AFTER, Visit};
 use crate::agenda::Errand;
 use crate::behaviour::Move;
 use crate::census::BotState;
 use crate::clock::Nanos;
-use crate::ledger::Entrance;
+use crate::ledger::Standing;
 
 /// The `id` of the frames by which a bot visits rooms.
 const VISIT_ID: &str = "visit";
@@ -97,7 +97,7 @@ impl Bot {
     /// Does what the behaviour wanted.
     pub(super) fn make_move(&mut self, due: Nanos, ctx: &mut Context<Self>) {
         let Some((_, next)) = self.next_move.take_if(|(noted, _)| *noted == due) else { return };
-        let is_free = self.link.is_up() && self.is_wanted && self.membership == Membership::Member;
+        let is_free = self.link.is_up() && self.is_wanted && self.is_caught_up();
         if is_free && self.worker.quiet_since.get().is_none() {
             match next {
                 Move::Hop => self.hop(),
@@ -129,11 +129,11 @@ impl Bot {
     }
 
     /// The server let the bot into a room that it visits.
-    pub(super) fn visits(&mut self, room: &RoomName, entrance: impl FnOnce(u32) -> Entrance) {
+    pub(super) fn visits(&mut self, room: &RoomName, standing: Standing) {
         let Visit::Asked(asked) = self.visit else { return };
         if self.worker.roster.room(asked).name == *room {
             self.visit = Visit::In(asked);
-            self.worker.ledger.borrow_mut().entered(entrance(asked));
+            self.worker.ledger.borrow_mut().entered(self.number, asked, standing);
         }
     }
 
@@ -167,7 +167,8 @@ impl Bot {
         self.enter_state(BotState::Resting);
         self.back_at = self.worker.now().after(rest);
         self.missed_since = Some(self.back_at);
-        self.membership = Membership::MustResume;
+        self.home.must_resume();
+        self.inbox.must_resume();
         if politely {
             self.say_goodbye();
         } else {

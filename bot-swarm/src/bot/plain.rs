@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use awc::ws;
 
+use super::Bot;
 use super::in_flight::Outgoing;
-use super::{Bot, Membership};
 use crate::agenda::Errand;
 use crate::clock::Nanos;
 use crate::dialect::Dialect;
@@ -42,7 +42,9 @@ impl Bot {
     /// The bot is in the room, and the server numbers nothing.
     fn begin_plainly(&mut self, pulse: Duration) {
         self.link_is_welcomed(pulse);
-        self.membership = Membership::Member;
+        self.home.is_at_the_beginning();
+        self.inbox.is_at_the_beginning();
+        self.note_whether_back();
         self.has_been_here = true;
         let listens_at = self.worker.now().after(LISTENS_AFTER);
         self.listens_at = Some(listens_at);

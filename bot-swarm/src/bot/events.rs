@@ -9,11 +9,11 @@ use awc::ws::{self, Frame};
 use starling_protocol::{Ack, ErrorCode, JoinedEvent, Refusal, ServerEvent, Welcome};
 
 use super::in_flight::{Addressee, Outgoing, serial_of};
-use super::{Bot, Membership, PAUSE_DEFAULT, RESUME_ID, Visit};
+use super::{Bot, PAUSE_DEFAULT, Visit};
 use crate::agenda::Errand;
 use crate::census::BotState;
 use crate::clock::Nanos;
-use crate::ledger::{Entrance, Verdict};
+use crate::ledger::{Standing, Verdict};
 use crate::marker::Marker;
 use crate::timing::Timing;
 use crate::wire::{self, Delivery, Incoming};
@@ -74,6 +74,8 @@ impl Bot {
 
     fn told(&mut self, event: ServerEvent<'_>) {
         match event {
+            // It has left, and only the goodbye is not yet answered.
+            ServerEvent::Welcome(_) | ServerEvent::Joined(_) if self.link.is_leaving() => {}
             ServerEvent::Welcome(welcome) => self.welcomed(&welcome),
             ServerEvent::Message(message) => self.delivered(&Delivery {
                 text: &message.text,
@@ -102,41 +104,28 @@ impl Bot {
         self.link_is_welcomed(Duration::from_millis(welcome.heartbeat_ms));
         self.key = Some(welcome.key);
         self.has_been_here = true;
-        let worker = &self.worker;
-        let is_new = worker.ledger.borrow().resume_point(self.number, self.room).is_none();
+        let mut ledger = self.worker.ledger.borrow_mut();
+        let is_new = ledger.resume_point(self.number, self.room).is_none();
         if is_new && let Some(first) = &welcome.first_room {
-            self.membership = Membership::Member;
-            let (bot, room) = (self.number, self.room);
-            let entrance = Entrance { bot, room, epoch: first.epoch, seq: first.seq.0, recovered: true };
-            worker.ledger.borrow_mut().entered(entrance);
-        } else {
-            self.ask_to_resume();
+            let standing = Standing { epoch: first.epoch, seq: first.seq.0, recovered: true };
+            ledger.entered(self.number, self.room, standing);
+            self.home.is_at_the_beginning();
         }
+        drop(ledger);
+        self.finds_inbox(welcome.inbox.as_ref());
+        self.note_whether_back();
+        self.ask_for_missed();
         self.send_again();
         self.plan_move();
         self.speak();
     }
 
     fn joined(&mut self, joined: &JoinedEvent) {
-        let bot = self.number;
-        let entrance = |room, recovered| Entrance { bot, room, epoch: joined.epoch, seq: joined.seq.0, recovered };
-        // A bot does not ask for its inbox.
-        let Some(room) = &joined.room else { return };
-        if *room != self.worker.roster.room(self.room).name {
-            return self.visits(room, |room| entrance(room, true));
-        }
-        if self.membership != Membership::Resuming {
-            return;
-        }
-        self.membership = Membership::Member;
-        let recovered = joined.recovered == Some(true);
-        if !recovered {
-            // What it heard is of another life of the room, or before a gap.
-            self.newest_heard = None;
-        }
-        self.worker.ledger.borrow_mut().entered(entrance(self.room, recovered));
-        if let Some(since) = self.missed_since.take() {
-            self.worker.stats.borrow_mut().resume.record(self.worker.now().since(since));
+        match &joined.room {
+            Some(room) if *room != self.worker.roster.room(self.room).name => {
+                self.visits(room, Standing { epoch: joined.epoch, seq: joined.seq.0, recovered: true });
+            }
+            _ => self.was_told_of_missed(joined),
         }
     }
 
@@ -153,11 +142,8 @@ impl Bot {
             (Some(name), Some(seq)) => {
                 let room = worker.roster.room(self.room);
                 if name == room.name.as_str() {
-                    if self.membership != Membership::Member {
+                    if !self.home.hears(seq, delivery.at) {
                         return;
-                    }
-                    if self.newest_heard.is_none_or(|(newest, _)| newest < seq) {
-                        self.newest_heard = Some((seq, delivery.at));
                     }
                     ledger.room_message(self.number, self.room, room.tag, seq, marker.as_ref(), timing.exact())
                 } else if let Visit::In(visited) = self.visit
@@ -169,11 +155,18 @@ impl Bot {
                     ledger.wrong_room()
                 }
             }
-            _ => match &marker {
-                Some(marker) => ledger.private_message(self.number, marker),
-                None if delivery.to == Some(self.name.as_str()) => Verdict::Counts,
-                None => ledger.misdelivered(),
-            },
+            (_, seq) => {
+                if seq.is_some_and(|seq| !self.inbox.hears(seq, delivery.at)) {
+                    return;
+                }
+                match &marker {
+                    Some(marker) => ledger.private_message(self.number, seq, marker),
+                    None if delivery.to == Some(self.name.as_str()) => {
+                        ledger.unmarked_private_message(self.number, seq)
+                    }
+                    None => ledger.misdelivered(),
+                }
+            }
         };
         worker.stats.borrow_mut().delivery_came(timing, verdict == Verdict::Counts);
     }
@@ -237,16 +230,14 @@ impl Bot {
         self.error(refusal.code.as_str());
         let Some(id) = &refusal.id else { return };
         self.visit_was_refused(id);
-        let is_resume = id.as_str() == RESUME_ID;
+        let is_resume = self.resume_was_refused(id);
         let is_temporary = !self.behaviour.ignores_limits()
             && (refusal.code == ErrorCode::RateLimited || refusal.retry_after_ms.is_some());
         if is_temporary || is_resume {
             let pause = refusal.retry_after_ms.map_or(PAUSE_DEFAULT, Duration::from_millis);
             self.paused_until = self.paused_until.max(self.worker.now().after(pause));
         }
-        if is_resume {
-            self.membership = Membership::MustResume;
-        } else if let Some(message) = serial_of(id).and_then(|serial| self.in_flight.take(serial)) {
+        if let Some(message) = serial_of(id).and_then(|serial| self.in_flight.take(serial)) {
             if is_temporary {
                 self.postponed.push_back(message);
             } else {
