@@ -4,6 +4,8 @@
 //! owns no timer: everything that is to happen at a time is an [`Errand`] that its worker's ticker brings.
 
 mod accounts;
+mod catching_up;
+mod connecting;
 mod events;
 mod in_flight;
 mod link;
@@ -28,11 +30,10 @@ use crate::census::BotState;
 use crate::clock::Nanos;
 use crate::marker::{MarkedTarget, Marker};
 use crate::plan::Plan;
-use crate::worker::WorkerState;
+use crate::worker_state::WorkerState;
 use in_flight::{Addressee, InFlight, Outgoing};
 use link::Link;
 use reading::Reading;
-pub(crate) use socket::ReadBuffers;
 
 /// How long a bot pauses that was refused without being told for how long.
 const PAUSE_DEFAULT: Duration = Duration::from_secs(1);

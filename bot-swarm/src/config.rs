@@ -12,7 +12,7 @@ pub use knobs::{KNOBS, Knob};
 use starling_process::dotenv::{self, Setting};
 
 use crate::behaviour::BehaviourKind;
-use crate::credentials::Headers;
+use crate::credentials::{Headers, TokenSource};
 use crate::dialect::Dialect;
 use crate::expect::Expectations;
 use crate::find_limit::Find;
@@ -230,6 +230,15 @@ impl Config {
             METRICS_OFF => None,
             "" => self.server_urls().next().and_then(metrics_url),
             url => Some(url.to_owned()),
+        }
+    }
+
+    /// Where the bots' tokens come from.
+    pub(crate) fn token_source(&self) -> TokenSource<'_> {
+        TokenSource {
+            secret: self.token_secret.as_deref(),
+            token: self.token.as_deref(),
+            file: self.token_file.as_deref(),
         }
     }
 

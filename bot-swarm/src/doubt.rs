@@ -3,15 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::connect_error::{NO_FILE_LEFT, NO_PORT_LEFT};
 use crate::outcome::Point;
 use crate::stats::Stats;
 use crate::units::human;
-
-/// The kind of error of a bot for which there was no open file left.
-pub const NO_FILE_LEFT: &str = "connect: too many open files";
-
-/// The kind of error of a bot for which there was no local port left.
-pub const NO_PORT_LEFT: &str = "connect: no local port left";
 
 /// A worker that ran for more than this share of a second had no time left.
 const BUSY_SHARE: f64 = 0.95;

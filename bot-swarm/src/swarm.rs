@@ -32,8 +32,9 @@ use crate::stop::StopHandle;
 use crate::tls::{self, TlsError};
 use crate::worker::{
     CloseBooks, CountAnswersDue, FallSilent, GiveUp, Interval, Leave, Outstanding, ReadOutstanding, TakeInterval,
-    Worker, WorkerSetup,
+    Worker,
 };
+use crate::worker_state::WorkerSetup;
 
 /// How often a draining swarm looks whether everything is in.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
@@ -149,7 +150,7 @@ struct Watch<'a> {
 
 impl Swarm {
     fn start(host: Host, config: &Config, profile: &Profile) -> Result<Self, RunError> {
-        let (tokens, names) = Tokens::of(config, profile.bots_max())?;
+        let (tokens, names) = Tokens::of(config.token_source(), profile.bots_max())?;
         let tls = tls::client(config)?;
         let name_tag = crate::marker::tag(&config.name_prefix);
         // Containers of one image have one seed, and should not all do the same at the same time.

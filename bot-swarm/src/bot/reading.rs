@@ -1,16 +1,6 @@
-//! How a bot reads what the server numbers: its room, and its inbox. After a lost connection it asks for what it missed.
+//! How far a bot is with what the server numbers: its room, and its inbox.
 
-use starling_protocol::{ClientCommand, Epoch, InboxPosition, JoinedEvent, MessageId, Resume, Seq};
-
-use super::Bot;
-use crate::census::BotState;
-use crate::ledger::Standing;
-
-/// The `id` of the frame that asks to resume the room; messages have others.
-const ROOM_ID: &str = "resume";
-
-/// The `id` of the frame that asks to resume the inbox.
-const INBOX_ID: &str = "resume-inbox";
+use starling_protocol::{Epoch, Resume, Seq};
 
 /// Whether what comes counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,7 +46,7 @@ impl Reading {
     }
 
     /// What to ask for, if the bot has yet to ask.
-    fn resume_from(&mut self, point: Option<(Epoch, u64)>) -> Option<Resume> {
+    pub(super) fn resume_from(&mut self, point: Option<(Epoch, u64)>) -> Option<Resume> {
         let (epoch, seq) = point.filter(|_| self.phase == Phase::MustResume)?;
         self.phase = Phase::Resuming;
         let at = self.newest.filter(|(newest, _)| *newest == seq).map(|(_, at)| at);
@@ -64,7 +54,7 @@ impl Reading {
     }
 
     /// The server answered. Answers whether the bot had asked.
-    fn resumed(&mut self, recovered: bool) -> bool {
+    pub(super) fn resumed(&mut self, recovered: bool) -> bool {
         if self.phase != Phase::Resuming {
             return false;
         }
@@ -73,83 +63,6 @@ impl Reading {
             // What it heard is of another life, or before a gap.
             self.newest = None;
         }
-        true
-    }
-}
-
-impl Bot {
-    /// Whether the bot has been told what it missed.
-    pub(super) fn is_caught_up(&self) -> bool {
-        self.home.is_current() && self.inbox.is_current()
-    }
-
-    /// Counts the bot as connected, once it has been told what it missed.
-    pub(super) fn note_whether_back(&mut self) {
-        if self.is_caught_up() {
-            self.enter_state(BotState::Connected);
-        }
-    }
-
-    /// Asks for what the bot missed in its room and in its inbox, as far as it has yet to.
-    pub(super) fn ask_for_missed(&mut self) {
-        let ledger = self.worker.ledger.borrow();
-        let room = self.home.resume_from(ledger.resume_point(self.number, self.room));
-        let inbox = self.inbox.resume_from(ledger.inbox_resume_point(self.number));
-        drop(ledger);
-        if room.is_some() {
-            let room_name = self.worker.roster.room(self.room).name.clone();
-            let command = ClientCommand::Join { room: room_name, resume: room, presence: false };
-            self.ask(MessageId::parse(ROOM_ID).ok(), command);
-        }
-        if inbox.is_some() {
-            self.ask(MessageId::parse(INBOX_ID).ok(), ClientCommand::JoinInbox { resume: inbox });
-        }
-    }
-
-    /// The server told in its welcome where the bot's inbox is. `None`: it keeps none.
-    pub(super) fn finds_inbox(&mut self, position: Option<&InboxPosition>) {
-        let Some(position) = position else { return self.inbox.is_at_the_beginning() };
-        let mut ledger = self.worker.ledger.borrow_mut();
-        if ledger.inbox_resume_point(self.number).is_none_or(|(epoch, _)| epoch != position.epoch) {
-            // The server sends of itself what waits for a client.
-            ledger.has_inbox(self.number, Standing { epoch: position.epoch, seq: position.seq.0, recovered: false });
-            self.inbox.is_at_the_beginning();
-        }
-    }
-
-    /// The server answered how much of what was missed it will bring.
-    pub(super) fn was_told_of_missed(&mut self, joined: &JoinedEvent) {
-        let recovered = joined.recovered == Some(true);
-        let standing = Standing { epoch: joined.epoch, seq: joined.seq.0, recovered };
-        let mut ledger = self.worker.ledger.borrow_mut();
-        if joined.inbox {
-            // Not asked for, it is another one: an operator has dropped the old one.
-            if !self.inbox.resumed(recovered) && !self.inbox.is_current() {
-                return;
-            }
-            ledger.has_inbox(self.number, standing);
-        } else if self.home.resumed(recovered) {
-            ledger.entered(self.number, self.room, standing);
-        } else {
-            return;
-        }
-        drop(ledger);
-        if self.is_caught_up()
-            && let Some(since) = self.missed_since.take()
-        {
-            self.worker.stats.borrow_mut().resume.record(self.worker.now().since(since));
-        }
-        self.note_whether_back();
-    }
-
-    /// The server refused what was asked under this id. Answers whether it was to resume.
-    pub(super) fn resume_was_refused(&mut self, id: &MessageId) -> bool {
-        let refused = match id.as_str() {
-            ROOM_ID => &mut self.home,
-            INBOX_ID => &mut self.inbox,
-            _ => return false,
-        };
-        refused.must_resume();
         true
     }
 }
