@@ -60,6 +60,7 @@ pub mod sizes;
 pub mod stats;
 mod stop;
 mod swarm;
+pub mod tag;
 mod ticker;
 pub mod timing;
 pub mod tls;

@@ -152,7 +152,7 @@ impl Swarm {
     fn start(host: Host, config: &Config, profile: &Profile) -> Result<Self, RunError> {
         let (tokens, names) = Tokens::of(config.token_source(), profile.bots_max())?;
         let tls = tls::client(config)?;
-        let name_tag = crate::marker::tag(&config.name_prefix);
+        let name_tag = crate::tag::tag(&config.name_prefix);
         // Containers of one image have one seed, and should not all do the same at the same time.
         let seed = config.seed ^ (u64::from(name_tag) << 32);
         let roster = Arc::new(Roster::new(Company {

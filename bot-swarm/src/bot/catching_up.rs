@@ -43,12 +43,12 @@ impl Bot {
 
     /// The server told in its welcome where the bot's inbox is. `None`: it keeps none.
     pub(super) fn finds_inbox(&mut self, position: Option<&InboxPosition>) {
-        let Some(position) = position else { return self.inbox.is_at_the_beginning() };
+        let Some(position) = position else { return self.inbox.begin_anew() };
         let mut ledger = self.worker.ledger.borrow_mut();
         if ledger.inbox_resume_point(self.number).is_none_or(|(epoch, _)| epoch != position.epoch) {
             // The server sends of itself what waits for a client.
             ledger.has_inbox(self.number, Standing { epoch: position.epoch, seq: position.seq.0, recovered: false });
-            self.inbox.is_at_the_beginning();
+            self.inbox.begin_anew();
         }
     }
 
@@ -70,7 +70,7 @@ impl Bot {
         }
         drop(ledger);
         if self.is_caught_up()
-            && let Some(since) = self.missed_since.take()
+            && let Some(since) = self.attendance.take_missed()
         {
             self.worker.stats.borrow_mut().resume.record(self.worker.now().since(since));
         }

@@ -47,7 +47,7 @@ impl ActorFuture<Bot> for Writing {
 impl Bot {
     /// Connects, if there is no connection and the bot is wanted.
     pub(super) fn connect(&mut self, ctx: &mut Context<Self>) {
-        if !matches!(self.link, Link::Down) || !self.is_wanted {
+        if !matches!(self.link, Link::Down) || !self.attendance.is_wanted() {
             return;
         }
         if self.state == BotState::Resting {
@@ -57,7 +57,7 @@ impl Bot {
         }
         let worker = &self.worker;
         let room = (!worker.roster.is_lobby_only()).then(|| &worker.roster.room(self.room).name);
-        let url = worker.endpoint.url(self.server, room, &self.name, self.key);
+        let url = worker.endpoint.url(self.way_back.server(), room, &self.name, self.way_back.key());
         let mut request = worker.client.ws(url).max_frame_size(FRAME_BYTES_MAX);
         if let Some(subprotocol) = worker.dialect.foreign().and_then(Foreign::subprotocol) {
             request = request.protocols([subprotocol]);
@@ -72,7 +72,7 @@ impl Bot {
             Ok((_, framed)) => bot.open(framed, ctx),
             Err(error) => {
                 bot.error(&connect_error::describe(&error));
-                bot.server = bot.server.wrapping_add(1);
+                bot.way_back.try_another();
                 bot.come_back(Duration::ZERO);
             }
         });
@@ -117,11 +117,12 @@ impl Bot {
         link.pulse_due = now.after(link.pulse_interval);
         let pulse_due = link.pulse_due;
         self.enter(pulse_due, Errand::CheckPulse);
-        self.backoff.reset();
+        self.way_back.note_return();
+        let (is_return, is_first) = self.attendance.welcome();
         let mut stats = self.worker.stats.borrow_mut();
-        stats.counters.reconnects += u64::from(std::mem::take(&mut self.was_cut_off));
-        stats.counters.ever_connected += u64::from(!self.has_been_here);
-        if let Some(planned) = self.awaited_since.take() {
+        stats.counters.reconnects += u64::from(is_return);
+        stats.counters.ever_connected += u64::from(is_first);
+        if let Some(planned) = self.attendance.take_awaited() {
             stats.connect.record(now.since(planned));
         }
     }
@@ -179,12 +180,11 @@ impl Bot {
             }
             drop(ledger);
             self.enter_state(BotState::Away);
-            self.was_cut_off = true;
-            self.missed_since.get_or_insert(self.worker.now());
+            self.attendance.cut_off(self.worker.now());
             self.end_visit();
         }
         self.error(closed_for.as_deref().unwrap_or(why));
-        self.server = self.server.wrapping_add(1);
+        self.way_back.try_another();
         self.drop_link(ctx);
         self.come_back(reconnect_after);
     }
@@ -192,13 +192,13 @@ impl Bot {
     fn come_back(&mut self, at_least: Duration) {
         self.link = Link::Down;
         self.listens_at = None;
-        if self.departs_at.is_some() {
+        if self.attendance.is_departing() {
             self.enter(self.worker.now(), Errand::Part);
         }
         self.home.must_resume();
         self.inbox.must_resume();
-        self.paused_until = Nanos::default();
-        let wait = self.backoff.next(at_least, &mut self.rng);
+        self.speech.end_pause();
+        let wait = self.way_back.wait(at_least, &mut self.rng);
         self.enter(self.worker.now().after(wait), Errand::Connect);
     }
 
@@ -215,11 +215,9 @@ impl Bot {
         let now = self.worker.now();
         self.give_up_plan(now);
         self.give_up_connecting(now);
-        if self.is_wanted {
+        if self.attendance.dismiss(None) {
             self.leave_crowd();
         }
-        self.is_wanted = false;
-        self.departs_at = None;
         self.end_visit();
         let mut ledger = self.worker.ledger.borrow_mut();
         ledger.left(self.number, self.room);
@@ -239,9 +237,9 @@ impl Bot {
     /// The goodbye is over.
     fn end(&mut self, ctx: &mut Context<Self>) {
         self.drop_link(ctx);
-        if self.is_wanted {
+        if self.attendance.is_wanted() {
             // It rests, or was wanted again meanwhile.
-            self.enter(self.back_at.max(self.worker.now()), Errand::Connect);
+            self.enter(self.attendance.back_at().max(self.worker.now()), Errand::Connect);
         } else {
             self.link = Link::Gone;
         }

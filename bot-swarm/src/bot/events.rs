@@ -41,17 +41,7 @@ impl StreamHandler<Result<Frame, WsProtocolError>> for Bot {
 
 impl Bot {
     fn hear_part(&mut self, item: &Item) {
-        let (part, is_last) = match item {
-            Item::FirstText(part) | Item::FirstBinary(part) => {
-                self.parts.clear();
-                (part, false)
-            }
-            Item::Continue(part) => (part, false),
-            Item::Last(part) => (part, true),
-        };
-        self.parts.extend_from_slice(part);
-        if is_last {
-            let whole = std::mem::take(&mut self.parts);
+        if let Some(whole) = self.fragments.join(item) {
             self.hear(&whole);
         }
     }
@@ -102,14 +92,13 @@ impl Bot {
 
     fn welcomed(&mut self, welcome: &Welcome) {
         self.link_is_welcomed(Duration::from_millis(welcome.heartbeat_ms));
-        self.key = Some(welcome.key);
-        self.has_been_here = true;
+        self.way_back.keep_key(welcome.key);
         let mut ledger = self.worker.ledger.borrow_mut();
         let is_new = ledger.resume_point(self.number, self.room).is_none();
         if is_new && let Some(first) = &welcome.first_room {
             let standing = Standing { epoch: first.epoch, seq: first.seq.0, recovered: true };
             ledger.entered(self.number, self.room, standing);
-            self.home.is_at_the_beginning();
+            self.home.begin_anew();
         }
         drop(ledger);
         self.finds_inbox(welcome.inbox.as_ref());
@@ -178,18 +167,18 @@ impl Bot {
         }
         let now = self.worker.now();
         if self.worker.has_our_clock(marker) {
-            return Timing::Exact(now.since(marker.planned.max(self.back_at)));
+            return Timing::Exact(now.since(marker.planned.max(self.attendance.back_at())));
         }
         let both = self.worker.on_server(now).zip(marker.on_server);
         both.map_or(Timing::Untimed, |(here, planned)| {
-            Timing::Remote(here.since(planned).at_most(now.since(self.back_at)))
+            Timing::Remote(here.since(planned).at_most(now.since(self.attendance.back_at())))
         })
     }
 
     fn acked(&mut self, ack: &Ack) {
         let worker = &self.worker;
         worker.stats.borrow_mut().counters.acked_as_duplicates += u64::from(ack.duplicate);
-        let Some(message) = serial_of(&ack.id).and_then(|serial| self.in_flight.take(serial)) else {
+        let Some(message) = serial_of(&ack.id).and_then(|serial| self.speech.answered(serial)) else {
             return self.error("ack of nothing");
         };
         self.was_taken(&message);
@@ -214,13 +203,13 @@ impl Bot {
         let mut stats = worker.stats.borrow_mut();
         stats.counters.acked += 1;
         if message.planned != Nanos::UNPLANNED {
-            stats.ack.record(worker.now().since(message.planned.max(self.back_at)));
+            stats.ack.record(worker.now().since(message.planned.max(self.attendance.back_at())));
         }
     }
 
     /// A message of the bot was answered.
     pub(super) fn answered(&mut self) {
-        if self.departs_at.is_some() && self.is_answered() {
+        if self.attendance.is_departing() && self.is_answered() {
             return self.enter(self.worker.now(), Errand::Part);
         }
         self.speak();
@@ -235,11 +224,11 @@ impl Bot {
             && (refusal.code == ErrorCode::RateLimited || refusal.retry_after_ms.is_some());
         if is_temporary || is_resume {
             let pause = refusal.retry_after_ms.map_or(PAUSE_DEFAULT, Duration::from_millis);
-            self.paused_until = self.paused_until.max(self.worker.now().after(pause));
+            self.speech.pause(self.worker.now().after(pause));
         }
-        if let Some(message) = serial_of(id).and_then(|serial| self.in_flight.take(serial)) {
+        if let Some(message) = serial_of(id).and_then(|serial| self.speech.answered(serial)) {
             if is_temporary {
-                self.postponed.push_back(message);
+                self.speech.postpone(message);
             } else {
                 // Friends are away now and then, and who floods is refused.
                 self.was_refused(self.behaviour.ignores_limits() || refusal.code == ErrorCode::NoSuchClient);

@@ -28,8 +28,8 @@ impl Reading {
         self.phase = Phase::MustResume;
     }
 
-    /// Nothing is to be asked for.
-    pub(super) fn is_at_the_beginning(&mut self) {
+    /// Begins with what comes next: nothing is to be asked for.
+    pub(super) fn begin_anew(&mut self) {
         *self = Self::default();
     }
 
