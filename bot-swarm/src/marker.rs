@@ -62,7 +62,7 @@ pub struct Marker {
 /// For whom a marked message is. Both numbers are below 2^24.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MarkedTarget {
-    /// The room whose name has this [`tag`].
+    /// The room whose name has this [`tag`](crate::tag::tag).
     Room(u32),
     /// The bot of this number, in the sender's swarm.
     Bot(u32),
