@@ -17,9 +17,9 @@ use starling_process::{dotenv, log_lines};
 
 use crate::addresses::{AddressLimits, ForwardedHeader, Networks, Proxies};
 use crate::control_group;
+use crate::http_limits::HttpLimits;
 use crate::origin::AllowedOrigins;
 use crate::path_prefix::PathPrefix;
-use crate::state::HttpLimits;
 
 pub use self::error::ConfigError;
 use self::kinds::{
@@ -173,7 +173,7 @@ knobs! {
     history_keep_messages: u64 = "CHAT_HISTORY_KEEP_MESSAGES", "0", Number(0, 1_000_000_000_000);
     /// Seconds for which a message stays stored. 0: no bound.
     history_keep_seconds: u64 = "CHAT_HISTORY_KEEP_SECONDS", "0", Number(0, 3_153_600_000);
-    /// Most bytes of the stored history; the oldest messages of all rooms go first. 0: no bound.
+    /// Most bytes of the stored history without its search index; the oldest messages of all rooms go first. 0: no bound.
     history_keep_bytes: u64 = "CHAT_HISTORY_KEEP_BYTES", "10737418240", Number(0, 1_125_899_906_842_624);
     /// Most messages kept in memory of one room, with a stored history in front of it; the oldest go first.
     history_messages: u64 = "CHAT_HISTORY_MESSAGES", "1000", Number(1, 1_000_000);

@@ -24,6 +24,7 @@
 //! their sender's numbering there.
 
 mod inbox;
+mod member;
 pub mod peers;
 mod position;
 pub mod private;
@@ -39,7 +40,9 @@ use rustc_hash::FxHashMap;
 use starling_protocol::Epoch;
 
 use crate::clock::Nanos;
+use crate::last_receivers::{LastReceivers, PlaceKey};
 use crate::marker::{MarkedTarget, Marker};
+use member::Member;
 pub use peers::Audience;
 use peers::PeerBook;
 pub use position::Standing;
@@ -52,15 +55,6 @@ pub use undelivered::Undelivered;
 
 /// How far the lives of the rooms have come, by room and epoch.
 pub type HighWaters = FxHashMap<(u32, Epoch), u64>;
-
-/// A bot's place in one room.
-#[derive(Debug)]
-struct Member {
-    position: Position,
-    is_away: bool,
-    /// Whether it is away by its own will.
-    rests: bool,
-}
 
 /// Whether a delivery counts as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +75,9 @@ pub struct Ledger {
     /// What bots heard of each other, where the server numbers nothing.
     pub peers: PeerBook,
     tally: Tally,
-    completions: Vec<Duration>,
+    /// What stands for a room's name in markers, of rooms of which a timed message came.
+    tags: FxHashMap<u32, u32>,
+    last_receivers: LastReceivers,
 }
 
 impl Ledger {
@@ -94,7 +90,8 @@ impl Ledger {
             private: PrivateBook::default(),
             peers: PeerBook::new(run, audience),
             tally: Tally::default(),
-            completions: Vec::new(),
+            tags: FxHashMap::default(),
+            last_receivers: LastReceivers::default(),
         }
     }
 
@@ -103,9 +100,6 @@ impl Ledger {
         let Standing { epoch, seq, recovered } = standing;
         let record = self.rooms.entry(room).or_default();
         record.reach(epoch, seq);
-        if self.members.get(&(bot, room)).is_none_or(|member| member.is_away) {
-            record.present += 1;
-        }
         let Some(member) = self.members.get_mut(&(bot, room)) else {
             let member = Member { position: Position::after(epoch, seq), is_away: false, rests: false };
             self.members.insert((bot, room), member);
@@ -131,7 +125,6 @@ impl Ledger {
     /// A bot lost its connection.
     pub fn interrupted(&mut self, bot: u32, room: u32) {
         if let Some(member) = self.members.get_mut(&(bot, room)) {
-            Self::note_absence(&mut self.rooms, room, member);
             (member.is_away, member.rests) = (true, false);
         }
         self.private.interrupted(bot);
@@ -154,23 +147,18 @@ impl Ledger {
     /// again, it is new there.
     pub fn left(&mut self, bot: u32, room: u32) {
         if let Some(member) = self.members.remove(&(bot, room)) {
-            Self::note_absence(&mut self.rooms, room, &member);
             self.tally += member.position.tally(0);
         }
     }
 
-    fn note_absence(rooms: &mut FxHashMap<u32, RoomRecord>, room: u32, member: &Member) {
-        if let Some(record) = rooms.get_mut(&room)
-            && !member.is_away
-        {
-            record.present = record.present.saturating_sub(1);
-        }
+    /// Takes what is known of the last receivers of messages that came since it was taken last.
+    pub fn take_last_receivers(&mut self) -> LastReceivers {
+        std::mem::take(&mut self.last_receivers)
     }
 
-    /// Takes how long each message took to its last receiver, of those that came to all members since it was taken
-    /// last.
-    pub fn take_completions(&mut self, take: impl FnMut(Duration)) {
-        self.completions.drain(..).for_each(take);
+    /// Adds to what [`take_last_receivers`](Self::take_last_receivers) gives next.
+    pub fn add_last_receivers(&mut self, last: &LastReceivers) {
+        self.last_receivers.merge(last);
     }
 
     /// Where a bot resumes a room: the epoch, and the newest message that it has.
@@ -214,11 +202,12 @@ impl Ledger {
             return self.wrong_room();
         }
         let message = Fingerprint { run: marker.run, sender: marker.sender, number: marker.number };
-        let witness = record.witness(epoch, seq, message, Source::Delivery(latency));
-        if latency.is_some() {
+        let witness = record.witness(epoch, seq, message, Source::Delivery);
+        if let Some(latency) = latency {
             record.note_planned(epoch, seq, marker.planned);
+            self.tags.entry(room).or_insert(tag);
+            self.last_receivers.note(PlaceKey::of(room, tag, epoch, seq), latency);
         }
-        self.completions.extend(record.completed());
         self.charge(witness)
     }
 

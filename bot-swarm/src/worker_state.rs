@@ -20,6 +20,7 @@ use crate::dialect::Dialect;
 use crate::endpoint::Endpoint;
 use crate::ledger::{Ledger, Tally};
 use crate::marker::Marker;
+use crate::panics::Panics;
 use crate::plan::Habits;
 use crate::profile::Profile;
 use crate::read_buffers::ReadBuffers;
@@ -64,6 +65,8 @@ pub(crate) struct WorkerSetup {
     pub tokens: Tokens,
     /// What they send with every connection.
     pub headers: Headers,
+    /// Where the panics of their threads are counted.
+    pub panics: Arc<Panics>,
 }
 
 /// What the bots of one worker share.

@@ -1,12 +1,13 @@
 //! A database that is damaged while the server runs.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use serde_json::json;
 use tempfile::tempdir;
 
-use super::harness::{Client, Process};
+use super::harness::{Client, Process, run};
 
 #[actix_web::test]
 async fn who_catches_up_from_a_disk_that_cannot_be_read_is_closed_with_1013_and_others_chat_on() {
@@ -33,4 +34,51 @@ async fn who_catches_up_from_a_disk_that_cannot_be_read_is_closed_with_1013_and_
     assert_eq!(status, 503, "{body}");
     bob.send(json!({"Message": "psst", "to": "bob"})).await;
     assert_eq!(bob.expect("message").await["Message"], "psst");
+}
+
+#[actix_web::test]
+async fn a_search_index_that_is_missing_or_damaged_after_a_kill_is_made_anew_and_finds_what_was_acknowledged() {
+    type Happens = fn(&Path);
+    let cases: [(&str, Happens); 4] = [
+        ("as the kill left it", |_| {}),
+        ("missing, and its log is there", |index| fs::remove_file(index).unwrap()),
+        ("damaged", |index| {
+            let behind_the_header = 1_024;
+            OpenOptions::new()
+                .write(true)
+                .open(index)
+                .unwrap()
+                .write_all_at(&[0xa5; 8_192], behind_the_header)
+                .unwrap();
+        }),
+        ("no database", |index| fs::write(index, "hello".repeat(1_000)).unwrap()),
+    ];
+    for (what, happens) in cases {
+        let folder = tempdir().unwrap();
+        let server = Process::start(folder.path(), &[]);
+        let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
+        let say = async |alice: &mut Client, number: u32| {
+            alice.send(json!({"Message": format!("it is number{number}"), "id": number.to_string()})).await;
+            alice.expect("ack").await;
+        };
+        say(&mut alice, 1).await;
+        assert_eq!(server.page("/api/rooms/lobby/messages?q=number1").0.len(), 1, "{what}");
+        // Perhaps indexed when the kill comes, perhaps not.
+        say(&mut alice, 2).await;
+        server.kill();
+        happens(&folder.path().join("data/starling.db-search"));
+        let server = Process::start(folder.path(), &[]);
+        let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
+        say(&mut alice, 3).await;
+        for number in 1..=3 {
+            let path = format!("/api/rooms/lobby/messages?q=number{number}");
+            // The search that finds the damage is refused.
+            let found = server.status_becomes(&path, 200).await;
+            assert_eq!(found.matches(r#""Message""#).count(), 1, "{what}: {found}");
+            assert!(found.contains(&format!("it is number{number}")), "{what}: {found}");
+        }
+        server.stop();
+        let check = run(folder.path(), &["history", "check"]);
+        assert!(check.status.success(), "{what}: {check:?}");
+    }
 }

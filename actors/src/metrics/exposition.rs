@@ -232,7 +232,7 @@ impl HistoryMetrics {
             ),
             Family::single_gauge(
                 "chat_history_bytes",
-                "Bytes in use in the stored history and of its write-ahead log, as of the last look.",
+                "Bytes in use in the stored history, and of its write-ahead log and search index, as of the last look.",
                 value(&self.bytes),
             ),
             Family::single_gauge("chat_history_failing", "1 while nothing can be stored.", value(&self.failing)),

@@ -5,8 +5,14 @@ use std::ops::RangeInclusive;
 use rustc_hash::FxHashMap;
 use starling_protocol::Epoch;
 
+use super::sequence::union;
 use super::{HighWaters, Ledger};
 use crate::clock::Nanos;
+use crate::last_receivers::PlaceKey;
+
+/// Newest places of a room among which messages that did not come to all are told one by one. A server may claim any
+/// `seq`, so older ones are not looked for.
+pub(super) const INCOMPLETE_MAX: u64 = 1 << 20;
 
 /// Deliveries that were due and did not come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,12 +26,12 @@ pub enum Undelivered {
         /// How many there are.
         count: u64,
     },
-    /// Messages of a room that did not come to all of its members.
+    /// A message of a room that did not come to all of its members.
     Completion {
-        /// When they were planned, or a little earlier.
+        /// Which it is.
+        place: PlaceKey,
+        /// When it was planned, or a little earlier.
         planned: Nanos,
-        /// How many there are.
-        count: u64,
     },
 }
 
@@ -39,30 +45,21 @@ impl Ledger {
             let epoch = member.position.epoch();
             let target = targets.get(&(*room, epoch)).copied().unwrap_or_default();
             for range in member.position.missing_until(target) {
-                for (planned, count) in record.planned(epoch, range.clone()) {
-                    tell(Undelivered::Delivery { bot: *bot, planned, count });
+                for (planned, seqs) in record.planned(epoch, range.clone()) {
+                    tell(Undelivered::Delivery { bot: *bot, planned, count: seqs.end() - seqs.start() + 1 });
                 }
                 missed.entry((*room, epoch)).or_default().push(range);
             }
         }
         for ((room, epoch), ranges) in missed {
-            let Some(record) = self.rooms.get(&room) else { continue };
-            for (planned, count) in union(ranges).into_iter().flat_map(|range| record.planned(epoch, range)) {
-                tell(Undelivered::Completion { planned, count });
+            let Some((record, tag)) = self.rooms.get(&room).zip(self.tags.get(&room)) else { continue };
+            let newest = ranges.iter().map(|range| *range.end()).max().unwrap_or_default();
+            let oldest = newest.saturating_sub(INCOMPLETE_MAX - 1);
+            for (planned, seqs) in union(ranges).into_iter().flat_map(|range| record.planned(epoch, range)) {
+                for seq in *seqs.start().max(&oldest)..=*seqs.end() {
+                    tell(Undelivered::Completion { place: PlaceKey::of(room, *tag, epoch, seq), planned });
+                }
             }
         }
     }
-}
-
-/// The same numbers in ranges that do not overlap.
-fn union(mut ranges: Vec<RangeInclusive<u64>>) -> Vec<RangeInclusive<u64>> {
-    ranges.sort_unstable_by_key(|range| *range.start());
-    let mut union: Vec<RangeInclusive<u64>> = Vec::new();
-    for range in ranges {
-        match union.last_mut() {
-            Some(last) if range.start() <= last.end() => *last = *last.start()..=*last.end().max(range.end()),
-            _ => union.push(range),
-        }
-    }
-    union
 }

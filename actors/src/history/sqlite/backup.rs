@@ -12,9 +12,10 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, Params, params_from_iter};
 
 use super::continuity::mark_as_copy;
-use super::open::{self, FileIdentity, Lock, beside};
-use super::operator::{CheckReport, OperatorError, SEARCH_SINCE, check, reader};
+use super::file::{FileIdentity, Lock, beside, locate};
+use super::operator::{CheckReport, OperatorError, check_database, reader};
 use super::schema::{self, APPLICATION_ID, DbRoom, SEQ_MAX, place};
+use super::search::SearchIndex;
 use super::{OpenError, SqliteSettings};
 
 /// Most rows that are read at once.
@@ -42,15 +43,15 @@ pub fn backup(path: &Path, target: &Path) -> Result<CheckReport, OperatorError> 
 /// # Errors
 /// [`OperatorError`]; then the database is as it was.
 pub fn restore(settings: &SqliteSettings, from: &Path, replace: bool) -> Result<CheckReport, OperatorError> {
-    if from.exists() && schema::version(&reader(from)?)? == 0 {
+    let source = reader(from)?;
+    if schema::version(&source)? == 0 {
         return Err(OpenError::Foreign { path: from.to_owned() }.into());
     }
-    let found = check(from)?;
+    let found = check_database(&source)?;
     if !found.problems.is_empty() {
         return Err(OperatorError::Damaged { path: from.to_owned(), problems: found.problems.len() });
     }
-    let source = reader(from)?;
-    let path = open::locate(&settings.path)?;
+    let path = locate(&settings.path)?;
     let _lock = Lock::take(&path)?;
     let there = FileIdentity::at(&path).ok();
     if there.is_some() && there == FileIdentity::at(from).ok() {
@@ -70,6 +71,8 @@ pub fn restore(settings: &SqliteSettings, from: &Path, replace: bool) -> Result<
                 _ => {}
             }
         }
+        // Nothing of it would be right.
+        SearchIndex::remove(&path);
         fs::rename(&unfinished, &path)?;
         sync_folder(&path)
     };
@@ -93,7 +96,7 @@ fn copy(source: &Connection, target: &Path) -> Result<CheckReport, OperatorError
         connection.close().map_err(|(_, error)| copy_error(target, error))?;
         let synced = File::open(target).and_then(|file| file.sync_all()).and_then(|()| sync_folder(target));
         synced.map_err(|error| target_error(target, error))?;
-        let report = check(target)?;
+        let report = check_database(&reader(target)?)?;
         match report.problems.len() {
             0 => Ok(report),
             problems => Err(OperatorError::Damaged { path: target.to_owned(), problems }),
@@ -131,7 +134,7 @@ fn fill(source: &Connection, target: &mut Connection) -> Result<(), CopyError> {
     schema::make(&transaction, version).map_err(Target)?;
     copy_rows(source, &transaction, "rooms", "SELECT * FROM rooms", ())?;
     for (room, seq) in rooms(&transaction).map_err(Target)? {
-        copy_messages(source, &transaction, version, room, seq)?;
+        copy_messages(source, &transaction, room, seq)?;
     }
     copy_ids(source, &transaction)?;
     transaction.commit().map_err(Target)?;
@@ -150,13 +153,7 @@ fn rooms(connection: &Connection) -> rusqlite::Result<Vec<(DbRoom, u64)>> {
 }
 
 /// Copies the messages of a room up to this one, in parts.
-fn copy_messages(
-    source: &Connection,
-    target: &Connection,
-    version: u32,
-    room: DbRoom,
-    seq: u64,
-) -> Result<(), CopyError> {
+fn copy_messages(source: &Connection, target: &Connection, room: DbRoom, seq: u64) -> Result<(), CopyError> {
     use CopyError::{Source, Target};
     let (mut first, last) = (place(room, 0), place(room, seq));
     let select = "SELECT * FROM messages WHERE place BETWEEN ?1 AND ?2 ORDER BY place LIMIT ?3";
@@ -175,13 +172,7 @@ fn copy_messages(
     };
     let kept = (place(room, 0), place(room, oldest));
     run("DELETE FROM messages WHERE place >= ?1 AND place < ?2", kept)?;
-    run("UPDATE rooms SET oldest = ?2 WHERE id = ?1", (i64::from(room.0), oldest.cast_signed()))?;
-    if version >= SEARCH_SINCE {
-        let index = "INSERT INTO messages_text (rowid, text)
-            SELECT place, text FROM messages WHERE place BETWEEN ?1 AND ?2";
-        run(index, (place(room, oldest), place(room, SEQ_MAX)))?;
-    }
-    Ok(())
+    run("UPDATE rooms SET oldest = ?2 WHERE id = ?1", (i64::from(room.0), oldest.cast_signed()))
 }
 
 /// Copies the `id`s of messages that were dropped, in parts.

@@ -14,7 +14,7 @@ use log::warn;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::Sync;
-use super::open::FileIdentity;
+use super::file::FileIdentity;
 
 /// What the database says of the start that wrote it last.
 #[derive(Debug, Clone, PartialEq, Eq)]

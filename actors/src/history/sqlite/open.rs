@@ -1,20 +1,18 @@
 //! Opening a database, or refusing it without touching it.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, Statement, TransactionBehavior};
-use starling_protocol::{ClientId, Epoch, MessageId, Seq};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::SqliteSettings;
 use super::continuity::{Continuity, MarkError};
-use super::schema::{self, APPLICATION_ID, DROPPED, DbRoom, VERSION};
-use crate::clock;
-use crate::history::{Restored, RoomKey, StoredId, StoredRoom, UnclaimedInbox};
-use crate::identity::IdOwner;
+use super::file::{FileIdentity, Lock, beside};
+use super::restored::restore;
+use super::schema::{self, APPLICATION_ID, DbRoom, VERSION};
+use crate::history::Restored;
 
 /// How long a connection waits for another one of this process, or for an operator's tool.
 const BUSY: Duration = Duration::from_secs(2);
@@ -22,10 +20,7 @@ const BUSY: Duration = Duration::from_secs(2);
 /// Up to this size a database is checked as a whole before it is opened; a larger one by `starling history check`.
 const CHECKED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// How many messages of an inbox are looked at for who wrote them; one with more is not taken for one sender's.
-const SENDERS_LOOKED_AT: u32 = 100;
-
-/// How many threads read.
+/// How many threads read pages.
 const READERS: usize = 2;
 
 /// The write-ahead log is taken back into the database by the writer itself when it has so many pages of 4 KiB; the
@@ -96,12 +91,12 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    fn of_file(path: &Path, error: io::Error) -> Self {
+    pub(super) fn of_file(path: &Path, error: io::Error) -> Self {
         let path = path.to_owned();
         if error.kind() == io::ErrorKind::StorageFull { Self::DiskFull { path } } else { Self::File { path, error } }
     }
 
-    fn of(path: &Path, error: rusqlite::Error) -> Self {
+    pub(super) fn of(path: &Path, error: rusqlite::Error) -> Self {
         let path = path.to_owned();
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Held { path },
@@ -126,6 +121,8 @@ pub(super) struct Opened {
     pub(super) writer: Connection,
     pub(super) readers: Vec<Connection>,
     pub(super) checkpoints: Connection,
+    /// Reads for the search.
+    pub(super) searcher: Connection,
     /// The numbers of the restored rooms, in their order.
     pub(super) rooms: Vec<DbRoom>,
     pub(super) restored: Restored,
@@ -167,8 +164,9 @@ fn open_locked(settings: &SqliteSettings, lock: &Lock) -> Result<Opened, OpenErr
     })?;
     let readers = (0..READERS).map(|_| open_reader(path)).collect::<rusqlite::Result<_>>().map_err(of)?;
     let checkpoints = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(of)?;
+    let searcher = open_reader(path).map_err(of)?;
     let (rooms, restored, dropped) = restore(&writer, settings).map_err(of)?;
-    Ok(Opened { continuity, identity, writer, readers, checkpoints, rooms, restored, dropped })
+    Ok(Opened { continuity, identity, writer, readers, checkpoints, searcher, rooms, restored, dropped })
 }
 
 fn remove(path: &Path, endings: &[&str]) {
@@ -178,130 +176,16 @@ fn remove(path: &Path, endings: &[&str]) {
     }
 }
 
-/// The path of a file that belongs to a database.
-pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
-}
-
-/// Keeps two processes from one database: a locked file beside it. One that was made just now is removed again, unless
-/// it is kept.
-#[derive(Debug)]
-pub(super) struct Lock {
-    file: File,
-    path: PathBuf,
-    is_removed: bool,
-}
-
-impl Lock {
-    /// Takes the lock of a database.
-    pub(super) fn take(database: &Path) -> Result<Self, OpenError> {
-        let path = beside(database, ".lock");
-        let of = |error| OpenError::of_file(database, error);
-        let mut options = File::options();
-        options.read(true).write(true);
-        let (file, is_new) = match options.clone().create_new(true).open(&path) {
-            Ok(file) => (file, true),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => (options.open(&path).map_err(of)?, false),
-            Err(error) => return Err(of(error)),
-        };
-        let held = || OpenError::Held { path: database.to_owned() };
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(held()),
-            Err(TryLockError::Error(error)) => return Err(of(error)),
-        }
-        // Another process may have removed it between the two, and hold a new one.
-        let locked = file.metadata().map(|metadata| FileIdentity::of(&metadata)).map_err(of)?;
-        if FileIdentity::at(&path).ok() != Some(locked) {
-            return Err(held());
-        }
-        Ok(Self { file, path, is_removed: is_new })
-    }
-
-    /// The file.
-    pub(super) fn file(&self) -> &File {
-        &self.file
-    }
-
-    /// Leaves the file where it is.
-    pub(super) fn keep(&mut self) {
-        self.is_removed = false;
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        if self.is_removed {
-            // Whoever cannot remove it leaves an empty file.
-            fs::remove_file(&self.path).unwrap_or_default();
-        }
-    }
-}
-
 /// Lets the database undo a transaction that the death of a process has cut off, as a first start's may be.
 ///
 /// Before there is a write-ahead log, a transaction is undone from a journal beside the database. A connection that only
 /// reads cannot do that, so it cannot read either.
-fn recover(path: &Path) -> rusqlite::Result<()> {
+pub(super) fn recover(path: &Path) -> rusqlite::Result<()> {
     if !path.exists() || !fs::metadata(beside(path, "-journal")).is_ok_and(|journal| journal.len() > 0) {
         return Ok(());
     }
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
-}
-
-/// Where the database is: an absolute path without symbolic links, the same for everybody who means this file.
-///
-/// Makes the folder.
-pub(super) fn locate(path: &Path) -> Result<PathBuf, OpenError> {
-    let of = |error| OpenError::File { path: path.to_owned(), error };
-    let unfit = |reason| OpenError::Unfit { path: path.to_owned(), reason };
-    let text = path.to_string_lossy();
-    if text.starts_with(':') || text.starts_with("file:") {
-        return Err(unfit("it is not taken for the path of a file, write ./ before it"));
-    }
-    let name = path.file_name().ok_or_else(|| unfit("it does not end with the name of a file"))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).map_err(of)?;
-    if fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-        return Ok(fs::canonicalize(folder).map_err(of)?.join(name));
-    }
-    let located = fs::canonicalize(path).map_err(of)?;
-    let metadata = fs::metadata(&located).map_err(of)?;
-    if !metadata.is_file() {
-        return Err(unfit("it is not a file"));
-    }
-    if metadata.nlink() > 1 {
-        return Err(unfit(
-            "the file has several names (hard links), and its log would be found under one of them only",
-        ));
-    }
-    Ok(located)
-}
-
-/// The file that was opened, to be told from another one at the same path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FileIdentity {
-    device: u64,
-    inode: u64,
-}
-
-impl FileIdentity {
-    /// The file that is at this path now.
-    pub(super) fn at(path: &Path) -> io::Result<Self> {
-        Ok(Self::of(&fs::metadata(path)?))
-    }
-
-    fn of(metadata: &fs::Metadata) -> Self {
-        Self { device: metadata.dev(), inode: metadata.ino() }
-    }
-
-    /// Its number on its file system.
-    pub(super) fn inode(self) -> u64 {
-        self.inode
-    }
 }
 
 /// Looks at a database, without the right to change it. One that is not there, or empty, is a new one.
@@ -378,85 +262,4 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "cache_size", -4_096)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(connection)
-}
-
-fn damaged_value(column: usize, error: impl std::error::Error + Send + std::marker::Sync + 'static) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
-}
-
-/// The rooms, one row each, and the `id`s of the last minutes: never a look at all messages.
-fn restore(
-    connection: &Connection,
-    settings: &SqliteSettings,
-) -> rusqlite::Result<(Vec<DbRoom>, Restored, Vec<DbRoom>)> {
-    let (mut numbers, mut restored, mut dropped) = (Vec::new(), Restored::default(), Vec::new());
-    let mut senders =
-        connection.prepare("SELECT client_id FROM messages WHERE place BETWEEN ?1 AND ?2 ORDER BY place LIMIT ?3")?;
-    let mut places = rustc_hash::FxHashMap::default();
-    let mut select = connection.prepare("SELECT id, name, epoch, seq, oldest, delivered FROM rooms ORDER BY id")?;
-    let mut rows = select.query([])?;
-    while let Some(row) = rows.next()? {
-        let number = DbRoom(row.get(0)?);
-        let name: String = row.get(1)?;
-        if name.starts_with(DROPPED) {
-            dropped.push(number);
-            continue;
-        }
-        let key = RoomKey::parse(&name).map_err(|error| damaged_value(1, error))?;
-        let delivered = Seq(row.get::<_, i64>(5)?.cast_unsigned());
-        let unclaimed = match key.owner().filter(|_| delivered == Seq(0)) {
-            Some(owner) => unclaimed(&mut senders, number, owner)?,
-            None => None,
-        };
-        places.insert(number, numbers.len());
-        numbers.push(number);
-        restored.rooms.push(StoredRoom {
-            key,
-            unclaimed,
-            epoch: Epoch(row.get::<_, i64>(2)?.cast_unsigned()),
-            seq: Seq(row.get::<_, i64>(3)?.cast_unsigned()),
-            oldest: Seq(row.get::<_, i64>(4)?.cast_unsigned()),
-            delivered,
-        });
-    }
-    let kept = u64::try_from(settings.ids_kept.as_millis()).unwrap_or(u64::MAX);
-    let since = clock::unix_ms().saturating_sub(kept).cast_signed();
-    let mut select = connection.prepare(
-        "SELECT place, at, client_id, id, owner FROM (
-            SELECT place, at, client_id, id, owner FROM messages WHERE at >= ?1 AND id IS NOT NULL
-            UNION ALL SELECT place, at, client_id, id, owner FROM dropped_ids WHERE at >= ?1
-        ) ORDER BY at DESC, place DESC LIMIT ?2",
-    )?;
-    let mut rows = select.query((since, settings.ids_max))?;
-    while let Some(row) = rows.next()? {
-        let (number, seq) = schema::of_place(row.get(0)?);
-        let Some(room) = places.get(&number).copied() else { continue };
-        let (client_id, id): (String, String) = (row.get(2)?, row.get(3)?);
-        let client_id = ClientId::parse(&client_id).map_err(|error| damaged_value(2, error))?;
-        // A version that stored no owner remembered by name: that is right only where names are authenticated.
-        let owner: Option<i64> = row.get(4)?;
-        let owner = owner.map_or_else(|| IdOwner::authenticated(&client_id), |owner| IdOwner(owner.cast_unsigned()));
-        restored.ids.push(StoredId {
-            owner,
-            room,
-            seq: Seq(seq),
-            at: row.get::<_, i64>(1)?.cast_unsigned(),
-            client_id,
-            id: MessageId::parse(&id).map_err(|error| damaged_value(3, error))?,
-        });
-    }
-    restored.ids.reverse();
-    Ok((numbers, restored, dropped))
-}
-
-/// Who made an inbox of which nothing was delivered; `None` where its owner has written, so was here.
-fn unclaimed(senders: &mut Statement<'_>, inbox: DbRoom, owner: &ClientId) -> rusqlite::Result<Option<UnclaimedInbox>> {
-    let span = (schema::place(inbox, 0), schema::place(inbox, schema::SEQ_MAX), SENDERS_LOOKED_AT);
-    let senders = senders.query_map(span, |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
-    let Some(maker) = senders.first().filter(|_| !senders.iter().any(|sender| sender == owner.as_str())) else {
-        return Ok(None);
-    };
-    let is_alone = senders.len() < SENDERS_LOOKED_AT as usize && senders.iter().all(|sender| sender == maker);
-    let maker = ClientId::parse(maker).map_err(|error| damaged_value(0, error))?;
-    Ok(Some(UnclaimedInbox { maker, is_alone }))
 }

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension};
 use starling_protocol::{ClientId, Epoch, MessageId, RoomName, Seq};
 
-use super::reader::receiver;
+use super::page::receiver;
 use super::schema::{DROPPED, DbRoom, SEQ_MAX, drop_step, mark_dropped, of_place, place, version};
-use super::{OpenError, SqliteSettings, Sync, open};
+use super::{OpenError, SqliteSettings, Sync, file, open, search};
 use crate::history::{RoomKey, StoredMessage};
 
 /// Why an operator's command does not do what it should.
@@ -23,6 +23,9 @@ pub enum OperatorError {
     /// The database says no.
     #[error("the history cannot be used")]
     Database(#[from] rusqlite::Error),
+    /// The search index cannot be made small.
+    #[error("the search index cannot be made small: {0}")]
+    Index(String),
     /// There is no such room in it.
     #[error("there is no room {0} in the history")]
     NoSuchRoom(RoomName),
@@ -84,9 +87,6 @@ pub struct CheckReport {
     pub problems: Vec<String>,
 }
 
-/// The version of the schema from which on messages can be searched.
-pub(super) const SEARCH_SINCE: u32 = 2;
-
 /// The version of the schema from which on messages may be private.
 const PEER_SINCE: u32 = 3;
 
@@ -96,6 +96,9 @@ const EXPORTED_AT_ONCE: u32 = 128;
 /// Most messages, or `id`s of messages that were dropped before, that one commit drops.
 const DROP_STEP: u64 = 4_096;
 
+/// How a problem of the search index begins.
+const INDEX: &str = "the search index (which is made anew where its file is removed)";
+
 /// How many problems of one kind are told.
 const PROBLEMS_MAX: usize = 20;
 
@@ -104,7 +107,7 @@ pub(super) fn reader(path: &Path) -> Result<Connection, OperatorError> {
     if !path.exists() {
         return Err(OperatorError::NotThere(path.to_owned()));
     }
-    let path = open::locate(path)?;
+    let path = file::locate(path)?;
     open::inspect(&path)?;
     Ok(open::open_reader(&path)?)
 }
@@ -114,8 +117,17 @@ pub(super) fn reader(path: &Path) -> Result<Connection, OperatorError> {
 /// # Errors
 /// [`OperatorError`], where it cannot be read at all.
 pub fn check(path: &Path) -> Result<CheckReport, OperatorError> {
-    let connection = reader(path)?;
-    let mut report = CheckReport { version: version(&connection)?, ..CheckReport::default() };
+    let mut report = check_database(&reader(path)?)?;
+    match search::problems(&file::locate(path)?) {
+        Ok(problems) => report.problems.extend(problems.into_iter().map(|problem| format!("{INDEX}: {problem}"))),
+        Err(error) => report.problems.push(format!("{INDEX}: {error}")),
+    }
+    Ok(report)
+}
+
+/// Holds a database without its search index to its rules.
+pub(super) fn check_database(connection: &Connection) -> Result<CheckReport, OperatorError> {
+    let mut report = CheckReport { version: version(connection)?, ..CheckReport::default() };
     // One moment of the database, also while a server writes.
     let moment = connection.unchecked_transaction()?;
     let mut integrity = moment.prepare("PRAGMA integrity_check(20)")?;
@@ -148,12 +160,6 @@ pub fn check(path: &Path) -> Result<CheckReport, OperatorError> {
     let all: u64 = moment.query_row("SELECT count(*) FROM messages", [], |row| row.get(0))?;
     if all != report.messages {
         report.problems.push(format!("{} messages are of no room", all.abs_diff(report.messages)));
-    }
-    if report.version >= SEARCH_SINCE {
-        let searchable: u64 = moment.query_row("SELECT count(*) FROM messages_text_docsize", [], |row| row.get(0))?;
-        if searchable != all {
-            report.problems.push(format!("{all} messages, but {searchable} that can be searched"));
-        }
     }
     Ok(report)
 }
@@ -232,17 +238,21 @@ pub fn vacuum(settings: &SqliteSettings) -> Result<(u64, u64), OperatorError> {
     if !path.exists() {
         return Err(OperatorError::NotThere(path.to_owned()));
     }
-    let path = open::locate(path)?;
+    let path = file::locate(path)?;
     let path = path.as_path();
-    let lock = open::Lock::take(path)?;
+    let lock = file::Lock::take(path)?;
     open::inspect(path)?;
-    let before = fs::metadata(path)?.len();
+    let index = file::beside(path, search::ENDING);
+    let size =
+        || -> std::io::Result<u64> { Ok(fs::metadata(path)?.len() + fs::metadata(&index).map_or(0, |i| i.len())) };
+    let before = size()?;
     let connection =
         open::open_writer(&SqliteSettings { path: path.to_owned(), sync: Sync::Full, ..settings.clone() }, false)?;
-    connection.execute_batch("INSERT INTO messages_text (messages_text) VALUES ('optimize'); VACUUM;")?;
+    connection.execute_batch("VACUUM")?;
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    search::vacuum(open::open_reader(path)?, path).map_err(|error| OperatorError::Index(error.to_string()))?;
     drop(connection);
-    let after = fs::metadata(path)?.len();
+    let after = size()?;
     drop(lock);
     Ok((before, after))
 }
@@ -256,7 +266,7 @@ pub fn drop_room(settings: &SqliteSettings, key: &RoomKey) -> Result<u64, Operat
     if !path.exists() {
         return Err(OperatorError::NotThere(path.to_owned()));
     }
-    let lock = open::Lock::take(path)?;
+    let lock = file::Lock::take(path)?;
     open::inspect(path)?;
     let mut connection = open::open_writer(&SqliteSettings { sync: Sync::Full, ..settings.clone() }, false)?;
     let found = connection.query_row("SELECT id FROM rooms WHERE name = ?1", [key.to_string()], |row| row.get(0));

@@ -9,8 +9,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use starling_protocol::Seq;
 
 use super::SqliteSettings;
-use super::schema::{DbRoom, drop_step, of_place, place};
-use super::writer::Bounds;
+use super::schema::{Bounds, DbRoom, drop_step, of_place, place};
+use super::search::ENDING;
 use crate::clock;
 use crate::metrics::HistoryMetrics;
 
@@ -148,7 +148,7 @@ impl Retention {
         now: Instant,
     ) -> rusqlite::Result<Vec<(DbRoom, Seq)>> {
         let used = used_bytes(connection)?;
-        metrics.bytes.store(used + log_bytes(connection), Relaxed);
+        metrics.bytes.store(used + bytes_beside(connection), Relaxed);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         if !self.dropped.is_empty() {
             let (mut left, mut messages, mut whole) = (STEP, 0, 0);
@@ -260,10 +260,12 @@ pub(super) fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
     Ok((pragma("page_count")?.saturating_sub(pragma("freelist_count")?)) * pragma("page_size")?)
 }
 
-/// The bytes of the write-ahead log. It is not a part of what retention can make smaller.
-fn log_bytes(connection: &Connection) -> u64 {
-    let log = connection.path().map(|path| format!("{path}-wal"));
-    log.and_then(|log| std::fs::metadata(log).ok()).map_or(0, |log| log.len())
+/// The bytes of the files beside the database: its write-ahead log, and the search index with its own. They are not a part of
+/// what retention can make smaller at once.
+fn bytes_beside(connection: &Connection) -> u64 {
+    let Some(path) = connection.path() else { return 0 };
+    let files = ["-wal".to_owned(), ENDING.to_owned(), format!("{ENDING}-wal")];
+    files.iter().filter_map(|file| std::fs::metadata(format!("{path}{file}")).ok()).map(|file| file.len()).sum()
 }
 
 /// Drops the messages of a room from `first` to `last`; the `id`s of those that are still remembered are kept.
@@ -281,10 +283,6 @@ fn drop_messages(
              FROM messages WHERE place BETWEEN ?1 AND ?2 AND id IS NOT NULL AND at >= ?3",
         )?
         .execute((low, high, remembered_since.cast_signed()))?;
-    let mut text = transaction.prepare_cached("DELETE FROM messages_text WHERE rowid = ?1")?;
-    for seq in first..=last {
-        text.execute([place(room, seq)])?;
-    }
     transaction.prepare_cached("DELETE FROM messages WHERE place BETWEEN ?1 AND ?2")?.execute((low, high))?;
     let oldest = (last + 1).cast_signed();
     transaction.prepare_cached("UPDATE rooms SET oldest = ?2 WHERE id = ?1")?.execute((room.0, oldest))?;

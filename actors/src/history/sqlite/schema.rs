@@ -3,8 +3,11 @@
 use rusqlite::{Connection, Transaction};
 
 /// A room's number in the database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::history) struct DbRoom(pub(super) u32);
+
+/// The newest and the oldest message of every room that is stored. A tree, because a large hash table takes long to grow.
+pub(super) type Bounds = std::collections::BTreeMap<DbRoom, (starling_protocol::Seq, starling_protocol::Seq)>;
 
 /// Most bits of a message's `seq` in its place.
 pub(super) const SEQ_BITS: u32 = 40;
@@ -21,7 +24,7 @@ pub(super) const APPLICATION_ID: i32 = 0x5374_6172;
 /// What makes version `n + 1` out of version `n`. An entry never changes once it was released.
 pub(super) const MIGRATIONS: [&str; VERSION as usize] = [
     // `place` is the room's number and the message's seq in one number, so that a room's messages lie side by side
-    // in order, and the search index needs no other key.
+    // in order, and a search index needs no other key.
     "CREATE TABLE rooms (
         id INTEGER PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
@@ -66,10 +69,14 @@ pub(super) const MIGRATIONS: [&str; VERSION as usize] = [
         is_durable INTEGER NOT NULL,
         is_closed INTEGER NOT NULL
     ) STRICT;",
+    // The search index is a file of its own (`search`). The remembered `id`s that are too old are found without a look at
+    // all.
+    "DROP TABLE messages_text;
+    CREATE INDEX dropped_ids_by_at ON dropped_ids (at);",
 ];
 
 /// The version that this program writes.
-pub(super) const VERSION: u8 = 5;
+pub(super) const VERSION: u8 = 6;
 
 /// The place of a message.
 pub(super) fn place(room: DbRoom, seq: u64) -> i64 {
@@ -106,11 +113,6 @@ pub(super) struct DropStep {
 /// Drops up to `count` rows of a dropped room, and the room itself after the last: then there were fewer.
 pub(super) fn drop_step(transaction: &Transaction<'_>, room: DbRoom, count: u64) -> rusqlite::Result<DropStep> {
     let span = (place(room, 0), place(room, SEQ_MAX));
-    let mut text = transaction.prepare_cached(
-        "DELETE FROM messages_text WHERE rowid IN
-            (SELECT place FROM messages WHERE place BETWEEN ?1 AND ?2 ORDER BY place LIMIT ?3)",
-    )?;
-    text.execute((span.0, span.1, count))?;
     let mut messages = transaction.prepare_cached(
         "DELETE FROM messages WHERE place IN
             (SELECT place FROM messages WHERE place BETWEEN ?1 AND ?2 ORDER BY place LIMIT ?3)",

@@ -6,27 +6,29 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use log::{error, info, warn};
-use rusqlite::{Connection, TransactionBehavior};
-use rustc_hash::{FxHashMap, FxHashSet};
-use smallvec::SmallVec;
-use starling_protocol::{Epoch, Seq};
+use rusqlite::Connection;
+use rustc_hash::FxHashMap;
+use starling_protocol::Seq;
 
+use super::command::{Append, WriterCommand};
+use super::commit::{Forgotten, Numbering, is_of_a_message, write, write_singly};
 use super::continuity::Continuity;
-use super::open::FileIdentity;
+use super::file::FileIdentity;
+use super::report::{Report, StoreHealth};
 use super::retention::Retention;
-use super::schema::{self, DbRoom, place};
-use super::{Report, SqliteSettings, StoreHealth, open};
-use crate::chat_server::command::{DropError, DropReply};
+use super::schema::{Bounds, DbRoom};
+use super::search::Searches;
+use super::{SqliteSettings, open};
 use crate::clock;
-use crate::history::{ReportSink, StoreReport, StoredMessage};
-use crate::ids::RoomId;
+use crate::history::thread::spawn;
+use crate::history::{Receipt, ReportSink, StoreReport};
 use crate::log_interval::LogInterval;
 use crate::metrics::HistoryMetrics;
-use crate::vitals::{VitalPart, Vitals};
+use crate::vitals::Vitals;
 
 /// Most messages in one commit.
 const BATCH_MESSAGES_MAX: usize = 1_024;
@@ -43,51 +45,11 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 /// What a trial writes: less room than that is as good as none.
 const PROBE_BYTES: u32 = 128 * 1024;
 
-/// How often what was written is taken from the write-ahead log into the database.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
-
 /// A client can cause it as often as it writes.
 static REFUSED: LogInterval = LogInterval::new();
 
 /// Comes again with each step, for as long as the storage fails.
 static UNDROPPED: LogInterval = LogInterval::new();
-
-/// What the writer is to do.
-#[derive(Debug)]
-pub(super) enum WriterCommand {
-    Append(Append),
-    /// The owner of an inbox was sent everything up to this message.
-    Delivered(DbRoom, Seq),
-    /// The room has ended; whoever waits for that is told.
-    Forget(DbRoom, Option<DropReply>),
-    /// The write-ahead log cannot be taken into the database.
-    CheckpointFailed(rusqlite::Error),
-}
-
-impl WriterCommand {
-    /// How many messages it stores.
-    pub(super) fn messages(&self) -> usize {
-        if let Self::Append(append) = self { append.copies.len() } else { 0 }
-    }
-}
-
-/// A message that is to be stored: all copies of it in one commit.
-#[derive(Debug)]
-pub(super) struct Append {
-    /// One in a room; of a private message two, in the inboxes of its sender and its receiver.
-    pub(super) copies: SmallVec<[StoredCopy; 1]>,
-    pub(super) generation: u32,
-    pub(super) queued: Instant,
-}
-
-/// A message in one room or inbox.
-#[derive(Debug)]
-pub(super) struct StoredCopy {
-    pub(super) room: RoomId,
-    pub(super) db: DbRoom,
-    pub(super) epoch: Epoch,
-    pub(super) message: Arc<StoredMessage>,
-}
 
 /// What is to be written beside messages. It stays due until a commit with it has succeeded.
 #[derive(Debug, Default)]
@@ -98,30 +60,11 @@ struct Due {
     delivered: FxHashMap<DbRoom, Seq>,
 }
 
-/// A room that has ended.
-#[derive(Debug)]
-struct Forgotten {
-    room: DbRoom,
-    /// Whether messages of it are still stored: then its name goes at once, and the retention drops them.
-    has_messages: bool,
-    /// The operator who waits for its end.
-    reply: Option<DropReply>,
-}
-
-/// Answers an operator who waits for the end of a room.
-fn answer(reply: Option<DropReply>, outcome: Result<(), DropError>) {
-    // Whoever asked may have gone.
-    reply.map(|reply| reply.send(outcome).unwrap_or_default()).unwrap_or_default();
-}
-
 impl Due {
     fn is_empty(&self) -> bool {
         self.forgotten.is_empty() && self.delivered.is_empty()
     }
 }
-
-/// The newest and the oldest message of every room that is stored.
-pub(super) type Bounds = FxHashMap<DbRoom, (Seq, Seq)>;
 
 struct Writer {
     connection: Connection,
@@ -132,14 +75,14 @@ struct Writer {
     metrics: Arc<HistoryMetrics>,
     health: StoreHealth,
     sink: ReportSink,
+    /// What the search index follows.
+    searches: Arc<Searches>,
     turns: Receiver<Vec<WriterCommand>>,
     /// What has come and is not done yet.
     queue: VecDeque<WriterCommand>,
     due: Due,
     bounds: Bounds,
     retention: Retention,
-    /// Appends of an older generation are covered by a failure that was reported.
-    generation: u32,
     /// When a storage that fails is tried again.
     probe_at: Option<Instant>,
 }
@@ -150,7 +93,7 @@ pub(super) fn start(
     settings: Arc<SqliteSettings>,
     metrics: Arc<HistoryMetrics>,
     health: StoreHealth,
-    sink: ReportSink,
+    (sink, searches): (ReportSink, Arc<Searches>),
     (bounds, dropped): (Bounds, Vec<DbRoom>),
     vitals: &Vitals,
 ) -> (Sender<Vec<WriterCommand>>, JoinHandle<()>) {
@@ -167,52 +110,15 @@ pub(super) fn start(
         metrics,
         health,
         sink,
+        searches,
         turns,
         queue: VecDeque::new(),
         due: Due::default(),
         bounds,
         retention,
-        generation: 0,
         probe_at: None,
     };
     (sender, spawn("history", vitals, move || writer.run()))
-}
-
-/// Starts a thread without which the history is not whole.
-#[expect(clippy::expect_used, reason = "a process that cannot have another thread cannot start")]
-pub(in crate::history) fn spawn(name: &str, vitals: &Vitals, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
-    let pulse = vitals.pulse(VitalPart::History);
-    let run = move || {
-        run();
-        pulse.rest();
-    };
-    thread::Builder::new().name(name.into()).spawn(run).expect("the system gives another thread")
-}
-
-/// Starts the thread that keeps the write-ahead log short; it ends when the sender is dropped.
-pub(super) fn start_checkpoints(
-    connection: Connection,
-    writer: Sender<Vec<WriterCommand>>,
-    metrics: &Arc<HistoryMetrics>,
-    vitals: &Vitals,
-) -> (Sender<()>, JoinHandle<()>) {
-    let (stop, stopped) = mpsc::channel::<()>();
-    let metrics = Arc::clone(metrics);
-    let thread = spawn("history-log", vitals, move || {
-        let mut seen = 0;
-        while stopped.recv_timeout(CHECKPOINT_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-            let commits = metrics.commit_seconds.count() + metrics.dropped.load(Relaxed);
-            if commits != seen {
-                seen = commits;
-                // It waits for nobody and takes what it can.
-                if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
-                    // Without a writer the process ends.
-                    writer.send(vec![WriterCommand::CheckpointFailed(error)]).unwrap_or_default();
-                }
-            }
-        }
-    });
-    (stop, thread)
 }
 
 impl Writer {
@@ -257,13 +163,9 @@ impl Writer {
             match command {
                 WriterCommand::Append(append) => {
                     let count = append.copies.len();
-                    if append.generation < self.generation {
-                        self.metrics.writer.complete_n(count as u64);
-                        continue;
-                    }
                     self.metrics.writer.waited(started.saturating_duration_since(append.queued), count as u64);
                     messages += count;
-                    bytes += append.copies.iter().map(|copy| copy.message.weight()).sum::<usize>();
+                    bytes += append.copies.iter().map(|copy| copy.draft.weight()).sum::<usize>();
                     batch.push(append);
                 }
                 WriterCommand::Delivered(room, seq) => {
@@ -271,95 +173,96 @@ impl Writer {
                 }
                 WriterCommand::CheckpointFailed(error) if self.probe_at.is_none() => self.fail(&error),
                 WriterCommand::CheckpointFailed(_) => {}
-                WriterCommand::Forget(room, reply) => {
+                WriterCommand::Forget(room, receipt) => {
                     let bounds = self.bounds.remove(&room);
                     let has_messages = bounds.is_some_and(|(seq, oldest)| oldest <= seq);
                     self.due.delivered.remove(&room);
-                    self.due.forgotten.push_back(Forgotten { room, has_messages, reply });
+                    self.due.forgotten.push_back(Forgotten { room, has_messages, receipt });
                 }
             }
         }
         if self.probe_at.is_some() {
-            // The failure that was reported covers the messages; the rest stays due.
+            // The rest stays due.
+            self.refuse(&batch);
             self.metrics.writer.complete_n(messages as u64);
         } else if !batch.is_empty() || !self.due.is_empty() {
             self.store(batch, messages, started);
         }
     }
 
-    fn store(&mut self, batch: Vec<Append>, messages: usize, started: Instant) {
-        let committed = self.commit(batch);
+    fn store(&mut self, mut batch: Vec<Append>, messages: usize, started: Instant) {
+        let committed = self.commit(&mut batch);
         self.metrics.writer.worked(clock::now().saturating_duration_since(started));
         match committed {
-            Ok((batch, broken)) => {
+            Ok(refused) => {
                 if !batch.is_empty() {
                     self.metrics.commit_seconds.observe(clock::now().saturating_duration_since(started));
                     let stored = batch.iter().map(|append| append.copies.len()).sum::<usize>();
                     self.metrics.commit_messages.observe_n(stored as f64, 1);
+                    for copy in batch.iter().flat_map(|append| &append.copies) {
+                        let bounds = self.bounds.entry(copy.db).or_insert((Seq(0), Seq(1)));
+                        bounds.0 = copy.seq;
+                        self.retention.note(copy.db, *bounds);
+                    }
+                    let changed: Vec<_> = batch.iter().flat_map(|append| &append.copies).map(|copy| copy.db).collect();
+                    (self.sink)(StoreReport::new(Report::Committed(batch)));
+                    self.searches.changed(changed);
                 }
-                let mut stored = Vec::with_capacity(messages);
-                for copy in batch.into_iter().flat_map(|append| append.copies) {
-                    let bounds = self.bounds.entry(copy.db).or_insert((Seq(0), Seq(1)));
-                    bounds.0 = copy.message.seq;
-                    self.retention.note(copy.db, *bounds);
-                    stored.push((copy.room, copy.message));
-                }
-                if !stored.is_empty() {
-                    (self.sink)(StoreReport::from(Report::Committed(stored)));
-                }
-                if !broken.is_empty() {
-                    (self.sink)(StoreReport::from(Report::RoomsFailed(broken)));
-                }
+                self.refuse(&refused);
             }
-            Err(error) => self.fail(&error),
+            Err(error) => {
+                self.fail(&error);
+                self.refuse(&batch);
+            }
         }
         self.metrics.writer.complete_n(messages as u64);
     }
 
-    /// Commits messages and a part of what is due. Gives the messages that are stored, and the rooms of the others.
+    fn refuse(&self, appends: &[Append]) {
+        if !appends.is_empty() {
+            (self.sink)(StoreReport::new(Report::Refused(appends.iter().map(|append| append.number).collect())));
+        }
+    }
+
+    fn forgotten(&self, receipt: Option<Receipt>, is_gone: bool) {
+        if let Some(receipt) = receipt {
+            (self.sink)(StoreReport::new(Report::Forgotten(receipt, is_gone)));
+        }
+    }
+
+    /// Commits messages, which get their numbers, and a part of what is due. Leaves the messages that are stored, and gives
+    /// the others.
     ///
-    /// Where the database refuses a single message, that message and what follows it in its rooms are not stored, and
-    /// all others are. Where the storage fails, nothing is, and everything that was due still is.
-    fn commit(&mut self, batch: Vec<Append>) -> Result<(Vec<Append>, Vec<RoomId>), StoreError> {
+    /// Where the database refuses a single message, all others are stored. Where the storage fails, nothing is, and
+    /// everything that was due still is.
+    fn commit(&mut self, batch: &mut Vec<Append>) -> Result<Vec<Append>, StoreError> {
         check_file(&self.settings.path, self.identity)?;
-        // A room that had a failed message gets nothing that was appended before it knew.
-        let mut next = FxHashMap::default();
-        let (batch, mut broken) = split(batch, |append| {
-            append.copies.iter().all(|copy| {
-                let stored = self.bounds.get(&copy.db).map_or(0, |(seq, _)| seq.0);
-                let expected = next.entry(copy.db).or_insert(stored + 1);
-                let follows = copy.message.seq.0 == *expected;
-                *expected += u64::from(follows);
-                follows
-            })
-        });
+        let mut numbering = Numbering::new(&self.bounds);
+        let mut refused: Vec<Append> = batch.extract_if(.., |append| !numbering.number(append)).collect();
         let count = self.due.forgotten.len().min(FORGOTTEN_MAX);
         let forgotten = self.due.forgotten.make_contiguous().get(..count).unwrap_or_default();
-        let outcome = write(&mut self.connection, &batch, &self.bounds, forgotten, &self.due.delivered);
-        let batch = match outcome {
-            Ok(()) => batch,
+        match write(&mut self.connection, batch, &self.bounds, forgotten, &self.due.delivered) {
+            Ok(()) => {}
             Err(error) if is_of_a_message(&error) && !batch.is_empty() => {
                 REFUSED.warn(|| format!("the history refuses a message, its room goes on without it: {error}"));
-                let written = write_singly(&mut self.connection, batch, &self.bounds, forgotten, &self.due.delivered);
-                let (stored, refused) = written?;
-                broken.extend(refused);
-                stored
+                let singly = write_singly(&mut self.connection, batch, &self.bounds, forgotten, &self.due.delivered);
+                refused.extend(singly?);
             }
             Err(error) => return Err(error.into()),
-        };
-        for Forgotten { room, has_messages, reply } in self.due.forgotten.drain(..count) {
+        }
+        let forgotten: Vec<Forgotten> = self.due.forgotten.drain(..count).collect();
+        self.searches.changed(forgotten.iter().map(|forgotten| forgotten.room));
+        for Forgotten { room, has_messages, receipt } in forgotten {
             if has_messages {
                 self.retention.drop_room(room, clock::now());
             }
-            answer(reply, Ok(()));
+            self.forgotten(receipt, true);
         }
         self.due.delivered.clear();
-        broken.sort_unstable();
-        broken.dedup();
-        Ok((batch, broken))
+        Ok(refused)
     }
 
-    /// Nothing can be stored: everything that was appended and is not stored is refused.
+    /// Nothing can be stored from now on: entries are refused until it can.
     fn fail(&mut self, error: &dyn Display) {
         // A file that was moved may show itself as an I/O error first.
         let moved = check_file(&self.settings.path, self.identity).err();
@@ -369,11 +272,10 @@ impl Writer {
         error!("nothing can be stored, messages are refused until it can: {error}");
         self.health.set(Some(format!("the history cannot be stored: {error}")));
         self.probe_at = Some(clock::now() + PROBE_INTERVAL);
-        for forgotten in &mut self.due.forgotten {
-            answer(forgotten.reply.take(), Err(DropError::NotStored));
+        let receipts: Vec<_> = self.due.forgotten.iter_mut().map(|forgotten| forgotten.receipt.take()).collect();
+        for receipt in receipts {
+            self.forgotten(receipt, false);
         }
-        (self.sink)(StoreReport::from(Report::Failed { generation: self.generation }));
-        self.generation += 1;
     }
 
     /// Tries whether storing works again, with a connection that knows nothing of the failure.
@@ -384,8 +286,6 @@ impl Writer {
                 self.probe_at = None;
                 self.metrics.failing.store(0, Relaxed);
                 info!("storing works again");
-                // Whoever is told that it works then finds that it does.
-                (self.sink)(StoreReport::from(Report::Recovered));
                 self.health.set(None);
             }
             Err(error) => {
@@ -404,7 +304,8 @@ impl Writer {
         match self.retention.step(&mut self.connection, &mut self.bounds, &self.metrics, started) {
             Ok(trimmed) => {
                 if !trimmed.is_empty() {
-                    (self.sink)(StoreReport::from(Report::Trimmed(trimmed)));
+                    self.searches.changed(trimmed.iter().map(|(room, _)| *room));
+                    (self.sink)(StoreReport::new(Report::Trimmed(trimmed)));
                 }
             }
             Err(error) => {
@@ -448,140 +349,4 @@ fn try_storage(settings: &SqliteSettings, opened: FileIdentity) -> Result<Connec
     connection.execute("INSERT OR REPLACE INTO probe (id, filler) VALUES (1, randomblob(?1))", [PROBE_BYTES])?;
     connection.execute("DELETE FROM probe", [])?;
     Ok(connection)
-}
-
-/// Whether the database refuses what one message says, rather than being unable to store anything.
-fn is_of_a_message(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{ConstraintViolation, TooBig, TypeMismatch};
-    matches!(error.sqlite_error_code(), Some(ConstraintViolation | TooBig | TypeMismatch))
-}
-
-/// Splits into the messages that pass, and the rooms of the others.
-fn split(batch: Vec<Append>, mut passes: impl FnMut(&Append) -> bool) -> (Vec<Append>, Vec<RoomId>) {
-    let (mut kept, mut rooms) = (Vec::with_capacity(batch.len()), Vec::new());
-    for append in batch {
-        if passes(&append) {
-            kept.push(append);
-        } else {
-            rooms.extend(append.copies.iter().map(|copy| copy.room));
-        }
-    }
-    (kept, rooms)
-}
-
-/// Stores everything in one commit, or nothing.
-fn write(
-    connection: &mut Connection,
-    batch: &[Append],
-    bounds: &Bounds,
-    forgotten: &[Forgotten],
-    delivered: &FxHashMap<DbRoom, Seq>,
-) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    write_due(&transaction, forgotten, delivered)?;
-    let mut newest = FxHashMap::default();
-    for append in batch {
-        insert(&transaction, append)?;
-        newest.extend(append.copies.iter().map(|copy| (copy.db, copy)));
-    }
-    for copy in newest.into_values() {
-        advance(&transaction, copy, bounds.contains_key(&copy.db))?;
-    }
-    transaction.commit()
-}
-
-/// Stores in one commit the messages that the database takes. Gives those, and the rooms of the others.
-fn write_singly(
-    connection: &mut Connection,
-    batch: Vec<Append>,
-    bounds: &Bounds,
-    forgotten: &[Forgotten],
-    delivered: &FxHashMap<DbRoom, Seq>,
-) -> rusqlite::Result<(Vec<Append>, Vec<RoomId>)> {
-    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    write_due(&transaction, forgotten, delivered)?;
-    let (mut known, mut broken): (FxHashSet<DbRoom>, FxHashSet<DbRoom>) = Default::default();
-    let mut fault = None;
-    let outcome = split(batch, |append| {
-        let mut store = || -> rusqlite::Result<()> {
-            let savepoint = transaction.savepoint()?;
-            insert(&savepoint, append)?;
-            for copy in &append.copies {
-                advance(&savepoint, copy, bounds.contains_key(&copy.db) || known.contains(&copy.db))?;
-            }
-            savepoint.commit()
-        };
-        let is_cut_off = fault.is_some() || append.copies.iter().any(|copy| broken.contains(&copy.db));
-        let rooms = append.copies.iter().map(|copy| copy.db);
-        match if is_cut_off { None } else { Some(store()) } {
-            Some(Ok(())) => {
-                known.extend(rooms);
-                true
-            }
-            Some(Err(error)) if !is_of_a_message(&error) => {
-                fault = Some(error);
-                false
-            }
-            Some(Err(_)) | None => {
-                broken.extend(rooms);
-                false
-            }
-        }
-    });
-    if let Some(error) = fault {
-        return Err(error);
-    }
-    transaction.commit()?;
-    Ok(outcome)
-}
-
-fn write_due(
-    connection: &Connection,
-    forgotten: &[Forgotten],
-    delivered: &FxHashMap<DbRoom, Seq>,
-) -> rusqlite::Result<()> {
-    for Forgotten { room, has_messages, .. } in forgotten {
-        if *has_messages {
-            schema::mark_dropped(connection, *room)?;
-        } else {
-            connection.prepare_cached("DELETE FROM rooms WHERE id = ?1")?.execute([room.0])?;
-        }
-    }
-    for (room, seq) in delivered {
-        let mut mark = connection.prepare_cached("UPDATE rooms SET delivered = ?2 WHERE id = ?1")?;
-        mark.execute((room.0, seq.0.cast_signed()))?;
-    }
-    Ok(())
-}
-
-fn insert(connection: &Connection, append: &Append) -> rusqlite::Result<()> {
-    let mut message = connection.prepare_cached(
-        "INSERT INTO messages (place, at, client_id, id, text, peer, owner) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )?;
-    let mut text = connection.prepare_cached("INSERT INTO messages_text (rowid, text) VALUES (?1, ?2)")?;
-    for copy in &append.copies {
-        let stored = &copy.message;
-        let place = place(copy.db, stored.seq.0);
-        let id = stored.id.as_ref().map(starling_protocol::MessageId::as_str);
-        let peer = stored.peer().map(starling_protocol::ClientId::as_str);
-        let owner = stored.owner.map(|owner| owner.0.cast_signed());
-        let (at, sender) = (stored.at.cast_signed(), stored.client_id.as_str());
-        message.execute((place, at, sender, id, &*stored.text, peer, owner))?;
-        text.execute((place, &*stored.text))?;
-    }
-    Ok(())
-}
-
-/// Notes the newest message of a room, and makes the room's row with the first one.
-fn advance(connection: &Connection, copy: &StoredCopy, is_known: bool) -> rusqlite::Result<()> {
-    let seq = copy.message.seq.0.cast_signed();
-    if is_known {
-        connection.prepare_cached("UPDATE rooms SET seq = ?2 WHERE id = ?1")?.execute((copy.db.0, seq))?;
-    } else {
-        // An earlier room of this name has ended, though it may still have its row.
-        let mut make = connection
-            .prepare_cached("INSERT OR REPLACE INTO rooms (id, name, epoch, seq, oldest) VALUES (?1, ?2, ?3, ?4, 1)")?;
-        make.execute((copy.db.0, copy.message.room.to_string(), copy.epoch.0.cast_signed(), seq))?;
-    }
-    Ok(())
 }

@@ -1,0 +1,43 @@
+//! The thread that keeps the write-ahead log short.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::command::WriterCommand;
+use crate::history::thread::spawn;
+use crate::metrics::HistoryMetrics;
+use crate::vitals::Vitals;
+
+/// How often what was written is taken from the write-ahead log into the database.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Starts the thread that keeps the write-ahead log short; it ends when the sender is dropped.
+pub(super) fn start(
+    connection: Connection,
+    writer: Sender<Vec<WriterCommand>>,
+    metrics: &Arc<HistoryMetrics>,
+    vitals: &Vitals,
+) -> (Sender<()>, JoinHandle<()>) {
+    let (stop, stopped) = mpsc::channel::<()>();
+    let metrics = Arc::clone(metrics);
+    let thread = spawn("history-log", vitals, move || {
+        let mut seen = 0;
+        while stopped.recv_timeout(CHECKPOINT_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+            let commits = metrics.commit_seconds.count() + metrics.dropped.load(Relaxed);
+            if commits != seen {
+                seen = commits;
+                // It waits for nobody and takes what it can.
+                if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+                    // Without a writer the process ends.
+                    writer.send(vec![WriterCommand::CheckpointFailed(error)]).unwrap_or_default();
+                }
+            }
+        }
+    });
+    (stop, thread)
+}

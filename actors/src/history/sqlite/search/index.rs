@@ -1,0 +1,335 @@
+//! The search index: a file beside the database that can be made anew from it at any time.
+
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+
+use super::super::file::beside;
+use super::super::open;
+use super::super::schema::{self, DROPPED, DbRoom, of_place, place};
+
+/// What the name of the index's file ends with.
+pub(in crate::history::sqlite) const ENDING: &str = "-search";
+
+/// Says that a file is an index of ours: `StaS` in ASCII.
+const APPLICATION_ID: i32 = 0x5374_6153;
+
+/// The version of the index. One of another version is made anew.
+const VERSION: u32 = 1;
+
+/// The texts are found by their place in the database. `indexed` says which messages of a room are in the index: those from
+/// `first` to `last` of the room's `epoch`, all of them.
+const TABLES: &str = "
+    CREATE TABLE indexed (
+        room INTEGER PRIMARY KEY,
+        epoch INTEGER NOT NULL,
+        first INTEGER NOT NULL,
+        last INTEGER NOT NULL
+    ) STRICT;
+    CREATE VIRTUAL TABLE texts USING fts5 (
+        text, content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 2'
+    );";
+
+/// How long an operator's tool may hold the index.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// Why the index does not follow the database, or is not searched.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::history::sqlite) enum IndexError {
+    #[error("the history cannot be read: {0}")]
+    History(rusqlite::Error),
+    #[error("the search index cannot be used: {0}")]
+    Index(#[from] rusqlite::Error),
+}
+
+impl IndexError {
+    /// Whether the index itself is broken.
+    pub(super) fn is_damage(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        let Self::Index(error) = self else { return false };
+        matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+    }
+}
+
+/// How much may still be indexed or dropped in one step.
+#[derive(Debug)]
+pub(super) struct Budget {
+    pub(super) rows: u64,
+    pub(super) bytes: usize,
+}
+
+impl Budget {
+    pub(super) fn is_spent(&self) -> bool {
+        self.rows == 0 || self.bytes == 0
+    }
+
+    fn spend(&mut self, rows: u64, bytes: usize) {
+        (self.rows, self.bytes) = (self.rows.saturating_sub(rows), self.bytes.saturating_sub(bytes));
+    }
+}
+
+/// A room as the database has it, or the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Extent {
+    epoch: i64,
+    first: u64,
+    last: u64,
+}
+
+/// How far a room has been followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Followed {
+    /// The newest message that can be found; 0 where there is none.
+    pub(super) last: u64,
+    /// Whether the index has of the room what the database has, and nothing else.
+    pub(super) is_done: bool,
+}
+
+/// An open index.
+#[derive(Debug)]
+pub(in crate::history::sqlite) struct SearchIndex {
+    pub(super) connection: Connection,
+    /// Whether it was made just now.
+    pub(super) is_new: bool,
+}
+
+impl SearchIndex {
+    /// Opens the index of a database. One that is not there, or of another version, is made.
+    pub(in crate::history::sqlite) fn open(database: &Path) -> rusqlite::Result<Self> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connect = || -> rusqlite::Result<_> {
+            let connection = Connection::open_with_flags(beside(database, ENDING), flags)?;
+            connection.busy_timeout(BUSY)?;
+            let tables: u32 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+            let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+            let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            Ok((connection, tables == 0, (application, version) == (APPLICATION_ID, VERSION)))
+        };
+        let (mut connection, mut is_empty, is_ours) = connect()?;
+        if !is_empty && !is_ours {
+            drop(connection);
+            Self::remove(database);
+            (connection, is_empty, _) = connect()?;
+        }
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        // What the machine loses with the power is indexed again.
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.pragma_update(None, "journal_size_limit", 4 * 1024 * 1024)?;
+        connection.pragma_update(None, "cache_size", -4_096)?;
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
+        if is_empty {
+            let transaction = connection.transaction()?;
+            transaction.execute_batch(TABLES)?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            transaction.pragma_update(None, "user_version", VERSION)?;
+            transaction.commit()?;
+        }
+        Ok(Self { connection, is_new: is_empty })
+    }
+
+    /// Removes the index of a database: it is made anew.
+    pub(in crate::history::sqlite) fn remove(database: &Path) {
+        for ending in ["", "-wal", "-shm", "-journal"] {
+            // Not all of them are there. What cannot be removed, cannot be opened either, and that is told.
+            fs::remove_file(beside(database, &format!("{ENDING}{ending}"))).unwrap_or_default();
+        }
+    }
+
+    /// The numbers of the next indexed rooms.
+    pub(super) fn rooms(&self, from: u32, count: u32) -> rusqlite::Result<Vec<DbRoom>> {
+        numbers(&self.connection, "SELECT room FROM indexed WHERE room >= ?1 ORDER BY room LIMIT ?2", from, count)
+    }
+
+    /// Makes a room in the index more like the one in the database, within a transaction of the index.
+    pub(super) fn follow(
+        &self,
+        history: &Connection,
+        room: DbRoom,
+        budget: &mut Budget,
+    ) -> Result<Followed, IndexError> {
+        budget.spend(1, 0);
+        let stored = stored(history, room).map_err(IndexError::History)?;
+        let indexed = self.indexed(room)?;
+        if let Some(mut indexed) = indexed
+            && stored.is_none_or(|stored| {
+                stored.epoch != indexed.epoch || stored.last < indexed.last || indexed.last + 1 < stored.first
+            })
+        {
+            // The index has nothing of what the room has now.
+            self.drop_front(room, &mut indexed, u64::MAX, budget)?;
+            self.note(room, indexed)?;
+            if indexed.first <= indexed.last {
+                return Ok(Followed { last: 0, is_done: false });
+            }
+            return self.extend(history, room, stored, None, budget);
+        }
+        self.extend(history, room, stored, indexed, budget)
+    }
+
+    fn extend(
+        &self,
+        history: &Connection,
+        room: DbRoom,
+        stored: Option<Extent>,
+        indexed: Option<Extent>,
+        budget: &mut Budget,
+    ) -> Result<Followed, IndexError> {
+        let Some(stored) = stored else { return Ok(Followed { last: 0, is_done: true }) };
+        let mut extent = indexed.unwrap_or(Extent {
+            epoch: stored.epoch,
+            first: stored.first,
+            last: stored.first.saturating_sub(1),
+        });
+        if extent.last < stored.last {
+            self.add(history, room, &mut extent, stored.last, budget)?;
+        }
+        self.drop_front(room, &mut extent, stored.first, budget)?;
+        if indexed != Some(extent) {
+            self.note(room, extent)?;
+        }
+        let is_done = extent.last == stored.last && extent.first >= stored.first;
+        Ok(Followed { last: extent.last, is_done })
+    }
+
+    /// Indexes the next messages of a room up to `last`.
+    fn add(
+        &self,
+        history: &Connection,
+        room: DbRoom,
+        extent: &mut Extent,
+        last: u64,
+        budget: &mut Budget,
+    ) -> Result<(), IndexError> {
+        let mut insert = self.connection.prepare_cached("INSERT INTO texts (rowid, text) VALUES (?1, ?2)")?;
+        let read = || -> rusqlite::Result<_> {
+            history.prepare_cached("SELECT place, text FROM messages WHERE place BETWEEN ?1 AND ?2 ORDER BY place")
+        };
+        let mut select = read().map_err(IndexError::History)?;
+        let span = (place(room, extent.last + 1), place(room, last));
+        let mut rows = select.query(span).map_err(IndexError::History)?;
+        while !budget.is_spent() {
+            let Some(row) = rows.next().map_err(IndexError::History)? else {
+                extent.last = last;
+                return Ok(());
+            };
+            let (at, text) = (row.get::<_, i64>(0), row.get_ref(1).map(|text| text.as_str().map(str::to_owned)));
+            let at = at.map_err(IndexError::History)?;
+            let text = text.map_err(IndexError::History)?.map_err(|error| IndexError::History(error.into()))?;
+            insert.execute((at, &text))?;
+            budget.spend(1, text.len());
+            extent.last = of_place(at).1;
+        }
+        Ok(())
+    }
+
+    /// Drops indexed messages before `until`, the oldest first.
+    fn drop_front(
+        &self,
+        room: DbRoom,
+        extent: &mut Extent,
+        until: u64,
+        budget: &mut Budget,
+    ) -> Result<(), rusqlite::Error> {
+        let until = until.min(extent.last + 1).min(extent.first.saturating_add(budget.rows));
+        let Range { start, end } = extent.first..until.max(extent.first);
+        let mut delete = self.connection.prepare_cached("DELETE FROM texts WHERE rowid = ?1")?;
+        for seq in start..end {
+            delete.execute([place(room, seq)])?;
+        }
+        budget.spend(end - start, 0);
+        extent.first = end;
+        Ok(())
+    }
+
+    fn indexed(&self, room: DbRoom) -> rusqlite::Result<Option<Extent>> {
+        let mut select = self.connection.prepare_cached("SELECT epoch, first, last FROM indexed WHERE room = ?1")?;
+        select.query_row([room.0], extent).optional()
+    }
+
+    fn note(&self, room: DbRoom, Extent { epoch, first, last }: Extent) -> rusqlite::Result<()> {
+        if first > last {
+            self.connection.prepare_cached("DELETE FROM indexed WHERE room = ?1")?.execute([room.0])?;
+            return Ok(());
+        }
+        let mut note = self
+            .connection
+            .prepare_cached("INSERT OR REPLACE INTO indexed (room, epoch, first, last) VALUES (?1, ?2, ?3, ?4)")?;
+        note.execute((room.0, epoch, first, last))?;
+        Ok(())
+    }
+
+    /// Hands the places of what matches to `take`, the newest first, until it says that it has enough.
+    pub(super) fn find(
+        &self,
+        expression: &str,
+        (first, last): (i64, i64),
+        mut take: impl FnMut(i64) -> Result<bool, IndexError>,
+    ) -> Result<(), IndexError> {
+        let mut select = self.connection.prepare_cached(
+            "SELECT rowid FROM texts WHERE texts MATCH ?1 AND rowid BETWEEN ?2 AND ?3 ORDER BY rowid DESC",
+        )?;
+        let mut rows = select.query((expression, first, last))?;
+        while let Some(row) = rows.next()? {
+            if take(row.get(0)?)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the index anew, as small as it can be.
+    pub(super) fn vacuum(&self) -> rusqlite::Result<()> {
+        self.connection.execute_batch("INSERT INTO texts (texts) VALUES ('optimize'); VACUUM;")?;
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    }
+}
+
+/// What is wrong with the index of a database, in words: nothing where there is none. A server may be running.
+pub(in crate::history::sqlite) fn problems(database: &Path) -> rusqlite::Result<Vec<String>> {
+    let path = beside(database, ENDING);
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    open::recover(&path)?;
+    let connection = open::open_reader(&path)?;
+    if schema::version(&connection)? == 0 {
+        // The process that made it was killed before it had tables.
+        return Ok(Vec::new());
+    }
+    let moment = connection.unchecked_transaction()?;
+    let mut integrity = moment.prepare("PRAGMA integrity_check(20)")?;
+    let found = integrity.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut problems: Vec<_> = found.into_iter().filter(|line| line != "ok").collect();
+    let count = |sql: &str| moment.query_row(sql, [], |row| row.get::<_, u64>(0));
+    let noted = count("SELECT coalesce(sum(last + 1 - first), 0) FROM indexed")?;
+    let there = count("SELECT count(*) FROM texts_docsize")?;
+    if noted != there {
+        problems.push(format!("it should have {noted} messages and has {there}"));
+    }
+    Ok(problems)
+}
+
+fn extent(row: &rusqlite::Row<'_>) -> rusqlite::Result<Extent> {
+    Ok(Extent { epoch: row.get(0)?, first: row.get(1)?, last: row.get(2)? })
+}
+
+/// A room with messages as the database has it. `None`: there is no such room, or it was dropped, or is empty.
+fn stored(history: &Connection, room: DbRoom) -> rusqlite::Result<Option<Extent>> {
+    let mut select =
+        history.prepare_cached("SELECT epoch, oldest, seq, substr(name, 1, 1) = ?2 FROM rooms WHERE id = ?1")?;
+    let found = select.query_row((room.0, DROPPED.to_string()), |row| Ok((extent(row)?, row.get::<_, bool>(3)?)));
+    Ok(found.optional()?.filter(|(extent, is_dropped)| !is_dropped && extent.first <= extent.last).map(|found| found.0))
+}
+
+/// The numbers of the next rooms that the database has.
+pub(super) fn stored_rooms(history: &Connection, from: u32, count: u32) -> rusqlite::Result<Vec<DbRoom>> {
+    numbers(history, "SELECT id FROM rooms WHERE id >= ?1 ORDER BY id LIMIT ?2", from, count)
+}
+
+fn numbers(connection: &Connection, sql: &str, from: u32, count: u32) -> rusqlite::Result<Vec<DbRoom>> {
+    let mut select = connection.prepare_cached(sql)?;
+    select.query_map((from, count), |row| row.get(0).map(DbRoom))?.collect()
+}
