@@ -170,8 +170,8 @@ def swarm(programs, workload, seconds):
     """Our own bots, on the generator's core; what they say of a delivery, and what it cost the server and them. Then the same
     load by the generator, for what that takes itself."""
     with Server(programs, workload) as server:
-        bots = {"BOT_SERVER_URL": f"ws://{server.address}/ws", "BOT_COUNT": "2000", "BOT_ROOMS": "20", "BOT_MESSAGES_PER_SECOND": "0.1",
-                "BOT_RAMP_PER_SECOND": "1000", "BOT_SECONDS": str(SWARM_SECONDS)}
+        bots = {"BOT_SERVER_URL": f"ws://{server.address}/ws", "BOT_RAMP_PER_SECOND": "1000", "BOT_SECONDS": str(SWARM_SECONDS),
+                **workload.bots}
         others = {name: value for name, value in os.environ.items() if not name.startswith("BOT_")}
         outcome = subprocess.run([programs.swarm], env={**others, **bots}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
                                  cwd=server.folder.name, preexec_fn=pinned((GENERATOR_CORE,)))
@@ -181,14 +181,15 @@ def swarm(programs, workload, seconds):
         client = generate(programs, server, workload, seconds)["client"]
     said = outcome.stdout
     swarm_us = re.search(r"CPU \((\S+) µs per delivery\)", said)
+    bytes_per_bot = re.search(r"\((\d+) bytes per bot\)", said)
     quantiles = re.search(r"delivery\s+p50 (\S+ ?\S*)\s+p99 (\S+ ?\S*)\s+p99.9 (\S+ ?\S*)\s+max", said)
-    if not quantiles or not swarm_us:
+    if not (quantiles and swarm_us and bytes_per_bot):
         raise SystemExit(f"bench: the swarm says nothing of latencies: {said}")
     p50, p99, p999 = (milliseconds(text) for text in quantiles.groups())
     # Connecting is in the server's CPU: it is a part of what bots do.
     return {"deliveries_per_s": deliveries / SWARM_SECONDS, "user_us": user * 1e6 / deliveries, "system_us": system * 1e6 / deliveries,
             "p50_ms": p50, "p99_ms": p99, "p999_ms": p999, "faults": outcome.returncode,
-            "swarm_us": float(swarm_us[1]), "generator_us": client["cpu_us_per_delivery"]}
+            "swarm_us": float(swarm_us[1]), "generator_us": client["cpu_us_per_delivery"], "bytes_per_bot": int(bytes_per_bot[1])}
 
 
 def milliseconds(text):

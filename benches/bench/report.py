@@ -11,13 +11,17 @@ IDLE = (("bytes/connection", "bytes_per_connection", 0), ("connects/s", "connect
 TABLES = {
     "load": ("Under load", LOAD),
     "climb": ("The highest rate", (("messages/s", "rate", 0), *LOAD)),
-    "swarm": ("The swarm", (*LOAD, ("bots' CPU µs/delivery", "swarm_us", 2), ("generator's", "generator_us", 2))),
+    "swarm": ("The swarm", (*LOAD, ("bots' CPU µs/delivery", "swarm_us", 2), ("generator's", "generator_us", 2),
+                           ("bytes/bot", "bytes_per_bot", 0))),
     "idle": ("Idle", IDLE),
     "storm": ("Joining and leaving", (("commands/s", "commands_per_s", 0), ("CPU µs/command", "us_per_command", 1))),
     "reach": ("As many as there may be", (("connect s", "connect_s", 2), ("connects/s", "connects_per_s", 0), ("CPU µs/accept", "us_per_accept", 1),
               ("server MiB", "server_mib", 1), ("kernel MiB, both ends", "kernel_mib", 1), ("p50 ms", "p50_ms", 1), ("p99 ms", "p99_ms", 1))),
 }
 STORED = (("mean commit ms", "commit_ms", 2), ("messages in it", "commit_messages", 1))
+# What our own bots may cost: CPU for each delivery, as a multiple of the generator's, and bytes.
+SWARM_CPU_MOST = 2
+BOT_BYTES_MOST = 12_000
 # Above this share of a core that others used, a row says so.
 ALONE = 0.1
 # What differs less than this is noise, whatever the runs say.
@@ -78,6 +82,12 @@ def ratios(results):
         compare(f"memory per connection against {name}", "starling-idle", f"{other}-idle", "bytes_per_connection")
     for part in ("user", "system"):
         compare(f"{part} CPU of heartbeats against a bare loop", "idle", "bare-idle", f"{part}_us_per_minute")
+    for name in (name for name, runs in results.items() if any("swarm_us" in run for run in runs)):
+        ratio, size = (median(results[name], figure) for figure in ("swarm_us", "bytes_per_bot"))
+        ratio /= median(results[name], "generator_us")
+        kept = "kept" if ratio <= SWARM_CPU_MOST and size <= BOT_BYTES_MOST else "NOT KEPT"
+        lines.append(f"- {name}: bots' CPU per delivery against the generator's: {ratio:.2f} (at most {SWARM_CPU_MOST}), "
+                     f"{size:,.0f} bytes a bot (at most {BOT_BYTES_MOST:,}): {kept}")
     compare("user CPU per delivery, a room of 10,000 against one of 100", "room-10000", "room-100", "user_us")
     compare("saturated, history `normal` against memory", "history-normal", "history-memory", "deliveries_per_s")
     return "\n".join(lines)

@@ -28,6 +28,8 @@ class Workload:
     quick: bool = False
     # Options for the climb: the rates to try, in this order, until the p99 is too high.
     rates: tuple = ()
+    # Settings of our own bots, which make the same load as the generator.
+    bots: dict = field(default_factory=dict)
 
 
 def storm_hellos():
@@ -103,6 +105,8 @@ def all_workloads():
         add(f"reach-{connections}", f"{connections:,} connected, one message a second to all",
             f"-n {connections} -p 1 -r 1 -d 30", kind="reach", settings={"CHAT_HEARTBEAT_SECONDS": "25"})
 
-    add("swarm", "2,000 bots in 20 rooms, a message each every ten seconds", "-n 2000 -p 2000 --rooms 20 -r 200", path="/ws/{room}",
-        kind="swarm")
+    for name, bots, rooms in (("swarm", 2_000, 20), ("swarm-room", 500, 1)):
+        add(name, f"{bots:,} bots in {'a room' if rooms == 1 else f'{rooms} rooms'}, a message each every ten seconds",
+            f"-n {bots} -p {bots} --rooms {rooms} -r {bots // 10}", path="/ws/{room}", kind="swarm",
+            bots={"BOT_COUNT": str(bots), "BOT_ROOMS": str(rooms), "BOT_MESSAGES_PER_SECOND": "0.1"})
     return work

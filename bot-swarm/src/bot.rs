@@ -4,54 +4,48 @@
 //! owns no timer: everything that is to happen at a time is an [`Errand`] that its worker's ticker brings.
 
 mod accounts;
+mod attendance;
+mod catching_up;
+mod connecting;
+mod events;
+mod fragments;
 mod in_flight;
-mod inbox;
 mod link;
 mod moves;
 mod plain;
+mod reading;
 mod socket;
+mod speech;
 mod timekeeping;
+mod way_back;
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
 use actix::{Actor, Addr, Context, Handler, Message};
 use awc::ws;
-use starling_protocol::{ClientCommand, Epoch, MessageId, Resume, Seq};
-use starling_protocol::{ClientId, ClientKey, CommandFrame, PostMessage, Target, codec};
+use starling_protocol::{ClientCommand, ClientId, CommandFrame, MessageId, PostMessage, Target, codec};
 
 use crate::agenda::{Appointment, Errand};
-use crate::backoff::Backoff;
 use crate::behaviour::{Behaviour, BehaviourKind, Move, Talk};
 use crate::census::BotState;
 use crate::clock::Nanos;
 use crate::marker::{MarkedTarget, Marker};
 use crate::plan::Plan;
-use crate::worker::WorkerState;
-use in_flight::{Addressee, InFlight, Outgoing};
+use crate::worker_state::WorkerState;
+use attendance::Attendance;
+use fragments::Fragments;
+use in_flight::{Addressee, Outgoing};
 use link::Link;
-pub(crate) use socket::ReadBuffers;
-
-/// The `id` of the frame that asks to resume a room; messages have others.
-const RESUME_ID: &str = "resume";
+use reading::Reading;
+use speech::{Next, Speech};
+use way_back::WayBack;
 
 /// How long a bot pauses that was refused without being told for how long.
 const PAUSE_DEFAULT: Duration = Duration::from_secs(1);
 
 /// How long a bot that is not wanted any more awaits the answers to its messages.
 const PART_AFTER: Duration = Duration::from_secs(2);
-
-/// Where a bot stands in its room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Membership {
-    /// What comes is new.
-    Member,
-    /// It came back and has yet to ask for what it missed.
-    MustResume,
-    /// It has asked. Until the answer, what comes is left aside: the replay brings it again, in order.
-    Resuming,
-}
 
 /// The room that a bot visits beside its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,54 +65,24 @@ pub(crate) struct Bot {
     kind: BehaviourKind,
     behaviour: Box<dyn Behaviour>,
     state: BotState,
-    /// Whether the profile wants it at the moment.
-    is_wanted: bool,
-    /// When the profile wanted it to go, while it awaits the answers to its messages.
-    departs_at: Option<Nanos>,
-    /// Messages of the plan that are counted in `WorkerState::left_to_say`.
-    left_to_say: u64,
-    /// Whether it lost its connection since it was welcomed last.
-    was_cut_off: bool,
-    /// What its behaviour does next, and when.
-    next_move: Option<(Nanos, Move)>,
+    attendance: Attendance,
+    speech: Speech,
+    link: Link,
+    way_back: WayBack,
+    /// The number of the room that it is at home in.
+    room: u32,
+    /// How far it is with that room.
+    home: Reading,
+    inbox: Reading,
     /// The room that it visits, or has asked to visit.
     visit: Visit,
-    /// When it is to be back from a rest; what came before it could have had is timed from then.
-    back_at: Nanos,
-    /// When it lost its connection, or was to be back, until it is back in its room.
-    missed_since: Option<Nanos>,
-    room: u32,
-    worker: Rc<WorkerState>,
-    rng: fastrand::Rng,
-    plan: Option<Plan>,
-    link: Link,
-    backoff: Backoff,
-    membership: Membership,
-    /// The newest message of its room that it heard: its `seq` and its `at`.
-    newest_heard: Option<(u64, u64)>,
-    /// When it was to connect first, until it is connected.
-    awaited_since: Option<Nanos>,
-    key: Option<ClientKey>,
-    /// Which of the servers it connects to, counted round and round.
-    server: u32,
-    /// Whether it was connected before.
-    has_been_here: bool,
+    /// What its behaviour does next, and when.
+    next_move: Option<(Nanos, Move)>,
+    fragments: Fragments,
     /// Where the server does not say so: since when the bot has a right to everything.
     listens_at: Option<Nanos>,
-    in_flight: InFlight,
-    /// Messages whose connection was lost before their answer, at a server that would take them twice: not done.
-    in_doubt: Vec<Outgoing>,
-    /// Refused for the moment; sent again before anything new.
-    postponed: VecDeque<Outgoing>,
-    /// The parts of a frame that the server sent in several.
-    parts: Vec<u8>,
-    /// What came of a packet that is not whole, where a protocol's packets need not end with a frame.
-    unheard: Vec<u8>,
-    paused_until: Nanos,
-    /// The earliest appointment to speak that is entered and has not come.
-    speaks_at: Option<Nanos>,
-    room_number: u32,
-    friend_numbers: Box<[u32]>,
+    rng: fastrand::Rng,
+    worker: Rc<WorkerState>,
 }
 
 /// Tells a bot what it has to do now. Sent by the ticker of its worker alone.
@@ -161,35 +125,18 @@ impl Bot {
             kind,
             behaviour,
             state: BotState::Waiting,
-            is_wanted: false,
-            departs_at: None,
-            left_to_say: 0,
-            was_cut_off: false,
-            next_move: None,
-            visit: Visit::None,
-            back_at: Nanos::default(),
-            missed_since: None,
-            room,
-            rng: fastrand::Rng::with_seed(worker.seed ^ u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
-            plan: None,
+            attendance: Attendance::default(),
+            speech: Speech::new(friends),
             link: Link::Down,
-            backoff: Backoff::default(),
-            membership: Membership::Member,
-            newest_heard: None,
-            awaited_since: None,
-            key: None,
-            server: number,
-            has_been_here: false,
+            way_back: WayBack::to(number),
+            room,
+            home: Reading::default(),
+            inbox: Reading::default(),
+            visit: Visit::None,
+            next_move: None,
+            fragments: Fragments::default(),
             listens_at: None,
-            in_flight: InFlight::default(),
-            in_doubt: Vec::new(),
-            postponed: VecDeque::new(),
-            parts: Vec::new(),
-            unheard: Vec::new(),
-            paused_until: Nanos::default(),
-            speaks_at: None,
-            room_number: 0,
-            friend_numbers: vec![0; friends as usize].into(),
+            rng: fastrand::Rng::with_seed(worker.seed ^ u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
             worker,
         };
         BotHandle(Actor::start(bot))
@@ -214,25 +161,23 @@ impl Bot {
         if !self.link.is_up() {
             return;
         }
-        if now < self.paused_until {
-            return self.speak_at(self.paused_until);
+        if let Some(until) = self.speech.pauses_until(now) {
+            return self.speak_at(until);
         }
-        if self.membership == Membership::MustResume {
-            self.ask_to_resume();
-        }
-        while !self.in_flight.is_full() && self.link.has_room() {
-            if let Some(message) = self.postponed.pop_front() {
+        self.ask_for_missed();
+        while self.speech.may_begin() && self.link.has_room() {
+            if let Some(message) = self.speech.take_postponed() {
                 self.send(message.to, message.planned, message.bytes);
                 continue;
             }
             if self.worker.says_until.get().is_some_and(|until| now >= until) {
                 return;
             }
-            let (end, is_closing) = (self.plan_end(now), self.is_closing());
-            let Some(plan) = &mut self.plan else { return };
-            let Some(planned) = plan.take(end, &mut self.rng) else {
-                let due = plan.due();
-                return if is_closing { self.has_less_to_say(true) } else { self.speak_at(due) };
+            let planned = match self.speech.next(self.plan_end(now), &mut self.rng) {
+                Next::Message(planned) => planned,
+                Next::NotBefore(_) if self.is_closing() => return self.has_less_to_say(true),
+                Next::NotBefore(due) => return self.speak_at(due),
+                Next::Nothing => return,
             };
             self.has_less_to_say(false);
             let mut stats = self.worker.stats.borrow_mut();
@@ -246,7 +191,7 @@ impl Bot {
             };
             drop(stats);
             self.worker.unanswered.set(self.worker.unanswered.get() + 1);
-            let friends = u32::try_from(self.friend_numbers.len()).unwrap_or_default();
+            let friends = self.speech.friends();
             let to = if friends > 0 { Addressee::Friend(self.rng.u32(0..friends)) } else { Addressee::Room };
             let bytes = self.worker.habits.sizes.draw(&mut self.rng);
             self.send(to, planned, bytes);
@@ -260,30 +205,21 @@ impl Bot {
         let talks = match self.behaviour.talk() {
             Talk::Silent => false,
             Talk::Room => true,
-            Talk::Friends => !self.friend_numbers.is_empty(),
+            Talk::Friends => self.speech.friends() > 0,
         };
-        self.plan = talks.then(|| Plan::begin(habits.arrivals, rate, came, &mut self.rng)).flatten();
+        let plan = talks.then(|| Plan::begin(habits.arrivals, rate, came, &mut self.rng)).flatten();
+        self.speech.follow(plan);
     }
 
     fn speak_at(&mut self, due: Nanos) {
-        if self.speaks_at.is_none_or(|earliest| due < earliest) {
-            self.speaks_at = Some(due);
+        if self.speech.appoint(due) {
             self.enter(due, Errand::Speak);
         }
     }
 
     /// Gives a message its number and sends it.
     fn send(&mut self, to: Addressee, planned: Nanos, bytes: u32) {
-        let count = match to {
-            Addressee::Room => Some(&mut self.room_number),
-            Addressee::Friend(friend) => self.friend_numbers.get_mut(friend as usize),
-        };
-        let number = count.map_or(0, |count| {
-            *count += 1;
-            *count
-        });
-        let message = Outgoing { to, number, planned, bytes };
-        let serial = self.in_flight.add(message);
+        let (serial, message) = self.speech.begin(to, planned, bytes);
         self.transmit(serial, message);
         if self.is_plain() {
             self.has_said(serial, &message);
@@ -292,8 +228,7 @@ impl Bot {
 
     /// Sends everything again that is unanswered, in order and with the same `id`s.
     fn send_again(&mut self) {
-        let unanswered: Vec<_> = self.in_flight.iter().collect();
-        for (serial, message) in unanswered {
+        for (serial, message) in self.speech.under_way() {
             self.worker.stats.borrow_mut().counters.sent_again += 1;
             self.transmit(serial, message);
         }
@@ -329,20 +264,6 @@ impl Bot {
         self.ask(Some(in_flight::message_id(worker.run, self.number, serial)), command);
     }
 
-    fn ask_to_resume(&mut self) {
-        let Some((epoch, seq)) = self.worker.ledger.borrow().resume_point(self.number, self.room) else { return };
-        self.membership = Membership::Resuming;
-        self.resume(epoch, seq);
-    }
-
-    fn resume(&self, epoch: Epoch, seq: u64) {
-        let room = self.worker.roster.room(self.room).name.clone();
-        let at = self.newest_heard.filter(|(newest, _)| *newest == seq).map(|(_, at)| at);
-        let resume = Some(Resume { after: Seq(seq), epoch: Some(epoch), at });
-        let id = MessageId::parse(RESUME_ID).ok();
-        self.ask(id, ClientCommand::Join { room, resume, presence: false });
-    }
-
     fn ask(&self, id: Option<MessageId>, command: ClientCommand<'_>) {
         let frame = codec::encode_command(&CommandFrame { id, command });
         self.link.send(ws::Message::Text(frame.into()));
@@ -364,10 +285,7 @@ impl Handler<RunErrand> for Bot {
             Errand::Come => self.come(appointment.due, ctx),
             Errand::Connect => self.connect(ctx),
             Errand::Speak => {
-                // The ticker may bring it later than it was entered for.
-                if self.speaks_at.is_some_and(|earliest| earliest <= appointment.due) {
-                    self.speaks_at = None;
-                }
+                self.speech.appointment_came(appointment.due);
                 self.speak();
             }
             Errand::CheckPulse => self.check_pulse(appointment.due, ctx),

@@ -9,9 +9,9 @@ pub enum BotState {
     Waiting,
     /// It connects for the first time.
     Connecting,
-    /// It is connected and welcomed.
+    /// It is connected, and has been told what it missed.
     Connected,
-    /// It was connected, is not, and tries to come back.
+    /// It was connected, and tries to come back, or has yet to be told what it missed.
     Away,
     /// It left by its own will, and will come back.
     Resting,

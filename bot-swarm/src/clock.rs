@@ -75,7 +75,7 @@ fn host_tag() -> Option<u16> {
     let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     // Kernels without time namespaces have one clock for all.
     let namespace = std::fs::read_link("/proc/self/ns/time").unwrap_or_default();
-    let tag = crate::marker::tag(&format!("{} {}", boot_id.trim(), namespace.display()));
+    let tag = crate::tag::tag(&format!("{} {}", boot_id.trim(), namespace.display()));
     #[expect(clippy::cast_possible_truncation, reason = "16 of the 24 bits are enough to tell hosts apart")]
     Some((tag ^ (tag >> 16)) as u16)
 }

@@ -12,7 +12,7 @@ pub use knobs::{KNOBS, Knob};
 use starling_process::dotenv::{self, Setting};
 
 use crate::behaviour::BehaviourKind;
-use crate::credentials::Headers;
+use crate::credentials::{Headers, TokenSource};
 use crate::dialect::Dialect;
 use crate::expect::Expectations;
 use crate::find_limit::find::Find;
@@ -137,6 +137,16 @@ pub enum ConfigError {
         /// What it may be.
         range: &'static str,
     },
+    /// A value has several parts, and one of them is wrong.
+    #[error("{variable}={value:?} is not valid: {why}")]
+    BadPart {
+        /// The variable.
+        variable: &'static str,
+        /// What it was set to.
+        value: String,
+        /// Which part is wrong and why, with an example.
+        why: String,
+    },
     /// A variable begins like the swarm's and is none of them.
     #[error("{variable} is not a variable of bot-swarm; did you mean {nearest}?")]
     Unknown {
@@ -220,6 +230,15 @@ impl Config {
             METRICS_OFF => None,
             "" => self.server_urls().next().and_then(metrics_url),
             url => Some(url.to_owned()),
+        }
+    }
+
+    /// Where the bots' tokens come from.
+    pub(crate) fn token_source(&self) -> TokenSource<'_> {
+        TokenSource {
+            secret: self.token_secret.as_deref(),
+            token: self.token.as_deref(),
+            file: self.token_file.as_deref(),
         }
     }
 
@@ -399,10 +418,9 @@ mod tests {
                 assert!(config(&[(variable, value)]).is_ok(), "{variable}={value}");
             }
             for value in bad {
-                assert!(
-                    matches!(config(&[(variable, value)]), Err(ConfigError::BadValue { .. })),
-                    "{variable}={value}"
-                );
+                let error = config(&[(variable, value)]);
+                let is_told = matches!(error, Err(ConfigError::BadValue { .. } | ConfigError::BadPart { .. }));
+                assert!(is_told, "{variable}={value}");
             }
         }
     }

@@ -1,7 +1,7 @@
 //! By which the bots show who they are: tokens, and whatever headers a server wants.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,7 +13,6 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
 use starling_protocol::ClientId;
 
-use crate::config::Config;
 use crate::roster::Names;
 
 /// How long a token holds that is signed here: longer than any run should take.
@@ -69,6 +68,17 @@ impl fmt::Debug for Tokens {
     }
 }
 
+/// Where the tokens of a swarm come from; the first that is set counts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TokenSource<'a> {
+    /// The secret by which one is signed for each bot.
+    pub(crate) secret: Option<&'a str>,
+    /// The token of all bots.
+    pub(crate) token: Option<&'a str>,
+    /// The file with one for each bot.
+    pub(crate) file: Option<&'a Path>,
+}
+
 /// What a token says of its owner.
 #[derive(Debug, Serialize, Deserialize)]
 struct Claims {
@@ -82,16 +92,16 @@ impl Tokens {
     ///
     /// # Errors
     /// [`TokenError`].
-    pub(crate) fn of(config: &Config, bots: u32) -> Result<(Self, Names), TokenError> {
-        if let Some(secret) = &config.token_secret {
+    pub(crate) fn of(source: TokenSource<'_>, bots: u32) -> Result<(Self, Names), TokenError> {
+        if let Some(secret) = source.secret {
             return Ok((Self::Signed(EncodingKey::from_secret(secret.as_bytes())), None));
         }
-        if let Some(token) = &config.token {
+        if let Some(token) = source.token {
             let names = name_in(token).map(|name| (0..bots).map(|_| name.clone()).collect());
             return Ok((Self::One(bearer(token)?), names));
         }
-        let Some(path) = &config.token_file else { return Ok((Self::None, None)) };
-        let text = std::fs::read_to_string(path).map_err(|error| TokenError::File { path: path.clone(), error })?;
+        let Some(path) = source.file else { return Ok((Self::None, None)) };
+        let text = std::fs::read_to_string(path).map_err(|error| TokenError::File { path: path.to_owned(), error })?;
         let tokens: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         let of_bots = tokens.get(..bots as usize).ok_or(TokenError::TooFew { tokens: tokens.len(), bots })?;
         let names = of_bots.iter().map(|token| name_in(token)).collect();
@@ -168,17 +178,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("tokens");
         std::fs::write(&file, format!("{}\n\n{}\n", signed("anna"), signed("bert"))).unwrap();
-        let config = Config { token_file: Some(file.clone()), ..Config::default() };
-        let (tokens, names) = Tokens::of(&config, 2).unwrap();
+        let none = TokenSource { secret: None, token: None, file: None };
+        let each = TokenSource { file: Some(&file), ..none };
+        let (tokens, names) = Tokens::of(each, 2).unwrap();
         let names = names.unwrap();
         assert_eq!(names.iter().map(ClientId::as_str).collect::<Vec<_>>(), ["anna", "bert"]);
         assert_ne!(tokens.header(0, &names[0]), tokens.header(1, &names[1]));
-        let too_few = Tokens::of(&config, 3).unwrap_err().to_string();
+        let too_few = Tokens::of(each, 3).unwrap_err().to_string();
         assert_eq!(too_few, "BOT_TOKEN_FILE holds 2 tokens, and there are 3 bots");
-        let one = Config { token: Some(signed("anna")), ..Config::default() };
-        assert_eq!(Tokens::of(&one, 2).unwrap().1.unwrap().len(), 2);
-        let opaque = Config { token: Some("opaque".into()), ..Config::default() };
-        assert!(Tokens::of(&opaque, 2).unwrap().1.is_none(), "it says no name");
+        let anna = signed("anna");
+        let one = TokenSource { token: Some(&anna), ..none };
+        assert_eq!(Tokens::of(one, 2).unwrap().1.unwrap().len(), 2);
+        let opaque = TokenSource { token: Some("opaque"), ..none };
+        assert!(Tokens::of(opaque, 2).unwrap().1.is_none(), "it says no name");
     }
 
     #[test]

@@ -5,12 +5,6 @@ use std::time::Duration;
 
 use crate::units::human;
 
-/// The kind of error of a bot for which there was no open file left.
-pub const NO_FILE_LEFT: &str = "connect: too many open files";
-
-/// The kind of error of a bot for which there was no local port left.
-pub const NO_PORT_LEFT: &str = "connect: no local port left";
-
 /// A reason for which a run is not valid.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Doubt {

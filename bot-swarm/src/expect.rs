@@ -18,11 +18,17 @@ pub(crate) const COUNTS: [&str; 8] =
 /// The counts that can be expected as a share of a whole.
 pub(crate) const SHARES: [&str; 2] = ["connected", "done"];
 
-/// The name of a count that can be expected.
-fn count_named(name: &str) -> Option<&'static str> {
+/// The names of all counts that can be expected.
+fn count_names() -> impl Iterator<Item = &'static str> {
     let findings = Tally::default().faults().into_iter().map(|(name, _)| name);
     let counters = Counters::default().entries().map(|(name, _)| name);
-    findings.into_iter().chain(COUNTS).chain(counters).find(|known| *known == name)
+    let counters: Vec<&'static str> = counters.collect();
+    findings.into_iter().chain(COUNTS).chain(counters)
+}
+
+/// The name of a count that can be expected.
+fn count_named(name: &str) -> Option<&'static str> {
+    count_names().find(|known| *known == name)
 }
 
 /// What is expected of a run: every one of these.
@@ -101,60 +107,93 @@ impl Relation {
 }
 
 /// A text does not say what is expected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not an expectation")]
-pub struct NotExpectations;
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("part {part} ({text:?}): {why}")]
+pub struct NotExpectations {
+    /// Which part of the list is wrong, counted from 1.
+    part: usize,
+    text: String,
+    why: String,
+}
 
 impl FromStr for Expectations {
     type Err = NotExpectations;
 
     fn from_str(text: &str) -> Result<Self, NotExpectations> {
-        text.split(',').map(|part| part.trim().parse()).collect::<Result<_, _>>().map(Self)
+        let read = |(index, text): (usize, &str)| {
+            let text = text.trim();
+            Expectation::read(text).map_err(|why| NotExpectations { part: index + 1, text: text.to_owned(), why })
+        };
+        text.split(',').enumerate().map(read).collect::<Result<_, _>>().map(Self)
     }
 }
 
-impl FromStr for Expectation {
-    type Err = NotExpectations;
-
-    fn from_str(text: &str) -> Result<Self, NotExpectations> {
+impl Expectation {
+    /// Reads one expectation.
+    ///
+    /// # Errors
+    /// What is wrong with it, with an example.
+    fn read(text: &str) -> Result<Self, String> {
         if text == CLEAN {
             return Ok(Self::Clean);
+        }
+        if text.is_empty() {
+            return Err("it is empty; an expectation looks like p99<250ms".to_owned());
         }
         let split = |(sign, relation): (&str, Relation)| {
             let (quantity, bound) = text.split_once(sign)?;
             Some((quantity.trim(), relation, bound.trim()))
         };
-        let (quantity, relation, bound) = Relation::ALL.into_iter().find_map(split).ok_or(NotExpectations)?;
+        let no_bound = || format!("it has no bound; an expectation looks like {}<250ms", nearest(text, LATENCIES));
+        let (quantity, relation, bound) = Relation::ALL.into_iter().find_map(split).ok_or_else(no_bound)?;
         if let Some(percent) = bound.strip_suffix('%') {
-            let name = SHARES.into_iter().find(|name| *name == quantity).ok_or(NotExpectations)?;
+            let no_share = || format!("{quantity} has no percentage; connected and done have, as in done>=99.9%");
+            let name = SHARES.into_iter().find(|name| *name == quantity).ok_or_else(no_share)?;
             let percent = percent.trim().parse().ok().filter(|percent| (0.0..=100.0).contains(percent));
-            return percent.map(|percent| Self::Share { name, relation, percent }).ok_or(NotExpectations);
+            let percent = percent.ok_or_else(|| format!("{bound} is not from 0% to 100%, as in done>=99.9%"))?;
+            return Ok(Self::Share { name, relation, percent });
         }
         if let Some(name) = count_named(quantity) {
-            let bound = bound.parse().map_err(|_| NotExpectations)?;
-            return Ok(Self::Count { name, relation, bound });
+            let no_number = |_| format!("{name} is a count, and {bound:?} is no whole number, as in {name}=0");
+            return Ok(Self::Count { name, relation, bound: bound.parse().map_err(no_number)? });
         }
         let named = |kind: &&&str| quantity.strip_prefix(**kind).is_some_and(|rest| rest.starts_with('.'));
         let (kind, measure) = match Stats::KINDS.iter().find(named) {
             Some(kind) => (*kind, quantity.get(kind.len() + 1..).unwrap_or_default()),
             None => ("delivery", quantity),
         };
-        let bound = parse_duration(bound).ok_or(NotExpectations)?;
-        Ok(Self::Latency { kind, measure: measure.parse()?, relation, bound })
+        let unknown = || {
+            let meant = match quantity.split_once('.') {
+                Some((kind, _)) => format!("{}.p99", nearest(kind, Stats::KINDS.iter().copied())),
+                None => nearest(quantity, count_names().chain(LATENCIES)).to_owned(),
+            };
+            format!("nothing is called {quantity:?}; did you mean {meant}?")
+        };
+        let measure = Measure::read(measure, unknown)?;
+        let no_time = || format!("{quantity} is a latency, and {bound:?} is no time, as in {quantity}<250ms");
+        Ok(Self::Latency { kind, measure, relation, bound: parse_duration(bound).ok_or_else(no_time)? })
     }
 }
 
-impl FromStr for Measure {
-    type Err = NotExpectations;
+/// How the latencies of deliveries are often asked for.
+const LATENCIES: [&str; 4] = ["p50", "p99", "max", "mean"];
 
-    fn from_str(text: &str) -> Result<Self, NotExpectations> {
+/// Of these names, the one that is most like another.
+fn nearest(to: &str, names: impl IntoIterator<Item = &'static str>) -> &'static str {
+    names.into_iter().min_by_key(|name| strsim::damerau_levenshtein(name, to)).unwrap_or("p99")
+}
+
+impl Measure {
+    fn read(text: &str, unknown: impl FnOnce() -> String) -> Result<Self, String> {
         match text {
             "max" => Ok(Self::Max),
             "mean" => Ok(Self::Mean),
             _ => {
-                let percent = text.strip_prefix('p').and_then(|percent| percent.parse().ok());
-                let percent = percent.filter(|percent| (0.0..=100.0).contains(percent));
-                percent.map(Self::Percentile).ok_or(NotExpectations)
+                let percent = text.strip_prefix('p').and_then(|percent| percent.parse().ok()).ok_or_else(unknown)?;
+                let is_one = (0.0..=100.0).contains(&percent);
+                is_one
+                    .then_some(Self::Percentile(percent))
+                    .ok_or_else(|| format!("{text} is not from p0 to p100, as p99.9 is"))
             }
         }
     }
@@ -267,22 +306,31 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Expectations>().unwrap().to_string(), text);
         }
-        for text in [
-            "",
-            "clean,",
-            "p99",
-            "p99<",
-            "p99<5",
-            "p101<1s",
-            "lost=x",
-            "lost=1s",
-            "dance.p99<1s",
-            "dirt=0",
-            "lost<1%",
-            "done>101%",
-            "done>x%",
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_expectation_is_told_with_its_place_and_one_example() {
+        let told = |text: &str| text.parse::<Expectations>().unwrap_err().to_string();
+        for (text, expected) in [
+            ("", r#"part 1 (""): it is empty; an expectation looks like p99<250ms"#),
+            ("clean,", r#"part 2 (""): it is empty; an expectation looks like p99<250ms"#),
+            ("clean, p99", r#"part 2 ("p99"): it has no bound; an expectation looks like p99<250ms"#),
+            ("p99<", r#"part 1 ("p99<"): p99 is a latency, and "" is no time, as in p99<250ms"#),
+            ("p99<5", r#"part 1 ("p99<5"): p99 is a latency, and "5" is no time, as in p99<250ms"#),
+            (
+                "lost=0, connect.p99<1",
+                r#"part 2 ("connect.p99<1"): connect.p99 is a latency, and "1" is no time, as in connect.p99<250ms"#,
+            ),
+            ("p101<1s", r#"part 1 ("p101<1s"): p101 is not from p0 to p100, as p99.9 is"#),
+            ("lost=x", r#"part 1 ("lost=x"): lost is a count, and "x" is no whole number, as in lost=0"#),
+            ("lost=1s", r#"part 1 ("lost=1s"): lost is a count, and "1s" is no whole number, as in lost=0"#),
+            ("twise=0", r#"part 1 ("twise=0"): nothing is called "twise"; did you mean twice?"#),
+            ("conect.p99<1s", r#"part 1 ("conect.p99<1s"): nothing is called "conect.p99"; did you mean connect.p99?"#),
+            ("lost<1%", r#"part 1 ("lost<1%"): lost has no percentage; connected and done have, as in done>=99.9%"#),
+            ("done>101%", r#"part 1 ("done>101%"): 101% is not from 0% to 100%, as in done>=99.9%"#),
+            ("done>x%", r#"part 1 ("done>x%"): x% is not from 0% to 100%, as in done>=99.9%"#),
         ] {
-            assert_eq!(text.parse::<Expectations>(), Err(NotExpectations), "{text}");
+            assert_eq!(told(text), expected);
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use crate::config::Config;
-use crate::doubt::{Doubt, NO_FILE_LEFT, NO_PORT_LEFT};
+use crate::connect_error::{NO_FILE_LEFT, NO_PORT_LEFT};
+use crate::doubt::Doubt;
 use crate::expect::{Broken, COUNTS, Expectation, Expectations, Measure, SHARES};
 use crate::outcome::{Outcome, Point, Verdict};
 use crate::stats::Stats;

@@ -11,26 +11,29 @@
 //!   that range is lost. Messages of other people and other swarms count as well.
 //! - A bot that is away at the end and did not come back is expected to have what it had when it lost its connection.
 //! - After `"recovered":false`, or in a new epoch, what it had not received is lost, and counted as told, too.
-//! - **In private**, two deliveries for each acknowledged message: one at the receiver, one at the sender. The
-//!   protocol keeps no private message for a client that is away, unless names are authenticated, and then only its
-//!   owner's inbox tells of it; see [`Tally::private_unknown`].
+//! - **In private**, two deliveries for each acknowledged message: one at the receiver, one at the sender. Where the
+//!   server keeps inboxes, also every place (`seq`) of the bot's own inbox after the first message that it got there,
+//!   through lost connections that it resumed. Where it keeps none, a message to a client that is away may be gone; see
+//!   [`Tally::private_unknown`].
 //!
 //! # What is checked
 //!
-//! By `seq` for every receiver (lost, twice, out of order), by the sender's own numbering once per message, and every
-//! receiver's message against what the others got in the same place, see [`room`]. A ledger sees the bots of one
+//! By `seq` for every receiver in a room and in its inbox (lost, twice, out of order), by the sender's own numbering once
+//! per message, and every receiver's message against what the others got in the same place, see [`room`]. A ledger sees the bots of one
 //! worker, but needs no other for its judgements: a message that the members on one thread got differently breaks
 //! their sender's numbering there.
 
+mod inbox;
 mod member;
 pub mod peers;
+mod position;
 pub mod private;
 pub mod room;
 pub mod sequence;
 mod tally;
 pub mod timeline;
+mod undelivered;
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
@@ -39,42 +42,19 @@ use starling_protocol::Epoch;
 use crate::clock::Nanos;
 use crate::last_receivers::{LastReceivers, PlaceKey};
 use crate::marker::{MarkedTarget, Marker};
-pub use member::Entrance;
 use member::Member;
 pub use peers::Audience;
 use peers::PeerBook;
+pub use position::Standing;
+use position::{Position, Step};
 use private::PrivateBook;
 use room::{Fingerprint, RoomRecord, Source, Witness};
-use sequence::{Arrival, Sequence, union};
+use sequence::Arrival;
 pub use tally::Tally;
-
-/// Newest places of a room among which messages that did not come to all are told one by one. A server may claim any
-/// `seq`, so older ones are not looked for.
-const INCOMPLETE_MAX: u64 = 1 << 20;
+pub use undelivered::Undelivered;
 
 /// How far the lives of the rooms have come, by room and epoch.
 pub type HighWaters = FxHashMap<(u32, Epoch), u64>;
-
-/// Deliveries that were due and did not come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Undelivered {
-    /// To one member.
-    Delivery {
-        /// The bot.
-        bot: u32,
-        /// When the messages were planned, or a little earlier.
-        planned: Nanos,
-        /// How many there are.
-        count: u64,
-    },
-    /// A message of a room that did not come to all of its members.
-    Completion {
-        /// Which it is.
-        place: PlaceKey,
-        /// When it was planned, or a little earlier.
-        planned: Nanos,
-    },
-}
 
 /// Whether a delivery counts as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,31 +96,30 @@ impl Ledger {
     }
 
     /// A bot came into a room, or came back.
-    pub fn entered(&mut self, entrance: Entrance) {
-        let Entrance { bot, room, epoch, seq, recovered } = entrance;
+    pub fn entered(&mut self, bot: u32, room: u32, standing: Standing) {
+        let Standing { epoch, seq, recovered } = standing;
         let record = self.rooms.entry(room).or_default();
         record.reach(epoch, seq);
-        let fresh = Member {
-            epoch,
-            received: Sequence::after(seq),
-            replay_until: 0,
-            lost_and_told: 0,
-            is_away: false,
-            rests: false,
-        };
         let Some(member) = self.members.get_mut(&(bot, room)) else {
-            self.members.insert((bot, room), fresh);
+            let member = Member { position: Position::after(epoch, seq), is_away: false, rests: false };
+            self.members.insert((bot, room), member);
             return;
         };
         (member.is_away, member.rests) = (false, false);
-        if member.epoch != epoch {
+        let position = &mut member.position;
+        if position.epoch() != epoch {
             // The room began anew: what was not received of the old life will not come.
-            let mut ended = std::mem::replace(member, fresh);
-            ended.tell_lost_until(record.high_water(ended.epoch).unwrap_or_default());
+            let mut ended = std::mem::replace(position, Position::after(epoch, seq));
+            ended.tell_lost_until(record.high_water(ended.epoch()).unwrap_or_default());
             self.tally += ended.tally(0);
         } else if !recovered {
-            member.tell_lost_until(seq);
+            position.tell_lost_until(seq);
         }
+    }
+
+    /// A bot has its inbox: for the first time, or again.
+    pub fn has_inbox(&mut self, bot: u32, standing: Standing) {
+        self.private.has_inbox(bot, standing);
     }
 
     /// A bot lost its connection.
@@ -159,13 +138,17 @@ impl Ledger {
         }
     }
 
+    /// A bot has no connection any more, and what it expects of its room is told by [`left`](Self::left).
+    pub fn disconnected(&mut self, bot: u32) {
+        self.private.interrupted(bot);
+    }
+
     /// A bot left a room by its own will, for good: it expects nothing that it has not received. Coming into the room
     /// again, it is new there.
     pub fn left(&mut self, bot: u32, room: u32) {
         if let Some(member) = self.members.remove(&(bot, room)) {
-            self.tally += member.tally(0);
+            self.tally += member.position.tally(0);
         }
-        self.private.interrupted(bot);
     }
 
     /// Takes what is known of the last receivers of messages that came since it was taken last.
@@ -180,7 +163,12 @@ impl Ledger {
 
     /// Where a bot resumes a room: the epoch, and the newest message that it has.
     pub fn resume_point(&self, bot: u32, room: u32) -> Option<(Epoch, u64)> {
-        self.members.get(&(bot, room)).map(|member| (member.epoch, member.received.newest()))
+        self.members.get(&(bot, room)).map(|member| (member.position.epoch(), member.position.newest()))
+    }
+
+    /// Where a bot resumes its inbox: the epoch, and the newest message that it has; 0 where it has none.
+    pub fn inbox_resume_point(&self, bot: u32) -> Option<(Epoch, u64)> {
+        self.private.resume_point(bot)
     }
 
     /// A message of a room arrived. `tag` is the room's, as markers carry it; `marker` the message's, if it has one;
@@ -195,17 +183,15 @@ impl Ledger {
         latency: Option<Duration>,
     ) -> Verdict {
         let Some(member) = self.members.get_mut(&(bot, room)) else { return self.wrong_room() };
-        let arrival = member.received.observe(seq);
-        if arrival == Arrival::Late && seq <= member.replay_until {
-            member.lost_and_told = member.lost_and_told.saturating_sub(1);
-        } else if matches!(arrival, Arrival::Late | Arrival::BeforeBase) {
-            self.tally.out_of_order += 1;
+        match member.position.observe(seq) {
+            Step::InOrder | Step::Fills => {}
+            Step::OutOfOrder => self.tally.out_of_order += 1,
+            Step::Twice => {
+                self.tally.twice += 1;
+                return Verdict::Wrong;
+            }
         }
-        if arrival == Arrival::Twice {
-            self.tally.twice += 1;
-            return Verdict::Wrong;
-        }
-        let epoch = member.epoch;
+        let epoch = member.position.epoch();
         let record = self.rooms.entry(room).or_default();
         let Some(marker) = marker else {
             record.reach(epoch, seq);
@@ -246,22 +232,35 @@ impl Ledger {
         Verdict::Wrong
     }
 
-    /// A private message arrived, addressed to the bot or not.
-    pub fn private_message(&mut self, bot: u32, marker: &Marker) -> Verdict {
+    /// A private message arrived, addressed to the bot or not; `seq` is its place in the bot's inbox, if there is one.
+    pub fn private_message(&mut self, bot: u32, seq: Option<u64>, marker: &Marker) -> Verdict {
+        let place = seq.map_or(Step::InOrder, |seq| self.private.observe_place(bot, seq));
+        if place == Step::Twice {
+            self.tally.twice += 1;
+            return Verdict::Wrong;
+        }
         let arrival = match marker.target {
             // Another process' bots may write to this one, but only their process knows what was acknowledged.
-            MarkedTarget::Bot(_) if marker.run != self.run => return Verdict::Counts,
+            MarkedTarget::Bot(_) if marker.run != self.run => Arrival::Next,
             MarkedTarget::Bot(receiver) if receiver == bot => self.private.received(marker.sender, bot, marker.number),
             MarkedTarget::Bot(receiver) if marker.sender == bot => self.private.echoed(bot, receiver, marker.number),
-            MarkedTarget::Bot(_) | MarkedTarget::Room(_) => {
-                self.tally.misdelivered += 1;
-                return Verdict::Wrong;
-            }
+            MarkedTarget::Bot(_) | MarkedTarget::Room(_) => return self.misdelivered(),
         };
-        match arrival {
-            Arrival::Next | Arrival::Skipped(_) => return Verdict::Counts,
-            Arrival::Late | Arrival::BeforeBase => self.tally.out_of_order += 1,
-            Arrival::Twice => self.tally.twice += 1,
+        match (place, arrival) {
+            (_, Arrival::Twice) => self.tally.twice += 1,
+            (Step::Fills, _) | (Step::InOrder, Arrival::Next | Arrival::Skipped(_)) => return Verdict::Counts,
+            // In place, and yet after a later one of its sender; or out of its place.
+            _ => self.tally.out_of_order += 1,
+        }
+        Verdict::Wrong
+    }
+
+    /// A private message without a marker arrived, for the bot.
+    pub fn unmarked_private_message(&mut self, bot: u32, seq: Option<u64>) -> Verdict {
+        match seq.map_or(Step::InOrder, |seq| self.private.observe_place(bot, seq)) {
+            Step::InOrder | Step::Fills => return Verdict::Counts,
+            Step::OutOfOrder => self.tally.out_of_order += 1,
+            Step::Twice => self.tally.twice += 1,
         }
         Verdict::Wrong
     }
@@ -274,7 +273,7 @@ impl Ledger {
 
     /// The server took a bot's message to its room, which was planned at this time, and gave it this place.
     pub fn room_acked(&mut self, bot: u32, room: u32, seq: u64, number: u32, planned: Nanos) {
-        let Some(epoch) = self.members.get(&(bot, room)).map(|member| member.epoch) else { return };
+        let Some(epoch) = self.members.get(&(bot, room)).map(|member| member.position.epoch()) else { return };
         let message = Fingerprint { run: self.run, sender: bot, number };
         let record = self.rooms.entry(room).or_default();
         let witness = record.witness(epoch, seq, message, Source::Ack);
@@ -303,32 +302,6 @@ impl Ledger {
         self.private.has_seen(sender, receiver, number)
     }
 
-    /// Tells the deliveries of rooms that were due to members and did not come: what is lost, and what bots miss that
-    /// lost their connection and did not come back.
-    pub fn undelivered(&self, targets: &HighWaters, mut tell: impl FnMut(Undelivered)) {
-        let mut missed: FxHashMap<(u32, Epoch), Vec<RangeInclusive<u64>>> = FxHashMap::default();
-        for ((bot, room), member) in self.members.iter().filter(|(_, member)| !member.rests) {
-            let Some(record) = self.rooms.get(room) else { continue };
-            let target = targets.get(&(*room, member.epoch)).copied().unwrap_or_default();
-            for range in member.received.missing_until(target) {
-                for (planned, seqs) in record.planned(member.epoch, range.clone()) {
-                    tell(Undelivered::Delivery { bot: *bot, planned, count: seqs.end() - seqs.start() + 1 });
-                }
-                missed.entry((*room, member.epoch)).or_default().push(range);
-            }
-        }
-        for ((room, epoch), ranges) in missed {
-            let Some((record, tag)) = self.rooms.get(&room).zip(self.tags.get(&room)) else { continue };
-            let newest = ranges.iter().map(|range| *range.end()).max().unwrap_or_default();
-            let oldest = newest.saturating_sub(INCOMPLETE_MAX - 1);
-            for (planned, seqs) in union(ranges).into_iter().flat_map(|range| record.planned(epoch, range)) {
-                for seq in *seqs.start().max(&oldest)..=*seqs.end() {
-                    tell(Undelivered::Completion { place: PlaceKey::of(room, *tag, epoch, seq), planned });
-                }
-            }
-        }
-    }
-
     /// How far every life of every room has come, as far as these bots know.
     pub fn high_waters(&self) -> HighWaters {
         let of_room = |(room, record): (&u32, &RoomRecord)| {
@@ -342,8 +315,8 @@ impl Ledger {
         let present = self.members.iter().filter(|(_, member)| !member.is_away);
         present
             .map(|((_, room), member)| {
-                let target = targets.get(&(*room, member.epoch)).copied().unwrap_or_default();
-                target.saturating_sub(member.received.newest())
+                let target = targets.get(&(*room, member.position.epoch())).copied().unwrap_or_default();
+                target.saturating_sub(member.position.newest())
             })
             .sum()
     }
@@ -353,16 +326,18 @@ impl Ledger {
         self.private.outstanding()
     }
 
-    /// Whether any bot lost its connection.
-    pub fn any_interrupted(&self) -> bool {
-        self.private.any_interrupted()
+    /// Whether private deliveries may never come: to a bot that is away, or has never been here. `bots`: how many this
+    /// ledger is of.
+    pub fn may_lack_private(&self, bots: u32) -> bool {
+        self.private.may_lack(bots)
     }
 
-    /// What there is against the server so far. `lost` is what is missing of rooms though later messages came: it may
-    /// still come. What is expected and received is summed up at the end only.
+    /// What there is against the server so far. `lost` is what is missing of rooms and inboxes though later messages
+    /// came: it may still come. What is expected and received is summed up at the end only.
     pub fn findings(&self) -> Tally {
-        let missing: u64 = self.members.values().map(|member| member.received.missing()).sum();
-        let mut findings = Tally { lost: self.tally.lost + missing, ..self.tally };
+        let missing: u64 = self.members.values().map(|member| member.position.missing()).sum();
+        let lost = self.tally.lost + missing + self.private.missing();
+        let mut findings = Tally { lost, ..self.tally };
         findings += self.peers.findings();
         findings
     }
@@ -377,9 +352,8 @@ impl Ledger {
         unpromised: &[(u32, u32)],
     ) -> (Tally, PrivateBook) {
         for ((_, room), member) in &self.members {
-            let target =
-                if member.is_away { 0 } else { targets.get(&(*room, member.epoch)).copied().unwrap_or_default() };
-            self.tally += member.tally(target);
+            let target = if member.is_away { None } else { targets.get(&(*room, member.position.epoch())).copied() };
+            self.tally += member.position.tally(target.unwrap_or_default());
         }
         self.tally += self.peers.close(said, unpromised);
         (self.tally, self.private)

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::worker::WorkerState;
+use crate::worker_state::WorkerState;
 
 /// How often the probe is to run.
 const PERIOD: Duration = Duration::from_millis(100);

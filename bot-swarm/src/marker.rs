@@ -62,7 +62,7 @@ pub struct Marker {
 /// For whom a marked message is. Both numbers are below 2^24.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MarkedTarget {
-    /// The room whose name has this [`tag`].
+    /// The room whose name has this [`tag`](crate::tag::tag).
     Room(u32),
     /// The bot of this number, in the sender's swarm.
     Bot(u32),
@@ -142,15 +142,10 @@ fn off_by_ms(off_by: Duration) -> Option<u8> {
     u8::try_from(ms).ok().filter(|ms| *ms < OFF_BY_TOO_MUCH)
 }
 
-/// A number below 2^24 that stands for a name: FNV-1a, folded.
-pub fn tag(name: &str) -> u32 {
-    let hash = name.bytes().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    (hash >> 24) ^ (hash & 0x00ff_ffff)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tag::tag;
 
     fn marker(target: MarkedTarget) -> Marker {
         let on_server = Some(OnServer { tick: u32::MAX - 1, off_by: Duration::from_millis(126) });

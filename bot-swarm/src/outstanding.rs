@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::Nanos;
 use crate::ledger::HighWaters;
 
-/// How long private deliveries are awaited where some connections were lost, and everything else is in.
+/// How long private deliveries are awaited where some may never come, and everything else is in.
 const PRIVATE_GRACE: Duration = Duration::from_secs(1);
 
 /// What is still to come.
@@ -23,8 +23,8 @@ pub(crate) struct Outstanding {
     pub(crate) room_deliveries: u64,
     /// Private deliveries; only the sum over all workers means something.
     pub(crate) private_deliveries: i64,
-    /// Whether any bot lost its connection: then private deliveries may never come.
-    pub(crate) any_interrupted: bool,
+    /// Whether private deliveries may never come: to bots that are away.
+    pub(crate) may_lack_private: bool,
     /// How far the rooms have come, as far as this worker knows.
     pub(crate) high_waters: HighWaters,
 }
@@ -38,7 +38,7 @@ impl Outstanding {
         self.connecting += other.connecting;
         self.room_deliveries += other.room_deliveries;
         self.private_deliveries += other.private_deliveries;
-        self.any_interrupted |= other.any_interrupted;
+        self.may_lack_private |= other.may_lack_private;
         for (life, seq) in other.high_waters {
             let known = self.high_waters.entry(life).or_default();
             *known = seq.max(*known);
@@ -53,7 +53,7 @@ impl Outstanding {
             return false;
         }
         let since = *since.get_or_insert(now);
-        self.private_deliveries <= 0 || (self.any_interrupted && now.since(since) > PRIVATE_GRACE)
+        self.private_deliveries <= 0 || (self.may_lack_private && now.since(since) > PRIVATE_GRACE)
     }
 }
 
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn after_a_lost_connection_private_deliveries_are_not_awaited_for_long() {
-        let outstanding = Outstanding { private_deliveries: 1, any_interrupted: true, ..Outstanding::default() };
+        let outstanding = Outstanding { private_deliveries: 1, may_lack_private: true, ..Outstanding::default() };
         assert!(!outstanding.is_settled(NOW, &mut None));
         assert!(outstanding.is_settled(NOW, &mut Some(Nanos::default())));
     }

@@ -146,23 +146,50 @@ impl fmt::Display for Profile {
 }
 
 /// A text is no profile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a profile")]
-pub struct NotAProfile;
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotAProfile {
+    /// A step is none.
+    #[error("step {step} ({text:?}): {why}")]
+    Step {
+        /// Which step, counted from 1.
+        step: usize,
+        /// As it is written.
+        text: String,
+        /// What is wrong with it, with an example.
+        why: String,
+    },
+    /// There are too many steps.
+    #[error("it has {0} steps, at most {STEPS_MAX} are taken")]
+    TooManySteps(usize),
+    /// No step has any bots.
+    #[error("there are no bots at any time; a ramp brings them, as in ramp 30s to 500")]
+    NoBots,
+}
 
-impl FromStr for Step {
-    type Err = NotAProfile;
-
-    fn from_str(text: &str) -> Result<Self, NotAProfile> {
+impl Step {
+    /// Reads a step.
+    ///
+    /// # Errors
+    /// What is wrong with it, with an example.
+    fn read(text: &str, is_last: bool) -> Result<Self, String> {
         let words: Vec<&str> = text.split_whitespace().collect();
-        let duration = |word: &str| parse_duration(word).ok_or(NotAProfile);
-        let bots = |word: &str| word.parse().ok().filter(|bots| *bots <= BOTS_MAX).ok_or(NotAProfile);
+        let duration =
+            |word: &str| parse_duration(word).ok_or_else(|| format!("{word:?} is no time; one looks like 30s"));
+        let bots = |word: &str| {
+            let bots = word.parse().ok().filter(|bots| *bots <= BOTS_MAX);
+            bots.ok_or_else(|| format!("{word:?} is no number of bots from 0 to {BOTS_MAX}, as in ramp 30s to 500"))
+        };
         let (kind, duration) = match words[..] {
             ["ramp", time, "to", to] => (StepKind::Ramp(bots(to)?), Some(duration(time)?)),
             ["spike", time, "to", to] => (StepKind::Spike(bots(to)?), Some(duration(time)?)),
             ["hold", time] => (StepKind::Hold, Some(duration(time)?)),
-            ["hold"] => (StepKind::Hold, None),
-            _ => return Err(NotAProfile),
+            ["hold"] if is_last => (StepKind::Hold, None),
+            ["hold"] => return Err("only the last hold may have no time; others look like hold 60s".to_owned()),
+            ["hold", ..] => return Err("a hold has a time alone, as in hold 60s".to_owned()),
+            [kind @ ("ramp" | "spike"), ..] => {
+                return Err(format!("a {kind} has a time and a number of bots, as in {kind} 30s to 500"));
+            }
+            _ => return Err("a step begins with ramp, hold or spike, as in ramp 30s to 500".to_owned()),
         };
         Ok(Self { kind, duration })
     }
@@ -172,11 +199,16 @@ impl FromStr for Profile {
     type Err = NotAProfile;
 
     fn from_str(text: &str) -> Result<Self, NotAProfile> {
-        let steps: Vec<Step> = text.split(',').map(str::parse).collect::<Result<_, _>>()?;
-        let profile = Self(steps);
-        let endless_too_soon = profile.0.iter().rev().skip(1).any(|step| step.duration.is_none());
-        let is_good = !endless_too_soon && profile.0.len() <= STEPS_MAX && profile.bots_max() > 0;
-        if is_good { Ok(profile) } else { Err(NotAProfile) }
+        let count = text.split(',').count();
+        if count > STEPS_MAX {
+            return Err(NotAProfile::TooManySteps(count));
+        }
+        let read = |(index, text): (usize, &str)| {
+            let (step, text) = (index + 1, text.trim());
+            Step::read(text, step == count).map_err(|why| NotAProfile::Step { step, text: text.to_owned(), why })
+        };
+        let profile = Self(text.split(',').enumerate().map(read).collect::<Result<_, _>>()?);
+        if profile.bots_max() > 0 { Ok(profile) } else { Err(NotAProfile::NoBots) }
     }
 }
 
@@ -198,13 +230,38 @@ mod tests {
             assert_eq!(profile(text).to_string(), text);
         }
         assert_eq!(profile("ramp 60s to 5,hold 0.5s").to_string(), "ramp 1m to 5, hold 500ms");
-        let endless_before_the_end = "ramp 1s to 5, hold, hold 1s";
-        for text in ["", "hold 5s", "ramp to 5", "ramp 5s", "ramp 5s to", "up 5s to 5", "ramp 5s to -1", "ramp 5s to 0"]
-        {
-            assert_eq!(text.parse::<Profile>(), Err(NotAProfile), "{text}");
+        assert!("ramp 1s to 1000000".parse::<Profile>().is_ok());
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_profile_is_told_with_its_place_and_one_example() {
+        let told = |text: &str| text.parse::<Profile>().unwrap_err().to_string();
+        let step = |step: usize, text: &str, why: &str| format!("step {step} ({text:?}): {why}");
+        let begin = "a step begins with ramp, hold or spike, as in ramp 30s to 500";
+        let ramp = "a ramp has a time and a number of bots, as in ramp 30s to 500";
+        let number = |bots: &str| format!("{bots:?} is no number of bots from 0 to 1000000, as in ramp 30s to 500");
+        for (text, expected) in [
+            ("", step(1, "", begin)),
+            ("ramp 5s to 5,", step(2, "", begin)),
+            ("hold 5s", "there are no bots at any time; a ramp brings them, as in ramp 30s to 500".to_owned()),
+            ("ramp 5s to 0", "there are no bots at any time; a ramp brings them, as in ramp 30s to 500".to_owned()),
+            ("ramp to 5", step(1, "ramp to 5", ramp)),
+            ("hold 1s, ramp 5s", step(2, "ramp 5s", ramp)),
+            ("ramp 5s to", step(1, "ramp 5s to", ramp)),
+            ("spike 5s", step(1, "spike 5s", "a spike has a time and a number of bots, as in spike 30s to 500")),
+            ("up 5s to 5", step(1, "up 5s to 5", begin)),
+            ("ramp 5 to 5", step(1, "ramp 5 to 5", r#""5" is no time; one looks like 30s"#)),
+            ("ramp 5s to -1", step(1, "ramp 5s to -1", &number("-1"))),
+            ("ramp 1s to 1000001", step(1, "ramp 1s to 1000001", &number("1000001"))),
+            ("hold 5s to 5", step(1, "hold 5s to 5", "a hold has a time alone, as in hold 60s")),
+            (
+                "ramp 1s to 5, hold, hold 1s",
+                step(2, "hold", "only the last hold may have no time; others look like hold 60s"),
+            ),
+            (&"hold 1s,".repeat(STEPS_MAX), "it has 65 steps, at most 64 are taken".to_owned()),
+        ] {
+            assert_eq!(told(text), expected);
         }
-        assert_eq!(endless_before_the_end.parse::<Profile>(), Err(NotAProfile));
-        assert!("ramp 1s to 1000000".parse::<Profile>().is_ok() && "ramp 1s to 1000001".parse::<Profile>().is_err());
     }
 
     #[test]

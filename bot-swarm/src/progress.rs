@@ -125,15 +125,23 @@ fn latency_text(quantiles: &Quantiles, latency: Duration) -> String {
     if quantiles.count == 0 { "–".to_owned() } else { human(latency) }
 }
 
+/// Characters of `HTTP 503`.
+const STATUS_CHARS: usize = 8;
+
 /// What a person can do about a kind of error.
 fn advice(kind: &str) -> &'static str {
-    match kind {
+    if kind.starts_with("TLS: invalid peer certificate") {
+        return " (the server's certificate is not trusted: BOT_CA_FILE, or BOT_INSECURE=true for a test)";
+    }
+    // A refusal's code may follow its status.
+    match kind.get(..STATUS_CHARS).filter(|kind| kind.starts_with("HTTP ")).unwrap_or(kind) {
         "connect: connection refused" => " (no server listens at BOT_SERVER_URL)",
-        "connect: invalid data" => {
-            " (the server's certificate is not trusted: BOT_CA_FILE, or BOT_INSECURE=true for a test; or it speaks no TLS)"
+        "TLS: received corrupt message of type InvalidContentType" => {
+            " (no TLS is spoken there: ws:// instead of wss://)"
         }
         "HTTP 400" => " (the server takes no WebSocket like this: look at path and query of BOT_SERVER_URL)",
-        "HTTP 401" => " (a token is missing or bad: BOT_TOKEN, BOT_TOKEN_FILE or BOT_TOKEN_SECRET)",
+        "HTTP 401" => " (a token is missing, bad or has expired: BOT_TOKEN, BOT_TOKEN_FILE or BOT_TOKEN_SECRET)",
+        "HTTP 403" => " (the token is another client's, or does not allow the room; or the origin is not allowed)",
         "HTTP 404" => " (no WebSocket at this path; Starling's is /ws)",
         "HTTP 409" => " (the names are taken: choose another BOT_NAME_PREFIX)",
         "HTTP 429" => " (the server limits this address)",

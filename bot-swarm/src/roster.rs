@@ -5,8 +5,8 @@ use std::sync::Arc;
 use starling_protocol::{ClientId, RoomName, limits};
 
 use crate::behaviour::BehaviourKind;
-use crate::marker;
 use crate::mix::Mix;
+use crate::tag::tag;
 
 /// To how many others a bot writes in private: people write to a few friends, not to everybody. It also bounds what
 /// the ledger must remember.
@@ -78,7 +78,7 @@ impl Roster {
     pub fn new(company: Company<'_>) -> Result<Self, starling_protocol::names::NameError> {
         let Company { prefix, names, count, mix, rooms: homes, skew, seed } = company;
         ClientId::parse(prefix)?;
-        let named = |name: RoomName| Room { tag: marker::tag(name.as_str()), name };
+        let named = |name: RoomName| Room { tag: tag(name.as_str()), name };
         let numbered = |rooms: u32| (0..rooms).map(move |room| RoomName::parse(&format!("room-{room}")).map(named));
         let rooms: Vec<Room> = if homes <= 1 {
             std::iter::once(Ok(named(RoomName::lobby()))).chain(numbered(HALLS)).collect::<Result<_, _>>()?

@@ -34,10 +34,11 @@ use crate::roster::{Company, Roster};
 use crate::server_stages;
 use crate::stop::StopHandle;
 use crate::tls;
+use crate::worker::Worker;
 use crate::worker::requests::{
     CloseBooks, CountAnswersDue, FallSilent, GiveUp, Interval, Leave, ReadOutstanding, TakeInterval,
 };
-use crate::worker::{Worker, WorkerSetup};
+use crate::worker_state::WorkerSetup;
 pub use error::RunError;
 
 /// How often a draining swarm looks whether everything is in.
@@ -122,9 +123,9 @@ struct Watch<'a> {
 
 impl Swarm {
     fn start(host: Host, config: &Config, profile: &Profile) -> Result<Self, RunError> {
-        let (tokens, names) = Tokens::of(config, profile.bots_max())?;
+        let (tokens, names) = Tokens::of(config.token_source(), profile.bots_max())?;
         let tls = tls::client(config)?;
-        let name_tag = crate::marker::tag(&config.name_prefix);
+        let name_tag = crate::tag::tag(&config.name_prefix);
         // Containers of one image have one seed, and should not all do the same at the same time.
         let seed = config.seed ^ (u64::from(name_tag) << 32);
         let roster = Arc::new(Roster::new(Company {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::bot::BotHandle;
-use crate::worker::WorkerState;
+use crate::worker_state::WorkerState;
 
 /// Errands brought before others on the thread get their turn.
 const TURN: usize = 128;

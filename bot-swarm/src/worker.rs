@@ -1,10 +1,9 @@
-//! A worker: one thread's bots, and what they share.
+//! A worker: one thread's bots, and the actor that answers for them.
 //!
 //! The bots of a worker share an awc client, the buffers they read into, a ledger, the statistics and one ticker.
 //! Nothing is shared between workers: the swarm asks each and adds up.
 
 pub(crate) mod requests;
-mod state;
 
 use std::rc::Rc;
 
@@ -13,8 +12,8 @@ use actix::{Actor, AsyncContext as _, Context, WrapFuture as _};
 use crate::agenda::{Appointment, Errand};
 use crate::bot::{Bot, BotHandle};
 use crate::clock::Nanos;
+use crate::worker_state::{WorkerSetup, WorkerState};
 use crate::{loop_probe, ticker};
-pub(crate) use state::{WorkerSetup, WorkerState};
 
 /// The actor that keeps a thread's bots, and answers the swarm for them.
 pub(crate) struct Worker {

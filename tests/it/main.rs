@@ -29,6 +29,8 @@ mod http_edge;
 #[cfg(test)]
 mod interop;
 #[cfg(test)]
+mod kept_private;
+#[cfg(test)]
 mod knob_effects;
 #[cfg(test)]
 mod knobs;

@@ -80,26 +80,37 @@ pub(crate) fn program() -> PathBuf {
     program
 }
 
-/// One process of a swarm that talks until it is stopped; killed when it is dropped.
+/// One process of a swarm; killed when it is dropped.
 #[derive(Debug)]
-struct SwarmProcess {
+pub(crate) struct SwarmProcess {
     child: Child,
     folder: TempDir,
 }
 
 impl SwarmProcess {
-    /// Starts twenty bots, in rooms that they share with the bots of other processes.
+    /// Starts twenty bots that talk until they are stopped, in rooms that they share with the bots of other processes.
     fn start(name_prefix: &str, server: SocketAddr) -> Self {
+        Self::start_with(&[
+            ("BOT_SERVER_URL", &format!("ws://{server}/ws")),
+            ("BOT_NAME_PREFIX", name_prefix),
+            ("BOT_COUNT", &BOTS.to_string()),
+            ("BOT_ROOMS", "4"),
+            ("BOT_BEHAVIOURS", "chatter=3,lurker=1"),
+            ("BOT_MESSAGES_PER_SECOND", "5"),
+        ])
+    }
+
+    /// Starts bots with these settings, which all come at once and may be late themselves.
+    pub(crate) fn start_with(settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let child = Command::new(program())
-            .args(["--server-url", &format!("ws://{server}/ws"), "--name-prefix", name_prefix])
-            .args(["--count", &BOTS.to_string(), "--rooms", "4", "--behaviours", "chatter=3,lurker=1"])
-            .args(["--ramp-per-second", "1000", "--messages-per-second", "5", "--drain-seconds", "20"])
-            .args(["--lateness-max-seconds", "3600", "--server-metrics", "off"])
             .arg("--report")
             .arg(folder.path())
             .current_dir(folder.path())
             .env_clear()
+            .envs([("BOT_RAMP_PER_SECOND", "1000"), ("BOT_DRAIN_SECONDS", "20")])
+            .envs([("BOT_LATENESS_MAX_SECONDS", "3600"), ("BOT_SERVER_METRICS", "off")])
+            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -108,19 +119,23 @@ impl SwarmProcess {
         Self { child, folder }
     }
 
-    fn stop(&self) {
+    /// Tells it to stop.
+    pub(crate) fn stop(&self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
     }
 
-    /// Waits for its end, and reads the report that it leaves.
-    async fn report(mut self) -> Report {
+    /// Waits for its end. Answers its exit code, and the report that it leaves.
+    pub(crate) async fn report(mut self) -> (Option<i32>, Report) {
         let ended = async {
-            while self.child.try_wait().unwrap().is_none() {
+            loop {
+                if let Some(status) = self.child.try_wait().unwrap() {
+                    return status.code();
+                }
                 tokio::time::sleep(LOOK).await;
             }
         };
-        within("the swarm ends", ended).await;
-        folder::read(self.folder.path()).unwrap()
+        let code = within("the swarm ends", ended).await;
+        (code, folder::read(self.folder.path()).unwrap())
     }
 }
 
@@ -148,7 +163,7 @@ async fn a_swarm_of_many_processes_comes_through_a_restart_and_a_crash_of_the_se
     everybody_talks(address, 3 * BOTS).await;
     swarm.iter().for_each(SwarmProcess::stop);
     for process in swarm {
-        let report = process.report().await;
+        let (_, report) = process.report().await;
         assert_eq!(report.verdict.judgement, Judgement::Kept, "{report}");
         assert_eq!(report.ledger.faults().map(|(_, count)| count), [0; 6], "{report}");
         assert_eq!(report.ledger.expected, report.ledger.received, "{report}");

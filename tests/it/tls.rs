@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bot_swarm::{Config, StopHandle, progress};
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -22,29 +22,42 @@ use crate::harness::process::{self, Process};
 use crate::harness::raw::{self, Raw};
 use crate::harness::{Exposition, TestServer, within};
 
-/// A folder with a certificate and its key.
-struct Identity {
+/// A folder with a certificate, its key, and the authority that signed it.
+pub(crate) struct Identity {
     folder: TempDir,
-    cert: CertificateDer<'static>,
+    authority: CertificateDer<'static>,
 }
 
 impl Identity {
-    fn new() -> Self {
-        let mut identity = Self { folder: tempfile::tempdir().unwrap(), cert: Vec::new().into() };
+    pub(crate) fn new() -> Self {
+        let mut identity = Self { folder: tempfile::tempdir().unwrap(), authority: Vec::new().into() };
         identity.renew();
         identity
     }
 
-    /// Replaces the certificate and the key.
+    /// Replaces the certificate, the key and the authority.
     fn renew(&mut self) {
-        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        fs::write(self.path("cert.pem"), cert.pem()).unwrap();
-        fs::write(self.path("key.pem"), signing_key.serialize_pem()).unwrap();
-        self.cert = cert.der().clone();
+        let mut params = CertificateParams::new([]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // No two are called the same: what is signed by another is of an unknown issuer.
+        params.distinguished_name.push(DnType::CommonName, format!("authority {:x}", fastrand::u64(..)));
+        let key = KeyPair::generate().unwrap();
+        let authority = params.self_signed(&key).unwrap();
+        let issuer = Issuer::new(params, key);
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        fs::write(self.path("ca.pem"), authority.pem()).unwrap();
+        fs::write(self.path("cert.pem"), params.signed_by(&key, &issuer).unwrap().pem()).unwrap();
+        fs::write(self.path("key.pem"), key.serialize_pem()).unwrap();
+        self.authority = authority.der().clone();
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     fn server(&self, variables: &[(&str, &str)]) -> TestServer {
@@ -52,10 +65,10 @@ impl Identity {
         TestServer::start(&[&files[..], variables].concat())
     }
 
-    /// Speaks TLS over a connection, and believes this certificate only.
+    /// Speaks TLS over a connection, and believes this authority only.
     async fn over(&self, tcp: TcpStream) -> std::io::Result<Raw<TlsStream<TcpStream>>> {
         let mut roots = RootCertStore::empty();
-        roots.add(self.cert.clone()).unwrap();
+        roots.add(self.authority.clone()).unwrap();
         let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -84,7 +97,7 @@ impl Identity {
         raw
     }
 
-    async fn figures(&self, address: SocketAddr) -> Exposition {
+    pub(crate) async fn figures(&self, address: SocketAddr) -> Exposition {
         Exposition::parse(&self.open(address).await.unwrap().get("/metrics").await.body)
     }
 }
@@ -290,14 +303,14 @@ async fn sighup_reads_certificate_and_key_again_and_keeps_the_old_where_the_new_
     let server = Process::start(identity.folder.path(), &variables);
     let mut before = identity.connect(server.address(), "/ws?clientId=before").await;
 
-    let old = identity.cert.clone();
+    let old = identity.authority.clone();
     identity.renew();
     server.signal(Signal::HUP);
     server.line_with("certificate and key are read again");
     identity.connect(server.address(), "/ws?clientId=after").await;
-    let renewed = std::mem::replace(&mut identity.cert, old);
+    let renewed = std::mem::replace(&mut identity.authority, old);
     assert!(identity.open(server.address()).await.is_err(), "the old certificate is not shown any more");
-    identity.cert = renewed;
+    identity.authority = renewed;
 
     // A key that belongs to another certificate, and a file that holds none.
     let good = fs::read_to_string(&key).unwrap();
@@ -353,7 +366,7 @@ async fn bots_speak_tls_with_tokens_and_every_private_message_that_is_kept_comes
         ..Config::default()
     };
     let run = async |config: Config| bot_swarm::run(&config, &StopHandle::new(), &mut progress::Silent).await.unwrap();
-    let trusted = Some(identity.path("cert.pem"));
+    let trusted = Some(identity.path("ca.pem"));
     for config in [config(trusted.clone(), SECRET), Config { insecure: true, ..config(None, SECRET) }] {
         let outcome = run(config).await;
         assert!(outcome.is_clean(), "{outcome}");
@@ -362,7 +375,7 @@ async fn bots_speak_tls_with_tokens_and_every_private_message_that_is_kept_comes
     // Another authority is not believed, and another secret's tokens are refused; both are said.
     let other = Identity::new();
     for (config, why) in [
-        (config(Some(other.path("cert.pem")), SECRET), "connect: "),
+        (config(Some(other.path("ca.pem")), SECRET), "TLS: invalid peer certificate: UnknownIssuer"),
         (config(trusted, "another secret of thirty-two bytes"), "HTTP 401"),
     ] {
         let outcome = run(config).await;

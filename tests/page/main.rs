@@ -26,3 +26,5 @@ mod served;
 mod speed;
 #[cfg(test)]
 mod survives;
+#[cfg(test)]
+mod swarm;

@@ -12,25 +12,19 @@ use crate::stats::NotDone;
 impl Bot {
     /// Until when what is planned is still to be said: now, or when the bot was to fall silent or to go.
     pub(super) fn plan_end(&self, now: Nanos) -> Nanos {
-        [self.worker.quiet_since.get(), self.departs_at].into_iter().flatten().fold(now, Nanos::min)
+        [self.worker.quiet_since.get(), self.attendance.departs_at()].into_iter().flatten().fold(now, Nanos::min)
     }
 
     /// Whether the bot may plan no more messages: it only says what was due before.
     pub(super) fn is_closing(&self) -> bool {
-        self.departs_at.is_some() || self.worker.quiet_since.get().is_some()
-    }
-
-    /// Messages that are due by the plan and not sent.
-    pub(super) fn overdue(&self) -> u64 {
-        let end = self.plan_end(self.worker.now());
-        self.plan.as_ref().map_or(0, |plan| plan.overdue(end))
+        self.attendance.is_departing() || self.worker.quiet_since.get().is_some()
     }
 
     /// The swarm has fallen silent: counts what is left to say, and says it.
     pub(super) fn settle(&mut self) {
         self.forgive_flood();
-        self.left_to_say = self.overdue();
-        self.worker.left_to_say.set(self.worker.left_to_say.get() + self.left_to_say);
+        let owed = self.speech.owe(self.plan_end(self.worker.now()));
+        self.worker.left_to_say.set(self.worker.left_to_say.get() + owed);
         self.worker.has_answered();
         self.speak();
     }
@@ -38,14 +32,13 @@ impl Bot {
     /// What a bot that ignores limits did not get said is nobody's debt.
     pub(super) fn forgive_flood(&mut self) {
         if self.behaviour.ignores_limits() {
-            self.plan = None;
+            self.speech.follow(None);
         }
     }
 
     /// One message less is left to say; `is_all`: and no more are.
     pub(super) fn has_less_to_say(&mut self, is_all: bool) {
-        let less = if is_all { self.left_to_say } else { self.left_to_say.min(1) };
-        self.left_to_say -= less;
+        let less = self.speech.owe_less(is_all);
         self.worker.left_to_say.set(self.worker.left_to_say.get() - less);
     }
 
@@ -53,15 +46,12 @@ impl Bot {
     pub(super) fn give_up(&mut self) {
         let now = self.worker.now();
         self.give_up_plan(now);
-        let unanswered: Vec<Outgoing> =
-            self.in_flight.iter().map(|(_, message)| message).chain(self.postponed.iter().copied()).collect();
-        let unanswered = unanswered.into_iter().chain(std::mem::take(&mut self.in_doubt));
-        for message in unanswered {
+        for message in self.speech.unanswered() {
             let is_seen = self.is_seen(&message);
             self.charge(now.since(message.planned), message.planned, 1, true, is_seen);
         }
         self.give_up_connecting(now);
-        if let Some(since) = self.missed_since.filter(|_| self.state == BotState::Away) {
+        if let Some(since) = self.attendance.missed_since().filter(|_| self.state == BotState::Away) {
             self.worker.stats.borrow_mut().resume.record(now.since(since));
         }
         self.worker.has_answered();
@@ -71,7 +61,7 @@ impl Bot {
     pub(super) fn give_up_plan(&mut self, now: Nanos) {
         self.forgive_flood();
         let end = self.plan_end(now);
-        let Some(plan) = self.plan.take() else { return };
+        let Some(plan) = self.speech.take_plan() else { return };
         for (planned, count) in plan.backlog(end) {
             self.worker.stats.borrow_mut().counters.overdue += count;
             self.charge(now.since(planned), planned, count, false, false);
@@ -81,7 +71,7 @@ impl Bot {
 
     /// A bot that was never welcomed since it was to come will not be.
     pub(super) fn give_up_connecting(&mut self, now: Nanos) {
-        if let Some(planned) = self.awaited_since.take() {
+        if let Some(planned) = self.attendance.take_awaited() {
             self.worker.stats.borrow_mut().connect.record(now.since(planned));
         }
     }

@@ -1,35 +1,15 @@
-//! A bot's connection: how it is made, how it is lost, and how it ends.
+//! A bot's connection, as the bot holds it.
 
-use std::rc::Rc;
 use std::time::Duration;
 
-use actix::{ActorFutureExt as _, AsyncContext as _, Context, SpawnHandle, WrapFuture as _};
-use actix_codec::Framed;
-use awc::BoxedSocket;
-use awc::error::{ConnectError, SendRequestError, WsClientError};
-use awc::http::header::AUTHORIZATION;
+use actix::SpawnHandle;
 use awc::ws;
-use rustix::io::Errno;
 
 use super::socket::Socket;
-use super::{Bot, Membership};
-use crate::agenda::Errand;
-use crate::census::BotState;
 use crate::clock::Nanos;
-use crate::doubt::{NO_FILE_LEFT, NO_PORT_LEFT};
-use crate::foreign::Foreign;
-
-/// Largest frame that a bot takes: a full page of history of messages of the largest size most servers allow.
-const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// How often a bot that reads slowly reads.
 const READ_PERIOD: Duration = Duration::from_millis(100);
-
-/// How long a server may take to end a connection that it has closed.
-const END_DEADLINE: Duration = Duration::from_secs(1);
-
-/// How long a server may take to welcome a bot after the handshake.
-const WELCOME_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What a bot's connection is to it at the moment.
 pub(super) enum Link {
@@ -45,24 +25,24 @@ pub(super) enum Link {
 
 /// A connection.
 pub(super) struct OpenLink {
-    socket: Socket,
-    inbound: SpawnHandle,
-    outflow: SpawnHandle,
+    pub(super) socket: Socket,
+    pub(super) inbound: SpawnHandle,
+    pub(super) outflow: SpawnHandle,
     /// Whether the server has welcomed the bot.
-    is_welcomed: bool,
+    pub(super) is_welcomed: bool,
     /// Whether the bot has said goodbye.
-    is_leaving: bool,
+    pub(super) is_leaving: bool,
     /// Why the server closes, once it has said so.
-    closed_for: Option<String>,
+    pub(super) closed_for: Option<String>,
     /// Whether anything came since the pulse was last checked.
-    is_alive: bool,
+    pub(super) is_alive: bool,
     /// When the pulse is checked next, and how often.
-    pulse_due: Nanos,
-    pulse_interval: Duration,
+    pub(super) pulse_due: Nanos,
+    pub(super) pulse_interval: Duration,
     /// What the server asked for when it announced that it will close.
-    reconnect_after: Duration,
+    pub(super) reconnect_after: Duration,
     /// When a bot that reads slowly may read more.
-    reads_at: Nanos,
+    pub(super) reads_at: Nanos,
 }
 
 impl Link {
@@ -74,6 +54,11 @@ impl Link {
     /// Whether the socket takes another message.
     pub(super) fn has_room(&self) -> bool {
         matches!(self, Self::Open(link) if link.socket.has_room())
+    }
+
+    /// Whether the bot has said goodbye.
+    pub(super) fn is_leaving(&self) -> bool {
+        matches!(self, Self::Open(link) if link.is_leaving)
     }
 
     /// Gives a frame to the socket, if there is one.
@@ -110,250 +95,5 @@ impl Link {
         if let Self::Open(link) = self {
             link.reconnect_after = reconnect_after;
         }
-    }
-}
-
-impl Bot {
-    /// Connects, if there is no connection and the bot is wanted.
-    pub(super) fn connect(&mut self, ctx: &mut Context<Self>) {
-        if !matches!(self.link, Link::Down) || !self.is_wanted {
-            return;
-        }
-        if self.state == BotState::Resting {
-            // From now on it is expected to be there.
-            self.enter_state(BotState::Away);
-            self.worker.ledger.borrow_mut().interrupted(self.number, self.room);
-        }
-        let worker = &self.worker;
-        let room = (!worker.roster.is_lobby_only()).then(|| &worker.roster.room(self.room).name);
-        let url = worker.endpoint.url(self.server, room, &self.name, self.key);
-        let mut request = worker.client.ws(url).max_frame_size(FRAME_BYTES_MAX);
-        if let Some(subprotocol) = worker.dialect.foreign().and_then(Foreign::subprotocol) {
-            request = request.protocols([subprotocol]);
-        }
-        for (name, value) in &worker.headers.0 {
-            request = request.header(name.clone(), value.clone());
-        }
-        if let Some(token) = worker.tokens.header(self.number, &self.name) {
-            request = request.set_header(AUTHORIZATION, token);
-        }
-        let attempt = request.connect().into_actor(self).map(|result, bot, ctx| match result {
-            Ok((_, framed)) => bot.open(framed, ctx),
-            Err(error) => {
-                bot.error(&describe(&error));
-                bot.server = bot.server.wrapping_add(1);
-                bot.come_back(Duration::ZERO);
-            }
-        });
-        self.link = Link::Connecting(ctx.spawn(attempt));
-    }
-
-    fn open(&mut self, framed: Framed<BoxedSocket, ws::Codec>, ctx: &mut Context<Self>) {
-        let is_slow = self.behaviour.reads_slowly();
-        let (socket, inbound, outflow) = Socket::open(framed, Rc::clone(&self.worker.read_buffers), is_slow);
-        let now = self.worker.now();
-        let pulse_due = now.after(WELCOME_DEADLINE);
-        self.link = Link::Open(OpenLink {
-            socket,
-            inbound: ctx.add_stream(inbound),
-            outflow: ctx.spawn(outflow),
-            is_welcomed: false,
-            is_leaving: false,
-            closed_for: None,
-            is_alive: false,
-            pulse_due,
-            pulse_interval: WELCOME_DEADLINE,
-            reconnect_after: Duration::ZERO,
-            reads_at: now,
-        });
-        if is_slow {
-            self.enter(now, Errand::Read);
-        }
-        self.worker.open_links.set(self.worker.open_links.get() + 1);
-        self.enter(pulse_due, Errand::CheckPulse);
-        if self.is_plain() {
-            self.greet_plainly();
-        }
-    }
-
-    /// The server's first word on a new connection. Its pings come every `heartbeat`.
-    pub(super) fn link_is_welcomed(&mut self, heartbeat: Duration) {
-        let now = self.worker.now();
-        let Link::Open(link) = &mut self.link else { return };
-        link.is_welcomed = true;
-        // The server gives a client two heartbeats of silence; the bot gives the server a little more.
-        link.pulse_interval = heartbeat.saturating_mul(5) / 2;
-        link.pulse_due = now.after(link.pulse_interval);
-        let pulse_due = link.pulse_due;
-        self.enter(pulse_due, Errand::CheckPulse);
-        self.backoff.reset();
-        self.enter_state(BotState::Connected);
-        let mut stats = self.worker.stats.borrow_mut();
-        stats.counters.reconnects += u64::from(std::mem::take(&mut self.was_cut_off));
-        stats.counters.ever_connected += u64::from(!self.has_been_here);
-        if let Some(planned) = self.awaited_since.take() {
-            stats.connect.record(now.since(planned));
-        }
-    }
-
-    /// Gives a connection up from which nothing came for too long: the other end may be gone without a word.
-    pub(super) fn check_pulse(&mut self, due: Nanos, ctx: &mut Context<Self>) {
-        let Link::Open(link) = &mut self.link else { return };
-        // An appointment of an earlier connection, or of before the welcome.
-        if due < link.pulse_due {
-            return;
-        }
-        if std::mem::take(&mut link.is_alive) && link.closed_for.is_none() {
-            link.pulse_due = self.worker.now().after(link.pulse_interval);
-            let pulse_due = link.pulse_due;
-            self.enter(pulse_due, Errand::CheckPulse);
-            if let Some(heartbeat) = self.worker.dialect.foreign().and_then(Foreign::heartbeat) {
-                self.link.send(heartbeat);
-            }
-        } else {
-            self.lost("no sign of life", ctx);
-        }
-    }
-
-    /// The server closes the connection. The bot answers, and the server ends it.
-    pub(super) fn closed(&mut self, reason: Option<ws::CloseReason>, ctx: &mut Context<Self>) {
-        let Link::Open(link) = &mut self.link else { return };
-        if link.is_leaving {
-            return self.end(ctx);
-        }
-        let code = reason.as_ref().map(|reason| u16::from(reason.code));
-        link.closed_for = Some(code.map_or("close without a code".to_owned(), |code| format!("close {code}")));
-        link.is_alive = false;
-        link.pulse_due = self.worker.now().after(END_DEADLINE);
-        let pulse_due = link.pulse_due;
-        self.link.send(ws::Message::Close(reason));
-        self.enter(pulse_due, Errand::CheckPulse);
-    }
-
-    /// The connection is lost or useless; the bot will come back.
-    pub(super) fn lost(&mut self, why: &str, ctx: &mut Context<Self>) {
-        let Link::Open(link) = &mut self.link else { return };
-        if link.is_leaving {
-            return self.end(ctx);
-        }
-        let closed_for = link.closed_for.take();
-        let reconnect_after = link.reconnect_after;
-        if link.is_welcomed {
-            let mut ledger = self.worker.ledger.borrow_mut();
-            if self.behaviour.reads_slowly() {
-                // It was asked for: the bot begins anew.
-                ledger.left(self.number, self.room);
-            } else {
-                ledger.interrupted(self.number, self.room);
-            }
-            drop(ledger);
-            self.enter_state(BotState::Away);
-            self.was_cut_off = true;
-            self.missed_since = Some(self.worker.now());
-            self.end_visit();
-        }
-        self.error(closed_for.as_deref().unwrap_or(why));
-        self.server = self.server.wrapping_add(1);
-        self.drop_link(ctx);
-        self.come_back(reconnect_after);
-    }
-
-    fn come_back(&mut self, at_least: Duration) {
-        self.link = Link::Down;
-        self.listens_at = None;
-        if self.departs_at.is_some() {
-            self.enter(self.worker.now(), Errand::Part);
-        }
-        self.membership = Membership::MustResume;
-        self.paused_until = Nanos::default();
-        let wait = self.backoff.next(at_least, &mut self.rng);
-        self.enter(self.worker.now().after(wait), Errand::Connect);
-    }
-
-    /// Says goodbye; the connection ends when the server has answered.
-    pub(super) fn say_goodbye(&mut self) {
-        if let Link::Open(link) = &mut self.link {
-            link.is_leaving = true;
-            self.link.send(ws::Message::Close(Some(ws::CloseCode::Normal.into())));
-        }
-    }
-
-    /// Goes for good, or until the profile wants the bot again.
-    pub(super) fn leave(&mut self, ctx: &mut Context<Self>) {
-        let now = self.worker.now();
-        self.give_up_plan(now);
-        self.give_up_connecting(now);
-        if self.is_wanted {
-            self.leave_crowd();
-        }
-        self.is_wanted = false;
-        self.departs_at = None;
-        self.end_visit();
-        self.worker.ledger.borrow_mut().left(self.number, self.room);
-        match &mut self.link {
-            Link::Open(_) => self.say_goodbye(),
-            Link::Connecting(attempt) => {
-                ctx.cancel_future(*attempt);
-                self.link = Link::Gone;
-            }
-            Link::Down | Link::Gone => self.link = Link::Gone,
-        }
-        self.enter_state(BotState::Gone);
-    }
-
-    /// The goodbye is over.
-    fn end(&mut self, ctx: &mut Context<Self>) {
-        self.drop_link(ctx);
-        if self.is_wanted {
-            // It rests, or was wanted again meanwhile.
-            self.enter(self.back_at.max(self.worker.now()), Errand::Connect);
-        } else {
-            self.link = Link::Gone;
-        }
-    }
-
-    pub(super) fn drop_link(&mut self, ctx: &mut Context<Self>) {
-        let Link::Open(link) = std::mem::replace(&mut self.link, Link::Down) else { return };
-        ctx.cancel_future(link.inbound);
-        ctx.cancel_future(link.outflow);
-        self.resign_as_timekeeper();
-        self.worker.ledger.borrow_mut().peers.stops(self.number);
-        self.worker.open_links.set(self.worker.open_links.get() - 1);
-    }
-}
-
-/// A connect error in few words, so that the same counts as the same.
-fn describe(error: &WsClientError) -> String {
-    if let WsClientError::InvalidResponseStatus(status) = error {
-        return format!("HTTP {}", status.as_u16());
-    }
-    if let WsClientError::SendRequest(SendRequestError::Connect(ConnectError::Io(error))) = error {
-        return match Errno::from_io_error(error) {
-            Some(Errno::MFILE | Errno::NFILE) => NO_FILE_LEFT.to_owned(),
-            Some(Errno::ADDRNOTAVAIL) => NO_PORT_LEFT.to_owned(),
-            _ => format!("connect: {}", error.kind()),
-        };
-    }
-    let is_timeout = matches!(
-        error,
-        WsClientError::SendRequest(SendRequestError::Timeout | SendRequestError::Connect(ConnectError::Timeout))
-    );
-    if is_timeout { "connect: timeout".to_owned() } else { format!("connect: {error}") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lack_of_files_or_ports_is_known_as_the_swarms_own_limit() {
-        let told = |errno: Errno| {
-            let error = ConnectError::Io(std::io::Error::from(errno));
-            describe(&WsClientError::SendRequest(SendRequestError::Connect(error)))
-        };
-        assert_eq!(told(Errno::MFILE), NO_FILE_LEFT);
-        assert_eq!(told(Errno::NFILE), NO_FILE_LEFT);
-        assert_eq!(told(Errno::ADDRNOTAVAIL), NO_PORT_LEFT);
-        assert_eq!(told(Errno::CONNREFUSED), "connect: connection refused");
     }
 }

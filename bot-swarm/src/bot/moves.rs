@@ -6,12 +6,12 @@ use actix::Context;
 use starling_protocol::{ClientCommand, MessageId, RoomName};
 
 use super::link::Link;
-use super::{Bot, Membership, PART_AFTER, Visit};
+use super::{Bot, PART_AFTER, Visit};
 use crate::agenda::Errand;
 use crate::behaviour::Move;
 use crate::census::BotState;
 use crate::clock::Nanos;
-use crate::ledger::Entrance;
+use crate::ledger::Standing;
 
 /// The `id` of the frames by which a bot visits rooms.
 const VISIT_ID: &str = "visit";
@@ -22,19 +22,17 @@ impl Bot {
         if self.worker.quiet_since.get().is_some_and(|quiet_since| planned > quiet_since) {
             return;
         }
-        if !self.is_wanted {
+        if self.attendance.want() {
             self.join_crowd();
             self.begin_plan(planned);
         }
-        self.is_wanted = true;
-        self.departs_at = None;
         let is_first = self.state == BotState::Waiting;
         self.worker.stats.borrow_mut().counters.wanted += u64::from(is_first);
         if matches!(self.link, Link::Gone) {
             self.link = Link::Down;
         }
         if matches!(self.link, Link::Down) {
-            self.awaited_since = Some(planned);
+            self.attendance.await_since(planned);
             self.enter_state(BotState::Connecting);
             self.connect(ctx);
         }
@@ -42,11 +40,9 @@ impl Bot {
 
     /// The profile does not want the bot any more.
     pub(super) fn depart(&mut self, planned: Nanos, ctx: &mut Context<Self>) {
-        if self.is_wanted {
+        if self.attendance.dismiss(Some(planned)) {
             self.leave_crowd();
         }
-        self.is_wanted = false;
-        self.departs_at = Some(planned);
         self.forgive_flood();
         self.speak();
         if self.is_answered() || !self.link.is_up() {
@@ -58,7 +54,7 @@ impl Bot {
 
     /// Whether nothing that the bot said, or has still to say, waits for an answer.
     pub(super) fn is_answered(&self) -> bool {
-        self.in_flight.iter().next().is_none() && self.postponed.is_empty() && self.overdue() == 0
+        self.speech.is_done(self.plan_end(self.worker.now()))
     }
 
     /// The bot is one of those to whom messages of its room come, unless what comes to it is not timed.
@@ -76,7 +72,7 @@ impl Bot {
 
     /// Goes, if it is still to go.
     pub(super) fn part(&mut self, ctx: &mut Context<Self>) {
-        if self.departs_at.is_some() {
+        if self.attendance.is_departing() {
             self.leave(ctx);
         }
     }
@@ -97,7 +93,7 @@ impl Bot {
     /// Does what the behaviour wanted.
     pub(super) fn make_move(&mut self, due: Nanos, ctx: &mut Context<Self>) {
         let Some((_, next)) = self.next_move.take_if(|(noted, _)| *noted == due) else { return };
-        let is_free = self.link.is_up() && self.is_wanted && self.membership == Membership::Member;
+        let is_free = self.link.is_up() && self.attendance.is_wanted() && self.is_caught_up();
         if is_free && self.worker.quiet_since.get().is_none() {
             match next {
                 Move::Hop => self.hop(),
@@ -129,11 +125,11 @@ impl Bot {
     }
 
     /// The server let the bot into a room that it visits.
-    pub(super) fn visits(&mut self, room: &RoomName, entrance: impl FnOnce(u32) -> Entrance) {
+    pub(super) fn visits(&mut self, room: &RoomName, standing: Standing) {
         let Visit::Asked(asked) = self.visit else { return };
         if self.worker.roster.room(asked).name == *room {
             self.visit = Visit::In(asked);
-            self.worker.ledger.borrow_mut().entered(entrance(asked));
+            self.worker.ledger.borrow_mut().entered(self.number, asked, standing);
         }
     }
 
@@ -165,15 +161,16 @@ impl Bot {
         self.end_visit();
         self.worker.ledger.borrow_mut().rests(self.number, self.room);
         self.enter_state(BotState::Resting);
-        self.back_at = self.worker.now().after(rest);
-        self.missed_since = Some(self.back_at);
-        self.membership = Membership::MustResume;
+        let back_at = self.worker.now().after(rest);
+        self.attendance.rest_until(back_at);
+        self.home.must_resume();
+        self.inbox.must_resume();
         if politely {
             self.say_goodbye();
         } else {
             self.drop_link(ctx);
         }
-        self.enter(self.back_at, Errand::Connect);
+        self.enter(back_at, Errand::Connect);
     }
 
     /// Lets a slow bot read some more.

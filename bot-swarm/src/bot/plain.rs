@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use awc::ws;
 
+use super::Bot;
 use super::in_flight::Outgoing;
-use super::{Bot, Membership};
 use crate::agenda::Errand;
 use crate::clock::Nanos;
 use crate::dialect::Dialect;
@@ -32,7 +32,7 @@ impl Bot {
 
     /// The WebSocket handshake is done. Where the server has no protocol of its own, the bot is in.
     pub(super) fn greet_plainly(&mut self) {
-        self.unheard.clear();
+        self.fragments.take_packet();
         let Some(foreign) = self.worker.dialect.foreign() else { return self.begin_plainly(PULSE) };
         if let Some(greeting) = foreign.greeting(self.name.as_str()) {
             self.link.send(greeting);
@@ -42,8 +42,9 @@ impl Bot {
     /// The bot is in the room, and the server numbers nothing.
     fn begin_plainly(&mut self, pulse: Duration) {
         self.link_is_welcomed(pulse);
-        self.membership = Membership::Member;
-        self.has_been_here = true;
+        self.home.begin_anew();
+        self.inbox.begin_anew();
+        self.note_whether_back();
         let listens_at = self.worker.now().after(LISTENS_AFTER);
         self.listens_at = Some(listens_at);
         self.enter(listens_at, Errand::Listen);
@@ -51,10 +52,7 @@ impl Bot {
             self.send_again();
         } else {
             // Sent again, it could come twice, and the server would be innocent of it.
-            for message in self.in_flight.drain() {
-                self.worker.promises_no_more(self.number, message.number);
-                self.in_doubt.push(message);
-            }
+            self.speech.doubt_all(|message| self.worker.promises_no_more(self.number, message.number));
         }
         self.plan_move();
         self.speak();
@@ -84,7 +82,7 @@ impl Bot {
             said.store(message.number, Relaxed);
         }
         if self.worker.dialect == Dialect::Seed {
-            self.in_flight.take(serial);
+            self.speech.answered(serial);
             self.worker.unanswered.set(self.worker.unanswered.get() - 1);
         }
     }
@@ -92,16 +90,16 @@ impl Bot {
     /// Something came.
     pub(super) fn hear_plainly(&mut self, frame: &[u8]) {
         let Some(foreign) = self.worker.dialect.foreign() else { return self.hear_said(frame) };
-        if self.unheard.is_empty() {
+        let mut packet = self.fragments.take_packet();
+        if packet.is_empty() {
             let left = foreign.hear(frame, |heard| self.understand(foreign, heard));
-            self.unheard.extend_from_slice(frame.get(frame.len() - left..).unwrap_or_default());
+            packet.extend_from_slice(frame.get(frame.len() - left..).unwrap_or_default());
         } else {
-            let mut whole = std::mem::take(&mut self.unheard);
-            whole.extend_from_slice(frame);
-            let left = foreign.hear(&whole, |heard| self.understand(foreign, heard));
-            whole.drain(..whole.len() - left);
-            self.unheard = whole;
+            packet.extend_from_slice(frame);
+            let left = foreign.hear(&packet, |heard| self.understand(foreign, heard));
+            packet.drain(..packet.len() - left);
         }
+        self.fragments.keep_packet(packet);
     }
 
     fn understand(&mut self, foreign: Foreign, heard: Heard<'_>) {
@@ -109,7 +107,7 @@ impl Bot {
             Heard::Joined => self.begin_plainly(foreign.pulse()),
             Heard::Answer(answer) => self.link.send(answer),
             Heard::Said(said) => self.hear_said(said),
-            Heard::Taken(id) => match self.in_flight.take_where(|serial| foreign.wire_id(serial) == id) {
+            Heard::Taken(id) => match self.speech.answered_where(|serial| foreign.wire_id(serial) == id) {
                 Some(message) => {
                     self.was_taken(&message);
                     self.answered();
@@ -118,7 +116,7 @@ impl Bot {
             },
             Heard::Refused(id, why) => {
                 self.error(&why);
-                let id = id.and_then(|id| self.in_flight.take_where(|serial| foreign.wire_id(serial) == id));
+                let id = id.and_then(|id| self.speech.answered_where(|serial| foreign.wire_id(serial) == id));
                 if let Some(message) = id {
                     self.worker.promises_no_more(self.number, message.number);
                     self.was_refused(self.behaviour.ignores_limits());
@@ -146,7 +144,7 @@ impl Bot {
     /// The bot's own message came back: as good as an ack.
     fn is_echoed(&mut self, number: u32) {
         // A bot that talks to nobody but the one room gives its messages serial numbers in step.
-        let Some(message) = self.in_flight.take(u64::from(number)) else { return };
+        let Some(message) = self.speech.answered(u64::from(number)) else { return };
         self.was_taken(&message);
         self.answered();
     }

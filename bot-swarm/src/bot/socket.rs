@@ -13,7 +13,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-use actix::fut::ActorFuture;
 use actix_codec::{AsyncWrite, Decoder, Encoder, Framed};
 use awc::BoxedSocket;
 use awc::error::WsProtocolError;
@@ -22,33 +21,10 @@ use bytes::{Buf as _, BufMut as _, BytesMut};
 use futures_util::Stream;
 use tokio_util::io::poll_read_buf;
 
-use super::Bot;
-
-/// Bytes read at once.
-const READ_BYTES: usize = 64 * 1024;
+use crate::read_buffers::{READ_BYTES, ReadBuffers};
 
 /// Unwritten bytes past which a bot sends no more messages until they are written.
 const OUTBOX_BYTES: usize = 16 * 1024;
-
-/// The buffers into which the bots of one worker read.
-///
-/// One is enough as long as what was read is handled before the next bot reads; it takes more only while a bot is
-/// interrupted in the middle of many frames.
-#[derive(Debug, Default)]
-pub(crate) struct ReadBuffers(RefCell<Vec<BytesMut>>);
-
-impl ReadBuffers {
-    fn take(&self) -> BytesMut {
-        let mut buffer = self.0.borrow_mut().pop().unwrap_or_default();
-        buffer.clear();
-        buffer.reserve(READ_BYTES);
-        buffer
-    }
-
-    fn give_back(&self, buffer: BytesMut) {
-        self.0.borrow_mut().push(buffer);
-    }
-}
 
 struct Shared {
     io: BoxedSocket,
@@ -118,7 +94,7 @@ impl Socket {
         }
     }
 
-    /// Whether there is room for a message. If not, [`Bot::speak`] is called once there is.
+    /// Whether there is room for a message. If not, [`Outflow::poll_room`] is ready once there is.
     pub(crate) fn has_room(&self) -> bool {
         let mut shared = self.0.borrow_mut();
         shared.is_awaited = shared.outbox.len() >= OUTBOX_BYTES;
@@ -204,6 +180,13 @@ pub(crate) struct Outflow {
 }
 
 impl Outflow {
+    /// Writes for as long as the connection lives. Ready when there is room again for which the bot has waited, and with an
+    /// error where the connection is broken: the reading half ends as well then, and says why.
+    pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        ready!(self.poll_write(cx))?;
+        if std::mem::take(&mut self.shared.borrow_mut().is_awaited) { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
     fn poll_write(&self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         let mut shared = self.shared.borrow_mut();
         let Shared { io, outbox, writer, .. } = &mut *shared;
@@ -218,21 +201,5 @@ impl Outflow {
         *outbox = BytesMut::new();
         *writer = Some(cx.waker().clone());
         Poll::Ready(Ok(()))
-    }
-}
-
-impl ActorFuture<Bot> for Outflow {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, bot: &mut Bot, _: &mut actix::Context<Bot>, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            match ready!(self.poll_write(cx)) {
-                Ok(()) if std::mem::take(&mut self.shared.borrow_mut().is_awaited) => {}
-                Ok(()) => return Poll::Pending,
-                // The reading half ends as well, and says why.
-                Err(_) => return Poll::Ready(()),
-            }
-            bot.speak();
-        }
     }
 }

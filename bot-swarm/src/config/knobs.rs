@@ -7,6 +7,8 @@ use awc::http::Uri;
 use starling_protocol::{ClientId, limits};
 
 use super::{Config, ConfigError, METRICS_OFF};
+use crate::expect::Expectations;
+use crate::profile::Profile;
 use crate::redaction::{HIDDEN, shown};
 use crate::roster::PREFIX_MAX;
 use crate::units::parse_duration;
@@ -397,6 +399,15 @@ const MADE_BY_SEARCH: [&str; 3] = ["BOT_SECONDS", "BOT_WARM_UP_SECONDS", "BOT_PR
 /// Settings that nobody may see.
 const SECRETS: [&str; 3] = ["BOT_TOKEN", "BOT_TOKEN_SECRET", "BOT_HEADERS"];
 
+/// Says what is wrong with which part of a value, and why; `None`: nothing.
+type Explain = fn(&str) -> Option<String>;
+
+/// The settings of several parts.
+const EXPLAINED: [(&str, Explain); 2] = [
+    ("BOT_PROFILE", |value| value.parse::<Profile>().err().map(|error| error.to_string())),
+    ("BOT_EXPECT", |value| value.parse::<Expectations>().err().map(|error| error.to_string())),
+];
+
 impl Knob {
     /// Whether it is a setting of the search for a limit alone.
     pub fn is_of_search(&self) -> bool {
@@ -423,20 +434,27 @@ impl Knob {
     /// Turns the knob.
     ///
     /// # Errors
-    /// [`ConfigError::BadValue`] where the value is not in the range.
+    /// [`ConfigError::BadValue`] where the value is not in the range, [`ConfigError::BadPart`] where a part of it is wrong.
     pub fn set(&self, config: &mut Config, value: &str) -> Result<(), ConfigError> {
-        (self.set)(config, value.trim()).ok_or_else(|| ConfigError::BadValue {
-            variable: self.variable,
-            value: if self.is_secret() {
-                HIDDEN.to_owned()
-            } else if self.range.contains("://") {
-                // A URL may hold a token.
-                shown(value).into_owned()
-            } else {
-                value.to_owned()
-            },
-            range: self.range,
-        })
+        (self.set)(config, value.trim()).ok_or_else(|| self.complaint(value))
+    }
+
+    /// What is wrong with a value.
+    fn complaint(&self, value: &str) -> ConfigError {
+        let variable = self.variable;
+        let explain = EXPLAINED.iter().find(|(explained, _)| *explained == variable).map(|(_, explain)| explain);
+        if let Some(why) = explain.and_then(|explain| explain(value.trim())) {
+            return ConfigError::BadPart { variable, value: value.to_owned(), why };
+        }
+        let value = if self.is_secret() {
+            HIDDEN.to_owned()
+        } else if self.range.contains("://") {
+            // A URL may hold a token.
+            shown(value).into_owned()
+        } else {
+            value.to_owned()
+        };
+        ConfigError::BadValue { variable, value, range: self.range }
     }
 
     /// Whether nobody may see what it is set to.

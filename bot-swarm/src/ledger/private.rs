@@ -1,7 +1,12 @@
 //! Private messages: what was acknowledged to the sender against what arrived at the two names.
+//!
+//! Where the server keeps them, a lost connection excuses nothing: once the bot has its inbox back, all of them are due.
 
 use rustc_hash::{FxHashMap, FxHashSet};
+use starling_protocol::Epoch;
 
+use super::inbox::Inbox;
+use super::position::{Standing, Step};
 use super::sequence::{Arrival, Sequence};
 use super::tally::Tally;
 
@@ -13,10 +18,20 @@ struct Flow {
     received: Sequence,
 }
 
+/// The acknowledged messages that were for one bot, as their sender or their receiver.
+#[derive(Debug, Default)]
+struct End {
+    received: u64,
+    missing: u64,
+}
+
 /// All private messages that concern the bots of one worker, or, merged, of the swarm.
 #[derive(Debug, Default)]
 pub struct PrivateBook {
     flows: FxHashMap<(u32, u32), Flow>,
+    /// What the bots got of their inboxes, where the server keeps any.
+    inboxes: FxHashMap<u32, Inbox>,
+    /// Bots to which messages under way may be gone, or wait for their return.
     interrupted: FxHashSet<u32>,
     acked: u64,
     arrived: u64,
@@ -49,9 +64,33 @@ impl PrivateBook {
         flow.is_some_and(|flow| flow.echoed.contains(number.into()) || flow.received.contains(number.into()))
     }
 
-    /// Takes note that a bot lost its connection: what was under way to it may be gone.
+    /// Takes note that a bot lost its connection: what was under way to it may be gone, or waits.
     pub fn interrupted(&mut self, bot: u32) {
         self.interrupted.insert(bot);
+    }
+
+    /// Takes note that a bot has its inbox: all that it missed is to come.
+    pub fn has_inbox(&mut self, bot: u32, standing: Standing) {
+        self.interrupted.remove(&bot);
+        match self.inboxes.get_mut(&bot) {
+            Some(inbox) => inbox.stands_at(standing),
+            None => drop(self.inboxes.insert(bot, Inbox::new(standing))),
+        }
+    }
+
+    /// Where a bot resumes its inbox, see [`Ledger::inbox_resume_point`](super::Ledger::inbox_resume_point).
+    pub(super) fn resume_point(&self, bot: u32) -> Option<(Epoch, u64)> {
+        self.inboxes.get(&bot).map(Inbox::resume_point)
+    }
+
+    /// Takes note that a message came that has this place in a bot's inbox.
+    pub(super) fn observe_place(&mut self, bot: u32, seq: u64) -> Step {
+        self.inboxes.get_mut(&bot).map_or(Step::InOrder, |inbox| inbox.observe(seq))
+    }
+
+    /// How many messages of inboxes have not come though later ones have.
+    pub(super) fn missing(&self) -> u64 {
+        self.inboxes.values().map(Inbox::missing).sum()
     }
 
     /// Deliveries that acknowledged messages make (two each), minus those that arrived. Negative where a delivery
@@ -60,9 +99,9 @@ impl PrivateBook {
         2 * i64::try_from(self.acked).unwrap_or(i64::MAX / 2) - i64::try_from(self.arrived).unwrap_or(i64::MAX)
     }
 
-    /// Whether any bot lost its connection.
-    pub fn any_interrupted(&self) -> bool {
-        !self.interrupted.is_empty()
+    /// Whether deliveries may never come, see [`Ledger::may_lack_private`](super::Ledger::may_lack_private).
+    pub(super) fn may_lack(&self, bots: u32) -> bool {
+        !self.interrupted.is_empty() || (!self.inboxes.is_empty() && self.inboxes.len() < bots as usize)
     }
 
     /// Adds what another worker knows.
@@ -77,27 +116,41 @@ impl PrivateBook {
                 ours.received = theirs.received;
             }
         }
+        self.inboxes.extend(other.inboxes);
         self.interrupted.extend(other.interrupted);
         self.acked += other.acked;
         self.arrived += other.arrived;
     }
 
     /// The sums, after all workers' books are merged.
+    ///
+    /// A message that did not come is missing by its number, and where there is an inbox by its place there as well. It
+    /// is counted once: of the two counts for a bot, the greater one.
     pub fn tally(&self) -> Tally {
-        let mut tally = Tally::default();
+        let mut ends: FxHashMap<u32, End> = self.inboxes.keys().map(|bot| (*bot, End::default())).collect();
         for ((sender, receiver), flow) in &self.flows {
-            for (end, arrived) in [(sender, &flow.echoed), (receiver, &flow.received)] {
+            for (bot, arrived) in [(sender, &flow.echoed), (receiver, &flow.received)] {
+                let end = ends.entry(*bot).or_default();
                 let missing = flow.acked.count_not_in(arrived);
-                let known = if self.interrupted.contains(end) {
-                    tally.private_unknown += missing;
-                    flow.acked.count() - missing
-                } else {
-                    tally.lost += missing;
-                    flow.acked.count()
-                };
-                tally.expected += known;
-                tally.received += flow.acked.count() - missing;
+                end.missing += missing;
+                end.received += flow.acked.count() - missing;
             }
+        }
+        let mut tally = Tally::default();
+        for (bot, end) in ends {
+            let inbox = self.inboxes.get(&bot);
+            let never_came = inbox.is_none() && !self.inboxes.is_empty();
+            let is_here = !never_came && !self.interrupted.contains(&bot);
+            let by_place = inbox.map(|inbox| inbox.lost(is_here)).unwrap_or_default();
+            let lost = if is_here { end.missing.max(by_place.count) } else { by_place.count };
+            tally += Tally {
+                expected: end.received + lost,
+                received: end.received,
+                lost,
+                lost_and_told: by_place.told,
+                private_unknown: end.missing.saturating_sub(lost),
+                ..Tally::default()
+            };
         }
         tally
     }

@@ -23,8 +23,9 @@ pub struct Tally {
     pub misdelivered: u64,
     /// Places of a room (`seq`) in which deliveries and acks name different messages.
     pub contradictions: u64,
-    /// Acknowledged private messages whose sender or receiver lost its connection. Without authentication
-    /// none is kept for a client that is away, so whether they should have arrived cannot be told; they are not in `expected`.
+    /// Acknowledged private messages of which it cannot be told whether they should have arrived; they are not in
+    /// `expected`. Where the server keeps none: those to or from a bot that lost its connection. Where it keeps them: those
+    /// that wait for a bot that is not there at the end.
     pub private_unknown: u64,
 }
 

@@ -134,7 +134,7 @@ impl Handler<ReadOutstanding> for Worker {
             connecting: u64::from(self.state.census.get().in_state(BotState::Connecting)),
             room_deliveries: ledger.outstanding(&targets) + ledger.peers.outstanding(|bot| self.state.said_by(bot)),
             private_deliveries: ledger.private_outstanding(),
-            any_interrupted: ledger.any_interrupted(),
+            may_lack_private: ledger.may_lack_private(self.numbers().map(|_| 1).sum()),
             high_waters: ledger.high_waters(),
         })
     }

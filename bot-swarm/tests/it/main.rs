@@ -15,6 +15,8 @@ mod foreign;
 #[cfg(test)]
 mod hosts;
 #[cfg(test)]
+mod inboxes;
+#[cfg(test)]
 mod live;
 #[cfg(test)]
 mod live_page;
@@ -24,6 +26,8 @@ mod load;
 mod process;
 #[cfg(test)]
 mod reconnect;
+#[cfg(test)]
+mod refusals;
 #[cfg(test)]
 mod reports;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod chat;
 mod connection;
 mod foreign;
+mod inboxes;
 mod plain;
 
 use std::cell::RefCell;
@@ -10,11 +11,12 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix_rt::net::TcpListener;
+use actix_rt::net::{TcpListener, TcpStream};
 use awc::ws::CloseCode;
 use chat::Chat;
 pub(crate) use chat::{Fault, Options};
 pub(crate) use foreign::ForeignServer;
+pub(crate) use inboxes::InboxFault;
 pub(crate) use plain::{PlainFault, PlainServer};
 
 /// A running server; it lives on the test's own thread.
@@ -55,6 +57,13 @@ impl TestServer {
         Self { chat, address }
     }
 
+    /// Reads a handshake, and answers it with this text.
+    pub(crate) async fn refuse(stream: &mut TcpStream, answer: &str) {
+        if connection::read_head(stream).await.is_some() {
+            connection::write(stream, answer.as_bytes()).await;
+        }
+    }
+
     /// Where bots connect.
     pub(crate) fn url(&self) -> String {
         format!("ws://{}/ws", self.address)
@@ -90,6 +99,22 @@ impl TestServer {
     /// Faults that were committed, counted by the deliveries that are wrong for it.
     pub(crate) fn wrong(&self) -> u64 {
         self.chat.borrow().wrong
+    }
+
+    /// Deliveries that are wrong for the faults that were committed with inboxes.
+    pub(crate) fn wrong_in_inboxes(&self) -> u64 {
+        self.chat.borrow().inboxes.wrong
+    }
+
+    /// Private messages that came by a resume, and those that had waited for their receivers.
+    pub(crate) fn resumed_and_waited(&self) -> (u64, u64) {
+        let chat = self.chat.borrow();
+        (chat.inboxes.resumed, chat.inboxes.waited)
+    }
+
+    /// Begins all inboxes anew.
+    pub(crate) fn forget_inboxes(&self) {
+        self.chat.borrow_mut().forget_inboxes();
     }
 
     /// Deliveries that were dropped.

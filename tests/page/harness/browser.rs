@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::error::WebDriverResult;
 use thirtyfour::extensions::cdp::ChromeDevTools;
-use thirtyfour::{By, ChromiumLikeCapabilities, DesiredCapabilities, WebDriver};
+use thirtyfour::{By, CapabilitiesHelper, ChromiumLikeCapabilities, DesiredCapabilities, WebDriver};
 use tokio::time::Instant;
 
 use super::keys::ENTER;
@@ -53,6 +53,7 @@ impl Browser {
             capabilities.add_arg(argument).unwrap();
         }
         capabilities.add_arg(&format!("--user-data-dir={}", profile.path().display())).unwrap();
+        capabilities.insert_base_capability("goog:loggingPrefs".into(), json!({ "browser": "ALL" }));
         let driver = WebDriver::new(driver.url(), capabilities)
             .await
             .expect("Chromium does not start: run scripts/install-test-tools");
@@ -177,6 +178,16 @@ impl Browser {
     /// Asks Chromium itself.
     pub(crate) async fn devtools(&self, command: &str, parameters: Value) -> Value {
         ChromeDevTools::new(self.driver.handle.clone()).execute_cdp_with_params(command, parameters).await.unwrap()
+    }
+
+    /// What came to the console since it was read last: errors of scripts, of the content security policy, of requests.
+    /// The driver alone knows it. To be called in an actix runtime.
+    pub(crate) async fn console(&self) -> Vec<Value> {
+        let session = &self.driver.handle;
+        let log = format!("{}session/{}/se/log", session.server_url(), session.session_id());
+        let mut answer = awc::Client::default().post(log).send_json(&json!({ "type": "browser" })).await.unwrap();
+        let answer: Value = answer.json().await.unwrap();
+        answer["value"].as_array().unwrap_or_else(|| panic!("{answer}")).clone()
     }
 
     /// A window of this size, in light or dark.

@@ -12,6 +12,8 @@ use starling_protocol::{
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
+use super::inboxes::{InboxFault, Inboxes};
+
 /// Messages after which a fault begins.
 const FAULT_AFTER: u64 = 30;
 
@@ -65,6 +67,10 @@ pub(crate) struct Options {
     pub(crate) cuts_after: Option<u64>,
     /// Whether it says that everything was recovered, and gives nothing.
     pub(crate) forges_recovery: bool,
+    /// Whether it keeps private messages in inboxes.
+    pub(crate) keeps_private: bool,
+    /// What it does wrong when an inbox is resumed.
+    pub(crate) inbox_fault: Option<InboxFault>,
 }
 
 /// How long a server stalls.
@@ -100,6 +106,7 @@ pub(crate) struct Chat {
     clients: HashMap<u64, Client>,
     keys: HashMap<ClientId, ClientKey>,
     rooms: HashMap<RoomName, Room>,
+    pub(crate) inboxes: Inboxes,
     acks: HashMap<(ClientId, MessageId), Ack>,
     held: Option<(u64, String)>,
     /// Deliveries that are kept back: until when, for whom, and what.
@@ -128,6 +135,7 @@ impl Chat {
             clients: HashMap::new(),
             keys: HashMap::new(),
             rooms: HashMap::new(),
+            inboxes: Inboxes::with(options.inbox_fault),
             acks: HashMap::new(),
             held: None,
             delayed: RefCell::default(),
@@ -162,6 +170,11 @@ impl Chat {
         self.drop_everyone();
     }
 
+    pub(crate) fn forget_inboxes(&mut self) {
+        self.inboxes.forget();
+        self.drop_everyone();
+    }
+
     /// Deliveries that were dropped.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.get()
@@ -192,6 +205,8 @@ impl Chat {
         let (seq, epoch) = (place.newest(), place.epoch);
         self.clients.insert(id, Client { name: name.clone(), rooms: vec![room.clone()], outbox });
         self.welcomed += 1;
+        let inbox = self.options.keeps_private.then(|| self.inboxes.open(&name));
+        let (inbox, waiting) = inbox.map_or((None, Vec::new()), |(position, waiting)| (Some(position), waiting));
         let limits = ServerLimits { message_bytes: 16_384, messages_per_second: 50, burst: 100, rooms: 64 };
         let welcome = Welcome {
             id: None,
@@ -199,12 +214,15 @@ impl Chat {
             server: "test".into(),
             client_id: name,
             first_room: Some(RoomPosition { room, seq, epoch }),
-            inbox: None,
+            inbox,
             key,
             heartbeat_ms: 25_000,
             limits,
         };
         self.tell(id, &ServerEvent::Welcome(Box::new(welcome)));
+        for frame in waiting {
+            self.send(id, frame);
+        }
         Ok(id)
     }
 
@@ -221,8 +239,15 @@ impl Chat {
             ClientCommand::Message(message) => self.post(id, frame_id.unwrap(), &message),
             ClientCommand::Join { room, resume, .. } => self.resume(id, frame_id, &room, resume),
             ClientCommand::Leave { room } => self.leave_room(id, frame_id, room),
+            ClientCommand::JoinInbox { resume } => {
+                let Some(client) = self.clients.get(&id) else { return };
+                let Some((joined, missed)) = self.inboxes.resume(&client.name, frame_id, resume) else { return };
+                self.tell(id, &ServerEvent::Joined(joined));
+                for frame in missed {
+                    self.send(id, frame);
+                }
+            }
             ClientCommand::Hello { .. }
-            | ClientCommand::JoinInbox { .. }
             | ClientCommand::InboxHistory { .. }
             | ClientCommand::Rooms
             | ClientCommand::Members { .. }
@@ -294,7 +319,7 @@ impl Chat {
         let mut ack = Ack { id: frame_id.clone(), at: 0, room: None, seq: None, to: None, duplicate: false };
         match &message.target {
             Target::Client(to) => {
-                if !self.clients.values().any(|client| client.name == *to) {
+                if !self.options.keeps_private && !self.clients.values().any(|client| client.name == *to) {
                     let refusal = Refusal::new(ErrorCode::NoSuchClient, "not here").with_id(Some(frame_id));
                     return self.tell(id, &ServerEvent::Error(refusal));
                 }
@@ -342,7 +367,7 @@ impl Chat {
     fn say(&mut self, sender: &ClientId, room: &RoomName, text: &str) -> Seq {
         let place = self.room(room);
         let seq = place.newest().next();
-        let frame = frame(sender, Some((room, seq)), None, text);
+        let frame = frame(sender, Some(room), Some(seq), None, text);
         place.history.push(frame.clone());
         let mut members: Vec<u64> =
             self.clients.iter().filter(|(_, client)| client.rooms.contains(room)).map(|(id, _)| *id).collect();
@@ -361,7 +386,7 @@ impl Chat {
         if self.commits(Fault::LeakToOtherRoom) {
             let outsider = self.clients.iter().find(|(_, client)| !client.rooms.contains(room)).map(|(id, _)| *id);
             self.wrong += 1;
-            self.send(outsider.unwrap(), self::frame(sender, Some((room, seq)), None, text));
+            self.send(outsider.unwrap(), self::frame(sender, Some(room), Some(seq), None, text));
         }
         if self.commits(Fault::StoreTwice) {
             self.wrong += members.len() as u64;
@@ -392,11 +417,14 @@ impl Chat {
             let before = usize::try_from(seq.0).unwrap() - 2;
             let before = self.room(room).history[before].clone();
             let ServerEvent::Message(message) = codec::decode_event(&before).unwrap() else { unreachable!() };
-            self.send(member, self::frame(sender, Some((room, seq)), None, &message.text));
+            self.send(member, self::frame(sender, Some(room), Some(seq), None, &message.text));
         }
     }
 
     fn whisper(&mut self, sender: &ClientId, to: &ClientId, text: &str) {
+        if self.options.keeps_private {
+            return self.whisper_to_inboxes(sender, to, text);
+        }
         let loses = self.commits(Fault::LosePrivate);
         let leaks = self.commits(Fault::LeakPrivate);
         let is_concerned = |client: &Client| (client.name == *to && !loses) || client.name == *sender;
@@ -405,7 +433,18 @@ impl Chat {
         let stranger = self.clients.iter().find(|(_, client)| !is_concerned(client)).map(|(id, _)| *id);
         self.wrong += u64::from(loses || leaks);
         for receiver in concerned.into_iter().chain(stranger.filter(|_| leaks)) {
-            self.send(receiver, frame(sender, None, Some(to), text));
+            self.send(receiver, frame(sender, None, None, Some(to), text));
+        }
+    }
+
+    fn whisper_to_inboxes(&mut self, sender: &ClientId, to: &ClientId, text: &str) {
+        for owner in [sender, to] {
+            let here = self.clients.iter().filter(|(_, client)| client.name == *owner).map(|(id, _)| *id).next();
+            let frame =
+                self.inboxes.keep(owner, here.is_some(), |seq| self::frame(sender, None, Some(seq), Some(to), text));
+            if let Some(id) = here {
+                self.send(id, frame);
+            }
         }
     }
 
@@ -464,12 +503,12 @@ impl Room {
     }
 }
 
-fn frame(sender: &ClientId, place: Option<(&RoomName, Seq)>, to: Option<&ClientId>, text: &str) -> String {
+fn frame(sender: &ClientId, room: Option<&RoomName>, seq: Option<Seq>, to: Option<&ClientId>, text: &str) -> String {
     let event = ServerEvent::Message(ChatMessage {
         client_id: sender.clone(),
         text: text.into(),
-        room: place.map(|(room, _)| room.clone()),
-        seq: place.map(|(_, seq)| seq),
+        room: room.cloned(),
+        seq,
         to: to.cloned(),
         at: 0,
         id: None,

@@ -104,7 +104,7 @@ fn read_request(head: &str) -> Option<Request> {
     })
 }
 
-async fn write(stream: &mut TcpStream, mut bytes: &[u8]) {
+pub(super) async fn write(stream: &mut TcpStream, mut bytes: &[u8]) {
     while !bytes.is_empty() {
         let writing = std::future::poll_fn(|cx| std::pin::Pin::new(&mut *stream).poll_write(cx, bytes)).await;
         let Ok(written) = writing else { return };

@@ -1,4 +1,4 @@
-//! What the bots of one worker share: an awc client, the buffers they read into, a ledger, the statistics and an agenda.
+//! What the bots of one worker share: its state, and what it is made from.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -7,15 +7,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use actix_service::{Service as _, fn_service};
-use actix_tls::connect::{ConnectError, ConnectInfo, Connection, Connector as TcpConnector};
-use awc::http::Uri;
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::agenda::Agenda;
 use crate::behaviour::BehaviourKind;
-use crate::bot::ReadBuffers;
 use crate::census::{BotState, Census};
+use crate::client;
 use crate::clock::{self, Host, Nanos};
 use crate::credentials::{Headers, Tokens};
 use crate::crowds::Crowds;
@@ -26,12 +23,10 @@ use crate::marker::Marker;
 use crate::panics::Panics;
 use crate::plan::Habits;
 use crate::profile::Profile;
+use crate::read_buffers::ReadBuffers;
 use crate::roster::Roster;
 use crate::server_clock::{OnServer, ServerClock};
 use crate::stats::Stats;
-
-/// How long connecting may take, the WebSocket's handshake included.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a worker is made from. The same for all workers of a swarm but for `index`.
 #[derive(Debug, Clone)]
@@ -107,23 +102,24 @@ pub(crate) struct WorkerState {
     /// Messages that were due before the bots fell silent, and are still to be sent.
     pub(crate) left_to_say: Cell<u64>,
     /// Bots that have yet to count what they have left to say, or gave up.
-    pub(super) answers_due: Cell<u64>,
+    pub(crate) answers_due: Cell<u64>,
     /// Connections that are open.
     pub(crate) open_links: Cell<u64>,
     /// Whether the run is over, and the bots only say goodbye: all at once, which is nothing to measure.
     pub(crate) is_over: Cell<bool>,
-    pub(super) census: Cell<Census>,
+    pub(crate) census: Cell<Census>,
     /// Processor time of the thread when an interval was taken last.
-    pub(super) cpu_taken: Cell<Duration>,
+    pub(crate) cpu_taken: Cell<Duration>,
     /// What the ledger had found when its books were closed.
-    pub(super) closed: Cell<Option<Tally>>,
+    pub(crate) closed: Cell<Option<Tally>>,
     workers: u32,
 }
 
 impl WorkerState {
-    pub(super) fn new(setup: WorkerSetup) -> Self {
+    /// The state of a worker that begins. To be made on the worker's thread.
+    pub(crate) fn new(setup: WorkerSetup) -> Self {
         Self {
-            client: client(setup.tls),
+            client: client::client(setup.tls),
             read_buffers: Rc::default(),
             roster: setup.roster,
             endpoint: setup.endpoint,
@@ -191,8 +187,8 @@ impl WorkerState {
         self.answers_due.set(self.answers_due.get().saturating_sub(1));
     }
 
-    /// What the ledger has found since the start.
-    pub(super) fn findings(&self) -> Tally {
+    /// What the ledger has found so far; in the end, what it had found when its books were closed.
+    pub(crate) fn findings(&self) -> Tally {
         self.closed.get().unwrap_or_else(|| self.ledger.borrow().findings())
     }
 
@@ -210,21 +206,4 @@ impl WorkerState {
     pub(crate) fn on_server(&self, time: Nanos) -> Option<OnServer> {
         self.server_clock.borrow().at(time)
     }
-}
-
-/// The client of all bots of a worker: no limit of its own, and no delay for small frames.
-fn client(tls: Option<Arc<ClientConfig>>) -> awc::Client {
-    let tcp = TcpConnector::default().service();
-    let undelayed = fn_service(move |info: ConnectInfo<Uri>| {
-        let connecting = tcp.call(info);
-        async move {
-            let connection: Connection<Uri, actix_rt::net::TcpStream> = connecting.await?;
-            // Without it, a second frame waits up to 40 ms for the first one's acknowledgement.
-            connection.io_ref().set_nodelay(true).map_err(ConnectError::Io)?;
-            Ok(connection)
-        }
-    });
-    let connector = awc::Connector::new().connector(undelayed).limit(0);
-    let connector = if let Some(tls) = tls { connector.rustls_0_23(tls) } else { connector };
-    awc::Client::builder().connector(connector).timeout(CONNECT_TIMEOUT).no_default_headers().finish()
 }

@@ -9,11 +9,11 @@ use awc::ws::{self, Frame};
 use starling_protocol::{Ack, ErrorCode, JoinedEvent, Refusal, ServerEvent, Welcome};
 
 use super::in_flight::{Addressee, Outgoing, serial_of};
-use super::{Bot, Membership, PAUSE_DEFAULT, RESUME_ID, Visit};
+use super::{Bot, PAUSE_DEFAULT, Visit};
 use crate::agenda::Errand;
 use crate::census::BotState;
 use crate::clock::Nanos;
-use crate::ledger::{Entrance, Verdict};
+use crate::ledger::{Standing, Verdict};
 use crate::marker::Marker;
 use crate::timing::Timing;
 use crate::wire::{self, Delivery, Incoming};
@@ -41,17 +41,7 @@ impl StreamHandler<Result<Frame, WsProtocolError>> for Bot {
 
 impl Bot {
     fn hear_part(&mut self, item: &Item) {
-        let (part, is_last) = match item {
-            Item::FirstText(part) | Item::FirstBinary(part) => {
-                self.parts.clear();
-                (part, false)
-            }
-            Item::Continue(part) => (part, false),
-            Item::Last(part) => (part, true),
-        };
-        self.parts.extend_from_slice(part);
-        if is_last {
-            let whole = std::mem::take(&mut self.parts);
+        if let Some(whole) = self.fragments.join(item) {
             self.hear(&whole);
         }
     }
@@ -74,6 +64,8 @@ impl Bot {
 
     fn told(&mut self, event: ServerEvent<'_>) {
         match event {
+            // It has left, and only the goodbye is not yet answered.
+            ServerEvent::Welcome(_) | ServerEvent::Joined(_) if self.link.is_leaving() => {}
             ServerEvent::Welcome(welcome) => self.welcomed(&welcome),
             ServerEvent::Message(message) => self.delivered(&Delivery {
                 text: &message.text,
@@ -100,43 +92,29 @@ impl Bot {
 
     fn welcomed(&mut self, welcome: &Welcome) {
         self.link_is_welcomed(Duration::from_millis(welcome.heartbeat_ms));
-        self.key = Some(welcome.key);
-        self.has_been_here = true;
-        let worker = &self.worker;
-        let is_new = worker.ledger.borrow().resume_point(self.number, self.room).is_none();
+        self.way_back.keep_key(welcome.key);
+        let mut ledger = self.worker.ledger.borrow_mut();
+        let is_new = ledger.resume_point(self.number, self.room).is_none();
         if is_new && let Some(first) = &welcome.first_room {
-            self.membership = Membership::Member;
-            let (bot, room) = (self.number, self.room);
-            let entrance = Entrance { bot, room, epoch: first.epoch, seq: first.seq.0, recovered: true };
-            worker.ledger.borrow_mut().entered(entrance);
-        } else {
-            self.ask_to_resume();
+            let standing = Standing { epoch: first.epoch, seq: first.seq.0, recovered: true };
+            ledger.entered(self.number, self.room, standing);
+            self.home.begin_anew();
         }
+        drop(ledger);
+        self.finds_inbox(welcome.inbox.as_ref());
+        self.note_whether_back();
+        self.ask_for_missed();
         self.send_again();
         self.plan_move();
         self.speak();
     }
 
     fn joined(&mut self, joined: &JoinedEvent) {
-        let bot = self.number;
-        let entrance = |room, recovered| Entrance { bot, room, epoch: joined.epoch, seq: joined.seq.0, recovered };
-        // A bot does not ask for its inbox.
-        let Some(room) = &joined.room else { return };
-        if *room != self.worker.roster.room(self.room).name {
-            return self.visits(room, |room| entrance(room, true));
-        }
-        if self.membership != Membership::Resuming {
-            return;
-        }
-        self.membership = Membership::Member;
-        let recovered = joined.recovered == Some(true);
-        if !recovered {
-            // What it heard is of another life of the room, or before a gap.
-            self.newest_heard = None;
-        }
-        self.worker.ledger.borrow_mut().entered(entrance(self.room, recovered));
-        if let Some(since) = self.missed_since.take() {
-            self.worker.stats.borrow_mut().resume.record(self.worker.now().since(since));
+        match &joined.room {
+            Some(room) if *room != self.worker.roster.room(self.room).name => {
+                self.visits(room, Standing { epoch: joined.epoch, seq: joined.seq.0, recovered: true });
+            }
+            _ => self.was_told_of_missed(joined),
         }
     }
 
@@ -153,11 +131,8 @@ impl Bot {
             (Some(name), Some(seq)) => {
                 let room = worker.roster.room(self.room);
                 if name == room.name.as_str() {
-                    if self.membership != Membership::Member {
+                    if !self.home.hears(seq, delivery.at) {
                         return;
-                    }
-                    if self.newest_heard.is_none_or(|(newest, _)| newest < seq) {
-                        self.newest_heard = Some((seq, delivery.at));
                     }
                     ledger.room_message(self.number, self.room, room.tag, seq, marker.as_ref(), timing.exact())
                 } else if let Visit::In(visited) = self.visit
@@ -169,11 +144,18 @@ impl Bot {
                     ledger.wrong_room()
                 }
             }
-            _ => match &marker {
-                Some(marker) => ledger.private_message(self.number, marker),
-                None if delivery.to == Some(self.name.as_str()) => Verdict::Counts,
-                None => ledger.misdelivered(),
-            },
+            (_, seq) => {
+                if seq.is_some_and(|seq| !self.inbox.hears(seq, delivery.at)) {
+                    return;
+                }
+                match &marker {
+                    Some(marker) => ledger.private_message(self.number, seq, marker),
+                    None if delivery.to == Some(self.name.as_str()) => {
+                        ledger.unmarked_private_message(self.number, seq)
+                    }
+                    None => ledger.misdelivered(),
+                }
+            }
         };
         worker.stats.borrow_mut().delivery_came(timing, verdict == Verdict::Counts);
     }
@@ -185,18 +167,18 @@ impl Bot {
         }
         let now = self.worker.now();
         if self.worker.has_our_clock(marker) {
-            return Timing::Exact(now.since(marker.planned.max(self.back_at)));
+            return Timing::Exact(now.since(marker.planned.max(self.attendance.back_at())));
         }
         let both = self.worker.on_server(now).zip(marker.on_server);
         both.map_or(Timing::Untimed, |(here, planned)| {
-            Timing::Remote(here.since(planned).at_most(now.since(self.back_at)))
+            Timing::Remote(here.since(planned).at_most(now.since(self.attendance.back_at())))
         })
     }
 
     fn acked(&mut self, ack: &Ack) {
         let worker = &self.worker;
         worker.stats.borrow_mut().counters.acked_as_duplicates += u64::from(ack.duplicate);
-        let Some(message) = serial_of(&ack.id).and_then(|serial| self.in_flight.take(serial)) else {
+        let Some(message) = serial_of(&ack.id).and_then(|serial| self.speech.answered(serial)) else {
             return self.error("ack of nothing");
         };
         self.was_taken(&message);
@@ -221,13 +203,13 @@ impl Bot {
         let mut stats = worker.stats.borrow_mut();
         stats.counters.acked += 1;
         if message.planned != Nanos::UNPLANNED {
-            stats.ack.record(worker.now().since(message.planned.max(self.back_at)));
+            stats.ack.record(worker.now().since(message.planned.max(self.attendance.back_at())));
         }
     }
 
     /// A message of the bot was answered.
     pub(super) fn answered(&mut self) {
-        if self.departs_at.is_some() && self.is_answered() {
+        if self.attendance.is_departing() && self.is_answered() {
             return self.enter(self.worker.now(), Errand::Part);
         }
         self.speak();
@@ -237,18 +219,16 @@ impl Bot {
         self.error(refusal.code.as_str());
         let Some(id) = &refusal.id else { return };
         self.visit_was_refused(id);
-        let is_resume = id.as_str() == RESUME_ID;
+        let is_resume = self.resume_was_refused(id);
         let is_temporary = !self.behaviour.ignores_limits()
             && (refusal.code == ErrorCode::RateLimited || refusal.retry_after_ms.is_some());
         if is_temporary || is_resume {
             let pause = refusal.retry_after_ms.map_or(PAUSE_DEFAULT, Duration::from_millis);
-            self.paused_until = self.paused_until.max(self.worker.now().after(pause));
+            self.speech.pause(self.worker.now().after(pause));
         }
-        if is_resume {
-            self.membership = Membership::MustResume;
-        } else if let Some(message) = serial_of(id).and_then(|serial| self.in_flight.take(serial)) {
+        if let Some(message) = serial_of(id).and_then(|serial| self.speech.answered(serial)) {
             if is_temporary {
-                self.postponed.push_back(message);
+                self.speech.postpone(message);
             } else {
                 // Friends are away now and then, and who floods is refused.
                 self.was_refused(self.behaviour.ignores_limits() || refusal.code == ErrorCode::NoSuchClient);

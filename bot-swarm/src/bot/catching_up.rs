@@ -1,0 +1,90 @@
+//! How a bot catches up: after a lost connection it asks for what it missed in its room and in its inbox.
+
+use starling_protocol::{ClientCommand, InboxPosition, JoinedEvent, MessageId};
+
+use super::Bot;
+use crate::census::BotState;
+use crate::ledger::Standing;
+
+/// The `id` of the frame that asks to resume the room; messages have others.
+const ROOM_ID: &str = "resume";
+
+/// The `id` of the frame that asks to resume the inbox.
+const INBOX_ID: &str = "resume-inbox";
+
+impl Bot {
+    /// Whether the bot has been told what it missed.
+    pub(super) fn is_caught_up(&self) -> bool {
+        self.home.is_current() && self.inbox.is_current()
+    }
+
+    /// Counts the bot as connected, once it has been told what it missed.
+    pub(super) fn note_whether_back(&mut self) {
+        if self.is_caught_up() {
+            self.enter_state(BotState::Connected);
+        }
+    }
+
+    /// Asks for what the bot missed in its room and in its inbox, as far as it has yet to.
+    pub(super) fn ask_for_missed(&mut self) {
+        let ledger = self.worker.ledger.borrow();
+        let room = self.home.resume_from(ledger.resume_point(self.number, self.room));
+        let inbox = self.inbox.resume_from(ledger.inbox_resume_point(self.number));
+        drop(ledger);
+        if room.is_some() {
+            let room_name = self.worker.roster.room(self.room).name.clone();
+            let command = ClientCommand::Join { room: room_name, resume: room, presence: false };
+            self.ask(MessageId::parse(ROOM_ID).ok(), command);
+        }
+        if inbox.is_some() {
+            self.ask(MessageId::parse(INBOX_ID).ok(), ClientCommand::JoinInbox { resume: inbox });
+        }
+    }
+
+    /// The server told in its welcome where the bot's inbox is. `None`: it keeps none.
+    pub(super) fn finds_inbox(&mut self, position: Option<&InboxPosition>) {
+        let Some(position) = position else { return self.inbox.begin_anew() };
+        let mut ledger = self.worker.ledger.borrow_mut();
+        if ledger.inbox_resume_point(self.number).is_none_or(|(epoch, _)| epoch != position.epoch) {
+            // The server sends of itself what waits for a client.
+            ledger.has_inbox(self.number, Standing { epoch: position.epoch, seq: position.seq.0, recovered: false });
+            self.inbox.begin_anew();
+        }
+    }
+
+    /// The server answered how much of what was missed it will bring.
+    pub(super) fn was_told_of_missed(&mut self, joined: &JoinedEvent) {
+        let recovered = joined.recovered == Some(true);
+        let standing = Standing { epoch: joined.epoch, seq: joined.seq.0, recovered };
+        let mut ledger = self.worker.ledger.borrow_mut();
+        if joined.inbox {
+            // Not asked for, it is another one: an operator has dropped the old one.
+            if !self.inbox.resumed(recovered) && !self.inbox.is_current() {
+                return;
+            }
+            ledger.has_inbox(self.number, standing);
+        } else if self.home.resumed(recovered) {
+            ledger.entered(self.number, self.room, standing);
+        } else {
+            return;
+        }
+        drop(ledger);
+        if self.is_caught_up()
+            && let Some(since) = self.attendance.take_missed()
+        {
+            self.worker.stats.borrow_mut().resume.record(self.worker.now().since(since));
+        }
+        self.note_whether_back();
+    }
+
+    /// The server refused what was asked under this id. Answers whether it was to resume.
+    pub(super) fn resume_was_refused(&mut self, id: &MessageId) -> bool {
+        let refused = match id.as_str() {
+            ROOM_ID => &mut self.home,
+            INBOX_ID => &mut self.inbox,
+            _ => return false,
+        };
+        refused.must_resume();
+        true
+    }
+}

@@ -1,0 +1,256 @@
+//! How a bot's connection is made, how it is lost, and how it ends.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use actix::fut::ActorFuture;
+use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
+use actix_codec::Framed;
+use awc::BoxedSocket;
+use awc::http::header::AUTHORIZATION;
+use awc::ws;
+
+use super::Bot;
+use super::link::{Link, OpenLink};
+use super::socket::{Outflow, Socket};
+use crate::agenda::Errand;
+use crate::census::BotState;
+use crate::clock::Nanos;
+use crate::connect_error;
+use crate::foreign::Foreign;
+
+/// Largest frame that a bot takes: a full page of history of messages of the largest size most servers allow.
+const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How long a server may take to end a connection that it has closed.
+const END_DEADLINE: Duration = Duration::from_secs(1);
+
+/// How long a server may take to welcome a bot after the handshake.
+const WELCOME_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Writes what the bot sends, for as long as the connection lives, and lets it send on when there is room again.
+struct Writing(Outflow);
+
+impl ActorFuture<Bot> for Writing {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, bot: &mut Bot, _: &mut Context<Bot>, cx: &mut std::task::Context<'_>) -> Poll<()> {
+        while ready!(self.0.poll_room(cx)).is_ok() {
+            bot.speak();
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Bot {
+    /// Connects, if there is no connection and the bot is wanted.
+    pub(super) fn connect(&mut self, ctx: &mut Context<Self>) {
+        if !matches!(self.link, Link::Down) || !self.attendance.is_wanted() {
+            return;
+        }
+        if self.state == BotState::Resting {
+            // From now on it is expected to be there.
+            self.enter_state(BotState::Away);
+            self.worker.ledger.borrow_mut().interrupted(self.number, self.room);
+        }
+        let worker = &self.worker;
+        let room = (!worker.roster.is_lobby_only()).then(|| &worker.roster.room(self.room).name);
+        let url = worker.endpoint.url(self.way_back.server(), room, &self.name, self.way_back.key());
+        let mut request = worker.client.ws(url).max_frame_size(FRAME_BYTES_MAX);
+        if let Some(subprotocol) = worker.dialect.foreign().and_then(Foreign::subprotocol) {
+            request = request.protocols([subprotocol]);
+        }
+        for (name, value) in &worker.headers.0 {
+            request = request.header(name.clone(), value.clone());
+        }
+        if let Some(token) = worker.tokens.header(self.number, &self.name) {
+            request = request.set_header(AUTHORIZATION, token);
+        }
+        let attempt = request.connect().into_actor(self).map(|result, bot, ctx| match result {
+            Ok((_, framed)) => bot.open(framed, ctx),
+            Err(error) => {
+                bot.error(&connect_error::describe(&error));
+                bot.way_back.try_another();
+                bot.come_back(Duration::ZERO);
+            }
+        });
+        self.link = Link::Connecting(ctx.spawn(attempt));
+    }
+
+    fn open(&mut self, framed: Framed<BoxedSocket, ws::Codec>, ctx: &mut Context<Self>) {
+        let is_slow = self.behaviour.reads_slowly();
+        let (socket, inbound, outflow) = Socket::open(framed, Rc::clone(&self.worker.read_buffers), is_slow);
+        let now = self.worker.now();
+        let pulse_due = now.after(WELCOME_DEADLINE);
+        self.link = Link::Open(OpenLink {
+            socket,
+            inbound: ctx.add_stream(inbound),
+            outflow: ctx.spawn(Writing(outflow)),
+            is_welcomed: false,
+            is_leaving: false,
+            closed_for: None,
+            is_alive: false,
+            pulse_due,
+            pulse_interval: WELCOME_DEADLINE,
+            reconnect_after: Duration::ZERO,
+            reads_at: now,
+        });
+        if is_slow {
+            self.enter(now, Errand::Read);
+        }
+        self.worker.open_links.set(self.worker.open_links.get() + 1);
+        self.enter(pulse_due, Errand::CheckPulse);
+        if self.is_plain() {
+            self.greet_plainly();
+        }
+    }
+
+    /// The server's first word on a new connection. Its pings come every `heartbeat`.
+    pub(super) fn link_is_welcomed(&mut self, heartbeat: Duration) {
+        let now = self.worker.now();
+        let Link::Open(link) = &mut self.link else { return };
+        link.is_welcomed = true;
+        // The server gives a client two heartbeats of silence; the bot gives the server a little more.
+        link.pulse_interval = heartbeat.saturating_mul(5) / 2;
+        link.pulse_due = now.after(link.pulse_interval);
+        let pulse_due = link.pulse_due;
+        self.enter(pulse_due, Errand::CheckPulse);
+        self.way_back.note_return();
+        let (is_return, is_first) = self.attendance.welcome();
+        let mut stats = self.worker.stats.borrow_mut();
+        stats.counters.reconnects += u64::from(is_return);
+        stats.counters.ever_connected += u64::from(is_first);
+        if let Some(planned) = self.attendance.take_awaited() {
+            stats.connect.record(now.since(planned));
+        }
+    }
+
+    /// Gives a connection up from which nothing came for too long: the other end may be gone without a word.
+    pub(super) fn check_pulse(&mut self, due: Nanos, ctx: &mut Context<Self>) {
+        let Link::Open(link) = &mut self.link else { return };
+        // An appointment of an earlier connection, or of before the welcome.
+        if due < link.pulse_due {
+            return;
+        }
+        if std::mem::take(&mut link.is_alive) && link.closed_for.is_none() {
+            link.pulse_due = self.worker.now().after(link.pulse_interval);
+            let pulse_due = link.pulse_due;
+            self.enter(pulse_due, Errand::CheckPulse);
+            if let Some(heartbeat) = self.worker.dialect.foreign().and_then(Foreign::heartbeat) {
+                self.link.send(heartbeat);
+            }
+        } else {
+            self.lost("no sign of life", ctx);
+        }
+    }
+
+    /// The server closes the connection. The bot answers, and the server ends it.
+    pub(super) fn closed(&mut self, reason: Option<ws::CloseReason>, ctx: &mut Context<Self>) {
+        let Link::Open(link) = &mut self.link else { return };
+        if link.is_leaving {
+            return self.end(ctx);
+        }
+        let code = reason.as_ref().map(|reason| u16::from(reason.code));
+        link.closed_for = Some(code.map_or("close without a code".to_owned(), |code| format!("close {code}")));
+        link.is_alive = false;
+        link.pulse_due = self.worker.now().after(END_DEADLINE);
+        let pulse_due = link.pulse_due;
+        self.link.send(ws::Message::Close(reason));
+        self.enter(pulse_due, Errand::CheckPulse);
+    }
+
+    /// The connection is lost or useless; the bot will come back.
+    pub(super) fn lost(&mut self, why: &str, ctx: &mut Context<Self>) {
+        let Link::Open(link) = &mut self.link else { return };
+        if link.is_leaving {
+            return self.end(ctx);
+        }
+        let closed_for = link.closed_for.take();
+        let reconnect_after = link.reconnect_after;
+        if link.is_welcomed {
+            let mut ledger = self.worker.ledger.borrow_mut();
+            if self.behaviour.reads_slowly() {
+                // It was asked for: the bot begins anew.
+                ledger.left(self.number, self.room);
+                ledger.disconnected(self.number);
+            } else {
+                ledger.interrupted(self.number, self.room);
+            }
+            drop(ledger);
+            self.enter_state(BotState::Away);
+            self.attendance.cut_off(self.worker.now());
+            self.end_visit();
+        }
+        self.error(closed_for.as_deref().unwrap_or(why));
+        self.way_back.try_another();
+        self.drop_link(ctx);
+        self.come_back(reconnect_after);
+    }
+
+    fn come_back(&mut self, at_least: Duration) {
+        self.link = Link::Down;
+        self.listens_at = None;
+        if self.attendance.is_departing() {
+            self.enter(self.worker.now(), Errand::Part);
+        }
+        self.home.must_resume();
+        self.inbox.must_resume();
+        self.speech.end_pause();
+        let wait = self.way_back.wait(at_least, &mut self.rng);
+        self.enter(self.worker.now().after(wait), Errand::Connect);
+    }
+
+    /// Says goodbye; the connection ends when the server has answered.
+    pub(super) fn say_goodbye(&mut self) {
+        if let Link::Open(link) = &mut self.link {
+            link.is_leaving = true;
+            self.link.send(ws::Message::Close(Some(ws::CloseCode::Normal.into())));
+        }
+    }
+
+    /// Goes for good, or until the profile wants the bot again.
+    pub(super) fn leave(&mut self, ctx: &mut Context<Self>) {
+        let now = self.worker.now();
+        self.give_up_plan(now);
+        self.give_up_connecting(now);
+        if self.attendance.dismiss(None) {
+            self.leave_crowd();
+        }
+        self.end_visit();
+        let mut ledger = self.worker.ledger.borrow_mut();
+        ledger.left(self.number, self.room);
+        ledger.disconnected(self.number);
+        drop(ledger);
+        match &mut self.link {
+            Link::Open(_) => self.say_goodbye(),
+            Link::Connecting(attempt) => {
+                ctx.cancel_future(*attempt);
+                self.link = Link::Gone;
+            }
+            Link::Down | Link::Gone => self.link = Link::Gone,
+        }
+        self.enter_state(BotState::Gone);
+    }
+
+    /// The goodbye is over.
+    fn end(&mut self, ctx: &mut Context<Self>) {
+        self.drop_link(ctx);
+        if self.attendance.is_wanted() {
+            // It rests, or was wanted again meanwhile.
+            self.enter(self.attendance.back_at().max(self.worker.now()), Errand::Connect);
+        } else {
+            self.link = Link::Gone;
+        }
+    }
+
+    pub(super) fn drop_link(&mut self, ctx: &mut Context<Self>) {
+        let Link::Open(link) = std::mem::replace(&mut self.link, Link::Down) else { return };
+        ctx.cancel_future(link.inbound);
+        ctx.cancel_future(link.outflow);
+        self.resign_as_timekeeper();
+        self.worker.ledger.borrow_mut().peers.stops(self.number);
+        self.worker.open_links.set(self.worker.open_links.get() - 1);
+    }
+}

@@ -1,0 +1,216 @@
+//! What a bot has to say: what its plan brings, what is to be sent again, and what is under way.
+
+use std::collections::VecDeque;
+
+use super::in_flight::{Addressee, InFlight, Outgoing};
+use crate::clock::Nanos;
+use crate::plan::Plan;
+
+/// What a bot's plan brings next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// A message that was planned for this time.
+    Message(Nanos),
+    /// Nothing before this time.
+    NotBefore(Nanos),
+    /// Nothing any more.
+    Nothing,
+}
+
+/// The messages of a bot that are not done.
+#[derive(Debug, Default)]
+pub(super) struct Speech {
+    plan: Option<Plan>,
+    /// Messages of the plan that were due when the bot was to fall silent.
+    owed: u64,
+    in_flight: InFlight,
+    /// Messages whose connection was lost before their answer, at a server that would take them twice.
+    in_doubt: Vec<Outgoing>,
+    /// Refused for the moment; sent again before anything new.
+    postponed: VecDeque<Outgoing>,
+    paused_until: Nanos,
+    /// The earliest appointment to speak that is entered and has not come.
+    speaks_at: Option<Nanos>,
+    /// How many messages it has sent to its room, and to each of its friends.
+    room_number: u32,
+    friend_numbers: Box<[u32]>,
+}
+
+impl Speech {
+    /// A bot with so many friends that has nothing to say yet.
+    pub(super) fn new(friends: u32) -> Self {
+        Self { friend_numbers: vec![0; friends as usize].into(), ..Self::default() }
+    }
+
+    /// How many friends it writes to.
+    pub(super) fn friends(&self) -> u32 {
+        u32::try_from(self.friend_numbers.len()).unwrap_or_default()
+    }
+
+    /// Has this plan from now on, or none.
+    pub(super) fn follow(&mut self, plan: Option<Plan>) {
+        self.plan = plan;
+    }
+
+    /// Gives its plan up.
+    pub(super) fn take_plan(&mut self) -> Option<Plan> {
+        self.plan.take()
+    }
+
+    /// Messages that were due by the plan at this time and are not sent.
+    pub(super) fn overdue(&self, end: Nanos) -> u64 {
+        self.plan.as_ref().map_or(0, |plan| plan.overdue(end))
+    }
+
+    /// What the plan brings, up to its end.
+    pub(super) fn next(&mut self, end: Nanos, rng: &mut fastrand::Rng) -> Next {
+        let Some(plan) = &mut self.plan else { return Next::Nothing };
+        plan.take(end, rng).map_or_else(|| Next::NotBefore(plan.due()), Next::Message)
+    }
+
+    /// Takes note of what is owed: all that was due at this time. Answers how many messages.
+    pub(super) fn owe(&mut self, end: Nanos) -> u64 {
+        self.owed = self.overdue(end);
+        self.owed
+    }
+
+    /// One message less is owed, or none any more. Answers how many fewer.
+    pub(super) fn owe_less(&mut self, is_all: bool) -> u64 {
+        let less = if is_all { self.owed } else { self.owed.min(1) };
+        self.owed -= less;
+        less
+    }
+
+    /// Says nothing until this time, or until a later one that was asked for before.
+    pub(super) fn pause(&mut self, until: Nanos) {
+        self.paused_until = self.paused_until.max(until);
+    }
+
+    /// Ends a pause: a new connection knows of none.
+    pub(super) fn end_pause(&mut self) {
+        self.paused_until = Nanos::default();
+    }
+
+    /// Until when it pauses. `None`: it does not.
+    pub(super) fn pauses_until(&self, now: Nanos) -> Option<Nanos> {
+        (now < self.paused_until).then_some(self.paused_until)
+    }
+
+    /// Makes an appointment to speak. Answers whether it is to be entered: there may be an earlier one.
+    pub(super) fn appoint(&mut self, due: Nanos) -> bool {
+        let is_earliest = self.speaks_at.is_none_or(|earliest| due < earliest);
+        if is_earliest {
+            self.speaks_at = Some(due);
+        }
+        is_earliest
+    }
+
+    /// An appointment to speak has come.
+    pub(super) fn appointment_came(&mut self, due: Nanos) {
+        // The ticker may bring it later than it was entered for.
+        self.speaks_at = self.speaks_at.filter(|earliest| *earliest > due);
+    }
+
+    /// Gives a message its number, and takes note that it is under way. Answers its serial number, too.
+    pub(super) fn begin(&mut self, to: Addressee, planned: Nanos, bytes: u32) -> (u64, Outgoing) {
+        let count = match to {
+            Addressee::Room => Some(&mut self.room_number),
+            Addressee::Friend(friend) => self.friend_numbers.get_mut(friend as usize),
+        };
+        let number = count.map_or(0, |count| {
+            *count += 1;
+            *count
+        });
+        let message = Outgoing { to, number, planned, bytes };
+        (self.in_flight.add(message), message)
+    }
+
+    /// Whether another message may be under way.
+    pub(super) fn may_begin(&self) -> bool {
+        !self.in_flight.is_full()
+    }
+
+    /// All messages that are under way, with their serial numbers.
+    pub(super) fn under_way(&self) -> Vec<(u64, Outgoing)> {
+        self.in_flight.iter().collect()
+    }
+
+    /// Takes the message that was answered. `None`: it had been answered before.
+    pub(super) fn answered(&mut self, serial: u64) -> Option<Outgoing> {
+        self.in_flight.take(serial)
+    }
+
+    /// Takes the first message that was answered whose serial number is as wanted. `None`: there is none.
+    pub(super) fn answered_where(&mut self, is_wanted: impl Fn(u64) -> bool) -> Option<Outgoing> {
+        self.in_flight.take_where(is_wanted)
+    }
+
+    /// Has to send a message again, later.
+    pub(super) fn postpone(&mut self, message: Outgoing) {
+        self.postponed.push_back(message);
+    }
+
+    /// Takes the first message that has to be sent again.
+    pub(super) fn take_postponed(&mut self) -> Option<Outgoing> {
+        self.postponed.pop_front()
+    }
+
+    /// Whether nothing that was due at this time waits to be sent or answered.
+    pub(super) fn is_done(&self, end: Nanos) -> bool {
+        self.in_flight.iter().next().is_none() && self.postponed.is_empty() && self.overdue(end) == 0
+    }
+
+    /// Will not send again what is under way: it could come twice. Tells each message.
+    pub(super) fn doubt_all(&mut self, mut tell: impl FnMut(&Outgoing)) {
+        for message in self.in_flight.drain() {
+            tell(&message);
+            self.in_doubt.push(message);
+        }
+    }
+
+    /// All messages that were sent and not answered, or have to be sent again.
+    pub(super) fn unanswered(&mut self) -> Vec<Outgoing> {
+        let under_way = self.in_flight.iter().map(|(_, message)| message);
+        under_way.chain(self.postponed.iter().copied()).chain(std::mem::take(&mut self.in_doubt)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_addressee_has_numbers_of_its_own() {
+        let mut speech = Speech::new(2);
+        let numbers: Vec<u32> = [Addressee::Room, Addressee::Friend(1), Addressee::Room, Addressee::Friend(0)]
+            .into_iter()
+            .map(|to| speech.begin(to, Nanos(0), 40).1.number)
+            .collect();
+        assert_eq!(numbers, [1, 1, 2, 1]);
+    }
+
+    #[test]
+    fn of_appointments_only_an_earlier_one_is_entered() {
+        let mut speech = Speech::new(0);
+        let entered: Vec<bool> = [5, 7, 3].into_iter().map(|due| speech.appoint(Nanos(due))).collect();
+        assert_eq!(entered, [true, false, true]);
+        // That of 5 is still to come, and means nothing.
+        speech.appointment_came(Nanos(3));
+        assert!(speech.appoint(Nanos(9)));
+        speech.appointment_came(Nanos(5));
+        assert!(!speech.appoint(Nanos(10)));
+    }
+
+    #[test]
+    fn a_bot_is_done_when_everything_is_answered() {
+        let mut speech = Speech::new(0);
+        assert!(speech.is_done(Nanos(1)));
+        let (serial, message) = speech.begin(Addressee::Room, Nanos(0), 40);
+        assert!(!speech.is_done(Nanos(1)));
+        assert_eq!(speech.answered(serial), Some(message));
+        speech.postpone(message);
+        assert!(!speech.is_done(Nanos(1)));
+        assert_eq!(speech.take_postponed(), Some(message));
+        assert!(speech.is_done(Nanos(1)));
+    }
+}
