@@ -17,9 +17,9 @@ use starling_process::{dotenv, log_lines};
 
 use crate::addresses::{AddressLimits, ForwardedHeader, Networks, Proxies};
 use crate::control_group;
+use crate::http_limits::HttpLimits;
 use crate::origin::AllowedOrigins;
 use crate::path_prefix::PathPrefix;
-use crate::state::HttpLimits;
 
 pub use self::error::ConfigError;
 use self::kinds::{

@@ -17,7 +17,7 @@ use starling_protocol::{
     ClientId, ErrorCode, HistoryEvent, HistoryPage, MessageId, RoomName, Seq, ServerEvent, codec, limits,
 };
 
-use crate::auth::{self, Operator, Reader};
+use crate::callers::{self, Operator, Reader};
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::state::ServerState;
 use crate::{headers, page};
@@ -115,11 +115,11 @@ fn routes(config: &mut ServiceConfig, bare_prefix: Option<&str>) {
         config.service(reads(path, to_page));
     }
     config
-        .service(reads("/", page::index))
+        .service(reads("/", index))
         // Not one pattern with a tail: the figures of requests are by pattern, and know only plain ones.
-        .service(reads("/web/{version}/{file}", page::file))
-        .service(reads("/web/{version}/{folder}/{file}", page::file))
-        .service(reads("/web/{version}/{folder}/{inner}/{file}", page::file))
+        .service(reads("/web/{version}/{file}", file))
+        .service(reads("/web/{version}/{folder}/{file}", file))
+        .service(reads("/web/{version}/{folder}/{inner}/{file}", file))
         .service(reads("/healthz", healthz))
         .service(reads("/readyz", readyz))
         .service(reads("/metrics", metrics))
@@ -155,7 +155,7 @@ async fn no_such_path(request: HttpRequest) -> Answer {
 async fn upgrade_required(request: HttpRequest) -> Answer {
     let room = request.match_info().get("room").unwrap_or(limits::LOBBY);
     if let Ok(room) = RoomName::parse(room) {
-        auth::check_handshake(&request, &room)?;
+        callers::check_handshake(&request, &room)?;
     }
     Err(HttpRefusal::new(HttpCode::UpgradeRequired, "connect here with a WebSocket"))
 }
@@ -382,4 +382,16 @@ impl ResponseError for HttpRefusal {
     fn error_response(&self) -> HttpResponse {
         self.to_response().into()
     }
+}
+
+/// The page.
+async fn index(request: HttpRequest, state: Data<ServerState>) -> Answer {
+    state.pages().index(&request)
+}
+
+/// A file that the page loads.
+async fn file(request: HttpRequest, state: Data<ServerState>) -> Answer {
+    let asked = request.path().strip_prefix("/web/").and_then(|rest| rest.split_once('/'));
+    let (version, path) = asked.ok_or_else(|| page::nothing_at(&request))?;
+    state.pages().file(&request, version, path)
 }

@@ -16,13 +16,11 @@ use std::path::{Component, Path, PathBuf};
 use actix_web::http::header::{
     self, AcceptEncoding, ContentEncoding, EntityTag, Header as _, HeaderValue, IfNoneMatch, Preference,
 };
-use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use rust_embed::{Embed, EmbeddedFile};
 
 use crate::refusal::{HttpCode, HttpRefusal};
-use crate::state::ServerState;
 
 /// What the browser may do: load what this server has, and talk to it. No script or style in the page itself, and no way
 /// from a text to HTML (trusted types). `'self'` includes the WebSocket of the same host.
@@ -105,7 +103,7 @@ impl Pages {
     }
 
     /// Answers with the page.
-    fn index(&self, request: &HttpRequest) -> Result<HttpResponse, HttpRefusal> {
+    pub(crate) fn index(&self, request: &HttpRequest) -> Result<HttpResponse, HttpRefusal> {
         match &self.source {
             Source::Compiled { assets, .. } => match assets.get(INDEX) {
                 Some(asset) => Ok(asset.respond(request, "no-cache")),
@@ -120,7 +118,12 @@ impl Pages {
     }
 
     /// Answers with a file that the page loads.
-    fn file(&self, request: &HttpRequest, asked_version: &str, path: &str) -> Result<HttpResponse, HttpRefusal> {
+    pub(crate) fn file(
+        &self,
+        request: &HttpRequest,
+        asked_version: &str,
+        path: &str,
+    ) -> Result<HttpResponse, HttpRefusal> {
         match &self.source {
             Source::Compiled { version, assets } => {
                 let asset = assets.get(path).filter(|_| path != INDEX).ok_or_else(|| nothing_at(request))?;
@@ -210,18 +213,6 @@ impl Asset {
     }
 }
 
-/// The page.
-pub(crate) async fn index(request: HttpRequest, state: Data<ServerState>) -> Result<HttpResponse, HttpRefusal> {
-    state.pages().index(&request)
-}
-
-/// A file that the page loads.
-pub(crate) async fn file(request: HttpRequest, state: Data<ServerState>) -> Result<HttpResponse, HttpRefusal> {
-    let asked = request.path().strip_prefix("/web/").and_then(|rest| rest.split_once('/'));
-    let (version, path) = asked.ok_or_else(|| nothing_at(&request))?;
-    state.pages().file(&request, version, path)
-}
-
 /// The page with the version of its files, and told to load all modules at once instead of one after the other.
 fn fill_in(page: &[u8], version: &str, modules: &[String]) -> Vec<u8> {
     let mut links = String::new();
@@ -253,7 +244,7 @@ fn modules_of(folder: &Path) -> io::Result<Vec<String>> {
     Ok(modules)
 }
 
-fn nothing_at(request: &HttpRequest) -> HttpRefusal {
+pub(crate) fn nothing_at(request: &HttpRequest) -> HttpRefusal {
     HttpRefusal::new(HttpCode::NoSuchPath, format!("there is nothing at {}", request.path()))
 }
 

@@ -124,7 +124,7 @@ fn open_history(config: &Config, metrics: &Metrics) -> Result<(Box<dyn HistorySt
             let history = MemoryHistory::new(chat.history_messages, chat.history_bytes);
             (Box::new(history), StoreHealth::default())
         }
-        HistoryMode::Off => (Box::new(NoHistory), StoreHealth::default()),
+        HistoryMode::Off => (Box::new(NoHistory::default()), StoreHealth::default()),
     })
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use starling_actors::history::sqlite::StoreHealth;
 use starling_actors::{ChatConfig, ChatServerHandle, Metrics, clock};
@@ -11,6 +11,7 @@ use starling_actors::{ChatConfig, ChatServerHandle, Metrics, clock};
 use crate::admission::Admission;
 use crate::auth::Access;
 use crate::broken_connections::BrokenConnections;
+use crate::http_limits::HttpLimits;
 use crate::page::Pages;
 use crate::path_prefix::PathPrefix;
 use crate::refusal::RefusedHandshakes;
@@ -32,17 +33,6 @@ pub(crate) struct ServerState {
     short_of_memory: AtomicBool,
     admission: Admission,
     http_limits: HttpLimits,
-}
-
-/// What an HTTP connection may take.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct HttpLimits {
-    /// Time for a head, and for a connection that asks nothing; time in which a body makes progress.
-    pub(crate) head: Duration,
-    /// Time in which an answer that the kernel does not take makes progress.
-    pub(crate) answer: Duration,
-    /// Bytes of a body.
-    pub(crate) body_bytes: u64,
 }
 
 impl ServerState {

@@ -11,17 +11,21 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use starling_actors::chat_server::command::{Command, Effect, OpenSession, Request};
+use starling_actors::chat_server::Turn;
+use starling_actors::chat_server::command::{Command, Frame, OpenSession, Request};
+use starling_actors::chat_server::effect::Effect;
 use starling_actors::chat_server::state::ChatState;
 use starling_actors::clock::{self, Now};
 use starling_actors::credits::{ServerCredits, Ticket};
 use starling_actors::frame::Format;
-use starling_actors::history::Completion;
+use starling_actors::history::HistoryStore;
 use starling_actors::history::off::NoHistory;
 use starling_actors::identity::Identity;
 use starling_actors::ids::{HubId, SessionId};
 use starling_actors::{ChatConfig, ChatServer, ChatServerHandle, LocalHub, Metrics};
-use starling_protocol::{ChatMessage, ClientId, ClientKey, RoomName, Seq, ServerEvent, Target, codec};
+use starling_protocol::{
+    ChatMessage, ClientCommand, ClientId, ClientKey, PostMessage, RoomName, Seq, ServerEvent, Target, codec,
+};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
@@ -49,7 +53,8 @@ fn codec(criterion: &mut Criterion) {
 }
 
 fn publish() -> Request {
-    Request::Publish { text: text().into(), target: Target::FirstRoom, client_id: None }
+    let message = PostMessage { text: text().into(), target: Target::FirstRoom, client_id: None };
+    Request::Command(ClientCommand::Message(message))
 }
 
 fn open(session: SessionId) -> OpenSession {
@@ -69,22 +74,25 @@ fn apply(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("apply");
     for members in [4, 1_000] {
         let mut state = ChatState::new(ChatConfig::default(), 1);
-        let mut effects = Vec::new();
+        let (mut history, mut done) = (NoHistory::default(), Vec::new());
+        let mut turn = Turn::new(Now::read());
         for slot in 0..members {
-            state.apply(Command::OpenSession(open(SessionId::new(HubId(0), slot, 1))), Now::read(), &mut effects);
+            let open = open(SessionId::new(HubId(0), slot, 1));
+            state.apply(Command::OpenSession { open, reply: tokio::sync::oneshot::channel().0 }, &mut turn);
         }
-        effects.clear();
-        let room = state.find_room("lobby").unwrap();
-        let (session, mut seq) = (SessionId::new(HubId(0), 0, 1), Seq(0));
+        let session = SessionId::new(HubId(0), 0, 1);
         group.bench_function(BenchmarkId::from_parameter(members), |bencher| {
             bencher.iter(|| {
-                let (now, ticket) = (Now::read(), Ticket::without_credit(clock::now()));
-                state.apply(Command::Ask { session, id: None, request: publish(), ticket }, now, &mut effects);
-                seq = seq.next();
-                let stored = Completion::Stored { room, seq, oldest: seq };
-                state.apply(Command::Completed(stored), now, &mut effects);
-                assert!(matches!(effects.last(), Some(Effect::Deliver { .. })));
-                effects.clear();
+                turn.effects.clear();
+                turn.now = Now::read();
+                let frame = Frame { session, id: None, ticket: Some(Ticket::without_credit(clock::now())) };
+                state.apply(Command::Ask { frame, request: publish() }, &mut turn);
+                let Some(Effect::Append(entry)) = turn.effects.pop() else { panic!("it is accepted") };
+                history.append(entry, &mut done);
+                for completion in done.drain(..) {
+                    state.apply(Command::Completed(completion), &mut turn);
+                }
+                assert!(matches!(turn.effects.last(), Some(Effect::Deliver { .. })));
             });
         });
     }
@@ -102,7 +110,8 @@ impl Room {
     async fn of(count: usize) -> Self {
         let config = ChatConfig { messages_per_second: 0, ..ChatConfig::default() };
         let metrics = Metrics::new(1, ServerCredits::new(config.server_credits));
-        let (chat, prepared, _) = ChatServer::prepare(config.clone(), Box::new(NoHistory), Arc::clone(&metrics));
+        let (chat, prepared, _) =
+            ChatServer::prepare(config.clone(), Box::new(NoHistory::default()), Arc::clone(&metrics));
         prepared.run_here();
         let hub = LocalHub::start(HubId(0), Arc::new(config), chat.clone(), metrics);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -135,8 +144,9 @@ impl Room {
         let mut buffer = vec![0; 256 * 1024];
         let begun = clock::now();
         for message in 1..=messages {
-            let text = if message == messages { "the last one ~end~".into() } else { text().into() };
-            let request = Request::Publish { text, target: Target::FirstRoom, client_id: None };
+            let text = if message == messages { "the last one ~end~".to_owned() } else { text() };
+            let message = PostMessage { text: text.into(), target: Target::FirstRoom, client_id: None };
+            let request = Request::Command(ClientCommand::Message(message));
             self.chat.ask(self.first, None, request, Ticket::without_credit(begun));
         }
         for member in &mut self.members {

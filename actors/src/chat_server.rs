@@ -5,10 +5,12 @@
 //! core it shares the worker's thread, so that a message wakes no other (`docs/decisions/0015-one-core-one-thread.md`).
 
 pub mod command;
+pub mod effect;
 mod handle;
 mod messages;
-mod remembered;
+mod parts;
 pub mod state;
+mod turn;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,20 +19,22 @@ use actix::dev::channel::{self, AddressReceiver};
 use actix::prelude::*;
 use log::{error, warn};
 use smallvec::SmallVec;
-use starling_protocol::{HistoryEvent, RoomName, ServerEvent};
+use starling_protocol::{RoomName, ServerEvent};
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
+pub use self::command::HistoryQuery;
 pub use self::handle::{AskError, ChatServerHandle, PostedBy};
-pub use self::messages::HistoryQuery;
+pub use self::turn::Turn;
 
-use self::command::{Command, Effect, PageOf};
-use self::messages::{EndTurn, Enveloped, Query, RegisterHub, Reported};
+use self::command::Command;
+use self::effect::Effect;
+use self::messages::{EndTurn, Enveloped, RegisterHub, Reported};
 use self::state::ChatState;
 use crate::clock::{self, Now};
 use crate::config::ChatConfig;
-use crate::history::{Completion, HistoryStore, Page, ReadError, ReadRequest, Reader, RoomKey, StoredMessage};
-use crate::hub::{Delivery, HubCommand, HubHandle};
+use crate::history::{Completion, Draft, EntryCopy, HistoryStore, RoomKey};
+use crate::hub::{Delivery, HubCommand, HubHandle, ToSession};
 use crate::ids::{HubId, SessionId};
 use crate::metrics::{ActorKind, Mailbox, MessageKind, Metrics};
 use crate::vitals::{Pulse, VitalPart, Vitals};
@@ -149,28 +153,34 @@ impl ChatServer {
     }
 
     fn apply(&mut self, command: Command, now: Now, context: &mut Context<Self>) {
-        self.state.apply(command, now, &mut self.effects);
-        self.perform(now, context);
+        let mut turn = self.turn(now);
+        self.state.apply(command, &mut turn);
+        self.perform(turn, context);
     }
 
-    /// Performs what is to be done, and what the history has finished meanwhile, until nothing is left. What the history
-    /// was given it begins with once the mailbox is empty.
-    fn perform(&mut self, now: Now, context: &mut Context<Self>) {
+    fn turn(&mut self, now: Now) -> Turn {
+        Turn { now, effects: std::mem::take(&mut self.effects) }
+    }
+
+    /// Performs the effects of a turn, and applies what the history has finished meanwhile, until nothing is left. The
+    /// history begins with what it was given once the mailbox is empty.
+    fn perform(&mut self, mut turn: Turn, context: &mut Context<Self>) {
         loop {
-            let mut effects = std::mem::take(&mut self.effects);
+            let mut effects = std::mem::take(&mut turn.effects);
             for effect in effects.drain(..) {
                 self.perform_one(effect);
             }
-            self.effects = effects;
+            turn.effects = effects;
             let mut completions = std::mem::take(&mut self.completions);
             if completions.is_empty() {
                 break;
             }
             for completion in completions.drain(..) {
-                self.state.apply(Command::Completed(completion), now, &mut self.effects);
+                self.state.apply(Command::Completed(completion), &mut turn);
             }
             self.completions = completions;
         }
+        self.effects = turn.effects;
         if self.history.has_queued() && !self.turn_ends {
             self.turn_ends = true;
             context.notify(EndTurn);
@@ -179,21 +189,17 @@ impl ChatServer {
 
     fn perform_one(&mut self, effect: Effect) {
         match effect {
-            Effect::Tell { session, event, ticket } => {
-                if let ServerEvent::Error(refusal) = &*event {
+            Effect::To { session, command } => {
+                if let ToSession::Tell { event, .. } = &command
+                    && let ServerEvent::Error(refusal) = &**event
+                {
                     self.metrics.rejected(refusal.code);
                 }
-                self.send(session.hub(), HubCommand::Tell { sessions: SmallVec::from_elem(session, 1), event, ticket });
+                self.send(session.hub(), HubCommand::To { session, command });
             }
             Effect::TellMany { sessions, event } => {
-                self.send_by_hub(&sessions, |sessions| HubCommand::Tell {
-                    sessions,
-                    event: event.clone(),
-                    ticket: None,
-                });
+                self.send_by_hub(&sessions, |sessions| HubCommand::TellMany { sessions, event: event.clone() });
             }
-            Effect::Admit { session, room } => self.send(session.hub(), HubCommand::Admit { session, room }),
-            Effect::Dismiss { session, room } => self.send(session.hub(), HubCommand::Dismiss { session, room }),
             Effect::Deliver { room, hubs, message, ticket } => {
                 let delivery = Arc::new(Delivery::of_room(message, ticket));
                 for hub in self.hubs.iter().flatten().filter(|hub| hubs.contains(hub.id())) {
@@ -208,48 +214,33 @@ impl ChatServer {
                     delivery: Arc::clone(&delivery),
                 });
             }
-            Effect::Replay { session, room, messages, more, ticket } => {
-                self.send(session.hub(), HubCommand::Replay { session, room, messages, more, ticket });
-            }
-            Effect::TellHistory { session, id, of, messages, has_more, ticket } => {
-                let messages = messages.iter().map(|message| message.to_owned_wire()).collect();
-                let (room, inbox, to) = match of {
-                    PageOf::Room(room) => (Some(room), false, None),
-                    PageOf::Inbox { with } => (None, true, with),
-                };
-                let event = Box::new(ServerEvent::History(HistoryEvent { id, room, inbox, to, messages, has_more }));
-                self.send(session.hub(), HubCommand::Tell { sessions: SmallVec::from_elem(session, 1), event, ticket });
-            }
-            Effect::Store { room, epoch, message } => {
-                self.count_stored(&message);
-                self.history.append(room, epoch, message, &mut self.completions);
-            }
-            Effect::StoreBoth(copies) => {
-                for copy in &*copies {
-                    self.count_stored(&copy.message);
+            Effect::Append(entry) => {
+                for EntryCopy { key, draft, .. } in &entry.copies {
+                    self.count_message(key, draft);
                 }
-                self.history.append_both(*copies, &mut self.completions);
+                self.history.append(entry, &mut self.completions);
             }
             Effect::Delivered { room, seq } => self.history.delivered(room, seq),
             Effect::Read(request) => self.history.read(request, &mut self.completions),
-            Effect::Forget { room, reply } => self.history.forget(room, reply),
-            // Whoever opened the session is told by the handler that asked.
-            Effect::RefuseSession { .. } => {}
-            Effect::Close { session, code, reason } => {
-                self.send(session.hub(), HubCommand::Close { session, code, reason });
+            Effect::Forget { room, receipt } => self.history.forget(room, receipt, &mut self.completions),
+            Effect::Answer(answer) => answer.send(),
+            Effect::Drain { reason, spread } => {
+                for hub in self.hubs.iter().flatten() {
+                    hub.send(HubCommand::Drain { reason, spread });
+                }
             }
         }
     }
 
-    fn count_stored(&self, message: &StoredMessage) {
-        let kind = match &message.room {
+    fn count_message(&self, key: &RoomKey, draft: &Draft) {
+        let kind = match key {
             RoomKey::Room(name) if *name == self.lobby => MessageKind::Global,
             RoomKey::Room(_) => MessageKind::Room,
             // Of the two copies of a private message the receiver's counts.
-            RoomKey::Inbox(owner) if message.to.as_ref() == Some(owner) => MessageKind::Private,
+            RoomKey::Inbox(owner) if draft.to.as_ref() == Some(owner) => MessageKind::Private,
             RoomKey::Inbox(_) => return,
         };
-        self.metrics.message(kind, message.text.len());
+        self.metrics.message(kind, draft.text.len());
     }
 
     /// Tells the operator of full tables: at most once in an interval, whatever clients do.
@@ -296,19 +287,15 @@ impl Handler<Enveloped> for ChatServer {
     type Result = ();
 
     fn handle(&mut self, message: Enveloped, context: &mut Context<Self>) {
-        let Enveloped { command, opened, arrival, in_mailbox } = message;
+        let Enveloped { command, arrival, in_mailbox } = message;
         drop(in_mailbox);
         let work = arrival.begin();
-        let now = Now::read_at(work.started());
-        let Some(opened) = opened else { return self.apply(command, now, context) };
-        self.state.apply(command, now, &mut self.effects);
-        let refused = self.effects.iter().find_map(|effect| {
-            if let Effect::RefuseSession { refusal, .. } = effect { Some(refusal.clone()) } else { None }
-        });
-        self.perform(now, context);
-        self.metrics.set_held(self.state.held());
-        // Whoever asked may have gone; its connection then closes the session.
-        drop(opened.send(refused.map_or(Ok(()), Err)));
+        let changes_tables = matches!(command, Command::OpenSession { .. } | Command::Tick { .. });
+        self.apply(command, Now::read_at(work.started()), context);
+        if changes_tables {
+            self.metrics.set_held(self.state.held());
+            self.warn_of_full_tables();
+        }
     }
 }
 
@@ -320,7 +307,8 @@ impl Handler<Reported> for ChatServer {
         drop(in_mailbox);
         let _work = arrival.begin();
         self.history.reported(report, &mut self.completions);
-        self.perform(Now::read(), context);
+        let turn = self.turn(Now::read());
+        self.perform(turn, context);
     }
 }
 
@@ -330,7 +318,8 @@ impl Handler<EndTurn> for ChatServer {
     fn handle(&mut self, _: EndTurn, context: &mut Context<Self>) {
         self.turn_ends = false;
         self.history.end_turn(&mut self.completions);
-        self.perform(Now::read(), context);
+        let turn = self.turn(Now::read());
+        self.perform(turn, context);
     }
 }
 
@@ -344,42 +333,6 @@ impl Handler<RegisterHub> for ChatServer {
         }
         if let Some(slot) = self.hubs.get_mut(index) {
             *slot = Some(hub);
-        }
-    }
-}
-
-impl Handler<Query> for ChatServer {
-    type Result = ();
-
-    fn handle(&mut self, query: Query, context: &mut Context<Self>) {
-        // Whoever asked may have gone: then the answer is for nobody.
-        match query {
-            Query::Rooms(allowed, reply) => drop(reply.send(self.state.list_rooms(&allowed, Now::read()))),
-            Query::History(HistoryQuery { room, page, search, limit, bytes }, reply) => {
-                let Some(id) = self.state.find_room(room.as_str()) else {
-                    // The global chat is there for everybody who asks, even while nobody is in it.
-                    let is_lobby = room == self.lobby;
-                    let answer = if is_lobby { Ok(Page::default()) } else { Err(ReadError::NoSuchRoom) };
-                    return drop(reply.send(answer));
-                };
-                let (room, limit) = (id, usize::from(limit));
-                let reader = Reader::Outside(reply);
-                let request = ReadRequest { room, page, search, with: None, limit, bytes, reader };
-                self.history.read(request, &mut self.completions);
-                self.perform(Now::read(), context);
-            }
-            Query::Drain { reason, spread_ms } => {
-                for hub in self.hubs.iter().flatten() {
-                    hub.send(HubCommand::Drain { reason, spread_ms });
-                }
-            }
-            Query::Tick(done) => {
-                self.apply(Command::Tick, Now::read(), context);
-                self.metrics.set_held(self.state.held());
-                self.warn_of_full_tables();
-                // The ticker may be late for it.
-                done.send(()).unwrap_or_default();
-            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Frames as they go over the socket: an event or a line, WebSocket header included, encoded once.
 
-use actix_http::ws::{CloseReason, OpCode, Parser};
+use actix_http::ws::{OpCode, Parser};
+use actix_web_actors::ws::CloseReason;
 use bytes::{Buf, Bytes, BytesMut};
 use starling_protocol::{CloseCode, ServerEvent, codec, console};
 

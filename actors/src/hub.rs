@@ -9,20 +9,25 @@
 //! - [`HubHandle`] is how other threads reach it.
 //! - [`LocalHub`] is how the sessions of the same thread reach it.
 
+mod closing;
 mod compression;
 mod core;
+mod ends;
 mod handle;
+mod heartbeat;
 mod local;
 mod local_room;
 mod messages;
+mod offers;
 mod turn;
 mod wheel;
 
 use actix::prelude::*;
 
+pub use self::closing::Closing;
 pub use self::handle::HubHandle;
-pub use self::local::{Closing, LocalHub};
-pub use self::messages::{Delivery, HubCommand};
+pub use self::local::LocalHub;
+pub use self::messages::{Delivery, HubCommand, Replay, ToSession};
 
 use self::messages::Enveloped;
 use crate::vitals::Pulse;

@@ -50,6 +50,13 @@ impl fmt::Debug for SessionId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RoomId(pub u32);
 
+impl RoomId {
+    /// Where its entry stands in a table by room.
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// A set of hubs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HubSet(u64);

@@ -37,7 +37,6 @@ pub mod ids;
 mod log_interval;
 pub mod metrics;
 pub mod rate_limit;
-mod room;
 pub mod session;
 pub mod socket;
 pub mod stage;

@@ -18,9 +18,7 @@ use actix::prelude::*;
 use bytes::{Bytes, BytesMut};
 use log::debug;
 use starling_protocol::console::{self, ConsoleCommand};
-use starling_protocol::{
-    ClientCommand, ClientId, ClientKey, CommandFrame, ErrorCode, MessageId, Refusal, codec, limits,
-};
+use starling_protocol::{ClientCommand, CommandFrame, ErrorCode, MessageId, Refusal, codec, limits};
 
 use self::frames::{BadFrame, Incoming};
 use self::inbound::{Inbound, Reading};
@@ -55,13 +53,9 @@ pub struct Session {
 /// What a frame asks for.
 #[derive(Debug)]
 enum Asked {
-    Chat(Request),
-    /// To prove who it is, where names are authenticated.
-    Prove {
-        client_id: Option<ClientId>,
-        key: Option<ClientKey>,
-        token: String,
-    },
+    Command(ClientCommand<'static>),
+    /// Nothing that can be done.
+    Nonsense(Refusal),
     /// The console's help, which needs nobody else.
     Help,
     /// The end of the connection.
@@ -163,16 +157,12 @@ impl Session {
         let Some(mut credit) = self.reading.take_credit() else { return };
         self.hub.metrics().frame_received(text.len());
         let (id, asked) = if console::is_line(text) { (None, self.read_line(text)) } else { self.read_json(text) };
-        let asked = match self.limit(&asked, read_at) {
-            Ok(()) => asked,
-            Err(refusal) => Asked::Chat(Request::Refused(refusal)),
-        };
-        let request = match asked {
-            Asked::Chat(request) => request,
-            // After the rate limit: verifying costs more than reading.
-            Asked::Prove { client_id, key, token } => self.prove(client_id, key, &token),
-            Asked::Help => return self.hub.offer_line(self.id, console::HELP),
-            Asked::Quit => return self.close(Closing::by_client(), ctx),
+        let request = match (self.limit(&asked, read_at), asked) {
+            (Err(refusal), _) | (Ok(()), Asked::Nonsense(refusal)) => Request::Refused(refusal),
+            // After the rate limit: verifying a token costs more than reading it.
+            (Ok(()), Asked::Command(command)) => self.request(command),
+            (Ok(()), Asked::Help) => return self.hub.offer_line(self.id, console::HELP),
+            (Ok(()), Asked::Quit) => return self.close(Closing::by_client(), ctx),
         };
         credit.expect_answer(answer_bytes(&request, text.len(), self.hub.config()));
         self.hub.chat().ask(self.id, id, request, Ticket::new(read_at, credit));
@@ -188,7 +178,7 @@ impl Session {
             }
         };
         self.frames.take(read_at).map_err(too_often("too many frames"))?;
-        if matches!(asked, Asked::Chat(Request::Join { .. })) {
+        if matches!(asked, Asked::Command(ClientCommand::Join { .. })) {
             let most = self.hub.config().joins_per_minute;
             let full = || Box::new(RateLimit::new(most, Duration::from_mins(1), most, read_at));
             self.joins.get_or_insert_with(full).take(read_at).map_err(too_often("too many joins"))?;
@@ -207,8 +197,8 @@ impl Session {
     fn read_json(&self, text: &str) -> (Option<MessageId>, Asked) {
         self.speak(Format::Json);
         match codec::decode_command(text) {
-            Ok(CommandFrame { id, command }) => (id, self.to_asked(command)),
-            Err(mut refusal) => (refusal.id.take(), Asked::Chat(Request::Refused(refusal))),
+            Ok(CommandFrame { id, command }) => (id, Asked::Command(command.into_owned())),
+            Err(mut refusal) => (refusal.id.take(), Asked::Nonsense(refusal)),
         }
     }
 
@@ -216,48 +206,35 @@ impl Session {
         self.speak(Format::Text);
         let room = self.hub.current_room(self.id);
         match console::parse_line(line, room.as_ref()) {
-            Ok(ConsoleCommand::Command(command)) => self.to_asked(command),
+            Ok(ConsoleCommand::Command(command)) => Asked::Command(command.into_owned()),
             Ok(ConsoleCommand::Help) => Asked::Help,
             Ok(ConsoleCommand::Quit) => Asked::Quit,
-            Err(refusal) => Asked::Chat(Request::Refused(refusal)),
+            Err(refusal) => Asked::Nonsense(refusal),
         }
     }
 
-    fn prove(&self, client_id: Option<ClientId>, key: Option<ClientKey>, token: &str) -> Request {
-        match self.hub.config().tokens.as_ref().map(|tokens| tokens.verify(token)) {
-            Some(Err(bad)) => Request::Refused(Refusal::new(ErrorCode::Unauthorized, bad.to_string())),
-            Some(Ok(claims)) => Request::Hello { claims: Some(Arc::new(claims)), client_id, key },
-            None => Request::Hello { claims: None, client_id, key },
+    /// The request of a command: a message that is too large is refused, a token is verified.
+    fn request(&self, command: ClientCommand<'static>) -> Request {
+        let config = self.hub.config();
+        let most = config.message_bytes as usize;
+        if let ClientCommand::Message(message) = &command
+            && message.text.len() > most
+        {
+            let text = format!("the message has {} bytes, {most} are allowed", message.text.len());
+            return Request::Refused(Refusal::new(ErrorCode::MessageTooLarge, text));
         }
-    }
-
-    fn to_asked(&self, command: ClientCommand<'_>) -> Asked {
-        Asked::Chat(match command {
-            ClientCommand::Message(message) => {
-                let most = self.hub.config().message_bytes as usize;
-                if message.text.len() > most {
-                    let text = format!("the message has {} bytes, {most} are allowed", message.text.len());
-                    return Asked::Chat(Request::Refused(Refusal::new(ErrorCode::MessageTooLarge, text)));
+        if let ClientCommand::Hello { client_id, key, token: Some(token) } = &command
+            && let Some(tokens) = &config.tokens
+        {
+            return match tokens.verify(token) {
+                Ok(claims) => {
+                    let key = key.as_ref().and_then(|key| key.parse().ok());
+                    Request::Proven { claims: Arc::new(claims), client_id: client_id.clone(), key }
                 }
-                let text = message.text.into_owned().into_boxed_str();
-                Request::Publish { text, target: message.target, client_id: message.client_id }
-            }
-            ClientCommand::Hello { client_id, key, token } => {
-                let key = key.and_then(|key| key.parse().ok());
-                if let Some(token) = token {
-                    return Asked::Prove { client_id, key, token: token.into_owned() };
-                }
-                Request::Hello { claims: None, client_id, key }
-            }
-            ClientCommand::Join { room, resume, presence } => Request::Join { room, resume, presence },
-            ClientCommand::JoinInbox { resume } => Request::JoinInbox { resume },
-            ClientCommand::Leave { room } => Request::Leave { room },
-            ClientCommand::Rooms => Request::Rooms,
-            ClientCommand::Members { room } => Request::Members { room },
-            ClientCommand::History { room, page, limit } => Request::History { room, page, limit },
-            ClientCommand::InboxHistory { with, page, limit } => Request::InboxHistory { with, page, limit },
-            ClientCommand::Ping => Request::Ping,
-        })
+                Err(bad) => Request::Refused(Refusal::new(ErrorCode::Unauthorized, bad.to_string())),
+            };
+        }
+        Request::Command(command)
     }
 
     /// Answers a ping. Of those that come faster than a client may speak the newest is answered, when it may speak again:
@@ -298,18 +275,23 @@ const LISTED_ROOM_BYTES: usize = limits::NAME_BYTES_MAX + 64;
 /// it came, but that a line is quoted.
 fn answer_bytes(request: &Request, frame_bytes: usize, config: &ChatConfig) -> u32 {
     let bytes = match request {
-        Request::History { .. }
-        | Request::InboxHistory { .. }
-        | Request::Join { resume: Some(_), .. }
-        | Request::JoinInbox { resume: Some(_), .. } => config.page_bytes(),
-        Request::Members { .. } => limits::MEMBERS_LISTED_MAX * LISTED_NAME_BYTES,
-        Request::Rooms => limits::ROOMS_LISTED_MAX * LISTED_ROOM_BYTES,
-        Request::Publish { .. } => 2 * frame_bytes,
-        Request::Join { .. }
-        | Request::JoinInbox { .. }
-        | Request::Hello { .. }
-        | Request::Leave { .. }
-        | Request::Ping
+        Request::Command(
+            ClientCommand::History { .. }
+            | ClientCommand::InboxHistory { .. }
+            | ClientCommand::Join { resume: Some(_), .. }
+            | ClientCommand::JoinInbox { resume: Some(_), .. },
+        ) => config.page_bytes(),
+        Request::Command(ClientCommand::Members { .. }) => limits::MEMBERS_LISTED_MAX * LISTED_NAME_BYTES,
+        Request::Command(ClientCommand::Rooms) => limits::ROOMS_LISTED_MAX * LISTED_ROOM_BYTES,
+        Request::Command(ClientCommand::Message(_)) => 2 * frame_bytes,
+        Request::Command(
+            ClientCommand::Join { .. }
+            | ClientCommand::JoinInbox { .. }
+            | ClientCommand::Hello { .. }
+            | ClientCommand::Leave { .. }
+            | ClientCommand::Ping,
+        )
+        | Request::Proven { .. }
         | Request::Refused(_) => 0,
     };
     u32::try_from(bytes + FIELDS_BYTES).unwrap_or(u32::MAX)

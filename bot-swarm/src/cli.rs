@@ -6,6 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::config::{Config, ConfigError, KNOBS, Knob, SCENARIO};
 use crate::expect::Expectations;
+use crate::merge::Demands;
 
 /// The command that searches a limit.
 const FIND_LIMIT: &str = "find-limit";
@@ -36,8 +37,8 @@ pub enum Request {
     Merge {
         /// The reports, or folders of them.
         reports: Vec<PathBuf>,
-        /// What the sum is held to; `None`: what each was.
-        expect: Option<Expectations>,
+        /// What the sum is held to.
+        demands: Demands,
         /// Where the sum is written.
         folder: Option<PathBuf>,
     },
@@ -99,6 +100,16 @@ pub fn command() -> Command {
                         .help("What is expected of all together; default: what was expected of each"),
                 )
                 .arg(
+                    Arg::new("wait")
+                        .long("wait")
+                        .value_name("COUNT")
+                        .value_parser(clap::value_parser!(u16).range(1..))
+                        .help(
+                            "Wait until so many reports are there, all of one time, and no run on this host goes on; those \
+                             that are missing half a minute later make the sum invalid",
+                        ),
+                )
+                .arg(
                     Arg::new("report")
                         .long("report")
                         .value_name("FOLDER")
@@ -137,7 +148,10 @@ pub fn request(
     if let Some((MERGE, flags)) = command {
         return Ok(Request::Merge {
             reports: flags.get_many::<PathBuf>("reports").into_iter().flatten().cloned().collect(),
-            expect: flags.get_one::<Expectations>("expect").cloned(),
+            demands: Demands {
+                expect: flags.get_one::<Expectations>("expect").cloned(),
+                reports: flags.get_one::<u16>("wait").map(|count| usize::from(*count)),
+            },
             folder: flags.get_one::<PathBuf>("report").cloned(),
         });
     }

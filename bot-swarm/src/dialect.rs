@@ -23,12 +23,22 @@ pub enum Dialect {
     Phoenix,
     /// MQTT 3.1.1 over WebSocket, with acknowledged delivery.
     Mqtt,
+    /// NATS over WebSocket.
+    Nats,
 }
 
 impl Dialect {
     /// Every dialect.
-    pub const ALL: [Self; 7] =
-        [Self::Starling, Self::Seed, Self::Echo, Self::Centrifugo, Self::SocketIo, Self::Phoenix, Self::Mqtt];
+    pub const ALL: [Self; 8] = [
+        Self::Starling,
+        Self::Seed,
+        Self::Echo,
+        Self::Centrifugo,
+        Self::SocketIo,
+        Self::Phoenix,
+        Self::Mqtt,
+        Self::Nats,
+    ];
 
     /// Its name in the configuration.
     pub fn as_str(self) -> &'static str {
@@ -40,6 +50,7 @@ impl Dialect {
             Self::SocketIo => "socket.io",
             Self::Phoenix => "phoenix",
             Self::Mqtt => "mqtt",
+            Self::Nats => "nats",
         }
     }
 
@@ -51,6 +62,7 @@ impl Dialect {
             Self::SocketIo => Some(Foreign::SocketIo),
             Self::Phoenix => Some(Foreign::Phoenix),
             Self::Mqtt => Some(Foreign::Mqtt),
+            Self::Nats => Some(Foreign::Nats),
         }
     }
 

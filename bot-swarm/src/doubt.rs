@@ -53,6 +53,13 @@ pub enum Doubt {
     },
     /// What one process of several says of itself.
     OfPart(String),
+    /// Threads of the swarm panicked, so that bots are gone.
+    Panicked {
+        /// How often.
+        times: u64,
+        /// What the first panic said.
+        first: String,
+    },
     /// The run goes on, or its process was killed, or failed.
     NotEnded {
         /// The bots whose work is not done.
@@ -83,6 +90,9 @@ impl fmt::Display for Doubt {
             Self::OfPart(doubt) => f.write_str(doubt),
             Self::NotEnded { bots } => {
                 write!(f, "the run of {bots} bots has not ended: it goes on, or was killed, so its work is not done")
+            }
+            Self::Panicked { times, first } => {
+                write!(f, "a worker of the swarm panicked {times} times, first: {first}")
             }
             Self::OpenFiles { times } => write!(f, "the swarm had no open file left {times} times (raise ulimit -n)"),
             Self::Ports { times } => {
@@ -116,7 +126,7 @@ mod tests {
     use super::*;
     use crate::clock::Host;
     use crate::recorder::Recorder;
-    use crate::worker::Interval;
+    use crate::worker::requests::Interval;
 
     const LIMIT: Duration = Duration::from_millis(50);
 

@@ -5,6 +5,7 @@
 
 mod centrifugo;
 mod mqtt;
+mod nats;
 mod phoenix;
 mod socket_io;
 
@@ -22,6 +23,7 @@ pub(crate) enum Foreign {
     SocketIo,
     Phoenix,
     Mqtt,
+    Nats,
 }
 
 /// What a frame of a server means to a bot.
@@ -52,7 +54,7 @@ impl Foreign {
         match self {
             Self::SocketIo => &[("EIO", "4"), ("transport", "websocket")],
             Self::Phoenix => &[("vsn", "2.0.0")],
-            Self::Centrifugo | Self::Mqtt => &[],
+            Self::Centrifugo | Self::Mqtt | Self::Nats => &[],
         }
     }
 
@@ -63,16 +65,19 @@ impl Foreign {
             Self::SocketIo => None,
             Self::Phoenix => Some(phoenix::join()),
             Self::Mqtt => Some(mqtt::connect(name)),
+            Self::Nats => Some(nats::connect(name)),
         }
     }
 
-    /// The number on the wire of the bot's message with this serial number.
+    /// The number on the wire of the bot's message with this serial number. Where all have one number, an answer is for the
+    /// oldest.
     pub(crate) fn wire_id(self, serial: u64) -> u64 {
         match self {
             Self::SocketIo => serial,
             Self::Centrifugo => centrifugo::wire_id(serial),
             Self::Phoenix => phoenix::wire_id(serial),
             Self::Mqtt => mqtt::wire_id(serial),
+            Self::Nats => nats::OLDEST,
         }
     }
 
@@ -83,6 +88,7 @@ impl Foreign {
             Self::SocketIo => socket_io::emit(wire_id, text),
             Self::Phoenix => phoenix::push(wire_id, text),
             Self::Mqtt => mqtt::publish(wire_id, text),
+            Self::Nats => nats::publish(text),
         }
     }
 
@@ -93,6 +99,7 @@ impl Foreign {
             Self::SocketIo => told(socket_io::hear(frame)),
             Self::Phoenix => phoenix::hear(frame).into_iter().for_each(told),
             Self::Mqtt => return mqtt::hear(frame, &mut told),
+            Self::Nats => return nats::hear(frame, &mut told),
         }
         0
     }
@@ -100,7 +107,8 @@ impl Foreign {
     /// A ping of the client, where the protocol wants it to ping.
     pub(crate) fn heartbeat(self) -> Option<Message> {
         match self {
-            Self::Centrifugo | Self::SocketIo => None,
+            // Of NATS a pong is the ack of a message, so nothing else is pinged for.
+            Self::Centrifugo | Self::SocketIo | Self::Nats => None,
             Self::Phoenix => Some(phoenix::heartbeat()),
             Self::Mqtt => Some(mqtt::ping()),
         }
@@ -115,6 +123,7 @@ impl Foreign {
             // It gives up a client that says nothing for a minute.
             Self::Phoenix => Duration::from_secs(12),
             Self::Mqtt => mqtt::KEEP_ALIVE / 5,
+            Self::Nats => nats::PING_INTERVAL,
         }
     }
 }
@@ -124,176 +133,4 @@ fn text(json: &impl ToString) -> Message {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TEXT: &str = "~s2~AAAA";
-
-    /// What a protocol makes of frames, one after the other.
-    fn heard(foreign: Foreign, frames: &[&[u8]]) -> Vec<String> {
-        let (mut all, mut rest) = (Vec::new(), Vec::new());
-        for frame in frames {
-            rest.extend_from_slice(frame);
-            let left = foreign.hear(&rest, |heard| {
-                all.push(if let Heard::Said(said) = heard {
-                    let said = String::from_utf8_lossy(said);
-                    assert!(said.contains(TEXT), "{said}");
-                    "said".to_owned()
-                } else if let Heard::Answer(answer) = heard {
-                    format!("answer {}", written(answer))
-                } else {
-                    format!("{heard:?}")
-                });
-            });
-            rest.drain(..rest.len() - left);
-        }
-        assert!(rest.is_empty() || foreign == Foreign::Mqtt);
-        all
-    }
-
-    fn check(foreign: Foreign, cases: &[(&[&[u8]], &[&str])]) {
-        for (frames, expected) in cases {
-            assert_eq!(heard(foreign, frames), *expected, "{foreign:?} {frames:?}");
-        }
-    }
-
-    fn written(message: Message) -> String {
-        if let Message::Binary(bytes) = message {
-            return format!("{bytes:?}");
-        }
-        let Message::Text(text) = message else { panic!("{message:?}") };
-        text.to_string()
-    }
-
-    #[test]
-    fn centrifugo_is_understood() {
-        let foreign = Foreign::Centrifugo;
-        // Whatever the order of the fields.
-        let json = |message| serde_json::from_str::<serde_json::Value>(&written(message)).unwrap();
-        assert_eq!(
-            json(foreign.greeting("bot-1").unwrap()),
-            serde_json::json!({"id": 1, "connect": {"name": "bot-swarm"}})
-        );
-        let id = foreign.wire_id(1);
-        assert_eq!(
-            json(foreign.say(id, TEXT)),
-            serde_json::json!({"id": 3, "publish": {"channel": "lobby", "data": {"text": "~s2~AAAA"}}})
-        );
-        check(
-            foreign,
-            &[
-                (
-                    &[br#"{"id":1,"connect":{"client":"42","version":"5.4.9","ping":25,"pong":true}}"#],
-                    &[r#"answer {"id":2,"subscribe":{"channel":"lobby"}}"#],
-                ),
-                (&[br#"{"id":2,"subscribe":{}}"#], &["Joined"]),
-                (&[br#"{"id":2,"error":{"code":103,"message":"permission denied"}}"#], &[
-                    r#"Refused(None, "centrifugo: permission denied")"#,
-                ]),
-                (&[br#"{"id":3,"publish":{}}"#], &["Taken(3)"]),
-                (&[br#"{"id":3,"error":{"code":111,"message":"too many requests","temporary":true}}"#], &[
-                    r#"Refused(Some(3), "centrifugo: too many requests")"#,
-                ]),
-                (&[b"{}"], &["answer {}"]),
-                // Several replies and pushes come in one frame, one a line.
-                (
-                    &[b"{\"push\":{\"channel\":\"lobby\",\"pub\":{\"data\":{\"text\":\"~s2~AAAA\"}}}}\n{\"id\":4,\"publish\":{}}\n"],
-                    &["said", "Taken(4)"],
-                ),
-                (&[br#"{"push":{"channel":"lobby","pub":{"data":{"text":"~s2~AAAA"},"offset":7}}}"#], &["said"]),
-                (&[br#"{"push":{"disconnect":{"code":3000,"reason":"shutdown"}}}"#], &[]),
-                (&[b"hello"], &["Nonsense"]),
-            ],
-        );
-    }
-
-    #[test]
-    fn socket_io_is_understood() {
-        let foreign = Foreign::SocketIo;
-        assert!(foreign.greeting("bot-1").is_none());
-        assert_eq!(written(foreign.say(foreign.wire_id(7), TEXT)), r#"427["message","~s2~AAAA"]"#);
-        check(
-            foreign,
-            &[
-                (
-                    &[br#"0{"sid":"lv_VI","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#],
-                    &["answer 40"],
-                ),
-                (&[br#"40{"sid":"wZX3o"}"#], &["Joined"]),
-                (&[br#"44{"message":"not authorized"}"#], &[r#"Refused(None, "socket.io: not authorized")"#]),
-                (&[b"41"], &[r#"Refused(None, "socket.io: disconnected")"#]),
-                (&[b"2"], &["answer 3"]),
-                (&[b"437[]"], &["Taken(7)"]),
-                (&[br#"4312[{"status":"ok"}]"#], &["Taken(12)"]),
-                (&[br#"42["message","~s2~AAAA"]"#], &["said"]),
-                (&[b"43[]"], &["Nonsense"]),
-                (&[b""], &["Nonsense"]),
-                (&[b"99"], &["Nonsense"]),
-            ],
-        );
-    }
-
-    #[test]
-    fn phoenix_is_understood() {
-        let foreign = Foreign::Phoenix;
-        assert_eq!(written(foreign.greeting("bot-1").unwrap()), r#"["1","1","room:lobby","phx_join",{}]"#);
-        let id = foreign.wire_id(1);
-        assert_eq!(written(foreign.say(id, TEXT)), r#"["1","2","room:lobby","new_msg",{"body":"~s2~AAAA"}]"#);
-        assert_eq!(written(foreign.heartbeat().unwrap()), r#"[null,"0","phoenix","heartbeat",{}]"#);
-        check(
-            foreign,
-            &[
-                (&[br#"["1","1","room:lobby","phx_reply",{"response":{},"status":"ok"}]"#], &["Joined"]),
-                (
-                    &[br#"["1","1","room:lobby","phx_reply",{"response":{"reason":"unauthorized"},"status":"error"}]"#],
-                    &[r#"Refused(None, "phoenix: the room was refused")"#],
-                ),
-                (&[br#"["1","2","room:lobby","phx_reply",{"response":{},"status":"ok"}]"#], &["Taken(2)"]),
-                (
-                    &[br#"["1","3","room:lobby","phx_reply",{"response":{},"status":"error"}]"#],
-                    &[r#"Refused(Some(3), "phoenix: refused")"#],
-                ),
-                (&[br#"[null,"0","phoenix","phx_reply",{"response":{},"status":"ok"}]"#], &[]),
-                (&[br#"[null,null,"room:lobby","new_msg",{"body":"~s2~AAAA"}]"#], &["said"]),
-                (&[br#"["1",null,"room:lobby","new_msg",{"body":"~s2~AAAA"}]"#], &["said"]),
-                (&[br#"["1","1","room:lobby","phx_error",{}]"#], &[r#"Refused(None, "phoenix: the channel failed")"#]),
-                (
-                    &[br#"["1","1","room:lobby","phx_close",{}]"#],
-                    &[r#"Refused(None, "phoenix: the channel was closed")"#],
-                ),
-                (&[b"{}"], &["Nonsense"]),
-            ],
-        );
-    }
-
-    #[test]
-    fn mqtt_is_understood() {
-        let foreign = Foreign::Mqtt;
-        let connect = written(foreign.greeting("bot-1").unwrap());
-        assert_eq!(connect, r#"b"\x10\x11\0\x04MQTT\x04\x02\0<\0\x05bot-1""#);
-        assert_eq!(written(foreign.say(1, TEXT)), r#"b"2\x11\0\x05lobby\0\x01~s2~AAAA""#);
-        assert_eq!((foreign.wire_id(1), foreign.wire_id(65_535), foreign.wire_id(65_536)), (1, 65_535, 1));
-        // The length of a packet takes a second byte from 128 on.
-        let Message::Binary(long) = foreign.say(1, &"x".repeat(200)) else { panic!() };
-        assert_eq!(long[..3], [0x32, 0xd1, 0x01]);
-        let publish = b"\x32\x11\0\x05lobby\0\x09~s2~AAAA";
-        check(
-            foreign,
-            &[
-                (&[b"\x20\x02\0\0"], &[r#"answer b"\x82\n\0\x01\0\x05lobby\x01""#]),
-                (&[b"\x20\x02\0\x05"], &[r#"Refused(None, "mqtt: connection refused with code 5")"#]),
-                (&[b"\x90\x03\0\x01\x01"], &["Joined"]),
-                (&[b"\x90\x03\0\x01\x80"], &[r#"Refused(None, "mqtt: the topic was refused")"#]),
-                (&[b"\x40\x02\0\x07"], &["Taken(7)"]),
-                (&[b"\xd0\0"], &[]),
-                (&[publish], &["said", r#"answer b"@\x02\0\t""#]),
-                (&[b"\x30\x0f\0\x05lobby~s2~AAAA"], &["said"]),
-                // A frame ends where it likes.
-                (&[&publish[..1], &publish[1..9], &publish[9..]], &["said", r#"answer b"@\x02\0\t""#]),
-                (&[b"\x40\x02\0\x07\x40\x02\0\x08"], &["Taken(7)", "Taken(8)"]),
-                (&[b"\x40\xff\xff\xff\xff\x01"], &["Nonsense"]),
-                (&[b"\x32\x02\0\x05"], &["Nonsense"]),
-            ],
-        );
-    }
-}
+mod tests;

@@ -82,6 +82,42 @@ impl Latencies {
         latencies
     }
 
+    /// These without those of another. Of what the other has more of, none is left.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        let mut left = Self::default();
+        for (latency, count) in self.iter() {
+            left.record_many(latency, count.saturating_sub(other.0.count_at(micros(latency))));
+        }
+        left
+    }
+
+    /// The same as short text: microseconds, the shortest first and then the distance from one to the next, each with
+    /// `*` and how many took as long, where it is not one. Empty: there is none. [`unpack`](Self::unpack) reads it.
+    pub fn pack(&self) -> String {
+        if self.count() == 0 {
+            return String::new();
+        }
+        let mut before = 0;
+        let step = |[micros, count]: [u64; 2]| {
+            let distance = micros - std::mem::replace(&mut before, micros);
+            if count == 1 { distance.to_string() } else { format!("{distance}*{count}") }
+        };
+        self.steps().into_iter().map(step).collect::<Vec<String>>().join(" ")
+    }
+
+    /// Reads what [`pack`](Self::pack) wrote. `None`: it is something else.
+    pub fn unpack(packed: &str) -> Option<Self> {
+        let mut latencies = Self::default();
+        let mut micros = 0_u64;
+        for step in packed.split_ascii_whitespace() {
+            let (distance, count) = step.split_once('*').unwrap_or((step, "1"));
+            micros = micros.checked_add(distance.parse().ok()?)?;
+            latencies.record_many(Duration::from_micros(micros), count.parse().ok()?);
+        }
+        Some(latencies)
+    }
+
     /// Each latency that occurred, shortest first, with how often it did. Of those that three digits do not tell
     /// apart, the shortest stands for all.
     pub fn iter(&self) -> impl Iterator<Item = (Duration, u64)> {
@@ -128,5 +164,24 @@ mod tests {
         assert!(short.max() >= Duration::from_secs(99));
         short.reset();
         assert_eq!((short.count(), short.max()), (0, Duration::ZERO));
+    }
+
+    #[test]
+    fn what_is_packed_is_read_as_it_was_written() {
+        for millis in [0..0, 0..1, 5..900] {
+            let mut latencies = Latencies::default();
+            millis.for_each(|ms| latencies.record_many(Duration::from_millis(ms), 1 + ms % 3));
+            assert_eq!(Latencies::unpack(&latencies.pack()).unwrap().steps(), latencies.steps());
+        }
+        assert_eq!(Latencies::of(&[[7, 1], [9, 30]]).pack(), "7 2*30");
+        for wrong in ["a", "1*", "-1", "1 18446744073709551615"] {
+            assert!(Latencies::unpack(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_taken_away_is_gone_and_never_less_than_none() {
+        let left = Latencies::of(&[[7, 3], [9, 1]]).without(&Latencies::of(&[[7, 1], [9, 5], [11, 1]]));
+        assert_eq!(left.steps(), [[7, 2]]);
     }
 }

@@ -22,6 +22,7 @@
 //! worker, but needs no other for its judgements: a message that the members on one thread got differently breaks
 //! their sender's numbering there.
 
+mod member;
 pub mod peers;
 pub mod private;
 pub mod room;
@@ -36,29 +37,23 @@ use rustc_hash::FxHashMap;
 use starling_protocol::Epoch;
 
 use crate::clock::Nanos;
+use crate::last_receivers::{LastReceivers, PlaceKey};
 use crate::marker::{MarkedTarget, Marker};
+pub use member::Entrance;
+use member::Member;
 pub use peers::Audience;
 use peers::PeerBook;
 use private::PrivateBook;
 use room::{Fingerprint, RoomRecord, Source, Witness};
-use sequence::{Arrival, Sequence};
+use sequence::{Arrival, Sequence, union};
 pub use tally::Tally;
+
+/// Newest places of a room among which messages that did not come to all are told one by one. A server may claim any
+/// `seq`, so older ones are not looked for.
+const INCOMPLETE_MAX: u64 = 1 << 20;
 
 /// How far the lives of the rooms have come, by room and epoch.
 pub type HighWaters = FxHashMap<(u32, Epoch), u64>;
-
-/// A bot's place in one room.
-#[derive(Debug)]
-struct Member {
-    epoch: Epoch,
-    received: Sequence,
-    /// Up to here a replay that the server called incomplete may still fill what is missing.
-    replay_until: u64,
-    lost_and_told: u64,
-    is_away: bool,
-    /// Whether it is away by its own will.
-    rests: bool,
-}
 
 /// Deliveries that were due and did not come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,28 +67,13 @@ pub enum Undelivered {
         /// How many there are.
         count: u64,
     },
-    /// Messages of a room that did not come to all of its members.
+    /// A message of a room that did not come to all of its members.
     Completion {
-        /// When they were planned, or a little earlier.
+        /// Which it is.
+        place: PlaceKey,
+        /// When it was planned, or a little earlier.
         planned: Nanos,
-        /// How many there are.
-        count: u64,
     },
-}
-
-/// A room that a bot came into, as `welcome` or `joined` tells.
-#[derive(Debug, Clone, Copy)]
-pub struct Entrance {
-    /// The bot.
-    pub bot: u32,
-    /// The room's number.
-    pub room: u32,
-    /// The life of the room's numbers.
-    pub epoch: Epoch,
-    /// The newest message of the room.
-    pub seq: u64,
-    /// Whether the server promised everything that was missed.
-    pub recovered: bool,
 }
 
 /// Whether a delivery counts as one.
@@ -115,7 +95,9 @@ pub struct Ledger {
     /// What bots heard of each other, where the server numbers nothing.
     pub peers: PeerBook,
     tally: Tally,
-    completions: Vec<Duration>,
+    /// What stands for a room's name in markers, of rooms of which a timed message came.
+    tags: FxHashMap<u32, u32>,
+    last_receivers: LastReceivers,
 }
 
 impl Ledger {
@@ -128,7 +110,8 @@ impl Ledger {
             private: PrivateBook::default(),
             peers: PeerBook::new(run, audience),
             tally: Tally::default(),
-            completions: Vec::new(),
+            tags: FxHashMap::default(),
+            last_receivers: LastReceivers::default(),
         }
     }
 
@@ -137,9 +120,6 @@ impl Ledger {
         let Entrance { bot, room, epoch, seq, recovered } = entrance;
         let record = self.rooms.entry(room).or_default();
         record.reach(epoch, seq);
-        if self.members.get(&(bot, room)).is_none_or(|member| member.is_away) {
-            record.present += 1;
-        }
         let fresh = Member {
             epoch,
             received: Sequence::after(seq),
@@ -166,7 +146,6 @@ impl Ledger {
     /// A bot lost its connection.
     pub fn interrupted(&mut self, bot: u32, room: u32) {
         if let Some(member) = self.members.get_mut(&(bot, room)) {
-            Self::note_absence(&mut self.rooms, room, member);
             (member.is_away, member.rests) = (true, false);
         }
         self.private.interrupted(bot);
@@ -184,24 +163,19 @@ impl Ledger {
     /// again, it is new there.
     pub fn left(&mut self, bot: u32, room: u32) {
         if let Some(member) = self.members.remove(&(bot, room)) {
-            Self::note_absence(&mut self.rooms, room, &member);
             self.tally += member.tally(0);
         }
         self.private.interrupted(bot);
     }
 
-    fn note_absence(rooms: &mut FxHashMap<u32, RoomRecord>, room: u32, member: &Member) {
-        if let Some(record) = rooms.get_mut(&room)
-            && !member.is_away
-        {
-            record.present = record.present.saturating_sub(1);
-        }
+    /// Takes what is known of the last receivers of messages that came since it was taken last.
+    pub fn take_last_receivers(&mut self) -> LastReceivers {
+        std::mem::take(&mut self.last_receivers)
     }
 
-    /// Takes how long each message took to its last receiver, of those that came to all members since it was taken
-    /// last.
-    pub fn take_completions(&mut self, take: impl FnMut(Duration)) {
-        self.completions.drain(..).for_each(take);
+    /// Adds to what [`take_last_receivers`](Self::take_last_receivers) gives next.
+    pub fn add_last_receivers(&mut self, last: &LastReceivers) {
+        self.last_receivers.merge(last);
     }
 
     /// Where a bot resumes a room: the epoch, and the newest message that it has.
@@ -242,11 +216,12 @@ impl Ledger {
             return self.wrong_room();
         }
         let message = Fingerprint { run: marker.run, sender: marker.sender, number: marker.number };
-        let witness = record.witness(epoch, seq, message, Source::Delivery(latency));
-        if latency.is_some() {
+        let witness = record.witness(epoch, seq, message, Source::Delivery);
+        if let Some(latency) = latency {
             record.note_planned(epoch, seq, marker.planned);
+            self.tags.entry(room).or_insert(tag);
+            self.last_receivers.note(PlaceKey::of(room, tag, epoch, seq), latency);
         }
-        self.completions.extend(record.completed());
         self.charge(witness)
     }
 
@@ -336,16 +311,20 @@ impl Ledger {
             let Some(record) = self.rooms.get(room) else { continue };
             let target = targets.get(&(*room, member.epoch)).copied().unwrap_or_default();
             for range in member.received.missing_until(target) {
-                for (planned, count) in record.planned(member.epoch, range.clone()) {
-                    tell(Undelivered::Delivery { bot: *bot, planned, count });
+                for (planned, seqs) in record.planned(member.epoch, range.clone()) {
+                    tell(Undelivered::Delivery { bot: *bot, planned, count: seqs.end() - seqs.start() + 1 });
                 }
                 missed.entry((*room, member.epoch)).or_default().push(range);
             }
         }
         for ((room, epoch), ranges) in missed {
-            let Some(record) = self.rooms.get(&room) else { continue };
-            for (planned, count) in union(ranges).into_iter().flat_map(|range| record.planned(epoch, range)) {
-                tell(Undelivered::Completion { planned, count });
+            let Some((record, tag)) = self.rooms.get(&room).zip(self.tags.get(&room)) else { continue };
+            let newest = ranges.iter().map(|range| *range.end()).max().unwrap_or_default();
+            let oldest = newest.saturating_sub(INCOMPLETE_MAX - 1);
+            for (planned, seqs) in union(ranges).into_iter().flat_map(|range| record.planned(epoch, range)) {
+                for seq in *seqs.start().max(&oldest)..=*seqs.end() {
+                    tell(Undelivered::Completion { place: PlaceKey::of(room, *tag, epoch, seq), planned });
+                }
             }
         }
     }
@@ -404,35 +383,6 @@ impl Ledger {
         }
         self.tally += self.peers.close(said, unpromised);
         (self.tally, self.private)
-    }
-}
-
-/// The same numbers in ranges that do not overlap.
-fn union(mut ranges: Vec<RangeInclusive<u64>>) -> Vec<RangeInclusive<u64>> {
-    ranges.sort_unstable_by_key(|range| *range.start());
-    let mut union: Vec<RangeInclusive<u64>> = Vec::new();
-    for range in ranges {
-        match union.last_mut() {
-            Some(last) if range.start() <= last.end() => *last = *last.start()..=*last.end().max(range.end()),
-            _ => union.push(range),
-        }
-    }
-    union
-}
-
-impl Member {
-    /// The server told that what is missing up to here is gone, or as good as gone.
-    fn tell_lost_until(&mut self, seq: u64) {
-        self.lost_and_told += seq.saturating_sub(self.received.newest());
-        self.received.skip_to(seq);
-        self.replay_until = seq;
-    }
-
-    fn tally(&self, target: u64) -> Tally {
-        let expected = self.received.expected_until(target);
-        let received = self.received.count();
-        let lost = expected - received;
-        Tally { expected, received, lost, lost_and_told: self.lost_and_told.min(lost), ..Tally::default() }
     }
 }
 

@@ -60,7 +60,9 @@ fn run(flags: &clap::ArgMatches) -> anyhow::Result<u8> {
         Request::Run(config) => {
             prepare(config.report.as_deref(), &[folder::JSON, folder::PAGE])?;
             // Where this process is killed, this is what is left, and the sum of many processes says so.
+            let mut claim = None;
             if let Some(folder) = &config.report {
+                claim = Some(folder::claim(folder).context("BOT_REPORT cannot be written to")?);
                 folder::write(folder, &Report::of(&Outcome::not_ended(&config)))
                     .context("BOT_REPORT cannot be written to")?;
             }
@@ -75,6 +77,7 @@ fn run(flags: &clap::ArgMatches) -> anyhow::Result<u8> {
                 Ok(Report::of(&outcome))
             })?;
             hand_over(&report.to_string(), config.report.as_deref(), |folder| folder::write(folder, &report))?;
+            drop(claim);
             Ok(report.exit_code())
         }
         Request::FindLimit(config) => {
@@ -85,11 +88,12 @@ fn run(flags: &clap::ArgMatches) -> anyhow::Result<u8> {
             hand_over(&found.to_string(), config.report.as_deref(), |folder| found.write(folder))?;
             Ok(found.exit_code())
         }
-        Request::Merge { reports, expect, folder } => {
+        Request::Merge { reports, demands, folder } => {
             prepare(folder.as_deref(), &[folder::JSON, folder::PAGE])?;
             let read = |path: PathBuf| folder::read(&path).map(|report| (path, report));
-            let reports = merge::find(&reports)?.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
-            let merged = merge::merge(&reports, expect)?;
+            let found = demands.reports.map_or_else(|| merge::find(&reports), |count| merge::wait(&reports, count))?;
+            let reports = found.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+            let merged = merge::merge(&reports, demands)?;
             hand_over(&merged.to_string(), folder.as_deref(), |folder| folder::write(folder, &merged))?;
             Ok(merged.exit_code())
         }

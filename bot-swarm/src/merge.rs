@@ -1,9 +1,14 @@
 //! One report of many: what several processes of a swarm found, as if one had found it.
 //!
 //! Each process judges what its own bots receive from whomever, so counts and ledgers add up; latencies are added as
-//! histograms, never as percentiles of percentiles. The sum is judged anew by what was expected.
+//! histograms, of the whole run, of each phase and of each second, never as percentiles of percentiles. The last receiver of
+//! a message is the last of those of all processes. The sum is judged anew by what was expected.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod found;
+mod over_time;
+mod part;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -14,115 +19,82 @@ use crate::footprint::Footprint;
 use crate::latencies::Latencies;
 use crate::ledger::Tally;
 use crate::outcome::Outcome;
-use crate::report::document::{Report, Second};
-use crate::report::folder::{self, FolderError};
+use crate::report::document::Report;
 use crate::stats::{Counters, Stats};
+pub use found::{find, wait};
+pub use part::MergeError;
+use part::{Part, seconds};
 
-/// Why reports do not make one.
-#[derive(Debug, thiserror::Error)]
-pub enum MergeError {
-    /// A report cannot be read.
-    #[error(transparent)]
-    Folder(#[from] FolderError),
-    /// A folder holds no report, nor does any folder in it.
-    #[error("{} holds no report", .0.display())]
-    NoReport(PathBuf),
-    /// A report was written by a version that left the histograms out.
-    #[error("{} has no histograms: it was written by an older version", .0.display())]
-    NoHistograms(PathBuf),
-    /// Two reports are of the same process.
-    #[error("{} and {} are reports of the same run of {name}", .first.display(), .second.display())]
-    Twice {
-        /// One of them.
-        first: PathBuf,
-        /// The other.
-        second: PathBuf,
-        /// The prefix of its bots' names.
-        name: String,
-    },
-    /// The processes were held to different things, and nobody says to which the sum is to be.
-    #[error(
-        "the reports were held to different expectations ({first}; {other}): say with --expect to which the sum is"
-    )]
-    Expectations {
-        /// That of the first report.
-        first: String,
-        /// That of another.
-        other: String,
-    },
-    /// A report says something that this version does not understand.
-    #[error("{} expects {expect:?}, which is not known", path.display())]
-    UnknownExpectation {
-        /// The report.
-        path: PathBuf,
-        /// What it expects.
-        expect: String,
-    },
+/// What the sum of reports is held to.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Demands {
+    /// What is expected; `None`: what all of them were held to.
+    pub expect: Option<Expectations>,
+    /// How many reports there must be, all of runs at one time; `None`: any.
+    pub reports: Option<usize>,
 }
 
-/// Finds the reports that paths stand for: a file, a folder with a report in it, or a folder of such folders.
-///
-/// # Errors
-/// [`MergeError::NoReport`], or why a folder cannot be read.
-pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, MergeError> {
-    let mut found = Vec::new();
-    for path in paths {
-        if !path.is_dir() || path.join(folder::JSON).exists() {
-            found.push(path.clone());
-            continue;
-        }
-        let unread = |error| FolderError::File { path: path.clone(), error };
-        let mut folders = Vec::new();
-        for entry in std::fs::read_dir(path).map_err(unread)? {
-            folders.push(entry.map_err(unread)?.path());
-        }
-        folders.retain(|folder| folder.join(folder::JSON).exists());
-        folders.sort();
-        if folders.is_empty() {
-            return Err(MergeError::NoReport(path.clone()));
-        }
-        found.append(&mut folders);
-    }
-    Ok(found)
-}
-
-/// Makes one report of many, and judges it by `expect`, or by what all of them were held to.
+/// Makes one report of many, and judges it.
 ///
 /// # Errors
 /// [`MergeError`].
-pub fn merge(reports: &[(PathBuf, Report)], expect: Option<Expectations>) -> Result<Report, MergeError> {
-    let mut seen: BTreeMap<(u64, &str), &Path> = BTreeMap::new();
-    let mut sum = Outcome::default();
-    let mut doubts = Vec::new();
-    for (path, report) in reports {
-        let name = report.config.get("BOT_NAME_PREFIX").map_or("", String::as_str);
-        if let Some(first) = seen.insert((report.started_at, name), path) {
-            let (first, second) = (first.to_owned(), path.clone());
-            return Err(MergeError::Twice { first, second, name: name.to_owned() });
-        }
-        if report.histograms.is_empty() && !report.latencies.is_empty() {
-            return Err(MergeError::NoHistograms(path.clone()));
-        }
-        add(&mut sum, report);
-        doubts.extend(report.verdict.doubts.iter().map(|doubt| format!("{name}: {doubt}")));
+pub fn merge(reports: &[(PathBuf, Report)], demands: Demands) -> Result<Report, MergeError> {
+    let Demands { expect, reports: wanted } = demands;
+    let first = reports.iter().map(|(_, report)| report.started_at).min().unwrap_or_default();
+    let parts: Vec<Part<'_>> =
+        reports.iter().map(|(path, report)| Part::of(path, report, first)).collect::<Result<_, _>>()?;
+    refuse_twice(&parts)?;
+    if wanted.is_some() {
+        refuse_apart(&parts)?;
     }
-    sum.config = Config { expect: expect.map_or_else(|| common_expectation(reports), Ok)?, ..Config::default() };
-    let starts = || reports.iter().map(|(_, report)| report.started_at);
-    let first = starts().min().unwrap_or_default();
-    let ends =
-        reports.iter().map(|(_, report)| Duration::from_millis(report.started_at - first) + seconds(report.seconds));
-    sum.started = UNIX_EPOCH + Duration::from_millis(first);
-    sum.elapsed = ends.max().unwrap_or_default();
+    let mut sum = Outcome {
+        config: Config { expect: expect.map_or_else(|| common_expectation(reports), Ok)?, ..Config::default() },
+        started: UNIX_EPOCH + Duration::from_millis(first),
+        elapsed: parts.iter().map(Part::end).max().unwrap_or_default(),
+        ..Outcome::default()
+    };
+    let mut doubts = Vec::new();
+    if let Some(wanted) = wanted.filter(|wanted| parts.len() < *wanted) {
+        doubts.push(format!("{} of {wanted} reports are missing", wanted - parts.len()));
+    }
+    for part in &parts {
+        add(&mut sum, part);
+        doubts.extend(part.report.verdict.doubts.iter().map(|doubt| format!("{}: {doubt}", part.name())));
+    }
+    sum.stats.completion.merge(&sum.last_receivers.latencies(|receipt| receipt.is_judged));
+    sum.phases = over_time::phases(&parts, &sum.last_receivers)?;
+    let series = over_time::series(&parts, &sum.last_receivers, &sum.phases)?;
     let sum = sum.judge_with(doubts.into_iter().map(Doubt::OfPart).collect());
-    let mut merged = Report::of(&sum);
+    let mut merged = Report { series, ..Report::of(&sum) };
     merged.config = common_config(reports);
     merged.config.insert("BOT_EXPECT".to_owned(), sum.config.expect.to_string());
-    merged.series = series(reports, first);
     Ok(merged)
 }
 
-fn seconds(seconds: f64) -> Duration {
-    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+fn refuse_twice(parts: &[Part<'_>]) -> Result<(), MergeError> {
+    let mut seen: BTreeMap<(u64, &str), &Path> = BTreeMap::new();
+    for part in parts {
+        let name = part.name();
+        if let Some(first) = seen.insert((part.report.started_at, name), part.path) {
+            let (first, second) = (first.to_owned(), part.path.to_owned());
+            return Err(MergeError::Twice { first, second, name: name.to_owned() });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses runs of which one was over before another began: what an earlier run left is no part of this one.
+fn refuse_apart(parts: &[Part<'_>]) -> Result<(), MergeError> {
+    // A report of a run that was killed does not say when that was.
+    let ended = parts.iter().filter(|part| part.report.seconds > 0.0);
+    let first = ended.min_by_key(|part| part.end());
+    let last = parts.iter().max_by_key(|part| part.later);
+    match first.zip(last) {
+        Some((first, last)) if first.end() < last.later => {
+            Err(MergeError::Apart { earlier: first.path.to_owned(), later: last.path.to_owned() })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What all reports were held to.
@@ -144,8 +116,9 @@ fn common_config(reports: &[(PathBuf, Report)]) -> BTreeMap<String, String> {
     first.config.iter().filter(is_common).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// Adds what a report tells to an outcome.
-fn add(sum: &mut Outcome, report: &Report) {
+/// Adds what a report tells to an outcome; of completions only those of messages that were not done.
+fn add(sum: &mut Outcome, part: &Part<'_>) {
+    let report = part.report;
     let ledger = &report.ledger;
     let mut stats = Stats {
         counters: Counters::of(|name| report.counters.get(name).copied()),
@@ -157,6 +130,8 @@ fn add(sum: &mut Outcome, report: &Report) {
             *latencies = Latencies::of(steps);
         }
     }
+    stats.completion = stats.completion.without(&part.last.latencies(|receipt| receipt.is_judged));
+    sum.last_receivers.merge_process(&part.last, part.later);
     if let Some(remote) = &report.remote {
         stats.clocks_off_max = seconds(remote.clocks_off_max_ms / 1e3);
     }
@@ -184,29 +159,15 @@ fn add(sum: &mut Outcome, report: &Report) {
     *open_files += swarm.open_files;
 }
 
-/// The seconds of all, by the wall clock: counts are added. Latencies of single seconds are kept as percentiles alone,
-/// which do not add up, so there are none.
-fn series(reports: &[(PathBuf, Report)], first: u64) -> Vec<Second> {
-    let mut seconds: BTreeMap<u64, Second> = BTreeMap::new();
-    for (_, report) in reports {
-        let offset = (report.started_at - first) as f64 / 1e3;
-        let mut counted: BTreeSet<u64> = BTreeSet::new();
-        for second in &report.series {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive count of seconds")]
-            let at = (offset + second.start).max(0.0) as u64;
-            let sum = seconds.entry(at).or_insert_with(|| Second::empty(at as f64));
-            // Of a second that a phase parts in two, the later part says how it ends.
-            let is_first = counted.insert(at);
-            sum.add(second, is_first);
-        }
-    }
-    seconds.into_values().collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::document::Judgement;
+    use crate::last_receivers::{LastReceivers, PlaceKey};
+    use crate::report::document::{Judgement, Phase, Second};
+
+    fn expecting(expect: Expectations) -> Demands {
+        Demands { expect: Some(expect), ..Demands::default() }
+    }
 
     /// A process in which deliveries took these milliseconds.
     fn report(name: &str, millis: std::ops::Range<u64>, spoil: impl FnOnce(&mut Outcome)) -> (PathBuf, Report) {
@@ -225,28 +186,144 @@ mod tests {
     fn latencies_are_added_as_histograms_and_not_as_percentiles() {
         let parts = [report("a", 1..1_000, |_| ()), report("b", 1_000..2_000, |_| ())];
         let whole = report("c", 1..2_000, |_| ()).1;
-        let merged = merge(&parts, None).unwrap();
+        let merged = merge(&parts, Demands::default()).unwrap();
         assert_eq!(merged.latencies, whole.latencies);
         assert_eq!(merged.histograms, whole.histograms);
         assert_eq!((merged.bots.connected, merged.messages.sent), (20, 200));
         assert_eq!((merged.verdict.line.as_str(), merged.exit_code()), ("KEPT: clean, p99<2s", 0));
-        assert_eq!(merge(&[(parts[0].0.clone(), merged)], None).unwrap().latencies, whole.latencies, "again and again");
+        assert_eq!(
+            merge(&[(parts[0].0.clone(), merged)], Demands::default()).unwrap().latencies,
+            whole.latencies,
+            "again and again"
+        );
+    }
+
+    /// The messages of a room in these places, and how long each took to its last receiver at a process, in a second.
+    fn last(seqs: std::ops::Range<u64>, ms: u64, second: u64) -> LastReceivers {
+        let mut seen = LastReceivers::default();
+        seqs.for_each(|seq| seen.note(PlaceKey::of(0, 1, starling_protocol::Epoch(9), seq), Duration::from_millis(ms)));
+        let mut last = LastReceivers::default();
+        last.merge_second(&seen, Duration::from_secs(second), true);
+        last
+    }
+
+    /// A process that saw these messages, and did not do three that were planned.
+    fn part(name: &str, seqs: std::ops::Range<u64>, ms: u64) -> (PathBuf, Report) {
+        report(name, 0..0, |outcome| {
+            outcome.last_receivers = last(seqs, ms, 1);
+            outcome.stats.completion = outcome.last_receivers.latencies(|_| true);
+            outcome.stats.completion.record_many(Duration::from_secs(1), 3);
+        })
+    }
+
+    #[test]
+    fn the_last_receiver_of_a_message_is_the_last_of_all_processes() {
+        let parts = [part("a", 1..101, 1), part("b", 51..201, 5)];
+        let merged = merge(&parts, Demands::default()).unwrap();
+        assert_eq!(merged.histograms["completion"], [[1_000, 50], [5_000, 150], [999_936, 6]]);
+        assert_eq!(merged.last_receivers.as_ref().unwrap().messages, 200);
+        let again = merge(&[(parts[0].0.clone(), merged.clone()), part("c", 1..11, 7)], Demands::default()).unwrap();
+        assert_eq!(again.histograms["completion"], [[1_000, 40], [5_000, 150], [7_000, 10], [999_936, 9]]);
+        // Past the bound all keep the same messages, each of which counts for several.
+        let many = [part("a", 1..100_001, 1), part("b", 1..50_001, 5)];
+        let merged = merge(&many, Demands::default()).unwrap();
+        let [[1_000, fast], [5_000, slow], [999_936, 6]] = merged.histograms["completion"][..] else { panic!() };
+        assert_eq!((merged.last_receivers.unwrap().one_of, fast % 8, slow % 8), (8, 0, 0));
+        assert!(fast.abs_diff(50_000) < 2_500 && slow.abs_diff(50_000) < 2_500, "{fast} {slow}");
+        let mut torn = part("a", 1..2, 1);
+        torn.1.last_receivers.as_mut().unwrap().receipts = "AAAA".into();
+        assert!(matches!(merge(&[torn], Demands::default()), Err(MergeError::Histogram(_))));
+    }
+
+    /// A process that began a second later, whose deliveries of each of two seconds took so many milliseconds.
+    fn timed(name: &str, later: u64, ms: [u64; 2]) -> (PathBuf, Report) {
+        let (path, mut report) = part(name, 1..101, ms[1]);
+        report.started_at = 1_000_000 + later * 1_000;
+        let packed = |ms: u64, kind: &str, count: u64| (kind.to_owned(), Latencies::of(&[[ms * 1_000, count]]).pack());
+        let latency = report.latencies["completion"].clone();
+        for second in 0..2_u8 {
+            let ms = ms[usize::from(second)];
+            let mut row = Second { deliveries: 10, sent: 1, ..Second::empty(second.into()) };
+            row.histograms = [packed(ms, "delivery", 10)].into();
+            if second == 1 {
+                row.histograms.insert("completion".into(), packed(ms, "completion", 100).1);
+            }
+            row.latencies = row.histograms.keys().map(|kind| (kind.clone(), latency.percentiles)).collect();
+            report.phases.push(Phase {
+                name: ["ramp", "drain"][usize::from(second)].into(),
+                start: second.into(),
+                seconds: 1.0,
+                sent: 1,
+                deliveries: 10,
+                latencies: row.histograms.keys().map(|kind| (kind.clone(), latency.clone())).collect(),
+                histograms: row.histograms.clone(),
+            });
+            report.series.push(row);
+        }
+        (path, report)
+    }
+
+    #[test]
+    fn seconds_and_phases_are_put_together_with_their_latencies() {
+        let merged = merge(&[timed("a", 0, [2, 4]), timed("b", 1, [8, 16])], Demands::default()).unwrap();
+        let of = |histograms: &BTreeMap<String, String>, kind: &str| {
+            Latencies::unpack(histograms.get(kind).map_or("", String::as_str)).unwrap().steps()
+        };
+        let seconds: Vec<_> = merged.series.iter().map(|second| of(&second.histograms, "delivery")).collect();
+        assert_eq!(seconds, [vec![[2_000, 10]], vec![[4_000, 10], [8_000, 10]], vec![[16_000, 10]]]);
+        assert_eq!(merged.series[1].latencies["delivery"].count, 20);
+        // All messages were seen by both, and last by the second of them in its second second.
+        let seconds: Vec<_> = merged.series.iter().map(|second| of(&second.histograms, "completion")).collect();
+        assert_eq!(seconds, [vec![], vec![], vec![[16_000, 100]]]);
+        let phases: Vec<_> =
+            merged.phases.iter().map(|phase| (phase.name.as_str(), phase.start, phase.seconds)).collect();
+        assert_eq!(phases, [("ramp", 0.0, 2.0), ("drain", 1.0, 2.0)]);
+        assert_eq!(of(&merged.phases[0].histograms, "delivery"), [[2_000, 10], [8_000, 10]]);
+        assert_eq!(of(&merged.phases[1].histograms, "completion"), [[16_000, 100]]);
+        assert_eq!((merged.phases[1].deliveries, merged.series[2].phase), (20, 1));
+    }
+
+    #[test]
+    fn of_a_second_that_one_process_has_forgotten_no_latency_is_told() {
+        let mut forgetful = timed("b", 0, [8, 16]);
+        forgetful.1.series[0].histograms.clear();
+        let merged = merge(&[timed("a", 0, [2, 4]), forgetful], Demands::default()).unwrap();
+        assert_eq!((merged.series[0].latencies.len(), merged.series[0].deliveries), (0, 20));
+        assert_eq!(merged.series[1].latencies["delivery"].count, 20);
     }
 
     #[test]
     fn the_sum_is_judged_anew_and_what_one_doubts_is_doubted() {
         let good = || report("a", 1..100, |_| ());
         let lost = report("b", 1..100, |outcome| outcome.tally.lost = 3);
-        let line = merge(&[good(), lost], None).unwrap().verdict.line;
+        let line = merge(&[good(), lost], Demands::default()).unwrap().verdict.line;
         assert_eq!(line, "BROKEN: clean: 3 lost");
         let late = report("b", 1..100, |outcome| outcome.doubts = vec![Doubt::Ports { times: 7 }]);
         let mut late = late;
         late.1.verdict.doubts = vec!["the swarm had no local port left".to_owned()];
-        let merged = merge(&[good(), late], None).unwrap();
+        let merged = merge(&[good(), late], Demands::default()).unwrap();
         assert_eq!(merged.verdict.judgement, Judgement::Invalid);
         assert_eq!(merged.verdict.line, "INVALID: b: the swarm had no local port left");
-        let few = merge(&[good()], Some("connected>=500".parse().unwrap())).unwrap();
+        let few = merge(&[good()], expecting("connected>=500".parse().unwrap())).unwrap();
         assert_eq!(few.verdict.line, "BROKEN: connected>=500: 10");
+    }
+
+    #[test]
+    fn where_so_many_reports_are_wanted_a_missing_one_makes_the_sum_invalid_and_an_old_one_is_refused() {
+        let wanted = |reports| Demands { reports: Some(reports), ..Demands::default() };
+        let at = |name: &str, started_at: u64, seconds: f64| {
+            let (path, report) = report(name, 1..100, |_| ());
+            (path, Report { started_at, seconds, ..report })
+        };
+        let both = [at("a", 5_000, 9.0), at("b", 9_000, 9.0)];
+        assert_eq!(merge(&both, wanted(2)).unwrap().verdict.judgement, Judgement::Kept);
+        let few = merge(&both, wanted(4)).unwrap();
+        assert_eq!(few.verdict.line, "INVALID: 2 of 4 reports are missing");
+        let apart = [at("a", 5_000, 3.0), at("b", 9_000, 9.0)];
+        assert!(matches!(merge(&apart, wanted(1)), Err(MergeError::Apart { .. })));
+        assert!(merge(&apart, Demands::default()).is_ok());
+        let killed = [at("a", 5_000, 0.0), at("b", 9_000, 9.0)];
+        assert!(merge(&killed, wanted(2)).is_ok(), "it is not known when it was killed");
     }
 
     #[test]
@@ -254,10 +331,10 @@ mod tests {
         let good = || report("a", 1..100, |_| ());
         let mut other = report("b", 1..100, |_| ());
         other.1.config.insert("BOT_EXPECT".into(), "lost=0".into());
-        assert!(matches!(merge(&[good(), good()], None), Err(MergeError::Twice { .. })));
-        assert!(matches!(merge(&[good(), other.clone()], None), Err(MergeError::Expectations { .. })));
-        assert!(merge(&[good(), other.clone()], Some(Expectations::clean())).is_ok());
+        assert!(matches!(merge(&[good(), good()], Demands::default()), Err(MergeError::Twice { .. })));
+        assert!(matches!(merge(&[good(), other.clone()], Demands::default()), Err(MergeError::Expectations { .. })));
+        assert!(merge(&[good(), other.clone()], expecting(Expectations::clean())).is_ok());
         other.1.histograms.clear();
-        assert!(matches!(merge(&[other], None), Err(MergeError::NoHistograms(_))));
+        assert!(matches!(merge(&[other], Demands::default()), Err(MergeError::NoHistograms(_))));
     }
 }

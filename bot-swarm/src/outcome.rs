@@ -3,6 +3,7 @@
 //! Times within a run are durations since its start. What was measured belongs to the second and the phase in which
 //! it was measured: a delivery, for one, to those in which it arrived, however long ago it was planned.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::census::Census;
@@ -10,6 +11,7 @@ use crate::config::Config;
 use crate::doubt::{Doubt, doubts};
 use crate::expect::Broken;
 use crate::footprint::Footprint;
+use crate::last_receivers::LastReceivers;
 use crate::latencies::Latencies;
 use crate::ledger::Tally;
 use crate::server_stages::ServerReport;
@@ -34,6 +36,8 @@ pub struct Outcome {
     pub points_forgotten: u64,
     /// The steps of the profile, and the drain.
     pub phases: Vec<Phase>,
+    /// When the last receiver of each message had it: what `completion` is made of, but for messages that were not done.
+    pub last_receivers: LastReceivers,
     /// What should have arrived, what did, and what was wrong.
     pub tally: Tally,
     /// Messages that the server never answered.
@@ -84,6 +88,7 @@ impl Default for Outcome {
             points: Vec::new(),
             points_forgotten: 0,
             phases: Vec::new(),
+            last_receivers: LastReceivers::default(),
             tally: Tally::default(),
             unanswered: 0,
             away: 0,
@@ -131,6 +136,13 @@ impl Outcome {
         self.judge_with(doubts)
     }
 
+    /// The same run, with one more reason to doubt it.
+    pub(crate) fn doubted(mut self, doubt: Doubt) -> Self {
+        self.doubts.push(doubt);
+        self.verdict = Verdict::Invalid;
+        self
+    }
+
     /// As [`judge`](Self::judge), where it is known what there is to doubt.
     pub(crate) fn judge_with(mut self, doubts: Vec<Doubt>) -> Self {
         self.doubts = doubts;
@@ -161,6 +173,9 @@ pub struct Point {
     pub counters: Counters,
     /// What was measured in it, in the order of [`Stats::KINDS`].
     pub quantiles: Vec<Quantiles>,
+    /// The same whole, [packed](Latencies::pack), in the same order. Empty where nothing was measured, and in seconds so
+    /// long ago that they are not remembered.
+    pub histograms: Vec<Arc<str>>,
     /// Messages without an answer at its end.
     pub unanswered: u64,
     /// What the ledgers had found up to its end. `lost` is what is missing so far, and may still come.
@@ -178,8 +193,7 @@ pub struct Point {
 impl Point {
     /// What was measured of this kind, one of [`Stats::KINDS`].
     pub fn kind(&self, name: &str) -> Option<&Quantiles> {
-        let index = Stats::KINDS.iter().position(|kind| *kind == name)?;
-        self.quantiles.get(index)
+        self.quantiles.get(Stats::index_of(name)?)
     }
 }
 

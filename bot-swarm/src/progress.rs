@@ -207,7 +207,7 @@ mod tests {
     use super::*;
     use crate::clock::Host;
     use crate::recorder::Recorder;
-    use crate::worker::Interval;
+    use crate::worker::requests::Interval;
 
     #[test]
     fn rates_are_of_the_time_since_the_line_before() {

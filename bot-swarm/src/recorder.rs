@@ -1,17 +1,30 @@
 //! Keeps the books of a run: by second, by phase, and in all.
+//!
+//! What was measured belongs to the second in which it was. A `completion` alone is known later: a message's last receiver
+//! is the last of all only when the run is over. While it goes on, a message is told once nobody got it for a second; when
+//! the books are read, every second, every phase and the whole run get what is known then.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Host, Nanos};
 use crate::footprint::Footprint;
+use crate::last_receivers::LastReceivers;
+use crate::latencies::Latencies;
 use crate::outcome::{Phase, Point, Quantiles};
 use crate::profile::Profile;
 use crate::stats::Stats;
-use crate::worker::Interval;
+use crate::worker::requests::Interval;
 
 /// Most points that are remembered: four hours of seconds. Past it the oldest go.
 const POINTS_MAX: usize = 14_400;
+
+/// The kind that is known when the run is over.
+const COMPLETION: &str = "completion";
+
+/// Most bytes of packed histograms of seconds. Past it the oldest seconds keep their percentiles alone.
+const HISTOGRAMS_BYTES_MAX: usize = 8 << 20;
 
 /// The phase in which nothing new is sent, and what is outstanding is awaited.
 const DRAIN: &str = "drain";
@@ -29,7 +42,14 @@ pub(crate) struct Recorder {
     phase: usize,
     points: VecDeque<Point>,
     forgotten: u64,
+    /// Bytes of the histograms of `points`.
+    histograms_bytes: usize,
+    /// How many of the oldest `points` have lost their histograms.
+    bare: usize,
     total: Stats,
+    /// What of `total.completion` is of messages that were not done.
+    not_done: Latencies,
+    last_receivers: LastReceivers,
     recorded_until: Duration,
     footprint: Footprint,
 }
@@ -41,6 +61,7 @@ pub(crate) struct Records {
     pub(crate) forgotten: u64,
     pub(crate) phases: Vec<Phase>,
     pub(crate) total: Stats,
+    pub(crate) last_receivers: LastReceivers,
 }
 
 impl Recorder {
@@ -61,7 +82,11 @@ impl Recorder {
             phase: 0,
             points: VecDeque::new(),
             forgotten: 0,
+            histograms_bytes: 0,
+            bare: 0,
             total: Stats::default(),
+            not_done: Latencies::default(),
+            last_receivers: LastReceivers::default(),
             recorded_until: Duration::ZERO,
             footprint: Footprint::now(),
         }
@@ -94,11 +119,15 @@ impl Recorder {
         let duration = now.saturating_sub(self.recorded_until);
         let footprint = Footprint::now();
         let used = footprint.since(&self.footprint);
-        if self.recorded_until < self.warm_up {
-            self.total.merge_warm_up(&interval.stats);
-        } else {
+        let is_judged = self.recorded_until >= self.warm_up;
+        if is_judged {
             self.total.merge(&interval.stats);
+            self.not_done.merge(&interval.stats.completion);
+        } else {
+            self.total.merge_warm_up(&interval.stats);
         }
+        self.last_receivers.merge_second(&interval.last_receivers, self.recorded_until, is_judged);
+        self.last_receivers.settle(self.recorded_until, &mut self.total.completion);
         if let Some(phase) = self.phases.get_mut(self.phase) {
             phase.duration += duration;
             phase.stats.merge(&interval.stats);
@@ -110,6 +139,7 @@ impl Recorder {
             census: interval.census,
             counters: interval.stats.counters,
             quantiles: interval.stats.kinds().map(Quantiles::from).collect(),
+            histograms: interval.stats.kinds().map(|latencies| latencies.pack().into()).collect(),
             unanswered: interval.unanswered,
             findings: interval.findings,
             cpu: used.user + used.system,
@@ -120,13 +150,27 @@ impl Recorder {
         self.recorded_until = now;
         self.footprint = footprint;
         self.advance(now);
-        if self.points.len() == POINTS_MAX {
-            self.points.pop_front();
-            self.forgotten += 1;
-        }
-        self.points.push_back(point);
+        self.keep(point);
         #[expect(clippy::expect_used, reason = "just put there")]
         self.points.back().expect("there is a point")
+    }
+
+    fn keep(&mut self, point: Point) {
+        if self.points.len() == POINTS_MAX
+            && let Some(oldest) = self.points.pop_front()
+        {
+            self.forgotten += 1;
+            self.histograms_bytes -= oldest.histograms_bytes();
+            self.bare = self.bare.saturating_sub(1);
+        }
+        self.histograms_bytes += point.histograms_bytes();
+        self.points.push_back(point);
+        while self.histograms_bytes > HISTOGRAMS_BYTES_MAX
+            && let Some(oldest) = self.points.get_mut(self.bare)
+        {
+            self.histograms_bytes -= oldest.forget_histograms();
+            self.bare += 1;
+        }
     }
 
     /// What was counted and measured so far.
@@ -136,18 +180,17 @@ impl Recorder {
 
     /// The books as they stand: the phases that have begun, and what was recorded.
     pub(crate) fn so_far(&self) -> Records {
-        Records {
+        let mut total = self.total.clone();
+        total.completion = self.not_done.clone();
+        let mut records = Records {
             points: self.points.iter().cloned().collect(),
             forgotten: self.forgotten,
             phases: self.phases.iter().take(self.phase + 1).cloned().collect(),
-            total: self.total.clone(),
-        }
-    }
-
-    /// Closes the books.
-    pub(crate) fn close(self) -> Records {
-        let Self { points, forgotten, phases, total, .. } = self;
-        Records { points: points.into(), forgotten, phases, total }
+            total,
+            last_receivers: self.last_receivers.clone(),
+        };
+        records.complete();
+        records
     }
 
     fn advance(&mut self, now: Duration) {
@@ -158,6 +201,56 @@ impl Recorder {
             if let Some(phase) = self.phases.get_mut(self.phase) {
                 phase.start = now;
             }
+        }
+    }
+}
+
+impl Records {
+    /// Adds the last receivers to the whole, the phases and the seconds, which have of `completion` only what was not done.
+    fn complete(&mut self) {
+        let Self { points, phases, total, last_receivers, .. } = self;
+        total.completion.merge(&last_receivers.latencies(|receipt| receipt.is_judged));
+        let receipts = last_receivers.by_time();
+        for point in points {
+            let Some(mut completion) = receipts.between(point.start, point.start + point.duration) else { continue };
+            if let Some(not_done) = point.packed(COMPLETION).and_then(|packed| Latencies::unpack(packed)) {
+                completion.merge(&not_done);
+            }
+            point.set(COMPLETION, &completion);
+        }
+        let ends: Vec<Duration> = phases.iter().skip(1).map(|phase| phase.start).chain([Duration::MAX]).collect();
+        for (phase, end) in phases.iter_mut().zip(ends) {
+            if let Some(last) = receipts.between(phase.start, end) {
+                phase.stats.completion.merge(&last);
+            }
+        }
+    }
+}
+
+impl Point {
+    fn histograms_bytes(&self) -> usize {
+        self.histograms.iter().map(|packed| packed.len()).sum()
+    }
+
+    /// Drops all histograms but that of what was not done, which is not known otherwise. Answers how many bytes that frees.
+    fn forget_histograms(&mut self) -> usize {
+        let before = self.histograms_bytes();
+        for (kind, packed) in Stats::KINDS.iter().zip(&mut self.histograms) {
+            if *kind != COMPLETION {
+                *packed = Arc::default();
+            }
+        }
+        before - self.histograms_bytes()
+    }
+
+    fn packed(&self, kind: &str) -> Option<&Arc<str>> {
+        self.histograms.get(Stats::index_of(kind)?)
+    }
+
+    fn set(&mut self, kind: &str, latencies: &Latencies) {
+        let Some(index) = Stats::index_of(kind) else { return };
+        if let Some((quantiles, packed)) = self.quantiles.get_mut(index).zip(self.histograms.get_mut(index)) {
+            (*quantiles, *packed) = (Quantiles::from(latencies), latencies.pack().into());
         }
     }
 }
@@ -195,7 +288,7 @@ mod tests {
         recorder.record(&sent(2));
         recorder.begin_drain();
         recorder.record(&sent(4));
-        let records = recorder.close();
+        let records = recorder.so_far();
         let by_phase: Vec<(&str, u64)> =
             records.phases.iter().map(|phase| (phase.name.as_str(), phase.stats.counters.sent)).collect();
         assert_eq!(by_phase, [("ramp 0s to 3", 1), ("hold", 2), ("drain", 4)]);
@@ -216,7 +309,7 @@ mod tests {
         recorder.recorded_until = recorder.warm_up;
         assert_eq!(due(&recorder), Duration::from_secs(1));
         recorder.record(&interval);
-        let Records { phases, total, .. } = recorder.close();
+        let Records { phases, total, .. } = recorder.so_far();
         assert_eq!((total.counters.sent, total.connect.count(), total.wake_lag.count()), (2, 2, 2));
         assert_eq!(total.delivery.count(), 1);
         assert_eq!(phases.iter().map(|phase| phase.stats.delivery.count()).sum::<u64>(), 2);
@@ -228,7 +321,7 @@ mod tests {
         for _ in 0..POINTS_MAX + 2 {
             recorder.record(&Interval::default());
         }
-        let records = recorder.close();
+        let records = recorder.so_far();
         assert_eq!((records.points.len(), records.forgotten), (POINTS_MAX, 2));
     }
 }

@@ -6,7 +6,7 @@ pub mod document;
 #[cfg(test)]
 pub(crate) mod example;
 pub mod folder;
-mod of_outcome;
+pub(crate) mod of_outcome;
 pub mod page;
 pub mod pictures;
 pub mod plot;

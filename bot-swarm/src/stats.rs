@@ -90,6 +90,11 @@ macro_rules! stats {
             /// The names of what is measured.
             pub const KINDS: &[&str] = &[$(stringify!($name)),+];
 
+            /// Where a kind is among them.
+            pub(crate) fn index_of(name: &str) -> Option<usize> {
+                Self::KINDS.iter().position(|kind| *kind == name)
+            }
+
             /// What is measured, by its name.
             pub fn kind(&self, name: &str) -> Option<&Latencies> {
                 match name {
@@ -128,8 +133,9 @@ stats! {
     /// From the planned time of a message to each of its deliveries on another host than the sender's, by the server's
     /// clock. Kept apart, so that what is uncertain does not spoil what is exact.
     remote,
-    /// From the planned time of a message of a room to the last of its deliveries at this worker's bots, if they are on
-    /// the sender's host.
+    /// From the planned time of a message of a room to the last of its deliveries on the sender's host. A worker alone
+    /// knows only of messages that were not done; the others are in
+    /// [`LastReceivers`](crate::last_receivers::LastReceivers) until the books of the run are closed.
     completion,
     /// From the loss of a connection, or the planned end of an absence, until the server says what of the room was
     /// missed.

@@ -1,6 +1,7 @@
 //! The run of a swarm: ramp, load, silence, drain, goodbye, report.
 
-use std::net::SocketAddr;
+mod error;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, SystemTime};
@@ -12,14 +13,17 @@ use actix_rt::time::sleep;
 use crate::census::BotState;
 use crate::clock::{Host, Nanos};
 use crate::config::Config;
-use crate::credentials::{TokenError, Tokens};
+use crate::credentials::Tokens;
 use crate::crowds::Crowds;
+use crate::doubt::Doubt;
 use crate::endpoint::Endpoint;
 use crate::footprint::Footprint;
 use crate::ledger::HighWaters;
 use crate::metrics::{Exposed, MetricsServer};
-use crate::open_files::{self, TooManyBots};
+use crate::open_files;
 use crate::outcome::Outcome;
+use crate::outstanding::Outstanding;
+use crate::panics::Panics;
 use crate::plan::Habits;
 use crate::profile::Profile;
 use crate::progress::{Progress, Snapshot};
@@ -29,11 +33,12 @@ use crate::report::page;
 use crate::roster::{Company, Roster};
 use crate::server_stages;
 use crate::stop::StopHandle;
-use crate::tls::{self, TlsError};
-use crate::worker::{
-    CloseBooks, CountAnswersDue, FallSilent, GiveUp, Interval, Leave, Outstanding, ReadOutstanding, TakeInterval,
-    Worker, WorkerSetup,
+use crate::tls;
+use crate::worker::requests::{
+    CloseBooks, CountAnswersDue, FallSilent, GiveUp, Interval, Leave, ReadOutstanding, TakeInterval,
 };
+use crate::worker::{Worker, WorkerSetup};
+pub use error::RunError;
 
 /// How often a draining swarm looks whether everything is in.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
@@ -43,38 +48,6 @@ const GIVE_UP_POLL: Duration = Duration::from_millis(2);
 
 /// How long a server may take to answer goodbyes before the connections are dropped.
 const GOODBYE_DEADLINE: Duration = Duration::from_secs(1);
-
-/// How long private deliveries are awaited where some connections were lost, and everything else is in.
-const PRIVATE_GRACE: Duration = Duration::from_secs(1);
-
-/// Why a swarm did not run.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The limit of open files is too low for so many bots.
-    #[error(transparent)]
-    TooManyBots(#[from] TooManyBots),
-    /// The prefix of the bots' names makes no name.
-    #[error("the bots cannot be named")]
-    Names(#[from] starling_protocol::names::NameError),
-    /// The bots have no tokens.
-    #[error(transparent)]
-    Tokens(#[from] TokenError),
-    /// The bots cannot speak TLS.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The metrics cannot be served.
-    #[error("BOT_METRICS_BIND={address} cannot be listened on")]
-    Metrics {
-        /// Where they were to be.
-        address: SocketAddr,
-        /// Why not.
-        #[source]
-        error: std::io::Error,
-    },
-    /// A worker ended before its time, which is a fault in the swarm.
-    #[error("a worker thread has ended")]
-    WorkerGone(#[from] actix::MailboxError),
-}
 
 /// Runs a swarm until its time is over or somebody asks it to stop, and tells what came of it.
 ///
@@ -98,7 +71,8 @@ pub async fn run_on(
 ) -> Result<Outcome, RunError> {
     let is_shown = config.report.is_some() || config.metrics_bind.is_some();
     let stages = if is_shown { server_stages::Watch::of(config)? } else { None };
-    run_watching(host, config, stages, stop, progress).await
+    // What a run keeps is large, and its caller may have more of them.
+    Box::pin(run_watching(host, config, stages, stop, progress)).await
 }
 
 /// Runs a swarm as [`run_on`] does, while the stages of its server are watched.
@@ -120,13 +94,11 @@ pub(crate) async fn run_watching(
     let recorder = Recorder::new(&profile, warm_up, host, swarm.start);
     let bots = profile.bots_max();
     let watch = Watch { config, recorder, metrics: metrics.as_ref(), stages, progress, bots };
-    let outcome = swarm.run(&profile, stop, watch).await;
-    progress.finish();
-    swarm.end().await;
+    let outcome = swarm.run_to_end(&profile, stop, watch).await;
     if let Some(metrics) = metrics {
         metrics.stop().await;
     }
-    outcome
+    Ok(outcome)
 }
 
 struct Swarm {
@@ -135,6 +107,7 @@ struct Swarm {
     started: SystemTime,
     footprint: Footprint,
     workers: Vec<(Arbiter, Addr<Worker>)>,
+    panics: Arc<Panics>,
 }
 
 /// What looks at a running swarm once a second.
@@ -163,6 +136,7 @@ impl Swarm {
             skew: config.room_skew,
             seed,
         })?);
+        let panics = Arc::new(Panics::default());
         let footprint = Footprint::now();
         let start = host.now();
         let crowds = Crowds::new(roster.homes());
@@ -194,6 +168,7 @@ impl Swarm {
             tls,
             tokens,
             headers: config.headers.clone(),
+            panics: Arc::clone(&panics),
         };
         let start_worker = |index| {
             let setup = WorkerSetup { index, ..setup.clone() };
@@ -202,7 +177,7 @@ impl Swarm {
             (arbiter, worker)
         };
         let workers = (0..config.workers).map(start_worker).collect();
-        Ok(Self { host, start, started: SystemTime::now(), footprint, workers })
+        Ok(Self { host, start, started: SystemTime::now(), footprint, workers, panics })
     }
 
     fn now(&self) -> Nanos {
@@ -213,28 +188,37 @@ impl Swarm {
         sleep(due.since(self.now())).await;
     }
 
-    async fn run(&self, profile: &Profile, stop: &StopHandle, mut watch: Watch<'_>) -> Result<Outcome, RunError> {
+    /// Runs it to its end, and judges what came of it.
+    async fn run_to_end(self, profile: &Profile, stop: &StopHandle, mut watch: Watch<'_>) -> Outcome {
+        let outcome = self.run(profile, stop, &mut watch).await;
+        watch.progress.finish();
+        let panics = self.end().await;
+        let panicked = panics.counted().map(|(times, first)| Doubt::Panicked { times, first });
+        panicked.into_iter().fold(outcome.judge(), Outcome::doubted)
+    }
+
+    async fn run(&self, profile: &Profile, stop: &StopHandle, watch: &mut Watch<'_>) -> Outcome {
         let config = watch.config;
-        self.load(profile, stop, &mut watch).await?;
+        self.load(profile, stop, watch).await;
         let elapsed = self.now().since(self.start);
         // What is sent in the first half of the drain has the second to come to its receivers.
         let says_until = self.now().after(Duration::from_secs_f64(config.drain_seconds / 2.0));
-        self.ask_all(|| FallSilent { says_until }).await?;
-        self.record(&mut watch).await?;
+        self.ask_all(|| FallSilent { says_until }).await;
+        self.record(watch).await;
         watch.recorder.begin_drain();
-        let targets = self.drain(config, says_until, stop, &mut watch).await?;
-        self.give_up().await?;
+        let targets = self.drain(config, says_until, stop, watch).await;
+        self.give_up().await;
         let footprint = Footprint::now().since(&self.footprint);
 
         let targets = Arc::new(targets);
-        let mut books = self.ask_all(|| CloseBooks { targets: Arc::clone(&targets) }).await?.into_iter();
+        let mut books = self.ask_all(|| CloseBooks { targets: Arc::clone(&targets) }).await.into_iter();
         let mut sums = books.next().unwrap_or_default();
         books.for_each(|theirs| sums.merge(theirs));
         let mut tally = sums.tally;
         tally += sums.private.tally();
-        self.say_goodbye(&mut watch).await?;
-        let Records { points, forgotten, phases, total } = watch.recorder.close();
-        Ok(Outcome {
+        self.say_goodbye(watch).await;
+        let Records { points, forgotten, phases, total, last_receivers } = watch.recorder.so_far();
+        Outcome {
             config: config.clone(),
             started: self.started,
             elapsed,
@@ -243,35 +227,38 @@ impl Swarm {
             points,
             points_forgotten: forgotten,
             phases,
+            last_receivers,
             tally,
             unanswered: sums.unanswered,
             away: sums.away,
             footprint,
-            server: watch.stages.and_then(server_stages::Watch::end),
+            server: watch.stages.take().and_then(server_stages::Watch::end),
             ..Outcome::default()
         }
-        .judge())
     }
 
-    /// Lets the bots do what they are for, and looks at them once a second.
+    /// Lets the bots do what they are for, and looks at them once a second. A panic ends it: the run is not valid any more.
     ///
     /// Nothing that is recorded is ever dropped half-way: what the workers have given away would be lost.
-    async fn load(&self, profile: &Profile, stop: &StopHandle, watch: &mut Watch<'_>) -> Result<(), RunError> {
+    async fn load(&self, profile: &Profile, stop: &StopHandle, watch: &mut Watch<'_>) {
         let end = profile.duration().map(|duration| self.start.after(duration));
         loop {
             tokio::select! {
-                () = stop.stopped() => return Ok(()),
-                () = self.sleep_until(end.unwrap_or_default()), if end.is_some() => return Ok(()),
+                () = stop.stopped() => return,
+                () = self.sleep_until(end.unwrap_or_default()), if end.is_some() => return,
                 () = self.sleep_until(watch.recorder.next_due()) => {}
             }
-            self.record(watch).await?;
+            self.record(watch).await;
+            if self.panics.any() {
+                return;
+            }
         }
     }
 
     /// Records what was counted and measured since the last time. Answers how many connections are open.
-    async fn record(&self, watch: &mut Watch<'_>) -> Result<u64, RunError> {
+    async fn record(&self, watch: &mut Watch<'_>) -> u64 {
         let mut interval = Interval::default();
-        for theirs in self.ask_all(|| TakeInterval).await? {
+        for theirs in self.ask_all(|| TakeInterval).await {
             interval.merge(&theirs);
         }
         let point = watch.recorder.record(&interval).clone();
@@ -283,12 +270,12 @@ impl Swarm {
         }
         let elapsed = self.now().since(self.start);
         watch.progress.show(&Snapshot { elapsed, bots: watch.bots, total, point: &point });
-        Ok(interval.open_links)
+        interval.open_links
     }
 
     /// The outcome of the run if it ended now: not judged, and what is under way is not done.
     fn so_far(&self, watch: &Watch<'_>, interval: &Interval) -> Outcome {
-        let Records { points, forgotten, phases, total } = watch.recorder.so_far();
+        let Records { points, forgotten, phases, total, last_receivers } = watch.recorder.so_far();
         Outcome {
             config: watch.config.clone(),
             started: self.started,
@@ -298,6 +285,7 @@ impl Swarm {
             points,
             points_forgotten: forgotten,
             phases,
+            last_receivers,
             tally: interval.findings,
             unanswered: interval.unanswered,
             away: interval.census.in_state(BotState::Away).into(),
@@ -309,13 +297,7 @@ impl Swarm {
 
     /// Waits until everything that was due is said, all acks and deliveries are in, the time for it is over, or somebody
     /// is in a hurry. Where no bot was ever connected, nothing is awaited. Answers how far the rooms have come.
-    async fn drain(
-        &self,
-        config: &Config,
-        says_until: Nanos,
-        stop: &StopHandle,
-        watch: &mut Watch<'_>,
-    ) -> Result<HighWaters, RunError> {
+    async fn drain(&self, config: &Config, says_until: Nanos, stop: &StopHandle, watch: &mut Watch<'_>) -> HighWaters {
         let deadline = self.now().after(Duration::from_secs_f64(config.drain_seconds));
         let mut targets = Arc::new(HighWaters::default());
         let mut is_final = false;
@@ -323,7 +305,7 @@ impl Swarm {
         let is_hopeless = watch.recorder.total().counters.ever_connected == 0;
         loop {
             let mut sum = Outstanding::default();
-            for theirs in self.ask_all(|| ReadOutstanding { targets: Arc::clone(&targets) }).await? {
+            for theirs in self.ask_all(|| ReadOutstanding { targets: Arc::clone(&targets) }).await {
                 sum.merge(theirs);
             }
             if self.now() >= says_until {
@@ -336,107 +318,65 @@ impl Swarm {
                 is_final = sum.unanswered == 0 && sum.left_to_say == 0;
                 targets = Arc::new(sum.high_waters);
             }
-            if is_settled || is_hopeless || self.now() >= deadline {
-                return Ok(Arc::unwrap_or_clone(targets));
+            if is_settled || is_hopeless || self.panics.any() || self.now() >= deadline {
+                return Arc::unwrap_or_clone(targets);
             }
             if self.now() >= watch.recorder.next_due() {
-                self.record(watch).await?;
+                self.record(watch).await;
             }
             tokio::select! {
                 () = sleep(DRAIN_POLL) => {}
-                () = stop.hurried() => return Ok(Arc::unwrap_or_clone(targets)),
+                () = stop.hurried() => return Arc::unwrap_or_clone(targets),
             }
         }
     }
 
     /// Makes the bots count what they have not done, and waits until all have.
-    async fn give_up(&self) -> Result<(), RunError> {
-        self.ask_all(|| GiveUp).await?;
-        while self.ask_all(|| CountAnswersDue).await?.into_iter().any(|due| due > 0) {
+    async fn give_up(&self) {
+        self.ask_all(|| GiveUp).await;
+        while self.ask_all(|| CountAnswersDue).await.into_iter().any(|due| due > 0) {
+            if self.panics.any() {
+                // Bots that are gone never answer.
+                return;
+            }
             sleep(GIVE_UP_POLL).await;
         }
-        Ok(())
     }
 
-    async fn say_goodbye(&self, watch: &mut Watch<'_>) -> Result<(), RunError> {
-        self.ask_all(|| Leave).await?;
+    async fn say_goodbye(&self, watch: &mut Watch<'_>) {
+        self.ask_all(|| Leave).await;
         let deadline = self.now().after(GOODBYE_DEADLINE);
-        while self.record(watch).await? > 0 && self.now() < deadline {
+        while self.record(watch).await > 0 && self.now() < deadline {
             sleep(DRAIN_POLL).await;
         }
-        Ok(())
     }
 
-    async fn ask_all<M>(&self, message: impl Fn() -> M) -> Result<Vec<M::Result>, RunError>
+    /// Asks all workers. One that is gone answers nothing, and its run is not valid.
+    async fn ask_all<M>(&self, message: impl Fn() -> M) -> Vec<M::Result>
     where
         M: Message + Send + 'static,
         M::Result: Send,
         Worker: Handler<M>,
     {
         let answers = self.workers.iter().map(|(_, worker)| worker.send(message()));
-        Ok(futures_util::future::try_join_all(answers).await?)
+        let answers = futures_util::future::join_all(answers).await;
+        if answers.iter().any(Result::is_err) {
+            self.panics.worker_is_gone();
+        }
+        answers.into_iter().flatten().collect()
     }
 
-    async fn end(self) {
+    async fn end(self) -> Arc<Panics> {
         for (arbiter, _) in self.workers {
             arbiter.stop();
             let joined = actix_rt::task::spawn_blocking(move || arbiter.join()).await;
             if !matches!(joined, Ok(Ok(()))) {
-                log::error!("a worker thread panicked");
+                self.panics.worker_is_gone();
             }
         }
-    }
-}
-
-impl Outstanding {
-    fn merge(&mut self, other: Self) {
-        self.unanswered += other.unanswered;
-        self.left_to_say += other.left_to_say;
-        self.away += other.away;
-        self.connecting += other.connecting;
-        self.room_deliveries += other.room_deliveries;
-        self.private_deliveries += other.private_deliveries;
-        self.any_interrupted |= other.any_interrupted;
-        for (life, seq) in other.high_waters {
-            let known = self.high_waters.entry(life).or_default();
-            *known = seq.max(*known);
-        }
-    }
-
-    /// Whether nothing more is to come. `since` keeps when everything but private deliveries was in.
-    fn is_settled(&self, now: Nanos, since: &mut Option<Nanos>) -> bool {
-        let is_due = [self.unanswered, self.left_to_say, self.away, self.connecting, self.room_deliveries];
-        if is_due.iter().any(|due| *due > 0) {
-            *since = None;
-            return false;
-        }
-        let since = *since.get_or_insert(now);
-        self.private_deliveries <= 0 || (self.any_interrupted && now.since(since) > PRIVATE_GRACE)
+        self.panics
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Nanos = Nanos(10_000_000_000);
-
-    #[test]
-    fn a_swarm_is_settled_when_nothing_more_is_to_come() {
-        let settled = |outstanding: Outstanding| outstanding.is_settled(NOW, &mut None);
-        assert!(settled(Outstanding::default()));
-        assert!(!settled(Outstanding { unanswered: 1, ..Outstanding::default() }));
-        assert!(!settled(Outstanding { left_to_say: 1, ..Outstanding::default() }));
-        assert!(!settled(Outstanding { away: 1, ..Outstanding::default() }));
-        assert!(!settled(Outstanding { connecting: 1, ..Outstanding::default() }));
-        assert!(!settled(Outstanding { room_deliveries: 1, ..Outstanding::default() }));
-        assert!(!settled(Outstanding { private_deliveries: 1, ..Outstanding::default() }));
-    }
-
-    #[test]
-    fn after_a_lost_connection_private_deliveries_are_not_awaited_for_long() {
-        let outstanding = Outstanding { private_deliveries: 1, any_interrupted: true, ..Outstanding::default() };
-        assert!(!outstanding.is_settled(NOW, &mut None));
-        assert!(outstanding.is_settled(NOW, &mut Some(Nanos::default())));
-    }
-}
+mod tests;

@@ -75,6 +75,29 @@ pub enum ClientCommand<'a> {
     Ping,
 }
 
+impl ClientCommand<'_> {
+    /// The command without a borrow from its frame.
+    pub fn into_owned(self) -> ClientCommand<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        match self {
+            Self::Message(PostMessage { text, target, client_id }) => {
+                ClientCommand::Message(PostMessage { text: owned(text), target, client_id })
+            }
+            Self::Hello { client_id, key, token } => {
+                ClientCommand::Hello { client_id, key: key.map(owned), token: token.map(owned) }
+            }
+            Self::Join { room, resume, presence } => ClientCommand::Join { room, resume, presence },
+            Self::JoinInbox { resume } => ClientCommand::JoinInbox { resume },
+            Self::Leave { room } => ClientCommand::Leave { room },
+            Self::Rooms => ClientCommand::Rooms,
+            Self::Members { room } => ClientCommand::Members { room },
+            Self::History { room, page, limit } => ClientCommand::History { room, page, limit },
+            Self::InboxHistory { with, page, limit } => ClientCommand::InboxHistory { with, page, limit },
+            Self::Ping => ClientCommand::Ping,
+        }
+    }
+}
+
 /// A message as its sender gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostMessage<'a> {

@@ -187,10 +187,11 @@ async fn a_server_that_is_killed_under_load_loses_nothing_that_was_acknowledged_
 }
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
-const JWT: [(&str, &str); 3] = [("CHAT_AUTH", "jwt"), ("CHAT_JWT_SECRET", SECRET), ("CHAT_MESSAGES_PER_SECOND", "0")];
+pub(crate) const JWT: [(&str, &str); 3] =
+    [("CHAT_AUTH", "jwt"), ("CHAT_JWT_SECRET", SECRET), ("CHAT_MESSAGES_PER_SECOND", "0")];
 
 /// What `starling token` prints for a name.
-fn token(folder: &std::path::Path, name: &str) -> String {
+pub(crate) fn token(folder: &std::path::Path, name: &str) -> String {
     let output = super::harness::command(folder, &["token", name], &JWT).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
 }

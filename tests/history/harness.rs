@@ -21,12 +21,23 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) const LOOK: Duration = Duration::from_millis(20);
 
 pub(crate) fn command(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_starling"));
+    let binary = Command::new(env!("CARGO_BIN_EXE_starling"));
+    prepare(binary, folder, arguments, variables)
+}
+
+/// The server as a tool runs it: `tool` is the name of the tool and its arguments before the name of the program.
+pub(crate) fn command_under(tool: &[&str], folder: &Path, variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(tool[0]);
+    command.args(&tool[1..]).arg(env!("CARGO_BIN_EXE_starling"));
+    prepare(command, folder, &[], variables)
+}
+
+fn prepare(mut command: Command, folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     command.args(arguments).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CHAT_")) {
         command.env_remove(name);
     }
-    command.envs([("CHAT_BIND", "127.0.0.1:0"), ("CHAT_WORKERS", "2"), ("CHAT_DRAIN_SECONDS", "2")]);
+    command.envs([("CHAT_BIND", "127.0.0.1:0"), ("CHAT_WORKERS", "2"), ("CHAT_DRAIN_SECONDS", "0")]);
     command.envs(variables.iter().copied());
     command
 }
@@ -55,7 +66,13 @@ pub(crate) struct Process {
 impl Process {
     /// Starts a server in a folder, with its database there, and waits until it listens.
     pub(crate) fn start(folder: &Path, variables: &[(&str, &str)]) -> Self {
-        let mut child = command(folder, &[], variables).spawn().unwrap();
+        Self::spawn(command(folder, &[], variables))
+    }
+
+    /// Runs a command that starts a server, and waits until it listens.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child =
+            command.spawn().unwrap_or_else(|error| panic!("{}: {error}", command.get_program().to_string_lossy()));
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (tell, lines) = mpsc::channel();
         thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));

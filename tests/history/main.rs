@@ -16,6 +16,7 @@ mod damaged;
 mod disk;
 mod harness;
 mod needs_root;
+mod power_cut;
 mod promises;
 mod refused;
 mod starts;

@@ -10,8 +10,15 @@ use starling::config::STACK_VARIABLES;
 use crate::shown::{read, yaml};
 
 /// Variables that the containers decide: in the stack nobody else may.
-const OF_CONTAINERS: [&str; 6] =
-    ["CHAT_BIND", "CHAT_HISTORY_PATH", "CHAT_WEB_DIR", "BOT_SERVER_URL", "BOT_NAME_PREFIX", "BOT_METRICS_BIND"];
+const OF_CONTAINERS: [&str; 7] = [
+    "CHAT_BIND",
+    "CHAT_HISTORY_PATH",
+    "CHAT_WEB_DIR",
+    "BOT_SERVER_URL",
+    "BOT_NAME_PREFIX",
+    "BOT_METRICS_BIND",
+    "BOT_REPORT",
+];
 
 /// The variables that `compose.yaml` fills in itself, with their defaults.
 fn interpolated() -> BTreeMap<String, String> {
@@ -119,6 +126,7 @@ fn everything_starts_unless_some_are_named_and_the_chat_can_be_named_alone() {
     let needs = |service: &str| compose["services"][service]["depends_on"].as_object().unwrap().clone();
     assert_eq!(needs("bots")["chat"]["condition"], "service_healthy");
     assert!(!needs("grafana").contains_key("bots"), "the figures can be looked at without them");
+    assert_eq!(needs("merge")["bots"]["condition"], "service_started");
 }
 
 #[test]

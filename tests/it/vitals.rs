@@ -1,15 +1,11 @@
 //! A server of which a part has died does not go on as half a server.
 
-use std::sync::Arc;
-
 use serde_json::json;
 use starling::{Died, RunError, Server};
-use starling_actors::chat_server::command::DropReply;
 use starling_actors::history::memory::MemoryHistory;
-use starling_actors::history::{Completion, HistoryStore, ReadRequest, ReportSink, StoredMessage};
+use starling_actors::history::{Completion, Entry, HistoryStore, ReadRequest, Receipt, ReportSink};
 use starling_actors::ids::RoomId;
 use starling_actors::vitals::{Pulse, VitalPart, Vitals};
-use starling_protocol::Epoch;
 
 use crate::harness::raw::{self, Raw};
 use crate::harness::{Client, TestServer};
@@ -32,20 +28,21 @@ impl HistoryStore for Fragile {
         self.thread = Some(vitals.pulse(VitalPart::History));
     }
 
-    fn append(&mut self, room: RoomId, epoch: Epoch, message: Arc<StoredMessage>, done: &mut Vec<Completion>) {
-        assert!(&*message.text != "chat", "a fault in the ChatServer, on purpose");
-        if &*message.text == "thread" {
+    fn append(&mut self, entry: Entry, done: &mut Vec<Completion>) {
+        let is_said = |text| entry.copies.iter().any(|copy| &*copy.draft.text == text);
+        assert!(!is_said("chat"), "a fault in the ChatServer, on purpose");
+        if is_said("thread") {
             self.thread = None;
         }
-        self.inner.append(room, epoch, message, done);
+        self.inner.append(entry, done);
     }
 
     fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>) {
         self.inner.read(request, done);
     }
 
-    fn forget(&mut self, room: RoomId, reply: Option<DropReply>) {
-        self.inner.forget(room, reply);
+    fn forget(&mut self, room: RoomId, receipt: Option<Receipt>, done: &mut Vec<Completion>) {
+        self.inner.forget(room, receipt, done);
     }
 }
 

@@ -26,6 +26,19 @@ pub(crate) fn compose(arguments: &[&str]) -> String {
     expect(command)
 }
 
+/// Runs `docker compose` with these arguments and variables.
+pub(crate) fn compose_with(variables: &[(&str, &str)], arguments: &[&str]) {
+    let mut command = Command::new("docker");
+    command.arg("compose").args(arguments).envs(variables.iter().copied());
+    expect(command);
+}
+
+/// What a container has written to standard error so far.
+pub(crate) fn log(container: &str) -> String {
+    let output = run(Command::new("docker").args(["logs", container]));
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
 /// Runs `docker` with these arguments: what it printed.
 pub(crate) fn docker(arguments: &[&str]) -> String {
     let mut command = Command::new("docker");

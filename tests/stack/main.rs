@@ -21,6 +21,8 @@ mod prometheus;
 mod shown;
 #[cfg(test)]
 mod started;
+#[cfg(test)]
+mod verdict;
 
 #[cfg(test)]
 pub(crate) use self::started::{disturb, expect_clean_ledger, start};

@@ -3,19 +3,29 @@
 use std::time::Duration;
 
 use starling_actors::ChatConfig;
-use starling_actors::chat_server::command::{Command, Effect, OpenSession, Request};
+use starling_actors::chat_server::Turn;
+use starling_actors::chat_server::command::{Command, Frame, OpenSession, Request};
+use starling_actors::chat_server::effect::Effect;
 use starling_actors::chat_server::state::ChatState;
 use starling_actors::clock::{self, Now};
 use starling_actors::credits::Ticket;
-use starling_actors::history::{Completion, Restored, RoomKey, StoredRoom};
+use starling_actors::history::memory::MemoryHistory;
+use starling_actors::history::{Completion, HistoryStore, Restored, RoomKey, StoredRoom};
 use starling_actors::identity::{Identity, RoomGlobs};
 use starling_actors::ids::{HubId, SessionId};
-use starling_protocol::{ClientKey, Epoch, MessageId, RoomName, Seq, Target};
+use starling_protocol::{ClientCommand, ClientId, ClientKey, Epoch, MessageId, PostMessage, RoomName, Seq, Target};
+use tokio::sync::oneshot;
 
 use crate::Times;
 
 fn session() -> SessionId {
     SessionId::new(HubId(0), 0, 1)
+}
+
+fn apply(state: &mut ChatState, command: Command, now: Now) -> Vec<Effect> {
+    let mut turn = Turn::new(now);
+    state.apply(command, &mut turn);
+    turn.effects
 }
 
 fn open(state: &mut ChatState, now: Now) {
@@ -28,18 +38,47 @@ fn open(state: &mut ChatState, now: Now) {
         fresh_key: ClientKey(clock::secret()),
         watch_presence: false,
     };
-    state.apply(Command::OpenSession(open), now, &mut Vec::new());
+    apply(state, Command::OpenSession { open, reply: oneshot::channel().0 }, now);
 }
 
-fn ask(state: &mut ChatState, id: Option<u64>, request: Request, now: Now) -> Vec<Effect> {
+fn tick(state: &mut ChatState, now: Now) {
+    apply(state, Command::Tick { reply: oneshot::channel().0 }, now);
+}
+
+fn ask(state: &mut ChatState, id: Option<u64>, command: ClientCommand<'static>, now: Now) -> Vec<Effect> {
     let (id, ticket) = (id.map(|id| MessageId::parse(&id.to_string()).unwrap()), Ticket::without_credit(now.at));
-    let mut effects = Vec::new();
-    state.apply(Command::Ask { session: session(), id, request, ticket }, now, &mut effects);
-    effects
+    let frame = Frame { session: session(), id, ticket: Some(ticket) };
+    apply(state, Command::Ask { frame, request: Request::Command(command) }, now)
 }
 
-fn publish() -> Request {
-    Request::Publish { text: "so many words".into(), target: Target::FirstRoom, client_id: None }
+fn publish() -> ClientCommand<'static> {
+    ClientCommand::Message(PostMessage {
+        text: "so many words".into(),
+        target: Target::FirstRoom,
+        client_id: None::<ClientId>,
+    })
+}
+
+/// Lets the history commit the entries among these effects.
+fn commit(state: &mut ChatState, history: &mut MemoryHistory, effects: Vec<Effect>, now: Now) {
+    let mut done = Vec::new();
+    for effect in effects {
+        if let Effect::Append(entry) = effect {
+            history.append(entry, &mut done);
+        }
+    }
+    for completion in done {
+        apply(state, Command::Completed(completion), now);
+    }
+}
+
+/// Refuses the entries among these effects.
+fn refuse(state: &mut ChatState, effects: Vec<Effect>, now: Now) {
+    for effect in effects {
+        if let Effect::Append(entry) = effect {
+            apply(state, Command::Completed(Completion::Refused { number: entry.number }), now);
+        }
+    }
 }
 
 /// (b) A memory of `id`s that is full.
@@ -48,23 +87,20 @@ pub(crate) fn remembered_ids() {
         let config = ChatConfig { ids_max: count, ..ChatConfig::default() };
         let (mut state, mut now) = (ChatState::new(config, 1), Now::read());
         open(&mut state, now);
-        let room = state.find_room("lobby").unwrap();
-        let (mut next, mut seq) = (0, Seq(0));
+        let mut history = MemoryHistory::new(1_000, 1_000_000);
+        let mut next = 0;
         let count = u64::from(count);
         let mut fill = |state: &mut ChatState, now: Now, times: &mut Times, upto: u64| {
             while next < upto {
                 times.measure(|| {
-                    ask(state, Some(next), publish(), now);
-                    seq = seq.next();
-                    let stored = Completion::Stored { room, seq, oldest: Seq(1) };
-                    state.apply(Command::Completed(stored), now, &mut Vec::new());
+                    let effects = ask(state, Some(next), publish(), now);
+                    commit(state, &mut history, effects, now);
                 });
                 next += 1;
             }
-            seq
         };
         let mut times = Times::default();
-        let seq = fill(&mut state, now, &mut times, count);
+        fill(&mut state, now, &mut times, count);
         times.tell(&format!("(b) message with an id, up to {count} remembered"));
         let mut times = Times::default();
         // The oldest have made space.
@@ -72,14 +108,12 @@ pub(crate) fn remembered_ids() {
             times.measure(|| ask(&mut state, Some(id), publish(), now));
         }
         times.tell(&format!("(b) id that comes again, {count} remembered"));
-        // One place below the bound, so that it is the refusal that is measured.
         let mut times = Times::default();
         now = now.after(Duration::from_mins(1));
         for id in 0..1_200_000 {
             times.measure(|| {
-                ask(&mut state, Some(10_000_000 + id), publish(), now);
-                let failed = Completion::Failed { room, seq: seq.next() };
-                state.apply(Command::Completed(failed), now, &mut Vec::new());
+                let effects = ask(&mut state, Some(10_000_000 + id), publish(), now);
+                refuse(&mut state, effects, now);
             });
         }
         times.tell(&format!("(b) message that the storage refuses, {count} remembered"));
@@ -89,7 +123,7 @@ pub(crate) fn remembered_ids() {
         let mut times = Times::default();
         now = now.after(Duration::from_mins(10));
         for _ in 0..1_000 {
-            times.measure(|| state.apply(Command::Tick, now, &mut Vec::new()));
+            times.measure(|| tick(&mut state, now));
         }
         times.tell(&format!("(b) tick when {count} expire together"));
     }
@@ -123,20 +157,21 @@ pub(crate) fn rooms() {
         let mut times = Times::default();
         for _ in 0..1_000 {
             now = now.after(Duration::from_millis(250));
-            times.measure(|| state.apply(Command::Tick, now, &mut Vec::new()));
+            times.measure(|| tick(&mut state, now));
         }
         times.tell(&format!("(c) tick, {count} rooms"));
         let mut times = Times::default();
         for _ in 0..100 {
             now = now.after(Duration::from_millis(250));
-            times.measure(|| state.list_rooms(&RoomGlobs::ALL, now));
+            let list = Command::ListRooms { allowed: RoomGlobs::ALL, reply: oneshot::channel().0 };
+            times.measure(|| apply(&mut state, list, now));
         }
         times.tell(&format!("(c) list of rooms, {count} rooms"));
         let mut times = Times::default();
         for number in 0..2_000 {
             now = now.after(Duration::from_millis(10));
             let room = RoomName::parse(&format!("new-{number}")).unwrap();
-            times.measure(|| ask(&mut state, None, Request::Join { room, resume: None, presence: false }, now));
+            times.measure(|| ask(&mut state, None, ClientCommand::Join { room, resume: None, presence: false }, now));
         }
         times.tell(&format!("(c) join of a new room, {count} rooms and no place free"));
     }
@@ -147,15 +182,15 @@ pub(crate) fn rooms() {
     for number in 0..1_000_000 {
         let room = RoomName::parse(&format!("new-{number}")).unwrap();
         times.measure(|| {
-            ask(&mut state, None, Request::Join { room: room.clone(), resume: None, presence: false }, now);
-            ask(&mut state, None, Request::Leave { room }, now);
+            ask(&mut state, None, ClientCommand::Join { room: room.clone(), resume: None, presence: false }, now);
+            ask(&mut state, None, ClientCommand::Leave { room }, now);
         });
     }
     times.tell("(c) join of a new room and leaving it, up to 1,000,000 rooms");
     let mut times = Times::default();
     let now = now.after(Duration::from_mins(6));
     for _ in 0..2_000 {
-        times.measure(|| state.apply(Command::Tick, now, &mut Vec::new()));
+        times.measure(|| tick(&mut state, now));
     }
     times.tell("(c) tick when 1,000,000 rooms end together");
 }

@@ -1,48 +1,51 @@
-//! What goes into the chat's state machine, and what comes out of it.
+//! Requests to the chat: everything that goes into its state machine.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use starling_protocol::{
-    ChatMessage, ClientId, ClientKey, CloseCode, Epoch, ErrorCode, HistoryPage, MessageId, Refusal, Resume, RoomName,
-    Seq, ServerEvent, Target,
+    ClientCommand, ClientId, ClientKey, ErrorCode, HistoryPage, MessageId, Refusal, RoomName, RoomSummary, Seq,
 };
 use tokio::sync::oneshot;
 
 use crate::credits::Ticket;
-use crate::history::{Completion, NewMessage, ReadRequest, RoomKey, StoredMessage};
-use crate::identity::{Claims, Identity};
-use crate::ids::{HubSet, RoomId, SessionId};
+use crate::history::{Completion, Page, ReadError, RoomKey, SearchText};
+use crate::identity::{Claims, Identity, RoomGlobs};
+use crate::ids::{RoomId, SessionId};
 
 /// Something that happens to the chat.
+///
+/// Whoever asks from outside the chat puts a reply into the command; the state machine gives it back with the answer,
+/// as an [`Answer`](super::effect::Answer).
 #[derive(Debug)]
 pub enum Command {
     /// A connection wants to take part.
-    OpenSession(OpenSession),
+    OpenSession {
+        /// Who it is, and where it begins.
+        open: OpenSession,
+        /// Gets the outcome after everything that the new session is told.
+        reply: oneshot::Sender<Result<(), OpenRefusal>>,
+    },
     /// A session has ended, whoever ended it. Idempotent.
     CloseSession {
         /// The session.
         session: SessionId,
     },
-    /// A client asks something.
+    /// A client's frame.
     Ask {
-        /// Its session.
-        session: SessionId,
-        /// Its own name for the asking.
-        id: Option<MessageId>,
+        /// What answers it are bound to.
+        frame: Frame,
         /// What it asks.
         request: Request,
-        /// The credit it holds, and when it was read.
-        ticket: Ticket,
     },
-    /// The session is read by a person from now on, or no longer: a person wants to know who comes and goes in all
-    /// the session's rooms.
+    /// A person reads this session from now on, or no longer. A person is told who comes and goes in all its rooms.
     WatchPresence {
         /// The session.
         session: SessionId,
-        /// Whether it is.
+        /// Whether a person reads it.
         wanted: bool,
     },
-    /// What was replayed to a session has been written: it can take more.
+    /// A session has written the part of a replay that it was given, and takes the next one.
     ContinueReplay {
         /// The session.
         session: SessionId,
@@ -53,25 +56,70 @@ pub enum Command {
     Completed(Completion),
     /// An operator says something in a room.
     PostAsOperator(OperatorPost),
-    /// An operator removes a client: all its connections are closed.
+    /// An operator removes a client: the chat closes all its connections.
     RemoveClient {
         /// The client.
         client_id: ClientId,
-        /// Who wants to know how many connections there were.
+        /// Gets the number of connections.
         reply: oneshot::Sender<usize>,
     },
-    /// An operator drops a room or an inbox, with all that was said in it.
+    /// An operator drops a room or an inbox, with all its messages.
     DropRoom {
         /// Which.
         key: RoomKey,
-        /// Who waits until it is gone from the storage.
+        /// Gets the outcome when the storage has dropped it.
         reply: DropReply,
     },
-    /// Time has passed. Needed a few times a second for what is due.
-    Tick,
+    /// Somebody asks over HTTP for the list of rooms.
+    ListRooms {
+        /// The rooms that may be listed.
+        allowed: RoomGlobs,
+        /// Gets the rooms, the fullest first, and whether there are more.
+        reply: oneshot::Sender<(Vec<RoomSummary>, bool)>,
+    },
+    /// Somebody asks over HTTP for a part of a room's history.
+    ReadRoom {
+        /// Which part.
+        query: HistoryQuery,
+        /// Gets the page.
+        reply: oneshot::Sender<Result<Page, ReadError>>,
+    },
+    /// The server goes away: every connection is told and closed.
+    Drain {
+        /// The reason, for a person.
+        reason: &'static str,
+        /// The time over which the closes are spread.
+        spread: Duration,
+    },
+    /// Time has passed. The chat needs one several times a second for everything that is due.
+    Tick {
+        /// Gets an answer when everything that was due is done.
+        reply: oneshot::Sender<()>,
+    },
 }
 
-/// Who waits until a room is dropped.
+/// A client's frame on its way to its answer.
+///
+/// The ticket goes to the answer, or with the message that the frame brought. A frame that needs no answer gives it back
+/// when it is dropped.
+#[derive(Debug)]
+pub struct Frame {
+    /// The session that sent it.
+    pub session: SessionId,
+    /// The client's own name for the frame; its answer carries it back.
+    pub id: Option<MessageId>,
+    /// The credit that the frame holds, and when it was read.
+    pub ticket: Option<Ticket>,
+}
+
+impl Frame {
+    /// Moves the frame to where its answer will come from.
+    pub(super) fn take(&mut self) -> Self {
+        Self { session: self.session, id: self.id.take(), ticket: self.ticket.take() }
+    }
+}
+
+/// Gets the outcome of a drop.
 pub type DropReply = oneshot::Sender<Result<(), DropError>>;
 
 /// Why a room or an inbox is not dropped.
@@ -90,9 +138,9 @@ pub enum DropError {
 pub struct OpenSession {
     /// The session it will be.
     pub session: SessionId,
-    /// Who it is.
+    /// What is known of the client.
     pub identity: Identity,
-    /// The name it wants; without, it becomes a guest, or has the name that it has proven.
+    /// The name it wants. Without one it becomes a guest, or gets the name that its token says.
     pub client_id: Option<ClientId>,
     /// The secret of an earlier connection of the same client.
     pub key: Option<ClientKey>,
@@ -100,259 +148,86 @@ pub struct OpenSession {
     pub room: RoomName,
     /// The secret it gets if it does not show one.
     pub fresh_key: ClientKey,
-    /// Whether a person reads what it gets, see [`Command::WatchPresence`].
+    /// Whether a person reads it, see [`Command::WatchPresence`].
     pub watch_presence: bool,
 }
 
-/// What an operator says in a room.
+/// A message of an operator.
 #[derive(Debug)]
 pub struct OperatorPost {
-    /// The room.
+    /// The room; it is made if there is none.
     pub room: RoomName,
-    /// The name under which it is said.
+    /// The sender's name.
     pub client_id: ClientId,
-    /// What.
+    /// The text.
     pub text: Box<str>,
-    /// The operator's own name for it; the same again is not said twice.
+    /// The operator's own name for it: the same message again is not delivered twice.
     pub id: Option<MessageId>,
-    /// Who waits until it is stored.
-    pub reply: oneshot::Sender<Result<Posted, Refusal>>,
+    /// Gets the outcome when the message is stored.
+    pub reply: PostReply,
 }
 
-/// Where a message of an operator stands.
+/// Gets the outcome of an operator's message.
+pub type PostReply = oneshot::Sender<Result<Posted, Refusal>>;
+
+/// A stored message of an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Posted {
-    /// Its place in the room.
+    /// Its sequence number in the room.
     pub seq: Seq,
-    /// When it was taken, milliseconds since the Unix epoch.
+    /// When the server took it, milliseconds since the Unix epoch.
     pub at: u64,
-    /// Whether it had been taken before.
+    /// Whether the server had taken it before.
     pub duplicate: bool,
 }
 
-/// What a client asks.
+/// What a client's frame asks.
 #[derive(Debug)]
 pub enum Request {
-    /// To say something.
-    Publish {
-        /// What.
-        text: Box<str>,
-        /// To whom.
-        target: Target,
-        /// The name it believes to have.
-        client_id: Option<ClientId>,
-    },
-    /// To have a name, or to go on having the one that it has proven.
-    Hello {
-        /// What its token says.
-        claims: Option<Arc<Claims>>,
+    /// A command of the protocol. A `hello` with a token comes as [`Proven`](Self::Proven).
+    Command(ClientCommand<'static>),
+    /// A `hello` whose token is verified.
+    Proven {
+        /// What the token says.
+        claims: Arc<Claims>,
         /// The name wanted.
         client_id: Option<ClientId>,
-        /// The secret that proves a claim to it.
+        /// The secret of an earlier connection of the same client.
         key: Option<ClientKey>,
     },
-    /// To enter a room.
-    Join {
-        /// The room.
-        room: RoomName,
-        /// From where to catch up.
-        resume: Option<Resume>,
-        /// Whether to be told who comes and goes.
-        presence: bool,
-    },
-    /// To get its private messages from here on.
-    JoinInbox {
-        /// From where to catch up.
-        resume: Option<Resume>,
-    },
-    /// To leave a room.
-    Leave {
-        /// The room.
-        room: RoomName,
-    },
-    /// The list of rooms.
-    Rooms,
-    /// The list of a room's members.
-    Members {
-        /// The room.
-        room: RoomName,
-    },
-    /// What was said in a room.
-    History {
-        /// The room.
-        room: RoomName,
-        /// Which part.
-        page: HistoryPage,
-        /// Most messages.
-        limit: u16,
-    },
-    /// Its private messages.
-    InboxHistory {
-        /// Only those with this client.
-        with: Option<ClientId>,
-        /// Which part.
-        page: HistoryPage,
-        /// Most messages.
-        limit: u16,
-    },
-    /// A sign of life.
-    Ping,
-    /// Nothing that can be done: its frame was refused when it was read. It comes here so that answers keep the order
-    /// of the frames, and so that one place counts the errors in a row.
+    /// A frame that was refused when it was read. It comes here so that answers keep the order of the frames, and so
+    /// that one place counts the errors in a row.
     Refused(Refusal),
 }
 
-/// What the state machine wants done, in this order.
-#[derive(Debug)]
-pub enum Effect {
-    /// Tell one session.
-    Tell {
-        /// The session.
-        session: SessionId,
-        /// What.
-        event: Box<ServerEvent<'static>>,
-        /// What the command holds that this answers, until the answer is offered.
-        ticket: Option<Ticket>,
-    },
-    /// Tell several sessions the same.
-    TellMany {
-        /// The sessions.
-        sessions: Vec<SessionId>,
-        /// What.
-        event: Box<ServerEvent<'static>>,
-    },
-    /// From here on the session gets what is delivered to the room.
-    Admit {
-        /// The session.
-        session: SessionId,
-        /// The room.
-        room: RoomId,
-    },
-    /// From here on the session gets nothing more of the room.
-    Dismiss {
-        /// The session.
-        session: SessionId,
-        /// The room.
-        room: RoomId,
-    },
-    /// Deliver a message to everybody who was admitted to the room.
-    Deliver {
-        /// The room.
-        room: RoomId,
-        /// The hubs that have members of it.
-        hubs: HubSet,
-        /// The message.
-        message: Arc<StoredMessage>,
-        /// What its command holds until it is offered everywhere.
-        ticket: Ticket,
-    },
-    /// Deliver a private message that is not kept.
-    DeliverPrivate {
-        /// The connections that hold the two names.
-        sessions: Vec<SessionId>,
-        /// The message.
-        message: Box<ChatMessage<'static>>,
-        /// What its command holds until it is offered everywhere.
-        ticket: Ticket,
-    },
-    /// Write older messages to a session that catches up; they fit into an empty outbox.
-    Replay {
-        /// The session.
-        session: SessionId,
-        /// The room.
-        room: RoomId,
-        /// The messages.
-        messages: Vec<Arc<StoredMessage>>,
-        /// Whether to ask with [`Command::ContinueReplay`] for more when they are written.
-        more: bool,
-        /// What the `join` that began it holds until this is offered.
-        ticket: Option<Ticket>,
-    },
-    /// Answer a client's `history`.
-    TellHistory {
-        /// The session.
-        session: SessionId,
-        /// The `id` of its frame.
-        id: Option<MessageId>,
-        /// Whose messages.
-        of: PageOf,
-        /// The messages.
-        messages: Vec<Arc<StoredMessage>>,
-        /// Whether there are more.
-        has_more: bool,
-        /// What the command holds that this answers, until the answer is offered.
-        ticket: Option<Ticket>,
-    },
-    /// Store a message.
-    Store {
-        /// Its room.
-        room: RoomId,
-        /// The life of the room's sequence numbers.
-        epoch: Epoch,
-        /// The message.
-        message: Arc<StoredMessage>,
-    },
-    /// Store a private message in the inboxes of its sender and its receiver: both copies, or neither.
-    StoreBoth(Box<[NewMessage; 2]>),
-    /// Note that the owner of an inbox was sent everything up to this message.
-    Delivered {
-        /// The inbox.
-        room: RoomId,
-        /// The message.
-        seq: Seq,
-    },
-    /// Read from the history.
-    Read(ReadRequest),
-    /// Drop a room's history: the room has ended.
-    Forget {
-        /// The room.
-        room: RoomId,
-        /// Who waits until that is stored.
-        reply: Option<DropReply>,
-    },
-    /// Tell a connection that it cannot take part.
-    RefuseSession {
-        /// The session it would have been.
-        session: SessionId,
-        /// Why.
-        refusal: OpenRefusal,
-    },
-    /// Close a session's connection.
-    Close {
-        /// The session.
-        session: SessionId,
-        /// The close code.
-        code: CloseCode,
-        /// A short reason for a person.
-        reason: &'static str,
-    },
-}
-
-/// Whose messages a page of history holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PageOf {
-    /// A room's.
-    Room(RoomName),
-    /// The client's own private ones.
-    Inbox {
-        /// Only those with this client.
-        with: Option<ClientId>,
-    },
+/// A part of a room's history, for somebody outside the chat.
+#[derive(Debug, Clone)]
+pub struct HistoryQuery {
+    /// The room.
+    pub room: RoomName,
+    /// Which messages.
+    pub page: HistoryPage,
+    /// Only messages with these words, the newest first.
+    pub search: Option<SearchText>,
+    /// Most messages in the answer.
+    pub limit: u16,
+    /// Most bytes of messages in the answer.
+    pub bytes: usize,
 }
 
 /// Why a connection cannot take part.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenRefusal {
-    /// Another connection holds the name.
+    /// Another client holds the name.
     #[error("the name {0} is in use")]
     NameTaken(ClientId),
     /// The name begins like a guest's and is not held by whoever shows this key.
     #[error("names that begin with \"{}\" are given by the server", starling_protocol::limits::GUEST_PREFIX)]
     NameReserved,
-    /// There are as many rooms as there may be.
+    /// The table of rooms is full.
     #[error("the server has as many rooms as it may have")]
     TooManyRooms,
-    /// The token is another client's than the name that was asked for.
+    /// The token says another name than the one asked for.
     #[error("the token is that of {0}")]
     TokenOfAnother(ClientId),
     /// The token has expired.
@@ -378,5 +253,11 @@ impl OpenRefusal {
             Self::RoomClosed(_) => ErrorCode::Forbidden,
             Self::Unavailable => ErrorCode::Unavailable,
         }
+    }
+}
+
+impl From<OpenRefusal> for Refusal {
+    fn from(refusal: OpenRefusal) -> Self {
+        Self::new(refusal.error_code(), refusal.to_string())
     }
 }

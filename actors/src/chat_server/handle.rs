@@ -8,8 +8,10 @@ use starling_protocol::{ClientId, MessageId, Refusal, RoomName, RoomSummary};
 use tokio::sync::oneshot;
 
 use super::ChatServer;
-use super::command::{Command, DropError, OpenRefusal, OpenSession, OperatorPost, Posted, Request};
-use super::messages::{Enveloped, HistoryQuery, Query, RegisterHub, Reported};
+use super::command::{
+    Command, DropError, Frame, HistoryQuery, OpenRefusal, OpenSession, OperatorPost, Posted, Request,
+};
+use super::messages::{Enveloped, RegisterHub, Reported};
 use crate::credits::Ticket;
 use crate::history::{Page, ReadError, RoomKey, StoreReport};
 use crate::hub::HubHandle;
@@ -85,15 +87,15 @@ impl ChatServerHandle {
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the handle that counts; see its bound")]
-    fn send(&self, command: Command, opened: Option<oneshot::Sender<Result<(), OpenRefusal>>>) {
+    fn send(&self, command: Command) {
         let in_mailbox = self.mailbox.enter();
-        self.address.do_send(Enveloped { command, opened, arrival: self.stage.arrive(), in_mailbox });
+        self.address.do_send(Enveloped { command, arrival: self.stage.arrive(), in_mailbox });
     }
 
-    #[expect(clippy::disallowed_methods, reason = "whoever asks waits for the answer: one question each")]
-    async fn ask_for<T>(&self, query: impl FnOnce(oneshot::Sender<T>) -> Query) -> Result<T, AskError> {
+    /// Sends a command and waits for its answer: whoever asks has one question in the mailbox.
+    async fn ask_for<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, AskError> {
         let (reply, answer) = oneshot::channel();
-        self.address.do_send(query(reply));
+        self.send(command(reply));
         answered(answer).await
     }
 
@@ -104,7 +106,7 @@ impl ChatServerHandle {
     pub async fn open_session(&self, open: OpenSession) -> Result<(), OpenRefusal> {
         let session = open.session;
         let (reply, answer) = oneshot::channel();
-        self.send(Command::OpenSession(open), Some(reply));
+        self.send(Command::OpenSession { open, reply });
         if let Ok(Ok(outcome)) = tokio::time::timeout(DEADLINE, answer).await {
             return outcome;
         }
@@ -114,22 +116,22 @@ impl ChatServerHandle {
 
     /// Ends a session. Idempotent.
     pub fn close_session(&self, session: SessionId) {
-        self.send(Command::CloseSession { session }, None);
+        self.send(Command::CloseSession { session });
     }
 
     /// Carries out what a client asks; the ticket is given back when its outcome has been offered everywhere.
     pub fn ask(&self, session: SessionId, id: Option<MessageId>, request: Request, ticket: Ticket) {
-        self.send(Command::Ask { session, id, request, ticket }, None);
+        self.send(Command::Ask { frame: Frame { session, id, ticket: Some(ticket) }, request });
     }
 
     /// The session is read by a person from now on, or no longer.
     pub fn watch_presence(&self, session: SessionId, wanted: bool) {
-        self.send(Command::WatchPresence { session, wanted }, None);
+        self.send(Command::WatchPresence { session, wanted });
     }
 
     /// What was replayed to a session has been written.
     pub(crate) fn continue_replay(&self, session: SessionId, room: RoomId) {
-        self.send(Command::ContinueReplay { session, room }, None);
+        self.send(Command::ContinueReplay { session, room });
     }
 
     /// Makes a worker thread's hub known; before its first session.
@@ -141,12 +143,12 @@ impl ChatServerHandle {
     /// Lets what is due by time happen, and waits until it has: so at most one tick is in the mailbox.
     pub(super) async fn tick(&self) {
         // Without an answer the actor is gone or far behind; the next tick comes in any case.
-        self.ask_for(Query::Tick).await.unwrap_or_default();
+        self.ask_for(|reply| Command::Tick { reply }).await.unwrap_or_default();
     }
 
-    /// Whether the actor answers within ten seconds.
+    /// Whether the actor answers within five seconds.
     pub async fn answers(&self) -> bool {
-        self.ask_for(Query::Tick).await.is_ok()
+        self.rooms(RoomGlobs::new([""; 0])).await.is_ok()
     }
 
     /// Says something in a room for an operator, and waits until it is stored.
@@ -155,9 +157,7 @@ impl ChatServerHandle {
     /// [`AskError::TimedOut`]; inside, the refusal.
     pub async fn post(&self, post: PostedBy) -> Result<Result<Posted, Refusal>, AskError> {
         let PostedBy { room, client_id, text, id } = post;
-        let (reply, answer) = oneshot::channel();
-        self.send(Command::PostAsOperator(OperatorPost { room, client_id, text, id, reply }), None);
-        answered(answer).await
+        self.ask_for(|reply| Command::PostAsOperator(OperatorPost { room, client_id, text, id, reply })).await
     }
 
     /// Closes all connections of a client, for an operator, and returns how many there were.
@@ -165,9 +165,7 @@ impl ChatServerHandle {
     /// # Errors
     /// [`AskError::TimedOut`].
     pub async fn remove_client(&self, client_id: ClientId) -> Result<usize, AskError> {
-        let (reply, answer) = oneshot::channel();
-        self.send(Command::RemoveClient { client_id, reply }, None);
-        answered(answer).await
+        self.ask_for(|reply| Command::RemoveClient { client_id, reply }).await
     }
 
     /// Drops a room or an inbox with all that was said in it, for an operator, and waits until the storage has done so.
@@ -175,9 +173,7 @@ impl ChatServerHandle {
     /// # Errors
     /// [`AskError::TimedOut`]; inside, why it is not dropped.
     pub async fn drop_room(&self, key: RoomKey) -> Result<Result<(), DropError>, AskError> {
-        let (reply, answer) = oneshot::channel();
-        self.send(Command::DropRoom { key, reply }, None);
-        match answered(answer).await {
+        match self.ask_for(|reply| Command::DropRoom { key, reply }).await {
             // The history's thread has ended: what it was to do is not done.
             Err(AskError::NotThere) => Ok(Err(DropError::NotStored)),
             outcome => outcome,
@@ -189,7 +185,7 @@ impl ChatServerHandle {
     /// # Errors
     /// [`AskError::TimedOut`].
     pub async fn rooms(&self, allowed: RoomGlobs) -> Result<(Vec<RoomSummary>, bool), AskError> {
-        self.ask_for(|reply| Query::Rooms(allowed, reply)).await
+        self.ask_for(|reply| Command::ListRooms { allowed, reply }).await
     }
 
     /// A part of a room's history.
@@ -197,7 +193,7 @@ impl ChatServerHandle {
     /// # Errors
     /// [`AskError::NotThere`] without such a room, [`AskError::Unavailable`], [`AskError::TimedOut`].
     pub async fn history(&self, query: HistoryQuery) -> Result<Page, AskError> {
-        match self.ask_for(|reply| Query::History(query, reply)).await? {
+        match self.ask_for(|reply| Command::ReadRoom { query, reply }).await? {
             Ok(page) => Ok(page),
             Err(ReadError::NoSuchRoom) => Err(AskError::NotThere),
             Err(error @ (ReadError::Busy | ReadError::Failed)) => Err(AskError::Unavailable(error)),
@@ -211,10 +207,8 @@ impl ChatServerHandle {
         self.address.do_send(Reported { report, arrival: self.stage.arrive(), in_mailbox });
     }
 
-    /// Tells every connection that the server goes away, and closes it with 1001.
-    #[expect(clippy::disallowed_methods, reason = "sent once, at the end of the process")]
+    /// Tells every connection that the server goes away, and closes it with 1001, spread over this time.
     pub fn drain(&self, reason: &'static str, spread: Duration) {
-        let spread_ms = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX);
-        self.address.do_send(Query::Drain { reason, spread_ms });
+        self.send(Command::Drain { reason, spread });
     }
 }

@@ -2,27 +2,39 @@
 
 use std::sync::Arc;
 
-use starling_protocol::Epoch;
+use rustc_hash::FxHashMap;
+use starling_protocol::{Epoch, Seq};
 
-use super::{Completion, HistoryStore, Page, ReadRequest, StoredMessage};
-use crate::chat_server::command::DropReply;
+use super::{Completion, Entry, EntryCopy, HistoryStore, Page, ReadRequest, Receipt, StoredCopy};
 use crate::ids::RoomId;
 
-/// Keeps nothing. Every message counts as stored at once, and every page is empty.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoHistory;
+/// Keeps no message. It numbers them, commits each at once, and every page is empty.
+#[derive(Debug, Clone, Default)]
+pub struct NoHistory {
+    newest: FxHashMap<RoomId, (Epoch, Seq)>,
+}
 
 impl HistoryStore for NoHistory {
-    fn append(&mut self, room: RoomId, _: Epoch, message: Arc<StoredMessage>, done: &mut Vec<Completion>) {
-        done.push(Completion::Stored { room, seq: message.seq, oldest: message.seq.next() });
+    fn append(&mut self, entry: Entry, done: &mut Vec<Completion>) {
+        let Entry { number, copies } = entry;
+        let copies = copies.into_iter().map(|EntryCopy { room, key, epoch, draft }| {
+            let newest = self.newest.entry(room).or_insert((epoch, Seq(0)));
+            if newest.0 != epoch {
+                *newest = (epoch, Seq(0));
+            }
+            newest.1 = newest.1.next();
+            let seq = newest.1;
+            StoredCopy { room, epoch, message: Arc::new(draft.placed(key, seq)), oldest: seq.next() }
+        });
+        done.push(Completion::Committed { number, copies: copies.collect() });
     }
 
     fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>) {
         done.push(Completion::Read { request, page: Page::default() });
     }
 
-    fn forget(&mut self, _: RoomId, reply: Option<DropReply>) {
-        // Whoever asked may have gone.
-        reply.map(|reply| reply.send(Ok(())).unwrap_or_default()).unwrap_or_default();
+    fn forget(&mut self, room: RoomId, receipt: Option<Receipt>, done: &mut Vec<Completion>) {
+        self.newest.remove(&room);
+        done.extend(receipt.map(|receipt| Completion::Forgotten { receipt, is_gone: true }));
     }
 }

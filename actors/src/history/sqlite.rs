@@ -3,9 +3,9 @@
 //! Invariants:
 //! - The `ChatServer`'s thread never waits for the disk: it queues, hands on what has queued at the end of its turn, and
 //!   gets reports through its mailbox.
-//! - `Stored` is said after the commit, in the order of the appends.
-//! - A page never shows a message that has not been reported as stored, so who catches up gets nothing twice.
-//! - What was appended before a failure was reported is covered by that report: the writer skips it by its generation.
+//! - The writer numbers the messages of a room when it commits them, and reports them after the commit, in the order of
+//!   the appends. It answers each entry once.
+//! - A page never shows a message that has not been reported, so a session that catches up gets nothing twice.
 //! - A small memory of recent messages stands in front; it holds the newest of a room without a gap, and nothing that
 //!   is not in the file.
 
@@ -35,26 +35,24 @@ use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
 use smallvec::SmallVec;
-use starling_protocol::{Epoch, Seq};
+use starling_protocol::Seq;
 
 pub use self::open::OpenError;
-pub(super) use self::report::Report;
 pub use self::report::StoreHealth;
 pub use self::settings::{SqliteSettings, Sync};
-pub(in crate::history) use self::writer::spawn;
 
-use self::command::{Append, StoredCopy, WriterCommand};
+use self::command::{Append, NewCopy, WriterCommand};
 use self::file::Lock;
 use self::open::Opened;
 use self::reader::{DiskRead, Readers};
 use self::recent::Recent;
-use self::schema::{DbRoom, ROOMS_MAX, SEQ_MAX};
+use self::report::Report;
+use self::schema::{DbRoom, ROOMS_MAX};
 use self::search::Searches;
 use super::{
-    Completion, HistoryStore, NewMessage, Page, ReadError, ReadRequest, ReportSink, Restored, StoreReport,
-    StoreReportOf, StoredMessage,
+    Completion, Entry, EntryCopy, HistoryStore, Page, ReadError, ReadRequest, Receipt, ReportSink, Restored,
+    StoreReport, StoredCopy,
 };
-use crate::chat_server::command::DropReply;
 use crate::clock;
 use crate::ids::RoomId;
 use crate::metrics::HistoryMetrics;
@@ -66,19 +64,9 @@ const TURN_MESSAGES_MAX: usize = 256;
 #[derive(Debug)]
 struct Room {
     db: DbRoom,
-    /// The newest message that is reported as stored.
+    /// The newest message that is reported as committed.
     seq: Seq,
     oldest: Seq,
-    in_flight: u32,
-}
-
-impl Room {
-    /// Nothing of this room that waits will be stored.
-    fn failed(&mut self, room: RoomId, done: &mut Vec<Completion>) {
-        if std::mem::take(&mut self.in_flight) > 0 {
-            done.push(Completion::Failed { room, seq: self.seq.next() });
-        }
-    }
 }
 
 /// Keeps what was said in a SQLite database.
@@ -95,9 +83,6 @@ pub struct SqliteHistory {
     /// What this turn asks of the writer, and how many messages are among it.
     turn: Vec<WriterCommand>,
     turn_messages: usize,
-    /// Raised with every failure that is reported.
-    generation: u32,
-    is_failing: bool,
     threads: Option<Threads>,
     /// Held for as long as any thread may touch the database: a field is dropped after `drop` has ended them.
     _lock: Lock,
@@ -140,8 +125,6 @@ impl SqliteHistory {
             next_db: 1,
             turn: Vec::new(),
             turn_messages: 0,
-            generation: 0,
-            is_failing: false,
             threads: None,
             _lock: lock,
         })
@@ -152,7 +135,7 @@ impl SqliteHistory {
         self.health.clone()
     }
 
-    /// Hands the turn to the writer. Where there is none any more, nothing of it is stored.
+    /// Hands the turn to the writer. Without one nothing of it is stored.
     fn hand_on(&mut self, done: &mut Vec<Completion>) {
         let turn = std::mem::take(&mut self.turn);
         self.turn_messages = 0;
@@ -164,67 +147,42 @@ impl SqliteHistory {
         self.metrics.writer.complete_n(unsent.iter().map(WriterCommand::messages).sum::<usize>() as u64);
         self.health.set(Some("the history's thread has ended".into()));
         self.metrics.failing.store(1, Relaxed);
-        self.failed(done);
-    }
-
-    /// The entry of a room; a new one gets the next number of the database. `None`: there are no more numbers.
-    fn room(&mut self, room: RoomId) -> Option<&mut Room> {
-        if !self.rooms.contains_key(&room) {
-            if self.next_db > ROOMS_MAX {
-                return None;
+        for command in unsent {
+            match command {
+                WriterCommand::Append(Append { number, .. }) => done.push(Completion::Refused { number }),
+                WriterCommand::Forget(_, Some(receipt)) => {
+                    done.push(Completion::Forgotten { receipt, is_gone: false });
+                }
+                WriterCommand::Forget(_, None) | WriterCommand::Delivered(..) | WriterCommand::CheckpointFailed(_) => {}
             }
-            let db = DbRoom(self.next_db);
-            self.next_db += 1;
-            self.by_db.insert(db, room);
-            self.rooms.insert(room, Room { db, seq: Seq(0), oldest: Seq(1), in_flight: 0 });
         }
-        self.rooms.get_mut(&room)
     }
 
-    fn committed(&mut self, batch: Vec<(RoomId, Arc<StoredMessage>)>, done: &mut Vec<Completion>) {
-        for (room, message) in batch {
+    /// The number of a room in the database; a new room gets the next one. `None`: there are no more numbers.
+    fn db_room(&mut self, room: RoomId) -> Option<DbRoom> {
+        if let Some(entry) = self.rooms.get(&room) {
+            return Some(entry.db);
+        }
+        if self.next_db > ROOMS_MAX {
+            return None;
+        }
+        let db = DbRoom(self.next_db);
+        self.next_db += 1;
+        self.by_db.insert(db, room);
+        self.rooms.insert(room, Room { db, seq: Seq(0), oldest: Seq(1) });
+        Some(db)
+    }
+
+    fn committed(&mut self, append: Append, done: &mut Vec<Completion>) {
+        let mut copies = SmallVec::new();
+        for NewCopy { room, key, epoch, draft, seq, .. } in append.copies {
+            let message = Arc::new(draft.placed(key, seq));
             let Some(entry) = self.rooms.get_mut(&room) else { continue };
-            entry.in_flight = entry.in_flight.saturating_sub(1);
-            entry.seq = message.seq;
-            done.push(Completion::Stored { room, seq: message.seq, oldest: entry.oldest });
-            self.recent.push(room, message);
+            entry.seq = seq;
+            copies.push(StoredCopy { room, epoch, message: Arc::clone(&message), oldest: entry.oldest });
+            self.recent.push(room, epoch, message);
         }
-    }
-
-    fn failed(&mut self, done: &mut Vec<Completion>) {
-        self.generation += 1;
-        self.is_failing = true;
-        for (room, entry) in &mut self.rooms {
-            entry.failed(*room, done);
-        }
-    }
-
-    /// Whether the next message of a room can be stored, as far as is known now.
-    fn accepts(&mut self, message: &NewMessage) -> bool {
-        !self.is_failing && message.message.seq.0 <= SEQ_MAX && self.room(message.room).is_some()
-    }
-
-    /// Queues the copies of one message: all of them, or none.
-    fn queue(&mut self, copies: SmallVec<[NewMessage; 1]>, done: &mut Vec<Completion>) {
-        let mut accepted = SmallVec::new();
-        for copy in &copies {
-            if !self.accepts(copy) {
-                let failed = copies.iter().map(|copy| (copy.room, copy.message.seq));
-                return done.extend(failed.map(|(room, seq)| Completion::Failed { room, seq }));
-            }
-        }
-        for NewMessage { room, epoch, message } in copies {
-            let Some(entry) = self.room(room) else { continue };
-            entry.in_flight += 1;
-            accepted.push(StoredCopy { room, db: entry.db, epoch, message });
-        }
-        self.metrics.writer.arrive_n(accepted.len() as u64);
-        self.turn_messages += accepted.len();
-        let append = Append { copies: accepted, generation: self.generation, queued: clock::now() };
-        self.turn.push(WriterCommand::Append(append));
-        if self.turn_messages >= TURN_MESSAGES_MAX {
-            self.hand_on(done);
-        }
+        done.push(Completion::Committed { number: append.number, copies });
     }
 }
 
@@ -234,7 +192,7 @@ impl HistoryStore for SqliteHistory {
         let restored = std::mem::take(&mut opened.restored);
         for (index, (db, stored)) in opened.rooms.iter().zip(&restored.rooms).enumerate() {
             let Ok(index) = u32::try_from(index) else { continue };
-            let entry = Room { db: *db, seq: stored.seq, oldest: stored.oldest, in_flight: 0 };
+            let entry = Room { db: *db, seq: stored.seq, oldest: stored.oldest };
             self.rooms.insert(RoomId(index), entry);
             self.by_db.insert(*db, RoomId(index));
             self.next_db = self.next_db.max(db.0 + 1);
@@ -267,25 +225,17 @@ impl HistoryStore for SqliteHistory {
         self.threads = Some(Threads { writer, checkpoints, readers, searches, writing: Some(writing), others });
     }
 
-    fn reported(&mut self, StoreReport(report): StoreReport, done: &mut Vec<Completion>) {
-        let StoreReportOf::Sqlite(report) = report else { return };
-        match report {
-            Report::Committed(batch) => self.committed(batch, done),
-            Report::Failed { generation } => {
-                // A failure of an older generation has been reported already.
-                if generation == self.generation {
-                    self.failed(done);
+    fn reported(&mut self, report: StoreReport, done: &mut Vec<Completion>) {
+        match report.open::<Report>() {
+            Some(Report::Committed(appends)) => {
+                for append in appends {
+                    self.committed(append, done);
                 }
             }
-            Report::RoomsFailed(rooms) => {
-                for room in rooms {
-                    if let Some(entry) = self.rooms.get_mut(&room) {
-                        entry.failed(room, done);
-                    }
-                }
+            Some(Report::Refused(numbers)) => {
+                done.extend(numbers.into_iter().map(|number| Completion::Refused { number }));
             }
-            Report::Recovered => self.is_failing = false,
-            Report::Trimmed(rooms) => {
+            Some(Report::Trimmed(rooms)) => {
                 for (db, oldest) in rooms {
                     let Some(room) = self.by_db.get(&db).copied() else { continue };
                     if let Some(entry) = self.rooms.get_mut(&room) {
@@ -295,17 +245,26 @@ impl HistoryStore for SqliteHistory {
                     }
                 }
             }
-            Report::Read { request, outcome: Ok(page) } => done.push(Completion::Read { request, page }),
-            Report::Read { request, outcome: Err(error) } => done.push(Completion::Unread { request, error }),
+            Some(Report::Forgotten(receipt, is_gone)) => done.push(Completion::Forgotten { receipt, is_gone }),
+            Some(Report::Read { request, outcome: Ok(page) }) => done.push(Completion::Read { request, page }),
+            Some(Report::Read { request, outcome: Err(error) }) => done.push(Completion::Unread { request, error }),
+            None => debug_assert!(false, "the report of another store"),
         }
     }
 
-    fn append(&mut self, room: RoomId, epoch: Epoch, message: Arc<StoredMessage>, done: &mut Vec<Completion>) {
-        self.queue(SmallVec::from_iter([NewMessage { room, epoch, message }]), done);
-    }
-
-    fn append_both(&mut self, copies: [NewMessage; 2], done: &mut Vec<Completion>) {
-        self.queue(SmallVec::from_iter(copies), done);
+    fn append(&mut self, entry: Entry, done: &mut Vec<Completion>) {
+        let Entry { number, copies } = entry;
+        let mut appended = SmallVec::new();
+        for EntryCopy { room, key, epoch, draft } in copies {
+            let Some(db) = self.db_room(room) else { return done.push(Completion::Refused { number }) };
+            appended.push(NewCopy { room, db, key, epoch, draft, seq: Seq(0) });
+        }
+        self.metrics.writer.arrive_n(appended.len() as u64);
+        self.turn_messages += appended.len();
+        self.turn.push(WriterCommand::Append(Append { number, copies: appended, queued: clock::now() }));
+        if self.turn_messages >= TURN_MESSAGES_MAX {
+            self.hand_on(done);
+        }
     }
 
     fn delivered(&mut self, room: RoomId, seq: Seq) {
@@ -346,15 +305,15 @@ impl HistoryStore for SqliteHistory {
         }
     }
 
-    fn forget(&mut self, room: RoomId, reply: Option<DropReply>) {
+    fn forget(&mut self, room: RoomId, receipt: Option<Receipt>, done: &mut Vec<Completion>) {
         self.recent.forget(room);
         if let Some(entry) = self.rooms.remove(&room) {
             self.by_db.remove(&entry.db);
             // Without a writer the row stays, and the room is back after the next start.
-            self.turn.push(WriterCommand::Forget(entry.db, reply));
-        } else if let Some(reply) = reply {
-            // Nothing was said in it. Whoever asked may have gone.
-            reply.send(Ok(())).unwrap_or_default();
+            self.turn.push(WriterCommand::Forget(entry.db, receipt));
+        } else {
+            // No message of it was ever stored.
+            done.extend(receipt.map(|receipt| Completion::Forgotten { receipt, is_gone: true }));
         }
     }
 }

@@ -1,31 +1,25 @@
 //! What a hub knows and does; [`LocalHub`](super::LocalHub) shares it between the hub and its sessions.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 use smallvec::SmallVec;
-use starling_protocol::{CloseCode, RoomName, ServerEvent};
+use starling_protocol::{RoomName, ServerEvent};
 
 use super::compression::Compression;
-use super::local::Closing;
 use super::local_room::{LocalMember, LocalRoom};
-use super::messages::{Delivery, HubCommand};
+use super::messages::{Delivery, HubCommand, ToSession};
 use super::wheel::{self, Tick, Wheel};
 use crate::chat_server::ChatServerHandle;
 use crate::config::ChatConfig;
-use crate::connection::{Chunk, Connection, Overflow, Queued, Written};
-use crate::frame::{self, Format};
-use crate::history::StoredMessage;
+use crate::connection::{Connection, Queued, Written};
+use crate::frame::Format;
 use crate::ids::{HubId, RoomId, SessionId};
 use crate::metrics::{DisconnectReason, Metrics, WorkerMetrics};
 use crate::session::SessionHandle;
 use crate::socket::WriteHalf;
-
-/// How long a closed connection may take to read its close frame before its socket is reset.
-const LINGER: Duration = Duration::from_secs(5);
 
 /// A connection in its slot.
 #[derive(Debug)]
@@ -61,7 +55,7 @@ pub(super) struct Entry {
 
 impl Entry {
     /// Keeps track of the room that is meant where none is named.
-    fn follow(&mut self, event: &ServerEvent<'_>) {
+    pub(super) fn follow(&mut self, event: &ServerEvent<'_>) {
         if let ServerEvent::Joined(joined) = event {
             self.current_room = joined.room.clone().or_else(|| self.current_room.take());
         } else if let ServerEvent::Welcome(welcome) = event {
@@ -88,7 +82,7 @@ pub(super) struct Core {
     pub(super) serial: u32,
     pub(super) wheel: Wheel,
     /// A heartbeat in ticks.
-    heartbeat: Tick,
+    pub(super) heartbeat: Tick,
     pub(super) rooms: FxHashMap<RoomId, LocalRoom>,
     pub(super) touched_rooms: Vec<RoomId>,
     pub(super) touched: Vec<SessionId>,
@@ -238,76 +232,22 @@ impl Core {
 
     pub(super) fn perform(&mut self, command: HubCommand, now: Instant) {
         match command {
-            // The answer's ticket is given back when this is done.
-            HubCommand::Tell { sessions, event, ticket: _ticket } => self.tell(&sessions, &event, now),
-            HubCommand::Admit { session, room } => self.admit(session, room),
-            HubCommand::Dismiss { session, room } => self.dismiss(session, room),
+            HubCommand::To { session, command } => self.perform_for(session, command, now),
+            HubCommand::TellMany { sessions, event } => self.tell(&sessions, &event, now),
             HubCommand::Deliver { room, delivery } => self.deliver(room, delivery),
             HubCommand::DeliverPrivate { sessions, delivery } => self.deliver_private(&sessions, &delivery, now),
-            // The ticket of the `join` is given back when this is done.
-            HubCommand::Replay { session, room, messages, more, ticket: _ticket } => {
-                self.replay(session, room, &messages, more, now);
-            }
-            HubCommand::Close { session, code, reason } => self.close_for_chat(session, code, reason, now),
             HubCommand::Drain { .. } => debug_assert!(false, "the hub drains over time, not in a command"),
         }
     }
 
-    fn tell(&mut self, sessions: &[SessionId], event: &ServerEvent<'static>, now: Instant) {
-        let (mut json, mut compressed, mut text) = (None, None, None);
-        for session in sessions {
-            if speaks_of_what_was_delivered(event) {
-                self.settle_batches(*session);
-            }
-            let Some(entry) = self.entry(*session) else { continue };
-            entry.follow(event);
-            let (format, is_deflated) = (entry.format, entry.is_deflated);
-            let encoded = match format {
-                Format::Json => json.get_or_insert_with(|| frame::event(event, format)),
-                Format::Text => text.get_or_insert_with(|| frame::event(event, format)),
-            };
-            let encoded = if is_deflated && format == Format::Json && !holds_secret(event) {
-                compressed.get_or_insert_with(|| encoded.as_ref().map(|bytes| self.compression.of(bytes)))
-            } else {
-                encoded
-            };
-            if let Some(bytes) = encoded.clone() {
-                self.offer_frame(*session, bytes, now);
-            }
-        }
-    }
-
-    /// Offers one frame that delivers no message.
-    pub(super) fn offer_frame(&mut self, session: SessionId, bytes: Bytes, now: Instant) {
-        self.metrics.frame_sent(bytes.len(), 1);
-        self.offer(session, Chunk { bytes, frames: 1, deliveries: 0, read_at: now, offered_at: now });
-    }
-
-    pub(super) fn offer(&mut self, session: SessionId, chunk: Chunk) {
-        let outbox_bytes = self.config.outbox_bytes as usize;
-        let (frames, now) = (chunk.frames, chunk.offered_at);
-        let Some(entry) = self.entry(session) else { return };
-        let before = entry.connection.queued();
-        let outcome = entry.connection.offer(chunk, outbox_bytes);
-        let after = entry.connection.queued();
-        self.account(frames, before, after);
-        match outcome {
-            Ok(()) => self.touch(session),
-            Err(Overflow) => self.close(session, Closing::SLOW, now),
-        }
-    }
-
-    /// Counts `offered` frames in, and out what neither waits now nor waited before: it was written or dropped.
-    pub(super) fn account(&mut self, offered: u32, before: Queued, after: Queued) {
-        let stage = &self.worker.socket_write;
-        stage.arrive_n(u64::from(offered));
-        stage.complete_n(u64::from((offered + before.frames).saturating_sub(after.frames)));
-        if before != after {
-            let signed = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
-            let bytes = signed(after.bytes) - signed(before.bytes);
-            self.outboxes_bytes += bytes;
-            self.metrics.outbox_changed(bytes, i64::from(after.frames) - i64::from(before.frames));
-            self.metrics.outbox_holds(after.bytes);
+    fn perform_for(&mut self, session: SessionId, command: ToSession, now: Instant) {
+        match command {
+            // The ticket is given back when the answer is offered.
+            ToSession::Tell { event, ticket: _ticket } => self.tell(&[session], &event, now),
+            ToSession::Admit { room } => self.admit(session, room),
+            ToSession::Dismiss { room } => self.dismiss(session, room),
+            ToSession::Replay(replay) => self.replay(session, &replay, now),
+            ToSession::Close { code, reason } => self.close_for_chat(session, code, reason, now),
         }
     }
 
@@ -367,240 +307,5 @@ impl Core {
         if local.members.is_empty() && local.batch.is_empty() {
             self.rooms.remove(&room);
         }
-    }
-
-    fn deliver(&mut self, room: RoomId, delivery: Arc<Delivery>) {
-        // Everybody may have left while the message was on its way.
-        let Some(local) = self.rooms.get_mut(&room) else { return };
-        if local.batch.is_empty() {
-            self.touched_rooms.push(room);
-            local.batch = self.spare_batches.pop().unwrap_or_default();
-        }
-        local.batch.push(delivery);
-    }
-
-    fn deliver_private(&mut self, sessions: &[SessionId], delivery: &Delivery, now: Instant) {
-        for session in sessions {
-            let bytes = match self.format(*session) {
-                Format::Json if self.is_deflated(*session) => delivery.compressed(&self.compression).clone(),
-                Format::Json => delivery.json().clone(),
-                Format::Text => delivery.encode_line(),
-            };
-            self.metrics.frame_sent(bytes.len(), 1);
-            self.metrics.delivered(1);
-            let read_at = delivery.read_at();
-            self.offer(*session, Chunk { bytes, frames: 1, deliveries: 1, read_at, offered_at: now });
-        }
-    }
-
-    fn replay(&mut self, session: SessionId, room: RoomId, messages: &[Arc<StoredMessage>], more: bool, now: Instant) {
-        let format = self.format(session);
-        for message in messages {
-            let Some(bytes) = frame::event(&ServerEvent::Message(message.to_wire()), format) else { continue };
-            self.metrics.delivered(1);
-            self.offer_frame(session, bytes, now);
-        }
-        if more && let Some(entry) = self.entry(session) {
-            entry.replays.get_or_insert_default().push(room);
-        }
-        // Also where nothing came: another room of the session may wait for its turn.
-        self.touch(session);
-    }
-
-    /// The connections that nobody closes yet.
-    pub(super) fn open_sessions(&self) -> Vec<SessionId> {
-        let open = self.connections.iter().filter(|(_, entry)| !entry.connection.is_closing());
-        open.map(|(_, entry)| entry.session).collect()
-    }
-
-    /// Tells a connection that the server goes away and when to come back, and closes it with 1001.
-    pub(super) fn say_goodbye(
-        &mut self,
-        session: SessionId,
-        reason: &'static str,
-        reconnect_after_ms: u64,
-        now: Instant,
-    ) {
-        if self.entry(session).is_some_and(|entry| !entry.connection.is_closing()) {
-            self.tell(&[session], &ServerEvent::Closing { reason: reason.into(), reconnect_after_ms }, now);
-            self.close(session, Closing::by_server(CloseCode::GoingAway, reason), now);
-        }
-    }
-
-    // ---- the end of a connection
-
-    /// Closes a connection because the chat says so: for what the client did, once what it did before is answered.
-    fn close_for_chat(&mut self, session: SessionId, code: CloseCode, reason: &'static str, now: Instant) {
-        let closing = Closing::by_server(code, reason);
-        let handle = self.entry(session).and_then(|entry| entry.handle.as_ref());
-        match handle.filter(|_| code == CloseCode::Policy) {
-            Some(handle) => handle.close_when_answered(closing),
-            None => self.close(session, closing, now),
-        }
-    }
-
-    /// Closes a connection, once: the close frame is the last that it gets.
-    pub(super) fn close(&mut self, session: SessionId, closing: Closing, now: Instant) {
-        self.settle_batches(session);
-        let Some(entry) = self.entry(session) else { return };
-        if entry.connection.is_closing() {
-            return;
-        }
-        let close_frame = frame::close(closing.code, closing.reason);
-        let before = entry.connection.queued();
-        if closing.drops_outbox {
-            entry.connection.close_dropping(close_frame, now);
-        } else {
-            entry.connection.close(close_frame, now);
-        }
-        let after = entry.connection.queued();
-        entry.closing = Some((now, closing.counted_as));
-        entry.replays = None;
-        let is_open = entry.handle.is_some();
-        if let Some(handle) = &entry.handle {
-            handle.closing();
-        }
-        self.account(1, before, after);
-        if is_open {
-            self.metrics.disconnected(closing.counted_as);
-        }
-        self.touch(session);
-        self.look_soon(session);
-    }
-
-    /// The client says nothing more. Returns whether everything has been said to it, the close frame too.
-    pub(super) fn client_ended(&mut self, session: SessionId) -> bool {
-        let Some(entry) = self.entry(session) else { return true };
-        entry.client_ended = true;
-        entry.connection.has_said_goodbye() && !entry.touched && !entry.awaited
-    }
-
-    /// Closes those for whom the most waits, until no more waits for all than may.
-    pub(super) fn relieve(&mut self, now: Instant) {
-        let most = i64::try_from(self.config.outboxes_bytes_per_hub).unwrap_or(i64::MAX);
-        while self.outboxes_bytes > most {
-            let open = self.connections.iter().map(|(_, entry)| entry).filter(|entry| !entry.connection.is_closing());
-            let fullest = open.max_by_key(|entry| entry.connection.queued_bytes());
-            // What then is left are close frames: it goes by itself.
-            let Some(fullest) = fullest.filter(|entry| entry.connection.queued_bytes() > 0) else { return };
-            self.close(fullest.session, Closing::OVERLOAD, now);
-        }
-    }
-
-    // ---- time
-
-    /// Pings, and ends what shows no sign of life, takes nothing, or does not end by itself.
-    pub(super) fn tick(&mut self, now: Instant) {
-        let mut waiting = 0;
-        for session in self.wheel.advance() {
-            let tick = self.wheel.now();
-            let Some(entry) = self.entry(session).filter(|entry| entry.due == tick) else { continue };
-            let queued = entry.connection.queued_bytes();
-            if queued > 0 {
-                self.metrics.outboxes_seen(queued, 1);
-                waiting += 1;
-            }
-            let next = self.look_after(session, now);
-            if let Some(entry) = self.connections.get_mut(session.slot() as usize) {
-                self.wheel.put(session, &mut entry.due, next);
-            }
-        }
-        // Whom the kernel keeps waiting is looked at every tick, so all others have nothing.
-        self.metrics.outboxes_seen(0, (self.connections.len() as u64).saturating_sub(waiting));
-    }
-
-    /// Does what is due for one connection; at which tick it is to be looked at again.
-    fn look_after(&mut self, session: SessionId, now: Instant) -> Tick {
-        let (tick, heartbeat, slow_client) = (self.wheel.now(), self.heartbeat, self.config.slow_client);
-        let next_tick = tick + 1;
-        let Some(entry) = self.entry(session) else { return next_tick };
-        let since = |at: Instant| now.saturating_duration_since(at);
-        if let Some((closing, _)) = entry.closing {
-            if since(closing) >= LINGER {
-                entry.connection.reset_on_drop();
-                if let Some(handle) = entry.handle.take() {
-                    handle.stop();
-                }
-            }
-            return next_tick;
-        }
-        if entry.connection.stalled_since().is_some_and(|at| since(at) >= slow_client) {
-            self.close(session, Closing::SLOW, now);
-            return next_tick;
-        }
-        // It may have been heard at the end of its tick: past two heartbeats, not at them.
-        let silent_from = entry.heard + 2 * heartbeat + 1;
-        if tick >= silent_from && !entry.held_back {
-            self.close(session, Closing::SILENT, now);
-            return next_tick;
-        }
-        let is_ping_due = tick >= entry.pinged + heartbeat;
-        if is_ping_due {
-            entry.pinged = tick;
-        }
-        let next_ping = entry.pinged + heartbeat;
-        let next = if entry.connection.is_waiting() { next_tick } else { next_ping.min(silent_from.max(next_tick)) };
-        if is_ping_due {
-            self.ping(session, now);
-        }
-        next
-    }
-
-    /// Pings at once where nothing waits: a turn for so little would cost more. Not where nobody reads: that the peer
-    /// has gone shows there only when the turn's end is written.
-    fn ping(&mut self, session: SessionId, now: Instant) {
-        let outbox_bytes = self.config.outbox_bytes as usize;
-        let reads = |entry: &&mut Entry| entry.connection.is_clear() && !entry.held_back;
-        let Some(entry) = self.entry(session).filter(reads) else {
-            return self.offer_frame(session, frame::ping(), now);
-        };
-        let ping = Chunk { bytes: frame::ping(), frames: 1, deliveries: 0, read_at: now, offered_at: now };
-        let length = ping.bytes.len();
-        // A ping that the kernel does not take waits, as small as it is.
-        let written = entry.connection.write_through(ping, outbox_bytes);
-        let after = entry.connection.queued();
-        debug_assert_eq!(written, Ok(()), "two bytes fit into any outbox");
-        self.metrics.frame_sent(length, 1);
-        self.account(1, Queued::default(), after);
-        if after.frames > 0 {
-            self.touch(session);
-        }
-    }
-}
-
-/// Whether a frame has somebody else's words beside what only its receiver may know. Its length must not tell how much of
-/// the one repeats in the other, so it is never compressed.
-fn holds_secret(event: &ServerEvent<'_>) -> bool {
-    match event {
-        ServerEvent::Welcome(_) => true,
-        ServerEvent::History(page) => page.inbox,
-        ServerEvent::Message(_)
-        | ServerEvent::Ack(_)
-        | ServerEvent::Joined(_)
-        | ServerEvent::Left { .. }
-        | ServerEvent::Presence(_)
-        | ServerEvent::Members(_)
-        | ServerEvent::Rooms { .. }
-        | ServerEvent::Pong { .. }
-        | ServerEvent::Closing { .. }
-        | ServerEvent::Error(_) => false,
-    }
-}
-
-/// Whether an event must not overtake the messages before it: it tells how far a room had come when it was made.
-fn speaks_of_what_was_delivered(event: &ServerEvent<'_>) -> bool {
-    match event {
-        ServerEvent::Welcome(_)
-        | ServerEvent::Joined(_)
-        | ServerEvent::Left { .. }
-        | ServerEvent::History(_)
-        | ServerEvent::Rooms { .. }
-        | ServerEvent::Members(_)
-        | ServerEvent::Closing { .. } => true,
-        ServerEvent::Message(_)
-        | ServerEvent::Ack(_)
-        | ServerEvent::Presence(_)
-        | ServerEvent::Pong { .. }
-        | ServerEvent::Error(_) => false,
     }
 }

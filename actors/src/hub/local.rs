@@ -13,6 +13,7 @@ use starling_protocol::{CloseCode, RoomName};
 use tokio::task::yield_now;
 use tokio::time::MissedTickBehavior;
 
+use super::closing::Closing;
 use super::core::{Blocked, Core};
 use super::{Hub, HubCommand, HubHandle, wheel};
 use crate::chat_server::ChatServerHandle;
@@ -28,67 +29,6 @@ use crate::vitals::VitalPart;
 
 /// How often the worker's event loop is probed.
 const PROBE_INTERVAL: Duration = Duration::from_millis(100);
-
-/// The end of a connection: what the client is told, and how it is counted.
-#[derive(Debug, Clone, Copy)]
-pub struct Closing {
-    pub(crate) code: CloseCode,
-    pub(crate) reason: &'static str,
-    pub(crate) counted_as: DisconnectReason,
-    /// Whether what waits for the client is dropped, so that the close frame comes at once.
-    pub(crate) drops_outbox: bool,
-}
-
-impl Closing {
-    pub(crate) const SLOW: Self = Self {
-        code: CloseCode::SlowConsumer,
-        reason: "slow consumer",
-        counted_as: DisconnectReason::SlowConsumer,
-        drops_outbox: true,
-    };
-    pub(crate) const OVERLOAD: Self = Self {
-        code: CloseCode::TryAgainLater,
-        reason: "too much waits for all clients",
-        counted_as: DisconnectReason::Overload,
-        drops_outbox: true,
-    };
-    pub(crate) const SILENT: Self = Self {
-        code: CloseCode::NoSignOfLife,
-        reason: "no sign of life",
-        counted_as: DisconnectReason::NoSignOfLife,
-        drops_outbox: true,
-    };
-
-    /// The client went without a word; what it has asked for is still written, for it may listen.
-    pub(crate) fn lost() -> Self {
-        Self { counted_as: DisconnectReason::Lost, ..Self::by_server(CloseCode::Normal, "") }
-    }
-
-    /// The client said goodbye.
-    pub(crate) fn by_client() -> Self {
-        Self { counted_as: DisconnectReason::Client, ..Self::by_server(CloseCode::Normal, "") }
-    }
-
-    /// The server ends the connection for this reason.
-    pub(crate) fn by_server(code: CloseCode, reason: &'static str) -> Self {
-        let counted_as = match code {
-            CloseCode::Normal => DisconnectReason::Client,
-            CloseCode::GoingAway => DisconnectReason::GoingAway,
-            CloseCode::TryAgainLater => DisconnectReason::Overload,
-            CloseCode::ProtocolError => DisconnectReason::ProtocolError,
-            CloseCode::BinaryFrame => DisconnectReason::BinaryFrame,
-            CloseCode::NotUtf8 => DisconnectReason::NotUtf8,
-            CloseCode::Policy => DisconnectReason::Policy,
-            CloseCode::FrameTooLarge => DisconnectReason::FrameTooLarge,
-            CloseCode::Fault => DisconnectReason::Fault,
-            CloseCode::SlowConsumer => DisconnectReason::SlowConsumer,
-            CloseCode::NoSignOfLife => DisconnectReason::NoSignOfLife,
-            CloseCode::Replaced => DisconnectReason::Replaced,
-            CloseCode::Removed => DisconnectReason::Removed,
-        };
-        Self { code, reason, counted_as, drops_outbox: false }
-    }
-}
 
 /// The time between two connections that a hub closes because the server goes away.
 const CLOSING_TIME_EACH: Duration = Duration::from_millis(1);
@@ -263,8 +203,8 @@ impl LocalHub {
 
     pub(crate) fn perform(&self, command: HubCommand, now: Instant) {
         self.was_active();
-        if let HubCommand::Drain { reason, spread_ms } = command {
-            actix_rt::spawn(self.clone().drain(reason, Duration::from_millis(spread_ms)));
+        if let HubCommand::Drain { reason, spread } = command {
+            actix_rt::spawn(self.clone().drain(reason, spread));
             return;
         }
         self.0.core.borrow_mut().perform(command, now);

@@ -1,6 +1,7 @@
 //! What the `ChatServer` sends to a hub.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use actix::Message;
 use bytes::Bytes;
@@ -69,31 +70,73 @@ impl Delivery {
     }
 }
 
-/// What a hub is to do.
+/// Older messages for a session that catches up in a room.
 #[derive(Debug)]
-pub enum HubCommand {
-    /// Tell sessions of this hub.
+pub struct Replay {
+    /// The room.
+    pub room: RoomId,
+    /// The messages; they fit into an empty outbox.
+    pub messages: Vec<Arc<StoredMessage>>,
+    /// Whether the hub is to ask for more when they are written.
+    pub more: bool,
+    /// Held by the `join` that began it, until this is offered.
+    pub ticket: Option<Ticket>,
+}
+
+impl Replay {
+    /// Nothing follows for a room that the hub waits for: it goes on with the session's next one.
+    pub fn nothing(room: RoomId) -> Self {
+        Self { room, messages: Vec::new(), more: false, ticket: None }
+    }
+}
+
+/// A command about one session, from the rules of the chat to the session's hub.
+#[derive(Debug)]
+pub enum ToSession {
+    /// Tell it something.
     Tell {
-        /// The sessions.
-        sessions: SmallVec<[SessionId; 2]>,
-        /// What; encoded once per format.
+        /// The event.
         event: Box<ServerEvent<'static>>,
-        /// What the command holds that this answers, until the answer is offered.
+        /// Held by the frame that this answers, until the answer is offered.
         ticket: Option<Ticket>,
     },
-    /// Deliver from now on to this session what is delivered to the room.
+    /// Deliver to it from now on what is delivered to the room.
     Admit {
-        /// The session.
-        session: SessionId,
         /// The room.
         room: RoomId,
     },
-    /// Deliver to this session nothing more of the room.
+    /// Deliver to it nothing more of the room.
     Dismiss {
-        /// The session.
-        session: SessionId,
         /// The room.
         room: RoomId,
+    },
+    /// Write older messages to it.
+    Replay(Replay),
+    /// Close its connection.
+    Close {
+        /// The close code.
+        code: CloseCode,
+        /// A short reason for a person.
+        reason: &'static str,
+    },
+}
+
+/// A command to a hub.
+#[derive(Debug)]
+pub enum HubCommand {
+    /// A command about one session of this hub.
+    To {
+        /// The session.
+        session: SessionId,
+        /// The command.
+        command: ToSession,
+    },
+    /// Tell several sessions of this hub the same. The event is encoded once per format.
+    TellMany {
+        /// The sessions.
+        sessions: SmallVec<[SessionId; 2]>,
+        /// The event.
+        event: Box<ServerEvent<'static>>,
     },
     /// Deliver to everybody who was admitted to the room.
     Deliver {
@@ -109,34 +152,12 @@ pub enum HubCommand {
         /// The message.
         delivery: Arc<Delivery>,
     },
-    /// Write older messages to a session.
-    Replay {
-        /// The session.
-        session: SessionId,
-        /// The room.
-        room: RoomId,
-        /// The messages.
-        messages: Vec<Arc<StoredMessage>>,
-        /// Whether to ask for more when they are written.
-        more: bool,
-        /// What the `join` that began it holds until this is offered.
-        ticket: Option<Ticket>,
-    },
-    /// Close a session's connection.
-    Close {
-        /// The session.
-        session: SessionId,
-        /// The code.
-        code: CloseCode,
-        /// A short reason for a person.
-        reason: &'static str,
-    },
     /// Tell every connection that the server goes away, and close it.
     Drain {
         /// The reason, for a person.
         reason: &'static str,
-        /// Clients are asked to come back after a time spread over this many milliseconds.
-        spread_ms: u64,
+        /// Clients are asked to come back after a time spread over this one.
+        spread: Duration,
     },
 }
 

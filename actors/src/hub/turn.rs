@@ -4,10 +4,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use smallvec::SmallVec;
-
+use super::closing::Closing;
 use super::core::{Blocked, Core};
-use super::local::Closing;
 use super::local_room::{JoinedFrames, LocalMember};
 use super::messages::Delivery;
 use crate::clock;
@@ -213,20 +211,33 @@ impl Core {
 
     /// Moves what was offered to a member's rooms in this turn into its outbox, before something that must follow it.
     pub(super) fn settle_batches(&mut self, session: SessionId) {
-        let rooms: SmallVec<[RoomId; 4]> =
-            self.entry(session).map(|entry| entry.rooms.iter().map(|(room, _)| *room).collect()).unwrap_or_default();
-        for room in rooms {
-            self.settle_batch(session, room);
+        if self.touched_rooms.is_empty() {
+            return;
+        }
+        let Some(entry) = self.entry(session) else { return };
+        let rooms = entry.rooms.clone();
+        for (room, index) in rooms {
+            self.settle_batch_at(session, room, index);
         }
     }
 
     pub(super) fn settle_batch(&mut self, session: SessionId, room: RoomId) {
-        let Some(entry) = self.connections.get_mut(session.slot() as usize).filter(|e| e.session == session) else {
+        let Some(entry) = self.entry(session) else { return };
+        let index = entry.rooms.iter().find(|(other, _)| *other == room).map(|(_, index)| *index);
+        if let Some(index) = index {
+            self.settle_batch_at(session, room, index);
+        }
+    }
+
+    /// Moves a room's batch into the outbox of the member at this index.
+    fn settle_batch_at(&mut self, session: SessionId, room: RoomId, index: u32) {
+        let Some(entry) = self.connections.get(session.slot() as usize).filter(|entry| entry.session == session) else {
             return;
         };
-        let place = entry.rooms.iter().find(|(other, _)| *other == room).map(|(_, place)| *place as usize);
         let Some(local) = self.rooms.get_mut(&room) else { return };
-        let Some(member) = place.and_then(|place| local.members.get_mut(place)) else { return };
+        let Some(member) = local.members.get_mut(index as usize).filter(|member| member.slot == session.slot()) else {
+            return;
+        };
         let Some(batch) = local.batch.get(member.skips as usize..).filter(|batch| !batch.is_empty()) else { return };
         let Some(oldest) = batch.iter().map(|delivery| delivery.read_at()).min() else { return };
         let frames = u32::try_from(batch.len()).unwrap_or(u32::MAX);

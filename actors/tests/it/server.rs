@@ -9,20 +9,18 @@ use actix_rt::Arbiter;
 use bytes::{Bytes, BytesMut};
 use prometheus::core::Collector;
 use socket2::{Domain, SockRef, Socket, Type};
-use starling_actors::chat_server::HistoryQuery;
-use starling_actors::chat_server::command::DropReply;
-use starling_actors::chat_server::command::{OpenRefusal, OpenSession};
+use starling_actors::chat_server::command::{HistoryQuery, OpenRefusal, OpenSession};
 use starling_actors::clock;
 use starling_actors::credits::ServerCredits;
 use starling_actors::frame::Format;
 use starling_actors::history::memory::MemoryHistory;
-use starling_actors::history::{Completion, HistoryStore, ReadRequest, StoredMessage};
+use starling_actors::history::{Completion, Entry, HistoryStore, ReadRequest, Receipt};
 use starling_actors::identity::Identity;
 use starling_actors::ids::{HubId, RoomId, SessionId};
 use starling_actors::metrics::MetricsCollector;
 use starling_actors::session::Session;
 use starling_actors::{ChatConfig, ChatServer, ChatServerHandle, LocalHub, Metrics};
-use starling_protocol::{ClientId, ClientKey, Epoch, HistoryPage, RoomName};
+use starling_protocol::{ClientId, ClientKey, HistoryPage, RoomName};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::Semaphore;
@@ -216,7 +214,7 @@ pub(crate) struct Gate(Arc<Mutex<Held>>);
 #[derive(Default)]
 struct Held {
     is_held: bool,
-    appended: VecDeque<(RoomId, Arc<StoredMessage>)>,
+    appended: VecDeque<Entry>,
 }
 
 impl Gate {
@@ -237,12 +235,12 @@ struct GatedHistory {
 }
 
 impl HistoryStore for GatedHistory {
-    fn append(&mut self, room: RoomId, epoch: Epoch, message: Arc<StoredMessage>, done: &mut Vec<Completion>) {
+    fn append(&mut self, entry: Entry, done: &mut Vec<Completion>) {
         let mut held = self.gate.0.lock().unwrap();
-        held.appended.push_back((room, message));
+        held.appended.push_back(entry);
         if !held.is_held {
-            for (room, message) in held.appended.drain(..) {
-                self.inner.append(room, epoch, message, done);
+            for entry in held.appended.drain(..) {
+                self.inner.append(entry, done);
             }
         }
     }
@@ -250,14 +248,14 @@ impl HistoryStore for GatedHistory {
     fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>) {
         let mut held = self.gate.0.lock().unwrap();
         if !held.is_held {
-            for (room, message) in held.appended.drain(..) {
-                self.inner.append(room, Epoch(0), message, done);
+            for entry in held.appended.drain(..) {
+                self.inner.append(entry, done);
             }
         }
         self.inner.read(request, done);
     }
 
-    fn forget(&mut self, room: RoomId, reply: Option<DropReply>) {
-        self.inner.forget(room, reply);
+    fn forget(&mut self, room: RoomId, receipt: Option<Receipt>, done: &mut Vec<Completion>) {
+        self.inner.forget(room, receipt, done);
     }
 }

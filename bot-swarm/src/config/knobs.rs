@@ -272,7 +272,7 @@ pub const KNOBS: &[Knob] = &[
         flag: "dialect",
         help: "How the server speaks: as Starling; seed: each plain message to everybody, no handshake, no answers; \
                echo: each message back to its sender; or by another protocol",
-        range: "starling, seed, echo, centrifugo, socket.io, phoenix or mqtt",
+        range: "starling, seed, echo, centrifugo, socket.io, phoenix, mqtt or nats",
         default: "starling",
         set: |config, value| value.parse().ok().map(|dialect| config.dialect = dialect),
         get: |config| config.dialect.to_string(),

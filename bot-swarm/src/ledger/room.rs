@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
-use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 use starling_protocol::Epoch;
@@ -36,8 +35,8 @@ pub struct Fingerprint {
 /// Who tells which message stands in a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// A receiver, by what was delivered to it, and how long that took, if it is known.
-    Delivery(Option<Duration>),
+    /// A receiver, by what was delivered to it.
+    Delivery,
     /// The sender, by its ack.
     Ack,
 }
@@ -69,12 +68,6 @@ struct Place {
     witness: Witness,
     /// Deliveries that got `witness` for an answer.
     charged: u32,
-    /// Deliveries at all.
-    receivers: u32,
-    /// The longest that a delivery took; `None`: none was timed.
-    slowest: Option<Duration>,
-    /// Whether all members that were present had the message.
-    is_complete: bool,
 }
 
 #[derive(Debug)]
@@ -98,10 +91,6 @@ struct Life {
 #[derive(Debug, Default)]
 pub struct RoomRecord {
     lives: VecDeque<Life>,
-    /// Members that are here.
-    pub(super) present: u32,
-    /// What the last message took to its last receiver, that was completed and not taken.
-    completed: Option<Duration>,
 }
 
 impl RoomRecord {
@@ -113,25 +102,16 @@ impl RoomRecord {
 
     /// Compares a message with what is known of its place, and writes it down where nothing is.
     pub fn witness(&mut self, epoch: Epoch, seq: u64, message: Fingerprint, source: Source) -> Witness {
-        let present = self.present;
         let life = self.life(epoch, seq);
         life.high_water = life.high_water.max(seq);
         let Some(index) = life.place(seq) else { return Witness::Agrees };
         let known = life.places.get(index).copied().flatten();
-        let mut place = known.unwrap_or_else(|| Place {
-            message,
-            witness: life.judge_sender(seq, message),
-            charged: 0,
-            receivers: 0,
-            slowest: None,
-            is_complete: false,
-        });
+        let mut place =
+            known.unwrap_or_else(|| Place { message, witness: life.judge_sender(seq, message), charged: 0 });
         let answer = place.compare(message, source);
-        let completed = place.count(source, present);
         if let Some(kept) = life.places.get_mut(index) {
             *kept = Some(place);
         }
-        self.completed = completed.or(self.completed);
         answer
     }
 
@@ -143,7 +123,11 @@ impl RoomRecord {
     }
 
     /// When the messages of a life were planned, see [`Timeline::planned`].
-    pub fn planned(&self, epoch: Epoch, range: RangeInclusive<u64>) -> impl Iterator<Item = (Nanos, u64)> {
+    pub fn planned(
+        &self,
+        epoch: Epoch,
+        range: RangeInclusive<u64>,
+    ) -> impl Iterator<Item = (Nanos, RangeInclusive<u64>)> {
         let life = self.lives.iter().find(|life| life.epoch == epoch);
         life.into_iter().flat_map(move |life| life.timeline.planned(range.clone()))
     }
@@ -152,11 +136,6 @@ impl RoomRecord {
     pub fn has_seen(&self, message: Fingerprint) -> bool {
         let senders = self.lives.iter().filter_map(|life| life.senders.get(&(message.run, message.sender)));
         senders.into_iter().any(|sender| sender.numbers.contains(message.number.into()))
-    }
-
-    /// Takes how long the last message took to its last receiver, if it was completed just now.
-    pub fn completed(&mut self) -> Option<Duration> {
-        self.completed.take()
     }
 
     /// The newest `seq` known of this life; `None` where the life is not known (any more).
@@ -182,22 +161,9 @@ impl RoomRecord {
 }
 
 impl Place {
-    /// Counts a delivery. Gives what the slowest took when all members that are present have the message; those that
-    /// come back later and get it again are not of them.
-    fn count(&mut self, source: Source, present: u32) -> Option<Duration> {
-        let Source::Delivery(latency) = source else { return None };
-        if self.is_complete {
-            return None;
-        }
-        self.receivers += 1;
-        self.slowest = self.slowest.max(latency);
-        self.is_complete = self.receivers == present;
-        self.slowest.filter(|_| self.is_complete)
-    }
-
     fn compare(&mut self, message: Fingerprint, source: Source) -> Witness {
         if self.message == message || self.witness == Witness::Contradicted {
-            self.charged += u32::from(matches!(source, Source::Delivery(_)));
+            self.charged += u32::from(matches!(source, Source::Delivery));
             return self.witness;
         }
         let charged = u64::from(self.charged);
@@ -273,7 +239,7 @@ mod tests {
 
     impl RoomRecord {
         fn delivered(&mut self, seq: u64, message: Fingerprint) -> Witness {
-            self.witness(EPOCH, seq, message, Source::Delivery(None))
+            self.witness(EPOCH, seq, message, Source::Delivery)
         }
     }
 
@@ -320,7 +286,7 @@ mod tests {
     fn each_life_of_a_room_is_judged_by_itself() {
         let mut room = RoomRecord::default();
         room.delivered(100, message(1, 1));
-        assert_eq!(room.witness(Epoch(2), 1, message(1, 1), Source::Delivery(None)), Witness::Agrees);
+        assert_eq!(room.witness(Epoch(2), 1, message(1, 1), Source::Delivery), Witness::Agrees);
         assert_eq!((room.high_water(EPOCH), room.high_water(Epoch(2))), (Some(100), Some(1)));
         for epoch in 3..3 + LIVES_MAX as u64 {
             room.reach(Epoch(epoch), 1);

@@ -137,6 +137,19 @@ fn overlap(a: &RangeInclusive<u64>, b: &RangeInclusive<u64>) -> u64 {
     length(&(*a.start().max(b.start())..=*a.end().min(b.end())))
 }
 
+/// The same numbers in ranges that do not overlap.
+pub fn union(mut ranges: Vec<RangeInclusive<u64>>) -> Vec<RangeInclusive<u64>> {
+    ranges.sort_unstable_by_key(|range| *range.start());
+    let mut union: Vec<RangeInclusive<u64>> = Vec::new();
+    for range in ranges {
+        match union.last_mut() {
+            Some(last) if range.start() <= last.end() => *last = *last.start()..=*last.end().max(range.end()),
+            _ => union.push(range),
+        }
+    }
+    union
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

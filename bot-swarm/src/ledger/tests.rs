@@ -236,29 +236,41 @@ fn a_bot_that_left_a_room_expects_only_what_it_received() {
 }
 
 #[test]
-fn a_message_is_complete_when_the_last_member_that_is_here_has_it() {
-    let mut ledger = ledger(3);
-    ledger.interrupted(2, ROOM);
+fn the_last_receiver_of_a_message_is_the_last_one_of_all_threads() {
     let hears = |ledger: &mut Ledger, bot, seq, millis| {
         let marker = said(0, u32::try_from(seq).unwrap());
-        let latency = Some(Duration::from_millis(millis));
-        ledger.room_message(bot, ROOM, TAG, seq, Some(&marker), latency);
+        ledger.room_message(bot, ROOM, TAG, seq, Some(&marker), Some(Duration::from_millis(millis)));
     };
-    let completions = |ledger: &mut Ledger| {
-        let mut all = Vec::new();
-        ledger.take_completions(|latency| all.push(latency.as_millis()));
-        all
-    };
-    hears(&mut ledger, 0, 11, 9);
-    assert_eq!(completions(&mut ledger), []);
-    hears(&mut ledger, 1, 11, 5);
-    assert_eq!(completions(&mut ledger), [9]);
-    // Who was away gets it later, and has itself to blame.
-    ledger.entered(Entrance { bot: 2, room: ROOM, epoch: EPOCH, seq: 11, recovered: true });
-    hears(&mut ledger, 2, 11, 7_000);
-    hears(&mut ledger, 0, 12, 1);
-    hears(&mut ledger, 1, 12, 2);
-    assert_eq!(completions(&mut ledger), []);
-    hears(&mut ledger, 2, 12, 3);
-    assert_eq!(completions(&mut ledger), [3]);
+    let (mut here, mut there) = (ledger(2), ledger(1));
+    hears(&mut here, 0, 11, 9);
+    hears(&mut here, 1, 11, 5);
+    hears(&mut there, 0, 11, 7);
+    hears(&mut there, 0, 12, 30);
+    // The second member of the one thread does not get it.
+    hears(&mut here, 0, 12, 4);
+    let mut last = here.take_last_receivers();
+    assert!(here.take_last_receivers().is_empty(), "what is taken is taken");
+    let targets = here.high_waters();
+    here.undelivered(&targets, |undelivered| {
+        if let Undelivered::Completion { place, .. } = undelivered {
+            last.note(place, Duration::from_millis(500));
+        }
+    });
+    last.merge(&there.take_last_receivers());
+    let latencies: Vec<u128> = last.latencies(|_| true).iter().map(|(latency, _)| latency.as_millis()).collect();
+    assert_eq!(latencies, [9, 499], "to three digits");
+}
+
+#[test]
+fn a_server_that_claims_any_seq_does_not_keep_the_ledger_busy() {
+    let mut ledger = ledger(1);
+    for (seq, number) in [(11, 1), (u64::MAX / 2, 2)] {
+        ledger.room_message(0, ROOM, TAG, seq, Some(&said(0, number)), Some(Duration::ZERO));
+    }
+    let mut incomplete = 0;
+    let targets = ledger.high_waters();
+    ledger.undelivered(&targets, |undelivered| {
+        incomplete += u64::from(matches!(undelivered, Undelivered::Completion { .. }));
+    });
+    assert_eq!(incomplete, INCOMPLETE_MAX);
 }

@@ -42,16 +42,16 @@ impl Timeline {
         self.next = seq + self.stride;
     }
 
-    /// When the messages of a range were planned: times, each with how many messages it stands for. A message counts
-    /// as planned when the last sampled message before it was, so never too late. Empty: nothing is known.
-    pub fn planned(&self, range: RangeInclusive<u64>) -> impl Iterator<Item = (Nanos, u64)> {
+    /// When the messages of a range were planned: times, each with the messages it stands for. A message counts as planned
+    /// when the last sampled message before it was, so never too late. Empty: nothing is known.
+    pub fn planned(&self, range: RangeInclusive<u64>) -> impl Iterator<Item = (Nanos, RangeInclusive<u64>)> {
         let (start, end) = range.into_inner();
         let firsts = self.samples.iter().enumerate();
         firsts.filter_map(move |(index, (seq, planned))| {
             // What is older than the first sample counts as planned with it.
             let from = if index == 0 { start } else { start.max(*seq) };
             let until = self.samples.get(index + 1).map_or(end, |(next, _)| end.min(next.saturating_sub(1)));
-            (from <= until).then(|| (*planned, until - from + 1))
+            (from <= until).then_some((*planned, from..=until))
         })
     }
 }
@@ -66,9 +66,9 @@ mod tests {
         for (seq, planned) in [(10, 100), (11, 110), (15, 150)] {
             timeline.note(seq, Nanos(planned));
         }
-        let planned: Vec<(u64, u64)> = timeline.planned(9..=17).map(|(at, count)| (at.0, count)).collect();
-        assert_eq!(planned, [(100, 2), (110, 4), (150, 3)]);
-        assert_eq!(timeline.planned(12..=13).map(|(at, count)| (at.0, count)).collect::<Vec<_>>(), [(110, 2)]);
+        let planned = |range| timeline.planned(range).map(|(at, seqs)| (at.0, seqs)).collect::<Vec<_>>();
+        assert_eq!(planned(9..=17), [(100, 9..=10), (110, 11..=14), (150, 15..=17)]);
+        assert_eq!(planned(12..=13), [(110, 12..=13)]);
         assert_eq!(Timeline::default().planned(1..=5).count(), 0);
     }
 
@@ -78,8 +78,8 @@ mod tests {
         (1..=1_000_000).for_each(|seq| timeline.note(seq, Nanos(seq)));
         assert!(timeline.samples.len() < SAMPLES_MAX);
         for seq in [1, 500_000, 1_000_000] {
-            let (planned, count) = timeline.planned(seq..=seq).next().unwrap();
-            assert!(planned.0 <= seq && seq - planned.0 <= 40_000 && count == 1, "{seq}: {planned:?}");
+            let (planned, seqs) = timeline.planned(seq..=seq).next().unwrap();
+            assert!(planned.0 <= seq && seq - planned.0 <= 40_000 && seqs == (seq..=seq), "{seq}: {planned:?}");
         }
     }
 }

@@ -44,6 +44,9 @@ pub struct Report {
     /// first. Those of several reports add up.
     #[serde(default)]
     pub histograms: BTreeMap<String, Vec<[u64; 2]>>,
+    /// Of which messages the latencies of the kind `completion` are; `null` where no message was received.
+    #[serde(default)]
+    pub last_receivers: Option<LastReceivers>,
     /// Everything that was counted, as `BOT_EXPECT` names it.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
@@ -182,6 +185,20 @@ pub struct Ledger {
     pub untimed: u64,
 }
 
+/// When the last receiver of each message had it. Those of several processes of a host add up: the latest of all is the
+/// last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LastReceivers {
+    /// Of so many messages one was followed, chosen by a hash of its place in its room; it counts as so many.
+    pub one_of: u64,
+    /// Messages that were followed.
+    pub messages: u64,
+    /// All of them in base64, 19 bytes each: the hash (8), the latency in microseconds (5), and the start of the second of
+    /// the last receipt in microseconds since the run began (6), with the highest bit set where it is not in the warm-up.
+    pub receipts: String,
+}
+
 /// Deliveries from other hosts, which were timed by the server's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -251,6 +268,11 @@ pub struct Phase {
     pub deliveries: u64,
     /// How long things took that were measured in it, by kind.
     pub latencies: BTreeMap<String, Latency>,
+    /// The same distributions whole, by kind. The text is microseconds, the shortest first and then the distance from one
+    /// to the next, each with `*` and how many took as long (to three digits), where it is not one. Those of several
+    /// reports add up.
+    #[serde(default)]
+    pub histograms: BTreeMap<String, String>,
 }
 
 /// One second of a run, or the part of one that belongs to a phase. Counts are of that time alone.
@@ -277,6 +299,9 @@ pub struct Second {
     pub reconnects: u64,
     /// How long things took that were measured in it, by kind.
     pub latencies: BTreeMap<String, Percentiles>,
+    /// The same distributions whole, as in `phases`. Past 8 MiB the oldest seconds have none.
+    #[serde(default)]
+    pub histograms: BTreeMap<String, String>,
     /// Processor time that the swarm used, in seconds.
     pub cpu_seconds: f64,
     /// Memory of the swarm at its end, in bytes.
@@ -324,6 +349,7 @@ impl Second {
             deliveries: 0,
             reconnects: 0,
             latencies: BTreeMap::new(),
+            histograms: BTreeMap::new(),
             cpu_seconds: 0.0,
             resident_bytes: 0,
             open_files: 0,

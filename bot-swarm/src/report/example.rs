@@ -60,6 +60,7 @@ pub(crate) fn report() -> Report {
         },
         latencies: latencies(),
         histograms: BTreeMap::new(),
+        last_receivers: None,
         counters: BTreeMap::new(),
         remote: None,
         phases: vec![phase("ramp 5s to 500", 0.0, 5.0), phase("hold 35s", 5.0, 35.0)],
@@ -86,7 +87,15 @@ fn latencies() -> BTreeMap<String, Latency> {
 }
 
 fn phase(name: &str, start: f64, seconds: f64) -> Phase {
-    Phase { name: name.into(), start, seconds, sent: 1_000, deliveries: 500_000, latencies: latencies() }
+    Phase {
+        name: name.into(),
+        start,
+        seconds,
+        sent: 1_000,
+        deliveries: 500_000,
+        latencies: latencies(),
+        histograms: BTreeMap::new(),
+    }
 }
 
 fn one_second(second: u32, rng: &mut fastrand::Rng) -> Second {
@@ -106,6 +115,7 @@ fn one_second(second: u32, rng: &mut fastrand::Rng) -> Second {
         deliveries: sent * connected / if stalls { 3 } else { 1 },
         reconnects: 0,
         latencies: latencies.into(),
+        histograms: BTreeMap::new(),
         cpu_seconds: 0.1,
         resident_bytes: 20 << 20,
         open_files: 520,

@@ -1,8 +1,9 @@
 //! Writes reports into a folder: `report.json` for programs, `report.html` for people.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
@@ -14,6 +15,10 @@ pub const JSON: &str = "report.json";
 
 /// What people read.
 pub const PAGE: &str = "report.html";
+
+/// How often a folder that is taken is tried: whoever only looks whether its run goes on has it for a moment.
+const CLAIM_TRIES: u32 = 50;
+const CLAIM_PAUSE: Duration = Duration::from_millis(20);
 
 /// Why a report could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +32,9 @@ pub enum FolderError {
         #[source]
         error: io::Error,
     },
+    /// Another run writes its report there.
+    #[error("{} is the folder of another run, which goes on", .0.display())]
+    Taken(PathBuf),
     /// The file is no report.
     #[error("{} is not a report of bot-swarm", path.display())]
     NotAReport {
@@ -59,6 +67,46 @@ pub fn prepare(folder: &Path, files: &[&str]) -> Result<(), FolderError> {
     }
     let probe = folder.join(format!(".{}-{}", JSON, std::process::id()));
     fs::write(&probe, "").and_then(|()| fs::remove_file(&probe)).map_err(|error| failed(folder, error))
+}
+
+/// The folder of a run that goes on. The kernel gives it up when the process ends, however it does, so everybody on the host
+/// can tell by it [whether the run goes on](goes_on).
+#[derive(Debug)]
+pub struct Claim {
+    _folder: Option<File>,
+}
+
+/// Claims a folder that is there for the run of this process.
+///
+/// # Errors
+/// [`FolderError::Taken`]: another process has it. [`FolderError::File`]: the folder cannot be opened.
+pub fn claim(path: &Path) -> Result<Claim, FolderError> {
+    let folder = File::open(path).map_err(|error| FolderError::File { path: path.to_owned(), error })?;
+    for _ in 0..CLAIM_TRIES {
+        match folder.try_lock() {
+            Ok(()) => return Ok(Claim { _folder: Some(folder) }),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(CLAIM_PAUSE),
+            Err(TryLockError::Error(error)) => {
+                log::warn!("{}: nobody can tell when this run ends: {error}", path.display());
+                return Ok(Claim { _folder: None });
+            }
+        }
+    }
+    Err(FolderError::Taken(path.to_owned()))
+}
+
+/// Whether a report was written at a time or later; `path` is its folder, or the report itself.
+pub fn written_since(path: &Path, time: SystemTime) -> bool {
+    let report = if path.is_dir() { path.join(JSON) } else { path.to_owned() };
+    fs::metadata(report).and_then(|report| report.modified()).is_ok_and(|written| written >= time)
+}
+
+/// Whether a process of this host has [claimed](claim) the folder of a report, and has not ended. `path` is the folder, or
+/// the report in it.
+pub fn goes_on(path: &Path) -> bool {
+    let folder = if path.is_dir() { Some(path) } else { path.parent() };
+    let lock = File::open(folder.unwrap_or(path)).map(|folder| folder.try_lock_shared());
+    matches!(lock, Ok(Err(TryLockError::WouldBlock)))
 }
 
 /// Writes a report into a folder, which is made where it is not there. What was there of an earlier run is replaced.

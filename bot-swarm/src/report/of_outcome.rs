@@ -5,8 +5,8 @@ use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::document::{
-    Bots, Expectation, Judgement, Latency, Ledger, Messages, Percentiles, Phase, Quantile, Remote, Report,
-    SCHEMA_VERSION, Second, SwarmHealth, Verdict,
+    Bots, Expectation, Judgement, LastReceivers, Latency, Ledger, Messages, Percentiles, Phase, Quantile, Remote,
+    Report, SCHEMA_VERSION, Second, SwarmHealth, Verdict,
 };
 use crate::census::BotState;
 use crate::config::KNOBS;
@@ -65,6 +65,7 @@ impl Report {
             },
             latencies: latencies(stats),
             histograms: histograms(stats),
+            last_receivers: last_receivers(&outcome.last_receivers),
             counters: counters.entries().map(|(name, count)| (name.to_owned(), count)).collect(),
             remote: (stats.remote.count() > 0).then(|| remote(stats)),
             phases: outcome.phases.iter().map(phase).collect(),
@@ -117,12 +118,19 @@ fn phase(phase: &crate::outcome::Phase) -> Phase {
         sent: phase.stats.counters.sent,
         deliveries: phase.stats.counters.deliveries,
         latencies: latencies(&phase.stats),
+        histograms: measured(&phase.stats).map(|(kind, latencies)| (kind.to_owned(), latencies.pack())).collect(),
     }
+}
+
+fn last_receivers(last: &crate::last_receivers::LastReceivers) -> Option<LastReceivers> {
+    let known = Some(last).filter(|last| !last.is_empty());
+    known.map(|last| LastReceivers { one_of: last.one_of(), messages: last.len() as u64, receipts: last.pack() })
 }
 
 fn second(point: &Point) -> Second {
     let bots = BotState::ALL.iter().map(|state| (state.as_str().to_owned(), u64::from(point.census.in_state(*state))));
     let measured = Stats::KINDS.iter().zip(&point.quantiles).filter(|(_, quantiles)| quantiles.count > 0);
+    let whole = Stats::KINDS.iter().zip(&point.histograms).filter(|(_, packed)| !packed.is_empty());
     Second {
         start: point.start.as_secs_f64(),
         seconds: point.duration.as_secs_f64(),
@@ -134,6 +142,7 @@ fn second(point: &Point) -> Second {
         deliveries: point.counters.deliveries,
         reconnects: point.counters.reconnects,
         latencies: measured.map(|(kind, quantiles)| ((*kind).to_owned(), percentiles(quantiles))).collect(),
+        histograms: whole.map(|(kind, packed)| ((*kind).to_owned(), packed.to_string())).collect(),
         cpu_seconds: point.cpu.as_secs_f64(),
         resident_bytes: point.resident_bytes,
         open_files: point.open_files,
@@ -148,14 +157,17 @@ fn remote(stats: &Stats) -> Remote {
     }
 }
 
+/// What was measured, by its name.
+fn measured(stats: &Stats) -> impl Iterator<Item = (&'static str, &Latencies)> {
+    Stats::KINDS.iter().copied().zip(stats.kinds()).filter(|(_, latencies)| latencies.count() > 0)
+}
+
 fn latencies(stats: &Stats) -> BTreeMap<String, Latency> {
-    let measured = Stats::KINDS.iter().zip(stats.kinds()).filter(|(_, latencies)| latencies.count() > 0);
-    measured.map(|(kind, latencies)| ((*kind).to_owned(), latency(latencies))).collect()
+    measured(stats).map(|(kind, latencies)| (kind.to_owned(), latency(latencies))).collect()
 }
 
 fn histograms(stats: &Stats) -> BTreeMap<String, Vec<[u64; 2]>> {
-    let measured = Stats::KINDS.iter().zip(stats.kinds()).filter(|(_, latencies)| latencies.count() > 0);
-    measured.map(|(kind, latencies)| ((*kind).to_owned(), latencies.steps())).collect()
+    measured(stats).map(|(kind, latencies)| (kind.to_owned(), latencies.steps())).collect()
 }
 
 fn latency(latencies: &Latencies) -> Latency {
@@ -173,7 +185,7 @@ fn shares(count: u64) -> Vec<f64> {
     shares
 }
 
-fn percentiles(quantiles: &Quantiles) -> Percentiles {
+pub(crate) fn percentiles(quantiles: &Quantiles) -> Percentiles {
     let Quantiles { count, p50, p90, p99, p999, max } = *quantiles;
     Percentiles { count, p50: ms(p50), p90: ms(p90), p99: ms(p99), p999: ms(p999), max: ms(max) }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::document::{Latency, Ledger, Remote, Report};
+use super::document::{LastReceivers, Latency, Ledger, Remote, Report};
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,6 +57,9 @@ impl fmt::Display for Report {
         if let Some(remote) = &self.remote {
             writeln!(f, "  {remote}")?;
         }
+        if let Some(last) = self.last_receivers.as_ref().filter(|last| last.one_of > 1) {
+            writeln!(f, "  {last}")?;
+        }
         self.write_costs(f)
     }
 }
@@ -90,6 +93,16 @@ impl Ledger {
             ("private and misdelivered", self.misdelivered),
             ("places contradicted", self.contradictions),
         ]
+    }
+}
+
+impl fmt::Display for LastReceivers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { one_of, messages, .. } = self;
+        write!(
+            f,
+            "completion: {messages} messages were followed to their last receiver, one of {one_of}, which counts as so many"
+        )
     }
 }
 
@@ -145,5 +158,17 @@ mod tests {
                     planned time by them\n";
         assert!(report.to_string().contains(told), "{report}");
         assert!(crate::report::page::page(&report).contains(told.trim()));
+    }
+
+    #[test]
+    fn where_not_every_message_was_followed_to_its_last_receiver_it_is_told_how_many_were() {
+        let mut report = example::report();
+        let last = |one_of| Some(LastReceivers { one_of, messages: 9_000, receipts: String::new() });
+        report.last_receivers = last(1);
+        assert!(!report.to_string().contains("followed"), "{report}");
+        report.last_receivers = last(8);
+        let told = "completion: 9000 messages were followed to their last receiver, one of 8, which counts as so many";
+        assert!(report.to_string().contains(told), "{report}");
+        assert!(crate::report::page::page(&report).contains(told));
     }
 }

@@ -1,4 +1,4 @@
-//! Servers that speak other protocols: Mosquitto and Socket.IO themselves, and stand-ins for Centrifugo and Phoenix that
+//! Servers that speak other protocols: Mosquitto, Socket.IO and nats-server themselves, and stand-ins for Centrifugo and Phoenix that
 //! answer as their documentation says.
 
 use std::io::{BufRead as _, BufReader};
@@ -75,6 +75,29 @@ fn socket_io(folder: &Path) -> (Server, String) {
     (server, format!("ws://127.0.0.1:{port}/socket.io/"))
 }
 
+/// Starts nats-server on ports that it chooses, and says.
+async fn nats(folder: &Path) -> (Server, String) {
+    let ports = folder.join("ports");
+    std::fs::create_dir(&ports).unwrap();
+    let file = folder.join("nats.conf");
+    let settings = format!(
+        "listen: \"127.0.0.1:-1\"\nports_file_dir: {ports:?}\nwebsocket {{ listen: \"127.0.0.1:-1\", no_tls: true }}\n"
+    );
+    std::fs::write(&file, settings).unwrap();
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/test-tools/bin/nats-server");
+    let mut command = Command::new(program);
+    command.arg("-c").arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let server = Server(start(command));
+    let url = || {
+        let file = std::fs::read_dir(&ports).unwrap().next()?.unwrap().path();
+        let ports: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).ok()?;
+        ports["websocket"][0].as_str().map(str::to_owned)
+    };
+    wait_until("nats-server", || url().is_some()).await;
+    let url = url().unwrap();
+    (server, url)
+}
+
 fn config(dialect: Dialect, url: String) -> Config {
     Config {
         server_url: url,
@@ -109,11 +132,13 @@ fn check(outcome: &Outcome) {
 }
 
 #[actix_rt::test]
-async fn mosquitto_and_socket_io_are_measured_with_the_same_ledger() {
+async fn mosquitto_socket_io_and_nats_are_measured_with_the_same_ledger() {
     let folder = tempfile::tempdir().unwrap();
     let mosquitto = mosquitto(folder.path()).await;
     let socket_io = socket_io(folder.path());
-    for (dialect, (_, url)) in [(Dialect::Mqtt, &mosquitto), (Dialect::SocketIo, &socket_io)] {
+    let nats = nats(folder.path()).await;
+    let servers = [(Dialect::Mqtt, &mosquitto), (Dialect::SocketIo, &socket_io), (Dialect::Nats, &nats)];
+    for (dialect, (_, url)) in servers {
         let stop = StopHandle::new();
         let outcome = bot_swarm::run(&config(dialect, url.clone()), &stop, &mut progress::Silent).await.unwrap();
         check(&outcome);

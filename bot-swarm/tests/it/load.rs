@@ -27,10 +27,22 @@ async fn an_honest_server_gives_a_clean_ledger() {
     assert_eq!(report.tally.received, counters.deliveries);
     assert_eq!(report.stats.delivery.count(), counters.deliveries);
     assert_eq!(report.stats.ack.count(), counters.acked);
-    // Each message that came to all members of its room is complete once for each worker.
-    let completions = report.stats.completion.count();
-    assert!(completions > 300 && completions <= 2 * server.taken(), "{report}");
     assert!(report.stats.completion.quantile(0.5) >= report.stats.delivery.quantile(0.5), "{report}");
+}
+
+#[actix_rt::test]
+async fn each_message_has_one_last_receiver_on_however_many_threads() {
+    let server = TestServer::start().await;
+    let config = Config { workers: 3, ..config(&server, 9) };
+    let report = run_until(&config, wait_until("300 messages", || server.taken() >= 300)).await;
+    assert!(report.is_clean(), "{report}");
+    let stats = &report.stats;
+    assert_eq!(stats.completion.count(), server.taken(), "{report}");
+    assert_eq!(stats.completion.max(), stats.delivery.max(), "the slowest delivery is the last of its message");
+    assert!(stats.completion.quantile(0.5) >= stats.delivery.quantile(0.5), "{report}");
+    let by_phase: u64 = report.phases.iter().map(|phase| phase.stats.completion.count()).sum();
+    let by_second: u64 = report.points.iter().map(|point| point.kind("completion").unwrap().count).sum();
+    assert_eq!((by_phase, by_second), (server.taken(), server.taken()));
 }
 
 #[actix_rt::test]

@@ -1,11 +1,13 @@
 //! What the program leaves behind: a report that others can read, and what two of them say of each other.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use bot_swarm::find_limit::LimitReport;
-use bot_swarm::report::document::{Judgement, Report};
+use bot_swarm::report::document::{Judgement, Latency, Report};
 use bot_swarm::report::folder;
+use bot_swarm::{Config, Outcome};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::process::{program, stderr, stdout};
@@ -172,6 +174,21 @@ async fn the_reports_of_many_processes_make_one_and_one_verdict() {
     ] {
         assert!(sum == of_parts && sum > 0, "{sum} of {of_parts}");
     }
+    // Every process saw the messages of all; each message has one last receiver.
+    let count = |latencies: &BTreeMap<String, Latency>, kind: &str| {
+        latencies.get(kind).map_or(0, |latency| latency.percentiles.count)
+    };
+    let max = |report: &Report, kind: &str| report.latencies[kind].percentiles.max;
+    assert_eq!(count(&sum.latencies, "completion"), sum.messages.done);
+    assert!((max(&sum, "completion") - max(&sum, "delivery")).abs() < 1e-9, "{sum}");
+    // Phases and seconds have the latencies of all.
+    for kind in ["delivery", "ack", "completion", "lateness"] {
+        let whole = count(&sum.latencies, kind);
+        let by_phase: u64 = sum.phases.iter().map(|phase| count(&phase.latencies, kind)).sum();
+        let by_second: u64 = sum.series.iter().filter_map(|second| second.latencies.get(kind)).map(|p| p.count).sum();
+        assert_eq!((by_phase, by_second), (whole, whole), "{kind}");
+    }
+    assert_eq!(sum.phases.last().unwrap().name, "drain");
     let broken = merge(&["--expect", "connected>=16"]).await;
     assert_eq!(broken.status.code(), Some(1));
     assert!(stdout(&broken).starts_with("BROKEN: connected>=16: 15\n"), "{}", stdout(&broken));
@@ -323,16 +340,62 @@ async fn a_process_that_was_killed_is_not_done_in_the_sum_of_many() {
     };
     let mut killed = swarm("anna").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_until("bots", || server.connected() == 5).await;
-    killed.kill().unwrap();
-    killed.wait().unwrap();
-    let whole = ended(swarm("bert")).await;
+    // It is begun before the others are, and knows by the kernel when the killed one has ended.
+    let mut command = program();
+    command.arg("merge").arg(parent.path().join("runs")).args(["--wait", "2"]);
+    let merging = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let kill = async {
+        wait_until("all bots", || server.connected() == 10).await;
+        killed.kill().unwrap();
+        killed.wait().unwrap();
+    };
+    let (whole, ()) = tokio::join!(ended(swarm("bert")), kill);
     assert_eq!(whole.status.code(), Some(0), "{}{}", stdout(&whole), stderr(&whole));
 
-    let mut command = program();
-    command.arg("merge").arg(parent.path().join("runs"));
-    let merged = ended(command).await;
+    let merged = actix_rt::task::spawn_blocking(move || merging.wait_with_output().unwrap()).await.unwrap();
     assert_eq!(merged.status.code(), Some(2), "{}{}", stdout(&merged), stderr(&merged));
     let first = stdout(&merged).lines().next().unwrap();
     assert!(first.starts_with("INVALID: anna: the run of 5 bots has not ended"), "{first}");
     assert!(stdout(&merged).contains("5 of 10 connected"), "{}", stdout(&merged));
+}
+
+#[actix_rt::test]
+async fn a_sum_that_waits_is_of_all_that_were_awaited() {
+    let server = TestServer::start().await;
+    let parent = tempfile::tempdir().unwrap();
+    // There is nothing but what an earlier run left, which was killed.
+    let old = parent.path().join("runs").join("old").join(folder::JSON);
+    folder::write(old.parent().unwrap(), &Report::of(&Outcome::not_ended(&Config::default()))).unwrap();
+    let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_hours(1);
+    std::fs::File::options().append(true).open(&old).unwrap().set_modified(hour_ago).unwrap();
+    let mut command = program();
+    command.arg("merge").arg(parent.path().join("runs")).args(["--wait", "2", "--expect", "clean, connected>=10"]);
+    let merging = ended(command);
+    let swarm = async |name: &str, seconds: &str| {
+        let mut command = program();
+        command
+            .args(["--server-url", &server.url(), "--count", "5", "--name-prefix", name, "--seconds", seconds])
+            .args(["--lateness-max-seconds", "60", "--server-metrics", "off", "--report"])
+            .arg(parent.path().join("runs").join(name));
+        ended(command).await
+    };
+    let (merged, anna, bert) = tokio::join!(merging, swarm("anna", "3"), swarm("bert", "1"));
+    for output in [&anna, &bert, &merged] {
+        assert_eq!(output.status.code(), Some(0), "{}{}", stdout(output), stderr(output));
+    }
+    assert!(stdout(&merged).starts_with("KEPT: clean, connected>=10\n"), "{}", stdout(&merged));
+}
+
+#[actix_rt::test]
+async fn two_runs_at_a_time_do_not_write_into_one_folder() {
+    let server = TestServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let first = endless(&server, folder.path()).spawn().unwrap();
+    wait_until("bots", || server.connected() == 5).await;
+    let second = ended(endless(&server, folder.path())).await;
+    assert_eq!((second.status.code(), stdout(&second)), (Some(3), ""), "{}", stderr(&second));
+    assert!(stderr(&second).contains("is the folder of another run, which goes on"), "{}", stderr(&second));
+    kill_process(Pid::from_child(&first), Signal::TERM).unwrap();
+    let output = actix_rt::task::spawn_blocking(move || first.wait_with_output().unwrap()).await.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
 }

@@ -6,12 +6,16 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::{SendError, Sender, channel};
+use std::time::{Duration, Instant};
 
 use starling_protocol::{HistoryPage, Seq};
 
 use super::StoredMessages;
-use crate::history::sqlite::spawn;
-use crate::history::{Page, ReadRequest, Reader, ReportSink, RoomKey, SearchText, StoreReport, StoredMessage};
+use crate::clock;
+use crate::history::thread::spawn;
+use crate::history::{
+    Completion, Page, ReadError, ReadRequest, ReportSink, RoomKey, SearchText, StoreReport, StoredMessage,
+};
 use crate::ids::RoomId;
 use crate::vitals::Vitals;
 
@@ -21,10 +25,14 @@ const STEP_MESSAGES: usize = 1_000;
 /// Most searches at a time; the next is refused as busy.
 pub(super) const SEARCHES_MAX: usize = 64;
 
+/// Longest time that a search may take: nobody waits for longer.
+const SEARCH_TIME_MAX: Duration = Duration::from_secs(5);
+
 /// A search on its way.
 #[derive(Debug)]
-pub(in crate::history) struct Search {
+pub(super) struct Search {
     request: ReadRequest,
+    began: Instant,
     /// What all messages must have, in lower case.
     terms: Vec<String>,
     found: Page,
@@ -34,6 +42,7 @@ pub(in crate::history) struct Search {
     /// The next messages to look at, the newest first.
     messages: Vec<Arc<StoredMessage>>,
     is_over: bool,
+    took_too_long: bool,
 }
 
 impl Search {
@@ -45,7 +54,24 @@ impl Search {
     fn new(request: ReadRequest) -> Self {
         let terms = request.search.iter().flat_map(SearchText::terms).map(|term| term.to_lowercase()).collect();
         let (found, messages) = (Page::default(), Vec::new());
-        Self { request, terms, found, found_bytes: 0, key: None, messages, is_over: false }
+        Self {
+            request,
+            began: clock::now(),
+            terms,
+            found,
+            found_bytes: 0,
+            key: None,
+            messages,
+            is_over: false,
+            took_too_long: false,
+        }
+    }
+
+    fn answer(self) -> Completion {
+        if self.took_too_long {
+            return Completion::Unread { request: self.request, error: ReadError::Busy };
+        }
+        Completion::Read { request: self.request, page: self.found }
     }
 
     /// Takes the next messages of the room; false where there are none.
@@ -68,11 +94,8 @@ impl Search {
 
     /// Looks at the messages at hand.
     fn look(&mut self) {
-        if let Reader::Outside(reply) = &self.request.reader
-            && reply.is_closed()
-        {
-            // Nobody waits for the answer any more.
-            self.is_over = true;
+        if clock::now().saturating_duration_since(self.began) > SEARCH_TIME_MAX {
+            (self.is_over, self.took_too_long) = (true, true);
             return;
         }
         for message in &self.messages {
@@ -111,7 +134,7 @@ impl Searcher {
         let thread = spawn("history-search", vitals, move || {
             for mut search in next {
                 search.look();
-                sink(StoreReport::from(search));
+                sink(StoreReport::new(search));
             }
         });
         // It ends by itself.
@@ -119,22 +142,17 @@ impl Searcher {
         Self { steps, running: 0 }
     }
 
-    /// Begins a search; gives it back where too many are on their way.
-    #[expect(clippy::result_large_err, reason = "what was asked is answered by the caller")]
-    pub(super) fn begin(
-        &mut self,
-        request: ReadRequest,
-        room: Option<&StoredMessages>,
-    ) -> Result<Option<(ReadRequest, Page)>, ReadRequest> {
+    /// Begins a search. Its answer comes at once where there is nothing to look at, or too many are on their way.
+    pub(super) fn begin(&mut self, request: ReadRequest, room: Option<&StoredMessages>) -> Option<Completion> {
         if self.running >= SEARCHES_MAX {
-            return Err(request);
+            return Some(Completion::Unread { request, error: ReadError::Busy });
         }
         self.running += 1;
-        Ok(self.go_on(Search::new(request), room))
+        self.go_on(Search::new(request), room)
     }
 
-    /// Goes on with a search whose step was looked at; gives the answer where it is over.
-    pub(super) fn go_on(&mut self, mut search: Search, room: Option<&StoredMessages>) -> Option<(ReadRequest, Page)> {
+    /// Goes on with a search whose step was looked at. Returns the answer where it is over.
+    pub(super) fn go_on(&mut self, mut search: Search, room: Option<&StoredMessages>) -> Option<Completion> {
         if !search.is_over && search.take_step(room) {
             match self.steps.send(search) {
                 Ok(()) => return None,
@@ -143,6 +161,6 @@ impl Searcher {
             }
         }
         self.running -= 1;
-        Some((search.request, search.found))
+        Some(search.answer())
     }
 }

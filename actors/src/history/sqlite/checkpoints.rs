@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::command::WriterCommand;
-use super::writer::spawn;
+use crate::history::thread::spawn;
 use crate::metrics::HistoryMetrics;
 use crate::vitals::Vitals;
 

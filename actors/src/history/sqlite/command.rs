@@ -1,14 +1,12 @@
 //! What the writer is told.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use smallvec::SmallVec;
 use starling_protocol::{Epoch, Seq};
 
 use super::schema::DbRoom;
-use crate::chat_server::command::DropReply;
-use crate::history::StoredMessage;
+use crate::history::{Draft, EntryNumber, Receipt, RoomKey};
 use crate::ids::RoomId;
 
 /// What the writer is to do.
@@ -17,8 +15,8 @@ pub(super) enum WriterCommand {
     Append(Append),
     /// The owner of an inbox was sent everything up to this message.
     Delivered(DbRoom, Seq),
-    /// The room has ended; whoever waits for that is told.
-    Forget(DbRoom, Option<DropReply>),
+    /// The room has ended; the receipt comes back with the outcome.
+    Forget(DbRoom, Option<Receipt>),
     /// The write-ahead log cannot be taken into the database.
     CheckpointFailed(rusqlite::Error),
 }
@@ -30,20 +28,23 @@ impl WriterCommand {
     }
 }
 
-/// A message that is to be stored: all copies of it in one commit.
+/// An entry that is to be committed: all copies of its message, or none.
 #[derive(Debug)]
 pub(super) struct Append {
+    pub(super) number: EntryNumber,
     /// One in a room; of a private message two, in the inboxes of its sender and its receiver.
-    pub(super) copies: SmallVec<[StoredCopy; 1]>,
-    pub(super) generation: u32,
+    pub(super) copies: SmallVec<[NewCopy; 1]>,
     pub(super) queued: Instant,
 }
 
-/// A message in one room or inbox.
+/// A message for one room or inbox.
 #[derive(Debug)]
-pub(super) struct StoredCopy {
+pub(super) struct NewCopy {
     pub(super) room: RoomId,
     pub(super) db: DbRoom,
+    pub(super) key: RoomKey,
     pub(super) epoch: Epoch,
-    pub(super) message: Arc<StoredMessage>,
+    pub(super) draft: Draft,
+    /// Its number in the room, from the commit on; 0 before.
+    pub(super) seq: Seq,
 }

@@ -1,13 +1,22 @@
 //! One commit: what is stored and dropped together.
 
 use rusqlite::{Connection, TransactionBehavior};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use starling_protocol::Seq;
 
-use super::command::{Append, StoredCopy};
-use super::schema::{self, DbRoom, place};
-use super::writer::{Bounds, Forgotten};
-use crate::ids::RoomId;
+use super::command::{Append, NewCopy};
+use super::schema::{self, Bounds, DbRoom, SEQ_MAX, place};
+use crate::history::Receipt;
+
+/// A room that has ended.
+#[derive(Debug)]
+pub(super) struct Forgotten {
+    pub(super) room: DbRoom,
+    /// Whether messages of it are still stored: then its name goes at once, and the retention drops them.
+    pub(super) has_messages: bool,
+    /// Comes back with the outcome, to somebody who waits for it.
+    pub(super) receipt: Option<Receipt>,
+}
 
 /// Whether the database refuses what one message says, rather than being unable to store anything.
 pub(super) fn is_of_a_message(error: &rusqlite::Error) -> bool {
@@ -15,17 +24,39 @@ pub(super) fn is_of_a_message(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ConstraintViolation | TooBig | TypeMismatch))
 }
 
-/// Splits into the messages that pass, and the rooms of the others.
-pub(super) fn split(batch: Vec<Append>, mut passes: impl FnMut(&Append) -> bool) -> (Vec<Append>, Vec<RoomId>) {
-    let (mut kept, mut rooms) = (Vec::with_capacity(batch.len()), Vec::new());
-    for append in batch {
-        if passes(&append) {
-            kept.push(append);
-        } else {
-            rooms.extend(append.copies.iter().map(|copy| copy.room));
-        }
+/// Gives the messages of each room their numbers: the next after the newest one that is stored.
+pub(super) struct Numbering<'a> {
+    bounds: &'a Bounds,
+    /// The newest number that was given, where it is not the newest that is stored.
+    given: FxHashMap<DbRoom, Seq>,
+}
+
+impl<'a> Numbering<'a> {
+    pub(super) fn new(bounds: &'a Bounds) -> Self {
+        Self { bounds, given: FxHashMap::default() }
     }
-    (kept, rooms)
+
+    fn newest(&self, room: DbRoom) -> Seq {
+        let stored = || self.bounds.get(&room).map_or(Seq(0), |(seq, _)| *seq);
+        self.given.get(&room).copied().unwrap_or_else(stored)
+    }
+
+    /// Numbers a message. Returns false where a room has no more numbers.
+    pub(super) fn number(&mut self, append: &mut Append) -> bool {
+        for copy in &mut append.copies {
+            copy.seq = self.newest(copy.db).next();
+        }
+        if append.copies.iter().any(|copy| copy.seq.0 > SEQ_MAX) {
+            return false;
+        }
+        self.given.extend(append.copies.iter().map(|copy| (copy.db, copy.seq)));
+        true
+    }
+
+    /// The message is not stored after all: the next one gets its numbers.
+    fn take_back(&mut self, append: &Append) {
+        self.given.extend(append.copies.iter().map(|copy| (copy.db, Seq(copy.seq.0.saturating_sub(1)))));
+    }
 }
 
 /// Stores everything in one commit, or nothing.
@@ -49,49 +80,43 @@ pub(super) fn write(
     transaction.commit()
 }
 
-/// Stores in one commit the messages that the database takes. Gives those, and the rooms of the others.
+/// Stores in one commit the messages that the database takes. Leaves those, numbered anew, and gives the others.
 pub(super) fn write_singly(
     connection: &mut Connection,
-    batch: Vec<Append>,
+    batch: &mut Vec<Append>,
     bounds: &Bounds,
     forgotten: &[Forgotten],
     delivered: &FxHashMap<DbRoom, Seq>,
-) -> rusqlite::Result<(Vec<Append>, Vec<RoomId>)> {
+) -> rusqlite::Result<Vec<Append>> {
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     write_due(&transaction, forgotten, delivered)?;
-    let (mut known, mut broken): (FxHashSet<DbRoom>, FxHashSet<DbRoom>) = Default::default();
+    let mut numbering = Numbering::new(bounds);
     let mut fault = None;
-    let outcome = split(batch, |append| {
+    let refused = batch.extract_if(.., |append| {
+        if fault.is_some() || !numbering.number(append) {
+            return true;
+        }
         let mut store = || -> rusqlite::Result<()> {
             let savepoint = transaction.savepoint()?;
             insert(&savepoint, append)?;
             for copy in &append.copies {
-                advance(&savepoint, copy, bounds.contains_key(&copy.db) || known.contains(&copy.db))?;
+                advance(&savepoint, copy, copy.seq > Seq(1) || bounds.contains_key(&copy.db))?;
             }
             savepoint.commit()
         };
-        let is_cut_off = fault.is_some() || append.copies.iter().any(|copy| broken.contains(&copy.db));
-        let rooms = append.copies.iter().map(|copy| copy.db);
-        match if is_cut_off { None } else { Some(store()) } {
-            Some(Ok(())) => {
-                known.extend(rooms);
-                true
-            }
-            Some(Err(error)) if !is_of_a_message(&error) => {
-                fault = Some(error);
-                false
-            }
-            Some(Err(_)) | None => {
-                broken.extend(rooms);
-                false
-            }
+        let Err(error) = store() else { return false };
+        numbering.take_back(append);
+        if !is_of_a_message(&error) {
+            fault = Some(error);
         }
+        true
     });
+    let refused = refused.collect();
     if let Some(error) = fault {
         return Err(error);
     }
     transaction.commit()?;
-    Ok(outcome)
+    Ok(refused)
 }
 
 fn write_due(
@@ -118,10 +143,10 @@ fn insert(connection: &Connection, append: &Append) -> rusqlite::Result<()> {
         "INSERT INTO messages (place, at, client_id, id, text, peer, owner) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     for copy in &append.copies {
-        let stored = &copy.message;
-        let place = place(copy.db, stored.seq.0);
+        let stored = &copy.draft;
+        let place = place(copy.db, copy.seq.0);
         let id = stored.id.as_ref().map(starling_protocol::MessageId::as_str);
-        let peer = stored.peer().map(starling_protocol::ClientId::as_str);
+        let peer = stored.peer(&copy.key).map(starling_protocol::ClientId::as_str);
         let owner = stored.owner.map(|owner| owner.0.cast_signed());
         let (at, sender) = (stored.at.cast_signed(), stored.client_id.as_str());
         message.execute((place, at, sender, id, &*stored.text, peer, owner))?;
@@ -130,15 +155,15 @@ fn insert(connection: &Connection, append: &Append) -> rusqlite::Result<()> {
 }
 
 /// Notes the newest message of a room, and makes the room's row with the first one.
-fn advance(connection: &Connection, copy: &StoredCopy, is_known: bool) -> rusqlite::Result<()> {
-    let seq = copy.message.seq.0.cast_signed();
+fn advance(connection: &Connection, copy: &NewCopy, is_known: bool) -> rusqlite::Result<()> {
+    let seq = copy.seq.0.cast_signed();
     if is_known {
         connection.prepare_cached("UPDATE rooms SET seq = ?2 WHERE id = ?1")?.execute((copy.db.0, seq))?;
     } else {
         // An earlier room of this name has ended, though it may still have its row.
         let mut make = connection
             .prepare_cached("INSERT OR REPLACE INTO rooms (id, name, epoch, seq, oldest) VALUES (?1, ?2, ?3, ?4, 1)")?;
-        make.execute((copy.db.0, copy.message.room.to_string(), copy.epoch.0.cast_signed(), seq))?;
+        make.execute((copy.db.0, copy.key.to_string(), copy.epoch.0.cast_signed(), seq))?;
     }
     Ok(())
 }

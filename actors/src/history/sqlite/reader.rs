@@ -11,9 +11,9 @@ use starling_protocol::Seq;
 use super::page::page;
 use super::report::Report;
 use super::schema::DbRoom;
-use super::writer::spawn;
 use crate::clock;
-use crate::history::{Page, ReadError, ReadRequest, Reader, ReportSink, StoreReport};
+use crate::history::thread::spawn;
+use crate::history::{Page, ReadError, ReadPurpose, ReadRequest, ReportSink, StoreReport};
 use crate::log_interval::LogInterval;
 use crate::metrics::HistoryMetrics;
 use crate::vitals::Vitals;
@@ -100,10 +100,9 @@ impl Readers {
     }
 
     /// Queues a read; gives it back where too many wait.
-    #[expect(clippy::result_large_err, reason = "what was asked is answered by the caller")]
     pub(super) fn ask(&self, read: DiskRead) -> Result<(), ReadRequest> {
         let mut waiting = self.queue.lock();
-        let is_replay = matches!(read.request.reader, Reader::Proof { .. } | Reader::Replay { .. });
+        let is_replay = read.request.purpose == ReadPurpose::CatchUp;
         if !is_replay && waiting.pages.len() >= WAITING_MAX {
             return Err(read.request);
         }
@@ -138,11 +137,5 @@ pub(super) fn serve(
     let outcome = page(&read);
     metrics.reader.worked(clock::now().saturating_duration_since(started));
     metrics.reader.complete_n(1);
-    match read.request.reader {
-        // Whoever asked may have gone.
-        Reader::Outside(reply) => drop(reply.send(outcome)),
-        Reader::Client { .. } | Reader::Proof { .. } | Reader::Replay { .. } => {
-            sink(StoreReport::from(Report::Read { request: read.request, outcome }));
-        }
-    }
+    sink(StoreReport::new(Report::Read { request: read.request, outcome }));
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use starling_protocol::{Epoch, HistoryPage, Seq};
 
 use crate::history::memory::MemoryHistory;
-use crate::history::{HistoryStore, Page, ReadRequest, StoredMessage};
+use crate::history::{Page, ReadRequest, StoredMessage};
 use crate::ids::RoomId;
 
 /// The newest messages of rooms in which something was said lately, without a gap, bounded like a history in memory.
@@ -18,9 +18,8 @@ impl Recent {
     }
 
     /// Takes a message that was stored just now.
-    pub(super) fn push(&mut self, room: RoomId, message: Arc<StoredMessage>) {
-        // What the memory drops is still on the disk: nobody needs to know.
-        self.0.append(room, Epoch(0), message, &mut Vec::new());
+    pub(super) fn push(&mut self, room: RoomId, epoch: Epoch, message: Arc<StoredMessage>) {
+        self.0.keep(room, epoch, message);
     }
 
     /// The answer to a request, where nothing of it needs the disk.
@@ -61,6 +60,6 @@ impl Recent {
     }
 
     pub(super) fn forget(&mut self, room: RoomId) {
-        self.0.forget(room, None);
+        self.0.drop_room(room);
     }
 }

@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use starling_protocol::Seq;
 
+use super::command::Append;
 use super::schema::DbRoom;
-use crate::history::{Page, ReadError, ReadRequest, StoredMessage};
-use crate::ids::RoomId;
+use crate::history::{EntryNumber, Page, ReadError, ReadRequest, Receipt};
 
 /// Whether the storage works; shared with whoever answers for readiness.
 #[derive(Debug, Clone, Default)]
@@ -25,17 +25,15 @@ impl StoreHealth {
 
 /// What the threads of the store have finished.
 #[derive(Debug)]
-pub(in crate::history) enum Report {
-    /// These are committed.
-    Committed(Vec<(RoomId, Arc<StoredMessage>)>),
-    /// Nothing that was appended in this generation and is not committed yet will be.
-    Failed { generation: u32 },
-    /// Nothing that was appended to these rooms and is not committed yet will be.
-    RoomsFailed(Vec<RoomId>),
-    /// Storing works again.
-    Recovered,
+pub(super) enum Report {
+    /// These entries are committed, with the numbers that their messages have.
+    Committed(Vec<Append>),
+    /// These entries are not committed, and will not be.
+    Refused(Vec<EntryNumber>),
     /// The oldest messages of these rooms are gone.
     Trimmed(Vec<(DbRoom, Seq)>),
+    /// A room that has ended is gone from the file, or cannot be dropped at the moment.
+    Forgotten(Receipt, bool),
     /// A part of the history was read, or not.
     Read { request: ReadRequest, outcome: Result<Page, ReadError> },
 }

@@ -8,6 +8,7 @@ use super::schema::{self, DROPPED, DbRoom};
 use crate::clock;
 use crate::history::{Restored, RoomKey, StoredId, StoredRoom, UnclaimedInbox};
 use crate::identity::IdOwner;
+use crate::ids::RoomId;
 
 /// How many messages of an inbox are looked at for who wrote them; one with more is not taken for one sender's.
 const SENDERS_LOOKED_AT: u32 = 100;
@@ -70,7 +71,7 @@ pub(super) fn restore(
         let owner = owner.map_or_else(|| IdOwner::authenticated(&client_id), |owner| IdOwner(owner.cast_unsigned()));
         restored.ids.push(StoredId {
             owner,
-            room,
+            room: RoomId(u32::try_from(room).unwrap_or(u32::MAX)),
             seq: Seq(seq),
             at: row.get::<_, i64>(1)?.cast_unsigned(),
             client_id,

@@ -9,9 +9,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use starling_protocol::Seq;
 
 use super::SqliteSettings;
-use super::schema::{DbRoom, drop_step, of_place, place};
+use super::schema::{Bounds, DbRoom, drop_step, of_place, place};
 use super::search::ENDING;
-use super::writer::Bounds;
 use crate::clock;
 use crate::metrics::HistoryMetrics;
 

@@ -6,6 +6,9 @@ use rusqlite::{Connection, Transaction};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::history) struct DbRoom(pub(super) u32);
 
+/// The newest and the oldest message of every room that is stored. A tree, because a large hash table takes long to grow.
+pub(super) type Bounds = std::collections::BTreeMap<DbRoom, (starling_protocol::Seq, starling_protocol::Seq)>;
+
 /// Most bits of a message's `seq` in its place.
 pub(super) const SEQ_BITS: u32 = 40;
 

@@ -25,8 +25,8 @@ pub(super) use self::index::{ENDING, IndexError, SearchIndex, problems};
 use super::page::{Collected, span};
 use super::reader::{DiskRead, serve};
 use super::schema::DbRoom;
-use super::writer::spawn;
 use crate::clock;
+use crate::history::thread::spawn;
 use crate::history::{Page, ReadError, ReadRequest, ReportSink, SearchText};
 use crate::log_interval::LogInterval;
 use crate::metrics::HistoryMetrics;
@@ -107,7 +107,6 @@ impl Searches {
     }
 
     /// Queues a search; gives it back where too many wait.
-    #[expect(clippy::result_large_err, reason = "what was asked is answered by the caller")]
     pub(super) fn ask(&self, read: DiskRead) -> Result<(), ReadRequest> {
         let mut waiting = self.lock();
         if waiting.searches.len() >= WAITING_MAX {

@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use rustc_hash::FxHashMap;
-use starling_protocol::{ClientId, HistoryPage, MessageId, RoomName};
+use starling_protocol::{ClientId, Epoch, HistoryPage, MessageId};
 use tempfile::TempDir;
 
 use super::*;
-use crate::history::{Reader, RoomKey, SearchText, StoredRoom};
+use crate::history::{Draft, EntryNumber, ReadPurpose, ReadToken, RoomKey, SearchText, StoredRoom};
 use crate::identity::IdOwner;
-use crate::ids::{HubId, SessionId};
 use crate::vitals::{Died, VitalPart, Vitals};
 
 const ROOM: RoomId = RoomId(0);
@@ -40,17 +39,29 @@ fn settings(folder: &TempDir) -> SqliteSettings {
     }
 }
 
-fn message(seq: u64) -> Arc<StoredMessage> {
-    Arc::new(StoredMessage {
-        room: RoomKey::Room(RoomName::lobby()),
+/// What a message says whose number is expected to be this.
+fn draft(seq: u64) -> Draft {
+    Draft {
         to: None,
-        seq: Seq(seq),
         client_id: ClientId::parse("alice").unwrap(),
         text: format!("says number{seq}").into(),
         at: clock::unix_ms(),
         id: Some(MessageId::parse(&seq.to_string()).unwrap()),
         owner: Some(IdOwner(7)),
-    })
+    }
+}
+
+fn entry<const N: usize>(number: u64, copies: [(RoomId, &str, Draft); N]) -> Entry {
+    let copy = |(room, key, draft): (RoomId, &str, Draft)| {
+        let key = RoomKey::parse(key).unwrap();
+        EntryCopy { room, key, epoch: EPOCH, draft }
+    };
+    Entry { number: EntryNumber(number), copies: copies.into_iter().map(copy).collect() }
+}
+
+/// An entry for the lobby, with the number that its message is expected to have.
+fn message(seq: u64) -> Entry {
+    entry(seq, [(ROOM, "lobby", draft(seq))])
 }
 
 impl Store {
@@ -72,10 +83,10 @@ impl Store {
     fn append(&mut self, seqs: std::ops::RangeInclusive<u64>) {
         let last = *seqs.end();
         for seq in seqs {
-            self.history.append(ROOM, EPOCH, message(seq), &mut Vec::new());
+            self.history.append(message(seq), &mut Vec::new());
         }
         self.history.end_turn(&mut Vec::new());
-        while !self.next().iter().any(|done| matches!(done, Completion::Stored { seq, .. } if seq.0 == last)) {}
+        while !committed(&self.next()).contains(&(ROOM, last)) {}
     }
 
     fn read(&mut self, page: HistoryPage, search: Option<&str>, limit: usize) -> (Vec<u64>, bool) {
@@ -88,11 +99,11 @@ impl Store {
         search: Option<&str>,
         limit: usize,
     ) -> Result<(Vec<u64>, bool), ReadError> {
-        let reader = Reader::Client { session: SessionId::new(HubId(0), 0, 0), id: None, ticket: None };
-        let search = search.and_then(SearchText::parse);
+        let (token, purpose) = (ReadToken(0), ReadPurpose::Page);
+        let (search, bytes) = (search.and_then(SearchText::parse), usize::MAX);
         let mut done = Vec::new();
-        let bytes = usize::MAX;
-        self.history.read(ReadRequest { room: ROOM, page, search, with: None, limit, bytes, reader }, &mut done);
+        self.history
+            .read(ReadRequest { token, purpose, room: ROOM, page, search, with: None, limit, bytes }, &mut done);
         loop {
             match done.pop() {
                 Some(Completion::Read { page, .. }) => {
@@ -105,6 +116,14 @@ impl Store {
     }
 }
 
+/// The rooms and numbers of the messages that were committed.
+fn committed(done: &[Completion]) -> Vec<(RoomId, u64)> {
+    let copies = done
+        .iter()
+        .filter_map(|done| if let Completion::Committed { copies, .. } = done { Some(copies) } else { None });
+    copies.flatten().map(|copy| (copy.room, copy.message.seq.0)).collect()
+}
+
 #[test]
 fn a_thread_that_panics_is_known_to_have_died_and_one_that_is_told_to_end_is_not() {
     let folder = tempfile::tempdir().unwrap();
@@ -112,13 +131,13 @@ fn a_thread_that_panics_is_known_to_have_died_and_one_that_is_told_to_end_is_not
     let (vitals, mut history) = (Vitals::default(), open());
     history.restore();
     history.connect(Arc::new(|_| {}), &vitals);
-    history.append(ROOM, EPOCH, message(1), &mut Vec::new());
+    history.append(message(1), &mut Vec::new());
     drop(history);
     assert_eq!(vitals.dead(), None);
     let mut history = open();
     history.restore();
     history.connect(Arc::new(|_| panic!("a fault in a thread of the history, on purpose")), &vitals);
-    history.append(RoomId(0), EPOCH, message(2), &mut Vec::new());
+    history.append(message(2), &mut Vec::new());
     drop(history);
     assert_eq!(vitals.dead(), Some(Died(VitalPart::History)));
 }
@@ -142,7 +161,7 @@ fn a_page_is_the_same_whether_it_comes_from_memory_or_from_the_file() {
         drop(store);
         store = Store::open(settings(&folder));
         let room = StoredRoom {
-            key: RoomKey::Room(RoomName::lobby()),
+            key: RoomKey::parse("lobby").unwrap(),
             epoch: EPOCH,
             seq: Seq(10),
             oldest: Seq(1),
@@ -159,7 +178,7 @@ fn what_was_said_in_one_turn_is_stored_in_one_commit() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::open(settings(&folder));
     for seq in 1..=20 {
-        store.history.append(ROOM, EPOCH, message(seq), &mut Vec::new());
+        store.history.append(message(seq), &mut Vec::new());
     }
     assert!(store.history.has_queued());
     store.history.end_turn(&mut Vec::new());
@@ -173,7 +192,7 @@ fn a_long_turn_is_handed_on_before_it_ends() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::open(settings(&folder));
     for seq in 1..=TURN_MESSAGES_MAX as u64 + 1 {
-        store.history.append(ROOM, EPOCH, message(seq), &mut Vec::new());
+        store.history.append(message(seq), &mut Vec::new());
     }
     assert_eq!(store.next().len(), TURN_MESSAGES_MAX);
     assert!(store.history.has_queued(), "the last one waits for the end of the turn");
@@ -208,26 +227,9 @@ fn a_room_that_was_forgotten_leaves_no_row() {
     let mut store = Store::open(SqliteSettings { keep_for, ..settings(&folder) });
     store.append(1..=1);
     while !store.next().iter().any(|done| matches!(done, Completion::Trimmed { .. })) {}
-    store.history.forget(ROOM, None);
+    store.history.forget(ROOM, None, &mut Vec::new());
     drop(store);
     assert_eq!(Store::open(settings(&folder)).restored.rooms, []);
-}
-
-/// A private message, as it stands in the inbox of its sender or of its receiver.
-fn copy(owner: &str, seq: u64) -> NewMessage {
-    let name = |text| ClientId::parse(text).unwrap();
-    let room = if owner == "alice" { RoomId(0) } else { RoomId(1) };
-    let message = StoredMessage {
-        room: RoomKey::Inbox(name(owner)),
-        to: Some(name("bob")),
-        seq: Seq(seq),
-        client_id: name("alice"),
-        text: "x".repeat(15_000).into(),
-        at: clock::unix_ms(),
-        id: None,
-        owner: None,
-    };
-    NewMessage { room, epoch: EPOCH, message: Arc::new(message) }
 }
 
 #[test]
@@ -235,21 +237,20 @@ fn both_copies_of_a_private_message_are_in_one_commit() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::open(settings(&folder));
     // A message before them, so that no bound of a commit or a turn is reached between two messages only.
-    store.history.append(RoomId(2), EPOCH, message(1), &mut Vec::new());
+    store.history.append(message(1), &mut Vec::new());
+    let (alice, bob) = (RoomId(1), RoomId(2));
     for seq in 1..=500 {
-        store.history.append_both([copy("alice", seq), copy("bob", seq)], &mut Vec::new());
+        let draft = Draft { to: ClientId::parse("bob").ok(), text: "x".repeat(15_000).into(), id: None, ..draft(seq) };
+        let copies = [(alice, "@alice", draft.clone()), (bob, "@bob", draft)];
+        store.history.append(entry(1 + seq, copies), &mut Vec::new());
     }
     store.history.end_turn(&mut Vec::new());
     let mut reached = FxHashMap::default();
     let mut commits = 0;
-    while reached.get(&RoomId(1)) != Some(&Seq(500)) {
-        for done in store.next() {
-            if let Completion::Stored { room, seq, .. } = done {
-                reached.insert(room, seq);
-            }
-        }
+    while reached.get(&bob) != Some(&500) {
+        reached.extend(committed(&store.next()));
         commits += 1;
-        assert_eq!(reached.get(&RoomId(0)), reached.get(&RoomId(1)), "commit {commits}");
+        assert_eq!(reached.get(&alice), reached.get(&bob), "commit {commits}");
     }
     assert!(commits > 5, "{commits}");
 }
@@ -260,7 +261,7 @@ fn refuse(settings: &SqliteSettings, trigger: &str) {
 }
 
 #[test]
-fn a_message_that_the_database_refuses_fails_alone_with_what_follows_it_in_its_room() {
+fn a_message_that_the_database_refuses_fails_alone_and_takes_no_number() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::open(settings(&folder));
     store.append(1..=1);
@@ -268,30 +269,37 @@ fn a_message_that_the_database_refuses_fails_alone_with_what_follows_it_in_its_r
         &settings(&folder),
         "CREATE TRIGGER fault BEFORE INSERT ON messages WHEN new.text = 'says number3' BEGIN SELECT RAISE(ABORT, 'on purpose'); END",
     );
+    let elsewhere = RoomId(1);
     for seq in 2..=5 {
-        store.history.append(ROOM, EPOCH, message(seq), &mut Vec::new());
-        let elsewhere = StoredMessage { room: RoomKey::parse("elsewhere").unwrap(), ..(*message(seq - 1)).clone() };
-        let elsewhere = StoredMessage { text: "fine".into(), ..elsewhere };
-        store.history.append(RoomId(1), EPOCH, Arc::new(elsewhere), &mut Vec::new());
+        store.history.append(message(seq), &mut Vec::new());
+        let fine = Draft { text: "fine".into(), ..draft(seq) };
+        store.history.append(entry(100 + seq, [(elsewhere, "elsewhere", fine)]), &mut Vec::new());
     }
     store.history.end_turn(&mut Vec::new());
-    let (mut stored, mut failed) = (Vec::new(), Vec::new());
-    while failed.is_empty() {
-        for done in store.next() {
-            match done {
-                Completion::Stored { room, seq, .. } => stored.push((room.0, seq.0)),
-                Completion::Failed { room, seq } => failed.push((room.0, seq.0)),
-                Completion::Trimmed { .. } | Completion::Read { .. } | Completion::Unread { .. } => panic!("{done:?}"),
-            }
-        }
+    let (mut stored, mut refused) = (Vec::new(), Vec::new());
+    while refused.is_empty() {
+        let done = store.next();
+        stored.extend(committed(&done));
+        refused.extend(
+            done.into_iter().filter_map(
+                |done| {
+                    if let Completion::Refused { number } = done { Some(number.0) } else { None }
+                },
+            ),
+        );
     }
-    assert_eq!((stored, failed), (vec![(0, 2), (1, 1), (1, 2), (1, 3), (1, 4)], vec![(0, 3)]));
+    assert_eq!(refused, [3]);
+    stored.sort_unstable();
+    assert_eq!(
+        stored,
+        [(ROOM, 2), (ROOM, 3), (ROOM, 4), (elsewhere, 1), (elsewhere, 2), (elsewhere, 3), (elsewhere, 4)]
+    );
     assert_eq!(store.history.health().failure(), None);
-    // The place is given again.
-    let other = StoredMessage { text: "another".into(), ..(*message(3)).clone() };
-    store.history.append(ROOM, EPOCH, Arc::new(other), &mut Vec::new());
-    store.append(4..=4);
-    assert_eq!(store.read(HistoryPage::Newest, None, 9), (vec![1, 2, 3, 4], false));
+    store.history.append(message(6), &mut Vec::new());
+    store.history.end_turn(&mut Vec::new());
+    assert_eq!(committed(&store.next()), [(ROOM, 5)]);
+    assert_eq!(store.read(HistoryPage::Newest, None, 9), (vec![1, 2, 3, 4, 5], false));
+    assert_eq!(store.read(HistoryPage::Newest, Some("number6"), 9), (vec![5], false));
 }
 
 #[test]
@@ -305,13 +313,17 @@ fn what_is_due_when_the_storage_fails_is_done_when_it_works_again() {
         &settings(&folder),
         "CREATE TRIGGER fault BEFORE DELETE ON rooms BEGIN SELECT RAISE(ABORT, 'on purpose'); END",
     );
-    store.history.forget(ROOM, None);
+    let receipt = Receipt(4);
+    store.history.forget(ROOM, Some(receipt), &mut Vec::new());
     store.history.end_turn(&mut Vec::new());
-    store.next();
-    assert!(store.history.is_failing);
+    assert!(matches!(store.next()[..], [Completion::Forgotten { receipt: Receipt(4), is_gone: false }]));
+    assert!(store.history.health().failure().is_some());
+    store.history.append(message(1), &mut Vec::new());
+    store.history.end_turn(&mut Vec::new());
+    assert!(matches!(store.next()[..], [Completion::Refused { number: EntryNumber(1) }]), "refused at once");
     refuse(&settings(&folder), "DROP TRIGGER fault");
-    while store.history.is_failing {
-        store.next();
+    while store.history.health().failure().is_some() {
+        std::thread::yield_now();
     }
     // The room is made again, before or after the old one is dropped.
     store.append(1..=1);
@@ -324,9 +336,8 @@ fn many_rooms_that_end_together_do_not_take_a_commit_each() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::open(settings(&folder));
     for number in 0..1_000 {
-        let room = RoomKey::parse(&format!("room-{number}")).unwrap();
-        let message = StoredMessage { room, ..(*message(1)).clone() };
-        store.history.append(RoomId(number), EPOCH, Arc::new(message), &mut Vec::new());
+        let name = format!("room-{number}");
+        store.history.append(entry(number.into(), [(RoomId(number), &name, draft(1))]), &mut Vec::new());
     }
     store.history.end_turn(&mut Vec::new());
     let mut stored = 0;
@@ -337,7 +348,7 @@ fn many_rooms_that_end_together_do_not_take_a_commit_each() {
     let version = || database.pragma_query_value(None, "data_version", |row| row.get::<_, u64>(0)).unwrap();
     let count = || database.query_row("SELECT count(*) FROM rooms", [], |row| row.get::<_, u64>(0)).unwrap();
     for number in 0..1_000 {
-        store.history.forget(RoomId(number), None);
+        store.history.forget(RoomId(number), None, &mut Vec::new());
     }
     store.history.end_turn(&mut Vec::new());
     let (mut commits, mut last) = (0, version());
@@ -361,13 +372,10 @@ fn a_restart_knows_which_inboxes_owner_was_never_here_and_who_made_it() {
     ];
     for (number, (owner, senders, _)) in (10..).zip(inboxes) {
         for (seq, sender) in (1..).zip(senders) {
-            let kept = StoredMessage {
-                room: RoomKey::Inbox(name(owner)),
-                to: Some(name(if sender == owner { "alice" } else { owner })),
-                client_id: name(sender),
-                ..(*message(seq)).clone()
-            };
-            store.history.append(RoomId(number), EPOCH, Arc::new(kept), &mut Vec::new());
+            let to = name(if sender == owner { "alice" } else { owner });
+            let draft = Draft { to: Some(to), client_id: name(sender), ..draft(seq) };
+            let inbox = format!("@{owner}");
+            store.history.append(entry(seq, [(RoomId(number), &inbox, draft)]), &mut Vec::new());
         }
     }
     drop(store);

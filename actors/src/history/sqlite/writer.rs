@@ -1,12 +1,12 @@
 //! The thread that writes: commits what has queued in one transaction, and drops what is too much in between.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use log::{error, info, warn};
@@ -15,21 +15,20 @@ use rustc_hash::FxHashMap;
 use starling_protocol::Seq;
 
 use super::command::{Append, WriterCommand};
-use super::commit::{is_of_a_message, split, write, write_singly};
+use super::commit::{Forgotten, Numbering, is_of_a_message, write, write_singly};
 use super::continuity::Continuity;
 use super::file::FileIdentity;
 use super::report::{Report, StoreHealth};
 use super::retention::Retention;
-use super::schema::DbRoom;
+use super::schema::{Bounds, DbRoom};
 use super::search::Searches;
 use super::{SqliteSettings, open};
-use crate::chat_server::command::{DropError, DropReply};
 use crate::clock;
-use crate::history::{ReportSink, StoreReport};
-use crate::ids::RoomId;
+use crate::history::thread::spawn;
+use crate::history::{Receipt, ReportSink, StoreReport};
 use crate::log_interval::LogInterval;
 use crate::metrics::HistoryMetrics;
-use crate::vitals::{VitalPart, Vitals};
+use crate::vitals::Vitals;
 
 /// Most messages in one commit.
 const BATCH_MESSAGES_MAX: usize = 1_024;
@@ -61,30 +60,11 @@ struct Due {
     delivered: FxHashMap<DbRoom, Seq>,
 }
 
-/// A room that has ended.
-#[derive(Debug)]
-pub(super) struct Forgotten {
-    pub(super) room: DbRoom,
-    /// Whether messages of it are still stored: then its name goes at once, and the retention drops them.
-    pub(super) has_messages: bool,
-    /// The operator who waits for its end.
-    reply: Option<DropReply>,
-}
-
-/// Answers an operator who waits for the end of a room.
-fn answer(reply: Option<DropReply>, outcome: Result<(), DropError>) {
-    // Whoever asked may have gone.
-    reply.map(|reply| reply.send(outcome).unwrap_or_default()).unwrap_or_default();
-}
-
 impl Due {
     fn is_empty(&self) -> bool {
         self.forgotten.is_empty() && self.delivered.is_empty()
     }
 }
-
-/// The newest and the oldest message of every room that is stored. A tree, because a large hash table takes long to grow.
-pub(super) type Bounds = BTreeMap<DbRoom, (Seq, Seq)>;
 
 struct Writer {
     connection: Connection,
@@ -103,8 +83,6 @@ struct Writer {
     due: Due,
     bounds: Bounds,
     retention: Retention,
-    /// Appends of an older generation are covered by a failure that was reported.
-    generation: u32,
     /// When a storage that fails is tried again.
     probe_at: Option<Instant>,
 }
@@ -138,21 +116,9 @@ pub(super) fn start(
         due: Due::default(),
         bounds,
         retention,
-        generation: 0,
         probe_at: None,
     };
     (sender, spawn("history", vitals, move || writer.run()))
-}
-
-/// Starts a thread without which the history is not whole.
-#[expect(clippy::expect_used, reason = "a process that cannot have another thread cannot start")]
-pub(in crate::history) fn spawn(name: &str, vitals: &Vitals, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
-    let pulse = vitals.pulse(VitalPart::History);
-    let run = move || {
-        run();
-        pulse.rest();
-    };
-    thread::Builder::new().name(name.into()).spawn(run).expect("the system gives another thread")
 }
 
 impl Writer {
@@ -197,13 +163,9 @@ impl Writer {
             match command {
                 WriterCommand::Append(append) => {
                     let count = append.copies.len();
-                    if append.generation < self.generation {
-                        self.metrics.writer.complete_n(count as u64);
-                        continue;
-                    }
                     self.metrics.writer.waited(started.saturating_duration_since(append.queued), count as u64);
                     messages += count;
-                    bytes += append.copies.iter().map(|copy| copy.message.weight()).sum::<usize>();
+                    bytes += append.copies.iter().map(|copy| copy.draft.weight()).sum::<usize>();
                     batch.push(append);
                 }
                 WriterCommand::Delivered(room, seq) => {
@@ -211,98 +173,96 @@ impl Writer {
                 }
                 WriterCommand::CheckpointFailed(error) if self.probe_at.is_none() => self.fail(&error),
                 WriterCommand::CheckpointFailed(_) => {}
-                WriterCommand::Forget(room, reply) => {
+                WriterCommand::Forget(room, receipt) => {
                     let bounds = self.bounds.remove(&room);
                     let has_messages = bounds.is_some_and(|(seq, oldest)| oldest <= seq);
                     self.due.delivered.remove(&room);
-                    self.due.forgotten.push_back(Forgotten { room, has_messages, reply });
+                    self.due.forgotten.push_back(Forgotten { room, has_messages, receipt });
                 }
             }
         }
         if self.probe_at.is_some() {
-            // The failure that was reported covers the messages; the rest stays due.
+            // The rest stays due.
+            self.refuse(&batch);
             self.metrics.writer.complete_n(messages as u64);
         } else if !batch.is_empty() || !self.due.is_empty() {
             self.store(batch, messages, started);
         }
     }
 
-    fn store(&mut self, batch: Vec<Append>, messages: usize, started: Instant) {
-        let committed = self.commit(batch);
+    fn store(&mut self, mut batch: Vec<Append>, messages: usize, started: Instant) {
+        let committed = self.commit(&mut batch);
         self.metrics.writer.worked(clock::now().saturating_duration_since(started));
         match committed {
-            Ok((batch, broken)) => {
+            Ok(refused) => {
                 if !batch.is_empty() {
                     self.metrics.commit_seconds.observe(clock::now().saturating_duration_since(started));
                     let stored = batch.iter().map(|append| append.copies.len()).sum::<usize>();
                     self.metrics.commit_messages.observe_n(stored as f64, 1);
+                    for copy in batch.iter().flat_map(|append| &append.copies) {
+                        let bounds = self.bounds.entry(copy.db).or_insert((Seq(0), Seq(1)));
+                        bounds.0 = copy.seq;
+                        self.retention.note(copy.db, *bounds);
+                    }
+                    let changed: Vec<_> = batch.iter().flat_map(|append| &append.copies).map(|copy| copy.db).collect();
+                    (self.sink)(StoreReport::new(Report::Committed(batch)));
+                    self.searches.changed(changed);
                 }
-                let (mut stored, mut changed) = (Vec::with_capacity(messages), Vec::with_capacity(messages));
-                for copy in batch.into_iter().flat_map(|append| append.copies) {
-                    let bounds = self.bounds.entry(copy.db).or_insert((Seq(0), Seq(1)));
-                    bounds.0 = copy.message.seq;
-                    self.retention.note(copy.db, *bounds);
-                    stored.push((copy.room, copy.message));
-                    changed.push(copy.db);
-                }
-                if !stored.is_empty() {
-                    (self.sink)(StoreReport::from(Report::Committed(stored)));
-                }
-                if !broken.is_empty() {
-                    (self.sink)(StoreReport::from(Report::RoomsFailed(broken)));
-                }
-                self.searches.changed(changed);
+                self.refuse(&refused);
             }
-            Err(error) => self.fail(&error),
+            Err(error) => {
+                self.fail(&error);
+                self.refuse(&batch);
+            }
         }
         self.metrics.writer.complete_n(messages as u64);
     }
 
-    /// Commits messages and a part of what is due. Gives the messages that are stored, and the rooms of the others.
+    fn refuse(&self, appends: &[Append]) {
+        if !appends.is_empty() {
+            (self.sink)(StoreReport::new(Report::Refused(appends.iter().map(|append| append.number).collect())));
+        }
+    }
+
+    fn forgotten(&self, receipt: Option<Receipt>, is_gone: bool) {
+        if let Some(receipt) = receipt {
+            (self.sink)(StoreReport::new(Report::Forgotten(receipt, is_gone)));
+        }
+    }
+
+    /// Commits messages, which get their numbers, and a part of what is due. Leaves the messages that are stored, and gives
+    /// the others.
     ///
-    /// Where the database refuses a single message, that message and what follows it in its rooms are not stored, and
-    /// all others are. Where the storage fails, nothing is, and everything that was due still is.
-    fn commit(&mut self, batch: Vec<Append>) -> Result<(Vec<Append>, Vec<RoomId>), StoreError> {
+    /// Where the database refuses a single message, all others are stored. Where the storage fails, nothing is, and
+    /// everything that was due still is.
+    fn commit(&mut self, batch: &mut Vec<Append>) -> Result<Vec<Append>, StoreError> {
         check_file(&self.settings.path, self.identity)?;
-        // A room that had a failed message gets nothing that was appended before it knew.
-        let mut next = FxHashMap::default();
-        let (batch, mut broken) = split(batch, |append| {
-            append.copies.iter().all(|copy| {
-                let stored = self.bounds.get(&copy.db).map_or(0, |(seq, _)| seq.0);
-                let expected = next.entry(copy.db).or_insert(stored + 1);
-                let follows = copy.message.seq.0 == *expected;
-                *expected += u64::from(follows);
-                follows
-            })
-        });
+        let mut numbering = Numbering::new(&self.bounds);
+        let mut refused: Vec<Append> = batch.extract_if(.., |append| !numbering.number(append)).collect();
         let count = self.due.forgotten.len().min(FORGOTTEN_MAX);
         let forgotten = self.due.forgotten.make_contiguous().get(..count).unwrap_or_default();
-        let outcome = write(&mut self.connection, &batch, &self.bounds, forgotten, &self.due.delivered);
-        let batch = match outcome {
-            Ok(()) => batch,
+        match write(&mut self.connection, batch, &self.bounds, forgotten, &self.due.delivered) {
+            Ok(()) => {}
             Err(error) if is_of_a_message(&error) && !batch.is_empty() => {
                 REFUSED.warn(|| format!("the history refuses a message, its room goes on without it: {error}"));
-                let written = write_singly(&mut self.connection, batch, &self.bounds, forgotten, &self.due.delivered);
-                let (stored, refused) = written?;
-                broken.extend(refused);
-                stored
+                let singly = write_singly(&mut self.connection, batch, &self.bounds, forgotten, &self.due.delivered);
+                refused.extend(singly?);
             }
             Err(error) => return Err(error.into()),
-        };
-        self.searches.changed(self.due.forgotten.iter().take(count).map(|forgotten| forgotten.room));
-        for Forgotten { room, has_messages, reply } in self.due.forgotten.drain(..count) {
+        }
+        let forgotten: Vec<Forgotten> = self.due.forgotten.drain(..count).collect();
+        self.searches.changed(forgotten.iter().map(|forgotten| forgotten.room));
+        for Forgotten { room, has_messages, receipt } in forgotten {
             if has_messages {
                 self.retention.drop_room(room, clock::now());
             }
-            answer(reply, Ok(()));
+            self.forgotten(receipt, true);
         }
         self.due.delivered.clear();
-        broken.sort_unstable();
-        broken.dedup();
-        Ok((batch, broken))
+        Ok(refused)
     }
 
-    /// Nothing can be stored: everything that was appended and is not stored is refused.
+    /// Nothing can be stored from now on: entries are refused until it can.
     fn fail(&mut self, error: &dyn Display) {
         // A file that was moved may show itself as an I/O error first.
         let moved = check_file(&self.settings.path, self.identity).err();
@@ -312,11 +272,10 @@ impl Writer {
         error!("nothing can be stored, messages are refused until it can: {error}");
         self.health.set(Some(format!("the history cannot be stored: {error}")));
         self.probe_at = Some(clock::now() + PROBE_INTERVAL);
-        for forgotten in &mut self.due.forgotten {
-            answer(forgotten.reply.take(), Err(DropError::NotStored));
+        let receipts: Vec<_> = self.due.forgotten.iter_mut().map(|forgotten| forgotten.receipt.take()).collect();
+        for receipt in receipts {
+            self.forgotten(receipt, false);
         }
-        (self.sink)(StoreReport::from(Report::Failed { generation: self.generation }));
-        self.generation += 1;
     }
 
     /// Tries whether storing works again, with a connection that knows nothing of the failure.
@@ -327,8 +286,6 @@ impl Writer {
                 self.probe_at = None;
                 self.metrics.failing.store(0, Relaxed);
                 info!("storing works again");
-                // Whoever is told that it works then finds that it does.
-                (self.sink)(StoreReport::from(Report::Recovered));
                 self.health.set(None);
             }
             Err(error) => {
@@ -348,7 +305,7 @@ impl Writer {
             Ok(trimmed) => {
                 if !trimmed.is_empty() {
                     self.searches.changed(trimmed.iter().map(|(room, _)| *room));
-                    (self.sink)(StoreReport::from(Report::Trimmed(trimmed)));
+                    (self.sink)(StoreReport::new(Report::Trimmed(trimmed)));
                 }
             }
             Err(error) => {

@@ -500,16 +500,20 @@ impl Naive {
     /// Acknowledges what was taken before, now or when it is stored.
     fn repeat(&mut self, number: u32, sender: &str, key: u32, id: u8) -> bool {
         let now = self.now;
-        let taken = self.taken.iter().find(|taken| {
-            let is_it = taken.sender == sender && taken.key == key && taken.id == id;
-            is_it && now - taken.at < FIVE_MINUTES
-        });
-        let Some(place) = taken.map(|taken| taken.place.clone()) else { return false };
+        let is_it = |taken: &&Taken| taken.sender == sender && taken.key == key && taken.id == id;
+        let Some((place, at)) = self.taken.iter().find(is_it).map(|taken| (taken.place.clone(), taken.at)) else {
+            return false;
+        };
+        let is_late = now - at >= FIVE_MINUTES;
         match place {
+            Place::Client(_) if is_late => return false,
             Place::Client(to) => self.tell(number, format!("ack {id} @{to} duplicate")),
             Place::Room { name, epoch, seq } => {
                 let Some(room) = self.room(name).filter(|room| room.epoch == epoch) else { return false };
                 let stored = room.said.len();
+                if seq <= stored && is_late {
+                    return false;
+                }
                 if seq > stored {
                     room.waiting[seq - stored - 1].again.push(number);
                 } else {

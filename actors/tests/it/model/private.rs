@@ -10,15 +10,21 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use starling_actors::ChatConfig;
-use starling_actors::chat_server::command::{Command, Effect, OpenSession, Request};
+use starling_actors::chat_server::Turn;
+use starling_actors::chat_server::command::{Command, Frame, OpenSession, Request};
+use starling_actors::chat_server::effect::Effect;
 use starling_actors::chat_server::state::ChatState;
 use starling_actors::clock::{self, Now};
 use starling_actors::credits::Ticket;
 use starling_actors::history::memory::MemoryHistory;
-use starling_actors::history::{Completion, HistoryStore, NewMessage, StoredMessage};
+use starling_actors::history::{Completion, Entry, HistoryStore};
+use starling_actors::hub::{Replay, ToSession};
 use starling_actors::identity::{Claims, Identity, RoomGlobs};
 use starling_actors::ids::{HubId, RoomId, SessionId};
-use starling_protocol::{ClientId, ClientKey, Epoch, MessageId, Resume, RoomName, Seq, ServerEvent, Target};
+use starling_protocol::{
+    ClientCommand, ClientId, ClientKey, Epoch, MessageId, PostMessage, Resume, RoomName, Seq, ServerEvent, Target,
+};
+use tokio::sync::oneshot;
 
 use super::config;
 
@@ -69,10 +75,12 @@ struct Inbox {
     delivered: usize,
 }
 
-/// A copy of a private message, or a message of the lobby, that waits to be stored.
+/// A private message, or a message of the lobby, that waits to be stored.
 struct Waiting {
-    /// `None`: the lobby.
+    /// Whose inbox it goes to; `None`: the lobby.
     owner: Option<&'static str>,
+    /// Who has a copy of it, if that is another.
+    sender: Option<&'static str>,
     line: String,
     /// Which connections are told, by the number of their session, and whether it is a repetition.
     acks: Vec<(u32, bool)>,
@@ -111,7 +119,14 @@ impl Naive {
             Step::Say { connection } => {
                 if let Some((name, _)) = self.connections[connection] {
                     let line = format!("lobby {name}");
-                    self.waiting.push_back(Waiting { owner: None, line, acks: Vec::new(), key: None, to: "" });
+                    self.waiting.push_back(Waiting {
+                        owner: None,
+                        sender: None,
+                        line,
+                        acks: Vec::new(),
+                        key: None,
+                        to: "",
+                    });
                     self.store_unless_held();
                 }
             }
@@ -152,25 +167,23 @@ impl Naive {
     fn whisper(&mut self, connection: usize, to: &'static str, id: Option<u8>) {
         let Some((sender, number)) = self.connections[connection] else { return };
         let key = id.map(|id| (sender, id));
+        if key.is_some()
+            && let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.key == key)
+        {
+            return waiting.acks.push((number, true));
+        }
         let before = key.and_then(|key| self.taken.get(&key).copied());
         if let Some((_, before_to)) = before.filter(|(at, _)| self.now - at < FIVE_MINUTES) {
-            match self.waiting.iter_mut().rev().find(|waiting| waiting.key == key) {
-                Some(waiting) => waiting.acks.push((number, true)),
-                None => self.tell(connection, format!("ack {} @{before_to} duplicate", id.unwrap())),
-            }
-            return;
+            return self.tell(connection, format!("ack {} @{before_to} duplicate", id.unwrap()));
         }
         if let Some(key) = key {
             self.taken.insert(key, (self.now, to));
         }
         let shown_id = id.map_or_else(String::new, |id| format!(" id={id}"));
         let line = format!("{sender}@{to}{shown_id}");
-        if sender != to {
-            let line = line.clone();
-            self.waiting.push_back(Waiting { owner: Some(sender), line, acks: Vec::new(), key: None, to });
-        }
         let acks = if id.is_some() { vec![(number, false)] } else { Vec::new() };
-        self.waiting.push_back(Waiting { owner: Some(to), line, acks, key, to });
+        let sender = Some(sender).filter(|sender| *sender != to);
+        self.waiting.push_back(Waiting { owner: Some(to), sender, line, acks, key, to });
         self.store_unless_held();
     }
 
@@ -182,7 +195,7 @@ impl Naive {
 
     fn store(&mut self, count: usize) {
         for _ in 0..count {
-            let Some(Waiting { owner, line, acks, key, to }) = self.waiting.pop_front() else { return };
+            let Some(Waiting { owner, sender, line, acks, key, to }) = self.waiting.pop_front() else { return };
             let Some(owner) = owner else {
                 let all: Vec<usize> = (0..CONNECTIONS).filter(|at| self.connections[*at].is_some()).collect();
                 for connection in all {
@@ -190,6 +203,9 @@ impl Naive {
                 }
                 continue;
             };
+            if let Some(sender) = sender {
+                self.put(sender, &line);
+            }
             for (number, is_duplicate) in acks {
                 let is_it = |at: &usize| self.connections[*at].is_some_and(|(_, own)| own == number);
                 if let Some(connection) = (0..CONNECTIONS).find(is_it) {
@@ -197,16 +213,21 @@ impl Naive {
                     self.tell(connection, format!("ack {} @{to}{duplicate}", key.unwrap().1));
                 }
             }
-            let here = self.of(owner);
-            let inbox = self.inboxes.entry(owner).or_default();
-            let line = format!("{}: {line}", inbox.said.len() + 1);
-            inbox.said.push(line.clone());
-            if !here.is_empty() {
-                inbox.delivered = inbox.said.len();
-            }
-            for connection in here {
-                self.tell(connection, line.clone());
-            }
+            self.put(owner, &line);
+        }
+    }
+
+    /// Puts a message into an inbox, and tells the owner's connections.
+    fn put(&mut self, owner: &'static str, line: &str) {
+        let here = self.of(owner);
+        let inbox = self.inboxes.entry(owner).or_default();
+        let line = format!("{}: {line}", inbox.said.len() + 1);
+        inbox.said.push(line.clone());
+        if !here.is_empty() {
+            inbox.delivered = inbox.said.len();
+        }
+        for connection in here {
+            self.tell(connection, line.clone());
         }
     }
 
@@ -230,7 +251,7 @@ struct Real {
     now: Now,
     history: MemoryHistory,
     is_held: bool,
-    held: VecDeque<(RoomId, Arc<StoredMessage>)>,
+    held: VecDeque<Entry>,
     connections: [Option<SessionId>; CONNECTIONS],
     epochs: [Option<Epoch>; CONNECTIONS],
     sessions: u32,
@@ -266,21 +287,31 @@ impl Real {
             Step::Whisper { connection, to, id } => {
                 let id = id.map(|id| MessageId::parse(&id.to_string()).unwrap());
                 let target = Target::Client(ClientId::parse(to).unwrap());
-                self.ask(connection, id, Request::Publish { text: "x".into(), target, client_id: None });
+                self.ask(
+                    connection,
+                    id,
+                    ClientCommand::Message(PostMessage { text: "x".into(), target, client_id: None }),
+                );
             }
             Step::Say { connection } => {
                 let target = Target::FirstRoom;
-                self.ask(connection, None, Request::Publish { text: "x".into(), target, client_id: None });
+                self.ask(
+                    connection,
+                    None,
+                    ClientCommand::Message(PostMessage { text: "x".into(), target, client_id: None }),
+                );
             }
             Step::Resume { connection, after } => {
                 let epoch = self.epochs[connection];
                 self.ask(
                     connection,
                     None,
-                    Request::JoinInbox { resume: Some(Resume { after: Seq(after), epoch, at: None }) },
+                    ClientCommand::JoinInbox { resume: Some(Resume { after: Seq(after), epoch, at: None }) },
                 );
             }
-            Step::Members { connection } => self.ask(connection, None, Request::Members { room: RoomName::lobby() }),
+            Step::Members { connection } => {
+                self.ask(connection, None, ClientCommand::Members { room: RoomName::lobby() });
+            }
             Step::Hold => self.is_held = true,
             Step::Store { count } => self.store(count),
             Step::Release => {
@@ -289,7 +320,7 @@ impl Real {
             }
             Step::Wait { ms } => {
                 self.now = self.now.after(Duration::from_millis(ms));
-                self.apply(Command::Tick);
+                self.apply(Command::Tick { reply: oneshot::channel().0 });
             }
         }
         std::mem::take(&mut self.told)
@@ -304,7 +335,7 @@ impl Real {
         self.connections[connection] = Some(session);
         let client_id = ClientId::parse(name).unwrap();
         let claims = Claims { client_id, rooms: RoomGlobs::ALL, is_admin: false, expires_at: u64::MAX };
-        self.apply(Command::OpenSession(OpenSession {
+        let open = OpenSession {
             session,
             identity: Identity::Proven(Arc::new(claims)),
             client_id: None,
@@ -312,23 +343,31 @@ impl Real {
             room: RoomName::lobby(),
             fresh_key: ClientKey(u128::from(self.sessions)),
             watch_presence: false,
-        }));
+        };
+        let (reply, mut answer) = oneshot::channel();
+        self.apply(Command::OpenSession { open, reply });
+        assert_eq!(answer.try_recv(), Ok(Ok(())));
     }
 
-    fn ask(&mut self, connection: usize, id: Option<MessageId>, request: Request) {
+    fn ask(&mut self, connection: usize, id: Option<MessageId>, command: ClientCommand<'static>) {
         if let Some(session) = self.connections[connection] {
-            self.apply(Command::Ask { session, id, request, ticket: Ticket::without_credit(self.now.at) });
+            let frame = Frame { session, id, ticket: Some(Ticket::without_credit(self.now.at)) };
+            self.apply(Command::Ask { frame, request: Request::Command(command) });
         }
     }
 
     fn apply(&mut self, command: Command) {
-        let mut effects = Vec::new();
-        self.state.apply(command, self.now, &mut effects);
+        let mut turn = Turn::new(self.now);
+        self.state.apply(command, &mut turn);
         self.state.check();
         let mut done = Vec::new();
-        for effect in effects {
+        for effect in turn.effects {
             self.perform(effect, &mut done);
         }
+        self.complete(done);
+    }
+
+    fn complete(&mut self, done: Vec<Completion>) {
         for completion in done {
             self.apply(Command::Completed(completion));
         }
@@ -336,58 +375,55 @@ impl Real {
 
     fn store(&mut self, count: usize) {
         for _ in 0..count.min(self.held.len()) {
-            let Some((room, message)) = self.held.pop_front() else { return };
+            let Some(entry) = self.held.pop_front() else { return };
             let mut done = Vec::new();
-            self.history.append(room, Epoch(0), message, &mut done);
-            for completion in done {
-                self.apply(Command::Completed(completion));
-            }
+            self.history.append(entry, &mut done);
+            self.complete(done);
         }
     }
 
     fn perform(&mut self, effect: Effect, done: &mut Vec<Completion>) {
         match effect {
-            Effect::Tell { session, event, .. } => self.tell(session, &event),
-            Effect::Admit { session, room } => {
-                assert!(!self.admitted.contains(&(session, room)), "{session:?} is admitted once");
-                self.admitted.push((session, room));
-            }
-            Effect::Dismiss { session, room } => self.admitted.retain(|entry| *entry != (session, room)),
+            Effect::To { session, command } => self.perform_for(session, command),
             Effect::Deliver { room, hubs, message, ticket: _ } => {
                 for (session, _) in self.admitted.clone().into_iter().filter(|(_, of)| *of == room) {
                     assert!(hubs.contains(session.hub()), "the hub of {session:?} gets the message");
                     self.tell(session, &ServerEvent::Message(message.to_wire()));
                 }
             }
-            Effect::Replay { session, room, messages, more, ticket: _ } => {
-                assert!(
-                    !more && (messages.is_empty() || !self.admitted.contains(&(session, room))),
-                    "one page, and nothing live before"
-                );
-                for message in messages {
-                    self.tell(session, &ServerEvent::Message(message.to_wire()));
-                }
-            }
-            Effect::StoreBoth(copies) => {
-                for NewMessage { room, epoch, message } in *copies {
-                    self.perform(Effect::Store { room, epoch, message }, done);
-                }
-            }
-            Effect::Store { room, message, .. } if self.is_held => self.held.push_back((room, message)),
+            Effect::Append(entry) if self.is_held => self.held.push_back(entry),
             // What waits goes first.
-            Effect::Store { room, message, .. } => {
-                for (room, message) in self.held.drain(..).chain([(room, message)]) {
-                    self.history.append(room, Epoch(0), message, done);
+            Effect::Append(entry) => {
+                for entry in self.held.drain(..).chain([entry]) {
+                    self.history.append(entry, done);
                 }
             }
             Effect::Read(request) => self.history.read(request, done),
             Effect::Delivered { .. } => {}
-            Effect::Forget { room, reply } => self.history.forget(room, reply),
-            Effect::TellMany { .. }
-            | Effect::DeliverPrivate { .. }
-            | Effect::TellHistory { .. }
-            | Effect::RefuseSession { .. }
-            | Effect::Close { .. } => panic!("nobody asked for {effect:?}"),
+            Effect::Forget { room, receipt } => self.history.forget(room, receipt, done),
+            Effect::Answer(answer) => answer.send(),
+            Effect::TellMany { .. } | Effect::DeliverPrivate { .. } | Effect::Drain { .. } => {
+                panic!("nobody asked for {effect:?}")
+            }
+        }
+    }
+
+    fn perform_for(&mut self, session: SessionId, command: ToSession) {
+        match command {
+            ToSession::Tell { event, .. } => self.tell(session, &event),
+            ToSession::Admit { room } => {
+                assert!(!self.admitted.contains(&(session, room)), "{session:?} is admitted once");
+                self.admitted.push((session, room));
+            }
+            ToSession::Dismiss { room } => self.admitted.retain(|entry| *entry != (session, room)),
+            ToSession::Replay(Replay { room, messages, more, ticket: _ }) => {
+                let is_admitted = self.admitted.contains(&(session, room));
+                assert!(!more && (messages.is_empty() || !is_admitted), "one page, and nothing live before");
+                for message in messages {
+                    self.tell(session, &ServerEvent::Message(message.to_wire()));
+                }
+            }
+            ToSession::Close { .. } => panic!("nobody is closed"),
         }
     }
 

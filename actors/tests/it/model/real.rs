@@ -1,21 +1,25 @@
 //! The state machine with a history in memory, told in the same words as the model.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use starling_actors::ChatConfig;
-use starling_actors::chat_server::command::{Command, Effect, OpenRefusal, OpenSession, PageOf, Request};
+use starling_actors::chat_server::Turn;
+use starling_actors::chat_server::command::{Command, Frame, OpenRefusal, OpenSession, Request};
+use starling_actors::chat_server::effect::Effect;
 use starling_actors::chat_server::state::ChatState;
 use starling_actors::clock::{self, Now};
 use starling_actors::credits::Ticket;
 use starling_actors::history::memory::MemoryHistory;
-use starling_actors::history::{Completion, HistoryStore, StoredMessage};
+use starling_actors::history::{Completion, Entry, HistoryStore};
+use starling_actors::hub::{Replay, ToSession};
 use starling_actors::identity::Identity;
 use starling_actors::ids::{HubId, RoomId, SessionId};
 use starling_protocol::{
-    ClientId, ClientKey, Epoch, ErrorCode, HistoryPage, MessageId, Refusal, Resume, RoomName, Seq, ServerEvent, Target,
+    ClientCommand, ClientId, ClientKey, Epoch, ErrorCode, HistoryPage, MessageId, PostMessage, Refusal, Resume,
+    RoomName, Seq, ServerEvent, Target,
 };
+use tokio::sync::oneshot;
 
 use super::naive::{Naive, Told};
 use super::{CLIENTS, Deed, MESSAGES_KEPT, Name, Page, ROOMS_MAX, ROOMS_PER_SESSION, Step, To};
@@ -28,7 +32,7 @@ pub(crate) struct Real {
     now: Now,
     history: MemoryHistory,
     is_held: bool,
-    held: VecDeque<(RoomId, Arc<StoredMessage>)>,
+    held: VecDeque<Entry>,
     /// The session of each client, while it has one.
     sessions: [Option<SessionId>; CLIENTS],
     sessions_so_far: u32,
@@ -79,7 +83,7 @@ impl Real {
             Step::Does { client, deed } => self.act(client, deed, naive),
             Step::Wait { ms } => {
                 self.now = self.now.after(Duration::from_millis(ms));
-                self.apply(Command::Tick);
+                self.apply(Command::Tick { reply: oneshot::channel().0 });
             }
             Step::Hold => self.is_held = true,
             Step::Store { count } => self.store(count),
@@ -111,12 +115,12 @@ impl Real {
                 }
                 return;
             }
-            Deed::Hello { name, key } => Request::Hello {
-                claims: None,
+            Deed::Hello { name, key } => ClientCommand::Hello {
                 client_id: Some(self.name(naive, name)),
-                key: key.map(|client| Self::key(naive, client)),
+                key: key.map(|client| Self::key(naive, client).to_string().into()),
+                token: None,
             },
-            Deed::Say { to, claims, .. } => Request::Publish {
+            Deed::Say { to, claims, .. } => ClientCommand::Message(PostMessage {
                 text: "x".into(),
                 target: match to {
                     To::FirstRoom => Target::FirstRoom,
@@ -124,28 +128,28 @@ impl Real {
                     To::Client(name) => Target::Client(self.name(naive, name)),
                 },
                 client_id: claims.map(|name| self.name(naive, name)),
-            },
+            }),
             Deed::Join { room: name, after, own_epoch } => {
                 let epoch = naive.clients[client].epochs.get(name).filter(|_| own_epoch);
                 let epoch = epoch.map(|epoch| self.epochs[*epoch]);
                 let resume = after.map(|after| Resume { after: Seq(after), epoch, at: None });
-                Request::Join { room: room(name), resume, presence: false }
+                ClientCommand::Join { room: room(name), resume, presence: false }
             }
-            Deed::Leave { room: name } => Request::Leave { room: room(name) },
-            Deed::Rooms => Request::Rooms,
-            Deed::Members { room: name } => Request::Members { room: room(name) },
+            Deed::Leave { room: name } => ClientCommand::Leave { room: room(name) },
+            Deed::Rooms => ClientCommand::Rooms,
+            Deed::Members { room: name } => ClientCommand::Members { room: room(name) },
             Deed::History { room: name, page, limit } => {
                 let page = match page {
                     Page::Newest => HistoryPage::Newest,
                     Page::Before(seq) => HistoryPage::Before(Seq(seq)),
                     Page::After(seq) => HistoryPage::After(Seq(seq)),
                 };
-                Request::History { room: room(name), page, limit }
+                ClientCommand::History { room: room(name), page, limit }
             }
-            Deed::Ping => Request::Ping,
+            Deed::Ping => ClientCommand::Ping,
         };
         let id = deed.id().map(|id| MessageId::parse(&id.to_string()).unwrap());
-        self.ask(session, id, request);
+        self.ask(session, id, Request::Command(request));
     }
 
     fn open(&mut self, client: usize, name: Option<Name>, key: Option<usize>, name_of_room: &str, naive: &Naive) {
@@ -153,7 +157,7 @@ impl Real {
         let number = self.sessions_so_far;
         let session = SessionId::new(HubId(u8::try_from(number % HUBS).unwrap()), number, 1);
         self.sessions[client] = Some(session);
-        self.apply(Command::OpenSession(OpenSession {
+        let open = OpenSession {
             session,
             identity: Identity::Open,
             client_id: name.map(|name| self.name(naive, name)),
@@ -161,7 +165,22 @@ impl Real {
             room: room(name_of_room),
             fresh_key: ClientKey(u128::from(number)),
             watch_presence: false,
-        }));
+        };
+        let (reply, mut answer) = oneshot::channel();
+        self.apply(Command::OpenSession { open, reply });
+        if let Err(refusal) = answer.try_recv().unwrap() {
+            let why = match refusal {
+                OpenRefusal::NameTaken(_) => "name_taken",
+                OpenRefusal::NameReserved => "name_reserved",
+                OpenRefusal::TooManyRooms => "too_many_rooms",
+                OpenRefusal::TokenOfAnother(_) => "token_of_another",
+                OpenRefusal::TokenExpired => "token_expired",
+                OpenRefusal::RoomClosed(_) => "room_closed",
+                OpenRefusal::Unavailable => "unavailable",
+            };
+            self.put(session, format!("refused {why}"));
+            self.end(session);
+        }
     }
 
     fn name(&self, naive: &Naive, name: Name) -> ClientId {
@@ -198,18 +217,22 @@ impl Real {
     }
 
     fn ask(&mut self, session: SessionId, id: Option<MessageId>, request: Request) {
-        let ticket = Ticket::without_credit(self.now.at);
-        self.apply(Command::Ask { session, id, request, ticket });
+        let ticket = Some(Ticket::without_credit(self.now.at));
+        self.apply(Command::Ask { frame: Frame { session, id, ticket }, request });
     }
 
     fn apply(&mut self, command: Command) {
-        let mut effects = Vec::new();
-        self.state.apply(command, self.now, &mut effects);
+        let mut turn = Turn::new(self.now);
+        self.state.apply(command, &mut turn);
         self.state.check();
         let mut done = Vec::new();
-        for effect in effects {
+        for effect in turn.effects {
             self.perform(effect, &mut done);
         }
+        self.complete(done);
+    }
+
+    fn complete(&mut self, done: Vec<Completion>) {
         for completion in done {
             self.apply(Command::Completed(completion));
         }
@@ -217,32 +240,27 @@ impl Real {
 
     fn store(&mut self, count: usize) {
         for _ in 0..count.min(self.held.len()) {
-            let Some((room, message)) = self.held.pop_front() else { return };
+            let Some(entry) = self.held.pop_front() else { return };
             let mut done = Vec::new();
-            self.history.append(room, Epoch(0), message, &mut done);
-            for completion in done {
-                self.apply(Command::Completed(completion));
-            }
+            self.history.append(entry, &mut done);
+            self.complete(done);
         }
     }
 
     fn fail(&mut self, name: &str) {
         let Some(room) = self.state.find_room(name) else { return };
-        let first = self.held.iter().find(|(of, _)| *of == room).map(|(_, message)| message.seq);
-        let Some(seq) = first else { return };
-        self.held.retain(|(of, _)| *of != room);
-        self.apply(Command::Completed(Completion::Failed { room, seq }));
+        let goes_there = |entry: &Entry| entry.copies[0].room == room;
+        let (failed, held): (Vec<_>, Vec<_>) = self.held.drain(..).partition(goes_there);
+        self.held = held.into();
+        for Entry { number, .. } in failed {
+            self.apply(Command::Completed(Completion::Refused { number }));
+        }
     }
 
     fn perform(&mut self, effect: Effect, done: &mut Vec<Completion>) {
         match effect {
-            Effect::Tell { session, event, .. } => self.tell(session, &event),
+            Effect::To { session, command } => self.perform_for(session, command),
             Effect::TellMany { .. } => panic!("nobody asked for presence"),
-            Effect::Admit { session, room } => {
-                assert!(!self.admitted.contains(&(session, room)), "{session:?} is admitted once");
-                self.admitted.push((session, room));
-            }
-            Effect::Dismiss { session, room } => self.admitted.retain(|entry| *entry != (session, room)),
             Effect::Deliver { room, hubs, message, ticket: _ } => {
                 for (session, _) in self.admitted.clone().into_iter().filter(|(_, of)| *of == room) {
                     assert!(hubs.contains(session.hub()), "the hub of {session:?} gets the message");
@@ -254,47 +272,40 @@ impl Real {
                     self.tell(session, &ServerEvent::Message((*message).clone()));
                 }
             }
-            Effect::Replay { session, room, messages, more, ticket: _ } => {
+            Effect::Delivered { .. } => panic!("nobody has an inbox"),
+            Effect::Append(entry) if self.is_held => self.held.push_back(entry),
+            // What waits goes first.
+            Effect::Append(entry) => {
+                for entry in self.held.drain(..).chain([entry]) {
+                    self.history.append(entry, done);
+                }
+            }
+            Effect::Read(request) => self.history.read(request, done),
+            Effect::Forget { room, receipt: None } => self.history.forget(room, None, done),
+            Effect::Forget { .. } => panic!("no operator drops a room"),
+            Effect::Answer(answer) => answer.send(),
+            Effect::Drain { .. } => panic!("nobody drains the chat"),
+        }
+    }
+
+    fn perform_for(&mut self, session: SessionId, command: ToSession) {
+        match command {
+            ToSession::Tell { event, .. } => self.tell(session, &event),
+            ToSession::Admit { room } => {
+                assert!(!self.admitted.contains(&(session, room)), "{session:?} is admitted once");
+                self.admitted.push((session, room));
+            }
+            ToSession::Dismiss { room } => self.admitted.retain(|entry| *entry != (session, room)),
+            ToSession::Replay(Replay { room, messages, more, ticket: _ }) => {
                 assert!(!more, "everything fits into one page");
-                assert!(
-                    messages.is_empty() || !self.admitted.contains(&(session, room)),
-                    "who catches up gets nothing live"
-                );
+                let is_admitted = self.admitted.contains(&(session, room));
+                assert!(messages.is_empty() || !is_admitted, "a session that catches up gets nothing live");
                 for message in messages {
                     self.tell(session, &ServerEvent::Message(message.to_wire()));
                 }
             }
-            Effect::Delivered { .. } | Effect::StoreBoth(_) => panic!("nobody has an inbox"),
-            Effect::TellHistory { session, id: _, of, messages, has_more, .. } => {
-                let PageOf::Room(room) = of else { panic!("nobody has an inbox") };
-                let seqs: Vec<u64> = messages.iter().map(|message| message.seq.0).collect();
-                self.put(session, format!("history {room} {seqs:?} more {has_more}"));
-            }
-            Effect::Store { room, message, .. } if self.is_held => self.held.push_back((room, message)),
-            // What waits goes first.
-            Effect::Store { room, message, .. } => {
-                for (room, message) in self.held.drain(..).chain([(room, message)]) {
-                    self.history.append(room, Epoch(0), message, done);
-                }
-            }
-            Effect::Read(request) => self.history.read(request, done),
-            Effect::Forget { room, reply: None } => self.history.forget(room, None),
-            Effect::Forget { .. } => panic!("no operator drops a room"),
-            Effect::RefuseSession { session, refusal } => {
-                let why = match refusal {
-                    OpenRefusal::NameTaken(_) => "name_taken",
-                    OpenRefusal::NameReserved => "name_reserved",
-                    OpenRefusal::TooManyRooms => "too_many_rooms",
-                    OpenRefusal::TokenOfAnother(_) => "token_of_another",
-                    OpenRefusal::TokenExpired => "token_expired",
-                    OpenRefusal::RoomClosed(_) => "room_closed",
-                    OpenRefusal::Unavailable => "unavailable",
-                };
-                self.put(session, format!("refused {why}"));
-                self.end(session);
-            }
-            Effect::Close { session, code, .. } => {
-                assert!(!self.admitted.iter().any(|(who, _)| *who == session), "who is closed is in no room");
+            ToSession::Close { code, .. } => {
+                assert!(!self.admitted.iter().any(|(who, _)| *who == session), "a closed session is in no room");
                 self.put(session, format!("closed {}", code.as_u16()));
                 self.end(session);
             }
@@ -364,7 +375,12 @@ impl Real {
             ServerEvent::Error(refusal) => {
                 format!("error {}{}", refusal.code.as_str(), shown_id(refusal.id.as_ref()))
             }
-            ServerEvent::Presence(_) | ServerEvent::History(_) | ServerEvent::Closing { .. } => {
+            ServerEvent::History(history) => {
+                let room = history.room.as_ref().expect("nobody has an inbox");
+                let seqs: Vec<u64> = history.messages.iter().filter_map(|message| Some(message.seq?.0)).collect();
+                format!("history {room} {seqs:?} more {}", history.has_more)
+            }
+            ServerEvent::Presence(_) | ServerEvent::Closing { .. } => {
                 panic!("nobody asked for {event:?}")
             }
         };

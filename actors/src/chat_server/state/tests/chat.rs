@@ -7,18 +7,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use starling_protocol::{
-    ClientId, ClientKey, Epoch, ErrorCode, HistoryPage, MessageId, Refusal, Resume, RoomName, Seq, ServerEvent, Target,
+    ClientCommand, ClientId, ClientKey, Epoch, ErrorCode, HistoryPage, MessageId, PostMessage, Refusal, Resume,
+    RoomName, RoomSummary, Seq, ServerEvent, Target,
 };
 
 use tokio::sync::oneshot;
 
 use super::super::ChatState;
-use crate::chat_server::command::{Command, DropError, Effect, OpenRefusal, OpenSession, PageOf, Request};
+use crate::chat_server::command::{Command, DropError, Frame, HistoryQuery, OpenRefusal, OpenSession, Request};
+use crate::chat_server::effect::Effect;
+use crate::chat_server::turn::Turn;
 use crate::clock::{self, Now};
 use crate::config::ChatConfig;
 use crate::credits::Ticket;
 use crate::history::memory::MemoryHistory;
-use crate::history::{Completion, HistoryStore, Page, ReadError, ReadRequest, Reader, RoomKey, StoredMessage};
+use crate::history::{Completion, Entry, HistoryStore, ReadRequest, RoomKey};
+use crate::hub::{Replay, ToSession};
 use crate::identity::{Claims, Identity, RoomGlobs};
 use crate::ids::{HubId, RoomId, SessionId};
 
@@ -66,7 +70,7 @@ struct Client {
 
 /// What the history has not done yet.
 enum Held {
-    Append(RoomId, Arc<StoredMessage>),
+    Append(Entry),
     Read(ReadRequest),
 }
 
@@ -193,7 +197,7 @@ impl Chat {
     /// Lets time pass.
     pub(in super::super) fn wait(&mut self, time: Duration) {
         self.now = self.now.after(time);
-        self.apply(Command::Tick);
+        self.apply(Command::Tick { reply: oneshot::channel().0 });
     }
 
     fn store(&mut self, count: usize) {
@@ -208,15 +212,17 @@ impl Chat {
             Some(owner) => self.state.find_inbox(owner).unwrap(),
             None => self.state.find_room(name).unwrap(),
         };
-        let mut failed = None;
-        self.held.retain(|held| match held {
-            Held::Append(room, message) if *room == of_room => {
-                failed.get_or_insert(message.seq);
-                false
-            }
-            Held::Append(..) | Held::Read(_) => true,
-        });
-        self.apply(Command::Completed(Completion::Failed { room: of_room, seq: failed.unwrap() }));
+        let goes_there = |held: &Held| match held {
+            Held::Append(entry) => entry.copies.iter().any(|copy| copy.room == of_room),
+            Held::Read(_) => false,
+        };
+        let (failed, held): (Vec<_>, Vec<_>) = self.held.drain(..).partition(goes_there);
+        self.held = held.into();
+        assert!(!failed.is_empty(), "something waits to be stored in {name}");
+        for held in failed {
+            let Held::Append(Entry { number, .. }) = held else { panic!("only messages fail") };
+            self.apply(Command::Completed(Completion::Refused { number }));
+        }
     }
 
     #[track_caller]
@@ -266,8 +272,8 @@ impl Chat {
         }
         let request = self.request(&line);
         let session = self.client(who).session;
-        let ticket = Ticket::without_credit(self.now.at);
-        self.apply(Command::Ask { session, id: line.id(), request, ticket });
+        let ticket = Some(Ticket::without_credit(self.now.at));
+        self.apply(Command::Ask { frame: Frame { session, id: line.id(), ticket }, request });
     }
 
     fn open(&mut self, label: &str, line: &Line<'_>) {
@@ -290,7 +296,7 @@ impl Chat {
         } else {
             self.claims(line, line.options.get("token").copied()).map_or(Identity::Open, Identity::Proven)
         };
-        self.apply(Command::OpenSession(OpenSession {
+        let open = OpenSession {
             session,
             identity,
             client_id: line.options.get("name").map(|name| self.name(name)),
@@ -298,13 +304,35 @@ impl Chat {
             room: room(line.options.get("room").unwrap_or(&"lobby")),
             fresh_key: ClientKey(0xf0 + u128::from(self.sessions)),
             watch_presence: line.has("person"),
-        }));
+        };
+        let (reply, mut answer) = oneshot::channel();
+        self.apply(Command::OpenSession { open, reply });
+        if let Err(refusal) = answer.try_recv().unwrap() {
+            let shown = match refusal {
+                OpenRefusal::NameTaken(_) => "name_taken",
+                OpenRefusal::NameReserved => "name_reserved",
+                OpenRefusal::TooManyRooms => "too_many_rooms",
+                OpenRefusal::TokenOfAnother(_) => "token_of_another",
+                OpenRefusal::TokenExpired => "token_expired",
+                OpenRefusal::RoomClosed(_) => "room_closed",
+                OpenRefusal::Unavailable => "unavailable",
+            };
+            self.put(session, format!("refused {shown}"));
+        }
     }
 
     fn request(&mut self, line: &Line<'_>) -> Request {
         let client_id = line.options.get("name").map(|name| self.name(name));
-        match line.word(0) {
-            "says" => Request::Publish {
+        let key = self.key(line);
+        if line.word(0) == "nonsense" {
+            return Request::Refused(Refusal::new(ErrorCode::BadJson, "nonsense"));
+        }
+        if line.word(0) == "proves" {
+            let claims = self.claims(line, Some(line.word(1))).expect("it has a name");
+            return Request::Proven { claims, client_id, key };
+        }
+        Request::Command(match line.word(0) {
+            "says" => ClientCommand::Message(PostMessage {
                 text: line.words[1..].join(" ").into(),
                 target: match (line.options.get("room"), line.options.get("to")) {
                     (Some(name), _) => Target::Room(room(name)),
@@ -312,20 +340,20 @@ impl Chat {
                     (None, None) => Target::FirstRoom,
                 },
                 client_id,
-            },
-            "hello" => Request::Hello { claims: None, client_id: Some(self.name(line.word(1))), key: self.key(line) },
-            "proves" => {
-                Request::Hello { claims: self.claims(line, Some(line.word(1))), client_id, key: self.key(line) }
+            }),
+            "hello" => {
+                let key = key.map(|key| key.to_string().into());
+                ClientCommand::Hello { client_id: Some(self.name(line.word(1))), key, token: None }
             }
-            "inbox" => Request::JoinInbox { resume: self.resume(line, "inbox") },
+            "inbox" => ClientCommand::JoinInbox { resume: self.resume(line, "inbox") },
             "joins" => {
                 let room = room(line.word(1));
                 let resume = self.resume(line, line.word(1));
-                Request::Join { room, resume, presence: line.has("presence") }
+                ClientCommand::Join { room, resume, presence: line.has("presence") }
             }
-            "leaves" => Request::Leave { room: room(line.word(1)) },
-            "rooms" => Request::Rooms,
-            "members" => Request::Members { room: room(line.word(1)) },
+            "leaves" => ClientCommand::Leave { room: room(line.word(1)) },
+            "rooms" => ClientCommand::Rooms,
+            "members" => ClientCommand::Members { room: room(line.word(1)) },
             "history" | "private" => {
                 let page = match (line.number("before"), line.number("after")) {
                     (Some(before), _) => HistoryPage::Before(Seq(before)),
@@ -335,14 +363,14 @@ impl Chat {
                 let limit = line.number("limit").unwrap_or(50);
                 if line.word(0) == "private" {
                     let with = line.options.get("with").map(|name| self.name(name));
-                    return Request::InboxHistory { with, page, limit };
+                    ClientCommand::InboxHistory { with, page, limit }
+                } else {
+                    ClientCommand::History { room: room(line.word(1)), page, limit }
                 }
-                Request::History { room: room(line.word(1)), page, limit }
             }
-            "ping" => Request::Ping,
-            "nonsense" => Request::Refused(Refusal::new(ErrorCode::BadJson, "nonsense")),
+            "ping" => ClientCommand::Ping,
             other => panic!("no such command: {other}"),
-        }
+        })
     }
 
     fn key(&self, line: &Line<'_>) -> Option<ClientKey> {
@@ -390,21 +418,13 @@ impl Chat {
     }
 
     fn apply(&mut self, command: Command) {
-        let mut effects = Vec::new();
-        self.state.apply(command, self.now, &mut effects);
+        let mut turn = Turn::new(self.now);
+        self.state.apply(command, &mut turn);
         // The crowds would make it slow.
         if self.state.session_count() < 100 && self.state.room_count() < 100 {
             self.state.check();
         }
-        let mut finished = Vec::new();
-        for effect in effects {
-            if let Effect::StoreBoth(copies) = effect {
-                let held = copies.map(|copy| self.when_not_held(Held::Append(copy.room, copy.message)));
-                finished.extend(held.into_iter().flatten());
-            } else {
-                finished.extend(self.perform(effect));
-            }
-        }
+        let finished: Vec<Held> = turn.effects.into_iter().filter_map(|effect| self.perform(effect)).collect();
         for held in finished {
             self.finish(held);
         }
@@ -413,9 +433,13 @@ impl Chat {
     fn finish(&mut self, held: Held) {
         let mut done = Vec::new();
         match held {
-            Held::Append(room, message) => self.history.append(room, Epoch(0), message, &mut done),
+            Held::Append(entry) => self.history.append(entry, &mut done),
             Held::Read(request) => self.history.read(request, &mut done),
         }
+        self.complete(done);
+    }
+
+    fn complete(&mut self, done: Vec<Completion>) {
         for completion in done {
             self.apply(Command::Completed(completion));
         }
@@ -424,17 +448,12 @@ impl Chat {
     /// Does what the actor would do; what the history is to do now is given back.
     fn perform(&mut self, effect: Effect) -> Option<Held> {
         match effect {
-            Effect::Tell { session, event, .. } => self.tell(session, &event),
+            Effect::To { session, command } => self.perform_for(session, command),
             Effect::TellMany { sessions, event } => {
                 for session in sessions {
                     self.tell(session, &event);
                 }
             }
-            Effect::Admit { session, room } => {
-                assert!(!self.admitted.contains(&(session, room)), "{session:?} is admitted once");
-                self.admitted.push((session, room));
-            }
-            Effect::Dismiss { session, room } => self.admitted.retain(|entry| *entry != (session, room)),
             Effect::Deliver { room, hubs, message, ticket: _ } => {
                 let members: Vec<_> = self.admitted.iter().filter(|(_, of)| *of == room).map(|(who, _)| *who).collect();
                 for session in members {
@@ -447,11 +466,31 @@ impl Chat {
                     self.tell(session, &ServerEvent::Message((*message).clone()));
                 }
             }
-            Effect::Replay { session, room, messages, more, ticket: _ } => {
-                assert!(
-                    messages.is_empty() || !self.admitted.contains(&(session, room)),
-                    "who catches up gets nothing live"
-                );
+            Effect::Delivered { .. } => {}
+            Effect::Append(entry) => return self.when_not_held(Held::Append(entry)),
+            Effect::Read(request) => return self.when_not_held(Held::Read(request)),
+            Effect::Forget { room, receipt } => {
+                let mut done = Vec::new();
+                self.history.forget(room, receipt, &mut done);
+                self.complete(done);
+            }
+            Effect::Answer(answer) => answer.send(),
+            Effect::Drain { .. } => panic!("nobody drains the chat"),
+        }
+        None
+    }
+
+    fn perform_for(&mut self, session: SessionId, command: ToSession) {
+        match command {
+            ToSession::Tell { event, .. } => self.tell(session, &event),
+            ToSession::Admit { room } => {
+                assert!(!self.admitted.contains(&(session, room)), "{session:?} is admitted once");
+                self.admitted.push((session, room));
+            }
+            ToSession::Dismiss { room } => self.admitted.retain(|entry| *entry != (session, room)),
+            ToSession::Replay(Replay { room, messages, more, ticket: _ }) => {
+                let is_admitted = self.admitted.contains(&(session, room));
+                assert!(messages.is_empty() || !is_admitted, "a session that catches up gets nothing live");
                 for message in messages {
                     self.tell(session, &ServerEvent::Message(message.to_wire()));
                 }
@@ -459,39 +498,11 @@ impl Chat {
                     self.put(session, "(more)".into());
                 }
             }
-            Effect::Delivered { .. } => {}
-            Effect::TellHistory { session, id, of, messages, has_more, .. } => {
-                let room = match of {
-                    PageOf::Room(room) => room.to_string(),
-                    PageOf::Inbox { with: None } => "inbox".into(),
-                    PageOf::Inbox { with: Some(with) } => format!("with {with}"),
-                };
-                let seqs = messages.iter().fold(String::new(), |list, message| format!("{list} {}", message.seq));
-                let more = if has_more { " …" } else { "" };
-                self.put(session, format!("history {room}{seqs}{more}{}", shown_id(id.as_ref())));
-            }
-            Effect::Store { room, message, .. } => return self.when_not_held(Held::Append(room, message)),
-            Effect::StoreBoth(_) => panic!("it is taken apart"),
-            Effect::Read(request) => return self.when_not_held(Held::Read(request)),
-            Effect::Forget { room, reply } => self.history.forget(room, reply),
-            Effect::RefuseSession { session, refusal } => {
-                let shown = match refusal {
-                    OpenRefusal::NameTaken(_) => "name_taken",
-                    OpenRefusal::NameReserved => "name_reserved",
-                    OpenRefusal::TooManyRooms => "too_many_rooms",
-                    OpenRefusal::TokenOfAnother(_) => "token_of_another",
-                    OpenRefusal::TokenExpired => "token_expired",
-                    OpenRefusal::RoomClosed(_) => "room_closed",
-                    OpenRefusal::Unavailable => "unavailable",
-                };
-                self.put(session, format!("refused {shown}"));
-            }
-            Effect::Close { session, code, .. } => {
-                assert!(!self.admitted.iter().any(|(who, _)| *who == session), "who is closed is in no room");
+            ToSession::Close { code, .. } => {
+                assert!(!self.admitted.iter().any(|(who, _)| *who == session), "a closed session is in no room");
                 self.put(session, format!("closed {}", code.as_u16()));
             }
         }
-        None
     }
 
     fn when_not_held(&mut self, work: Held) -> Option<Held> {
@@ -574,28 +585,36 @@ impl Chat {
             }
             ServerEvent::Pong { id, .. } => format!("pong{}", shown_id(id.as_ref())),
             ServerEvent::Error(refusal) => format!("error {}{}", refusal.code.as_str(), shown_id(refusal.id.as_ref())),
-            ServerEvent::History(_) | ServerEvent::Closing { .. } => {
-                panic!("the state machine does not tell {event:?}")
+            ServerEvent::History(history) => {
+                let of = match (&history.room, &history.to) {
+                    (Some(room), _) => room.to_string(),
+                    (None, None) => "inbox".into(),
+                    (None, Some(with)) => format!("with {with}"),
+                };
+                let seqs = history.messages.iter().filter_map(|message| message.seq);
+                let seqs = seqs.fold(String::new(), |list, seq| format!("{list} {seq}"));
+                let more = if history.has_more { " …" } else { "" };
+                format!("history {of}{seqs}{more}{}", shown_id(history.id.as_ref()))
             }
+            ServerEvent::Closing { .. } => panic!("the state machine does not tell {event:?}"),
         };
         self.put(session, line);
     }
 
     /// Asks from outside the chat for a room's history.
     pub(in super::super) fn read_from_outside(&mut self, name: &str) -> Vec<u64> {
-        let (reply, mut answer) = tokio::sync::oneshot::channel::<Result<Page, ReadError>>();
-        let room = self.state.find_room(name).unwrap();
-        let page = HistoryPage::Newest;
-        self.finish(Held::Read(ReadRequest {
-            room,
-            page,
-            search: None,
-            with: None,
-            limit: 200,
-            bytes: usize::MAX,
-            reader: Reader::Outside(reply),
-        }));
+        let (reply, mut answer) = oneshot::channel();
+        let (page, bytes) = (HistoryPage::Newest, usize::MAX);
+        let query = HistoryQuery { room: room(name), page, search: None, limit: 200, bytes };
+        self.apply(Command::ReadRoom { query, reply });
         answer.try_recv().unwrap().unwrap().messages.iter().map(|message| message.seq.0).collect()
+    }
+
+    /// Asks from outside the chat for the list of rooms.
+    pub(in super::super) fn list_rooms(&mut self, allowed: RoomGlobs) -> (Vec<RoomSummary>, bool) {
+        let (reply, mut answer) = oneshot::channel();
+        self.apply(Command::ListRooms { allowed, reply });
+        answer.try_recv().unwrap()
     }
 }
 

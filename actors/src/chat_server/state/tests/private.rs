@@ -159,7 +159,6 @@ fn what_could_not_be_stored_was_not_sent_and_may_be_sent_again() {
         "
         history holds
         a> says to=bob id=m1 psst
-        history fails @alice
         history fails @bob
         a< error unavailable id=m1
         b< (nothing)

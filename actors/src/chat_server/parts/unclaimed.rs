@@ -22,7 +22,7 @@ struct Made {
 
 /// The unclaimed inboxes.
 #[derive(Debug, Default)]
-pub(super) struct Unclaimed {
+pub(crate) struct Unclaimed {
     makers: FxHashMap<RoomId, ClientId>,
     made: HashMap<ClientId, Made>,
     /// The makers of inboxes that nobody else wrote into, by how many.
@@ -31,12 +31,12 @@ pub(super) struct Unclaimed {
 
 impl Unclaimed {
     /// How many this client has made.
-    pub(super) fn made_by(&self, maker: &ClientId) -> usize {
+    pub(crate) fn made_by(&self, maker: &ClientId) -> usize {
         self.made.get(maker).map_or(0, |made| made.count)
     }
 
     /// Adds an inbox that this client has made.
-    pub(super) fn insert(&mut self, inbox: RoomId, maker: &ClientId) {
+    pub(crate) fn insert(&mut self, inbox: RoomId, maker: &ClientId) {
         self.makers.insert(inbox, maker.clone());
         self.change(maker, |made| {
             made.alone.push_back(inbox);
@@ -45,21 +45,21 @@ impl Unclaimed {
     }
 
     /// A client writes into an inbox: if it is another than its maker, the inbox is no longer the maker's alone.
-    pub(super) fn written_by(&mut self, inbox: RoomId, sender: &ClientId) {
+    pub(crate) fn written_by(&mut self, inbox: RoomId, sender: &ClientId) {
         if self.makers.get(&inbox).is_some_and(|maker| maker != sender) {
             self.share(inbox);
         }
     }
 
     /// The inbox is not its maker's alone.
-    pub(super) fn share(&mut self, inbox: RoomId) {
+    pub(crate) fn share(&mut self, inbox: RoomId) {
         if let Some(maker) = self.makers.get(&inbox).cloned() {
             self.change(&maker, |made| made.alone.retain(|other| *other != inbox));
         }
     }
 
     /// The inbox is claimed by its owner, or gone.
-    pub(super) fn remove(&mut self, inbox: RoomId) {
+    pub(crate) fn remove(&mut self, inbox: RoomId) {
         let Some(maker) = self.makers.remove(&inbox) else { return };
         self.change(&maker, |made| {
             made.alone.retain(|other| *other != inbox);
@@ -71,7 +71,7 @@ impl Unclaimed {
     }
 
     /// The oldest inbox of the maker that has the most which nobody else wrote into, and how many that has.
-    pub(super) fn first_to_drop(&self) -> Option<(usize, RoomId)> {
+    pub(crate) fn first_to_drop(&self) -> Option<(usize, RoomId)> {
         let (count, maker) = self.by_count.last()?;
         Some((*count, *self.made.get(maker)?.alone.front()?))
     }

@@ -1,0 +1,113 @@
+//! Messages that were given to the log and have not come back: who waits for each of them.
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+
+use super::remembered::IdKey;
+use crate::chat_server::command::{Frame, PostReply};
+use crate::credits::Ticket;
+use crate::history::EntryNumber;
+use crate::ids::RoomId;
+
+/// Who has sent a message and is told its outcome.
+#[derive(Debug)]
+pub(crate) enum Asker {
+    /// A client, by its frame. The frame of the first message has given its ticket to the delivery.
+    Client(Frame),
+    /// An operator, over HTTP.
+    Operator(PostReply),
+}
+
+/// A message on its way through the log.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) asker: Asker,
+    /// Clients that sent the same message again meanwhile.
+    pub(crate) repeats: Vec<Asker>,
+    pub(crate) id: Option<IdKey>,
+    /// The rooms or inboxes it goes to.
+    pub(crate) rooms: SmallVec<[RoomId; 2]>,
+    pub(crate) ticket: Ticket,
+}
+
+/// All messages on their way through the log, by their number.
+///
+/// Bounded by the credits in circulation, of which each message holds one; a message of an operator holds its request.
+#[derive(Debug, Default)]
+pub(crate) struct InFlight {
+    /// The number of the first entry of `waiting`.
+    first: u64,
+    /// `None` for a message that came back before an older one.
+    waiting: VecDeque<Option<Waiting>>,
+    by_id: FxHashMap<IdKey, EntryNumber>,
+}
+
+impl InFlight {
+    /// Adds a message and gives it its number.
+    pub(crate) fn begin(&mut self, waiting: Waiting) -> EntryNumber {
+        let number = EntryNumber(self.first + self.waiting.len() as u64);
+        if let Some(id) = waiting.id {
+            self.by_id.insert(id, number);
+        }
+        self.waiting.push_back(Some(waiting));
+        number
+    }
+
+    fn slot(&mut self, number: EntryNumber) -> Option<&mut Option<Waiting>> {
+        let index = usize::try_from(number.0.checked_sub(self.first)?).ok()?;
+        self.waiting.get_mut(index)
+    }
+
+    /// Takes out a message that has come back.
+    pub(crate) fn finish(&mut self, number: EntryNumber) -> Option<Waiting> {
+        let finished = self.slot(number)?.take()?;
+        while self.waiting.front().is_some_and(Option::is_none) {
+            self.waiting.pop_front();
+            self.first += 1;
+        }
+        if let Some(id) = finished.id {
+            self.by_id.remove(&id);
+        }
+        Some(finished)
+    }
+
+    /// The message with this `id` that is on its way.
+    pub(crate) fn find(&self, id: &IdKey) -> Option<EntryNumber> {
+        self.by_id.get(id).copied()
+    }
+
+    /// Adds somebody who has sent a message again that is on its way.
+    pub(crate) fn repeat(&mut self, number: EntryNumber, asker: Asker) {
+        if let Some(Some(waiting)) = self.slot(number) {
+            waiting.repeats.push(asker);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+    use crate::ids::{HubId, SessionId};
+
+    fn waiting(room: u32) -> Waiting {
+        let asker = Asker::Client(Frame { session: SessionId::new(HubId(0), 0, 0), id: None, ticket: None });
+        let ticket = Ticket::without_credit(clock::now());
+        Waiting { asker, repeats: Vec::new(), id: None, rooms: SmallVec::from_iter([RoomId(room)]), ticket }
+    }
+
+    #[test]
+    fn messages_may_come_back_in_any_order_and_each_comes_back_once() {
+        let mut in_flight = InFlight::default();
+        let numbers: Vec<_> = (0..4).map(|room| in_flight.begin(waiting(room))).collect();
+        for room in [2, 0, 3, 1] {
+            let finished = in_flight.finish(numbers[room as usize]).expect("it waits");
+            assert_eq!(finished.rooms[..], [RoomId(room)]);
+            assert!(in_flight.finish(numbers[room as usize]).is_none());
+        }
+        assert!(in_flight.waiting.is_empty());
+        assert_eq!(in_flight.begin(waiting(9)), EntryNumber(4), "a number is not given again");
+    }
+}

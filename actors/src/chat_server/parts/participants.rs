@@ -1,0 +1,229 @@
+//! Who is connected, and who holds which name.
+//!
+//! Invariants:
+//! - every session holds one name, and every name that is held has a session;
+//! - a name that is not authenticated has one holder; one that is may have several.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+use starling_protocol::{ClientId, ClientKey, limits};
+
+use super::parted::PartedMap;
+use super::sessions::BySession;
+use crate::chat_server::command::OpenRefusal;
+use crate::identity::{Claims, IdOwner, RoomGlobs};
+use crate::ids::{RoomId, SessionId};
+
+/// One session that takes part in the chat.
+#[derive(Debug)]
+pub(crate) struct Participant {
+    name: ClientId,
+    key: ClientKey,
+    /// Follows from the name and the key.
+    owner: IdOwner,
+    /// What its token says, where names are authenticated.
+    claims: Option<Arc<Claims>>,
+    /// Where its private messages are kept, if they are.
+    pub(crate) inbox: Option<RoomId>,
+    /// In the order of joining. A message that names no room goes to the first.
+    rooms: SmallVec<[RoomId; 1]>,
+    /// Whether a person reads it, who is told who comes and goes.
+    pub(crate) watches_presence: bool,
+    errors_in_a_row: u32,
+}
+
+impl Participant {
+    pub(crate) fn new(name: ClientId, key: ClientKey, claims: Option<Arc<Claims>>) -> Self {
+        let owner = owner_of_ids(&name, key, claims.is_some());
+        Self {
+            name,
+            key,
+            owner,
+            claims,
+            inbox: None,
+            rooms: SmallVec::new(),
+            watches_presence: false,
+            errors_in_a_row: 0,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &ClientId {
+        &self.name
+    }
+
+    pub(crate) fn key(&self) -> ClientKey {
+        self.key
+    }
+
+    /// Whose the `id`s of its messages are.
+    pub(crate) fn owner(&self) -> IdOwner {
+        self.owner
+    }
+
+    pub(crate) fn is_authenticated(&self) -> bool {
+        self.claims.is_some()
+    }
+
+    /// The rooms that it may be in and read.
+    pub(crate) fn allowed_rooms(&self) -> &RoomGlobs {
+        self.claims.as_ref().map_or(&RoomGlobs::ALL, |claims| &claims.rooms)
+    }
+
+    /// The rooms it is in, in the order of joining.
+    pub(crate) fn rooms(&self) -> &[RoomId] {
+        &self.rooms
+    }
+
+    pub(crate) fn is_in(&self, room: RoomId) -> bool {
+        self.rooms.contains(&room)
+    }
+
+    pub(crate) fn enter(&mut self, room: RoomId) {
+        self.rooms.push(room);
+    }
+
+    pub(crate) fn leave(&mut self, room: RoomId) {
+        self.rooms.retain(|other| *other != room);
+    }
+}
+
+fn owner_of_ids(name: &ClientId, key: ClientKey, is_authenticated: bool) -> IdOwner {
+    if is_authenticated { IdOwner::authenticated(name) } else { IdOwner::keyed(name, key) }
+}
+
+/// Counts one more error, or begins anew with a frame that was none. Returns whether the errors are a flood.
+pub(crate) fn count_errors(errors_in_a_row: &mut u32, is_error: bool) -> bool {
+    *errors_in_a_row = if is_error { *errors_in_a_row + 1 } else { 0 };
+    *errors_in_a_row >= limits::ERRORS_IN_A_ROW_MAX
+}
+
+/// All sessions that take part, and the names they hold.
+#[derive(Debug, Default)]
+pub(crate) struct Participants {
+    sessions: BySession<Participant>,
+    holders: PartedMap<ClientId, SmallVec<[SessionId; 1]>>,
+}
+
+impl Participants {
+    pub(crate) fn get(&self, session: SessionId) -> Option<&Participant> {
+        self.sessions.get(session)
+    }
+
+    pub(crate) fn get_mut(&mut self, session: SessionId) -> Option<&mut Participant> {
+        self.sessions.get_mut(session)
+    }
+
+    pub(crate) fn contains(&self, session: SessionId) -> bool {
+        self.sessions.get(session).is_some()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// The sessions that hold a name, the oldest first.
+    pub(crate) fn holders(&self, name: &ClientId) -> &[SessionId] {
+        self.holders.get(name).map_or(&[], |holders| holders)
+    }
+
+    /// Adds a session, which holds its name from now on.
+    pub(crate) fn add(&mut self, session: SessionId, participant: Participant) {
+        self.hold(&participant.name, session);
+        self.sessions.insert(session, participant);
+    }
+
+    /// Removes a session and frees its name.
+    pub(crate) fn remove(&mut self, session: SessionId) -> Option<Participant> {
+        let participant = self.sessions.remove(session)?;
+        self.free(&participant.name, session);
+        Some(participant)
+    }
+
+    fn hold(&mut self, name: &ClientId, session: SessionId) {
+        match self.holders.get_mut(name) {
+            Some(holders) => holders.push(session),
+            None => self.holders.insert(name.clone(), SmallVec::from_elem(session, 1)),
+        }
+    }
+
+    fn free(&mut self, name: &ClientId, session: SessionId) {
+        if let Some(holders) = self.holders.get_mut(name) {
+            holders.retain(|holder| *holder != session);
+            if holders.is_empty() {
+                self.holders.remove(name);
+            }
+        }
+    }
+
+    /// Gives a session another name, and a key if it has shown one. Returns the old name.
+    pub(crate) fn rename(&mut self, session: SessionId, name: &ClientId, key: Option<ClientKey>) -> Option<ClientId> {
+        let participant = self.sessions.get_mut(session)?;
+        let old = std::mem::replace(&mut participant.name, name.clone());
+        participant.key = key.unwrap_or(participant.key);
+        participant.owner = owner_of_ids(name, participant.key, participant.is_authenticated());
+        self.free(&old, session);
+        self.hold(name, session);
+        Some(old)
+    }
+
+    /// Replaces the claims of a session by those of a newer token.
+    pub(crate) fn prove_again(&mut self, session: SessionId, claims: &Arc<Claims>) {
+        if let Some(participant) = self.sessions.get_mut(session) {
+            participant.claims = Some(Arc::clone(claims));
+        }
+    }
+
+    /// The session that loses `name` to a client that shows `key`; `None` where nobody holds it.
+    ///
+    /// # Errors
+    /// Another client holds the name, or it is a guest's.
+    pub(crate) fn may_claim(&self, name: &ClientId, key: Option<ClientKey>) -> Result<Option<SessionId>, OpenRefusal> {
+        let holder = self.holders(name).first().copied();
+        let holds_key = holder.is_some_and(|holder| self.get(holder).is_some_and(|held| Some(held.key) == key));
+        match holder {
+            Some(holder) if holds_key => Ok(Some(holder)),
+            None if !name.is_guest() => Ok(None),
+            Some(_) | None if name.is_guest() => Err(OpenRefusal::NameReserved),
+            Some(_) | None => Err(OpenRefusal::NameTaken(name.clone())),
+        }
+    }
+
+    /// The session that holds this name with this key.
+    pub(crate) fn holder_with_key(&self, name: &ClientId, key: Option<ClientKey>) -> Option<SessionId> {
+        let mut holders = self.holders(name).iter();
+        holders.find(|holder| self.get(**holder).is_some_and(|held| Some(held.key) == key)).copied()
+    }
+
+    /// Whether another session of the same client is in the room.
+    pub(crate) fn is_there_twice(&self, session: SessionId, name: &ClientId, room: RoomId) -> bool {
+        let others = self.holders(name).iter().filter(|other| **other != session);
+        others.filter_map(|other| self.get(*other)).any(|other| other.is_in(room))
+    }
+
+    /// Counts the outcome of a frame. Returns whether the session has sent nothing but errors for too long.
+    pub(crate) fn count_errors(&mut self, session: SessionId, is_error: bool) -> bool {
+        self.sessions.get_mut(session).is_some_and(|it| count_errors(&mut it.errors_in_a_row, is_error))
+    }
+
+    /// Panics if an invariant of this module does not hold. For tests.
+    pub(crate) fn check(&self) {
+        for (session, participant) in self.sessions.iter() {
+            let owner = owner_of_ids(&participant.name, participant.key, participant.is_authenticated());
+            assert_eq!(participant.owner, owner, "the owner of {session:?} is that of its name and key");
+            let holders = self.holders(&participant.name);
+            assert_eq!(holders.iter().filter(|holder| **holder == session).count(), 1, "the name of {session:?}");
+            assert!(
+                holders.len() == 1 || participant.is_authenticated(),
+                "a name that anybody may take has one holder"
+            );
+        }
+        let held: usize = self.holders.values().map(SmallVec::len).sum();
+        assert_eq!(held, self.sessions.len(), "every session holds one name");
+        assert!(self.holders.values().all(|holders| !holders.is_empty()), "every name that is held has a session");
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (SessionId, &Participant)> {
+        self.sessions.iter()
+    }
+}

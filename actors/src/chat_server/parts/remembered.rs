@@ -1,0 +1,266 @@
+//! Message `id`s that were taken lately, so that the same message sent again is delivered once.
+
+use std::collections::VecDeque;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::time::{Duration, Instant};
+
+use rustc_hash::FxHashMap;
+use starling_protocol::MessageId;
+
+use crate::identity::IdOwner;
+
+/// An `id` of an owner: the owner's hash, and a keyed hash of the `id`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct IdKey(IdOwner, u64);
+
+/// Makes the keys of `id`s.
+///
+/// The hash is keyed: a memory of a fixed size serves, whatever clients put into an `id`, and no client can choose two
+/// `id`s that are taken for one.
+#[derive(Debug, Default)]
+pub(crate) struct IdHasher(RandomState);
+
+impl IdHasher {
+    pub(crate) fn key(&self, owner: IdOwner, id: &MessageId) -> IdKey {
+        IdKey(owner, self.0.hash_one(id))
+    }
+}
+
+/// Most entries that one step of a sweep looks at, and so one message.
+const SWEPT_AT_ONCE: usize = 128;
+
+/// Most `id`s that are forgotten at once because their time is over; the others go with the next messages and ticks.
+const EXPIRED_AT_ONCE: usize = 4_096;
+
+/// Remembers `id`s, each with where its message went, for a time and up to a number.
+///
+/// A little below the number, the owners with the most `id`s lose their oldest ones until there is space again: a client
+/// that fills the memory loses its own `id`s, and an owner with few keeps all of them.
+///
+/// No operation looks at all `id`s at once: a sweep over them makes space and drops stale entries, a small step with each
+/// message.
+#[derive(Debug)]
+pub(crate) struct RememberedIds<T> {
+    kept_for: Duration,
+    count_max: usize,
+    taken: TakenIds<T>,
+    counts: Counts,
+    /// Entries by age, the oldest first, that the sweep has looked at. An entry with another time than that in `taken` is
+    /// stale: it speaks of an `id` that was forgotten since.
+    swept: VecDeque<(Instant, IdKey)>,
+    /// The newer entries, which it has yet to look at.
+    unswept: VecDeque<(Instant, IdKey)>,
+    sweep: Option<Sweep>,
+}
+
+/// In how many parts the `id`s lie: where one grows, only its own move.
+const PARTS: usize = 256;
+
+/// The `id`s, each with when it was taken. The hash of an `id` is keyed, so a fast hash of it will do.
+#[derive(Debug)]
+struct TakenIds<T> {
+    parts: Vec<FxHashMap<IdKey, (Instant, T)>>,
+    count: usize,
+}
+
+impl<T> Default for TakenIds<T> {
+    fn default() -> Self {
+        Self { parts: (0..PARTS).map(|_| FxHashMap::default()).collect(), count: 0 }
+    }
+}
+
+impl<T> TakenIds<T> {
+    fn part(key: &IdKey) -> usize {
+        usize::from(key.1.to_le_bytes()[0]) % PARTS
+    }
+
+    fn len(&self) -> usize {
+        self.count
+    }
+
+    fn get(&self, key: &IdKey) -> Option<&(Instant, T)> {
+        self.parts.get(Self::part(key))?.get(key)
+    }
+
+    /// Whether it was not there before.
+    fn insert(&mut self, key: IdKey, taken: (Instant, T)) -> bool {
+        let Some(part) = self.parts.get_mut(Self::part(&key)) else { return false };
+        let is_new = part.insert(key, taken).is_none();
+        self.count += usize::from(is_new);
+        is_new
+    }
+
+    /// Whether it was there.
+    fn remove(&mut self, key: &IdKey) -> bool {
+        let Some(part) = self.parts.get_mut(Self::part(key)) else { return false };
+        let was_there = part.remove(key).is_some();
+        self.count -= usize::from(was_there);
+        was_there
+    }
+}
+
+/// A way through all entries.
+#[derive(Debug, Default)]
+struct Sweep {
+    /// How many `id`s are to be forgotten.
+    excess: usize,
+    /// Owners with more lose their oldest.
+    level: usize,
+}
+
+/// How many `id`s each owner has.
+#[derive(Debug, Default)]
+struct Counts {
+    of: FxHashMap<IdOwner, usize>,
+    /// How many owners have so many: by that number.
+    owners_with: Vec<usize>,
+}
+
+impl Counts {
+    fn add(&mut self, owner: IdOwner) {
+        let count = self.of.entry(owner).or_default();
+        *count += 1;
+        if self.owners_with.len() <= *count {
+            self.owners_with.resize(*count + 1, 0);
+        }
+        let (before, now) = (*count - 1, *count);
+        self.change(before, now);
+    }
+
+    fn remove(&mut self, owner: IdOwner) {
+        let Some(count) = self.of.get_mut(&owner) else { return };
+        *count -= 1;
+        let now = *count;
+        if now == 0 {
+            self.of.remove(&owner);
+        }
+        self.change(now + 1, now);
+    }
+
+    fn change(&mut self, before: usize, now: usize) {
+        if let Some(owners) = self.owners_with.get_mut(before).filter(|_| before > 0) {
+            *owners -= 1;
+        }
+        if let Some(owners) = self.owners_with.get_mut(now).filter(|_| now > 0) {
+            *owners += 1;
+        }
+        while self.owners_with.last() == Some(&0) {
+            self.owners_with.pop();
+        }
+    }
+
+    fn get(&self, owner: IdOwner) -> usize {
+        self.of.get(&owner).copied().unwrap_or_default()
+    }
+
+    /// The largest number that each owner may keep so that all keep at most `total`.
+    fn level(&self, total: usize) -> usize {
+        let (mut left, mut owners) = (total, self.of.len());
+        for (count, with) in self.owners_with.iter().enumerate().filter(|(_, with)| **with > 0) {
+            let share = left / owners;
+            if count > share {
+                return share;
+            }
+            left -= count * with;
+            owners -= with;
+        }
+        usize::MAX
+    }
+}
+
+impl<T: Clone> RememberedIds<T> {
+    pub(crate) fn new(kept_for: Duration, count_max: usize) -> Self {
+        Self {
+            kept_for,
+            count_max,
+            taken: TakenIds::default(),
+            counts: Counts::default(),
+            swept: VecDeque::new(),
+            unswept: VecDeque::new(),
+            sweep: None,
+        }
+    }
+
+    /// Where the message with this `id` went, while that is remembered.
+    pub(crate) fn find(&mut self, key: &IdKey, now: Instant) -> Option<T> {
+        self.expire(now);
+        let (at, taken) = self.taken.get(key)?;
+        (now.saturating_duration_since(*at) < self.kept_for).then(|| taken.clone())
+    }
+
+    /// Remembers where a message went that was taken at `now`.
+    pub(crate) fn insert(&mut self, key: IdKey, taken: T, now: Instant) {
+        // An `id` that is taken again, because its room has ended, is remembered for the whole time again.
+        if self.taken.insert(key, (now, taken)) {
+            self.counts.add(key.0);
+        }
+        self.unswept.push_back((now, key));
+        self.step();
+        // The slack is larger than what comes during a sweep, but for a memory that is full of stale entries.
+        while self.taken.len() > self.count_max {
+            self.step();
+        }
+    }
+
+    /// Forgets the `id`s whose time is over, a bounded number of them.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        for _ in 0..EXPIRED_AT_ONCE {
+            let queue = if self.swept.is_empty() { &mut self.unswept } else { &mut self.swept };
+            let Some((at, key)) = queue.front().copied() else { break };
+            if now.saturating_duration_since(at) < self.kept_for {
+                break;
+            }
+            queue.pop_front();
+            if self.is_current(at, &key) {
+                self.forget(&key);
+            }
+        }
+    }
+
+    fn forget(&mut self, key: &IdKey) {
+        if self.taken.remove(key) {
+            self.counts.remove(key.0);
+        }
+    }
+
+    fn is_current(&self, at: Instant, key: &IdKey) -> bool {
+        self.taken.get(key).is_some_and(|(current, _)| *current == at)
+    }
+
+    /// Goes on with the sweep, or begins one where it is due: where the memory is nearly full, or most entries are stale.
+    fn step(&mut self) {
+        let slack = self.count_max / 16;
+        let full = self.count_max - slack;
+        if self.sweep.is_none() {
+            if self.taken.len() > full {
+                let kept = full - full.div_ceil(16);
+                self.sweep = Some(Sweep { excess: self.taken.len() - kept, level: self.counts.level(kept) });
+            } else if self.swept.len() + self.unswept.len() > 2 * self.taken.len() + 1_024 {
+                self.sweep = Some(Sweep::default());
+            }
+        }
+        let Some(mut sweep) = self.sweep.take() else { return };
+        for _ in 0..SWEPT_AT_ONCE {
+            let Some((at, key)) = self.unswept.pop_front() else {
+                // All entries are in `swept`, in their order: the next sweep begins with the oldest.
+                std::mem::swap(&mut self.swept, &mut self.unswept);
+                return;
+            };
+            if !self.is_current(at, &key) {
+                continue;
+            }
+            // From the oldest on: whoever is above the level comes down to it.
+            if sweep.excess > 0 && self.counts.get(key.0) > sweep.level {
+                sweep.excess -= 1;
+                self.forget(&key);
+            } else {
+                self.swept.push_back((at, key));
+            }
+        }
+        self.sweep = Some(sweep);
+    }
+}
+
+#[cfg(test)]
+mod tests;

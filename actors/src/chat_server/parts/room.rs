@@ -1,0 +1,197 @@
+//! One room: who is in it, and what the history keeps of it.
+//!
+//! An inbox, which keeps a client's private messages, is a room too: its members are the client's connections.
+
+use std::time::Instant;
+
+use rustc_hash::FxHashSet;
+use starling_protocol::limits;
+
+use crate::chat_server::command::DropReply;
+use crate::history::RoomKey;
+use crate::ids::{HubId, HubSet, SessionId};
+
+/// A room or an inbox.
+#[derive(Debug)]
+pub(crate) struct Room {
+    key: RoomKey,
+    members: FxHashSet<SessionId>,
+    /// How many members are further connections of a client that is in the room already.
+    pub(super) doubles: u32,
+    /// How many members each hub has, by its number.
+    members_by_hub: Vec<u32>,
+    hubs: HubSet,
+    /// How many messages the history keeps.
+    pub(super) kept: u64,
+    /// Whether a message was ever stored.
+    pub(super) is_spoken_in: bool,
+    /// Messages on their way through the log.
+    pub(super) in_flight: u32,
+    empty_since: Option<Instant>,
+    /// Set when nobody finds the room any more: it is forgotten when nothing is in flight.
+    pub(super) ended: Option<Ended>,
+    /// Where it is noted among the vacancies.
+    pub(super) noted: Noted,
+}
+
+/// What an empty room is worth: 0 if nothing was ever said in it, otherwise one more than the messages that are kept.
+pub(super) type Worth = usize;
+
+/// Where a room stands in the ordered sets of the vacancies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Noted {
+    pub(super) ends_at: Option<Instant>,
+    pub(super) disposable: Option<(Worth, Instant)>,
+    pub(super) listed: Option<u32>,
+}
+
+/// The end of a room.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// The operator who dropped it and waits.
+    pub(crate) reply: Option<DropReply>,
+}
+
+impl Room {
+    pub(super) fn new(key: RoomKey, now: Instant) -> Self {
+        Self {
+            key,
+            members: FxHashSet::default(),
+            doubles: 0,
+            members_by_hub: Vec::new(),
+            hubs: HubSet::default(),
+            kept: 0,
+            is_spoken_in: false,
+            in_flight: 0,
+            empty_since: Some(now),
+            ended: None,
+            noted: Noted::default(),
+        }
+    }
+
+    pub(crate) fn key(&self) -> &RoomKey {
+        &self.key
+    }
+
+    pub(super) fn insert(&mut self, session: SessionId) {
+        if !self.members.insert(session) {
+            return;
+        }
+        self.empty_since = None;
+        let hub = usize::from(session.hub().0);
+        if self.members_by_hub.len() <= hub {
+            self.members_by_hub.resize(hub + 1, 0);
+        }
+        if let Some(count) = self.members_by_hub.get_mut(hub) {
+            *count += 1;
+        }
+        self.hubs.insert(session.hub());
+    }
+
+    pub(super) fn remove(&mut self, session: SessionId, now: Instant) {
+        if !self.members.remove(&session) {
+            return;
+        }
+        if self.members.is_empty() {
+            self.empty_since = Some(now);
+        }
+        let HubId(hub) = session.hub();
+        if let Some(count) = self.members_by_hub.get_mut(usize::from(hub)) {
+            *count -= 1;
+            if *count == 0 {
+                self.hubs.remove(session.hub());
+            }
+        }
+    }
+
+    /// How many clients are in the room.
+    pub(crate) fn count(&self) -> u32 {
+        u32::try_from(self.members.len()).unwrap_or(u32::MAX).saturating_sub(self.doubles)
+    }
+
+    /// Whether no connection is in the room.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Since when no connection is in the room.
+    pub(super) fn empty_since(&self) -> Option<Instant> {
+        self.empty_since
+    }
+
+    pub(crate) fn members(&self) -> impl Iterator<Item = SessionId> + '_ {
+        self.members.iter().copied()
+    }
+
+    /// The hubs that have members of this room.
+    pub(crate) fn hubs(&self) -> HubSet {
+        self.hubs
+    }
+
+    /// Whether nobody finds it any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// How many messages the history keeps: the newest ones, without a gap.
+    pub(crate) fn kept(&self) -> u64 {
+        self.kept
+    }
+
+    /// Whether it is a room with a name other than the lobby's: one that may go for another.
+    pub(super) fn is_ordinary(&self) -> bool {
+        self.key.room().is_some_and(|name| name.as_str() != limits::LOBBY)
+    }
+
+    /// Whether the list of rooms shows it while it has a name.
+    pub(super) fn is_listed(&self) -> bool {
+        self.key.room().is_some() && (!self.is_empty() || self.is_spoken_in)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use starling_protocol::RoomName;
+
+    use super::*;
+    use crate::clock;
+
+    fn session(hub: u8, slot: u32) -> SessionId {
+        SessionId::new(HubId(hub), slot, 1)
+    }
+
+    #[test]
+    fn a_hub_belongs_to_a_room_for_as_long_as_it_has_a_member_there() {
+        let now = clock::now();
+        let mut room = Room::new(RoomKey::Room(RoomName::lobby()), now);
+        for member in [session(0, 1), session(5, 1), session(5, 2), session(63, 1), session(5, 2)] {
+            room.insert(member);
+        }
+        assert_eq!((room.count(), room.hubs().len()), (4, 3));
+        room.remove(session(5, 1), now);
+        room.remove(session(5, 1), now);
+        assert!(room.hubs().contains(HubId(5)), "one is left");
+        room.remove(session(5, 2), now);
+        assert!(!room.hubs().contains(HubId(5)));
+        room.remove(session(7, 1), now);
+        assert_eq!((room.count(), room.hubs().len()), (2, 2));
+    }
+
+    #[test]
+    fn a_room_knows_since_when_it_is_empty() {
+        let start = clock::now();
+        let mut room = Room::new(RoomKey::Room(RoomName::lobby()), start);
+        assert_eq!(room.empty_since, Some(start));
+        room.insert(session(0, 1));
+        room.insert(session(0, 2));
+        assert_eq!(room.empty_since, None);
+        let later = start + Duration::from_secs(9);
+        room.remove(session(0, 1), later);
+        assert_eq!(room.empty_since, None);
+        room.remove(session(0, 2), later);
+        room.remove(session(0, 2), later + Duration::from_secs(1));
+        assert_eq!(room.empty_since, Some(later), "a session that was not there does not leave");
+    }
+}

@@ -1,0 +1,112 @@
+//! Rooms by what may happen to them: which ends next, which goes first where a table is full, and which is listed first.
+//!
+//! Each question is answered from an ordered set, so that no answer takes longer where there are more rooms.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::room::{Noted, Room, Worth};
+use crate::ids::RoomId;
+
+/// A room with more kept messages never goes for another one.
+pub(crate) const DISPOSABLE_MESSAGES_MAX: usize = 16;
+
+const WORTH_MAX: Worth = 1 + DISPOSABLE_MESSAGES_MAX;
+
+/// The ordered sets.
+#[derive(Debug)]
+pub(super) struct Vacancies {
+    /// How long a room is kept that nobody is in.
+    kept_for: Duration,
+    /// Whether a room exists for as long as the history keeps a message of it.
+    history_is_stored: bool,
+    by_end: BTreeSet<(Instant, RoomId)>,
+    /// By worth.
+    disposable: [BTreeSet<(Instant, RoomId)>; WORTH_MAX + 1],
+    listed: BTreeSet<(Reverse<u32>, RoomId)>,
+}
+
+impl Vacancies {
+    pub(super) fn new(kept_for: Duration, history_is_stored: bool) -> Self {
+        let (by_end, listed) = (BTreeSet::new(), BTreeSet::new());
+        Self { kept_for, history_is_stored, by_end, disposable: Default::default(), listed }
+    }
+
+    /// Where the room belongs.
+    fn place(&self, room: &Room) -> Noted {
+        if room.ended.is_some() {
+            return Noted::default();
+        }
+        let listed = room.is_listed().then(|| room.count());
+        let Some(since) = room.empty_since().filter(|_| room.in_flight == 0) else {
+            return Noted { listed, ..Noted::default() };
+        };
+        let is_for_later = self.history_is_stored || room.key().owner().is_some();
+        let ends_at = (!is_for_later || room.kept() == 0).then(|| since + self.kept_for);
+        let worth =
+            if room.is_spoken_in { usize::try_from(room.kept()).unwrap_or(usize::MAX).saturating_add(1) } else { 0 };
+        let is_disposable = room.is_ordinary() && worth <= WORTH_MAX;
+        Noted { ends_at, disposable: is_disposable.then_some((worth, since)), listed }
+    }
+
+    /// Notes where a room belongs that has changed.
+    pub(super) fn note(&mut self, id: RoomId, room: &mut Room) {
+        let (before, after) = (room.noted, self.place(room));
+        if before == after {
+            return;
+        }
+        room.noted = after;
+        if before.ends_at != after.ends_at {
+            before.ends_at.map(|at| self.by_end.remove(&(at, id)));
+            self.by_end.extend(after.ends_at.map(|at| (at, id)));
+        }
+        if before.disposable != after.disposable {
+            if let Some((worth, since)) = before.disposable
+                && let Some(rooms) = self.disposable.get_mut(worth)
+            {
+                rooms.remove(&(since, id));
+            }
+            if let Some((worth, since)) = after.disposable
+                && let Some(rooms) = self.disposable.get_mut(worth)
+            {
+                rooms.insert((since, id));
+            }
+        }
+        if before.listed != after.listed {
+            before.listed.map(|count| self.listed.remove(&(Reverse(count), id)));
+            self.listed.extend(after.listed.map(|count| (Reverse(count), id)));
+        }
+    }
+
+    /// A room whose time is over.
+    pub(super) fn first_over(&self, now: Instant) -> Option<RoomId> {
+        self.by_end.first().filter(|(at, _)| *at <= now).map(|(_, id)| *id)
+    }
+
+    /// The room that goes first where another needs its place: an empty one without any message, the one that is empty
+    /// for longest. Without one, an empty room that has been kept for as long as it must, the one with the fewest
+    /// messages.
+    pub(super) fn first_disposable(&self, now: Instant) -> Option<RoomId> {
+        let (silent, spoken_in) = self.disposable.split_first()?;
+        let is_over = |(since, _): &&(Instant, RoomId)| now.saturating_duration_since(*since) >= self.kept_for;
+        let spoken_in = spoken_in.iter().filter_map(|rooms| rooms.first().filter(is_over));
+        silent.first().into_iter().chain(spoken_in).next().map(|(_, id)| *id)
+    }
+
+    /// The listed rooms, the fullest first.
+    pub(super) fn listed(&self) -> impl Iterator<Item = RoomId> + '_ {
+        self.listed.iter().map(|(_, id)| *id)
+    }
+
+    /// Panics if a room is not noted where it belongs. For tests.
+    pub(super) fn check(&self, id: RoomId, room: &Room) {
+        let noted = self.place(room);
+        assert_eq!(room.noted, noted, "{id:?} is noted where it belongs");
+        assert!(noted.ends_at.is_none_or(|at| self.by_end.contains(&(at, id))));
+        assert!(noted.disposable.is_none_or(|(worth, since)| {
+            self.disposable.get(worth).is_some_and(|rooms| rooms.contains(&(since, id)))
+        }));
+        assert!(noted.listed.is_none_or(|count| self.listed.contains(&(Reverse(count), id))));
+    }
+}

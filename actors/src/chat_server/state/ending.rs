@@ -1,0 +1,107 @@
+//! The end of rooms and inboxes, and space in full tables: nobody is kept out by what another has left behind.
+
+use starling_protocol::{JoinedEvent, RoomName, ServerEvent};
+
+use super::{ChatState, TooManyRooms};
+use crate::chat_server::command::{DropError, DropReply};
+use crate::chat_server::effect::{Answer, Effect};
+use crate::chat_server::parts::room::{Ended, Room};
+use crate::chat_server::parts::rooms::{ENDED_AT_ONCE_MAX, Space};
+use crate::chat_server::turn::Turn;
+use crate::history::{Receipt, RoomKey};
+use crate::ids::RoomId;
+
+impl ChatState {
+    /// Makes space for a room of this name, if it needs any: in a full table another room goes.
+    pub(super) fn make_space_for(&mut self, room: &RoomName, turn: &mut Turn) -> Result<(), TooManyRooms> {
+        match self.rooms.space_for(room, turn.now.at) {
+            Space::Free => Ok(()),
+            Space::Full => Err(TooManyRooms),
+            Space::Instead(first) => {
+                self.drop_for_space(first, turn);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn drop_for_space(&mut self, room: RoomId, turn: &mut Turn) {
+        self.dropped_for_space += 1;
+        self.end_room(room, None, turn);
+    }
+
+    /// Ends the rooms whose time is over. A crowd of them ends over several ticks.
+    pub(super) fn end_rooms_that_are_over(&mut self, turn: &mut Turn) {
+        for _ in 0..ENDED_AT_ONCE_MAX {
+            let Some(room) = self.rooms.first_over(turn.now.at) else { break };
+            self.end_room(room, None, turn);
+        }
+    }
+
+    /// Drops a room or an inbox with all its messages, for an operator. Its members are told that they have left; the
+    /// owner of an inbox who is here gets an empty one.
+    pub(super) fn drop_room(&mut self, key: &RoomKey, reply: DropReply, turn: &mut Turn) {
+        let known = match key {
+            RoomKey::Room(name) => self.rooms.find(name.as_str()),
+            RoomKey::Inbox(owner) => self.inboxes.find(owner.as_str()),
+        };
+        let Some(room) = known else { return turn.reply(Answer::Dropped(reply, Err(DropError::NotThere))) };
+        let members: Vec<_> = self.rooms.get(room).into_iter().flat_map(Room::members).collect();
+        for session in &members {
+            self.answer_unproven(*session, room, turn);
+            turn.dismiss(*session, room);
+            self.catching_up.end(*session, room);
+            if let (RoomKey::Room(name), Some(participant)) = (key, self.participants.get_mut(*session)) {
+                participant.leave(room);
+                turn.tell(*session, ServerEvent::Left { id: None, room: name.clone() });
+            }
+            self.rooms.leave(room, *session, false, turn.now.at);
+        }
+        self.end_room(room, Some(reply), turn);
+        let RoomKey::Inbox(owner) = key else { return };
+        if members.is_empty() {
+            return;
+        }
+        let Some(fresh) = self.claim_inbox(owner, turn) else { return };
+        for session in &members {
+            self.rooms.enter(fresh, *session, false);
+        }
+        let (position, count) = (self.order.position(fresh), self.rooms.get(fresh).map_or(0, Room::count));
+        for session in members {
+            if let Some(participant) = self.participants.get_mut(session) {
+                participant.inbox = Some(fresh);
+            }
+            let (seq, epoch) = (position.seq, position.epoch);
+            let joined = JoinedEvent { id: None, room: None, inbox: true, seq, epoch, count, recovered: None };
+            turn.tell(session, ServerEvent::Joined(joined));
+            turn.admit(session, fresh);
+        }
+    }
+
+    /// Ends a room that has no members: nobody finds it from now on, and its history is dropped when nothing of it is in
+    /// flight.
+    fn end_room(&mut self, room: RoomId, reply: Option<DropReply>, turn: &mut Turn) {
+        let Some(entry) = self.rooms.get(room) else { return };
+        if let RoomKey::Inbox(owner) = entry.key() {
+            self.inboxes.remove(owner, room);
+        }
+        self.presence.forget(room);
+        self.rooms.end(room, Ended { reply });
+        self.forget_if_over(room, turn);
+    }
+
+    /// Forgets a room that has ended, once nothing of it is in flight.
+    pub(super) fn forget_if_over(&mut self, room: RoomId, turn: &mut Turn) {
+        if let Some(Ended { reply }) = self.rooms.take_over(room) {
+            let receipt = reply.map(|reply| Receipt(self.drops.insert(reply)));
+            turn.push(Effect::Forget { room, receipt });
+        }
+    }
+
+    /// The history has dropped a room, or cannot at the moment.
+    pub(super) fn was_forgotten(&mut self, receipt: Receipt, is_gone: bool, turn: &mut Turn) {
+        if let Some(reply) = self.drops.try_remove(receipt.0) {
+            let outcome = if is_gone { Ok(()) } else { Err(DropError::NotStored) };
+            turn.reply(Answer::Dropped(reply, outcome));
+        }
+    }
+}

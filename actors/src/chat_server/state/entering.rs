@@ -1,0 +1,186 @@
+//! Sessions come and go, and take names.
+
+use std::sync::Arc;
+
+use starling_protocol::{
+    ClientId, ClientKey, CloseCode, ErrorCode, InboxPosition, PROTOCOL_VERSION, Refusal, RoomPosition, ServerEvent,
+    Welcome,
+};
+
+use super::ChatState;
+use crate::chat_server::command::{Frame, OpenRefusal, OpenSession};
+use crate::chat_server::parts::participants::Participant;
+use crate::chat_server::turn::Turn;
+use crate::identity::{Claims, Identity};
+use crate::ids::SessionId;
+
+impl ChatState {
+    pub(super) fn open_session(&mut self, open: OpenSession, turn: &mut Turn) -> Result<(), OpenRefusal> {
+        match open.identity.clone() {
+            Identity::Open => self.take_part(&open, turn),
+            Identity::Proven(claims) => {
+                let mut frame = Frame { session: open.session, id: None, ticket: None };
+                self.take_part_as(&open, &claims, &mut frame, turn)
+            }
+            Identity::Unproven => {
+                self.await_proof(open, turn);
+                Ok(())
+            }
+        }
+    }
+
+    fn take_part(&mut self, open: &OpenSession, turn: &mut Turn) -> Result<(), OpenRefusal> {
+        // Before the claim: a client that is refused must not have lost its old connection.
+        if let Some(name) = &open.client_id {
+            self.participants.may_claim(name, open.key)?;
+        }
+        self.make_space_for(&open.room, turn)?;
+        let (name, shown) = match &open.client_id {
+            Some(name) => (name.clone(), self.claim(name, open.key, turn)?),
+            None => (self.draw_guest_name(), None),
+        };
+        let participant = Participant::new(name, shown.unwrap_or(open.fresh_key), None);
+        self.add(open, participant, &mut Frame { session: open.session, id: None, ticket: None }, turn)
+    }
+
+    /// Adds a session. It is welcomed, as the answer to `frame`, and is in its room and its inbox.
+    pub(super) fn add(
+        &mut self,
+        open: &OpenSession,
+        mut participant: Participant,
+        frame: &mut Frame,
+        turn: &mut Turn,
+    ) -> Result<(), OpenRefusal> {
+        let session = open.session;
+        let room = self.find_or_make_room(&open.room, turn)?;
+        if participant.is_authenticated() && self.config.private_is_kept {
+            let inbox = self.claim_inbox(participant.name(), turn).ok_or(OpenRefusal::Unavailable)?;
+            participant.inbox = Some(inbox);
+        }
+        participant.watches_presence = open.watch_presence;
+        let inbox = participant.inbox;
+        self.participants.add(session, participant);
+        // The welcome comes before everything that is said in the room.
+        self.enter(session, room, false, turn);
+        self.tell_welcome(frame, turn);
+        turn.admit(session, room);
+        if let Some(inbox) = inbox {
+            self.open_inbox(session, inbox, turn);
+        }
+        Ok(())
+    }
+
+    fn draw_guest_name(&mut self) -> ClientId {
+        loop {
+            let name = ClientId::guest(self.numbers.draw());
+            if self.participants.holders(&name).is_empty() {
+                return name;
+            }
+        }
+    }
+
+    /// Frees `name` for a client that shows `key`, if it may have it. Returns the key, which becomes the client's own: so
+    /// a client keeps its key, and what is remembered of it, also over a restart of the server.
+    fn claim(
+        &mut self,
+        name: &ClientId,
+        key: Option<ClientKey>,
+        turn: &mut Turn,
+    ) -> Result<Option<ClientKey>, OpenRefusal> {
+        if let Some(holder) = self.participants.may_claim(name, key)? {
+            self.replace(holder, turn);
+        }
+        Ok(key)
+    }
+
+    pub(super) fn replace(&mut self, holder: SessionId, turn: &mut Turn) {
+        self.close_session(holder, turn);
+        turn.close(holder, CloseCode::Replaced, "replaced by a newer connection of the same client");
+    }
+
+    /// Closes all connections of a client, and returns how many there were.
+    pub(super) fn remove_client(&mut self, name: &ClientId, turn: &mut Turn) -> usize {
+        let holders = self.participants.holders(name).to_vec();
+        for session in &holders {
+            self.close_session(*session, turn);
+            turn.close(*session, CloseCode::Removed, "removed by an operator");
+        }
+        holders.len()
+    }
+
+    pub(super) fn hello(
+        &mut self,
+        frame: &mut Frame,
+        name: Option<&ClientId>,
+        key: Option<ClientKey>,
+        turn: &mut Turn,
+    ) -> Result<(), Refusal> {
+        if let Some(name) = name {
+            self.rename(frame.session, name, key, turn)?;
+        }
+        self.tell_welcome(frame, turn);
+        Ok(())
+    }
+
+    /// Gives a session another name.
+    pub(super) fn rename(
+        &mut self,
+        session: SessionId,
+        name: &ClientId,
+        key: Option<ClientKey>,
+        turn: &mut Turn,
+    ) -> Result<(), Refusal> {
+        let Some(participant) = self.participants.get(session).filter(|it| it.name() != name) else { return Ok(()) };
+        if participant.is_authenticated() {
+            return Err(Refusal::new(ErrorCode::Forbidden, "here a name comes with a token"));
+        }
+        let shown = self.claim(name, key, turn)?;
+        let Some(old) = self.participants.rename(session, name, shown) else { return Ok(()) };
+        let rooms = self.participants.get(session).map_or_else(Vec::new, |participant| participant.rooms().to_vec());
+        for room in rooms {
+            self.note_presence(room, Some(name), Some(&old), turn);
+        }
+        Ok(())
+    }
+
+    /// Takes a session out of the chat, whoever ended it.
+    pub(super) fn close_session(&mut self, session: SessionId, turn: &mut Turn) {
+        self.proofs.remove(session);
+        let Some(participant) = self.participants.remove(session) else { return };
+        for room in participant.rooms() {
+            turn.dismiss(session, *room);
+            self.has_left(session, participant.name(), *room, turn);
+        }
+        if let Some(inbox) = participant.inbox {
+            turn.dismiss(session, inbox);
+            self.close_inbox(session, inbox, turn);
+        }
+    }
+
+    pub(super) fn tell_welcome(&self, frame: &mut Frame, turn: &mut Turn) {
+        let Some(participant) = self.participants.get(frame.session) else { return };
+        let first_room = participant.rooms().first().and_then(|first| {
+            let position = self.order.position(*first);
+            let room = self.rooms.get(*first)?.key().room()?.clone();
+            Some(RoomPosition { room, seq: position.seq, epoch: position.epoch })
+        });
+        let inbox = participant.inbox.map(|inbox| self.order.position(inbox));
+        let welcome = Welcome {
+            id: frame.id.take(),
+            protocol: PROTOCOL_VERSION,
+            server: self.config.server.clone(),
+            client_id: participant.name().clone(),
+            first_room,
+            inbox: inbox.map(|inbox| InboxPosition { seq: inbox.seq, epoch: inbox.epoch }),
+            key: participant.key(),
+            heartbeat_ms: u64::try_from(self.config.heartbeat.as_millis()).unwrap_or(u64::MAX),
+            limits: self.config.limits(),
+        };
+        turn.answer(frame, ServerEvent::Welcome(Box::new(welcome)));
+    }
+
+    /// The participant that a token makes of a connection.
+    pub(super) fn proven(claims: &Arc<Claims>, key: ClientKey) -> Participant {
+        Participant::new(claims.client_id.clone(), key, Some(Arc::clone(claims)))
+    }
+}

@@ -1,0 +1,108 @@
+//! Entering rooms, leaving them, and who is in them.
+
+use std::collections::BTreeSet;
+
+use starling_protocol::{ClientId, ErrorCode, MembersEvent, Refusal, Resume, RoomName, ServerEvent, limits};
+
+use super::ChatState;
+use crate::chat_server::command::Frame;
+use crate::chat_server::parts::room::Room;
+use crate::chat_server::turn::Turn;
+use crate::ids::{RoomId, SessionId};
+
+impl ChatState {
+    /// The room of this name, if the session is in it.
+    pub(super) fn own_room(&self, session: SessionId, name: &RoomName) -> Result<RoomId, Refusal> {
+        let participant = self.participants.get(session);
+        let room = self.rooms.find(name.as_str()).filter(|room| participant.is_some_and(|it| it.is_in(*room)));
+        room.ok_or_else(|| Refusal::new(ErrorCode::NotAMember, format!("you are not in the room {name}")))
+    }
+
+    pub(super) fn join(
+        &mut self,
+        frame: &mut Frame,
+        name: &RoomName,
+        resume: Option<Resume>,
+        presence: bool,
+        turn: &mut Turn,
+    ) -> Result<(), Refusal> {
+        let session = frame.session;
+        self.permit(session, name)?;
+        let known = self.rooms.find(name.as_str());
+        let (rooms, was_member) = self.participants.get(session).map_or((0, false), |participant| {
+            (participant.rooms().len(), known.is_some_and(|room| participant.is_in(room)))
+        });
+        if !was_member && rooms >= self.config.rooms_per_session as usize {
+            let text = format!("you are in {rooms} rooms, as many as you may be");
+            return Err(Refusal::new(ErrorCode::TooManyRooms, text));
+        }
+        let room = self.find_or_make_room(name, turn)?;
+        self.enter(session, room, presence, turn);
+        self.resume(frame, room, resume, was_member, turn);
+        Ok(())
+    }
+
+    /// Makes a session a member of a room, without admitting it to live messages.
+    pub(super) fn enter(&mut self, session: SessionId, room: RoomId, presence: bool, turn: &mut Turn) {
+        let Some(participant) = self.participants.get_mut(session) else { return };
+        let wanted = presence || participant.watches_presence;
+        if participant.is_in(room) {
+            return self.presence.watch(session, room, wanted);
+        }
+        participant.enter(room);
+        let name = participant.name().clone();
+        let is_double = self.participants.is_there_twice(session, &name, room);
+        self.rooms.enter(room, session, is_double);
+        if !is_double {
+            // Before it watches: a newcomer learns of itself by `joined`.
+            self.note_presence(room, Some(&name), None, turn);
+        }
+        if wanted {
+            self.presence.watch(session, room, true);
+        }
+    }
+
+    pub(super) fn leave(&mut self, frame: &mut Frame, name: &RoomName, turn: &mut Turn) -> Result<(), Refusal> {
+        let session = frame.session;
+        let room = self.own_room(session, name)?;
+        self.answer_unproven(session, room, turn);
+        let Some(participant) = self.participants.get_mut(session) else { return Ok(()) };
+        participant.leave(room);
+        let client_id = participant.name().clone();
+        turn.dismiss(session, room);
+        let id = frame.id.take();
+        turn.answer(frame, ServerEvent::Left { id, room: name.clone() });
+        self.has_left(session, &client_id, room, turn);
+        Ok(())
+    }
+
+    /// Takes a session out of a room that is not on its list any more.
+    pub(super) fn has_left(&mut self, session: SessionId, client_id: &ClientId, room: RoomId, turn: &mut Turn) {
+        self.catching_up.forget(session, room);
+        self.presence.watch(session, room, false);
+        let was_double = self.participants.is_there_twice(session, client_id, room);
+        self.rooms.leave(room, session, was_double, turn.now.at);
+        if !was_double {
+            self.note_presence(room, None, Some(client_id), turn);
+        }
+    }
+
+    pub(super) fn tell_members(&self, frame: &mut Frame, name: &RoomName, turn: &mut Turn) -> Result<(), Refusal> {
+        self.permit(frame.session, name)?;
+        let room = self.lobby_or_existing_room(name)?.and_then(|room| self.rooms.get(room));
+        let count = room.map_or(0, Room::count);
+        let members = room.into_iter().flat_map(Room::members).filter_map(|member| self.participants.get(member));
+        let mut listed = BTreeSet::new();
+        for member in members {
+            if listed.len() == limits::MEMBERS_LISTED_MAX {
+                break;
+            }
+            listed.insert(member.name());
+        }
+        let client_ids: Vec<ClientId> = listed.into_iter().cloned().collect();
+        let truncated = count as usize > client_ids.len();
+        let id = frame.id.take();
+        turn.answer(frame, ServerEvent::Members(MembersEvent { id, room: name.clone(), count, client_ids, truncated }));
+        Ok(())
+    }
+}

@@ -1,0 +1,114 @@
+//! Private messages where they are kept, in the inboxes of both clients.
+
+use starling_protocol::{ClientId, ErrorCode, Refusal, Resume, Seq};
+
+use super::ChatState;
+use crate::chat_server::command::Frame;
+use crate::chat_server::effect::Effect;
+use crate::chat_server::parts::inboxes::NoInbox;
+use crate::chat_server::turn::Turn;
+use crate::history::RoomKey;
+use crate::ids::{RoomId, SessionId};
+
+impl ChatState {
+    /// The inbox of a client who is here. It is never refused: where the table is full and none may go, there is one
+    /// more.
+    pub(super) fn claim_inbox(&mut self, owner: &ClientId, turn: &mut Turn) -> Option<RoomId> {
+        if let Some(inbox) = self.inboxes.claim(owner) {
+            return Some(inbox);
+        }
+        if let Some(first) = self.inboxes.first_to_go_for_owner() {
+            self.drop_for_space(first, turn);
+        }
+        self.make_inbox(owner, turn)
+    }
+
+    pub(super) fn make_inbox(&mut self, owner: &ClientId, turn: &Turn) -> Option<RoomId> {
+        let inbox = self.make(RoomKey::Inbox(owner.clone()), turn)?;
+        self.inboxes.add(owner, inbox);
+        Some(inbox)
+    }
+
+    /// The inbox that a message of `sender` to this client goes into, whether or not the client is here.
+    pub(super) fn inbox_to_write_to(
+        &mut self,
+        sender: &ClientId,
+        to: &ClientId,
+        turn: &mut Turn,
+    ) -> Result<RoomId, Refusal> {
+        if to.is_guest() {
+            let text = format!("nobody is called {to}, there are no guests here");
+            return Err(Refusal::new(ErrorCode::NoSuchClient, text));
+        }
+        if let Some(inbox) = self.inboxes.find(to.as_str()) {
+            self.inboxes.written_by(inbox, sender);
+            return Ok(inbox);
+        }
+        let refused = |text: String| Refusal::new(ErrorCode::TooManyInboxes, text);
+        let first = self.inboxes.first_to_go_for_maker(sender).map_err(|why| {
+            refused(match why {
+                NoInbox::MadeTooMany(made) => {
+                    format!("{made} clients that you wrote to have never been here, as many as there may be")
+                }
+                NoInbox::Full => format!("inbox limit reached (CHAT_INBOXES = {})", self.config.inboxes),
+            })
+        })?;
+        if let Some(first) = first {
+            self.drop_for_space(first, turn);
+        }
+        let inbox = self.make_inbox(to, turn).ok_or_else(|| refused("there are no more numbers".into()))?;
+        self.inboxes.made_by(inbox, sender);
+        Ok(inbox)
+    }
+
+    /// Lets a session have its private messages, first those that its client was not sent.
+    pub(super) fn open_inbox(&mut self, session: SessionId, inbox: RoomId, turn: &mut Turn) {
+        self.rooms.enter(inbox, session, false);
+        // Messages that the history has dropped meanwhile cannot be sent any more.
+        let after = self.inboxes.sent_upto(inbox).max(Seq(self.oldest(inbox).0.saturating_sub(1)));
+        if after < self.order.position(inbox).seq {
+            self.catching_up.begin(session, inbox, after);
+            self.read_replay(session, inbox, after, None, turn);
+        } else {
+            turn.admit(session, inbox);
+        }
+    }
+
+    pub(super) fn close_inbox(&mut self, session: SessionId, inbox: RoomId, turn: &mut Turn) {
+        self.catching_up.forget(session, inbox);
+        self.rooms.leave(inbox, session, false, turn.now.at);
+        if self.rooms.get(inbox).is_some_and(crate::chat_server::parts::room::Room::is_empty) {
+            // The process may end before the next tick.
+            self.note_sent(inbox, turn);
+        }
+    }
+
+    /// A connection of the owner was sent everything up to this message, if the room is an inbox.
+    pub(super) fn sent(&mut self, room: RoomId, seq: Seq) {
+        if self.rooms.get(room).is_some_and(|room| room.key().owner().is_some()) {
+            self.inboxes.sent(room, seq);
+        }
+    }
+
+    pub(super) fn note_sent(&mut self, inbox: RoomId, turn: &mut Turn) {
+        if let Some(seq) = self.inboxes.note_sent(inbox) {
+            turn.push(Effect::Delivered { room: inbox, seq });
+        }
+    }
+
+    pub(super) fn own_inbox(&self, session: SessionId) -> Result<RoomId, Refusal> {
+        let inbox = self.participants.get(session).and_then(|participant| participant.inbox);
+        inbox.ok_or_else(|| Refusal::new(ErrorCode::Forbidden, "private messages are not kept here"))
+    }
+
+    pub(super) fn join_inbox(
+        &mut self,
+        frame: &mut Frame,
+        resume: Option<Resume>,
+        turn: &mut Turn,
+    ) -> Result<(), Refusal> {
+        let inbox = self.own_inbox(frame.session)?;
+        self.resume(frame, inbox, resume, true, turn);
+        Ok(())
+    }
+}

@@ -1,0 +1,127 @@
+//! Pages of the history, for clients and for readers outside the chat.
+
+use starling_protocol::{
+    ClientId, CloseCode, ErrorCode, HistoryEvent, HistoryPage, Refusal, RoomName, ServerEvent, limits,
+};
+use tokio::sync::oneshot;
+
+use super::ChatState;
+use crate::chat_server::command::{Frame, HistoryQuery};
+use crate::chat_server::effect::{Answer, Effect};
+use crate::chat_server::parts::reads::Reader;
+use crate::chat_server::turn::Turn;
+use crate::history::{Page, ReadError, ReadPurpose, ReadRequest, RoomKey};
+use crate::ids::RoomId;
+
+impl ChatState {
+    pub(super) fn read_history(
+        &mut self,
+        frame: &mut Frame,
+        name: &RoomName,
+        page: HistoryPage,
+        limit: u16,
+        turn: &mut Turn,
+    ) -> Result<(), Refusal> {
+        self.permit(frame.session, name)?;
+        match self.lobby_or_existing_room(name)? {
+            Some(room) => self.read_page(frame, room, page, limit, None, turn),
+            None => tell_page(frame, RoomKey::Room(name.clone()), None, &Page::default(), turn),
+        }
+        Ok(())
+    }
+
+    /// Reads a client's own private messages, perhaps only those with one client.
+    pub(super) fn read_inbox(
+        &mut self,
+        frame: &mut Frame,
+        with: Option<ClientId>,
+        page: HistoryPage,
+        limit: u16,
+        turn: &mut Turn,
+    ) -> Result<(), Refusal> {
+        let inbox = self.own_inbox(frame.session)?;
+        self.read_page(frame, inbox, page, limit, with, turn);
+        Ok(())
+    }
+
+    fn read_page(
+        &mut self,
+        frame: &mut Frame,
+        room: RoomId,
+        page: HistoryPage,
+        limit: u16,
+        with: Option<ClientId>,
+        turn: &mut Turn,
+    ) {
+        let token = self.reads.begin(Reader::Page { frame: frame.take(), with: with.clone() });
+        let (limit, bytes) = (usize::from(limit), self.config.page_bytes());
+        let purpose = ReadPurpose::Page;
+        turn.push(Effect::Read(ReadRequest { token, purpose, room, page, search: None, with, limit, bytes }));
+    }
+
+    /// Reads for somebody outside the chat. Every room may be read so.
+    pub(super) fn read_from_outside(
+        &mut self,
+        query: HistoryQuery,
+        reply: oneshot::Sender<Result<Page, ReadError>>,
+        turn: &mut Turn,
+    ) {
+        let HistoryQuery { room: name, page, search, limit, bytes } = query;
+        let Some(room) = self.rooms.find(name.as_str()) else {
+            // The lobby is there for everybody who asks, even while nobody is in it.
+            let is_lobby = name.as_str() == limits::LOBBY;
+            let outcome = if is_lobby { Ok(Page::default()) } else { Err(ReadError::NoSuchRoom) };
+            return turn.reply(Answer::Page(reply, outcome));
+        };
+        let token = self.reads.begin(Reader::Outside(reply));
+        let (limit, purpose) = (usize::from(limit), ReadPurpose::Page);
+        turn.push(Effect::Read(ReadRequest { token, purpose, room, page, search, with: None, limit, bytes }));
+    }
+
+    pub(super) fn was_read(&mut self, request: &ReadRequest, page: Page, turn: &mut Turn) {
+        let room = request.room;
+        match self.reads.finish(request.token) {
+            Some(Reader::Page { mut frame, with }) => {
+                let Some(entry) = self.rooms.get(room) else { return };
+                if page.messages.first().is_some_and(|first| first.room != *entry.key()) {
+                    // The room was dropped meanwhile, and its number is another's.
+                    return turn.refuse(&mut frame, Refusal::new(ErrorCode::NoSuchRoom, "the room was dropped"));
+                }
+                tell_page(&mut frame, entry.key().clone(), with, &page, turn);
+            }
+            Some(Reader::Proof { session }) => self.was_proven(session, room, &page, request.page, turn),
+            Some(Reader::Replay { session, ticket }) => {
+                self.replay(session, (room, request.page), page, ticket, turn);
+            }
+            Some(Reader::Outside(reply)) => turn.reply(Answer::Page(reply, Ok(page))),
+            None => debug_assert!(false, "a read is answered once"),
+        }
+    }
+
+    /// A client that asked for history is told that it cannot be had; a session that catches up cannot go on without it.
+    pub(super) fn was_not_read(&mut self, request: &ReadRequest, error: ReadError, turn: &mut Turn) {
+        match self.reads.finish(request.token) {
+            Some(Reader::Page { mut frame, .. }) => {
+                turn.refuse(&mut frame, Refusal::new(ErrorCode::Unavailable, error.to_string()));
+            }
+            Some(Reader::Proof { session } | Reader::Replay { session, .. }) => {
+                if self.catching_up.needs_history(session, request.room) {
+                    let reason = "what was missed cannot be read at the moment";
+                    self.cut_off(session, CloseCode::TryAgainLater, reason, turn);
+                }
+            }
+            Some(Reader::Outside(reply)) => turn.reply(Answer::Page(reply, Err(error))),
+            None => debug_assert!(false, "a read is answered once"),
+        }
+    }
+}
+
+fn tell_page(frame: &mut Frame, of: RoomKey, with: Option<ClientId>, page: &Page, turn: &mut Turn) {
+    let (room, inbox) = match of {
+        RoomKey::Room(name) => (Some(name), false),
+        RoomKey::Inbox(_) => (None, true),
+    };
+    let messages = page.messages.iter().map(|message| message.to_owned_wire()).collect();
+    let (id, has_more) = (frame.id.take(), page.has_more);
+    turn.answer(frame, ServerEvent::History(HistoryEvent { id, room, inbox, to: with, messages, has_more }));
+}

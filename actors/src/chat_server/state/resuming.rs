@@ -1,0 +1,197 @@
+//! Catching up: a session that comes back is sent what it missed, and then what is new.
+
+use starling_protocol::{CloseCode, HistoryPage, JoinedEvent, Resume, Seq, ServerEvent};
+
+use super::ChatState;
+use crate::chat_server::command::Frame;
+use crate::chat_server::effect::Effect;
+use crate::chat_server::parts::catching_up::{UnprovenJoin, proof_page};
+use crate::chat_server::parts::reads::Reader;
+use crate::chat_server::turn::Turn;
+use crate::credits::Ticket;
+use crate::history::{Page, ReadPurpose, ReadRequest};
+use crate::hub::Replay;
+use crate::ids::{RoomId, SessionId};
+
+impl ChatState {
+    /// The oldest message that the history keeps of a room; one past the newest where it keeps none.
+    pub(super) fn oldest(&self, room: RoomId) -> Seq {
+        let kept = self.rooms.get(room).map_or(0, crate::chat_server::parts::room::Room::kept);
+        Seq((self.order.position(room).seq.0 + 1).saturating_sub(kept))
+    }
+
+    /// How many messages of a room are kept where this is the oldest.
+    pub(super) fn kept_since(&self, room: RoomId, oldest: Seq) -> u64 {
+        (self.order.position(room).seq.0 + 1).saturating_sub(oldest.0)
+    }
+
+    /// Whether everything after the message that a client goes on from is kept, as far as `seq` and `epoch` tell.
+    fn can_recover(&self, room: RoomId, from: Resume) -> bool {
+        let position = self.order.position(room);
+        let is_kept = from.after <= position.seq && from.after.next() >= self.oldest(room);
+        from.epoch == Some(position.epoch) && is_kept
+    }
+
+    /// Lets a session resume in a room that it is in, or in its inbox, once its proof holds.
+    pub(super) fn resume(
+        &mut self,
+        frame: &mut Frame,
+        room: RoomId,
+        resume: Option<Resume>,
+        was_member: bool,
+        turn: &mut Turn,
+    ) {
+        self.answer_unproven(frame.session, room, turn);
+        let is_provable =
+            |from: &Resume| from.at.is_some() && self.can_recover(room, *from) && from.after >= self.oldest(room);
+        let Some(resume) = resume.filter(is_provable) else {
+            return self.tell_joined(frame, room, resume, was_member, turn);
+        };
+        let reader = Reader::Proof { session: frame.session };
+        self.catching_up.wait_for_proof(room, UnprovenJoin { frame: frame.take(), resume, was_member });
+        self.read(room, proof_page(resume.after), 1, reader, turn);
+    }
+
+    /// Tells a session that it is in a room or has its inbox, lets it catch up from where it resumes, and admits it to
+    /// live messages.
+    fn tell_joined(
+        &mut self,
+        frame: &mut Frame,
+        room: RoomId,
+        resume: Option<Resume>,
+        was_member: bool,
+        turn: &mut Turn,
+    ) {
+        let session = frame.session;
+        let recovered = resume.map(|from| self.can_recover(room, from));
+        let Some(entry) = self.rooms.get(room) else { return };
+        let position = self.order.position(room);
+        let joined = ServerEvent::Joined(JoinedEvent {
+            id: frame.id.take(),
+            room: entry.key().room().cloned(),
+            inbox: entry.key().owner().is_some(),
+            seq: position.seq,
+            epoch: position.epoch,
+            count: entry.count(),
+            recovered,
+        });
+        let missed_after = resume.filter(|_| recovered == Some(true)).map(|from| from.after);
+        let Some(after) = missed_after.filter(|after| *after < position.seq) else {
+            turn.answer(frame, joined);
+            // A session that resumes again and has missed nothing more is admitted at once.
+            let has_caught_up = resume.is_some() && self.catching_up.end(session, room);
+            if !was_member || has_caught_up {
+                turn.admit(session, room);
+            }
+            return;
+        };
+        if was_member && !self.catching_up.is_catching_up(session, room) {
+            // Live messages wait until the missed ones have been written.
+            turn.dismiss(session, room);
+        }
+        if self.catching_up.begin(session, room, after) {
+            turn.tell(session, joined);
+            self.read_replay(session, room, after, frame.ticket.take(), turn);
+        } else {
+            turn.answer(frame, joined);
+        }
+    }
+
+    /// Answers a `join` whose proof has not been read, because another command of the session needs the answer first:
+    /// nothing is recovered.
+    pub(super) fn answer_unproven(&mut self, session: SessionId, room: RoomId, turn: &mut Turn) {
+        if let Some(mut join) = self.catching_up.take_unproven(session, room) {
+            let resume = Resume { epoch: None, ..join.resume };
+            self.tell_joined(&mut join.frame, room, Some(resume), join.was_member, turn);
+        }
+    }
+
+    /// The message that a client goes on from has been read: its `join` is answered.
+    pub(super) fn was_proven(
+        &mut self,
+        session: SessionId,
+        room: RoomId,
+        page: &Page,
+        asked: HistoryPage,
+        turn: &mut Turn,
+    ) {
+        // Otherwise the session has left the room since, or has resumed anew.
+        let Some(mut join) = self.catching_up.take_proven(session, room, asked) else { return };
+        // A message that was dropped meanwhile contradicts nothing.
+        let kept = page.messages.first().filter(|message| message.seq == join.resume.after);
+        let is_other = kept.is_some_and(|message| Some(message.at) != join.resume.at);
+        let resume = if is_other { Resume { epoch: None, ..join.resume } } else { join.resume };
+        self.tell_joined(&mut join.frame, room, Some(resume), join.was_member, turn);
+    }
+
+    pub(super) fn read_replay(
+        &mut self,
+        session: SessionId,
+        room: RoomId,
+        after: Seq,
+        ticket: Option<Ticket>,
+        turn: &mut Turn,
+    ) {
+        self.read(room, HistoryPage::After(after), usize::MAX, Reader::Replay { session, ticket }, turn);
+    }
+
+    /// Reads for a session that cannot go on without it.
+    fn read(&mut self, room: RoomId, page: HistoryPage, limit: usize, reader: Reader, turn: &mut Turn) {
+        turn.push(Effect::Read(ReadRequest {
+            token: self.reads.begin(reader),
+            purpose: ReadPurpose::CatchUp,
+            room,
+            page,
+            search: None,
+            with: None,
+            limit,
+            bytes: self.config.page_bytes(),
+        }));
+    }
+
+    /// A session has written what it was given of a replay.
+    pub(super) fn continue_replay(&mut self, session: SessionId, room: RoomId, turn: &mut Turn) {
+        match self.catching_up.go_on(session, room) {
+            Some(after) => self.read_replay(session, room, after, None, turn),
+            None => turn.replay(session, Replay::nothing(room)),
+        }
+    }
+
+    /// Writes the next part of what a session missed, and admits the session when nothing is left.
+    pub(super) fn replay(
+        &mut self,
+        session: SessionId,
+        asked: (RoomId, HistoryPage),
+        page: Page,
+        ticket: Option<Ticket>,
+        turn: &mut Turn,
+    ) {
+        let (room, asked) = asked;
+        let Some(after) = self.catching_up.was_read(session, room, asked) else {
+            // The session has left the room since, or has resumed anew.
+            return turn.replay(session, Replay::nothing(room));
+        };
+        let newest = self.order.position(room).seq;
+        let continues = page.messages.first().is_none_or(|first| first.seq == after.next());
+        let last = page.messages.last().map_or(after, |last| last.seq);
+        if !continues || (page.messages.is_empty() && last < newest) {
+            // The history has dropped messages that this session was still to get: a closed connection is better than a
+            // silent gap.
+            return self.cut_off(session, CloseCode::SlowConsumer, "catching up was slower than the room", turn);
+        }
+        let more = last < newest;
+        self.catching_up.sent(session, room, last);
+        turn.replay(session, Replay { room, messages: page.messages, more, ticket });
+        self.sent(room, last);
+        if !more {
+            self.catching_up.end(session, room);
+            turn.admit(session, room);
+        }
+    }
+
+    /// Closes a session that cannot catch up.
+    pub(super) fn cut_off(&mut self, session: SessionId, code: CloseCode, reason: &'static str, turn: &mut Turn) {
+        self.close_session(session, turn);
+        turn.close(session, code, reason);
+    }
+}

@@ -1,0 +1,380 @@
+//! Messages: accepted, given to the log, and delivered when the log gives them back.
+//!
+//! Accepting a message decides whether this client may say this here. Placing it, which gives it its `seq`, comes when
+//! the log has committed it.
+
+use std::time::Instant;
+
+use smallvec::SmallVec;
+use starling_protocol::{
+    Ack, ChatMessage, ClientId, ErrorCode, PostMessage, Refusal, RoomName, Seq, ServerEvent, Target,
+};
+
+use super::{ChatState, Direct};
+use crate::chat_server::command::{Frame, OperatorPost, Posted};
+use crate::chat_server::effect::{Answer, Effect};
+use crate::chat_server::parts::in_flight::{Asker, Waiting};
+use crate::chat_server::parts::order::{LoggedEntry, Placed, Placement};
+use crate::chat_server::parts::participants::Participant;
+use crate::chat_server::parts::remembered::IdKey;
+use crate::chat_server::turn::Turn;
+use crate::clock::Now;
+use crate::credits::Ticket;
+use crate::history::{Draft, Entry, EntryCopy, EntryNumber, RoomKey, StoredCopy};
+use crate::identity::IdOwner;
+use crate::ids::{RoomId, SessionId};
+
+/// A message that a client may say.
+#[derive(Debug)]
+struct Accepted {
+    /// Whose its `id` is.
+    owner: IdOwner,
+    id: Option<IdKey>,
+    outcome: Outcome,
+}
+
+/// What happens with an accepted message.
+#[derive(Debug)]
+enum Outcome {
+    ToRoom(RoomId),
+    /// It goes to a client whose private messages are kept in this inbox.
+    ToInbox(RoomId, ClientId),
+    /// It goes to a client and is not kept.
+    ToClient(ClientId),
+    /// It was taken before.
+    Repeated(Earlier),
+}
+
+/// A message that was taken before under the same `id`.
+#[derive(Debug)]
+enum Earlier {
+    /// It is on its way through the log.
+    InFlight(EntryNumber),
+    Placed(Placed),
+    /// It was private and is not kept.
+    Direct(Direct),
+}
+
+/// Where a message is stored or stands already.
+struct Stored<'a> {
+    room: &'a RoomKey,
+    to: Option<&'a ClientId>,
+    seq: Seq,
+    at: u64,
+}
+
+impl ChatState {
+    /// Takes a client's message.
+    pub(super) fn publish(&mut self, mut frame: Frame, post: PostMessage<'static>, turn: &mut Turn) {
+        let PostMessage { text, target, client_id } = post;
+        let accepted = match self.accept(&frame, target, client_id.as_ref(), turn) {
+            Ok(accepted) => accepted,
+            Err(refusal) => return self.conclude(&mut frame, Err(refusal), turn),
+        };
+        self.conclude(&mut frame, Ok(()), turn);
+        let Accepted { owner, id, outcome } = accepted;
+        if let Outcome::Repeated(earlier) = outcome {
+            return self.repeat(Asker::Client(frame), earlier, turn);
+        }
+        let session = frame.session;
+        let Some((participant, ticket)) = self.participants.get(session).zip(frame.ticket.take()) else { return };
+        let draft = Draft {
+            to: None,
+            client_id: participant.name().clone(),
+            text: text.into_owned().into_boxed_str(),
+            at: turn.now.unix_ms,
+            owner: id.map(|_| owner),
+            id: frame.id.clone(),
+        };
+        match outcome {
+            Outcome::ToRoom(room) => self.append(&[room], draft, id, Asker::Client(frame), ticket, turn),
+            Outcome::ToInbox(inbox, to) => {
+                let own = participant.inbox.filter(|own| *own != inbox);
+                let draft = Draft { to: Some(to), ..draft };
+                let rooms: SmallVec<[RoomId; 2]> = own.into_iter().chain([inbox]).collect();
+                self.append(&rooms, draft, id, Asker::Client(frame), ticket, turn);
+            }
+            Outcome::ToClient(to) => self.send_direct(frame, to, draft, id, ticket, turn),
+            Outcome::Repeated(_) => debug_assert!(false, "a repetition is answered above"),
+        }
+    }
+
+    /// Decides whether a client may say something, to whom, and under which name.
+    fn accept(
+        &mut self,
+        frame: &Frame,
+        target: Target,
+        claimed: Option<&ClientId>,
+        turn: &mut Turn,
+    ) -> Result<Accepted, Refusal> {
+        let session = frame.session;
+        let target = match target {
+            Target::FirstRoom => Ok(self.first_room(session)?),
+            Target::Room(name) => Ok(self.own_room(session, &name)?),
+            Target::Client(to) => Err(to),
+        };
+        // A guest takes the name last: a message that is refused takes none.
+        let name = self.name_to_take(session, claimed)?;
+        let participant = self.participants.get(session).ok_or_else(not_here)?;
+        let owner = name.map_or_else(|| participant.owner(), |name| IdOwner::keyed(name, participant.key()));
+        let has_inbox = participant.inbox.is_some();
+        let id = frame.id.as_ref().map(|id| self.ids.key(owner, id));
+        let earlier = id.and_then(|id| self.earlier(&id, turn.now));
+        let outcome = match (earlier, target) {
+            (Some(earlier), _) => Outcome::Repeated(earlier),
+            (None, Ok(room)) => Outcome::ToRoom(room),
+            (None, Err(to)) => {
+                let own = name.or_else(|| self.participants.get(session).map(Participant::name)).cloned();
+                let own = own.ok_or_else(not_here)?;
+                if has_inbox {
+                    Outcome::ToInbox(self.inbox_to_write_to(&own, &to, turn)?, to)
+                } else if to == own || self.participants.holders(&to).iter().any(|holder| *holder != session) {
+                    Outcome::ToClient(to)
+                } else {
+                    return Err(Refusal::new(ErrorCode::NoSuchClient, format!("nobody here is called {to}")));
+                }
+            }
+        };
+        if let Some(name) = name {
+            self.rename(session, name, None, turn)?;
+        }
+        Ok(Accepted { owner, id, outcome })
+    }
+
+    fn first_room(&self, session: SessionId) -> Result<RoomId, Refusal> {
+        let first = self.participants.get(session).and_then(|participant| participant.rooms().first().copied());
+        first.ok_or_else(not_here)
+    }
+
+    /// The name that a guest takes with a message that gives it as its sender; `None` where the sender has that name, or
+    /// the message gives none. Changes nothing.
+    fn name_to_take<'a>(
+        &self,
+        session: SessionId,
+        claimed: Option<&'a ClientId>,
+    ) -> Result<Option<&'a ClientId>, Refusal> {
+        let Some((name, participant)) = claimed.zip(self.participants.get(session)) else { return Ok(None) };
+        if participant.name() == name {
+            return Ok(None);
+        }
+        if !participant.name().is_guest() {
+            let text = format!("this connection is {}, not {name}", participant.name());
+            return Err(Refusal::new(ErrorCode::ClientIdMismatch, text));
+        }
+        self.participants.may_claim(name, None)?;
+        Ok(Some(name))
+    }
+
+    /// The message that was taken lately under this `id`, unless its room has ended since.
+    fn earlier(&mut self, id: &IdKey, now: Now) -> Option<Earlier> {
+        let in_flight = self.in_flight.find(id).map(Earlier::InFlight);
+        let placed = || self.order.find(id, now.at).map(Earlier::Placed);
+        in_flight.or_else(placed).or_else(|| self.direct_ids.find(id, now.at).map(Earlier::Direct))
+    }
+
+    /// Gives a message to the log. Of two copies the receiver's is the last.
+    fn append(
+        &mut self,
+        rooms: &[RoomId],
+        draft: Draft,
+        id: Option<IdKey>,
+        asker: Asker,
+        ticket: Ticket,
+        turn: &mut Turn,
+    ) {
+        let mut copies = SmallVec::new();
+        for (room, draft) in rooms.iter().zip(std::iter::repeat_n(draft, rooms.len())) {
+            let Some(entry) = self.rooms.get(*room) else { return };
+            let (key, epoch) = (entry.key().clone(), self.order.position(*room).epoch);
+            copies.push(EntryCopy { room: *room, key, epoch, draft });
+            self.rooms.message_begins(*room);
+        }
+        let rooms = SmallVec::from_slice(rooms);
+        let number = self.in_flight.begin(Waiting { asker, repeats: Vec::new(), id, rooms, ticket });
+        turn.push(Effect::Append(Entry { number, copies }));
+    }
+
+    /// Delivers a private message that is not kept.
+    fn send_direct(
+        &mut self,
+        mut frame: Frame,
+        to: ClientId,
+        draft: Draft,
+        id: Option<IdKey>,
+        ticket: Ticket,
+        turn: &mut Turn,
+    ) {
+        let (session, at) = (frame.session, draft.at);
+        let others = self.participants.holders(&draft.client_id).iter().copied().filter(|other| *other != session);
+        let own = [session].into_iter().chain(others);
+        let sessions = if to == draft.client_id {
+            own.collect()
+        } else {
+            self.participants.holders(&to).iter().copied().chain(own).collect()
+        };
+        if let Some(id) = id {
+            self.direct_ids.insert(id, Direct { to: to.clone(), at }, turn.now.at);
+        }
+        let message = Box::new(ChatMessage {
+            client_id: draft.client_id,
+            text: draft.text.into_string().into(),
+            room: None,
+            seq: None,
+            to: Some(to.clone()),
+            at,
+            id: draft.id,
+        });
+        turn.push(Effect::DeliverPrivate { sessions, message, ticket });
+        if let Some(id) = frame.id.take() {
+            let ack = Ack { id, at, room: None, seq: None, to: Some(to), duplicate: false };
+            turn.answer(&mut frame, ServerEvent::Ack(ack));
+        }
+    }
+
+    /// Takes an operator's message.
+    pub(super) fn post_as_operator(&mut self, post: OperatorPost, turn: &mut Turn) {
+        let OperatorPost { room, client_id, text, id, reply } = post;
+        let owner = IdOwner::operator(&client_id);
+        let key = id.as_ref().map(|id| self.ids.key(owner, id));
+        if let Some(earlier) = key.and_then(|key| self.earlier(&key, turn.now)) {
+            return self.repeat(Asker::Operator(reply), earlier, turn);
+        }
+        match self.room_to_post_to(&room, turn) {
+            Ok(room) => {
+                let at = turn.now.unix_ms;
+                let draft = Draft { to: None, client_id, text, at, owner: key.map(|_| owner), id };
+                let ticket = Ticket::without_credit(turn.now.at);
+                self.append(&[room], draft, key, Asker::Operator(reply), ticket, turn);
+            }
+            Err(refusal) => turn.reply(Answer::Posted(reply, Err(refusal))),
+        }
+    }
+
+    fn room_to_post_to(&mut self, name: &RoomName, turn: &mut Turn) -> Result<RoomId, Refusal> {
+        match self.lobby_or_existing_room(name)? {
+            Some(room) => Ok(room),
+            None => Ok(self.find_or_make_room(name, turn)?),
+        }
+    }
+
+    /// Answers a message that was taken before.
+    fn repeat(&mut self, asker: Asker, earlier: Earlier, turn: &mut Turn) {
+        match earlier {
+            Earlier::InFlight(number) => self.in_flight.repeat(number, asker),
+            Earlier::Placed(Placed { room, seq, at, .. }) => {
+                let Some(entry) = self.rooms.get(room) else { return };
+                let stored = Stored { room: entry.key(), to: entry.key().owner(), seq, at };
+                acknowledge(asker, &stored, true, turn);
+            }
+            Earlier::Direct(Direct { to, at }) => {
+                let Asker::Client(mut frame) = asker else { return };
+                let Some(id) = frame.id.take() else { return };
+                let ack = Ack { id, at, room: None, seq: None, to: Some(to), duplicate: true };
+                turn.answer(&mut frame, ServerEvent::Ack(ack));
+            }
+        }
+    }
+
+    /// The log has committed a message: it is placed, acknowledged and delivered.
+    pub(super) fn committed(&mut self, number: EntryNumber, mut copies: SmallVec<[StoredCopy; 1]>, turn: &mut Turn) {
+        let Some(Waiting { asker, repeats, id, ticket, .. }) = self.in_flight.finish(number) else { return };
+        // The receiver's copy is the last: it has the `id`, and the acknowledgement is about it.
+        let Some(last) = copies.pop() else { return };
+        for copy in copies {
+            if self.place(&copy, None, ticket.read_at, turn).is_ok() {
+                self.deliver(copy, Ticket::without_credit(ticket.read_at), turn);
+            }
+        }
+        match self.place(&last, id, ticket.read_at, turn) {
+            Ok(seq) => {
+                let message = &last.message;
+                let stored = Stored { room: &message.room, to: message.to.as_ref(), seq, at: message.at };
+                acknowledge(asker, &stored, false, turn);
+                for asker in repeats {
+                    acknowledge(asker, &stored, true, turn);
+                }
+                self.deliver(last, ticket, turn);
+            }
+            Err(Placement::Duplicate(placed)) => {
+                for asker in [asker].into_iter().chain(repeats) {
+                    self.repeat(asker, Earlier::Placed(placed), turn);
+                }
+            }
+            Err(_) => refuse_all(asker, repeats, ErrorCode::NoSuchRoom, "the room was dropped", turn),
+        }
+    }
+
+    /// Places a copy of a message that the log has committed, and that was read at `read_at`.
+    fn place(
+        &mut self,
+        copy: &StoredCopy,
+        id: Option<IdKey>,
+        read_at: Instant,
+        turn: &mut Turn,
+    ) -> Result<Seq, Placement> {
+        let entry = LoggedEntry { room: copy.room, epoch: copy.epoch, id };
+        let placement = self.order.place(&entry, copy.message.at, read_at);
+        let Placement::Placed(seq) = placement else {
+            self.rooms.message_refused(copy.room);
+            self.forget_if_over(copy.room, turn);
+            return Err(placement);
+        };
+        debug_assert_eq!(seq, copy.message.seq, "INV-3: the log and the order agree");
+        self.rooms.message_stored(copy.room, self.kept_since(copy.room, copy.oldest));
+        Ok(seq)
+    }
+
+    fn deliver(&mut self, copy: StoredCopy, ticket: Ticket, turn: &mut Turn) {
+        let StoredCopy { room, message, .. } = copy;
+        let Some(entry) = self.rooms.get(room) else { return };
+        let hubs = entry.hubs();
+        // At least one connection of an inbox's owner has caught up, and is sent this message too.
+        let is_sent = entry.key().owner().is_some()
+            && entry.members().any(|session| !self.catching_up.is_catching_up(session, room));
+        let seq = message.seq;
+        turn.push(Effect::Deliver { room, hubs, message, ticket });
+        if is_sent {
+            self.sent(room, seq);
+        }
+        self.forget_if_over(room, turn);
+    }
+
+    /// The log could not commit a message: it has no place, and its `id` may be used again.
+    pub(super) fn refused(&mut self, number: EntryNumber, turn: &mut Turn) {
+        let Some(Waiting { asker, repeats, rooms, .. }) = self.in_flight.finish(number) else { return };
+        refuse_all(asker, repeats, ErrorCode::Unavailable, "the message could not be stored", turn);
+        for room in rooms {
+            self.rooms.message_refused(room);
+            self.forget_if_over(room, turn);
+        }
+    }
+}
+
+fn not_here() -> Refusal {
+    Refusal::new(ErrorCode::NotAMember, "you are in no room")
+}
+
+/// Tells whoever has sent a message that it is stored.
+fn acknowledge(asker: Asker, stored: &Stored<'_>, duplicate: bool, turn: &mut Turn) {
+    let Stored { room, to, seq, at } = *stored;
+    match asker {
+        Asker::Client(mut frame) => {
+            // Without an `id` the client is told only a failure.
+            let Some(id) = frame.id.take() else { return };
+            let room = room.room().cloned();
+            let seq = room.is_some().then_some(seq);
+            turn.answer(&mut frame, ServerEvent::Ack(Ack { id, at, room, seq, to: to.cloned(), duplicate }));
+        }
+        Asker::Operator(reply) => turn.reply(Answer::Posted(reply, Ok(Posted { seq, at, duplicate }))),
+    }
+}
+
+fn refuse_all(asker: Asker, repeats: Vec<Asker>, code: ErrorCode, why: &'static str, turn: &mut Turn) {
+    for asker in [asker].into_iter().chain(repeats) {
+        let refusal = Refusal::new(code, why);
+        match asker {
+            Asker::Client(mut frame) => turn.refuse(&mut frame, refusal),
+            Asker::Operator(reply) => turn.reply(Answer::Posted(reply, Err(refusal))),
+        }
+    }
+}

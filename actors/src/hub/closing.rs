@@ -1,0 +1,66 @@
+//! Why a connection is closed.
+
+use starling_protocol::CloseCode;
+
+use crate::metrics::DisconnectReason;
+
+/// The end of a connection: what the client is told, and how it is counted.
+#[derive(Debug, Clone, Copy)]
+pub struct Closing {
+    pub(crate) code: CloseCode,
+    pub(crate) reason: &'static str,
+    pub(crate) counted_as: DisconnectReason,
+    /// Whether what waits for the client is dropped, so that the close frame comes at once.
+    pub(crate) drops_outbox: bool,
+}
+
+impl Closing {
+    pub(crate) const SLOW: Self = Self {
+        code: CloseCode::SlowConsumer,
+        reason: "slow consumer",
+        counted_as: DisconnectReason::SlowConsumer,
+        drops_outbox: true,
+    };
+    pub(crate) const OVERLOAD: Self = Self {
+        code: CloseCode::TryAgainLater,
+        reason: "too much waits for all clients",
+        counted_as: DisconnectReason::Overload,
+        drops_outbox: true,
+    };
+    pub(crate) const SILENT: Self = Self {
+        code: CloseCode::NoSignOfLife,
+        reason: "no sign of life",
+        counted_as: DisconnectReason::NoSignOfLife,
+        drops_outbox: true,
+    };
+
+    /// The client went without a word; what it has asked for is still written, for it may listen.
+    pub(crate) fn lost() -> Self {
+        Self { counted_as: DisconnectReason::Lost, ..Self::by_server(CloseCode::Normal, "") }
+    }
+
+    /// The client said goodbye.
+    pub(crate) fn by_client() -> Self {
+        Self { counted_as: DisconnectReason::Client, ..Self::by_server(CloseCode::Normal, "") }
+    }
+
+    /// The server ends the connection for this reason.
+    pub(crate) fn by_server(code: CloseCode, reason: &'static str) -> Self {
+        let counted_as = match code {
+            CloseCode::Normal => DisconnectReason::Client,
+            CloseCode::GoingAway => DisconnectReason::GoingAway,
+            CloseCode::TryAgainLater => DisconnectReason::Overload,
+            CloseCode::ProtocolError => DisconnectReason::ProtocolError,
+            CloseCode::BinaryFrame => DisconnectReason::BinaryFrame,
+            CloseCode::NotUtf8 => DisconnectReason::NotUtf8,
+            CloseCode::Policy => DisconnectReason::Policy,
+            CloseCode::FrameTooLarge => DisconnectReason::FrameTooLarge,
+            CloseCode::Fault => DisconnectReason::Fault,
+            CloseCode::SlowConsumer => DisconnectReason::SlowConsumer,
+            CloseCode::NoSignOfLife => DisconnectReason::NoSignOfLife,
+            CloseCode::Replaced => DisconnectReason::Replaced,
+            CloseCode::Removed => DisconnectReason::Removed,
+        };
+        Self { code, reason, counted_as, drops_outbox: false }
+    }
+}

@@ -1,0 +1,90 @@
+//! How a hub ends its connections.
+
+use std::time::Instant;
+
+use starling_protocol::{CloseCode, ServerEvent};
+
+use super::closing::Closing;
+use super::core::Core;
+use crate::frame::{self};
+use crate::ids::SessionId;
+
+impl Core {
+    /// The connections that nobody closes yet.
+    pub(super) fn open_sessions(&self) -> Vec<SessionId> {
+        let open = self.connections.iter().filter(|(_, entry)| !entry.connection.is_closing());
+        open.map(|(_, entry)| entry.session).collect()
+    }
+
+    /// Tells a connection that the server goes away and when to come back, and closes it with 1001.
+    pub(super) fn say_goodbye(
+        &mut self,
+        session: SessionId,
+        reason: &'static str,
+        reconnect_after_ms: u64,
+        now: Instant,
+    ) {
+        if self.entry(session).is_some_and(|entry| !entry.connection.is_closing()) {
+            self.tell(&[session], &ServerEvent::Closing { reason: reason.into(), reconnect_after_ms }, now);
+            self.close(session, Closing::by_server(CloseCode::GoingAway, reason), now);
+        }
+    }
+
+    /// Closes a connection because the chat says so: for what the client did, once what it did before is answered.
+    pub(super) fn close_for_chat(&mut self, session: SessionId, code: CloseCode, reason: &'static str, now: Instant) {
+        let closing = Closing::by_server(code, reason);
+        let handle = self.entry(session).and_then(|entry| entry.handle.as_ref());
+        match handle.filter(|_| code == CloseCode::Policy) {
+            Some(handle) => handle.close_when_answered(closing),
+            None => self.close(session, closing, now),
+        }
+    }
+
+    /// Closes a connection, once: the close frame is the last that it gets.
+    pub(super) fn close(&mut self, session: SessionId, closing: Closing, now: Instant) {
+        self.settle_batches(session);
+        let Some(entry) = self.entry(session) else { return };
+        if entry.connection.is_closing() {
+            return;
+        }
+        let close_frame = frame::close(closing.code, closing.reason);
+        let before = entry.connection.queued();
+        if closing.drops_outbox {
+            entry.connection.close_dropping(close_frame, now);
+        } else {
+            entry.connection.close(close_frame, now);
+        }
+        let after = entry.connection.queued();
+        entry.closing = Some((now, closing.counted_as));
+        entry.replays = None;
+        let is_open = entry.handle.is_some();
+        if let Some(handle) = &entry.handle {
+            handle.closing();
+        }
+        self.account(1, before, after);
+        if is_open {
+            self.metrics.disconnected(closing.counted_as);
+        }
+        self.touch(session);
+        self.look_soon(session);
+    }
+
+    /// The client says nothing more. Returns whether everything has been said to it, the close frame too.
+    pub(super) fn client_ended(&mut self, session: SessionId) -> bool {
+        let Some(entry) = self.entry(session) else { return true };
+        entry.client_ended = true;
+        entry.connection.has_said_goodbye() && !entry.touched && !entry.awaited
+    }
+
+    /// Closes those for whom the most waits, until no more waits for all than may.
+    pub(super) fn relieve(&mut self, now: Instant) {
+        let most = i64::try_from(self.config.outboxes_bytes_per_hub).unwrap_or(i64::MAX);
+        while self.outboxes_bytes > most {
+            let open = self.connections.iter().map(|(_, entry)| entry).filter(|entry| !entry.connection.is_closing());
+            let fullest = open.max_by_key(|entry| entry.connection.queued_bytes());
+            // What then is left are close frames: it goes by itself.
+            let Some(fullest) = fullest.filter(|entry| entry.connection.queued_bytes() > 0) else { return };
+            self.close(fullest.session, Closing::OVERLOAD, now);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What a hub does as time passes: pings, silence, and connections that take too long.
+
+use std::time::{Duration, Instant};
+
+use super::closing::Closing;
+use super::core::{Core, Entry};
+use super::wheel::Tick;
+use crate::connection::{Chunk, Queued};
+use crate::frame::{self};
+use crate::ids::SessionId;
+
+/// How long a closed connection may take to read its close frame before its socket is reset.
+const LINGER: Duration = Duration::from_secs(5);
+
+impl Core {
+    /// Pings, and ends what shows no sign of life, takes nothing, or does not end by itself.
+    pub(super) fn tick(&mut self, now: Instant) {
+        let mut waiting = 0;
+        for session in self.wheel.advance() {
+            let tick = self.wheel.now();
+            let Some(entry) = self.entry(session).filter(|entry| entry.due == tick) else { continue };
+            let queued = entry.connection.queued_bytes();
+            if queued > 0 {
+                self.metrics.outboxes_seen(queued, 1);
+                waiting += 1;
+            }
+            let next = self.look_after(session, now);
+            if let Some(entry) = self.connections.get_mut(session.slot() as usize) {
+                self.wheel.put(session, &mut entry.due, next);
+            }
+        }
+        // Whom the kernel keeps waiting is looked at every tick, so all others have nothing.
+        self.metrics.outboxes_seen(0, (self.connections.len() as u64).saturating_sub(waiting));
+    }
+
+    /// Does what is due for one connection; at which tick it is to be looked at again.
+    fn look_after(&mut self, session: SessionId, now: Instant) -> Tick {
+        let (tick, heartbeat, slow_client) = (self.wheel.now(), self.heartbeat, self.config.slow_client);
+        let next_tick = tick + 1;
+        let Some(entry) = self.entry(session) else { return next_tick };
+        let since = |at: Instant| now.saturating_duration_since(at);
+        if let Some((closing, _)) = entry.closing {
+            if since(closing) >= LINGER {
+                entry.connection.reset_on_drop();
+                if let Some(handle) = entry.handle.take() {
+                    handle.stop();
+                }
+            }
+            return next_tick;
+        }
+        if entry.connection.stalled_since().is_some_and(|at| since(at) >= slow_client) {
+            self.close(session, Closing::SLOW, now);
+            return next_tick;
+        }
+        // It may have been heard at the end of its tick: past two heartbeats, not at them.
+        let silent_from = entry.heard + 2 * heartbeat + 1;
+        if tick >= silent_from && !entry.held_back {
+            self.close(session, Closing::SILENT, now);
+            return next_tick;
+        }
+        let is_ping_due = tick >= entry.pinged + heartbeat;
+        if is_ping_due {
+            entry.pinged = tick;
+        }
+        let next_ping = entry.pinged + heartbeat;
+        let next = if entry.connection.is_waiting() { next_tick } else { next_ping.min(silent_from.max(next_tick)) };
+        if is_ping_due {
+            self.ping(session, now);
+        }
+        next
+    }
+
+    /// Pings at once where nothing waits: a turn for so little would cost more. Not where nobody reads: that the peer
+    /// has gone shows there only when the turn's end is written.
+    fn ping(&mut self, session: SessionId, now: Instant) {
+        let outbox_bytes = self.config.outbox_bytes as usize;
+        let reads = |entry: &&mut Entry| entry.connection.is_clear() && !entry.held_back;
+        let Some(entry) = self.entry(session).filter(reads) else {
+            return self.offer_frame(session, frame::ping(), now);
+        };
+        let ping = Chunk { bytes: frame::ping(), frames: 1, deliveries: 0, read_at: now, offered_at: now };
+        let length = ping.bytes.len();
+        // A ping that the kernel does not take waits, as small as it is.
+        let written = entry.connection.write_through(ping, outbox_bytes);
+        let after = entry.connection.queued();
+        debug_assert_eq!(written, Ok(()), "two bytes fit into any outbox");
+        self.metrics.frame_sent(length, 1);
+        self.account(1, Queued::default(), after);
+        if after.frames > 0 {
+            self.touch(session);
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What a hub offers to its connections: events, live messages, and messages that a session missed.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use starling_protocol::ServerEvent;
+
+use super::closing::Closing;
+use super::core::Core;
+use super::messages::{Delivery, Replay};
+use crate::connection::{Chunk, Overflow, Queued};
+use crate::frame::{self, Format};
+use crate::ids::{RoomId, SessionId};
+
+impl Core {
+    pub(super) fn tell(&mut self, sessions: &[SessionId], event: &ServerEvent<'static>, now: Instant) {
+        let (mut json, mut compressed, mut text) = (None, None, None);
+        for session in sessions {
+            if speaks_of_what_was_delivered(event) {
+                self.settle_batches(*session);
+            }
+            let Some(entry) = self.entry(*session) else { continue };
+            entry.follow(event);
+            let (format, is_deflated) = (entry.format, entry.is_deflated);
+            let encoded = match format {
+                Format::Json => json.get_or_insert_with(|| frame::event(event, format)),
+                Format::Text => text.get_or_insert_with(|| frame::event(event, format)),
+            };
+            let encoded = if is_deflated && format == Format::Json && !holds_secret(event) {
+                compressed.get_or_insert_with(|| encoded.as_ref().map(|bytes| self.compression.of(bytes)))
+            } else {
+                encoded
+            };
+            if let Some(bytes) = encoded.clone() {
+                self.offer_frame(*session, bytes, now);
+            }
+        }
+    }
+
+    /// Offers one frame that delivers no message.
+    pub(super) fn offer_frame(&mut self, session: SessionId, bytes: Bytes, now: Instant) {
+        self.metrics.frame_sent(bytes.len(), 1);
+        self.offer(session, Chunk { bytes, frames: 1, deliveries: 0, read_at: now, offered_at: now });
+    }
+
+    pub(super) fn offer(&mut self, session: SessionId, chunk: Chunk) {
+        let outbox_bytes = self.config.outbox_bytes as usize;
+        let (frames, now) = (chunk.frames, chunk.offered_at);
+        let Some(entry) = self.entry(session) else { return };
+        let before = entry.connection.queued();
+        let outcome = entry.connection.offer(chunk, outbox_bytes);
+        let after = entry.connection.queued();
+        self.account(frames, before, after);
+        match outcome {
+            Ok(()) => self.touch(session),
+            Err(Overflow) => self.close(session, Closing::SLOW, now),
+        }
+    }
+
+    /// Counts `offered` frames in, and out what neither waits now nor waited before: it was written or dropped.
+    pub(super) fn account(&mut self, offered: u32, before: Queued, after: Queued) {
+        let stage = &self.worker.socket_write;
+        stage.arrive_n(u64::from(offered));
+        stage.complete_n(u64::from((offered + before.frames).saturating_sub(after.frames)));
+        if before != after {
+            let signed = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
+            let bytes = signed(after.bytes) - signed(before.bytes);
+            self.outboxes_bytes += bytes;
+            self.metrics.outbox_changed(bytes, i64::from(after.frames) - i64::from(before.frames));
+            self.metrics.outbox_holds(after.bytes);
+        }
+    }
+
+    pub(super) fn deliver(&mut self, room: RoomId, delivery: Arc<Delivery>) {
+        // Everybody may have left while the message was on its way.
+        let Some(local) = self.rooms.get_mut(&room) else { return };
+        if local.batch.is_empty() {
+            self.touched_rooms.push(room);
+            local.batch = self.spare_batches.pop().unwrap_or_default();
+        }
+        local.batch.push(delivery);
+    }
+
+    pub(super) fn deliver_private(&mut self, sessions: &[SessionId], delivery: &Delivery, now: Instant) {
+        for session in sessions {
+            let bytes = match self.format(*session) {
+                Format::Json if self.is_deflated(*session) => delivery.compressed(&self.compression).clone(),
+                Format::Json => delivery.json().clone(),
+                Format::Text => delivery.encode_line(),
+            };
+            self.metrics.frame_sent(bytes.len(), 1);
+            self.metrics.delivered(1);
+            let read_at = delivery.read_at();
+            self.offer(*session, Chunk { bytes, frames: 1, deliveries: 1, read_at, offered_at: now });
+        }
+    }
+
+    pub(super) fn replay(&mut self, session: SessionId, replay: &Replay, now: Instant) {
+        let format = self.format(session);
+        for message in &replay.messages {
+            let Some(bytes) = frame::event(&ServerEvent::Message(message.to_wire()), format) else { continue };
+            self.metrics.delivered(1);
+            self.offer_frame(session, bytes, now);
+        }
+        if replay.more
+            && let Some(entry) = self.entry(session)
+        {
+            entry.replays.get_or_insert_default().push(replay.room);
+        }
+        // Also where nothing came: another room of the session may wait for its turn.
+        self.touch(session);
+    }
+}
+
+/// Whether a frame has somebody else's words beside what only its receiver may know. Its length must not tell how much of
+/// the one repeats in the other, so it is never compressed.
+fn holds_secret(event: &ServerEvent<'_>) -> bool {
+    match event {
+        ServerEvent::Welcome(_) => true,
+        ServerEvent::History(page) => page.inbox,
+        ServerEvent::Message(_)
+        | ServerEvent::Ack(_)
+        | ServerEvent::Joined(_)
+        | ServerEvent::Left { .. }
+        | ServerEvent::Presence(_)
+        | ServerEvent::Members(_)
+        | ServerEvent::Rooms { .. }
+        | ServerEvent::Pong { .. }
+        | ServerEvent::Closing { .. }
+        | ServerEvent::Error(_) => false,
+    }
+}
+
+/// Whether an event must not overtake the messages before it: it tells how far a room had come when it was made.
+fn speaks_of_what_was_delivered(event: &ServerEvent<'_>) -> bool {
+    match event {
+        ServerEvent::Welcome(_)
+        | ServerEvent::Joined(_)
+        | ServerEvent::Left { .. }
+        | ServerEvent::History(_)
+        | ServerEvent::Rooms { .. }
+        | ServerEvent::Members(_)
+        | ServerEvent::Closing { .. } => true,
+        ServerEvent::Message(_)
+        | ServerEvent::Ack(_)
+        | ServerEvent::Presence(_)
+        | ServerEvent::Pong { .. }
+        | ServerEvent::Error(_) => false,
+    }
+}

@@ -1,0 +1,84 @@
+//! What is still to come when a swarm has fallen silent.
+
+use std::time::Duration;
+
+use crate::clock::Nanos;
+use crate::ledger::HighWaters;
+
+/// How long private deliveries are awaited where some connections were lost, and everything else is in.
+const PRIVATE_GRACE: Duration = Duration::from_secs(1);
+
+/// What is still to come.
+#[derive(Debug, Default)]
+pub(crate) struct Outstanding {
+    /// Messages that the server has not answered.
+    pub(crate) unanswered: u64,
+    /// Messages that were due and are not sent, and bots that have yet to count theirs.
+    pub(crate) left_to_say: u64,
+    /// Bots that have been connected and are not.
+    pub(crate) away: u64,
+    /// Bots that are to be connected for the first time.
+    pub(crate) connecting: u64,
+    /// Deliveries in rooms.
+    pub(crate) room_deliveries: u64,
+    /// Private deliveries; only the sum over all workers means something.
+    pub(crate) private_deliveries: i64,
+    /// Whether any bot lost its connection: then private deliveries may never come.
+    pub(crate) any_interrupted: bool,
+    /// How far the rooms have come, as far as this worker knows.
+    pub(crate) high_waters: HighWaters,
+}
+
+impl Outstanding {
+    /// Adds what is to come at another worker.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.unanswered += other.unanswered;
+        self.left_to_say += other.left_to_say;
+        self.away += other.away;
+        self.connecting += other.connecting;
+        self.room_deliveries += other.room_deliveries;
+        self.private_deliveries += other.private_deliveries;
+        self.any_interrupted |= other.any_interrupted;
+        for (life, seq) in other.high_waters {
+            let known = self.high_waters.entry(life).or_default();
+            *known = seq.max(*known);
+        }
+    }
+
+    /// Whether nothing more is to come. `since` keeps when everything but private deliveries was in.
+    pub(crate) fn is_settled(&self, now: Nanos, since: &mut Option<Nanos>) -> bool {
+        let is_due = [self.unanswered, self.left_to_say, self.away, self.connecting, self.room_deliveries];
+        if is_due.iter().any(|due| *due > 0) {
+            *since = None;
+            return false;
+        }
+        let since = *since.get_or_insert(now);
+        self.private_deliveries <= 0 || (self.any_interrupted && now.since(since) > PRIVATE_GRACE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Nanos = Nanos(10_000_000_000);
+
+    #[test]
+    fn a_swarm_is_settled_when_nothing_more_is_to_come() {
+        let settled = |outstanding: Outstanding| outstanding.is_settled(NOW, &mut None);
+        assert!(settled(Outstanding::default()));
+        assert!(!settled(Outstanding { unanswered: 1, ..Outstanding::default() }));
+        assert!(!settled(Outstanding { left_to_say: 1, ..Outstanding::default() }));
+        assert!(!settled(Outstanding { away: 1, ..Outstanding::default() }));
+        assert!(!settled(Outstanding { connecting: 1, ..Outstanding::default() }));
+        assert!(!settled(Outstanding { room_deliveries: 1, ..Outstanding::default() }));
+        assert!(!settled(Outstanding { private_deliveries: 1, ..Outstanding::default() }));
+    }
+
+    #[test]
+    fn after_a_lost_connection_private_deliveries_are_not_awaited_for_long() {
+        let outstanding = Outstanding { private_deliveries: 1, any_interrupted: true, ..Outstanding::default() };
+        assert!(!outstanding.is_settled(NOW, &mut None));
+        assert!(outstanding.is_settled(NOW, &mut Some(Nanos::default())));
+    }
+}

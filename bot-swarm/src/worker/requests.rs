@@ -1,0 +1,223 @@
+//! What the swarm asks a worker, and what it answers.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use actix::{Handler, Message};
+
+use super::Worker;
+use crate::agenda::Errand;
+use crate::behaviour::BehaviourKind;
+use crate::census::{BotState, Census};
+use crate::clock::{self, Nanos};
+use crate::last_receivers::LastReceivers;
+use crate::ledger::private::PrivateBook;
+use crate::ledger::{HighWaters, Ledger, Tally, Undelivered};
+use crate::outstanding::Outstanding;
+use crate::stats::Stats;
+
+/// Takes what the bots counted and measured since it was taken last.
+#[derive(Debug, Message)]
+#[rtype(result = "Interval")]
+pub(crate) struct TakeInterval;
+
+/// What the bots counted and measured in some time, and how they stand at its end.
+#[derive(Debug, Default)]
+pub(crate) struct Interval {
+    pub(crate) stats: Stats,
+    pub(crate) census: Census,
+    /// Messages that the server has not answered.
+    pub(crate) unanswered: u64,
+    /// Connections that are open.
+    pub(crate) open_links: u64,
+    /// What the ledger has found since the start.
+    pub(crate) findings: Tally,
+    /// The last receivers of messages among those that came in this time.
+    pub(crate) last_receivers: LastReceivers,
+    /// Processor time of the worker's thread, of the worker that used most.
+    pub(crate) busiest_worker: Duration,
+}
+
+impl Interval {
+    /// Adds what another worker's bots counted and measured in the same time.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.stats.merge(&other.stats);
+        self.census += other.census;
+        self.unanswered += other.unanswered;
+        self.open_links += other.open_links;
+        self.findings += other.findings;
+        self.last_receivers.merge(&other.last_receivers);
+        self.busiest_worker = self.busiest_worker.max(other.busiest_worker);
+    }
+}
+
+impl Handler<TakeInterval> for Worker {
+    type Result = actix::MessageResult<TakeInterval>;
+
+    fn handle(&mut self, TakeInterval: TakeInterval, _: &mut Self::Context) -> Self::Result {
+        let cpu = clock::thread_cpu();
+        let busy = cpu.saturating_sub(self.state.cpu_taken.replace(cpu));
+        actix::MessageResult(Interval {
+            stats: self.state.stats.borrow_mut().take(),
+            busiest_worker: busy,
+            census: self.state.census.get(),
+            unanswered: self.state.unanswered.get(),
+            open_links: self.state.open_links.get(),
+            findings: self.state.findings(),
+            last_receivers: self.state.ledger.borrow_mut().take_last_receivers(),
+        })
+    }
+}
+
+/// Tells the bots to plan no more. What was due before is still sent, and what is unanswered again where it must be.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct FallSilent {
+    /// Until when what was due before may be sent.
+    pub(crate) says_until: Nanos,
+}
+
+impl Handler<FallSilent> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, FallSilent { says_until }: FallSilent, _: &mut Self::Context) {
+        self.state.says_until.set(Some(says_until));
+        self.state.quiet_since.set(Some(self.state.now()));
+        self.ask_all_bots(Errand::Settle);
+    }
+}
+
+/// Tells the bots to give up what they have not done, and to count it.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct GiveUp;
+
+impl Handler<GiveUp> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, GiveUp: GiveUp, _: &mut Self::Context) {
+        self.state.is_over.set(true);
+        self.ask_all_bots(Errand::GiveUp);
+    }
+}
+
+/// Asks how many bots have yet to do what they were asked to.
+#[derive(Debug, Message)]
+#[rtype(result = "u64")]
+pub(crate) struct CountAnswersDue;
+
+impl Handler<CountAnswersDue> for Worker {
+    type Result = u64;
+
+    fn handle(&mut self, CountAnswersDue: CountAnswersDue, _: &mut Self::Context) -> u64 {
+        self.state.answers_due.get()
+    }
+}
+
+/// Asks what is still to come.
+#[derive(Debug, Message)]
+#[rtype(result = "Outstanding")]
+pub(crate) struct ReadOutstanding {
+    /// How far the rooms have come, as far as all workers know.
+    pub(crate) targets: Arc<HighWaters>,
+}
+
+impl Handler<ReadOutstanding> for Worker {
+    type Result = actix::MessageResult<ReadOutstanding>;
+
+    fn handle(&mut self, ReadOutstanding { targets }: ReadOutstanding, _: &mut Self::Context) -> Self::Result {
+        let ledger = self.state.ledger.borrow();
+        actix::MessageResult(Outstanding {
+            unanswered: self.state.unanswered.get(),
+            left_to_say: self.state.left_to_say.get() + self.state.answers_due.get(),
+            away: u64::from(self.state.census.get().in_state(BotState::Away)),
+            connecting: u64::from(self.state.census.get().in_state(BotState::Connecting)),
+            room_deliveries: ledger.outstanding(&targets) + ledger.peers.outstanding(|bot| self.state.said_by(bot)),
+            private_deliveries: ledger.private_outstanding(),
+            any_interrupted: ledger.any_interrupted(),
+            high_waters: ledger.high_waters(),
+        })
+    }
+}
+
+/// Takes the sums of the books, which are closed by it.
+#[derive(Debug, Message)]
+#[rtype(result = "Books")]
+pub(crate) struct CloseBooks {
+    /// How far the rooms have come.
+    pub(crate) targets: Arc<HighWaters>,
+}
+
+/// What a worker leaves behind.
+#[derive(Debug, Default)]
+pub(crate) struct Books {
+    pub(crate) tally: Tally,
+    pub(crate) private: PrivateBook,
+    /// Messages that the server never answered.
+    pub(crate) unanswered: u64,
+    /// Bots that had lost their connection and did not come back.
+    pub(crate) away: u64,
+}
+
+impl Books {
+    /// Adds what another worker left.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.tally += other.tally;
+        self.private.merge(other.private);
+        self.unanswered += other.unanswered;
+        self.away += other.away;
+    }
+}
+
+impl Handler<CloseBooks> for Worker {
+    type Result = actix::MessageResult<CloseBooks>;
+
+    fn handle(&mut self, CloseBooks { targets }: CloseBooks, _: &mut Self::Context) -> Self::Result {
+        let mut ledger = self.state.ledger.replace(Ledger::new(self.state.run, self.state.dialect.audience()));
+        let mut last = ledger.take_last_receivers();
+        self.charge_undelivered(&ledger, &targets, &mut last);
+        // They are taken with the next interval.
+        self.state.ledger.borrow_mut().add_last_receivers(&last);
+        let unpromised = self.state.unpromised.lock().unwrap_or_else(PoisonError::into_inner);
+        let (tally, private) = ledger.close(&targets, |bot| self.state.said_by(bot), &unpromised);
+        drop(unpromised);
+        self.state.closed.set(Some(tally));
+        actix::MessageResult(Books {
+            tally,
+            private,
+            unanswered: self.state.unanswered.get(),
+            away: self.state.census.get().in_state(BotState::Away).into(),
+        })
+    }
+}
+
+impl Worker {
+    /// Charges deliveries that were due and did not come with the time from their plan until now.
+    fn charge_undelivered(&self, ledger: &Ledger, targets: &HighWaters, last: &mut LastReceivers) {
+        let now = self.state.now();
+        let mut stats = self.state.stats.borrow_mut();
+        ledger.undelivered(targets, |undelivered| match undelivered {
+            Undelivered::Delivery { bot, planned, count } => {
+                // What comes to a slow bot is not timed.
+                if self.state.roster.behaviour(bot) != BehaviourKind::Slow {
+                    stats.delivery.record_many(now.since(planned), count);
+                }
+            }
+            Undelivered::Completion { place, planned } => last.note(place, now.since(planned)),
+        });
+    }
+}
+
+/// Makes all bots say goodbye.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Leave;
+
+impl Handler<Leave> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, Leave: Leave, _: &mut Self::Context) {
+        let now = self.state.now();
+        self.enter_for_all(Errand::Leave, |_| now);
+    }
+}

@@ -1,0 +1,60 @@
+//! Twenty containers of bots write their reports into one volume, and one verdict is said of them.
+
+use std::time::Duration;
+
+use crate::compose::{compose, compose_with, containers, docker, inspect, log};
+use crate::{disturb, start};
+
+/// A run of twenty containers that ends by itself.
+struct Run;
+
+impl Run {
+    /// Begins it, the sum of its reports with it, whose folder in the volume is `name`.
+    async fn begin(name: &str) -> Self {
+        start().await;
+        disturb();
+        compose(&["rm", "--force", "--stop", "bots", "merge"]);
+        let variables = [("BOT_SECONDS", "15"), ("BOTS_CONTAINERS", "20"), ("BOTS_RUN", name)];
+        compose_with(&variables, &["up", "--detach", "--no-build", "bots", "merge"]);
+        assert_eq!(containers("bots").len(), 20);
+        Self
+    }
+
+    /// Waits until the sum is there: its exit code, and what it says.
+    fn verdict(&self) -> (String, String) {
+        let merge = &containers("merge")[0];
+        let code = docker(&["wait", merge]).trim().to_owned();
+        (code, docker(&["logs", merge]))
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // Other tests want bots that do not end.
+        compose(&["rm", "--force", "--stop", "bots", "merge"]);
+    }
+}
+
+#[actix::test]
+async fn twenty_containers_of_bots_end_with_one_verdict() {
+    let run = Run::begin("whole").await;
+    let (code, said) = run.verdict();
+    assert!(code == "0" && said.starts_with("KEPT: clean\n"), "{code} {said}");
+    assert!(said.contains("bots        200 of 200 connected"), "{said}");
+    assert!(!inspect("merge")["State"]["OOMKilled"].as_bool().unwrap());
+}
+
+#[actix::test]
+async fn a_container_of_bots_that_was_killed_makes_the_verdict_of_all_invalid() {
+    let run = Run::begin("killed").await;
+    let victim = &containers("bots")[7];
+    // It serves metrics when its report has been begun.
+    while !log(victim).contains("metrics at ") {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    docker(&["kill", victim]);
+    let (code, said) = run.verdict();
+    let first = said.lines().next().unwrap_or_default();
+    assert!(code == "2" && first.starts_with("INVALID: ") && first.contains("has not ended"), "{code} {said}");
+    assert!(said.contains("bots        190 of 200 connected"), "{said}");
+}
