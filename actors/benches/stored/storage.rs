@@ -123,7 +123,7 @@ async fn while_somebody_talks(chat: &Chat, work: impl Future<Output = ()>) -> Ti
                 let (begun, worked) = (clock::now(), writer_worked());
                 handle.post(post).await.unwrap().unwrap();
                 times.0.push(clock::now() - begun);
-                work.0.push(writer_worked() - worked);
+                work.0.push(writer_worked().saturating_sub(worked));
                 tokio::time::sleep(PAUSE).await;
             }
             work.tell("    work of the thread that writes, of that");
