@@ -98,13 +98,21 @@ impl Chat {
     }
 }
 
+/// How long the thread that writes has worked: what others do on the machine, and waiting for the disk, do not count.
+fn writer_worked() -> Duration {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+    let read = |task: &Path, file: &str| std::fs::read_to_string(task.join(file)).unwrap_or_default();
+    let writer = tasks.into_iter().find(|task| read(task, "comm").trim() == "history").unwrap();
+    Duration::from_nanos(read(&writer, "schedstat").split(' ').next().unwrap().parse().unwrap())
+}
+
 /// Posts a message and waits until it is stored, again and again, from before `work` until a second after it is done.
 async fn while_somebody_talks(chat: &Chat, work: impl Future<Output = ()>) -> Times {
     let is_over = Arc::new(AtomicBool::new(false));
     let talk = actix_rt::spawn({
         let (handle, is_over) = (chat.handle.clone(), Arc::clone(&is_over));
         async move {
-            let mut times = Times::default();
+            let (mut times, mut work) = (Times::default(), Times::default());
             while !is_over.load(Relaxed) {
                 let post = PostedBy {
                     room: RoomName::lobby(),
@@ -112,11 +120,13 @@ async fn while_somebody_talks(chat: &Chat, work: impl Future<Output = ()>) -> Ti
                     text: "so many words".into(),
                     id: None,
                 };
-                let begun = clock::now();
+                let (begun, worked) = (clock::now(), writer_worked());
                 handle.post(post).await.unwrap().unwrap();
                 times.0.push(clock::now() - begun);
+                work.0.push(writer_worked().saturating_sub(worked));
                 tokio::time::sleep(PAUSE).await;
             }
+            work.tell("    work of the thread that writes, of that");
             times
         }
     });
