@@ -16,7 +16,10 @@ use crate::chat_server::command::DropReply;
 use crate::ids::RoomId;
 use crate::vitals::Vitals;
 
+mod bytes;
 mod search;
+
+pub use self::bytes::KeptBytes;
 
 /// The messages of a room, the oldest first.
 type StoredMessages = VecDeque<Arc<StoredMessage>>;
@@ -27,8 +30,8 @@ pub struct MemoryHistory {
     /// There from [`connect`](HistoryStore::connect) on; before, a search is carried out at once.
     searcher: Option<Searcher>,
     messages_max: usize,
-    bytes_max: u64,
     bytes: u64,
+    kept_bytes: KeptBytes,
     rooms: FxHashMap<RoomId, Kept>,
     /// Every message in the order of arrival, to find the oldest of all; entries whose message is gone are skipped.
     arrivals: VecDeque<Arrival>,
@@ -58,13 +61,18 @@ impl MemoryHistory {
         Self {
             searcher: None,
             messages_max: messages_max as usize,
-            bytes_max,
             bytes: 0,
+            kept_bytes: KeptBytes::new(bytes_max),
             rooms: FxHashMap::default(),
             arrivals: VecDeque::new(),
             kept: 0,
             lives: 0,
         }
+    }
+
+    /// The bytes of its messages, also after it was handed on.
+    pub fn kept_bytes(&self) -> KeptBytes {
+        self.kept_bytes.clone()
     }
 
     /// The oldest and the newest message that are kept of a room.
@@ -88,7 +96,8 @@ impl MemoryHistory {
 
     /// Drops the oldest messages of all rooms until the bytes fit.
     fn fit_bytes(&mut self, done: &mut Vec<Completion>) {
-        while self.bytes > self.bytes_max {
+        let allowed = self.kept_bytes.allowed();
+        while self.bytes > allowed {
             let Some(Arrival { room, life, seq }) = self.arrivals.pop_front() else { return };
             let kept = self.rooms.get(&room).filter(|kept| kept.life == life);
             let is_kept = kept.and_then(|kept| kept.messages.front()).is_some_and(|oldest| oldest.seq == seq);
@@ -129,6 +138,7 @@ impl HistoryStore for MemoryHistory {
         let oldest = self.bounds(room).map_or(seq.next(), |(oldest, _)| oldest);
         done.push(Completion::Stored { room, seq, oldest });
         self.fit_bytes(done);
+        self.kept_bytes.set_kept(self.bytes);
         self.compact_arrivals();
     }
 
@@ -159,6 +169,7 @@ impl HistoryStore for MemoryHistory {
     fn forget(&mut self, room: RoomId, reply: Option<DropReply>) {
         let Kept { messages, .. } = self.rooms.remove(&room).unwrap_or_default();
         self.bytes -= messages.iter().map(|message| message.weight() as u64).sum::<u64>();
+        self.kept_bytes.set_kept(self.bytes);
         self.kept -= messages.len();
         // Its arrivals stay until their turn comes: looking for them would take the longer the more is kept.
         self.compact_arrivals();

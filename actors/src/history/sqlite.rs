@@ -13,6 +13,7 @@ pub mod backup;
 mod continuity;
 mod open;
 pub mod operator;
+mod ownership;
 mod reader;
 mod recent;
 mod retention;
@@ -38,6 +39,7 @@ use self::recent::Recent;
 use self::schema::{DbRoom, ROOMS_MAX, SEQ_MAX};
 pub(in crate::history) use self::writer::spawn;
 use self::writer::{Append, StoredCopy, WriterCommand};
+use super::memory::KeptBytes;
 use super::{
     Completion, HistoryStore, NewMessage, Page, ReadError, ReadRequest, ReportSink, Restored, StoreReport,
     StoreReportOf, StoredMessage,
@@ -207,6 +209,11 @@ impl SqliteHistory {
         })
     }
 
+    /// The bytes of the messages in memory in front of the disk, also after the store was handed on.
+    pub fn kept_bytes(&self) -> KeptBytes {
+        self.recent.kept_bytes()
+    }
+
     /// Whether storing works, also after the store was handed on.
     pub fn health(&self) -> StoreHealth {
         self.health.clone()
@@ -297,11 +304,8 @@ impl HistoryStore for SqliteHistory {
             let entry = Room { db: *db, seq: stored.seq, oldest: stored.oldest, in_flight: 0 };
             self.rooms.insert(RoomId(index), entry);
             self.by_db.insert(*db, RoomId(index));
-            self.next_db = self.next_db.max(db.0 + 1);
         }
-        for db in &opened.dropped {
-            self.next_db = self.next_db.max(db.0 + 1);
-        }
+        self.next_db = opened.last_number + 1;
         restored
     }
 

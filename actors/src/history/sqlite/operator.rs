@@ -8,7 +8,7 @@ use starling_protocol::{ClientId, Epoch, MessageId, RoomName, Seq};
 
 use super::reader::receiver;
 use super::schema::{DROPPED, DbRoom, SEQ_MAX, drop_step, mark_dropped, of_place, place, version};
-use super::{OpenError, SqliteSettings, Sync, open};
+use super::{OpenError, SqliteSettings, Sync, open, ownership};
 use crate::history::{RoomKey, StoredMessage};
 
 /// Why an operator's command does not do what it should.
@@ -234,6 +234,7 @@ pub fn vacuum(settings: &SqliteSettings) -> Result<(u64, u64), OperatorError> {
     }
     let path = open::locate(path)?;
     let path = path.as_path();
+    ownership::check(path)?;
     let lock = open::Lock::take(path)?;
     open::inspect(path)?;
     let before = fs::metadata(path)?.len();
@@ -256,9 +257,13 @@ pub fn drop_room(settings: &SqliteSettings, key: &RoomKey) -> Result<u64, Operat
     if !path.exists() {
         return Err(OperatorError::NotThere(path.to_owned()));
     }
+    let path = open::locate(path)?;
+    let path = path.as_path();
+    ownership::check(path)?;
     let lock = open::Lock::take(path)?;
     open::inspect(path)?;
-    let mut connection = open::open_writer(&SqliteSettings { sync: Sync::Full, ..settings.clone() }, false)?;
+    let settings = SqliteSettings { path: path.to_owned(), sync: Sync::Full, ..settings.clone() };
+    let mut connection = open::open_writer(&settings, false)?;
     let found = connection.query_row("SELECT id FROM rooms WHERE name = ?1", [key.to_string()], |row| row.get(0));
     let room = DbRoom(found.optional()?.ok_or_else(|| OperatorError::NothingToDrop(key.clone()))?);
     mark_dropped(&connection, room)?;
