@@ -385,7 +385,7 @@ mod tests {
     }
     #[test]
     fn a_clock_that_is_wrong_by_years_at_a_start_drops_nothing_before_it_has_gone_on_evenly_for_a_day() {
-        let (day, year) = (86_400_000, 365 * 86_400_000);
+        let (day, year) = (86_400_000_i64, 365 * 86_400_000_i64);
         let now_ms = 60 * year;
         // How old the messages are by the clock, in their order, and which are left a minute and a day after the start.
         for (ages, after_a_minute, after_a_day) in [
