@@ -1,4 +1,5 @@
-//! Looks at the memory in use, and refuses new connections before the kernel ends the process.
+//! Looks at the memory in use. Before the kernel ends the process, the messages in memory give way, and new connections and
+//! searches are refused.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +7,8 @@ use std::time::Duration;
 use log::{info, warn};
 use procfs::WithCurrentSystemInfo;
 use procfs::process::Process;
-use tokio::time::{Instant, MissedTickBehavior};
+use starling_actors::history::memory::KeptBytes;
+use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::control_group::{ControlGroups, Memory};
@@ -15,13 +17,19 @@ use crate::state::ServerState;
 /// How often it is looked.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// How often it is looked near the limit: messages may come fast.
+const CLOSE_LOOK: Duration = Duration::from_millis(25);
+
+/// From how many hundredths of the limit on it is looked often.
+const LOOK_CLOSELY_AT: u64 = 70;
+
 /// How often the log says that memory is short, while it is.
 const TELL: Duration = Duration::from_mins(1);
 
-/// From how many hundredths of the limit on the log says what takes the memory.
+/// From how many hundredths of the limit on the log says what takes the memory, and the messages in memory get no more.
 const TELL_AT: u64 = 90;
 
-/// From how many hundredths of the limit on new connections and searches are refused.
+/// From how many hundredths of the limit on new connections and searches are refused, and the messages in memory get fewer.
 const REFUSE_AT: u64 = 95;
 
 /// Where the limit comes from.
@@ -52,18 +60,27 @@ impl Limit {
     }
 }
 
+/// How many bytes of messages the memory may keep where it has so many, and so many hundredths of the limit are in use.
+fn allowed(kept: u64, hundredths: u64) -> u64 {
+    match hundredths {
+        // A part of it with each look, so that what the system gets back is seen before more goes.
+        REFUSE_AT.. => kept - kept / 64,
+        TELL_AT.. => kept,
+        _ => u64::MAX,
+    }
+}
+
 /// Watches for as long as the server runs; ends at once where there is no limit.
-pub(crate) async fn watch(config: Config, state: Arc<ServerState>) {
+pub(crate) async fn watch(config: Config, state: Arc<ServerState>, kept: KeptBytes) {
     let limit = Limit::of(&config);
-    let mut looks = tokio::time::interval(LOOK);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut told, mut is_refusing): (Option<Instant>, bool) = (None, false);
     while let Some(memory) = limit.look() {
         let hundredths = memory.used.saturating_mul(100) / memory.limit.max(1);
+        kept.allow(allowed(kept.kept(), hundredths));
         let refuses = hundredths >= REFUSE_AT;
         if hundredths >= TELL_AT && (refuses != is_refusing || told.is_none_or(|at| at.elapsed() >= TELL)) {
             told = Some(Instant::now());
-            warn!("{}", what_takes_it(memory, &config, &state, refuses));
+            warn!("{}", what_takes_it(memory, &config, &state, &kept, refuses));
         } else if is_refusing && !refuses {
             info!("memory: {hundredths} % of the limit are in use, new connections and searches are taken again");
         }
@@ -71,22 +88,37 @@ pub(crate) async fn watch(config: Config, state: Arc<ServerState>) {
             is_refusing = refuses;
             state.set_short_of_memory(refuses);
         }
-        looks.tick().await;
+        tokio::time::sleep(if hundredths >= LOOK_CLOSELY_AT { CLOSE_LOOK } else { LOOK }).await;
     }
 }
 
-fn what_takes_it(memory: Memory, config: &Config, state: &ServerState, refuses: bool) -> String {
+fn what_takes_it(memory: Memory, config: &Config, state: &ServerState, kept: &KeptBytes, refuses: bool) -> String {
     let mib = |bytes: u64| bytes / (1 << 20);
     let metrics = state.metrics();
     format!(
-        "memory: {} of {} MiB are in use; {} connections, outboxes {} MiB, recent messages at most {} MiB \
-         (CHAT_HISTORY_BYTES), {} rooms{}",
+        "memory: {} of {} MiB are in use; {} connections, outboxes {} MiB, {} rooms, recent messages {} MiB, which may be {} \
+         (CHAT_HISTORY_BYTES) and get no more now{}",
         mib(memory.used),
         mib(memory.limit),
         metrics.connections(),
         mib(metrics.outboxes_bytes()),
-        mib(config.history_bytes),
         metrics.rooms(),
+        mib(kept.kept()),
+        mib(config.history_bytes),
         if refuses { "; new connections and searches are refused" } else { "" },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_the_limit_the_messages_in_memory_get_no_more_and_at_it_they_get_fewer() {
+        for (kept, hundredths, expected) in
+            [(6_400, 89, u64::MAX), (6_400, 90, 6_400), (6_400, 95, 6_300), (6_400, 120, 6_300), (0, 99, 0)]
+        {
+            assert_eq!(allowed(kept, hundredths), expected, "{kept} {hundredths}");
+        }
+    }
 }

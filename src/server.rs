@@ -19,7 +19,7 @@ use prometheus::Registry;
 use starling_actors::chat_server::PreparedChat;
 use starling_actors::credits::ServerCredits;
 use starling_actors::history::HistoryStore;
-use starling_actors::history::memory::MemoryHistory;
+use starling_actors::history::memory::{KeptBytes, MemoryHistory};
 use starling_actors::history::off::NoHistory;
 use starling_actors::history::sqlite::{OpenError, SqliteHistory, StoreHealth};
 use starling_actors::ids::HubId;
@@ -111,21 +111,35 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-/// The history that the configuration asks for, and whether its storage works.
-fn open_history(config: &Config, metrics: &Metrics) -> Result<(Box<dyn HistoryStore>, StoreHealth), OpenError> {
-    let chat = config.chat();
-    Ok(match config.history.value {
-        HistoryMode::Sqlite => {
-            let history = SqliteHistory::open(config.sqlite(), Arc::clone(metrics.history()))?;
-            let health = history.health();
-            (Box::new(history), health)
-        }
-        HistoryMode::Memory => {
-            let history = MemoryHistory::new(chat.history_messages, chat.history_bytes);
-            (Box::new(history), StoreHealth::default())
-        }
-        HistoryMode::Off => (Box::new(NoHistory::default()), StoreHealth::default()),
-    })
+/// A history, and what the server asks of it after it was handed on.
+struct OpenHistory {
+    store: Box<dyn HistoryStore>,
+    health: StoreHealth,
+    /// Its messages in memory.
+    kept: KeptBytes,
+}
+
+impl OpenHistory {
+    /// The one that the configuration asks for.
+    fn of(config: &Config, metrics: &Metrics) -> Result<Self, OpenError> {
+        let chat = config.chat();
+        Ok(match config.history.value {
+            HistoryMode::Sqlite => {
+                let history = SqliteHistory::open(config.sqlite(), Arc::clone(metrics.history()))?;
+                Self { health: history.health(), kept: history.kept_bytes(), store: Box::new(history) }
+            }
+            HistoryMode::Memory => {
+                let history = MemoryHistory::new(chat.history_messages, chat.history_bytes);
+                Self { kept: history.kept_bytes(), ..Self::other(Box::new(history)) }
+            }
+            HistoryMode::Off => Self::other(Box::new(NoHistory::default())),
+        })
+    }
+
+    /// One whose storage works and whose memory is its own affair.
+    fn other(store: Box<dyn HistoryStore>) -> Self {
+        Self { store, health: StoreHealth::default(), kept: KeptBytes::new(0) }
+    }
 }
 
 /// A registry with the figures of the chat and of the process.
@@ -182,7 +196,7 @@ impl Server {
     /// # Errors
     /// [`StartError`].
     pub fn start(config: Config) -> Result<Self, StartError> {
-        Self::start_on(config, open_history)
+        Self::start_on(config, OpenHistory::of)
     }
 
     /// Starts a server that keeps what is said in this store, whatever the configuration says.
@@ -190,12 +204,12 @@ impl Server {
     /// # Errors
     /// [`StartError`].
     pub fn start_with_history(config: Config, history: Box<dyn HistoryStore>) -> Result<Self, StartError> {
-        Self::start_on(config, |_, _| Ok((history, StoreHealth::default())))
+        Self::start_on(config, |_, _| Ok(OpenHistory::other(history)))
     }
 
     fn start_on(
         config: Config,
-        open: impl FnOnce(&Config, &Metrics) -> Result<(Box<dyn HistoryStore>, StoreHealth), OpenError>,
+        open: impl FnOnce(&Config, &Metrics) -> Result<OpenHistory, OpenError>,
     ) -> Result<Self, StartError> {
         // Before the files are read: a hangup that comes meanwhile has them read again.
         let hangup = signal(SignalKind::hangup()).map_err(StartError::Hangup)?;
@@ -208,8 +222,8 @@ impl Server {
         let tokens = auth::verifier(&config)?;
         let chat_config = Arc::new(ChatConfig { tokens, ..config.chat() });
         let metrics = Metrics::new(workers, ServerCredits::new(chat_config.server_credits));
-        let (history, health) = open(&config, &metrics)?;
-        let (chat, prepared, chat_ended) = ChatServer::prepare((*chat_config).clone(), history, Arc::clone(&metrics));
+        let OpenHistory { store, health, kept } = open(&config, &metrics)?;
+        let (chat, prepared, chat_ended) = ChatServer::prepare((*chat_config).clone(), store, Arc::clone(&metrics));
         let (chat_arbiter, for_worker) = give_thread(prepared);
 
         let registered = |error: prometheus::Error| StartError::Metrics(error.to_string());
@@ -289,7 +303,7 @@ impl Server {
             drop(pulse);
         });
         actix_rt::spawn(summary::log_while_busy(metrics));
-        actix_rt::spawn(memory_watch::watch(config.clone(), Arc::clone(&state)));
+        actix_rt::spawn(memory_watch::watch(config.clone(), Arc::clone(&state), kept));
         let spoken = if tls.is_some() { ", TLS" } else { "" };
         actix_rt::spawn(tls::reload_at(hangup, tls));
 

@@ -18,8 +18,8 @@ fn as_root(tool: &str) -> Command {
     command
 }
 
-/// Runs a tool that makes or mounts a file system.
-fn run(tool: &str, options: &[&str], paths: &[&Path]) {
+/// Runs a tool that makes or mounts a file system, or a control group.
+pub(crate) fn run_as_root(tool: &str, options: &[&str], paths: &[&Path]) {
     let arguments = options.iter().map(OsStr::new).chain(paths.iter().map(|path| path.as_os_str()));
     let status = as_root(tool).args(arguments).status();
     let is_done = status.is_ok_and(|status| status.success());
@@ -32,9 +32,9 @@ struct Mount(TempDir);
 impl Mount {
     fn new(kind: &str, options: &str, source: &Path) -> Self {
         let folder = tempdir().unwrap();
-        run("mount", &["-t", kind, "-o", options], &[source, folder.path()]);
+        run_as_root("mount", &["-t", kind, "-o", options], &[source, folder.path()]);
         // Root has mounted it; whoever runs the test uses it.
-        run("chown", &[&rustix::process::geteuid().as_raw().to_string()], &[folder.path()]);
+        run_as_root("chown", &[&rustix::process::geteuid().as_raw().to_string()], &[folder.path()]);
         Self(folder)
     }
 
@@ -108,7 +108,7 @@ impl ThinDisk {
         let image = storage.0.path().join("image");
         File::create(&image).unwrap().set_len(64 << 20).unwrap();
         // No journal: a file system with one gives up for good at its first error.
-        run("mkfs.ext4", &["-q", "-F", "-O", "^has_journal"], &[&image]);
+        run_as_root("mkfs.ext4", &["-q", "-F", "-O", "^has_journal"], &[&image]);
         Self { volume: Mount::new("ext4", "loop,errors=remount-ro", &image), storage }
     }
 

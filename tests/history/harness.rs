@@ -59,7 +59,7 @@ pub(crate) fn refusal(folder: &Path) -> String {
 /// A running server; killed when it is dropped.
 pub(crate) struct Process {
     child: Child,
-    _lines: Receiver<String>,
+    lines: Receiver<String>,
     pub(crate) address: SocketAddr,
 }
 
@@ -84,12 +84,24 @@ impl Process {
                 break rest.split(": ").next().unwrap().parse().unwrap();
             }
         };
-        Self { child, _lines: lines, address }
+        Self { child, lines, address }
     }
 
     /// The number of the process.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The next line of the log that says this.
+    pub(crate) fn line_with(&self, text: &str) -> String {
+        let mut said = String::new();
+        loop {
+            let line = self.lines.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("it does not say {text}: {said}"));
+            if line.contains(text) {
+                return line;
+            }
+            said.push_str(&line);
+        }
     }
 
     /// Ends it at once, with SIGKILL.

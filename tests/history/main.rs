@@ -10,12 +10,16 @@
     reason = "a test or a measure ends with what is wrong; the harness is shared by both"
 )]
 
+mod control_group;
 mod copies;
 mod crash;
+mod cut_off;
 mod damaged;
 mod disk;
+mod foreign;
 mod harness;
 mod needs_root;
+mod numbers;
 mod power_cut;
 mod promises;
 mod refused;

@@ -1,6 +1,6 @@
 //! Disks that are full, fail, or can only be read: refused, told, nothing lost, and the chat goes on when the disk does.
 //!
-//! These tests mount file systems, so they need root, or sudo without a password. `scripts/test` leaves this module out
+//! And a container whose memory is full. These tests mount file systems and make control groups, so they need root, or sudo without a password. `scripts/test` leaves this module out
 //! where neither is there, and says so.
 
 use std::fs;
@@ -8,8 +8,9 @@ use std::fs;
 use serde_json::json;
 use tempfile::tempdir;
 
+use super::control_group::ControlGroup;
 use super::disk::{Disk, SmallDisk, ThinDisk};
-use super::harness::{Client, LOOK, Process, refusal, run, seqs, within};
+use super::harness::{Client, LOOK, Process, command_under, refusal, run, seqs, within};
 
 #[actix_web::test]
 async fn on_a_full_disk_sending_is_refused_and_goes_on_by_itself_when_there_is_room() {
@@ -188,4 +189,39 @@ async fn a_backup_to_a_full_disk_and_a_restore_to_one_are_refused_and_leave_noth
         let in_data = fs::read_dir(disk.folder().join("data")).map_or(0, Iterator::count);
         assert_eq!(in_data, 0);
     }
+}
+
+#[actix_web::test]
+async fn at_the_limit_of_its_container_a_server_says_what_takes_the_memory_and_the_oldest_messages_give_way() {
+    let (folder, group) = (tempdir().unwrap(), ControlGroup::with_memory(96 << 20));
+    // Far more than the container has.
+    let variables = [
+        ("CHAT_HISTORY", "memory"),
+        ("CHAT_HISTORY_MESSAGES", "1000000"),
+        ("CHAT_HISTORY_BYTES", "100000000000"),
+        ("CHAT_MESSAGES_PER_SECOND", "0"),
+    ];
+    let server = Process::spawn(command_under(&group.enter(), folder.path(), &variables));
+    let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
+    // They read nothing, until their outboxes are full.
+    let mut readers = Vec::new();
+    for number in 0..10 {
+        readers.push(Client::open(&server, &format!("/ws?clientId=reader-{number}")).await.0);
+    }
+    // Twice as much as the container has.
+    let text = "x".repeat(16_000);
+    for number in 1..=12_000 {
+        assert!(alice.send(json!({"Message": text, "id": number.to_string()})).await, "it lives before {number}");
+        assert_eq!(alice.expect("ack").await["seq"], number);
+    }
+    let line = server.line_with("MiB are in use");
+    assert!(line.contains("of 96 MiB") && line.contains("(CHAT_HISTORY_BYTES) and get no more now"), "{line}");
+    // What is new is welcome, as the memory has made room.
+    server.status_becomes("/readyz", 200).await;
+    Client::open(&server, "/ws?clientId=bob").await;
+    let newest = server.page("/api/rooms/lobby/messages?limit=5");
+    assert_eq!((seqs(&newest.0), newest.1), ((11_996..=12_000).collect(), true));
+    let (oldest, _) = server.page("/api/rooms/lobby/messages?after=0&limit=1");
+    assert!(seqs(&oldest)[0] > 6_000, "{:?}", seqs(&oldest));
+    server.stop();
 }

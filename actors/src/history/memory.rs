@@ -14,7 +14,10 @@ use super::{
 use crate::ids::RoomId;
 use crate::vitals::Vitals;
 
+mod bytes;
 mod search;
+
+pub use self::bytes::KeptBytes;
 
 /// The messages of a room, the oldest first.
 type StoredMessages = VecDeque<Arc<StoredMessage>>;
@@ -25,8 +28,8 @@ pub struct MemoryHistory {
     /// There from [`connect`](HistoryStore::connect) on; before, a search is carried out at once.
     searcher: Option<Searcher>,
     messages_max: usize,
-    bytes_max: u64,
     bytes: u64,
+    kept_bytes: KeptBytes,
     rooms: FxHashMap<RoomId, Kept>,
     /// Every message in the order of arrival, to find the oldest of all; entries whose message is gone are skipped.
     arrivals: VecDeque<Arrival>,
@@ -56,12 +59,17 @@ impl MemoryHistory {
         Self {
             searcher: None,
             messages_max: messages_max as usize,
-            bytes_max,
             bytes: 0,
+            kept_bytes: KeptBytes::new(bytes_max),
             rooms: FxHashMap::default(),
             arrivals: VecDeque::new(),
             kept: 0,
         }
+    }
+
+    /// The bytes of its messages, also after it was handed on.
+    pub fn kept_bytes(&self) -> KeptBytes {
+        self.kept_bytes.clone()
     }
 
     /// The oldest and the newest message that are kept of a room.
@@ -96,6 +104,7 @@ impl MemoryHistory {
     pub(crate) fn keep(&mut self, room: RoomId, epoch: Epoch, message: Arc<StoredMessage>) {
         self.push(room, epoch, message);
         self.fit_bytes(&mut Vec::new());
+        self.kept_bytes.set_kept(self.bytes);
         self.compact_arrivals();
     }
 
@@ -103,6 +112,7 @@ impl MemoryHistory {
     pub(crate) fn drop_room(&mut self, room: RoomId) {
         let Some(Kept { messages, .. }) = self.rooms.remove(&room) else { return };
         self.bytes -= messages.iter().map(|message| message.weight() as u64).sum::<u64>();
+        self.kept_bytes.set_kept(self.bytes);
         self.kept -= messages.len();
         // Its arrivals stay until their turn comes: looking for them would take the longer the more is kept.
         self.compact_arrivals();
@@ -118,7 +128,8 @@ impl MemoryHistory {
 
     /// Drops the oldest messages of all rooms until the bytes fit.
     fn fit_bytes(&mut self, done: &mut Vec<Completion>) {
-        while self.bytes > self.bytes_max {
+        let allowed = self.kept_bytes.allowed();
+        while self.bytes > allowed {
             let Some(Arrival { room, epoch, seq }) = self.arrivals.pop_front() else { return };
             let kept = self.rooms.get(&room).filter(|kept| kept.epoch == epoch);
             let is_kept = kept.and_then(|kept| kept.messages.front()).is_some_and(|oldest| oldest.seq == seq);
@@ -153,6 +164,7 @@ impl HistoryStore for MemoryHistory {
         let copies = copies.collect();
         done.push(Completion::Committed { number, copies });
         self.fit_bytes(done);
+        self.kept_bytes.set_kept(self.bytes);
         self.compact_arrivals();
     }
 

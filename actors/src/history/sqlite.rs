@@ -15,8 +15,10 @@ mod command;
 mod commit;
 mod continuity;
 mod file;
+mod lock;
 mod open;
 pub mod operator;
+mod ownership;
 mod page;
 mod reader;
 mod recent;
@@ -42,13 +44,14 @@ pub use self::report::StoreHealth;
 pub use self::settings::{SqliteSettings, Sync};
 
 use self::command::{Append, NewCopy, WriterCommand};
-use self::file::Lock;
+use self::lock::Lock;
 use self::open::Opened;
 use self::reader::{DiskRead, Readers};
 use self::recent::Recent;
 use self::report::Report;
 use self::schema::{DbRoom, ROOMS_MAX};
 use self::search::Searches;
+use super::memory::KeptBytes;
 use super::{
     Completion, Entry, EntryCopy, HistoryStore, Page, ReadError, ReadRequest, Receipt, ReportSink, Restored,
     StoreReport, StoredCopy,
@@ -130,6 +133,11 @@ impl SqliteHistory {
         })
     }
 
+    /// The bytes of the messages in memory in front of the disk, also after the store was handed on.
+    pub fn kept_bytes(&self) -> KeptBytes {
+        self.recent.kept_bytes()
+    }
+
     /// Whether storing works, also after the store was handed on.
     pub fn health(&self) -> StoreHealth {
         self.health.clone()
@@ -195,11 +203,8 @@ impl HistoryStore for SqliteHistory {
             let entry = Room { db: *db, seq: stored.seq, oldest: stored.oldest };
             self.rooms.insert(RoomId(index), entry);
             self.by_db.insert(*db, RoomId(index));
-            self.next_db = self.next_db.max(db.0 + 1);
         }
-        for db in &opened.dropped {
-            self.next_db = self.next_db.max(db.0 + 1);
-        }
+        self.next_db = opened.last_number + 1;
         restored
     }
 

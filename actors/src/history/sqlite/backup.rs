@@ -9,20 +9,20 @@ use std::io;
 use std::path::Path;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OpenFlags, Params, params_from_iter};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Params, params_from_iter};
 
 use super::continuity::mark_as_copy;
-use super::file::{FileIdentity, Lock, beside, locate};
+use super::file::{self, FileIdentity, beside};
+use super::lock::Lock;
+use super::open;
 use super::operator::{CheckReport, OperatorError, check_database, reader};
+use super::ownership::{self, UNFINISHED};
 use super::schema::{self, APPLICATION_ID, DbRoom, SEQ_MAX, place};
 use super::search::SearchIndex;
 use super::{OpenError, SqliteSettings};
 
 /// Most rows that are read at once.
 const PART: usize = 256;
-
-/// A copied database before it takes its name; what another copy has left is overwritten.
-const UNFINISHED: &str = ".restoring";
 
 /// Writes a backup of a database to a file that is not there yet. A server may be running.
 ///
@@ -51,8 +51,7 @@ pub fn restore(settings: &SqliteSettings, from: &Path, replace: bool) -> Result<
     if !found.problems.is_empty() {
         return Err(OperatorError::Damaged { path: from.to_owned(), problems: found.problems.len() });
     }
-    let path = locate(&settings.path)?;
-    let _lock = Lock::take(&path)?;
+    let path = file::locate(&settings.path)?;
     let there = FileIdentity::at(&path).ok();
     if there.is_some() && there == FileIdentity::at(from).ok() {
         return Err(OperatorError::Itself(from.to_owned()));
@@ -60,24 +59,54 @@ pub fn restore(settings: &SqliteSettings, from: &Path, replace: bool) -> Result<
     if !replace && fs::metadata(&path).is_ok_and(|metadata| metadata.len() > 0) {
         return Err(OperatorError::WouldReplace(path));
     }
+    ownership::check_replaceable(&path)?;
+    let _lock = Lock::take(&path)?;
+    settle(&path)?;
+    // What another restore has left is overwritten.
     let unfinished = beside(&path, UNFINISHED);
     File::create(&unfinished).map_err(|error| target_error(&unfinished, error))?;
     let report = copy(&source, &unfinished)?;
-    let place = || {
-        // A log that is not this database's would be taken for its own.
-        for ending in ["-wal", "-shm", "-journal"] {
-            match fs::remove_file(beside(&path, ending)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        // Nothing of it would be right.
-        SearchIndex::remove(&path);
-        fs::rename(&unfinished, &path)?;
-        sync_folder(&path)
-    };
-    place().map_err(|error| target_error(&path, error))?;
+    replace_with(&unfinished, &path).map_err(|error| target_error(&path, error))?;
     Ok(report)
+}
+
+/// Takes the log of a database into it, so that its file alone is the whole of it. One that is damaged stays as it is.
+fn settle(path: &Path) -> Result<(), OperatorError> {
+    let settle = || -> rusqlite::Result<bool> {
+        let connection = open::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        // This alone undoes a transaction that was cut off.
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+    };
+    if fs::metadata(path).map_or(0, |metadata| metadata.len()) == 0 {
+        return Ok(());
+    }
+    match settle() {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(OpenError::Held { path: path.to_owned() }.into()),
+        Err(error)
+            if matches!(error.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt)) =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(copy_error(path, error)),
+    }
+}
+
+/// Gives a copy the name of the database. Whenever the process is killed, the one or the other has it and is whole.
+fn replace_with(unfinished: &Path, path: &Path) -> io::Result<()> {
+    // Nothing of it would be right.
+    SearchIndex::remove(path);
+    // A log that is not this database's would be taken for its own.
+    for ending in ["-wal", "-shm", "-journal"] {
+        match fs::remove_file(beside(path, ending)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    sync_folder(path)?;
+    fs::rename(unfinished, path)?;
+    sync_folder(path)
 }
 
 fn target_error(path: &Path, error: io::Error) -> OperatorError {

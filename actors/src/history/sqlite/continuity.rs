@@ -9,12 +9,13 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use log::warn;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::Sync;
-use super::file::FileIdentity;
+use super::file::{FileIdentity, beside};
 
 /// What the database says of the start that wrote it last.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +45,7 @@ enum Doubt {
 
 /// The stamps that stand in the file that locks the database: two while the database is given a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct NotedStamps([Stamp; 2]);
+pub(super) struct NotedStamps([Stamp; 2]);
 
 /// Bytes of a stamp as it is noted, with what follows it.
 const NOTED_BYTES: usize = 17;
@@ -60,6 +61,21 @@ impl NotedStamps {
         let mut bytes = [0; 2 * NOTED_BYTES];
         let length = lock.read_at(&mut bytes, 0)?;
         Ok(bytes.get(..length).and_then(|bytes| std::str::from_utf8(bytes).ok()).and_then(Self::parse))
+    }
+
+    /// Whether a file has nothing but stamps, or nothing: a file that this program locks, and no other's. After a power cut
+    /// it may have zeros.
+    pub(super) fn are_all_of(lock: &File) -> io::Result<bool> {
+        let mut bytes = [0; 2 * NOTED_BYTES];
+        let length = lock.read_at(&mut bytes, 0)?;
+        let is_all = lock.metadata()?.len() <= bytes.len() as u64;
+        let is_blank = bytes.iter().take(length).all(|byte| *byte == 0);
+        Ok(is_all && (is_blank || Self::read(lock)?.is_some()))
+    }
+
+    /// Whether there are some beside a database.
+    pub(super) fn are_beside(database: &Path) -> bool {
+        File::open(beside(database, ".lock")).is_ok_and(|lock| Self::read(&lock).is_ok_and(|noted| noted.is_some()))
     }
 
     /// Writes them at once, so that a kill leaves the old ones or the new ones.

@@ -1,6 +1,6 @@
-//! The files of a database: where they are, and which process they belong to.
+//! The files of a database: where they are, and which of them was opened.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -12,61 +12,6 @@ pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     name.into()
-}
-
-/// Keeps two processes from one database: a locked file beside it. One that was made just now is removed again, unless
-/// it is kept.
-#[derive(Debug)]
-pub(super) struct Lock {
-    file: File,
-    path: PathBuf,
-    is_removed: bool,
-}
-
-impl Lock {
-    /// Takes the lock of a database.
-    pub(super) fn take(database: &Path) -> Result<Self, OpenError> {
-        let path = beside(database, ".lock");
-        let of = |error| OpenError::of_file(database, error);
-        let mut options = File::options();
-        options.read(true).write(true);
-        let (file, is_new) = match options.clone().create_new(true).open(&path) {
-            Ok(file) => (file, true),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => (options.open(&path).map_err(of)?, false),
-            Err(error) => return Err(of(error)),
-        };
-        let held = || OpenError::Held { path: database.to_owned() };
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(held()),
-            Err(TryLockError::Error(error)) => return Err(of(error)),
-        }
-        // Another process may have removed it between the two, and hold a new one.
-        let locked = file.metadata().map(|metadata| FileIdentity::of(&metadata)).map_err(of)?;
-        if FileIdentity::at(&path).ok() != Some(locked) {
-            return Err(held());
-        }
-        Ok(Self { file, path, is_removed: is_new })
-    }
-
-    /// The file.
-    pub(super) fn file(&self) -> &File {
-        &self.file
-    }
-
-    /// Leaves the file where it is.
-    pub(super) fn keep(&mut self) {
-        self.is_removed = false;
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        if self.is_removed {
-            // Whoever cannot remove it leaves an empty file.
-            fs::remove_file(&self.path).unwrap_or_default();
-        }
-    }
 }
 
 /// Where the database is: an absolute path without symbolic links, the same for everybody who means this file.
@@ -83,7 +28,9 @@ pub(super) fn locate(path: &Path) -> Result<PathBuf, OpenError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(of)?;
     if fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-        return Ok(fs::canonicalize(folder).map_err(of)?.join(name));
+        let folder = fs::canonicalize(folder).map_err(of)?;
+        sync_names_above(&folder).map_err(of)?;
+        return Ok(folder.join(name));
     }
     let located = fs::canonicalize(path).map_err(of)?;
     let metadata = fs::metadata(&located).map_err(of)?;
@@ -96,6 +43,25 @@ pub(super) fn locate(path: &Path) -> Result<PathBuf, OpenError> {
         ));
     }
     Ok(located)
+}
+
+/// Puts the name of a folder on the disk, and the names of the folders that lead to it on its file system.
+///
+/// SQLite syncs the folder of a database, but not the name of that folder: a power cut could take a folder that was made
+/// just now, with all that was synced in it.
+fn sync_names_above(folder: &Path) -> io::Result<()> {
+    let device = fs::metadata(folder)?.dev();
+    for above in folder.ancestors().skip(1) {
+        if fs::metadata(above)?.dev() != device {
+            break;
+        }
+        match File::open(above).and_then(|above| above.sync_all()) {
+            // Somebody else's folder was not made by this process.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
+            outcome => outcome?,
+        }
+    }
+    Ok(())
 }
 
 /// The file that was opened, to be told from another one at the same path.
@@ -111,7 +77,7 @@ impl FileIdentity {
         Ok(Self::of(&fs::metadata(path)?))
     }
 
-    fn of(metadata: &fs::Metadata) -> Self {
+    pub(super) fn of(metadata: &fs::Metadata) -> Self {
         Self { device: metadata.dev(), inode: metadata.ino() }
     }
 

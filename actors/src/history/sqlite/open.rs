@@ -1,7 +1,7 @@
 //! Opening a database, or refusing it without touching it.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +9,9 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::SqliteSettings;
 use super::continuity::{Continuity, MarkError};
-use super::file::{FileIdentity, Lock, beside};
+use super::file::{FileIdentity, beside};
+use super::lock::Lock;
+use super::ownership::{self, UNFINISHED};
 use super::restored::restore;
 use super::schema::{self, APPLICATION_ID, DbRoom, VERSION};
 use crate::history::Restored;
@@ -72,6 +74,14 @@ pub enum OpenError {
         /// The database.
         path: PathBuf,
     },
+    /// A file with a name that a file of the history would have belongs to another program.
+    #[error("the history {path} cannot be used: {file} is there, and not of this program")]
+    ForeignBeside {
+        /// The database.
+        path: PathBuf,
+        /// The file.
+        file: PathBuf,
+    },
     /// It is no database, or not a whole one.
     #[error("the history {path} is damaged: {reason}")]
     Damaged {
@@ -116,6 +126,8 @@ impl OpenError {
 /// An open database and what it says of the time before.
 #[derive(Debug)]
 pub(super) struct Opened {
+    /// Numbers above this one have nothing in the database: neither a room, nor messages or `id`s of one that has ended.
+    pub(super) last_number: u32,
     pub(super) continuity: Continuity,
     pub(super) identity: FileIdentity,
     pub(super) writer: Connection,
@@ -133,11 +145,16 @@ pub(super) struct Opened {
 /// Opens the database of the settings, and makes it where there is none.
 pub(super) fn open(settings: &SqliteSettings) -> Result<(Opened, Lock), OpenError> {
     let path = settings.path.as_path();
+    ownership::check(path)?;
     let mut lock = Lock::take(path)?;
     let (is_new, had_log) = (!path.exists(), beside(path, "-wal").exists());
     let opened = open_locked(settings, &lock);
     match &opened {
-        Ok(_) => lock.keep(),
+        Ok(_) => {
+            lock.keep();
+            // A restore that was killed has left it.
+            remove(path, &[UNFINISHED]);
+        }
         // What another process holds may be its own.
         Err(OpenError::Held { .. }) => {}
         Err(_) if is_new => remove(path, &["", "-wal", "-shm", "-journal"]),
@@ -166,7 +183,8 @@ fn open_locked(settings: &SqliteSettings, lock: &Lock) -> Result<Opened, OpenErr
     let checkpoints = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(of)?;
     let searcher = open_reader(path).map_err(of)?;
     let (rooms, restored, dropped) = restore(&writer, settings).map_err(of)?;
-    Ok(Opened { continuity, identity, writer, readers, checkpoints, searcher, rooms, restored, dropped })
+    let last_number = schema::last_number(&writer).map_err(of)?;
+    Ok(Opened { last_number, continuity, identity, writer, readers, checkpoints, searcher, rooms, restored, dropped })
 }
 
 fn remove(path: &Path, endings: &[&str]) {
@@ -192,7 +210,8 @@ pub(super) fn recover(path: &Path) -> rusqlite::Result<()> {
 pub(super) fn inspect(path: &Path) -> Result<(), OpenError> {
     let of = |error| OpenError::File { path: path.to_owned(), error };
     let damaged = |reason: String| OpenError::Damaged { path: path.to_owned(), reason };
-    // First, as what is undone may be all there is.
+    ownership::check_database(path)?;
+    // Before anything is read, as what is undone may be all there is.
     recover(path).map_err(|error| OpenError::of(path, error))?;
     let size = match fs::metadata(path) {
         Ok(metadata) => metadata.len(),
@@ -201,11 +220,6 @@ pub(super) fn inspect(path: &Path) -> Result<(), OpenError> {
     };
     if size == 0 {
         return Ok(());
-    }
-    let mut magic = [0; 16];
-    let is_whole = File::open(path).map_err(of)?.read(&mut magic).map_err(of)? == magic.len();
-    if !is_whole || &magic != b"SQLite format 3\0" {
-        return Err(damaged("it does not begin as a database does".into()));
     }
     let connection = open_reader(path).map_err(|error| OpenError::of(path, error))?;
     let looked = || -> rusqlite::Result<_> {
@@ -232,7 +246,8 @@ pub(super) fn inspect(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+/// A connection with these rights.
+pub(super) fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY)?;
     Ok(connection)

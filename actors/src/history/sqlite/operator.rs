@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension};
 use starling_protocol::{ClientId, Epoch, MessageId, RoomName, Seq};
 
+use super::lock::Lock;
 use super::page::receiver;
 use super::schema::{DROPPED, DbRoom, SEQ_MAX, drop_step, mark_dropped, of_place, place, version};
-use super::{OpenError, SqliteSettings, Sync, file, open, search};
+use super::{OpenError, SqliteSettings, Sync, file, open, ownership, search};
 use crate::history::{RoomKey, StoredMessage};
 
 /// Why an operator's command does not do what it should.
@@ -240,7 +241,8 @@ pub fn vacuum(settings: &SqliteSettings) -> Result<(u64, u64), OperatorError> {
     }
     let path = file::locate(path)?;
     let path = path.as_path();
-    let lock = file::Lock::take(path)?;
+    ownership::check(path)?;
+    let lock = Lock::take(path)?;
     open::inspect(path)?;
     let index = file::beside(path, search::ENDING);
     let size =
@@ -266,9 +268,13 @@ pub fn drop_room(settings: &SqliteSettings, key: &RoomKey) -> Result<u64, Operat
     if !path.exists() {
         return Err(OperatorError::NotThere(path.to_owned()));
     }
-    let lock = file::Lock::take(path)?;
+    let path = file::locate(path)?;
+    let path = path.as_path();
+    ownership::check(path)?;
+    let lock = Lock::take(path)?;
     open::inspect(path)?;
-    let mut connection = open::open_writer(&SqliteSettings { sync: Sync::Full, ..settings.clone() }, false)?;
+    let settings = SqliteSettings { path: path.to_owned(), sync: Sync::Full, ..settings.clone() };
+    let mut connection = open::open_writer(&settings, false)?;
     let found = connection.query_row("SELECT id FROM rooms WHERE name = ?1", [key.to_string()], |row| row.get(0));
     let room = DbRoom(found.optional()?.ok_or_else(|| OperatorError::NothingToDrop(key.clone()))?);
     mark_dropped(&connection, room)?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use starling_protocol::{Epoch, HistoryPage, Seq};
 
-use crate::history::memory::MemoryHistory;
+use crate::history::memory::{KeptBytes, MemoryHistory};
 use crate::history::{Page, ReadRequest, StoredMessage};
 use crate::ids::RoomId;
 
@@ -15,6 +15,10 @@ pub(super) struct Recent(MemoryHistory);
 impl Recent {
     pub(super) fn new(messages_max: u32, bytes_max: u64) -> Self {
         Self(MemoryHistory::new(messages_max, bytes_max))
+    }
+
+    pub(super) fn kept_bytes(&self) -> KeptBytes {
+        self.0.kept_bytes()
     }
 
     /// Takes a message that was stored just now.

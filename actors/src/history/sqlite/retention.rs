@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use log::warn;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use rustc_hash::{FxHashMap, FxHashSet};
 use starling_protocol::Seq;
@@ -40,6 +41,8 @@ pub(super) struct Retention {
     /// Rooms that were dropped as a whole and still have messages.
     dropped: VecDeque<DbRoom>,
     wall_clock: WallClock,
+    /// What the log was told last of the wall clock.
+    told: Plausibility,
 }
 
 /// How far the wall clock may go apart from the other one between two looks at it: further, and it was set.
@@ -47,6 +50,13 @@ const CLOCK_DRIFT_MAX: Duration = Duration::from_secs(2);
 
 /// How long the wall clock must go on evenly before it says what is too old.
 const CLOCK_TRUSTED_AFTER: Duration = Duration::from_mins(1);
+
+/// A message that is older than it may get by this much is a sign of a wrong clock: one that is years ahead, or that was
+/// years behind when the message came.
+const AGE_SURPLUS_MAX: Duration = Duration::from_hours(365 * 24);
+
+/// How long the wall clock must go on evenly before messages of such an age are dropped.
+const CLOCK_PROVEN_AFTER: Duration = Duration::from_hours(24);
 
 /// Whether the wall clock can be believed when it says how old a message is: it has not been set for a while.
 #[derive(Debug)]
@@ -69,7 +79,37 @@ impl WallClock {
             self.even_since = now;
         }
         (self.looked_at, self.said_ms) = (now, unix_ms);
-        now.saturating_duration_since(self.even_since) >= self.trusted_after
+        self.is_even_for(self.trusted_after)
+    }
+
+    /// Whether it went evenly for so long at the last look.
+    fn is_even_for(&self, duration: Duration) -> bool {
+        self.looked_at.saturating_duration_since(self.even_since) >= duration
+    }
+}
+
+/// What the ages of the stored messages say of the wall clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Plausibility {
+    Plausible,
+    /// The oldest message is so many days old, and it may not get so old.
+    TooOld(u64),
+    /// The newest message is so many days ahead.
+    Behind(u64),
+}
+
+impl Plausibility {
+    /// Of the time now, against when the oldest and the newest message were stored.
+    fn of((oldest, newest): (u64, u64), kept_ms: u64, unix_ms: u64) -> Self {
+        let days = |ms| ms / millis(CLOCK_PROVEN_AFTER);
+        let age = unix_ms.saturating_sub(oldest);
+        if age.saturating_sub(kept_ms) > millis(AGE_SURPLUS_MAX) {
+            Self::TooOld(days(age))
+        } else if newest.saturating_sub(unix_ms) > millis(AGE_SURPLUS_MAX) {
+            Self::Behind(days(newest - unix_ms))
+        } else {
+            Self::Plausible
+        }
     }
 }
 
@@ -93,7 +133,37 @@ impl Retention {
                 now,
                 clock::unix_ms(),
             ),
+            told: Plausibility::Plausible,
         }
+    }
+
+    /// Whether the wall clock says what is too old.
+    fn is_clock_trusted(&mut self, connection: &Connection, now: Instant, unix_ms: u64) -> rusqlite::Result<bool> {
+        let is_trusted = self.wall_clock.is_trusted(now, unix_ms);
+        let Some(kept_ms) = self.keep_for_ms else { return Ok(is_trusted) };
+        let span = "SELECT (SELECT min(at) FROM messages), (SELECT max(at) FROM messages)";
+        let span = connection.prepare_cached(span)?.query_row([], |row| {
+            let time = |column| row.get::<_, Option<i64>>(column).map(|at| at.map(i64::cast_unsigned));
+            Ok(time(0)?.zip(time(1)?))
+        })?;
+        let found = span.map_or(Plausibility::Plausible, |span| Plausibility::of(span, kept_ms, unix_ms));
+        let proven_after = CLOCK_PROVEN_AFTER.min(Duration::from_millis(kept_ms));
+        let is_proven = self.wall_clock.is_even_for(proven_after);
+        if std::mem::discriminant(&found) != std::mem::discriminant(&self.told) {
+            self.told = found;
+            match found {
+                Plausibility::TooOld(days) if !is_proven => warn!(
+                    "the clock may be wrong: by it the oldest message is {days} days old; by age nothing is dropped until \
+                     the clock has gone on evenly for {} s",
+                    proven_after.as_secs()
+                ),
+                Plausibility::Behind(days) => warn!(
+                    "the clock may be wrong: by it the newest message will come in {days} days; by age nothing is dropped"
+                ),
+                Plausibility::TooOld(_) | Plausibility::Plausible => {}
+            }
+        }
+        Ok(is_trusted && (is_proven || found == Plausibility::Plausible))
     }
 
     /// A room was dropped as a whole: its messages go from now on, before what is merely old.
@@ -131,7 +201,7 @@ impl Retention {
         metrics: &HistoryMetrics,
         now: Instant,
     ) -> rusqlite::Result<Vec<(DbRoom, Seq)>> {
-        let outcome = self.try_step(connection, bounds, metrics, now);
+        let outcome = self.try_step(connection, bounds, metrics, (now, clock::unix_ms()));
         if outcome.is_err() {
             // The rooms of the failed step are not on the list any more: it is made anew.
             self.suspects = None;
@@ -140,12 +210,13 @@ impl Retention {
         outcome
     }
 
+    /// One step, at this time by the clock that never goes back and by the wall clock, in milliseconds.
     fn try_step(
         &mut self,
         connection: &mut Connection,
         bounds: &mut Bounds,
         metrics: &HistoryMetrics,
-        now: Instant,
+        (now, unix_ms): (Instant, u64),
     ) -> rusqlite::Result<Vec<(DbRoom, Seq)>> {
         let used = used_bytes(connection)?;
         metrics.bytes.store(used + bytes_beside(connection), Relaxed);
@@ -166,8 +237,7 @@ impl Retention {
             self.due = now + STEP_PAUSE;
             return Ok(Vec::new());
         }
-        let unix_ms = clock::unix_ms();
-        let is_trusted = self.wall_clock.is_trusted(now, unix_ms);
+        let is_trusted = self.is_clock_trusted(&transaction, now, unix_ms)?;
         let wanted = self.choose(&transaction, bounds, used, is_trusted.then_some(unix_ms))?;
         // While the clock says nothing of age, every `id` is kept.
         let remembered_since = if is_trusted { unix_ms.saturating_sub(self.ids_kept_ms) } else { 0 };
@@ -291,6 +361,7 @@ fn drop_messages(
 
 #[cfg(test)]
 mod tests {
+    use super::super::schema;
     use super::*;
 
     #[test]
@@ -309,5 +380,56 @@ mod tests {
         // An hour back, for good.
         assert!(!clock.is_trusted(at(125), 1_125_000 - 3_600_000 / 4));
         assert!(clock.is_trusted(at(185), 1_185_000 - 3_600_000 / 4));
+    }
+    #[test]
+    fn a_clock_that_is_wrong_by_years_at_a_start_drops_nothing_before_it_has_gone_on_evenly_for_a_day() {
+        let (day, year) = (86_400_000_i64, 365 * 86_400_000_i64);
+        let now_ms = 60 * year;
+        // How old the messages are by the clock, in their order, and which are left a minute and a day after the start.
+        for (ages, after_a_minute, after_a_day) in [
+            (&[9 * day, day][..], 1, 1),
+            (&[300 * day, day], 1, 1),
+            (&[5 * year, 5 * year - day], 2, 0),
+            // Restarted with it.
+            (&[5 * year, 5 * year - day, day], 3, 1),
+            // It was years behind, and was set.
+            (&[50 * year, 0], 2, 1),
+            (&[-5 * year, -5 * year + day], 2, 2),
+            (&[day, -5 * year], 2, 2),
+        ] {
+            let mut connection = Connection::open_in_memory().unwrap();
+            let transaction = connection.transaction().unwrap();
+            schema::migrate(&transaction).unwrap();
+            let mut bounds = Bounds::default();
+            transaction.execute("INSERT INTO rooms VALUES (1, 'lobby', 1, ?1, 1, 0)", [ages.len()]).unwrap();
+            for (seq, age) in (1..).zip(ages) {
+                let row = "INSERT INTO messages (place, at, client_id, text) VALUES (?1, ?2, 'alice', 'm')";
+                transaction.execute(row, (place(DbRoom(1), seq), now_ms - age)).unwrap();
+                bounds.insert(DbRoom(1), (Seq(seq), Seq(1)));
+            }
+            transaction.commit().unwrap();
+            let settings = SqliteSettings {
+                path: "x".into(),
+                sync: super::super::Sync::Normal,
+                keep_messages: None,
+                keep_for: Some(Duration::from_hours(7 * 24)),
+                keep_bytes: None,
+                recent_messages: 1,
+                recent_bytes: 1,
+                ids_kept: Duration::from_mins(5),
+                ids_max: 1,
+            };
+            let (start, start_ms) = (clock::now(), now_ms.cast_unsigned());
+            let mut retention = Retention::new(&settings, start);
+            retention.wall_clock = WallClock::new(CLOCK_TRUSTED_AFTER, start, start_ms);
+            let mut left_at = |minutes: u64| {
+                let (now, ms) = (start + Duration::from_mins(minutes), start_ms + minutes * 60_000);
+                retention.try_step(&mut connection, &mut bounds, &HistoryMetrics::default(), (now, ms)).unwrap();
+                let (seq, oldest) = bounds[&DbRoom(1)];
+                seq.0 + 1 - oldest.0
+            };
+            assert_eq!((left_at(0), left_at(1)), (ages.len() as u64, after_a_minute), "{ages:?}");
+            assert_eq!((left_at(23 * 60), left_at(24 * 60)), (after_a_minute, after_a_day), "{ages:?}");
+        }
     }
 }

@@ -101,6 +101,15 @@ pub(super) fn mark_dropped(connection: &Connection, room: DbRoom) -> rusqlite::R
     Ok(())
 }
 
+/// The largest number of which anything is stored. The `id`s of a room that had no message left outlive its row.
+pub(super) fn last_number(connection: &Connection) -> rusqlite::Result<u32> {
+    let last = "SELECT max(
+        coalesce((SELECT max(id) FROM rooms), 0),
+        coalesce((SELECT max(place) FROM messages), 0) >> ?1,
+        coalesce((SELECT max(place) FROM dropped_ids), 0) >> ?1)";
+    connection.query_row(last, [SEQ_BITS], |row| row.get(0))
+}
+
 /// What one step has dropped of a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DropStep {

@@ -1,0 +1,70 @@
+//! The file beside a database that keeps two processes from it.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::continuity::NotedStamps;
+use super::file::{FileIdentity, beside};
+use super::{OpenError, ownership};
+
+/// Keeps two processes from one database: a locked file beside it. One that was made just now is removed again, unless
+/// it is kept.
+#[derive(Debug)]
+pub(super) struct Lock {
+    file: File,
+    path: PathBuf,
+    is_removed: bool,
+}
+
+impl Lock {
+    /// Takes the lock of a database.
+    pub(super) fn take(database: &Path) -> Result<Self, OpenError> {
+        let path = beside(database, ".lock");
+        let of = |error| OpenError::of_file(database, error);
+        let mut options = File::options();
+        options.read(true).write(true);
+        let (file, is_new) = match options.clone().create_new(true).open(&path) {
+            Ok(file) => (file, true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let is_file = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file());
+                if !is_file || !NotedStamps::are_all_of(&File::open(&path).map_err(of)?).map_err(of)? {
+                    return Err(ownership::foreign(database, path));
+                }
+                (options.open(&path).map_err(of)?, false)
+            }
+            Err(error) => return Err(of(error)),
+        };
+        let held = || OpenError::Held { path: database.to_owned() };
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(held()),
+            Err(TryLockError::Error(error)) => return Err(of(error)),
+        }
+        // Another process may have removed it between the two, and hold a new one.
+        let locked = file.metadata().map(|metadata| FileIdentity::of(&metadata)).map_err(of)?;
+        if FileIdentity::at(&path).ok() != Some(locked) {
+            return Err(held());
+        }
+        Ok(Self { file, path, is_removed: is_new })
+    }
+
+    /// The file.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Leaves the file where it is.
+    pub(super) fn keep(&mut self) {
+        self.is_removed = false;
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if self.is_removed {
+            // Whoever cannot remove it leaves an empty file.
+            fs::remove_file(&self.path).unwrap_or_default();
+        }
+    }
+}

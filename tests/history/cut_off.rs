@@ -1,0 +1,137 @@
+//! Operators' commands that are killed: whatever the moment, a database is the old one or the new one, whole.
+//!
+//! strace kills the command where it asks the system to change a file: at each kind of call, for the first time, the
+//! second, and so on, until the command gets to its end.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+
+use serde_json::json;
+use tempfile::tempdir;
+
+use super::harness::{Client, Process, command, run};
+
+/// What a command changes a file with, or takes one away.
+const CALLS: [&str; 6] = [
+    "openat",
+    "pwrite64",
+    "?ftruncate,fallocate",
+    "fsync,fdatasync",
+    "?unlink,unlinkat",
+    "?rename,?renameat,renameat2",
+];
+
+/// A folder: a database with four messages in the lobby, the last two of them in the log alone; 300 messages in `dev`; and
+/// `kept.db`, a backup that was made after the first two.
+async fn prepare(folder: &Path) {
+    let server = Process::start(folder, &[("CHAT_MESSAGES_PER_SECOND", "0")]);
+    let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
+    let mut say = async |text: String, room: &str| {
+        assert!(alice.send(json!({"Message": text, "id": text, "room": room})).await);
+        alice.expect("ack").await;
+    };
+    for number in 1..=2 {
+        say(format!("lobby-{number}"), "lobby").await;
+    }
+    assert!(run(folder, &["backup", "kept.db"]).status.success());
+    let (mut bob, _) = Client::open(&server, "/ws/dev?clientId=bob").await;
+    for number in 1..=300 {
+        assert!(bob.send(json!({"Message": "x", "id": number.to_string()})).await);
+        bob.expect("ack").await;
+    }
+    for number in 3..=4 {
+        say(format!("lobby-{number}"), "lobby").await;
+    }
+    server.kill();
+    assert!(fs::metadata(folder.join("data/starling.db-wal")).unwrap().len() > 0, "a log is beside it");
+}
+
+/// How many messages a room has, all from the first on.
+fn count(folder: &Path, room: &str) -> usize {
+    let exported = run(folder, &["history", "export"]);
+    assert!(exported.status.success(), "{exported:?}");
+    let lines = String::from_utf8(exported.stdout).unwrap();
+    let lines = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let seqs: Vec<_> = lines.filter(|line| line["room"] == room).map(|line| line["seq"].as_u64().unwrap()).collect();
+    assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>());
+    seqs.len()
+}
+
+/// A command, and the numbers of messages in the lobby and in `dev` that a folder may have after it was killed.
+struct Case {
+    arguments: &'static [&'static str],
+    outcomes: &'static [(usize, usize)],
+}
+
+impl Case {
+    async fn check(&self) {
+        let prepared = tempdir().unwrap();
+        prepare(prepared.path()).await;
+        let mut killed = 0;
+        for call in CALLS {
+            // What a command does again and again need not be cut off each time.
+            let mut number = 1;
+            while !self.is_done(prepared.path(), call, number) {
+                killed += 1;
+                number = if number < 4 { number + 1 } else { number * 4 };
+            }
+        }
+        println!("{:?}: killed {killed} times", self.arguments);
+        assert!(killed >= 10, "it is killed only {killed} times");
+    }
+
+    /// Kills the command at this call. `true`: it got to its end before.
+    fn is_done(&self, prepared: &Path, call: &str, number: usize) -> bool {
+        let Self { arguments, outcomes } = self;
+        let folder = tempdir().unwrap();
+        fs::create_dir(folder.path().join("data")).unwrap();
+        for name in ["kept.db", "data/starling.db", "data/starling.db-wal", "data/starling.db.lock"] {
+            fs::copy(prepared.join(name), folder.path().join(name)).unwrap();
+        }
+        let killed = format!("inject={call}:signal=KILL:when={number}");
+        let binary = command(folder.path(), arguments, &[]);
+        let mut traced = std::process::Command::new("strace");
+        traced.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &killed]);
+        let output = traced.arg(binary.get_program()).args(*arguments).current_dir(folder.path()).output().unwrap();
+        let is_done = output.status.success();
+        let what = format!("{arguments:?} killed at {call} number {number}");
+        assert!(is_done || output.status.signal() == Some(9), "{what}: {output:?}");
+        // Before a start, too, so that it is not the start that mends it; and a start takes time.
+        if number == 1 || call.contains("unlink") || call.contains("rename") {
+            Process::start(folder.path(), &[]).kill();
+            assert!(!folder.path().join("data/starling.db.restoring").exists(), "{what}: a start clears up");
+        }
+        let found = (count(folder.path(), "lobby"), count(folder.path(), "dev"));
+        assert!(outcomes.contains(&found), "{what}: {found:?}");
+        let checked = run(folder.path(), &["history", "check"]);
+        assert!(checked.status.success(), "{what}: {checked:?}");
+        if arguments[0] == "backup" && !is_done && folder.path().join("new.db").exists() {
+            // Cut off, or whole: a restore knows which.
+            let restored = run(folder.path(), &["restore", "new.db", "--replace"]);
+            let said = String::from_utf8_lossy(&restored.stderr).into_owned();
+            assert!(restored.status.success() || said.contains("not a history of this program"), "{what}: {said}");
+        }
+        is_done
+    }
+}
+
+#[actix_web::test]
+async fn a_restore_that_is_killed_leaves_the_old_database_or_the_new_one() {
+    Case { arguments: &["restore", "kept.db", "--replace"], outcomes: &[(4, 300), (2, 0)] }.check().await;
+}
+
+#[actix_web::test]
+async fn a_backup_that_is_killed_leaves_the_database_as_it_is_and_no_half_of_a_backup_is_restored() {
+    Case { arguments: &["backup", "new.db"], outcomes: &[(4, 300)] }.check().await;
+}
+
+#[actix_web::test]
+async fn a_drop_that_is_killed_leaves_the_whole_room_or_nothing_of_it() {
+    Case { arguments: &["history", "drop", "--room", "dev"], outcomes: &[(4, 300), (4, 0)] }.check().await;
+}
+
+#[actix_web::test]
+async fn a_vacuum_that_is_killed_leaves_the_database_as_it_was() {
+    Case { arguments: &["history", "vacuum"], outcomes: &[(4, 300)] }.check().await;
+}

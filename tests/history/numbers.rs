@@ -1,0 +1,145 @@
+//! Rooms that are dropped and made again: their numbers in the database may be given to others, and nothing else is.
+
+use std::time::Duration;
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use tempfile::tempdir;
+
+use super::crash::{JWT, token};
+use super::harness::{Client, LOOK, Process, run, within};
+
+/// How a room ends.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    /// Its messages become too old, and an operator drops what is left of it: the `id`s of the messages.
+    TooOld,
+    /// An operator drops it while it has messages.
+    Dropped,
+    /// The same, with the server stopped.
+    DroppedOffline,
+}
+
+const ADMIN: &str = "an operator's secret";
+
+/// How many messages the room has that ends: more than one step drops.
+const OLD: usize = 600;
+
+/// Says that in a room, and returns the acknowledgements.
+async fn say(client: &mut Client, room: &str, texts: impl Iterator<Item = (String, String)>) -> Vec<Value> {
+    assert!(client.send(json!({"type": "join", "room": room})).await);
+    client.expect("joined").await;
+    let mut acks = Vec::new();
+    for (id, text) in texts {
+        assert!(client.send(json!({"Message": text, "id": id, "room": room})).await);
+        acks.push(client.expect("ack").await);
+    }
+    acks
+}
+
+fn texts(of: &'static str, count: usize) -> impl Iterator<Item = (String, String)> {
+    (1..=count).map(move |number| (format!("m-{number}"), format!("{of} says number {number}")))
+}
+
+async fn drop_over_http(server: &Process, room: &str) {
+    let request = awc::Client::new().delete(format!("http://{}/api/rooms/{room}", server.address)).bearer_auth(ADMIN);
+    let answer = request.send().await.unwrap();
+    assert!(answer.status().is_success(), "{answer:?}");
+}
+
+async fn check(end: End) {
+    let folder = tempdir().unwrap();
+    let alice_is = format!("/ws?token={}", token(folder.path(), "alice"));
+    let kept_for = if matches!(end, End::TooOld) { "2" } else { "0" };
+    let variables = [&JWT[..], &[("CHAT_ADMIN_TOKEN", ADMIN), ("CHAT_HISTORY_KEEP_SECONDS", kept_for)]].concat();
+    let after = [&JWT[..], &[("CHAT_ADMIN_TOKEN", ADMIN)]].concat();
+    let pause = || std::thread::sleep(Duration::from_millis(fastrand::u64(..20)));
+
+    let server = Process::start(folder.path(), &variables);
+    let (mut alice, _) = Client::open(&server, &alice_is).await;
+    let count = if matches!(end, End::TooOld) { 20 } else { OLD };
+    say(&mut alice, "old", texts("old", count)).await;
+    drop(alice);
+    match end {
+        End::TooOld => {
+            let is_empty = || {
+                let database = Connection::open(folder.path().join("data/starling.db")).unwrap();
+                database.query_row("SELECT count(*) = 0 FROM messages", [], |row| row.get::<_, bool>(0)).unwrap()
+            };
+            within("what is old is dropped", async {
+                while !is_empty() {
+                    tokio::time::sleep(LOOK).await;
+                }
+            })
+            .await;
+            drop_over_http(&server, "old").await;
+        }
+        End::Dropped => drop_over_http(&server, "old").await,
+        End::DroppedOffline => {}
+    }
+    // A kill in the middle of what is due: the moment is random, so it is a time and no condition.
+    pause();
+    server.kill();
+    if matches!(end, End::DroppedOffline) {
+        let dropped = run(folder.path(), &["history", "drop", "--room", "old"]);
+        assert!(dropped.status.success(), "{dropped:?}");
+    }
+    for made in ["new", "old"] {
+        let server = Process::start(folder.path(), &after);
+        let (mut alice, _) = Client::open(&server, &alice_is).await;
+        // The same `id`s: those of a room that has ended are not taken for those of the new one.
+        let of = if made == "new" { 1 } else { 101 };
+        let numbered = (of..of + 20).map(|number| (format!("m-{number}"), format!("{made} says number {number}")));
+        for (seq, ack) in (1..).zip(say(&mut alice, made, numbered).await) {
+            let told = (&ack["seq"], &ack["room"], &ack["duplicate"]);
+            assert_eq!(told, (&json!(seq), &json!(made), &Value::Null), "{end:?} {made}");
+        }
+        pause();
+        server.kill();
+    }
+    let server = Process::start(folder.path(), &after);
+    within("nothing is left of the room that has ended", async {
+        let left = || {
+            let database = Connection::open(folder.path().join("data/starling.db")).unwrap();
+            let count = "SELECT (SELECT count(*) FROM rooms WHERE name LIKE '!%') + (SELECT count(*) FROM messages)";
+            database.query_row(count, [], |row| row.get::<_, u64>(0)).unwrap()
+        };
+        while left() > 40 {
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+    .await;
+    let (mut alice, _) = Client::open(&server, &alice_is).await;
+    for (made, of) in [("new", 1), ("old", 101)] {
+        let (status, body) = http_get(&server, &format!("/api/rooms/{made}/messages?limit=100"), &alice_is).await;
+        assert_eq!(status, 200, "{body}");
+        let body: Value = serde_json::from_str(&body).unwrap();
+        let said: Vec<_> = body["messages"].as_array().unwrap().iter().map(|message| &message["Message"]).collect();
+        let expected: Vec<_> = (of..of + 20).map(|number| json!(format!("{made} says number {number}"))).collect();
+        assert_eq!(said, expected.iter().collect::<Vec<_>>(), "{end:?} {made}");
+        // What the new room was told is remembered.
+        let again = [(format!("m-{of}"), "again".to_owned())].into_iter();
+        let ack = say(&mut alice, made, again).await.remove(0);
+        let told = (&ack["seq"], &ack["room"], &ack["duplicate"]);
+        assert_eq!(told, (&json!(1), &json!(made), &json!(true)), "{end:?} {made}");
+    }
+    server.stop();
+    let checked = run(folder.path(), &["history", "check"]);
+    assert!(checked.status.success(), "{end:?}: {checked:?}");
+}
+
+async fn http_get(server: &Process, path: &str, who: &str) -> (u16, String) {
+    let token = who.split_once("token=").unwrap().1;
+    let request = awc::Client::new().get(format!("http://{}{path}", server.address)).bearer_auth(token);
+    let mut answer = request.send().await.unwrap();
+    (answer.status().as_u16(), String::from_utf8(answer.body().await.unwrap().to_vec()).unwrap())
+}
+
+#[test]
+fn a_room_that_ended_has_no_part_in_a_room_that_is_made_after_it_whatever_kills_come_between() {
+    let ends = [End::TooOld, End::Dropped, End::DroppedOffline];
+    let threads = ends.map(|end| std::thread::spawn(move || actix_web::rt::System::new().block_on(check(end))));
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
