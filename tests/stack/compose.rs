@@ -39,13 +39,6 @@ pub(crate) fn log(container: &str) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Runs a container with these arguments to its end: its exit code, and what it has written to standard output and error.
-pub(crate) fn run_container(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let output = run(Command::new("docker").args(["run", "--rm"]).args(arguments));
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code(), text(&output.stdout), text(&output.stderr))
-}
-
 /// Runs `docker` with these arguments: what it printed.
 pub(crate) fn docker(arguments: &[&str]) -> String {
     let mut command = Command::new("docker");

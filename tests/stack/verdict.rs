@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::compose::{compose, compose_with, containers, docker, inspect, log, run_container};
+use crate::compose::{compose, compose_with, containers, docker, inspect, log};
 use crate::{disturb, start};
 
 /// A run of twenty containers that ends by itself, and the container of its sum.
@@ -58,23 +58,4 @@ async fn a_container_of_bots_that_was_killed_makes_the_verdict_of_all_invalid() 
     let first = said.lines().next().unwrap_or_default();
     assert!(code == "2" && first.starts_with("INVALID: ") && first.contains("has not ended"), "{code} {said}");
     assert!(said.contains("bots        190 of 200 connected"), "{said}");
-}
-
-/// A container with so many threads, whose bots connect to a name: that is looked up on a thread of its own.
-fn with_threads(threads: &str) -> (Option<i32>, String, String) {
-    let limit = format!("--pids-limit={threads}");
-    let bots = ["--env=BOT_SERVER_URL=ws://localhost:1/ws", "--env=BOT_WORKERS=1", "--env=BOT_SECONDS=60"];
-    run_container(&[&[limit.as_str()], &bots[..], &["starling-bots:latest"]].concat())
-}
-
-#[test]
-fn bots_for_which_the_system_has_no_thread_say_so() {
-    // The main thread and the log's.
-    let (code, said, log) = with_threads("2");
-    assert_eq!((code, said.as_str()), (Some(3), ""), "{log}");
-    assert!(log.contains("bot-swarm: only 0 of BOT_WORKERS=1 threads could be started"), "{log}");
-    // And the worker's, which panics where it is to look the server's name up.
-    let (code, said, log) = with_threads("3");
-    assert_eq!(code, Some(2), "{said}{log}");
-    assert!(said.starts_with("INVALID: a worker of the swarm panicked "), "{said}");
 }
