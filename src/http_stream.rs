@@ -24,7 +24,8 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::admission::Place;
 use crate::refusal::{HttpCode, HttpRefusal};
-use crate::request_head::{self, Body, Follows, Head};
+use crate::request_body::Body;
+use crate::request_head::{self, Follows, Head};
 use crate::state::ServerState;
 
 /// What a body must bring in `CHAT_HANDSHAKE_SECONDS`, and a waiting answer in `CHAT_SLOW_CLIENT_SECONDS`; less at the

@@ -27,6 +27,7 @@ mod page;
 mod path_prefix;
 mod process_metrics;
 mod refusal;
+mod request_body;
 mod request_head;
 mod server;
 pub mod service_manager;

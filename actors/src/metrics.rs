@@ -3,6 +3,7 @@
 //! Labels are closed sets: a stage, an actor, a worker, a reason; never a room, a name or an address.
 
 mod exposition;
+mod mailbox;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -16,6 +17,7 @@ use crate::histogram::Histogram;
 use crate::stage::Stage;
 
 pub use self::exposition::MetricsCollector;
+pub use self::mailbox::{InMailbox, Mailbox, Mailboxes};
 
 macro_rules! closed_set {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)+ }) => {
@@ -116,46 +118,6 @@ impl<const N: usize> CountersBy<N> {
 
     fn get(&self, index: usize) -> u64 {
         self.0.get(index).map_or(0, |counter| counter.load(Relaxed))
-    }
-}
-
-/// The mailboxes of one kind of actor.
-#[derive(Debug, Default)]
-pub struct Mailboxes {
-    waiting: AtomicI64,
-    highest: AtomicI64,
-}
-
-/// The mailbox of one actor: counts what waits in it.
-#[derive(Debug)]
-pub struct Mailbox {
-    kind: Arc<Mailboxes>,
-    waiting: AtomicI64,
-}
-
-impl Mailbox {
-    /// The mailbox of a new actor of this kind.
-    pub fn new(kind: &Arc<Mailboxes>) -> Arc<Self> {
-        Arc::new(Self { kind: Arc::clone(kind), waiting: AtomicI64::new(0) })
-    }
-
-    /// Counts a message in; it is out when the guard drops, handled or not.
-    pub fn enter(self: &Arc<Self>) -> InMailbox {
-        let waiting = self.waiting.fetch_add(1, Relaxed) + 1;
-        self.kind.waiting.fetch_add(1, Relaxed);
-        self.kind.highest.fetch_max(waiting, Relaxed);
-        InMailbox(Arc::clone(self))
-    }
-}
-
-/// A message in a mailbox.
-#[derive(Debug)]
-pub struct InMailbox(Arc<Mailbox>);
-
-impl Drop for InMailbox {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Relaxed);
-        self.0.kind.waiting.fetch_sub(1, Relaxed);
     }
 }
 

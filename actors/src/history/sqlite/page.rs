@@ -1,13 +1,24 @@
 //! One page of the history, as it is read from the database.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use rusqlite::{Connection, Row, Statement, ToSql};
 use starling_protocol::{ClientId, HistoryPage, MessageId, Seq};
 
-use super::reader::DiskRead;
-use super::schema::{SEQ_MAX, of_place, place};
-use crate::history::{Page, RoomKey, StoredMessage};
+use super::schema::{DbRoom, SEQ_MAX, of_place, place};
+use crate::history::{Page, ReadRequest, RoomKey, StoredMessage};
+
+/// A part of the history that is to be read from the disk.
+#[derive(Debug)]
+pub(super) struct DiskRead {
+    pub(super) request: ReadRequest,
+    pub(super) db: DbRoom,
+    /// The bounds of what is shown: nothing that is dropped, nothing that is not reported as stored.
+    pub(super) oldest: Seq,
+    pub(super) newest: Seq,
+    pub(super) queued: Instant,
+}
 
 /// What is collected of one page.
 pub(super) struct Collected<'a> {

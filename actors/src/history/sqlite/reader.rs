@@ -3,14 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
 
 use rusqlite::{Connection, InterruptHandle};
-use starling_protocol::Seq;
 
-use super::page::page;
+use super::page::{DiskRead, page};
 use super::report::Report;
-use super::schema::DbRoom;
 use crate::clock;
 use crate::history::thread::spawn;
 use crate::history::{Page, ReadError, ReadPurpose, ReadRequest, ReportSink, StoreReport};
@@ -20,17 +17,6 @@ use crate::vitals::Vitals;
 
 /// Most pages that wait. Who catches up is not counted: a session has one such read for a room.
 const WAITING_MAX: usize = 1_024;
-
-/// A part of the history that is to be read from the disk.
-#[derive(Debug)]
-pub(super) struct DiskRead {
-    pub(super) request: ReadRequest,
-    pub(super) db: DbRoom,
-    /// The bounds of what is shown: nothing that is dropped, nothing that is not reported as stored.
-    pub(super) oldest: Seq,
-    pub(super) newest: Seq,
-    pub(super) queued: Instant,
-}
 
 #[derive(Debug, Default)]
 struct Waiting {

@@ -22,8 +22,8 @@ use rustc_hash::FxHashSet;
 
 use self::index::{Budget, Followed};
 pub(super) use self::index::{ENDING, IndexError, SearchIndex, problems};
-use super::page::{Collected, span};
-use super::reader::{DiskRead, serve};
+use super::page::{Collected, DiskRead, span};
+use super::reader::serve;
 use super::schema::DbRoom;
 use crate::clock;
 use crate::history::thread::spawn;

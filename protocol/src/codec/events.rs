@@ -1,0 +1,82 @@
+//! The server's frames, written and read.
+
+use crate::event::{ChatMessage, ServerEvent};
+use crate::names::Seq;
+
+/// Writes one frame of the server at the end of `out`.
+#[expect(clippy::missing_panics_doc, reason = "it cannot, see below")]
+pub fn encode_event(event: &ServerEvent<'_>, out: &mut Vec<u8>) {
+    if let ServerEvent::Message(message) = event {
+        return write_message(message, out);
+    }
+    #[expect(clippy::expect_used, reason = "events have string keys only, and a Vec takes every write")]
+    serde_json::to_writer(out, event).expect("an event has a JSON form");
+}
+
+/// Writes the frame of which there are the most, as Serde would. Serde looks for what is to be escaped byte by byte, in keys
+/// and names too; here only what people wrote is looked at, many bytes at once.
+fn write_message(message: &ChatMessage<'_>, out: &mut Vec<u8>) {
+    let ChatMessage { client_id, text, room, seq, to, at, id } = message;
+    out.extend_from_slice(MESSAGE_PREFIX.as_bytes());
+    write_name("clientId", client_id.as_str(), out);
+    out.extend_from_slice(br#","Message":"#);
+    write_text(text, out);
+    if let Some(room) = room {
+        out.push(b',');
+        write_name("room", room.as_str(), out);
+    }
+    if let Some(Seq(seq)) = seq {
+        out.extend_from_slice(br#","seq":"#);
+        write_number(*seq, out);
+    }
+    if let Some(to) = to {
+        out.push(b',');
+        write_name("to", to.as_str(), out);
+    }
+    out.extend_from_slice(br#","at":"#);
+    write_number(*at, out);
+    if let Some(id) = id {
+        out.extend_from_slice(br#","id":"#);
+        write_text(id.as_str(), out);
+    }
+    out.push(b'}');
+}
+
+/// Writes a field whose value has only the characters of a name: none that JSON escapes.
+fn write_name(field: &str, name: &str, out: &mut Vec<u8>) {
+    for part in ["\"", field, "\":\"", name, "\""] {
+        out.extend_from_slice(part.as_bytes());
+    }
+}
+
+fn write_text(text: &str, out: &mut Vec<u8>) {
+    // Without an early end, so that the compiler looks at many bytes at once.
+    let is_escaped = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+    if text.bytes().fold(false, |any, byte| any | is_escaped(byte)) {
+        #[expect(clippy::expect_used, reason = "a Vec takes every write")]
+        serde_json::to_writer(out, text).expect("a text has a JSON form");
+    } else {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    }
+}
+
+fn write_number(number: u64, out: &mut Vec<u8>) {
+    #[expect(clippy::expect_used, reason = "a Vec takes every write")]
+    serde_json::to_writer(out, &number).expect("a number has a JSON form");
+}
+
+/// What every `message` frame of the server begins with; lets a reader go straight to the fields.
+const MESSAGE_PREFIX: &str = r#"{"type":"message","#;
+
+/// Reads one frame of the server. Texts without escapes are borrowed from `text`.
+///
+/// # Errors
+/// The parser's error where the frame is not JSON, of an unknown `type`, or lacks a field.
+pub fn decode_event(text: &str) -> Result<ServerEvent<'_>, serde_json::Error> {
+    if text.starts_with(MESSAGE_PREFIX) {
+        return serde_json::from_str::<ChatMessage<'_>>(text).map(ServerEvent::Message);
+    }
+    serde_json::from_str(text)
+}
