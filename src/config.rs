@@ -16,7 +16,7 @@ use starling_actors::history::sqlite::{SqliteSettings, Sync};
 use starling_process::{dotenv, log_lines};
 
 use crate::addresses::{AddressLimits, ForwardedHeader, Networks, Proxies};
-use crate::control_group;
+use crate::control_group::{self, ControlGroups};
 use crate::http_limits::HttpLimits;
 use crate::origin::AllowedOrigins;
 use crate::path_prefix::PathPrefix;
@@ -149,7 +149,7 @@ knobs! {
     compression_bytes: u64 = "CHAT_COMPRESSION_BYTES", "256", Number(0, 16_777_216);
     /// Most bytes that wait for one client; what would exceed it closes the connection with 4001.
     outbox_bytes: u64 = "CHAT_OUTBOX_BYTES", "1048576", Number(262_144, 67_108_864);
-    /// Most bytes that wait for all clients, each worker with an equal part; past it those with the most are closed with 1013.
+    /// Most bytes that wait for all clients, each worker with an equal part, and never more than half of the memory limit; past it those with the most are closed with 1013.
     outboxes_bytes: u64 = "CHAT_OUTBOXES_BYTES", "1073741824", Number(262_144, 1_099_511_627_776);
     /// Seconds for which a client with a full socket may take nothing before it is closed with 4001; over HTTP, less than 16 KiB.
     slow_client_seconds: u64 = "CHAT_SLOW_CLIENT_SECONDS", "20", Number(1, 3_600);
@@ -326,6 +326,20 @@ impl Config {
         }
     }
 
+    /// The memory that the process may use, in bytes: configured, or the container's. `None`: there is no limit.
+    fn memory_limit(&self) -> Option<u64> {
+        let configured = Some(self.memory_bytes).filter(|bytes| *bytes > 0);
+        configured.or_else(|| ControlGroups::own().memory().map(|memory| memory.limit))
+    }
+
+    /// Most bytes that wait for all clients. Outboxes do not give way when memory is short, so they never get more than
+    /// half of it; each worker holds at least one.
+    fn outboxes_bytes(&self) -> u64 {
+        let half = self.memory_limit().map_or(u64::MAX, |limit| limit / 2);
+        let one_each = self.outbox_bytes.saturating_mul(self.worker_count() as u64);
+        self.outboxes_bytes.min(half).max(one_each)
+    }
+
     /// How many cores this process may use, a container's limit considered and rounded up.
     pub fn cores() -> usize {
         control_group::cores()
@@ -352,7 +366,7 @@ impl Config {
             inboxes_per_client: small(self.inboxes_per_client),
             private_is_kept: self.auth.value == AuthMode::Jwt && self.history.value != HistoryMode::Off,
             outbox_bytes: small(self.outbox_bytes),
-            outboxes_bytes_per_hub: self.outboxes_bytes / self.worker_count() as u64,
+            outboxes_bytes_per_hub: self.outboxes_bytes() / self.worker_count() as u64,
             slow_client: Duration::from_secs(self.slow_client_seconds),
             heartbeat: Duration::from_secs(self.heartbeat_seconds),
             ids_max: small(self.remembered_ids),

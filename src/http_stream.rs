@@ -9,19 +9,22 @@
 //!
 //! At the upgrade the socket leaves it ([`HttpStream::into_parts`]): a WebSocket pays nothing for this.
 
+mod phase;
+
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use log::debug;
 use socket2::SockRef;
 use starling_actors::socket::Socket;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
+use self::phase::Phase;
 use crate::admission::Place;
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::request_body::Body;
@@ -48,26 +51,6 @@ const UNSENT_BYTES: u32 = 16 * 1024;
 
 /// What the framework writes before it reads a body that its client asks for leave to send.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-
-#[derive(Debug)]
-enum Phase {
-    /// Waits for a request.
-    Head,
-    /// Hands a head on; then what follows it.
-    HandOver(Bytes, Follows),
-    /// Hands a body on.
-    Body(Body),
-    /// Waits for the answer to be written.
-    Answer,
-    /// HTTP ends here.
-    WebSocket,
-    /// Writes a refusal.
-    Refusal(Bytes),
-    /// Has told the peer that nothing more comes, and waits for its end.
-    Linger { left: usize },
-    /// Nothing more is read or written.
-    End,
-}
 
 /// A connection that speaks HTTP.
 #[derive(Debug)]

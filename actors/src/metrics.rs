@@ -2,6 +2,7 @@
 //!
 //! Labels are closed sets: a stage, an actor, a worker, a reason; never a room, a name or an address.
 
+mod counters;
 mod exposition;
 mod mailbox;
 
@@ -16,6 +17,7 @@ use crate::credits::ServerCredits;
 use crate::histogram::Histogram;
 use crate::stage::Stage;
 
+use self::counters::CountersBy;
 pub use self::exposition::MetricsCollector;
 pub use self::mailbox::{InMailbox, Mailbox, Mailboxes};
 
@@ -96,28 +98,6 @@ closed_set! {
         Hub = "hub",
         /// A connection's session.
         Session = "session",
-    }
-}
-
-/// One counter per value of a closed set.
-#[derive(Debug)]
-struct CountersBy<const N: usize>([AtomicU64; N]);
-
-impl<const N: usize> Default for CountersBy<N> {
-    fn default() -> Self {
-        Self(std::array::from_fn(|_| AtomicU64::new(0)))
-    }
-}
-
-impl<const N: usize> CountersBy<N> {
-    fn add(&self, index: usize, n: u64) {
-        if let Some(counter) = self.0.get(index) {
-            counter.fetch_add(n, Relaxed);
-        }
-    }
-
-    fn get(&self, index: usize) -> u64 {
-        self.0.get(index).map_or(0, |counter| counter.load(Relaxed))
     }
 }
 

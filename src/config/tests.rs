@@ -50,6 +50,20 @@ fn what_two_knobs_demand_of_each_other_is_checked() {
 }
 
 #[test]
+fn outboxes_get_at_most_half_of_the_memory_and_at_least_one_outbox_for_each_worker() {
+    let mib = |count: u64| (count * 1024 * 1024).to_string();
+    for (memory, outboxes, each) in [(256, 1_024, 64), (256, 32, 16), (96, 1_024, 24)] {
+        let variables = [
+            ("CHAT_WORKERS", "2".to_owned()),
+            ("CHAT_MEMORY_BYTES", mib(memory)),
+            ("CHAT_OUTBOXES_BYTES", mib(outboxes)),
+        ];
+        let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        assert_eq!(read(&variables).unwrap().chat().outboxes_bytes_per_hub, each * 1024 * 1024, "{memory}");
+    }
+}
+
+#[test]
 fn a_combination_that_authenticates_nobody_or_in_two_ways_is_refused() {
     let (jwt, secret) = (("CHAT_AUTH", "jwt"), ("CHAT_JWT_SECRET", "0123456789abcdef0123456789abcdef"));
     let key = ("CHAT_JWT_PUBLIC_KEY_FILE", "key.pem");
