@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actix_http::header::HttpDate;
+use rustix::process::Signal;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -29,14 +30,18 @@ fn library() -> PathBuf {
 struct Server {
     process: Process,
     clock: PathBuf,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Server {
     fn start(variables: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), 0, variables)
+    }
+
+    /// Starts a server in a folder, with its clock so many seconds from the right time.
+    fn start_in(folder: tempfile::TempDir, offset: i64, variables: &[(&str, &str)]) -> Self {
         let clock = folder.path().join("clock");
-        set(&clock, 0);
+        set(&clock, offset);
         let library = library();
         let fake = [
             ("LD_PRELOAD", library.to_str().unwrap()),
@@ -46,7 +51,7 @@ impl Server {
             ("CHAT_BIND", "127.0.0.1:0"),
         ];
         let process = Process::start(folder.path(), &[&fake, variables].concat());
-        Self { process, clock, _folder: folder }
+        Self { process, clock, folder }
     }
 
     /// Sets the clock so many seconds from the right time, and waits until the server tells that time.
@@ -170,4 +175,20 @@ async fn a_clock_that_is_wrong_for_a_moment_drops_nothing_that_is_fresh() {
         }
     })
     .await;
+}
+
+#[actix::test]
+async fn a_start_with_a_clock_that_is_wrong_by_years_says_so_and_drops_nothing() {
+    let keep = [("CHAT_HISTORY_KEEP_SECONDS", "86400")];
+    let mut server = Server::start(&keep);
+    let mut alice = Client::connect_at(server.process.address(), "/ws?clientId=alice").await;
+    alice.send_json(&json!({"Message": "fresh"})).await;
+    alice.expect(r#"{"type":"message","Message":"fresh"}"#).await;
+    for offset in [3 * 365 * DAY, -3 * 365 * DAY] {
+        server.process.signal(Signal::TERM);
+        assert_eq!(server.process.exit_code().await, Some(0));
+        server = Server::start_in(server.folder, offset, &keep);
+        server.process.line_with("the clock may be wrong");
+        assert!(server.stored().await.contains("fresh"), "with the clock {offset} s off");
+    }
 }

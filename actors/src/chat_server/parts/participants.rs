@@ -196,7 +196,7 @@ impl Participants {
     }
 
     /// Whether another session of the same client is in the room.
-    pub(crate) fn is_there_twice(&self, session: SessionId, name: &ClientId, room: RoomId) -> bool {
+    pub(crate) fn has_another_in(&self, session: SessionId, name: &ClientId, room: RoomId) -> bool {
         let others = self.holders(name).iter().filter(|other| **other != session);
         others.filter_map(|other| self.get(*other)).any(|other| other.is_in(room))
     }

@@ -17,7 +17,7 @@ pub(crate) struct Room {
     key: RoomKey,
     members: FxHashSet<SessionId>,
     /// How many members are further connections of a client that is in the room already.
-    pub(super) doubles: u32,
+    pub(super) further_connections: u32,
     /// How many members each hub has, by its number.
     members_by_hub: Vec<u32>,
     hubs: HubSet,
@@ -57,7 +57,7 @@ impl Room {
         Self {
             key,
             members: FxHashSet::default(),
-            doubles: 0,
+            further_connections: 0,
             members_by_hub: Vec::new(),
             hubs: HubSet::default(),
             kept: 0,
@@ -106,7 +106,7 @@ impl Room {
 
     /// How many clients are in the room.
     pub(crate) fn count(&self) -> u32 {
-        u32::try_from(self.members.len()).unwrap_or(u32::MAX).saturating_sub(self.doubles)
+        u32::try_from(self.members.len()).unwrap_or(u32::MAX).saturating_sub(self.further_connections)
     }
 
     /// Whether no connection is in the room.

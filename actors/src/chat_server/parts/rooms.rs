@@ -96,19 +96,19 @@ impl Rooms {
         Some(id)
     }
 
-    /// Adds a connection. `is_double`: its client is in the room already, with another one.
-    pub(crate) fn enter(&mut self, room: RoomId, session: SessionId, is_double: bool) {
+    /// Adds a connection. `is_further`: its client is in the room already, with another one.
+    pub(crate) fn enter(&mut self, room: RoomId, session: SessionId, is_further: bool) {
         self.change(room, |room| {
             room.insert(session);
-            room.doubles += u32::from(is_double);
+            room.further_connections += u32::from(is_further);
         });
     }
 
-    /// Takes a connection out. `was_double`: its client stays, with another one.
-    pub(crate) fn leave(&mut self, room: RoomId, session: SessionId, was_double: bool, now: Instant) {
+    /// Takes a connection out. `was_further`: its client stays, with another one.
+    pub(crate) fn leave(&mut self, room: RoomId, session: SessionId, was_further: bool, now: Instant) {
         self.change(room, |room| {
             room.remove(session, now);
-            room.doubles = room.doubles.saturating_sub(u32::from(was_double));
+            room.further_connections = room.further_connections.saturating_sub(u32::from(was_further));
         });
     }
 
@@ -153,7 +153,7 @@ impl Rooms {
     }
 
     /// Forgets a room that has ended, once nothing of it is in flight.
-    pub(crate) fn take_over(&mut self, id: RoomId) -> Option<Ended> {
+    pub(crate) fn take_if_over(&mut self, id: RoomId) -> Option<Ended> {
         let room = self.all.get(id.index())?;
         if room.ended.is_none() || room.in_flight > 0 {
             return None;

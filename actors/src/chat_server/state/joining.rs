@@ -51,9 +51,9 @@ impl ChatState {
         }
         participant.enter(room);
         let name = participant.name().clone();
-        let is_double = self.participants.is_there_twice(session, &name, room);
-        self.rooms.enter(room, session, is_double);
-        if !is_double {
+        let is_further = self.participants.has_another_in(session, &name, room);
+        self.rooms.enter(room, session, is_further);
+        if !is_further {
             // Before it watches: a newcomer learns of itself by `joined`.
             self.note_presence(room, Some(&name), None, turn);
         }
@@ -80,9 +80,9 @@ impl ChatState {
     pub(super) fn has_left(&mut self, session: SessionId, client_id: &ClientId, room: RoomId, turn: &mut Turn) {
         self.catching_up.forget(session, room);
         self.presence.watch(session, room, false);
-        let was_double = self.participants.is_there_twice(session, client_id, room);
-        self.rooms.leave(room, session, was_double, turn.now.at);
-        if !was_double {
+        let was_further = self.participants.has_another_in(session, client_id, room);
+        self.rooms.leave(room, session, was_further, turn.now.at);
+        if !was_further {
             self.note_presence(room, None, Some(client_id), turn);
         }
     }
