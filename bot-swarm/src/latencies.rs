@@ -1,5 +1,6 @@
 //! How long things took: high dynamic range histograms.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -95,15 +96,17 @@ impl Latencies {
     /// The same as short text: microseconds, the shortest first and then the distance from one to the next, each with
     /// `*` and how many took as long, where it is not one. Empty: there is none. [`unpack`](Self::unpack) reads it.
     pub fn pack(&self) -> String {
-        if self.count() == 0 {
-            return String::new();
-        }
-        let mut before = 0;
-        let step = |[micros, count]: [u64; 2]| {
+        let (mut packed, mut before) = (String::new(), 0);
+        for [micros, count] in self.steps() {
             let distance = micros - std::mem::replace(&mut before, micros);
-            if count == 1 { distance.to_string() } else { format!("{distance}*{count}") }
-        };
-        self.steps().into_iter().map(step).collect::<Vec<String>>().join(" ")
+            let separator = if packed.is_empty() { "" } else { " " };
+            // A String takes every write.
+            write!(packed, "{separator}{distance}").unwrap_or_default();
+            if count != 1 {
+                write!(packed, "*{count}").unwrap_or_default();
+            }
+        }
+        packed
     }
 
     /// Reads what [`pack`](Self::pack) wrote. `None`: it is something else.
