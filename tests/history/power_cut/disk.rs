@@ -160,10 +160,11 @@ impl<'a> Disk<'a> {
                 continue;
             }
             let kept = inodes.join(path.file_name().unwrap());
+            if kept.exists() {
+                // A start after the cut before, which had lost the file, may have made another one.
+                fs::rename(&kept, path).unwrap();
+            }
             if let Some(content) = left.get(path) {
-                if !path.exists() && kept.exists() {
-                    fs::rename(&kept, path).unwrap();
-                }
                 fs::write(path, content).unwrap();
             } else if path.exists() {
                 fs::rename(path, &kept).unwrap();
