@@ -148,7 +148,7 @@ impl ChatServerHandle {
 
     /// Whether the actor answers within five seconds.
     pub async fn answers(&self) -> bool {
-        self.rooms(RoomGlobs::new([""; 0])).await.is_ok()
+        self.ask_for(|reply| Command::Tick { reply }).await.is_ok()
     }
 
     /// Says something in a room for an operator, and waits until it is stored.
