@@ -77,7 +77,8 @@ impl ChatState {
             return self.repeat(Asker::Client(frame), earlier, turn);
         }
         let session = frame.session;
-        let Some((participant, ticket)) = self.participants.get(session).zip(frame.ticket.take()) else { return };
+        let Some(participant) = self.participants.get(session) else { return };
+        let ticket = frame.ticket.take().unwrap_or_else(|| Ticket::without_credit(turn.now.at));
         let draft = Draft {
             to: None,
             client_id: participant.name().clone(),
@@ -187,6 +188,8 @@ impl ChatState {
             let Some(entry) = self.rooms.get(*room) else { return };
             let (key, epoch) = (entry.key().clone(), self.order.position(*room).epoch);
             copies.push(EntryCopy { room: *room, key, epoch, draft });
+        }
+        for room in rooms {
             self.rooms.message_begins(*room);
         }
         let rooms = SmallVec::from_slice(rooms);
