@@ -57,7 +57,7 @@ pub enum StartError {
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {error}{}", advice(error))]
     Bind {
-        /// The address.
+        /// As the configuration names it.
         address: SocketAddr,
         /// What the system says.
         error: io::Error,
