@@ -7,11 +7,12 @@ use bytes::{Bytes, BytesMut};
 use super::compression::Compression;
 use super::messages::Delivery;
 use crate::frame::Format;
+use crate::ids::Slot;
 
 /// A local member of a room.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LocalMember {
-    pub(super) slot: u32,
+    pub(super) slot: Slot,
     /// How many deliveries of the current batch came before this member did.
     pub(super) skips: u32,
 }

@@ -86,7 +86,7 @@ impl Core {
         let mut written_in_block = 0;
         for member in head.iter_mut().chain(tail) {
             let skips = std::mem::take(&mut member.skips);
-            let Some(entry) = self.connections.get_mut(member.slot as usize) else { continue };
+            let Some(entry) = self.connections.at_mut(member.slot) else { continue };
             let own = frames.saturating_sub(skips);
             if own == 0 || entry.connection.is_closing() {
                 continue;
@@ -231,7 +231,7 @@ impl Core {
 
     /// Moves a room's batch into the outbox of the member at this index.
     fn settle_batch_at(&mut self, session: SessionId, room: RoomId, index: u32) {
-        let Some(entry) = self.connections.get(session.slot() as usize).filter(|entry| entry.session == session) else {
+        let Some(entry) = self.connections.get(session) else {
             return;
         };
         let Some(local) = self.rooms.get_mut(&room) else { return };
