@@ -40,7 +40,7 @@ use crate::limit_metrics::Limits;
 use crate::page::Pages;
 use crate::process_metrics::ProcessMetrics;
 use crate::refusal::RefusedHandshakes;
-use crate::state::ServerState;
+use crate::state::{ServerState, Shared};
 use crate::tls::{self, Tls, TlsError};
 use crate::upgrade::Upgrade;
 use crate::{environment, http, memory_watch, shutdown, summary};
@@ -240,19 +240,19 @@ impl Server {
         }
         let connections = if config.connections == 0 { allowed } else { config.connections.min(allowed) };
         Limits::of(&config, connections).register(&registry).map_err(registered)?;
-        let state = Arc::new(ServerState::new(
-            chat.clone(),
-            Arc::clone(&chat_config),
-            Arc::clone(&metrics),
+        let state = Arc::new(ServerState::new(Shared {
+            chat: chat.clone(),
+            chat_config: Arc::clone(&chat_config),
+            metrics: Arc::clone(&metrics),
             refused,
             broken,
-            Pages::new(config.web_folder()),
-            config.path_prefix.clone(),
-            Access::new(&config),
-            health,
-            Admission::register(&config, connections, &registry).map_err(registered)?,
-            config.http_limits(),
-        ));
+            pages: Pages::new(config.web_folder()),
+            path_prefix: config.path_prefix.clone(),
+            access: Access::new(&config),
+            history: health,
+            admission: Admission::register(&config, connections, &registry).map_err(registered)?,
+            http_limits: config.http_limits(),
+        }));
 
         let next_hub = Arc::new(AtomicU8::new(0));
         let service_state = Arc::clone(&state);

@@ -109,7 +109,7 @@ impl Core {
             };
             let after = entry.connection.queued();
             totals.add(own, before, after);
-            written_in_block += u64::from((own + before.frames).saturating_sub(after.frames));
+            written_in_block += after.gone_since(before, own);
             if outcome == Err(Overflow) {
                 overflown.push(entry.session);
             } else if after.bytes > 0 && !entry.touched {
@@ -266,7 +266,7 @@ struct BatchTotals {
 impl BatchTotals {
     fn add(&mut self, offered: u32, before: Queued, after: Queued) {
         self.offered += u64::from(offered);
-        self.completed += u64::from((offered + before.frames).saturating_sub(after.frames));
+        self.completed += after.gone_since(before, offered);
         if before != after {
             let signed = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
             self.bytes += signed(after.bytes) - signed(before.bytes);
