@@ -378,3 +378,31 @@ fn a_failure_in_one_room_is_none_in_another() {
         ",
     );
 }
+
+#[test]
+fn an_id_that_is_sent_again_as_its_time_ends_is_a_repetition_or_the_next_message() {
+    // What is read first may be carried out last, so two `id`s may be remembered in another order than they were read.
+    Chat::new().and(&["alice", "bob"]).check(
+        "
+        bob> says id=b1 one
+        alice> says id=m1 read=5 two
+        bob< ack b1 lobby#1
+        bob< lobby#1 bob: one id=b1
+        bob< lobby#2 alice: two id=m1
+        alice< lobby#1 bob: one id=b1
+        alice< ack m1 lobby#2
+        alice< lobby#2 alice: two id=m1
+        wait 299998ms
+        alice> says id=m1 read=10 two
+        alice< ack m1 lobby#2 duplicate
+        wait 2ms
+        alice> says id=m1 read=10 three
+        alice< ack m1 lobby#3
+        alice< lobby#3 alice: three id=m1
+        bob< lobby#3 alice: three id=m1
+        bob> says four
+        alice< lobby#4 bob: four
+        bob< lobby#4 bob: four
+        ",
+    );
+}
