@@ -166,7 +166,7 @@ fn a_message_whose_sender_has_gone_before_it_was_stored_is_delivered_all_the_sam
 }
 
 #[test]
-fn what_could_not_be_stored_is_refused_to_all_who_wait_and_its_places_are_given_again() {
+fn what_could_not_be_stored_is_refused_to_all_who_wait_and_takes_no_number() {
     Chat::new().and(&["alice", "bob"]).check(
         "
         alice> says zero
