@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
-use starling_actors::history::sqlite::StoreHealth;
 use starling_actors::{ChatConfig, ChatServerHandle, Metrics, clock};
 
 use crate::admission::Admission;
@@ -27,7 +26,6 @@ pub(crate) struct ServerState {
     pages: Pages,
     path_prefix: PathPrefix,
     access: Access,
-    history: StoreHealth,
     started: Instant,
     draining: AtomicBool,
     short_of_memory: AtomicBool,
@@ -46,7 +44,6 @@ impl ServerState {
         pages: Pages,
         path_prefix: PathPrefix,
         access: Access,
-        history: StoreHealth,
         admission: Admission,
         http_limits: HttpLimits,
     ) -> Self {
@@ -59,7 +56,6 @@ impl ServerState {
             pages,
             path_prefix,
             access,
-            history,
             started: clock::now(),
             draining: AtomicBool::new(false),
             short_of_memory: AtomicBool::new(false),
@@ -113,7 +109,7 @@ impl ServerState {
         } else if self.is_short_of_memory() {
             Some("the server is short of memory".into())
         } else {
-            self.history.failure().map(Cow::from)
+            self.metrics.history().health.failure().map(Cow::from)
         }
     }
 

@@ -33,7 +33,7 @@ use self::messages::{EndTurn, Enveloped, RegisterHub, Reported};
 use self::state::ChatState;
 use crate::clock::{self, Now};
 use crate::config::ChatConfig;
-use crate::history::{Completion, Draft, EntryCopy, HistoryStore, RoomKey};
+use crate::history::{Completion, Draft, EntryCopy, History, RoomKey};
 use crate::hub::{Delivery, HubCommand, HubHandle, ToSession};
 use crate::ids::{HubId, SessionId};
 use crate::metrics::{ActorKind, Mailbox, MessageKind, Metrics};
@@ -50,7 +50,7 @@ pub struct ChatServer {
     /// The first to be dropped: the hubs end when nobody can reach them any more.
     _pulse: Pulse,
     state: ChatState,
-    history: Box<dyn HistoryStore>,
+    history: History,
     hubs: Vec<Option<HubHandle>>,
     metrics: Arc<Metrics>,
     lobby: RoomName,
@@ -119,7 +119,7 @@ impl ChatServer {
     /// What it gives last tells, when the chat has ended and its history with it, whether that was in order.
     pub fn prepare(
         config: ChatConfig,
-        mut history: Box<dyn HistoryStore>,
+        mut history: History,
         metrics: Arc<Metrics>,
     ) -> (ChatServerHandle, PreparedChat, oneshot::Receiver<bool>) {
         let waiting = Mailbox::new(metrics.mailboxes(ActorKind::ChatServer));

@@ -13,8 +13,7 @@ use starling_actors::chat_server::command::{HistoryQuery, OpenRefusal, OpenSessi
 use starling_actors::clock;
 use starling_actors::credits::ServerCredits;
 use starling_actors::frame::Format;
-use starling_actors::history::memory::MemoryHistory;
-use starling_actors::history::{Completion, Entry, HistoryStore, ReadRequest, Receipt};
+use starling_actors::history::{Completion, Entry, History, HistoryStore, ReadRequest, Receipt};
 use starling_actors::identity::Identity;
 use starling_actors::ids::{HubId, RoomId, SessionId};
 use starling_actors::metrics::MetricsCollector;
@@ -75,11 +74,11 @@ impl Server {
         let metrics = Metrics::new(1, ServerCredits::new(config.server_credits));
         let history = Gate::default();
         let store = GatedHistory {
-            inner: MemoryHistory::new(config.history_messages, config.history_bytes),
+            inner: History::in_memory(config.history_messages, config.history_bytes),
             gate: history.clone(),
         };
         let arbiter = Arbiter::new();
-        let (chat, prepared, _) = ChatServer::prepare(config.clone(), Box::new(store), Arc::clone(&metrics));
+        let (chat, prepared, _) = ChatServer::prepare(config.clone(), History::over(store, 0, 0), Arc::clone(&metrics));
         arbiter.spawn_fn(|| prepared.run_here());
         let hub = LocalHub::start(HubId(0), Arc::new(config), chat.clone(), Arc::clone(&metrics));
         Self { chat, hub, metrics, history, places: Arc::new(Semaphore::new(10_000)), arbiter }
@@ -230,7 +229,7 @@ impl Gate {
 
 /// A history in memory that stores when its gate is open.
 struct GatedHistory {
-    inner: MemoryHistory,
+    inner: History,
     gate: Gate,
 }
 

@@ -137,16 +137,8 @@ impl ChatState {
 
     /// Reads for a session that cannot go on without it.
     fn read(&mut self, room: RoomId, page: HistoryPage, limit: usize, reader: Reader, turn: &mut Turn) {
-        turn.push(Effect::Read(ReadRequest {
-            token: self.reads.begin(reader),
-            purpose: ReadPurpose::CatchUp,
-            room,
-            page,
-            search: None,
-            with: None,
-            limit,
-            bytes: self.config.page_bytes(),
-        }));
+        let request = self.begin_read(reader, room, page);
+        turn.push(Effect::Read(ReadRequest { purpose: ReadPurpose::CatchUp, limit, ..request }));
     }
 
     /// A session has written what it was given of a replay.

@@ -323,7 +323,8 @@ impl ChatState {
             return Err(placement);
         };
         debug_assert_eq!(seq, copy.message.seq, "INV-3: the log and the order agree");
-        self.rooms.message_stored(copy.room, self.kept_since(copy.room, copy.oldest));
+        let kept = copy.oldest.map(|oldest| self.kept_since(copy.room, oldest));
+        self.rooms.message_stored(copy.room, kept);
         Ok(seq)
     }
 
