@@ -7,10 +7,8 @@
 pub mod command;
 pub mod effect;
 mod handle;
-mod messages;
 mod parts;
 pub mod state;
-mod turn;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,12 +22,12 @@ use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
 pub use self::command::HistoryQuery;
+pub use self::effect::Turn;
 pub use self::handle::{AskError, ChatServerHandle, PostedBy};
-pub use self::turn::Turn;
 
 use self::command::Command;
 use self::effect::Effect;
-use self::messages::{EndTurn, Enveloped, RegisterHub, Reported};
+use self::handle::{Enveloped, RegisterHub, Reported};
 use self::state::ChatState;
 use crate::clock::{self, Now};
 use crate::config::ChatConfig;
@@ -278,6 +276,11 @@ impl ChatServer {
         }
     }
 }
+
+/// The mailbox is empty: the history is to begin with what it was given. From the `ChatServer` to itself.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct EndTurn;
 
 impl Actor for ChatServer {
     type Context = Context<Self>;

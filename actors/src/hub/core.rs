@@ -9,7 +9,6 @@ use smallvec::SmallVec;
 use starling_protocol::{RoomName, ServerEvent};
 
 use super::compression::Compression;
-use super::local_room::{LocalMember, LocalRoom};
 use super::messages::{Delivery, HubCommand, ToSession};
 use super::wheel::{self, Tick, Wheel};
 use crate::chat_server::ChatServerHandle;
@@ -65,6 +64,22 @@ impl Entry {
             self.current_room.take_if(|current| current == room);
         }
     }
+}
+
+/// A local member of a room.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LocalMember {
+    pub(super) slot: u32,
+    /// How many deliveries of the current batch came before this member did.
+    pub(super) skips: u32,
+}
+
+/// A room as one hub sees it.
+#[derive(Debug, Default)]
+pub(super) struct LocalRoom {
+    pub(super) members: Vec<LocalMember>,
+    /// What was offered to the members in this turn.
+    pub(super) batch: Vec<Arc<Delivery>>,
 }
 
 /// A connection whose socket is full: somebody must wait for it.

@@ -7,9 +7,8 @@ use tokio::sync::oneshot;
 
 use super::ChatState;
 use crate::chat_server::command::{Frame, HistoryQuery};
-use crate::chat_server::effect::{Answer, Effect};
+use crate::chat_server::effect::{Answer, Effect, Turn};
 use crate::chat_server::parts::reads::Reader;
-use crate::chat_server::turn::Turn;
 use crate::history::{Page, ReadError, ReadPurpose, ReadRequest, RoomKey};
 use crate::ids::RoomId;
 

@@ -4,10 +4,9 @@ use starling_protocol::{CloseCode, HistoryPage, JoinedEvent, Resume, Seq, Server
 
 use super::ChatState;
 use crate::chat_server::command::Frame;
-use crate::chat_server::effect::Effect;
+use crate::chat_server::effect::{Effect, Turn};
 use crate::chat_server::parts::catching_up::{UnprovenJoin, proof_page};
 use crate::chat_server::parts::reads::Reader;
-use crate::chat_server::turn::Turn;
 use crate::credits::Ticket;
 use crate::history::{Page, ReadPurpose, ReadRequest};
 use crate::hub::Replay;

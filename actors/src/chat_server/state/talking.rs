@@ -12,12 +12,11 @@ use starling_protocol::{
 
 use super::{ChatState, Direct};
 use crate::chat_server::command::{Frame, OperatorPost, Posted};
-use crate::chat_server::effect::{Answer, Effect};
+use crate::chat_server::effect::{Answer, Effect, Turn};
 use crate::chat_server::parts::in_flight::{Asker, Waiting};
 use crate::chat_server::parts::order::{LoggedEntry, Placed, Placement};
 use crate::chat_server::parts::participants::Participant;
 use crate::chat_server::parts::remembered::IdKey;
-use crate::chat_server::turn::Turn;
 use crate::clock::Now;
 use crate::credits::Ticket;
 use crate::history::{Draft, Entry, EntryCopy, EntryNumber, RoomKey, StoredCopy};

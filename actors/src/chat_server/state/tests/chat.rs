@@ -15,8 +15,7 @@ use tokio::sync::oneshot;
 
 use super::super::ChatState;
 use crate::chat_server::command::{Command, DropError, Frame, HistoryQuery, OpenRefusal, OpenSession, Request};
-use crate::chat_server::effect::Effect;
-use crate::chat_server::turn::Turn;
+use crate::chat_server::effect::{Effect, Turn};
 use crate::clock::{self, Now};
 use crate::config::ChatConfig;
 use crate::credits::Ticket;
