@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
-use starling_actors::history::sqlite::StoreHealth;
 use starling_actors::{ChatConfig, ChatServerHandle, Metrics, clock};
 
 use crate::admission::Admission;
@@ -27,7 +26,6 @@ pub(crate) struct Shared {
     pub(crate) pages: Pages,
     pub(crate) path_prefix: PathPrefix,
     pub(crate) access: Access,
-    pub(crate) history: StoreHealth,
     pub(crate) admission: Admission,
     pub(crate) http_limits: HttpLimits,
 }
@@ -92,7 +90,7 @@ impl ServerState {
         } else if self.is_short_of_memory() {
             Some("the server is short of memory".into())
         } else {
-            self.shared.history.failure().map(Cow::from)
+            self.shared.metrics.history().health.failure().map(Cow::from)
         }
     }
 

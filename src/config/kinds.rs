@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use starling_actors::history::sqlite::Sync;
+use starling_actors::history::Durability;
 use starling_process::log_lines;
 
 use crate::addresses::{ForwardedHeader, Networks};
@@ -168,7 +168,8 @@ pub(super) const HISTORY_MODES: Word<HistoryMode> =
 
 pub(super) const AUTH_MODES: Word<AuthMode> = Word(&[("open", AuthMode::Open), ("jwt", AuthMode::Jwt)]);
 
-pub(super) const HISTORY_SYNCS: Word<Sync> = Word(&[("normal", Sync::Normal), ("full", Sync::Full)]);
+pub(super) const HISTORY_SYNCS: Word<Durability> =
+    Word(&[("normal", Durability::Process), ("full", Durability::Machine)]);
 
 /// A path that does not end as a directory does.
 pub(super) struct FilePath;

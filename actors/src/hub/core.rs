@@ -8,17 +8,32 @@ use starling_protocol::RoomName;
 
 use super::compression::Compression;
 use super::connections::{Connections, Entry};
-use super::local_room::{LocalMember, LocalRoom};
 use super::messages::{Delivery, HubCommand, ToSession};
 use super::wheel::{self, Tick, Wheel};
 use crate::chat_server::ChatServerHandle;
 use crate::config::ChatConfig;
 use crate::connection::{Connection, Queued, Written};
 use crate::frame::Format;
-use crate::ids::{HubId, RoomId, SessionId};
+use crate::ids::{HubId, RoomId, SessionId, Slot};
 use crate::metrics::{DisconnectReason, Metrics, WorkerMetrics};
 use crate::session::SessionHandle;
 use crate::socket::WriteHalf;
+
+/// A local member of a room.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LocalMember {
+    pub(super) slot: Slot,
+    /// How many deliveries of the current batch came before this member did.
+    pub(super) skips: u32,
+}
+
+/// A room as one hub sees it.
+#[derive(Debug, Default)]
+pub(super) struct LocalRoom {
+    pub(super) members: Vec<LocalMember>,
+    /// What was offered to the members in this turn.
+    pub(super) batch: Vec<Arc<Delivery>>,
+}
 
 /// A connection whose socket is full: somebody must wait for it.
 pub(super) type Blocked = SessionId;

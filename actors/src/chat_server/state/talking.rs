@@ -12,12 +12,11 @@ use starling_protocol::{
 
 use super::{ChatState, Direct};
 use crate::chat_server::command::{Frame, OperatorPost, Posted};
-use crate::chat_server::effect::{Answer, Effect};
+use crate::chat_server::effect::{Answer, Effect, Turn};
 use crate::chat_server::parts::in_flight::{Asker, Waiting};
 use crate::chat_server::parts::order::{LoggedEntry, Placed, Placement};
 use crate::chat_server::parts::participants::Participant;
 use crate::chat_server::parts::remembered::IdKey;
-use crate::chat_server::turn::Turn;
 use crate::clock::Now;
 use crate::credits::Ticket;
 use crate::history::{Draft, Entry, EntryCopy, EntryNumber, RoomKey, StoredCopy};
@@ -329,7 +328,8 @@ impl ChatState {
             return Err(placement);
         };
         assert_eq!(seq, copy.message.seq, "INV-3: the log and the order agree");
-        self.rooms.message_stored(copy.room, self.kept_since(copy.room, copy.oldest));
+        let kept = copy.oldest.map(|oldest| self.kept_since(copy.room, oldest));
+        self.rooms.message_stored(copy.room, kept);
         Ok(seq)
     }
 

@@ -15,13 +15,11 @@ use tokio::sync::oneshot;
 
 use super::super::ChatState;
 use crate::chat_server::command::{Command, DropError, Frame, HistoryQuery, OpenRefusal, OpenSession, Request};
-use crate::chat_server::effect::Effect;
-use crate::chat_server::turn::Turn;
+use crate::chat_server::effect::{Effect, Turn};
 use crate::clock::{self, Now};
 use crate::config::ChatConfig;
 use crate::credits::Ticket;
-use crate::history::memory::MemoryHistory;
-use crate::history::{Completion, Entry, HistoryStore, ReadRequest, RoomKey};
+use crate::history::{Completion, Entry, History, ReadRequest, RoomKey};
 use crate::hub::{Replay, ToSession};
 use crate::identity::{Claims, Identity, RoomGlobs};
 use crate::ids::{HubId, RoomId, SessionId};
@@ -45,7 +43,7 @@ const HUBS: u32 = 3;
 pub(in super::super) struct Chat {
     pub(in super::super) state: ChatState,
     pub(in super::super) now: Now,
-    history: MemoryHistory,
+    history: History,
     is_held: bool,
     held: VecDeque<Held>,
     clients: Vec<Client>,
@@ -118,7 +116,7 @@ impl Chat {
         let mut config = ChatConfig::default();
         change(&mut config);
         Self {
-            history: MemoryHistory::new(config.history_messages, config.history_bytes),
+            history: History::in_memory(config.history_messages, config.history_bytes),
             state: ChatState::new(config, 1),
             now: Now { at: clock::now(), unix_ms: 1_000_000 },
             is_held: false,
