@@ -96,7 +96,7 @@ pub(super) struct Core {
     pub(super) connections: Slab<Entry>,
     pub(super) serial: u32,
     pub(super) wheel: Wheel,
-    /// A heartbeat in ticks.
+    /// How often a connection is pinged.
     pub(super) heartbeat: Tick,
     pub(super) rooms: FxHashMap<RoomId, LocalRoom>,
     pub(super) touched_rooms: Vec<RoomId>,
