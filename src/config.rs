@@ -377,7 +377,9 @@ impl Config {
             history_is_stored: self.history.value == HistoryMode::Sqlite,
             session_credits: small(self.client_credits),
             server_credits: small(self.server_credits),
-            ..ChatConfig::default()
+            ids_remembered: ChatConfig::IDS_REMEMBERED,
+            // Verified by the edge, which adds its verifier.
+            tokens: None,
         }
     }
 

@@ -38,7 +38,7 @@ use crate::limit_metrics::Limits;
 use crate::page::Pages;
 use crate::process_metrics::ProcessMetrics;
 use crate::refusal::RefusedHandshakes;
-use crate::state::ServerState;
+use crate::state::{ServerState, Shared};
 use crate::tls::{self, Tls, TlsError};
 use crate::upgrade::Upgrade;
 use crate::{environment, http, memory_watch, shutdown, summary};
@@ -55,7 +55,7 @@ pub enum StartError {
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {error}{}", advice(error))]
     Bind {
-        /// The address.
+        /// As the configuration names it.
         address: SocketAddr,
         /// What the system says.
         error: io::Error,
@@ -221,18 +221,18 @@ impl Server {
         }
         let connections = if config.connections == 0 { allowed } else { config.connections.min(allowed) };
         Limits::of(&config, connections).register(&registry).map_err(registered)?;
-        let state = Arc::new(ServerState::new(
-            chat.clone(),
-            Arc::clone(&chat_config),
-            Arc::clone(&metrics),
+        let state = Arc::new(ServerState::new(Shared {
+            chat: chat.clone(),
+            chat_config: Arc::clone(&chat_config),
+            metrics: Arc::clone(&metrics),
             refused,
             broken,
-            Pages::new(config.web_folder()),
-            config.path_prefix.clone(),
-            Access::new(&config),
-            Admission::register(&config, connections, &registry).map_err(registered)?,
-            config.http_limits(),
-        ));
+            pages: Pages::new(config.web_folder()),
+            path_prefix: config.path_prefix.clone(),
+            access: Access::new(&config),
+            admission: Admission::register(&config, connections, &registry).map_err(registered)?,
+            http_limits: config.http_limits(),
+        }));
 
         let next_hub = Arc::new(AtomicU8::new(0));
         let service_state = Arc::clone(&state);

@@ -11,6 +11,7 @@
 
 mod closing;
 mod compression;
+mod connections;
 mod core;
 mod ends;
 mod heartbeat;

@@ -60,7 +60,7 @@ pub enum HistoryMode {
     Sqlite,
     /// In memory, while the process lives.
     Memory,
-    /// Nowhere.
+    /// No message is kept: `history` gives empty pages.
     Off,
 }
 
@@ -140,7 +140,7 @@ pub(super) struct Word<T: 'static>(&'static [(&'static str, T)]);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chosen<T> {
     word: &'static str,
-    /// What it means.
+    /// The choice that the word stands for.
     pub value: T,
 }
 
@@ -171,7 +171,7 @@ pub(super) const AUTH_MODES: Word<AuthMode> = Word(&[("open", AuthMode::Open), (
 pub(super) const HISTORY_SYNCS: Word<Durability> =
     Word(&[("normal", Durability::Process), ("full", Durability::Machine)]);
 
-/// The path of a file.
+/// A path that does not end as a directory does.
 pub(super) struct FilePath;
 
 impl Kind for FilePath {

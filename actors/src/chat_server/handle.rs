@@ -149,7 +149,8 @@ impl ChatServerHandle {
         self.address.do_send(RegisterHub(hub));
     }
 
-    /// Lets what is due by time happen, and waits until it has: so at most one tick is in the mailbox.
+    /// Lets what is due by time happen, and waits until it has. So at most two ticks are in the mailbox: this one, and that
+    /// of [`answers`](Self::answers).
     pub(super) async fn tick(&self) {
         // Without an answer the actor is gone or far behind; the next tick comes in any case.
         self.ask_for(|reply| Command::Tick { reply }).await.unwrap_or_default();

@@ -61,7 +61,7 @@ impl Core {
     pub(super) fn account(&mut self, offered: u32, before: Queued, after: Queued) {
         let stage = &self.worker.socket_write;
         stage.arrive_n(u64::from(offered));
-        stage.complete_n(u64::from((offered + before.frames).saturating_sub(after.frames)));
+        stage.complete_n(after.gone_since(before, offered));
         if before != after {
             let signed = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
             let bytes = signed(after.bytes) - signed(before.bytes);

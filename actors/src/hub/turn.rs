@@ -99,7 +99,7 @@ impl Core {
         let mut written_in_block = 0;
         for member in head.iter_mut().chain(tail) {
             let skips = std::mem::take(&mut member.skips);
-            let Some(entry) = self.connections.get_mut(member.slot as usize) else { continue };
+            let Some(entry) = self.connections.at_mut(member.slot) else { continue };
             let own = frames.saturating_sub(skips);
             if own == 0 || entry.connection.is_closing() {
                 continue;
@@ -122,7 +122,7 @@ impl Core {
             };
             let after = entry.connection.queued();
             totals.add(own, before, after);
-            written_in_block += u64::from((own + before.frames).saturating_sub(after.frames));
+            written_in_block += after.gone_since(before, own);
             if outcome == Err(Overflow) {
                 overflown.push(entry.session);
             } else if after.bytes > 0 && !entry.touched {
@@ -244,7 +244,7 @@ impl Core {
 
     /// Moves a room's batch into the outbox of the member at this index.
     fn settle_batch_at(&mut self, session: SessionId, room: RoomId, index: u32) {
-        let Some(entry) = self.connections.get(session.slot() as usize).filter(|entry| entry.session == session) else {
+        let Some(entry) = self.connections.get(session) else {
             return;
         };
         let Some(local) = self.rooms.get_mut(&room) else { return };
@@ -279,7 +279,7 @@ struct BatchTotals {
 impl BatchTotals {
     fn add(&mut self, offered: u32, before: Queued, after: Queued) {
         self.offered += u64::from(offered);
-        self.completed += u64::from((offered + before.frames).saturating_sub(after.frames));
+        self.completed += after.gone_since(before, offered);
         if before != after {
             let signed = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
             self.bytes += signed(after.bytes) - signed(before.bytes);

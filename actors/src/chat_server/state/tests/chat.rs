@@ -237,7 +237,7 @@ impl Chat {
     ///
     /// ```text
     /// opens [room=R] [name=N] [key=LABEL] [person] [token=N [rooms=LIST] [for=SECONDS] | unproven]     goes
-    /// says [room=R | to=N] [name=N] [id=I] TEXT        hello N [key=LABEL]
+    /// says [room=R | to=N] [name=N] [id=I] [read=MS] TEXT   (read so many milliseconds ago)   hello N [key=LABEL]
     /// joins R [after=S epoch=LABEL] [presence]         leaves R
     /// proves N [rooms=LIST] [for=SECONDS]    inbox [after=S epoch=LABEL]    private [with=N] [before=S | after=S]
     /// rooms   members R   history R [before=S | after=S] [limit=L]   ping   nonsense
@@ -270,7 +270,8 @@ impl Chat {
         }
         let request = self.request(&line);
         let session = self.client(who).session;
-        let ticket = Some(Ticket::without_credit(self.now.at));
+        let read_before = Duration::from_millis(line.number("read").unwrap_or(0));
+        let ticket = Some(Ticket::without_credit(self.now.at.checked_sub(read_before).unwrap()));
         self.apply(Command::Ask { frame: Frame { session, id: line.id(), ticket }, request });
     }
 
