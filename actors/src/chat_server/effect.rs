@@ -116,7 +116,7 @@ pub enum Effect {
     Append(Entry),
     /// Note that the owner of an inbox was sent everything up to this message.
     Delivered {
-        /// An inbox.
+        /// The number of the inbox; inboxes and rooms are numbered together.
         room: RoomId,
         /// Never less than the last one of this inbox.
         seq: Seq,
