@@ -11,7 +11,7 @@ use actix_web::{App, FromRequest, Handler, HttpRequest, HttpResponse, Resource, 
 use actix_web_prom::PrometheusMetrics;
 use serde::{Deserialize, Serialize};
 use starling_actors::chat_server::command::{DropError, Posted};
-use starling_actors::chat_server::{AskError, HistoryQuery, PostedBy};
+use starling_actors::chat_server::{AskError, HistoryQuery, OperatorPost};
 use starling_actors::history::{RoomKey, SearchText};
 use starling_protocol::{
     ClientId, ErrorCode, HistoryEvent, HistoryPage, MessageId, RoomName, Seq, ServerEvent, codec, limits,
@@ -314,7 +314,8 @@ async fn post_message(
         None => ClientId::parse(OPERATOR).map_err(|error| bad(&error))?,
     };
     let (text, id) = (message.text.into_boxed_str(), message.id);
-    let posted = state.chat().post(PostedBy { room: room.clone(), client_id, text, id }).await.map_err(unanswered)?;
+    let posted =
+        state.chat().post(OperatorPost { room: room.clone(), client_id, text, id }).await.map_err(unanswered)?;
     let Posted { seq, at, duplicate } = posted.map_err(|refusal| {
         let code = if refusal.code == ErrorCode::NoSuchRoom { HttpCode::NoSuchRoom } else { HttpCode::Unavailable };
         HttpRefusal::new(code, refusal.message)

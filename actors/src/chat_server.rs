@@ -21,9 +21,9 @@ use starling_protocol::{RoomName, ServerEvent};
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
-pub use self::command::HistoryQuery;
+pub use self::command::{HistoryQuery, OperatorPost};
 pub use self::effect::Turn;
-pub use self::handle::{AskError, ChatServerHandle, PostedBy};
+pub use self::handle::{AskError, ChatServerHandle};
 
 use self::command::Command;
 use self::effect::Effect;

@@ -12,7 +12,7 @@ pub struct Now {
 }
 
 impl Now {
-    /// The present.
+    /// Reads both clocks at one moment.
     pub fn read() -> Self {
         Self::read_at(now())
     }

@@ -25,7 +25,7 @@ const WRITE_CHUNKS_MAX: usize = 32;
 pub struct Chunk {
     /// Whole frames, one after the other.
     pub bytes: Bytes,
-    /// How many.
+    /// How many frames `bytes` has; 0 for the handshake's answer and for the rest of a frame that was begun.
     pub frames: u32,
     /// How many of them deliver a message.
     pub deliveries: u32,
@@ -42,7 +42,7 @@ pub struct Overflow;
 /// What is left after a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flushed {
-    /// Nothing waits.
+    /// Nothing waits: the kernel has everything, over TLS too.
     All,
     /// The kernel takes no more at the moment.
     Blocked,
@@ -53,9 +53,9 @@ pub enum Flushed {
 /// What waits in an outbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Queued {
-    /// Bytes.
+    /// What the kernel has not taken; over TLS not counting what the TLS stream has.
     pub bytes: usize,
-    /// Frames.
+    /// A frame that is written in part counts as a whole.
     pub frames: u32,
 }
 
@@ -168,7 +168,7 @@ impl Connection {
         self.is_closing && self.outbox.as_ref().is_none_or(|outbox| outbox.chunks.is_empty())
     }
 
-    /// Bytes that wait.
+    /// Bytes that the kernel has not taken, see [`Queued`].
     pub fn queued_bytes(&self) -> usize {
         self.queued().bytes
     }

@@ -68,7 +68,7 @@ pub fn pong(payload: &[u8]) -> Bytes {
     frame(payload, OpCode::Pong)
 }
 
-/// A close frame.
+/// A close frame, the last frame of a connection. The reason may have at most 123 bytes.
 pub fn close(code: CloseCode, reason: &str) -> Bytes {
     let mut out = BytesMut::new();
     let reason = CloseReason { code: code.as_u16().into(), description: Some(reason.to_owned()) };

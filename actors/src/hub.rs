@@ -6,7 +6,7 @@
 //! the kernel does not take moves into the member's own outbox, as a reference to the same buffer.
 //!
 //! - [`Hub`] is the actor: its mailbox, its stage, its ticker.
-//! - [`HubHandle`] is how other threads reach it.
+//! - `HubHandle` is how other threads reach it.
 //! - [`LocalHub`] is how the sessions of the same thread reach it.
 
 mod closing;
@@ -23,4 +23,5 @@ mod wheel;
 
 pub use self::closing::Closing;
 pub use self::local::{Hub, LocalHub};
-pub use self::messages::{Delivery, HubCommand, HubHandle, Replay, ToSession};
+pub(crate) use self::messages::{Delivery, HubCommand, HubHandle};
+pub use self::messages::{Replay, ToSession};

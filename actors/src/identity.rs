@@ -14,7 +14,7 @@ pub enum Identity {
     Open,
     /// Names are authenticated, and this connection has not said who it is.
     Unproven,
-    /// This is who it is.
+    /// A verified token says who it is.
     Proven(Arc<Claims>),
 }
 
@@ -53,7 +53,7 @@ impl IdOwner {
 /// What a verified token says of its bearer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Claims {
-    /// The name.
+    /// The only name that the bearer may have.
     pub client_id: ClientId,
     /// The rooms that it may be in and read.
     pub rooms: RoomGlobs,
@@ -68,7 +68,7 @@ pub struct Claims {
 pub struct RoomGlobs(Option<Arc<[WildMatch]>>);
 
 impl RoomGlobs {
-    /// Every room.
+    /// Allows every room, without looking at its name.
     pub const ALL: Self = Self(None);
 
     /// The rooms that one of these patterns fits; an empty list fits none.

@@ -68,7 +68,7 @@ impl RoomId {
     }
 }
 
-/// A set of hubs.
+/// Which hubs, one bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HubSet(u64);
 
@@ -76,7 +76,7 @@ impl HubSet {
     /// Most hubs there can be.
     pub const HUBS_MAX: usize = 64;
 
-    /// Adds a hub.
+    /// Adds a hub; its number must be below [`HUBS_MAX`](Self::HUBS_MAX).
     pub fn insert(&mut self, hub: HubId) {
         self.0 |= 1 << hub.0;
     }

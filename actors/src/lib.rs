@@ -44,5 +44,5 @@ pub mod vitals;
 
 pub use chat_server::{ChatServer, ChatServerHandle};
 pub use config::ChatConfig;
-pub use hub::{Hub, HubHandle, LocalHub};
+pub use hub::{Hub, LocalHub};
 pub use metrics::Metrics;

@@ -83,15 +83,15 @@ closed_set! {
     MessageKind {
         /// To everybody, in the lobby.
         Global = "global",
-        /// To a room.
+        /// To any other room, an operator's message too.
         Room = "room",
-        /// To one client.
+        /// To one client, kept or not; counted once, not for each inbox.
         Private = "private",
     }
 }
 
 closed_set! {
-    /// A kind of actor.
+    /// Actors whose mailboxes are counted together.
     ActorKind {
         /// The one `ChatServer`.
         ChatServer = "chat_server",
@@ -124,7 +124,7 @@ const ERROR_CODES: usize = ErrorCode::ALL.len();
 pub struct Held {
     /// Rooms, the empty ones that are still kept among them.
     pub rooms: usize,
-    /// Inboxes.
+    /// Those with nobody connected too.
     pub inboxes: usize,
     /// Sessions, and connections that have not said who they are.
     pub sessions: usize,
@@ -206,7 +206,7 @@ impl Metrics {
         })
     }
 
-    /// The stage of the `ChatServer`.
+    /// The stage whose work is one command or one report of the history.
     pub fn chat_server(&self) -> &Arc<Stage> {
         &self.chat_server
     }
@@ -226,7 +226,7 @@ impl Metrics {
         &self.credits
     }
 
-    /// The mailboxes of a kind of actor.
+    /// What waits for all actors of a kind; a new actor registers its [`Mailbox`] there.
     pub fn mailboxes(&self, kind: ActorKind) -> &Arc<Mailboxes> {
         let [chat_server, hub, session] = &self.mailboxes;
         match kind {
@@ -331,7 +331,7 @@ impl Metrics {
         self.outbox_frames.fetch_add(frames, Relaxed);
     }
 
-    /// Bytes in all outboxes.
+    /// Bytes that wait in the outboxes of all workers; 0 in a moment in which it reads negative.
     pub fn outboxes_bytes(&self) -> u64 {
         u64::try_from(self.outbox_bytes.load(Relaxed)).unwrap_or(0)
     }

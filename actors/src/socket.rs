@@ -20,7 +20,7 @@ use tokio_rustls::server::TlsStream;
 /// A connection's stream.
 #[derive(Debug)]
 pub enum Socket {
-    /// TCP.
+    /// A write goes straight to the kernel.
     Plain(TcpStream),
     /// TLS over TCP, its handshake done.
     Tls(Box<TlsStream<TcpStream>>),
@@ -31,16 +31,16 @@ type SharedTls = Rc<RefCell<TlsStream<TcpStream>>>;
 /// The half of a stream that is read.
 #[derive(Debug)]
 pub enum ReadHalf {
-    /// Of TCP.
+    /// Reads what the kernel has.
     Plain(OwnedReadHalf),
-    /// Of TLS.
+    /// Shares the TLS state with its writing half.
     Tls(SharedTls),
 }
 
 /// The half of a stream that is written.
 #[derive(Debug)]
 pub enum WriteHalf {
-    /// Of TCP.
+    /// A write goes straight to the kernel.
     Plain(OwnedWriteHalf),
     /// Of TLS; elsewhere, because it is larger than that of TCP, which most connections are.
     Tls(Box<TlsWriteHalf>),

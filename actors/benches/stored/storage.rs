@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix_rt::{Arbiter, System};
 use rusqlite::{Connection, OpenFlags};
-use starling_actors::chat_server::PostedBy;
+use starling_actors::chat_server::OperatorPost;
 use starling_actors::clock;
 use starling_actors::credits::ServerCredits;
 use starling_actors::history::sqlite::{SqliteSettings, SqliteStore};
@@ -113,7 +113,7 @@ async fn while_somebody_talks(chat: &Chat, work: impl Future<Output = ()>) -> Ti
         async move {
             let (mut times, mut work) = (Times::default(), Times::default());
             while !is_over.load(Relaxed) {
-                let post = PostedBy {
+                let post = OperatorPost {
                     room: RoomName::lobby(),
                     client_id: ClientId::parse("talker").unwrap(),
                     text: "so many words".into(),

@@ -28,26 +28,26 @@ pub enum Command {
     },
     /// A session has ended, whoever ended it. Idempotent.
     CloseSession {
-        /// The session.
+        /// One that has ended before is ignored.
         session: SessionId,
     },
     /// A client's frame.
     Ask {
-        /// What answers it are bound to.
+        /// Goes to the answer.
         frame: Frame,
-        /// What it asks.
+        /// Decoded and checked by the session, as far as that needs no state of the chat.
         request: Request,
     },
     /// A person reads this session from now on, or no longer. A person is told who comes and goes in all its rooms.
     WatchPresence {
-        /// The session.
+        /// One that has ended is ignored.
         session: SessionId,
         /// Whether a person reads it.
         wanted: bool,
     },
     /// A session has written the part of a replay that it was given, and takes the next one.
     ContinueReplay {
-        /// The session.
+        /// Sent by its hub when its outbox is empty.
         session: SessionId,
         /// The room it catches up in.
         room: RoomId,
@@ -55,17 +55,22 @@ pub enum Command {
     /// The history has finished something.
     Completed(Completion),
     /// An operator says something in a room.
-    PostAsOperator(OperatorPost),
+    PostAsOperator {
+        /// Checked for its size, not for its room.
+        post: OperatorPost,
+        /// Gets the outcome when the message is stored.
+        reply: PostReply,
+    },
     /// An operator removes a client: the chat closes all its connections.
     RemoveClient {
-        /// The client.
+        /// One that has no connection is no error.
         client_id: ClientId,
-        /// Gets the number of connections.
+        /// Gets the number of connections that were closed.
         reply: oneshot::Sender<usize>,
     },
     /// An operator drops a room or an inbox, with all its messages.
     DropRoom {
-        /// Which.
+        /// The lobby may be dropped, too: it is there again for whoever asks.
         key: RoomKey,
         /// Gets the outcome when the storage has dropped it.
         reply: DropReply,
@@ -79,9 +84,9 @@ pub enum Command {
     },
     /// Somebody asks over HTTP for a part of a room's history.
     ReadRoom {
-        /// Which part.
+        /// Every room may be read so; who asks has been let in by the edge.
         query: HistoryQuery,
-        /// Gets the page.
+        /// Gets the page when the history has read it.
         reply: oneshot::Sender<Result<Page, ReadError>>,
     },
     /// The server goes away: every connection is told and closed.
@@ -152,19 +157,17 @@ pub struct OpenSession {
     pub watch_presence: bool,
 }
 
-/// A message of an operator.
-#[derive(Debug)]
+/// What an operator says in a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperatorPost {
-    /// The room; it is made if there is none.
+    /// One that exists, or the lobby.
     pub room: RoomName,
-    /// The sender's name.
+    /// The name under which it is said; nobody needs to hold it.
     pub client_id: ClientId,
-    /// The text.
+    /// At most `CHAT_MESSAGE_BYTES`, which the edge checks.
     pub text: Box<str>,
     /// The operator's own name for it: the same message again is not delivered twice.
     pub id: Option<MessageId>,
-    /// Gets the outcome when the message is stored.
-    pub reply: PostReply,
 }
 
 /// Gets the outcome of an operator's message.
@@ -203,7 +206,7 @@ pub enum Request {
 /// A part of a room's history, for somebody outside the chat.
 #[derive(Debug, Clone)]
 pub struct HistoryQuery {
-    /// The room.
+    /// One that exists, or the lobby.
     pub room: RoomName,
     /// Which messages.
     pub page: HistoryPage,
@@ -230,7 +233,7 @@ pub enum OpenRefusal {
     /// The token says another name than the one asked for.
     #[error("the token is that of {0}")]
     TokenOfAnother(ClientId),
-    /// The token has expired.
+    /// The time of [`Claims::expires_at`] has passed.
     #[error("the token has expired")]
     TokenExpired,
     /// The token does not allow the room.

@@ -80,25 +80,25 @@ impl Turn {
 pub enum Effect {
     /// Send a command to one session's hub.
     To {
-        /// The session.
+        /// Its id names its hub.
         session: SessionId,
-        /// The command.
+        /// Carried out where the session has not ended meanwhile.
         command: ToSession,
     },
     /// Tell several sessions the same.
     TellMany {
-        /// The sessions.
+        /// Of any hubs; each hub gets one command.
         sessions: Vec<SessionId>,
-        /// The event.
+        /// Encoded once a hub and format.
         event: Box<ServerEvent<'static>>,
     },
     /// Deliver a message to everybody who was admitted to the room.
     Deliver {
-        /// The room.
+        /// A room, or an inbox whose owner is here.
         room: RoomId,
         /// The hubs that have members of it.
         hubs: HubSet,
-        /// The message.
+        /// Encoded once for all of them.
         message: Arc<StoredMessage>,
         /// Held until the message is offered everywhere.
         ticket: Ticket,
@@ -107,7 +107,7 @@ pub enum Effect {
     DeliverPrivate {
         /// The connections that hold the two names.
         sessions: Vec<SessionId>,
-        /// The message.
+        /// Has no `seq`: nobody can read it again.
         message: Box<ChatMessage<'static>>,
         /// Held until the message is offered everywhere.
         ticket: Ticket,
@@ -116,16 +116,16 @@ pub enum Effect {
     Append(Entry),
     /// Note that the owner of an inbox was sent everything up to this message.
     Delivered {
-        /// The inbox.
+        /// The number of the inbox; inboxes and rooms are numbered together.
         room: RoomId,
-        /// The message.
+        /// Never less than the last one of this inbox.
         seq: Seq,
     },
     /// Read from the history.
     Read(ReadRequest),
     /// Drop the history of a room that has ended.
     Forget {
-        /// The room.
+        /// Nothing of it is in flight, and its number may be another room's from now on.
         room: RoomId,
         /// Comes back with the outcome, where somebody waits for it.
         receipt: Option<Receipt>,

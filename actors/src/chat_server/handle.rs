@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Addr, Message};
-use starling_protocol::{ClientId, MessageId, Refusal, RoomName, RoomSummary};
+use starling_protocol::{ClientId, MessageId, Refusal, RoomSummary};
 use tokio::sync::oneshot;
 
 use super::ChatServer;
@@ -44,19 +44,6 @@ pub(super) struct Reported {
     pub(super) report: StoreReport,
     pub(super) arrival: Arrival,
     pub(super) in_mailbox: InMailbox,
-}
-
-/// What an operator says in a room.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PostedBy {
-    /// The room.
-    pub room: RoomName,
-    /// The name under which it is said.
-    pub client_id: ClientId,
-    /// What.
-    pub text: Box<str>,
-    /// The operator's own name for it; the same again is not said twice.
-    pub id: Option<MessageId>,
 }
 
 async fn answered<T>(answer: oneshot::Receiver<T>) -> Result<T, AskError> {
@@ -178,9 +165,8 @@ impl ChatServerHandle {
     ///
     /// # Errors
     /// [`AskError::TimedOut`]; inside, the refusal.
-    pub async fn post(&self, post: PostedBy) -> Result<Result<Posted, Refusal>, AskError> {
-        let PostedBy { room, client_id, text, id } = post;
-        self.ask_for(|reply| Command::PostAsOperator(OperatorPost { room, client_id, text, id, reply })).await
+    pub async fn post(&self, post: OperatorPost) -> Result<Result<Posted, Refusal>, AskError> {
+        self.ask_for(|reply| Command::PostAsOperator { post, reply }).await
     }
 
     /// Closes all connections of a client, for an operator, and returns how many there were.

@@ -48,7 +48,7 @@ use crate::identity::RoomGlobs;
 use crate::ids::{RoomId, SessionId};
 use crate::metrics::Held;
 
-/// The chat.
+/// The rules and the data of the whole chat, see the module.
 #[derive(Debug)]
 pub struct ChatState {
     config: ChatConfig,
@@ -113,7 +113,7 @@ impl ChatState {
             Command::WatchPresence { session, wanted } => self.watch_presence(session, wanted),
             Command::ContinueReplay { session, room } => self.continue_replay(session, room, turn),
             Command::Completed(completion) => self.completed(completion, turn),
-            Command::PostAsOperator(post) => self.post_as_operator(post, turn),
+            Command::PostAsOperator { post, reply } => self.post_as_operator(post, reply, turn),
             Command::RemoveClient { client_id, reply } => {
                 let count = self.remove_client(&client_id, turn);
                 turn.reply(Answer::Removed(reply, count));
@@ -163,7 +163,7 @@ impl ChatState {
         self.dropped_for_space
     }
 
-    /// The room of this name.
+    /// The number of a room, as long as it has its name. `None`: nobody has made it, or it has ended.
     pub fn find_room(&self, name: &str) -> Option<RoomId> {
         self.rooms.find(name)
     }

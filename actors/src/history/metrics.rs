@@ -19,7 +19,7 @@ pub struct HistoryMetrics {
     pub reader: Arc<Stage>,
     /// How long a commit took, from the first message put into it.
     pub commit_seconds: Histogram,
-    /// Messages in a commit.
+    /// How many messages a commit had; a private message counts for each of its inboxes.
     pub commit_messages: Histogram,
     /// Commits that failed.
     pub failures: AtomicU64,

@@ -66,14 +66,14 @@ pub struct Receipt(pub usize);
 pub enum Completion {
     /// The entry is committed: whatever happens to the process, a durable store still has it.
     Committed {
-        /// That of the [`Entry`].
+        /// Names the entry, which no other completion names.
         number: EntryNumber,
         /// In the order of the entry.
         copies: SmallVec<[StoredCopy; 1]>,
     },
     /// The entry is not committed, and nothing of it is kept.
     Refused {
-        /// That of the [`Entry`].
+        /// Names the entry, which no other completion names.
         number: EntryNumber,
     },
     /// The oldest messages of a room were dropped, by a bound of the store.
@@ -110,7 +110,7 @@ pub enum Completion {
 /// A room or an inbox that was there before this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredRoom {
-    /// Its name.
+    /// Unique among the restored rooms.
     pub key: RoomKey,
     /// Which life of its sequence numbers.
     pub epoch: Epoch,

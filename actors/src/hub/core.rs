@@ -48,7 +48,7 @@ pub(super) struct Core {
     pub(super) worker: Arc<WorkerMetrics>,
     pub(super) connections: Connections,
     pub(super) wheel: Wheel,
-    /// A heartbeat in ticks.
+    /// How often a connection is pinged.
     pub(super) heartbeat: Tick,
     pub(super) rooms: FxHashMap<RoomId, LocalRoom>,
     pub(super) touched_rooms: Vec<RoomId>,

@@ -115,7 +115,7 @@ impl LocalHub {
         &self.0.worker
     }
 
-    /// The chat.
+    /// The way into the `ChatServer`, the same for all hubs.
     pub fn chat(&self) -> &ChatServerHandle {
         &self.0.chat
     }

@@ -18,7 +18,7 @@ use crate::stage::{Arrival, Stage};
 
 /// A message on its way to clients: encoded once, shared by all hubs and all outboxes.
 #[derive(Debug)]
-pub struct Delivery {
+pub(crate) struct Delivery {
     message: DeliveredMessage,
     json: Bytes,
     /// The same frame for clients that take compressed ones; made when the first of them is to get it.
@@ -34,19 +34,19 @@ enum DeliveredMessage {
 
 impl Delivery {
     /// The delivery of a room's message.
-    pub fn of_room(message: Arc<StoredMessage>, ticket: Ticket) -> Self {
+    pub(crate) fn of_room(message: Arc<StoredMessage>, ticket: Ticket) -> Self {
         let json = frame::event(&ServerEvent::Message(message.to_wire()), Format::Json).unwrap_or_default();
         Self { message: DeliveredMessage::Room(message), json, compressed: OnceLock::new(), ticket }
     }
 
     /// The delivery of a private message.
-    pub fn of_private(message: Box<ChatMessage<'static>>, ticket: Ticket) -> Self {
+    pub(crate) fn of_private(message: Box<ChatMessage<'static>>, ticket: Ticket) -> Self {
         let json = frame::event(&ServerEvent::Message((*message).clone()), Format::Json).unwrap_or_default();
         Self { message: DeliveredMessage::Private(message), json, compressed: OnceLock::new(), ticket }
     }
 
     /// The frame for programs.
-    pub fn json(&self) -> &Bytes {
+    pub(super) fn json(&self) -> &Bytes {
         &self.json
     }
 
@@ -56,7 +56,7 @@ impl Delivery {
     }
 
     /// The frame for people; encoded anew at every call.
-    pub fn encode_line(&self) -> Bytes {
+    pub(super) fn encode_line(&self) -> Bytes {
         let wire = match &self.message {
             DeliveredMessage::Room(message) => message.to_wire(),
             DeliveredMessage::Private(message) => (**message).clone(),
@@ -65,7 +65,7 @@ impl Delivery {
     }
 
     /// When the message's command was read.
-    pub fn read_at(&self) -> std::time::Instant {
+    pub(super) fn read_at(&self) -> std::time::Instant {
         self.ticket.read_at
     }
 }
@@ -73,9 +73,9 @@ impl Delivery {
 /// Older messages for a session that catches up in a room.
 #[derive(Debug)]
 pub struct Replay {
-    /// The room.
+    /// A room or the session's inbox, to which it is not admitted yet.
     pub room: RoomId,
-    /// The messages; they fit into an empty outbox.
+    /// The oldest first, without a gap; they fit into an empty outbox.
     pub messages: Vec<Arc<StoredMessage>>,
     /// Whether the hub is to ask for more when they are written.
     pub more: bool,
@@ -95,66 +95,46 @@ impl Replay {
 pub enum ToSession {
     /// Tell it something.
     Tell {
-        /// The event.
+        /// Encoded by the hub, in the format that the session speaks.
         event: Box<ServerEvent<'static>>,
         /// Held by the frame that this answers, until the answer is offered.
         ticket: Option<Ticket>,
     },
     /// Deliver to it from now on what is delivered to the room.
     Admit {
-        /// The room.
+        /// A room or the session's inbox. A second admission changes nothing.
         room: RoomId,
     },
-    /// Deliver to it nothing more of the room.
+    /// Deliver to it nothing more of the room, after what was delivered before.
     Dismiss {
-        /// The room.
+        /// A room or the session's inbox. Nothing happens where it was not admitted.
         room: RoomId,
     },
     /// Write older messages to it.
     Replay(Replay),
     /// Close its connection.
     Close {
-        /// The close code.
+        /// With [`CloseCode::Policy`] the connection closes when everything that its client asked is answered.
         code: CloseCode,
-        /// A short reason for a person.
+        /// A short reason for a person; goes into the close frame.
         reason: &'static str,
     },
 }
 
-/// A command to a hub.
+/// What a hub is to do. Its [`HubHandle`] carries it, in the order in which one thread sends.
 #[derive(Debug)]
-pub enum HubCommand {
-    /// A command about one session of this hub.
-    To {
-        /// The session.
-        session: SessionId,
-        /// The command.
-        command: ToSession,
-    },
-    /// Tell several sessions of this hub the same. The event is encoded once per format.
-    TellMany {
-        /// The sessions.
-        sessions: SmallVec<[SessionId; 2]>,
-        /// The event.
-        event: Box<ServerEvent<'static>>,
-    },
-    /// Deliver to everybody who was admitted to the room.
-    Deliver {
-        /// The room.
-        room: RoomId,
-        /// The message.
-        delivery: Arc<Delivery>,
-    },
-    /// Deliver to these sessions of this hub.
-    DeliverPrivate {
-        /// The sessions.
-        sessions: SmallVec<[SessionId; 2]>,
-        /// The message.
-        delivery: Arc<Delivery>,
-    },
+pub(crate) enum HubCommand {
+    /// To one session; nothing happens where it has ended meanwhile.
+    To { session: SessionId, command: ToSession },
+    /// To several sessions of this hub. The event is encoded once per format.
+    TellMany { sessions: SmallVec<[SessionId; 2]>, event: Box<ServerEvent<'static>> },
+    /// To every session that was admitted to the room.
+    Deliver { room: RoomId, delivery: Arc<Delivery> },
+    /// To these sessions of this hub, as a message that is not kept.
+    DeliverPrivate { sessions: SmallVec<[SessionId; 2]>, delivery: Arc<Delivery> },
     /// Tell every connection that the server goes away, and close it.
     Drain {
-        /// The reason, for a person.
+        /// Goes into the close frame, for a person.
         reason: &'static str,
         /// Clients are asked to come back after a time spread over this one.
         spread: Duration,
@@ -166,7 +146,7 @@ pub enum HubCommand {
 /// Commands are performed in the order in which one thread sends them. What goes to the hub holds a credit or answers
 /// something that does, so the mailbox is bounded by the credits in circulation.
 #[derive(Debug, Clone)]
-pub struct HubHandle {
+pub(crate) struct HubHandle {
     id: HubId,
     /// Not the hub's `Addr`: what is sent to a hub knows nothing of how it works.
     address: Recipient<Enveloped>,
@@ -180,12 +160,12 @@ impl HubHandle {
     }
 
     /// That of the sessions whose connections it holds.
-    pub fn id(&self) -> HubId {
+    pub(crate) fn id(&self) -> HubId {
         self.id
     }
 
     /// Sends a command. A hub that has ended drops it: its connections have ended with it.
-    pub fn send(&self, command: HubCommand) {
+    pub(crate) fn send(&self, command: HubCommand) {
         let message = Enveloped { command, arrival: self.stage.arrive(), in_mailbox: self.mailbox.enter() };
         #[expect(
             clippy::disallowed_methods,

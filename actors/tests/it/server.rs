@@ -213,14 +213,14 @@ pub(crate) struct Gate(Arc<Mutex<Held>>);
 
 #[derive(Default)]
 struct Held {
-    is_held: bool,
+    is_closed: bool,
     appended: VecDeque<Entry>,
     sink: Option<ReportSink>,
 }
 
 impl Gate {
     pub(crate) fn hold(&self) {
-        self.0.lock().unwrap().is_held = true;
+        self.0.lock().unwrap().is_closed = true;
     }
 
     /// Has the history store what it holds.
@@ -248,7 +248,7 @@ impl HistoryStore for GatedHistory {
 
     fn reported(&mut self, _: StoreReport, done: &mut Vec<Completion>) {
         let mut held = self.gate.0.lock().unwrap();
-        held.is_held = false;
+        held.is_closed = false;
         for entry in held.appended.drain(..) {
             self.inner.append(entry, done);
         }
@@ -256,7 +256,7 @@ impl HistoryStore for GatedHistory {
 
     fn append(&mut self, entry: Entry, done: &mut Vec<Completion>) {
         let mut held = self.gate.0.lock().unwrap();
-        if held.is_held {
+        if held.is_closed {
             return held.appended.push_back(entry);
         }
         drop(held);

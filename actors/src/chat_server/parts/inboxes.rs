@@ -21,7 +21,7 @@ struct Sent {
     noted: Seq,
 }
 
-/// All inboxes.
+/// Which inbox belongs to whom, and how far each owner was sent its messages.
 #[derive(Debug)]
 pub(crate) struct Inboxes {
     by_owner: PartedMap<ClientId, RoomId>,
@@ -94,7 +94,7 @@ impl Inboxes {
         first.map(|(_, inbox)| Some(inbox)).ok_or(NoInbox::Full)
     }
 
-    /// Adds the inbox of a client.
+    /// Notes that this room is the client's inbox; the client has none.
     pub(crate) fn add(&mut self, owner: &ClientId, inbox: RoomId) {
         self.by_owner.insert(owner.clone(), inbox);
     }

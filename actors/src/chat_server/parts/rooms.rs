@@ -24,11 +24,10 @@ const LOOKED_AT_MAX: usize = 50_000;
 /// Whether there is space for a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Space {
-    /// There is.
     Free,
     /// There is if this room goes.
     Instead(RoomId),
-    /// There is none.
+    /// None of the rooms may go.
     Full,
 }
 
@@ -60,7 +59,7 @@ impl Rooms {
         Some(outcome)
     }
 
-    /// The room of this name.
+    /// A room that has not ended.
     pub(crate) fn find(&self, name: &str) -> Option<RoomId> {
         self.by_name.get(name).copied()
     }

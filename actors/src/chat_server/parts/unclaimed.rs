@@ -30,7 +30,7 @@ pub(crate) struct Unclaimed {
 }
 
 impl Unclaimed {
-    /// How many this client has made.
+    /// How many of its inboxes are still unclaimed.
     pub(crate) fn made_by(&self, maker: &ClientId) -> usize {
         self.made.get(maker).map_or(0, |made| made.count)
     }

@@ -22,7 +22,7 @@ pub(super) struct Vacancies {
     /// Whether a room exists for as long as the history keeps a message of it.
     history_is_stored: bool,
     by_end: BTreeSet<(Instant, RoomId)>,
-    /// By worth.
+    /// By worth, and there by how long they are empty.
     disposable: [BTreeSet<(Instant, RoomId)>; WORTH_MAX + 1],
     listed: BTreeSet<(Reverse<u32>, RoomId)>,
 }

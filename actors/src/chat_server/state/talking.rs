@@ -11,7 +11,7 @@ use starling_protocol::{
 };
 
 use super::{ChatState, Direct};
-use crate::chat_server::command::{Frame, OperatorPost, Posted};
+use crate::chat_server::command::{Frame, OperatorPost, PostReply, Posted};
 use crate::chat_server::effect::{Answer, Effect, Turn};
 use crate::chat_server::parts::in_flight::{Asker, Waiting};
 use crate::chat_server::parts::order::{LoggedEntry, Placed, Placement};
@@ -26,7 +26,6 @@ use crate::ids::{RoomId, SessionId};
 /// A message that a client may say.
 #[derive(Debug)]
 struct Accepted {
-    /// Whose its `id` is.
     owner: IdOwner,
     id: Option<IdKey>,
     outcome: Outcome,
@@ -235,8 +234,8 @@ impl ChatState {
     }
 
     /// Takes an operator's message.
-    pub(super) fn post_as_operator(&mut self, post: OperatorPost, turn: &mut Turn) {
-        let OperatorPost { room, client_id, text, id, reply } = post;
+    pub(super) fn post_as_operator(&mut self, post: OperatorPost, reply: PostReply, turn: &mut Turn) {
+        let OperatorPost { room, client_id, text, id } = post;
         let owner = IdOwner::operator(&client_id);
         let key = id.as_ref().map(|id| self.ids.key(owner, id));
         if let Some(earlier) = key.and_then(|key| self.earlier(&key, turn.now)) {

@@ -35,70 +35,31 @@ const LOG_PAGES_MAX: u32 = 16_384;
 pub enum OpenError {
     /// The folder cannot be made, or the file beside the database that locks it.
     #[error("the history {path} cannot be opened: {error}")]
-    File {
-        /// The database.
-        path: PathBuf,
-        /// What the system says.
-        error: io::Error,
-    },
+    File { path: PathBuf, error: io::Error },
     /// Nothing can be stored in it.
     #[error("the history {path} cannot be used: {reason}")]
-    Unfit {
-        /// The path.
-        path: PathBuf,
-        /// Why not.
-        reason: &'static str,
-    },
+    Unfit { path: PathBuf, reason: &'static str },
     /// Its disk has no room left.
     #[error("the history {path} cannot be opened: the disk is full")]
-    DiskFull {
-        /// The database.
-        path: PathBuf,
-    },
+    DiskFull { path: PathBuf },
     /// Another process works with it.
     #[error("the history {path} is held by another process; stop that one first")]
-    Held {
-        /// The database.
-        path: PathBuf,
-    },
+    Held { path: PathBuf },
     /// It was written by a newer version of this program.
     #[error("the history {path} has version {version}, newer than {VERSION}, the newest that this program knows")]
-    Newer {
-        /// The database.
-        path: PathBuf,
-        /// Its version.
-        version: u32,
-    },
+    Newer { path: PathBuf, version: u32 },
     /// It belongs to another program.
     #[error("{path} is a database, but not a history of this program")]
-    Foreign {
-        /// The database.
-        path: PathBuf,
-    },
+    Foreign { path: PathBuf },
     /// A file with a name that a file of the history would have belongs to another program.
     #[error("the history {path} cannot be used: {file} is there, and not of this program")]
-    ForeignBeside {
-        /// The database.
-        path: PathBuf,
-        /// The file.
-        file: PathBuf,
-    },
+    ForeignBeside { path: PathBuf, file: PathBuf },
     /// It is no database, or not a whole one.
     #[error("the history {path} is damaged: {reason}")]
-    Damaged {
-        /// The database.
-        path: PathBuf,
-        /// What was found.
-        reason: String,
-    },
+    Damaged { path: PathBuf, reason: String },
     /// The database does not let itself be opened.
     #[error("the history {path} cannot be opened: {error}")]
-    Database {
-        /// The database.
-        path: PathBuf,
-        /// What it says.
-        error: rusqlite::Error,
-    },
+    Database { path: PathBuf, error: rusqlite::Error },
 }
 
 impl OpenError {

@@ -214,7 +214,6 @@ impl Searches {
 /// Makes the index like the database, step by step.
 struct Follower {
     history: Connection,
-    /// The database.
     path: PathBuf,
     index: Option<SearchIndex>,
     /// Rooms that may differ.

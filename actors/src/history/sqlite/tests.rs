@@ -83,7 +83,7 @@ impl Store {
         let mut done = Vec::new();
         self.history.reported(self.reports.recv_timeout(Duration::from_secs(10)).unwrap(), &mut done);
         let in_lobby = committed(&done).into_iter().filter(|(room, _)| *room == ROOM);
-        self.bounds.1 = in_lobby.map(|(_, seq)| Seq(seq)).last().unwrap_or(self.bounds.1);
+        self.bounds.1 = in_lobby.map(|(_, seq)| Seq(seq)).next_back().unwrap_or(self.bounds.1);
         for done in &done {
             if let Completion::Trimmed { room: ROOM, oldest } = done {
                 self.bounds.0 = *oldest;

@@ -114,7 +114,10 @@ impl OverRemote {
             match done {
                 Completion::Committed { copies, .. } => self.bounds.1 = copies[0].message.seq,
                 Completion::Trimmed { oldest, .. } => self.bounds.0 = *oldest,
-                _ => {}
+                Completion::Refused { .. }
+                | Completion::Read { .. }
+                | Completion::Unread { .. }
+                | Completion::Forgotten { .. } => {}
             }
         }
         done
