@@ -10,9 +10,9 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 use socket2::{Domain, Socket, Type};
-use test_kit::{Client, Process, within};
+use test_kit::{Client, within};
 
-use crate::harness::{bot_swarm, starling};
+use crate::harness::{bot_swarm, start_at};
 use crate::tidy;
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -66,8 +66,7 @@ async fn the_server_does_the_same_at_every_log_level() {
         let (folder, port) = (tempfile::tempdir().unwrap(), ReservedPort::new());
         let bind = port.address().to_string();
         let variables = [("CHAT_BIND", bind.as_str()), ("CHAT_LOG", level), ("CHAT_DRAIN_SECONDS", "600")];
-        let mut server =
-            Process::spawn(starling().command(folder.path(), &[], &variables)).reached(port.address()).await;
+        let mut server = start_at(port.address(), folder.path(), &variables, Stdio::piped()).await;
         let clients = converse(port.address()).await;
         server.signal(Signal::TERM);
         for mut client in clients {
@@ -84,8 +83,7 @@ async fn a_second_signal_ends_the_server_at_every_log_level() {
         let (folder, port) = (tempfile::tempdir().unwrap(), ReservedPort::new());
         let bind = port.address().to_string();
         let variables = [("CHAT_BIND", bind.as_str()), ("CHAT_LOG", level), ("CHAT_DRAIN_SECONDS", "600")];
-        let mut server =
-            Process::spawn(starling().command(folder.path(), &[], &variables)).reached(port.address()).await;
+        let mut server = start_at(port.address(), folder.path(), &variables, Stdio::piped()).await;
         let mut stays = test_kit::raw::Raw::open(port.address()).await.shake_hands("/ws?clientId=stays").await;
         assert!(stays.frame().await.unwrap().text().contains("\"welcome\""));
         server.signal(Signal::TERM);

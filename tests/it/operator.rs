@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{PipeReader, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -13,7 +13,7 @@ use starling::Config;
 use test_kit::certificate::Certificate;
 use test_kit::{Client, Exposition, Process, raw, within};
 
-use crate::harness::{TestServer, bot_swarm, starling};
+use crate::harness::{TestServer, bot_swarm, starling, start_at};
 use crate::log_levels::{ReservedPort, converse};
 
 /// A pipe that takes nothing more; its reading end keeps it open.
@@ -24,17 +24,6 @@ fn full_pipe() -> (PipeReader, Stdio) {
     while writer.write(b"x").is_ok() {}
     rustix::io::ioctl_fionbio(&writer, false).unwrap();
     (reader, writer.into())
-}
-
-/// Starts a server whose standard error is this, and waits until it can be connected to here.
-async fn start_mute(
-    address: SocketAddr,
-    folder: &Path,
-    variables: &[(&str, &str)],
-    stderr: impl Into<Stdio>,
-) -> Process {
-    let child = starling().command(folder, &[], variables).stderr(stderr).spawn().unwrap();
-    Process::of(child).reached(address).await
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -57,7 +46,7 @@ async fn a_log_that_nobody_reads_holds_up_neither_the_chat_nor_a_signal() {
             let (folder, port, (_unread, stderr)) = (tempfile::tempdir().unwrap(), ReservedPort::new(), full_pipe());
             let bind = port.address().to_string();
             let variables = [("CHAT_BIND", bind.as_str()), ("CHAT_LOG", level), ("CHAT_DRAIN_SECONDS", "600")];
-            let mut server = start_mute(port.address(), folder.path(), &variables, stderr).await;
+            let mut server = start_at(port.address(), folder.path(), &variables, stderr).await;
             let clients = converse(port.address()).await;
             let stays = raw::Raw::open(port.address()).await.shake_hands("/ws?clientId=stays").await;
             let mut stays = Some(stays);
@@ -95,7 +84,7 @@ async fn lines_that_are_dropped_are_counted_and_told_when_somebody_reads_again()
     let (folder, port, (mut unread, stderr)) = (tempfile::tempdir().unwrap(), ReservedPort::new(), full_pipe());
     let bind = port.address().to_string();
     let variables = [("CHAT_BIND", bind.as_str()), ("CHAT_LOG", "trace")];
-    let _server = start_mute(port.address(), folder.path(), &variables, stderr).await;
+    let _server = start_at(port.address(), folder.path(), &variables, stderr).await;
     within("lines are dropped", async {
         loop {
             let answer = raw::http(port.address(), "GET", "/metrics", "Connection: close\r\n").await;
@@ -123,7 +112,7 @@ async fn a_log_whose_reader_has_gone_loses_its_lines_and_makes_no_new_ones() {
     let (folder, port) = (tempfile::tempdir().unwrap(), ReservedPort::new());
     let (reader, writer) = std::io::pipe().unwrap();
     let bind = port.address().to_string();
-    let server = start_mute(port.address(), folder.path(), &[("CHAT_BIND", &*bind)], Stdio::from(writer)).await;
+    let server = start_at(port.address(), folder.path(), &[("CHAT_BIND", &*bind)], Stdio::from(writer)).await;
     drop(reader);
     server.signal(Signal::HUP);
     let dropped = async || {
@@ -368,7 +357,7 @@ async fn log_lines_are_json_where_asked_for() {
     let port = ReservedPort::new();
     let bind = port.address().to_string();
     let variables = [("CHAT_BIND", bind.as_str()), ("CHAT_LOG_FORMAT", "json")];
-    let server = Process::spawn(starling().command(folder.path(), &[], &variables)).reached(port.address()).await;
+    let server = start_at(port.address(), folder.path(), &variables, Stdio::piped()).await;
     let line = server.line_with("listening on ");
     let line: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
     assert_eq!(line["level"], "INFO");
