@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 use tempfile::tempdir;
 
-use super::harness::{Process, command};
+use super::harness::starling;
 
 /// A file of somebody else, and what is said of it.
 struct Case {
@@ -134,7 +134,7 @@ fn files(folder: &Path) -> Vec<(PathBuf, i64, i64, Vec<u8>)> {
 #[test]
 fn a_path_with_files_of_somebody_else_is_refused_and_they_stay_as_they_are() {
     let backups = tempdir().unwrap();
-    Process::start(backups.path(), &[]).stop();
+    starling().start(backups.path(), &[]).stop();
     let backup = backups.path().join("data/starling.db");
     for Case { what, make, path, reason } in CASES {
         let folder = tempdir().unwrap();
@@ -147,7 +147,7 @@ fn a_path_with_files_of_somebody_else_is_refused_and_they_stay_as_they_are() {
         }
         let restore = ["restore", backup.to_str().unwrap(), "--replace"];
         for arguments in [&[][..], &restore, &["history", "vacuum"], &["history", "drop", "--room", "lobby"]] {
-            let output = command(folder.path(), arguments, &[("CHAT_HISTORY_PATH", path)]).output().unwrap();
+            let output = starling().command(folder.path(), arguments, &[("CHAT_HISTORY_PATH", path)]).output().unwrap();
             let said = String::from_utf8(output.stderr).unwrap();
             assert!(!output.status.success(), "{what}, {arguments:?}");
             // There is nothing to make small or to drop where there is only what stands beside it.
@@ -162,11 +162,11 @@ fn a_path_with_files_of_somebody_else_is_refused_and_they_stay_as_they_are() {
 #[test]
 fn a_restore_that_would_overwrite_another_file_is_refused() {
     let folder = tempdir().unwrap();
-    Process::start(folder.path(), &[]).stop();
-    assert!(command(folder.path(), &["backup", "kept.db"], &[]).output().unwrap().status.success());
+    starling().start(folder.path(), &[]).stop();
+    assert!(starling().command(folder.path(), &["backup", "kept.db"], &[]).output().unwrap().status.success());
     let unfinished = folder.path().join("data/starling.db.restoring");
     fs::write(&unfinished, "what I wanted to restore").unwrap();
-    let output = command(folder.path(), &["restore", "kept.db", "--replace"], &[]).output().unwrap();
+    let output = starling().command(folder.path(), &["restore", "kept.db", "--replace"], &[]).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("starling.db.restoring is there, and not of this program"), "{said}");
     assert_eq!(fs::read_to_string(&unfinished).unwrap(), "what I wanted to restore");
@@ -176,7 +176,7 @@ fn a_restore_that_would_overwrite_another_file_is_refused() {
     let mut content = fs::read(&database).unwrap();
     content[..100].fill(0xa5);
     fs::write(&database, content).unwrap();
-    let output = command(folder.path(), &["restore", "kept.db", "--replace"], &[]).output().unwrap();
+    let output = starling().command(folder.path(), &["restore", "kept.db", "--replace"], &[]).output().unwrap();
     assert!(output.status.success(), "{output:?}");
-    Process::start(folder.path(), &[]).stop();
+    starling().start(folder.path(), &[]).stop();
 }

@@ -3,19 +3,21 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use rusqlite::Connection;
 use serde_json::json;
 use tempfile::tempdir;
+use test_kit::Client;
 
-use super::harness::{Client, Process, command, run};
+use super::harness::{page, run, starling};
 
 #[actix_web::test]
 async fn a_first_start_that_is_killed_at_any_moment_leaves_a_folder_that_starts() {
     for round in 0..super::crash::from_environment("CRASH_STARTS", 12) {
         let folder = tempdir().unwrap();
-        let mut child = command(folder.path(), &[], &[]).spawn().unwrap();
+        let mut child = starling().command(folder.path(), &[], &[]).stderr(Stdio::null()).spawn().unwrap();
         // The moment is random, so it is a time and no condition.
         tokio::time::sleep(Duration::from_micros(fastrand::u64(3_000..40_000))).await;
         child.kill().unwrap();
@@ -26,7 +28,7 @@ async fn a_first_start_that_is_killed_at_any_moment_leaves_a_folder_that_starts(
             // Killed before there was a table: there is nothing to check yet.
             assert!(checked.status.success() || said.contains("no such table"), "round {round}: {said}");
         }
-        Process::start(folder.path(), &[]).kill();
+        starling().start(folder.path(), &[]).kill();
     }
 }
 
@@ -55,7 +57,7 @@ async fn a_transaction_that_was_cut_off_in_the_first_start_is_undone() {
 
 /// What a server says that does not start with this path.
 fn refusal_of(folder: &Path, path: &str) -> String {
-    let output = command(folder, &[], &[("CHAT_HISTORY_PATH", path)]).output().unwrap();
+    let output = starling().command(folder, &[], &[("CHAT_HISTORY_PATH", path)]).output().unwrap();
     assert!(!output.status.success(), "{path}");
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(text.lines().count(), 1, "one line: {text}");
@@ -65,7 +67,7 @@ fn refusal_of(folder: &Path, path: &str) -> String {
 #[actix_web::test]
 async fn a_path_that_names_no_file_of_its_own_is_refused_and_a_link_is_the_file_that_it_leads_to() {
     let folder = tempdir().unwrap();
-    let server = Process::start(folder.path(), &[("CHAT_HISTORY_PATH", "real.db")]);
+    let server = starling().start(folder.path(), &[("CHAT_HISTORY_PATH", "real.db")]);
     symlink("real.db", folder.path().join("link.db")).unwrap();
     fs::create_dir(folder.path().join("folder.db")).unwrap();
     for (path, reason) in [
@@ -85,16 +87,16 @@ async fn a_path_that_names_no_file_of_its_own_is_refused_and_a_link_is_the_file_
         assert!(said.contains("several names"), "{path}: {said}");
     }
     fs::remove_file(folder.path().join("second.db")).unwrap();
-    Process::start(folder.path(), &[("CHAT_HISTORY_PATH", "link.db")]).stop();
+    starling().start(folder.path(), &[("CHAT_HISTORY_PATH", "link.db")]).stop();
 }
 
 #[actix_web::test]
 async fn with_its_folder_moved_or_another_file_in_its_place_nothing_is_acknowledged_until_it_is_back() {
     let folder = tempdir().unwrap();
-    let server = Process::start(folder.path(), &[]);
-    let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
-    assert!(alice.send(json!({"Message": "before", "id": "1"})).await);
-    alice.expect("ack").await;
+    let server = starling().start(folder.path(), &[]);
+    let (mut alice, _) = Client::enter(&server, "/ws?clientId=alice").await;
+    alice.send_json(&json!({"Message": "before", "id": "1"})).await;
+    alice.next_of("ack").await;
     let (data, moved) = (folder.path().join("data"), folder.path().join("moved"));
     for replaced in [false, true] {
         fs::rename(&data, &moved).unwrap();
@@ -103,8 +105,8 @@ async fn with_its_folder_moved_or_another_file_in_its_place_nothing_is_acknowled
             fs::copy(moved.join("starling.db"), data.join("starling.db")).unwrap();
         }
         let id = format!("refused-{replaced}");
-        assert!(alice.send(json!({"Message": "lost", "id": id})).await);
-        let refused = alice.expect("error").await;
+        alice.send_json(&json!({"Message": "lost", "id": id})).await;
+        let refused = alice.next_of("error").await;
         assert_eq!((&refused["code"], &refused["id"]), (&json!("unavailable"), &json!(id)));
         let reason = server.status_becomes("/readyz", 503).await;
         assert!(reason.contains("is not there any more, or is another one"), "{reason}");
@@ -114,8 +116,8 @@ async fn with_its_folder_moved_or_another_file_in_its_place_nothing_is_acknowled
         fs::rename(&moved, &data).unwrap();
         server.status_becomes("/readyz", 200).await;
         let id = format!("after-{replaced}");
-        assert!(alice.send(json!({"Message": "after", "id": id})).await);
-        assert_eq!(alice.expect("ack").await["id"], id);
+        alice.send_json(&json!({"Message": "after", "id": id})).await;
+        assert_eq!(alice.next_of("ack").await["id"], id);
     }
     // Also where nobody says anything.
     fs::rename(&data, &moved).unwrap();
@@ -123,7 +125,7 @@ async fn with_its_folder_moved_or_another_file_in_its_place_nothing_is_acknowled
     fs::rename(&moved, &data).unwrap();
     server.status_becomes("/readyz", 200).await;
     server.kill();
-    let server = Process::start(folder.path(), &[]);
-    let (messages, _) = server.page("/api/rooms/lobby/messages");
+    let server = starling().start(folder.path(), &[]);
+    let (messages, _) = page(&server, "/api/rooms/lobby/messages");
     assert_eq!(messages.len(), 3);
 }

@@ -5,9 +5,10 @@ use starling::{Died, RunError, Server};
 use starling_actors::history::{Completion, Entry, History, HistoryStore, ReadRequest, Receipt, ReportSink};
 use starling_actors::ids::RoomId;
 use starling_actors::vitals::{Pulse, VitalPart, Vitals};
+use test_kit::Client;
+use test_kit::raw::{self, Raw};
 
-use crate::harness::raw::{self, Raw};
-use crate::harness::{Client, TestServer};
+use crate::harness::TestServer;
 
 /// A history that fails at a word: the way in for a fault in the middle of the chat.
 struct Fragile {

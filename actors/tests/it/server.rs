@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use actix_rt::Arbiter;
 use bytes::{Bytes, BytesMut};
@@ -23,14 +22,12 @@ use starling_actors::session::Session;
 use starling_actors::vitals::Vitals;
 use starling_actors::{ChatConfig, ChatServer, ChatServerHandle, LocalHub, Metrics};
 use starling_protocol::{ClientId, ClientKey, RoomName};
+use test_kit::wait_for;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::Semaphore;
 
 use crate::client::Client;
-
-/// Longer than anything here takes.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A running chat.
 pub(crate) struct Server {
@@ -174,13 +171,13 @@ impl Server {
             "chat_outbox_frames",
         ];
         let busy = || gauges.iter().map(|name| (*name, self.gauge(name))).find(|(_, value)| *value != 0);
-        until_some("all gauges are 0", || if busy().is_none() { Ok(()) } else { Err(busy()) }).await;
+        wait_for("all gauges are 0", || if busy().is_none() { Ok(()) } else { Err(busy()) }).await;
     }
 
     /// Waits until so many connections take part.
     pub(crate) async fn connections(&self, count: i64) {
         let now = || self.metrics.connections();
-        until_some("so many connections", || if now() == count { Ok(()) } else { Err(now()) }).await;
+        wait_for("so many connections", || if now() == count { Ok(()) } else { Err(now()) }).await;
     }
 }
 
@@ -190,29 +187,12 @@ impl Drop for Server {
     }
 }
 
-/// Waits until something holds.
-pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    until_some(what, || if holds() { Ok(()) } else { Err(()) }).await;
-}
-
-/// Waits until there is something; says at the deadline what there was instead.
-pub(crate) async fn until_some<T, E: std::fmt::Debug>(what: &str, mut look: impl FnMut() -> Result<T, E>) -> T {
-    let deadline = tokio::time::Instant::now() + DEADLINE;
-    loop {
-        match look() {
-            Ok(found) => return found,
-            Err(instead) => assert!(tokio::time::Instant::now() < deadline, "not in time: {what}, but {instead:?}"),
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-}
-
 /// Holds a history back.
 #[derive(Clone, Default)]
-pub(crate) struct Gate(Arc<Mutex<Held>>);
+pub(crate) struct Gate(Arc<Mutex<HeldBack>>);
 
 #[derive(Default)]
-struct Held {
+struct HeldBack {
     is_closed: bool,
     appended: VecDeque<Entry>,
     sink: Option<ReportSink>,

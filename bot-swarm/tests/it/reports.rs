@@ -8,7 +8,7 @@ use bot_swarm::find_limit::LimitReport;
 use bot_swarm::report::document::{Judgement, Latency, Report};
 use bot_swarm::report::folder;
 use bot_swarm::{Config, Outcome};
-use rustix::process::{Pid, Signal, kill_process};
+use test_kit::process::{Signal, output_of, signal};
 
 use crate::process::{program, stderr, stdout};
 use crate::server::{Fault, Options, TestServer};
@@ -259,23 +259,23 @@ async fn a_folder_that_is_lost_during_the_run_ends_with_3_and_the_text_is_still_
     wait_until("messages", || server.taken() >= 50).await;
     std::fs::remove_dir_all(&folder).unwrap();
     std::fs::write(&folder, "").unwrap();
-    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-    let output = actix_rt::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    signal(&child, Signal::TERM);
+    let output = output_of(child).await;
     assert_eq!(output.status.code(), Some(3), "{}{}", stdout(&output), stderr(&output));
     assert!(stdout(&output).starts_with("KEPT: clean\n"), "{}", stdout(&output));
 }
 
 #[actix_rt::test]
 async fn a_report_is_written_whatever_becomes_of_standard_output_and_the_terminal() {
-    for signal in [Signal::TERM, Signal::HUP] {
+    for ending in [Signal::TERM, Signal::HUP] {
         let folder = tempfile::tempdir().unwrap();
         let server = TestServer::start().await;
         let mut child = endless(&server, folder.path()).spawn().unwrap();
         // Nobody reads any more, as when a pager or a terminal is closed.
         drop((child.stdout.take(), child.stderr.take()));
         wait_until("messages", || server.taken() >= 50).await;
-        kill_process(Pid::from_child(&child), signal).unwrap();
-        let status = actix_rt::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+        signal(&child, ending);
+        let status = output_of(child).await.status;
         assert_eq!(status.code(), Some(0), "the exit code is the verdict");
         let report = folder::read(folder.path()).unwrap();
         assert_eq!(report.verdict.line, "KEPT: clean");
@@ -292,11 +292,11 @@ async fn a_swarm_that_is_to_outlive_its_terminal_does() {
     command.current_dir(folder.path()).env_clear().arg(swarm.get_program()).args(swarm.get_args());
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait_until("messages", || server.taken() >= 50).await;
-    kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
+    signal(&child, Signal::HUP);
     let taken = server.taken();
     wait_until("more messages", || server.taken() >= taken + 100).await;
-    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-    let output = actix_rt::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    signal(&child, Signal::TERM);
+    let output = output_of(child).await;
     assert!(stdout(&output).starts_with("KEPT: clean\n"), "{}{}", stdout(&output), stderr(&output));
 }
 
@@ -313,8 +313,8 @@ async fn a_search_that_is_stopped_leaves_what_it_has_found() {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // The second run is of the first load again, the third of more bots.
     wait_until("a third load", || server.connected() > 4).await;
-    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-    let output = actix_rt::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    signal(&child, Signal::TERM);
+    let output = output_of(child).await;
     assert_eq!(output.status.code(), Some(3), "{}{}", stdout(&output), stderr(&output));
     assert!(
         stdout(&output).starts_with("ENDED EARLY: the search was stopped; bots that keep clean, lost=0: "),
@@ -352,7 +352,7 @@ async fn a_process_that_was_killed_is_not_done_in_the_sum_of_many() {
     let (whole, ()) = tokio::join!(ended(swarm("bert")), kill);
     assert_eq!(whole.status.code(), Some(0), "{}{}", stdout(&whole), stderr(&whole));
 
-    let merged = actix_rt::task::spawn_blocking(move || merging.wait_with_output().unwrap()).await.unwrap();
+    let merged = output_of(merging).await;
     assert_eq!(merged.status.code(), Some(2), "{}{}", stdout(&merged), stderr(&merged));
     let first = stdout(&merged).lines().next().unwrap();
     assert!(first.starts_with("INVALID: anna: the run of 5 bots has not ended"), "{first}");
@@ -395,7 +395,7 @@ async fn two_runs_at_a_time_do_not_write_into_one_folder() {
     let second = ended(endless(&server, folder.path())).await;
     assert_eq!((second.status.code(), stdout(&second)), (Some(3), ""), "{}", stderr(&second));
     assert!(stderr(&second).contains("is the folder of another run, which goes on"), "{}", stderr(&second));
-    kill_process(Pid::from_child(&first), Signal::TERM).unwrap();
-    let output = actix_rt::task::spawn_blocking(move || first.wait_with_output().unwrap()).await.unwrap();
+    signal(&first, Signal::TERM);
+    let output = output_of(first).await;
     assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
 }
