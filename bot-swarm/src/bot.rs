@@ -30,7 +30,7 @@ use crate::agenda::{Appointment, Errand};
 use crate::behaviour::{Behaviour, BehaviourKind, Move, Talk};
 use crate::census::BotState;
 use crate::clock::Nanos;
-use crate::marker::{MarkedTarget, Marker};
+use crate::marker::{MarkedTarget, Marker, Names, OwnWait};
 use crate::plan::Plan;
 use crate::worker_state::WorkerState;
 use attendance::Attendance;
@@ -38,7 +38,7 @@ use fragments::Fragments;
 use in_flight::{Addressee, Outgoing};
 use link::Link;
 use reading::Reading;
-use speech::{Next, Speech};
+use speech::{Draft, Next, Speech};
 use way_back::WayBack;
 
 /// How long a bot pauses that was refused without being told for how long.
@@ -167,7 +167,12 @@ impl Bot {
         self.ask_for_missed();
         while self.speech.may_begin() && self.link.has_room() {
             if let Some(message) = self.speech.take_postponed() {
-                self.send(message.to, message.planned, message.bytes);
+                let worker = &self.worker;
+                worker.deferred.set(worker.deferred.get() - 1);
+                worker.unanswered.set(worker.unanswered.get() + 1);
+                worker.stats.borrow_mut().counters.sent_again += 1;
+                let Outgoing { to, planned, own_wait, bytes, .. } = message;
+                self.send(Draft { to, planned, own_wait, bytes });
                 continue;
             }
             if self.worker.says_until.get().is_some_and(|until| now >= until) {
@@ -183,18 +188,19 @@ impl Bot {
             let mut stats = self.worker.stats.borrow_mut();
             stats.counters.sent += 1;
             // Who ignores limits has itself to blame for what takes long.
-            let planned = if self.behaviour.ignores_limits() {
-                Nanos::UNPLANNED
+            let (planned, own_wait) = if self.behaviour.ignores_limits() {
+                (Nanos::UNPLANNED, OwnWait::default())
             } else {
-                stats.lateness.record(now.since(planned));
-                planned
+                let own_wait = self.attendance.own_wait(planned);
+                stats.lateness.record(now.since(planned).saturating_sub(own_wait));
+                (planned, OwnWait::default().and(own_wait))
             };
             drop(stats);
             self.worker.unanswered.set(self.worker.unanswered.get() + 1);
             let friends = self.speech.friends();
             let to = if friends > 0 { Addressee::Friend(self.rng.u32(0..friends)) } else { Addressee::Room };
             let bytes = self.worker.habits.sizes.draw(&mut self.rng);
-            self.send(to, planned, bytes);
+            self.send(Draft { to, planned, own_wait, bytes });
         }
     }
 
@@ -218,8 +224,8 @@ impl Bot {
     }
 
     /// Gives a message its number and sends it.
-    fn send(&mut self, to: Addressee, planned: Nanos, bytes: u32) {
-        let (serial, message) = self.speech.begin(to, planned, bytes);
+    fn send(&mut self, draft: Draft) {
+        let (serial, message) = self.speech.begin(draft);
         self.transmit(serial, message);
         if self.is_plain() {
             self.has_said(serial, &message);
@@ -254,12 +260,14 @@ impl Bot {
             number: message.number,
             planned: message.planned,
             on_server: worker.on_server(message.planned),
+            own_wait: message.own_wait,
         };
-        let text = marker.render(message.bytes as usize);
+        let bytes = message.bytes as usize;
         if self.is_plain() {
-            return self.transmit_plainly(serial, &text);
+            return self.transmit_plainly(serial, &marker.render(bytes, Names::default()));
         }
-        let text = text.into();
+        let to = if let Target::Client(friend) = &target { friend.as_str() } else { "" };
+        let text = marker.render(bytes, Names { from: self.name.as_str(), to }).into();
         let command = ClientCommand::Message(PostMessage { text, target, client_id: None });
         self.ask(Some(in_flight::message_id(worker.run, self.number, serial)), command);
     }

@@ -17,6 +17,7 @@
 //! - What waits is bounded: messages in flight per bot, unwritten bytes per socket, places remembered per room, messages
 //!   followed to their last receiver.
 
+pub mod advice;
 pub mod agenda;
 pub mod backoff;
 pub mod behaviour;

@@ -11,7 +11,7 @@ const PRIVATE_GRACE: Duration = Duration::from_secs(1);
 /// What is still to come.
 #[derive(Debug, Default)]
 pub(crate) struct Outstanding {
-    /// Messages that the server has not answered.
+    /// Messages that the server has not answered, or refused for the moment.
     pub(crate) unanswered: u64,
     /// Messages that were due and are not sent, and bots that have yet to count theirs.
     pub(crate) left_to_say: u64,

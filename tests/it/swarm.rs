@@ -61,7 +61,7 @@ async fn bots_that_flood_one_room_lose_nothing() {
     let config = Config {
         count: 50,
         messages_per_second: 100.0,
-        message_bytes: (40..=2_048).into(),
+        message_bytes: (48..=2_048).into(),
         workers: 2,
         // They plan more than any server can do here; what was sent must come all the same.
         drain_seconds: 40.0,

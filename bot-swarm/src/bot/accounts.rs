@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use super::in_flight::{Addressee, Outgoing};
+use super::link::Link;
 use super::{Bot, Talk};
 use crate::census::BotState;
 use crate::clock::Nanos;
+use crate::connect_error::{NO_REPLY, NO_WELCOME};
 use crate::dialect::Dialect;
 use crate::stats::NotDone;
 
@@ -26,6 +28,7 @@ impl Bot {
         let owed = self.speech.owe(self.plan_end(self.worker.now()));
         self.worker.left_to_say.set(self.worker.left_to_say.get() + owed);
         self.worker.has_answered();
+        self.hurry_back();
         self.speak();
     }
 
@@ -48,9 +51,10 @@ impl Bot {
         self.give_up_plan(now);
         for message in self.speech.unanswered() {
             let is_seen = self.is_seen(&message);
-            self.charge(now.since(message.planned), message.planned, 1, true, is_seen);
+            self.charge(message.latency(now), message.planned, 1, true, is_seen);
         }
         self.give_up_connecting(now);
+        self.tell_what_is_awaited();
         if let Some(since) = self.attendance.missed_since().filter(|_| self.state == BotState::Away) {
             self.worker.stats.borrow_mut().resume.record(now.since(since));
         }
@@ -64,7 +68,8 @@ impl Bot {
         let Some(plan) = self.speech.take_plan() else { return };
         for (planned, count) in plan.backlog(end) {
             self.worker.stats.borrow_mut().counters.overdue += count;
-            self.charge(now.since(planned), planned, count, false, false);
+            let own_wait = self.attendance.own_wait(planned);
+            self.charge(now.since(planned).saturating_sub(own_wait), planned, count, false, false);
         }
         self.has_less_to_say(true);
     }
@@ -74,6 +79,16 @@ impl Bot {
         if let Some(planned) = self.attendance.take_awaited() {
             self.worker.stats.borrow_mut().connect.record(now.since(planned));
         }
+    }
+
+    /// Tells what the bot waited for in vain if it is on its way to the server: nobody else will.
+    fn tell_what_is_awaited(&self) {
+        let awaited = match &self.link {
+            Link::Connecting(_) => NO_REPLY,
+            Link::Open(link) if !link.is_welcomed && link.closed_for.is_none() => NO_WELCOME,
+            Link::Open(_) | Link::Down | Link::Gone => return,
+        };
+        self.error(&format!("{awaited} by the end of the run"));
     }
 
     /// Whether a message that was not answered was seen by anybody here: then its deliveries are judged by themselves.

@@ -72,7 +72,9 @@ impl Bot {
         if self.is_caught_up()
             && let Some(since) = self.attendance.take_missed()
         {
-            self.worker.stats.borrow_mut().resume.record(self.worker.now().since(since));
+            let own_wait = self.attendance.waited().after(since);
+            let resumed_in = self.worker.now().since(since).saturating_sub(own_wait);
+            self.worker.stats.borrow_mut().resume.record(resumed_in);
         }
         self.note_whether_back();
     }

@@ -18,7 +18,7 @@ use super::socket::{Outflow, Socket};
 use crate::agenda::Errand;
 use crate::census::BotState;
 use crate::clock::Nanos;
-use crate::connect_error;
+use crate::connect_error::{self, NO_WELCOME};
 use crate::foreign::Foreign;
 
 /// Largest frame that a bot takes: a full page of history of messages of the largest size most servers allow.
@@ -50,6 +50,7 @@ impl Bot {
         if !matches!(self.link, Link::Down) || !self.attendance.is_wanted() {
             return;
         }
+        self.attendance.tries(self.worker.now());
         if self.state == BotState::Resting {
             // From now on it is expected to be there.
             self.enter_state(BotState::Away);
@@ -122,9 +123,12 @@ impl Bot {
         let mut stats = self.worker.stats.borrow_mut();
         stats.counters.reconnects += u64::from(is_return);
         stats.counters.ever_connected += u64::from(is_first);
+        let waited = self.attendance.waited();
         if let Some(planned) = self.attendance.take_awaited() {
-            stats.connect.record(now.since(planned));
+            stats.connect.record(now.since(planned).saturating_sub(waited.after(planned)));
         }
+        drop(stats);
+        self.speech.has_waited(waited);
     }
 
     /// Gives a connection up from which nothing came for too long: the other end may be gone without a word.
@@ -133,6 +137,9 @@ impl Bot {
         // An appointment of an earlier connection, or of before the welcome.
         if due < link.pulse_due {
             return;
+        }
+        if !link.is_welcomed {
+            return self.lost(NO_WELCOME, ctx);
         }
         if std::mem::take(&mut link.is_alive) && link.closed_for.is_none() {
             link.pulse_due = self.worker.now().after(link.pulse_interval);
@@ -199,7 +206,24 @@ impl Bot {
         self.inbox.must_resume();
         self.speech.end_pause();
         let wait = self.way_back.wait(at_least, &mut self.rng);
-        self.enter(self.worker.now().after(wait), Errand::Connect);
+        let now = self.worker.now();
+        let due = now.after(wait);
+        self.attendance.pause(now.after(at_least), due);
+        self.enter(due, Errand::Connect);
+    }
+
+    /// The swarm has fallen silent: a bot that pauses before it connects does so early enough to be back, unless the server
+    /// asked for the pause. Or it would count as away though the server may have been there for long.
+    pub(super) fn hurry_back(&mut self) {
+        let Some((earliest, due)) = self.attendance.pauses().filter(|_| matches!(self.link, Link::Down)) else {
+            return;
+        };
+        let now = self.worker.now();
+        let time_left = self.worker.says_until.get().unwrap_or(now).since(now);
+        let sooner = now.after(time_left.mul_f64(self.rng.f64() / 2.0)).max(earliest);
+        if sooner < due {
+            self.enter(sooner, Errand::Connect);
+        }
     }
 
     /// Says goodbye; the connection ends when the server has answered.

@@ -13,8 +13,9 @@ use super::{Bot, PAUSE_DEFAULT, Visit};
 use crate::agenda::Errand;
 use crate::census::BotState;
 use crate::clock::Nanos;
+use crate::dialect::Dialect;
 use crate::ledger::{Standing, Verdict};
-use crate::marker::Marker;
+use crate::marker::{Marker, Names, Reading};
 use crate::timing::Timing;
 use crate::wire::{self, Delivery, Incoming};
 
@@ -56,10 +57,22 @@ impl Bot {
             Ok(Incoming::Event(event)) => self.told(*event),
             Err(error) => {
                 log::debug!("{}: not an event: {error}", self.name);
-                self.error("not an event");
+                self.does_not_understand(frame, "not an event");
             }
         }
         self.keep_time();
+    }
+
+    /// Something came that is nothing in the bot's dialect. Until it is welcomed, that is about the dialect, and later `what`.
+    pub(super) fn does_not_understand(&self, frame: &[u8], what: &str) {
+        if self.link.is_welcomed() {
+            return self.error(what);
+        }
+        let ours = self.worker.dialect;
+        match Dialect::of_greeting(frame).filter(|theirs| *theirs != ours) {
+            Some(theirs) => self.error(&format!("the server speaks {theirs}, and not BOT_DIALECT={ours}")),
+            None => self.error(&format!("the server does not speak BOT_DIALECT={ours}")),
+        }
     }
 
     fn told(&mut self, event: ServerEvent<'_>) {
@@ -68,6 +81,7 @@ impl Bot {
             ServerEvent::Welcome(_) | ServerEvent::Joined(_) if self.link.is_leaving() => {}
             ServerEvent::Welcome(welcome) => self.welcomed(&welcome),
             ServerEvent::Message(message) => self.delivered(&Delivery {
+                from: message.client_id.as_str(),
                 text: &message.text,
                 room: message.room.as_ref().map(starling_protocol::RoomName::as_str),
                 seq: message.seq.map(|seq| seq.0),
@@ -93,6 +107,10 @@ impl Bot {
     fn welcomed(&mut self, welcome: &Welcome) {
         self.link_is_welcomed(Duration::from_millis(welcome.heartbeat_ms));
         self.way_back.keep_key(welcome.key);
+        // A token may say another name than the bot asked for. Its messages are delivered under that one.
+        if self.name != welcome.client_id {
+            self.name.clone_from(&welcome.client_id);
+        }
         let mut ledger = self.worker.ledger.borrow_mut();
         let is_new = ledger.resume_point(self.number, self.room).is_none();
         if is_new && let Some(first) = &welcome.first_room {
@@ -123,9 +141,14 @@ impl Bot {
             // It has left its rooms, and only the goodbye is not yet answered.
             return;
         }
-        let marker = Marker::parse(delivery.text);
-        let timing = marker.as_ref().map_or(Timing::Untimed, |marker| self.timing(marker));
         let worker = &self.worker;
+        let names = Names { from: delivery.from, to: delivery.to.unwrap_or_default() };
+        let message = match Marker::read(delivery.text, names) {
+            // A bot marks whatever it says.
+            Reading::Unmarked if worker.roster.has(delivery.from) => Reading::Altered,
+            message => message,
+        };
+        let timing = if let Reading::Marked(marker) = &message { self.timing(marker) } else { Timing::Untimed };
         let mut ledger = worker.ledger.borrow_mut();
         let verdict = match (delivery.room, delivery.seq) {
             (Some(name), Some(seq)) => {
@@ -134,12 +157,12 @@ impl Bot {
                     if !self.home.hears(seq, delivery.at) {
                         return;
                     }
-                    ledger.room_message(self.number, self.room, room.tag, seq, marker.as_ref(), timing.exact())
+                    ledger.room_message(self.number, self.room, room.tag, seq, &message, timing.exact())
                 } else if let Visit::In(visited) = self.visit
                     && name == worker.roster.room(visited).name.as_str()
                 {
                     let tag = worker.roster.room(visited).tag;
-                    ledger.room_message(self.number, visited, tag, seq, marker.as_ref(), timing.exact())
+                    ledger.room_message(self.number, visited, tag, seq, &message, timing.exact())
                 } else {
                     ledger.wrong_room()
                 }
@@ -148,12 +171,13 @@ impl Bot {
                 if seq.is_some_and(|seq| !self.inbox.hears(seq, delivery.at)) {
                     return;
                 }
-                match &marker {
-                    Some(marker) => ledger.private_message(self.number, seq, marker),
-                    None if delivery.to == Some(self.name.as_str()) => {
+                match &message {
+                    Reading::Marked(marker) => ledger.private_message(self.number, seq, marker),
+                    Reading::Altered => ledger.altered_private_message(self.number, seq),
+                    Reading::Unmarked if delivery.to == Some(self.name.as_str()) => {
                         ledger.unmarked_private_message(self.number, seq)
                     }
-                    None => ledger.misdelivered(),
+                    Reading::Unmarked => ledger.misdelivered(),
                 }
             }
         };
@@ -166,12 +190,16 @@ impl Bot {
             return Timing::Untimed;
         }
         let now = self.worker.now();
+        // Both may have waited at the same time, so it is not the sum.
+        let own_wait = |planned| self.attendance.own_wait(planned).max(marker.own_wait.duration());
         if self.worker.has_our_clock(marker) {
-            return Timing::Exact(now.since(marker.planned.max(self.attendance.back_at())));
+            return Timing::Exact(now.since(marker.planned).saturating_sub(own_wait(marker.planned)));
         }
         let both = self.worker.on_server(now).zip(marker.on_server);
         both.map_or(Timing::Untimed, |(here, planned)| {
-            Timing::Remote(here.since(planned).at_most(now.since(self.attendance.back_at())))
+            let apart = here.since(planned);
+            let planned = Nanos(now.0.saturating_sub(apart.latency.as_nanos().try_into().unwrap_or(u64::MAX)));
+            Timing::Remote(apart.less(own_wait(planned)))
         })
     }
 
@@ -203,7 +231,7 @@ impl Bot {
         let mut stats = worker.stats.borrow_mut();
         stats.counters.acked += 1;
         if message.planned != Nanos::UNPLANNED {
-            stats.ack.record(worker.now().since(message.planned.max(self.attendance.back_at())));
+            stats.ack.record(message.latency(worker.now()));
         }
     }
 
@@ -229,6 +257,10 @@ impl Bot {
         if let Some(message) = serial_of(id).and_then(|serial| self.speech.answered(serial)) {
             if is_temporary {
                 self.speech.postpone(message);
+                let worker = &self.worker;
+                worker.unanswered.set(worker.unanswered.get() - 1);
+                worker.deferred.set(worker.deferred.get() + 1);
+                worker.stats.borrow_mut().counters.refused_for_now += 1;
             } else {
                 // Friends are away now and then, and who floods is refused.
                 self.was_refused(self.behaviour.ignores_limits() || refusal.code == ErrorCode::NoSuchClient);

@@ -51,6 +51,11 @@ impl Link {
         matches!(self, Self::Open(link) if link.is_welcomed && !link.is_leaving && link.closed_for.is_none())
     }
 
+    /// Whether the server has welcomed the bot on this connection.
+    pub(super) fn is_welcomed(&self) -> bool {
+        matches!(self, Self::Open(link) if link.is_welcomed)
+    }
+
     /// Whether the socket takes another message.
     pub(super) fn has_room(&self) -> bool {
         matches!(self, Self::Open(link) if link.socket.has_room())

@@ -13,16 +13,14 @@ use crate::clock::Nanos;
 use crate::dialect::Dialect;
 use crate::foreign::{Foreign, Heard};
 use crate::ledger::Verdict;
-use crate::marker::Marker;
+use crate::marker::{Marker, Reading};
+use crate::timing::Timing;
 
 /// How long after its handshake a bot expects to get everything: by then the server has let it in.
 const LISTENS_AFTER: Duration = Duration::from_secs(1);
 
 /// Such a server may have nothing to say for long.
 const PULSE: Duration = Duration::from_hours(1);
-
-/// What a marker begins with.
-const MARKER: &str = Marker::PREFIX;
 
 impl Bot {
     /// Whether the server speaks plainly.
@@ -92,17 +90,18 @@ impl Bot {
         let Some(foreign) = self.worker.dialect.foreign() else { return self.hear_said(frame) };
         let mut packet = self.fragments.take_packet();
         if packet.is_empty() {
-            let left = foreign.hear(frame, |heard| self.understand(foreign, heard));
+            let left = foreign.hear(frame, |heard| self.understand(foreign, heard, frame));
             packet.extend_from_slice(frame.get(frame.len() - left..).unwrap_or_default());
         } else {
             packet.extend_from_slice(frame);
-            let left = foreign.hear(&packet, |heard| self.understand(foreign, heard));
+            let left = foreign.hear(&packet, |heard| self.understand(foreign, heard, frame));
             packet.drain(..packet.len() - left);
         }
         self.fragments.keep_packet(packet);
     }
 
-    fn understand(&mut self, foreign: Foreign, heard: Heard<'_>) {
+    /// `frame` is what it was heard in.
+    fn understand(&mut self, foreign: Foreign, heard: Heard<'_>, frame: &[u8]) {
         match heard {
             Heard::Joined => self.begin_plainly(foreign.pulse()),
             Heard::Answer(answer) => self.link.send(answer),
@@ -123,15 +122,26 @@ impl Bot {
                     self.answered();
                 }
             }
-            Heard::Nonsense => self.error("not of the protocol"),
+            Heard::Nonsense => self.does_not_understand(frame, "not of the protocol"),
         }
     }
 
     fn hear_said(&mut self, frame: &[u8]) {
-        let text = std::str::from_utf8(frame).unwrap_or_default();
-        let marker = text.find(MARKER).and_then(|at| Marker::parse(text.get(at..)?));
-        // People and servers may say what they want.
-        let Some(marker) = marker else { return };
+        let marker = match Marker::find(std::str::from_utf8(frame).unwrap_or_default()) {
+            Reading::Marked(marker) => marker,
+            Reading::Altered => {
+                let verdict = self.worker.ledger.borrow_mut().altered();
+                return self.worker.stats.borrow_mut().delivery_came(Timing::Untimed, verdict == Verdict::Counts);
+            }
+            // People and servers may say what they want, but a greeting is of a server that wants to be spoken to otherwise.
+            Reading::Unmarked => {
+                if let Some(theirs) = Dialect::of_greeting(frame).filter(|theirs| *theirs != self.worker.dialect) {
+                    let ours = self.worker.dialect;
+                    self.error(&format!("the server speaks {theirs}, and not BOT_DIALECT={ours}"));
+                }
+                return;
+            }
+        };
         let timing = self.timing(&marker);
         let verdict = self.worker.ledger.borrow_mut().peers.heard(self.number, &marker);
         self.worker.stats.borrow_mut().delivery_came(timing, verdict == Verdict::Counts);

@@ -356,7 +356,7 @@ async fn a_process_that_was_killed_is_not_done_in_the_sum_of_many() {
     assert_eq!(merged.status.code(), Some(2), "{}{}", stdout(&merged), stderr(&merged));
     let first = stdout(&merged).lines().next().unwrap();
     assert!(first.starts_with("INVALID: anna: the run of 5 bots has not ended"), "{first}");
-    assert!(stdout(&merged).contains("5 of 10 connected"), "{}", stdout(&merged));
+    assert!(stdout(&merged).contains("5 of 10 were connected"), "{}", stdout(&merged));
 }
 
 #[actix_rt::test]
