@@ -88,6 +88,9 @@ impl Bot {
     /// Something came.
     pub(super) fn hear_plainly(&mut self, frame: &[u8]) {
         let Some(foreign) = self.worker.dialect.foreign() else { return self.hear_said(frame) };
+        if !self.link.is_welcomed() && Dialect::of_greeting(frame).is_some_and(|theirs| theirs != self.worker.dialect) {
+            return self.does_not_understand(frame, "not of the protocol");
+        }
         let mut packet = self.fragments.take_packet();
         if packet.is_empty() {
             let left = foreign.hear(frame, |heard| self.understand(foreign, heard, frame));

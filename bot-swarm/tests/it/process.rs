@@ -89,7 +89,7 @@ async fn every_metric_is_served_and_documented_and_counts_what_happens() {
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let line = lines.find_map(|line| line.unwrap().split_once("metrics at ").map(|(_, url)| url.to_owned())).unwrap();
     // Nobody may be kept waiting by a full pipe.
-    std::thread::spawn(move || lines.for_each(drop));
+    let lines = std::thread::spawn(move || lines.map(Result::unwrap).collect::<Vec<_>>());
     wait_until("messages", || server.taken() >= 100).await;
     let scrape = async || {
         let mut answer = awc::Client::default().get(&line).send().await.unwrap();
@@ -119,6 +119,8 @@ async fn every_metric_is_served_and_documented_and_counts_what_happens() {
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
     let ended = actix_rt::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
     assert_eq!(ended.code(), Some(0));
+    let lines = lines.join().unwrap();
+    assert!(lines.iter().all(|line| !line.contains("actix")), "{lines:#?}");
 }
 
 #[test]

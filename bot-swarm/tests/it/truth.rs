@@ -224,23 +224,23 @@ async fn messages_that_were_refused_for_their_rate_are_not_called_unanswered() {
 #[actix_rt::test]
 async fn the_bots_own_pause_before_they_connect_again_is_not_charged_to_the_server() {
     let mut longest_pause = Duration::ZERO;
-    let server = TestServer::with(Options { refuses_first: 3, ..Options::default() }).await;
-    let config = Config { seconds: 4.0, drain_seconds: 4.0, ..config(&server, 20) };
+    let server = TestServer::with(Options { refuses_first: 4, ..Options::default() }).await;
+    let config = Config { seconds: 8.0, ..config(&server, 20) };
     let started = std::time::Instant::now();
     let report = run_until(&config, async {
         wait_until("all bots", || server.connected() == 20).await;
         longest_pause = started.elapsed();
     })
     .await;
-    // The fourth attempt comes up to two seconds after the third, and only the time up to that is the server's. The bots
+    // The fifth attempt comes up to two seconds after the fourth, and only the time up to that is the server's. The bots
     // do the same in every run, see BOT_SEED.
     let charged = report.stats.connect.max();
-    assert!(longest_pause > server.longest_refused() + Duration::from_millis(600), "{longest_pause:?}");
-    assert!(charged < server.longest_refused() + Duration::from_millis(300), "{charged:?} {longest_pause:?}");
+    assert!(longest_pause > server.longest_refused() + Duration::from_millis(900), "{longest_pause:?}");
+    assert!(charged < server.longest_refused() + Duration::from_millis(500), "{charged:?} {longest_pause:?}");
     assert!(report.stats.connect.quantile(0.1) > Duration::from_millis(100), "{report}");
     // What was planned meanwhile waited for the bots, and that is not in its latencies, at whichever receiver.
     for latencies in [&report.stats.ack, &report.stats.delivery, &report.stats.lateness] {
-        assert!(latencies.max() < server.longest_refused() + Duration::from_millis(300), "{report}");
+        assert!(latencies.max() < server.longest_refused() + Duration::from_millis(500), "{report}");
     }
 }
 
@@ -275,8 +275,8 @@ async fn where_no_bot_was_connected_the_first_line_says_why_and_what_to_do() {
     let nothing = answering("").await;
     let mute = mute_after_handshake(None).await;
     let socket_io = mute_after_handshake(Some(r#"0{"sid":"x","upgrades":[],"pingInterval":25000}"#)).await;
-    let starling = TestServer::start().await.url();
-    let cases: [(&str, &[&str], &str, &str); 9] = [
+    let starling = mute_after_handshake(Some(r#"{"type":"welcome","protocol":1}"#)).await;
+    let cases: [(&str, &[&str], &str, &str); 10] = [
         (&nobody, &[], "connect: connection refused", "no server listens at BOT_SERVER_URL"),
         (&silent_url, &[], "handshake: no answer by the end of the run", "does not answer a WebSocket's handshake"),
         (&no_http, &[], "handshake: the answer is not HTTP", "does not speak HTTP"),
@@ -286,6 +286,7 @@ async fn where_no_bot_was_connected_the_first_line_says_why_and_what_to_do() {
         (&mute, &[], "no welcome by the end of the run", "look at BOT_DIALECT"),
         (&socket_io, &[], "the server speaks socket.io, and not BOT_DIALECT=starling", "set BOT_DIALECT"),
         (&starling, &["--dialect", "nats"], "the server speaks starling, and not BOT_DIALECT=nats", "set BOT_DIALECT"),
+        (&starling, &["--dialect", "socket.io"], "speaks starling, and not BOT_DIALECT=socket.io", "set BOT_DIALECT"),
     ];
     for (url, arguments, kind, advice) in cases {
         let (line, text) = verdict_on(url, arguments).await;
