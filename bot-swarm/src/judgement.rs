@@ -41,7 +41,11 @@ impl Outcome {
     /// Finds out what is to be said of the run. To be called once, when all else is there.
     pub(crate) fn judge(self) -> Self {
         let limit = Duration::from_secs_f64(self.config.lateness_max_seconds);
-        let doubts = doubts(&self.stats, &self.points, limit);
+        let mut doubts = doubts(&self.stats, &self.points, limit);
+        if self.stats.counters.ever_connected == 0 {
+            // Who never came in has nothing to be late for.
+            doubts.retain(|doubt| matches!(doubt, Doubt::OpenFiles { .. } | Doubt::Ports { .. }));
+        }
         self.judge_with(doubts)
     }
 
