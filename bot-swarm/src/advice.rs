@@ -42,7 +42,7 @@ const OF_PARTS: [(&str, &str); 13] = [
 ];
 
 /// The same of whole kinds, and of HTTP statuses, behind which a code may stand.
-const OF_KINDS: [(&str, &str); 10] = [
+const OF_KINDS: [(&str, &str); 11] = [
     ("connect: connection refused", "no server listens at BOT_SERVER_URL"),
     ("HTTP 200", "a page is at this path, and no WebSocket: look at path of BOT_SERVER_URL; Starling's is /ws"),
     (
@@ -56,6 +56,7 @@ const OF_KINDS: [(&str, &str); 10] = [
     ("HTTP 409", "the names are taken: choose another BOT_NAME_PREFIX"),
     ("HTTP 426", "the server wants another protocol there: look at path of BOT_SERVER_URL, and at BOT_DIALECT"),
     ("HTTP 429", "the server limits this address"),
+    ("rate_limited", "the bots say more than the server allows: less BOT_MESSAGES_PER_SECOND, or a higher limit there"),
     ("HTTP 503", "the server is full, stopping, or not able to"),
 ];
 
@@ -86,7 +87,7 @@ mod tests {
         ] {
             assert!(advice(kind).is_some_and(|advice| advice.contains(expected)), "{kind}");
         }
-        assert_eq!(advice("rate_limited"), None);
+        assert_eq!(advice("not an event"), None);
         assert_eq!(advice("HTTP 5"), None);
     }
 }

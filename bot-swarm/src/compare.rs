@@ -32,11 +32,11 @@ pub enum Change {
 /// One figure in both reports.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
-    /// What it is.
+    /// Its name, as the comparison prints it.
     pub name: String,
     /// What it was.
     pub before: f64,
-    /// What it is now.
+    /// Its value in the run that is judged.
     pub now: f64,
     /// What became of it.
     pub change: Change,

@@ -1,6 +1,7 @@
 //! Why a bot cannot connect, in few words, so that the same counts as the same.
 
 use std::io;
+use std::time::Duration;
 
 use actix_http::error::ParseError;
 use awc::error::{ConnectError, SendRequestError, WsClientError};
@@ -50,6 +51,12 @@ pub(crate) fn describe(error: &WsClientError) -> String {
         SendRequestError::Timeout => NO_REPLY.to_owned(),
         error => format!("connect: {error}"),
     }
+}
+
+/// How long the server asks a bot to wait that it refused.
+pub(crate) fn retry_after(error: &WsClientError) -> Duration {
+    let WsClientError::SendRequest(SendRequestError::Custom(error, _)) = error else { return Duration::ZERO };
+    error.downcast_ref::<Refused>().map_or(Duration::ZERO, |refused| refused.retry_after)
 }
 
 fn describe_io(error: &io::Error) -> String {

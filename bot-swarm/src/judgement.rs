@@ -26,6 +26,9 @@ pub(crate) const NOTHING_MEASURED: &str = "nothing was measured";
 /// What a note begins with that tells that a run ended before its time.
 pub(crate) const STOPPED: &str = "stopped after";
 
+/// What a note contains that tells that the server speaks another dialect.
+pub(crate) const OTHER_DIALECT: &str = "and not BOT_DIALECT=";
+
 /// Points that are shorter say little about how busy the swarm was.
 const POINT_MIN: Duration = Duration::from_millis(500);
 
@@ -89,7 +92,9 @@ impl Outcome {
         let faults = faults.iter().filter(|(what, _)| *what != NEVER_CONNECTED);
         let faults: Vec<String> = faults.map(|(what, count)| format!("{} {what}", grouped(*count))).collect();
         let unclean = (!faults.is_empty()).then(|| format!("not clean: {}", faults.join(", ")));
-        [stopped, few, silent, unclean].into_iter().flatten().collect()
+        // Bots may come in where they are not understood.
+        let dialect = self.stats.errors.keys().find(|kind| kind.contains(OTHER_DIALECT)).cloned();
+        [stopped, dialect, few, silent, unclean].into_iter().flatten().collect()
     }
 }
 

@@ -15,7 +15,7 @@
 //! | 4 | the sender's count of its messages to it |
 //! | 6 | the planned time by the host's clock, in microseconds |
 //! | 4 | the planned time by the server's clock, in ticks |
-//! | 3 | how long the sender kept the message waiting of its own accord, in [`OwnWait`]'s unit |
+//! | 3 | a bit for names that the check covers, and how long the sender itself kept the message waiting, in [`OwnWait`]'s unit |
 //! | 3 | the check |
 
 use std::hash::Hasher as _;
@@ -37,6 +37,9 @@ const PACKED: usize = FIELDS + CHECK_BYTES;
 
 /// Bytes of the check: of 16 million altered messages, one passes.
 const CHECK_BYTES: usize = 3;
+
+/// The bit of a check that covers names.
+const NAMED: u32 = 0x80_0000;
 
 /// What the text of a message is filled up with.
 const PADDING: u8 = b'x';
@@ -77,7 +80,7 @@ pub struct Marker {
     pub own_wait: OwnWait,
 }
 
-/// How long a bot kept a message waiting of its own accord, in tenths of a millisecond, rounded down; at most 27 minutes.
+/// How long a bot kept a message waiting of its own accord, in tenths of a millisecond, rounded down; at most 13 minutes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OwnWait(u32);
 
@@ -86,7 +89,7 @@ impl OwnWait {
     const BYTES: usize = 3;
 
     /// The longest.
-    const MAX: u32 = 0xff_ffff;
+    const MAX: u32 = 0x7f_ffff;
 
     /// The time in microseconds that one of it stands for.
     const MICROS: u64 = 100;
@@ -145,7 +148,7 @@ impl Marker {
     /// Writes the text of a message: the marker, then padding up to `bytes`.
     pub fn render(&self, bytes: usize, names: Names<'_>) -> String {
         let bytes = bytes.max(Self::LEN);
-        let mut packed = self.pack();
+        let mut packed = self.pack(names != Names::default());
         let (fields, check) = packed.split_at_mut(FIELDS);
         check.copy_from_slice(&check_of(fields, bytes, names));
         let mut text = String::with_capacity(bytes);
@@ -155,7 +158,8 @@ impl Marker {
         text
     }
 
-    /// Reads the text of a message that was delivered under these names.
+    /// Reads the text of a message that was delivered under these names. Names that the check does not cover are not checked: a
+    /// bot that speaks another dialect said it.
     pub fn read(text: &str, names: Names<'_>) -> Reading {
         let Some(rest) = text.strip_prefix(Self::PREFIX) else { return Reading::Unmarked };
         let read = || {
@@ -166,21 +170,27 @@ impl Marker {
             let (fields, check) = packed.split_at_checked(FIELDS)?;
             // Without an early end, so that the compiler looks at many bytes at once.
             let is_padded = padding.iter().fold(true, |all, byte| all & (*byte == PADDING));
+            let names = if is_named(fields) { names } else { Names::default() };
             let is_whole = is_padded && length == PACKED && check == check_of(fields, text.len(), names);
             is_whole.then(|| Self::unpack(fields))
         };
         read().map_or(Reading::Altered, Reading::Marked)
     }
 
-    /// Finds the text of a message in what a server wraps it in, and reads it. The text ends where its padding does.
+    /// Finds the text of a message in what a server wraps it in, and reads it. The text ends where its padding does. One whose
+    /// check covers names is of a bot that speaks another dialect, and cannot be checked.
     pub fn find(wrapped: &str) -> Reading {
         let Some(text) = wrapped.find(Self::PREFIX).and_then(|at| wrapped.get(at..)) else { return Reading::Unmarked };
         let padding = text.as_bytes().get(Self::LEN..).unwrap_or_default();
         let end = Self::LEN + padding.iter().take_while(|byte| **byte == PADDING).count();
-        text.get(..end).map_or(Reading::Altered, |text| Self::read(text, Names::default()))
+        let Some(text) = text.get(..end) else { return Reading::Altered };
+        let mut packed = [0; PACKED];
+        let encoded = text.as_bytes().get(Self::PREFIX.len()..Self::LEN).unwrap_or_default();
+        let is_others = BASE64_URL_SAFE_NO_PAD.decode_slice(encoded, &mut packed).is_ok() && is_named(&packed);
+        if is_others { Reading::Unmarked } else { Self::read(text, Names::default()) }
     }
 
-    fn pack(&self) -> [u8; PACKED] {
+    fn pack(&self, is_named: bool) -> [u8; PACKED] {
         let (kind, target) = match self.target {
             MarkedTarget::Room(tag) => (TO_ROOM, tag),
             MarkedTarget::Bot(number) => (0, number),
@@ -196,7 +206,8 @@ impl Marker {
         rest.put_u32(self.number);
         rest.put_uint(self.planned.0 / NANOS_PER_MICRO, PLANNED_BYTES);
         rest.put_u32(self.on_server.map_or(0, |on_server| on_server.tick));
-        rest.put_uint(self.own_wait.0.into(), OwnWait::BYTES);
+        let named = if is_named { NAMED } else { 0 };
+        rest.put_uint((self.own_wait.0 | named).into(), OwnWait::BYTES);
         packed
     }
 
@@ -210,13 +221,19 @@ impl Marker {
         let number = rest.get_u32();
         let planned = Nanos(rest.get_uint(PLANNED_BYTES) * NANOS_PER_MICRO);
         let tick = rest.get_u32();
-        let own_wait = OwnWait(get_number(&mut rest));
+        let own_wait = OwnWait(get_number(&mut rest) & OwnWait::MAX);
         let target = if first & TO_ROOM == 0 { MarkedTarget::Bot(target) } else { MarkedTarget::Room(target) };
         let off_by = first & !TO_ROOM;
         let on_server = OnServer { tick, off_by: Duration::from_millis(off_by.into()) };
         let on_server = Some(on_server).filter(|_| off_by != OFF_BY_TOO_MUCH);
         Self { host, run, sender, target, number, planned, on_server, own_wait }
     }
+}
+
+/// Whether the check of a marker with these fields covers names.
+fn is_named(fields: &[u8]) -> bool {
+    const BYTE: usize = FIELDS - OwnWait::BYTES;
+    fields.get(BYTE).is_some_and(|byte| u32::from(*byte) << 16 & NAMED != 0)
 }
 
 /// The check of a marker with these fields, in a text of so many bytes. It is the same in every process of one version.
@@ -291,6 +308,14 @@ mod tests {
     }
 
     #[test]
+    fn what_bots_of_another_dialect_said_is_not_called_altered() {
+        let target = MarkedTarget::Room(tag("lobby"));
+        let plain = marker(target).render(0, Names::default());
+        assert_eq!(Marker::read(&plain, NAMES), Reading::Marked(marker(target)));
+        assert_eq!(Marker::find(&marker(target).render(0, NAMES)), Reading::Unmarked);
+    }
+
+    #[test]
     fn a_marker_is_found_in_whatever_a_server_wraps_it_in() {
         let target = MarkedTarget::Room(tag("lobby"));
         for bytes in [Marker::LEN, 100] {
@@ -310,7 +335,7 @@ mod tests {
             Duration::from_micros(8_900)
         );
         let longest = OwnWait::default().and(Duration::MAX).and(ms(1));
-        assert_eq!(longest.duration().as_secs(), 1_677);
+        assert_eq!(longest.duration().as_secs(), 838);
     }
 
     #[test]

@@ -35,7 +35,7 @@ const DURATION_BUCKETS: [f64; 18] = [
     60.0,
 ];
 
-/// What is exposed.
+/// The figures that a scrape answers with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Exposed<'a> {
     /// What was counted and measured since the start.

@@ -19,7 +19,7 @@ pub(crate) struct Outstanding {
     pub(crate) away: u64,
     /// Bots that are to be connected for the first time.
     pub(crate) connecting: u64,
-    /// Deliveries in rooms.
+    /// Deliveries in rooms that members who are here have yet to get.
     pub(crate) room_deliveries: u64,
     /// Private deliveries; only the sum over all workers means something.
     pub(crate) private_deliveries: i64,

@@ -118,7 +118,8 @@ fn table(snapshot: &Snapshot<'_>) -> String {
     let lines = rows.map(|(name, last, whole)| format!("{name:<13}{last:>13}{whole:>15}"));
     // What went wrong is told below, as soon as it did.
     let errors = total.errors_line();
-    lines.join("\n") + if errors.is_empty() { "" } else { "\n" } + &errors
+    let advice = total.advice().map_or_else(String::new, |advice| format!("\n({advice})"));
+    lines.join("\n") + if errors.is_empty() { "" } else { "\n" } + &errors + &advice
 }
 
 /// A latency of these, or a dash where nothing was measured.

@@ -12,7 +12,7 @@ pub mod pictures;
 pub mod plot;
 pub(crate) mod text;
 
-use crate::judgement::STOPPED;
+use crate::judgement::{OTHER_DIALECT, STOPPED};
 use crate::outcome::{Outcome, Verdict};
 
 /// The fault of bots that were to connect, and never were welcomed.
@@ -47,7 +47,7 @@ impl Outcome {
     }
 
     /// The verdict in one line. Behind what was kept stand the [notes](Outcome::notes), behind what broke whether the run
-    /// was stopped.
+    /// was stopped, or the server speaks another dialect.
     pub fn verdict_line(&self) -> String {
         let expect = &self.config.expect;
         let with = |line: String, notes: Vec<&str>| {
@@ -57,7 +57,8 @@ impl Outcome {
         match &self.verdict {
             Verdict::Kept => with(format!("KEPT: {expect}"), notes.collect()),
             Verdict::Broken(broken) => {
-                let notes = notes.filter(|note| note.contains(STOPPED));
+                let of_broken = |note: &&str| note.contains(STOPPED) || note.contains(OTHER_DIALECT);
+                let notes = notes.filter(of_broken);
                 with(format!("BROKEN: {}", join(broken, "; ")), notes.collect())
             }
             Verdict::Invalid => format!("INVALID: {}", join(&self.doubts, "; ")),

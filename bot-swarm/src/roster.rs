@@ -28,7 +28,7 @@ pub type Names = Option<Arc<[ClientId]>>;
 /// A room that bots are in.
 #[derive(Debug, Clone)]
 pub struct Room {
-    /// Its name.
+    /// As the protocol writes it.
     pub name: RoomName,
     /// The number that stands for its name in markers.
     pub tag: u32,
@@ -109,7 +109,7 @@ impl Roster {
         self.behaviours.get(bot as usize).copied().unwrap_or(BehaviourKind::Lurker)
     }
 
-    /// The name of a bot.
+    /// What a bot is called until the server says otherwise: as its token says, or prefix, dash and number.
     #[expect(clippy::missing_panics_doc, reason = "it cannot, see below")]
     pub fn name(&self, bot: u32) -> ClientId {
         if let Some(name) = self.names.as_ref().and_then(|names| names.get(bot as usize)) {

@@ -127,7 +127,8 @@ macro_rules! stats {
 }
 
 stats! {
-    /// From the planned time of connecting to the welcome, for bots that come the first time.
+    /// From the planned time of connecting to the welcome, for bots that come the first time. As in all kinds from a planned
+    /// time, the random pause of the bot before the attempt that succeeded is left out.
     connect,
     /// From the planned time of a message to its ack.
     ack,

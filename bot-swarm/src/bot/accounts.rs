@@ -34,7 +34,7 @@ impl Bot {
 
     /// What a bot that ignores limits did not get said is nobody's debt.
     pub(super) fn forgive_flood(&mut self) {
-        if self.behaviour.ignores_limits() {
+        if self.conduct.behaviour.ignores_limits() {
             self.speech.follow(None);
         }
     }
@@ -83,9 +83,9 @@ impl Bot {
 
     /// Tells what the bot waited for in vain if it is on its way to the server: nobody else will.
     fn tell_what_is_awaited(&self) {
-        let awaited = match &self.link {
+        let awaited = match &self.session.link {
             Link::Connecting(_) => NO_REPLY,
-            Link::Open(link) if !link.is_welcomed && link.closed_for.is_none() => NO_WELCOME,
+            Link::Open(link) if !link.is_welcomed && !link.is_misunderstood && link.closed_for.is_none() => NO_WELCOME,
             Link::Open(_) | Link::Down | Link::Gone => return,
         };
         self.error(&format!("{awaited} by the end of the run"));
@@ -95,10 +95,10 @@ impl Bot {
     fn is_seen(&self, message: &Outgoing) -> bool {
         let ledger = self.worker.ledger.borrow();
         match message.to {
-            Addressee::Room => ledger.has_seen_in_room(self.number, self.room, message.number),
+            Addressee::Room => ledger.has_seen_in_room(self.identity.number, self.identity.room, message.number),
             Addressee::Friend(friend) => {
-                let friend = self.worker.roster.friend(self.number, friend);
-                ledger.has_seen_private(self.number, friend, message.number)
+                let friend = self.worker.roster.friend(self.identity.number, friend);
+                ledger.has_seen_private(self.identity.number, friend, message.number)
             }
         }
     }
@@ -107,11 +107,11 @@ impl Bot {
         if planned == Nanos::UNPLANNED {
             return;
         }
-        let receivers = match (self.worker.dialect, self.behaviour.talk()) {
+        let receivers = match (self.worker.dialect, self.conduct.behaviour.talk()) {
             (Dialect::Echo, _) => 1,
             // Both names have it.
             (_, Talk::Friends) => 2,
-            (_, Talk::Room | Talk::Silent) => self.worker.crowds.of(self.room),
+            (_, Talk::Room | Talk::Silent) => self.worker.crowds.of(self.identity.room),
         };
         self.worker.stats.borrow_mut().not_done(NotDone {
             latency,
@@ -119,7 +119,7 @@ impl Bot {
             is_sent,
             is_acked: self.worker.dialect.answers(),
             deliveries: if is_seen { 0 } else { receivers },
-            is_completed: !self.is_plain() && self.behaviour.talk() == Talk::Room,
+            is_completed: !self.is_plain() && self.conduct.behaviour.talk() == Talk::Room,
         });
     }
 }

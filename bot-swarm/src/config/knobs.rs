@@ -16,7 +16,7 @@ use crate::units::parse_duration;
 /// One knob: a variable of the environment, and a flag of the same name.
 #[derive(Debug)]
 pub struct Knob {
-    /// The variable.
+    /// The variable of the environment, `BOT_` and all.
     pub variable: &'static str,
     /// The flag, without its dashes.
     pub flag: &'static str,

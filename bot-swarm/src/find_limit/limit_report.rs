@@ -58,7 +58,7 @@ pub struct LimitReport {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LoadReport {
-    /// The load.
+    /// How large it was, in the `unit` of the search.
     pub load: u32,
     /// The verdict.
     pub judgement: Judgement,

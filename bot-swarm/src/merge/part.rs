@@ -66,7 +66,7 @@ pub enum MergeError {
     UnknownExpectation {
         /// The report.
         path: PathBuf,
-        /// What it expects.
+        /// Its `BOT_EXPECT`.
         expect: String,
     },
 }

@@ -31,7 +31,7 @@ pub struct Report {
     pub verdict: Verdict,
     /// The configuration: every `BOT_*` variable and its value.
     pub config: BTreeMap<String, String>,
-    /// The bots.
+    /// How many bots there were to be, were, and were not.
     pub bots: Bots,
     /// What they sent.
     pub messages: Messages,
@@ -229,7 +229,7 @@ pub struct Latency {
     /// Its percentiles.
     #[serde(flatten)]
     pub percentiles: Percentiles,
-    /// The mean.
+    /// The mean of all that were measured.
     pub mean: f64,
     /// The whole distribution, share by share.
     pub curve: Vec<Quantile>,

@@ -49,7 +49,7 @@ pub enum FolderError {
     OtherVersion {
         /// The file.
         path: PathBuf,
-        /// Its version.
+        /// The `schemaVersion` that it has.
         version: u64,
     },
 }

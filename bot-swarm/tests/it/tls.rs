@@ -98,7 +98,11 @@ async fn where_no_tls_comes_about_the_first_line_says_what_to_do() {
         (wss(ours.serve("example.org", VALID).await), "not valid for name", "name that one in BOT_SERVER_URL"),
         (wss(ours.serve("localhost", (2020, 2021)).await), "Expired", "renew the certificate"),
         (wss(ours.serve("localhost", (2099, 2100)).await), "NotValidYet", "not valid yet"),
-        (wss(serve(ours.issuer.der().to_vec(), ours.issuer.key()).await), "CaUsedAsEndEntity", "basicConstraints=CA:FALSE"),
+        (
+            wss(serve(ours.issuer.der().to_vec(), ours.issuer.key()).await),
+            "CaUsedAsEndEntity",
+            "basicConstraints=CA:FALSE",
+        ),
         (wss(plain().await), "InvalidContentType", "ws:// instead of wss://"),
         (format!("ws://localhost:{good}/ws"), "handshake: ", "if it speaks TLS: wss:// instead of ws://"),
         // This one is believed, and what is wrong comes later.

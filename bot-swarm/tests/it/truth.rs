@@ -300,6 +300,15 @@ async fn where_no_bot_was_connected_the_first_line_says_why_and_what_to_do() {
     }
 }
 
+#[actix_rt::test]
+async fn where_bots_come_in_and_are_not_understood_the_first_line_says_so() {
+    let starling = mute_after_handshake(Some(r#"{"type":"welcome","protocol":1}"#)).await;
+    let arguments = ["--dialect", "echo", "--messages-per-second", "20", "--lateness-max-seconds", "60"];
+    let (line, _) = verdict_on(&starling, &arguments).await;
+    assert!(line.starts_with("BROKEN: clean: ") && line.contains(" sent and never answered"), "{line}");
+    assert!(line.ends_with(" (the server speaks starling, and not BOT_DIALECT=echo)"), "{line}");
+}
+
 /// Where every handshake is answered, and then at most this is said.
 async fn mute_after_handshake(says: Option<&'static str>) -> String {
     let listener = actix_rt::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
