@@ -14,6 +14,7 @@ use super::lock::Lock;
 use super::ownership::{self, UNFINISHED};
 use super::restored::restore;
 use super::schema::{self, APPLICATION_ID, DbRoom, VERSION};
+use super::settings::synchronous;
 use crate::history::Restored;
 
 /// How long a connection waits for another one of this process, or for an operator's tool.
@@ -174,7 +175,7 @@ fn open_locked(settings: &SqliteSettings, lock: &Lock) -> Result<Opened, OpenErr
     let of_file = |error| OpenError::of_file(path, error);
     let mut writer = open_writer(settings, true).map_err(of)?;
     let identity = FileIdentity::at(path).map_err(of_file)?;
-    let begun = Continuity::begin(&mut writer, lock.file(), identity, settings.sync);
+    let begun = Continuity::begin(&mut writer, lock.file(), identity, settings.durability);
     let continuity = begun.map_err(|error| match error {
         MarkError::Database(error) => of(error),
         MarkError::Lock(error) => OpenError::of_file(path, error),
@@ -259,7 +260,7 @@ pub(super) fn open_writer(settings: &SqliteSettings, create: bool) -> rusqlite::
     flags.set(OpenFlags::SQLITE_OPEN_CREATE, create);
     let mut connection = connect(&settings.path, flags)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", settings.sync.pragma())?;
+    connection.pragma_update(None, "synchronous", synchronous(settings.durability))?;
     connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES_MAX)?;
     connection.pragma_update(None, "journal_size_limit", u64::from(LOG_PAGES_MAX) * 4_096)?;
     connection.pragma_update(None, "cache_size", -16_384)?;

@@ -9,8 +9,8 @@ use starling_protocol::{ClientId, Epoch, MessageId, RoomName, Seq};
 use super::lock::Lock;
 use super::page::receiver;
 use super::schema::{DROPPED, DbRoom, SEQ_MAX, drop_step, mark_dropped, of_place, place, version};
-use super::{OpenError, SqliteSettings, Sync, file, open, ownership, search};
-use crate::history::{RoomKey, StoredMessage};
+use super::{OpenError, SqliteSettings, file, open, ownership, search};
+use crate::history::{Durability, RoomKey, StoredMessage};
 
 /// Why an operator's command does not do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -248,8 +248,10 @@ pub fn vacuum(settings: &SqliteSettings) -> Result<(u64, u64), OperatorError> {
     let size =
         || -> std::io::Result<u64> { Ok(fs::metadata(path)?.len() + fs::metadata(&index).map_or(0, |i| i.len())) };
     let before = size()?;
-    let connection =
-        open::open_writer(&SqliteSettings { path: path.to_owned(), sync: Sync::Full, ..settings.clone() }, false)?;
+    let connection = open::open_writer(
+        &SqliteSettings { path: path.to_owned(), durability: Durability::Machine, ..settings.clone() },
+        false,
+    )?;
     connection.execute_batch("VACUUM")?;
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     search::vacuum(open::open_reader(path)?, path).map_err(|error| OperatorError::Index(error.to_string()))?;
@@ -273,7 +275,7 @@ pub fn drop_room(settings: &SqliteSettings, key: &RoomKey) -> Result<u64, Operat
     ownership::check(path)?;
     let lock = Lock::take(path)?;
     open::inspect(path)?;
-    let settings = SqliteSettings { path: path.to_owned(), sync: Sync::Full, ..settings.clone() };
+    let settings = SqliteSettings { path: path.to_owned(), durability: Durability::Machine, ..settings.clone() };
     let mut connection = open::open_writer(&settings, false)?;
     let found = connection.query_row("SELECT id FROM rooms WHERE name = ?1", [key.to_string()], |row| row.get(0));
     let room = DbRoom(found.optional()?.ok_or_else(|| OperatorError::NothingToDrop(key.clone()))?);

@@ -18,16 +18,15 @@ use super::command::{Append, WriterCommand};
 use super::commit::{Forgotten, Numbering, is_of_a_message, write, write_singly};
 use super::continuity::Continuity;
 use super::file::FileIdentity;
-use super::report::{Report, StoreHealth};
+use super::report::Report;
 use super::retention::Retention;
 use super::schema::{Bounds, DbRoom};
 use super::search::Searches;
 use super::{SqliteSettings, open};
 use crate::clock;
 use crate::history::thread::spawn;
-use crate::history::{Receipt, ReportSink, StoreReport};
+use crate::history::{HistoryMetrics, Receipt, ReportSink, StoreReport};
 use crate::log_interval::LogInterval;
-use crate::metrics::HistoryMetrics;
 use crate::vitals::Vitals;
 
 /// Most messages in one commit.
@@ -73,7 +72,6 @@ struct Writer {
     continuity: Continuity,
     settings: Arc<SqliteSettings>,
     metrics: Arc<HistoryMetrics>,
-    health: StoreHealth,
     sink: ReportSink,
     /// What the search index follows.
     searches: Arc<Searches>,
@@ -92,7 +90,6 @@ pub(super) fn start(
     (connection, identity, continuity): (Connection, FileIdentity, Continuity),
     settings: Arc<SqliteSettings>,
     metrics: Arc<HistoryMetrics>,
-    health: StoreHealth,
     (sink, searches): (ReportSink, Arc<Searches>),
     (bounds, dropped): (Bounds, Vec<DbRoom>),
     vitals: &Vitals,
@@ -108,7 +105,6 @@ pub(super) fn start(
         continuity,
         settings,
         metrics,
-        health,
         sink,
         searches,
         turns,
@@ -268,9 +264,8 @@ impl Writer {
         let moved = check_file(&self.settings.path, self.identity).err();
         let error = moved.map_or_else(|| error.to_string(), |moved| moved.to_string());
         self.metrics.failures.fetch_add(1, Relaxed);
-        self.metrics.failing.store(1, Relaxed);
         error!("nothing can be stored, messages are refused until it can: {error}");
-        self.health.set(Some(format!("the history cannot be stored: {error}")));
+        self.metrics.health.set(Some(format!("the history cannot be stored: {error}")));
         self.probe_at = Some(clock::now() + PROBE_INTERVAL);
         let receipts: Vec<_> = self.due.forgotten.iter_mut().map(|forgotten| forgotten.receipt.take()).collect();
         for receipt in receipts {
@@ -284,12 +279,11 @@ impl Writer {
             Ok(connection) => {
                 self.connection = connection;
                 self.probe_at = None;
-                self.metrics.failing.store(0, Relaxed);
                 info!("storing works again");
-                self.health.set(None);
+                self.metrics.health.set(None);
             }
             Err(error) => {
-                self.health.set(Some(format!("the history cannot be stored: {error}")));
+                self.metrics.health.set(Some(format!("the history cannot be stored: {error}")));
                 self.probe_at = Some(clock::now() + PROBE_INTERVAL);
             }
         }
