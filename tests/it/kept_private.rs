@@ -80,7 +80,7 @@ async fn private_messages_that_are_stored_come_once_and_in_order_through_kills_o
     let (code, report) = swarm.report().await;
     assert_eq!((code, report.verdict.judgement), (Some(0), Judgement::Kept), "{report}");
     let ledger = &report.ledger;
-    assert_eq!(ledger.faults().map(|(_, count)| count), [0; 6], "{report}");
+    assert!(ledger.faults().iter().all(|(_, count)| *count == 0), "{report}");
     assert_eq!((ledger.expected, ledger.private_unknown), (ledger.received, 0), "{report}");
     assert_eq!((report.messages.not_done, report.bots.away), (0, 0), "{report}");
     assert_eq!(report.bots.reconnects, 2 * u64::from(BOTS), "{report}");

@@ -186,8 +186,8 @@ fn of_bots(variable: &str, range: &str) -> Case {
             (&["steady", "poisson", "burst:1", "burst:1000"], &["", "x", "burst:0", "burst:1001", "burst:", "Steady"])
         }
         "BOT_MESSAGE_BYTES" => (
-            &["40", "1048576", "40-1048576", "lognormal:90:900"],
-            &["", "x", "39", "1048577", "50-40", "39-50", "40-1048577", "lognormal:90:80", "lognormal:39:80"],
+            &["48", "1048576", "48-1048576", "lognormal:90:900"],
+            &["", "x", "47", "1048577", "50-48", "47-50", "48-1048577", "lognormal:90:80", "lognormal:47:80"],
         ),
         "BOT_BEHAVIOURS" => {
             (&["chatter=1", "slow=10000"], &["", "x", "chatter", "dancer=1", "slow=0", "slow=10001", "slow=-1"])

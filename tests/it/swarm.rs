@@ -59,7 +59,7 @@ async fn bots_that_flood_one_room_lose_nothing() {
     let config = Config {
         count: 50,
         messages_per_second: 100.0,
-        message_bytes: (40..=2_048).into(),
+        message_bytes: (48..=2_048).into(),
         workers: 2,
         // They plan more than any server can do here; what was sent must come all the same.
         drain_seconds: 40.0,
@@ -135,7 +135,7 @@ async fn a_swarm_of_many_processes_comes_through_a_restart_and_a_crash_of_the_se
     for process in swarm {
         let (_, report) = process.report().await;
         assert_eq!(report.verdict.judgement, Judgement::Kept, "{report}");
-        assert_eq!(report.ledger.faults().map(|(_, count)| count), [0; 6], "{report}");
+        assert!(report.ledger.faults().iter().all(|(_, count)| *count == 0), "{report}");
         assert_eq!(report.ledger.expected, report.ledger.received, "{report}");
         assert_eq!((report.messages.unanswered, report.bots.away), (0, 0), "{report}");
         let twice = 2 * u64::from(BOTS);

@@ -30,6 +30,8 @@ pub(super) struct OpenLink {
     pub(super) outflow: SpawnHandle,
     /// Whether the server has welcomed the bot.
     pub(super) is_welcomed: bool,
+    /// Whether the server has said something before its welcome that is nothing in the bot's dialect.
+    pub(super) is_misunderstood: bool,
     /// Whether the bot has said goodbye.
     pub(super) is_leaving: bool,
     /// Why the server closes, once it has said so.
@@ -49,6 +51,11 @@ impl Link {
     /// Whether messages may be sent.
     pub(super) fn is_up(&self) -> bool {
         matches!(self, Self::Open(link) if link.is_welcomed && !link.is_leaving && link.closed_for.is_none())
+    }
+
+    /// Whether the server has welcomed the bot on this connection.
+    pub(super) fn is_welcomed(&self) -> bool {
+        matches!(self, Self::Open(link) if link.is_welcomed)
     }
 
     /// Whether the socket takes another message.

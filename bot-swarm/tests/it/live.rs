@@ -121,7 +121,9 @@ async fn without_a_server_the_reason_is_told_at_once_and_in_the_first_line_of_th
     assert!(lines.any(|line| line.contains("0/3 bots") && line.ends_with(reason)), "the regular line does not say why");
     let output = stopped(child).await;
     assert!(stdout(&output).starts_with("BROKEN: bots: no bot was connected ("), "{}", stdout(&output));
-    assert!(stdout(&output).lines().next().unwrap().ends_with(&format!("{reason})")), "{}", stdout(&output));
+    assert!(
+        stdout(&output).lines().next().unwrap().ends_with(&format!("{reason}): no server listens at BOT_SERVER_URL"))
+    );
     assert_eq!(output.status.code(), Some(1));
 }
 

@@ -65,6 +65,28 @@ async fn the_page_of_a_run_shows_what_its_report_shows_in_the_end() {
 }
 
 #[actix_rt::test]
+async fn a_page_shows_the_bots_that_are_connected_now() {
+    let server = TestServer::start().await;
+    let mut command = program();
+    command.args(["--server-url", &server.url(), "--count", "3", "--ramp-per-second", "1000"]);
+    let (mut swarm, url) = start(command);
+    let tile = |count: u32| {
+        format!(r#"<p class="name">bots connected</p><p class="value">{count}</p><p class="note">of 3, now</p>"#)
+    };
+    let shows = async |tile: String| {
+        while !get(&url).await.2.contains(&tile) {
+            actix_rt::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    actix_rt::time::timeout(Duration::from_secs(20), shows(tile(3))).await.unwrap();
+    // All were connected, and none is.
+    server.stop();
+    actix_rt::time::timeout(Duration::from_secs(20), shows(tile(0))).await.unwrap();
+    swarm.signal(Signal::TERM);
+    assert_eq!(swarm.exit_code().await, Some(0));
+}
+
+#[actix_rt::test]
 async fn nobody_who_looks_makes_the_run_longer() {
     let server = TestServer::start().await;
     let mut command = program();

@@ -16,7 +16,7 @@ async fn an_honest_server_gives_a_clean_ledger() {
         rooms: 3,
         behaviours: "chatter=4,private=1".parse().unwrap(),
         workers: 2,
-        message_bytes: (40..=300).into(),
+        message_bytes: (48..=300).into(),
         ..config(&server, 30)
     };
     let report = run_until(&config, wait_until("600 messages", || server.taken() >= 600)).await;

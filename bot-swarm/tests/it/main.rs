@@ -35,6 +35,8 @@ mod server;
 #[cfg(test)]
 mod targets;
 #[cfg(test)]
+mod tls;
+#[cfg(test)]
 mod truth;
 
 #[cfg(test)]

@@ -119,6 +119,8 @@ async fn every_metric_is_served_and_documented_and_counts_what_happens() {
     }
     swarm.signal(Signal::TERM);
     assert_eq!(swarm.exit_code().await, Some(0));
+    let lines = swarm.further_lines();
+    assert!(lines.iter().all(|line| !line.contains("actix")), "{lines:#?}");
 }
 
 #[test]
