@@ -12,6 +12,7 @@ mod thread;
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 use starling_protocol::{ClientId, Epoch, MessageId, Seq};
@@ -137,7 +138,7 @@ pub struct UnclaimedInbox {
     pub is_alone: bool,
 }
 
-/// A message `id` that was taken before this process, not long ago.
+/// A message `id` that was taken before this process, not long ago. A private message has one, with the receiver's copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredId {
     /// Its room: the place in [`Restored::rooms`].
@@ -146,8 +147,8 @@ pub struct StoredId {
     pub seq: Seq,
     /// When it was taken, milliseconds since the Unix epoch.
     pub at: u64,
-    /// Who sent it.
-    pub client_id: ClientId,
+    /// How long before the newest stored message that was, or before now where that is less.
+    pub age: Duration,
     /// Whose `id` it is.
     pub owner: IdOwner,
     /// The `id`.

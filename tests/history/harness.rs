@@ -59,6 +59,8 @@ pub(crate) fn refusal(folder: &Path) -> String {
 /// A running server; killed when it is dropped.
 pub(crate) struct Process {
     child: Child,
+    /// What it has said until it listened.
+    said: String,
     lines: Receiver<String>,
     pub(crate) address: SocketAddr,
 }
@@ -79,12 +81,12 @@ impl Process {
         let mut said = String::new();
         let address = loop {
             let line = lines.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("it does not listen: {said}"));
-            said.push_str(&line);
+            said.extend([line.as_str(), "\n"]);
             if let Some((_, rest)) = line.split_once("listening on ") {
                 break rest.split(": ").next().unwrap().parse().unwrap();
             }
         };
-        Self { child, lines, address }
+        Self { child, said, lines, address }
     }
 
     /// The number of the process.
@@ -92,8 +94,11 @@ impl Process {
         self.child.id()
     }
 
-    /// The next line of the log that says this.
+    /// The next line of the log that says this, or one that came before the server listened.
     pub(crate) fn line_with(&self, text: &str) -> String {
+        if let Some(line) = self.said.lines().find(|line| line.contains(text)) {
+            return line.to_owned();
+        }
         let mut said = String::new();
         loop {
             let line = self.lines.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("it does not say {text}: {said}"));

@@ -29,6 +29,7 @@ mod schema;
 mod search;
 mod settings;
 mod writer;
+mod written;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -116,7 +117,7 @@ impl SqliteHistory {
     /// # Errors
     /// [`OpenError`]; then the database is as it was.
     pub fn open(mut settings: SqliteSettings, metrics: Arc<HistoryMetrics>) -> Result<Self, OpenError> {
-        settings.path = file::locate(&settings.path)?;
+        settings.path = file::locate_new(&settings.path)?;
         let (opened, lock) = open::open(&settings)?;
         Ok(Self {
             opened: Some(opened),
@@ -216,8 +217,9 @@ impl HistoryStore for SqliteHistory {
         let (searches, thread) =
             Searches::start(opened.searcher, &self.settings.path, Arc::clone(&sink), &self.metrics, vitals);
         others.push(thread);
+        let files = Arc::new(opened.files);
         let (commands, writing) = writer::start(
-            (opened.writer, opened.identity, opened.continuity),
+            (opened.writer, Arc::clone(&files)),
             Arc::clone(&self.settings),
             Arc::clone(&self.metrics),
             self.health.clone(),
@@ -225,7 +227,8 @@ impl HistoryStore for SqliteHistory {
             (known, opened.dropped),
             vitals,
         );
-        let (checkpoints, thread) = checkpoints::start(opened.checkpoints, commands.clone(), &self.metrics, vitals);
+        let (checkpoints, thread) =
+            checkpoints::start((opened.checkpoints, files), commands.clone(), &self.metrics, vitals);
         others.push(thread);
         let (writer, checkpoints) = (Some(commands), Some(checkpoints));
         self.threads = Some(Threads { writer, checkpoints, readers, searches, writing: Some(writing), others });
@@ -330,9 +333,7 @@ impl Drop for SqliteHistory {
             // Nobody is left to be told how it went.
             self.hand_on(&mut Vec::new());
         }
-        if let Some(mut opened) = self.opened.take() {
-            writer::note_end(&opened.continuity, &mut opened.writer);
-        }
+        drop(self.opened.take());
         let Some(mut threads) = self.threads.take() else { return };
         let join = |thread: JoinHandle<()>| {
             if thread.join().is_err() {
