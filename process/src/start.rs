@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The first second of the year 10000, since the Unix epoch: the dates of HTTP and of log lines have four digits for a year.
-const YEAR_10000: Duration = Duration::from_secs(253_402_300_800);
+const YEAR_10000: Duration = Duration::from_hours(70_389_528);
 
 /// Why a program does not start: one line for the operator.
 #[derive(Debug, thiserror::Error)]

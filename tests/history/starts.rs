@@ -141,7 +141,7 @@ struct Tampering {
     recovers: bool,
 }
 
-const TAMPERINGS: [Tampering; 10] = [
+const TAMPERINGS: [Tampering; 11] = [
     Tampering {
         what: "the log is removed, killed",
         does: |data| fs::remove_file(data.join("starling.db-wal")).unwrap(),
@@ -179,6 +179,14 @@ const TAMPERINGS: [Tampering; 10] = [
         does: |data| cut(&data.join("starling.db-wal")),
         reason: "starling.db-wal was made shorter",
         is_killed: false,
+        keeps: false,
+        recovers: false,
+    },
+    Tampering {
+        what: "the database is emptied",
+        does: |data| fs::write(data.join("starling.db"), "").unwrap(),
+        reason: "starling.db was made shorter",
+        is_killed: true,
         keeps: false,
         recovers: false,
     },
@@ -296,7 +304,7 @@ fn whatever_happens_to_the_files_of_a_running_server_it_acknowledges_nothing_tha
 }
 
 #[actix_web::test]
-async fn a_log_that_another_process_takes_into_the_database_is_no_fault() {
+async fn a_log_that_another_process_takes_into_the_database_and_a_database_that_it_makes_small_are_no_fault() {
     let folder = tempdir().unwrap();
     let server = Process::start(folder.path(), &[]);
     let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
@@ -305,6 +313,9 @@ async fn a_log_that_another_process_takes_into_the_database_is_no_fault() {
         alice.expect("ack").await;
         let path = folder.path().join("data/starling.db");
         let tool = Connection::open(path).unwrap();
+        tool.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        // The same of the database, which gets smaller.
+        tool.execute_batch("CREATE TABLE large AS SELECT randomblob(1000000); DROP TABLE large; VACUUM").unwrap();
         tool.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     }
     assert_eq!(server.get("/readyz").0, 200);

@@ -135,13 +135,17 @@ pub(super) struct OpenFiles {
 struct OpenFile {
     path: PathBuf,
     identity: FileIdentity,
-    /// It never has less than so many bytes; 0 where that does not matter.
-    bytes: AtomicU64,
+    /// How long it was when it was looked at last; what was written in it does not get less.
+    bytes: Option<AtomicU64>,
 }
 
 impl OpenFile {
     fn at(path: PathBuf) -> io::Result<Self> {
-        Ok(Self { identity: FileIdentity::at(&path)?, path, bytes: AtomicU64::new(0) })
+        Ok(Self { identity: FileIdentity::at(&path)?, path, bytes: None })
+    }
+
+    fn that_grows(self) -> Self {
+        Self { bytes: Some(AtomicU64::new(0)), ..self }
     }
 
     /// The file at the path, if it is the one that was opened. No file is opened here: to close one would end the locks that
@@ -151,17 +155,26 @@ impl OpenFile {
         found.filter(|metadata| FileIdentity::of(metadata) == self.identity)
     }
 
-    fn check(&self) -> Result<(), FileFault> {
-        match self.metadata() {
-            None => Err(FileFault::Moved(self.path.clone())),
-            Some(found) if found.len() < self.bytes.load(Relaxed) => Err(FileFault::Cut(self.path.clone())),
-            Some(_) => Ok(()),
-        }
+    fn has_bytes(&self, bytes: u64) -> bool {
+        self.metadata().is_some_and(|found| found.len() >= bytes)
     }
 
-    /// Notes how long it is. One that is not there is found by the next check.
+    fn check(&self) -> Result<(), FileFault> {
+        let found = self.metadata().ok_or_else(|| FileFault::Moved(self.path.clone()))?.len();
+        if let Some(bytes) = &self.bytes {
+            if found < bytes.load(Relaxed) {
+                return Err(FileFault::Cut(self.path.clone()));
+            }
+            bytes.store(found, Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Notes how long it is now. One that is not there is found by the next check.
     fn note_bytes(&self) {
-        self.bytes.store(self.metadata().map_or(0, |found| found.len()), Relaxed);
+        if let (Some(bytes), Some(found)) = (&self.bytes, self.metadata()) {
+            bytes.store(found.len(), Relaxed);
+        }
     }
 }
 
@@ -178,8 +191,9 @@ impl OpenFiles {
     /// The files of a database that this process has just opened and locked.
     pub(super) fn of(database: &Path) -> io::Result<Self> {
         let file = |ending| OpenFile::at(beside(database, ending));
-        let files = Self { database: file("")?, log: file("-wal")?, log_index: file("-shm")?, lock: file(".lock")? };
-        files.note_stored();
+        let (database, log) = (file("")?.that_grows(), file("-wal")?.that_grows());
+        let files = Self { database, log, log_index: file("-shm")?, lock: file(".lock")? };
+        files.note_bytes();
         Ok(files)
     }
 
@@ -188,8 +202,13 @@ impl OpenFiles {
         [&self.database, &self.lock, &self.log_index, &self.log].into_iter().try_for_each(OpenFile::check)
     }
 
-    /// Notes how long the files are after something was stored.
+    /// Notes that something was stored in the log: it does not get shorter from now on.
     pub(super) fn note_stored(&self) {
+        self.log.note_bytes();
+    }
+
+    /// Notes how long the files are, where another process has made them shorter as it may.
+    pub(super) fn note_bytes(&self) {
         self.database.note_bytes();
         self.log.note_bytes();
     }
@@ -204,13 +223,17 @@ impl OpenFiles {
         *fault == FileFault::Cut(self.log.path.clone())
     }
 
-    /// Whether the log has room for so many pages of so many bytes.
+    /// Whether the database has so many pages of so many bytes.
+    pub(super) fn has_database_of(&self, pages: u64, page_bytes: u64) -> bool {
+        self.database.has_bytes(pages * page_bytes)
+    }
+
+    /// Whether the log has so many pages of so many bytes.
     pub(super) fn has_log_of(&self, pages: u64, page_bytes: u64) -> bool {
         /// What stands before the pages of a log.
         const HEAD_BYTES: u64 = 32;
         /// What stands before each of them.
         const PAGE_HEAD_BYTES: u64 = 24;
-        let expected = if pages == 0 { 0 } else { HEAD_BYTES + pages * (page_bytes + PAGE_HEAD_BYTES) };
-        self.log.metadata().is_some_and(|log| log.len() >= expected)
+        self.log.has_bytes(if pages == 0 { 0 } else { HEAD_BYTES + pages * (page_bytes + PAGE_HEAD_BYTES) })
     }
 }

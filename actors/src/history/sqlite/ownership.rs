@@ -90,11 +90,9 @@ pub(super) fn foreign(path: &Path, file: PathBuf) -> OpenError {
 pub(super) fn foreign_index(database: &Path) -> io::Result<Option<PathBuf>> {
     let index = beside(database, ENDING);
     let has_names = fs::symlink_metadata(&index).is_ok_and(|metadata| metadata.nlink() > 1);
-    match whose(&index, INDEX_ID)? {
-        // After a power cut it may be blank.
-        Whose::Nobodys | Whose::Blank | Whose::Ours if !has_names => foreign_among(&index, OF_SQLITE),
-        _ => Ok(Some(index)),
-    }
+    // After a power cut it may be blank.
+    let is_ours = matches!(whose(&index, INDEX_ID)?, Whose::Nobodys | Whose::Blank | Whose::Ours);
+    if is_ours && !has_names { foreign_among(&index, OF_SQLITE) } else { Ok(Some(index)) }
 }
 
 /// The first file beside a database with one of these endings that does not begin as such a file does.

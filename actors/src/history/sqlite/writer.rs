@@ -317,7 +317,7 @@ impl Writer {
             self.database.continuity.trust(&mut self.database.connection)?;
             self.is_doubted = false;
         }
-        self.files.note_stored();
+        self.files.note_bytes();
         Ok(())
     }
 
@@ -325,14 +325,13 @@ impl Writer {
     /// there may lack something, the next start is told.
     fn check_files(&mut self) -> Result<(), FileFault> {
         let Err(fault) = self.files.check() else { return Ok(()) };
-        let is_log_cut = self.files.is_log_cut(&fault);
-        if is_log_cut && self.log().is_ok_and(|log| self.files.has_log_of(log.pages, log.page_bytes)) {
-            // Another process has taken it into the database.
-            self.files.note_stored();
+        let is_cut = matches!(fault, FileFault::Cut(_));
+        if is_cut && self.is_whole(&fault).unwrap_or(false) {
+            self.files.note_bytes();
             return Ok(());
         }
         let is_without_log = self.files.is_without_log(&fault);
-        if !self.is_doubted && (is_without_log || matches!(fault, FileFault::Cut(_))) {
+        if !self.is_doubted && (is_without_log || is_cut) {
             self.is_doubted = true;
             if let Err(error) = self.database.continuity.doubt() {
                 warn!("that the history may lack messages cannot be noted: {error}");
@@ -343,6 +342,17 @@ impl Writer {
             UNSAVED.warn(|| format!("what the write-ahead log has cannot be taken into the database: {error}"));
         }
         Err(fault)
+    }
+
+    /// Whether a file that was made shorter has all that belongs in it: another process may have taken the log into the
+    /// database, or made that small.
+    fn is_whole(&self, fault: &FileFault) -> rusqlite::Result<bool> {
+        let log = self.log()?;
+        if self.files.is_log_cut(fault) {
+            return Ok(self.files.has_log_of(log.pages, log.page_bytes));
+        }
+        let pages = self.connection().pragma_query_value(None, "page_count", |row| row.get(0))?;
+        Ok(log.is_in_database() && self.files.has_database_of(pages, log.page_bytes))
     }
 
     /// The log as the database takes it to be.
