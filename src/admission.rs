@@ -50,7 +50,7 @@ pub(crate) struct Admission {
 /// What a connection's place is good for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Worth {
-    /// For everything.
+    /// Also for a WebSocket.
     Full,
     /// For plain HTTP: the server has as many connections as it may have.
     PlainHttp,

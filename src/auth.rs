@@ -24,7 +24,7 @@ pub enum AuthError {
     /// The key cannot be read.
     #[error("CHAT_JWT_PUBLIC_KEY_FILE={}: {error}", path.display())]
     KeyFile {
-        /// The file.
+        /// As `CHAT_JWT_PUBLIC_KEY_FILE` names it.
         path: PathBuf,
         /// What the system says.
         error: std::io::Error,

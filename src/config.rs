@@ -12,7 +12,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use starling_actors::ChatConfig;
-use starling_actors::history::sqlite::{SqliteSettings, Sync};
+use starling_actors::history::Durability;
+use starling_actors::history::sqlite::SqliteSettings;
 use starling_process::{dotenv, log_lines};
 
 use crate::addresses::{AddressLimits, ForwardedHeader, Networks, Proxies};
@@ -168,7 +169,7 @@ knobs! {
     /// The file of the stored history; its folder is made.
     history_path: String = "CHAT_HISTORY_PATH", "data/starling.db", FilePath;
     /// When a message counts as stored: normal survives the death of the process, full also that of the machine.
-    history_sync: Chosen<Sync> = "CHAT_HISTORY_SYNC", "normal", HISTORY_SYNCS;
+    history_sync: Chosen<Durability> = "CHAT_HISTORY_SYNC", "normal", HISTORY_SYNCS;
     /// Most stored messages of one room; the oldest go first. 0: no bound.
     history_keep_messages: u64 = "CHAT_HISTORY_KEEP_MESSAGES", "0", Number(0, 1_000_000_000_000);
     /// Seconds for which a message stays stored. 0: no bound.
@@ -376,7 +377,9 @@ impl Config {
             history_is_stored: self.history.value == HistoryMode::Sqlite,
             session_credits: small(self.client_credits),
             server_credits: small(self.server_credits),
-            ..ChatConfig::default()
+            ids_remembered: ChatConfig::IDS_REMEMBERED,
+            // Verified by the edge, which adds its verifier.
+            tokens: None,
         }
     }
 
@@ -386,12 +389,10 @@ impl Config {
         let bound = |value: u64| (value > 0).then_some(value);
         SqliteSettings {
             path: self.history_path.clone().into(),
-            sync: self.history_sync.value,
+            durability: self.history_sync.value,
             keep_messages: bound(self.history_keep_messages),
             keep_for: bound(self.history_keep_seconds).map(Duration::from_secs),
             keep_bytes: bound(self.history_keep_bytes),
-            recent_messages: chat.history_messages,
-            recent_bytes: chat.history_bytes,
             ids_kept: chat.ids_remembered,
             ids_max: chat.ids_max,
         }

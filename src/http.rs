@@ -384,7 +384,7 @@ impl ResponseError for HttpRefusal {
     }
 }
 
-/// The page.
+/// The chat page, with the path prefix of this server in it.
 async fn index(request: HttpRequest, state: Data<ServerState>) -> Answer {
     state.pages().index(&request)
 }

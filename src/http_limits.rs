@@ -9,6 +9,6 @@ pub(crate) struct HttpLimits {
     pub(crate) head: Duration,
     /// Time in which an answer that the kernel does not take makes progress.
     pub(crate) answer: Duration,
-    /// Bytes of a body.
+    /// Most bytes of one request's body; past them it is refused with 413.
     pub(crate) body_bytes: u64,
 }

@@ -11,9 +11,9 @@ pub(crate) struct Limits {
     pub(crate) connections: u64,
     /// Commands on their way, of all clients together.
     pub(crate) credits: u64,
-    /// Rooms.
+    /// Rooms with a name, empty ones that are kept among them.
     pub(crate) rooms: u64,
-    /// Inboxes.
+    /// Inboxes that come from writing to clients.
     pub(crate) inboxes: u64,
     /// Bytes that wait for one client.
     pub(crate) outbox_bytes: u64,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use log::{info, warn};
 use procfs::WithCurrentSystemInfo;
 use procfs::process::Process;
-use starling_actors::history::memory::KeptBytes;
+use starling_actors::history::KeptBytes;
 use tokio::time::Instant;
 
 use crate::config::Config;

@@ -36,7 +36,7 @@ enum Part {
     Extension { size: u64 },
     /// The line feed of a chunk's size.
     SizeEnd { size: u64 },
-    /// A chunk.
+    /// The bytes of a chunk; so many are missing.
     Data(u64),
     /// The end of a chunk's line.
     DataCr,
@@ -52,7 +52,7 @@ enum Part {
     TrailerLf,
     /// The line feed that ends all.
     LastLf,
-    /// Nothing.
+    /// The body is complete.
     End,
 }
 

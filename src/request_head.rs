@@ -28,7 +28,7 @@ const FIELDS_MAX: usize = 64;
 pub(crate) enum Follows {
     /// The next request.
     Nothing,
-    /// A body.
+    /// A body, framed by a length or in chunks.
     Body(Body),
     /// Whatever the WebSocket handshake leads to.
     WebSocket,

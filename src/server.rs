@@ -18,10 +18,8 @@ use log::{error, info, warn};
 use prometheus::Registry;
 use starling_actors::chat_server::PreparedChat;
 use starling_actors::credits::ServerCredits;
-use starling_actors::history::HistoryStore;
-use starling_actors::history::memory::{KeptBytes, MemoryHistory};
-use starling_actors::history::off::NoHistory;
-use starling_actors::history::sqlite::{OpenError, SqliteHistory, StoreHealth};
+use starling_actors::history::sqlite::SqliteStore;
+use starling_actors::history::{CannotOpen, History};
 use starling_actors::ids::HubId;
 use starling_actors::metrics::MetricsCollector;
 use starling_actors::vitals::{Died, VitalPart};
@@ -40,7 +38,7 @@ use crate::limit_metrics::Limits;
 use crate::page::Pages;
 use crate::process_metrics::ProcessMetrics;
 use crate::refusal::RefusedHandshakes;
-use crate::state::ServerState;
+use crate::state::{ServerState, Shared};
 use crate::tls::{self, Tls, TlsError};
 use crate::upgrade::Upgrade;
 use crate::{environment, http, memory_watch, shutdown, summary};
@@ -57,14 +55,14 @@ pub enum StartError {
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {error}{}", advice(error))]
     Bind {
-        /// The address.
+        /// As the configuration names it.
         address: SocketAddr,
         /// What the system says.
         error: io::Error,
     },
     /// The history cannot be opened; it was not changed.
     #[error(transparent)]
-    History(#[from] OpenError),
+    History(#[from] CannotOpen),
     /// Tokens cannot be verified.
     #[error(transparent)]
     Auth(#[from] AuthError),
@@ -111,35 +109,17 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-/// A history, and what the server asks of it after it was handed on.
-struct OpenHistory {
-    store: Box<dyn HistoryStore>,
-    health: StoreHealth,
-    /// Its messages in memory.
-    kept: KeptBytes,
-}
-
-impl OpenHistory {
-    /// The one that the configuration asks for.
-    fn of(config: &Config, metrics: &Metrics) -> Result<Self, OpenError> {
-        let chat = config.chat();
-        Ok(match config.history.value {
-            HistoryMode::Sqlite => {
-                let history = SqliteHistory::open(config.sqlite(), Arc::clone(metrics.history()))?;
-                Self { health: history.health(), kept: history.kept_bytes(), store: Box::new(history) }
-            }
-            HistoryMode::Memory => {
-                let history = MemoryHistory::new(chat.history_messages, chat.history_bytes);
-                Self { kept: history.kept_bytes(), ..Self::other(Box::new(history)) }
-            }
-            HistoryMode::Off => Self::other(Box::new(NoHistory::default())),
-        })
-    }
-
-    /// One whose storage works and whose memory is its own affair.
-    fn other(store: Box<dyn HistoryStore>) -> Self {
-        Self { store, health: StoreHealth::default(), kept: KeptBytes::new(0) }
-    }
+/// Opens the history that the configuration asks for.
+fn open_history(config: &Config, metrics: &Metrics) -> Result<History, CannotOpen> {
+    let ChatConfig { history_messages, history_bytes, .. } = config.chat();
+    Ok(match config.history.value {
+        HistoryMode::Sqlite => {
+            let store = SqliteStore::open(config.sqlite(), Arc::clone(metrics.history()))?;
+            History::over(store, history_messages, history_bytes)
+        }
+        HistoryMode::Memory => History::in_memory(history_messages, history_bytes),
+        HistoryMode::Off => History::off(),
+    })
 }
 
 /// A registry with the figures of the chat and of the process.
@@ -196,20 +176,20 @@ impl Server {
     /// # Errors
     /// [`StartError`].
     pub fn start(config: Config) -> Result<Self, StartError> {
-        Self::start_on(config, OpenHistory::of)
+        Self::start_on(config, open_history)
     }
 
-    /// Starts a server that keeps what is said in this store, whatever the configuration says.
+    /// Starts a server with this history, whatever the configuration says.
     ///
     /// # Errors
     /// [`StartError`].
-    pub fn start_with_history(config: Config, history: Box<dyn HistoryStore>) -> Result<Self, StartError> {
-        Self::start_on(config, |_, _| Ok(OpenHistory::other(history)))
+    pub fn start_with_history(config: Config, history: History) -> Result<Self, StartError> {
+        Self::start_on(config, |_, _| Ok(history))
     }
 
     fn start_on(
         config: Config,
-        open: impl FnOnce(&Config, &Metrics) -> Result<OpenHistory, OpenError>,
+        open: impl FnOnce(&Config, &Metrics) -> Result<History, CannotOpen>,
     ) -> Result<Self, StartError> {
         // Before the files are read: a hangup that comes meanwhile has them read again.
         let hangup = signal(SignalKind::hangup()).map_err(StartError::Hangup)?;
@@ -222,8 +202,9 @@ impl Server {
         let tokens = auth::verifier(&config)?;
         let chat_config = Arc::new(ChatConfig { tokens, ..config.chat() });
         let metrics = Metrics::new(workers, ServerCredits::new(chat_config.server_credits));
-        let OpenHistory { store, health, kept } = open(&config, &metrics)?;
-        let (chat, prepared, chat_ended) = ChatServer::prepare((*chat_config).clone(), store, Arc::clone(&metrics));
+        let history = open(&config, &metrics)?;
+        let kept = history.kept_bytes();
+        let (chat, prepared, chat_ended) = ChatServer::prepare((*chat_config).clone(), history, Arc::clone(&metrics));
         let (chat_arbiter, for_worker) = give_thread(prepared);
 
         let registered = |error: prometheus::Error| StartError::Metrics(error.to_string());
@@ -240,19 +221,18 @@ impl Server {
         }
         let connections = if config.connections == 0 { allowed } else { config.connections.min(allowed) };
         Limits::of(&config, connections).register(&registry).map_err(registered)?;
-        let state = Arc::new(ServerState::new(
-            chat.clone(),
-            Arc::clone(&chat_config),
-            Arc::clone(&metrics),
+        let state = Arc::new(ServerState::new(Shared {
+            chat: chat.clone(),
+            chat_config: Arc::clone(&chat_config),
+            metrics: Arc::clone(&metrics),
             refused,
             broken,
-            Pages::new(config.web_folder()),
-            config.path_prefix.clone(),
-            Access::new(&config),
-            health,
-            Admission::register(&config, connections, &registry).map_err(registered)?,
-            config.http_limits(),
-        ));
+            pages: Pages::new(config.web_folder()),
+            path_prefix: config.path_prefix.clone(),
+            access: Access::new(&config),
+            admission: Admission::register(&config, connections, &registry).map_err(registered)?,
+            http_limits: config.http_limits(),
+        }));
 
         let next_hub = Arc::new(AtomicU8::new(0));
         let service_state = Arc::clone(&state);

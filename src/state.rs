@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
-use starling_actors::history::sqlite::StoreHealth;
 use starling_actors::{ChatConfig, ChatServerHandle, Metrics, clock};
 
 use crate::admission::Admission;
@@ -16,88 +15,66 @@ use crate::page::Pages;
 use crate::path_prefix::PathPrefix;
 use crate::refusal::RefusedHandshakes;
 
+/// What the edges share, as the start of the server makes it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) chat: ChatServerHandle,
+    pub(crate) chat_config: Arc<ChatConfig>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) refused: RefusedHandshakes,
+    pub(crate) broken: BrokenConnections,
+    pub(crate) pages: Pages,
+    pub(crate) path_prefix: PathPrefix,
+    pub(crate) access: Access,
+    pub(crate) admission: Admission,
+    pub(crate) http_limits: HttpLimits,
+}
+
 /// The shared state of the edges; one per server.
 #[derive(Debug)]
 pub(crate) struct ServerState {
-    chat: ChatServerHandle,
-    chat_config: Arc<ChatConfig>,
-    metrics: Arc<Metrics>,
-    refused: RefusedHandshakes,
-    broken: BrokenConnections,
-    pages: Pages,
-    path_prefix: PathPrefix,
-    access: Access,
-    history: StoreHealth,
+    shared: Shared,
     started: Instant,
     draining: AtomicBool,
     short_of_memory: AtomicBool,
-    admission: Admission,
-    http_limits: HttpLimits,
 }
 
 impl ServerState {
-    #[expect(clippy::too_many_arguments, reason = "the parts that it shares, each named once")]
-    pub(crate) fn new(
-        chat: ChatServerHandle,
-        chat_config: Arc<ChatConfig>,
-        metrics: Arc<Metrics>,
-        refused: RefusedHandshakes,
-        broken: BrokenConnections,
-        pages: Pages,
-        path_prefix: PathPrefix,
-        access: Access,
-        history: StoreHealth,
-        admission: Admission,
-        http_limits: HttpLimits,
-    ) -> Self {
-        Self {
-            chat,
-            chat_config,
-            metrics,
-            refused,
-            broken,
-            pages,
-            path_prefix,
-            access,
-            history,
-            started: clock::now(),
-            draining: AtomicBool::new(false),
-            short_of_memory: AtomicBool::new(false),
-            admission,
-            http_limits,
-        }
+    pub(crate) fn new(shared: Shared) -> Self {
+        let (draining, short_of_memory) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { shared, started: clock::now(), draining, short_of_memory }
     }
 
     pub(crate) fn chat(&self) -> &ChatServerHandle {
-        &self.chat
+        &self.shared.chat
     }
 
     pub(crate) fn chat_config(&self) -> &Arc<ChatConfig> {
-        &self.chat_config
+        &self.shared.chat_config
     }
 
     pub(crate) fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
+        &self.shared.metrics
     }
 
     pub(crate) fn broken(&self) -> &BrokenConnections {
-        &self.broken
+        &self.shared.broken
     }
 
     pub(crate) fn refused(&self) -> &RefusedHandshakes {
-        &self.refused
+        &self.shared.refused
     }
 
     pub(crate) fn pages(&self) -> &Pages {
-        &self.pages
+        &self.shared.pages
     }
 
     pub(crate) fn path_prefix(&self) -> &PathPrefix {
-        &self.path_prefix
+        &self.shared.path_prefix
     }
 
     pub(crate) fn access(&self) -> &Access {
-        &self.access
+        &self.shared.access
     }
 
     pub(crate) fn uptime_seconds(&self) -> u64 {
@@ -106,14 +83,14 @@ impl ServerState {
 
     /// Why the server cannot serve at the moment, if so.
     pub(crate) fn not_ready(&self) -> Option<Cow<'static, str>> {
-        if let Some(died) = self.chat.vitals().dead() {
+        if let Some(died) = self.shared.chat.vitals().dead() {
             Some(died.to_string().into())
         } else if self.draining.load(Relaxed) {
             Some("the server is stopping".into())
         } else if self.is_short_of_memory() {
             Some("the server is short of memory".into())
         } else {
-            self.history.failure().map(Cow::from)
+            self.shared.metrics.history().health.failure().map(Cow::from)
         }
     }
 
@@ -134,10 +111,10 @@ impl ServerState {
 
     /// What an HTTP connection may take.
     pub(crate) fn http_limits(&self) -> HttpLimits {
-        self.http_limits
+        self.shared.http_limits
     }
 
     pub(crate) fn admission(&self) -> &Admission {
-        &self.admission
+        &self.shared.admission
     }
 }

@@ -22,7 +22,7 @@ pub enum TlsError {
     File {
         /// The variable that names it.
         variable: &'static str,
-        /// The file.
+        /// The value of that variable.
         path: PathBuf,
         /// What is wrong with it.
         error: pem::Error,

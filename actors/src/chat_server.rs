@@ -7,10 +7,8 @@
 pub mod command;
 pub mod effect;
 mod handle;
-mod messages;
 mod parts;
 pub mod state;
-mod turn;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,16 +22,16 @@ use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
 pub use self::command::HistoryQuery;
+pub use self::effect::Turn;
 pub use self::handle::{AskError, ChatServerHandle, PostedBy};
-pub use self::turn::Turn;
 
 use self::command::Command;
 use self::effect::Effect;
-use self::messages::{EndTurn, Enveloped, RegisterHub, Reported};
+use self::handle::{Enveloped, RegisterHub, Reported};
 use self::state::ChatState;
 use crate::clock::{self, Now};
 use crate::config::ChatConfig;
-use crate::history::{Completion, Draft, EntryCopy, HistoryStore, RoomKey};
+use crate::history::{Completion, Draft, EntryCopy, History, RoomKey};
 use crate::hub::{Delivery, HubCommand, HubHandle, ToSession};
 use crate::ids::{HubId, SessionId};
 use crate::metrics::{ActorKind, Mailbox, MessageKind, Metrics};
@@ -50,7 +48,7 @@ pub struct ChatServer {
     /// The first to be dropped: the hubs end when nobody can reach them any more.
     _pulse: Pulse,
     state: ChatState,
-    history: Box<dyn HistoryStore>,
+    history: History,
     hubs: Vec<Option<HubHandle>>,
     metrics: Arc<Metrics>,
     lobby: RoomName,
@@ -119,7 +117,7 @@ impl ChatServer {
     /// What it gives last tells, when the chat has ended and its history with it, whether that was in order.
     pub fn prepare(
         config: ChatConfig,
-        mut history: Box<dyn HistoryStore>,
+        mut history: History,
         metrics: Arc<Metrics>,
     ) -> (ChatServerHandle, PreparedChat, oneshot::Receiver<bool>) {
         let waiting = Mailbox::new(metrics.mailboxes(ActorKind::ChatServer));
@@ -278,6 +276,11 @@ impl ChatServer {
         }
     }
 }
+
+/// The mailbox is empty: the history is to begin with what it was given. From the `ChatServer` to itself.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct EndTurn;
 
 impl Actor for ChatServer {
     type Context = Context<Self>;

@@ -64,6 +64,9 @@ pub struct ChatConfig {
 }
 
 impl ChatConfig {
+    /// How long the `id` of a message is remembered, as the protocol says.
+    pub const IDS_REMEMBERED: Duration = Duration::from_mins(5);
+
     /// What `welcome` tells about the limits.
     pub fn limits(&self) -> ServerLimits {
         ServerLimits {
@@ -110,7 +113,7 @@ impl Default for ChatConfig {
             outboxes_bytes_per_hub: 1024 * 1024 * 1024,
             slow_client: Duration::from_secs(20),
             heartbeat: Duration::from_secs(25),
-            ids_remembered: Duration::from_mins(5),
+            ids_remembered: Self::IDS_REMEMBERED,
             ids_max: 262_144,
             empty_room_kept: Duration::from_mins(5),
             history_messages: 1_000,

@@ -59,6 +59,14 @@ pub struct Queued {
     pub frames: u32,
 }
 
+impl Queued {
+    /// Frames that wait no more, of those that waited `before` and those that were offered since: they were written or
+    /// dropped.
+    pub(crate) fn gone_since(self, before: Self, offered: u32) -> u64 {
+        u64::from((offered + before.frames).saturating_sub(self.frames))
+    }
+}
+
 /// What a write completed, for the figures.
 #[derive(Debug, Default)]
 pub struct Written {

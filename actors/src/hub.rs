@@ -11,51 +11,16 @@
 
 mod closing;
 mod compression;
+mod connections;
 mod core;
 mod ends;
-mod handle;
 mod heartbeat;
 mod local;
-mod local_room;
 mod messages;
 mod offers;
 mod turn;
 mod wheel;
 
-use actix::prelude::*;
-
 pub use self::closing::Closing;
-pub use self::handle::HubHandle;
-pub use self::local::LocalHub;
-pub use self::messages::{Delivery, HubCommand, Replay, ToSession};
-
-use self::messages::Enveloped;
-use crate::vitals::Pulse;
-
-/// One worker thread's hub: one actor for all connections of that thread.
-#[derive(Debug)]
-pub struct Hub {
-    local: LocalHub,
-    _pulse: Pulse,
-}
-
-impl Hub {
-    pub(crate) fn new(local: LocalHub, pulse: Pulse) -> Self {
-        Self { local, _pulse: pulse }
-    }
-}
-
-impl Actor for Hub {
-    type Context = Context<Self>;
-}
-
-impl Handler<Enveloped> for Hub {
-    type Result = ();
-
-    fn handle(&mut self, message: Enveloped, _: &mut Context<Self>) {
-        let Enveloped { command, arrival, in_mailbox } = message;
-        drop(in_mailbox);
-        let work = arrival.begin();
-        self.local.perform(command, work.started());
-    }
-}
+pub use self::local::{Hub, LocalHub};
+pub use self::messages::{Delivery, HubCommand, HubHandle, Replay, ToSession};

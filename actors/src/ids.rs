@@ -6,6 +6,17 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HubId(pub u8);
 
+/// A place for one connection in a hub; it is used again when that connection has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot(u32);
+
+impl Slot {
+    /// Where its entry stands in a table by slot.
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// One session: which hub, which slot there, and which use of that slot.
 ///
 /// The serial keeps a message for a session that has ended from reaching the next one in the same slot.
@@ -35,14 +46,14 @@ impl SessionId {
     }
 
     /// The slot in that hub.
-    pub fn slot(self) -> u32 {
-        (self.0 >> Self::SERIAL_BITS) as u32 & ((1 << Self::SLOT_BITS) - 1)
+    pub fn slot(self) -> Slot {
+        Slot((self.0 >> Self::SERIAL_BITS) as u32 & ((1 << Self::SLOT_BITS) - 1))
     }
 }
 
 impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "session {}/{}#{}", self.hub().0, self.slot(), self.0 & u64::from(u32::MAX))
+        write!(f, "session {}/{}#{}", self.hub().0, self.slot().0, self.0 & u64::from(u32::MAX))
     }
 }
 
@@ -100,7 +111,7 @@ mod tests {
         let last = u32::try_from(SessionId::SLOTS_MAX - 1).unwrap();
         for (hub, slot, serial) in [(0, 0, 0), (63, last, u32::MAX), (5, 77, 3)] {
             let id = SessionId::new(HubId(hub), slot, serial);
-            assert_eq!((id.hub(), id.slot()), (HubId(hub), slot));
+            assert_eq!((id.hub(), id.slot()), (HubId(hub), Slot(slot)));
         }
         assert_ne!(SessionId::new(HubId(1), 2, 3), SessionId::new(HubId(1), 2, 4));
     }

@@ -15,6 +15,7 @@ use starling_protocol::ErrorCode;
 
 use crate::credits::ServerCredits;
 use crate::histogram::Histogram;
+use crate::history::HistoryMetrics;
 use crate::stage::Stage;
 
 use self::counters::CountersBy;
@@ -112,42 +113,6 @@ pub struct WorkerMetrics {
     pub socket_write: Arc<Stage>,
     /// The worker's event loop, probed ten times a second; the wait is how late a probe ran.
     pub worker_loop: Arc<Stage>,
-}
-
-/// The figures of the stored history. Without one they stay at zero.
-#[derive(Debug)]
-pub struct HistoryMetrics {
-    /// Messages on their way to the disk; a piece of work is one message, busy is the writer thread.
-    pub writer: Arc<Stage>,
-    /// Pages on their way from the disk.
-    pub reader: Arc<Stage>,
-    /// How long a commit took, from the first message put into it.
-    pub commit_seconds: Histogram,
-    /// Messages in a commit.
-    pub commit_messages: Histogram,
-    /// Commits that failed.
-    pub failures: AtomicU64,
-    /// Messages dropped because they were too many, too old or too large together.
-    pub dropped: AtomicU64,
-    /// Bytes in use in the database, as of the last look.
-    pub bytes: AtomicU64,
-    /// 1 while the storage fails.
-    pub failing: AtomicU64,
-}
-
-impl Default for HistoryMetrics {
-    fn default() -> Self {
-        Self {
-            writer: Arc::default(),
-            reader: Arc::default(),
-            commit_seconds: Histogram::of_durations(),
-            commit_messages: Histogram::of_counts(),
-            failures: AtomicU64::new(0),
-            dropped: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            failing: AtomicU64::new(0),
-        }
-    }
 }
 
 const DISCONNECT_REASONS: usize = DisconnectReason::ALL.len();

@@ -19,7 +19,7 @@ pub enum DotenvError {
     /// The system cannot read the file.
     #[error("{} cannot be read: {error}", path.display())]
     Unreadable {
-        /// The file.
+        /// As it was asked for.
         path: PathBuf,
         /// What the system says.
         error: io::Error,
@@ -30,7 +30,7 @@ pub enum DotenvError {
     /// A line is none of the form.
     #[error("{}, line {line}: {fault}", path.display())]
     Line {
-        /// The file.
+        /// As it was asked for.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
@@ -51,7 +51,7 @@ pub enum Fault {
     /// The variable was set above.
     #[error("{variable} is set already in line {first}; remove one of the two")]
     Twice {
-        /// The variable.
+        /// Set by both lines.
         variable: String,
         /// Where it is set first.
         first: usize,
@@ -61,9 +61,9 @@ pub enum Fault {
 /// A variable as a file sets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
-    /// The variable.
+    /// As it stands before the `=`.
     pub variable: String,
-    /// Its value.
+    /// Without the quotes and escapes of the file.
     pub value: String,
 }
 

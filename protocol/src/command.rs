@@ -9,7 +9,7 @@ use crate::names::{ClientId, Epoch, MessageId, RoomName, Seq};
 pub struct CommandFrame<'a> {
     /// Carried back by every answer and error that the frame causes.
     pub id: Option<MessageId>,
-    /// What is asked.
+    /// A command borrows its texts from the frame.
     pub command: ClientCommand<'a>,
 }
 
@@ -43,21 +43,21 @@ pub enum ClientCommand<'a> {
     },
     /// Leaves a room.
     Leave {
-        /// The room.
+        /// The room to leave; the connection must be in it.
         room: RoomName,
     },
     /// Lists the rooms.
     Rooms,
     /// Lists who is in a room.
     Members {
-        /// The room.
+        /// The room to list; the connection need not be in it.
         room: RoomName,
     },
     /// Reads what was said in a room.
     History {
-        /// The room.
+        /// The room to read; the connection need not be in it.
         room: RoomName,
-        /// Which messages.
+        /// From which message, and in which direction.
         page: HistoryPage,
         /// How many at most, 1 to [`HISTORY_LIMIT_MAX`](crate::limits::HISTORY_LIMIT_MAX).
         limit: u16,
@@ -66,7 +66,7 @@ pub enum ClientCommand<'a> {
     InboxHistory {
         /// Only those with this client.
         with: Option<ClientId>,
-        /// Which messages.
+        /// From which message, and in which direction.
         page: HistoryPage,
         /// How many at most, 1 to [`HISTORY_LIMIT_MAX`](crate::limits::HISTORY_LIMIT_MAX).
         limit: u16,
@@ -101,9 +101,9 @@ impl ClientCommand<'_> {
 /// A message as its sender gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostMessage<'a> {
-    /// What is said.
+    /// What everybody gets to read; not empty.
     pub text: Cow<'a, str>,
-    /// To whom.
+    /// A room or one client.
     pub target: Target,
     /// The name under which the sender believes to speak; a guest takes it by its first message.
     pub client_id: Option<ClientId>,

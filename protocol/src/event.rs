@@ -25,12 +25,12 @@ pub enum ServerEvent<'a> {
         /// The `id` of the frame that asked.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         id: Option<MessageId>,
-        /// The room.
+        /// The room it has left.
         room: RoomName,
     },
     /// Who came to and went from a room, for those who asked for it.
     Presence(PresenceEvent),
-    /// Who is in a room.
+    /// The answer to `members`.
     Members(MembersEvent),
     /// The rooms there are.
     Rooms {
@@ -94,7 +94,7 @@ pub struct Welcome {
 /// A room, and how far its messages have come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomPosition {
-    /// The room.
+    /// One that this connection is in.
     pub room: RoomName,
     /// The newest message of the room.
     pub seq: Seq,
@@ -129,7 +129,7 @@ pub struct ServerLimits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ChatMessage<'a> {
-    /// Who wrote it.
+    /// The name its sender had when the server took it.
     pub client_id: ClientId,
     /// What was written.
     #[serde(rename = "Message", borrow)]
@@ -197,7 +197,7 @@ pub struct JoinedEvent {
 /// Who came and went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PresenceEvent {
-    /// The room.
+    /// One that the receiver is in and watches.
     pub room: RoomName,
     /// Who came; at most [`PRESENCE_NAMES_MAX`](crate::limits::PRESENCE_NAMES_MAX) names.
     pub joined: Vec<ClientId>,
@@ -207,14 +207,14 @@ pub struct PresenceEvent {
     pub count: u32,
 }
 
-/// Who is in a room.
+/// The answer to `members`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MembersEvent {
     /// The `id` of the frame that asked.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub id: Option<MessageId>,
-    /// The room.
+    /// The room that was asked for; it need not be one of the receiver.
     pub room: RoomName,
     /// How many members the room has.
     pub count: u32,
@@ -227,7 +227,7 @@ pub struct MembersEvent {
 /// A room in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomSummary {
-    /// The room.
+    /// A room that the receiver may enter.
     pub room: RoomName,
     /// How many members it has.
     pub count: u32,
@@ -408,7 +408,7 @@ close_codes! {
     FrameTooLarge = 1009,
     /// A fault in the server.
     Fault = 1011,
-    /// Try again later.
+    /// The server is full or goes away; a later attempt may succeed.
     TryAgainLater = 1013,
     /// The client reads more slowly than is written for it.
     SlowConsumer = 4001,

@@ -6,9 +6,9 @@ pub enum ConfigError {
     /// The value is none of those taken.
     #[error("{variable}={value}: must be {range}")]
     BadValue {
-        /// The variable.
+        /// As in the environment, with its prefix.
         variable: &'static str,
-        /// What it holds.
+        /// What the environment holds; a secret is hidden.
         value: String,
         /// What it may hold.
         range: String,
@@ -27,13 +27,13 @@ pub enum ConfigError {
     /// Two values do not go together.
     #[error("{variable}={value} is too small: it must be at least {least}, because {reason}")]
     TooSmall {
-        /// The variable.
+        /// As in the environment, with its prefix.
         variable: &'static str,
-        /// What it holds.
+        /// What the environment holds, or the default.
         value: u64,
         /// The least that goes with the others.
         least: u64,
-        /// Why.
+        /// A clause that follows "because".
         reason: &'static str,
     },
     /// One of two values that need each other is missing.
@@ -43,7 +43,7 @@ pub enum ConfigError {
         variable: &'static str,
         /// The one that is not.
         missing: &'static str,
-        /// Why.
+        /// A sentence without its full stop.
         reason: &'static str,
     },
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use starling_actors::history::sqlite::Sync;
+use starling_actors::history::Durability;
 use starling_process::log_lines;
 
 use crate::addresses::{ForwardedHeader, Networks};
@@ -60,7 +60,7 @@ pub enum HistoryMode {
     Sqlite,
     /// In memory, while the process lives.
     Memory,
-    /// Nowhere.
+    /// No message is kept: `history` gives empty pages.
     Off,
 }
 
@@ -140,7 +140,7 @@ pub(super) struct Word<T: 'static>(&'static [(&'static str, T)]);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chosen<T> {
     word: &'static str,
-    /// What it means.
+    /// The choice that the word stands for.
     pub value: T,
 }
 
@@ -168,9 +168,10 @@ pub(super) const HISTORY_MODES: Word<HistoryMode> =
 
 pub(super) const AUTH_MODES: Word<AuthMode> = Word(&[("open", AuthMode::Open), ("jwt", AuthMode::Jwt)]);
 
-pub(super) const HISTORY_SYNCS: Word<Sync> = Word(&[("normal", Sync::Normal), ("full", Sync::Full)]);
+pub(super) const HISTORY_SYNCS: Word<Durability> =
+    Word(&[("normal", Durability::Process), ("full", Durability::Machine)]);
 
-/// The path of a file.
+/// A path that does not end as a directory does.
 pub(super) struct FilePath;
 
 impl Kind for FilePath {

@@ -96,3 +96,12 @@ fn what_is_printed_is_what_can_be_read() {
     let again = Config::from_variables(lines.map(|(name, value)| (name.to_owned(), value.to_owned())));
     assert_eq!(again, Ok(config));
 }
+
+#[test]
+fn the_chats_own_defaults_are_those_of_the_variables() {
+    let default = ChatConfig::default();
+    let config = read(&[("CHAT_HISTORY", "memory")]).unwrap();
+    // The share of the memory depends on the machine.
+    let chat = ChatConfig { outboxes_bytes_per_hub: default.outboxes_bytes_per_hub, ..config.chat() };
+    assert_eq!(format!("{chat:#?}"), format!("{default:#?}"));
+}

@@ -134,12 +134,13 @@ async fn counters_move_with_what_happens() {
         json!({"Message": "12345"}),
         json!({"Message": "12345", "room": "dev"}),
         json!({"Message": "12345", "room": "ops"}),
-        json!({"Message": "12345", "to": "bob"}),
     ] {
         alice.send_json(&message).await;
         alice.expect(r#"{"type":"message"}"#).await;
     }
     bob.expect(r#"{"type":"message","room":"dev"}"#).await;
+    alice.send_json(&json!({"Message": "12345", "to": "bob"})).await;
+    alice.expect(r#"{"type":"message","to":"bob"}"#).await;
     bob.expect(r#"{"type":"message","to":"bob"}"#).await;
     for _ in 0..3 {
         alice.send_json(&json!({"type": "dance"})).await;

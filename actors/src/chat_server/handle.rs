@@ -1,9 +1,9 @@
-//! The only way into the `ChatServer`.
+//! The only way into the `ChatServer`, and what travels through its mailbox.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::Addr;
+use actix::{Addr, Message};
 use starling_protocol::{ClientId, MessageId, Refusal, RoomName, RoomSummary};
 use tokio::sync::oneshot;
 
@@ -11,18 +11,40 @@ use super::ChatServer;
 use super::command::{
     Command, DropError, Frame, HistoryQuery, OpenRefusal, OpenSession, OperatorPost, Posted, Request,
 };
-use super::messages::{Enveloped, RegisterHub, Reported};
 use crate::credits::Ticket;
 use crate::history::{Page, ReadError, RoomKey, StoreReport};
 use crate::hub::HubHandle;
 use crate::identity::RoomGlobs;
 use crate::ids::{RoomId, SessionId};
-use crate::metrics::Mailbox;
-use crate::stage::Stage;
+use crate::metrics::{InMailbox, Mailbox};
+use crate::stage::{Arrival, Stage};
 use crate::vitals::Vitals;
 
 /// How long an answer of the `ChatServer` is waited for.
 const DEADLINE: Duration = Duration::from_secs(5);
+
+/// A command in the mailbox.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Enveloped {
+    pub(super) command: Command,
+    pub(super) arrival: Arrival,
+    pub(super) in_mailbox: InMailbox,
+}
+
+/// A worker thread's hub is there.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct RegisterHub(pub(super) HubHandle);
+
+/// The history's threads have finished something.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Reported {
+    pub(super) report: StoreReport,
+    pub(super) arrival: Arrival,
+    pub(super) in_mailbox: InMailbox,
+}
 
 /// What an operator says in a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,7 +162,8 @@ impl ChatServerHandle {
         self.address.do_send(RegisterHub(hub));
     }
 
-    /// Lets what is due by time happen, and waits until it has: so at most one tick is in the mailbox.
+    /// Lets what is due by time happen, and waits until it has. So at most two ticks are in the mailbox: this one, and that
+    /// of [`answers`](Self::answers).
     pub(super) async fn tick(&self) {
         // Without an answer the actor is gone or far behind; the next tick comes in any case.
         self.ask_for(|reply| Command::Tick { reply }).await.unwrap_or_default();

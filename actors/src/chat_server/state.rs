@@ -30,7 +30,7 @@ use starling_protocol::{
 };
 
 use super::command::{Command, DropReply, Frame, OpenRefusal, Request};
-use super::effect::{Answer, Effect};
+use super::effect::{Answer, Effect, Turn};
 use super::parts::catching_up::CatchingUp;
 use super::parts::in_flight::InFlight;
 use super::parts::inboxes::Inboxes;
@@ -41,7 +41,6 @@ use super::parts::proofs::Proofs;
 use super::parts::reads::Reads;
 use super::parts::remembered::{IdHasher, RememberedIds};
 use super::parts::rooms::Rooms;
-use super::turn::Turn;
 use crate::clock::Numbers;
 use crate::config::ChatConfig;
 use crate::history::{Completion, RoomKey};

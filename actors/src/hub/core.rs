@@ -4,67 +4,35 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rustc_hash::FxHashMap;
-use slab::Slab;
-use smallvec::SmallVec;
-use starling_protocol::{RoomName, ServerEvent};
+use starling_protocol::RoomName;
 
 use super::compression::Compression;
-use super::local_room::{LocalMember, LocalRoom};
+use super::connections::{Connections, Entry};
 use super::messages::{Delivery, HubCommand, ToSession};
 use super::wheel::{self, Tick, Wheel};
 use crate::chat_server::ChatServerHandle;
 use crate::config::ChatConfig;
 use crate::connection::{Connection, Queued, Written};
 use crate::frame::Format;
-use crate::ids::{HubId, RoomId, SessionId};
+use crate::ids::{HubId, RoomId, SessionId, Slot};
 use crate::metrics::{DisconnectReason, Metrics, WorkerMetrics};
 use crate::session::SessionHandle;
 use crate::socket::WriteHalf;
 
-/// A connection in its slot.
-#[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any may be true with any other")]
-pub(super) struct Entry {
-    pub(super) session: SessionId,
-    pub(super) connection: Connection,
-    /// The rooms it was admitted to, and its place among their members.
-    pub(super) rooms: SmallVec<[(RoomId, u32); 1]>,
-    pub(super) format: Format,
-    /// Whether its client takes compressed frames.
-    pub(super) is_deflated: bool,
-    /// The room that a person means where none is named: the one entered last.
-    pub(super) current_room: Option<RoomName>,
-    pub(super) handle: Option<SessionHandle>,
-    /// Rooms in which more is to be replayed, one at a time, when the outbox is empty; most have none.
-    pub(super) replays: Option<Box<SmallVec<[RoomId; 4]>>>,
-    pub(super) heard: Tick,
-    /// What came from it waits for a credit, so it is not read: its silence is ours.
-    pub(super) held_back: bool,
-    pub(super) pinged: Tick,
-    /// Where it stands on the wheel.
-    pub(super) due: Tick,
-    /// Since when it is being closed, and how that counts.
-    pub(super) closing: Option<(Instant, DisconnectReason)>,
-    /// Whether its client says nothing more.
-    pub(super) client_ended: bool,
-    /// Whether it stands on the list of those to flush.
-    pub(super) touched: bool,
-    /// Whether somebody waits for its socket to become writable.
-    pub(super) awaited: bool,
+/// A local member of a room.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LocalMember {
+    pub(super) slot: Slot,
+    /// How many deliveries of the current batch came before this member did.
+    pub(super) skips: u32,
 }
 
-impl Entry {
-    /// Keeps track of the room that is meant where none is named.
-    pub(super) fn follow(&mut self, event: &ServerEvent<'_>) {
-        if let ServerEvent::Joined(joined) = event {
-            self.current_room = joined.room.clone().or_else(|| self.current_room.take());
-        } else if let ServerEvent::Welcome(welcome) = event {
-            let first = welcome.first_room.as_ref().map(|first| &first.room);
-            self.current_room = self.current_room.take().or_else(|| first.cloned());
-        } else if let ServerEvent::Left { room, .. } = event {
-            self.current_room.take_if(|current| current == room);
-        }
-    }
+/// A room as one hub sees it.
+#[derive(Debug, Default)]
+pub(super) struct LocalRoom {
+    pub(super) members: Vec<LocalMember>,
+    /// What was offered to the members in this turn.
+    pub(super) batch: Vec<Arc<Delivery>>,
 }
 
 /// A connection whose socket is full: somebody must wait for it.
@@ -78,8 +46,7 @@ pub(super) struct Core {
     pub(super) metrics: Arc<Metrics>,
     pub(super) compression: Compression,
     pub(super) worker: Arc<WorkerMetrics>,
-    pub(super) connections: Slab<Entry>,
-    pub(super) serial: u32,
+    pub(super) connections: Connections,
     pub(super) wheel: Wheel,
     /// A heartbeat in ticks.
     pub(super) heartbeat: Tick,
@@ -107,8 +74,7 @@ impl Core {
             metrics,
             compression,
             worker,
-            connections: Slab::new(),
-            serial: 0,
+            connections: Connections::default(),
             wheel: Wheel::new(),
             heartbeat,
             rooms: FxHashMap::default(),
@@ -122,36 +88,16 @@ impl Core {
     }
 
     pub(super) fn entry(&mut self, session: SessionId) -> Option<&mut Entry> {
-        self.connections.get_mut(session.slot() as usize).filter(|entry| entry.session == session)
+        self.connections.get_mut(session)
     }
 
     // ---- connections come and go
 
     pub(super) fn register(&mut self, connection: Connection, format: Format) -> Option<SessionId> {
         let now = self.wheel.now();
-        let vacant = self.connections.vacant_entry();
-        let slot = u32::try_from(vacant.key()).ok().filter(|slot| (*slot as usize) < SessionId::SLOTS_MAX)?;
-        self.serial = self.serial.wrapping_add(1);
-        let session = SessionId::new(self.id, slot, self.serial);
         let head = connection.queued();
-        let entry = vacant.insert(Entry {
-            session,
-            connection,
-            rooms: SmallVec::new(),
-            format,
-            is_deflated: false,
-            current_room: None,
-            handle: None,
-            replays: None,
-            heard: now,
-            held_back: false,
-            pinged: now,
-            due: now,
-            closing: None,
-            client_ended: false,
-            touched: false,
-            awaited: false,
-        });
+        let entry = self.connections.add(self.id, connection, format, now)?;
+        let session = entry.session;
         self.wheel.put(session, &mut entry.due, now + self.heartbeat);
         self.account(head.frames, Queued::default(), head);
         Some(session)
@@ -176,8 +122,7 @@ impl Core {
 
     /// Forgets a connection and gives its writing half back.
     pub(super) fn unregister(&mut self, session: SessionId, reason: DisconnectReason) -> Option<WriteHalf> {
-        self.entry(session)?;
-        let entry = self.connections.remove(session.slot() as usize);
+        let entry = self.connections.remove(session)?;
         for (room, place) in &entry.rooms {
             self.remove_member(*room, *place);
         }
@@ -214,17 +159,17 @@ impl Core {
     }
 
     pub(super) fn format(&self, session: SessionId) -> Format {
-        let entry = self.connections.get(session.slot() as usize).filter(|entry| entry.session == session);
+        let entry = self.connections.get(session);
         entry.map_or(Format::Json, |entry| entry.format)
     }
 
     pub(super) fn is_deflated(&self, session: SessionId) -> bool {
-        let entry = self.connections.get(session.slot() as usize).filter(|entry| entry.session == session);
+        let entry = self.connections.get(session);
         entry.is_some_and(|entry| entry.is_deflated)
     }
 
     pub(super) fn current_room(&self, session: SessionId) -> Option<RoomName> {
-        let entry = self.connections.get(session.slot() as usize).filter(|entry| entry.session == session)?;
+        let entry = self.connections.get(session)?;
         entry.current_room.clone()
     }
 
@@ -254,7 +199,7 @@ impl Core {
     /// Has a connection looked at in the next tick, and not only when it is to be pinged.
     pub(super) fn look_soon(&mut self, session: SessionId) {
         let next_tick = self.wheel.now() + 1;
-        if let Some(entry) = self.connections.get_mut(session.slot() as usize).filter(|e| e.session == session) {
+        if let Some(entry) = self.connections.get_mut(session) {
             self.wheel.put(session, &mut entry.due, next_tick);
         }
     }
@@ -269,7 +214,7 @@ impl Core {
     }
 
     fn admit(&mut self, session: SessionId, room: RoomId) {
-        let Some(entry) = self.connections.get_mut(session.slot() as usize).filter(|e| e.session == session) else {
+        let Some(entry) = self.connections.get_mut(session) else {
             return;
         };
         if entry.rooms.iter().any(|(other, _)| *other == room) {
@@ -299,7 +244,7 @@ impl Core {
         }
         local.members.swap_remove(place as usize);
         if let Some(moved) = local.members.get(place as usize)
-            && let Some(entry) = self.connections.get_mut(moved.slot as usize)
+            && let Some(entry) = self.connections.at_mut(moved.slot)
             && let Some(own) = entry.rooms.iter_mut().find(|(other, _)| *other == room)
         {
             own.1 = place;

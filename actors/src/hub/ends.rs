@@ -12,8 +12,8 @@ use crate::ids::SessionId;
 impl Core {
     /// The connections that nobody closes yet.
     pub(super) fn open_sessions(&self) -> Vec<SessionId> {
-        let open = self.connections.iter().filter(|(_, entry)| !entry.connection.is_closing());
-        open.map(|(_, entry)| entry.session).collect()
+        let open = self.connections.iter().filter(|entry| !entry.connection.is_closing());
+        open.map(|entry| entry.session).collect()
     }
 
     /// Tells a connection that the server goes away and when to come back, and closes it with 1001.
@@ -80,7 +80,7 @@ impl Core {
     pub(super) fn relieve(&mut self, now: Instant) {
         let most = i64::try_from(self.config.outboxes_bytes_per_hub).unwrap_or(i64::MAX);
         while self.outboxes_bytes > most {
-            let open = self.connections.iter().map(|(_, entry)| entry).filter(|entry| !entry.connection.is_closing());
+            let open = self.connections.iter().filter(|entry| !entry.connection.is_closing());
             let fullest = open.max_by_key(|entry| entry.connection.queued_bytes());
             // What then is left are close frames: it goes by itself.
             let Some(fullest) = fullest.filter(|entry| entry.connection.queued_bytes() > 0) else { return };

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::closing::Closing;
-use super::core::{Core, Entry};
+use super::connections::Entry;
+use super::core::Core;
 use super::wheel::Tick;
 use crate::connection::{Chunk, Queued};
 use crate::frame::{self};
@@ -25,7 +26,7 @@ impl Core {
                 waiting += 1;
             }
             let next = self.look_after(session, now);
-            if let Some(entry) = self.connections.get_mut(session.slot() as usize) {
+            if let Some(entry) = self.connections.get_mut(session) {
                 self.wheel.put(session, &mut entry.due, next);
             }
         }

@@ -1,4 +1,4 @@
-//! How the sessions of a worker thread reach their hub.
+//! The hub of a worker thread: its actor, its turns and its ticker, and how the sessions of the thread reach it.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -15,7 +15,8 @@ use tokio::time::MissedTickBehavior;
 
 use super::closing::Closing;
 use super::core::{Blocked, Core};
-use super::{Hub, HubCommand, HubHandle, wheel};
+use super::messages::{Enveloped, HubCommand, HubHandle};
+use super::wheel;
 use crate::chat_server::ChatServerHandle;
 use crate::clock;
 use crate::config::ChatConfig;
@@ -25,13 +26,35 @@ use crate::ids::{HubId, SessionId};
 use crate::metrics::{ActorKind, DisconnectReason, Mailbox, Metrics, WorkerMetrics};
 use crate::session::SessionHandle;
 use crate::socket::WriteHalf;
-use crate::vitals::VitalPart;
+use crate::vitals::{Pulse, VitalPart};
 
 /// How often the worker's event loop is probed.
 const PROBE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The time between two connections that a hub closes because the server goes away.
 const CLOSING_TIME_EACH: Duration = Duration::from_millis(1);
+
+/// One worker thread's hub: one actor for all connections of that thread.
+#[derive(Debug)]
+pub struct Hub {
+    local: LocalHub,
+    _pulse: Pulse,
+}
+
+impl Actor for Hub {
+    type Context = Context<Self>;
+}
+
+impl Handler<Enveloped> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, message: Enveloped, _: &mut Context<Self>) {
+        let Enveloped { command, arrival, in_mailbox } = message;
+        drop(in_mailbox);
+        let work = arrival.begin();
+        self.local.perform(command, work.started());
+    }
+}
 
 /// The hub of this thread, shared with the sessions of this thread.
 #[derive(Debug, Clone)]
@@ -69,9 +92,9 @@ impl LocalHub {
             worker: Arc::clone(&worker),
             chat,
         }));
-        let address = Hub::new(local.clone(), local.chat().vitals().pulse(VitalPart::Hub)).start();
+        let address = Hub { local: local.clone(), _pulse: local.chat().vitals().pulse(VitalPart::Hub) }.start();
         let mailbox = Mailbox::new(local.metrics().mailboxes(ActorKind::Hub));
-        local.chat().register_hub(HubHandle::new(id, address, Arc::clone(&worker.hub), mailbox));
+        local.chat().register_hub(HubHandle::new(id, address.recipient(), Arc::clone(&worker.hub), mailbox));
         actix_rt::spawn(local.clone().keep_time());
         actix_rt::spawn(probe_event_loop(worker));
         local
@@ -201,7 +224,7 @@ impl LocalHub {
         self.end_turn_later();
     }
 
-    pub(crate) fn perform(&self, command: HubCommand, now: Instant) {
+    fn perform(&self, command: HubCommand, now: Instant) {
         self.was_active();
         if let HubCommand::Drain { reason, spread } = command {
             actix_rt::spawn(self.clone().drain(reason, spread));

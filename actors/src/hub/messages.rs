@@ -1,9 +1,9 @@
-//! What the `ChatServer` sends to a hub.
+//! How the `ChatServer` reaches a hub, and what it sends.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use actix::Message;
+use actix::{Message, Recipient};
 use bytes::Bytes;
 use smallvec::SmallVec;
 use starling_protocol::{ChatMessage, CloseCode, ServerEvent};
@@ -12,9 +12,9 @@ use super::compression::Compression;
 use crate::credits::Ticket;
 use crate::frame::{self, Format};
 use crate::history::StoredMessage;
-use crate::ids::{RoomId, SessionId};
-use crate::metrics::InMailbox;
-use crate::stage::Arrival;
+use crate::ids::{HubId, RoomId, SessionId};
+use crate::metrics::{InMailbox, Mailbox};
+use crate::stage::{Arrival, Stage};
 
 /// A message on its way to clients: encoded once, shared by all hubs and all outboxes.
 #[derive(Debug)]
@@ -161,11 +161,45 @@ pub enum HubCommand {
     },
 }
 
+/// The only way into a hub from another thread.
+///
+/// Commands are performed in the order in which one thread sends them. What goes to the hub holds a credit or answers
+/// something that does, so the mailbox is bounded by the credits in circulation.
+#[derive(Debug, Clone)]
+pub struct HubHandle {
+    id: HubId,
+    /// Not the hub's `Addr`: what is sent to a hub knows nothing of how it works.
+    address: Recipient<Enveloped>,
+    stage: Arc<Stage>,
+    mailbox: Arc<Mailbox>,
+}
+
+impl HubHandle {
+    pub(super) fn new(id: HubId, address: Recipient<Enveloped>, stage: Arc<Stage>, mailbox: Arc<Mailbox>) -> Self {
+        Self { id, address, stage, mailbox }
+    }
+
+    /// That of the sessions whose connections it holds.
+    pub fn id(&self) -> HubId {
+        self.id
+    }
+
+    /// Sends a command. A hub that has ended drops it: its connections have ended with it.
+    pub fn send(&self, command: HubCommand) {
+        let message = Enveloped { command, arrival: self.stage.arrive(), in_mailbox: self.mailbox.enter() };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the handle that counts, and the command holds a credit"
+        )]
+        self.address.do_send(message);
+    }
+}
+
 /// A command in a hub's mailbox.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Enveloped {
-    pub(crate) command: HubCommand,
-    pub(crate) arrival: Arrival,
-    pub(crate) in_mailbox: InMailbox,
+pub(super) struct Enveloped {
+    pub(super) command: HubCommand,
+    pub(super) arrival: Arrival,
+    pub(super) in_mailbox: InMailbox,
 }

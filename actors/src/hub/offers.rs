@@ -1,6 +1,5 @@
 //! What a hub offers to its connections: events, live messages, and messages that a session missed.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -11,7 +10,7 @@ use super::core::Core;
 use super::messages::{Delivery, Replay};
 use crate::connection::{Chunk, Overflow, Queued};
 use crate::frame::{self, Format};
-use crate::ids::{RoomId, SessionId};
+use crate::ids::SessionId;
 
 impl Core {
     pub(super) fn tell(&mut self, sessions: &[SessionId], event: &ServerEvent<'static>, now: Instant) {
@@ -62,7 +61,7 @@ impl Core {
     pub(super) fn account(&mut self, offered: u32, before: Queued, after: Queued) {
         let stage = &self.worker.socket_write;
         stage.arrive_n(u64::from(offered));
-        stage.complete_n(u64::from((offered + before.frames).saturating_sub(after.frames)));
+        stage.complete_n(after.gone_since(before, offered));
         if before != after {
             let signed = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
             let bytes = signed(after.bytes) - signed(before.bytes);
@@ -70,16 +69,6 @@ impl Core {
             self.metrics.outbox_changed(bytes, i64::from(after.frames) - i64::from(before.frames));
             self.metrics.outbox_holds(after.bytes);
         }
-    }
-
-    pub(super) fn deliver(&mut self, room: RoomId, delivery: Arc<Delivery>) {
-        // Everybody may have left while the message was on its way.
-        let Some(local) = self.rooms.get_mut(&room) else { return };
-        if local.batch.is_empty() {
-            self.touched_rooms.push(room);
-            local.batch = self.spare_batches.pop().unwrap_or_default();
-        }
-        local.batch.push(delivery);
     }
 
     pub(super) fn deliver_private(&mut self, sessions: &[SessionId], delivery: &Delivery, now: Instant) {

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use bytes::{Bytes, BytesMut};
+
 use super::closing::Closing;
-use super::core::{Blocked, Core};
-use super::local_room::{JoinedFrames, LocalMember};
+use super::compression::Compression;
+use super::core::{Blocked, Core, LocalMember};
 use super::messages::Delivery;
 use crate::clock;
 use crate::connection::{Chunk, Flushed, Overflow, Queued};
@@ -25,6 +27,17 @@ impl Core {
     /// Whether a turn is to be ended with [`flush`](Self::flush).
     pub(super) fn has_work(&self) -> bool {
         !self.touched.is_empty() || !self.touched_rooms.is_empty()
+    }
+
+    /// Adds a message to its room's batch, which is written when the turn ends.
+    pub(super) fn deliver(&mut self, room: RoomId, delivery: Arc<Delivery>) {
+        // Everybody may have left while the message was on its way.
+        let Some(local) = self.rooms.get_mut(&room) else { return };
+        if local.batch.is_empty() {
+            self.touched_rooms.push(room);
+            local.batch = self.spare_batches.pop().unwrap_or_default();
+        }
+        local.batch.push(delivery);
     }
 
     /// Ends the turn: writes every room's batch to its members, then what else was offered. Returns the connections
@@ -86,7 +99,7 @@ impl Core {
         let mut written_in_block = 0;
         for member in head.iter_mut().chain(tail) {
             let skips = std::mem::take(&mut member.skips);
-            let Some(entry) = self.connections.get_mut(member.slot as usize) else { continue };
+            let Some(entry) = self.connections.at_mut(member.slot) else { continue };
             let own = frames.saturating_sub(skips);
             if own == 0 || entry.connection.is_closing() {
                 continue;
@@ -109,7 +122,7 @@ impl Core {
             };
             let after = entry.connection.queued();
             totals.add(own, before, after);
-            written_in_block += u64::from((own + before.frames).saturating_sub(after.frames));
+            written_in_block += after.gone_since(before, own);
             if outcome == Err(Overflow) {
                 overflown.push(entry.session);
             } else if after.bytes > 0 && !entry.touched {
@@ -231,7 +244,7 @@ impl Core {
 
     /// Moves a room's batch into the outbox of the member at this index.
     fn settle_batch_at(&mut self, session: SessionId, room: RoomId, index: u32) {
-        let Some(entry) = self.connections.get(session.slot() as usize).filter(|entry| entry.session == session) else {
+        let Some(entry) = self.connections.get(session) else {
             return;
         };
         let Some(local) = self.rooms.get_mut(&room) else { return };
@@ -266,7 +279,7 @@ struct BatchTotals {
 impl BatchTotals {
     fn add(&mut self, offered: u32, before: Queued, after: Queued) {
         self.offered += u64::from(offered);
-        self.completed += u64::from((offered + before.frames).saturating_sub(after.frames));
+        self.completed += after.gone_since(before, offered);
         if before != after {
             let signed = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
             self.bytes += signed(after.bytes) - signed(before.bytes);
@@ -285,3 +298,53 @@ impl BatchTotals {
         metrics.outbox_holds(self.highest);
     }
 }
+
+/// A batch's frames one after the other, in one format.
+#[derive(Debug)]
+pub(super) struct JoinedFrames {
+    bytes: Bytes,
+    /// Where each frame begins; nothing where there is one.
+    starts: Vec<usize>,
+}
+
+impl JoinedFrames {
+    /// Joins the frames in this format.
+    pub(super) fn new(batch: &[Arc<Delivery>], format: Format) -> Self {
+        match format {
+            Format::Json => Self::join(batch, |delivery| delivery.json().clone()),
+            Format::Text => Self::join(batch, Delivery::encode_line),
+        }
+    }
+
+    /// Joins the frames for programs that take compressed ones.
+    pub(super) fn compressed(batch: &[Arc<Delivery>], compression: &Compression) -> Self {
+        Self::join(batch, |delivery| delivery.compressed(compression).clone())
+    }
+
+    /// Joins frames; a single one is taken as it is, without a copy.
+    fn join(batch: &[Arc<Delivery>], frame: impl Fn(&Delivery) -> Bytes) -> Self {
+        if let [single] = batch {
+            return Self { bytes: frame(single), starts: Vec::new() };
+        }
+        let frames: Vec<Bytes> = batch.iter().map(|delivery| frame(delivery)).collect();
+        let mut bytes = BytesMut::with_capacity(frames.iter().map(Bytes::len).sum());
+        let mut starts = Vec::with_capacity(frames.len());
+        for frame in frames {
+            starts.push(bytes.len());
+            bytes.extend_from_slice(&frame);
+        }
+        Self { bytes: bytes.freeze(), starts }
+    }
+
+    /// The frames after the first `skips`.
+    pub(super) fn after(&self, skips: u32) -> Bytes {
+        if skips == 0 {
+            return self.bytes.clone();
+        }
+        let start = self.starts.get(skips as usize).copied().unwrap_or(self.bytes.len());
+        self.bytes.slice(start..)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -7,8 +7,9 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{self, MetricFamily, MetricType};
 use starling_protocol::ErrorCode;
 
-use super::{ActorKind, DisconnectReason, HistoryMetrics, MessageKind, Metrics};
+use super::{ActorKind, DisconnectReason, MessageKind, Metrics};
 use crate::histogram::Histogram;
+use crate::history::HistoryMetrics;
 use crate::stage::Stage;
 
 /// What is registered with the exposition: the shared figures.
@@ -235,7 +236,11 @@ impl HistoryMetrics {
                 "Bytes in use in the stored history, and of its write-ahead log and search index, as of the last look.",
                 value(&self.bytes),
             ),
-            Family::single_gauge("chat_history_failing", "1 while nothing can be stored.", value(&self.failing)),
+            Family::single_gauge(
+                "chat_history_failing",
+                "1 while nothing can be stored.",
+                f64::from(u8::from(self.health.failure().is_some())),
+            ),
         ]
     }
 }

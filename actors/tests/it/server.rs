@@ -9,18 +9,20 @@ use actix_rt::Arbiter;
 use bytes::{Bytes, BytesMut};
 use prometheus::core::Collector;
 use socket2::{Domain, SockRef, Socket, Type};
-use starling_actors::chat_server::command::{HistoryQuery, OpenRefusal, OpenSession};
+use starling_actors::chat_server::command::{OpenRefusal, OpenSession};
 use starling_actors::clock;
 use starling_actors::credits::ServerCredits;
 use starling_actors::frame::Format;
-use starling_actors::history::memory::MemoryHistory;
-use starling_actors::history::{Completion, Entry, HistoryStore, ReadRequest, Receipt};
+use starling_actors::history::{
+    Completion, Entry, History, HistoryStore, ReadRequest, Receipt, ReportSink, StoreReport,
+};
 use starling_actors::identity::Identity;
 use starling_actors::ids::{HubId, RoomId, SessionId};
 use starling_actors::metrics::MetricsCollector;
 use starling_actors::session::Session;
+use starling_actors::vitals::Vitals;
 use starling_actors::{ChatConfig, ChatServer, ChatServerHandle, LocalHub, Metrics};
-use starling_protocol::{ClientId, ClientKey, HistoryPage, RoomName};
+use starling_protocol::{ClientId, ClientKey, RoomName};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::Semaphore;
@@ -75,11 +77,11 @@ impl Server {
         let metrics = Metrics::new(1, ServerCredits::new(config.server_credits));
         let history = Gate::default();
         let store = GatedHistory {
-            inner: MemoryHistory::new(config.history_messages, config.history_bytes),
+            inner: History::in_memory(config.history_messages, config.history_bytes),
             gate: history.clone(),
         };
         let arbiter = Arbiter::new();
-        let (chat, prepared, _) = ChatServer::prepare(config.clone(), Box::new(store), Arc::clone(&metrics));
+        let (chat, prepared, _) = ChatServer::prepare(config.clone(), History::over(store, 0, 0), Arc::clone(&metrics));
         arbiter.spawn_fn(|| prepared.run_here());
         let hub = LocalHub::start(HubId(0), Arc::new(config), chat.clone(), Arc::clone(&metrics));
         Self { chat, hub, metrics, history, places: Arc::new(Semaphore::new(10_000)), arbiter }
@@ -144,11 +146,9 @@ impl Server {
 
     /// Lets the history do what it has been asked for, and everything else from now on at once.
     pub(crate) async fn release_history(&self) {
-        self.history.0.lock().unwrap().is_held = false;
-        let query =
-            HistoryQuery { room: RoomName::lobby(), page: HistoryPage::Newest, search: None, limit: 1, bytes: 0 };
-        // A store has its say whenever it is asked.
-        self.chat.history(query).await.unwrap();
+        self.history.release();
+        // Answered behind the store's report.
+        assert!(self.chat.answers().await);
     }
 
     /// The sum of a gauge's series.
@@ -215,11 +215,18 @@ pub(crate) struct Gate(Arc<Mutex<Held>>);
 struct Held {
     is_held: bool,
     appended: VecDeque<Entry>,
+    sink: Option<ReportSink>,
 }
 
 impl Gate {
     pub(crate) fn hold(&self) {
         self.0.lock().unwrap().is_held = true;
+    }
+
+    /// Has the history store what it holds.
+    fn release(&self) {
+        let sink = self.0.lock().unwrap().sink.clone();
+        sink.unwrap()(StoreReport::new(()));
     }
 
     /// How many messages wait to be stored.
@@ -230,28 +237,33 @@ impl Gate {
 
 /// A history in memory that stores when its gate is open.
 struct GatedHistory {
-    inner: MemoryHistory,
+    inner: History,
     gate: Gate,
 }
 
 impl HistoryStore for GatedHistory {
-    fn append(&mut self, entry: Entry, done: &mut Vec<Completion>) {
+    fn connect(&mut self, sink: ReportSink, _: &Vitals) {
+        self.gate.0.lock().unwrap().sink = Some(sink);
+    }
+
+    fn reported(&mut self, _: StoreReport, done: &mut Vec<Completion>) {
         let mut held = self.gate.0.lock().unwrap();
-        held.appended.push_back(entry);
-        if !held.is_held {
-            for entry in held.appended.drain(..) {
-                self.inner.append(entry, done);
-            }
+        held.is_held = false;
+        for entry in held.appended.drain(..) {
+            self.inner.append(entry, done);
         }
     }
 
-    fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>) {
+    fn append(&mut self, entry: Entry, done: &mut Vec<Completion>) {
         let mut held = self.gate.0.lock().unwrap();
-        if !held.is_held {
-            for entry in held.appended.drain(..) {
-                self.inner.append(entry, done);
-            }
+        if held.is_held {
+            return held.appended.push_back(entry);
         }
+        drop(held);
+        self.inner.append(entry, done);
+    }
+
+    fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>) {
         self.inner.read(request, done);
     }
 

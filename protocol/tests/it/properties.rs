@@ -2,6 +2,8 @@
 //!
 //! The cases are the same in every run. `PROPTEST_RNG_SEED=7 PROPTEST_CASES=100000 cargo test properties` tries others.
 
+mod any;
+
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -10,11 +12,9 @@ use proptest::test_runner::{Config, RngSeed};
 use serde_json::{Map, Value};
 use starling_protocol::codec::{decode_command, decode_event, encode_command, encode_event};
 use starling_protocol::console::{self, ConsoleCommand};
-use starling_protocol::{
-    Ack, ChatMessage, ClientCommand, ClientId, ClientKey, CommandFrame, Epoch, ErrorCode, HistoryEvent, HistoryPage,
-    InboxPosition, JoinedEvent, MembersEvent, MessageId, PostMessage, PresenceEvent, Refusal, Resume, RoomName,
-    RoomPosition, RoomSummary, Seq, ServerEvent, ServerLimits, Target, Welcome, limits,
-};
+use starling_protocol::{ClientCommand, ClientId, ErrorCode, MessageId, PostMessage, RoomName, ServerEvent, Target};
+
+use self::any::{any_command, any_event, any_text, some_text};
 
 fn config() -> Config {
     let from_environment = Config::default();
@@ -24,199 +24,6 @@ fn config() -> Config {
     };
     let cases = from_environment.cases.max(1_000);
     Config { cases, failure_persistence: None, rng_seed, ..from_environment }
-}
-
-/// Any text: control characters, escapes, all of Unicode.
-fn any_text() -> impl Strategy<Value = String> {
-    prop_oneof![
-        3 => vec(any::<char>(), 0..40).prop_map(String::from_iter),
-        1 => "[ -~]{0,60}",
-        1 => "[\"\\\\/\u{0}-\u{1f}\u{2028}\u{d7ff}\u{10ffff}]{0,12}",
-    ]
-}
-
-fn some_text() -> impl Strategy<Value = String> {
-    (any::<char>(), any_text()).prop_map(|(first, rest)| format!("{first}{rest}"))
-}
-
-fn any_client() -> impl Strategy<Value = ClientId> {
-    "[A-Za-z0-9][A-Za-z0-9._-]{0,63}".prop_map(|name| ClientId::parse(&name).unwrap())
-}
-
-fn any_room() -> impl Strategy<Value = RoomName> {
-    "[A-Za-z0-9][A-Za-z0-9._-]{0,63}".prop_map(|name| RoomName::parse(&name).unwrap())
-}
-
-fn any_id() -> impl Strategy<Value = MessageId> {
-    vec(any::<char>(), 1..=64).prop_map(|id| MessageId::parse(&String::from_iter(id)).unwrap())
-}
-
-fn any_seq() -> impl Strategy<Value = Seq> {
-    prop_oneof![any::<u64>(), 0..1_000_u64, Just(u64::MAX)].prop_map(Seq)
-}
-
-fn any_command() -> impl Strategy<Value = CommandFrame<'static>> {
-    let target =
-        prop_oneof![Just(Target::FirstRoom), any_room().prop_map(Target::Room), any_client().prop_map(Target::Client)];
-    let message = (some_text(), target, option::of(any_client())).prop_map(|(text, target, client_id)| PostMessage {
-        text: text.into(),
-        target,
-        client_id,
-    });
-    // A `hello` without both a name and a token asks for nothing.
-    let hello = (option::of(any_client()), option::of(any_text()), option::of(any_text()))
-        .prop_filter("asks for something", |(client_id, _, token)| client_id.is_some() || token.is_some())
-        .prop_map(|(client_id, key, token)| ClientCommand::Hello {
-            client_id,
-            key: key.map(Into::into),
-            token: token.map(Into::into),
-        });
-    let resume = || {
-        (any_seq(), option::of(any::<u64>().prop_map(Epoch)), option::of(any::<u64>()))
-            .prop_map(|(after, epoch, at)| Resume { after, epoch, at })
-    };
-    let join_inbox = option::of(resume()).prop_map(|resume| ClientCommand::JoinInbox { resume });
-    let join = (any_room(), option::of(resume()), any::<bool>())
-        .prop_map(|(room, resume, presence)| ClientCommand::Join { room, resume, presence });
-    let page = || {
-        prop_oneof![
-            Just(HistoryPage::Newest),
-            any_seq().prop_map(HistoryPage::Before),
-            any_seq().prop_map(HistoryPage::After),
-        ]
-    };
-    let inbox_history = (option::of(any_client()), page(), 1..=limits::HISTORY_LIMIT_MAX)
-        .prop_map(|(with, page, limit)| ClientCommand::InboxHistory { with, page, limit });
-    let history = (any_room(), page(), 1..=limits::HISTORY_LIMIT_MAX)
-        .prop_map(|(room, page, limit)| ClientCommand::History { room, page, limit });
-    let command = prop_oneof![
-        4 => message.prop_map(ClientCommand::Message),
-        2 => hello,
-        2 => join,
-        1 => join_inbox,
-        1 => any_room().prop_map(|room| ClientCommand::Leave { room }),
-        1 => Just(ClientCommand::Rooms),
-        1 => any_room().prop_map(|room| ClientCommand::Members { room }),
-        2 => history,
-        1 => inbox_history,
-        1 => Just(ClientCommand::Ping),
-    ];
-    (option::of(any_id()), command).prop_map(|(id, command)| CommandFrame { id, command })
-}
-
-fn any_message() -> impl Strategy<Value = ChatMessage<'static>> {
-    let place = prop_oneof![
-        (any_room(), any_seq()).prop_map(|(room, seq)| (Some(room), Some(seq), None)),
-        (any_client(), option::of(any_seq())).prop_map(|(to, seq)| (None, seq, Some(to))),
-    ];
-    (any_client(), any_text(), place, any::<u64>(), option::of(any_id())).prop_map(
-        |(client_id, text, (room, seq, to), at, id)| ChatMessage {
-            client_id,
-            text: text.into(),
-            room,
-            seq,
-            to,
-            at,
-            id,
-        },
-    )
-}
-
-fn any_welcome() -> impl Strategy<Value = Welcome> {
-    let limits = (any::<u32>(), any::<u32>(), any::<u32>(), any::<u32>()).prop_map(
-        |(message_bytes, messages_per_second, burst, rooms)| ServerLimits {
-            message_bytes,
-            messages_per_second,
-            burst,
-            rooms,
-        },
-    );
-    let inbox =
-        option::of((any_seq(), any::<u64>()).prop_map(|(seq, epoch)| InboxPosition { seq, epoch: Epoch(epoch) }));
-    let first_room = (any_room(), any_seq(), any::<u64>());
-    let first_room =
-        option::of(first_room.prop_map(|(room, seq, epoch)| RoomPosition { room, seq, epoch: Epoch(epoch) }));
-    let names = (option::of(any_id()), any_text(), any_client(), first_room, inbox);
-    let numbers = (any::<u16>(), any::<u128>(), any::<u64>());
-    (names, numbers, limits).prop_map(
-        |((id, server, client_id, first_room, inbox), (protocol, key, heartbeat_ms), limits)| Welcome {
-            id,
-            protocol,
-            server,
-            client_id,
-            first_room,
-            inbox,
-            key: ClientKey(key),
-            heartbeat_ms,
-            limits,
-        },
-    )
-}
-
-fn any_event() -> impl Strategy<Value = ServerEvent<'static>> {
-    let id = || option::of(any_id());
-    let names = || vec(any_client(), 0..4);
-    let ack = (any_message(), any_id(), any::<bool>()).prop_map(|(message, id, duplicate)| Ack {
-        id,
-        at: message.at,
-        room: message.room,
-        seq: message.seq,
-        to: message.to,
-        duplicate,
-    });
-    let joined = (id(), option::of(any_room()), any_seq(), any::<u64>(), any::<u32>(), any::<Option<bool>>()).prop_map(
-        |(id, room, seq, epoch, count, recovered)| JoinedEvent {
-            id,
-            inbox: room.is_none(),
-            room,
-            seq,
-            epoch: Epoch(epoch),
-            count,
-            recovered,
-        },
-    );
-    let presence = (any_room(), names(), names(), any::<u32>()).prop_map(|(room, joined, left, count)| PresenceEvent {
-        room,
-        joined,
-        left,
-        count,
-    });
-    let members = (id(), any_room(), any::<u32>(), names(), any::<bool>())
-        .prop_map(|(id, room, count, client_ids, truncated)| MembersEvent { id, room, count, client_ids, truncated });
-    let summary = (any_room(), any::<u32>(), any_seq()).prop_map(|(room, count, seq)| RoomSummary { room, count, seq });
-    let rooms = (id(), vec(summary, 0..4), any::<bool>()).prop_map(|(id, rooms, truncated)| ServerEvent::Rooms {
-        id,
-        rooms,
-        truncated,
-    });
-    let history = (id(), option::of(any_room()), option::of(any_client()), vec(any_message(), 0..4), any::<bool>())
-        .prop_map(|(id, room, to, messages, has_more)| HistoryEvent {
-            id,
-            inbox: room.is_none(),
-            room,
-            to,
-            messages,
-            has_more,
-        });
-    let refusal = (select(ErrorCode::ALL), any_text(), id(), any::<Option<u64>>())
-        .prop_map(|(code, message, id, retry_after_ms)| Refusal { code, message, id, retry_after_ms });
-    prop_oneof![
-        1 => any_welcome().prop_map(|welcome| ServerEvent::Welcome(Box::new(welcome))),
-        4 => any_message().prop_map(ServerEvent::Message),
-        1 => ack.prop_map(ServerEvent::Ack),
-        1 => joined.prop_map(ServerEvent::Joined),
-        1 => (id(), any_room()).prop_map(|(id, room)| ServerEvent::Left { id, room }),
-        1 => presence.prop_map(ServerEvent::Presence),
-        1 => members.prop_map(ServerEvent::Members),
-        1 => rooms,
-        2 => history.prop_map(ServerEvent::History),
-        1 => (id(), any::<u64>()).prop_map(|(id, at)| ServerEvent::Pong { id, at }),
-        1 => (any_text(), any::<u64>()).prop_map(|(reason, reconnect_after_ms)| ServerEvent::Closing {
-            reason: reason.into(),
-            reconnect_after_ms,
-        }),
-        2 => refusal.prop_map(ServerEvent::Error),
-    ]
 }
 
 fn encoded(event: &ServerEvent<'_>) -> String {

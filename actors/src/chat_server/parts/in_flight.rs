@@ -1,6 +1,7 @@
 //! Messages that were given to the log and have not come back: who waits for each of them.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -29,6 +30,8 @@ pub(crate) struct Waiting {
     pub(crate) id: Option<IdKey>,
     /// The rooms or inboxes it goes to.
     pub(crate) rooms: SmallVec<[RoomId; 2]>,
+    /// When it was accepted, and so looked for among the messages with an `id`: it is placed as of the same moment.
+    pub(crate) accepted_at: Instant,
     pub(crate) ticket: Ticket,
 }
 
@@ -94,8 +97,10 @@ mod tests {
 
     fn waiting(room: u32) -> Waiting {
         let asker = Asker::Client(Frame { session: SessionId::new(HubId(0), 0, 0), id: None, ticket: None });
-        let ticket = Ticket::without_credit(clock::now());
-        Waiting { asker, repeats: Vec::new(), id: None, rooms: SmallVec::from_iter([RoomId(room)]), ticket }
+        let accepted_at = clock::now();
+        let ticket = Ticket::without_credit(accepted_at);
+        let rooms = SmallVec::from_iter([RoomId(room)]);
+        Waiting { asker, repeats: Vec::new(), id: None, rooms, accepted_at, ticket }
     }
 
     #[test]

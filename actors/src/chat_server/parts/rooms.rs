@@ -121,12 +121,12 @@ impl Rooms {
         }
     }
 
-    /// A message for the room is stored; so many are kept now.
-    pub(crate) fn message_stored(&mut self, id: RoomId, kept: u64) {
+    /// A message for the room is stored. `kept`: how many are kept now, where older ones were dropped for it.
+    pub(crate) fn message_stored(&mut self, id: RoomId, kept: Option<u64>) {
         let Some(room) = self.all.get_mut(id.index()) else { return };
         room.in_flight = room.in_flight.saturating_sub(1);
         let was_spoken_in = std::mem::replace(&mut room.is_spoken_in, true);
-        room.kept = kept;
+        room.kept = kept.unwrap_or(room.kept + 1);
         if room.is_empty() || !was_spoken_in {
             self.vacancies.note(id, room);
         }

@@ -21,19 +21,19 @@ impl<T> Default for BySession<T> {
 
 impl<T> BySession<T> {
     pub(crate) fn get(&self, session: SessionId) -> Option<&T> {
-        let slot = self.slots.get(usize::from(session.hub().0))?.get(session.slot() as usize)?.as_ref();
+        let slot = self.slots.get(usize::from(session.hub().0))?.get(session.slot().index())?.as_ref();
         slot.filter(|(id, _)| *id == session).map(|(_, value)| value)
     }
 
     pub(crate) fn get_mut(&mut self, session: SessionId) -> Option<&mut T> {
-        let slot = self.slots.get_mut(usize::from(session.hub().0))?.get_mut(session.slot() as usize)?;
+        let slot = self.slots.get_mut(usize::from(session.hub().0))?.get_mut(session.slot().index())?;
         slot.as_mut().filter(|(id, _)| *id == session).map(|(_, value)| value)
     }
 
     /// Adds a session. The one that had its slot before has been [removed](Self::remove): a hub gives a slot again only
     /// after it has said that its session has ended (INV-9).
     pub(crate) fn insert(&mut self, session: SessionId, value: T) {
-        let (hub, slot) = (usize::from(session.hub().0), session.slot() as usize);
+        let (hub, slot) = (usize::from(session.hub().0), session.slot().index());
         if self.slots.len() <= hub {
             self.slots.resize_with(hub + 1, Vec::new);
         }
@@ -48,7 +48,7 @@ impl<T> BySession<T> {
     }
 
     pub(crate) fn remove(&mut self, session: SessionId) -> Option<T> {
-        let place = self.slots.get_mut(usize::from(session.hub().0))?.get_mut(session.slot() as usize)?;
+        let place = self.slots.get_mut(usize::from(session.hub().0))?.get_mut(session.slot().index())?;
         let (_, value) = place.take_if(|(id, _)| *id == session)?;
         self.count -= 1;
         Some(value)

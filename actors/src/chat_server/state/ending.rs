@@ -4,10 +4,9 @@ use starling_protocol::{JoinedEvent, RoomName, ServerEvent};
 
 use super::{ChatState, TooManyRooms};
 use crate::chat_server::command::{DropError, DropReply};
-use crate::chat_server::effect::{Answer, Effect};
+use crate::chat_server::effect::{Answer, Effect, Turn};
 use crate::chat_server::parts::room::{Ended, Room};
 use crate::chat_server::parts::rooms::{ENDED_AT_ONCE_MAX, Space};
-use crate::chat_server::turn::Turn;
 use crate::history::{Receipt, RoomKey};
 use crate::ids::RoomId;
 

@@ -9,8 +9,8 @@ use starling_protocol::{
 
 use super::ChatState;
 use crate::chat_server::command::{Frame, OpenRefusal, OpenSession};
+use crate::chat_server::effect::Turn;
 use crate::chat_server::parts::participants::Participant;
-use crate::chat_server::turn::Turn;
 use crate::identity::{Claims, Identity};
 use crate::ids::SessionId;
 

@@ -6,8 +6,8 @@ use starling_protocol::{ClientId, ErrorCode, MembersEvent, Refusal, Resume, Room
 
 use super::ChatState;
 use crate::chat_server::command::Frame;
+use crate::chat_server::effect::Turn;
 use crate::chat_server::parts::room::Room;
-use crate::chat_server::turn::Turn;
 use crate::ids::{RoomId, SessionId};
 
 impl ChatState {

@@ -3,9 +3,8 @@
 use starling_protocol::{ClientId, PresenceEvent, ServerEvent};
 
 use super::ChatState;
-use crate::chat_server::effect::Effect;
+use crate::chat_server::effect::{Effect, Turn};
 use crate::chat_server::parts::room::Room;
-use crate::chat_server::turn::Turn;
 use crate::ids::{RoomId, SessionId};
 
 impl ChatState {

@@ -4,9 +4,8 @@ use starling_protocol::{ClientId, ErrorCode, Refusal, Resume, Seq};
 
 use super::ChatState;
 use crate::chat_server::command::Frame;
-use crate::chat_server::effect::Effect;
+use crate::chat_server::effect::{Effect, Turn};
 use crate::chat_server::parts::inboxes::NoInbox;
-use crate::chat_server::turn::Turn;
 use crate::history::RoomKey;
 use crate::ids::{RoomId, SessionId};
 

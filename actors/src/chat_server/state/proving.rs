@@ -6,7 +6,7 @@ use starling_protocol::{ClientCommand, ClientId, CloseCode, ErrorCode, Refusal, 
 
 use super::ChatState;
 use crate::chat_server::command::{Frame, OpenRefusal, OpenSession, Request};
-use crate::chat_server::turn::Turn;
+use crate::chat_server::effect::Turn;
 use crate::clock::Now;
 use crate::identity::Claims;
 

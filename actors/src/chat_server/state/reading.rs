@@ -7,9 +7,8 @@ use tokio::sync::oneshot;
 
 use super::ChatState;
 use crate::chat_server::command::{Frame, HistoryQuery};
-use crate::chat_server::effect::{Answer, Effect};
+use crate::chat_server::effect::{Answer, Effect, Turn};
 use crate::chat_server::parts::reads::Reader;
-use crate::chat_server::turn::Turn;
 use crate::history::{Page, ReadError, ReadPurpose, ReadRequest, RoomKey};
 use crate::ids::RoomId;
 
@@ -53,10 +52,9 @@ impl ChatState {
         with: Option<ClientId>,
         turn: &mut Turn,
     ) {
-        let token = self.reads.begin(Reader::Page { frame: frame.take(), with: with.clone() });
-        let (limit, bytes) = (usize::from(limit), self.config.page_bytes());
-        let purpose = ReadPurpose::Page;
-        turn.push(Effect::Read(ReadRequest { token, purpose, room, page, search: None, with, limit, bytes }));
+        let reader = Reader::Page { frame: frame.take(), with: with.clone() };
+        let request = self.begin_read(reader, room, page);
+        turn.push(Effect::Read(ReadRequest { with, limit: limit.into(), ..request }));
     }
 
     /// Reads for somebody outside the chat. Every room may be read so.
@@ -73,9 +71,24 @@ impl ChatState {
             let outcome = if is_lobby { Ok(Page::default()) } else { Err(ReadError::NoSuchRoom) };
             return turn.reply(Answer::Page(reply, outcome));
         };
-        let token = self.reads.begin(Reader::Outside(reply));
-        let (limit, purpose) = (usize::from(limit), ReadPurpose::Page);
-        turn.push(Effect::Read(ReadRequest { token, purpose, room, page, search, with: None, limit, bytes }));
+        let request = self.begin_read(Reader::Outside(reply), room, page);
+        turn.push(Effect::Read(ReadRequest { search, limit: limit.into(), bytes, ..request }));
+    }
+
+    /// Notes for whom a room's history is read, and gives the request for everything that may be shown of it.
+    pub(super) fn begin_read(&mut self, reader: Reader, room: RoomId, page: HistoryPage) -> ReadRequest {
+        ReadRequest {
+            token: self.reads.begin(reader),
+            purpose: ReadPurpose::Page,
+            room,
+            oldest: self.oldest(room),
+            newest: self.order.position(room).seq,
+            page,
+            search: None,
+            with: None,
+            limit: usize::MAX,
+            bytes: self.config.page_bytes(),
+        }
     }
 
     pub(super) fn was_read(&mut self, request: &ReadRequest, page: Page, turn: &mut Turn) {

@@ -4,10 +4,9 @@ use starling_protocol::{CloseCode, HistoryPage, JoinedEvent, Resume, Seq, Server
 
 use super::ChatState;
 use crate::chat_server::command::Frame;
-use crate::chat_server::effect::Effect;
+use crate::chat_server::effect::{Effect, Turn};
 use crate::chat_server::parts::catching_up::{UnprovenJoin, proof_page};
 use crate::chat_server::parts::reads::Reader;
-use crate::chat_server::turn::Turn;
 use crate::credits::Ticket;
 use crate::history::{Page, ReadPurpose, ReadRequest};
 use crate::hub::Replay;
@@ -137,16 +136,8 @@ impl ChatState {
 
     /// Reads for a session that cannot go on without it.
     fn read(&mut self, room: RoomId, page: HistoryPage, limit: usize, reader: Reader, turn: &mut Turn) {
-        turn.push(Effect::Read(ReadRequest {
-            token: self.reads.begin(reader),
-            purpose: ReadPurpose::CatchUp,
-            room,
-            page,
-            search: None,
-            with: None,
-            limit,
-            bytes: self.config.page_bytes(),
-        }));
+        let request = self.begin_read(reader, room, page);
+        turn.push(Effect::Read(ReadRequest { purpose: ReadPurpose::CatchUp, limit, ..request }));
     }
 
     /// A session has written what it was given of a replay.

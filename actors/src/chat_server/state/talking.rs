@@ -12,12 +12,11 @@ use starling_protocol::{
 
 use super::{ChatState, Direct};
 use crate::chat_server::command::{Frame, OperatorPost, Posted};
-use crate::chat_server::effect::{Answer, Effect};
+use crate::chat_server::effect::{Answer, Effect, Turn};
 use crate::chat_server::parts::in_flight::{Asker, Waiting};
 use crate::chat_server::parts::order::{LoggedEntry, Placed, Placement};
 use crate::chat_server::parts::participants::Participant;
 use crate::chat_server::parts::remembered::IdKey;
-use crate::chat_server::turn::Turn;
 use crate::clock::Now;
 use crate::credits::Ticket;
 use crate::history::{Draft, Entry, EntryCopy, EntryNumber, RoomKey, StoredCopy};
@@ -193,7 +192,8 @@ impl ChatState {
             self.rooms.message_begins(*room);
         }
         let rooms = SmallVec::from_slice(rooms);
-        let number = self.in_flight.begin(Waiting { asker, repeats: Vec::new(), id, rooms, ticket });
+        let number =
+            self.in_flight.begin(Waiting { asker, repeats: Vec::new(), id, rooms, accepted_at: turn.now.at, ticket });
         turn.push(Effect::Append(Entry { number, copies }));
     }
 
@@ -280,15 +280,17 @@ impl ChatState {
 
     /// The log has committed a message: it is placed, acknowledged and delivered.
     pub(super) fn committed(&mut self, number: EntryNumber, mut copies: SmallVec<[StoredCopy; 1]>, turn: &mut Turn) {
-        let Some(Waiting { asker, repeats, id, ticket, .. }) = self.in_flight.finish(number) else { return };
+        let Some(Waiting { asker, repeats, id, accepted_at, ticket, .. }) = self.in_flight.finish(number) else {
+            return;
+        };
         // The receiver's copy is the last: it has the `id`, and the acknowledgement is about it.
         let Some(last) = copies.pop() else { return };
         for copy in copies {
-            if self.place(&copy, None, ticket.read_at, turn).is_ok() {
+            if self.place(&copy, None, accepted_at, turn).is_ok() {
                 self.deliver(copy, Ticket::without_credit(ticket.read_at), turn);
             }
         }
-        match self.place(&last, id, ticket.read_at, turn) {
+        match self.place(&last, id, accepted_at, turn) {
             Ok(seq) => {
                 let message = &last.message;
                 let stored = Stored { room: &message.room, to: message.to.as_ref(), seq, at: message.at };
@@ -307,23 +309,27 @@ impl ChatState {
         }
     }
 
-    /// Places a copy of a message that the log has committed, and that was read at `read_at`.
+    /// Places a copy of a message that the log has committed, and that was accepted at `accepted_at`.
+    ///
+    /// # Panics
+    /// Where the log has given the copy another number than the order: the chat must not go on with two of them (INV-3).
     fn place(
         &mut self,
         copy: &StoredCopy,
         id: Option<IdKey>,
-        read_at: Instant,
+        accepted_at: Instant,
         turn: &mut Turn,
     ) -> Result<Seq, Placement> {
         let entry = LoggedEntry { room: copy.room, epoch: copy.epoch, id };
-        let placement = self.order.place(&entry, copy.message.at, read_at);
+        let placement = self.order.place(&entry, copy.message.at, accepted_at);
         let Placement::Placed(seq) = placement else {
             self.rooms.message_refused(copy.room);
             self.forget_if_over(copy.room, turn);
             return Err(placement);
         };
-        debug_assert_eq!(seq, copy.message.seq, "INV-3: the log and the order agree");
-        self.rooms.message_stored(copy.room, self.kept_since(copy.room, copy.oldest));
+        assert_eq!(seq, copy.message.seq, "INV-3: the log and the order agree");
+        let kept = copy.oldest.map(|oldest| self.kept_since(copy.room, oldest));
+        self.rooms.message_stored(copy.room, kept);
         Ok(seq)
     }
 

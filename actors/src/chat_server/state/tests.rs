@@ -3,12 +3,17 @@
 //! The tests are dialogues with a chat that has no sockets and a clock that only the test moves, see [`chat::Chat`].
 
 mod chat;
+mod ending;
+mod errors;
+mod ids;
+mod inboxes;
 mod messages;
 mod names;
 mod presence;
 mod private;
 mod proof;
 mod resume;
+mod resume_meanwhile;
 mod rooms;
 
 pub(super) use self::chat::Chat;

@@ -10,8 +10,8 @@ use rusqlite::Connection;
 
 use super::command::WriterCommand;
 use super::file::OpenFiles;
+use crate::history::HistoryMetrics;
 use crate::history::thread::spawn;
-use crate::metrics::HistoryMetrics;
 use crate::vitals::Vitals;
 
 /// How often what was written is taken from the write-ahead log into the database.

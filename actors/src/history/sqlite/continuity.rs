@@ -14,8 +14,9 @@ use std::path::Path;
 use log::warn;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
-use super::Sync;
 use super::file::{FileIdentity, beside};
+use super::settings::synchronous;
+use crate::history::Durability;
 
 /// What the database says of the start that wrote it last.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,11 +151,11 @@ impl Continuity {
         lock: &File,
         identity: FileIdentity,
         had_log: bool,
-        sync: Sync,
+        durability: Durability,
     ) -> Result<Self, MarkError> {
         // Not readable on other systems than Linux; then every stop that is not clean counts as a power cut.
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
-        let (inode, is_durable) = (identity.inode(), sync == Sync::Full);
+        let (inode, is_durable) = (identity.inode(), durability == Durability::Machine);
         let this = Self { lock: lock.try_clone()?, inode, boot, is_durable };
         // Before the first message: a power cut must not take the mark with it.
         connection.pragma_update(None, "synchronous", "FULL")?;
@@ -168,7 +169,7 @@ impl Continuity {
             }
         }
         this.mark(transaction, false)?;
-        connection.pragma_update(None, "synchronous", sync.pragma())?;
+        connection.pragma_update(None, "synchronous", synchronous(durability))?;
         Ok(this)
     }
 

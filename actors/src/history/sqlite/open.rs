@@ -14,6 +14,7 @@ use super::lock::Lock;
 use super::ownership::{self, UNFINISHED};
 use super::restored::restore;
 use super::schema::{self, APPLICATION_ID, DbRoom, VERSION};
+use super::settings::synchronous;
 use super::written::WrittenDatabase;
 use crate::history::Restored;
 
@@ -259,7 +260,7 @@ pub(super) fn open_writer(settings: &SqliteSettings, create: bool) -> rusqlite::
     flags.set(OpenFlags::SQLITE_OPEN_CREATE, create);
     let mut connection = connect(&settings.path, flags)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", settings.sync.pragma())?;
+    connection.pragma_update(None, "synchronous", synchronous(settings.durability))?;
     connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES_MAX)?;
     connection.pragma_update(None, "journal_size_limit", u64::from(LOG_PAGES_MAX) * 4_096)?;
     connection.pragma_update(None, "cache_size", -16_384)?;

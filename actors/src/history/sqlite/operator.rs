@@ -10,8 +10,8 @@ use super::lock::Lock;
 use super::page::receiver;
 use super::schema::{DROPPED, DbRoom, SEQ_MAX, drop_step, mark_dropped, of_place, place, version};
 use super::written::WrittenDatabase;
-use super::{OpenError, SqliteSettings, Sync, file, open, ownership, search};
-use crate::history::{RoomKey, StoredMessage};
+use super::{OpenError, SqliteSettings, file, open, ownership, search};
+use crate::history::{Durability, RoomKey, StoredMessage};
 
 /// Why an operator's command does not do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -267,7 +267,8 @@ pub fn vacuum(settings: &SqliteSettings) -> Result<(u64, u64), OperatorError> {
     let size =
         || -> std::io::Result<u64> { Ok(fs::metadata(path)?.len() + fs::metadata(&index).map_or(0, |i| i.len())) };
     let before = size()?;
-    let (_lock, database) = change(&SqliteSettings { path: path.to_owned(), sync: Sync::Full, ..settings.clone() })?;
+    let (_lock, database) =
+        change(&SqliteSettings { path: path.to_owned(), durability: Durability::Machine, ..settings.clone() })?;
     database.connection.execute_batch("VACUUM")?;
     database.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     search::vacuum(open::open_reader(path)?, path).map_err(|error| OperatorError::Index(error.to_string()))?;
@@ -284,7 +285,7 @@ pub fn drop_room(settings: &SqliteSettings, key: &RoomKey) -> Result<u64, Operat
     if !path.exists() {
         return Err(OperatorError::NotThere(path.to_owned()));
     }
-    let settings = SqliteSettings { path: file::locate(path)?, sync: Sync::Full, ..settings.clone() };
+    let settings = SqliteSettings { path: file::locate(path)?, durability: Durability::Machine, ..settings.clone() };
     let (_lock, mut database) = change(&settings)?;
     let connection = &mut database.connection;
     let found = connection.query_row("SELECT id FROM rooms WHERE name = ?1", [key.to_string()], |row| row.get(0));

@@ -13,7 +13,7 @@ use super::SqliteSettings;
 use super::schema::{Bounds, DbRoom, drop_step, of_place, place};
 use super::search::ENDING;
 use crate::clock;
-use crate::metrics::HistoryMetrics;
+use crate::history::HistoryMetrics;
 
 /// Most messages, or `id`s of messages that were dropped before, that one step drops.
 const STEP: u64 = 256;

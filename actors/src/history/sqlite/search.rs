@@ -27,9 +27,8 @@ use super::reader::serve;
 use super::schema::DbRoom;
 use crate::clock;
 use crate::history::thread::spawn;
-use crate::history::{Page, ReadError, ReadRequest, ReportSink, SearchText};
+use crate::history::{HistoryMetrics, Page, ReadError, ReadRequest, ReportSink, SearchText};
 use crate::log_interval::LogInterval;
-use crate::metrics::HistoryMetrics;
 use crate::vitals::Vitals;
 
 /// Most searches that wait.
@@ -303,7 +302,7 @@ impl Follower {
             let Followed { last, is_done } = index.follow(&moment, read.db, &mut budget)?;
             drop(moment);
             transaction.commit()?;
-            if is_done || last >= read.newest.0 {
+            if is_done || last >= read.request.newest.0 {
                 break;
             }
             if clock::now() >= until {

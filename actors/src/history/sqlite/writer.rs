@@ -17,7 +17,7 @@ use super::command::{Append, WriterCommand};
 use super::commit::{Forgotten, Numbering, is_of_a_message, write, write_singly};
 use super::continuity::MarkError;
 use super::file::{FileFault, OpenFiles};
-use super::report::{Report, StoreHealth};
+use super::report::Report;
 use super::retention::Retention;
 use super::schema::{Bounds, DbRoom};
 use super::search::Searches;
@@ -25,9 +25,8 @@ use super::written::WrittenDatabase;
 use super::{SqliteSettings, open};
 use crate::clock;
 use crate::history::thread::spawn;
-use crate::history::{Receipt, ReportSink, StoreReport};
+use crate::history::{HistoryMetrics, Receipt, ReportSink, StoreReport};
 use crate::log_interval::LogInterval;
-use crate::metrics::HistoryMetrics;
 use crate::vitals::Vitals;
 
 /// Most messages in one commit.
@@ -79,7 +78,6 @@ struct Writer {
     is_doubted: bool,
     settings: Arc<SqliteSettings>,
     metrics: Arc<HistoryMetrics>,
-    health: StoreHealth,
     sink: ReportSink,
     /// What the search index follows.
     searches: Arc<Searches>,
@@ -98,7 +96,6 @@ pub(super) fn start(
     (database, files): (WrittenDatabase, Arc<OpenFiles>),
     settings: Arc<SqliteSettings>,
     metrics: Arc<HistoryMetrics>,
-    health: StoreHealth,
     (sink, searches): (ReportSink, Arc<Searches>),
     (bounds, dropped): (Bounds, Vec<DbRoom>),
     vitals: &Vitals,
@@ -114,7 +111,6 @@ pub(super) fn start(
         is_doubted: false,
         settings,
         metrics,
-        health,
         sink,
         searches,
         turns,
@@ -275,9 +271,8 @@ impl Writer {
         // A file that was moved may show itself as an I/O error first.
         let error = self.check_files().err().map_or_else(|| error.to_string(), |moved| moved.to_string());
         self.metrics.failures.fetch_add(1, Relaxed);
-        self.metrics.failing.store(1, Relaxed);
         error!("nothing can be stored, messages are refused until it can: {error}");
-        self.health.set(Some(format!("the history cannot be stored: {error}")));
+        self.metrics.health.set(Some(format!("the history cannot be stored: {error}")));
         self.probe_at = Some(clock::now() + PROBE_INTERVAL);
         let receipts: Vec<_> = self.due.forgotten.iter_mut().map(|forgotten| forgotten.receipt.take()).collect();
         for receipt in receipts {
@@ -290,19 +285,18 @@ impl Writer {
         match self.try_storage() {
             Ok(()) => {
                 self.probe_at = None;
-                self.metrics.failing.store(0, Relaxed);
                 info!("storing works again");
-                self.health.set(None);
+                self.metrics.health.set(None);
             }
             Err(error) => {
-                self.health.set(Some(format!("the history cannot be stored: {error}")));
+                self.metrics.health.set(Some(format!("the history cannot be stored: {error}")));
                 self.probe_at = Some(clock::now() + PROBE_INTERVAL);
             }
         }
     }
 
     fn try_storage(&mut self) -> Result<(), StoreError> {
-        if let Err(fault) = self.files.check()
+        if let Err(fault) = self.check_files()
             && !(self.files.is_log_cut(&fault) && self.log()?.is_in_database())
         {
             return Err(fault.into());

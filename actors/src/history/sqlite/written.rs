@@ -28,7 +28,7 @@ impl WrittenDatabase {
         open::inspect(path)?;
         let mut connection = open::open_writer(settings, create).map_err(|error| OpenError::of(path, error))?;
         let identity = FileIdentity::at(path).map_err(|error| OpenError::of_file(path, error))?;
-        let begun = Continuity::begin(&mut connection, lock.file(), identity, had_log, settings.sync);
+        let begun = Continuity::begin(&mut connection, lock.file(), identity, had_log, settings.durability);
         let continuity = begun.map_err(|error| OpenError::of_mark(path, error))?;
         Ok(Self { connection, continuity, is_abandoned: false })
     }

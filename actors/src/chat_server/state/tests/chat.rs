@@ -15,13 +15,11 @@ use tokio::sync::oneshot;
 
 use super::super::ChatState;
 use crate::chat_server::command::{Command, DropError, Frame, HistoryQuery, OpenRefusal, OpenSession, Request};
-use crate::chat_server::effect::Effect;
-use crate::chat_server::turn::Turn;
+use crate::chat_server::effect::{Effect, Turn};
 use crate::clock::{self, Now};
 use crate::config::ChatConfig;
 use crate::credits::Ticket;
-use crate::history::memory::MemoryHistory;
-use crate::history::{Completion, Entry, HistoryStore, ReadRequest, RoomKey};
+use crate::history::{Completion, Entry, History, ReadRequest, RoomKey};
 use crate::hub::{Replay, ToSession};
 use crate::identity::{Claims, Identity, RoomGlobs};
 use crate::ids::{HubId, RoomId, SessionId};
@@ -45,7 +43,7 @@ const HUBS: u32 = 3;
 pub(in super::super) struct Chat {
     pub(in super::super) state: ChatState,
     pub(in super::super) now: Now,
-    history: MemoryHistory,
+    history: History,
     is_held: bool,
     held: VecDeque<Held>,
     clients: Vec<Client>,
@@ -118,7 +116,7 @@ impl Chat {
         let mut config = ChatConfig::default();
         change(&mut config);
         Self {
-            history: MemoryHistory::new(config.history_messages, config.history_bytes),
+            history: History::in_memory(config.history_messages, config.history_bytes),
             state: ChatState::new(config, 1),
             now: Now { at: clock::now(), unix_ms: 1_000_000 },
             is_held: false,
@@ -239,7 +237,7 @@ impl Chat {
     ///
     /// ```text
     /// opens [room=R] [name=N] [key=LABEL] [person] [token=N [rooms=LIST] [for=SECONDS] | unproven]     goes
-    /// says [room=R | to=N] [name=N] [id=I] TEXT        hello N [key=LABEL]
+    /// says [room=R | to=N] [name=N] [id=I] [read=MS] TEXT   (read so many milliseconds ago)   hello N [key=LABEL]
     /// joins R [after=S epoch=LABEL] [presence]         leaves R
     /// proves N [rooms=LIST] [for=SECONDS]    inbox [after=S epoch=LABEL]    private [with=N] [before=S | after=S]
     /// rooms   members R   history R [before=S | after=S] [limit=L]   ping   nonsense
@@ -272,7 +270,8 @@ impl Chat {
         }
         let request = self.request(&line);
         let session = self.client(who).session;
-        let ticket = Some(Ticket::without_credit(self.now.at));
+        let read_before = Duration::from_millis(line.number("read").unwrap_or(0));
+        let ticket = Some(Ticket::without_credit(self.now.at.checked_sub(read_before).unwrap()));
         self.apply(Command::Ask { frame: Frame { session, id: line.id(), ticket }, request });
     }
 

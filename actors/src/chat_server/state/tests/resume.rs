@@ -3,7 +3,7 @@
 use super::Chat;
 
 /// Alice and bob in the lobby; five messages; carol was there for the first `heard`, then left.
-fn with_missed(mut chat: Chat, heard: u32) -> Chat {
+pub(super) fn with_missed(mut chat: Chat, heard: u32) -> Chat {
     chat = chat.and(&["alice", "carol"]);
     for number in 1..=5 {
         chat.send("alice", &format!("says {number}"));
@@ -17,7 +17,7 @@ fn with_missed(mut chat: Chat, heard: u32) -> Chat {
 }
 
 /// A chat whose answers hold two messages of these dialogues.
-fn two_a_page() -> Chat {
+pub(super) fn two_a_page() -> Chat {
     Chat::with(|config| config.outbox_bytes = 8 * 2 * 170)
 }
 
@@ -222,190 +222,6 @@ fn who_catches_up_more_slowly_than_the_history_forgets_is_closed() {
 }
 
 #[test]
-fn who_leaves_while_it_catches_up_gets_no_more_of_it() {
-    with_missed(two_a_page(), 1).check(
-        "
-        carol> joins lobby after=1 epoch=carol
-        carol< joined lobby #5 count 2 recovered
-        carol< lobby#2 alice: 2
-        carol< lobby#3 alice: 3
-        carol< (more)
-        carol> leaves lobby
-        carol< left lobby
-        carol> continues lobby
-        carol< (nothing)
-        carol> joins lobby
-        carol< joined lobby #5 count 2
-        carol> continues lobby
-        carol< (nothing)
-        alice> says 6
-        alice< lobby#6 alice: 6
-        carol< lobby#6 alice: 6
-        ",
-    );
-}
-
-#[test]
-fn who_goes_while_it_catches_up_leaves_nothing_behind() {
-    with_missed(two_a_page(), 1).check(
-        "
-        carol> joins lobby after=1 epoch=carol
-        carol< joined lobby #5 count 2 recovered
-        carol< lobby#2 alice: 2
-        carol< lobby#3 alice: 3
-        carol< (more)
-        carol> goes
-        carol> continues lobby
-        alice> members lobby
-        alice< members lobby count 1: alice
-        ",
-    );
-}
-
-#[test]
-fn who_joins_again_while_it_catches_up_goes_on_catching_up() {
-    with_missed(two_a_page(), 1).check(
-        "
-        carol> joins lobby after=1 epoch=carol
-        carol< joined lobby #5 count 2 recovered
-        carol< lobby#2 alice: 2
-        carol< lobby#3 alice: 3
-        carol< (more)
-        carol> joins lobby
-        carol< joined lobby #5 count 2
-        alice> says 6
-        alice< lobby#6 alice: 6
-        carol< (nothing)
-        carol> continues lobby
-        carol< lobby#4 alice: 4
-        carol< lobby#5 alice: 5
-        carol< (more)
-        carol> continues lobby
-        carol< lobby#6 alice: 6
-        ",
-    );
-}
-
-#[test]
-fn who_resumes_again_while_it_catches_up_gets_what_it_asked_for_last() {
-    with_missed(two_a_page(), 1).check(
-        "
-        carol> joins lobby after=1 epoch=carol
-        carol< joined lobby #5 count 2 recovered
-        carol< lobby#2 alice: 2
-        carol< lobby#3 alice: 3
-        carol< (more)
-        carol> joins lobby after=2 epoch=carol
-        carol< joined lobby #5 count 2 recovered
-        carol> continues lobby
-        carol< lobby#3 alice: 3
-        carol< lobby#4 alice: 4
-        carol< (more)
-        carol> continues lobby
-        carol< lobby#5 alice: 5
-        ",
-    );
-}
-
-#[test]
-fn what_is_stored_while_the_history_is_read_comes_after_it() {
-    with_missed(Chat::new(), 3).check(
-        "
-        history holds
-        carol> joins lobby after=3 epoch=carol
-        carol< joined lobby #5 count 2 recovered
-        alice> says 6
-        history stores 1
-        carol< lobby#4 alice: 4
-        carol< lobby#5 alice: 5
-        history stores
-        alice< lobby#6 alice: 6
-        carol< lobby#6 alice: 6
-        ",
-    );
-}
-
-#[test]
-fn what_is_stored_before_the_history_is_read_comes_with_it() {
-    with_missed(Chat::new(), 3).check(
-        "
-        history holds
-        alice> says 6
-        carol> joins lobby after=3 epoch=carol
-        carol< joined lobby #5 count 2 recovered
-        history stores
-        alice< lobby#6 alice: 6
-        carol< lobby#4 alice: 4
-        carol< lobby#5 alice: 5
-        carol< lobby#6 alice: 6
-        ",
-    );
-}
-
-#[test]
-fn who_resumes_again_from_elsewhere_while_the_history_is_read_is_not_taken_for_slow() {
-    // The answer to the first question was taken for a gap in the second.
-    with_missed(Chat::new(), 1).check(
-        "
-        history holds
-        carol> joins lobby after=3 epoch=carol
-        carol< joined lobby #5 count 2 recovered
-        carol> joins lobby after=1 epoch=carol
-        carol< joined lobby #5 count 2 recovered
-        history stores
-        carol< lobby#2 alice: 2
-        carol< lobby#3 alice: 3
-        carol< lobby#4 alice: 4
-        carol< lobby#5 alice: 5
-        alice> says 6
-        alice< lobby#6 alice: 6
-        carol< lobby#6 alice: 6
-        ",
-    );
-}
-
-#[test]
-fn who_leaves_and_resumes_while_the_history_is_read_gets_everything_once() {
-    with_missed(Chat::new(), 1).check(
-        "
-        history holds
-        carol> joins lobby after=3 epoch=carol
-        carol< joined lobby #5 count 2 recovered
-        carol> leaves lobby
-        carol< left lobby
-        carol> joins lobby after=4 epoch=carol
-        carol< joined lobby #5 count 2 recovered
-        history stores
-        carol< lobby#5 alice: 5
-        alice> says 6
-        alice< lobby#6 alice: 6
-        carol< lobby#6 alice: 6
-        ",
-    );
-}
-
-#[test]
-fn who_resumes_again_and_has_missed_nothing_gets_what_is_new_at_once() {
-    // It went on catching up from where it had begun.
-    with_missed(two_a_page(), 1).check(
-        "
-        carol> joins lobby after=1 epoch=carol
-        carol< joined lobby #5 count 2 recovered
-        carol< lobby#2 alice: 2
-        carol< lobby#3 alice: 3
-        carol< (more)
-        carol> joins lobby after=5 epoch=carol
-        carol< joined lobby #5 count 2 recovered
-        carol> continues lobby
-        carol< (nothing)
-        alice> says 6
-        alice< lobby#6 alice: 6
-        carol< lobby#6 alice: 6
-        ",
-    );
-}
-
-#[test]
 fn with_the_at_of_the_message_it_goes_on_from_a_client_recovers_only_where_the_server_has_that_message() {
     with_missed(Chat::new(), 3).check(
         "
@@ -444,42 +260,6 @@ fn where_the_message_that_a_client_goes_on_from_is_no_longer_kept_the_epoch_deci
         carol< lobby#3 alice: 3
         carol< lobby#4 alice: 4
         carol< lobby#5 alice: 5
-        ",
-    );
-}
-
-#[test]
-fn while_a_proof_is_looked_at_what_is_said_waits_and_the_next_command_of_the_room_ends_the_looking() {
-    let mut chat = with_missed(Chat::new(), 3);
-    chat.check(
-        "
-        history holds
-        carol> joins lobby after=3 epoch=carol at=1000000 id=j1
-        alice> says 6
-        history stores
-        carol< joined lobby #5 count 2 recovered id=j1
-        alice< lobby#6 alice: 6
-        carol< lobby#4 alice: 4
-        carol< lobby#5 alice: 5
-        carol< lobby#6 alice: 6
-        ",
-    );
-    chat.check(
-        "
-        carol> leaves lobby
-        carol< left lobby
-        history holds
-        carol> joins lobby after=3 epoch=carol at=1000000 id=j2
-        carol> joins lobby after=6 epoch=carol at=1000000 id=j3
-        carol< joined lobby #6 count 2 gap id=j2
-        carol> leaves lobby
-        carol< joined lobby #6 count 2 gap id=j3
-        carol< left lobby
-        carol> joins lobby after=6 epoch=carol at=1000000 id=j4
-        carol> goes
-        history stores
-        alice> says 7
-        alice< lobby#7 alice: 7
         ",
     );
 }

@@ -56,7 +56,7 @@ fn messages_are_stored_and_dropped_while_the_search_index_is_held() {
         }
     }
     assert_eq!(store.try_read(HistoryPage::Newest, Some("says"), 5), Err(ReadError::Failed));
-    assert_eq!(store.history.health().failure(), None);
+    assert_eq!(store.metrics.health.failure(), None);
     holder.execute_batch("ROLLBACK").unwrap();
     assert_eq!(find(&mut store, "says"), [1_000, 999, 998, 997, 996]);
     assert_eq!(find(&mut store, "number900"), [0; 0], "it was dropped");

@@ -1,0 +1,307 @@
+//! A table of frames: every kind of command and event, with all that it may hold.
+
+use starling_protocol::{
+    Ack, ChatMessage, ClientCommand, ClientId, CommandFrame, Epoch, ErrorCode, HistoryEvent, HistoryPage,
+    InboxPosition, JoinedEvent, MembersEvent, MessageId, PostMessage, PresenceEvent, Refusal, Resume, RoomName,
+    RoomPosition, RoomSummary, Seq, ServerEvent, ServerLimits, Target, Welcome,
+};
+
+/// 2026-11-22 in milliseconds since the Unix epoch.
+const AT: u64 = 1_795_342_200_123;
+const EPOCH: Epoch = Epoch(0xb7c1_f0a9_3d5e_2648);
+const KEY: &str = "5c0a8d7e91b24f63a7d9e8103bc46f52";
+const ESCAPES: &str = "a \"word\" \\ a tab\tand\na line, a bell \u{7}, Grüße 🐦";
+
+fn client(name: &str) -> ClientId {
+    ClientId::parse(name).unwrap()
+}
+
+fn room(name: &str) -> RoomName {
+    RoomName::parse(name).unwrap()
+}
+
+fn id(id: &str) -> MessageId {
+    MessageId::parse(id).unwrap()
+}
+
+fn asked(command: ClientCommand<'static>) -> CommandFrame<'static> {
+    CommandFrame { id: None, command }
+}
+
+fn asked_as(name: &str, command: ClientCommand<'static>) -> CommandFrame<'static> {
+    CommandFrame { id: Some(id(name)), command }
+}
+
+fn post(text: &'static str, target: Target) -> ClientCommand<'static> {
+    ClientCommand::Message(PostMessage { text: text.into(), target, client_id: None })
+}
+
+fn post_as(name: &str, text: &'static str, target: Target) -> ClientCommand<'static> {
+    ClientCommand::Message(PostMessage { text: text.into(), target, client_id: Some(client(name)) })
+}
+
+fn join(resume: Option<Resume>, presence: bool) -> ClientCommand<'static> {
+    ClientCommand::Join { room: room("dev"), resume, presence }
+}
+
+fn history(page: HistoryPage, limit: u16) -> ClientCommand<'static> {
+    ClientCommand::History { room: room("dev"), page, limit }
+}
+
+fn private_history(with: Option<&str>, page: HistoryPage, limit: u16) -> ClientCommand<'static> {
+    ClientCommand::InboxHistory { with: with.map(client), page, limit }
+}
+
+/// One of every kind, by the name of its file.
+pub(super) fn commands() -> Vec<(&'static str, CommandFrame<'static>)> {
+    let dev = || Target::Room(room("dev"));
+    let bob = || Target::Client(client("bob"));
+    let hello = |name: Option<&str>, key: Option<&'static str>, token: Option<&'static str>| ClientCommand::Hello {
+        client_id: name.map(client),
+        key: key.map(Into::into),
+        token: token.map(Into::into),
+    };
+    let resume = |epoch| Some(Resume { after: Seq(41), epoch, at: None });
+    let proven = Some(Resume { after: Seq(41), epoch: Some(EPOCH), at: Some(AT) });
+    vec![
+        ("message-smallest", asked(post_as("alice", "hello", Target::FirstRoom))),
+        ("message-first-room", asked(post("hello everybody", Target::FirstRoom))),
+        ("message-room", asked(post("tests are green", dev()))),
+        ("message-room-with-id", asked_as("m-17", post_as("alice", "tests are green", dev()))),
+        ("message-private", asked(post("psst", bob()))),
+        ("message-private-with-id", asked_as("m-18", post("psst", bob()))),
+        ("message-text-with-escapes", asked(post(ESCAPES, Target::FirstRoom))),
+        ("hello", asked(hello(Some("alice"), None, None))),
+        ("hello-with-key", asked_as("h-1", hello(Some("alice"), Some(KEY), None))),
+        ("hello-with-token", asked(hello(None, None, Some("eyJhbGciOiJFZERTQSJ9.e30.c2ln")))),
+        ("join", asked(join(None, false))),
+        ("join-with-presence", asked_as("j-1", join(None, true))),
+        ("join-resume", asked_as("j-2", join(resume(Some(EPOCH)), false))),
+        ("join-resume-with-proof", asked(join(proven, false))),
+        ("join-resume-foreign-epoch", asked(join(resume(None), false))),
+        ("join-inbox", asked_as("j-3", ClientCommand::JoinInbox { resume: None })),
+        ("join-inbox-resume", asked(ClientCommand::JoinInbox { resume: resume(Some(EPOCH)) })),
+        ("leave", asked(ClientCommand::Leave { room: room("dev") })),
+        ("leave-with-id", asked_as("l-1", ClientCommand::Leave { room: room("dev") })),
+        ("rooms", asked(ClientCommand::Rooms)),
+        ("rooms-with-id", asked_as("r-1", ClientCommand::Rooms)),
+        ("members", asked(ClientCommand::Members { room: room("dev") })),
+        ("members-with-id", asked_as("w-1", ClientCommand::Members { room: room("dev") })),
+        ("history-newest", asked(history(HistoryPage::Newest, 50))),
+        ("history-before", asked_as("p-1", history(HistoryPage::Before(Seq(42)), 2))),
+        ("history-after", asked(history(HistoryPage::After(Seq(0)), 200))),
+        ("history-inbox", asked(private_history(None, HistoryPage::After(Seq(41)), 200))),
+        ("history-private", asked_as("p-2", private_history(Some("bob"), HistoryPage::Newest, 50))),
+        ("ping", asked(ClientCommand::Ping)),
+        ("ping-with-id", asked_as("t-1", ClientCommand::Ping)),
+    ]
+}
+
+fn welcome(request: Option<&str>, name: &str) -> ServerEvent<'static> {
+    ServerEvent::Welcome(Box::new(Welcome {
+        id: request.map(id),
+        protocol: starling_protocol::PROTOCOL_VERSION,
+        server: "starling/0.1.0".into(),
+        client_id: client(name),
+        first_room: Some(RoomPosition { room: RoomName::lobby(), seq: Seq(41), epoch: EPOCH }),
+        inbox: None,
+        key: KEY.parse().unwrap(),
+        heartbeat_ms: 25_000,
+        limits: ServerLimits { message_bytes: 16_384, messages_per_second: 50, burst: 100, rooms: 64 },
+    }))
+}
+
+fn in_no_room(event: ServerEvent<'static>) -> ServerEvent<'static> {
+    let ServerEvent::Welcome(mut welcome) = event else { panic!("no welcome") };
+    welcome.first_room = None;
+    ServerEvent::Welcome(welcome)
+}
+
+fn with_inbox(event: ServerEvent<'static>) -> ServerEvent<'static> {
+    let ServerEvent::Welcome(mut welcome) = event else { panic!("no welcome") };
+    welcome.inbox = Some(InboxPosition { seq: Seq(7), epoch: EPOCH });
+    ServerEvent::Welcome(welcome)
+}
+
+fn said(name: &str, text: &'static str, place: &str, seq: u64) -> ChatMessage<'static> {
+    ChatMessage {
+        client_id: client(name),
+        text: text.into(),
+        room: Some(room(place)),
+        seq: Seq(seq).into(),
+        to: None,
+        at: AT,
+        id: None,
+    }
+}
+
+fn told(request: Option<&str>) -> ServerEvent<'static> {
+    ServerEvent::Message(ChatMessage {
+        client_id: client("alice"),
+        text: "psst".into(),
+        room: None,
+        seq: None,
+        to: Some(client("bob")),
+        at: AT,
+        id: request.map(id),
+    })
+}
+
+/// A private message where they are stored.
+fn whispered(name: &str, to: &str, seq: u64) -> ChatMessage<'static> {
+    ChatMessage { room: None, to: Some(client(to)), ..said(name, "psst", "lobby", seq) }
+}
+
+fn ack(request: &str, seq: Option<u64>, duplicate: bool) -> ServerEvent<'static> {
+    ServerEvent::Ack(Ack {
+        id: id(request),
+        at: AT,
+        room: seq.map(|_| room("dev")),
+        seq: seq.map(Seq),
+        to: seq.is_none().then(|| client("bob")),
+        duplicate,
+    })
+}
+
+fn joined(request: Option<&str>, seq: u64) -> JoinedEvent {
+    JoinedEvent {
+        id: request.map(id),
+        room: Some(room("dev")),
+        inbox: false,
+        seq: Seq(seq),
+        epoch: EPOCH,
+        count: 2,
+        recovered: None,
+    }
+}
+
+fn members(request: Option<&str>, name: &str, count: u32, truncated: bool) -> ServerEvent<'static> {
+    ServerEvent::Members(MembersEvent {
+        id: request.map(id),
+        room: room(name),
+        count,
+        client_ids: vec![client("alice"), client("bob")],
+        truncated,
+    })
+}
+
+fn error(code: ErrorCode) -> ServerEvent<'static> {
+    let refusal = |message: &str, request: &str| Refusal::new(code, message).with_id(Some(id(request)));
+    ServerEvent::Error(match code {
+        ErrorCode::BadJson => Refusal::new(code, "EOF while parsing a value at line 1 column 8"),
+        ErrorCode::BadRequest => refusal("field `room` is missing", "j-1"),
+        ErrorCode::UnknownType => refusal("there is no type \"dance\"", "d-1"),
+        ErrorCode::BadName => Refusal::new(code, "a name has only letters, digits, '.', '_' and '-', not ' '"),
+        ErrorCode::BadRoom => refusal("a name has 1 to 64 characters, this one has 65", "j-1"),
+        ErrorCode::NameTaken => Refusal::new(code, "the name alice is in use"),
+        ErrorCode::ClientIdMismatch => refusal("this connection is alice, not bob", "m-17"),
+        ErrorCode::NotAMember => refusal("join dev first", "m-17"),
+        ErrorCode::NoSuchClient => refusal("nobody here is called bob", "m-18"),
+        ErrorCode::NoSuchRoom => refusal("there is no room dev", "w-1"),
+        ErrorCode::MessageEmpty => refusal("field `Message` is empty", "m-17"),
+        ErrorCode::MessageTooLarge => refusal("the text has 16385 bytes, at most 16384 are taken", "m-17"),
+        ErrorCode::TooManyRooms => refusal("a connection may be in 64 rooms", "j-1"),
+        ErrorCode::TooManyInboxes => {
+            refusal("the server keeps the private messages of as many clients as it may", "m-18")
+        }
+        ErrorCode::RateLimited => refusal("more than 50 frames per second", "m-17").retry_after_ms(20),
+        ErrorCode::Unauthorized => refusal("the token has expired", "h-1"),
+        ErrorCode::Forbidden => refusal("this room is closed to you", "j-1"),
+        ErrorCode::Unavailable => refusal("the history cannot be read at the moment", "p-1").retry_after_ms(1_000),
+    })
+}
+
+/// One of every kind and one error for each code, by the name of its file.
+pub(super) fn events() -> Vec<(String, ServerEvent<'static>)> {
+    let lobby = RoomSummary { room: room("lobby"), count: 12, seq: Seq(42) };
+    let dev = RoomSummary { room: room("dev"), count: 2, seq: Seq(8) };
+    let green = ChatMessage { id: Some(id("m-17")), ..said("alice", "tests are green", "dev", 41) };
+    let page = vec![ChatMessage { at: AT - 10_122, ..said("bob", "is it done?", "dev", 40) }, green.clone()];
+    let presence = |came: &[&str], went: &[&str], count| {
+        let names = |names: &[&str]| names.iter().map(|name| client(name)).collect();
+        ServerEvent::Presence(PresenceEvent { room: room("dev"), joined: names(came), left: names(went), count })
+    };
+    let cases = vec![
+        ("welcome", welcome(None, "guest-k3v9q2x")),
+        ("welcome-with-id", welcome(Some("h-1"), "alice")),
+        ("welcome-in-no-room", in_no_room(welcome(Some("h-1"), "alice"))),
+        ("welcome-with-inbox", with_inbox(welcome(None, "alice"))),
+        ("message-room", ServerEvent::Message(said("alice", "hello", "lobby", 42))),
+        ("message-room-with-id", ServerEvent::Message(ChatMessage { seq: Some(Seq(8)), ..green })),
+        ("message-private", told(None)),
+        ("message-private-with-id", told(Some("m-18"))),
+        ("message-private-stored", ServerEvent::Message(whispered("alice", "bob", 7))),
+        ("message-text-with-escapes", ServerEvent::Message(said("alice", ESCAPES, "lobby", 43))),
+        ("ack-room", ack("m-17", Some(8), false)),
+        ("ack-private", ack("m-18", None, false)),
+        ("ack-duplicate", ack("m-17", Some(8), true)),
+        ("joined", ServerEvent::Joined(joined(None, 41))),
+        ("joined-with-id", ServerEvent::Joined(joined(Some("j-1"), 41))),
+        ("joined-recovered", ServerEvent::Joined(JoinedEvent { recovered: Some(true), ..joined(Some("j-2"), 44) })),
+        (
+            "joined-not-recovered",
+            ServerEvent::Joined(JoinedEvent {
+                epoch: Epoch(0xb7c2),
+                count: 1,
+                recovered: Some(false),
+                ..joined(None, 3)
+            }),
+        ),
+        (
+            "joined-inbox",
+            ServerEvent::Joined(JoinedEvent {
+                room: None,
+                inbox: true,
+                count: 1,
+                recovered: Some(true),
+                ..joined(Some("j-3"), 9)
+            }),
+        ),
+        ("left", ServerEvent::Left { id: None, room: room("dev") }),
+        ("left-with-id", ServerEvent::Left { id: Some(id("l-1")), room: room("dev") }),
+        ("presence", presence(&["bob", "carol"], &["guest-k3v9q2x"], 3)),
+        ("presence-one-came", presence(&["bob"], &[], 2)),
+        ("members", members(Some("w-1"), "dev", 2, false)),
+        ("members-truncated", members(None, "lobby", 1_001, true)),
+        ("rooms", ServerEvent::Rooms { id: Some(id("r-1")), rooms: vec![lobby.clone(), dev], truncated: false }),
+        ("rooms-truncated", ServerEvent::Rooms { id: None, rooms: vec![lobby], truncated: true }),
+        (
+            "history",
+            ServerEvent::History(HistoryEvent {
+                id: Some(id("p-1")),
+                room: Some(room("dev")),
+                inbox: false,
+                to: None,
+                messages: page,
+                has_more: true,
+            }),
+        ),
+        (
+            "history-empty",
+            ServerEvent::History(HistoryEvent {
+                id: None,
+                room: Some(room("dev")),
+                inbox: false,
+                to: None,
+                messages: vec![],
+                has_more: false,
+            }),
+        ),
+        (
+            "history-private",
+            ServerEvent::History(HistoryEvent {
+                id: Some(id("p-2")),
+                room: None,
+                inbox: true,
+                to: Some(client("bob")),
+                messages: vec![whispered("alice", "bob", 7), whispered("bob", "alice", 9)],
+                has_more: false,
+            }),
+        ),
+        ("pong", ServerEvent::Pong { id: None, at: AT }),
+        ("pong-with-id", ServerEvent::Pong { id: Some(id("t-1")), at: AT }),
+        ("closing", ServerEvent::Closing { reason: "the server restarts".into(), reconnect_after_ms: 1_500 }),
+    ];
+    let errors = ErrorCode::ALL.iter().map(|code| (format!("error-{}", code.as_str()), error(*code)));
+    cases.into_iter().map(|(name, event)| (name.to_owned(), event)).chain(errors).collect()
+}
