@@ -59,6 +59,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
+    starling_process::start::prepare()?;
     let configuration = || anyhow::Ok(Config::from_variables(starling::environment::variables()?)?);
     let out = &mut std::io::stdout().lock();
     if arguments.print_config {

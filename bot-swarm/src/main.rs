@@ -48,6 +48,7 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: &clap::ArgMatches) -> anyhow::Result<u8> {
+    starling_process::start::prepare()?;
     let environment = Environment::read()?;
     let filter = environment.get(LOG_FILTER)?.unwrap_or("info");
     anyhow::ensure!(

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 use test_kit::{Client, Process};
@@ -87,6 +88,8 @@ impl Case {
 
 fn in_another_boot(data: &Path) {
     let database = Connection::open(data.join("starling.db")).unwrap();
+    // Whoever closes a database as the last takes its log along.
+    database.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
     assert_eq!(database.execute("UPDATE last_start SET boot = 'another'", []).unwrap(), 1);
 }
 
@@ -98,6 +101,14 @@ fn back_from_a_copy(data: &Path) {
 fn as_another_file(data: &Path) {
     fs::copy(data.join("starling.db"), data.join("new")).unwrap();
     fs::rename(data.join("new"), data.join("starling.db")).unwrap();
+}
+
+fn without_the_log(data: &Path) {
+    fs::remove_file(data.join("starling.db-wal")).unwrap();
+}
+
+fn with_an_empty_log(data: &Path) {
+    fs::write(data.join("starling.db-wal"), "").unwrap();
 }
 
 fn without_the_lock(data: &Path) {
@@ -115,6 +126,8 @@ fn a_database_that_may_lack_what_was_acknowledged_is_never_resumed_as_if_it_had_
         case("killed, another boot, all of it on the disk", "full", true, in_another_boot, true),
         case("put back from a copy", "full", false, back_from_a_copy, false),
         case("another file", "full", false, as_another_file, false),
+        case("killed, the log removed", "full", true, without_the_log, false),
+        case("killed, the log emptied", "full", true, with_an_empty_log, false),
         case("without what stands beside it", "normal", false, without_the_lock, false),
     ];
     // A server that stops takes its time: all of them at once.
@@ -122,6 +135,19 @@ fn a_database_that_may_lack_what_was_acknowledged_is_never_resumed_as_if_it_had_
     for thread in threads {
         thread.join().unwrap();
     }
+}
+
+#[actix_web::test]
+async fn what_an_operator_does_after_a_kill_is_resumed_as_after_a_clean_stop() {
+    let folder = tempdir().unwrap();
+    let server = starling().start(folder.path(), &[]);
+    let (epoch, last) = say(&server, &["1", "2"]).await;
+    server.kill();
+    assert!(said(folder.path(), &["history", "vacuum"]).0);
+    let (worked, told) = said(folder.path(), &["history", "drop", "--room", "elsewhere"]);
+    assert!(!worked && told.contains("there is no room elsewhere"), "{told}");
+    let server = starling().start(folder.path(), &[]);
+    assert_eq!(resume(&server, &epoch, &last["seq"], Some(&last["at"])).await, true);
 }
 
 #[actix_web::test]

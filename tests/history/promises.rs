@@ -5,7 +5,8 @@ use std::process::Stdio;
 
 use serde_json::json;
 use tempfile::tempdir;
-use test_kit::{Client, LOOK, within};
+use test_kit::token::{self, JWT};
+use test_kit::{Client, LOOK, Process, within};
 
 use super::harness::{page, run, seqs, starling};
 
@@ -234,4 +235,74 @@ async fn an_export_that_nobody_reads_does_not_hold_the_log_and_a_log_that_is_hel
         }
     })
     .await;
+}
+
+#[actix_web::test]
+async fn of_a_private_message_the_receivers_copy_is_remembered_and_forgotten_with_its_inbox() {
+    let folder = tempdir().unwrap();
+    let (alice_is, bob_is) = (token::issue(&starling(), &["alice"]), token::issue(&starling(), &["bob"]));
+    let whisper = async |server: &Process| {
+        let (mut alice, _) = Client::enter(server, &format!("/ws?token={alice_is}")).await;
+        assert!(alice.try_send_json(&json!({"to": "bob", "Message": "psst", "id": "p"})).await);
+        let ack = alice.next_of("ack").await;
+        assert_eq!(ack["to"], "bob", "{ack}");
+        ack["duplicate"].clone()
+    };
+    let server = starling().start(folder.path(), &JWT);
+    assert_eq!(whisper(&server).await, json!(null));
+    server.kill();
+    let server = starling().start(folder.path(), &JWT);
+    assert_eq!(whisper(&server).await, json!(true));
+    server.kill();
+    let dropped = run(folder.path(), &["history", "drop", "--inbox", "bob"]);
+    assert!(dropped.status.success(), "{dropped:?}");
+    let server = starling().start(folder.path(), &JWT);
+    // What the operator dropped is not there: it is a new message, and bob gets it.
+    assert_eq!(whisper(&server).await, json!(null));
+    let (_, welcome) = Client::enter(&server, &format!("/ws?token={bob_is}")).await;
+    assert_eq!(welcome["inbox"]["seq"], 1, "{welcome}");
+}
+
+#[actix_web::test]
+async fn at_the_limit_of_a_files_size_sending_is_refused_and_goes_on_when_it_is_raised() {
+    let folder = tempdir().unwrap();
+    let server = starling().start(folder.path(), &[("CHAT_MESSAGES_PER_SECOND", "0")]);
+    let (mut alice, _) = Client::enter(&server, "/ws?clientId=alice").await;
+    let limit = |bytes| {
+        let pid = rustix::process::Pid::from_raw(server.id().cast_signed());
+        let limit = rustix::process::Rlimit { current: bytes, maximum: None };
+        rustix::process::prlimit(pid, rustix::process::Resource::Fsize, limit).unwrap();
+    };
+    limit(Some(256 * 1024));
+    let mut acknowledged = 0;
+    loop {
+        let id = (acknowledged + 1).to_string();
+        assert!(alice.try_send_json(&json!({"Message": "x".repeat(4_000), "id": id})).await, "it lives");
+        let answer = loop {
+            let answer = alice.next().await.expect("the connection stays");
+            if answer["id"] == id && answer["type"] != "message" {
+                break answer;
+            }
+        };
+        if answer["type"] == "error" {
+            assert_eq!(answer["code"], "unavailable");
+            break;
+        }
+        acknowledged += 1;
+    }
+    let reason = server.status_becomes("/readyz", 503).await;
+    assert!(reason.contains("the history cannot be stored"), "{reason}");
+    limit(None);
+    server.status_becomes("/readyz", 200).await;
+    assert!(alice.try_send_json(&json!({"Message": "again", "id": "again"})).await);
+    while alice.next_of("ack").await["id"] != "again" {}
+    server.kill();
+    let server = starling().start(folder.path(), &[]);
+    assert_eq!(Client::enter(&server, "/ws?clientId=bob").await.1["seq"], acknowledged + 1);
+    server.stop();
+    // A command says what is wrong, and leaves no part of a file.
+    let output = starling().under(&["prlimit", "--fsize=40000"]).run(folder.path(), &["backup", "kept.db"], &[]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && said.contains("cannot write kept.db"), "{said}");
+    assert!(!folder.path().join("kept.db").exists());
 }

@@ -13,7 +13,7 @@ use test_kit::token::{self, JWT};
 use test_kit::{Client, LOOK, Process, raw, within};
 use tokio::time::Instant;
 
-use crate::harness::starling;
+use crate::harness::{bot_swarm, starling};
 
 const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
@@ -183,5 +183,45 @@ async fn a_start_with_a_clock_that_is_wrong_by_years_says_so_and_drops_nothing()
         server = Server::start_in(server.folder, offset, &keep);
         server.process.line_with("the clock may be wrong");
         assert!(server.stored().await.contains("fresh"), "with the clock {offset} s off");
+    }
+}
+
+#[actix::test]
+async fn a_clock_that_is_wrong_at_a_start_forgets_no_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = format!("/ws?token={}", token::issue(&starling(), &["alice", "--seconds", "600"]));
+    let mut server = Server::start_in(folder, 0, &JWT);
+    let send = json!({"Message": "once", "id": "m"});
+    let mut alice = Client::connect(server.process.address(), &path).await;
+    alice.send_json(&send).await;
+    alice.expect(r#"{"type":"ack","id":"m"}"#).await;
+    for offset in [HOUR, 2 * DAY, -HOUR, 0] {
+        server.process.signal(Signal::TERM);
+        assert_eq!(server.process.exit_code().await, Some(0));
+        server = Server::start_in(server.folder, offset, &JWT);
+        server.set_clock(0).await;
+        let mut alice = Client::connect(server.process.address(), &path).await;
+        alice.send_json(&send).await;
+        let ack = alice.expect(r#"{"type":"ack","id":"m"}"#).await;
+        assert_eq!(ack["duplicate"], true, "started with the clock {offset} s off: {ack}");
+    }
+}
+
+#[test]
+fn a_clock_that_no_date_can_tell_stops_the_start_of_both_programs_with_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = folder.path().join("clock");
+    for offset in [-100 * 365 * DAY, 9_000 * 365 * DAY] {
+        set(&clock, offset);
+        let server = starling().command(folder.path(), &[], &[("CHAT_BIND", "127.0.0.1:0")]);
+        let check = starling().command(folder.path(), &["history", "check"], &[]);
+        let bots = bot_swarm().command(folder.path(), &[], &[]);
+        for (mut command, code) in [(server, 1), (check, 1), (bots, 3)] {
+            command.env("FAKETIME_TIMESTAMP_FILE", &clock).env("LD_PRELOAD", library());
+            let output = command.output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.code() == Some(code) && said.lines().count() == 1, "{command:?}: {output:?}");
+            assert!(said.contains("the clock of this machine is before 1970 or after 9999"), "{said}");
+        }
     }
 }

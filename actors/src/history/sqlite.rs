@@ -26,6 +26,7 @@ mod schema;
 mod search;
 mod settings;
 mod writer;
+mod written;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -103,7 +104,7 @@ impl SqliteStore {
     }
 
     fn try_open(mut settings: SqliteSettings, metrics: Arc<HistoryMetrics>) -> Result<Self, OpenError> {
-        settings.path = file::locate(&settings.path)?;
+        settings.path = file::locate_new(&settings.path)?;
         let (opened, lock) = open::open(&settings)?;
         let stored = opened.rooms.iter().zip(&opened.restored.rooms);
         let bounds = stored.map(|(db, room)| (*db, (room.seq, room.oldest))).collect();
@@ -187,15 +188,17 @@ impl HistoryStore for SqliteStore {
         let (searches, thread) =
             Searches::start(opened.searcher, &self.settings.path, Arc::clone(&sink), &self.metrics, vitals);
         others.push(thread);
+        let files = Arc::new(opened.files);
         let (commands, writing) = writer::start(
-            (opened.writer, opened.identity, opened.continuity),
+            (opened.writer, Arc::clone(&files)),
             Arc::clone(&self.settings),
             Arc::clone(&self.metrics),
             (sink, Arc::clone(&searches)),
             (std::mem::take(&mut self.bounds), opened.dropped),
             vitals,
         );
-        let (checkpoints, thread) = checkpoints::start(opened.checkpoints, commands.clone(), &self.metrics, vitals);
+        let (checkpoints, thread) =
+            checkpoints::start((opened.checkpoints, files), commands.clone(), &self.metrics, vitals);
         others.push(thread);
         let (writer, checkpoints) = (Some(commands), Some(checkpoints));
         self.threads = Some(Threads { writer, checkpoints, readers, searches, writing: Some(writing), others });
@@ -290,9 +293,7 @@ impl Drop for SqliteStore {
             // Nobody is left to be told how it went.
             self.hand_on(&mut Vec::new());
         }
-        if let Some(mut opened) = self.opened.take() {
-            writer::note_end(&opened.continuity, &mut opened.writer);
-        }
+        drop(self.opened.take());
         let Some(mut threads) = self.threads.take() else { return };
         let join = |thread: JoinHandle<()>| {
             if thread.join().is_err() {

@@ -7,6 +7,7 @@ use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 use starling_protocol::{ClientId, Epoch, MessageId, Seq};
@@ -133,7 +134,7 @@ pub struct UnclaimedInbox {
     pub is_alone: bool,
 }
 
-/// A message `id` that was taken before this process, not long ago.
+/// A message `id` that was taken before this process, not long ago. A private message has one, with the receiver's copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredId {
     /// The index of its room in [`Restored::rooms`].
@@ -142,8 +143,8 @@ pub struct StoredId {
     pub seq: Seq,
     /// When it was taken, milliseconds since the Unix epoch.
     pub at: u64,
-    /// The sender of the message.
-    pub client_id: ClientId,
+    /// How long before the newest stored message that was, or before now where that is less.
+    pub age: Duration,
     /// Two senders of one name have each their own `id`s.
     pub owner: IdOwner,
     /// Unique for its owner.

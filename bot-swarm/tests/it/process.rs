@@ -206,6 +206,28 @@ async fn a_swarm_that_was_late_itself_says_so_and_ends_with_2() {
 }
 
 #[actix_rt::test]
+async fn a_report_past_the_limit_of_a_files_size_is_told_as_one_that_cannot_be_written() {
+    let server = TestServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let child = program()
+        .args(["--server-url", &server.url(), "--count", "2", "--report", folder.path().to_str().unwrap()])
+        .args(["--drain-seconds", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    wait_until("messages", || server.taken() >= 2).await;
+    let limit = rustix::process::Rlimit { current: Some(1_000), maximum: None };
+    rustix::process::prlimit(Some(pid), rustix::process::Resource::Fsize, limit).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let output = actix_rt::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let said = stderr(&output);
+    assert!(said.contains("the report cannot be written") && said.contains("File too large"), "{said}");
+}
+
+#[actix_rt::test]
 async fn a_swarm_that_had_no_open_file_left_says_so_and_ends_with_2() {
     let server = TestServer::start().await;
     let child = program()

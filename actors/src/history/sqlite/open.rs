@@ -8,13 +8,14 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::SqliteSettings;
-use super::continuity::{Continuity, MarkError};
-use super::file::{FileIdentity, beside};
+use super::continuity::MarkError;
+use super::file::{OpenFiles, beside};
 use super::lock::Lock;
 use super::ownership::{self, UNFINISHED};
 use super::restored::restore;
 use super::schema::{self, APPLICATION_ID, DbRoom, VERSION};
 use super::settings::synchronous;
+use super::written::WrittenDatabase;
 use crate::history::Restored;
 
 /// How long a connection waits for another one of this process, or for an operator's tool.
@@ -68,6 +69,13 @@ impl OpenError {
         if error.kind() == io::ErrorKind::StorageFull { Self::DiskFull { path } } else { Self::File { path, error } }
     }
 
+    pub(super) fn of_mark(path: &Path, error: MarkError) -> Self {
+        match error {
+            MarkError::Database(error) => Self::of(path, error),
+            MarkError::Lock(error) => Self::of_file(path, error),
+        }
+    }
+
     pub(super) fn of(path: &Path, error: rusqlite::Error) -> Self {
         let path = path.to_owned();
         match error.sqlite_error_code() {
@@ -90,9 +98,8 @@ impl OpenError {
 pub(super) struct Opened {
     /// Numbers above this one have nothing in the database: neither a room, nor messages or `id`s of one that has ended.
     pub(super) last_number: u32,
-    pub(super) continuity: Continuity,
-    pub(super) identity: FileIdentity,
-    pub(super) writer: Connection,
+    pub(super) files: OpenFiles,
+    pub(super) writer: WrittenDatabase,
     pub(super) readers: Vec<Connection>,
     pub(super) checkpoints: Connection,
     /// Reads for the search.
@@ -131,22 +138,15 @@ pub(super) fn open(settings: &SqliteSettings) -> Result<(Opened, Lock), OpenErro
 
 fn open_locked(settings: &SqliteSettings, lock: &Lock) -> Result<Opened, OpenError> {
     let path = settings.path.as_path();
-    inspect(path)?;
     let of = |error| OpenError::of(path, error);
-    let of_file = |error| OpenError::of_file(path, error);
-    let mut writer = open_writer(settings, true).map_err(of)?;
-    let identity = FileIdentity::at(path).map_err(of_file)?;
-    let begun = Continuity::begin(&mut writer, lock.file(), identity, settings.durability);
-    let continuity = begun.map_err(|error| match error {
-        MarkError::Database(error) => of(error),
-        MarkError::Lock(error) => OpenError::of_file(path, error),
-    })?;
+    let writer = WrittenDatabase::open(settings, lock, true)?;
+    let files = OpenFiles::of(path).map_err(|error| OpenError::of_file(path, error))?;
     let readers = (0..READERS).map(|_| open_reader(path)).collect::<rusqlite::Result<_>>().map_err(of)?;
     let checkpoints = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(of)?;
     let searcher = open_reader(path).map_err(of)?;
-    let (rooms, restored, dropped) = restore(&writer, settings).map_err(of)?;
-    let last_number = schema::last_number(&writer).map_err(of)?;
-    Ok(Opened { last_number, continuity, identity, writer, readers, checkpoints, searcher, rooms, restored, dropped })
+    let (rooms, restored, dropped) = restore(&writer.connection, settings).map_err(of)?;
+    let last_number = schema::last_number(&writer.connection).map_err(of)?;
+    Ok(Opened { last_number, files, writer, readers, checkpoints, searcher, rooms, restored, dropped })
 }
 
 fn remove(path: &Path, endings: &[&str]) {

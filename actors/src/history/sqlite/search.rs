@@ -20,8 +20,8 @@ use log::info;
 use rusqlite::{Connection, InterruptHandle};
 use rustc_hash::FxHashSet;
 
+pub(super) use self::index::{APPLICATION_ID, ENDING, IndexError, SearchIndex, problems};
 use self::index::{Budget, Followed};
-pub(super) use self::index::{ENDING, IndexError, SearchIndex, problems};
 use super::page::{Collected, DiskRead, span};
 use super::reader::serve;
 use super::schema::DbRoom;
@@ -243,11 +243,12 @@ impl Follower {
 
     /// After a failure the index is opened anew, and made anew where it is broken.
     fn fail(&mut self, error: &IndexError) {
-        if matches!(error, IndexError::Index(_)) {
+        if !matches!(error, IndexError::History(_)) {
             self.index = None;
         }
         if error.is_damage() {
-            SearchIndex::remove(&self.path);
+            // What cannot be removed is found when the index is opened, and that is told.
+            SearchIndex::remove(&self.path).unwrap_or_default();
         }
     }
 
