@@ -1,4 +1,4 @@
-//! What every edge of the server shares.
+//! The state that the edges of the server share.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -81,7 +81,7 @@ impl ServerState {
         self.started.elapsed().as_secs()
     }
 
-    /// Why the server cannot serve at the moment, if so.
+    /// The reason that the server cannot serve at the moment, if there is one.
     pub(crate) fn not_ready(&self) -> Option<Cow<'static, str>> {
         if let Some(died) = self.shared.chat.vitals().dead() {
             Some(died.to_string().into())
@@ -94,7 +94,7 @@ impl ServerState {
         }
     }
 
-    /// Takes no new connection from now on.
+    /// Refuses new connections from now on.
     pub(crate) fn refuse_new(&self) {
         self.draining.store(true, Relaxed);
     }
@@ -109,7 +109,7 @@ impl ServerState {
         self.short_of_memory.store(is_short, Relaxed);
     }
 
-    /// What an HTTP connection may take.
+    /// The limits of an HTTP connection.
     pub(crate) fn http_limits(&self) -> HttpLimits {
         self.shared.http_limits
     }

@@ -1,9 +1,9 @@
 //! The outbound half of a worker thread: from the `ChatServer`'s events to the sockets of that thread.
 //!
-//! `ChatServer` sends a message once per hub, never once per member. The hub knows its local members, and writes
-//! once per turn: what is offered to a room stays in the room's batch until everything else that was ready has run,
-//! then the batch is joined once and every member's socket is written once, straight from that one buffer. Only what
-//! the kernel does not take moves into the member's own outbox, as a reference to the same buffer.
+//! The `ChatServer` sends a message once per hub, never once per member. The hub knows its local members and writes
+//! once per turn. A message that is offered to a room joins the room's batch, and the batch waits until all other ready
+//! tasks have run. Then the hub joins the batch into one buffer and writes it to every member's socket. Only the bytes
+//! that the kernel does not accept go into the member's outbox, as a reference to the same buffer.
 //!
 //! - [`Hub`] is the actor: its mailbox, its stage, its ticker.
 //! - `HubHandle` is how other threads reach it.

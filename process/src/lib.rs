@@ -1,4 +1,4 @@
-//! What both programs, the server and the bots, do with their surroundings.
+//! Code that both programs, the server and the bots, share for the environment and for logging.
 //!
 //! - [`Environment`] is the variables of the process and those of a file `.env`.
 //! - [`dotenv`] reads and writes such files.

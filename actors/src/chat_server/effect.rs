@@ -16,7 +16,7 @@ use crate::ids::{HubSet, RoomId, SessionId};
 /// Collects the effects of one command, in the order in which they are to be performed.
 #[derive(Debug)]
 pub struct Turn {
-    /// When the command is carried out.
+    /// The time of the whole turn: every rule of one command sees the same time.
     pub now: Now,
     /// The effects so far.
     pub effects: Vec<Effect>,
@@ -36,7 +36,7 @@ impl Turn {
         self.push(Effect::To { session, command });
     }
 
-    /// Tells a session something that no frame of it asked for.
+    /// Sends a session an event that answers none of its frames.
     pub(super) fn tell(&mut self, session: SessionId, event: ServerEvent<'static>) {
         self.to(session, ToSession::Tell { event: Box::new(event), ticket: None });
     }
@@ -52,7 +52,7 @@ impl Turn {
         self.answer(frame, ServerEvent::Error(refusal));
     }
 
-    /// Answers somebody outside the chat.
+    /// Answers a caller outside the chat.
     pub(super) fn reply(&mut self, answer: Answer) {
         self.push(Effect::Answer(answer));
     }
@@ -69,13 +69,13 @@ impl Turn {
         self.to(session, ToSession::Close { code, reason });
     }
 
-    /// Writes a part of what a session missed.
+    /// Sends a session the next part of its missed messages.
     pub(super) fn replay(&mut self, session: SessionId, replay: Replay) {
         self.to(session, ToSession::Replay(replay));
     }
 }
 
-/// One thing that the `ChatServer` is to do. Effects are performed in their order.
+/// One action for the `ChatServer` to perform. It performs effects in their order.
 #[derive(Debug)]
 pub enum Effect {
     /// Send a command to one session's hub.
@@ -85,14 +85,14 @@ pub enum Effect {
         /// Carried out where the session has not ended meanwhile.
         command: ToSession,
     },
-    /// Tell several sessions the same.
+    /// Send the same event to several sessions.
     TellMany {
         /// Of any hubs; each hub gets one command.
         sessions: Vec<SessionId>,
         /// Encoded once a hub and format.
         event: Box<ServerEvent<'static>>,
     },
-    /// Deliver a message to everybody who was admitted to the room.
+    /// Deliver a message to all sessions that are admitted to live messages of the room.
     Deliver {
         /// A room, or an inbox whose owner is here.
         room: RoomId,
@@ -100,68 +100,68 @@ pub enum Effect {
         hubs: HubSet,
         /// Encoded once for all of them.
         message: Arc<StoredMessage>,
-        /// Held until the message is offered everywhere.
+        /// Held until every hub has offered the message to its members.
         ticket: Ticket,
     },
     /// Deliver a private message that is not kept.
     DeliverPrivate {
-        /// The connections that hold the two names.
+        /// All connections of the sender and of the receiver.
         sessions: Vec<SessionId>,
         /// Has no `seq`: nobody can read it again.
         message: Box<ChatMessage<'static>>,
-        /// Held until the message is offered everywhere.
+        /// Held until every hub has offered the message to its members.
         ticket: Ticket,
     },
-    /// Give a message to the history, which commits it.
+    /// Append a message to the history. The history reports the commit as a `Completion`.
     Append(Entry),
-    /// Note that the owner of an inbox was sent everything up to this message.
+    /// Store the delivery position of an inbox: its owner was sent all messages up to `seq`.
     Delivered {
         /// The number of the inbox; inboxes and rooms are numbered together.
         room: RoomId,
         /// Never less than the last one of this inbox.
         seq: Seq,
     },
-    /// Read from the history.
+    /// Read a page. The outcome comes back as a `Completion` with the same token.
     Read(ReadRequest),
     /// Drop the history of a room that has ended.
     Forget {
         /// Nothing of it is in flight, and its number may be another room's from now on.
         room: RoomId,
-        /// Comes back with the outcome, where somebody waits for it.
+        /// Returned with the outcome if an operator waits for it; otherwise `None`.
         receipt: Option<Receipt>,
     },
-    /// Answer somebody outside the chat.
+    /// Answer a caller outside the chat.
     Answer(Answer),
-    /// Tell every connection that the server goes away, and close it.
+    /// Tell every connection that the server shuts down, and close it.
     Drain {
-        /// The reason, for a person.
+        /// Sent to clients with the close; text for a person.
         reason: &'static str,
-        /// The time over which the closes are spread.
+        /// The hubs spread the closes over this time.
         spread: Duration,
     },
 }
 
-/// An answer to somebody outside the chat, with the reply that it goes to.
+/// An answer to a caller outside the chat, with the reply channel to send it on.
 #[derive(Debug)]
 pub enum Answer {
     /// To [`Command::OpenSession`](super::command::Command::OpenSession).
     Opened(oneshot::Sender<Result<(), OpenRefusal>>, Result<(), OpenRefusal>),
     /// To an operator's message.
     Posted(PostReply, Result<Posted, Refusal>),
-    /// How many connections of a client were closed.
+    /// The number of closed connections of a removed client.
     Removed(oneshot::Sender<usize>, usize),
     /// The outcome of a drop.
     Dropped(DropReply, Result<(), DropError>),
-    /// The list of rooms, and whether there are more.
+    /// The list of rooms, and whether it was cut.
     Rooms(oneshot::Sender<(Vec<RoomSummary>, bool)>, (Vec<RoomSummary>, bool)),
     /// A page of history.
     Page(oneshot::Sender<Result<Page, ReadError>>, Result<Page, ReadError>),
-    /// Everything that was due is done.
+    /// A tick has done all work that was due.
     Ticked(oneshot::Sender<()>),
 }
 
 impl Answer {
-    /// Sends the answer. Whoever asked may have gone: then it is for nobody.
+    /// Sends the answer. If the caller has stopped waiting, the answer is dropped.
     pub fn send(self) {
         match self {
             Self::Opened(reply, outcome) => drop(reply.send(outcome)),

@@ -13,17 +13,17 @@ use crate::stage::Stage;
 pub struct HistoryMetrics {
     /// Whether it can store. `/readyz` says why not.
     pub health: StoreHealth,
-    /// Messages on their way to the disk; a piece of work is one message, busy is the writer thread.
+    /// Messages on their way to the disk; one unit of work is one message, the busy time is the writer thread's.
     pub writer: Arc<Stage>,
     /// Pages on their way from the disk.
     pub reader: Arc<Stage>,
-    /// How long a commit took, from the first message put into it.
+    /// The duration of a commit, from the first message that is written into it.
     pub commit_seconds: Histogram,
     /// How many messages a commit had; a private message counts for each of its inboxes.
     pub commit_messages: Histogram,
     /// Commits that failed.
     pub failures: AtomicU64,
-    /// Messages dropped because they were too many, too old or too large together.
+    /// Messages dropped by retention: too many, too old, or too large in total.
     pub dropped: AtomicU64,
     /// Bytes in use on the disk, as of the last look.
     pub bytes: AtomicU64,

@@ -18,14 +18,14 @@ use crate::identity::IdOwner;
 use crate::ids::RoomId;
 use crate::vitals::Vitals;
 
-/// Names an entry until it comes back from the log. Numbers rise by one.
+/// Identifies an entry until the log returns it. Numbers rise by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EntryNumber(pub u64);
 
 /// A message on its way into the log: into a room, or into the inboxes of its sender and its receiver.
 #[derive(Debug)]
 pub struct Entry {
-    /// Comes back with the outcome.
+    /// Returned with the outcome.
     pub number: EntryNumber,
     /// One copy; of a private message two, the receiver's last.
     pub copies: SmallVec<[EntryCopy; 1]>,
@@ -58,14 +58,14 @@ pub struct StoredCopy {
     pub oldest: Option<Seq>,
 }
 
-/// Names the drop of a room until it is answered.
+/// Identifies the drop of a room until its outcome is returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt(pub usize);
 
-/// Something that a store has finished.
+/// An event that a store reports to the chat.
 #[derive(Debug)]
 pub enum Completion {
-    /// The entry is committed: whatever happens to the process, a durable store still has it.
+    /// The entry is committed. A durable store still has it after a crash of the process.
     Committed {
         /// Names the entry, which no other completion names.
         number: EntryNumber,
@@ -84,26 +84,26 @@ pub enum Completion {
         /// The oldest message that is still kept; one past the newest where none is.
         oldest: Seq,
     },
-    /// The answer to a [`HistoryStore::read`].
+    /// The result of a [`HistoryStore::read`].
     Read {
         /// Comes back as it was asked.
         request: ReadRequest,
         /// Empty where the room has no such messages.
         page: Page,
     },
-    /// A [`HistoryStore::read`] that cannot be answered.
+    /// A [`HistoryStore::read`] that has failed.
     Unread {
         /// Comes back as it was asked.
         request: ReadRequest,
         /// Whether asking again may help.
         error: ReadError,
     },
-    /// The outcome of a [`HistoryStore::forget`] that somebody waits for.
+    /// The outcome of a [`HistoryStore::forget`] that had a receipt.
     Forgotten {
         /// That of the call.
         receipt: Receipt,
-        /// Whether the room will not come back, whatever happens to the process. If not, the storage fails, and drops the
-        /// room when it works again.
+        /// Whether the room is gone for good, even after a crash of the process. If not, the storage fails; the store
+        /// drops the room once the storage works again.
         is_gone: bool,
     },
 }
@@ -113,35 +113,35 @@ pub enum Completion {
 pub struct StoredRoom {
     /// Unique among the restored rooms.
     pub key: RoomKey,
-    /// Which life of its sequence numbers.
+    /// The epoch of its sequence numbers.
     pub epoch: Epoch,
     /// Its newest message; 0 where it never had one.
     pub seq: Seq,
-    /// The oldest message that is kept; one past `seq` where none is.
+    /// The oldest kept message; one past `seq` if none is kept.
     pub oldest: Seq,
-    /// Of an inbox: how far it was [delivered](HistoryStore::delivered).
+    /// For an inbox, the delivery position, see [`HistoryStore::delivered`].
     pub delivered: Seq,
-    /// Of an inbox whose owner has never been here: who made it.
+    /// Set for an inbox whose owner has never connected.
     pub unclaimed: Option<UnclaimedInbox>,
 }
 
-/// An inbox whose owner has never been here.
+/// An inbox whose owner has never connected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnclaimedInbox {
     /// The client that made it by writing to its owner.
     pub maker: ClientId,
-    /// Whether nobody else wrote into it. `false` also where it has too many messages to look at.
+    /// Whether no other client has written into it. Also `false` if it has too many messages to check.
     pub is_alone: bool,
 }
 
-/// A message `id` that was taken before this process, not long ago. A private message has one, with the receiver's copy.
+/// A recent message `id` that was accepted before this process started. A private message has one, with the receiver's copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredId {
     /// The index of its room in [`Restored::rooms`].
     pub room: RoomId,
     /// The message's sequence number there.
     pub seq: Seq,
-    /// When it was taken, milliseconds since the Unix epoch.
+    /// The time at which the server accepted the message, in milliseconds since the Unix epoch.
     pub at: u64,
     /// How long before the newest stored message that was, or before now where that is less.
     pub age: Duration,
@@ -151,7 +151,7 @@ pub struct StoredId {
     pub id: MessageId,
 }
 
-/// What a store knows from before this process.
+/// The content of a store when the process starts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Restored {
     /// The rooms; the one at index `n` becomes [`RoomId`]`(n)`.
@@ -181,11 +181,11 @@ impl CannotOpen {
     }
 }
 
-/// Where a store's threads report what they have finished; must not wait.
+/// Receives the reports of a store's threads. It must not block.
 pub type ReportSink = Arc<dyn Fn(StoreReport) + Send + Sync>;
 
-/// A report of a store's own threads. It travels through the `ChatServer`'s mailbox to [`HistoryStore::reported`], and
-/// only the store knows what is in it.
+/// A report of a store's own threads. It passes through the `ChatServer`'s mailbox to [`HistoryStore::reported`]. Only
+/// the store knows its content.
 pub struct StoreReport(Box<dyn Any + Send>);
 
 impl StoreReport {
@@ -246,22 +246,22 @@ pub trait HistoryStore: Send {
     /// Starts the threads that report later.
     fn connect(&mut self, _sink: ReportSink, _vitals: &Vitals) {}
 
-    /// Takes a report of the store's own threads.
+    /// Handles a report of the store's own threads.
     fn reported(&mut self, _report: StoreReport, _done: &mut Vec<Completion>) {}
 
     /// Appends an entry. A room that was neither restored nor appended to before is new, in the entry's epoch.
     fn append(&mut self, entry: Entry, done: &mut Vec<Completion>);
 
-    /// The owner of an inbox was sent everything up to this message. Where that is lost with the process, the owner is
-    /// sent some messages again.
+    /// Notes that the owner of an inbox was sent all messages up to this one. If the note is lost in a crash, the owner
+    /// is sent some messages again.
     fn delivered(&mut self, _room: RoomId, _seq: Seq) {}
 
-    /// Whether something waits for [`end_turn`](Self::end_turn).
+    /// Whether entries wait for [`end_turn`](Self::end_turn).
     fn has_queued(&self) -> bool {
         false
     }
 
-    /// Nothing more is at hand: everything that was asked for is begun now.
+    /// Ends the turn: the `ChatServer`'s mailbox is empty, so the store starts to commit the queued entries.
     fn end_turn(&mut self, _done: &mut Vec<Completion>) {}
 
     /// Reads a part of a room's history.
@@ -271,7 +271,7 @@ pub trait HistoryStore: Send {
     /// [`ReadPurpose::CatchUp`](super::ReadPurpose::CatchUp) is never refused as one too many, and goes before pages.
     fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>);
 
-    /// Drops a room that has ended, with all of its messages. Nothing of it is in flight, and its number may be used again
-    /// at once. With a receipt, [`Completion::Forgotten`] tells the outcome.
+    /// Drops a room that has ended, with all its messages. No message of it is in flight, and its number may be reused
+    /// at once. With a receipt, [`Completion::Forgotten`] reports the outcome.
     fn forget(&mut self, room: RoomId, receipt: Option<Receipt>, done: &mut Vec<Completion>);
 }

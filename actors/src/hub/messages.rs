@@ -16,12 +16,12 @@ use crate::ids::{HubId, RoomId, SessionId};
 use crate::metrics::{InMailbox, Mailbox};
 use crate::stage::{Arrival, Stage};
 
-/// A message on its way to clients: encoded once, shared by all hubs and all outboxes.
+/// A message for clients, encoded once and shared by all hubs and all outboxes.
 #[derive(Debug)]
 pub(crate) struct Delivery {
     message: DeliveredMessage,
     json: Bytes,
-    /// The same frame for clients that take compressed ones; made when the first of them is to get it.
+    /// The compressed frame, made when the first client needs it.
     compressed: OnceLock<Bytes>,
     ticket: Ticket,
 }
@@ -50,12 +50,12 @@ impl Delivery {
         &self.json
     }
 
-    /// The frame for programs that take compressed ones. It is made once for all hubs and clients.
+    /// The compressed JSON frame. It is made once for all hubs and clients.
     pub(super) fn compressed(&self, compression: &Compression) -> &Bytes {
         self.compressed.get_or_init(|| compression.of(&self.json))
     }
 
-    /// The frame for people; encoded anew at every call.
+    /// The frame for people, encoded anew by each call.
     pub(super) fn encode_line(&self) -> Bytes {
         let wire = match &self.message {
             DeliveredMessage::Room(message) => message.to_wire(),
@@ -64,7 +64,7 @@ impl Delivery {
         frame::event(&ServerEvent::Message(wire), Format::Text).unwrap_or_default()
     }
 
-    /// When the message's command was read.
+    /// The time at which the message's command was read.
     pub(super) fn read_at(&self) -> std::time::Instant {
         self.ticket.read_at
     }
@@ -77,14 +77,14 @@ pub struct Replay {
     pub room: RoomId,
     /// The oldest first, without a gap; they fit into an empty outbox.
     pub messages: Vec<Arc<StoredMessage>>,
-    /// Whether the hub is to ask for more when they are written.
+    /// Whether the hub asks for the next page once these are written.
     pub more: bool,
-    /// Held by the `join` that began it, until this is offered.
+    /// The ticket of the `join` that started the replay, held until this page is offered.
     pub ticket: Option<Ticket>,
 }
 
 impl Replay {
-    /// Nothing follows for a room that the hub waits for: it goes on with the session's next one.
+    /// An empty page for a room that the hub waits for, so that it continues with the session's next room.
     pub fn nothing(room: RoomId) -> Self {
         Self { room, messages: Vec::new(), more: false, ticket: None }
     }
@@ -93,14 +93,14 @@ impl Replay {
 /// A command about one session, from the rules of the chat to the session's hub.
 #[derive(Debug)]
 pub enum ToSession {
-    /// Tell it something.
+    /// Send it an event.
     Tell {
         /// Encoded by the hub, in the format that the session speaks.
         event: Box<ServerEvent<'static>>,
         /// Held by the frame that this answers, until the answer is offered.
         ticket: Option<Ticket>,
     },
-    /// Deliver to it from now on what is delivered to the room.
+    /// Start to deliver the room's live messages to it.
     Admit {
         /// A room or the session's inbox. A second admission changes nothing.
         room: RoomId,
@@ -110,7 +110,7 @@ pub enum ToSession {
         /// A room or the session's inbox. Nothing happens where it was not admitted.
         room: RoomId,
     },
-    /// Write older messages to it.
+    /// Send it a page of missed messages.
     Replay(Replay),
     /// Close its connection.
     Close {
@@ -132,19 +132,19 @@ pub(crate) enum HubCommand {
     Deliver { room: RoomId, delivery: Arc<Delivery> },
     /// To these sessions of this hub, as a message that is not kept.
     DeliverPrivate { sessions: SmallVec<[SessionId; 2]>, delivery: Arc<Delivery> },
-    /// Tell every connection that the server goes away, and close it.
+    /// Tell every connection that the server shuts down, and close it.
     Drain {
         /// Goes into the close frame, for a person.
         reason: &'static str,
-        /// Clients are asked to come back after a time spread over this one.
+        /// The closes, and the times at which clients are asked to reconnect, are spread over this time.
         spread: Duration,
     },
 }
 
 /// The only way into a hub from another thread.
 ///
-/// Commands are performed in the order in which one thread sends them. What goes to the hub holds a credit or answers
-/// something that does, so the mailbox is bounded by the credits in circulation.
+/// The hub carries out commands of one thread in the order in which they are sent. A command holds a credit, or answers
+/// a command that does, so the credits in circulation bound the mailbox.
 #[derive(Debug, Clone)]
 pub(crate) struct HubHandle {
     id: HubId,

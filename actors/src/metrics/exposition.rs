@@ -1,4 +1,4 @@
-//! The figures as they are scraped: every metric's name, help and labels.
+//! The exposition of the metrics: every metric's name, help and labels.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -12,7 +12,7 @@ use crate::histogram::Histogram;
 use crate::history::HistoryMetrics;
 use crate::stage::Stage;
 
-/// What is registered with the exposition: the shared figures.
+/// Registers the shared metrics with a `prometheus` registry.
 #[derive(Debug, Clone)]
 pub struct MetricsCollector(pub Arc<Metrics>);
 
@@ -245,7 +245,7 @@ impl HistoryMetrics {
     }
 }
 
-/// A metric with its series, in the making.
+/// A metric family under construction.
 struct Family(MetricFamily);
 
 impl Family {

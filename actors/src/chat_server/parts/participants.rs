@@ -1,4 +1,4 @@
-//! Who is connected, and who holds which name.
+//! The connected sessions, and the names that they hold.
 //!
 //! Invariants:
 //! - every session holds one name, and every name that is held has a session;
@@ -19,15 +19,15 @@ use crate::ids::{RoomId, SessionId};
 pub(crate) struct Participant {
     name: ClientId,
     key: ClientKey,
-    /// Follows from the name and the key.
+    /// The namespace of the session's message `id`s. Derived from the name and the key.
     owner: IdOwner,
-    /// What its token says, where names are authenticated.
+    /// The claims of its token, where names are authenticated.
     claims: Option<Arc<Claims>>,
-    /// Where its private messages are kept, if they are.
+    /// The inbox of its client, where private messages are kept.
     pub(crate) inbox: Option<RoomId>,
-    /// In the order of joining. A message that names no room goes to the first.
+    /// In the order of joining. The first one receives messages that name no room.
     rooms: SmallVec<[RoomId; 1]>,
-    /// Whether a person reads it, who is told who comes and goes.
+    /// Whether the session is told presence in all its rooms, because a person reads it.
     pub(crate) watches_presence: bool,
     errors_in_a_row: u32,
 }
@@ -55,7 +55,7 @@ impl Participant {
         self.key
     }
 
-    /// Whose the `id`s of its messages are.
+    /// The namespace of the message `id`s of this session.
     pub(crate) fn owner(&self) -> IdOwner {
         self.owner
     }
@@ -64,7 +64,7 @@ impl Participant {
         self.claims.is_some()
     }
 
-    /// The rooms that it may be in and read.
+    /// The rooms that the session may join and read.
     pub(crate) fn allowed_rooms(&self) -> &RoomGlobs {
         self.claims.as_ref().map_or(&RoomGlobs::ALL, |claims| &claims.rooms)
     }
@@ -91,7 +91,7 @@ fn owner_of_ids(name: &ClientId, key: ClientKey, is_authenticated: bool) -> IdOw
     if is_authenticated { IdOwner::authenticated(name) } else { IdOwner::keyed(name, key) }
 }
 
-/// Counts one more error, or begins anew with a frame that was none. Returns whether the errors are a flood.
+/// Counts an error, or resets the count if the frame was none. Returns whether the limit is reached.
 pub(crate) fn count_errors(errors_in_a_row: &mut u32, is_error: bool) -> bool {
     *errors_in_a_row = if is_error { *errors_in_a_row + 1 } else { 0 };
     *errors_in_a_row >= limits::ERRORS_IN_A_ROW_MAX
@@ -126,7 +126,7 @@ impl Participants {
         self.holders.get(name).map_or(&[], |holders| holders)
     }
 
-    /// Adds a session, which holds its name from now on.
+    /// Adds a session, which then holds its name.
     pub(crate) fn add(&mut self, session: SessionId, participant: Participant) {
         self.hold(&participant.name, session);
         self.sessions.insert(session, participant);
@@ -155,7 +155,7 @@ impl Participants {
         }
     }
 
-    /// Gives a session another name, and a key if it has shown one. Returns the old name.
+    /// Renames a session, and replaces its key if a new one was shown. Returns the old name.
     pub(crate) fn rename(&mut self, session: SessionId, name: &ClientId, key: Option<ClientKey>) -> Option<ClientId> {
         let participant = self.sessions.get_mut(session)?;
         let old = std::mem::replace(&mut participant.name, name.clone());
@@ -173,10 +173,11 @@ impl Participants {
         }
     }
 
-    /// The session that loses `name` to a client that shows `key`; `None` where nobody holds it.
+    /// The session that loses `name` to a client that shows `key`; `None` if the name is free.
     ///
     /// # Errors
-    /// Another client holds the name, or it is a guest's.
+    /// [`OpenRefusal::NameTaken`] if another client holds the name, [`OpenRefusal::NameReserved`] if it is a guest
+    /// name.
     pub(crate) fn may_claim(&self, name: &ClientId, key: Option<ClientKey>) -> Result<Option<SessionId>, OpenRefusal> {
         let holder = self.holders(name).first().copied();
         let holds_key = holder.is_some_and(|holder| self.get(holder).is_some_and(|held| Some(held.key) == key));
@@ -200,7 +201,7 @@ impl Participants {
         others.filter_map(|other| self.get(*other)).any(|other| other.is_in(room))
     }
 
-    /// Counts the outcome of a frame. Returns whether the session has sent nothing but errors for too long.
+    /// Counts the outcome of a frame. Returns whether the session has reached the limit of consecutive errors.
     pub(crate) fn count_errors(&mut self, session: SessionId, is_error: bool) -> bool {
         self.sessions.get_mut(session).is_some_and(|it| count_errors(&mut it.errors_in_a_row, is_error))
     }
@@ -255,8 +256,8 @@ impl<T> BySession<T> {
         slot.as_mut().filter(|(id, _)| *id == session).map(|(_, value)| value)
     }
 
-    /// Adds a session. The one that had its slot before has been [removed](Self::remove): a hub gives a slot again only
-    /// after it has said that its session has ended (INV-9).
+    /// Adds a session. The previous session in its slot must have been [removed](Self::remove): a hub reuses a slot
+    /// only after it has reported the end of that session (INV-9).
     fn insert(&mut self, session: SessionId, value: T) {
         let (hub, slot) = (usize::from(session.hub().0), session.slot().index());
         if self.slots.len() <= hub {

@@ -57,7 +57,7 @@ impl ChatState {
         turn.push(Effect::Read(ReadRequest { with, limit: limit.into(), ..request }));
     }
 
-    /// Reads for somebody outside the chat. Every room may be read so.
+    /// Reads for a caller outside the chat. The caller's rights were checked by the HTTP route; every room may be read.
     pub(super) fn read_from_outside(
         &mut self,
         query: HistoryQuery,
@@ -66,7 +66,7 @@ impl ChatState {
     ) {
         let HistoryQuery { room: name, page, search, limit, bytes } = query;
         let Some(room) = self.rooms.find(name.as_str()) else {
-            // The lobby is there for everybody who asks, even while nobody is in it.
+            // The lobby always counts as existing, even while nobody is in it.
             let is_lobby = name.as_str() == limits::LOBBY;
             let outcome = if is_lobby { Ok(Page::default()) } else { Err(ReadError::NoSuchRoom) };
             return turn.reply(Answer::Page(reply, outcome));
@@ -97,7 +97,7 @@ impl ChatState {
             Some(Reader::Page { mut frame, with }) => {
                 let Some(entry) = self.rooms.get(room) else { return };
                 if page.messages.first().is_some_and(|first| first.room != *entry.key()) {
-                    // The room was dropped meanwhile, and its number is another's.
+                    // The room was dropped meanwhile, and another room has its number.
                     return turn.refuse(&mut frame, Refusal::new(ErrorCode::NoSuchRoom, "the room was dropped"));
                 }
                 tell_page(&mut frame, entry.key().clone(), with, &page, turn);
@@ -111,7 +111,8 @@ impl ChatState {
         }
     }
 
-    /// A client that asked for history is told that it cannot be had; a session that catches up cannot go on without it.
+    /// Handles a read that has failed. A client that asked for a page gets an error. A session that catches up is
+    /// closed, because it cannot continue without the page.
     pub(super) fn was_not_read(&mut self, request: &ReadRequest, error: ReadError, turn: &mut Turn) {
         match self.reads.finish(request.token) {
             Some(Reader::Page { mut frame, .. }) => {
@@ -119,7 +120,7 @@ impl ChatState {
             }
             Some(Reader::Proof { session } | Reader::Replay { session, .. }) => {
                 if self.catching_up.needs_history(session, request.room) {
-                    let reason = "what was missed cannot be read at the moment";
+                    let reason = "missed messages cannot be read at the moment";
                     self.cut_off(session, CloseCode::TryAgainLater, reason, turn);
                 }
             }

@@ -1,4 +1,4 @@
-//! What the history knows from before this process.
+//! Restores the state that the history has kept from before this process.
 
 use starling_protocol::Seq;
 
@@ -8,9 +8,9 @@ use crate::clock::Now;
 use crate::history::{Restored, RoomKey, StoredId, StoredRoom};
 
 impl ChatState {
-    /// Takes over rooms, inboxes and remembered `id`s. Called once, before the first command.
+    /// Restores rooms, inboxes and remembered `id`s. Called once, before the first command.
     ///
-    /// All rooms are there again, also where they are more than may be made.
+    /// All stored rooms are restored, even if they exceed the limit of rooms.
     pub fn restore(&mut self, restored: Restored, now: Now) {
         debug_assert!(self.rooms.count() == 0, "nothing has happened yet");
         let Restored { rooms, ids } = restored;
