@@ -8,38 +8,35 @@
 pub mod command;
 pub mod effect;
 mod handle;
+mod mailbox;
 mod parts;
+mod prepared;
 pub mod state;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::dev::channel::{self, AddressReceiver};
 use actix::prelude::*;
 use log::{error, warn};
 use smallvec::SmallVec;
 use starling_protocol::{RoomName, ServerEvent};
 use tokio::sync::oneshot;
-use tokio::time::MissedTickBehavior;
 
 pub use self::command::{HistoryQuery, OperatorPost};
 pub use self::effect::Turn;
 pub use self::handle::{AskError, ChatServerHandle};
+pub use self::prepared::PreparedChat;
 
 use self::command::Command;
 use self::effect::Effect;
-use self::handle::{Enveloped, RegisterHub, Reported};
+use self::mailbox::{EndTurn, RegisterHub, Reported, SentToChat};
 use self::state::ChatState;
 use crate::clock::{self, Now};
-use crate::config::ChatConfig;
 use crate::history::{Completion, Draft, EntryCopy, History, RoomKey};
 use crate::hub::{Delivery, HubCommand, HubHandle, ToSession};
 use crate::ids::{HubId, SessionId};
-use crate::metrics::{ActorKind, Mailbox, MessageKind, Metrics};
-use crate::vitals::{Pulse, VitalPart, Vitals};
-
-/// The interval at which the chat looks for work that is due by time.
-const TICK: Duration = Duration::from_millis(250);
+use crate::metrics::{MessageKind, Metrics};
+use crate::vitals::Pulse;
 
 /// Shortest time between two warnings in the log that a table is full.
 const FULL_TABLE_WARNING_INTERVAL: Duration = Duration::from_mins(1);
@@ -83,75 +80,7 @@ impl std::fmt::Debug for ChatServer {
     }
 }
 
-/// A chat whose actor does not run yet.
-pub struct PreparedChat {
-    chat: ChatServer,
-    mailbox: AddressReceiver<ChatServer>,
-    handle: ChatServerHandle,
-}
-
-impl std::fmt::Debug for PreparedChat {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PreparedChat").field("chat", &self.chat).finish_non_exhaustive()
-    }
-}
-
-impl PreparedChat {
-    /// Runs the chat on this thread, which must belong to an actix arbiter.
-    pub fn run_here(self) {
-        let Self { chat, mailbox, handle } = self;
-        actix_rt::spawn(Context::with_receiver(mailbox).into_future(chat));
-        // The ticker is outside the actor: `ctx.run_interval` would not fire before the mailbox is empty.
-        actix_rt::spawn(async move {
-            let mut ticks = tokio::time::interval(TICK);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            while handle.is_alive() {
-                ticks.tick().await;
-                handle.tick().await;
-            }
-        });
-    }
-}
-
 impl ChatServer {
-    /// Makes a chat. Commands that are sent to it wait in its mailbox until it [runs](PreparedChat::run_here).
-    ///
-    /// The returned receiver reports, once the chat and its history have ended, whether the chat ended in order.
-    pub fn prepare(
-        config: ChatConfig,
-        mut history: History,
-        metrics: Arc<Metrics>,
-    ) -> (ChatServerHandle, PreparedChat, oneshot::Receiver<bool>) {
-        let waiting = Mailbox::new(metrics.mailboxes(ActorKind::ChatServer));
-        #[expect(clippy::cast_possible_truncation, reason = "any 64 of the bits will do")]
-        let seed = clock::secret() as u64;
-        let mut state = ChatState::new(config, seed);
-        state.restore(history.restore(), Now::read());
-        metrics.set_held(state.held());
-        let vitals = Vitals::default();
-        let (sender, mailbox) = channel::channel(0);
-        let counted = Arc::clone(metrics.chat_server());
-        let handle = ChatServerHandle::new(Addr::new(sender), counted, waiting, vitals.clone());
-        let reporting = handle.clone();
-        history.connect(Arc::new(move |report| reporting.report(report)), &vitals);
-        let (ended, has_ended) = oneshot::channel();
-        let chat = Self {
-            _pulse: vitals.pulse(VitalPart::ChatServer),
-            state,
-            history,
-            hubs: Vec::new(),
-            metrics,
-            lobby: RoomName::lobby(),
-            effects: Vec::new(),
-            completions: Vec::new(),
-            warned: None,
-            dropped_when_warned: 0,
-            turn_ends: false,
-            _end: End(Some(ended)),
-        };
-        (handle.clone(), PreparedChat { chat, mailbox, handle }, has_ended)
-    }
-
     fn apply(&mut self, command: Command, now: Now, context: &mut Context<Self>) {
         let mut turn = self.turn(now);
         self.state.apply(command, &mut turn);
@@ -280,20 +209,15 @@ impl ChatServer {
     }
 }
 
-/// The mailbox is empty, so the history commits its queued entries. The `ChatServer` sends it to itself.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-struct EndTurn;
-
 impl Actor for ChatServer {
     type Context = Context<Self>;
 }
 
-impl Handler<Enveloped> for ChatServer {
+impl Handler<SentToChat> for ChatServer {
     type Result = ();
 
-    fn handle(&mut self, message: Enveloped, context: &mut Context<Self>) {
-        let Enveloped { command, arrival, in_mailbox } = message;
+    fn handle(&mut self, message: SentToChat, context: &mut Context<Self>) {
+        let SentToChat { command, arrival, in_mailbox } = message;
         drop(in_mailbox);
         let work = arrival.begin();
         let changes_tables = matches!(command, Command::OpenSession { .. } | Command::Tick { .. });

@@ -13,7 +13,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::WeakAddr;
 use actix::prelude::*;
 use bytes::{Bytes, BytesMut};
 use log::debug;
@@ -27,9 +26,9 @@ use crate::clock;
 use crate::config::ChatConfig;
 use crate::credits::Ticket;
 use crate::frame::{self, Format};
-use crate::hub::{Closing, LocalHub};
+use crate::hub::{Closing, FromHub, LocalHub, SentToSession, SessionHandle};
 use crate::ids::SessionId;
-use crate::metrics::{ActorKind, DisconnectReason, InMailbox, Mailbox};
+use crate::metrics::{ActorKind, DisconnectReason, Mailbox};
 use crate::rate_limit::RateLimit;
 use crate::socket::ReadHalf;
 
@@ -62,63 +61,6 @@ enum Asked {
     Quit,
 }
 
-/// A message from the hub to a session.
-#[derive(Debug, Clone, Copy)]
-enum FromHub {
-    /// The hub has queued the close frame; the session leaves the chat.
-    Closing,
-    /// The chat ignores the client from now on. Close the connection once its earlier commands are answered.
-    CloseWhenAnswered(Closing),
-    /// End the session; its socket is closed or broken.
-    Stop,
-}
-
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-struct Enveloped {
-    message: FromHub,
-    in_mailbox: InMailbox,
-}
-
-/// Access to a session for the hub of the same thread.
-///
-/// A hub sends each message at most once, except for a stop to a session with a broken socket: that one may come once
-/// per turn until the session has stopped.
-#[derive(Debug, Clone)]
-pub struct SessionHandle {
-    /// Weak, because a strong address is ten times as large and there is one per connection. The stream keeps the
-    /// session.
-    address: WeakAddr<Session>,
-    mailbox: Arc<Mailbox>,
-}
-
-impl SessionHandle {
-    /// Tells the session that its close frame is queued.
-    pub(crate) fn closing(&self) {
-        self.send(FromHub::Closing);
-    }
-
-    /// Closes the connection once all commands that the client has sent so far are answered.
-    pub(crate) fn close_when_answered(&self, closing: Closing) {
-        self.send(FromHub::CloseWhenAnswered(closing));
-    }
-
-    /// Ends the session.
-    pub(crate) fn stop(&self) {
-        self.send(FromHub::Stop);
-    }
-
-    fn send(&self, message: FromHub) {
-        // A session that has ended needs no message.
-        let Some(address) = self.address.upgrade() else { return };
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "what a hub sends ends the session, each once: the bound is three"
-        )]
-        address.do_send(Enveloped { message, in_mailbox: self.mailbox.enter() });
-    }
-}
-
 impl Session {
     /// Starts the session of a connection that the `ChatServer` has accepted.
     ///
@@ -143,7 +85,7 @@ impl Session {
             ctx.add_stream(inbound);
             session
         });
-        hub.open(id, SessionHandle { address: address.downgrade(), mailbox });
+        hub.open(id, SessionHandle::new(address.downgrade().recipient(), mailbox));
     }
 
     /// Closes the connection once all commands that the client has sent so far are answered. Later frames are ignored.
@@ -304,10 +246,10 @@ impl Actor for Session {
     type Context = Context<Self>;
 }
 
-impl Handler<Enveloped> for Session {
+impl Handler<SentToSession> for Session {
     type Result = ();
 
-    fn handle(&mut self, Enveloped { message, in_mailbox }: Enveloped, ctx: &mut Context<Self>) {
+    fn handle(&mut self, SentToSession { message, in_mailbox }: SentToSession, ctx: &mut Context<Self>) {
         drop(in_mailbox);
         match message {
             FromHub::Closing => {

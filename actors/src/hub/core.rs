@@ -9,6 +9,7 @@ use starling_protocol::RoomName;
 use super::compression::Compression;
 use super::connections::{Connections, Entry};
 use super::messages::{Delivery, HubCommand, ToSession};
+use super::session_handle::SessionHandle;
 use super::wheel::{self, Tick, Wheel};
 use crate::chat_server::ChatServerHandle;
 use crate::config::ChatConfig;
@@ -16,7 +17,6 @@ use crate::connection::{Connection, Queued, Written};
 use crate::frame::Format;
 use crate::ids::{HubId, RoomId, SessionId, Slot};
 use crate::metrics::{DisconnectReason, Metrics, WorkerMetrics};
-use crate::session::SessionHandle;
 use crate::socket::WriteHalf;
 
 /// A local member of a room.
@@ -106,7 +106,7 @@ impl Core {
     pub(super) fn open(&mut self, session: SessionId, handle: SessionHandle) {
         if let Some(entry) = self.entry(session) {
             entry.connection.open();
-            let closed_as = entry.closing.map(|(_, counted_as)| counted_as);
+            let closed_as = entry.closing.as_ref().map(|closing| closing.counted_as);
             if closed_as.is_some() {
                 // It was closed before its session started.
                 handle.closing();

@@ -40,8 +40,8 @@ impl Core {
         let next_tick = tick + 1;
         let Some(entry) = self.entry(session) else { return next_tick };
         let since = |at: Instant| now.saturating_duration_since(at);
-        if let Some((closing, _)) = entry.closing {
-            if since(closing) >= LINGER {
+        if let Some(closing) = &entry.closing {
+            if since(closing.since) >= LINGER {
                 entry.connection.reset_on_drop();
                 if let Some(handle) = entry.handle.take() {
                     handle.stop();

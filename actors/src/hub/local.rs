@@ -15,7 +15,8 @@ use tokio::time::MissedTickBehavior;
 
 use super::closing::Closing;
 use super::core::{Blocked, Core};
-use super::messages::{Enveloped, HubCommand, HubHandle};
+use super::messages::{HubCommand, HubHandle, SentToHub};
+use super::session_handle::SessionHandle;
 use super::wheel;
 use crate::chat_server::ChatServerHandle;
 use crate::clock;
@@ -24,7 +25,6 @@ use crate::connection::{Connection, Flushed};
 use crate::frame::{self, Format};
 use crate::ids::{HubId, SessionId};
 use crate::metrics::{ActorKind, DisconnectReason, Mailbox, Metrics, WorkerMetrics};
-use crate::session::SessionHandle;
 use crate::socket::WriteHalf;
 use crate::vitals::{Pulse, VitalPart};
 
@@ -45,11 +45,11 @@ impl Actor for Hub {
     type Context = Context<Self>;
 }
 
-impl Handler<Enveloped> for Hub {
+impl Handler<SentToHub> for Hub {
     type Result = ();
 
-    fn handle(&mut self, message: Enveloped, _: &mut Context<Self>) {
-        let Enveloped { command, arrival, in_mailbox } = message;
+    fn handle(&mut self, message: SentToHub, _: &mut Context<Self>) {
+        let SentToHub { command, arrival, in_mailbox } = message;
         drop(in_mailbox);
         let work = arrival.begin();
         self.local.perform(command, work.started());

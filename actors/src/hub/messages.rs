@@ -149,13 +149,13 @@ pub(crate) enum HubCommand {
 pub(crate) struct HubHandle {
     id: HubId,
     /// Not the hub's `Addr`: what is sent to a hub knows nothing of how it works.
-    address: Recipient<Enveloped>,
+    address: Recipient<SentToHub>,
     stage: Arc<Stage>,
     mailbox: Arc<Mailbox>,
 }
 
 impl HubHandle {
-    pub(super) fn new(id: HubId, address: Recipient<Enveloped>, stage: Arc<Stage>, mailbox: Arc<Mailbox>) -> Self {
+    pub(super) fn new(id: HubId, address: Recipient<SentToHub>, stage: Arc<Stage>, mailbox: Arc<Mailbox>) -> Self {
         Self { id, address, stage, mailbox }
     }
 
@@ -166,7 +166,7 @@ impl HubHandle {
 
     /// Sends a command. A hub that has ended drops it: its connections have ended with it.
     pub(crate) fn send(&self, command: HubCommand) {
-        let message = Enveloped { command, arrival: self.stage.arrive(), in_mailbox: self.mailbox.enter() };
+        let message = SentToHub { command, arrival: self.stage.arrive(), in_mailbox: self.mailbox.enter() };
         #[expect(
             clippy::disallowed_methods,
             reason = "this is the handle that counts, and the command holds a credit"
@@ -178,7 +178,7 @@ impl HubHandle {
 /// A command in a hub's mailbox.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct Enveloped {
+pub(super) struct SentToHub {
     pub(super) command: HubCommand,
     pub(super) arrival: Arrival,
     pub(super) in_mailbox: InMailbox,

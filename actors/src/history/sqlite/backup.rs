@@ -11,15 +11,16 @@ use std::path::Path;
 use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Params, params_from_iter};
 
+use super::SqliteSettings;
+use super::connections;
 use super::continuity::mark_as_copy;
-use super::file::{self, FileIdentity, beside};
+use super::file::{self, FileIdentity, UNFINISHED, beside};
 use super::lock::Lock;
-use super::open;
+use super::open_error::OpenError;
 use super::operator::{CheckReport, OperatorError, check_database, reader};
-use super::ownership::{self, UNFINISHED};
+use super::ownership;
 use super::schema::{self, APPLICATION_ID, DbRoom, SEQ_MAX, place};
 use super::search::SearchIndex;
-use super::{OpenError, SqliteSettings};
 
 /// Most rows that are read at once.
 const PART: usize = 256;
@@ -78,7 +79,7 @@ pub fn restore(settings: &SqliteSettings, from: &Path, replace: bool) -> Result<
 /// Takes the log of a database into it, so that its file alone is the whole of it. One that is damaged stays as it is.
 fn settle(path: &Path) -> Result<(), OperatorError> {
     let settle = || -> rusqlite::Result<bool> {
-        let connection = open::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let connection = connections::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         // This alone undoes a transaction that was cut off.
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))

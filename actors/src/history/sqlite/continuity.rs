@@ -15,6 +15,7 @@ use log::warn;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::file::{FileIdentity, beside};
+use super::open_error::OpenError;
 use super::settings::synchronous;
 use crate::history::Durability;
 
@@ -141,6 +142,16 @@ pub(super) enum MarkError {
     Database(#[from] rusqlite::Error),
     #[error(transparent)]
     Lock(#[from] io::Error),
+}
+
+impl MarkError {
+    /// The reason that the database at this path is not opened.
+    pub(super) fn at(self, path: &Path) -> OpenError {
+        match self {
+            Self::Database(error) => OpenError::of(path, error),
+            Self::Lock(error) => OpenError::of_file(path, error),
+        }
+    }
 }
 
 impl Continuity {

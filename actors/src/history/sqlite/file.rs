@@ -7,13 +7,17 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::OpenError;
-use super::ownership::UNFINISHED;
-use super::search::ENDING;
+use super::open_error::OpenError;
+
+/// The ending of a database that is being restored and has not its name yet.
+pub(super) const UNFINISHED: &str = ".restoring";
+
+/// The ending of the search index.
+pub(super) const SEARCH_ENDING: &str = "-search";
 
 /// The endings of the files that a history has beside its database, and its search index beside itself. No file that a
 /// command makes has such a name: a history of the name without the ending would take it for its own.
-const RESERVED: [&str; 6] = ["-wal", "-shm", "-journal", ".lock", UNFINISHED, ENDING];
+const RESERVED: [&str; 6] = ["-wal", "-shm", "-journal", ".lock", UNFINISHED, SEARCH_ENDING];
 
 /// The path of a file that belongs to a database.
 pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {

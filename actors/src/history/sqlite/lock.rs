@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::continuity::NotedStamps;
 use super::file::{FileIdentity, beside};
-use super::{OpenError, ownership};
+use super::open_error::OpenError;
+use super::ownership;
 
 /// Keeps two processes from one database: a locked file beside it. One that was made just now is removed again, unless
 /// it is kept.

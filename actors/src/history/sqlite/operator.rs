@@ -7,10 +7,11 @@ use rusqlite::{Connection, OptionalExtension};
 use starling_protocol::{ClientId, Epoch, MessageId, RoomName, Seq};
 
 use super::lock::Lock;
+use super::open_error::OpenError;
 use super::page::receiver;
 use super::schema::{DROPPED, DbRoom, SEQ_MAX, drop_step, mark_dropped, of_place, place, version};
 use super::written::WrittenDatabase;
-use super::{OpenError, SqliteSettings, file, open, ownership, search};
+use super::{SqliteSettings, connections, file, ownership, search};
 use crate::history::{Durability, RoomKey, StoredMessage};
 
 /// Why an operator's command does not do what it should.
@@ -119,8 +120,8 @@ pub(super) fn reader(path: &Path) -> Result<Connection, OperatorError> {
     }
     let path = file::locate(path)?;
     ownership::check(&path)?;
-    open::inspect(&path)?;
-    Ok(open::open_reader(&path)?)
+    connections::inspect(&path)?;
+    Ok(connections::open_reader(&path)?)
 }
 
 /// Reads the whole database and holds it to its rules. Changes nothing; a server may be running.
@@ -263,7 +264,7 @@ pub fn vacuum(settings: &SqliteSettings) -> Result<(u64, u64), OperatorError> {
     let path = file::locate(path)?;
     let path = path.as_path();
     ownership::check_index(path)?;
-    let index = file::beside(path, search::ENDING);
+    let index = file::beside(path, file::SEARCH_ENDING);
     let size =
         || -> std::io::Result<u64> { Ok(fs::metadata(path)?.len() + fs::metadata(&index).map_or(0, |i| i.len())) };
     let before = size()?;
@@ -271,7 +272,7 @@ pub fn vacuum(settings: &SqliteSettings) -> Result<(u64, u64), OperatorError> {
         change(&SqliteSettings { path: path.to_owned(), durability: Durability::Machine, ..settings.clone() })?;
     database.connection.execute_batch("VACUUM")?;
     database.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-    search::vacuum(open::open_reader(path)?, path).map_err(|error| OperatorError::Index(error.to_string()))?;
+    search::vacuum(connections::open_reader(path)?, path).map_err(|error| OperatorError::Index(error.to_string()))?;
     drop(database);
     Ok((before, size()?))
 }

@@ -6,11 +6,10 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::OpenError;
 use super::continuity::NotedStamps;
-use super::file::beside;
+use super::file::{SEARCH_ENDING, UNFINISHED, beside};
+use super::open_error::OpenError;
 use super::schema::APPLICATION_ID;
-use super::search::{APPLICATION_ID as INDEX_ID, ENDING};
 
 /// What every SQLite database begins with.
 const DATABASE: &[u8] = b"SQLite format 3\0";
@@ -19,8 +18,8 @@ const DATABASE: &[u8] = b"SQLite format 3\0";
 const OF_SQLITE: [(&str, &[u8]); 3] =
     [("-wal", &[0x37, 0x7f, 0x06]), ("-shm", &3_007_000_u32.to_ne_bytes()), ("-journal", &[0xd9, 0xd5, 0x05, 0xf9])];
 
-/// The ending of a database that is being restored and has not its name yet.
-pub(super) const UNFINISHED: &str = ".restoring";
+/// Says that a file is a search index of ours: `StaS` in ASCII.
+pub(super) const INDEX_ID: i32 = 0x5374_6153;
 
 /// How many bytes tell whose a database is: its head, and the beginning of its table of tables.
 const HEAD_BYTES: usize = 108;
@@ -88,7 +87,7 @@ pub(super) fn foreign(path: &Path, file: PathBuf) -> OpenError {
 /// An index is known by what it begins with. Its name says of which database it is: an index with several names is of several,
 /// and one that was made from another database is made anew.
 pub(super) fn foreign_index(database: &Path) -> io::Result<Option<PathBuf>> {
-    let index = beside(database, ENDING);
+    let index = beside(database, SEARCH_ENDING);
     let has_names = fs::symlink_metadata(&index).is_ok_and(|metadata| metadata.nlink() > 1);
     // After a power cut it may be blank.
     let is_ours = matches!(whose(&index, INDEX_ID)?, Whose::Nobodys | Whose::Blank | Whose::Ours);

@@ -10,8 +10,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use starling_protocol::Seq;
 
 use super::SqliteSettings;
+use super::file::SEARCH_ENDING;
 use super::schema::{Bounds, DbRoom, drop_step, of_place, place};
-use super::search::ENDING;
 use crate::clock;
 use crate::history::HistoryMetrics;
 
@@ -334,7 +334,7 @@ pub(super) fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
 /// what retention can make smaller at once.
 fn bytes_beside(connection: &Connection) -> u64 {
     let Some(path) = connection.path() else { return 0 };
-    let files = ["-wal".to_owned(), ENDING.to_owned(), format!("{ENDING}-wal")];
+    let files = ["-wal".to_owned(), SEARCH_ENDING.to_owned(), format!("{SEARCH_ENDING}-wal")];
     files.iter().filter_map(|file| std::fs::metadata(format!("{path}{file}")).ok()).map(|file| file.len()).sum()
 }
 

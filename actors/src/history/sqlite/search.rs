@@ -20,8 +20,8 @@ use log::info;
 use rusqlite::{Connection, InterruptHandle};
 use rustc_hash::FxHashSet;
 
-pub(super) use self::index::{APPLICATION_ID, ENDING, IndexError, SearchIndex, problems};
 use self::index::{Budget, Followed};
+pub(super) use self::index::{IndexError, SearchIndex, problems};
 use super::page::{Collected, DiskRead, span};
 use super::reader::serve;
 use super::schema::DbRoom;

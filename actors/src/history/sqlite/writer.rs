@@ -22,7 +22,7 @@ use super::retention::Retention;
 use super::schema::{Bounds, DbRoom};
 use super::search::Searches;
 use super::written::WrittenDatabase;
-use super::{SqliteSettings, open};
+use super::{SqliteSettings, connections};
 use crate::clock;
 use crate::history::thread::spawn;
 use crate::history::{HistoryMetrics, Receipt, ReportSink, StoreReport};
@@ -301,7 +301,7 @@ impl Writer {
         {
             return Err(fault.into());
         }
-        let connection = open::open_writer(&self.settings, false)?;
+        let connection = connections::open_writer(&self.settings, false)?;
         // A log that was taken back gives its room to others; where it cannot be taken back, it would only grow.
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         connection.execute("INSERT OR REPLACE INTO probe (id, filler) VALUES (1, randomblob(?1))", [PROBE_BYTES])?;

@@ -9,7 +9,8 @@ use rusqlite::config::DbConfig;
 use super::continuity::Continuity;
 use super::file::{FileIdentity, beside};
 use super::lock::Lock;
-use super::{OpenError, SqliteSettings, open};
+use super::open_error::OpenError;
+use super::{SqliteSettings, connections};
 
 /// A database that is marked as written by this process. When it is dropped, that everything is stored is noted in it.
 #[derive(Debug)]
@@ -25,11 +26,11 @@ impl WrittenDatabase {
         let path = settings.path.as_path();
         // Before anything opens the database, and with it a log.
         let had_log = fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
-        open::inspect(path)?;
-        let mut connection = open::open_writer(settings, create).map_err(|error| OpenError::of(path, error))?;
+        connections::inspect(path)?;
+        let mut connection = connections::open_writer(settings, create).map_err(|error| OpenError::of(path, error))?;
         let identity = FileIdentity::at(path).map_err(|error| OpenError::of_file(path, error))?;
         let begun = Continuity::begin(&mut connection, lock.file(), identity, had_log, settings.durability);
-        let continuity = begun.map_err(|error| OpenError::of_mark(path, error))?;
+        let continuity = begun.map_err(|error| error.at(path))?;
         Ok(Self { connection, continuity, is_abandoned: false })
     }
 

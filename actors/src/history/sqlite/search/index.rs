@@ -8,16 +8,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::super::file::beside;
-use super::super::open;
-use super::super::ownership;
+use super::super::connections;
+use super::super::file::{SEARCH_ENDING, beside};
+use super::super::ownership::{self, INDEX_ID};
 use super::super::schema::{self, DROPPED, DbRoom, of_place, place};
-
-/// What the name of the index's file ends with.
-pub(in crate::history::sqlite) const ENDING: &str = "-search";
-
-/// Says that a file is an index of ours: `StaS` in ASCII.
-pub(in crate::history::sqlite) const APPLICATION_ID: i32 = 0x5374_6153;
 
 /// The version of the index. One of another version is made anew.
 const VERSION: u32 = 1;
@@ -109,12 +103,12 @@ impl SearchIndex {
         check(database)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connect = || -> rusqlite::Result<_> {
-            let connection = Connection::open_with_flags(beside(database, ENDING), flags)?;
+            let connection = Connection::open_with_flags(beside(database, SEARCH_ENDING), flags)?;
             connection.busy_timeout(BUSY)?;
             let tables: u32 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
             let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
             let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-            Ok((connection, tables == 0, (application, version) == (APPLICATION_ID, VERSION)))
+            Ok((connection, tables == 0, (application, version) == (INDEX_ID, VERSION)))
         };
         let (mut connection, mut is_empty, is_ours) = connect()?;
         if !is_empty && !is_ours {
@@ -131,7 +125,7 @@ impl SearchIndex {
         if is_empty {
             let transaction = connection.transaction()?;
             transaction.execute_batch(TABLES)?;
-            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            transaction.pragma_update(None, "application_id", INDEX_ID)?;
             transaction.pragma_update(None, "user_version", VERSION)?;
             transaction.commit()?;
         }
@@ -143,7 +137,7 @@ impl SearchIndex {
         check(database)?;
         for ending in ["", "-wal", "-shm", "-journal"] {
             // Not all of them are there. What cannot be removed, cannot be opened either, and that is told.
-            fs::remove_file(beside(database, &format!("{ENDING}{ending}"))).unwrap_or_default();
+            fs::remove_file(beside(database, &format!("{SEARCH_ENDING}{ending}"))).unwrap_or_default();
         }
         Ok(())
     }
@@ -305,12 +299,12 @@ fn check(database: &Path) -> Result<(), IndexError> {
 /// What is wrong with the index of a database, in words: nothing where there is none. A server may be running.
 pub(in crate::history::sqlite) fn problems(database: &Path) -> Result<Vec<String>, IndexError> {
     check(database)?;
-    let path = beside(database, ENDING);
+    let path = beside(database, SEARCH_ENDING);
     if !path.exists() {
         return Ok(Vec::new());
     }
-    open::recover(&path)?;
-    let connection = open::open_reader(&path)?;
+    connections::recover(&path)?;
+    let connection = connections::open_reader(&path)?;
     if schema::version(&connection)? == 0 {
         // The process that made it was killed before it had tables.
         return Ok(Vec::new());

@@ -8,7 +8,7 @@ use super::*;
 /// How many messages the search index has; none where it is still to be made.
 fn indexed(path: &Path) -> u64 {
     let count = |index: Connection| index.query_row("SELECT count(*) FROM texts_docsize", [], |row| row.get(0));
-    open::open_reader(&file::beside(path, search::ENDING)).and_then(count).unwrap_or(0)
+    connections::open_reader(&file::beside(path, file::SEARCH_ENDING)).and_then(count).unwrap_or(0)
 }
 
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -44,7 +44,7 @@ fn messages_are_stored_and_dropped_while_the_search_index_is_held() {
     let mut store = Store::open(SqliteSettings { keep_messages: Some(100), ..settings(&folder) });
     store.append(1..=1);
     assert_eq!(find(&mut store, "says"), [1]);
-    let holder = Connection::open(file::beside(&settings(&folder).path, search::ENDING)).unwrap();
+    let holder = Connection::open(file::beside(&settings(&folder).path, file::SEARCH_ENDING)).unwrap();
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
     store.append(2..=1_000);
     let mut oldest = Seq(1);
@@ -103,7 +103,7 @@ fn whatever_the_search_index_is_at_a_start_every_message_is_found_and_no_other()
         store.append(1..=10);
         assert_eq!(find(&mut store, "number10"), [10], "{what}");
         drop(store);
-        happens(&path, &file::beside(&path, search::ENDING));
+        happens(&path, &file::beside(&path, file::SEARCH_ENDING));
         let mut store = Store::open(settings(&folder));
         let newest = store.restored.rooms[0].seq.0;
         for text in ["number", "other"] {
@@ -126,7 +126,7 @@ fn whatever_the_search_index_is_at_a_start_every_message_is_found_and_no_other()
 fn a_search_index_that_cannot_be_made_refuses_searches_only_and_is_made_when_it_can() {
     let folder = tempfile::tempdir().unwrap();
     let path = settings(&folder).path;
-    let index = file::beside(&path, search::ENDING);
+    let index = file::beside(&path, file::SEARCH_ENDING);
     fs::create_dir(&index).unwrap();
     let mut store = Store::open(settings(&folder));
     store.append(1..=10);
@@ -163,7 +163,7 @@ fn what_many_rooms_said_is_indexed_without_a_search() {
     drop(store);
     // All rooms are looked at after a start, more of them than are looked at together, whichever of them are missing.
     for missing in [1..=3_000, 1..=2_500, 700..=2_500, 2_500..=3_000] {
-        let mut index = Connection::open(file::beside(&path, search::ENDING)).unwrap();
+        let mut index = Connection::open(file::beside(&path, file::SEARCH_ENDING)).unwrap();
         let transaction = index.transaction().unwrap();
         for room in missing.clone() {
             transaction.execute("DELETE FROM texts WHERE rowid = ?1", [schema::place(DbRoom(room), 1)]).unwrap();
@@ -222,7 +222,7 @@ fn a_dropped_room_stays_dropped_whenever_the_process_ends_and_its_number_is_not_
     let path = settings(&folder).path;
     let rows = || {
         let count = |path: &std::path::Path, sql| {
-            let database = open::open_reader(path).unwrap();
+            let database = connections::open_reader(path).unwrap();
             database.query_row(sql, [], |row| row.get::<_, u64>(0)).unwrap()
         };
         let all = "SELECT (SELECT count(*) FROM rooms) + (SELECT count(*) FROM messages) + (SELECT count(*) FROM dropped_ids)";

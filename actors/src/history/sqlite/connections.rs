@@ -1,0 +1,110 @@
+//! The connections to a database: with which rights and settings, and what is looked at before the first of them writes.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::SqliteSettings;
+use super::file::beside;
+use super::open_error::OpenError;
+use super::ownership;
+use super::schema::{self, APPLICATION_ID, VERSION};
+use super::settings::synchronous;
+
+/// How long a connection waits for another one of this process, or for an operator's tool.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// Up to this size a database is checked as a whole before it is opened; a larger one by `starling history check`.
+const CHECKED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// The write-ahead log is taken back into the database by the writer itself when it has so many pages of 4 KiB; the
+/// checkpoints in the background keep it far below.
+const LOG_PAGES_MAX: u32 = 16_384;
+
+/// Lets the database undo a transaction that the death of a process has cut off, as a first start's may be.
+///
+/// Before there is a write-ahead log, a transaction is undone from a journal beside the database. A connection that only
+/// reads cannot do that, so it cannot read either.
+pub(super) fn recover(path: &Path) -> rusqlite::Result<()> {
+    if !path.exists() || !fs::metadata(beside(path, "-journal")).is_ok_and(|journal| journal.len() > 0) {
+        return Ok(());
+    }
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
+}
+
+/// Looks at a database, without the right to change it. One that is not there, or empty, is a new one.
+pub(super) fn inspect(path: &Path) -> Result<(), OpenError> {
+    let of = |error| OpenError::File { path: path.to_owned(), error };
+    let damaged = |reason: String| OpenError::Damaged { path: path.to_owned(), reason };
+    ownership::check_database(path)?;
+    // Before anything is read, as what is undone may be all there is.
+    recover(path).map_err(|error| OpenError::of(path, error))?;
+    let size = match fs::metadata(path) {
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(of(error)),
+    };
+    if size == 0 {
+        return Ok(());
+    }
+    let connection = open_reader(path).map_err(|error| OpenError::of(path, error))?;
+    let looked = || -> rusqlite::Result<_> {
+        let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        Ok((application, tables, schema::version(&connection)?))
+    };
+    let (application, tables, version) = looked().map_err(|error| OpenError::of(path, error))?;
+    if application != APPLICATION_ID {
+        // A process that died while it made the database leaves an empty one.
+        return if tables == 0 { Ok(()) } else { Err(OpenError::Foreign { path: path.to_owned() }) };
+    }
+    if version > u32::from(VERSION) {
+        return Err(OpenError::Newer { path: path.to_owned(), version });
+    }
+    if size <= CHECKED_BYTES_MAX {
+        let found: String = connection
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+            .map_err(|error| OpenError::of(path, error))?;
+        if found != "ok" {
+            return Err(damaged(found.lines().last().unwrap_or_default().to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// A connection with these rights.
+pub(super) fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(BUSY)?;
+    Ok(connection)
+}
+
+/// The connection that writes, with the newest schema. Without `create` the database must be there already.
+pub(super) fn open_writer(settings: &SqliteSettings, create: bool) -> rusqlite::Result<Connection> {
+    let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+    flags.set(OpenFlags::SQLITE_OPEN_CREATE, create);
+    let mut connection = connect(&settings.path, flags)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", synchronous(settings.durability))?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES_MAX)?;
+    connection.pragma_update(None, "journal_size_limit", u64::from(LOG_PAGES_MAX) * 4_096)?;
+    connection.pragma_update(None, "cache_size", -16_384)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // Also where there is nothing to migrate: whoever holds the database is found out now.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    schema::migrate(&transaction)?;
+    transaction.commit()?;
+    Ok(connection)
+}
+
+/// A connection that only reads.
+pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.pragma_update(None, "cache_size", -4_096)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    Ok(connection)
+}

@@ -1,0 +1,63 @@
+//! Why a database is not opened.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+
+use super::schema::VERSION;
+
+/// Why a database is not opened: one line for the operator. It was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder cannot be made, or the file beside the database that locks it.
+    #[error("the history {path} cannot be opened: {error}")]
+    File { path: PathBuf, error: io::Error },
+    /// Nothing can be stored in it.
+    #[error("the history {path} cannot be used: {reason}")]
+    Unfit { path: PathBuf, reason: &'static str },
+    /// Its disk has no room left.
+    #[error("the history {path} cannot be opened: the disk is full")]
+    DiskFull { path: PathBuf },
+    /// Another process works with it.
+    #[error("the history {path} is held by another process; stop that one first")]
+    Held { path: PathBuf },
+    /// It was written by a newer version of this program.
+    #[error("the history {path} has version {version}, newer than {VERSION}, the newest that this program knows")]
+    Newer { path: PathBuf, version: u32 },
+    /// It belongs to another program.
+    #[error("{path} is a database, but not a history of this program")]
+    Foreign { path: PathBuf },
+    /// A file with a name that a file of the history would have belongs to another program.
+    #[error("the history {path} cannot be used: {file} is there, and not of this program")]
+    ForeignBeside { path: PathBuf, file: PathBuf },
+    /// It is no database, or not a whole one.
+    #[error("the history {path} is damaged: {reason}")]
+    Damaged { path: PathBuf, reason: String },
+    /// The database does not let itself be opened.
+    #[error("the history {path} cannot be opened: {error}")]
+    Database { path: PathBuf, error: rusqlite::Error },
+}
+
+impl OpenError {
+    pub(super) fn of_file(path: &Path, error: io::Error) -> Self {
+        let path = path.to_owned();
+        if error.kind() == io::ErrorKind::StorageFull { Self::DiskFull { path } } else { Self::File { path, error } }
+    }
+
+    pub(super) fn of(path: &Path, error: rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Held { path },
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+                Self::Damaged { path, reason: error.to_string() }
+            }
+            Some(ErrorCode::DiskFull) => Self::DiskFull { path },
+            // The index of the log is made as large as it gets when it is made: where that fails, there is no room.
+            _ if error.sqlite_error().is_some_and(|e| e.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => {
+                Self::DiskFull { path }
+            }
+            _ => Self::Database { path, error },
+        }
+    }
+}
