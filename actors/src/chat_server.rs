@@ -150,7 +150,7 @@ impl ChatServer {
                 }
                 self.history.append(entry, &mut self.completions);
             }
-            Effect::Delivered { room, seq } => self.history.delivered(room, seq),
+            Effect::NoteSent { room, seq } => self.history.note_sent(room, seq),
             Effect::Read(request) => self.history.read(request, &mut self.completions),
             Effect::Forget { room, receipt } => self.history.forget(room, receipt, &mut self.completions),
             Effect::Answer(answer) => answer.send(),

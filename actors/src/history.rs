@@ -111,10 +111,10 @@ impl History {
         }
     }
 
-    /// See [`HistoryStore::delivered`].
-    pub fn delivered(&mut self, room: RoomId, seq: Seq) {
+    /// See [`HistoryStore::note_sent`].
+    pub fn note_sent(&mut self, room: RoomId, seq: Seq) {
         if let Below::Store(store) = &mut self.below {
-            store.delivered(room, seq);
+            store.note_sent(room, seq);
         }
     }
 

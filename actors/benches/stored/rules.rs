@@ -134,7 +134,7 @@ fn stored_room(number: u64, seq: u64) -> StoredRoom {
         epoch: Epoch(number),
         seq: Seq(seq),
         oldest: Seq(1),
-        delivered: Seq(0),
+        sent: Seq(0),
         unclaimed: None,
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct Recent {
     kept_bytes: KeptBytes,
     rooms: FxHashMap<RoomId, Kept>,
     /// Every message in the order of arrival, to find the oldest of all; entries whose message is gone are skipped.
-    arrivals: VecDeque<Arrival>,
+    arrivals: VecDeque<KeptAt>,
     /// Messages of all rooms together.
     kept: usize,
 }
@@ -44,7 +44,7 @@ struct Kept {
 }
 
 #[derive(Debug)]
-struct Arrival {
+struct KeptAt {
     room: RoomId,
     epoch: Epoch,
     seq: Seq,
@@ -183,7 +183,7 @@ impl Recent {
         self.kept += 1;
         kept.messages.push_back(message);
         let is_full = kept.messages.len() > self.messages_max;
-        self.arrivals.push_back(Arrival { room, epoch, seq });
+        self.arrivals.push_back(KeptAt { room, epoch, seq });
         if is_full { self.drop_oldest(room) } else { None }
     }
 
@@ -210,7 +210,7 @@ impl Recent {
     fn fit(&mut self, mut trimmed: impl FnMut(RoomId, Seq)) {
         let allowed = self.kept_bytes.allowed();
         while self.bytes > allowed {
-            let Some(Arrival { room, epoch, seq }) = self.arrivals.pop_front() else { break };
+            let Some(KeptAt { room, epoch, seq }) = self.arrivals.pop_front() else { break };
             let kept = self.rooms.get(&room).filter(|kept| kept.epoch == epoch);
             let is_kept = kept.and_then(|kept| kept.messages.front()).is_some_and(|oldest| oldest.seq == seq);
             if is_kept && let Some(oldest) = self.drop_oldest(room) {
@@ -227,7 +227,7 @@ impl Recent {
             return;
         }
         let rooms = &self.rooms;
-        self.arrivals.retain(|Arrival { room, epoch, seq }| {
+        self.arrivals.retain(|KeptAt { room, epoch, seq }| {
             let kept = rooms.get(room).filter(|kept| kept.epoch == *epoch);
             kept.and_then(|kept| kept.messages.front()).is_some_and(|oldest| oldest.seq <= *seq)
         });

@@ -143,7 +143,7 @@ impl SqliteStore {
                 WriterCommand::Forget(_, Some(receipt)) => {
                     done.push(Completion::Forgotten { receipt, is_gone: false });
                 }
-                WriterCommand::Forget(_, None) | WriterCommand::Delivered(..) | WriterCommand::CheckpointFailed(_) => {}
+                WriterCommand::Forget(_, None) | WriterCommand::NoteSent(..) | WriterCommand::CheckpointFailed(_) => {}
             }
         }
     }
@@ -243,10 +243,10 @@ impl HistoryStore for SqliteStore {
         }
     }
 
-    fn delivered(&mut self, room: RoomId, seq: Seq) {
+    fn note_sent(&mut self, room: RoomId, seq: Seq) {
         if let Some(db) = self.rooms.get(&room) {
             // Without a writer it is not noted, and sent again after the next start.
-            self.turn.push(WriterCommand::Delivered(*db, seq));
+            self.turn.push(WriterCommand::NoteSent(*db, seq));
         }
     }
 

@@ -119,8 +119,8 @@ pub struct StoredRoom {
     pub seq: Seq,
     /// The oldest kept message; one past `seq` if none is kept.
     pub oldest: Seq,
-    /// For an inbox, the delivery position, see [`HistoryStore::delivered`].
-    pub delivered: Seq,
+    /// For an inbox, the newest message that its owner was sent, see [`HistoryStore::note_sent`].
+    pub sent: Seq,
     /// Set for an inbox whose owner has never connected.
     pub unclaimed: Option<UnclaimedInbox>,
 }
@@ -225,7 +225,7 @@ impl fmt::Debug for StoreReport {
 ///   messages of a room in that order: the next after the room's newest one, from 1 in a new epoch. A refused entry takes
 ///   no number.
 /// - **Durability.** A committed message is found by every later read, in a durable store also by the next process, as far as
-///   its [`Durability`] says. So are the rooms, how far inboxes were delivered, and for five minutes the `id`s. Where a
+///   its [`Durability`] says. So are the rooms, how far each inbox was sent to its owner, and for five minutes the `id`s. Where a
 ///   store cannot be sure of having everything that it reported, its rooms begin new epochs.
 /// - **Failure.** An entry that cannot be stored is refused, never dropped silently. A later one may be committed. A room
 ///   that is to be forgotten stays so until that has succeeded. A store that can store nothing at the moment says so in
@@ -254,7 +254,7 @@ pub trait HistoryStore: Send {
 
     /// Notes that the owner of an inbox was sent all messages up to this one. If the note is lost in a crash, the owner
     /// is sent some messages again.
-    fn delivered(&mut self, _room: RoomId, _seq: Seq) {}
+    fn note_sent(&mut self, _room: RoomId, _seq: Seq) {}
 
     /// Whether entries wait for [`end_turn`](Self::end_turn).
     fn has_queued(&self) -> bool {

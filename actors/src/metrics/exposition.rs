@@ -126,7 +126,7 @@ impl Metrics {
             Family::single_gauge(
                 "chat_sessions",
                 "Sessions that the ChatServer knows.",
-                self.names.load(Relaxed) as f64,
+                self.sessions.load(Relaxed) as f64,
             ),
             Family::single_counter(
                 "chat_connects_total",

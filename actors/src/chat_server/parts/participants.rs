@@ -14,6 +14,15 @@ use crate::chat_server::command::OpenRefusal;
 use crate::identity::{Claims, IdOwner, RoomGlobs};
 use crate::ids::{RoomId, SessionId};
 
+/// The state of a name that a client may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NameClaim {
+    /// Nobody holds the name.
+    Free,
+    /// This older session of the same client holds it.
+    HeldByItself(SessionId),
+}
+
 /// One session that takes part in the chat.
 #[derive(Debug)]
 pub(crate) struct Participant {
@@ -173,17 +182,17 @@ impl Participants {
         }
     }
 
-    /// The session that loses `name` to a client that shows `key`; `None` if the name is free.
+    /// Whether a client that shows `key` may have `name`.
     ///
     /// # Errors
     /// [`OpenRefusal::NameTaken`] if another client holds the name, [`OpenRefusal::NameReserved`] if it is a guest
     /// name.
-    pub(crate) fn may_claim(&self, name: &ClientId, key: Option<ClientKey>) -> Result<Option<SessionId>, OpenRefusal> {
+    pub(crate) fn check_claim(&self, name: &ClientId, key: Option<ClientKey>) -> Result<NameClaim, OpenRefusal> {
         let holder = self.holders(name).first().copied();
         let holds_key = holder.is_some_and(|holder| self.get(holder).is_some_and(|held| Some(held.key) == key));
         match holder {
-            Some(holder) if holds_key => Ok(Some(holder)),
-            None if !name.is_guest() => Ok(None),
+            Some(holder) if holds_key => Ok(NameClaim::HeldByItself(holder)),
+            None if !name.is_guest() => Ok(NameClaim::Free),
             Some(_) | None if name.is_guest() => Err(OpenRefusal::NameReserved),
             Some(_) | None => Err(OpenRefusal::NameTaken(name.clone())),
         }

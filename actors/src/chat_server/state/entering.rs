@@ -10,7 +10,7 @@ use starling_protocol::{
 use super::ChatState;
 use crate::chat_server::command::{Frame, OpenRefusal, OpenSession};
 use crate::chat_server::effect::Turn;
-use crate::chat_server::parts::participants::Participant;
+use crate::chat_server::parts::participants::{NameClaim, Participant};
 use crate::identity::{Claims, Identity};
 use crate::ids::SessionId;
 
@@ -32,7 +32,7 @@ impl ChatState {
     fn take_part(&mut self, open: &OpenSession, turn: &mut Turn) -> Result<(), OpenRefusal> {
         // Checked first: a client that is refused must keep its old connection.
         if let Some(name) = &open.client_id {
-            self.participants.may_claim(name, open.key)?;
+            self.participants.check_claim(name, open.key)?;
         }
         self.make_space_for(&open.room, turn)?;
         let (name, shown) = match &open.client_id {
@@ -87,7 +87,7 @@ impl ChatState {
         key: Option<ClientKey>,
         turn: &mut Turn,
     ) -> Result<Option<ClientKey>, OpenRefusal> {
-        if let Some(holder) = self.participants.may_claim(name, key)? {
+        if let NameClaim::HeldByItself(holder) = self.participants.check_claim(name, key)? {
             self.replace(holder, turn);
         }
         Ok(key)
@@ -149,7 +149,7 @@ impl ChatState {
         let Some(participant) = self.participants.remove(session) else { return };
         for room in participant.rooms() {
             turn.dismiss(session, *room);
-            self.has_left(session, participant.name(), *room, turn);
+            self.remove_from_room(session, participant.name(), *room, turn);
         }
         if let Some(inbox) = participant.inbox {
             turn.dismiss(session, inbox);

@@ -91,7 +91,7 @@ impl ChatState {
 
     pub(super) fn note_sent(&mut self, inbox: RoomId, turn: &mut Turn) {
         if let Some(seq) = self.inboxes.note_sent(inbox) {
-            turn.push(Effect::Delivered { room: inbox, seq });
+            turn.push(Effect::NoteSent { room: inbox, seq });
         }
     }
 

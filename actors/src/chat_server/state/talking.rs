@@ -13,7 +13,7 @@ use starling_protocol::{
 use super::{ChatState, Direct};
 use crate::chat_server::command::{Frame, OperatorPost, PostReply, Posted};
 use crate::chat_server::effect::{Answer, Effect, Turn};
-use crate::chat_server::parts::in_flight::{Asker, Waiting};
+use crate::chat_server::parts::in_flight::{Asker, MessageInFlight};
 use crate::chat_server::parts::order::{LoggedEntry, Placed, Placement};
 use crate::chat_server::parts::participants::Participant;
 use crate::chat_server::parts::remembered::IdKey;
@@ -160,7 +160,7 @@ impl ChatState {
             let text = format!("this connection is {}, not {name}", participant.name());
             return Err(Refusal::new(ErrorCode::ClientIdMismatch, text));
         }
-        self.participants.may_claim(name, None)?;
+        self.participants.check_claim(name, None)?;
         Ok(Some(name))
     }
 
@@ -191,8 +191,14 @@ impl ChatState {
             self.rooms.message_begins(*room);
         }
         let rooms = SmallVec::from_slice(rooms);
-        let number =
-            self.in_flight.begin(Waiting { asker, repeats: Vec::new(), id, rooms, accepted_at: turn.now.at, ticket });
+        let number = self.in_flight.begin(MessageInFlight {
+            asker,
+            repeats: Vec::new(),
+            id,
+            rooms,
+            accepted_at: turn.now.at,
+            ticket,
+        });
         turn.push(Effect::Append(Entry { number, copies }));
     }
 
@@ -279,7 +285,8 @@ impl ChatState {
 
     /// Places, acknowledges and delivers a message that the log has committed.
     pub(super) fn committed(&mut self, number: EntryNumber, mut copies: SmallVec<[StoredCopy; 1]>, turn: &mut Turn) {
-        let Some(Waiting { asker, repeats, id, accepted_at, ticket, .. }) = self.in_flight.finish(number) else {
+        let Some(MessageInFlight { asker, repeats, id, accepted_at, ticket, .. }) = self.in_flight.finish(number)
+        else {
             return;
         };
         // The receiver's copy is the last: it has the `id`, and the acknowledgement is about it.
@@ -349,7 +356,7 @@ impl ChatState {
 
     /// Refuses a message that the log could not commit. It gets no `seq`, and its `id` may be used again.
     pub(super) fn refused(&mut self, number: EntryNumber, turn: &mut Turn) {
-        let Some(Waiting { asker, repeats, rooms, .. }) = self.in_flight.finish(number) else { return };
+        let Some(MessageInFlight { asker, repeats, rooms, .. }) = self.in_flight.finish(number) else { return };
         refuse_all(asker, repeats, ErrorCode::Unavailable, "the message could not be stored", turn);
         for room in rooms {
             self.rooms.message_refused(room);

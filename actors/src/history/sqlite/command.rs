@@ -14,7 +14,7 @@ use crate::ids::RoomId;
 pub(super) enum WriterCommand {
     Append(Append),
     /// The owner of an inbox was sent everything up to this message.
-    Delivered(DbRoom, Seq),
+    NoteSent(DbRoom, Seq),
     /// The room has ended; the receipt comes back with the outcome.
     Forget(DbRoom, Option<Receipt>),
     /// The write-ahead log cannot be taken into the database.

@@ -18,7 +18,7 @@ use crate::vitals::Vitals;
 const WAITING_MAX: usize = 1_024;
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct WaitingReads {
     replays: VecDeque<DiskRead>,
     pages: VecDeque<DiskRead>,
     is_over: bool,
@@ -26,12 +26,12 @@ struct Waiting {
 
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<WaitingReads>,
     changed: Condvar,
 }
 
 impl Queue {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, WaitingReads> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

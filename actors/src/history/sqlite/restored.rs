@@ -51,7 +51,7 @@ pub(super) fn restore(
             epoch: Epoch(row.get::<_, i64>(2)?.cast_unsigned()),
             seq: Seq(row.get::<_, i64>(3)?.cast_unsigned()),
             oldest: Seq(row.get::<_, i64>(4)?.cast_unsigned()),
-            delivered,
+            sent: delivered,
         });
     }
     // From the newest message on, where the clock is ahead of it: the time in which no server ran forgets no `id`, and

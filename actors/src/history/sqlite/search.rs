@@ -59,7 +59,7 @@ const LOOKED_AT: u32 = 1_024;
 static FAILING: LogInterval = LogInterval::new();
 
 #[derive(Default)]
-struct Waiting {
+struct SearchWork {
     searches: VecDeque<DiskRead>,
     /// Rooms that have changed since they were followed, and since when there are any.
     changed: FxHashSet<DbRoom>,
@@ -70,7 +70,7 @@ struct Waiting {
 
 /// The way to the thread that searches.
 pub(super) struct Searches {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<SearchWork>,
     woken: Condvar,
     metrics: Arc<HistoryMetrics>,
 }
@@ -101,7 +101,7 @@ impl Searches {
         (searches, thread)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, SearchWork> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

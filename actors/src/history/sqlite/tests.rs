@@ -180,7 +180,7 @@ fn a_page_is_the_same_whether_it_comes_from_memory_or_from_the_file() {
             seq: Seq(10),
             oldest: Seq(1),
             unclaimed: None,
-            delivered: Seq(0),
+            sent: Seq(0),
         };
         assert_eq!(store.restored.rooms, [room]);
         assert_eq!(store.restored.ids.iter().map(|id| id.seq.0).collect::<Vec<_>>(), (1..=10).collect::<Vec<_>>());

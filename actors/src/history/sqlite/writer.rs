@@ -170,7 +170,7 @@ impl Writer {
                     bytes += append.copies.iter().map(|copy| copy.draft.weight()).sum::<usize>();
                     batch.push(append);
                 }
-                WriterCommand::Delivered(room, seq) => {
+                WriterCommand::NoteSent(room, seq) => {
                     self.due.delivered.insert(room, seq);
                 }
                 WriterCommand::CheckpointFailed(error) if self.probe_at.is_none() => self.fail(&error),

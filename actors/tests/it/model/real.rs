@@ -271,7 +271,7 @@ impl Real {
                     self.tell(session, &ServerEvent::Message((*message).clone()));
                 }
             }
-            Effect::Delivered { .. } => panic!("nobody has an inbox"),
+            Effect::NoteSent { .. } => panic!("nobody has an inbox"),
             Effect::Append(entry) if self.is_held => self.held.push_back(entry),
             // What waits goes first.
             Effect::Append(entry) => {

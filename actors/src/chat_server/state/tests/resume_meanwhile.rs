@@ -188,7 +188,7 @@ fn who_resumes_again_and_has_missed_nothing_gets_what_is_new_at_once() {
 }
 
 #[test]
-fn while_a_proof_is_looked_at_what_is_said_waits_and_the_next_command_of_the_room_ends_the_looking() {
+fn while_an_anchor_is_read_live_messages_wait_and_the_next_command_of_the_room_answers_the_join() {
     let mut chat = with_missed(Chat::new(), 3);
     chat.check(
         "

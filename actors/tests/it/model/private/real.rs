@@ -175,7 +175,7 @@ impl Real {
                 }
             }
             Effect::Read(request) => self.history.read(request, done),
-            Effect::Delivered { .. } => {}
+            Effect::NoteSent { .. } => {}
             Effect::Forget { room, receipt } => self.history.forget(room, receipt, done),
             Effect::Answer(answer) => answer.send(),
             Effect::TellMany { .. } | Effect::DeliverPrivate { .. } | Effect::Drain { .. } => {
