@@ -15,7 +15,8 @@ use actix_web::body::MessageBody;
 use actix_web::web::{self, Data};
 use actix_web::{App, HttpResponse, HttpServer};
 use bytes::Bytes;
-use prometheus::proto::{self, MetricFamily, MetricType};
+use prometheus::proto::{self, MetricFamily};
+use starling_process::exposition::{self, Family};
 use tokio::sync::watch;
 
 use crate::behaviour::BehaviourKind;
@@ -170,7 +171,7 @@ fn families(exposed: &Exposed<'_>, footprint: &Footprint) -> Vec<MetricFamily> {
     for (finding, count) in findings.faults() {
         found.add(&[("finding", finding)], count as f64);
     }
-    let mut families = vec![bots.0, found.0];
+    let mut families = vec![bots.finish(), found.finish()];
     let counters = &total.counters;
     let errors: u64 = total.errors.values().sum();
     for (name, help, value) in [
@@ -193,19 +194,18 @@ fn families(exposed: &Exposed<'_>, footprint: &Footprint) -> Vec<MetricFamily> {
         ("swarm_reconnects_total", "Connections made after a lost one.", counters.reconnects),
         ("swarm_errors_total", "Everything that went wrong, of any kind.", errors),
     ] {
-        families.push(Family::counter(name, help).with(value as f64));
+        families.push(Family::single_counter(name, help, value as f64));
     }
-    families.push(
-        Family::gauge("swarm_messages_unanswered", "Messages that wait for the server's answer.")
-            .with(*unanswered as f64),
-    );
-    families.push(
-        Family::gauge(
-            "swarm_clocks_off_seconds",
-            "How far off the clocks may be that time deliveries from other hosts.",
-        )
-        .with(total.clocks_off_max.as_secs_f64()),
-    );
+    families.push(Family::single_gauge(
+        "swarm_messages_unanswered",
+        "Messages that wait for the server's answer.",
+        *unanswered as f64,
+    ));
+    families.push(Family::single_gauge(
+        "swarm_clocks_off_seconds",
+        "How far off the clocks may be that time deliveries from other hosts.",
+        total.clocks_off_max.as_secs_f64(),
+    ));
     for (name, help, latencies) in [
         ("swarm_connect_seconds", "From the planned time of connecting to the welcome.", &total.connect),
         ("swarm_ack_seconds", "From the planned time of a message to its ack.", &total.ack),
@@ -217,7 +217,7 @@ fn families(exposed: &Exposed<'_>, footprint: &Footprint) -> Vec<MetricFamily> {
         ("swarm_wake_lag_seconds", "How late bots were woken by the swarm itself.", &total.wake_lag),
         ("swarm_loop_lag_seconds", "How late probes of the event loops ran.", &total.loop_lag),
     ] {
-        families.push(Family::histogram(name, help, latencies));
+        families.push(Family::single_histogram(name, help, buckets(latencies)));
     }
     families.extend(process_families(footprint));
     families
@@ -227,67 +227,15 @@ fn process_families(footprint: &Footprint) -> [MetricFamily; 4] {
     let cpu = (footprint.user + footprint.system).as_secs_f64();
     let open_files_max = rlimit::Resource::NOFILE.get_soft().unwrap_or_default();
     [
-        Family::counter("process_cpu_seconds_total", "User and system CPU time spent, in seconds.").with(cpu),
-        Family::gauge("process_resident_memory_bytes", "Resident memory, in bytes.")
-            .with(footprint.resident_bytes as f64),
-        Family::gauge("process_open_fds", "Open file descriptors.").with(footprint.open_files as f64),
-        Family::gauge("process_max_fds", "Most file descriptors that may be open.").with(open_files_max as f64),
+        Family::single_counter("process_cpu_seconds_total", "User and system CPU time spent, in seconds.", cpu),
+        Family::single_gauge(
+            "process_resident_memory_bytes",
+            "Resident memory, in bytes.",
+            footprint.resident_bytes as f64,
+        ),
+        Family::single_gauge("process_open_fds", "Open file descriptors.", footprint.open_files as f64),
+        Family::single_gauge("process_max_fds", "Most file descriptors that may be open.", open_files_max as f64),
     ]
-}
-
-/// A metric with its series, in the making.
-struct Family(MetricFamily);
-
-impl Family {
-    fn new(name: &str, help: &str, kind: MetricType) -> Self {
-        let mut family = MetricFamily::default();
-        family.set_name(name.into());
-        family.set_help(help.into());
-        family.set_field_type(kind);
-        Self(family)
-    }
-
-    fn counter(name: &str, help: &str) -> Self {
-        Self::new(name, help, MetricType::COUNTER)
-    }
-
-    fn gauge(name: &str, help: &str) -> Self {
-        Self::new(name, help, MetricType::GAUGE)
-    }
-
-    fn histogram(name: &str, help: &str, latencies: &Latencies) -> MetricFamily {
-        let mut metric = proto::Metric::default();
-        metric.set_histogram(buckets(latencies));
-        let mut family = Self::new(name, help, MetricType::HISTOGRAM);
-        family.0.mut_metric().push(metric);
-        family.0
-    }
-
-    fn with(mut self, value: f64) -> MetricFamily {
-        self.add(&[], value);
-        self.0
-    }
-
-    fn add(&mut self, labels: &[(&str, &str)], value: f64) {
-        let pairs = labels.iter().map(|(name, value)| {
-            let mut pair = proto::LabelPair::default();
-            pair.set_name((*name).into());
-            pair.set_value((*value).into());
-            pair
-        });
-        let mut metric = proto::Metric::default();
-        metric.set_label(pairs.collect());
-        if self.0.get_field_type() == MetricType::COUNTER {
-            let mut counter = proto::Counter::default();
-            counter.set_value(value);
-            metric.set_counter(counter);
-        } else {
-            let mut gauge = proto::Gauge::default();
-            gauge.set_value(value);
-            metric.set_gauge(gauge);
-        }
-        self.0.mut_metric().push(metric);
-    }
 }
 
 /// Latencies in the form of the exposition. The sum is as exact as the latencies are: to three digits.
@@ -301,19 +249,7 @@ fn buckets(latencies: &Latencies) -> proto::Histogram {
             *bucket += count;
         }
     }
-    let mut cumulative = 0;
-    let buckets = DURATION_BUCKETS.iter().zip(counts).map(|(bound, count)| {
-        cumulative += count;
-        let mut bucket = proto::Bucket::default();
-        bucket.set_upper_bound(*bound);
-        bucket.set_cumulative_count(cumulative);
-        bucket
-    });
-    let mut histogram = proto::Histogram::default();
-    histogram.set_bucket(buckets.collect());
-    histogram.set_sample_count(latencies.count());
-    histogram.set_sample_sum(sum);
-    histogram
+    exposition::histogram(DURATION_BUCKETS.into_iter().zip(counts), latencies.count(), sum)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rusqlite::{Connection, Statement};
+use rustc_hash::FxHashMap;
 use starling_protocol::{ClientId, Epoch, MessageId, Seq};
 
 use super::SqliteSettings;
@@ -19,22 +20,39 @@ fn damaged_value(column: usize, error: impl std::error::Error + Send + std::mark
     rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
 }
 
-/// The rooms, one row each, and the `id`s of the last minutes: never a look at all messages.
+/// The rooms of a database.
+#[derive(Default)]
+struct StoredRooms {
+    rooms: Vec<StoredRoom>,
+    /// Their numbers, in the same order.
+    numbers: Vec<DbRoom>,
+    /// Rooms that were dropped and still have messages.
+    dropped: Vec<DbRoom>,
+}
+
+/// The rooms, one row each, and the `id`s of the last minutes: never a look at all messages. Beside them the numbers of
+/// the rooms, and those of the rooms that were dropped and still have messages.
 pub(super) fn restore(
     connection: &Connection,
     settings: &SqliteSettings,
 ) -> rusqlite::Result<(Vec<DbRoom>, Restored, Vec<DbRoom>)> {
-    let (mut numbers, mut restored, mut dropped) = (Vec::new(), Restored::default(), Vec::new());
+    let StoredRooms { rooms, numbers, dropped } = stored_rooms(connection)?;
+    let places = numbers.iter().copied().zip((0..).map(RoomId)).collect();
+    let ids = stored_ids(connection, settings, &places)?;
+    Ok((numbers, Restored { rooms, ids }, dropped))
+}
+
+fn stored_rooms(connection: &Connection) -> rusqlite::Result<StoredRooms> {
+    let mut stored = StoredRooms::default();
     let mut senders =
         connection.prepare("SELECT client_id FROM messages WHERE place BETWEEN ?1 AND ?2 ORDER BY place LIMIT ?3")?;
-    let mut places = rustc_hash::FxHashMap::default();
     let mut select = connection.prepare("SELECT id, name, epoch, seq, oldest, delivered FROM rooms ORDER BY id")?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
         let number = DbRoom(row.get(0)?);
         let name: String = row.get(1)?;
         if name.starts_with(DROPPED) {
-            dropped.push(number);
+            stored.dropped.push(number);
             continue;
         }
         let key = RoomKey::parse(&name).map_err(|error| damaged_value(1, error))?;
@@ -43,9 +61,8 @@ pub(super) fn restore(
             Some(owner) => unclaimed(&mut senders, number, owner)?,
             None => None,
         };
-        places.insert(number, numbers.len());
-        numbers.push(number);
-        restored.rooms.push(StoredRoom {
+        stored.numbers.push(number);
+        stored.rooms.push(StoredRoom {
             key,
             unclaimed,
             epoch: Epoch(row.get::<_, i64>(2)?.cast_unsigned()),
@@ -54,6 +71,16 @@ pub(super) fn restore(
             sent: delivered,
         });
     }
+    Ok(stored)
+}
+
+/// The `id`s that are still remembered of the rooms with these numbers, the oldest first.
+fn stored_ids(
+    connection: &Connection,
+    settings: &SqliteSettings,
+    places: &FxHashMap<DbRoom, RoomId>,
+) -> rusqlite::Result<Vec<StoredId>> {
+    let mut ids = Vec::new();
     // From the newest message on, where the clock is ahead of it: the time in which no server ran forgets no `id`, and
     // neither does a clock that was wrong at this start.
     let newest =
@@ -80,17 +107,17 @@ pub(super) fn restore(
         let owner: Option<i64> = row.get(4)?;
         let owner = owner.map_or_else(|| IdOwner::authenticated(&client_id), |owner| IdOwner(owner.cast_unsigned()));
         let at = row.get::<_, i64>(1)?.cast_unsigned();
-        restored.ids.push(StoredId {
+        ids.push(StoredId {
             owner,
             age: Duration::from_millis(reference.saturating_sub(at)),
-            room: RoomId(u32::try_from(room).unwrap_or(u32::MAX)),
+            room,
             seq: Seq(seq),
             at,
             id: MessageId::parse(&id).map_err(|error| damaged_value(3, error))?,
         });
     }
-    restored.ids.reverse();
-    Ok((numbers, restored, dropped))
+    ids.reverse();
+    Ok(ids)
 }
 
 /// Who made an inbox of which nothing was delivered; `None` where its owner has written, so was here.
