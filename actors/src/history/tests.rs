@@ -1,6 +1,8 @@
 //! The history in memory: its bounds, its pages and its searches; and the same in front of a store.
 
+mod contract;
 mod over_a_store;
+mod remote;
 
 use std::sync::Arc;
 
@@ -9,6 +11,9 @@ use starling_protocol::{ClientId, Epoch, HistoryPage, RoomName};
 use super::*;
 
 pub(super) const ROOM: RoomId = RoomId(3);
+
+/// The text of a message that a store with a fault refuses.
+const REFUSED: &str = "refused";
 
 pub(super) fn entry(room: RoomId, text: &str) -> Entry {
     let client_id = ClientId::parse("alice").unwrap();

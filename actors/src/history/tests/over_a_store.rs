@@ -3,87 +3,8 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use super::remote::{Remote, RemoteReport};
 use super::*;
-
-/// Keeps all messages of one room, and commits and reads only when its report comes back, as a store on another host
-/// would.
-#[derive(Default)]
-struct Remote {
-    stored: Vec<Arc<StoredMessage>>,
-    oldest: Seq,
-    sink: Option<ReportSink>,
-    reads: Arc<AtomicUsize>,
-}
-
-#[derive(Debug)]
-enum Reported {
-    Append(Entry),
-    Read(ReadRequest),
-    /// The store drops what is older.
-    Trim(Seq),
-}
-
-impl Remote {
-    fn later(&self, report: Reported) {
-        self.sink.as_ref().unwrap()(StoreReport::new(report));
-    }
-}
-
-impl HistoryStore for Remote {
-    fn connect(&mut self, sink: ReportSink, _: &Vitals) {
-        self.sink = Some(sink);
-    }
-
-    fn reported(&mut self, report: StoreReport, done: &mut Vec<Completion>) {
-        match report.open::<Reported>().unwrap() {
-            Reported::Append(Entry { number, copies }) => {
-                let copies = copies.into_iter().map(|EntryCopy { room, key, epoch, draft }| {
-                    let message = Arc::new(draft.placed(key, Seq(self.stored.len() as u64 + 1)));
-                    self.stored.push(Arc::clone(&message));
-                    StoredCopy { room, epoch, message, oldest: None }
-                });
-                done.push(Completion::Committed { number, copies: copies.collect() });
-            }
-            Reported::Read(request) => {
-                let is_shown = |message: &&Arc<StoredMessage>| {
-                    message.seq >= request.oldest.max(self.oldest)
-                        && message.seq <= request.newest
-                        && match request.page {
-                            HistoryPage::Newest => true,
-                            HistoryPage::Before(seq) => message.seq < seq,
-                            HistoryPage::After(seq) => message.seq > seq,
-                        }
-                };
-                let mut messages: Vec<_> = self.stored.iter().filter(is_shown).cloned().collect();
-                let has_more = messages.len() > request.limit;
-                if matches!(request.page, HistoryPage::After(_)) {
-                    messages.truncate(request.limit);
-                } else {
-                    messages.drain(..messages.len().saturating_sub(request.limit));
-                }
-                done.push(Completion::Read { request, page: Page { messages, has_more } });
-            }
-            Reported::Trim(oldest) => {
-                self.oldest = oldest;
-                done.push(Completion::Trimmed { room: ROOM, oldest });
-            }
-        }
-    }
-
-    fn append(&mut self, entry: Entry, _: &mut Vec<Completion>) {
-        self.later(Reported::Append(entry));
-    }
-
-    fn read(&mut self, request: ReadRequest, _: &mut Vec<Completion>) {
-        self.reads.fetch_add(1, Relaxed);
-        self.later(Reported::Read(request));
-    }
-
-    fn forget(&mut self, _: RoomId, receipt: Option<Receipt>, done: &mut Vec<Completion>) {
-        self.stored.clear();
-        done.extend(receipt.map(|receipt| Completion::Forgotten { receipt, is_gone: true }));
-    }
-}
 
 /// A history over such a store, which carries its reports as the `ChatServer` does.
 struct OverRemote {
@@ -131,7 +52,7 @@ impl OverRemote {
     }
 
     fn trim(&mut self, oldest: u64) {
-        self.reports.lock().unwrap().push(StoreReport::new(Reported::Trim(Seq(oldest))));
+        self.reports.lock().unwrap().push(StoreReport::new(RemoteReport::Trim(Seq(oldest))));
         self.settle();
     }
 
