@@ -46,7 +46,7 @@ pub struct Session {
     /// The pong for the newest ping, if pings arrive faster than the rate limit; usually `None`.
     late_pong: Option<Box<Bytes>>,
     /// Counts the connection against the limit of connections, until it is dropped.
-    _place: Box<dyn Any>,
+    _permit: Box<dyn Any>,
 }
 
 /// The content of a frame.
@@ -64,9 +64,9 @@ enum Asked {
 impl Session {
     /// Starts the session of a connection that the `ChatServer` has accepted.
     ///
-    /// `unread` is the data that the client sent after its handshake. `place` is dropped when the session ends. Must
+    /// `unread` is the data that the client sent after its handshake. `permit` is dropped when the session ends. Must
     /// run on the thread of the hub.
-    pub fn start(hub: &LocalHub, id: SessionId, socket: impl Into<ReadHalf>, unread: BytesMut, place: impl Any) {
+    pub fn start(hub: &LocalHub, id: SessionId, socket: impl Into<ReadHalf>, unread: BytesMut, permit: impl Any) {
         let now = clock::now();
         let config = Arc::clone(hub.config());
         let reading = Rc::new(Reading::new(config.session_credits, hub.metrics().credits()));
@@ -77,7 +77,7 @@ impl Session {
             frames: RateLimit::per_second(config.messages_per_second, config.burst, now),
             joins: None,
             late_pong: None,
-            _place: Box::new(place),
+            _permit: Box::new(permit),
         };
         let mailbox = Mailbox::new(hub.metrics().mailboxes(ActorKind::Session));
         let inbound = Inbound::new(hub.clone(), id, socket.into(), unread, reading);

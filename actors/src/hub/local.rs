@@ -283,12 +283,12 @@ impl LocalHub {
         let sessions = self.0.core.borrow().open_sessions();
         let count = u32::try_from(sessions.len()).unwrap_or(u32::MAX).max(1);
         let closing_time = (spread / 2).min(CLOSING_TIME_EACH * count);
-        for (place, session) in (0..).zip(sessions) {
-            let due = started + closing_time * place / count;
+        for (index, session) in (0..).zip(sessions) {
+            let due = started + closing_time * index / count;
             if due > clock::now() {
                 tokio::time::sleep_until(due.into()).await;
             }
-            let after_ms = u64::try_from((spread * place / count).as_millis()).unwrap_or(u64::MAX);
+            let after_ms = u64::try_from((spread * index / count).as_millis()).unwrap_or(u64::MAX);
             self.0.core.borrow_mut().say_goodbye(session, reason, after_ms, clock::now());
             self.end_turn_later();
         }

@@ -276,15 +276,15 @@ impl<T> BySession<T> {
         if slots.len() <= slot {
             slots.resize_with(slot + 1, || None);
         }
-        let Some(place) = slots.get_mut(slot) else { return };
-        let earlier = place.replace((session, value));
+        let Some(entry) = slots.get_mut(slot) else { return };
+        let earlier = entry.replace((session, value));
         debug_assert!(earlier.is_none(), "a slot is given again when its session has ended");
         self.count += usize::from(earlier.is_none());
     }
 
     fn remove(&mut self, session: SessionId) -> Option<T> {
-        let place = self.slots.get_mut(usize::from(session.hub().0))?.get_mut(session.slot().index())?;
-        let (_, value) = place.take_if(|(id, _)| *id == session)?;
+        let entry = self.slots.get_mut(usize::from(session.hub().0))?.get_mut(session.slot().index())?;
+        let (_, value) = entry.take_if(|(id, _)| *id == session)?;
         self.count -= 1;
         Some(value)
     }

@@ -35,7 +35,7 @@ impl Vacancies {
     }
 
     /// The keys that the room should have in the ordered sets.
-    fn place(&self, room: &Room) -> Noted {
+    fn noted_now(&self, room: &Room) -> Noted {
         if room.ended.is_some() {
             return Noted::default();
         }
@@ -53,7 +53,7 @@ impl Vacancies {
 
     /// Updates the entries of a room that has changed.
     pub(super) fn note(&mut self, id: RoomId, room: &mut Room) {
-        let (before, after) = (room.noted, self.place(room));
+        let (before, after) = (room.noted, self.noted_now(room));
         if before == after {
             return;
         }
@@ -101,7 +101,7 @@ impl Vacancies {
 
     /// Panics if the entries of a room do not match its state. For tests.
     pub(super) fn check(&self, id: RoomId, room: &Room) {
-        let noted = self.place(room);
+        let noted = self.noted_now(room);
         assert_eq!(room.noted, noted, "{id:?} is noted where it belongs");
         assert!(noted.ends_at.is_none_or(|at| self.by_end.contains(&(at, id))));
         assert!(noted.disposable.is_none_or(|(worth, since)| {
