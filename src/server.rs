@@ -23,7 +23,7 @@ use crate::config::{Config, HistoryMode};
 use crate::start_error::StartError;
 use crate::state::ServerState;
 use crate::tls::{self, Tls};
-use crate::worker::{ChatForWorker, SharedChat, Worker};
+use crate::worker::{SharedChat, WaitingChat, Worker};
 use crate::{environment, memory_watch, shutdown, summary};
 
 /// Most connections that the kernel has completed but no worker has accepted yet.
@@ -69,7 +69,7 @@ fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
 }
 
 /// Gives the chat a thread of its own, or leaves it to the first worker's thread if there is only one core.
-fn give_thread(prepared: PreparedChat) -> (Option<Arbiter>, ChatForWorker) {
+fn give_thread(prepared: PreparedChat) -> (Option<Arbiter>, WaitingChat) {
     if Config::cores() == 1 {
         return (None, Arc::new(Mutex::new(Some(prepared))));
     }
@@ -82,7 +82,7 @@ fn give_thread(prepared: PreparedChat) -> (Option<Arbiter>, ChatForWorker) {
 struct StartedChat {
     shared: SharedChat,
     arbiter: Option<Arbiter>,
-    for_worker: ChatForWorker,
+    waiting_chat: WaitingChat,
     ended: oneshot::Receiver<bool>,
     kept: KeptBytes,
 }
@@ -99,9 +99,9 @@ impl StartedChat {
         let history = open(config, &metrics)?;
         let kept = history.kept_bytes();
         let (handle, prepared, ended) = ChatServer::prepare((*chat_config).clone(), history, Arc::clone(&metrics));
-        let (arbiter, for_worker) = give_thread(prepared);
+        let (arbiter, waiting_chat) = give_thread(prepared);
         let shared = SharedChat { handle, config: chat_config, metrics };
-        Ok(Self { shared, arbiter, for_worker, ended, kept })
+        Ok(Self { shared, arbiter, waiting_chat, ended, kept })
     }
 }
 
@@ -144,7 +144,7 @@ impl Server {
         let (listener, address) =
             listen(config.bind).map_err(|error| StartError::Bind { address: config.bind, error })?;
         let workers = config.worker_count();
-        let StartedChat { shared, arbiter: chat_arbiter, for_worker, ended: chat_ended, kept } =
+        let StartedChat { shared, arbiter: chat_arbiter, waiting_chat, ended: chat_ended, kept } =
             StartedChat::start(&config, workers, open)?;
 
         let open_files = environment::raise_open_files();
@@ -153,7 +153,7 @@ impl Server {
             return Err(StartError::OpenFiles(open_files));
         }
         let connections = if config.connections == 0 { allowed } else { config.connections.min(allowed) };
-        let worker = Worker::register(&config, connections, shared, tls.clone(), for_worker)?;
+        let worker = Worker::register(&config, connections, shared, tls.clone(), waiting_chat)?;
         let state = Arc::clone(&worker.state);
         let server = actix_server::Server::build()
             .workers(workers)

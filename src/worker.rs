@@ -33,7 +33,7 @@ use crate::tls::Tls;
 use crate::upgrade::Upgrade;
 
 /// The chat, for the first worker thread that takes it; `None` where it has a thread of its own.
-pub(crate) type ChatForWorker = Arc<Mutex<Option<PreparedChat>>>;
+pub(crate) type WaitingChat = Arc<Mutex<Option<PreparedChat>>>;
 
 /// The parts of the chat that all worker threads share.
 pub(crate) struct SharedChat {
@@ -51,7 +51,7 @@ pub(crate) struct Worker {
     /// Longest time that the end of an HTTP connection may take.
     disconnect_time: Duration,
     next_hub: Arc<AtomicU8>,
-    for_worker: ChatForWorker,
+    waiting_chat: WaitingChat,
 }
 
 impl Worker {
@@ -61,7 +61,7 @@ impl Worker {
         connections: u64,
         chat: SharedChat,
         tls: Option<Arc<Tls>>,
-        for_worker: ChatForWorker,
+        waiting_chat: WaitingChat,
     ) -> Result<Self, StartError> {
         let SharedChat { handle, config: chat_config, metrics } = chat;
         let registered = |error: prometheus::Error| StartError::Metrics(error.to_string());
@@ -85,13 +85,13 @@ impl Worker {
             http_metrics: count_requests(&registry)?,
             disconnect_time: config.handshake_time(),
             next_hub: Arc::default(),
-            for_worker,
+            waiting_chat,
         })
     }
 
     /// Starts the hub of this worker thread. Called once on each of them.
     fn start_hub(&self) -> LocalHub {
-        if let Some(prepared) = self.for_worker.lock().ok().and_then(|mut chat| chat.take()) {
+        if let Some(prepared) = self.waiting_chat.lock().ok().and_then(|mut chat| chat.take()) {
             prepared.run_here();
         }
         let state = &self.state;

@@ -11,6 +11,22 @@ use test_kit::raw::{self, HttpAnswer, Raw};
 
 use crate::harness::TestServer;
 
+/// Each route with the methods it has.
+const ROUTES: &[(&str, &str)] = &[
+    ("/", "GET, HEAD, OPTIONS"),
+    ("/web/x/js/main.js", "GET, HEAD, OPTIONS"),
+    ("/web/x/css/theme.css", "GET, HEAD, OPTIONS"),
+    ("/healthz", "GET, HEAD, OPTIONS"),
+    ("/readyz", "GET, HEAD, OPTIONS"),
+    ("/metrics", "GET, HEAD, OPTIONS"),
+    ("/ws", "GET, HEAD, OPTIONS"),
+    ("/ws/dev", "GET, HEAD, OPTIONS"),
+    ("/api/stats", "GET, HEAD, OPTIONS"),
+    ("/api/rooms", "GET, HEAD, OPTIONS"),
+    ("/api/rooms/dev/messages", "GET, HEAD, POST, OPTIONS"),
+    ("/api/clients/alice", "DELETE, OPTIONS"),
+];
+
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"];
 
 /// What every answer says (`docs/security.md`).

@@ -13,22 +13,6 @@ use crate::harness::starling;
 /// What [`ROUTES`] × [`METHODS`] × [`WAYS`] connections at a time may take of the server's memory.
 const WALK_MIB: f64 = 60.0;
 
-/// Each route with the methods it has.
-const ROUTES: &[(&str, &str)] = &[
-    ("/", "GET, HEAD, OPTIONS"),
-    ("/web/x/js/main.js", "GET, HEAD, OPTIONS"),
-    ("/web/x/css/theme.css", "GET, HEAD, OPTIONS"),
-    ("/healthz", "GET, HEAD, OPTIONS"),
-    ("/readyz", "GET, HEAD, OPTIONS"),
-    ("/metrics", "GET, HEAD, OPTIONS"),
-    ("/ws", "GET, HEAD, OPTIONS"),
-    ("/ws/dev", "GET, HEAD, OPTIONS"),
-    ("/api/stats", "GET, HEAD, OPTIONS"),
-    ("/api/rooms", "GET, HEAD, OPTIONS"),
-    ("/api/rooms/dev/messages", "GET, HEAD, POST, OPTIONS"),
-    ("/api/clients/alice", "DELETE, OPTIONS"),
-];
-
 /// A connection that goes on with its request in one way.
 #[derive(Debug, Clone, Copy)]
 enum Way {
