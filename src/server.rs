@@ -208,7 +208,7 @@ impl Server {
             () = stop => {}
             died = vitals.death() => error!("{died}"),
         }
-        shutdown::drain(&self).await;
+        shutdown::drain(&self.state, Duration::from_secs(self.config.drain_seconds)).await;
         // From here on the parts end because they are told to, which is no failure.
         let died = vitals.dead();
         self.handle.stop(false).await;

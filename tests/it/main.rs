@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod auth;
 #[cfg(test)]
+mod circles;
+#[cfg(test)]
 mod clocks;
 #[cfg(test)]
 mod compression;
