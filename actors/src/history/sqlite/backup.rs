@@ -11,7 +11,7 @@ use std::path::Path;
 use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Params, params_from_iter};
 
-use super::continuity::mark_as_copy;
+use super::continuity::{has_log_of_another, mark_as_copy};
 use super::file::{self, FileIdentity, beside};
 use super::lock::Lock;
 use super::open;
@@ -60,7 +60,8 @@ pub fn restore(settings: &SqliteSettings, from: &Path, replace: bool) -> Result<
     if there.is_some() && there == FileIdentity::at(from).ok() {
         return Err(OperatorError::Itself(from.to_owned()));
     }
-    if !replace && fs::metadata(&path).is_ok_and(|metadata| metadata.len() > 0) {
+    let is_there = fs::metadata(&path).is_ok_and(|metadata| metadata.len() > 0) || ownership::is_log_alone(&path);
+    if !replace && is_there {
         return Err(OperatorError::WouldReplace(path));
     }
     ownership::check_replaceable(&path)?;
@@ -83,7 +84,7 @@ fn settle(path: &Path) -> Result<(), OperatorError> {
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
     };
-    if fs::metadata(path).map_or(0, |metadata| metadata.len()) == 0 {
+    if fs::metadata(path).map_or(0, |metadata| metadata.len()) == 0 || has_log_of_another(path) {
         return Ok(());
     }
     match settle() {

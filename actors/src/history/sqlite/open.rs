@@ -55,6 +55,15 @@ pub enum OpenError {
     /// A file with a name that a file of the history would have belongs to another program.
     #[error("the history {path} cannot be used: {file} is there, and not of this program")]
     ForeignBeside { path: PathBuf, file: PathBuf },
+    /// The database was removed, and its log was not: SQLite would delete it.
+    #[error("the history {path} is not there, but its log {log} is, with messages: put the history back, or move the log away")]
+    LogAlone { path: PathBuf, log: PathBuf },
+    /// A copy was put in the place of the database, beside the log of the one before.
+    #[error(
+        "the history {path} is a copy, and {log} the log of another one: put a backup back with starling restore, or \
+        move the log away"
+    )]
+    LogOfAnother { path: PathBuf, log: PathBuf },
     /// It is no database, or not a whole one.
     #[error("the history {path} is damaged: {reason}")]
     Damaged { path: PathBuf, reason: String },
@@ -231,6 +240,17 @@ pub(super) fn open_writer(settings: &SqliteSettings, create: bool) -> rusqlite::
     schema::migrate(&transaction)?;
     transaction.commit()?;
     Ok(connection)
+}
+
+/// Reads the file of a database as if it had no log. No connection to it may be open in this process: its locks would end.
+pub(super) fn open_without_log(path: &Path) -> rusqlite::Result<Connection> {
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        uri.push_str(&format!("%{byte:02x}"));
+    }
+    uri.push_str("?immutable=1");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(uri, flags)
 }
 
 /// A connection that only reads.
