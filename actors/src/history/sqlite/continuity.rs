@@ -238,9 +238,8 @@ impl Continuity {
 
     /// Notes that the database has this stamp alone, in its file where the log can be taken into it.
     fn note(&self, connection: &Connection, stamp: Stamp) -> Result<(), MarkError> {
-        let taken = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
-            Ok(row.get::<_, i64>(1)? == row.get::<_, i64>(2)?)
-        });
+        let taken = connection
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok(row.get::<_, i64>(1)? == row.get::<_, i64>(2)?));
         // A disk that is full is found by the first message.
         Ok(NotedStamps { stamps: [stamp; 2], are_in_file: taken.unwrap_or(false) }.write(&self.lock)?)
     }

@@ -1,9 +1,9 @@
 //! The files of a database: where they are, and which of them was opened.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -96,6 +96,45 @@ fn sync_names_above(folder: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whose a file is, and who else may read and write it.
+///
+/// A file that is made beside a history, or in its place, has the history's rights: what root does for a server of another
+/// user leaves that server what it needs, and shows nobody what was said.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rights {
+    mode: u32,
+    owner: u32,
+    group: u32,
+}
+
+impl Rights {
+    /// The rights of this file.
+    pub(super) fn of(metadata: &fs::Metadata) -> Self {
+        Self { mode: metadata.mode() & 0o666, owner: metadata.uid(), group: metadata.gid() }
+    }
+
+    /// The same for a file of the owner of this folder.
+    pub(super) fn in_folder(self, folder: &fs::Metadata) -> Self {
+        Self { owner: folder.uid(), group: folder.gid(), ..self }
+    }
+
+    /// The options to make a file that belongs to whoever makes it, and that nobody else may read than these rights say.
+    pub(super) fn new_file(self) -> fs::OpenOptions {
+        let mut options = File::options();
+        options.read(true).write(true).create_new(true).mode(self.mode);
+        options
+    }
+
+    /// Makes a file with these rights.
+    pub(super) fn create_new(self, path: &Path) -> io::Result<File> {
+        let file = self.new_file().mode(0o600).open(path)?;
+        // Only root gives a file away, and not every file system knows rights. Then it belongs to whoever made it.
+        fchown(&file, Some(self.owner), Some(self.group)).unwrap_or_default();
+        file.set_permissions(Permissions::from_mode(self.mode)).unwrap_or_default();
+        Ok(file)
+    }
 }
 
 /// The file that was opened, to be told from another one at the same path.

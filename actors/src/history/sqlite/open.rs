@@ -1,6 +1,6 @@
 //! Opening a database, or refusing it without touching it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use super::SqliteSettings;
 use super::continuity::MarkError;
 use super::file::{OpenFiles, beside};
 use super::lock::Lock;
+use super::numbers::FreeNumbers;
 use super::ownership::{self, UNFINISHED};
 use super::restored::restore;
 use super::schema::{self, APPLICATION_ID, DbRoom, VERSION};
@@ -56,7 +57,9 @@ pub enum OpenError {
     #[error("the history {path} cannot be used: {file} is there, and not of this program")]
     ForeignBeside { path: PathBuf, file: PathBuf },
     /// The database was removed, and its log was not: SQLite would delete it.
-    #[error("the history {path} is not there, but its log {log} is, with messages: put the history back, or move the log away")]
+    #[error(
+        "the history {path} is not there, but its log {log} is, with messages: put the history back, or move the log away"
+    )]
     LogAlone { path: PathBuf, log: PathBuf },
     /// A copy was put in the place of the database, beside the log of the one before.
     #[error(
@@ -105,8 +108,8 @@ impl OpenError {
 /// An open database and what it says of the time before.
 #[derive(Debug)]
 pub(super) struct Opened {
-    /// Numbers above this one have nothing in the database: neither a room, nor messages or `id`s of one that has ended.
-    pub(super) last_number: u32,
+    /// For new rooms.
+    pub(super) numbers: FreeNumbers,
     pub(super) files: OpenFiles,
     pub(super) writer: WrittenDatabase,
     pub(super) readers: Vec<Connection>,
@@ -154,8 +157,8 @@ fn open_locked(settings: &SqliteSettings, lock: &Lock) -> Result<Opened, OpenErr
     let checkpoints = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(of)?;
     let searcher = open_reader(path).map_err(of)?;
     let (rooms, restored, dropped) = restore(&writer.connection, settings).map_err(of)?;
-    let last_number = schema::last_number(&writer.connection).map_err(of)?;
-    Ok(Opened { last_number, files, writer, readers, checkpoints, searcher, rooms, restored, dropped })
+    let numbers = FreeNumbers::of(&writer.connection).map_err(of)?;
+    Ok(Opened { numbers, files, writer, readers, checkpoints, searcher, rooms, restored, dropped })
 }
 
 fn remove(path: &Path, endings: &[&str]) {
@@ -180,7 +183,6 @@ pub(super) fn recover(path: &Path) -> rusqlite::Result<()> {
 /// Looks at a database, without the right to change it. One that is not there, or empty, is a new one.
 pub(super) fn inspect(path: &Path) -> Result<(), OpenError> {
     let of = |error| OpenError::File { path: path.to_owned(), error };
-    let damaged = |reason: String| OpenError::Damaged { path: path.to_owned(), reason };
     ownership::check_database(path)?;
     // Before anything is read, as what is undone may be all there is.
     recover(path).map_err(|error| OpenError::of(path, error))?;
@@ -193,10 +195,15 @@ pub(super) fn inspect(path: &Path) -> Result<(), OpenError> {
         return Ok(());
     }
     let connection = open_reader(path).map_err(|error| OpenError::of(path, error))?;
+    inspect_through(&connection, path, size)
+}
+
+/// Looks at a database of so many bytes through an open connection.
+fn inspect_through(connection: &Connection, path: &Path, size: u64) -> Result<(), OpenError> {
     let looked = || -> rusqlite::Result<_> {
         let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
         let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-        Ok((application, tables, schema::version(&connection)?))
+        Ok((application, tables, schema::version(connection)?))
     };
     let (application, tables, version) = looked().map_err(|error| OpenError::of(path, error))?;
     if application != APPLICATION_ID {
@@ -211,10 +218,30 @@ pub(super) fn inspect(path: &Path) -> Result<(), OpenError> {
             .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
             .map_err(|error| OpenError::of(path, error))?;
         if found != "ok" {
-            return Err(damaged(found.lines().last().unwrap_or_default().to_owned()));
+            let reason = found.lines().last().unwrap_or_default().to_owned();
+            return Err(OpenError::Damaged { path: path.to_owned(), reason });
         }
     }
     Ok(())
+}
+
+/// A database whose server was stopped, as it is: it is read where nothing can be written, on a read-only or full disk or
+/// without the right to. `None`: it has a log or a journal, or a server has it.
+///
+/// The lock keeps servers away for as long as it is held.
+pub(super) fn open_at_rest(path: &Path) -> Result<Option<(Connection, Option<File>)>, OpenError> {
+    if ["-wal", "-journal"].iter().any(|ending| fs::metadata(beside(path, ending)).is_ok_and(|file| file.len() > 0)) {
+        return Ok(None);
+    }
+    let lock = match File::open(beside(path, ".lock")) {
+        Ok(lock) if lock.try_lock().is_ok() => Some(lock),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Ok(_) | Err(_) => return Ok(None),
+    };
+    let connection = open_without_log(path).map_err(|error| OpenError::of(path, error))?;
+    let size = fs::metadata(path).map_err(|error| OpenError::of_file(path, error))?.len();
+    inspect_through(&connection, path, size)?;
+    Ok(Some((connection, lock)))
 }
 
 /// A connection with these rights.
