@@ -35,6 +35,7 @@ pub const ENDED: &str = "handshake: the connection ended";
 pub const NO_WELCOME: &str = "no welcome";
 
 /// A connect error in few words, so that the same counts as the same.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the errors of a library, which may add some")]
 pub(crate) fn describe(error: &WsClientError) -> String {
     let WsClientError::SendRequest(error) = error else { return format!("handshake: {error}") };
     match error {
@@ -42,11 +43,12 @@ pub(crate) fn describe(error: &WsClientError) -> String {
             let refused = error.downcast_ref::<Refused>().map(ToString::to_string);
             refused.unwrap_or_else(|| format!("handshake: {error}"))
         }
-        SendRequestError::Connect(ConnectError::Io(error)) => describe_io(error),
         SendRequestError::Connect(ConnectError::Timeout) => NO_ANSWER.to_owned(),
         SendRequestError::Connect(ConnectError::Resolver(_) | ConnectError::NoRecords) => UNKNOWN_HOST.to_owned(),
         SendRequestError::Connect(ConnectError::Disconnected) => ENDED.to_owned(),
-        SendRequestError::Response(ParseError::Io(error)) | SendRequestError::Send(error) => describe_io(error),
+        SendRequestError::Connect(ConnectError::Io(error))
+        | SendRequestError::Response(ParseError::Io(error))
+        | SendRequestError::Send(error) => describe_io(error),
         SendRequestError::Response(_) => NO_HTTP.to_owned(),
         SendRequestError::Timeout => NO_REPLY.to_owned(),
         error => format!("connect: {error}"),
@@ -72,6 +74,7 @@ fn describe_io(error: &io::Error) -> String {
 }
 
 /// A kind for all bots: without the time of day, and without the words of a debugger.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the errors of a library, which may add some")]
 fn describe_tls(error: &rustls::Error) -> String {
     let invalid = |what: &str| format!("TLS: invalid peer certificate: {what}");
     let rustls::Error::InvalidCertificate(certificate) = error else { return format!("TLS: {error}") };

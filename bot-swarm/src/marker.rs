@@ -168,8 +168,8 @@ impl Marker {
             // Exactly as long as it must be, so the decoder's estimate of the length cannot be too large for it.
             let length = BASE64_URL_SAFE_NO_PAD.decode_slice(encoded, &mut packed).ok()?;
             let (fields, check) = packed.split_at_checked(FIELDS)?;
-            // Without an early end, so that the compiler looks at many bytes at once.
-            let is_padded = padding.iter().fold(true, |all, byte| all & (*byte == PADDING));
+            // Without an early end, so that the compiler compares many bytes at once.
+            let is_padded = padding.iter().fold(0, |differing, byte| differing | (byte ^ PADDING)) == 0;
             let names = if is_named(fields) { names } else { Names::default() };
             let is_whole = is_padded && length == PACKED && check == check_of(fields, text.len(), names);
             is_whole.then(|| Self::unpack(fields))
@@ -270,7 +270,7 @@ mod tests {
     fn marker(target: MarkedTarget) -> Marker {
         let on_server = Some(OnServer { tick: u32::MAX - 1, off_by: Duration::from_millis(126) });
         let planned = Nanos(0xffff_ffff_ffff * NANOS_PER_MICRO);
-        let own_wait = OwnWait::default().and(Duration::from_secs(60));
+        let own_wait = OwnWait::default().and(Duration::from_mins(1));
         Marker { host: 7, run: 0xdead_beef, sender: 0xff_ffff, target, number: u32::MAX, planned, on_server, own_wait }
     }
 

@@ -183,8 +183,11 @@ fn a_restore_that_would_overwrite_another_file_is_refused() {
     starling().start(folder.path(), &[]).stop();
 }
 
+/// Makes files in a folder.
+type Make = fn(&Path);
+
 /// Files of somebody else at the names of the search index: which of them is theirs.
-const AT_THE_INDEX: [(&str, fn(&Path), &str); 11] = [
+const AT_THE_INDEX: [(&str, Make, &str); 11] = [
     ("a text", |data| write(data, "starling.db-search", "where I looked"), "-search"),
     ("another program's database", |data| database(data, "starling.db-search", "DELETE"), "-search"),
     ("another program's database with a log", |data| database(data, "starling.db-search", "WAL"), "-search"),
@@ -236,7 +239,7 @@ fn a_file_of_somebody_else_at_the_search_indexs_name_stays_and_refuses_searches_
     said("data/other.db");
     said("data/starling.db");
     assert!(run(original.path(), &["backup", "kept.db"]).status.success());
-    let check = |(what, make, ending): (&str, fn(&Path), &str)| {
+    let check = |(what, make, ending): (&str, Make, &str)| {
         let folder = copy_of(original.path());
         let data = folder.path().join("data");
         make(&data);

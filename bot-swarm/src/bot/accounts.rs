@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::in_flight::{Addressee, Outgoing};
-use super::link::Link;
+use super::link::{Greeting, Link};
 use super::{Bot, Talk};
 use crate::census::BotState;
 use crate::clock::Nanos;
@@ -85,7 +85,7 @@ impl Bot {
     fn tell_what_is_awaited(&self) {
         let awaited = match &self.session.link {
             Link::Connecting(_) => NO_REPLY,
-            Link::Open(link) if !link.is_welcomed && !link.is_misunderstood && link.closed_for.is_none() => NO_WELCOME,
+            Link::Open(link) if link.greeting == Greeting::Awaited && link.closed_for.is_none() => NO_WELCOME,
             Link::Open(_) | Link::Down | Link::Gone => return,
         };
         self.error(&format!("{awaited} by the end of the run"));

@@ -13,7 +13,7 @@ use awc::http::header::AUTHORIZATION;
 use awc::ws;
 
 use super::Bot;
-use super::link::{Link, OpenLink};
+use super::link::{Greeting, Link, OpenLink};
 use super::socket::{Outflow, Socket};
 use crate::agenda::Errand;
 use crate::census::BotState;
@@ -90,8 +90,7 @@ impl Bot {
             socket,
             inbound: ctx.add_stream(inbound),
             outflow: ctx.spawn(Writing(outflow)),
-            is_welcomed: false,
-            is_misunderstood: false,
+            greeting: Greeting::Awaited,
             is_leaving: false,
             closed_for: None,
             is_alive: false,
@@ -114,7 +113,7 @@ impl Bot {
     pub(super) fn link_is_welcomed(&mut self, heartbeat: Duration) {
         let now = self.worker.now();
         let Link::Open(link) = &mut self.session.link else { return };
-        link.is_welcomed = true;
+        link.greeting = Greeting::Welcomed;
         // The server gives a client two heartbeats of silence; the bot gives the server a little more.
         link.pulse_interval = heartbeat.saturating_mul(5) / 2;
         link.pulse_due = now.after(link.pulse_interval);
@@ -140,7 +139,7 @@ impl Bot {
         if due < link.pulse_due {
             return;
         }
-        if !link.is_welcomed {
+        if link.greeting != Greeting::Welcomed {
             return self.lost(NO_WELCOME, ctx);
         }
         if std::mem::take(&mut link.is_alive) && link.closed_for.is_none() {
@@ -178,7 +177,7 @@ impl Bot {
         }
         let closed_for = link.closed_for.take();
         let reconnect_after = link.reconnect_after;
-        if link.is_welcomed {
+        if link.greeting == Greeting::Welcomed {
             let mut ledger = self.worker.ledger.borrow_mut();
             if self.conduct.behaviour.reads_slowly() {
                 // It was asked for: the bot begins anew.

@@ -9,7 +9,7 @@ use awc::ws::{self, Frame};
 use starling_protocol::{Ack, ErrorCode, JoinedEvent, Refusal, ServerEvent, Welcome};
 
 use super::in_flight::{Addressee, Outgoing, serial_of};
-use super::link::Link;
+use super::link::Greeting;
 use super::{Bot, PAUSE_DEFAULT, Visit};
 use crate::agenda::Errand;
 use crate::census::BotState;
@@ -68,13 +68,11 @@ impl Bot {
     /// Something came that is nothing in the bot's dialect. Before the welcome that is about the dialect, and told once, and
     /// later it is `what`.
     pub(super) fn does_not_understand(&mut self, frame: &[u8], what: &str) {
-        match &mut self.session.link {
-            Link::Open(link) if !link.is_welcomed => {
-                if std::mem::replace(&mut link.is_misunderstood, true) {
-                    return;
-                }
-            }
-            _ => return self.error(what),
+        let Some(greeting) = self.session.link.greeting().filter(|greeting| **greeting != Greeting::Welcomed) else {
+            return self.error(what);
+        };
+        if std::mem::replace(greeting, Greeting::Misunderstood) == Greeting::Misunderstood {
+            return;
         }
         let ours = self.worker.dialect;
         match Dialect::of_greeting(frame).filter(|theirs| *theirs != ours) {
@@ -154,7 +152,7 @@ impl Bot {
         let message = match Marker::read(delivery.text, names) {
             // A bot marks whatever it says.
             Reading::Unmarked if worker.roster.has(delivery.from) => Reading::Altered,
-            message => message,
+            reading @ (Reading::Marked(_) | Reading::Altered | Reading::Unmarked) => reading,
         };
         let timing = if let Reading::Marked(marker) = &message { self.timing(marker) } else { Timing::Untimed };
         let mut ledger = worker.ledger.borrow_mut();

@@ -470,8 +470,8 @@ async fn what_a_killed_process_leaves_says_that_it_has_not_ended_and_nothing_of_
     assert!(line.starts_with("INVALID: the merge of reports has not ended"), "{line}");
 
     for folder in [&run, &sum, &search] {
-        let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let left: Vec<String> = names.filter(|name| name.ends_with(".new")).collect();
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let left: Vec<_> = files.filter(|file| file.extension().is_some_and(|extension| extension == "new")).collect();
         assert!(left.is_empty(), "{}: {left:?}", folder.display());
     }
 }

@@ -226,7 +226,7 @@ async fn the_bots_own_pause_before_they_connect_again_is_not_charged_to_the_serv
     let mut longest_pause = Duration::ZERO;
     let server = TestServer::with(Options { refuses_first: 4, ..Options::default() }).await;
     let config = Config { seconds: 8.0, ..config(&server, 20) };
-    let started = std::time::Instant::now();
+    let started = actix_rt::time::Instant::now();
     let report = run_until(&config, async {
         wait_until("all bots", || server.connected() == 20).await;
         longest_pause = started.elapsed();
