@@ -271,11 +271,9 @@ pub(super) fn open_writer(settings: &SqliteSettings, create: bool) -> rusqlite::
 
 /// Reads the file of a database as if it had no log. No connection to it may be open in this process: its locks would end.
 pub(super) fn open_without_log(path: &Path) -> rusqlite::Result<Connection> {
-    let mut uri = String::from("file:");
-    for byte in path.as_os_str().as_encoded_bytes() {
-        uri.push_str(&format!("%{byte:02x}"));
-    }
-    uri.push_str("?immutable=1");
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let encoded: Vec<_> = bytes.iter().map(|byte| format!("%{byte:02x}")).collect();
+    let uri = format!("file:{}?immutable=1", encoded.concat());
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     Connection::open_with_flags(uri, flags)
 }

@@ -117,8 +117,10 @@ const PROBLEMS_MAX: usize = 20;
 #[derive(Debug)]
 pub(super) struct Reader {
     connection: Connection,
-    /// Held where nothing can be written, and the connection knows of no server.
-    at_rest: Option<Option<File>>,
+    /// Whether nothing can be written where the database is, and no server has it.
+    is_at_rest: bool,
+    /// Keeps servers away from a database at rest.
+    _lock: Option<File>,
 }
 
 impl Deref for Reader {
@@ -137,9 +139,9 @@ pub(super) fn reader(path: &Path) -> Result<Reader, OperatorError> {
     let path = file::locate(path)?;
     ownership::check(&path)?;
     match open::inspect(&path) {
-        Ok(()) => Ok(Reader { connection: open::open_reader(&path)?, at_rest: None }),
+        Ok(()) => Ok(Reader { connection: open::open_reader(&path)?, is_at_rest: false, _lock: None }),
         Err(error @ (OpenError::DiskFull { .. } | OpenError::Database { .. })) => match open::open_at_rest(&path)? {
-            Some((connection, lock)) => Ok(Reader { connection, at_rest: Some(lock) }),
+            Some((connection, lock)) => Ok(Reader { connection, is_at_rest: true, _lock: lock }),
             None => Err(error.into()),
         },
         Err(error) => Err(error.into()),
@@ -153,7 +155,7 @@ pub(super) fn reader(path: &Path) -> Result<Reader, OperatorError> {
 pub fn check(path: &Path) -> Result<CheckReport, OperatorError> {
     let reader = reader(path)?;
     let mut report = check_database(&reader)?;
-    match search::problems(&file::locate(path)?, reader.at_rest.is_some()) {
+    match search::problems(&file::locate(path)?, reader.is_at_rest) {
         Ok(problems) => report.problems.extend(problems.into_iter().map(|problem| format!("{INDEX}: {problem}"))),
         Err(error) => report.problems.push(format!("{INDEX}: {error}")),
     }
