@@ -17,8 +17,7 @@ use std::path::Path;
 use log::warn;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
-use super::file::{FileIdentity, beside};
-use super::open;
+use super::file::{FileIdentity, beside, open_without_log};
 use super::settings::synchronous;
 use crate::history::Durability;
 
@@ -119,7 +118,7 @@ pub(super) fn has_log_of_another(database: &Path) -> bool {
     }
     let before = NotedStamps::beside(database);
     // What cannot be read, as in the middle of a checkpoint, is no proof.
-    let Ok(Some(last)) = open::open_without_log(database).and_then(|file| last_start(&file)) else { return false };
+    let Ok(Some(last)) = open_without_log(database).and_then(|file| last_start(&file)) else { return false };
     // A server may start meanwhile.
     let noted = [before, NotedStamps::beside(database)];
     noted.iter().all(|noted| noted.is_some_and(|noted| noted.are_in_file && !noted.stamps.contains(&last.stamp)))

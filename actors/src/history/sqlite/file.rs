@@ -7,6 +7,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use rusqlite::{Connection, OpenFlags};
+
 use super::OpenError;
 use super::ownership::UNFINISHED;
 use super::search::ENDING;
@@ -98,6 +100,15 @@ fn sync_names_above(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Reads the file of a database as if it had no log. No connection to it may be open in this process: its locks would end.
+pub(super) fn open_without_log(path: &Path) -> rusqlite::Result<Connection> {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let encoded: Vec<_> = bytes.iter().map(|byte| format!("%{byte:02x}")).collect();
+    let uri = format!("file:{}?immutable=1", encoded.concat());
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(uri, flags)
+}
+
 /// Whose a file is, and who else may read and write it.
 ///
 /// A file that is made beside a history, or in its place, has the history's rights: what root does for a server of another
@@ -112,7 +123,7 @@ pub(super) struct Rights {
 impl Rights {
     /// The rights of this file.
     pub(super) fn of(metadata: &fs::Metadata) -> Self {
-        Self { mode: metadata.mode() & 0o666, owner: metadata.uid(), group: metadata.gid() }
+        Self { mode: metadata.mode() & 0o666 | 0o600, owner: metadata.uid(), group: metadata.gid() }
     }
 
     /// The same for a file of the owner of this folder.

@@ -9,7 +9,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::SqliteSettings;
 use super::continuity::MarkError;
-use super::file::{OpenFiles, beside};
+use super::file::{OpenFiles, beside, open_without_log};
 use super::lock::Lock;
 use super::numbers::FreeNumbers;
 use super::ownership::{self, UNFINISHED};
@@ -267,15 +267,6 @@ pub(super) fn open_writer(settings: &SqliteSettings, create: bool) -> rusqlite::
     schema::migrate(&transaction)?;
     transaction.commit()?;
     Ok(connection)
-}
-
-/// Reads the file of a database as if it had no log. No connection to it may be open in this process: its locks would end.
-pub(super) fn open_without_log(path: &Path) -> rusqlite::Result<Connection> {
-    let bytes = path.as_os_str().as_encoded_bytes();
-    let encoded: Vec<_> = bytes.iter().map(|byte| format!("%{byte:02x}")).collect();
-    let uri = format!("file:{}?immutable=1", encoded.concat());
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Connection::open_with_flags(uri, flags)
 }
 
 /// A connection that only reads.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::super::file::{Rights, beside};
+use super::super::file::{Rights, beside, open_without_log};
 use super::super::open;
 use super::super::ownership;
 use super::super::schema::{self, DROPPED, DbRoom, of_place, place};
@@ -316,7 +316,7 @@ pub(in crate::history::sqlite) fn problems(database: &Path, is_at_rest: bool) ->
     }
     let has = |ending| fs::metadata(beside(&path, ending)).is_ok_and(|file| file.len() > 0);
     let connection = if is_at_rest && !has("-wal") && !has("-journal") {
-        open::open_without_log(&path)?
+        open_without_log(&path)?
     } else {
         open::recover(&path)?;
         open::open_reader(&path)?
