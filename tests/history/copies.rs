@@ -1,6 +1,7 @@
 //! Databases that were put back, backups, and what clients that resume are told then.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rusqlite::Connection;
@@ -135,6 +136,136 @@ fn a_database_that_may_lack_what_was_acknowledged_is_never_resumed_as_if_it_had_
     for thread in threads {
         thread.join().unwrap();
     }
+}
+
+/// What somebody leaves at the path of a history whose server was killed, and how it is mended.
+struct LeftWithLog {
+    what: &'static str,
+    puts: fn(&Path),
+    /// What a start says of it, and this command.
+    reason: &'static str,
+    command: &'static [&'static str],
+    mends: fn(&Path),
+    /// What is there then.
+    seqs: &'static [u64],
+    recovers: bool,
+}
+
+fn restored(folder: &Path) {
+    let (worked, told) = said(folder, &["restore", "source.db", "--replace"]);
+    assert!(worked, "{told}");
+}
+
+const LEFT_WITH_LOG: [LeftWithLog; 4] = [
+    LeftWithLog {
+        what: "a backup, in place",
+        puts: |folder| {
+            fs::write(folder.join("data/starling.db"), fs::read(folder.join("kept.db")).unwrap()).unwrap();
+        },
+        reason: "is a copy, and",
+        command: &["history", "check"],
+        mends: |folder| fs::rename(folder.join("data/starling.db-wal"), folder.join("data/log")).unwrap(),
+        seqs: &[1, 2, 3],
+        recovers: false,
+    },
+    LeftWithLog {
+        what: "a backup, as another file",
+        puts: |folder| fs::rename(folder.join("kept.db"), folder.join("data/starling.db")).unwrap(),
+        reason: "is a copy, and",
+        command: &["history", "vacuum"],
+        mends: restored,
+        seqs: &[1, 2, 3],
+        recovers: false,
+    },
+    LeftWithLog {
+        what: "what a server left that was stopped before",
+        puts: |folder| back_from_a_copy(&folder.join("data")),
+        reason: "is a copy, and",
+        command: &["backup", "new.db"],
+        mends: restored,
+        seqs: &[1, 2, 3],
+        recovers: false,
+    },
+    LeftWithLog {
+        what: "nothing",
+        puts: |folder| fs::rename(folder.join("data/starling.db"), folder.join("data/away.db")).unwrap(),
+        reason: "is not there, but its log",
+        command: &["restore", "source.db"],
+        mends: |folder| fs::rename(folder.join("data/away.db"), folder.join("data/starling.db")).unwrap(),
+        seqs: &[1, 2, 3, 4, 5, 6],
+        recovers: true,
+    },
+];
+
+#[actix_web::test]
+async fn the_log_of_a_killed_server_is_never_taken_into_another_database_nor_deleted_with_its_own_gone() {
+    let prepared = tempdir().unwrap();
+    let data = prepared.path().join("data");
+    let server = starling().start(prepared.path(), &[]);
+    say(&server, &["1", "2", "3"]).await;
+    assert!(said(prepared.path(), &["backup", "kept.db"]).0);
+    fs::copy(prepared.path().join("kept.db"), prepared.path().join("source.db")).unwrap();
+    say(&server, &["4"]).await;
+    server.stop();
+    fs::copy(data.join("starling.db"), data.join("copy")).unwrap();
+    for LeftWithLog { what, puts, reason, command, mends, seqs: left, recovers } in LEFT_WITH_LOG {
+        let folder = tempdir().unwrap();
+        let data = folder.path().join("data");
+        fs::create_dir(&data).unwrap();
+        for name in ["kept.db", "source.db", "data/copy", "data/starling.db"] {
+            fs::copy(prepared.path().join(name), folder.path().join(name)).unwrap();
+        }
+        let server = starling().start(folder.path(), &[]);
+        let (epoch, last) = say(&server, &["5", "6"]).await;
+        server.kill();
+        let log = fs::read(data.join("starling.db-wal")).unwrap();
+        puts(folder.path());
+        let put = fs::read(data.join("starling.db")).ok();
+        for arguments in [&[][..], command] {
+            let (worked, told) = said(folder.path(), arguments);
+            let is_kept = arguments.first() == Some(&"restore") && told.contains("with --replace it is lost");
+            assert!(!worked && (told.contains(reason) || is_kept), "{what}, {arguments:?}: {told}");
+            assert_eq!(told.lines().count(), 1, "{what}, {arguments:?}: {told}");
+        }
+        assert_eq!(fs::read(data.join("starling.db")).ok(), put, "{what}");
+        assert!(fs::read(data.join("starling.db-wal")).unwrap() == log, "{what}");
+        mends(folder.path());
+        let server = starling().start(folder.path(), &[]);
+        assert_eq!(seqs(&page(&server, "/api/rooms/lobby/messages").0), left, "{what}");
+        assert_eq!(resume(&server, &epoch, &last["seq"], None).await, recovers, "{what}");
+    }
+}
+
+#[actix_web::test]
+async fn a_backup_and_what_is_restored_from_it_are_shown_to_nobody_who_may_not_read_the_history() {
+    let folder = tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = starling().start(folder.path(), &[]);
+    say(&server, &["1"]).await;
+    server.stop();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    fs::set_permissions(data.join("starling.db"), fs::Permissions::from_mode(0o600)).unwrap();
+    for file in ["starling.db-search", "starling.db.lock"] {
+        fs::remove_file(data.join(file)).unwrap();
+    }
+    assert!(said(folder.path(), &["backup", "kept.db"]).0);
+    assert!(said(folder.path(), &["history", "vacuum"]).0);
+    let private = |what: &str| {
+        let files = fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().path());
+        for file in files.chain([folder.path().join("kept.db")]) {
+            assert_eq!(mode(&file), 0o600, "{what}: {}", file.display());
+        }
+    };
+    private("after a vacuum");
+    assert!(said(folder.path(), &["restore", "kept.db", "--replace"]).0);
+    private("after a restore");
+    let server = starling().start(folder.path(), &[]);
+    assert_eq!(page(&server, "/api/rooms/lobby/messages?q=1").0.len(), 1);
+    private("while it is served");
+    server.stop();
+    fs::remove_dir_all(&data).unwrap();
+    assert!(said(folder.path(), &["restore", "kept.db"]).0);
+    assert_eq!(mode(&data.join("starling.db")), 0o600, "where none was");
 }
 
 #[actix_web::test]

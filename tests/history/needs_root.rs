@@ -4,13 +4,15 @@
 //! where neither is there, and says so.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use serde_json::json;
 use tempfile::tempdir;
 use test_kit::{Client, LOOK, within};
 
 use super::control_group::ControlGroup;
-use super::disk::{Disk, SmallDisk, ThinDisk};
+use super::disk::{Disk, SmallDisk, ThinDisk, run_as_root};
 use super::harness::{page, refusal, run, seqs, starling};
 
 #[actix_web::test]
@@ -164,6 +166,73 @@ async fn a_start_on_a_full_disk_says_that_it_is_full_and_leaves_nothing() {
     disk.mend();
     let server = starling().start(disk.folder(), &[]);
     assert_eq!(seqs(&page(&server, "/api/rooms/lobby/messages").0), [1]);
+}
+
+#[actix_web::test]
+async fn what_a_stopped_server_has_left_is_read_on_a_full_disk_and_on_one_that_can_only_be_read() {
+    let disk = SmallDisk::new();
+    let server = starling().start(disk.folder(), &[]);
+    let (mut alice, _) = Client::enter(&server, "/ws?clientId=alice").await;
+    alice.send_json(&json!({"Message": "hello", "id": "1"})).await;
+    alice.next_of("ack").await;
+    server.stop();
+    disk.fail();
+    for step in ["full", "read-only"] {
+        if step == "read-only" {
+            disk.mend();
+            run_as_root("mount", &["-o", "remount,ro"], &[disk.folder()]);
+        }
+        let elsewhere = tempdir().unwrap();
+        let (kept, left) = (elsewhere.path().join("kept.db"), disk.folder().join("data/starling.db"));
+        for (folder, arguments) in [
+            (disk.folder(), &["history", "check"][..]),
+            (disk.folder(), &["history", "export"]),
+            (disk.folder(), &["backup", kept.to_str().unwrap()]),
+            (elsewhere.path(), &["restore", left.to_str().unwrap()]),
+        ] {
+            let output = run(folder, arguments);
+            assert!(output.status.success(), "{step}, {arguments:?}: {output:?}");
+            let told = String::from_utf8(output.stdout).unwrap();
+            assert!(told.contains("1 messages") || told.contains("hello"), "{step}, {arguments:?}: {told}");
+        }
+    }
+    run_as_root("mount", &["-o", "remount,rw"], &[disk.folder()]);
+    starling().start(disk.folder(), &[]).stop();
+}
+
+#[actix_web::test]
+async fn what_root_does_for_a_server_of_another_user_leaves_all_files_to_that_user() {
+    /// Whoever this is: not root, and not who runs the test.
+    const OTHER: &str = "54321";
+    let root: &[&str] = if rustix::process::geteuid().is_root() { &["env"] } else { &["sudo", "--non-interactive"] };
+    let as_root = |folder: &Path, arguments: &[&str]| starling().under(root).run(folder, arguments, &[]);
+    let folder = tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = starling().start(folder.path(), &[]);
+    let (mut alice, _) = Client::enter(&server, "/ws?clientId=alice").await;
+    alice.send_json(&json!({"Message": "hello", "id": "1"})).await;
+    alice.next_of("ack").await;
+    server.stop();
+    assert!(run(folder.path(), &["backup", "kept.db"]).status.success());
+    for file in ["starling.db-search", "starling.db.lock"] {
+        fs::remove_file(data.join(file)).unwrap();
+    }
+    run_as_root("chown", &["-R", &format!("{OTHER}:{OTHER}")], &[&data]);
+    let drop = &["history", "drop", "--room", "lobby"][..];
+    for arguments in [&["history", "vacuum"][..], drop, &["restore", "kept.db", "--replace"]] {
+        let output = as_root(folder.path(), arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        for entry in fs::read_dir(&data).unwrap() {
+            let path = entry.unwrap().path();
+            let metadata = fs::metadata(&path).unwrap();
+            assert_eq!((metadata.uid(), metadata.gid()), (54_321, 54_321), "{arguments:?}: {}", path.display());
+        }
+    }
+    run_as_root("rm", &["-r"], &[&data.join("starling.db"), &data.join("starling.db.lock")]);
+    let output = as_root(folder.path(), &["restore", "kept.db"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(fs::metadata(data.join("starling.db")).unwrap().uid(), 54_321, "where none was");
+    run_as_root("chown", &["-R", &rustix::process::geteuid().as_raw().to_string()], &[&data]);
 }
 
 #[actix_web::test]

@@ -15,6 +15,7 @@ mod connections;
 mod continuity;
 mod file;
 mod lock;
+mod numbers;
 mod open;
 mod open_error;
 pub mod operator;
@@ -42,12 +43,13 @@ pub use self::settings::SqliteSettings;
 
 use self::command::{Append, NewCopy, WriterCommand};
 use self::lock::Lock;
+use self::numbers::FreeNumbers;
 use self::open::Opened;
 use self::open_error::OpenError;
 use self::page::DiskRead;
 use self::reader::Readers;
 use self::report::Report;
-use self::schema::{Bounds, DbRoom, ROOMS_MAX};
+use self::schema::{Bounds, DbRoom};
 use self::search::Searches;
 use super::{
     CannotOpen, Completion, Entry, EntryCopy, HistoryMetrics, HistoryStore, Page, ReadError, ReadRequest, Receipt,
@@ -55,10 +57,14 @@ use super::{
 };
 use crate::clock;
 use crate::ids::RoomId;
+use crate::log_interval::LogInterval;
 use crate::vitals::Vitals;
 
 /// Messages of one turn that are handed on before it ends, so that a long one does not keep the disk idle.
 const TURN_MESSAGES_MAX: usize = 256;
+
+/// Comes with each new room, for as long as there is none.
+static NO_NUMBER: LogInterval = LogInterval::new();
 
 /// Keeps what was said in a SQLite database.
 pub struct SqliteStore {
@@ -70,7 +76,7 @@ pub struct SqliteStore {
     // Trees: a hash table of a million rooms takes longer to grow than anything may wait.
     rooms: BTreeMap<RoomId, DbRoom>,
     by_db: BTreeMap<DbRoom, RoomId>,
-    next_db: u32,
+    numbers: FreeNumbers,
     /// What this turn asks of the writer, and how many messages are among it.
     turn: Vec<WriterCommand>,
     turn_messages: usize,
@@ -108,8 +114,9 @@ impl SqliteStore {
 
     fn try_open(mut settings: SqliteSettings, metrics: Arc<HistoryMetrics>) -> Result<Self, OpenError> {
         settings.path = file::locate_new(&settings.path)?;
-        let (opened, lock) = open::open(&settings)?;
+        let (mut opened, lock) = open::open(&settings)?;
         let stored = opened.rooms.iter().zip(&opened.restored.rooms);
+        let numbers = std::mem::take(&mut opened.numbers);
         let bounds = stored.map(|(db, room)| (*db, (room.seq, room.oldest))).collect();
         Ok(Self {
             opened: Some(opened),
@@ -118,7 +125,7 @@ impl SqliteStore {
             bounds,
             rooms: BTreeMap::new(),
             by_db: BTreeMap::new(),
-            next_db: 1,
+            numbers,
             turn: Vec::new(),
             turn_messages: 0,
             threads: None,
@@ -143,7 +150,10 @@ impl SqliteStore {
                 WriterCommand::Forget(_, Some(receipt)) => {
                     done.push(Completion::Forgotten { receipt, is_gone: false });
                 }
-                WriterCommand::Forget(_, None) | WriterCommand::NoteSent(..) | WriterCommand::CheckpointFailed(_) => {}
+                WriterCommand::Forget(_, None)
+                | WriterCommand::NoteSent(..)
+                | WriterCommand::FindNumbers(_)
+                | WriterCommand::CheckpointFailed(_) => {}
             }
         }
     }
@@ -153,11 +163,13 @@ impl SqliteStore {
         if let Some(db) = self.rooms.get(&room) {
             return Some(*db);
         }
-        if self.next_db > ROOMS_MAX {
-            return None;
+        if let Some(from) = self.numbers.wanted() {
+            self.turn.push(WriterCommand::FindNumbers(from));
         }
-        let db = DbRoom(self.next_db);
-        self.next_db += 1;
+        let Some(db) = self.numbers.take(|number| self.by_db.contains_key(&number)) else {
+            NO_NUMBER.warn(|| "no number is free for a new room in the history: its first message is refused".into());
+            return None;
+        };
         self.by_db.insert(db, room);
         self.rooms.insert(room, db);
         Some(db)
@@ -181,7 +193,6 @@ impl HistoryStore for SqliteStore {
             self.rooms.insert(room, *db);
             self.by_db.insert(*db, room);
         }
-        self.next_db = opened.last_number + 1;
         restored
     }
 
@@ -221,6 +232,7 @@ impl HistoryStore for SqliteStore {
                     done.extend(self.by_db.get(&db).map(|room| Completion::Trimmed { room: *room, oldest }));
                 }
             }
+            Some(Report::Numbers(found)) => self.numbers.add(found),
             Some(Report::Forgotten(receipt, is_gone)) => done.push(Completion::Forgotten { receipt, is_gone }),
             Some(Report::Read { request, outcome: Ok(page) }) => done.push(Completion::Read { request, page }),
             Some(Report::Read { request, outcome: Err(error) }) => done.push(Completion::Unread { request, error }),

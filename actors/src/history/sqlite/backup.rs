@@ -13,8 +13,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Params, params_from_iter};
 
 use super::SqliteSettings;
 use super::connections;
-use super::continuity::mark_as_copy;
-use super::file::{self, FileIdentity, UNFINISHED, beside};
+use super::continuity::{has_log_of_another, mark_as_copy};
+use super::file::{self, FileIdentity, Rights, UNFINISHED, beside};
 use super::lock::Lock;
 use super::open_error::OpenError;
 use super::operator::{CheckReport, OperatorError, check_database, reader};
@@ -33,7 +33,8 @@ pub fn backup(path: &Path, target: &Path) -> Result<CheckReport, OperatorError> 
     file::check_new_name(target).map_err(|reason| OperatorError::UnfitTarget { path: target.to_owned(), reason })?;
     let source = reader(path)?;
     ownership::check_new(target)?;
-    match File::create_new(target) {
+    let rights = fs::metadata(path).map(|metadata| Rights::of(&metadata)).map_err(|error| target_error(path, error))?;
+    match rights.new_file().open(target) {
         Ok(_) => copy(&source, target),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(OperatorError::Exists(target.to_owned())),
         Err(error) => Err(target_error(target, error)),
@@ -61,7 +62,8 @@ pub fn restore(settings: &SqliteSettings, from: &Path, replace: bool) -> Result<
     if there.is_some() && there == FileIdentity::at(from).ok() {
         return Err(OperatorError::Itself(from.to_owned()));
     }
-    if !replace && fs::metadata(&path).is_ok_and(|metadata| metadata.len() > 0) {
+    let is_there = fs::metadata(&path).is_ok_and(|metadata| metadata.len() > 0) || ownership::is_log_alone(&path);
+    if !replace && is_there {
         return Err(OperatorError::WouldReplace(path));
     }
     ownership::check_replaceable(&path)?;
@@ -70,10 +72,21 @@ pub fn restore(settings: &SqliteSettings, from: &Path, replace: bool) -> Result<
     // What another restore has left is overwritten.
     let unfinished = beside(&path, UNFINISHED);
     ownership::check_new(&unfinished)?;
-    File::create(&unfinished).map_err(|error| target_error(&unfinished, error))?;
+    fs::remove_file(&unfinished)
+        .or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+        .and_then(|()| rights_in_place(from, &path)?.create_new(&unfinished))
+        .map_err(|error| target_error(&unfinished, error))?;
     let report = copy(&source, &unfinished)?;
     replace_with(&unfinished, &path).map_err(|error| target_error(&path, error))?;
     Ok(report)
+}
+
+/// The rights of the database that is replaced; where there is none, of the backup, in the hands of whose folder it is.
+fn rights_in_place(from: &Path, path: &Path) -> io::Result<Rights> {
+    if let Ok(there) = fs::metadata(path) {
+        return Ok(Rights::of(&there));
+    }
+    Ok(Rights::of(&fs::metadata(from)?).in_folder(&fs::metadata(folder(path))?))
 }
 
 /// Takes the log of a database into it, so that its file alone is the whole of it. One that is damaged stays as it is.
@@ -84,7 +97,7 @@ fn settle(path: &Path) -> Result<(), OperatorError> {
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
     };
-    if fs::metadata(path).map_or(0, |metadata| metadata.len()) == 0 {
+    if fs::metadata(path).map_or(0, |metadata| metadata.len()) == 0 || has_log_of_another(path) {
         return Ok(());
     }
     match settle() {
@@ -131,7 +144,7 @@ fn copy(source: &Connection, target: &Path) -> Result<CheckReport, OperatorError
         connection.close().map_err(|(_, error)| copy_error(target, error))?;
         let synced = File::open(target).and_then(|file| file.sync_all()).and_then(|()| sync_folder(target));
         synced.map_err(|error| target_error(target, error))?;
-        let report = check_database(&reader(target)?)?;
+        let report = check_database(&*reader(target)?)?;
         match report.problems.len() {
             0 => Ok(report),
             problems => Err(OperatorError::Damaged { path: target.to_owned(), problems }),
@@ -150,8 +163,11 @@ fn copy_error(path: &Path, error: rusqlite::Error) -> OperatorError {
 }
 
 fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+    File::open(folder(path))?.sync_all()
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// On which side a copy fails.

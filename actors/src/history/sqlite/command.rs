@@ -17,6 +17,8 @@ pub(super) enum WriterCommand {
     NoteSent(DbRoom, Seq),
     /// The room has ended; the receipt comes back with the outcome.
     Forget(DbRoom, Option<Receipt>),
+    /// Numbers for new rooms are wanted, from this one on.
+    FindNumbers(u32),
     /// The write-ahead log cannot be taken into the database.
     CheckpointFailed(rusqlite::Error),
 }

@@ -1,6 +1,6 @@
 //! The connections to a database: with which rights and settings, and what is looked at before the first of them writes.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::SqliteSettings;
-use super::file::beside;
+use super::file::{beside, open_without_log};
 use super::open_error::OpenError;
 use super::ownership;
 use super::schema::{self, APPLICATION_ID, VERSION};
@@ -39,7 +39,6 @@ pub(super) fn recover(path: &Path) -> rusqlite::Result<()> {
 /// Looks at a database, without the right to change it. One that is not there, or empty, is a new one.
 pub(super) fn inspect(path: &Path) -> Result<(), OpenError> {
     let of = |error| OpenError::File { path: path.to_owned(), error };
-    let damaged = |reason: String| OpenError::Damaged { path: path.to_owned(), reason };
     ownership::check_database(path)?;
     // Before anything is read, as what is undone may be all there is.
     recover(path).map_err(|error| OpenError::of(path, error))?;
@@ -52,10 +51,15 @@ pub(super) fn inspect(path: &Path) -> Result<(), OpenError> {
         return Ok(());
     }
     let connection = open_reader(path).map_err(|error| OpenError::of(path, error))?;
+    inspect_through(&connection, path, size)
+}
+
+/// Looks at a database of so many bytes through an open connection.
+fn inspect_through(connection: &Connection, path: &Path, size: u64) -> Result<(), OpenError> {
     let looked = || -> rusqlite::Result<_> {
         let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
         let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-        Ok((application, tables, schema::version(&connection)?))
+        Ok((application, tables, schema::version(connection)?))
     };
     let (application, tables, version) = looked().map_err(|error| OpenError::of(path, error))?;
     if application != APPLICATION_ID {
@@ -70,10 +74,30 @@ pub(super) fn inspect(path: &Path) -> Result<(), OpenError> {
             .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
             .map_err(|error| OpenError::of(path, error))?;
         if found != "ok" {
-            return Err(damaged(found.lines().last().unwrap_or_default().to_owned()));
+            let reason = found.lines().last().unwrap_or_default().to_owned();
+            return Err(OpenError::Damaged { path: path.to_owned(), reason });
         }
     }
     Ok(())
+}
+
+/// A database whose server was stopped, as it is: it is read where nothing can be written, on a read-only or full disk or
+/// without the right to. `None`: it has a log or a journal, or a server has it.
+///
+/// The lock keeps servers away for as long as it is held.
+pub(super) fn open_at_rest(path: &Path) -> Result<Option<(Connection, Option<File>)>, OpenError> {
+    if ["-wal", "-journal"].iter().any(|ending| fs::metadata(beside(path, ending)).is_ok_and(|file| file.len() > 0)) {
+        return Ok(None);
+    }
+    let lock = match File::open(beside(path, ".lock")) {
+        Ok(lock) if lock.try_lock().is_ok() => Some(lock),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Ok(_) | Err(_) => return Ok(None),
+    };
+    let connection = open_without_log(path).map_err(|error| OpenError::of(path, error))?;
+    let size = fs::metadata(path).map_err(|error| OpenError::of_file(path, error))?.len();
+    inspect_through(&connection, path, size)?;
+    Ok(Some((connection, lock)))
 }
 
 /// A connection with these rights.

@@ -5,6 +5,9 @@
 //!
 //! Every start and every clean stop writes a random stamp into the database, and into the file that locks it. A copy
 //! has an older stamp, or another inode, or no such file beside it.
+//!
+//! The stamp also tells whether the write-ahead log belongs to the database beside it: SQLite would take the log of one
+//! database into another, and damage it.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,7 +17,7 @@ use std::path::Path;
 use log::warn;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
-use super::file::{FileIdentity, beside};
+use super::file::{FileIdentity, beside, open_without_log};
 use super::open_error::OpenError;
 use super::settings::synchronous;
 use crate::history::Durability;
@@ -51,23 +54,31 @@ enum Doubt {
 
 /// The stamps that stand in the file that locks the database: two while the database is given a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct NotedStamps([Stamp; 2]);
+pub(super) struct NotedStamps {
+    stamps: [Stamp; 2],
+    /// Whether the file of the database has one of them, also without its log.
+    are_in_file: bool,
+}
 
-/// Bytes of a stamp as it is noted, with what follows it.
-const NOTED_BYTES: usize = 17;
+/// Bytes of the stamps as they are noted.
+const NOTED_BYTES: usize = 39;
+
+/// Says that the file of the database has one of the stamps. The other word is as long.
+const IN_FILE: &str = "file";
+const IN_LOG: &str = "log ";
 
 impl NotedStamps {
     /// Stands in place of the stamps where the database is known to lack what was acknowledged.
-    const INCOMPLETE: Self = Self([Stamp(0); 2]);
+    const INCOMPLETE: Self = Self { stamps: [Stamp(0); 2], are_in_file: false };
 
     fn parse(text: &str) -> Option<Self> {
-        let mut stamps = text.split_whitespace().map(|stamp| u64::from_str_radix(stamp, 16).ok());
-        let (first, second) = (stamps.next()??, stamps.next()??);
-        Some(Self([first, second].map(|stamp| Stamp(stamp.cast_signed()))))
+        let mut words = text.split_whitespace();
+        let mut stamp = || Some(Stamp(u64::from_str_radix(words.next()?, 16).ok()?.cast_signed()));
+        Some(Self { stamps: [stamp()?, stamp()?], are_in_file: words.next() == Some(IN_FILE) })
     }
 
     fn read(lock: &File) -> io::Result<Option<Self>> {
-        let mut bytes = [0; 2 * NOTED_BYTES];
+        let mut bytes = [0; NOTED_BYTES];
         let length = lock.read_at(&mut bytes, 0)?;
         Ok(bytes.get(..length).and_then(|bytes| std::str::from_utf8(bytes).ok()).and_then(Self::parse))
     }
@@ -75,7 +86,7 @@ impl NotedStamps {
     /// Whether a file has nothing but stamps, or nothing: a file that this program locks, and no other's. After a power cut
     /// it may have zeros.
     pub(super) fn are_all_of(lock: &File) -> io::Result<bool> {
-        let mut bytes = [0; 2 * NOTED_BYTES];
+        let mut bytes = [0; NOTED_BYTES];
         let length = lock.read_at(&mut bytes, 0)?;
         let is_all = lock.metadata()?.len() <= bytes.len() as u64;
         let is_blank = bytes.iter().take(length).all(|byte| *byte == 0);
@@ -84,15 +95,34 @@ impl NotedStamps {
 
     /// Whether there are some beside a database.
     pub(super) fn are_beside(database: &Path) -> bool {
-        File::open(beside(database, ".lock")).is_ok_and(|lock| Self::read(&lock).is_ok_and(|noted| noted.is_some()))
+        Self::beside(database).is_some()
+    }
+
+    fn beside(database: &Path) -> Option<Self> {
+        File::open(beside(database, ".lock")).ok().and_then(|lock| Self::read(&lock).ok().flatten())
     }
 
     /// Writes them at once, so that a kill leaves the old ones or the new ones.
     fn write(self, lock: &File) -> io::Result<()> {
-        let [first, second] = self.0.map(|stamp| stamp.0.cast_unsigned());
-        lock.write_all_at(format!("{first:016x} {second:016x}\n").as_bytes(), 0)?;
+        let [first, second] = self.stamps.map(|stamp| stamp.0.cast_unsigned());
+        let place = if self.are_in_file { IN_FILE } else { IN_LOG };
+        lock.write_all_at(format!("{first:016x} {second:016x} {place}\n").as_bytes(), 0)?;
         lock.sync_all()
     }
+}
+
+/// Whether the write-ahead log beside a database was written for another one: somebody has put a copy in the place of a
+/// database that was not stopped cleanly.
+pub(super) fn has_log_of_another(database: &Path) -> bool {
+    if !fs::metadata(beside(database, "-wal")).is_ok_and(|log| log.len() > 0) {
+        return false;
+    }
+    let before = NotedStamps::beside(database);
+    // What cannot be read, as in the middle of a checkpoint, is no proof.
+    let Ok(Some(last)) = open_without_log(database).and_then(|file| last_start(&file)) else { return false };
+    // A server may start meanwhile.
+    let noted = [before, NotedStamps::beside(database)];
+    noted.iter().all(|noted| noted.is_some_and(|noted| noted.are_in_file && !noted.stamps.contains(&last.stamp)))
 }
 
 /// Why it is not certain that a database ends with what was stored last. `None`: it does, or it is of a version that
@@ -103,7 +133,7 @@ fn doubt(last: Option<&LastStart>, noted: Option<NotedStamps>, found: &Found<'_>
     if noted == Some(NotedStamps::INCOMPLETE) {
         return Some(Doubt::Incomplete);
     }
-    if last.inode != inode || !noted.is_some_and(|noted| noted.0.contains(&last.stamp)) {
+    if last.inode != inode || !noted.is_some_and(|noted| noted.stamps.contains(&last.stamp)) {
         return Some(Doubt::Copy);
     }
     let is_same_boot = !boot.is_empty() && last.boot == boot;
@@ -179,14 +209,16 @@ impl Continuity {
                 warn!("the history may lack what was stored last: {doubt}; its {rooms} rooms begin new epochs");
             }
         }
-        this.mark(transaction, false)?;
+        let stamp = this.mark(transaction, false)?;
+        this.note(connection, stamp)?;
         connection.pragma_update(None, "synchronous", synchronous(durability))?;
         Ok(this)
     }
 
     /// Notes that everything is stored.
     pub(super) fn end(&self, connection: &mut Connection) -> Result<(), MarkError> {
-        self.mark(connection.transaction_with_behavior(TransactionBehavior::Immediate)?, true)
+        let stamp = self.mark(connection.transaction_with_behavior(TransactionBehavior::Immediate)?, true)?;
+        self.note(connection, stamp)
     }
 
     /// Notes that the next start may find less than was acknowledged.
@@ -196,19 +228,30 @@ impl Continuity {
 
     /// Takes such a note back: everything is there after all.
     pub(super) fn trust(&self, connection: &mut Connection) -> Result<(), MarkError> {
-        self.mark(connection.transaction_with_behavior(TransactionBehavior::Immediate)?, false)
+        let stamp = self.mark(connection.transaction_with_behavior(TransactionBehavior::Immediate)?, false)?;
+        self.note(connection, stamp)
     }
 
-    fn mark(&self, transaction: Transaction<'_>, is_closed: bool) -> Result<(), MarkError> {
+    /// Commits a transaction with a new stamp.
+    fn mark(&self, transaction: Transaction<'_>, is_closed: bool) -> Result<Stamp, MarkError> {
         let new = random_stamp(&transaction)?;
         let old = last_start(&transaction)?.map_or(new, |last| last.stamp);
+        let are_in_file = NotedStamps::read(&self.lock)? == Some(NotedStamps { stamps: [old; 2], are_in_file: true });
         // Whichever of the two the database has after a kill, it is known.
-        NotedStamps([new, old]).write(&self.lock)?;
+        NotedStamps { stamps: [new, old], are_in_file }.write(&self.lock)?;
         let Self { inode, boot, is_durable, .. } = self;
         let start = LastStart { stamp: new, inode: *inode, boot: boot.clone(), is_durable: *is_durable, is_closed };
         write_last_start(&transaction, &start)?;
         transaction.commit()?;
-        Ok(NotedStamps([new, new]).write(&self.lock)?)
+        Ok(new)
+    }
+
+    /// Notes that the database has this stamp alone, in its file where the log can be taken into it.
+    fn note(&self, connection: &Connection, stamp: Stamp) -> Result<(), MarkError> {
+        let taken = connection
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok(row.get::<_, i64>(1)? == row.get::<_, i64>(2)?));
+        // A disk that is full is found by the first message.
+        Ok(NotedStamps { stamps: [stamp; 2], are_in_file: taken.unwrap_or(false) }.write(&self.lock)?)
     }
 }
 
@@ -254,7 +297,7 @@ mod tests {
         let last = LastStart { stamp: Stamp(7), inode: 1, boot: "b".into(), is_durable: false, is_closed: false };
         let durable = || LastStart { is_durable: true, ..last.clone() };
         let closed = || LastStart { is_closed: true, ..last.clone() };
-        let noted = |stamps: [i64; 2]| Some(NotedStamps(stamps.map(Stamp)));
+        let noted = |stamps: [i64; 2]| Some(NotedStamps { stamps: stamps.map(Stamp), are_in_file: false });
         let here = Found { inode: 1, boot: "b", has_log: true };
         let (elsewhere, without_log) = (Found { boot: "c", ..here }, Found { has_log: false, ..here });
         let (copy, cut, no_log) = (Some(Doubt::Copy), Some(Doubt::PowerCut), Some(Doubt::NoLog));
@@ -283,10 +326,11 @@ mod tests {
     fn noted_stamps_are_read_as_they_were_written() {
         let file = tempfile::tempfile().unwrap();
         assert_eq!(NotedStamps::read(&file).unwrap(), None);
-        for stamps in [[i64::MIN, -1], [0, i64::MAX]] {
-            let noted = NotedStamps(stamps.map(Stamp));
+        for (stamps, are_in_file) in [([i64::MIN, -1], true), ([0, i64::MAX], false)] {
+            let noted = NotedStamps { stamps: stamps.map(Stamp), are_in_file };
             noted.write(&file).unwrap();
             assert_eq!(NotedStamps::read(&file).unwrap(), Some(noted));
+            assert!(NotedStamps::are_all_of(&file).unwrap());
         }
         for garbage in ["x", "7", "7 x"] {
             assert_eq!(NotedStamps::parse(garbage), None);

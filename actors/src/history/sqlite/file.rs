@@ -1,11 +1,13 @@
 //! The files of a database: where they are, and which of them was opened.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use rusqlite::{Connection, OpenFlags};
 
 use super::open_error::OpenError;
 
@@ -100,6 +102,54 @@ fn sync_names_above(folder: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Reads the file of a database as if it had no log. No connection to it may be open in this process: its locks would end.
+pub(super) fn open_without_log(path: &Path) -> rusqlite::Result<Connection> {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let encoded: Vec<_> = bytes.iter().map(|byte| format!("%{byte:02x}")).collect();
+    let uri = format!("file:{}?immutable=1", encoded.concat());
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(uri, flags)
+}
+
+/// Whose a file is, and who else may read and write it.
+///
+/// A file that is made beside a history, or in its place, has the history's rights: what root does for a server of another
+/// user leaves that server what it needs, and shows nobody what was said.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rights {
+    mode: u32,
+    owner: u32,
+    group: u32,
+}
+
+impl Rights {
+    /// The rights of this file.
+    pub(super) fn of(metadata: &fs::Metadata) -> Self {
+        Self { mode: metadata.mode() & 0o666 | 0o600, owner: metadata.uid(), group: metadata.gid() }
+    }
+
+    /// The same for a file of the owner of this folder.
+    pub(super) fn in_folder(self, folder: &fs::Metadata) -> Self {
+        Self { owner: folder.uid(), group: folder.gid(), ..self }
+    }
+
+    /// The options to make a file that belongs to whoever makes it, and that nobody else may read than these rights say.
+    pub(super) fn new_file(self) -> fs::OpenOptions {
+        let mut options = File::options();
+        options.read(true).write(true).create_new(true).mode(self.mode);
+        options
+    }
+
+    /// Makes a file with these rights.
+    pub(super) fn create_new(self, path: &Path) -> io::Result<File> {
+        let file = self.new_file().mode(0o600).open(path)?;
+        // Only root gives a file away, and not every file system knows rights. Then it belongs to whoever made it.
+        fchown(&file, Some(self.owner), Some(self.group)).unwrap_or_default();
+        file.set_permissions(Permissions::from_mode(self.mode)).unwrap_or_default();
+        Ok(file)
+    }
 }
 
 /// The file that was opened, to be told from another one at the same path.

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::continuity::NotedStamps;
-use super::file::{FileIdentity, beside};
+use super::file::{FileIdentity, Rights, beside};
 use super::open_error::OpenError;
 use super::ownership;
 
@@ -25,7 +25,11 @@ impl Lock {
         let of = |error| OpenError::of_file(database, error);
         let mut options = File::options();
         options.read(true).write(true);
-        let (file, is_new) = match options.clone().create_new(true).open(&path) {
+        let made = match fs::metadata(database) {
+            Ok(metadata) => Rights::of(&metadata).create_new(&path),
+            Err(_) => options.clone().create_new(true).open(&path),
+        };
+        let (file, is_new) = match made {
             Ok(file) => (file, true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let is_file = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file());

@@ -9,10 +9,11 @@ use super::SqliteSettings;
 use super::connections::{connect, open_reader};
 use super::file::{OpenFiles, UNFINISHED, beside};
 use super::lock::Lock;
+use super::numbers::FreeNumbers;
 use super::open_error::OpenError;
 use super::ownership;
 use super::restored::restore;
-use super::schema::{self, DbRoom};
+use super::schema::DbRoom;
 use super::written::WrittenDatabase;
 use crate::history::Restored;
 
@@ -22,8 +23,8 @@ const READERS: usize = 2;
 /// An open database and what it says of the time before.
 #[derive(Debug)]
 pub(super) struct Opened {
-    /// Numbers above this one have nothing in the database: neither a room, nor messages or `id`s of one that has ended.
-    pub(super) last_number: u32,
+    /// For new rooms.
+    pub(super) numbers: FreeNumbers,
     pub(super) files: OpenFiles,
     pub(super) writer: WrittenDatabase,
     pub(super) readers: Vec<Connection>,
@@ -71,8 +72,8 @@ fn open_locked(settings: &SqliteSettings, lock: &Lock) -> Result<Opened, OpenErr
     let checkpoints = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(of)?;
     let searcher = open_reader(path).map_err(of)?;
     let (rooms, restored, dropped) = restore(&writer.connection, settings).map_err(of)?;
-    let last_number = schema::last_number(&writer.connection).map_err(of)?;
-    Ok(Opened { last_number, files, writer, readers, checkpoints, searcher, rooms, restored, dropped })
+    let numbers = FreeNumbers::of(&writer.connection).map_err(of)?;
+    Ok(Opened { numbers, files, writer, readers, checkpoints, searcher, rooms, restored, dropped })
 }
 
 fn remove(path: &Path, endings: &[&str]) {

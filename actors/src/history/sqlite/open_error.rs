@@ -31,6 +31,17 @@ pub enum OpenError {
     /// A file with a name that a file of the history would have belongs to another program.
     #[error("the history {path} cannot be used: {file} is there, and not of this program")]
     ForeignBeside { path: PathBuf, file: PathBuf },
+    /// The database was removed, and its log was not: SQLite would delete it.
+    #[error(
+        "the history {path} is not there, but its log {log} is, with messages: put the history back, or move the log away"
+    )]
+    LogAlone { path: PathBuf, log: PathBuf },
+    /// A copy was put in the place of the database, beside the log of the one before.
+    #[error(
+        "the history {path} is a copy, and {log} the log of another one: put a backup back with starling restore, or \
+        move the log away"
+    )]
+    LogOfAnother { path: PathBuf, log: PathBuf },
     /// It is no database, or not a whole one.
     #[error("the history {path} is damaged: {reason}")]
     Damaged { path: PathBuf, reason: String },

@@ -1,6 +1,7 @@
 //! What an operator does with a database: check it, export it, make it small.
 
-use std::fs;
+use std::fs::{self, File};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension};
@@ -113,15 +114,41 @@ const INDEX: &str = "the search index (which is made anew where its file is remo
 /// How many problems of one kind are told.
 const PROBLEMS_MAX: usize = 20;
 
+/// A connection that reads a database.
+#[derive(Debug)]
+pub(super) struct Reader {
+    connection: Connection,
+    /// Whether nothing can be written where the database is, and no server has it.
+    is_at_rest: bool,
+    /// Keeps servers away from a database at rest.
+    _lock: Option<File>,
+}
+
+impl Deref for Reader {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
 /// A connection that reads the database at a path, as it is.
-pub(super) fn reader(path: &Path) -> Result<Connection, OperatorError> {
+pub(super) fn reader(path: &Path) -> Result<Reader, OperatorError> {
     if !path.exists() {
         return Err(OperatorError::NotThere(path.to_owned()));
     }
     let path = file::locate(path)?;
     ownership::check(&path)?;
-    connections::inspect(&path)?;
-    Ok(connections::open_reader(&path)?)
+    match connections::inspect(&path) {
+        Ok(()) => Ok(Reader { connection: connections::open_reader(&path)?, is_at_rest: false, _lock: None }),
+        Err(error @ (OpenError::DiskFull { .. } | OpenError::Database { .. })) => {
+            match connections::open_at_rest(&path)? {
+                Some((connection, lock)) => Ok(Reader { connection, is_at_rest: true, _lock: lock }),
+                None => Err(error.into()),
+            }
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Reads the whole database and holds it to its rules. Changes nothing; a server may be running.
@@ -129,8 +156,9 @@ pub(super) fn reader(path: &Path) -> Result<Connection, OperatorError> {
 /// # Errors
 /// [`OperatorError`], where it cannot be read at all.
 pub fn check(path: &Path) -> Result<CheckReport, OperatorError> {
-    let mut report = check_database(&reader(path)?)?;
-    match search::problems(&file::locate(path)?) {
+    let reader = reader(path)?;
+    let mut report = check_database(&reader)?;
+    match search::problems(&file::locate(path)?, reader.is_at_rest) {
         Ok(problems) => report.problems.extend(problems.into_iter().map(|problem| format!("{INDEX}: {problem}"))),
         Err(error) => report.problems.push(format!("{INDEX}: {error}")),
     }

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::continuity::NotedStamps;
+use super::continuity::{self, NotedStamps};
 use super::file::{SEARCH_ENDING, UNFINISHED, beside};
 use super::open_error::OpenError;
 use super::schema::APPLICATION_ID;
@@ -27,7 +27,22 @@ const HEAD_BYTES: usize = 108;
 /// Refuses a path where a file at it or beside it is somebody else's. A file that is not there or empty is nobody's.
 pub(super) fn check(path: &Path) -> Result<(), OpenError> {
     check_database(path)?;
-    check_beside(path)
+    check_beside(path)?;
+    check_log(path)
+}
+
+/// Refuses a path where SQLite would delete the log, or take it into a database that it was not written for.
+fn check_log(path: &Path) -> Result<(), OpenError> {
+    let (path, log) = (path.to_owned(), beside(path, "-wal"));
+    if is_log_alone(&path) {
+        return Err(OpenError::LogAlone { path, log });
+    }
+    if continuity::has_log_of_another(&path) { Err(OpenError::LogOfAnother { path, log }) } else { Ok(()) }
+}
+
+/// Whether there is the log of a database, and not the database.
+pub(super) fn is_log_alone(path: &Path) -> bool {
+    !path.exists() && fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0)
 }
 
 /// Refuses a path where an operator's `--replace` would destroy what is somebody else's. A history whose beginning is lost is

@@ -3,6 +3,7 @@
 use starling_protocol::Seq;
 
 use super::command::Append;
+use super::numbers::FoundNumbers;
 use super::schema::DbRoom;
 use crate::history::{EntryNumber, Page, ReadError, ReadRequest, Receipt};
 
@@ -15,6 +16,8 @@ pub(super) enum Report {
     Refused(Vec<EntryNumber>),
     /// The oldest messages of these rooms are gone.
     Trimmed(Vec<(DbRoom, Seq)>),
+    /// Numbers for new rooms.
+    Numbers(FoundNumbers),
     /// A room that has ended is gone from the file, or cannot be dropped at the moment.
     Forgotten(Receipt, bool),
     /// A part of the history was read, or not.

@@ -81,12 +81,12 @@ fn stored_ids(
     places: &FxHashMap<DbRoom, RoomId>,
 ) -> rusqlite::Result<Vec<StoredId>> {
     let mut ids = Vec::new();
-    // From the newest message on, where the clock is ahead of it: the time in which no server ran forgets no `id`, and
-    // neither does a clock that was wrong at this start.
-    let newest =
-        "SELECT max(coalesce((SELECT max(at) FROM messages), 0), coalesce((SELECT max(at) FROM dropped_ids), 0))";
-    let newest: i64 = connection.query_row(newest, [], |row| row.get(0))?;
-    let reference = clock::unix_ms().min(newest.cast_unsigned());
+    // From the newest message on that is not of the future: the time in which no server ran forgets no `id`, and neither
+    // does a clock that was wrong at this start, or when a message came.
+    let newest = "SELECT max(coalesce((SELECT max(at) FROM messages WHERE at <= ?1), 0),
+        coalesce((SELECT max(at) FROM dropped_ids WHERE at <= ?1), 0))";
+    let newest: i64 = connection.query_row(newest, [clock::unix_ms().cast_signed()], |row| row.get(0))?;
+    let reference = newest.cast_unsigned();
     let kept = u64::try_from(settings.ids_kept.as_millis()).unwrap_or(u64::MAX);
     let since = reference.saturating_sub(kept).cast_signed();
     // Of a private message the receiver's copy counts: in the sender's own, `peer` is another one.

@@ -237,6 +237,12 @@ impl Retention {
             self.due = now + STEP_PAUSE;
             return Ok(Vec::new());
         }
+        // The `id`s of messages that were dropped go before messages: otherwise they would take the place of all of them.
+        if self.excess(used) > 0 && drop_oldest_ids(&transaction)? > 0 {
+            transaction.commit()?;
+            self.due = now + STEP_PAUSE;
+            return Ok(Vec::new());
+        }
         let is_trusted = self.is_clock_trusted(&transaction, now, unix_ms)?;
         let wanted = self.choose(&transaction, bounds, used, is_trusted.then_some(unix_ms))?;
         // While the clock says nothing of age, every `id` is kept.
@@ -273,6 +279,11 @@ impl Retention {
         Ok(trimmed)
     }
 
+    /// How many of the bytes in use are too many.
+    fn excess(&self, used: u64) -> u64 {
+        self.keep_bytes.map_or(0, |most| used.saturating_sub(most))
+    }
+
     /// The rooms that are to lose messages in this step, and up to which. By age none, where the time is not known.
     fn choose(
         &mut self,
@@ -303,7 +314,7 @@ impl Retention {
             }
         }
         let before = self.keep_for_ms.zip(unix_ms).map(|(kept, now)| now.saturating_sub(kept));
-        let excess = self.keep_bytes.map_or(0, |most| used.saturating_sub(most));
+        let excess = self.excess(used);
         if before.is_some() || excess > 0 {
             let mut oldest = transaction
                 .prepare_cached("SELECT place, at, octet_length(text) FROM messages ORDER BY at, place LIMIT ?1")?;
@@ -336,6 +347,12 @@ fn bytes_beside(connection: &Connection) -> u64 {
     let Some(path) = connection.path() else { return 0 };
     let files = ["-wal".to_owned(), SEARCH_ENDING.to_owned(), format!("{SEARCH_ENDING}-wal")];
     files.iter().filter_map(|file| std::fs::metadata(format!("{path}{file}")).ok()).map(|file| file.len()).sum()
+}
+
+/// Drops a step's worth of the oldest `id`s of messages that were dropped before; returns how many.
+fn drop_oldest_ids(transaction: &Transaction<'_>) -> rusqlite::Result<usize> {
+    let oldest = "DELETE FROM dropped_ids WHERE place IN (SELECT place FROM dropped_ids ORDER BY at LIMIT ?1)";
+    transaction.prepare_cached(oldest)?.execute([STEP])
 }
 
 /// Drops the messages of a room from `first` to `last`; the `id`s of those that are still remembered are kept, of a private

@@ -235,6 +235,73 @@ fn too_many_bytes_drop_the_oldest_until_they_fit() {
 }
 
 #[test]
+fn however_many_ids_of_dropped_messages_are_remembered_the_newest_messages_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = || SqliteSettings { keep_bytes: Some(400_000), ..settings(&folder) };
+    let mut store = Store::open(settings());
+    for last in (2_000..=20_000).step_by(2_000) {
+        store.append(last - 1_999..=last);
+    }
+    let database = Connection::open(settings().path).unwrap();
+    let count = |table| {
+        let count = format!("SELECT count(*) FROM {table}");
+        database.query_row(&count, [], |row| row.get::<_, u64>(0)).unwrap()
+    };
+    // Dropped until it fits, and not once more.
+    while retention::used_bytes(&database).unwrap() > 400_000 && count("messages") > 0 {
+        std::thread::yield_now();
+    }
+    assert!(count("messages") > 500, "{} messages, {} ids", count("messages"), count("dropped_ids"));
+    assert_eq!(store.read(HistoryPage::Newest, None, 1).0, [20_000]);
+}
+
+#[test]
+fn a_new_room_gets_a_number_in_the_file_also_after_the_last_number_was_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(settings(&folder));
+    store.append(1..=1);
+    drop(store);
+    let database = Connection::open(settings(&folder).path).unwrap();
+    database
+        .execute_batch(&format!(
+            "UPDATE rooms SET id = {last}; UPDATE messages SET place = {place};",
+            last = schema::ROOMS_MAX,
+            place = schema::place(DbRoom(schema::ROOMS_MAX), 1)
+        ))
+        .unwrap();
+    drop(database);
+    let mut store = Store::open(settings(&folder));
+    store.append(2..=2);
+    for number in 1..=3 {
+        let name = format!("new-{number}");
+        store.history.append(entry(10 + number, [(RoomId(10), &name, draft(1))]), &mut Vec::new());
+        store.history.end_turn(&mut Vec::new());
+        let mut done = Vec::new();
+        while !done.iter().any(|done| matches!(done, Completion::Committed { .. } | Completion::Refused { .. })) {
+            done = store.next();
+        }
+        assert_eq!(committed(&done), [(RoomId(10), 1)]);
+        store.history.forget(RoomId(10), None, &mut Vec::new());
+    }
+    assert_eq!(store.read(HistoryPage::Newest, None, 9), (vec![1, 2], false));
+}
+
+#[test]
+fn a_message_of_the_future_makes_a_restart_forget_no_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let (minute, day) = (60_000, 86_400_000);
+    let mut store = Store::open(settings(&folder));
+    let late = Draft { at: clock::unix_ms() - 10 * minute, ..draft(1) };
+    store.history.append(entry(1, [(ROOM, "lobby", late)]), &mut Vec::new());
+    // The clock was wrong for a moment.
+    let ahead = Draft { at: clock::unix_ms() + 3 * day, id: None, ..draft(2) };
+    store.history.append(entry(2, [(ROOM, "lobby", ahead)]), &mut Vec::new());
+    drop(store);
+    let ids = Store::open(settings(&folder)).restored.ids;
+    assert_eq!(ids.iter().map(|id| (id.seq, id.age)).collect::<Vec<_>>(), [(Seq(1), Duration::ZERO)]);
+}
+
+#[test]
 fn a_room_that_was_forgotten_leaves_no_row() {
     let folder = tempfile::tempdir().unwrap();
     let keep_for = Some(Duration::ZERO);

@@ -22,7 +22,7 @@ use super::retention::Retention;
 use super::schema::{Bounds, DbRoom};
 use super::search::Searches;
 use super::written::WrittenDatabase;
-use super::{SqliteSettings, connections};
+use super::{SqliteSettings, connections, numbers};
 use crate::clock;
 use crate::history::thread::spawn;
 use crate::history::{HistoryMetrics, Receipt, ReportSink, StoreReport};
@@ -85,6 +85,8 @@ struct Writer {
     /// What has come and is not done yet.
     queue: VecDeque<WriterCommand>,
     due: Due,
+    /// From where on numbers for new rooms are to be looked for: after what was told before is stored.
+    numbers_from: Option<u32>,
     bounds: Bounds,
     retention: Retention,
     /// When a storage that fails is tried again.
@@ -116,6 +118,7 @@ pub(super) fn start(
         turns,
         queue: VecDeque::new(),
         due: Due::default(),
+        numbers_from: None,
         bounds,
         retention,
         probe_at: None,
@@ -139,6 +142,11 @@ impl Writer {
             // One commit, and then retention: also where there is always more to commit.
             if !self.queue.is_empty() || !self.due.is_empty() {
                 self.take();
+            }
+            if self.probe_at.is_none()
+                && let Some(from) = self.numbers_from.take_if(|_| self.due.is_empty())
+            {
+                self.find_numbers(from);
             }
             if self.probe_at.is_some_and(|at| clock::now() >= at) {
                 self.probe();
@@ -173,6 +181,7 @@ impl Writer {
                 WriterCommand::NoteSent(room, seq) => {
                     self.due.delivered.insert(room, seq);
                 }
+                WriterCommand::FindNumbers(from) => self.numbers_from = Some(from),
                 WriterCommand::CheckpointFailed(error) if self.probe_at.is_none() => self.fail(&error),
                 WriterCommand::CheckpointFailed(_) => {}
                 WriterCommand::Forget(room, receipt) => {
@@ -218,6 +227,17 @@ impl Writer {
             }
         }
         self.metrics.writer.complete_n(messages as u64);
+    }
+
+    fn find_numbers(&mut self, from: u32) {
+        match numbers::find(self.connection(), from) {
+            Ok(found) => (self.sink)(StoreReport::new(Report::Numbers(found))),
+            // The next step finds it, too, and says so. It is tried again after that.
+            Err(error) => {
+                self.fail(&error);
+                self.numbers_from = Some(from);
+            }
+        }
     }
 
     fn refuse(&self, appends: &[Append]) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::super::connections;
-use super::super::file::{SEARCH_ENDING, beside};
+use super::super::file::{Rights, SEARCH_ENDING, beside, open_without_log};
 use super::super::ownership::{self, INDEX_ID};
 use super::super::schema::{self, DROPPED, DbRoom, of_place, place};
 
@@ -101,6 +101,10 @@ impl SearchIndex {
     /// it is, and there is no index.
     pub(in crate::history::sqlite) fn open(database: &Path) -> Result<Self, IndexError> {
         check(database)?;
+        match Rights::of(&fs::metadata(database)?).create_new(&beside(database, SEARCH_ENDING)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
+            _ => {}
+        }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connect = || -> rusqlite::Result<_> {
             let connection = Connection::open_with_flags(beside(database, SEARCH_ENDING), flags)?;
@@ -297,14 +301,20 @@ fn check(database: &Path) -> Result<(), IndexError> {
 }
 
 /// What is wrong with the index of a database, in words: nothing where there is none. A server may be running.
-pub(in crate::history::sqlite) fn problems(database: &Path) -> Result<Vec<String>, IndexError> {
+/// Where nothing can be written, `is_at_rest`, it is read without a log.
+pub(in crate::history::sqlite) fn problems(database: &Path, is_at_rest: bool) -> Result<Vec<String>, IndexError> {
     check(database)?;
     let path = beside(database, SEARCH_ENDING);
     if !path.exists() {
         return Ok(Vec::new());
     }
-    connections::recover(&path)?;
-    let connection = connections::open_reader(&path)?;
+    let has = |ending| fs::metadata(beside(&path, ending)).is_ok_and(|file| file.len() > 0);
+    let connection = if is_at_rest && !has("-wal") && !has("-journal") {
+        open_without_log(&path)?
+    } else {
+        connections::recover(&path)?;
+        connections::open_reader(&path)?
+    };
     if schema::version(&connection)? == 0 {
         // The process that made it was killed before it had tables.
         return Ok(Vec::new());
