@@ -149,7 +149,7 @@ pub fn compare(before: &Report, now: &Report) -> Comparison {
     }
     Comparison {
         verdicts: [before.verdict.line.clone(), now.verdict.line.clone()],
-        invalid: invalid(before.verdict.judgement, now.verdict.judgement),
+        invalid: invalid(before, now),
         verdict: judge_verdicts(before.verdict.judgement, now.verdict.judgement),
         settings: settings(&before.config, &now.config),
         rows,
@@ -184,11 +184,16 @@ fn judge_verdicts(before: Judgement, now: Judgement) -> Change {
     }
 }
 
-fn invalid(before: Judgement, now: Judgement) -> Option<&'static str> {
-    match (before, now) {
+/// Why the two say nothing of each other. A server that was there before and is not now got worse; one that was not there
+/// before is nothing to compare with.
+fn invalid(before: &Report, now: &Report) -> Option<&'static str> {
+    let is_nobody_there = |report: &Report| report.bots.connected == 0;
+    match (before.verdict.judgement, now.verdict.judgement) {
         (Judgement::Invalid, Judgement::Invalid) => Some("both runs are not valid"),
         (Judgement::Invalid, _) => Some("the run before is not valid"),
         (_, Judgement::Invalid) => Some("the run now is not valid"),
+        _ if is_nobody_there(before) && is_nobody_there(now) => Some("no bot was connected in both runs"),
+        _ if is_nobody_there(before) => Some("no bot was connected in the run before"),
         _ => None,
     }
 }
@@ -409,6 +414,23 @@ mod tests {
             let comparison = compare(before, now);
             assert!(comparison.to_string().starts_with(line), "{comparison}");
             assert_eq!(comparison.exit_code(), 2);
+        }
+    }
+
+    #[test]
+    fn where_no_bot_was_connected_before_there_is_nothing_to_compare_with() {
+        let there = example::report();
+        let mut dead = there.clone();
+        dead.verdict.judgement = Judgement::Broken;
+        (dead.bots.connected, dead.bots.never_connected) = (0, dead.bots.wanted);
+        for (before, now, line, code) in [
+            (&dead, &dead, "INVALID: no bot was connected in both runs, ", 2),
+            (&dead, &there, "INVALID: no bot was connected in the run before, ", 2),
+            (&there, &dead, "WORSE: ", 1),
+        ] {
+            let comparison = compare(before, now);
+            assert!(comparison.to_string().starts_with(line), "{comparison}");
+            assert_eq!(comparison.exit_code(), code);
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::ledger::{Ledger, Tally};
 use crate::marker::Marker;
 use crate::panics::Panics;
 use crate::plan::Habits;
+use crate::presence::Presence;
 use crate::profile::Profile;
 use crate::read_buffers::ReadBuffers;
 use crate::roster::Roster;
@@ -59,6 +60,8 @@ pub(crate) struct WorkerSetup {
     pub unpromised: Arc<Mutex<Vec<(u32, u32)>>>,
     /// How many bots are to be in each room; shared by all workers.
     pub crowds: Crowds,
+    /// Which bots are connected; shared by all workers.
+    pub presence: Presence,
     /// Whom they believe where a server speaks TLS.
     pub tls: Option<Arc<ClientConfig>>,
     /// By which they show who they are.
@@ -88,6 +91,7 @@ pub(crate) struct WorkerState {
     pub(crate) said: Arc<[AtomicU32]>,
     pub(crate) unpromised: Arc<Mutex<Vec<(u32, u32)>>>,
     pub(crate) crowds: Crowds,
+    pub(crate) presence: Presence,
     pub(crate) tokens: Tokens,
     pub(crate) headers: Headers,
     pub(crate) agenda: Agenda,
@@ -136,6 +140,7 @@ impl WorkerState {
             said: setup.said,
             unpromised: setup.unpromised,
             crowds: setup.crowds,
+            presence: setup.presence,
             tokens: setup.tokens,
             headers: setup.headers,
             agenda: Agenda::default(),

@@ -48,6 +48,9 @@ impl Bot {
     /// The run is over: whatever is not done counts as not done.
     pub(super) fn give_up(&mut self) {
         let now = self.worker.now();
+        // It was there, whatever the server told those who wrote to it.
+        let unprovoked = self.worker.presence.take_refusals(self.identity.number);
+        self.worker.stats.borrow_mut().counters.refused_unprovoked += unprovoked;
         self.give_up_plan(now);
         for message in self.speech.unanswered() {
             let is_seen = self.is_seen(&message);

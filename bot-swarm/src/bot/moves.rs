@@ -59,13 +59,13 @@ impl Bot {
 
     /// The bot is one of those to whom messages of its room come, unless what comes to it is not timed.
     fn join_crowd(&self) {
-        if !self.conduct.behaviour.reads_slowly() {
+        if !self.identity.kind.reads_slowly() {
             self.worker.crowds.come(self.identity.room);
         }
     }
 
     pub(super) fn leave_crowd(&self) {
-        if !self.conduct.behaviour.reads_slowly() {
+        if !self.identity.kind.reads_slowly() {
             self.worker.crowds.go(self.identity.room);
         }
     }
@@ -159,6 +159,7 @@ impl Bot {
     /// Goes by its own will, to come back after a while.
     fn rest(&mut self, politely: bool, rest: Duration, ctx: &mut Context<Self>) {
         self.end_visit();
+        self.worker.presence.goes(self.identity.number);
         self.worker.ledger.borrow_mut().rests(self.identity.number, self.identity.room);
         self.enter_state(BotState::Resting);
         let back_at = self.worker.now().after(rest);

@@ -17,6 +17,8 @@ mod hosts;
 #[cfg(test)]
 mod inboxes;
 #[cfg(test)]
+mod lies;
+#[cfg(test)]
 mod live;
 #[cfg(test)]
 mod live_page;
@@ -30,6 +32,8 @@ mod reconnect;
 mod refusals;
 #[cfg(test)]
 mod reports;
+#[cfg(test)]
+mod run;
 #[cfg(test)]
 mod server;
 #[cfg(test)]

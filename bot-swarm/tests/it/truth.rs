@@ -1,73 +1,14 @@
 //! The verdict of the program about a server that fails in a known way: its first line, and its exit code.
 
-use std::process::Output;
 use std::time::Duration;
 
 use bot_swarm::Config;
-use bot_swarm::report::document::Report;
-use bot_swarm::report::folder;
-use tempfile::TempDir;
 
 use crate::process::{program, stderr, stdout};
 use crate::reports::ended;
+use crate::run::Run;
 use crate::server::{Alteration, Fault, Options, TestServer};
 use crate::{config, run_until, wait_until};
-
-/// Bots of each run, each of which says 20 messages a second for [`SECONDS`].
-const BOTS: u32 = 10;
-const SECONDS: &str = "1.5";
-
-/// A run of the program against a server, with its report.
-struct Run {
-    output: Output,
-    report: Report,
-    server: TestServer,
-    _folder: TempDir,
-}
-
-impl Run {
-    async fn with(options: Options, expect: &str) -> Self {
-        let server = TestServer::with(options).await;
-        let folder = tempfile::tempdir().unwrap();
-        let mut command = program();
-        command
-            .args(["--server-url", &server.url(), "--count", &BOTS.to_string(), "--ramp-per-second", "1000"])
-            .args(["--messages-per-second", "20", "--seconds", SECONDS, "--drain-seconds", "0.5"])
-            .args(["--lateness-max-seconds", "60", "--expect", expect, "--server-metrics", "off"])
-            .arg("--report")
-            .arg(folder.path());
-        let output = ended(command).await;
-        let report = folder::read(folder.path()).unwrap();
-        Self { output, report, server, _folder: folder }
-    }
-
-    fn first_line(&self) -> &str {
-        stdout(&self.output).lines().next().unwrap_or_default()
-    }
-
-    /// The verdict must begin like this, and name all of these.
-    fn must_say(&self, code: i32, start: &str, parts: &[&str]) {
-        let told = format!("{}{}", stdout(&self.output), stderr(&self.output));
-        assert!(self.first_line().starts_with(start), "{told}");
-        for part in parts {
-            assert!(self.first_line().contains(part), "{part}: {told}");
-        }
-        assert_eq!(self.output.status.code(), Some(code), "{told}");
-    }
-
-    /// A percentile of a latency, in milliseconds.
-    fn p99(&self, kind: &str) -> f64 {
-        self.report.latencies[kind].percentiles.p99
-    }
-
-    /// Every planned message has one outcome.
-    fn must_add_up(&self) {
-        let messages = &self.report.messages;
-        assert_eq!(messages.planned, messages.done + messages.refused + messages.not_done, "{messages:?}");
-        // 10 bots, 20 messages a second, 1.5 s; the first of each comes within a twentieth of a second.
-        assert!((280..=320).contains(&messages.planned), "{messages:?}");
-    }
-}
 
 #[actix_rt::test]
 async fn a_server_that_keeps_everything_is_said_to() {
