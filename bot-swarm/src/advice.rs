@@ -6,7 +6,7 @@ use crate::connect_error::{ENDED, NO_ANSWER, NO_HTTP, NO_REPLY, NO_WELCOME, UNKN
 const STATUS_CHARS: usize = 8;
 
 /// What a kind contains, and what to do about it. The first that fits counts.
-const OF_PARTS: [(&str, &str); 17] = [
+const OF_PARTS: [(&str, &str); 20] = [
     (
         "CaUsedAsEndEntity",
         "the server shows the certificate of an authority, as `openssl req -x509` makes it: give the server a certificate \
@@ -44,6 +44,12 @@ const OF_PARTS: [(&str, &str); 17] = [
         "the server speaks another version of the protocol than the bots: take both from one; RUST_LOG=bot_swarm=debug shows \
          what is wrong with its welcome",
     ),
+    ("mqtt: connection refused with code 4", NO_PASSWORD),
+    ("mqtt: connection refused with code 5", NO_PASSWORD),
+    (
+        "mqtt: the topic was refused",
+        "the server does not let the bots subscribe to the topic lobby: look at its access list",
+    ),
     ("handshake: Invalid", WRONG_ANSWER),
     ("handshake: Missing", WRONG_ANSWER),
     (
@@ -51,6 +57,9 @@ const OF_PARTS: [(&str, &str); 17] = [
         "what comes is no frame of a WebSocket: look at BOT_SERVER_URL, or a proxy changes what passes through it",
     ),
 ];
+
+const NO_PASSWORD: &str =
+    "the server wants a user and a password, which the bots do not have (Mosquitto: allow_anonymous true)";
 
 const WRONG_ANSWER: &str = "what listens there answers a WebSocket's handshake wrongly: look at BOT_SERVER_URL, or a proxy passes no \
      WebSockets on";
@@ -110,6 +119,7 @@ mod tests {
             (r#"TLS: invalid peer certificate: certificate not valid for name "a"; certificate is …"#, "another host"),
             ("TLS: received corrupt message of type InvalidContentType", "ws:// instead of wss://"),
             (NO_HTTP, "wss:// instead of ws://"),
+            ("mqtt: connection refused with code 5", "a user and a password"),
             ("HTTP 302", "name that address"),
             ("HTTP 502", "a proxy"),
             ("handshake: Invalid challenge response", "answers a WebSocket's handshake wrongly"),

@@ -99,8 +99,9 @@ impl Outcome {
         let faults = faults.iter().filter(|(what, _)| *what != NEVER_CONNECTED);
         let faults: Vec<String> = faults.map(|(what, count)| format!("{} {what}", grouped(*count))).collect();
         let unclean = (!faults.is_empty()).then(|| format!("not clean: {}", faults.join(", ")));
-        // Bots may come in where they are not understood.
+        // Bots may come in where they are not understood. Where none did, the verdict says so itself.
         let dialect = self.stats.errors.keys().find(|kind| kind.contains(OTHER_DIALECT)).cloned();
+        let dialect = dialect.filter(|_| connected > 0);
         let is_anybody_absent = connected > 0 && self.never_connected() + self.away > 0 && dialect.is_none();
         let absent = Some(self.stats.errors_line()).filter(|errors| is_anybody_absent && !errors.is_empty());
         let absent = absent.map(|errors| format!("{ABSENT}{errors}"));

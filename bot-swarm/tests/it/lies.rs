@@ -78,11 +78,13 @@ async fn a_frame_or_a_message_without_end_costs_its_connection_and_not_the_memor
         (&[0x01, 1, b'x'], frame_of_16_kib(0x00), &[]),
         (&[0x82, 5, 0x30, 0xff, 0xff, 0xff, 0x7f], frame_of_16_kib(0x82), &["--dialect", "mqtt"]),
     ];
-    for (first, then, arguments) in cases {
+    let runs = cases.into_iter().map(async |(first, then, arguments)| {
         let mut command = program();
         command.args(["--server-url", &pouring(first, then).await, "--count", "1", "--drain-seconds", "0"]);
         command.args(["--seconds", "3"]).args(arguments);
-        let output = ended(command).await;
+        ended(command).await
+    });
+    for output in join_all(runs).await {
         let line = stdout(&output).lines().next().unwrap_or_default();
         assert!(line.starts_with("BROKEN: bots: no bot was connected ("), "{line}{}", stderr(&output));
         let too_large = ["exceeds the size limit", "a message of more than 4194304 bytes"];

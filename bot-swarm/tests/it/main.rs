@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod behaviours;
 #[cfg(test)]
+mod comparing;
+#[cfg(test)]
 mod dialects;
 #[cfg(test)]
 mod docs;
@@ -17,6 +19,8 @@ mod hosts;
 #[cfg(test)]
 mod inboxes;
 #[cfg(test)]
+mod killed;
+#[cfg(test)]
 mod lies;
 #[cfg(test)]
 mod live;
@@ -24,6 +28,8 @@ mod live;
 mod live_page;
 #[cfg(test)]
 mod load;
+#[cfg(test)]
+mod merging;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
