@@ -61,6 +61,9 @@ const OF_PARTS: [(&str, &str); 20] = [
 const NO_PASSWORD: &str =
     "the server wants a user and a password, which the bots do not have (Mosquitto: allow_anonymous true)";
 
+const NO_ROUTE: &str =
+    "this machine finds no way to the host of BOT_SERVER_URL: look at that address, and at this machine's network";
+
 const WRONG_ANSWER: &str = "what listens there answers a WebSocket's handshake wrongly: look at BOT_SERVER_URL, or a proxy passes no \
      WebSockets on";
 
@@ -70,8 +73,15 @@ const ELSEWHERE: &str =
 const NOTHING_BEHIND: &str = "a proxy listens there, and does not reach the server behind it";
 
 /// The same of whole kinds, and of HTTP statuses, behind which a code may stand.
-const OF_KINDS: [(&str, &str); 18] = [
+const OF_KINDS: [(&str, &str); 22] = [
     ("connect: connection refused", "no server listens at BOT_SERVER_URL"),
+    (
+        "connect: connection reset",
+        "what listens there ends every connection at once: look at host and port of BOT_SERVER_URL; a proxy or a firewall may do it",
+    ),
+    ("connect: host unreachable", NO_ROUTE),
+    ("connect: network unreachable", NO_ROUTE),
+    ("connect: permission denied", "this machine's firewall forbids the connection"),
     ("HTTP 200", "a page is at this path, and no WebSocket: look at path of BOT_SERVER_URL; Starling's is /ws"),
     ("HTTP 301", ELSEWHERE),
     ("HTTP 302", ELSEWHERE),
@@ -120,6 +130,9 @@ mod tests {
             ("TLS: received corrupt message of type InvalidContentType", "ws:// instead of wss://"),
             (NO_HTTP, "wss:// instead of ws://"),
             ("mqtt: connection refused with code 5", "a user and a password"),
+            ("connect: connection reset", "at once"),
+            ("connect: host unreachable", "no way to the host"),
+            ("connect: no answer by the end of the run", "a firewall may drop"),
             ("HTTP 302", "name that address"),
             ("HTTP 502", "a proxy"),
             ("handshake: Invalid challenge response", "answers a WebSocket's handshake wrongly"),

@@ -102,7 +102,7 @@ impl Outcome {
         // Bots may come in where they are not understood. Where none did, the verdict says so itself.
         let dialect = self.stats.errors.keys().find(|kind| kind.contains(OTHER_DIALECT)).cloned();
         let dialect = dialect.filter(|_| connected > 0);
-        let is_anybody_absent = connected > 0 && self.never_connected() + self.away > 0 && dialect.is_none();
+        let is_anybody_absent = connected > 0 && (self.never_connected() > 0 || self.away > 0) && dialect.is_none();
         let absent = Some(self.stats.errors_line()).filter(|errors| is_anybody_absent && !errors.is_empty());
         let absent = absent.map(|errors| format!("{ABSENT}{errors}"));
         [stopped, dialect, few, silent, unclean, absent].into_iter().flatten().collect()

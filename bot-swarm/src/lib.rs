@@ -32,6 +32,7 @@ pub mod connect_error;
 pub mod credentials;
 mod crowds;
 pub mod dialect;
+mod dialing;
 pub mod doubt;
 pub mod endpoint;
 pub mod expect;

@@ -76,10 +76,11 @@ impl Presence {
 mod tests {
     use super::*;
 
+    type Happens = fn(&Presence);
+
     #[test]
     fn a_refusal_is_wrong_where_the_receiver_was_there_all_the_time_and_stayed() {
         let known = Nanos(1).after(KNOWN_AFTER);
-        type Happens = fn(&Presence);
         let cases: [(&str, Happens, Happens, u64); 6] = [
             ("it is there, and stays", |p| p.came(0, Nanos(1)), |_| (), 1),
             ("it goes by its own will afterwards", |p| p.came(0, Nanos(1)), |p| p.goes(0), 1),

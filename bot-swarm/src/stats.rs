@@ -38,7 +38,8 @@ macro_rules! counters {
 
         impl std::ops::AddAssign for Counters {
             fn add_assign(&mut self, other: Self) {
-                $(self.$name += other.$name;)+
+                // A report that is merged may say anything.
+                $(self.$name = self.$name.saturating_add(other.$name);)+
             }
         }
     };
@@ -274,7 +275,7 @@ impl Stats {
 
     fn errors_of(&mut self, kind: &str, count: u64) {
         if let Some(known) = self.errors.get_mut(kind) {
-            *known += count;
+            *known = known.saturating_add(count);
         } else {
             let kind = if self.errors.len() < ERROR_KINDS_MAX { kind } else { "others" };
             *self.errors.entry(kind.to_owned()).or_default() += count;

@@ -17,6 +17,7 @@ use crate::clock::{self, Host, Nanos};
 use crate::credentials::{Headers, Tokens};
 use crate::crowds::Crowds;
 use crate::dialect::Dialect;
+use crate::dialing::Dialing;
 use crate::endpoint::Endpoint;
 use crate::ledger::{Ledger, Tally};
 use crate::marker::Marker;
@@ -75,6 +76,8 @@ pub(crate) struct WorkerSetup {
 /// What the bots of one worker share.
 pub(crate) struct WorkerState {
     pub(crate) client: awc::Client,
+    /// The connections that the client is making.
+    pub(crate) dialing: Dialing,
     pub(crate) read_buffers: Rc<ReadBuffers>,
     pub(crate) roster: Arc<Roster>,
     pub(crate) endpoint: Endpoint,
@@ -124,8 +127,10 @@ pub(crate) struct WorkerState {
 impl WorkerState {
     /// The state of a worker that begins. To be made on the worker's thread.
     pub(crate) fn new(setup: WorkerSetup) -> Self {
+        let dialing = Dialing::default();
         Self {
-            client: client::client(setup.tls),
+            client: client::client(setup.tls, dialing.clone()),
+            dialing,
             read_buffers: Rc::default(),
             roster: setup.roster,
             endpoint: setup.endpoint,

@@ -7,7 +7,7 @@ use super::link::{Greeting, Link};
 use super::{Bot, Talk};
 use crate::census::BotState;
 use crate::clock::Nanos;
-use crate::connect_error::{NO_REPLY, NO_WELCOME};
+use crate::connect_error::{NO_ANSWER, NO_REPLY, NO_WELCOME};
 use crate::dialect::Dialect;
 use crate::stats::NotDone;
 
@@ -87,6 +87,7 @@ impl Bot {
     /// Tells what the bot waited for in vain if it is on its way to the server: nobody else will.
     fn tell_what_is_awaited(&self) {
         let awaited = match &self.session.link {
+            Link::Connecting(_) if self.worker.dialing.tell_one() => NO_ANSWER,
             Link::Connecting(_) => NO_REPLY,
             Link::Open(link) if link.greeting == Greeting::Awaited && link.closed_for.is_none() => NO_WELCOME,
             Link::Open(_) | Link::Down | Link::Gone => return,

@@ -20,7 +20,6 @@ async fn an_ack_that_is_of_no_message_of_the_bot_makes_none_done() {
     });
     for run in join_all(runs).await {
         run.must_say(1, "BROKEN: clean: ", &[" sent and never answered", " due and never sent"]);
-        run.must_add_up();
         assert_eq!(run.report.messages.done, 0);
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bot_swarm::Config;
+use futures_util::future::join_all;
 
 use crate::process::{program, stderr, stdout};
 use crate::reports::ended;
@@ -185,6 +186,29 @@ async fn the_bots_own_pause_before_they_connect_again_is_not_charged_to_the_serv
     }
 }
 
+/// A listener whose queue is full, so that no packet is answered any more; and the connections that fill it.
+fn full_listener() -> (String, (actix_rt::net::TcpListener, Vec<std::net::TcpStream>)) {
+    let socket = actix_rt::net::TcpSocket::new_v4().unwrap();
+    socket.bind(std::net::SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let connect = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();
+    let connections = std::iter::from_fn(connect).collect();
+    (format!("ws://{address}/ws"), (listener, connections))
+}
+
+/// A server that resets every connection: it closes what it has not read.
+fn resetting() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/ws", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        while let Ok((stream, _)) = listener.accept() {
+            stream.peek(&mut [0]).unwrap_or_default();
+        }
+    });
+    url
+}
+
 /// The verdict on a server at this URL that never lets a bot in.
 async fn verdict_on(url: &str, arguments: &[&str]) -> (String, String) {
     let mut command = program();
@@ -217,7 +241,16 @@ async fn where_no_bot_was_connected_the_first_line_says_why_and_what_to_do() {
     let mute = mute_after_handshake(None).await;
     let socket_io = mute_after_handshake(Some(r#"0{"sid":"x","upgrades":[],"pingInterval":25000}"#)).await;
     let starling = mute_after_handshake(Some(r#"{"type":"welcome","protocol":1}"#)).await;
-    let cases: [(&str, &[&str], &str, &str); 10] = [
+    let (full, _connections) = full_listener();
+    let reset = resetting();
+    let moved = answering("HTTP/1.1 302 Found\r\ncontent-length: 0\r\n\r\n").await;
+    let no_upgrade = answering("HTTP/1.1 101 Switching Protocols\r\n\r\n").await;
+    let other_version = mute_after_handshake(Some(r#"{"type":"welcome","protocol":9,"seq":-1}"#)).await;
+    let cases: [(&str, &[&str], &str, &str); 15] = [
+        (&full, &[], "connect: no answer by the end of the run", "a firewall may drop what comes"),
+        (&reset, &[], "connect: connection reset", "ends every connection at once"),
+        (&moved, &[], "HTTP 302", "name that address in BOT_SERVER_URL"),
+        (&no_upgrade, &[], "handshake: Invalid", "answers a WebSocket's handshake wrongly"),
         (&nobody, &[], "connect: connection refused", "no server listens at BOT_SERVER_URL"),
         (&silent_url, &[], "handshake: no answer by the end of the run", "does not answer a WebSocket's handshake"),
         (&no_http, &[], "handshake: the answer is not HTTP", "does not speak HTTP"),
@@ -225,12 +258,13 @@ async fn where_no_bot_was_connected_the_first_line_says_why_and_what_to_do() {
         (&nothing, &[], "handshake: the connection ended", "wss:// instead of ws://"),
         ("ws://no-such-host.invalid/ws", &[], "connect: unknown host", "no address is known"),
         (&mute, &[], "no welcome by the end of the run", "look at BOT_DIALECT"),
+        (&other_version, &[], "a welcome that cannot be read", "another version of the protocol"),
         (&socket_io, &[], "the server speaks socket.io, and not BOT_DIALECT=starling", "set BOT_DIALECT"),
         (&starling, &["--dialect", "nats"], "the server speaks starling, and not BOT_DIALECT=nats", "set BOT_DIALECT"),
         (&starling, &["--dialect", "socket.io"], "speaks starling, and not BOT_DIALECT=socket.io", "set BOT_DIALECT"),
     ];
-    for (url, arguments, kind, advice) in cases {
-        let (line, text) = verdict_on(url, arguments).await;
+    let verdicts = join_all(cases.map(|(url, arguments, ..)| verdict_on(url, arguments))).await;
+    for ((url, _, kind, advice), (line, text)) in cases.into_iter().zip(verdicts) {
         assert!(
             line.starts_with("BROKEN: bots: no bot was connected (") && line.contains(kind),
             "{url} {kind}: {line}"
