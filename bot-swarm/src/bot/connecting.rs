@@ -119,7 +119,10 @@ impl Bot {
         let pulse_due = link.pulse_due;
         self.enter(pulse_due, Errand::CheckPulse);
         self.session.way_back.note_return();
-        self.worker.presence.came(self.identity.number, now);
+        if !self.identity.kind.reads_slowly() {
+            // A bot that reads slowly learns late that it was closed.
+            self.worker.presence.came(self.identity.number, now);
+        }
         let (is_return, is_first) = self.attendance.welcome();
         let mut stats = self.worker.stats.borrow_mut();
         stats.counters.reconnects += u64::from(is_return);
