@@ -11,7 +11,7 @@ use starling_protocol::{Ack, ErrorCode, JoinedEvent, Refusal, ServerEvent, Welco
 use super::fragments::TooLarge;
 use super::in_flight::{Addressee, Outgoing, serial_of};
 use super::link::Greeting;
-use super::{Bot, PAUSE_DEFAULT, Visit};
+use super::{Bot, PAUSE_DEFAULT};
 use crate::agenda::Errand;
 use crate::census::BotState;
 use crate::clock::Nanos;
@@ -176,7 +176,7 @@ impl Bot {
                         &message,
                         timing.exact(),
                     )
-                } else if let Visit::In(visited) = self.conduct.visit
+                } else if let Some(visited) = self.conduct.visit.room()
                     && name == worker.roster.room(visited).name.as_str()
                 {
                     let tag = worker.roster.room(visited).tag;

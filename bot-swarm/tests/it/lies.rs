@@ -15,8 +15,8 @@ fn lying(lie: Lie) -> Options {
 #[actix_rt::test]
 async fn an_ack_that_is_of_no_message_of_the_bot_makes_none_done() {
     let runs = WrongAck::ALL.map(async |how| {
-        let arguments = if how == WrongAck::OfAnotherReceiver { &["--behaviours", "private=1"][..] } else { &[] };
-        Run::of(lying(Lie::Ack(how)), "clean", "1.5", arguments).await
+        let behaviours = if how == WrongAck::OfAnotherReceiver { "private=1" } else { "chatter=1" };
+        Run::of(lying(Lie::Ack(how)), "clean", "1.5", &["--behaviours", behaviours, "--drain-seconds", "0.5"]).await
     });
     for run in join_all(runs).await {
         run.must_say(1, "BROKEN: clean: ", &[" sent and never answered", " due and never sent"]);
@@ -26,8 +26,10 @@ async fn an_ack_that_is_of_no_message_of_the_bot_makes_none_done() {
 
 #[actix_rt::test]
 async fn a_receiver_that_is_here_is_not_taken_for_away_and_a_room_never() {
-    let run = |arguments: &'static [&str]| Run::of(lying(Lie::NobodyIsHere), "clean", "3.5", arguments);
-    let (to_rooms, in_private) = tokio::join!(run(&[]), run(&["--behaviours", "private=1"]));
+    let run = async |behaviours: &str| {
+        Run::of(lying(Lie::NobodyIsHere), "clean", "3.5", &["--behaviours", behaviours, "--drain-seconds", "2"]).await
+    };
+    let (to_rooms, in_private) = tokio::join!(run("chatter=1"), run("private=1"));
     for run in [to_rooms, in_private] {
         run.must_say(1, "BROKEN: clean: ", &[" refused without need"]);
         assert_eq!(run.report.messages.done, 0);
@@ -39,7 +41,7 @@ async fn a_seq_that_no_room_reaches_is_charged_to_the_server_and_does_not_stop_t
     let cases = Claim::ALL.into_iter().flat_map(|claim| [SEQ_MAX, SEQ_MAX + 1, u64::MAX].map(|seq| (claim, seq)));
     let cases: Vec<(Claim, u64)> = cases.collect();
     let runs = cases.iter().map(async |(claim, seq)| {
-        let arguments = ["--behaviours", "chatter=1,churner=1", "--churn-seconds", "0.3"];
+        let arguments = ["--behaviours", "chatter=1,churner=1", "--churn-seconds", "0.3", "--drain-seconds", "0.5"];
         Run::of(lying(Lie::Seq(*claim, *seq)), "clean", "1.5", &arguments).await
     });
     for ((claim, seq), run) in cases.iter().zip(join_all(runs).await) {

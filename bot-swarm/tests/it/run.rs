@@ -24,7 +24,7 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) async fn with(options: Options, expect: &str) -> Self {
-        Self::of(options, expect, SECONDS, &[]).await
+        Self::of(options, expect, SECONDS, &["--drain-seconds", "0.5"]).await
     }
 
     /// With more arguments, and for so many seconds.
@@ -34,7 +34,7 @@ impl Run {
         let mut command = program();
         command
             .args(["--server-url", &server.url(), "--count", &BOTS.to_string(), "--ramp-per-second", "1000"])
-            .args(["--messages-per-second", "20", "--seconds", seconds, "--drain-seconds", "0.5"])
+            .args(["--messages-per-second", "20", "--seconds", seconds])
             .args(["--lateness-max-seconds", "60", "--expect", expect, "--server-metrics", "off"])
             .args(arguments)
             .arg("--report")

@@ -70,12 +70,14 @@ async fn a_server_that_is_mute_from_the_first_is_never_said_to_keep_anything() {
 
 #[actix_rt::test]
 async fn a_server_that_stalls_and_goes_on_keeps_everything_but_the_latencies() {
-    let run = Run::with(Options { stalls_after: Some(100), ..Options::default() }, "clean, p99<250ms").await;
-    run.must_say(1, "BROKEN: p99<250ms: ", &[]);
-    run.must_add_up();
-    assert_eq!(run.report.messages.not_done, 0);
-    let run = Run::with(Options { stalls_after: Some(100), ..Options::default() }, "clean").await;
-    run.must_say(0, "KEPT: clean", &[]);
+    // The drain ends when everything is in, on a busy machine as well.
+    let stalling = Options { stalls_after: Some(100), ..Options::default() };
+    let run = |expect| Run::of(stalling, expect, "1.5", &["--drain-seconds", "30"]);
+    let late = run("clean, p99<250ms").await;
+    late.must_say(1, "BROKEN: p99<250ms: ", &[]);
+    late.must_add_up();
+    assert_eq!(late.report.messages.not_done, 0);
+    run("clean").await.must_say(0, "KEPT: clean", &[]);
 }
 
 #[actix_rt::test]

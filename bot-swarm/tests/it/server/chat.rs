@@ -228,7 +228,9 @@ impl Chat {
         let client = self.clients.get_mut(&id).unwrap();
         assert!(client.rooms.iter().skip(1).any(|visited| *visited == room), "{room} is visited");
         client.rooms.retain(|visited| *visited != room);
-        self.tell(id, &ServerEvent::Left { id: frame_id, room });
+        if self.options.lie != Some(Lie::LeavesUnanswered) {
+            self.tell(id, &ServerEvent::Left { id: frame_id, room });
+        }
     }
 
     fn resume(&mut self, id: u64, frame_id: Option<MessageId>, room: &RoomName, resume: Option<Resume>) {

@@ -7,6 +7,8 @@ use starling_protocol::{Ack, ClientId, MessageId, RoomName, Seq, ServerEvent};
 pub(crate) enum Lie {
     /// Every message goes nowhere, and has an ack that is like this.
     Ack(WrongAck),
+    /// Whoever leaves a room is out of it, and is not told.
+    LeavesUnanswered,
     /// Every message is refused, because its receiver is away.
     NobodyIsHere,
     /// A room has come as far as this, wherever this is told.
