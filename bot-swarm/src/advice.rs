@@ -1,12 +1,12 @@
 //! What a person can do about an error, by its kind, see [`Stats::error`](crate::stats::Stats::error).
 
-use crate::connect_error::{ENDED, NO_ANSWER, NO_HTTP, NO_REPLY, NO_WELCOME, UNKNOWN_HOST};
+use crate::connect_error::{ENDED, NO_ANSWER, NO_HTTP, NO_REPLY, NO_WELCOME, UNKNOWN_HOST, UNREADABLE_WELCOME};
 
 /// Characters of `HTTP 503`.
 const STATUS_CHARS: usize = 8;
 
 /// What a kind contains, and what to do about it. The first that fits counts.
-const OF_PARTS: [(&str, &str); 13] = [
+const OF_PARTS: [(&str, &str); 20] = [
     (
         "CaUsedAsEndEntity",
         "the server shows the certificate of an authority, as `openssl req -x509` makes it: give the server a certificate \
@@ -39,12 +39,54 @@ const OF_PARTS: [(&str, &str); 13] = [
     ),
     ("BOT_DIALECT=", "set BOT_DIALECT to what the server speaks"),
     (UNKNOWN_HOST, "no address is known for the host of BOT_SERVER_URL"),
+    (
+        UNREADABLE_WELCOME,
+        "the server speaks another version of the protocol than the bots: take both from one; RUST_LOG=bot_swarm=debug shows \
+         what is wrong with its welcome",
+    ),
+    ("mqtt: connection refused with code 4", NO_PASSWORD),
+    ("mqtt: connection refused with code 5", NO_PASSWORD),
+    (
+        "mqtt: the topic was refused",
+        "the server does not let the bots subscribe to the topic lobby: look at its access list",
+    ),
+    ("handshake: Invalid", WRONG_ANSWER),
+    ("handshake: Missing", WRONG_ANSWER),
+    (
+        "WebSocket: ",
+        "what comes is no frame of a WebSocket: look at BOT_SERVER_URL, or a proxy changes what passes through it",
+    ),
 ];
 
+const NO_PASSWORD: &str =
+    "the server wants a user and a password, which the bots do not have (Mosquitto: allow_anonymous true)";
+
+const NO_ROUTE: &str =
+    "this machine finds no way to the host of BOT_SERVER_URL: look at that address, and at this machine's network";
+
+const WRONG_ANSWER: &str = "what listens there answers a WebSocket's handshake wrongly: look at BOT_SERVER_URL, or a proxy passes no \
+     WebSockets on";
+
+const ELSEWHERE: &str =
+    "the server sends the bots to another address, and they do not follow: name that address in BOT_SERVER_URL";
+
+const NOTHING_BEHIND: &str = "a proxy listens there, and does not reach the server behind it";
+
 /// The same of whole kinds, and of HTTP statuses, behind which a code may stand.
-const OF_KINDS: [(&str, &str); 11] = [
+const OF_KINDS: [(&str, &str); 22] = [
     ("connect: connection refused", "no server listens at BOT_SERVER_URL"),
+    (
+        "connect: connection reset",
+        "what listens there ends every connection at once: look at host and port of BOT_SERVER_URL; a proxy or a firewall may do it",
+    ),
+    ("connect: host unreachable", NO_ROUTE),
+    ("connect: network unreachable", NO_ROUTE),
+    ("connect: permission denied", "this machine's firewall forbids the connection"),
     ("HTTP 200", "a page is at this path, and no WebSocket: look at path of BOT_SERVER_URL; Starling's is /ws"),
+    ("HTTP 301", ELSEWHERE),
+    ("HTTP 302", ELSEWHERE),
+    ("HTTP 307", ELSEWHERE),
+    ("HTTP 308", ELSEWHERE),
     (
         "HTTP 400",
         "the server takes no WebSocket like this: look at path and query of BOT_SERVER_URL, and at BOT_DIALECT; if it speaks \
@@ -57,6 +99,9 @@ const OF_KINDS: [(&str, &str); 11] = [
     ("HTTP 426", "the server wants another protocol there: look at path of BOT_SERVER_URL, and at BOT_DIALECT"),
     ("HTTP 429", "the server limits this address"),
     ("rate_limited", "the bots say more than the server allows: less BOT_MESSAGES_PER_SECOND, or a higher limit there"),
+    ("HTTP 500", "the server failed: its log should say why"),
+    ("HTTP 502", NOTHING_BEHIND),
+    ("HTTP 504", NOTHING_BEHIND),
     ("HTTP 503", "the server is full, stopping, or not able to"),
 ];
 
@@ -84,6 +129,15 @@ mod tests {
             (r#"TLS: invalid peer certificate: certificate not valid for name "a"; certificate is …"#, "another host"),
             ("TLS: received corrupt message of type InvalidContentType", "ws:// instead of wss://"),
             (NO_HTTP, "wss:// instead of ws://"),
+            ("mqtt: connection refused with code 5", "a user and a password"),
+            ("connect: connection reset", "at once"),
+            ("connect: host unreachable", "no way to the host"),
+            ("connect: no answer by the end of the run", "a firewall may drop"),
+            ("HTTP 302", "name that address"),
+            ("HTTP 502", "a proxy"),
+            ("handshake: Invalid challenge response", "answers a WebSocket's handshake wrongly"),
+            ("WebSocket: Received a masked frame from server", "no frame of a WebSocket"),
+            (UNREADABLE_WELCOME, "another version"),
         ] {
             assert!(advice(kind).is_some_and(|advice| advice.contains(expected)), "{kind}");
         }

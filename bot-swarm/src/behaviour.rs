@@ -49,6 +49,12 @@ impl BehaviourKind {
         }
     }
 
+    /// Whether it reads no faster than `BOT_SLOW_BYTES_PER_SECOND`. Then nothing is timed that it receives, and it does not
+    /// ask for what it misses when the server closes its connection.
+    pub(crate) fn reads_slowly(self) -> bool {
+        self == Self::Slow
+    }
+
     /// What a bot of this kind goes by.
     pub(crate) fn begin(self) -> Box<dyn Behaviour> {
         match self {
@@ -98,12 +104,6 @@ pub(crate) trait Behaviour {
     /// What it does next, and how long from now. Asked when it is connected, and after each move. `None`: nothing.
     fn next_move(&mut self, _: &Habits, _: &mut fastrand::Rng) -> Option<(Duration, Move)> {
         None
-    }
-
-    /// Whether it reads no faster than `BOT_SLOW_BYTES_PER_SECOND`. Then nothing is timed that it receives, and what
-    /// it misses when the server has enough of it, it does not ask for.
-    fn reads_slowly(&self) -> bool {
-        false
     }
 
     /// Whether it talks at `BOT_FLOOD_PER_SECOND`, whatever the server says. Then nothing is timed that it says.

@@ -54,6 +54,18 @@ enum Visit {
     /// It has asked to come in.
     Asked(u32),
     In(u32),
+    /// It has asked to go, and is in until the server answers.
+    Leaving(u32),
+}
+
+impl Visit {
+    /// The room that it is in.
+    fn room(self) -> Option<u32> {
+        match self {
+            Self::None | Self::Asked(_) => None,
+            Self::In(room) | Self::Leaving(room) => Some(room),
+        }
+    }
 }
 
 /// Who a bot is. But for its name, which the server has the last word on, none of it changes.

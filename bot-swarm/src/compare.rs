@@ -149,7 +149,7 @@ pub fn compare(before: &Report, now: &Report) -> Comparison {
     }
     Comparison {
         verdicts: [before.verdict.line.clone(), now.verdict.line.clone()],
-        invalid: invalid(before.verdict.judgement, now.verdict.judgement),
+        invalid: invalid(before, now),
         verdict: judge_verdicts(before.verdict.judgement, now.verdict.judgement),
         settings: settings(&before.config, &now.config),
         rows,
@@ -184,11 +184,20 @@ fn judge_verdicts(before: Judgement, now: Judgement) -> Change {
     }
 }
 
-fn invalid(before: Judgement, now: Judgement) -> Option<&'static str> {
-    match (before, now) {
+/// Why the two say nothing of each other. A server that was there before and is not now got worse; one that was not there
+/// before is nothing to compare with. A run that kept everything because it sent nothing is none either.
+fn invalid(before: &Report, now: &Report) -> Option<&'static str> {
+    let is_nobody_there = |report: &Report| report.bots.connected == 0;
+    let is_silent = |report: &Report| report.messages.sent == 0;
+    let is_kept = |report: &Report| report.verdict.judgement == Judgement::Kept;
+    match (before.verdict.judgement, now.verdict.judgement) {
         (Judgement::Invalid, Judgement::Invalid) => Some("both runs are not valid"),
         (Judgement::Invalid, _) => Some("the run before is not valid"),
         (_, Judgement::Invalid) => Some("the run now is not valid"),
+        _ if is_nobody_there(before) && is_nobody_there(now) => Some("no bot was connected in both runs"),
+        _ if is_nobody_there(before) => Some("no bot was connected in the run before"),
+        _ if is_silent(before) && !is_silent(now) => Some("no message was sent in the run before"),
+        _ if is_silent(now) && !is_silent(before) && is_kept(now) => Some("no message was sent in the run now"),
         _ => None,
     }
 }
@@ -409,6 +418,32 @@ mod tests {
             let comparison = compare(before, now);
             assert!(comparison.to_string().starts_with(line), "{comparison}");
             assert_eq!(comparison.exit_code(), 2);
+        }
+    }
+
+    #[test]
+    fn where_nothing_happened_there_is_nothing_to_compare_with() {
+        let mut there = example::report();
+        there.verdict.judgement = Judgement::Kept;
+        let mut silent = there.clone();
+        silent.messages.sent = 0;
+        let mut broken = silent.clone();
+        broken.verdict.judgement = Judgement::Broken;
+        let mut dead = there.clone();
+        dead.verdict.judgement = Judgement::Broken;
+        (dead.bots.connected, dead.bots.never_connected) = (0, dead.bots.wanted);
+        for (before, now, line, code) in [
+            (&dead, &dead, "INVALID: no bot was connected in both runs, ", 2),
+            (&dead, &there, "INVALID: no bot was connected in the run before, ", 2),
+            (&there, &dead, "WORSE: ", 1),
+            (&silent, &there, "INVALID: no message was sent in the run before, ", 2),
+            (&there, &silent, "INVALID: no message was sent in the run now, ", 2),
+            (&there, &broken, "WORSE: ", 1),
+            (&silent, &silent, "SAME: ", 0),
+        ] {
+            let comparison = compare(before, now);
+            assert!(comparison.to_string().starts_with(line), "{comparison}");
+            assert_eq!(comparison.exit_code(), code);
         }
     }
 }

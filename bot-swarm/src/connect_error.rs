@@ -34,6 +34,9 @@ pub const ENDED: &str = "handshake: the connection ended";
 /// The kind of error of a bot that was let in, and heard nothing that its dialect knows as a welcome.
 pub const NO_WELCOME: &str = "no welcome";
 
+/// The kind of error of a bot that was welcomed in its own dialect, and could not read the welcome.
+pub const UNREADABLE_WELCOME: &str = "a welcome that cannot be read";
+
 /// A connect error in few words, so that the same counts as the same.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the errors of a library, which may add some")]
 pub(crate) fn describe(error: &WsClientError) -> String {

@@ -22,6 +22,17 @@ pub enum Doubt {
         /// For how long they may be.
         limit: Duration,
     },
+    /// A latency was broken by no more than the swarm was late itself.
+    LateAsLong {
+        /// What was expected.
+        expected: String,
+        /// The latency that was measured instead.
+        measured: Duration,
+        /// How late the swarm was, at the same percentile.
+        late: Duration,
+        /// How late it may be.
+        limit: Duration,
+    },
     /// A worker's thread had no time left.
     Busy {
         /// In so many seconds of the run.
@@ -63,6 +74,13 @@ impl fmt::Display for Doubt {
             }
             Self::LoopLag { p99, limit } => {
                 write!(f, "the swarm's event loops were late (p99 {}, at most {})", human(*p99), human(*limit))
+            }
+            Self::LateAsLong { expected, measured, late, limit } => {
+                let (measured, late, limit) = (human(*measured), human(*late), human(*limit));
+                write!(
+                    f,
+                    "the swarm itself was up to {late} late (at most {limit}), which may be why {expected} was {measured}"
+                )
             }
             Self::Busy { seconds, of } => {
                 write!(

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::connect_error::{NO_FILE_LEFT, NO_PORT_LEFT};
 use crate::doubt::Doubt;
 use crate::expect::{Broken, COUNTS, Expectation, Expectations, Measure, SHARES};
+use crate::latencies::Latencies;
 use crate::outcome::{Outcome, Point, Verdict};
 use crate::report::NEVER_CONNECTED;
 use crate::stats::Stats;
@@ -29,6 +30,9 @@ pub(crate) const STOPPED: &str = "stopped after";
 /// What a note contains that tells that the server speaks another dialect.
 pub(crate) const OTHER_DIALECT: &str = "and not BOT_DIALECT=";
 
+/// What a note begins with that tells why bots were not there.
+pub(crate) const ABSENT: &str = "errors: ";
+
 /// Points that are shorter say little about how busy the swarm was.
 const POINT_MIN: Duration = Duration::from_millis(500);
 
@@ -45,6 +49,9 @@ impl Outcome {
     pub(crate) fn judge(self) -> Self {
         let limit = Duration::from_secs_f64(self.config.lateness_max_seconds);
         let mut doubts = doubts(&self.stats, &self.points, limit);
+        if doubts.is_empty() {
+            doubts.extend(self.config.expect.explained_by_lateness(&self, limit));
+        }
         if self.stats.counters.ever_connected == 0 {
             // Who never came in has nothing to be late for.
             doubts.retain(|doubt| matches!(doubt, Doubt::OpenFiles { .. } | Doubt::Ports { .. }));
@@ -92,9 +99,13 @@ impl Outcome {
         let faults = faults.iter().filter(|(what, _)| *what != NEVER_CONNECTED);
         let faults: Vec<String> = faults.map(|(what, count)| format!("{} {what}", grouped(*count))).collect();
         let unclean = (!faults.is_empty()).then(|| format!("not clean: {}", faults.join(", ")));
-        // Bots may come in where they are not understood.
+        // Bots may come in where they are not understood. Where none did, the verdict says so itself.
         let dialect = self.stats.errors.keys().find(|kind| kind.contains(OTHER_DIALECT)).cloned();
-        [stopped, dialect, few, silent, unclean].into_iter().flatten().collect()
+        let dialect = dialect.filter(|_| connected > 0);
+        let is_anybody_absent = connected > 0 && (self.never_connected() > 0 || self.away > 0) && dialect.is_none();
+        let absent = Some(self.stats.errors_line()).filter(|errors| is_anybody_absent && !errors.is_empty());
+        let absent = absent.map(|errors| format!("{ABSENT}{errors}"));
+        [stopped, dialect, few, silent, unclean, absent].into_iter().flatten().collect()
     }
 }
 
@@ -112,6 +123,25 @@ impl Expectations {
             Some(Broken { expected: expectation.to_string(), actual })
         };
         self.0.iter().filter_map(actual).collect()
+    }
+
+    /// The first latency that was broken, where all that was broken are latencies that would have been kept if the swarm had
+    /// not been late itself.
+    fn explained_by_lateness(&self, outcome: &Outcome, limit: Duration) -> Option<Doubt> {
+        let broken = self.0.iter().filter(|expectation| expectation.broken(outcome).is_some());
+        let explained: Option<Vec<Doubt>> = broken.map(|expectation| expectation.explained(outcome, limit)).collect();
+        explained?.into_iter().next()
+    }
+}
+
+impl Measure {
+    /// The figure of latencies that it stands for.
+    fn of(&self, latencies: &Latencies) -> Duration {
+        match self {
+            Self::Percentile(percent) => latencies.quantile(percent / 100.0),
+            Self::Max => latencies.max(),
+            Self::Mean => latencies.mean(),
+        }
     }
 }
 
@@ -140,6 +170,17 @@ fn shares(outcome: &Outcome) -> [(&'static str, u64, u64); 2] {
 }
 
 impl Expectation {
+    /// How the swarm itself explains that a latency was broken: it was late by more than `limit` at the same percentile, and
+    /// without that the latency would have been kept. `None`: it does not.
+    fn explained(&self, outcome: &Outcome, limit: Duration) -> Option<Doubt> {
+        let Self::Latency { kind, measure, relation, bound } = self else { return None };
+        let stats = &outcome.stats;
+        let measured = measure.of(stats.kind(kind).filter(|latencies| latencies.count() > 0)?);
+        let late = measure.of(&stats.wake_lag).max(measure.of(&stats.loop_lag));
+        let is_explained = late > limit && relation.holds(&measured.saturating_sub(late), bound);
+        is_explained.then(|| Doubt::LateAsLong { expected: self.to_string(), measured, late, limit })
+    }
+
     /// What was instead; `None` where it was kept.
     fn broken(&self, outcome: &Outcome) -> Option<String> {
         match self {
@@ -152,11 +193,7 @@ impl Expectation {
                 let latencies = outcome.stats.kind(kind).filter(|latencies| latencies.count() > 0);
                 // What was not measured cannot be said to be kept.
                 let Some(latencies) = latencies else { return Some(NOTHING_MEASURED.to_owned()) };
-                let actual = match measure {
-                    Measure::Percentile(percent) => latencies.quantile(percent / 100.0),
-                    Measure::Max => latencies.max(),
-                    Measure::Mean => latencies.mean(),
-                };
+                let actual = measure.of(latencies);
                 (!relation.holds(&actual, bound)).then(|| human(actual))
             }
             Self::Count { name, relation, bound } => {
@@ -243,5 +280,63 @@ mod tests {
                 .iter()
                 .all(|doubt| doubt.to_string().starts_with("the swarm") || doubt.to_string().starts_with("a worker"))
         );
+    }
+
+    /// A run in which one delivery of a thousand took this long, and the swarm woke one bot of a thousand this late.
+    fn with_one_slow(delivery: Duration, woken: Duration, expect: &str) -> Outcome {
+        let mut outcome = Outcome { bots: 1, ..Outcome::default() };
+        outcome.config.expect = expect.parse().unwrap();
+        outcome.config.lateness_max_seconds = LIMIT.as_secs_f64();
+        (outcome.stats.counters.wanted, outcome.stats.counters.ever_connected, outcome.stats.counters.sent) = (1, 1, 1);
+        for (kind, slow) in [(&mut outcome.stats.delivery, delivery), (&mut outcome.stats.wake_lag, woken)] {
+            kind.record_many(Duration::from_millis(1), 999);
+            kind.record(slow);
+        }
+        outcome.judge()
+    }
+
+    #[test]
+    fn a_latency_that_the_swarm_may_have_broken_itself_is_not_blamed_on_the_server() {
+        let ms = Duration::from_millis;
+        for (delivery, woken, expect, line) in [
+            (300, 200, "p99<250ms", "KEPT: p99<250ms"),
+            (
+                300,
+                200,
+                "max<250ms",
+                "INVALID: the swarm itself was up to 200 ms late (at most 50.0 ms), which may be why max<250ms was ",
+            ),
+            (300, 200, "p99.99<250ms", "INVALID: the swarm itself was up to 200 ms late "),
+            (300, 200, "clean, max<250ms", "INVALID: the swarm itself was up to 200 ms late "),
+            (300, 200, "max<250ms, sent>1", "BROKEN: max<250ms: 300 ms; sent>1: 1"),
+            // The rest is the server's, and it is too much.
+            (600, 200, "max<250ms", "BROKEN: max<250ms: 600 ms"),
+            // Not later than it may be.
+            (260, 49, "max<250ms", "BROKEN: max<250ms: 260 ms"),
+            (240, 200, "max<250ms", "KEPT: max<250ms"),
+            (300, 200, "max>1s", "BROKEN: max>1s: 300 ms"),
+        ] {
+            let told = with_one_slow(ms(delivery), ms(woken), expect).verdict_line();
+            assert!(told.starts_with(line), "{delivery} ms, {woken} ms, {expect}: {told}");
+        }
+    }
+
+    #[test]
+    fn where_bots_were_not_there_the_first_line_says_why() {
+        let told = |expect: &str, away: u64, error: &str| {
+            let mut outcome = Outcome { bots: 2, away, ..Outcome::default() };
+            outcome.config.expect = expect.parse().unwrap();
+            (outcome.stats.counters.wanted, outcome.stats.counters.ever_connected, outcome.stats.counters.sent) =
+                (2, 2, 1);
+            outcome.stats.errors.insert(error.to_owned(), 7);
+            outcome.judge().verdict_line()
+        };
+        for (expect, away, error, line) in [
+            ("clean", 1, "close 1011", "BROKEN: clean: 1 bots away at the end (errors: 7 × close 1011)"),
+            ("lost=0", 1, "close 1011", "KEPT: lost=0 (not clean: 1 bots away at the end; errors: 7 × close 1011)"),
+            ("clean", 0, "close 1011", "KEPT: clean"),
+        ] {
+            assert_eq!(told(expect, away, error), line);
+        }
     }
 }

@@ -36,6 +36,7 @@ pub mod sequence;
 mod tally;
 pub mod timeline;
 mod undelivered;
+mod verdict;
 
 use std::time::Duration;
 
@@ -55,18 +56,10 @@ use room::{Fingerprint, RoomRecord, Source, Witness};
 use sequence::Arrival;
 pub use tally::Tally;
 pub use undelivered::Undelivered;
+pub use verdict::Verdict;
 
 /// How far the lives of the rooms have come, by room and epoch.
 pub type HighWaters = FxHashMap<(u32, Epoch), u64>;
-
-/// Whether a delivery counts as one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// The bot had a right to it and had not got it before.
-    Counts,
-    /// It was wrong, and is noted as such.
-    Wrong,
-}
 
 /// What the bots of one worker received, and what was wrong with it.
 #[derive(Debug)]

@@ -156,16 +156,18 @@ fn add(sum: &mut Outcome, part: &Part<'_>) {
         altered: ledger.altered,
         private_unknown: ledger.private_unknown,
     };
-    sum.unanswered += report.messages.unanswered;
-    sum.deferred += report.messages.deferred;
-    sum.away += report.bots.away;
-    sum.bots += u32::try_from(report.bots.asked).unwrap_or(u32::MAX);
+    // A report may say anything.
+    let add = |ours: &mut u64, theirs: u64| *ours = ours.saturating_add(theirs);
+    add(&mut sum.unanswered, report.messages.unanswered);
+    add(&mut sum.deferred, report.messages.deferred);
+    add(&mut sum.away, report.bots.away);
+    sum.bots = sum.bots.saturating_add(u32::try_from(report.bots.asked).unwrap_or(u32::MAX));
     let swarm = &report.swarm;
     let Footprint { user, system, resident_bytes, open_files } = &mut sum.footprint;
-    *user += seconds(swarm.user_seconds);
-    *system += seconds(swarm.system_seconds);
-    *resident_bytes += swarm.resident_bytes;
-    *open_files += swarm.open_files;
+    *user = user.saturating_add(seconds(swarm.user_seconds));
+    *system = system.saturating_add(seconds(swarm.system_seconds));
+    add(resident_bytes, swarm.resident_bytes);
+    add(open_files, swarm.open_files);
 }
 
 #[cfg(test)]
@@ -345,5 +347,30 @@ mod tests {
         assert!(merge(&[good(), other.clone()], expecting(Expectations::clean())).is_ok());
         other.1.histograms.clear();
         assert!(matches!(merge(&[other], Demands::default()), Err(MergeError::NoHistograms(_))));
+    }
+
+    #[test]
+    fn numbers_that_do_not_add_up_are_as_large_as_can_be() {
+        let huge = |name: &str| {
+            let (path, mut report) = timed(name, 0, [2, 4]);
+            let Report { bots, messages, ledger, swarm, series, phases, counters, errors, .. } = &mut report;
+            for count in
+                [&mut bots.asked, &mut bots.away, &mut messages.unanswered, &mut ledger.lost, &mut swarm.open_files]
+            {
+                *count = u64::MAX;
+            }
+            (series[0].sent, phases[0].sent) = (u64::MAX, u64::MAX);
+            for count in counters.values_mut() {
+                *count = u64::MAX;
+            }
+            errors.insert("close 1011".into(), u64::MAX);
+            (path, report)
+        };
+        let merged = merge(&[huge("a"), huge("b")], Demands::default()).unwrap();
+        assert_eq!(
+            (merged.ledger.lost, merged.series[0].sent, merged.messages.planned),
+            (u64::MAX, u64::MAX, u64::MAX)
+        );
+        assert_eq!(merged.exit_code(), 1);
     }
 }

@@ -109,17 +109,17 @@ impl Default for Outcome {
 impl Outcome {
     /// Messages that were due by the plan: sent or not.
     pub fn planned(&self) -> u64 {
-        self.stats.counters.sent + self.stats.counters.overdue
+        self.stats.counters.sent.saturating_add(self.stats.counters.overdue)
     }
 
     /// Messages that were due by the plan, and neither taken by the server nor refused.
     pub fn not_done(&self) -> u64 {
-        self.unanswered + self.deferred + self.stats.counters.overdue
+        self.unanswered.saturating_add(self.deferred).saturating_add(self.stats.counters.overdue)
     }
 
     /// Messages that were done: taken by the server, or, where it answers nothing, sent.
     pub fn done(&self) -> u64 {
-        self.planned().saturating_sub(self.not_done() + self.stats.counters.refused)
+        self.planned().saturating_sub(self.not_done().saturating_add(self.stats.counters.refused))
     }
 
     /// Bots that were to connect, and never were welcomed.

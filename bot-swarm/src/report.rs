@@ -12,7 +12,7 @@ pub mod pictures;
 pub mod plot;
 pub(crate) mod text;
 
-use crate::judgement::{OTHER_DIALECT, STOPPED};
+use crate::judgement::{ABSENT, OTHER_DIALECT, STOPPED};
 use crate::outcome::{Outcome, Verdict};
 
 /// The fault of bots that were to connect, and never were welcomed.
@@ -47,7 +47,7 @@ impl Outcome {
     }
 
     /// The verdict in one line. Behind what was kept stand the [notes](Outcome::notes), behind what broke whether the run
-    /// was stopped, or the server speaks another dialect.
+    /// was stopped, whether the server speaks another dialect, and why bots were not there.
     pub fn verdict_line(&self) -> String {
         let expect = &self.config.expect;
         let with = |line: String, notes: Vec<&str>| {
@@ -57,7 +57,8 @@ impl Outcome {
         match &self.verdict {
             Verdict::Kept => with(format!("KEPT: {expect}"), notes.collect()),
             Verdict::Broken(broken) => {
-                let of_broken = |note: &&str| note.contains(STOPPED) || note.contains(OTHER_DIALECT);
+                let of_broken =
+                    |note: &&str| note.contains(STOPPED) || note.contains(OTHER_DIALECT) || note.contains(ABSENT);
                 let notes = notes.filter(of_broken);
                 with(format!("BROKEN: {}", join(broken, "; ")), notes.collect())
             }

@@ -12,7 +12,7 @@ use std::time::Duration;
 pub use exposition::{Sample, samples};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-pub use watch::{Watch, metrics_url};
+pub use watch::Watch;
 
 use crate::clock::Nanos;
 

@@ -13,6 +13,9 @@ const ERROR_KINDS_MAX: usize = 64;
 /// Kinds of errors that are told in one line.
 const ERRORS_TOLD: usize = 3;
 
+/// An error is rare that occurred less often than the most frequent one by this factor.
+const RARE_BELOW: u64 = 4;
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)+) => {
         /// What is counted while the swarm runs.
@@ -35,7 +38,8 @@ macro_rules! counters {
 
         impl std::ops::AddAssign for Counters {
             fn add_assign(&mut self, other: Self) {
-                $(self.$name += other.$name;)+
+                // A report that is merged may say anything.
+                $(self.$name = self.$name.saturating_add(other.$name);)+
             }
         }
     };
@@ -213,10 +217,13 @@ impl Stats {
         told.join(", ")
     }
 
-    /// What to do about the most frequent error that anything can be done about. Whoever speaks another dialect than the
-    /// server hears nothing that it waits for, so that comes first.
+    /// What to do about the most frequent error that anything can be done about, of those that are not rare beside it: an
+    /// attempt that the end of the run cut short is not the cause. Whoever speaks another dialect than the server hears nothing
+    /// that it waits for, so that comes first.
     pub fn advice(&self) -> Option<&'static str> {
-        let errors = self.most_frequent_errors();
+        let mut errors = self.most_frequent_errors();
+        let most = errors.first().map_or(0, |(_, count)| **count);
+        errors.retain(|(_, count)| count.saturating_mul(RARE_BELOW) >= most);
         let (of_dialect, others): (Vec<_>, Vec<_>) =
             errors.into_iter().partition(|(kind, _)| kind.contains("BOT_DIALECT="));
         of_dialect.into_iter().chain(others).find_map(|(kind, _)| advice(kind))
@@ -268,7 +275,7 @@ impl Stats {
 
     fn errors_of(&mut self, kind: &str, count: u64) {
         if let Some(known) = self.errors.get_mut(kind) {
-            *known += count;
+            *known = known.saturating_add(count);
         } else {
             let kind = if self.errors.len() < ERROR_KINDS_MAX { kind } else { "others" };
             *self.errors.entry(kind.to_owned()).or_default() += count;
@@ -300,6 +307,20 @@ mod tests {
         stats.delivery_came(Timing::Remote(Apart { latency: ms(1), off_by: ms(4), is_negative: false }), true);
         sum.merge(&stats);
         assert_eq!((sum.remote.count(), sum.clocks_off_max), (4, ms(4)));
+    }
+
+    #[test]
+    fn advice_is_about_what_is_frequent() {
+        let refused = "connect: connection refused";
+        for (errors, expected) in [
+            (&[(refused, 9)][..], Some("no server listens at BOT_SERVER_URL")),
+            (&[("close 1011", 12), (refused, 3)], Some("no server listens at BOT_SERVER_URL")),
+            (&[("close 1011", 12), (refused, 2)], None),
+            (&[], None),
+        ] {
+            let errors = errors.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect();
+            assert_eq!(Stats { errors, ..Stats::default() }.advice(), expected);
+        }
     }
 
     #[test]

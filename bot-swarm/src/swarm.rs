@@ -25,6 +25,7 @@ use crate::outcome::Outcome;
 use crate::outstanding::Outstanding;
 use crate::panics::Panics;
 use crate::plan::Habits;
+use crate::presence::Presence;
 use crate::profile::Profile;
 use crate::progress::{Progress, Snapshot};
 use crate::recorder::{Recorder, Records};
@@ -166,6 +167,7 @@ impl Swarm {
             said: (0..profile.bots_max()).map(|_| AtomicU32::new(0)).collect(),
             unpromised: Arc::default(),
             crowds,
+            presence: Presence::new(profile.bots_max()),
             tls,
             tokens,
             headers: config.headers.clone(),

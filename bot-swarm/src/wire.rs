@@ -10,6 +10,10 @@ use starling_protocol::{ServerEvent, codec};
 /// What every `message` frame of the server begins with, by the codec.
 const MESSAGE_PREFIX: &str = r#"{"type":"message","#;
 
+/// The highest `seq` that a server may claim: at a million messages a second a room reaches it in a hundred days. Counts of
+/// what a million bots miss fit into 64 bits up to there.
+pub const SEQ_MAX: u64 = 1 << 43;
+
 /// What came from the server.
 #[derive(Debug)]
 pub enum Incoming<'a> {
@@ -39,13 +43,40 @@ pub struct Delivery<'a> {
 /// Reads one frame.
 ///
 /// # Errors
-/// The parser's, where the frame is nothing that the protocol knows.
+/// The parser's, where the frame is nothing that the protocol knows, or claims a `seq` past [`SEQ_MAX`].
 pub fn read(frame: &[u8]) -> Result<Incoming<'_>, serde_json::Error> {
     let frame = std::str::from_utf8(frame).map_err(serde::de::Error::custom)?;
     if let Some(delivery) = read_delivery(frame) {
         return Ok(Incoming::Delivery(delivery));
     }
-    codec::decode_event(frame).map(|event| Incoming::Event(Box::new(event)))
+    let event = codec::decode_event(frame)?;
+    match newest_seq(&event).filter(|seq| *seq > SEQ_MAX) {
+        Some(seq) => Err(serde::de::Error::custom(format_args!("no room comes as far as seq {seq}"))),
+        None => Ok(Incoming::Event(Box::new(event))),
+    }
+}
+
+/// The highest `seq` in an event that a bot reckons with.
+fn newest_seq(event: &ServerEvent<'_>) -> Option<u64> {
+    let seq = match event {
+        ServerEvent::Welcome(welcome) => {
+            let places =
+                [welcome.first_room.as_ref().map(|room| room.seq), welcome.inbox.as_ref().map(|inbox| inbox.seq)];
+            places.into_iter().flatten().max()
+        }
+        ServerEvent::Message(message) => message.seq,
+        ServerEvent::Ack(ack) => ack.seq,
+        ServerEvent::Joined(joined) => Some(joined.seq),
+        ServerEvent::Left { .. }
+        | ServerEvent::Presence(_)
+        | ServerEvent::Members(_)
+        | ServerEvent::Rooms { .. }
+        | ServerEvent::History(_)
+        | ServerEvent::Pong { .. }
+        | ServerEvent::Closing { .. }
+        | ServerEvent::Error(_) => None,
+    };
+    seq.map(|seq| seq.0)
 }
 
 /// A delivery, if it is written exactly as the codec writes those that need no escapes.
@@ -60,6 +91,9 @@ fn read_delivery(frame: &str) -> Option<Delivery<'_>> {
     let text = fields.text(r#","Message":""#)?;
     let room = fields.text(r#","room":""#);
     let seq = fields.number(r#","seq":"#);
+    if seq > Some(SEQ_MAX) {
+        return None;
+    }
     let to = fields.text(r#","to":""#);
     let at = fields.number(r#","at":"#)?;
     fields.text(r#","id":""#);

@@ -17,11 +17,13 @@ use crate::clock::{self, Host, Nanos};
 use crate::credentials::{Headers, Tokens};
 use crate::crowds::Crowds;
 use crate::dialect::Dialect;
+use crate::dialing::Dialing;
 use crate::endpoint::Endpoint;
 use crate::ledger::{Ledger, Tally};
 use crate::marker::Marker;
 use crate::panics::Panics;
 use crate::plan::Habits;
+use crate::presence::Presence;
 use crate::profile::Profile;
 use crate::read_buffers::ReadBuffers;
 use crate::roster::Roster;
@@ -59,6 +61,8 @@ pub(crate) struct WorkerSetup {
     pub unpromised: Arc<Mutex<Vec<(u32, u32)>>>,
     /// How many bots are to be in each room; shared by all workers.
     pub crowds: Crowds,
+    /// Which bots are connected; shared by all workers.
+    pub presence: Presence,
     /// Whom they believe where a server speaks TLS.
     pub tls: Option<Arc<ClientConfig>>,
     /// By which they show who they are.
@@ -72,6 +76,8 @@ pub(crate) struct WorkerSetup {
 /// What the bots of one worker share.
 pub(crate) struct WorkerState {
     pub(crate) client: awc::Client,
+    /// The connections that the client is making.
+    pub(crate) dialing: Dialing,
     pub(crate) read_buffers: Rc<ReadBuffers>,
     pub(crate) roster: Arc<Roster>,
     pub(crate) endpoint: Endpoint,
@@ -88,6 +94,7 @@ pub(crate) struct WorkerState {
     pub(crate) said: Arc<[AtomicU32]>,
     pub(crate) unpromised: Arc<Mutex<Vec<(u32, u32)>>>,
     pub(crate) crowds: Crowds,
+    pub(crate) presence: Presence,
     pub(crate) tokens: Tokens,
     pub(crate) headers: Headers,
     pub(crate) agenda: Agenda,
@@ -120,8 +127,10 @@ pub(crate) struct WorkerState {
 impl WorkerState {
     /// The state of a worker that begins. To be made on the worker's thread.
     pub(crate) fn new(setup: WorkerSetup) -> Self {
+        let dialing = Dialing::default();
         Self {
-            client: client::client(setup.tls),
+            client: client::client(setup.tls, dialing.clone()),
+            dialing,
             read_buffers: Rc::default(),
             roster: setup.roster,
             endpoint: setup.endpoint,
@@ -136,6 +145,7 @@ impl WorkerState {
             said: setup.said,
             unpromised: setup.unpromised,
             crowds: setup.crowds,
+            presence: setup.presence,
             tokens: setup.tokens,
             headers: setup.headers,
             agenda: Agenda::default(),

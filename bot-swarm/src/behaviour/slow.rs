@@ -5,8 +5,4 @@ use super::Behaviour;
 /// Reads no faster than it may, and says nothing.
 pub(super) struct Slow;
 
-impl Behaviour for Slow {
-    fn reads_slowly(&self) -> bool {
-        true
-    }
-}
+impl Behaviour for Slow {}

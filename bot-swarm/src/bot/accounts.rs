@@ -7,7 +7,7 @@ use super::link::{Greeting, Link};
 use super::{Bot, Talk};
 use crate::census::BotState;
 use crate::clock::Nanos;
-use crate::connect_error::{NO_REPLY, NO_WELCOME};
+use crate::connect_error::{NO_ANSWER, NO_REPLY, NO_WELCOME};
 use crate::dialect::Dialect;
 use crate::stats::NotDone;
 
@@ -48,6 +48,9 @@ impl Bot {
     /// The run is over: whatever is not done counts as not done.
     pub(super) fn give_up(&mut self) {
         let now = self.worker.now();
+        // It was there, whatever the server told those who wrote to it.
+        let unprovoked = self.worker.presence.take_refusals(self.identity.number);
+        self.worker.stats.borrow_mut().counters.refused_unprovoked += unprovoked;
         self.give_up_plan(now);
         for message in self.speech.unanswered() {
             let is_seen = self.is_seen(&message);
@@ -84,6 +87,7 @@ impl Bot {
     /// Tells what the bot waited for in vain if it is on its way to the server: nobody else will.
     fn tell_what_is_awaited(&self) {
         let awaited = match &self.session.link {
+            Link::Connecting(_) if self.worker.dialing.tell_one() => NO_ANSWER,
             Link::Connecting(_) => NO_REPLY,
             Link::Open(link) if link.greeting == Greeting::Awaited && link.closed_for.is_none() => NO_WELCOME,
             Link::Open(_) | Link::Down | Link::Gone => return,

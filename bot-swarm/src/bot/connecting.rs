@@ -13,16 +13,14 @@ use awc::http::header::AUTHORIZATION;
 use awc::ws;
 
 use super::Bot;
+use super::fragments::Fragments;
 use super::link::{Greeting, Link, OpenLink};
-use super::socket::{Outflow, Socket};
+use super::socket::{FRAME_BYTES_MAX, Outflow, Socket};
 use crate::agenda::Errand;
 use crate::census::BotState;
 use crate::clock::Nanos;
 use crate::connect_error::{self, NO_WELCOME};
 use crate::foreign::Foreign;
-
-/// Largest frame that a bot takes: a full page of history of messages of the largest size most servers allow.
-const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// How long a server may take to end a connection that it has closed.
 const END_DEADLINE: Duration = Duration::from_secs(1);
@@ -82,8 +80,9 @@ impl Bot {
     }
 
     fn open(&mut self, framed: Framed<BoxedSocket, ws::Codec>, ctx: &mut Context<Self>) {
-        let is_slow = self.conduct.behaviour.reads_slowly();
+        let is_slow = self.identity.kind.reads_slowly();
         let (socket, inbound, outflow) = Socket::open(framed, Rc::clone(&self.worker.read_buffers), is_slow);
+        self.session.fragments = Fragments::default();
         let now = self.worker.now();
         let pulse_due = now.after(WELCOME_DEADLINE);
         self.session.link = Link::Open(OpenLink {
@@ -120,6 +119,10 @@ impl Bot {
         let pulse_due = link.pulse_due;
         self.enter(pulse_due, Errand::CheckPulse);
         self.session.way_back.note_return();
+        if !self.identity.kind.reads_slowly() {
+            // A bot that reads slowly learns late that it was closed.
+            self.worker.presence.came(self.identity.number, now);
+        }
         let (is_return, is_first) = self.attendance.welcome();
         let mut stats = self.worker.stats.borrow_mut();
         stats.counters.reconnects += u64::from(is_return);
@@ -165,6 +168,7 @@ impl Bot {
         link.is_alive = false;
         link.pulse_due = self.worker.now().after(END_DEADLINE);
         let pulse_due = link.pulse_due;
+        self.worker.presence.was_cut_off(self.identity.number);
         self.session.link.send(ws::Message::Close(reason));
         self.enter(pulse_due, Errand::CheckPulse);
     }
@@ -179,7 +183,7 @@ impl Bot {
         let reconnect_after = link.reconnect_after;
         if link.greeting == Greeting::Welcomed {
             let mut ledger = self.worker.ledger.borrow_mut();
-            if self.conduct.behaviour.reads_slowly() {
+            if self.identity.kind.reads_slowly() {
                 // It was asked for: the bot begins anew.
                 ledger.left(self.identity.number, self.identity.room);
                 ledger.disconnected(self.identity.number);
@@ -187,6 +191,7 @@ impl Bot {
                 ledger.interrupted(self.identity.number, self.identity.room);
             }
             drop(ledger);
+            self.worker.presence.was_cut_off(self.identity.number);
             self.enter_state(BotState::Away);
             self.attendance.cut_off(self.worker.now());
             self.end_visit();
@@ -244,6 +249,7 @@ impl Bot {
             self.leave_crowd();
         }
         self.end_visit();
+        self.worker.presence.goes(self.identity.number);
         let mut ledger = self.worker.ledger.borrow_mut();
         ledger.left(self.identity.number, self.identity.room);
         ledger.disconnected(self.identity.number);

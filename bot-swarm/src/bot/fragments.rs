@@ -2,6 +2,13 @@
 
 use actix_http::ws::Item;
 
+use super::socket::FRAME_BYTES_MAX;
+
+/// A message of several frames, or a packet, is larger than a bot takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a message of more than {FRAME_BYTES_MAX} bytes")]
+pub(super) struct TooLarge;
+
 /// The beginnings that a bot keeps until they are whole.
 #[derive(Debug, Default)]
 pub(super) struct Fragments {
@@ -13,7 +20,10 @@ pub(super) struct Fragments {
 
 impl Fragments {
     /// Adds a part of a frame. Answers the whole frame, if it was the last part.
-    pub(super) fn join(&mut self, item: &Item) -> Option<Vec<u8>> {
+    ///
+    /// # Errors
+    /// [`TooLarge`].
+    pub(super) fn join(&mut self, item: &Item) -> Result<Option<Vec<u8>>, TooLarge> {
         let (part, is_last) = match item {
             Item::FirstText(part) | Item::FirstBinary(part) => {
                 self.parts.clear();
@@ -22,8 +32,11 @@ impl Fragments {
             Item::Continue(part) => (part, false),
             Item::Last(part) => (part, true),
         };
+        if self.parts.len() + part.len() > FRAME_BYTES_MAX {
+            return Err(TooLarge);
+        }
         self.parts.extend_from_slice(part);
-        is_last.then(|| std::mem::take(&mut self.parts))
+        Ok(is_last.then(|| std::mem::take(&mut self.parts)))
     }
 
     /// Takes what came of a packet before.
@@ -32,7 +45,14 @@ impl Fragments {
     }
 
     /// Keeps what came of a packet.
-    pub(super) fn keep_packet(&mut self, begun: Vec<u8>) {
+    ///
+    /// # Errors
+    /// [`TooLarge`].
+    pub(super) fn keep_packet(&mut self, begun: Vec<u8>) -> Result<(), TooLarge> {
+        if begun.len() > FRAME_BYTES_MAX {
+            return Err(TooLarge);
+        }
         self.packet = begun;
+        Ok(())
     }
 }

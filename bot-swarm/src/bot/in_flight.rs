@@ -63,6 +63,11 @@ impl InFlight {
         self.take_where(|known| known == serial)
     }
 
+    /// The message of this serial number, if it is not answered.
+    pub(crate) fn get(&self, serial: u64) -> Option<Outgoing> {
+        self.iter().find(|(known, _)| *known == serial).map(|(_, message)| message)
+    }
+
     /// Takes the first message whose serial number is as wanted. `None`: there is none.
     pub(crate) fn take_where(&mut self, is_wanted: impl Fn(u64) -> bool) -> Option<Outgoing> {
         let index = self.messages.iter().position(|(serial, _)| is_wanted(*serial))?;
@@ -96,9 +101,12 @@ pub(crate) fn message_id(run: u32, bot: u32, serial: u64) -> MessageId {
     MessageId::parse(&format!("{run:08x}-{bot:x}-{serial}")).expect("a run and a serial number make an id")
 }
 
-/// The serial number in the `id` that an answer carries. `None`: the answer is not to a message.
-pub(crate) fn serial_of(id: &MessageId) -> Option<u64> {
-    id.as_str().rsplit_once('-')?.1.parse().ok()
+/// The serial number in the `id` that an answer carries. `None`: the answer is not to a message of this bot in this run.
+pub(crate) fn serial_of(id: &MessageId, run: u32, bot: u32) -> Option<u64> {
+    let (sender, serial) = id.as_str().rsplit_once('-')?;
+    let (run_of_sender, number) = sender.split_once('-')?;
+    let is = |text, number| u32::from_str_radix(text, 16) == Ok(number);
+    if is(run_of_sender, run) && is(number, bot) { serial.parse().ok() } else { None }
 }
 
 #[cfg(test)]
@@ -114,7 +122,9 @@ mod tests {
         let mut in_flight = InFlight::default();
         let serials: Vec<u64> = (1..=3).map(|number| in_flight.add(message(number))).collect();
         let second = message_id(7, 0, serials[1]);
-        assert_eq!(in_flight.take(serial_of(&second).unwrap()), Some(message(2)));
+        let serial = serial_of(&second, 7, 0).unwrap();
+        assert_eq!(in_flight.get(serial), Some(message(2)));
+        assert_eq!((in_flight.take(serial), in_flight.get(serial)), (Some(message(2)), None));
         assert_eq!(in_flight.take(serials[1]), None);
         assert_eq!(in_flight.iter().map(|(_, m)| m.number).collect::<Vec<_>>(), [1, 3]);
     }
@@ -134,5 +144,22 @@ mod tests {
         assert_ne!(message_id(1, 1, 1), message_id(2, 1, 1));
         assert_ne!(message_id(1, 1, 1), message_id(1, 2, 1));
         assert_eq!(message_id(0xab, 3, 12).as_str(), "000000ab-3-12");
+    }
+
+    #[test]
+    fn an_answer_to_another_bot_or_run_is_no_answer() {
+        let id = |text: &str| MessageId::parse(text).unwrap();
+        for (text, serial) in [
+            ("000000ab-3-12", Some(12)),
+            ("000000ab-4-12", None),
+            ("000000ac-3-12", None),
+            ("12", None),
+            ("3-12", None),
+            ("x-000000ab-3-12", None),
+            ("000000ab-3-x", None),
+            ("resume", None),
+        ] {
+            assert_eq!(serial_of(&id(text), 0xab, 3), serial, "{text}");
+        }
     }
 }

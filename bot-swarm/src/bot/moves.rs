@@ -59,13 +59,13 @@ impl Bot {
 
     /// The bot is one of those to whom messages of its room come, unless what comes to it is not timed.
     fn join_crowd(&self) {
-        if !self.conduct.behaviour.reads_slowly() {
+        if !self.identity.kind.reads_slowly() {
             self.worker.crowds.come(self.identity.room);
         }
     }
 
     pub(super) fn leave_crowd(&self) {
-        if !self.conduct.behaviour.reads_slowly() {
+        if !self.identity.kind.reads_slowly() {
             self.worker.crowds.go(self.identity.room);
         }
     }
@@ -106,10 +106,13 @@ impl Bot {
 
     fn hop(&mut self) {
         match self.conduct.visit {
-            Visit::In(room) => self.ask_to_visit(room, |room| ClientCommand::Leave { room }),
+            Visit::In(room) => {
+                self.conduct.visit = Visit::Leaving(room);
+                self.ask_to_visit(room, |room| ClientCommand::Leave { room });
+            }
             Visit::None => self.visit_another(None),
             // The answer is still to come.
-            Visit::Asked(_) => {}
+            Visit::Asked(_) | Visit::Leaving(_) => {}
         }
     }
 
@@ -135,7 +138,7 @@ impl Bot {
 
     /// The server let the bot out of a room that it visited. It visits another.
     pub(super) fn visited(&mut self, room: &RoomName) {
-        let Visit::In(visited) = self.conduct.visit else { return };
+        let Some(visited) = self.conduct.visit.room() else { return };
         if self.worker.roster.room(visited).name == *room {
             self.end_visit();
             self.visit_another(Some(visited));
@@ -144,21 +147,25 @@ impl Bot {
 
     /// The bot is in the visited room no more.
     pub(super) fn end_visit(&mut self) {
-        if let Visit::In(room) = std::mem::replace(&mut self.conduct.visit, Visit::None) {
+        if let Some(room) = std::mem::replace(&mut self.conduct.visit, Visit::None).room() {
             self.worker.ledger.borrow_mut().left(self.identity.number, room);
         }
     }
 
     /// The server refused what the bot asked for under this id.
     pub(super) fn visit_was_refused(&mut self, id: &MessageId) {
-        if id.as_str() == VISIT_ID && matches!(self.conduct.visit, Visit::Asked(_)) {
-            self.conduct.visit = Visit::None;
+        if id.as_str() == VISIT_ID {
+            self.conduct.visit = match self.conduct.visit {
+                Visit::None | Visit::Asked(_) => Visit::None,
+                Visit::In(room) | Visit::Leaving(room) => Visit::In(room),
+            };
         }
     }
 
     /// Goes by its own will, to come back after a while.
     fn rest(&mut self, politely: bool, rest: Duration, ctx: &mut Context<Self>) {
         self.end_visit();
+        self.worker.presence.goes(self.identity.number);
         self.worker.ledger.borrow_mut().rests(self.identity.number, self.identity.room);
         self.enter_state(BotState::Resting);
         let back_at = self.worker.now().after(rest);

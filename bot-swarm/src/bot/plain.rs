@@ -7,6 +7,7 @@ use std::time::Duration;
 use awc::ws;
 
 use super::Bot;
+use super::fragments::TooLarge;
 use super::in_flight::Outgoing;
 use crate::agenda::Errand;
 use crate::clock::Nanos;
@@ -87,12 +88,19 @@ impl Bot {
     }
 
     /// Something came.
-    pub(super) fn hear_plainly(&mut self, frame: &[u8]) {
-        let Some(foreign) = self.worker.dialect.foreign() else { return self.hear_said(frame) };
+    ///
+    /// # Errors
+    /// [`TooLarge`], of a packet of several frames.
+    pub(super) fn hear_plainly(&mut self, frame: &[u8]) -> Result<(), TooLarge> {
+        let Some(foreign) = self.worker.dialect.foreign() else {
+            self.hear_said(frame);
+            return Ok(());
+        };
         if !self.session.link.is_welcomed()
             && Dialect::of_greeting(frame).is_some_and(|theirs| theirs != self.worker.dialect)
         {
-            return self.does_not_understand(frame, "not of the protocol");
+            self.does_not_understand(frame, "not of the protocol");
+            return Ok(());
         }
         let mut packet = self.session.fragments.take_packet();
         if packet.is_empty() {
@@ -103,7 +111,7 @@ impl Bot {
             let left = foreign.hear(&packet, |heard| self.understand(foreign, heard, frame));
             packet.drain(..packet.len() - left);
         }
-        self.session.fragments.keep_packet(packet);
+        self.session.fragments.keep_packet(packet)
     }
 
     /// `frame` is what it was heard in.

@@ -7,6 +7,7 @@
 //! Invariants:
 //! - Frames leave in the order in which they were given to [`Socket::send`].
 //! - Reading never waits for writing.
+//! - What is kept of a frame that is not whole is bounded by [`FRAME_BYTES_MAX`].
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -22,6 +23,13 @@ use futures_util::Stream;
 use tokio_util::io::poll_read_buf;
 
 use crate::read_buffers::{READ_BYTES, ReadBuffers};
+
+/// Largest frame that a bot takes, and largest message of several frames: a full page of history of messages of the largest
+/// size that most servers allow. Past it the connection is given up.
+pub(super) const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Most bytes of a frame before its payload.
+const FRAME_HEAD_BYTES_MAX: usize = 14;
 
 /// Unwritten bytes past which a bot sends no more messages until they are written.
 const OUTBOX_BYTES: usize = 16 * 1024;
@@ -156,6 +164,10 @@ impl Stream for Inbound {
         loop {
             match this.codec.decode(&mut this.unread) {
                 Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
+                // The codec looks at the size of a frame only when it is whole.
+                Ok(None) if this.unread.len() > FRAME_BYTES_MAX + FRAME_HEAD_BYTES_MAX => {
+                    return Poll::Ready(Some(Err(WsProtocolError::Overflow)));
+                }
                 Ok(None) => this.stow(),
                 Err(error) => return Poll::Ready(Some(Err(error))),
             }

@@ -157,6 +157,11 @@ impl Speech {
         self.in_flight.iter().collect()
     }
 
+    /// The message of this serial number. `None`: it is answered, or never was sent.
+    pub(super) fn awaits_answer(&self, serial: u64) -> Option<Outgoing> {
+        self.in_flight.get(serial)
+    }
+
     /// Takes the message that was answered. `None`: it had been answered before.
     pub(super) fn answered(&mut self, serial: u64) -> Option<Outgoing> {
         self.in_flight.take(serial)

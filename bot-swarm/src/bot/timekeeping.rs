@@ -28,7 +28,7 @@ impl Bot {
             return;
         }
         // What comes to a slow bot comes late, and who floods is refused.
-        if !self.conduct.behaviour.reads_slowly() && !self.conduct.behaviour.ignores_limits() {
+        if !self.identity.kind.reads_slowly() && !self.conduct.behaviour.ignores_limits() {
             let due = worker.now();
             worker.timekeeper.set(Some(self.identity.number));
             worker.asks_time_at.set(due);

@@ -6,7 +6,8 @@ use std::str::FromStr;
 use awc::http::Uri;
 use starling_protocol::{ClientId, limits};
 
-use super::{Config, ConfigError, METRICS_OFF};
+use super::error::ConfigError;
+use super::settings::{Config, METRICS_OFF};
 use crate::expect::Expectations;
 use crate::profile::Profile;
 use crate::redaction::{HIDDEN, shown};

@@ -182,7 +182,7 @@ impl LimitReport {
         if let Some(why) = &self.ended_early {
             return format!("ENDED EARLY: {why}; {known}");
         }
-        match (self.highest_kept, self.lowest_broken, self.lowest_invalid) {
+        let line = match (self.highest_kept, self.lowest_broken, self.lowest_invalid) {
             (Some(kept), Some(broken), _) => {
                 format!("LIMIT: {} {unit} keep {expect}, {} do not", whole(kept), whole(broken))
             }
@@ -198,7 +198,17 @@ impl LimitReport {
                 format!("INVALID: even at {} {unit} the swarm itself was the limit", whole(invalid))
             }
             (None, _, None) => format!("BROKEN: not even one of {unit} keeps {expect}"),
-        }
+        };
+        line + &self.unsaid()
+    }
+
+    /// What the verdict on the highest load that was kept leaves unsaid, as its own first line has it.
+    fn unsaid(&self) -> String {
+        let kept = self.kept.as_ref().filter(|(load, _)| Some(*load) == self.highest_kept);
+        let Some((load, report)) = kept.filter(|(_, report)| !report.verdict.notes.is_empty()) else {
+            return String::new();
+        };
+        format!(" (at {} {}: {})", whole(*load), self.unit, report.verdict.notes.join("; "))
     }
 
     /// The run of a load that speaks for it: the last that was judged as the search judged the load.

@@ -7,9 +7,9 @@
 
 use rustc_hash::FxHashMap;
 
-use super::Verdict;
 use super::sequence::{Arrival, Sequence};
 use super::tally::Tally;
+use super::verdict::Verdict;
 use crate::marker::Marker;
 
 /// Who gets a message.

@@ -53,16 +53,18 @@ impl Tally {
 
 impl AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
-        self.expected += other.expected;
-        self.received += other.received;
-        self.lost += other.lost;
-        self.lost_and_told += other.lost_and_told;
-        self.twice += other.twice;
-        self.out_of_order += other.out_of_order;
-        self.wrong_room += other.wrong_room;
-        self.misdelivered += other.misdelivered;
-        self.contradictions += other.contradictions;
-        self.altered += other.altered;
-        self.private_unknown += other.private_unknown;
+        // Counts of places are as large as the numbers that a server claims.
+        let sum = |ours: &mut u64, theirs: u64| *ours = ours.saturating_add(theirs);
+        sum(&mut self.expected, other.expected);
+        sum(&mut self.received, other.received);
+        sum(&mut self.lost, other.lost);
+        sum(&mut self.lost_and_told, other.lost_and_told);
+        sum(&mut self.twice, other.twice);
+        sum(&mut self.out_of_order, other.out_of_order);
+        sum(&mut self.wrong_room, other.wrong_room);
+        sum(&mut self.misdelivered, other.misdelivered);
+        sum(&mut self.contradictions, other.contradictions);
+        sum(&mut self.altered, other.altered);
+        sum(&mut self.private_unknown, other.private_unknown);
     }
 }

@@ -9,7 +9,7 @@ use crate::latencies::Latencies;
 use crate::outcome::{self, Quantiles};
 use crate::report::document::Second;
 use crate::report::of_outcome::percentiles;
-use crate::stats::Stats;
+use crate::stats::{Counters, Stats};
 
 /// The kind of which threads and processes know only together how long it took.
 const COMPLETION: &str = "completion";
@@ -89,8 +89,8 @@ pub(super) fn phases(parts: &[Part<'_>], last: &LastReceivers) -> Result<Vec<out
             });
             let Some(together) = phases.get_mut(known) else { continue };
             (together.start, together.end) = (start.min(together.start), end.max(together.end));
-            together.sum.stats.counters.sent += phase.sent;
-            together.sum.stats.counters.deliveries += phase.deliveries;
+            together.sum.stats.counters +=
+                Counters { sent: phase.sent, deliveries: phase.deliveries, ..Counters::default() };
             let receipts = part.receipts.between(seconds(phase.start), end_of_receipts);
             together.sum.add(part, phase.latencies.keys(), &phase.histograms, receipts.as_ref())?;
         }

@@ -389,17 +389,19 @@ impl Second {
 
     /// Adds what another process counted in the same second; `with_levels`: also how many there were of what there is.
     pub(crate) fn add(&mut self, other: &Self, with_levels: bool) {
-        self.sent += other.sent;
-        self.acknowledged += other.acknowledged;
-        self.deliveries += other.deliveries;
-        self.reconnects += other.reconnects;
+        // A report may say anything.
+        let add = |ours: &mut u64, theirs: u64| *ours = ours.saturating_add(theirs);
+        add(&mut self.sent, other.sent);
+        add(&mut self.acknowledged, other.acknowledged);
+        add(&mut self.deliveries, other.deliveries);
+        add(&mut self.reconnects, other.reconnects);
         self.cpu_seconds += other.cpu_seconds;
         if with_levels {
-            self.unanswered += other.unanswered;
-            self.resident_bytes += other.resident_bytes;
-            self.open_files += other.open_files;
+            add(&mut self.unanswered, other.unanswered);
+            add(&mut self.resident_bytes, other.resident_bytes);
+            add(&mut self.open_files, other.open_files);
             for (state, count) in &other.bots {
-                *self.bots.entry(state.clone()).or_default() += count;
+                add(self.bots.entry(state.clone()).or_default(), *count);
             }
         }
     }

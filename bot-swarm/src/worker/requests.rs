@@ -7,7 +7,6 @@ use actix::{Handler, Message};
 
 use super::Worker;
 use crate::agenda::Errand;
-use crate::behaviour::BehaviourKind;
 use crate::census::{BotState, Census};
 use crate::clock::{self, Nanos};
 use crate::last_receivers::LastReceivers;
@@ -207,7 +206,7 @@ impl Worker {
         ledger.undelivered(targets, |undelivered| match undelivered {
             Undelivered::Delivery { bot, planned, count } => {
                 // What comes to a slow bot is not timed.
-                if self.state.roster.behaviour(bot) != BehaviourKind::Slow {
+                if !self.state.roster.behaviour(bot).reads_slowly() {
                     stats.delivery.record_many(now.since(planned), count);
                 }
             }

@@ -4,7 +4,7 @@ use bot_swarm::Config;
 use bot_swarm::behaviour::BehaviourKind;
 use bot_swarm::census::BotState;
 
-use crate::server::{Options, TestServer};
+use crate::server::{Lie, Options, TestServer};
 use crate::{config, run_until, wait_until};
 
 /// A swarm of this mix.
@@ -22,6 +22,22 @@ async fn hoppers_visit_other_rooms_and_hear_what_is_said_there() {
         assert!(report.stats.errors.is_empty(), "{report}");
         assert_eq!(report.tally.expected, report.tally.received, "{report}");
     }
+}
+
+#[actix_rt::test]
+async fn a_hopper_asks_once_to_leave_a_room_however_late_the_answer_is() {
+    let lie = Some(Lie::LeavesUnanswered);
+    let server = TestServer::with(Options { lie, ..Options::default() }).await;
+    let config = Config { rooms: 3, ..mixed(&server, 12, "chatter=1,hopper=1") };
+    // Every hopper would have asked several times meanwhile.
+    let report = run_until(&config, async {
+        wait_until("visits", || server.visits() == 6).await;
+        let taken = server.taken();
+        wait_until("messages", || server.taken() >= taken + 100).await;
+    })
+    .await;
+    assert_eq!(server.visits(), 6);
+    assert!(report.stats.errors.is_empty(), "{report}");
 }
 
 #[actix_rt::test]

@@ -124,3 +124,18 @@ async fn a_load_in_which_nothing_happens_is_not_called_broken() {
     let line = stdout(&output).lines().next().unwrap();
     assert!(line.starts_with("INVALID: nothing was measured of p99<250ms: hold each load longer"), "{line}");
 }
+
+#[actix_rt::test]
+async fn a_load_that_kept_what_was_expected_and_was_none_is_told_in_the_first_line() {
+    let seats = Options { seats: Some(4), ..Options::default() };
+    let cases =
+        [(seats, "20", "4 of 32 bots were connected; not clean: "), (Options::default(), "0", "no message was sent)")];
+    for (options, rate, unsaid) in cases {
+        let server = TestServer::with(options).await;
+        let output = search_at(&server.url(), &["--messages-per-second", rate, "--expect", "lost=0"]).await;
+        assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+        let line = stdout(&output).lines().next().unwrap();
+        let kept = "NO LIMIT: even 32 bots, the most allowed, keep lost=0 (at 32 bots: ";
+        assert!(line.strip_prefix(kept).is_some_and(|rest| rest.starts_with(unsaid)), "{line}");
+    }
+}

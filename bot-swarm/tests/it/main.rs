@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod behaviours;
 #[cfg(test)]
+mod comparing;
+#[cfg(test)]
 mod dialects;
 #[cfg(test)]
 mod docs;
@@ -17,11 +19,17 @@ mod hosts;
 #[cfg(test)]
 mod inboxes;
 #[cfg(test)]
+mod killed;
+#[cfg(test)]
+mod lies;
+#[cfg(test)]
 mod live;
 #[cfg(test)]
 mod live_page;
 #[cfg(test)]
 mod load;
+#[cfg(test)]
+mod merging;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
@@ -30,6 +38,8 @@ mod reconnect;
 mod refusals;
 #[cfg(test)]
 mod reports;
+#[cfg(test)]
+mod run;
 #[cfg(test)]
 mod server;
 #[cfg(test)]

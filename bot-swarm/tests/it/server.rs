@@ -2,8 +2,11 @@
 
 mod chat;
 mod connection;
+mod faults;
 mod foreign;
 mod inboxes;
+mod lies;
+mod options;
 mod plain;
 
 use std::cell::RefCell;
@@ -15,10 +18,12 @@ use actix_codec::Framed;
 use actix_rt::net::{TcpListener, TcpStream};
 use awc::ws::{CloseCode, Codec, Message};
 use chat::Chat;
-pub(crate) use chat::{Alteration, Fault, Options};
+pub(crate) use faults::{Alteration, Fault};
 pub(crate) use foreign::ForeignServer;
 use futures_util::{SinkExt as _, StreamExt as _};
 pub(crate) use inboxes::InboxFault;
+pub(crate) use lies::{Claim, Lie, WrongAck};
+pub(crate) use options::Options;
 pub(crate) use plain::{PlainFault, PlainServer};
 
 /// A running server; it lives on the test's own thread.
@@ -75,6 +80,16 @@ impl TestServer {
             drop(socket.send(Message::Text(says.into())).await);
         }
         while socket.next().await.is_some() {}
+    }
+
+    /// Lets everybody in at one connection, sends this, and then 16 MiB of that.
+    pub(crate) async fn pour(mut stream: TcpStream, first: &'static [u8], then: Rc<Vec<u8>>) {
+        let Some(head) = connection::read_head(&mut stream).await else { return };
+        let Some(()) = connection::accept(&mut stream, &head).await else { return };
+        connection::write(&mut stream, first).await;
+        for _ in 0..(16 << 20) / then.len() {
+            connection::write(&mut stream, &then).await;
+        }
     }
 
     /// Where bots connect.
