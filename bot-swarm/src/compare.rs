@@ -1,29 +1,29 @@
-//! Holds two reports against each other: what got better, what got worse, and what cannot be compared.
+//! Compares two reports: figures that got better, figures that got worse, and those that cannot be compared.
 //!
-//! Pure. A change counts only where it is larger than what two runs of the same thing differ by anyway.
+//! Pure. A change counts only if it exceeds the usual difference between two equal runs.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::report::document::{Judgement, Latency, Report};
 
-/// A change of less than this share is none: medians and rates repeat to a few percent.
+/// A smaller relative change counts as none: medians and rates repeat to a few percent.
 const STEADY_WITHIN: f64 = 0.05;
 
-/// High percentiles rest on few measurements, so they repeat less well.
+/// The same for high percentiles. They rest on few measurements, so they repeat less well.
 const TAIL_WITHIN: f64 = 0.20;
 
-/// A latency that changed by less than this many milliseconds did not change: the clock's and the scheduler's share.
+/// A latency change below this, in milliseconds, counts as none: clock and scheduler cause as much.
 const MS_WITHIN: f64 = 0.5;
 
-/// What became of a figure.
+/// The change of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// It got better.
     Better,
     /// It got worse.
     Worse,
-    /// It stayed as it was, as far as one can tell.
+    /// It did not change significantly.
     Same,
     /// A run was too short to tell.
     NotJudged,
@@ -32,13 +32,13 @@ pub enum Change {
 /// One figure in both reports.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
-    /// Its name, as the comparison prints it.
+    /// Its name in the printed comparison.
     pub name: String,
-    /// What it was.
+    /// Its value in the earlier run.
     pub before: f64,
     /// Its value in the run that is judged.
     pub now: f64,
-    /// What became of it.
+    /// Its change.
     pub change: Change,
     unit: Unit,
 }
@@ -52,33 +52,33 @@ enum Unit {
     Micros,
 }
 
-/// Two reports, held against each other.
+/// The comparison of two reports.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comparison {
-    /// Both verdicts, in one line each.
+    /// Both verdicts, one line each.
     pub verdicts: [String; 2],
     /// Whether the verdict got better, worse or neither.
     pub verdict: Change,
-    /// Which of the two says nothing of the server, because its run is not valid.
+    /// The reason that the figures say nothing about the server, if a run is not valid.
     pub invalid: Option<&'static str>,
-    /// Settings that differ, with both values: where there are any that make the load, the figures differ for it.
+    /// Settings that differ, with both values. If they change the load, the figures differ for that reason.
     pub settings: Vec<(String, String, String)>,
     /// The figures.
     pub rows: Vec<Row>,
 }
 
-/// Shorter runs tell nothing of rates and latencies: two of the same differ by more than what counts as a change.
+/// The shortest run whose rates and latencies are judged, in seconds: shorter runs differ too much from each other.
 const JUDGED_MIN_SECONDS: f64 = 10.0;
 
-/// Settings that say where, and under which name, but not what.
+/// Settings that concern addresses, names and output, not the load.
 const INDIFFERENT: [&str; 6] =
     ["BOT_NAME_PREFIX", "BOT_SERVER_URL", "BOT_METRICS_BIND", "BOT_REPORT", "BOT_SCENARIO", "BOT_SERVER_METRICS"];
 
-/// Holds a report against an earlier one.
+/// Compares a report with an earlier one.
 pub fn compare(before: &Report, now: &Report) -> Comparison {
     let mut rows = Vec::new();
     let is_short = before.seconds.min(now.seconds) < JUDGED_MIN_SECONDS;
-    // Two clocks that may be off by so much cannot tell of less.
+    // Clocks that may be off by this much cannot show a smaller change.
     let clocks_off = |report: &Report| report.remote.map_or(0.0, |remote| remote.clocks_off_max_ms);
     let remote_within = clocks_off(before) + clocks_off(now);
     let mut add = |name: &str, unit, direction: Direction, before: f64, now: f64| {
@@ -160,7 +160,7 @@ fn common<'a>(
     before: &'a BTreeMap<String, Latency>,
     now: &'a BTreeMap<String, Latency>,
 ) -> impl Iterator<Item = (&'a str, &'a Latency, &'a Latency)> {
-    // How far the swarm itself was behind is judged by its own verdict, not here.
+    // The swarm's own delays are part of each report's verdict and are not compared.
     let of_the_server = |kind: &&String| !matches!(kind.as_str(), "lateness" | "wake_lag" | "loop_lag");
     let kinds = now.keys().filter(of_the_server);
     kinds.filter_map(|kind| Some((kind.as_str(), before.get(kind)?, now.get(kind)?)))
@@ -179,7 +179,7 @@ fn judge_verdicts(before: Judgement, now: Judgement) -> Change {
     match (before, now) {
         (Judgement::Broken, Judgement::Kept) => Change::Better,
         (Judgement::Kept, Judgement::Broken) => Change::Worse,
-        // What is invalid says nothing.
+        // An invalid run does not count.
         _ => Change::Same,
     }
 }
@@ -202,7 +202,7 @@ fn invalid(before: &Report, now: &Report) -> Option<&'static str> {
     }
 }
 
-/// Which way is better, and how much of a change is none.
+/// Which direction is better, and the relative change that counts as none.
 #[derive(Debug, Clone, Copy)]
 enum Direction {
     Fewer(f64),
@@ -229,7 +229,7 @@ impl Comparison {
         self.verdict == Change::Worse || self.rows.iter().any(|row| row.change == Change::Worse)
     }
 
-    /// What the process ends with: 0 nothing got worse, 1 something did, 2 a run is not valid, so nothing can be said.
+    /// The exit code of the process: 0: nothing got worse; 1: something did; 2: a run is not valid.
     pub fn exit_code(&self) -> u8 {
         if self.invalid.is_some() { 2 } else { u8::from(self.is_worse()) }
     }
@@ -246,7 +246,7 @@ impl Comparison {
         };
         let figures = format!("{worse} worse, {better} better, {} the same", count(Change::Same));
         let line = match self.invalid {
-            Some(why) => format!("INVALID: {why}, so its figures say nothing of the server; {figures}"),
+            Some(why) => format!("INVALID: {why}, so its figures say nothing about the server; {figures}"),
             None => format!("{word}: {figures}"),
         };
         match count(Change::NotJudged) {

@@ -1,6 +1,6 @@
-//! Every knob of the swarm: the environment (and `.env`), or flags of the same names.
+//! Every knob of the swarm, from the environment, `.env`, a scenario file or flags.
 //!
-//! Defaults < `.env` < environment < flags. Checked once, then immutable.
+//! Precedence: defaults < scenario < `.env` < environment < flags. The configuration is checked once, then immutable.
 
 mod error;
 mod knobs;
@@ -16,27 +16,27 @@ use starling_process::dotenv::{self, Setting};
 use crate::behaviour::BehaviourKind;
 use crate::dialect::Dialect;
 
-/// What every variable of the swarm begins with.
+/// The prefix of every variable of the swarm.
 pub const PREFIX: &str = "BOT_";
 
-/// What the URL of a server begins with that speaks TLS.
+/// The beginning of the URL of a server that uses TLS.
 const WSS: &str = "wss://";
 
-/// What stands for the prefix of the bots' names in the folder of a report.
+/// The placeholder for the bots' name prefix in the folder of a report.
 const NAME_IN_REPORT: &str = "{name}";
 
-/// Most bots that are held each against each, because the server numbers nothing.
+/// The most bots that are compared with each other, with a server that does not number its messages.
 const COMPARED_BOTS_MAX: u32 = 2_000;
 
-/// The variable that names a file with settings.
+/// The variable with the path of a file of settings.
 pub const SCENARIO: &str = "BOT_SCENARIO";
 
 impl Config {
-    /// Reads a configuration from settings, pairs of variable and value; of two for one variable the later counts.
-    /// Variables that do not begin with [`PREFIX`] are not the swarm's.
+    /// Reads a configuration from settings, pairs of variable and value; of two settings for one variable, the later
+    /// counts. Variables that do not begin with [`PREFIX`] are ignored.
     ///
     /// # Errors
-    /// [`ConfigError`] for the first setting that is wrong.
+    /// [`ConfigError`] for the first wrong setting.
     pub fn from_settings(settings: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
         let mut config = Self::default();
         for (variable, value) in settings {
@@ -49,14 +49,14 @@ impl Config {
         Ok(config)
     }
 
-    /// Puts the prefix of the bots' names into the folder of the report: many containers may have one volume.
+    /// Replaces [`NAME_IN_REPORT`] in the report's folder, so that many containers can share one volume.
     fn name_report(&mut self) {
         if let Some(folder) = &self.report {
             self.report = Some(folder.to_string_lossy().replace(NAME_IN_REPORT, &self.name_prefix).into());
         }
     }
 
-    /// Whether the settings go together.
+    /// Checks that the settings fit together.
     fn check(&self) -> Result<(), ConfigError> {
         if self.server_urls().any(|url| url.starts_with(WSS)) && self.ca_file.is_none() && !self.insecure {
             return Err(ConfigError::Conflict("wss:// needs BOT_CA_FILE, or BOT_INSECURE=true"));
@@ -68,7 +68,7 @@ impl Config {
             ));
         }
         if self.token.is_some() && self.behaviours.has(BehaviourKind::Private) {
-            return Err(ConfigError::Conflict("private bots need a name each, and BOT_TOKEN has one for all"));
+            return Err(ConfigError::Conflict("private bots need different names, but BOT_TOKEN is the same for all"));
         }
         if self.dialect == Dialect::Starling {
             return Ok(());
@@ -78,21 +78,22 @@ impl Config {
             return Err(ConfigError::Conflict("a BOT_DIALECT other than starling has one room, and nothing private"));
         }
         if self.dialect.compares_all() && self.profile().bots_max() > COMPARED_BOTS_MAX {
-            return Err(ConfigError::Conflict("this BOT_DIALECT takes at most 2000 bots: each is held against each"));
+            return Err(ConfigError::Conflict("this BOT_DIALECT allows at most 2000 bots: it compares each with all"));
         }
         Ok(())
     }
 
-    /// Reads the settings of a scenario: lines as in `.env`.
+    /// Reads the settings of a scenario file: lines as in `.env`.
     ///
     /// # Errors
-    /// [`ConfigError::Scenario`] where the file cannot be read, or a line of it.
+    /// [`ConfigError::Scenario`] if the file or a line of it cannot be read.
     pub fn scenario_settings(path: &str) -> Result<Vec<(String, String)>, ConfigError> {
         let settings = dotenv::read(Path::new(path)).map_err(|error| ConfigError::Scenario(error.to_string()))?;
         Ok(settings.into_iter().map(|Setting { variable, value }| (variable, value)).collect())
     }
 
-    /// The configuration as a `.env` holds it, one variable a line, values quoted where they must be; secrets are not shown.
+    /// The configuration in the form of a `.env` file, one variable a line, with quotes where needed; secrets are
+    /// hidden.
     pub fn to_env(&self) -> String {
         KNOBS.iter().map(|knob| dotenv::line(knob.variable, &knob.shown(self)) + "\n").collect()
     }

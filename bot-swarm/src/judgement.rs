@@ -1,4 +1,4 @@
-//! What is to be said of a run: whether it kept what was expected of it, and whether its figures can be trusted.
+//! The judgement of a run: whether it kept its expectations, and whether its figures can be trusted.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,32 +12,32 @@ use crate::report::NEVER_CONNECTED;
 use crate::stats::Stats;
 use crate::units::{grouped, human};
 
-/// A worker that ran for more than this share of a second had no time left.
+/// The share of a second above which a worker counts as having no time left.
 const BUSY_SHARE: f64 = 0.95;
 
-/// The share of a run's seconds in which a worker may have no time left.
+/// The largest share of a run's seconds in which a worker may have no time left.
 const BUSY_SECONDS_SHARE: f64 = 0.1;
 
-/// What is expected of every run: that any bot was connected.
+/// The name of the expectation for every run: at least one bot was connected.
 const BOTS: &str = "bots";
 
-/// What is told of a latency that was expected, and of which there is none.
+/// The actual value of an expected latency without measurements.
 pub(crate) const NOTHING_MEASURED: &str = "nothing was measured";
 
-/// What a note begins with that tells that a run ended before its time.
+/// The beginning of a note about a run that ended before its time.
 pub(crate) const STOPPED: &str = "stopped after";
 
-/// What a note contains that tells that the server speaks another dialect.
+/// A part of a note about a server that speaks another dialect.
 pub(crate) const OTHER_DIALECT: &str = "and not BOT_DIALECT=";
 
 /// What a note begins with that tells why bots were not there.
 pub(crate) const ABSENT: &str = "errors: ";
 
-/// Points that are shorter say little about how busy the swarm was.
+/// The shortest point that is used to judge how busy the swarm was.
 const POINT_MIN: Duration = Duration::from_millis(500);
 
 impl Outcome {
-    /// What is known of a run before it ends: that nothing of it is done.
+    /// The outcome of a run before it ends: nothing is done.
     pub fn not_ended(config: &Config) -> Self {
         let bots = config.profile().bots_max();
         let mut outcome = Self { config: config.clone(), started: SystemTime::now(), bots, ..Self::default() };
@@ -45,7 +45,7 @@ impl Outcome {
         outcome.judge_with(vec![Doubt::NotEnded { bots }])
     }
 
-    /// Finds out what is to be said of the run. To be called once, when all else is there.
+    /// Judges the run. Must be called once, when everything else is set.
     pub(crate) fn judge(self) -> Self {
         let limit = Duration::from_secs_f64(self.config.lateness_max_seconds);
         let mut doubts = doubts(&self.stats, &self.points, limit);
@@ -53,20 +53,20 @@ impl Outcome {
             doubts.extend(self.config.expect.explained_by_lateness(&self, limit));
         }
         if self.stats.counters.ever_connected == 0 {
-            // Who never came in has nothing to be late for.
+            // If no bot ever connected, delays do not matter.
             doubts.retain(|doubt| matches!(doubt, Doubt::OpenFiles { .. } | Doubt::Ports { .. }));
         }
         self.judge_with(doubts)
     }
 
-    /// The same run, with one more reason to doubt it.
+    /// Adds one more reason to doubt the run.
     pub(crate) fn doubted(mut self, doubt: Doubt) -> Self {
         self.doubts.push(doubt);
         self.verdict = Verdict::Invalid;
         self
     }
 
-    /// As [`judge`](Self::judge), where it is known what there is to doubt.
+    /// As [`judge`](Self::judge), with known doubts.
     pub(crate) fn judge_with(mut self, doubts: Vec<Doubt>) -> Self {
         self.doubts = doubts;
         self.notes.extend(self.unsaid());
@@ -83,7 +83,7 @@ impl Outcome {
 }
 
 impl Outcome {
-    /// What somebody who reads only that a run kept its expectations should know as well.
+    /// Facts that a reader should know even if the run kept its expectations.
     fn unsaid(&self) -> Vec<String> {
         let counters = &self.stats.counters;
         let connected = counters.ever_connected;
@@ -94,12 +94,12 @@ impl Outcome {
         let few =
             (connected < bots).then(|| format!("{} of {} bots were connected", grouped(connected), grouped(bots)));
         let silent = (counters.sent == 0).then(|| "no message was sent".to_owned());
-        // Who expects `clean` is told by the verdict.
+        // With `clean`, the verdict tells it.
         let faults = self.faults();
         let faults = faults.iter().filter(|(what, _)| *what != NEVER_CONNECTED);
         let faults: Vec<String> = faults.map(|(what, count)| format!("{} {what}", grouped(*count))).collect();
         let unclean = (!faults.is_empty()).then(|| format!("not clean: {}", faults.join(", ")));
-        // Bots may come in where they are not understood. Where none did, the verdict says so itself.
+        // A server may accept bots whose dialect it does not understand. Where none did, the verdict says so itself.
         let dialect = self.stats.errors.keys().find(|kind| kind.contains(OTHER_DIALECT)).cloned();
         let dialect = dialect.filter(|_| connected > 0);
         let is_anybody_absent = connected > 0 && (self.never_connected() > 0 || self.away > 0) && dialect.is_none();
@@ -110,7 +110,7 @@ impl Outcome {
 }
 
 impl Expectations {
-    /// The expectations that a run broke. Where no bot was ever connected, that is the one.
+    /// The expectations that a run broke. If no bot was ever connected, that is the only one.
     pub fn broken(&self, outcome: &Outcome) -> Vec<Broken> {
         if outcome.stats.counters.ever_connected == 0 {
             let why = outcome.stats.errors_line();
@@ -145,7 +145,7 @@ impl Measure {
     }
 }
 
-/// The counts that can be expected of a run.
+/// The counts that can be expected.
 fn counts(outcome: &Outcome) -> impl Iterator<Item = (&'static str, u64)> {
     let errors = outcome.stats.errors.values().sum();
     let counts = [
@@ -162,7 +162,7 @@ fn counts(outcome: &Outcome) -> impl Iterator<Item = (&'static str, u64)> {
     outcome.tally.faults().into_iter().chain(COUNTS.into_iter().zip(counts)).chain(outcome.stats.counters.entries())
 }
 
-/// The counts that can be expected as a share of a whole: name, part and whole.
+/// The counts that can be expected as a share of a total: name, part and total.
 fn shares(outcome: &Outcome) -> [(&'static str, u64, u64); 2] {
     let counters = &outcome.stats.counters;
     let [connected, done] = SHARES;
@@ -181,7 +181,7 @@ impl Expectation {
         is_explained.then(|| Doubt::LateAsLong { expected: self.to_string(), measured, late, limit })
     }
 
-    /// What was instead; `None` where it was kept.
+    /// The actual value if the expectation is broken; `None` if it is kept.
     fn broken(&self, outcome: &Outcome) -> Option<String> {
         match self {
             Self::Clean => {
@@ -191,7 +191,7 @@ impl Expectation {
             }
             Self::Latency { kind, measure, relation, bound } => {
                 let latencies = outcome.stats.kind(kind).filter(|latencies| latencies.count() > 0);
-                // What was not measured cannot be said to be kept.
+                // A latency without measurements does not count as kept.
                 let Some(latencies) = latencies else { return Some(NOTHING_MEASURED.to_owned()) };
                 let actual = measure.of(latencies);
                 (!relation.holds(&actual, bound)).then(|| human(actual))
@@ -202,7 +202,7 @@ impl Expectation {
             }
             Self::Share { name, relation, percent } => {
                 let (_, part, whole) = shares(outcome).into_iter().find(|(known, ..)| known == name)?;
-                // Of nothing, all is done.
+                // With nothing planned, the share is 100 %.
                 let actual = if whole == 0 { 100.0 } else { part as f64 * 100.0 / whole as f64 };
                 let told = || format!("{:.4}% ({} of {})", actual, grouped(part), grouped(whole));
                 (!relation.holds(&actual, percent)).then(told)
@@ -211,7 +211,7 @@ impl Expectation {
     }
 }
 
-/// Everything for which a run is not valid. `limit` is how late the swarm itself may be.
+/// All reasons that a run is not valid. `limit` is the allowed delay of the swarm itself.
 fn doubts(stats: &Stats, points: &[Point], limit: Duration) -> Vec<Doubt> {
     let late = |p99: Duration| Some(p99).filter(|p99| *p99 > limit);
     let whole: Vec<&Point> = points.iter().filter(|point| point.duration >= POINT_MIN).collect();

@@ -1,6 +1,6 @@
 //! Where a chat's metrics are, by the URL of its WebSocket.
 
-/// Where a server that is reached at this WebSocket URL shows its metrics.
+/// The metrics URL of a server with this WebSocket URL.
 pub fn metrics_url(server_url: &str) -> Option<String> {
     let (scheme, rest) = server_url.split_once("://")?;
     let scheme = match scheme {

@@ -5,7 +5,7 @@
 
 use prometheus::proto::{self, MetricFamily, MetricType};
 
-/// A metric with its series, in the making.
+/// A metric under construction, with its series.
 #[derive(Debug)]
 pub struct Family(MetricFamily);
 

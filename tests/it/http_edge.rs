@@ -1,4 +1,4 @@
-//! Limits hold for every connection, whatever it speaks, and HTTP is what the RFCs say (`docs/http.md`).
+//! Limits apply to every connection, whatever its protocol, and HTTP follows the RFCs (`docs/http.md`).
 
 mod bodies;
 mod endings;
@@ -11,7 +11,7 @@ use test_kit::raw::{self, HttpAnswer, Raw};
 
 use crate::harness::TestServer;
 
-/// Each route with the methods it has.
+/// Each route with its methods.
 const ROUTES: &[(&str, &str)] = &[
     ("/", "GET, HEAD, OPTIONS"),
     ("/web/x/js/main.js", "GET, HEAD, OPTIONS"),
@@ -29,7 +29,7 @@ const ROUTES: &[(&str, &str)] = &[
 
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"];
 
-/// What every answer says (`docs/security.md`).
+/// The headers of every answer (`docs/security.md`).
 const COMMON: &[&str] =
     &["x-content-type-options", "referrer-policy", "content-security-policy", "cache-control", "date"];
 
@@ -39,7 +39,7 @@ fn check_common(what: &str, answer: &HttpAnswer) {
     }
 }
 
-/// The answer to these bytes, and whether the connection has ended with it.
+/// The answer to these bytes; the connection must end after it.
 async fn answer_to(address: SocketAddr, bytes: &[u8]) -> HttpAnswer {
     let mut raw = Raw::open(address).await;
     raw.send(bytes).await;
@@ -108,7 +108,7 @@ async fn what_the_rfcs_tell_a_server_to_refuse_is_refused_with_a_code() {
         (get("Host: a:65536\r\n"), 400, "bad_request"),
         (get("Host: [a]\r\n"), 400, "bad_request"),
         ("GET http://a:port/healthz HTTP/1.1\r\nHost: x\r\n\r\n".into(), 400, "bad_request"),
-        // 3.2: the target.
+        // 3.2: the request target.
         ("GET healthz HTTP/1.1\r\nHost: x\r\n\r\n".into(), 400, "bad_request"),
         ("GET * HTTP/1.1\r\nHost: x\r\n\r\n".into(), 400, "bad_request"),
         ("GET /healthz#x HTTP/1.1\r\nHost: x\r\n\r\n".into(), 400, "bad_request"),
@@ -117,7 +117,7 @@ async fn what_the_rfcs_tell_a_server_to_refuse_is_refused_with_a_code() {
         ("CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n".into(), 405, "method_not_allowed"),
         (format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(9_000)), 414, "uri_too_long"),
         (format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(200_000)), 414, "uri_too_long"),
-        // 5: fields.
+        // 5: header fields.
         (get("Host: x\r\nA: b\r\n c\r\n"), 400, "bad_request"),
         (get("Host: x\r\nA : b\r\n"), 400, "bad_request"),
         (get("Host: x\r\nno colon\r\n"), 400, "bad_request"),
@@ -133,7 +133,7 @@ async fn what_the_rfcs_tell_a_server_to_refuse_is_refused_with_a_code() {
         (post("Transfer-Encoding: gzip, chunked\r\n\r\n"), 501, "not_implemented"),
         (post("Content-Length: 131073\r\n\r\n"), 413, "body_too_large"),
         (post("Content-Length: 99999999999999999999999\r\n\r\n"), 413, "body_too_large"),
-        // What another server could read otherwise: that is how a request is smuggled past a proxy.
+        // Requests that another server could read differently, which allows request smuggling past a proxy.
         (post("Content-Length: 1\u{a0}\r\n\r\n"), 400, "bad_request"),
         (post("Content-Length: \u{2003}1\r\n\r\n"), 400, "bad_request"),
         (post("Content-Length: 0x1\r\n\r\n"), 400, "bad_request"),
@@ -154,7 +154,7 @@ async fn what_the_rfcs_tell_a_server_to_refuse_is_refused_with_a_code() {
         ("GET\u{a0}/healthz HTTP/1.1\r\nHost: x\r\n\r\n".into(), 400, "bad_request"),
         ("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n".into(), 400, "bad_request"),
         ("POST / HTTP/1.0\r\n\r\n".into(), 400, "bad_request"),
-        // No HTTP at all.
+        // Not HTTP at all.
         ("GET / HTTP/9.9\r\n\r\n".into(), 400, "bad_request"),
         ("\u{16}\u{3}\u{1}\r\n\r\n".into(), 400, "bad_request"),
         // RFC 6455, 4.2.1, and RFC 9110, 7.8.
@@ -219,11 +219,11 @@ async fn a_refusal_of_head_has_no_body_wherever_the_request_is_refused() {
     ]);
     let head = |target: &str, fields: &str| format!("HEAD {target} HTTP/1.1\r\nHost: x\r\n{fields}");
     let cases = [
-        // By the routes.
+        // Refused by the routes.
         (head("/nowhere", "Connection: close\r\n\r\n"), 404),
         (head("/api/stats", "Connection: close\r\n\r\n"), 401),
         (head("/ws", "Upgrade: websocket\r\nConnection: upgrade\r\n\r\n"), 405),
-        // By the head, whole or not.
+        // Refused because of the head, complete or not.
         ("HEAD / HTTP/1.1\r\n\r\n".to_owned(), 400),
         ("HEAD / HTTP/9.1\r\nHost: x\r\n\r\n".to_owned(), 400),
         ("\r\nHEAD / HTTP/1.1\r\n\r\n".to_owned(), 400),
@@ -233,9 +233,9 @@ async fn a_refusal_of_head_has_no_body_wherever_the_request_is_refused() {
         (head(&format!("/{}", "x".repeat(200_000)), ""), 414),
         (head("/", &"X: y\r\n".repeat(50_000)), 431),
         (head("/", "X: "), 408),
-        // By the body.
+        // Refused because of the body.
         (head("/healthz", "Transfer-Encoding: chunked\r\n\r\nzz\r\n"), 400),
-        // Behind another request.
+        // Refused after another request.
         (format!("{}{}", head("/healthz", "\r\n"), head("/", "X: ")), 200),
     ];
     join_all(cases.iter().map(async |(request, status)| {
@@ -272,11 +272,11 @@ async fn nothing_behind_a_handshake_or_a_body_that_nobody_read_is_a_request() {
     ];
     join_all(cases.iter().map(async |(request, status)| {
         let mut raw = Raw::open(server.address()).await;
-        // The server would answer it with "alive".
+        // As a request, the server would answer it with "alive".
         raw.send(format!("{request}GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await;
         assert_eq!(raw.answer().await.status, *status, "{request}");
         if *status == 101 {
-            // To the chat it is a frame without a mask, or with a bit that means nothing.
+            // As a frame, it has no mask, or a reserved bit.
             let (frames, code) = raw.drain().await;
             assert_eq!(code, Some(1002), "{request}");
             assert!(frames.iter().all(|frame| frame.says("welcome")), "{frames:?}");

@@ -1,7 +1,7 @@
-//! WebSocket clients of others, which were not written with this server in mind: `ws` for Node.js and `websockets` for
-//! Python, with compression as each of them offers it.
+//! WebSocket clients of other projects: `ws` for Node.js and `websockets` for Python, with the compression that each of
+//! them offers.
 //!
-//! Needs what `scripts/install-test-tools` installs.
+//! Needs the tools of `scripts/install-test-tools`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +12,7 @@ fn path(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
 }
 
-/// Runs a client, which checks all it is told.
+/// Runs a client, which checks everything that it receives.
 fn run(command: &mut Command) {
     let output = command.output();
     let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}: run scripts/install-test-tools"));

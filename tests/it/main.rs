@@ -1,4 +1,4 @@
-//! The whole system: the real server, from outside.
+//! The whole system: the real server, tested from outside.
 
 #[cfg(test)]
 mod auth;

@@ -1,4 +1,4 @@
-//! What an operator relies on: signals work whatever becomes of the log, mistakes are told, secrets are not.
+//! An operator can rely on this: signals work whatever happens to the log, mistakes are reported, secrets are not.
 
 mod configuration;
 mod logs;
@@ -23,7 +23,7 @@ fn text(bytes: &[u8]) -> String {
 
 #[actix::test]
 async fn a_hangup_ends_no_server_however_early_it_comes() {
-    // It once ended a server without TLS at any time, and one with TLS in the first moments.
+    // A hangup once ended a server without TLS at any time, and one with TLS during its start.
     for has_tls in [false, true] {
         let (folder, port) = (tempfile::tempdir().unwrap(), ReservedPort::new());
         let path = |name: &str| folder.path().join(name);
@@ -34,7 +34,7 @@ async fn a_hangup_ends_no_server_however_early_it_comes() {
             fs::write(path("key.pem"), identity.key).unwrap();
             variables += "CHAT_TLS_CERT=cert.pem\nCHAT_TLS_KEY=key.pem\n";
         }
-        // A start that waits for its .env: the first thing that it reads.
+        // A start that waits for its `.env`, which it reads first.
         assert!(Command::new("mkfifo").arg(path(".env")).status().unwrap().success());
         let child = starling().command(folder.path(), &[], &[]).stderr(Stdio::piped()).spawn().unwrap();
         let pid = Pid::from_child(&child);
@@ -80,7 +80,7 @@ fn the_unit_of_systemd_is_one() {
     let unit = fs::read_to_string(crate::tidy::root().join("packaging/starling.service")).unwrap();
     let installed = "ExecStart=/usr/local/bin/starling\n";
     assert!(unit.contains(installed));
-    // Where it is tested nothing is installed. The path of the program may have blanks.
+    // Nothing is installed on the test machine. The path of the program may contain blanks.
     let program = folder.path().join("starling");
     symlink(env!("CARGO_BIN_EXE_starling"), &program).unwrap();
     let unit = unit.replace(installed, &format!("ExecStart={}\n", program.display()));

@@ -1,4 +1,4 @@
-//! The page without a mouse, and for a screen reader.
+//! The page without a mouse, and with a screen reader.
 
 use serde_json::{Value, json};
 
@@ -79,7 +79,7 @@ async fn axe_finds_nothing_serious() {
     let bob = Browser::enter(&driver, &server.page(), "bob").await;
     bob.say("hello @alice, see https://example.org and `code`").await;
     let alice = Browser::blank(&driver).await;
-    // The tool itself needs what the page forbids itself.
+    // The tool needs inline scripts, which the page forbids.
     alice.devtools("Page.setBypassCSP", json!({ "enabled": true })).await;
     alice.driver.goto(server.page()).await.unwrap();
     alice.run(&axe, vec![]).await;

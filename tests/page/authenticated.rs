@@ -26,7 +26,7 @@ async fn a_page_that_needs_a_token_asks_for_it_and_again_when_it_is_bad_or_has_e
     show(&alice, "x.y.z").await;
     let problem = "document.querySelector('#enter-problem').textContent";
     alice.until_true("is told that it is bad", &format!("{problem}.includes('not valid')")).await;
-    // The name comes with the token.
+    // The name comes from the token.
     show(&alice, &token(&["alice", "--seconds", "8"])).await;
     alice.until_in("alice").await;
     alice.say("here I am").await;

@@ -1,4 +1,4 @@
-//! The page's pure logic, by Node.js, and the types that its comments promise.
+//! The page's pure logic, tested with Node.js, and the types in its comments.
 
 use std::path::Path;
 use std::process::Command;

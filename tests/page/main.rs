@@ -1,6 +1,6 @@
-//! The page, in a real browser, against the real server.
+//! The page in a real browser, against the real server.
 //!
-//! Needs what `scripts/install-test-tools` installs: Chromium and its driver, Node.js, axe-core.
+//! Needs the tools of `scripts/install-test-tools`: Chromium and its driver, Node.js, axe-core.
 
 #[cfg(test)]
 mod accessible;

@@ -1,4 +1,4 @@
-//! The rules alone, without a storage: time of the thread.
+//! Measures the rules alone, without a storage, in CPU time of the thread.
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ fn publish() -> ClientCommand<'static> {
     })
 }
 
-/// Lets the history commit the entries among these effects.
+/// Commits the entries among these effects.
 fn commit(state: &mut ChatState, history: &mut History, effects: Vec<Effect>, now: Now) {
     let mut done = Vec::new();
     for effect in effects {
@@ -80,7 +80,7 @@ fn refuse(state: &mut ChatState, effects: Vec<Effect>, now: Now) {
     }
 }
 
-/// (b) A memory of `id`s that is full.
+/// (b) A full memory of `id`s.
 pub(crate) fn remembered_ids() {
     for count in [262_144, 1_000_000] {
         let config = ChatConfig { ids_max: count, ..ChatConfig::default() };
@@ -102,7 +102,7 @@ pub(crate) fn remembered_ids() {
         fill(&mut state, now, &mut times, count);
         times.tell(&format!("(b) message with an id, up to {count} remembered"));
         let mut times = Times::default();
-        // The oldest have made space.
+        // The oldest `id`s were already dropped to make space.
         for id in count / 4..count {
             times.measure(|| ask(&mut state, Some(id), publish(), now));
         }
@@ -139,7 +139,7 @@ fn stored_room(number: u64, seq: u64) -> StoredRoom {
     }
 }
 
-/// (c) Many rooms that nobody is in.
+/// (c) Many empty rooms.
 pub(crate) fn rooms() {
     for count in [100_000, 1_000_000] {
         let config = ChatConfig {

@@ -1,8 +1,8 @@
-//! The newest messages of every room in memory, bounded in count per room and in bytes in all.
+//! The newest messages of every room in memory. The count per room and the total of bytes are limited.
 //!
 //! Invariants:
-//! - What is kept of a room are its newest messages, without a gap.
-//! - In front of a store nothing is kept that the store does not have.
+//! - The messages kept of a room are its newest, without a gap.
+//! - Above a store, this memory keeps only messages that the store has committed.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,23 +22,24 @@ pub(super) type StoredMessages = VecDeque<Arc<StoredMessage>>;
 /// The recent messages of all rooms and inboxes.
 #[derive(Debug)]
 pub(super) struct Recent {
-    /// Of one room; 0: nothing is kept, messages are only numbered.
+    /// The limit per room. With 0 no message is kept; messages are only numbered.
     messages_max: usize,
     bytes: u64,
     kept_bytes: KeptBytes,
     rooms: FxHashMap<RoomId, Kept>,
-    /// Every message in the order of arrival, to find the oldest of all; entries whose message is gone are skipped.
+    /// Every message in the order of arrival, to find the oldest one of all rooms. Entries of dropped messages are
+    /// skipped.
     arrivals: VecDeque<KeptAt>,
-    /// Messages of all rooms together.
+    /// The number of messages of all rooms together.
     kept: usize,
 }
 
-/// The messages that are kept of one room.
+/// The kept messages of one room.
 #[derive(Debug)]
 struct Kept {
-    /// Tells a room from an earlier one with the same number.
+    /// Distinguishes the room from an earlier room with the same number.
     epoch: Epoch,
-    /// The newest message that was stored, kept here or not.
+    /// The newest committed message, even if it is not kept here.
     newest: Seq,
     messages: StoredMessages,
 }
@@ -70,9 +71,9 @@ impl Recent {
         self.messages_max == 0
     }
 
-    // ---- with nothing below
+    // ---- without a store
 
-    /// Commits an entry where no store does: numbers its messages and keeps them.
+    /// Commits an entry without a store: numbers its messages and keeps them.
     pub(super) fn commit(&mut self, entry: Entry, done: &mut Vec<Completion>) {
         let Entry { number, copies } = entry;
         let copies = copies.into_iter().map(|EntryCopy { room, key, epoch, draft }| {
@@ -86,19 +87,19 @@ impl Recent {
         self.fit(|room, oldest| done.push(Completion::Trimmed { room, oldest }));
     }
 
-    /// The messages of a room, where it has any.
+    /// The kept messages of a room. `None` if the room is unknown.
     pub(super) fn messages(&self, room: RoomId) -> Option<&StoredMessages> {
         self.rooms.get(&room).map(|kept| &kept.messages)
     }
 
-    /// The page that a request asks for, of what is kept.
+    /// The requested page, from the kept messages alone.
     pub(super) fn page(&self, request: &ReadRequest) -> Page {
         self.messages(request.room).map_or_else(Page::default, |messages| select(messages, request))
     }
 
-    // ---- in front of a store
+    // ---- above a store
 
-    /// Lets the store do something, and follows what it completes.
+    /// Calls the store, and applies the completions that it adds to `done`.
     pub(super) fn follow(&mut self, done: &mut Vec<Completion>, act: impl FnOnce(&mut Vec<Completion>)) {
         let known = done.len();
         act(done);
@@ -119,11 +120,11 @@ impl Recent {
         if let Some(oldest) = copy.oldest {
             self.trim(copy.room, oldest);
         }
-        // The store still has what goes: nobody is told.
+        // The store still has the dropped messages, so this is not reported.
         self.fit(|_, _| ());
     }
 
-    /// The answer to a request, where nothing of it needs the store.
+    /// Answers a request from memory. `None` if the answer may need the store.
     pub(super) fn answer(&self, request: &ReadRequest) -> Option<Page> {
         let ReadRequest { oldest, newest, .. } = *request;
         if newest < oldest {
@@ -146,7 +147,7 @@ impl Recent {
             HistoryPage::After(_) => None,
             HistoryPage::Newest | HistoryPage::Before(_) => {
                 let mut page = self.page(request);
-                // Ended before the memory did, or by the limit, or the memory has all there is.
+                // The page is complete if the limit ended it, or the memory holds all messages back to `oldest`.
                 let is_whole = page.has_more || page.messages.len() == request.limit || first <= oldest;
                 page.has_more |= first > oldest;
                 is_whole.then_some(page)
@@ -154,7 +155,7 @@ impl Recent {
         }
     }
 
-    /// Drops the messages of a room that are older.
+    /// Drops the messages of a room that are older than `oldest`.
     fn trim(&mut self, room: RoomId, oldest: Seq) {
         while self.bounds(room).is_some_and(|(first, _)| first < oldest) {
             self.drop_oldest(room);
@@ -162,15 +163,16 @@ impl Recent {
         self.kept_bytes.set_kept(self.bytes);
     }
 
-    // ---- what is kept
+    // ---- the kept messages
 
-    /// The oldest and the newest message that are kept of a room.
+    /// The oldest and the newest kept message of a room.
     fn bounds(&self, room: RoomId) -> Option<(Seq, Seq)> {
         let messages = self.messages(room)?;
         Some((messages.front()?.seq, messages.back()?.seq))
     }
 
-    /// Keeps the next message of a room. Where the oldest one goes for it, returns the oldest that is kept then.
+    /// Adds the next message of a room. If the room is over its limit, drops the oldest message and returns the oldest
+    /// one that is still kept.
     fn push(&mut self, room: RoomId, epoch: Epoch, message: Arc<StoredMessage>) -> Option<Seq> {
         let seq = message.seq;
         let kept =
@@ -187,17 +189,19 @@ impl Recent {
         if is_full { self.drop_oldest(room) } else { None }
     }
 
-    /// Forgets a room that has ended.
+    /// Drops all messages of a room that has ended.
     pub(super) fn forget(&mut self, room: RoomId) {
         let Some(Kept { messages, .. }) = self.rooms.remove(&room) else { return };
         self.bytes -= messages.iter().map(|message| message.weight() as u64).sum::<u64>();
         self.kept_bytes.set_kept(self.bytes);
         self.kept -= messages.len();
-        // Its arrivals stay until their turn comes: looking for them would take the longer the more is kept.
+        // Its arrivals stay in the list until they reach the front: to search for them takes longer the more messages
+        // are kept.
         self.compact_arrivals();
     }
 
-    /// Drops the oldest message of a room. Returns the oldest that is kept then, one past the dropped one where none is.
+    /// Drops the oldest message of a room. Returns the oldest one that is still kept, or one past the dropped message
+    /// if none is.
     fn drop_oldest(&mut self, room: RoomId) -> Option<Seq> {
         let messages = &mut self.rooms.get_mut(&room)?.messages;
         let dropped = messages.pop_front()?;
@@ -206,7 +210,8 @@ impl Recent {
         Some(messages.front().map_or(dropped.seq.next(), |oldest| oldest.seq))
     }
 
-    /// Drops the oldest messages of all rooms until the bytes fit, and tells the oldest that is kept of each such room.
+    /// Drops the oldest messages of all rooms until the bytes fit the limit. Reports the new oldest message of each
+    /// affected room.
     fn fit(&mut self, mut trimmed: impl FnMut(RoomId, Seq)) {
         let allowed = self.kept_bytes.allowed();
         while self.bytes > allowed {
@@ -221,7 +226,7 @@ impl Recent {
         self.compact_arrivals();
     }
 
-    /// Keeps the list of arrivals in proportion to what is kept.
+    /// Removes outdated arrivals, so that the list grows only in proportion to the kept messages.
     fn compact_arrivals(&mut self) {
         if self.arrivals.len() < 2 * self.kept + 1_024 {
             return;
@@ -234,7 +239,7 @@ impl Recent {
     }
 }
 
-/// The part of these messages that a request without words to search for asks for.
+/// Selects the messages of a page without a search.
 fn select(messages: &StoredMessages, request: &ReadRequest) -> Page {
     if let Some(with) = &request.with {
         return conversation(messages, request, with);
@@ -270,7 +275,7 @@ fn conversation(messages: &StoredMessages, request: &ReadRequest, with: &ClientI
     page
 }
 
-/// As many of the private messages with one client as are wanted and fit, in their order.
+/// Takes the private messages with one client, in the order of the iterator, up to the limits of the request.
 fn collect<'a>(messages: impl Iterator<Item = &'a Arc<StoredMessage>>, request: &ReadRequest, with: &ClientId) -> Page {
     let mut found = Page::default();
     let mut weight = 0;

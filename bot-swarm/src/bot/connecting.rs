@@ -1,4 +1,4 @@
-//! How a bot's connection is made, how it is lost, and how it ends.
+//! Opening, losing and closing a bot's connection.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -22,13 +22,13 @@ use crate::clock::Nanos;
 use crate::connect_error::{self, NO_WELCOME};
 use crate::foreign::Foreign;
 
-/// How long a server may take to end a connection that it has closed.
+/// The time that a server has to end a connection after its close frame.
 const END_DEADLINE: Duration = Duration::from_secs(1);
 
-/// How long a server may take to welcome a bot after the handshake.
+/// The time that a server has to welcome a bot after the handshake.
 const WELCOME_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Writes what the bot sends, for as long as the connection lives, and lets it send on when there is room again.
+/// Writes the bot's frames while the connection lives, and lets the bot continue when the outbox has room again.
 struct Writing(Outflow);
 
 impl ActorFuture<Bot> for Writing {
@@ -50,7 +50,7 @@ impl Bot {
         }
         self.attendance.tries(self.worker.now());
         if self.state == BotState::Resting {
-            // From now on it is expected to be there.
+            // From now on it counts as away instead of resting.
             self.enter_state(BotState::Away);
             self.worker.ledger.borrow_mut().interrupted(self.identity.number, self.identity.room);
         }
@@ -108,12 +108,12 @@ impl Bot {
         }
     }
 
-    /// The server's first word on a new connection. Its pings come every `heartbeat`.
+    /// Handles the server's welcome on a new connection. Its pings come every `heartbeat`.
     pub(super) fn link_is_welcomed(&mut self, heartbeat: Duration) {
         let now = self.worker.now();
         let Link::Open(link) = &mut self.session.link else { return };
         link.greeting = Greeting::Welcomed;
-        // The server gives a client two heartbeats of silence; the bot gives the server a little more.
+        // The server allows a client two heartbeats of silence; the bot allows the server a little more.
         link.pulse_interval = heartbeat.saturating_mul(5) / 2;
         link.pulse_due = now.after(link.pulse_interval);
         let pulse_due = link.pulse_due;
@@ -135,10 +135,10 @@ impl Bot {
         self.speech.has_waited(waited);
     }
 
-    /// Gives a connection up from which nothing came for too long: the other end may be gone without a word.
+    /// Drops a connection on which nothing came for too long: the other end may have vanished silently.
     pub(super) fn check_pulse(&mut self, due: Nanos, ctx: &mut Context<Self>) {
         let Link::Open(link) = &mut self.session.link else { return };
-        // An appointment of an earlier connection, or of before the welcome.
+        // An outdated appointment: of an earlier connection, or from before the welcome.
         if due < link.pulse_due {
             return;
         }
@@ -157,7 +157,7 @@ impl Bot {
         }
     }
 
-    /// The server closes the connection. The bot answers, and the server ends it.
+    /// Handles the server's close frame. The bot answers it, and the server ends the connection.
     pub(super) fn closed(&mut self, reason: Option<ws::CloseReason>, ctx: &mut Context<Self>) {
         let Link::Open(link) = &mut self.session.link else { return };
         if link.is_leaving {
@@ -173,7 +173,7 @@ impl Bot {
         self.enter(pulse_due, Errand::CheckPulse);
     }
 
-    /// The connection is lost or useless; the bot will come back.
+    /// Handles a lost or useless connection; the bot reconnects later.
     pub(super) fn lost(&mut self, why: &str, ctx: &mut Context<Self>) {
         let Link::Open(link) = &mut self.session.link else { return };
         if link.is_leaving {
@@ -184,7 +184,7 @@ impl Bot {
         if link.greeting == Greeting::Welcomed {
             let mut ledger = self.worker.ledger.borrow_mut();
             if self.identity.kind.reads_slowly() {
-                // It was asked for: the bot begins anew.
+                // A slow bot provokes this loss: it starts again without resuming.
                 ledger.left(self.identity.number, self.identity.room);
                 ledger.disconnected(self.identity.number);
             } else {
@@ -218,8 +218,8 @@ impl Bot {
         self.enter(due, Errand::Connect);
     }
 
-    /// The swarm has fallen silent: a bot that pauses before it connects does so early enough to be back, unless the server
-    /// asked for the pause. Or it would count as away though the server may have been there for long.
+    /// The swarm has become quiet. A bot that pauses before it reconnects does so early enough to return in time,
+    /// unless the server requested the pause. Otherwise it would count as away although the server may be available.
     pub(super) fn hurry_back(&mut self) {
         let Some((earliest, due)) = self.attendance.pauses().filter(|_| matches!(self.session.link, Link::Down)) else {
             return;
@@ -232,7 +232,7 @@ impl Bot {
         }
     }
 
-    /// Says goodbye; the connection ends when the server has answered.
+    /// Sends a close frame; the connection ends when the server has answered.
     pub(super) fn say_goodbye(&mut self) {
         if let Link::Open(link) = &mut self.session.link {
             link.is_leaving = true;
@@ -240,7 +240,7 @@ impl Bot {
         }
     }
 
-    /// Goes for good, or until the profile wants the bot again.
+    /// Leaves for good, or until the profile wants the bot again.
     pub(super) fn leave(&mut self, ctx: &mut Context<Self>) {
         let now = self.worker.now();
         self.give_up_plan(now);
@@ -265,11 +265,11 @@ impl Bot {
         self.enter_state(BotState::Gone);
     }
 
-    /// The goodbye is over.
+    /// Ends the connection after the close handshake.
     fn end(&mut self, ctx: &mut Context<Self>) {
         self.drop_link(ctx);
         if self.attendance.is_wanted() {
-            // It rests, or was wanted again meanwhile.
+            // It rests, or the profile has wanted it again meanwhile.
             self.enter(self.attendance.back_at().max(self.worker.now()), Errand::Connect);
         } else {
             self.session.link = Link::Gone;

@@ -1,4 +1,4 @@
-//! What a bot does with what comes from the server.
+//! Handling of the frames that a bot receives.
 
 use std::time::Duration;
 
@@ -69,8 +69,8 @@ impl Bot {
         Ok(())
     }
 
-    /// Something came that is nothing in the bot's dialect. Before the welcome that is about the dialect, and told once, and
-    /// later it is `what`.
+    /// Handles a frame that does not belong to the bot's dialect. Before the welcome, it is reported once, as an error
+    /// about the dialect; later, as the error `what`.
     pub(super) fn does_not_understand(&mut self, frame: &[u8], what: &str) {
         let Some(greeting) = self.session.link.greeting().filter(|greeting| **greeting != Greeting::Welcomed) else {
             return self.error(what);
@@ -88,7 +88,7 @@ impl Bot {
 
     fn told(&mut self, event: ServerEvent<'_>) {
         match event {
-            // It has left, and only the goodbye is not yet answered.
+            // The bot has left and only awaits the answer to its close frame.
             ServerEvent::Welcome(_) | ServerEvent::Joined(_) if self.session.link.is_leaving() => {}
             ServerEvent::Welcome(welcome) => self.welcomed(&welcome),
             ServerEvent::Message(message) => self.delivered(&Delivery {
@@ -107,7 +107,7 @@ impl Bot {
             }
             ServerEvent::Left { room, .. } => self.visited(&room),
             ServerEvent::Pong { id, at } => self.time_was_told(id.as_ref(), at),
-            // A bot does not ask for these.
+            // A bot does not request these.
             ServerEvent::Presence(_)
             | ServerEvent::Members(_)
             | ServerEvent::Rooms { .. }
@@ -118,7 +118,7 @@ impl Bot {
     fn welcomed(&mut self, welcome: &Welcome) {
         self.link_is_welcomed(Duration::from_millis(welcome.heartbeat_ms));
         self.session.way_back.keep_key(welcome.key);
-        // A token may say another name than the bot asked for. Its messages are delivered under that one.
+        // A token may assign another name than the bot asked for. Its messages are delivered under the assigned name.
         if self.identity.name != welcome.client_id {
             self.identity.name.clone_from(&welcome.client_id);
         }
@@ -149,13 +149,13 @@ impl Bot {
 
     fn delivered(&mut self, delivery: &Delivery<'_>) {
         if self.state == BotState::Gone {
-            // It has left its rooms, and only the goodbye is not yet answered.
+            // The bot has left its rooms and only awaits the answer to its close frame.
             return;
         }
         let worker = &self.worker;
         let names = Names { from: delivery.from, to: delivery.to.unwrap_or_default() };
         let message = match Marker::read(delivery.text, names) {
-            // A bot marks whatever it says.
+            // A bot marks each of its messages.
             Reading::Unmarked if worker.roster.has(delivery.from) => Reading::Altered,
             reading @ (Reading::Marked(_) | Reading::Altered | Reading::Unmarked) => reading,
         };
@@ -202,13 +202,13 @@ impl Bot {
         worker.stats.borrow_mut().delivery_came(timing, verdict == Verdict::Counts);
     }
 
-    /// How long a message took to this bot, as far as the server can help it.
+    /// The delivery time of a message to this bot, without the waits that are the bots' own.
     pub(super) fn timing(&self, marker: &Marker) -> Timing {
         if marker.planned == Nanos::UNPLANNED || self.identity.kind.reads_slowly() {
             return Timing::Untimed;
         }
         let now = self.worker.now();
-        // Both may have waited at the same time, so it is not the sum.
+        // Both bots may have waited at the same time, so this is the longer wait and not the sum.
         let own_wait = |planned| self.attendance.own_wait(planned).max(marker.own_wait.duration());
         if self.worker.has_our_clock(marker) {
             return Timing::Exact(now.since(marker.planned).saturating_sub(own_wait(marker.planned)));
@@ -252,7 +252,7 @@ impl Bot {
         self.answered();
     }
 
-    /// The server took a message: as long after its planned time as the server can help.
+    /// Records that the server accepted a message, and the time since its planned time without the bot's own wait.
     pub(super) fn was_taken(&self, message: &Outgoing) {
         let worker = &self.worker;
         worker.unanswered.set(worker.unanswered.get() - 1);
@@ -263,7 +263,7 @@ impl Bot {
         }
     }
 
-    /// A message of the bot was answered.
+    /// Handles the answer to a message.
     pub(super) fn answered(&mut self) {
         if self.attendance.is_departing() && self.is_answered() {
             return self.enter(self.worker.now(), Errand::Part);
@@ -312,7 +312,7 @@ impl Bot {
         true
     }
 
-    /// The server refused a message for good.
+    /// Counts a final refusal of a message.
     pub(super) fn was_refused(&self, is_provoked: bool) {
         self.worker.unanswered.set(self.worker.unanswered.get() - 1);
         let counters = &mut self.worker.stats.borrow_mut().counters;

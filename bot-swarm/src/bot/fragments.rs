@@ -1,4 +1,4 @@
-//! What came of a frame, or of a packet, whose rest is still to come.
+//! The beginning of a frame, or of a packet, whose rest has not arrived yet.
 
 use actix_http::ws::Item;
 
@@ -9,17 +9,17 @@ use super::socket::FRAME_BYTES_MAX;
 #[error("a message of more than {FRAME_BYTES_MAX} bytes")]
 pub(super) struct TooLarge;
 
-/// The beginnings that a bot keeps until they are whole.
+/// The incomplete frame and the incomplete packet of one bot.
 #[derive(Debug, Default)]
 pub(super) struct Fragments {
-    /// The parts of a frame that the server sent in several.
+    /// The fragments of a frame that the server sent in several parts.
     parts: Vec<u8>,
-    /// What came of a packet that is not whole, where a protocol's packets need not end with a frame.
+    /// The beginning of a packet. Some protocols' packets do not end with a frame.
     packet: Vec<u8>,
 }
 
 impl Fragments {
-    /// Adds a part of a frame. Answers the whole frame, if it was the last part.
+    /// Adds a fragment of a frame. Returns the whole frame after the last fragment.
     ///
     /// # Errors
     /// [`TooLarge`].
@@ -39,12 +39,12 @@ impl Fragments {
         Ok(is_last.then(|| std::mem::take(&mut self.parts)))
     }
 
-    /// Takes what came of a packet before.
+    /// Takes the beginning of a packet.
     pub(super) fn take_packet(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.packet)
     }
 
-    /// Keeps what came of a packet.
+    /// Keeps the beginning of a packet.
     ///
     /// # Errors
     /// [`TooLarge`].

@@ -6,35 +6,35 @@ pub enum ConfigError {
     /// A value is not in its range.
     #[error("{variable}={value:?} is not valid: it must be {range}")]
     BadValue {
-        /// Its name, in full.
+        /// The variable's full name.
         variable: &'static str,
-        /// What it was set to.
+        /// Its value.
         value: String,
         /// What it may be.
         range: &'static str,
     },
-    /// A value has several parts, and one of them is wrong.
+    /// One of several parts of a value is wrong.
     #[error("{variable}={value:?} is not valid: {why}")]
     BadPart {
-        /// Its name, in full.
+        /// The variable's full name.
         variable: &'static str,
-        /// What it was set to.
+        /// Its value.
         value: String,
-        /// Which part is wrong and why, with an example.
+        /// The wrong part, the reason, and an example.
         why: String,
     },
-    /// A variable begins like the swarm's and is none of them.
+    /// A variable begins with the swarm's prefix but is unknown.
     #[error("{variable} is not a variable of bot-swarm; did you mean {nearest}?")]
     Unknown {
-        /// As it was written.
+        /// The variable as it was written.
         variable: String,
-        /// The known one whose name is nearest.
+        /// The known variable with the most similar name.
         nearest: &'static str,
     },
-    /// Two settings do not go together.
+    /// Two settings contradict each other.
     #[error("{0}")]
     Conflict(&'static str),
-    /// The scenario cannot be read.
+    /// The scenario file cannot be read.
     #[error("BOT_SCENARIO: {0}")]
     Scenario(String),
 }

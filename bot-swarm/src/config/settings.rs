@@ -15,95 +15,95 @@ use crate::plan::Arrivals;
 use crate::profile::Profile;
 use crate::sizes::Sizes;
 
-/// What turns the reading of the server's stages off.
+/// The value of `BOT_SERVER_METRICS` that turns off reading the server's stages.
 pub const METRICS_OFF: &str = "off";
 
 /// The checked configuration. Units, defaults and ranges stand in [`KNOBS`](super::KNOBS).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Where the bots connect: one or more URLs like `ws://host:port/path`, with commas between. `BOT_SERVER_URL`.
+    /// The servers' addresses: one or more URLs like `ws://host:port/path`, separated by commas. `BOT_SERVER_URL`.
     pub server_url: String,
-    /// Whom `wss://` believes: a file of authorities. `BOT_CA_FILE`.
+    /// A file with the certificate authorities that `wss://` trusts. `BOT_CA_FILE`.
     pub ca_file: Option<PathBuf>,
-    /// Whether `wss://` believes everybody. `BOT_INSECURE`.
+    /// Whether `wss://` accepts any certificate. `BOT_INSECURE`.
     pub insecure: bool,
-    /// The token that all bots show. `BOT_TOKEN`.
+    /// The token of all bots. `BOT_TOKEN`.
     pub token: Option<String>,
     /// A file with a token for each bot. `BOT_TOKEN_FILE`.
     pub token_file: Option<PathBuf>,
-    /// The secret by which each bot's token is signed. `BOT_TOKEN_SECRET`.
+    /// The secret that signs each bot's token. `BOT_TOKEN_SECRET`.
     pub token_secret: Option<String>,
     /// Headers of every connection. `BOT_HEADERS`.
     pub headers: Headers,
-    /// Bots of this process. `BOT_COUNT`.
+    /// The number of bots of this process. `BOT_COUNT`.
     pub count: u32,
-    /// What the bots' names begin with. `BOT_NAME_PREFIX`.
+    /// The beginning of the bots' names. `BOT_NAME_PREFIX`.
     pub name_prefix: String,
     /// Bots that connect per second. `BOT_RAMP_PER_SECOND`.
     pub ramp_per_second: f64,
-    /// Rooms that the bots spread over; 1 is the lobby. `BOT_ROOMS`.
+    /// The number of rooms for the bots; 1 is the lobby. `BOT_ROOMS`.
     pub rooms: u32,
-    /// Messages per second of each bot; 0: it only listens. `BOT_MESSAGES_PER_SECOND`.
+    /// Messages per second of each bot; 0: the bots only listen. `BOT_MESSAGES_PER_SECOND`.
     pub messages_per_second: f64,
-    /// How the messages of a bot come. `BOT_ARRIVALS`.
+    /// The distribution of a bot's messages over time. `BOT_ARRIVALS`.
     pub arrivals: Arrivals,
-    /// Bytes of a message's text. `BOT_MESSAGE_BYTES`.
+    /// The size of a message's text, in bytes. `BOT_MESSAGE_BYTES`.
     pub message_bytes: Sizes,
-    /// Which bots behave how. `BOT_BEHAVIOURS`.
+    /// The shares of the behaviours. `BOT_BEHAVIOURS`.
     pub behaviours: Mix,
-    /// How unevenly the bots spread over the rooms; 0: evenly. `BOT_ROOM_SKEW`.
+    /// How unevenly the bots are distributed over the rooms; 0: evenly. `BOT_ROOM_SKEW`.
     pub room_skew: f64,
-    /// Seconds that a hopper stays in a room that it visits, in the mean. `BOT_HOP_SECONDS`.
+    /// The mean time that a hopper stays in a visited room, in seconds. `BOT_HOP_SECONDS`.
     pub hop_seconds: f64,
-    /// Seconds that a churner stays, in the mean. `BOT_CHURN_SECONDS`.
+    /// The mean time that a churner stays, in seconds. `BOT_CHURN_SECONDS`.
     pub churn_seconds: f64,
     /// Bytes that a slow bot reads per second. `BOT_SLOW_BYTES_PER_SECOND`.
     pub slow_bytes_per_second: u32,
     /// Messages per second of a flooder. `BOT_FLOOD_PER_SECOND`.
     pub flood_per_second: f64,
-    /// Seconds until the swarm stops by itself, from its start; 0: never. `BOT_SECONDS`.
+    /// The time from its start after which the swarm stops by itself, in seconds; 0: never. `BOT_SECONDS`.
     pub seconds: f64,
-    /// Seconds from its start that are not among the latencies of the whole run. `BOT_WARM_UP_SECONDS`.
+    /// The time from its start that the latencies of the whole run exclude, in seconds. `BOT_WARM_UP_SECONDS`.
     pub warm_up_seconds: f64,
-    /// What all chance comes from. `BOT_SEED`.
+    /// The seed of all random numbers. `BOT_SEED`.
     pub seed: u64,
-    /// Threads that bots live on. `BOT_WORKERS`.
+    /// The number of threads for the bots. `BOT_WORKERS`.
     pub workers: u32,
-    /// Seconds that a stopping swarm waits for what is outstanding. `BOT_DRAIN_SECONDS`.
+    /// The longest time that a stopping swarm waits for outstanding work, in seconds. `BOT_DRAIN_SECONDS`.
     pub drain_seconds: f64,
-    /// How many bots there are over time; `None`: as `count`, `ramp_per_second` and `seconds` say. `BOT_PROFILE`.
+    /// The number of bots over time; `None`: from `count`, `ramp_per_second` and `seconds`. `BOT_PROFILE`.
     pub profile: Option<Profile>,
-    /// How the server speaks. `BOT_DIALECT`.
+    /// The server's protocol. `BOT_DIALECT`.
     pub dialect: Dialect,
-    /// What is expected of the run. `BOT_EXPECT`.
+    /// The expectations for the run. `BOT_EXPECT`.
     pub expect: Expectations,
-    /// How late the swarm itself may be before its run is not valid, in seconds. `BOT_LATENESS_MAX_SECONDS`.
+    /// The delay of the swarm itself above which its run is not valid, in seconds. `BOT_LATENESS_MAX_SECONDS`.
     pub lateness_max_seconds: f64,
-    /// Where the swarm's own metrics are served; `None`: nowhere. `BOT_METRICS_BIND`.
+    /// The address of the swarm's own metrics; `None`: they are not served. `BOT_METRICS_BIND`.
     pub metrics_bind: Option<SocketAddr>,
-    /// A file with settings; those of the environment and of the command line count more. `BOT_SCENARIO`.
+    /// A file with settings; the environment and the command line override them. `BOT_SCENARIO`.
     pub scenario: Option<PathBuf>,
-    /// The folder that reports are written into; `None`: none are. `BOT_REPORT`.
+    /// The folder for reports; `None`: none are written. `BOT_REPORT`.
     pub report: Option<PathBuf>,
-    /// Where the server's stages are read: a URL, [`METRICS_OFF`], or empty for where they should be.
+    /// The source of the server's stages: a URL, [`METRICS_OFF`], or empty for the default address.
     /// `BOT_SERVER_METRICS`.
     pub server_metrics: String,
-    /// What a search for a limit raises. `BOT_FIND`.
+    /// The quantity that a search for a limit raises. `BOT_FIND`.
     pub find: Find,
     /// The first load it tries. `BOT_FIND_START`.
     pub find_start: u32,
-    /// By which factor it raises the load. `BOT_FIND_FACTOR`.
+    /// The factor by which it raises the load. `BOT_FIND_FACTOR`.
     pub find_factor: f64,
     /// The highest load it tries. `BOT_FIND_MOST`.
     pub find_most: u32,
-    /// How close it narrows down. `BOT_FIND_PRECISION`.
+    /// The relative distance at which it stops to narrow down. `BOT_FIND_PRECISION`.
     pub find_precision: f64,
     /// Seconds for which it holds each load. `BOT_FIND_SECONDS`.
     pub find_seconds: f64,
 }
 
 impl Config {
-    /// Where the server's stages are read; `None`: nowhere.
+    /// The URL of the server's stages; `None`: they are not read.
     pub fn server_metrics_url(&self) -> Option<String> {
         match self.server_metrics.as_str() {
             METRICS_OFF => None,
@@ -112,7 +112,7 @@ impl Config {
         }
     }
 
-    /// Where the bots' tokens come from.
+    /// The source of the bots' tokens.
     pub(crate) fn token_source(&self) -> TokenSource<'_> {
         TokenSource {
             secret: self.token_secret.as_deref(),
@@ -121,7 +121,7 @@ impl Config {
         }
     }
 
-    /// Where the bots connect, one by one.
+    /// The servers' URLs, one by one.
     pub fn server_urls(&self) -> impl Iterator<Item = &str> {
         self.server_url.split(',').map(str::trim)
     }

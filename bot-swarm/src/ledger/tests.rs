@@ -1,4 +1,4 @@
-//! What the ledger promises, case by case.
+//! The promises of the ledger, case by case.
 
 mod private;
 mod resumes;
@@ -30,7 +30,7 @@ fn whispered(sender: u32, receiver: u32, number: u32) -> Marker {
     Marker { target: MarkedTarget::Bot(receiver), ..said(sender, number) }
 }
 
-/// A ledger in which bots 0 to `bots - 1` came into the room at seq 10.
+/// A ledger in which bots 0 to `bots - 1` joined the room at seq 10.
 fn ledger(bots: u32) -> Ledger {
     let mut ledger = Ledger::new(RUN, Audience::All);
     for bot in 0..bots {
@@ -53,7 +53,7 @@ impl Ledger {
         self.has_inbox(bot, Standing { epoch: Epoch(epoch), seq, recovered });
     }
 
-    /// Bot 0 writes to bot 1, is answered, and has its own copy.
+    /// Bot 0 writes to bot 1, gets the ack, and receives its own copy.
     fn whispers(&mut self, numbers: impl IntoIterator<Item = u32>) {
         for number in numbers {
             self.private_acked(0, 1, number);
@@ -62,7 +62,7 @@ impl Ledger {
         }
     }
 
-    /// Bot 1 hears messages of bot 0, each in the place of its number.
+    /// Bot 1 receives messages of bot 0, each at the position of its number.
     fn hears_in_private(&mut self, numbers: impl IntoIterator<Item = u32>) {
         for number in numbers {
             self.private_message(1, Some(number.into()), &whispered(0, 1, number));

@@ -1,10 +1,10 @@
 //! What the ledger says to one delivery.
 
-/// Whether a delivery counts as one.
+/// Whether a delivery counts as correct.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The bot had a right to it and had not got it before.
+    /// The bot had to receive it and had not received it before.
     Counts,
-    /// It was wrong, and is noted as such.
+    /// It was wrong, and is noted as a fault.
     Wrong,
 }

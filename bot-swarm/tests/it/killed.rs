@@ -11,7 +11,7 @@ use crate::reports::{ended, endless, valid_json};
 use crate::server::TestServer;
 use crate::wait_until;
 
-/// Kills a process as nothing can prevent, and waits for its end.
+/// Kills a process with SIGKILL, and waits for its end.
 async fn killed(mut child: std::process::Child) {
     child.kill().unwrap();
     actix_rt::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
@@ -22,7 +22,7 @@ async fn what_a_killed_process_leaves_says_that_it_has_not_ended_and_nothing_of_
     let server = TestServer::start().await;
     let parent = tempfile::tempdir().unwrap();
     let (run, search, sum) = (parent.path().join("run"), parent.path().join("search"), parent.path().join("sum"));
-    // Results of before, and what a process left that was killed while it wrote.
+    // Earlier results, and the unfinished files of a process that was killed while writing.
     for folder in [&run, &search, &sum] {
         let mut command = endless(&server, folder);
         command.args(["--seconds", "0.3"]);
@@ -59,7 +59,7 @@ async fn what_a_killed_process_leaves_says_that_it_has_not_ended_and_nothing_of_
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     let waiting = lines.next().unwrap();
-    assert!(waiting.starts_with("waiting: 0 of 2 reports are there; no run goes on; "), "{waiting}");
+    assert!(waiting.starts_with("waiting: 0 of 2 reports found; no run goes on; "), "{waiting}");
     killed(child).await;
     let line = folder::read(&sum).unwrap().verdict.line;
     assert!(line.starts_with("INVALID: the merge of reports has not ended"), "{line}");

@@ -1,4 +1,4 @@
-//! The swarm as a whole, against a small chat server that can be made to misbehave.
+//! The whole swarm, against a small chat server that can misbehave.
 
 #[cfg(test)]
 mod behaviours;
@@ -56,7 +56,7 @@ use server::TestServer;
 #[cfg(test)]
 use test_kit::wait_until;
 
-/// A swarm that talks a lot, so that tests are short.
+/// A swarm that sends a lot, so that tests are short.
 #[cfg(test)]
 fn config(server: &TestServer, count: u32) -> Config {
     Config {
@@ -65,13 +65,13 @@ fn config(server: &TestServer, count: u32) -> Config {
         name_prefix: "test".into(),
         ramp_per_second: 10_000.0,
         messages_per_second: 20.0,
-        // The machine that tests run on may be busy.
+        // The test machine may be busy.
         lateness_max_seconds: 3_600.0,
         ..Config::default()
     }
 }
 
-/// Runs a swarm until the server has seen enough, then stops it.
+/// Runs a swarm until `enough` is ready, then stops it.
 #[cfg(test)]
 async fn run_until(config: &Config, enough: impl Future<Output = ()>) -> Outcome {
     let stop = StopHandle::new();

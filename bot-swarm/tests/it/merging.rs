@@ -55,14 +55,14 @@ async fn the_reports_of_many_processes_make_one_and_one_verdict() {
     ] {
         assert!(sum == of_parts && sum > 0, "{sum} of {of_parts}");
     }
-    // Every process saw the messages of all; each message has one last receiver.
+    // Every process received the messages of all; each message has one last receiver.
     let count = |latencies: &BTreeMap<String, Latency>, kind: &str| {
         latencies.get(kind).map_or(0, |latency| latency.percentiles.count)
     };
     let max = |report: &Report, kind: &str| report.latencies[kind].percentiles.max;
     assert_eq!(count(&sum.latencies, "completion"), sum.messages.done);
     assert!((max(&sum, "completion") - max(&sum, "delivery")).abs() < 1e-9, "{sum}");
-    // Phases and seconds have the latencies of all.
+    // Phases and seconds contain the latencies of all processes.
     for kind in ["delivery", "ack", "completion", "lateness"] {
         let whole = count(&sum.latencies, kind);
         let by_phase: u64 = sum.phases.iter().map(|phase| count(&phase.latencies, kind)).sum();
@@ -89,7 +89,7 @@ async fn a_process_that_was_killed_is_not_done_in_the_sum_of_many() {
     };
     let mut killed = swarm("anna").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_until("bots", || server.connected() == 5).await;
-    // It is begun before the others are, and knows by the kernel when the killed one has ended.
+    // The merge starts before the other processes, and kernel locks tell it when the killed one has ended.
     let mut command = program();
     command.arg("merge").arg(parent.path().join("runs")).args(["--wait", "2"]);
     let merging = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -112,7 +112,7 @@ async fn a_process_that_was_killed_is_not_done_in_the_sum_of_many() {
 async fn a_sum_that_waits_is_of_all_that_were_awaited() {
     let server = TestServer::start().await;
     let parent = tempfile::tempdir().unwrap();
-    // There is nothing but what an earlier run left, which was killed.
+    // The folder contains only the report of an earlier run that was killed.
     let old = parent.path().join("runs").join("old").join(folder::JSON);
     folder::write(old.parent().unwrap(), &Report::of(&Outcome::not_ended(&Config::default()))).unwrap();
     let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_hours(1);
@@ -154,9 +154,9 @@ async fn runs_that_were_never_one_load_are_not_added_and_a_sum_is_no_part_of_its
     assert!(stderr(&apart).contains("they were not one load"), "{}", stderr(&apart));
     let itself = merge("anna", &["anna", "bert"]).await;
     assert_eq!(itself.status.code(), Some(3), "{}", stdout(&itself));
-    assert!(stderr(&itself).contains("is one of the reports"), "{}", stderr(&itself));
+    assert!(stderr(&itself).contains("is one of the merged reports"), "{}", stderr(&itself));
     assert_eq!(folder::read(&parent.path().join("anna")).unwrap().verdict.line, "KEPT: clean");
-    // What stands there since the first attempt is passed over.
+    // The earlier result in the folder is skipped.
     std::fs::remove_dir_all(parent.path().join("bert")).unwrap();
     let one = merge("all", &["."]).await;
     assert_eq!(one.status.code(), Some(0), "{}{}", stdout(&one), stderr(&one));

@@ -29,7 +29,7 @@ pub(crate) async fn reported(server: &TestServer, folder: &Path) -> Output {
     ended(command).await
 }
 
-/// Reads a file that a program left, which must be valid by the published schema.
+/// Reads a file of the program, which must be valid by the published schema.
 pub(crate) fn valid_json(file: &Path, schema: &str) -> serde_json::Value {
     let json = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
     let validator = jsonschema::validator_for(&schema_of(schema)).unwrap();
@@ -130,7 +130,7 @@ async fn a_folder_that_cannot_be_written_is_told_before_any_bot_connects() {
     }
 }
 
-/// A talkative swarm whose report goes into a folder, and that runs until it is stopped.
+/// A swarm that sends a lot until it is stopped, with a report in a folder.
 pub(crate) fn endless(server: &TestServer, folder: &Path) -> Command {
     let mut command = program();
     command
@@ -164,7 +164,7 @@ async fn a_report_is_written_whatever_becomes_of_standard_output_and_the_termina
         let folder = tempfile::tempdir().unwrap();
         let server = TestServer::start().await;
         let mut child = endless(&server, folder.path()).spawn().unwrap();
-        // Nobody reads any more, as when a pager or a terminal is closed.
+        // All readers are gone, as when a pager or a terminal is closed.
         drop((child.stdout.take(), child.stderr.take()));
         wait_until("messages", || server.taken() >= 50).await;
         signal(&child, ending);
@@ -204,7 +204,7 @@ async fn a_search_that_is_stopped_leaves_what_it_has_found() {
         .args(["--expect", "clean, lost=0", "--report"])
         .arg(folder.path());
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // The second run is of the first load again, the third of more bots.
+    // The second run repeats the first load; the third has more bots.
     wait_until("a third load", || server.connected() > 4).await;
     signal(&child, Signal::TERM);
     let output = output_of(child).await;

@@ -10,7 +10,7 @@ use crate::process::{program, stderr, stdout};
 use crate::reports::ended;
 use crate::server::{Options, TestServer};
 
-/// Bots of each run, each of which says 20 messages a second for [`SECONDS`].
+/// The number of bots of each run; each sends 20 messages a second for [`SECONDS`].
 const BOTS: u32 = 10;
 const SECONDS: &str = "1.5";
 
@@ -48,7 +48,7 @@ impl Run {
         stdout(&self.output).lines().next().unwrap_or_default()
     }
 
-    /// The verdict must begin like this, and name all of these.
+    /// Checks the beginning of the verdict, its parts, and the exit code.
     pub(crate) fn must_say(&self, code: i32, start: &str, parts: &[&str]) {
         let told = format!("{}{}", stdout(&self.output), stderr(&self.output));
         assert!(self.first_line().starts_with(start), "{told}");
@@ -58,16 +58,16 @@ impl Run {
         assert_eq!(self.output.status.code(), Some(code), "{told}");
     }
 
-    /// A percentile of a latency, in milliseconds.
+    /// The 99th percentile of a latency, in milliseconds.
     pub(crate) fn p99(&self, kind: &str) -> f64 {
         self.report.latencies[kind].percentiles.p99
     }
 
-    /// Every planned message has one outcome.
+    /// Checks that every planned message has one outcome.
     pub(crate) fn must_add_up(&self) {
         let messages = &self.report.messages;
         assert_eq!(messages.planned, messages.done + messages.refused + messages.not_done, "{messages:?}");
-        // 10 bots, 20 messages a second, 1.5 s; the first of each comes within a twentieth of a second.
+        // 10 bots, 20 messages a second, 1.5 s; the first message of each comes within a twentieth of a second.
         assert!((280..=320).contains(&messages.planned), "{messages:?}");
     }
 }

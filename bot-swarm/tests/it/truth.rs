@@ -1,4 +1,4 @@
-//! The verdict of the program about a server that fails in a known way: its first line, and its exit code.
+//! The program's verdict about a server that fails in a known way: first line and exit code.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ async fn a_server_that_stops_and_stays_away_is_charged_with_everything_that_was_
     run.must_add_up();
     let messages = &run.report.messages;
     assert!(messages.done <= 110 && messages.not_done >= 180, "{messages:?}");
-    // The server is away for a second, and half a second is waited for it: what was planned at once waits for both.
+    // The server is away for a second, and the drain takes another half: the first planned messages wait for both.
     for kind in ["delivery", "ack", "completion", "lateness", "resume"] {
         assert!(run.p99(kind) > 1_000.0, "{kind}: {}", run.p99(kind));
     }
@@ -83,7 +83,7 @@ async fn a_server_that_stalls_and_goes_on_keeps_everything_but_the_latencies() {
 #[actix_rt::test]
 async fn a_server_that_refuses_messages_without_need_is_not_said_to_keep_anything() {
     let run = Run::with(Options { clients_max: Some(0), ..Options::default() }, "clean").await;
-    run.must_say(1, "BROKEN: clean: ", &["refused without need"]);
+    run.must_say(1, "BROKEN: clean: ", &["refused without reason"]);
     run.must_add_up();
     assert_eq!(run.report.messages.done, 0);
 }
@@ -96,7 +96,7 @@ async fn a_server_that_drops_one_delivery_in_a_thousand_is_found_out() {
     run.must_say(1, &format!("BROKEN: clean: {lost} lost; p99.99<400ms: "), &[]);
     run.must_add_up();
     assert_eq!(run.report.ledger.lost, lost);
-    // What did not come is as long under way as anybody waited for it.
+    // Missing deliveries count with the time until the end of the run.
     assert_eq!(run.report.latencies["delivery"].percentiles.count, run.report.ledger.expected);
 }
 
@@ -125,11 +125,14 @@ async fn a_server_that_says_everything_was_recovered_and_gives_nothing_is_found_
 #[actix_rt::test]
 async fn a_server_that_alters_a_message_on_the_way_is_found_out() {
     for how in Alteration::ALL {
-        // Nothing of the message tells that a bot wrote it; what its other receivers got does.
+        // Nothing in the message shows that a bot wrote it, but the deliveries to other receivers do.
         let contradicts = how == Alteration::TextAndSender;
         let to_one = Run::with(Options { fault: Some(Fault::Alter(how)), ..Options::default() }, "clean").await;
-        let line =
-            if contradicts { "BROKEN: clean: 3 places contradicted" } else { "BROKEN: clean: 3 altered on the way" };
+        let line = if contradicts {
+            "BROKEN: clean: 3 contradictory positions"
+        } else {
+            "BROKEN: clean: 3 altered on the way"
+        };
         to_one.must_say(1, line, &[]);
         assert_eq!(to_one.first_line(), line, "{how:?}");
         let to_all = Run::with(Options { fault: Some(Fault::AlterForAll(how)), ..Options::default() }, "clean").await;
@@ -150,7 +153,7 @@ async fn what_a_person_says_in_the_bots_rooms_breaks_nothing() {
 #[actix_rt::test]
 async fn messages_that_were_refused_for_their_rate_are_not_called_unanswered() {
     let run = Run::with(Options { limits_after: Some(100), ..Options::default() }, "clean").await;
-    run.must_say(1, "BROKEN: clean: ", &["refused for the moment and not taken since", "due and never sent"]);
+    run.must_say(1, "BROKEN: clean: ", &["refused temporarily and not accepted later", "due and never sent"]);
     assert!(!run.first_line().contains("never answered"), "{}", run.first_line());
     run.must_add_up();
     let messages = &run.report.messages;
@@ -158,7 +161,7 @@ async fn messages_that_were_refused_for_their_rate_are_not_called_unanswered() {
     assert!(messages.deferred > 0 && run.report.counters["refused_for_now"] == messages.deferred, "{messages:?}");
     assert!(stdout(&run.output).contains("0 never answered, "), "{}", stdout(&run.output));
     assert!(stdout(&run.output).contains(&format!("{} refused for now), 0 sent again", messages.deferred)));
-    // Where the message is taken in the end, it is told that it was sent again.
+    // If the message is accepted in the end, the report counts it as sent again.
     let again = Run::with(Options { refuse_every: 10, ..Options::default() }, "clean, deferred=0").await;
     again.must_say(0, "KEPT: clean, deferred=0", &[]);
     let refused = again.report.counters["refused_for_now"];
@@ -176,13 +179,14 @@ async fn the_bots_own_pause_before_they_connect_again_is_not_charged_to_the_serv
         longest_pause = started.elapsed();
     })
     .await;
-    // The fifth attempt comes up to two seconds after the fourth, and only the time up to that is the server's. The bots
-    // do the same in every run, see BOT_SEED.
+    // The fifth attempt comes up to two seconds after the fourth, and only the time up to the fourth is the server's.
+    // The bots behave the same in every run, see BOT_SEED.
     let charged = report.stats.connect.max();
     assert!(longest_pause > server.longest_refused() + Duration::from_millis(900), "{longest_pause:?}");
     assert!(charged < server.longest_refused() + Duration::from_millis(500), "{charged:?} {longest_pause:?}");
     assert!(report.stats.connect.quantile(0.1) > Duration::from_millis(100), "{report}");
-    // What was planned meanwhile waited for the bots, and that is not in its latencies, at whichever receiver.
+    // Messages that were planned meanwhile waited for the bots, and their latencies exclude that time, at every
+    // receiver.
     for latencies in [&report.stats.ack, &report.stats.delivery, &report.stats.lateness] {
         assert!(latencies.max() < server.longest_refused() + Duration::from_millis(500), "{report}");
     }
@@ -211,7 +215,7 @@ fn resetting() -> String {
     url
 }
 
-/// The verdict on a server at this URL that never lets a bot in.
+/// The verdict about a server at this URL that never accepts a bot.
 async fn verdict_on(url: &str, arguments: &[&str]) -> (String, String) {
     let mut command = program();
     command.args(["--server-url", url, "--count", "3", "--seconds", "1", "--drain-seconds", "0.5"]).args(arguments);
@@ -254,12 +258,12 @@ async fn where_no_bot_was_connected_the_first_line_says_why_and_what_to_do() {
         (&moved, &[], "HTTP 302", "name that address in BOT_SERVER_URL"),
         (&no_upgrade, &[], "handshake: Invalid", "answers a WebSocket's handshake wrongly"),
         (&nobody, &[], "connect: connection refused", "no server listens at BOT_SERVER_URL"),
-        (&silent_url, &[], "handshake: no answer by the end of the run", "does not answer a WebSocket's handshake"),
+        (&silent_url, &[], "handshake: no answer by the end of the run", "does not answer the WebSocket handshake"),
         (&no_http, &[], "handshake: the answer is not HTTP", "does not speak HTTP"),
         (&https, &[], "handshake: the answer is not HTTP", "wss:// instead of ws://"),
         (&nothing, &[], "handshake: the connection ended", "wss:// instead of ws://"),
-        ("ws://no-such-host.invalid/ws", &[], "connect: unknown host", "no address is known"),
-        (&mute, &[], "no welcome by the end of the run", "look at BOT_DIALECT"),
+        ("ws://no-such-host.invalid/ws", &[], "connect: unknown host", "has no known address"),
+        (&mute, &[], "no welcome by the end of the run", "check BOT_DIALECT"),
         (&other_version, &[], "a welcome that cannot be read", "another version of the protocol"),
         (&socket_io, &[], "the server speaks socket.io, and not BOT_DIALECT=starling", "set BOT_DIALECT"),
         (&starling, &["--dialect", "nats"], "the server speaks starling, and not BOT_DIALECT=nats", "set BOT_DIALECT"),
@@ -272,7 +276,7 @@ async fn where_no_bot_was_connected_the_first_line_says_why_and_what_to_do() {
             "{url} {kind}: {line}"
         );
         assert!(line.contains(advice), "{kind}: {line}");
-        // Nothing is called kept beside it.
+        // No expectation counts as kept.
         assert!(text.contains("\n  BROKEN    clean: not judged\n") && !text.contains("  kept "), "{text}");
     }
 }
@@ -286,7 +290,7 @@ async fn where_bots_come_in_and_are_not_understood_the_first_line_says_so() {
     assert!(line.ends_with(" (the server speaks starling, and not BOT_DIALECT=echo)"), "{line}");
 }
 
-/// Where every handshake is answered, and then at most this is said.
+/// The URL of a server that accepts every handshake, and then sends at most this.
 async fn mute_after_handshake(says: Option<&'static str>) -> String {
     let listener = actix_rt::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/ws", listener.local_addr().unwrap());

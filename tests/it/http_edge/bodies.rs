@@ -74,7 +74,7 @@ async fn a_body_that_waits_for_leave_gets_it_and_a_pipeline_may_end_in_a_websock
     assert_eq!(raw.head().await.status, 100);
     raw.send(br#"{"Message":"hello"}"#).await;
     assert_eq!(raw.answer().await.status, 200);
-    // On the same connection, all in one write: a request, a handshake, and a frame behind it.
+    // On the same connection, in one write: a request, a handshake, and a frame after it.
     let get = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
     let frame = raw::frame(raw::TEXT, br#"{"Message":"at once"}"#);
     raw.send(&[get.as_bytes(), raw::handshake_request("/ws").as_bytes(), &frame].concat()).await;

@@ -10,25 +10,25 @@ use test_kit::{Exposition, LOOK, within};
 use super::{METHODS, ROUTES};
 use crate::harness::starling;
 
-/// What [`ROUTES`] × [`METHODS`] × [`WAYS`] connections at a time may take of the server's memory.
+/// The most memory that [`ROUTES`] × [`METHODS`] × [`WAYS`] simultaneous connections may take, in MiB.
 const WALK_MIB: f64 = 60.0;
 
-/// A connection that goes on with its request in one way.
+/// The way in which a connection continues its request.
 #[derive(Debug, Clone, Copy)]
 enum Way {
-    /// A whole request, and nothing after its answer.
+    /// A complete request, and nothing after its answer.
     Bare,
     /// Half of a head.
     Half,
-    /// A head, a byte at a time.
+    /// A head, one byte at a time.
     SlowHead,
-    /// A body, a byte at a time.
+    /// A body, one byte at a time.
     SlowBody,
-    /// Requests without end, and the answers are read a byte at a time.
+    /// Requests without end; the answers are read one byte at a time.
     SlowReader,
-    /// Requests without end, and nothing is read.
+    /// Requests without end; nothing is read.
     Pipelined,
-    /// Nothing at all.
+    /// No data at all.
     Silent,
 }
 
@@ -63,7 +63,7 @@ async fn a_connection_that_comes_to_nothing_ends_whatever_its_route_and_method_a
         })
         .await;
     };
-    // What is taken once for all, as the buffers of the threads and the allocator are.
+    // This also allocates memory that is allocated only once, like the buffers of the threads and the allocator.
     walk().await;
     let (base, _) = server.memory_mib();
     server.forget_peak();
@@ -97,7 +97,7 @@ async fn goes_nowhere(address: SocketAddr, method: &str, path: &str, way: Way) {
             return;
         }
         Way::Pipelined => {
-            // The server stops reading, and the kernel stops taking.
+            // The server stops reading, and then the kernel stops accepting.
             raw.send_what_goes(format!("{head}\r\n").repeat(2_000).as_bytes());
             within(what, raw.closed_unread()).await;
             return;

@@ -17,7 +17,7 @@ async fn limits_hold_for_connections_that_never_shake_hands() {
     for _ in 0..2 {
         open.push(Raw::open_from(ATTACKER, server.address()).await);
     }
-    // A third asks something plain.
+    // A third connection sends a plain request.
     figures_when(&server, "both are counted", |figures| figures.value("chat_connections_open", &[]) > 2.5).await;
     let mut third = Raw::open_from(ATTACKER, server.address()).await;
     third.get("/healthz").await.expect_refusal(429, "too_many_connections");
@@ -59,7 +59,7 @@ async fn a_slow_reader_that_goes_on_reading_gets_all_of_a_large_answer() {
     let request = "GET /metrics HTTP/1.1\r\nHost: x\r\n";
     let last = format!("{request}Connection: close\r\n\r\n");
     raw.send(format!("{}{last}", format!("{request}\r\n").repeat(answers - 1)).as_bytes()).await;
-    // 40 KiB a second, for five times as long as a client may take nothing: the wait is the promise itself.
+    // 40 KiB a second, for five times as long as a client may accept nothing: this wait is the promise itself.
     let came = within("all answers", raw.read_slowly(2 * 1024, Duration::from_millis(50))).await;
     assert!(came > answers * length, "{came} bytes of {answers} answers with {length} bytes each");
 }

@@ -15,7 +15,7 @@ fn a_stack_variable_in_the_dotenv_file_is_for_compose_alone() {
     fs::write(folder.path().join(".env"), "CHAT_PORT=21001\nCHAT_CPUS=2\n").unwrap();
     let output = starling().run(folder.path(), &["--print-config"], &[]);
     assert_eq!(text(&output.stdout), Config::default().to_string());
-    // Whoever says where to listen has made no mistake.
+    // With a listening address set, CHAT_PORT is not a mistake.
     let output = starling().run(folder.path(), &["--print-config"], &[("CHAT_PORT", "1"), ("CHAT_BIND", "[::1]:9")]);
     assert!(text(&output.stdout).contains("CHAT_BIND=[::1]:9\n"), "{output:?}");
 }
@@ -51,7 +51,7 @@ fn what_kubernetes_adds_for_a_service_of_our_name_is_passed_over() {
     assert!(bots(&[]).contains("BOT_COUNT=100\n"));
 }
 
-/// What a program prints as its configuration, once with these variables and once with what was printed as its `.env`.
+/// A program's printed configuration: once with these variables, and once with the printed text as its `.env`.
 fn printed_twice(program: &Path, variables: &[(&str, &str)]) -> [String; 2] {
     let folder = tempfile::tempdir().unwrap();
     let print = |variables: &[(&str, &str)]| {

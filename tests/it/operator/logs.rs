@@ -11,7 +11,7 @@ use test_kit::{Exposition, raw, within};
 use crate::harness::{TestServer, bot_swarm, starling, start_at};
 use crate::log_levels::{ReservedPort, converse};
 
-/// A pipe that takes nothing more; its reading end keeps it open.
+/// A full pipe; its reading end keeps it open.
 fn full_pipe() -> (PipeReader, Stdio) {
     let (reader, mut writer) = std::io::pipe().unwrap();
     rustix::io::ioctl_fionbio(&writer, true).unwrap();
@@ -83,7 +83,7 @@ async fn lines_that_are_dropped_are_counted_and_told_when_somebody_reads_again()
         while !String::from_utf8_lossy(&all).contains("log lines were dropped: ") {
             let count = unread.read(&mut part).unwrap();
             assert!(count > 0, "the server has ended");
-            // What is older than this cannot have the line.
+            // Older bytes cannot contain the line.
             all.drain(..all.len().saturating_sub(1_000));
             all.extend_from_slice(&part[..count]);
         }

@@ -16,7 +16,7 @@ async fn a_server_that_is_short_of_memory_says_what_takes_it_and_refuses_the_new
     ];
     let server = starling().start(folder.path(), &variables);
     let mut alice = Client::connect(server.address(), "/ws?clientId=alice").await;
-    // It reads nothing, and nothing of what waits for it may be dropped.
+    // This client reads nothing, and the server may drop none of its frames.
     let mut slow = raw::Raw::open(server.address()).await;
     assert_eq!(slow.ask_for_websocket("/ws?clientId=slow", "").await.status, 101);
     let message = format!(r#"{{"to":"slow","Message":"{}"}}"#, "x".repeat(16_000));
@@ -80,7 +80,7 @@ async fn who_searches_in_memory_holds_up_nobody_who_talks() {
     };
     let started = tokio::time::Instant::now();
     let ((), median) = tokio::join!(searching, talking);
-    // Once each command waited for whole searches.
+    // Each command once waited for whole searches.
     let search = started.elapsed() / 12;
     assert!(median < search / 5, "a command took {median:?} while a search took {search:?}");
 }

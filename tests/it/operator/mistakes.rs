@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use super::text;
 use crate::harness::{bot_swarm, starling};
 
-/// The one line with which a start ends, and its exit code.
+/// The only line of a failed start, and its exit code.
 fn refused(output: &Output) -> (String, Option<i32>) {
     let stderr = text(&output.stderr);
     assert_eq!((stderr.lines().count(), output.stdout.len()), (1, 0), "{stderr}");

@@ -1,4 +1,4 @@
-//! Keys as they are written for the driver.
+//! Special keys in the encoding of the driver.
 
 pub(crate) const ALT: char = '\u{e00a}';
 pub(crate) const END: char = '\u{e010}';

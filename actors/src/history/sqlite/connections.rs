@@ -14,20 +14,20 @@ use super::ownership;
 use super::schema::{self, APPLICATION_ID, VERSION};
 use super::settings::synchronous;
 
-/// How long a connection waits for another one of this process, or for an operator's tool.
+/// How long a connection waits for a lock of another connection, in this process or in an operator's command.
 const BUSY: Duration = Duration::from_secs(2);
 
-/// Up to this size a database is checked as a whole before it is opened; a larger one by `starling history check`.
+/// A database up to this size is checked completely before it is opened. `starling history check` checks larger ones.
 const CHECKED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// The write-ahead log is taken back into the database by the writer itself when it has so many pages of 4 KiB; the
-/// checkpoints in the background keep it far below.
+/// Pages of 4 KiB in the write-ahead log at which the writer itself checkpoints. The background checkpoints keep the
+/// log far below this.
 const LOG_PAGES_MAX: u32 = 16_384;
 
-/// Lets the database undo a transaction that the death of a process has cut off, as a first start's may be.
+/// Rolls back a transaction that the end of a process has interrupted, for example during the first start.
 ///
-/// Before there is a write-ahead log, a transaction is undone from a journal beside the database. A connection that only
-/// reads cannot do that, so it cannot read either.
+/// Before the database uses a write-ahead log, a rollback needs the journal beside it. A read-only connection cannot
+/// roll back, and therefore cannot read.
 pub(super) fn recover(path: &Path) -> rusqlite::Result<()> {
     if !path.exists() || !fs::metadata(beside(path, "-journal")).is_ok_and(|journal| journal.len() > 0) {
         return Ok(());
@@ -36,11 +36,11 @@ pub(super) fn recover(path: &Path) -> rusqlite::Result<()> {
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
 }
 
-/// Looks at a database, without the right to change it. One that is not there, or empty, is a new one.
+/// Inspects a database with a read-only connection. A missing or empty file is accepted as a new database.
 pub(super) fn inspect(path: &Path) -> Result<(), OpenError> {
     let of = |error| OpenError::File { path: path.to_owned(), error };
     ownership::check_database(path)?;
-    // Before anything is read, as what is undone may be all there is.
+    // The rollback comes first, because it may leave an empty database.
     recover(path).map_err(|error| OpenError::of(path, error))?;
     let size = match fs::metadata(path) {
         Ok(metadata) => metadata.len(),
@@ -63,7 +63,7 @@ fn inspect_through(connection: &Connection, path: &Path, size: u64) -> Result<()
     };
     let (application, tables, version) = looked().map_err(|error| OpenError::of(path, error))?;
     if application != APPLICATION_ID {
-        // A process that died while it made the database leaves an empty one.
+        // A process that was killed while it created the database leaves no tables.
         return if tables == 0 { Ok(()) } else { Err(OpenError::Foreign { path: path.to_owned() }) };
     }
     if version > u32::from(VERSION) {
@@ -100,14 +100,14 @@ pub(super) fn open_at_rest(path: &Path) -> Result<Option<(Connection, Option<Fil
     Ok(Some((connection, lock)))
 }
 
-/// A connection with these rights.
+/// Opens a connection with these flags.
 pub(super) fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY)?;
     Ok(connection)
 }
 
-/// The connection that writes, with the newest schema. Without `create` the database must be there already.
+/// Opens the writing connection and migrates the schema. Without `create` the database must exist.
 pub(super) fn open_writer(settings: &SqliteSettings, create: bool) -> rusqlite::Result<Connection> {
     let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
     flags.set(OpenFlags::SQLITE_OPEN_CREATE, create);
@@ -118,14 +118,14 @@ pub(super) fn open_writer(settings: &SqliteSettings, create: bool) -> rusqlite::
     connection.pragma_update(None, "journal_size_limit", u64::from(LOG_PAGES_MAX) * 4_096)?;
     connection.pragma_update(None, "cache_size", -16_384)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    // Also where there is nothing to migrate: whoever holds the database is found out now.
+    // Also without a migration this transaction detects another process that holds the database.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     schema::migrate(&transaction)?;
     transaction.commit()?;
     Ok(connection)
 }
 
-/// A connection that only reads.
+/// Opens a read-only connection.
 pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.pragma_update(None, "cache_size", -4_096)?;

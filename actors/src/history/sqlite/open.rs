@@ -1,4 +1,4 @@
-//! Opening a database, or refusing it without touching it.
+//! Opens a database, or refuses it without changing it.
 
 use std::fs;
 use std::path::Path;
@@ -17,10 +17,10 @@ use super::schema::DbRoom;
 use super::written::WrittenDatabase;
 use crate::history::Restored;
 
-/// How many threads read pages.
+/// The number of reader threads.
 const READERS: usize = 2;
 
-/// An open database and what it says of the time before.
+/// An open database and its restored content.
 #[derive(Debug)]
 pub(super) struct Opened {
     /// For new rooms.
@@ -29,16 +29,16 @@ pub(super) struct Opened {
     pub(super) writer: WrittenDatabase,
     pub(super) readers: Vec<Connection>,
     pub(super) checkpoints: Connection,
-    /// Reads for the search.
+    /// A read-only connection for the search.
     pub(super) searcher: Connection,
-    /// The numbers of the restored rooms, in their order.
+    /// The numbers of the restored rooms, in the order of `restored.rooms`.
     pub(super) rooms: Vec<DbRoom>,
     pub(super) restored: Restored,
-    /// Rooms that were dropped and still have messages.
+    /// Dropped rooms that still have messages.
     pub(super) dropped: Vec<DbRoom>,
 }
 
-/// Opens the database of the settings, and makes it where there is none.
+/// Opens the database of the settings. Creates it if it does not exist.
 pub(super) fn open(settings: &SqliteSettings) -> Result<(Opened, Lock), OpenError> {
     let path = settings.path.as_path();
     ownership::check(path)?;
@@ -48,13 +48,13 @@ pub(super) fn open(settings: &SqliteSettings) -> Result<(Opened, Lock), OpenErro
     match &opened {
         Ok(_) => {
             lock.keep();
-            // A restore that was killed has left it.
+            // A restore that was killed leaves this file.
             remove(path, &[UNFINISHED]);
         }
-        // What another process holds may be its own.
+        // Files of a database that another process holds may belong to that process.
         Err(OpenError::Held { .. }) => {}
         Err(_) if is_new => remove(path, &["", "-wal", "-shm", "-journal"]),
-        // Looking at a database makes an empty log. One that is not empty has what was stored last.
+        // Inspecting a database creates an empty log. A log that is not empty contains the last messages.
         Err(_) if !had_log && fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() == 0) => {
             remove(path, &["-wal", "-shm"]);
         }
@@ -78,7 +78,7 @@ fn open_locked(settings: &SqliteSettings, lock: &Lock) -> Result<Opened, OpenErr
 
 fn remove(path: &Path, endings: &[&str]) {
     for ending in endings {
-        // Not all of them are there.
+        // Some of them may not exist.
         fs::remove_file(beside(path, ending)).unwrap_or_default();
     }
 }

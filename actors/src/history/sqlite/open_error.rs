@@ -7,29 +7,29 @@ use rusqlite::ErrorCode;
 
 use super::schema::VERSION;
 
-/// Why a database is not opened: one line for the operator. It was not changed.
+/// The reason that a database was not opened, as one line for the operator. The database was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The folder cannot be made, or the file beside the database that locks it.
+    /// The folder or the lock file cannot be created.
     #[error("the history {path} cannot be opened: {error}")]
     File { path: PathBuf, error: io::Error },
-    /// Nothing can be stored in it.
+    /// No database can be used at this path.
     #[error("the history {path} cannot be used: {reason}")]
     Unfit { path: PathBuf, reason: &'static str },
-    /// Its disk has no room left.
+    /// The disk has no space left.
     #[error("the history {path} cannot be opened: the disk is full")]
     DiskFull { path: PathBuf },
-    /// Another process works with it.
-    #[error("the history {path} is held by another process; stop that one first")]
+    /// Another process uses it.
+    #[error("the history {path} is held by another process; stop that process first")]
     Held { path: PathBuf },
-    /// It was written by a newer version of this program.
+    /// A newer version of this program has written it.
     #[error("the history {path} has version {version}, newer than {VERSION}, the newest that this program knows")]
     Newer { path: PathBuf, version: u32 },
-    /// It belongs to another program.
+    /// The database belongs to another program.
     #[error("{path} is a database, but not a history of this program")]
     Foreign { path: PathBuf },
-    /// A file with a name that a file of the history would have belongs to another program.
-    #[error("the history {path} cannot be used: {file} is there, and not of this program")]
+    /// A file beside the database has a reserved name but belongs to another program.
+    #[error("the history {path} cannot be used: {file} exists but is not a file of this program")]
     ForeignBeside { path: PathBuf, file: PathBuf },
     /// The database was removed, and its log was not: SQLite would delete it.
     #[error(
@@ -42,10 +42,10 @@ pub enum OpenError {
         move the log away"
     )]
     LogOfAnother { path: PathBuf, log: PathBuf },
-    /// It is no database, or not a whole one.
+    /// The file is not a database, or it is incomplete.
     #[error("the history {path} is damaged: {reason}")]
     Damaged { path: PathBuf, reason: String },
-    /// The database does not let itself be opened.
+    /// SQLite cannot open the database.
     #[error("the history {path} cannot be opened: {error}")]
     Database { path: PathBuf, error: rusqlite::Error },
 }
@@ -64,7 +64,7 @@ impl OpenError {
                 Self::Damaged { path, reason: error.to_string() }
             }
             Some(ErrorCode::DiskFull) => Self::DiskFull { path },
-            // The index of the log is made as large as it gets when it is made: where that fails, there is no room.
+            // SQLite allocates the index of the log at its full size. If that fails, the disk is full.
             _ if error.sqlite_error().is_some_and(|e| e.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => {
                 Self::DiskFull { path }
             }

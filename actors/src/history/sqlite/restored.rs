@@ -1,4 +1,4 @@
-//! What a database says of the time before: its rooms, and the `id`s that are still remembered.
+//! Restores the content of a database at a start: its rooms, and the `id`s that are still remembered.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use crate::history::{Restored, RoomKey, StoredId, StoredRoom, UnclaimedInbox};
 use crate::identity::IdOwner;
 use crate::ids::RoomId;
 
-/// How many messages of an inbox are looked at for who wrote them; one with more is not taken for one sender's.
+/// The number of messages of an inbox whose senders are checked. An inbox with more is not attributed to a single
+/// sender.
 const SENDERS_LOOKED_AT: u32 = 100;
 
 fn damaged_value(column: usize, error: impl std::error::Error + Send + std::marker::Sync + 'static) -> rusqlite::Error {
@@ -30,7 +31,7 @@ struct StoredRooms {
     dropped: Vec<DbRoom>,
 }
 
-/// The rooms, one row each, and the `id`s of the last minutes: never a look at all messages. Beside them the numbers of
+/// Reads one row per room, and the `id`s of the last minutes. It never scans all messages. Beside them the numbers of
 /// the rooms, and those of the rooms that were dropped and still have messages.
 pub(super) fn restore(
     connection: &Connection,
@@ -89,7 +90,7 @@ fn stored_ids(
     let reference = newest.cast_unsigned();
     let kept = u64::try_from(settings.ids_kept.as_millis()).unwrap_or(u64::MAX);
     let since = reference.saturating_sub(kept).cast_signed();
-    // Of a private message the receiver's copy counts: in the sender's own, `peer` is another one.
+    // For a private message only the receiver's copy counts. In the sender's copy, `peer` is not the sender.
     let mut select = connection.prepare(
         "SELECT place, at, client_id, id, owner FROM (
             SELECT place, at, client_id, id, owner FROM messages
@@ -103,7 +104,7 @@ fn stored_ids(
         let Some(room) = places.get(&number).copied() else { continue };
         let (client_id, id): (String, String) = (row.get(2)?, row.get(3)?);
         let client_id = ClientId::parse(&client_id).map_err(|error| damaged_value(2, error))?;
-        // A version that stored no owner remembered by name: that is right only where names are authenticated.
+        // A version without owners remembered `id`s by name. This is correct only if names are authenticated.
         let owner: Option<i64> = row.get(4)?;
         let owner = owner.map_or_else(|| IdOwner::authenticated(&client_id), |owner| IdOwner(owner.cast_unsigned()));
         let at = row.get::<_, i64>(1)?.cast_unsigned();
@@ -120,7 +121,8 @@ fn stored_ids(
     Ok(ids)
 }
 
-/// Who made an inbox of which nothing was delivered; `None` where its owner has written, so was here.
+/// The creator of an inbox whose owner has received nothing. `None` if the owner has sent messages and has therefore
+/// been connected.
 fn unclaimed(senders: &mut Statement<'_>, inbox: DbRoom, owner: &ClientId) -> rusqlite::Result<Option<UnclaimedInbox>> {
     let span = (schema::place(inbox, 0), schema::place(inbox, schema::SEQ_MAX), SENDERS_LOOKED_AT);
     let senders = senders.query_map(span, |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;

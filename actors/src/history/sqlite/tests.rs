@@ -1,4 +1,4 @@
-//! The store with its threads and a file, below a small memory of recent messages, and without a chat.
+//! Tests of the store with its threads and a file, below a small memory of recent messages, without a chat.
 
 mod searching;
 
@@ -20,13 +20,13 @@ use crate::vitals::{Died, VitalPart, Vitals};
 const ROOM: RoomId = RoomId(0);
 const EPOCH: Epoch = Epoch(7);
 
-/// A store in a folder, and what its threads report.
+/// A store in a folder, with the reports of its threads.
 struct Store {
     history: History,
     metrics: Arc<HistoryMetrics>,
     reports: Receiver<StoreReport>,
     restored: Restored,
-    /// The oldest and the newest message of the lobby, as the chat knows them.
+    /// The oldest and the newest message of the lobby, as the chat would know them.
     bounds: (Seq, Seq),
 }
 
@@ -42,7 +42,7 @@ fn settings(folder: &TempDir) -> SqliteSettings {
     }
 }
 
-/// What a message says whose number is expected to be this.
+/// A message whose text and id contain its expected seq.
 fn draft(seq: u64) -> Draft {
     Draft {
         to: None,
@@ -62,7 +62,7 @@ fn entry<const N: usize>(number: u64, copies: [(RoomId, &str, Draft); N]) -> Ent
     Entry { number: EntryNumber(number), copies: copies.into_iter().map(copy).collect() }
 }
 
-/// An entry for the lobby, with the number that its message is expected to have.
+/// An entry for the lobby, numbered like its message's expected seq.
 fn message(seq: u64) -> Entry {
     entry(seq, [(ROOM, "lobby", draft(seq))])
 }
@@ -78,7 +78,7 @@ impl Store {
         Self { history, metrics, reports, restored, bounds }
     }
 
-    /// What the next report completes.
+    /// The completions of the next report.
     fn next(&mut self) -> Vec<Completion> {
         let mut done = Vec::new();
         self.history.reported(self.reports.recv_timeout(Duration::from_secs(10)).unwrap(), &mut done);
@@ -130,7 +130,7 @@ impl Store {
     }
 }
 
-/// The rooms and numbers of the messages that were committed.
+/// The rooms and seqs of the committed messages.
 fn committed(done: &[Completion]) -> Vec<(RoomId, u64)> {
     let copies = done
         .iter()
@@ -197,7 +197,7 @@ fn what_was_said_in_one_turn_is_stored_in_one_commit() {
     assert!(store.history.has_queued());
     store.history.end_turn(&mut Vec::new());
     assert!(!store.history.has_queued());
-    assert_eq!(store.next().len(), 20, "one report speaks for all");
+    assert_eq!(store.next().len(), 20, "one report for all messages");
     assert_eq!(store.metrics.commit_messages.count(), 1);
 }
 
@@ -212,7 +212,7 @@ fn a_long_turn_is_handed_on_before_it_ends() {
     assert!(store.history.has_queued(), "the last one waits for the end of the turn");
     drop(store);
     let stored = &Store::open(settings(&folder)).restored.rooms[0];
-    assert_eq!(stored.seq, Seq(TURN_MESSAGES_MAX as u64 + 1), "what waited is stored when the chat ends");
+    assert_eq!(stored.seq, Seq(TURN_MESSAGES_MAX as u64 + 1), "the queued message is stored on drop");
 }
 
 #[test]
@@ -317,7 +317,8 @@ fn a_room_that_was_forgotten_leaves_no_row() {
 fn both_copies_of_a_private_message_are_in_one_commit() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::open(settings(&folder));
-    // A message before them, so that no bound of a commit or a turn is reached between two messages only.
+    // An extra message before them, so that a limit of a commit or a turn does not fall exactly between two private
+    // messages.
     store.history.append(message(1), &mut Vec::new());
     let (alice, bob) = (RoomId(1), RoomId(2));
     for seq in 1..=500 {
@@ -336,7 +337,7 @@ fn both_copies_of_a_private_message_are_in_one_commit() {
     assert!(commits > 5, "{commits}");
 }
 
-/// Lets the database refuse what a trigger says.
+/// Installs a trigger that makes the database reject some statements.
 fn refuse(settings: &SqliteSettings, trigger: &str) {
     Connection::open(&settings.path).unwrap().execute_batch(trigger).unwrap();
 }
@@ -406,7 +407,7 @@ fn what_is_due_when_the_storage_fails_is_done_when_it_works_again() {
     while store.metrics.health.failure().is_some() {
         std::thread::yield_now();
     }
-    // The room is made again, before or after the old one is dropped.
+    // The room is created again, before or after the old one is dropped.
     store.append(1..=1);
     drop(store);
     assert_eq!(Store::open(settings(&folder)).restored.rooms.len(), 1);

@@ -1,4 +1,4 @@
-//! What every store gets from the history above it, shown with a store that was written from the contract alone.
+//! Tests of the part that `History` provides for every store. The store here is written from the contract alone.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use super::remote::{Remote, RemoteReport};
 use super::*;
 
-/// A history over such a store, which carries its reports as the `ChatServer` does.
+/// A history above this store. It delivers the reports, as the `ChatServer` does.
 struct OverRemote {
     history: History,
     reports: Arc<Mutex<Vec<StoreReport>>>,
@@ -25,7 +25,7 @@ impl OverRemote {
         Self { history, reports, reads, bounds: (Seq(1), Seq(0)) }
     }
 
-    /// Carries all reports and returns what they complete.
+    /// Delivers all reports and returns their completions.
     fn settle(&mut self) -> Vec<Completion> {
         let mut done = Vec::new();
         for report in std::mem::take(&mut *self.reports.lock().unwrap()) {
@@ -56,14 +56,14 @@ impl OverRemote {
         self.settle();
     }
 
-    /// A page, and whether the store was asked for it.
+    /// Reads a page. Also returns whether the store was asked.
     fn read(&mut self, page: HistoryPage, limit: usize) -> (Vec<u64>, bool, bool) {
         let before = self.reads.load(Relaxed);
         let (oldest, newest) = self.bounds;
         let mut done = Vec::new();
         self.history.read(ReadRequest { oldest, newest, ..request(page, None, limit, usize::MAX) }, &mut done);
         done.extend(self.settle());
-        let [Completion::Read { page, .. }] = &done[..] else { panic!("one answer, and not {done:?}") };
+        let [Completion::Read { page, .. }] = &done[..] else { panic!("expected one answer, got {done:?}") };
         let seqs = page.messages.iter().map(|message| message.seq.0).collect();
         (seqs, page.has_more, self.reads.load(Relaxed) > before)
     }
@@ -99,7 +99,7 @@ fn a_room_without_messages_is_not_asked_for() {
     assert_eq!(over.read(HistoryPage::Newest, 9), (vec![], false, false));
     over.append(2);
     over.trim(3);
-    assert_eq!(over.read(HistoryPage::Newest, 9), (vec![], false, false), "all were dropped");
+    assert_eq!(over.read(HistoryPage::Newest, 9), (vec![], false, false), "all messages were dropped");
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn what_the_store_has_dropped_is_not_shown_from_memory() {
     over.append(5);
     over.trim(4);
     assert_eq!(over.read(HistoryPage::Newest, 9), (vec![4, 5], false, false));
-    assert_eq!(over.read(HistoryPage::After(Seq(1)), 9), (vec![4, 5], false, true), "the store knows what is missing");
+    assert_eq!(over.read(HistoryPage::After(Seq(1)), 9), (vec![4, 5], false, true), "the store knows the missing ones");
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn private_messages_of_one_sender_keep_their_order() {
     assert_eq!(ledger.sums().out_of_order, 1);
 }
 
-/// A ledger of two bots whose private messages are kept.
+/// A ledger of two bots with inboxes.
 fn ledger_with_inboxes() -> Ledger {
     let mut ledger = ledger(2);
     ledger.has_inbox_at(0, 1, 0, true);
@@ -34,8 +34,9 @@ fn ledger_with_inboxes() -> Ledger {
 
 #[test]
 fn kept_private_messages_are_judged_across_a_lost_connection() {
-    // What bot 1 hears before it loses its connection, how far the server says that its inbox is when it is back and
-    // whether all was recovered, and what bot 1 hears then. Bot 0 has written five messages.
+    // The messages that bot 1 receives before it loses its connection, the inbox position that the server states after
+    // its return and whether all was recovered, and the messages that bot 1 receives then. Bot 0 has written five
+    // messages.
     type Case = (&'static [u32], u64, bool, &'static [u32], Tally);
     let clean = Tally { expected: 10, received: 10, ..Tally::default() };
     let cases: [Case; 8] = [
@@ -81,7 +82,7 @@ fn what_waited_for_a_bot_before_it_came_is_due_from_its_first_message_on() {
     let mut ledger = ledger(2);
     ledger.has_inbox_at(0, 1, 0, true);
     ledger.whispers(1..=3);
-    // There were seven messages of others, which were read before.
+    // There were seven earlier messages of others, which had been read before.
     ledger.has_inbox_at(1, 1, 10, true);
     let hears = |ledger: &mut Ledger, number: u32| {
         ledger.private_message(1, Some(u64::from(number) + 7), &whispered(0, 1, number))

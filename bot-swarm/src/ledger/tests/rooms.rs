@@ -147,7 +147,7 @@ fn the_last_receiver_of_a_message_is_the_last_one_of_all_threads() {
     hears(&mut here, 1, 11, 5);
     hears(&mut there, 0, 11, 7);
     hears(&mut there, 0, 12, 30);
-    // The second member of the one thread does not get it.
+    // The second member on the first thread does not receive it.
     hears(&mut here, 0, 12, 4);
     let mut last = here.take_last_receivers();
     assert!(here.take_last_receivers().is_empty(), "what is taken is taken");

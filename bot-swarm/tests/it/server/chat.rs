@@ -18,10 +18,10 @@ use super::inboxes::Inboxes;
 use super::lies::Lie;
 use super::options::Options;
 
-/// How long a server stalls.
+/// The duration of a stall.
 const STALL: Duration = Duration::from_secs(1);
 
-/// Why a client is not let in.
+/// The reason that a client is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotIn {
     /// Its name is taken.
@@ -33,7 +33,7 @@ pub(crate) enum NotIn {
 #[derive(Debug)]
 struct Client {
     name: ClientId,
-    /// The room it connected to, and those that it visits.
+    /// The room that it connected to, and those that it visits.
     rooms: Vec<RoomName>,
     outbox: UnboundedSender<Message>,
 }
@@ -54,16 +54,16 @@ pub(crate) struct Chat {
     pub(crate) inboxes: Inboxes,
     acks: HashMap<(ClientId, MessageId), Ack>,
     held: Option<(u64, String)>,
-    /// Deliveries that are kept back: until when, for whom, and what.
+    /// Delayed deliveries: due time, receiver and frame.
     delayed: RefCell<VecDeque<(Instant, u64, String)>>,
     committed: u64,
     dropped: Cell<u64>,
     delivered: Cell<u64>,
     is_mute: Cell<bool>,
     pub(crate) is_stopped: bool,
-    /// When each client was refused, one of [`Options::refuses_first`].
+    /// The times at which each client was refused because of [`Options::refuses_first`].
     refused: HashMap<ClientId, Vec<Instant>>,
-    /// The request by which the newest connection was made.
+    /// The request of the newest connection.
     pub(crate) newest_request: String,
     asked: u64,
     last: u64,
@@ -71,7 +71,7 @@ pub(crate) struct Chat {
     pub(crate) taken: u64,
     pub(crate) wrong: u64,
     pub(crate) goodbyes: u64,
-    /// Visits of rooms that ended.
+    /// The number of finished visits to rooms.
     pub(crate) visits: u64,
 }
 
@@ -108,7 +108,7 @@ impl Chat {
     }
 
     pub(crate) fn drop_everyone(&mut self) {
-        // Without its outbox, a connection ends.
+        // Dropping its outbox ends a connection.
         self.clients.clear();
     }
 
@@ -129,12 +129,12 @@ impl Chat {
         self.refused.values().filter_map(from_first_to_last).max().unwrap_or_default()
     }
 
-    /// Deliveries that were dropped.
+    /// The number of dropped deliveries.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.get()
     }
 
-    /// Lets a client in.
+    /// Connects a client.
     pub(crate) fn enter(
         &mut self,
         name: ClientId,
@@ -185,13 +185,13 @@ impl Chat {
         Ok(id)
     }
 
-    /// A client is gone; `with_goodbye`: it said so.
+    /// Handles the end of a client; `with_goodbye`: after a close frame.
     pub(crate) fn leave(&mut self, id: u64, with_goodbye: bool) {
         self.clients.remove(&id);
         self.goodbyes += u64::from(with_goodbye);
     }
 
-    /// A client asks something.
+    /// Handles a command.
     pub(crate) fn ask(&mut self, id: u64, text: &str) {
         let CommandFrame { id: frame_id, command } = codec::decode_command(text).unwrap();
         match command {
@@ -219,7 +219,7 @@ impl Chat {
     }
 
     fn room(&mut self, name: &RoomName) -> &mut Room {
-        // No two lives are the same, not even of two servers.
+        // Epochs are random, so no two are equal, not even of two servers.
         self.rooms.entry(name.clone()).or_insert_with(|| Room { epoch: Epoch(fastrand::u64(..)), history: Vec::new() })
     }
 
@@ -312,12 +312,12 @@ impl Chat {
         self.tell(id, &ServerEvent::Ack(ack));
     }
 
-    /// What befalls the server after so many messages.
+    /// Applies the troubles that are due after this many messages.
     fn is_troubled(&mut self) {
         let Options { stops_after, stalls_after, mute_after, cuts_after, .. } = self.options;
         let is_time = |after: Option<u64>| after == Some(self.taken);
         if is_time(stalls_after) {
-            // Everything of the server is on this thread.
+            // The whole server runs on this thread.
             std::thread::sleep(STALL);
         }
         if is_time(mute_after) {
@@ -341,7 +341,7 @@ impl Chat {
         self.send(id, String::from_utf8(frame).unwrap());
     }
 
-    /// Sends what was kept back for long enough.
+    /// Sends the delayed deliveries that are due.
     pub(crate) fn send_delayed(&self) {
         let is_due = |(until, ..): &mut (Instant, u64, String)| *until <= Instant::now();
         while let Some((_, id, frame)) = self.delayed.borrow_mut().pop_front_if(is_due) {
@@ -367,12 +367,12 @@ impl Chat {
             }
         }
         if let Some(client) = self.clients.get(&id) {
-            // A connection that has just ended takes nothing more.
+            // A connection that has just ended accepts nothing more.
             client.outbox.send(Message::Text(frame.into())).unwrap_or_default();
         }
     }
 
-    /// Announces to everybody that the server will close, and closes.
+    /// Announces to all clients that the server closes, then closes.
     pub(crate) fn close_everyone(&mut self, reason: &CloseReason) {
         let closing = ServerEvent::Closing { reason: "test".into(), reconnect_after_ms: 50 };
         for id in self.clients.keys().copied().collect::<Vec<_>>() {

@@ -2,43 +2,43 @@
 
 use starling_protocol::ClientId;
 
-/// Something that a server must not do. Each is committed three times.
+/// A fault of the server. Each is committed three times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// One member does not get a message.
+    /// One member does not receive a message.
     LoseDelivery,
-    /// One member gets a message twice.
+    /// One member receives a message twice.
     DoubleDelivery,
-    /// One member gets two messages in the wrong order.
+    /// One member receives two messages in the wrong order.
     SwapDeliveries,
-    /// One member gets another text in a message's place.
+    /// One member receives another message with the same `seq`.
     Contradict,
-    /// A message is acknowledged and goes nowhere.
+    /// A message is acknowledged but not delivered.
     AckOnly,
     /// A message is stored and sent twice.
     StoreTwice,
-    /// A member of another room gets a message.
+    /// A member of another room receives a message.
     LeakToOtherRoom,
-    /// Somebody else gets a private message.
+    /// A third client receives a private message.
     LeakPrivate,
     /// A private message does not arrive.
     LosePrivate,
-    /// One member gets a message altered.
+    /// One member receives an altered message.
     Alter(Alteration),
-    /// Everybody gets a message altered.
+    /// All members receive an altered message.
     AlterForAll(Alteration),
-    /// The receiver gets a private message altered.
+    /// The receiver receives an altered private message.
     AlterPrivate(Alteration),
 }
 
-/// What is altered of a message on its way.
+/// The part of a message that is altered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Alteration {
     /// A letter of its marker.
     Marker,
-    /// The whole text: nothing tells any more that a bot wrote it.
+    /// The whole text, so that it does not look like a bot's.
     Text,
-    /// The whole text and its sender: nothing tells any more who wrote it.
+    /// The whole text and the sender, so that nothing shows who wrote it.
     TextAndSender,
     /// Its sender.
     Sender,
@@ -54,7 +54,7 @@ impl Alteration {
     pub(crate) const ALL: [Self; 7] =
         [Self::Marker, Self::Text, Self::TextAndSender, Self::Sender, Self::Padding, Self::Length, Self::Addition];
 
-    /// The sender and the text that a message has after it.
+    /// The altered sender and text of a message.
     pub(super) fn of(self, sender: &ClientId, text: &str) -> (ClientId, String) {
         let other = |at: usize, letter: char| {
             let replaced = if text[at..].starts_with(letter) { "B" } else { "A" };

@@ -112,7 +112,7 @@ impl Chat {
     pub(in super::super) fn and(mut self, names: &[&str]) -> Self {
         for name in names {
             self.send(name, &format!("opens name={name}"));
-            assert_eq!(self.take(name).len(), 1, "{name} is welcome");
+            assert_eq!(self.take(name).len(), 1, "{name} gets a welcome");
         }
         self
     }
@@ -123,17 +123,17 @@ impl Chat {
         for line in dialogue.lines().map(str::trim).filter(|line| !line.is_empty()) {
             match line.find(['<', '>']).map(|at| (&line[..at], &line[at..=at], line[at + 1..].trim())) {
                 Some((who, ">", what)) => self.send(who, what),
-                Some((who, _, "(nothing)")) => assert_eq!(self.take(who), [""; 0], "{who} was told more\n{dialogue}"),
+                Some((who, _, "(nothing)")) => assert_eq!(self.take(who), [""; 0], "{who} received more\n{dialogue}"),
                 Some((who, _, expected)) => {
                     let told = self.client(who).inbox.pop_front();
-                    assert_eq!(told.as_deref(), Some(expected), "what {who} is told, in\n{dialogue}");
+                    assert_eq!(told.as_deref(), Some(expected), "received by {who}, in\n{dialogue}");
                 }
                 None => self.direct(line),
             }
         }
         for client in &mut self.clients {
             let rest = std::mem::take(&mut client.inbox);
-            assert_eq!(rest, [""; 0], "{} was told more than\n{dialogue}", client.label);
+            assert_eq!(rest, [""; 0], "{} received more than\n{dialogue}", client.label);
         }
     }
 
@@ -182,9 +182,9 @@ impl Chat {
         };
         let (failed, held): (Vec<_>, Vec<_>) = self.held.drain(..).partition(goes_there);
         self.held = held.into();
-        assert!(!failed.is_empty(), "something waits to be stored in {name}");
+        assert!(!failed.is_empty(), "no message waits to be stored in {name}");
         for held in failed {
-            let Held::Append(Entry { number, .. }) = held else { panic!("only messages fail") };
+            let Held::Append(Entry { number, .. }) = held else { panic!("only messages can fail") };
             self.apply(Command::Completed(Completion::Refused { number }));
         }
     }
@@ -192,7 +192,7 @@ impl Chat {
     #[track_caller]
     fn client(&mut self, label: &str) -> &mut Client {
         let client = self.clients.iter_mut().find(|client| client.label == label);
-        client.unwrap_or_else(|| panic!("nobody here is {label}"))
+        client.unwrap_or_else(|| panic!("no client {label}"))
     }
 
     fn client_of(&mut self, session: SessionId) -> Option<&mut Client> {
@@ -257,7 +257,7 @@ impl Chat {
                 self.complete(done);
             }
             Effect::Answer(answer) => answer.send(),
-            Effect::Drain { .. } => panic!("nobody drains the chat"),
+            Effect::Drain { .. } => panic!("no test drains the chat"),
         }
         None
     }
@@ -266,7 +266,7 @@ impl Chat {
         match command {
             ToSession::Tell { event, .. } => self.tell(session, &event),
             ToSession::Admit { room } => {
-                assert!(!self.admitted.contains(&(session, room)), "{session:?} is admitted once");
+                assert!(!self.admitted.contains(&(session, room)), "{session:?} is admitted twice");
                 self.admitted.push((session, room));
             }
             ToSession::Dismiss { room } => self.admitted.retain(|entry| *entry != (session, room)),

@@ -1,4 +1,4 @@
-//! What happens while a session catches up.
+//! Events while a session catches up.
 
 use super::Chat;
 use super::resume::{two_a_page, with_missed};
@@ -168,7 +168,7 @@ fn who_leaves_and_resumes_while_the_history_is_read_gets_everything_once() {
 
 #[test]
 fn who_resumes_again_and_has_missed_nothing_gets_what_is_new_at_once() {
-    // Regression: the session went on catching up from its first position.
+    // Regression: the session continued catching up from its first position.
     with_missed(two_a_page(), 1).check(
         "
         carol> joins lobby after=1 epoch=carol

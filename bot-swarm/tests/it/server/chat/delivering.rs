@@ -6,11 +6,11 @@ use super::{Chat, Client};
 use crate::server::faults::{Alteration, Fault};
 use crate::server::lies::Lie;
 
-/// Messages after which a fault begins.
+/// The number of messages before a fault begins.
 const FAULT_AFTER: u64 = 30;
 
 impl Chat {
-    /// Whether it is time for this fault.
+    /// Whether this fault is due.
     fn commits(&mut self, fault: Fault) -> bool {
         let is_time = self.options.fault == Some(fault) && self.taken > FAULT_AFTER && self.committed < 3;
         let is_free = self.held.is_none();
@@ -23,7 +23,7 @@ impl Chat {
         matches!(self.options.lie, Some(Lie::Ack(_)))
     }
 
-    /// How a message is altered now, if it is time for a fault that does so.
+    /// The alteration of the current message, if such a fault is due.
     fn committed_alteration(&mut self, of: impl FnOnce(Fault) -> Option<Alteration>) -> Option<Alteration> {
         let fault = self.options.fault?;
         of(fault).filter(|_| self.commits(fault))
@@ -71,7 +71,7 @@ impl Chat {
         seq
     }
 
-    /// Delivery to the member that suffers the faults.
+    /// Delivers to the member that suffers the faults.
     fn deliver_to_the_first(&mut self, member: u64, sender: &ClientId, room: &RoomName, seq: Seq, frame: String) {
         if self.held.as_ref().is_some_and(|(held_for, _)| *held_for == member) {
             self.send(member, frame);
@@ -96,7 +96,7 @@ impl Chat {
         } else if fault == Fault::SwapDeliveries {
             self.held = Some((member, frame));
         } else if fault == Fault::Contradict {
-            // The message before, in the place of this one.
+            // The previous message, with the `seq` of this one.
             let before = usize::try_from(seq.0).unwrap() - 2;
             let before = self.room(room).history[before].clone();
             let ServerEvent::Message(before) = codec::decode_event(&before).unwrap() else { unreachable!() };

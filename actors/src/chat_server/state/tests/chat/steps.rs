@@ -17,11 +17,11 @@ use crate::identity::{Claims, Identity, RoomGlobs};
 use crate::ids::{HubId, SessionId};
 
 impl Chat {
-    /// Does what a client does:
+    /// Performs a step of a client:
     ///
     /// ```text
     /// opens [room=R] [name=N] [key=LABEL] [person] [token=N [rooms=LIST] [for=SECONDS] | unproven]     goes
-    /// says [room=R | to=N] [name=N] [id=I] [read=MS] TEXT   (read so many milliseconds ago)   hello N [key=LABEL]
+    /// says [room=R | to=N] [name=N] [id=I] [read=MS] TEXT   (read MS milliseconds ago)   hello N [key=LABEL]
     /// joins R [after=S epoch=LABEL] [presence]         leaves R
     /// proves N [rooms=LIST] [for=SECONDS]    inbox [after=S epoch=LABEL]    private [with=N] [before=S | after=S]
     /// rooms   members R   history R [before=S | after=S] [limit=L]   ping   nonsense
@@ -162,7 +162,7 @@ impl Chat {
         Some(of.and_then(|client| client.key).unwrap_or(ClientKey(0)))
     }
 
-    /// What a token says: `token=NAME [rooms=LIST] [for=SECONDS]`.
+    /// The claims of a token: `token=NAME [rooms=LIST] [for=SECONDS]`.
     fn claims(&self, line: &Line<'_>, name: Option<&str>) -> Option<Arc<Claims>> {
         let rooms = line.options.get("rooms").map_or(RoomGlobs::ALL, |rooms| RoomGlobs::new(rooms.split(',')));
         let seconds: u64 = line.number("for").unwrap_or(3_600);
