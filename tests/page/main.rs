@@ -9,6 +9,8 @@ mod authenticated;
 #[cfg(test)]
 mod chatting;
 #[cfg(test)]
+mod embedding;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod hostile;
