@@ -214,6 +214,7 @@ export interface Client extends Emitter<ClientEvents> {
   close(): void;
   /** Checks the connection now. A page does so by itself when it is shown, or the network has changed. */
   wake(): void;
+  /** Takes another name. Rejects with the server's refusal, and with `lost` if the connection breaks meanwhile. */
   rename(name: string, key?: string): Promise<void>;
   /** The room of this name, which the client joins with every connection, until {@link Room.leave}. */
   room(name: string, options?: RoomOptions): Room;

@@ -162,6 +162,7 @@ class Connection {
       return parsed;
     });
     if (this.urls.length === 0) throw new TypeError("connect needs a url");
+    if (!(options.WebSocket ?? globalThis.WebSocket)) throw new TypeError("this Node.js has no WebSocket: pass one, as of the package ws");
     this.#urlIndex = Math.floor(Math.random() * this.urls.length);
     this.name = options.name ?? "";
     this.key = options.key ?? "";
@@ -180,7 +181,6 @@ class Connection {
   #open() {
     const { WebSocket: given } = this.options;
     const Socket = given ?? globalThis.WebSocket;
-    if (!Socket) throw new TypeError("this Node.js has no WebSocket: pass one, as of the package ws");
     const url = this.#url();
     const headers = this.token && !isPage() ? { headers: { authorization: `Bearer ${this.token}` } } : undefined;
     // The package ws takes headers as a third argument, the WebSocket of a platform as a second one.
@@ -327,7 +327,7 @@ class Connection {
     const isTokenWanted = type === "error" && frame.code === "unauthorized" && id === undefined;
     if (asked && type === "error" && frame.code === "rate_limited") {
       setTimeout(() => this.#asked.get(id) === asked && this.send(asked.frame), frame.retryAfterMs ?? 1_000);
-    } else if (asked && type !== "message") {
+    } else if (asked && !NUMBERED.has(type)) {
       this.#asked.delete(id);
       asked.done(type === "error" ? new ChatError(frame.code, frame.message, frame.retryAfterMs) : null, frame);
     } else if (isTokenWanted && this.status.state === "connecting") {
@@ -350,8 +350,14 @@ class Connection {
   #introduce(token) {
     this.hello({ name: token ? "" : this.name, key: this.key, token }, (error) => {
       if (!error || error.code === "lost") return;
-      if (error.code === "unauthorized") this.#authorize(error.message);
-      else this.#stopped(error.code, error.message);
+      if (error.code === "unauthorized") {
+        this.#authorize(error.message);
+      } else if (error.code === "forbidden" && (this.#refusals += 1) < this.on.rooms().length) {
+        this.#drop();
+        this.#wait(pauseMs(0), error.message);
+      } else {
+        this.#stopped(error.code, error.message);
+      }
     });
   }
 
@@ -489,21 +495,13 @@ class Connection {
       } else if (answer.status === 503 || answer.status === 429) {
         clearTimeout(this.#timers.attempt);
         this.#wait(Math.max(pause, 1_000 * Number(answer.headers.get("retry-after") ?? 0)), reason);
-      } else if (answer.status >= 400 && answer.status < 500) {
-        this.#forbidden(answer.status === 403 ? "forbidden" : String(refusal.code ?? "refused"), reason);
+      } else if (answer.status >= 400 && answer.status < 500 && this.#refusals >= this.on.rooms().length) {
+        // No other room may be the first one of a connection.
+        this.#stopped(answer.status === 403 ? "forbidden" : String(refusal.code ?? "refused"), reason);
       }
     } catch {
       // The request failed too; the pause goes on.
     }
-  }
-
-  /**
-   * Stops, unless another room may be the first one of a connection.
-   * @param {string} why
-   * @param {string} reason
-   */
-  #forbidden(why, reason) {
-    if (this.#refusals >= this.on.rooms().length) this.#stopped(why, reason);
   }
 
   /** @param {string} why @param {string} reason */
@@ -983,7 +981,8 @@ export class Client extends Emitter {
         if (state === "open") {
           this[inner].connection.ask(frame, (error, answer) => {
             if (!error) resolve(answer);
-            else if (error.code === "lost") ask();
+            // The next connection asks again.
+            else if (error.code === "lost") this.#waiting.add(ask);
             else reject(error);
           });
         } else if (state === "idle" || state === "stopped") {

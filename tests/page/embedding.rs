@@ -54,7 +54,8 @@ fn its_types_are_those_of_its_code() {
 async fn file(request: HttpRequest) -> HttpResponse {
     let path = Path::new(request.match_info().query("path"));
     assert!(path.components().all(|part| matches!(part, Component::Normal(_))), "{}", path.display());
-    let kind = if path.extension().is_some_and(|extension| extension == "js") { "text/javascript" } else { "text/html" };
+    let kind =
+        if path.extension().is_some_and(|extension| extension == "js") { "text/javascript" } else { "text/html" };
     match std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(FOLDER).join(path)) {
         Ok(data) => HttpResponse::Ok().content_type(kind).body(data),
         Err(_) => HttpResponse::NotFound().finish(),
@@ -79,11 +80,13 @@ async fn forty_lines_are_a_chat_that_survives_a_kill() {
         browser
     };
     let say = async |browser: &Browser, text: &str| {
-        let script = "const text = document.querySelector('#text'); text.value = arguments[0]; text.form.requestSubmit();";
+        let script =
+            "const text = document.querySelector('#text'); text.value = arguments[0]; text.form.requestSubmit();";
         browser.run(script, vec![text.into()]).await;
     };
     let until_shown = async |browser: &Browser, wanted: &[&str]| {
-        let shown = "JSON.stringify([...document.querySelectorAll('ol:not([hidden]) li')].map((line) => line.textContent))";
+        let shown =
+            "JSON.stringify([...document.querySelectorAll('ol:not([hidden]) li')].map((line) => line.textContent))";
         let wanted = serde_json::to_string(wanted).unwrap();
         browser.until_true(&wanted, &format!("{shown} === {}", serde_json::json!(wanted))).await;
     };

@@ -17,6 +17,8 @@ mod hostile;
 #[cfg(test)]
 mod logic;
 #[cfg(test)]
+mod places;
+#[cfg(test)]
 mod proxied;
 #[cfg(test)]
 mod refused;
@@ -30,3 +32,5 @@ mod speed;
 mod survives;
 #[cfg(test)]
 mod swarm;
+#[cfg(test)]
+mod typing;

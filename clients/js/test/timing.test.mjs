@@ -386,3 +386,26 @@ test("one room that is refused does not keep the client out of the others", asyn
   await settle();
   assert.equal(made.status.why, "forbidden");
 });
+
+test("a request whose connection breaks is answered by the next one, and ids of others answer nothing", async () => {
+  const made = await client({ name: "alice" });
+  const room = made.room("dev");
+  newest().open();
+  await settle();
+  answers.members = () => null;
+  const asked = room.members();
+  const { id } = newest().sent.at(-1);
+  for (const type of ["message", "edited", "deleted", "reaction"]) {
+    newest().tell({ type, id, clientId: "eve", Message: "x", room: "dev", seq: room.position.seq + 1, at: 1 });
+  }
+  newest().break();
+  answers.members = () => ({ type: "members", room: "dev", count: 1, clientIds: ["alice"], truncated: false });
+  await pass(500);
+  newest().open();
+  assert.deepEqual((await asked).clientIds, ["alice"]);
+
+  answers.members = () => null;
+  const given = room.members().catch(({ code }) => code);
+  made.close();
+  assert.equal(await given, "closed");
+});

@@ -12,6 +12,7 @@ use super::super::file::beside;
 use super::super::open;
 use super::super::ownership;
 use super::super::schema::{self, DROPPED, DbRoom, of_place, place};
+use super::words;
 
 /// What the name of the index's file ends with.
 pub(in crate::history::sqlite) const ENDING: &str = "-search";
@@ -20,7 +21,7 @@ pub(in crate::history::sqlite) const ENDING: &str = "-search";
 pub(in crate::history::sqlite) const APPLICATION_ID: i32 = 0x5374_6153;
 
 /// The version of the index. One of another version is made anew.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The texts are found by their place in the database. `indexed` says which messages of a room are in the index: those from
 /// `first` to `last` of the room's `epoch`, all of them.
@@ -228,7 +229,7 @@ impl SearchIndex {
             let (at, text) = (row.get::<_, i64>(0), row.get_ref(1).map(|text| text.as_str().map(str::to_owned)));
             let at = at.map_err(IndexError::History)?;
             let text = text.map_err(IndexError::History)?.map_err(|error| IndexError::History(error.into()))?;
-            insert.execute((at, &text))?;
+            insert.execute((at, &*words::apart(&text)))?;
             budget.spend(1, text.len());
             extent.last = of_place(at).1;
         }
