@@ -272,10 +272,10 @@ class Connection {
   /** @param {Frame} welcome @param {boolean} isOwn whether the client has chosen this name, or its token has */
   #named(welcome, isOwn) {
     this.welcome = { ...this.welcome, ...welcome };
-    this.isGuest = !isOwn && welcome.clientId.startsWith("guest-");
+    const isGuest = !isOwn && welcome.clientId.startsWith("guest-");
     // A guest gets another name with each connection.
-    this.name = this.isGuest ? "" : welcome.clientId;
-    this.key = this.isGuest ? "" : welcome.key;
+    this.name = isGuest ? "" : welcome.clientId;
+    this.key = isGuest ? "" : welcome.key;
     if (this.status.state === "open") return;
     clearTimeout(this.#timers.connect);
     this.#openedAt = this.#lookedAt = Date.now();
@@ -434,6 +434,8 @@ class Connection {
     }
     this.#queue = [];
     this.#pingedAt = null;
+    this.#closing = null;
+    this.#tokenEnded = "";
     const asked = [...this.#asked.values()];
     this.#asked.clear();
     for (const { done } of asked) done(lost(), { type: "" });
@@ -443,8 +445,6 @@ class Connection {
   #lost(code, reason) {
     const closing = this.#closing;
     const tokenEnded = this.#tokenEnded;
-    this.#closing = null;
-    this.#tokenEnded = "";
     if (this.status.state === "open" && Date.now() - this.#openedAt >= STABLE_MS) this.#attempts = 0;
     this.#urlIndex = (this.#urlIndex + 1) % this.urls.length;
     this.#drop();
@@ -495,9 +495,9 @@ class Connection {
       } else if (answer.status === 503 || answer.status === 429) {
         clearTimeout(this.#timers.attempt);
         this.#wait(Math.max(pause, 1_000 * Number(answer.headers.get("retry-after") ?? 0)), reason);
-      } else if (answer.status >= 400 && answer.status < 500 && this.#refusals >= this.on.rooms().length) {
+      } else if (answer.status === 403 && this.#refusals >= this.on.rooms().length) {
         // No other room may be the first one of a connection.
-        this.#stopped(answer.status === 403 ? "forbidden" : String(refusal.code ?? "refused"), reason);
+        this.#stopped("forbidden", reason);
       }
     } catch {
       // The request failed too; the pause goes on.

@@ -177,7 +177,7 @@ async fn a_search_finds_the_beginnings_of_words_and_the_words_of_scripts_without
             alice.next_of("message").await;
         }
         let find = |query: &str| {
-            let query: String = query.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            let query = percent_encoding::utf8_percent_encode(query, percent_encoding::NON_ALPHANUMERIC);
             seqs(&page(&server, &format!("/api/rooms/dev/messages?q={query}")).0)
         };
         for (query, wanted) in &cases {
