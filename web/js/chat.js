@@ -282,20 +282,20 @@ export class Chat {
    */
   async reach(conversation, seq) {
     const log = conversation.roomLog;
-    await this.#loaded(conversation);
-    for (let page = 0; page < REACH_PAGES_MAX && log.oldest > seq && log.hasMore; page += 1) {
-      const { oldest } = log;
+    for (let page = 0; page < REACH_PAGES_MAX; page += 1) {
+      const isRefused = () => conversation.membership === "refused";
+      await this.#until(() => isRefused() || (this.isReady && conversation.isLoaded && !conversation.isAskingOlder));
+      if (isRefused() || log.oldest <= seq || !log.hasMore) break;
       await this.askOlder(conversation, HISTORY_LIMIT_MAX);
-      if (log.oldest === oldest) break;
     }
     return log.indexOf(seq) !== null;
   }
 
-  /** Waits for the first page of a conversation, or for its refusal. @param {Conversation} conversation @returns {Promise<void>} */
-  #loaded(conversation) {
+  /** Waits for a change after which a condition holds. @param {() => boolean} holds @returns {Promise<void>} */
+  #until(holds) {
     return new Promise((resolve) => {
       const look = () => {
-        if (!conversation.isLoaded && conversation.membership !== "refused") return;
+        if (!holds()) return;
         this.listeners.delete(look);
         resolve();
       };

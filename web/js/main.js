@@ -223,7 +223,12 @@ function rememberPrivates() {
   }, 200);
 }
 
+let isRestored = false;
+
+/** Brings private messages back, once after the page was loaded. */
 function restorePrivates() {
+  if (isRestored) return;
+  isRestored = true;
   const kept = tab.get("privates");
   if (chat.isPrivateStored || kept?.owner !== chat.name) return;
   for (const { name, frames } of kept.conversations) chat.restorePrivate(name, frames);
