@@ -112,7 +112,7 @@ const isPage = () => globalThis.location?.origin !== undefined;
 
 class Connection {
   /** @type {Status} */
-  status = { state: "idle" };
+  status;
   name = "";
   key = "";
   /** @type {any} */
@@ -156,6 +156,7 @@ class Connection {
   constructor(options, on) {
     this.options = options;
     this.on = on;
+    this.status = { state: options.start === false ? "idle" : "connecting" };
     this.urls = [options.url].flat().map((url) => {
       const parsed = new URL(url, globalThis.location?.href);
       parsed.protocol = parsed.protocol.replace("http", "ws");
@@ -822,10 +823,20 @@ export class Room extends Emitter {
     yield* pages(this.#client, { room: this.name }, { ...options, before }, () => feed.position?.epoch);
   }
 
+  /** Waits until the room is joined, or never will be. */
   #joined() {
     return new Promise((resolve, reject) => {
-      const stop = [this.on("joined", resolve), this.on("left", ({ code, message }) => reject(new ChatError(code, message)))];
-      this.on("joined", () => stop.forEach((off) => off()));
+      const isOver = () => ["idle", "stopped"].includes(this.#client.state);
+      const ends = [
+        this.on("joined", () => end(resolve)),
+        this.on("left", ({ code, message }) => end(() => reject(new ChatError(code, message)))),
+        this.#client.on("state", () => isOver() && end(() => reject(closed()))),
+      ];
+      const end = (/** @type {(value?: any) => void} */ settle) => {
+        for (const off of ends) off();
+        settle();
+      };
+      if (isOver()) end(() => reject(closed()));
     });
   }
 

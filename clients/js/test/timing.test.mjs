@@ -409,3 +409,32 @@ test("a request whose connection breaks is answered by the next one, and ids of 
   made.close();
   assert.equal(await given, "closed");
 });
+
+test("what is asked for before the connection is there is answered then, and refused when there will be none", async () => {
+  answers.rooms = () => ({ type: "rooms", rooms: [{ room: "dev", count: 1, seq: 0 }], truncated: false });
+  answers.history = () => ({ type: "history", room: "dev", messages: [], hasMore: false });
+  const made = connect({ url: "ws://script/ws", WebSocket: Socket });
+  clients.push(made);
+  const asked = made.rooms();
+  const read = made.room("dev").history().next();
+  await settle();
+  newest().open();
+  assert.equal((await asked).rooms.length, 1);
+  assert.deepEqual(await read, { value: undefined, done: true });
+
+  answers.join = () => null;
+  const late = made.room("ops").history().next();
+  await settle();
+  made.close();
+  await assert.rejects(late, { code: "closed" });
+  await assert.rejects(made.room("more").history().next(), { code: "closed" });
+  await assert.rejects(made.rooms(), { code: "closed" });
+});
+
+test("a client that is to wait for its start does not connect before", async () => {
+  const made = await client({ start: false });
+  assert.deepEqual([made.state, sockets.length], ["idle", 0]);
+  made.start({ name: "alice" });
+  newest().open();
+  assert.deepEqual([made.state, made.name], ["open", "alice"]);
+});
