@@ -10,11 +10,17 @@
 
 import { nameProblem, roomProblem } from "./protocol.js";
 
-/** The commands and their arguments, as they are offered and listed. */
+/** The commands as they are offered and listed: with what follows the word, and what they do. */
 export const COMMANDS = new Map([
-  ["join", "room: join, and go there"], ["msg", "name text: a private message"], ["leave", "room: leave it; without a room this one"],
-  ["nick", "name: take another name"], ["rooms", "which rooms there are"], ["who", "room: who is there"],
-  ["history", "earlier messages"], ["help", "this list"], ["quit", "leave the chat"],
+  ["join", { argument: "room", about: "join, and go there" }],
+  ["msg", { argument: "name text", about: "a private message" }],
+  ["leave", { argument: "[room]", about: "leave this room, or another one" }],
+  ["nick", { argument: "name", about: "take another name" }],
+  ["rooms", { argument: "", about: "which rooms there are" }],
+  ["who", { argument: "[room]", about: "who is there" }],
+  ["history", { argument: "", about: "earlier messages" }],
+  ["help", { argument: "", about: "this list" }],
+  ["quit", { argument: "", about: "leave the chat" }],
 ]);
 
 /** @param {string} problem @returns {Command} */

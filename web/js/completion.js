@@ -9,7 +9,8 @@
 import { COMMANDS } from "./commands.js";
 import { EMOJI } from "./emoji.js";
 
-const OPTIONS_MAX = 8;
+/** Most options that are offered: all commands. */
+const OPTIONS_MAX = 9;
 
 /**
  * @param {string} text
@@ -27,7 +28,8 @@ export function completionAt(text, cursor, names) {
   if (sign === "@") {
     options = names.filter((name) => name.toLowerCase().startsWith(wanted)).map((name) => ({ text: `@${name} `, label: `@${name}` }));
   } else if (sign === "/" && lead === "" && from === 0) {
-    options = [...COMMANDS].filter(([name]) => name.startsWith(wanted)).map(([name, about]) => ({ text: `/${name} `, label: `/${name} ${about}` }));
+    options = [...COMMANDS].filter(([name]) => name.startsWith(wanted))
+      .map(([name, { argument, about }]) => ({ text: `/${name} `, label: `${`/${name} ${argument}`.trim()} · ${about}` }));
   } else if (sign === ":" && rest.length >= 2) {
     options = EMOJI.filter(({ words }) => words.split(" ").some((word) => word.startsWith(wanted)))
       .map(({ emoji, words }) => ({ text: `${emoji} `, label: `${emoji} :${words.split(" ")[0]}:` }));

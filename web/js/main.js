@@ -48,7 +48,8 @@ const titleBar = new TitleBar(chat);
 const composer = new Composer(chat, { onSent: () => messages.toNewest(), onCommand: carryOut });
 const browse = new BrowseDialog(chat, { onOpen: open });
 const searching = new SearchDialog(chat, base);
-byId("commands", HTMLElement).append(...[...COMMANDS].map(([name, about]) => el("div", {}, el("dt", {}, `/${name}`), el("dd", {}, about))));
+byId("commands", HTMLElement).append(...[...COMMANDS].map(([name, { argument, about }]) =>
+  el("div", {}, el("dt", {}, `/${name} ${argument}`), el("dd", {}, about))));
 const calls = new Calls(chat, { onOpen: open });
 const announcer = new Announcer({ speak: (text) => {
   // A live region announces only additions, so the previous text is replaced.

@@ -35,7 +35,7 @@ test("the word before the cursor is completed, and a whole one is not", () => {
   assert.deepEqual(options(":rock"), ["🚀 "]);
   assert.deepEqual(options("10:30"), []);
   assert.equal(completionAt("hi @bo", 6, names).from, 3);
-  assert.equal(completionAt("@", 1, Array.from({ length: 50 }, (_, n) => `n${n}`)).options.length, 8);
+  assert.equal(completionAt("@", 1, Array.from({ length: 50 }, (_, n) => `n${n}`)).options.length, 9);
 });
 
 test("an address leads where it was made, and others lead nowhere", () => {
