@@ -34,8 +34,8 @@ fn pauses_and_deadlines_are_as_promised() {
 }
 
 #[test]
-fn a_page_of_others_keeps_its_token_out_of_addresses() {
-    node("page");
+fn tokens_stay_out_of_addresses_and_open_every_room_that_they_allow() {
+    node("tokens");
 }
 
 #[test]

@@ -22,9 +22,9 @@ export const { WebSocket } = createRequire(join(tools, "x.js"))("ws");
 /** The variables of a server that authenticates names. */
 export const JWT = { CHAT_AUTH: "jwt", CHAT_JWT_SECRET: "0123456789abcdef0123456789abcdef" };
 
-/** A token for this name. */
-export function token(name, seconds = 3_600) {
-  const { stdout } = spawnSync(program, ["token", name, "--seconds", String(seconds)], { env: JWT, cwd: tmpdir() });
+/** A token for this name, in the rooms of these patterns or in all. */
+export function token(name, seconds = 3_600, rooms = "*") {
+  const { stdout } = spawnSync(program, ["token", name, "--seconds", String(seconds), "--rooms", rooms], { env: JWT, cwd: tmpdir() });
   return String(stdout).trim();
 }
 
