@@ -43,7 +43,7 @@ export type Stop =
   | "refused"
   /** There is no valid token. */
   | "unauthorized"
-  /** The token does not allow the first room, or the server does not allow the page. */
+  /** The token allows none of the rooms, or the server does not allow the page. */
   | "forbidden"
   | "name_taken"
   | "bad_name"
