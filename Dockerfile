@@ -28,6 +28,8 @@ COPY process/src process/src
 COPY protocol/src protocol/src
 COPY bot-swarm/src bot-swarm/src
 COPY web web
+# The page has a link to it.
+COPY clients/js/starling.js clients/js/
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     cargo build --locked --profile "$PROFILE" -p starling -p bot-swarm --bins \
     && mkdir -p /out/data \

@@ -19,7 +19,7 @@ use starling_protocol::Seq;
 pub use self::kept_bytes::KeptBytes;
 pub use self::message::{Draft, RoomKey, StoredMessage};
 pub use self::metrics::{HistoryMetrics, StoreHealth};
-pub use self::read::{Page, ReadError, ReadPurpose, ReadRequest, ReadToken, SearchText};
+pub use self::read::{Page, ReadError, ReadPurpose, ReadRequest, ReadToken, SearchTerm, SearchText};
 pub use self::store::{
     CannotOpen, Completion, Durability, Entry, EntryCopy, EntryNumber, HistoryStore, Receipt, ReportSink, Restored,
     StoreReport, StoredCopy, StoredId, StoredRoom, UnclaimedInbox,

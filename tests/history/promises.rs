@@ -147,6 +147,50 @@ async fn a_search_finds_the_newest_first_page_by_page_in_its_room_only() {
 }
 
 #[actix_web::test]
+async fn a_search_finds_the_beginnings_of_words_and_the_words_of_scripts_without_blanks() {
+    let texts = [
+        "the greenhouse is open",
+        "今天天气很好",
+        "東京タワーへ行きます",
+        "ผมชอบกินข้าวผัด",
+        "green",
+        "안녕하세요 여러분",
+    ];
+    let cases = [
+        ("green", vec![5, 1]),
+        ("greenh", vec![1]),
+        ("天气", vec![2]),
+        ("好", vec![2]),
+        ("東京", vec![3]),
+        ("タワー", vec![3]),
+        ("กินข้าว", vec![4]),
+        ("안녕하", vec![6]),
+        ("open the green", vec![1]),
+        ("天好", vec![]),
+    ];
+    for history in ["sqlite", "memory"] {
+        let folder = tempdir().unwrap();
+        let server = starling().start(folder.path(), &[("CHAT_HISTORY", history)]);
+        let (mut alice, _) = Client::enter(&server, "/ws/dev?clientId=alice").await;
+        for text in texts {
+            alice.send_json(&json!({"Message": text})).await;
+            alice.next_of("message").await;
+        }
+        let find = |query: &str| {
+            let query = percent_encoding::utf8_percent_encode(query, percent_encoding::NON_ALPHANUMERIC);
+            seqs(&page(&server, &format!("/api/rooms/dev/messages?q={query}")).0)
+        };
+        for (query, wanted) in &cases {
+            assert_eq!(&find(query), wanted, "{history}: {query}");
+        }
+        if history == "sqlite" {
+            assert_eq!(find("\"green\""), [5], "a phrase is found as it is");
+            assert_eq!(find("gr"), [0_u64; 0], "two letters begin too many words");
+        }
+    }
+}
+
+#[actix_web::test]
 async fn an_operator_checks_exports_and_vacuums() {
     let folder = tempdir().unwrap();
     let server = starling().start(folder.path(), &[]);

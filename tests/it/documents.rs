@@ -33,8 +33,15 @@ use crate::harness::starling;
 use crate::tidy;
 
 /// Blocks that are tested elsewhere, or not at all.
-const NOT_HERE: [(&str, &str); 6] =
-    [("sh", "docker"), ("sh", "self"), ("yaml", "docker"), ("json", "command"), ("json", "event"), ("text", "")];
+const NOT_HERE: [(&str, &str); 7] = [
+    ("sh", "docker"),
+    ("sh", "self"),
+    ("yaml", "docker"),
+    ("json", "command"),
+    ("json", "event"),
+    ("text", ""),
+    ("js", ""),
+];
 
 /// The documents, as paths from the top folder.
 fn pages() -> Vec<(PathBuf, Page)> {
@@ -180,6 +187,7 @@ pages! {
     the_page_of_the_metrics_is_true = "docs/metrics.md";
     the_page_of_operations_is_true = "docs/operations.md";
     the_page_of_the_chat_page_is_true = "docs/page.md";
+    the_page_of_the_client_is_true = "clients/js/README.md";
     the_page_of_the_figures_is_true = "docs/performance.md";
     the_page_of_the_protocol_is_true = "docs/protocol.md";
     the_page_of_security_is_true = "docs/security.md";

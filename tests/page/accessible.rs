@@ -84,7 +84,7 @@ async fn axe_finds_nothing_serious() {
     alice.driver.goto(server.page()).await.unwrap();
     alice.run(&axe, vec![]).await;
     let check = async |what: &str| {
-        let script = "const done = arguments[0]; axe.run(document, { resultTypes: ['violations'] }).then( \
+        let script = "const done = arguments[0]; axe.run(document, { resultTypes: ['violations'], rules: { 'label-content-name-mismatch': { enabled: true } } }).then( \
             ({ violations }) => done(violations.map(({ id, impact, nodes }) => ({ id, impact, \
             nodes: nodes.map(({ html, any }) => ({ html, why: any.map(({ message }) => message) })) }))), (error) => done(String(error)))";
         let found = alice.driver.execute_async(script, vec![]).await.unwrap().json().clone();

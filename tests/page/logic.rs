@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::harness::tools;
 
-fn run(command: &mut Command) {
+pub(crate) fn run(command: &mut Command) {
     let output = command
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()

@@ -79,6 +79,15 @@ async fn the_page_at_three_widths_in_light_and_dark() {
     alice.run("document.querySelector('#emoji-button').click()", vec![]).await;
     take("emoji-wide-light").await;
     alice.run("document.querySelector('#emoji-button').click()", vec![]).await;
+    alice.click("#composer-text").await;
+    alice.keys("/").await;
+    alice.until_true("commands are offered", "!document.querySelector('#completion').hidden").await;
+    take("commands-wide-light").await;
+    alice.keys("\u{e003}").await;
+    alice.click("[data-key='#deploys']").await;
+    alice.until_last(&["tests are green"]).await;
+    take("new-wide-light").await;
+    alice.click("[data-key='#lobby']").await;
     alice.click("#member-list button[title='Write to bob in private']").await;
     alice.say("Are you there?").await;
     alice.until_last(&["Are you there?"]).await;

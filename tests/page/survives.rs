@@ -120,3 +120,23 @@ async fn a_reload_keeps_the_name_at_once() {
     }
     alice.until_last(&["1"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn private_conversations_that_the_server_does_not_store_come_back_after_a_reload_of_the_tab() {
+    let server = TestServer::start(&[]);
+    let driver = Driver::start().await;
+    let alice = Browser::enter(&driver, &server.page(), "alice").await;
+    let bob = Browser::enter(&driver, &server.page(), "bob").await;
+    bob.say("/msg alice psst").await;
+    bob.say("and?").await;
+    alice.click("[data-key='@bob']").await;
+    alice.until_last(&["psst", "and?"]).await;
+    let kept = "sessionStorage.getItem('starling.privates')?.includes('and?')";
+    alice.until_true("the tab has them", kept).await;
+    alice.driver.refresh().await.unwrap();
+    alice.until_in("alice").await;
+    alice.until_last(&["psst", "and?"]).await;
+    assert_eq!(alice.texts().await, ["psst", "and?"]);
+    alice.say("yes").await;
+    bob.until_last(&["psst", "and?", "yes"]).await;
+}

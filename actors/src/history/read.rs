@@ -62,9 +62,18 @@ pub enum ReadError {
     Failed,
 }
 
+/// A word or a phrase of a search query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SearchTerm {
+    /// The word, or the words of the phrase.
+    pub text: String,
+    /// Whether it was written between quotes. A phrase must be found as it is; a word also finds the words that it begins.
+    pub is_phrase: bool,
+}
+
 /// A search query: words and phrases. A message must contain all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SearchText(Vec<String>);
+pub struct SearchText(Vec<SearchTerm>);
 
 impl SearchText {
     /// The largest length of a query, in bytes.
@@ -79,17 +88,19 @@ impl SearchText {
         let mut terms = Vec::new();
         for (index, part) in query.split('"').enumerate() {
             let has_word = |text: &&str| text.chars().any(char::is_alphanumeric);
-            if index % 2 == 1 {
-                terms.extend(Some(part).filter(has_word).map(str::to_owned));
+            let is_phrase = index % 2 == 1;
+            let term = |text: &str| SearchTerm { text: text.to_owned(), is_phrase };
+            if is_phrase {
+                terms.extend(Some(part).filter(has_word).map(term));
             } else {
-                terms.extend(part.split_whitespace().filter(has_word).map(str::to_owned));
+                terms.extend(part.split_whitespace().filter(has_word).map(term));
             }
         }
         (!terms.is_empty()).then_some(Self(terms))
     }
 
     /// The words and phrases.
-    pub fn terms(&self) -> &[String] {
+    pub fn terms(&self) -> &[SearchTerm] {
         &self.0
     }
 }
@@ -109,9 +120,13 @@ mod tests {
 
     #[test]
     fn a_query_is_words_and_phrases_and_has_at_least_one_word() {
-        let terms = |query: &str| SearchText::parse(query).map(|text| text.terms().to_vec());
-        assert_eq!(terms("green \"two words\" x"), Some(vec!["green".into(), "two words".into(), "x".into()]));
-        assert_eq!(terms("un\"closed one"), Some(vec!["un".into(), "closed one".into()]));
+        let terms = |query: &str| {
+            let text = SearchText::parse(query)?;
+            Some(text.terms().iter().map(|term| (term.text.clone(), term.is_phrase)).collect::<Vec<_>>())
+        };
+        let (word, phrase) = (|text: &str| (text.to_owned(), false), |text: &str| (text.to_owned(), true));
+        assert_eq!(terms("green \"two words\" x"), Some(vec![word("green"), phrase("two words"), word("x")]));
+        assert_eq!(terms("un\"closed one"), Some(vec![word("un"), phrase("closed one")]));
         assert_eq!(terms("  -- \"\" "), None);
         let (longest, too_long) = ("x".repeat(256), "x".repeat(257));
         assert!(terms(&longest).is_some() && terms(&too_long).is_none());

@@ -52,7 +52,7 @@ impl Search {
     }
 
     fn new(request: ReadRequest) -> Self {
-        let terms = request.search.iter().flat_map(SearchText::terms).map(|term| term.to_lowercase()).collect();
+        let terms = request.search.iter().flat_map(SearchText::terms).map(|term| term.text.to_lowercase()).collect();
         let (found, messages) = (Page::default(), Vec::new());
         Self {
             request,

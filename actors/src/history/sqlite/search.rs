@@ -9,6 +9,7 @@
 //! with the index. An index that is missing, damaged or of another version is rebuilt in the background.
 
 mod index;
+mod words;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -338,8 +339,16 @@ pub(super) fn vacuum(history: Connection, path: &Path) -> Result<(), IndexError>
     Ok(follower.index.iter().try_for_each(SearchIndex::vacuum)?)
 }
 
-/// The query in FTS5 syntax. Every word and phrase is quoted, so that no part of it is an operator.
+/// Shortest word of a query that also finds the words that it begins, in characters. Shorter ones begin too many words
+/// of the index.
+const PREFIX_CHARS_MIN: usize = 3;
+
+/// The query in FTS5 syntax. Every word and phrase is quoted, so that no part of it is an operator. A word that is not a
+/// phrase also finds the words that it begins.
 fn match_expression(text: &SearchText) -> String {
-    let quoted = text.terms().iter().map(|term| format!("\"{}\"", term.replace('"', "\"\"")));
+    let quoted = text.terms().iter().map(|term| {
+        let is_prefix = !term.is_phrase && term.text.chars().count() >= PREFIX_CHARS_MIN;
+        format!("\"{}\"{}", words::apart(&term.text).replace('"', "\"\""), if is_prefix { "*" } else { "" })
+    });
     quoted.collect::<Vec<_>>().join(" ")
 }

@@ -45,7 +45,7 @@ impl Remote {
     }
 
     fn page(&self, request: &ReadRequest) -> Page {
-        let words = request.search.iter().flat_map(SearchText::terms).map(|term| term.to_lowercase());
+        let words = request.search.iter().flat_map(SearchText::terms).map(|term| term.text.to_lowercase());
         let words: Vec<_> = words.collect();
         let is_shown = |message: &&Arc<StoredMessage>| {
             let text = message.text.to_lowercase();

@@ -12,9 +12,10 @@ use super::super::connections;
 use super::super::file::{Rights, SEARCH_ENDING, beside, open_without_log};
 use super::super::ownership::{self, INDEX_ID};
 use super::super::schema::{self, DROPPED, DbRoom, of_place, place};
+use super::words;
 
 /// The version of the index. An index of another version is rebuilt.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The rowid of a text is the place of its message in the database. A row of `indexed` states which messages of a room
 /// the index contains: all from `first` to `last`, in the room's `epoch`.
@@ -230,7 +231,7 @@ impl SearchIndex {
             let (at, text) = (row.get::<_, i64>(0), row.get_ref(1).map(|text| text.as_str().map(str::to_owned)));
             let at = at.map_err(IndexError::History)?;
             let text = text.map_err(IndexError::History)?.map_err(|error| IndexError::History(error.into()))?;
-            insert.execute((at, &text))?;
+            insert.execute((at, &*words::apart(&text)))?;
             budget.spend(1, text.len());
             extent.last = of_place(at).1;
         }

@@ -110,7 +110,7 @@ fn whatever_the_search_index_is_at_a_start_every_message_is_found_and_no_other()
             for seq in 1..=newest {
                 let is_there = (text == "other") == (what == "of another history");
                 let expected = if is_there { vec![seq] } else { Vec::new() };
-                assert_eq!(find(&mut store, &format!("{text}{seq}")), expected, "{what}: {text}{seq}");
+                assert_eq!(find(&mut store, &format!("\"{text}{seq}\"")), expected, "{what}: {text}{seq}");
             }
         }
         // The next message reuses the seq, and the search finds its text.
