@@ -49,8 +49,8 @@ impl BehaviourKind {
         }
     }
 
-    /// Whether it reads no faster than `BOT_SLOW_BYTES_PER_SECOND`. Then nothing is timed that it receives, and it does not
-    /// ask for what it misses when the server closes its connection.
+    /// Whether it reads no faster than `BOT_SLOW_BYTES_PER_SECOND`. Then its deliveries are not timed, and
+    /// it does not ask for the messages that it misses when the server closes its connection.
     pub(crate) fn reads_slowly(self) -> bool {
         self == Self::Slow
     }

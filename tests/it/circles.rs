@@ -1,4 +1,4 @@
-//! No file of a program imports, through whatever others, one that imports it.
+//! No file imports, directly or through others, a file that imports it.
 //!
 //! A file depends on the files that define what it names: in a `use`, in a path that begins with `crate` or `super`, or
 //! in a path through one of its own modules. What a file only passes on (`pub use`) is no dependency of it.
@@ -117,7 +117,7 @@ impl Crate {
 }
 
 struct Import {
-    /// By which the module knows it.
+    /// The name by which the module refers to it.
     name: String,
     path: Names,
     is_passed_on: bool,

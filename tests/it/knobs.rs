@@ -9,7 +9,7 @@ use starling::Config;
 
 use crate::harness::{bot_swarm, starling};
 
-/// The values of a knob, for a test with the program.
+/// Valid and invalid values of a knob, to be given to the program.
 struct Case {
     /// Valid values, with the printed value if it differs.
     good: Vec<String>,

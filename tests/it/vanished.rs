@@ -27,7 +27,7 @@ async fn far_client(network: &Network, server: &TestServer, path: &str) -> (Raw,
 
 /// Waits until the kernel keeps at most this many of the far clients' connections.
 async fn forgotten_by_the_kernel(network: &Network, kept: usize) {
-    within("the kernel keeps nothing of it", async {
+    within("the kernel has given up the connections", async {
         while network.kept_connections() > kept {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

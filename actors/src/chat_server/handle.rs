@@ -129,8 +129,8 @@ impl ChatServerHandle {
         self.address.do_send(RegisterHub(hub));
     }
 
-    /// Lets what is due by time happen, and waits until it has. So at most two ticks are in the mailbox: this one, and that
-    /// of [`answers`](Self::answers).
+    /// Does the work that is due by time, and waits until it is done. So at most two ticks are in the mailbox: this
+    /// one, and that of [`answers`](Self::answers).
     pub(super) async fn tick(&self) {
         // No answer means that the actor has ended or is far behind; the next tick comes in any case.
         self.ask_for(|reply| Command::Tick { reply }).await.unwrap_or_default();

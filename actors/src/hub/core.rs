@@ -31,7 +31,7 @@ pub(super) struct LocalMember {
 #[derive(Debug, Default)]
 pub(super) struct LocalRoom {
     pub(super) members: Vec<LocalMember>,
-    /// What was offered to the members in this turn.
+    /// The messages of this turn, which are written to the members when the turn ends.
     pub(super) batch: Vec<Arc<Delivery>>,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Core {
     pub(super) worker: Arc<WorkerMetrics>,
     pub(super) connections: Connections,
     pub(super) wheel: Wheel,
-    /// How often a connection is pinged.
+    /// The number of ticks between two pings of a connection.
     pub(super) heartbeat: Tick,
     pub(super) rooms: FxHashMap<RoomId, LocalRoom>,
     pub(super) touched_rooms: Vec<RoomId>,

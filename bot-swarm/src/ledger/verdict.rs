@@ -1,4 +1,4 @@
-//! What the ledger says to one delivery.
+//! The ledger's verdict on one delivery.
 
 /// Whether a delivery counts as correct.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,10 +14,10 @@ use crate::latencies::Latencies;
 use crate::outcome::{self, Outcome, Point, Quantiles};
 use crate::stats::Stats;
 
-/// The result of all other expectations if no bot was connected.
+/// Shown for an expectation that is not judged, because no bot was connected.
 const NOT_JUDGED: &str = "not judged";
 
-/// The number of points of a curve for each further nine.
+/// The points of a curve of percentiles for each further nine, for example from 0.9 to 0.99.
 const POINTS_PER_NINE: i32 = 8;
 
 impl Report {

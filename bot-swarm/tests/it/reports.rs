@@ -1,4 +1,4 @@
-//! What the program leaves behind: a report that others can read.
+//! The report that a run or a search writes into a folder.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -177,7 +177,7 @@ async fn a_report_is_written_whatever_becomes_of_standard_output_and_the_termina
 }
 
 #[actix_rt::test]
-async fn a_swarm_that_is_to_outlive_its_terminal_does() {
+async fn a_swarm_under_nohup_goes_on_when_its_terminal_hangs_up() {
     let folder = tempfile::tempdir().unwrap();
     let server = TestServer::start().await;
     let swarm = endless(&server, folder.path());

@@ -71,7 +71,7 @@ impl TestServer {
         }
     }
 
-    /// Accepts every client on one connection, sends at most this, and reads all frames.
+    /// Completes the handshake of one connection, sends `says` if there is one, and reads all frames without an answer.
     pub(crate) async fn shake_hands(mut stream: TcpStream, says: Option<&'static str>) {
         let Some(head) = connection::read_head(&mut stream).await else { return };
         let Some(()) = connection::accept(&mut stream, &head).await else { return };
@@ -82,7 +82,7 @@ impl TestServer {
         while socket.next().await.is_some() {}
     }
 
-    /// Lets everybody in at one connection, sends this, and then 16 MiB of that.
+    /// Completes the handshake of one connection, and sends `first`, and then `then` again and again, up to 16 MiB.
     pub(crate) async fn pour(mut stream: TcpStream, first: &'static [u8], then: Rc<Vec<u8>>) {
         let Some(head) = connection::read_head(&mut stream).await else { return };
         let Some(()) = connection::accept(&mut stream, &head).await else { return };
@@ -109,7 +109,7 @@ impl TestServer {
         chat.drop_everyone();
     }
 
-    /// Clients that are connected.
+    /// The number of connected clients.
     pub(crate) fn connected(&self) -> usize {
         self.chat.borrow().connected()
     }

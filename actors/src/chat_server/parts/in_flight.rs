@@ -30,7 +30,8 @@ pub(crate) struct MessageInFlight {
     pub(crate) id: Option<IdKey>,
     /// The room, or the inboxes of the sender and the receiver.
     pub(crate) rooms: SmallVec<[RoomId; 2]>,
-    /// When it was accepted, and so looked for among the messages with an `id`: it is placed as of the same moment.
+    /// The time at which it was accepted and its `id` was looked up. It is placed with this time too, so that both
+    /// lookups see the same `id`s as not yet expired.
     pub(crate) accepted_at: Instant,
     pub(crate) ticket: Ticket,
 }

@@ -1,5 +1,5 @@
-//! Rooms in order of three questions: which room ends next, which is dropped first if the table is full, and which is
-//! listed first.
+//! The rooms, sorted for three questions: which room ends next, which is dropped first if the table is full, and which
+//! is listed first.
 //!
 //! An ordered set answers each question, so that an answer takes no longer if there are more rooms.
 
@@ -23,7 +23,7 @@ pub(super) struct Vacancies {
     /// Whether a room exists for as long as the history keeps a message of it.
     history_is_stored: bool,
     by_end: BTreeSet<(Instant, RoomId)>,
-    /// By worth, and there by how long they are empty.
+    /// One set for each worth, with the longest empty room first.
     disposable: [BTreeSet<(Instant, RoomId)>; WORTH_MAX + 1],
     listed: BTreeSet<(Reverse<u32>, RoomId)>,
 }

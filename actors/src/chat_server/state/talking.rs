@@ -318,7 +318,7 @@ impl ChatState {
     /// Places a copy of a message that the log has committed, and that was accepted at `accepted_at`.
     ///
     /// # Panics
-    /// Where the log has given the copy another number than the order: the chat must not go on with two of them (INV-3).
+    /// If the log has given the copy another `seq` than the order: the chat must not go on with two numberings (INV-3).
     fn place(
         &mut self,
         copy: &StoredCopy,

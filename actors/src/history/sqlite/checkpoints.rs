@@ -32,7 +32,8 @@ pub(super) fn start(
             let commits = metrics.commit_seconds.count() + metrics.dropped.load(Relaxed);
             if commits != seen {
                 seen = commits;
-                // Only a part of a truncated log would reach the database and damage it. The writer reports the fault.
+                // A checkpoint would move only a part of a truncated log, and so damage the database. The writer
+                // reports the fault.
                 if files.check().is_err() {
                     continue;
                 }

@@ -15,6 +15,7 @@ use super::ownership;
 pub(super) struct Lock {
     file: File,
     path: PathBuf,
+    /// Whether the file is removed on drop.
     is_removed: bool,
 }
 

@@ -25,14 +25,14 @@ fn damaged_value(column: usize, error: impl std::error::Error + Send + std::mark
 #[derive(Default)]
 struct StoredRooms {
     rooms: Vec<StoredRoom>,
-    /// Their numbers, in the same order.
+    /// The numbers of `rooms` in the database, in the same order.
     numbers: Vec<DbRoom>,
     /// Rooms that were dropped and still have messages.
     dropped: Vec<DbRoom>,
 }
 
-/// Reads one row per room, and the `id`s of the last minutes. It never scans all messages. Beside them the numbers of
-/// the rooms, and those of the rooms that were dropped and still have messages.
+/// Reads one row per room, and the `id`s of the last minutes. It never scans all messages. Returns the
+/// numbers of the rooms in the database, what is restored, and the numbers of dropped rooms that still have messages.
 pub(super) fn restore(
     connection: &Connection,
     settings: &SqliteSettings,
@@ -82,8 +82,8 @@ fn stored_ids(
     places: &FxHashMap<DbRoom, RoomId>,
 ) -> rusqlite::Result<Vec<StoredId>> {
     let mut ids = Vec::new();
-    // From the newest message on that is not of the future: the time in which no server ran forgets no `id`, and neither
-    // does a clock that was wrong at this start, or when a message came.
+    // Ages are measured back from the newest message that is not in the future. So no `id` is forgotten because no
+    // server ran for some time, or because the clock was wrong, at this start or when a message came.
     let newest = "SELECT max(coalesce((SELECT max(at) FROM messages WHERE at <= ?1), 0),
         coalesce((SELECT max(at) FROM dropped_ids WHERE at <= ?1), 0))";
     let newest: i64 = connection.query_row(newest, [clock::unix_ms().cast_signed()], |row| row.get(0))?;
