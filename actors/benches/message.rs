@@ -89,7 +89,7 @@ fn apply(criterion: &mut Criterion) {
                 let Some(Effect::Append(entry)) = turn.effects.pop() else { panic!("not accepted") };
                 history.append(entry, &mut done);
                 for completion in done.drain(..) {
-                    state.apply(Command::Completed(completion), &mut turn);
+                    state.complete(completion, &mut turn);
                 }
                 assert!(matches!(turn.effects.last(), Some(Effect::Deliver { .. })));
             });

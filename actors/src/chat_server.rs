@@ -106,7 +106,7 @@ impl ChatServer {
                 break;
             }
             for completion in completions.drain(..) {
-                self.state.apply(Command::Completed(completion), &mut turn);
+                self.state.complete(completion, &mut turn);
             }
             self.completions = completions;
         }

@@ -67,7 +67,7 @@ fn commit(state: &mut ChatState, history: &mut History, effects: Vec<Effect>, no
         }
     }
     for completion in done {
-        apply(state, Command::Completed(completion), now);
+        state.complete(completion, &mut Turn::new(now));
     }
 }
 
@@ -75,7 +75,7 @@ fn commit(state: &mut ChatState, history: &mut History, effects: Vec<Effect>, no
 fn refuse(state: &mut ChatState, effects: Vec<Effect>, now: Now) {
     for effect in effects {
         if let Effect::Append(entry) = effect {
-            apply(state, Command::Completed(Completion::Refused { number: entry.number }), now);
+            state.complete(Completion::Refused { number: entry.number }, &mut Turn::new(now));
         }
     }
 }

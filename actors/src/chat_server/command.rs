@@ -9,7 +9,7 @@ use starling_protocol::{
 use tokio::sync::oneshot;
 
 use crate::credits::Ticket;
-use crate::history::{Completion, Page, ReadError, RoomKey, SearchText};
+use crate::history::{Page, ReadError, RoomKey, SearchText};
 use crate::identity::{Claims, Identity, RoomGlobs};
 use crate::ids::{RoomId, SessionId};
 
@@ -52,8 +52,6 @@ pub enum Command {
         /// The room or inbox in which it catches up.
         room: RoomId,
     },
-    /// The history has finished an append, a read or a drop.
-    Completed(Completion),
     /// An operator posts a message to a room, over HTTP.
     PostAsOperator {
         /// Checked for its size, not for its room.

@@ -112,7 +112,6 @@ impl ChatState {
             Command::Ask { frame, request } => self.ask(frame, request, turn),
             Command::WatchPresence { session, wanted } => self.watch_presence(session, wanted),
             Command::ContinueReplay { session, room } => self.continue_replay(session, room, turn),
-            Command::Completed(completion) => self.completed(completion, turn),
             Command::PostAsOperator { post, reply } => self.post_as_operator(post, reply, turn),
             Command::RemoveClient { client_id, reply } => {
                 let count = self.remove_client(&client_id, turn);
@@ -254,7 +253,8 @@ impl ChatState {
         }
     }
 
-    fn completed(&mut self, completion: Completion, turn: &mut Turn) {
+    /// Handles an append, a read or a drop that the history has finished.
+    pub fn complete(&mut self, completion: Completion, turn: &mut Turn) {
         match completion {
             Completion::Committed { number, copies } => self.committed(number, copies, turn),
             Completion::Refused { number } => self.refused(number, turn),

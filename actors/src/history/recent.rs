@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 use starling_protocol::{ClientId, Epoch, HistoryPage, Seq};
 
 use super::kept_bytes::KeptBytes;
@@ -76,13 +77,14 @@ impl Recent {
     /// Commits an entry without a store: numbers its messages and keeps them.
     pub(super) fn commit(&mut self, entry: Entry, done: &mut Vec<Completion>) {
         let Entry { number, copies } = entry;
-        let copies = copies.into_iter().map(|EntryCopy { room, key, epoch, draft }| {
+        let mut committed = SmallVec::new();
+        for EntryCopy { room, key, epoch, draft } in copies {
             let seq = self.rooms.get(&room).map_or(Seq(0), |kept| kept.newest).next();
             let message = Arc::new(draft.placed(key, seq));
             let oldest = self.push(room, epoch, Arc::clone(&message));
-            StoredCopy { room, epoch, message, oldest }
-        });
-        let copies = copies.collect();
+            committed.push(StoredCopy { room, epoch, message, oldest });
+        }
+        let copies = committed;
         done.push(Completion::Committed { number, copies });
         self.fit(|room, oldest| done.push(Completion::Trimmed { room, oldest }));
     }

@@ -28,7 +28,7 @@ pub struct Entry {
     /// Returned with the outcome.
     pub number: EntryNumber,
     /// One copy for a room. Two copies for a private message: the sender's first, the receiver's last.
-    pub copies: SmallVec<[EntryCopy; 1]>,
+    pub copies: Vec<EntryCopy>,
 }
 
 /// A copy of a message for one room or inbox.

@@ -45,7 +45,7 @@ pub(crate) struct InFlight {
     /// The number of the first of `messages`.
     first: u64,
     /// `None` for a message that has returned before an older one.
-    messages: VecDeque<Option<MessageInFlight>>,
+    messages: VecDeque<Option<Box<MessageInFlight>>>,
     by_id: FxHashMap<IdKey, EntryNumber>,
 }
 
@@ -56,17 +56,17 @@ impl InFlight {
         if let Some(id) = message.id {
             self.by_id.insert(id, number);
         }
-        self.messages.push_back(Some(message));
+        self.messages.push_back(Some(Box::new(message)));
         number
     }
 
-    fn slot(&mut self, number: EntryNumber) -> Option<&mut Option<MessageInFlight>> {
+    fn slot(&mut self, number: EntryNumber) -> Option<&mut Option<Box<MessageInFlight>>> {
         let index = usize::try_from(number.0.checked_sub(self.first)?).ok()?;
         self.messages.get_mut(index)
     }
 
     /// Removes a message that the log has returned.
-    pub(crate) fn finish(&mut self, number: EntryNumber) -> Option<MessageInFlight> {
+    pub(crate) fn finish(&mut self, number: EntryNumber) -> Option<Box<MessageInFlight>> {
         let finished = self.slot(number)?.take()?;
         while self.messages.front().is_some_and(Option::is_none) {
             self.messages.pop_front();

@@ -181,7 +181,7 @@ impl ChatState {
         ticket: Ticket,
         turn: &mut Turn,
     ) {
-        let mut copies = SmallVec::new();
+        let mut copies = Vec::with_capacity(rooms.len());
         for (room, draft) in rooms.iter().zip(std::iter::repeat_n(draft, rooms.len())) {
             let Some(entry) = self.rooms.get(*room) else { return };
             let (key, epoch) = (entry.key().clone(), self.order.position(*room).epoch);
@@ -285,10 +285,8 @@ impl ChatState {
 
     /// Places, acknowledges and delivers a message that the log has committed.
     pub(super) fn committed(&mut self, number: EntryNumber, mut copies: SmallVec<[StoredCopy; 1]>, turn: &mut Turn) {
-        let Some(MessageInFlight { asker, repeats, id, accepted_at, ticket, .. }) = self.in_flight.finish(number)
-        else {
-            return;
-        };
+        let Some(message) = self.in_flight.finish(number) else { return };
+        let MessageInFlight { asker, repeats, id, accepted_at, ticket, .. } = *message;
         // The receiver's copy is the last: it has the `id`, and the acknowledgement is about it.
         let Some(last) = copies.pop() else { return };
         for copy in copies {
@@ -356,7 +354,8 @@ impl ChatState {
 
     /// Refuses a message that the log could not commit. It gets no `seq`, and its `id` may be used again.
     pub(super) fn refused(&mut self, number: EntryNumber, turn: &mut Turn) {
-        let Some(MessageInFlight { asker, repeats, rooms, .. }) = self.in_flight.finish(number) else { return };
+        let Some(message) = self.in_flight.finish(number) else { return };
+        let MessageInFlight { asker, repeats, rooms, .. } = *message;
         refuse_all(asker, repeats, ErrorCode::Unavailable, "the message could not be stored", turn);
         for room in rooms {
             self.rooms.message_refused(room);

@@ -185,7 +185,7 @@ impl Chat {
         assert!(!failed.is_empty(), "no message waits to be stored in {name}");
         for held in failed {
             let Held::Append(Entry { number, .. }) = held else { panic!("only messages can fail") };
-            self.apply(Command::Completed(Completion::Refused { number }));
+            self.complete(vec![Completion::Refused { number }]);
         }
     }
 
@@ -200,8 +200,12 @@ impl Chat {
     }
 
     fn apply(&mut self, command: Command) {
+        self.turn(|state, turn| state.apply(command, turn));
+    }
+
+    fn turn(&mut self, act: impl FnOnce(&mut ChatState, &mut Turn)) {
         let mut turn = Turn::new(self.now);
-        self.state.apply(command, &mut turn);
+        act(&mut self.state, &mut turn);
         // Checked only in small chats, because it is slow with many sessions.
         if self.state.session_count() < 100 && self.state.room_count() < 100 {
             self.state.check();
@@ -223,7 +227,7 @@ impl Chat {
 
     fn complete(&mut self, done: Vec<Completion>) {
         for completion in done {
-            self.apply(Command::Completed(completion));
+            self.turn(|state, turn| state.complete(completion, turn));
         }
     }
 
