@@ -140,10 +140,10 @@ impl History {
             }
             Below::Nothing(_) => {
                 let page = self.recent.page(&request);
-                done.push(Completion::Read { request, page });
+                done.push(Completion::Read { request: Box::new(request), page });
             }
             Below::Store(store) => match self.recent.answer(&request) {
-                Some(page) => done.push(Completion::Read { request, page }),
+                Some(page) => done.push(Completion::Read { request: Box::new(request), page }),
                 None => self.recent.follow(done, |done| store.read(request, done)),
             },
         }

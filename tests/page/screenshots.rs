@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::harness::{Browser, Driver, TestServer};
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one visit of the page, from its start to its end")]
 async fn the_page_at_three_widths_in_light_and_dark() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/screenshots");
     std::fs::create_dir_all(&folder).unwrap();

@@ -243,7 +243,8 @@ impl ChatState {
     /// Answers with the refusal, if there is one, and closes a connection with too many errors in a row.
     fn conclude(&mut self, frame: &mut Frame, outcome: Result<(), Refusal>, turn: &mut Turn) {
         let (session, is_error) = (frame.session, outcome.is_err());
-        let is_flood = self.participants.count_errors(session, is_error) | self.proofs.count_errors(session, is_error);
+        let of_participant = self.participants.count_errors(session, is_error);
+        let is_flood = of_participant.unwrap_or_else(|| self.proofs.count_errors(session, is_error));
         if let Err(refusal) = outcome {
             turn.refuse(frame, refusal);
         }

@@ -69,9 +69,9 @@ impl Search {
 
     fn answer(self) -> Completion {
         if self.took_too_long {
-            return Completion::Unread { request: self.request, error: ReadError::Busy };
+            return Completion::Unread { request: Box::new(self.request), error: ReadError::Busy };
         }
-        Completion::Read { request: self.request, page: self.found }
+        Completion::Read { request: Box::new(self.request), page: self.found }
     }
 
     /// Loads the next messages of the room; `false` if there are none.
@@ -147,7 +147,7 @@ impl Searcher {
     /// Begins a search. Returns the answer at once if the room has no messages, or too many searches are running.
     pub(super) fn begin(&mut self, request: ReadRequest, room: Option<&StoredMessages>) -> Option<Completion> {
         if self.running >= SEARCHES_MAX {
-            return Some(Completion::Unread { request, error: ReadError::Busy });
+            return Some(Completion::Unread { request: Box::new(request), error: ReadError::Busy });
         }
         self.running += 1;
         self.go_on(Search::new(request), room)

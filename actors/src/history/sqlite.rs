@@ -236,8 +236,12 @@ impl HistoryStore for SqliteStore {
             }
             Some(Report::Numbers(found)) => self.numbers.add(found),
             Some(Report::Forgotten(receipt, is_gone)) => done.push(Completion::Forgotten { receipt, is_gone }),
-            Some(Report::Read { request, outcome: Ok(page) }) => done.push(Completion::Read { request, page }),
-            Some(Report::Read { request, outcome: Err(error) }) => done.push(Completion::Unread { request, error }),
+            Some(Report::Read { request, outcome: Ok(page) }) => {
+                done.push(Completion::Read { request: Box::new(request), page })
+            }
+            Some(Report::Read { request, outcome: Err(error) }) => {
+                done.push(Completion::Unread { request: Box::new(request), error })
+            }
             None => debug_assert!(false, "a report from another type of store"),
         }
     }
@@ -279,16 +283,16 @@ impl HistoryStore for SqliteStore {
 
     fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>) {
         let Some(db) = self.rooms.get(&request.room).copied() else {
-            return done.push(Completion::Read { request, page: Page::default() });
+            return done.push(Completion::Read { request: Box::new(request), page: Page::default() });
         };
         let Some(threads) = &self.threads else {
-            return done.push(Completion::Unread { request, error: ReadError::Failed });
+            return done.push(Completion::Unread { request: Box::new(request), error: ReadError::Failed });
         };
         let read = DiskRead { db, request, queued: clock::now() };
         let is_search = read.request.search.is_some();
         let asked = if is_search { threads.searches.ask(read) } else { threads.readers.ask(read) };
         if let Err(request) = asked {
-            done.push(Completion::Unread { request, error: ReadError::Busy });
+            done.push(Completion::Unread { request: Box::new(request), error: ReadError::Busy });
         }
     }
 

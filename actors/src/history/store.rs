@@ -88,14 +88,14 @@ pub enum Completion {
     /// The result of a [`HistoryStore::read`].
     Read {
         /// The unchanged request.
-        request: ReadRequest,
+        request: Box<ReadRequest>,
         /// Empty if the room has no such messages.
         page: Page,
     },
     /// A [`HistoryStore::read`] that has failed.
     Unread {
         /// The unchanged request.
-        request: ReadRequest,
+        request: Box<ReadRequest>,
         /// The reason. It tells whether a repeated read may succeed.
         error: ReadError,
     },

@@ -210,9 +210,10 @@ impl Participants {
         others.filter_map(|other| self.get(*other)).any(|other| other.is_in(room))
     }
 
-    /// Counts the outcome of a frame. Returns whether the session has reached the limit of consecutive errors.
-    pub(crate) fn count_errors(&mut self, session: SessionId, is_error: bool) -> bool {
-        self.sessions.get_mut(session).is_some_and(|it| count_errors(&mut it.errors_in_a_row, is_error))
+    /// Counts the outcome of a frame. Returns whether the session has reached the limit of consecutive errors. `None`: it
+    /// does not take part.
+    pub(crate) fn count_errors(&mut self, session: SessionId, is_error: bool) -> Option<bool> {
+        self.sessions.get_mut(session).map(|it| count_errors(&mut it.errors_in_a_row, is_error))
     }
 
     /// Panics if an invariant of this module does not hold. For tests.

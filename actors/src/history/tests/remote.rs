@@ -83,11 +83,11 @@ impl HistoryStore for Remote {
         match report.open::<RemoteReport>().unwrap() {
             RemoteReport::Append(entry) => done.push(self.commit(entry)),
             RemoteReport::Read(request) if self.is_lost.load(Relaxed) => {
-                done.push(Completion::Unread { request, error: ReadError::Failed });
+                done.push(Completion::Unread { request: Box::new(request), error: ReadError::Failed });
             }
             RemoteReport::Read(request) => {
                 let page = self.page(&request);
-                done.push(Completion::Read { request, page });
+                done.push(Completion::Read { request: Box::new(request), page });
             }
             RemoteReport::Trim(oldest) => {
                 self.oldest = oldest;
