@@ -9,6 +9,7 @@ use crate::names::{ClientId, ClientKey, Epoch, MessageId, RoomName, Seq};
 
 /// A frame from the server to a client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum ServerEvent<'a> {
     /// The first event on a connection, and the answer to `hello`.
@@ -66,6 +67,7 @@ pub enum ServerEvent<'a> {
 
 /// The first event on a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Welcome {
     /// The `id` of the `hello` that it answers.
@@ -93,6 +95,7 @@ pub struct Welcome {
 
 /// The position of a room's messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RoomPosition {
     /// A room that this connection is a member of.
     pub room: RoomName,
@@ -104,6 +107,7 @@ pub struct RoomPosition {
 
 /// The position of a client's private messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct InboxPosition {
     /// The `seq` of the newest one.
     pub seq: Seq,
@@ -113,6 +117,7 @@ pub struct InboxPosition {
 
 /// The server's limits for one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ServerLimits {
     /// Most bytes of a message's text, as UTF-8.
@@ -127,6 +132,7 @@ pub struct ServerLimits {
 
 /// A message as its receivers get it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ChatMessage<'a> {
     /// The sender's name at the time of the message.
@@ -152,6 +158,7 @@ pub struct ChatMessage<'a> {
 
 /// The acknowledgement of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Ack {
     /// The sender's own name for the message.
     pub id: MessageId,
@@ -173,6 +180,7 @@ pub struct Ack {
 
 /// The connection is a member of the room, or gets its private messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct JoinedEvent {
     /// The `id` of the frame that asked.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -196,6 +204,7 @@ pub struct JoinedEvent {
 
 /// The clients that have joined and left a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PresenceEvent {
     /// A room that the receiver is a member of and watches.
     pub room: RoomName,
@@ -209,6 +218,7 @@ pub struct PresenceEvent {
 
 /// The answer to `members`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct MembersEvent {
     /// The `id` of the `members` frame.
@@ -226,6 +236,7 @@ pub struct MembersEvent {
 
 /// A room in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RoomSummary {
     /// A room that the receiver may enter.
     pub room: RoomName,
@@ -237,6 +248,7 @@ pub struct RoomSummary {
 
 /// A page of a room's history, or of a client's private messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct HistoryEvent<'a> {
     /// The `id` of the `history` frame.
@@ -253,6 +265,7 @@ pub struct HistoryEvent<'a> {
     pub to: Option<ClientId>,
     /// The messages, the oldest first. Each is encoded as a complete `message` frame, including its `type`.
     #[serde(borrow, with = "tagged_messages")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<tagged_messages::Tagged<'_, 'a>>"))]
     pub messages: Vec<ChatMessage<'a>>,
     /// Whether there are more in the direction asked for.
     pub has_more: bool,
@@ -260,6 +273,7 @@ pub struct HistoryEvent<'a> {
 
 /// A refused command. The connection stays open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Refusal {
     /// The reason, for a program.
@@ -305,6 +319,7 @@ macro_rules! error_codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal,)+) => {
         /// The reason of a refusal. The texts never change.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         pub enum ErrorCode {
             $($(#[$doc])* #[serde(rename = $text)] $variant,)+
         }
@@ -427,8 +442,9 @@ mod tagged_messages {
     use super::ChatMessage;
 
     #[derive(Serialize)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     #[serde(tag = "type", rename_all = "lowercase")]
-    enum Tagged<'m, 'a> {
+    pub(super) enum Tagged<'m, 'a> {
         Message(&'m ChatMessage<'a>),
     }
 

@@ -167,6 +167,8 @@ impl MessageId {
 /// The sequence number of a message in its room: the first message has 1, each next one exactly 1 more. 0 is before the
 /// first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(inline))]
 #[serde(transparent)]
 pub struct Seq(pub u64);
 

@@ -16,7 +16,7 @@ use starling_protocol::{ClientCommand, ClientId, ErrorCode, MessageId, PostMessa
 
 use self::any::{any_command, any_event, any_text, some_text};
 
-fn config() -> Config {
+pub(crate) fn config() -> Config {
     let from_environment = Config::default();
     let rng_seed = match from_environment.rng_seed {
         RngSeed::Random => RngSeed::Fixed(2_026),
