@@ -28,6 +28,7 @@ COPY process/src process/src
 COPY protocol/src protocol/src
 COPY bot-swarm/src bot-swarm/src
 COPY web web
+COPY docs/asyncapi.yaml docs/
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     cargo build --locked --profile "$PROFILE" -p starling -p bot-swarm --bins \
     && mkdir -p /out/data \

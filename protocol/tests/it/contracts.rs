@@ -44,8 +44,7 @@ fn document() -> Value {
         ("command", "Any frame of a client. Fields of other types are not described, and ignored.", commands),
         ("event", "Any frame of the server. A client ignores fields and types that it does not know.", events),
     ] {
-        let any: Vec<Value> =
-            schemas.keys().map(|kind| json!({ "$ref": format!("#/$defs/{group}.{kind}") })).collect();
+        let any: Vec<Value> = schemas.keys().map(|kind| json!({ "$ref": format!("#/$defs/{group}.{kind}") })).collect();
         all.extend(schemas.into_iter().map(|(kind, schema)| (format!("{group}.{kind}"), schema)));
         all.insert(group.into(), json!({ "description": about, "anyOf": any }));
     }

@@ -29,12 +29,15 @@ const ANSWERS: [(&str, &[&str]); 8] = [
 /// Events that no frame of the receiver has caused.
 const UNASKED: [&str; 6] = ["welcome", "message", "joined", "left", "presence", "closing"];
 
-const CHANNELS: [(&str, &str, &str); 2] =
-    [("lobby", "/ws", "A connection whose first room is the lobby."), ("room", "/ws/{room}", "One with another first room.")];
+const CHANNELS: [(&str, &str, &str); 2] = [
+    ("lobby", "/ws", "A connection whose first room is the lobby."),
+    ("room", "/ws/{room}", "One with another first room."),
+];
 
 /// The document as YAML.
 pub(super) fn text() -> String {
-    let head = "# Made from the types of protocol/. Renew it: RENEW_CONTRACTS=1 cargo test -p starling-protocol contracts\n";
+    let head =
+        "# Made from the types of protocol/. Renew it: RENEW_CONTRACTS=1 cargo test -p starling-protocol contracts\n";
     format!("{head}{}", serde_saphyr::to_string(&document()).unwrap())
 }
 
@@ -48,7 +51,7 @@ fn document() -> Value {
     messages.extend(described("event", "events", &events));
     let channels = CHANNELS.map(|(name, address, about)| (name.to_owned(), channel(address, about, &messages)));
     json!({
-        "asyncapi": "3.0.0",
+        "asyncapi": "3.1.0",
         "info": {
             "title": "Starling",
             "version": PROTOCOL_VERSION.to_string(),
@@ -88,10 +91,8 @@ fn document() -> Value {
 
 /// The frames of one side, as messages with their examples.
 fn described(group: &str, folder: &str, schemas: &BTreeMap<String, Value>) -> Vec<(String, Value)> {
-    let golden: Vec<(String, Value)> = golden::frames(folder)
-        .into_iter()
-        .map(|(name, frame)| (name, serde_json::from_str(&frame).unwrap()))
-        .collect();
+    let golden: Vec<(String, Value)> =
+        golden::frames(folder).into_iter().map(|(name, frame)| (name, serde_json::from_str(&frame).unwrap())).collect();
     let message = |(kind, schema): (&String, &Value)| {
         let is_example = |frame: &Value| frame.get("type").map_or("message", |kind| kind.as_str().unwrap()) == *kind;
         let examples: Vec<Value> = golden
@@ -127,14 +128,18 @@ fn channel(address: &str, about: &str, messages: &Map<String, Value>) -> Value {
         } },
     });
     if address.contains("{room}") {
-        channel["parameters"] = json!({ "room": { "description": "The name of the first room.", "examples": ["dev"] } });
+        channel["parameters"] =
+            json!({ "room": { "description": "The name of the first room.", "examples": ["dev"] } });
     }
     channel
 }
 
 /// One operation for each frame of a client, with its answers, and one for the frames that the server sends unasked.
 fn operations(commands: &BTreeMap<String, Value>) -> Map<String, Value> {
-    assert!(commands.keys().all(|kind| ANSWERS.iter().any(|(known, _)| known == kind)), "every command has its answers");
+    assert!(
+        commands.keys().all(|kind| ANSWERS.iter().any(|(known, _)| known == kind)),
+        "every command has its answers"
+    );
     let mut operations = Map::new();
     for (channel, ..) in CHANNELS {
         let at_channel = json!({ "$ref": format!("#/channels/{channel}") });
