@@ -8,7 +8,8 @@ use std::sync::Arc;
 use actix_service::{Service, ServiceFactory};
 use actix_web::body::{self, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::{Method, StatusCode, header};
+use actix_web::http::header::{self, ContentType};
+use actix_web::http::{Method, StatusCode};
 use actix_web::web::{self, Bytes, Data, Path, PayloadConfig, Query, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, ResponseError};
 use actix_web_prom::PrometheusMetrics;
@@ -24,7 +25,7 @@ use starling_protocol::{
 use crate::callers::{self, Operator, Reader};
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::state::ServerState;
-use crate::{headers, page};
+use crate::{headers, page, upgrade};
 
 type Answer = Result<HttpResponse, HttpRefusal>;
 
@@ -112,9 +113,8 @@ async fn no_such_path(request: HttpRequest) -> Answer {
 
 async fn upgrade_required(request: HttpRequest) -> Answer {
     let room = request.match_info().get("room").unwrap_or(limits::LOBBY);
-    if let Ok(room) = RoomName::parse(room) {
-        callers::check_handshake(&request, &room)?;
-    }
+    let room = upgrade::check_wanted(room, request.query_string())?;
+    callers::check_handshake(&request, &room)?;
     Err(HttpRefusal::new(HttpCode::UpgradeRequired, "connect here with a WebSocket"))
 }
 
@@ -126,7 +126,7 @@ async fn healthz() -> &'static str {
 /// Whether the server can serve.
 async fn readyz(state: Data<ServerState>) -> Answer {
     match state.not_ready() {
-        None => Ok(HttpResponse::Ok().body("ready\n")),
+        None => Ok(HttpResponse::Ok().content_type(ContentType::plaintext()).body("ready\n")),
         Some(reason) => Err(HttpRefusal::new(HttpCode::Unavailable, reason)),
     }
 }
@@ -235,7 +235,7 @@ async fn messages(
 #[serde(rename_all = "camelCase")]
 struct OperatorMessage {
     /// The sender's name. Without it, that of the token, or `operator`.
-    #[schemars(extend("not" = { "pattern": format!("^{}", limits::GUEST_PREFIX) }))]
+    #[schemars(extend("not" = { "type": "string", "pattern": format!("^{}", limits::GUEST_PREFIX) }))]
     client_id: Option<ClientId>,
     /// The text.
     #[serde(rename = "Message")]

@@ -65,6 +65,31 @@ pub enum ServerEvent<'a> {
     Error(Refusal),
 }
 
+impl ServerEvent<'_> {
+    /// Makes the event independent of its frame.
+    pub fn into_owned(self) -> ServerEvent<'static> {
+        match self {
+            Self::Welcome(welcome) => ServerEvent::Welcome(welcome),
+            Self::Message(message) => ServerEvent::Message(message.into_owned()),
+            Self::Ack(ack) => ServerEvent::Ack(ack),
+            Self::Joined(joined) => ServerEvent::Joined(joined),
+            Self::Left { id, room } => ServerEvent::Left { id, room },
+            Self::Presence(presence) => ServerEvent::Presence(presence),
+            Self::Members(members) => ServerEvent::Members(members),
+            Self::Rooms { id, rooms, truncated } => ServerEvent::Rooms { id, rooms, truncated },
+            Self::History(HistoryEvent { id, room, inbox, to, messages, has_more }) => {
+                let messages = messages.into_iter().map(ChatMessage::into_owned).collect();
+                ServerEvent::History(HistoryEvent { id, room, inbox, to, messages, has_more })
+            }
+            Self::Pong { id, at } => ServerEvent::Pong { id, at },
+            Self::Closing { reason, reconnect_after_ms } => {
+                ServerEvent::Closing { reason: Cow::Owned(reason.into_owned()), reconnect_after_ms }
+            }
+            Self::Error(refusal) => ServerEvent::Error(refusal),
+        }
+    }
+}
+
 /// The first event on a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -154,6 +179,14 @@ pub struct ChatMessage<'a> {
     /// The sender's own name for it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub id: Option<MessageId>,
+}
+
+impl ChatMessage<'_> {
+    /// Makes the message independent of its frame.
+    pub fn into_owned(self) -> ChatMessage<'static> {
+        let Self { client_id, text, room, seq, to, at, id } = self;
+        ChatMessage { client_id, text: Cow::Owned(text.into_owned()), room, seq, to, at, id }
+    }
 }
 
 /// The acknowledgement of a message.

@@ -132,6 +132,22 @@ impl ClientId {
     }
 }
 
+impl FromStr for ClientId {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Self::parse(text)
+    }
+}
+
+impl FromStr for RoomName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Self::parse(text)
+    }
+}
+
 impl RoomName {
     /// Parses a room's name.
     ///

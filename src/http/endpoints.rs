@@ -3,6 +3,7 @@
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route};
+use starling_protocol::limits;
 
 use super::{
     asyncapi, drop_inbox, drop_room, file, healthz, index, messages, metrics, openapi, post_message, readyz,
@@ -48,6 +49,7 @@ pub(super) struct Parameter {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
     pub(super) kind: Kind,
+    pub(super) example: Option<&'static str>,
 }
 
 /// The values that a parameter may have.
@@ -71,6 +73,7 @@ pub(super) enum Kind {
 pub(super) enum Answer {
     Nothing,
     Text(&'static str),
+    Yaml,
     /// A frame of the server of this `type`.
     Event(&'static str),
     Stats,
@@ -92,13 +95,14 @@ pub(super) const ANY_REQUEST: [HttpCode; 8] = [
 ];
 
 const fn parameter(name: &'static str, about: &'static str, kind: Kind) -> Parameter {
-    Parameter { name, about, kind }
+    Parameter { name, about, kind, example: None }
 }
 
 const VERSION: Parameter = parameter("version", "The version of the page's files.", Kind::Text);
 const FOLDER: Parameter = parameter("folder", "A folder of the page.", Kind::Text);
 const FILE: Parameter = parameter("file", "A file of the page.", Kind::Text);
-const ROOM: Parameter = parameter("room", "The name of a room.", Kind::Name);
+const ROOM: Parameter =
+    Parameter { example: Some(limits::LOBBY), ..parameter("room", "The name of a room.", Kind::Name) };
 const CLIENT: Parameter = parameter("clientId", "The name of a client.", Kind::Name);
 
 /// The parameters of a handshake.
@@ -251,7 +255,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         operations: &[Operation {
             id: "asyncapi",
             about: "The AsyncAPI document of the WebSocket.",
-            answer: Answer::Text("application/yaml"),
+            answer: Answer::Yaml,
             route: || web::to(asyncapi),
             ..GET
         }],

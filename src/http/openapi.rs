@@ -1,5 +1,7 @@
 //! The OpenAPI document, made from the table of routes and from the types of the bodies.
 
+#![expect(clippy::indexing_slicing, reason = "the index of a JSON object by a name adds the field")]
+
 use std::collections::BTreeMap;
 
 use actix_web::http::{Method, StatusCode};
@@ -57,7 +59,7 @@ pub(crate) fn document(server: &Described) -> Value {
             "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
         },
         "servers": [{ "url": if server.prefix.is_empty() { "/" } else { &server.prefix } }],
-        "paths": Map::from_iter(paths),
+        "paths": paths.collect::<Map<_, _>>(),
         "components": {
             "schemas": schemas,
             "securitySchemes": {
@@ -83,38 +85,40 @@ fn about(server: &Described) -> String {
 
 fn path(endpoint: &Endpoint, server: &Described) -> Value {
     let mut path = Map::new();
-    if !endpoint.parameters.is_empty() {
-        let parameters = endpoint.parameters.iter().map(|parameter| described(parameter, true)).collect();
-        path.insert("parameters".into(), Value::Array(parameters));
-    }
     for operation in endpoint.operations {
         let method = operation.method.as_str().to_ascii_lowercase();
-        path.insert(method, self::operation(operation, server));
+        let mut described = self::operation(operation, server);
+        let in_path = endpoint.parameters.iter().map(|parameter| self::described(parameter, true));
+        let in_query = operation.query.iter().map(|parameter| self::described(parameter, false));
+        described["parameters"] = in_path.chain(in_query).collect();
         if operation.method == Method::GET {
-            path.insert("head".into(), head(operation, server));
+            path.insert("head".into(), head(described.clone()));
         }
+        path.insert(method, described);
     }
-    let options = json!({
-        "summary": "The methods of this path, in `Allow`.",
-        "responses": answers(&[], Some((StatusCode::NO_CONTENT, json!({
-            "description": "The methods.",
-            "headers": { "Allow": { "schema": { "type": "string" } } },
-        })))),
-    });
-    path.insert("options".into(), options);
+    path.insert("options".into(), options(endpoint));
     Value::Object(path)
+}
+
+/// `OPTIONS`: answered whatever the parameters are.
+fn options(endpoint: &Endpoint) -> Value {
+    let parameters = endpoint.parameters.iter();
+    let parameters = parameters.map(|parameter| described(&Parameter { kind: Kind::Text, ..*parameter }, true));
+    let answer = json!({ "description": "The methods.", "headers": { "Allow": { "schema": { "type": "string" } } } });
+    json!({
+        "summary": "The methods of this path, in `Allow`.",
+        "parameters": parameters.collect::<Vec<_>>(),
+        "responses": answers(&[HttpCode::NoSuchPath], (StatusCode::NO_CONTENT, answer)),
+    })
 }
 
 fn operation(operation: &Operation, server: &Described) -> Value {
     let mut described = json!({
         "operationId": operation.id,
         "summary": operation.about,
-        "responses": answers(operation.refusals, Some((operation.status, answer(operation.answer)))),
+        "responses": answers(operation.refusals, (operation.status, answer(operation.answer))),
         "security": security(operation.access, server),
     });
-    if !operation.query.is_empty() {
-        described["parameters"] = operation.query.iter().map(|parameter| self::described(parameter, false)).collect();
-    }
     if operation.reads_message {
         described["requestBody"] = json!({
             "required": true,
@@ -125,15 +129,14 @@ fn operation(operation: &Operation, server: &Described) -> Value {
 }
 
 /// `HEAD`: as `GET`, and no answer has a body.
-fn head(get: &Operation, server: &Described) -> Value {
-    let mut head = operation(get, server);
-    head["operationId"] = format!("{}Head", get.id).into();
-    for response in head["responses"].as_object_mut().into_iter().flat_map(Map::values_mut) {
+fn head(mut operation: Value) -> Value {
+    operation["operationId"] = format!("{}Head", operation["operationId"].as_str().unwrap_or_default()).into();
+    for response in operation["responses"].as_object_mut().into_iter().flat_map(Map::values_mut) {
         if let Some(response) = response.as_object_mut() {
             response.remove("content");
         }
     }
-    head
+    operation
 }
 
 /// Either of these is enough; none: no token is needed.
@@ -147,7 +150,7 @@ fn security(access: Access, server: &Described) -> Value {
 }
 
 fn described(parameter: &Parameter, is_in_path: bool) -> Value {
-    let schema = match parameter.kind {
+    let mut schema = match parameter.kind {
         Kind::Name => name(""),
         Kind::OwnName => name(&format!("(?!{})", limits::GUEST_PREFIX)),
         Kind::Seq => json!({ "type": "integer", "minimum": 0, "maximum": u64::MAX }),
@@ -159,6 +162,9 @@ fn described(parameter: &Parameter, is_in_path: bool) -> Value {
         Kind::Word(words) => json!({ "type": "string", "enum": words }),
         Kind::Text => json!({ "type": "string" }),
     };
+    if let Some(example) = parameter.example {
+        schema["examples"] = json!([example]);
+    }
     json!({
         "name": parameter.name,
         "in": if is_in_path { "path" } else { "query" },
@@ -179,6 +185,7 @@ fn answer(answer: Answer) -> Value {
     let content = match answer {
         Answer::Nothing => return json!({ "description": "Done." }),
         Answer::Text(media) => json!({ media: { "schema": { "type": "string" } } }),
+        Answer::Yaml => json!({ "application/yaml": { "schema": { "type": "object" } } }),
         Answer::Event(kind) => named(&format!("event.{kind}")),
         Answer::Stats => named("Stats"),
         Answer::Posted => named("PostedMessage"),
@@ -188,14 +195,14 @@ fn answer(answer: Answer) -> Value {
 }
 
 /// The responses of an operation: the successful one, and the refusals by status.
-fn answers(refusals: &[HttpCode], success: Option<(StatusCode, Value)>) -> Value {
+fn answers(refusals: &[HttpCode], success: (StatusCode, Value)) -> Value {
     let mut by_status: BTreeMap<u16, Vec<HttpCode>> = BTreeMap::new();
     for code in refusals.iter().chain(&ANY_REQUEST) {
         by_status.entry(code.status().as_u16()).or_default().push(*code);
     }
     let refused = by_status.into_iter().map(|(status, codes)| (status.to_string(), refusal(&codes)));
-    let success = success.map(|(status, response)| (status.as_u16().to_string(), response));
-    Value::Object(success.into_iter().chain(refused).collect())
+    let success = (success.0.as_u16().to_string(), success.1);
+    Value::Object(refused.chain([success]).collect())
 }
 
 /// A refusal with one of these codes, which have the same status.
