@@ -222,7 +222,7 @@ async fn a_token_is_got_when_it_is_needed_and_renewed_before_it_ends() {
             match call {
                 // The first is refused, the second ends soon.
                 0 => Ok("no.token.x".to_owned()),
-                1 => Ok(token::issue(&starling, &["alice", "--ttl", "3s"])),
+                1 => Ok(token::issue(&starling, &["alice", "--seconds", "3"])),
                 _ => Ok(token::issue(&starling, &["alice"])),
             }
         }
