@@ -1,5 +1,6 @@
-//! WebSocket clients of others, which were not written with this server in mind: `ws` for Node.js and `websockets` for
-//! Python, with compression as each of them offers it.
+//! WebSocket clients of others, which were not written with this server in mind: `ws` and `undici` for Node.js,
+//! `websockets` and `aiohttp` for Python, with compression as each of them offers it. `tokio-tungstenite` is tested in
+//! `clients/rust/`.
 //!
 //! Needs what `scripts/install-test-tools` installs.
 
@@ -39,5 +40,22 @@ fn the_websockets_client_of_python_talks_with_compression_and_without() {
         .arg(path("tests/it/interop/websockets_client.py"))
         .arg(url)
         .env("PYTHONPATH", path("target/test-tools"))
+        .env("PYTHONDONTWRITEBYTECODE", "1"));
+}
+
+#[test]
+fn the_websocket_of_nodejs_itself_talks_with_compression() {
+    let (_server, url) = server();
+    let script = path("tests/it/interop/undici.mjs");
+    run(Command::new("node").arg(script).arg(path("target/test-tools/node_modules")).arg(url));
+}
+
+#[test]
+fn the_aiohttp_client_of_python_talks_with_compression_and_without() {
+    let (_server, url) = server();
+    run(Command::new("python3")
+        .arg(path("tests/it/interop/aiohttp_client.py"))
+        .arg(url)
+        .env("PYTHONPATH", path("target/test-tools/schemathesis"))
         .env("PYTHONDONTWRITEBYTECODE", "1"));
 }

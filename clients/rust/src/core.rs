@@ -453,9 +453,7 @@ impl Core {
             self.inbox.position = Some(newest);
         }
         if joined.recovered == Some(false) {
-            for follower in &mut self.followers {
-                follower.is_gap_untold = true;
-            }
+            self.followers.iter_mut().for_each(Follower::tell_gap);
         }
     }
 
@@ -523,11 +521,14 @@ impl Core {
 impl Follower {
     fn tell(&mut self, event: PrivateEvent) {
         if self.is_gap_untold {
-            self.is_gap_untold = self.events.try_send(PrivateEvent::Gap).is_err();
+            self.tell_gap();
         }
-        if self.is_gap_untold || self.events.try_send(event).is_err() {
-            self.is_gap_untold = true;
-        }
+        self.is_gap_untold = self.is_gap_untold || self.events.try_send(event).is_err();
+    }
+
+    /// Says that messages are missing, as soon as there is space for that.
+    fn tell_gap(&mut self) {
+        self.is_gap_untold = self.events.try_send(PrivateEvent::Gap).is_err();
     }
 }
 

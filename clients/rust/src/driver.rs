@@ -26,8 +26,8 @@ use crate::token;
 
 type Socket = WebSocketStream<MaybeTlsStream<Box<dyn ByteStream>>>;
 
-/// How long the close of a connection by the application may take.
-const CLOSE_TIME: Duration = Duration::from_secs(2);
+/// How long the close of a connection may take.
+const CLOSE_TIME: Duration = Duration::from_secs(1);
 
 /// Heartbeats of the server without any frame, after which the connection counts as lost.
 const SILENT_HEARTBEATS: u32 = 2;
@@ -62,7 +62,6 @@ impl End {
 
 /// The reason that a handshake did not succeed.
 enum NotOpened {
-    Token(TokenError),
     /// The server refuses the token.
     BadToken(String),
     Failed(Error),
@@ -161,23 +160,40 @@ impl Driver {
         };
         let (room, name, key) = self.core.handshake();
         let url = address.handshake(room, name, key);
-        let token = self.token.take().filter(|token| token::time_left(token) != Some(Duration::ZERO));
-        let opened = Box::pin(open(self.options.clone(), address, url, token));
-        let opened = timeout_at(Instant::now() + self.options.connect_time, opened);
-        let Ok(opened) = self.meanwhile(opened).await else { return Err(End::Final(ClosedBy::Application)) };
-        match opened.unwrap_or_else(|_| Err(NotOpened::Failed(Error::Io(std::io::ErrorKind::TimedOut.into())))) {
-            Ok((socket, token)) => {
-                self.token = token;
-                Ok(socket)
-            }
-            Err(failure) => Err(self.not_opened(failure)),
+        let by = Instant::now() + self.options.connect_time;
+        self.get_token(by).await?;
+        let opened = Box::pin(open(self.options.clone(), address, url, self.token.clone()));
+        let Ok(opened) = self.meanwhile(timeout_at(by, opened)).await else {
+            return Err(End::Final(ClosedBy::Application));
+        };
+        match opened {
+            Ok(Ok(socket)) => Ok(socket),
+            Ok(Err(failure)) => Err(self.not_opened(failure)),
+            Err(_) => Err(End::again("the server does not answer")),
         }
     }
 
-    fn not_opened(&self, failure: NotOpened) -> End {
+    /// Gets a token, if one is needed and there is none that is still valid.
+    async fn get_token(&mut self, by: Instant) -> Result<(), End> {
+        let is_valid = self.token.as_deref().is_some_and(|token| token::time_left(token) != Some(Duration::ZERO));
+        let Some(get_token) = self.options.get_token.clone().filter(|_| !is_valid) else { return Ok(()) };
+        match self.meanwhile(timeout_at(by, get_token())).await {
+            Ok(Ok(Ok(token))) => {
+                self.token = Some(token);
+                Ok(())
+            }
+            Ok(Ok(Err(error))) => Err(End::again(format!("no token: {error}"))),
+            Ok(Err(_)) => Err(End::again("no token in time")),
+            Err(()) => Err(End::Final(ClosedBy::Application)),
+        }
+    }
+
+    fn not_opened(&mut self, failure: NotOpened) -> End {
         match failure {
-            NotOpened::Token(error) => End::again(format!("no token: {error}")),
-            NotOpened::BadToken(message) if self.options.get_token.is_some() => End::again(message),
+            NotOpened::BadToken(message) if self.options.get_token.is_some() => {
+                self.token = None;
+                End::again(message)
+            }
             NotOpened::BadToken(message) => End::Final(ClosedBy::Refused { status: 401, message }),
             NotOpened::Failed(error) => End::again(error.to_string()),
             // The name is in use by a connection that may end; the others pass.
@@ -199,14 +215,13 @@ impl Driver {
             silence: self.options.connect_time,
             welcomed_at: None,
             reconnect_after: Duration::ZERO,
+            is_silent: false,
             renewal: self.renewal(),
         };
         let end = self.exchange(&mut talk, stream).await;
-        if matches!(end, End::Final(ClosedBy::Application)) && talk.out.send(Message::Close(None)).is_ok() {
-            drop(talk.out);
-            if tokio::time::timeout(CLOSE_TIME, &mut writer).await.is_err() {
-                log::debug!("the close was not written in time");
-            }
+        drop(talk.out);
+        if !talk.is_silent && tokio::time::timeout(CLOSE_TIME, &mut writer).await.is_err() {
+            log::debug!("the close was not written in time");
         }
         writer.abort();
         let has_lasted = talk.welcomed_at.is_some_and(|at| at.elapsed() >= self.options.pauses.longest);
@@ -220,9 +235,10 @@ impl Driver {
         loop {
             let paced = loop {
                 match self.core.next_frame(Instant::now()) {
+                    // The reader learns how the connection has ended; what was not written is sent again.
                     Ok(frame) => {
                         if talk.out.send(Message::text(frame)).is_err() {
-                            return End::again("the connection is lost");
+                            log::debug!("the writer has ended");
                         }
                     }
                     Err(paced) => break paced,
@@ -244,6 +260,7 @@ impl Driver {
                     ControlFlow::Continue(())
                 }
                 () = sleep_until(wake) => if Instant::now() >= talk.deadline {
+                    talk.is_silent = true;
                     ControlFlow::Break(End::again("the server is silent"))
                 } else {
                     ControlFlow::Continue(())
@@ -353,6 +370,8 @@ struct Talk {
     welcomed_at: Option<Instant>,
     /// The pause that `closing` has asked for.
     reconnect_after: Duration,
+    /// The server did not send anything in time, so nothing more is written to it.
+    is_silent: bool,
     renewal: Option<BoxFuture<Result<String, TokenError>>>,
 }
 
@@ -382,7 +401,7 @@ async fn renewed(renewal: &mut Option<BoxFuture<Result<String, TokenError>>>) ->
     }
 }
 
-/// Writes frames, as many as there are in one go.
+/// Writes frames, as many as there are in one go, and then the close frame.
 async fn write(mut sink: SplitSink<Socket, Message>, mut frames: mpsc::UnboundedReceiver<Message>) {
     while let Some(frame) = frames.recv().await {
         let mut next = Some(frame);
@@ -396,19 +415,14 @@ async fn write(mut sink: SplitSink<Socket, Message>, mut frames: mpsc::Unbounded
             return;
         }
     }
+    // Writes the answer to the server's close frame, or the client's own one.
+    if let Err(error) = sink.close().await {
+        log::debug!("the connection is gone: {error}");
+    }
 }
 
-/// Opens a WebSocket. Gets a token first if there is none and the application has one.
-async fn open(
-    options: Options,
-    address: Address,
-    url: String,
-    token: Option<String>,
-) -> Result<(Socket, Option<String>), NotOpened> {
-    let token = match (token, &options.get_token) {
-        (None, Some(get_token)) => Some(get_token().await.map_err(NotOpened::Token)?),
-        (token, _) => token,
-    };
+/// Opens a WebSocket.
+async fn open(options: Options, address: Address, url: String, token: Option<String>) -> Result<Socket, NotOpened> {
     let mut request = url.into_client_request().map_err(NotOpened::Failed)?;
     if let Some(token) = &token {
         let value = HeaderValue::try_from(format!("Bearer {token}"));
@@ -419,7 +433,7 @@ async fn open(
         (options.dial)(address.host, address.port).await.map_err(|error| NotOpened::Failed(Error::Io(error)))?;
     let connector = options.tls.as_ref().map(|config| Connector::Rustls(Arc::clone(config)));
     match client_async_tls_with_config(request, stream, None, connector).await {
-        Ok((socket, _)) => Ok((socket, token)),
+        Ok((socket, _)) => Ok(socket),
         Err(Error::Http(response)) => Err(refused(&response)),
         Err(error) => Err(NotOpened::Failed(error)),
     }

@@ -48,6 +48,11 @@ mod pacing;
 mod position;
 mod token;
 
+/// The examples of the README are compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use starling_protocol as protocol;
 
 pub use client::{Client, Private, PrivateHandle, Receipt, Room, RoomHandle, RoomOptions, State};

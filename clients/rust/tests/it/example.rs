@@ -12,6 +12,7 @@ use crate::harness::{start, start_at};
 fn run(url: &str, name: &str) -> (Child, Lines<BufReader<ChildStdout>>) {
     let deps = std::env::current_exe().unwrap();
     let program = deps.ancestors().nth(2).unwrap().join("examples/chat");
+    assert!(program.exists(), "there is no {}: cargo build -p starling-client --examples", program.display());
     let mut command = Command::new(program);
     command.args([url, name, "dev"]).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().unwrap();
@@ -34,8 +35,9 @@ async fn the_example_chats_across_a_kill_of_the_server() {
     let server = start(folder.path(), &[]);
     let address = server.address();
     let url = format!("ws://{address}");
-    let ((mut alice, mut to_alice), (mut bob, mut to_bob)) = (run(&url, "alice"), run(&url, "bob"));
+    let (mut alice, mut to_alice) = run(&url, "alice");
     until(&mut to_alice, "* 1 here, all seen: true").await;
+    let (mut bob, mut to_bob) = run(&url, "bob");
     until(&mut to_bob, "* 2 here, all seen: true").await;
     type_line(&mut alice, "hello bob").await;
     until(&mut to_bob, "[dev] alice: hello bob").await;

@@ -10,6 +10,7 @@
 
 mod example;
 mod harness;
+mod library;
 mod real;
 mod script;
 mod scripted;

@@ -1,13 +1,15 @@
 //! Against a server that plays a script, with paused time: pauses, deadlines, gaps, repetitions.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use serde_json::json;
 use starling_client::protocol::{ErrorCode, Seq};
-use starling_client::{Client, ClosedBy, RoomEvent, SendError, State};
+use starling_client::{Client, ClosedBy, PrivateEvent, RoomEvent, SendError, State};
 use tokio::time::Instant;
 
-use crate::harness::{joined, message, state};
+use crate::harness::{joined, message, private, state};
 use crate::script::{Peer, Script};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -249,4 +251,70 @@ async fn a_client_whose_handles_are_dropped_says_goodbye() {
     let mut watch = watch;
     let ended = watch.wait_for(|state| matches!(state, State::Closed(_))).await.unwrap().clone();
     assert_eq!(ended, State::Closed(ClosedBy::Application));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_is_got_once_however_often_connecting_fails() {
+    let (mut script, options) = Script::new();
+    script.refuse(5);
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let client = Client::connect(options.get_token(move || {
+        counted.fetch_add(1, SeqCst);
+        std::future::ready(Ok("a.token.x".to_owned()))
+    }));
+    let peer = script.accept().await;
+    client.online().await.unwrap();
+    assert_eq!(calls.load(SeqCst), 1);
+    // Refused, it is got again.
+    drop(peer);
+    script.answer("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
+    script.accept().await;
+    assert_eq!(calls.load(SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_private_messages_that_nobody_reads_says_that_some_are_missing() {
+    let (mut script, options) = Script::new();
+    let client = Client::connect(options.events_max(2));
+    let mut bob = client.private_with("bob").unwrap();
+    let mut peer = script.accept().await;
+    leave_first_room(&mut peer).await;
+    for (from, text) in [("bob", "1"), ("carol", "not bob's"), ("bob", "2"), ("bob", "3"), ("bob", "4")] {
+        peer.send(json!({"type": "message", "clientId": from, "Message": text, "to": "alice", "at": 1})).await;
+    }
+    // Time goes on when everybody waits.
+    tokio::time::sleep(SECOND).await;
+    assert_eq!((private(&mut bob).await, private(&mut bob).await), ("1".into(), "2".into()));
+    peer.send(json!({"type": "message", "clientId": "bob", "Message": "5", "to": "alice", "at": 1})).await;
+    assert_eq!(bob.next().await, Some(PrivateEvent::Gap));
+    assert_eq!(private(&mut bob).await, "5");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_close_code_decides_whether_the_client_returns() {
+    for (code, returns) in [
+        (1001, true),
+        (1011, true),
+        (4001, true),
+        (4002, true),
+        (4999, true),
+        (1008, false),
+        (1009, false),
+        (4003, false),
+    ] {
+        let (mut script, options) = Script::new();
+        let client = Client::connect(options);
+        let mut peer = script.accept().await;
+        client.online().await.unwrap();
+        peer.close(code).await;
+        if returns {
+            script.accept().await;
+            assert!(client.online().await.is_ok(), "{code}");
+        } else {
+            let closed = state(&client, "it ends", |state| matches!(state, State::Closed(_))).await;
+            let State::Closed(ClosedBy::Server { code: told, reason }) = closed else { panic!("{code}: {closed:?}") };
+            assert_eq!((told.as_u16(), reason.as_str()), (code, "as scripted"));
+        }
+    }
 }
