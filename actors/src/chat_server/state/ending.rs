@@ -91,6 +91,7 @@ impl ChatState {
     /// Forgets a room that has ended, once nothing of it is in flight.
     pub(super) fn forget_if_over(&mut self, room: RoomId, turn: &mut Turn) {
         if let Some(Ended { reply }) = self.rooms.take_if_over(room) {
+            self.order.close(room);
             let receipt = reply.map(|reply| Receipt(self.drops.insert(reply)));
             turn.push(Effect::Forget { room, receipt });
         }
