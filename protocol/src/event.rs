@@ -474,8 +474,9 @@ mod tagged_messages {
 
     use super::ChatMessage;
 
+    /// A message as a frame of its own.
     #[derive(Serialize)]
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "MessageFrame"))]
     #[serde(tag = "type", rename_all = "lowercase")]
     pub(super) enum Tagged<'m, 'a> {
         Message(&'m ChatMessage<'a>),

@@ -93,6 +93,23 @@ fn every_golden_frame_is_valid_by_the_schema_of_its_type_and_of_no_other() {
 }
 
 #[test]
+fn every_example_of_the_asyncapi_document_is_valid_by_the_payload_of_its_message() {
+    let document: Value = serde_saphyr::from_str(&asyncapi::text()).unwrap();
+    for (name, message) in document["components"]["messages"].as_object().unwrap() {
+        let mut schema = document.clone();
+        schema["allOf"] = json!([{ "$ref": format!("#/components/messages/{name}/payload") }]);
+        let validator = jsonschema::draft7::new(&schema).unwrap();
+        for example in message["examples"].as_array().unwrap() {
+            assert!(validator.is_valid(&example["payload"]), "{name}: {example}");
+            let mut wrong = example["payload"].clone();
+            wrong["id"] = 7.into();
+            let has_no_id = ["event.presence", "event.closing"].contains(&name.as_str());
+            assert_eq!(validator.is_valid(&wrong), has_no_id, "{name}: an `id` is a text");
+        }
+    }
+}
+
+#[test]
 fn the_schema_of_an_event_has_its_fields_and_their_types() {
     let error = serde_json::to_value(Refusal::new(ErrorCode::BadName, "x")).unwrap();
     let with = |name: &str, value: Value| {
