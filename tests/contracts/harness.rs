@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use test_kit::{Listens, Process, Program, raw};
+use test_kit::{Process, Program, raw};
 
 /// The operators' token of the tests.
 pub(crate) const TOKEN: &str = "letmein-letmein-letmein";
@@ -27,7 +27,7 @@ pub(crate) fn path(file: &str) -> PathBuf {
 
 /// Downloads a file of the server.
 pub(crate) async fn download(server: &Process, from: &str, to: &Path) {
-    let answer = raw::get(&server.address(), from).await;
+    let answer = raw::get(server.address(), from).await;
     assert_eq!(answer.status, 200, "{from}: {answer:?}");
     std::fs::write(to, answer.body).unwrap();
 }

@@ -2,13 +2,12 @@
 
 use std::process::Command;
 
-use test_kit::Listens;
-
 use crate::harness::{TOKEN, download, path, run, server};
 
 const NODE_MODULES: &str = "target/test-tools/node_modules";
 
-/// The examples of each operation that schemathesis tries in a test; `SCHEMATHESIS_EXAMPLES` sets another number.
+/// The examples of each operation that schemathesis tries in a test, which is without `HEAD` and `OPTIONS`. With
+/// `SCHEMATHESIS_EXAMPLES` it tries that many, of all operations.
 const EXAMPLES: &str = "8";
 
 #[actix::test]
@@ -53,12 +52,15 @@ async fn schemathesis_finds_nothing() {
     ];
     let server = server(folder.path(), &many);
     let tools = path("target/test-tools/schemathesis");
-    let examples = std::env::var("SCHEMATHESIS_EXAMPLES").unwrap_or_else(|_| EXAMPLES.to_owned());
+    let examples = std::env::var("SCHEMATHESIS_EXAMPLES");
     let mut command = Command::new("python3");
     command.args(["-m", "schemathesis.cli", "--config-file"]).arg(path("tests/contracts/schemathesis.toml"));
     command.arg("run").arg(format!("http://{}/api/openapi.json", server.address()));
     command.args(["--header", &format!("Authorization: Bearer {TOKEN}"), "--seed", "1", "--no-color"]);
-    command.args(["--max-examples", &examples]);
+    match &examples {
+        Ok(examples) => command.args(["--max-examples", examples]),
+        Err(_) => command.args(["--max-examples", EXAMPLES, "--exclude-method", "HEAD", "--exclude-method", "OPTIONS"]),
+    };
     command.env("PYTHONPATH", tools).env("PYTHONDONTWRITEBYTECODE", "1").current_dir(folder.path());
     run(&mut command);
 }
