@@ -239,7 +239,8 @@ fn harmless(text: &str) -> Cow<'_, str> {
             '\n' => out.push_str("\n    "),
             '\t' => out.push('\t'),
             c if c.is_control() => out.push(char::REPLACEMENT_CHARACTER),
-            c if is_misleading(c) => out.push_str(&format!("<U+{:04X}>", u32::from(c))),
+            // Writing into a String cannot fail.
+            c if is_misleading(c) => write!(out, "<U+{:04X}>", u32::from(c)).unwrap_or_default(),
             c => out.push(c),
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use starling_client::protocol::{ErrorCode, Seq};
 use starling_client::{Client, ClosedBy, PrivateEvent, RoomEvent, SendError, State};
+use test_kit::within;
 use tokio::time::Instant;
 
 use crate::harness::{joined, message, private, state};
@@ -309,8 +310,9 @@ async fn the_close_code_decides_whether_the_client_returns() {
         client.online().await.unwrap();
         peer.close(code).await;
         if returns {
-            script.accept().await;
-            assert!(client.online().await.is_ok(), "{code}");
+            let _peer = script.accept().await;
+            let online = within(format!("it returns after {code}"), client.online()).await;
+            assert!(online.is_ok(), "{code}");
         } else {
             let closed = state(&client, "it ends", |state| matches!(state, State::Closed(_))).await;
             let State::Closed(ClosedBy::Server { code: told, reason }) = closed else { panic!("{code}: {closed:?}") };
