@@ -1,14 +1,19 @@
-//! The HTTP routes, on one page; `/ws` itself is in `upgrade`.
+//! What answers the HTTP routes, which are listed in `http/endpoints.rs`; `/ws` itself is in `upgrade`.
+
+mod endpoints;
+pub(crate) mod openapi;
 
 use std::sync::Arc;
 
 use actix_service::{Service, ServiceFactory};
 use actix_web::body::{self, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::{Method, StatusCode, header};
+use actix_web::http::header::{self, ContentType};
+use actix_web::http::{Method, StatusCode};
 use actix_web::web::{self, Bytes, Data, Path, PayloadConfig, Query, ServiceConfig};
-use actix_web::{App, FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder, ResponseError};
+use actix_web::{App, HttpRequest, HttpResponse, ResponseError};
 use actix_web_prom::PrometheusMetrics;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use starling_actors::chat_server::command::{DropError, Posted};
 use starling_actors::chat_server::{AskError, HistoryQuery, OperatorPost};
@@ -20,7 +25,7 @@ use starling_protocol::{
 use crate::callers::{self, Operator, Reader};
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::state::ServerState;
-use crate::{headers, page};
+use crate::{headers, page, upgrade};
 
 type Answer = Result<HttpResponse, HttpRefusal>;
 
@@ -58,32 +63,6 @@ pub(crate) fn app(
 /// The methods of a resource that is only read.
 pub(crate) const READS: &str = "GET, HEAD, OPTIONS";
 
-/// A resource that can only be read.
-fn reads<F, Args>(path: &str, handler: F) -> Resource
-where
-    F: Handler<Args>,
-    Args: FromRequest + 'static,
-    F::Output: Responder + 'static,
-{
-    resource(path, READS).route(web::get().to(handler.clone())).route(web::head().to(handler))
-}
-
-/// A resource with these methods. Other methods are refused; `OPTIONS` lists them.
-fn resource(path: &str, methods: &'static str) -> Resource {
-    web::resource(path).default_service(web::to(move |request: HttpRequest| async move {
-        if request.method() == Method::OPTIONS {
-            return Ok(told(methods));
-        }
-        let text = format!("the method {} is not one of {methods}", request.method());
-        Err(HttpRefusal::new(HttpCode::MethodNotAllowed, text).allow(methods))
-    }))
-}
-
-/// The answer to `OPTIONS`.
-fn told(methods: &'static str) -> HttpResponse {
-    HttpResponse::NoContent().insert_header((header::ALLOW, methods)).finish()
-}
-
 /// The response of `/metrics` without its body, which the middleware adds for `GET`. A `HEAD` response has no
 /// `Content-Length`, because the length is not known.
 async fn metrics() -> HttpResponse {
@@ -112,30 +91,10 @@ fn of_closed_set(method: &Method) -> Method {
 
 fn routes(config: &mut ServiceConfig, bare_prefix: Option<&str>) {
     if let Some(path) = bare_prefix {
-        config.service(reads(path, to_page));
+        let methods = READS.to_owned();
+        config.service(endpoints::resource(path, methods).route(web::get().to(to_page)).route(web::head().to(to_page)));
     }
-    config
-        .service(reads("/", index))
-        // Separate patterns instead of one tail match, because the request metrics are labelled by pattern.
-        .service(reads("/web/{version}/{file}", file))
-        .service(reads("/web/{version}/{folder}/{file}", file))
-        .service(reads("/web/{version}/{folder}/{inner}/{file}", file))
-        .service(reads("/healthz", healthz))
-        .service(reads("/readyz", readyz))
-        .service(reads("/metrics", metrics))
-        .service(reads("/ws", upgrade_required))
-        .service(reads("/ws/{room}", upgrade_required))
-        .service(reads("/api/stats", stats))
-        .service(reads("/api/rooms", rooms))
-        .service(
-            resource("/api/rooms/{room}/messages", "GET, HEAD, POST, OPTIONS")
-                .route(web::get().to(messages))
-                .route(web::head().to(messages))
-                .route(web::post().to(post_message)),
-        )
-        .service(resource("/api/rooms/{room}", "DELETE, OPTIONS").route(web::delete().to(drop_room)))
-        .service(resource("/api/inboxes/{clientId}", "DELETE, OPTIONS").route(web::delete().to(drop_inbox)))
-        .service(resource("/api/clients/{clientId}", "DELETE, OPTIONS").route(web::delete().to(remove_client)));
+    endpoints::register(config);
 }
 
 /// Redirects a request for the prefix without its final slash to the page.
@@ -147,16 +106,15 @@ async fn to_page(request: HttpRequest, state: Data<ServerState>) -> HttpResponse
 
 async fn no_such_path(request: HttpRequest) -> Answer {
     if request.method() == Method::OPTIONS && request.path() == "*" {
-        return Ok(told("GET, HEAD, POST, DELETE, OPTIONS"));
+        return Ok(endpoints::told("GET, HEAD, POST, DELETE, OPTIONS".to_owned()));
     }
     Err(HttpRefusal::new(HttpCode::NoSuchPath, format!("there is nothing at {}", request.path())))
 }
 
 async fn upgrade_required(request: HttpRequest) -> Answer {
     let room = request.match_info().get("room").unwrap_or(limits::LOBBY);
-    if let Ok(room) = RoomName::parse(room) {
-        callers::check_handshake(&request, &room)?;
-    }
+    let room = upgrade::check_wanted(room, request.query_string())?;
+    callers::check_handshake(&request, &room)?;
     Err(HttpRefusal::new(HttpCode::UpgradeRequired, "connect here with a WebSocket"))
 }
 
@@ -168,13 +126,25 @@ async fn healthz() -> &'static str {
 /// Whether the server can serve.
 async fn readyz(state: Data<ServerState>) -> Answer {
     match state.not_ready() {
-        None => Ok(HttpResponse::Ok().body("ready\n")),
+        None => Ok(HttpResponse::Ok().content_type(ContentType::plaintext()).body("ready\n")),
         Some(reason) => Err(HttpRefusal::new(HttpCode::Unavailable, reason)),
     }
 }
 
-/// The body of `/api/stats`.
-#[derive(Debug, Serialize)]
+/// The AsyncAPI document of the WebSocket; a test compares it with the types.
+const ASYNCAPI: &str = include_str!("../docs/asyncapi.yaml");
+
+/// The OpenAPI document of this server.
+async fn openapi(state: Data<ServerState>) -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(state.openapi())
+}
+
+async fn asyncapi() -> HttpResponse {
+    HttpResponse::Ok().content_type("application/yaml").body(ASYNCAPI)
+}
+
+/// The figures of the chat in short.
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Stats {
     server: String,
@@ -260,22 +230,29 @@ async fn messages(
     Ok(event(&ServerEvent::History(HistoryEvent { id: None, room, inbox: false, to: None, messages, has_more })))
 }
 
-/// The body of an operator's message; its fields are those of `message`.
-#[derive(Debug, Deserialize)]
+/// An operator's message; its fields are those of `message`.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct OperatorMessage {
+    /// The sender's name. Without it, that of the token, or `operator`.
+    #[schemars(extend("not" = { "type": "string", "pattern": format!("^{}", limits::GUEST_PREFIX) }))]
     client_id: Option<ClientId>,
+    /// The text.
     #[serde(rename = "Message")]
+    #[schemars(length(min = 1))]
     text: String,
+    /// The sender's own name for the message. The same `id` again within five minutes is delivered once.
     id: Option<MessageId>,
 }
 
 /// The position of a stored message.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct PostedMessage {
     room: RoomName,
     seq: Seq,
+    /// The time at which the server accepted it, in milliseconds since the Unix epoch.
     at: u64,
+    /// Whether the message was stored before, with the same `id`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     duplicate: bool,
 }

@@ -1,15 +1,17 @@
 //! The state that the edges of the server share.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use bytes::Bytes;
 use starling_actors::{ChatConfig, ChatServerHandle, Metrics, clock};
 
 use crate::admission::Admission;
 use crate::auth::Access;
 use crate::broken_connections::BrokenConnections;
+use crate::http::openapi::{self, Described};
 use crate::http_limits::HttpLimits;
 use crate::page::Pages;
 use crate::path_prefix::PathPrefix;
@@ -37,12 +39,13 @@ pub(crate) struct ServerState {
     started: Instant,
     draining: AtomicBool,
     short_of_memory: AtomicBool,
+    openapi: OnceLock<Bytes>,
 }
 
 impl ServerState {
     pub(crate) fn new(shared: Shared) -> Self {
         let (draining, short_of_memory) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { shared, started: clock::now(), draining, short_of_memory }
+        Self { shared, started: clock::now(), draining, short_of_memory, openapi: OnceLock::new() }
     }
 
     pub(crate) fn chat(&self) -> &ChatServerHandle {
@@ -75,6 +78,21 @@ impl ServerState {
 
     pub(crate) fn access(&self) -> &Access {
         &self.shared.access
+    }
+
+    /// The OpenAPI document of this server. Made when it is first asked for.
+    pub(crate) fn openapi(&self) -> Bytes {
+        let config = self.chat_config();
+        let make = || {
+            let document = openapi::document(&Described {
+                prefix: self.path_prefix().bare().unwrap_or_default().to_owned(),
+                message_bytes: config.message_bytes,
+                frame_bytes: config.frame_bytes,
+                is_authenticated: config.tokens.is_some(),
+            });
+            format!("{document}\n").into()
+        };
+        self.openapi.get_or_init(make).clone()
     }
 
     pub(crate) fn uptime_seconds(&self) -> u64 {

@@ -205,6 +205,11 @@ fn accept(request: &Request, extension: Option<&'static str>) -> Response<()> {
     response.finish().drop_body()
 }
 
+/// Refuses what a handshake for this room with this query would be refused for. Returns the room.
+pub(crate) fn check_wanted(room: &str, query: &str) -> Result<RoomName, HttpRefusal> {
+    Wanted::parse(room, query).map(|wanted| wanted.room)
+}
+
 /// The query parameters of a handshake, as text.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]

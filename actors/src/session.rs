@@ -101,15 +101,17 @@ impl Session {
         // Taken first, so that the credit is returned here if the frame leads to no request.
         let Some(mut credit) = self.reading.take_credit() else { return };
         self.hub.metrics().frame_received(text.len());
-        let (id, asked) = if console::is_line(text) { (None, self.read_line(text)) } else { self.read_json(text) };
+        let is_line = console::is_line(text);
+        let (id, asked) = if is_line { (None, self.read_line(text)) } else { self.read_json(text) };
         let request = match (self.limit(&asked, read_at), asked) {
             (Err(refusal), _) | (Ok(()), Asked::Nonsense(refusal)) => Request::Refused(refusal),
             // After the rate limit: verifying a token costs more than reading it.
             (Ok(()), Asked::Command(command)) => self.request(command),
-            (Ok(()), Asked::Help) => return self.hub.offer_line(self.id, console::HELP),
+            (Ok(()), Asked::Help) => return self.hub.offer_lines(self.id, console::HELP),
             (Ok(()), Asked::Quit) => return self.close(Closing::by_client(), ctx),
         };
-        credit.expect_answer(answer_bytes(&request, text.len(), self.hub.config()));
+        let message_bytes = text.len() * if is_line { LINE_GROWTH } else { MESSAGE_GROWTH };
+        credit.expect_answer(answer_bytes(&request, message_bytes, self.hub.config()));
         self.hub.chat().ask(self.id, id, request, Ticket::new(read_at, credit));
     }
 
@@ -216,9 +218,14 @@ const LISTED_NAME_BYTES: usize = limits::NAME_BYTES_MAX + 3;
 /// Most bytes of a room in a list: its name and its numbers.
 const LISTED_ROOM_BYTES: usize = limits::NAME_BYTES_MAX + 64;
 
-/// The most bytes that the answer to a request may have; `frame_bytes` is the length of the request's frame. A message
-/// comes back to its sender about as long as it was, except that a console line is quoted.
-fn answer_bytes(request: &Request, frame_bytes: usize, config: &ChatConfig) -> u32 {
+/// The growth of a message on its way back to its sender: about as long as it was, plus its `ack`.
+const MESSAGE_GROWTH: usize = 2;
+
+/// The growth of a line on its way back: a line break becomes the header of a frame and an indent.
+const LINE_GROWTH: usize = 8;
+
+/// The most bytes that the answer to a request may have; `message_bytes` is for a message that comes back.
+fn answer_bytes(request: &Request, message_bytes: usize, config: &ChatConfig) -> u32 {
     let bytes = match request {
         Request::Command(
             ClientCommand::History { .. }
@@ -228,7 +235,7 @@ fn answer_bytes(request: &Request, frame_bytes: usize, config: &ChatConfig) -> u
         ) => config.page_bytes(),
         Request::Command(ClientCommand::Members { .. }) => limits::MEMBERS_LISTED_MAX * LISTED_NAME_BYTES,
         Request::Command(ClientCommand::Rooms) => limits::ROOMS_LISTED_MAX * LISTED_ROOM_BYTES,
-        Request::Command(ClientCommand::Message(_)) => 2 * frame_bytes,
+        Request::Command(ClientCommand::Message(_)) => message_bytes,
         Request::Command(
             ClientCommand::Join { .. }
             | ClientCommand::JoinInbox { .. }

@@ -213,7 +213,9 @@ fn every_page_that_calls_a_program_says_where_it_is() {
 fn every_page_with_a_command_or_an_example_is_tried() {
     for (path, page) in pages() {
         let path = path.to_str().unwrap();
-        let has_any = page.blocks.iter().any(|block| !block.is_marked("") || block.language != "text");
+        // Examples in Rust are compiled as documentation tests of their package.
+        let is_text = |block: &Block| block.marks.is_empty() && block.language == "text";
+        let has_any = page.blocks.iter().any(|block| !is_text(block) && !block.language.starts_with("rust"));
         assert!(!has_any || TRIED.contains(&path), "{path}");
     }
     for page in TRIED {

@@ -1,5 +1,5 @@
-//! WebSocket clients of other projects: `ws` for Node.js and `websockets` for Python, with the compression that each of
-//! them offers.
+//! WebSocket clients of other projects: `ws` and `undici` for Node.js, `websockets` and `aiohttp` for Python, with the
+//! compression that each of them offers. `clients/rust/` tests `tokio-tungstenite`.
 //!
 //! Needs the tools of `scripts/install-test-tools`.
 
@@ -39,5 +39,22 @@ fn the_websockets_client_of_python_talks_with_compression_and_without() {
         .arg(path("tests/it/interop/websockets_client.py"))
         .arg(url)
         .env("PYTHONPATH", path("target/test-tools"))
+        .env("PYTHONDONTWRITEBYTECODE", "1"));
+}
+
+#[test]
+fn the_websocket_of_nodejs_itself_talks_with_compression() {
+    let (_server, url) = server();
+    let script = path("tests/it/interop/undici.mjs");
+    run(Command::new("node").arg(script).arg(path("target/test-tools/node_modules")).arg(url));
+}
+
+#[test]
+fn the_aiohttp_client_of_python_talks_with_compression_and_without() {
+    let (_server, url) = server();
+    run(Command::new("python3")
+        .arg(path("tests/it/interop/aiohttp_client.py"))
+        .arg(url)
+        .env("PYTHONPATH", path("target/test-tools/schemathesis"))
         .env("PYTHONDONTWRITEBYTECODE", "1"));
 }

@@ -14,7 +14,10 @@ fn commands() -> Vec<(String, Vec<String>)> {
     let mut commands = Vec::new();
     for path in pages {
         let page = Page::parse(&fs::read_to_string(&path).unwrap());
-        let typed = page.blocks.iter().filter(|block| block.language == "sh" && block.is_marked("docker"));
+        let typed = page
+            .blocks
+            .iter()
+            .filter(|block| block.language == "sh" && block.marks.iter().any(|mark| mark == "docker"));
         let typed = typed.flat_map(|block| block.text.lines()).map(|line| line.split(" #").next().unwrap());
         for command in typed.chain(page.inline.iter().map(|(_, code)| code.as_str())) {
             let words = words(command);

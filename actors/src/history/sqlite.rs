@@ -237,10 +237,10 @@ impl HistoryStore for SqliteStore {
             Some(Report::Numbers(found)) => self.numbers.add(found),
             Some(Report::Forgotten(receipt, is_gone)) => done.push(Completion::Forgotten { receipt, is_gone }),
             Some(Report::Read { request, outcome: Ok(page) }) => {
-                done.push(Completion::Read { request: Box::new(request), page })
+                done.push(Completion::Read { request: Box::new(request), page });
             }
             Some(Report::Read { request, outcome: Err(error) }) => {
-                done.push(Completion::Unread { request: Box::new(request), error })
+                done.push(Completion::Unread { request: Box::new(request), error });
             }
             None => debug_assert!(false, "a report from another type of store"),
         }

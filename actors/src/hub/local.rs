@@ -217,9 +217,9 @@ impl LocalHub {
         self.end_turn_later();
     }
 
-    /// Offers a line of text to a person.
-    pub(crate) fn offer_line(&self, session: SessionId, text: &str) {
-        self.offer_frame(session, frame::line(text));
+    /// Offers lines of text to a person.
+    pub(crate) fn offer_lines(&self, session: SessionId, text: &str) {
+        self.offer_frame(session, frame::lines(text));
     }
 
     /// Closes a connection, once.

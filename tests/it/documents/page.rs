@@ -14,12 +14,6 @@ pub(crate) struct Block {
     pub(crate) text: String,
 }
 
-impl Block {
-    pub(crate) fn is_marked(&self, mark: &str) -> bool {
-        self.marks.iter().any(|own| own == mark)
-    }
-}
-
 /// A page with its blocks, and the code in its sentences.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Page {

@@ -365,7 +365,7 @@ impl ChatState {
 }
 
 fn not_here() -> Refusal {
-    Refusal::new(ErrorCode::NotAMember, "you are in no room")
+    Refusal::new(ErrorCode::NotAMember, "you are in no room, join one first")
 }
 
 /// Tells the sender of a message that it is stored.
