@@ -91,6 +91,9 @@ http_codes! {
     Unavailable = "unavailable", SERVICE_UNAVAILABLE;
 }
 
+/// The methods of a resource that is only read, as `Allow` has them.
+pub(crate) const READS: &str = "GET, HEAD, OPTIONS";
+
 /// A refusal over HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HttpRefusal {

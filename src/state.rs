@@ -11,7 +11,6 @@ use starling_actors::{ChatConfig, ChatServerHandle, Metrics, clock};
 use crate::admission::Admission;
 use crate::auth::Access;
 use crate::broken_connections::BrokenConnections;
-use crate::http::openapi::{self, Described};
 use crate::http_limits::HttpLimits;
 use crate::page::Pages;
 use crate::path_prefix::PathPrefix;
@@ -81,18 +80,8 @@ impl ServerState {
     }
 
     /// The OpenAPI document of this server. Made when it is first asked for.
-    pub(crate) fn openapi(&self) -> Bytes {
-        let config = self.chat_config();
-        let make = || {
-            let document = openapi::document(&Described {
-                prefix: self.path_prefix().bare().unwrap_or_default().to_owned(),
-                message_bytes: config.message_bytes,
-                frame_bytes: config.frame_bytes,
-                is_authenticated: config.tokens.is_some(),
-            });
-            format!("{document}\n").into()
-        };
-        self.openapi.get_or_init(make).clone()
+    pub(crate) fn openapi(&self, make: impl FnOnce(&Self) -> Bytes) -> Bytes {
+        self.openapi.get_or_init(|| make(self)).clone()
     }
 
     pub(crate) fn uptime_seconds(&self) -> u64 {

@@ -5,7 +5,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 use starling_protocol::limits;
 
-use super::{
+use super::handlers::{
     asyncapi, drop_inbox, drop_room, file, healthz, index, messages, metrics, openapi, post_message, readyz,
     remove_client, rooms, stats, upgrade_required,
 };

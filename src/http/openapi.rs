@@ -5,31 +5,45 @@
 use std::collections::BTreeMap;
 
 use actix_web::http::{Method, StatusCode};
+use actix_web::web::Bytes;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 use starling_actors::history::SearchText;
 use starling_protocol::{limits, schema};
 
 use super::endpoints::{ANY_REQUEST, Access, Answer, ENDPOINTS, Endpoint, Kind, Operation, Parameter};
-use super::{OperatorMessage, PostedMessage, Stats};
+use super::handlers::{OperatorMessage, PostedMessage, Stats};
 use crate::refusal::HttpCode;
 use crate::request_head::{FIELDS_MAX, HEAD_BYTES_MAX, TARGET_BYTES_MAX};
+use crate::state::ServerState;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The settings of a server that its document shows.
 #[derive(Debug, Clone)]
-pub(crate) struct Described {
+struct Described {
     /// The path below which it is served, or nothing.
-    pub(crate) prefix: String,
-    pub(crate) message_bytes: u32,
-    pub(crate) frame_bytes: u32,
+    prefix: String,
+    message_bytes: u32,
+    frame_bytes: u32,
     /// Whether reading needs a token.
-    pub(crate) is_authenticated: bool,
+    is_authenticated: bool,
+}
+
+/// The document of this server as it is served.
+pub(super) fn of_server(state: &ServerState) -> Bytes {
+    let config = state.chat_config();
+    let document = document(&Described {
+        prefix: state.path_prefix().bare().unwrap_or_default().to_owned(),
+        message_bytes: config.message_bytes,
+        frame_bytes: config.frame_bytes,
+        is_authenticated: config.tokens.is_some(),
+    });
+    format!("{document}\n").into()
 }
 
 /// The document as JSON.
-pub(crate) fn document(server: &Described) -> Value {
+fn document(server: &Described) -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.definitions_path = "/components/schemas".into();
     });
