@@ -8,7 +8,6 @@ use crate::doubt::Doubt;
 use crate::expect::{Broken, COUNTS, Expectation, Expectations, Measure, SHARES};
 use crate::latencies::Latencies;
 use crate::outcome::{Outcome, Point, Verdict};
-use crate::report::NEVER_CONNECTED;
 use crate::stats::Stats;
 use crate::units::{grouped, human};
 
@@ -20,6 +19,9 @@ const BUSY_SECONDS_SHARE: f64 = 0.1;
 
 /// The name of the expectation for every run: at least one bot was connected.
 const BOTS: &str = "bots";
+
+/// The fault of bots that were due to connect and were never welcomed.
+pub(crate) const NEVER_CONNECTED: &str = "bots never connected";
 
 /// The actual value of an expected latency without measurements.
 pub(crate) const NOTHING_MEASURED: &str = "nothing was measured";

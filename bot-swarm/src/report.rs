@@ -12,11 +12,8 @@ pub mod pictures;
 pub mod plot;
 pub(crate) mod text;
 
-use crate::judgement::{ABSENT, OTHER_DIALECT, STOPPED};
+use crate::judgement::{ABSENT, NEVER_CONNECTED, OTHER_DIALECT, STOPPED};
 use crate::outcome::{Outcome, Verdict};
-
-/// The fault of bots that were due to connect and were never welcomed.
-pub(crate) const NEVER_CONNECTED: &str = "bots never connected";
 
 impl Outcome {
     /// All faults of the run; empty if it is clean.

@@ -17,6 +17,7 @@ mod damaged;
 mod disk;
 mod foreign;
 mod harness;
+mod left_with_log;
 mod needs_root;
 mod numbers;
 mod power_cut;

@@ -5,7 +5,6 @@
  *
  * @typedef {import("./protocol.js").MessageFrame} MessageFrame
  * @typedef {import("./protocol.js").Refusal} Refusal
- * @typedef {import("./outbox.js").Entry} Entry
  * @typedef {import("./starling.js").Status} State
  * @typedef {{name: string, key: string | null}} Identity an empty `name` accepts the name that the server assigns
  *
@@ -17,7 +16,7 @@
  */
 
 import { Conversation, privateKey, roomKey } from "./conversation.js";
-import { Outbox } from "./outbox.js";
+import { OwnMessages } from "./own-messages.js";
 import { PrivateLog } from "./private-log.js";
 import { HISTORY_LIMIT_MAX, LOBBY, isGuest } from "./protocol.js";
 import { connect } from "./starling.js";
@@ -35,11 +34,6 @@ const MEMBERS_PAUSE_MS = 5_000;
 
 /** The reasons of a stop that concern the name, not the connection. */
 const NAME_REFUSED = new Set(["name_taken", "bad_name"]);
-
-const newId = () => {
-  const bytes = crypto.getRandomValues(new Uint8Array(12));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-};
 
 export class Chat {
   /**
@@ -75,7 +69,8 @@ export class Chat {
     this.active = null;
     /** Whether a person sees the newest messages of the active conversation. */
     this.isWatching = false;
-    this.outbox = new Outbox({ newId, now: () => Date.now() });
+    this.own = new OwnMessages({ conversations: this.conversations, tell: (change) => this.#tell(change) });
+    this.outbox = this.own.outbox;
   }
 
   /** The name that the connection has now. */
@@ -395,44 +390,5 @@ export class Chat {
     this.#tell({ kind: "heard", conversation, frames });
     if (unreadChanged) this.#tell({ kind: "conversations" });
     if (outboxChanged) this.#tell({ kind: "outbox", destination: conversation.key });
-  }
-
-  // ---- Own messages --------------------------------------------------------------------------------------------
-
-  /**
-   * @param {Conversation} conversation
-   * @param {string} text
-   */
-  say(conversation, text) {
-    this.#send(this.outbox.add(conversation.key, text));
-  }
-
-  /** @param {string} id */
-  sayAgain(id) {
-    const entry = this.outbox.retry(id);
-    if (entry) this.#send(entry);
-  }
-
-  /** @param {string} id */
-  withdraw(id) {
-    const entry = this.outbox.entries.get(id);
-    this.outbox.discard(id);
-    if (entry) this.#tell({ kind: "outbox", destination: entry.destination });
-  }
-
-  /** @param {Entry} entry */
-  async #send({ id, destination, text }) {
-    const conversation = this.conversations.get(destination);
-    if (!conversation?.to) return;
-    this.#tell({ kind: "outbox", destination });
-    try {
-      const { seq } = await conversation.to.send(text, { id });
-      this.outbox.acked(id);
-      // A duplicate has been shown already, or will be when the page catches up.
-      if (conversation.isRoom && seq !== undefined && seq <= conversation.roomLog.newest && seq >= conversation.roomLog.oldest) this.outbox.seen(id);
-    } catch (error) {
-      this.outbox.refused(id, /** @type {Refusal} */ (error));
-    }
-    this.#tell({ kind: "outbox", destination });
   }
 }

@@ -82,7 +82,7 @@ function carryOut(command) {
       break;
     case "msg":
       openPrivate(command.name);
-      chat.say(chat.open(privateKey(command.name)), command.text);
+      chat.own.say(chat.open(privateKey(command.name)), command.text);
       break;
     case "leave":
       leave(command.room === null ? chat.active : chat.conversations.get(roomKey(command.room)) ?? null);

@@ -16,6 +16,7 @@ mod connections;
 mod continuity;
 mod file;
 mod lock;
+mod log_extent;
 mod numbers;
 mod open;
 mod open_error;
@@ -29,6 +30,7 @@ mod retention;
 mod schema;
 mod search;
 mod settings;
+mod store_error;
 mod writer;
 mod written;
 

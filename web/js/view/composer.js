@@ -99,7 +99,7 @@ export class Composer {
     this.#changed();
     this.completion.close();
     if (command.is === "say") {
-      this.chat.say(conversation, command.text);
+      this.chat.own.say(conversation, command.text);
       this.onSent();
     } else {
       this.onCommand(command);

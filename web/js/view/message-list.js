@@ -357,7 +357,7 @@ export class MessageList {
           messageText(entry.text, this.chat.name),
           isRefused && el("div", { class: "refusal", role: "alert" },
             icon("warning"), el("span", {}, `Not sent: ${entry.problem?.message ?? ""}.`),
-            el("button", { type: "button", click: () => this.chat.sayAgain(entry.id) }, "Send again"),
-            el("button", { type: "button", click: () => this.chat.withdraw(entry.id) }, "Discard")))));
+            el("button", { type: "button", click: () => this.chat.own.sayAgain(entry.id) }, "Send again"),
+            el("button", { type: "button", click: () => this.chat.own.withdraw(entry.id) }, "Discard")))));
   }
 }

@@ -15,12 +15,13 @@ use starling_protocol::Seq;
 
 use super::command::{Append, WriterCommand};
 use super::commit::{Forgotten, Numbering, is_of_a_message, write, write_singly};
-use super::continuity::MarkError;
 use super::file::{FileFault, OpenFiles};
+use super::log_extent::LogExtent;
 use super::report::Report;
 use super::retention::Retention;
 use super::schema::{Bounds, DbRoom};
 use super::search::Searches;
+use super::store_error::StoreError;
 use super::written::WrittenDatabase;
 use super::{SqliteSettings, connections, numbers};
 use crate::clock;
@@ -318,7 +319,7 @@ impl Writer {
 
     fn try_storage(&mut self) -> Result<(), StoreError> {
         if let Err(fault) = self.check_files()
-            && !(self.files.is_log_cut(&fault) && self.log()?.is_in_database())
+            && !(self.files.is_log_cut(&fault) && LogExtent::of(self.connection())?.is_in_database())
         {
             return Err(fault.into());
         }
@@ -362,21 +363,12 @@ impl Writer {
     /// Whether a file that became shorter is still complete: another process may have checkpointed the log, or vacuumed
     /// the database.
     fn is_whole(&self, fault: &FileFault) -> rusqlite::Result<bool> {
-        let log = self.log()?;
+        let log = LogExtent::of(self.connection())?;
         if self.files.is_log_cut(fault) {
             return Ok(self.files.has_log_of(log.pages, log.page_bytes));
         }
         let pages = self.connection().pragma_query_value(None, "page_count", |row| row.get(0))?;
         Ok(log.is_in_database() && self.files.has_database_of(pages, log.page_bytes))
-    }
-
-    /// The extent of the log according to SQLite.
-    fn log(&self) -> rusqlite::Result<LogExtent> {
-        let connection = self.connection();
-        let page_bytes = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
-        connection.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| {
-            Ok(LogExtent { pages: row.get(1)?, pages_in_database: row.get(2)?, page_bytes })
-        })
     }
 
     fn connection(&self) -> &Connection {
@@ -403,31 +395,5 @@ impl Writer {
             }
         }
         self.metrics.writer.worked(clock::now().saturating_duration_since(started));
-    }
-}
-
-/// The reason that nothing can be stored.
-#[derive(Debug, thiserror::Error)]
-enum StoreError {
-    #[error(transparent)]
-    Database(#[from] rusqlite::Error),
-    #[error(transparent)]
-    File(#[from] FileFault),
-    #[error(transparent)]
-    Mark(#[from] MarkError),
-}
-
-/// The extent of the write-ahead log.
-#[derive(Debug, Clone, Copy)]
-struct LogExtent {
-    pages: u64,
-    /// The number of these pages that are already checkpointed into the database.
-    pages_in_database: u64,
-    page_bytes: u64,
-}
-
-impl LogExtent {
-    fn is_in_database(self) -> bool {
-        self.pages <= self.pages_in_database
     }
 }
