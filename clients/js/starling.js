@@ -642,12 +642,12 @@ class Feed {
  * @returns {ChatError | undefined}
  */
 const problemOf = ({ id, Message: text }, limits) => {
-  const bytes = (/** @type {string} */ text) => new TextEncoder().encode(text).length;
   if (typeof id !== "string" || id === "" || [...id].length > ID_CHARS_MAX) return new ChatError("bad_json", "this is not a valid id");
   // The encoder replaces what is no character, such as half of an emoji.
-  if (new TextDecoder("utf-8", { ignoreBOM: true }).decode(new TextEncoder().encode(text)) !== text) return new ChatError("bad_json", "the text is not valid Unicode");
+  const bytes = new TextEncoder().encode(text);
+  if (new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes) !== text) return new ChatError("bad_json", "the text is not valid Unicode");
   const most = limits?.messageBytes ?? Infinity;
-  return bytes(text) > most ? new ChatError("message_too_large", `a message has at most ${most} bytes`) : undefined;
+  return bytes.length > most ? new ChatError("message_too_large", `a message has at most ${most} bytes`) : undefined;
 };
 
 class Outgoing {
