@@ -21,6 +21,18 @@ const PRINT_CONFIG: &str = "print-config";
 const SHOWN_IN_SEARCH: [&str; 8] =
     ["server-url", "count", "rooms", "messages-per-second", "workers", "expect", "report", "server-metrics"];
 
+/// The headings of the help, each with the first flag below it.
+const SUBJECTS: [(&str, &str); 8] = [
+    ("server-url", "The server"),
+    ("count", "The bots"),
+    ("messages-per-second", "Their messages"),
+    ("behaviours", "Their behaviour"),
+    ("seconds", "The run"),
+    ("dialect", "Other servers"),
+    ("expect", "The verdict and the reports"),
+    ("find", "The search for a limit"),
+];
+
 /// The command that merges reports.
 const MERGE: &str = "merge";
 
@@ -58,13 +70,15 @@ pub fn command() -> Command {
         .action(ArgAction::SetTrue)
         .help("Print the configuration in force, and exit");
     // A command's help omits flags that it has no use for. Before the name of a command, any flag may stand.
-    let of_run = KNOBS.iter().map(|knob| flag(knob).hide(knob.is_of_search()));
-    let of_search = KNOBS.iter().filter(|knob| knob.counts_in_search());
+    let of_run = flags().map(|(knob, flag)| flag.hide(knob.is_of_search()));
+    let of_search = flags().filter(|(knob, _)| knob.counts_in_search());
     let of_search =
-        of_search.map(|knob| flag(knob).hide(!knob.is_of_search() && !SHOWN_IN_SEARCH.contains(&knob.flag)));
+        of_search.map(|(knob, flag)| flag.hide(!knob.is_of_search() && !SHOWN_IN_SEARCH.contains(&knob.flag)));
     Command::new("bot-swarm")
-        .version(env!("CARGO_PKG_VERSION"))
+        .version(starling_process::VERSION)
         .about("Many bots that load a chat server, check what arrives and measure how long it took")
+        .max_term_width(120)
+        .next_line_help(true)
         .after_help(
             "Every flag is also a variable of the environment, or of a file .env in the working directory.\n\
              Exit codes: 0: the run kept all expectations; 1: it did not; 2: the swarm itself was the limit, so \
@@ -78,7 +92,7 @@ pub fn command() -> Command {
                 .after_help(
                     "All other flags that control the bots are accepted, too: see bot-swarm --help. The search itself \
                      decides how long a load takes and when its bots connect.\n\
-                     Exit codes: 0: a limit was found, or none up to --find-most; 1: even the least load failed; 2: the 
+                     Exit codes: 0: a limit was found, or none up to --find-most; 1: even the least load failed; 2: the \
                      swarm itself was the limit; 3: could not run, or ended early; 4: nothing was measured.",
                 )
                 .args(of_search)
@@ -121,13 +135,25 @@ pub fn command() -> Command {
         )
 }
 
+/// Each knob with its flag, below its heading.
+fn flags() -> impl Iterator<Item = (&'static Knob, Arg)> {
+    let mut subject = None;
+    KNOBS.iter().map(move |knob| {
+        let first = SUBJECTS.iter().find(|(first, _)| *first == knob.flag);
+        subject = first.map(|(_, subject)| *subject).or(subject);
+        (knob, flag(knob).help_heading(subject))
+    })
+}
+
 fn flag(knob: &'static Knob) -> Arg {
     let flag = Arg::new(knob.flag).long(knob.flag).value_name("VALUE");
     // A switch like `--insecure` needs no value.
     let is_switch = knob.default == "false";
     let flag = if is_switch { flag.num_args(0..=1).require_equals(true).default_missing_value("true") } else { flag };
+    let default = if knob.default.is_empty() { "empty" } else { knob.default };
     flag.allow_hyphen_values(!is_switch)
-        .help(format!("{} [{}; {}; default: {}]", knob.help, knob.variable, knob.range, knob.default))
+        .help(format!("{} [default: {default}]", knob.help))
+        .long_help(format!("{}.\n[{}; {}; default: {default}]", knob.help, knob.variable, knob.range))
 }
 
 fn report(name: &'static str, help: &'static str) -> Arg {

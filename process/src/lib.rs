@@ -15,3 +15,6 @@ pub mod log_lines;
 pub mod start;
 
 pub use environment::{Environment, EnvironmentError};
+
+/// The version of both programs, with the commit that a release was built from: `0.1.0 (0123456789ab)`.
+pub const VERSION: &str = env!("STARLING_VERSION");
