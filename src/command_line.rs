@@ -3,6 +3,8 @@
 use clap::builder::UnknownArgumentValueParser;
 use clap::{Arg, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use starling_process::manuals::ManualsCommand;
+
 use crate::config::{Config, EXPECTED_NAMES, Knob, PREFIX, PUBLISHED_PORT};
 use crate::history_commands::{BackupCommand, HistoryCommand, RestoreCommand};
 use crate::token_command::TokenCommand;
@@ -42,6 +44,8 @@ pub enum Command {
     Restore(RestoreCommand),
     /// Prints a token signed with `CHAT_JWT_SECRET`, for trying out a server with `CHAT_AUTH=jwt`
     Token(TokenCommand),
+    /// Writes the man pages, and the completions for bash, fish and zsh, to a folder
+    Manuals(ManualsCommand),
 }
 
 /// Parses the arguments of this process: what to do, and the settings given as flags, each under the name of its

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, FromArgMatches as _};
+use starling_process::manuals::ManualsCommand;
 
 use crate::config::{Config, ConfigError, KNOBS, Knob, SCENARIO};
 use crate::expect::Expectations;
@@ -33,6 +34,9 @@ const SUBJECTS: [(&str, &str); 8] = [
     ("find", "The search for a limit"),
 ];
 
+/// The command that writes man pages and completions.
+const MANUALS: &str = "manuals";
+
 /// The command that merges reports.
 const MERGE: &str = "merge";
 
@@ -54,6 +58,8 @@ pub enum Request {
         /// The folder for the merged report.
         folder: Option<PathBuf>,
     },
+    /// Write man pages and shell completions.
+    Manuals(ManualsCommand),
     /// Compare a report with an earlier one.
     Compare {
         /// The earlier report.
@@ -98,6 +104,9 @@ pub fn command() -> Command {
                 .args(of_search)
                 .arg(print_config),
         )
+        .subcommand(ManualsCommand::augment_args(
+            Command::new(MANUALS).about("Writes the man pages, and the completions for bash, fish and zsh, to a folder"),
+        ))
         .subcommand(
             Command::new(COMPARE)
                 .about("Compares two reports; exit codes: 0: nothing is worse; 1: something is; 2: a run is not valid")
@@ -169,6 +178,10 @@ pub fn request(
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Request, ConfigError> {
     let command = flags.subcommand();
+    if let Some((MANUALS, flags)) = command {
+        // The parser has checked that the folder is given.
+        return Ok(Request::Manuals(ManualsCommand::from_arg_matches(flags).unwrap_or_else(|error| error.exit())));
+    }
     if let Some((COMPARE, reports)) = command {
         let path = |name| reports.get_one::<PathBuf>(name).cloned().unwrap_or_default();
         return Ok(Request::Compare { before: path("before"), now: path("now") });
