@@ -115,13 +115,17 @@ export interface HistoryOptions {
   limit?: number;
 }
 
-/** A refusal of the server, with its code, or one of the client's own codes: `uncertain`, `too_many_unsent`, `left`, `closed`. */
+/**
+ * A refusal of the server, with its code, or one of the client's own codes. Of `send` and `request`: `uncertain`,
+ * `too_many_unsent`, `id_in_use`. Of all calls: `left`, `closed`. Of `history`: `other_epoch`. Of the event `error`:
+ * `no_token`, `no_state`, `old_state`.
+ */
 export class ChatError extends Error {
   readonly code: string;
   readonly retryAfterMs?: number;
 }
 
-/** An event's listener is called in the task in which its frame arrives. What it throws is reported and disturbs nothing. */
+/** An event's listener is called in the task in which its frame arrives. What it throws goes to `reportError` or `console.error` and disturbs nothing. */
 export interface Emitter<Events> {
   /** Returns a function that removes the listener. */
   on<Name extends keyof Events>(event: Name, listener: Events[Name]): () => void;
@@ -146,17 +150,18 @@ export interface Room extends Emitter<RoomEvents> {
   /**
    * Sends a message, again and again until the server has accepted or refused it. Messages to one room keep their order.
    *
-   * Rejects with {@link ChatError}: the code of the refusal, or `uncertain` if the connection was lost for too long to
-   * know whether the message has arrived.
+   * Rejects with {@link ChatError}: the code of the refusal, `left` or `closed` if there is no room or no connection to
+   * wait for, or `uncertain` if the connection was lost and nothing tells whether the message has arrived.
    */
   send(text: string, options?: SendOptions): Promise<Sent>;
   /**
    * Reads the history in pages. With `after` the oldest message comes first, otherwise the newest. Without `before` and
-   * `after` it begins where the events begin, so that nothing is missing and nothing comes twice.
+   * `after` it begins where the events begin, so that nothing is missing and nothing comes twice: at this call if the room
+   * is joined, otherwise when it is. Rejects with `other_epoch` if the server's numbers have begun again meanwhile.
    */
   history(options?: HistoryOptions): AsyncGenerator<RoomMessage, void, undefined>;
   members(): Promise<{ count: number; clientIds: string[]; truncated: boolean }>;
-  /** Enters again after `left`. */
+  /** Enters again after `left`, or after {@link leave}. Throws if `client.room` has made another object meanwhile. */
   join(): void;
   /** Leaves for good. Unsent messages are rejected with `left`. */
   leave(): void;
@@ -210,7 +215,7 @@ export interface Client extends Emitter<ClientEvents> {
   readonly limits: Limits | null;
   /** Connects now, after {@link Client.close}, a stop or a pause; with `who` as somebody else. */
   start(who?: { name?: string; key?: string }): void;
-  /** Disconnects. Unsent messages and requests are rejected with `closed`. */
+  /** Disconnects. Unsent messages and requests are rejected with `closed`, as they are when the client stops. */
   close(): void;
   /** Checks the connection now. A page does so by itself when it is shown, or the network has changed. */
   wake(): void;
@@ -220,7 +225,10 @@ export interface Client extends Emitter<ClientEvents> {
   room(name: string, options?: RoomOptions): Room;
   privateWith(name: string): PrivateConversation;
   rooms(): Promise<{ rooms: { room: string; count: number; seq: number }[]; truncated: boolean }>;
-  /** Sends any frame and waits for its answer, over lost connections too. Rejects with the server's refusal. */
+  /**
+   * Sends any frame and waits for its answer, over lost connections too. A `message` without an `id` gets one, so that it
+   * is delivered once. Rejects with the server's refusal, and as {@link Room.send} does.
+   */
   request(frame: { type: string; [field: string]: unknown }): Promise<any>;
 }
 

@@ -17,6 +17,7 @@
  * @typedef {import("./starling.d.ts").SendOptions} SendOptions
  * @typedef {{type: string, [field: string]: any}} Frame
  * @typedef {(error: ChatError | null, answer: Frame) => void} Done
+ * @typedef {{sentAt: number | null, sentAs: string}} Attempt when a message was first sent, and the client's name then
  */
 
 /** Longest time from a connection attempt to its name. */
@@ -73,38 +74,42 @@ export class ChatError extends Error {
 }
 
 const lost = () => new ChatError("lost", "the connection was lost");
-const closed = () => new ChatError("closed", "the client is closed");
+const uncertain = () => new ChatError("uncertain", "the connection was lost, and nothing tells whether this message arrived");
+const left = () => new ChatError("left", "the client has left the room");
+
+/** Reports the fault of a listener as a page does, and goes on. */
+const report = globalThis.reportError ?? ((/** @type {unknown} */ error) => console.error(error));
 
 /** Keys of what only this module uses. */
 const emit = Symbol("emit");
 const inner = Symbol("inner");
+/** The event that a program has left a room. */
+const over = Symbol("over");
 
 class Emitter {
-  /** @type {Map<string, Set<(...values: any[]) => void>>} */
+  /** @type {Map<string | symbol, Set<(...values: any[]) => void>>} */
   #listeners = new Map();
 
-  /** @param {string} event @param {(...values: any[]) => void} listener */
+  /** @param {string | symbol} event @param {(...values: any[]) => void} listener */
   on(event, listener) {
     const listeners = this.#listeners.get(event) ?? new Set();
     this.#listeners.set(event, listeners.add(listener));
     return () => this.off(event, listener);
   }
 
-  /** @param {string} event @param {(...values: any[]) => void} listener */
+  /** @param {string | symbol} event @param {(...values: any[]) => void} listener */
   off(event, listener) {
     this.#listeners.get(event)?.delete(listener);
   }
 
-  /** @param {string} event @param {any[]} values */
+  /** @param {string | symbol} event @param {any[]} values */
   [emit](event, ...values) {
     for (const listener of [...(this.#listeners.get(event) ?? [])]) {
       try {
         listener(...values);
       } catch (error) {
-        // A fault of one listener must not disturb the connection.
-        queueMicrotask(() => {
-          throw error;
-        });
+        // A fault of one listener must disturb neither the connection nor the program.
+        report(error);
       }
     }
   }
@@ -125,7 +130,7 @@ class Connection {
   #socket = null;
   #attempts = 0;
   #urlIndex;
-  /** Handshakes that were refused since the last connection: each one asks for another room. */
+  /** Rooms that were refused in the handshake since the last connection: each time another one is asked for. */
   #refusals = 0;
   #openedAt = 0;
   #tokensRefused = 0;
@@ -255,6 +260,10 @@ class Connection {
       return;
     }
     const id = frame.id ?? `q-${(this.#askedCount += 1)}`;
+    if (this.#asked.has(id)) {
+      done(new ChatError("id_in_use", "another frame with this id waits for its answer"), { type: "" });
+      return;
+    }
     const asked = { ...frame, id };
     this.#asked.set(id, { frame: asked, done });
     this.send(asked);
@@ -475,7 +484,6 @@ class Connection {
    */
   async #notOpened(url) {
     this.#urlIndex = (this.#urlIndex + 1) % this.urls.length;
-    this.#refusals += 1;
     this.#drop();
     this.#isPauseAsked = false;
     const pause = pauseMs(this.#attempts++);
@@ -499,7 +507,7 @@ class Connection {
       } else if (answer.status === 503 || answer.status === 429) {
         clearTimeout(this.#timers.attempt);
         this.#wait(Math.max(pause, 1_000 * Number(answer.headers.get("retry-after") ?? 0)), reason);
-      } else if (answer.status === 403 && this.#refusals >= this.on.rooms().length) {
+      } else if (answer.status === 403 && (this.#refusals += 1) >= this.on.rooms().length) {
         // No other room may be the first one of a connection.
         this.#stopped("forbidden", reason);
       }
@@ -531,7 +539,12 @@ class Feed {
   isRecovered = false;
   /** Whether the first frame decides where the sequence begins. */
   isLoose = false;
-  #turn = 0;
+  /** Why the client is not in the room and does not try to be. @type {ChatError | null} */
+  refusal = null;
+  /** Changes when frames stop and when they go on: an answer from another turn may be of another connection. */
+  turn = 0;
+  /** The state from which the server could not follow. @type {Position | null} */
+  #tooOld = null;
   #caughtUpAt = 0;
   /** @type {number | null} */
   #gapAt = null;
@@ -555,23 +568,34 @@ class Feed {
 
   /** Stops frames, and forgets answers on their way. */
   pause() {
-    this.#turn += 1;
+    this.turn += 1;
     this.isLive = false;
+  }
+
+  /** Stops frames until the next `join`. @param {ChatError} error */
+  end(error) {
+    this.pause();
+    this.refusal = error;
   }
 
   join() {
     this.pause();
-    const turn = this.#turn;
+    this.refusal = null;
+    const turn = this.turn;
     if (this.position || !this.on.getState) {
       this.#ask(turn);
       return;
     }
     Promise.resolve().then(this.on.getState).then((state) => {
-      if (turn !== this.#turn) return;
+      if (turn !== this.turn) return;
       this.position = state ? { ...state } : null;
+      const tooOld = this.#tooOld;
+      if (tooOld && state?.seq === tooOld.seq && state.epoch === tooOld.epoch) {
+        this.client[emit]("error", new ChatError("old_state", "getState returns a position again from which the server cannot follow"));
+      }
       this.#ask(turn);
     }, (error) => {
-      if (turn !== this.#turn) return;
+      if (turn !== this.turn) return;
       this.client[emit]("error", new ChatError("no_state", error instanceof Error ? error.message : String(error)));
       this.#later();
     });
@@ -579,8 +603,8 @@ class Feed {
 
   /** @param {number} [least] */
   #later(least) {
-    const turn = this.#turn;
-    setTimeout(() => turn === this.#turn && this.join(), pauseMs(this.#failures++, least));
+    const turn = this.turn;
+    setTimeout(() => turn === this.turn && this.join(), pauseMs(this.#failures++, least));
   }
 
   /** @param {number} turn */
@@ -589,11 +613,17 @@ class Feed {
     // JSON has no undefined fields.
     const frame = { type: "join", ...this.where, ...this.on.fields?.(), after: seq, epoch, afterAt: seq ? at : undefined };
     this.client[inner].connection.ask(frame, (error, joined) => {
-      if (turn !== this.#turn || error?.code === "lost") return;
+      if (turn !== this.turn || error?.code === "lost") return;
       if (error?.code === "unavailable") this.#later(error.retryAfterMs);
-      else if (error) this.on.refused(error);
+      else if (error) this.refused(error);
       else this.joined(joined);
     });
+  }
+
+  /** @param {ChatError} error */
+  refused(error) {
+    this.end(error);
+    this.on.refused(error);
   }
 
   /** @param {Frame} joined */
@@ -602,6 +632,7 @@ class Feed {
     this.isRecovered = hadPosition && joined.recovered === true;
     if (hadPosition && !this.isRecovered && this.on.getState) {
       // The program's state is too old to follow from it.
+      this.#tooOld = this.position;
       this.position = null;
       this.#later();
       return;
@@ -609,6 +640,7 @@ class Feed {
     if (!this.isRecovered) this.position = { seq: joined.seq, epoch: joined.epoch };
     this.#caughtUpAt = joined.seq;
     this.#failures = 0;
+    this.#tooOld = null;
     this.isLive = true;
     this.on.joined(joined, hadPosition ? this.isRecovered : undefined);
   }
@@ -650,8 +682,21 @@ const problemOf = ({ id, Message: text }, limits) => {
   return bytes.length > most ? new ChatError("message_too_large", `a message has at most ${most} bytes`) : undefined;
 };
 
+/**
+ * Whether the server would recognize the message if it is sent again: it remembers an id for a time and for one name. A
+ * guest has another name with each connection.
+ * @param {Attempt} attempt
+ * @param {string} name
+ */
+const isRecognized = ({ sentAt, sentAs }, name) => sentAt === null || (Date.now() - sentAt <= ID_REMEMBERED_MS && sentAs === name);
+
+/** @param {Attempt} attempt @param {string} name */
+const noteAttempt = (attempt, name) => {
+  if (attempt.sentAt === null) Object.assign(attempt, { sentAt: Date.now(), sentAs: name });
+};
+
 class Outgoing {
-  /** @type {{frame: Frame, resolve: (sent: Sent) => void, reject: (error: ChatError) => void, sentAt: number | null}[]} */
+  /** @type {(Attempt & {frame: Frame, resolve: (sent: Sent) => void, reject: (error: ChatError) => void})[]} */
   #queue = [];
   #isInFlight = false;
   #failures = 0;
@@ -661,7 +706,8 @@ class Outgoing {
   /**
    * @param {Client} client
    * @param {{room: string} | {to: string}} where
-   * @param {{isReady: () => boolean, feed: Feed, outcast?: () => void}} on `outcast`: the client is not in the room
+   * @param {{isReady: () => boolean, refusal: () => ChatError | null, feed: Feed, outcast?: () => void}} on
+   *   `refusal`: why nothing will be sent; `outcast`: the client is not in the room
    */
   constructor(client, where, on) {
     this.client = client;
@@ -676,12 +722,17 @@ class Outgoing {
    */
   send(text, fields) {
     return new Promise((resolve, reject) => {
+      const refusal = this.on.refusal();
+      if (refusal) {
+        reject(refusal);
+        return;
+      }
       if (this.#queue.length >= UNSENT_MAX) {
         reject(new ChatError("too_many_unsent", `${UNSENT_MAX} messages wait to be sent`));
         return;
       }
       const frame = { type: "message", ...this.where, ...fields, Message: text, id: fields?.id ?? newId() };
-      this.#queue.push({ frame, resolve, reject, sentAt: null });
+      this.#queue.push({ frame, resolve, reject, sentAt: null, sentAs: "" });
       this.flush();
     });
   }
@@ -723,8 +774,8 @@ class Outgoing {
     if (first.sentAt !== null) {
       const { feed } = this.on;
       if (feed.isLive && !feed.isCaughtUp) return;
-      if (Date.now() - first.sentAt > ID_REMEMBERED_MS && !feed.isRecovered) {
-        this.#settle(new ChatError("uncertain", "the connection was lost for too long to know whether this message arrived"));
+      if (!isRecognized(first, this.client.name) && !feed.isRecovered) {
+        this.#settle(uncertain());
         return;
       }
     }
@@ -734,7 +785,7 @@ class Outgoing {
       return;
     }
     this.#isInFlight = true;
-    first.sentAt ??= Date.now();
+    noteAttempt(first, this.client.name);
     this.client[inner].connection.ask(first.frame, (error, { seq, at, duplicate }) => {
       if (this.#queue[0] !== first) return;
       if (!error) {
@@ -760,14 +811,19 @@ class Outgoing {
  * @param {Client} client
  * @param {object} where
  * @param {{before?: number, after?: number, limit?: number}} options
- * @param {() => string | undefined} epoch
+ * @param {Feed} feed of the sequence that the messages are numbered in
+ * @param {() => Promise<unknown>} ready waits until the feed knows its epoch
  */
-async function* pages(client, where, { before, after, limit = 100 }, epoch) {
-  const begun = epoch();
+async function* pages(client, where, { before, after, limit = 100 }, feed, ready) {
+  await ready();
+  const begun = feed.position?.epoch;
   for (;;) {
+    await ready();
+    if (feed.position?.epoch !== begun) throw new ChatError("other_epoch", "the server's numbers began again, so the rest of this history is gone");
+    const { turn } = feed;
     const { messages, hasMore } = await client.request({ type: "history", ...where, before, after, limit });
-    // The seqs of another epoch are other messages.
-    if (epoch() !== begun) return;
+    // Another connection may have answered, which numbers anew.
+    if (feed.turn !== turn) continue;
     if (after === undefined) messages.reverse();
     yield* messages;
     if (!hasMore || messages.length === 0) return;
@@ -793,13 +849,18 @@ export class Room extends Emitter {
         this[emit]("joined", { seq, epoch, count, recovered });
         outgoing.flush();
       },
-      refused: ({ code, message }) => this[emit]("left", { code, message }),
+      refused: (error) => {
+        outgoing.fail(error);
+        this[emit]("left", { code: error.code, message: error.message });
+      },
       frame: (frame) => {
         this[emit](frame.type, frame);
         outgoing.seen(frame);
       },
     });
-    const outgoing = new Outgoing(client, { room: name }, { feed, isReady: () => feed.isLive, outcast: () => feed.join() });
+    const outgoing = new Outgoing(client, { room: name }, {
+      feed, isReady: () => feed.isLive, refusal: () => feed.refusal ?? client[inner].over(), outcast: () => feed.join(),
+    });
     this[inner] = { feed, outgoing };
   }
 
@@ -812,7 +873,7 @@ export class Room extends Emitter {
     return position && { ...position };
   }
 
-  /** @param {string} event @param {(...values: any[]) => void} listener */
+  /** @param {string | symbol} event @param {(...values: any[]) => void} listener */
   on(event, listener) {
     if (event === "presence" && !this.#hasPresence) {
       this.#hasPresence = true;
@@ -835,31 +896,40 @@ export class Room extends Emitter {
   }
 
   /** @param {{before?: number, after?: number, limit?: number}} [options] */
-  async *history(options = {}) {
+  history(options = {}) {
     const { feed } = this[inner];
-    let { before } = options;
-    if (before === undefined && options.after === undefined) {
-      // Everything after the position is an event.
-      if (!feed.position) await this.#joined();
-      before = (feed.position?.seq ?? 0) + 1;
-    }
-    yield* pages(this.#client, { room: this.name }, { ...options, before }, () => feed.position?.epoch);
+    const ready = () => this.#joined();
+    if (options.before !== undefined || options.after !== undefined) return pages(this.#client, { room: this.name }, options, feed, ready);
+    // Everything after the position of this moment, or after that of `joined`, is an event.
+    const position = feed.position ? Promise.resolve(this.position) : this.#joined();
+    // A program that never reads is told nothing.
+    position.catch(() => undefined);
+    return this.#before(position, options);
   }
 
-  /** Waits until the room is joined, or never will be. */
+  /** @param {Promise<Position | null>} position @param {{limit?: number}} options */
+  async *#before(position, options) {
+    const before = ((await position)?.seq ?? 0) + 1;
+    yield* pages(this.#client, { room: this.name }, { ...options, before }, this[inner].feed, () => this.#joined());
+  }
+
+  /**
+   * Waits until the room is joined, or never will be. Returns the position of that moment.
+   * @returns {Promise<Position | null>}
+   */
   #joined() {
+    const { feed } = this[inner];
     return new Promise((resolve, reject) => {
-      const isOver = () => ["idle", "stopped"].includes(this.#client.state);
-      const ends = [
-        this.on("joined", () => end(resolve)),
-        this.on("left", ({ code, message }) => end(() => reject(new ChatError(code, message)))),
-        this.#client.on("state", () => isOver() && end(() => reject(closed()))),
-      ];
-      const end = (/** @type {(value?: any) => void} */ settle) => {
+      const refused = () => feed.refusal ?? this.#client[inner].over();
+      const look = () => {
+        const refusal = refused();
+        if (!refusal && !feed.isLive) return;
         for (const off of ends) off();
-        settle();
+        if (refusal) reject(refusal);
+        else resolve(this.position);
       };
-      if (isOver()) end(() => reject(closed()));
+      const ends = [this.on("joined", look), this.on("left", look), this.on(over, look), this.#client.on("state", look)];
+      look();
     });
   }
 
@@ -876,7 +946,9 @@ export class PrivateConversation extends Emitter {
     super();
     this.name = name;
     this.#client = client;
-    this[inner] = { outgoing: new Outgoing(client, { to: name }, { feed, isReady: () => client.state === "open" }) };
+    this[inner] = { outgoing: new Outgoing(client, { to: name }, {
+      feed, isReady: () => client.state === "open", refusal: () => client[inner].over(),
+    }) };
   }
 
   /** @param {string} text @param {SendOptions} [fields] */
@@ -886,8 +958,9 @@ export class PrivateConversation extends Emitter {
 
   /** @param {{before?: number, after?: number, limit?: number}} [options] */
   history(options = {}) {
-    const { feed } = this.#client[inner];
-    return pages(this.#client, { to: this.name }, options, () => feed.position?.epoch);
+    const client = this.#client;
+    // The welcome tells the inbox and its epoch.
+    return pages(client, { to: this.name }, options, client[inner].feed, () => client[inner].opened());
   }
 }
 
@@ -904,7 +977,7 @@ export class Client extends Emitter {
     super();
     const connection = new Connection(options, {
       status: (status) => this.#changed(status),
-      open: (welcome) => this.#opened(welcome),
+      open: (welcome) => this.#begin(welcome),
       frame: (frame) => this.#frame(frame),
       error: (error) => this[emit]("error", error),
       rooms: () => [...this.#rooms.keys()].filter((name) => ROOM.test(name)),
@@ -921,8 +994,10 @@ export class Client extends Emitter {
       connection,
       feed,
       isToStart: false,
-      join: (/** @type {Room} */ room) => this.state === "open" && room[inner].feed.join(),
+      join: (/** @type {Room} */ room) => this.#join(room),
       leave: (/** @type {Room} */ room) => this.#leave(room),
+      over: () => this.#over(),
+      opened: () => this.#opened(),
     };
   }
 
@@ -963,7 +1038,6 @@ export class Client extends Emitter {
   close() {
     this[inner].isToStart = false;
     this[inner].connection.stop();
-    for (const { [inner]: { outgoing } } of [...this.#rooms.values(), ...this.#privates.values()]) outgoing.fail(closed());
   }
 
   wake() {
@@ -1012,22 +1086,50 @@ export class Client extends Emitter {
   /** @param {Frame} frame @returns {Promise<any>} */
   request(frame) {
     return new Promise((resolve, reject) => {
+      const isMessage = frame.type === "message";
+      // However often a message is sent, it has one id.
+      const asked = isMessage ? { id: newId(), ...frame } : frame;
+      /** @type {Attempt} */
+      const attempt = { sentAt: null, sentAs: "" };
       const ask = () => {
-        const { state } = this;
-        if (state === "open") {
-          this[inner].connection.ask(frame, (error, answer) => {
+        const over = this.#over();
+        if (over) {
+          reject(over);
+        } else if (this.state !== "open") {
+          this.#waiting.add(ask);
+        } else if (isMessage && !isRecognized(attempt, this.name)) {
+          reject(uncertain());
+        } else {
+          noteAttempt(attempt, this.name);
+          this[inner].connection.ask(asked, (error, answer) => {
             if (!error) resolve(answer);
             // The next connection asks again.
             else if (error.code === "lost") this.#waiting.add(ask);
             else reject(error);
           });
-        } else if (state === "idle" || state === "stopped") {
-          reject(closed());
-        } else {
-          this.#waiting.add(ask);
         }
       };
       ask();
+    });
+  }
+
+  /** Why there will be no connection until `start`. */
+  #over() {
+    const { status } = this;
+    if (status.state === "stopped") return new ChatError("closed", `the client has stopped: ${status.reason}`);
+    return status.state === "idle" ? new ChatError("closed", "the client is closed") : null;
+  }
+
+  /** @returns {Promise<void>} */
+  #opened() {
+    return new Promise((resolve, reject) => {
+      const look = () => {
+        const over = this.#over();
+        if (over) reject(over);
+        else if (this.state === "open") resolve();
+        else this.#waiting.add(look);
+      };
+      look();
     });
   }
 
@@ -1041,6 +1143,8 @@ export class Client extends Emitter {
       for (const { [inner]: { outgoing } } of this.#privates.values()) outgoing.lost();
       this[inner].feed.pause();
     }
+    const over = this.#over();
+    if (over) for (const { [inner]: { outgoing } } of [...this.#rooms.values(), ...this.#privates.values()]) outgoing.fail(over);
     this[emit]("state", status);
     if (status.state !== "connecting" && status.state !== "waiting") this.#askAgain();
   }
@@ -1052,7 +1156,7 @@ export class Client extends Emitter {
   }
 
   /** @param {Frame} welcome */
-  #opened({ room, inbox }) {
+  #begin({ room, inbox }) {
     this[emit]("identity", { name: this.name, key: this.key });
     if (room !== undefined && !this.#rooms.has(room)) this[inner].connection.ask({ type: "leave", room }, () => undefined);
     const { feed } = this[inner];
@@ -1084,8 +1188,7 @@ export class Client extends Emitter {
       else this[inner].feed.take(frame);
     } else if (type === "left" && room) {
       // Not asked for: an operator has dropped the room, or a new token does not allow it.
-      room[inner].feed.pause();
-      room[emit]("left", { code: "left", message: "the server has ended the membership" });
+      room[inner].feed.refused(new ChatError("left", "the server has ended the membership"));
     } else if (type === "joined" && frame.inbox) {
       // Not asked for: an operator has emptied the inbox.
       this[inner].feed.joined({ ...frame, recovered: false });
@@ -1107,11 +1210,22 @@ export class Client extends Emitter {
   }
 
   /** @param {Room} room */
+  #join(room) {
+    const { name } = room;
+    if ((this.#rooms.get(name) ?? room) !== room) throw new TypeError(`another object of client.room("${name}") is in the room`);
+    this.#rooms.set(name, room);
+    room[inner].feed.refusal = null;
+    if (this.state === "open") room[inner].feed.join();
+  }
+
+  /** @param {Room} room */
   #leave(room) {
     if (this.#rooms.get(room.name) !== room) return;
     this.#rooms.delete(room.name);
-    room[inner].feed.pause();
-    room[inner].outgoing.fail(new ChatError("left", "the client has left the room"));
+    const { feed, outgoing } = room[inner];
+    feed.end(left());
+    outgoing.fail(left());
+    room[emit](over);
     if (this.state === "open") this[inner].connection.ask({ type: "leave", room: room.name }, () => undefined);
   }
 }

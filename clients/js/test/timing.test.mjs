@@ -286,8 +286,10 @@ test("a server that forges gaps is asked once, and then believed to have lost wh
   assert.equal(made.state, "open");
 });
 
-test("a state that the server refuses to follow is loaded again, with growing pauses", async () => {
+test("a state that the server refuses to follow is loaded again, with growing pauses, and an event if it is the same", async () => {
   const made = await client({ name: "alice" });
+  const errors = [];
+  made.on("error", ({ code }) => errors.push(code));
   answers.join = ({ room }) => ({ type: "joined", room, seq: 9, epoch: "new", count: 1, recovered: false });
   const at = [];
   made.room("dev", { getState: () => {
@@ -298,6 +300,7 @@ test("a state that the server refuses to follow is loaded again, with growing pa
   await settle();
   await pass(4_000);
   assert.deepEqual(at.slice(1).map((time, n) => time - at[n]), [500, 1_000, 2_000]);
+  assert.deepEqual(errors, ["old_state", "old_state", "old_state"]);
 });
 
 test("tokens that are refused one after the other are asked for with growing pauses", async () => {
@@ -334,32 +337,198 @@ test("a token that cannot be got is an event, and is asked for again", async () 
   assert.equal(other.status.why, "unauthorized");
 });
 
-test("a listener that throws disturbs neither the connection nor other listeners", async () => {
-  const thrown = [];
-  const caught = (error) => thrown.push(error.message);
-  const listeners = process.listeners("uncaughtException");
-  process.removeAllListeners("uncaughtException");
-  process.on("uncaughtException", caught);
-  try {
-    const made = await client({ name: "alice" });
-    const heard = [];
-    const room = made.room("dev");
-    room.on("message", () => {
-      throw new Error("a bug of the program");
-    });
-    const off = room.on("message", ({ seq }) => heard.push(seq));
-    newest().open();
+test("a listener that throws disturbs neither the connection nor other listeners nor the program", async () => {
+  const thrown = mock.method(console, "error", () => undefined);
+  const made = await client({ name: "alice" });
+  const heard = [];
+  const room = made.room("dev");
+  room.on("message", () => {
+    throw new Error("a bug of the program");
+  });
+  const off = room.on("message", ({ seq }) => heard.push(seq));
+  newest().open();
+  await settle();
+  for (const seq of [1, 2]) newest().tell({ type: "message", clientId: "bob", Message: "x", room: "dev", seq, at: 1 });
+  off();
+  newest().tell({ type: "message", clientId: "bob", Message: "x", room: "dev", seq: 3, at: 1 });
+  await settle();
+  assert.deepEqual(heard, [1, 2]);
+  assert.deepEqual(thrown.mock.calls.map(({ arguments: [error] }) => error.message), Array(3).fill("a bug of the program"));
+});
+
+/** A client in the room `dev`. */
+async function inRoom(options = { name: "alice" }) {
+  const made = await client(options);
+  const room = made.room("dev");
+  newest().open();
+  await settle();
+  assert.ok(room.isJoined);
+  return { made, room };
+}
+const outcome = (promise) => promise.then((value) => value ?? "done", ({ code }) => code);
+
+test("every call settles, whatever ends its room or its client", async () => {
+  const silent = () => null;
+  const refuse = (code) => () => ({ type: "error", code, message: "no" });
+  for (const [what, code, end, isLater] of [
+    ["the room is refused", "forbidden", async () => {
+      answers.join = refuse("forbidden");
+      newest().break();
+      await pass(500);
+      newest().open();
+    }],
+    ["an operator ends the membership", "left", () => newest().tell({ type: "left", room: "dev" })],
+    ["the program leaves", "left", ({ room }) => room.leave()],
+    ["the program closes the client", "closed", ({ made }) => made.close()],
+    ["the name is taken over", "closed", () => newest().break(4003)],
+    ["the name is refused", "closed", async () => {
+      newest().break();
+      await pass(500);
+      answers.hello = refuse("name_taken");
+      newest().open();
+    }],
+  ]) {
+    const { made, room } = await inRoom();
+    answers.message = answers.history = answers.join = silent;
+    const before = [room.send("x"), room.send("y")].map(outcome);
+    await end({ made, room });
     await settle();
-    for (const seq of [1, 2]) newest().tell({ type: "message", clientId: "bob", Message: "x", room: "dev", seq, at: 1 });
-    off();
-    newest().tell({ type: "message", clientId: "bob", Message: "x", room: "dev", seq: 3, at: 1 });
-    await settle();
-    assert.deepEqual(heard, [1, 2]);
-    assert.equal(thrown.length, 3);
-  } finally {
-    process.removeAllListeners("uncaughtException");
-    for (const listener of listeners) process.on("uncaughtException", listener);
+    const after = [room.send("z"), room.history().next()].map(outcome);
+    assert.deepEqual(await Promise.all([...before, ...after]), Array(4).fill(code), what);
+    if (code === "closed") {
+      const calls = [made.privateWith("bob").send("x"), made.privateWith("bob").history().next(), made.rooms(), room.members()];
+      assert.deepEqual(await Promise.all(calls.map(outcome)), Array(4).fill("closed"), what);
+    }
+    made.close();
+    answers.join = ({ room: name, after: seq = 0 }) => ({ type: "joined", room: name, seq, epoch: "e", count: 1, recovered: true });
+    answers.message = ({ room: name }) => ({ type: "ack", room: name, seq: 1, at: 1 });
+    answers.hello = ({ clientId }) => ({ ...WELCOME, clientId });
+    delete answers.history;
   }
+});
+
+test("a room that was left can be joined again, unless another object is in it", async () => {
+  const { made, room } = await inRoom();
+  const heard = [];
+  room.on("message", ({ seq }) => heard.push(seq));
+  room.leave();
+  room.join();
+  newest().tell({ type: "message", clientId: "bob", Message: "x", room: "dev", seq: 1, at: 1 });
+  assert.deepEqual(heard, [1]);
+  assert.equal((await room.send("x")).at, 1);
+  room.leave();
+  made.room("dev");
+  assert.throws(() => room.join(), TypeError);
+});
+
+test("the history begins where the events begin, also when messages follow in the same task", async () => {
+  answers.join = () => ({ type: "joined", room: "dev", seq: 7, epoch: "e", count: 1 });
+  answers.history = () => ({ type: "history", room: "dev", messages: [], hasMore: false });
+  const asked = () => newest().sent.filter(({ type }) => type === "history").map(({ before }) => before);
+  const made = await client({ name: "alice" });
+  const room = made.room("dev");
+  const read = room.history().next();
+  newest().open();
+  for (const seq of [8, 9]) newest().tell({ type: "message", clientId: "bob", Message: "x", room: "dev", seq, at: 1 });
+  await read;
+  assert.deepEqual(asked(), [8]);
+  const later = room.history();
+  newest().tell({ type: "message", clientId: "bob", Message: "x", room: "dev", seq: 10, at: 1 });
+  await later.next();
+  assert.deepEqual(asked(), [8, 10]);
+});
+
+test("a history from a given place waits until the room is joined, and fails when the numbers begin again", async () => {
+  const page = (seqs, hasMore) => ({ type: "history", room: "dev", messages: seqs.map((seq) => ({ seq })), hasMore });
+  answers.history = ({ after, before }) => (after === undefined ? page([before - 2, before - 1], true) : page([after + 1, after + 2], true));
+  const made = await client({ name: "alice" });
+  const room = made.room("dev");
+  const [forwards, backwards] = [room.history({ after: 0 }), room.history({ before: 9 })];
+  const first = [forwards.next(), backwards.next()];
+  newest().open();
+  const seqs = async (pages) => (await Promise.all(pages)).map(({ value }) => value.seq);
+  assert.deepEqual(await seqs(first), [1, 8]);
+  assert.deepEqual(await seqs([forwards.next(), backwards.next()]), [2, 7]);
+  // The connection breaks while a page is on its way. The room is the same one: the page is asked for again.
+  answers.history = () => null;
+  let next = forwards.next();
+  await settle();
+  newest().break();
+  await pass(500);
+  answers.history = ({ after }) => page([after + 1, after + 2], true);
+  newest().open();
+  assert.deepEqual(await seqs([next]), [3]);
+  assert.deepEqual(await seqs([forwards.next()]), [4]);
+  // The server has begun anew: what it says of these numbers belongs to other messages.
+  answers.history = () => null;
+  next = outcome(forwards.next());
+  await settle();
+  newest().break();
+  await pass(1_000);
+  answers.history = () => page([], false);
+  answers.join = () => ({ type: "joined", room: "dev", seq: 0, epoch: "f", count: 1, recovered: false });
+  newest().open();
+  assert.equal(await next, "other_epoch");
+});
+
+test("a message whose sender nobody could recognize is not sent again", async () => {
+  const inbox = { seq: 0, epoch: "i" };
+  for (const [what, options, welcome, again] of [
+    ["a guest, whose name is new with each connection", {}, (n) => ({ ...WELCOME, clientId: `guest-${n}` }), false],
+    ["a client of its own name", { name: "alice" }, () => WELCOME, true],
+    ["a client with an inbox", {}, () => ({ ...WELCOME, clientId: "alice", inbox }), true],
+  ]) {
+    const made = await client(options);
+    newest().open(welcome(1));
+    await settle();
+    answers.message = () => null;
+    const calls = [made.privateWith("bob").send("x"), made.request({ type: "message", to: "bob", Message: "y" })].map(outcome);
+    const sent = () => newest().sent.filter(({ type }) => type === "message").map(({ id }) => id);
+    const ids = sent();
+    assert.equal(new Set(ids).size, 2);
+    newest().break();
+    await pass(500);
+    answers.message = ({ to }) => ({ type: "ack", to, at: 1 });
+    newest().open(welcome(2));
+    const outcomes = await Promise.all(calls);
+    if (again) assert.deepEqual(sent().toSorted(), ids.toSorted(), what);
+    else assert.deepEqual([sent(), outcomes], [[], ["uncertain", "uncertain"]], what);
+    made.close();
+  }
+});
+
+test("an id that waits for its answer is not used for another message", async () => {
+  const { made, room } = await inRoom();
+  const other = made.room("ops");
+  await settle();
+  answers.message = () => null;
+  const first = room.send("x", { id: "one" });
+  assert.equal(await outcome(other.send("y", { id: "one" })), "id_in_use");
+  assert.equal(await outcome(made.request({ type: "members", room: "dev", id: "one" })), "id_in_use");
+  newest().tell({ type: "ack", id: "one", room: "dev", seq: 5, at: 2 });
+  assert.deepEqual(await first, { seq: 5, at: 2 });
+});
+
+test("attempts that reached nobody are no refusals", async () => {
+  const made = await client({ name: "alice" });
+  made.room("a");
+  made.room("b");
+  newest().open();
+  await settle();
+  newest().break();
+  for (let n = 0; n < 6; n += 1) {
+    await pass(20_000);
+    newest().break();
+  }
+  fetch.mock.mockImplementation(() => Promise.resolve(new Response(JSON.stringify({ message: "not this room" }), { status: 403 })));
+  await pass(20_000);
+  newest().break();
+  await settle();
+  assert.equal(made.state, "waiting");
+  await pass(20_000);
+  assert.equal(newest().url, "ws://script/ws/b");
+  newest().open();
+  assert.equal(made.state, "open");
 });
 
 test("what waits to be sent is bounded, and is told when it is given up", async () => {
