@@ -487,11 +487,13 @@ class Connection {
     this.#drop();
     this.#isPauseAsked = false;
     const pause = pauseMs(this.#attempts++);
-    this.#wait(pause, globalThis.navigator?.onLine === false ? "there is no network" : "the server cannot be reached");
     const asked = new URL(url);
     asked.protocol = url.protocol.replace("ws", "http");
     // A page cannot read the answers of another origin.
-    if (isPage() && asked.origin !== location.origin) return;
+    const isForeign = isPage() && asked.origin !== location.origin;
+    const unknown = isForeign ? `the server cannot be reached, or does not allow pages of ${location.origin} (CHAT_ALLOWED_ORIGINS)` : "the server cannot be reached";
+    this.#wait(pause, globalThis.navigator?.onLine === false ? "there is no network" : unknown);
+    if (isForeign) return;
     const { status } = this;
     try {
       /** @type {Record<string, string>} */

@@ -63,10 +63,11 @@ fn is_invisible(character: char) -> bool {
 pub fn parse_line<'a>(line: &'a str, current: Option<&RoomName>) -> Result<ConsoleCommand<'a>, Refusal> {
     let line = line.strip_suffix('\n').unwrap_or(line);
     let line = line.strip_suffix('\r').unwrap_or(line);
-    if line.starts_with("//") {
-        return say(line.get(1..).unwrap_or_default(), current);
+    // A blank before a command is a slip, which must not publish a private message.
+    let Some(rest) = line.trim_start().strip_prefix('/') else { return say(line, current) };
+    if rest.starts_with('/') {
+        return say(rest, current);
     }
-    let Some(rest) = line.strip_prefix('/') else { return say(line, current) };
     let (command, rest) = split_word(rest);
     let command = match command {
         "help" => return Ok(ConsoleCommand::Help),
@@ -272,6 +273,7 @@ mod tests {
     fn a_line_is_one_message_without_the_line_break_at_its_end() {
         assert_eq!(parse("hello everybody\r\n"), Ok(message("hello everybody")));
         assert_eq!(parse("//not a command"), Ok(message("/not a command")));
+        assert_eq!(parse(" indented"), Ok(message(" indented")));
         assert_eq!(parse("\n").unwrap_err().code, ErrorCode::MessageEmpty);
     }
 
@@ -288,6 +290,19 @@ mod tests {
             Ok(ConsoleCommand::Command(ClientCommand::History { limit: 3, page: HistoryPage::Newest, .. }))
         ));
         assert!(matches!(parse("/history"), Ok(ConsoleCommand::Command(ClientCommand::History { limit: 10, .. }))));
+    }
+
+    #[test]
+    fn a_blank_before_a_command_does_not_publish_it() {
+        for line in ["/msg bob psst", " /msg bob psst", "\t /msg bob psst\n", "\u{a0}/msg bob psst"] {
+            let Ok(ConsoleCommand::Command(ClientCommand::Message(PostMessage { text, target, .. }))) = parse(line)
+            else {
+                panic!("{line:?} is no message")
+            };
+            assert_eq!((text.as_ref(), target), ("psst", Target::Client(ClientId::parse("bob").unwrap())), "{line:?}");
+        }
+        assert_eq!(parse(" /dance").unwrap_err().code, ErrorCode::UnknownType);
+        assert_eq!(parse(" //not a command"), Ok(message("/not a command")));
     }
 
     #[test]

@@ -27,11 +27,13 @@ export const COMMANDS = new Map([
 const refused = (problem) => ({ is: "refused", problem });
 
 /**
- * @param {string} line what a person has written
+ * @param {string} written what a person has written
  * @returns {Command}
  */
-export function parseCommand(line) {
-  if (!line.startsWith("/")) return { is: "say", text: line };
+export function parseCommand(written) {
+  // A blank before a command is a slip, which must not publish a private message.
+  const line = written.trimStart();
+  if (!line.startsWith("/")) return { is: "say", text: written };
   if (line.startsWith("//")) return { is: "say", text: line.slice(1) };
   const [, word = "", rest = ""] = /^\/(\S*)\s*(.*)$/su.exec(line) ?? [];
   const [, first = "", text = ""] = /^#?(\S*)\s*(.*)$/su.exec(rest) ?? [];

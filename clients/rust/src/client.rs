@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use starling_protocol::{
-    ClientCommand, ClientId, ClientKey, MembersEvent, PostMessage, RoomName, RoomSummary, Seq, ServerEvent, Target,
+    ClientCommand, ClientId, ClientKey, HistoryPage, MembersEvent, PostMessage, RoomName, RoomSummary, Seq,
+    ServerEvent, Target,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::core::{Command, Outlet};
+use crate::core::{Answer, Command, Outlet};
 use crate::driver::Driver;
 use crate::errors::{BadName, ClosedBy, SendError};
 use crate::events::{PrivateEvent, PrivateEvents, RoomEvent, RoomEvents};
@@ -244,7 +245,24 @@ impl RoomHandle {
 
     /// The messages of the room, the newest first, read page by page.
     pub fn history(&self) -> History {
-        History::new(self.asker.clone(), Some(self.room.clone()), None)
+        self.pages(HistoryPage::Newest)
+    }
+
+    /// The messages of the room before this one, the newest first. With the `seq` of [`RoomEvent::Joined`] plus one, they
+    /// end where the events begin: nothing is missing, nothing comes twice.
+    ///
+    /// [`RoomEvent::Joined`]: crate::RoomEvent::Joined
+    pub fn history_before(&self, seq: Seq) -> History {
+        self.pages(HistoryPage::Before(seq))
+    }
+
+    /// The messages of the room after this one, the oldest first. `Seq(0)`: from the beginning.
+    pub fn history_after(&self, seq: Seq) -> History {
+        self.pages(HistoryPage::After(seq))
+    }
+
+    fn pages(&self, from: HistoryPage) -> History {
+        History::new(self.asker.clone(), Some(self.room.clone()), None, from)
     }
 
     /// The members of the room.
@@ -303,7 +321,7 @@ impl PrivateHandle {
 
     /// The messages with the other client, the newest first, where the server keeps them.
     pub fn history(&self) -> History {
-        History::new(self.asker.clone(), None, Some(self.with.clone()))
+        History::new(self.asker.clone(), None, Some(self.with.clone()), HistoryPage::Newest)
     }
 }
 
@@ -331,10 +349,14 @@ impl Asker {
         }
     }
 
-    pub(crate) async fn ask(&self, command: ClientCommand<'static>) -> Result<ServerEvent<'static>, SendError> {
+    pub(crate) async fn ask_about(&self, command: ClientCommand<'static>) -> Answer {
         let (answer, answered) = oneshot::channel();
         self.tell(Command::Ask { command, answer });
         answered.await.unwrap_or(Err(SendError::Closed))
+    }
+
+    async fn ask(&self, command: ClientCommand<'static>) -> Result<ServerEvent<'static>, SendError> {
+        self.ask_about(command).await.map(|answered| answered.event)
     }
 
     async fn post(&self, target: Target, text: String) -> Result<Receipt, SendError> {

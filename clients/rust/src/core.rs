@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use starling_protocol::{
-    ChatMessage, ClientCommand, ClientId, ClientKey, CommandFrame, ErrorCode, JoinedEvent, MessageId, Refusal,
+    ChatMessage, ClientCommand, ClientId, ClientKey, CommandFrame, Epoch, ErrorCode, JoinedEvent, MessageId, Refusal,
     RoomName, ServerEvent, Welcome, codec,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -34,7 +34,14 @@ const REMEMBERED: Duration = Duration::from_secs(290);
 const UNAVAILABLE: Duration = Duration::from_secs(1);
 
 /// The answer to a message or a question.
-pub(crate) type Answer = Result<ServerEvent<'static>, SendError>;
+pub(crate) type Answer = Result<Answered, SendError>;
+
+/// The server's answer, and the epoch of the sequence that it is about, if the client follows that.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) event: ServerEvent<'static>,
+    pub(crate) epoch: Option<Epoch>,
+}
 
 /// A command of the application.
 #[derive(Debug)]
@@ -120,6 +127,8 @@ pub(crate) struct Core {
     name: Option<ClientId>,
     key: Option<ClientKey>,
     unsent_max: usize,
+    /// Most bytes of a text, once a server has told it.
+    message_bytes: Option<usize>,
     rooms: BTreeMap<RoomName, Room>,
     /// Rooms that the connection is in and need not be.
     leaving: Vec<RoomName>,
@@ -141,6 +150,7 @@ impl Core {
             name: None,
             key,
             unsent_max,
+            message_bytes: None,
             rooms: BTreeMap::new(),
             leaving: Vec::new(),
             inbox: Inbox::default(),
@@ -211,11 +221,22 @@ impl Core {
 
     fn ask(&mut self, command: ClientCommand<'static>, answer: oneshot::Sender<Answer>) {
         self.queue.retain(|waiting| !waiting.answer.is_closed());
+        if let Some(refusal) = self.too_large(&command) {
+            return reply(answer, Err(SendError::Refused(refusal)));
+        }
         let id = if self.queue.len() < self.unsent_max { self.next_id() } else { None };
         match id {
             Some(id) => self.queue.push_back(Outgoing { id, command, answer, sent: None, is_in_flight: false }),
             None => reply(answer, Err(SendError::TooManyUnsent)),
         }
+    }
+
+    /// The server's refusal of a text that is too long. The server may not get to read it: it closes a connection
+    /// whose frame is too large.
+    fn too_large(&self, command: &ClientCommand<'_>) -> Option<Refusal> {
+        let (ClientCommand::Message(message), Some(most)) = (command, self.message_bytes) else { return None };
+        let text = format!("a message has at most {most} bytes");
+        (message.text.len() > most).then(|| Refusal::new(ErrorCode::MessageTooLarge, text))
     }
 
     /// Shows the next token before the old one ends.
@@ -231,6 +252,7 @@ impl Core {
             return;
         }
         self.pacing = Some(Pacing::new(&welcome.limits, now));
+        self.message_bytes = usize::try_from(welcome.limits.message_bytes).ok();
         let first_room = welcome.first_room.as_ref().map(|first| &first.room);
         self.leaving.extend(first_room.filter(|room| !self.rooms.contains_key(*room)).cloned());
         if let Some(inbox) = welcome.inbox {
@@ -241,17 +263,20 @@ impl Core {
         self.give_up(now);
     }
 
-    /// Fails the messages that may have been delivered and can no longer be sent again.
+    /// Fails the messages that are too long for this server, and those that may have been delivered and can no longer
+    /// be sent again.
     fn give_up(&mut self, now: Instant) {
-        let name = &self.name;
+        let name = self.name.clone();
         let is_lost = |waiting: &Outgoing| {
             let is_message = matches!(waiting.command, ClientCommand::Message(_));
             let is_repeatable =
-                waiting.sent.as_ref().is_none_or(|(at, by)| by == name && now.duration_since(*at) < REMEMBERED);
+                waiting.sent.as_ref().is_none_or(|(at, by)| *by == name && now.duration_since(*at) < REMEMBERED);
             is_message && !waiting.is_in_flight && !is_repeatable
         };
         for waiting in std::mem::take(&mut self.queue) {
-            if is_lost(&waiting) {
+            if let Some(refusal) = self.too_large(&waiting.command) {
+                reply(waiting.answer, Err(SendError::Refused(refusal)));
+            } else if is_lost(&waiting) {
                 reply(waiting.answer, Err(SendError::Unconfirmed));
             } else if !waiting.answer.is_closed() {
                 self.queue.push_back(waiting);
@@ -397,9 +422,14 @@ impl Core {
     }
 
     fn answered(&mut self, id: Option<MessageId>, event: ServerEvent<'static>) {
-        if let Some(waiting) = id.and_then(|id| self.take(&id)) {
-            reply(waiting.answer, Ok(event));
-        }
+        let Some(waiting) = id.and_then(|id| self.take(&id)) else { return };
+        // A connection joins its rooms before it asks for pages, so this is the epoch of the server that has answered.
+        let position = if let ClientCommand::History { room, .. } = &waiting.command {
+            self.rooms.get(room).and_then(|room| room.position)
+        } else {
+            self.inbox.position.or(self.inbox.first)
+        };
+        reply(waiting.answer, Ok(Answered { event, epoch: position.map(|position| position.epoch) }));
     }
 
     fn room_message(&mut self, message: ChatMessage<'static>) {

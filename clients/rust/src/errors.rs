@@ -16,6 +16,9 @@ pub enum SendError {
     /// [`Options::unsent_max`](crate::Options::unsent_max) messages and questions wait already.
     #[error("too many messages wait to be sent")]
     TooManyUnsent,
+    /// The server's numbers began again while a history was read, so the rest of it is gone.
+    #[error("the server's numbers began again, so the rest of this history is gone")]
+    OtherEpoch,
     /// The client has ended.
     #[error("the client has ended")]
     Closed,

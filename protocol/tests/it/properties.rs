@@ -270,9 +270,10 @@ proptest! {
     #[test]
     fn a_line_that_is_typed_is_said_word_for_word(text in some_text(), end in select(["", "\n", "\r\n"].as_slice())) {
         prop_assume!(!text.ends_with(['\n', '\r']));
-        let escape = if text.starts_with('/') { "/" } else { "" };
-        let line = format!("{escape}{text}{end}");
-        let said = PostMessage { text: text.into(), target: Target::FirstRoom, client_id: None };
+        // A `/` may have blanks before it: the line then begins with another one, and the blanks are not said.
+        let escaped = text.trim_start().strip_prefix('/').map(|rest| format!("/{rest}"));
+        let line = escaped.as_ref().map_or_else(|| format!("{text}{end}"), |escaped| format!("/{escaped}{end}"));
+        let said = PostMessage { text: escaped.unwrap_or(text).into(), target: Target::FirstRoom, client_id: None };
         prop_assert_eq!(
             console::parse_line(&line, None),
             Ok(ConsoleCommand::Command(ClientCommand::Message(said)))

@@ -10,6 +10,9 @@ test("a line is a text, a command, or refused", () => {
     ["hello /join", { is: "say", text: "hello /join" }],
     ["//join", { is: "say", text: "/join" }],
     ["/msg bob  two\nlines", { is: "msg", name: "bob", text: "two\nlines" }],
+    [" hello", { is: "say", text: " hello" }],
+    [" //join", { is: "say", text: "/join" }],
+    [" \t\n/msg bob hey", { is: "msg", name: "bob", text: "hey" }],
     ["/msg @bob hey", { is: "msg", name: "bob", text: "hey" }],
     ["/msg guest-1 hey", { is: "msg", name: "guest-1", text: "hey" }],
     ["/join #dev", { is: "join", room: "dev" }],
@@ -18,7 +21,7 @@ test("a line is a text, a command, or refused", () => {
     ["/who", { is: "who", room: null }],
     ["/quit", { is: "quit" }],
   ]) assert.deepEqual(parseCommand(line), wanted);
-  for (const line of ["/", "/ join dev", "/join", "/join no!", "/nick guest-1", "/nick", "/msg", "/msg bob", "/etc/hosts", "/JOIN dev"]) {
+  for (const line of ["/", "/ join dev", "/join", "/join no!", "/nick guest-1", "/nick", "/msg", "/msg bob", "/etc/hosts", " /etc/hosts", "/JOIN dev"]) {
     assert.equal(parseCommand(line).is, "refused", line);
   }
 });

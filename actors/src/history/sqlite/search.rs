@@ -339,15 +339,17 @@ pub(super) fn vacuum(history: Connection, path: &Path) -> Result<(), IndexError>
     Ok(follower.index.iter().try_for_each(SearchIndex::vacuum)?)
 }
 
-/// Shortest word of a query that also finds the words that it begins, in characters. Shorter ones begin too many words
-/// of the index.
-const PREFIX_CHARS_MIN: usize = 3;
+/// Whether a word of a query also finds the words that it begins. A shorter one begins too many words of the index: it
+/// needs three letters, or two signs of a script that writes syllables, which take three bytes each.
+fn finds_beginnings(word: &str) -> bool {
+    word.chars().count() >= 3 || word.len() >= 6
+}
 
 /// The query in FTS5 syntax. Every word and phrase is quoted, so that no part of it is an operator. A word that is not
 /// a phrase also finds the words that it begins.
 fn match_expression(text: &SearchText) -> String {
     let quoted = text.terms().iter().map(|term| {
-        let is_prefix = !term.is_phrase && term.text.chars().count() >= PREFIX_CHARS_MIN;
+        let is_prefix = !term.is_phrase && finds_beginnings(&term.text);
         format!("\"{}\"{}", words::apart(&term.text).replace('"', "\"\""), if is_prefix { "*" } else { "" })
     });
     quoted.collect::<Vec<_>>().join(" ")

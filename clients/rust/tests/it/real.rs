@@ -45,6 +45,14 @@ async fn a_room_a_private_conversation_and_the_history() {
     let history: Vec<_> = of_bob.history().into_stream().try_collect().await.unwrap();
     let seqs: Vec<u64> = history.iter().map(|message| message.seq.unwrap().0).collect();
     assert_eq!(seqs, (1..=450).rev().collect::<Vec<_>>());
+    for (history, wanted) in [
+        (of_bob.history_before(Seq(301)), (1..=300).rev().collect::<Vec<u64>>()),
+        (of_bob.history_after(Seq(100)), (101..=450).collect()),
+        (of_bob.history_after(Seq(450)), vec![]),
+    ] {
+        let messages: Vec<_> = history.into_stream().try_collect().await.unwrap();
+        assert_eq!(messages.iter().map(|message| message.seq.unwrap().0).collect::<Vec<_>>(), wanted);
+    }
 
     alice.close().await;
     drop(bob);

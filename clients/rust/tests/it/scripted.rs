@@ -320,3 +320,64 @@ async fn the_close_code_decides_whether_the_client_returns() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_text_that_is_too_long_is_refused_before_it_costs_the_connection() {
+    let (mut script, options) = Script::new();
+    let client = Client::connect(options);
+    let mut dev = client.room("dev").unwrap();
+    let handle = (*dev).clone();
+    // Before the server has told its limit, the text waits.
+    let early = tokio::spawn({
+        let handle = handle.clone();
+        async move { handle.send("x".repeat(16_385)).await }
+    });
+    let mut peer = script.accept().await;
+    peer.let_in(0).await;
+    assert!(joined(&mut dev).await);
+    for outcome in [early.await.unwrap(), handle.send("\u{e4}".repeat(8_193)).await] {
+        let Err(SendError::Refused(refusal)) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(refusal.code, ErrorCode::MessageTooLarge);
+    }
+    let fits = tokio::spawn(async move { handle.send("x".repeat(16_384)).await });
+    peer.expect(json!({"Message": "x".repeat(16_384), "room": "dev"})).await;
+    fits.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_history_goes_on_over_a_lost_connection_and_fails_when_the_numbers_begin_again() {
+    for (epoch, goes_on) in [("0000000000000001", true), ("0000000000000002", false)] {
+        let (mut script, options) = Script::new();
+        let client = Client::connect(options);
+        let mut dev = client.room("dev").unwrap();
+        let mut peer = script.accept().await;
+        peer.let_in(9).await;
+        assert!(joined(&mut dev).await);
+        let mut pages = dev.history_after(Seq(0));
+        let page = |id: &str, seq: u64| {
+            json!({"type": "history", "id": id, "room": "dev", "hasMore": true, "messages": [
+                {"type": "message", "clientId": "bob", "Message": "x", "room": "dev", "seq": seq, "at": 1},
+            ]})
+        };
+        let reading = tokio::spawn(async move { (pages.next().await, pages.next().await) });
+        let id = peer.expect(json!({"type": "history", "room": "dev", "after": 0, "limit": 200})).await;
+        peer.send(page(&id, 1)).await;
+        peer.expect(json!({"type": "history", "room": "dev", "after": 1, "limit": 200})).await;
+        drop(peer);
+
+        let mut peer = script.accept().await;
+        let join = peer.expect(json!({"type": "join", "room": "dev", "after": 9, "epoch": "0000000000000001"})).await;
+        let joined = json!({
+            "type": "joined", "id": join, "room": "dev", "seq": 9, "epoch": epoch, "count": 1, "recovered": goes_on,
+        });
+        peer.send(joined).await;
+        let id = peer.expect(json!({"type": "history", "room": "dev", "after": 1, "limit": 200})).await;
+        peer.send(page(&id, 2)).await;
+        let (first, second) = within("both are answered", reading).await.unwrap();
+        assert_eq!(first.unwrap().unwrap().seq, Some(Seq(1)));
+        match second {
+            Ok(message) => assert_eq!((goes_on, message.unwrap().seq), (true, Some(Seq(2)))),
+            Err(error) => assert_eq!((goes_on, error), (false, SendError::OtherEpoch)),
+        }
+    }
+}
