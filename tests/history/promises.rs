@@ -166,7 +166,6 @@ async fn a_search_finds_the_beginnings_of_words_and_the_words_of_scripts_without
         ("กินข้าว", vec![4]),
         ("안녕하", vec![6]),
         ("안녕", vec![6]),
-        ("gr", vec![]),
         ("open the green", vec![1]),
         ("天好", vec![]),
     ];
