@@ -115,6 +115,28 @@ class Emitter {
   }
 }
 
+/** Half of a character, as `JSON.stringify` writes it. */
+const HALF = /(?:^|[^\\])(?:\\\\)*\\ud[89a-f]/u;
+
+/**
+ * What is wrong with a frame that the server would refuse without naming it, or for which it would close the connection.
+ * @param {Frame} frame
+ * @param {{messageBytes: number} | undefined} limits
+ * @returns {ChatError | undefined}
+ */
+const problemOf = (frame, limits) => {
+  const { id, Message: text } = frame;
+  if (typeof id !== "string" || id === "" || [...id].length > ID_CHARS_MAX) return new ChatError("bad_json", "this is not a valid id");
+  try {
+    if (HALF.test(JSON.stringify(frame))) return new ChatError("bad_json", "this is not valid Unicode");
+  } catch (error) {
+    return new ChatError("bad_json", error instanceof Error ? error.message : String(error));
+  }
+  const most = limits?.messageBytes ?? Infinity;
+  const isTooLarge = typeof text === "string" && new TextEncoder().encode(text).length > most;
+  return isTooLarge ? new ChatError("message_too_large", `a message has at most ${most} bytes`) : undefined;
+};
+
 /** Another program shows its token in the handshake. The WebSocket of a page has no headers: it shows it in `hello`. */
 const isPage = () => globalThis.location?.origin !== undefined;
 
@@ -260,11 +282,13 @@ class Connection {
       return;
     }
     const id = frame.id ?? `q-${(this.#askedCount += 1)}`;
-    if (this.#asked.has(id)) {
-      done(new ChatError("id_in_use", "another frame with this id waits for its answer"), { type: "" });
+    const asked = { ...frame, id };
+    const isInUse = this.#asked.has(id);
+    const problem = isInUse ? new ChatError("id_in_use", "another frame with this id waits for its answer") : problemOf(asked, this.welcome?.limits);
+    if (problem) {
+      done(problem, { type: "" });
       return;
     }
-    const asked = { ...frame, id };
     this.#asked.set(id, { frame: asked, done });
     this.send(asked);
   }
@@ -670,21 +694,6 @@ class Feed {
 }
 
 /**
- * What is wrong with a message that the server would refuse without naming it, or for which it would close the connection.
- * @param {Frame} frame
- * @param {{messageBytes: number} | null} limits
- * @returns {ChatError | undefined}
- */
-const problemOf = ({ id, Message: text }, limits) => {
-  if (typeof id !== "string" || id === "" || [...id].length > ID_CHARS_MAX) return new ChatError("bad_json", "this is not a valid id");
-  // The encoder replaces what is no character, such as half of an emoji.
-  const bytes = new TextEncoder().encode(text);
-  if (new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes) !== text) return new ChatError("bad_json", "the text is not valid Unicode");
-  const most = limits?.messageBytes ?? Infinity;
-  return bytes.length > most ? new ChatError("message_too_large", `a message has at most ${most} bytes`) : undefined;
-};
-
-/**
  * Whether the server would recognize the message if it is sent again: it remembers an id for a time and for one name. A
  * guest has another name with each connection.
  * @param {Attempt} attempt
@@ -781,11 +790,6 @@ class Outgoing {
         return;
       }
     }
-    const problem = problemOf(first.frame, this.client.limits);
-    if (problem) {
-      this.#settle(problem);
-      return;
-    }
     this.#isInFlight = true;
     noteAttempt(first, this.client.name);
     this.client[inner].connection.ask(first.frame, (error, { seq, at, duplicate }) => {
@@ -815,10 +819,13 @@ class Outgoing {
  * @param {{before?: number, after?: number, limit?: number}} options
  * @param {Feed} feed of the sequence that the messages are numbered in
  * @param {() => Promise<unknown>} ready waits until the feed knows its epoch
+ * @param {string} [begun] the epoch of `before` or `after`; without it, that of the feed
  */
-async function* pages(client, where, { before, after, limit = 100 }, feed, ready) {
-  await ready();
-  const begun = feed.position?.epoch;
+async function* pages(client, where, { before, after, limit = 100 }, feed, ready, begun) {
+  if (begun === undefined) {
+    await ready();
+    begun = feed.position?.epoch;
+  }
   for (;;) {
     await ready();
     if (feed.position?.epoch !== begun) throw new ChatError("other_epoch", "the server's numbers began again, so the rest of this history is gone");
@@ -903,7 +910,7 @@ export class Room extends Emitter {
     const ready = () => this.#joined();
     if (options.before !== undefined || options.after !== undefined) return pages(this.#client, { room: this.name }, options, feed, ready);
     // Everything after the position of this moment, or after that of `joined`, is an event.
-    const position = feed.position ? Promise.resolve(this.position) : this.#joined();
+    const position = this.#joined();
     // A program that never reads is told nothing.
     position.catch(() => undefined);
     return this.#before(position, options);
@@ -911,8 +918,8 @@ export class Room extends Emitter {
 
   /** @param {Promise<Position | null>} position @param {{limit?: number}} options */
   async *#before(position, options) {
-    const before = ((await position)?.seq ?? 0) + 1;
-    yield* pages(this.#client, { room: this.name }, { ...options, before }, this[inner].feed, () => this.#joined());
+    const { seq = 0, epoch } = (await position) ?? {};
+    yield* pages(this.#client, { room: this.name }, { ...options, before: seq + 1 }, this[inner].feed, () => this.#joined(), epoch);
   }
 
   /**
@@ -935,7 +942,8 @@ export class Room extends Emitter {
     });
   }
 
-  members() {
+  async members() {
+    await this.#joined();
     return this.#client.request({ type: "members", room: this.name });
   }
 }
@@ -1049,6 +1057,11 @@ export class Client extends Emitter {
   /** @param {string} name @param {string} [key] @returns {Promise<void>} */
   rename(name, key = "") {
     return new Promise((resolve, reject) => {
+      const over = this.#over();
+      if (over) {
+        reject(over);
+        return;
+      }
       this[inner].connection.hello({ name, key }, (error) => {
         if (error) {
           reject(error);
@@ -1148,7 +1161,7 @@ export class Client extends Emitter {
     const over = this.#over();
     if (over) for (const { [inner]: { outgoing } } of [...this.#rooms.values(), ...this.#privates.values()]) outgoing.fail(over);
     this[emit]("state", status);
-    if (status.state !== "connecting" && status.state !== "waiting") this.#askAgain();
+    if (over) this.#askAgain();
   }
 
   #askAgain() {
@@ -1177,6 +1190,8 @@ export class Client extends Emitter {
     }
     for (const room of this.#rooms.values()) room.join();
     for (const { [inner]: { outgoing } } of this.#privates.values()) outgoing.flush();
+    // What asks about rooms comes after their joins.
+    this.#askAgain();
   }
 
   /** @param {Frame} frame */

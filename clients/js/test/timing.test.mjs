@@ -438,6 +438,37 @@ test("the history begins where the events begin, also when messages follow in th
   assert.deepEqual(asked(), [8, 10]);
 });
 
+test("a history that is asked for while the room is not joined begins where it is joined next", async () => {
+  answers.history = () => ({ type: "history", room: "dev", messages: [], hasMore: false });
+  const { room } = await inRoom();
+  const early = room.history();
+  newest().break();
+  const late = room.history();
+  await pass(500);
+  answers.join = () => ({ type: "joined", room: "dev", seq: 12, epoch: "f", count: 1, recovered: false });
+  newest().open();
+  assert.equal((await late.next()).done, true);
+  assert.deepEqual(newest().sent.filter(({ type }) => type === "history").map(({ before }) => before), [13]);
+  // Its numbers are those of the epoch in which it was asked for.
+  await assert.rejects(early.next(), { code: "other_epoch" });
+});
+
+test("questions about rooms come after their joins", async () => {
+  const { made, room } = await inRoom();
+  newest().break();
+  const asked = [room.members(), made.request({ type: "message", room: "dev", Message: "x" }), made.room("ops").members()];
+  await pass(500);
+  answers.members = ({ room: name }) => ({ type: "members", room: name, count: 1, clientIds: [], truncated: false });
+  newest().open();
+  await Promise.all(asked);
+  const types = newest().sent.map(({ type, room: name }) => `${type} ${name}`);
+  for (const [join, question] of [["join dev", "members dev"], ["join dev", "message dev"], ["join ops", "members ops"]]) {
+    assert.ok(types.indexOf(join) < types.indexOf(question), types.join());
+  }
+  room.leave();
+  await assert.rejects(room.members(), { code: "left" });
+});
+
 test("a history from a given place waits until the room is joined, and fails when the numbers begin again", async () => {
   const page = (seqs, hasMore) => ({ type: "history", room: "dev", messages: seqs.map((seq) => ({ seq })), hasMore });
   answers.history = ({ after, before }) => (after === undefined ? page([before - 2, before - 1], true) : page([after + 1, after + 2], true));
@@ -623,10 +654,24 @@ test("a message that the server could not answer by its id is refused here, and 
     ["x".repeat(131_000), {}, "message_too_large"],
     ["\u{e4}".repeat(8_193), {}, "message_too_large"],
     ["half of an emoji: \ud83d", {}, "bad_json"],
+    ["hello", { more: "\udc00" }, "bad_json"],
+    ["hello", { more: 1n }, "bad_json"],
     ["hello", { id: "" }, "bad_json"],
     ["hello", { id: 5 }, "bad_json"],
     ["hello", { id: "i".repeat(65) }, "bad_json"],
   ]) await assert.rejects(room.send(text, options), { code });
+  for (const frame of [
+    { type: "message", room: "dev", Message: "x", id: "i".repeat(65) },
+    { type: "message", room: "dev", Message: "\ud83d" },
+    { type: "members", room: "\ud83d" },
+    { type: "members", room: "dev", id: 5 },
+  ]) await assert.rejects(made.request(frame), { code: "bad_json" });
+  await assert.rejects(made.request({ type: "message", room: "dev", Message: "x".repeat(131_000) }), { code: "message_too_large" });
+  await assert.rejects(made.privateWith("\ud83d").send("x"), { code: "bad_json" });
+  const bad = made.room("\ud83d");
+  await assert.rejects(bad.send("x"), { code: "bad_json" });
+  await assert.rejects(bad.history().next(), { code: "bad_json" });
+  assert.equal((await room.send("a backslash is none: \\ud83d")).seq, 1);
   assert.equal((await room.send("\u{feff}a text with a mark")).seq, 1);
   assert.equal((await room.send("x".repeat(16_384))).seq, 1);
   assert.equal((await room.send("\u{1f600}", { id: "\u{1f600}".repeat(64) })).seq, 1);
