@@ -286,13 +286,21 @@ impl ChatState {
     /// Places, acknowledges and delivers a message that the log has committed.
     pub(super) fn committed(&mut self, number: EntryNumber, mut copies: SmallVec<[StoredCopy; 1]>, turn: &mut Turn) {
         let Some(message) = self.in_flight.finish(number) else { return };
-        let MessageInFlight { asker, repeats, id, accepted_at, ticket, .. } = *message;
+        let MessageInFlight { mut asker, repeats, id, accepted_at, mut ticket, .. } = *message;
         // The receiver's copy is the last: it has the `id`, and the acknowledgement is about it.
         let Some(last) = copies.pop() else { return };
         for copy in copies {
             if self.place(&copy, None, accepted_at, turn).is_ok() {
                 self.deliver(copy, Ticket::without_credit(ticket.read_at), turn);
             }
+        }
+        if let Asker::Client(frame) = &mut asker
+            && !self.rooms.get(last.room).is_some_and(|room| room.hubs().contains(frame.session.hub()))
+        {
+            // The delivery does not pass the sender's hub, so it may end before the acknowledgement is there. The
+            // connection is closed when its tickets have ended.
+            let of_delivery = Ticket::without_credit(ticket.read_at);
+            frame.ticket = Some(std::mem::replace(&mut ticket, of_delivery));
         }
         match self.place(&last, id, accepted_at, turn) {
             Ok(seq) => {
