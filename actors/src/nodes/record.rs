@@ -1,0 +1,319 @@
+//! Records: what a node writes into the log.
+//!
+//! The bytes of a record are one byte that says their format, and then the record in postcard's encoding. A node that
+//! meets a newer format stops: it cannot know what the other nodes made of it.
+
+use serde::{Deserialize, Serialize};
+use starling_protocol::{ClientId, ClientKey, Epoch, MessageId, Seq};
+
+use crate::history::{Draft, RoomKey};
+use crate::identity::IdOwner;
+
+/// The format that this server writes, and the newest that it reads.
+pub const FORMAT: u8 = 1;
+
+/// One life of a node, from its start until it ends or is declared out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Incarnation(pub u64);
+
+/// A record's place in the log; the first is 1. 0 stands before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub struct LogPosition(pub u64);
+
+/// A session, as all nodes know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RemoteSession {
+    /// The life of its node.
+    pub incarnation: Incarnation,
+    /// Its number there.
+    pub session: u64,
+}
+
+/// The entries of one turn of one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The life of the node that wrote it.
+    pub incarnation: Incarnation,
+    /// Its number among the records of that life, from 1.
+    pub counter: u64,
+    /// In the order in which the node's sessions asked for them.
+    pub entries: Vec<LogEntry>,
+}
+
+/// One thing that all nodes agree on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogEntry {
+    /// A life of a node begins. The first entry of its first record.
+    Begin {
+        /// The node's name, for people.
+        node: Box<str>,
+    },
+    /// A node was not heard of for too long: nothing that this life of it writes from here on counts.
+    Out {
+        /// The life.
+        incarnation: Incarnation,
+    },
+    /// A message for a room, or for the inboxes of its sender and its receiver.
+    Message(LoggedMessage),
+    /// A room or an inbox is made. Void where it is there.
+    Open {
+        /// Which.
+        key: RoomKey,
+        /// The epoch of its messages.
+        epoch: Epoch,
+    },
+    /// A room or an inbox ends because nobody is in it and nothing of it is kept. Void where it has another position
+    /// than this.
+    End {
+        /// Which.
+        key: RoomKey,
+        /// Its epoch.
+        epoch: Epoch,
+        /// Its newest message.
+        seq: Seq,
+    },
+    /// A session takes a name, from whoever holds it with the same key. Void where another client holds it.
+    Take {
+        /// The name.
+        name: ClientId,
+        /// The secret of the client.
+        key: ClientKey,
+        /// The session, of the node that writes this.
+        session: u64,
+    },
+    /// A session gives its name back. Void where it does not hold it.
+    Release {
+        /// The name.
+        name: ClientId,
+        /// The session, of the node that writes this.
+        session: u64,
+    },
+    /// An operator removes a client from all nodes.
+    Remove {
+        /// The client.
+        client_id: ClientId,
+    },
+    /// An operator drops a room or an inbox with all its messages.
+    Drop {
+        /// Which.
+        key: RoomKey,
+    },
+}
+
+/// A message in the log. Its `at` is the record's time, which the log gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedMessage {
+    /// Of a private message to another client, the sender's inbox.
+    pub first: Option<(RoomKey, Epoch)>,
+    /// The room, or the receiver's inbox, with the epoch that the message's node knew.
+    pub last: (RoomKey, Epoch),
+    /// To whom, where it is private.
+    pub to: Option<ClientId>,
+    /// Who wrote it.
+    pub client_id: ClientId,
+    /// What was written.
+    pub text: Box<str>,
+    /// The sender's own name for it, and whose it is.
+    pub id: Option<(IdOwner, MessageId)>,
+}
+
+impl LoggedMessage {
+    /// The message as it was taken at `at`.
+    pub fn draft(self, at: u64) -> Draft {
+        let Self { first: _, last: _, to, client_id, text, id } = self;
+        let (owner, id) = id.unzip();
+        Draft { to, client_id, text, at, id, owner }
+    }
+}
+
+/// Why bytes of the log cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadRecord {
+    /// A newer server wrote it.
+    #[error("the log holds a record of format {0}, this server reads up to {FORMAT}: upgrade it")]
+    Newer(u8),
+    /// Nothing of ours wrote it.
+    #[error("the log holds something that no node wrote")]
+    Foreign,
+}
+
+impl Record {
+    /// Appends the bytes of the record.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.push(FORMAT);
+        let wire = wire::Record::from(self);
+        match postcard::to_io(&wire, &mut *out) {
+            Ok(_) => {}
+            Err(error) => debug_assert!(false, "a vector takes everything: {error}"),
+        }
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// [`BadRecord`].
+    pub fn read(bytes: &[u8]) -> Result<Self, BadRecord> {
+        match bytes.split_first() {
+            Some((&FORMAT, body)) => {
+                let (wire, rest) =
+                    postcard::take_from_bytes::<wire::Record<'_>>(body).map_err(|_| BadRecord::Foreign)?;
+                if rest.is_empty() { wire.try_into() } else { Err(BadRecord::Foreign) }
+            }
+            Some((&format, _)) if format > FORMAT => Err(BadRecord::Newer(format)),
+            _ => Err(BadRecord::Foreign),
+        }
+    }
+}
+
+/// The record as it is encoded. Its fields and variants are the format: a change of their order or kind is another one.
+mod wire {
+    use std::borrow::Cow;
+
+    use serde::{Deserialize, Serialize};
+    use starling_protocol::{ClientId, ClientKey, Epoch, MessageId, Seq};
+
+    use super::{BadRecord, Incarnation, LogEntry, LoggedMessage};
+    use crate::history::RoomKey;
+    use crate::identity::IdOwner;
+
+    #[derive(Serialize, Deserialize)]
+    pub(super) struct Record<'a> {
+        incarnation: u64,
+        counter: u64,
+        #[serde(borrow)]
+        entries: Vec<Entry<'a>>,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    enum Key<'a> {
+        Room(&'a str),
+        Inbox(&'a str),
+    }
+
+    #[derive(Serialize, Deserialize)]
+    enum Entry<'a> {
+        Begin(&'a str),
+        Out(u64),
+        Message {
+            /// Of a private message the sender's inbox.
+            first: Option<(Key<'a>, u64)>,
+            last: (Key<'a>, u64),
+            to: Option<&'a str>,
+            client_id: &'a str,
+            text: &'a str,
+            id: Option<(u64, Cow<'a, str>)>,
+        },
+        Open(Key<'a>, u64),
+        End(Key<'a>, u64, u64),
+        Take(&'a str, u128, u64),
+        Release(&'a str, u64),
+        Remove(&'a str),
+        Drop(Key<'a>),
+    }
+
+    impl<'a> From<&'a RoomKey> for Key<'a> {
+        fn from(key: &'a RoomKey) -> Self {
+            match key {
+                RoomKey::Room(name) => Self::Room(name.as_str()),
+                RoomKey::Inbox(owner) => Self::Inbox(owner.as_str()),
+            }
+        }
+    }
+
+    impl TryFrom<Key<'_>> for RoomKey {
+        type Error = BadRecord;
+
+        fn try_from(key: Key<'_>) -> Result<Self, BadRecord> {
+            Ok(match key {
+                Key::Room(name) => {
+                    Self::Room(starling_protocol::RoomName::parse(name).map_err(|_| BadRecord::Foreign)?)
+                }
+                Key::Inbox(owner) => Self::Inbox(client(owner)?),
+            })
+        }
+    }
+
+    fn client(name: &str) -> Result<ClientId, BadRecord> {
+        ClientId::parse(name).map_err(|_| BadRecord::Foreign)
+    }
+
+    fn place((key, epoch): &(RoomKey, Epoch)) -> (Key<'_>, u64) {
+        (key.into(), epoch.0)
+    }
+
+    fn unplace((key, epoch): (Key<'_>, u64)) -> Result<(RoomKey, Epoch), BadRecord> {
+        Ok((key.try_into()?, Epoch(epoch)))
+    }
+
+    impl<'a> From<&'a super::Record> for Record<'a> {
+        fn from(record: &'a super::Record) -> Self {
+            let entries = record.entries.iter().map(Entry::from).collect();
+            Self { incarnation: record.incarnation.0, counter: record.counter, entries }
+        }
+    }
+
+    impl TryFrom<Record<'_>> for super::Record {
+        type Error = BadRecord;
+
+        fn try_from(wire: Record<'_>) -> Result<Self, BadRecord> {
+            let entries = wire.entries.into_iter().map(LogEntry::try_from).collect::<Result<_, _>>()?;
+            Ok(Self { incarnation: Incarnation(wire.incarnation), counter: wire.counter, entries })
+        }
+    }
+
+    impl<'a> From<&'a LogEntry> for Entry<'a> {
+        fn from(entry: &'a LogEntry) -> Self {
+            match entry {
+                LogEntry::Begin { node } => Self::Begin(node),
+                LogEntry::Out { incarnation } => Self::Out(incarnation.0),
+                LogEntry::Message(message) => Self::Message {
+                    first: message.first.as_ref().map(place),
+                    last: place(&message.last),
+                    to: message.to.as_ref().map(ClientId::as_str),
+                    client_id: message.client_id.as_str(),
+                    text: &message.text,
+                    id: message.id.as_ref().map(|(owner, id)| (owner.0, id.as_str().into())),
+                },
+                LogEntry::Open { key, epoch } => Self::Open(key.into(), epoch.0),
+                LogEntry::End { key, epoch, seq } => Self::End(key.into(), epoch.0, seq.0),
+                LogEntry::Take { name, key, session } => Self::Take(name.as_str(), key.0, *session),
+                LogEntry::Release { name, session } => Self::Release(name.as_str(), *session),
+                LogEntry::Remove { client_id } => Self::Remove(client_id.as_str()),
+                LogEntry::Drop { key } => Self::Drop(key.into()),
+            }
+        }
+    }
+
+    impl TryFrom<Entry<'_>> for LogEntry {
+        type Error = BadRecord;
+
+        fn try_from(entry: Entry<'_>) -> Result<Self, BadRecord> {
+            Ok(match entry {
+                Entry::Begin(node) => Self::Begin { node: node.into() },
+                Entry::Out(incarnation) => Self::Out { incarnation: Incarnation(incarnation) },
+                Entry::Message { first, last, to, client_id, text, id } => {
+                    let id = id.map(|(owner, id)| {
+                        MessageId::parse(&id).map(|id| (IdOwner(owner), id)).map_err(|_| BadRecord::Foreign)
+                    });
+                    Self::Message(LoggedMessage {
+                        first: first.map(unplace).transpose()?,
+                        last: unplace(last)?,
+                        to: to.map(client).transpose()?,
+                        client_id: client(client_id)?,
+                        text: text.into(),
+                        id: id.transpose()?,
+                    })
+                }
+                Entry::Open(key, epoch) => Self::Open { key: key.try_into()?, epoch: Epoch(epoch) },
+                Entry::End(key, epoch, seq) => Self::End { key: key.try_into()?, epoch: Epoch(epoch), seq: Seq(seq) },
+                Entry::Take(name, key, session) => Self::Take { name: client(name)?, key: ClientKey(key), session },
+                Entry::Release(name, session) => Self::Release { name: client(name)?, session },
+                Entry::Remove(client_id) => Self::Remove { client_id: client(client_id)? },
+                Entry::Drop(key) => Self::Drop { key: key.try_into()? },
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
