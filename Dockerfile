@@ -1,10 +1,10 @@
-# The chat server. What it needs beside its binary is the C library: no shell, no package manager, no root.
-# Both Dockerfiles begin with the same stages, line by line: whichever is built second takes them from the cache.
+# The chat server. The image contains its binary and the C library: no shell, no package manager, no root user.
+# Both Dockerfiles start with exactly the same stages, so that the second build takes them from the cache.
 FROM rust:1.95-bookworm AS dependencies
 WORKDIR /build
-# `release`, or `quick`, which is built in a third of the time.
+# `release`, or `quick`, which builds in a third of the time.
 ARG PROFILE=release
-# An image needs neither line tables nor symbols; a panic says its file and line without them.
+# The image needs no line tables and no symbols; a panic message contains file and line without them.
 ENV CARGO_PROFILE_RELEASE_DEBUG=none CARGO_PROFILE_RELEASE_STRIP=symbols
 COPY Cargo.toml Cargo.lock ./
 COPY actors/Cargo.toml actors/
@@ -12,10 +12,11 @@ COPY process/Cargo.toml process/
 COPY protocol/Cargo.toml protocol/
 COPY bot-swarm/Cargo.toml bot-swarm/
 COPY fuzz/Cargo.toml fuzz/
-# The dependencies alone, in a layer of their own: our packages stand in as empty ones, and are taken out again.
+COPY test-kit/Cargo.toml test-kit/
+# Builds the dependencies in a layer of their own: empty packages replace the workspace's, and are removed afterwards.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
-    mkdir -p src benches actors/src actors/benches process/src protocol/src bot-swarm/src fuzz/src \
-    && touch benches/history.rs actors/benches/message.rs actors/benches/stored.rs src/lib.rs actors/src/lib.rs process/src/lib.rs protocol/src/lib.rs bot-swarm/src/lib.rs fuzz/src/lib.rs \
+    mkdir -p src benches actors/src actors/benches process/src protocol/src bot-swarm/src fuzz/src test-kit/src \
+    && touch benches/history.rs actors/benches/message.rs actors/benches/stored.rs src/lib.rs actors/src/lib.rs process/src/lib.rs protocol/src/lib.rs bot-swarm/src/lib.rs fuzz/src/lib.rs test-kit/src/lib.rs \
     && echo 'fn main() {}' | tee src/main.rs >bot-swarm/src/main.rs \
     && cargo build --locked --profile "$PROFILE" -p starling -p bot-swarm --bins \
     && cargo clean --profile "$PROFILE" -p starling -p starling-actors -p starling-process -p starling-protocol -p bot-swarm
@@ -37,13 +38,14 @@ LABEL org.opencontainers.image.title="starling" \
       org.opencontainers.image.description="A chat server made of actors, and the figures that show where it gives way" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0"
 COPY --from=build /out/starling /usr/local/bin/starling
-# A volume that is mounted here begins with this owner.
+# A new volume that is mounted here takes over this owner.
 COPY --from=build --chown=65532:65532 /out/data /data
 ENV CHAT_BIND=0.0.0.0:8080 CHAT_HISTORY_PATH=/data/starling.db
 USER 65532:65532
 EXPOSE 8080
 VOLUME /data
-# It takes no new connection, tells every client, and ends when they have gone: CHAT_DRAIN_SECONDS at most.
+# On SIGTERM it refuses new connections, tells every client, and ends when they have left, after CHAT_DRAIN_SECONDS at
+# most.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=4s --start-period=10s --retries=3 CMD ["starling", "healthcheck"]
 ENTRYPOINT ["starling"]

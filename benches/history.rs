@@ -3,17 +3,13 @@
 //! `cargo bench --bench history` runs both, with `STORED_MESSAGES` (10,000,000) and `STORM_CLIENTS` (1,000).
 
 #![allow(
-    dead_code,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::cast_possible_truncation,
-    reason = "a test or a measure ends with what is wrong; the harness is shared by both"
+    reason = "a measure ends with what is wrong"
 )]
-
-#[path = "../tests/history/harness.rs"]
-mod harness;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -26,11 +22,23 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::tempdir;
-
-use self::harness::{Client, Process};
+use test_kit::{Client, Process, Program};
 
 const ROOMS: u64 = 100;
 const BEHIND: u64 = 500;
+
+fn starling() -> Program {
+    let variables = [("CHAT_BIND", "127.0.0.1:0"), ("CHAT_WORKERS", "2"), ("CHAT_DRAIN_SECONDS", "0")];
+    Program::new(env!("CARGO_BIN_EXE_starling")).with(&variables)
+}
+
+/// The messages of the page at a path.
+fn page(server: &Process, path: &str) -> Vec<Value> {
+    let (status, body) = server.get(path);
+    assert_eq!(status, 200, "{path}: {body}");
+    let mut body: Value = serde_json::from_str(&body).expect("a page is JSON");
+    serde_json::from_value(body["messages"].take()).expect("a page has messages")
+}
 
 fn from_environment(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
@@ -50,7 +58,7 @@ fn main() {
 
 /// Fills a database as the server would have, only faster: the newest schema, all messages, the search index.
 fn fill(folder: &Path, messages: u64) {
-    Process::start(folder, &[]).stop();
+    starling().start(folder, &[]).stop();
     let database = Connection::open(folder.join("data/starling.db")).expect("the server has made it");
     let filled = database.execute_batch(&format!(
         "PRAGMA synchronous = OFF; BEGIN;
@@ -67,25 +75,19 @@ fn fill(folder: &Path, messages: u64) {
     filled.expect("the disk has room for it");
 }
 
-fn memory_kib(server: &Process) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmHWM"));
-    line.and_then(|line| line.split_whitespace().nth(1)).and_then(|kib| kib.parse().ok()).unwrap_or(0)
-}
-
 fn stored() {
     let messages = from_environment("STORED_MESSAGES", 10_000_000);
     for messages in [1_000, messages] {
         let folder = tempdir().expect("a folder for the database");
         fill(folder.path(), messages);
         let begun = now();
-        let server = Process::start(folder.path(), &[]);
+        let server = starling().start(folder.path(), &[]);
         let started = begun.elapsed();
         let size = std::fs::metadata(folder.path().join("data/starling.db")).map_or(0, |file| file.len());
         println!(
-            "{messages} messages, {} MB: start {started:?}, {} KiB resident",
+            "{messages} messages, {} MB: start {started:?}, {:.1} MiB resident",
             size / 1_000_000,
-            memory_kib(&server)
+            server.memory_mib().1
         );
         let newest = messages / ROOMS;
         let mut times = Vec::new();
@@ -93,7 +95,7 @@ fn stored() {
             for depth in [0, newest / 4, newest / 2, newest * 3 / 4, newest - 1] {
                 let path = format!("/api/rooms/room-{room}/messages?before={}&limit=50", newest + 1 - depth);
                 let begun = now();
-                server.page(&path);
+                page(&server, &path);
                 times.push(begun.elapsed());
             }
         }
@@ -101,10 +103,10 @@ fn stored() {
         println!("  pages of 50: median {:?}, slowest {:?}", times[times.len() / 2], times[times.len() - 1]);
         for query in ["word77", "message", "message+word77"] {
             let begun = now();
-            let (found, _) = server.page(&format!("/api/rooms/room-7/messages?q={query}"));
+            let found = page(&server, &format!("/api/rooms/room-7/messages?q={query}"));
             println!("  search {query}: {} found in {:?}", found.len(), begun.elapsed());
         }
-        println!("  {} KiB resident at most", memory_kib(&server));
+        println!("  {:.0} MiB resident at most", server.memory_mib().1);
     }
 }
 
@@ -112,26 +114,26 @@ async fn storm() {
     let clients = from_environment("STORM_CLIENTS", 1_000);
     let folder = tempdir().expect("a folder for the database");
     let variables = [("CHAT_MESSAGES_PER_SECOND", "0")];
-    let server = Process::start(folder.path(), &variables);
-    let (mut writer, welcome) = Client::open(&server, "/ws/storm?clientId=writer").await;
+    let server = starling().start(folder.path(), &variables);
+    let (mut writer, welcome) = Client::enter(&server, "/ws/storm?clientId=writer").await;
     for number in 1..=BEHIND {
-        writer.send(json!({"Message": "x".repeat(128), "id": number.to_string()})).await;
-        writer.expect("ack").await;
+        writer.send_json(&json!({"Message": "x".repeat(128), "id": number.to_string()})).await;
+        writer.next_of("ack").await;
     }
     server.stop();
     for warm in [false, true] {
-        let server = Process::start(folder.path(), &variables);
+        let server = starling().start(folder.path(), &variables);
         if warm {
-            let (mut first, _) = Client::open(&server, "/ws/storm?clientId=first").await;
+            let (mut first, _) = Client::enter(&server, "/ws/storm?clientId=first").await;
             resume(&mut first, &welcome["epoch"]).await;
         }
         let mut connected = Vec::new();
         for number in 0..clients {
-            connected.push(Client::open(&server, &format!("/ws/storm?clientId=c{number}")).await.0);
+            connected.push(Client::enter(&server, &format!("/ws/storm?clientId=c{number}")).await.0);
         }
         let is_over = Arc::new(AtomicBool::new(false));
         let live = {
-            let (address, is_over) = (server.address, Arc::clone(&is_over));
+            let (address, is_over) = (server.address(), Arc::clone(&is_over));
             // A thread of its own: the thousand clients that share this one do not count as the server's delay.
             thread::spawn(move || actix_rt::System::new().block_on(live(address, &is_over)))
         };
@@ -153,9 +155,9 @@ async fn storm() {
         is_over.store(true, Relaxed);
         let late = live.join().expect("the live room goes on");
         println!(
-            "{clients} clients {BEHIND} behind{}: all recovered in {took:?}, {} KiB resident at most, {} live messages in another room, median {:?}, p99 {:?}",
+            "{clients} clients {BEHIND} behind{}: all recovered in {took:?}, {:.0} MiB resident at most, {} live messages in another room, median {:?}, p99 {:?}",
             if warm { ", a second time" } else { "" },
-            memory_kib(&server),
+            server.memory_mib().1,
             late.len(),
             late[late.len() / 2],
             late[late.len() * 99 / 100],
@@ -164,21 +166,21 @@ async fn storm() {
 }
 
 async fn resume(client: &mut Client, epoch: &Value) {
-    client.send(json!({"type": "join", "room": "storm", "after": 0, "epoch": epoch})).await;
-    assert_eq!(client.expect("joined").await["recovered"], true);
+    client.send_json(&json!({"type": "join", "room": "storm", "after": 0, "epoch": epoch})).await;
+    assert_eq!(client.next_of("joined").await["recovered"], true);
     for seq in 1..=BEHIND {
-        assert_eq!(client.expect("message").await["seq"], seq);
+        assert_eq!(client.next_of("message").await["seq"], seq);
     }
 }
 
 /// Says something every 10 ms in another room, and returns how long each took to come back, sorted.
 async fn live(address: SocketAddr, is_over: &AtomicBool) -> Vec<Duration> {
-    let (mut client, _) = Client::try_open(address, "/ws/live?clientId=live").await.expect("there is a place");
+    let (mut client, _) = Client::try_enter(address, "/ws/live?clientId=live").await.expect("there is a place");
     let mut late = Vec::new();
     while late.is_empty() || !is_over.load(Relaxed) {
         let begun = now();
-        client.send(json!({"Message": "tick"})).await;
-        client.expect("message").await;
+        client.send_json(&json!({"Message": "tick"})).await;
+        client.next_of("message").await;
         late.push(begun.elapsed());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -1,4 +1,4 @@
-//! From an accepted TCP connection to the stream that HTTP is spoken on.
+//! Prepares an accepted TCP connection for HTTP: admission, then the TLS handshake.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,21 +16,21 @@ use crate::http_stream::HttpStream;
 use crate::state::ServerState;
 use crate::tls::Tls;
 
-/// Takes connections in, with TLS where there is a certificate.
+/// Accepts connections, with TLS if a certificate is configured.
 #[derive(Debug)]
 pub(crate) struct Accept {
     tls: Option<Arc<Tls>>,
-    /// How long the TLS handshake may take; then the connection is closed.
+    /// Longest time of a TLS handshake; after that the connection is closed.
     time: Duration,
     failures: IntCounter,
     closed: IntCounter,
 }
 
 impl Accept {
-    /// Registers what it counts.
+    /// Registers the counters.
     ///
     /// # Errors
-    /// The registry has it already.
+    /// The registry already has them.
     pub(crate) fn register(
         tls: Option<Arc<Tls>>,
         time: Duration,
@@ -52,19 +52,19 @@ impl Accept {
     /// Prepares a connection for HTTP.
     ///
     /// # Errors
-    /// There is no place for it, or TLS is asked for and does not come about; the connection ends.
+    /// The connection is not admitted, or its TLS handshake fails. It is closed in either case.
     pub(crate) async fn take(
         &self,
         tcp: TcpStream,
         state: Arc<ServerState>,
     ) -> Result<(HttpStream, Protocol, Option<SocketAddr>), DispatchError> {
         let peer = tcp.peer_addr().ok();
-        // Before TLS: a handshake that is not done yet is a connection too.
+        // Before TLS: a connection counts even while its handshake is running.
         let Some(place) = state.admission().accept(peer) else {
             self.closed.inc();
             return Err(DispatchError::Io(io::ErrorKind::ConnectionRefused.into()));
         };
-        // Without it a step of 40 ms appears. A socket that is gone needs none.
+        // Nagle's algorithm would delay small frames by up to 40 ms. An error means that the socket is gone.
         tcp.set_nodelay(true).unwrap_or_default();
         let Some(tls) = &self.tls else {
             return Ok((HttpStream::new(Socket::Plain(tcp), place, state), Protocol::Http1, peer));
@@ -80,7 +80,7 @@ impl Accept {
             }
             Err(error) => {
                 self.failures.inc();
-                debug!("a TLS handshake came to nothing: {error}");
+                debug!("TLS handshake failed: {error}");
                 Err(DispatchError::Io(error))
             }
         }

@@ -1,9 +1,9 @@
-//! What each client address takes: its connections, and its handshakes a second.
+//! The connections and the handshakes per second of each client address.
 //!
 //! Invariants:
-//! - The table is bounded: an address that has a connection is one of at most `CHAT_CONNECTIONS`; of those without, at
-//!   most [`IDLE_MAX`] are remembered. The addresses that find no room in it share one entry, and its limits.
-//! - An address that has no connection and a full bucket is as good as one never seen.
+//! - The table is bounded: at most `CHAT_CONNECTIONS` addresses have a connection, and of the others at most
+//!   [`IDLE_MAX`] are remembered. Addresses that do not fit into the table share one entry and its limits.
+//! - An address without connections and with a full token bucket needs no entry.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,15 +18,15 @@ use starling_actors::rate_limit::RateLimit;
 /// Most addresses without a connection that are remembered.
 const IDLE_MAX: usize = 65_536;
 
-/// Bits of an IPv6 address that tell one customer from another.
+/// The prefix length that identifies one customer in IPv6.
 const CUSTOMER_BITS_V6: u32 = 64;
 
-/// What counts as one client address: an IPv4 address, or an IPv6 network of 64 bits.
+/// The unit for which the limits count: an IPv4 address, or an IPv6 /64 network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct ClientAddress(IpAddr);
 
 impl ClientAddress {
-    /// What the addresses share that find no room in the table.
+    /// The shared entry of the addresses that do not fit into the table.
     const OTHERS: Self = Self(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
 
     pub(crate) fn of(address: IpAddr) -> Self {
@@ -40,7 +40,7 @@ impl ClientAddress {
     }
 }
 
-/// How much one address may take; 0: as much as it likes.
+/// The limits of one address; 0: no limit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AddressLimits {
     pub(crate) connections: u32,
@@ -56,11 +56,11 @@ struct Entry {
 #[derive(Debug, Default)]
 struct Table {
     entries: HashMap<ClientAddress, Entry>,
-    /// How many of them have a connection.
+    /// The number of entries with a connection.
     connected: usize,
 }
 
-/// The addresses and what they have taken.
+/// The table of addresses.
 #[derive(Debug)]
 pub(crate) struct Addresses {
     limits: AddressLimits,
@@ -96,7 +96,7 @@ impl Addresses {
     /// Counts a handshake.
     ///
     /// # Errors
-    /// The time after which this address may try again. A handshake that is refused costs nothing.
+    /// The time after which this address may try again. A refused handshake takes no token.
     pub(crate) fn shake_hands(&self, address: ClientAddress, now: Instant) -> Result<(), Duration> {
         if self.limits.handshakes_per_second == 0 {
             return Ok(());
@@ -106,7 +106,7 @@ impl Addresses {
         self.entry(&mut table, address, now).handshakes.take(now)
     }
 
-    /// Counts a connection. `None`: the address has as many as it may.
+    /// Counts a connection. `None`: the address has reached its limit.
     pub(crate) fn enter(self: &Arc<Self>, address: ClientAddress, now: Instant) -> Option<AddressPlace> {
         if self.limits.connections == 0 {
             return Some(AddressPlace(None));
@@ -133,7 +133,7 @@ impl Addresses {
         }
     }
 
-    /// The entry to count at: the address's own, or, where there is no room for another, the one of all others.
+    /// The entry that counts for an address: its own, or the shared one if the table is full.
     fn place_for(&self, table: &mut Table, address: ClientAddress, now: Instant) -> ClientAddress {
         let is_full = |table: &Table| table.entries.len() - table.connected >= self.idle_max;
         if table.entries.contains_key(&address) || !is_full(table) {
@@ -151,12 +151,12 @@ impl Addresses {
     }
 }
 
-/// Networks, written as a list.
+/// A list of IP networks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Networks(Vec<IpNet>);
 
 impl Networks {
-    /// Reads networks and single addresses between commas.
+    /// Parses networks and single addresses, separated by commas.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         let network = |part: &str| part.parse().ok().or_else(|| part.parse::<IpAddr>().ok().map(IpNet::from));
@@ -175,8 +175,8 @@ impl fmt::Display for Networks {
     }
 }
 
-/// Which header the proxies in front of the server write. Only one is believed: a proxy passes on the other as its
-/// client has sent it.
+/// The header that the reverse proxies set. Only this one is trusted: a proxy passes the other one on as the client has
+/// sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForwardedHeader {
     /// `X-Forwarded-For`.
@@ -215,16 +215,16 @@ fn first_element<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     line.split(',').next().map(str::trim).filter(|element| !element.is_empty())
 }
 
-/// What a client asked for, as it wrote it.
+/// The host and the scheme that a client has requested.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Asked<'a> {
-    /// The host, with the port where the client named one. `None`: it named none, or something unreadable.
+    /// The host, with its port if the client named one. `None`: the header is missing or not readable.
     pub(crate) host: Option<&'a str>,
-    /// Whether the client is known to speak TLS; to a proxy it may do so unknown to the server.
+    /// Whether the client uses TLS as far as the server knows; a proxy may terminate TLS without telling.
     pub(crate) is_tls: bool,
 }
 
-/// An address as proxies write it: alone, or with a port, then in brackets if it is one of IPv6.
+/// Parses an address as proxies write it: alone, or with a port, in which case an IPv6 address is in brackets.
 fn parse_node(node: &str) -> Option<IpAddr> {
     if let Some(rest) = node.strip_prefix('[') {
         return rest.split_once(']').and_then(|(address, _)| address.parse().ok());
@@ -232,7 +232,7 @@ fn parse_node(node: &str) -> Option<IpAddr> {
     node.parse().ok().or_else(|| node.rsplit_once(':').and_then(|(address, _)| address.parse().ok()))
 }
 
-/// Who stands between clients and server.
+/// The configuration of the reverse proxies between clients and server.
 #[derive(Debug, Clone)]
 pub(crate) struct Proxies {
     pub(crate) trusted: Networks,
@@ -240,16 +240,16 @@ pub(crate) struct Proxies {
 }
 
 impl Proxies {
-    /// Whether this address is a proxy's, whose word is taken.
+    /// Whether this address is that of a trusted proxy.
     pub(crate) fn are_trusted(&self, peer: IpAddr) -> bool {
         self.trusted.contain(peer)
     }
 
-    /// The client behind a request that came from `peer`: the last address that no trusted proxy is known to have.
+    /// Finds the client behind a request that came from `peer`: the last address that is not a trusted proxy.
     ///
-    /// Read from the right, where the nearest proxy has written; what stands left of an address that is not trusted may
-    /// be invented. An element that is no address ends it: the proxy that wrote it is then the client. So does one that is
-    /// no text; the elements right of it count.
+    /// The header is read from the right, where the nearest proxy has written. Everything to the left of an untrusted
+    /// address may be forged. An element that is not an address ends the search: the proxy that wrote it then counts as
+    /// the client. An element that is not valid text also ends it; the elements to its right still count.
     pub(crate) fn client_of(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer;
         let lines = headers.get_all(self.header.name()).map(|value| String::from_utf8_lossy(value.as_bytes()));
@@ -264,12 +264,13 @@ impl Proxies {
         client
     }
 
-    /// What the client behind a request asked for. `is_tls`: the request came to the server over TLS.
+    /// The host and the scheme that the client behind a request has asked for. `is_tls`: the request reached the server
+    /// with TLS.
     ///
-    /// A trusted proxy may put another `Host` in its place, and says in the header what the client wrote. A client can
-    /// write that header itself, and a proxy may pass it on. It gains nothing: a browser lets no page write it, and a
-    /// program that is no browser need not send an origin either. So the first element counts, which is that of the
-    /// proxy nearest to the client.
+    /// A trusted proxy may replace `Host`, and pass on the client's own value in the header. A client can forge that
+    /// header, and a proxy may pass it on, but the client gains nothing: a browser does not let a page set it, and
+    /// other programs need not send an origin at all. So the first element counts, which the proxy nearest to the
+    /// client has written.
     pub(crate) fn asked<'a>(&self, peer: IpAddr, headers: &'a HeaderMap, is_tls: bool) -> Asked<'a> {
         let own = headers.get(header::HOST).and_then(|host| host.to_str().ok());
         if !self.trusted.contain(peer) {

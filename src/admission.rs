@@ -1,6 +1,6 @@
-//! Who may come in: the checks of connections and handshakes that need to know nothing of the chat.
+//! Admission: the checks of connections and handshakes that need no knowledge of the chat.
 //!
-//! Every connection has a place from the moment it is accepted until its socket is closed, whatever it speaks.
+//! Every connection holds a place from its accept until its socket is closed, whatever protocol it speaks.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,17 +17,17 @@ use crate::origin::AllowedOrigins;
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::request_head;
 
-/// Connections beyond `CHAT_CONNECTIONS` that may speak plain HTTP and nothing else: a health check and a scrape are
-/// answered also by a server that is full.
+/// Connections beyond `CHAT_CONNECTIONS` that may speak plain HTTP only, so that a full server still answers health
+/// checks and scrapes.
 const PLAIN_PLACES: usize = 128;
 
-/// Connections at a time that are told why they are refused; those past them are closed at once.
+/// Refused connections that may receive their refusal at the same time; further ones are closed at once.
 const REFUSAL_PLACES: usize = 128;
 
-/// Connections that there may be beyond `CHAT_CONNECTIONS`.
+/// Open connections that are possible beyond `CHAT_CONNECTIONS`.
 pub(crate) const EXTRA_PLACES: u64 = (PLAIN_PLACES + REFUSAL_PLACES) as u64;
 
-/// The limits of who may come in, and what is taken of them.
+/// The limits of connections and handshakes, and their current use.
 #[derive(Debug)]
 pub(crate) struct Admission {
     origins: AllowedOrigins,
@@ -35,34 +35,34 @@ pub(crate) struct Admission {
     /// Whether the port speaks TLS.
     is_tls: bool,
     addresses: Arc<Addresses>,
-    /// One permit per connection that there may be.
+    /// One permit per connection that may become a WebSocket.
     places: Arc<Semaphore>,
-    /// The same for [`PLAIN_PLACES`].
+    /// The permits for [`PLAIN_PLACES`].
     plain_places: Arc<Semaphore>,
-    /// The same for [`REFUSAL_PLACES`].
+    /// The permits for [`REFUSAL_PLACES`].
     refusal_places: Arc<Semaphore>,
-    /// Connections that are WebSockets.
+    /// The number of open WebSockets.
     websockets: Arc<AtomicUsize>,
-    /// Connections that have a place of any kind.
+    /// The number of connections with a place of any kind.
     open: IntGauge,
 }
 
-/// What a connection's place is good for.
+/// The use that a place allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Worth {
-    /// Also for a WebSocket.
+    /// Any use, including a WebSocket.
     Full,
-    /// For plain HTTP: the server has as many connections as it may have.
+    /// Plain HTTP only, because the server has reached its limit of connections.
     PlainHttp,
-    /// For one answer.
+    /// Only the answer with this refusal.
     Refusal(Box<HttpRefusal>),
 }
 
-/// A connection's place among all and among those of its address, given back on drop.
+/// The place of a connection: it counts for the server and for its address until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
     _of_server: OwnedSemaphorePermit,
-    /// `None`: a proxy's, which takes a place for the client of each request.
+    /// `None` for a proxy's connection between requests; it counts for the client of each request.
     of_address: Option<AddressPlace>,
     peer: IpAddr,
     is_of_proxy: bool,
@@ -88,15 +88,15 @@ impl Drop for CountedConnection {
 }
 
 impl Place {
-    /// Whether a WebSocket may have it.
+    /// Checks that the connection may become a WebSocket.
     ///
     /// # Errors
-    /// 503 where it is a place for plain HTTP.
+    /// 503 if the place is for plain HTTP only.
     pub(crate) fn check_websocket(&self) -> Result<(), HttpRefusal> {
         if self.worth == Worth::Full { Ok(()) } else { Err(server_is_full()) }
     }
 
-    /// A request is answered: a proxy's connection counts for nobody's address until the next one.
+    /// Called when a request is answered: until the next one, a proxy's connection counts for no address.
     pub(crate) fn request_ended(&mut self) {
         if self.is_of_proxy {
             self.of_address = None;
@@ -115,14 +115,14 @@ impl Drop for CountedWebSocket {
 }
 
 fn server_is_full() -> HttpRefusal {
-    HttpRefusal::new(HttpCode::Unavailable, "the server has as many connections as it may have")
+    HttpRefusal::new(HttpCode::Unavailable, "the server has reached its limit of connections")
 }
 
 impl Admission {
-    /// Registers what it counts.
+    /// Registers the gauge of open connections.
     ///
     /// # Errors
-    /// The registry has it already.
+    /// The registry already has it.
     pub(crate) fn register(config: &Config, connections_max: u64, registry: &Registry) -> prometheus::Result<Self> {
         let help = "Connections whose socket is open, whatever they speak, those that are refused among them.";
         let open = IntGauge::new("chat_connections_open", help)?;
@@ -141,9 +141,9 @@ impl Admission {
         })
     }
 
-    /// Takes a place for a connection that was accepted. `None`: there is not even one for its refusal.
+    /// Takes a place for an accepted connection. `None`: there is no place left, not even for its refusal.
     pub(crate) fn accept(&self, peer: Option<SocketAddr>) -> Option<Place> {
-        // A peer that has gone already has no address: it counts with all others that have none.
+        // A peer that has already gone has no address. All such peers count as one address.
         let peer = peer.as_ref().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), SocketAddr::ip);
         let is_of_proxy = self.proxies.are_trusted(peer);
         let of_address = if is_of_proxy { Ok(None) } else { self.of_address(peer).map(Some) };
@@ -173,37 +173,39 @@ impl Admission {
 
     fn of_address(&self, address: IpAddr) -> Result<AddressPlace, HttpRefusal> {
         self.addresses.enter(ClientAddress::of(address), clock::now()).ok_or_else(|| {
-            let text = "this address has as many connections as it may have";
+            let text = "this address has reached its limit of connections";
             HttpRefusal::new(HttpCode::TooManyConnections, text)
         })
     }
 
-    /// Whether the connection may ask this. Behind a proxy it counts for the address of the request's client from now on.
+    /// Checks whether the connection may send a request. Behind a proxy it then counts for the address of the request's
+    /// client.
     ///
     /// # Errors
-    /// 429 where that address has as many connections as it may, 503 where the server has.
+    /// 429 if that address has reached its limit of connections, 503 if the server has.
     pub(crate) fn admit(&self, place: &mut Place, head: &[u8]) -> Result<(), HttpRefusal> {
         if let Worth::Refusal(refusal) = &place.worth {
             return Err((**refusal).clone());
         }
         if place.is_of_proxy {
             let forwarded = request_head::field(head, &self.proxies.header.name());
-            // Before another is taken: a client may ask twice over the connection of a proxy.
+            // Before the next one is taken, because one client may send two requests over the same connection of a
+            // proxy.
             place.of_address = None;
             place.of_address = Some(self.of_address(self.proxies.client_of(place.peer, &forwarded))?);
         }
         Ok(())
     }
 
-    /// Checks where a handshake comes from, and counts it for its client's address.
+    /// Checks the origin of a handshake, and counts it for the address of its client.
     ///
     /// # Errors
-    /// 403 for a page of another origin, 429 where the address shakes hands too often.
+    /// 403 for a page of another origin, 429 if the address has too many handshakes a second.
     pub(crate) fn check(&self, request: &Request) -> Result<(), HttpRefusal> {
         let peer = request.peer_addr().as_ref().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), SocketAddr::ip);
         let asked = self.proxies.asked(peer, request.headers(), self.is_tls);
         if !self.origins.allow(request.headers(), asked) {
-            return Err(HttpRefusal::new(HttpCode::Forbidden, "pages of this origin may not connect here"));
+            return Err(HttpRefusal::new(HttpCode::Forbidden, "pages of this origin are not allowed to connect"));
         }
         let client = ClientAddress::of(self.proxies.client_of(peer, request.headers()));
         self.addresses.shake_hands(client, clock::now()).map_err(|wait| {
@@ -218,7 +220,7 @@ impl Admission {
         CountedWebSocket(Arc::clone(&self.websockets))
     }
 
-    /// How many WebSockets have a place: also those that were told to go and have not gone.
+    /// The number of open WebSockets, including those that were asked to close and have not yet done so.
     pub(crate) fn websockets(&self) -> usize {
         self.websockets.load(Relaxed)
     }

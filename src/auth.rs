@@ -1,7 +1,7 @@
-//! Authentication: what makes a token believable.
+//! Authentication: verifies tokens.
 //!
-//! The chat is told who somebody is; it never sees a token. Which algorithm a token may use is decided by the key that
-//! is configured, never by the token.
+//! The chat receives verified claims and never sees a token. The configured key determines the algorithm; the token
+//! does not.
 
 use std::fs;
 use std::ops::RangeInclusive;
@@ -18,18 +18,18 @@ use subtle::ConstantTimeEq;
 
 use crate::config::{AuthMode, Config, Secret};
 
-/// Why tokens cannot be verified: one line for the operator.
+/// The reason that tokens cannot be verified: one line for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
     /// The key cannot be read.
     #[error("CHAT_JWT_PUBLIC_KEY_FILE={}: {error}", path.display())]
     KeyFile {
-        /// As `CHAT_JWT_PUBLIC_KEY_FILE` names it.
+        /// The value of `CHAT_JWT_PUBLIC_KEY_FILE`.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         error: std::io::Error,
     },
-    /// The file holds no key for this.
+    /// The file contains no key that is suitable.
     #[error(
         "CHAT_JWT_PUBLIC_KEY_FILE={}: not a public key of RSA (RS256, 2048 to 8192 bits) or Ed25519 (EdDSA) as PEM",
         .0.display()
@@ -43,10 +43,10 @@ const DER_INTEGER: u8 = 0x02;
 /// Bytes of an Ed25519 public key.
 const ED25519_KEY_BYTES: usize = 32;
 
-/// Bytes of the modulus of an RSA key that RS256 is verified with.
+/// Sizes of RSA moduli for which RS256 signatures can be verified.
 const RSA_MODULUS_BYTES: RangeInclusive<usize> = 2_048 / 8..=8_192 / 8;
 
-/// What stands in a token.
+/// The claims of a token, as encoded.
 #[derive(Debug, Serialize, Deserialize)]
 struct WireClaims {
     sub: String,
@@ -58,7 +58,7 @@ struct WireClaims {
     admin: bool,
 }
 
-/// What verifies the tokens of this configuration; `None` where names are not authenticated.
+/// Makes the verifier of this configuration; `None` if names are not authenticated.
 ///
 /// # Errors
 /// [`AuthError`], about the file of the key.
@@ -71,15 +71,15 @@ pub(crate) fn verifier(config: &Config) -> Result<Option<TokenVerifier>, AuthErr
         None => public_key(PathBuf::from(&config.jwt_public_key_file))?,
     };
     let mut validation = Validation::new(algorithm);
-    // To the moment, like the end of a connection whose token expires.
+    // Exact, because the connection of an expired token is closed exactly then.
     validation.leeway = 0;
     validation.validate_nbf = true;
-    // Who issued it is said by the key; for whom, by the operator who gave the key to this server.
+    // The key identifies the issuer, and the operator has configured it for this server, so `aud` is not needed.
     validation.validate_aud = false;
     Ok(Some(TokenVerifier::new(move |token| verify(token, &key, &validation))))
 }
 
-/// The kind of the key says the one algorithm that is taken.
+/// Reads a public key. Its type determines the only accepted algorithm.
 fn public_key(path: PathBuf) -> Result<(DecodingKey, Algorithm), AuthError> {
     let pem = match fs::read(&path) {
         Ok(pem) => pem,
@@ -87,11 +87,11 @@ fn public_key(path: PathBuf) -> Result<(DecodingKey, Algorithm), AuthError> {
     };
     let rsa = DecodingKey::from_rsa_pem(&pem).map(|key| (key, Algorithm::RS256));
     let found = rsa.or_else(|_| DecodingKey::from_ed_pem(&pem).map(|key| (key, Algorithm::EdDSA)));
-    // What is read as a key may still be one that no signature fits: a private key, or one of another length.
+    // The parser also accepts keys that can verify nothing: private keys, and keys of unsuitable length.
     found.ok().filter(|(key, algorithm)| can_verify(key, *algorithm)).ok_or(AuthError::NoKey(path))
 }
 
-/// Whether there can be a signature that fits this key.
+/// Whether this key can verify signatures.
 fn can_verify(key: &DecodingKey, algorithm: Algorithm) -> bool {
     let Ok(bytes) = key.try_get_as_bytes() else { return false };
     if algorithm == Algorithm::EdDSA {
@@ -103,7 +103,7 @@ fn can_verify(key: &DecodingKey, algorithm: Algorithm) -> bool {
     modulus.is_some_and(|number| RSA_MODULUS_BYTES.contains(&number.len()))
 }
 
-/// The value of the first element of some DER, where it has this tag.
+/// The content of the first DER element, if it has this tag.
 fn der_value(der: &[u8], tag: u8) -> Option<&[u8]> {
     let (&[found, first], rest) = der.split_first_chunk()?;
     let (length, rest) = if first < 0x80 {
@@ -128,22 +128,22 @@ fn verify(token: &str, key: &DecodingKey, validation: &Validation) -> Result<Cla
     let WireClaims { sub, exp, rooms, admin } = decoded.claims;
     let client_id = ClientId::parse(&sub).map_err(|error| BadToken(format!("the token's `sub`: {error}")))?;
     if client_id.is_guest() {
-        return Err(BadToken("the token's `sub` is a guest's name, which only the server gives".into()));
+        return Err(BadToken("the token's `sub` is a guest name, which only the server assigns".into()));
     }
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "a time before 1970 is over, one past the end of all numbers is the last one"
+        reason = "a negative time becomes 0, and a time beyond the range of u64 becomes its maximum"
     )]
     let expires_at = (exp * 1_000.0) as u64;
     let rooms = rooms.map_or(RoomGlobs::ALL, RoomGlobs::new);
     Ok(Claims { client_id, rooms, is_admin: admin, expires_at })
 }
 
-/// Makes a token for trying the server out; `None` where no secret is configured.
+/// Makes a token to try the server out; `None` if no secret is configured.
 ///
 /// # Errors
-/// The claims cannot be written, which does not happen.
+/// The claims cannot be encoded, which does not happen.
 pub(crate) fn mint(
     config: &Config,
     name: &ClientId,
@@ -157,18 +157,18 @@ pub(crate) fn mint(
     Some(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key))
 }
 
-/// The token in the header `Authorization: Bearer …`.
+/// The token in an `Authorization: Bearer` header.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// The token that a request shows: in its header, or else in its query.
+/// The token of a request: from its header, otherwise from its query.
 pub(crate) fn shown_token(headers: &HeaderMap, query: Option<String>) -> Option<String> {
     bearer(headers).map(str::to_owned).or(query).filter(|token| !token.is_empty())
 }
 
-/// What operators show.
+/// The credentials of operators.
 #[derive(Debug)]
 pub(crate) struct Access {
     admin_token: Secret,
@@ -184,7 +184,7 @@ impl Access {
         self.admin_token.as_bytes().is_some()
     }
 
-    /// Takes as long whatever is shown, so that nobody can feel their way to the token.
+    /// Compares in constant time, so that timing reveals nothing about the token.
     pub(crate) fn is_admin_token(&self, token: &str) -> bool {
         self.admin_token.as_bytes().is_some_and(|admin| admin.ct_eq(token.as_bytes()).into())
     }

@@ -1,18 +1,19 @@
-//! Counts the connections that end because of what their client sent or did not send, instead of logging each.
+//! Counts the connections that end because of what their client sent or failed to send. Logging each would flood the
+//! log.
 
 use actix_http::error::{DispatchError, ParseError};
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
 use crate::refusal::HttpCode;
 
-/// Why a connection ended before it was a WebSocket. A closed set: a label.
+/// The reason that a connection ended before it became a WebSocket. A closed set, used as a label.
 #[derive(Debug, Clone, Copy)]
 enum Reason {
     /// Its bytes are no HTTP request.
     Malformed,
-    /// Its request did not come in time.
+    /// Its request did not arrive in time.
     Slow,
-    /// Its client went away, or its TLS failed.
+    /// Its client closed it, or its TLS handshake failed.
     Lost,
     /// The framework ended it for another reason.
     Other,
@@ -34,8 +35,8 @@ impl BrokenConnections {
         Ok(Self(["malformed", "slow", "lost", "other"].map(|reason| counters.with_label_values(&[reason]))))
     }
 
-    /// Counts a connection whose request was refused before the framework got it, unless a limit refused it: that is
-    /// counted in `chat_refused_handshakes_total`.
+    /// Counts a connection whose request was refused before it reached the framework. Refusals by a limit are not
+    /// counted here but in `chat_refused_handshakes_total`.
     pub(crate) fn count_refusal(&self, code: HttpCode) {
         use HttpCode::{RateLimited, RequestTimeout, TooManyConnections, Unavailable};
         if code == RequestTimeout {

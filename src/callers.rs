@@ -1,4 +1,4 @@
-//! Who asks over HTTP, and what that one may read and do.
+//! The callers of the HTTP API, and their rights to read and to operate.
 
 use std::future::{Ready, ready};
 
@@ -18,12 +18,12 @@ struct TokenQuery {
     token: Option<String>,
 }
 
-/// Who asks over HTTP.
+/// The caller of an HTTP request.
 enum Caller {
-    /// Whoever asks: names are not authenticated.
+    /// Any caller, because names are not authenticated.
     Anyone,
     Client(Claims),
-    /// Who shows `CHAT_ADMIN_TOKEN`.
+    /// A caller with `CHAT_ADMIN_TOKEN`.
     Operator,
 }
 
@@ -32,11 +32,12 @@ fn token_of(request: &HttpRequest) -> Option<String> {
     shown_token(request.headers(), query)
 }
 
-/// Refuses what a handshake would be refused for, so that a browser, which is not told why its WebSocket was, can ask.
+/// Refuses a plain request to `/ws` for the same reasons as a handshake. A browser does not tell a page why its
+/// WebSocket was refused, so the page asks this way.
 pub(crate) fn check_handshake(request: &HttpRequest, room: &RoomName) -> Result<(), HttpRefusal> {
     match caller(request) {
         Ok(Caller::Client(claims)) => Reader { rooms: claims.rooms }.check(room),
-        // Without one it may still say hello with one.
+        // A client without a token may still send one in `hello`.
         Err(refusal) if token_of(request).is_some() => Err(refusal),
         Ok(Caller::Anyone | Caller::Operator) | Err(_) => Ok(()),
     }
@@ -52,7 +53,7 @@ fn caller(request: &HttpRequest) -> Result<Caller, HttpRefusal> {
     }
     match (&state.chat_config().tokens, token) {
         (None, _) => Ok(Caller::Anyone),
-        (Some(_), None) => Err(HttpRefusal::new(HttpCode::Unauthorized, "a token is needed")),
+        (Some(_), None) => Err(HttpRefusal::new(HttpCode::Unauthorized, "a token is required")),
         (Some(tokens), Some(token)) => match tokens.verify(&token) {
             Ok(claims) => Ok(Caller::Client(claims)),
             Err(bad) => Err(HttpRefusal::new(HttpCode::Unauthorized, bad.to_string())),
@@ -60,7 +61,7 @@ fn caller(request: &HttpRequest) -> Result<Caller, HttpRefusal> {
     }
 }
 
-/// Who may read over HTTP, and which rooms.
+/// A caller that may read, and the rooms that it may read.
 #[derive(Debug)]
 pub(crate) struct Reader {
     pub(crate) rooms: RoomGlobs,
@@ -88,10 +89,10 @@ impl FromRequest for Reader {
     }
 }
 
-/// Who may do what operators do.
+/// A caller with an operator's rights.
 #[derive(Debug)]
 pub(crate) struct Operator {
-    /// The name, where a token says it.
+    /// The name in its token; `None` for `CHAT_ADMIN_TOKEN`.
     pub(crate) name: Option<ClientId>,
 }
 
@@ -103,14 +104,14 @@ impl FromRequest for Operator {
         ready(caller(request).and_then(|caller| match caller {
             Caller::Operator => Ok(Self { name: None }),
             Caller::Client(claims) if claims.is_admin => Ok(Self { name: Some(claims.client_id) }),
-            Caller::Client(_) => Err(HttpRefusal::new(HttpCode::Forbidden, "the token is not an operator's")),
+            Caller::Client(_) => Err(HttpRefusal::new(HttpCode::Forbidden, "the token has no operator rights")),
             Caller::Anyone => {
                 let state = request.app_data::<Data<ServerState>>();
                 let is_configured = state.is_some_and(|state| state.access().has_operators());
                 Err(if is_configured {
-                    HttpRefusal::new(HttpCode::Unauthorized, "the token of the operators is needed")
+                    HttpRefusal::new(HttpCode::Unauthorized, "the operators' token is required")
                 } else {
-                    HttpRefusal::new(HttpCode::Forbidden, "there are no operators here: CHAT_ADMIN_TOKEN is not set")
+                    HttpRefusal::new(HttpCode::Forbidden, "the operator API is disabled: CHAT_ADMIN_TOKEN is not set")
                 })
             }
         }))

@@ -12,7 +12,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use starling_actors::ChatConfig;
-use starling_actors::history::sqlite::{SqliteSettings, Sync};
+use starling_actors::history::Durability;
+use starling_actors::history::sqlite::SqliteSettings;
 use starling_process::{dotenv, log_lines};
 
 use crate::addresses::{AddressLimits, ForwardedHeader, Networks, Proxies};
@@ -28,17 +29,17 @@ use self::kinds::{
 };
 pub use self::kinds::{AuthMode, Chosen, HistoryMode, Secret};
 
-/// What every variable of the server begins with.
+/// The prefix of every variable of the server.
 pub const PREFIX: &str = "CHAT_";
 
-/// Variables with that prefix that are for `compose.yaml`, not for the server: what its container may use, and where it
-/// is reached. One `.env` holds both kinds, so the server passes over these.
+/// Variables with that prefix that are for `compose.yaml` and not for the server: its container's resources and
+/// published port. One `.env` contains both kinds, so the server ignores these.
 pub const STACK_VARIABLES: [&str; 5] = ["CHAT_CPUS", "CHAT_MEMORY", "CHAT_NOFILE", PUBLISHED_PORT, "CHAT_STOP_GRACE"];
 
-/// The stack's variable that a person may take for the server's own port.
+/// The variable of the stack that is easily mistaken for the server's own port.
 pub(crate) const PUBLISHED_PORT: &str = "CHAT_PORT";
 
-/// Names that a person may expect, and the variable that is meant: no similar spelling leads there.
+/// Plausible wrong names, each with the variable that is probably meant. Spelling distance would not find it.
 const EXPECTED_NAMES: [(&str, &str); 6] = [
     ("CHAT_ADDR", "CHAT_BIND"),
     ("CHAT_ADDRESS", "CHAT_BIND"),
@@ -48,25 +49,25 @@ const EXPECTED_NAMES: [(&str, &str); 6] = [
     ("CHAT_DB", "CHAT_HISTORY_PATH"),
 ];
 
-/// How many bytes of JSON one byte of a text can be: `\\u0001`.
+/// Most bytes of JSON for one byte of a text: `\\u0001`.
 const ESCAPED_BYTES: u64 = 6;
 
-/// The least memory that a server can be told to keep to.
+/// The smallest accepted memory limit.
 const MEMORY_BYTES_MIN: u64 = 33_554_432;
 
-/// Room in a frame for all fields of a message but its text, each as long as it may be and escaped.
+/// Space in a frame for all fields of a message except its text, each at its maximum length and escaped.
 const OTHER_FIELDS_BYTES: u64 = 2_048;
 
-/// What is known of a knob beside its value.
+/// The description of a knob.
 #[derive(Debug, Clone)]
 pub struct Knob {
     /// The environment variable.
     pub variable: &'static str,
-    /// The value where the variable is not set.
+    /// The value if the variable is not set.
     pub default: &'static str,
-    /// Which values are taken.
+    /// The accepted values, as text.
     pub range: String,
-    /// What it does, with its unit and what happens at the limit.
+    /// The effect, with its unit, and what happens at the limit.
     pub about: String,
 }
 
@@ -79,7 +80,7 @@ macro_rules! knobs {
         }
 
         impl Config {
-            /// Every knob there is, in the order in which they are shown.
+            /// All knobs, in the order in which they are shown.
             pub fn knobs() -> Vec<Knob> {
                 vec![$(Knob {
                     variable: $variable,
@@ -89,7 +90,7 @@ macro_rules! knobs {
                 },)+]
             }
 
-            /// The values as they are in force, by variable.
+            /// The values in force, by variable.
             pub fn values(&self) -> Vec<(&'static str, String)> {
                 vec![$(($variable, self.$field.to_string()),)+]
             }
@@ -111,9 +112,9 @@ macro_rules! knobs {
 }
 
 knobs! {
-    /// Address and port to listen on; port 0 takes a free one and says which.
+    /// Address and port to listen on; port 0 takes a free one, which the log names.
     bind: SocketAddr = "CHAT_BIND", "127.0.0.1:8080", Address;
-    /// Worker threads; 0: as many as there are cores for this process.
+    /// Worker threads; 0: one per core that the process may use.
     workers: u64 = "CHAT_WORKERS", "0", Number(0, 64);
     /// Most connections at a time, whatever they speak; past them 128 more may speak plain HTTP, and WebSockets are refused with 503. 0: what the limit of open files allows.
     connections: u64 = "CHAT_CONNECTIONS", "0", Number(0, 10_000_000);
@@ -123,21 +124,26 @@ knobs! {
     handshakes_per_second: u64 = "CHAT_HANDSHAKES_PER_SECOND", "0", Number(0, 1_000_000);
     /// Seconds that a TLS handshake may take, then the head of each request, and each 16 KiB of its body; past them the connection is closed.
     handshake_seconds: u64 = "CHAT_HANDSHAKE_SECONDS", "5", Number(1, 60);
-    /// Reverse proxies that are believed about a client: its address, and the host and scheme that it asked for. Nobody else is believed.
+    /// Reverse proxies whose word is trusted about a client: its address, and the host and scheme that it asked for.
+    /// Empty: none.
     trusted_proxies: Networks = "CHAT_TRUSTED_PROXIES", "", NetworkList;
-    /// The header in which those proxies tell the address; they must set or extend it. X-Forwarded-Host and X-Forwarded-Proto are read only with x-forwarded-for.
+    /// The header in which those proxies pass the address on; they must set or extend it. X-Forwarded-Host and
+    /// X-Forwarded-Proto are read only with x-forwarded-for.
     forwarded_header: Chosen<ForwardedHeader> = "CHAT_FORWARDED_HEADER", "x-forwarded-for", FORWARDED_HEADERS;
-    /// Path below which a proxy passes the chat on without removing it; what comes without it is served too. Empty: the proxy removes the path, or there is none.
+    /// Path prefix of a proxy that does not remove it from requests; requests without it are served too. Empty: the
+    /// proxy removes the prefix, or there is none.
     path_prefix: PathPrefix = "CHAT_PATH_PREFIX", "", Prefix;
-    /// Origins of the pages and apps that may connect; others are refused with 403, programs that send no origin pass. Empty: pages of the host that they ask for.
+    /// Origins of the pages and apps that may connect; others are refused with 403, programs that send no origin are
+    /// allowed. Empty: pages of the same host.
     allowed_origins: AllowedOrigins = "CHAT_ALLOWED_ORIGINS", "", Origins;
-    /// The server's certificate and those that vouch for it, as PEM; with it the port speaks TLS only. Read again at SIGHUP.
+    /// The server's certificate and its intermediate certificates, as PEM; with it the port speaks TLS only. Read
+    /// again at SIGHUP.
     tls_cert: String = "CHAT_TLS_CERT", "", OptionalFile;
     /// The private key of the certificate, as PEM. Read again at SIGHUP.
     tls_key: String = "CHAT_TLS_KEY", "", OptionalFile;
     /// Frames a second and connection in the long run; faster ones are refused with `rate_limited`. 0: no limit.
     messages_per_second: u64 = "CHAT_MESSAGES_PER_SECOND", "50", Number(0, 1_000_000);
-    /// Frames of one connection that are taken at once after a pause.
+    /// Frames that one connection may send at once after a pause.
     burst: u64 = "CHAT_BURST", "100", Number(1, 1_000_000);
     /// Times a minute that one connection may join a room, and as many at once; more are refused with `rate_limited`. 0: no limit.
     joins_per_minute: u64 = "CHAT_JOINS_PER_MINUTE", "600", Number(0, 1_000_000);
@@ -145,63 +151,73 @@ knobs! {
     message_bytes: u64 = "CHAT_MESSAGE_BYTES", "16384", Number(1, 1_048_576);
     /// Most bytes of one frame of a client, its fragments together; a larger one closes the connection with 1009.
     frame_bytes: u64 = "CHAT_FRAME_BYTES", "131072", Number(4_096, 16_777_216);
-    /// Fewest bytes of a frame that is compressed, once for all its receivers that take compressed frames; smaller ones are sent as they are. 0: compression is not offered.
+    /// Smallest frame in bytes that is compressed, once for all receivers that accept compression. 0: compression is
+    /// not offered.
     compression_bytes: u64 = "CHAT_COMPRESSION_BYTES", "256", Number(0, 16_777_216);
-    /// Most bytes that wait for one client; what would exceed it closes the connection with 4001.
+    /// Most unsent bytes of one client; a frame that would exceed it closes the connection with 4001.
     outbox_bytes: u64 = "CHAT_OUTBOX_BYTES", "1048576", Number(262_144, 67_108_864);
-    /// Most bytes that wait for all clients, each worker with an equal part, and never more than half of the memory limit; past it those with the most are closed with 1013.
+    /// Most unsent bytes of all clients, divided equally among the workers, and never more than half of the memory
+    /// limit; above it the connections with the most are closed with 1013.
     outboxes_bytes: u64 = "CHAT_OUTBOXES_BYTES", "1073741824", Number(262_144, 1_099_511_627_776);
-    /// Seconds for which a client with a full socket may take nothing before it is closed with 4001; over HTTP, less than 16 KiB.
+    /// Seconds for which a full socket may accept no bytes before its connection is closed with 4001; over HTTP, fewer
+    /// than 16 KiB.
     slow_client_seconds: u64 = "CHAT_SLOW_CLIENT_SECONDS", "20", Number(1, 3_600);
     /// Seconds between pings; a connection that is silent for two of them is closed with 4002.
     heartbeat_seconds: u64 = "CHAT_HEARTBEAT_SECONDS", "25", Number(1, 3_600);
     /// Most rooms that one client may be in; the next is refused with `too_many_rooms`.
     rooms_per_client: u64 = "CHAT_ROOMS_PER_CLIENT", "64", Number(1, 10_000);
-    /// Most rooms there may be; the next is refused with `too_many_rooms`.
+    /// Most rooms; at the limit an empty room makes way, or the new one is refused with `too_many_rooms`.
     rooms: u64 = "CHAT_ROOMS", "100000", Number(1, 10_000_000);
-    /// Seconds for which a room that everybody left is kept; longer while a stored history has messages of it.
+    /// Seconds for which an empty room is kept; longer while a stored history has messages of it.
     empty_room_seconds: u64 = "CHAT_EMPTY_ROOM_SECONDS", "300", Number(300, 31_536_000);
     /// Memory that the process may use, in bytes; from 95 % of it on new connections and searches over HTTP are refused with 503. 0: the memory limit of the container, if it has one.
     memory_bytes: u64 = "CHAT_MEMORY_BYTES", "0", Number(0, 1_125_899_906_842_624);
-    /// Where what is said is kept: in a file over restarts, in memory while the server runs, or nowhere.
+    /// Where messages are kept: in a file that survives restarts, in memory while the server runs, or nowhere.
     history: Chosen<HistoryMode> = "CHAT_HISTORY", "sqlite", HISTORY_MODES;
-    /// The file of the stored history; its folder is made.
+    /// The file of the stored history; its folder is created.
     history_path: String = "CHAT_HISTORY_PATH", "data/starling.db", FilePath;
-    /// When a message counts as stored: normal survives the death of the process, full also that of the machine.
-    history_sync: Chosen<Sync> = "CHAT_HISTORY_SYNC", "normal", HISTORY_SYNCS;
-    /// Most stored messages of one room; the oldest go first. 0: no bound.
+    /// When a message counts as stored: normal survives a crash of the process, full also one of the machine.
+    history_sync: Chosen<Durability> = "CHAT_HISTORY_SYNC", "normal", HISTORY_SYNCS;
+    /// Most stored messages of one room; the oldest are dropped first. 0: no limit.
     history_keep_messages: u64 = "CHAT_HISTORY_KEEP_MESSAGES", "0", Number(0, 1_000_000_000_000);
-    /// Seconds for which a message stays stored. 0: no bound.
+    /// Seconds for which a message stays stored. 0: no limit.
     history_keep_seconds: u64 = "CHAT_HISTORY_KEEP_SECONDS", "0", Number(0, 3_153_600_000);
-    /// Most bytes of the stored history without its search index; the oldest messages of all rooms go first. 0: no bound.
+    /// Most bytes of the stored history without its search index; the oldest messages of all rooms are dropped first.
+    /// 0: no limit.
     history_keep_bytes: u64 = "CHAT_HISTORY_KEEP_BYTES", "10737418240", Number(0, 1_125_899_906_842_624);
-    /// Most messages kept in memory of one room, with a stored history in front of it; the oldest go first.
+    /// Most messages of one room in memory, as a cache in front of a stored history; the oldest are dropped first.
     history_messages: u64 = "CHAT_HISTORY_MESSAGES", "1000", Number(1, 1_000_000);
-    /// Most bytes of messages kept in memory of all rooms together; the oldest go first.
+    /// Most bytes of messages of all rooms in memory; the oldest are dropped first.
     history_bytes: u64 = "CHAT_HISTORY_BYTES", "67108864", Number(65_536, 1_099_511_627_776);
-    /// Most message ids remembered against repetition, each for five minutes; near it the clients with the most forget their oldest early.
+    /// Most message ids remembered to detect duplicates, each for five minutes; near the limit the clients with the
+    /// most lose their oldest early.
     remembered_ids: u64 = "CHAT_REMEMBERED_IDS", "262144", Number(1_024, 100_000_000);
-    /// Commands of one client that may be on their way; at the bound its socket is not read.
+    /// Most commands of one client in flight; at the limit its socket is not read.
     client_credits: u64 = "CHAT_CLIENT_CREDITS", "64", Number(1, 65_536);
-    /// Commands of all clients that may be on their way; at the bound no socket is read.
+    /// Most commands of all clients in flight; at the limit no socket is read.
     server_credits: u64 = "CHAT_SERVER_CREDITS", "4096", Number(1, 1_000_000);
-    /// Seconds that clients are given to go when the server is asked to stop; they are asked to come back spread over as many.
+    /// Seconds that clients have to leave when the server is asked to stop; their reconnects are spread over the same
+    /// time.
     drain_seconds: u64 = "CHAT_DRAIN_SECONDS", "5", Number(0, 600);
-    /// Whether names are authenticated: open, a name belongs to who holds it; jwt, everybody shows a token.
+    /// Whether names are authenticated: open, a name belongs to the connection that holds it; jwt, every client needs
+    /// a token.
     auth: Chosen<AuthMode> = "CHAT_AUTH", "open", AUTH_MODES;
     /// The secret with which tokens are signed (HS256).
     jwt_secret: Secret = "CHAT_JWT_SECRET", "", Hidden(32);
-    /// The public key of whoever signs tokens, as PEM: RSA (RS256) or Ed25519 (`EdDSA`).
+    /// The public key of the issuer of tokens, as PEM: RSA (RS256) or Ed25519 (`EdDSA`).
     jwt_public_key_file: String = "CHAT_JWT_PUBLIC_KEY_FILE", "", OptionalFile;
-    /// What operators show as their bearer token; empty: only a token with `admin` makes an operator.
+    /// The bearer token of operators; empty: only a token with `admin` makes an operator.
     admin_token: Secret = "CHAT_ADMIN_TOKEN", "", Hidden(16);
-    /// Most inboxes that come from writing to clients; the next is refused with `too_many_inboxes`. A client that is here always has one.
+    /// Most inboxes; at the limit, writing to a client that has none may be refused with `too_many_inboxes`. A
+    /// connected client always gets one.
     inboxes: u64 = "CHAT_INBOXES", "100000", Number(1, 10_000_000);
-    /// Most inboxes of clients that have never been here which one client may make by writing to them; the next is refused with `too_many_inboxes`.
+    /// Most inboxes that one client may create by writing to clients that have never connected; the next is refused
+    /// with `too_many_inboxes`.
     inboxes_per_client: u64 = "CHAT_INBOXES_PER_CLIENT", "1000", Number(1, 10_000_000);
-    /// A folder that the page is read from at every request, for who works on it; empty: the page that is compiled in.
+    /// A folder from which the page is read at every request, for development of the page; empty: the compiled-in
+    /// page.
     web_dir: String = "CHAT_WEB_DIR", "", Folder;
-    /// Which log lines are written, to standard error; where that takes none, lines are dropped and counted.
+    /// Filter of the log lines on standard error; lines that it does not accept in time are dropped and counted.
     log: String = "CHAT_LOG", "info,actix_server=warn", LogFilter;
     /// How log lines are written: text for people, or json, one object a line.
     log_format: Chosen<log_lines::Format> = "CHAT_LOG_FORMAT", "text", LOG_FORMATS;
@@ -215,10 +231,10 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads the configuration out of these variables; those without the server's prefix are not looked at.
+    /// Reads the configuration from these variables; those without the server's prefix are ignored.
     ///
     /// # Errors
-    /// [`ConfigError`], the first there is.
+    /// [`ConfigError`] for the first invalid variable.
     pub fn from_variables(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
         let is_ours = |name: &str| name.starts_with(PREFIX) && !STACK_VARIABLES.contains(&name);
         let variables: BTreeMap<_, _> = variables.into_iter().filter(|(name, _)| is_ours(name)).collect();
@@ -238,7 +254,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Checks what two knobs demand of each other.
+    /// Checks the constraints between knobs.
     fn validate(&self) -> Result<(), ConfigError> {
         let (has_secret, has_key) = (self.jwt_secret.as_bytes().is_some(), !self.jwt_public_key_file.is_empty());
         match (self.auth.value, has_secret, has_key) {
@@ -286,13 +302,12 @@ impl Config {
         Err(ConfigError::Alone { variable, missing, reason: "TLS needs both" })
     }
 
-    /// The files of certificate and key, where TLS is spoken.
+    /// The files of the certificate and the key, if TLS is configured.
     pub fn tls_files(&self) -> Option<(PathBuf, PathBuf)> {
         (!self.tls_cert.is_empty()).then(|| (self.tls_cert.clone().into(), self.tls_key.clone().into()))
     }
 
-    /// How long a TLS handshake may take, and then the head of a request.
-    /// What an HTTP connection may take.
+    /// The limits of an HTTP connection.
     pub(crate) fn http_limits(&self) -> HttpLimits {
         HttpLimits {
             head: self.handshake_time(),
@@ -301,11 +316,12 @@ impl Config {
         }
     }
 
+    /// Longest time of a TLS handshake, and then of the head of a request.
     pub(crate) fn handshake_time(&self) -> Duration {
         Duration::from_secs(self.handshake_seconds)
     }
 
-    /// How much one client address may take.
+    /// The limits of one client address.
     pub(crate) fn address_limits(&self) -> AddressLimits {
         AddressLimits {
             connections: small(self.connections_per_address),
@@ -313,12 +329,12 @@ impl Config {
         }
     }
 
-    /// Who stands between clients and server.
+    /// The trusted reverse proxies.
     pub(crate) fn proxies(&self) -> Proxies {
         Proxies { trusted: self.trusted_proxies.clone(), header: self.forwarded_header.value }
     }
 
-    /// Worker threads that are started.
+    /// The number of worker threads.
     pub fn worker_count(&self) -> usize {
         match usize::try_from(self.workers) {
             Ok(0) | Err(_) => Self::cores().min(64),
@@ -326,31 +342,31 @@ impl Config {
         }
     }
 
-    /// The memory that the process may use, in bytes: configured, or the container's. `None`: there is no limit.
+    /// The memory limit of the process in bytes: the configured one, or the container's. `None`: there is no limit.
     fn memory_limit(&self) -> Option<u64> {
         let configured = Some(self.memory_bytes).filter(|bytes| *bytes > 0);
         configured.or_else(|| ControlGroups::own().memory().map(|memory| memory.limit))
     }
 
-    /// Most bytes that wait for all clients. Outboxes do not give way when memory is short, so they never get more than
-    /// half of it; each worker holds at least one.
+    /// The limit for all outboxes together. Outboxes cannot shrink when memory is short, so they get at most half of
+    /// it, but always one full outbox per worker.
     fn outboxes_bytes(&self) -> u64 {
         let half = self.memory_limit().map_or(u64::MAX, |limit| limit / 2);
         let one_each = self.outbox_bytes.saturating_mul(self.worker_count() as u64);
         self.outboxes_bytes.min(half).max(one_each)
     }
 
-    /// How many cores this process may use, a container's limit considered and rounded up.
+    /// The number of cores that this process may use. A container's fractional limit is rounded up.
     pub fn cores() -> usize {
         control_group::cores()
     }
 
-    /// Where the page is read from, if it is not the one that is compiled in.
+    /// The folder of the page; `None`: the compiled-in page.
     pub fn web_folder(&self) -> Option<PathBuf> {
         (!self.web_dir.is_empty()).then(|| PathBuf::from(&self.web_dir))
     }
 
-    /// What the chat itself is told.
+    /// The configuration of the chat.
     pub fn chat(&self) -> ChatConfig {
         ChatConfig {
             server: format!("starling/{}", env!("CARGO_PKG_VERSION")),
@@ -382,30 +398,28 @@ impl Config {
         }
     }
 
-    /// What the stored history is told.
+    /// The settings of the stored history.
     pub fn sqlite(&self) -> SqliteSettings {
         let chat = self.chat();
         let bound = |value: u64| (value > 0).then_some(value);
         SqliteSettings {
             path: self.history_path.clone().into(),
-            sync: self.history_sync.value,
+            durability: self.history_sync.value,
             keep_messages: bound(self.history_keep_messages),
             keep_for: bound(self.history_keep_seconds).map(Duration::from_secs),
             keep_bytes: bound(self.history_keep_bytes),
-            recent_messages: chat.history_messages,
-            recent_bytes: chat.history_bytes,
             ids_kept: chat.ids_remembered,
             ids_max: chat.ids_max,
         }
     }
 }
 
-/// A number whose range ends far below that of the type.
+/// Converts a number whose range ends far below that of `u32`.
 fn small(value: u64) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
 
-/// The configuration as a `.env` holds it, values quoted where they must be.
+/// The configuration in `.env` format, with values quoted where necessary.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (variable, value) in self.values() {

@@ -1,6 +1,6 @@
-//! What the system allows this process: the limits of its control group, which is a container's.
+//! The resource limits of this process, from its control group, which is a container's.
 //!
-//! Both versions of control groups are read. A limit may stand at any level above the process; the tightest counts.
+//! Both versions of control groups are supported. Every ancestor group may have a limit; the tightest one applies.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,15 +13,15 @@ const MOUNT: &str = "/sys/fs/cgroup";
 /// Memory of a control group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Memory {
-    /// Bytes in use that cannot be dropped.
+    /// Bytes in use, without caches that the kernel can drop.
     pub(crate) used: u64,
-    /// Bytes that may be in use; past them the kernel kills.
+    /// The limit in bytes; above it the kernel kills the process.
     pub(crate) limit: u64,
 }
 
-/// How many cores this process may use: those that it may run on, or a control group's share of them, rounded up.
+/// The number of cores that this process may use: those in its affinity mask, limited by its CPU quota, rounded up.
 pub(crate) fn cores() -> usize {
-    // The standard library knows the share too, and rounds it down.
+    // The standard library also considers the quota, but rounds it down.
     let counted = std::thread::available_parallelism().map_or(1, usize::from);
     let allowed = Process::myself().and_then(|process| process.status()).ok().and_then(|status| status.cpus_allowed);
     let allowed = allowed.map_or(counted, |masks| masks.iter().map(|mask| mask.count_ones() as usize).sum());
@@ -41,12 +41,12 @@ fn rounded_up(share: f64) -> usize {
 #[derive(Debug)]
 pub(crate) struct ControlGroups {
     mount: PathBuf,
-    /// What `/proc/self/cgroup` says: the controllers, and the path below their mount.
+    /// The lines of `/proc/self/cgroup`: controllers, and the path below their mount point.
     paths: Vec<(String, String)>,
 }
 
 impl ControlGroups {
-    /// Those of this process.
+    /// The control groups of this process.
     pub(crate) fn own() -> Self {
         let text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         Self::new(Path::new(MOUNT), &text)
@@ -58,8 +58,8 @@ impl ControlGroups {
         Self { mount: mount.to_owned(), paths }
     }
 
-    /// The folders of a controller, from the process's own group up. In a container the path may be that of the host,
-    /// which is not there; its top folder is.
+    /// The folders of a controller, from the process's own group upwards. In a container the path may be the host's,
+    /// which does not exist here; the mount point itself does.
     fn folders(&self, controller: &str) -> Vec<PathBuf> {
         let find = |wanted: &dyn Fn(&str) -> bool| self.paths.iter().find(|(names, _)| wanted(names));
         let (mount, path) = if let Some((names, path)) = find(&|names| names.split(',').any(|name| name == controller))
@@ -75,7 +75,7 @@ impl ControlGroups {
         path.ancestors().map(|path| mount.join(path)).filter(|folder| folder.is_dir()).collect()
     }
 
-    /// The share of cores that the process may use; `None`: all.
+    /// The number of cores in the CPU quota; `None`: no quota.
     pub(crate) fn cpu_share(&self) -> Option<f64> {
         let shares = self.folders("cpu").into_iter().filter_map(|folder| {
             let (quota, period) = match fs::read_to_string(folder.join("cpu.max")) {
@@ -106,12 +106,12 @@ impl ControlGroups {
             let droppable = stat.lines().find_map(|line| line.strip_prefix(droppable)?.parse().ok()).unwrap_or(0);
             Some(Memory { used: used.saturating_sub(droppable), limit })
         });
-        // Without a limit version 1 says a number that no machine has.
+        // Version 1 reports a number that no machine has if there is no limit.
         limited.filter(|memory| memory.limit < 1 << 60).min_by_key(|memory| memory.limit.saturating_sub(memory.used))
     }
 }
 
-/// The number that a file holds; `None` where it holds `max`, or is not there.
+/// The number in a file; `None` if the file contains `max`, or does not exist.
 fn number<T: std::str::FromStr>(path: &Path) -> Option<T> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }

@@ -15,16 +15,16 @@ use crate::admission::EXTRA_PLACES;
 const FILES_RESERVED: u64 = 128 + EXTRA_PLACES;
 
 /// The server's variables: those of the process, and those of `.env` in the current folder that the process does not
-/// have. What Kubernetes adds for a Service named `chat` is not among them.
+/// set. The variables that Kubernetes adds for a Service named `chat` are left out.
 ///
 /// # Errors
-/// `.env` is there and cannot be read or understood; a variable is not UTF-8; the process has `CHAT_PORT`, which is the
-/// stack's, and nobody says where to listen.
+/// `.env` exists but cannot be read or parsed; a variable is not UTF-8; or the process sets `CHAT_PORT`, which is for
+/// compose.yaml, but not `CHAT_BIND`.
 pub fn variables() -> anyhow::Result<Vec<(String, String)>> {
     let environment = Environment::read()?;
     let variables = environment.starting_with(PREFIX)?;
     let value_of = |wanted| variables.iter().find(|(name, _)| name == wanted).map(|(_, value)| value);
-    // In a `.env` it is for compose.yaml; who sets it for the process means where the server listens.
+    // In `.env` it is for compose.yaml. Set for the process itself, it is meant as the listening port.
     if let Some(port) = value_of(PUBLISHED_PORT).filter(|_| environment.is_of_process(PUBLISHED_PORT))
         && value_of("CHAT_BIND").is_none()
     {
@@ -34,24 +34,24 @@ pub fn variables() -> anyhow::Result<Vec<(String, String)>> {
     Ok(variables)
 }
 
-/// The socket at which a service manager wants to be told how the server is.
+/// The socket of the service manager, for status messages.
 pub(crate) fn notify_socket() -> Option<String> {
     env::var("NOTIFY_SOCKET").ok().filter(|address| !address.is_empty())
 }
 
-/// In which time the service manager wants a sign of life of this process.
+/// The interval in which the service manager expects a sign of life from this process.
 pub(crate) fn watchdog() -> Option<Duration> {
     let is_ours = env::var("WATCHDOG_PID").map_or(true, |pid| pid == std::process::id().to_string());
     let micros = env::var("WATCHDOG_USEC").ok()?.parse().ok().filter(|micros| is_ours && *micros > 0)?;
     Some(Duration::from_micros(micros))
 }
 
-/// Raises the limit of open files as far as the system lets, and returns it.
+/// Raises the limit of open files as far as the system allows, and returns it.
 pub(crate) fn raise_open_files() -> u64 {
     rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1_024)
 }
 
-/// How many connections a limit of open files allows.
+/// The number of connections that a limit of open files allows.
 pub(crate) fn connections_within(open_files: u64) -> u64 {
     open_files.saturating_sub(FILES_RESERVED)
 }

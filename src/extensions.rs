@@ -1,26 +1,26 @@
-//! Which WebSocket extension a handshake settles on: permessage-deflate (RFC 7692), or none.
+//! Negotiates the WebSocket extension permessage-deflate (RFC 7692).
 
 /// The name of the extension.
 const NAME: &str = "permessage-deflate";
 
-/// The answer in `Sec-WebSocket-Extensions`. Neither side keeps a context from one message to the next, so a frame is
-/// compressed once for all its receivers, and a connection keeps no compressor and no inflater.
+/// The answer in `Sec-WebSocket-Extensions`. Without context takeover a frame is compressed once for all its receivers,
+/// and a connection needs no compressor and no decompressor of its own.
 const ACCEPTED: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
-/// The same where the client has asked about the server's window: it gets the largest, which it has offered.
+/// The same for a client that has limited the server's window: only the largest window is accepted.
 const ACCEPTED_WITH_WINDOW: &str =
     "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=15";
 
-/// The window of the server's compressor, in bits. A smaller one would make a frame that others cannot share.
+/// The window of the server's compressor, in bits. With a smaller one, a frame could not be shared with other clients.
 const WINDOW_BITS: u8 = 15;
 
-/// Chooses the first offer that can be met. `lists`: the values of `Sec-WebSocket-Extensions`. Returns the answer's value;
-/// `None`: there is no such offer, and messages travel as they are.
+/// Selects the first acceptable offer from the values of `Sec-WebSocket-Extensions`. Returns the value of the answer;
+/// `None`: no offer is acceptable, so messages are not compressed.
 pub(crate) fn negotiate<'a>(lists: impl Iterator<Item = &'a str>) -> Option<&'static str> {
     lists.flat_map(|list| split(list, ',')).find_map(answer)
 }
 
-/// The answer to one offer. One with a parameter that is unknown, has no valid value or stands twice is declined.
+/// The answer to one offer. An offer with an unknown, invalid or repeated parameter is declined.
 fn answer(offer: &str) -> Option<&'static str> {
     let mut parts = split(offer, ';');
     if !parts.next()?.eq_ignore_ascii_case(NAME) {
@@ -35,7 +35,7 @@ fn answer(offer: &str) -> Option<&'static str> {
         };
         match (name.as_str(), value) {
             ("server_no_context_takeover" | "client_no_context_takeover" | "client_max_window_bits", None) => {}
-            // Any window of the client can be read: the inflater has the largest.
+            // Every window of the client is acceptable: the decompressor has the largest one.
             ("client_max_window_bits", Some(bits)) => drop(window_bits(bits)?),
             ("server_max_window_bits", Some(bits)) if window_bits(bits)? == WINDOW_BITS => {
                 answer = ACCEPTED_WITH_WINDOW;
@@ -56,7 +56,7 @@ fn window_bits(value: &str) -> Option<u8> {
     value.starts_with(|first| ('1'..='9').contains(&first)).then_some(bits)
 }
 
-/// A value without its quotes, where it has them. None of the values that mean something needs an escape.
+/// A value without its quotes, if it has any. No valid value needs an escape.
 fn unquoted(value: &str) -> Option<&str> {
     match value.strip_prefix('"') {
         Some(rest) => rest.strip_suffix('"'),
@@ -64,7 +64,7 @@ fn unquoted(value: &str) -> Option<&str> {
     }
 }
 
-/// The parts between separators that stand outside of quotes, without the blanks around them.
+/// The parts between separators outside of quotes, without surrounding white space.
 fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     let parts = text.split(move |c: char| {

@@ -1,4 +1,4 @@
-//! What every answer tells the browser that it may not do.
+//! Security headers of every HTTP response.
 
 use actix_http::header::{self, HeaderName};
 use actix_web::middleware::DefaultHeaders;
@@ -6,7 +6,7 @@ use actix_web::middleware::DefaultHeaders;
 /// A header and its value.
 pub(crate) type Header = (HeaderName, &'static str);
 
-/// On every answer: its kind is not guessed, nobody else embeds it or learns from it, and it asks for nothing.
+/// On every response: no MIME sniffing, no referrer, no browser features, no embedding by other origins.
 pub(crate) const COMMON: [Header; 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
@@ -15,14 +15,14 @@ pub(crate) const COMMON: [Header; 5] = [
     (header::CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"),
 ];
 
-/// On what is no page: shown as one, it may do nothing at all.
+/// On responses that are not pages: if a browser shows one as a page, it may load and run nothing.
 pub(crate) const NO_CONTENT_POLICY: Header =
     (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
 
-/// On what is true only now.
+/// On responses that are valid only now.
 pub(crate) const NO_STORE: Header = (header::CACHE_CONTROL, "no-store");
 
-/// Adds to an answer what it does not say itself.
+/// Adds each of these headers to a response that does not have it.
 pub(crate) fn defaults() -> DefaultHeaders {
     let all = COMMON.into_iter().chain([NO_CONTENT_POLICY, NO_STORE]);
     all.fold(DefaultHeaders::new(), DefaultHeaders::add)

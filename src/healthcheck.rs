@@ -1,5 +1,5 @@
-//! Whether a server that runs elsewhere is ready: what a container's health check asks, where there is no other program
-//! to ask with.
+//! Asks a running server whether it is ready. Containers use this as their health check, since their image has no other
+//! HTTP client.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -12,49 +12,50 @@ use serde::Deserialize;
 use crate::config::Config;
 use crate::tls::{self, TlsError};
 
-/// How long the answer may take; more is an answer too.
+/// Longest time to wait for the answer; after that the server counts as not ready.
 const DEADLINE: Duration = Duration::from_secs(3);
 
-/// Why a server counts as not ready: one line.
+/// The reason that a server counts as not ready: one line.
 #[derive(Debug, thiserror::Error)]
 pub enum NotReady {
-    /// It was bound to a free port, and only it knows which.
-    #[error("CHAT_BIND has port 0: nobody but the server knows where it listens")]
+    /// It is bound to a free port, which only the server itself knows.
+    #[error("CHAT_BIND has port 0, so the port that the server listens on is not known")]
     UnknownPort,
     /// It speaks TLS, and its certificate cannot be read.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// Nobody answers there.
+    /// The server did not answer.
     #[error("no answer from {address}: {reason}")]
     NoAnswer {
-        /// Where it was asked.
+        /// The address of the request.
         address: SocketAddr,
-        /// What came instead.
+        /// The error of the client.
         reason: String,
     },
-    /// It says why it cannot serve.
+    /// The server answered that it is not ready.
     #[error("{address} is not ready: {reason}")]
     Refused {
-        /// Where it was asked.
+        /// The address of the request.
         address: SocketAddr,
-        /// The server's own words, or the status where it has none.
+        /// The message in the answer, or its status if there is none.
         reason: String,
     },
 }
 
-/// A refusal's body.
+/// The body of a refusal.
 #[derive(Debug, Deserialize)]
 struct Refusal {
     message: String,
 }
 
-/// Asks the server that runs with this configuration whether it can serve. Must run on an actix system.
+/// Asks the server with this configuration whether it is ready. Must run on an actix system.
 ///
-/// Where it speaks TLS, it must show the certificate that `CHAT_TLS_CERT` has now. Neither the certificate's names nor
-/// its dates are looked at: it is asked at an address of its own machine, and users know better what they accept.
+/// If it uses TLS, it must present the certificate that is now in `CHAT_TLS_CERT`. The names and dates of the
+/// certificate are not checked: the request goes to an address of the same machine, and it is for clients to judge
+/// them.
 ///
 /// # Errors
-/// [`NotReady`]; after 3 seconds without an answer too.
+/// [`NotReady`], also if there is no answer within 3 seconds.
 pub async fn ask(config: &Config) -> Result<(), NotReady> {
     let address = reachable(config.bind)?;
     let (connector, scheme) = match config.tls_files() {
@@ -72,8 +73,8 @@ pub async fn ask(config: &Config) -> Result<(), NotReady> {
     Err(NotReady::Refused { address, reason })
 }
 
-/// Where a server that is bound to this address can be asked from the same machine: one that listens everywhere listens
-/// on loopback too.
+/// The address at which a server can be reached from the same machine: a server that listens on all addresses also
+/// listens on loopback.
 fn reachable(bound: SocketAddr) -> Result<SocketAddr, NotReady> {
     let ip = match bound.ip() {
         ip if !ip.is_unspecified() => ip,

@@ -1,10 +1,10 @@
-//! What `--help` says about the knobs.
+//! The description of the variables in `--help`.
 
 use std::fmt::Write;
 
 use crate::config::Config;
 
-/// A paragraph per knob: variable, default, what it does, which values it takes.
+/// One paragraph per knob: variable, default, effect, accepted values.
 pub fn knobs() -> String {
     let mut text = String::from("Variables:\n");
     for knob in Config::knobs() {

@@ -1,4 +1,4 @@
-//! What an operator can do with the stored history: `starling history check|export|drop|vacuum`, `starling backup` and
+//! The operator's commands on the stored history: `starling history check|export|drop|vacuum`, `starling backup` and
 //! `starling restore`.
 
 use std::io::{self, BufWriter, Write};
@@ -56,10 +56,10 @@ pub struct RestoreCommand {
 }
 
 impl BackupCommand {
-    /// Carries it out on the history of this configuration.
+    /// Backs up the history of this configuration.
     ///
     /// # Errors
-    /// What stands in its way; then there is no backup.
+    /// The reason that no backup was made.
     pub fn run(&self, config: &Config, out: &mut dyn Write) -> anyhow::Result<()> {
         let report = backup::backup(&config.sqlite().path, &self.file)?;
         Ok(writeln!(out, "{}: {}", self.file.display(), contents(&report))?)
@@ -67,10 +67,10 @@ impl BackupCommand {
 }
 
 impl RestoreCommand {
-    /// Carries it out on the history of this configuration.
+    /// Replaces the history of this configuration.
     ///
     /// # Errors
-    /// What stands in its way; then the history is as it was.
+    /// The reason that the history is unchanged.
     pub fn run(&self, config: &Config, out: &mut dyn Write) -> anyhow::Result<()> {
         let settings = config.sqlite();
         let report = backup::restore(&settings, &self.file, self.replace)?;
@@ -86,7 +86,7 @@ fn contents(CheckReport { version, rooms, messages, .. }: &CheckReport) -> Strin
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Line<'a> {
-    /// `@` and a name, where it is that client's inbox.
+    /// The room's name, or `@` and the owner's name for an inbox.
     room: String,
     epoch: Epoch,
     seq: Seq,
@@ -101,10 +101,10 @@ struct Line<'a> {
 }
 
 impl HistoryCommand {
-    /// Carries it out on the history of this configuration.
+    /// Runs the command on the history of this configuration.
     ///
     /// # Errors
-    /// What stands in its way, or that the check has found something.
+    /// The reason that the command failed, or the number of problems that the check found.
     pub fn run(&self, config: &Config, out: &mut dyn Write) -> anyhow::Result<()> {
         let settings = config.sqlite();
         match self {
@@ -137,7 +137,7 @@ impl HistoryCommand {
                     out.write_all(b"\n")
                 });
                 match exported.and_then(|()| Ok(out.flush()?)) {
-                    // Whoever read it has read enough.
+                    // The reader of the pipe has closed it, for example `head`.
                     Err(OperatorError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => {}
                     outcome => outcome?,
                 }

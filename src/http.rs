@@ -11,7 +11,7 @@ use actix_web::{App, FromRequest, Handler, HttpRequest, HttpResponse, Resource, 
 use actix_web_prom::PrometheusMetrics;
 use serde::{Deserialize, Serialize};
 use starling_actors::chat_server::command::{DropError, Posted};
-use starling_actors::chat_server::{AskError, HistoryQuery, PostedBy};
+use starling_actors::chat_server::{AskError, HistoryQuery, OperatorPost};
 use starling_actors::history::{RoomKey, SearchText};
 use starling_protocol::{
     ClientId, ErrorCode, HistoryEvent, HistoryPage, MessageId, RoomName, Seq, ServerEvent, codec, limits,
@@ -37,25 +37,25 @@ pub(crate) fn app(
         InitError = (),
     >,
 > {
-    // As large as a frame: more is no message.
+    // A body may be as large as a frame; a larger one cannot be a message.
     let payload = PayloadConfig::new(state.chat_config().frame_bytes as usize);
     let bare_prefix = state.path_prefix().bare().map(str::to_owned);
     App::new()
         .app_data(payload)
         .app_data(Data::from(state))
         .wrap(metrics)
-        // Before the metrics: they take the method as a label.
+        // Before the metrics, which use the method as a label.
         .wrap_fn(|mut request, next| {
             request.head_mut().method = of_closed_set(&request.head().method);
             next.call(request)
         })
-        // The outermost: `/metrics` too is an answer.
+        // The outermost, because `/metrics` needs these headers too.
         .wrap(headers::defaults())
         .configure(|config| routes(config, bare_prefix.as_deref()))
         .default_service(web::to(no_such_path))
 }
 
-/// The methods of what can only be read.
+/// The methods of a resource that is only read.
 pub(crate) const READS: &str = "GET, HEAD, OPTIONS";
 
 /// A resource that can only be read.
@@ -68,7 +68,7 @@ where
     resource(path, READS).route(web::get().to(handler.clone())).route(web::head().to(handler))
 }
 
-/// A resource with these methods: another one is refused, and `OPTIONS` tells them.
+/// A resource with these methods. Other methods are refused; `OPTIONS` lists them.
 fn resource(path: &str, methods: &'static str) -> Resource {
     web::resource(path).default_service(web::to(move |request: HttpRequest| async move {
         if request.method() == Method::OPTIONS {
@@ -84,14 +84,14 @@ fn told(methods: &'static str) -> HttpResponse {
     HttpResponse::NoContent().insert_header((header::ALLOW, methods)).finish()
 }
 
-/// What `/metrics` answers but for the figures: the middleware puts them in where the method is `GET`. `HEAD` tells no
-/// length, which is not known.
+/// The response of `/metrics` without its body, which the middleware adds for `GET`. A `HEAD` response has no
+/// `Content-Length`, because the length is not known.
 async fn metrics() -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(body::None::new())
 }
 
-/// The method itself where HTTP defines it, else `other`: a client invents methods, and each would become a label of its
-/// own. No route takes an undefined method, so the answer is the same.
+/// The method if HTTP defines it, otherwise `other`. The method is a label, and clients can invent methods. No route
+/// has an undefined method, so the response is the same.
 fn of_closed_set(method: &Method) -> Method {
     const DEFINED: [Method; 9] = [
         Method::GET,
@@ -116,7 +116,7 @@ fn routes(config: &mut ServiceConfig, bare_prefix: Option<&str>) {
     }
     config
         .service(reads("/", index))
-        // Not one pattern with a tail: the figures of requests are by pattern, and know only plain ones.
+        // Separate patterns instead of one tail match, because the request metrics are labelled by pattern.
         .service(reads("/web/{version}/{file}", file))
         .service(reads("/web/{version}/{folder}/{file}", file))
         .service(reads("/web/{version}/{folder}/{inner}/{file}", file))
@@ -138,7 +138,7 @@ fn routes(config: &mut ServiceConfig, bare_prefix: Option<&str>) {
         .service(resource("/api/clients/{clientId}", "DELETE, OPTIONS").route(web::delete().to(remove_client)));
 }
 
-/// Sends who forgot the slash behind the prefix to the page.
+/// Redirects a request for the prefix without its final slash to the page.
 async fn to_page(request: HttpRequest, state: Data<ServerState>) -> HttpResponse {
     let query = request.uri().query().map_or_else(String::new, |query| format!("?{query}"));
     let location = format!("{}{query}", state.path_prefix().page_from_bare());
@@ -173,7 +173,7 @@ async fn readyz(state: Data<ServerState>) -> Answer {
     }
 }
 
-/// What `/api/stats` tells.
+/// The body of `/api/stats`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Stats {
@@ -184,7 +184,7 @@ struct Stats {
     /// Since the start, like those below.
     messages: u64,
     deliveries: u64,
-    /// Work that waits in all mailboxes and outboxes.
+    /// Messages that wait in all mailboxes and outboxes.
     backlog: u64,
 }
 
@@ -212,7 +212,7 @@ struct PageQuery {
     before: Option<u64>,
     after: Option<u64>,
     limit: Option<u16>,
-    /// Words that the messages must have; then they come newest first.
+    /// Search words; the matching messages are returned newest first.
     q: Option<String>,
 }
 
@@ -237,10 +237,7 @@ async fn messages(
         None => None,
         Some(Some(text)) if query.after.is_none() => Some(text),
         Some(Some(_)) => {
-            return Err(HttpRefusal::new(
-                HttpCode::BadRequest,
-                "a search goes back from `before`, never on from `after`",
-            ));
+            return Err(HttpRefusal::new(HttpCode::BadRequest, "a search takes `before`, not `after`"));
         }
         Some(None) => {
             let text = format!("`q` must have a word, and at most {} bytes", SearchText::BYTES_MAX);
@@ -263,7 +260,7 @@ async fn messages(
     Ok(event(&ServerEvent::History(HistoryEvent { id: None, room, inbox: false, to: None, messages, has_more })))
 }
 
-/// What an operator says, as `message` has it.
+/// The body of an operator's message; its fields are those of `message`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct OperatorMessage {
@@ -273,7 +270,7 @@ struct OperatorMessage {
     id: Option<MessageId>,
 }
 
-/// Where it stands.
+/// The position of a stored message.
 #[derive(Debug, Serialize)]
 struct PostedMessage {
     room: RoomName,
@@ -283,7 +280,7 @@ struct PostedMessage {
     duplicate: bool,
 }
 
-/// The name of an operator who has shown none.
+/// The sender's name if neither the message nor the token has one.
 const OPERATOR: &str = "operator";
 
 async fn post_message(
@@ -295,7 +292,7 @@ async fn post_message(
     let room = RoomName::parse(&room).map_err(|error| HttpRefusal::new(HttpCode::BadRoom, error.to_string()))?;
     let bad = |error: &dyn std::fmt::Display| HttpRefusal::new(HttpCode::BadRequest, error.to_string());
     let body = body.map_err(|error| bad(&error))?;
-    // A struct may also be read from an array, which the protocol does not know.
+    // Serde would also accept an array for this struct, but the protocol allows only an object.
     let fields: serde_json::Map<String, serde_json::Value> =
         serde_json::from_slice(&body).map_err(|error| bad(&error))?;
     let message: OperatorMessage =
@@ -309,12 +306,15 @@ async fn post_message(
         return Err(HttpRefusal::new(HttpCode::MessageTooLarge, text));
     }
     let client_id = match message.client_id.or(operator.name) {
-        Some(name) if name.is_guest() => return Err(HttpRefusal::new(HttpCode::BadName, "a guest's name")),
+        Some(name) if name.is_guest() => {
+            return Err(HttpRefusal::new(HttpCode::BadName, "only the server assigns guest names"));
+        }
         Some(name) => name,
         None => ClientId::parse(OPERATOR).map_err(|error| bad(&error))?,
     };
     let (text, id) = (message.text.into_boxed_str(), message.id);
-    let posted = state.chat().post(PostedBy { room: room.clone(), client_id, text, id }).await.map_err(unanswered)?;
+    let posted =
+        state.chat().post(OperatorPost { room: room.clone(), client_id, text, id }).await.map_err(unanswered)?;
     let Posted { seq, at, duplicate } = posted.map_err(|refusal| {
         let code = if refusal.code == ErrorCode::NoSuchRoom { HttpCode::NoSuchRoom } else { HttpCode::Unavailable };
         HttpRefusal::new(code, refusal.message)
@@ -353,7 +353,7 @@ async fn dropped(state: &ServerState, key: RoomKey, none: HttpRefusal) -> Answer
     }
 }
 
-/// The same that a WebSocket would get.
+/// The same JSON as in a WebSocket frame.
 fn event(event: &ServerEvent<'_>) -> HttpResponse {
     let mut body = Vec::new();
     codec::encode_event(event, &mut body);

@@ -1,14 +1,14 @@
-//! How long a connection may take over HTTP, and how much it may send.
+//! Limits of time and size for HTTP connections.
 
 use std::time::Duration;
 
-/// What an HTTP connection may take.
+/// The limits of an HTTP connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HttpLimits {
-    /// Time for a head, and for a connection that asks nothing; time in which a body makes progress.
+    /// Time for a request head, and for an idle connection; also the time in which a body must make progress.
     pub(crate) head: Duration,
-    /// Time in which an answer that the kernel does not take makes progress.
+    /// Time in which a response must make progress while the socket is full.
     pub(crate) answer: Duration,
-    /// Most bytes of one request's body; past them it is refused with 413.
+    /// Most bytes of a request body; a larger one is refused with 413.
     pub(crate) body_bytes: u64,
 }

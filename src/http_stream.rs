@@ -1,13 +1,14 @@
-//! The stream that HTTP is spoken on: a [`Socket`] that hands the framework one request at a time.
+//! The stream under the HTTP framework: a [`Socket`] that passes on one request at a time.
 //!
 //! Invariants:
-//! - The framework gets the next request when all that it wrote for the one before is with the kernel. So its buffers
-//!   hold one request and one answer, however many a client sends and however little it reads.
-//! - A head has `CHAT_HANDSHAKE_SECONDS`; so has a connection that asks nothing. A body, and an answer that the kernel
-//!   does not take, must make progress ([`PROGRESS_BYTES`]). So every connection ends in bounded time.
-//! - What is refused here is answered here, and the connection ends with it.
+//! - The framework gets the next request only once the kernel has accepted the whole response to the previous one. So
+//!   its buffers hold at most one request and one response, however much a client sends and however little it reads.
+//! - A request head must be complete within `CHAT_HANDSHAKE_SECONDS`, and an idle connection is closed after that time.
+//!   A body, and a response to a full socket, must make progress ([`PROGRESS_BYTES`]). So every connection ends in
+//!   bounded time.
+//! - A request that is refused here is answered here, and the connection then ends.
 //!
-//! At the upgrade the socket leaves it ([`HttpStream::into_parts`]): a WebSocket pays nothing for this.
+//! The upgrade takes the socket out ([`HttpStream::into_parts`]), so a WebSocket has no overhead from this.
 
 mod phase;
 
@@ -31,45 +32,45 @@ use crate::request_body::Body;
 use crate::request_head::{self, Follows, Head};
 use crate::state::ServerState;
 
-/// What a body must bring in `CHAT_HANDSHAKE_SECONDS`, and a waiting answer in `CHAT_SLOW_CLIENT_SECONDS`; less at the
-/// end of either.
+/// The progress that a body must make in `CHAT_HANDSHAKE_SECONDS`, and a blocked response in
+/// `CHAT_SLOW_CLIENT_SECONDS`. The last part of either may be smaller.
 pub(crate) const PROGRESS_BYTES: usize = 16 * 1024;
 
-/// What is read of the socket at a time.
+/// Bytes per read from the socket.
 const READ_BYTES: usize = 4 * 1024;
 
-/// Bytes that are read and thrown away while a connection ends: a socket that is closed with bytes unread takes what it
-/// has written back from its peer (RFC 9112, section 9.6).
+/// Bytes that are read and discarded while a connection ends. If a socket is closed with unread bytes, the kernel
+/// resets it, and the peer may lose the response (RFC 9112, section 9.6).
 const LINGER_BYTES: usize = 256 * 1024;
 
-/// How long that may take.
+/// Longest time for that.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Bytes of an answer that the kernel takes before it has sent them. With its usual buffer of megabytes a reader of an
-/// honest slow line would seem to stand still: room is told only when a third of it is free.
+/// Unsent bytes of a response that the kernel may buffer. With the usual buffer of megabytes, an honest client on a
+/// slow line would seem to make no progress, because the kernel reports space only when a third of the buffer is free.
 const UNSENT_BYTES: u32 = 16 * 1024;
 
-/// What the framework writes before it reads a body that its client asks for leave to send.
+/// Written by the framework before it reads a body whose client has sent `Expect: 100-continue`.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// A connection that speaks HTTP.
+/// An HTTP connection.
 #[derive(Debug)]
 pub(crate) struct HttpStream {
     socket: Socket,
     place: Place,
     state: Arc<ServerState>,
     phase: Phase,
-    /// What was read and not handed on.
+    /// Bytes that were read but not passed on.
     unread: BytesMut,
-    /// How much of it is known to have no end of a head.
+    /// The number of bytes in `unread` that were searched for the end of the head.
     scanned: usize,
-    /// Whether the request is one for a head: its answer has no body.
+    /// Whether the request is `HEAD`, so that its response has no body.
     is_for_head: bool,
-    /// Whether something of the answer is written.
+    /// Whether a part of the response was written.
     is_answered: bool,
-    /// Whether the kernel took less than there was.
+    /// Whether the socket is full.
     is_blocked: bool,
-    /// Bytes that have passed since the timer was set.
+    /// Bytes read and written since the timer was set.
     progress: usize,
     timer: Pin<Box<Sleep>>,
 }
@@ -93,14 +94,14 @@ impl HttpStream {
         }
     }
 
-    /// The place that the connection has.
+    /// The place that the connection holds.
     pub(crate) fn place(&self) -> &Place {
         &self.place
     }
 
-    /// The socket, its place, and what was read of it behind the handshake.
+    /// The socket, its place, and the bytes that were read after the handshake.
     pub(crate) fn into_parts(self) -> (Socket, Place, BytesMut) {
-        // 0: as the system has it.
+        // 0 restores the system's default.
         set_unsent_bytes(&self.socket, 0);
         (self.socket, self.place, self.unread)
     }
@@ -114,7 +115,7 @@ impl HttpStream {
         self.timer.as_mut().poll(cx).is_ready()
     }
 
-    /// Whether there was too little progress since the timer was set for this time. Sets it again where there was enough.
+    /// Whether there was too little progress in this time. If there was enough, the timer is set again.
     fn is_stuck(&mut self, cx: &mut Context<'_>, time: Duration) -> bool {
         while self.is_late(cx) {
             if self.progress < PROGRESS_BYTES {
@@ -125,7 +126,7 @@ impl HttpStream {
         false
     }
 
-    /// Reads more; `false` at the end of what the peer sends.
+    /// Reads once; `false` when the peer has ended its side.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut room = [0; READ_BYTES];
         let mut buf = ReadBuf::new(&mut room);
@@ -135,7 +136,7 @@ impl HttpStream {
         Poll::Ready(Ok(!buf.filled().is_empty()))
     }
 
-    /// Waits for a whole head, and looks at it.
+    /// Waits for a complete head and checks it.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             // Empty lines in front of a request are passed over (RFC 9112, section 2.2).
@@ -160,7 +161,7 @@ impl HttpStream {
                 if self.unread.is_empty() {
                     self.begin_linger();
                 } else {
-                    let refusal = HttpRefusal::new(HttpCode::RequestTimeout, "the request took too long to come");
+                    let refusal = HttpRefusal::new(HttpCode::RequestTimeout, "the request took too long to arrive");
                     self.refuse(&refusal);
                 }
                 return Poll::Ready(Ok(()));
@@ -187,7 +188,7 @@ impl HttpStream {
         request_head::read(bytes, self.state.http_limits().body_bytes, self.state.path_prefix())
     }
 
-    /// Answers with a refusal, unless an answer is on its way, and ends the connection.
+    /// Sends a refusal, and then ends the connection.
     fn refuse(&mut self, refusal: &HttpRefusal) {
         debug!("request refused: {}: {}", refusal.code.as_str(), refusal.message);
         self.state.broken().count_refusal(refusal.code);
@@ -202,7 +203,7 @@ impl HttpStream {
         self.phase = Phase::Linger { left: LINGER_BYTES };
     }
 
-    /// Ends the connection so that its peer gets all that was written; ready when that is done.
+    /// Ends the connection so that the peer can receive everything that was written. Ready when it has ended.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             match &mut self.phase {
@@ -218,7 +219,7 @@ impl HttpStream {
                 }
                 Phase::Linger { left } => {
                     let mut rest = *left;
-                    // A peer that has gone need not be told.
+                    // An error means that the peer has already gone.
                     drop(Pin::new(&mut self.socket).poll_shutdown(cx));
                     let read = self.poll_fill(cx);
                     rest = rest.saturating_sub(self.unread.len());
@@ -240,21 +241,21 @@ impl HttpStream {
         }
     }
 
-    /// Whether the connection ends by itself: the framework has no say in it any more.
+    /// Whether the connection is ending by itself, without the framework.
     fn is_ending(&self) -> bool {
         matches!(self.phase, Phase::Refusal(_) | Phase::Linger { .. } | Phase::End)
     }
 
-    /// A part of the body: refused where it is none, or where it comes too slowly.
+    /// Reads a part of the body. An invalid or slow body is refused.
     fn poll_body(&mut self, mut body: Body, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.is_blocked {
-            // Its answer did not wait for it: `poll_flush` ends the connection.
+            // The response did not wait for the body; `poll_flush` ends the connection.
             return Poll::Pending;
         }
         if self.unread.is_empty() {
             let time = self.state.http_limits().head;
             if self.is_stuck(cx, time) {
-                self.give_up(&HttpRefusal::new(HttpCode::RequestTimeout, "the body took too long to come"));
+                self.give_up(&HttpRefusal::new(HttpCode::RequestTimeout, "the body took too long to arrive"));
                 return Poll::Ready(Ok(()));
             }
             if !ready!(self.poll_fill(cx))? {
@@ -273,13 +274,13 @@ impl HttpStream {
         Poll::Ready(Ok(()))
     }
 
-    /// Refuses what has come of a body.
+    /// Refuses an incomplete body. If the response has begun, it only ends the connection.
     fn give_up(&mut self, refusal: &HttpRefusal) {
         if self.is_answered { self.begin_linger() } else { self.refuse(refusal) }
     }
 }
 
-/// Bounds what the kernel takes before it has sent it. A socket that is gone has no use for it.
+/// Limits the unsent bytes that the kernel buffers. An error means that the socket is gone.
 fn set_unsent_bytes(socket: &Socket, most: u32) {
     let tcp = match socket {
         Socket::Plain(tcp) => tcp,
@@ -328,7 +329,7 @@ impl AsyncWrite for HttpStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if this.is_ending() {
-            // The answer to what was refused.
+            // The framework's response to a request that was refused here; it is discarded.
             return Poll::Ready(Ok(buf.len()));
         }
         match Pin::new(&mut this.socket).poll_write(cx, buf)? {
@@ -359,10 +360,10 @@ impl AsyncWrite for HttpStream {
                 this.phase = Phase::Head;
                 this.set_timer(this.state.http_limits().head);
             } else {
-                // The answer did not wait for the body.
+                // The response was sent before the body was complete.
                 this.begin_linger();
             }
-            // The framework has read before it wrote.
+            // The framework polls the read before the write, so it must be woken to read the next request.
             cx.waker().wake_by_ref();
         }
         Poll::Ready(Ok(()))
@@ -374,10 +375,10 @@ impl AsyncWrite for HttpStream {
 }
 
 impl HttpStream {
-    /// Waits until the kernel takes more.
+    /// Waits until the socket is writable.
     ///
     /// # Errors
-    /// The peer takes too little.
+    /// The peer reads too slowly.
     fn poll_blocked(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let time = self.state.http_limits().answer;
         if !self.is_blocked {

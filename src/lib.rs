@@ -1,6 +1,6 @@
 //! The server's process and its edges: configuration, HTTP, the WebSocket handshake, signals. No chat rules here.
 //!
-//! [`Server::start`] is the one door: the binary and the tests start the real server through it.
+//! [`Server::start`] is the only entry point: the binary and the tests both start the server through it.
 
 mod accept;
 mod addresses;

@@ -1,26 +1,26 @@
-//! The limits that are in force, as figures: so that a dashboard shows them beside what they limit.
+//! The configured limits as metrics, so that a dashboard can show them next to the values that they limit.
 
 use prometheus::{IntGauge, Registry};
 
 use crate::config::Config;
 
-/// The limits that are shown.
+/// The exported limits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     /// Connections at a time.
     pub(crate) connections: u64,
-    /// Commands on their way, of all clients together.
+    /// Commands of all clients in flight.
     pub(crate) credits: u64,
-    /// Rooms with a name, empty ones that are kept among them.
+    /// Rooms with a name, including empty rooms that are still kept.
     pub(crate) rooms: u64,
-    /// Inboxes that come from writing to clients.
+    /// Inboxes, see `CHAT_INBOXES`.
     pub(crate) inboxes: u64,
-    /// Bytes that wait for one client.
+    /// Unsent bytes of one client.
     pub(crate) outbox_bytes: u64,
 }
 
 impl Limits {
-    /// The limits of this configuration, with as many connections as there may be.
+    /// The limits of this configuration, with the number of connections that is actually possible.
     pub(crate) fn of(config: &Config, connections: u64) -> Self {
         Self {
             connections,
@@ -31,7 +31,7 @@ impl Limits {
         }
     }
 
-    /// Shows them in this registry. They do not change while the server runs.
+    /// Registers them. They are constant while the server runs.
     pub(crate) fn register(self, registry: &Registry) -> prometheus::Result<()> {
         for (name, help, limit) in [
             ("chat_connections_limit", "Most connections at a time.", self.connections),

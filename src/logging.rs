@@ -1,8 +1,8 @@
-//! Log lines, to standard error, panics among them.
+//! Logging to standard error, including panics.
 //!
-//! A line that a client can cause is never above `debug`: whoever sends nonsense would otherwise fill the operator's disk
-//! and hide what matters. The server's own code follows that itself; the frameworks that handle connections do not, so
-//! their lines are lowered, whatever `CHAT_LOG` says of their target.
+//! A line that a client can cause is never above `debug`: otherwise a client that sends garbage could fill the
+//! operator's disk and hide important lines. The server's own code follows this rule. The frameworks that handle
+//! connections do not, so their lines are lowered to `debug`, whatever `CHAT_LOG` sets for their target.
 
 use std::io;
 use std::panic::{self, PanicHookInfo};
@@ -11,18 +11,18 @@ use std::time::Duration;
 use starling_process::log_lines;
 pub use starling_process::log_lines::{Format, dropped, say};
 
-/// Targets whose lines tell of a single connection: its bytes, its TLS, its end. `actix_server` is not among them: it
-/// tells of the workers and of the listening socket.
+/// Targets whose lines are about a single connection: its bytes, its TLS, its end. `actix_server` is not in the list;
+/// its lines are about the workers and the listening socket.
 const OF_CONNECTIONS: &[&str] =
     &["actix_http", "actix_web", "actix_web_prom", "actix_codec", "rustls", "tokio_rustls", "mio"];
 
-/// How long the end of the process waits for standard error to take the last lines.
+/// Longest time that the process waits at its end for standard error to accept the last lines.
 const LAST_LINES: Duration = Duration::from_millis(500);
 
-/// Starts logging what this filter lets through. A second start changes nothing.
+/// Starts logging with this filter. A second call changes nothing.
 ///
 /// # Errors
-/// The system starts no thread.
+/// The logging thread cannot be started.
 pub fn start(filter: &str, format: Format) -> io::Result<()> {
     if log_lines::start(filter, format, OF_CONNECTIONS)? {
         panic::set_hook(Box::new(|panicked| log::error!("{}", line_of(panicked))));
@@ -30,12 +30,12 @@ pub fn start(filter: &str, format: Format) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until the lines so far are written, half a second at most: standard error may be a pipe that nobody reads.
+/// Waits until all lines so far are written, at most half a second: standard error may be a pipe without a reader.
 pub fn finish() {
     log_lines::flush(LAST_LINES);
 }
 
-/// A panic in one line, with its place in the source.
+/// Formats a panic as one line, with its source location.
 fn line_of(panicked: &PanicHookInfo<'_>) -> String {
     let place = panicked.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
     let text = panicked.payload_as_str().unwrap_or("no text").replace('\n', " | ");

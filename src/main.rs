@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever was to read the answer reads no more: there is nobody to tell.
+        // The reader of standard output has closed it, so nobody is left to tell.
         Err(error) if is_broken_pipe(&error) => ExitCode::FAILURE,
         Err(error) => {
             logging::say(&format!("starling: {error:#}"));
@@ -59,6 +59,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
+    starling_process::start::prepare()?;
     let configuration = || anyhow::Ok(Config::from_variables(starling::environment::variables()?)?);
     let out = &mut std::io::stdout().lock();
     if arguments.print_config {
@@ -76,7 +77,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Some(Command::Restore(command)) => command.run(&configuration()?, out),
         Some(Command::Token(command)) => command.run(&configuration()?, out),
         None => actix_rt::System::new().block_on(async {
-            // Before anything else: from here on a signal does what docs/operations.md says.
+            // First, so that from here on signals work as docs/operations.md says.
             let stop = starling::shutdown::signal()?;
             let config = configuration()?;
             logging::start(&config.log, config.log_format.value)?;

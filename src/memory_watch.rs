@@ -1,5 +1,5 @@
-//! Looks at the memory in use. Before the kernel ends the process, the messages in memory give way, and new connections and
-//! searches are refused.
+//! Watches the memory in use. Before the kernel would kill the process, the server shrinks its messages in memory and
+//! refuses new connections and searches.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,37 +7,37 @@ use std::time::Duration;
 use log::{info, warn};
 use procfs::WithCurrentSystemInfo;
 use procfs::process::Process;
-use starling_actors::history::memory::KeptBytes;
+use starling_actors::history::KeptBytes;
 use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::control_group::{ControlGroups, Memory};
 use crate::state::ServerState;
 
-/// How often it is looked.
+/// The interval between two checks.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// How often it is looked near the limit: messages may come fast.
+/// The interval near the limit, where memory use may rise quickly.
 const CLOSE_LOOK: Duration = Duration::from_millis(25);
 
-/// From how many hundredths of the limit on it is looked often.
+/// Percentage of the limit at which checks become frequent.
 const LOOK_CLOSELY_AT: u64 = 70;
 
-/// How often the log says that memory is short, while it is.
+/// The interval between two warnings while memory is short.
 const TELL: Duration = Duration::from_mins(1);
 
-/// From how many hundredths of the limit on the log says what takes the memory, and the messages in memory get no more.
+/// Percentage of the limit at which the log warns, and the messages in memory may no longer grow.
 const TELL_AT: u64 = 90;
 
-/// From how many hundredths of the limit on new connections and searches are refused, and the messages in memory get fewer.
+/// Percentage of the limit at which new connections and searches are refused, and the messages in memory shrink.
 const REFUSE_AT: u64 = 95;
 
-/// Where the limit comes from.
+/// The source of the limit.
 #[derive(Debug)]
 enum Limit {
-    /// `CHAT_MEMORY_BYTES`, against the memory of the process.
+    /// `CHAT_MEMORY_BYTES`, compared with the memory of the process.
     Configured(u64),
-    /// The container's, against all memory that counts for it.
+    /// The container's limit, compared with all memory charged to the container.
     Container(ControlGroups),
 }
 
@@ -60,17 +60,17 @@ impl Limit {
     }
 }
 
-/// How many bytes of messages the memory may keep where it has so many, and so many hundredths of the limit are in use.
+/// The bytes of messages that may be kept in memory, given the bytes kept now and the percentage of the limit in use.
 fn allowed(kept: u64, hundredths: u64) -> u64 {
     match hundredths {
-        // A part of it with each look, so that what the system gets back is seen before more goes.
+        // Shrinks by a small part per check, so that the effect is measured before more is dropped.
         REFUSE_AT.. => kept - kept / 64,
         TELL_AT.. => kept,
         _ => u64::MAX,
     }
 }
 
-/// Watches for as long as the server runs; ends at once where there is no limit.
+/// Watches for as long as the server runs; ends at once if there is no limit.
 pub(crate) async fn watch(config: Config, state: Arc<ServerState>, kept: KeptBytes) {
     let limit = Limit::of(&config);
     let (mut told, mut is_refusing): (Option<Instant>, bool) = (None, false);
@@ -82,7 +82,7 @@ pub(crate) async fn watch(config: Config, state: Arc<ServerState>, kept: KeptByt
             told = Some(Instant::now());
             warn!("{}", what_takes_it(memory, &config, &state, &kept, refuses));
         } else if is_refusing && !refuses {
-            info!("memory: {hundredths} % of the limit are in use, new connections and searches are taken again");
+            info!("memory: {hundredths} % of the limit are in use; new connections and searches are accepted again");
         }
         if refuses != is_refusing {
             is_refusing = refuses;

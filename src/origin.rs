@@ -1,7 +1,7 @@
-//! Which pages may open a WebSocket here.
+//! Checks which pages may open a WebSocket to this server.
 //!
-//! A browser lets every page of the web connect to every server, and says in `Origin` which page it is. Programs other
-//! than browsers send no such header, and pass.
+//! A browser lets every page connect to every server, and names the page's origin in the `Origin` header. Other
+//! programs send no such header and are not restricted.
 
 use std::fmt;
 
@@ -13,27 +13,27 @@ use crate::addresses::Asked;
 /// The origins that are allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AllowedOrigins {
-    /// Pages of the host that they ask for, whatever it is called.
+    /// Pages of the same host as the request, whatever its name.
     SameHost,
-    /// These and no other.
+    /// Only these origins.
     Listed(Vec<String>),
-    /// Every page of the web.
+    /// All pages.
     Any,
 }
 
 /// Schemes of the web: their pages have a host and a port.
 const WEB: [&str; 2] = ["http", "https"];
 
-/// Schemes that no page has: whoever lists them means `http` and `https`.
+/// Schemes that no page has. An operator who lists one of them means `http` or `https`.
 const NOT_OF_PAGES: [&str; 2] = ["ws", "wss"];
 
-/// What a web view of Android sends for the files of an app; elsewhere their origin is `null`.
+/// The origin of an app's files in an Android web view; elsewhere it is `null`.
 const FILES: &str = "file://";
 
 impl AllowedOrigins {
-    /// Reads `*`, a list of origins between commas, or nothing: the same host.
+    /// Parses `*`, a comma-separated list of origins, or the empty text, which means the same host.
     ///
-    /// `null` cannot be listed: every page of the web can give a frame of its own that origin.
+    /// `null` is not accepted in a list, because every web page can give one of its frames that origin.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         match text {
             "" => Some(Self::SameHost),
@@ -42,7 +42,7 @@ impl AllowedOrigins {
         }
     }
 
-    /// Whether a handshake with these headers, in which a client asks for this, may go on.
+    /// Whether a handshake with these headers is allowed; `asked` is the host and scheme that the client requested.
     pub(crate) fn allow(&self, headers: &HeaderMap, asked: Asked<'_>) -> bool {
         let mut origins = headers.get_all(header::ORIGIN);
         let Some(origin) = origins.next() else { return true };
@@ -54,30 +54,30 @@ impl AllowedOrigins {
             Self::Any => true,
             Self::Listed(allowed) => allowed.contains(&origin),
             Self::SameHost => asked.host.zip(origin.split_once("://")).is_some_and(|(host, (scheme, _))| {
-                // Over TLS a page without TLS is another origin: anybody on its way may have written it. A page with TLS
-                // may well reach the server without, from the proxy that speaks TLS for it.
+                // If the client uses TLS, a page without TLS is another origin: an attacker on its way may have changed
+                // it. A page with TLS may reach the server without TLS, if a proxy terminates it.
                 let is_ours = scheme == "https" || (scheme == "http" && !asked.is_tls);
-                // The page's scheme says which port goes without saying.
+                // The page's scheme determines the default port.
                 is_ours && normal(&format!("{scheme}://{host}")) == origin
             }),
         }
     }
 }
 
-/// One origin of a list, as browsers write it.
+/// Parses one origin of a list into the form that browsers send.
 fn parse(origin: &str) -> Option<String> {
     let origin = normal(origin);
     let (scheme, host) = origin.split_once("://")?;
     let is_scheme = scheme.starts_with(|first: char| first.is_ascii_lowercase())
         && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
         && !NOT_OF_PAGES.contains(&scheme);
-    // A name beyond ASCII is sent in its ASCII form, so no page would ever match.
+    // Browsers send a non-ASCII name in its ASCII form, so such an entry would never match.
     let is_host = host.bytes().all(|byte| byte.is_ascii_graphic() && !b"/?#@*\\\"<>".contains(&byte));
     let is_whole = if WEB.contains(&scheme) { is_web_host(host) } else { !host.is_empty() || origin == FILES };
     (is_scheme && is_host && is_whole).then_some(origin)
 }
 
-/// Whether this is a host, and perhaps a port that there is.
+/// Whether this is a host, with an optional valid port.
 fn is_web_host(host: &str) -> bool {
     host.parse::<Authority>().is_ok_and(|authority| match authority.port_u16() {
         Some(port) => port > 0,
@@ -85,7 +85,7 @@ fn is_web_host(host: &str) -> bool {
     })
 }
 
-/// An origin in small letters and without the port that goes without saying.
+/// Normalizes an origin: lower case, without the default port of its scheme.
 fn normal(origin: &str) -> String {
     let mut origin = origin.to_ascii_lowercase();
     let port = match origin.split_once("://") {

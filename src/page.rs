@@ -1,11 +1,11 @@
 //! The chat page: the files of `web/`, compiled in.
 //!
-//! The page itself is at `/`, or where a proxy puts it, and is asked for again every time; all else it loads is under `/web/{version}/`, where the
-//! version is made from the contents of all files. So a browser may keep those for ever, and never mixes two versions.
-//! Files are compressed once, when the server starts.
+//! The page itself is at `/`, or at the path prefix, and browsers revalidate it on every visit. All other files are
+//! under `/web/{version}/`, where the version is a hash of all files. So a browser may cache them for ever, and never
+//! mixes two versions. Files are compressed once, when the server starts.
 //!
-//! With `CHAT_WEB_DIR` the files are read from that folder at every request instead, and nothing is kept: for whoever
-//! works on the page.
+//! With `CHAT_WEB_DIR` the files are read from that folder on every request, and nothing is cached, so that changes
+//! show at once during development of the page.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -22,35 +22,35 @@ use rust_embed::{Embed, EmbeddedFile};
 
 use crate::refusal::{HttpCode, HttpRefusal};
 
-/// What the browser may do: load what this server has, and talk to it. No script or style in the page itself, and no way
-/// from a text to HTML (trusted types). `'self'` includes the WebSocket of the same host.
+/// Allows the page only the resources and the WebSocket of this server. It forbids inline scripts and styles, and
+/// turning text into HTML (trusted types). `'self'` includes WebSockets to the same host.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";
 
-/// The page's own file.
+/// The file of the page itself.
 const INDEX: &str = "index.html";
 
-/// Stands in the page for the version of the files it loads, and for the list of its modules. References are relative to
-/// the page, so it works below any path of its host.
+/// Placeholders in the page for the version of its files and for the list of its modules. References are relative to
+/// the page, so that it works under any path of its host.
 const VERSION_MARK: &str = "web/VERSION/";
 const MODULES_MARK: &str = "<!-- MODULES -->";
 
 /// Smaller files are not worth compressing.
 const COMPRESSED_FROM_BYTES: usize = 512;
 
-/// Brotli's effort, 0 to 11; beyond this it takes much longer for little.
+/// Brotli's quality, 0 to 11; a higher one takes much longer for little gain.
 const BROTLI_QUALITY: i32 = 10;
 
-/// The bytes that Brotli looks back over, as a power of two: 64 KiB, more than any file of the page has. A larger window
-/// takes tens of megabytes while it compresses.
+/// Brotli's window, as a power of two: 64 KiB, larger than any file of the page. A larger window needs tens of
+/// megabytes while it compresses.
 const BROTLI_WINDOW_BITS: i32 = 16;
 
 #[derive(Embed)]
 #[folder = "web/"]
 struct Web;
 
-/// A file as it is sent.
+/// A file in all the encodings in which it is sent.
 #[derive(Debug)]
 struct Asset {
     content_type: String,
@@ -60,7 +60,7 @@ struct Asset {
     brotli: Option<Bytes>,
 }
 
-/// The page and everything it loads.
+/// The page and all its files.
 #[derive(Debug)]
 pub(crate) struct Pages {
     source: Source,
@@ -127,7 +127,7 @@ impl Pages {
         match &self.source {
             Source::Compiled { version, assets } => {
                 let asset = assets.get(path).filter(|_| path != INDEX).ok_or_else(|| nothing_at(request))?;
-                // Asked for by a page of another version: it gets what there is, and asks again next time.
+                // A page of another version gets this version's file, and has to revalidate it next time.
                 let cache = if asked_version == version { "public, max-age=31536000, immutable" } else { "no-cache" };
                 Ok(asset.respond(request, cache))
             }
@@ -158,7 +158,7 @@ impl Asset {
         asset
     }
 
-    /// A file that is sent as it is.
+    /// A file without compressed encodings.
     fn fresh(path: &str, plain: impl Into<Bytes>) -> Self {
         let plain = plain.into();
         let mime = mime_guess::from_path(path).first_or_octet_stream();
@@ -167,7 +167,7 @@ impl Asset {
         hash.add(&plain);
         Self {
             content_type: format!("{}{charset}", mime.essence_str()),
-            // Weak: the compressed forms have the same one.
+            // Weak, because all encodings share it.
             tag: EntityTag::new_weak(format!("{:016x}", hash.0)),
             plain,
             gzip: None,
@@ -186,7 +186,7 @@ impl Asset {
             .insert_header((header::ETAG, self.tag.to_string()))
             .insert_header((header::CACHE_CONTROL, cache))
             .insert_header((header::VARY, HeaderValue::from_static("accept-encoding")))
-            // The other headers that every answer has are added on its way out.
+            // The middleware adds the other security headers.
             .insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY));
         if is_known {
             return response.finish();
@@ -213,7 +213,7 @@ impl Asset {
     }
 }
 
-/// The page with the version of its files, and told to load all modules at once instead of one after the other.
+/// Fills in the placeholders of the page. The list of modules makes the browser load them all at once.
 fn fill_in(page: &[u8], version: &str, modules: &[String]) -> Vec<u8> {
     let mut links = String::new();
     for path in modules {
@@ -229,7 +229,7 @@ fn is_module(path: &str) -> bool {
     Path::new(path).extension().is_some_and(|extension| extension == "js")
 }
 
-/// The modules in a folder, two levels deep as they are.
+/// The modules in the subfolders `js` and `js/view` of a folder.
 fn modules_of(folder: &Path) -> io::Result<Vec<String>> {
     let mut modules = Vec::new();
     for inside in ["js", "js/view"] {
@@ -266,7 +266,7 @@ fn brotli(data: &[u8]) -> io::Result<Vec<u8>> {
     Ok(compressed)
 }
 
-/// FNV-1a: tells versions apart; nothing is protected by it.
+/// FNV-1a, to distinguish versions. It protects nothing.
 struct Fnv(u64);
 
 impl Default for Fnv {

@@ -1,4 +1,4 @@
-//! The path under which a proxy passes the chat on without removing it from the request.
+//! The path prefix of a proxy that does not remove it from requests.
 //!
 //! A request below the prefix is served as if it had none. A request without the prefix is served too: health checks
 //! and scrapes ask the server itself, and a proxy that removes the prefix needs no setting.
@@ -11,19 +11,19 @@ pub(crate) const OWN_SEGMENTS: [&str; 7] = ["api", "healthz", "lab", "metrics", 
 /// Most bytes of a prefix.
 const BYTES_MAX: usize = 256;
 
-/// Where the chat is on its host: empty, or a path like `/chat` without a slash at its end.
+/// The path of the chat on its host: empty, or a path such as `/chat` without a final slash.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PathPrefix(String);
 
 impl PathPrefix {
-    /// Reads a path of plain characters, with or without a slash at its end. The empty text is no prefix.
+    /// Parses a path of unreserved characters, with or without a final slash. The empty text means no prefix.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         if text.is_empty() {
             return Some(Self::default());
         }
         let path = text.strip_suffix('/').unwrap_or(text);
         let segments: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
-        // What needs no percent-encoding has one spelling only, so it can be compared as it comes.
+        // Characters that need no percent-encoding have only one spelling, so the prefix can be compared as text.
         let is_plain = |segment: &&str| {
             let all_plain = segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte));
             all_plain && !["", ".", ".."].contains(segment)
@@ -34,19 +34,20 @@ impl PathPrefix {
         is_prefix.then(|| Self(path.to_owned()))
     }
 
-    /// The path, with or without its query, as the routes know it.
+    /// Removes the prefix from a path, with or without its query.
     pub(crate) fn strip<'a>(&self, path: &'a str) -> &'a str {
         path.strip_prefix(&self.0).filter(|rest| rest.starts_with('/')).unwrap_or(path)
     }
 
-    /// The prefix without a slash at its end; `None` where there is none.
+    /// The prefix without a final slash; `None` if there is no prefix.
     ///
-    /// Nothing is served at this path itself: the page's references are relative, so its own path ends with a slash.
+    /// The page is not served at this path: its references are relative, so its own path must end with a slash.
     pub(crate) fn bare(&self) -> Option<&str> {
         (!self.0.is_empty()).then_some(&*self.0)
     }
 
-    /// Where the page is, relative to [`bare`](Self::bare). So it holds too below a further prefix, which a proxy removes.
+    /// The page's path relative to [`bare`](Self::bare), so that it is also valid below a further prefix that a proxy
+    /// removes.
     pub(crate) fn page_from_bare(&self) -> String {
         let last = self.0.rsplit('/').next().unwrap_or_default();
         format!("{last}/")

@@ -1,7 +1,7 @@
-//! The process as the system sees it: `process_*`, and what its log had to drop.
+//! The process as the operating system sees it (`process_*`), and the number of dropped log lines.
 //!
-//! The client library has such a collector, but it counts CPU time in whole seconds: too coarse to divide by the
-//! deliveries of a short measurement.
+//! The `prometheus` crate has a collector for the process, but it counts CPU time in whole seconds. That is too coarse
+//! for the CPU time per delivery in a short measurement.
 
 use procfs::process::Process;
 use procfs::{WithCurrentSystemInfo, ticks_per_second};
@@ -11,7 +11,7 @@ use prometheus::{Counter, Gauge, IntCounter, Opts};
 
 use crate::logging;
 
-/// Collects the figures of this process when it is scraped.
+/// Reads the metrics of this process on every scrape.
 #[derive(Debug)]
 pub(crate) struct ProcessMetrics {
     cpu_seconds: Counter,
@@ -90,7 +90,7 @@ impl Collector for ProcessMetrics {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        // Where the system tells nothing, the last values stand.
+        // If the system cannot be read, the last values remain.
         drop(self.read());
         self.parts().into_iter().flat_map(Collector::collect).collect()
     }

@@ -1,4 +1,4 @@
-//! What is refused over HTTP: a status and a one-line JSON body `{"code":…,"message":…}`.
+//! Refusals over HTTP: a status, and a one-line JSON body `{"code":…,"message":…}`.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -14,7 +14,7 @@ use crate::headers;
 
 macro_rules! http_codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal, $status:ident;)+) => {
-        /// Why a request is refused.
+        /// The reason that a request is refused.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum HttpCode {
             $($(#[$doc])* $variant,)+
@@ -39,45 +39,45 @@ macro_rules! http_codes {
 }
 
 http_codes! {
-    /// The request itself is wrong.
+    /// The request is malformed or has an invalid parameter.
     BadRequest = "bad_request", BAD_REQUEST;
-    /// The name is none.
+    /// The client's name is not valid.
     BadName = "bad_name", BAD_REQUEST;
-    /// The room's name is none.
+    /// The room's name is not valid.
     BadRoom = "bad_room", BAD_REQUEST;
-    /// A token is needed, and is missing or proves nothing.
+    /// A token is required, but missing or not valid.
     Unauthorized = "unauthorized", UNAUTHORIZED;
-    /// Whoever asks may not do that, or the page that asks is of an origin that is not allowed.
+    /// The caller has no right to do this, or the page's origin is not allowed.
     Forbidden = "forbidden", FORBIDDEN;
     /// The message has no text.
     MessageEmpty = "message_empty", BAD_REQUEST;
-    /// The message is longer than one may be.
+    /// The message exceeds `CHAT_MESSAGE_BYTES`.
     MessageTooLarge = "message_too_large", PAYLOAD_TOO_LARGE;
-    /// Nobody here has that name.
+    /// No client with that name is connected, or has an inbox.
     NoSuchClient = "no_such_client", NOT_FOUND;
-    /// There is nothing under that path.
+    /// The path does not exist.
     NoSuchPath = "no_such_path", NOT_FOUND;
-    /// There is no room of that name.
+    /// The room does not exist.
     NoSuchRoom = "no_such_room", NOT_FOUND;
     /// The path is there, but not with that method.
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED;
     /// Another connection holds the name.
     NameTaken = "name_taken", CONFLICT;
-    /// This path speaks WebSocket only.
+    /// The path accepts only WebSocket handshakes.
     UpgradeRequired = "upgrade_required", UPGRADE_REQUIRED;
-    /// The request took longer to come than it may.
+    /// The request did not arrive in time.
     RequestTimeout = "request_timeout", REQUEST_TIMEOUT;
-    /// The body is larger than one may be.
+    /// The body exceeds its limit.
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE;
-    /// The request's target is longer than one may be.
+    /// The request target exceeds its limit.
     UriTooLong = "uri_too_long", URI_TOO_LONG;
-    /// The request's head is larger than one may be.
+    /// The request head exceeds its limits.
     HeadTooLarge = "head_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE;
-    /// The request needs what this server does not have.
+    /// The request needs a feature that this server does not have.
     NotImplemented = "not_implemented", NOT_IMPLEMENTED;
-    /// The client's address has as many connections as it may.
+    /// The client's address has reached its limit of connections.
     TooManyConnections = "too_many_connections", TOO_MANY_REQUESTS;
-    /// The client's address asks more often than it may.
+    /// The client's address has exceeded its rate.
     RateLimited = "rate_limited", TOO_MANY_REQUESTS;
     /// The server is full, stopping or not able to.
     Unavailable = "unavailable", SERVICE_UNAVAILABLE;
@@ -88,9 +88,9 @@ http_codes! {
 pub(crate) struct HttpRefusal {
     pub(crate) code: HttpCode,
     pub(crate) message: String,
-    /// Where it is known: after how long it is worth trying again.
+    /// The time after which a retry may succeed, if known.
     retry_after: Option<Duration>,
-    /// The methods that the resource has, where the method was the fault.
+    /// The methods of the resource, if the method was refused.
     allow: Option<&'static str>,
 }
 
@@ -106,17 +106,17 @@ impl HttpRefusal {
         Self { code, message: message.into(), retry_after, allow: None }
     }
 
-    /// The same, with the time after which it is worth trying again.
+    /// Adds the time after which a retry may succeed.
     pub(crate) fn retry_after(self, wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..self }
     }
 
-    /// The same, with the methods that the resource has.
+    /// Adds the methods of the resource.
     pub(crate) fn allow(self, methods: &'static str) -> Self {
         Self { allow: Some(methods), ..self }
     }
 
-    /// The whole answer as bytes, for an edge that has no framework; the connection ends with it.
+    /// The complete response as bytes, for refusals outside the framework. The connection ends with it.
     pub(crate) fn to_bytes(&self, is_head: bool) -> Bytes {
         let response = self.to_response();
         let body = self.body();
@@ -146,7 +146,7 @@ impl HttpRefusal {
         text
     }
 
-    /// The whole answer; the connection ends with it.
+    /// The complete response; the connection ends with it.
     pub(crate) fn to_response(&self) -> Response<BoxBody> {
         let mut response = Response::build(self.code.status());
         response.insert_header((header::CONTENT_TYPE, "application/json")).force_close();
@@ -161,7 +161,7 @@ impl HttpRefusal {
             response.insert_header((header::ALLOW, methods));
         }
         if let Some(wait) = self.retry_after {
-            // Whole seconds, rounded up: a client that waits as long as it is told is served.
+            // Whole seconds, rounded up, so that a client that waits for exactly this time is not refused again.
             let seconds = wait.as_millis().div_ceil(1_000).max(1);
             response.insert_header((header::RETRY_AFTER, seconds.to_string()));
         }

@@ -1,54 +1,54 @@
-//! The body of an HTTP request, followed byte by byte to its end.
+//! Parses the body of an HTTP request byte by byte, to find its end.
 //!
-//! Pure: it reads bytes and answers, and knows no socket.
+//! The parser is pure: it does no I/O.
 
 use crate::refusal::{HttpCode, HttpRefusal};
 
-/// Bytes that the framing of a chunked body may have beside its data.
+/// Most bytes of a chunked body that are not data: sizes, extensions and trailers.
 const FRAMING_BYTES_MAX: u64 = 64 * 1024;
 
-/// Takes as many of these bytes as are left to come, and returns how many are left then.
+/// Takes up to `left` of these bytes, and returns how many are still missing.
 fn pass(left: u64, bytes: &[u8], taken: &mut usize) -> u64 {
     let count = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
     *taken += count;
     left - count as u64
 }
 
-/// Follows a body to its end.
+/// The parser of one body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Body {
     part: Part,
-    /// Data that may still come.
+    /// Data bytes that may still arrive.
     data_left: u64,
-    /// Other bytes that may still come.
+    /// Other bytes that may still arrive.
     framing_left: u64,
     data_max: u64,
 }
 
-/// What comes next of a body.
+/// The next part of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     /// The rest of a body whose length is known.
     Rest(u64),
     /// A chunk's size; the digits read so far.
     Size { size: u64, digits: u8 },
-    /// What stands behind a chunk's size.
+    /// The extension after a chunk's size.
     Extension { size: u64 },
     /// The line feed of a chunk's size.
     SizeEnd { size: u64 },
-    /// The bytes of a chunk; so many are missing.
+    /// The data of a chunk; the number is that of the missing bytes.
     Data(u64),
-    /// The end of a chunk's line.
+    /// The carriage return after a chunk's data.
     DataCr,
-    /// The line feed of it.
+    /// The line feed after a chunk's data.
     DataLf,
-    /// A field behind the last chunk, or the end of the fields.
+    /// The start of a trailer field, or the end of the trailers.
     Trailer,
     /// The rest of such a field's name.
     TrailerName,
-    /// The value of such a field.
+    /// The value of a trailer field.
     TrailerValue,
-    /// The line feed of such a field.
+    /// The line feed after a trailer field.
     TrailerLf,
     /// The line feed that ends all.
     LastLf,
@@ -66,15 +66,15 @@ impl Body {
         Self { part, data_left: data_max, framing_left: FRAMING_BYTES_MAX, data_max }
     }
 
-    /// Whether it has come whole.
+    /// Whether the body is complete.
     pub(crate) fn is_over(&self) -> bool {
         self.part == Part::End
     }
 
-    /// How many of these bytes belong to it.
+    /// Returns how many of these bytes belong to the body.
     ///
     /// # Errors
-    /// 400 where it is no chunked body, 413 where it is too large.
+    /// 400 for a malformed chunked body, 413 for one that is too large.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<usize, HttpRefusal> {
         let mut taken = 0;
         while let (false, Some(rest)) = (self.is_over(), bytes.get(taken..).filter(|rest| !rest.is_empty())) {
@@ -132,7 +132,7 @@ pub(crate) fn body_too_large(most: u64) -> HttpRefusal {
     HttpRefusal::new(HttpCode::BodyTooLarge, format!("the body has more than {most} bytes"))
 }
 
-/// Whether this byte may stand in the name of a field.
+/// Whether this byte is allowed in a field name.
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -1,7 +1,7 @@
-//! The head of an HTTP request, and the framing of its body: which bytes belong to a request, and what is wrong with it.
+//! Parses the head of an HTTP request, and the framing of its body.
 //!
-//! Pure: it reads bytes and answers, and knows no socket. [`http_stream`](crate::http_stream) hands the framework one
-//! request at a time with it, so it is at least as strict as the framework: what passes here is no parse error there.
+//! The parser is pure: it does no I/O. With it, [`http_stream`](crate::http_stream) passes one request at a time to the
+//! framework. It is at least as strict as the framework, so a head that is valid here is never a parse error there.
 
 use std::net::Ipv6Addr;
 
@@ -23,31 +23,31 @@ pub(crate) const TARGET_BYTES_MAX: usize = 8 * 1024;
 /// Most header fields of a request.
 const FIELDS_MAX: usize = 64;
 
-/// What follows a head.
+/// The content after a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Follows {
-    /// The next request.
+    /// No body; the next request follows.
     Nothing,
     /// A body, framed by a length or in chunks.
     Body(Body),
-    /// Whatever the WebSocket handshake leads to.
+    /// The WebSocket, if the handshake succeeds.
     WebSocket,
 }
 
-/// A request's head that holds.
+/// A valid request head.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Head {
-    /// The head for the framework: the fields that depend on the framing are replaced by what was read in them.
+    /// The head for the framework. Fields that affect the framing are replaced by their parsed values.
     pub(crate) bytes: Bytes,
     pub(crate) follows: Follows,
 }
 
-/// Whether these bytes begin a request for a head alone: no answer to it has a body, a refusal neither.
+/// Whether the request is `HEAD`: no response to it has a body, not even a refusal.
 pub(crate) fn is_for_head(bytes: &[u8]) -> bool {
     bytes.starts_with(b"HEAD ")
 }
 
-/// Where the head ends in these bytes, behind its empty line. `scanned` bytes are known to have no end.
+/// The index after the empty line that ends the head. The first `scanned` bytes were searched before.
 pub(crate) fn end_of_head(bytes: &[u8], scanned: usize) -> Option<usize> {
     let from = scanned.saturating_sub(3);
     let tail = bytes.get(from..)?;
@@ -58,11 +58,11 @@ pub(crate) fn end_of_head(bytes: &[u8], scanned: usize) -> Option<usize> {
     })
 }
 
-/// What is wrong with bytes that are no whole head yet: they do not begin as a request does, as those of a TLS client do
-/// not, or they are too many.
+/// Checks an incomplete head: it must start like a request (that of a TLS client does not), and must not exceed its
+/// limits.
 pub(crate) fn check_beginning(bytes: &[u8]) -> Result<(), HttpRefusal> {
     if bytes.first().is_some_and(|first| !first.is_ascii_graphic()) {
-        return Err(bad("this is no HTTP request"));
+        return Err(bad("this is not an HTTP request"));
     }
     if bytes.len() <= TARGET_BYTES_MAX {
         return Ok(());
@@ -87,10 +87,10 @@ fn bad(text: impl Into<String>) -> HttpRefusal {
     HttpRefusal::new(HttpCode::BadRequest, text)
 }
 
-/// Reads a whole head.
+/// Parses a complete head.
 ///
 /// # Errors
-/// What RFC 9110 and 9112 tell a server to refuse. Nothing behind such a head on its connection is read.
+/// An error that RFC 9110 and 9112 require a server to refuse. Nothing after such a head may be read.
 pub(crate) fn read(bytes: &[u8], body_bytes_max: u64, prefix: &PathPrefix) -> Result<Head, HttpRefusal> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let mut request = httparse::Request::new(&mut fields);
@@ -102,16 +102,16 @@ pub(crate) fn read(bytes: &[u8], body_bytes_max: u64, prefix: &PathPrefix) -> Re
     }
 }
 
-/// The white space of HTTP around a value. Others, like that of Unicode, belong to the value: a proxy in front sees them so.
+/// White space in HTTP. Unicode white space belongs to the value, because a proxy in front treats it that way too.
 const BLANKS: [char; 2] = [' ', '\t'];
 
-/// The values of a field, each line one.
+/// The values of a field, one per line.
 fn lines<'a>(request: &'a httparse::Request<'_, '_>, name: &'a HeaderName) -> impl Iterator<Item = &'a str> + use<'a> {
     let fields = request.headers.iter().filter(move |field| field.name.eq_ignore_ascii_case(name.as_str()));
     fields.map(|field| std::str::from_utf8(field.value).unwrap_or("\u{fffd}").trim_matches(BLANKS))
 }
 
-/// The members of a field that is a list.
+/// The members of a list-valued field.
 fn members<'a>(
     request: &'a httparse::Request<'_, '_>,
     name: &'a HeaderName,
@@ -122,7 +122,7 @@ fn members<'a>(
         .filter(|member| !member.is_empty())
 }
 
-/// The host that an absolute target names, and the target without it.
+/// Splits an absolute target into its host and the rest.
 fn split_target(target: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = target.split_once("://")?;
     if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
@@ -147,7 +147,7 @@ fn is_host(value: &str) -> bool {
     })
 }
 
-/// What may stand behind a host: nothing, or a colon and a number, which may be missing.
+/// Whether this is a valid end of a host: nothing, or a colon and an optional port number.
 fn is_port_or_none(text: &str) -> bool {
     let Some(port) = text.strip_prefix(':') else { return text.is_empty() };
     port.is_empty() || (port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok())
@@ -226,7 +226,7 @@ fn framing(
         ([], []) if !is_http_11 && method == "POST" => Err(bad("a POST in HTTP/1.0 has a Content-Length")),
         ([], []) => Ok(None),
         ([], [length]) if !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit()) => {
-            // What is no number any more is too large.
+            // A number beyond the range of `u64` is too large in any case.
             match length.parse::<u64>().unwrap_or(u64::MAX) {
                 0 => Ok(None),
                 length if length > body_bytes_max => Err(body_too_large(body_bytes_max)),
@@ -237,12 +237,12 @@ fn framing(
         (_, [_, ..]) => Err(bad("a request has Content-Length or Transfer-Encoding, not both")),
         (_, []) if !is_http_11 => Err(bad("HTTP/1.0 has no Transfer-Encoding")),
         ([coding], []) if coding.eq_ignore_ascii_case("chunked") => Ok(Some(Body::chunked(body_bytes_max))),
-        (_, []) => Err(HttpRefusal::new(HttpCode::NotImplemented, "the only transfer coding here is chunked")),
+        (_, []) => Err(HttpRefusal::new(HttpCode::NotImplemented, "the only supported transfer coding is chunked")),
     }
 }
 
-/// The head as the framework gets it: the target without a host and without the prefix, `Host` from where it counts, and `Connection` and
-/// `Upgrade`, which are lists, as the one value that was read in them.
+/// Builds the head for the framework: the target without host and prefix, the `Host` that applies, and a single value
+/// for the list-valued fields `Connection` and `Upgrade`.
 fn for_framework(
     request: &httparse::Request<'_, '_>,
     host: Option<&str>,
@@ -283,7 +283,7 @@ fn for_framework(
     head
 }
 
-/// The values of one field of a head, for who needs no other.
+/// The values of one field of a head, without checking the rest of the head.
 pub(crate) fn field(head: &[u8], name: &HeaderName) -> HeaderMap {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX + 2];
     let mut request = httparse::Request::new(&mut fields);

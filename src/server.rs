@@ -18,10 +18,8 @@ use log::{error, info, warn};
 use prometheus::Registry;
 use starling_actors::chat_server::PreparedChat;
 use starling_actors::credits::ServerCredits;
-use starling_actors::history::HistoryStore;
-use starling_actors::history::memory::{KeptBytes, MemoryHistory};
-use starling_actors::history::off::NoHistory;
-use starling_actors::history::sqlite::{OpenError, SqliteHistory, StoreHealth};
+use starling_actors::history::sqlite::SqliteStore;
+use starling_actors::history::{CannotOpen, History};
 use starling_actors::ids::HubId;
 use starling_actors::metrics::MetricsCollector;
 use starling_actors::vitals::{Died, VitalPart};
@@ -45,33 +43,33 @@ use crate::tls::{self, Tls, TlsError};
 use crate::upgrade::Upgrade;
 use crate::{environment, http, memory_watch, shutdown, summary};
 
-/// Connections that the kernel completes before a worker has taken them.
+/// Most connections that the kernel has completed but no worker has accepted yet.
 const BACKLOG: u32 = 4_096;
 
-/// How long the history may take to store what it was given before the end.
+/// Longest time that the history may take at the end to store its queued messages.
 const LAST_COMMIT: Duration = Duration::from_secs(10);
 
-/// Why the server does not start: one line for the operator.
+/// The reason that the server does not start: one line for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The address cannot be listened on.
+    /// The server cannot listen on the address.
     #[error("cannot listen on {address}: {error}{}", advice(error))]
     Bind {
-        /// As the configuration names it.
+        /// The value of `CHAT_BIND`.
         address: SocketAddr,
-        /// What the system says.
+        /// The error of the operating system.
         error: io::Error,
     },
     /// The history cannot be opened; it was not changed.
     #[error(transparent)]
-    History(#[from] OpenError),
+    History(#[from] CannotOpen),
     /// Tokens cannot be verified.
     #[error(transparent)]
     Auth(#[from] AuthError),
-    /// There is no TLS with the certificate and the key.
+    /// The certificate and the key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// No SIGHUP can be waited for.
+    /// The handler of SIGHUP cannot be installed.
     #[error("cannot wait for SIGHUP: {0}")]
     Hangup(io::Error),
     /// The limit of open files leaves none for connections.
@@ -87,18 +85,18 @@ pub enum StartError {
     Metrics(String),
 }
 
-/// Why the server ended although nobody had asked it to, or not as it should: one line for the operator.
+/// The reason that the server ended without being asked to, or not in order: one line for the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RunError {
-    /// It was not whole any more.
+    /// A vital part has ended.
     #[error(transparent)]
     Died(#[from] Died),
-    /// The history did not come to its end in time.
+    /// The history did not store its queued messages within ten seconds.
     #[error("the history has not stored everything within {} s", LAST_COMMIT.as_secs())]
     Unfinished,
 }
 
-/// What an operator can do about an address that cannot be listened on.
+/// Advice for the operator about an address that the server cannot listen on.
 fn advice(error: &io::Error) -> &'static str {
     if error.kind() == io::ErrorKind::AddrInUse {
         "; another program listens there: stop it, or choose another port with CHAT_BIND"
@@ -111,38 +109,20 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-/// A history, and what the server asks of it after it was handed on.
-struct OpenHistory {
-    store: Box<dyn HistoryStore>,
-    health: StoreHealth,
-    /// Its messages in memory.
-    kept: KeptBytes,
+/// Opens the history that the configuration asks for.
+fn open_history(config: &Config, metrics: &Metrics) -> Result<History, CannotOpen> {
+    let ChatConfig { history_messages, history_bytes, .. } = config.chat();
+    Ok(match config.history.value {
+        HistoryMode::Sqlite => {
+            let store = SqliteStore::open(config.sqlite(), Arc::clone(metrics.history()))?;
+            History::over(store, history_messages, history_bytes)
+        }
+        HistoryMode::Memory => History::in_memory(history_messages, history_bytes),
+        HistoryMode::Off => History::off(),
+    })
 }
 
-impl OpenHistory {
-    /// The one that the configuration asks for.
-    fn of(config: &Config, metrics: &Metrics) -> Result<Self, OpenError> {
-        let chat = config.chat();
-        Ok(match config.history.value {
-            HistoryMode::Sqlite => {
-                let history = SqliteHistory::open(config.sqlite(), Arc::clone(metrics.history()))?;
-                Self { health: history.health(), kept: history.kept_bytes(), store: Box::new(history) }
-            }
-            HistoryMode::Memory => {
-                let history = MemoryHistory::new(chat.history_messages, chat.history_bytes);
-                Self { kept: history.kept_bytes(), ..Self::other(Box::new(history)) }
-            }
-            HistoryMode::Off => Self::other(Box::new(NoHistory::default())),
-        })
-    }
-
-    /// One whose storage works and whose memory is its own affair.
-    fn other(store: Box<dyn HistoryStore>) -> Self {
-        Self { store, health: StoreHealth::default(), kept: KeptBytes::new(0) }
-    }
-}
-
-/// A registry with the figures of the chat and of the process.
+/// A registry with the metrics of the chat and of the process.
 fn registry_of(metrics: &Arc<Metrics>) -> Result<Registry, prometheus::Error> {
     let registry = Registry::new();
     registry.register(Box::new(MetricsCollector(Arc::clone(metrics))))?;
@@ -160,7 +140,7 @@ fn count_requests(registry: &Registry) -> Result<PrometheusMetrics, StartError> 
         .map_err(|error| StartError::Metrics(error.to_string()))
 }
 
-/// Listens with a backlog of our own: the standard library's is 128, too few for a crowd that comes back at once.
+/// Listens with a backlog of its own: the standard library's 128 is too small when many clients reconnect at once.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
@@ -168,7 +148,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?.into_std()
 }
 
-/// With one core the chat is left for the first worker's thread to run; with more it gets a thread of its own.
+/// Gives the chat a thread of its own, or leaves it to the first worker's thread if there is only one core.
 fn give_thread(prepared: PreparedChat) -> (Option<Arbiter>, Arc<Mutex<Option<PreparedChat>>>) {
     if Config::cores() == 1 {
         return (None, Arc::new(Mutex::new(Some(prepared))));
@@ -186,32 +166,32 @@ pub struct Server {
     state: Arc<ServerState>,
     handle: ServerHandle,
     chat_arbiter: Option<Arbiter>,
-    /// Ends with the chat.
+    /// Receives the outcome when the chat and its history have ended.
     chat_ended: oneshot::Receiver<bool>,
 }
 
 impl Server {
-    /// Starts a server. Must run on an actix system; when it returns, connections are taken.
+    /// Starts a server. Must run on an actix system. When it returns, the server accepts connections.
     ///
     /// # Errors
     /// [`StartError`].
     pub fn start(config: Config) -> Result<Self, StartError> {
-        Self::start_on(config, OpenHistory::of)
+        Self::start_on(config, open_history)
     }
 
-    /// Starts a server that keeps what is said in this store, whatever the configuration says.
+    /// Starts a server with this history, whatever the configuration says.
     ///
     /// # Errors
     /// [`StartError`].
-    pub fn start_with_history(config: Config, history: Box<dyn HistoryStore>) -> Result<Self, StartError> {
-        Self::start_on(config, |_, _| Ok(OpenHistory::other(history)))
+    pub fn start_with_history(config: Config, history: History) -> Result<Self, StartError> {
+        Self::start_on(config, |_, _| Ok(history))
     }
 
     fn start_on(
         config: Config,
-        open: impl FnOnce(&Config, &Metrics) -> Result<OpenHistory, OpenError>,
+        open: impl FnOnce(&Config, &Metrics) -> Result<History, CannotOpen>,
     ) -> Result<Self, StartError> {
-        // Before the files are read: a hangup that comes meanwhile has them read again.
+        // Before the files are read, so that a SIGHUP that comes meanwhile reloads them.
         let hangup = signal(SignalKind::hangup()).map_err(StartError::Hangup)?;
         let tls = config.tls_files().map(|(cert, key)| Tls::load(cert, key)).transpose()?;
         let bind_error = |error| StartError::Bind { address: config.bind, error };
@@ -222,8 +202,9 @@ impl Server {
         let tokens = auth::verifier(&config)?;
         let chat_config = Arc::new(ChatConfig { tokens, ..config.chat() });
         let metrics = Metrics::new(workers, ServerCredits::new(chat_config.server_credits));
-        let OpenHistory { store, health, kept } = open(&config, &metrics)?;
-        let (chat, prepared, chat_ended) = ChatServer::prepare((*chat_config).clone(), store, Arc::clone(&metrics));
+        let history = open(&config, &metrics)?;
+        let kept = history.kept_bytes();
+        let (chat, prepared, chat_ended) = ChatServer::prepare((*chat_config).clone(), history, Arc::clone(&metrics));
         let (chat_arbiter, for_worker) = give_thread(prepared);
 
         let registered = |error: prometheus::Error| StartError::Metrics(error.to_string());
@@ -249,7 +230,6 @@ impl Server {
             pages: Pages::new(config.web_folder()),
             path_prefix: config.path_prefix.clone(),
             access: Access::new(&config),
-            history: health,
             admission: Admission::register(&config, connections, &registry).map_err(registered)?,
             http_limits: config.http_limits(),
         }));
@@ -278,7 +258,7 @@ impl Server {
                 let upgrade = Upgrade::new(hub, Arc::clone(&state));
                 let accept = Arc::clone(&accept);
                 let broken = Arc::clone(&state);
-                // The times of a head and of an idle connection are `HttpStream`'s.
+                // `HttpStream` limits the time of a head and of an idle connection.
                 let http = HttpService::<HttpStream, _, _>::build()
                     .client_request_timeout(Duration::ZERO)
                     .keep_alive(KeepAlive::Os)
@@ -314,12 +294,12 @@ impl Server {
         Ok(Self { config, address, state, handle, chat_arbiter, chat_ended })
     }
 
-    /// The address that is listened on; with port 0 asked for, the port that was free.
+    /// The address that the server listens on; for port 0, the port that was chosen.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The configuration it was started with.
+    /// The configuration with which the server was started.
     pub fn config(&self) -> &Config {
         &self.config
     }
@@ -328,11 +308,11 @@ impl Server {
         &self.state
     }
 
-    /// Serves until `stop` is done, then ends in order: takes nobody new, tells every client, waits for them to go,
-    /// at most as long as configured, and stores what was said.
+    /// Serves until `stop` completes. Then it shuts down in order: it refuses new connections, tells every client,
+    /// waits for them to leave, at most for `CHAT_DRAIN_SECONDS`, and stores the queued messages.
     ///
     /// # Errors
-    /// [`RunError`]: a part of it has died, which ends it too, or what was said is not stored.
+    /// [`RunError`] if a vital part has ended, which also stops the server, or if queued messages could not be stored.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
         let vitals = self.state.chat().vitals().clone();
         tokio::select! {
@@ -340,13 +320,13 @@ impl Server {
             died = vitals.death() => error!("{died}"),
         }
         shutdown::drain(&self).await;
-        // From here on the parts end because they are told to.
+        // From here on the parts end because they are told to, which is no failure.
         let died = vitals.dead();
         self.handle.stop(false).await;
         if let Some(arbiter) = &self.chat_arbiter {
             arbiter.stop();
         }
-        // The history ends with the chat: what it was given is stored, and its file is free.
+        // The history ends with the chat: its queued messages are stored, and its file is released.
         let outcome = match tokio::time::timeout(LAST_COMMIT, self.chat_ended).await {
             Ok(Ok(true)) => died.map_or(Ok(()), |died| Err(died.into())),
             Ok(Ok(false) | Err(_)) => Err(died.unwrap_or(Died(VitalPart::ChatServer)).into()),

@@ -1,7 +1,7 @@
-//! What a service manager such as systemd is told: that the server is ready, that it stops, and that it lives.
+//! Notifies a service manager such as systemd: the server is ready, stopping, or alive.
 //!
-//! The manager passes a socket in `NOTIFY_SOCKET`, and in `WATCHDOG_USEC` how often it wants a sign of life. Without
-//! them nothing is told.
+//! The manager passes a socket in `NOTIFY_SOCKET`, and the watchdog interval in `WATCHDOG_USEC`. Without the socket
+//! nothing is sent.
 
 use std::io;
 use std::os::linux::net::SocketAddrExt;
@@ -26,23 +26,23 @@ impl ServiceManager {
             };
             let socket = UnixDatagram::unbound()?;
             socket.connect_addr(&address)?;
-            // A manager that reads nothing does not hold up the server.
+            // A manager that does not read must not block the server.
             socket.set_nonblocking(true)?;
             io::Result::Ok(socket)
         });
-        Self(connected.transpose().map_err(|error| warn!("the service manager cannot be told: {error}")).ok().flatten())
+        Self(connected.transpose().map_err(|error| warn!("cannot reach the service manager: {error}")).ok().flatten())
     }
 
     fn tell(&self, state: &str) {
         if let Some(Err(error)) = self.0.as_ref().map(|socket| socket.send(state.as_bytes())) {
-            warn!("the service manager was not told {state:?}: {error}");
+            warn!("cannot send {state:?} to the service manager: {error}");
         }
     }
 }
 
-/// Tells the service manager that this server is ready, and from now on, three times in the time of its watchdog, that its
-/// chat answers. What is returned is done when `stop` is, and tells the manager that the server stops; the signs of life go
-/// on until the runtime ends.
+/// Tells the service manager that this server is ready. From then on it also reports, three times per watchdog
+/// interval, that the chat answers, until the runtime ends. The returned future completes with `stop`, and tells the
+/// manager that the server is stopping.
 pub fn attend<F: Future<Output = ()>>(server: &Server, stop: F) -> impl Future<Output = ()> + use<F> {
     let manager = Rc::new(ServiceManager::connect(environment::notify_socket().as_deref()));
     manager.tell("READY=1");

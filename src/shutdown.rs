@@ -1,4 +1,4 @@
-//! The end of the server, on purpose.
+//! Orderly shutdown.
 
 use std::io;
 use std::process;
@@ -10,23 +10,23 @@ use tokio::signal::unix::{Signal, SignalKind, signal as unix_signal};
 
 use crate::{Server, logging};
 
-/// How often it is looked whether everybody has gone.
+/// The interval at which the drain checks whether all clients have left.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Completes when the process receives SIGTERM or SIGINT.
 ///
-/// A second signal ends the process at once with exit code 1: acknowledged messages are stored, clients are told nothing
-/// more. From the call on SIGHUP no longer ends the process; [`Server`] decides what it does.
+/// A second signal ends the process at once with exit code 1: acknowledged messages are stored, but clients are not
+/// told. From this call on SIGHUP does not end the process any more; [`Server`] handles it.
 ///
 /// # Errors
-/// The system refuses the signal handlers.
+/// The signal handlers cannot be installed.
 pub fn signal() -> io::Result<impl Future<Output = ()>> {
     let mut terminate = unix_signal(SignalKind::terminate())?;
     let mut interrupt = unix_signal(SignalKind::interrupt())?;
-    // The system's own answer to it does not come back when this is dropped.
+    // Installing the handler disables the default action (to end the process), even after the handler is dropped.
     drop(unix_signal(SignalKind::hangup())?);
     Ok(async move {
-        // Awaited outside of the log line: below its level, a log line evaluates none of its arguments.
+        // Awaited outside of `info!`, which does not evaluate its arguments if its level is disabled.
         let first = either(&mut terminate, &mut interrupt).await;
         info!("stopping: {first}");
         actix_rt::spawn(async move {
@@ -45,12 +45,12 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str 
     }
 }
 
-/// Takes no new connection, tells every client, and waits until they have gone or the time is over.
+/// Refuses new connections, tells every client, and waits until they have left or the time is over.
 pub(crate) async fn drain(server: &Server) {
     let limit = Duration::from_secs(server.config().drain_seconds);
     server.state().refuse_new();
     if server.state().chat().vitals().dead() == Some(Died(VitalPart::ChatServer)) {
-        // Nobody can be told.
+        // Without the `ChatServer` no client can be told.
         return;
     }
     server.state().chat().drain("the server is stopping", limit);

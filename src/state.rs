@@ -1,11 +1,10 @@
-//! What every edge of the server shares.
+//! The state that the edges of the server share.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
-use starling_actors::history::sqlite::StoreHealth;
 use starling_actors::{ChatConfig, ChatServerHandle, Metrics, clock};
 
 use crate::admission::Admission;
@@ -27,7 +26,6 @@ pub(crate) struct Shared {
     pub(crate) pages: Pages,
     pub(crate) path_prefix: PathPrefix,
     pub(crate) access: Access,
-    pub(crate) history: StoreHealth,
     pub(crate) admission: Admission,
     pub(crate) http_limits: HttpLimits,
 }
@@ -83,7 +81,7 @@ impl ServerState {
         self.started.elapsed().as_secs()
     }
 
-    /// Why the server cannot serve at the moment, if so.
+    /// The reason that the server cannot serve at the moment, if there is one.
     pub(crate) fn not_ready(&self) -> Option<Cow<'static, str>> {
         if let Some(died) = self.shared.chat.vitals().dead() {
             Some(died.to_string().into())
@@ -92,11 +90,11 @@ impl ServerState {
         } else if self.is_short_of_memory() {
             Some("the server is short of memory".into())
         } else {
-            self.shared.history.failure().map(Cow::from)
+            self.shared.metrics.history().health.failure().map(Cow::from)
         }
     }
 
-    /// Takes no new connection from now on.
+    /// Refuses new connections from now on.
     pub(crate) fn refuse_new(&self) {
         self.draining.store(true, Relaxed);
     }
@@ -111,7 +109,7 @@ impl ServerState {
         self.short_of_memory.store(is_short, Relaxed);
     }
 
-    /// What an HTTP connection may take.
+    /// The limits of an HTTP connection.
     pub(crate) fn http_limits(&self) -> HttpLimits {
         self.shared.http_limits
     }

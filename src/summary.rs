@@ -8,7 +8,7 @@ use starling_actors::Metrics;
 
 const INTERVAL: Duration = Duration::from_mins(1);
 
-/// Logs connections, messages and deliveries a second, and what waits; silent while nothing is said.
+/// Logs connections, messages and deliveries per second, and the backlog. Silent while there are no messages.
 pub(crate) async fn log_while_busy(metrics: Arc<Metrics>) {
     let mut ticks = tokio::time::interval(INTERVAL);
     let (mut messages, mut deliveries) = (0, 0);

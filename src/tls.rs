@@ -1,4 +1,4 @@
-//! Certificate and key, and the TLS that they make.
+//! TLS: the certificate, the key, and the configurations made from them.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,32 +14,32 @@ use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, OtherError, ServerConfig, SignatureScheme};
 
-/// Why there is no TLS: one line for the operator.
+/// The reason that TLS cannot be used: one line for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file has no such thing as it should.
+    /// A file cannot be read, or does not contain a certificate or key.
     #[error("{variable}={path}: {error}", path = path.display())]
     File {
-        /// The variable that names it.
+        /// The variable with the path.
         variable: &'static str,
         /// The value of that variable.
         path: PathBuf,
         /// What is wrong with it.
         error: pem::Error,
     },
-    /// Certificate and key do not make a server.
+    /// The certificate and the key do not match, or cannot be used.
     #[error("CHAT_TLS_CERT and CHAT_TLS_KEY: {0}")]
     Pair(rustls::Error),
 }
 
-// Not derived: the cause is in the message, so it is not told again as a source.
+// Not derived: the message already contains the cause, so it must not be a source too.
 impl From<rustls::Error> for TlsError {
     fn from(error: rustls::Error) -> Self {
         Self::Pair(error)
     }
 }
 
-/// The TLS of new connections; those that are there keep what they began with.
+/// The TLS configuration of new connections. Open connections keep the one they began with.
 #[derive(Debug)]
 pub(crate) struct Tls {
     cert: PathBuf,
@@ -57,12 +57,12 @@ impl Tls {
         Ok(Arc::new(Self { cert, key, config }))
     }
 
-    /// What a new connection is accepted with.
+    /// The acceptor for a new connection.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
         Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner)).into()
     }
 
-    /// Reads both files again; where they are no good the old ones stay.
+    /// Reads both files again. If they are not valid, the old ones remain in use.
     fn reload(&self) {
         match read(&self.cert, &self.key) {
             Ok(config) => {
@@ -74,13 +74,13 @@ impl Tls {
     }
 }
 
-/// Has certificate and key read again at every SIGHUP. Without TLS there is nothing to read, and the log says so.
+/// Reloads the certificate and the key at every SIGHUP. Without TLS it only logs that there is nothing to reload.
 pub(crate) async fn reload_at(mut hangup: Signal, tls: Option<Arc<Tls>>) {
     while hangup.recv().await.is_some() {
         match &tls {
             Some(tls) => tls.reload(),
             None => {
-                info!("SIGHUP changes nothing: it has certificate and key read again, and CHAT_TLS_CERT is not set");
+                info!("SIGHUP changes nothing: it reloads the TLS certificate and key, but CHAT_TLS_CERT is not set");
             }
         }
     }
@@ -91,7 +91,7 @@ fn in_file(variable: &'static str, path: &Path) -> impl FnOnce(pem::Error) -> Tl
     move |error| TlsError::File { variable, path: path.to_owned(), error }
 }
 
-/// The server's certificate, and behind it those that vouch for it: at least one.
+/// The server's certificate, followed by its intermediate certificates: at least one.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let certs = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let certs = certs.and_then(|certs| if certs.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(certs) });
@@ -110,7 +110,7 @@ fn read(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
     Ok(Arc::new(config))
 }
 
-/// The TLS of a client that believes the server with this certificate, and nobody else.
+/// The TLS configuration of a client that trusts only this certificate.
 ///
 /// # Errors
 /// [`TlsError`].
@@ -125,14 +125,14 @@ pub(crate) fn client_of(cert: &Path) -> Result<ClientConfig, TlsError> {
         .with_no_client_auth())
 }
 
-/// Believes who shows this certificate and has its key; names, dates and who vouches for it do not count.
+/// Trusts a server with this certificate and its key. Names, dates and issuers are not checked.
 #[derive(Debug)]
 struct Only {
     expected: CertificateDer<'static>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-/// Why that client does not believe a server.
+/// The reason that the client does not trust a server.
 #[derive(Debug, thiserror::Error)]
 #[error("the server shows another certificate than CHAT_TLS_CERT has now; SIGHUP has it read the file again")]
 struct AnotherCertificate;
@@ -149,7 +149,7 @@ impl ServerCertVerifier for Only {
         if *end_entity == self.expected {
             return Ok(ServerCertVerified::assertion());
         }
-        // Not a `CertificateError`, of which only the name would be printed.
+        // Not a `CertificateError`, because only its variant name would be printed.
         Err(rustls::Error::Other(OtherError(Arc::new(AnotherCertificate))))
     }
 

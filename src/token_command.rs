@@ -9,7 +9,7 @@ use starling_protocol::ClientId;
 use crate::auth;
 use crate::config::{AuthMode, Config};
 
-/// What the token is to say.
+/// The content of the token.
 #[derive(Debug, Args)]
 pub struct TokenCommand {
     /// The name of the client
@@ -31,15 +31,15 @@ impl TokenCommand {
     /// # Errors
     /// The name is none, or this configuration has no secret to sign with.
     pub fn run(self, config: &Config, out: &mut dyn Write) -> anyhow::Result<()> {
-        let name = ClientId::parse(&self.name).with_context(|| format!("{:?} is no name", self.name))?;
+        let name = ClientId::parse(&self.name).with_context(|| format!("{:?} is not a valid name", self.name))?;
         if name.is_guest() {
-            bail!("{name} is a guest's name: only the server gives those");
+            bail!("{name} is a guest name: only the server assigns those");
         }
         if config.auth.value == AuthMode::Open {
-            bail!("CHAT_AUTH=open asks nobody for a token; set CHAT_AUTH=jwt and CHAT_JWT_SECRET");
+            bail!("CHAT_AUTH=open uses no tokens; set CHAT_AUTH=jwt and CHAT_JWT_SECRET");
         }
         let Some(token) = auth::mint(config, &name, self.rooms, self.admin, self.seconds) else {
-            bail!("with CHAT_JWT_PUBLIC_KEY_FILE tokens can be verified, but not made: that takes CHAT_JWT_SECRET");
+            bail!("CHAT_JWT_PUBLIC_KEY_FILE can verify tokens but not sign them: set CHAT_JWT_SECRET instead");
         };
         writeln!(out, "{}", token?)?;
         Ok(())

@@ -27,19 +27,20 @@ use crate::http_stream::HttpStream;
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::state::ServerState;
 
-/// Serves the requests of one worker thread that ask for another protocol.
+/// Serves the upgrade requests of one worker thread.
 ///
-/// Those for `/ws` become sessions. Others do not come here: elsewhere [`HttpStream`] passes over `Upgrade`.
+/// Requests for `/ws` become sessions. No others arrive here: on other paths [`HttpStream`] removes the `Upgrade`
+/// header.
 #[derive(Debug)]
 pub(crate) struct Upgrade {
     hub: LocalHub,
     state: Arc<ServerState>,
 }
 
-/// Why a connection ended before it became a session: its peer has gone, mostly.
+/// The reason that a connection ended before it became a session; usually the peer has gone.
 type Failure = actix_web::Error;
 
-/// What a handshake asks for.
+/// The parameters of a handshake.
 #[derive(Debug, PartialEq, Eq)]
 struct Wanted {
     room: RoomName,
@@ -54,13 +55,13 @@ impl Upgrade {
         Rc::new(Self { hub, state })
     }
 
-    /// Serves a request. Whoever goes before it is answered is a matter of debugging, not of concern.
+    /// Serves a request. A client that leaves before it is answered is normal, so it is logged at `debug` only.
     pub(crate) async fn serve(
         self: Rc<Self>,
         (request, framed): (Request, Framed<HttpStream, Codec>),
     ) -> Result<(), Failure> {
         if let Err(failure) = self.try_serve(request, framed).await {
-            debug!("a handshake came to nothing: {failure}");
+            debug!("handshake failed: {failure}");
         }
         Ok(())
     }
@@ -77,7 +78,8 @@ impl Upgrade {
         read_buf.unsplit(unread);
         let counted = self.state.admission().count_websocket();
         let (read_half, write_half) = socket.split();
-        // Registered before the chat is asked: its outbox takes what comes at once, behind the handshake's answer.
+        // Registered before the chat is asked, so that its outbox holds the chat's first events behind the handshake
+        // response.
         let session = self.hub.register(write_half, write_buf.freeze(), wanted.format);
         let Some(session) = session else { return Ok(()) };
         if extension.is_some() {
@@ -106,7 +108,7 @@ impl Upgrade {
         }
     }
 
-    /// What the handshake asks for, if it can be had, who asks, and a place for it.
+    /// Checks a handshake. Returns its parameters and the identity of its client.
     fn check(&self, request: &Request, stream: &HttpStream) -> Result<(Wanted, Identity), HttpRefusal> {
         let path = decoded(request.path());
         let Some(room) = requested_room(&path) else {
@@ -136,15 +138,15 @@ impl Upgrade {
             return Err(HttpRefusal::new(HttpCode::Unavailable, reason));
         }
         let mut wanted = Wanted::parse(room, request.uri().query().unwrap_or_default())?;
-        // Before the token is looked at: to verify one costs more than to refuse an address that comes too often.
+        // Checked before the token, because verifying a token costs more than refusing the connection.
         stream.place().check_websocket()?;
         let token = auth::shown_token(request.headers(), wanted.token.take());
         let identity = match (&self.state.chat_config().tokens, token) {
             (None, _) => Identity::Open,
-            // A page cannot set a header, and a token in a URL stands in logs: it may say hello with one. A program shows
-            // it in the header.
+            // A page cannot set a header, and a token in a URL would end up in logs, so a page may send its token in
+            // `hello`. A program must send it in the header.
             (Some(_), None) if request.headers().contains_key(header::ORIGIN) => Identity::Unproven,
-            (Some(_), None) => return Err(HttpRefusal::new(HttpCode::Unauthorized, "a token is needed")),
+            (Some(_), None) => return Err(HttpRefusal::new(HttpCode::Unauthorized, "a token is required")),
             (Some(tokens), Some(token)) => match tokens.verify(&token) {
                 Ok(claims) => Identity::Proven(Arc::new(claims)),
                 Err(bad) => return Err(HttpRefusal::new(HttpCode::Unauthorized, bad.to_string())),
@@ -153,14 +155,14 @@ impl Upgrade {
         Ok((wanted, identity))
     }
 
-    /// The extension that the handshake settles on, as its answer names it.
+    /// Negotiates the extension; returns its value in the response.
     fn negotiate(&self, request: &Request) -> Option<&'static str> {
         let is_offered = self.state.chat_config().compression_bytes_min > 0;
         let asked = request.headers().get_all(header::SEC_WEBSOCKET_EXTENSIONS);
         extensions::negotiate(asked.filter_map(|value| value.to_str().ok())).filter(|_| is_offered)
     }
 
-    /// Answers with a refusal and ends the connection.
+    /// Sends a refusal and ends the connection.
     async fn refuse(&self, refusal: &HttpRefusal, request: &Request, mut stream: HttpStream) -> Result<(), Failure> {
         self.state.refused().count(refusal.code);
         debug!("handshake refused: {}: {}", refusal.code.as_str(), refusal.message);
@@ -177,12 +179,12 @@ fn is_handshake_key(value: &HeaderValue) -> bool {
     digits.len() == 22 && digits.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(byte))
 }
 
-/// A path with its percent-encoding undone, as the routes of the framework see it.
+/// A path without percent-encoding, as the framework's routes see it.
 fn decoded(path: &str) -> Cow<'_, str> {
     percent_encoding::percent_decode_str(path).decode_utf8_lossy()
 }
 
-/// The room that a path asks for; `None`: the path is no place for a WebSocket.
+/// The room in a path; `None`: the path does not accept WebSockets.
 fn requested_room(path: &str) -> Option<&str> {
     match path.strip_prefix("/ws")? {
         "" | "/" => Some(limits::LOBBY),
@@ -190,7 +192,7 @@ fn requested_room(path: &str) -> Option<&str> {
     }
 }
 
-/// The answer to a handshake that is taken.
+/// The response to an accepted handshake.
 fn accept(request: &Request, extension: Option<&'static str>) -> Response<()> {
     let mut response = ws::handshake_response(request.head());
     let asked = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).filter_map(|value| value.to_str().ok());
@@ -203,7 +205,7 @@ fn accept(request: &Request, extension: Option<&'static str>) -> Response<()> {
     response.finish().drop_body()
 }
 
-/// The query of a handshake as it comes.
+/// The query parameters of a handshake, as text.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct HandshakeQuery {
@@ -228,7 +230,7 @@ impl Wanted {
         Ok(Self {
             room,
             client_id: client_id.map_err(|error| bad(HttpCode::BadName, &error))?,
-            // A key that is none of ours opens nothing.
+            // A key that this server did not issue takes no name back, so it counts as absent.
             key: query.key.and_then(|key| key.parse().ok()),
             token: query.token,
             format,

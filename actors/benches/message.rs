@@ -18,8 +18,7 @@ use starling_actors::chat_server::state::ChatState;
 use starling_actors::clock::{self, Now};
 use starling_actors::credits::{ServerCredits, Ticket};
 use starling_actors::frame::Format;
-use starling_actors::history::HistoryStore;
-use starling_actors::history::off::NoHistory;
+use starling_actors::history::History;
 use starling_actors::identity::Identity;
 use starling_actors::ids::{HubId, SessionId};
 use starling_actors::{ChatConfig, ChatServer, ChatServerHandle, LocalHub, Metrics};
@@ -74,7 +73,7 @@ fn apply(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("apply");
     for members in [4, 1_000] {
         let mut state = ChatState::new(ChatConfig::default(), 1);
-        let (mut history, mut done) = (NoHistory::default(), Vec::new());
+        let (mut history, mut done) = (History::off(), Vec::new());
         let mut turn = Turn::new(Now::read());
         for slot in 0..members {
             let open = open(SessionId::new(HubId(0), slot, 1));
@@ -110,8 +109,7 @@ impl Room {
     async fn of(count: usize) -> Self {
         let config = ChatConfig { messages_per_second: 0, ..ChatConfig::default() };
         let metrics = Metrics::new(1, ServerCredits::new(config.server_credits));
-        let (chat, prepared, _) =
-            ChatServer::prepare(config.clone(), Box::new(NoHistory::default()), Arc::clone(&metrics));
+        let (chat, prepared, _) = ChatServer::prepare(config.clone(), History::off(), Arc::clone(&metrics));
         prepared.run_here();
         let hub = LocalHub::start(HubId(0), Arc::new(config), chat.clone(), metrics);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

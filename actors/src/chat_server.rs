@@ -1,16 +1,15 @@
 //! The one actor that holds rooms, names and members.
 //!
-//! The rules are in [`state`], a pure machine; the actor applies a command and performs the effects. Where there is a
-//! core for it, it runs on an arbiter of its own, so that no worker thread waits for it and it waits for none; with one
-//! core it shares the worker's thread, so that a message wakes no other (`docs/decisions/0015-one-core-one-thread.md`).
+//! The rules are in [`state`], a pure state machine; the actor applies a command and performs the effects. With more
+//! than one core the actor runs on an arbiter of its own, so that it and the worker threads never wait for each other.
+//! With one core it shares the worker's thread, so that a message does not have to wake a second thread
+//! (`docs/decisions/0015-one-core-one-thread.md`).
 
 pub mod command;
 pub mod effect;
 mod handle;
-mod messages;
 mod parts;
 pub mod state;
-mod turn;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,56 +22,57 @@ use starling_protocol::{RoomName, ServerEvent};
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
-pub use self::command::HistoryQuery;
-pub use self::handle::{AskError, ChatServerHandle, PostedBy};
-pub use self::turn::Turn;
+pub use self::command::{HistoryQuery, OperatorPost};
+pub use self::effect::Turn;
+pub use self::handle::{AskError, ChatServerHandle};
 
 use self::command::Command;
 use self::effect::Effect;
-use self::messages::{EndTurn, Enveloped, RegisterHub, Reported};
+use self::handle::{Enveloped, RegisterHub, Reported};
 use self::state::ChatState;
 use crate::clock::{self, Now};
 use crate::config::ChatConfig;
-use crate::history::{Completion, Draft, EntryCopy, HistoryStore, RoomKey};
+use crate::history::{Completion, Draft, EntryCopy, History, RoomKey};
 use crate::hub::{Delivery, HubCommand, HubHandle, ToSession};
 use crate::ids::{HubId, SessionId};
 use crate::metrics::{ActorKind, Mailbox, MessageKind, Metrics};
 use crate::vitals::{Pulse, VitalPart, Vitals};
 
-/// How often what is due by time is looked for.
+/// The interval at which the chat looks for work that is due by time.
 const TICK: Duration = Duration::from_millis(250);
 
-/// How often at most the log tells that a table is full.
+/// Shortest time between two warnings in the log that a table is full.
 const FULL_TABLE_WARNING_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Holds the rooms and routes private messages. See [`ChatServerHandle`] for the way in.
 pub struct ChatServer {
-    /// The first to be dropped: the hubs end when nobody can reach them any more.
+    /// Dropped first, so that the vitals name the `ChatServer` as the cause: the hubs end once their last handle is
+    /// gone.
     _pulse: Pulse,
     state: ChatState,
-    history: Box<dyn HistoryStore>,
+    history: History,
     hubs: Vec<Option<HubHandle>>,
     metrics: Arc<Metrics>,
     lobby: RoomName,
-    /// Reused from command to command.
+    /// Empty between two commands; kept only to reuse its allocation.
     effects: Vec<Effect>,
     completions: Vec<Completion>,
-    /// When a full table was last told of, and how many were dropped for others by then.
+    /// The time of the last warning about a full table, and the number of rooms and inboxes dropped for others by then.
     warned: Option<Instant>,
     dropped_when_warned: u64,
-    /// Whether an `EndTurn` is on its way.
+    /// Whether an `EndTurn` is already in the mailbox.
     turn_ends: bool,
-    /// Dropped last: who waits for the end of the chat waits for the history's too.
+    /// Dropped last, after `history`: its receiver waits for the end of the chat and of the history.
     _end: End,
 }
 
-/// Tells, when it is dropped, whether the chat ended in order.
+/// Reports on drop whether the chat ended in order, that is without a panic.
 struct End(Option<oneshot::Sender<bool>>);
 
 impl Drop for End {
     fn drop(&mut self) {
         let Some(tell) = self.0.take() else { return };
-        // Nobody need wait for it.
+        // The receiver may be gone; then nobody needs the outcome.
         tell.send(!std::thread::panicking()).unwrap_or_default();
     }
 }
@@ -83,7 +83,7 @@ impl std::fmt::Debug for ChatServer {
     }
 }
 
-/// A chat that is made and has yet to be given a thread.
+/// A chat whose actor does not run yet.
 pub struct PreparedChat {
     chat: ChatServer,
     mailbox: AddressReceiver<ChatServer>,
@@ -97,11 +97,11 @@ impl std::fmt::Debug for PreparedChat {
 }
 
 impl PreparedChat {
-    /// Runs the chat on this thread, which must be an actix arbiter's.
+    /// Runs the chat on this thread, which must belong to an actix arbiter.
     pub fn run_here(self) {
         let Self { chat, mailbox, handle } = self;
         actix_rt::spawn(Context::with_receiver(mailbox).into_future(chat));
-        // A ticker beside the actor: one inside it would wait until the mailbox is empty.
+        // The ticker is outside the actor: `ctx.run_interval` would not fire before the mailbox is empty.
         actix_rt::spawn(async move {
             let mut ticks = tokio::time::interval(TICK);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -114,12 +114,12 @@ impl PreparedChat {
 }
 
 impl ChatServer {
-    /// Makes a chat. What is sent to it waits until it [runs](PreparedChat::run_here).
+    /// Makes a chat. Commands that are sent to it wait in its mailbox until it [runs](PreparedChat::run_here).
     ///
-    /// What it gives last tells, when the chat has ended and its history with it, whether that was in order.
+    /// The returned receiver reports, once the chat and its history have ended, whether the chat ended in order.
     pub fn prepare(
         config: ChatConfig,
-        mut history: Box<dyn HistoryStore>,
+        mut history: History,
         metrics: Arc<Metrics>,
     ) -> (ChatServerHandle, PreparedChat, oneshot::Receiver<bool>) {
         let waiting = Mailbox::new(metrics.mailboxes(ActorKind::ChatServer));
@@ -162,8 +162,9 @@ impl ChatServer {
         Turn { now, effects: std::mem::take(&mut self.effects) }
     }
 
-    /// Performs the effects of a turn, and applies what the history has finished meanwhile, until nothing is left. The
-    /// history begins with what it was given once the mailbox is empty.
+    /// Performs the effects of a turn and applies the completions that the history adds meanwhile, until both are
+    /// empty. The history starts to commit its queued entries when the mailbox is empty: `EndTurn` is the last message
+    /// of a turn.
     fn perform(&mut self, mut turn: Turn, context: &mut Context<Self>) {
         loop {
             let mut effects = std::mem::take(&mut turn.effects);
@@ -236,14 +237,14 @@ impl ChatServer {
         let kind = match key {
             RoomKey::Room(name) if *name == self.lobby => MessageKind::Global,
             RoomKey::Room(_) => MessageKind::Room,
-            // Of the two copies of a private message the receiver's counts.
+            // A private message has two copies; only the receiver's copy counts.
             RoomKey::Inbox(owner) if draft.to.as_ref() == Some(owner) => MessageKind::Private,
             RoomKey::Inbox(_) => return,
         };
         self.metrics.message(kind, draft.text.len());
     }
 
-    /// Tells the operator of full tables: at most once in an interval, whatever clients do.
+    /// Warns the operator of full tables, at most once per [`FULL_TABLE_WARNING_INTERVAL`], whatever clients do.
     fn warn_of_full_tables(&mut self) {
         let now = clock::now();
         if self.warned.is_some_and(|at| now.saturating_duration_since(at) < FULL_TABLE_WARNING_INTERVAL) {
@@ -265,7 +266,7 @@ impl ChatServer {
     fn send(&self, hub: HubId, command: HubCommand) {
         match self.hubs.get(usize::from(hub.0)) {
             Some(Some(hub)) => hub.send(command),
-            _ => error!("hub {} is not known: a command for it is lost", hub.0),
+            _ => error!("unknown hub {}: dropped a command for it", hub.0),
         }
     }
 
@@ -278,6 +279,11 @@ impl ChatServer {
         }
     }
 }
+
+/// The mailbox is empty, so the history commits its queued entries. The `ChatServer` sends it to itself.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct EndTurn;
 
 impl Actor for ChatServer {
     type Context = Context<Self>;

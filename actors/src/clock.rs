@@ -2,34 +2,34 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// The moment at which something happens, by both clocks.
+/// One moment on both clocks.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
-    /// For durations and deadlines; never goes back.
+    /// Monotonic, for durations and deadlines.
     pub at: Instant,
     /// For people and clients: milliseconds since the Unix epoch.
     pub unix_ms: u64,
 }
 
 impl Now {
-    /// The present.
+    /// Reads both clocks at one moment.
     pub fn read() -> Self {
         Self::read_at(now())
     }
 
-    /// The present, of which one clock was read just now.
+    /// The present, with the monotonic clock read by the caller just now.
     pub(crate) fn read_at(at: Instant) -> Self {
         Self { at, unix_ms: unix_ms() }
     }
 
-    /// The same pair of clocks, some time later.
+    /// This moment, later by `time` on both clocks.
     #[must_use]
     pub fn after(self, time: Duration) -> Self {
         Self { at: self.at + time, unix_ms: self.unix_ms + u64::try_from(time.as_millis()).unwrap_or(u64::MAX) }
     }
 }
 
-/// The clock that never goes back.
+/// Reads the monotonic clock.
 #[expect(clippy::disallowed_methods, reason = "this is the place that the lint sends everybody to")]
 pub fn now() -> Instant {
     Instant::now()
@@ -41,10 +41,10 @@ pub fn unix_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// 128 bits that nobody can guess.
+/// 128 random bits from the operating system, for keys.
 ///
 /// # Panics
-/// Where the operating system gives no randomness: a server without it must not hand out keys.
+/// If the operating system has no randomness: the server must not hand out predictable keys.
 pub fn secret() -> u128 {
     let mut bytes = [0; 16];
     #[expect(clippy::expect_used, reason = "without randomness of the system no key may be handed out")]

@@ -1,4 +1,4 @@
-//! What the chat is told once, when it starts.
+//! The configuration of the chat, fixed when it starts.
 
 use std::time::Duration;
 
@@ -13,53 +13,55 @@ pub struct ChatConfig {
     pub server: String,
     /// Most bytes of one message's text; more is refused with `message_too_large`.
     pub message_bytes: u32,
-    /// Times a minute that one connection may join a room, and as many at once; 0: as often as it likes.
+    /// Joins a minute of one connection, and most joins at once; more are refused with `rate_limited`. 0: no limit.
     pub joins_per_minute: u32,
     /// Most bytes of one frame of a client, its fragments together; more closes the connection with 1009.
     pub frame_bytes: u32,
-    /// Fewest bytes of a frame that is compressed for a client that takes compressed frames; 0: compression is not offered.
+    /// Smallest frame, in bytes, that is compressed for a client that accepts compressed frames. 0: compression is not
+    /// offered.
     pub compression_bytes_min: u32,
-    /// Frames a second and connection that are taken in the long run; 0: as many as come.
+    /// Frames a second that one connection may send in the long run; more are refused with `rate_limited`. 0: no limit.
     pub messages_per_second: u32,
-    /// Frames of one connection that are taken at once after a pause.
+    /// Frames that one connection may send at once after a pause.
     pub burst: u32,
     /// Most rooms one connection may be in; more is refused with `too_many_rooms`.
     pub rooms_per_session: u32,
-    /// Most rooms there may be; more is refused with `too_many_rooms`.
+    /// Most rooms with a name. At the limit an empty room is dropped, or the new one is refused with `too_many_rooms`.
     pub rooms: u32,
-    /// Most inboxes that are made by writing to clients; more is refused with `too_many_inboxes`. A client that is here
-    /// always has one.
+    /// Most inboxes. At the limit, writing to a client that has none is refused with `too_many_inboxes`, unless an
+    /// unclaimed inbox may be dropped for it. A connected client gets an inbox in any case.
     pub inboxes: u32,
-    /// Most inboxes that one client has made by writing to names whose client has never been here; more is refused with
-    /// `too_many_inboxes`.
+    /// Most unclaimed inboxes (their owner has never connected) that one client may create by writing to their owners;
+    /// more are refused with `too_many_inboxes`.
     pub inboxes_per_client: u32,
     /// Whether private messages are kept: names are authenticated, and there is a history.
     pub private_is_kept: bool,
-    /// What verifies tokens, where names are authenticated.
+    /// Verifies tokens. `None`: names are not authenticated.
     pub tokens: Option<TokenVerifier>,
-    /// Most bytes that wait for one client; the frame that would exceed it closes the connection with 4001.
+    /// Most unsent bytes of one client. The frame that would exceed it closes the connection with 4001.
     pub outbox_bytes: u32,
-    /// Most bytes that wait for all clients of one hub; past it those for whom the most waits are closed with 1013.
+    /// Most unsent bytes of all clients of one hub. Above it the connections with the most unsent bytes are closed with
+    /// 1013.
     pub outboxes_bytes_per_hub: u64,
-    /// How long a client with a full socket may take nothing before it is closed with 4001.
+    /// Longest time that a full socket may accept no bytes before its connection is closed with 4001.
     pub slow_client: Duration,
-    /// How often a connection is pinged; silence for two of them closes it with 4002.
+    /// The interval of pings. A connection that sends nothing for two intervals is closed with 4002.
     pub heartbeat: Duration,
-    /// How long a name's message `id`s are remembered.
+    /// How long message `id`s are remembered.
     pub ids_remembered: Duration,
-    /// Most message `id`s that are remembered; beyond it the oldest are forgotten early.
+    /// Most remembered message `id`s. Above it the clients with the most `id`s lose their oldest ones early.
     pub ids_max: u32,
-    /// How long a room that everybody left is kept.
+    /// How long an empty room is kept.
     pub empty_room_kept: Duration,
     /// Most messages kept in memory of one room; the oldest go first.
     pub history_messages: u32,
     /// Most bytes of messages kept in memory of all rooms together; the oldest go first.
     pub history_bytes: u64,
-    /// Whether rooms exist for as long as the history keeps a message of them.
+    /// Whether a room exists for as long as the history keeps a message of it.
     pub history_is_stored: bool,
-    /// Commands of one session that may be on their way; at the bound its socket is not read.
+    /// Most commands of one session in flight; at the limit its socket is not read.
     pub session_credits: u32,
-    /// Commands of all sessions that may be on their way; at the bound no socket is read.
+    /// Most commands of all sessions in flight; at the limit no socket is read.
     pub server_credits: u32,
 }
 
@@ -67,7 +69,7 @@ impl ChatConfig {
     /// How long the `id` of a message is remembered, as the protocol says.
     pub const IDS_REMEMBERED: Duration = Duration::from_mins(5);
 
-    /// What `welcome` tells about the limits.
+    /// The limits in the `welcome` event.
     pub fn limits(&self) -> ServerLimits {
         ServerLimits {
             message_bytes: self.message_bytes,
@@ -77,10 +79,11 @@ impl ChatConfig {
         }
     }
 
-    /// Bytes that wait for a client, and answers that are on their way to it, at which its next command is not read.
+    /// The limit for a client's unsent bytes plus the expected bytes of its pending answers. At the limit the client's
+    /// next command is not read.
     ///
-    /// Less than this, one page of [`page_bytes`](Self::page_bytes) with six bytes for each, and the small answers to all
-    /// other commands on their way fit into an outbox together.
+    /// Below the limit, an outbox still has space for one page of [`page_bytes`](Self::page_bytes) whose every byte
+    /// takes six on the wire, and for the small answers to all other commands in flight.
     pub fn answers_bytes(&self) -> usize {
         self.outbox_bytes as usize / 8
     }

@@ -1,11 +1,11 @@
-//! One client's socket and what waits for it.
+//! The writing half of one client's connection: its socket and its bounded outbox.
 //!
 //! Invariants:
-//! - Frames leave in the order in which they were accepted; none is dropped from the middle while the connection is
-//!   open, and no frame is ever cut in two.
-//! - What waits never exceeds the outbox's bytes: the frame that would exceed it is refused, and the hub closes the
-//!   connection as a slow consumer.
-//! - Nothing here waits: a write takes what the kernel takes, so one stalled client cannot delay a room.
+//! - Frames leave in the order in which they were accepted. While the connection is open, none is dropped from the
+//!   middle. A frame that is partly written is always completed.
+//! - The outbox never holds more than its limit of bytes. A frame that would exceed it is refused, and the hub closes
+//!   the connection as a slow consumer.
+//! - No call blocks: a write takes as many bytes as the kernel accepts, so one stalled client cannot delay a room.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -23,15 +23,15 @@ const WRITE_CHUNKS_MAX: usize = 32;
 /// Frames that go to the socket together.
 #[derive(Debug, Clone)]
 pub struct Chunk {
-    /// Whole frames, one after the other.
+    /// Complete frames, back to back.
     pub bytes: Bytes,
-    /// How many.
+    /// How many frames `bytes` has; 0 for the handshake's answer and for the rest of a frame that was begun.
     pub frames: u32,
-    /// How many of them deliver a message.
+    /// The number of frames in it that deliver a message.
     pub deliveries: u32,
-    /// When the oldest of their commands was read.
+    /// The time at which the oldest of their commands was read from its socket.
     pub read_at: Instant,
-    /// When they were offered.
+    /// The time at which they were offered to this connection.
     pub offered_at: Instant,
 }
 
@@ -39,23 +39,23 @@ pub struct Chunk {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overflow;
 
-/// What is left after a write.
+/// The state of the outbox after a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flushed {
-    /// Nothing waits.
+    /// Nothing waits: the kernel has everything, over TLS too.
     All,
-    /// The kernel takes no more at the moment.
+    /// The kernel accepts no more bytes at the moment.
     Blocked,
     /// The peer is gone; nothing can be written any more.
     Broken,
 }
 
-/// What waits in an outbox.
+/// The size of an outbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Queued {
-    /// Bytes.
+    /// What the kernel has not taken; over TLS not counting what the TLS stream has.
     pub bytes: usize,
-    /// Frames.
+    /// A frame that is written in part counts as a whole.
     pub frames: u32,
 }
 
@@ -67,26 +67,27 @@ impl Queued {
     }
 }
 
-/// What a write completed, for the figures.
+/// The chunks that a write completed, for the metrics.
 #[derive(Debug, Default)]
 pub struct Written {
-    /// Chunks that the kernel took to their end.
+    /// Chunks that the kernel has accepted completely.
     pub chunks: Vec<Chunk>,
 }
 
-/// A client's socket, the writing half, and its outbox.
+/// The writing half of a client's socket, and its outbox.
 #[derive(Debug)]
 pub struct Connection {
     socket: WriteHalf,
     /// Whether the handshake may be answered; before, frames are accepted and nothing is written.
     is_open: bool,
-    /// Whether the close frame is in the outbox or written; then nothing more is accepted.
+    /// Whether the close frame was accepted. From then on no frame is accepted.
     is_closing: bool,
-    /// What the kernel has yet to take. An idle connection keeps no room for what may wait one day.
+    /// Frames that the kernel has yet to accept. `None` while there are none, so that an idle connection needs no
+    /// memory for them.
     outbox: Option<Box<Outbox>>,
 }
 
-/// What waits for a client.
+/// The unsent frames of a client.
 #[derive(Debug, Default)]
 struct Outbox {
     chunks: VecDeque<Chunk>,
@@ -94,14 +95,14 @@ struct Outbox {
     frames: u32,
     /// Bytes of the first chunk that the kernel has.
     first_written: usize,
-    /// Since when the kernel has taken nothing of what waits.
+    /// The time since which the kernel has accepted no bytes; `None` if it is not blocked.
     stalled_since: Option<Instant>,
-    /// The client's next command waits for room; most of the time there is none.
+    /// Wakes the client's next command, which waits for space; usually `None`.
     waiting_command: Option<Waker>,
 }
 
 impl Outbox {
-    /// Has the command that waits for room look again.
+    /// Wakes the command that waits for space, so that it checks again.
     fn wake_command(&mut self) {
         if let Some(waker) = self.waiting_command.take() {
             waker.wake();
@@ -114,7 +115,7 @@ impl Outbox {
         self.chunks.push_back(chunk);
     }
 
-    /// Forgets so many bytes, which the kernel has taken.
+    /// Removes bytes that the kernel has accepted.
     fn advance(&mut self, taken: usize, written: &mut Written) {
         self.wake_command();
         self.bytes -= taken;
@@ -139,7 +140,8 @@ impl Drop for Outbox {
 }
 
 impl Connection {
-    /// A connection whose handshake answer `head` is written before anything else, once it is [opened](Self::open).
+    /// Makes a connection. The handshake response `head` is written before anything else, once the connection is
+    /// [opened](Self::open).
     pub fn new(socket: impl Into<WriteHalf>, head: Bytes, now: Instant) -> Self {
         let mut connection = Self { socket: socket.into(), is_open: false, is_closing: false, outbox: None };
         if !head.is_empty() {
@@ -148,12 +150,12 @@ impl Connection {
         connection
     }
 
-    /// Lets the socket be written from now on.
+    /// Allows writes to the socket from now on.
     pub fn open(&mut self) {
         self.is_open = true;
     }
 
-    /// Whether a write would go straight to the kernel: it is open, nothing waits, and no TLS is in between.
+    /// Whether a write goes straight to the kernel: the connection is open, the outbox is empty, and there is no TLS.
     pub fn is_clear(&self) -> bool {
         self.is_open && !self.is_closing && self.outbox.is_none() && self.socket.is_direct()
     }
@@ -168,23 +170,24 @@ impl Connection {
         self.is_closing && self.outbox.as_ref().is_none_or(|outbox| outbox.chunks.is_empty())
     }
 
-    /// Bytes that wait.
+    /// Bytes that the kernel has not taken, see [`Queued`].
     pub fn queued_bytes(&self) -> usize {
         self.queued().bytes
     }
 
-    /// What waits, for the figures.
+    /// The size of the outbox, for the metrics.
     pub fn queued(&self) -> Queued {
         let waiting = |outbox: &Outbox| Queued { bytes: outbox.bytes, frames: outbox.frames };
         self.outbox.as_deref().map_or_else(Queued::default, waiting)
     }
 
-    /// Bytes that wait, as far as the client's next command waits for them: a connection that closes answers none.
+    /// Unsent bytes that the client's next command has to wait for; 0 if the connection is closing, because then no
+    /// command is answered.
     pub fn bytes_before_command(&self) -> usize {
         if self.is_closing { 0 } else { self.queued_bytes() }
     }
 
-    /// Wakes a task when less waits, or the connection closes.
+    /// Wakes a task when the outbox shrinks or the connection closes.
     pub fn wake_when_less_waits(&mut self, waker: &Waker) {
         match &mut self.outbox {
             Some(outbox) => outbox.waiting_command = Some(waker.clone()),
@@ -192,20 +195,20 @@ impl Connection {
         }
     }
 
-    /// Whether something waits for the kernel; over TLS that may be what the outbox has already given away.
+    /// Whether bytes wait for the kernel. With TLS these may have left the outbox already.
     pub fn is_waiting(&self) -> bool {
         self.outbox.is_some()
     }
 
-    /// Since when the kernel has taken nothing of what waits.
+    /// The time since which the kernel has accepted no bytes.
     pub fn stalled_since(&self) -> Option<Instant> {
         self.outbox.as_ref()?.stalled_since
     }
 
-    /// Accepts frames into the outbox. A closing connection takes them and forgets them.
+    /// Accepts frames into the outbox. A closing connection discards them.
     ///
     /// # Errors
-    /// [`Overflow`] if more than `outbox_bytes` would wait.
+    /// [`Overflow`] if the outbox would hold more than `outbox_bytes`.
     pub fn offer(&mut self, chunk: Chunk, outbox_bytes: usize) -> Result<(), Overflow> {
         if self.is_closing {
             return Ok(());
@@ -221,8 +224,8 @@ impl Connection {
         self.outbox.get_or_insert_default().push(chunk);
     }
 
-    /// Writes frames past the empty outbox of a [clear](Self::is_clear) connection and keeps only what the kernel
-    /// does not take.
+    /// Writes frames straight to the socket of a [clear](Self::is_clear) connection. Only the bytes that the kernel
+    /// does not accept go into the outbox.
     ///
     /// # Errors
     /// [`Overflow`] if more than `outbox_bytes` would be left.
@@ -237,7 +240,8 @@ impl Connection {
         if taken == chunk.bytes.len() {
             return Ok(());
         }
-        // Kept even where it is too much: the frame that was begun must be ended before a close frame can follow.
+        // Kept even if it is too much: a frame that is written in part must be completed before a close frame may
+        // follow.
         let outbox = self.outbox.get_or_insert_default();
         outbox.stalled_since = Some(chunk.offered_at);
         outbox.push(chunk);
@@ -246,7 +250,7 @@ impl Connection {
         if outbox.bytes > outbox_bytes { Err(Overflow) } else { Ok(()) }
     }
 
-    /// Hands the kernel as much of what waits as it takes.
+    /// Writes as much of the outbox as the kernel accepts.
     pub fn flush(&mut self, now: Instant, written: &mut Written) -> Flushed {
         if !self.is_open {
             return Flushed::All;
@@ -285,7 +289,7 @@ impl Connection {
         Flushed::Broken
     }
 
-    /// Accepts the close frame, the last one. What waits before it is still written.
+    /// Accepts the close frame, the last frame. The frames before it are still written.
     pub fn close(&mut self, close_frame: Bytes, now: Instant) {
         if self.is_closing {
             return;
@@ -297,8 +301,8 @@ impl Connection {
         }
     }
 
-    /// Forgets what waits, but for the handshake's answer and the rest of a frame that was begun, and accepts the close
-    /// frame.
+    /// Empties the outbox and accepts the close frame. The handshake response and the rest of a partly written frame
+    /// are kept.
     pub fn close_dropping(&mut self, close_frame: Bytes, now: Instant) {
         if self.is_closing {
             return;
@@ -312,30 +316,30 @@ impl Connection {
         self.close(close_frame, now);
     }
 
-    /// Gives the socket back, whatever waits.
+    /// Returns the socket; unsent frames are dropped.
     pub fn into_socket(self) -> WriteHalf {
         self.socket
     }
 
-    /// Tells the peer that nothing follows the close frame.
+    /// Shuts the socket down for writing, after the close frame.
     pub fn shut_down(&self) {
         self.socket.shut_down();
     }
 
-    /// Makes the socket end without waiting for the peer to read: what the kernel still holds for it is dropped.
+    /// Makes the socket reset on drop: the kernel discards unsent bytes instead of waiting for the peer to read them.
     pub fn reset_on_drop(&self) {
         self.socket.reset_on_drop();
     }
 
-    /// Ready when the kernel takes more.
+    /// Ready when the socket is writable.
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.socket.poll_writable(cx)
     }
 }
 
-/// What is left of the frame that the kernel has begun to take; `None` where `written` falls between two frames.
+/// The rest of the frame that is written in part; `None` if `written` is a frame boundary.
 fn rest_of_begun_frame(chunk: &Chunk, written: usize) -> Option<Bytes> {
-    // A chunk without frames is the handshake's answer, or the rest of a frame: to be written in any case.
+    // A chunk without frames is the handshake response or the rest of a frame; it must be written completely.
     let mut end = if chunk.frames == 0 { chunk.bytes.len() } else { 0 };
     while end < written {
         end += frame::first_frame_len(&chunk.bytes.slice(end..));

@@ -1,8 +1,8 @@
-//! Flow control: what is read and not yet offered to every outbox holds a credit.
+//! Flow control: a command holds a credit from the read until every outbox has been offered its outcome.
 //!
-//! A session takes a credit before it decodes a frame, and the credit travels with the command until the last hub has
-//! offered its outcome, or until it is dropped anywhere on the way: no path can leak it. Without a credit the session
-//! does not read, so TCP slows the sender. With it every mailbox is bounded by the credits in circulation.
+//! A session takes a credit before it decodes a frame. The credit travels with the command until the last hub has
+//! offered its outcome, or until the command is dropped on the way, so no path can leak it. Without a credit the
+//! session does not read its socket, so TCP slows the sender. So the credits in circulation bound every mailbox.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -23,7 +23,7 @@ pub struct ServerCredits {
 }
 
 impl ServerCredits {
-    /// So many credits.
+    /// Makes `total` credits.
     pub fn new(total: u32) -> Self {
         Self { semaphore: Arc::new(Semaphore::new(total as usize)), total }
     }
@@ -34,7 +34,7 @@ impl ServerCredits {
     }
 }
 
-/// What a command holds while it is on its way.
+/// The credit of one command: one of its session's, and one of the server's.
 #[derive(Debug)]
 pub struct Credit {
     session: OwnCredit,
@@ -42,26 +42,26 @@ pub struct Credit {
 }
 
 impl Credit {
-    /// Notes how many bytes the command's answer may have. They count as asked for until the credit is given back: then
-    /// the answer itself is in the outbox.
+    /// Reserves the most bytes that the command's answer may have. The reservation ends with the credit: by then the
+    /// answer itself is in the outbox.
     pub fn expect_answer(&mut self, bytes: u32) {
         let before = std::mem::replace(&mut self.session.answer_bytes, bytes);
         self.session.bound.asked_bytes.fetch_add(bytes.wrapping_sub(before), Ordering::AcqRel);
     }
 }
 
-/// How many credits one session has in circulation. A semaphore for a single taker, so it keeps no queue.
+/// The credits of one session. A semaphore with a single taker, so it needs no queue.
 #[derive(Debug)]
 struct OwnBound {
     left: AtomicU32,
-    /// Bytes of the answers to commands on their way, each as large as it may be.
+    /// The sum of the reserved answer sizes of all commands in flight.
     asked_bytes: AtomicU32,
     taker: AtomicWaker,
 }
 
 impl OwnBound {
     fn try_take(self: &Arc<Self>) -> Option<OwnCredit> {
-        // Only the session takes, so what is left does not get less between the look and the taking.
+        // Only the session takes credits, so `left` cannot shrink between the check and the subtraction.
         if self.left.load(Ordering::Acquire) == 0 {
             return None;
         }
@@ -74,7 +74,7 @@ impl OwnBound {
             return Poll::Ready(credit);
         }
         self.taker.register(cx.waker());
-        // One may have come back before the waker was there.
+        // A credit may have been returned before the waker was registered.
         self.try_take().map_or(Poll::Pending, Poll::Ready)
     }
 
@@ -84,7 +84,7 @@ impl OwnBound {
     }
 }
 
-/// Given back when it drops.
+/// A credit of a session, returned on drop.
 #[derive(Debug)]
 struct OwnCredit {
     bound: Arc<OwnBound>,
@@ -99,10 +99,10 @@ impl Drop for OwnCredit {
     }
 }
 
-/// A command's companion from the socket to the sockets: its credit, and when it was read.
+/// The credit of a command and the time at which it was read; it accompanies the command to all its receivers.
 #[derive(Debug)]
 pub struct Ticket {
-    /// When the command's frame was read.
+    /// The time at which the command's frame was read.
     pub read_at: Instant,
     _credit: Option<Credit>,
 }
@@ -113,13 +113,13 @@ impl Ticket {
         Self { read_at, _credit: Some(credit) }
     }
 
-    /// The ticket of a command that came from no socket.
+    /// The ticket of a command that did not come from a socket.
     pub fn without_credit(read_at: Instant) -> Self {
         Self { read_at, _credit: None }
     }
 }
 
-/// The credits of one session: its own bound, and its claim on the server's.
+/// The credits of one session. A command needs one of these and one of the server's.
 #[derive(Debug)]
 pub struct SessionCredits {
     own: u32,
@@ -130,13 +130,13 @@ pub struct SessionCredits {
 struct Gate {
     session: Arc<OwnBound>,
     server: PollSemaphore,
-    /// The session's own credit that waits for the server's.
+    /// A credit of the session whose counterpart of the server is still to be acquired.
     half: Option<OwnCredit>,
     ready: Option<Credit>,
 }
 
 impl SessionCredits {
-    /// A session that may have `own` commands on their way.
+    /// The credits of a session that may have `own` commands in flight.
     pub fn new(own: u32, server: &ServerCredits) -> Self {
         let gate = Gate {
             session: Arc::new(OwnBound {
@@ -151,7 +151,7 @@ impl SessionCredits {
         Self { own, gate: RefCell::new(gate) }
     }
 
-    /// Ready when the next command may be taken.
+    /// Ready when both credits of the next command are acquired.
     pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
         let gate = &mut *self.gate.borrow_mut();
         if gate.ready.is_some() {
@@ -173,12 +173,12 @@ impl SessionCredits {
         }
     }
 
-    /// Bytes of the answers to commands on their way, each as large as it may be.
+    /// The sum of the most bytes that the answers to all commands in flight may have.
     pub fn asked_bytes(&self) -> usize {
         self.gate.borrow().session.asked_bytes.load(Ordering::Acquire) as usize
     }
 
-    /// Has this task woken when the next credit comes back.
+    /// Wakes this task when the session's next credit is returned.
     pub fn wake_at_return(&self, cx: &Context<'_>) {
         self.gate.borrow().session.taker.register(cx.waker());
     }
@@ -188,10 +188,10 @@ impl SessionCredits {
         self.gate.borrow_mut().ready.take()
     }
 
-    /// Done when no command of the session is on its way any more. To be called when no more will be taken.
+    /// Completes when no command of the session is in flight any more. Call it only once no more credits are taken.
     pub fn all_back(&self) -> impl Future<Output = ()> + use<> {
         let mut gate = self.gate.borrow_mut();
-        // What was taken for a frame that did not come.
+        // These credits were acquired for a frame that will not come.
         (gate.half, gate.ready) = (None, None);
         let (session, own) = (Arc::clone(&gate.session), self.own);
         poll_fn(move |cx| session.poll_all_back(own, cx))

@@ -1,45 +1,46 @@
-//! The compression of permessage-deflate (RFC 7692), without a context that one message leaves for the next.
+//! Compression with permessage-deflate (RFC 7692), without context takeover.
 //!
-//! So there is one compressor and one inflater for each thread, and none for a connection; and the same compressed frame
-//! fits every client that takes any.
+//! Without a shared context, each thread needs only one compressor and one decompressor for all its connections, and
+//! the same compressed frame fits every client that accepts compression.
 
 use std::cell::RefCell;
 
 use bytes::Bytes;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-/// What ends a message in the compressed stream, and is left out on the wire.
+/// The end of each message's compressed stream; RFC 7692 omits it on the wire.
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 
 /// An empty block that ends a stream. Only between two blocks it has this meaning: within a block that was cut short it is
 /// data, and the stream does not end.
 const LAST_BLOCK: [u8; 2] = [0x03, 0x00];
 
-/// First room for an inflated text. It doubles as the text grows, so a bomb costs at most the limit.
+/// The first capacity for an inflated text. It doubles as the text grows, so a decompression bomb costs at most the
+/// limit.
 const INFLATED_BYTES: usize = 4 * 1024;
 
 thread_local! {
-    /// At the middle level: the fastest one uses fixed codes, and saves half as much of a short text.
+    // The default level: the fastest one uses fixed Huffman codes, and saves half as much of a short text.
     static COMPRESSOR: RefCell<Compress> = RefCell::new(Compress::new(Compression::default(), false));
     static INFLATER: RefCell<Decompress> = RefCell::new(Decompress::new(false));
 }
 
-/// Why a compressed text cannot be read.
+/// The reason that a compressed text cannot be inflated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum InflateError {
-    /// It has more bytes than it may.
+    /// The inflated text exceeds the limit.
     TooLarge,
-    /// It is not DEFLATE, or it is cut short.
+    /// The payload is not valid DEFLATE, or it is truncated.
     Broken,
 }
 
-/// Compresses a payload. `None` where that makes it no shorter.
+/// Compresses a payload. `None` if the result would not be shorter.
 pub(crate) fn compress(payload: &[u8]) -> Option<Vec<u8>> {
     COMPRESSOR.with_borrow_mut(|compressor| {
         compressor.reset();
         let mut out = Vec::with_capacity(payload.len() + TAIL.len());
         compressor.compress_vec(payload, &mut out, FlushCompress::Sync).ok()?;
-        // With its room full it may not be whole.
+        // If the buffer is full, the output may be incomplete.
         let is_whole = out.len() < out.capacity() && compressor.total_in() == payload.len() as u64;
         let length = out.strip_suffix(&TAIL).filter(|_| is_whole)?.len();
         out.truncate(length);
@@ -58,12 +59,12 @@ pub(crate) fn inflate(payload: &[u8], bytes_max: usize) -> Result<Bytes, Inflate
         let mut is_ended = true;
         for (is_payload, mut input) in [(true, payload), (false, &TAIL), (false, &LAST_BLOCK)] {
             if is_ended && !is_payload {
-                // The payload is empty, or its last block says that it is the last.
+                // The payload is empty, or it ends with a final block.
                 break;
             }
             while !input.is_empty() || out.len() == out.capacity() {
                 if out.len() == out.capacity() {
-                    // One byte more than may be tells that it is too much.
+                    // A limit of one byte more than allowed detects a text that is too large.
                     let room = (bytes_max + 1).saturating_sub(out.len());
                     out.reserve_exact(out.len().min(room).max(1));
                 }
@@ -80,7 +81,7 @@ pub(crate) fn inflate(payload: &[u8], bytes_max: usize) -> Result<Bytes, Inflate
                     inflater.reset(false);
                     is_ended = true;
                 } else if read == 0 && out.len() == written {
-                    // Nothing moves: all is out, or the input makes no sense.
+                    // No progress: the output is complete, or the input is invalid.
                     break;
                 } else {
                     is_ended = false;

@@ -1,4 +1,4 @@
-//! Frames as they go over the socket: an event or a line, WebSocket header included, encoded once.
+//! Encoded WebSocket frames, including their header. An event is encoded once for all its receivers.
 
 use actix_http::ws::{OpCode, Parser};
 use actix_web_actors::ws::CloseReason;
@@ -7,7 +7,7 @@ use starling_protocol::{CloseCode, ServerEvent, codec, console};
 
 use crate::deflate;
 
-/// How a connection is answered.
+/// The format of a connection's events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// One JSON object a frame.
@@ -27,8 +27,8 @@ fn write(payload: &[u8], opcode: OpCode) -> BytesMut {
     out
 }
 
-/// The same text in a compressed frame (permessage-deflate), which does not depend on any other. `None`: it would be no
-/// shorter.
+/// The same text in a compressed frame (permessage-deflate) that depends on no other frame. `None` if compression does
+/// not make it shorter.
 pub fn compressed(text_frame: &Bytes) -> Option<Bytes> {
     const RSV1: u8 = 0x40;
     let header_len = match text_frame.get(1)? {
@@ -41,7 +41,7 @@ pub fn compressed(text_frame: &Bytes) -> Option<Bytes> {
     Some(out.freeze())
 }
 
-/// The frame of an event in a format; `None` where the format shows nothing of it.
+/// Encodes an event. `None` if the format does not show this event.
 pub fn event(event: &ServerEvent<'_>, format: Format) -> Option<Bytes> {
     match format {
         Format::Json => {
@@ -53,12 +53,12 @@ pub fn event(event: &ServerEvent<'_>, format: Format) -> Option<Bytes> {
     }
 }
 
-/// The frame of a line.
+/// Encodes a line of text.
 pub fn line(text: &str) -> Bytes {
     frame(text.as_bytes(), OpCode::Text)
 }
 
-/// An empty ping: the last frame, and no payload.
+/// An empty ping: the last fragment of its message, without payload.
 pub fn ping() -> Bytes {
     Bytes::from_static(&[0x89, 0])
 }
@@ -68,7 +68,7 @@ pub fn pong(payload: &[u8]) -> Bytes {
     frame(payload, OpCode::Pong)
 }
 
-/// A close frame.
+/// A close frame, the last frame of a connection. The reason may have at most 123 bytes.
 pub fn close(code: CloseCode, reason: &str) -> Bytes {
     let mut out = BytesMut::new();
     let reason = CloseReason { code: code.as_u16().into(), description: Some(reason.to_owned()) };
@@ -76,7 +76,7 @@ pub fn close(code: CloseCode, reason: &str) -> Bytes {
     out.freeze()
 }
 
-/// The length of the frame at the beginning of `bytes`, which are the server's own and so not masked.
+/// The length of the first frame in `bytes`, which the server has encoded and which is therefore not masked.
 pub fn first_frame_len(bytes: &Bytes) -> usize {
     let mut header = bytes.clone();
     if header.len() < 2 {

@@ -1,7 +1,8 @@
-//! A histogram that takes many equal observations at once.
+//! A histogram that records many equal observations in one call.
 //!
-//! One message to a thousand members is a thousand deliveries with nearly one latency: counting them must not cost a
-//! thousand calls, so this histogram has [`observe_n`](Histogram::observe_n), which the client library's lacks.
+//! One message to a thousand members means a thousand deliveries with nearly the same latency. Recording them must not
+//! cost a thousand calls, so this histogram has [`observe_n`](Histogram::observe_n), which the one in `prometheus`
+//! lacks.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -25,7 +26,7 @@ pub const COUNT_BUCKETS: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.
 #[derive(Debug)]
 pub struct Histogram {
     bounds: &'static [f64],
-    /// One per bound, and one for what is above the last.
+    /// One per bound, and one for values above the last bound.
     counts: Box<[AtomicU64]>,
     /// Sum of the observations, in millionths of the unit.
     sum_micros: AtomicU64,
@@ -42,7 +43,7 @@ impl Histogram {
         Self::new(&SIZE_BUCKETS)
     }
 
-    /// An empty histogram of numbers of things.
+    /// An empty histogram of counts.
     pub fn of_counts() -> Self {
         Self::new(&COUNT_BUCKETS)
     }
@@ -71,12 +72,12 @@ impl Histogram {
         self.observe_n(duration.as_secs_f64(), 1);
     }
 
-    /// How many observations there were.
+    /// The number of observations.
     pub fn count(&self) -> u64 {
         self.counts.iter().map(|count| count.load(Relaxed)).sum()
     }
 
-    /// The histogram in the exposition's form.
+    /// Converts to the exposition's type.
     pub fn to_proto(&self) -> proto::Histogram {
         let mut cumulative = 0;
         let mut buckets = Vec::with_capacity(self.counts.len());

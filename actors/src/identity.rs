@@ -1,4 +1,4 @@
-//! Who a connection is: what a token that an edge has verified says. The chat never sees a token itself.
+//! Authenticated identity: the claims of a token that an edge has verified. The chat itself never sees a token.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -7,37 +7,37 @@ use std::sync::Arc;
 use starling_protocol::{ClientId, ClientKey, RoomName};
 use wildmatch::WildMatch;
 
-/// What is known of a connection when it comes, and what a `hello` brings.
+/// The identity of a connection when it opens.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Identity {
-    /// Names are not authenticated: the connection is who it says it is, for as long as nobody else is.
+    /// Names are not authenticated: a connection may take any name that no other connection holds.
     Open,
-    /// Names are authenticated, and this connection has not said who it is.
+    /// Names are authenticated, and this connection has yet to show a token.
     Unproven,
-    /// This is who it is.
+    /// A verified token says who it is.
     Proven(Arc<Claims>),
 }
 
-/// Whose message `id`s are remembered together: one client, which is more than one name.
+/// The namespace of message `id`s: one client, which is not the same as one name.
 ///
-/// Where names are not authenticated, a name passes from hand to hand, and the client is the name *and* its key. Two
-/// clients that held the same name one after the other have different owners; one client keeps its owner over a
-/// reconnection with its key. The value is a hash, so that the stored history holds no key.
+/// Where names are not authenticated, different clients may hold a name one after the other, so the client is the name
+/// *and* its key. Two clients that held the same name have different owners; one client keeps its owner when it
+/// reconnects with its key. The value is a hash, so that the stored history contains no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IdOwner(pub(crate) u64);
 
 impl IdOwner {
-    /// The client that has this name and this key, where names are not authenticated.
+    /// The client with this name and this key, where names are not authenticated.
     pub fn keyed(name: &ClientId, key: ClientKey) -> Self {
         Self::hashed(&("key", name.as_str(), key.0))
     }
 
-    /// The client whose token says this name.
+    /// The client whose token contains this name.
     pub fn authenticated(name: &ClientId) -> Self {
         Self::hashed(&("token", name.as_str()))
     }
 
-    /// The operators who speak under this name. They share nothing with the client of that name.
+    /// The operators that post under this name. They share no `id`s with the client of that name.
     pub fn operator(name: &ClientId) -> Self {
         Self::hashed(&("operator", name.as_str()))
     }
@@ -50,59 +50,59 @@ impl IdOwner {
     }
 }
 
-/// What a verified token says of its bearer.
+/// The content of a verified token.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Claims {
-    /// The name.
+    /// The only name that the bearer may have.
     pub client_id: ClientId,
-    /// The rooms that it may be in and read.
+    /// The rooms that the client may join and read.
     pub rooms: RoomGlobs,
-    /// Whether it may do what operators do.
+    /// Whether the bearer may use the operator's routes.
     pub is_admin: bool,
-    /// Until when this holds, milliseconds since the Unix epoch.
+    /// The expiry, in milliseconds since the Unix epoch.
     pub expires_at: u64,
 }
 
-/// A list of patterns of room names, in which `*` stands for any characters and `?` for one.
+/// A set of rooms, given by patterns: `*` matches any characters, `?` exactly one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RoomGlobs(Option<Arc<[WildMatch]>>);
 
 impl RoomGlobs {
-    /// Every room.
+    /// Allows every room, without looking at its name.
     pub const ALL: Self = Self(None);
 
-    /// The rooms that one of these patterns fits; an empty list fits none.
+    /// The rooms that match at least one of these patterns; an empty list matches none.
     pub fn new<T: AsRef<str>>(patterns: impl IntoIterator<Item = T>) -> Self {
         Self(Some(patterns.into_iter().map(|pattern| WildMatch::new(pattern.as_ref())).collect()))
     }
 
-    /// Whether the room is among them.
+    /// Whether the room is in the set.
     pub fn allow(&self, room: &RoomName) -> bool {
         self.0.as_ref().is_none_or(|globs| globs.iter().any(|glob| glob.matches(room.as_str())))
     }
 }
 
-/// Why a token proves nothing, for a person.
+/// The reason that a token is refused, for a person.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadToken(pub String);
 
 type Verify = dyn Fn(&str) -> Result<Claims, BadToken> + Send + Sync;
 
-/// Verifies tokens; the edge that knows how gives it to the sessions.
+/// Verifies tokens. The edge that knows how supplies it; sessions call it.
 #[derive(Clone)]
 pub struct TokenVerifier(Arc<Verify>);
 
 impl TokenVerifier {
-    /// A verifier that does this.
+    /// Wraps a verifying function.
     pub fn new(verify: impl Fn(&str) -> Result<Claims, BadToken> + Send + Sync + 'static) -> Self {
         Self(Arc::new(verify))
     }
 
-    /// What the token says.
+    /// Verifies a token and returns its claims.
     ///
     /// # Errors
-    /// [`BadToken`], where it is none that this server believes, or has expired.
+    /// [`BadToken`] if the token is invalid or has expired.
     pub fn verify(&self, token: &str) -> Result<Claims, BadToken> {
         (self.0)(token)
     }

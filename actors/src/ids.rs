@@ -1,8 +1,8 @@
-//! Numbers that name things inside the process; none of them is ever on the wire.
+//! Identifiers inside the process. None of them appears on the wire.
 
 use std::fmt;
 
-/// One worker thread's hub.
+/// The hub of one worker thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HubId(pub u8);
 
@@ -17,9 +17,9 @@ impl Slot {
     }
 }
 
-/// One session: which hub, which slot there, and which use of that slot.
+/// One session: the hub, the slot on that hub, and the serial number of the slot's use.
 ///
-/// The serial keeps a message for a session that has ended from reaching the next one in the same slot.
+/// The serial number keeps a message for an ended session from reaching the next session in the same slot.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(u64);
 
@@ -57,26 +57,26 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// One room while it is known to the process; the number is used again after the room was forgotten.
+/// One room or inbox in this process. The number is reused after the room was forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RoomId(pub u32);
 
 impl RoomId {
-    /// Where its entry stands in a table by room.
+    /// The index of the room in a table by room.
     pub(crate) fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// A set of hubs.
+/// Which hubs, one bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HubSet(u64);
 
 impl HubSet {
-    /// Most hubs there can be.
+    /// Most hubs in one process.
     pub const HUBS_MAX: usize = 64;
 
-    /// Adds a hub.
+    /// Adds a hub; its number must be below [`HUBS_MAX`](Self::HUBS_MAX).
     pub fn insert(&mut self, hub: HubId) {
         self.0 |= 1 << hub.0;
     }

@@ -1,4 +1,4 @@
-//! The chat itself, as actors; it knows sockets, and nothing of HTTP.
+//! The chat itself, as actors. This crate owns the sockets but knows nothing of HTTP.
 //!
 //! ```text
 //! socket ─ Session ──▶ ChatServer ──▶ history ──▶ ChatServer ──▶ Hub (one per worker thread) ──▶ sockets
@@ -11,16 +11,18 @@
 //! - [`session`]: one actor per connection, the inbound half: frames to commands.
 //! - [`hub`]: one actor per worker thread, the outbound half: events to the sockets of that thread.
 //! - [`connection`]: one client's [`socket`], plain or TLS, and its bounded outbox.
-//! - [`identity`]: who a connection is, where names are authenticated.
-//! - [`history`]: what was said, behind one trait.
-//! - [`stage`], [`credits`], [`rate_limit`], [`metrics`]: what bounds the queues between them, and what measures them.
+//! - [`identity`]: the verified identity of a connection, where names are authenticated.
+//! - [`history`]: the stored messages, behind one trait.
+//! - [`stage`], [`credits`], [`rate_limit`], [`metrics`]: the bounds of the queues between the actors, and their
+//!   metrics.
 //!
 //! Invariants (the whole list is in `docs/architecture.md`):
-//! - `INV-1` Rooms, members and names live in the `ChatServer` alone; a session never states who or where it is.
+//! - `INV-1` Rooms, members and names live in the `ChatServer` alone; a session never states its own name or room.
 //! - `INV-2` `ChatState` does no I/O and reads no clock: the same commands give the same effects.
 //! - `INV-3` Within an epoch the seqs of a room rise by exactly one, for every receiver.
 //! - `INV-4` Only `connection` writes to a socket; an `Addr` does not leave its actor's module.
-//! - `INV-5` Whatever is read and not yet offered to all outboxes holds a credit, given back on drop.
+//! - `INV-5` A command holds a credit from the read until all outboxes were offered its result; drop returns the
+//!   credit.
 
 pub mod chat_server;
 pub mod clock;
@@ -45,5 +47,5 @@ pub mod vitals;
 
 pub use chat_server::{ChatServer, ChatServerHandle};
 pub use config::ChatConfig;
-pub use hub::{Hub, HubHandle, LocalHub};
+pub use hub::{Hub, LocalHub};
 pub use metrics::Metrics;

@@ -1,14 +1,15 @@
-//! Log lines that clients or a failing disk can cause often: one in an interval, with the number of those left out.
+//! Warnings that clients or a failing disk can cause often: at most one per interval, with the number of suppressed
+//! ones.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::clock;
 
-/// How often one kind of line is written at most.
+/// Shortest time between two lines of one kind.
 const INTERVAL: Duration = Duration::from_mins(1);
 
-/// When a kind of line was last written, and how many were left out since.
+/// The time of the last line of one kind, and the number suppressed since then.
 #[derive(Debug)]
 pub(crate) struct LogInterval(Mutex<(Option<Instant>, u64)>);
 
@@ -20,7 +21,7 @@ impl LogInterval {
     /// Writes a line at `warn`, unless one was written less than an interval ago.
     pub(crate) fn warn(&self, line: impl FnOnce() -> String) {
         if let Some(left_out) = self.due(clock::now()) {
-            log::warn!("{} ({left_out} such lines were left out before)", line());
+            log::warn!("{} ({left_out} such lines suppressed before this one)", line());
         }
     }
 

@@ -15,6 +15,7 @@ use starling_protocol::ErrorCode;
 
 use crate::credits::ServerCredits;
 use crate::histogram::Histogram;
+use crate::history::HistoryMetrics;
 use crate::stage::Stage;
 
 use self::counters::CountersBy;
@@ -44,23 +45,23 @@ macro_rules! closed_set {
 }
 
 closed_set! {
-    /// Why a connection ended.
+    /// The reason that a connection ended.
     DisconnectReason {
         /// The client said goodbye.
         Client = "client",
-        /// The connection broke, or the client went without a word.
+        /// The connection broke, or the client ended it without a close frame.
         Lost = "lost",
         /// The client read more slowly than was written for it (4001).
         SlowConsumer = "slow_consumer",
-        /// Too much waited for all clients together, and the most for this one (1013).
+        /// All outboxes together were over their limit, and this one had the most unsent bytes (1013).
         Overload = "overload",
-        /// Nothing came from the client for two heartbeats (4002).
+        /// The client sent nothing for two heartbeats (4002).
         NoSignOfLife = "no_sign_of_life",
         /// A newer connection of the same client took its place (4003).
         Replaced = "replaced",
         /// Too many errors in a row (1008).
         Policy = "policy",
-        /// A binary frame came (1003).
+        /// The client sent a binary frame (1003).
         BinaryFrame = "binary_frame",
         /// A text frame was not UTF-8 (1007).
         NotUtf8 = "not_utf8",
@@ -68,7 +69,7 @@ closed_set! {
         FrameTooLarge = "frame_too_large",
         /// The peer broke the WebSocket protocol (1002).
         ProtocolError = "protocol_error",
-        /// The server went away (1001).
+        /// The server shut down (1001).
         GoingAway = "going_away",
         /// A fault in the server (1011).
         Fault = "fault",
@@ -78,19 +79,19 @@ closed_set! {
 }
 
 closed_set! {
-    /// To whom a message went.
+    /// The destination of a message.
     MessageKind {
         /// To everybody, in the lobby.
         Global = "global",
-        /// To a room.
+        /// To any other room, an operator's message too.
         Room = "room",
-        /// To one client.
+        /// To one client, kept or not; counted once, not for each inbox.
         Private = "private",
     }
 }
 
 closed_set! {
-    /// A kind of actor.
+    /// Actors whose mailboxes are counted together.
     ActorKind {
         /// The one `ChatServer`.
         ChatServer = "chat_server",
@@ -104,70 +105,34 @@ closed_set! {
 /// The stages of one worker thread.
 #[derive(Debug, Default)]
 pub struct WorkerMetrics {
-    /// Frames from the read buffer to the command that is sent on; the wait is the one for a credit.
+    /// Messages from the read buffer to the `ChatServer`; the wait is the one for a credit.
     pub session: Arc<Stage>,
     /// Messages in the hub's mailbox.
     pub hub: Arc<Stage>,
-    /// Frames from the offer to the kernel; the backlog is what is in the outboxes.
+    /// Frames from the offer to the kernel; the backlog is the unsent frames of all outboxes.
     pub socket_write: Arc<Stage>,
-    /// The worker's event loop, probed ten times a second; the wait is how late a probe ran.
+    /// The worker's event loop, probed ten times a second; the wait is the delay of a probe.
     pub worker_loop: Arc<Stage>,
-}
-
-/// The figures of the stored history. Without one they stay at zero.
-#[derive(Debug)]
-pub struct HistoryMetrics {
-    /// Messages on their way to the disk; a piece of work is one message, busy is the writer thread.
-    pub writer: Arc<Stage>,
-    /// Pages on their way from the disk.
-    pub reader: Arc<Stage>,
-    /// How long a commit took, from the first message put into it.
-    pub commit_seconds: Histogram,
-    /// Messages in a commit.
-    pub commit_messages: Histogram,
-    /// Commits that failed.
-    pub failures: AtomicU64,
-    /// Messages dropped because they were too many, too old or too large together.
-    pub dropped: AtomicU64,
-    /// Bytes in use in the database, as of the last look.
-    pub bytes: AtomicU64,
-    /// 1 while the storage fails.
-    pub failing: AtomicU64,
-}
-
-impl Default for HistoryMetrics {
-    fn default() -> Self {
-        Self {
-            writer: Arc::default(),
-            reader: Arc::default(),
-            commit_seconds: Histogram::of_durations(),
-            commit_messages: Histogram::of_counts(),
-            failures: AtomicU64::new(0),
-            dropped: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            failing: AtomicU64::new(0),
-        }
-    }
 }
 
 const DISCONNECT_REASONS: usize = DisconnectReason::ALL.len();
 const MESSAGE_KINDS: usize = MessageKind::ALL.len();
 const ERROR_CODES: usize = ErrorCode::ALL.len();
 
-/// What the `ChatServer` holds at a moment.
+/// The sizes of the `ChatServer`'s tables.
 #[derive(Debug, Clone, Copy)]
 pub struct Held {
-    /// Rooms, the empty ones that are still kept among them.
+    /// Named rooms, including empty rooms that are still kept.
     pub rooms: usize,
-    /// Inboxes.
+    /// Those with nobody connected too.
     pub inboxes: usize,
-    /// Sessions, and connections that have not said who they are.
+    /// Sessions, including connections that have not shown a token.
     pub sessions: usize,
-    /// Rooms and inboxes that were dropped so far because others needed their place.
+    /// Rooms and inboxes dropped so far to make space for others.
     pub dropped_for_space: u64,
 }
 
-/// The figures of the chat. One per process; every part holds it and counts into it.
+/// The metrics of the chat. There is one per process, shared by all parts.
 #[derive(Debug)]
 pub struct Metrics {
     chat_server: Arc<Stage>,
@@ -201,7 +166,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// The figures of a chat with so many worker threads.
+    /// The metrics of a chat with this number of worker threads.
     ///
     /// # Panics
     /// Never: the one description in it is a constant.
@@ -241,7 +206,7 @@ impl Metrics {
         })
     }
 
-    /// The stage of the `ChatServer`.
+    /// The stage whose work is one command or one report of the history.
     pub fn chat_server(&self) -> &Arc<Stage> {
         &self.chat_server
     }
@@ -251,7 +216,7 @@ impl Metrics {
         &self.history
     }
 
-    /// The stages of a worker thread. A worker past the number that was announced counts into nothing that is shown.
+    /// The stages of a worker thread. Those of an index out of range are not exposed.
     pub fn worker(&self, index: usize) -> Arc<WorkerMetrics> {
         self.workers.get(index).cloned().unwrap_or_default()
     }
@@ -261,7 +226,7 @@ impl Metrics {
         &self.credits
     }
 
-    /// The mailboxes of a kind of actor.
+    /// What waits for all actors of a kind; a new actor registers its [`Mailbox`] there.
     pub fn mailboxes(&self, kind: ActorKind) -> &Arc<Mailboxes> {
         let [chat_server, hub, session] = &self.mailboxes;
         match kind {
@@ -271,29 +236,29 @@ impl Metrics {
         }
     }
 
-    /// A connection takes part.
+    /// Counts a connection whose session has started.
     pub fn connected(&self) {
         self.connects.fetch_add(1, Relaxed);
         self.connections.fetch_add(1, Relaxed);
     }
 
-    /// A connection ended.
+    /// Counts the end of a connection.
     pub fn disconnected(&self, reason: DisconnectReason) {
         self.disconnects.add(reason as usize, 1);
         self.connections.fetch_sub(1, Relaxed);
     }
 
-    /// How many connections take part.
+    /// The number of open connections.
     pub fn connections(&self) -> i64 {
         self.connections.load(Relaxed)
     }
 
-    /// How many connections ended for this reason.
+    /// The number of connections that ended for this reason.
     pub fn disconnects(&self, reason: DisconnectReason) -> u64 {
         self.disconnects.get(reason as usize)
     }
 
-    /// How many rooms and sessions the chat holds now.
+    /// Sets the gauges of the chat's tables.
     pub fn set_held(&self, held: Held) {
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.rooms.store(gauge(held.rooms), Relaxed);
@@ -302,43 +267,43 @@ impl Metrics {
         self.dropped_for_space.store(held.dropped_for_space, Relaxed);
     }
 
-    /// How many rooms there are.
+    /// The number of rooms.
     pub fn rooms(&self) -> i64 {
         self.rooms.load(Relaxed)
     }
 
-    /// A message was taken.
+    /// Counts an accepted message.
     pub fn message(&self, kind: MessageKind, bytes: usize) {
         self.messages.add(kind as usize, 1);
         self.message_bytes.observe_n(bytes as f64, 1);
     }
 
-    /// How many messages were taken.
+    /// The number of accepted messages.
     pub fn messages(&self) -> u64 {
         MessageKind::ALL.iter().map(|kind| self.messages.get(*kind as usize)).sum()
     }
 
-    /// `deliveries` messages were offered to clients.
+    /// Counts messages offered to clients, one per client.
     pub fn delivered(&self, deliveries: u64) {
         self.deliveries.fetch_add(deliveries, Relaxed);
     }
 
-    /// How many deliveries there were.
+    /// The number of messages offered to clients, one per client.
     pub fn deliveries(&self) -> u64 {
         self.deliveries.load(Relaxed)
     }
 
-    /// A command was refused.
+    /// Counts a refused command.
     pub fn rejected(&self, code: ErrorCode) {
         self.rejected.add(code as usize, 1);
     }
 
-    /// A session's code panicked; only that session ended.
+    /// Counts a panic in a session; only that session ended.
     pub fn session_panicked(&self) {
         self.session_panics.fetch_add(1, Relaxed);
     }
 
-    /// A frame of a client was read.
+    /// Counts a frame of a client.
     pub fn frame_received(&self, bytes: usize) {
         self.frame_received_bytes.observe_n(bytes as f64, 1);
     }
@@ -348,40 +313,40 @@ impl Metrics {
         self.frame_sent_bytes.observe_n(bytes as f64, n);
     }
 
-    /// A frame was compressed, once for all clients that get it.
+    /// Counts a compressed frame, once for all its receivers.
     pub fn compressed(&self, bytes_before: usize, bytes_after: usize, took: Duration) {
         self.compression_input_bytes.fetch_add(bytes_before as u64, Relaxed);
         self.compression_output_bytes.fetch_add(bytes_after as u64, Relaxed);
         self.compression_nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Relaxed);
     }
 
-    /// Deliveries reached the kernel, this long after their command was read.
+    /// Records the time from the read of a command to the kernel's acceptance of its deliveries.
     pub fn delivery_took(&self, seconds: f64, deliveries: u64) {
         self.delivery_seconds.observe_n(seconds, deliveries);
     }
 
-    /// The outboxes changed by so much.
+    /// Adds the change of an outbox to the gauges.
     pub fn outbox_changed(&self, bytes: i64, frames: i64) {
         self.outbox_bytes.fetch_add(bytes, Relaxed);
         self.outbox_frames.fetch_add(frames, Relaxed);
     }
 
-    /// Bytes in all outboxes.
+    /// Bytes that wait in the outboxes of all workers; 0 in a moment in which it reads negative.
     pub fn outboxes_bytes(&self) -> u64 {
         u64::try_from(self.outbox_bytes.load(Relaxed)).unwrap_or(0)
     }
 
-    /// One outbox holds so many bytes.
+    /// Records the size of one outbox, for the highest since the last scrape.
     pub fn outbox_holds(&self, bytes: usize) {
         self.outbox_bytes_highest.fetch_max(bytes as u64, Relaxed);
     }
 
-    /// `n` outboxes were seen to hold so many bytes.
+    /// Records `n` outboxes of this size, for their distribution.
     pub fn outboxes_seen(&self, bytes: usize, n: u64) {
         self.outbox_distribution.observe_n(bytes as f64, n);
     }
 
-    /// The messages that wait in all mailboxes and stages; what the log's summary shows.
+    /// The messages that wait in all mailboxes and stages, for the log's summary line.
     pub fn backlog(&self) -> u64 {
         let workers = self.workers.iter().map(|worker| worker.hub.backlog() + worker.socket_write.backlog());
         let history = self.history.writer.backlog() + self.history.reader.backlog();

@@ -1,16 +1,16 @@
-//! How often something may happen: a token bucket.
+//! Limits how often something may happen, with a token bucket.
 
 use std::time::{Duration, Instant};
 
-/// A token bucket: `burst` at once after a pause, so many in a period in the long run.
+/// A token bucket: up to `burst` tokens at once after a pause, and a fixed rate in the long run.
 ///
-/// Kept as the time at which the bucket would be full again, so that a token costs a comparison; small, because every
-/// connection has one.
+/// It stores only the time at which the bucket would be full again. So taking a token costs one comparison, and the
+/// bucket is small; every connection has one.
 #[derive(Debug, Clone)]
 pub struct RateLimit {
     /// Time for one token; zero: no limit.
     interval_nanos: u64,
-    /// Tokens that may be missing when one more is taken.
+    /// The number of tokens that may be missing when another one is taken: `burst - 1`.
     spare: u32,
     full_at: Instant,
 }
@@ -23,12 +23,12 @@ impl RateLimit {
         Self { interval_nanos, spare: burst.saturating_sub(1), full_at: now }
     }
 
-    /// A full bucket of so many a second.
+    /// A full bucket for this many tokens a second.
     pub fn per_second(per_second: u32, burst: u32, now: Instant) -> Self {
         Self::new(per_second, Duration::from_secs(1), burst, now)
     }
 
-    /// Whether the bucket is full: it remembers nothing.
+    /// Whether the bucket is full, so that it can be forgotten.
     pub fn is_full(&self, now: Instant) -> bool {
         self.full_at <= now
     }
@@ -36,10 +36,10 @@ impl RateLimit {
     /// Takes a token.
     ///
     /// # Errors
-    /// The time after which one is there.
+    /// The time after which a token is available.
     pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
         let interval = Duration::from_nanos(self.interval_nanos);
-        // How long the bucket takes to fill but for one token.
+        // The time that the bucket needs to fill up except for one token.
         let tolerance = interval * self.spare;
         let full_at = self.full_at.max(now);
         let missing = full_at.saturating_duration_since(now);

@@ -1,8 +1,8 @@
 //! The inbound half of a connection: one actor on the worker thread that accepted it.
 //!
 //! A session decodes frames, limits their rate and turns them into requests to the `ChatServer`. It holds no room and
-//! no name, and it writes nothing but pongs and the console's help: whatever a client asks is answered by way of the
-//! `ChatServer` and the hub, in the order of the frames.
+//! no name. It writes only pongs and the console's help itself: all other answers come from the `ChatServer` through
+//! the hub, in the order of the frames.
 
 pub mod frames;
 mod inbound;
@@ -35,41 +35,41 @@ use crate::socket::ReadHalf;
 
 /// One connection's life in the chat, from the answer to its handshake to its end.
 ///
-/// However it ends, by its client, by its hub or by a panic, dropping it takes it out of the chat and of the hub.
+/// However it ends, by its client, by its hub or by a panic, its drop removes it from the chat and from the hub.
 #[derive(Debug)]
 pub struct Session {
     id: SessionId,
     hub: LocalHub,
     reading: Rc<Reading>,
     frames: RateLimit,
-    /// There from the first join after the handshake: most have none.
+    /// `None` until the first `join` after the handshake, to save memory: most connections never send one.
     joins: Option<Box<RateLimit>>,
-    /// The answer to the newest ping, where pings came faster than they may be answered; most have none.
+    /// The pong for the newest ping, if pings arrive faster than the rate limit; usually `None`.
     late_pong: Option<Box<Bytes>>,
-    /// The connection's place among those that there may be.
+    /// Counts the connection against the limit of connections, until it is dropped.
     _place: Box<dyn Any>,
 }
 
-/// What a frame asks for.
+/// The content of a frame.
 #[derive(Debug)]
 enum Asked {
     Command(ClientCommand<'static>),
-    /// Nothing that can be done.
+    /// An invalid frame.
     Nonsense(Refusal),
-    /// The console's help, which needs nobody else.
+    /// The console's help, which the session answers itself.
     Help,
-    /// The end of the connection.
+    /// The console's request to close the connection.
     Quit,
 }
 
-/// What a hub tells a session.
+/// A message from the hub to a session.
 #[derive(Debug, Clone, Copy)]
 enum FromHub {
-    /// The close frame is on its way: the session is over for the chat.
+    /// The hub has queued the close frame; the session leaves the chat.
     Closing,
-    /// The chat takes nothing more from the client, who is closed when everything that it has asked is answered.
+    /// The chat ignores the client from now on. Close the connection once its earlier commands are answered.
     CloseWhenAnswered(Closing),
-    /// The socket is not worth reading any more.
+    /// End the session; its socket is closed or broken.
     Stop,
 }
 
@@ -80,22 +80,25 @@ struct Enveloped {
     in_mailbox: InMailbox,
 }
 
-/// How the hub of the same thread reaches a session: to say that it is closing, once, or is to close, and to stop it, once or, where its
-/// socket is broken, once a turn until it has stopped.
+/// Access to a session for the hub of the same thread.
+///
+/// A hub sends each message at most once, except for a stop to a session with a broken socket: that one may come once
+/// per turn until the session has stopped.
 #[derive(Debug, Clone)]
 pub struct SessionHandle {
-    /// Weak, because it is a tenth of the size, and there are as many as connections: what keeps a session is its stream.
+    /// Weak, because a strong address is ten times as large and there is one per connection. The stream keeps the
+    /// session.
     address: WeakAddr<Session>,
     mailbox: Arc<Mailbox>,
 }
 
 impl SessionHandle {
-    /// The close frame is on its way.
+    /// Tells the session that its close frame is queued.
     pub(crate) fn closing(&self) {
         self.send(FromHub::Closing);
     }
 
-    /// Closes the connection when everything that the client has asked so far is answered.
+    /// Closes the connection once all commands that the client has sent so far are answered.
     pub(crate) fn close_when_answered(&self, closing: Closing) {
         self.send(FromHub::CloseWhenAnswered(closing));
     }
@@ -106,7 +109,7 @@ impl SessionHandle {
     }
 
     fn send(&self, message: FromHub) {
-        // A session that has ended needs to be told nothing.
+        // A session that has ended needs no message.
         let Some(address) = self.address.upgrade() else { return };
         #[expect(
             clippy::disallowed_methods,
@@ -117,10 +120,10 @@ impl SessionHandle {
 }
 
 impl Session {
-    /// Starts the session of a connection that the `ChatServer` has taken.
+    /// Starts the session of a connection that the `ChatServer` has accepted.
     ///
-    /// `unread` is what the client sent behind its handshake; `place` is given back when the session ends. Must run
-    /// on the thread of the hub.
+    /// `unread` is the data that the client sent after its handshake. `place` is dropped when the session ends. Must
+    /// run on the thread of the hub.
     pub fn start(hub: &LocalHub, id: SessionId, socket: impl Into<ReadHalf>, unread: BytesMut, place: impl Any) {
         let now = clock::now();
         let config = Arc::clone(hub.config());
@@ -143,9 +146,9 @@ impl Session {
         hub.open(id, SessionHandle { address: address.downgrade(), mailbox });
     }
 
-    /// Closes the connection when everything that the client has asked so far is answered. Nothing more is taken from it.
+    /// Closes the connection once all commands that the client has sent so far are answered. Later frames are ignored.
     fn close(&mut self, closing: Closing, ctx: &mut Context<Self>) {
-        // At once, not when the hub says so: what stands behind it in the same read is not taken any more.
+        // At once, not when the hub confirms the close: later frames of the same read must be ignored too.
         self.reading.close();
         self.send_late_pong();
         let answered = self.reading.all_answered().into_actor(self);
@@ -153,7 +156,7 @@ impl Session {
     }
 
     fn on_text(&mut self, text: &str, read_at: Instant, ctx: &mut Context<Self>) {
-        // Taken first: a text that comes to nothing gives it back here.
+        // Taken first, so that the credit is returned here if the frame leads to no request.
         let Some(mut credit) = self.reading.take_credit() else { return };
         self.hub.metrics().frame_received(text.len());
         let (id, asked) = if console::is_line(text) { (None, self.read_line(text)) } else { self.read_json(text) };
@@ -168,11 +171,11 @@ impl Session {
         self.hub.chat().ask(self.id, id, request, Ticket::new(read_at, credit));
     }
 
-    /// Lets pass what does not come too often.
+    /// Refuses a frame that exceeds a rate limit.
     fn limit(&mut self, asked: &Asked, read_at: Instant) -> Result<(), Refusal> {
         let too_often = |what: &'static str| {
             move |wait: Duration| {
-                // Rounded up: a client that waits as long as it is told is served.
+                // Rounded up, so that a client that waits for exactly this time is not refused again.
                 let retry_after_ms = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
                 Refusal::new(ErrorCode::RateLimited, what).retry_after_ms(retry_after_ms)
             }
@@ -186,7 +189,7 @@ impl Session {
         Ok(())
     }
 
-    /// Answers in the language in which the client speaks.
+    /// Answers in the format that the client uses: JSON or lines.
     fn speak(&self, format: Format) {
         if self.hub.format(self.id) != format {
             self.hub.set_format(self.id, format);
@@ -213,7 +216,7 @@ impl Session {
         }
     }
 
-    /// The request of a command: a message that is too large is refused, a token is verified.
+    /// Makes a request of a command. Refuses a message that is too large, and verifies a token.
     fn request(&self, command: ClientCommand<'static>) -> Request {
         let config = self.hub.config();
         let most = config.message_bytes as usize;
@@ -237,8 +240,8 @@ impl Session {
         Request::Command(command)
     }
 
-    /// Answers a ping. Of those that come faster than a client may speak the newest is answered, when it may speak again:
-    /// one pong answers all pings before it.
+    /// Answers a ping. If pings come faster than the rate limit, only the newest is answered, when the limit allows it:
+    /// one pong answers all earlier pings (RFC 6455, 5.5.3).
     fn on_ping(&mut self, payload: &Bytes, read_at: Instant, ctx: &mut Context<Self>) {
         let pong = frame::pong(payload);
         match self.frames.take(read_at) {
@@ -248,7 +251,7 @@ impl Session {
             }
             Err(wait) => {
                 if self.late_pong.replace(Box::new(pong)).is_none() {
-                    // Without asking the limit again: texts could take every turn for ever.
+                    // It does not ask the limit again, because a steady stream of texts could take every token.
                     ctx.run_later(wait, |session, _| session.send_late_pong());
                 }
             }
@@ -262,7 +265,7 @@ impl Session {
     }
 }
 
-/// Room for the fields of any answer that are no list and no text: names, numbers, an `id` with all characters escaped.
+/// Space for all fields of an answer except lists and texts: names, numbers, and an `id` with every character escaped.
 const FIELDS_BYTES: usize = 1_024;
 
 /// Most bytes of a name in a list, quoted.
@@ -271,8 +274,8 @@ const LISTED_NAME_BYTES: usize = limits::NAME_BYTES_MAX + 3;
 /// Most bytes of a room in a list: its name and its numbers.
 const LISTED_ROOM_BYTES: usize = limits::NAME_BYTES_MAX + 64;
 
-/// Most bytes of the answer to a request, whose frame has `frame_bytes`. A message comes back to its sender: as long as
-/// it came, but that a line is quoted.
+/// The most bytes that the answer to a request may have; `frame_bytes` is the length of the request's frame. A message
+/// comes back to its sender about as long as it was, except that a console line is quoted.
 fn answer_bytes(request: &Request, frame_bytes: usize, config: &ChatConfig) -> u32 {
     let bytes = match request {
         Request::Command(
@@ -321,7 +324,7 @@ impl Handler<Enveloped> for Session {
 impl StreamHandler<Result<Incoming, BadFrame>> for Session {
     fn handle(&mut self, item: Result<Incoming, BadFrame>, ctx: &mut Context<Self>) {
         if self.reading.is_closing() {
-            // What comes now asks for nothing: its credit is for others.
+            // Frames of a closing session are ignored; their credit is returned.
             drop(self.reading.take_credit());
             return;
         }
@@ -344,12 +347,13 @@ impl StreamHandler<Result<Incoming, BadFrame>> for Session {
         stage.worked(clock::now().saturating_duration_since(started));
     }
 
-    /// The client says nothing more, and may still listen: what it has asked for is answered before the end.
+    /// The client has ended its side but may still read, so its commands are answered before the session ends.
     fn finished(&mut self, ctx: &mut Context<Self>) {
         if self.hub.client_ended(self.id) {
             return ctx.stop();
         }
-        // Its stream kept it; now the hub ends it, when the last is said.
+        // The stream kept the session alive. Now this future does, until the hub stops the session after the last
+        // write.
         ctx.spawn(pending().into_actor(self));
         if !self.reading.is_closing() {
             self.close(Closing::lost(), ctx);

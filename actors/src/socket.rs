@@ -1,7 +1,7 @@
 //! The stream under a connection: plain TCP, or TLS over it (`docs/decisions/0011-tls-in-the-socket.md`).
 //!
-//! For a plain connection each call is one call of the system, and a choice between two arms. A connection over TLS
-//! lives on one thread, so both of its halves are one stream in a cell.
+//! For a plain connection each call is one system call and one match. A connection with TLS lives on one thread, so
+//! both of its halves share the stream through a `RefCell`.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -20,7 +20,7 @@ use tokio_rustls::server::TlsStream;
 /// A connection's stream.
 #[derive(Debug)]
 pub enum Socket {
-    /// TCP.
+    /// A write goes straight to the kernel.
     Plain(TcpStream),
     /// TLS over TCP, its handshake done.
     Tls(Box<TlsStream<TcpStream>>),
@@ -28,21 +28,21 @@ pub enum Socket {
 
 type SharedTls = Rc<RefCell<TlsStream<TcpStream>>>;
 
-/// The half of a stream that is read.
+/// The reading half of a stream.
 #[derive(Debug)]
 pub enum ReadHalf {
-    /// Of TCP.
+    /// Reads what the kernel has.
     Plain(OwnedReadHalf),
-    /// Of TLS.
+    /// Shares the TLS state with its writing half.
     Tls(SharedTls),
 }
 
-/// The half of a stream that is written.
+/// The writing half of a stream.
 #[derive(Debug)]
 pub enum WriteHalf {
-    /// Of TCP.
+    /// A write goes straight to the kernel.
     Plain(OwnedWriteHalf),
-    /// Of TLS; elsewhere, because it is larger than that of TCP, which most connections are.
+    /// A half of a TLS stream. Boxed, because it is larger than that of TCP, which most connections use.
     Tls(Box<TlsWriteHalf>),
 }
 
@@ -50,16 +50,16 @@ pub enum WriteHalf {
 #[derive(Debug)]
 pub struct TlsWriteHalf {
     stream: SharedTls,
-    /// Who waits until the kernel takes more. A stream has one waker for writing, and each attempt leaves its own: so each
-    /// is made in this one's name.
+    /// The task that waits until the socket is writable. The TLS stream stores one waker for writing and each attempt
+    /// replaces it, so every attempt uses this waker.
     waiting: RefCell<Waker>,
 }
 
 impl TlsWriteHalf {
-    /// Lets the stream do what it can do at once.
+    /// Does as much as is possible without waiting.
     ///
     /// # Errors
-    /// `WouldBlock` where that is nothing; then who waits is woken when it can do more.
+    /// `WouldBlock` if nothing is possible. The waiting task is then woken once it is.
     fn at_once<T>(
         &self,
         act: impl FnOnce(Pin<&mut TlsStream<TcpStream>>, &mut Context<'_>) -> Poll<io::Result<T>>,
@@ -85,7 +85,7 @@ impl From<OwnedWriteHalf> for WriteHalf {
 }
 
 impl Socket {
-    /// Its two halves.
+    /// Splits the stream into its halves.
     pub fn split(self) -> (ReadHalf, WriteHalf) {
         match self {
             Self::Plain(socket) => {
@@ -143,7 +143,7 @@ impl AsyncRead for ReadHalf {
 }
 
 impl ReadHalf {
-    /// The stream again. `None`: the halves are of two streams.
+    /// Joins the halves again. `None`: the halves belong to different streams.
     pub fn reunite(self, other: WriteHalf) -> Option<Socket> {
         match (self, other) {
             (Self::Plain(reading), WriteHalf::Plain(writing)) => reading.reunite(writing).ok().map(Socket::Plain),
@@ -157,15 +157,15 @@ impl ReadHalf {
 }
 
 impl WriteHalf {
-    /// Whether what is taken is with the kernel at once. If not, [`try_flush`](Self::try_flush) must follow.
+    /// Whether accepted bytes reach the kernel at once. If not, [`try_flush`](Self::try_flush) must follow.
     pub(crate) fn is_direct(&self) -> bool {
         matches!(self, Self::Plain(_))
     }
 
-    /// Writes what is taken at once.
+    /// Writes as many bytes as are accepted at once.
     ///
     /// # Errors
-    /// `WouldBlock` where that is nothing; another one where the peer is gone.
+    /// `WouldBlock` if none are; any other error means that the peer is gone.
     pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Plain(socket) => socket.try_write(bytes),
@@ -173,10 +173,11 @@ impl WriteHalf {
         }
     }
 
-    /// Writes what is taken at once of several buffers. TLS takes a little more than the kernel does, at most 64 KiB.
+    /// Writes as many bytes of several buffers as are accepted at once. TLS buffers at most 64 KiB more than the kernel
+    /// accepts.
     ///
     /// # Errors
-    /// `WouldBlock` where that is nothing; another one where the peer is gone.
+    /// `WouldBlock` if none are; any other error means that the peer is gone.
     pub(crate) fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Plain(socket) => socket.try_write_vectored(slices),
@@ -184,10 +185,10 @@ impl WriteHalf {
         }
     }
 
-    /// Hands the kernel what was taken and is not with it yet.
+    /// Passes buffered bytes on to the kernel.
     ///
     /// # Errors
-    /// `WouldBlock` where something is left; another one where the peer is gone.
+    /// `WouldBlock` if some are left; any other error means that the peer is gone.
     pub(crate) fn try_flush(&self) -> io::Result<()> {
         match self {
             Self::Plain(_) => Ok(()),
@@ -202,7 +203,7 @@ impl WriteHalf {
         }
     }
 
-    /// Ready when the kernel takes more.
+    /// Ready when the socket is writable.
     pub(crate) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Self::Tls(half) = self {
             half.waiting.borrow_mut().clone_from(cx.waker());
@@ -210,18 +211,18 @@ impl WriteHalf {
         self.with_tcp(|socket| socket.poll_write_ready(cx))
     }
 
-    /// Tells the peer that nothing more will be written.
+    /// Shuts the socket down for writing.
     pub(crate) fn shut_down(&self) {
-        // The peer may be gone already; then there is nobody to tell.
+        // Errors are ignored: the peer may be gone already.
         if let Self::Tls(half) = self {
             drop(half.at_once(AsyncWrite::poll_shutdown));
         }
         drop(self.with_tcp(|socket| SockRef::from(socket).shutdown(Shutdown::Write)));
     }
 
-    /// Makes the socket end without waiting for the peer to read: what the kernel still holds for it is dropped.
+    /// Makes the socket reset on drop: the kernel discards unsent bytes instead of waiting for the peer to read them.
     pub(crate) fn reset_on_drop(&self) {
-        // A socket that is gone needs no reset.
+        // Errors are ignored: a closed socket needs no reset.
         drop(self.with_tcp(|socket| SockRef::from(socket).set_linger(Some(Duration::ZERO))));
     }
 }

@@ -1,8 +1,8 @@
-//! What measures a stage: anything that takes work from a queue.
+//! Measures a stage: any component that takes work from a queue.
 //!
-//! Every stage has the same series, because every stage is this type: arrivals and completions, the backlog between
-//! them and its highest since the last scrape, the wait in the queue, and the seconds spent working. What arrives is
-//! counted by a guard, so nothing can leave a queue uncounted.
+//! Every stage has the same series, because every stage uses this type: arrivals, completions, the current and the
+//! highest backlog, the wait in the queue, and the time spent working. A guard counts each arrival, so no work can
+//! leave a queue uncounted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::clock;
 use crate::histogram::Histogram;
 
-/// The figures of one stage.
+/// The metrics of one stage.
 #[derive(Debug)]
 pub struct Stage {
     arrivals: AtomicU64,
@@ -40,7 +40,7 @@ impl Stage {
         Arrival { stage: Arc::clone(self), at: clock::now() }
     }
 
-    /// Counts `n` pieces of work that enter the queue, to be completed with [`complete_n`](Self::complete_n).
+    /// Counts `n` units of work that enter the queue. The caller must later call [`complete_n`](Self::complete_n).
     pub fn arrive_n(&self, n: u64) {
         self.arrivals.fetch_add(n, Relaxed);
         self.peak.fetch_max(self.backlog(), Relaxed);
@@ -51,7 +51,7 @@ impl Stage {
         self.completions.fetch_add(n, Relaxed);
     }
 
-    /// Counts `n` pieces of work that waited this long.
+    /// Records `n` units of work that waited this long.
     pub fn waited(&self, wait: Duration, n: u64) {
         self.wait.observe_n(wait.as_secs_f64(), n);
     }
@@ -61,12 +61,12 @@ impl Stage {
         self.busy_nanos.fetch_add(nanos(busy), Relaxed);
     }
 
-    /// Sets the time spent working so far, where somebody else counts it.
+    /// Sets the total time spent working, for a stage whose time is measured elsewhere.
     pub fn set_worked(&self, busy: Duration) {
         self.busy_nanos.store(nanos(busy), Relaxed);
     }
 
-    /// Work that has entered.
+    /// Units of work that have entered the queue.
     pub fn arrivals(&self) -> u64 {
         self.arrivals.load(Relaxed)
     }
@@ -76,7 +76,7 @@ impl Stage {
         self.completions.load(Relaxed)
     }
 
-    /// Work that has entered and is not done.
+    /// Units of work that have entered the queue and are not done.
     pub fn backlog(&self) -> u64 {
         // Completions first: read the other way round, work done in between would make the difference negative.
         let done = self.completions.load(Relaxed);
@@ -94,7 +94,7 @@ impl Stage {
         self.busy_nanos.load(Relaxed) as f64 / 1e9
     }
 
-    /// How long work waited in the queue.
+    /// The distribution of the wait in the queue.
     pub fn wait(&self) -> &Histogram {
         &self.wait
     }
@@ -104,7 +104,7 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A piece of work in the queue. Dropped in the queue, it counts as done.
+/// A unit of work in the queue. If it is dropped there, it counts as done.
 #[derive(Debug)]
 pub struct Arrival {
     stage: Arc<Stage>,
@@ -112,7 +112,7 @@ pub struct Arrival {
 }
 
 impl Arrival {
-    /// Takes the work out of the queue; it is done when the returned guard drops.
+    /// Takes the work out of the queue. It is done when the returned guard drops.
     pub fn begin(self) -> Work {
         let started = clock::now();
         self.stage.waited(started.saturating_duration_since(self.at), 1);
@@ -126,7 +126,7 @@ impl Drop for Arrival {
     }
 }
 
-/// A piece of work that is being done.
+/// A unit of work in progress.
 #[derive(Debug)]
 pub struct Work {
     arrival: Arrival,
@@ -134,7 +134,7 @@ pub struct Work {
 }
 
 impl Work {
-    /// When the work was taken from the queue.
+    /// The time at which the work was taken from the queue.
     pub fn started(&self) -> Instant {
         self.started
     }

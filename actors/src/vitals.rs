@@ -1,15 +1,15 @@
-//! The parts without which the server is not whole.
+//! The vital parts: if one of them ends, the server ends.
 //!
-//! A session that fails ends alone. The `ChatServer`, a hub or a thread of the history that fails takes the process
-//! with it: half a server would go on to take connections that it cannot serve. Whoever runs the process waits for the
-//! first [`death`](Vitals::death) and ends it, for its supervisor to start a whole one.
+//! A failed session ends alone. If the `ChatServer`, a hub or a thread of the history fails, the whole process ends,
+//! because it would otherwise go on to accept connections that it cannot serve. The owner of the process waits for the
+//! first [`death`](Vitals::death) and exits, so that a supervisor starts the server again.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
 
-/// A part of which there must be no more than a moment without.
+/// A part without which the server cannot serve its clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VitalPart {
     /// The one `ChatServer`.
@@ -18,11 +18,11 @@ pub enum VitalPart {
     Hub,
     /// A thread of the history.
     History,
-    /// What accepts connections.
+    /// The HTTP server: the accept loop and the worker threads.
     Workers,
 }
 
-/// A part has ended that must not.
+/// A vital part has ended while the server was running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0} has died: the server is not whole any more")]
 pub struct Died(pub VitalPart);
@@ -33,12 +33,12 @@ impl fmt::Display for VitalPart {
             Self::ChatServer => "the ChatServer",
             Self::Hub => "a hub",
             Self::History => "a thread of the history",
-            Self::Workers => "what accepts connections",
+            Self::Workers => "the HTTP server",
         })
     }
 }
 
-/// Knows whether all parts live.
+/// Records the first vital part that has ended; shared by all of them.
 #[derive(Debug, Clone, Default)]
 pub struct Vitals(Arc<Inner>);
 
@@ -48,7 +48,7 @@ struct Inner {
     changed: Notify,
 }
 
-/// Held by a part for as long as it lives: dropped, it tells that the part has ended.
+/// Held by a part for as long as it runs. On drop it reports that the part has ended.
 #[derive(Debug)]
 pub struct Pulse {
     vitals: Vitals,
@@ -56,17 +56,17 @@ pub struct Pulse {
     is_over: bool,
 }
 
-/// Tells that a part has ended if it is dropped by a panic.
+/// Reports the end of a part if it is dropped by a panic.
 #[derive(Debug)]
 pub struct PanicWatch<'a>(&'a Vitals, VitalPart);
 
 impl Vitals {
-    /// The pulse of a part that has begun.
+    /// Makes the pulse of a part that has started.
     pub fn pulse(&self, part: VitalPart) -> Pulse {
         Pulse { vitals: self.clone(), part, is_over: false }
     }
 
-    /// Watches a piece of work of a part.
+    /// Watches one piece of a part's work for a panic.
     pub fn watch(&self, part: VitalPart) -> PanicWatch<'_> {
         PanicWatch(self, part)
     }
@@ -88,14 +88,14 @@ impl Vitals {
     }
 
     fn ended(&self, part: VitalPart) {
-        // Only the first counts: others follow from it.
+        // Only the first one is kept: the others end as a consequence.
         self.0.first.set(Died(part)).unwrap_or_default();
         self.0.changed.notify_waiters();
     }
 }
 
 impl Pulse {
-    /// The part has ended as it should.
+    /// Marks an orderly end, which is not reported.
     pub fn rest(mut self) {
         self.is_over = true;
     }

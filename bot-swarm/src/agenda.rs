@@ -48,7 +48,7 @@ pub struct Appointment {
     pub due: Nanos,
     /// Whose: the bot's place in its worker.
     pub bot: u32,
-    /// What.
+    /// What the bot is to do then.
     pub errand: Errand,
 }
 
@@ -63,7 +63,7 @@ pub struct Agenda {
 }
 
 impl Agenda {
-    /// Enters an appointment.
+    /// Adds an appointment; it is brought at its time, or as soon after as the worker can.
     pub fn enter(&self, appointment: Appointment) {
         let mut appointments = self.appointments.borrow_mut();
         let is_first = appointments.peek().is_none_or(|Reverse(first)| appointment.due < first.due);

@@ -68,7 +68,7 @@ impl BehaviourKind {
 pub(crate) enum Talk {
     /// To nobody.
     Silent,
-    /// To its room.
+    /// To the room that it is at home in.
     Room,
     /// To its friends, one at a time.
     Friends,

@@ -30,7 +30,7 @@ use crate::agenda::{Appointment, Errand};
 use crate::behaviour::{Behaviour, BehaviourKind, Move, Talk};
 use crate::census::BotState;
 use crate::clock::Nanos;
-use crate::marker::{MarkedTarget, Marker};
+use crate::marker::{MarkedTarget, Marker, Names, OwnWait};
 use crate::plan::Plan;
 use crate::worker_state::WorkerState;
 use attendance::Attendance;
@@ -38,7 +38,7 @@ use fragments::Fragments;
 use in_flight::{Addressee, Outgoing};
 use link::Link;
 use reading::Reading;
-use speech::{Next, Speech};
+use speech::{Draft, Next, Speech};
 use way_back::WayBack;
 
 /// How long a bot pauses that was refused without being told for how long.
@@ -50,37 +50,58 @@ const PART_AFTER: Duration = Duration::from_secs(2);
 /// The room that a bot visits beside its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Visit {
-    /// None.
     None,
     /// It has asked to come in.
     Asked(u32),
-    /// It is in.
     In(u32),
+}
+
+/// Who a bot is. But for its name, which the server has the last word on, none of it changes.
+struct Identity {
+    /// Its number in its swarm.
+    number: u32,
+    name: ClientId,
+    kind: BehaviourKind,
+    /// The number of the room that it is at home in.
+    room: u32,
+}
+
+/// What a bot does of its own accord.
+struct Conduct {
+    behaviour: Box<dyn Behaviour>,
+    /// What its behaviour does next, and when.
+    next_move: Option<(Nanos, Move)>,
+    /// The room that it visits, or has asked to visit.
+    visit: Visit,
+}
+
+/// A bot's connection, and the way to its next one.
+struct Session {
+    link: Link,
+    way_back: WayBack,
+    fragments: Fragments,
+    /// Where the server does not say so: since when the bot has a right to everything.
+    listens_at: Option<Nanos>,
+}
+
+/// How far a bot is with all that the server numbers.
+#[derive(Default)]
+struct Readings {
+    /// With the room that it is at home in.
+    home: Reading,
+    inbox: Reading,
 }
 
 /// One bot.
 pub(crate) struct Bot {
-    number: u32,
-    name: ClientId,
-    kind: BehaviourKind,
-    behaviour: Box<dyn Behaviour>,
+    identity: Identity,
+    conduct: Conduct,
+    /// As what it counts in the census.
     state: BotState,
     attendance: Attendance,
     speech: Speech,
-    link: Link,
-    way_back: WayBack,
-    /// The number of the room that it is at home in.
-    room: u32,
-    /// How far it is with that room.
-    home: Reading,
-    inbox: Reading,
-    /// The room that it visits, or has asked to visit.
-    visit: Visit,
-    /// What its behaviour does next, and when.
-    next_move: Option<(Nanos, Move)>,
-    fragments: Fragments,
-    /// Where the server does not say so: since when the bot has a right to everything.
-    listens_at: Option<Nanos>,
+    session: Session,
+    reading: Readings,
     rng: fastrand::Rng,
     worker: Rc<WorkerState>,
 }
@@ -120,22 +141,18 @@ impl Bot {
         worker.add_to_census(kind);
         let friends = if behaviour.talk() == Talk::Friends { worker.roster.friends() } else { 0 };
         let bot = Self {
-            number,
-            name: worker.roster.name(number),
-            kind,
-            behaviour,
+            identity: Identity { number, name: worker.roster.name(number), kind, room },
+            conduct: Conduct { behaviour, next_move: None, visit: Visit::None },
             state: BotState::Waiting,
             attendance: Attendance::default(),
             speech: Speech::new(friends),
-            link: Link::Down,
-            way_back: WayBack::to(number),
-            room,
-            home: Reading::default(),
-            inbox: Reading::default(),
-            visit: Visit::None,
-            next_move: None,
-            fragments: Fragments::default(),
-            listens_at: None,
+            session: Session {
+                link: Link::Down,
+                way_back: WayBack::to(number),
+                fragments: Fragments::default(),
+                listens_at: None,
+            },
+            reading: Readings::default(),
             rng: fastrand::Rng::with_seed(worker.seed ^ u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
             worker,
         };
@@ -143,11 +160,11 @@ impl Bot {
     }
 
     fn enter(&self, due: Nanos, errand: Errand) {
-        self.worker.agenda.enter(Appointment { due, bot: self.worker.place_of(self.number), errand });
+        self.worker.agenda.enter(Appointment { due, bot: self.worker.place_of(self.identity.number), errand });
     }
 
     fn enter_state(&mut self, state: BotState) {
-        self.worker.change_in_census(self.kind, self.state, state);
+        self.worker.change_in_census(self.identity.kind, self.state, state);
         self.state = state;
     }
 
@@ -158,16 +175,21 @@ impl Bot {
     /// Sends what is due, as far as connection, server and window allow. Called whenever one of them may have changed.
     pub(crate) fn speak(&mut self) {
         let now = self.worker.now();
-        if !self.link.is_up() {
+        if !self.session.link.is_up() {
             return;
         }
         if let Some(until) = self.speech.pauses_until(now) {
             return self.speak_at(until);
         }
         self.ask_for_missed();
-        while self.speech.may_begin() && self.link.has_room() {
+        while self.speech.may_begin() && self.session.link.has_room() {
             if let Some(message) = self.speech.take_postponed() {
-                self.send(message.to, message.planned, message.bytes);
+                let worker = &self.worker;
+                worker.deferred.set(worker.deferred.get() - 1);
+                worker.unanswered.set(worker.unanswered.get() + 1);
+                worker.stats.borrow_mut().counters.sent_again += 1;
+                let Outgoing { to, planned, own_wait, bytes, .. } = message;
+                self.send(Draft { to, planned, own_wait, bytes });
                 continue;
             }
             if self.worker.says_until.get().is_some_and(|until| now >= until) {
@@ -183,26 +205,28 @@ impl Bot {
             let mut stats = self.worker.stats.borrow_mut();
             stats.counters.sent += 1;
             // Who ignores limits has itself to blame for what takes long.
-            let planned = if self.behaviour.ignores_limits() {
-                Nanos::UNPLANNED
+            let (planned, own_wait) = if self.conduct.behaviour.ignores_limits() {
+                (Nanos::UNPLANNED, OwnWait::default())
             } else {
-                stats.lateness.record(now.since(planned));
-                planned
+                let own_wait = self.attendance.own_wait(planned);
+                stats.lateness.record(now.since(planned).saturating_sub(own_wait));
+                (planned, OwnWait::default().and(own_wait))
             };
             drop(stats);
             self.worker.unanswered.set(self.worker.unanswered.get() + 1);
             let friends = self.speech.friends();
             let to = if friends > 0 { Addressee::Friend(self.rng.u32(0..friends)) } else { Addressee::Room };
             let bytes = self.worker.habits.sizes.draw(&mut self.rng);
-            self.send(to, planned, bytes);
+            self.send(Draft { to, planned, own_wait, bytes });
         }
     }
 
     /// Begins to talk, if that is what it does, at the time at which it was to come.
     fn begin_plan(&mut self, came: Nanos) {
         let habits = &self.worker.habits;
-        let rate = if self.behaviour.ignores_limits() { habits.flood_per_second } else { habits.messages_per_second };
-        let talks = match self.behaviour.talk() {
+        let rate =
+            if self.conduct.behaviour.ignores_limits() { habits.flood_per_second } else { habits.messages_per_second };
+        let talks = match self.conduct.behaviour.talk() {
             Talk::Silent => false,
             Talk::Room => true,
             Talk::Friends => self.speech.friends() > 0,
@@ -218,8 +242,8 @@ impl Bot {
     }
 
     /// Gives a message its number and sends it.
-    fn send(&mut self, to: Addressee, planned: Nanos, bytes: u32) {
-        let (serial, message) = self.speech.begin(to, planned, bytes);
+    fn send(&mut self, draft: Draft) {
+        let (serial, message) = self.speech.begin(draft);
         self.transmit(serial, message);
         if self.is_plain() {
             self.has_said(serial, &message);
@@ -238,35 +262,37 @@ impl Bot {
         let worker = &self.worker;
         let (target, marked_target) = match message.to {
             Addressee::Room => {
-                let room = worker.roster.room(self.room);
+                let room = worker.roster.room(self.identity.room);
                 (Target::Room(room.name.clone()), MarkedTarget::Room(room.tag))
             }
             Addressee::Friend(friend) => {
-                let friend = worker.roster.friend(self.number, friend);
+                let friend = worker.roster.friend(self.identity.number, friend);
                 (Target::Client(worker.roster.name(friend)), MarkedTarget::Bot(friend))
             }
         };
         let marker = Marker {
             host: worker.host.tag(),
             run: worker.run,
-            sender: self.number,
+            sender: self.identity.number,
             target: marked_target,
             number: message.number,
             planned: message.planned,
             on_server: worker.on_server(message.planned),
+            own_wait: message.own_wait,
         };
-        let text = marker.render(message.bytes as usize);
+        let bytes = message.bytes as usize;
         if self.is_plain() {
-            return self.transmit_plainly(serial, &text);
+            return self.transmit_plainly(serial, &marker.render(bytes, Names::default()));
         }
-        let text = text.into();
+        let to = if let Target::Client(friend) = &target { friend.as_str() } else { "" };
+        let text = marker.render(bytes, Names { from: self.identity.name.as_str(), to }).into();
         let command = ClientCommand::Message(PostMessage { text, target, client_id: None });
-        self.ask(Some(in_flight::message_id(worker.run, self.number, serial)), command);
+        self.ask(Some(in_flight::message_id(worker.run, self.identity.number, serial)), command);
     }
 
     fn ask(&self, id: Option<MessageId>, command: ClientCommand<'_>) {
         let frame = codec::encode_command(&CommandFrame { id, command });
-        self.link.send(ws::Message::Text(frame.into()));
+        self.session.link.send(ws::Message::Text(frame.into()));
     }
 }
 

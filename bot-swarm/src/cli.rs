@@ -77,14 +77,16 @@ pub fn command() -> Command {
                 .about("Raises the load until it breaks what is expected, and narrows down where")
                 .after_help(
                     "Every other flag of bot-swarm that says what the bots do may be given, too: see bot-swarm --help. How \
-                     long a load takes, and when its bots come, is for the search to say.",
+                     long a load takes, and when its bots come, is for the search to say.\n\
+                     Ends with 0: a limit was found, or there is none up to --find-most; 1: not even the least load was kept; 2: the \
+                     swarm itself was the limit; 3: could not run, or ended early; 4: nothing was measured, as without a server.",
                 )
                 .args(of_search)
                 .arg(print_config),
         )
         .subcommand(
             Command::new(COMPARE)
-                .about("Says what got better and what got worse; ends with 1 where anything got worse")
+                .about("Says what got better and what got worse; ends with 1 where anything got worse, with 2 where a run is not valid")
                 .arg(report("before", "A report.json, or the folder it is in"))
                 .arg(report("now", "The one that is judged by it")),
         )

@@ -32,11 +32,11 @@ pub enum Change {
 /// One figure in both reports.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
-    /// What it is.
+    /// Its name, as the comparison prints it.
     pub name: String,
     /// What it was.
     pub before: f64,
-    /// What it is now.
+    /// Its value in the run that is judged.
     pub now: f64,
     /// What became of it.
     pub change: Change,
@@ -59,6 +59,8 @@ pub struct Comparison {
     pub verdicts: [String; 2],
     /// Whether the verdict got better, worse or neither.
     pub verdict: Change,
+    /// Which of the two says nothing of the server, because its run is not valid.
+    pub invalid: Option<&'static str>,
     /// Settings that differ, with both values: where there are any that make the load, the figures differ for it.
     pub settings: Vec<(String, String, String)>,
     /// The figures.
@@ -97,7 +99,9 @@ pub fn compare(before: &Report, now: &Report) -> Comparison {
         ("wrong room", theirs.wrong_room, ours.wrong_room),
         ("misdelivered", theirs.misdelivered, ours.misdelivered),
         ("contradictions", theirs.contradictions, ours.contradictions),
+        ("altered", theirs.altered, ours.altered),
         ("unanswered", before.messages.unanswered, now.messages.unanswered),
+        ("refused for now", before.messages.deferred, now.messages.deferred),
         ("refused", before.messages.refused, now.messages.refused),
         ("never sent", before.messages.overdue, now.messages.overdue),
         ("never connected", before.bots.never_connected, now.bots.never_connected),
@@ -145,6 +149,7 @@ pub fn compare(before: &Report, now: &Report) -> Comparison {
     }
     Comparison {
         verdicts: [before.verdict.line.clone(), now.verdict.line.clone()],
+        invalid: invalid(before.verdict.judgement, now.verdict.judgement),
         verdict: judge_verdicts(before.verdict.judgement, now.verdict.judgement),
         settings: settings(&before.config, &now.config),
         rows,
@@ -179,6 +184,15 @@ fn judge_verdicts(before: Judgement, now: Judgement) -> Change {
     }
 }
 
+fn invalid(before: Judgement, now: Judgement) -> Option<&'static str> {
+    match (before, now) {
+        (Judgement::Invalid, Judgement::Invalid) => Some("both runs are not valid"),
+        (Judgement::Invalid, _) => Some("the run before is not valid"),
+        (_, Judgement::Invalid) => Some("the run now is not valid"),
+        _ => None,
+    }
+}
+
 /// Which way is better, and how much of a change is none.
 #[derive(Debug, Clone, Copy)]
 enum Direction {
@@ -206,9 +220,9 @@ impl Comparison {
         self.verdict == Change::Worse || self.rows.iter().any(|row| row.change == Change::Worse)
     }
 
-    /// What the process ends with: 0 nothing got worse, 1 something did.
+    /// What the process ends with: 0 nothing got worse, 1 something did, 2 a run is not valid, so nothing can be said.
     pub fn exit_code(&self) -> u8 {
-        u8::from(self.is_worse())
+        if self.invalid.is_some() { 2 } else { u8::from(self.is_worse()) }
     }
 
     fn headline(&self) -> String {
@@ -221,7 +235,11 @@ impl Comparison {
         } else {
             "SAME"
         };
-        let line = format!("{word}: {worse} worse, {better} better, {} the same", count(Change::Same));
+        let figures = format!("{worse} worse, {better} better, {} the same", count(Change::Same));
+        let line = match self.invalid {
+            Some(why) => format!("INVALID: {why}, so its figures say nothing of the server; {figures}"),
+            None => format!("{word}: {figures}"),
+        };
         match count(Change::NotJudged) {
             0 => line,
             not_judged => {
@@ -306,7 +324,7 @@ mod tests {
         let comparison = compare(&before, &now);
         assert_eq!(change_of(&comparison, "delivery p99"), Change::NotJudged);
         let text = comparison.to_string();
-        assert!(text.starts_with("SAME: 0 worse, 0 better, 13 the same; "), "{text}");
+        assert!(text.starts_with("SAME: 0 worse, 0 better, 15 the same; "), "{text}");
         assert!(text.lines().next().unwrap().ends_with(" not judged, because a run was shorter than 10 s"), "{text}");
         now.ledger.lost = 1;
         assert_eq!(compare(&before, &now).exit_code(), 1);
@@ -377,7 +395,20 @@ mod tests {
         let (before, mut now) = (example::report(), example::report());
         now.verdict.judgement = Judgement::Broken;
         assert_eq!(compare(&before, &now).exit_code(), 1);
-        now.verdict.judgement = Judgement::Invalid;
-        assert_eq!(compare(&before, &now).exit_code(), 0);
+    }
+
+    #[test]
+    fn with_a_run_that_is_not_valid_nothing_can_be_said() {
+        let (valid, mut invalid) = (example::report(), example::report());
+        invalid.verdict.judgement = Judgement::Invalid;
+        for (before, now, line) in [
+            (&valid, &invalid, "INVALID: the run now is not valid, "),
+            (&invalid, &valid, "INVALID: the run before is not valid, "),
+            (&invalid, &invalid, "INVALID: both runs are not valid, "),
+        ] {
+            let comparison = compare(before, now);
+            assert!(comparison.to_string().starts_with(line), "{comparison}");
+            assert_eq!(comparison.exit_code(), 2);
+        }
     }
 }

@@ -130,7 +130,7 @@ pub enum ConfigError {
     /// A value is not in its range.
     #[error("{variable}={value:?} is not valid: it must be {range}")]
     BadValue {
-        /// The variable.
+        /// Its name, in full.
         variable: &'static str,
         /// What it was set to.
         value: String,
@@ -140,7 +140,7 @@ pub enum ConfigError {
     /// A value has several parts, and one of them is wrong.
     #[error("{variable}={value:?} is not valid: {why}")]
     BadPart {
-        /// The variable.
+        /// Its name, in full.
         variable: &'static str,
         /// What it was set to.
         value: String,
@@ -150,7 +150,7 @@ pub enum ConfigError {
     /// A variable begins like the swarm's and is none of them.
     #[error("{variable} is not a variable of bot-swarm; did you mean {nearest}?")]
     Unknown {
-        /// The variable.
+        /// As it was written.
         variable: String,
         /// The known one whose name is nearest.
         nearest: &'static str,

@@ -1,8 +1,12 @@
 //! Why a bot cannot connect, in few words, so that the same counts as the same.
 
+use std::io;
+use std::time::Duration;
+
+use actix_http::error::ParseError;
 use awc::error::{ConnectError, SendRequestError, WsClientError};
 use rustix::io::Errno;
-use tokio_rustls::rustls;
+use tokio_rustls::rustls::{self, CertificateError};
 
 use crate::refused::Refused;
 
@@ -12,28 +16,75 @@ pub const NO_FILE_LEFT: &str = "connect: too many open files";
 /// The kind of error of a bot for which there was no local port left.
 pub const NO_PORT_LEFT: &str = "connect: no local port left";
 
+/// The kind of error of a bot whose packets nobody answered.
+pub const NO_ANSWER: &str = "connect: no answer";
+
+/// The kind of error of a bot whose host has no address.
+pub const UNKNOWN_HOST: &str = "connect: unknown host";
+
+/// The kind of error of a bot whose handshake nobody answered.
+pub const NO_REPLY: &str = "handshake: no answer";
+
+/// The kind of error of a bot whose handshake was answered by something else than HTTP.
+pub const NO_HTTP: &str = "handshake: the answer is not HTTP";
+
+/// The kind of error of a bot whose connection ended before the handshake was answered.
+pub const ENDED: &str = "handshake: the connection ended";
+
+/// The kind of error of a bot that was let in, and heard nothing that its dialect knows as a welcome.
+pub const NO_WELCOME: &str = "no welcome";
+
 /// A connect error in few words, so that the same counts as the same.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the errors of a library, which may add some")]
 pub(crate) fn describe(error: &WsClientError) -> String {
-    if let WsClientError::SendRequest(SendRequestError::Custom(error, _)) = error
-        && let Some(refused) = error.downcast_ref::<Refused>()
-    {
-        return refused.to_string();
-    }
-    if let WsClientError::SendRequest(SendRequestError::Connect(ConnectError::Io(error))) = error {
-        if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            return format!("TLS: {error}");
+    let WsClientError::SendRequest(error) = error else { return format!("handshake: {error}") };
+    match error {
+        SendRequestError::Custom(error, _) => {
+            let refused = error.downcast_ref::<Refused>().map(ToString::to_string);
+            refused.unwrap_or_else(|| format!("handshake: {error}"))
         }
-        return match Errno::from_io_error(error) {
-            Some(Errno::MFILE | Errno::NFILE) => NO_FILE_LEFT.to_owned(),
-            Some(Errno::ADDRNOTAVAIL) => NO_PORT_LEFT.to_owned(),
-            _ => format!("connect: {}", error.kind()),
-        };
+        SendRequestError::Connect(ConnectError::Timeout) => NO_ANSWER.to_owned(),
+        SendRequestError::Connect(ConnectError::Resolver(_) | ConnectError::NoRecords) => UNKNOWN_HOST.to_owned(),
+        SendRequestError::Connect(ConnectError::Disconnected) => ENDED.to_owned(),
+        SendRequestError::Connect(ConnectError::Io(error))
+        | SendRequestError::Response(ParseError::Io(error))
+        | SendRequestError::Send(error) => describe_io(error),
+        SendRequestError::Response(_) => NO_HTTP.to_owned(),
+        SendRequestError::Timeout => NO_REPLY.to_owned(),
+        error => format!("connect: {error}"),
     }
-    let is_timeout = matches!(
-        error,
-        WsClientError::SendRequest(SendRequestError::Timeout | SendRequestError::Connect(ConnectError::Timeout))
-    );
-    if is_timeout { "connect: timeout".to_owned() } else { format!("connect: {error}") }
+}
+
+/// How long the server asks a bot to wait that it refused.
+pub(crate) fn retry_after(error: &WsClientError) -> Duration {
+    let WsClientError::SendRequest(SendRequestError::Custom(error, _)) = error else { return Duration::ZERO };
+    error.downcast_ref::<Refused>().map_or(Duration::ZERO, |refused| refused.retry_after)
+}
+
+fn describe_io(error: &io::Error) -> String {
+    if let Some(error) = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) {
+        return describe_tls(error);
+    }
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE | Errno::NFILE) => NO_FILE_LEFT.to_owned(),
+        Some(Errno::ADDRNOTAVAIL) => NO_PORT_LEFT.to_owned(),
+        _ if error.kind() == io::ErrorKind::UnexpectedEof => ENDED.to_owned(),
+        _ => format!("connect: {}", error.kind()),
+    }
+}
+
+/// A kind for all bots: without the time of day, and without the words of a debugger.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the errors of a library, which may add some")]
+fn describe_tls(error: &rustls::Error) -> String {
+    let invalid = |what: &str| format!("TLS: invalid peer certificate: {what}");
+    let rustls::Error::InvalidCertificate(certificate) = error else { return format!("TLS: {error}") };
+    match certificate {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => invalid("Expired"),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => invalid("NotValidYet"),
+        CertificateError::NotValidForName => invalid("certificate not valid for name of the host"),
+        CertificateError::Other(other) => invalid(&other.0.to_string()),
+        _ => format!("TLS: {error}"),
+    }
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub enum TokenError {
     TooFew {
         /// Tokens in the file.
         tokens: usize,
-        /// Bots.
+        /// Bots that the run is to have.
         bots: u32,
     },
     /// A token cannot be sent in a header.

@@ -27,6 +27,10 @@ pub enum Dialect {
     Nats,
 }
 
+/// What servers say first, before they were asked anything.
+const GREETINGS: [(&[u8], Dialect); 3] =
+    [(br#"{"type":"welcome""#, Dialect::Starling), (br#"0{"sid":"#, Dialect::SocketIo), (b"INFO {", Dialect::Nats)];
+
 impl Dialect {
     /// Every dialect.
     pub const ALL: [Self; 8] = [
@@ -52,6 +56,11 @@ impl Dialect {
             Self::Mqtt => "mqtt",
             Self::Nats => "nats",
         }
+    }
+
+    /// The dialect of a server that greets with this frame. `None`: it cannot be told.
+    pub(crate) fn of_greeting(frame: &[u8]) -> Option<Self> {
+        GREETINGS.iter().find(|(greeting, _)| frame.starts_with(greeting)).map(|(_, dialect)| *dialect)
     }
 
     /// The protocol of its own, where it has one that is not Starling's.

@@ -12,8 +12,8 @@ use crate::units::{duration_text, parse_duration};
 const CLEAN: &str = "clean";
 
 /// The counts of an outcome that can be expected, beside the ledger's findings and the counters.
-pub(crate) const COUNTS: [&str; 8] =
-    ["unanswered", "away", "errors", "connected", "never_connected", "planned", "done", "not_done"];
+pub(crate) const COUNTS: [&str; 9] =
+    ["unanswered", "deferred", "away", "errors", "connected", "never_connected", "planned", "done", "not_done"];
 
 /// The counts that can be expected as a share of a whole.
 pub(crate) const SHARES: [&str; 2] = ["connected", "done"];
@@ -122,10 +122,30 @@ impl FromStr for Expectations {
     fn from_str(text: &str) -> Result<Self, NotExpectations> {
         let read = |(index, text): (usize, &str)| {
             let text = text.trim();
-            Expectation::read(text).map_err(|why| NotExpectations { part: index + 1, text: text.to_owned(), why })
+            let read = Expectation::read(text);
+            let read = read.map_err(|why| {
+                separated(text).map_or(why, |list| format!("commas stand between expectations: {list}"))
+            });
+            read.map_err(|why| NotExpectations { part: index + 1, text: text.to_owned(), why })
         };
         text.split(',').enumerate().map(read).collect::<Result<_, _>>().map(Self)
     }
+}
+
+/// The list that a text is meant to be in which something else than commas stands between expectations. `None`: it is none.
+fn separated(text: &str) -> Option<String> {
+    let words = text.split_whitespace().filter(|word| !word.eq_ignore_ascii_case("and"));
+    let mut text = words.collect::<Vec<_>>().join(" ");
+    for sign in ["<", "=", ">"] {
+        text = text.replace(&format!(" {sign}"), sign).replace(&format!("{sign} "), sign);
+    }
+    let parts = text.split([' ', ';', '&', '|', '+']).filter(|part| !part.is_empty());
+    // What has no bound has one in the hint.
+    let read = |part: &str| {
+        let bounded = [part.to_owned(), format!("{part}<250ms"), format!("{part}=0")];
+        bounded.iter().find_map(|part| Expectation::read(part).ok()).map(|read| read.to_string())
+    };
+    parts.map(read).collect::<Option<Vec<_>>>().filter(|parts| parts.len() > 1).map(|parts| parts.join(", "))
 }
 
 impl Expectation {
@@ -151,11 +171,18 @@ impl Expectation {
             let name = SHARES.into_iter().find(|name| *name == quantity).ok_or_else(no_share)?;
             let percent = percent.trim().parse().ok().filter(|percent| (0.0..=100.0).contains(percent));
             let percent = percent.ok_or_else(|| format!("{bound} is not from 0% to 100%, as in done>=99.9%"))?;
+            if (relation, percent) == (Relation::More, 100.0) || (relation, percent) == (Relation::Less, 0.0) {
+                return Err(format!("no share is {relation}{bound}; a share looks like done>=99.9%"));
+            }
             return Ok(Self::Share { name, relation, percent });
         }
         if let Some(name) = count_named(quantity) {
             let no_number = |_| format!("{name} is a count, and {bound:?} is no whole number, as in {name}=0");
-            return Ok(Self::Count { name, relation, bound: bound.parse().map_err(no_number)? });
+            let bound = bound.parse().map_err(no_number)?;
+            if (relation, bound) == (Relation::Less, 0) {
+                return Err(format!("no count is less than none; where {name} is to be none: {name}=0"));
+            }
+            return Ok(Self::Count { name, relation, bound });
         }
         let named = |kind: &&&str| quantity.strip_prefix(**kind).is_some_and(|rest| rest.starts_with('.'));
         let (kind, measure) = match Stats::KINDS.iter().find(named) {
@@ -171,7 +198,11 @@ impl Expectation {
         };
         let measure = Measure::read(measure, unknown)?;
         let no_time = || format!("{quantity} is a latency, and {bound:?} is no time, as in {quantity}<250ms");
-        Ok(Self::Latency { kind, measure, relation, bound: parse_duration(bound).ok_or_else(no_time)? })
+        let bound = parse_duration(bound).ok_or_else(no_time)?;
+        if (relation, bound) == (Relation::Less, Duration::ZERO) {
+            return Err(format!("no latency is less than no time; a latency looks like {quantity}<250ms"));
+        }
+        Ok(Self::Latency { kind, measure, relation, bound })
     }
 }
 
@@ -328,6 +359,18 @@ mod tests {
             ("conect.p99<1s", r#"part 1 ("conect.p99<1s"): nothing is called "conect.p99"; did you mean connect.p99?"#),
             ("lost<1%", r#"part 1 ("lost<1%"): lost has no percentage; connected and done have, as in done>=99.9%"#),
             ("done>101%", r#"part 1 ("done>101%"): 101% is not from 0% to 100%, as in done>=99.9%"#),
+            ("connected>100%", r#"part 1 ("connected>100%"): no share is >100%; a share looks like done>=99.9%"#),
+            ("done<0%", r#"part 1 ("done<0%"): no share is <0%; a share looks like done>=99.9%"#),
+            ("lost<0", r#"part 1 ("lost<0"): no count is less than none; where lost is to be none: lost=0"#),
+            ("p99<0ms", r#"part 1 ("p99<0ms"): no latency is less than no time; a latency looks like p99<250ms"#),
+            ("clean p99<1s", r#"part 1 ("clean p99<1s"): commas stand between expectations: clean, p99<1s"#),
+            ("clean;lost=0", r#"part 1 ("clean;lost=0"): commas stand between expectations: clean, lost=0"#),
+            ("clean and p99<1s", r#"part 1 ("clean and p99<1s"): commas stand between expectations: clean, p99<1s"#),
+            (
+                "lost=0 && p99<1s, clean",
+                r#"part 1 ("lost=0 && p99<1s"): commas stand between expectations: lost=0, p99<1s"#,
+            ),
+            ("clean p99", r#"part 1 ("clean p99"): commas stand between expectations: clean, p99<250ms"#),
             ("done>x%", r#"part 1 ("done>x%"): x% is not from 0% to 100%, as in done>=99.9%"#),
         ] {
             assert_eq!(told(text), expected);

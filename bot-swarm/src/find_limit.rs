@@ -55,7 +55,8 @@ pub fn load_config(config: &Config, load: u32) -> Config {
     made
 }
 
-/// Searches the limit of a server. What ends the search early is in its report, with what was found until then.
+/// Searches the limit of a server. What ends the search early is in its report, with what was found until then. Where
+/// [`Config::report`] names a folder, what is known so far is written there after each load.
 ///
 /// To be called within an actix system.
 ///
@@ -93,17 +94,37 @@ pub async fn find_limit(
                 break;
             }
         };
-        let trial = match report.verdict.judgement {
-            Judgement::Kept => Trial::Kept,
-            Judgement::Broken => Trial::Broken,
-            Judgement::Invalid => Trial::Invalid,
-        };
+        let (report, trial) = judged(report);
         log::info!("{load} {}: {}", config.find.unit(), report.verdict.line);
         search.record(load, trial);
         found.take(load, report, search.limit());
+        found.is_unmeasured = search.unmeasured().is_some();
+        if let Some(folder) = &config.report
+            && let Err(error) = found.write(folder)
+        {
+            log::warn!("what is known so far cannot be written: {}: {error}", folder.display());
+        }
+        if found.is_unmeasured {
+            break;
+        }
         actix_rt::time::sleep(REST_MAX.min(Duration::from_secs_f64(config.find_seconds))).await;
     }
+    found.end();
     Ok(found)
+}
+
+/// The report of a load, and what the search makes of it. Where nothing was measured, the load is not called broken.
+fn judged(mut report: Report) -> (Report, Trial) {
+    let trial = match report.verdict.judgement {
+        Judgement::Kept => Trial::Kept,
+        Judgement::Broken => Trial::Broken,
+        Judgement::Invalid => Trial::Invalid,
+    };
+    let Some(why) = report.unmeasured().filter(|_| trial == Trial::Broken) else { return (report, trial) };
+    report.verdict.line = format!("INVALID: {why}");
+    report.verdict.judgement = Judgement::Invalid;
+    report.verdict.doubts.push(why);
+    (report, Trial::Unmeasured)
 }
 
 /// The highest load that the limit of open files allows.

@@ -7,6 +7,7 @@ use crate::connect_error::{NO_FILE_LEFT, NO_PORT_LEFT};
 use crate::doubt::Doubt;
 use crate::expect::{Broken, COUNTS, Expectation, Expectations, Measure, SHARES};
 use crate::outcome::{Outcome, Point, Verdict};
+use crate::report::NEVER_CONNECTED;
 use crate::stats::Stats;
 use crate::units::{grouped, human};
 
@@ -15,6 +16,18 @@ const BUSY_SHARE: f64 = 0.95;
 
 /// The share of a run's seconds in which a worker may have no time left.
 const BUSY_SECONDS_SHARE: f64 = 0.1;
+
+/// What is expected of every run: that any bot was connected.
+const BOTS: &str = "bots";
+
+/// What is told of a latency that was expected, and of which there is none.
+pub(crate) const NOTHING_MEASURED: &str = "nothing was measured";
+
+/// What a note begins with that tells that a run ended before its time.
+pub(crate) const STOPPED: &str = "stopped after";
+
+/// What a note contains that tells that the server speaks another dialect.
+pub(crate) const OTHER_DIALECT: &str = "and not BOT_DIALECT=";
 
 /// Points that are shorter say little about how busy the swarm was.
 const POINT_MIN: Duration = Duration::from_millis(500);
@@ -31,7 +44,11 @@ impl Outcome {
     /// Finds out what is to be said of the run. To be called once, when all else is there.
     pub(crate) fn judge(self) -> Self {
         let limit = Duration::from_secs_f64(self.config.lateness_max_seconds);
-        let doubts = doubts(&self.stats, &self.points, limit);
+        let mut doubts = doubts(&self.stats, &self.points, limit);
+        if self.stats.counters.ever_connected == 0 {
+            // Who never came in has nothing to be late for.
+            doubts.retain(|doubt| matches!(doubt, Doubt::OpenFiles { .. } | Doubt::Ports { .. }));
+        }
         self.judge_with(doubts)
     }
 
@@ -45,6 +62,7 @@ impl Outcome {
     /// As [`judge`](Self::judge), where it is known what there is to doubt.
     pub(crate) fn judge_with(mut self, doubts: Vec<Doubt>) -> Self {
         self.doubts = doubts;
+        self.notes.extend(self.unsaid());
         let broken = self.config.expect.broken(&self);
         self.verdict = if !self.doubts.is_empty() {
             Verdict::Invalid
@@ -57,13 +75,37 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// What somebody who reads only that a run kept its expectations should know as well.
+    fn unsaid(&self) -> Vec<String> {
+        let counters = &self.stats.counters;
+        let connected = counters.ever_connected;
+        let planned = self.config.profile().duration().filter(|planned| self.elapsed < *planned);
+        let stopped = planned
+            .map(|planned| format!("{STOPPED} {:.1} s of {:.1} s", self.elapsed.as_secs_f64(), planned.as_secs_f64()));
+        let bots = u64::from(self.bots);
+        let few =
+            (connected < bots).then(|| format!("{} of {} bots were connected", grouped(connected), grouped(bots)));
+        let silent = (counters.sent == 0).then(|| "no message was sent".to_owned());
+        // Who expects `clean` is told by the verdict.
+        let faults = self.faults();
+        let faults = faults.iter().filter(|(what, _)| *what != NEVER_CONNECTED);
+        let faults: Vec<String> = faults.map(|(what, count)| format!("{} {what}", grouped(*count))).collect();
+        let unclean = (!faults.is_empty()).then(|| format!("not clean: {}", faults.join(", ")));
+        // Bots may come in where they are not understood.
+        let dialect = self.stats.errors.keys().find(|kind| kind.contains(OTHER_DIALECT)).cloned();
+        [stopped, dialect, few, silent, unclean].into_iter().flatten().collect()
+    }
+}
+
 impl Expectations {
     /// The expectations that a run broke. Where no bot was ever connected, that is the one.
     pub fn broken(&self, outcome: &Outcome) -> Vec<Broken> {
         if outcome.stats.counters.ever_connected == 0 {
             let why = outcome.stats.errors_line();
             let why = if why.is_empty() { why } else { format!(" ({why})") };
-            return vec![Broken { expected: "bots".to_owned(), actual: format!("no bot was connected{why}") }];
+            let advice = outcome.stats.advice().map_or_else(String::new, |advice| format!(": {advice}"));
+            return vec![Broken { expected: BOTS.to_owned(), actual: format!("no bot was connected{why}{advice}") }];
         }
         let actual = |expectation: &Expectation| {
             let actual = expectation.broken(outcome)?;
@@ -78,6 +120,7 @@ fn counts(outcome: &Outcome) -> impl Iterator<Item = (&'static str, u64)> {
     let errors = outcome.stats.errors.values().sum();
     let counts = [
         outcome.unanswered,
+        outcome.deferred,
         outcome.away,
         errors,
         outcome.stats.counters.ever_connected,
@@ -108,7 +151,7 @@ impl Expectation {
             Self::Latency { kind, measure, relation, bound } => {
                 let latencies = outcome.stats.kind(kind).filter(|latencies| latencies.count() > 0);
                 // What was not measured cannot be said to be kept.
-                let Some(latencies) = latencies else { return Some("nothing was measured".to_owned()) };
+                let Some(latencies) = latencies else { return Some(NOTHING_MEASURED.to_owned()) };
                 let actual = match measure {
                     Measure::Percentile(percent) => latencies.quantile(percent / 100.0),
                     Measure::Max => latencies.max(),

@@ -63,7 +63,7 @@ impl Latencies {
         Duration::from_micros(self.0.max())
     }
 
-    /// The mean.
+    /// The sum of all divided by how many there are, to the three digits that are kept; zero where there are none.
     pub fn mean(&self) -> Duration {
         Duration::from_secs_f64(self.0.mean() / 1e6)
     }

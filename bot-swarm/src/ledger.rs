@@ -22,6 +22,9 @@
 //! per message, and every receiver's message against what the others got in the same place, see [`room`]. A ledger sees the bots of one
 //! worker, but needs no other for its judgements: a message that the members on one thread got differently breaks
 //! their sender's numbering there.
+//!
+//! A message that is not as its sender gave it is found by its own check, see [`marker`](crate::marker). One that is not
+//! recognised as a bot's message at all is contradicted by the ack of what its sender gave, and by members that got that.
 
 mod inbox;
 mod member;
@@ -41,7 +44,7 @@ use starling_protocol::Epoch;
 
 use crate::clock::Nanos;
 use crate::last_receivers::{LastReceivers, PlaceKey};
-use crate::marker::{MarkedTarget, Marker};
+use crate::marker::{MarkedTarget, Marker, Reading};
 use member::Member;
 pub use peers::Audience;
 use peers::PeerBook;
@@ -171,15 +174,15 @@ impl Ledger {
         self.private.resume_point(bot)
     }
 
-    /// A message of a room arrived. `tag` is the room's, as markers carry it; `marker` the message's, if it has one;
-    /// `latency` how long it took, if that is known.
+    /// A message of a room arrived. `tag` is the room's, as markers carry it; `latency` is how long the message took, if that
+    /// is known.
     pub fn room_message(
         &mut self,
         bot: u32,
         room: u32,
         tag: u32,
         seq: u64,
-        marker: Option<&Marker>,
+        message: &Reading,
         latency: Option<Duration>,
     ) -> Verdict {
         let Some(member) = self.members.get_mut(&(bot, room)) else { return self.wrong_room() };
@@ -193,9 +196,16 @@ impl Ledger {
         }
         let epoch = member.position.epoch();
         let record = self.rooms.entry(room).or_default();
-        let Some(marker) = marker else {
-            record.reach(epoch, seq);
-            return Verdict::Counts;
+        let marker = match message {
+            Reading::Marked(marker) => marker,
+            Reading::Unmarked => {
+                let witness = record.witness(epoch, seq, Fingerprint::UNMARKED, Source::Delivery);
+                return self.charge(witness);
+            }
+            Reading::Altered => {
+                record.reach(epoch, seq);
+                return self.altered();
+            }
         };
         if marker.target != MarkedTarget::Room(tag) {
             record.reach(epoch, seq);
@@ -223,6 +233,12 @@ impl Ledger {
             }
             Witness::Contradicted => {}
         }
+        Verdict::Wrong
+    }
+
+    /// A message of a bot arrived that is not as the bot sent it.
+    pub fn altered(&mut self) -> Verdict {
+        self.tally.altered += 1;
         Verdict::Wrong
     }
 
@@ -263,6 +279,15 @@ impl Ledger {
             Step::Twice => self.tally.twice += 1,
         }
         Verdict::Wrong
+    }
+
+    /// A private message of a bot arrived that is not as the bot sent it.
+    pub fn altered_private_message(&mut self, bot: u32, seq: Option<u64>) -> Verdict {
+        // It stands in the place of what was sent.
+        if let Some(seq) = seq {
+            self.private.observe_place(bot, seq);
+        }
+        self.altered()
     }
 
     /// A private message without a marker arrived that names somebody else as its receiver.

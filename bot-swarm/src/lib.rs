@@ -13,10 +13,11 @@
 //! Invariants:
 //! - The bots know the server by its protocol alone: they depend on `starling-protocol`, never on `starling-actors`.
 //! - Judgement is pure: [`ledger`], [`plan`], [`marker`], [`server_clock`] do no I/O and read no clock.
-//! - A planned time is never changed, however late its message is sent.
+//! - A planned time is never changed, however late its message is sent. What the bot itself kept waiting is told apart.
 //! - What waits is bounded: messages in flight per bot, unwritten bytes per socket, places remembered per room, messages
 //!   followed to their last receiver.
 
+pub mod advice;
 pub mod agenda;
 pub mod backoff;
 pub mod behaviour;

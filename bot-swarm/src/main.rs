@@ -9,12 +9,15 @@ use anyhow::Context as _;
 use bot_swarm::cli::{self, Request};
 use bot_swarm::config::PREFIX;
 use bot_swarm::find_limit::LimitReport;
-use bot_swarm::report::folder::{self, FolderError};
+use bot_swarm::report::folder::{self, Claim, FolderError};
 use bot_swarm::{Outcome, Report, StopHandle, compare, find_limit, merge, progress};
 use starling_process::{Environment, log_lines};
 
 /// The variable that says which log lines are written.
 const LOG_FILTER: &str = "RUST_LOG";
+
+/// Crates whose lines are of no use to somebody who runs bots, unless asked for: what serves the metrics starts and stops.
+const LOWERED: &[&str] = &["actix_server", "actix_http", "actix_web"];
 
 /// How long the end of the process waits for standard error to take the last lines.
 const LAST_LINES: Duration = Duration::from_millis(500);
@@ -45,13 +48,14 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: &clap::ArgMatches) -> anyhow::Result<u8> {
+    starling_process::start::prepare()?;
     let environment = Environment::read()?;
     let filter = environment.get(LOG_FILTER)?.unwrap_or("info");
     anyhow::ensure!(
         log_lines::is_filter(filter),
         "{LOG_FILTER}={filter:?} is not valid: it must be a level (off, error, warn, info, debug, trace) or a list like info,bot_swarm=debug"
     );
-    log_lines::start(filter, log_lines::Format::Text, &[])?;
+    log_lines::start(filter, log_lines::Format::Text, LOWERED)?;
     match cli::request(flags, environment.starting_with(PREFIX)?)? {
         Request::PrintConfig(config) => {
             print(&config.to_env())?;
@@ -59,13 +63,8 @@ fn run(flags: &clap::ArgMatches) -> anyhow::Result<u8> {
         }
         Request::Run(config) => {
             prepare(config.report.as_deref(), &[folder::JSON, folder::PAGE])?;
-            // Where this process is killed, this is what is left, and the sum of many processes says so.
-            let mut claim = None;
-            if let Some(folder) = &config.report {
-                claim = Some(folder::claim(folder).context("BOT_REPORT cannot be written to")?);
-                folder::write(folder, &Report::of(&Outcome::not_ended(&config)))
-                    .context("BOT_REPORT cannot be written to")?;
-            }
+            let not_ended = || Report::of(&Outcome::not_ended(&config));
+            let claim = begin(config.report.as_deref(), |folder| folder::write(folder, &not_ended()))?;
             let coming = config.profile().bots_max();
             if config.profile.is_none() && coming < config.count {
                 let count = config.count;
@@ -82,19 +81,30 @@ fn run(flags: &clap::ArgMatches) -> anyhow::Result<u8> {
         }
         Request::FindLimit(config) => {
             prepare(config.report.as_deref(), &[LimitReport::FILE])?;
+            let claim = begin(config.report.as_deref(), |folder| LimitReport::new(&config).write(folder))?;
             let found = within_system(async |stop| {
                 Ok(find_limit::find_limit(&config, &stop, &mut *progress::to_stderr(None)).await?)
             })?;
             hand_over(&found.to_string(), config.report.as_deref(), |folder| found.write(folder))?;
+            drop(claim);
             Ok(found.exit_code())
         }
         Request::Merge { reports, demands, folder } => {
-            prepare(folder.as_deref(), &[folder::JSON, folder::PAGE])?;
+            let folder = folder.as_deref();
+            if let Some(folder) = folder {
+                merge::refuse_into_itself(&reports, folder)?;
+            }
+            prepare(folder, &[folder::JSON, folder::PAGE])?;
+            let claim = begin(folder, |folder| folder::write(folder, &merge::not_ended()))?;
             let read = |path: PathBuf| folder::read(&path).map(|report| (path, report));
-            let found = demands.reports.map_or_else(|| merge::find(&reports), |count| merge::wait(&reports, count))?;
+            let found = match demands.reports {
+                None => merge::find(&reports, folder)?,
+                Some(count) => merge::wait(&reports, count, folder, &mut |state| log_lines::say(&state.to_string()))?,
+            };
             let reports = found.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
             let merged = merge::merge(&reports, demands)?;
-            hand_over(&merged.to_string(), folder.as_deref(), |folder| folder::write(folder, &merged))?;
+            hand_over(&merged.to_string(), folder, |folder| folder::write(folder, &merged))?;
+            drop(claim);
             Ok(merged.exit_code())
         }
         Request::Compare { before, now } => {
@@ -117,6 +127,17 @@ fn within_system<T>(work: impl AsyncFnOnce(StopHandle) -> anyhow::Result<T>) -> 
 /// Finds out before a run whether its report can be written.
 fn prepare(folder: Option<&Path>, files: &[&str]) -> anyhow::Result<()> {
     folder.map_or(Ok(()), |folder| folder::prepare(folder, files)).context("BOT_REPORT cannot be written to")
+}
+
+/// Takes a folder for as long as the answer is kept, and writes there that the work has not ended: where this process is
+/// killed, that is what is left, and nobody takes the result of an earlier one for its own.
+fn begin(
+    folder: Option<&Path>,
+    not_ended: impl FnOnce(&Path) -> Result<(), FolderError>,
+) -> anyhow::Result<Option<Claim>> {
+    let Some(folder) = folder else { return Ok(None) };
+    let claim = folder::claim(folder).and_then(|claim| not_ended(folder).map(|()| claim));
+    claim.map(Some).context("BOT_REPORT cannot be written to")
 }
 
 /// Leaves the result behind: the files first, so that they are there whatever becomes of standard output.

@@ -1,7 +1,9 @@
 //! The marker: what every message of a bot says about itself, so that every receiver can check it.
 //!
-//! It stands at the beginning of the text, 40 characters that JSON does not escape: `~s2~` and 27 bytes in base64.
+//! It stands at the beginning of the text, 48 characters that JSON does not escape: `~s3~` and 33 bytes in base64.
 //! The rest of the text is padding. A text without a marker was written by somebody else and is counted, not judged.
+//! The check covers the marker, the length of the text and the names that the message is delivered under, so whatever a
+//! server changes on the way is [found](Reading::Altered).
 //!
 //! | bytes | what |
 //! |---|---|
@@ -13,17 +15,34 @@
 //! | 4 | the sender's count of its messages to it |
 //! | 6 | the planned time by the host's clock, in microseconds |
 //! | 4 | the planned time by the server's clock, in ticks |
+//! | 3 | a bit for names that the check covers, and how long the sender itself kept the message waiting, in [`OwnWait`]'s unit |
+//! | 3 | the check |
 
+use std::hash::Hasher as _;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::{Buf as _, BufMut as _};
+use rustc_hash::FxHasher;
 
 use crate::clock::Nanos;
 use crate::server_clock::OnServer;
 
-const PACKED: usize = 27;
+/// Bytes of a marker before its check.
+const FIELDS: usize = 30;
+
+/// Bytes of a marker before they are written in base64.
+const PACKED: usize = FIELDS + CHECK_BYTES;
+
+/// Bytes of the check: of 16 million altered messages, one passes.
+const CHECK_BYTES: usize = 3;
+
+/// The bit of a check that covers names.
+const NAMED: u32 = 0x80_0000;
+
+/// What the text of a message is filled up with.
+const PADDING: u8 = b'x';
 
 const NANOS_PER_MICRO: u64 = 1_000;
 
@@ -57,6 +76,35 @@ pub struct Marker {
     pub planned: Nanos,
     /// When that was by the server's clock. `None`: the sender did not know.
     pub on_server: Option<OnServer>,
+    /// How long the sender itself kept it waiting since: it is no part of the message's latency.
+    pub own_wait: OwnWait,
+}
+
+/// How long a bot kept a message waiting of its own accord, in tenths of a millisecond, rounded down; at most 13 minutes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OwnWait(u32);
+
+impl OwnWait {
+    /// Bytes of it in a marker.
+    const BYTES: usize = 3;
+
+    /// The longest.
+    const MAX: u32 = 0x7f_ffff;
+
+    /// The time in microseconds that one of it stands for.
+    const MICROS: u64 = 100;
+
+    /// How long it is.
+    pub fn duration(self) -> Duration {
+        Duration::from_micros(u64::from(self.0) * Self::MICROS)
+    }
+
+    /// As much longer.
+    #[must_use]
+    pub fn and(self, more: Duration) -> Self {
+        let more = u32::try_from(more.as_micros() / u128::from(Self::MICROS)).unwrap_or(Self::MAX);
+        Self(self.0.saturating_add(more).min(Self::MAX))
+    }
 }
 
 /// For whom a marked message is. Both numbers are below 2^24.
@@ -68,32 +116,81 @@ pub enum MarkedTarget {
     Bot(u32),
 }
 
+/// The names that a message is delivered under. The check of its marker covers them.
+///
+/// Both are empty with a server that delivers a text alone, or in a wrapping of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Names<'a> {
+    /// The sender's, the message's `clientId`.
+    pub from: &'a str,
+    /// The receiver's where the message is private, and empty elsewhere.
+    pub to: &'a str,
+}
+
+/// What the text of a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// A bot wrote it, and it is as the bot wrote it.
+    Marked(Marker),
+    /// It begins like the text of a bot, and no bot wrote it so: its text, its length or its names were changed.
+    Altered,
+    /// Somebody else wrote it.
+    Unmarked,
+}
+
 impl Marker {
     /// What a marker begins with.
-    pub const PREFIX: &str = "~s2~";
+    pub const PREFIX: &str = "~s3~";
 
     /// Bytes of a marker; no bot's message is shorter.
     pub const LEN: usize = Self::PREFIX.len() + PACKED / 3 * 4;
 
     /// Writes the text of a message: the marker, then padding up to `bytes`.
-    pub fn render(&self, bytes: usize) -> String {
-        let mut text = String::with_capacity(bytes.max(Self::LEN));
+    pub fn render(&self, bytes: usize, names: Names<'_>) -> String {
+        let bytes = bytes.max(Self::LEN);
+        let mut packed = self.pack(names != Names::default());
+        let (fields, check) = packed.split_at_mut(FIELDS);
+        check.copy_from_slice(&check_of(fields, bytes, names));
+        let mut text = String::with_capacity(bytes);
         text.push_str(Self::PREFIX);
-        BASE64_URL_SAFE_NO_PAD.encode_string(self.pack(), &mut text);
-        text.extend(std::iter::repeat_n('x', bytes.saturating_sub(Self::LEN)));
+        BASE64_URL_SAFE_NO_PAD.encode_string(packed, &mut text);
+        text.extend(std::iter::repeat_n(char::from(PADDING), bytes - Self::LEN));
         text
     }
 
-    /// Reads the marker of a message. `None`: the text was not written by a bot.
-    pub fn parse(text: &str) -> Option<Self> {
-        let encoded = text.strip_prefix(Self::PREFIX)?.as_bytes().get(..Self::LEN - Self::PREFIX.len())?;
-        let mut packed = [0; PACKED];
-        // Exactly as long as it must be, so the decoder's estimate of the length cannot be too large for it.
-        let length = BASE64_URL_SAFE_NO_PAD.decode_slice(encoded, &mut packed).ok()?;
-        (length == PACKED).then(|| Self::unpack(&packed))
+    /// Reads the text of a message that was delivered under these names. Names that the check does not cover are not checked: a
+    /// bot that speaks another dialect said it.
+    pub fn read(text: &str, names: Names<'_>) -> Reading {
+        let Some(rest) = text.strip_prefix(Self::PREFIX) else { return Reading::Unmarked };
+        let read = || {
+            let (encoded, padding) = rest.as_bytes().split_at_checked(Self::LEN - Self::PREFIX.len())?;
+            let mut packed = [0; PACKED];
+            // Exactly as long as it must be, so the decoder's estimate of the length cannot be too large for it.
+            let length = BASE64_URL_SAFE_NO_PAD.decode_slice(encoded, &mut packed).ok()?;
+            let (fields, check) = packed.split_at_checked(FIELDS)?;
+            // Without an early end, so that the compiler compares many bytes at once.
+            let is_padded = padding.iter().fold(0, |differing, byte| differing | (byte ^ PADDING)) == 0;
+            let names = if is_named(fields) { names } else { Names::default() };
+            let is_whole = is_padded && length == PACKED && check == check_of(fields, text.len(), names);
+            is_whole.then(|| Self::unpack(fields))
+        };
+        read().map_or(Reading::Altered, Reading::Marked)
     }
 
-    fn pack(&self) -> [u8; PACKED] {
+    /// Finds the text of a message in what a server wraps it in, and reads it. The text ends where its padding does. One whose
+    /// check covers names is of a bot that speaks another dialect, and cannot be checked.
+    pub fn find(wrapped: &str) -> Reading {
+        let Some(text) = wrapped.find(Self::PREFIX).and_then(|at| wrapped.get(at..)) else { return Reading::Unmarked };
+        let padding = text.as_bytes().get(Self::LEN..).unwrap_or_default();
+        let end = Self::LEN + padding.iter().take_while(|byte| **byte == PADDING).count();
+        let Some(text) = text.get(..end) else { return Reading::Altered };
+        let mut packed = [0; PACKED];
+        let encoded = text.as_bytes().get(Self::PREFIX.len()..Self::LEN).unwrap_or_default();
+        let is_others = BASE64_URL_SAFE_NO_PAD.decode_slice(encoded, &mut packed).is_ok() && is_named(&packed);
+        if is_others { Reading::Unmarked } else { Self::read(text, Names::default()) }
+    }
+
+    fn pack(&self, is_named: bool) -> [u8; PACKED] {
         let (kind, target) = match self.target {
             MarkedTarget::Room(tag) => (TO_ROOM, tag),
             MarkedTarget::Bot(number) => (0, number),
@@ -109,11 +206,13 @@ impl Marker {
         rest.put_u32(self.number);
         rest.put_uint(self.planned.0 / NANOS_PER_MICRO, PLANNED_BYTES);
         rest.put_u32(self.on_server.map_or(0, |on_server| on_server.tick));
+        let named = if is_named { NAMED } else { 0 };
+        rest.put_uint((self.own_wait.0 | named).into(), OwnWait::BYTES);
         packed
     }
 
-    fn unpack(packed: &[u8; PACKED]) -> Self {
-        let mut rest = packed.as_slice();
+    /// Reads the fields; there are [`FIELDS`] bytes of them.
+    fn unpack(mut rest: &[u8]) -> Self {
         let first = rest.get_u8();
         let host = rest.get_u16();
         let run = rest.get_u32();
@@ -122,12 +221,31 @@ impl Marker {
         let number = rest.get_u32();
         let planned = Nanos(rest.get_uint(PLANNED_BYTES) * NANOS_PER_MICRO);
         let tick = rest.get_u32();
+        let own_wait = OwnWait(get_number(&mut rest) & OwnWait::MAX);
         let target = if first & TO_ROOM == 0 { MarkedTarget::Bot(target) } else { MarkedTarget::Room(target) };
         let off_by = first & !TO_ROOM;
         let on_server = OnServer { tick, off_by: Duration::from_millis(off_by.into()) };
         let on_server = Some(on_server).filter(|_| off_by != OFF_BY_TOO_MUCH);
-        Self { host, run, sender, target, number, planned, on_server }
+        Self { host, run, sender, target, number, planned, on_server, own_wait }
     }
+}
+
+/// Whether the check of a marker with these fields covers names.
+fn is_named(fields: &[u8]) -> bool {
+    const BYTE: usize = FIELDS - OwnWait::BYTES;
+    fields.get(BYTE).is_some_and(|byte| u32::from(*byte) << 16 & NAMED != 0)
+}
+
+/// The check of a marker with these fields, in a text of so many bytes. It is the same in every process of one version.
+fn check_of(fields: &[u8], bytes: usize, Names { from, to }: Names<'_>) -> [u8; CHECK_BYTES] {
+    let mut hasher = FxHasher::default();
+    hasher.write(fields);
+    hasher.write_usize(bytes);
+    hasher.write(from.as_bytes());
+    hasher.write_usize(from.len());
+    hasher.write(to.as_bytes());
+    let [.., a, b, c] = hasher.finish().to_be_bytes();
+    [a, b, c]
 }
 
 fn get_number(packed: &mut &[u8]) -> u32 {
@@ -147,26 +265,86 @@ mod tests {
     use super::*;
     use crate::tag::tag;
 
+    const NAMES: Names<'static> = Names { from: "host-7", to: "" };
+
     fn marker(target: MarkedTarget) -> Marker {
         let on_server = Some(OnServer { tick: u32::MAX - 1, off_by: Duration::from_millis(126) });
         let planned = Nanos(0xffff_ffff_ffff * NANOS_PER_MICRO);
-        Marker { host: 7, run: 0xdead_beef, sender: 0xff_ffff, target, number: u32::MAX, planned, on_server }
+        let own_wait = OwnWait::default().and(Duration::from_mins(1));
+        Marker { host: 7, run: 0xdead_beef, sender: 0xff_ffff, target, number: u32::MAX, planned, on_server, own_wait }
     }
 
     #[test]
     fn a_marker_is_read_as_it_was_written() {
         for target in [MarkedTarget::Room(tag("lobby")), MarkedTarget::Bot(0xff_ffff)] {
             for bytes in [0, Marker::LEN, Marker::LEN + 1, 500] {
-                let text = marker(target).render(bytes);
+                let text = marker(target).render(bytes, NAMES);
                 assert_eq!(text.len(), bytes.max(Marker::LEN));
-                assert_eq!(Marker::parse(&text), Some(marker(target)));
+                assert_eq!(Marker::read(&text, NAMES), Reading::Marked(marker(target)));
             }
         }
     }
 
     #[test]
+    fn whatever_is_changed_in_a_message_is_found() {
+        let target = MarkedTarget::Room(tag("lobby"));
+        for bytes in [Marker::LEN, 64] {
+            let text = marker(target).render(bytes, NAMES);
+            let others = [Names { from: "host-8", ..NAMES }, Names { to: "host-8", ..NAMES }, Names::default()];
+            for names in others {
+                assert_eq!(Marker::read(&text, names), Reading::Altered, "{names:?}");
+            }
+            for place in 0..bytes {
+                let mut changed = text.clone().into_bytes();
+                changed[place] = if changed[place] == b'A' { b'B' } else { b'A' };
+                let changed = String::from_utf8(changed).unwrap();
+                let expected = if place < Marker::PREFIX.len() { Reading::Unmarked } else { Reading::Altered };
+                assert_eq!(Marker::read(&changed, NAMES), expected, "{changed}");
+            }
+            for other in [format!("{text}x"), format!("{text}<br>"), text[..bytes - 1].to_owned()] {
+                assert_eq!(Marker::read(&other, NAMES), Reading::Altered, "{other}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_bots_of_another_dialect_said_is_not_called_altered() {
+        let target = MarkedTarget::Room(tag("lobby"));
+        let plain = marker(target).render(0, Names::default());
+        assert_eq!(Marker::read(&plain, NAMES), Reading::Marked(marker(target)));
+        assert_eq!(Marker::find(&marker(target).render(0, NAMES)), Reading::Unmarked);
+    }
+
+    #[test]
+    fn a_marker_is_found_in_whatever_a_server_wraps_it_in() {
+        let target = MarkedTarget::Room(tag("lobby"));
+        for bytes in [Marker::LEN, 100] {
+            let text = marker(target).render(bytes, Names::default());
+            let read = |wrapped: &str| Marker::find(wrapped);
+            assert_eq!(read(&format!(r#"42["message","{text}"]"#)), Reading::Marked(marker(target)));
+            assert_eq!(read(&format!(r#"{{"text":"{}"}}"#, &text[..bytes - 1])), Reading::Altered);
+            assert_eq!(read(r#"{"text":"hello"}"#), Reading::Unmarked);
+        }
+    }
+
+    #[test]
+    fn what_a_bot_kept_waiting_is_added_up_and_bounded() {
+        let ms = Duration::from_millis;
+        assert_eq!(
+            OwnWait::default().and(ms(7)).and(Duration::from_micros(1_999)).duration(),
+            Duration::from_micros(8_900)
+        );
+        let longest = OwnWait::default().and(Duration::MAX).and(ms(1));
+        assert_eq!(longest.duration().as_secs(), 838);
+    }
+
+    #[test]
     fn how_far_off_the_servers_time_may_be_is_rounded_up_and_too_far_is_not_known() {
-        let read = |on_server| Marker::parse(&Marker { on_server, ..marker(MarkedTarget::Bot(3)) }.render(0)).unwrap();
+        let read = |on_server| {
+            let text = Marker { on_server, ..marker(MarkedTarget::Bot(3)) }.render(0, NAMES);
+            let Reading::Marked(marker) = Marker::read(&text, NAMES) else { panic!("{text}") };
+            marker
+        };
         let off_by = |micros| {
             let written = OnServer { tick: 5, off_by: Duration::from_micros(micros) };
             read(Some(written)).on_server.map(|on_server| on_server.off_by)
@@ -179,18 +357,18 @@ mod tests {
 
     #[test]
     fn a_marker_needs_no_escapes_in_json() {
-        let text = marker(MarkedTarget::Bot(0)).render(64);
+        let text = marker(MarkedTarget::Bot(0)).render(64, NAMES);
         assert_eq!(serde_json::to_string(&text).unwrap().len(), text.len() + 2);
     }
 
     #[test]
     fn what_people_write_has_no_marker() {
-        for text in
-            ["", "hello", "~s2~", "~s2~ hello, this is not a marker at all, is it?", "~s2~äöüäöüäöüäöüäöüäöüäöü"]
-        {
-            assert_eq!(Marker::parse(text), None, "{text}");
+        for text in ["", "hello", "~s2~ of another version", "~ s3~", "äöüäöüäöüäöüäöüäöüäöü"] {
+            assert_eq!(Marker::read(text, NAMES), Reading::Unmarked, "{text}");
         }
-        let cut = &marker(MarkedTarget::Bot(1)).render(0)[..Marker::LEN - 1];
-        assert_eq!(Marker::parse(cut), None);
+        for text in ["~s3~", "~s3~ hello, this is not a marker at all, is it?", "~s3~äöüäöüäöüäöüäöüäöüäöüäöüäöü"]
+        {
+            assert_eq!(Marker::read(text, NAMES), Reading::Altered, "{text}");
+        }
     }
 }

@@ -16,12 +16,13 @@ use crate::config::Config;
 use crate::doubt::Doubt;
 use crate::expect::Expectations;
 use crate::footprint::Footprint;
+use crate::judgement::STOPPED;
 use crate::latencies::Latencies;
 use crate::ledger::Tally;
 use crate::outcome::Outcome;
 use crate::report::document::Report;
 use crate::stats::{Counters, Stats};
-pub use found::{find, wait};
+pub use found::{Waiting, find, refuse_into_itself, wait};
 pub use part::MergeError;
 use part::{Part, seconds};
 
@@ -30,7 +31,7 @@ use part::{Part, seconds};
 pub struct Demands {
     /// What is expected; `None`: what all of them were held to.
     pub expect: Option<Expectations>,
-    /// How many reports there must be, all of runs at one time; `None`: any.
+    /// How many reports there must be; `None`: any.
     pub reports: Option<usize>,
 }
 
@@ -44,9 +45,7 @@ pub fn merge(reports: &[(PathBuf, Report)], demands: Demands) -> Result<Report, 
     let parts: Vec<Part<'_>> =
         reports.iter().map(|(path, report)| Part::of(path, report, first)).collect::<Result<_, _>>()?;
     refuse_twice(&parts)?;
-    if wanted.is_some() {
-        refuse_apart(&parts)?;
-    }
+    refuse_apart(&parts)?;
     let mut sum = Outcome {
         config: Config { expect: expect.map_or_else(|| common_expectation(reports), Ok)?, ..Config::default() },
         started: UNIX_EPOCH + Duration::from_millis(first),
@@ -59,6 +58,8 @@ pub fn merge(reports: &[(PathBuf, Report)], demands: Demands) -> Result<Report, 
     }
     for part in &parts {
         add(&mut sum, part);
+        let stopped = part.report.verdict.notes.iter().filter(|note| note.starts_with(STOPPED));
+        sum.notes.extend(stopped.map(|note| format!("{}: {note}", part.name())));
         doubts.extend(part.report.verdict.doubts.iter().map(|doubt| format!("{}: {doubt}", part.name())));
     }
     sum.stats.completion.merge(&sum.last_receivers.latencies(|receipt| receipt.is_judged));
@@ -69,6 +70,12 @@ pub fn merge(reports: &[(PathBuf, Report)], demands: Demands) -> Result<Report, 
     merged.config = common_config(reports);
     merged.config.insert("BOT_EXPECT".to_owned(), sum.config.expect.to_string());
     Ok(merged)
+}
+
+/// What stands in the folder of a sum until there is one.
+pub fn not_ended() -> Report {
+    let why = "the merge of reports has not ended: it waits, was killed, or failed".to_owned();
+    Report::of(&Outcome::default().judge_with(vec![Doubt::OfPart(why)]))
 }
 
 fn refuse_twice(parts: &[Part<'_>]) -> Result<(), MergeError> {
@@ -83,7 +90,7 @@ fn refuse_twice(parts: &[Part<'_>]) -> Result<(), MergeError> {
     Ok(())
 }
 
-/// Refuses runs of which one was over before another began: what an earlier run left is no part of this one.
+/// Refuses runs of which one was over before another began: they never were one load.
 fn refuse_apart(parts: &[Part<'_>]) -> Result<(), MergeError> {
     // A report of a run that was killed does not say when that was.
     let ended = parts.iter().filter(|part| part.report.seconds > 0.0);
@@ -146,9 +153,11 @@ fn add(sum: &mut Outcome, part: &Part<'_>) {
         wrong_room: ledger.wrong_room,
         misdelivered: ledger.misdelivered,
         contradictions: ledger.contradictions,
+        altered: ledger.altered,
         private_unknown: ledger.private_unknown,
     };
     sum.unanswered += report.messages.unanswered;
+    sum.deferred += report.messages.deferred;
     sum.away += report.bots.away;
     sum.bots += u32::try_from(report.bots.asked).unwrap_or(u32::MAX);
     let swarm = &report.swarm;
@@ -321,7 +330,7 @@ mod tests {
         assert_eq!(few.verdict.line, "INVALID: 2 of 4 reports are missing");
         let apart = [at("a", 5_000, 3.0), at("b", 9_000, 9.0)];
         assert!(matches!(merge(&apart, wanted(1)), Err(MergeError::Apart { .. })));
-        assert!(merge(&apart, Demands::default()).is_ok());
+        assert!(matches!(merge(&apart, Demands::default()), Err(MergeError::Apart { .. })));
         let killed = [at("a", 5_000, 0.0), at("b", 9_000, 9.0)];
         assert!(merge(&killed, wanted(2)).is_ok(), "it is not known when it was killed");
     }

@@ -35,7 +35,7 @@ const DURATION_BUCKETS: [f64; 18] = [
     60.0,
 ];
 
-/// What is exposed.
+/// The figures that a scrape answers with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Exposed<'a> {
     /// What was counted and measured since the start.
@@ -175,7 +175,11 @@ fn families(exposed: &Exposed<'_>, footprint: &Footprint) -> Vec<MetricFamily> {
     let errors: u64 = total.errors.values().sum();
     for (name, help, value) in [
         ("swarm_messages_sent_total", "Messages sent, each counted once.", counters.sent),
-        ("swarm_messages_resent_total", "Messages sent again after a lost connection.", counters.sent_again),
+        (
+            "swarm_messages_resent_total",
+            "Messages sent again, after a lost connection or a refusal for the moment.",
+            counters.sent_again,
+        ),
         ("swarm_messages_refused_total", "Messages that the server refused for good.", counters.refused),
         ("swarm_acks_total", "Messages that the server acknowledged.", counters.acked),
         ("swarm_deliveries_total", "Messages that the bots received.", counters.deliveries),

@@ -42,6 +42,8 @@ pub struct Outcome {
     pub tally: Tally,
     /// Messages that the server never answered.
     pub unanswered: u64,
+    /// Messages that the server refused for the moment, and that were not sent again in time.
+    pub deferred: u64,
     /// Bots that had lost their connection when the run ended, and did not come back.
     pub away: u64,
     /// What the swarm itself used, from its start to the end of the drain.
@@ -50,6 +52,8 @@ pub struct Outcome {
     pub server: Option<ServerReport>,
     /// Why the run is not valid; empty where it is.
     pub doubts: Vec<Doubt>,
+    /// What a verdict of [`Verdict::Kept`] leaves unsaid.
+    pub notes: Vec<String>,
     /// What the run is judged to be.
     pub verdict: Verdict,
 }
@@ -91,10 +95,12 @@ impl Default for Outcome {
             last_receivers: LastReceivers::default(),
             tally: Tally::default(),
             unanswered: 0,
+            deferred: 0,
             away: 0,
             footprint: Footprint::default(),
             server: None,
             doubts: Vec::new(),
+            notes: Vec::new(),
             verdict: Verdict::Kept,
         }
     }
@@ -108,7 +114,7 @@ impl Outcome {
 
     /// Messages that were due by the plan, and neither taken by the server nor refused.
     pub fn not_done(&self) -> u64 {
-        self.unanswered + self.stats.counters.overdue
+        self.unanswered + self.deferred + self.stats.counters.overdue
     }
 
     /// Messages that were done: taken by the server, or, where it answers nothing, sent.

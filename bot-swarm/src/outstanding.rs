@@ -11,7 +11,7 @@ const PRIVATE_GRACE: Duration = Duration::from_secs(1);
 /// What is still to come.
 #[derive(Debug, Default)]
 pub(crate) struct Outstanding {
-    /// Messages that the server has not answered.
+    /// Messages that the server has not answered, or refused for the moment.
     pub(crate) unanswered: u64,
     /// Messages that were due and are not sent, and bots that have yet to count theirs.
     pub(crate) left_to_say: u64,
@@ -19,7 +19,7 @@ pub(crate) struct Outstanding {
     pub(crate) away: u64,
     /// Bots that are to be connected for the first time.
     pub(crate) connecting: u64,
-    /// Deliveries in rooms.
+    /// Deliveries in rooms that members who are here have yet to get.
     pub(crate) room_deliveries: u64,
     /// Private deliveries; only the sum over all workers means something.
     pub(crate) private_deliveries: i64,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use starling_process::log_lines;
 
+use crate::advice::advice;
 use crate::census::BotState;
 use crate::outcome::{Point, Quantiles};
 use crate::stats::{Counters, Stats};
@@ -117,37 +118,13 @@ fn table(snapshot: &Snapshot<'_>) -> String {
     let lines = rows.map(|(name, last, whole)| format!("{name:<13}{last:>13}{whole:>15}"));
     // What went wrong is told below, as soon as it did.
     let errors = total.errors_line();
-    lines.join("\n") + if errors.is_empty() { "" } else { "\n" } + &errors
+    let advice = total.advice().map_or_else(String::new, |advice| format!("\n({advice})"));
+    lines.join("\n") + if errors.is_empty() { "" } else { "\n" } + &errors + &advice
 }
 
 /// A latency of these, or a dash where nothing was measured.
 fn latency_text(quantiles: &Quantiles, latency: Duration) -> String {
     if quantiles.count == 0 { "–".to_owned() } else { human(latency) }
-}
-
-/// Characters of `HTTP 503`.
-const STATUS_CHARS: usize = 8;
-
-/// What a person can do about a kind of error.
-fn advice(kind: &str) -> &'static str {
-    if kind.starts_with("TLS: invalid peer certificate") {
-        return " (the server's certificate is not trusted: BOT_CA_FILE, or BOT_INSECURE=true for a test)";
-    }
-    // A refusal's code may follow its status.
-    match kind.get(..STATUS_CHARS).filter(|kind| kind.starts_with("HTTP ")).unwrap_or(kind) {
-        "connect: connection refused" => " (no server listens at BOT_SERVER_URL)",
-        "TLS: received corrupt message of type InvalidContentType" => {
-            " (no TLS is spoken there: ws:// instead of wss://)"
-        }
-        "HTTP 400" => " (the server takes no WebSocket like this: look at path and query of BOT_SERVER_URL)",
-        "HTTP 401" => " (a token is missing, bad or has expired: BOT_TOKEN, BOT_TOKEN_FILE or BOT_TOKEN_SECRET)",
-        "HTTP 403" => " (the token is another client's, or does not allow the room; or the origin is not allowed)",
-        "HTTP 404" => " (no WebSocket at this path; Starling's is /ws)",
-        "HTTP 409" => " (the names are taken: choose another BOT_NAME_PREFIX)",
-        "HTTP 429" => " (the server limits this address)",
-        "HTTP 503" => " (the server is full, stopping, or not able to)",
-        _ => "",
-    }
 }
 
 /// Lines for a log.
@@ -163,7 +140,8 @@ impl Progress for PlainLines {
         // Said, not written here: the swarm does not wait for whoever reads it. A kind of error is told as soon as it occurs.
         for (kind, count) in &snapshot.total.errors {
             if self.told.insert(kind.clone()) {
-                log_lines::say(&format!("{:4} s  {count} × {kind}{}", snapshot.elapsed.as_secs(), advice(kind)));
+                let advice = advice(kind).map_or_else(String::new, |advice| format!(" ({advice})"));
+                log_lines::say(&format!("{:4} s  {count} × {kind}{advice}", snapshot.elapsed.as_secs()));
             }
         }
         if snapshot.elapsed >= self.rates.at + PLAIN_PERIOD {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use actix_codec::Framed;
 use actix_http::h1::{ClientCodec, MessageType};
+use actix_http::header::RETRY_AFTER;
 use actix_http::{ResponseHead, StatusCode};
 use actix_rt::time::timeout;
 use actix_service::Service;
@@ -23,6 +24,9 @@ const BODY_BYTES_MAX: usize = 4_096;
 /// How long the body of a refusal is awaited; past it, it tells no code.
 const BODY_DEADLINE: Duration = Duration::from_secs(1);
 
+/// The longest wait that a bot is asked for; a longer one is as long as this.
+const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
+
 /// Most characters of a code. A longer one is none.
 const CODE_CHARS_MAX: usize = 40;
 
@@ -33,6 +37,8 @@ pub(crate) struct Refused {
     status: u16,
     /// The code in the body, where there is one.
     code: Option<String>,
+    /// How long the server asks the bot to wait (`Retry-After` in seconds); zero where it does not.
+    pub(crate) retry_after: Duration,
 }
 
 impl fmt::Display for Refused {
@@ -102,8 +108,10 @@ where
 
 async fn read(head: &ResponseHead, framed: Framed<BoxedSocket, ClientCodec>) -> Refused {
     let status = head.status.as_u16();
+    let retry_after = head.headers().get(RETRY_AFTER).and_then(|seconds| seconds.to_str().ok()?.parse().ok());
+    let retry_after = Duration::from_secs(retry_after.unwrap_or_default()).min(RETRY_AFTER_MAX);
     if framed.codec_ref().message_type() == MessageType::None {
-        return Refused { status, code: None };
+        return Refused { status, code: None, retry_after };
     }
     let mut chunks = framed.into_map_codec(ClientCodec::into_payload_codec);
     let reading = async {
@@ -117,7 +125,7 @@ async fn read(head: &ResponseHead, framed: Framed<BoxedSocket, ClientCodec>) -> 
         }
         code_in(&body)
     };
-    Refused { status, code: timeout(BODY_DEADLINE, reading).await.ok().flatten() }
+    Refused { status, code: timeout(BODY_DEADLINE, reading).await.ok().flatten(), retry_after }
 }
 
 #[cfg(test)]
@@ -126,7 +134,10 @@ mod tests {
 
     #[test]
     fn a_refusal_is_told_by_its_status_and_its_code() {
-        let told = |body: &str| Refused { status: 503, code: code_in(body.as_bytes()) }.to_string();
+        let told = |body: &str| {
+            let code = code_in(body.as_bytes());
+            Refused { status: 503, code, retry_after: Duration::ZERO }.to_string()
+        };
         let long = format!(r#"{{"code":"{}"}}"#, "x".repeat(CODE_CHARS_MAX + 1));
         for (body, expected) in [
             (r#"{"code":"unavailable","message":"the server is full"}"#, "HTTP 503 unavailable"),

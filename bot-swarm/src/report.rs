@@ -12,7 +12,11 @@ pub mod pictures;
 pub mod plot;
 pub(crate) mod text;
 
+use crate::judgement::{OTHER_DIALECT, STOPPED};
 use crate::outcome::{Outcome, Verdict};
+
+/// The fault of bots that were to connect, and never were welcomed.
+pub(crate) const NEVER_CONNECTED: &str = "bots never connected";
 
 impl Outcome {
     /// Everything for which the run is not clean; empty where it is.
@@ -25,10 +29,12 @@ impl Outcome {
             ("in the wrong room", tally.wrong_room),
             ("private and misdelivered", tally.misdelivered),
             ("places contradicted", tally.contradictions),
+            ("altered on the way", tally.altered),
             ("sent and never answered", self.unanswered),
+            ("refused for the moment and not taken since", self.deferred),
             ("due and never sent", self.stats.counters.overdue),
             ("refused without need", self.stats.counters.refused_unprovoked),
-            ("bots never connected", self.never_connected()),
+            (NEVER_CONNECTED, self.never_connected()),
             ("bots away at the end", self.away),
         ];
         counts.into_iter().filter(|(_, count)| *count > 0).collect()
@@ -40,12 +46,21 @@ impl Outcome {
         self.stats.counters.ever_connected > 0 && self.faults().is_empty()
     }
 
-    /// The verdict in one line.
+    /// The verdict in one line. Behind what was kept stand the [notes](Outcome::notes), behind what broke whether the run
+    /// was stopped, or the server speaks another dialect.
     pub fn verdict_line(&self) -> String {
         let expect = &self.config.expect;
+        let with = |line: String, notes: Vec<&str>| {
+            if notes.is_empty() { line } else { format!("{line} ({})", join(&notes, "; ")) }
+        };
+        let notes = self.notes.iter().map(String::as_str);
         match &self.verdict {
-            Verdict::Kept => format!("KEPT: {expect}"),
-            Verdict::Broken(broken) => format!("BROKEN: {}", join(broken, "; ")),
+            Verdict::Kept => with(format!("KEPT: {expect}"), notes.collect()),
+            Verdict::Broken(broken) => {
+                let of_broken = |note: &&str| note.contains(STOPPED) || note.contains(OTHER_DIALECT);
+                let notes = notes.filter(of_broken);
+                with(format!("BROKEN: {}", join(broken, "; ")), notes.collect())
+            }
             Verdict::Invalid => format!("INVALID: {}", join(&self.doubts, "; ")),
         }
     }
@@ -61,7 +76,7 @@ mod tests {
 
     fn outcome() -> Outcome {
         let mut outcome = Outcome { bots: 1, ..Outcome::default() };
-        outcome.stats.counters.ever_connected = 1;
+        (outcome.stats.counters.ever_connected, outcome.stats.counters.sent) = (1, 1);
         outcome
     }
 
@@ -80,14 +95,16 @@ mod tests {
     #[test]
     fn each_fault_ends_with_1_and_is_named_in_the_first_line() {
         type Spoil = fn(&mut Outcome);
-        let spoil: [(&str, Spoil); 11] = [
+        let spoil: [(&str, Spoil); 13] = [
             ("2 lost", |r| r.tally.lost = 2),
             ("2 twice", |r| r.tally.twice = 2),
             ("2 out of order", |r| r.tally.out_of_order = 2),
             ("2 in the wrong room", |r| r.tally.wrong_room = 2),
             ("2 private and misdelivered", |r| r.tally.misdelivered = 2),
             ("2 places contradicted", |r| r.tally.contradictions = 2),
+            ("2 altered on the way", |r| r.tally.altered = 2),
             ("2 sent and never answered", |r| r.unanswered = 2),
+            ("2 refused for the moment and not taken since", |r| r.deferred = 2),
             ("2 due and never sent", |r| r.stats.counters.overdue = 2),
             ("2 refused without need", |r| r.stats.counters.refused_unprovoked = 2),
             ("2 bots never connected", |r| r.stats.counters.wanted = 3),
@@ -103,6 +120,30 @@ mod tests {
     }
 
     #[test]
+    fn what_was_kept_is_told_with_what_it_leaves_unsaid() {
+        type Change = fn(&mut Outcome);
+        let changes: [(&str, Change); 5] = [
+            ("", |_| ()),
+            (" (stopped after 2.5 s of 20.0 s)", |r| {
+                r.config.seconds = 20.0;
+                r.config.ramp_per_second = 1_000.0;
+                r.elapsed = std::time::Duration::from_millis(2_500);
+            }),
+            (" (20 of 100 bots were connected)", |r| {
+                (r.bots, r.stats.counters.ever_connected, r.stats.counters.wanted) = (100, 20, 100);
+            }),
+            (" (no message was sent)", |r| r.stats.counters.sent = 0),
+            (" (not clean: 3 lost, 1 bots away at the end)", |r| (r.tally.lost, r.away) = (3, 1)),
+        ];
+        for (notes, change) in changes {
+            let mut outcome = outcome();
+            outcome.config.expect = "lost<9".parse().unwrap();
+            change(&mut outcome);
+            assert_eq!(outcome.judge().verdict_line(), format!("KEPT: lost<9{notes}"));
+        }
+    }
+
+    #[test]
     fn a_run_without_any_bot_keeps_nothing() {
         let mut outcome = outcome();
         outcome.stats.counters.ever_connected = 0;
@@ -110,7 +151,12 @@ mod tests {
         for _ in 0..3 {
             outcome.stats.error("connect: connection refused");
         }
+        // A swarm that is late is no reason for a server that is not there.
+        outcome.stats.wake_lag.record(std::time::Duration::from_secs(1));
         let line = outcome.judge().verdict_line();
-        assert_eq!(line, "BROKEN: bots: no bot was connected (3 × connect: connection refused, 1 × HTTP 503)");
+        assert_eq!(
+            line,
+            "BROKEN: bots: no bot was connected (3 × connect: connection refused, 1 × HTTP 503): no server listens at BOT_SERVER_URL"
+        );
     }
 }

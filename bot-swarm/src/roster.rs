@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rustc_hash::FxHashSet;
 use starling_protocol::{ClientId, RoomName, limits};
 
 use crate::behaviour::BehaviourKind;
@@ -27,7 +28,7 @@ pub type Names = Option<Arc<[ClientId]>>;
 /// A room that bots are in.
 #[derive(Debug, Clone)]
 pub struct Room {
-    /// Its name.
+    /// As the protocol writes it.
     pub name: RoomName,
     /// The number that stands for its name in markers.
     pub tag: u32,
@@ -39,6 +40,8 @@ pub struct Roster {
     prefix: String,
     /// The names that the bots' tokens say; `None`: prefix and number.
     names: Names,
+    /// The same, where no two bots share one: then nobody else has them either.
+    names_apart: FxHashSet<ClientId>,
     behaviours: Vec<BehaviourKind>,
     /// Those in which bots are at home, then those that are only visited.
     rooms: Vec<Room>,
@@ -87,6 +90,7 @@ impl Roster {
         };
         Ok(Self {
             prefix: prefix.to_owned(),
+            names_apart: names.as_deref().map(apart).unwrap_or_default(),
             names,
             behaviours: mix.deal(count, seed),
             rooms,
@@ -105,7 +109,7 @@ impl Roster {
         self.behaviours.get(bot as usize).copied().unwrap_or(BehaviourKind::Lurker)
     }
 
-    /// The name of a bot.
+    /// What a bot is called until the server says otherwise: as its token says, or prefix, dash and number.
     #[expect(clippy::missing_panics_doc, reason = "it cannot, see below")]
     pub fn name(&self, bot: u32) -> ClientId {
         if let Some(name) = self.names.as_ref().and_then(|names| names.get(bot as usize)) {
@@ -113,6 +117,17 @@ impl Roster {
         }
         #[expect(clippy::expect_used, reason = "the prefix was checked, and leaves room for any number")]
         ClientId::parse(&format!("{}-{bot}", self.prefix)).expect("prefix and number make a name")
+    }
+
+    /// Whether this is the name of a bot, and of nobody else.
+    pub fn has(&self, name: &str) -> bool {
+        if self.names.is_some() {
+            return self.names_apart.contains(name);
+        }
+        let number = name.strip_prefix(&self.prefix).and_then(|rest| rest.strip_prefix('-'));
+        // A name has one way to be written.
+        let number = number.filter(|number| *number == "0" || !number.starts_with(['0', '+']));
+        number.and_then(|number| number.parse().ok()).is_some_and(|number: u32| number < self.count())
     }
 
     /// The number of the room that a bot is at home in.
@@ -159,6 +174,12 @@ impl Roster {
     pub fn friend(&self, bot: u32, friend: u32) -> u32 {
         (bot + friend + 1) % self.count()
     }
+}
+
+/// Names as a set; empty where bots share one.
+fn apart(names: &[ClientId]) -> FxHashSet<ClientId> {
+    let set: FxHashSet<ClientId> = names.iter().cloned().collect();
+    if set.len() == names.len() { set } else { FxHashSet::default() }
 }
 
 /// Where each room but the last ends if room k has a share in proportion to `1 / (k + 1)^skew`.

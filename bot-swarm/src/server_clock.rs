@@ -63,10 +63,10 @@ pub struct Apart {
 }
 
 impl Apart {
-    /// The same, but no longer than this: what came before is not the server's fault.
+    /// The same without what is not the server's doing.
     #[must_use]
-    pub fn at_most(self, longest: Duration) -> Self {
-        Self { latency: self.latency.min(longest), ..self }
+    pub fn less(self, own_wait: Duration) -> Self {
+        Self { latency: self.latency.saturating_sub(own_wait), ..self }
     }
 }
 

@@ -105,10 +105,10 @@ mod tests {
 
     #[test]
     fn sizes_are_written_as_they_are_read() {
-        for text in ["128", "40-1048576", "lognormal:40:40", "lognormal:120:2000"] {
+        for text in ["128", "48-1048576", "lognormal:48:48", "lognormal:120:2000"] {
             assert_eq!(text.parse::<Sizes>().unwrap().to_string(), text);
         }
-        for text in ["", "39", "50-40", "40-", "40-1048577", "lognormal:40", "lognormal:100:40", "normal:40:50"] {
+        for text in ["", "47", "50-48", "48-", "48-1048577", "lognormal:48", "lognormal:100:48", "normal:48:50"] {
             assert_eq!(text.parse::<Sizes>(), Err(NotSizes), "{text}");
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::advice::advice;
 use crate::latencies::Latencies;
 use crate::timing::Timing;
 
@@ -51,10 +52,12 @@ counters! {
     sent,
     /// Messages that the server took.
     acked,
-    /// Messages sent again with the same `id` after a lost connection.
+    /// Messages sent again: after a lost connection, with the same `id`, or after a refusal for the moment.
     sent_again,
     /// Acks of messages that had been taken before.
     acked_as_duplicates,
+    /// Refusals for the moment, as `rate_limited` is one: the message is sent again.
+    refused_for_now,
     /// Messages that the server refused for good.
     refused,
     /// Those of the refused that gave no reason for it: the sender kept to the limits, and its receiver was not away.
@@ -124,7 +127,8 @@ macro_rules! stats {
 }
 
 stats! {
-    /// From the planned time of connecting to the welcome, for bots that come the first time.
+    /// From the planned time of connecting to the welcome, for bots that come the first time. As in all kinds from a planned
+    /// time, the random pause of the bot before the attempt that succeeded is left out.
     connect,
     /// From the planned time of a message to its ack.
     ack,
@@ -204,11 +208,24 @@ impl Stats {
 
     /// What went wrong most often, in one line: at most three kinds, each with how often it did. Empty: nothing did.
     pub fn errors_line(&self) -> String {
+        let errors = self.most_frequent_errors().into_iter();
+        let told: Vec<String> = errors.take(ERRORS_TOLD).map(|(kind, count)| format!("{count} × {kind}")).collect();
+        told.join(", ")
+    }
+
+    /// What to do about the most frequent error that anything can be done about. Whoever speaks another dialect than the
+    /// server hears nothing that it waits for, so that comes first.
+    pub fn advice(&self) -> Option<&'static str> {
+        let errors = self.most_frequent_errors();
+        let (of_dialect, others): (Vec<_>, Vec<_>) =
+            errors.into_iter().partition(|(kind, _)| kind.contains("BOT_DIALECT="));
+        of_dialect.into_iter().chain(others).find_map(|(kind, _)| advice(kind))
+    }
+
+    fn most_frequent_errors(&self) -> Vec<(&String, &u64)> {
         let mut errors: Vec<(&String, &u64)> = self.errors.iter().collect();
         errors.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-        let told: Vec<String> =
-            errors.iter().take(ERRORS_TOLD).map(|(kind, count)| format!("{count} × {kind}")).collect();
-        told.join(", ")
+        errors
     }
 
     /// Adds what another worker, or another time, counted and measured.

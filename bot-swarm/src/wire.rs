@@ -22,6 +22,8 @@ pub enum Incoming<'a> {
 /// What a bot looks at in a message.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Delivery<'a> {
+    /// Who wrote it, as the server says.
+    pub from: &'a str,
     /// What was written.
     pub text: &'a str,
     /// The room, where it was written in one.
@@ -54,14 +56,14 @@ fn read_delivery(frame: &str) -> Option<Delivery<'_>> {
         return None;
     }
     let mut fields = Fields(frame.strip_prefix(MESSAGE_PREFIX)?);
-    fields.text(r#""clientId":""#)?;
+    let from = fields.text(r#""clientId":""#)?;
     let text = fields.text(r#","Message":""#)?;
     let room = fields.text(r#","room":""#);
     let seq = fields.number(r#","seq":"#);
     let to = fields.text(r#","to":""#);
     let at = fields.number(r#","at":"#)?;
     fields.text(r#","id":""#);
-    (fields.0 == "}").then_some(Delivery { text, room, seq, to, at })
+    (fields.0 == "}").then_some(Delivery { from, text, room, seq, to, at })
 }
 
 /// What is left of an object, read from its front. A field that is not there, or not plain, leaves it as it is.
@@ -116,7 +118,7 @@ mod tests {
 
     #[test]
     fn what_the_codec_writes_is_read_by_fields() {
-        let plain = |text| Delivery { text, room: Some("lobby"), seq: Some(42), to: None, at: 1 };
+        let plain = |text| Delivery { from: "alice", text, room: Some("lobby"), seq: Some(42), to: None, at: 1 };
         let id = MessageId::parse("7-1").unwrap();
         let private = ChatMessage { room: None, seq: None, to: ClientId::parse("bob").ok(), ..message("psst") };
         let cases = [
@@ -124,7 +126,7 @@ mod tests {
             (message(""), plain("")),
             (message("{grüße, 你好}"), plain("{grüße, 你好}")),
             (ChatMessage { id: Some(id.clone()), ..message("hello") }, plain("hello")),
-            (private, Delivery { text: "psst", room: None, seq: None, to: Some("bob"), at: 1 }),
+            (private, Delivery { from: "alice", text: "psst", room: None, seq: None, to: Some("bob"), at: 1 }),
         ];
         for (message, expected) in cases {
             let frame = encoded(message);

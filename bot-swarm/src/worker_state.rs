@@ -97,8 +97,10 @@ pub(crate) struct WorkerState {
     pub(crate) quiet_since: Cell<Option<Nanos>>,
     /// Until when the bots may send what was due before.
     pub(crate) says_until: Cell<Option<Nanos>>,
-    /// Messages that were sent and not answered, or have to be sent again.
+    /// Messages that were sent and not answered.
     pub(crate) unanswered: Cell<u64>,
+    /// Messages that the server refused for the moment, and that are still to be sent again.
+    pub(crate) deferred: Cell<u64>,
     /// Messages that were due before the bots fell silent, and are still to be sent.
     pub(crate) left_to_say: Cell<u64>,
     /// Bots that have yet to count what they have left to say, or gave up.
@@ -142,6 +144,7 @@ impl WorkerState {
             quiet_since: Cell::new(None),
             says_until: Cell::new(None),
             unanswered: Cell::new(0),
+            deferred: Cell::new(0),
             left_to_say: Cell::new(0),
             answers_due: Cell::new(0),
             open_links: Cell::new(0),

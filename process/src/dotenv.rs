@@ -1,7 +1,7 @@
 //! Files with one `VARIABLE=VALUE` a line, such as `.env`.
 //!
-//! dotenvy decides what a line means. This module adds what an operator must be able to rely on: an error names a line
-//! and never quotes it, because it may hold a secret; `$` never stands silently for another variable.
+//! The `dotenvy` crate parses the lines. This module adds two guarantees for the operator: an error names a line and
+//! never quotes it, because it may contain a secret; and `$` never silently expands to another variable.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -13,55 +13,55 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Most lines that one quoted value may span.
 const VALUE_LINES_MAX: usize = 256;
 
-/// Why a file is refused: one line for the operator, without anything that the file holds but names of variables.
+/// The reason that a file is refused: one line for the operator. Of the file's content, it shows only variable names.
 #[derive(Debug, thiserror::Error)]
 pub enum DotenvError {
     /// The system cannot read the file.
     #[error("{} cannot be read: {error}", path.display())]
     Unreadable {
-        /// As it was asked for.
+        /// The path that was to be read.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         error: io::Error,
     },
-    /// The file is larger than any such file.
+    /// The file exceeds its size limit.
     #[error("{} cannot be read: it has more than {FILE_BYTES_MAX} bytes", .0.display())]
     TooLarge(PathBuf),
-    /// A line is none of the form.
+    /// A line is not valid.
     #[error("{}, line {line}: {fault}", path.display())]
     Line {
-        /// As it was asked for.
+        /// The path that was to be read.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The problem in this line.
         fault: Fault,
     },
 }
 
-/// What is wrong with a line.
+/// The problem in a line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// It cannot be taken apart.
-    #[error("cannot be read as VARIABLE=VALUE; quote a value that has blanks, close every quote")]
+    /// The line is not `VARIABLE=VALUE`.
+    #[error("cannot be read as VARIABLE=VALUE; quote a value that contains blanks, and close every quote")]
     Form,
-    /// A `$` would stand for another variable.
-    #[error("{0} has a $, which would stand for another variable; put the value in single quotes, or write \\$")]
+    /// A `$` would expand to another variable.
+    #[error("{0} has a $, which would expand to another variable; put the value in single quotes, or write \\$")]
     Substitution(String),
-    /// The variable was set above.
+    /// An earlier line sets the same variable.
     #[error("{variable} is set already in line {first}; remove one of the two")]
     Twice {
-        /// Set by both lines.
+        /// The variable that both lines set.
         variable: String,
-        /// Where it is set first.
+        /// The number of the earlier line.
         first: usize,
     },
 }
 
-/// A variable as a file sets it.
+/// One setting in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
-    /// As it stands before the `=`.
+    /// The text before the `=`.
     pub variable: String,
     /// Without the quotes and escapes of the file.
     pub value: String,
@@ -70,7 +70,7 @@ pub struct Setting {
 /// Reads a file.
 ///
 /// # Errors
-/// [`DotenvError`] for the first thing that is wrong with it.
+/// [`DotenvError`] for the first problem in the file.
 pub fn read(path: &Path) -> Result<Vec<Setting>, DotenvError> {
     let unreadable = |error| DotenvError::Unreadable { path: path.to_owned(), error };
     let mut text = String::new();
@@ -82,7 +82,7 @@ pub fn read(path: &Path) -> Result<Vec<Setting>, DotenvError> {
     parse(&text).map_err(|(line, fault)| DotenvError::Line { path: path.to_owned(), line, fault })
 }
 
-/// Takes the text of a file apart; an error comes with its line.
+/// Parses the text of a file; an error has its line number.
 fn parse(text: &str) -> Result<Vec<Setting>, (usize, Fault)> {
     let lines: Vec<&str> = text.trim_start_matches('\u{feff}').split_inclusive('\n').collect();
     let mut settings: Vec<(usize, Setting)> = Vec::new();
@@ -102,7 +102,7 @@ fn parse(text: &str) -> Result<Vec<Setting>, (usize, Fault)> {
     Ok(settings.into_iter().map(|(_, setting)| setting).collect())
 }
 
-/// The setting that begins in the first line, and how many lines it takes: a quoted value may span several.
+/// The setting that starts in the first line, and its number of lines: a quoted value may span several.
 fn entry(lines: &[&str]) -> Result<(usize, Option<Setting>), Fault> {
     let mut text = String::new();
     for (index, line) in lines.iter().take(VALUE_LINES_MAX).enumerate() {
@@ -118,7 +118,7 @@ fn entry(lines: &[&str]) -> Result<(usize, Option<Setting>), Fault> {
     Err(Fault::Form)
 }
 
-/// Whether a `$` stands where it has a meaning of its own: not escaped, not between single quotes, not in a comment.
+/// Whether a `$` has its special meaning: it is not escaped, not in single quotes, and not in a comment.
 fn has_active_dollar(text: &str) -> bool {
     let (mut quote, mut escaped, mut before) = (None, false, ' ');
     for character in text.chars() {
@@ -136,8 +136,8 @@ fn has_active_dollar(text: &str) -> bool {
     false
 }
 
-/// A variable and its value as a line that [`read`] takes for the same, without the line break. The value is quoted
-/// where it must be.
+/// Formats a variable as a line without a line break. [`read`] parses it back to the same value. The value is quoted
+/// only if necessary.
 pub fn line(variable: &str, value: &str) -> String {
     let is_plain =
         |character: char| character.is_ascii_alphanumeric() || "_-.,:;/@%+=<>()[]{}*?!|&~^".contains(character);

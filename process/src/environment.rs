@@ -1,4 +1,4 @@
-//! The variables that a program is started with.
+//! The environment variables of a program, including those in `.env`.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -10,10 +10,10 @@ use crate::dotenv::{self, DotenvError, Setting};
 /// The file of variables in the current folder.
 const DOTENV: &str = ".env";
 
-/// Why the variables cannot be read: one line for the operator.
+/// The reason that the variables cannot be read: one line for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvironmentError {
-    /// The file `.env` is no good.
+    /// The file `.env` cannot be read or parsed.
     #[error(transparent)]
     Dotenv(#[from] DotenvError),
     /// A variable's value is not UTF-8.
@@ -31,12 +31,12 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Reads them.
+    /// Reads the environment and `.env`.
     ///
     /// # Errors
-    /// [`EnvironmentError::Dotenv`], where there is a file `.env` that cannot be read or understood.
+    /// [`EnvironmentError::Dotenv`] if a file `.env` exists but cannot be read or parsed.
     pub fn read() -> Result<Self, EnvironmentError> {
-        // Only here: folders above may hold the file of another program.
+        // Only in the current folder: those above it may contain the file of another program.
         let settings = match dotenv::read(Path::new(DOTENV)) {
             Err(DotenvError::Unreadable { error, .. }) if error.kind() == ErrorKind::NotFound => Vec::new(),
             settings => settings?,
@@ -65,7 +65,7 @@ impl Environment {
         self.of_process.contains_key(variable)
     }
 
-    /// All variables that begin with this, but for those that a container engine adds.
+    /// All variables with this prefix, except those that Kubernetes adds.
     ///
     /// # Errors
     /// [`EnvironmentError::NotUtf8`].

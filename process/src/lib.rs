@@ -1,7 +1,8 @@
-//! What both programs, the server and the bots, do with their surroundings.
+//! Code that both programs, the server and the bots, share for the environment and for logging.
 //!
 //! - [`Environment`] is the variables of the process and those of a file `.env`.
 //! - [`dotenv`] reads and writes such files.
+//! - [`start`] sees to the clock and to the signal of the limit on the size of files.
 //! - [`log_lines`] writes log lines to standard error and never waits for it.
 //!
 //! The crate knows no variable of either program.
@@ -9,5 +10,6 @@
 pub mod dotenv;
 mod environment;
 pub mod log_lines;
+pub mod start;
 
 pub use environment::{Environment, EnvironmentError};

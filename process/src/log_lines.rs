@@ -1,8 +1,8 @@
-//! Log lines, to standard error, by a thread of their own.
+//! Log lines, written to standard error by a thread of their own.
 //!
-//! Standard error may be a pipe that nobody reads. Whoever logs hands its line to the thread and goes on; only the thread
-//! waits. The lines that wait are bounded in bytes; past the bound a line is dropped and counted, and the log says how
-//! many were dropped as soon as it can.
+//! Standard error may be a pipe without a reader. A thread that logs passes its line to the writing thread and
+//! continues; only the writing thread blocks. The waiting lines are bounded in bytes. Above the bound a line is dropped
+//! and counted, and the log reports the number of dropped lines as soon as it can.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
@@ -16,13 +16,13 @@ use env_logger::{Builder, Logger, Target, WriteStyle};
 use log::{Level, Log, Metadata, Record, warn};
 use serde::Serialize;
 
-/// Most bytes of lines that wait for standard error; the next line is dropped.
+/// Most bytes of lines that wait for standard error; further lines are dropped.
 const WAITING_BYTES_MAX: usize = 1024 * 1024;
 
-/// What a line costs in memory beside its text.
+/// The memory that a waiting line needs in addition to its text.
 const LINE_OVERHEAD: usize = 64;
 
-/// How a log line is written.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Time, level, target and text, for people.
@@ -31,14 +31,14 @@ pub enum Format {
     Json,
 }
 
-/// What the thread gets.
+/// A message to the writing thread.
 enum Item {
     Line(Vec<u8>),
     /// Answered when everything before it is written.
     Flush(SyncSender<()>),
 }
 
-/// The way to the thread that writes.
+/// The channel to the writing thread.
 struct Writing {
     thread: Sender<Item>,
 }
@@ -52,10 +52,10 @@ pub fn dropped() -> u64 {
     DROPPED.load(Relaxed)
 }
 
-/// Whether this is a filter of log lines: a level, or several directives between commas, each a level or
-/// `TARGET=LEVEL`.
+/// Whether this is a valid log filter: comma-separated directives, each a level or `TARGET=LEVEL`.
 ///
-/// A word that is no level is refused, although `env_logger` takes it for a target: a misspelt level would silence all.
+/// A word that is not a level is refused, although `env_logger` would accept it as a target: a misspelt level would
+/// then silence the whole log.
 pub fn is_filter(text: &str) -> bool {
     let is_level = |text: &str| text.parse::<log::LevelFilter>().is_ok();
     text.split(',').map(str::trim).all(|directive| match directive.split_once('=') {
@@ -69,12 +69,12 @@ fn is_target(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|character| character.is_alphanumeric() || "_:-".contains(character))
 }
 
-/// Starts logging what this filter lets through. A second start changes nothing; returns whether this was the first.
+/// Starts logging with this filter. Returns whether this was the first call; a further call changes nothing.
 ///
-/// A line whose target begins with one of the crates in `lowered` is `debug` at most.
+/// Lines whose target is in one of the crates in `lowered` are `debug` at most.
 ///
 /// # Errors
-/// The system starts no thread.
+/// The writing thread cannot be started.
 pub fn start(filter: &str, format: Format, lowered: &'static [&'static str]) -> io::Result<bool> {
     let (thread, items) = channel();
     let mut builder = Builder::new();
@@ -95,11 +95,11 @@ pub fn start(filter: &str, format: Format, lowered: &'static [&'static str]) -> 
     Ok(LOG.set(Writing { thread }).is_ok())
 }
 
-/// Writes a line that is no log line, in its turn, and like one: it is dropped where too much waits.
+/// Writes a line without a level, in order with the log lines. Like them, it is dropped if too many bytes wait.
 pub fn say(line: &str) {
     match LOG.get() {
         Some(log) => hand_over(&log.thread, format!("{line}\n").into_bytes()),
-        // Nobody need read it.
+        // An error is ignored: standard error may be closed.
         None => writeln!(io::stderr(), "{line}").unwrap_or_default(),
     }
 }
@@ -109,7 +109,7 @@ pub fn flush(at_most: Duration) {
     let Some(log) = LOG.get() else { return };
     let (written, is_written) = sync_channel(1);
     if log.thread.send(Item::Flush(written)).is_ok() {
-        // What standard error does not take in time is lost.
+        // Lines that standard error does not accept in time are lost.
         is_written.recv_timeout(at_most).unwrap_or_default();
     }
 }
@@ -121,7 +121,7 @@ struct Lowering {
 }
 
 impl Lowering {
-    /// The level that a line counts as.
+    /// The level of a line after lowering.
     fn level_of(&self, metadata: &Metadata<'_>) -> Level {
         let root = metadata.target().split("::").next().unwrap_or_default();
         if self.lowered.contains(&root) { metadata.level().max(Level::Debug) } else { metadata.level() }
@@ -156,8 +156,8 @@ impl Log for Lowering {
     }
 }
 
-/// The text with its control characters escaped: what a client sends must not look like a line of its own, nor steer the
-/// terminal of whoever reads the log.
+/// Escapes control characters: text from a client must neither look like a separate line nor control the terminal of a
+/// person who reads the log.
 fn one_line(text: String) -> String {
     if !text.contains(char::is_control) {
         return text;
@@ -168,7 +168,7 @@ fn one_line(text: String) -> String {
     text.chars().map(escaped).collect()
 }
 
-/// What `env_logger` writes into: every record is one write.
+/// The target of `env_logger`: every record is one write.
 struct Lines(Sender<Item>);
 
 impl Write for Lines {
@@ -197,18 +197,19 @@ fn write_lines(items: &Receiver<Item>) {
             Item::Line(line) => {
                 if io::stderr().write_all(&line).is_err() {
                     DROPPED.fetch_add(1, Relaxed);
-                    // Nobody reads any more: a line that tells it would be dropped as well, and told of again.
+                    // Nobody reads any more. A line that reports this would be dropped too, and reported again, for
+                    // ever.
                     told += 1;
                 }
                 WAITING_BYTES.fetch_sub(line.len() + LINE_OVERHEAD, Relaxed);
             }
-            // Whoever waited may have given up.
+            // The caller may have stopped waiting.
             Item::Flush(written) => written.send(()).unwrap_or_default(),
         }
-        // Told once there is room for the line that tells it.
+        // Reported only once there is space for the report itself.
         let dropped = dropped();
         if dropped > told && WAITING_BYTES.load(Relaxed) < WAITING_BYTES_MAX / 2 {
-            warn!("log lines were dropped: {}, because standard error took none", dropped - told);
+            warn!("log lines were dropped: {}, because standard error did not accept them", dropped - told);
             told = dropped;
         }
     }

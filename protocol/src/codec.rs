@@ -1,4 +1,4 @@
-//! Text to types and back: the one place that parses and writes JSON.
+//! Converts between text and types: the only place that parses or encodes JSON.
 
 mod events;
 
@@ -14,15 +14,14 @@ use crate::event::{ErrorCode, Refusal};
 use crate::limits;
 use crate::names::{ClientId, MessageId, NameError, RoomName, Seq};
 
-/// A text that borrows from the frame where it holds no escapes.
+/// A text that borrows from the frame unless it contains escapes.
 ///
-/// Serde borrows a `Cow<str>`, but not one inside an `Option`; this wrapper brings the borrowing there.
+/// Serde borrows a `Cow<str>`, but not one inside an `Option`; this wrapper makes it borrow there too.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Every field that a client's frame may have, in the order in which they are written. A command is checked out of it
-/// field by field.
+/// All fields of client frames, in the order in which they are encoded. `into_command` selects those of its `type`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WireCommand<'a> {
@@ -58,7 +57,7 @@ struct WireCommand<'a> {
     id: Option<Text<'a>>,
 }
 
-/// What a known field must hold; used to say which one is wrong.
+/// The type of a field, to name the field that has a wrong one.
 #[derive(Clone, Copy)]
 enum FieldKind {
     Text,
@@ -103,17 +102,17 @@ impl FieldKind {
     }
 }
 
-/// Reads one frame of a client.
+/// Decodes a client's frame.
 ///
 /// Texts without escapes are borrowed from `text`. Unknown fields are ignored, `null` counts as absent.
 ///
 /// # Errors
 /// The [`Refusal`] to answer with: [`BadJson`](ErrorCode::BadJson), [`BadRequest`](ErrorCode::BadRequest),
 /// [`UnknownType`](ErrorCode::UnknownType), [`BadName`](ErrorCode::BadName), [`BadRoom`](ErrorCode::BadRoom) or
-/// [`MessageEmpty`](ErrorCode::MessageEmpty); it carries the frame's `id` where that could be read.
+/// [`MessageEmpty`](ErrorCode::MessageEmpty). It carries the frame's `id` if that is readable.
 pub fn decode_command(text: &str) -> Result<CommandFrame<'_>, Refusal> {
     let wire: WireCommand<'_> = serde_json::from_str(text).map_err(|error| explain(text, &error))?;
-    // Serde would take an array for the fields in their order; a frame is an object.
+    // Serde would also accept an array with the fields in their order, but a frame must be an object.
     if !is_object(text) {
         return Err(not_an_object());
     }
@@ -129,7 +128,7 @@ pub fn decode_command(text: &str) -> Result<CommandFrame<'_>, Refusal> {
     }
 }
 
-/// Whether a text that is JSON is an object.
+/// Whether a valid JSON text is an object.
 fn is_object(text: &str) -> bool {
     text.trim_ascii_start().starts_with('{')
 }
@@ -138,7 +137,7 @@ fn not_an_object() -> Refusal {
     Refusal::new(ErrorCode::BadRequest, "a frame must be a JSON object")
 }
 
-/// Finds out what is wrong with a frame that did not parse. Slow, but only those pay who send such frames.
+/// Finds the error in a frame that did not parse. It is slow, but runs only for invalid frames.
 fn explain(text: &str, error: &serde_json::Error) -> Refusal {
     if !error.is_data() {
         return Refusal::new(ErrorCode::BadJson, error.to_string());
@@ -302,8 +301,8 @@ fn text(text: &str) -> Text<'_> {
     Text(Cow::Borrowed(text))
 }
 
-/// Writes one frame of a client.
-#[expect(clippy::missing_panics_doc, reason = "it cannot, see below")]
+/// Encodes a client's frame.
+#[expect(clippy::missing_panics_doc, reason = "it cannot panic, see below")]
 pub fn encode_command(frame: &CommandFrame<'_>) -> String {
     let mut wire = WireCommand { id: frame.id.as_ref().map(|id| text(id.as_str())), ..WireCommand::default() };
     let epoch;

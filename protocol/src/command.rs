@@ -1,44 +1,44 @@
-//! What a client may ask.
+//! The commands of clients.
 
 use std::borrow::Cow;
 
 use crate::names::{ClientId, Epoch, MessageId, RoomName, Seq};
 
-/// One frame of a client: what it asks, and its own name for the asking.
+/// A client's frame: a command, and the client's own `id` for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandFrame<'a> {
-    /// Carried back by every answer and error that the frame causes.
+    /// Every answer and error that the frame causes repeats it.
     pub id: Option<MessageId>,
-    /// A command borrows its texts from the frame.
+    /// Its texts may borrow from the frame.
     pub command: ClientCommand<'a>,
 }
 
-/// What a client asks of the server.
+/// A command of a client to the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientCommand<'a> {
-    /// Says something in a room or to one client.
+    /// Sends a message to a room or to one client.
     Message(PostMessage<'a>),
     /// Takes or changes a name.
     Hello {
-        /// The name wanted.
+        /// The requested name.
         client_id: Option<ClientId>,
-        /// The secret that an earlier `welcome` told; takes the name back from a dead connection of this client.
+        /// The key in an earlier `welcome`; takes the name over from a dead connection of this client.
         key: Option<Cow<'a, str>>,
-        /// Proof of identity, where the server asks for one.
+        /// Proof of identity, if the server requires one.
         token: Option<Cow<'a, str>>,
     },
-    /// Enters a room, or asks again for one it is in.
+    /// Joins a room. If the connection is already a member, it may resume or change `presence`.
     Join {
-        /// The room; made if nobody is in it.
+        /// Created if it does not exist.
         room: RoomName,
-        /// From where to catch up.
+        /// The position to catch up from. `None`: only new messages are sent.
         resume: Option<Resume>,
         /// Whether `presence` events of this room are wanted.
         presence: bool,
     },
-    /// Asks for its private messages from here on, where they are stored.
+    /// Resumes the client's private messages, if the server stores them.
     JoinInbox {
-        /// From where to catch up; without it nothing is caught up with.
+        /// The position to catch up from. `None`: only new messages are sent.
         resume: Option<Resume>,
     },
     /// Leaves a room.
@@ -48,35 +48,35 @@ pub enum ClientCommand<'a> {
     },
     /// Lists the rooms.
     Rooms,
-    /// Lists who is in a room.
+    /// Lists the members of a room.
     Members {
         /// The room to list; the connection need not be in it.
         room: RoomName,
     },
-    /// Reads what was said in a room.
+    /// Reads the history of a room.
     History {
         /// The room to read; the connection need not be in it.
         room: RoomName,
-        /// From which message, and in which direction.
+        /// The position and the direction.
         page: HistoryPage,
-        /// How many at most, 1 to [`HISTORY_LIMIT_MAX`](crate::limits::HISTORY_LIMIT_MAX).
+        /// Most messages in the answer, 1 to [`HISTORY_LIMIT_MAX`](crate::limits::HISTORY_LIMIT_MAX).
         limit: u16,
     },
-    /// Reads its private messages, where they are stored.
+    /// Reads the client's private messages, if the server stores them.
     InboxHistory {
-        /// Only those with this client.
+        /// Restricts the answer to the messages with this client.
         with: Option<ClientId>,
-        /// From which message, and in which direction.
+        /// The position and the direction.
         page: HistoryPage,
-        /// How many at most, 1 to [`HISTORY_LIMIT_MAX`](crate::limits::HISTORY_LIMIT_MAX).
+        /// Most messages in the answer, 1 to [`HISTORY_LIMIT_MAX`](crate::limits::HISTORY_LIMIT_MAX).
         limit: u16,
     },
-    /// Asks for a sign of life.
+    /// Checks that the server answers.
     Ping,
 }
 
 impl ClientCommand<'_> {
-    /// The command without a borrow from its frame.
+    /// Makes the command independent of its frame.
     pub fn into_owned(self) -> ClientCommand<'static> {
         let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
         match self {
@@ -98,41 +98,41 @@ impl ClientCommand<'_> {
     }
 }
 
-/// A message as its sender gives it.
+/// A message that a client sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostMessage<'a> {
-    /// What everybody gets to read; not empty.
+    /// Not empty.
     pub text: Cow<'a, str>,
     /// A room or one client.
     pub target: Target,
-    /// The name under which the sender believes to speak; a guest takes it by its first message.
+    /// The name that the client believes it has. A guest takes the name with this message.
     pub client_id: Option<ClientId>,
 }
 
-/// To whom a message goes.
+/// The destination of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// The connection's first room.
     FirstRoom,
-    /// Everybody in this room.
+    /// All members of this room.
     Room(RoomName),
     /// One client, in private.
     Client(ClientId),
 }
 
-/// From where a client that was away catches up.
+/// The position from which a client catches up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resume {
     /// The newest message that the client has.
     pub after: Seq,
-    /// The epoch that message belongs to. `None`: no epoch that a server ever gave, so nothing can be recovered.
+    /// The epoch of that message. `None`: the client sent a value that no server issues, so nothing can be recovered.
     pub epoch: Option<Epoch>,
-    /// The `at` of that message, in milliseconds since the Unix epoch, where the client knows it. Where the server's
-    /// message `after` has another one, nothing can be recovered.
+    /// The `at` of that message, in milliseconds since the Unix epoch, if the client knows it. If the server's message
+    /// `after` has a different one, nothing can be recovered.
     pub at: Option<u64>,
 }
 
-/// Which part of a room's history.
+/// A part of a room's history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HistoryPage {
     /// The newest messages.

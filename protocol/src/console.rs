@@ -1,4 +1,4 @@
-//! Lines typed by a person: to the same commands, and from the same events.
+//! The console: lines typed by a person are parsed into commands, and events are rendered as lines.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -9,7 +9,7 @@ use crate::event::{ChatMessage, ErrorCode, Refusal, ServerEvent};
 use crate::limits;
 use crate::names::{ClientId, RoomName};
 
-/// What `/help` answers.
+/// The answer to `/help`.
 pub const HELP: &str = "\
 hello everybody            to the current room
 /nick alice                take a name
@@ -23,7 +23,7 @@ hello everybody            to the current room
 /quit                      leave the chat
 //text                     a message that begins with /";
 
-/// What a line asks for.
+/// The content of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConsoleCommand<'a> {
     /// A command of the protocol.
@@ -36,14 +36,14 @@ pub enum ConsoleCommand<'a> {
 
 /// Whether a text frame is a line typed by a person: its first visible character is not `{`.
 ///
-/// A program whose JSON has something invisible before it, such as a byte-order mark, must not have it said aloud: there
-/// may be a secret in it. It is JSON that cannot be read.
+/// JSON with an invisible prefix, such as a byte-order mark, is not a line: it may contain a secret, which must not be
+/// published as a message. It is treated as JSON, which then fails to parse.
 pub fn is_line(frame: &str) -> bool {
-    // Nearly every frame is decided by its first byte.
+    // The first byte decides nearly every frame.
     !frame.starts_with('{') && !frame.trim_start_matches(is_invisible).starts_with('{')
 }
 
-/// Whether a character shows nothing: blanks, control characters, those of Unicode's `Default_Ignorable_Code_Point`, and
+/// Whether a character is invisible: white space, control characters, Unicode's `Default_Ignorable_Code_Point`, and
 /// the specials that a wrongly decoded byte-order mark becomes.
 fn is_invisible(character: char) -> bool {
     character.is_whitespace()
@@ -56,7 +56,7 @@ fn is_invisible(character: char) -> bool {
             | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Reads one line. A line break at its end is dropped; `current` is the room that is meant where none is named.
+/// Parses one line. A final line break is dropped. `current` is the room for commands that name none.
 ///
 /// # Errors
 /// The [`Refusal`] to answer with: an unknown command, a missing or bad name, an empty line.
@@ -140,10 +140,10 @@ fn named_or_current(name: &str, current: Option<&RoomName>) -> Result<RoomName, 
     }
 }
 
-/// Writes an event as the lines a person reads, without a line break at the end. `None`: nothing to show.
+/// Renders an event as lines for a person, without a final line break. `None`: the event is not shown.
 ///
-/// What people wrote cannot look like the server's words: further lines of a message are indented, and control
-/// characters, which could steer a terminal, are replaced.
+/// Text of clients cannot imitate the server's own lines: further lines of a message are indented, and control
+/// characters, which could control a terminal, are replaced.
 pub fn render(event: &ServerEvent<'_>) -> Option<String> {
     let line = match event {
         ServerEvent::Welcome(welcome) => {

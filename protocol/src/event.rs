@@ -1,4 +1,4 @@
-//! What the server tells.
+//! The events of the server.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::{ClientId, ClientKey, Epoch, MessageId, RoomName, Seq};
 
-/// What the server tells a client: one frame.
+/// A frame from the server to a client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum ServerEvent<'a> {
-    /// The server's first word, and the answer to `hello`.
+    /// The first event on a connection, and the answer to `hello`.
     Welcome(Box<Welcome>),
-    /// What people wrote.
+    /// A message of a client or of an operator.
     #[serde(borrow)]
     Message(ChatMessage<'a>),
-    /// A message with an `id` has been taken; in a room, it is stored.
+    /// A message with an `id` was accepted. A message to a room is also stored.
     Ack(Ack),
     /// The connection is a member of the room.
     Joined(JoinedEvent),
@@ -28,13 +28,13 @@ pub enum ServerEvent<'a> {
         /// The room it has left.
         room: RoomName,
     },
-    /// Who came to and went from a room, for those who asked for it.
+    /// The clients that joined and left a room, for connections that asked for it.
     Presence(PresenceEvent),
     /// The answer to `members`.
     Members(MembersEvent),
-    /// The rooms there are.
+    /// The answer to `rooms`.
     Rooms {
-        /// The `id` of the frame that asked.
+        /// The `id` of the `rooms` frame.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         id: Option<MessageId>,
         /// At most [`ROOMS_LISTED_MAX`](crate::limits::ROOMS_LISTED_MAX), the fullest first.
@@ -42,9 +42,9 @@ pub enum ServerEvent<'a> {
         /// Whether there are more than are listed.
         truncated: bool,
     },
-    /// What was said in a room.
+    /// A page of history.
     History(HistoryEvent<'a>),
-    /// A sign of life.
+    /// The answer to `ping`.
     Pong {
         /// The `id` of the `ping`.
         #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -55,118 +55,118 @@ pub enum ServerEvent<'a> {
     /// The server will close this connection.
     #[serde(rename_all = "camelCase")]
     Closing {
-        /// Why, for a person.
+        /// The reason, for a person.
         reason: Cow<'a, str>,
-        /// How long to wait before connecting again, in milliseconds.
+        /// The time to wait before reconnecting, in milliseconds.
         reconnect_after_ms: u64,
     },
-    /// Something that the client asked was refused.
+    /// The server has refused a command.
     Error(Refusal),
 }
 
-/// The server's first word to a connection.
+/// The first event on a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Welcome {
-    /// The `id` of the `hello` that asked.
+    /// The `id` of the `hello` that it answers.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub id: Option<MessageId>,
     /// The protocol's version, [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION).
     pub protocol: u16,
     /// The server's name and version.
     pub server: String,
-    /// The name that the connection has: the one it asked for, or a guest's.
+    /// The name of the connection: the requested one, or a guest name.
     pub client_id: ClientId,
     /// The connection's first room; `None` while it is in no room.
     #[serde(flatten)]
     pub first_room: Option<RoomPosition>,
-    /// Where this client's private messages are, where they are stored.
+    /// The position of the client's private messages, if the server stores them.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub inbox: Option<InboxPosition>,
-    /// The secret by which this client takes its name back.
+    /// The secret with which this client can take its name back.
     pub key: ClientKey,
-    /// How often the server pings, in milliseconds; silence for two of them ends the connection.
+    /// The ping interval in milliseconds. A connection that is silent for two intervals is closed.
     pub heartbeat_ms: u64,
-    /// What the server allows.
+    /// The limits for one connection.
     pub limits: ServerLimits,
 }
 
-/// A room, and how far its messages have come.
+/// The position of a room's messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomPosition {
-    /// One that this connection is in.
+    /// A room that this connection is a member of.
     pub room: RoomName,
-    /// The newest message of the room.
+    /// The `seq` of the room's newest message.
     pub seq: Seq,
     /// The life of the room's sequence numbers.
     pub epoch: Epoch,
 }
 
-/// How far a client's private messages have come.
+/// The position of a client's private messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InboxPosition {
-    /// The newest of them.
+    /// The `seq` of the newest one.
     pub seq: Seq,
     /// The life of their sequence numbers.
     pub epoch: Epoch,
 }
 
-/// What the server allows one connection.
+/// The server's limits for one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerLimits {
     /// Most bytes of a message's text, as UTF-8.
     pub message_bytes: u32,
-    /// Frames per second that are taken in the long run; 0: as many as come.
+    /// Frames per second that are accepted in the long run; 0: no limit.
     pub messages_per_second: u32,
-    /// Frames that are taken at once after a pause.
+    /// Frames that are accepted at once after a pause.
     pub burst: u32,
     /// Most rooms that one connection may be in.
     pub rooms: u32,
 }
 
-/// A message as everybody sees it.
+/// A message as its receivers get it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ChatMessage<'a> {
-    /// The name its sender had when the server took it.
+    /// The sender's name at the time of the message.
     pub client_id: ClientId,
-    /// What was written.
+    /// The text.
     #[serde(rename = "Message", borrow)]
     pub text: Cow<'a, str>,
-    /// The room, where it was written in one.
+    /// The room; absent for a private message.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub room: Option<RoomName>,
-    /// Its place in that room; where private messages are stored, the place of a private one in the receiver's inbox.
+    /// Its `seq` in the room. For a stored private message, its `seq` in the receiver's inbox.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub seq: Option<Seq>,
-    /// To whom, where it is private.
+    /// The receiver of a private message.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub to: Option<ClientId>,
-    /// When the server took it, milliseconds since the Unix epoch.
+    /// The time at which the server accepted it, in milliseconds since the Unix epoch.
     pub at: u64,
     /// The sender's own name for it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub id: Option<MessageId>,
 }
 
-/// A message has been taken.
+/// The acknowledgement of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ack {
     /// The sender's own name for the message.
     pub id: MessageId,
-    /// When the server took it, milliseconds since the Unix epoch.
+    /// The time at which the server accepted it, in milliseconds since the Unix epoch.
     pub at: u64,
-    /// The room, where it was written in one.
+    /// The room; absent for a private message.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub room: Option<RoomName>,
-    /// Its place in that room.
+    /// The message's `seq` in that room.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub seq: Option<Seq>,
-    /// To whom, where it is private.
+    /// The receiver of a private message.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub to: Option<ClientId>,
-    /// Whether the same `id` had been taken before; then nothing was delivered now.
+    /// Whether a message with the same `id` was accepted before; then nothing is delivered now.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub duplicate: bool,
 }
@@ -177,7 +177,7 @@ pub struct JoinedEvent {
     /// The `id` of the frame that asked.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub id: Option<MessageId>,
-    /// The room; absent where it is the inbox.
+    /// The room; absent for the inbox.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub room: Option<RoomName>,
     /// Whether it is the client's inbox.
@@ -185,25 +185,25 @@ pub struct JoinedEvent {
     pub inbox: bool,
     /// The newest message; the next live one is exactly 1 more.
     pub seq: Seq,
-    /// The life of the sequence numbers.
+    /// The epoch of the sequence numbers.
     pub epoch: Epoch,
-    /// How many members the room has, this one included; of an inbox, how many connections the client has.
+    /// The number of members, including this one. For an inbox, the number of the client's connections.
     pub count: u32,
-    /// After a resume: whether all that was missed follows. `Some(false)`: some of it is gone.
+    /// The answer to a resume: whether all missed messages follow. `Some(false)`: some of them are lost.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub recovered: Option<bool>,
 }
 
-/// Who came and went.
+/// The clients that have joined and left a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PresenceEvent {
-    /// One that the receiver is in and watches.
+    /// A room that the receiver is a member of and watches.
     pub room: RoomName,
-    /// Who came; at most [`PRESENCE_NAMES_MAX`](crate::limits::PRESENCE_NAMES_MAX) names.
+    /// At most [`PRESENCE_NAMES_MAX`](crate::limits::PRESENCE_NAMES_MAX) names.
     pub joined: Vec<ClientId>,
-    /// Who went; at most [`PRESENCE_NAMES_MAX`](crate::limits::PRESENCE_NAMES_MAX) names.
+    /// At most [`PRESENCE_NAMES_MAX`](crate::limits::PRESENCE_NAMES_MAX) names.
     pub left: Vec<ClientId>,
-    /// How many members the room has now.
+    /// The number of members now.
     pub count: u32,
 }
 
@@ -211,16 +211,16 @@ pub struct PresenceEvent {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MembersEvent {
-    /// The `id` of the frame that asked.
+    /// The `id` of the `members` frame.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub id: Option<MessageId>,
-    /// The room that was asked for; it need not be one of the receiver.
+    /// The requested room. The receiver need not be a member.
     pub room: RoomName,
-    /// How many members the room has.
+    /// The number of members.
     pub count: u32,
     /// At most [`MEMBERS_LISTED_MAX`](crate::limits::MEMBERS_LISTED_MAX) of their names.
     pub client_ids: Vec<ClientId>,
-    /// Whether there are more than are listed.
+    /// Whether the list was cut.
     pub truncated: bool,
 }
 
@@ -229,7 +229,7 @@ pub struct MembersEvent {
 pub struct RoomSummary {
     /// A room that the receiver may enter.
     pub room: RoomName,
-    /// How many members it has.
+    /// The number of members.
     pub count: u32,
     /// Its newest message.
     pub seq: Seq,
@@ -239,37 +239,37 @@ pub struct RoomSummary {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HistoryEvent<'a> {
-    /// The `id` of the frame that asked.
+    /// The `id` of the `history` frame.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub id: Option<MessageId>,
-    /// The room; absent where the messages are private.
+    /// The room; absent for private messages.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub room: Option<RoomName>,
     /// Whether these are the client's private messages.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub inbox: bool,
-    /// With whom, where only the private messages with one client were asked for.
+    /// The other client, if only the private messages with one client were requested.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub to: Option<ClientId>,
-    /// Whole messages, the oldest first. Each is a `message` frame of its own, its `type` included.
+    /// The messages, the oldest first. Each is encoded as a complete `message` frame, including its `type`.
     #[serde(borrow, with = "tagged_messages")]
     pub messages: Vec<ChatMessage<'a>>,
     /// Whether there are more in the direction asked for.
     pub has_more: bool,
 }
 
-/// A refusal: what was asked is not done, and the connection lives.
+/// A refused command. The connection stays open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Refusal {
-    /// Why, for a program.
+    /// The reason, for a program.
     pub code: ErrorCode,
-    /// Why, for a person.
+    /// The reason, for a person.
     pub message: String,
-    /// The `id` of the frame that is refused.
+    /// The `id` of the refused frame.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub id: Option<MessageId>,
-    /// After how many milliseconds the same would be taken, where that is known.
+    /// The time in milliseconds after which a retry may succeed, if known.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub retry_after_ms: Option<u64>,
 }
@@ -280,14 +280,14 @@ impl Refusal {
         Self { code, message: message.into(), id: None, retry_after_ms: None }
     }
 
-    /// The same, as an answer to the frame with this `id`.
+    /// Sets the `id` of the refused frame.
     #[must_use]
     pub fn with_id(mut self, id: Option<MessageId>) -> Self {
         self.id = id;
         self
     }
 
-    /// The same, with the time after which to try again.
+    /// Sets the time after which a retry may succeed.
     #[must_use]
     pub fn retry_after_ms(mut self, retry_after_ms: u64) -> Self {
         self.retry_after_ms = Some(retry_after_ms);
@@ -303,17 +303,17 @@ impl fmt::Display for Refusal {
 
 macro_rules! error_codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal,)+) => {
-        /// Why something was refused. The texts are stable for ever.
+        /// The reason of a refusal. The texts never change.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum ErrorCode {
             $($(#[$doc])* #[serde(rename = $text)] $variant,)+
         }
 
         impl ErrorCode {
-            /// Every code there is.
+            /// All codes.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
-            /// The code as it stands on the wire.
+            /// The code on the wire.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $text,)+
@@ -324,11 +324,11 @@ macro_rules! error_codes {
 }
 
 error_codes! {
-    /// The frame begins like JSON and is none.
+    /// The frame starts like JSON but is not valid JSON.
     BadJson = "bad_json",
-    /// A field is missing, of the wrong type or out of range; the text says which.
+    /// A field is missing, of the wrong type or out of range; the message says which.
     BadRequest = "bad_request",
-    /// The `type` is none that this server knows.
+    /// The server does not know this `type`.
     UnknownType = "unknown_type",
     /// The text is no valid `clientId`.
     BadName = "bad_name",
@@ -340,19 +340,19 @@ error_codes! {
     ClientIdMismatch = "client_id_mismatch",
     /// The connection is not in that room.
     NotAMember = "not_a_member",
-    /// Nobody here has that name.
+    /// No connection has that name.
     NoSuchClient = "no_such_client",
-    /// There is no room of that name.
+    /// The room does not exist.
     NoSuchRoom = "no_such_room",
     /// The message has no text.
     MessageEmpty = "message_empty",
     /// The text is longer than `limits.messageBytes`.
     MessageTooLarge = "message_too_large",
-    /// The connection is in as many rooms as it may, or the server has as many rooms as it may.
+    /// The connection, or the server, has reached its limit of rooms.
     TooManyRooms = "too_many_rooms",
-    /// The sender has made as many inboxes as it may, or the server has as many.
+    /// The sender, or the server, has reached its limit of inboxes.
     TooManyInboxes = "too_many_inboxes",
-    /// Frames came faster than `limits.messagesPerSecond`; `retryAfterMs` says when the next is taken.
+    /// Frames came faster than the rate limit; `retryAfterMs` says when the next one is accepted.
     RateLimited = "rate_limited",
     /// A token is missing or not valid.
     Unauthorized = "unauthorized",
@@ -364,7 +364,7 @@ error_codes! {
 
 macro_rules! close_codes {
     ($($(#[$doc:meta])* $variant:ident = $number:literal,)+) => {
-        /// Why the server closed a connection: the WebSocket close code. The numbers are stable for ever.
+        /// The reason that the server closed a connection: the WebSocket close code. The numbers never change.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[repr(u16)]
         pub enum CloseCode {
@@ -372,7 +372,7 @@ macro_rules! close_codes {
         }
 
         impl CloseCode {
-            /// Every code there is.
+            /// All codes.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
             /// The number on the wire.
@@ -380,7 +380,7 @@ macro_rules! close_codes {
                 self as u16
             }
 
-            /// The code of this number; `None` where this server never closes with it.
+            /// The code with this number; `None` if this server does not use it.
             pub fn from_u16(number: u16) -> Option<Self> {
                 match number {
                     $($number => Some(Self::$variant),)+
@@ -392,35 +392,35 @@ macro_rules! close_codes {
 }
 
 close_codes! {
-    /// The conversation is over.
+    /// An ordinary close, requested by the client.
     Normal = 1000,
-    /// The server goes away; reconnect.
+    /// The server shuts down; the client should reconnect.
     GoingAway = 1001,
     /// The peer broke the WebSocket protocol.
     ProtocolError = 1002,
-    /// A binary frame came; only text is spoken here.
+    /// The client sent a binary frame; only text frames are accepted.
     BinaryFrame = 1003,
     /// A text frame was not UTF-8.
     NotUtf8 = 1007,
-    /// A flood, or a failed authentication.
+    /// Too many refused frames in a row, or failed authentication.
     Policy = 1008,
-    /// A frame was larger than any frame may be.
+    /// The client sent a frame above the size limit.
     FrameTooLarge = 1009,
     /// A fault in the server.
     Fault = 1011,
-    /// The server is full or goes away; a later attempt may succeed.
+    /// The server is overloaded or cannot serve at the moment; a later attempt may succeed.
     TryAgainLater = 1013,
     /// The client reads more slowly than is written for it.
     SlowConsumer = 4001,
-    /// No sign of life came from the client.
+    /// The client sent nothing for two heartbeats.
     NoSignOfLife = 4002,
-    /// A newer connection of the same client took its place.
+    /// A newer connection of the same client replaced this one.
     Replaced = 4003,
     /// An operator removed the client.
     Removed = 4004,
 }
 
-/// `history` lists whole `message` frames, so each carries its `type`.
+/// `history` contains complete `message` frames, so each has its `type`.
 mod tagged_messages {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -439,7 +439,7 @@ mod tagged_messages {
     pub(super) fn deserialize<'de: 'a, 'a, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Vec<ChatMessage<'a>>, D::Error> {
-        // The tag is one more unknown field to a reader.
+        // When reading, the tag is an unknown field, which is ignored.
         Vec::deserialize(deserializer)
     }
 }

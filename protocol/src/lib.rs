@@ -1,12 +1,12 @@
-//! The chat protocol, version 1: what travels between the server and every client.
+//! The chat protocol, version 1, between the server and its clients.
 //!
-//! One JSON object per WebSocket text frame, its `type` naming the kind; a frame from a client without `type` is a
-//! `message`. The contract in prose, with the promises, is `docs/protocol.md`.
+//! Each WebSocket text frame is one JSON object, and its `type` names its kind. A client's frame without `type` is a
+//! `message`. The contract in prose, with its guarantees, is in `docs/protocol.md`.
 //!
-//! - A client speaks in [`CommandFrame`]s, the server answers in [`ServerEvent`]s.
-//! - [`codec`] is the only place that knows JSON, [`console`] the only one that knows lines typed by a person; both
-//!   lead to the same types.
-//! - [`names`] holds what is parsed once and valid ever after.
+//! - A client sends [`CommandFrame`]s, the server sends [`ServerEvent`]s.
+//! - Only [`codec`] knows JSON, and only [`console`] knows lines typed by a person; both convert from and to the same
+//!   types.
+//! - [`names`] contains types that are validated once, when they are made.
 //!
 //! Invariants: nothing here does I/O, reads a clock or depends on a runtime; parsing borrows from the frame; unknown
 //! fields are ignored, so both sides can grow.
@@ -25,8 +25,8 @@ pub use event::{
 };
 pub use names::{ClientId, ClientKey, Epoch, MessageId, NameError, RoomName, Seq};
 
-/// The version of the protocol that this crate speaks, as `welcome` tells it.
+/// The version of the protocol, as in `welcome`.
 pub const PROTOCOL_VERSION: u16 = 1;
 
-/// The WebSocket subprotocol that a client may ask for; it is echoed, never required.
+/// The WebSocket subprotocol. The server confirms it if a client offers it, but does not require it.
 pub const SUBPROTOCOL: &str = "starling.v1";

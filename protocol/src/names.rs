@@ -1,4 +1,4 @@
-//! Names and numbers that are checked once, when they are made, and valid ever after.
+//! Names and numbers that are validated once, when they are made.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::limits;
 
-/// Why a text is not a name.
+/// The reason that a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// The text is empty.
@@ -44,7 +44,8 @@ fn check_name(text: &str) -> Result<(), NameError> {
     if let Some(character) = text.chars().find(|c| !allowed(*c)) {
         return Err(NameError::BadCharacter { character });
     }
-    // Last, so that a byte is a character and the length told is the one a person counts.
+    // Checked last: all characters are ASCII here, so the number of bytes is the number of characters that a person
+    // counts.
     if text.len() > limits::NAME_BYTES_MAX {
         return Err(NameError::TooLong { length: text.len() });
     }
@@ -102,18 +103,18 @@ name_type! {
 }
 
 impl ClientId {
-    /// Takes the name of a client. Whether a guest's name may be asked for is the chat's to decide, see
+    /// Parses a client's name. It accepts guest names; the chat decides who may have one, see
     /// [`is_guest`](Self::is_guest).
     ///
     /// # Errors
-    /// [`NameError`] says what is wrong.
+    /// [`NameError`].
     pub fn parse(text: &str) -> Result<Self, NameError> {
         check_name(text).map(|()| Self(text.into()))
     }
 
     /// The guest name for a random number: the prefix and seven characters.
     ///
-    /// 36^7 (7.8e10) different names come out; the caller takes another number if the name is in use.
+    /// There are 36^7 (7.8e10) different names. If the name is in use, the caller tries another number.
     pub fn guest(mut random: u64) -> Self {
         const DIGITS: [u8; 36] = *b"0123456789abcdefghijklmnopqrstuvwxyz";
         let mut name = String::from(limits::GUEST_PREFIX);
@@ -125,17 +126,17 @@ impl ClientId {
         Self(name.into())
     }
 
-    /// Whether the server gave this name.
+    /// Whether this is a guest name, which only the server assigns.
     pub fn is_guest(&self) -> bool {
         self.0.starts_with(limits::GUEST_PREFIX)
     }
 }
 
 impl RoomName {
-    /// Takes the name of a room.
+    /// Parses a room's name.
     ///
     /// # Errors
-    /// [`NameError`] says what is wrong.
+    /// [`NameError`].
     pub fn parse(text: &str) -> Result<Self, NameError> {
         check_name(text).map(|()| Self(text.into()))
     }
@@ -146,16 +147,16 @@ impl RoomName {
     }
 }
 
-/// Why a text is not a [`MessageId`]: it is empty or longer than 64 characters.
+/// The text is not a valid [`MessageId`]: it is empty or longer than 64 characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("field `id` must have 1 to {} characters", limits::MESSAGE_ID_CHARS_MAX)]
 pub struct MessageIdError;
 
 impl MessageId {
-    /// Takes the `id` of a frame.
+    /// Parses the `id` of a frame.
     ///
     /// # Errors
-    /// [`MessageIdError`] where the text is empty or longer than [`limits::MESSAGE_ID_CHARS_MAX`] characters.
+    /// [`MessageIdError`] if the text is empty or longer than [`limits::MESSAGE_ID_CHARS_MAX`] characters.
     pub fn parse(text: &str) -> Result<Self, MessageIdError> {
         // A character has at least one byte: most ids need no counting.
         let fits = text.len() <= limits::MESSAGE_ID_CHARS_MAX || text.chars().count() <= limits::MESSAGE_ID_CHARS_MAX;
@@ -163,13 +164,14 @@ impl MessageId {
     }
 }
 
-/// The place of a message in its room: the first is 1, each next is exactly 1 more. 0 stands before the first.
+/// The sequence number of a message in its room: the first message has 1, each next one exactly 1 more. 0 is before the
+/// first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Seq(pub u64);
 
 impl Seq {
-    /// The place after this one. There is none after the last number, which only a client's `after` can name.
+    /// The next sequence number. Saturates at the maximum, which only a client's `after` can reach.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))
@@ -186,7 +188,7 @@ impl fmt::Display for Seq {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Epoch(pub u64);
 
-/// The secret by which a client takes its name back from its own dead connection. 32 hexadecimal digits on the wire.
+/// The secret with which a client takes its name over from its own dead connection. 32 hexadecimal digits on the wire.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ClientKey(pub u128);
 
@@ -196,9 +198,9 @@ impl fmt::Debug for ClientKey {
     }
 }
 
-/// Why a text is no [`Epoch`] or [`ClientKey`] that any server gave.
+/// The text is not an [`Epoch`] or a [`ClientKey`] that a server may have issued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a value that this server gave")]
+#[error("not a value that a server has issued")]
 pub struct ForeignValue;
 
 macro_rules! hex_type {

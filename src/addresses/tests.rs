@@ -44,14 +44,14 @@ fn the_table_is_bounded_and_who_finds_no_room_in_it_shares_one_entry() {
         assert_eq!(addresses.shake_hands(nth(n), start), Ok(()), "address {n}");
         held.push(addresses.enter(nth(n), start).unwrap());
     }
-    // Who has a connection takes no room from others.
+    // Addresses with a connection take no space from the others.
     for n in 100..110 {
         assert_eq!(addresses.shake_hands(nth(n), start), Ok(()), "address {n}");
     }
     assert_eq!(addresses.shake_hands(nth(200), start), Ok(()));
     assert!(addresses.shake_hands(nth(201), start).is_err(), "they share a bucket");
     assert_eq!(addresses.table().entries.len(), 21);
-    // A second later nothing is remembered of those who have no connection.
+    // A second later the entries without a connection are forgotten.
     let later = start + Duration::from_secs(1);
     assert_eq!(addresses.shake_hands(nth(201), later), Ok(()));
     assert_eq!(addresses.table().entries.len(), 11);
@@ -70,7 +70,7 @@ fn the_client_behind_proxies_is_the_last_address_that_is_not_one_of_them() {
         proxies.client_of(peer.parse().unwrap(), &headers).to_string()
     };
     let listed = |lines: &[&'static str], peer: &str| client(ForwardedHeader::XForwardedFor, lines, peer);
-    // Nobody else is believed.
+    // Other peers than the trusted proxies are not trusted.
     assert_eq!(listed(&["1.1.1.1"], "192.0.2.8"), "192.0.2.8");
     assert_eq!(listed(&[], "10.0.0.1"), "10.0.0.1");
     assert_eq!(listed(&["9.9.9.9, 1.1.1.1"], "10.0.0.1"), "1.1.1.1");
@@ -79,15 +79,15 @@ fn the_client_behind_proxies_is_the_last_address_that_is_not_one_of_them() {
     assert_eq!(listed(&["1.1.1.1:443"], "10.0.0.1"), "1.1.1.1");
     assert_eq!(listed(&["[2001:db8::1]:443"], "10.0.0.1"), "2001:db8::1");
     assert_eq!(listed(&["2001:db8::1"], "fd00::1"), "2001:db8::1");
-    // What is no address is nobody: the proxy before it is the client.
+    // An invalid address ends the search: the proxy before it is the client.
     assert_eq!(listed(&["1.1.1.1, unknown, 10.2.2.2"], "10.0.0.1"), "10.2.2.2");
     assert_eq!(listed(&[""], "10.0.0.1"), "10.0.0.1");
-    // A byte that is no ASCII hides nothing of what a proxy wrote behind it, and lets no line before it count.
+    // A non-ASCII byte hides nothing that a proxy wrote after it, and makes no earlier line count.
     assert_eq!(listed(&["9.9.9.9, \u{e4}, 1.1.1.1"], "10.0.0.1"), "1.1.1.1");
     assert_eq!(listed(&["9.9.9.9", "\u{e4}, 1.1.1.1"], "10.0.0.1"), "1.1.1.1");
     assert_eq!(listed(&["9.9.9.9", "\u{e4}"], "10.0.0.1"), "10.0.0.1");
     assert_eq!(listed(&["9.9.9.9,", ",, 1.1.1.1"], "10.0.0.1"), "1.1.1.1");
-    // All are proxies: the farthest.
+    // If all addresses are proxies, the farthest one is the client.
     assert_eq!(listed(&["10.3.3.3, 10.2.2.2"], "10.0.0.1"), "10.3.3.3");
 
     let standard = |lines: &[&'static str]| client(ForwardedHeader::Forwarded, lines, "10.0.0.1");
@@ -114,15 +114,15 @@ fn what_was_asked_is_what_a_trusted_proxy_says_and_else_what_came() {
     for (kind, peer, own_tls, lines, host, is_tls) in [
         (listed, "10.0.0.1", false, both, "chat.example:8443", true),
         (standard, "10.0.0.1", false, forwarded, "chat.example:8443", true),
-        // Nobody else is believed, nor the other header.
+        // Neither other peers nor the other header are trusted.
         (listed, "192.0.2.1", false, both, "inner:8080", false),
         (standard, "192.0.2.1", true, forwarded, "inner:8080", true),
         (listed, "10.0.0.1", false, forwarded, "inner:8080", false),
         (standard, "10.0.0.1", false, both, "inner:8080", false),
-        // A proxy that says nothing passes on what the client asked for, and what its client speaks is not known.
+        // If a proxy says nothing, its own host applies, and the scheme of its client is not known.
         (listed, "10.0.0.1", true, &[], "inner:8080", false),
         (standard, "10.0.0.1", true, &[("forwarded", "for=1.1.1.1")], "inner:8080", false),
-        // Proxies behind proxies: that nearest to the client has seen what it wrote.
+        // With several proxies, the one nearest to the client has seen the original values.
         (listed, "10.0.0.1", false, &[("x-forwarded-host", "a.example, b.example")], "a.example", false),
         (
             standard,

@@ -1,42 +1,42 @@
-//! Why a configuration is not taken.
+//! The reasons that a configuration is refused.
 
-/// Why the configuration is not taken: one line for the operator.
+/// The reason that the configuration is refused: one line for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// The value is none of those taken.
+    /// The value is not in the accepted range.
     #[error("{variable}={value}: must be {range}")]
     BadValue {
         /// As in the environment, with its prefix.
         variable: &'static str,
-        /// What the environment holds; a secret is hidden.
+        /// The value in the environment; a secret is hidden.
         value: String,
-        /// What it may hold.
+        /// The accepted values.
         range: String,
     },
     /// There is no such variable.
     #[error("{variable} is not known; did you mean {nearest}?")]
     Unknown {
-        /// What was set.
+        /// The unknown variable.
         variable: String,
-        /// The known variable that looks most like it.
+        /// The known variable with the most similar name.
         nearest: &'static str,
     },
-    /// A value is missing or too many beside another.
+    /// Two variables contradict each other.
     #[error("{0}")]
     Contradiction(&'static str),
-    /// Two values do not go together.
+    /// A value is too small for another one.
     #[error("{variable}={value} is too small: it must be at least {least}, because {reason}")]
     TooSmall {
         /// As in the environment, with its prefix.
         variable: &'static str,
-        /// What the environment holds, or the default.
+        /// The value in the environment, or the default.
         value: u64,
-        /// The least that goes with the others.
+        /// The smallest value that fits the other variables.
         least: u64,
         /// A clause that follows "because".
         reason: &'static str,
     },
-    /// One of two values that need each other is missing.
+    /// A variable is set without another one that it needs.
     #[error("{variable} is set and {missing} is not: {reason}")]
     Alone {
         /// The variable that is set.

@@ -1,10 +1,10 @@
-//! The kinds of values that knobs have: how each is read, what it takes, and how it is shown.
+//! The kinds of knob values: how each is parsed, which values it accepts, and how it is shown.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use starling_actors::history::sqlite::Sync;
+use starling_actors::history::Durability;
 use starling_process::log_lines;
 
 use crate::addresses::{ForwardedHeader, Networks};
@@ -17,7 +17,7 @@ pub(super) trait Kind {
     fn parse(&self, text: &str) -> Option<Self::Value>;
     fn range(&self) -> String;
 
-    /// The text as it may be told to whoever reads an error.
+    /// The text as it may appear in an error message; hides secrets.
     fn shown(&self, text: &str) -> String {
         text.to_owned()
     }
@@ -53,32 +53,32 @@ impl Kind for Address {
     }
 }
 
-/// Where the history is kept.
+/// The storage of the history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HistoryMode {
-    /// In a file, over restarts.
+    /// A file that survives restarts.
     Sqlite,
-    /// In memory, while the process lives.
+    /// Memory, for as long as the process runs.
     Memory,
-    /// No message is kept: `history` gives empty pages.
+    /// None: `history` returns empty pages.
     Off,
 }
 
 /// How names are authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthMode {
-    /// Not at all: a name belongs to who holds it.
+    /// They are not: a name belongs to the session that holds it.
     Open,
     /// By signed tokens.
     Jwt,
 }
 
-/// A text that nobody is shown; empty: there is none.
+/// A text that is never shown; empty: not set.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The text, if there is one.
+    /// The secret, if it is set.
     pub fn as_bytes(&self) -> Option<&[u8]> {
         (!self.0.is_empty()).then_some(self.0.as_bytes())
     }
@@ -96,10 +96,10 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Stands for a secret where it is shown. Shorter than any secret, so it is never taken for one.
+/// Shown in place of a secret. It is shorter than any secret, so it is never accepted as one.
 pub(super) const HIDDEN: &str = "(hidden)";
 
-/// A secret of so many bytes at least.
+/// A secret of at least this many bytes.
 pub(super) struct Hidden(pub(super) usize);
 
 impl Kind for Hidden {
@@ -133,10 +133,10 @@ impl Kind for OptionalFile {
     }
 }
 
-/// One of a few words.
+/// One of a fixed set of words.
 pub(super) struct Word<T: 'static>(&'static [(&'static str, T)]);
 
-/// The value of a `Word`, which knows its word.
+/// The value of a `Word`, with the word that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chosen<T> {
     word: &'static str,
@@ -168,7 +168,8 @@ pub(super) const HISTORY_MODES: Word<HistoryMode> =
 
 pub(super) const AUTH_MODES: Word<AuthMode> = Word(&[("open", AuthMode::Open), ("jwt", AuthMode::Jwt)]);
 
-pub(super) const HISTORY_SYNCS: Word<Sync> = Word(&[("normal", Sync::Normal), ("full", Sync::Full)]);
+pub(super) const HISTORY_SYNCS: Word<Durability> =
+    Word(&[("normal", Durability::Process), ("full", Durability::Machine)]);
 
 /// A path that does not end as a directory does.
 pub(super) struct FilePath;
@@ -218,7 +219,7 @@ impl Kind for Origins {
     }
 }
 
-/// A path below which the chat is served.
+/// A URL path prefix under which the chat is served.
 pub(super) struct Prefix;
 
 impl Kind for Prefix {
@@ -234,7 +235,7 @@ impl Kind for Prefix {
     }
 }
 
-/// A filter of log lines.
+/// A log filter.
 pub(super) struct LogFilter;
 
 impl Kind for LogFilter {
@@ -252,7 +253,7 @@ impl Kind for LogFilter {
 pub(super) const LOG_FORMATS: Word<log_lines::Format> =
     Word(&[("text", log_lines::Format::Text), ("json", log_lines::Format::Json)]);
 
-/// A folder, or nothing.
+/// An existing folder, or empty.
 pub(super) struct Folder;
 
 impl Kind for Folder {

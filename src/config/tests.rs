@@ -1,4 +1,4 @@
-//! What is taken, what is refused and what is shown.
+//! Accepted values, refused values, and how they are shown.
 
 use super::kinds::HIDDEN;
 use super::*;

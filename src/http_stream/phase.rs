@@ -1,4 +1,4 @@
-//! Where a connection stands between two requests.
+//! The phases of an HTTP connection.
 
 use bytes::Bytes;
 
@@ -9,17 +9,17 @@ use crate::request_head::Follows;
 pub(super) enum Phase {
     /// Waits for a request.
     Head,
-    /// Hands a head on; then what follows it.
+    /// Passes a head on, and knows what follows it.
     HandOver(Bytes, Follows),
-    /// Hands a body on.
+    /// Passes a body on.
     Body(Body),
-    /// Waits for the answer to be written.
+    /// Waits until the response is written.
     Answer,
-    /// HTTP ends here.
+    /// The connection is upgraded; HTTP is over.
     WebSocket,
     /// Writes a refusal.
     Refusal(Bytes),
-    /// Has told the peer that nothing more comes, and waits for its end.
+    /// Has shut down its side, and discards bytes until the peer ends its own.
     Linger { left: usize },
     /// Nothing more is read or written.
     End,

@@ -2,18 +2,10 @@
 //!
 //! A test program of its own: it counts what the whole process allocates, so no other test may run in it.
 
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test ends with what is wrong; the harness is shared"
-)]
-
-#[path = "../history/harness.rs"]
-mod harness;
+#![allow(clippy::unwrap_used, reason = "a test ends with what is wrong")]
 
 use bot_swarm::{Config, StopHandle, progress};
-use harness::Process;
+use test_kit::{Process, Program};
 
 #[global_allocator]
 static COUNTED: dhat::Alloc = dhat::Alloc;
@@ -24,7 +16,7 @@ const BOTS: u32 = 500;
 /// and allocations.
 async fn swarm(server: &Process, messages_per_second: f64) -> (u64, u64) {
     let config = Config {
-        server_url: format!("ws://{}/ws", server.address),
+        server_url: format!("ws://{}/ws", server.address()),
         count: BOTS,
         behaviours: "chatter=2,lurker=498".parse().unwrap(),
         messages_per_second,
@@ -42,7 +34,13 @@ async fn swarm(server: &Process, messages_per_second: f64) -> (u64, u64) {
 #[actix_web::test]
 async fn a_delivery_allocates_nothing_once_the_bots_are_under_way() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Process::start(folder.path(), &[("CHAT_MESSAGES_PER_SECOND", "0")]);
+    let variables = [
+        ("CHAT_BIND", "127.0.0.1:0"),
+        ("CHAT_WORKERS", "2"),
+        ("CHAT_DRAIN_SECONDS", "0"),
+        ("CHAT_MESSAGES_PER_SECOND", "0"),
+    ];
+    let server = Program::new(env!("CARGO_BIN_EXE_starling")).start(folder.path(), &variables);
     let _counting = dhat::Profiler::builder().testing().build();
     // What connecting and the run itself take is the same in both, and what a message takes is shared by 500 deliveries.
     let (few, at_first) = swarm(&server, 2.0).await;

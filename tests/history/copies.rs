@@ -4,10 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use serde_json::{Value, json};
 use tempfile::tempdir;
+use test_kit::{Client, Process};
 
-use super::harness::{Client, Process, run, seqs};
+use super::harness::{page, run, seqs, starling};
 
 /// A client of a name that nobody has or had.
 fn someone() -> String {
@@ -16,24 +18,24 @@ fn someone() -> String {
 
 /// Says these messages in the lobby, and returns its epoch and the last acknowledgement.
 async fn say(server: &Process, texts: &[&str]) -> (Value, Value) {
-    let (mut alice, welcome) = Client::open(server, &someone()).await;
+    let (mut alice, welcome) = Client::enter(server, &someone()).await;
     let mut ack = Value::Null;
     for text in texts {
-        assert!(alice.send(json!({"Message": text, "id": text})).await);
-        ack = alice.expect("ack").await;
+        alice.send_json(&json!({"Message": text, "id": text})).await;
+        ack = alice.next_of("ack").await;
     }
     (welcome["epoch"].clone(), ack)
 }
 
 /// Resumes in the lobby, and returns what `joined` says of it.
 async fn resume(server: &Process, epoch: &Value, after: &Value, at: Option<&Value>) -> Value {
-    let (mut bob, _) = Client::open(server, &someone()).await;
+    let (mut bob, _) = Client::enter(server, &someone()).await;
     let mut join = json!({"type": "join", "room": "lobby", "after": after, "epoch": epoch});
     if let Some(at) = at {
         join["afterAt"] = at.clone();
     }
-    assert!(bob.send(join).await);
-    bob.expect("joined").await["recovered"].clone()
+    bob.send_json(&join).await;
+    bob.next_of("joined").await["recovered"].clone()
 }
 
 /// What the binary says, and whether it does what it was asked for.
@@ -58,11 +60,11 @@ impl Case {
         let folder = tempdir().unwrap();
         let variables = [("CHAT_HISTORY_SYNC", sync)];
         let data = folder.path().join("data");
-        let server = Process::start(folder.path(), &variables);
+        let server = starling().start(folder.path(), &variables);
         let (epoch, _) = say(&server, &["1", "2"]).await;
         server.stop();
         fs::copy(data.join("starling.db"), data.join("copy")).unwrap();
-        let server = Process::start(folder.path(), &variables);
+        let server = starling().start(folder.path(), &variables);
         let (again, last) = say(&server, &["3", "4"]).await;
         assert_eq!(again, epoch, "{what}");
         if is_killed {
@@ -71,7 +73,7 @@ impl Case {
             server.stop();
         }
         happens(&data);
-        let server = Process::start(folder.path(), &variables);
+        let server = starling().start(folder.path(), &variables);
         // Seqs that were lost are given again, in another message.
         say(&server, &["other 3", "other 4", "other 5"]).await;
         assert_eq!(resume(&server, &epoch, &last["seq"], None).await, recovers, "{what}");
@@ -79,13 +81,15 @@ impl Case {
         // Whatever happened, it holds once: from here on the rooms keep their epochs.
         let (epoch, last) = say(&server, &["6"]).await;
         server.kill();
-        let server = Process::start(folder.path(), &variables);
+        let server = starling().start(folder.path(), &variables);
         assert_eq!(resume(&server, &epoch, &last["seq"], Some(&last["at"])).await, true, "{what}, afterwards");
     }
 }
 
 fn in_another_boot(data: &Path) {
     let database = Connection::open(data.join("starling.db")).unwrap();
+    // Whoever closes a database as the last takes its log along.
+    database.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
     assert_eq!(database.execute("UPDATE last_start SET boot = 'another'", []).unwrap(), 1);
 }
 
@@ -97,6 +101,14 @@ fn back_from_a_copy(data: &Path) {
 fn as_another_file(data: &Path) {
     fs::copy(data.join("starling.db"), data.join("new")).unwrap();
     fs::rename(data.join("new"), data.join("starling.db")).unwrap();
+}
+
+fn without_the_log(data: &Path) {
+    fs::remove_file(data.join("starling.db-wal")).unwrap();
+}
+
+fn with_an_empty_log(data: &Path) {
+    fs::write(data.join("starling.db-wal"), "").unwrap();
 }
 
 fn without_the_lock(data: &Path) {
@@ -114,6 +126,8 @@ fn a_database_that_may_lack_what_was_acknowledged_is_never_resumed_as_if_it_had_
         case("killed, another boot, all of it on the disk", "full", true, in_another_boot, true),
         case("put back from a copy", "full", false, back_from_a_copy, false),
         case("another file", "full", false, as_another_file, false),
+        case("killed, the log removed", "full", true, without_the_log, false),
+        case("killed, the log emptied", "full", true, with_an_empty_log, false),
         case("without what stands beside it", "normal", false, without_the_lock, false),
     ];
     // A server that stops takes its time: all of them at once.
@@ -124,29 +138,42 @@ fn a_database_that_may_lack_what_was_acknowledged_is_never_resumed_as_if_it_had_
 }
 
 #[actix_web::test]
+async fn what_an_operator_does_after_a_kill_is_resumed_as_after_a_clean_stop() {
+    let folder = tempdir().unwrap();
+    let server = starling().start(folder.path(), &[]);
+    let (epoch, last) = say(&server, &["1", "2"]).await;
+    server.kill();
+    assert!(said(folder.path(), &["history", "vacuum"]).0);
+    let (worked, told) = said(folder.path(), &["history", "drop", "--room", "elsewhere"]);
+    assert!(!worked && told.contains("there is no room elsewhere"), "{told}");
+    let server = starling().start(folder.path(), &[]);
+    assert_eq!(resume(&server, &epoch, &last["seq"], Some(&last["at"])).await, true);
+}
+
+#[actix_web::test]
 async fn a_resume_with_the_at_of_another_message_recovers_nothing_and_with_the_right_one_everything() {
     let folder = tempdir().unwrap();
     for variables in [&[("CHAT_HISTORY", "sqlite")][..], &[("CHAT_HISTORY", "memory")]] {
-        let server = Process::start(folder.path(), variables);
+        let server = starling().start(folder.path(), variables);
         let (epoch, first) = say(&server, &["1"]).await;
         say(&server, &["2", "3"]).await;
         for (shift, recovers) in [(0, true), (1, false), (-1, false)] {
             let at = json!(first["at"].as_i64().unwrap() + shift);
             assert_eq!(resume(&server, &epoch, &first["seq"], Some(&at)).await, recovers, "{variables:?} {shift}");
         }
-        let (mut bob, _) = Client::open(&server, "/ws/dev?clientId=bob").await;
+        let (mut bob, _) = Client::enter(&server, "/ws/dev?clientId=bob").await;
         let join = json!({"type": "join", "room": "lobby", "after": 1, "afterAt": first["at"], "epoch": epoch});
-        assert!(bob.send(join).await);
-        assert_eq!(bob.expect("joined").await["recovered"], true);
+        bob.send_json(&join).await;
+        assert_eq!(bob.next_of("joined").await["recovered"], true);
         for seq in [2, 3] {
-            assert_eq!(bob.expect("message").await["seq"], seq);
+            assert_eq!(bob.next_of("message").await["seq"], seq);
         }
         server.stop();
     }
     // From the disk, and not from the memory in front of it.
-    let server = Process::start(folder.path(), &[]);
-    let (messages, _) = server.page("/api/rooms/lobby/messages");
-    let (_, welcome) = Client::open(&server, "/ws?clientId=carol").await;
+    let server = starling().start(folder.path(), &[]);
+    let (messages, _) = page(&server, "/api/rooms/lobby/messages");
+    let (_, welcome) = Client::enter(&server, "/ws?clientId=carol").await;
     let epoch = &welcome["epoch"];
     assert_eq!(resume(&server, epoch, &json!(2), Some(&messages[1]["at"])).await, true);
     assert_eq!(resume(&server, epoch, &json!(2), Some(&json!(7))).await, false);
@@ -155,7 +182,7 @@ async fn a_resume_with_the_at_of_another_message_recovers_nothing_and_with_the_r
 #[actix_web::test]
 async fn a_backup_of_a_running_server_is_restored_with_new_epochs_and_goes_on_where_it_was_made() {
     let folder = tempdir().unwrap();
-    let server = Process::start(folder.path(), &[]);
+    let server = starling().start(folder.path(), &[]);
     let (epoch, last) = say(&server, &["1", "2"]).await;
     let (worked, told) = said(folder.path(), &["backup", "kept.db"]);
     assert!(worked && told == "kept.db: version 6, 1 rooms, 2 messages\n", "{told}");
@@ -165,33 +192,33 @@ async fn a_backup_of_a_running_server_is_restored_with_new_epochs_and_goes_on_wh
     server.stop();
     let (worked, refused) = said(folder.path(), &["restore", "kept.db"]);
     assert!(!worked && refused.contains("already; with --replace it is lost"), "{refused}");
-    let server = Process::start(folder.path(), &[]);
-    assert_eq!(seqs(&server.page("/api/rooms/lobby/messages").0), [1, 2, 3], "it is as it was");
+    let server = starling().start(folder.path(), &[]);
+    assert_eq!(seqs(&page(&server, "/api/rooms/lobby/messages").0), [1, 2, 3], "it is as it was");
     // With a log beside it, that must not be taken for one of the restored database.
     server.kill();
     let (worked, told) = said(folder.path(), &["restore", "kept.db", "--replace"]);
     assert!(worked && told.contains("starling.db: version 6, 1 rooms, 2 messages"), "{told}");
-    let server = Process::start(folder.path(), &[]);
-    assert_eq!(seqs(&server.page("/api/rooms/lobby/messages").0), [1, 2]);
-    assert_eq!(server.page("/api/rooms/lobby/messages?q=2").0.len(), 1, "it is searched");
+    let server = starling().start(folder.path(), &[]);
+    assert_eq!(seqs(&page(&server, "/api/rooms/lobby/messages").0), [1, 2]);
+    assert_eq!(page(&server, "/api/rooms/lobby/messages?q=2").0.len(), 1, "it is searched");
     assert_eq!(resume(&server, &epoch, &last["seq"], Some(&last["at"])).await, false);
     say(&server, &["other 3"]).await;
-    assert_eq!(seqs(&server.page("/api/rooms/lobby/messages").0), [1, 2, 3]);
+    assert_eq!(seqs(&page(&server, "/api/rooms/lobby/messages").0), [1, 2, 3]);
     server.stop();
     assert!(said(folder.path(), &["history", "check"]).0);
     // In a folder where nothing is yet, from a database that a server has left, and from a backup put there by hand.
     let fresh = tempdir().unwrap();
     let left = folder.path().join("data/starling.db");
     assert!(said(fresh.path(), &["restore", left.to_str().unwrap()]).0);
-    let server = Process::start(fresh.path(), &[]);
-    let (_, welcome) = Client::open(&server, "/ws?clientId=carol").await;
+    let server = starling().start(fresh.path(), &[]);
+    let (_, welcome) = Client::enter(&server, "/ws?clientId=carol").await;
     assert_eq!(welcome["seq"], 3);
     assert_ne!(welcome["epoch"], epoch);
     server.stop();
     let by_hand = tempdir().unwrap();
     fs::create_dir(by_hand.path().join("data")).unwrap();
     fs::copy(folder.path().join("kept.db"), by_hand.path().join("data/starling.db")).unwrap();
-    let server = Process::start(by_hand.path(), &[]);
+    let server = starling().start(by_hand.path(), &[]);
     assert_eq!(resume(&server, &epoch, &last["seq"], None).await, false);
 }
 
@@ -201,7 +228,7 @@ async fn what_cannot_be_backed_up_or_restored_is_refused_with_its_reason_and_lea
     let path = |name: &str| folder.path().join(name);
     let (worked, refused) = said(folder.path(), &["backup", "early.db"]);
     assert!(!worked && refused.contains("there is no history at"), "{refused}");
-    let server = Process::start(folder.path(), &[]);
+    let server = starling().start(folder.path(), &[]);
     say(&server, &["1"]).await;
     server.stop();
     assert!(said(folder.path(), &["backup", "kept.db"]).0);
@@ -253,10 +280,10 @@ async fn what_cannot_be_backed_up_or_restored_is_refused_with_its_reason_and_lea
 async fn while_a_server_writes_and_drops_a_backup_and_a_check_see_one_moment_without_a_gap() {
     let folder = tempdir().unwrap();
     let variables = [("CHAT_MESSAGES_PER_SECOND", "0"), ("CHAT_HISTORY_KEEP_MESSAGES", "300")];
-    let server = Process::start(folder.path(), &variables);
+    let server = starling().start(folder.path(), &variables);
     // So that there is a room also where the first backup is quicker than the first message.
     say(&server, &["first"]).await;
-    let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
+    let (mut alice, _) = Client::enter(&server, "/ws?clientId=alice").await;
     let mut number = 0;
     for round in 0..4 {
         let name = format!("{round}.db");
@@ -267,10 +294,10 @@ async fn while_a_server_writes_and_drops_a_backup_and_a_check_see_one_moment_wit
         while !backup.is_finished() {
             for _ in 0..50 {
                 number += 1;
-                assert!(alice.send(json!({"Message": "x".repeat(500), "id": number.to_string()})).await);
+                alice.send_json(&json!({"Message": "x".repeat(500), "id": number.to_string()})).await;
             }
             let last = number.to_string();
-            while alice.expect("ack").await["id"] != last {}
+            while alice.next_of("ack").await["id"] != last {}
         }
         // It is checked before it says so: every room has all of its messages from the oldest to the newest.
         let (worked, told) = backup.join().unwrap();
@@ -281,9 +308,9 @@ async fn while_a_server_writes_and_drops_a_backup_and_a_check_see_one_moment_wit
         });
         while !checked.is_finished() {
             number += 1;
-            assert!(alice.send(json!({"Message": "x", "id": number.to_string()})).await);
+            alice.send_json(&json!({"Message": "x", "id": number.to_string()})).await;
             let last = number.to_string();
-            while alice.expect("ack").await["id"] != last {}
+            while alice.next_of("ack").await["id"] != last {}
         }
         let (worked, told) = checked.join().unwrap();
         assert!(worked, "a check reads one moment, too: {told}");

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::tempdir;
+use test_kit::{Client, LOOK, token, within};
 
-use super::harness::{Client, LOOK, Process, run};
+use super::harness::{page, run, starling};
 
 const ROOMS: usize = 5;
 
@@ -43,7 +44,7 @@ async fn client(number: usize, ledger: Rc<Ledger>) {
         let shown: String = key.as_ref().map_or_else(String::new, |key| format!("&key={key}"));
         let path = format!("/ws/{room}?clientId={name}{shown}");
         let opened = match ledger.address.get() {
-            Some(address) => Client::try_open(address, &path).await,
+            Some(address) => Client::try_enter(address, &path).await,
             None => None,
         };
         let Some((mut connection, welcome)) = opened else {
@@ -54,7 +55,7 @@ async fn client(number: usize, ledger: Rc<Ledger>) {
         if let Some(after) = last {
             assert_eq!(welcome["epoch"], epoch, "the epoch stays");
             assert!(welcome["seq"].as_u64() >= last, "{name} saw {after}, the room is at {}", welcome["seq"]);
-            if !connection.send(json!({"type": "join", "room": room, "after": after, "epoch": epoch})).await {
+            if !connection.try_send_json(&json!({"type": "join", "room": room, "after": after, "epoch": epoch})).await {
                 continue;
             }
             // What comes before `joined` comes again after it.
@@ -74,7 +75,7 @@ async fn client(number: usize, ledger: Rc<Ledger>) {
         }
         if let Some(id) = &waiting {
             // Whether it was stored before the end is not known: the same again.
-            connection.send(json!({"Message": id, "id": id})).await;
+            connection.try_send_json(&json!({"Message": id, "id": id})).await;
         }
         let mut pause = Box::pin(tokio::time::sleep(Duration::from_millis(fastrand::u64(20..400))));
         while !ledger.is_over.get() {
@@ -86,7 +87,7 @@ async fn client(number: usize, ledger: Rc<Ledger>) {
                         count += 1;
                         let id = format!("{name}-{count}");
                         ledger.sent.set(ledger.sent.get() + 1);
-                        connection.send(json!({"Message": id, "id": id})).await;
+                        connection.try_send_json(&json!({"Message": id, "id": id})).await;
                         waiting = Some(id);
                     }
                     continue;
@@ -119,12 +120,12 @@ async fn a_server_that_is_killed_under_load_loses_nothing_that_was_acknowledged_
         .map(|number| actix_rt::spawn(client(number, Rc::clone(&ledger))))
         .collect();
     for _ in 0..kills {
-        let server = Process::start(folder.path(), &[]);
-        ledger.address.set(Some(server.address));
+        let server = starling().start(folder.path(), &[]);
+        ledger.address.set(Some(server.address()));
         // The moment is random, so it is a time and no condition; but something must have been said.
         let before = ledger.acknowledged.borrow().len();
         tokio::time::sleep(Duration::from_millis(fastrand::u64(300..1_500))).await;
-        super::harness::within("something is acknowledged", async {
+        within("something is acknowledged", async {
             while ledger.acknowledged.borrow().len() == before {
                 tokio::time::sleep(LOOK).await;
             }
@@ -133,10 +134,10 @@ async fn a_server_that_is_killed_under_load_loses_nothing_that_was_acknowledged_
         ledger.address.set(None);
         server.kill();
     }
-    let server = Process::start(folder.path(), &[]);
-    ledger.address.set(Some(server.address));
+    let server = starling().start(folder.path(), &[]);
+    ledger.address.set(Some(server.address()));
     let resumes = ledger.resumes.get();
-    super::harness::within("everybody is back", async {
+    within("everybody is back", async {
         while ledger.resumes.get() < resumes + clients {
             tokio::time::sleep(LOOK).await;
         }
@@ -144,13 +145,13 @@ async fn a_server_that_is_killed_under_load_loses_nothing_that_was_acknowledged_
     .await;
     ledger.is_over.set(true);
     for task in tasks {
-        super::harness::within("a client ends", task).await.unwrap();
+        within("a client ends", task).await.unwrap();
     }
     let mut stored: HashMap<String, (String, u64)> = HashMap::new();
     for room in (0..ROOMS).map(|number| format!("room-{number}")) {
         let mut last = 0;
         loop {
-            let (messages, more) = server.page(&format!("/api/rooms/{room}/messages?after={last}&limit=200"));
+            let (messages, more) = page(&server, &format!("/api/rooms/{room}/messages?after={last}&limit=200"));
             for message in messages {
                 assert_eq!(message["seq"], last + 1, "{room} has no gap");
                 last += 1;
@@ -186,40 +187,37 @@ async fn a_server_that_is_killed_under_load_loses_nothing_that_was_acknowledged_
     );
 }
 
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
-pub(crate) const JWT: [(&str, &str); 3] =
-    [("CHAT_AUTH", "jwt"), ("CHAT_JWT_SECRET", SECRET), ("CHAT_MESSAGES_PER_SECOND", "0")];
+pub(crate) const JWT: [(&str, &str); 3] = [token::JWT[0], token::JWT[1], ("CHAT_MESSAGES_PER_SECOND", "0")];
 
-/// What `starling token` prints for a name.
-pub(crate) fn token(folder: &std::path::Path, name: &str) -> String {
-    let output = super::harness::command(folder, &["token", name], &JWT).output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+/// A token of this name.
+pub(crate) fn token(name: &str) -> String {
+    token::issue(&starling(), &[name])
 }
 
 #[actix_web::test]
 async fn after_a_kill_a_private_message_is_in_both_inboxes_or_in_none() {
     let folder = tempdir().unwrap();
-    let (alice, bob) = (token(folder.path(), "alice"), token(folder.path(), "bob"));
+    let (alice, bob) = (token("alice"), token("bob"));
     let mut acknowledged = std::collections::HashSet::new();
     for kill in 0..from_environment("CRASH_KILLS", 3) {
-        let server = Process::start(folder.path(), &JWT);
+        let server = starling().start(folder.path(), &JWT);
         let mut clients = Vec::new();
         for _ in 0..8 {
-            clients.push(Client::open(&server, &format!("/ws?token={alice}")).await.0);
+            clients.push(Client::enter(&server, &format!("/ws?token={alice}")).await.0);
         }
-        let (_bob, _) = Client::open(&server, &format!("/ws?token={bob}")).await;
+        let (_bob, _) = Client::enter(&server, &format!("/ws?token={bob}")).await;
         for (number, client) in clients.iter_mut().enumerate() {
             for message in 0..60 {
                 let text = format!("{kill}-{number}-{message}-{}", "x".repeat(15_000));
                 let id = format!("{kill}-{number}-{message}");
-                if !client.send(json!({"to": "bob", "Message": text, "id": id})).await {
+                if !client.try_send_json(&json!({"to": "bob", "Message": text, "id": id})).await {
                     break;
                 }
             }
         }
         // The kill comes in the middle of what is on its way.
         for _ in 0..fastrand::usize(1..60) {
-            acknowledged.insert(clients[0].expect("ack").await["id"].as_str().unwrap().to_owned());
+            acknowledged.insert(clients[0].next_of("ack").await["id"].as_str().unwrap().to_owned());
         }
         server.kill();
     }

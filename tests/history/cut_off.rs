@@ -9,8 +9,9 @@ use std::path::Path;
 
 use serde_json::json;
 use tempfile::tempdir;
+use test_kit::Client;
 
-use super::harness::{Client, Process, command, run};
+use super::harness::{run, starling};
 
 /// What a command changes a file with, or takes one away.
 const CALLS: [&str; 6] = [
@@ -25,20 +26,20 @@ const CALLS: [&str; 6] = [
 /// A folder: a database with four messages in the lobby, the last two of them in the log alone; 300 messages in `dev`; and
 /// `kept.db`, a backup that was made after the first two.
 async fn prepare(folder: &Path) {
-    let server = Process::start(folder, &[("CHAT_MESSAGES_PER_SECOND", "0")]);
-    let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
+    let server = starling().start(folder, &[("CHAT_MESSAGES_PER_SECOND", "0")]);
+    let (mut alice, _) = Client::enter(&server, "/ws?clientId=alice").await;
     let mut say = async |text: String, room: &str| {
-        assert!(alice.send(json!({"Message": text, "id": text, "room": room})).await);
-        alice.expect("ack").await;
+        alice.send_json(&json!({"Message": text, "id": text, "room": room})).await;
+        alice.next_of("ack").await;
     };
     for number in 1..=2 {
         say(format!("lobby-{number}"), "lobby").await;
     }
     assert!(run(folder, &["backup", "kept.db"]).status.success());
-    let (mut bob, _) = Client::open(&server, "/ws/dev?clientId=bob").await;
+    let (mut bob, _) = Client::enter(&server, "/ws/dev?clientId=bob").await;
     for number in 1..=300 {
-        assert!(bob.send(json!({"Message": "x", "id": number.to_string()})).await);
-        bob.expect("ack").await;
+        bob.send_json(&json!({"Message": "x", "id": number.to_string()})).await;
+        bob.next_of("ack").await;
     }
     for number in 3..=4 {
         say(format!("lobby-{number}"), "lobby").await;
@@ -90,16 +91,15 @@ impl Case {
             fs::copy(prepared.join(name), folder.path().join(name)).unwrap();
         }
         let killed = format!("inject={call}:signal=KILL:when={number}");
-        let binary = command(folder.path(), arguments, &[]);
-        let mut traced = std::process::Command::new("strace");
-        traced.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &killed]);
-        let output = traced.arg(binary.get_program()).args(*arguments).current_dir(folder.path()).output().unwrap();
+        let trace = format!("trace={call}");
+        let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &killed];
+        let output = starling().under(&strace).command(folder.path(), arguments, &[]).output().unwrap();
         let is_done = output.status.success();
         let what = format!("{arguments:?} killed at {call} number {number}");
         assert!(is_done || output.status.signal() == Some(9), "{what}: {output:?}");
         // Before a start, too, so that it is not the start that mends it; and a start takes time.
         if number == 1 || call.contains("unlink") || call.contains("rename") {
-            Process::start(folder.path(), &[]).kill();
+            starling().start(folder.path(), &[]).kill();
             assert!(!folder.path().join("data/starling.db.restoring").exists(), "{what}: a start clears up");
         }
         let found = (count(folder.path(), "lobby"), count(folder.path(), "dev"));

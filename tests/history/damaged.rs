@@ -6,34 +6,35 @@ use std::path::Path;
 
 use serde_json::json;
 use tempfile::tempdir;
+use test_kit::Client;
 
-use super::harness::{Client, Process, run};
+use super::harness::{page, run, starling};
 
 #[actix_web::test]
 async fn who_catches_up_from_a_disk_that_cannot_be_read_is_closed_with_1013_and_others_chat_on() {
     let folder = tempdir().unwrap();
     let variables = [("CHAT_MESSAGES_PER_SECOND", "0"), ("CHAT_HISTORY_MESSAGES", "10")];
-    let server = Process::start(folder.path(), &variables);
-    let (mut alice, welcome) = Client::open(&server, "/ws?clientId=alice").await;
+    let server = starling().start(folder.path(), &variables);
+    let (mut alice, welcome) = Client::enter(&server, "/ws?clientId=alice").await;
     for number in 1..=500 {
-        alice.send(json!({"Message": "x".repeat(1_000), "id": number.to_string()})).await;
-        alice.expect("ack").await;
+        alice.send_json(&json!({"Message": "x".repeat(1_000), "id": number.to_string()})).await;
+        alice.next_of("ack").await;
     }
     server.stop();
-    let server = Process::start(folder.path(), &variables);
+    let server = starling().start(folder.path(), &variables);
     let file = OpenOptions::new().write(true).open(folder.path().join("data/starling.db")).unwrap();
     let size = file.metadata().unwrap().len();
     // All but the first pages, which say what is where.
     let kept = 64 * 1_024;
     file.write_all_at(&vec![0xa5; usize::try_from(size - kept).unwrap()], kept).unwrap();
-    let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
-    let (mut bob, _) = Client::open(&server, "/ws/elsewhere?clientId=bob").await;
-    alice.send(json!({"type": "join", "room": "lobby", "after": 0, "epoch": welcome["epoch"]})).await;
+    let (mut alice, _) = Client::enter(&server, "/ws?clientId=alice").await;
+    let (mut bob, _) = Client::enter(&server, "/ws/elsewhere?clientId=bob").await;
+    alice.send_json(&json!({"type": "join", "room": "lobby", "after": 0, "epoch": welcome["epoch"]})).await;
     assert_eq!(alice.closed().await, 1013);
     let (status, body) = server.get("/api/rooms/lobby/messages?after=0&limit=200");
     assert_eq!(status, 503, "{body}");
-    bob.send(json!({"Message": "psst", "to": "bob"})).await;
-    assert_eq!(bob.expect("message").await["Message"], "psst");
+    bob.send_json(&json!({"Message": "psst", "to": "bob"})).await;
+    assert_eq!(bob.next_of("message").await["Message"], "psst");
 }
 
 #[actix_web::test]
@@ -55,20 +56,20 @@ async fn a_search_index_that_is_missing_or_damaged_after_a_kill_is_made_anew_and
     ];
     for (what, happens) in cases {
         let folder = tempdir().unwrap();
-        let server = Process::start(folder.path(), &[]);
-        let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
+        let server = starling().start(folder.path(), &[]);
+        let (mut alice, _) = Client::enter(&server, "/ws?clientId=alice").await;
         let say = async |alice: &mut Client, number: u32| {
-            alice.send(json!({"Message": format!("it is number{number}"), "id": number.to_string()})).await;
-            alice.expect("ack").await;
+            alice.send_json(&json!({"Message": format!("it is number{number}"), "id": number.to_string()})).await;
+            alice.next_of("ack").await;
         };
         say(&mut alice, 1).await;
-        assert_eq!(server.page("/api/rooms/lobby/messages?q=number1").0.len(), 1, "{what}");
+        assert_eq!(page(&server, "/api/rooms/lobby/messages?q=number1").0.len(), 1, "{what}");
         // Perhaps indexed when the kill comes, perhaps not.
         say(&mut alice, 2).await;
         server.kill();
         happens(&folder.path().join("data/starling.db-search"));
-        let server = Process::start(folder.path(), &[]);
-        let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
+        let server = starling().start(folder.path(), &[]);
+        let (mut alice, _) = Client::enter(&server, "/ws?clientId=alice").await;
         say(&mut alice, 3).await;
         for number in 1..=3 {
             let path = format!("/api/rooms/lobby/messages?q=number{number}");

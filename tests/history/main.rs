@@ -1,13 +1,12 @@
 //! What the stored history promises, held against the real binary: restarts, kills, refused databases, disks that fail.
 
 #![allow(
-    dead_code,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::cast_possible_truncation,
-    reason = "a test or a measure ends with what is wrong; the harness is shared by both"
+    reason = "a test ends with what is wrong"
 )]
 
 mod control_group;

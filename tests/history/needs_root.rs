@@ -7,10 +7,11 @@ use std::fs;
 
 use serde_json::json;
 use tempfile::tempdir;
+use test_kit::{Client, LOOK, within};
 
 use super::control_group::ControlGroup;
 use super::disk::{Disk, SmallDisk, ThinDisk};
-use super::harness::{Client, LOOK, Process, command_under, refusal, run, seqs, within};
+use super::harness::{page, refusal, run, seqs, starling};
 
 #[actix_web::test]
 async fn on_a_full_disk_sending_is_refused_and_goes_on_by_itself_when_there_is_room() {
@@ -26,21 +27,21 @@ async fn on_an_io_error_sending_is_refused_and_goes_on_by_itself_when_the_disk_d
 /// Breaks and mends the disk twice while two clients talk; then everything acknowledged is there, once.
 async fn check(disk: &impl Disk, sync: &str) {
     let variables = [("CHAT_MESSAGES_PER_SECOND", "0"), ("CHAT_HISTORY_SYNC", sync)];
-    let server = Process::start(disk.folder(), &variables);
-    let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
-    let (mut bob, _) = Client::open(&server, "/ws?clientId=bob").await;
+    let server = starling().start(disk.folder(), &variables);
+    let (mut alice, _) = Client::enter(&server, "/ws?clientId=alice").await;
+    let (mut bob, _) = Client::enter(&server, "/ws?clientId=bob").await;
     let mut acknowledged = 0;
     for round in 1..=2 {
-        assert!(alice.send(json!({"Message": "x".repeat(4_000), "id": format!("before-{round}")})).await);
+        alice.send_json(&json!({"Message": "x".repeat(4_000), "id": format!("before-{round}")})).await;
         acknowledged += 1;
-        assert_eq!(alice.expect("ack").await["seq"], acknowledged);
+        assert_eq!(alice.next_of("ack").await["seq"], acknowledged);
         disk.fail();
         // What the log has reserved may still take a few.
         let mut number = 0;
         let refused = loop {
             number += 1;
             let id = format!("{round}-{number}");
-            assert!(alice.send(json!({"Message": "x".repeat(4_000), "id": id})).await);
+            alice.send_json(&json!({"Message": "x".repeat(4_000), "id": id})).await;
             let answer = loop {
                 let answer = alice.next().await.unwrap();
                 if answer["id"] == id && answer["type"] != "message" {
@@ -57,19 +58,19 @@ async fn check(disk: &impl Disk, sync: &str) {
         let reason = server.status_becomes("/readyz", 503).await;
         assert!(reason.contains("the history cannot be stored"), "{reason}");
         // The rest of the chat works.
-        assert!(bob.send(json!({"Message": "psst", "to": "alice"})).await);
+        bob.send_json(&json!({"Message": "psst", "to": "alice"})).await;
         assert_eq!(server.get("/healthz").0, 200);
         disk.mend();
         server.status_becomes("/readyz", 200).await;
         // The refused one was not taken: sent again, it gets the next place.
-        assert!(alice.send(json!({"Message": "again", "id": refused["id"]})).await);
+        alice.send_json(&json!({"Message": "again", "id": refused["id"]})).await;
         acknowledged += 1;
-        let ack = alice.expect("ack").await;
+        let ack = alice.next_of("ack").await;
         assert_eq!((&ack["seq"], &ack["duplicate"]), (&json!(acknowledged), &json!(null)));
     }
     for seq in 1..=acknowledged {
         loop {
-            let message = bob.expect("message").await;
+            let message = bob.next_of("message").await;
             if message["room"] == "lobby" {
                 assert_eq!(message["seq"], seq);
                 break;
@@ -77,12 +78,12 @@ async fn check(disk: &impl Disk, sync: &str) {
         }
     }
     server.kill();
-    let server = Process::start(disk.folder(), &[]);
+    let server = starling().start(disk.folder(), &[]);
     let mut kept = Vec::new();
-    while let (messages, true) = server.page(&format!("/api/rooms/lobby/messages?after={}", kept.len())) {
+    while let (messages, true) = page(&server, &format!("/api/rooms/lobby/messages?after={}", kept.len())) {
         kept.extend(seqs(&messages));
     }
-    kept.extend(seqs(&server.page(&format!("/api/rooms/lobby/messages?after={}", kept.len())).0));
+    kept.extend(seqs(&page(&server, &format!("/api/rooms/lobby/messages?after={}", kept.len())).0));
     assert_eq!(kept, (1..=acknowledged).collect::<Vec<u64>>());
     server.stop();
     assert!(run(disk.folder(), &["history", "check"]).status.success());
@@ -93,41 +94,41 @@ async fn on_a_file_system_that_became_read_only_sending_is_refused_and_what_was_
     let disk = ThinDisk::new();
     // What is acknowledged has reached the disk: it survives that its file system does not.
     let variables = [("CHAT_HISTORY_SYNC", "full")];
-    let server = Process::start(disk.folder(), &variables);
-    let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
-    alice.send(json!({"Message": "before", "id": "1"})).await;
-    alice.expect("ack").await;
+    let server = starling().start(disk.folder(), &variables);
+    let (mut alice, _) = Client::enter(&server, "/ws?clientId=alice").await;
+    alice.send_json(&json!({"Message": "before", "id": "1"})).await;
+    alice.next_of("ack").await;
     disk.becomes_read_only();
-    alice.send(json!({"Message": "after", "id": "2"})).await;
-    let refused = alice.expect("error").await;
+    alice.send_json(&json!({"Message": "after", "id": "2"})).await;
+    let refused = alice.next_of("error").await;
     assert_eq!((&refused["code"], &refused["id"]), (&json!("unavailable"), &json!("2")));
     let reason = server.status_becomes("/readyz", 503).await;
     assert!(reason.contains("the history cannot be stored"), "{reason}");
-    let (messages, _) = server.page("/api/rooms/lobby/messages");
+    let (messages, _) = page(&server, "/api/rooms/lobby/messages");
     assert_eq!(messages[0]["Message"], "before");
     server.stop();
     // Mended by whoever looks after it, as such a file system has to be.
     let disk = disk.mounted_again();
-    let server = Process::start(disk.folder(), &variables);
-    let (mut alice, welcome) = Client::open(&server, "/ws?clientId=alice").await;
+    let server = starling().start(disk.folder(), &variables);
+    let (mut alice, welcome) = Client::enter(&server, "/ws?clientId=alice").await;
     assert_eq!(welcome["seq"], 1);
-    alice.send(json!({"Message": "after", "id": "2"})).await;
-    assert_eq!(alice.expect("ack").await["seq"], 2);
+    alice.send_json(&json!({"Message": "after", "id": "2"})).await;
+    assert_eq!(alice.next_of("ack").await["seq"], 2);
 }
 
 #[actix_web::test]
 async fn a_log_that_cannot_be_taken_into_the_database_is_told_and_so_is_the_end_of_that() {
     // Nobody waits for the disk but the checkpoint.
     let disk = ThinDisk::new();
-    let server = Process::start(disk.folder(), &[("CHAT_HISTORY_SYNC", "normal"), ("CHAT_MESSAGES_PER_SECOND", "0")]);
-    let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
+    let server = starling().start(disk.folder(), &[("CHAT_HISTORY_SYNC", "normal"), ("CHAT_MESSAGES_PER_SECOND", "0")]);
+    let (mut alice, _) = Client::enter(&server, "/ws?clientId=alice").await;
     disk.fail();
     // A checkpoint follows each of these within a second, until one fails.
     let mut number = 0;
     within("the failing checkpoint is told", async {
         while server.get("/readyz").0 == 200 {
             number += 1;
-            assert!(alice.send(json!({"Message": "x".repeat(16_000), "id": number.to_string()})).await);
+            alice.send_json(&json!({"Message": "x".repeat(16_000), "id": number.to_string()})).await;
             let last = number.to_string();
             while alice.next().await.unwrap()["id"] != last {}
             tokio::time::sleep(LOOK).await;
@@ -138,8 +139,8 @@ async fn a_log_that_cannot_be_taken_into_the_database_is_told_and_so_is_the_end_
     assert!(reason.contains("the history cannot be stored"), "{reason}");
     disk.mend();
     server.status_becomes("/readyz", 200).await;
-    assert!(alice.send(json!({"Message": "again", "id": "last"})).await);
-    while alice.expect("ack").await["id"] != "last" {}
+    alice.send_json(&json!({"Message": "again", "id": "last"})).await;
+    while alice.next_of("ack").await["id"] != "last" {}
 }
 
 #[actix_web::test]
@@ -152,26 +153,26 @@ async fn a_start_on_a_full_disk_says_that_it_is_full_and_leaves_nothing() {
     assert!(refused.contains("the disk is full"), "{refused}");
     assert_eq!(fs::read_dir(disk.folder().join("data")).unwrap().count(), 0, "no file is left");
     disk.mend();
-    let server = Process::start(disk.folder(), &[]);
-    let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
-    assert!(alice.send(json!({"Message": "hello", "id": "1"})).await);
-    alice.expect("ack").await;
+    let server = starling().start(disk.folder(), &[]);
+    let (mut alice, _) = Client::enter(&server, "/ws?clientId=alice").await;
+    alice.send_json(&json!({"Message": "hello", "id": "1"})).await;
+    alice.next_of("ack").await;
     server.stop();
     disk.fail();
     let refused = refusal(disk.folder());
     assert!(refused.contains("the disk is full"), "{refused}");
     disk.mend();
-    let server = Process::start(disk.folder(), &[]);
-    assert_eq!(seqs(&server.page("/api/rooms/lobby/messages").0), [1]);
+    let server = starling().start(disk.folder(), &[]);
+    assert_eq!(seqs(&page(&server, "/api/rooms/lobby/messages").0), [1]);
 }
 
 #[actix_web::test]
 async fn a_backup_to_a_full_disk_and_a_restore_to_one_are_refused_and_leave_nothing() {
     let (folder, disk) = (tempdir().unwrap(), SmallDisk::new());
-    let server = Process::start(folder.path(), &[]);
-    let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
-    assert!(alice.send(json!({"Message": "hello", "id": "1"})).await);
-    alice.expect("ack").await;
+    let server = starling().start(folder.path(), &[]);
+    let (mut alice, _) = Client::enter(&server, "/ws?clientId=alice").await;
+    alice.send_json(&json!({"Message": "hello", "id": "1"})).await;
+    alice.next_of("ack").await;
     server.stop();
     assert!(run(folder.path(), &["backup", "kept.db"]).status.success());
     disk.fail();
@@ -201,27 +202,30 @@ async fn at_the_limit_of_its_container_a_server_says_what_takes_the_memory_and_t
         ("CHAT_HISTORY_BYTES", "100000000000"),
         ("CHAT_MESSAGES_PER_SECOND", "0"),
     ];
-    let server = Process::spawn(command_under(&group.enter(), folder.path(), &variables));
-    let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
+    let server = starling().under(&group.enter()).start(folder.path(), &variables);
+    let (mut alice, _) = Client::enter(&server, "/ws?clientId=alice").await;
     // They read nothing, until their outboxes are full.
     let mut readers = Vec::new();
     for number in 0..10 {
-        readers.push(Client::open(&server, &format!("/ws?clientId=reader-{number}")).await.0);
+        readers.push(Client::enter(&server, &format!("/ws?clientId=reader-{number}")).await.0);
     }
     // Twice as much as the container has.
     let text = "x".repeat(16_000);
     for number in 1..=12_000 {
-        assert!(alice.send(json!({"Message": text, "id": number.to_string()})).await, "it lives before {number}");
-        assert_eq!(alice.expect("ack").await["seq"], number);
+        assert!(
+            alice.try_send_json(&json!({"Message": text, "id": number.to_string()})).await,
+            "it lives before {number}"
+        );
+        assert_eq!(alice.next_of("ack").await["seq"], number);
     }
     let line = server.line_with("MiB are in use");
     assert!(line.contains("of 96 MiB") && line.contains("(CHAT_HISTORY_BYTES) and get no more now"), "{line}");
     // What is new is welcome, as the memory has made room.
     server.status_becomes("/readyz", 200).await;
-    Client::open(&server, "/ws?clientId=bob").await;
-    let newest = server.page("/api/rooms/lobby/messages?limit=5");
+    Client::enter(&server, "/ws?clientId=bob").await;
+    let newest = page(&server, "/api/rooms/lobby/messages?limit=5");
     assert_eq!((seqs(&newest.0), newest.1), ((11_996..=12_000).collect(), true));
-    let (oldest, _) = server.page("/api/rooms/lobby/messages?after=0&limit=1");
+    let (oldest, _) = page(&server, "/api/rooms/lobby/messages?after=0&limit=1");
     assert!(seqs(&oldest)[0] > 6_000, "{:?}", seqs(&oldest));
     server.stop();
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::tempdir;
+use test_kit::{Client, LOOK, Process, within};
 
 use super::crash::{JWT, token};
-use super::harness::{Client, LOOK, Process, run, within};
+use super::harness::{run, starling};
 
 /// How a room ends.
 #[derive(Debug, Clone, Copy)]
@@ -27,12 +28,12 @@ const OLD: usize = 600;
 
 /// Says that in a room, and returns the acknowledgements.
 async fn say(client: &mut Client, room: &str, texts: impl Iterator<Item = (String, String)>) -> Vec<Value> {
-    assert!(client.send(json!({"type": "join", "room": room})).await);
-    client.expect("joined").await;
+    client.send_json(&json!({"type": "join", "room": room})).await;
+    client.next_of("joined").await;
     let mut acks = Vec::new();
     for (id, text) in texts {
-        assert!(client.send(json!({"Message": text, "id": id, "room": room})).await);
-        acks.push(client.expect("ack").await);
+        client.send_json(&json!({"Message": text, "id": id, "room": room})).await;
+        acks.push(client.next_of("ack").await);
     }
     acks
 }
@@ -42,21 +43,21 @@ fn texts(of: &'static str, count: usize) -> impl Iterator<Item = (String, String
 }
 
 async fn drop_over_http(server: &Process, room: &str) {
-    let request = awc::Client::new().delete(format!("http://{}/api/rooms/{room}", server.address)).bearer_auth(ADMIN);
+    let request = awc::Client::new().delete(format!("http://{}/api/rooms/{room}", server.address())).bearer_auth(ADMIN);
     let answer = request.send().await.unwrap();
     assert!(answer.status().is_success(), "{answer:?}");
 }
 
 async fn check(end: End) {
     let folder = tempdir().unwrap();
-    let alice_is = format!("/ws?token={}", token(folder.path(), "alice"));
+    let alice_is = format!("/ws?token={}", token("alice"));
     let kept_for = if matches!(end, End::TooOld) { "2" } else { "0" };
     let variables = [&JWT[..], &[("CHAT_ADMIN_TOKEN", ADMIN), ("CHAT_HISTORY_KEEP_SECONDS", kept_for)]].concat();
     let after = [&JWT[..], &[("CHAT_ADMIN_TOKEN", ADMIN)]].concat();
     let pause = || std::thread::sleep(Duration::from_millis(fastrand::u64(..20)));
 
-    let server = Process::start(folder.path(), &variables);
-    let (mut alice, _) = Client::open(&server, &alice_is).await;
+    let server = starling().start(folder.path(), &variables);
+    let (mut alice, _) = Client::enter(&server, &alice_is).await;
     let count = if matches!(end, End::TooOld) { 20 } else { OLD };
     say(&mut alice, "old", texts("old", count)).await;
     drop(alice);
@@ -85,8 +86,8 @@ async fn check(end: End) {
         assert!(dropped.status.success(), "{dropped:?}");
     }
     for made in ["new", "old"] {
-        let server = Process::start(folder.path(), &after);
-        let (mut alice, _) = Client::open(&server, &alice_is).await;
+        let server = starling().start(folder.path(), &after);
+        let (mut alice, _) = Client::enter(&server, &alice_is).await;
         // The same `id`s: those of a room that has ended are not taken for those of the new one.
         let of = if made == "new" { 1 } else { 101 };
         let numbered = (of..of + 20).map(|number| (format!("m-{number}"), format!("{made} says number {number}")));
@@ -97,7 +98,7 @@ async fn check(end: End) {
         pause();
         server.kill();
     }
-    let server = Process::start(folder.path(), &after);
+    let server = starling().start(folder.path(), &after);
     within("nothing is left of the room that has ended", async {
         let left = || {
             let database = Connection::open(folder.path().join("data/starling.db")).unwrap();
@@ -109,7 +110,7 @@ async fn check(end: End) {
         }
     })
     .await;
-    let (mut alice, _) = Client::open(&server, &alice_is).await;
+    let (mut alice, _) = Client::enter(&server, &alice_is).await;
     for (made, of) in [("new", 1), ("old", 101)] {
         let (status, body) = http_get(&server, &format!("/api/rooms/{made}/messages?limit=100"), &alice_is).await;
         assert_eq!(status, 200, "{body}");
@@ -130,7 +131,7 @@ async fn check(end: End) {
 
 async fn http_get(server: &Process, path: &str, who: &str) -> (u16, String) {
     let token = who.split_once("token=").unwrap().1;
-    let request = awc::Client::new().get(format!("http://{}{path}", server.address)).bearer_auth(token);
+    let request = awc::Client::new().get(format!("http://{}{path}", server.address())).bearer_auth(token);
     let mut answer = request.send().await.unwrap();
     (answer.status().as_u16(), String::from_utf8(answer.body().await.unwrap().to_vec()).unwrap())
 }

@@ -16,11 +16,12 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
+use test_kit::{Client, LOOK, within};
 
 use self::disk::Disk;
 use self::trace::{Action, Call};
 use super::crash::{JWT, from_environment, token};
-use super::harness::{Client, LOOK, Process, command_under, run, within};
+use super::harness::{run, starling};
 
 /// Messages between two checkpoints, and how often.
 const ROUND_MESSAGES: usize = 20;
@@ -82,7 +83,7 @@ impl Recording {
         let parent = tempdir().unwrap();
         let folder = parent.path().canonicalize().unwrap().join("server");
         fs::create_dir(&folder).unwrap();
-        let tokens = ["alice", "bob"].map(|name| token(&folder, name));
+        let tokens = ["alice", "bob"].map(token);
         let mut this = Self { folder, _parent: parent, tokens, runs: Vec::new(), calls: Vec::new() };
         let mut counts = [0; SERIES.len()];
         for run in runs {
@@ -94,12 +95,12 @@ impl Recording {
     async fn record(&mut self, run: Run, counts: &mut [usize; SERIES.len()], rng: &mut Rng) {
         let output = self.folder.with_extension(format!("trace-{}", self.runs.len()));
         let strace = trace::strace(output.to_str().unwrap());
-        let server = Process::spawn(command_under(&strace, &self.folder, &variables(run.sync)));
+        let server = starling().under(&strace).start(&self.folder, &variables(run.sync));
         let process = server.id();
-        let (mut alice, alice_is) = Client::open(&server, &format!("/ws?token={}", self.tokens[0])).await;
-        let (_bob, bob_is) = Client::open(&server, &format!("/ws?token={}", self.tokens[1])).await;
-        assert!(alice.send(json!({"type": "join", "room": "dev"})).await);
-        let dev = alice.expect("joined").await;
+        let (mut alice, alice_is) = Client::enter(&server, &format!("/ws?token={}", self.tokens[0])).await;
+        let (_bob, bob_is) = Client::enter(&server, &format!("/ws?token={}", self.tokens[1])).await;
+        alice.send_json(&json!({"type": "join", "room": "dev"})).await;
+        let dev = alice.next_of("joined").await;
         let epochs = HashMap::from([
             ("lobby", alice_is["epoch"].clone()),
             ("dev", dev["epoch"].clone()),
@@ -119,10 +120,10 @@ impl Recording {
                     let id = format!("{place}-{}", counts[series]);
                     let text = format!("{id} {}", "x".repeat(rng.usize(..2_000)));
                     let to = if place == "bob" { "to" } else { "room" };
-                    assert!(alice.send(json!({"Message": text, "id": id, to: place})).await);
+                    alice.send_json(&json!({"Message": text, "id": id, to: place})).await;
                 }
                 for _ in 0..burst {
-                    alice.expect("ack").await;
+                    alice.next_of("ack").await;
                 }
                 sent += burst;
             }
@@ -231,15 +232,15 @@ async fn check(recording: &Recording, disk: &Disk<'_>, cut: usize, share: f64, r
     if !is_durable && told.values().any(|told| told.count > 0) {
         in_another_boot(folder);
     }
-    let server = Process::start(folder, &variables(recording.runs[at].sync));
+    let server = starling().start(folder, &variables(recording.runs[at].sync));
     let checked = run(folder, &["history", "check"]);
     assert!(checked.status.success(), "{checked:?}");
     let stored = stored(folder);
     let mut outcome = Outcome::default();
-    let (mut alice, _) = Client::open(&server, &format!("/ws?token={}", recording.tokens[0])).await;
-    let (mut bob, _) = Client::open(&server, &format!("/ws?token={}", recording.tokens[1])).await;
-    assert!(alice.send(json!({"type": "join", "room": "dev"})).await);
-    alice.expect("joined").await;
+    let (mut alice, _) = Client::enter(&server, &format!("/ws?token={}", recording.tokens[0])).await;
+    let (mut bob, _) = Client::enter(&server, &format!("/ws?token={}", recording.tokens[1])).await;
+    alice.send_json(&json!({"type": "join", "room": "dev"})).await;
+    alice.next_of("joined").await;
     for (series, rooms) in SERIES {
         let Told { count, durable, run } = told[series];
         let kept = rooms.iter().map(|room| stored.get(*room).map_or(0, Vec::len)).collect::<Vec<_>>();
@@ -253,8 +254,8 @@ async fn check(recording: &Recording, disk: &Disk<'_>, cut: usize, share: f64, r
         for seq in kept[0] + 1..=count.max(kept[0]) + 1 {
             let is_private = series == "bob";
             let to = if is_private { "to" } else { "room" };
-            assert!(alice.send(json!({"Message": "again", "id": format!("again-{series}-{seq}"), to: series})).await);
-            let ack = alice.expect("ack").await;
+            alice.send_json(&json!({"Message": "again", "id": format!("again-{series}-{seq}"), to: series})).await;
+            let ack = alice.next_of("ack").await;
             assert!(is_private || ack["seq"] == seq, "{seq} is next: {ack}");
         }
         if count == 0 {
@@ -268,8 +269,8 @@ async fn check(recording: &Recording, disk: &Disk<'_>, cut: usize, share: f64, r
                 join["room"] = (*room).into();
             }
             let client = if *room == "@bob" { &mut bob } else { &mut alice };
-            assert!(client.send(join).await);
-            let recovered = client.expect("joined").await["recovered"].as_bool().unwrap();
+            client.send_json(&join).await;
+            let recovered = client.next_of("joined").await["recovered"].as_bool().unwrap();
             assert!(recovered || !is_durable, "with full, {room} goes on after {count}");
             assert!(!recovered || kept >= count, "{room} resumes after {count}, and has kept {kept}");
             outcome.recovered += usize::from(recovered);

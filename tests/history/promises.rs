@@ -1,53 +1,56 @@
 //! What holds over a restart, and what is kept.
 
 use std::io::Read;
+use std::process::Stdio;
 
 use serde_json::json;
 use tempfile::tempdir;
+use test_kit::token::{self, JWT};
+use test_kit::{Client, LOOK, Process, within};
 
-use super::harness::{Client, LOOK, Process, command, run, seqs, within};
+use super::harness::{page, run, seqs, starling};
 
 #[actix_web::test]
 async fn after_a_restart_seq_goes_on_by_one_the_epoch_stays_and_ids_are_remembered() {
     let folder = tempdir().unwrap();
-    let server = Process::start(folder.path(), &[]);
-    let (mut alice, welcome) = Client::open(&server, "/ws/dev?clientId=alice").await;
+    let server = starling().start(folder.path(), &[]);
+    let (mut alice, welcome) = Client::enter(&server, "/ws/dev?clientId=alice").await;
     for number in 1..=3 {
-        assert!(alice.send(json!({"Message": format!("says {number}"), "id": format!("m{number}")})).await);
-        assert_eq!(alice.expect("ack").await["seq"], number);
+        alice.send_json(&json!({"Message": format!("says {number}"), "id": format!("m{number}")})).await;
+        assert_eq!(alice.next_of("ack").await["seq"], number);
     }
     server.kill();
-    let server = Process::start(folder.path(), &[]);
+    let server = starling().start(folder.path(), &[]);
     let path = format!("/ws/dev?clientId=alice&key={}", welcome["key"].as_str().unwrap());
-    let (mut alice, again) = Client::open(&server, &path).await;
+    let (mut alice, again) = Client::enter(&server, &path).await;
     assert_eq!(again["key"], welcome["key"], "the client keeps its key");
     assert_eq!((&again["epoch"], &again["seq"]), (&welcome["epoch"], &json!(3)));
-    assert!(alice.send(json!({"Message": "says 2", "id": "m2"})).await);
-    let repeated = alice.expect("ack").await;
+    alice.send_json(&json!({"Message": "says 2", "id": "m2"})).await;
+    let repeated = alice.next_of("ack").await;
     assert_eq!((&repeated["seq"], &repeated["duplicate"]), (&json!(2), &json!(true)));
-    assert!(alice.send(json!({"Message": "says 4", "id": "m4"})).await);
-    assert_eq!(alice.expect("ack").await["seq"], 4);
-    let (messages, more) = server.page("/api/rooms/dev/messages");
+    alice.send_json(&json!({"Message": "says 4", "id": "m4"})).await;
+    assert_eq!(alice.next_of("ack").await["seq"], 4);
+    let (messages, more) = page(&server, "/api/rooms/dev/messages");
     assert_eq!((seqs(&messages), more), (vec![1, 2, 3, 4], false));
 }
 
 #[actix_web::test]
 async fn after_a_restart_a_client_resumes_from_any_seq_and_then_hears_what_is_new() {
     let folder = tempdir().unwrap();
-    let server = Process::start(folder.path(), &[("CHAT_MESSAGES_PER_SECOND", "0")]);
-    let (mut alice, welcome) = Client::open(&server, "/ws?clientId=alice").await;
+    let server = starling().start(folder.path(), &[("CHAT_MESSAGES_PER_SECOND", "0")]);
+    let (mut alice, welcome) = Client::enter(&server, "/ws?clientId=alice").await;
     for number in 1..=400 {
-        assert!(alice.send(json!({"Message": "x".repeat(1_000), "id": number.to_string()})).await);
+        alice.send_json(&json!({"Message": "x".repeat(1_000), "id": number.to_string()})).await;
     }
-    while alice.expect("ack").await["seq"] != 400 {}
+    while alice.next_of("ack").await["seq"] != 400 {}
     server.stop();
-    let server = Process::start(folder.path(), &[]);
+    let server = starling().start(folder.path(), &[]);
     for after in [0, 1, 199, 399, 400] {
-        let (mut bob, _) = Client::open(&server, &format!("/ws?clientId=bob-{after}")).await;
-        assert!(bob.send(json!({"type": "join", "room": "lobby", "after": after, "epoch": welcome["epoch"]})).await);
-        assert_eq!(bob.expect("joined").await["recovered"], true);
+        let (mut bob, _) = Client::enter(&server, &format!("/ws?clientId=bob-{after}")).await;
+        bob.send_json(&json!({"type": "join", "room": "lobby", "after": after, "epoch": welcome["epoch"]})).await;
+        assert_eq!(bob.next_of("joined").await["recovered"], true);
         for seq in after + 1..=400 {
-            assert_eq!(bob.expect("message").await["seq"], seq);
+            assert_eq!(bob.next_of("message").await["seq"], seq);
         }
     }
 }
@@ -55,15 +58,15 @@ async fn after_a_restart_a_client_resumes_from_any_seq_and_then_hears_what_is_ne
 #[actix_web::test]
 async fn a_room_is_there_again_while_it_has_history_and_private_messages_are_not_stored() {
     let folder = tempdir().unwrap();
-    let server = Process::start(folder.path(), &[]);
-    let (mut alice, _) = Client::open(&server, "/ws/dev?clientId=alice").await;
-    let (_bob, _) = Client::open(&server, "/ws/empty?clientId=bob").await;
-    assert!(alice.send(json!({"Message": "for all"})).await);
-    alice.expect("message").await;
-    assert!(alice.send(json!({"Message": "psst", "to": "bob", "id": "p"})).await);
-    alice.expect("ack").await;
+    let server = starling().start(folder.path(), &[]);
+    let (mut alice, _) = Client::enter(&server, "/ws/dev?clientId=alice").await;
+    let (_bob, _) = Client::enter(&server, "/ws/empty?clientId=bob").await;
+    alice.send_json(&json!({"Message": "for all"})).await;
+    alice.next_of("message").await;
+    alice.send_json(&json!({"Message": "psst", "to": "bob", "id": "p"})).await;
+    alice.next_of("ack").await;
     server.stop();
-    let server = Process::start(folder.path(), &[]);
+    let server = starling().start(folder.path(), &[]);
     let rooms: serde_json::Value = serde_json::from_str(&server.get("/api/rooms").1).unwrap();
     assert_eq!(rooms["rooms"], json!([{"room": "dev", "count": 0, "seq": 1}]));
     server.stop();
@@ -75,24 +78,24 @@ async fn a_room_is_there_again_while_it_has_history_and_private_messages_are_not
 async fn a_room_keeps_so_many_messages_and_its_seqs_and_ids_go_on_when_the_oldest_are_dropped() {
     let folder = tempdir().unwrap();
     let variables = [("CHAT_HISTORY_KEEP_MESSAGES", "10"), ("CHAT_MESSAGES_PER_SECOND", "0")];
-    let server = Process::start(folder.path(), &variables);
-    let (mut alice, welcome) = Client::open(&server, "/ws?clientId=alice").await;
+    let server = starling().start(folder.path(), &variables);
+    let (mut alice, welcome) = Client::enter(&server, "/ws?clientId=alice").await;
     for number in 1..=700 {
-        assert!(alice.send(json!({"Message": "x", "id": number.to_string()})).await);
+        alice.send_json(&json!({"Message": "x", "id": number.to_string()})).await;
     }
-    while alice.expect("ack").await["seq"] != 700 {}
-    super::harness::within("the oldest are dropped", async {
-        while seqs(&server.page("/api/rooms/lobby/messages?after=0&limit=200").0) != (691..=700).collect::<Vec<_>>() {
-            tokio::time::sleep(super::harness::LOOK).await;
+    while alice.next_of("ack").await["seq"] != 700 {}
+    within("the oldest are dropped", async {
+        while seqs(&page(&server, "/api/rooms/lobby/messages?after=0&limit=200").0) != (691..=700).collect::<Vec<_>>() {
+            tokio::time::sleep(LOOK).await;
         }
     })
     .await;
     server.kill();
-    let server = Process::start(folder.path(), &variables);
+    let server = starling().start(folder.path(), &variables);
     let path = format!("/ws?clientId=alice&key={}", welcome["key"].as_str().unwrap());
-    let (mut alice, _) = Client::open(&server, &path).await;
-    assert!(alice.send(json!({"Message": "x", "id": "5"})).await);
-    assert_eq!(alice.expect("ack").await["seq"], 5, "remembered, though its message was dropped");
+    let (mut alice, _) = Client::enter(&server, &path).await;
+    alice.send_json(&json!({"Message": "x", "id": "5"})).await;
+    assert_eq!(alice.next_of("ack").await["seq"], 5, "remembered, though its message was dropped");
     server.stop();
     let checked = run(folder.path(), &["history", "check"]);
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
@@ -102,35 +105,35 @@ async fn a_room_keeps_so_many_messages_and_its_seqs_and_ids_go_on_when_the_oldes
 async fn by_age_everything_goes_and_seq_goes_on() {
     let folder = tempdir().unwrap();
     let variables = [("CHAT_HISTORY_KEEP_SECONDS", "1")];
-    let server = Process::start(folder.path(), &variables);
-    let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
-    assert!(alice.send(json!({"Message": "x", "id": "1"})).await);
-    alice.expect("ack").await;
-    super::harness::within("it is too old", async {
-        while !server.page("/api/rooms/lobby/messages").0.is_empty() {
-            tokio::time::sleep(super::harness::LOOK).await;
+    let server = starling().start(folder.path(), &variables);
+    let (mut alice, _) = Client::enter(&server, "/ws?clientId=alice").await;
+    alice.send_json(&json!({"Message": "x", "id": "1"})).await;
+    alice.next_of("ack").await;
+    within("it is too old", async {
+        while !page(&server, "/api/rooms/lobby/messages").0.is_empty() {
+            tokio::time::sleep(LOOK).await;
         }
     })
     .await;
     server.kill();
-    let server = Process::start(folder.path(), &variables);
-    assert_eq!(Client::open(&server, "/ws?clientId=alice").await.1["seq"], 1);
+    let server = starling().start(folder.path(), &variables);
+    assert_eq!(Client::enter(&server, "/ws?clientId=alice").await.1["seq"], 1);
 }
 
 #[actix_web::test]
 async fn a_search_finds_the_newest_first_page_by_page_in_its_room_only() {
     let folder = tempdir().unwrap();
-    let server = Process::start(folder.path(), &[]);
-    let (mut alice, _) = Client::open(&server, "/ws/dev?clientId=alice").await;
-    let (mut bob, _) = Client::open(&server, "/ws/other?clientId=bob").await;
+    let server = starling().start(folder.path(), &[]);
+    let (mut alice, _) = Client::enter(&server, "/ws/dev?clientId=alice").await;
+    let (mut bob, _) = Client::enter(&server, "/ws/other?clientId=bob").await;
     for text in ["green tea", "black tea", "Tea, green as grass", "no \"OR\" green NEAR", "grün"] {
-        assert!(alice.send(json!({"Message": text})).await);
-        alice.expect("message").await;
+        alice.send_json(&json!({"Message": text})).await;
+        alice.next_of("message").await;
     }
-    assert!(bob.send(json!({"Message": "green tea elsewhere"})).await);
-    bob.expect("message").await;
+    bob.send_json(&json!({"Message": "green tea elsewhere"})).await;
+    bob.next_of("message").await;
     let find = |query: &str| {
-        let (messages, more) = server.page(&format!("/api/rooms/dev/messages?q={query}"));
+        let (messages, more) = page(&server, &format!("/api/rooms/dev/messages?q={query}"));
         (seqs(&messages), more)
     };
     assert_eq!(find("green+tea"), (vec![3, 1], false));
@@ -146,11 +149,11 @@ async fn a_search_finds_the_newest_first_page_by_page_in_its_room_only() {
 #[actix_web::test]
 async fn an_operator_checks_exports_and_vacuums() {
     let folder = tempdir().unwrap();
-    let server = Process::start(folder.path(), &[]);
+    let server = starling().start(folder.path(), &[]);
     for room in ["one", "two"] {
-        let (mut client, _) = Client::open(&server, &format!("/ws/{room}?clientId={room}")).await;
-        assert!(client.send(json!({"Message": "hello", "id": "m"})).await);
-        client.expect("ack").await;
+        let (mut client, _) = Client::enter(&server, &format!("/ws/{room}?clientId={room}")).await;
+        client.send_json(&json!({"Message": "hello", "id": "m"})).await;
+        client.next_of("ack").await;
     }
     let said = |arguments: &[&str]| {
         let output = run(folder.path(), arguments);
@@ -172,23 +175,24 @@ async fn an_operator_checks_exports_and_vacuums() {
 #[actix_web::test]
 async fn an_export_that_nobody_reads_does_not_hold_the_log_and_a_log_that_is_held_is_counted() {
     let folder = tempdir().unwrap();
-    let server = Process::start(folder.path(), &[("CHAT_MESSAGES_PER_SECOND", "0")]);
-    let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
+    let server = starling().start(folder.path(), &[("CHAT_MESSAGES_PER_SECOND", "0")]);
+    let (mut alice, _) = Client::enter(&server, "/ws?clientId=alice").await;
     let mut number = 0;
     let mut say = async |count: u32| {
         for _ in 0..count {
             number += 1;
-            assert!(alice.send(json!({"Message": "x".repeat(16_000), "id": number.to_string()})).await);
+            alice.send_json(&json!({"Message": "x".repeat(16_000), "id": number.to_string()})).await;
             if number % 10 == 0 {
                 let last = number.to_string();
-                while alice.expect("ack").await["id"] != last {}
+                while alice.next_of("ack").await["id"] != last {}
             }
         }
     };
     let log = || std::fs::metadata(folder.path().join("data/starling.db-wal")).unwrap().len();
     // More than a pipe takes.
     say(100).await;
-    let mut export = command(folder.path(), &["history", "export"], &[]).spawn().unwrap();
+    let mut export =
+        starling().command(folder.path(), &["history", "export"], &[]).stdout(Stdio::piped()).spawn().unwrap();
     let mut first = [0];
     export.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
     // It waits now for somebody who reads on. The log is written over from its begin, sooner or later.
@@ -231,4 +235,74 @@ async fn an_export_that_nobody_reads_does_not_hold_the_log_and_a_log_that_is_hel
         }
     })
     .await;
+}
+
+#[actix_web::test]
+async fn of_a_private_message_the_receivers_copy_is_remembered_and_forgotten_with_its_inbox() {
+    let folder = tempdir().unwrap();
+    let (alice_is, bob_is) = (token::issue(&starling(), &["alice"]), token::issue(&starling(), &["bob"]));
+    let whisper = async |server: &Process| {
+        let (mut alice, _) = Client::enter(server, &format!("/ws?token={alice_is}")).await;
+        assert!(alice.try_send_json(&json!({"to": "bob", "Message": "psst", "id": "p"})).await);
+        let ack = alice.next_of("ack").await;
+        assert_eq!(ack["to"], "bob", "{ack}");
+        ack["duplicate"].clone()
+    };
+    let server = starling().start(folder.path(), &JWT);
+    assert_eq!(whisper(&server).await, json!(null));
+    server.kill();
+    let server = starling().start(folder.path(), &JWT);
+    assert_eq!(whisper(&server).await, json!(true));
+    server.kill();
+    let dropped = run(folder.path(), &["history", "drop", "--inbox", "bob"]);
+    assert!(dropped.status.success(), "{dropped:?}");
+    let server = starling().start(folder.path(), &JWT);
+    // What the operator dropped is not there: it is a new message, and bob gets it.
+    assert_eq!(whisper(&server).await, json!(null));
+    let (_, welcome) = Client::enter(&server, &format!("/ws?token={bob_is}")).await;
+    assert_eq!(welcome["inbox"]["seq"], 1, "{welcome}");
+}
+
+#[actix_web::test]
+async fn at_the_limit_of_a_files_size_sending_is_refused_and_goes_on_when_it_is_raised() {
+    let folder = tempdir().unwrap();
+    let server = starling().start(folder.path(), &[("CHAT_MESSAGES_PER_SECOND", "0")]);
+    let (mut alice, _) = Client::enter(&server, "/ws?clientId=alice").await;
+    let limit = |bytes| {
+        let pid = rustix::process::Pid::from_raw(server.id().cast_signed());
+        let limit = rustix::process::Rlimit { current: bytes, maximum: None };
+        rustix::process::prlimit(pid, rustix::process::Resource::Fsize, limit).unwrap();
+    };
+    limit(Some(256 * 1024));
+    let mut acknowledged = 0;
+    loop {
+        let id = (acknowledged + 1).to_string();
+        assert!(alice.try_send_json(&json!({"Message": "x".repeat(4_000), "id": id})).await, "it lives");
+        let answer = loop {
+            let answer = alice.next().await.expect("the connection stays");
+            if answer["id"] == id && answer["type"] != "message" {
+                break answer;
+            }
+        };
+        if answer["type"] == "error" {
+            assert_eq!(answer["code"], "unavailable");
+            break;
+        }
+        acknowledged += 1;
+    }
+    let reason = server.status_becomes("/readyz", 503).await;
+    assert!(reason.contains("the history cannot be stored"), "{reason}");
+    limit(None);
+    server.status_becomes("/readyz", 200).await;
+    assert!(alice.try_send_json(&json!({"Message": "again", "id": "again"})).await);
+    while alice.next_of("ack").await["id"] != "again" {}
+    server.kill();
+    let server = starling().start(folder.path(), &[]);
+    assert_eq!(Client::enter(&server, "/ws?clientId=bob").await.1["seq"], acknowledged + 1);
+    server.stop();
+    // A command says what is wrong, and leaves no part of a file.
+    let output = starling().under(&["prlimit", "--fsize=40000"]).run(folder.path(), &["backup", "kept.db"], &[]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && said.contains("cannot write kept.db"), "{said}");
+    assert!(!folder.path().join("kept.db").exists());
 }

@@ -5,17 +5,18 @@ use std::fs;
 use rusqlite::Connection;
 use serde_json::json;
 use tempfile::{TempDir, tempdir};
+use test_kit::Client;
 
-use super::harness::{Client, Process, refusal, run};
+use super::harness::{refusal, run, starling};
 
 /// A folder with a database in which something was said.
 async fn with_history() -> TempDir {
     let folder = tempdir().unwrap();
-    let server = Process::start(folder.path(), &[]);
-    let (mut alice, _) = Client::open(&server, "/ws?clientId=alice").await;
+    let server = starling().start(folder.path(), &[]);
+    let (mut alice, _) = Client::enter(&server, "/ws?clientId=alice").await;
     for _ in 0..40 {
-        assert!(alice.send(json!({"Message": "x".repeat(500)})).await);
-        alice.expect("message").await;
+        alice.send_json(&json!({"Message": "x".repeat(500)})).await;
+        alice.next_of("message").await;
     }
     server.stop();
     assert!(!folder.path().join("data/starling.db-wal").exists(), "a server that stops leaves one whole file");
@@ -75,7 +76,7 @@ async fn a_database_of_another_program_is_refused() {
 #[actix_web::test]
 async fn a_database_that_another_process_holds_is_refused() {
     let folder = with_history().await;
-    let server = Process::start(folder.path(), &[]);
+    let server = starling().start(folder.path(), &[]);
     check_refused(&folder, "is held by another process");
     server.stop();
     // Not a server, but somebody who writes.

@@ -14,13 +14,15 @@
     reason = "a test ends with what is wrong"
 )]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use test_kit::blocking::Blocking;
+use test_kit::raw::TEXT;
+use test_kit::{Process, Program};
 
 /// How much more than recorded is still the same: another libc, another compiler.
 const TOLERANCE: f64 = 0.10;
@@ -53,84 +55,37 @@ fn keep_to_one_core() {
     sched_setaffinity(None, &one).unwrap();
 }
 
-/// A server under callgrind, and its port.
-struct Counted {
-    process: Child,
-    port: u16,
+/// Starts the server under callgrind.
+fn start(server: &Path, counts: &Path) -> Process {
+    let out = format!("--callgrind-out-file={}", counts.display());
+    let variables = [
+        ("CHAT_BIND", "127.0.0.1:0"),
+        ("CHAT_WORKERS", "1"),
+        ("CHAT_HISTORY", "memory"),
+        ("CHAT_MESSAGES_PER_SECOND", "0"),
+    ];
+    Program::new(server).under(&["valgrind", "--tool=callgrind", &out]).start(counts.parent().unwrap(), &variables)
 }
 
-impl Counted {
-    fn start(server: &Path, counts: &Path) -> Self {
-        let mut process = Command::new("valgrind")
-            .arg("--tool=callgrind")
-            .arg(format!("--callgrind-out-file={}", counts.display()))
-            .arg(server)
-            .env_clear()
-            .envs([("CHAT_BIND", "127.0.0.1:0"), ("CHAT_WORKERS", "1"), ("CHAT_HISTORY", "memory")])
-            .env("CHAT_MESSAGES_PER_SECOND", "0")
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .current_dir(counts.parent().unwrap())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("valgrind is installed: scripts/install-test-tools");
-        let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
-        let listening = log.by_ref().map(Result::unwrap).find(|line| line.contains("listening on"));
-        let listening = listening.expect("the server starts");
-        let port = listening.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(':').next()).unwrap();
-        let port = port.parse().unwrap();
-        // Nobody else reads what it writes from now on.
-        std::thread::spawn(move || log.for_each(drop));
-        Self { process, port }
-    }
-
-    /// Ends the server and gives its count.
-    fn stop(mut self, counts: &Path) -> u64 {
-        let stopped = Command::new("kill").arg(self.process.id().to_string()).status();
-        assert!(stopped.unwrap().success());
-        assert!(self.process.wait().unwrap().success(), "the server ends in order");
-        let counts = std::fs::read_to_string(counts).expect("callgrind has written its counts");
-        let totals = counts.lines().find_map(|line| line.strip_prefix("totals: "));
-        totals.and_then(|total| total.trim().parse().ok()).expect("callgrind tells the sum")
-    }
+/// Ends the server and gives its count.
+fn stop(server: Process, counts: &Path) -> u64 {
+    server.stop();
+    let counts = std::fs::read_to_string(counts).expect("callgrind has written its counts");
+    let totals = counts.lines().find_map(|line| line.strip_prefix("totals: "));
+    totals.and_then(|total| total.trim().parse().ok()).expect("callgrind tells the sum")
 }
 
-/// One client: a WebSocket as simple as it gets.
-struct Client(TcpStream);
+/// Connects a client.
+fn connect(server: SocketAddr, name: &str) -> Blocking {
+    let path = format!("/ws/script?clientId={name}");
+    let mut client = Blocking::connect(server, None, &path, Duration::from_mins(1)).unwrap();
+    client.receive_until(r#""type":"welcome""#).unwrap();
+    client
+}
 
-impl Client {
-    fn connect(port: u16, name: &str) -> Self {
-        let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        socket.set_nodelay(true).unwrap();
-        socket.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
-        let handshake = format!(
-            "GET /ws/script?clientId={name} HTTP/1.1\r\nHost: here\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        );
-        socket.write_all(handshake.as_bytes()).unwrap();
-        let mut client = Self(socket);
-        client.read_until(r#""type":"welcome""#);
-        client
-    }
-
-    fn send(&mut self, text: &str) {
-        let length = u16::try_from(text.len()).unwrap();
-        assert!(length > 125, "the two bytes of the length are written always");
-        let mut frame = vec![0x81, 0x80 | 0x7e];
-        frame.extend(length.to_be_bytes());
-        // A mask of zeros leaves the text as it is.
-        frame.extend([0; 4]);
-        frame.extend(text.as_bytes());
-        self.0.write_all(&frame).unwrap();
-    }
-
-    fn read_until(&mut self, mark: &str) {
-        let (mut read, mut buffer) = (Vec::<u8>::new(), [0; 4_096]);
-        while !read.windows(mark.len()).any(|window| window == mark.as_bytes()) {
-            let count = self.0.read(&mut buffer).expect("it comes in time");
-            assert!(count > 0, "the connection stays");
-            read.extend(&buffer[..count]);
-        }
-    }
+fn send(client: &mut Blocking, text: &str) {
+    assert!(text.len() > 125, "the header is of the same length in every script");
+    client.send(TEXT, text.as_bytes()).unwrap();
 }
 
 /// Who gets a message of the script.
@@ -144,28 +99,28 @@ enum To {
 fn run(server: &Path, members: usize, to: To, messages: usize) -> u64 {
     let folder = tempfile::tempdir().unwrap();
     let counts = folder.path().join("counts");
-    let counted = Counted::start(server, &counts);
-    let mut clients: Vec<Client> = (0..members).map(|n| Client::connect(counted.port, &format!("c{n}"))).collect();
+    let server = start(server, &counts);
+    let mut clients: Vec<_> = (0..members).map(|n| connect(server.address(), &format!("c{n}"))).collect();
     for number in 0..messages {
         let (sender, next) = (number % members, (number + 1) % members);
         let mark = format!("mark{number:06}.");
         let text = format!("{mark}{}", "x".repeat(117));
         match to {
             To::Room => {
-                clients[sender].send(&format!(r#"{{"clientId":"c{sender}","Message":"{text}"}}"#));
+                send(&mut clients[sender], &format!(r#"{{"clientId":"c{sender}","Message":"{text}"}}"#));
                 for client in &mut clients {
-                    client.read_until(&mark);
+                    client.receive_until(&mark).unwrap();
                 }
             }
             To::Next => {
-                clients[sender].send(&format!(r#"{{"to":"c{next}","Message":"{text}"}}"#));
-                clients[sender].read_until(&mark);
-                clients[next].read_until(&mark);
+                send(&mut clients[sender], &format!(r#"{{"to":"c{next}","Message":"{text}"}}"#));
+                clients[sender].receive_until(&mark).unwrap();
+                clients[next].receive_until(&mark).unwrap();
             }
         }
     }
     drop(clients);
-    counted.stop(&counts)
+    stop(server, &counts)
 }
 
 fn costs_at_most(recorded: u32, members: usize, to: To) {

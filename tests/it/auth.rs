@@ -7,19 +7,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
+use test_kit::Client;
+use test_kit::raw::{self, HttpAnswer};
+use test_kit::token::{self, JWT, SECRET};
 
-use crate::harness::raw::{self, HttpAnswer};
-use crate::harness::{Client, TestServer, process};
+use crate::harness::{TestServer, starling};
 
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
-const JWT: [(&str, &str); 2] = [("CHAT_AUTH", "jwt"), ("CHAT_JWT_SECRET", SECRET)];
-
-/// What `starling token` prints.
 fn token(arguments: &[&str]) -> String {
-    let folder = tempfile::tempdir().unwrap();
-    let output = process::run(folder.path(), &[&["token"], arguments].concat(), &JWT);
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    token::issue(&starling(), arguments)
 }
 
 fn of(name: &str) -> String {
@@ -30,7 +25,7 @@ async fn http(server: &TestServer, method: &str, path: &str, token: Option<&str>
     let token = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
     let head = format!("{token}Connection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     // The request ends with an empty line of its own, which a server that closes does not read.
-    raw::http_at(server.address(), method, path, &head).await
+    raw::http(server.address(), method, path, &head).await
 }
 
 #[actix::test]
@@ -40,11 +35,8 @@ async fn a_token_is_shown_in_the_query_in_the_header_or_in_hello() {
     let mut alice = Client::open(&server, &format!("/ws?token={token}")).await;
     alice.expect(r#"{"type":"welcome","clientId":"alice","inbox":{"seq":0}}"#).await;
     let mut raw = raw::Raw::open(server.address()).await;
-    let head = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-    let request = format!("GET /ws HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n{head}\r\n");
-    raw.send(request.as_bytes()).await;
-    assert_eq!(raw.answer().await.status, 101);
+    let answer = raw.ask_for_websocket("/ws", &format!("Authorization: Bearer {token}\r\n")).await;
+    assert_eq!(answer.status, 101);
     assert!(raw.frame().await.unwrap().text().contains(r#""clientId":"alice""#), "a second connection of alice");
     let mut late = Client::open_as_page(&server, "/ws/dev").await;
     late.expect(r#"{"type":"error","code":"unauthorized"}"#).await;
@@ -264,17 +256,17 @@ async fn a_server_that_cannot_verify_tokens_does_not_start_and_says_why_in_one_l
         (vec![JWT[0], key("missing.pem")], "CHAT_JWT_PUBLIC_KEY_FILE=missing.pem: "),
         (vec![JWT[0], key("key.pem")], "CHAT_JWT_PUBLIC_KEY_FILE=key.pem: not a public key"),
     ] {
-        let output = process::run(folder.path(), &[], &[&variables[..], &[("CHAT_BIND", "127.0.0.1:0")]].concat());
+        let output = starling().run(folder.path(), &[], &[&variables[..], &[("CHAT_BIND", "127.0.0.1:0")]].concat());
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{error}");
         assert!(error.contains(said) && error.trim_end().lines().count() == 1, "{error}");
         assert!(!error.contains(SECRET), "{error}");
     }
-    let output = process::run(folder.path(), &["--print-config"], &JWT);
+    let output = starling().run(folder.path(), &["--print-config"], &JWT);
     let printed = String::from_utf8(output.stdout).unwrap();
     assert!(printed.contains("CHAT_JWT_SECRET=(hidden)") && !printed.contains(SECRET), "{printed}");
     for variables in [&[][..], &[JWT[0], key("key.pem")]] {
-        let output = process::run(folder.path(), &["token", "alice"], variables);
+        let output = starling().run(folder.path(), &["token", "alice"], variables);
         assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{output:?}");
     }
 }

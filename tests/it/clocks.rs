@@ -9,12 +9,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use actix_http::header::HttpDate;
 use rustix::process::Signal;
 use serde_json::json;
+use test_kit::token::{self, JWT};
+use test_kit::{Client, LOOK, Process, raw, within};
 use tokio::time::Instant;
 
-use crate::harness::process::{Process, run};
-use crate::harness::{Client, LOOK, raw, within};
-
-const JWT: [(&str, &str); 2] = [("CHAT_AUTH", "jwt"), ("CHAT_JWT_SECRET", "0123456789abcdef0123456789abcdef")];
+use crate::harness::{bot_swarm, starling};
 
 const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
@@ -50,7 +49,7 @@ impl Server {
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
             ("CHAT_BIND", "127.0.0.1:0"),
         ];
-        let process = Process::start(folder.path(), &[&fake, variables].concat());
+        let process = starling().start(folder.path(), &[&fake, variables].concat());
         Self { process, clock, folder }
     }
 
@@ -67,7 +66,7 @@ impl Server {
 
     /// How many seconds the server's clock is off.
     async fn seconds_off(&self) -> i64 {
-        let answer = raw::http_at(self.process.address(), "GET", "/healthz", "Connection: close\r\n").await;
+        let answer = raw::http(self.process.address(), "GET", "/healthz", "Connection: close\r\n").await;
         let said: HttpDate = answer.header("date").unwrap().parse().unwrap();
         let seconds = |at: SystemTime| i64::try_from(at.duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
         seconds(said.into()) - seconds(SystemTime::now())
@@ -75,7 +74,7 @@ impl Server {
 
     /// The messages in the lobby.
     async fn stored(&self) -> String {
-        raw::http_at(self.process.address(), "GET", "/api/rooms/lobby/messages", "Connection: close\r\n").await.body
+        raw::http(self.process.address(), "GET", "/api/rooms/lobby/messages", "Connection: close\r\n").await.body
     }
 }
 
@@ -97,21 +96,15 @@ struct Ending {
 async fn endings(server: &Server) -> [Ending; 2] {
     let address = server.process.address();
     let begun = Instant::now();
-    let proven = Client::connect_at(address, &format!("/ws?token={}", token(10))).await;
+    let proven =
+        Client::connect(address, &format!("/ws?token={}", token::issue(&starling(), &["alice", "--seconds", "10"])))
+            .await;
     // The end of a token is a whole second.
     let proven = Ending { what: "whose token expires", not_before: begun + Duration::from_secs(9), client: proven };
     let begun = Instant::now();
-    let mut unproven = Client::open_as_page_at(address, "/ws").await;
+    let mut unproven = Client::open_as_page(address, "/ws").await;
     unproven.expect(r#"{"type":"error","code":"unauthorized"}"#).await;
     [proven, Ending { what: "without a token", not_before: begun + Duration::from_secs(10), client: unproven }]
-}
-
-/// What `starling token` prints.
-fn token(seconds: u32) -> String {
-    let folder = tempfile::tempdir().unwrap();
-    let output = run(folder.path(), &["token", "alice", "--seconds", &seconds.to_string()], &JWT);
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
 }
 
 #[actix::test]
@@ -134,7 +127,7 @@ async fn a_clock_that_is_set_makes_no_connection_longer_or_shorter() {
 #[actix::test]
 async fn whether_a_token_holds_follows_the_clock_when_it_is_shown() {
     let server = Server::start(&JWT);
-    let path = format!("/ws?token={}", token(600));
+    let path = format!("/ws?token={}", token::issue(&starling(), &["alice", "--seconds", "600"]));
     for (offset, status) in [(0, 101), (HOUR, 401), (-HOUR, 101), (2 * DAY, 401), (0, 101)] {
         server.set_clock(offset).await;
         let mut stream = raw::Raw::open(server.process.address()).await;
@@ -145,7 +138,7 @@ async fn whether_a_token_holds_follows_the_clock_when_it_is_shown() {
 #[actix::test]
 async fn a_clock_that_is_wrong_for_a_moment_drops_nothing_that_is_fresh() {
     let server = Server::start(&[("CHAT_HISTORY_KEEP_SECONDS", "6")]);
-    let mut alice = Client::connect_at(server.process.address(), "/ws?clientId=alice").await;
+    let mut alice = Client::connect(server.process.address(), "/ws?clientId=alice").await;
     alice.send_json(&json!({"Message": "old"})).await;
     alice.expect(r#"{"type":"message","Message":"old"}"#).await;
     // Retention works, and has begun to believe the clock.
@@ -181,7 +174,7 @@ async fn a_clock_that_is_wrong_for_a_moment_drops_nothing_that_is_fresh() {
 async fn a_start_with_a_clock_that_is_wrong_by_years_says_so_and_drops_nothing() {
     let keep = [("CHAT_HISTORY_KEEP_SECONDS", "86400")];
     let mut server = Server::start(&keep);
-    let mut alice = Client::connect_at(server.process.address(), "/ws?clientId=alice").await;
+    let mut alice = Client::connect(server.process.address(), "/ws?clientId=alice").await;
     alice.send_json(&json!({"Message": "fresh"})).await;
     alice.expect(r#"{"type":"message","Message":"fresh"}"#).await;
     for offset in [3 * 365 * DAY, -3 * 365 * DAY] {
@@ -190,5 +183,45 @@ async fn a_start_with_a_clock_that_is_wrong_by_years_says_so_and_drops_nothing()
         server = Server::start_in(server.folder, offset, &keep);
         server.process.line_with("the clock may be wrong");
         assert!(server.stored().await.contains("fresh"), "with the clock {offset} s off");
+    }
+}
+
+#[actix::test]
+async fn a_clock_that_is_wrong_at_a_start_forgets_no_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = format!("/ws?token={}", token::issue(&starling(), &["alice", "--seconds", "600"]));
+    let mut server = Server::start_in(folder, 0, &JWT);
+    let send = json!({"Message": "once", "id": "m"});
+    let mut alice = Client::connect(server.process.address(), &path).await;
+    alice.send_json(&send).await;
+    alice.expect(r#"{"type":"ack","id":"m"}"#).await;
+    for offset in [HOUR, 2 * DAY, -HOUR, 0] {
+        server.process.signal(Signal::TERM);
+        assert_eq!(server.process.exit_code().await, Some(0));
+        server = Server::start_in(server.folder, offset, &JWT);
+        server.set_clock(0).await;
+        let mut alice = Client::connect(server.process.address(), &path).await;
+        alice.send_json(&send).await;
+        let ack = alice.expect(r#"{"type":"ack","id":"m"}"#).await;
+        assert_eq!(ack["duplicate"], true, "started with the clock {offset} s off: {ack}");
+    }
+}
+
+#[test]
+fn a_clock_that_no_date_can_tell_stops_the_start_of_both_programs_with_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = folder.path().join("clock");
+    for offset in [-100 * 365 * DAY, 9_000 * 365 * DAY] {
+        set(&clock, offset);
+        let server = starling().command(folder.path(), &[], &[("CHAT_BIND", "127.0.0.1:0")]);
+        let check = starling().command(folder.path(), &["history", "check"], &[]);
+        let bots = bot_swarm().command(folder.path(), &[], &[]);
+        for (mut command, code) in [(server, 1), (check, 1), (bots, 3)] {
+            command.env("FAKETIME_TIMESTAMP_FILE", &clock).env("LD_PRELOAD", library());
+            let output = command.output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.code() == Some(code) && said.lines().count() == 1, "{command:?}: {output:?}");
+            assert!(said.contains("the clock of this machine is before 1970 or after 9999"), "{said}");
+        }
     }
 }

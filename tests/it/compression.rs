@@ -1,9 +1,10 @@
 //! permessage-deflate (RFC 7692) over real sockets: what is negotiated, what is compressed, and what a bomb costs.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
+use test_kit::Exposition;
+use test_kit::raw::{self, Raw, RawFrame};
 
-use crate::harness::raw::{self, Raw, RawFrame};
-use crate::harness::{Exposition, TestServer};
+use crate::harness::TestServer;
 
 const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
 const COMPRESSED_TEXT: u8 = 0xc1;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::Value;
+use test_kit::raw::Raw;
+use test_kit::{Bystander, Client, figures_when, within};
 use tokio::time::{Instant, sleep};
 
-use crate::harness::bystander::Bystander;
-use crate::harness::raw::Raw;
-use crate::harness::{Client, TestServer, figures_when, within};
+use crate::harness::TestServer;
 
 const CROWD: usize = 2_000;
 const AT_A_TIME: usize = 100;
@@ -83,7 +83,7 @@ async fn two_thousand_who_come_and_go_cost_one_presence_a_second_and_nobody_wait
     let during = bystander.round_trips().p99();
     assert!(during <= before * 20 + Duration::from_millis(400), "before {before:?}, during {during:?}");
     bystander.leave().unwrap();
-    let gone = |figures: &crate::harness::Exposition| figures.value("chat_sessions", &[]) < 1.5;
+    let gone = |figures: &test_kit::Exposition| figures.value("chat_sessions", &[]) < 1.5;
     let figures = figures_when(&server, "all are gone", gone).await;
     let lost = figures.value("chat_disconnects_total", &[("reason", "lost")]);
     assert!((lost - CROWD as f64 - 1.0).abs() < 0.5, "{lost} are known to have gone, with the bystander");

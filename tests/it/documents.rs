@@ -27,7 +27,9 @@ use serde_json::Value;
 
 use self::page::{Block, Page, words};
 use self::shell::{CHAT, Shell};
-use crate::harness::{Client, namespace, process, within};
+use test_kit::{Client, namespace, within};
+
+use crate::harness::starling;
 use crate::tidy;
 
 /// Blocks that are tried elsewhere, or not at all.
@@ -73,7 +75,7 @@ async fn try_page(test: &str, name: &str) {
             ("json", "sent") => {
                 let client = match &mut client {
                     Some(client) => client,
-                    None => client.insert(Client::connect_at(CHAT, "/ws").await),
+                    None => client.insert(Client::connect(CHAT, "/ws").await),
                 };
                 for frame in text.lines() {
                     client.send_text(frame).await;
@@ -88,7 +90,7 @@ async fn try_page(test: &str, name: &str) {
             ("env", "") => {
                 let folder = tempfile::tempdir().unwrap();
                 fs::write(folder.path().join(".env"), text).unwrap();
-                let output = process::run(folder.path(), &["--print-config"], &[]);
+                let output = starling().run(folder.path(), &["--print-config"], &[]);
                 let printed = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
                 assert!(output.status.success(), "{name}:{line}: {printed}");
             }

@@ -4,9 +4,10 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use serde_json::Value;
+use test_kit::raw::{self, Raw, RawFrame};
+use test_kit::{Client, Exposition, figures_when};
 
-use crate::harness::raw::{self, Raw, RawFrame};
-use crate::harness::{Client, Exposition, TestServer, figures_when};
+use crate::harness::TestServer;
 
 fn disconnects(figures: &Exposition, reason: &str) -> f64 {
     figures.value("chat_disconnects_total", &[("reason", reason)])

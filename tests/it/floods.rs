@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::Value;
+use test_kit::raw::{self, Raw};
+use test_kit::{Bystander, Client, Exposition, figures_when, within};
 use tokio::time::{Instant, timeout};
 
-use crate::harness::bystander::Bystander;
-use crate::harness::raw::{self, Raw};
-use crate::harness::{Client, Exposition, TestServer, figures_when, within};
+use crate::harness::TestServer;
 
 const PONG: u8 = 0x8a;
 const FIRST_PART: u8 = 0x01;

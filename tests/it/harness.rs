@@ -1,48 +1,32 @@
-//! What the tests of the whole system stand on: a real server, clients that are told what to expect, and bytes by hand.
-//!
-//! Every wait has a deadline and says what it waited for; nothing sleeps to let something else happen.
+//! The server under test: in this process, or as the binary.
 
-pub(crate) mod bystander;
-pub(crate) mod client;
-pub(crate) mod exposition;
-pub(crate) mod namespace;
-pub(crate) mod network;
-pub(crate) mod pattern;
-pub(crate) mod process;
-pub(crate) mod raw;
-pub(crate) mod reverse_proxy;
-pub(crate) mod server;
+mod server;
 
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
 
-pub(crate) use self::client::{Client, Received};
-pub(crate) use self::exposition::Exposition;
+use test_kit::{Process, Program};
+
 pub(crate) use self::server::TestServer;
 
-/// How long a test waits for anything: far longer than it takes on a busy machine.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
-
-/// How often a condition is looked at that nobody announces.
-pub(crate) const LOOK: Duration = Duration::from_millis(10);
-
-/// Waits for `future`.
-///
-/// Panics with `what` past the deadline.
-pub(crate) async fn within<T>(what: impl std::fmt::Display, future: impl Future<Output = T>) -> T {
-    let outcome = tokio::time::timeout(DEADLINE, future).await;
-    outcome.unwrap_or_else(|_| panic!("waited {} s in vain: {what}", DEADLINE.as_secs()))
+/// The binary.
+pub(crate) fn starling() -> Program {
+    Program::new(env!("CARGO_BIN_EXE_starling"))
 }
 
-/// Looks at the server's figures until they are as wanted, and returns them.
-pub(crate) async fn figures_when(server: &TestServer, what: &str, wanted: impl Fn(&Exposition) -> bool) -> Exposition {
-    within(what, async {
-        loop {
-            let figures = Exposition::scrape(server).await;
-            if wanted(&figures) {
-                return figures;
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    })
-    .await
+/// Starts a server that listens here and may say nothing about it, and waits until it can be connected to.
+pub(crate) async fn start_at(
+    address: SocketAddr,
+    folder: &Path,
+    variables: &[(&str, &str)],
+    stderr: impl Into<Stdio>,
+) -> Process {
+    let child = starling().command(folder, &[], variables).stderr(stderr).spawn().unwrap();
+    Process::of(child).reached(address).await
+}
+
+/// The program of the swarm, which cargo puts beside the server's when it builds the tests of the workspace.
+pub(crate) fn bot_swarm() -> Program {
+    Program::beside(env!("CARGO_BIN_EXE_starling"), "bot-swarm")
 }

@@ -7,10 +7,10 @@ use std::process::Output;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustix::process::Signal;
+use test_kit::raw::Raw;
+use test_kit::{LOOK, within};
 
-use crate::harness::process::{self, Process};
-use crate::harness::raw::Raw;
-use crate::harness::{LOOK, within};
+use crate::harness::starling;
 
 /// Asks as a health check does: exit code, and the one line why.
 fn healthcheck(bind: &str) -> (Option<i32>, String) {
@@ -20,7 +20,7 @@ fn healthcheck(bind: &str) -> (Option<i32>, String) {
 
 fn healthcheck_in(folder: &Path, bind: &str, variables: &[(&str, &str)]) -> (Option<i32>, String) {
     let variables = [&[("CHAT_BIND", bind)], variables].concat();
-    let Output { status, stdout, stderr } = process::run(folder, &["healthcheck"], &variables);
+    let Output { status, stdout, stderr } = starling().run(folder, &["healthcheck"], &variables);
     let said = String::from_utf8([stdout, stderr].concat()).unwrap();
     assert_eq!(said.lines().count(), 1, "one line: {said}");
     (status.code(), said.trim_end().to_owned())
@@ -29,7 +29,7 @@ fn healthcheck_in(folder: &Path, bind: &str, variables: &[(&str, &str)]) -> (Opt
 #[actix::test]
 async fn a_server_that_can_serve_is_healthy() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Process::start(folder.path(), &[("CHAT_BIND", "0.0.0.0:0")]);
+    let server = starling().start(folder.path(), &[("CHAT_BIND", "0.0.0.0:0")]);
     let port = server.address().port();
     assert_eq!(healthcheck(&format!("0.0.0.0:{port}")), (Some(0), "ready".to_owned()));
 }
@@ -37,7 +37,7 @@ async fn a_server_that_can_serve_is_healthy() {
 #[actix::test]
 async fn a_server_that_drains_is_unhealthy_and_says_why() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Process::start(folder.path(), &[("CHAT_BIND", "127.0.0.1:0"), ("CHAT_DRAIN_SECONDS", "600")]);
+    let server = starling().start(folder.path(), &[("CHAT_BIND", "127.0.0.1:0"), ("CHAT_DRAIN_SECONDS", "600")]);
     // It stays, so the drain does not end.
     let _silent = Raw::open(server.address()).await.shake_hands("/ws?clientId=silent").await;
     server.signal(Signal::TERM);
@@ -100,7 +100,7 @@ async fn over_tls_the_configured_certificate_is_believed_and_no_other() {
     write_certificate(folder.path());
     // Over IPv6, where this machine has it.
     let bind = if TcpListener::bind("[::1]:0").is_ok() { "[::1]:0" } else { "127.0.0.1:0" };
-    let server = Process::start(folder.path(), &[&[("CHAT_BIND", bind)], &TLS[..]].concat());
+    let server = starling().start(folder.path(), &[&[("CHAT_BIND", bind)], &TLS[..]].concat());
     let bind = server.address().to_string();
     let ask = || healthcheck_in(folder.path(), &bind, &TLS);
     assert_eq!(ask(), (Some(0), "ready".to_owned()));

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use crate::harness::raw::{self, HttpAnswer, Raw};
-use crate::harness::{Client, TestServer, figures_when};
+use test_kit::raw::{self, HttpAnswer, Raw};
+use test_kit::{Client, figures_when};
+
+use crate::harness::TestServer;
 
 /// A server, and somebody in it who only wants to chat.
 struct Scene {
@@ -178,7 +180,7 @@ async fn a_client_that_vanishes_in_the_middle_of_a_frame_is_forgotten() {
     }
     let (frames, code) = scene.send_and_vanish(&raw::frame(0x01, b"a fragment")).await;
     assert_eq!((frames.len(), code), (0, Some(1000)));
-    let lost = |figures: &crate::harness::Exposition| figures.value("chat_disconnects_total", &[("reason", "lost")]);
+    let lost = |figures: &test_kit::Exposition| figures.value("chat_disconnects_total", &[("reason", "lost")]);
     figures_when(&scene.server, "nine are lost", |figures| lost(figures) > 8.5).await;
 }
 

@@ -1,9 +1,10 @@
 //! The routes beside `/ws`.
 
 use serde_json::{Value, json};
+use test_kit::Client;
+use test_kit::raw::{self, HttpAnswer};
 
-use crate::harness::raw::{self, HttpAnswer};
-use crate::harness::{Client, TestServer};
+use crate::harness::TestServer;
 
 async fn get_json(server: &TestServer, path: &str) -> Value {
     let answer = raw::get(server, path).await;
@@ -122,7 +123,7 @@ async fn what_cannot_be_answered_is_refused_with_a_code() {
         raw::get(&server, path).await.expect_refusal(status, code);
     }
     for path in ["/", "/healthz", "/api/rooms", "/nothing"] {
-        let answer = raw::http_at(server.address(), "DELETE", path, "Connection: close\r\n").await;
+        let answer = raw::http(server.address(), "DELETE", path, "Connection: close\r\n").await;
         assert!([404, 405].contains(&answer.status) && answer.json()["code"].is_string(), "{path}: {answer:?}");
     }
 }
@@ -131,7 +132,7 @@ async fn what_cannot_be_answered_is_refused_with_a_code() {
 async fn a_handshake_that_is_broken_is_refused_with_a_code() {
     let server = TestServer::start(&[]);
     let shake = async |method: &str, headers: &str| -> HttpAnswer {
-        raw::handshake_with(&server, method, "/ws?clientId=alice", headers).await
+        raw::http(&server, method, "/ws?clientId=alice", headers).await
     };
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
@@ -147,6 +148,6 @@ async fn a_handshake_that_is_broken_is_refused_with_a_code() {
     let other = "connection: keep-alive, upgrade\r\nUPGRADE: WebSocket\r\nsec-websocket-version: 13\r\n";
     assert_eq!(shake("GET", &format!("{other}{key}")).await.status, 101);
     // An upgrade that is asked for elsewhere is ignored.
-    let answer = raw::handshake_with(&server, "GET", "/healthz", &whole).await;
+    let answer = raw::http(&server, "GET", "/healthz", &whole).await;
     assert_eq!((answer.status, answer.body.as_str()), (200, "alive\n"));
 }

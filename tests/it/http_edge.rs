@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use test_kit::raw::{self, HttpAnswer, Raw};
+use test_kit::{Exposition, LOOK, figures_when, within};
 
-use crate::harness::process::Process;
-use crate::harness::raw::{self, HttpAnswer, Raw};
-use crate::harness::{Exposition, LOOK, TestServer, figures_when, within};
+use crate::harness::{TestServer, starling};
 
 const ATTACKER: [u8; 4] = [127, 0, 0, 2];
 
@@ -475,7 +475,7 @@ const WAYS: [Way; 7] =
 #[actix::test]
 async fn a_connection_that_comes_to_nothing_ends_whatever_its_route_and_method_and_its_memory_comes_back() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Process::start(
+    let server = starling().start(
         folder.path(),
         &[
             ("CHAT_BIND", "127.0.0.1:0"),
@@ -491,7 +491,7 @@ async fn a_connection_that_comes_to_nothing_ends_whatever_its_route_and_method_a
         join_all(routes.map(|(path, method)| join_all(WAYS.map(|way| goes_nowhere(address, method, path, way))))).await;
         within("no place is taken but the scrape's", async {
             let open = async || {
-                let answer = raw::http_at(address, "GET", "/metrics", "Connection: close\r\n").await;
+                let answer = raw::http(address, "GET", "/metrics", "Connection: close\r\n").await;
                 Exposition::parse(&answer.body).value("chat_connections_open", &[])
             };
             while open().await > 1.5 {

@@ -8,9 +8,10 @@ use bot_swarm::report::document::Report;
 use bot_swarm::report::folder;
 use serde_json::{Value, json};
 use starling::Config;
+use test_kit::{Client, figures_when, raw};
 
-use crate::harness::{Client, TestServer, figures_when, raw};
-use crate::{swarm, tidy};
+use crate::harness::{TestServer, bot_swarm};
+use crate::tidy;
 
 /// Knobs whose least value is longer than a test may take; the tests of the rules try them with a clock of their own.
 const BY_THE_RULES: [&str; 1] = ["CHAT_EMPTY_ROOM_SECONDS"];
@@ -95,7 +96,7 @@ async fn the_stored_history_stays_near_chat_history_keep_bytes() {
 /// Runs bots to their end, and reads the report that they leave.
 async fn report_of_bots(server: &TestServer, flags: &[&str]) -> Report {
     let folder = tempfile::tempdir().unwrap();
-    let mut command = Command::new(swarm::program());
+    let mut command = Command::new(bot_swarm().path());
     command.args(["--server-url", &format!("ws://{}/ws", server.address()), "--ramp-per-second", "1000"]);
     command.args(["--drain-seconds", "2", "--lateness-max-seconds", "60"]).args(flags);
     command.arg("--report").arg(folder.path()).current_dir(folder.path()).env_clear();
@@ -148,7 +149,7 @@ async fn latencies_of_the_warm_up_are_left_out() {
 async fn a_limit_is_searched_in_steps_of_bot_find_factor_as_close_as_bot_find_precision() {
     let server = TestServer::start(&[]);
     let folder = tempfile::tempdir().unwrap();
-    let mut command = Command::new(swarm::program());
+    let mut command = Command::new(bot_swarm().path());
     command.args(["find-limit", "--server-url", &format!("ws://{}/ws", server.address()), "--find-start", "2"]);
     command.args(["--find-factor", "4", "--find-most", "40", "--find-precision", "1", "--find-seconds", "0.5"]);
     command.args(["--drain-seconds", "1", "--lateness-max-seconds", "60", "--expect", "connected<=10"]);

@@ -7,8 +7,7 @@ use bot_swarm::config::KNOBS;
 use bot_swarm::redaction::{self, HIDDEN};
 use starling::Config;
 
-use crate::harness::process;
-use crate::swarm;
+use crate::harness::{bot_swarm, starling};
 
 /// What a knob is given, through the binary.
 struct Case {
@@ -121,7 +120,7 @@ fn the_server_takes_each_knob_within_its_range_and_refuses_it_past_it() {
             let beside = beside(knob.variable, value);
             let mut variables: Vec<(&str, &str)> = beside.iter().map(|(name, value)| (*name, value.as_str())).collect();
             variables.push((knob.variable, value));
-            process::run(folder.path(), &["--print-config"], &variables)
+            starling().run(folder.path(), &["--print-config"], &variables)
         };
         for value in &case.good {
             let output = run(value);
@@ -187,8 +186,8 @@ fn of_bots(variable: &str, range: &str) -> Case {
             (&["steady", "poisson", "burst:1", "burst:1000"], &["", "x", "burst:0", "burst:1001", "burst:", "Steady"])
         }
         "BOT_MESSAGE_BYTES" => (
-            &["40", "1048576", "40-1048576", "lognormal:90:900"],
-            &["", "x", "39", "1048577", "50-40", "39-50", "40-1048577", "lognormal:90:80", "lognormal:39:80"],
+            &["48", "1048576", "48-1048576", "lognormal:90:900"],
+            &["", "x", "47", "1048577", "50-48", "47-50", "48-1048577", "lognormal:90:80", "lognormal:47:80"],
         ),
         "BOT_BEHAVIOURS" => {
             (&["chatter=1", "slow=10000"], &["", "x", "chatter", "dancer=1", "slow=0", "slow=10001", "slow=-1"])
@@ -242,7 +241,7 @@ fn the_bots_take_each_knob_within_its_range_and_refuse_it_past_it() {
 
 /// The bots' exit code, output and errors when they print their configuration.
 fn print_bots(folder: &Path, variables: &[(&str, &str)]) -> (Option<i32>, String, String) {
-    let mut command = Command::new(swarm::program());
+    let mut command = Command::new(bot_swarm().path());
     command.arg("--print-config").env_clear().current_dir(folder).envs(variables.iter().copied());
     let output = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();

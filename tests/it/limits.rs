@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::Value;
+use test_kit::raw::{self, HttpAnswer, Raw};
+use test_kit::{Client, Exposition, figures_when, within};
 
-use crate::harness::raw::{self, HttpAnswer, Raw};
-use crate::harness::{Client, Exposition, TestServer, figures_when, within};
+use crate::harness::TestServer;
 
 const HERE: [u8; 4] = [127, 0, 0, 2];
 const THERE: [u8; 4] = [127, 0, 0, 3];

@@ -10,10 +10,10 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 use socket2::{Domain, Socket, Type};
+use test_kit::{Client, within};
 
-use crate::harness::process::Process;
-use crate::harness::{Client, within};
-use crate::{swarm, tidy};
+use crate::harness::{bot_swarm, start_at};
+use crate::tidy;
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
@@ -36,8 +36,8 @@ impl ReservedPort {
 
 /// A whole conversation: rooms, private messages, history, errors, pings, and an end.
 pub(crate) async fn converse(server: SocketAddr) -> [Client; 2] {
-    let mut alice = Client::connect_at(server, "/ws?clientId=alice").await;
-    let mut bob = Client::connect_at(server, "/ws/dev?clientId=bob").await;
+    let mut alice = Client::connect(server, "/ws?clientId=alice").await;
+    let mut bob = Client::connect(server, "/ws/dev?clientId=bob").await;
     alice.send_text(r#"{"type":"join","room":"dev","id":"j"}"#).await;
     alice.expect(r#"{"type":"joined","room":"dev","id":"j","count":2}"#).await;
     bob.send_text(r#"{"Message":"hello"}"#).await;
@@ -66,7 +66,7 @@ async fn the_server_does_the_same_at_every_log_level() {
         let (folder, port) = (tempfile::tempdir().unwrap(), ReservedPort::new());
         let bind = port.address().to_string();
         let variables = [("CHAT_BIND", bind.as_str()), ("CHAT_LOG", level), ("CHAT_DRAIN_SECONDS", "600")];
-        let mut server = Process::start_at(port.address(), folder.path(), &variables).await;
+        let mut server = start_at(port.address(), folder.path(), &variables, Stdio::piped()).await;
         let clients = converse(port.address()).await;
         server.signal(Signal::TERM);
         for mut client in clients {
@@ -83,8 +83,8 @@ async fn a_second_signal_ends_the_server_at_every_log_level() {
         let (folder, port) = (tempfile::tempdir().unwrap(), ReservedPort::new());
         let bind = port.address().to_string();
         let variables = [("CHAT_BIND", bind.as_str()), ("CHAT_LOG", level), ("CHAT_DRAIN_SECONDS", "600")];
-        let mut server = Process::start_at(port.address(), folder.path(), &variables).await;
-        let mut stays = crate::harness::raw::Raw::open(port.address()).await.shake_hands("/ws?clientId=stays").await;
+        let mut server = start_at(port.address(), folder.path(), &variables, Stdio::piped()).await;
+        let mut stays = test_kit::raw::Raw::open(port.address()).await.shake_hands("/ws?clientId=stays").await;
         assert!(stays.frame().await.unwrap().text().contains("\"welcome\""));
         server.signal(Signal::TERM);
         assert!(stays.frame().await.unwrap().text().contains("\"closing\""));
@@ -98,7 +98,7 @@ async fn the_bots_do_the_same_at_every_log_level() {
     let server = crate::harness::TestServer::start(&[]);
     for level in LEVELS {
         let url = format!("ws://{}/ws", server.address());
-        let bots = Command::new(swarm::program())
+        let bots = Command::new(bot_swarm().path())
             .args(["--server-url", &url, "--name-prefix", level, "--count", "5", "--messages-per-second", "5"])
             .args(["--seconds", "1", "--lateness-max-seconds", "3600", "--metrics-bind", "127.0.0.1:0"])
             .env_clear()

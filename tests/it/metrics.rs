@@ -5,8 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::json;
+use test_kit::{Client, Exposition, figures_when, raw};
 
-use crate::harness::{Client, Exposition, TestServer, figures_when, raw};
+use crate::harness::TestServer;
 
 /// Metrics whose labels come from actix-web-prom, and appear with the first request.
 const HTTP: &str = "chat_http_";
@@ -113,9 +114,8 @@ async fn every_stage_has_the_same_series() {
     let families: Vec<_> = figures.families.iter().filter(|(name, _)| name.starts_with("chat_stage_")).collect();
     assert_eq!(families.len(), 6);
     for (name, family) in families {
-        let label = |sample: &crate::harness::exposition::Sample| {
-            (sample.labels["stage"].clone(), sample.labels["worker"].clone())
-        };
+        let label =
+            |sample: &test_kit::exposition::Sample| (sample.labels["stage"].clone(), sample.labels["worker"].clone());
         assert_eq!(family.samples.iter().map(label).collect::<BTreeSet<_>>(), stages, "{name}");
     }
 }

@@ -10,11 +10,11 @@ use std::process::{Command, Output, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use starling::Config;
+use test_kit::certificate::Certificate;
+use test_kit::{Client, Exposition, Process, raw, within};
 
-use crate::harness::process::{self, Process};
-use crate::harness::{Client, Exposition, TestServer, raw, within};
+use crate::harness::{TestServer, bot_swarm, starling, start_at};
 use crate::log_levels::{ReservedPort, converse};
-use crate::swarm;
 
 /// A pipe that takes nothing more; its reading end keeps it open.
 fn full_pipe() -> (PipeReader, Stdio) {
@@ -46,7 +46,7 @@ async fn a_log_that_nobody_reads_holds_up_neither_the_chat_nor_a_signal() {
             let (folder, port, (_unread, stderr)) = (tempfile::tempdir().unwrap(), ReservedPort::new(), full_pipe());
             let bind = port.address().to_string();
             let variables = [("CHAT_BIND", bind.as_str()), ("CHAT_LOG", level), ("CHAT_DRAIN_SECONDS", "600")];
-            let mut server = Process::start_mute(port.address(), folder.path(), &variables, stderr).await;
+            let mut server = start_at(port.address(), folder.path(), &variables, stderr).await;
             let clients = converse(port.address()).await;
             let stays = raw::Raw::open(port.address()).await.shake_hands("/ws?clientId=stays").await;
             let mut stays = Some(stays);
@@ -73,7 +73,7 @@ async fn a_start_that_fails_ends_though_nobody_reads_why() {
     for variable in [("CHAT_BIND", bind.as_str()), ("CHAT_HISTORY_PATH", "/proc/no/such/folder")] {
         let (folder, (_unread, stderr)) = (tempfile::tempdir().unwrap(), full_pipe());
         let bind = ("CHAT_BIND", "127.0.0.1:0");
-        let mut child = process::command(folder.path(), &[], &[bind, variable]).stderr(stderr).spawn().unwrap();
+        let mut child = starling().command(folder.path(), &[], &[bind, variable]).stderr(stderr).spawn().unwrap();
         let ended = actix_web::web::block(move || child.wait().unwrap());
         assert_eq!(within(format!("{variable:?} ends"), ended).await.unwrap().code(), Some(1));
     }
@@ -84,10 +84,10 @@ async fn lines_that_are_dropped_are_counted_and_told_when_somebody_reads_again()
     let (folder, port, (mut unread, stderr)) = (tempfile::tempdir().unwrap(), ReservedPort::new(), full_pipe());
     let bind = port.address().to_string();
     let variables = [("CHAT_BIND", bind.as_str()), ("CHAT_LOG", "trace")];
-    let _server = Process::start_mute(port.address(), folder.path(), &variables, stderr).await;
+    let _server = start_at(port.address(), folder.path(), &variables, stderr).await;
     within("lines are dropped", async {
         loop {
-            let answer = raw::http_at(port.address(), "GET", "/metrics", "Connection: close\r\n").await;
+            let answer = raw::http(port.address(), "GET", "/metrics", "Connection: close\r\n").await;
             if Exposition::parse(&answer.body).value("chat_log_lines_dropped_total", &[]) > 0.5 {
                 return;
             }
@@ -112,12 +112,11 @@ async fn a_log_whose_reader_has_gone_loses_its_lines_and_makes_no_new_ones() {
     let (folder, port) = (tempfile::tempdir().unwrap(), ReservedPort::new());
     let (reader, writer) = std::io::pipe().unwrap();
     let bind = port.address().to_string();
-    let server =
-        Process::start_mute(port.address(), folder.path(), &[("CHAT_BIND", &*bind)], Stdio::from(writer)).await;
+    let server = start_at(port.address(), folder.path(), &[("CHAT_BIND", &*bind)], Stdio::from(writer)).await;
     drop(reader);
     server.signal(Signal::HUP);
     let dropped = async || {
-        let answer = raw::http_at(port.address(), "GET", "/metrics", "Connection: close\r\n").await;
+        let answer = raw::http(port.address(), "GET", "/metrics", "Connection: close\r\n").await;
         Exposition::parse(&answer.body).value("chat_log_lines_dropped_total", &[])
     };
     within("the line of the signal is lost", async { while dropped().await < 0.5 {} }).await;
@@ -134,7 +133,7 @@ async fn bots_whose_log_nobody_reads_do_their_work_and_stop_when_asked() {
     let url = format!("ws://{}/ws", server.address());
     for (name, seconds, signals) in [("timed", "1", 0), ("asked", "0", 1)] {
         let (_unread, stderr) = full_pipe();
-        let mut child = Command::new(swarm::program())
+        let mut child = Command::new(bot_swarm().path())
             .args(["--server-url", &url, "--name-prefix", name, "--count", "5", "--messages-per-second", "5"])
             .args(["--seconds", seconds, "--lateness-max-seconds", "3600"])
             .env_clear()
@@ -146,7 +145,7 @@ async fn bots_whose_log_nobody_reads_do_their_work_and_stop_when_asked() {
             .spawn()
             .unwrap();
         if signals > 0 {
-            crate::harness::figures_when(&server, "they talk", |f| f.value("chat_connections", &[]) > 4.5).await;
+            test_kit::figures_when(&server, "they talk", |f| f.value("chat_connections", &[]) > 4.5).await;
             kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
         }
         let ended = actix_web::web::block(move || child.wait().unwrap());
@@ -162,14 +161,14 @@ async fn a_hangup_ends_no_server_however_early_it_comes() {
         let path = |name: &str| folder.path().join(name);
         let mut variables = format!("CHAT_BIND={}\n", port.address());
         if has_tls {
-            let identity = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-            fs::write(path("cert.pem"), identity.cert.pem()).unwrap();
-            fs::write(path("key.pem"), identity.signing_key.serialize_pem()).unwrap();
+            let identity = Certificate::self_signed(&["localhost"]);
+            fs::write(path("cert.pem"), identity.cert).unwrap();
+            fs::write(path("key.pem"), identity.key).unwrap();
             variables += "CHAT_TLS_CERT=cert.pem\nCHAT_TLS_KEY=key.pem\n";
         }
         // A start that waits for its .env: the first thing that it reads.
         assert!(Command::new("mkfifo").arg(path(".env")).status().unwrap().success());
-        let child = process::command(folder.path(), &[], &[]).spawn().unwrap();
+        let child = starling().command(folder.path(), &[], &[]).stderr(Stdio::piped()).spawn().unwrap();
         let pid = Pid::from_child(&child);
         let dotenv = path(".env");
         let opened = actix_web::web::block(move || fs::File::options().write(true).open(dotenv).unwrap());
@@ -177,7 +176,7 @@ async fn a_hangup_ends_no_server_however_early_it_comes() {
         kill_process(pid, Signal::HUP).unwrap();
         dotenv.write_all(variables.as_bytes()).unwrap();
         drop(dotenv);
-        let mut server = Process::adopt(child, port.address()).await;
+        let mut server = Process::of(child).reached(port.address()).await;
         server.signal(Signal::HUP);
         server.line_with(if has_tls { "certificate and key are read again" } else { "SIGHUP changes nothing" });
         server.signal(Signal::TERM);
@@ -205,12 +204,12 @@ fn a_mistake_is_told_in_one_line_by_both_programs() {
         (&[("CHAT_LOG_LEVEL", "info")], "CHAT_LOG_LEVEL is not known; did you mean CHAT_LOG?"),
         (&[("CHAT_MESSAGE_BYTES", "21505")], "CHAT_FRAME_BYTES=131072 is too small: it must be at least 131078"),
     ] {
-        let (line, code) = refused(&process::run(folder.path(), &[], variables));
+        let (line, code) = refused(&starling().run(folder.path(), &[], variables));
         assert_eq!(code, Some(1), "{line}");
         assert!(line.starts_with(&format!("starling: {words}")), "{line}");
     }
     for level in ["warning", "inf0", ""] {
-        let bots = Command::new(swarm::program()).env("RUST_LOG", level).current_dir(folder.path()).output().unwrap();
+        let bots = Command::new(bot_swarm().path()).env("RUST_LOG", level).current_dir(folder.path()).output().unwrap();
         let (line, code) = refused(&bots);
         assert_eq!(code, Some(3), "{line}");
         assert!(line.starts_with(&format!("bot-swarm: RUST_LOG={level:?} is not valid: it must be a level")), "{line}");
@@ -221,10 +220,10 @@ fn a_mistake_is_told_in_one_line_by_both_programs() {
 fn a_stack_variable_in_the_dotenv_file_is_for_compose_alone() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join(".env"), "CHAT_PORT=21001\nCHAT_CPUS=2\n").unwrap();
-    let output = process::run(folder.path(), &["--print-config"], &[]);
+    let output = starling().run(folder.path(), &["--print-config"], &[]);
     assert_eq!(text(&output.stdout), Config::default().to_string());
     // Whoever says where to listen has made no mistake.
-    let output = process::run(folder.path(), &["--print-config"], &[("CHAT_PORT", "1"), ("CHAT_BIND", "[::1]:9")]);
+    let output = starling().run(folder.path(), &["--print-config"], &[("CHAT_PORT", "1"), ("CHAT_BIND", "[::1]:9")]);
     assert!(text(&output.stdout).contains("CHAT_BIND=[::1]:9\n"), "{output:?}");
 }
 
@@ -248,10 +247,10 @@ fn what_kubernetes_adds_for_a_service_of_our_name_is_passed_over() {
     };
     let of_chat = injected("CHAT");
     let variables: Vec<(&str, &str)> = of_chat.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-    let output = process::run(folder.path(), &["--print-config"], &variables);
+    let output = starling().run(folder.path(), &["--print-config"], &variables);
     assert_eq!(text(&output.stdout), Config::default().to_string(), "{output:?}");
     let bots = |variables: &[(String, &str)]| {
-        let mut command = Command::new(swarm::program());
+        let mut command = Command::new(bot_swarm().path());
         command.arg("--print-config").env_clear().current_dir(folder.path());
         text(&command.envs(variables.iter().map(|(name, value)| (name, value))).output().unwrap().stdout)
     };
@@ -276,14 +275,14 @@ fn no_fault_of_a_dotenv_file_shows_a_secret_and_each_names_its_line() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(".env"), &file).unwrap();
-        let (line, code) = refused(&process::run(folder.path(), &[], &[]));
+        let (line, code) = refused(&starling().run(folder.path(), &[], &[]));
         assert_eq!(code, Some(1), "{line}");
         assert!(line.starts_with(&format!("starling: .env, {words}")) && !line.contains("hunter2"), "{line}");
         // The bots read the same file, and a scenario by the same rules.
         let bots = |name: &str, arguments: &[&str]| {
             let folder = tempfile::tempdir().unwrap();
             fs::write(folder.path().join(name), &file).unwrap();
-            let mut command = Command::new(swarm::program());
+            let mut command = Command::new(bot_swarm().path());
             let output = command.args(arguments).env_clear().current_dir(folder.path()).output().unwrap();
             let (line, code) = refused(&output);
             assert_eq!(code, Some(3), "{line}");
@@ -319,7 +318,7 @@ fn the_printed_configuration_can_be_read_back_whatever_the_values() {
         let [first, again] = printed_twice(server, &[("CHAT_HISTORY_PATH", value)]);
         assert_eq!(first, again, "{value:?}");
         assert!(!first.contains("CHAT_HISTORY_PATH=data/starling.db\n"), "{value:?}: {first}");
-        let [first, again] = printed_twice(&swarm::program(), &[("BOT_REPORT", value.trim())]);
+        let [first, again] = printed_twice(bot_swarm().path(), &[("BOT_REPORT", value.trim())]);
         assert_eq!(first, again, "{value:?}");
     }
     for (variable, value) in [
@@ -328,9 +327,9 @@ fn the_printed_configuration_can_be_read_back_whatever_the_values() {
         ("BOT_BEHAVIOURS", "chatter=60,lurker=25,private=10,hopper=3,slow=1,churner=1,flooder=0"),
         ("BOT_SERVER_URL", "ws://[::1]:8080/ws?token=x&y=$z"),
     ] {
-        let [first, again] = printed_twice(&swarm::program(), &[(variable, value)]);
+        let [first, again] = printed_twice(bot_swarm().path(), &[(variable, value)]);
         assert_eq!(first, again, "{variable}={value}");
-        assert_ne!(first, printed_twice(&swarm::program(), &[])[0], "{variable}={value}");
+        assert_ne!(first, printed_twice(bot_swarm().path(), &[])[0], "{variable}={value}");
     }
 }
 
@@ -358,7 +357,7 @@ async fn log_lines_are_json_where_asked_for() {
     let port = ReservedPort::new();
     let bind = port.address().to_string();
     let variables = [("CHAT_BIND", bind.as_str()), ("CHAT_LOG_FORMAT", "json")];
-    let server = Process::start_at(port.address(), folder.path(), &variables).await;
+    let server = start_at(port.address(), folder.path(), &variables, Stdio::piped()).await;
     let line = server.line_with("listening on ");
     let line: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
     assert_eq!(line["level"], "INFO");
@@ -408,14 +407,14 @@ fn a_key_that_no_token_can_fit_is_refused_at_the_start() {
     ] {
         let variables = variables(name);
         let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let (line, code) = refused(&process::run(folder.path(), &[], &variables));
+        let (line, code) = refused(&starling().run(folder.path(), &[], &variables));
         assert_eq!(code, Some(1), "{line}");
         assert!(line.contains(&format!("{name}: not a public key of RSA (RS256, 2048 to 8192 bits)")), "{line}");
     }
     for name in ["public-2048", "pkcs1-2048", "public-ed", "certificate"] {
         let variables = variables(name);
         let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        drop(Process::start(folder.path(), &variables));
+        drop(starling().start(folder.path(), &variables));
     }
 }
 
@@ -429,13 +428,13 @@ async fn a_server_that_is_short_of_memory_says_what_takes_it_and_refuses_the_new
         ("CHAT_OUTBOX_BYTES", "67108864"),
         ("CHAT_MEMORY_BYTES", "80000000"),
     ];
-    let server = Process::start(folder.path(), &variables);
-    let mut alice = Client::connect_at(server.address(), "/ws?clientId=alice").await;
+    let server = starling().start(folder.path(), &variables);
+    let mut alice = Client::connect(server.address(), "/ws?clientId=alice").await;
     // It reads nothing, and nothing of what waits for it may be dropped.
     let mut slow = raw::Raw::open(server.address()).await;
     assert_eq!(slow.ask_for_websocket("/ws?clientId=slow", "").await.status, 101);
     let message = format!(r#"{{"to":"slow","Message":"{}"}}"#, "x".repeat(16_000));
-    let ready = async || raw::http_at(server.address(), "GET", "/readyz", "Connection: close\r\n").await;
+    let ready = async || raw::http(server.address(), "GET", "/readyz", "Connection: close\r\n").await;
     let mut said = 0;
     while ready().await.status == 200 {
         for _ in 0..100 {
@@ -450,7 +449,7 @@ async fn a_server_that_is_short_of_memory_says_what_takes_it_and_refuses_the_new
     assert_eq!(answer.json()["message"], "the server is short of memory");
     let mut late = raw::Raw::open(server.address()).await;
     late.ask_for_websocket("/ws", "").await.expect_refusal(503, "unavailable");
-    let get = async |path: &str| raw::http_at(server.address(), "GET", path, "Connection: close\r\n").await;
+    let get = async |path: &str| raw::http(server.address(), "GET", path, "Connection: close\r\n").await;
     get("/api/rooms/lobby/messages?q=needle").await.expect_refusal(503, "unavailable");
     assert_eq!(get("/api/rooms/lobby/messages?limit=1").await.status, 200, "what is there can be read");
     alice.expect_chat_works().await;
@@ -512,7 +511,7 @@ async fn a_service_manager_is_told_that_the_server_is_ready_lives_and_stops() {
     };
     let variables =
         [("CHAT_BIND", "127.0.0.1:0"), ("NOTIFY_SOCKET", socket.to_str().unwrap()), ("WATCHDOG_USEC", "100000")];
-    let mut server = Process::start(folder.path(), &variables);
+    let mut server = starling().start(folder.path(), &variables);
     assert_eq!(told().await, "READY=1");
     for _ in 0..3 {
         assert_eq!(told().await, "WATCHDOG=1");

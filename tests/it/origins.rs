@@ -1,7 +1,9 @@
 //! Which pages may connect, and what every answer says to a browser.
 
-use crate::harness::raw::{self, HttpAnswer, Raw};
-use crate::harness::{TestServer, figures_when};
+use test_kit::figures_when;
+use test_kit::raw::{self, HttpAnswer, Raw};
+
+use crate::harness::TestServer;
 
 /// The answer to a handshake of a page of this origin.
 async fn page_connects(server: &TestServer, origin: &str) -> HttpAnswer {
@@ -18,9 +20,8 @@ async fn pages_of_the_same_host_may_connect_and_others_may_not() {
     for origin in ["http://evil.example", "http://localhost:81", "http://localhost.evil.example", "null"] {
         page_connects(&server, origin).await.expect_refusal(403, "forbidden");
     }
-    let counted = |figures: &crate::harness::Exposition| {
-        figures.value("chat_refused_handshakes_total", &[("code", "forbidden")]) > 3.5
-    };
+    let counted =
+        |figures: &test_kit::Exposition| figures.value("chat_refused_handshakes_total", &[("code", "forbidden")]) > 3.5;
     figures_when(&server, "they are counted", counted).await;
 }
 

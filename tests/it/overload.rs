@@ -4,11 +4,11 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use test_kit::raw::{self, Raw};
+use test_kit::{Bystander, DEADLINE, Exposition, figures_when, within};
 use tokio::time::{sleep, timeout};
 
-use crate::harness::bystander::Bystander;
-use crate::harness::raw::{self, Raw};
-use crate::harness::{DEADLINE, Exposition, TestServer, figures_when, within};
+use crate::harness::TestServer;
 
 const CLIENTS: usize = 40;
 const OVERLOAD: Duration = Duration::from_secs(3);

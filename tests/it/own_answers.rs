@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::harness::raw::{self, Raw};
-use crate::harness::{Client, TestServer};
+use test_kit::Client;
+use test_kit::raw::{self, Raw};
+
+use crate::harness::TestServer;
 
 /// One connection that asks all this at once and reads as fast as it can: every question must be answered, in order.
 async fn ask_at_once(server: &TestServer, path: &str, questions: Vec<String>, is_answer: impl Fn(&str) -> bool) {

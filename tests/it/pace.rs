@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use test_kit::Client;
+use test_kit::raw::{self, Raw};
 
-use crate::harness::raw::{self, Raw};
-use crate::harness::{Client, TestServer};
+use crate::harness::TestServer;
 
 /// So many frames, one behind the other, to be written at once.
 fn pings(count: usize) -> Vec<u8> {

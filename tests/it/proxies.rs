@@ -8,6 +8,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use starling::Config;
+use test_kit::raw::{HANDSHAKE, HttpAnswer, Raw};
+use test_kit::reverse_proxy::{self, ReverseProxy, program, sample_text};
+use test_kit::{figures_when, within};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -16,16 +19,11 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::harness::raw::{HttpAnswer, Raw};
-use crate::harness::reverse_proxy::{Certificate, ReverseProxy, program, sample_text};
-use crate::harness::{TestServer, figures_when, within};
+use crate::harness::TestServer;
 use crate::tidy;
 
 const SAMPLES: [&str; 6] =
     ["Caddyfile", "Caddyfile-sub-path", "haproxy-sub-path.cfg", "haproxy.cfg", "nginx-sub-path.conf", "nginx.conf"];
-
-const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 type Visit = Raw<TlsStream<TcpStream>>;
 
@@ -39,7 +37,7 @@ struct Site {
 impl Site {
     fn start(sample: &str) -> Self {
         let server = TestServer::start(&[("CHAT_TRUSTED_PROXIES", "127.0.0.1"), ("CHAT_CONNECTIONS_PER_ADDRESS", "2")]);
-        let certificate = Certificate::new();
+        let certificate = reverse_proxy::certificate();
         let proxy = ReverseProxy::start(sample, server.address(), &certificate);
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(certificate.cert.as_bytes()).unwrap()).unwrap();

@@ -10,9 +10,10 @@ use rustix::process::Signal;
 use serde_json::json;
 use starling::Config;
 use tempfile::TempDir;
+use test_kit::raw::Raw;
+use test_kit::{Client, figures_when, within};
 
-use crate::harness::process::{self, Process};
-use crate::harness::{Client, TestServer, figures_when, raw::Raw, within};
+use crate::harness::{TestServer, starling};
 
 const ANY_PORT: (&str, &str) = ("CHAT_BIND", "127.0.0.1:0");
 
@@ -26,7 +27,7 @@ fn stdout(output: &Output) -> String {
 
 /// The one line that a start ended with.
 fn expect_one_line(folder: &Path, variables: &[(&str, &str)]) -> String {
-    let output = process::run(folder, &[], variables);
+    let output = starling().run(folder, &[], variables);
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{variables:?}: {stderr}");
     assert_eq!((stderr.lines().count(), output.stdout.len()), (1, 0), "{variables:?}: {stderr}");
@@ -37,9 +38,9 @@ fn expect_one_line(folder: &Path, variables: &[(&str, &str)]) -> String {
 async fn sigterm_tells_every_client_and_ends_with_success() {
     for signal in [Signal::TERM, Signal::INT] {
         let folder = folder();
-        let mut server = Process::start(folder.path(), &[ANY_PORT]);
-        let mut alice = Client::connect_at(server.address(), "/ws?clientId=alice").await;
-        let mut bob = Client::connect_at(server.address(), "/ws/dev?clientId=bob").await;
+        let mut server = starling().start(folder.path(), &[ANY_PORT]);
+        let mut alice = Client::connect(server.address(), "/ws?clientId=alice").await;
+        let mut bob = Client::connect(server.address(), "/ws/dev?clientId=bob").await;
         server.signal(signal);
         for client in [&mut alice, &mut bob] {
             let closing = client.expect(r#"{"type":"closing","reason":"$_","reconnectAfterMs":$ms}"#).await;
@@ -56,7 +57,7 @@ async fn sigterm_tells_every_client_and_ends_with_success() {
 #[actix::test]
 async fn a_second_signal_ends_at_once() {
     let folder = folder();
-    let mut server = Process::start(folder.path(), &[ANY_PORT, ("CHAT_DRAIN_SECONDS", "600")]);
+    let mut server = starling().start(folder.path(), &[ANY_PORT, ("CHAT_DRAIN_SECONDS", "600")]);
     let mut silent = Raw::open(server.address()).await.shake_hands("/ws?clientId=silent").await;
     assert!(silent.frame().await.unwrap().text().contains("\"welcome\""));
     server.signal(Signal::TERM);
@@ -73,7 +74,7 @@ async fn a_rolling_restart_under_500_bots_loses_and_doubles_nothing() {
         [("CHAT_BIND", bind), ("CHAT_WORKERS", "2"), ("CHAT_DRAIN_SECONDS", "2")]
     }
     let folder = folder();
-    let mut server = Process::start(folder.path(), &variables("127.0.0.1:0"));
+    let mut server = starling().start(folder.path(), &variables("127.0.0.1:0"));
     let address = server.address();
     let config = bot_swarm::Config {
         server_url: format!("ws://{address}/ws"),
@@ -93,7 +94,7 @@ async fn a_rolling_restart_under_500_bots_loses_and_doubles_nothing() {
             everybody_talks(address, BOTS).await;
             server.signal(Signal::TERM);
             assert_eq!(server.exit_code().await, Some(0));
-            server = Process::start(folder.path(), &variables(&address.to_string()));
+            server = starling().start(folder.path(), &variables(&address.to_string()));
         }
         everybody_talks(address, BOTS).await;
         stop.stop();
@@ -110,8 +111,8 @@ pub(crate) async fn everybody_talks(address: std::net::SocketAddr, clients: u32)
     let clients = f64::from(clients) - 0.5;
     within("everybody is there and talks", async {
         loop {
-            let answer = crate::harness::raw::http_at(address, "GET", "/metrics", "Connection: close\r\n").await;
-            let figures = crate::harness::Exposition::parse(&answer.body);
+            let answer = test_kit::raw::http(address, "GET", "/metrics", "Connection: close\r\n").await;
+            let figures = test_kit::Exposition::parse(&answer.body);
             let said = ["global", "room"].map(|kind| figures.value("chat_messages_total", &[("kind", kind)]));
             if figures.value("chat_connections", &[]) > clients && said.iter().sum::<f64>() > clients {
                 return;
@@ -125,7 +126,7 @@ pub(crate) async fn everybody_talks(address: std::net::SocketAddr, clients: u32)
 #[actix::test]
 async fn a_client_that_never_goes_does_not_keep_the_server() {
     let folder = folder();
-    let mut server = Process::start(folder.path(), &[ANY_PORT, ("CHAT_DRAIN_SECONDS", "1")]);
+    let mut server = starling().start(folder.path(), &[ANY_PORT, ("CHAT_DRAIN_SECONDS", "1")]);
     let silent = Raw::open(server.address()).await.shake_hands("/ws?clientId=silent").await;
     let half = Raw::open(server.address()).await;
     server.signal(Signal::TERM);
@@ -140,8 +141,8 @@ async fn a_client_that_lags_behind_still_gets_everything_when_the_server_stops()
     let mut alice = Client::connect(&server, "/ws?clientId=alice").await;
     let text = "x".repeat(16_000);
     let mut sent = 0_usize;
-    let waits = |figures: &crate::harness::Exposition| figures.value("chat_outbox_bytes", &[]) > 300_000.0;
-    while !waits(&crate::harness::Exposition::scrape(&server).await) {
+    let waits = |figures: &test_kit::Exposition| figures.value("chat_outbox_bytes", &[]) > 300_000.0;
+    while !waits(&test_kit::Exposition::scrape(&server).await) {
         sent += 1;
         alice.send_json(&json!({"Message": text})).await;
         alice.expect(&format!(r#"{{"type":"message","seq":{sent}}}"#)).await;
@@ -179,13 +180,13 @@ async fn a_stopping_server_takes_nobody_new() {
     server.stop();
     assert!(alice.frame().await.unwrap().text().contains("\"closing\""));
     assert_eq!(alice.frame().await.unwrap().close_code(), Some(1001));
-    let answer = crate::harness::raw::get(&server, "/readyz").await;
+    let answer = test_kit::raw::get(&server, "/readyz").await;
     answer.expect_refusal(503, "unavailable");
     assert_eq!(answer.header("retry-after"), Some("1"));
-    crate::harness::raw::handshake(&server, "/ws").await.expect_refusal(503, "unavailable");
-    let alive = crate::harness::raw::get(&server, "/healthz").await;
+    test_kit::raw::handshake(&server, "/ws").await.expect_refusal(503, "unavailable");
+    let alive = test_kit::raw::get(&server, "/healthz").await;
     assert_eq!(alive.status, 200);
-    let refused = |f: &crate::harness::Exposition| f.value("chat_refused_handshakes_total", &[("code", "unavailable")]);
+    let refused = |f: &test_kit::Exposition| f.value("chat_refused_handshakes_total", &[("code", "unavailable")]);
     figures_when(&server, "it is counted", |figures| refused(figures) > 0.5).await;
 }
 
@@ -216,7 +217,7 @@ async fn a_stopping_server_closes_its_clients_one_after_the_other_and_listens_un
             let spread = last.saturating_sub(first);
             assert!(spread > Duration::from_millis(50), "all within {spread:?}");
             // They are closed, and their sockets are still there.
-            let refused = crate::harness::raw::handshake(&server, "/ws").await;
+            let refused = test_kit::raw::handshake(&server, "/ws").await;
             refused.expect_refusal(503, "unavailable");
             assert_eq!(refused.header("retry-after"), Some("1"));
         }
@@ -228,9 +229,9 @@ async fn a_stopping_server_closes_its_clients_one_after_the_other_and_listens_un
 #[actix::test]
 async fn port_0_is_a_free_port_and_the_log_says_which() {
     let folder = folder();
-    let server = Process::start(folder.path(), &[ANY_PORT]);
+    let server = starling().start(folder.path(), &[ANY_PORT]);
     assert_ne!(server.address().port(), 0);
-    Client::connect_at(server.address(), "/ws?clientId=alice").await.expect_chat_works().await;
+    Client::connect(server.address(), "/ws?clientId=alice").await.expect_chat_works().await;
 }
 
 #[test]
@@ -308,7 +309,7 @@ fn a_wrong_configuration_stops_the_start_with_one_line() {
 fn a_dotenv_file_is_read_and_the_environment_goes_before_it() {
     let folder = folder();
     fs::write(folder.path().join(".env"), "# a comment\nCHAT_BURST=7\nCHAT_WORKERS=3\nOTHER=1\n").unwrap();
-    let printed = stdout(&process::run(folder.path(), &["--print-config"], &[("CHAT_WORKERS", "4")]));
+    let printed = stdout(&starling().run(folder.path(), &["--print-config"], &[("CHAT_WORKERS", "4")]));
     assert!(printed.contains("CHAT_BURST=7\n") && printed.contains("CHAT_WORKERS=4\n"), "{printed}");
     fs::write(folder.path().join(".env"), "CHAT_BURST=7\nwhat is this\n").unwrap();
     let line = expect_one_line(folder.path(), &[]);
@@ -322,25 +323,25 @@ fn only_the_dotenv_file_of_the_current_folder_is_read() {
     fs::write(folder.path().join(".env"), "CHAT_BURST=7\n").unwrap();
     let below = folder.path().join("below");
     fs::create_dir(&below).unwrap();
-    let printed = stdout(&process::run(&below, &["--print-config"], &[]));
+    let printed = stdout(&starling().run(&below, &["--print-config"], &[]));
     assert!(printed.contains("CHAT_BURST=100\n"), "{printed}");
 }
 
 #[test]
 fn the_printed_configuration_is_what_is_in_force_as_a_dotenv_file() {
     let folder = folder();
-    let output = process::run(folder.path(), &["--print-config"], &[("CHAT_BURST", "7")]);
+    let output = starling().run(folder.path(), &["--print-config"], &[("CHAT_BURST", "7")]);
     assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
     let changed = stdout(&output);
     assert_eq!(changed, Config::default().to_string().replace("CHAT_BURST=100", "CHAT_BURST=7"));
     // It can be read back.
     fs::write(folder.path().join(".env"), &changed).unwrap();
-    assert_eq!(stdout(&process::run(folder.path(), &["--print-config"], &[])), changed);
+    assert_eq!(stdout(&starling().run(folder.path(), &["--print-config"], &[])), changed);
 }
 
 #[test]
 fn the_help_names_every_knob() {
-    let output = process::run(folder().path(), &["--help"], &[]);
+    let output = starling().run(folder().path(), &["--help"], &[]);
     assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
     let help = stdout(&output);
     for knob in Config::knobs() {
@@ -355,9 +356,9 @@ fn the_help_names_every_knob() {
 
 #[test]
 fn the_version_is_that_of_the_package() {
-    let output = process::run(folder().path(), &["--version"], &[]);
+    let output = starling().run(folder().path(), &["--version"], &[]);
     assert_eq!(stdout(&output), concat!("starling ", env!("CARGO_PKG_VERSION"), "\n"));
     assert_eq!(output.status.code(), Some(0));
-    let unknown = process::run(folder().path(), &["--dance"], &[]);
+    let unknown = starling().run(folder().path(), &["--dance"], &[]);
     assert_eq!((unknown.status.code(), unknown.stdout.len()), (Some(2), 0));
 }

@@ -176,8 +176,8 @@ fn every_crate_and_bench_of_the_workspace_is_where_the_images_are_built() {
     for member in &members {
         assert!(dockerfile.contains(&format!("\nCOPY {member}/Cargo.toml {member}/\n")), "{member}");
         assert!(context.contains(&format!("\n!{member}/Cargo.toml\n")), "{member}");
-        // The images have nothing to do with fuzzing.
-        if *member != "fuzz" {
+        // The images have nothing to do with fuzzing and tests.
+        if !["fuzz", "test-kit"].contains(member) {
             assert!(dockerfile.contains(&format!("\nCOPY {member}/src {member}/src\n")), "{member}");
             assert!(context.contains(&format!("\n!{member}/src\n")), "{member}");
         }

@@ -4,22 +4,20 @@ use std::collections::BTreeSet;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use test_kit::raw::{self, Raw};
+use test_kit::token::{self, JWT};
+use test_kit::{Client, Exposition, figures_when};
 
-use crate::harness::process::{self, Process};
-use crate::harness::raw::{self, Raw};
-use crate::harness::{Client, Exposition, TestServer, figures_when};
+use crate::harness::{TestServer, starling};
 
 const ADMIN: &str = "letmein-letmein-letmein";
 
-/// A token of this client, for a server with the secret of [`jwt`].
 fn token(name: &str) -> String {
-    let folder = tempfile::tempdir().unwrap();
-    let output = process::run(folder.path(), &["token", name], &jwt());
-    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    token::issue(&starling(), &[name])
 }
 
 fn jwt() -> [(&'static str, &'static str); 3] {
-    [("CHAT_AUTH", "jwt"), ("CHAT_JWT_SECRET", "0123456789abcdef0123456789abcdef"), ("CHAT_ADMIN_TOKEN", ADMIN)]
+    [JWT[0], JWT[1], ("CHAT_ADMIN_TOKEN", ADMIN)]
 }
 
 fn of(name: &str) -> String {
@@ -27,7 +25,7 @@ fn of(name: &str) -> String {
 }
 
 async fn as_operator(address: std::net::SocketAddr, method: &str, path: &str) -> raw::HttpAnswer {
-    raw::http_at(address, method, path, &format!("Authorization: Bearer {ADMIN}\r\nConnection: close\r\n")).await
+    raw::http(address, method, path, &format!("Authorization: Bearer {ADMIN}\r\nConnection: close\r\n")).await
 }
 
 /// Stops a server, and waits until its history is free.
@@ -43,9 +41,9 @@ async fn invented_methods_and_paths_make_no_series() {
     for number in 0..200 {
         let method = format!("X{}-{number}", "LONG".repeat(number));
         for path in ["/", "/healthz", "/api/rooms", "/api/rooms/lobby/messages", "/web/1/2", "/metrics", "/nowhere"] {
-            raw::http_at(server.address(), &method, path, "Connection: close\r\n").await;
+            raw::http(server.address(), &method, path, "Connection: close\r\n").await;
         }
-        raw::http_at(server.address(), "GET", &format!("/nowhere-{number}"), "Connection: close\r\n").await;
+        raw::http(server.address(), "GET", &format!("/nowhere-{number}"), "Connection: close\r\n").await;
     }
     let figures = raw::get(&server, "/metrics").await;
     let text = figures.body;
@@ -63,7 +61,7 @@ async fn invented_methods_and_paths_make_no_series() {
 async fn what_a_client_sends_is_counted_and_not_logged() {
     const TIMES: usize = 20;
     let folder = tempfile::tempdir().unwrap();
-    let mut server = Process::start(folder.path(), &[("CHAT_BIND", "127.0.0.1:0"), ("CHAT_DRAIN_SECONDS", "0")]);
+    let mut server = starling().start(folder.path(), &[("CHAT_BIND", "127.0.0.1:0"), ("CHAT_DRAIN_SECONDS", "0")]);
     let malformed: [&[u8]; 6] = [
         b"nonsense\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
@@ -90,7 +88,7 @@ async fn what_a_client_sends_is_counted_and_not_logged() {
             client.reset();
         }
     }
-    let figures = raw::http_at(server.address(), "GET", "/metrics", "Connection: close\r\n").await;
+    let figures = raw::http(server.address(), "GET", "/metrics", "Connection: close\r\n").await;
     let figures = Exposition::parse(&figures.body);
     let counted = figures.value("chat_broken_connections_total", &[("reason", "malformed")]);
     assert!(counted > (4 * TIMES) as f64, "{counted} malformed requests");
@@ -179,9 +177,7 @@ async fn an_operator_drops_a_room_and_an_inbox_and_they_stay_dropped() {
         as_operator(server.address(), "DELETE", path).await.expect_refusal(404, code);
     }
     for path in ["/api/rooms/dev", "/api/inboxes/bob"] {
-        raw::http_at(server.address(), "DELETE", path, "Connection: close\r\n")
-            .await
-            .expect_refusal(401, "unauthorized");
+        raw::http(server.address(), "DELETE", path, "Connection: close\r\n").await.expect_refusal(401, "unauthorized");
         assert_eq!(as_operator(server.address(), "DELETE", path).await.status, 204, "{path}");
     }
     alice.expect(r#"{"type":"left","room":"dev"}"#).await;
@@ -202,7 +198,7 @@ async fn an_operator_drops_a_room_and_an_inbox_and_they_stay_dropped() {
 
     // The same on the file of a stopped server.
     let history = |arguments: &[&str]| {
-        let output = process::run(folder.path(), &[&["history"], arguments].concat(), &variables);
+        let output = starling().run(folder.path(), &[&["history"], arguments].concat(), &variables);
         (output.status.success(), String::from_utf8(output.stdout).unwrap())
     };
     assert_eq!(history(&["drop", "--room", "dev"]), (true, "dev is dropped: 1 messages\n".into()));

@@ -2,9 +2,10 @@
 
 use bot_swarm::{StopHandle, progress};
 use starling::Config;
+use test_kit::Client;
+use test_kit::raw::{self, Raw};
 
-use crate::harness::raw::{self, Raw};
-use crate::harness::{Client, TestServer, process};
+use crate::harness::{TestServer, starling};
 
 fn server(prefix: &str) -> TestServer {
     TestServer::start(&[("CHAT_PATH_PREFIX", prefix)])
@@ -79,7 +80,7 @@ async fn a_health_check_needs_to_know_of_no_prefix() {
     let folder = tempfile::tempdir().unwrap();
     for prefix in ["", "/chat", "/other"] {
         let variables = [("CHAT_BIND", &*address), ("CHAT_PATH_PREFIX", prefix)];
-        let output = process::run(folder.path(), &["healthcheck"], &variables);
+        let output = starling().run(folder.path(), &["healthcheck"], &variables);
         assert!(output.status.success(), "{prefix}: {output:?}");
     }
 }

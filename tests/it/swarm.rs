@@ -1,17 +1,15 @@
 //! Bots against the real server: nothing lost, doubled, reordered or misdelivered.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
 use bot_swarm::report::document::{Judgement, Report};
 use bot_swarm::report::folder;
 use bot_swarm::{Config, Outcome, StopHandle, progress};
-use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use test_kit::process::Signal;
+use test_kit::{Process, figures_when};
 
-use crate::harness::process::Process;
-use crate::harness::{LOOK, TestServer, figures_when, within};
+use crate::harness::{TestServer, bot_swarm, starling};
 use crate::shutdown::everybody_talks;
 
 /// Bots of each process of a swarm of several.
@@ -61,7 +59,7 @@ async fn bots_that_flood_one_room_lose_nothing() {
     let config = Config {
         count: 50,
         messages_per_second: 100.0,
-        message_bytes: (40..=2_048).into(),
+        message_bytes: (48..=2_048).into(),
         workers: 2,
         // They plan more than any server can do here; what was sent must come all the same.
         drain_seconds: 40.0,
@@ -73,17 +71,10 @@ async fn bots_that_flood_one_room_lose_nothing() {
     assert_eq!(report.tally.expected, report.tally.received, "{report}");
 }
 
-/// The program of the swarm, which cargo puts beside the server's when it builds the tests of the workspace.
-pub(crate) fn program() -> PathBuf {
-    let program = Path::new(env!("CARGO_BIN_EXE_starling")).with_file_name("bot-swarm");
-    assert!(program.exists(), "there is no {}: cargo build -p bot-swarm", program.display());
-    program
-}
-
 /// One process of a swarm; killed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct SwarmProcess {
-    child: Child,
+    process: Process,
     folder: TempDir,
 }
 
@@ -103,54 +94,33 @@ impl SwarmProcess {
     /// Starts bots with these settings, which all come at once and may be late themselves.
     pub(crate) fn start_with(settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let child = Command::new(program())
-            .arg("--report")
-            .arg(folder.path())
-            .current_dir(folder.path())
-            .env_clear()
-            .envs([("BOT_RAMP_PER_SECOND", "1000"), ("BOT_DRAIN_SECONDS", "20")])
-            .envs([("BOT_LATENESS_MAX_SECONDS", "3600"), ("BOT_SERVER_METRICS", "off")])
-            .envs(settings.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self { child, folder }
+        let patient = [
+            ("BOT_REPORT", folder.path().to_str().unwrap()),
+            ("BOT_RAMP_PER_SECOND", "1000"),
+            ("BOT_DRAIN_SECONDS", "20"),
+            ("BOT_LATENESS_MAX_SECONDS", "3600"),
+            ("BOT_SERVER_METRICS", "off"),
+        ];
+        let process = Process::spawn(bot_swarm().with(&patient).command(folder.path(), &[], settings));
+        Self { process, folder }
     }
 
     /// Tells it to stop.
     pub(crate) fn stop(&self) {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        self.process.signal(Signal::TERM);
     }
 
     /// Waits for its end. Answers its exit code, and the report that it leaves.
     pub(crate) async fn report(mut self) -> (Option<i32>, Report) {
-        let ended = async {
-            loop {
-                if let Some(status) = self.child.try_wait().unwrap() {
-                    return status.code();
-                }
-                tokio::time::sleep(LOOK).await;
-            }
-        };
-        let code = within("the swarm ends", ended).await;
+        let code = self.process.exit_code().await;
         (code, folder::read(self.folder.path()).unwrap())
-    }
-}
-
-impl Drop for SwarmProcess {
-    fn drop(&mut self) {
-        // It may have ended already.
-        self.child.kill().unwrap_or_default();
-        self.child.wait().map(drop).unwrap_or_default();
     }
 }
 
 #[actix::test]
 async fn a_swarm_of_many_processes_comes_through_a_restart_and_a_crash_of_the_server_with_clean_ledgers() {
     let folder = tempfile::tempdir().unwrap();
-    let start = |bind: &str| Process::start(folder.path(), &[("CHAT_BIND", bind), ("CHAT_DRAIN_SECONDS", "2")]);
+    let start = |bind: &str| starling().start(folder.path(), &[("CHAT_BIND", bind), ("CHAT_DRAIN_SECONDS", "2")]);
     let mut server = start("127.0.0.1:0");
     let address = server.address();
     let swarm = ["anna", "bert", "cleo"].map(|name_prefix| SwarmProcess::start(name_prefix, address));
@@ -165,7 +135,7 @@ async fn a_swarm_of_many_processes_comes_through_a_restart_and_a_crash_of_the_se
     for process in swarm {
         let (_, report) = process.report().await;
         assert_eq!(report.verdict.judgement, Judgement::Kept, "{report}");
-        assert_eq!(report.ledger.faults().map(|(_, count)| count), [0; 6], "{report}");
+        assert!(report.ledger.faults().iter().all(|(_, count)| *count == 0), "{report}");
         assert_eq!(report.ledger.expected, report.ledger.received, "{report}");
         assert_eq!((report.messages.unanswered, report.bots.away), (0, 0), "{report}");
         let twice = 2 * u64::from(BOTS);

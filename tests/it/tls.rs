@@ -6,10 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bot_swarm::{Config, StopHandle, progress};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
+use test_kit::certificate::Certificate;
+use test_kit::raw::{self, Raw};
+use test_kit::token::{JWT, SECRET};
+use test_kit::{Exposition, within};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -18,9 +21,7 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::harness::process::{self, Process};
-use crate::harness::raw::{self, Raw};
-use crate::harness::{Exposition, TestServer, within};
+use crate::harness::{TestServer, starling};
 
 /// A folder with a certificate, its key, and the authority that signed it.
 pub(crate) struct Identity {
@@ -37,18 +38,10 @@ impl Identity {
 
     /// Replaces the certificate, the key and the authority.
     fn renew(&mut self) {
-        let mut params = CertificateParams::new([]).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        // No two are called the same: what is signed by another is of an unknown issuer.
-        params.distinguished_name.push(DnType::CommonName, format!("authority {:x}", fastrand::u64(..)));
-        let key = KeyPair::generate().unwrap();
-        let authority = params.self_signed(&key).unwrap();
-        let issuer = Issuer::new(params, key);
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let (made, authority) = Certificate::signed(&["localhost"]);
         fs::write(self.path("ca.pem"), authority.pem()).unwrap();
-        fs::write(self.path("cert.pem"), params.signed_by(&key, &issuer).unwrap().pem()).unwrap();
-        fs::write(self.path("key.pem"), key.serialize_pem()).unwrap();
+        fs::write(self.path("cert.pem"), made.cert).unwrap();
+        fs::write(self.path("key.pem"), made.key).unwrap();
         self.authority = authority.der().clone();
     }
 
@@ -300,7 +293,7 @@ async fn sighup_reads_certificate_and_key_again_and_keeps_the_old_where_the_new_
     let mut identity = Identity::new();
     let (cert, key) = (identity.path("cert.pem"), identity.path("key.pem"));
     let variables = [("CHAT_BIND", "127.0.0.1:0"), ("CHAT_TLS_CERT", &*cert), ("CHAT_TLS_KEY", &*key)];
-    let server = Process::start(identity.folder.path(), &variables);
+    let server = starling().start(identity.folder.path(), &variables);
     let mut before = identity.connect(server.address(), "/ws?clientId=before").await;
 
     let old = identity.authority.clone();
@@ -332,7 +325,7 @@ fn a_certificate_that_is_no_good_stops_the_start_with_one_line() {
     let (cert, key) = (identity.path("cert.pem"), identity.path("key.pem"));
     let line = |cert: &str, key: &str| {
         let variables = [("CHAT_BIND", "127.0.0.1:0"), ("CHAT_TLS_CERT", cert), ("CHAT_TLS_KEY", key)];
-        let output = process::run(identity.folder.path(), &[], &variables);
+        let output = starling().run(identity.folder.path(), &[], &variables);
         assert_eq!(output.status.code(), Some(1));
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
@@ -348,9 +341,8 @@ fn a_certificate_that_is_no_good_stops_the_start_with_one_line() {
 
 #[actix::test]
 async fn bots_speak_tls_with_tokens_and_every_private_message_that_is_kept_comes() {
-    const SECRET: &str = "0123456789abcdef0123456789abcdef";
     let identity = Identity::new();
-    let server = identity.server(&[("CHAT_AUTH", "jwt"), ("CHAT_JWT_SECRET", SECRET)]);
+    let server = identity.server(&JWT);
     let config = |ca_file: Option<String>, token_secret: &str| Config {
         server_url: format!("wss://localhost:{}/ws", server.address().port()),
         ca_file: ca_file.map(Into::into),

@@ -7,7 +7,7 @@
 //! alice+ /ws offers starling.v1         the same, with a subprotocol that must be taken
 //! alice+ /ws/a%20b refused 400 {...}    is refused over HTTP, with this body
 //! alice> {"Message":"hello"}            sends a text frame; in one that is no JSON, `\n` is a line break
-//! alice< {"type":"message","seq":$seq}  must receive this next: see `harness::pattern`
+//! alice< {"type":"message","seq":$seq}  must receive this next: see `test_kit::pattern`
 //! alice<? {"type":"ack"}                must receive these, in any order among each other
 //! alice< first line
 //!      | second line                    of the same frame
@@ -30,9 +30,10 @@ use std::path::PathBuf;
 
 use actix_http::ws::Item;
 use awc::ws::Message;
+use test_kit::pattern::Captures;
+use test_kit::{Client, Received, raw};
 
-use crate::harness::pattern::Captures;
-use crate::harness::{Client, Received, TestServer, raw};
+use crate::harness::TestServer;
 
 macro_rules! transcripts {
     ($($name:ident,)+) => {
@@ -260,7 +261,7 @@ impl Play {
             return self.captures.match_text(body, &answer.json().to_string());
         }
         let (path, offered) = rest.split_once(" offers ").map_or((rest.as_str(), None), |(p, o)| (p, Some(o)));
-        let client = Client::open_at(self.server.address(), path.trim(), offered).await;
+        let client = Client::open_offering(&self.server, path.trim(), offered).await;
         if client.subprotocol() != offered.map(|_| "starling.v1") {
             return Err(format!("the subprotocol is {:?}", client.subprotocol()));
         }

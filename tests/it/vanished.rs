@@ -5,11 +5,11 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use test_kit::network::Network;
+use test_kit::raw::{self, Raw, RawFrame};
+use test_kit::{Bystander, Client, Exposition, figures_when, within};
 
-use crate::harness::bystander::Bystander;
-use crate::harness::network::Network;
-use crate::harness::raw::{self, Raw, RawFrame};
-use crate::harness::{Client, Exposition, TestServer, figures_when, within};
+use crate::harness::TestServer;
 
 fn disconnects(figures: &Exposition, reason: &str) -> f64 {
     figures.value("chat_disconnects_total", &[("reason", reason)])

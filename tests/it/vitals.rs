@@ -2,24 +2,24 @@
 
 use serde_json::json;
 use starling::{Died, RunError, Server};
-use starling_actors::history::memory::MemoryHistory;
-use starling_actors::history::{Completion, Entry, HistoryStore, ReadRequest, Receipt, ReportSink};
+use starling_actors::history::{Completion, Entry, History, HistoryStore, ReadRequest, Receipt, ReportSink};
 use starling_actors::ids::RoomId;
 use starling_actors::vitals::{Pulse, VitalPart, Vitals};
+use test_kit::Client;
+use test_kit::raw::{self, Raw};
 
-use crate::harness::raw::{self, Raw};
-use crate::harness::{Client, TestServer};
+use crate::harness::TestServer;
 
 /// A history that fails at a word: the way in for a fault in the middle of the chat.
 struct Fragile {
-    inner: MemoryHistory,
+    inner: History,
     /// That of a thread of its own, which ends at the word `thread`.
     thread: Option<Pulse>,
 }
 
 impl Fragile {
     fn new() -> Self {
-        Self { inner: MemoryHistory::new(10, 100_000), thread: None }
+        Self { inner: History::in_memory(10, 100_000), thread: None }
     }
 }
 
@@ -56,7 +56,7 @@ impl Drop for Fragile {
 
 fn start() -> TestServer {
     let variables = [("CHAT_DRAIN_SECONDS", "10")];
-    TestServer::start_by(&variables, |config| Server::start_with_history(config, Box::new(Fragile::new())))
+    TestServer::start_by(&variables, |config| Server::start_with_history(config, History::over(Fragile::new(), 0, 0)))
 }
 
 #[actix::test]

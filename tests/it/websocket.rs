@@ -1,9 +1,10 @@
 //! WebSocket as RFC 6455 has it, byte by byte: what a client may not send, and what it still gets before it is closed.
 
 use serde_json::Value;
+use test_kit::Client;
+use test_kit::raw::{self, Raw, RawFrame};
 
-use crate::harness::raw::{self, Raw, RawFrame};
-use crate::harness::{Client, TestServer};
+use crate::harness::TestServer;
 
 const CONTINUATION: u8 = 0x00;
 const FIRST: u8 = 0x01;

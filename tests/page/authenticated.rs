@@ -1,20 +1,13 @@
 //! A server that authenticates names asks the page for a token.
 
-use std::process::Command;
-
 use serde_json::json;
+use test_kit::Program;
+use test_kit::token::{self, JWT};
 
 use crate::harness::{Browser, Driver, TestServer};
 
-const JWT: [(&str, &str); 2] = [("CHAT_AUTH", "jwt"), ("CHAT_JWT_SECRET", "0123456789abcdef0123456789abcdef")];
-
 fn token(arguments: &[&str]) -> String {
-    let folder = tempfile::tempdir().unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_starling"));
-    command.current_dir(folder.path()).arg("token").args(arguments).envs(JWT);
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    token::issue(&Program::new(env!("CARGO_BIN_EXE_starling")), arguments)
 }
 
 async fn show(browser: &Browser, token: &str) {

@@ -6,12 +6,12 @@ pub(crate) mod browser;
 pub(crate) mod driver;
 pub(crate) mod keys;
 pub(crate) mod proxy;
-#[path = "../it/harness/reverse_proxy.rs"]
-pub(crate) mod reverse_proxy;
 pub(crate) mod server;
 pub(crate) mod tools;
 
 use std::time::Duration;
+
+use test_kit::Program;
 
 pub(crate) use self::browser::Browser;
 pub(crate) use self::driver::Driver;
@@ -23,3 +23,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(40);
 
 /// How often a condition is looked at that nobody announces.
 pub(crate) const LOOK: Duration = Duration::from_millis(25);
+
+/// The program of the swarm, which cargo puts beside the server's when it builds the tests of the workspace.
+pub(crate) fn bot_swarm() -> Program {
+    Program::beside(env!("CARGO_BIN_EXE_starling"), "bot-swarm")
+}

@@ -1,14 +1,14 @@
 //! The page behind a reverse proxy, below a path of its host.
 
 use serde_json::json;
+use test_kit::reverse_proxy::{self, ReverseProxy};
 
-use crate::harness::reverse_proxy::{Certificate, ReverseProxy};
 use crate::harness::{Browser, Driver, TestServer};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn through_nginx_below_a_path_the_page_loads_chats_and_comes_back() {
     let mut server = TestServer::start(&[("CHAT_TRUSTED_PROXIES", "127.0.0.1")]);
-    let proxy = ReverseProxy::start("nginx-sub-path.conf", server.address(), &Certificate::new());
+    let proxy = ReverseProxy::start("nginx-sub-path.conf", server.address(), &reverse_proxy::certificate());
     let place = format!("{}{}", proxy.host(), proxy.path());
     let driver = Driver::start().await;
     // Without the slash at the end: it is sent to the page.

@@ -1,15 +1,12 @@
 //! The live page of a swarm's run, in a real browser.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::thread;
 
-use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use test_kit::Process;
 
-use crate::harness::{Browser, Driver, TestServer};
+use crate::harness::{Browser, Driver, TestServer, bot_swarm};
 
 /// The names of all figures of a page: of its parts, tiles, rows and columns.
 const NAMES: &str = "return [...document.querySelectorAll('h2, .tiles .name, th')].map((node) => node.textContent)";
@@ -20,7 +17,7 @@ const SOURCES: &str = "return [...performance.getEntriesByType('navigation'), ..
 
 /// A swarm that runs until it is stopped; killed when it is dropped.
 struct Swarm {
-    child: Child,
+    process: Process,
     folder: TempDir,
     /// Where its page is.
     page: String,
@@ -29,41 +26,21 @@ struct Swarm {
 impl Swarm {
     /// Starts ten bots that talk in public and in private.
     fn start(server: &TestServer) -> Self {
-        let program = Path::new(env!("CARGO_BIN_EXE_starling")).with_file_name("bot-swarm");
-        assert!(program.exists(), "there is no {}: cargo build -p bot-swarm", program.display());
         let folder = tempfile::tempdir().unwrap();
-        let mut child = Command::new(program)
-            .args(["--server-url", &format!("ws://{}/ws", server.address()), "--metrics-bind", "127.0.0.1:0"])
-            .args(["--profile", "ramp 1s to 10, hold", "--behaviours", "chatter=4,private=1"])
-            .args(["--messages-per-second", "5", "--lateness-max-seconds", "60", "--report"])
-            .arg(folder.path())
-            .env_clear()
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let page =
-            lines.find_map(|line| line.split_once("a page of the run at ")?.1.split(',').next().map(str::to_owned));
-        // Nobody may be kept waiting by a full pipe.
-        thread::spawn(move || lines.for_each(drop));
-        Self { child, folder, page: page.unwrap() }
-    }
-
-    /// Stops it. Answers its exit code.
-    fn stop(&mut self) -> Option<i32> {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
-        self.child.wait().unwrap().code()
-    }
-}
-
-impl Drop for Swarm {
-    fn drop(&mut self) {
-        // It may have ended already.
-        self.child.kill().unwrap_or_default();
-        self.child.wait().ok();
+        let report = folder.path().to_str().unwrap();
+        let process = Process::spawn(bot_swarm().command(
+            folder.path(),
+            &["--profile", "ramp 1s to 10, hold", "--behaviours", "chatter=4,private=1", "--report", report],
+            &[
+                ("BOT_SERVER_URL", &format!("ws://{}/ws", server.address())),
+                ("BOT_METRICS_BIND", "127.0.0.1:0"),
+                ("BOT_MESSAGES_PER_SECOND", "5"),
+                ("BOT_LATENESS_MAX_SECONDS", "60"),
+            ],
+        ));
+        let line = process.line_with("a page of the run at ");
+        let page = line.split_once("a page of the run at ").unwrap().1.split(',').next().unwrap().to_owned();
+        Self { process, folder, page }
     }
 }
 
@@ -84,7 +61,7 @@ async fn the_figures_of_a_run_change_under_the_names_of_its_report_and_nothing_i
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/screenshots");
     std::fs::create_dir_all(&folder).unwrap();
     let server = TestServer::start(&[]);
-    let mut swarm = Swarm::start(&server);
+    let swarm = Swarm::start(&server);
     let driver = Driver::start().await;
     let browser = Browser::open(&driver, &swarm.page).await;
     browser.until_true("all bots are shown", &format!("{} === 10", tile("bots"))).await;
@@ -134,7 +111,7 @@ async fn the_figures_of_a_run_change_under_the_names_of_its_report_and_nothing_i
     let console = browser.console().await;
     assert!(console.iter().any(|entry| entry.to_string().contains("Content Security Policy")), "{console:?}");
 
-    assert_eq!(swarm.stop(), Some(0));
+    assert_eq!(swarm.process.terminate(), Some(0));
     browser
         .until_true("the end is told", "document.querySelector('#state').textContent.startsWith('The run has ended')")
         .await;

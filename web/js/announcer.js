@@ -1,16 +1,16 @@
 // @ts-check
 /**
- * Tells a screen reader what comes in: each message while there are few, their number when there are many. A region that
- * read every message of a busy room would never come to an end. Pure but for timers: `speak` is passed in.
+ * Announces incoming messages to screen readers: each message while there are few, otherwise their number. A live
+ * region that reads every message of a busy room would never finish. Pure except for timers: `speak` is passed in.
  *
  * @typedef {import("./protocol.js").MessageFrame} MessageFrame
  */
 
-/** How long messages are gathered, and how many are read whole. */
+/** The time for which messages are gathered, and the most messages that are read in full. */
 const GATHER_MS = 1_500;
 const READ_MAX = 3;
 
-/** Longer texts are cut; the whole one is in the list. */
+/** Longer texts are cut; the message list has the full text. */
 const TEXT_MAX = 200;
 
 export class Announcer {

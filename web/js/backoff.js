@@ -1,6 +1,6 @@
 // @ts-check
-/** Pauses between attempts to connect: they grow, and are random from almost nothing up ("full jitter"), so that the
- * clients of a server that restarts do not come back all at once. Pure: randomness is passed in. */
+/** Pauses between connection attempts. They grow, with full jitter (random from almost zero up), so that the clients of
+ * a restarted server do not all reconnect at once. Pure: randomness is passed in. */
 export class Backoff {
   /** @param {{baseMs?: number, maxMs?: number, random?: () => number}} [options] */
   constructor({ baseMs = 500, maxMs = 20_000, random = Math.random } = {}) {
@@ -12,7 +12,7 @@ export class Backoff {
 
   /**
    * The pause before the next attempt.
-   * @param {{floorMs?: number}} [least] what the server asks for at the least
+   * @param {{floorMs?: number}} [least] the shortest pause that the server accepts
    */
   next({ floorMs = 100 } = {}) {
     const ceiling = Math.min(this.maxMs, this.baseMs * 2 ** Math.min(this.attempts, 20));
@@ -20,7 +20,7 @@ export class Backoff {
     return Math.round(Math.max(floorMs, this.random() * ceiling));
   }
 
-  /** A connection has been made: the next pause is a short one again. */
+  /** Called when a connection is open: the next pause is short again. */
   reset() {
     this.attempts = 0;
   }

@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * Draws attention to private messages and mentions, when that was asked for: a desktop notification while nobody looks at
- * the page, and their number in its title. Nothing leaves the browser.
+ * Draws attention to private messages and mentions, if the person has asked for it: a desktop notification while the
+ * page is not in view, and their number in the page's title. Nothing leaves the browser.
  *
  * @typedef {import("./chat.js").Chat} Chat
  * @typedef {import("./conversation.js").Conversation} Conversation
@@ -25,7 +25,7 @@ export class Calls {
 
   /**
    * @param {boolean} isOn
-   * @returns {Promise<string>} what a person should know of it
+   * @returns {Promise<string>} a note for the person; empty if there is none
    */
   async set(isOn) {
     this.isOn = isOn;
@@ -63,7 +63,7 @@ export class Calls {
         notification.close();
       };
     } catch {
-      // Some phones allow them to service workers only.
+      // Some mobile browsers allow notifications only in service workers.
     }
   }
 }

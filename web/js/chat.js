@@ -1,14 +1,14 @@
 // @ts-check
 /**
- * The chat as this page has it: who one is, the conversations, what is on its way. It takes the server's frames and the
- * person's wishes, and tells its listeners what changed; it knows no document.
+ * The state of the chat on this page: the own identity, the conversations, and the unsent messages. It handles the
+ * server's frames and the person's actions, and notifies its listeners of changes. It does not know the document.
  *
  * @typedef {import("./protocol.js").Frame} Frame
  * @typedef {import("./protocol.js").Welcome} Welcome
  * @typedef {import("./protocol.js").MessageFrame} MessageFrame
  * @typedef {import("./protocol.js").Refusal} Refusal
  * @typedef {import("./connection.js").State} State
- * @typedef {{name: string, key: string | null}} Identity `name` empty: whatever name the server gives
+ * @typedef {{name: string, key: string | null}} Identity an empty `name` accepts the name that the server assigns
  *
  * @typedef {{kind: "state", state: State} | {kind: "identity"} | {kind: "name refused", refusal: Refusal, name: string}
  *   | {kind: "conversations"} | {kind: "messages", conversation: Conversation} | {kind: "outbox", destination: string}
@@ -27,7 +27,7 @@ import { mentionsName } from "./text-parts.js";
 /** Messages that are asked for when a room is entered. */
 const FIRST_PAGE = 60;
 
-/** How often the list of members may be asked for again. */
+/** Shortest time between two requests for the same list of members. */
 const MEMBERS_PAUSE_MS = 5_000;
 
 const newId = () => {
@@ -51,7 +51,7 @@ export class Chat {
     /** The name that the connection has now. */
     this.name = "";
     this.server = "";
-    /** Whether this connection has its name, its rooms and what was missed is being asked for. */
+    /** Whether this connection has its name and rejoins its rooms. Missed messages may still be on their way. */
     this.isReady = false;
     /** @type {import("./protocol.js").Limits | null} */
     this.limits = null;
@@ -64,8 +64,8 @@ export class Chat {
     this.outbox = new Outbox({ newId, now: () => Date.now() });
     this.outboxTimer = 0;
     /**
-     * How far the private messages have come, where the server keeps them.
-     * `at` is that of the newest that this page has.
+   * The position of the private messages, if the server stores them.
+   * `at` is the time of the newest one that this page has.
      * @type {{seq: number, epoch: string, at?: number} | null}
      */
     this.inbox = null;
@@ -81,10 +81,10 @@ export class Chat {
     for (const listener of this.listeners) listener(change);
   }
 
-  // ---- Who one is ----------------------------------------------------------------------------------------------
+  // ---- Identity ------------------------------------------------------------------------------------------------
 
   /**
-   * Comes in under this name, or changes to it.
+   * Connects with this name, or changes the name.
    * @param {Identity} identity
    * @param {string} [token]
    */
@@ -102,7 +102,8 @@ export class Chat {
     this.server = welcome.server;
     this.name = welcome.clientId;
     const lobby = this.open(roomKey(LOBBY));
-    // Messages of the lobby come from now on, before it is joined again to resume: they must know their epoch.
+    // Live messages of the lobby arrive before the page has joined it again to resume, so the log must know their
+    // epoch.
     if (lobby.roomLog.epoch !== null && lobby.roomLog.epoch !== welcome.epoch) {
       lobby.roomLog.breakOff(welcome.epoch, welcome.seq);
       lobby.isLoaded = false;
@@ -111,7 +112,7 @@ export class Chat {
       lobby.resumesTo = Math.max(lobby.resumesTo, welcome.seq);
     }
     if (this.identity.name === "" || !isGuest(welcome.clientId)) {
-      // Nobody asked for a name yet: one that is no guest's came with the token.
+      // The person has not chosen a name yet: a name that is not a guest's is the one in the token.
       this.identity = { name: isGuest(welcome.clientId) ? "" : welcome.clientId, key: welcome.key };
       this.#resumeInbox(welcome);
       this.#named();
@@ -121,7 +122,7 @@ export class Chat {
   }
 
   /**
-   * Asks for the private messages that this page missed, where the server keeps them.
+   * Requests the private messages that this page has missed, if the server stores them.
    * @param {Pick<Welcome, "inbox">} where
    */
   #resumeInbox({ inbox }) {
@@ -136,7 +137,7 @@ export class Chat {
     }
   }
 
-  /** @param {Identity | null} [before] who one stays if the name is refused */
+  /** @param {Identity | null} [before] the identity to keep if the name is refused */
   async #hello(before = null) {
     const { name, key } = this.identity;
     try {
@@ -152,7 +153,7 @@ export class Chat {
     }
   }
 
-  /** The connection has its name: now the rooms, and what waits to be sent. */
+  /** The connection has its name: joins the rooms, and sends the waiting messages. */
   #named() {
     const wasReady = this.isReady;
     this.isReady = true;
@@ -226,7 +227,7 @@ export class Chat {
   /** @param {Frame} frame */
   #joined(frame) {
     if (frame.inbox) {
-      // With another epoch where an operator dropped what was in it; not recovered where the server counts anew.
+      // The epoch changes when an operator drops the inbox; nothing is recovered if its numbers start again.
       if (this.inbox?.epoch !== frame.epoch || frame.recovered === false) {
         this.inbox = null;
         this.#resumeInbox({ inbox: { seq: frame.seq, epoch: frame.epoch } });
@@ -259,7 +260,7 @@ export class Chat {
   }
 
   /**
-   * Asks for the messages before the oldest there is.
+   * Requests the messages before the oldest one in the log.
    * @param {Conversation} conversation
    */
   async askOlder(conversation) {
@@ -283,7 +284,7 @@ export class Chat {
     try {
       const answer = await this.connection.ask({ type: "history", room: conversation.name, ...page });
       if (log.epoch !== epoch) return;
-      // One's own may be among them, sent by a connection that broke before it was told so.
+      // The page may contain own messages whose connection broke before they were acknowledged.
       for (const frame of answer.messages) if (frame.clientId === this.name) this.outbox.seen(frame.id);
       if (page.after === undefined) this.#show(conversation, log.takePage(answer.messages, answer.hasMore));
       else for (const frame of answer.messages) this.#show(conversation, log.take(frame));
@@ -295,7 +296,7 @@ export class Chat {
   }
 
   /**
-   * Asks for what is missing inside, where nothing else brings it.
+   * Requests the messages that are missing in the middle of the log, unless they are already on their way.
    * @param {Conversation} conversation
    */
   async #fillGap(conversation) {
@@ -309,7 +310,7 @@ export class Chat {
     if (log.newest > before) {
       this.#fillGap(conversation);
     } else {
-      // The server does not have it any more.
+      // The server no longer has the missing messages.
       const newest = Math.max(...log.ahead.keys());
       log.breakOff(log.epoch ?? "", newest);
       this.#askNewest(conversation);
@@ -329,16 +330,16 @@ export class Chat {
       conversation.members.list(/** @type {any} */ (list));
       this.#tell({ kind: "members", conversation });
     } catch {
-      // Comes again with the next change, or with the next connection.
+      // It is requested again after the next change, or by the next connection.
     }
   }
 
-  /** Which rooms there are. @returns {Promise<{room: string, count: number, seq: number}[]>} */
+  /** The list of rooms. @returns {Promise<{room: string, count: number, seq: number}[]>} */
   async askRooms() {
     return (await this.connection.ask({ type: "rooms" })).rooms;
   }
 
-  // ---- What the server says ------------------------------------------------------------------------------------
+  // ---- Frames from the server ----------------------------------------------------------------------------------
 
   /** @param {State} state */
   #stateChanged(state) {
@@ -362,7 +363,7 @@ export class Chat {
         break;
       case "ack": {
         const entry = this.outbox.acked(frame.id);
-        // Told to be there already: then it is among what has been shown, or will be.
+        // A duplicate has been shown already, or will be when the page catches up.
         if (entry && frame.seq !== undefined && this.#hasShown(entry.destination, frame.seq)) this.outbox.seen(frame.id);
         if (entry) this.#tell({ kind: "outbox", destination: entry.destination });
         this.#sendWaiting();
@@ -393,7 +394,7 @@ export class Chat {
         this.#refused(/** @type {any} */ (frame));
         break;
       default:
-        // Of a later version of the protocol, or of no interest.
+        // A frame of a later version of the protocol, or one that this page does not need.
         break;
     }
   }
@@ -464,7 +465,7 @@ export class Chat {
     this.#sendWaiting();
   }
 
-  // ---- What one says -------------------------------------------------------------------------------------------
+  // ---- Own messages --------------------------------------------------------------------------------------------
 
   /**
    * @param {Conversation} conversation

@@ -1,9 +1,9 @@
 // @ts-check
 /**
- * One client's connection to the server, made again whenever it breaks.
+ * The page's connection to the server. It reconnects whenever it breaks.
  *
- * It knows sockets, pauses and the rate limit; what frames mean is `Chat`'s affair. A socket that hears nothing is asked
- * for a sign of life and given up without one, because a network that went away silently closes nothing.
+ * It knows sockets, pauses and the rate limit; `Chat` knows the meaning of frames. A socket without traffic is pinged,
+ * and closed if there is no answer, because a network failure closes no socket by itself.
  *
  * @typedef {import("./protocol.js").Frame} Frame
  * @typedef {import("./protocol.js").Welcome} Welcome
@@ -17,19 +17,19 @@
 import { Backoff } from "./backoff.js";
 import { Pacing } from "./pacing.js";
 
-/** How long a connection may take until its `welcome`. */
+/** Longest time from the connection attempt to its `welcome`. */
 const CONNECT_MS = 10_000;
 
-/** Bounds of how long an answer to a `ping` may take. */
+/** Bounds of the time to wait for the answer to a `ping`. */
 const PONG_MS = { least: 1_000, most: 8_000 };
 
-/** Close codes after which only a person can go on. */
+/** Close codes after which the page does not reconnect by itself. */
 const FINAL = new Map(/** @type {[number, Stop][]} */ ([
   [1000, "ended"], [1002, "refused"], [1003, "refused"], [1007, "refused"], [1008, "refused"], [1009, "refused"],
   [4003, "replaced"], [4004, "removed"],
 ]));
 
-/** The server has no room at the moment. */
+/** The server cannot accept the connection at the moment. */
 const TRY_LATER = 1013;
 
 export class Connection {
@@ -63,14 +63,14 @@ export class Connection {
     /** @type {number | null} */
     this.reconnectAfterMs = null;
     this.closingReason = "";
-    /** What the server says that needs a token, or a newer one. */
+    /** The server's message that a token, or a newer one, is required. */
     this.tokenWanted = "";
-    /** Whether the pause is one that the server asked for. */
+    /** Whether the server has asked for the current pause. */
     this.isPauseAsked = false;
     this.timers = { attempt: 0, connect: 0, life: 0, queue: 0 };
   }
 
-  /** Connects now, whatever it was waiting for. */
+  /** Connects now, without waiting for the end of a pause. */
   start() {
     clearTimeout(this.timers.attempt);
     this.#drop();
@@ -78,7 +78,7 @@ export class Connection {
     this.#set({ is: "connecting" });
     const url = new URL("ws", this.base);
     url.protocol = url.protocol.replace("http", "ws");
-    // A browser cannot give a WebSocket a header.
+    // A browser cannot set a header for a WebSocket.
     if (this.token) url.searchParams.set("token", this.token);
     const socket = new WebSocket(url);
     this.socket = socket;
@@ -94,7 +94,7 @@ export class Connection {
     this.timers.connect = setTimeout(() => this.#lost(4002, "no answer"), CONNECT_MS);
   }
 
-  /** Ends the connection for good. */
+  /** Ends the connection and does not reconnect. */
   stop() {
     clearTimeout(this.timers.attempt);
     this.socket?.close(1000);
@@ -102,7 +102,7 @@ export class Connection {
     this.#set({ is: "idle" });
   }
 
-  /** The network or the machine may have been away: looks at once instead of when it is time. */
+  /** Checks the connection at once, because the network or the machine may have been away. */
   wake() {
     if (this.state.is === "waiting" && navigator.onLine && !this.isPauseAsked) this.start();
     else if (this.state.is === "open") this.#ping();
@@ -114,13 +114,13 @@ export class Connection {
     this.#flush();
   }
 
-  /** Whether the rate limit lets a frame go out now. */
+  /** Whether the rate limit allows a frame now. */
   get isFree() {
     return this.state.is === "open" && this.queue.length === 0 && this.pacing?.waitMs(Date.now()) === 0;
   }
 
   /**
-   * Sends a frame that is answered. A refusal that passes by itself is not told: the frame is sent again.
+   * Sends a frame and waits for its answer. If the rate limit refuses it, it is sent again without telling the caller.
    * @param {Frame} frame
    * @returns {Promise<Frame>} rejected with the server's refusal, or with `lost` when the connection breaks
    */
@@ -210,10 +210,10 @@ export class Connection {
     this.pacing = new Pacing(limits, Date.now());
   }
 
-  /** Whether the connection still lives. */
+  /** Checks whether the connection is still alive. */
   #look() {
     const now = Date.now();
-    // Timers that stood still: the machine slept, and the network is not what it was.
+    // The timers stood still, so the machine was asleep, and the network may have changed.
     const slept = now - this.lookedAt > 20_000;
     this.lookedAt = now;
     const patience = Math.min(PONG_MS.most, Math.max(PONG_MS.least, this.heartbeatMs));
@@ -227,7 +227,7 @@ export class Connection {
     this.ask({ type: "ping" }).catch(() => undefined);
   }
 
-  /** Lets go of the socket, and of everything that was to come from it. */
+  /** Closes the socket and rejects all requests in flight. */
   #drop() {
     clearTimeout(this.timers.connect);
     clearTimeout(this.timers.queue);
@@ -263,12 +263,12 @@ export class Connection {
     } else if (told === null) {
       this.#wait(this.backoff.next(code === TRY_LATER ? { floorMs: 5_000 } : {}), why || "the connection was lost");
     } else {
-      // The server spreads its clients over time itself.
+      // The server itself spreads the reconnects of its clients.
       this.#wait(told, why);
     }
   }
 
-  /** A browser does not tell why a WebSocket was refused: a plain request to the same place does. */
+  /** A browser does not reveal why a WebSocket was refused. A plain request to the same URL does. */
   async #notOpened() {
     this.#drop();
     this.isPauseAsked = false;
@@ -290,7 +290,7 @@ export class Connection {
         this.#wait(Math.max(pause, floorMs), reason);
       }
     } catch {
-      // Not reached either: the pause goes on.
+      // The request failed too; the pause goes on.
     }
   }
 

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * A room that one is in, or a private conversation: its messages, and how far they were read.
+ * A joined room, or a private conversation: its messages, and how many of them are unread.
  *
  * Its `key` is `#room` or `@name`; names and rooms contain neither character.
  */
@@ -17,19 +17,19 @@ export class Conversation {
     this.isRoom = key.startsWith("#");
     this.log = this.isRoom ? new RoomLog() : new PrivateLog();
     this.members = new Members();
-    /** Messages that came while nobody looked. */
+    /** The number of messages that arrived while the conversation was not in view. */
     this.unread = 0;
-    /** Those among them that speak to this client: mentions, and everything private. */
+    /** The number of these that concern this client: mentions, and all private messages. */
     this.calls = 0;
     /** @type {"joining" | "joined" | "refused"} */
     this.membership = "joining";
     this.problem = "";
-    /** Until this seq, what is missing is on its way. */
+    /** Up to this seq, the missing messages are already on their way. */
     this.resumesTo = 0;
     this.isAskingOlder = false;
     this.isAskingGap = false;
     this.isAskingMembers = false;
-    /** Whether the first page of messages has been asked for and has come. */
+    /** Whether the first page of messages has arrived. */
     this.isLoaded = !this.isRoom;
   }
 

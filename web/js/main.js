@@ -1,5 +1,5 @@
 // @ts-check
-/** The page: makes the chat and its views, and carries what happens from one to the other. */
+/** The page: creates the chat and its views, and connects them. */
 
 import { Announcer } from "./announcer.js";
 import { Calls } from "./calls.js";
@@ -21,7 +21,7 @@ import { StatusBanner } from "./view/status-banner.js";
 
 const chat = new Chat({ base });
 
-/** Whether writing needs no keyboard on the screen, which would hide half of the page. */
+/** Whether typing does not open an on-screen keyboard, which would cover half of the page. */
 const hasKeyboard = !matchMedia("(pointer: coarse)").matches;
 
 /** @param {string} key */
@@ -42,7 +42,7 @@ const browse = new BrowseDialog(chat, { onOpen: open });
 const searching = new SearchDialog(chat, base);
 const calls = new Calls(chat, { onOpen: open });
 const announcer = new Announcer({ speak: (text) => {
-  // A region announces what is added; what was said is taken out again.
+  // A live region announces only additions, so the previous text is replaced.
   byId("announcer", HTMLElement).replaceChildren(...text.split("\n").map((line) => el("p", {}, line)));
 } });
 
@@ -61,7 +61,7 @@ const status = new StatusBanner({
   onRename: () => enter.ask({ name: chat.identity.name }),
 });
 
-// ---- What the chat tells ---------------------------------------------------------------------------------------
+// ---- Changes in the chat ---------------------------------------------------------------------------------------
 
 chat.listen((change) => {
   switch (change.kind) {
@@ -122,9 +122,9 @@ chat.listen((change) => {
   }
 });
 
-// ---- What is remembered ----------------------------------------------------------------------------------------
+// ---- Storage ---------------------------------------------------------------------------------------------------
 
-/** Names whose key this browser keeps, so that another tab can take one over. */
+/** Most names whose key this browser stores, so that another tab can take the name over. */
 const KEYS_MAX = 20;
 
 function remember() {
@@ -199,7 +199,7 @@ const drawers = [
 function setDrawer({ button, drawer, narrow }, isOpen) {
   const isDrawer = narrow.matches;
   drawer.classList.toggle("open", isOpen);
-  // What cannot be seen cannot be reached with the tab key either.
+  // A hidden drawer must not be reachable with the tab key.
   drawer.inert = isDrawer && !isOpen;
   button.setAttribute("aria-expanded", String(isDrawer ? isOpen : !document.body.classList.contains("no-members")));
   byId("backdrop", HTMLElement).hidden = !drawers.some((other) => other.narrow.matches && other.drawer.classList.contains("open"));
@@ -254,14 +254,14 @@ function announceProblem(text) {
   }, 6_000);
 }
 
-// ---- The network and the machine come and go -------------------------------------------------------------------
+// ---- Network and sleep -----------------------------------------------------------------------------------------
 
 addEventListener("online", () => chat.connection.wake());
 addEventListener("offline", () => chat.connection.wake());
 addEventListener("pageshow", ({ persisted }) => persisted && chat.connection.wake());
 document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && chat.connection.wake());
 
-// ---- In --------------------------------------------------------------------------------------------------------
+// ---- Start -----------------------------------------------------------------------------------------------------
 
 /** @type {{name: string, key: string | null} | null} */
 const identity = tab.get("identity");

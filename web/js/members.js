@@ -1,5 +1,5 @@
 // @ts-check
-/** Who is in a room, from one list and the comings and goings after it. Pure logic. */
+/** The members of a room, from one list and the presence events after it. Pure logic. */
 
 const collator = new Intl.Collator(undefined, { sensitivity: "base", numeric: true });
 
@@ -9,7 +9,7 @@ export class Members {
     this.names = new Set();
     /** The true number, by the server; it names at most 1,000 and leaves names out of large changes. */
     this.count = 0;
-    /** Whether the list was asked for and has come. */
+    /** Whether the list has arrived. */
     this.listed = false;
     this.truncated = false;
     /** @type {string[] | null} */
@@ -33,12 +33,12 @@ export class Members {
     this.sortedNames = null;
   }
 
-  /** Whether the names do not add up, and the list should be asked for again. */
+  /** Whether names and number do not match, so that the list has to be requested again. */
   get isStale() {
     return this.truncated ? this.count <= this.names.size : this.names.size !== this.count;
   }
 
-  /** The names in the order in which people look for them. */
+  /** The names in alphabetical order. */
   get sorted() {
     this.sortedNames ??= [...this.names].sort((a, b) => collator.compare(a, b) || (a < b ? -1 : 1));
     return this.sortedNames;

@@ -3,10 +3,10 @@
  * One's own messages until they are seen in the room. Pure logic: clock and ids are passed in.
  *
  * Invariants:
- * - What is written to one destination is sent in that order: the next waits until the one before is acknowledged or
- *   refused, however often that has to be sent again.
- * - A message keeps its `id` for ever, so the server recognises it. Past the time for which it does, a message whose
- *   fate is not known is not sent again by itself: its writer is asked.
+ * - Messages to one destination are sent in the order of writing. Each waits until the previous one is acknowledged or
+ *   refused, however often that one has to be sent again.
+ * - A message always keeps its `id`, so the server detects a repetition. Once the server may have forgotten the `id`, a
+ *   message without an outcome is not sent again automatically: its author decides.
  *
  * @typedef {{code: string, message: string}} Problem
  * @typedef {{id: string, destination: string, text: string, at: number, state: "waiting" | "sent" | "taken" | "refused",
@@ -15,10 +15,10 @@
 
 import { ID_REMEMBERED_MS } from "./protocol.js";
 
-/** Where a pause is not told. */
+/** The pause before a retry if the server names none. */
 const RETRY_MS = 1_000;
 
-/** Refusals that pass by themselves. */
+/** Refusals after which a retry may succeed. */
 const PASSING = new Set(["rate_limited", "unavailable", "not_a_member"]);
 
 export class Outbox {
@@ -48,14 +48,14 @@ export class Outbox {
     return [...this.entries.values()].filter((entry) => entry.destination === destination);
   }
 
-  /** How many have not been acknowledged or refused. */
+  /** The number of messages without an acknowledgement or a refusal. */
   get waiting() {
     let waiting = 0;
     for (const { state } of this.entries.values()) if (state === "waiting" || state === "sent") waiting += 1;
     return waiting;
   }
 
-  /** What may be sent now: of each destination the first, unless it waits. Each is to be sent, and then `sent`. */
+  /** Messages to send now: the first of each destination unless it waits. The caller sends them, then calls `sent`. */
   ready() {
     const now = this.now();
     /** @type {Set<string>} */
@@ -68,7 +68,8 @@ export class Outbox {
       if (entry.state === "sent" || entry.retryAt > now) continue;
       if (entry.firstSentAt !== null && now - entry.firstSentAt > ID_REMEMBERED_MS * 0.9) {
         entry.state = "refused";
-        entry.problem = { code: "uncertain", message: "the connection was lost for so long that this may have arrived or not" };
+          const message = "the connection was lost for too long to know whether this message arrived";
+          entry.problem = { code: "uncertain", message };
         busy.delete(entry.destination);
         continue;
       }
@@ -77,7 +78,7 @@ export class Outbox {
     return ready;
   }
 
-  /** When to look again for what is `ready`, in milliseconds from now; `null`: when something happens. */
+  /** The time until the next message is `ready`, in milliseconds. `null`: none becomes ready by waiting. */
   get nextInMs() {
     let next = Infinity;
     for (const { state, retryAt } of this.entries.values()) if (state === "waiting" && retryAt > 0) next = Math.min(next, retryAt);
@@ -92,7 +93,7 @@ export class Outbox {
   }
 
   /**
-   * The server has it; it stays until it is seen.
+   * The server has accepted the message. It stays until it appears in the room.
    * @param {string} id
    */
   acked(id) {
@@ -102,7 +103,7 @@ export class Outbox {
   }
 
   /**
-   * It has been seen among the messages.
+   * The message has appeared in the room.
    * @param {string | undefined} id
    */
   seen(id) {
@@ -110,9 +111,9 @@ export class Outbox {
   }
 
   /**
-   * The server does not take it: for now, or for good.
+   * The server has refused the message, temporarily or for good.
    * @param {{id?: string, code: string, message: string, retryAfterMs?: number}} refusal
-   * @returns {Entry | undefined} the message that was refused, if it was one
+   * @returns {Entry | undefined} the refused message; `undefined` if the refusal is about another frame
    */
   refused({ id, code, message, retryAfterMs }) {
     const entry = this.entries.get(id ?? "");
@@ -120,7 +121,7 @@ export class Outbox {
     if (PASSING.has(code)) {
       entry.state = "waiting";
       entry.retryAt = this.now() + (retryAfterMs ?? RETRY_MS);
-      // It was refused, so it has not been delivered: its time starts anew.
+      // A refused message was not delivered, so the time for its `id` starts again.
       entry.firstSentAt = null;
     } else {
       entry.state = "refused";
@@ -129,29 +130,29 @@ export class Outbox {
     return entry;
   }
 
-  /** The connection is gone, and with it what was to come for all that was sent. */
+  /** The connection is lost, and with it all outstanding answers. */
   connectionLost() {
     for (const [id, entry] of this.entries) {
       if (entry.state === "sent") entry.state = "waiting";
-      // Acknowledged and never seen: only a server that forgot it leaves that.
+      // Acknowledged but never shown: this happens only if the server has forgotten the message.
       if (entry.state === "taken" && entry.destination.startsWith("@")) this.entries.delete(id);
     }
   }
 
   /**
-   * The server began anew: what it had acknowledged and not shown is lost.
+   * The server has lost its history: messages that were acknowledged but not shown are lost.
    * @param {string} destination
    */
   forgotten(destination) {
     for (const entry of this.entries.values()) {
       if (entry.destination !== destination || entry.state !== "taken") continue;
       entry.state = "refused";
-      entry.problem = { code: "forgotten", message: "the server restarted and has forgotten this message" };
+      entry.problem = { code: "forgotten", message: "the server has restarted and lost this message" };
     }
   }
 
   /**
-   * Its writer wants it sent again.
+   * Sends a refused message again, because its author wants it.
    * @param {string} id
    */
   retry(id) {

@@ -1,6 +1,6 @@
 // @ts-check
-/** The server's rate limit, kept by the page itself: a bucket of `burst` frames that fills with `perSecond`. So a page
- * that comes back to many rooms waits instead of being refused. Pure: the clock is passed in. */
+/** A copy of the server's rate limit: a token bucket of `burst` frames, refilled with `perSecond`. With it, a page that
+ * rejoins many rooms waits instead of being refused. Pure: the clock is passed in. */
 export class Pacing {
   /**
    * @param {{messagesPerSecond: number, burst: number}} limits `messagesPerSecond` 0: any number
@@ -14,7 +14,7 @@ export class Pacing {
   }
 
   /**
-   * How long the next frame has to wait; 0: not at all.
+   * The time until the next frame may be sent; 0: at once.
    * @param {number} now
    */
   waitMs(now) {
@@ -24,7 +24,7 @@ export class Pacing {
     return this.tokens >= 1 ? 0 : Math.ceil(((1 - this.tokens) / this.perSecond) * 1000);
   }
 
-  /** A frame is sent. */
+  /** Takes a token for a frame that is sent. */
   take() {
     this.tokens -= 1;
   }

@@ -1,5 +1,5 @@
 // @ts-check
-/** Where this page is: on which host and below which path. Everything that it asks for is relative to that. */
+/** The address of this page. All its requests are relative to it. */
 
 /** The page's address without a query, ending with a slash. */
 export const base = new URL(".", location.href);

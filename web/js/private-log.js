@@ -1,15 +1,15 @@
 // @ts-check
 /**
- * The messages of one private conversation, as they came. A server that authenticates names keeps them too, and may send
- * one twice after a lost connection; any other keeps none. Pure logic.
+ * The messages of one private conversation, in the order of arrival. A server that authenticates names stores them too,
+ * and may send one twice after a lost connection; other servers do not store them. Pure logic.
  *
- * It has what a view needs of a `RoomLog`: `items`, `origin`, `generation`.
+ * It has the properties that the views use of a `RoomLog`: `items`, `origin`, `generation`.
  *
  * @typedef {import("./room-log.js").Item} Item
  * @typedef {import("./protocol.js").MessageFrame} MessageFrame
  */
 
-/** Most messages that are kept of one conversation; the oldest go first. */
+/** Most messages per conversation; the oldest are dropped first. */
 const MESSAGES_MAX = 5_000;
 
 export class PrivateLog {
@@ -21,18 +21,18 @@ export class PrivateLog {
     this.hasMore = false;
     /** @type {Set<string>} */
     this.sendings = new Set();
-    /** The newest that came with a number. */
+    /** The newest `seq` so far. */
     this.newest = 0;
   }
 
-  /** The server counts anew. */
+  /** Called when the server's sequence numbers start again. */
   begin() {
     this.newest = 0;
   }
 
   /**
    * @param {MessageFrame} frame
-   * @returns {MessageFrame[]} what can be shown now; empty for a double
+   * @returns {MessageFrame[]} the messages that are now shown; empty for a duplicate
    */
   take(frame) {
     if (frame.id !== undefined) {

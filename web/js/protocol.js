@@ -1,12 +1,12 @@
 // @ts-check
 /**
- * What the page knows of the wire: the shapes of frames and the rules of names (docs/protocol.md).
+ * The page's knowledge of the protocol: the types of frames and the rules for names (docs/protocol.md).
  *
  * @typedef {{clientId: string, Message: string, at: number, room?: string, seq?: number, to?: string, id?: string}} MessageFrame
  * @typedef {{messageBytes: number, messagesPerSecond: number, burst: number, rooms: number}} Limits
  * @typedef {{clientId: string, room: string, seq: number, epoch: string, key: string, heartbeatMs: number,
  *   server: string, limits: Limits, id?: string, inbox?: {seq: number, epoch: string}}} Welcome
- * @typedef {{type: string, [field: string]: any}} Frame  any frame, before its type has been looked at
+ * @typedef {{type: string, [field: string]: any}} Frame  a frame whose type has not been checked
  * @typedef {{code: string, message: string, id?: string, retryAfterMs?: number}} Refusal
  */
 
@@ -16,14 +16,14 @@ export const LOBBY = "lobby";
 /** Most messages that one `history` answer holds. */
 export const HISTORY_LIMIT_MAX = 200;
 
-/** For how long the server recognises the `id` of a message that is sent again. */
+/** The time for which the server recognizes the `id` of a message that is sent again. */
 export const ID_REMEMBERED_MS = 5 * 60_000;
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const GUEST_PREFIX = "guest-";
 
 /**
- * Why this cannot be a room's name, for people; `null` if it can.
+ * The reason that this is not a valid room name, for people; `null` if it is valid.
  * @param {string} text
  */
 export function roomProblem(text) {
@@ -34,11 +34,11 @@ export function roomProblem(text) {
 }
 
 /**
- * Why this cannot be a client's name, for people; `null` if it can.
+ * The reason that this is not a valid client name, for people; `null` if it is valid.
  * @param {string} text
  */
 export function nameProblem(text) {
-  return text.startsWith(GUEST_PREFIX) ? "Names that start with “guest-” are given by the server." : roomProblem(text);
+  return text.startsWith(GUEST_PREFIX) ? "Names starting with “guest-” are assigned by the server." : roomProblem(text);
 }
 
 /** @param {string} name */
@@ -47,7 +47,7 @@ export function isGuest(name) {
 }
 
 /**
- * Free names that look like this one, for somebody whose name is taken.
+ * Suggests names that are similar to a taken one.
  * @param {string} name
  */
 export function similarNames(name) {
@@ -59,7 +59,7 @@ export function similarNames(name) {
 const encoder = new TextEncoder();
 
 /**
- * The size that the server's limit counts.
+ * The length in bytes, which the server's limit applies to.
  * @param {string} text
  */
 export function utf8Bytes(text) {

@@ -3,27 +3,27 @@
  * The messages of one room as this page has them. Pure logic: no clock, no network, no document.
  *
  * Invariants:
- * - The *run* is what belongs to the present epoch: every seq from `oldest` to `newest`, each once, in order.
- * - What arrives beyond a gap waits in `ahead` and is not shown before the gap is filled.
- * - What was seen of an earlier run stays above the run as its *past*, behind a notice, only while nothing is missing
- *   between the two; otherwise it goes.
- * - `origin` moves with what is added or dropped at the front, so that `origin + index` always names the same item.
- *   Where that is not possible `generation` rises, and views start afresh.
+ * - The *run* contains every message of the current epoch from `oldest` to `newest`, each once, in order.
+ * - A message beyond a gap waits in `ahead` and is not shown until the gap is filled.
+ * - The messages of an earlier run stay above the run as its *past*, separated by a notice, but only while no message
+ *   is missing between the two. Otherwise they are dropped.
+ * - `origin` changes with items that are added or dropped at the front, so that `origin + index` always refers to the
+ *   same item. Where that is not possible, `generation` rises, and the views start over.
  *
  * @typedef {import("./protocol.js").MessageFrame} MessageFrame
  * @typedef {{kind: "message", frame: MessageFrame} | {kind: "notice", reason: "restart" | "gap"}} Item
  */
 
-/** Most messages that are kept of one room; the oldest go first and can be asked for again. */
+/** Most messages per room. The oldest are dropped first; the server can deliver them again. */
 export const MESSAGES_MAX = 20_000;
 
-/** How many go at a time, so that not every message moves the whole list. */
+/** The number of messages that are dropped at a time, so that not every message moves the whole list. */
 const TRIM = 1_000;
 
-/** Most messages that wait behind a gap; beyond it the gap is filled from the history instead. */
+/** Most messages that wait behind a gap. Beyond it, the gap is filled from the history instead. */
 const AHEAD_MAX = 2_000;
 
-/** How much of the past is searched for a message that its sender had to send again to a restarted server. */
+/** How many messages of the past are checked for one that its sender had to send again after a server restart. */
 const PAST_IDS_MAX = 500;
 
 /** @param {MessageFrame} frame */
@@ -40,7 +40,7 @@ export class RoomLog {
     /** The run, as seqs; `oldest` is `newest + 1` while it is empty. */
     this.oldest = 1;
     this.newest = 0;
-    /** The `at` of the newest, where this page has that message. @type {number | null} */
+    /** The `at` of the newest message, if this page has it. @type {number | null} */
     this.newestAt = null;
     /** Whether the server may have messages before `oldest`. */
     this.hasMore = true;
@@ -48,7 +48,7 @@ export class RoomLog {
     this.items = [];
     this.origin = 0;
     this.generation = 0;
-    /** How many of `items` are the past, its notice among them. */
+    /** The number of `items` that are the past, including its notice. */
     this.pastLength = 0;
     /** @type {Map<number, MessageFrame>} */
     this.ahead = new Map();
@@ -56,7 +56,7 @@ export class RoomLog {
     this.pastSendings = new Set();
   }
 
-  /** What `join` says to resume; `null` for a first visit. */
+  /** The fields with which `join` resumes; `null` for a first visit. */
   get resumeFrom() {
     if (this.epoch === null) return null;
     const proof = this.newestAt === null ? {} : { afterAt: this.newestAt };
@@ -69,9 +69,9 @@ export class RoomLog {
   }
 
   /**
-   * The room as `welcome` or `joined` describes it.
+   * Enters the room with the position in `welcome` or `joined`.
    * @param {{epoch: string, seq: number, recovered?: boolean}} room
-   * @returns {"first" | "resumed" | "broken"} `first` and `broken`: what there is has to be asked for
+   * @returns {"first" | "resumed" | "broken"} after `first` and `broken` the caller requests the newest messages
    */
   enter({ epoch, seq, recovered }) {
     if (this.epoch === null) {
@@ -84,7 +84,7 @@ export class RoomLog {
   }
 
   /**
-   * Ends the run: the server has no connection from it to what comes now.
+   * Ends the run, because the server cannot deliver the messages between it and the newest one.
    * @param {string} epoch
    * @param {number} seq the newest message there is
    */
@@ -120,9 +120,10 @@ export class RoomLog {
   }
 
   /**
-   * Takes a message that was delivered, whenever it comes.
+   * Adds a delivered message, in whatever order messages arrive.
    * @param {MessageFrame} frame
-   * @returns {MessageFrame[]} what can be shown now, in order; empty for a double and for what waits behind a gap
+   * @returns {MessageFrame[]} the messages that are now shown, in order; empty for a duplicate or a message behind a
+   * gap
    */
   take(frame) {
     const seq = frame.seq ?? 0;
@@ -150,10 +151,10 @@ export class RoomLog {
   }
 
   /**
-   * Takes an answer of the history that ends before `oldest`, or reaches into the run.
+   * Adds a page of history that ends before `oldest`, or overlaps the run.
    * @param {MessageFrame[]} messages oldest first
    * @param {boolean} hasMore whether there are still older ones
-   * @returns {MessageFrame[]} what came at the run's end, as `take` returns it
+   * @returns {MessageFrame[]} the messages added at the end of the run, as `take` returns them
    */
   takePage(messages, hasMore) {
     /** @type {Item[]} */
@@ -168,7 +169,7 @@ export class RoomLog {
     }
     const adopted = this.oldest - oldest;
     this.oldest = oldest;
-    // A page that brings nothing would be asked for again for ever.
+    // A page without new messages would otherwise be requested again for ever.
     this.hasMore = adopted > 0 && hasMore && oldest > 1;
     older.reverse();
     if (this.pastLength === 0) {

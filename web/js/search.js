@@ -2,8 +2,8 @@
 /**
  * Search in a room's history, over HTTP, where the server offers it.
  *
- * A server without search does not know the parameter `q` and answers with the newest messages. So it is asked for
- * something that nobody wrote: only a server that searches finds nothing.
+ * A server without search ignores the parameter `q` and returns the newest messages. To tell the two apart, the page
+ * searches for a text that nobody has written: only a server with search then returns nothing.
  *
  * @typedef {import("./protocol.js").MessageFrame} MessageFrame
  */
@@ -28,7 +28,7 @@ async function ask(base, room, wanted, limit, token) {
 }
 
 /**
- * Whether the server searches. Only a room that has messages can tell.
+ * Whether the server has search. Works only for a room that has messages.
  * @param {URL} base
  * @param {string} room
  * @param {string} token
@@ -42,7 +42,7 @@ export async function offersSearch(base, room, token) {
 }
 
 /**
- * The newest messages of a room in which this is found, the newest first.
+ * Finds the newest messages of a room that contain a text, the newest first.
  * @param {URL} base
  * @param {string} room
  * @param {string} wanted

@@ -1,16 +1,16 @@
 // @ts-check
 /**
- * What the browser keeps for the page: the name and its key, the rooms, drafts, settings. Nothing of it is a cookie, and
- * nothing is sent anywhere but to this server's chat. Where the browser keeps nothing, the page works all the same.
+ * Persistent data in the browser: the name and its key, the rooms, drafts, settings. No cookies are used, and the data
+ * is sent only to this server's chat. The page also works if the browser stores nothing.
  *
- * Storage belongs to the host, so what is kept is named after the page's path: two chats on one host keep apart.
+ * Storage is per origin, so the keys include the page's path: two chats on one host are separate.
  *
- * What belongs to the tab is in the session's storage, so that two tabs can be two people and a reload keeps the name.
+ * Data of one tab is in the session storage, so that two tabs can be two people and a reload keeps the name.
  */
 
 import { base } from "./place.js";
 
-/** What the names in the storage begin with: `starling.` on a host of its own, `starling/chat/.` below `/chat/`. */
+/** The prefix of all keys: `starling.` if the chat is at the root of its host, `starling/chat/.` below `/chat/`. */
 const PREFIX = `starling${base.pathname === "/" ? "" : base.pathname}.`;
 
 /** @param {"localStorage" | "sessionStorage"} which */
@@ -38,14 +38,14 @@ function read(storage, key) {
 /**
  * @param {Storage | undefined} storage
  * @param {string} key
- * @param {unknown} value `null`: nothing is kept
+ * @param {unknown} value `null` removes the entry
  */
 function write(storage, key, value) {
   try {
     if (value === null) storage?.removeItem(PREFIX + key);
     else storage?.setItem(PREFIX + key, JSON.stringify(value));
   } catch {
-    // Full or forbidden: then it lasts as long as the page.
+    // The storage is full or forbidden: the value then lasts as long as the page.
   }
 }
 

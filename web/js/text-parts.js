@@ -1,19 +1,19 @@
 // @ts-check
 /**
- * Splits what people wrote into plain text, links, mentions and code. Pure: it makes parts, views make nodes of them, and
- * nothing that people wrote is ever read as HTML.
+ * Splits a message into plain text, links, mentions and code. Pure: it produces parts, from which views make nodes.
+ * Text of a message is never parsed as HTML.
  *
  * @typedef {{kind: "text" | "code" | "block", text: string} | {kind: "link", text: string, href: string}
  *   | {kind: "mention", text: string, name: string}} Part
  */
 
-// Neither blanks nor characters that steer the direction of text: those could make a link look like another.
+// No white space and no bidirectional control characters: those could make a link look like another one.
 const LINK = /https?:\/\/[^\s<>"'`\u200e\u200f\u202a-\u202e\u2066-\u2069]+/gu;
 const MENTION = /(?<![\w.@/-])@([A-Za-z0-9][A-Za-z0-9._-]{0,63})/gu;
 const CODE = /```(?:\w*\n)?([\s\S]+?)```|`([^`\n]+)`/gu;
 
 /**
- * A link without what belongs to the sentence around it.
+ * Removes from the end of a link what belongs to the sentence around it.
  * @param {string} text
  */
 function trimLink(text) {
@@ -76,14 +76,14 @@ export function textParts(text) {
   return split(text, CODE, (match) => {
     const block = match[1];
     const part = block === undefined ? { kind: "code", text: match[2] ?? "" } : { kind: "block", text: block.replace(/\n$/u, "") };
-    // The block stands in its own lines; the break after it would be an empty one.
+    // A block starts on its own line, so the line break after it would show as an empty line.
     const length = match[0].length + (block !== undefined && text[match.index + match[0].length] === "\n" ? 1 : 0);
     return { part: /** @type {Part} */ (part), length };
   }, links);
 }
 
 /**
- * Whether somebody is spoken to by name.
+ * Whether the text mentions this name.
  * @param {string} text
  * @param {string} name
  */
@@ -95,7 +95,7 @@ export function mentionsName(text, name) {
 const EMOJI_ONLY = /^(?:\p{Extended_Pictographic}|\p{Emoji_Component}(?<!\d)|\s){1,24}$/u;
 
 /**
- * Whether a message is nothing but a few emoji, which are shown large.
+ * Whether a message consists only of a few emoji, which are shown large.
  * @param {string} text
  */
 export function isEmojiOnly(text) {

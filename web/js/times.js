@@ -1,5 +1,5 @@
 // @ts-check
-/** Times as people read them, in their own language and zone. */
+/** Formats times in the person's language and time zone. */
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const day = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
@@ -13,7 +13,7 @@ export const timeLabel = (at) => clock.format(at);
 export const wholeLabel = (at) => whole.format(at);
 
 /**
- * Whether two times are on one day here.
+ * Whether two times are on the same day in the local time zone.
  * @param {number} a
  * @param {number} b
  */

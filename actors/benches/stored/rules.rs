@@ -9,8 +9,7 @@ use starling_actors::chat_server::effect::Effect;
 use starling_actors::chat_server::state::ChatState;
 use starling_actors::clock::{self, Now};
 use starling_actors::credits::Ticket;
-use starling_actors::history::memory::MemoryHistory;
-use starling_actors::history::{Completion, HistoryStore, Restored, RoomKey, StoredRoom};
+use starling_actors::history::{Completion, History, Restored, RoomKey, StoredRoom};
 use starling_actors::identity::{Identity, RoomGlobs};
 use starling_actors::ids::{HubId, SessionId};
 use starling_protocol::{ClientCommand, ClientId, ClientKey, Epoch, MessageId, PostMessage, RoomName, Seq, Target};
@@ -60,7 +59,7 @@ fn publish() -> ClientCommand<'static> {
 }
 
 /// Lets the history commit the entries among these effects.
-fn commit(state: &mut ChatState, history: &mut MemoryHistory, effects: Vec<Effect>, now: Now) {
+fn commit(state: &mut ChatState, history: &mut History, effects: Vec<Effect>, now: Now) {
     let mut done = Vec::new();
     for effect in effects {
         if let Effect::Append(entry) = effect {
@@ -87,7 +86,7 @@ pub(crate) fn remembered_ids() {
         let config = ChatConfig { ids_max: count, ..ChatConfig::default() };
         let (mut state, mut now) = (ChatState::new(config, 1), Now::read());
         open(&mut state, now);
-        let mut history = MemoryHistory::new(1_000, 1_000_000);
+        let mut history = History::in_memory(1_000, 1_000_000);
         let mut next = 0;
         let count = u64::from(count);
         let mut fill = |state: &mut ChatState, now: Now, times: &mut Times, upto: u64| {

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use actix_rt::{Arbiter, System};
 use rusqlite::{Connection, OpenFlags};
-use starling_actors::chat_server::PostedBy;
+use starling_actors::chat_server::OperatorPost;
 use starling_actors::clock;
 use starling_actors::credits::ServerCredits;
-use starling_actors::history::RoomKey;
-use starling_actors::history::sqlite::{SqliteHistory, SqliteSettings, Sync};
+use starling_actors::history::sqlite::{SqliteSettings, SqliteStore};
+use starling_actors::history::{Durability, History, RoomKey};
 use starling_actors::{ChatConfig, ChatServer, ChatServerHandle, Metrics};
 use starling_protocol::{ClientId, RoomName};
 
@@ -24,12 +24,10 @@ const PAUSE: Duration = Duration::from_millis(2);
 fn settings(folder: &Path, keep_messages: Option<u64>) -> SqliteSettings {
     SqliteSettings {
         path: folder.join("starling.db"),
-        sync: Sync::Full,
+        durability: Durability::Machine,
         keep_messages,
         keep_for: None,
         keep_bytes: None,
-        recent_messages: 1_000,
-        recent_bytes: 64 * 1024 * 1024,
         ids_kept: Duration::from_mins(5),
         ids_max: 262_144,
     }
@@ -39,7 +37,7 @@ fn settings(folder: &Path, keep_messages: Option<u64>) -> SqliteSettings {
 /// stored from `oldest` on.
 fn filled(rooms: u64, seq: u64, oldest: u64, dropped_ids: bool) -> tempfile::TempDir {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    drop(SqliteHistory::open(settings(folder.path(), None), Arc::default()).unwrap());
+    drop(SqliteStore::open(settings(folder.path(), None), Arc::default()).unwrap());
     let database = Connection::open(folder.path().join("starling.db")).unwrap();
     let at = clock::unix_ms();
     database
@@ -84,8 +82,9 @@ impl Chat {
     fn start(settings: SqliteSettings, empty_room_kept: Duration) -> Self {
         let config = ChatConfig { empty_room_kept, history_is_stored: true, ..ChatConfig::default() };
         let metrics = Metrics::new(1, ServerCredits::new(config.server_credits));
-        let history = SqliteHistory::open(settings, Arc::clone(metrics.history())).unwrap();
-        let (handle, prepared, ended) = ChatServer::prepare(config, Box::new(history), Arc::clone(&metrics));
+        let store = SqliteStore::open(settings, Arc::clone(metrics.history())).unwrap();
+        let history = History::over(store, config.history_messages, config.history_bytes);
+        let (handle, prepared, ended) = ChatServer::prepare(config, history, Arc::clone(&metrics));
         let arbiter = Arbiter::new();
         arbiter.spawn_fn(|| prepared.run_here());
         Self { handle, metrics, arbiter, ended }
@@ -114,7 +113,7 @@ async fn while_somebody_talks(chat: &Chat, work: impl Future<Output = ()>) -> Ti
         async move {
             let (mut times, mut work) = (Times::default(), Times::default());
             while !is_over.load(Relaxed) {
-                let post = PostedBy {
+                let post = OperatorPost {
                     room: RoomName::lobby(),
                     client_id: ClientId::parse("talker").unwrap(),
                     text: "so many words".into(),

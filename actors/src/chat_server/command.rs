@@ -13,158 +13,161 @@ use crate::history::{Completion, Page, ReadError, RoomKey, SearchText};
 use crate::identity::{Claims, Identity, RoomGlobs};
 use crate::ids::{RoomId, SessionId};
 
-/// Something that happens to the chat.
+/// One input of the state machine.
 ///
-/// Whoever asks from outside the chat puts a reply into the command; the state machine gives it back with the answer,
-/// as an [`Answer`](super::effect::Answer).
+/// A caller from outside the chat puts a reply channel into the command; the state machine returns that channel with
+/// the outcome, as an [`Answer`](super::effect::Answer).
 #[derive(Debug)]
 pub enum Command {
-    /// A connection wants to take part.
+    /// A connection asks to become a session.
     OpenSession {
-        /// Who it is, and where it begins.
+        /// The requested name and room, and the verified identity.
         open: OpenSession,
-        /// Gets the outcome after everything that the new session is told.
+        /// Receives the outcome after the events that the new session gets, so the client sees its `welcome` first.
         reply: oneshot::Sender<Result<(), OpenRefusal>>,
     },
-    /// A session has ended, whoever ended it. Idempotent.
+    /// A session has ended, by its client, its hub or the chat. Idempotent.
     CloseSession {
-        /// The session.
+        /// One that has ended before is ignored.
         session: SessionId,
     },
-    /// A client's frame.
+    /// A client has sent a frame.
     Ask {
-        /// What answers it are bound to.
+        /// Goes to the answer.
         frame: Frame,
-        /// What it asks.
+        /// Decoded and checked by the session, as far as that needs no state of the chat.
         request: Request,
     },
-    /// A person reads this session from now on, or no longer. A person is told who comes and goes in all its rooms.
+    /// Starts or stops telling a session the presence of all its rooms, because a person reads it (the console).
     WatchPresence {
-        /// The session.
+        /// One that has ended is ignored.
         session: SessionId,
-        /// Whether a person reads it.
+        /// True if a person reads it from now on.
         wanted: bool,
     },
-    /// A session has written the part of a replay that it was given, and takes the next one.
+    /// A session has written the previous part of its replay and asks for the next one.
     ContinueReplay {
-        /// The session.
+        /// Sent by its hub when its outbox is empty.
         session: SessionId,
-        /// The room it catches up in.
+        /// The room or inbox in which it catches up.
         room: RoomId,
     },
-    /// The history has finished something.
+    /// The history has finished an append, a read or a drop.
     Completed(Completion),
-    /// An operator says something in a room.
-    PostAsOperator(OperatorPost),
+    /// An operator posts a message to a room, over HTTP.
+    PostAsOperator {
+        /// Checked for its size, not for its room.
+        post: OperatorPost,
+        /// Gets the outcome when the message is stored.
+        reply: PostReply,
+    },
     /// An operator removes a client: the chat closes all its connections.
     RemoveClient {
-        /// The client.
+        /// One that has no connection is no error.
         client_id: ClientId,
-        /// Gets the number of connections.
+        /// Gets the number of connections that were closed.
         reply: oneshot::Sender<usize>,
     },
     /// An operator drops a room or an inbox, with all its messages.
     DropRoom {
-        /// Which.
+        /// The lobby may be dropped, too: it is there again for whoever asks.
         key: RoomKey,
         /// Gets the outcome when the storage has dropped it.
         reply: DropReply,
     },
-    /// Somebody asks over HTTP for the list of rooms.
+    /// An HTTP client asks for the list of rooms.
     ListRooms {
-        /// The rooms that may be listed.
+        /// The rooms that the caller may see.
         allowed: RoomGlobs,
-        /// Gets the rooms, the fullest first, and whether there are more.
+        /// Receives the rooms, the fullest first, and whether the list was cut.
         reply: oneshot::Sender<(Vec<RoomSummary>, bool)>,
     },
-    /// Somebody asks over HTTP for a part of a room's history.
+    /// An HTTP client asks for a page of a room's history.
     ReadRoom {
-        /// Which part.
+        /// Every room may be read so; who asks has been let in by the edge.
         query: HistoryQuery,
-        /// Gets the page.
+        /// Gets the page when the history has read it.
         reply: oneshot::Sender<Result<Page, ReadError>>,
     },
-    /// The server goes away: every connection is told and closed.
+    /// The server shuts down: the hubs tell every connection and close it.
     Drain {
-        /// The reason, for a person.
+        /// Sent to clients with the close; text for a person.
         reason: &'static str,
-        /// The time over which the closes are spread.
+        /// The hubs spread the closes over this time, so that not all clients reconnect at once.
         spread: Duration,
     },
-    /// Time has passed. The chat needs one several times a second for everything that is due.
+    /// Does the work that is due by time. The ticker sends it every 250 ms.
     Tick {
-        /// Gets an answer when everything that was due is done.
+        /// Receives an answer when all due work is done.
         reply: oneshot::Sender<()>,
     },
 }
 
-/// A client's frame on its way to its answer.
+/// A client's frame, until it is answered.
 ///
-/// The ticket goes to the answer, or with the message that the frame brought. A frame that needs no answer gives it back
-/// when it is dropped.
+/// The ticket moves into the answer, or into the message that the frame carried. A frame that needs no answer returns
+/// its credit when it is dropped.
 #[derive(Debug)]
 pub struct Frame {
-    /// The session that sent it.
+    /// The sender of the frame.
     pub session: SessionId,
-    /// The client's own name for the frame; its answer carries it back.
+    /// The client's own `id` for the frame; the answer repeats it.
     pub id: Option<MessageId>,
-    /// The credit that the frame holds, and when it was read.
+    /// The credit of the frame and its read time. `None` once the ticket has moved into an answer or a message.
     pub ticket: Option<Ticket>,
 }
 
 impl Frame {
-    /// Moves the frame to where its answer will come from.
+    /// Takes the frame out, so that its answer can be sent later and from elsewhere.
     pub(super) fn take(&mut self) -> Self {
         Self { session: self.session, id: self.id.take(), ticket: self.ticket.take() }
     }
 }
 
-/// Gets the outcome of a drop.
+/// Receives the outcome of a drop.
 pub type DropReply = oneshot::Sender<Result<(), DropError>>;
 
-/// Why a room or an inbox is not dropped.
+/// The reason that a room or an inbox is not dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DropError {
-    /// There is none of this name.
+    /// No room or inbox has this name.
     #[error("there is none")]
     NotThere,
-    /// It is gone for its members, but still in the storage, which fails: it is dropped as soon as that works.
-    #[error("the storage fails: it is dropped when the storage works again, and back if the server stops before")]
+    /// Members no longer see it, but the storage fails and still has it. The storage drops it once it works again.
+    #[error("the storage fails: the drop happens when it works again, and is undone if the server stops before that")]
     NotStored,
 }
 
-/// A connection that wants to take part.
+/// The request of a connection to become a session.
 #[derive(Debug, Clone)]
 pub struct OpenSession {
-    /// The session it will be.
+    /// The id that the hub has given the connection.
     pub session: SessionId,
-    /// What is known of the client.
+    /// The verified identity of the client, if any.
     pub identity: Identity,
-    /// The name it wants. Without one it becomes a guest, or gets the name that its token says.
+    /// The requested name. Without one, the client gets a guest name, or the name in its token.
     pub client_id: Option<ClientId>,
-    /// The secret of an earlier connection of the same client.
+    /// The key of an earlier connection of the same client; it takes the name over from that connection.
     pub key: Option<ClientKey>,
-    /// The room it enters.
+    /// The first room of the session.
     pub room: RoomName,
-    /// The secret it gets if it does not show one.
+    /// The session's key, unless the client shows an earlier key that it may keep.
     pub fresh_key: ClientKey,
     /// Whether a person reads it, see [`Command::WatchPresence`].
     pub watch_presence: bool,
 }
 
-/// A message of an operator.
-#[derive(Debug)]
+/// A message that an operator posts to a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperatorPost {
-    /// The room; it is made if there is none.
+    /// One that exists, or the lobby.
     pub room: RoomName,
-    /// The sender's name.
+    /// The name under which it is said; nobody needs to hold it.
     pub client_id: ClientId,
-    /// The text.
+    /// At most `CHAT_MESSAGE_BYTES`, which the edge checks.
     pub text: Box<str>,
-    /// The operator's own name for it: the same message again is not delivered twice.
+    /// The operator's own `id` for the message: a repeated `id` is not delivered twice.
     pub id: Option<MessageId>,
-    /// Gets the outcome when the message is stored.
-    pub reply: PostReply,
 }
 
 /// Gets the outcome of an operator's message.
@@ -173,39 +176,39 @@ pub type PostReply = oneshot::Sender<Result<Posted, Refusal>>;
 /// A stored message of an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Posted {
-    /// Its sequence number in the room.
+    /// The `seq` of the message in its room.
     pub seq: Seq,
-    /// When the server took it, milliseconds since the Unix epoch.
+    /// The time at which the server accepted the message, in milliseconds since the Unix epoch.
     pub at: u64,
-    /// Whether the server had taken it before.
+    /// Whether the server had already stored a message with this `id`.
     pub duplicate: bool,
 }
 
-/// What a client's frame asks.
+/// The decoded content of a client's frame.
 #[derive(Debug)]
 pub enum Request {
-    /// A command of the protocol. A `hello` with a token comes as [`Proven`](Self::Proven).
+    /// A command of the protocol. A `hello` with a token becomes [`Proven`](Self::Proven) instead.
     Command(ClientCommand<'static>),
     /// A `hello` whose token is verified.
     Proven {
-        /// What the token says.
+        /// The verified content of the token.
         claims: Arc<Claims>,
-        /// The name wanted.
+        /// The requested name; it must be the one in the token.
         client_id: Option<ClientId>,
         /// The secret of an earlier connection of the same client.
         key: Option<ClientKey>,
     },
-    /// A frame that was refused when it was read. It comes here so that answers keep the order of the frames, and so
-    /// that one place counts the errors in a row.
+    /// A frame that the session has refused. It still passes the chat, so that answers keep the order of the frames and
+    /// one place counts consecutive errors.
     Refused(Refusal),
 }
 
-/// A part of a room's history, for somebody outside the chat.
+/// A query for a room's history from outside the chat.
 #[derive(Debug, Clone)]
 pub struct HistoryQuery {
-    /// The room.
+    /// One that exists, or the lobby.
     pub room: RoomName,
-    /// Which messages.
+    /// The part of the history.
     pub page: HistoryPage,
     /// Only messages with these words, the newest first.
     pub search: Option<SearchText>,
@@ -215,34 +218,34 @@ pub struct HistoryQuery {
     pub bytes: usize,
 }
 
-/// Why a connection cannot take part.
+/// The reason that a connection does not become a session.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenRefusal {
     /// Another client holds the name.
     #[error("the name {0} is in use")]
     NameTaken(ClientId),
-    /// The name begins like a guest's and is not held by whoever shows this key.
+    /// The name starts with the guest prefix, and no session with the shown key holds it.
     #[error("names that begin with \"{}\" are given by the server", starling_protocol::limits::GUEST_PREFIX)]
     NameReserved,
-    /// The table of rooms is full.
-    #[error("the server has as many rooms as it may have")]
+    /// The table of rooms is full, and no room in it may be dropped.
+    #[error("the server has reached its limit of rooms")]
     TooManyRooms,
-    /// The token says another name than the one asked for.
-    #[error("the token is that of {0}")]
+    /// The token is for another name than the requested one.
+    #[error("the token is for the name {0}")]
     TokenOfAnother(ClientId),
-    /// The token has expired.
+    /// The time of [`Claims::expires_at`] has passed.
     #[error("the token has expired")]
     TokenExpired,
     /// The token does not allow the room.
     #[error("the token does not allow the room {0}")]
     RoomClosed(RoomName),
-    /// The chat does not answer.
+    /// The chat did not answer in time, or it has ended.
     #[error("the chat does not answer")]
     Unavailable,
 }
 
 impl OpenRefusal {
-    /// The code with which a session that is there already is told so.
+    /// The code for the same refusal as an `error` event, for a session that is already open.
     pub fn error_code(&self) -> ErrorCode {
         match self {
             Self::NameTaken(_) => ErrorCode::NameTaken,

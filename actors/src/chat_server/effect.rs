@@ -1,104 +1,167 @@
-//! Effects: everything that comes out of the chat's state machine.
+//! Everything that comes out of the chat's state machine: a turn, which collects the effects of one command.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use starling_protocol::{ChatMessage, Refusal, RoomSummary, Seq, ServerEvent};
+use starling_protocol::{ChatMessage, CloseCode, Refusal, RoomSummary, Seq, ServerEvent};
 use tokio::sync::oneshot;
 
-use super::command::{DropError, DropReply, OpenRefusal, PostReply, Posted};
+use super::command::{DropError, DropReply, Frame, OpenRefusal, PostReply, Posted};
+use crate::clock::Now;
 use crate::credits::Ticket;
 use crate::history::{Entry, Page, ReadError, ReadRequest, Receipt, StoredMessage};
-use crate::hub::ToSession;
+use crate::hub::{Replay, ToSession};
 use crate::ids::{HubSet, RoomId, SessionId};
 
-/// One thing that the `ChatServer` is to do. Effects are performed in their order.
+/// Collects the effects of one command, in the order in which they are to be performed.
+#[derive(Debug)]
+pub struct Turn {
+    /// The time of the whole turn: every rule of one command sees the same time.
+    pub now: Now,
+    /// The effects so far.
+    pub effects: Vec<Effect>,
+}
+
+impl Turn {
+    /// A turn without effects.
+    pub fn new(now: Now) -> Self {
+        Self { now, effects: Vec::new() }
+    }
+
+    pub(super) fn push(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    fn to(&mut self, session: SessionId, command: ToSession) {
+        self.push(Effect::To { session, command });
+    }
+
+    /// Sends a session an event that answers none of its frames.
+    pub(super) fn tell(&mut self, session: SessionId, event: ServerEvent<'static>) {
+        self.to(session, ToSession::Tell { event: Box::new(event), ticket: None });
+    }
+
+    /// Answers a frame. The answer holds the frame's ticket until it is offered to the client.
+    pub(super) fn answer(&mut self, frame: &mut Frame, event: ServerEvent<'static>) {
+        let ticket = frame.ticket.take();
+        self.to(frame.session, ToSession::Tell { event: Box::new(event), ticket });
+    }
+
+    pub(super) fn refuse(&mut self, frame: &mut Frame, refusal: Refusal) {
+        let refusal = refusal.with_id(frame.id.take());
+        self.answer(frame, ServerEvent::Error(refusal));
+    }
+
+    /// Answers a caller outside the chat.
+    pub(super) fn reply(&mut self, answer: Answer) {
+        self.push(Effect::Answer(answer));
+    }
+
+    pub(super) fn admit(&mut self, session: SessionId, room: RoomId) {
+        self.to(session, ToSession::Admit { room });
+    }
+
+    pub(super) fn dismiss(&mut self, session: SessionId, room: RoomId) {
+        self.to(session, ToSession::Dismiss { room });
+    }
+
+    pub(super) fn close(&mut self, session: SessionId, code: CloseCode, reason: &'static str) {
+        self.to(session, ToSession::Close { code, reason });
+    }
+
+    /// Sends a session the next part of its missed messages.
+    pub(super) fn replay(&mut self, session: SessionId, replay: Replay) {
+        self.to(session, ToSession::Replay(replay));
+    }
+}
+
+/// One action for the `ChatServer` to perform. It performs effects in their order.
 #[derive(Debug)]
 pub enum Effect {
     /// Send a command to one session's hub.
     To {
-        /// The session.
+        /// Its id names its hub.
         session: SessionId,
-        /// The command.
+        /// Carried out where the session has not ended meanwhile.
         command: ToSession,
     },
-    /// Tell several sessions the same.
+    /// Send the same event to several sessions.
     TellMany {
-        /// The sessions.
+        /// Of any hubs; each hub gets one command.
         sessions: Vec<SessionId>,
-        /// The event.
+        /// Encoded once a hub and format.
         event: Box<ServerEvent<'static>>,
     },
-    /// Deliver a message to everybody who was admitted to the room.
+    /// Deliver a message to all sessions that are admitted to live messages of the room.
     Deliver {
-        /// The room.
+        /// A room, or an inbox whose owner is here.
         room: RoomId,
         /// The hubs that have members of it.
         hubs: HubSet,
-        /// The message.
+        /// Encoded once for all of them.
         message: Arc<StoredMessage>,
-        /// Held until the message is offered everywhere.
+        /// Held until every hub has offered the message to its members.
         ticket: Ticket,
     },
     /// Deliver a private message that is not kept.
     DeliverPrivate {
-        /// The connections that hold the two names.
+        /// All connections of the sender and of the receiver.
         sessions: Vec<SessionId>,
-        /// The message.
+        /// Has no `seq`: nobody can read it again.
         message: Box<ChatMessage<'static>>,
-        /// Held until the message is offered everywhere.
+        /// Held until every hub has offered the message to its members.
         ticket: Ticket,
     },
-    /// Give a message to the history, which commits it.
+    /// Append a message to the history. The history reports the commit as a `Completion`.
     Append(Entry),
-    /// Note that the owner of an inbox was sent everything up to this message.
+    /// Store the delivery position of an inbox: its owner was sent all messages up to `seq`.
     Delivered {
-        /// The inbox.
+        /// The number of the inbox; inboxes and rooms are numbered together.
         room: RoomId,
-        /// The message.
+        /// Never less than the last one of this inbox.
         seq: Seq,
     },
-    /// Read from the history.
+    /// Read a page. The outcome comes back as a `Completion` with the same token.
     Read(ReadRequest),
     /// Drop the history of a room that has ended.
     Forget {
-        /// The room.
+        /// Nothing of it is in flight, and its number may be another room's from now on.
         room: RoomId,
-        /// Comes back with the outcome, where somebody waits for it.
+        /// Returned with the outcome if an operator waits for it; otherwise `None`.
         receipt: Option<Receipt>,
     },
-    /// Answer somebody outside the chat.
+    /// Answer a caller outside the chat.
     Answer(Answer),
-    /// Tell every connection that the server goes away, and close it.
+    /// Tell every connection that the server shuts down, and close it.
     Drain {
-        /// The reason, for a person.
+        /// Sent to clients with the close; text for a person.
         reason: &'static str,
-        /// The time over which the closes are spread.
+        /// The hubs spread the closes over this time.
         spread: Duration,
     },
 }
 
-/// An answer to somebody outside the chat, with the reply that it goes to.
+/// An answer to a caller outside the chat, with the reply channel to send it on.
 #[derive(Debug)]
 pub enum Answer {
     /// To [`Command::OpenSession`](super::command::Command::OpenSession).
     Opened(oneshot::Sender<Result<(), OpenRefusal>>, Result<(), OpenRefusal>),
     /// To an operator's message.
     Posted(PostReply, Result<Posted, Refusal>),
-    /// How many connections of a client were closed.
+    /// The number of closed connections of a removed client.
     Removed(oneshot::Sender<usize>, usize),
     /// The outcome of a drop.
     Dropped(DropReply, Result<(), DropError>),
-    /// The list of rooms, and whether there are more.
+    /// The list of rooms, and whether it was cut.
     Rooms(oneshot::Sender<(Vec<RoomSummary>, bool)>, (Vec<RoomSummary>, bool)),
     /// A page of history.
     Page(oneshot::Sender<Result<Page, ReadError>>, Result<Page, ReadError>),
-    /// Everything that was due is done.
+    /// A tick has done all work that was due.
     Ticked(oneshot::Sender<()>),
 }
 
 impl Answer {
-    /// Sends the answer. Whoever asked may have gone: then it is for nobody.
+    /// Sends the answer. If the caller has stopped waiting, the answer is dropped.
     pub fn send(self) {
         match self {
             Self::Opened(reply, outcome) => drop(reply.send(outcome)),

@@ -1,40 +1,49 @@
-//! The only way into the `ChatServer`.
+//! The only way into the `ChatServer`, and what travels through its mailbox.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::Addr;
-use starling_protocol::{ClientId, MessageId, Refusal, RoomName, RoomSummary};
+use actix::{Addr, Message};
+use starling_protocol::{ClientId, MessageId, Refusal, RoomSummary};
 use tokio::sync::oneshot;
 
 use super::ChatServer;
 use super::command::{
     Command, DropError, Frame, HistoryQuery, OpenRefusal, OpenSession, OperatorPost, Posted, Request,
 };
-use super::messages::{Enveloped, RegisterHub, Reported};
 use crate::credits::Ticket;
 use crate::history::{Page, ReadError, RoomKey, StoreReport};
 use crate::hub::HubHandle;
 use crate::identity::RoomGlobs;
 use crate::ids::{RoomId, SessionId};
-use crate::metrics::Mailbox;
-use crate::stage::Stage;
+use crate::metrics::{InMailbox, Mailbox};
+use crate::stage::{Arrival, Stage};
 use crate::vitals::Vitals;
 
-/// How long an answer of the `ChatServer` is waited for.
+/// The longest time that a caller waits for an answer of the `ChatServer`.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// What an operator says in a room.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PostedBy {
-    /// The room.
-    pub room: RoomName,
-    /// The name under which it is said.
-    pub client_id: ClientId,
-    /// What.
-    pub text: Box<str>,
-    /// The operator's own name for it; the same again is not said twice.
-    pub id: Option<MessageId>,
+/// A command, with its arrival time and its place in the mailbox's count.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Enveloped {
+    pub(super) command: Command,
+    pub(super) arrival: Arrival,
+    pub(super) in_mailbox: InMailbox,
+}
+
+/// Registers the hub of a worker thread.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct RegisterHub(pub(super) HubHandle);
+
+/// The history's threads have finished a commit, a read or a drop.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Reported {
+    pub(super) report: StoreReport,
+    pub(super) arrival: Arrival,
+    pub(super) in_mailbox: InMailbox,
 }
 
 async fn answered<T>(answer: oneshot::Receiver<T>) -> Result<T, AskError> {
@@ -45,24 +54,25 @@ async fn answered<T>(answer: oneshot::Receiver<T>) -> Result<T, AskError> {
     }
 }
 
-/// Why a question to the `ChatServer` has no answer.
+/// The reason that a query to the `ChatServer` has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AskError {
-    /// What was asked for is not there.
+    /// The room does not exist.
     #[error("there is no such room")]
     NotThere,
-    /// It cannot be had at the moment.
+    /// The history cannot serve the query at the moment.
     #[error("{0}")]
     Unavailable(ReadError),
-    /// No answer came in time.
+    /// The chat did not answer within five seconds.
     #[error("the chat does not answer in time")]
     TimedOut,
 }
 
-/// The way into the `ChatServer`: counts what waits in its mailbox.
+/// The only way to send to the `ChatServer`; counts the messages in its mailbox.
 ///
-/// Commands of one thread are carried out in the order in which they are sent. The mailbox is bounded: a client's
-/// command holds a credit, a connection opens and closes one session, a hub continues one replay per session.
+/// The chat carries out commands of one thread in the order in which they are sent. The mailbox is bounded: every
+/// command of a client holds a credit, a connection opens and closes one session, and a hub continues one replay per
+/// session.
 #[derive(Debug, Clone)]
 pub struct ChatServerHandle {
     address: Addr<ChatServer>,
@@ -76,7 +86,7 @@ impl ChatServerHandle {
         Self { address, stage, mailbox, vitals }
     }
 
-    /// Whether the parts of the chat live.
+    /// The health of the parts of the chat.
     pub fn vitals(&self) -> &Vitals {
         &self.vitals
     }
@@ -92,17 +102,18 @@ impl ChatServerHandle {
         self.address.do_send(Enveloped { command, arrival: self.stage.arrive(), in_mailbox });
     }
 
-    /// Sends a command and waits for its answer: whoever asks has one question in the mailbox.
+    /// Sends a command and waits for its answer. The caller waits, so it has at most one query in the mailbox.
     async fn ask_for<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, AskError> {
         let (reply, answer) = oneshot::channel();
         self.send(command(reply));
         answered(answer).await
     }
 
-    /// Makes a connection a session, welcomed and in its room.
+    /// Makes a connection a session: when this returns `Ok`, the client has been welcomed and is in its room.
     ///
     /// # Errors
-    /// [`OpenRefusal`], also where the chat does not answer in time; then the session is closed again.
+    /// [`OpenRefusal`]. If the chat does not answer in time, the session is closed again and the refusal is
+    /// `Unavailable`.
     pub async fn open_session(&self, open: OpenSession) -> Result<(), OpenRefusal> {
         let session = open.session;
         let (reply, answer) = oneshot::channel();
@@ -119,22 +130,22 @@ impl ChatServerHandle {
         self.send(Command::CloseSession { session });
     }
 
-    /// Carries out what a client asks; the ticket is given back when its outcome has been offered everywhere.
+    /// Sends a client's request. The ticket returns its credit when all receivers have been offered the outcome.
     pub fn ask(&self, session: SessionId, id: Option<MessageId>, request: Request, ticket: Ticket) {
         self.send(Command::Ask { frame: Frame { session, id, ticket: Some(ticket) }, request });
     }
 
-    /// The session is read by a person from now on, or no longer.
+    /// Starts or stops telling a session the presence of its rooms, because a person reads it.
     pub fn watch_presence(&self, session: SessionId, wanted: bool) {
         self.send(Command::WatchPresence { session, wanted });
     }
 
-    /// What was replayed to a session has been written.
+    /// Asks for the next part of a replay, because the session has written the previous one.
     pub(crate) fn continue_replay(&self, session: SessionId, room: RoomId) {
         self.send(Command::ContinueReplay { session, room });
     }
 
-    /// Makes a worker thread's hub known; before its first session.
+    /// Registers the hub of a worker thread, before the first session of that hub.
     #[expect(clippy::disallowed_methods, reason = "one message per worker thread")]
     pub(crate) fn register_hub(&self, hub: HubHandle) {
         self.address.do_send(RegisterHub(hub));
@@ -143,7 +154,7 @@ impl ChatServerHandle {
     /// Lets what is due by time happen, and waits until it has. So at most two ticks are in the mailbox: this one, and that
     /// of [`answers`](Self::answers).
     pub(super) async fn tick(&self) {
-        // Without an answer the actor is gone or far behind; the next tick comes in any case.
+        // No answer means that the actor has ended or is far behind; the next tick comes in any case.
         self.ask_for(|reply| Command::Tick { reply }).await.unwrap_or_default();
     }
 
@@ -152,13 +163,12 @@ impl ChatServerHandle {
         self.ask_for(|reply| Command::Tick { reply }).await.is_ok()
     }
 
-    /// Says something in a room for an operator, and waits until it is stored.
+    /// Posts a message to a room for an operator, and waits until it is stored.
     ///
     /// # Errors
-    /// [`AskError::TimedOut`]; inside, the refusal.
-    pub async fn post(&self, post: PostedBy) -> Result<Result<Posted, Refusal>, AskError> {
-        let PostedBy { room, client_id, text, id } = post;
-        self.ask_for(|reply| Command::PostAsOperator(OperatorPost { room, client_id, text, id, reply })).await
+    /// [`AskError::TimedOut`]. The inner error is the chat's refusal.
+    pub async fn post(&self, post: OperatorPost) -> Result<Result<Posted, Refusal>, AskError> {
+        self.ask_for(|reply| Command::PostAsOperator { post, reply }).await
     }
 
     /// Closes all connections of a client, for an operator, and returns how many there were.
@@ -169,19 +179,19 @@ impl ChatServerHandle {
         self.ask_for(|reply| Command::RemoveClient { client_id, reply }).await
     }
 
-    /// Drops a room or an inbox with all that was said in it, for an operator, and waits until the storage has done so.
+    /// Drops a room or an inbox with all its messages, for an operator, and waits until the storage has dropped it.
     ///
     /// # Errors
-    /// [`AskError::TimedOut`]; inside, why it is not dropped.
+    /// [`AskError::TimedOut`]. The inner error is the reason that it was not dropped.
     pub async fn drop_room(&self, key: RoomKey) -> Result<Result<(), DropError>, AskError> {
         match self.ask_for(|reply| Command::DropRoom { key, reply }).await {
-            // The history's thread has ended: what it was to do is not done.
+            // The reply was dropped: the history's thread has ended without dropping the room.
             Err(AskError::NotThere) => Ok(Err(DropError::NotStored)),
             outcome => outcome,
         }
     }
 
-    /// The rooms among these, the fullest first, and whether there are more than are listed.
+    /// Lists the rooms that match `allowed`, the fullest first, and whether the list was cut.
     ///
     /// # Errors
     /// [`AskError::TimedOut`].
@@ -189,10 +199,10 @@ impl ChatServerHandle {
         self.ask_for(|reply| Command::ListRooms { allowed, reply }).await
     }
 
-    /// A part of a room's history.
+    /// Reads a page of a room's history.
     ///
     /// # Errors
-    /// [`AskError::NotThere`] without such a room, [`AskError::Unavailable`], [`AskError::TimedOut`].
+    /// [`AskError::NotThere`] if the room does not exist, [`AskError::Unavailable`], [`AskError::TimedOut`].
     pub async fn history(&self, query: HistoryQuery) -> Result<Page, AskError> {
         match self.ask_for(|reply| Command::ReadRoom { query, reply }).await? {
             Ok(page) => Ok(page),
@@ -208,7 +218,8 @@ impl ChatServerHandle {
         self.address.do_send(Reported { report, arrival: self.stage.arrive(), in_mailbox });
     }
 
-    /// Tells every connection that the server goes away, and closes it with 1001, spread over this time.
+    /// Tells every connection that the server shuts down, and closes it with 1001; the closes are spread over this
+    /// time.
     pub fn drain(&self, reason: &'static str, spread: Duration) {
         self.send(Command::Drain { reason, spread });
     }

@@ -12,6 +12,5 @@ pub(crate) mod reads;
 pub(crate) mod remembered;
 pub(crate) mod room;
 pub(crate) mod rooms;
-mod sessions;
 mod unclaimed;
 mod vacancies;

@@ -1,7 +1,7 @@
 //! The rules of the chat: a state machine without I/O, clock or actors.
 //!
-//! Commands go in, effects come out. The parts hold the data; the rules here and below decide, each
-//! module about one subject.
+//! Commands go in, effects come out. The parts hold the data. This module and its submodules hold the rules, one
+//! subject per module.
 //!
 //! Invariants, checked by [`ChatState::check`] in tests:
 //! - a session is a member of a room exactly if the room is on the session's list;
@@ -30,7 +30,7 @@ use starling_protocol::{
 };
 
 use super::command::{Command, DropReply, Frame, OpenRefusal, Request};
-use super::effect::{Answer, Effect};
+use super::effect::{Answer, Effect, Turn};
 use super::parts::catching_up::CatchingUp;
 use super::parts::in_flight::InFlight;
 use super::parts::inboxes::Inboxes;
@@ -41,7 +41,6 @@ use super::parts::proofs::Proofs;
 use super::parts::reads::Reads;
 use super::parts::remembered::{IdHasher, RememberedIds};
 use super::parts::rooms::Rooms;
-use super::turn::Turn;
 use crate::clock::Numbers;
 use crate::config::ChatConfig;
 use crate::history::{Completion, RoomKey};
@@ -49,7 +48,7 @@ use crate::identity::RoomGlobs;
 use crate::ids::{RoomId, SessionId};
 use crate::metrics::Held;
 
-/// The chat.
+/// The rules and the data of the whole chat, see the module.
 #[derive(Debug)]
 pub struct ChatState {
     config: ChatConfig,
@@ -62,17 +61,17 @@ pub struct ChatState {
     order: Order,
     in_flight: InFlight,
     ids: IdHasher,
-    /// The `id`s of private messages that are not kept: those do not pass the log.
+    /// The `id`s of private messages that are not stored, and therefore never pass through the log.
     direct_ids: RememberedIds<Direct>,
     catching_up: CatchingUp,
     reads: Reads,
-    /// Operators who wait until a room is dropped.
+    /// Operators that wait for the drop of a room.
     drops: Slab<DropReply>,
-    /// How many rooms and inboxes went because others needed their place.
+    /// The number of rooms and inboxes that were dropped to make space for others.
     dropped_for_space: u64,
 }
 
-/// A private message that is not kept.
+/// The receiver and the time of a private message that is not stored.
 #[derive(Debug, Clone)]
 struct Direct {
     to: ClientId,
@@ -80,7 +79,7 @@ struct Direct {
 }
 
 impl ChatState {
-    /// A chat without anybody; `seed` makes its guest names and epochs.
+    /// An empty chat. `seed` determines its guest names and epochs.
     pub fn new(config: ChatConfig, seed: u64) -> Self {
         let (ids_kept, ids_max) = (config.ids_remembered, config.ids_max as usize);
         Self {
@@ -114,7 +113,7 @@ impl ChatState {
             Command::WatchPresence { session, wanted } => self.watch_presence(session, wanted),
             Command::ContinueReplay { session, room } => self.continue_replay(session, room, turn),
             Command::Completed(completion) => self.completed(completion, turn),
-            Command::PostAsOperator(post) => self.post_as_operator(post, turn),
+            Command::PostAsOperator { post, reply } => self.post_as_operator(post, reply, turn),
             Command::RemoveClient { client_id, reply } => {
                 let count = self.remove_client(&client_id, turn);
                 turn.reply(Answer::Removed(reply, count));
@@ -130,17 +129,17 @@ impl ChatState {
         }
     }
 
-    /// How many sessions there are, connections that have not shown a token among them.
+    /// The number of sessions, including connections that have not shown a token.
     pub fn session_count(&self) -> usize {
         self.participants.len() + self.proofs.unproven_count()
     }
 
-    /// How many rooms there are, empty ones that are still kept among them.
+    /// The number of named rooms, including empty rooms that are still kept.
     pub fn room_count(&self) -> usize {
         self.rooms.count()
     }
 
-    /// How much the chat holds at the moment, for the metrics.
+    /// The sizes of the chat's tables, for the metrics.
     pub fn held(&self) -> Held {
         Held {
             rooms: self.room_count(),
@@ -150,7 +149,7 @@ impl ChatState {
         }
     }
 
-    /// The tables that are full, each with its variable and its limit.
+    /// The full tables, each with the name of its configuration variable and its limit.
     pub fn full_tables(&self) -> impl Iterator<Item = (&'static str, u32)> {
         let tables = [
             ("CHAT_ROOMS", self.room_count(), self.config.rooms),
@@ -159,12 +158,12 @@ impl ChatState {
         tables.into_iter().filter(|(_, count, most)| *count >= *most as usize).map(|(table, _, most)| (table, most))
     }
 
-    /// How many rooms and inboxes went so far because others needed their place.
+    /// The number of rooms and inboxes that were dropped to make space for others.
     pub fn dropped_for_space(&self) -> u64 {
         self.dropped_for_space
     }
 
-    /// The room of this name.
+    /// The number of a room, as long as it has its name. `None`: nobody has made it, or it has ended.
     pub fn find_room(&self, name: &str) -> Option<RoomId> {
         self.rooms.find(name)
     }
@@ -175,8 +174,8 @@ impl ChatState {
         self.inboxes.find(owner)
     }
 
-    /// The rooms among these that have members or messages, the fullest first, and whether there are more than are
-    /// listed.
+    /// Lists the rooms that `allowed` matches and that have members or messages, the fullest first, and whether the
+    /// list was cut.
     fn list_rooms(&self, allowed: &RoomGlobs) -> (Vec<RoomSummary>, bool) {
         let (rooms, truncated) = self.rooms.list(|name| allowed.allow(name));
         let summary = |(name, id, count): (&RoomName, RoomId, u32)| RoomSummary {
@@ -187,11 +186,11 @@ impl ChatState {
         (rooms.into_iter().map(|(name, id, room)| summary((name, id, room.count()))).collect(), truncated)
     }
 
-    // ---- what clients ask
+    // ---- client requests
 
     fn ask(&mut self, mut frame: Frame, request: Request, turn: &mut Turn) {
         let session = frame.session;
-        // A session that was replaced or closed may still have frames on their way.
+        // A session that was replaced or closed may still have frames in flight.
         if !self.participants.contains(session) {
             if self.proofs.unproven(session).is_some() {
                 let outcome = self.ask_unproven(&mut frame, request, turn);
@@ -242,7 +241,7 @@ impl ChatState {
         turn.answer(frame, ServerEvent::Pong { id, at });
     }
 
-    /// Answers a refusal, and closes a connection that sends nothing but errors.
+    /// Answers with the refusal, if there is one, and closes a connection with too many errors in a row.
     fn conclude(&mut self, frame: &mut Frame, outcome: Result<(), Refusal>, turn: &mut Turn) {
         let (session, is_error) = (frame.session, outcome.is_err());
         let is_flood = self.participants.count_errors(session, is_error) | self.proofs.count_errors(session, is_error);
@@ -269,7 +268,7 @@ impl ChatState {
         }
     }
 
-    /// Does everything that is due.
+    /// Does all work that is due by time.
     fn tick(&mut self, turn: &mut Turn) {
         for room in self.presence.take_due() {
             self.tell_presence(room, turn);
@@ -301,7 +300,7 @@ impl ChatState {
         Some(room)
     }
 
-    /// The room of this name. `None`: it is the lobby, which is there for everybody who asks, and nobody has entered it
+    /// Finds a room by name. `None`: the room is the lobby, which always counts as existing, and nobody has entered it
     /// yet.
     fn lobby_or_existing_room(&self, name: &RoomName) -> Result<Option<RoomId>, Refusal> {
         match self.rooms.find(name.as_str()) {
@@ -322,7 +321,7 @@ impl ChatState {
     }
 }
 
-/// The table of rooms is full, and none may go.
+/// The table of rooms is full, and no room in it may be dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct TooManyRooms;
 

@@ -21,10 +21,10 @@ use super::*;
 use crate::clock;
 use starling_protocol::CloseCode;
 
-/// Longer than anything here takes.
+/// Longer than any step of these tests.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// More than the kernel takes of one connection here.
+/// More bytes than the kernel buffers for one connection here.
 const MORE_THAN_THE_KERNEL_TAKES: usize = 512 * 1024;
 
 const NO_BOUND: usize = usize::MAX;
@@ -32,7 +32,7 @@ const NO_BOUND: usize = usize::MAX;
 /// A connection, and the client at its other end.
 struct Pair {
     connection: Connection,
-    /// Kept: without it the socket would not be whole.
+    /// Kept open: dropping it would shut down one direction of the socket.
     read_half: OwnedReadHalf,
     client: Client,
 }
@@ -61,7 +61,7 @@ async fn opening_pair(head: Bytes) -> Pair {
     server.set_nonblocking(true).unwrap();
     client.set_nonblocking(true).unwrap();
     let server = TcpStream::from_std(server).unwrap();
-    // The runtime takes no socket for writable before the kernel has said so once.
+    // The runtime does not consider a socket writable before the kernel has reported it once.
     server.writable().await.unwrap();
     let (read_half, write_half) = server.into_split();
     let socket = TcpStream::from_std(client.into()).unwrap();
@@ -74,7 +74,7 @@ async fn opening_pair(head: Bytes) -> Pair {
 }
 
 impl Client {
-    /// Reads until `enough` of what has come, or to the end of the connection.
+    /// Reads until `enough` accepts the received bytes, or to the end of the connection.
     async fn read_until(&mut self, enough: impl Fn(&BytesMut) -> bool) {
         let reading = async {
             while !enough(&self.unread) {
@@ -120,7 +120,7 @@ impl Client {
     }
 }
 
-/// A text that is as long as it says and cannot be taken for another.
+/// A text of this length that differs from all others.
 fn text(number: u32, length: usize) -> String {
     let text = format!("{number}:");
     text.clone() + &"x".repeat(length.saturating_sub(text.len()))
@@ -146,7 +146,7 @@ impl Pair {
         self.connection.flush(clock::now(), &mut Written::default())
     }
 
-    /// Flushes as often as the kernel takes more, as the hub does.
+    /// Flushes whenever the socket is writable, as the hub does.
     async fn flush_all(connection: &mut Connection) -> Written {
         let mut written = Written::default();
         let flushing = async {

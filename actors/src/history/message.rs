@@ -1,4 +1,4 @@
-//! A message: before it has its place in a room, and as it is kept.
+//! A message: before it has its `seq` in a room, and as it is kept.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,7 +10,7 @@ use crate::identity::IdOwner;
 /// What messages are kept in: a room, or a client's inbox, which is kept like a room that only that client is in.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum RoomKey {
-    /// A room.
+    /// Open to whoever joins it.
     Room(RoomName),
     /// The private messages that a client got and sent.
     Inbox(ClientId),
@@ -51,14 +51,14 @@ impl fmt::Display for RoomKey {
     }
 }
 
-/// A message that was accepted and has no place yet.
+/// A message that was accepted and has no `seq` yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
     /// To whom, where it is private.
     pub to: Option<ClientId>,
-    /// Who wrote it.
+    /// The name that the sender had when it was accepted.
     pub client_id: ClientId,
-    /// What was written.
+    /// At most `CHAT_MESSAGE_BYTES`.
     pub text: Box<str>,
     /// When the server took it, milliseconds since the Unix epoch.
     pub at: u64,
@@ -69,7 +69,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// The message with this place.
+    /// The message as the log numbered it.
     pub fn placed(self, room: RoomKey, seq: Seq) -> StoredMessage {
         let Self { to, client_id, text, at, id, owner } = self;
         StoredMessage { room, to, seq, client_id, text, at, id, owner }
@@ -93,11 +93,11 @@ pub struct StoredMessage {
     pub room: RoomKey,
     /// To whom, where it is private: exactly in an inbox.
     pub to: Option<ClientId>,
-    /// Its place there.
+    /// Its number there, from 1 in each epoch, without gaps.
     pub seq: Seq,
-    /// Who wrote it.
+    /// The name that the sender had when it was accepted.
     pub client_id: ClientId,
-    /// What was written.
+    /// At most `CHAT_MESSAGE_BYTES`.
     pub text: Box<str>,
     /// When the server took it, milliseconds since the Unix epoch.
     pub at: u64,

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use starling_protocol::{ClientId, HistoryPage};
+use starling_protocol::{ClientId, HistoryPage, Seq};
 
-use super::StoredMessage;
+use super::message::StoredMessage;
 use crate::ids::RoomId;
 
 /// A part of a room's history that is to be read.
@@ -12,11 +12,15 @@ use crate::ids::RoomId;
 pub struct ReadRequest {
     /// Comes back with the answer.
     pub token: ReadToken,
-    /// For what it is read.
+    /// Whether somebody can go on without it.
     pub purpose: ReadPurpose,
-    /// The room.
+    /// A room or an inbox.
     pub room: RoomId,
-    /// Which messages.
+    /// The oldest message that may be shown: what is older was dropped.
+    pub oldest: Seq,
+    /// The newest message that may be shown: what is newer has not been reported as stored.
+    pub newest: Seq,
+    /// The direction, and the message that it begins behind.
     pub page: HistoryPage,
     /// Only messages with these words, the newest first. With it `page` is [`HistoryPage::Newest`] or
     /// [`HistoryPage::Before`].

@@ -5,9 +5,7 @@
 //!   gets reports through its mailbox.
 //! - The writer numbers the messages of a room when it commits them, and reports them after the commit, in the order of
 //!   the appends. It answers each entry once.
-//! - A page never shows a message that has not been reported, so a session that catches up gets nothing twice.
-//! - A small memory of recent messages stands in front; it holds the newest of a room without a gap, and nothing that
-//!   is not in the file.
+//! - A room of the chat has another number in the file, for a number of the chat is used again when its room has ended.
 
 pub mod backup;
 mod checkpoints;
@@ -21,7 +19,6 @@ pub mod operator;
 mod ownership;
 mod page;
 mod reader;
-mod recent;
 mod report;
 mod restored;
 mod retention;
@@ -29,61 +26,48 @@ mod schema;
 mod search;
 mod settings;
 mod writer;
+mod written;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
 use smallvec::SmallVec;
 use starling_protocol::Seq;
 
-pub use self::open::OpenError;
-pub use self::report::StoreHealth;
-pub use self::settings::{SqliteSettings, Sync};
+pub use self::settings::SqliteSettings;
 
 use self::command::{Append, NewCopy, WriterCommand};
 use self::lock::Lock;
-use self::open::Opened;
+use self::open::{OpenError, Opened};
 use self::page::DiskRead;
 use self::reader::Readers;
-use self::recent::Recent;
 use self::report::Report;
-use self::schema::{DbRoom, ROOMS_MAX};
+use self::schema::{Bounds, DbRoom, ROOMS_MAX};
 use self::search::Searches;
-use super::memory::KeptBytes;
 use super::{
-    Completion, Entry, EntryCopy, HistoryStore, Page, ReadError, ReadRequest, Receipt, ReportSink, Restored,
-    StoreReport, StoredCopy,
+    CannotOpen, Completion, Entry, EntryCopy, HistoryMetrics, HistoryStore, Page, ReadError, ReadRequest, Receipt,
+    ReportSink, Restored, StoreReport, StoredCopy,
 };
 use crate::clock;
 use crate::ids::RoomId;
-use crate::metrics::HistoryMetrics;
 use crate::vitals::Vitals;
 
 /// Messages of one turn that are handed on before it ends, so that a long one does not keep the disk idle.
 const TURN_MESSAGES_MAX: usize = 256;
 
-#[derive(Debug)]
-struct Room {
-    db: DbRoom,
-    /// The newest message that is reported as committed.
-    seq: Seq,
-    oldest: Seq,
-}
-
 /// Keeps what was said in a SQLite database.
-pub struct SqliteHistory {
+pub struct SqliteStore {
     opened: Option<Opened>,
     settings: Arc<SqliteSettings>,
     metrics: Arc<HistoryMetrics>,
-    health: StoreHealth,
+    /// Of the restored rooms, until the writer gets them.
+    bounds: Bounds,
     // Trees: a hash table of a million rooms takes longer to grow than anything may wait.
-    rooms: BTreeMap<RoomId, Room>,
+    rooms: BTreeMap<RoomId, DbRoom>,
     by_db: BTreeMap<DbRoom, RoomId>,
     next_db: u32,
-    recent: Recent,
     /// What this turn asks of the writer, and how many messages are among it.
     turn: Vec<WriterCommand>,
     turn_messages: usize,
@@ -104,26 +88,31 @@ struct Threads {
     others: Vec<JoinHandle<()>>,
 }
 
-impl std::fmt::Debug for SqliteHistory {
+impl std::fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SqliteHistory").field("path", &self.settings.path).finish_non_exhaustive()
+        f.debug_struct("SqliteStore").field("path", &self.settings.path).finish_non_exhaustive()
     }
 }
 
-impl SqliteHistory {
+impl SqliteStore {
     /// Opens the database, makes it where there is none, and brings an older one up to date.
     ///
     /// # Errors
-    /// [`OpenError`]; then the database is as it was.
-    pub fn open(mut settings: SqliteSettings, metrics: Arc<HistoryMetrics>) -> Result<Self, OpenError> {
-        settings.path = file::locate(&settings.path)?;
+    /// [`CannotOpen`]; then the database is as it was.
+    pub fn open(settings: SqliteSettings, metrics: Arc<HistoryMetrics>) -> Result<Self, CannotOpen> {
+        Self::try_open(settings, metrics).map_err(CannotOpen::because)
+    }
+
+    fn try_open(mut settings: SqliteSettings, metrics: Arc<HistoryMetrics>) -> Result<Self, OpenError> {
+        settings.path = file::locate_new(&settings.path)?;
         let (opened, lock) = open::open(&settings)?;
+        let stored = opened.rooms.iter().zip(&opened.restored.rooms);
+        let bounds = stored.map(|(db, room)| (*db, (room.seq, room.oldest))).collect();
         Ok(Self {
             opened: Some(opened),
-            recent: Recent::new(settings.recent_messages, settings.recent_bytes),
             settings: Arc::new(settings),
             metrics,
-            health: StoreHealth::default(),
+            bounds,
             rooms: BTreeMap::new(),
             by_db: BTreeMap::new(),
             next_db: 1,
@@ -132,16 +121,6 @@ impl SqliteHistory {
             threads: None,
             _lock: lock,
         })
-    }
-
-    /// The bytes of the messages in memory in front of the disk, also after the store was handed on.
-    pub fn kept_bytes(&self) -> KeptBytes {
-        self.recent.kept_bytes()
-    }
-
-    /// Whether storing works, also after the store was handed on.
-    pub fn health(&self) -> StoreHealth {
-        self.health.clone()
     }
 
     /// Hands the turn to the writer. Without one nothing of it is stored.
@@ -154,8 +133,7 @@ impl SqliteHistory {
         };
         let Some(unsent) = unsent else { return };
         self.metrics.writer.complete_n(unsent.iter().map(WriterCommand::messages).sum::<usize>() as u64);
-        self.health.set(Some("the history's thread has ended".into()));
-        self.metrics.failing.store(1, Relaxed);
+        self.metrics.health.set(Some("the history's thread has ended".into()));
         for command in unsent {
             match command {
                 WriterCommand::Append(Append { number, .. }) => done.push(Completion::Refused { number }),
@@ -169,8 +147,8 @@ impl SqliteHistory {
 
     /// The number of a room in the database; a new room gets the next one. `None`: there are no more numbers.
     fn db_room(&mut self, room: RoomId) -> Option<DbRoom> {
-        if let Some(entry) = self.rooms.get(&room) {
-            return Some(entry.db);
+        if let Some(db) = self.rooms.get(&room) {
+            return Some(*db);
         }
         if self.next_db > ROOMS_MAX {
             return None;
@@ -178,32 +156,27 @@ impl SqliteHistory {
         let db = DbRoom(self.next_db);
         self.next_db += 1;
         self.by_db.insert(db, room);
-        self.rooms.insert(room, Room { db, seq: Seq(0), oldest: Seq(1) });
+        self.rooms.insert(room, db);
         Some(db)
-    }
-
-    fn committed(&mut self, append: Append, done: &mut Vec<Completion>) {
-        let mut copies = SmallVec::new();
-        for NewCopy { room, key, epoch, draft, seq, .. } in append.copies {
-            let message = Arc::new(draft.placed(key, seq));
-            let Some(entry) = self.rooms.get_mut(&room) else { continue };
-            entry.seq = seq;
-            copies.push(StoredCopy { room, epoch, message: Arc::clone(&message), oldest: entry.oldest });
-            self.recent.push(room, epoch, message);
-        }
-        done.push(Completion::Committed { number: append.number, copies });
     }
 }
 
-impl HistoryStore for SqliteHistory {
+/// An entry with the numbers that its messages got. Its rooms may drop messages later, not with this commit.
+fn committed(append: Append) -> Completion {
+    let copies = append.copies.into_iter().map(|NewCopy { room, key, epoch, draft, seq, .. }| {
+        let message = Arc::new(draft.placed(key, seq));
+        StoredCopy { room, epoch, message, oldest: None }
+    });
+    Completion::Committed { number: append.number, copies: copies.collect() }
+}
+
+impl HistoryStore for SqliteStore {
     fn restore(&mut self) -> Restored {
         let Some(opened) = &mut self.opened else { return Restored::default() };
         let restored = std::mem::take(&mut opened.restored);
-        for (index, (db, stored)) in opened.rooms.iter().zip(&restored.rooms).enumerate() {
-            let Ok(index) = u32::try_from(index) else { continue };
-            let entry = Room { db: *db, seq: stored.seq, oldest: stored.oldest };
-            self.rooms.insert(RoomId(index), entry);
-            self.by_db.insert(*db, RoomId(index));
+        for (room, db) in (0..).map(RoomId).zip(&opened.rooms) {
+            self.rooms.insert(room, *db);
+            self.by_db.insert(*db, room);
         }
         self.next_db = opened.last_number + 1;
         restored
@@ -211,21 +184,21 @@ impl HistoryStore for SqliteHistory {
 
     fn connect(&mut self, sink: ReportSink, vitals: &Vitals) {
         let Some(opened) = self.opened.take() else { return };
-        let known = self.rooms.values().map(|room| (room.db, (room.seq, room.oldest))).collect();
         let (readers, mut others) = Readers::start(opened.readers, &sink, &self.metrics, vitals);
         let (searches, thread) =
             Searches::start(opened.searcher, &self.settings.path, Arc::clone(&sink), &self.metrics, vitals);
         others.push(thread);
+        let files = Arc::new(opened.files);
         let (commands, writing) = writer::start(
-            (opened.writer, opened.identity, opened.continuity),
+            (opened.writer, Arc::clone(&files)),
             Arc::clone(&self.settings),
             Arc::clone(&self.metrics),
-            self.health.clone(),
             (sink, Arc::clone(&searches)),
-            (known, opened.dropped),
+            (std::mem::take(&mut self.bounds), opened.dropped),
             vitals,
         );
-        let (checkpoints, thread) = checkpoints::start(opened.checkpoints, commands.clone(), &self.metrics, vitals);
+        let (checkpoints, thread) =
+            checkpoints::start((opened.checkpoints, files), commands.clone(), &self.metrics, vitals);
         others.push(thread);
         let (writer, checkpoints) = (Some(commands), Some(checkpoints));
         self.threads = Some(Threads { writer, checkpoints, readers, searches, writing: Some(writing), others });
@@ -234,21 +207,15 @@ impl HistoryStore for SqliteHistory {
     fn reported(&mut self, report: StoreReport, done: &mut Vec<Completion>) {
         match report.open::<Report>() {
             Some(Report::Committed(appends)) => {
-                for append in appends {
-                    self.committed(append, done);
-                }
+                done.extend(appends.into_iter().map(committed));
             }
             Some(Report::Refused(numbers)) => {
                 done.extend(numbers.into_iter().map(|number| Completion::Refused { number }));
             }
             Some(Report::Trimmed(rooms)) => {
                 for (db, oldest) in rooms {
-                    let Some(room) = self.by_db.get(&db).copied() else { continue };
-                    if let Some(entry) = self.rooms.get_mut(&room) {
-                        entry.oldest = oldest;
-                        done.push(Completion::Trimmed { room, oldest });
-                        self.recent.trim(room, oldest);
-                    }
+                    // A room that was forgotten meanwhile is nobody's.
+                    done.extend(self.by_db.get(&db).map(|room| Completion::Trimmed { room: *room, oldest }));
                 }
             }
             Some(Report::Forgotten(receipt, is_gone)) => done.push(Completion::Forgotten { receipt, is_gone }),
@@ -274,9 +241,9 @@ impl HistoryStore for SqliteHistory {
     }
 
     fn delivered(&mut self, room: RoomId, seq: Seq) {
-        if let Some(entry) = self.rooms.get(&room) {
+        if let Some(db) = self.rooms.get(&room) {
             // Without a writer it is not noted, and sent again after the next start.
-            self.turn.push(WriterCommand::Delivered(entry.db, seq));
+            self.turn.push(WriterCommand::Delivered(*db, seq));
         }
     }
 
@@ -294,16 +261,13 @@ impl HistoryStore for SqliteHistory {
     }
 
     fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>) {
-        let Some(room) = self.rooms.get(&request.room) else {
+        let Some(db) = self.rooms.get(&request.room).copied() else {
             return done.push(Completion::Read { request, page: Page::default() });
         };
-        if let Some(page) = self.recent.answer(&request, room.seq, room.oldest) {
-            return done.push(Completion::Read { request, page });
-        }
         let Some(threads) = &self.threads else {
             return done.push(Completion::Unread { request, error: ReadError::Failed });
         };
-        let read = DiskRead { db: room.db, oldest: room.oldest, newest: room.seq, request, queued: clock::now() };
+        let read = DiskRead { db, request, queued: clock::now() };
         let is_search = read.request.search.is_some();
         let asked = if is_search { threads.searches.ask(read) } else { threads.readers.ask(read) };
         if let Err(request) = asked {
@@ -312,11 +276,10 @@ impl HistoryStore for SqliteHistory {
     }
 
     fn forget(&mut self, room: RoomId, receipt: Option<Receipt>, done: &mut Vec<Completion>) {
-        self.recent.forget(room);
-        if let Some(entry) = self.rooms.remove(&room) {
-            self.by_db.remove(&entry.db);
+        if let Some(db) = self.rooms.remove(&room) {
+            self.by_db.remove(&db);
             // Without a writer the row stays, and the room is back after the next start.
-            self.turn.push(WriterCommand::Forget(entry.db, receipt));
+            self.turn.push(WriterCommand::Forget(db, receipt));
         } else {
             // No message of it was ever stored.
             done.extend(receipt.map(|receipt| Completion::Forgotten { receipt, is_gone: true }));
@@ -324,15 +287,13 @@ impl HistoryStore for SqliteHistory {
     }
 }
 
-impl Drop for SqliteHistory {
+impl Drop for SqliteStore {
     fn drop(&mut self) {
         if self.has_queued() {
             // Nobody is left to be told how it went.
             self.hand_on(&mut Vec::new());
         }
-        if let Some(mut opened) = self.opened.take() {
-            writer::note_end(&opened.continuity, &mut opened.writer);
-        }
+        drop(self.opened.take());
         let Some(mut threads) = self.threads.take() else { return };
         let join = |thread: JoinHandle<()>| {
             if thread.join().is_err() {

@@ -1,16 +1,16 @@
-//! Why a connection is closed.
+//! Reasons for closing a connection.
 
 use starling_protocol::CloseCode;
 
 use crate::metrics::DisconnectReason;
 
-/// The end of a connection: what the client is told, and how it is counted.
+/// How to close a connection: the close frame, and the reason in the metrics.
 #[derive(Debug, Clone, Copy)]
 pub struct Closing {
     pub(crate) code: CloseCode,
     pub(crate) reason: &'static str,
     pub(crate) counted_as: DisconnectReason,
-    /// Whether what waits for the client is dropped, so that the close frame comes at once.
+    /// Whether unsent frames are dropped, so that the client gets the close frame at once.
     pub(crate) drops_outbox: bool,
 }
 
@@ -23,7 +23,7 @@ impl Closing {
     };
     pub(crate) const OVERLOAD: Self = Self {
         code: CloseCode::TryAgainLater,
-        reason: "too much waits for all clients",
+        reason: "too many unsent bytes for all clients",
         counted_as: DisconnectReason::Overload,
         drops_outbox: true,
     };
@@ -34,7 +34,8 @@ impl Closing {
         drops_outbox: true,
     };
 
-    /// The client went without a word; what it has asked for is still written, for it may listen.
+    /// The client ended its side without a close frame. The answers to its commands are still written, since it may
+    /// read.
     pub(crate) fn lost() -> Self {
         Self { counted_as: DisconnectReason::Lost, ..Self::by_server(CloseCode::Normal, "") }
     }
@@ -44,7 +45,7 @@ impl Closing {
         Self { counted_as: DisconnectReason::Client, ..Self::by_server(CloseCode::Normal, "") }
     }
 
-    /// The server ends the connection for this reason.
+    /// The server closes the connection with this code and reason.
     pub(crate) fn by_server(code: CloseCode, reason: &'static str) -> Self {
         let counted_as = match code {
             CloseCode::Normal => DisconnectReason::Client,

@@ -1,4 +1,4 @@
-//! Which frames are compressed, and what that costs and brings.
+//! Decides which frames are compressed, and counts the cost and the gain.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use crate::clock;
 use crate::frame;
 use crate::metrics::Metrics;
 
-/// Compresses frames for the clients that take compressed ones.
+/// Compresses frames for the clients that accept compression.
 #[derive(Debug)]
 pub(crate) struct Compression {
-    /// Frames with fewer bytes stay as they are.
+    /// Smaller frames are not compressed.
     frame_bytes_min: usize,
     metrics: Arc<Metrics>,
 }
@@ -21,7 +21,7 @@ impl Compression {
         Self { frame_bytes_min: frame_bytes_min as usize, metrics }
     }
 
-    /// The frame as it is sent to a client that takes compressed ones: the same frame where compressing it is not worth it.
+    /// The frame for clients that accept compression. It is the same frame if it is small or does not become shorter.
     pub(super) fn of(&self, text_frame: &Bytes) -> Bytes {
         if text_frame.len() < self.frame_bytes_min {
             return text_frame.clone();

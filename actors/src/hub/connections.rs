@@ -19,34 +19,35 @@ use crate::session::SessionHandle;
 pub(super) struct Entry {
     pub(super) session: SessionId,
     pub(super) connection: Connection,
-    /// The rooms it was admitted to, and its place among their members.
+    /// The rooms that it was admitted to, each with its index among the room's local members.
     pub(super) rooms: SmallVec<[(RoomId, u32); 1]>,
     pub(super) format: Format,
-    /// Whether its client takes compressed frames.
+    /// Whether compression was negotiated with the client.
     pub(super) is_deflated: bool,
-    /// The room that a person means where none is named: the one entered last.
+    /// The room for console lines that name no room: the last one joined.
     pub(super) current_room: Option<RoomName>,
     pub(super) handle: Option<SessionHandle>,
-    /// Rooms in which more is to be replayed, one at a time, when the outbox is empty; most have none.
+    /// Rooms with more messages to replay. The hub asks for one at a time, when the outbox is empty. Usually `None`.
     pub(super) replays: Option<Box<SmallVec<[RoomId; 4]>>>,
     pub(super) heard: Tick,
-    /// What came from it waits for a credit, so it is not read: its silence is ours.
+    /// True while a message of the client waits for a credit, so that its socket is not read. Its silence is then not
+    /// counted.
     pub(super) held_back: bool,
     pub(super) pinged: Tick,
-    /// Where it stands on the wheel.
+    /// The tick at which the wheel returns it next.
     pub(super) due: Tick,
-    /// Since when it is being closed, and how that counts.
+    /// Set while it is being closed: since when, and with which reason in the metrics.
     pub(super) closing: Option<(Instant, DisconnectReason)>,
-    /// Whether its client says nothing more.
+    /// Whether the client has ended its side.
     pub(super) client_ended: bool,
-    /// Whether it stands on the list of those to flush.
+    /// Whether it is in `Core::touched`.
     pub(super) touched: bool,
-    /// Whether somebody waits for its socket to become writable.
+    /// Whether a task waits for its socket to become writable.
     pub(super) awaited: bool,
 }
 
 impl Entry {
-    /// Keeps track of the room that is meant where none is named.
+    /// Updates the current room from an event that the client is sent.
     pub(super) fn follow(&mut self, event: &ServerEvent<'_>) {
         if let ServerEvent::Joined(joined) = event {
             self.current_room = joined.room.clone().or_else(|| self.current_room.take());

@@ -1,4 +1,4 @@
-//! What a hub knows and does; [`LocalHub`](super::LocalHub) shares it between the hub and its sessions.
+//! The state of a hub and its commands; [`LocalHub`](super::LocalHub) shares it between the hub and its sessions.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,19 +8,34 @@ use starling_protocol::RoomName;
 
 use super::compression::Compression;
 use super::connections::{Connections, Entry};
-use super::local_room::{LocalMember, LocalRoom};
 use super::messages::{Delivery, HubCommand, ToSession};
 use super::wheel::{self, Tick, Wheel};
 use crate::chat_server::ChatServerHandle;
 use crate::config::ChatConfig;
 use crate::connection::{Connection, Queued, Written};
 use crate::frame::Format;
-use crate::ids::{HubId, RoomId, SessionId};
+use crate::ids::{HubId, RoomId, SessionId, Slot};
 use crate::metrics::{DisconnectReason, Metrics, WorkerMetrics};
 use crate::session::SessionHandle;
 use crate::socket::WriteHalf;
 
-/// A connection whose socket is full: somebody must wait for it.
+/// A local member of a room.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LocalMember {
+    pub(super) slot: Slot,
+    /// The number of deliveries in the current batch that were offered before this member was admitted.
+    pub(super) skips: u32,
+}
+
+/// A room as one hub sees it.
+#[derive(Debug, Default)]
+pub(super) struct LocalRoom {
+    pub(super) members: Vec<LocalMember>,
+    /// What was offered to the members in this turn.
+    pub(super) batch: Vec<Arc<Delivery>>,
+}
+
+/// A connection whose socket buffer is full; a task must wait until it is writable again.
 pub(super) type Blocked = SessionId;
 
 #[derive(Debug)]
@@ -33,16 +48,16 @@ pub(super) struct Core {
     pub(super) worker: Arc<WorkerMetrics>,
     pub(super) connections: Connections,
     pub(super) wheel: Wheel,
-    /// A heartbeat in ticks.
+    /// How often a connection is pinged.
     pub(super) heartbeat: Tick,
     pub(super) rooms: FxHashMap<RoomId, LocalRoom>,
     pub(super) touched_rooms: Vec<RoomId>,
     pub(super) touched: Vec<SessionId>,
-    /// Empty buffers for batches: a room has one only while something waits for its members.
+    /// Empty buffers for batches; a room has one only while its batch contains messages.
     pub(super) spare_batches: Vec<Vec<Arc<Delivery>>>,
     /// Bytes in all outboxes of this hub.
     pub(super) outboxes_bytes: i64,
-    /// Turns so far: the first member to be written moves with it, so that nobody is always last.
+    /// The number of turns so far. It selects the member that is written first, so that no member is always last.
     pub(super) turn: usize,
     pub(super) written: Written,
 }
@@ -76,7 +91,7 @@ impl Core {
         self.connections.get_mut(session)
     }
 
-    // ---- connections come and go
+    // ---- opening and closing
 
     pub(super) fn register(&mut self, connection: Connection, format: Format) -> Option<SessionId> {
         let now = self.wheel.now();
@@ -93,7 +108,7 @@ impl Core {
             entry.connection.open();
             let closed_as = entry.closing.map(|(_, counted_as)| counted_as);
             if closed_as.is_some() {
-                // It was closed while it opened.
+                // It was closed before its session started.
                 handle.closing();
             }
             entry.handle = Some(handle);
@@ -105,7 +120,7 @@ impl Core {
         }
     }
 
-    /// Forgets a connection and gives its writing half back.
+    /// Forgets a connection and returns its writing half.
     pub(super) fn unregister(&mut self, session: SessionId, reason: DisconnectReason) -> Option<WriteHalf> {
         let entry = self.connections.remove(session)?;
         for (room, place) in &entry.rooms {
@@ -136,7 +151,7 @@ impl Core {
         if self.entry(session).is_none_or(|entry| entry.format == format) {
             return;
         }
-        // What was offered in this turn is still answered in the old format.
+        // Frames that were offered in this turn keep the old format.
         self.settle_batches(session);
         if let Some(entry) = self.entry(session) {
             entry.format = format;
@@ -158,7 +173,7 @@ impl Core {
         entry.current_room.clone()
     }
 
-    // ---- what is to be done
+    // ---- commands
 
     pub(super) fn perform(&mut self, command: HubCommand, now: Instant) {
         match command {
@@ -172,7 +187,7 @@ impl Core {
 
     fn perform_for(&mut self, session: SessionId, command: ToSession, now: Instant) {
         match command {
-            // The ticket is given back when the answer is offered.
+            // The ticket returns its credit after the answer is offered.
             ToSession::Tell { event, ticket: _ticket } => self.tell(&[session], &event, now),
             ToSession::Admit { room } => self.admit(session, room),
             ToSession::Dismiss { room } => self.dismiss(session, room),
@@ -181,7 +196,7 @@ impl Core {
         }
     }
 
-    /// Has a connection looked at in the next tick, and not only when it is to be pinged.
+    /// Has the next tick examine a connection, even if its ping is due later.
     pub(super) fn look_soon(&mut self, session: SessionId) {
         let next_tick = self.wheel.now() + 1;
         if let Some(entry) = self.connections.get_mut(session) {
@@ -214,7 +229,7 @@ impl Core {
     }
 
     fn dismiss(&mut self, session: SessionId, room: RoomId) {
-        // What was offered before still reaches the member that leaves now.
+        // A member that leaves now still receives the messages that were offered before.
         self.settle_batch(session, room);
         let Some(entry) = self.entry(session) else { return };
         let Some(at) = entry.rooms.iter().position(|(other, _)| *other == room) else { return };

@@ -1,4 +1,4 @@
-//! How a hub ends its connections.
+//! The ways in which a hub closes its connections.
 
 use std::time::Instant;
 
@@ -10,13 +10,13 @@ use crate::frame::{self};
 use crate::ids::SessionId;
 
 impl Core {
-    /// The connections that nobody closes yet.
+    /// The connections that are not closing.
     pub(super) fn open_sessions(&self) -> Vec<SessionId> {
         let open = self.connections.iter().filter(|entry| !entry.connection.is_closing());
         open.map(|entry| entry.session).collect()
     }
 
-    /// Tells a connection that the server goes away and when to come back, and closes it with 1001.
+    /// Tells a connection that the server shuts down and when to reconnect, and closes it with 1001.
     pub(super) fn say_goodbye(
         &mut self,
         session: SessionId,
@@ -30,7 +30,8 @@ impl Core {
         }
     }
 
-    /// Closes a connection because the chat says so: for what the client did, once what it did before is answered.
+    /// Closes a connection on behalf of the chat. A policy close waits until the client's earlier commands are
+    /// answered.
     pub(super) fn close_for_chat(&mut self, session: SessionId, code: CloseCode, reason: &'static str, now: Instant) {
         let closing = Closing::by_server(code, reason);
         let handle = self.entry(session).and_then(|entry| entry.handle.as_ref());
@@ -69,20 +70,21 @@ impl Core {
         self.look_soon(session);
     }
 
-    /// The client says nothing more. Returns whether everything has been said to it, the close frame too.
+    /// Notes that the client has ended its side. Returns whether all frames, including the close frame, have been
+    /// written.
     pub(super) fn client_ended(&mut self, session: SessionId) -> bool {
         let Some(entry) = self.entry(session) else { return true };
         entry.client_ended = true;
         entry.connection.has_said_goodbye() && !entry.touched && !entry.awaited
     }
 
-    /// Closes those for whom the most waits, until no more waits for all than may.
+    /// Closes the connections with the most unsent bytes, until all outboxes together are within their limit.
     pub(super) fn relieve(&mut self, now: Instant) {
         let most = i64::try_from(self.config.outboxes_bytes_per_hub).unwrap_or(i64::MAX);
         while self.outboxes_bytes > most {
             let open = self.connections.iter().filter(|entry| !entry.connection.is_closing());
             let fullest = open.max_by_key(|entry| entry.connection.queued_bytes());
-            // What then is left are close frames: it goes by itself.
+            // Only close frames are left; they drain without help.
             let Some(fullest) = fullest.filter(|entry| entry.connection.queued_bytes() > 0) else { return };
             self.close(fullest.session, Closing::OVERLOAD, now);
         }

@@ -1,4 +1,4 @@
-//! What a hub does as time passes: pings, silence, and connections that take too long.
+//! The periodic work of a hub: pings, and closing connections that are silent, stalled, or slow to close.
 
 use std::time::{Duration, Instant};
 
@@ -10,11 +10,11 @@ use crate::connection::{Chunk, Queued};
 use crate::frame::{self};
 use crate::ids::SessionId;
 
-/// How long a closed connection may take to read its close frame before its socket is reset.
+/// Longest time that a closing connection may take to end before its socket is reset.
 const LINGER: Duration = Duration::from_secs(5);
 
 impl Core {
-    /// Pings, and ends what shows no sign of life, takes nothing, or does not end by itself.
+    /// Sends pings, and closes connections that are silent, stalled, or do not end by themselves.
     pub(super) fn tick(&mut self, now: Instant) {
         let mut waiting = 0;
         for session in self.wheel.advance() {
@@ -30,11 +30,11 @@ impl Core {
                 self.wheel.put(session, &mut entry.due, next);
             }
         }
-        // Whom the kernel keeps waiting is looked at every tick, so all others have nothing.
+        // A connection with unsent bytes is examined in every tick, so all others have none.
         self.metrics.outboxes_seen(0, (self.connections.len() as u64).saturating_sub(waiting));
     }
 
-    /// Does what is due for one connection; at which tick it is to be looked at again.
+    /// Does the due work for one connection. Returns the tick at which to examine it next.
     fn look_after(&mut self, session: SessionId, now: Instant) -> Tick {
         let (tick, heartbeat, slow_client) = (self.wheel.now(), self.heartbeat, self.config.slow_client);
         let next_tick = tick + 1;
@@ -53,7 +53,8 @@ impl Core {
             self.close(session, Closing::SLOW, now);
             return next_tick;
         }
-        // It may have been heard at the end of its tick: past two heartbeats, not at them.
+        // The client may have been heard at the very end of that tick, so it must be more than two heartbeats, not just
+        // two.
         let silent_from = entry.heard + 2 * heartbeat + 1;
         if tick >= silent_from && !entry.held_back {
             self.close(session, Closing::SILENT, now);
@@ -71,8 +72,8 @@ impl Core {
         next
     }
 
-    /// Pings at once where nothing waits: a turn for so little would cost more. Not where nobody reads: that the peer
-    /// has gone shows there only when the turn's end is written.
+    /// Sends a ping, at once if the outbox is empty: a turn for two bytes would cost more. Not if the socket is not
+    /// being read: then only the write at the end of a turn shows that the peer has gone.
     fn ping(&mut self, session: SessionId, now: Instant) {
         let outbox_bytes = self.config.outbox_bytes as usize;
         let reads = |entry: &&mut Entry| entry.connection.is_clear() && !entry.held_back;
@@ -81,7 +82,7 @@ impl Core {
         };
         let ping = Chunk { bytes: frame::ping(), frames: 1, deliveries: 0, read_at: now, offered_at: now };
         let length = ping.bytes.len();
-        // A ping that the kernel does not take waits, as small as it is.
+        // If the kernel does not accept the ping, it waits in the outbox like any other frame.
         let written = entry.connection.write_through(ping, outbox_bytes);
         let after = entry.connection.queued();
         debug_assert_eq!(written, Ok(()), "two bytes fit into any outbox");

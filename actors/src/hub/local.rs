@@ -1,4 +1,4 @@
-//! How the sessions of a worker thread reach their hub.
+//! The hub of a worker thread: its actor, its turns and its ticker, and how the sessions of the thread reach it.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -15,7 +15,8 @@ use tokio::time::MissedTickBehavior;
 
 use super::closing::Closing;
 use super::core::{Blocked, Core};
-use super::{Hub, HubCommand, HubHandle, wheel};
+use super::messages::{Enveloped, HubCommand, HubHandle};
+use super::wheel;
 use crate::chat_server::ChatServerHandle;
 use crate::clock;
 use crate::config::ChatConfig;
@@ -25,13 +26,35 @@ use crate::ids::{HubId, SessionId};
 use crate::metrics::{ActorKind, DisconnectReason, Mailbox, Metrics, WorkerMetrics};
 use crate::session::SessionHandle;
 use crate::socket::WriteHalf;
-use crate::vitals::VitalPart;
+use crate::vitals::{Pulse, VitalPart};
 
-/// How often the worker's event loop is probed.
+/// The interval at which the worker's event loop is probed.
 const PROBE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The time between two connections that a hub closes because the server goes away.
+/// Shortest time between the closes of two connections in a shutdown.
 const CLOSING_TIME_EACH: Duration = Duration::from_millis(1);
+
+/// One worker thread's hub: one actor for all connections of that thread.
+#[derive(Debug)]
+pub struct Hub {
+    local: LocalHub,
+    _pulse: Pulse,
+}
+
+impl Actor for Hub {
+    type Context = Context<Self>;
+}
+
+impl Handler<Enveloped> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, message: Enveloped, _: &mut Context<Self>) {
+        let Enveloped { command, arrival, in_mailbox } = message;
+        drop(in_mailbox);
+        let work = arrival.begin();
+        self.local.perform(command, work.started());
+    }
+}
 
 /// The hub of this thread, shared with the sessions of this thread.
 #[derive(Debug, Clone)]
@@ -40,7 +63,7 @@ pub struct LocalHub(Rc<Shared>);
 #[derive(Debug)]
 struct Shared {
     core: RefCell<Core>,
-    /// Whether the end of the turn is on its way.
+    /// Whether the end of the current turn is scheduled.
     turn_ends: Cell<bool>,
     /// Sockets read and commands performed so far.
     activity: Cell<u64>,
@@ -53,9 +76,9 @@ struct Shared {
 }
 
 impl LocalHub {
-    /// Starts the hub of the current thread and makes it known to the `ChatServer`.
+    /// Starts the hub of the current thread and registers it with the `ChatServer`.
     ///
-    /// Must run on an actix arbiter. `id` is used by one thread only.
+    /// Must run on an actix arbiter. No other thread may use the same `id`.
     pub fn start(id: HubId, config: Arc<ChatConfig>, chat: ChatServerHandle, metrics: Arc<Metrics>) -> Self {
         let core = Core::new(id, Arc::clone(&config), chat.clone(), Arc::clone(&metrics));
         let worker = Arc::clone(&core.worker);
@@ -69,9 +92,9 @@ impl LocalHub {
             worker: Arc::clone(&worker),
             chat,
         }));
-        let address = Hub::new(local.clone(), local.chat().vitals().pulse(VitalPart::Hub)).start();
+        let address = Hub { local: local.clone(), _pulse: local.chat().vitals().pulse(VitalPart::Hub) }.start();
         let mailbox = Mailbox::new(local.metrics().mailboxes(ActorKind::Hub));
-        local.chat().register_hub(HubHandle::new(id, address, Arc::clone(&worker.hub), mailbox));
+        local.chat().register_hub(HubHandle::new(id, address.recipient(), Arc::clone(&worker.hub), mailbox));
         actix_rt::spawn(local.clone().keep_time());
         actix_rt::spawn(probe_event_loop(worker));
         local
@@ -82,30 +105,30 @@ impl LocalHub {
         &self.0.config
     }
 
-    /// The figures of the chat.
+    /// The metrics of the chat.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.0.metrics
     }
 
-    /// The figures of this thread.
+    /// The metrics of this thread.
     pub fn worker(&self) -> &Arc<WorkerMetrics> {
         &self.0.worker
     }
 
-    /// The chat.
+    /// The way into the `ChatServer`, the same for all hubs.
     pub fn chat(&self) -> &ChatServerHandle {
         &self.0.chat
     }
 
-    /// Takes a connection in. What it gets waits in its outbox until its [`Session`](crate::session::Session) starts.
+    /// Adds a connection. Its frames wait in its outbox until its [`Session`](crate::session::Session) starts.
     ///
-    /// `head` is the answer to the handshake, the first thing to be written. `None`: the hub has no slot left.
+    /// `head` is the handshake response, which is written first. `None`: the hub has no free slot.
     pub fn register(&self, socket: impl Into<WriteHalf>, head: Bytes, format: Format) -> Option<SessionId> {
         let now = clock::now();
         self.0.core.borrow_mut().register(Connection::new(socket, head, now), format)
     }
 
-    /// Marks that compression was negotiated with a connection's client, before its session starts.
+    /// Marks a connection as compressed. Called before its session starts, if compression was negotiated.
     pub fn deflate(&self, session: SessionId) {
         if let Some(entry) = self.0.core.borrow_mut().entry(session) {
             entry.is_deflated = true;
@@ -117,69 +140,69 @@ impl LocalHub {
         self.0.core.borrow().is_deflated(session)
     }
 
-    /// Writes to a connection from now on.
+    /// Allows writes to the connection, because its session has started.
     pub(crate) fn open(&self, session: SessionId, handle: SessionHandle) {
         self.0.core.borrow_mut().open(session, handle);
         self.end_turn_later();
     }
 
-    /// Gives back the socket of a connection whose session was not started, with nothing written to it.
+    /// Returns the socket of a connection whose session was not started. Nothing has been written to it.
     pub fn withdraw(&self, session: SessionId) -> Option<WriteHalf> {
         self.0.core.borrow_mut().unregister(session, DisconnectReason::Lost)
     }
 
-    /// Forgets a connection and its outbox.
+    /// Forgets a connection, including its unsent frames.
     pub(crate) fn unregister(&self, session: SessionId, reason: DisconnectReason) {
         drop(self.0.core.borrow_mut().unregister(session, reason));
     }
 
-    /// Closes a connection whose session has failed: the close frame is written now if the kernel takes it.
+    /// Closes a connection whose session has panicked. Writes the close frame at once, if the kernel accepts it.
     pub(crate) fn close_failed(&self, session: SessionId) {
         let mut core = self.0.core.borrow_mut();
         core.close(session, Closing::by_server(CloseCode::Fault, "a fault in the server"), clock::now());
         core.flush_connection(session, clock::now());
     }
 
-    /// The client says nothing more. Returns whether there is nothing more to be said to it either; if not, its session
-    /// is stopped when there is not.
+    /// Notes that the client has ended its side. Returns whether all frames have been written. If not, the hub stops
+    /// the session as soon as they are.
     pub(crate) fn client_ended(&self, session: SessionId) -> bool {
         self.0.core.borrow_mut().client_ended(session)
     }
 
-    /// Something came from the connection.
+    /// Notes that bytes came from the client.
     pub(crate) fn heard(&self, session: SessionId) {
         self.was_active();
         self.0.core.borrow_mut().heard(session);
     }
 
-    /// What came from the connection waits for a credit, or does no longer.
+    /// Notes whether a message of the client waits for a credit or its time, so that its socket is not read.
     pub(crate) fn hold_back(&self, session: SessionId, held_back: bool) {
         self.0.core.borrow_mut().hold_back(session, held_back);
     }
 
-    /// Bytes that wait for the connection before its next command is to be read.
+    /// The unsent bytes that the client's next command has to wait for.
     pub(crate) fn bytes_before_command(&self, session: SessionId) -> usize {
         self.0.core.borrow_mut().entry(session).map_or(0, |entry| entry.connection.bytes_before_command())
     }
 
-    /// Wakes a task when less waits for the connection, or it closes.
+    /// Wakes a task when the connection's outbox shrinks or the connection closes.
     pub(crate) fn wake_when_less_waits(&self, session: SessionId, waker: &Waker) {
         if let Some(entry) = self.0.core.borrow_mut().entry(session) {
             entry.connection.wake_when_less_waits(waker);
         }
     }
 
-    /// Answers the connection in this format from now on.
+    /// Sets the format of all further events for the connection.
     pub(crate) fn set_format(&self, session: SessionId, format: Format) {
         self.0.core.borrow_mut().set_format(session, format);
     }
 
-    /// How the connection is answered.
+    /// The format of the connection's events.
     pub(crate) fn format(&self, session: SessionId) -> Format {
         self.0.core.borrow().format(session)
     }
 
-    /// The room that a person means where none is named.
+    /// The room for console lines that name no room.
     pub(crate) fn current_room(&self, session: SessionId) -> Option<RoomName> {
         self.0.core.borrow().current_room(session)
     }
@@ -190,7 +213,7 @@ impl LocalHub {
         self.end_turn_later();
     }
 
-    /// Offers a line to somebody who reads lines.
+    /// Offers a line of text to a person.
     pub(crate) fn offer_line(&self, session: SessionId, text: &str) {
         self.offer_frame(session, frame::line(text));
     }
@@ -201,7 +224,7 @@ impl LocalHub {
         self.end_turn_later();
     }
 
-    pub(crate) fn perform(&self, command: HubCommand, now: Instant) {
+    fn perform(&self, command: HubCommand, now: Instant) {
         self.was_active();
         if let HubCommand::Drain { reason, spread } = command {
             actix_rt::spawn(self.clone().drain(reason, spread));
@@ -220,11 +243,11 @@ impl LocalHub {
         self.0.activity.set(self.0.activity.get().wrapping_add(1));
     }
 
-    /// Ends the turn after everything else that is ready has run.
+    /// Schedules the end of the turn, after all other ready tasks.
     ///
-    /// Yielding twice lets sockets that became readable meanwhile be read first, so that their messages travel in the
-    /// same writes (`docs/decisions/0003-one-write-per-turn.md`). Where nothing came during the first, nothing is worth
-    /// the second.
+    /// A second yield lets sockets that have become readable meanwhile be read first, so that their messages join the
+    /// same writes (`docs/decisions/0003-one-write-per-turn.md`). If there was no activity during the first yield, the
+    /// second one is not worth its cost.
     fn end_turn_later(&self) {
         if self.0.turn_ends.get() || !self.0.core.borrow().has_work() {
             return;
@@ -248,13 +271,13 @@ impl LocalHub {
         for session in blocked {
             actix_rt::spawn(self.clone().write_when_possible(session));
         }
-        // Closing a slow consumer offers its close frame.
+        // Closing a slow consumer has offered its close frame, so there may be new work.
         self.end_turn_later();
     }
 
-    /// Tells every connection that the server goes away, and closes it; one after the other, so that they do not all come
-    /// back, or go to another server, in one moment: a thousand a second, or faster where that takes more than half of
-    /// `spread`. Each is asked to come back after a part of `spread` of its own.
+    /// Tells every connection that the server shuts down, and closes it. The closes are spread over time, so that the
+    /// clients do not all reconnect in the same moment: one per millisecond, or faster if that would take more than
+    /// half of `spread`. Each client is asked to reconnect after its own share of `spread`.
     async fn drain(self, reason: &'static str, spread: Duration) {
         let started = clock::now();
         let sessions = self.0.core.borrow().open_sessions();
@@ -269,7 +292,7 @@ impl LocalHub {
             self.0.core.borrow_mut().say_goodbye(session, reason, after_ms, clock::now());
             self.end_turn_later();
         }
-        // Whoever came in while the others were told.
+        // Connections that were opened meanwhile.
         let sessions = self.0.core.borrow().open_sessions();
         let after_ms = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX);
         for session in sessions {
@@ -278,7 +301,7 @@ impl LocalHub {
         self.end_turn_later();
     }
 
-    /// Waits for a full socket, as often as needed, until the outbox is empty.
+    /// Waits until a full socket is writable and flushes the outbox, repeatedly, until it is empty.
     async fn write_when_possible(self, session: Blocked) {
         loop {
             poll_fn(|cx| self.0.core.borrow_mut().poll_writable(session, cx)).await;
@@ -306,7 +329,7 @@ impl LocalHub {
     }
 }
 
-/// Measures how late the event loop runs what is due, and takes over how busy the runtime says it is.
+/// Measures the delay of the event loop, and copies the busy time that the runtime reports.
 async fn probe_event_loop(worker: Arc<WorkerMetrics>) {
     let runtime = tokio::runtime::Handle::current().metrics();
     let stage = &worker.worker_loop;
@@ -315,7 +338,7 @@ async fn probe_event_loop(worker: Arc<WorkerMetrics>) {
         planned += PROBE_INTERVAL;
         tokio::time::sleep_until(planned).await;
         let late = planned.elapsed();
-        // Probes that could not even be planned count as late by what was left of the delay.
+        // Probes that fell into the delay count as late too, each by the rest of the delay.
         let missed = u32::try_from(late.as_nanos() / PROBE_INTERVAL.as_nanos()).unwrap_or(u32::MAX);
         stage.arrive_n(u64::from(missed) + 1);
         for passed in 0..=missed {

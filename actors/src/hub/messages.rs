@@ -1,9 +1,9 @@
-//! What the `ChatServer` sends to a hub.
+//! How the `ChatServer` reaches a hub, and what it sends.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use actix::Message;
+use actix::{Message, Recipient};
 use bytes::Bytes;
 use smallvec::SmallVec;
 use starling_protocol::{ChatMessage, CloseCode, ServerEvent};
@@ -12,16 +12,16 @@ use super::compression::Compression;
 use crate::credits::Ticket;
 use crate::frame::{self, Format};
 use crate::history::StoredMessage;
-use crate::ids::{RoomId, SessionId};
-use crate::metrics::InMailbox;
-use crate::stage::Arrival;
+use crate::ids::{HubId, RoomId, SessionId};
+use crate::metrics::{InMailbox, Mailbox};
+use crate::stage::{Arrival, Stage};
 
-/// A message on its way to clients: encoded once, shared by all hubs and all outboxes.
+/// A message for clients, encoded once and shared by all hubs and all outboxes.
 #[derive(Debug)]
-pub struct Delivery {
+pub(crate) struct Delivery {
     message: DeliveredMessage,
     json: Bytes,
-    /// The same frame for clients that take compressed ones; made when the first of them is to get it.
+    /// The compressed frame, made when the first client needs it.
     compressed: OnceLock<Bytes>,
     ticket: Ticket,
 }
@@ -34,29 +34,29 @@ enum DeliveredMessage {
 
 impl Delivery {
     /// The delivery of a room's message.
-    pub fn of_room(message: Arc<StoredMessage>, ticket: Ticket) -> Self {
+    pub(crate) fn of_room(message: Arc<StoredMessage>, ticket: Ticket) -> Self {
         let json = frame::event(&ServerEvent::Message(message.to_wire()), Format::Json).unwrap_or_default();
         Self { message: DeliveredMessage::Room(message), json, compressed: OnceLock::new(), ticket }
     }
 
     /// The delivery of a private message.
-    pub fn of_private(message: Box<ChatMessage<'static>>, ticket: Ticket) -> Self {
+    pub(crate) fn of_private(message: Box<ChatMessage<'static>>, ticket: Ticket) -> Self {
         let json = frame::event(&ServerEvent::Message((*message).clone()), Format::Json).unwrap_or_default();
         Self { message: DeliveredMessage::Private(message), json, compressed: OnceLock::new(), ticket }
     }
 
     /// The frame for programs.
-    pub fn json(&self) -> &Bytes {
+    pub(super) fn json(&self) -> &Bytes {
         &self.json
     }
 
-    /// The frame for programs that take compressed ones. It is made once for all hubs and clients.
+    /// The compressed JSON frame. It is made once for all hubs and clients.
     pub(super) fn compressed(&self, compression: &Compression) -> &Bytes {
         self.compressed.get_or_init(|| compression.of(&self.json))
     }
 
-    /// The frame for people; encoded anew at every call.
-    pub fn encode_line(&self) -> Bytes {
+    /// The frame for people, encoded anew by each call.
+    pub(super) fn encode_line(&self) -> Bytes {
         let wire = match &self.message {
             DeliveredMessage::Room(message) => message.to_wire(),
             DeliveredMessage::Private(message) => (**message).clone(),
@@ -64,8 +64,8 @@ impl Delivery {
         frame::event(&ServerEvent::Message(wire), Format::Text).unwrap_or_default()
     }
 
-    /// When the message's command was read.
-    pub fn read_at(&self) -> std::time::Instant {
+    /// The time at which the message's command was read.
+    pub(super) fn read_at(&self) -> std::time::Instant {
         self.ticket.read_at
     }
 }
@@ -73,18 +73,18 @@ impl Delivery {
 /// Older messages for a session that catches up in a room.
 #[derive(Debug)]
 pub struct Replay {
-    /// The room.
+    /// A room or the session's inbox, to which it is not admitted yet.
     pub room: RoomId,
-    /// The messages; they fit into an empty outbox.
+    /// The oldest first, without a gap; they fit into an empty outbox.
     pub messages: Vec<Arc<StoredMessage>>,
-    /// Whether the hub is to ask for more when they are written.
+    /// Whether the hub asks for the next page once these are written.
     pub more: bool,
-    /// Held by the `join` that began it, until this is offered.
+    /// The ticket of the `join` that started the replay, held until this page is offered.
     pub ticket: Option<Ticket>,
 }
 
 impl Replay {
-    /// Nothing follows for a room that the hub waits for: it goes on with the session's next one.
+    /// An empty page for a room that the hub waits for, so that it continues with the session's next room.
     pub fn nothing(room: RoomId) -> Self {
         Self { room, messages: Vec::new(), more: false, ticket: None }
     }
@@ -93,79 +93,93 @@ impl Replay {
 /// A command about one session, from the rules of the chat to the session's hub.
 #[derive(Debug)]
 pub enum ToSession {
-    /// Tell it something.
+    /// Send it an event.
     Tell {
-        /// The event.
+        /// Encoded by the hub, in the format that the session speaks.
         event: Box<ServerEvent<'static>>,
         /// Held by the frame that this answers, until the answer is offered.
         ticket: Option<Ticket>,
     },
-    /// Deliver to it from now on what is delivered to the room.
+    /// Start to deliver the room's live messages to it.
     Admit {
-        /// The room.
+        /// A room or the session's inbox. A second admission changes nothing.
         room: RoomId,
     },
-    /// Deliver to it nothing more of the room.
+    /// Deliver to it nothing more of the room, after what was delivered before.
     Dismiss {
-        /// The room.
+        /// A room or the session's inbox. Nothing happens where it was not admitted.
         room: RoomId,
     },
-    /// Write older messages to it.
+    /// Send it a page of missed messages.
     Replay(Replay),
     /// Close its connection.
     Close {
-        /// The close code.
+        /// With [`CloseCode::Policy`] the connection closes when everything that its client asked is answered.
         code: CloseCode,
-        /// A short reason for a person.
+        /// A short reason for a person; goes into the close frame.
         reason: &'static str,
     },
 }
 
-/// A command to a hub.
+/// What a hub is to do. Its [`HubHandle`] carries it, in the order in which one thread sends.
 #[derive(Debug)]
-pub enum HubCommand {
-    /// A command about one session of this hub.
-    To {
-        /// The session.
-        session: SessionId,
-        /// The command.
-        command: ToSession,
-    },
-    /// Tell several sessions of this hub the same. The event is encoded once per format.
-    TellMany {
-        /// The sessions.
-        sessions: SmallVec<[SessionId; 2]>,
-        /// The event.
-        event: Box<ServerEvent<'static>>,
-    },
-    /// Deliver to everybody who was admitted to the room.
-    Deliver {
-        /// The room.
-        room: RoomId,
-        /// The message.
-        delivery: Arc<Delivery>,
-    },
-    /// Deliver to these sessions of this hub.
-    DeliverPrivate {
-        /// The sessions.
-        sessions: SmallVec<[SessionId; 2]>,
-        /// The message.
-        delivery: Arc<Delivery>,
-    },
-    /// Tell every connection that the server goes away, and close it.
+pub(crate) enum HubCommand {
+    /// To one session; nothing happens where it has ended meanwhile.
+    To { session: SessionId, command: ToSession },
+    /// To several sessions of this hub. The event is encoded once per format.
+    TellMany { sessions: SmallVec<[SessionId; 2]>, event: Box<ServerEvent<'static>> },
+    /// To every session that was admitted to the room.
+    Deliver { room: RoomId, delivery: Arc<Delivery> },
+    /// To these sessions of this hub, as a message that is not kept.
+    DeliverPrivate { sessions: SmallVec<[SessionId; 2]>, delivery: Arc<Delivery> },
+    /// Tell every connection that the server shuts down, and close it.
     Drain {
-        /// The reason, for a person.
+        /// Goes into the close frame, for a person.
         reason: &'static str,
-        /// Clients are asked to come back after a time spread over this one.
+        /// The closes, and the times at which clients are asked to reconnect, are spread over this time.
         spread: Duration,
     },
+}
+
+/// The only way into a hub from another thread.
+///
+/// The hub carries out commands of one thread in the order in which they are sent. A command holds a credit, or answers
+/// a command that does, so the credits in circulation bound the mailbox.
+#[derive(Debug, Clone)]
+pub(crate) struct HubHandle {
+    id: HubId,
+    /// Not the hub's `Addr`: what is sent to a hub knows nothing of how it works.
+    address: Recipient<Enveloped>,
+    stage: Arc<Stage>,
+    mailbox: Arc<Mailbox>,
+}
+
+impl HubHandle {
+    pub(super) fn new(id: HubId, address: Recipient<Enveloped>, stage: Arc<Stage>, mailbox: Arc<Mailbox>) -> Self {
+        Self { id, address, stage, mailbox }
+    }
+
+    /// That of the sessions whose connections it holds.
+    pub(crate) fn id(&self) -> HubId {
+        self.id
+    }
+
+    /// Sends a command. A hub that has ended drops it: its connections have ended with it.
+    pub(crate) fn send(&self, command: HubCommand) {
+        let message = Enveloped { command, arrival: self.stage.arrive(), in_mailbox: self.mailbox.enter() };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the handle that counts, and the command holds a credit"
+        )]
+        self.address.do_send(message);
+    }
 }
 
 /// A command in a hub's mailbox.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Enveloped {
-    pub(crate) command: HubCommand,
-    pub(crate) arrival: Arrival,
-    pub(crate) in_mailbox: InMailbox,
+pub(super) struct Enveloped {
+    pub(super) command: HubCommand,
+    pub(super) arrival: Arrival,
+    pub(super) in_mailbox: InMailbox,
 }

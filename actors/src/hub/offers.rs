@@ -1,6 +1,5 @@
-//! What a hub offers to its connections: events, live messages, and messages that a session missed.
+//! Offering frames to connections: events, live messages, and missed messages.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -11,7 +10,7 @@ use super::core::Core;
 use super::messages::{Delivery, Replay};
 use crate::connection::{Chunk, Overflow, Queued};
 use crate::frame::{self, Format};
-use crate::ids::{RoomId, SessionId};
+use crate::ids::SessionId;
 
 impl Core {
     pub(super) fn tell(&mut self, sessions: &[SessionId], event: &ServerEvent<'static>, now: Instant) {
@@ -58,7 +57,7 @@ impl Core {
         }
     }
 
-    /// Counts `offered` frames in, and out what neither waits now nor waited before: it was written or dropped.
+    /// Counts `offered` frames as arrived, and frames that were written or dropped as completed.
     pub(super) fn account(&mut self, offered: u32, before: Queued, after: Queued) {
         let stage = &self.worker.socket_write;
         stage.arrive_n(u64::from(offered));
@@ -70,16 +69,6 @@ impl Core {
             self.metrics.outbox_changed(bytes, i64::from(after.frames) - i64::from(before.frames));
             self.metrics.outbox_holds(after.bytes);
         }
-    }
-
-    pub(super) fn deliver(&mut self, room: RoomId, delivery: Arc<Delivery>) {
-        // Everybody may have left while the message was on its way.
-        let Some(local) = self.rooms.get_mut(&room) else { return };
-        if local.batch.is_empty() {
-            self.touched_rooms.push(room);
-            local.batch = self.spare_batches.pop().unwrap_or_default();
-        }
-        local.batch.push(delivery);
     }
 
     pub(super) fn deliver_private(&mut self, sessions: &[SessionId], delivery: &Delivery, now: Instant) {
@@ -108,13 +97,13 @@ impl Core {
         {
             entry.replays.get_or_insert_default().push(replay.room);
         }
-        // Also where nothing came: another room of the session may wait for its turn.
+        // Also if the page is empty: another room of the session may wait for its next page.
         self.touch(session);
     }
 }
 
-/// Whether a frame has somebody else's words beside what only its receiver may know. Its length must not tell how much of
-/// the one repeats in the other, so it is never compressed.
+/// Whether an event contains both text of other clients and secrets of its receiver. Such an event is never compressed,
+/// because its length would reveal how much of the text repeats in the secret (as in the CRIME and BREACH attacks).
 fn holds_secret(event: &ServerEvent<'_>) -> bool {
     match event {
         ServerEvent::Welcome(_) => true,
@@ -132,7 +121,7 @@ fn holds_secret(event: &ServerEvent<'_>) -> bool {
     }
 }
 
-/// Whether an event must not overtake the messages before it: it tells how far a room had come when it was made.
+/// Whether an event must follow the messages before it, because it contains a `seq` or a state as of then.
 fn speaks_of_what_was_delivered(event: &ServerEvent<'_>) -> bool {
     match event {
         ServerEvent::Welcome(_)

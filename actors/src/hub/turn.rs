@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use bytes::{Bytes, BytesMut};
+
 use super::closing::Closing;
-use super::core::{Blocked, Core};
-use super::local_room::{JoinedFrames, LocalMember};
+use super::compression::Compression;
+use super::core::{Blocked, Core, LocalMember};
 use super::messages::Delivery;
 use crate::clock;
 use crate::connection::{Chunk, Flushed, Overflow, Queued};
@@ -15,20 +17,31 @@ use crate::ids::{RoomId, SessionId};
 use crate::metrics::Metrics;
 use crate::stage::Stage;
 
-/// Members after whose writes the clock is read again, for the latencies.
+/// The number of members after which the clock is read again, for accurate latencies.
 const MEMBERS_PER_CLOCK_READ: usize = 64;
 
-/// Most buffers that are kept for the batches to come.
+/// Most empty batch buffers that are kept for reuse.
 const SPARE_BATCHES: usize = 64;
 
 impl Core {
-    /// Whether a turn is to be ended with [`flush`](Self::flush).
+    /// Whether [`flush`](Self::flush) has work to do.
     pub(super) fn has_work(&self) -> bool {
         !self.touched.is_empty() || !self.touched_rooms.is_empty()
     }
 
-    /// Ends the turn: writes every room's batch to its members, then what else was offered. Returns the connections
-    /// for whose sockets somebody must wait.
+    /// Adds a message to its room's batch, which is written when the turn ends.
+    pub(super) fn deliver(&mut self, room: RoomId, delivery: Arc<Delivery>) {
+        // All members may have left while the message was in flight.
+        let Some(local) = self.rooms.get_mut(&room) else { return };
+        if local.batch.is_empty() {
+            self.touched_rooms.push(room);
+            local.batch = self.spare_batches.pop().unwrap_or_default();
+        }
+        local.batch.push(delivery);
+    }
+
+    /// Ends the turn: writes every room's batch to its members, then the other offered frames. Returns the connections
+    /// whose sockets are full and not yet waited for.
     pub(super) fn flush(&mut self, now: Instant) -> Vec<Blocked> {
         self.turn = self.turn.wrapping_add(1);
         let mut rooms = std::mem::take(&mut self.touched_rooms);
@@ -70,7 +83,7 @@ impl Core {
         }
     }
 
-    /// Writes a batch to its room's members. Nothing per member is allocated, counted or encoded here.
+    /// Writes a batch to its room's members. It must not allocate, count in shared metrics or encode per member.
     fn write_batch(&mut self, batch: &[Arc<Delivery>], members: &mut [LocalMember], now: Instant) {
         let Some(oldest) = batch.iter().map(|delivery| delivery.read_at()).min() else { return };
         let frames = u32::try_from(batch.len()).unwrap_or(u32::MAX);
@@ -80,7 +93,7 @@ impl Core {
         let mut compressed_members = 0;
         let mut overflown: Vec<SessionId> = Vec::new();
         let mut totals = BatchTotals::default();
-        // Nobody is always first, nobody always last.
+        // Rotated, so that no member is always first or last.
         let (tail, head) = members.split_at_mut(self.turn % members.len().max(1));
         let mut in_block = 0;
         let mut written_in_block = 0;
@@ -101,7 +114,7 @@ impl Core {
             };
             let chunk = Chunk { bytes, frames: own, deliveries: own, read_at: oldest, offered_at: now };
             let before = entry.connection.queued();
-            // With other rooms in this turn, or something waiting, one write takes it all at the turn's end.
+            // With several rooms or with unsent frames, one write at the end of the turn takes them all.
             let outcome = if entry.rooms.len() == 1 && entry.connection.is_clear() {
                 entry.connection.write_through(chunk, outbox_bytes)
             } else {
@@ -136,7 +149,7 @@ impl Core {
         }
     }
 
-    /// Counts the latencies of a block of members of whom so many frames were written just now.
+    /// Records the latencies of a block of members, for which `written` frames were written just now.
     fn observe_block(&self, batch: &[Arc<Delivery>], written: u64, turn: Instant) {
         if written == 0 {
             return;
@@ -150,7 +163,7 @@ impl Core {
         }
     }
 
-    /// Writes what waits in an outbox.
+    /// Writes the outbox of a connection.
     pub(super) fn flush_connection(&mut self, session: SessionId, now: Instant) -> Flushed {
         let mut written = std::mem::take(&mut self.written);
         let Some(entry) = self.entry(session) else { return Flushed::All };
@@ -186,30 +199,30 @@ impl Core {
             self.metrics.delivery_took(took.as_secs_f64(), u64::from(chunk.deliveries));
         }
         self.written = written;
-        // One: a part of each would be more than the outbox takes.
+        // Only one room at a time: one page of each would exceed the outbox.
         if let Some(room) = replay {
             self.chat.continue_replay(session, room);
         }
         outcome
     }
 
-    /// Marks that nobody waits for the socket any more.
+    /// Notes that no task waits for the socket any more.
     pub(super) fn waited_for(&mut self, session: SessionId) {
         if let Some(entry) = self.entry(session) {
             entry.awaited = false;
         }
     }
 
-    /// Asks whether the kernel takes more for this connection; ready where there is nothing to wait for.
+    /// Ready when the socket is writable, or when there is nothing to wait for.
     pub(super) fn poll_writable(&mut self, session: SessionId, cx: &mut Context<'_>) -> Poll<()> {
         match self.entry(session) {
-            // An error shows in the write that follows.
+            // The write that follows reports the error.
             Some(entry) => entry.connection.poll_writable(cx).map(drop),
             None => Poll::Ready(()),
         }
     }
 
-    /// Moves what was offered to a member's rooms in this turn into its outbox, before something that must follow it.
+    /// Moves the batches of a member's rooms into its outbox, before an event that must follow them.
     pub(super) fn settle_batches(&mut self, session: SessionId) {
         if self.touched_rooms.is_empty() {
             return;
@@ -253,7 +266,7 @@ impl Core {
     }
 }
 
-/// What one batch adds to the figures, counted up first so that a member costs no shared counter.
+/// The changes of one batch to the metrics, summed up first so that no shared counter is touched per member.
 #[derive(Debug, Default)]
 struct BatchTotals {
     offered: u64,
@@ -285,3 +298,53 @@ impl BatchTotals {
         metrics.outbox_holds(self.highest);
     }
 }
+
+/// The frames of a batch, back to back, in one format.
+#[derive(Debug)]
+pub(super) struct JoinedFrames {
+    bytes: Bytes,
+    /// The offset of each frame; empty if there is only one.
+    starts: Vec<usize>,
+}
+
+impl JoinedFrames {
+    /// Joins the frames in this format.
+    pub(super) fn new(batch: &[Arc<Delivery>], format: Format) -> Self {
+        match format {
+            Format::Json => Self::join(batch, |delivery| delivery.json().clone()),
+            Format::Text => Self::join(batch, Delivery::encode_line),
+        }
+    }
+
+    /// Joins the frames for clients that accept compression.
+    pub(super) fn compressed(batch: &[Arc<Delivery>], compression: &Compression) -> Self {
+        Self::join(batch, |delivery| delivery.compressed(compression).clone())
+    }
+
+    /// Joins frames. A single frame is shared, not copied.
+    fn join(batch: &[Arc<Delivery>], frame: impl Fn(&Delivery) -> Bytes) -> Self {
+        if let [single] = batch {
+            return Self { bytes: frame(single), starts: Vec::new() };
+        }
+        let frames: Vec<Bytes> = batch.iter().map(|delivery| frame(delivery)).collect();
+        let mut bytes = BytesMut::with_capacity(frames.iter().map(Bytes::len).sum());
+        let mut starts = Vec::with_capacity(frames.len());
+        for frame in frames {
+            starts.push(bytes.len());
+            bytes.extend_from_slice(&frame);
+        }
+        Self { bytes: bytes.freeze(), starts }
+    }
+
+    /// The bytes after the first `skips` frames.
+    pub(super) fn after(&self, skips: u32) -> Bytes {
+        if skips == 0 {
+            return self.bytes.clone();
+        }
+        let start = self.starts.get(skips as usize).copied().unwrap_or(self.bytes.len());
+        self.bytes.slice(start..)
+    }
+}
+
+#[cfg(test)]
+mod tests;

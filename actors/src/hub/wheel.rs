@@ -1,27 +1,27 @@
-//! When each connection is looked at again: a wheel of ticks.
+//! The times at which connections are examined again: a timer wheel.
 //!
-//! A tick looks only at the connections whose time has come, so one that idles costs nothing between two pings, however
-//! many there are. Times are counted in ticks and not read from a clock: while the thread stands still no time passes,
-//! and its own silence is not taken for that of its clients.
+//! A tick examines only the connections that are due, so an idle connection costs nothing between two pings. Times are
+//! counted in ticks and not read from a clock: while the thread is stalled no time passes, so its own silence is not
+//! mistaken for that of its clients.
 
 use std::time::Duration;
 
 use crate::ids::SessionId;
 
-/// Ticks in one turn of the wheel. What is due later is looked at once a turn, and put back.
+/// Ticks in one revolution of the wheel. A connection that is due later is returned once per revolution, and put back.
 const TURN: u32 = 64;
 
-/// A hub's count of ticks.
+/// A number of ticks since the hub's start.
 pub(super) type Tick = u32;
 
-/// Time in ticks, and who is due at which.
+/// The current tick, and the connections due at each of the next ticks.
 #[derive(Debug)]
 pub(super) struct Wheel {
     now: Tick,
     due: Box<[Vec<SessionId>]>,
 }
 
-/// How long a tick is, where a connection is pinged this often.
+/// The length of a tick, for a given ping interval.
 pub(super) fn period(heartbeat: Duration) -> Duration {
     (heartbeat / 4).clamp(Duration::from_millis(50), Duration::from_secs(1))
 }
@@ -36,22 +36,22 @@ impl Wheel {
         Self { now: 0, due: (0..TURN).map(|_| Vec::new()).collect() }
     }
 
-    /// The ticks so far.
+    /// The current tick.
     pub(super) fn now(&self) -> Tick {
         self.now
     }
 
-    /// Lets a tick pass and gives those who were put there. Who was moved since is among them, and counts only where
-    /// its own note says this tick.
+    /// Advances to the next tick and returns the sessions that were put there. A session that was moved to an earlier
+    /// tick since is among them; the caller must skip it if its own note has another tick.
     pub(super) fn advance(&mut self) -> Vec<SessionId> {
         self.now += 1;
         self.slot(self.now).map(std::mem::take).unwrap_or_default()
     }
 
-    /// Puts a session at a tick that is to come, the next at the soonest; `noted` is its own note of where it stands.
+    /// Puts a session at a future tick, at the earliest the next one. `noted` is the session's own note of its tick.
     pub(super) fn put(&mut self, session: SessionId, noted: &mut Tick, at: Tick) {
         let at = at.clamp(self.now + 1, self.now + TURN - 1);
-        // What is due sooner is looked at sooner, and says then when the next time is.
+        // If it is due sooner already, it stays there; when it is returned, the caller puts it at its next tick.
         if *noted <= self.now || at < *noted {
             *noted = at;
             if let Some(slot) = self.slot(at) {

@@ -1,4 +1,4 @@
-//! The figures as they are scraped: every metric's name, help and labels.
+//! The exposition of the metrics: every metric's name, help and labels.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -7,11 +7,12 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{self, MetricFamily, MetricType};
 use starling_protocol::ErrorCode;
 
-use super::{ActorKind, DisconnectReason, HistoryMetrics, MessageKind, Metrics};
+use super::{ActorKind, DisconnectReason, MessageKind, Metrics};
 use crate::histogram::Histogram;
+use crate::history::HistoryMetrics;
 use crate::stage::Stage;
 
-/// What is registered with the exposition: the shared figures.
+/// Registers the shared metrics with a `prometheus` registry.
 #[derive(Debug, Clone)]
 pub struct MetricsCollector(pub Arc<Metrics>);
 
@@ -235,12 +236,16 @@ impl HistoryMetrics {
                 "Bytes in use in the stored history, and of its write-ahead log and search index, as of the last look.",
                 value(&self.bytes),
             ),
-            Family::single_gauge("chat_history_failing", "1 while nothing can be stored.", value(&self.failing)),
+            Family::single_gauge(
+                "chat_history_failing",
+                "1 while nothing can be stored.",
+                f64::from(u8::from(self.health.failure().is_some())),
+            ),
         ]
     }
 }
 
-/// A metric with its series, in the making.
+/// A metric family under construction.
 struct Family(MetricFamily);
 
 impl Family {

@@ -1,4 +1,4 @@
-//! How many messages wait in an actor's mailbox.
+//! The number of messages in an actor's mailbox.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
@@ -10,7 +10,7 @@ pub struct Mailboxes {
     pub(super) highest: AtomicI64,
 }
 
-/// The mailbox of one actor: counts what waits in it.
+/// The mailbox of one actor; counts its waiting messages.
 #[derive(Debug)]
 pub struct Mailbox {
     kind: Arc<Mailboxes>,
@@ -23,7 +23,7 @@ impl Mailbox {
         Arc::new(Self { kind: Arc::clone(kind), waiting: AtomicI64::new(0) })
     }
 
-    /// Counts a message in; it is out when the guard drops, handled or not.
+    /// Counts a message in. The guard counts it out on drop, whether the message was handled or lost.
     pub fn enter(self: &Arc<Self>) -> InMailbox {
         let waiting = self.waiting.fetch_add(1, Relaxed) + 1;
         self.kind.waiting.fetch_add(1, Relaxed);

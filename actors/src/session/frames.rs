@@ -1,7 +1,7 @@
-//! From bytes to WebSocket messages, as strictly as RFC 6455 asks for, and RFC 7692 where compression was negotiated.
+//! Decodes WebSocket messages, as strictly as RFC 6455 requires, and as RFC 7692 if compression was negotiated.
 //!
-//! A frame is refused as soon as the bytes that make it wrong have come: a header before its payload, and a byte that is
-//! not UTF-8 before the rest of the text. Only a compressed text is looked at when all of it is there.
+//! A frame is refused as soon as its invalid bytes have arrived: an invalid header before the payload, and invalid
+//! UTF-8 before the rest of the text. Only a compressed text is checked when it is complete.
 
 use actix_http::ws::{OpCode, Parser};
 use bytes::{Bytes, BytesMut};
@@ -23,17 +23,17 @@ const CONTROL_BYTES_MAX: u8 = 125;
 /// A message of a client.
 #[derive(Debug)]
 pub enum Incoming {
-    /// A whole text, of one frame or of several.
+    /// A complete text, from one frame or from several fragments.
     Text(ByteString),
     /// A ping, to be answered with its payload.
     Ping(Bytes),
-    /// The client closes the connection. Whatever follows has no meaning.
+    /// The client closes the connection. Later frames are ignored.
     Close,
-    /// A pong, or a part of a text: it asks for nothing.
+    /// A pong or a fragment of a text: it needs no reaction.
     Nothing,
 }
 
-/// Why a connection must be closed: its client has sent something that it may not.
+/// The reason to close a connection whose client has sent an invalid frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BadFrame {
     /// The code of the close frame.
@@ -43,7 +43,7 @@ pub struct BadFrame {
 }
 
 impl BadFrame {
-    const BINARY: Self = Self { code: CloseCode::BinaryFrame, reason: "only text is spoken here" };
+    const BINARY: Self = Self { code: CloseCode::BinaryFrame, reason: "only text frames are accepted" };
     const TOO_LARGE: Self = Self { code: CloseCode::FrameTooLarge, reason: "the frame is too large" };
     const NOT_UTF8: Self = Self { code: CloseCode::NotUtf8, reason: "the text is not UTF-8" };
 
@@ -52,19 +52,19 @@ impl BadFrame {
     }
 }
 
-/// Takes the messages of one connection out of what was read from it.
+/// Decodes the messages of one connection.
 #[derive(Debug)]
 pub struct Frames {
     frame_bytes: u32,
     /// Whether the client may compress its texts.
     inflates: bool,
-    /// Whether nobody reads the texts any more.
+    /// Whether texts are discarded, because the session is closing.
     ignores_texts: bool,
-    /// The text that has begun and not ended; most connections have none.
+    /// The text that has begun but not ended; usually `None`.
     unfinished: Option<Box<Unfinished>>,
 }
 
-/// A text of which a part has come.
+/// A text of which only a part has arrived.
 #[derive(Debug, Default)]
 struct Unfinished {
     /// The payload of its frames so far.
@@ -74,7 +74,7 @@ struct Unfinished {
     has_frame: bool,
     /// Bytes of the incomplete frame's payload that are known to be UTF-8.
     checked: usize,
-    /// The beginning of a character whose end has not come.
+    /// The first bytes of a character that is split between two reads or fragments.
     half_character: SmallVec<[u8; 4]>,
 }
 
@@ -84,7 +84,7 @@ impl Unfinished {
         if self.is_compressed {
             return Ok(());
         }
-        // A character that was cut is completed first: the rest is checked where it is.
+        // A split character is completed first, so that the rest can be checked in place.
         let mut rest = bytes;
         while !self.half_character.is_empty() {
             let Some((next, others)) = rest.split_first() else { return Ok(()) };
@@ -107,21 +107,21 @@ impl Unfinished {
 }
 
 impl Frames {
-    /// `frame_bytes`: the most that a frame may hold, its fragments together, and inflated. `inflates`: whether
-    /// compression was negotiated.
+    /// `frame_bytes` limits the payload of a message, with all its fragments, before and after decompression.
+    /// `inflates`: whether compression was negotiated.
     pub fn new(frame_bytes: u32, inflates: bool) -> Self {
         Self { frame_bytes, inflates, ignores_texts: false, unfinished: None }
     }
 
-    /// Gives every text that comes from now on as an empty one, without looking at it or inflating it.
+    /// Returns every further text as an empty one, without checking or inflating it.
     pub fn ignore_texts(&mut self) {
         self.ignores_texts = true;
     }
 
-    /// Takes the next message. `None`: its end has not come.
+    /// Decodes the next message. `None`: it is not complete yet.
     ///
     /// # Errors
-    /// [`BadFrame`]; nothing that follows has a meaning.
+    /// [`BadFrame`]; the caller must ignore all further bytes.
     pub fn decode(&mut self, unread: &mut BytesMut) -> Option<Result<Incoming, BadFrame>> {
         if unread.len() < 2 {
             return None;
@@ -132,7 +132,7 @@ impl Frames {
     fn try_decode(&mut self, unread: &mut BytesMut) -> Result<Option<Incoming>, BadFrame> {
         let reserved = self.check_header(unread)?;
         let is_last = unread.first().is_some_and(|first| first & LAST != 0);
-        // The parser knows no extension, so it does not see the bit of this one.
+        // The parser supports no extensions, so the bit of this one is hidden from it.
         clear(unread, reserved);
         let parsed = Parser::parse(unread, true, self.frame_bytes as usize);
         let Some((_, opcode, payload)) = parsed.map_err(|_| BadFrame::protocol("not the WebSocket protocol"))? else {
@@ -155,15 +155,15 @@ impl Frames {
         }
     }
 
-    /// Checks as much of a frame's header as has come. Returns the bit of the header that says that a text is compressed,
-    /// where it is set.
+    /// Checks the part of a frame's header that has arrived. Returns the RSV1 bit if it is set, which marks a
+    /// compressed text.
     fn check_header(&self, unread: &[u8]) -> Result<u8, BadFrame> {
         const RSV1: u8 = 0x40;
         let Some((&[first, second], rest)) = unread.split_first_chunk::<2>() else { return Ok(0) };
         let goes_on = self.unfinished.as_ref().is_some_and(|unfinished| unfinished.has_frame);
         let (mut reserved, mut before) = (0, 0);
         match first & OPCODE {
-            0 if !goes_on => return Err(BadFrame::protocol("a continuation of nothing")),
+            0 if !goes_on => return Err(BadFrame::protocol("a continuation without a message")),
             0 => before = self.unfinished.as_ref().map_or(0, |unfinished| unfinished.payload.len()),
             1 | 2 if goes_on => return Err(BadFrame::protocol("a message within another")),
             1 | 2 if self.inflates => reserved = RSV1,
@@ -195,7 +195,7 @@ impl Frames {
             length => (u64::from(length), true),
         };
         if !is_minimal || length > i64::MAX as u64 {
-            return Err(BadFrame::protocol("a length in a form that it may not have"));
+            return Err(BadFrame::protocol("an invalid payload length"));
         }
         if length + before as u64 > u64::from(self.frame_bytes) {
             return Err(BadFrame::TOO_LARGE);
@@ -203,7 +203,7 @@ impl Frames {
         Ok(first & reserved)
     }
 
-    /// Checks the part of a text that has come with a frame whose end has not.
+    /// Checks the arrived part of an incomplete frame that belongs to a text.
     fn check_incomplete(&mut self, unread: &[u8], reserved: u8) -> Result<(), BadFrame> {
         let Some(&[first, second]) = unread.first_chunk::<2>() else { return Ok(()) };
         let mask_at = match second & LENGTH {

@@ -1,4 +1,4 @@
-//! From the socket to WebSocket messages, at the pace at which they may come.
+//! Reads WebSocket messages from the socket, no faster than the limits allow.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -19,19 +19,19 @@ use crate::rate_limit::RateLimit;
 use crate::session::frames::{BadFrame, Frames, Incoming};
 use crate::socket::ReadHalf;
 
-/// Most bytes taken from a socket at once.
+/// Most bytes in one read.
 const READ_BYTES: usize = 64 * 1024;
 
-/// How many frames that carry no command (pings, pongs, parts of a text) may come for each one that may carry one.
-/// Nobody is told of them, so who sends more is not refused but read more slowly.
+/// Frames without a command (pings, pongs, fragments of a text) that are allowed per frame that may carry one. They
+/// have no answer that could refuse them, so a client that sends more is read more slowly.
 const SMALL_FRAMES_PER_COMMAND: u32 = 20;
 
-/// What the stream of messages and the session that handles them share.
+/// The state that the stream of messages shares with the session that handles them.
 #[derive(Debug)]
 pub(super) struct Reading {
     credits: SessionCredits,
     read_at: Cell<Instant>,
-    /// Whether nothing more is taken from the client.
+    /// Whether all further messages of the client are ignored.
     is_closing: Cell<bool>,
 }
 
@@ -44,27 +44,27 @@ impl Reading {
         }
     }
 
-    /// From now on nothing more is taken from the client; its texts are not even looked at.
+    /// Ignores all further messages of the client; its texts are not even checked.
     pub(super) fn close(&self) {
         self.is_closing.set(true);
     }
 
-    /// Whether nothing more is taken from the client.
+    /// Whether all further messages of the client are ignored.
     pub(super) fn is_closing(&self) -> bool {
         self.is_closing.get()
     }
 
-    /// When the bytes of the message at hand were read.
+    /// The time at which the bytes of the current message were read.
     pub(super) fn read_at(&self) -> Instant {
         self.read_at.get()
     }
 
-    /// Done when no command of the session is on its way any more.
+    /// Completes when no command of the session is in flight any more.
     pub(super) fn all_answered(&self) -> impl Future<Output = ()> + use<> {
         self.credits.all_back()
     }
 
-    /// The credit of the message at hand.
+    /// The credit of the current message.
     pub(super) fn take_credit(&self) -> Option<Credit> {
         self.credits.take()
     }
@@ -72,13 +72,12 @@ impl Reading {
 
 /// The messages of one connection. Ends when the peer has gone.
 ///
-/// - A whole text is handed on with a [credit](crate::credits) only, and only where there is room for its answer; until
-///   then nothing more is read, so TCP slows the peer. Half a frame holds no credit: whoever sends one and waits takes
-///   nothing from others.
-/// - The buffer that is read into belongs to the thread; only the beginning of a frame that is still to come is kept
-///   per connection.
-/// - Frames without a command are handed on at a rate of their own; above it nothing more is read for as long.
-/// - After an error, and after the peer's close frame, the rest is read and thrown away, so that the peer can take its
+/// - A complete text is passed on only with a [credit](crate::credits), and only if there is space for its answer.
+///   Until then the socket is not read, so TCP slows the peer. An incomplete frame holds no credit, so a client that
+///   sends one and waits takes nothing from others.
+/// - The read buffer belongs to the thread. A connection keeps only the beginning of a frame that is still incomplete.
+/// - Frames without a command have their own rate. Above it, the socket is not read for the time to wait.
+/// - After an error, and after the peer's close frame, the rest is read and discarded, so that the peer can receive the
 ///   close frame before its connection ends.
 #[derive(Debug)]
 pub(super) struct Inbound {
@@ -90,12 +89,12 @@ pub(super) struct Inbound {
     unread: BytesMut,
     /// Whether `unread` is a part of the thread's buffer.
     borrows_buffer: bool,
-    /// Whether nothing that still comes has a meaning.
+    /// Whether all further bytes are ignored.
     is_over: bool,
     small_frames: RateLimit,
-    /// A message that waits for a credit or for its time; most connections have none.
+    /// A message that waits for a credit or for its rate limit; usually `None`.
     held: Option<Box<Incoming>>,
-    /// When the time of the held message has come, where it waits for that.
+    /// The timer of the held message, if it waits for its rate limit.
     its_time: Option<Pin<Box<Sleep>>>,
 }
 
@@ -130,7 +129,7 @@ impl Inbound {
         }
     }
 
-    /// Hands a message on, a text as soon as there is a credit for it, and what carries no command at its rate.
+    /// Passes a message on: a text once it has a credit and space for its answer, other messages at their own rate.
     fn poll_hand_on(&mut self, message: Incoming, cx: &mut Context<'_>) -> Poll<Incoming> {
         let may_go = if carries_command(&message) {
             match self.poll_room(cx) {
@@ -149,8 +148,8 @@ impl Inbound {
         Poll::Ready(message)
     }
 
-    /// Ready when the answers that the client has asked for and not yet taken leave room for one more. What it asks for
-    /// is then never what fills its outbox: only what others send it is.
+    /// Ready when the client's pending and unsent answers leave space for one more. So answers alone can never fill the
+    /// client's outbox; only messages of other clients can.
     fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
         let (hub, credits) = (&self.hub, &self.reading.credits);
         let most = hub.config().answers_bytes();
@@ -160,11 +159,11 @@ impl Inbound {
         }
         hub.wake_when_less_waits(self.session, cx.waker());
         credits.wake_at_return(cx);
-        // A credit may have come back before the waker was there.
+        // A credit may have been returned before the waker was registered.
         if has_room() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Ready when a message without a command may be handed on; a goodbye always.
+    /// Ready when the rate allows a message without a command; a close is always allowed.
     fn poll_its_time(&mut self, message: &Incoming, cx: &mut Context<'_>) -> Poll<()> {
         if matches!(message, Incoming::Close) {
             return Poll::Ready(());
@@ -182,13 +181,13 @@ impl Inbound {
         }
     }
 
-    /// Reads once. Ready with the number of bytes; 0: the peer has gone.
+    /// Reads once. Returns the number of bytes; 0: the peer has gone.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
         let Self { hub, socket, unread, borrows_buffer, .. } = self;
         let count = hub.with_read_buffer(|buffer| {
             buffer.clear();
             buffer.reserve(READ_BYTES);
-            // A connection that broke has no more to say.
+            // A broken connection counts as ended.
             let count = ready!(poll_read_buf(Pin::new(socket), cx, buffer)).unwrap_or(0);
             if unread.is_empty() {
                 *unread = buffer.split();
@@ -205,7 +204,7 @@ impl Inbound {
         Poll::Ready(count)
     }
 
-    /// Keeps of the thread's buffer only what is needed.
+    /// Copies the unread bytes out of the thread's buffer, so that the next connection can use it.
     fn return_buffer(&mut self) {
         if self.unread.is_empty() {
             self.unread = BytesMut::new();
@@ -251,7 +250,7 @@ impl Stream for Inbound {
                     return Poll::Ready(Some(Err(error)));
                 }
             }
-            // The thread's buffer is read into again only where nobody holds a part of it.
+            // The thread's buffer is reused only once no connection holds a slice of it.
             this.return_buffer();
             match this.poll_read(cx) {
                 Poll::Ready(0) => return Poll::Ready(None),

@@ -1,72 +1,23 @@
-//! A WebSocket client for the tests: it says exactly what is written, and reads when it is told to.
+//! A client of the tests: it says exactly what is written, and reads when it is told to.
 
-use std::io;
-use std::time::Duration;
-
-use actix_http::ws::{Codec, Frame, Item, Message};
-use bytes::{Bytes, BytesMut};
-use socket2::SockRef;
 use starling_protocol::{RoomName, ServerEvent, codec};
+use test_kit::raw::{CLOSE, PING, PONG, Raw, RawFrame, TEXT, text_frame};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
-use tokio_util::codec::{Decoder, Encoder};
-
-use crate::server::DEADLINE;
 
 pub(crate) struct Client {
-    socket: TcpStream,
-    codec: Codec,
-    unread: BytesMut,
-    /// Every byte of text frames so far, for those who compare them.
-    pub(crate) texts: Vec<Bytes>,
-}
-
-/// The frame of a text, as a client sends it.
-pub(crate) fn text_frame(text: &str) -> BytesMut {
-    frame(Message::Text(text.into()))
-}
-
-/// A text in fragments.
-pub(crate) fn fragments(parts: &[&str]) -> BytesMut {
-    let mut codec = Codec::new().client_mode();
-    let mut bytes = BytesMut::new();
-    for (place, part) in parts.iter().enumerate() {
-        let part = Bytes::copy_from_slice(part.as_bytes());
-        let item = match place {
-            0 => Item::FirstText(part),
-            last if last + 1 == parts.len() => Item::Last(part),
-            _ => Item::Continue(part),
-        };
-        codec.encode(Message::Continuation(item), &mut bytes).unwrap();
-    }
-    bytes
-}
-
-pub(crate) fn frame(message: Message) -> BytesMut {
-    let mut bytes = BytesMut::new();
-    Codec::new().client_mode().encode(message, &mut bytes).unwrap();
-    bytes
+    socket: Raw,
+    /// Every text so far, for those who compare bytes.
+    pub(crate) texts: Vec<Vec<u8>>,
 }
 
 impl Client {
     pub(crate) fn new(socket: TcpStream) -> Self {
-        let codec = Codec::new().client_mode().max_size(usize::MAX);
-        Self { socket, codec, unread: BytesMut::new(), texts: Vec::new() }
+        Self { socket: Raw::over(socket), texts: Vec::new() }
     }
 
     /// Writes bytes as they are.
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
-        let mut rest = bytes;
-        let writing = async {
-            while !rest.is_empty() {
-                self.socket.writable().await.unwrap();
-                match self.socket.try_write(rest) {
-                    Ok(count) => rest = &rest[count..],
-                    Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
-                }
-            }
-        };
-        timeout(DEADLINE, writing).await.expect("the server reads");
+        self.socket.write(bytes).await;
     }
 
     pub(crate) async fn send(&mut self, text: &str) {
@@ -78,42 +29,22 @@ impl Client {
         self.send(&format!(r#"{{"Message":"{text}"}}"#)).await;
     }
 
-    /// The next frame; `None` at the end of the connection, where no frame may be cut.
-    pub(crate) async fn frame(&mut self) -> Option<Frame> {
-        let reading = async {
-            loop {
-                if let Some(frame) = self.codec.decode(&mut self.unread).expect("whole frames only") {
-                    return Some(frame);
-                }
-                self.socket.readable().await.unwrap();
-                let mut buffer = vec![0; 64 * 1024];
-                match self.socket.try_read(&mut buffer) {
-                    Ok(0) => {
-                        assert!(self.unread.is_empty(), "the last frame is cut");
-                        return None;
-                    }
-                    Ok(count) => self.unread.extend_from_slice(&buffer[..count]),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => panic!("the connection broke: {error}"),
-                }
-            }
-        };
-        timeout(DEADLINE, reading).await.expect("the server has nothing to say")
-    }
-
     /// The next frame as a short line: what an event says, a line as it is, `ping`, `pong`, `closed 1000`, `end`.
     pub(crate) async fn line(&mut self) -> String {
-        match self.frame().await {
-            None => "end".into(),
-            Some(Frame::Text(bytes)) => {
-                self.texts.push(bytes.clone());
-                let text = String::from_utf8(bytes.to_vec()).unwrap();
-                if text.starts_with('{') { shown(&codec::decode_event(&text).unwrap()) } else { text }
+        let Some(frame) = self.socket.try_frame().await.expect("the connection does not break") else {
+            return "end".into();
+        };
+        match frame {
+            RawFrame { opcode: TEXT, ref payload } => {
+                self.texts.push(payload.clone());
+                let text = frame.text();
+                if text.starts_with('{') { shown(&codec::decode_event(text).unwrap()) } else { text.to_owned() }
             }
-            Some(Frame::Ping(_)) => "ping".into(),
-            Some(Frame::Pong(payload)) => format!("pong {}", String::from_utf8_lossy(&payload)),
-            Some(Frame::Close(reason)) => format!("closed {}", reason.map_or(0, |reason| u16::from(reason.code))),
-            Some(other) => panic!("the server sends no such frame: {other:?}"),
+            RawFrame { opcode: PING, .. } => "ping".into(),
+            RawFrame { opcode: PONG, .. } => format!("pong {}", frame.text()),
+            RawFrame { opcode: CLOSE, ref payload } if payload.is_empty() => "closed 0".into(),
+            RawFrame { opcode: CLOSE, .. } => format!("closed {}", frame.close_code().unwrap()),
+            RawFrame { .. } => panic!("the server sends no such frame: {frame:?}"),
         }
     }
 
@@ -127,7 +58,7 @@ impl Client {
 
     /// Ends the connection without a word, as a machine does that loses its power and comes back.
     pub(crate) fn reset(self) {
-        SockRef::from(&self.socket).set_linger(Some(Duration::ZERO)).unwrap();
+        self.socket.reset();
     }
 }
 

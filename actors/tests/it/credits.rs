@@ -1,12 +1,12 @@
 //! Flow control: what is on its way is bounded, and nothing leaks.
+use test_kit::raw::text_frame;
+use test_kit::wait_until;
 
-use bytes::BytesMut;
-
-use crate::client::{Client, text_frame};
-use crate::server::{Connect, Server, until};
+use crate::client::Client;
+use crate::server::{Connect, Server};
 
 async fn say_all(client: &mut Client, count: usize) {
-    let mut frames = BytesMut::new();
+    let mut frames = Vec::new();
     for number in 1..=count {
         frames.extend_from_slice(&text_frame(&format!(r#"{{"Message":"{number}"}}"#)));
     }
@@ -20,7 +20,7 @@ async fn a_session_whose_messages_wait_to_be_stored_stops_reading_and_goes_on_wh
         let mut clients = server.clients(&["alice", "bob"]).await;
         server.history.hold();
         say_all(&mut clients[0], 7).await;
-        until("so many are on their way", || server.history.held() == credits as usize).await;
+        wait_until("so many are on their way", || server.history.held() == credits as usize).await;
 
         // Whatever else is done meanwhile, no more of them come.
         clients[1].send(r#"{"type":"ping"}"#).await;
@@ -44,9 +44,9 @@ async fn with_all_credits_of_the_server_in_use_every_session_waits_for_one() {
     let mut clients = server.clients(&["alice", "bob"]).await;
     server.history.hold();
     say_all(&mut clients[0], 3).await;
-    until("all credits are in use", || server.history.held() == 3).await;
+    wait_until("all credits are in use", || server.history.held() == 3).await;
     say_all(&mut clients[1], 3).await;
-    until("bob waits", || server.gauge("chat_stage_backlog") >= 1).await;
+    wait_until("bob waits", || server.gauge("chat_stage_backlog") >= 1).await;
     assert_eq!((server.history.held(), server.metrics.credits().in_use()), (3, 3));
 
     server.release_history().await;
@@ -84,10 +84,10 @@ async fn all_credits_come_back_after_the_sessions_that_held_them_have_ended() {
     for client in &mut clients {
         say_all(client, 5).await;
     }
-    until("all are stuck", || server.history.held() == 6).await;
+    wait_until("all are stuck", || server.history.held() == 6).await;
     // Sessions that do not read learn of it when they write.
     clients.into_iter().for_each(Client::reset);
-    until("the sessions have ended", || server.sessions() == 0).await;
+    wait_until("the sessions have ended", || server.sessions() == 0).await;
     server.connections(0).await;
     assert_eq!(server.metrics.credits().in_use(), 6, "held by what waits to be stored");
 

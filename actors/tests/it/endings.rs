@@ -4,9 +4,7 @@ use std::cell::Cell;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use actix_http::ws::Message;
 use actix_rt::Arbiter;
-use bytes::Bytes;
 use log::{LevelFilter, Log, Metadata, Record};
 use starling_actors::LocalHub;
 use starling_actors::identity::RoomGlobs;
@@ -14,9 +12,11 @@ use starling_actors::ids::HubId;
 use starling_actors::metrics::DisconnectReason;
 use starling_actors::vitals::{Died, VitalPart};
 use starling_protocol::{ServerEvent, codec};
+use test_kit::raw::{PONG, frame, text_frame};
+use test_kit::{wait_until, within};
 
-use crate::client::{Client, frame, text_frame};
-use crate::server::{Connect, DEADLINE, Server, until};
+use crate::client::Client;
+use crate::server::{Connect, Server};
 
 #[actix::test]
 async fn who_gives_no_sign_of_life_for_two_heartbeats_is_closed_and_who_answers_is_not() {
@@ -26,7 +26,7 @@ async fn who_gives_no_sign_of_life_for_two_heartbeats_is_closed_and_who_answers_
     let answering = async {
         for _ in 0..6 {
             assert_eq!(alive.line().await, "ping");
-            alive.write(&frame(Message::Pong(Bytes::new()))).await;
+            alive.write(&frame(PONG, b"")).await;
         }
     };
     let sinking = async {
@@ -59,7 +59,7 @@ async fn the_server_that_goes_away_tells_everybody_when_to_come_back_and_closes_
     drop(clients);
     server.connections(0).await;
     assert_eq!(server.metrics.disconnects(DisconnectReason::GoingAway), 4);
-    until("the sessions end", || server.sessions() == 0).await;
+    wait_until("the sessions end", || server.sessions() == 0).await;
     server.quiet().await;
 }
 
@@ -83,11 +83,11 @@ async fn a_connection_that_the_server_closes_while_it_opens_is_closed_and_counte
     let opening = server.open(Connect::named("alice")).await.unwrap();
     server.chat.drain("the end", Duration::ZERO);
     server.chat.rooms(RoomGlobs::ALL).await.expect("the chat has told the hub");
-    until("the hub has told the connection", || server.metrics.worker(0).hub.backlog() == 0).await;
+    wait_until("the hub has told the connection", || server.metrics.worker(0).hub.backlog() == 0).await;
     let mut client = server.begin(opening);
     assert_eq!(client.lines(4).await, ["welcome alice", "closing the end 0", "closed 1001", "end"]);
     drop(client);
-    until("the session ends", || server.sessions() == 0).await;
+    wait_until("the session ends", || server.sessions() == 0).await;
     server.connections(0).await;
     assert_eq!(server.metrics.disconnects(DisconnectReason::GoingAway), 1);
 }
@@ -96,7 +96,7 @@ async fn a_connection_that_the_server_closes_while_it_opens_is_closed_and_counte
 async fn a_client_that_shows_its_key_replaces_its_old_connection() {
     let server = Server::start(|_| {});
     let mut clients = server.clients(&["alice", "bob"]).await;
-    let welcome = String::from_utf8(clients[0].texts[0].to_vec()).unwrap();
+    let welcome = String::from_utf8(clients[0].texts[0].clone()).unwrap();
     let Ok(ServerEvent::Welcome(welcome)) = codec::decode_event(&welcome) else { panic!("no welcome") };
     let again = Connect { key: Some(welcome.key), ..Connect::named("alice") };
     let mut again = server.connect(again).await;
@@ -153,9 +153,9 @@ async fn after_much_coming_and_going_everything_that_is_counted_is_back_to_nothi
         drop(clients);
         server.connections(0).await;
     }
-    until("the sessions end", || server.sessions() == 0).await;
+    wait_until("the sessions end", || server.sessions() == 0).await;
     server.quiet().await;
-    until("the chat is empty", || server.gauge("chat_sessions") == 0).await;
+    wait_until("the chat is empty", || server.gauge("chat_sessions") == 0).await;
 }
 
 #[actix::test]
@@ -172,8 +172,8 @@ async fn a_hub_whose_thread_ends_is_known_to_have_died() {
     begun.await.unwrap();
     assert_eq!(server.chat.vitals().dead(), None);
     thread.stop();
-    let died = tokio::time::timeout(DEADLINE, server.chat.vitals().death()).await;
-    assert_eq!(died, Ok(Died(VitalPart::Hub)));
+    let died = within("the hub dies", server.chat.vitals().death()).await;
+    assert_eq!(died, Died(VitalPart::Hub));
 }
 
 thread_local! {

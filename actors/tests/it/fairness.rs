@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use test_kit::wait_until;
 
-use crate::server::{Server, until};
+use crate::server::Server;
 
 #[actix::test]
 async fn the_last_member_that_a_message_is_written_to_is_not_always_the_same() {
@@ -26,7 +27,7 @@ async fn the_last_member_that_a_message_is_written_to_is_not_always_the_same() {
     for round in 1..=ROUNDS {
         speaker.say("hello").await;
         assert!(speaker.line().await.starts_with(&format!("#{round} ")));
-        until("everybody has it", || order.borrow().len() == round * count).await;
+        wait_until("everybody has it", || order.borrow().len() == round * count).await;
     }
     for place_in_round in [0, count - 1] {
         let mut times = HashMap::new();

@@ -1,12 +1,11 @@
 //! From frames to members and back.
 
-use actix_http::ws::{CloseReason, Message};
-use bytes::{Bytes, BytesMut};
 use starling_actors::frame::Format;
 use starling_actors::metrics::DisconnectReason;
+use test_kit::raw::{BINARY, CLOSE, PING, fragments, frame, text_frame};
+use test_kit::wait_until;
 
-use crate::client::{fragments, frame, text_frame};
-use crate::server::{Connect, Server, until};
+use crate::server::{Connect, Server};
 
 #[actix::test]
 async fn every_member_gets_every_message_in_the_same_order() {
@@ -16,7 +15,7 @@ async fn every_member_gets_every_message_in_the_same_order() {
         clients.push(server.connect(Connect::guest()).await);
     }
     for client in &mut clients[..3] {
-        let mut frames = BytesMut::new();
+        let mut frames = Vec::new();
         for number in 0..20 {
             frames.extend_from_slice(&text_frame(&format!(r#"{{"Message":"{number}"}}"#)));
         }
@@ -85,8 +84,8 @@ async fn a_text_in_fragments_is_one_message_and_a_ping_between_them_is_answered(
     let mut clients = server.clients(&["alice", "bob"]).await;
     let parts = fragments(&[r#"{"Mess"#, r#"age":"in th"#, "", "ree p", r#"arts"}"#]);
     let first_part = text_frame(r#"{"Mess"#).len();
-    let mut frames = BytesMut::from(&parts[..first_part]);
-    frames.extend_from_slice(&frame(Message::Ping(Bytes::from_static(b"still here?"))));
+    let mut frames = parts[..first_part].to_vec();
+    frames.extend_from_slice(&frame(PING, b"still here?"));
     frames.extend_from_slice(&parts[first_part..]);
     clients[0].write(&frames).await;
     assert_eq!(clients[0].lines(2).await, ["pong still here?", "#1 alice: in three parts"]);
@@ -115,7 +114,7 @@ async fn a_frame_that_comes_byte_by_byte_is_one_message() {
 async fn many_frames_in_one_write_are_answered_in_their_order() {
     let server = Server::start(|_| {});
     let mut client = server.connect(Connect::named("alice")).await;
-    let mut frames = BytesMut::new();
+    let mut frames = Vec::new();
     for number in 1..=200 {
         let room = number % 10;
         frames.extend_from_slice(&text_frame(&format!(r#"{{"type":"join","room":"room-{room}"}}"#)));
@@ -192,9 +191,9 @@ async fn what_breaks_the_rules_of_websocket_is_closed_with_the_code_that_says_wh
     };
     let mut fragments_not_utf8 = fragments(&["hello ", "world"]);
     *fragments_not_utf8.last_mut().unwrap() ^= 0x80;
-    let binary = frame(Message::Binary(Bytes::from_static(b"hello")));
-    let goodbye = frame(Message::Close(Some(CloseReason::from(actix_http::ws::CloseCode::Normal))));
-    let continuation_of_nothing = fragments(&["a", "b"])[text_frame("a").len()..].into();
+    let binary = frame(BINARY, b"hello");
+    let goodbye = frame(CLOSE, &1000_u16.to_be_bytes());
+    let continuation_of_nothing = fragments(&["a", "b"])[text_frame("a").len()..].to_vec();
     for (bytes, code, reason) in [
         (unmasked, 1002, DisconnectReason::ProtocolError),
         (continuation_of_nothing, 1002, DisconnectReason::ProtocolError),
@@ -234,11 +233,11 @@ async fn a_private_message_goes_to_two_connections_and_a_name_that_is_taken_open
 async fn frames_above_the_rate_are_refused_and_pings_above_it_are_not_answered() {
     let server = Server::start(|config| (config.messages_per_second, config.burst) = (1, 3));
     let mut client = server.connect(Connect::named("alice")).await;
-    let mut frames = BytesMut::new();
+    let mut frames = Vec::new();
     for number in 1..=5 {
         frames.extend_from_slice(&text_frame(&format!(r#"{{"Message":"{number}","id":"m{number}"}}"#)));
     }
-    frames.extend_from_slice(&frame(Message::Ping(Bytes::new())));
+    frames.extend_from_slice(&frame(PING, b""));
     client.write(&frames).await;
     let mut lines = client.lines(8).await;
     lines.sort();
@@ -253,5 +252,5 @@ async fn frames_above_the_rate_are_refused_and_pings_above_it_are_not_answered()
         "error rate_limited",
     ];
     assert_eq!(lines, expected);
-    until("all is read", || server.metrics.backlog() == 0).await;
+    wait_until("all is read", || server.metrics.backlog() == 0).await;
 }

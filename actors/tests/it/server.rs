@@ -3,32 +3,31 @@
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use actix_rt::Arbiter;
 use bytes::{Bytes, BytesMut};
 use prometheus::core::Collector;
 use socket2::{Domain, SockRef, Socket, Type};
-use starling_actors::chat_server::command::{HistoryQuery, OpenRefusal, OpenSession};
+use starling_actors::chat_server::command::{OpenRefusal, OpenSession};
 use starling_actors::clock;
 use starling_actors::credits::ServerCredits;
 use starling_actors::frame::Format;
-use starling_actors::history::memory::MemoryHistory;
-use starling_actors::history::{Completion, Entry, HistoryStore, ReadRequest, Receipt};
+use starling_actors::history::{
+    Completion, Entry, History, HistoryStore, ReadRequest, Receipt, ReportSink, StoreReport,
+};
 use starling_actors::identity::Identity;
 use starling_actors::ids::{HubId, RoomId, SessionId};
 use starling_actors::metrics::MetricsCollector;
 use starling_actors::session::Session;
+use starling_actors::vitals::Vitals;
 use starling_actors::{ChatConfig, ChatServer, ChatServerHandle, LocalHub, Metrics};
-use starling_protocol::{ClientId, ClientKey, HistoryPage, RoomName};
+use starling_protocol::{ClientId, ClientKey, RoomName};
+use test_kit::wait_for;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::Semaphore;
 
 use crate::client::Client;
-
-/// Longer than anything here takes.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A running chat.
 pub(crate) struct Server {
@@ -75,11 +74,11 @@ impl Server {
         let metrics = Metrics::new(1, ServerCredits::new(config.server_credits));
         let history = Gate::default();
         let store = GatedHistory {
-            inner: MemoryHistory::new(config.history_messages, config.history_bytes),
+            inner: History::in_memory(config.history_messages, config.history_bytes),
             gate: history.clone(),
         };
         let arbiter = Arbiter::new();
-        let (chat, prepared, _) = ChatServer::prepare(config.clone(), Box::new(store), Arc::clone(&metrics));
+        let (chat, prepared, _) = ChatServer::prepare(config.clone(), History::over(store, 0, 0), Arc::clone(&metrics));
         arbiter.spawn_fn(|| prepared.run_here());
         let hub = LocalHub::start(HubId(0), Arc::new(config), chat.clone(), Arc::clone(&metrics));
         Self { chat, hub, metrics, history, places: Arc::new(Semaphore::new(10_000)), arbiter }
@@ -144,11 +143,9 @@ impl Server {
 
     /// Lets the history do what it has been asked for, and everything else from now on at once.
     pub(crate) async fn release_history(&self) {
-        self.history.0.lock().unwrap().is_held = false;
-        let query =
-            HistoryQuery { room: RoomName::lobby(), page: HistoryPage::Newest, search: None, limit: 1, bytes: 0 };
-        // A store has its say whenever it is asked.
-        self.chat.history(query).await.unwrap();
+        self.history.release();
+        // Answered behind the store's report.
+        assert!(self.chat.answers().await);
     }
 
     /// The sum of a gauge's series.
@@ -174,13 +171,13 @@ impl Server {
             "chat_outbox_frames",
         ];
         let busy = || gauges.iter().map(|name| (*name, self.gauge(name))).find(|(_, value)| *value != 0);
-        until_some("all gauges are 0", || if busy().is_none() { Ok(()) } else { Err(busy()) }).await;
+        wait_for("all gauges are 0", || if busy().is_none() { Ok(()) } else { Err(busy()) }).await;
     }
 
     /// Waits until so many connections take part.
     pub(crate) async fn connections(&self, count: i64) {
         let now = || self.metrics.connections();
-        until_some("so many connections", || if now() == count { Ok(()) } else { Err(now()) }).await;
+        wait_for("so many connections", || if now() == count { Ok(()) } else { Err(now()) }).await;
     }
 }
 
@@ -190,36 +187,26 @@ impl Drop for Server {
     }
 }
 
-/// Waits until something holds.
-pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    until_some(what, || if holds() { Ok(()) } else { Err(()) }).await;
-}
-
-/// Waits until there is something; says at the deadline what there was instead.
-pub(crate) async fn until_some<T, E: std::fmt::Debug>(what: &str, mut look: impl FnMut() -> Result<T, E>) -> T {
-    let deadline = tokio::time::Instant::now() + DEADLINE;
-    loop {
-        match look() {
-            Ok(found) => return found,
-            Err(instead) => assert!(tokio::time::Instant::now() < deadline, "not in time: {what}, but {instead:?}"),
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-}
-
 /// Holds a history back.
 #[derive(Clone, Default)]
-pub(crate) struct Gate(Arc<Mutex<Held>>);
+pub(crate) struct Gate(Arc<Mutex<HeldBack>>);
 
 #[derive(Default)]
-struct Held {
-    is_held: bool,
+struct HeldBack {
+    is_closed: bool,
     appended: VecDeque<Entry>,
+    sink: Option<ReportSink>,
 }
 
 impl Gate {
     pub(crate) fn hold(&self) {
-        self.0.lock().unwrap().is_held = true;
+        self.0.lock().unwrap().is_closed = true;
+    }
+
+    /// Has the history store what it holds.
+    fn release(&self) {
+        let sink = self.0.lock().unwrap().sink.clone();
+        sink.unwrap()(StoreReport::new(()));
     }
 
     /// How many messages wait to be stored.
@@ -230,28 +217,33 @@ impl Gate {
 
 /// A history in memory that stores when its gate is open.
 struct GatedHistory {
-    inner: MemoryHistory,
+    inner: History,
     gate: Gate,
 }
 
 impl HistoryStore for GatedHistory {
-    fn append(&mut self, entry: Entry, done: &mut Vec<Completion>) {
+    fn connect(&mut self, sink: ReportSink, _: &Vitals) {
+        self.gate.0.lock().unwrap().sink = Some(sink);
+    }
+
+    fn reported(&mut self, _: StoreReport, done: &mut Vec<Completion>) {
         let mut held = self.gate.0.lock().unwrap();
-        held.appended.push_back(entry);
-        if !held.is_held {
-            for entry in held.appended.drain(..) {
-                self.inner.append(entry, done);
-            }
+        held.is_closed = false;
+        for entry in held.appended.drain(..) {
+            self.inner.append(entry, done);
         }
     }
 
-    fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>) {
+    fn append(&mut self, entry: Entry, done: &mut Vec<Completion>) {
         let mut held = self.gate.0.lock().unwrap();
-        if !held.is_held {
-            for entry in held.appended.drain(..) {
-                self.inner.append(entry, done);
-            }
+        if held.is_closed {
+            return held.appended.push_back(entry);
         }
+        drop(held);
+        self.inner.append(entry, done);
+    }
+
+    fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>) {
         self.inner.read(request, done);
     }
 

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use bytes::BytesMut;
 use starling_actors::frame::Format;
 use starling_actors::metrics::DisconnectReason;
+use test_kit::raw::text_frame;
+use test_kit::wait_until;
 
-use crate::client::{Client, text_frame};
-use crate::server::{Connect, Server, until};
+use crate::client::Client;
+use crate::server::{Connect, Server};
 
 fn lazy(name: &'static str) -> Connect {
     Connect { small_buffers: true, ..Connect::named(name) }
@@ -43,7 +44,7 @@ async fn a_client_that_never_reads_is_closed_behind_whole_frames_while_the_other
             assert!(client.line().await.starts_with(&format!("#{number} alice: x")));
         }
     }
-    until("both are closed", || server.metrics.disconnects(DisconnectReason::SlowConsumer) == 2).await;
+    wait_until("both are closed", || server.metrics.disconnects(DisconnectReason::SlowConsumer) == 2).await;
 
     let (messages, rest) = read_to_end(&mut slow).await;
     assert!(messages < MESSAGES);
@@ -53,7 +54,7 @@ async fn a_client_that_never_reads_is_closed_behind_whole_frames_while_the_other
     drop((slow, slow_person));
     clients[0].send(r#"{"type":"members","room":"lobby"}"#).await;
     assert_eq!(clients[0].line().await, "members 2");
-    until("their sessions end", || server.sessions() == 2).await;
+    wait_until("their sessions end", || server.sessions() == 2).await;
     server.quiet().await;
 }
 
@@ -62,13 +63,13 @@ async fn a_burst_that_comes_in_one_turn_is_cut_between_frames() {
     let server = Server::start(|config| config.outbox_bytes = 32 * 1024);
     let mut clients = server.clients(&["alice"]).await;
     let mut slow = server.connect(lazy("carol")).await;
-    let mut frames = BytesMut::new();
+    let mut frames = Vec::new();
     for _ in 0..100 {
         frames.extend_from_slice(&text_frame(&format!(r#"{{"Message":"{}"}}"#, "x".repeat(9_000))));
     }
     clients[0].write(&frames).await;
     clients[0].lines(100).await;
-    until("it is closed", || server.metrics.disconnects(DisconnectReason::SlowConsumer) == 1).await;
+    wait_until("it is closed", || server.metrics.disconnects(DisconnectReason::SlowConsumer) == 1).await;
     let (messages, rest) = read_to_end(&mut slow).await;
     assert!(messages < 100);
     assert_eq!(rest, ["closed 4001", "end"]);
@@ -119,7 +120,7 @@ async fn a_client_that_takes_nothing_for_too_long_is_closed_though_its_outbox_ha
         sent += 1;
         assert!(sent < 1_000, "the kernel takes everything");
     }
-    until("it is closed", || server.metrics.disconnects(DisconnectReason::SlowConsumer) == 1).await;
+    wait_until("it is closed", || server.metrics.disconnects(DisconnectReason::SlowConsumer) == 1).await;
     let (_, rest) = read_to_end(&mut slow).await;
     assert_eq!(rest, ["closed 4001", "end"]);
 }
@@ -158,10 +159,10 @@ async fn who_catches_up_gets_more_than_its_outbox_holds_page_by_page_as_it_reads
     }
     slow.send(r#"{"type":"join","room":"lobby"}"#).await;
     assert_eq!(slow.line().await, "joined lobby");
-    let joined = String::from_utf8(slow.texts.last().unwrap().to_vec()).unwrap();
+    let joined = String::from_utf8(slow.texts.last().unwrap().clone()).unwrap();
     let (_, epoch) = joined.split_once(r#""epoch":""#).unwrap();
     slow.send(&format!(r#"{{"type":"join","room":"lobby","after":0,"epoch":"{}"}}"#, &epoch[..16])).await;
-    until("it is on its way", || server.gauge("chat_outbox_bytes") > 0).await;
+    wait_until("it is on its way", || server.gauge("chat_outbox_bytes") > 0).await;
     alice.say("live").await;
     alice.line().await;
     assert_eq!(slow.line().await, "joined lobby");

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use super::in_flight::{Addressee, Outgoing};
+use super::link::{Greeting, Link};
 use super::{Bot, Talk};
 use crate::census::BotState;
 use crate::clock::Nanos;
+use crate::connect_error::{NO_REPLY, NO_WELCOME};
 use crate::dialect::Dialect;
 use crate::stats::NotDone;
 
@@ -26,12 +28,13 @@ impl Bot {
         let owed = self.speech.owe(self.plan_end(self.worker.now()));
         self.worker.left_to_say.set(self.worker.left_to_say.get() + owed);
         self.worker.has_answered();
+        self.hurry_back();
         self.speak();
     }
 
     /// What a bot that ignores limits did not get said is nobody's debt.
     pub(super) fn forgive_flood(&mut self) {
-        if self.behaviour.ignores_limits() {
+        if self.conduct.behaviour.ignores_limits() {
             self.speech.follow(None);
         }
     }
@@ -48,9 +51,10 @@ impl Bot {
         self.give_up_plan(now);
         for message in self.speech.unanswered() {
             let is_seen = self.is_seen(&message);
-            self.charge(now.since(message.planned), message.planned, 1, true, is_seen);
+            self.charge(message.latency(now), message.planned, 1, true, is_seen);
         }
         self.give_up_connecting(now);
+        self.tell_what_is_awaited();
         if let Some(since) = self.attendance.missed_since().filter(|_| self.state == BotState::Away) {
             self.worker.stats.borrow_mut().resume.record(now.since(since));
         }
@@ -64,7 +68,8 @@ impl Bot {
         let Some(plan) = self.speech.take_plan() else { return };
         for (planned, count) in plan.backlog(end) {
             self.worker.stats.borrow_mut().counters.overdue += count;
-            self.charge(now.since(planned), planned, count, false, false);
+            let own_wait = self.attendance.own_wait(planned);
+            self.charge(now.since(planned).saturating_sub(own_wait), planned, count, false, false);
         }
         self.has_less_to_say(true);
     }
@@ -76,14 +81,24 @@ impl Bot {
         }
     }
 
+    /// Tells what the bot waited for in vain if it is on its way to the server: nobody else will.
+    fn tell_what_is_awaited(&self) {
+        let awaited = match &self.session.link {
+            Link::Connecting(_) => NO_REPLY,
+            Link::Open(link) if link.greeting == Greeting::Awaited && link.closed_for.is_none() => NO_WELCOME,
+            Link::Open(_) | Link::Down | Link::Gone => return,
+        };
+        self.error(&format!("{awaited} by the end of the run"));
+    }
+
     /// Whether a message that was not answered was seen by anybody here: then its deliveries are judged by themselves.
     fn is_seen(&self, message: &Outgoing) -> bool {
         let ledger = self.worker.ledger.borrow();
         match message.to {
-            Addressee::Room => ledger.has_seen_in_room(self.number, self.room, message.number),
+            Addressee::Room => ledger.has_seen_in_room(self.identity.number, self.identity.room, message.number),
             Addressee::Friend(friend) => {
-                let friend = self.worker.roster.friend(self.number, friend);
-                ledger.has_seen_private(self.number, friend, message.number)
+                let friend = self.worker.roster.friend(self.identity.number, friend);
+                ledger.has_seen_private(self.identity.number, friend, message.number)
             }
         }
     }
@@ -92,11 +107,11 @@ impl Bot {
         if planned == Nanos::UNPLANNED {
             return;
         }
-        let receivers = match (self.worker.dialect, self.behaviour.talk()) {
+        let receivers = match (self.worker.dialect, self.conduct.behaviour.talk()) {
             (Dialect::Echo, _) => 1,
             // Both names have it.
             (_, Talk::Friends) => 2,
-            (_, Talk::Room | Talk::Silent) => self.worker.crowds.of(self.room),
+            (_, Talk::Room | Talk::Silent) => self.worker.crowds.of(self.identity.room),
         };
         self.worker.stats.borrow_mut().not_done(NotDone {
             latency,
@@ -104,7 +119,7 @@ impl Bot {
             is_sent,
             is_acked: self.worker.dialect.answers(),
             deliveries: if is_seen { 0 } else { receivers },
-            is_completed: !self.is_plain() && self.behaviour.talk() == Talk::Room,
+            is_completed: !self.is_plain() && self.conduct.behaviour.talk() == Talk::Room,
         });
     }
 }

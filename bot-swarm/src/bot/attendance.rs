@@ -1,6 +1,22 @@
 //! When a bot is to be there, and since when it is not.
 
+use std::time::Duration;
+
 use crate::clock::Nanos;
+
+/// A time in which a bot was away of its own accord; none of the server's doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Absence {
+    from: Nanos,
+    until: Nanos,
+}
+
+impl Absence {
+    /// How much of it lies after a point in time.
+    pub(super) fn after(self, time: Nanos) -> Duration {
+        self.until.since(self.from.max(time))
+    }
+}
 
 /// How a bot comes and goes.
 #[derive(Debug, Default)]
@@ -13,8 +29,13 @@ pub(super) struct Attendance {
     awaited_since: Option<Nanos>,
     /// When it lost its connection, or was to be back, until it has been told what it missed.
     missed_since: Option<Nanos>,
-    /// When it is to be back from a rest; what came before it could have had is timed from then.
-    back_at: Nanos,
+    /// Its newest rest; what came before the end of that is timed from there.
+    rest: Absence,
+    /// The random part of the pause after its newest failure, until it is welcomed. Where the next attempt fails as well, the
+    /// server was away meanwhile, and the pause was nobody's choice.
+    pause: Option<Absence>,
+    /// The random part of the pause before it was welcomed last: the server may have been there, and was not asked.
+    waited: Absence,
     /// Whether it lost its connection since it was welcomed last.
     was_cut_off: bool,
     /// Whether it was connected before.
@@ -58,8 +79,36 @@ impl Attendance {
         self.awaited_since.take()
     }
 
+    /// It failed to connect, or lost its connection: it tries again at the end of this pause.
+    pub(super) fn pause(&mut self, from: Nanos, until: Nanos) {
+        self.pause = Some(Absence { from, until });
+    }
+
+    /// The earliest and the planned end of the pause that it makes.
+    pub(super) fn pauses(&self) -> Option<(Nanos, Nanos)> {
+        self.pause.map(|pause| (pause.from, pause.until))
+    }
+
+    /// It tries to connect, possibly before the end of its pause.
+    pub(super) fn tries(&mut self, now: Nanos) {
+        if let Some(pause) = &mut self.pause {
+            pause.until = pause.until.min(now);
+        }
+    }
+
+    /// How long the bot was away of its own accord since something was planned.
+    pub(super) fn own_wait(&self, planned: Nanos) -> Duration {
+        self.rest.after(planned) + self.waited.after(planned)
+    }
+
+    /// What it had waited of its own accord before it was welcomed last.
+    pub(super) fn waited(&self) -> Absence {
+        self.waited
+    }
+
     /// It was welcomed. Answers whether it comes back, and whether it is here for the first time.
     pub(super) fn welcome(&mut self) -> (bool, bool) {
+        self.waited = self.pause.take().unwrap_or_default();
         (std::mem::take(&mut self.was_cut_off), !std::mem::replace(&mut self.has_been_here, true))
     }
 
@@ -71,12 +120,14 @@ impl Attendance {
 
     /// It goes by its own will, to be back at this time.
     pub(super) fn rest_until(&mut self, back_at: Nanos) {
-        self.back_at = back_at;
+        self.rest = Absence { from: Nanos::default(), until: back_at };
+        // What came before the rest came before any earlier pause as well.
+        self.waited = Absence::default();
         self.missed_since = Some(back_at);
     }
 
     pub(super) fn back_at(&self) -> Nanos {
-        self.back_at
+        self.rest.until
     }
 
     pub(super) fn missed_since(&self) -> Option<Nanos> {
@@ -92,6 +143,30 @@ impl Attendance {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_pause_before_the_attempt_that_succeeds_is_the_bots_own() {
+        let ns = Duration::from_nanos;
+        let mut attendance = Attendance::default();
+        attendance.cut_off(Nanos(10));
+        attendance.pause(Nanos(10), Nanos(14));
+        attendance.tries(Nanos(14));
+        // The server is still away.
+        attendance.pause(Nanos(15), Nanos(25));
+        assert_eq!(attendance.own_wait(Nanos(0)), ns(0), "nobody knows yet");
+        attendance.tries(Nanos(25));
+        attendance.welcome();
+        let waits: Vec<Duration> =
+            [0, 12, 15, 20, 25, 30].into_iter().map(|planned| attendance.own_wait(Nanos(planned))).collect();
+        assert_eq!(waits, [10, 10, 10, 5, 0, 0].map(ns));
+        // It comes back before its pause is over; then a rest begins, from whose end all is timed.
+        attendance.pause(Nanos(40), Nanos(60));
+        attendance.tries(Nanos(50));
+        attendance.welcome();
+        assert_eq!(attendance.own_wait(Nanos(30)), ns(10));
+        attendance.rest_until(Nanos(90));
+        assert_eq!(attendance.own_wait(Nanos(30)), ns(60));
+    }
 
     #[test]
     fn what_is_missed_counts_from_the_first_lost_connection_until_it_is_told() {

@@ -15,7 +15,7 @@ const INBOX_ID: &str = "resume-inbox";
 impl Bot {
     /// Whether the bot has been told what it missed.
     pub(super) fn is_caught_up(&self) -> bool {
-        self.home.is_current() && self.inbox.is_current()
+        self.reading.home.is_current() && self.reading.inbox.is_current()
     }
 
     /// Counts the bot as connected, once it has been told what it missed.
@@ -28,11 +28,11 @@ impl Bot {
     /// Asks for what the bot missed in its room and in its inbox, as far as it has yet to.
     pub(super) fn ask_for_missed(&mut self) {
         let ledger = self.worker.ledger.borrow();
-        let room = self.home.resume_from(ledger.resume_point(self.number, self.room));
-        let inbox = self.inbox.resume_from(ledger.inbox_resume_point(self.number));
+        let room = self.reading.home.resume_from(ledger.resume_point(self.identity.number, self.identity.room));
+        let inbox = self.reading.inbox.resume_from(ledger.inbox_resume_point(self.identity.number));
         drop(ledger);
         if room.is_some() {
-            let room_name = self.worker.roster.room(self.room).name.clone();
+            let room_name = self.worker.roster.room(self.identity.room).name.clone();
             let command = ClientCommand::Join { room: room_name, resume: room, presence: false };
             self.ask(MessageId::parse(ROOM_ID).ok(), command);
         }
@@ -43,12 +43,15 @@ impl Bot {
 
     /// The server told in its welcome where the bot's inbox is. `None`: it keeps none.
     pub(super) fn finds_inbox(&mut self, position: Option<&InboxPosition>) {
-        let Some(position) = position else { return self.inbox.begin_anew() };
+        let Some(position) = position else { return self.reading.inbox.begin_anew() };
         let mut ledger = self.worker.ledger.borrow_mut();
-        if ledger.inbox_resume_point(self.number).is_none_or(|(epoch, _)| epoch != position.epoch) {
+        if ledger.inbox_resume_point(self.identity.number).is_none_or(|(epoch, _)| epoch != position.epoch) {
             // The server sends of itself what waits for a client.
-            ledger.has_inbox(self.number, Standing { epoch: position.epoch, seq: position.seq.0, recovered: false });
-            self.inbox.begin_anew();
+            ledger.has_inbox(
+                self.identity.number,
+                Standing { epoch: position.epoch, seq: position.seq.0, recovered: false },
+            );
+            self.reading.inbox.begin_anew();
         }
     }
 
@@ -59,12 +62,12 @@ impl Bot {
         let mut ledger = self.worker.ledger.borrow_mut();
         if joined.inbox {
             // Not asked for, it is another one: an operator has dropped the old one.
-            if !self.inbox.resumed(recovered) && !self.inbox.is_current() {
+            if !self.reading.inbox.resumed(recovered) && !self.reading.inbox.is_current() {
                 return;
             }
-            ledger.has_inbox(self.number, standing);
-        } else if self.home.resumed(recovered) {
-            ledger.entered(self.number, self.room, standing);
+            ledger.has_inbox(self.identity.number, standing);
+        } else if self.reading.home.resumed(recovered) {
+            ledger.entered(self.identity.number, self.identity.room, standing);
         } else {
             return;
         }
@@ -72,7 +75,9 @@ impl Bot {
         if self.is_caught_up()
             && let Some(since) = self.attendance.take_missed()
         {
-            self.worker.stats.borrow_mut().resume.record(self.worker.now().since(since));
+            let own_wait = self.attendance.waited().after(since);
+            let resumed_in = self.worker.now().since(since).saturating_sub(own_wait);
+            self.worker.stats.borrow_mut().resume.record(resumed_in);
         }
         self.note_whether_back();
     }
@@ -80,8 +85,8 @@ impl Bot {
     /// The server refused what was asked under this id. Answers whether it was to resume.
     pub(super) fn resume_was_refused(&mut self, id: &MessageId) -> bool {
         let refused = match id.as_str() {
-            ROOM_ID => &mut self.home,
-            INBOX_ID => &mut self.inbox,
+            ROOM_ID => &mut self.reading.home,
+            INBOX_ID => &mut self.reading.inbox,
             _ => return false,
         };
         refused.must_resume();

@@ -13,12 +13,12 @@ use awc::http::header::AUTHORIZATION;
 use awc::ws;
 
 use super::Bot;
-use super::link::{Link, OpenLink};
+use super::link::{Greeting, Link, OpenLink};
 use super::socket::{Outflow, Socket};
 use crate::agenda::Errand;
 use crate::census::BotState;
 use crate::clock::Nanos;
-use crate::connect_error;
+use crate::connect_error::{self, NO_WELCOME};
 use crate::foreign::Foreign;
 
 /// Largest frame that a bot takes: a full page of history of messages of the largest size most servers allow.
@@ -47,17 +47,19 @@ impl ActorFuture<Bot> for Writing {
 impl Bot {
     /// Connects, if there is no connection and the bot is wanted.
     pub(super) fn connect(&mut self, ctx: &mut Context<Self>) {
-        if !matches!(self.link, Link::Down) || !self.attendance.is_wanted() {
+        if !matches!(self.session.link, Link::Down) || !self.attendance.is_wanted() {
             return;
         }
+        self.attendance.tries(self.worker.now());
         if self.state == BotState::Resting {
             // From now on it is expected to be there.
             self.enter_state(BotState::Away);
-            self.worker.ledger.borrow_mut().interrupted(self.number, self.room);
+            self.worker.ledger.borrow_mut().interrupted(self.identity.number, self.identity.room);
         }
         let worker = &self.worker;
-        let room = (!worker.roster.is_lobby_only()).then(|| &worker.roster.room(self.room).name);
-        let url = worker.endpoint.url(self.way_back.server(), room, &self.name, self.way_back.key());
+        let room = (!worker.roster.is_lobby_only()).then(|| &worker.roster.room(self.identity.room).name);
+        let url =
+            worker.endpoint.url(self.session.way_back.server(), room, &self.identity.name, self.session.way_back.key());
         let mut request = worker.client.ws(url).max_frame_size(FRAME_BYTES_MAX);
         if let Some(subprotocol) = worker.dialect.foreign().and_then(Foreign::subprotocol) {
             request = request.protocols([subprotocol]);
@@ -65,30 +67,30 @@ impl Bot {
         for (name, value) in &worker.headers.0 {
             request = request.header(name.clone(), value.clone());
         }
-        if let Some(token) = worker.tokens.header(self.number, &self.name) {
+        if let Some(token) = worker.tokens.header(self.identity.number, &self.identity.name) {
             request = request.set_header(AUTHORIZATION, token);
         }
         let attempt = request.connect().into_actor(self).map(|result, bot, ctx| match result {
             Ok((_, framed)) => bot.open(framed, ctx),
             Err(error) => {
                 bot.error(&connect_error::describe(&error));
-                bot.way_back.try_another();
-                bot.come_back(Duration::ZERO);
+                bot.session.way_back.try_another();
+                bot.come_back(connect_error::retry_after(&error));
             }
         });
-        self.link = Link::Connecting(ctx.spawn(attempt));
+        self.session.link = Link::Connecting(ctx.spawn(attempt));
     }
 
     fn open(&mut self, framed: Framed<BoxedSocket, ws::Codec>, ctx: &mut Context<Self>) {
-        let is_slow = self.behaviour.reads_slowly();
+        let is_slow = self.conduct.behaviour.reads_slowly();
         let (socket, inbound, outflow) = Socket::open(framed, Rc::clone(&self.worker.read_buffers), is_slow);
         let now = self.worker.now();
         let pulse_due = now.after(WELCOME_DEADLINE);
-        self.link = Link::Open(OpenLink {
+        self.session.link = Link::Open(OpenLink {
             socket,
             inbound: ctx.add_stream(inbound),
             outflow: ctx.spawn(Writing(outflow)),
-            is_welcomed: false,
+            greeting: Greeting::Awaited,
             is_leaving: false,
             closed_for: None,
             is_alive: false,
@@ -110,36 +112,42 @@ impl Bot {
     /// The server's first word on a new connection. Its pings come every `heartbeat`.
     pub(super) fn link_is_welcomed(&mut self, heartbeat: Duration) {
         let now = self.worker.now();
-        let Link::Open(link) = &mut self.link else { return };
-        link.is_welcomed = true;
+        let Link::Open(link) = &mut self.session.link else { return };
+        link.greeting = Greeting::Welcomed;
         // The server gives a client two heartbeats of silence; the bot gives the server a little more.
         link.pulse_interval = heartbeat.saturating_mul(5) / 2;
         link.pulse_due = now.after(link.pulse_interval);
         let pulse_due = link.pulse_due;
         self.enter(pulse_due, Errand::CheckPulse);
-        self.way_back.note_return();
+        self.session.way_back.note_return();
         let (is_return, is_first) = self.attendance.welcome();
         let mut stats = self.worker.stats.borrow_mut();
         stats.counters.reconnects += u64::from(is_return);
         stats.counters.ever_connected += u64::from(is_first);
+        let waited = self.attendance.waited();
         if let Some(planned) = self.attendance.take_awaited() {
-            stats.connect.record(now.since(planned));
+            stats.connect.record(now.since(planned).saturating_sub(waited.after(planned)));
         }
+        drop(stats);
+        self.speech.has_waited(waited);
     }
 
     /// Gives a connection up from which nothing came for too long: the other end may be gone without a word.
     pub(super) fn check_pulse(&mut self, due: Nanos, ctx: &mut Context<Self>) {
-        let Link::Open(link) = &mut self.link else { return };
+        let Link::Open(link) = &mut self.session.link else { return };
         // An appointment of an earlier connection, or of before the welcome.
         if due < link.pulse_due {
             return;
+        }
+        if link.greeting != Greeting::Welcomed {
+            return self.lost(NO_WELCOME, ctx);
         }
         if std::mem::take(&mut link.is_alive) && link.closed_for.is_none() {
             link.pulse_due = self.worker.now().after(link.pulse_interval);
             let pulse_due = link.pulse_due;
             self.enter(pulse_due, Errand::CheckPulse);
             if let Some(heartbeat) = self.worker.dialect.foreign().and_then(Foreign::heartbeat) {
-                self.link.send(heartbeat);
+                self.session.link.send(heartbeat);
             }
         } else {
             self.lost("no sign of life", ctx);
@@ -148,7 +156,7 @@ impl Bot {
 
     /// The server closes the connection. The bot answers, and the server ends it.
     pub(super) fn closed(&mut self, reason: Option<ws::CloseReason>, ctx: &mut Context<Self>) {
-        let Link::Open(link) = &mut self.link else { return };
+        let Link::Open(link) = &mut self.session.link else { return };
         if link.is_leaving {
             return self.end(ctx);
         }
@@ -157,26 +165,26 @@ impl Bot {
         link.is_alive = false;
         link.pulse_due = self.worker.now().after(END_DEADLINE);
         let pulse_due = link.pulse_due;
-        self.link.send(ws::Message::Close(reason));
+        self.session.link.send(ws::Message::Close(reason));
         self.enter(pulse_due, Errand::CheckPulse);
     }
 
     /// The connection is lost or useless; the bot will come back.
     pub(super) fn lost(&mut self, why: &str, ctx: &mut Context<Self>) {
-        let Link::Open(link) = &mut self.link else { return };
+        let Link::Open(link) = &mut self.session.link else { return };
         if link.is_leaving {
             return self.end(ctx);
         }
         let closed_for = link.closed_for.take();
         let reconnect_after = link.reconnect_after;
-        if link.is_welcomed {
+        if link.greeting == Greeting::Welcomed {
             let mut ledger = self.worker.ledger.borrow_mut();
-            if self.behaviour.reads_slowly() {
+            if self.conduct.behaviour.reads_slowly() {
                 // It was asked for: the bot begins anew.
-                ledger.left(self.number, self.room);
-                ledger.disconnected(self.number);
+                ledger.left(self.identity.number, self.identity.room);
+                ledger.disconnected(self.identity.number);
             } else {
-                ledger.interrupted(self.number, self.room);
+                ledger.interrupted(self.identity.number, self.identity.room);
             }
             drop(ledger);
             self.enter_state(BotState::Away);
@@ -184,29 +192,46 @@ impl Bot {
             self.end_visit();
         }
         self.error(closed_for.as_deref().unwrap_or(why));
-        self.way_back.try_another();
+        self.session.way_back.try_another();
         self.drop_link(ctx);
         self.come_back(reconnect_after);
     }
 
     fn come_back(&mut self, at_least: Duration) {
-        self.link = Link::Down;
-        self.listens_at = None;
+        self.session.link = Link::Down;
+        self.session.listens_at = None;
         if self.attendance.is_departing() {
             self.enter(self.worker.now(), Errand::Part);
         }
-        self.home.must_resume();
-        self.inbox.must_resume();
+        self.reading.home.must_resume();
+        self.reading.inbox.must_resume();
         self.speech.end_pause();
-        let wait = self.way_back.wait(at_least, &mut self.rng);
-        self.enter(self.worker.now().after(wait), Errand::Connect);
+        let wait = self.session.way_back.wait(at_least, &mut self.rng);
+        let now = self.worker.now();
+        let due = now.after(wait);
+        self.attendance.pause(now.after(at_least), due);
+        self.enter(due, Errand::Connect);
+    }
+
+    /// The swarm has fallen silent: a bot that pauses before it connects does so early enough to be back, unless the server
+    /// asked for the pause. Or it would count as away though the server may have been there for long.
+    pub(super) fn hurry_back(&mut self) {
+        let Some((earliest, due)) = self.attendance.pauses().filter(|_| matches!(self.session.link, Link::Down)) else {
+            return;
+        };
+        let now = self.worker.now();
+        let time_left = self.worker.says_until.get().unwrap_or(now).since(now);
+        let sooner = now.after(time_left.mul_f64(self.rng.f64() / 2.0)).max(earliest);
+        if sooner < due {
+            self.enter(sooner, Errand::Connect);
+        }
     }
 
     /// Says goodbye; the connection ends when the server has answered.
     pub(super) fn say_goodbye(&mut self) {
-        if let Link::Open(link) = &mut self.link {
+        if let Link::Open(link) = &mut self.session.link {
             link.is_leaving = true;
-            self.link.send(ws::Message::Close(Some(ws::CloseCode::Normal.into())));
+            self.session.link.send(ws::Message::Close(Some(ws::CloseCode::Normal.into())));
         }
     }
 
@@ -220,16 +245,16 @@ impl Bot {
         }
         self.end_visit();
         let mut ledger = self.worker.ledger.borrow_mut();
-        ledger.left(self.number, self.room);
-        ledger.disconnected(self.number);
+        ledger.left(self.identity.number, self.identity.room);
+        ledger.disconnected(self.identity.number);
         drop(ledger);
-        match &mut self.link {
+        match &mut self.session.link {
             Link::Open(_) => self.say_goodbye(),
             Link::Connecting(attempt) => {
                 ctx.cancel_future(*attempt);
-                self.link = Link::Gone;
+                self.session.link = Link::Gone;
             }
-            Link::Down | Link::Gone => self.link = Link::Gone,
+            Link::Down | Link::Gone => self.session.link = Link::Gone,
         }
         self.enter_state(BotState::Gone);
     }
@@ -241,16 +266,16 @@ impl Bot {
             // It rests, or was wanted again meanwhile.
             self.enter(self.attendance.back_at().max(self.worker.now()), Errand::Connect);
         } else {
-            self.link = Link::Gone;
+            self.session.link = Link::Gone;
         }
     }
 
     pub(super) fn drop_link(&mut self, ctx: &mut Context<Self>) {
-        let Link::Open(link) = std::mem::replace(&mut self.link, Link::Down) else { return };
+        let Link::Open(link) = std::mem::replace(&mut self.session.link, Link::Down) else { return };
         ctx.cancel_future(link.inbound);
         ctx.cancel_future(link.outflow);
         self.resign_as_timekeeper();
-        self.worker.ledger.borrow_mut().peers.stops(self.number);
+        self.worker.ledger.borrow_mut().peers.stops(self.identity.number);
         self.worker.open_links.set(self.worker.open_links.get() - 1);
     }
 }

@@ -9,21 +9,24 @@ use awc::ws::{self, Frame};
 use starling_protocol::{Ack, ErrorCode, JoinedEvent, Refusal, ServerEvent, Welcome};
 
 use super::in_flight::{Addressee, Outgoing, serial_of};
+use super::link::Greeting;
 use super::{Bot, PAUSE_DEFAULT, Visit};
 use crate::agenda::Errand;
 use crate::census::BotState;
 use crate::clock::Nanos;
+use crate::dialect::Dialect;
+use crate::judgement::OTHER_DIALECT;
 use crate::ledger::{Standing, Verdict};
-use crate::marker::Marker;
+use crate::marker::{Marker, Names, Reading};
 use crate::timing::Timing;
 use crate::wire::{self, Delivery, Incoming};
 
 impl StreamHandler<Result<Frame, WsProtocolError>> for Bot {
     fn handle(&mut self, frame: Result<Frame, WsProtocolError>, ctx: &mut Context<Self>) {
-        self.link.note_life();
+        self.session.link.note_life();
         match frame {
             Ok(Frame::Text(text)) => self.hear(&text),
-            Ok(Frame::Ping(payload)) => self.link.send(ws::Message::Pong(payload)),
+            Ok(Frame::Ping(payload)) => self.session.link.send(ws::Message::Pong(payload)),
             Ok(Frame::Pong(_)) => {}
             Ok(Frame::Close(reason)) => self.closed(reason, ctx),
             Ok(Frame::Continuation(item)) => self.hear_part(&item),
@@ -41,7 +44,7 @@ impl StreamHandler<Result<Frame, WsProtocolError>> for Bot {
 
 impl Bot {
     fn hear_part(&mut self, item: &Item) {
-        if let Some(whole) = self.fragments.join(item) {
+        if let Some(whole) = self.session.fragments.join(item) {
             self.hear(&whole);
         }
     }
@@ -55,19 +58,36 @@ impl Bot {
             Ok(Incoming::Delivery(delivery)) => self.delivered(&delivery),
             Ok(Incoming::Event(event)) => self.told(*event),
             Err(error) => {
-                log::debug!("{}: not an event: {error}", self.name);
-                self.error("not an event");
+                log::debug!("{}: not an event: {error}", self.identity.name);
+                self.does_not_understand(frame, "not an event");
             }
         }
         self.keep_time();
     }
 
+    /// Something came that is nothing in the bot's dialect. Before the welcome that is about the dialect, and told once, and
+    /// later it is `what`.
+    pub(super) fn does_not_understand(&mut self, frame: &[u8], what: &str) {
+        let Some(greeting) = self.session.link.greeting().filter(|greeting| **greeting != Greeting::Welcomed) else {
+            return self.error(what);
+        };
+        if std::mem::replace(greeting, Greeting::Misunderstood) == Greeting::Misunderstood {
+            return;
+        }
+        let ours = self.worker.dialect;
+        match Dialect::of_greeting(frame).filter(|theirs| *theirs != ours) {
+            Some(theirs) => self.error(&format!("the server speaks {theirs}, {OTHER_DIALECT}{ours}")),
+            None => self.error(&format!("the server does not speak BOT_DIALECT={ours}")),
+        }
+    }
+
     fn told(&mut self, event: ServerEvent<'_>) {
         match event {
             // It has left, and only the goodbye is not yet answered.
-            ServerEvent::Welcome(_) | ServerEvent::Joined(_) if self.link.is_leaving() => {}
+            ServerEvent::Welcome(_) | ServerEvent::Joined(_) if self.session.link.is_leaving() => {}
             ServerEvent::Welcome(welcome) => self.welcomed(&welcome),
             ServerEvent::Message(message) => self.delivered(&Delivery {
+                from: message.client_id.as_str(),
                 text: &message.text,
                 room: message.room.as_ref().map(starling_protocol::RoomName::as_str),
                 seq: message.seq.map(|seq| seq.0),
@@ -78,7 +98,7 @@ impl Bot {
             ServerEvent::Joined(joined) => self.joined(&joined),
             ServerEvent::Error(refusal) => self.refused(&refusal),
             ServerEvent::Closing { reconnect_after_ms, .. } => {
-                self.link.note_closing(Duration::from_millis(reconnect_after_ms));
+                self.session.link.note_closing(Duration::from_millis(reconnect_after_ms));
             }
             ServerEvent::Left { room, .. } => self.visited(&room),
             ServerEvent::Pong { id, at } => self.time_was_told(id.as_ref(), at),
@@ -92,13 +112,17 @@ impl Bot {
 
     fn welcomed(&mut self, welcome: &Welcome) {
         self.link_is_welcomed(Duration::from_millis(welcome.heartbeat_ms));
-        self.way_back.keep_key(welcome.key);
+        self.session.way_back.keep_key(welcome.key);
+        // A token may say another name than the bot asked for. Its messages are delivered under that one.
+        if self.identity.name != welcome.client_id {
+            self.identity.name.clone_from(&welcome.client_id);
+        }
         let mut ledger = self.worker.ledger.borrow_mut();
-        let is_new = ledger.resume_point(self.number, self.room).is_none();
+        let is_new = ledger.resume_point(self.identity.number, self.identity.room).is_none();
         if is_new && let Some(first) = &welcome.first_room {
             let standing = Standing { epoch: first.epoch, seq: first.seq.0, recovered: true };
-            ledger.entered(self.number, self.room, standing);
-            self.home.begin_anew();
+            ledger.entered(self.identity.number, self.identity.room, standing);
+            self.reading.home.begin_anew();
         }
         drop(ledger);
         self.finds_inbox(welcome.inbox.as_ref());
@@ -111,7 +135,7 @@ impl Bot {
 
     fn joined(&mut self, joined: &JoinedEvent) {
         match &joined.room {
-            Some(room) if *room != self.worker.roster.room(self.room).name => {
+            Some(room) if *room != self.worker.roster.room(self.identity.room).name => {
                 self.visits(room, Standing { epoch: joined.epoch, seq: joined.seq.0, recovered: true });
             }
             _ => self.was_told_of_missed(joined),
@@ -123,37 +147,50 @@ impl Bot {
             // It has left its rooms, and only the goodbye is not yet answered.
             return;
         }
-        let marker = Marker::parse(delivery.text);
-        let timing = marker.as_ref().map_or(Timing::Untimed, |marker| self.timing(marker));
         let worker = &self.worker;
+        let names = Names { from: delivery.from, to: delivery.to.unwrap_or_default() };
+        let message = match Marker::read(delivery.text, names) {
+            // A bot marks whatever it says.
+            Reading::Unmarked if worker.roster.has(delivery.from) => Reading::Altered,
+            reading @ (Reading::Marked(_) | Reading::Altered | Reading::Unmarked) => reading,
+        };
+        let timing = if let Reading::Marked(marker) = &message { self.timing(marker) } else { Timing::Untimed };
         let mut ledger = worker.ledger.borrow_mut();
         let verdict = match (delivery.room, delivery.seq) {
             (Some(name), Some(seq)) => {
-                let room = worker.roster.room(self.room);
+                let room = worker.roster.room(self.identity.room);
                 if name == room.name.as_str() {
-                    if !self.home.hears(seq, delivery.at) {
+                    if !self.reading.home.hears(seq, delivery.at) {
                         return;
                     }
-                    ledger.room_message(self.number, self.room, room.tag, seq, marker.as_ref(), timing.exact())
-                } else if let Visit::In(visited) = self.visit
+                    ledger.room_message(
+                        self.identity.number,
+                        self.identity.room,
+                        room.tag,
+                        seq,
+                        &message,
+                        timing.exact(),
+                    )
+                } else if let Visit::In(visited) = self.conduct.visit
                     && name == worker.roster.room(visited).name.as_str()
                 {
                     let tag = worker.roster.room(visited).tag;
-                    ledger.room_message(self.number, visited, tag, seq, marker.as_ref(), timing.exact())
+                    ledger.room_message(self.identity.number, visited, tag, seq, &message, timing.exact())
                 } else {
                     ledger.wrong_room()
                 }
             }
             (_, seq) => {
-                if seq.is_some_and(|seq| !self.inbox.hears(seq, delivery.at)) {
+                if seq.is_some_and(|seq| !self.reading.inbox.hears(seq, delivery.at)) {
                     return;
                 }
-                match &marker {
-                    Some(marker) => ledger.private_message(self.number, seq, marker),
-                    None if delivery.to == Some(self.name.as_str()) => {
-                        ledger.unmarked_private_message(self.number, seq)
+                match &message {
+                    Reading::Marked(marker) => ledger.private_message(self.identity.number, seq, marker),
+                    Reading::Altered => ledger.altered_private_message(self.identity.number, seq),
+                    Reading::Unmarked if delivery.to == Some(self.identity.name.as_str()) => {
+                        ledger.unmarked_private_message(self.identity.number, seq)
                     }
-                    None => ledger.misdelivered(),
+                    Reading::Unmarked => ledger.misdelivered(),
                 }
             }
         };
@@ -162,16 +199,20 @@ impl Bot {
 
     /// How long a message took to this bot, as far as the server can help it.
     pub(super) fn timing(&self, marker: &Marker) -> Timing {
-        if marker.planned == Nanos::UNPLANNED || self.behaviour.reads_slowly() {
+        if marker.planned == Nanos::UNPLANNED || self.conduct.behaviour.reads_slowly() {
             return Timing::Untimed;
         }
         let now = self.worker.now();
+        // Both may have waited at the same time, so it is not the sum.
+        let own_wait = |planned| self.attendance.own_wait(planned).max(marker.own_wait.duration());
         if self.worker.has_our_clock(marker) {
-            return Timing::Exact(now.since(marker.planned.max(self.attendance.back_at())));
+            return Timing::Exact(now.since(marker.planned).saturating_sub(own_wait(marker.planned)));
         }
         let both = self.worker.on_server(now).zip(marker.on_server);
         both.map_or(Timing::Untimed, |(here, planned)| {
-            Timing::Remote(here.since(planned).at_most(now.since(self.attendance.back_at())))
+            let apart = here.since(planned);
+            let planned = Nanos(now.0.saturating_sub(apart.latency.as_nanos().try_into().unwrap_or(u64::MAX)));
+            Timing::Remote(apart.less(own_wait(planned)))
         })
     }
 
@@ -185,11 +226,15 @@ impl Bot {
         let mut ledger = worker.ledger.borrow_mut();
         match (message.to, ack.seq) {
             (Addressee::Room, Some(seq)) => {
-                ledger.room_acked(self.number, self.room, seq.0, message.number, message.planned);
+                ledger.room_acked(self.identity.number, self.identity.room, seq.0, message.number, message.planned);
             }
             (Addressee::Room, None) => worker.stats.borrow_mut().error("ack without seq"),
             (Addressee::Friend(friend), _) => {
-                ledger.private_acked(self.number, worker.roster.friend(self.number, friend), message.number);
+                ledger.private_acked(
+                    self.identity.number,
+                    worker.roster.friend(self.identity.number, friend),
+                    message.number,
+                );
             }
         }
         drop(ledger);
@@ -203,7 +248,7 @@ impl Bot {
         let mut stats = worker.stats.borrow_mut();
         stats.counters.acked += 1;
         if message.planned != Nanos::UNPLANNED {
-            stats.ack.record(worker.now().since(message.planned.max(self.attendance.back_at())));
+            stats.ack.record(message.latency(worker.now()));
         }
     }
 
@@ -220,7 +265,7 @@ impl Bot {
         let Some(id) = &refusal.id else { return };
         self.visit_was_refused(id);
         let is_resume = self.resume_was_refused(id);
-        let is_temporary = !self.behaviour.ignores_limits()
+        let is_temporary = !self.conduct.behaviour.ignores_limits()
             && (refusal.code == ErrorCode::RateLimited || refusal.retry_after_ms.is_some());
         if is_temporary || is_resume {
             let pause = refusal.retry_after_ms.map_or(PAUSE_DEFAULT, Duration::from_millis);
@@ -229,9 +274,13 @@ impl Bot {
         if let Some(message) = serial_of(id).and_then(|serial| self.speech.answered(serial)) {
             if is_temporary {
                 self.speech.postpone(message);
+                let worker = &self.worker;
+                worker.unanswered.set(worker.unanswered.get() - 1);
+                worker.deferred.set(worker.deferred.get() + 1);
+                worker.stats.borrow_mut().counters.refused_for_now += 1;
             } else {
                 // Friends are away now and then, and who floods is refused.
-                self.was_refused(self.behaviour.ignores_limits() || refusal.code == ErrorCode::NoSuchClient);
+                self.was_refused(self.conduct.behaviour.ignores_limits() || refusal.code == ErrorCode::NoSuchClient);
             }
         }
         self.answered();

@@ -1,10 +1,12 @@
 //! Messages that a bot has sent and the server has not answered.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use starling_protocol::MessageId;
 
 use crate::clock::Nanos;
+use crate::marker::OwnWait;
 
 /// For whom a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +31,16 @@ pub(crate) struct Outgoing {
     /// The bot's count of its messages to this addressee.
     pub(crate) number: u32,
     pub(crate) planned: Nanos,
+    /// How long the bot itself has kept it waiting since then.
+    pub(crate) own_wait: OwnWait,
     pub(crate) bytes: u32,
+}
+
+impl Outgoing {
+    /// How long it has taken until now, without what the bot itself kept it waiting.
+    pub(crate) fn latency(&self, now: Nanos) -> Duration {
+        now.since(self.planned).saturating_sub(self.own_wait.duration())
+    }
 }
 
 /// The messages of one bot that are under way, in the order in which they were sent.
@@ -68,6 +79,11 @@ impl InFlight {
         self.messages.len() >= IN_FLIGHT_MAX
     }
 
+    /// All messages, to be changed.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Outgoing> {
+        self.messages.iter_mut().map(|(_, message)| message)
+    }
+
     /// All messages with their serial numbers, in the order in which they were sent.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, Outgoing)> {
         self.messages.iter().copied()
@@ -90,7 +106,7 @@ mod tests {
     use super::*;
 
     fn message(number: u32) -> Outgoing {
-        Outgoing { to: Addressee::Room, number, planned: Nanos(0), bytes: 40 }
+        Outgoing { to: Addressee::Room, number, planned: Nanos(0), own_wait: OwnWait::default(), bytes: 40 }
     }
 
     #[test]

@@ -28,8 +28,7 @@ pub(super) struct OpenLink {
     pub(super) socket: Socket,
     pub(super) inbound: SpawnHandle,
     pub(super) outflow: SpawnHandle,
-    /// Whether the server has welcomed the bot.
-    pub(super) is_welcomed: bool,
+    pub(super) greeting: Greeting,
     /// Whether the bot has said goodbye.
     pub(super) is_leaving: bool,
     /// Why the server closes, once it has said so.
@@ -45,10 +44,35 @@ pub(super) struct OpenLink {
     pub(super) reads_at: Nanos,
 }
 
+/// The server's answer to an accepted handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Greeting {
+    Awaited,
+    /// The server has sent something that the bot's dialect does not know.
+    Misunderstood,
+    Welcomed,
+}
+
+impl OpenLink {
+    fn is_welcomed(&self) -> bool {
+        self.greeting == Greeting::Welcomed
+    }
+}
+
 impl Link {
     /// Whether messages may be sent.
     pub(super) fn is_up(&self) -> bool {
-        matches!(self, Self::Open(link) if link.is_welcomed && !link.is_leaving && link.closed_for.is_none())
+        matches!(self, Self::Open(link) if link.is_welcomed() && !link.is_leaving && link.closed_for.is_none())
+    }
+
+    /// Whether the server has welcomed the bot on this connection.
+    pub(super) fn is_welcomed(&self) -> bool {
+        matches!(self, Self::Open(link) if link.is_welcomed())
+    }
+
+    /// What the server has answered to the handshake, while there is a connection.
+    pub(super) fn greeting(&mut self) -> Option<&mut Greeting> {
+        if let Self::Open(link) = self { Some(&mut link.greeting) } else { None }
     }
 
     /// Whether the socket takes another message.

@@ -28,10 +28,10 @@ impl Bot {
         }
         let is_first = self.state == BotState::Waiting;
         self.worker.stats.borrow_mut().counters.wanted += u64::from(is_first);
-        if matches!(self.link, Link::Gone) {
-            self.link = Link::Down;
+        if matches!(self.session.link, Link::Gone) {
+            self.session.link = Link::Down;
         }
-        if matches!(self.link, Link::Down) {
+        if matches!(self.session.link, Link::Down) {
             self.attendance.await_since(planned);
             self.enter_state(BotState::Connecting);
             self.connect(ctx);
@@ -45,7 +45,7 @@ impl Bot {
         }
         self.forgive_flood();
         self.speak();
-        if self.is_answered() || !self.link.is_up() {
+        if self.is_answered() || !self.session.link.is_up() {
             self.leave(ctx);
         } else {
             self.enter(self.worker.now().after(PART_AFTER), Errand::Part);
@@ -59,14 +59,14 @@ impl Bot {
 
     /// The bot is one of those to whom messages of its room come, unless what comes to it is not timed.
     fn join_crowd(&self) {
-        if !self.behaviour.reads_slowly() {
-            self.worker.crowds.come(self.room);
+        if !self.conduct.behaviour.reads_slowly() {
+            self.worker.crowds.come(self.identity.room);
         }
     }
 
     pub(super) fn leave_crowd(&self) {
-        if !self.behaviour.reads_slowly() {
-            self.worker.crowds.go(self.room);
+        if !self.conduct.behaviour.reads_slowly() {
+            self.worker.crowds.go(self.identity.room);
         }
     }
 
@@ -79,21 +79,21 @@ impl Bot {
 
     /// Asks the behaviour what to do next, and makes a note of when.
     pub(super) fn plan_move(&mut self) {
-        if self.next_move.is_some() {
+        if self.conduct.next_move.is_some() {
             return;
         }
-        let next = self.behaviour.next_move(&self.worker.habits, &mut self.rng);
+        let next = self.conduct.behaviour.next_move(&self.worker.habits, &mut self.rng);
         if let Some((wait, what)) = next {
             let due = self.worker.now().after(wait);
-            self.next_move = Some((due, what));
+            self.conduct.next_move = Some((due, what));
             self.enter(due, Errand::Move);
         }
     }
 
     /// Does what the behaviour wanted.
     pub(super) fn make_move(&mut self, due: Nanos, ctx: &mut Context<Self>) {
-        let Some((_, next)) = self.next_move.take_if(|(noted, _)| *noted == due) else { return };
-        let is_free = self.link.is_up() && self.attendance.is_wanted() && self.is_caught_up();
+        let Some((_, next)) = self.conduct.next_move.take_if(|(noted, _)| *noted == due) else { return };
+        let is_free = self.session.link.is_up() && self.attendance.is_wanted() && self.is_caught_up();
         if is_free && self.worker.quiet_since.get().is_none() {
             match next {
                 Move::Hop => self.hop(),
@@ -105,7 +105,7 @@ impl Bot {
     }
 
     fn hop(&mut self) {
-        match self.visit {
+        match self.conduct.visit {
             Visit::In(room) => self.ask_to_visit(room, |room| ClientCommand::Leave { room }),
             Visit::None => self.visit_another(None),
             // The answer is still to come.
@@ -114,8 +114,8 @@ impl Bot {
     }
 
     fn visit_another(&mut self, but: Option<u32>) {
-        let Some(room) = self.worker.roster.room_to_visit(self.room, but, &mut self.rng) else { return };
-        self.visit = Visit::Asked(room);
+        let Some(room) = self.worker.roster.room_to_visit(self.identity.room, but, &mut self.rng) else { return };
+        self.conduct.visit = Visit::Asked(room);
         self.ask_to_visit(room, |room| ClientCommand::Join { room, resume: None, presence: false });
     }
 
@@ -126,16 +126,16 @@ impl Bot {
 
     /// The server let the bot into a room that it visits.
     pub(super) fn visits(&mut self, room: &RoomName, standing: Standing) {
-        let Visit::Asked(asked) = self.visit else { return };
+        let Visit::Asked(asked) = self.conduct.visit else { return };
         if self.worker.roster.room(asked).name == *room {
-            self.visit = Visit::In(asked);
-            self.worker.ledger.borrow_mut().entered(self.number, asked, standing);
+            self.conduct.visit = Visit::In(asked);
+            self.worker.ledger.borrow_mut().entered(self.identity.number, asked, standing);
         }
     }
 
     /// The server let the bot out of a room that it visited. It visits another.
     pub(super) fn visited(&mut self, room: &RoomName) {
-        let Visit::In(visited) = self.visit else { return };
+        let Visit::In(visited) = self.conduct.visit else { return };
         if self.worker.roster.room(visited).name == *room {
             self.end_visit();
             self.visit_another(Some(visited));
@@ -144,27 +144,27 @@ impl Bot {
 
     /// The bot is in the visited room no more.
     pub(super) fn end_visit(&mut self) {
-        if let Visit::In(room) = std::mem::replace(&mut self.visit, Visit::None) {
-            self.worker.ledger.borrow_mut().left(self.number, room);
+        if let Visit::In(room) = std::mem::replace(&mut self.conduct.visit, Visit::None) {
+            self.worker.ledger.borrow_mut().left(self.identity.number, room);
         }
     }
 
     /// The server refused what the bot asked for under this id.
     pub(super) fn visit_was_refused(&mut self, id: &MessageId) {
-        if id.as_str() == VISIT_ID && matches!(self.visit, Visit::Asked(_)) {
-            self.visit = Visit::None;
+        if id.as_str() == VISIT_ID && matches!(self.conduct.visit, Visit::Asked(_)) {
+            self.conduct.visit = Visit::None;
         }
     }
 
     /// Goes by its own will, to come back after a while.
     fn rest(&mut self, politely: bool, rest: Duration, ctx: &mut Context<Self>) {
         self.end_visit();
-        self.worker.ledger.borrow_mut().rests(self.number, self.room);
+        self.worker.ledger.borrow_mut().rests(self.identity.number, self.identity.room);
         self.enter_state(BotState::Resting);
         let back_at = self.worker.now().after(rest);
         self.attendance.rest_until(back_at);
-        self.home.must_resume();
-        self.inbox.must_resume();
+        self.reading.home.must_resume();
+        self.reading.inbox.must_resume();
         if politely {
             self.say_goodbye();
         } else {
@@ -178,7 +178,7 @@ impl Bot {
         let bytes_per_second = self.worker.habits.slow_bytes_per_second;
         // When the swarm has fallen silent, whatever waits is read.
         let is_over = self.worker.quiet_since.get().is_some();
-        if let Some(next) = self.link.read_on(due, self.worker.now(), bytes_per_second, is_over) {
+        if let Some(next) = self.session.link.read_on(due, self.worker.now(), bytes_per_second, is_over) {
             self.enter(next, Errand::Read);
         }
     }

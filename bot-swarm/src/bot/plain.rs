@@ -12,17 +12,16 @@ use crate::agenda::Errand;
 use crate::clock::Nanos;
 use crate::dialect::Dialect;
 use crate::foreign::{Foreign, Heard};
+use crate::judgement::OTHER_DIALECT;
 use crate::ledger::Verdict;
-use crate::marker::Marker;
+use crate::marker::{Marker, Reading};
+use crate::timing::Timing;
 
 /// How long after its handshake a bot expects to get everything: by then the server has let it in.
 const LISTENS_AFTER: Duration = Duration::from_secs(1);
 
 /// Such a server may have nothing to say for long.
 const PULSE: Duration = Duration::from_hours(1);
-
-/// What a marker begins with.
-const MARKER: &str = Marker::PREFIX;
 
 impl Bot {
     /// Whether the server speaks plainly.
@@ -32,27 +31,27 @@ impl Bot {
 
     /// The WebSocket handshake is done. Where the server has no protocol of its own, the bot is in.
     pub(super) fn greet_plainly(&mut self) {
-        self.fragments.take_packet();
+        self.session.fragments.take_packet();
         let Some(foreign) = self.worker.dialect.foreign() else { return self.begin_plainly(PULSE) };
-        if let Some(greeting) = foreign.greeting(self.name.as_str()) {
-            self.link.send(greeting);
+        if let Some(greeting) = foreign.greeting(self.identity.name.as_str()) {
+            self.session.link.send(greeting);
         }
     }
 
     /// The bot is in the room, and the server numbers nothing.
     fn begin_plainly(&mut self, pulse: Duration) {
         self.link_is_welcomed(pulse);
-        self.home.begin_anew();
-        self.inbox.begin_anew();
+        self.reading.home.begin_anew();
+        self.reading.inbox.begin_anew();
         self.note_whether_back();
         let listens_at = self.worker.now().after(LISTENS_AFTER);
-        self.listens_at = Some(listens_at);
+        self.session.listens_at = Some(listens_at);
         self.enter(listens_at, Errand::Listen);
         if self.worker.dialect == Dialect::Echo {
             self.send_again();
         } else {
             // Sent again, it could come twice, and the server would be innocent of it.
-            self.speech.doubt_all(|message| self.worker.promises_no_more(self.number, message.number));
+            self.speech.doubt_all(|message| self.worker.promises_no_more(self.identity.number, message.number));
         }
         self.plan_move();
         self.speak();
@@ -60,25 +59,25 @@ impl Bot {
 
     /// From now on the bot has a right to everything.
     pub(super) fn listen(&mut self, due: Nanos) {
-        if self.listens_at == Some(due) && self.link.is_up() {
+        if self.session.listens_at == Some(due) && self.session.link.is_up() {
             let worker = &self.worker;
             let mut ledger = worker.ledger.borrow_mut();
-            ledger.peers.listens(self.number, |bot| worker.said_by(bot), worker.roster.count());
+            ledger.peers.listens(self.identity.number, |bot| worker.said_by(bot), worker.roster.count());
         }
     }
 
     /// Says a message. Its marker is the text.
     pub(super) fn transmit_plainly(&self, serial: u64, text: &str) {
         if let Some(foreign) = self.worker.dialect.foreign() {
-            return self.link.send(foreign.say(foreign.wire_id(serial), text));
+            return self.session.link.send(foreign.say(foreign.wire_id(serial), text));
         }
-        let object = serde_json::json!({ "clientId": self.name.as_str(), "Message": text });
-        self.link.send(ws::Message::Text(object.to_string().into()));
+        let object = serde_json::json!({ "clientId": self.identity.name.as_str(), "Message": text });
+        self.session.link.send(ws::Message::Text(object.to_string().into()));
     }
 
     /// Counts a message as said. Where nothing is answered it is done with it.
     pub(super) fn has_said(&mut self, serial: u64, message: &Outgoing) {
-        if let Some(said) = self.worker.said.get(self.number as usize) {
+        if let Some(said) = self.worker.said.get(self.identity.number as usize) {
             said.store(message.number, Relaxed);
         }
         if self.worker.dialect == Dialect::Seed {
@@ -90,22 +89,28 @@ impl Bot {
     /// Something came.
     pub(super) fn hear_plainly(&mut self, frame: &[u8]) {
         let Some(foreign) = self.worker.dialect.foreign() else { return self.hear_said(frame) };
-        let mut packet = self.fragments.take_packet();
+        if !self.session.link.is_welcomed()
+            && Dialect::of_greeting(frame).is_some_and(|theirs| theirs != self.worker.dialect)
+        {
+            return self.does_not_understand(frame, "not of the protocol");
+        }
+        let mut packet = self.session.fragments.take_packet();
         if packet.is_empty() {
-            let left = foreign.hear(frame, |heard| self.understand(foreign, heard));
+            let left = foreign.hear(frame, |heard| self.understand(foreign, heard, frame));
             packet.extend_from_slice(frame.get(frame.len() - left..).unwrap_or_default());
         } else {
             packet.extend_from_slice(frame);
-            let left = foreign.hear(&packet, |heard| self.understand(foreign, heard));
+            let left = foreign.hear(&packet, |heard| self.understand(foreign, heard, frame));
             packet.drain(..packet.len() - left);
         }
-        self.fragments.keep_packet(packet);
+        self.session.fragments.keep_packet(packet);
     }
 
-    fn understand(&mut self, foreign: Foreign, heard: Heard<'_>) {
+    /// `frame` is what it was heard in.
+    fn understand(&mut self, foreign: Foreign, heard: Heard<'_>, frame: &[u8]) {
         match heard {
             Heard::Joined => self.begin_plainly(foreign.pulse()),
-            Heard::Answer(answer) => self.link.send(answer),
+            Heard::Answer(answer) => self.session.link.send(answer),
             Heard::Said(said) => self.hear_said(said),
             Heard::Taken(id) => match self.speech.answered_where(|serial| foreign.wire_id(serial) == id) {
                 Some(message) => {
@@ -118,24 +123,35 @@ impl Bot {
                 self.error(&why);
                 let id = id.and_then(|id| self.speech.answered_where(|serial| foreign.wire_id(serial) == id));
                 if let Some(message) = id {
-                    self.worker.promises_no_more(self.number, message.number);
-                    self.was_refused(self.behaviour.ignores_limits());
+                    self.worker.promises_no_more(self.identity.number, message.number);
+                    self.was_refused(self.conduct.behaviour.ignores_limits());
                     self.answered();
                 }
             }
-            Heard::Nonsense => self.error("not of the protocol"),
+            Heard::Nonsense => self.does_not_understand(frame, "not of the protocol"),
         }
     }
 
     fn hear_said(&mut self, frame: &[u8]) {
-        let text = std::str::from_utf8(frame).unwrap_or_default();
-        let marker = text.find(MARKER).and_then(|at| Marker::parse(text.get(at..)?));
-        // People and servers may say what they want.
-        let Some(marker) = marker else { return };
+        let marker = match Marker::find(std::str::from_utf8(frame).unwrap_or_default()) {
+            Reading::Marked(marker) => marker,
+            Reading::Altered => {
+                let verdict = self.worker.ledger.borrow_mut().altered();
+                return self.worker.stats.borrow_mut().delivery_came(Timing::Untimed, verdict == Verdict::Counts);
+            }
+            // People and servers may say what they want, but a greeting is of a server that wants to be spoken to otherwise.
+            Reading::Unmarked => {
+                if let Some(theirs) = Dialect::of_greeting(frame).filter(|theirs| *theirs != self.worker.dialect) {
+                    let ours = self.worker.dialect;
+                    self.error(&format!("the server speaks {theirs}, {OTHER_DIALECT}{ours}"));
+                }
+                return;
+            }
+        };
         let timing = self.timing(&marker);
-        let verdict = self.worker.ledger.borrow_mut().peers.heard(self.number, &marker);
+        let verdict = self.worker.ledger.borrow_mut().peers.heard(self.identity.number, &marker);
         self.worker.stats.borrow_mut().delivery_came(timing, verdict == Verdict::Counts);
-        let is_own = marker.run == self.worker.run && marker.sender == self.number;
+        let is_own = marker.run == self.worker.run && marker.sender == self.identity.number;
         if self.worker.dialect == Dialect::Echo && is_own {
             self.is_echoed(marker.number);
         }

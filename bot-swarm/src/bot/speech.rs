@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 
+use super::attendance::Absence;
 use super::in_flight::{Addressee, InFlight, Outgoing};
 use crate::clock::Nanos;
+use crate::marker::OwnWait;
 use crate::plan::Plan;
 
 /// What a bot's plan brings next.
@@ -15,6 +17,16 @@ pub(super) enum Next {
     NotBefore(Nanos),
     /// Nothing any more.
     Nothing,
+}
+
+/// A message that has no number yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Draft {
+    pub(super) to: Addressee,
+    pub(super) planned: Nanos,
+    /// How long the bot itself has kept it waiting since then.
+    pub(super) own_wait: OwnWait,
+    pub(super) bytes: u32,
 }
 
 /// The messages of a bot that are not done.
@@ -111,8 +123,18 @@ impl Speech {
         self.speaks_at = self.speaks_at.filter(|earliest| *earliest > due);
     }
 
+    /// The bot was away of its own accord, and kept waiting whatever is to be sent again.
+    pub(super) fn has_waited(&mut self, absence: Absence) {
+        for message in self.in_flight.iter_mut().chain(&mut self.postponed) {
+            if message.planned != Nanos::UNPLANNED {
+                message.own_wait = message.own_wait.and(absence.after(message.planned));
+            }
+        }
+    }
+
     /// Gives a message its number, and takes note that it is under way. Answers its serial number, too.
-    pub(super) fn begin(&mut self, to: Addressee, planned: Nanos, bytes: u32) -> (u64, Outgoing) {
+    pub(super) fn begin(&mut self, draft: Draft) -> (u64, Outgoing) {
+        let Draft { to, planned, own_wait, bytes } = draft;
         let count = match to {
             Addressee::Room => Some(&mut self.room_number),
             Addressee::Friend(friend) => self.friend_numbers.get_mut(friend as usize),
@@ -121,7 +143,7 @@ impl Speech {
             *count += 1;
             *count
         });
-        let message = Outgoing { to, number, planned, bytes };
+        let message = Outgoing { to, number, planned, own_wait, bytes };
         (self.in_flight.add(message), message)
     }
 
@@ -179,12 +201,16 @@ impl Speech {
 mod tests {
     use super::*;
 
+    fn draft() -> Draft {
+        Draft { to: Addressee::Room, planned: Nanos(0), own_wait: OwnWait::default(), bytes: 48 }
+    }
+
     #[test]
     fn each_addressee_has_numbers_of_its_own() {
         let mut speech = Speech::new(2);
         let numbers: Vec<u32> = [Addressee::Room, Addressee::Friend(1), Addressee::Room, Addressee::Friend(0)]
             .into_iter()
-            .map(|to| speech.begin(to, Nanos(0), 40).1.number)
+            .map(|to| speech.begin(Draft { to, ..draft() }).1.number)
             .collect();
         assert_eq!(numbers, [1, 1, 2, 1]);
     }
@@ -205,7 +231,7 @@ mod tests {
     fn a_bot_is_done_when_everything_is_answered() {
         let mut speech = Speech::new(0);
         assert!(speech.is_done(Nanos(1)));
-        let (serial, message) = speech.begin(Addressee::Room, Nanos(0), 40);
+        let (serial, message) = speech.begin(draft());
         assert!(!speech.is_done(Nanos(1)));
         assert_eq!(speech.answered(serial), Some(message));
         speech.postpone(message);

@@ -24,13 +24,13 @@ impl Bot {
     /// Takes the post of the timekeeper, if nobody has it and the bot is fit for it.
     pub(super) fn keep_time(&self) {
         let worker = &self.worker;
-        if worker.timekeeper.get().is_some() || !self.link.is_up() {
+        if worker.timekeeper.get().is_some() || !self.session.link.is_up() {
             return;
         }
         // What comes to a slow bot comes late, and who floods is refused.
-        if !self.behaviour.reads_slowly() && !self.behaviour.ignores_limits() {
+        if !self.conduct.behaviour.reads_slowly() && !self.conduct.behaviour.ignores_limits() {
             let due = worker.now();
-            worker.timekeeper.set(Some(self.number));
+            worker.timekeeper.set(Some(self.identity.number));
             worker.asks_time_at.set(due);
             self.enter(due, Errand::AskTime);
         }
@@ -39,10 +39,10 @@ impl Bot {
     /// Asks the server for its time, if the bot is still to do it.
     pub(super) fn ask_time(&self, due: Nanos) {
         let worker = &self.worker;
-        if worker.timekeeper.get() != Some(self.number) || worker.asks_time_at.get() != due {
+        if worker.timekeeper.get() != Some(self.identity.number) || worker.asks_time_at.get() != due {
             return;
         }
-        if !self.link.is_up() {
+        if !self.session.link.is_up() {
             return self.resign_as_timekeeper();
         }
         let now = worker.now();
@@ -64,7 +64,7 @@ impl Bot {
 
     /// The bot's connection is gone: somebody else is to ask from now on.
     pub(super) fn resign_as_timekeeper(&self) {
-        if self.worker.timekeeper.get() == Some(self.number) {
+        if self.worker.timekeeper.get() == Some(self.identity.number) {
             self.worker.timekeeper.set(None);
         }
     }

@@ -16,7 +16,7 @@ use crate::units::parse_duration;
 /// One knob: a variable of the environment, and a flag of the same name.
 #[derive(Debug)]
 pub struct Knob {
-    /// The variable.
+    /// The variable of the environment, `BOT_` and all.
     pub variable: &'static str,
     /// The flag, without its dashes.
     pub flag: &'static str,
@@ -153,8 +153,8 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_MESSAGE_BYTES",
         flag: "message-bytes",
-        help: "Bytes of a message's text; 40 of them are the marker that is checked",
-        range: "a number of bytes, a range of them like 40-1024, or lognormal:MEDIAN:P99; 40 to 1048576",
+        help: "Bytes of a message's text; 48 of them are the marker that is checked",
+        range: "a number of bytes, a range of them like 48-1024, or lognormal:MEDIAN:P99; 48 to 1048576",
         default: "128",
         set: |config, value| value.parse().ok().map(|sizes| config.message_bytes = sizes),
         get: |config| config.message_bytes.to_string(),
@@ -403,8 +403,9 @@ const SECRETS: [&str; 3] = ["BOT_TOKEN", "BOT_TOKEN_SECRET", "BOT_HEADERS"];
 type Explain = fn(&str) -> Option<String>;
 
 /// The settings of several parts.
-const EXPLAINED: [(&str, Explain); 2] = [
+const EXPLAINED: [(&str, Explain); 3] = [
     ("BOT_PROFILE", |value| value.parse::<Profile>().err().map(|error| error.to_string())),
+    ("BOT_SERVER_URL", explain_urls),
     ("BOT_EXPECT", |value| value.parse::<Expectations>().err().map(|error| error.to_string())),
 ];
 
@@ -443,9 +444,7 @@ impl Knob {
     fn complaint(&self, value: &str) -> ConfigError {
         let variable = self.variable;
         let explain = EXPLAINED.iter().find(|(explained, _)| *explained == variable).map(|(_, explain)| explain);
-        if let Some(why) = explain.and_then(|explain| explain(value.trim())) {
-            return ConfigError::BadPart { variable, value: value.to_owned(), why };
-        }
+        let why = explain.and_then(|explain| explain(value.trim()));
         let value = if self.is_secret() {
             HIDDEN.to_owned()
         } else if self.range.contains("://") {
@@ -454,7 +453,10 @@ impl Knob {
         } else {
             value.to_owned()
         };
-        ConfigError::BadValue { variable, value, range: self.range }
+        match why {
+            Some(why) => ConfigError::BadPart { variable, value, why },
+            None => ConfigError::BadValue { variable, value, range: self.range },
+        }
     }
 
     /// Whether nobody may see what it is set to.
@@ -497,6 +499,25 @@ fn text_of<T: ToString>(value: Option<&T>) -> String {
 
 fn parse_url(value: &str) -> Option<String> {
     value.split(',').all(|url| is_url(url.trim(), &["ws", "wss"])).then(|| value.to_owned())
+}
+
+/// What is wrong with the first of several URLs that is not valid, where people often err.
+fn explain_urls(value: &str) -> Option<String> {
+    let url = value.split(',').map(str::trim).find(|url| !is_url(url, &["ws", "wss"]))?;
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let why = match scheme {
+        "" => "it has no scheme: write ws:// before it, or wss:// for TLS",
+        "http" => "a WebSocket's URL begins with ws://",
+        "https" => "a WebSocket's URL begins with wss:// where it speaks TLS",
+        "ws" | "wss" if authority.contains('@') => {
+            "a user or a password is not taken in a URL: BOT_TOKEN shows a token, BOT_HEADERS any header, as \
+             'Authorization: Basic …'"
+        }
+        "ws" | "wss" if url.contains('#') => "a WebSocket's URL has no fragment, which is what # begins",
+        _ => return None,
+    };
+    Some(why.to_owned())
 }
 
 #[expect(clippy::option_option, reason = "not valid, and validly nothing, are two answers")]

@@ -43,7 +43,7 @@ fn the_limits_of_each_knob_are_taken_and_what_is_beyond_them_is_not() {
         ("BOT_RAMP_PER_SECOND", vec!["0.1", "100000"], vec!["0", "100001", "NaN", "inf"]),
         ("BOT_ROOMS", vec!["1", "100000"], vec!["0", "100001"]),
         ("BOT_MESSAGES_PER_SECOND", vec!["0", "0.1", "1000"], vec!["-0.1", "1001", "fast"]),
-        ("BOT_MESSAGE_BYTES", vec!["40", "40-1048576", "lognormal:90:900"], vec!["39", "50-40", "lognormal:90:80"]),
+        ("BOT_MESSAGE_BYTES", vec!["48", "48-1048576", "lognormal:90:900"], vec!["47", "50-48", "lognormal:90:80"]),
         ("BOT_ARRIVALS", vec!["steady", "poisson", "burst", "burst:5"], vec!["", "burst:0", "often"]),
         ("BOT_BEHAVIOURS", vec!["chatter=60,lurker=40", "slow=1"], vec!["", "chatter", "dancer=1", "slow=0"]),
         ("BOT_ROOM_SKEW", vec!["0", "1.2", "5"], vec!["-0.1", "5.1", "zipf"]),

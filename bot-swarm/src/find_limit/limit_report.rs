@@ -36,9 +36,14 @@ pub struct LimitReport {
     pub lowest_broken: Option<u32>,
     /// The lowest load at which the swarm itself was the limit; `null` where none was below every load that broke it.
     pub lowest_invalid: Option<u32>,
-    /// What ended the search before it found a limit; `null` where nothing did.
+    /// What ended the search before it found a limit; `null` where nothing did. While the search goes on, and where it was
+    /// killed, it says so.
     #[serde(default)]
     pub ended_early: Option<String>,
+    /// Whether the last of the loads could not be judged, because nothing was measured: no bot was connected, or nothing
+    /// happened of what was expected. It ends the search.
+    #[serde(default)]
+    pub is_unmeasured: bool,
     /// Every run, in order.
     pub loads: Vec<LoadReport>,
     /// The configuration: every `BOT_*` variable and its value.
@@ -53,7 +58,7 @@ pub struct LimitReport {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LoadReport {
-    /// The load.
+    /// How large it was, in the `unit` of the search.
     pub load: u32,
     /// The verdict.
     pub judgement: Judgement,
@@ -69,11 +74,15 @@ pub struct LoadReport {
     pub server: Option<ServerFigures>,
 }
 
+/// Why a search has found nothing that is not over.
+const GOES_ON: &str = "the search has not ended: it goes on, or was killed";
+
 impl LimitReport {
     /// The file that programs read.
     pub const FILE: &str = "limit.json";
 
-    pub(super) fn new(config: &Config) -> Self {
+    /// What is known of a search before it ends.
+    pub fn new(config: &Config) -> Self {
         Self {
             schema_version: SCHEMA_VERSION,
             find: config.find.as_str().to_owned(),
@@ -82,11 +91,19 @@ impl LimitReport {
             highest_kept: None,
             lowest_broken: None,
             lowest_invalid: None,
-            ended_early: None,
+            ended_early: Some(GOES_ON.to_owned()),
+            is_unmeasured: false,
             loads: Vec::new(),
             config: KNOBS.iter().map(|knob| (knob.variable.to_owned(), knob.shown(config))).collect(),
             kept: None,
             not_kept: None,
+        }
+    }
+
+    /// The search is over.
+    pub(super) fn end(&mut self) {
+        if self.ended_early.as_deref() == Some(GOES_ON) {
+            self.ended_early = None;
         }
     }
 
@@ -122,8 +139,11 @@ impl LimitReport {
     }
 
     /// What the process ends with: 0 a limit was found, 1 not even the least load was kept, 2 the swarm was the limit, 3
-    /// the search ended early.
+    /// the search ended early, 4 nothing was measured.
     pub fn exit_code(&self) -> u8 {
+        if self.is_unmeasured {
+            return 4;
+        }
         if self.ended_early.is_some() {
             return 3;
         }
@@ -153,10 +173,14 @@ impl LimitReport {
 
     fn headline(&self) -> String {
         let Self { unit, expect, .. } = self;
+        let known = |load: Option<u32>| load.map_or("none known".to_owned(), whole);
+        let (kept, broken) = (known(self.highest_kept), known(self.lowest_broken.or(self.lowest_invalid)));
+        let known = format!("{unit} that keep {expect}: {kept}, that do not: {broken}");
+        if let Some(last) = self.loads.last().filter(|_| self.is_unmeasured) {
+            return format!("{} (at {} {unit}); {known}", last.line, whole(last.load));
+        }
         if let Some(why) = &self.ended_early {
-            let known = |load: Option<u32>| load.map_or("none known".to_owned(), whole);
-            let (kept, broken) = (known(self.highest_kept), known(self.lowest_broken.or(self.lowest_invalid)));
-            return format!("ENDED EARLY: {why}; {unit} that keep {expect}: {kept}, that do not: {broken}");
+            return format!("ENDED EARLY: {why}; {known}");
         }
         match (self.highest_kept, self.lowest_broken, self.lowest_invalid) {
             (Some(kept), Some(broken), _) => {
@@ -234,6 +258,7 @@ mod tests {
             report.verdict.line = format!("the line of {load}");
             found.take(*load, report, limit);
         }
+        found.end();
         found
     }
 

@@ -13,6 +13,8 @@ pub enum Trial {
     Broken,
     /// The swarm itself was the limit: this load cannot be judged from here.
     Invalid,
+    /// Nothing was measured: no bot was connected, or nothing happened of what is expected.
+    Unmeasured,
 }
 
 /// Where to look. Loads are whole numbers of bots, messages a second or members, from 1.
@@ -74,8 +76,21 @@ impl Search {
         self.trials.push((load, trial));
     }
 
-    /// The load to try next; `None` once the limit is found.
+    /// The load of which nothing is measured, however often it is tried; it ends the search. The first of all trials needs no
+    /// second: there was no server.
+    pub fn unmeasured(&self) -> Option<u32> {
+        if let Some((load, Trial::Unmeasured)) = self.trials.first() {
+            return Some(*load);
+        }
+        let of = |(load, _): &&(u32, Trial)| self.votes(*load, Trial::Unmeasured) >= VOTES;
+        self.trials.iter().find(of).map(|(load, _)| *load)
+    }
+
+    /// The load to try next; `None` once the limit is found, or cannot be.
     pub fn next(&self) -> Option<u32> {
+        if self.unmeasured().is_some() {
+            return None;
+        }
         if let Some(doubtful) = self.doubtful() {
             return Some(doubtful);
         }
@@ -99,7 +114,7 @@ impl Search {
         let ceiling = match self.lowest_not_kept() {
             None => Ceiling::Bounds,
             Some((load, Trial::Invalid)) => Ceiling::Invalid(load),
-            Some((load, Trial::Broken | Trial::Kept)) => Ceiling::Broken(load),
+            Some((load, Trial::Broken | Trial::Kept | Trial::Unmeasured)) => Ceiling::Broken(load),
         };
         Limit { highest_kept: self.highest_kept(), ceiling }
     }
@@ -110,7 +125,9 @@ impl Search {
 
     /// Whether enough trials of a load agreed.
     fn is_decided(&self, load: u32) -> bool {
-        [Trial::Kept, Trial::Broken, Trial::Invalid].iter().any(|trial| self.votes(load, *trial) >= VOTES)
+        [Trial::Kept, Trial::Broken, Trial::Invalid, Trial::Unmeasured]
+            .iter()
+            .any(|trial| self.votes(load, *trial) >= VOTES)
     }
 
     /// A load that was not kept once, and of which no two trials agree.
@@ -121,8 +138,9 @@ impl Search {
 
     /// The lowest load of which enough trials agree that it was not kept.
     fn lowest_not_kept(&self) -> Option<(u32, Trial)> {
+        let is_not_kept = |trial: Trial| matches!(trial, Trial::Broken | Trial::Invalid);
         let not_kept =
-            self.trials.iter().filter(|(load, trial)| *trial != Trial::Kept && self.votes(*load, *trial) >= VOTES);
+            self.trials.iter().filter(|(load, trial)| is_not_kept(*trial) && self.votes(*load, *trial) >= VOTES);
         not_kept.copied().min_by_key(|(load, _)| *load)
     }
 
@@ -202,6 +220,21 @@ mod tests {
         assert_eq!(nothing, Limit { highest_kept: None, ceiling: Ceiling::Broken(1) });
         let everything = search(BOUNDS, |_| Trial::Kept).limit();
         assert_eq!(everything, Limit { highest_kept: Some(100_000), ceiling: Ceiling::Bounds });
+    }
+
+    #[test]
+    fn a_load_of_which_nothing_is_measured_is_no_limit_and_ends_the_search() {
+        let dead = search(BOUNDS, |_| Trial::Unmeasured);
+        assert_eq!((dead.trials().len(), dead.unmeasured()), (1, Some(100)));
+        let dies = search(BOUNDS, |load| if load <= 1_000 { Trial::Kept } else { Trial::Unmeasured });
+        let Some(load) = dies.unmeasured() else { panic!("{:?}", dies.trials()) };
+        assert!(load > 1_000 && dies.limit() == Limit { highest_kept: Some(800), ceiling: Ceiling::Bounds });
+        let mut trials = 0;
+        let restarts = search(BOUNDS, |load| {
+            trials += 1;
+            if trials == 3 { Trial::Unmeasured } else { keeps_until(1_000)(load) }
+        });
+        assert!(matches!(restarts.limit().ceiling, Ceiling::Broken(_)), "{:?}", restarts.trials());
     }
 
     #[test]

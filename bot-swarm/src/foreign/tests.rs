@@ -2,7 +2,7 @@
 
 use super::*;
 
-const TEXT: &str = "~s2~AAAA";
+const TEXT: &str = "~s3~AAAA";
 
 /// What a protocol makes of frames, one after the other.
 fn heard(foreign: Foreign, frames: &[&[u8]]) -> Vec<String> {
@@ -51,7 +51,7 @@ fn centrifugo_is_understood() {
     let id = foreign.wire_id(1);
     assert_eq!(
         json(foreign.say(id, TEXT)),
-        serde_json::json!({"id": 3, "publish": {"channel": "lobby", "data": {"text": "~s2~AAAA"}}})
+        serde_json::json!({"id": 3, "publish": {"channel": "lobby", "data": {"text": "~s3~AAAA"}}})
     );
     check(
         foreign,
@@ -71,10 +71,10 @@ fn centrifugo_is_understood() {
             (&[b"{}"], &["answer {}"]),
             // Several replies and pushes come in one frame, one a line.
             (
-                &[b"{\"push\":{\"channel\":\"lobby\",\"pub\":{\"data\":{\"text\":\"~s2~AAAA\"}}}}\n{\"id\":4,\"publish\":{}}\n"],
+                &[b"{\"push\":{\"channel\":\"lobby\",\"pub\":{\"data\":{\"text\":\"~s3~AAAA\"}}}}\n{\"id\":4,\"publish\":{}}\n"],
                 &["said", "Taken(4)"],
             ),
-            (&[br#"{"push":{"channel":"lobby","pub":{"data":{"text":"~s2~AAAA"},"offset":7}}}"#], &["said"]),
+            (&[br#"{"push":{"channel":"lobby","pub":{"data":{"text":"~s3~AAAA"},"offset":7}}}"#], &["said"]),
             (&[br#"{"push":{"disconnect":{"code":3000,"reason":"shutdown"}}}"#], &[]),
             (&[b"hello"], &["Nonsense"]),
         ],
@@ -85,7 +85,7 @@ fn centrifugo_is_understood() {
 fn socket_io_is_understood() {
     let foreign = Foreign::SocketIo;
     assert!(foreign.greeting("bot-1").is_none());
-    assert_eq!(written(foreign.say(foreign.wire_id(7), TEXT)), r#"427["message","~s2~AAAA"]"#);
+    assert_eq!(written(foreign.say(foreign.wire_id(7), TEXT)), r#"427["message","~s3~AAAA"]"#);
     check(
         foreign,
         &[
@@ -99,7 +99,7 @@ fn socket_io_is_understood() {
             (&[b"2"], &["answer 3"]),
             (&[b"437[]"], &["Taken(7)"]),
             (&[br#"4312[{"status":"ok"}]"#], &["Taken(12)"]),
-            (&[br#"42["message","~s2~AAAA"]"#], &["said"]),
+            (&[br#"42["message","~s3~AAAA"]"#], &["said"]),
             (&[b"43[]"], &["Nonsense"]),
             (&[b""], &["Nonsense"]),
             (&[b"99"], &["Nonsense"]),
@@ -112,7 +112,7 @@ fn phoenix_is_understood() {
     let foreign = Foreign::Phoenix;
     assert_eq!(written(foreign.greeting("bot-1").unwrap()), r#"["1","1","room:lobby","phx_join",{}]"#);
     let id = foreign.wire_id(1);
-    assert_eq!(written(foreign.say(id, TEXT)), r#"["1","2","room:lobby","new_msg",{"body":"~s2~AAAA"}]"#);
+    assert_eq!(written(foreign.say(id, TEXT)), r#"["1","2","room:lobby","new_msg",{"body":"~s3~AAAA"}]"#);
     assert_eq!(written(foreign.heartbeat().unwrap()), r#"[null,"0","phoenix","heartbeat",{}]"#);
     check(
         foreign,
@@ -128,8 +128,8 @@ fn phoenix_is_understood() {
                 &[r#"Refused(Some(3), "phoenix: refused")"#],
             ),
             (&[br#"[null,"0","phoenix","phx_reply",{"response":{},"status":"ok"}]"#], &[]),
-            (&[br#"[null,null,"room:lobby","new_msg",{"body":"~s2~AAAA"}]"#], &["said"]),
-            (&[br#"["1",null,"room:lobby","new_msg",{"body":"~s2~AAAA"}]"#], &["said"]),
+            (&[br#"[null,null,"room:lobby","new_msg",{"body":"~s3~AAAA"}]"#], &["said"]),
+            (&[br#"["1",null,"room:lobby","new_msg",{"body":"~s3~AAAA"}]"#], &["said"]),
             (&[br#"["1","1","room:lobby","phx_error",{}]"#], &[r#"Refused(None, "phoenix: the channel failed")"#]),
             (&[br#"["1","1","room:lobby","phx_close",{}]"#], &[r#"Refused(None, "phoenix: the channel was closed")"#]),
             (&[b"{}"], &["Nonsense"]),
@@ -142,12 +142,12 @@ fn mqtt_is_understood() {
     let foreign = Foreign::Mqtt;
     let connect = written(foreign.greeting("bot-1").unwrap());
     assert_eq!(connect, r#"b"\x10\x11\0\x04MQTT\x04\x02\0<\0\x05bot-1""#);
-    assert_eq!(written(foreign.say(1, TEXT)), r#"b"2\x11\0\x05lobby\0\x01~s2~AAAA""#);
+    assert_eq!(written(foreign.say(1, TEXT)), r#"b"2\x11\0\x05lobby\0\x01~s3~AAAA""#);
     assert_eq!((foreign.wire_id(1), foreign.wire_id(65_535), foreign.wire_id(65_536)), (1, 65_535, 1));
     // The length of a packet takes a second byte from 128 on.
     let Message::Binary(long) = foreign.say(1, &"x".repeat(200)) else { panic!() };
     assert_eq!(long[..3], [0x32, 0xd1, 0x01]);
-    let publish = b"\x32\x11\0\x05lobby\0\x09~s2~AAAA";
+    let publish = b"\x32\x11\0\x05lobby\0\x09~s3~AAAA";
     check(
         foreign,
         &[
@@ -158,7 +158,7 @@ fn mqtt_is_understood() {
             (&[b"\x40\x02\0\x07"], &["Taken(7)"]),
             (&[b"\xd0\0"], &[]),
             (&[publish], &["said", r#"answer b"@\x02\0\t""#]),
-            (&[b"\x30\x0f\0\x05lobby~s2~AAAA"], &["said"]),
+            (&[b"\x30\x0f\0\x05lobby~s3~AAAA"], &["said"]),
             // A frame ends where it likes.
             (&[&publish[..1], &publish[1..9], &publish[9..]], &["said", r#"answer b"@\x02\0\t""#]),
             (&[b"\x40\x02\0\x07\x40\x02\0\x08"], &["Taken(7)", "Taken(8)"]),
@@ -186,9 +186,9 @@ fn nats_is_understood() {
     let subject = own.strip_prefix("SUB ").unwrap().strip_suffix(" 2").unwrap();
     assert_eq!(publish, format!("PUB {subject} 0"));
     assert_ne!(greeting, text(foreign.greeting("bot-1").unwrap()), "nobody else has its subject");
-    assert_eq!(text(foreign.say(foreign.wire_id(7), TEXT)), "PUB lobby 8\r\n~s2~AAAA\r\nPING\r\n");
+    assert_eq!(text(foreign.say(foreign.wire_id(7), TEXT)), "PUB lobby 8\r\n~s3~AAAA\r\nPING\r\n");
     assert!(foreign.heartbeat().is_none());
-    let message = b"MSG lobby 1 8\r\n~s2~AAAA\r\n";
+    let message = b"MSG lobby 1 8\r\n~s3~AAAA\r\n";
     let long_line = [b"INFO ".to_vec(), vec![b'x'; 70_000]].concat();
     check(
         foreign,
@@ -196,7 +196,7 @@ fn nats_is_understood() {
             (&[b"INFO {\"server_id\":\"N\",\"max_payload\":1048576}\r\n"], &[]),
             (&[b"MSG joined.0000 2 0\r\n\r\n"], &["Joined"]),
             (&[message], &["said"]),
-            (&[b"MSG lobby 1 reply.to 8\r\n~s2~AAAA\r\nPONG\r\n"], &["said", "Taken(0)"]),
+            (&[b"MSG lobby 1 reply.to 8\r\n~s3~AAAA\r\nPONG\r\n"], &["said", "Taken(0)"]),
             (&[b"PING\r\n"], &[r#"answer b"PONG\r\n""#]),
             (&[b"+OK\r\n"], &[]),
             (&[b"-ERR 'Authorization Violation'\r\n"], &[r#"Refused(None, "nats: Authorization Violation")"#]),
@@ -237,7 +237,7 @@ fn frames_as_the_documentation_of_their_servers_shows_them_are_understood() {
             ]),
             // A reply and pushes, together in one frame.
             (
-                &[b"{\"id\":3,\"publish\":{}}\n{\"push\":{\"channel\":\"lobby\",\"pub\":{\"data\":{\"text\":\"~s2~AAAA\"},\"info\":{\"user\":\"42\",\"client\":\"fb5b\",\"conn_info\":{\"name\":\"x\"}},\"offset\":7,\"tags\":{\"a\":\"b\"}}}}\n{}"],
+                &[b"{\"id\":3,\"publish\":{}}\n{\"push\":{\"channel\":\"lobby\",\"pub\":{\"data\":{\"text\":\"~s3~AAAA\"},\"info\":{\"user\":\"42\",\"client\":\"fb5b\",\"conn_info\":{\"name\":\"x\"}},\"offset\":7,\"tags\":{\"a\":\"b\"}}}}\n{}"],
                 &["Taken(3)", "said", "answer {}"],
             ),
             (&[br#"{"push":{"channel":"lobby","join":{"info":{"user":"42","client":"fb5b"}}}}"#], &[]),
@@ -256,7 +256,7 @@ fn frames_as_the_documentation_of_their_servers_shows_them_are_understood() {
             // What the server pushes to one has the `ref` of the join; what it broadcasts has none.
             (&[br#"["1",null,"room:lobby","presence_state",{"7":{"metas":[{"online_at":"1700000000","phx_ref":"F1"}]}}]"#], &["other"]),
             (&[br#"[null,null,"room:lobby","presence_diff",{"joins":{},"leaves":{}}]"#], &["other"]),
-            (&[br#"[null,null,"room:lobby","new_msg",{"body":"~s2~AAAA","user":{"id":7}}]"#], &["said"]),
+            (&[br#"[null,null,"room:lobby","new_msg",{"body":"~s3~AAAA","user":{"id":7}}]"#], &["said"]),
             (&[br#"["1","2","room:lobby","phx_reply",{"response":{"id":12},"status":"ok"}]"#], &["Taken(2)"]),
             (&[br#"[null,"0","phoenix","phx_reply",{"response":{},"status":"ok"}]"#], &[]),
             (&[br#"["1","1","room:lobby","phx_error",{}]"#], &[r#"Refused(None, "phoenix: the channel failed")"#]),

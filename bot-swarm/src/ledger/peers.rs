@@ -154,12 +154,21 @@ fn tally(heard: &Sequence, target: u64) -> Tally {
 mod tests {
     use super::*;
     use crate::clock::Nanos;
-    use crate::marker::MarkedTarget;
+    use crate::marker::{MarkedTarget, OwnWait};
 
     const RUN: u32 = 7;
 
     fn said(sender: u32, number: u32) -> Marker {
-        Marker { host: 0, run: RUN, sender, target: MarkedTarget::Room(1), number, planned: Nanos(5), on_server: None }
+        Marker {
+            host: 0,
+            run: RUN,
+            sender,
+            target: MarkedTarget::Room(1),
+            number,
+            planned: Nanos(5),
+            on_server: None,
+            own_wait: OwnWait::default(),
+        }
     }
 
     #[test]

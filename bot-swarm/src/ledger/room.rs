@@ -32,6 +32,12 @@ pub struct Fingerprint {
     pub number: u32,
 }
 
+impl Fingerprint {
+    /// A message that no bot marked. No bot has this number, and no two messages stand in one place, so a bot's message
+    /// that others have in the same place, or an ack that names the place, contradicts it.
+    pub const UNMARKED: Self = Self { run: 0, sender: u32::MAX, number: 0 };
+}
+
 /// Who tells which message stands in a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
@@ -211,6 +217,10 @@ impl Life {
     }
 
     fn judge_sender(&mut self, seq: u64, message: Fingerprint) -> Witness {
+        if message == Fingerprint::UNMARKED {
+            // Nobody numbers what people write.
+            return Witness::Agrees;
+        }
         let number = u64::from(message.number);
         let sender = self
             .senders
@@ -251,6 +261,19 @@ mod tests {
         assert_eq!(room.delivered(5, message(2, 1)), Witness::Contradicts { repeats: 0, reordered: 0 });
         assert_eq!(room.delivered(5, message(1, 1)), Witness::Contradicted, "a place is contradicted once");
         assert_eq!(room.high_water(EPOCH), Some(5));
+    }
+
+    #[test]
+    fn messages_of_other_people_repeat_nothing_and_a_bots_message_in_their_place_contradicts_them() {
+        let mut room = RoomRecord::default();
+        for seq in [5, 6, 6, 5] {
+            assert_eq!(room.delivered(seq, Fingerprint::UNMARKED), Witness::Agrees);
+        }
+        let contradicts = Witness::Contradicts { repeats: 0, reordered: 0 };
+        assert_eq!(room.witness(EPOCH, 5, message(1, 1), Source::Ack), contradicts);
+        assert_eq!(room.delivered(6, message(1, 2)), contradicts);
+        room.delivered(7, message(1, 3));
+        assert_eq!(room.delivered(7, Fingerprint::UNMARKED), contradicts);
     }
 
     #[test]

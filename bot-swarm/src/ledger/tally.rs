@@ -23,6 +23,8 @@ pub struct Tally {
     pub misdelivered: u64,
     /// Places of a room (`seq`) in which deliveries and acks name different messages.
     pub contradictions: u64,
+    /// Deliveries of a bot's message with another text, sender or receiver than the bot gave it.
+    pub altered: u64,
     /// Acknowledged private messages of which it cannot be told whether they should have arrived; they are not in
     /// `expected`. Where the server keeps none: those to or from a bot that lost its connection. Where it keeps them: those
     /// that wait for a bot that is not there at the end.
@@ -31,7 +33,7 @@ pub struct Tally {
 
 impl Tally {
     /// Everything that may be wrong, by its name, and how often it was.
-    pub fn faults(&self) -> [(&'static str, u64); 6] {
+    pub fn faults(&self) -> [(&'static str, u64); 7] {
         [
             ("lost", self.lost),
             ("twice", self.twice),
@@ -39,10 +41,11 @@ impl Tally {
             ("wrong_room", self.wrong_room),
             ("misdelivered", self.misdelivered),
             ("contradictions", self.contradictions),
+            ("altered", self.altered),
         ]
     }
 
-    /// Whether nothing was lost, doubled, reordered or misdelivered.
+    /// Whether nothing was lost, doubled, reordered, misdelivered or altered.
     pub fn is_clean(&self) -> bool {
         self.faults().iter().all(|(_, count)| *count == 0)
     }
@@ -59,6 +62,7 @@ impl AddAssign for Tally {
         self.wrong_room += other.wrong_room;
         self.misdelivered += other.misdelivered;
         self.contradictions += other.contradictions;
+        self.altered += other.altered;
         self.private_unknown += other.private_unknown;
     }
 }

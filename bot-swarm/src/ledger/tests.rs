@@ -3,6 +3,7 @@
 use super::undelivered::INCOMPLETE_MAX;
 use super::*;
 use crate::clock::Nanos;
+use crate::marker::OwnWait;
 
 const RUN: u32 = 77;
 const ROOM: u32 = 0;
@@ -10,7 +11,16 @@ const TAG: u32 = 1_000;
 const EPOCH: Epoch = Epoch(1);
 
 fn said(sender: u32, number: u32) -> Marker {
-    Marker { host: 0, run: RUN, sender, target: MarkedTarget::Room(TAG), number, planned: Nanos(0), on_server: None }
+    Marker {
+        host: 0,
+        run: RUN,
+        sender,
+        target: MarkedTarget::Room(TAG),
+        number,
+        planned: Nanos(0),
+        on_server: None,
+        own_wait: OwnWait::default(),
+    }
 }
 
 fn whispered(sender: u32, receiver: u32, number: u32) -> Marker {
@@ -28,7 +38,7 @@ fn ledger(bots: u32) -> Ledger {
 
 impl Ledger {
     fn hears(&mut self, bot: u32, seq: u64, sender: u32, number: u32) -> Verdict {
-        self.room_message(bot, ROOM, TAG, seq, Some(&said(sender, number)), None)
+        self.room_message(bot, ROOM, TAG, seq, &Reading::Marked(said(sender, number)), None)
     }
 
     fn comes_back(&mut self, bot: u32, epoch: Epoch, seq: u64, recovered: bool) {
@@ -134,8 +144,8 @@ fn a_room_that_mixes_up_a_senders_messages_is_found_though_seq_is_in_order() {
 fn a_message_of_another_room_is_in_the_wrong_room() {
     let mut ledger = ledger(1);
     let elsewhere = Marker { target: MarkedTarget::Room(TAG + 1), ..said(0, 1) };
-    assert_eq!(ledger.room_message(0, ROOM, TAG, 11, Some(&elsewhere), None), Verdict::Wrong);
-    assert_eq!(ledger.room_message(0, ROOM + 1, TAG + 1, 1, Some(&elsewhere), None), Verdict::Wrong);
+    assert_eq!(ledger.room_message(0, ROOM, TAG, 11, &Reading::Marked(elsewhere), None), Verdict::Wrong);
+    assert_eq!(ledger.room_message(0, ROOM + 1, TAG + 1, 1, &Reading::Marked(elsewhere), None), Verdict::Wrong);
     assert_eq!(ledger.sums().wrong_room, 2);
 }
 
@@ -158,8 +168,26 @@ fn an_ack_that_names_the_place_of_another_message_is_a_contradiction() {
 #[test]
 fn messages_of_people_count_without_a_marker() {
     let mut ledger = ledger(2);
-    ledger.room_message(0, ROOM, TAG, 11, None, None);
+    ledger.room_message(0, ROOM, TAG, 11, &Reading::Unmarked, None);
     assert_eq!(ledger.sums(), Tally { expected: 2, received: 1, lost: 1, ..Tally::default() });
+}
+
+#[test]
+fn a_bots_message_that_nobody_can_read_any_more_is_a_contradiction() {
+    let mut ledger = ledger(2);
+    ledger.room_message(0, ROOM, TAG, 11, &Reading::Unmarked, None);
+    ledger.room_message(1, ROOM, TAG, 11, &Reading::Unmarked, None);
+    ledger.room_acked(0, ROOM, 11, 1, Nanos::UNPLANNED);
+    assert_eq!(ledger.sums(), Tally { expected: 2, received: 2, contradictions: 1, ..Tally::default() });
+}
+
+#[test]
+fn an_altered_message_is_told_for_each_receiver_and_stands_in_the_place_of_what_was_sent() {
+    let mut ledger = ledger(2);
+    assert_eq!(ledger.room_message(0, ROOM, TAG, 11, &Reading::Altered, None), Verdict::Wrong);
+    ledger.hears(1, 11, 1, 1);
+    ledger.room_acked(1, ROOM, 11, 1, Nanos::UNPLANNED);
+    assert_eq!(ledger.sums(), Tally { expected: 2, received: 2, altered: 1, ..Tally::default() });
 }
 
 #[test]
@@ -260,7 +288,7 @@ fn a_bot_that_left_a_room_expects_only_what_it_received() {
 fn the_last_receiver_of_a_message_is_the_last_one_of_all_threads() {
     let hears = |ledger: &mut Ledger, bot, seq, millis| {
         let marker = said(0, u32::try_from(seq).unwrap());
-        ledger.room_message(bot, ROOM, TAG, seq, Some(&marker), Some(Duration::from_millis(millis)));
+        ledger.room_message(bot, ROOM, TAG, seq, &Reading::Marked(marker), Some(Duration::from_millis(millis)));
     };
     let (mut here, mut there) = (ledger(2), ledger(1));
     hears(&mut here, 0, 11, 9);
@@ -286,7 +314,7 @@ fn the_last_receiver_of_a_message_is_the_last_one_of_all_threads() {
 fn a_server_that_claims_any_seq_does_not_keep_the_ledger_busy() {
     let mut ledger = ledger(1);
     for (seq, number) in [(11, 1), (u64::MAX / 2, 2)] {
-        ledger.room_message(0, ROOM, TAG, seq, Some(&said(0, number)), Some(Duration::ZERO));
+        ledger.room_message(0, ROOM, TAG, seq, &Reading::Marked(said(0, number)), Some(Duration::ZERO));
     }
     let mut incomplete = 0;
     let targets = ledger.high_waters();

@@ -19,7 +19,7 @@ pub(super) const INCOMPLETE_MAX: u64 = 1 << 20;
 pub enum Undelivered {
     /// To one member.
     Delivery {
-        /// The bot.
+        /// The number of the member that did not get them.
         bot: u32,
         /// When the messages were planned, or a little earlier.
         planned: Nanos,
@@ -28,7 +28,7 @@ pub enum Undelivered {
     },
     /// A message of a room that did not come to all of its members.
     Completion {
-        /// Which it is.
+        /// Where it stands in its room.
         place: PlaceKey,
         /// When it was planned, or a little earlier.
         planned: Nanos,

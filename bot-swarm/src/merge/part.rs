@@ -16,6 +16,12 @@ pub enum MergeError {
     /// A folder holds no report, nor does any folder in it.
     #[error("{} holds no report", .0.display())]
     NoReport(PathBuf),
+    /// No report that counts came in time.
+    #[error("{} has no report that was written in the last half minute, and no run that writes one there goes on", .0.display())]
+    NoneInTime(PathBuf),
+    /// The sum would be written over one of its parts.
+    #[error("{} is one of the reports, and cannot be where their sum is written", .0.display())]
+    IntoItself(PathBuf),
     /// A report was written by a version that left the histograms out.
     #[error("{} has no histograms: it was written by an older version", .0.display())]
     NoHistograms(PathBuf),
@@ -34,7 +40,8 @@ pub enum MergeError {
     },
     /// One run was over before another began.
     #[error(
-        "{} is of a run that was over before that of {} began: take away what an earlier run left",
+        "{} is of a run that was over before that of {} began, so they were not one load: leave out what an earlier run left, or \
+         hold the two against each other with compare (the clocks of two hosts may also differ)",
         earlier.display(),
         later.display()
     )]
@@ -59,7 +66,7 @@ pub enum MergeError {
     UnknownExpectation {
         /// The report.
         path: PathBuf,
-        /// What it expects.
+        /// Its `BOT_EXPECT`.
         expect: String,
     },
 }

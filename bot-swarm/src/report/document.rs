@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::judgement::NOTHING_MEASURED;
 use crate::server_stages::ServerReport;
 
 /// The version of the schema that this program writes and reads.
@@ -30,7 +31,7 @@ pub struct Report {
     pub verdict: Verdict,
     /// The configuration: every `BOT_*` variable and its value.
     pub config: BTreeMap<String, String>,
-    /// The bots.
+    /// How many bots there were to be, were, and were not.
     pub bots: Bots,
     /// What they sent.
     pub messages: Messages,
@@ -76,6 +77,10 @@ pub struct Verdict {
     pub expectations: Vec<Expectation>,
     /// Why the swarm does not trust its own figures, one by one; empty where it does.
     pub doubts: Vec<String>,
+    /// What somebody should know who reads only that what was expected was kept: that the run was stopped, that few bots were
+    /// connected, that no message was sent, or that it was not clean where nobody asked for it.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// The verdict of a run.
@@ -96,7 +101,7 @@ pub enum Judgement {
 pub struct Expectation {
     /// What was expected.
     pub expected: String,
-    /// What was measured instead; `null` where it was kept.
+    /// What was measured instead; `null` where it was kept, and `not judged` where no bot was connected.
     pub measured: Option<String>,
     /// Whether it was kept.
     pub kept: bool,
@@ -132,8 +137,8 @@ pub struct Messages {
     /// Messages that the server took.
     #[serde(default)]
     pub done: u64,
-    /// Messages that were never sent (`overdue`), or sent and never answered (`unanswered`). Each is charged to the
-    /// latencies with the time from its plan to the end of the run.
+    /// Messages that were never sent (`overdue`), sent and never answered (`unanswered`), or refused for the moment and not
+    /// taken since (`deferred`). Each is charged to the latencies with the time from its plan to the end of the run.
     #[serde(default)]
     pub not_done: u64,
     /// Messages sent, each counted once however often it had to be sent again.
@@ -147,9 +152,12 @@ pub struct Messages {
     pub refused_unprovoked: u64,
     /// Messages that the server never answered.
     pub unanswered: u64,
+    /// Messages that the server refused for the moment, and that were not sent again in time.
+    #[serde(default)]
+    pub deferred: u64,
     /// Messages that were due by the plan and never sent.
     pub overdue: u64,
-    /// Messages sent again after a lost connection.
+    /// Messages sent again after a lost connection, or after a refusal for the moment.
     pub sent_again: u64,
 }
 
@@ -177,6 +185,9 @@ pub struct Ledger {
     pub misdelivered: u64,
     /// Places of a room in which different messages were seen.
     pub contradictions: u64,
+    /// Deliveries of a bot's message with another text, sender or receiver than the bot gave it.
+    #[serde(default)]
+    pub altered: u64,
     /// Private messages across a lost connection, of which nobody can tell whether they should have arrived.
     pub private_unknown: u64,
     /// Deliveries that came and were not timed: nobody planned them, a slow bot received them, or they came from another
@@ -218,7 +229,7 @@ pub struct Latency {
     /// Its percentiles.
     #[serde(flatten)]
     pub percentiles: Percentiles,
-    /// The mean.
+    /// The mean of all that were measured.
     pub mean: f64,
     /// The whole distribution, share by share.
     pub curve: Vec<Quantile>,
@@ -332,6 +343,26 @@ impl Report {
             Judgement::Broken => 1,
             Judgement::Invalid => 2,
         }
+    }
+}
+
+impl Report {
+    /// Why nothing can be said of the server; `None` where something can. No bot was connected, or of all that was broken
+    /// nothing was measured.
+    pub(crate) fn unmeasured(&self) -> Option<String> {
+        let broken = || {
+            self.verdict.expectations.iter().filter_map(|expectation| {
+                expectation.measured.as_ref().map(|measured| (&expectation.expected, measured))
+            })
+        };
+        if self.bots.connected == 0 {
+            return broken().next().map(|(_, measured)| measured.clone());
+        }
+        let is_unmeasured = broken().count() > 0 && broken().all(|(_, measured)| measured == NOTHING_MEASURED);
+        let expected: Vec<&str> = broken().map(|(expected, _)| expected.as_str()).collect();
+        is_unmeasured.then(|| {
+            format!("{NOTHING_MEASURED} of {}: hold each load longer, or send more messages", expected.join(", "))
+        })
     }
 }
 

@@ -27,6 +27,7 @@ pub(crate) fn report() -> Report {
                 Expectation { expected: "lost=0".into(), measured: None, kept: true },
             ],
             doubts: vec![],
+            notes: vec![],
         },
         config: [("BOT_COUNT", "500"), ("BOT_ROOMS", "1"), ("BOT_NAME_PREFIX", "example")]
             .map(|(variable, value)| (variable.to_owned(), value.to_owned()))
@@ -41,6 +42,7 @@ pub(crate) fn report() -> Report {
             refused: 0,
             refused_unprovoked: 0,
             unanswered: 0,
+            deferred: 0,
             overdue: 0,
             sent_again: 0,
         },
@@ -55,6 +57,7 @@ pub(crate) fn report() -> Report {
             wrong_room: 0,
             misdelivered: 0,
             contradictions: 0,
+            altered: 0,
             private_unknown: 0,
             untimed: 0,
         },

@@ -49,19 +49,23 @@ pub enum FolderError {
     OtherVersion {
         /// The file.
         path: PathBuf,
-        /// Its version.
+        /// The `schemaVersion` that it has.
         version: u64,
     },
 }
 
-/// Finds out whether these files can be written into a folder, which is made where it is not there. Changes nothing that
-/// is in it.
+/// Finds out whether these files can be written into a folder, which is made where it is not there. Of what is in it, only
+/// what was begun and never finished is taken away.
 ///
 /// # Errors
 /// [`FolderError::File`] names the folder, or the file that cannot be replaced.
 pub fn prepare(folder: &Path, files: &[&str]) -> Result<(), FolderError> {
     let failed = |path: &Path, error| FolderError::File { path: path.to_owned(), error };
     fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
+    for file in files {
+        // Left behind by a process that was killed while it wrote.
+        drop(fs::remove_file(unfinished(&folder.join(file))));
+    }
     if let Some(path) = files.iter().map(|file| folder.join(file)).find(|path| path.is_dir()) {
         return Err(failed(&path, io::ErrorKind::IsADirectory.into()));
     }
@@ -154,9 +158,19 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
         fs::create_dir_all(folder).map_err(failed)?;
     }
     // Whole or not at all: what was there before stays until the new file is complete.
+    let unfinished = unfinished(path);
+    fs::write(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, path)).map_err(|error| {
+        // As on a full disk: what is there of it is of no use to anybody.
+        drop(fs::remove_file(&unfinished));
+        failed(error)
+    })
+}
+
+/// Where a file is written before it replaces another.
+fn unfinished(path: &Path) -> PathBuf {
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(".new");
-    fs::write(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, path)).map_err(failed)
+    unfinished.into()
 }
 
 /// Reads a report: the file itself, or the folder that it is in.

@@ -14,6 +14,9 @@ use crate::latencies::Latencies;
 use crate::outcome::{self, Outcome, Point, Quantiles};
 use crate::stats::Stats;
 
+/// What is told of everything else that was expected where no bot was connected.
+const NOT_JUDGED: &str = "not judged";
+
 /// Points of a curve for each further nine.
 const POINTS_PER_NINE: i32 = 8;
 
@@ -46,6 +49,7 @@ impl Report {
                 refused: counters.refused,
                 refused_unprovoked: counters.refused_unprovoked,
                 unanswered: outcome.unanswered,
+                deferred: outcome.deferred,
                 overdue: counters.overdue,
                 sent_again: counters.sent_again,
             },
@@ -60,6 +64,7 @@ impl Report {
                 wrong_room: tally.wrong_room,
                 misdelivered: tally.misdelivered,
                 contradictions: tally.contradictions,
+                altered: tally.altered,
                 private_unknown: tally.private_unknown,
                 untimed: counters.untimed,
             },
@@ -93,9 +98,11 @@ fn verdict(outcome: &Outcome) -> Verdict {
     let expected: Vec<String> = outcome.config.expect.to_string().split(", ").map(str::to_owned).collect();
     // Where no bot came, that is what broke, whatever was expected.
     let others = broken.iter().filter(|broken| !expected.contains(&broken.expected)).map(|broken| &broken.expected);
+    let others: Vec<&String> = others.collect();
     let expectation = |expected: &String| {
         let broken = broken.iter().find(|broken| broken.expected == *expected);
-        let measured = broken.map(|broken| broken.actual.clone());
+        let not_judged = || (!others.is_empty()).then(|| NOT_JUDGED.to_owned());
+        let measured = broken.map(|broken| broken.actual.clone()).or_else(not_judged);
         Expectation { expected: expected.clone(), kept: measured.is_none(), measured }
     };
     Verdict {
@@ -105,8 +112,9 @@ fn verdict(outcome: &Outcome) -> Verdict {
             outcome::Verdict::Invalid => Judgement::Invalid,
         },
         line: outcome.verdict_line(),
-        expectations: expected.iter().chain(others).map(expectation).collect(),
+        expectations: others.iter().copied().chain(&expected).map(expectation).collect(),
         doubts: outcome.doubts.iter().map(ToString::to_string).collect(),
+        notes: outcome.notes.clone(),
     }
 }
 

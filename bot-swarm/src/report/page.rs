@@ -34,6 +34,7 @@ pub fn page(report: &Report) -> String {
             h1 { (report.verdict.line) }
             p.facts { (facts(report)) }
         }
+        (tiles(report, false))
     };
     whole(&report.verdict.line, &head, &top, report, &expectations(report))
 }
@@ -55,6 +56,7 @@ pub(crate) fn live(report: &Report) -> String {
                 "The figures so far. A message that is under way counts as not done. The verdict comes with the report."
             }
         }
+        (tiles(report, true))
     };
     whole(&title, &head, &top, report, &html! {})
 }
@@ -73,7 +75,6 @@ fn whole(title: &str, head: &Markup, top: &Markup, report: &Report, judged: &Mar
             body {
                 main {
                     (top)
-                    (tiles(report))
                     (judged)
                     @for picture in pictures(report) { (figure(&picture)) }
                     (latencies(report))
@@ -103,12 +104,20 @@ fn utc(ms: u64) -> String {
     time.map_or_else(String::new, |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
 }
 
-fn tiles(report: &Report) -> Markup {
+/// `is_live`: of a run that is under way, whose bots are counted as they stand.
+fn tiles(report: &Report, is_live: bool) -> Markup {
     let delivery = report.latencies.get("delivery").map(|latency| latency.percentiles);
     let of_delivery = |value: Option<f64>| value.map_or("–".to_owned(), ms_text);
     let wrong = report.ledger.faults().into_iter().map(|(_, count)| count).sum::<u64>();
+    let wanted = grouped(report.bots.wanted);
+    let bots = if is_live {
+        let connected = report.series.last().and_then(|second| second.bots.get("connected")).copied();
+        ("bots connected", grouped(connected.unwrap_or_default()), format!("of {wanted}, now"))
+    } else {
+        ("bots", grouped(report.bots.connected), format!("of {wanted} were connected"))
+    };
     let tiles = [
-        ("bots", grouped(report.bots.connected), format!("of {}", grouped(report.bots.wanted))),
+        bots,
         ("messages done", grouped(report.messages.done), format!("of {} planned", grouped(report.messages.planned))),
         ("deliveries", grouped(report.ledger.deliveries), rate(report.ledger.deliveries, report.seconds)),
         ("delivery p50", of_delivery(delivery.map(|p| p.p50)), format!("p99 {}", of_delivery(delivery.map(|p| p.p99)))),
@@ -262,12 +271,14 @@ fn ledger(report: &Report) -> Markup {
         ("in the wrong room", ledger.wrong_room),
         ("private, and misdelivered", ledger.misdelivered),
         ("places contradicted", ledger.contradictions),
+        ("altered on the way", ledger.altered),
         ("private, across a lost connection (unknown)", ledger.private_unknown),
         ("messages planned", messages.planned),
         ("messages done", messages.done),
         ("messages refused", messages.refused),
         ("messages refused without need", messages.refused_unprovoked),
         ("messages not done: never answered", messages.unanswered),
+        ("messages not done: refused for the moment", messages.deferred),
         ("messages not done: never sent", messages.overdue),
         ("messages sent again", messages.sent_again),
         ("reconnects", bots.reconnects),

@@ -23,18 +23,20 @@ impl fmt::Display for Report {
         }
         writeln!(
             f,
-            "bots        {} of {} connected, {} reconnects, {} away at the end, {:.1} s",
+            "bots        {} of {} were connected, {} reconnects, {} away at the end, {:.1} s",
             bots.connected, bots.wanted, bots.reconnects, bots.away, self.seconds
         )?;
         writeln!(
             f,
-            "messages    {} planned, {} done, {} refused, {} not done ({} never sent, {} never answered), {} sent again",
+            "messages    {} planned, {} done, {} refused, {} not done ({} never sent, {} never answered, {} refused for now), \
+             {} sent again",
             messages.planned,
             messages.done,
             messages.refused,
             messages.not_done,
             messages.overdue,
             messages.unanswered,
+            messages.deferred,
             messages.sent_again
         )?;
         writeln!(
@@ -44,8 +46,13 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "faults      {} twice, {} out of order, {} wrong room, {} misdelivered, {} contradictions",
-            ledger.twice, ledger.out_of_order, ledger.wrong_room, ledger.misdelivered, ledger.contradictions
+            "faults      {} twice, {} out of order, {} wrong room, {} misdelivered, {} contradictions, {} altered",
+            ledger.twice,
+            ledger.out_of_order,
+            ledger.wrong_room,
+            ledger.misdelivered,
+            ledger.contradictions,
+            ledger.altered
         )?;
         if ledger.private_unknown > 0 {
             writeln!(f, "unknown     {} private deliveries across lost connections", ledger.private_unknown)?;
@@ -84,7 +91,7 @@ impl Report {
 
 impl Ledger {
     /// Everything that was wrong with deliveries, and how often.
-    pub fn faults(&self) -> [(&'static str, u64); 6] {
+    pub fn faults(&self) -> [(&'static str, u64); 7] {
         [
             ("lost", self.lost),
             ("twice", self.twice),
@@ -92,6 +99,7 @@ impl Ledger {
             ("in the wrong room", self.wrong_room),
             ("private and misdelivered", self.misdelivered),
             ("places contradicted", self.contradictions),
+            ("altered on the way", self.altered),
         ]
     }
 }

@@ -7,7 +7,7 @@ pub struct Sample {
     pub name: String,
     /// Labels and their values.
     pub labels: Vec<(String, String)>,
-    /// The value.
+    /// What the server says it is, as of the scrape.
     pub value: f64,
 }
 

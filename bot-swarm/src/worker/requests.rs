@@ -28,6 +28,8 @@ pub(crate) struct Interval {
     pub(crate) census: Census,
     /// Messages that the server has not answered.
     pub(crate) unanswered: u64,
+    /// Messages that the server refused for the moment, and that are still to be sent again.
+    pub(crate) deferred: u64,
     /// Connections that are open.
     pub(crate) open_links: u64,
     /// What the ledger has found since the start.
@@ -44,6 +46,7 @@ impl Interval {
         self.stats.merge(&other.stats);
         self.census += other.census;
         self.unanswered += other.unanswered;
+        self.deferred += other.deferred;
         self.open_links += other.open_links;
         self.findings += other.findings;
         self.last_receivers.merge(&other.last_receivers);
@@ -62,6 +65,7 @@ impl Handler<TakeInterval> for Worker {
             busiest_worker: busy,
             census: self.state.census.get(),
             unanswered: self.state.unanswered.get(),
+            deferred: self.state.deferred.get(),
             open_links: self.state.open_links.get(),
             findings: self.state.findings(),
             last_receivers: self.state.ledger.borrow_mut().take_last_receivers(),
@@ -128,7 +132,7 @@ impl Handler<ReadOutstanding> for Worker {
     fn handle(&mut self, ReadOutstanding { targets }: ReadOutstanding, _: &mut Self::Context) -> Self::Result {
         let ledger = self.state.ledger.borrow();
         actix::MessageResult(Outstanding {
-            unanswered: self.state.unanswered.get(),
+            unanswered: self.state.unanswered.get() + self.state.deferred.get(),
             left_to_say: self.state.left_to_say.get() + self.state.answers_due.get(),
             away: u64::from(self.state.census.get().in_state(BotState::Away)),
             connecting: u64::from(self.state.census.get().in_state(BotState::Connecting)),
@@ -155,6 +159,8 @@ pub(crate) struct Books {
     pub(crate) private: PrivateBook,
     /// Messages that the server never answered.
     pub(crate) unanswered: u64,
+    /// Messages that the server refused for the moment, and that were not sent again in time.
+    pub(crate) deferred: u64,
     /// Bots that had lost their connection and did not come back.
     pub(crate) away: u64,
 }
@@ -165,6 +171,7 @@ impl Books {
         self.tally += other.tally;
         self.private.merge(other.private);
         self.unanswered += other.unanswered;
+        self.deferred += other.deferred;
         self.away += other.away;
     }
 }
@@ -186,6 +193,7 @@ impl Handler<CloseBooks> for Worker {
             tally,
             private,
             unanswered: self.state.unanswered.get(),
+            deferred: self.state.deferred.get(),
             away: self.state.census.get().in_state(BotState::Away).into(),
         })
     }

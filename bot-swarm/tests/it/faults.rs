@@ -3,7 +3,7 @@
 use bot_swarm::ledger::Tally;
 use bot_swarm::{Config, Outcome};
 
-use crate::server::{Fault, Options, TestServer};
+use crate::server::{Alteration, Fault, Options, TestServer};
 use crate::{config, run_until, wait_until};
 
 /// Runs a swarm against a server with this fault. Gives back how many deliveries were wrong, and what was found.
@@ -76,4 +76,13 @@ async fn a_private_message_at_a_stranger_is_found() {
 #[actix_rt::test]
 async fn a_private_message_that_did_not_arrive_is_found() {
     check(Fault::LosePrivate, |lost| Tally { lost, ..Tally::default() }).await;
+}
+
+#[actix_rt::test]
+async fn a_private_message_that_was_altered_is_found_and_what_was_sent_has_not_come() {
+    for how in Alteration::ALL.into_iter().filter(|how| *how != Alteration::TextAndSender) {
+        check(Fault::AlterPrivate(how), |wrong| Tally { altered: wrong, lost: wrong, ..Tally::default() }).await;
+    }
+    // Of this nothing tells that it was a bot's.
+    check(Fault::AlterPrivate(Alteration::TextAndSender), |lost| Tally { lost, ..Tally::default() }).await;
 }

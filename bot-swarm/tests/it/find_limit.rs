@@ -73,3 +73,54 @@ async fn a_server_that_keeps_even_the_most_ends_with_0_and_says_so() {
     assert_eq!(bots_in(&folder.path().join("kept")), 32);
     assert!(!folder.path().join("not-kept").exists());
 }
+
+/// Searches at this URL, and answers what is printed.
+async fn search_at(url: &str, arguments: &[&str]) -> Output {
+    let mut command = program();
+    command
+        .args(["find-limit", "--server-url", url, "--find-start", "8", "--find-most", "32", "--find-seconds", "0.2"])
+        .args(["--ramp-per-second", "10000", "--lateness-max-seconds", "60", "--drain-seconds", "0.5"])
+        .args(arguments);
+    ended(command).await
+}
+
+#[actix_rt::test]
+async fn a_server_that_is_not_there_has_no_limit_and_ends_with_4() {
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let output = search_at(&format!("ws://{unused}/ws"), &[]).await;
+    assert_eq!(output.status.code(), Some(4), "{}{}", stdout(&output), stderr(&output));
+    let line = stdout(&output).lines().next().unwrap();
+    assert!(line.starts_with("INVALID: no bot was connected (") && line.contains("no server listens"), "{line}");
+    assert!(
+        line.ends_with("(at 8 bots); bots that keep p99<250ms, clean: none known, that do not: none known"),
+        "{line}"
+    );
+    assert!(stdout(&output).contains("\n         8  invalid "), "{}", stdout(&output));
+}
+
+#[actix_rt::test]
+async fn a_server_that_dies_during_the_search_is_no_limit_and_what_was_known_is_told() {
+    let server = TestServer::with(Options { stops_after: Some(150), ..Options::default() }).await;
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().to_str().unwrap();
+    let arguments = ["--messages-per-second", "20", "--expect", "connected>=1, done>=50%", "--report", report];
+    let output = search_at(&server.url(), &arguments).await;
+    assert_eq!(output.status.code(), Some(4), "{}{}", stdout(&output), stderr(&output));
+    let line = stdout(&output).lines().next().unwrap();
+    assert!(line.starts_with("INVALID: no bot was connected ("), "{line}");
+    assert!(
+        line.contains("; bots that keep connected>=1, done>=50%: ") && !line.contains(": none known, that"),
+        "{line}"
+    );
+    let json = valid_json(&folder.path().join("limit.json"), "swarm-limit.schema.json");
+    assert_eq!((json["isUnmeasured"].as_bool(), json["lowestBroken"].as_u64()), (Some(true), None));
+}
+
+#[actix_rt::test]
+async fn a_load_in_which_nothing_happens_is_not_called_broken() {
+    let server = TestServer::start().await;
+    let output = search_at(&server.url(), &["--messages-per-second", "0"]).await;
+    assert_eq!(output.status.code(), Some(4), "{}{}", stdout(&output), stderr(&output));
+    let line = stdout(&output).lines().next().unwrap();
+    assert!(line.starts_with("INVALID: nothing was measured of p99<250ms: hold each load longer"), "{line}");
+}

@@ -2,12 +2,13 @@
 //! answer as their documentation says.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use bot_swarm::dialect::Dialect;
 use bot_swarm::{Config, Outcome, StopHandle, progress};
+use test_kit::free_port;
 
 use crate::server::ForeignServer;
 use crate::{run_until, wait_until};
@@ -37,7 +38,7 @@ fn start(mut command: Command) -> Child {
 
 /// Starts Mosquitto on a free port.
 async fn mosquitto(folder: &Path) -> (Server, String) {
-    let address: SocketAddr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let file = folder.join("mosquitto.conf");
     // Its version 2.0.11 does not start with a listener for WebSocket alone.
     let socket = folder.join("mqtt.sock");

@@ -2,14 +2,16 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
+use test_kit::free_port;
+use test_kit::process::{Signal, output_of, signal};
 
 use crate::process::{program, stdout};
 use crate::server::TestServer;
@@ -71,8 +73,8 @@ fn swarm(server: &TestServer) -> Command {
 }
 
 async fn stopped(child: Child) -> Output {
-    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-    actix_rt::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap()
+    signal(&child, Signal::TERM);
+    output_of(child).await
 }
 
 /// The last figure of a row, where there is just one table on the screen.
@@ -106,7 +108,7 @@ async fn a_terminal_shows_one_table_that_is_rewritten_and_the_verdict_goes_to_st
 
 #[actix_rt::test]
 async fn without_a_server_the_reason_is_told_at_once_and_in_the_first_line_of_the_result() {
-    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let unused = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let mut command = program();
     command.args(["--server-url", &format!("ws://{unused}/ws"), "--count", "3"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -119,7 +121,9 @@ async fn without_a_server_the_reason_is_told_at_once_and_in_the_first_line_of_th
     assert!(lines.any(|line| line.contains("0/3 bots") && line.ends_with(reason)), "the regular line does not say why");
     let output = stopped(child).await;
     assert!(stdout(&output).starts_with("BROKEN: bots: no bot was connected ("), "{}", stdout(&output));
-    assert!(stdout(&output).lines().next().unwrap().ends_with(&format!("{reason})")), "{}", stdout(&output));
+    assert!(
+        stdout(&output).lines().next().unwrap().ends_with(&format!("{reason}): no server listens at BOT_SERVER_URL"))
+    );
     assert_eq!(output.status.code(), Some(1));
 }
 

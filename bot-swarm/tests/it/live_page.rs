@@ -1,25 +1,23 @@
 //! The page of a run that is under way, held against the report of the same run.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use bot_swarm::report::folder;
-use rustix::process::{Pid, Signal, kill_process};
+use test_kit::Process;
+use test_kit::process::Signal;
 
 use crate::process::program;
 use crate::server::TestServer;
 use crate::wait_until;
 
 /// Starts a swarm, and answers where its page is.
-fn start(mut command: Command) -> (Child, String) {
+fn start(mut command: Command) -> (Process, String) {
     command.args(["--metrics-bind", "127.0.0.1:0", "--drain-seconds", "1", "--lateness-max-seconds", "60"]);
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let url = lines.find_map(|line| line.split_once("a page of the run at ")?.1.split(',').next().map(str::to_owned));
-    // Nobody may be kept waiting by a full pipe.
-    std::thread::spawn(move || lines.for_each(drop));
-    (child, url.unwrap())
+    let swarm = Process::spawn(command);
+    let line = swarm.line_with("a page of the run at ");
+    let url = line.split_once("a page of the run at ").unwrap().1.split(',').next().unwrap().to_owned();
+    (swarm, url)
 }
 
 async fn get(url: &str) -> (u16, String, String) {
@@ -43,7 +41,7 @@ async fn the_page_of_a_run_shows_what_its_report_shows_in_the_end() {
     let mut command = program();
     command.args(["--server-url", &server.url(), "--count", "10", "--messages-per-second", "20", "--report"]);
     command.arg(folder.path());
-    let (mut child, url) = start(command);
+    let (mut swarm, url) = start(command);
     wait_until("messages", || server.taken() >= 300).await;
     let (status, policy, live) = get(&url).await;
     assert_eq!(status, 200, "{live}");
@@ -56,9 +54,8 @@ async fn the_page_of_a_run_shows_what_its_report_shows_in_the_end() {
     }
     assert_eq!(get(&format!("{url}report.json")).await.0, 404);
 
-    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-    let status = actix_rt::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
-    assert_eq!(status.code(), Some(0));
+    swarm.signal(Signal::TERM);
+    assert_eq!(swarm.exit_code().await, Some(0));
     let report = std::fs::read_to_string(folder.path().join(folder::PAGE)).unwrap();
     let (live, report) = (seconds(&live), seconds(&report));
     // The last of the split is no row.
@@ -68,11 +65,33 @@ async fn the_page_of_a_run_shows_what_its_report_shows_in_the_end() {
 }
 
 #[actix_rt::test]
+async fn a_page_shows_the_bots_that_are_connected_now() {
+    let server = TestServer::start().await;
+    let mut command = program();
+    command.args(["--server-url", &server.url(), "--count", "3", "--ramp-per-second", "1000"]);
+    let (mut swarm, url) = start(command);
+    let tile = |count: u32| {
+        format!(r#"<p class="name">bots connected</p><p class="value">{count}</p><p class="note">of 3, now</p>"#)
+    };
+    let shows = async |tile: String| {
+        while !get(&url).await.2.contains(&tile) {
+            actix_rt::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    actix_rt::time::timeout(Duration::from_secs(20), shows(tile(3))).await.unwrap();
+    // All were connected, and none is.
+    server.stop();
+    actix_rt::time::timeout(Duration::from_secs(20), shows(tile(0))).await.unwrap();
+    swarm.signal(Signal::TERM);
+    assert_eq!(swarm.exit_code().await, Some(0));
+}
+
+#[actix_rt::test]
 async fn nobody_who_looks_makes_the_run_longer() {
     let server = TestServer::start().await;
     let mut command = program();
     command.args(["--server-url", &server.url(), "--count", "3"]);
-    let (mut child, url) = start(command);
+    let (mut swarm, url) = start(command);
     wait_until("bots", || server.connected() == 3).await;
     let address = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
     // They ask, and read no answer.
@@ -82,9 +101,7 @@ async fn nobody_who_looks_makes_the_run_longer() {
         stream
     };
     let watchers: Vec<_> = (0..10).map(|_| ask()).collect();
-    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-    let ended = actix_rt::task::spawn_blocking(move || child.wait().unwrap());
-    let status = actix_rt::time::timeout(Duration::from_secs(20), ended).await.unwrap().unwrap();
-    assert_eq!(status.code(), Some(0));
+    swarm.signal(Signal::TERM);
+    assert_eq!(swarm.exit_code().await, Some(0));
     drop(watchers);
 }

@@ -1,8 +1,10 @@
 //! Swarms against a server that does everything right.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bot_swarm::{Config, RunError, StopHandle, progress};
+use test_kit::free_port;
 
 use crate::server::{Options, TestServer};
 use crate::{config, run_until, wait_until};
@@ -14,7 +16,7 @@ async fn an_honest_server_gives_a_clean_ledger() {
         rooms: 3,
         behaviours: "chatter=4,private=1".parse().unwrap(),
         workers: 2,
-        message_bytes: (40..=300).into(),
+        message_bytes: (48..=300).into(),
         ..config(&server, 30)
     };
     let report = run_until(&config, wait_until("600 messages", || server.taken() >= 600)).await;
@@ -119,7 +121,7 @@ async fn a_stall_is_charged_to_every_message_that_it_delayed() {
 
 #[actix_rt::test]
 async fn a_run_in_which_nobody_got_in_is_not_clean() {
-    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let unused = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let config = Config {
         server_url: format!("ws://{unused}/ws"),
         seconds: 0.2,

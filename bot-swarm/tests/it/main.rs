@@ -35,15 +35,16 @@ mod server;
 #[cfg(test)]
 mod targets;
 #[cfg(test)]
-mod truth;
-
+mod tls;
 #[cfg(test)]
-use std::time::Duration;
+mod truth;
 
 #[cfg(test)]
 use bot_swarm::{Config, Outcome, StopHandle, progress};
 #[cfg(test)]
 use server::TestServer;
+#[cfg(test)]
+use test_kit::wait_until;
 
 /// A swarm that talks a lot, so that tests are short.
 #[cfg(test)]
@@ -72,15 +73,4 @@ async fn run_until(config: &Config, enough: impl Future<Output = ()>) -> Outcome
     };
     let (report, ()) = tokio::join!(running, stopping);
     report.unwrap()
-}
-
-/// Waits until a condition holds.
-#[cfg(test)]
-async fn wait_until(what: &str, holds: impl Fn() -> bool) {
-    let waiting = async {
-        while !holds() {
-            actix_rt::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    actix_rt::time::timeout(Duration::from_secs(20), waiting).await.unwrap_or_else(|_| panic!("waited for: {what}"));
 }

@@ -1,17 +1,17 @@
 //! The program: its arguments, its exit codes, and the signals that stop it.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Output, Stdio};
+
+use test_kit::process::{Signal, output_of, signal};
+use test_kit::{LOOK, Process, Program, within};
 
 use crate::server::{Fault, Options, TestServer};
 use crate::wait_until;
 
+/// The program, in a folder without .env and with an environment without BOT_*.
 pub(crate) fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bot-swarm"));
-    // A folder without .env, and an environment without BOT_*.
-    command.current_dir(std::env::temp_dir()).env_clear().stdin(Stdio::null());
-    command
+    Program::new(env!("CARGO_BIN_EXE_bot-swarm")).command(&std::env::temp_dir(), &[], &[])
 }
 
 pub(crate) fn stdout(output: &Output) -> &str {
@@ -79,20 +79,21 @@ fn exposed(text: &str) -> BTreeSet<(String, String, String)> {
 #[actix_rt::test]
 async fn every_metric_is_served_and_documented_and_counts_what_happens() {
     let server = TestServer::start().await;
-    let mut child = program()
-        .args(["--server-url", &server.url(), "--count", "10", "--messages-per-second", "20"])
-        .args(["--metrics-bind", "127.0.0.1:0", "--drain-seconds", "1", "--lateness-max-seconds", "60"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let line = lines.find_map(|line| line.unwrap().split_once("metrics at ").map(|(_, url)| url.to_owned())).unwrap();
-    // Nobody may be kept waiting by a full pipe.
-    std::thread::spawn(move || lines.for_each(drop));
+    let mut command = program();
+    command.args(["--server-url", &server.url(), "--count", "10", "--messages-per-second", "20"]).args([
+        "--metrics-bind",
+        "127.0.0.1:0",
+        "--drain-seconds",
+        "1",
+        "--lateness-max-seconds",
+        "60",
+    ]);
+    let mut swarm = Process::spawn(command);
+    let line = swarm.line_with("metrics at ");
+    let url = line.split_once("metrics at ").unwrap().1;
     wait_until("messages", || server.taken() >= 100).await;
     let scrape = async || {
-        let mut answer = awc::Client::default().get(&line).send().await.unwrap();
+        let mut answer = awc::Client::default().get(url).send().await.unwrap();
         assert_eq!(answer.headers().get("content-type").unwrap(), "text/plain; version=0.0.4");
         String::from_utf8(answer.body().await.unwrap().to_vec()).unwrap()
     };
@@ -100,25 +101,26 @@ async fn every_metric_is_served_and_documented_and_counts_what_happens() {
         let line = text.lines().find_map(|line| line.strip_prefix("swarm_deliveries_total "));
         line.map_or(0.0, |value| value.parse::<f64>().unwrap())
     };
-    let has_come = async {
+    let text = within("deliveries are counted", async {
         loop {
             let text = scrape().await;
             if deliveries(&text) >= 500.0 {
                 return text;
             }
-            actix_rt::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(LOOK).await;
         }
-    };
-    let text = actix_rt::time::timeout(std::time::Duration::from_secs(20), has_come).await.unwrap();
+    })
+    .await;
     assert_eq!(exposed(&text), documented());
     assert!(text.contains("swarm_bots{behaviour=\"chatter\",state=\"connected\"} 10\n"), "{text}");
     assert!(text.contains("swarm_ledger_findings{finding=\"lost\"} 0\n"), "{text}");
     for name in ["process_cpu_seconds_total", "process_open_fds", "process_resident_memory_bytes"] {
         assert!(text.contains(&format!("\n{name} ")), "{name}\n{text}");
     }
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
-    let ended = actix_rt::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
-    assert_eq!(ended.code(), Some(0));
+    swarm.signal(Signal::TERM);
+    assert_eq!(swarm.exit_code().await, Some(0));
+    let lines = swarm.further_lines();
+    assert!(lines.iter().all(|line| !line.contains("actix")), "{lines:#?}");
 }
 
 #[test]
@@ -131,7 +133,7 @@ fn metrics_that_cannot_be_served_end_with_3() {
 }
 
 /// Runs the program against a server until it has taken a hundred messages, then sends it this signal.
-async fn run_until_signalled(server: &TestServer, signal: rustix::process::Signal) -> Output {
+async fn run_until_signalled(server: &TestServer, ending: Signal) -> Output {
     let child = program()
         .env("BOT_SERVER_URL", server.url())
         .env("BOT_COUNT", "10")
@@ -144,13 +146,12 @@ async fn run_until_signalled(server: &TestServer, signal: rustix::process::Signa
         .spawn()
         .unwrap();
     wait_until("messages", || server.taken() >= 100).await;
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).unwrap();
-    actix_rt::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap()
+    signal(&child, ending);
+    output_of(child).await
 }
 
 #[actix_rt::test]
 async fn a_clean_run_ends_with_0_at_every_signal_that_asks_it_to_end() {
-    use rustix::process::Signal;
     for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
         let server = TestServer::start().await;
         let output = run_until_signalled(&server, signal).await;
@@ -163,7 +164,7 @@ async fn a_clean_run_ends_with_0_at_every_signal_that_asks_it_to_end() {
 #[actix_rt::test]
 async fn a_run_that_is_not_clean_ends_with_1() {
     let server = TestServer::with(Options { fault: Some(Fault::LoseDelivery), ..Options::default() }).await;
-    let output = run_until_signalled(&server, rustix::process::Signal::TERM).await;
+    let output = run_until_signalled(&server, Signal::TERM).await;
     assert_eq!(output.status.code(), Some(1), "{}{}", stdout(&output), stderr(&output));
     assert!(stdout(&output).starts_with("BROKEN: clean: 3 lost\n"), "{}", stdout(&output));
 }
@@ -171,13 +172,13 @@ async fn a_run_that_is_not_clean_ends_with_1() {
 #[actix_rt::test]
 async fn an_expectation_that_is_not_kept_ends_with_1_and_says_what_was_instead() {
     let server = TestServer::start().await;
-    let report = program()
+    let child = program()
         .args(["--server-url", &server.url(), "--count", "5", "--messages-per-second", "20", "--seconds", "0.5"])
         .args(["--expect", "clean, p50<1us", "--lateness-max-seconds", "60"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let output = actix_rt::task::spawn_blocking(move || report.wait_with_output().unwrap()).await.unwrap();
+    let output = output_of(child).await;
     assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
     assert!(stdout(&output).starts_with("BROKEN: p50<1us: "), "{}", stdout(&output));
 }
@@ -191,19 +192,39 @@ async fn a_swarm_that_was_late_itself_says_so_and_ends_with_2() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let pid = rustix::process::Pid::from_child(&child);
-    let signal = |signal| rustix::process::kill_process(pid, signal).unwrap();
     wait_until("messages", || server.taken() >= 20).await;
     // The process stands still, as on a machine that has no time for it.
-    signal(rustix::process::Signal::STOP);
+    signal(&child, Signal::STOP);
     std::thread::sleep(std::time::Duration::from_millis(500));
-    signal(rustix::process::Signal::CONT);
+    signal(&child, Signal::CONT);
     let taken = server.taken();
     wait_until("messages", || server.taken() >= taken + 20).await;
-    signal(rustix::process::Signal::TERM);
-    let output = actix_rt::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    signal(&child, Signal::TERM);
+    let output = output_of(child).await;
     assert_eq!(output.status.code(), Some(2), "{}", stdout(&output));
     assert!(stdout(&output).starts_with("INVALID: the swarm "), "{}", stdout(&output));
+}
+
+#[actix_rt::test]
+async fn a_report_past_the_limit_of_a_files_size_is_told_as_one_that_cannot_be_written() {
+    let server = TestServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let child = program()
+        .args(["--server-url", &server.url(), "--count", "2", "--report", folder.path().to_str().unwrap()])
+        .args(["--drain-seconds", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    wait_until("messages", || server.taken() >= 2).await;
+    let limit = rustix::process::Rlimit { current: Some(1_000), maximum: None };
+    rustix::process::prlimit(Some(pid), rustix::process::Resource::Fsize, limit).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let output = actix_rt::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let said = stderr(&output);
+    assert!(said.contains("the report cannot be written") && said.contains("File too large"), "{said}");
 }
 
 #[actix_rt::test]
@@ -222,8 +243,8 @@ async fn a_swarm_that_had_no_open_file_left_says_so_and_ends_with_2() {
     rustix::process::prlimit(Some(pid), rustix::process::Resource::Nofile, none).unwrap();
     let taken = server.taken();
     wait_until("messages", || server.taken() >= taken + 200).await;
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    let output = actix_rt::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    signal(&child, Signal::TERM);
+    let output = output_of(child).await;
     assert_eq!(output.status.code(), Some(2), "{}", stdout(&output));
     assert!(stdout(&output).starts_with("INVALID: the swarm had no open file left "), "{}", stdout(&output));
     assert!(server.welcomed() < 20, "{}", stdout(&output));

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use actix_rt::net::{TcpListener, TcpStream};
-use bot_swarm::Config;
+use bot_swarm::{Config, StopHandle, progress};
 
 use crate::server::TestServer;
 use crate::{config, run_until, wait_until};
@@ -60,4 +60,20 @@ async fn a_refused_handshake_is_told_by_its_status_and_the_code_in_its_body() {
         let line = report.verdict_line();
         assert!(line.starts_with("BROKEN: bots: no bot was connected (") && line.contains(expected), "{line}");
     }
+}
+
+#[actix_rt::test]
+async fn a_refused_handshake_is_tried_again_when_the_server_asks_for_it_and_no_sooner() {
+    let answer = |wait: &str| format!("HTTP/1.1 429 Too Many Requests\r\n{wait}content-length: 0\r\n\r\n");
+    let server = TestServer::start().await;
+    let tries = async |wait: &str| {
+        let (url, refused) = answer_with(answer(wait), false).await;
+        let config = Config { server_url: url, seconds: 3.0, ..config(&server, 1) };
+        let report = bot_swarm::run(&config, &StopHandle::new(), &mut progress::Silent).await.unwrap();
+        assert!(report.stats.errors["HTTP 429"] >= 1, "{report}");
+        refused.get()
+    };
+    assert!(tries("").await >= 3);
+    assert!((2..=3).contains(&tries("retry-after: 1\r\n").await));
+    assert_eq!(tries("retry-after: 60\r\n").await, 1);
 }

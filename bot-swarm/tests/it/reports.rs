@@ -1,6 +1,7 @@
 //! What the program leaves behind: a report that others can read, and what two of them say of each other.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -8,7 +9,7 @@ use bot_swarm::find_limit::LimitReport;
 use bot_swarm::report::document::{Judgement, Latency, Report};
 use bot_swarm::report::folder;
 use bot_swarm::{Config, Outcome};
-use rustix::process::{Pid, Signal, kill_process};
+use test_kit::process::{Signal, output_of, signal};
 
 use crate::process::{program, stderr, stdout};
 use crate::server::{Fault, Options, TestServer};
@@ -128,6 +129,21 @@ async fn two_reports_are_compared_and_what_got_worse_ends_with_1() {
     assert_eq!(worse.status.code(), Some(1), "{}{}", stdout(&worse), stderr(&worse));
     assert!(stdout(&worse).starts_with("WORSE: "), "{}", stdout(&worse));
     assert!(stdout(&worse).lines().any(|line| line.starts_with("worse   lost ")), "{}", stdout(&worse));
+    let mut invalid = folder::read(good.path()).unwrap();
+    invalid.verdict.judgement = Judgement::Invalid;
+    let other = tempfile::tempdir().unwrap();
+    folder::write(other.path(), &invalid).unwrap();
+    for (before, now, line) in
+        [(good.path(), other.path(), "INVALID: the run now "), (other.path(), good.path(), "INVALID: the run before ")]
+    {
+        let nothing = compare(before, now).await;
+        assert_eq!(
+            (nothing.status.code(), stdout(&nothing).starts_with(line)),
+            (Some(2), true),
+            "{}",
+            stdout(&nothing)
+        );
+    }
     let same = compare(good.path(), good.path()).await;
     assert_eq!((same.status.code(), stdout(&same).starts_with("SAME: ")), (Some(0), true), "{}", stdout(&same));
 }
@@ -259,23 +275,23 @@ async fn a_folder_that_is_lost_during_the_run_ends_with_3_and_the_text_is_still_
     wait_until("messages", || server.taken() >= 50).await;
     std::fs::remove_dir_all(&folder).unwrap();
     std::fs::write(&folder, "").unwrap();
-    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-    let output = actix_rt::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    signal(&child, Signal::TERM);
+    let output = output_of(child).await;
     assert_eq!(output.status.code(), Some(3), "{}{}", stdout(&output), stderr(&output));
     assert!(stdout(&output).starts_with("KEPT: clean\n"), "{}", stdout(&output));
 }
 
 #[actix_rt::test]
 async fn a_report_is_written_whatever_becomes_of_standard_output_and_the_terminal() {
-    for signal in [Signal::TERM, Signal::HUP] {
+    for ending in [Signal::TERM, Signal::HUP] {
         let folder = tempfile::tempdir().unwrap();
         let server = TestServer::start().await;
         let mut child = endless(&server, folder.path()).spawn().unwrap();
         // Nobody reads any more, as when a pager or a terminal is closed.
         drop((child.stdout.take(), child.stderr.take()));
         wait_until("messages", || server.taken() >= 50).await;
-        kill_process(Pid::from_child(&child), signal).unwrap();
-        let status = actix_rt::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+        signal(&child, ending);
+        let status = output_of(child).await.status;
         assert_eq!(status.code(), Some(0), "the exit code is the verdict");
         let report = folder::read(folder.path()).unwrap();
         assert_eq!(report.verdict.line, "KEPT: clean");
@@ -292,11 +308,11 @@ async fn a_swarm_that_is_to_outlive_its_terminal_does() {
     command.current_dir(folder.path()).env_clear().arg(swarm.get_program()).args(swarm.get_args());
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait_until("messages", || server.taken() >= 50).await;
-    kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
+    signal(&child, Signal::HUP);
     let taken = server.taken();
     wait_until("more messages", || server.taken() >= taken + 100).await;
-    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-    let output = actix_rt::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    signal(&child, Signal::TERM);
+    let output = output_of(child).await;
     assert!(stdout(&output).starts_with("KEPT: clean\n"), "{}{}", stdout(&output), stderr(&output));
 }
 
@@ -313,8 +329,8 @@ async fn a_search_that_is_stopped_leaves_what_it_has_found() {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // The second run is of the first load again, the third of more bots.
     wait_until("a third load", || server.connected() > 4).await;
-    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-    let output = actix_rt::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    signal(&child, Signal::TERM);
+    let output = output_of(child).await;
     assert_eq!(output.status.code(), Some(3), "{}{}", stdout(&output), stderr(&output));
     assert!(
         stdout(&output).starts_with("ENDED EARLY: the search was stopped; bots that keep clean, lost=0: "),
@@ -352,11 +368,11 @@ async fn a_process_that_was_killed_is_not_done_in_the_sum_of_many() {
     let (whole, ()) = tokio::join!(ended(swarm("bert")), kill);
     assert_eq!(whole.status.code(), Some(0), "{}{}", stdout(&whole), stderr(&whole));
 
-    let merged = actix_rt::task::spawn_blocking(move || merging.wait_with_output().unwrap()).await.unwrap();
+    let merged = output_of(merging).await;
     assert_eq!(merged.status.code(), Some(2), "{}{}", stdout(&merged), stderr(&merged));
     let first = stdout(&merged).lines().next().unwrap();
     assert!(first.starts_with("INVALID: anna: the run of 5 bots has not ended"), "{first}");
-    assert!(stdout(&merged).contains("5 of 10 connected"), "{}", stdout(&merged));
+    assert!(stdout(&merged).contains("5 of 10 were connected"), "{}", stdout(&merged));
 }
 
 #[actix_rt::test]
@@ -395,7 +411,112 @@ async fn two_runs_at_a_time_do_not_write_into_one_folder() {
     let second = ended(endless(&server, folder.path())).await;
     assert_eq!((second.status.code(), stdout(&second)), (Some(3), ""), "{}", stderr(&second));
     assert!(stderr(&second).contains("is the folder of another run, which goes on"), "{}", stderr(&second));
-    kill_process(Pid::from_child(&first), Signal::TERM).unwrap();
-    let output = actix_rt::task::spawn_blocking(move || first.wait_with_output().unwrap()).await.unwrap();
+    signal(&first, Signal::TERM);
+    let output = output_of(first).await;
     assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+}
+
+/// Kills a process as nothing can prevent, and waits for its end.
+async fn killed(mut child: std::process::Child) {
+    child.kill().unwrap();
+    actix_rt::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+}
+
+#[actix_rt::test]
+async fn what_a_killed_process_leaves_says_that_it_has_not_ended_and_nothing_of_an_earlier_one() {
+    let server = TestServer::start().await;
+    let parent = tempfile::tempdir().unwrap();
+    let (run, search, sum) = (parent.path().join("run"), parent.path().join("search"), parent.path().join("sum"));
+    // Results of before, and what a process left that was killed while it wrote.
+    for folder in [&run, &search, &sum] {
+        let mut command = endless(&server, folder);
+        command.args(["--seconds", "0.3"]);
+        ended(command).await;
+    }
+    let earlier = search.join("kept");
+    std::fs::create_dir(&earlier).unwrap();
+    std::fs::rename(search.join(folder::JSON), earlier.join(folder::JSON)).unwrap();
+    std::fs::write(search.join(LimitReport::FILE), "{}").unwrap();
+    for (folder, file) in [(&run, folder::JSON), (&sum, folder::PAGE), (&search, LimitReport::FILE)] {
+        std::fs::write(folder.join(format!("{file}.new")), "{").unwrap();
+    }
+
+    let first = server.welcomed();
+    let child = endless(&server, &run).spawn().unwrap();
+    wait_until("bots of the run", || server.welcomed() >= first + 5).await;
+    killed(child).await;
+    let report = folder::read(&run).unwrap();
+    assert!(report.verdict.line.starts_with("INVALID: the run of 5 bots has not ended"), "{}", report.verdict.line);
+    assert!(report.verdict.expectations.iter().all(|expectation| !expectation.kept), "{:?}", report.verdict);
+
+    let first = server.welcomed();
+    let mut command = program();
+    command.args(["find-limit", "--server-url", &server.url(), "--find-start", "5", "--report"]).arg(&search);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_until("bots of the search", || server.welcomed() >= first + 5).await;
+    killed(child).await;
+    let json = valid_json(&search.join(LimitReport::FILE), "swarm-limit.schema.json");
+    assert_eq!(json["endedEarly"], "the search has not ended: it goes on, or was killed");
+    assert!(!earlier.exists() && json["loads"].as_array().unwrap().is_empty());
+
+    let mut command = program();
+    command.arg("merge").arg(parent.path().join("nowhere")).args(["--wait", "2", "--report"]).arg(&sum);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let waiting = lines.next().unwrap();
+    assert!(waiting.starts_with("waiting: 0 of 2 reports are there; no run goes on; "), "{waiting}");
+    killed(child).await;
+    let line = folder::read(&sum).unwrap().verdict.line;
+    assert!(line.starts_with("INVALID: the merge of reports has not ended"), "{line}");
+
+    for folder in [&run, &sum, &search] {
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let left: Vec<_> = files.filter(|file| file.extension().is_some_and(|extension| extension == "new")).collect();
+        assert!(left.is_empty(), "{}: {left:?}", folder.display());
+    }
+}
+
+#[actix_rt::test]
+async fn a_search_says_what_was_known_after_each_load() {
+    let server = TestServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = program();
+    command
+        .args(["find-limit", "--server-url", &server.url(), "--find-start", "4", "--find-seconds", "0.2"])
+        .args(["--ramp-per-second", "10000", "--messages-per-second", "20", "--lateness-max-seconds", "60"])
+        .args(["--expect", "clean, lost=0", "--report"])
+        .arg(folder.path());
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_until("a second load", || server.connected() > 4).await;
+    killed(child).await;
+    let json = valid_json(&folder.path().join(LimitReport::FILE), "swarm-limit.schema.json");
+    assert_eq!((json["highestKept"].as_u64(), json["loads"][0]["load"].as_u64()), (Some(4), Some(4)));
+    assert_eq!(folder::read(&folder.path().join("kept")).unwrap().bots.connected, 4);
+}
+
+#[actix_rt::test]
+async fn runs_that_were_never_one_load_are_not_added_and_a_sum_is_no_part_of_itself() {
+    let server = TestServer::start().await;
+    let parent = tempfile::tempdir().unwrap();
+    for name in ["anna", "bert"] {
+        let mut command = endless(&server, &parent.path().join(name));
+        command.args(["--seconds", "0.3", "--name-prefix", name]);
+        assert_eq!(ended(command).await.status.code(), Some(0));
+    }
+    let merge = async |into: &str, paths: &[&str]| {
+        let mut command = program();
+        command.current_dir(parent.path()).arg("merge").args(paths).args(["--report", into]);
+        ended(command).await
+    };
+    let apart = merge("all", &["."]).await;
+    assert_eq!((apart.status.code(), stdout(&apart)), (Some(3), ""), "{}", stderr(&apart));
+    assert!(stderr(&apart).contains("they were not one load"), "{}", stderr(&apart));
+    let itself = merge("anna", &["anna", "bert"]).await;
+    assert_eq!(itself.status.code(), Some(3), "{}", stdout(&itself));
+    assert!(stderr(&itself).contains("is one of the reports"), "{}", stderr(&itself));
+    assert_eq!(folder::read(&parent.path().join("anna")).unwrap().verdict.line, "KEPT: clean");
+    // What stands there since the first attempt is passed over.
+    std::fs::remove_dir_all(parent.path().join("bert")).unwrap();
+    let one = merge("all", &["."]).await;
+    assert_eq!(one.status.code(), Some(0), "{}{}", stdout(&one), stderr(&one));
 }

@@ -11,11 +11,13 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use actix_codec::Framed;
 use actix_rt::net::{TcpListener, TcpStream};
-use awc::ws::CloseCode;
+use awc::ws::{CloseCode, Codec, Message};
 use chat::Chat;
-pub(crate) use chat::{Fault, Options};
+pub(crate) use chat::{Alteration, Fault, Options};
 pub(crate) use foreign::ForeignServer;
+use futures_util::{SinkExt as _, StreamExt as _};
 pub(crate) use inboxes::InboxFault;
 pub(crate) use plain::{PlainFault, PlainServer};
 
@@ -62,6 +64,17 @@ impl TestServer {
         if connection::read_head(stream).await.is_some() {
             connection::write(stream, answer.as_bytes()).await;
         }
+    }
+
+    /// Lets everybody in at one connection, says at most this, and reads what comes.
+    pub(crate) async fn shake_hands(mut stream: TcpStream, says: Option<&'static str>) {
+        let Some(head) = connection::read_head(&mut stream).await else { return };
+        let Some(()) = connection::accept(&mut stream, &head).await else { return };
+        let mut socket = Framed::new(stream, Codec::new());
+        if let Some(says) = says {
+            drop(socket.send(Message::Text(says.into())).await);
+        }
+        while socket.next().await.is_some() {}
     }
 
     /// Where bots connect.
@@ -115,6 +128,11 @@ impl TestServer {
     /// Begins all inboxes anew.
     pub(crate) fn forget_inboxes(&self) {
         self.chat.borrow_mut().forget_inboxes();
+    }
+
+    /// The longest time from a client's first refused handshake to its last.
+    pub(crate) fn longest_refused(&self) -> Duration {
+        self.chat.borrow().longest_refused()
     }
 
     /// Deliveries that were dropped.

@@ -80,7 +80,11 @@ fn wss_without_anybody_to_believe_and_a_port_that_is_none_end_with_3_and_one_lin
     for (url, reason) in [
         ("wss://localhost/ws", "BOT_CA_FILE"),
         ("ws://localhost:99999/ws", "BOT_SERVER_URL"),
-        ("ws://localhost:80/ws,ws://user@localhost/ws", "BOT_SERVER_URL"),
+        ("ws://localhost:80/ws,ws://user@localhost/ws", "a user or a password is not taken in a URL: BOT_TOKEN"),
+        ("localhost:8080/ws", "it has no scheme: write ws:// before it"),
+        ("http://localhost/ws", "a WebSocket's URL begins with ws://"),
+        ("https://localhost/ws", "a WebSocket's URL begins with wss://"),
+        ("ws://localhost/ws#room", "no fragment"),
     ] {
         let output = program().args(["--server-url", url]).output().unwrap();
         assert_eq!(output.status.code(), Some(3), "{url}");

@@ -1,14 +1,17 @@
 //! The verdict of the program about a server that fails in a known way: its first line, and its exit code.
 
 use std::process::Output;
+use std::time::Duration;
 
+use bot_swarm::Config;
 use bot_swarm::report::document::Report;
 use bot_swarm::report::folder;
 use tempfile::TempDir;
 
 use crate::process::{program, stderr, stdout};
 use crate::reports::ended;
-use crate::server::{Fault, Options, TestServer};
+use crate::server::{Alteration, Fault, Options, TestServer};
+use crate::{config, run_until, wait_until};
 
 /// Bots of each run, each of which says 20 messages a second for [`SECONDS`].
 const BOTS: u32 = 10;
@@ -173,4 +176,169 @@ async fn a_server_that_says_everything_was_recovered_and_gives_nothing_is_found_
     assert!(ledger.lost > 0 && ledger.lost_and_told == 0, "{ledger:?}");
     let honest = Run::with(Options { forges_recovery: false, ..options }, "clean").await;
     honest.must_say(0, "KEPT: clean", &[]);
+}
+
+#[actix_rt::test]
+async fn a_server_that_alters_a_message_on_the_way_is_found_out() {
+    for how in Alteration::ALL {
+        // Nothing of the message tells that a bot wrote it; what its other receivers got does.
+        let contradicts = how == Alteration::TextAndSender;
+        let to_one = Run::with(Options { fault: Some(Fault::Alter(how)), ..Options::default() }, "clean").await;
+        let line =
+            if contradicts { "BROKEN: clean: 3 places contradicted" } else { "BROKEN: clean: 3 altered on the way" };
+        to_one.must_say(1, line, &[]);
+        assert_eq!(to_one.first_line(), line, "{how:?}");
+        let to_all = Run::with(Options { fault: Some(Fault::AlterForAll(how)), ..Options::default() }, "clean").await;
+        let line = if contradicts { line } else { "BROKEN: clean: 30 altered on the way" };
+        to_all.must_say(1, line, &[]);
+        assert_eq!(to_all.first_line(), line, "{how:?}");
+    }
+}
+
+#[actix_rt::test]
+async fn what_a_person_says_in_the_bots_rooms_breaks_nothing() {
+    let run = Run::with(Options { person_every: 5, ..Options::default() }, "clean").await;
+    run.must_say(0, "KEPT: clean", &[]);
+    assert_eq!(run.first_line(), "KEPT: clean");
+    assert!(run.report.ledger.untimed > 100, "{:?}", run.report.ledger);
+}
+
+#[actix_rt::test]
+async fn messages_that_were_refused_for_their_rate_are_not_called_unanswered() {
+    let run = Run::with(Options { limits_after: Some(100), ..Options::default() }, "clean").await;
+    run.must_say(1, "BROKEN: clean: ", &["refused for the moment and not taken since", "due and never sent"]);
+    assert!(!run.first_line().contains("never answered"), "{}", run.first_line());
+    run.must_add_up();
+    let messages = &run.report.messages;
+    assert_eq!((messages.unanswered, messages.sent_again), (0, 0), "{messages:?}");
+    assert!(messages.deferred > 0 && run.report.counters["refused_for_now"] == messages.deferred, "{messages:?}");
+    assert!(stdout(&run.output).contains("0 never answered, "), "{}", stdout(&run.output));
+    assert!(stdout(&run.output).contains(&format!("{} refused for now), 0 sent again", messages.deferred)));
+    // Where the message is taken in the end, it is told that it was sent again.
+    let again = Run::with(Options { refuse_every: 10, ..Options::default() }, "clean, deferred=0").await;
+    again.must_say(0, "KEPT: clean, deferred=0", &[]);
+    let refused = again.report.counters["refused_for_now"];
+    assert!(refused >= 25 && again.report.messages.sent_again == refused, "{refused} {:?}", again.report.messages);
+}
+
+#[actix_rt::test]
+async fn the_bots_own_pause_before_they_connect_again_is_not_charged_to_the_server() {
+    let mut longest_pause = Duration::ZERO;
+    let server = TestServer::with(Options { refuses_first: 4, ..Options::default() }).await;
+    let config = Config { seconds: 8.0, ..config(&server, 20) };
+    let started = actix_rt::time::Instant::now();
+    let report = run_until(&config, async {
+        wait_until("all bots", || server.connected() == 20).await;
+        longest_pause = started.elapsed();
+    })
+    .await;
+    // The fifth attempt comes up to two seconds after the fourth, and only the time up to that is the server's. The bots
+    // do the same in every run, see BOT_SEED.
+    let charged = report.stats.connect.max();
+    assert!(longest_pause > server.longest_refused() + Duration::from_millis(900), "{longest_pause:?}");
+    assert!(charged < server.longest_refused() + Duration::from_millis(500), "{charged:?} {longest_pause:?}");
+    assert!(report.stats.connect.quantile(0.1) > Duration::from_millis(100), "{report}");
+    // What was planned meanwhile waited for the bots, and that is not in its latencies, at whichever receiver.
+    for latencies in [&report.stats.ack, &report.stats.delivery, &report.stats.lateness] {
+        assert!(latencies.max() < server.longest_refused() + Duration::from_millis(500), "{report}");
+    }
+}
+
+/// The verdict on a server at this URL that never lets a bot in.
+async fn verdict_on(url: &str, arguments: &[&str]) -> (String, String) {
+    let mut command = program();
+    command.args(["--server-url", url, "--count", "3", "--seconds", "1", "--drain-seconds", "0.5"]).args(arguments);
+    let output = ended(command).await;
+    assert_eq!(output.status.code(), Some(1), "{}{}", stdout(&output), stderr(&output));
+    (stdout(&output).lines().next().unwrap().to_owned(), stdout(&output).to_owned())
+}
+
+#[actix_rt::test]
+async fn where_no_bot_was_connected_the_first_line_says_why_and_what_to_do() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = |listener: &std::net::TcpListener| format!("ws://{}/ws", listener.local_addr().unwrap());
+    let (nobody, silent_url) = (at(&closed), at(&silent));
+    drop(closed);
+    let answering = async |answer: &'static str| {
+        let listener = actix_rt::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}/ws", listener.local_addr().unwrap());
+        actix_rt::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                TestServer::refuse(&mut stream, answer).await;
+            }
+        });
+        url
+    };
+    let no_http = answering("SSH-2.0-OpenSSH_9.9\r\n").await;
+    let https = answering("\x15\x03\x03\x00\x02\x02\x16").await;
+    let nothing = answering("").await;
+    let mute = mute_after_handshake(None).await;
+    let socket_io = mute_after_handshake(Some(r#"0{"sid":"x","upgrades":[],"pingInterval":25000}"#)).await;
+    let starling = mute_after_handshake(Some(r#"{"type":"welcome","protocol":1}"#)).await;
+    let cases: [(&str, &[&str], &str, &str); 10] = [
+        (&nobody, &[], "connect: connection refused", "no server listens at BOT_SERVER_URL"),
+        (&silent_url, &[], "handshake: no answer by the end of the run", "does not answer a WebSocket's handshake"),
+        (&no_http, &[], "handshake: the answer is not HTTP", "does not speak HTTP"),
+        (&https, &[], "handshake: the answer is not HTTP", "wss:// instead of ws://"),
+        (&nothing, &[], "handshake: the connection ended", "wss:// instead of ws://"),
+        ("ws://no-such-host.invalid/ws", &[], "connect: unknown host", "no address is known"),
+        (&mute, &[], "no welcome by the end of the run", "look at BOT_DIALECT"),
+        (&socket_io, &[], "the server speaks socket.io, and not BOT_DIALECT=starling", "set BOT_DIALECT"),
+        (&starling, &["--dialect", "nats"], "the server speaks starling, and not BOT_DIALECT=nats", "set BOT_DIALECT"),
+        (&starling, &["--dialect", "socket.io"], "speaks starling, and not BOT_DIALECT=socket.io", "set BOT_DIALECT"),
+    ];
+    for (url, arguments, kind, advice) in cases {
+        let (line, text) = verdict_on(url, arguments).await;
+        assert!(
+            line.starts_with("BROKEN: bots: no bot was connected (") && line.contains(kind),
+            "{url} {kind}: {line}"
+        );
+        assert!(line.contains(advice), "{kind}: {line}");
+        // Nothing is called kept beside it.
+        assert!(text.contains("\n  BROKEN    clean: not judged\n") && !text.contains("  kept "), "{text}");
+    }
+}
+
+#[actix_rt::test]
+async fn where_bots_come_in_and_are_not_understood_the_first_line_says_so() {
+    let starling = mute_after_handshake(Some(r#"{"type":"welcome","protocol":1}"#)).await;
+    let arguments = ["--dialect", "echo", "--messages-per-second", "20", "--lateness-max-seconds", "60"];
+    let (line, _) = verdict_on(&starling, &arguments).await;
+    assert!(line.starts_with("BROKEN: clean: ") && line.contains(" sent and never answered"), "{line}");
+    assert!(line.ends_with(" (the server speaks starling, and not BOT_DIALECT=echo)"), "{line}");
+}
+
+/// Where every handshake is answered, and then at most this is said.
+async fn mute_after_handshake(says: Option<&'static str>) -> String {
+    let listener = actix_rt::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/ws", listener.local_addr().unwrap());
+    actix_rt::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            actix_rt::spawn(TestServer::shake_hands(stream, says));
+        }
+    });
+    url
+}
+
+#[actix_rt::test]
+async fn a_verdict_of_kept_says_what_it_leaves_unsaid() {
+    let few = Run::with(Options { seats: Some(4), ..Options::default() }, "lost=0").await;
+    few.must_say(0, "KEPT: lost=0 (4 of 10 bots were connected; not clean: ", &["due and never sent"]);
+    let server = TestServer::start().await;
+    let mut command = program();
+    command.args(["--server-url", &server.url(), "--count", "2", "--messages-per-second", "0", "--seconds", "0.5"]);
+    command.args(["--lateness-max-seconds", "60"]);
+    let silent = ended(command).await;
+    assert!(stdout(&silent).starts_with("KEPT: clean (no message was sent)\n"), "{}", stdout(&silent));
+    let mut command = program();
+    command.args(["--server-url", &server.url(), "--count", "5", "--messages-per-second", "20", "--seconds", "60"]);
+    command.args(["--lateness-max-seconds", "60"]);
+    let child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let taken = server.taken();
+    wait_until("messages", || server.taken() >= taken + 50).await;
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    let stopped = actix_rt::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    let line = stdout(&stopped).lines().next().unwrap();
+    assert!(line.starts_with("KEPT: clean (stopped after ") && line.ends_with(" s of 60.0 s)"), "{line}");
 }

@@ -1,10 +1,10 @@
-//! The server's frames, written and read.
+//! Encoding and decoding of server frames.
 
 use crate::event::{ChatMessage, ServerEvent};
 use crate::names::Seq;
 
-/// Writes one frame of the server at the end of `out`.
-#[expect(clippy::missing_panics_doc, reason = "it cannot, see below")]
+/// Encodes a server frame and appends it to `out`.
+#[expect(clippy::missing_panics_doc, reason = "it cannot panic, see below")]
 pub fn encode_event(event: &ServerEvent<'_>, out: &mut Vec<u8>) {
     if let ServerEvent::Message(message) = event {
         return write_message(message, out);
@@ -13,8 +13,8 @@ pub fn encode_event(event: &ServerEvent<'_>, out: &mut Vec<u8>) {
     serde_json::to_writer(out, event).expect("an event has a JSON form");
 }
 
-/// Writes the frame of which there are the most, as Serde would. Serde looks for what is to be escaped byte by byte, in keys
-/// and names too; here only what people wrote is looked at, many bytes at once.
+/// Encodes the most frequent frame, with the same result as Serde. Serde checks keys, names and texts for escapes byte
+/// by byte. This function checks only texts and ids, many bytes at once.
 fn write_message(message: &ChatMessage<'_>, out: &mut Vec<u8>) {
     let ChatMessage { client_id, text, room, seq, to, at, id } = message;
     out.extend_from_slice(MESSAGE_PREFIX.as_bytes());
@@ -42,7 +42,7 @@ fn write_message(message: &ChatMessage<'_>, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// Writes a field whose value has only the characters of a name: none that JSON escapes.
+/// Encodes a field whose value is a name, which never contains characters that JSON escapes.
 fn write_name(field: &str, name: &str, out: &mut Vec<u8>) {
     for part in ["\"", field, "\":\"", name, "\""] {
         out.extend_from_slice(part.as_bytes());
@@ -50,7 +50,7 @@ fn write_name(field: &str, name: &str, out: &mut Vec<u8>) {
 }
 
 fn write_text(text: &str, out: &mut Vec<u8>) {
-    // Without an early end, so that the compiler looks at many bytes at once.
+    // No early exit, so that the compiler can vectorize the loop.
     let is_escaped = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
     if text.bytes().fold(false, |any, byte| any | is_escaped(byte)) {
         #[expect(clippy::expect_used, reason = "a Vec takes every write")]
@@ -67,13 +67,13 @@ fn write_number(number: u64, out: &mut Vec<u8>) {
     serde_json::to_writer(out, &number).expect("a number has a JSON form");
 }
 
-/// What every `message` frame of the server begins with; lets a reader go straight to the fields.
+/// The start of every `message` frame of the server. A decoder that finds it need not read the `type` first.
 const MESSAGE_PREFIX: &str = r#"{"type":"message","#;
 
 /// Reads one frame of the server. Texts without escapes are borrowed from `text`.
 ///
 /// # Errors
-/// The parser's error where the frame is not JSON, of an unknown `type`, or lacks a field.
+/// The parser's error if the frame is not JSON, has an unknown `type`, or lacks a field.
 pub fn decode_event(text: &str) -> Result<ServerEvent<'_>, serde_json::Error> {
     if text.starts_with(MESSAGE_PREFIX) {
         return serde_json::from_str::<ChatMessage<'_>>(text).map(ServerEvent::Message);

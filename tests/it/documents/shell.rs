@@ -5,7 +5,6 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -13,9 +12,10 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
+use test_kit::LOOK;
 
-use crate::harness::LOOK;
-use crate::{swarm, tidy};
+use crate::harness::{bot_swarm, starling};
+use crate::tidy;
 
 /// How long a command may take. `cargo run` may build first.
 const DEADLINE: Duration = Duration::from_mins(10);
@@ -50,8 +50,8 @@ impl Shell {
         fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
         let programs = folder.path().join("target/quick");
         fs::create_dir_all(&programs).unwrap();
-        for program in [Path::new(env!("CARGO_BIN_EXE_starling")).to_owned(), swarm::program()] {
-            symlink(&program, programs.join(program.file_name().unwrap())).unwrap();
+        for program in [starling(), bot_swarm()] {
+            symlink(program.path(), programs.join(program.path().file_name().unwrap())).unwrap();
         }
         for linked in ["scripts", ".env.example"] {
             symlink(tidy::root().join(linked), folder.path().join(linked)).unwrap();

@@ -5,9 +5,8 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use starling::{Config, RunError, Server, StartError};
+use test_kit::{DEADLINE, LOOK, Listens, within};
 use tokio::sync::oneshot;
-
-use super::{DEADLINE, LOOK, within};
 
 /// What a test's server is told unless the test says otherwise.
 const DEFAULTS: [(&str, &str); 4] =
@@ -74,6 +73,12 @@ impl TestServer {
     /// Whether it has ended.
     pub(crate) fn is_over(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
+impl Listens for TestServer {
+    fn address(&self) -> SocketAddr {
+        self.address
     }
 }
 

@@ -1,11 +1,10 @@
 //! The program that steers Chromium; one per test.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::Duration;
 
+use test_kit::{blocking, free_port};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// How many tests have browsers at the same time.
@@ -29,6 +28,7 @@ impl Driver {
     pub(crate) async fn start() -> Self {
         let place = TESTS.acquire().await.unwrap();
         for _ in 0..STARTS_MAX {
+            // Without IPv6, chromedriver does not find one by itself.
             let port = free_port();
             if let Some(child) = start(port) {
                 return Self { child, port, _place: place };
@@ -40,11 +40,6 @@ impl Driver {
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
-}
-
-/// A port that is free at the moment. Without IPv6, chromedriver does not find one by itself.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Starts chromedriver on a port; `None` where the port was taken meanwhile.
@@ -68,13 +63,7 @@ fn start(port: u16) -> Option<Child> {
 impl Drop for Driver {
     fn drop(&mut self) {
         // Asked to stop it ends its browsers too; killed it would leave them.
-        if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) {
-            let request =
-                format!("GET /shutdown HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n\r\n", self.port);
-            stream.write_all(request.as_bytes()).ok();
-            stream.set_read_timeout(Some(Duration::from_secs(5))).ok();
-            stream.read_to_end(&mut Vec::new()).ok();
-        }
+        blocking::get(([127, 0, 0, 1], self.port).into(), None, "/shutdown").map(drop).unwrap_or_default();
         for _ in 0..LOOKS_MAX {
             if matches!(self.child.try_wait(), Ok(Some(_))) {
                 return;

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * The rooms there are; one is joined, or made by joining it.
+ * The list of rooms. A room that does not exist is created by joining it.
  *
  * @typedef {import("../chat.js").Chat} Chat
  */
@@ -59,7 +59,7 @@ export class BrowseDialog {
     this.submit.textContent = isNew ? "Create" : "Join";
     this.submit.disabled = wanted === "";
     this.note.textContent = found.length > SHOWN_MAX ? `${(found.length - SHOWN_MAX).toLocaleString()} more: type to find them`
-      : found.length === 0 && wanted !== "" ? "There is no such room yet. It begins when you join it." : "";
+      : found.length === 0 && wanted !== "" ? "There is no such room yet. Joining creates it." : "";
     this.list.replaceChildren(...found.slice(0, SHOWN_MAX).map(({ room, count, seq }) => el("li", {},
       el("button", { type: "button", click: () => this.#open(room) },
         el("span", { class: "hash", "aria-hidden": "true" }, "#"),

@@ -1,5 +1,5 @@
 // @ts-check
-/** How to talk to this very server without this page. */
+/** Shows how to use this server without this page. */
 
 import { byId, el } from "./dom.js";
 
@@ -15,7 +15,7 @@ export function fillByHand(base) {
       `const chat = new WebSocket("${socket.href}?clientId=me");\n`
       + `chat.onmessage = ({ data }) => console.log(JSON.parse(data));\n`
       + `chat.onopen = () => chat.send(JSON.stringify({ Message: "hello" }));`],
-    ["Over HTTP", "What was said in the lobby, and which rooms there are.",
+    ["Over HTTP", "The recent messages of the lobby, and the list of rooms.",
       `curl "${history.href}"\ncurl "${new URL("api/rooms", base).href}"`],
   ];
   byId("by-hand-ways", HTMLElement).replaceChildren(...ways.map(([title, about, code]) => {

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Where messages are written: Enter sends, Shift+Enter begins a line. What is not sent is kept per conversation.
+ * The text field for messages: Enter sends, Shift+Enter starts a new line. Each conversation keeps its unsent draft.
  *
  * @typedef {import("../chat.js").Chat} Chat
  * @typedef {import("../conversation.js").Conversation} Conversation
@@ -11,13 +11,13 @@ import { browser } from "../storage.js";
 import { byId } from "./dom.js";
 import { EmojiPicker } from "./emoji-picker.js";
 
-/** A draft is written to the browser's storage when nothing was typed for so long. */
+/** The pause in typing after which a draft is stored. */
 const DRAFT_MS = 300;
 
-/** The height at which the field begins to scroll (`textarea` in layout.css), in pixels. */
+/** The height from which the field scrolls (`textarea` in layout.css), in pixels. */
 const HEIGHT_MAX = 220;
 
-/** Most conversations whose draft is kept; the longest untouched go. */
+/** Most stored drafts; the one that was not changed for the longest time is dropped first. */
 const DRAFTS_MAX = 100;
 
 export class Composer {
@@ -98,7 +98,7 @@ export class Composer {
     browser.set("drafts", Object.fromEntries(Object.entries(this.drafts).slice(-DRAFTS_MAX)));
   }
 
-  /** As high as the text, within bounds; and how much is too much. */
+  /** Fits the height to the text, within bounds, and shows how many bytes are left or too many. */
   #fit() {
     this.text.style.height = "auto";
     const wanted = this.text.scrollHeight;

@@ -1,5 +1,5 @@
 // @ts-check
-/** Makes nodes. There is no way here from a text to HTML. */
+/** Creates nodes. No function here parses text as HTML. */
 
 /**
  * @template {keyof HTMLElementTagNameMap} Tag

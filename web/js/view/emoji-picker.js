@@ -3,7 +3,7 @@
 
 import { byId, el } from "./dom.js";
 
-/** Emoji and the words by which they are found. */
+/** Each emoji with its search words. */
 const EMOJI = `😀 grin happy|😂 laugh tears joy|🙂 smile|😉 wink|😍 love eyes|😘 kiss|😎 cool sunglasses|🤔 think hmm|😐 neutral|🙄 eyeroll
 😴 sleep tired|😢 sad cry|😭 sob cry|😡 angry|😱 scream shock|🤯 mind blown|🥳 party celebrate|🤗 hug|🤷 shrug|🤦 facepalm
 👍 thumbs up yes|👎 thumbs down no|👏 clap|🙌 hooray|🙏 please thanks|💪 strong|👋 wave hello|✌️ peace|🤝 handshake deal|👀 eyes look

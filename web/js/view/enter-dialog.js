@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Asks who one wants to be; and again, with ways out, when that name cannot be had.
+ * Asks for the person's name, and offers alternatives if the server refuses it.
  *
  * @typedef {import("../protocol.js").Refusal} Refusal
  * @typedef {{name: string, token: string, isTakeover: boolean}} Wish
@@ -27,7 +27,7 @@ export class EnterDialog {
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
       const name = this.name.value.trim();
-      // Where a token is needed, the name comes with it.
+      // If a token is required, it contains the name.
       const problem = this.token.required ? null : nameProblem(name);
       if (problem) this.#complain(problem);
       else this.#enter(name);
@@ -64,7 +64,8 @@ export class EnterDialog {
       return;
     }
     const isTaken = refusal.code === "name_taken";
-    this.#complain(isTaken ? `Somebody is here as ${name} already. In another tab or on another device, that may be you.` : `${refusal.message}.`);
+    const taken = `The name ${name} is in use, perhaps by you in another tab or on another device.`;
+    this.#complain(isTaken ? taken : `${refusal.message}.`);
     if (isTaken) {
       const takeOver = this.canTakeOver(name)
         && el("button", { type: "button", click: () => this.#enter(name, true) }, `Be ${name} here instead`);

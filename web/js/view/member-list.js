@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * The members of the active room: a window onto the sorted names, of rows of one height, so that thousands cost what
- * thirty do. The arrow keys move through it.
+ * The members of the active room. Only the visible rows are in the document, and all rows have the same height, so that
+ * thousands of members cost no more than thirty. The arrow keys move the focus.
  *
  * @typedef {import("../chat.js").Chat} Chat
  * @typedef {import("../conversation.js").Conversation} Conversation
@@ -9,7 +9,7 @@
 
 import { avatar, byId, el, oncePerFrame } from "./dom.js";
 
-/** The height of a row (`.member` in members.css), and rows that are made beyond what is seen. */
+/** The height of a row (`.member` in members.css), and the number of rows beyond the visible ones. */
 const ROW = 40;
 const EXTRA = 8;
 
@@ -58,8 +58,8 @@ export class MemberList {
     this.names = wanted === "" ? members.sorted : members.sorted.filter((name) => name.toLowerCase().includes(wanted));
     const unnamed = members.count - members.names.size;
     this.note.textContent = unnamed > 0 && members.truncated
-      ? `and ${unnamed.toLocaleString()} more, whom the server does not list`
-      : wanted !== "" && this.names.length === 0 ? "Nobody of that name." : "";
+      ? `and ${unnamed.toLocaleString()} more, not listed by the server`
+      : wanted !== "" && this.names.length === 0 ? "No member has that name." : "";
     this.drawn = "";
     this.#draw();
   }
@@ -73,7 +73,7 @@ export class MemberList {
     this.drawn = key;
     const hadFocus = this.list.contains(document.activeElement);
     this.focused = Math.min(Math.max(0, this.focused), Math.max(0, names.length - 1));
-    // The one that the tab key reaches must be in the document.
+    // The row in the tab order must be in the document.
     const stop = this.focused >= first && this.focused < end ? this.focused : first;
     this.list.style.height = `${names.length * ROW}px`;
     this.list.replaceChildren(...names.slice(first, end).map((name, offset) => this.#row(name, first + offset, first + offset === stop)));

@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * The messages of one conversation, as a window onto its log: at most `WINDOW` rows are in the document, however long the
- * log is. Scrolling to either end moves the window; at the newest message it stays there by itself.
+ * The messages of one conversation. At most `WINDOW` rows are in the document, however long the log is. Scrolling to an
+ * end moves this window; while it shows the newest message, it follows new ones.
  *
  * @typedef {import("../chat.js").Chat} Chat
  * @typedef {import("../conversation.js").Conversation} Conversation
@@ -14,15 +14,15 @@ import { dayLabel, isSameDay, timeLabel, wholeLabel } from "../times.js";
 import { avatar, byId, el, hueClass, icon, oncePerFrame } from "./dom.js";
 import { messageText } from "./message-text.js";
 
-/** Most rows in the document, and how many are added at a time. */
+/** Most rows in the document, and the number of rows that are added at a time. */
 const WINDOW = 200;
 const STEP = 60;
 
-/** How close to an end the window is moved, and how close is "at the newest message", in pixels. */
+/** The distance from an end at which the window moves, and that counts as "at the newest message", in pixels. */
 const NEAR = 800;
 const AT_END = 48;
 
-/** Messages of one person within this time stand under one name. */
+/** Consecutive messages of one client within this time share one header. */
 const TOGETHER_MS = 5 * 60_000;
 
 const NOTICES = {
@@ -61,7 +61,7 @@ export class MessageList {
       this.toNewest();
       this.scroller.focus({ preventScroll: true });
     });
-    // A composer that grows, a turned phone: who was at the end stays there.
+    // When the composer grows or a phone is turned, a list that was at its end stays there.
     new ResizeObserver(() => this.isAtEnd && this.#toEnd()).observe(this.scroller);
     document.addEventListener("visibilitychange", () => this.#watch());
   }
@@ -77,7 +77,7 @@ export class MessageList {
     this.#restart();
   }
 
-  /** Shows one's own messages that are on their way. */
+  /** Shows the client's own messages that are not yet in the room. */
   refreshPending() {
     const entries = this.conversation ? this.chat.outbox.of(this.conversation.key) : [];
     this.pending.replaceChildren(...entries.map((entry) => this.#pendingRow(entry)));
@@ -110,7 +110,7 @@ export class MessageList {
     if (log.generation !== this.generation || this.#total - this.end > WINDOW) {
       if (this.isAtEnd || log.generation !== this.generation) return this.#restart();
     }
-    // The first page comes before what was shown so far.
+    // The first page of the history arrives after live messages that were already shown.
     if (this.isAtEnd && this.first > log.origin && this.end - this.first < WINDOW / 2) return this.#restart();
     this.#removeFirst(log.origin - this.first);
     if (this.isAtEnd) {
@@ -132,7 +132,7 @@ export class MessageList {
     this.#watch();
   }
 
-  /** Moves the window where its end is near. */
+  /** Moves the window if the scroll position is near one of its ends. */
   #extend() {
     if (!this.conversation) return;
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
@@ -154,7 +154,7 @@ export class MessageList {
     this.#keepPlace(() => {
       this.first -= count;
       this.rows.prepend(...this.#make(this.first, this.first + count));
-      // Who stood first may now stand under the same name, or on the same day, as the one before.
+      // The previous first message may now share a header or a day with the message before it.
       const row = this.#make(this.first + count, this.first + count + 1)[0];
       if (old && row) old.replaceWith(row);
     }, old?.nextElementSibling ?? null);
@@ -180,7 +180,7 @@ export class MessageList {
   }
 
   /**
-   * Changes the rows without moving what is being read.
+   * Changes the rows without moving the visible content.
    * @param {() => void} change
    * @param {Element | null} anchor a row that stays
    */
@@ -194,7 +194,7 @@ export class MessageList {
     this.scroller.scrollTop = this.scroller.scrollHeight;
   }
 
-  /** Tells the chat whether the newest messages are seen, and the person how many are not. */
+  /** Tells the chat whether the newest messages are visible, and shows the person how many are unread. */
   #watch() {
     const isWatching = this.isAtEnd && document.visibilityState === "visible";
     this.chat.isWatching = isWatching;
@@ -215,7 +215,7 @@ export class MessageList {
     if (!conversation) return;
     let text = "";
     if (!conversation.isRoom) {
-      text = `Only you and ${conversation.name} see this. It is stored nowhere: it is gone when this page is closed.`;
+      text = `Only you and ${conversation.name} see this. It is not stored: it is gone when this page is closed.`;
     } else if (conversation.membership === "refused") {
       text = `You are not in this room: ${conversation.problem}.`;
     } else if (!conversation.isLoaded || conversation.isAskingOlder) {
@@ -274,7 +274,7 @@ export class MessageList {
    */
   #author(name, isOwn) {
     if (isOwn) return el("span", { class: `author ${hueClass(name)}` }, name);
-    // Not a stop of the tab key: there would be hundreds; the list of members has everybody.
+    // Not in the tab order: there would be hundreds of stops, and the member list contains everybody.
     return el("button", {
       type: "button", class: `author ${hueClass(name)}`, tabindex: "-1", title: `Write to ${name} in private`,
       click: () => this.onPerson(name),
@@ -285,7 +285,7 @@ export class MessageList {
   #pendingRow(entry) {
     const isRefused = entry.state === "refused";
     const status = !this.chat.isReady ? "Waits for the connection"
-      : entry.state === "waiting" && entry.retryAt > 0 ? "Slowed down by the server; sent again soon…" : "Sending…";
+      : entry.state === "waiting" && entry.retryAt > 0 ? "Rate limit reached; it will be sent again soon…" : "Sending…";
     return el("li", { class: `message own pending ${entry.state}`, "data-id": entry.id },
       el("div", { class: "body" },
         avatar(this.chat.name),

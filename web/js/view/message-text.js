@@ -1,5 +1,5 @@
 // @ts-check
-/** Shows what people wrote: text nodes, and elements that are made here. */
+/** Renders a message with text nodes and elements created here. */
 
 import { isEmojiOnly, textParts } from "../text-parts.js";
 import { el } from "./dom.js";

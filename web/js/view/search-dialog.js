@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Search in the active room; its button is there only where the server searches.
+ * Search in the active room. Its button is shown only if the server has search.
  *
  * @typedef {import("../chat.js").Chat} Chat
  * @typedef {import("../conversation.js").Conversation} Conversation

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * The conversations and who one is.
+ * The list of conversations, and the client's own name.
  *
  * @typedef {import("../chat.js").Chat} Chat
  * @typedef {import("../conversation.js").Conversation} Conversation
@@ -39,7 +39,7 @@ export class Sidebar {
   }
 
   /**
-   * Changes rows instead of making them anew: the one with the focus keeps it.
+   * Updates rows instead of recreating them, so that the focused one keeps the focus.
    * @param {HTMLUListElement} list
    * @param {Conversation[]} conversations
    */
@@ -82,7 +82,7 @@ export class Sidebar {
 }
 
 /**
- * The line above the messages: where one is.
+ * The title above the messages: the name of the active conversation.
  */
 export class TitleBar {
   /** @param {Chat} chat */

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Says how it stands with the connection, where that is not as it should be.
+ * Shows the state of the connection, unless it is open.
  *
  * @typedef {import("../connection.js").State} State
  */
@@ -35,7 +35,7 @@ export class StatusBanner {
         this.#say("", []);
         break;
       case "connecting":
-        // While it is a matter of a moment, a message would only flicker.
+        // Hidden while reconnecting takes only a moment, because the message would flicker.
         if (this.wasOpen) this.#say("Connecting again…", []);
         else this.#say("Connecting…", []);
         break;
@@ -51,15 +51,15 @@ export class StatusBanner {
       }
       case "stopped":
         if (state.why === "replaced") {
-          this.#say("You are here under this name in another tab or on another device, so this page stands still.", [
+          this.#say("This name is now in use in another tab or on another device. This page is disconnected.", [
             el("button", { type: "button", click: this.onTakeOver }, "Use it here"),
             el("button", { type: "button", click: this.onRename }, "Take another name"),
           ]);
         } else {
           /** @type {Record<string, string>} */
           const texts = {
-            removed: "An operator has removed you from the chat.", ended: "The conversation is over.",
-            refused: "The server closed the connection.", forbidden: "The server does not let this page in.",
+            removed: "An operator has removed you from the chat.", ended: "The connection was closed.",
+            refused: "The server closed the connection.", forbidden: "The server does not allow this page.",
             unauthorized: "The server needs a token.",
           };
           const reason = state.reason ? ` (${state.reason})` : "";

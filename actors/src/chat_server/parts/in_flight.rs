@@ -1,4 +1,4 @@
-//! Messages that were given to the log and have not come back: who waits for each of them.
+//! Messages in flight: given to the log and not yet returned, each with the senders that wait for its outcome.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -12,43 +12,44 @@ use crate::credits::Ticket;
 use crate::history::EntryNumber;
 use crate::ids::RoomId;
 
-/// Who has sent a message and is told its outcome.
+/// The sender of a message, to be told its outcome.
 #[derive(Debug)]
 pub(crate) enum Asker {
-    /// A client, by its frame. The frame of the first message has given its ticket to the delivery.
+    /// A client, identified by its frame. The ticket of the first sender's frame has moved to the delivery.
     Client(Frame),
     /// An operator, over HTTP.
     Operator(PostReply),
 }
 
-/// A message on its way through the log.
+/// A message in flight.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub(crate) asker: Asker,
-    /// Clients that sent the same message again meanwhile.
+    /// Senders of the same message with the same `id`, sent while it was in flight.
     pub(crate) repeats: Vec<Asker>,
     pub(crate) id: Option<IdKey>,
-    /// The rooms or inboxes it goes to.
+    /// The room, or the inboxes of the sender and the receiver.
     pub(crate) rooms: SmallVec<[RoomId; 2]>,
     /// When it was accepted, and so looked for among the messages with an `id`: it is placed as of the same moment.
     pub(crate) accepted_at: Instant,
     pub(crate) ticket: Ticket,
 }
 
-/// All messages on their way through the log, by their number.
+/// All messages in flight, by number.
 ///
-/// Bounded by the credits in circulation, of which each message holds one; a message of an operator holds its request.
+/// Bounded by the credits in circulation: each message of a client holds one. A message of an operator holds its HTTP
+/// request.
 #[derive(Debug, Default)]
 pub(crate) struct InFlight {
     /// The number of the first entry of `waiting`.
     first: u64,
-    /// `None` for a message that came back before an older one.
+    /// `None` for a message that has returned before an older one.
     waiting: VecDeque<Option<Waiting>>,
     by_id: FxHashMap<IdKey, EntryNumber>,
 }
 
 impl InFlight {
-    /// Adds a message and gives it its number.
+    /// Adds a message and returns its number.
     pub(crate) fn begin(&mut self, waiting: Waiting) -> EntryNumber {
         let number = EntryNumber(self.first + self.waiting.len() as u64);
         if let Some(id) = waiting.id {
@@ -63,7 +64,7 @@ impl InFlight {
         self.waiting.get_mut(index)
     }
 
-    /// Takes out a message that has come back.
+    /// Removes a message that the log has returned.
     pub(crate) fn finish(&mut self, number: EntryNumber) -> Option<Waiting> {
         let finished = self.slot(number)?.take()?;
         while self.waiting.front().is_some_and(Option::is_none) {
@@ -76,12 +77,12 @@ impl InFlight {
         Some(finished)
     }
 
-    /// The message with this `id` that is on its way.
+    /// Finds the message in flight with this `id`.
     pub(crate) fn find(&self, id: &IdKey) -> Option<EntryNumber> {
         self.by_id.get(id).copied()
     }
 
-    /// Adds somebody who has sent a message again that is on its way.
+    /// Adds another sender to a message in flight that has the same `id`.
     pub(crate) fn repeat(&mut self, number: EntryNumber, asker: Asker) {
         if let Some(Some(waiting)) = self.slot(number) {
             waiting.repeats.push(asker);

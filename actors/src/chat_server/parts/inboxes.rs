@@ -1,9 +1,10 @@
-//! Inboxes: whose private messages are kept where, and how far each owner has been sent them.
+//! Inboxes: the private messages of each client, and the delivery position of each owner.
 //!
-//! Every authenticated client has an inbox, a room that only its own connections are in. A private message stands in two:
-//! its sender's and its receiver's. Messages that no connection of the owner was sent wait there; the next connection is
-//! sent them. How far that has come is noted a few times a second and when the last connection goes, so after a crash the
-//! owner may be sent a few messages again, and never too few.
+//! Every authenticated client has an inbox: a room whose only members are the client's own connections. A private
+//! message is stored twice, in the inbox of the sender and in that of the receiver. If the owner has no connection, the
+//! messages wait in the inbox, and the owner's next connection is sent them. The delivery position is stored a few
+//! times a second and when the owner's last connection closes. So after a crash the owner may receive a few messages
+//! twice, but misses none.
 
 use rustc_hash::FxHashMap;
 use starling_protocol::{ClientId, Seq};
@@ -12,39 +13,39 @@ use super::parted::PartedMap;
 use super::unclaimed::Unclaimed;
 use crate::ids::RoomId;
 
-/// How far the owner of an inbox was sent its messages.
+/// The delivery position of one inbox.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sent {
     /// The newest message that a connection of the owner was sent.
     upto: Seq,
-    /// The message up to which the history knows that.
+    /// The newest message that the history knows to be sent.
     noted: Seq,
 }
 
-/// All inboxes.
+/// Which inbox belongs to whom, and how far each owner was sent its messages.
 #[derive(Debug)]
 pub(crate) struct Inboxes {
     by_owner: PartedMap<ClientId, RoomId>,
-    /// Those whose owner has never been here.
+    /// The inboxes whose owner has never connected.
     unclaimed: Unclaimed,
     sent: FxHashMap<RoomId, Sent>,
-    /// Inboxes of which more was sent than the history knows.
+    /// Inboxes with `upto` ahead of `noted`.
     to_note: Vec<RoomId>,
     most: usize,
     most_of_one: usize,
 }
 
-/// Why a client cannot make an inbox by writing to its owner.
+/// The reason that a client cannot create an inbox by writing to its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoInbox {
-    /// The client has made as many as one may.
+    /// The client has reached its limit of inboxes whose owner has never connected.
     MadeTooMany(usize),
-    /// The table is full, and nobody has made more than this client.
+    /// The table is full, and no other client has created at least two more such inboxes than this one.
     Full,
 }
 
 impl Inboxes {
-    /// No inboxes yet. At most `most` come from writing to clients, `most_of_one` of them from one client.
+    /// Starts without inboxes. Clients create at most `most` by writing, and each client at most `most_of_one`.
     pub(crate) fn new(most: usize, most_of_one: usize) -> Self {
         let (by_owner, unclaimed, sent) = (PartedMap::default(), Unclaimed::default(), FxHashMap::default());
         Self { by_owner, unclaimed, sent, to_note: Vec::new(), most, most_of_one }
@@ -62,26 +63,26 @@ impl Inboxes {
         self.by_owner.len() >= self.most
     }
 
-    /// The inbox of a client who is here, who claims it by that.
+    /// Finds the inbox of a client that is connected now. From then on it is no longer unclaimed.
     pub(crate) fn claim(&mut self, owner: &ClientId) -> Option<RoomId> {
         let inbox = self.find(owner.as_str())?;
         self.unclaimed.remove(inbox);
         Some(inbox)
     }
 
-    /// The inbox that goes before one for a client who is here is made: an owner is never refused, so in a full table one
-    /// goes whose owner has never been here.
+    /// The inbox to drop before a connected client gets its own. An owner is never refused: if the table is full, an
+    /// inbox whose owner has never connected makes way.
     pub(crate) fn first_to_go_for_owner(&self) -> Option<RoomId> {
         self.is_full().then(|| self.unclaimed.first_to_drop())?.map(|(_, inbox)| inbox)
     }
 
-    /// The inbox that goes before one is made by a client who writes to its owner.
+    /// The inbox to drop before a client creates one by writing to its owner.
     ///
-    /// A full table is fair to all who write: the client that has made the most inboxes loses one to a client that has
-    /// made fewer.
+    /// A full table is shared fairly between the writers: the client that has created the most inboxes loses one to a
+    /// client that has created fewer.
     ///
     /// # Errors
-    /// [`NoInbox`], where the client may make none.
+    /// [`NoInbox`] if the client may not create one.
     pub(crate) fn first_to_go_for_maker(&self, maker: &ClientId) -> Result<Option<RoomId>, NoInbox> {
         let made = self.unclaimed.made_by(maker);
         if made >= self.most_of_one {
@@ -94,17 +95,17 @@ impl Inboxes {
         first.map(|(_, inbox)| Some(inbox)).ok_or(NoInbox::Full)
     }
 
-    /// Adds the inbox of a client.
+    /// Notes that this room is the client's inbox; the client has none.
     pub(crate) fn add(&mut self, owner: &ClientId, inbox: RoomId) {
         self.by_owner.insert(owner.clone(), inbox);
     }
 
-    /// Notes which client has made an inbox whose owner has never been here.
+    /// Notes the client that has created an inbox whose owner has never connected.
     pub(crate) fn made_by(&mut self, inbox: RoomId, maker: &ClientId) {
         self.unclaimed.insert(inbox, maker);
     }
 
-    /// Notes that several clients wrote into an inbox whose owner has never been here.
+    /// Notes that several clients have written into an inbox whose owner has never connected.
     pub(crate) fn share(&mut self, inbox: RoomId) {
         self.unclaimed.share(inbox);
     }
@@ -126,14 +127,14 @@ impl Inboxes {
         self.sent.get(&inbox).map_or(Seq(0), |sent| sent.upto)
     }
 
-    /// Takes over how far the owner was sent messages before this process.
+    /// Restores the delivery position that the history has stored.
     pub(crate) fn restore_sent(&mut self, inbox: RoomId, upto: Seq) {
         if upto > Seq(0) {
             self.sent.insert(inbox, Sent { upto, noted: upto });
         }
     }
 
-    /// A connection of the owner was sent everything up to this message.
+    /// Notes that a connection of the owner was sent all messages up to `seq`.
     pub(crate) fn sent(&mut self, inbox: RoomId, seq: Seq) {
         let sent = self.sent.entry(inbox).or_default();
         if seq > sent.upto {
@@ -144,14 +145,14 @@ impl Inboxes {
         }
     }
 
-    /// The inboxes of which the history is to know more.
+    /// Takes the inboxes whose delivery position is to be stored.
     pub(crate) fn take_to_note(&mut self) -> Vec<RoomId> {
         std::mem::take(&mut self.to_note)
     }
 
-    /// The message up to which the history is to note what was sent, if it does not know.
+    /// The delivery position to store; `None` if the history already knows it.
     pub(crate) fn note_sent(&mut self, inbox: RoomId) -> Option<Seq> {
-        // An inbox may have ended meanwhile, and its number may be another's.
+        // The inbox may have ended meanwhile, and another room may have its number.
         let sent = self.sent.get_mut(&inbox).filter(|sent| sent.upto > sent.noted)?;
         sent.noted = sent.upto;
         Some(sent.upto)

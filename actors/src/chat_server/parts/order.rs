@@ -1,11 +1,11 @@
-//! The order of messages: which `seq` a message gets, and whether it has one already.
+//! The order of messages: assigns each message its `seq`, and detects messages that already have one.
 //!
-//! The order holds nothing but what every copy of the chat must agree on: the epoch and the newest `seq` of each room,
-//! and the `id`s that were taken lately. Two orders that placed the same entries are equal.
+//! The order contains only the data that every replica of the chat must agree on: the epoch and the newest `seq` of
+//! each room, and the recent message `id`s. Two orders that have placed the same entries are equal.
 //!
-//! A message is placed when the log gives it back, never before: until then it has no `seq`, so nothing has to be taken
-//! back when the log refuses it. The log is whatever decides the sequence of entries. Today it is the history of this
-//! process, which commits them one after the other.
+//! A message is placed when the log returns it, never before. Until then it has no `seq`, so nothing has to be undone
+//! if the log refuses it. The log is the component that decides the sequence of entries. At present that is the history
+//! of this process, which commits entries one after the other.
 
 use std::time::{Duration, Instant};
 
@@ -14,23 +14,23 @@ use starling_protocol::{Epoch, Seq};
 use super::remembered::{IdKey, RememberedIds};
 use crate::ids::RoomId;
 
-/// How far the messages of a room have come.
+/// The position of a room: its newest `seq` in its current epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Position {
-    /// Which life of the room's sequence numbers.
+    /// Changes when a room of this name is made again; `seq` then starts anew.
     pub(crate) epoch: Epoch,
     /// The newest message; 0 before the first.
     pub(crate) seq: Seq,
 }
 
-/// A message as the log gives it back: nothing of it matters for the order but this.
+/// The fields of a returned log entry that the order depends on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LoggedEntry {
     /// The room or inbox it goes to.
     pub(crate) room: RoomId,
-    /// The epoch the room had when the message was accepted.
+    /// The epoch of the room when the chat accepted the message.
     pub(crate) epoch: Epoch,
-    /// The message's `id`, where it has one and this is the copy that counts.
+    /// The `id` of the message. `None` if it has none, or if this is the sender's copy of a private message.
     pub(crate) id: Option<IdKey>,
 }
 
@@ -40,18 +40,18 @@ pub(crate) struct Placed {
     pub(crate) room: RoomId,
     pub(crate) epoch: Epoch,
     pub(crate) seq: Seq,
-    /// When the server took it, milliseconds since the Unix epoch.
+    /// The time at which the server accepted it, in milliseconds since the Unix epoch.
     pub(crate) at: u64,
 }
 
-/// What becomes of an entry.
+/// The result of placing an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Placement {
     /// It is the next message of its room.
     Placed(Seq),
-    /// Its `id` was taken before.
+    /// A message with the same `id` was placed before.
     Duplicate(Placed),
-    /// Its room has ended since it was accepted: it is nobody's message.
+    /// The room has ended since the message was accepted, so the message is dropped.
     Void,
 }
 
@@ -64,12 +64,12 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    /// An order without rooms that remembers `ids_max` `id`s for a time.
+    /// Starts without rooms. Remembers at most `ids_max` message `id`s, each for `ids_kept`.
     pub(crate) fn new(ids_kept: Duration, ids_max: usize) -> Self {
         Self { positions: Vec::new(), ids: RememberedIds::new(ids_kept, ids_max) }
     }
 
-    /// Begins the order of a room. The number may have been another room's before.
+    /// Starts the order of a room. An ended room may have had the same number.
     pub(crate) fn open(&mut self, room: RoomId, position: Position) {
         let index = room.index();
         if self.positions.len() <= index {
@@ -80,12 +80,13 @@ impl Order {
         }
     }
 
-    /// How far a room has come. A room that was never [opened](Self::open) is in epoch 0.
+    /// The position of a room. A room that was never [opened](Self::open) is in epoch 0.
     pub(crate) fn position(&self, room: RoomId) -> Position {
         self.positions.get(room.index()).copied().unwrap_or(Position { epoch: Epoch(0), seq: Seq(0) })
     }
 
-    /// Places an entry that the log gives back, whose message was taken at `at`, by the other clock at `taken_at`.
+    /// Places an entry that the log returns. `at` is the wall clock time at which the server accepted the message,
+    /// `taken_at` the same moment on the monotonic clock.
     pub(crate) fn place(&mut self, entry: &LoggedEntry, at: u64, taken_at: Instant) -> Placement {
         let LoggedEntry { room, epoch, id } = *entry;
         if let Some(placed) = id.and_then(|id| self.find(&id, taken_at)) {
@@ -102,18 +103,18 @@ impl Order {
         Placement::Placed(seq)
     }
 
-    /// Where the message with this `id` stands, if it was placed lately and its room has not ended since.
+    /// Finds the message with this `id`, if it was placed recently and its room has not ended since.
     pub(crate) fn find(&mut self, id: &IdKey, now: Instant) -> Option<Placed> {
         let placed = self.ids.find(id, now)?;
         (self.position(placed.room).epoch == placed.epoch).then_some(placed)
     }
 
-    /// Takes over a message that was placed before this process.
+    /// Restores a message that an earlier process has placed.
     pub(crate) fn restore(&mut self, id: IdKey, placed: Placed, taken_at: Instant) {
         self.ids.insert(id, placed, taken_at);
     }
 
-    /// Forgets `id`s whose time is over.
+    /// Forgets the `id`s that are older than `ids_kept`.
     pub(crate) fn expire(&mut self, now: Instant) {
         self.ids.expire(now);
     }

@@ -1,4 +1,4 @@
-//! A hash map in parts: where it grows, only one small part moves.
+//! A hash map in parts, so that growth moves only one small part at a time.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -6,13 +6,13 @@ use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
 
-/// In how many parts the entries lie. A million entries are 16,000 in a part, which move in a few milliseconds.
+/// The number of parts. A map of a million entries has about 16,000 in each; a part that grows moves them in a few ms.
 const PARTS: usize = 64;
 
-/// A hash map whose longest operation stays short, however many entries it has.
+/// A hash map whose slowest operation stays fast, however many entries it has.
 ///
-/// A map that doubles moves all entries at once: at a million names that takes a third of a second. Here only the part
-/// that is full moves.
+/// A map that doubles its size moves all entries at once, which takes a third of a second for a million names. This map
+/// moves only the entries of the part that is full.
 pub(crate) struct PartedMap<K, V> {
     parts: Box<[HashMap<K, V>; PARTS]>,
     /// Chooses the part.

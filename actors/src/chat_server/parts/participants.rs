@@ -1,4 +1,4 @@
-//! Who is connected, and who holds which name.
+//! The connected sessions, and the names that they hold.
 //!
 //! Invariants:
 //! - every session holds one name, and every name that is held has a session;
@@ -10,7 +10,6 @@ use smallvec::SmallVec;
 use starling_protocol::{ClientId, ClientKey, limits};
 
 use super::parted::PartedMap;
-use super::sessions::BySession;
 use crate::chat_server::command::OpenRefusal;
 use crate::identity::{Claims, IdOwner, RoomGlobs};
 use crate::ids::{RoomId, SessionId};
@@ -20,15 +19,15 @@ use crate::ids::{RoomId, SessionId};
 pub(crate) struct Participant {
     name: ClientId,
     key: ClientKey,
-    /// Follows from the name and the key.
+    /// The namespace of the session's message `id`s. Derived from the name and the key.
     owner: IdOwner,
-    /// What its token says, where names are authenticated.
+    /// The claims of its token, where names are authenticated.
     claims: Option<Arc<Claims>>,
-    /// Where its private messages are kept, if they are.
+    /// The inbox of its client, where private messages are kept.
     pub(crate) inbox: Option<RoomId>,
-    /// In the order of joining. A message that names no room goes to the first.
+    /// In the order of joining. The first one receives messages that name no room.
     rooms: SmallVec<[RoomId; 1]>,
-    /// Whether a person reads it, who is told who comes and goes.
+    /// Whether the session is told presence in all its rooms, because a person reads it.
     pub(crate) watches_presence: bool,
     errors_in_a_row: u32,
 }
@@ -56,7 +55,7 @@ impl Participant {
         self.key
     }
 
-    /// Whose the `id`s of its messages are.
+    /// The namespace of the message `id`s of this session.
     pub(crate) fn owner(&self) -> IdOwner {
         self.owner
     }
@@ -65,7 +64,7 @@ impl Participant {
         self.claims.is_some()
     }
 
-    /// The rooms that it may be in and read.
+    /// The rooms that the session may join and read.
     pub(crate) fn allowed_rooms(&self) -> &RoomGlobs {
         self.claims.as_ref().map_or(&RoomGlobs::ALL, |claims| &claims.rooms)
     }
@@ -92,7 +91,7 @@ fn owner_of_ids(name: &ClientId, key: ClientKey, is_authenticated: bool) -> IdOw
     if is_authenticated { IdOwner::authenticated(name) } else { IdOwner::keyed(name, key) }
 }
 
-/// Counts one more error, or begins anew with a frame that was none. Returns whether the errors are a flood.
+/// Counts an error, or resets the count if the frame was none. Returns whether the limit is reached.
 pub(crate) fn count_errors(errors_in_a_row: &mut u32, is_error: bool) -> bool {
     *errors_in_a_row = if is_error { *errors_in_a_row + 1 } else { 0 };
     *errors_in_a_row >= limits::ERRORS_IN_A_ROW_MAX
@@ -127,7 +126,7 @@ impl Participants {
         self.holders.get(name).map_or(&[], |holders| holders)
     }
 
-    /// Adds a session, which holds its name from now on.
+    /// Adds a session, which then holds its name.
     pub(crate) fn add(&mut self, session: SessionId, participant: Participant) {
         self.hold(&participant.name, session);
         self.sessions.insert(session, participant);
@@ -156,7 +155,7 @@ impl Participants {
         }
     }
 
-    /// Gives a session another name, and a key if it has shown one. Returns the old name.
+    /// Renames a session, and replaces its key if a new one was shown. Returns the old name.
     pub(crate) fn rename(&mut self, session: SessionId, name: &ClientId, key: Option<ClientKey>) -> Option<ClientId> {
         let participant = self.sessions.get_mut(session)?;
         let old = std::mem::replace(&mut participant.name, name.clone());
@@ -174,10 +173,11 @@ impl Participants {
         }
     }
 
-    /// The session that loses `name` to a client that shows `key`; `None` where nobody holds it.
+    /// The session that loses `name` to a client that shows `key`; `None` if the name is free.
     ///
     /// # Errors
-    /// Another client holds the name, or it is a guest's.
+    /// [`OpenRefusal::NameTaken`] if another client holds the name, [`OpenRefusal::NameReserved`] if it is a guest
+    /// name.
     pub(crate) fn may_claim(&self, name: &ClientId, key: Option<ClientKey>) -> Result<Option<SessionId>, OpenRefusal> {
         let holder = self.holders(name).first().copied();
         let holds_key = holder.is_some_and(|holder| self.get(holder).is_some_and(|held| Some(held.key) == key));
@@ -201,7 +201,7 @@ impl Participants {
         others.filter_map(|other| self.get(*other)).any(|other| other.is_in(room))
     }
 
-    /// Counts the outcome of a frame. Returns whether the session has sent nothing but errors for too long.
+    /// Counts the outcome of a frame. Returns whether the session has reached the limit of consecutive errors.
     pub(crate) fn count_errors(&mut self, session: SessionId, is_error: bool) -> bool {
         self.sessions.get_mut(session).is_some_and(|it| count_errors(&mut it.errors_in_a_row, is_error))
     }
@@ -225,5 +225,84 @@ impl Participants {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (SessionId, &Participant)> {
         self.sessions.iter()
+    }
+}
+
+/// Values by session, each in the slot that the session's id names: its hub's, and there its own.
+///
+/// A hub gives a slot again when its session has ended, so the slots stand close together: no hash is computed for a
+/// command, and the table is never larger than the most sessions that there were at a time.
+#[derive(Debug)]
+struct BySession<T> {
+    /// By the hub's number, then by slot.
+    slots: Vec<Vec<Option<(SessionId, T)>>>,
+    count: usize,
+}
+
+impl<T> Default for BySession<T> {
+    fn default() -> Self {
+        Self { slots: Vec::new(), count: 0 }
+    }
+}
+
+impl<T> BySession<T> {
+    fn get(&self, session: SessionId) -> Option<&T> {
+        let slot = self.slots.get(usize::from(session.hub().0))?.get(session.slot().index())?.as_ref();
+        slot.filter(|(id, _)| *id == session).map(|(_, value)| value)
+    }
+
+    fn get_mut(&mut self, session: SessionId) -> Option<&mut T> {
+        let slot = self.slots.get_mut(usize::from(session.hub().0))?.get_mut(session.slot().index())?;
+        slot.as_mut().filter(|(id, _)| *id == session).map(|(_, value)| value)
+    }
+
+    /// Adds a session. The previous session in its slot must have been [removed](Self::remove): a hub reuses a slot
+    /// only after it has reported the end of that session (INV-9).
+    fn insert(&mut self, session: SessionId, value: T) {
+        let (hub, slot) = (usize::from(session.hub().0), session.slot().index());
+        if self.slots.len() <= hub {
+            self.slots.resize_with(hub + 1, Vec::new);
+        }
+        let Some(slots) = self.slots.get_mut(hub) else { return };
+        if slots.len() <= slot {
+            slots.resize_with(slot + 1, || None);
+        }
+        let Some(place) = slots.get_mut(slot) else { return };
+        let earlier = place.replace((session, value));
+        debug_assert!(earlier.is_none(), "a slot is given again when its session has ended");
+        self.count += usize::from(earlier.is_none());
+    }
+
+    fn remove(&mut self, session: SessionId) -> Option<T> {
+        let place = self.slots.get_mut(usize::from(session.hub().0))?.get_mut(session.slot().index())?;
+        let (_, value) = place.take_if(|(id, _)| *id == session)?;
+        self.count -= 1;
+        Some(value)
+    }
+
+    fn len(&self) -> usize {
+        self.count
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (SessionId, &T)> {
+        self.slots.iter().flatten().flatten().map(|(session, value)| (*session, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::HubId;
+
+    #[test]
+    fn who_has_a_slot_again_is_not_taken_for_who_had_it_before() {
+        let (earlier, later) = (SessionId::new(HubId(2), 5, 1), SessionId::new(HubId(2), 5, 2));
+        let mut sessions = BySession::default();
+        sessions.insert(earlier, "alice");
+        assert!(sessions.remove(earlier).is_some() && sessions.remove(earlier).is_none());
+        sessions.insert(later, "bob");
+        assert!(sessions.get(earlier).is_none() && sessions.get_mut(earlier).is_none());
+        assert!(sessions.remove(earlier).is_none() && sessions.get(later) == Some(&"bob"));
+        assert_eq!((sessions.len(), sessions.iter().count()), (1, 1));
     }
 }

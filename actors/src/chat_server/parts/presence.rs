@@ -1,4 +1,4 @@
-//! Presence: who came to a room and who left it, told at most once a second to those who watch.
+//! Presence: tells the watchers of a room, at most once a second, which clients have joined and left.
 //!
 //! A room that nobody watches costs nothing here.
 
@@ -12,7 +12,7 @@ use crate::ids::{RoomId, SessionId};
 /// The least time between two `presence` events of one room.
 pub(crate) const PRESENCE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a room's watchers are told.
+/// The content and the receivers of one `presence` event.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Changes {
     pub(crate) joined: Vec<ClientId>,
@@ -24,7 +24,7 @@ pub(crate) struct Changes {
 #[derive(Debug, Default)]
 pub(crate) struct Presence {
     rooms: FxHashMap<RoomId, Watched>,
-    /// Rooms with changes that wait for their second to pass.
+    /// Rooms with changes that wait until [`PRESENCE_INTERVAL`] has passed.
     due: Vec<RoomId>,
 }
 
@@ -34,24 +34,25 @@ struct Watched {
     joined: Names,
     left: Names,
     changed: bool,
-    /// Whether the room is on the list of those that are due.
+    /// Whether the room is in `due`.
     is_due: bool,
-    /// Whether somebody has begun to watch after something was noted. To that watcher a change that undoes it is news.
+    /// Whether a session has started to watch since the first pending change. For this watcher even a change that
+    /// undoes an earlier one is news.
     is_seen_between: bool,
     last_sent: Option<Instant>,
-    /// The count that the last event told. With more names than one event may hold, only the count may have changed.
+    /// The member count in the last event. If there are more names than one event may hold, only the count may differ.
     last_count: u32,
 }
 
 #[derive(Debug, Default)]
 struct Names {
     names: Vec<ClientId>,
-    /// Whether there were more than one frame may hold.
+    /// Whether names were left out because one event holds no more.
     is_cut: bool,
 }
 
 impl Presence {
-    /// Lets a session watch a room, or no longer.
+    /// Starts or stops telling a session the presence of a room.
     pub(crate) fn watch(&mut self, session: SessionId, room: RoomId, wanted: bool) {
         if wanted {
             let watched = self.rooms.entry(room).or_default();
@@ -67,7 +68,7 @@ impl Presence {
         self.rooms.remove(&room);
     }
 
-    /// Notes a client that came or went.
+    /// Notes that a client has joined or left. A rename notes both.
     pub(crate) fn note(&mut self, room: RoomId, joined: Option<&ClientId>, left: Option<&ClientId>) {
         let Some(watched) = self.rooms.get_mut(&room).filter(|watched| !watched.watchers.is_empty()) else { return };
         watched.changed = true;
@@ -79,7 +80,7 @@ impl Presence {
         }
     }
 
-    /// The rooms whose second may have passed.
+    /// Takes the rooms whose interval may have passed.
     pub(crate) fn take_due(&mut self) -> Vec<RoomId> {
         let due = std::mem::take(&mut self.due);
         for room in &due {
@@ -90,8 +91,8 @@ impl Presence {
         due
     }
 
-    /// The changes of a room, in which `count` clients are, that its watchers are to be told now. Changes that come too
-    /// soon after the last ones become [due](Self::take_due).
+    /// Takes the changes of a room that its watchers are to be told now; `count` is the room's current member count. If
+    /// the last event is too recent, the room becomes [due](Self::take_due) instead.
     pub(crate) fn take(&mut self, room: RoomId, count: u32, now: Instant) -> Option<Changes> {
         let watched = self.rooms.get_mut(&room).filter(|watched| watched.changed)?;
         if watched.last_sent.is_some_and(|last| now.saturating_duration_since(last) < PRESENCE_INTERVAL) {
@@ -113,9 +114,9 @@ impl Presence {
     }
 }
 
-/// Notes a name on one list, unless that undoes what the other list says, or might: it may be among those that were
-/// too many for the other list. Where somebody has begun to watch in between, it is told all the same: who knew of the
-/// one before learns nothing wrong by it. Past the names that one frame may hold the count alone tells.
+/// Adds a name to one list, unless this change undoes one in the opposite list. It also may undo one if names were left
+/// out of that list. If a session has started to watch in between, the name is listed all the same; for the other
+/// watchers that is redundant but not wrong. Past the limit of names, watchers learn the change from the count alone.
 fn note_one(name: &ClientId, list: &mut Names, opposite: &mut Names, is_seen_between: bool) {
     let undone = opposite.names.iter().position(|other| other == name);
     if let Some(at) = undone {

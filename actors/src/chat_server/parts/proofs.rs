@@ -1,4 +1,5 @@
-//! Proofs of identity, where names are authenticated: who has yet to show a token, and until when a token holds.
+//! Proofs of identity, where names are authenticated: connections that have yet to show a token, and the expiry of
+//! tokens.
 //!
 //! A connection that has not shown a token is no participant: no rule of the chat reaches it.
 
@@ -14,7 +15,7 @@ use crate::clock::Now;
 use crate::identity::Claims;
 use crate::ids::SessionId;
 
-/// A token that holds for longer ends its connection after ten years.
+/// Longest time that a token is valid here. A connection with a longer token ends after ten years.
 const TOKEN_TIME_MAX: Duration = Duration::from_hours(87_600);
 
 /// A connection that has not shown a token.
@@ -24,11 +25,11 @@ struct Unproven {
     errors_in_a_row: u32,
 }
 
-/// The connections that have to show a token, or a newer one, and when they are closed if they do not.
+/// Connections that have yet to show a token, and the time at which each connection must show one or a newer one.
 #[derive(Debug, Default)]
 pub(crate) struct Proofs {
     unproven: FxHashMap<SessionId, Unproven>,
-    /// When the proof of a session ends: that it may do without one, or its token.
+    /// The end of each proof: the deadline for the first token, or the expiry of the token.
     ends: FxHashMap<SessionId, Instant>,
     by_end: BTreeSet<(Instant, SessionId)>,
 }
@@ -41,8 +42,8 @@ impl Proofs {
         self.unproven.insert(session, Unproven { open, errors_in_a_row: 0 });
     }
 
-    /// Notes how long a token holds. From here on the monotonic clock counts: a wall clock that is set makes no session
-    /// longer or shorter.
+    /// Notes the validity of a token. The rest of its time is measured on the monotonic clock, so that setting the wall
+    /// clock neither shortens nor extends a session.
     pub(crate) fn hold(&mut self, session: SessionId, claims: &Claims, now: Now) {
         let left = Duration::from_millis(claims.expires_at.saturating_sub(now.unix_ms)).min(TOKEN_TIME_MAX);
         self.unproven.remove(&session);
@@ -56,7 +57,7 @@ impl Proofs {
         self.by_end.insert((end, session));
     }
 
-    /// The connection is gone.
+    /// Forgets a connection that has closed.
     pub(crate) fn remove(&mut self, session: SessionId) {
         self.unproven.remove(&session);
         if let Some(end) = self.ends.remove(&session) {
@@ -64,7 +65,7 @@ impl Proofs {
         }
     }
 
-    /// How a connection wanted to take part that has not shown a token.
+    /// The request of a connection that has not shown a token.
     pub(crate) fn unproven(&self, session: SessionId) -> Option<&OpenSession> {
         self.unproven.get(&session).map(|unproven| &unproven.open)
     }
@@ -75,23 +76,23 @@ impl Proofs {
         }
     }
 
-    /// How many connections have not shown a token.
+    /// The number of connections that have not shown a token.
     pub(crate) fn unproven_count(&self) -> usize {
         self.unproven.len()
     }
 
-    /// The first session whose proof has ended, and whether it never had one.
+    /// The first session whose proof has ended, and whether it never showed a token.
     pub(crate) fn first_ended(&self, now: Instant) -> Option<(SessionId, bool)> {
         let (_, session) = self.by_end.first().filter(|(end, _)| *end <= now)?;
         Some((*session, self.unproven.contains_key(session)))
     }
 
-    /// Counts the outcome of a frame. Returns whether the connection has sent nothing but errors for too long.
+    /// Counts the outcome of a frame. Returns whether the connection has reached the limit of consecutive errors.
     pub(crate) fn count_errors(&mut self, session: SessionId, is_error: bool) -> bool {
         self.unproven.get_mut(&session).is_some_and(|it| count_errors(&mut it.errors_in_a_row, is_error))
     }
 
-    /// Panics if an invariant does not hold, where so many participants have shown a token. For tests.
+    /// Panics if an invariant does not hold; `proven` is the number of participants that have shown a token. For tests.
     pub(crate) fn check(&self, proven: usize, is_participant: impl Fn(SessionId) -> bool) {
         assert!(self.unproven.keys().all(|session| !is_participant(*session)), "no participant is unproven");
         assert_eq!(self.ends.len(), proven + self.unproven.len(), "every proof has an end");

@@ -1,4 +1,4 @@
-//! Reads of the history that are on their way: for whom each of them is.
+//! Reads of the history in progress, each with its reader.
 
 use slab::Slab;
 use starling_protocol::ClientId;
@@ -9,24 +9,24 @@ use crate::credits::Ticket;
 use crate::history::{Page, ReadError, ReadToken};
 use crate::ids::SessionId;
 
-/// For whom the history is read.
+/// The reader of a page of the history.
 #[derive(Debug)]
 pub(crate) enum Reader {
     /// A client that asked for a page; of its private messages, perhaps only of those with one client.
     Page { frame: Frame, with: Option<ClientId> },
-    /// A session whose resume is held against the message that it goes on from.
+    /// A session whose resume is compared with the message that it resumes from.
     Proof { session: SessionId },
     /// A session that catches up.
     Replay {
         session: SessionId,
-        /// Held by the `join` that began it, until the first page is offered.
+        /// The ticket of the `join` that started the replay, held until the first page is offered.
         ticket: Option<Ticket>,
     },
-    /// Somebody outside the chat.
+    /// A caller outside the chat.
     Outside(oneshot::Sender<Result<Page, ReadError>>),
 }
 
-/// The reads on their way. Bounded by the credits in circulation, the sessions, and the HTTP requests.
+/// The reads in progress. Bounded by the credits in circulation, the sessions, and the HTTP requests.
 #[derive(Debug, Default)]
 pub(crate) struct Reads(Slab<Reader>);
 

@@ -1,4 +1,4 @@
-//! Message `id`s that were taken lately, so that the same message sent again is delivered once.
+//! Recent message `id`s, so that a message that is sent again is delivered once.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
@@ -14,10 +14,10 @@ use crate::identity::IdOwner;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct IdKey(IdOwner, u64);
 
-/// Makes the keys of `id`s.
+/// Computes the keys of `id`s.
 ///
-/// The hash is keyed: a memory of a fixed size serves, whatever clients put into an `id`, and no client can choose two
-/// `id`s that are taken for one.
+/// A hash has a fixed size, however long the `id` is. It is keyed, so that no client can choose two `id`s with the same
+/// hash.
 #[derive(Debug, Default)]
 pub(crate) struct IdHasher(RandomState);
 
@@ -27,18 +27,18 @@ impl IdHasher {
     }
 }
 
-/// Most entries that one step of a sweep looks at, and so one message.
+/// Most entries that one sweep step examines, and so the most that one message causes.
 const SWEPT_AT_ONCE: usize = 128;
 
-/// Most `id`s that are forgotten at once because their time is over; the others go with the next messages and ticks.
+/// Most `id`s that one call expires. The rest expires with the following messages and ticks.
 const EXPIRED_AT_ONCE: usize = 4_096;
 
-/// Remembers `id`s, each with where its message went, for a time and up to a number.
+/// Remembers `id`s with the outcome of their message, for a limited time and up to a limited number.
 ///
-/// A little below the number, the owners with the most `id`s lose their oldest ones until there is space again: a client
-/// that fills the memory loses its own `id`s, and an owner with few keeps all of them.
+/// Shortly below the limit, the owners with the most `id`s lose their oldest ones until there is space again. So a
+/// client that fills the memory loses its own `id`s, and an owner with few keeps all of them.
 ///
-/// No operation looks at all `id`s at once: a sweep over them makes space and drops stale entries, a small step with each
+/// No operation examines all `id`s at once. A sweep makes space and removes stale entries, one small step with each
 /// message.
 #[derive(Debug)]
 pub(crate) struct RememberedIds<T> {
@@ -46,18 +46,18 @@ pub(crate) struct RememberedIds<T> {
     count_max: usize,
     taken: TakenIds<T>,
     counts: Counts,
-    /// Entries by age, the oldest first, that the sweep has looked at. An entry with another time than that in `taken` is
-    /// stale: it speaks of an `id` that was forgotten since.
+    /// Entries that the sweep has examined, the oldest first. An entry is stale if `taken` has another time for its
+    /// `id`, which was forgotten or replaced since.
     swept: VecDeque<(Instant, IdKey)>,
-    /// The newer entries, which it has yet to look at.
+    /// Newer entries that the sweep has yet to examine.
     unswept: VecDeque<(Instant, IdKey)>,
     sweep: Option<Sweep>,
 }
 
-/// In how many parts the `id`s lie: where one grows, only its own move.
+/// The number of parts of the map: a part that grows moves only its own entries.
 const PARTS: usize = 256;
 
-/// The `id`s, each with when it was taken. The hash of an `id` is keyed, so a fast hash of it will do.
+/// The `id`s, each with the time it was inserted. Keys are already keyed hashes, so a fast hasher is safe.
 #[derive(Debug)]
 struct TakenIds<T> {
     parts: Vec<FxHashMap<IdKey, (Instant, T)>>,
@@ -83,7 +83,7 @@ impl<T> TakenIds<T> {
         self.parts.get(Self::part(key))?.get(key)
     }
 
-    /// Whether it was not there before.
+    /// Returns whether the `id` is new.
     fn insert(&mut self, key: IdKey, taken: (Instant, T)) -> bool {
         let Some(part) = self.parts.get_mut(Self::part(&key)) else { return false };
         let is_new = part.insert(key, taken).is_none();
@@ -91,7 +91,7 @@ impl<T> TakenIds<T> {
         is_new
     }
 
-    /// Whether it was there.
+    /// Returns whether the `id` was there.
     fn remove(&mut self, key: &IdKey) -> bool {
         let Some(part) = self.parts.get_mut(Self::part(key)) else { return false };
         let was_there = part.remove(key).is_some();
@@ -100,20 +100,20 @@ impl<T> TakenIds<T> {
     }
 }
 
-/// A way through all entries.
+/// A pass over all entries.
 #[derive(Debug, Default)]
 struct Sweep {
-    /// How many `id`s are to be forgotten.
+    /// The number of `id`s that are still to be forgotten.
     excess: usize,
     /// Owners with more lose their oldest.
     level: usize,
 }
 
-/// How many `id`s each owner has.
+/// The number of `id`s of each owner.
 #[derive(Debug, Default)]
 struct Counts {
     of: FxHashMap<IdOwner, usize>,
-    /// How many owners have so many: by that number.
+    /// `owners_with[n]` is the number of owners with exactly `n` `id`s.
     owners_with: Vec<usize>,
 }
 
@@ -154,7 +154,7 @@ impl Counts {
         self.of.get(&owner).copied().unwrap_or_default()
     }
 
-    /// The largest number that each owner may keep so that all keep at most `total`.
+    /// The largest number of `id`s per owner with which all owners together keep at most `total`.
     fn level(&self, total: usize) -> usize {
         let (mut left, mut owners) = (total, self.of.len());
         for (count, with) in self.owners_with.iter().enumerate().filter(|(_, with)| **with > 0) {
@@ -182,28 +182,28 @@ impl<T: Clone> RememberedIds<T> {
         }
     }
 
-    /// Where the message with this `id` went, while that is remembered.
+    /// Finds the outcome of the message with this `id`, if it is still remembered.
     pub(crate) fn find(&mut self, key: &IdKey, now: Instant) -> Option<T> {
         self.expire(now);
         let (at, taken) = self.taken.get(key)?;
         (now.saturating_duration_since(*at) < self.kept_for).then(|| taken.clone())
     }
 
-    /// Remembers where a message went that was taken at `now`.
+    /// Remembers the outcome of a message that was accepted at `now`.
     pub(crate) fn insert(&mut self, key: IdKey, taken: T, now: Instant) {
-        // An `id` that is taken again, because its room has ended, is remembered for the whole time again.
+        // An `id` that is used again after its room has ended is remembered for the whole time again.
         if self.taken.insert(key, (now, taken)) {
             self.counts.add(key.0);
         }
         self.unswept.push_back((now, key));
         self.step();
-        // The slack is larger than what comes during a sweep, but for a memory that is full of stale entries.
+        // The slack is larger than the inserts during a sweep, unless the memory is full of stale entries.
         while self.taken.len() > self.count_max {
             self.step();
         }
     }
 
-    /// Forgets the `id`s whose time is over, a bounded number of them.
+    /// Forgets `id`s that are older than `kept_for`, at most [`EXPIRED_AT_ONCE`] of them.
     pub(crate) fn expire(&mut self, now: Instant) {
         for _ in 0..EXPIRED_AT_ONCE {
             let queue = if self.swept.is_empty() { &mut self.unswept } else { &mut self.swept };
@@ -228,7 +228,7 @@ impl<T: Clone> RememberedIds<T> {
         self.taken.get(key).is_some_and(|(current, _)| *current == at)
     }
 
-    /// Goes on with the sweep, or begins one where it is due: where the memory is nearly full, or most entries are stale.
+    /// Continues the sweep, or starts one if the memory is nearly full or most entries are stale.
     fn step(&mut self) {
         let slack = self.count_max / 16;
         let full = self.count_max - slack;
@@ -250,7 +250,7 @@ impl<T: Clone> RememberedIds<T> {
             if !self.is_current(at, &key) {
                 continue;
             }
-            // From the oldest on: whoever is above the level comes down to it.
+            // The oldest entries come first: an owner above the level loses them until it is at the level.
             if sweep.excess > 0 && self.counts.get(key.0) > sweep.level {
                 sweep.excess -= 1;
                 self.forget(&key);

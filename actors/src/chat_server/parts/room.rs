@@ -1,6 +1,6 @@
-//! One room: who is in it, and what the history keeps of it.
+//! One room: its members, and the number of messages that the history keeps of it.
 //!
-//! An inbox, which keeps a client's private messages, is a room too: its members are the client's connections.
+//! An inbox, which keeps a client's private messages, is a room too. Its members are the client's own connections.
 
 use std::time::Instant;
 
@@ -16,28 +16,28 @@ use crate::ids::{HubId, HubSet, SessionId};
 pub(crate) struct Room {
     key: RoomKey,
     members: FxHashSet<SessionId>,
-    /// How many members are further connections of a client that is in the room already.
+    /// The number of members that are additional connections of a client already in the room.
     pub(super) further_connections: u32,
-    /// How many members each hub has, by its number.
+    /// The number of members on each hub, indexed by the hub's number.
     members_by_hub: Vec<u32>,
     hubs: HubSet,
-    /// How many messages the history keeps.
+    /// The number of messages that the history keeps.
     pub(super) kept: u64,
     /// Whether a message was ever stored.
     pub(super) is_spoken_in: bool,
-    /// Messages on their way through the log.
+    /// The number of messages in flight.
     pub(super) in_flight: u32,
     empty_since: Option<Instant>,
-    /// Set when nobody finds the room any more: it is forgotten when nothing is in flight.
+    /// Set when the room has ended. It is forgotten once no message is in flight.
     pub(super) ended: Option<Ended>,
-    /// Where it is noted among the vacancies.
+    /// The room's entries in the ordered sets of [`Vacancies`](super::vacancies::Vacancies).
     pub(super) noted: Noted,
 }
 
-/// What an empty room is worth: 0 if nothing was ever said in it, otherwise one more than the messages that are kept.
+/// The worth of an empty room: 0 if no message was ever stored in it, otherwise one more than its kept messages.
 pub(super) type Worth = usize;
 
-/// Where a room stands in the ordered sets of the vacancies.
+/// The keys of a room in the ordered sets of the vacancies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Noted {
     pub(super) ends_at: Option<Instant>,
@@ -48,7 +48,7 @@ pub(super) struct Noted {
 /// The end of a room.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// The operator who dropped it and waits.
+    /// Set if an operator has dropped the room and waits for the outcome.
     pub(crate) reply: Option<DropReply>,
 }
 
@@ -104,7 +104,7 @@ impl Room {
         }
     }
 
-    /// How many clients are in the room.
+    /// The number of clients in the room. Several connections of one client count once.
     pub(crate) fn count(&self) -> u32 {
         u32::try_from(self.members.len()).unwrap_or(u32::MAX).saturating_sub(self.further_connections)
     }
@@ -114,7 +114,7 @@ impl Room {
         self.members.is_empty()
     }
 
-    /// Since when no connection is in the room.
+    /// The time at which the last connection left; `None` while there is one.
     pub(super) fn empty_since(&self) -> Option<Instant> {
         self.empty_since
     }
@@ -128,22 +128,22 @@ impl Room {
         self.hubs
     }
 
-    /// Whether nobody finds it any more.
+    /// Whether the room has ended, so that no lookup finds it.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.is_some()
     }
 
-    /// How many messages the history keeps: the newest ones, without a gap.
+    /// The number of messages that the history keeps: the newest ones, without a gap.
     pub(crate) fn kept(&self) -> u64 {
         self.kept
     }
 
-    /// Whether it is a room with a name other than the lobby's: one that may go for another.
+    /// Whether it is a named room other than the lobby, which may be dropped for another room.
     pub(super) fn is_ordinary(&self) -> bool {
         self.key.room().is_some_and(|name| name.as_str() != limits::LOBBY)
     }
 
-    /// Whether the list of rooms shows it while it has a name.
+    /// Whether the list of rooms shows the room.
     pub(super) fn is_listed(&self) -> bool {
         self.key.room().is_some() && (!self.is_empty() || self.is_spoken_in)
     }

@@ -1,7 +1,7 @@
-//! The rooms and inboxes, and which connections are in them.
+//! The rooms and inboxes, and the connections in them.
 //!
-//! A room that ends is found by nobody from then on. It is forgotten, and its number given to another, when nothing of it
-//! is in flight any more.
+//! No lookup finds a room that has ended. The room is forgotten, and its number reused, once no message of it is in
+//! flight.
 
 use std::time::{Duration, Instant};
 
@@ -14,21 +14,20 @@ use super::vacancies::Vacancies;
 use crate::history::RoomKey;
 use crate::ids::{RoomId, SessionId};
 
-/// Most rooms that end in one tick, so that no message waits for a crowd of them.
+/// Most rooms that end in one tick, so that messages do not have to wait while very many end.
 pub(crate) const ENDED_AT_ONCE_MAX: usize = 512;
 
-/// Most rooms that are looked at for one list: where more are there, and a token allows few of them, the list may lack
-/// rooms, and says that there are more.
+/// Most rooms that are examined for one list. If there are more, and a token allows few of them, the list may be
+/// incomplete; it then says that it is truncated.
 const LOOKED_AT_MAX: usize = 50_000;
 
 /// Whether there is space for a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Space {
-    /// There is.
     Free,
-    /// There is if this room goes.
+    /// There is space if this room is dropped.
     Instead(RoomId),
-    /// There is none.
+    /// None of the rooms may go.
     Full,
 }
 
@@ -42,7 +41,7 @@ pub(crate) struct Rooms {
 }
 
 impl Rooms {
-    /// No rooms yet. At most `most` get a name beside those that are restored, and the lobby.
+    /// Starts without rooms. At most `most` rooms have a name; restored rooms and the lobby may exceed that.
     pub(crate) fn new(most: usize, empty_room_kept: Duration, history_is_stored: bool) -> Self {
         let vacancies = Vacancies::new(empty_room_kept, history_is_stored);
         Self { all: Slab::new(), by_name: PartedMap::default(), most, vacancies }
@@ -52,7 +51,7 @@ impl Rooms {
         self.all.get(room.index())
     }
 
-    /// Changes a room, and notes where it belongs then.
+    /// Changes a room and updates its entries among the vacancies.
     fn change<T>(&mut self, id: RoomId, change: impl FnOnce(&mut Room) -> T) -> Option<T> {
         let room = self.all.get_mut(id.index())?;
         let outcome = change(room);
@@ -60,12 +59,12 @@ impl Rooms {
         Some(outcome)
     }
 
-    /// The room of this name.
+    /// A room that has not ended.
     pub(crate) fn find(&self, name: &str) -> Option<RoomId> {
         self.by_name.get(name).copied()
     }
 
-    /// How many rooms have a name, empty ones that are still kept among them.
+    /// The number of rooms with a name, including empty rooms that are still kept.
     pub(crate) fn count(&self) -> usize {
         self.by_name.len()
     }
@@ -78,7 +77,7 @@ impl Rooms {
         self.vacancies.first_disposable(now).map_or(Space::Full, Space::Instead)
     }
 
-    /// Makes a room or an inbox. `None`: there are no more numbers.
+    /// Makes a room or an inbox. `None`: all room numbers are in use.
     pub(crate) fn make(&mut self, key: RoomKey, now: Instant) -> Option<RoomId> {
         let id = RoomId(u32::try_from(self.all.vacant_key()).ok()?);
         if let RoomKey::Room(name) = &key {
@@ -89,14 +88,14 @@ impl Rooms {
         Some(id)
     }
 
-    /// Makes a room that was there before this process.
+    /// Makes a room that the history has stored before this process.
     pub(crate) fn restore(&mut self, key: RoomKey, kept: u64, is_spoken_in: bool, now: Instant) -> Option<RoomId> {
         let id = self.make(key, now)?;
         self.change(id, |room| (room.kept, room.is_spoken_in) = (kept, is_spoken_in))?;
         Some(id)
     }
 
-    /// Adds a connection. `is_further`: its client is in the room already, with another one.
+    /// Adds a connection. `is_further`: another connection of its client is already in the room.
     pub(crate) fn enter(&mut self, room: RoomId, session: SessionId, is_further: bool) {
         self.change(room, |room| {
             room.insert(session);
@@ -104,7 +103,7 @@ impl Rooms {
         });
     }
 
-    /// Takes a connection out. `was_further`: its client stays, with another one.
+    /// Removes a connection. `was_further`: another connection of its client stays in the room.
     pub(crate) fn leave(&mut self, room: RoomId, session: SessionId, was_further: bool, now: Instant) {
         self.change(room, |room| {
             room.remove(session, now);
@@ -112,7 +111,7 @@ impl Rooms {
         });
     }
 
-    /// A message for the room is given to the log.
+    /// Notes that a message for the room was given to the log.
     pub(crate) fn message_begins(&mut self, id: RoomId) {
         let Some(room) = self.all.get_mut(id.index()) else { return };
         room.in_flight += 1;
@@ -121,28 +120,28 @@ impl Rooms {
         }
     }
 
-    /// A message for the room is stored; so many are kept now.
-    pub(crate) fn message_stored(&mut self, id: RoomId, kept: u64) {
+    /// A message for the room is stored. `kept`: how many are kept now, where older ones were dropped for it.
+    pub(crate) fn message_stored(&mut self, id: RoomId, kept: Option<u64>) {
         let Some(room) = self.all.get_mut(id.index()) else { return };
         room.in_flight = room.in_flight.saturating_sub(1);
         let was_spoken_in = std::mem::replace(&mut room.is_spoken_in, true);
-        room.kept = kept;
+        room.kept = kept.unwrap_or(room.kept + 1);
         if room.is_empty() || !was_spoken_in {
             self.vacancies.note(id, room);
         }
     }
 
-    /// A message for the room is not stored.
+    /// Notes that the log has refused a message for the room.
     pub(crate) fn message_refused(&mut self, room: RoomId) {
         self.change(room, |room| room.in_flight = room.in_flight.saturating_sub(1));
     }
 
-    /// The history has dropped the oldest messages of the room; so many are kept.
+    /// Notes that the history has dropped the oldest messages of the room; it now keeps `kept` messages.
     pub(crate) fn trimmed(&mut self, room: RoomId, kept: u64) {
         self.change(room, |room| room.kept = kept);
     }
 
-    /// Ends a room: nobody finds it from now on.
+    /// Ends a room: from now on no lookup finds it.
     pub(crate) fn end(&mut self, id: RoomId, ended: Ended) {
         let Some(room) = self.all.get_mut(id.index()) else { return };
         room.ended = Some(ended);
@@ -161,7 +160,7 @@ impl Rooms {
         self.all.remove(id.index()).ended
     }
 
-    /// A room that ends now: nobody has been in it for long enough, and nothing of it is kept.
+    /// The first room that is due to end: it has been empty for long enough, and the history keeps nothing of it.
     pub(crate) fn first_over(&self, now: Instant) -> Option<RoomId> {
         self.vacancies.first_over(now)
     }

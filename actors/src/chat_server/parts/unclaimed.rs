@@ -1,8 +1,10 @@
-//! Inboxes whose owner has never been here: each was made by the first client that wrote to that name.
+//! Unclaimed inboxes: their owner has never connected. The first client that wrote to the owner, the maker, created
+//! them.
 //!
-//! Whoever writes to invented names fills the table of inboxes for all. So each maker has a share; in a full table the
-//! maker with the most loses its oldest to one that has fewer; and the owner of a new inbox always gets one. An inbox
-//! that several clients wrote into is never dropped for another, and counts for its maker all the same.
+//! A client that writes to invented names could fill the table of inboxes for everybody. So each maker has a limit. In
+//! a full table, the maker with the most inboxes loses its oldest one to a maker with fewer, and the owner of a new
+//! inbox always gets one. An inbox that several clients have written into is never dropped for another one, but still
+//! counts for its maker.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -11,12 +13,12 @@ use starling_protocol::ClientId;
 
 use crate::ids::RoomId;
 
-/// What one client has made.
+/// The inboxes that one client has created.
 #[derive(Debug, Default)]
 struct Made {
-    /// Those that nobody else wrote into, the oldest first.
+    /// The inboxes that no other client has written into, the oldest first.
     alone: VecDeque<RoomId>,
-    /// How many there are in all.
+    /// The number of all its inboxes, including shared ones.
     count: usize,
 }
 
@@ -25,12 +27,12 @@ struct Made {
 pub(crate) struct Unclaimed {
     makers: FxHashMap<RoomId, ClientId>,
     made: HashMap<ClientId, Made>,
-    /// The makers of inboxes that nobody else wrote into, by how many.
+    /// The makers, by the number of their inboxes that no other client has written into.
     by_count: BTreeSet<(usize, ClientId)>,
 }
 
 impl Unclaimed {
-    /// How many this client has made.
+    /// How many of its inboxes are still unclaimed.
     pub(crate) fn made_by(&self, maker: &ClientId) -> usize {
         self.made.get(maker).map_or(0, |made| made.count)
     }
@@ -44,21 +46,21 @@ impl Unclaimed {
         });
     }
 
-    /// A client writes into an inbox: if it is another than its maker, the inbox is no longer the maker's alone.
+    /// Notes that a client writes into an inbox. If it is not the maker, the inbox is shared from then on.
     pub(crate) fn written_by(&mut self, inbox: RoomId, sender: &ClientId) {
         if self.makers.get(&inbox).is_some_and(|maker| maker != sender) {
             self.share(inbox);
         }
     }
 
-    /// The inbox is not its maker's alone.
+    /// Marks the inbox as shared: other clients than its maker have written into it.
     pub(crate) fn share(&mut self, inbox: RoomId) {
         if let Some(maker) = self.makers.get(&inbox).cloned() {
             self.change(&maker, |made| made.alone.retain(|other| *other != inbox));
         }
     }
 
-    /// The inbox is claimed by its owner, or gone.
+    /// Removes an inbox that its owner has claimed, or that has ended.
     pub(crate) fn remove(&mut self, inbox: RoomId) {
         let Some(maker) = self.makers.remove(&inbox) else { return };
         self.change(&maker, |made| {
@@ -70,7 +72,7 @@ impl Unclaimed {
         }
     }
 
-    /// The oldest inbox of the maker that has the most which nobody else wrote into, and how many that has.
+    /// The oldest unshared inbox of the maker with the most of these, and their number.
     pub(crate) fn first_to_drop(&self) -> Option<(usize, RoomId)> {
         let (count, maker) = self.by_count.last()?;
         Some((*count, *self.made.get(maker)?.alone.front()?))

@@ -1,6 +1,7 @@
-//! Rooms by what may happen to them: which ends next, which goes first where a table is full, and which is listed first.
+//! Rooms in order of three questions: which room ends next, which is dropped first if the table is full, and which is
+//! listed first.
 //!
-//! Each question is answered from an ordered set, so that no answer takes longer where there are more rooms.
+//! An ordered set answers each question, so that an answer takes no longer if there are more rooms.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::room::{Noted, Room, Worth};
 use crate::ids::RoomId;
 
-/// A room with more kept messages never goes for another one.
+/// A room with more kept messages than this is never dropped for another room.
 pub(crate) const DISPOSABLE_MESSAGES_MAX: usize = 16;
 
 const WORTH_MAX: Worth = 1 + DISPOSABLE_MESSAGES_MAX;
@@ -17,12 +18,12 @@ const WORTH_MAX: Worth = 1 + DISPOSABLE_MESSAGES_MAX;
 /// The ordered sets.
 #[derive(Debug)]
 pub(super) struct Vacancies {
-    /// How long a room is kept that nobody is in.
+    /// How long an empty room is kept.
     kept_for: Duration,
     /// Whether a room exists for as long as the history keeps a message of it.
     history_is_stored: bool,
     by_end: BTreeSet<(Instant, RoomId)>,
-    /// By worth.
+    /// By worth, and there by how long they are empty.
     disposable: [BTreeSet<(Instant, RoomId)>; WORTH_MAX + 1],
     listed: BTreeSet<(Reverse<u32>, RoomId)>,
 }
@@ -33,7 +34,7 @@ impl Vacancies {
         Self { kept_for, history_is_stored, by_end, disposable: Default::default(), listed }
     }
 
-    /// Where the room belongs.
+    /// The keys that the room should have in the ordered sets.
     fn place(&self, room: &Room) -> Noted {
         if room.ended.is_some() {
             return Noted::default();
@@ -50,7 +51,7 @@ impl Vacancies {
         Noted { ends_at, disposable: is_disposable.then_some((worth, since)), listed }
     }
 
-    /// Notes where a room belongs that has changed.
+    /// Updates the entries of a room that has changed.
     pub(super) fn note(&mut self, id: RoomId, room: &mut Room) {
         let (before, after) = (room.noted, self.place(room));
         if before == after {
@@ -79,14 +80,13 @@ impl Vacancies {
         }
     }
 
-    /// A room whose time is over.
+    /// The first room whose time has passed.
     pub(super) fn first_over(&self, now: Instant) -> Option<RoomId> {
         self.by_end.first().filter(|(at, _)| *at <= now).map(|(_, id)| *id)
     }
 
-    /// The room that goes first where another needs its place: an empty one without any message, the one that is empty
-    /// for longest. Without one, an empty room that has been kept for as long as it must, the one with the fewest
-    /// messages.
+    /// The room to drop first for another one: the longest empty room without any message. If there is none, the room
+    /// with the fewest messages among those that have been empty for at least `kept_for`.
     pub(super) fn first_disposable(&self, now: Instant) -> Option<RoomId> {
         let (silent, spoken_in) = self.disposable.split_first()?;
         let is_over = |(since, _): &&(Instant, RoomId)| now.saturating_duration_since(*since) >= self.kept_for;
@@ -99,7 +99,7 @@ impl Vacancies {
         self.listed.iter().map(|(_, id)| *id)
     }
 
-    /// Panics if a room is not noted where it belongs. For tests.
+    /// Panics if the entries of a room do not match its state. For tests.
     pub(super) fn check(&self, id: RoomId, room: &Room) {
         let noted = self.place(room);
         assert_eq!(room.noted, noted, "{id:?} is noted where it belongs");

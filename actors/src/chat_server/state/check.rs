@@ -1,4 +1,4 @@
-//! The invariants between the parts, for tests.
+//! The invariants that involve several parts, for tests.
 
 use std::collections::HashSet;
 

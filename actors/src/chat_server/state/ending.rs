@@ -1,18 +1,17 @@
-//! The end of rooms and inboxes, and space in full tables: nobody is kept out by what another has left behind.
+//! The end of rooms and inboxes, and space in full tables: abandoned rooms must not keep anybody out.
 
 use starling_protocol::{JoinedEvent, RoomName, ServerEvent};
 
 use super::{ChatState, TooManyRooms};
 use crate::chat_server::command::{DropError, DropReply};
-use crate::chat_server::effect::{Answer, Effect};
+use crate::chat_server::effect::{Answer, Effect, Turn};
 use crate::chat_server::parts::room::{Ended, Room};
 use crate::chat_server::parts::rooms::{ENDED_AT_ONCE_MAX, Space};
-use crate::chat_server::turn::Turn;
 use crate::history::{Receipt, RoomKey};
 use crate::ids::RoomId;
 
 impl ChatState {
-    /// Makes space for a room of this name, if it needs any: in a full table another room goes.
+    /// Makes space for a room of this name. If the table is full, another room is dropped for it.
     pub(super) fn make_space_for(&mut self, room: &RoomName, turn: &mut Turn) -> Result<(), TooManyRooms> {
         match self.rooms.space_for(room, turn.now.at) {
             Space::Free => Ok(()),
@@ -29,7 +28,7 @@ impl ChatState {
         self.end_room(room, None, turn);
     }
 
-    /// Ends the rooms whose time is over. A crowd of them ends over several ticks.
+    /// Ends the rooms that are due. If there are very many, they end over several ticks.
     pub(super) fn end_rooms_that_are_over(&mut self, turn: &mut Turn) {
         for _ in 0..ENDED_AT_ONCE_MAX {
             let Some(room) = self.rooms.first_over(turn.now.at) else { break };
@@ -37,8 +36,8 @@ impl ChatState {
         }
     }
 
-    /// Drops a room or an inbox with all its messages, for an operator. Its members are told that they have left; the
-    /// owner of an inbox who is here gets an empty one.
+    /// Drops a room or an inbox with all its messages, for an operator. The members are told that they have left. If
+    /// the owner of a dropped inbox is connected, it gets an empty one.
     pub(super) fn drop_room(&mut self, key: &RoomKey, reply: DropReply, turn: &mut Turn) {
         let known = match key {
             RoomKey::Room(name) => self.rooms.find(name.as_str()),
@@ -77,8 +76,8 @@ impl ChatState {
         }
     }
 
-    /// Ends a room that has no members: nobody finds it from now on, and its history is dropped when nothing of it is in
-    /// flight.
+    /// Ends a room without members: no lookup finds it from now on, and its history is dropped once no message of it is
+    /// in flight.
     fn end_room(&mut self, room: RoomId, reply: Option<DropReply>, turn: &mut Turn) {
         let Some(entry) = self.rooms.get(room) else { return };
         if let RoomKey::Inbox(owner) = entry.key() {

@@ -1,4 +1,4 @@
-//! Sessions come and go, and take names.
+//! Sessions: how they open, close, and change their names.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use starling_protocol::{
 
 use super::ChatState;
 use crate::chat_server::command::{Frame, OpenRefusal, OpenSession};
+use crate::chat_server::effect::Turn;
 use crate::chat_server::parts::participants::Participant;
-use crate::chat_server::turn::Turn;
 use crate::identity::{Claims, Identity};
 use crate::ids::SessionId;
 
@@ -30,7 +30,7 @@ impl ChatState {
     }
 
     fn take_part(&mut self, open: &OpenSession, turn: &mut Turn) -> Result<(), OpenRefusal> {
-        // Before the claim: a client that is refused must not have lost its old connection.
+        // Checked first: a client that is refused must keep its old connection.
         if let Some(name) = &open.client_id {
             self.participants.may_claim(name, open.key)?;
         }
@@ -43,7 +43,7 @@ impl ChatState {
         self.add(open, participant, &mut Frame { session: open.session, id: None, ticket: None }, turn)
     }
 
-    /// Adds a session. It is welcomed, as the answer to `frame`, and is in its room and its inbox.
+    /// Adds a session and enters its room and its inbox. The welcome answers `frame`.
     pub(super) fn add(
         &mut self,
         open: &OpenSession,
@@ -60,7 +60,7 @@ impl ChatState {
         participant.watches_presence = open.watch_presence;
         let inbox = participant.inbox;
         self.participants.add(session, participant);
-        // The welcome comes before everything that is said in the room.
+        // The welcome comes before every message of the room.
         self.enter(session, room, false, turn);
         self.tell_welcome(frame, turn);
         turn.admit(session, room);
@@ -79,8 +79,8 @@ impl ChatState {
         }
     }
 
-    /// Frees `name` for a client that shows `key`, if it may have it. Returns the key, which becomes the client's own: so
-    /// a client keeps its key, and what is remembered of it, also over a restart of the server.
+    /// Frees `name` for a client that shows `key`, if it may have the name. Returns the key, which becomes the
+    /// session's own. So a client keeps its key, and the `id`s remembered for it, even after the server restarts.
     fn claim(
         &mut self,
         name: &ClientId,
@@ -98,7 +98,7 @@ impl ChatState {
         turn.close(holder, CloseCode::Replaced, "replaced by a newer connection of the same client");
     }
 
-    /// Closes all connections of a client, and returns how many there were.
+    /// Closes all connections of a client and returns their number.
     pub(super) fn remove_client(&mut self, name: &ClientId, turn: &mut Turn) -> usize {
         let holders = self.participants.holders(name).to_vec();
         for session in &holders {
@@ -132,7 +132,7 @@ impl ChatState {
     ) -> Result<(), Refusal> {
         let Some(participant) = self.participants.get(session).filter(|it| it.name() != name) else { return Ok(()) };
         if participant.is_authenticated() {
-            return Err(Refusal::new(ErrorCode::Forbidden, "here a name comes with a token"));
+            return Err(Refusal::new(ErrorCode::Forbidden, "names come from tokens here: a name cannot be changed"));
         }
         let shown = self.claim(name, key, turn)?;
         let Some(old) = self.participants.rename(session, name, shown) else { return Ok(()) };
@@ -143,7 +143,7 @@ impl ChatState {
         Ok(())
     }
 
-    /// Takes a session out of the chat, whoever ended it.
+    /// Removes a session from the chat, whatever the cause.
     pub(super) fn close_session(&mut self, session: SessionId, turn: &mut Turn) {
         self.proofs.remove(session);
         let Some(participant) = self.participants.remove(session) else { return };
@@ -179,7 +179,7 @@ impl ChatState {
         turn.answer(frame, ServerEvent::Welcome(Box::new(welcome)));
     }
 
-    /// The participant that a token makes of a connection.
+    /// A participant with the name and the rights in a token.
     pub(super) fn proven(claims: &Arc<Claims>, key: ClientKey) -> Participant {
         Participant::new(claims.client_id.clone(), key, Some(Arc::clone(claims)))
     }

@@ -1,4 +1,4 @@
-//! Entering rooms, leaving them, and who is in them.
+//! Joining and leaving rooms, and the list of members.
 
 use std::collections::BTreeSet;
 
@@ -6,8 +6,8 @@ use starling_protocol::{ClientId, ErrorCode, MembersEvent, Refusal, Resume, Room
 
 use super::ChatState;
 use crate::chat_server::command::Frame;
+use crate::chat_server::effect::Turn;
 use crate::chat_server::parts::room::Room;
-use crate::chat_server::turn::Turn;
 use crate::ids::{RoomId, SessionId};
 
 impl ChatState {
@@ -33,7 +33,7 @@ impl ChatState {
             (participant.rooms().len(), known.is_some_and(|room| participant.is_in(room)))
         });
         if !was_member && rooms >= self.config.rooms_per_session as usize {
-            let text = format!("you are in {rooms} rooms, as many as you may be");
+            let text = format!("you are in {rooms} rooms: room limit per connection reached");
             return Err(Refusal::new(ErrorCode::TooManyRooms, text));
         }
         let room = self.find_or_make_room(name, turn)?;
@@ -54,7 +54,7 @@ impl ChatState {
         let is_further = self.participants.has_another_in(session, &name, room);
         self.rooms.enter(room, session, is_further);
         if !is_further {
-            // Before it watches: a newcomer learns of itself by `joined`.
+            // Noted before it watches: a newcomer learns of itself from `joined`, not from `presence`.
             self.note_presence(room, Some(&name), None, turn);
         }
         if wanted {
@@ -76,7 +76,7 @@ impl ChatState {
         Ok(())
     }
 
-    /// Takes a session out of a room that is not on its list any more.
+    /// Removes a session from a room that is no longer in the session's own list.
     pub(super) fn has_left(&mut self, session: SessionId, client_id: &ClientId, room: RoomId, turn: &mut Turn) {
         self.catching_up.forget(session, room);
         self.presence.watch(session, room, false);

@@ -1,15 +1,14 @@
-//! Who is told that a client came or went.
+//! Tells the watchers of a room which clients have joined and left.
 
 use starling_protocol::{ClientId, PresenceEvent, ServerEvent};
 
 use super::ChatState;
-use crate::chat_server::effect::Effect;
+use crate::chat_server::effect::{Effect, Turn};
 use crate::chat_server::parts::room::Room;
-use crate::chat_server::turn::Turn;
 use crate::ids::{RoomId, SessionId};
 
 impl ChatState {
-    /// A person reads the session from now on, or no longer.
+    /// Starts or stops telling a session the presence of all its rooms.
     pub(super) fn watch_presence(&mut self, session: SessionId, wanted: bool) {
         self.proofs.watch_presence(session, wanted);
         let Some(participant) = self.participants.get_mut(session) else { return };

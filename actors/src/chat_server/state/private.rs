@@ -1,18 +1,17 @@
-//! Private messages where they are kept, in the inboxes of both clients.
+//! Private messages that are kept: each is stored in the inboxes of its sender and its receiver.
 
 use starling_protocol::{ClientId, ErrorCode, Refusal, Resume, Seq};
 
 use super::ChatState;
 use crate::chat_server::command::Frame;
-use crate::chat_server::effect::Effect;
+use crate::chat_server::effect::{Effect, Turn};
 use crate::chat_server::parts::inboxes::NoInbox;
-use crate::chat_server::turn::Turn;
 use crate::history::RoomKey;
 use crate::ids::{RoomId, SessionId};
 
 impl ChatState {
-    /// The inbox of a client who is here. It is never refused: where the table is full and none may go, there is one
-    /// more.
+    /// The inbox of a client that is connected. It is never refused: if the table is full and no inbox may be dropped,
+    /// the limit is exceeded.
     pub(super) fn claim_inbox(&mut self, owner: &ClientId, turn: &mut Turn) -> Option<RoomId> {
         if let Some(inbox) = self.inboxes.claim(owner) {
             return Some(inbox);
@@ -29,7 +28,7 @@ impl ChatState {
         Some(inbox)
     }
 
-    /// The inbox that a message of `sender` to this client goes into, whether or not the client is here.
+    /// The inbox for a message from `sender` to this client, whether or not the client is connected.
     pub(super) fn inbox_to_write_to(
         &mut self,
         sender: &ClientId,
@@ -37,7 +36,7 @@ impl ChatState {
         turn: &mut Turn,
     ) -> Result<RoomId, Refusal> {
         if to.is_guest() {
-            let text = format!("nobody is called {to}, there are no guests here");
+            let text = format!("there is no client {to}: this server has no guests");
             return Err(Refusal::new(ErrorCode::NoSuchClient, text));
         }
         if let Some(inbox) = self.inboxes.find(to.as_str()) {
@@ -48,7 +47,7 @@ impl ChatState {
         let first = self.inboxes.first_to_go_for_maker(sender).map_err(|why| {
             refused(match why {
                 NoInbox::MadeTooMany(made) => {
-                    format!("{made} clients that you wrote to have never been here, as many as there may be")
+                    format!("you have written to {made} clients that have never connected: limit reached")
                 }
                 NoInbox::Full => format!("inbox limit reached (CHAT_INBOXES = {})", self.config.inboxes),
             })
@@ -56,15 +55,15 @@ impl ChatState {
         if let Some(first) = first {
             self.drop_for_space(first, turn);
         }
-        let inbox = self.make_inbox(to, turn).ok_or_else(|| refused("there are no more numbers".into()))?;
+        let inbox = self.make_inbox(to, turn).ok_or_else(|| refused("all room numbers are in use".into()))?;
         self.inboxes.made_by(inbox, sender);
         Ok(inbox)
     }
 
-    /// Lets a session have its private messages, first those that its client was not sent.
+    /// Starts the delivery of private messages to a session. The messages that its client has not been sent come first.
     pub(super) fn open_inbox(&mut self, session: SessionId, inbox: RoomId, turn: &mut Turn) {
         self.rooms.enter(inbox, session, false);
-        // Messages that the history has dropped meanwhile cannot be sent any more.
+        // The history may have dropped some of the missed messages; they cannot be sent any more.
         let after = self.inboxes.sent_upto(inbox).max(Seq(self.oldest(inbox).0.saturating_sub(1)));
         if after < self.order.position(inbox).seq {
             self.catching_up.begin(session, inbox, after);
@@ -83,7 +82,7 @@ impl ChatState {
         }
     }
 
-    /// A connection of the owner was sent everything up to this message, if the room is an inbox.
+    /// Notes that a connection of the owner was sent all messages up to `seq`, if the room is an inbox.
     pub(super) fn sent(&mut self, room: RoomId, seq: Seq) {
         if self.rooms.get(room).is_some_and(|room| room.key().owner().is_some()) {
             self.inboxes.sent(room, seq);

@@ -1,4 +1,4 @@
-//! Tokens, where names are authenticated: who becomes a participant, and for how long.
+//! Tokens, where names are authenticated: they make a connection a participant, for a limited time.
 
 use std::sync::Arc;
 
@@ -6,19 +6,19 @@ use starling_protocol::{ClientCommand, ClientId, CloseCode, ErrorCode, Refusal, 
 
 use super::ChatState;
 use crate::chat_server::command::{Frame, OpenRefusal, OpenSession, Request};
-use crate::chat_server::turn::Turn;
+use crate::chat_server::effect::Turn;
 use crate::clock::Now;
 use crate::identity::Claims;
 
 impl ChatState {
-    /// Waits until a connection shows a token.
+    /// Gives a connection a limited time to show a token, and tells it so.
     pub(super) fn await_proof(&mut self, open: OpenSession, turn: &mut Turn) {
         let text = format!("say hello with a token within {} seconds", limits::PROOF_SECONDS);
         turn.tell(open.session, ServerEvent::Error(Refusal::new(ErrorCode::Unauthorized, text)));
         self.proofs.wait_for(open, turn.now);
     }
 
-    /// Carries out what a connection may ask that has not shown a token: to show one, and for a sign of life.
+    /// Carries out a request of a connection that has not shown a token. It may only show one, or send a ping.
     pub(super) fn ask_unproven(&mut self, frame: &mut Frame, request: Request, turn: &mut Turn) -> Result<(), Refusal> {
         match request {
             Request::Proven { claims, client_id, key } => {
@@ -40,7 +40,7 @@ impl ChatState {
         }
     }
 
-    /// Makes a connection a participant whose token is verified. A client may have several connections.
+    /// Makes a connection with a verified token a participant. A client may have several connections.
     pub(super) fn take_part_as(
         &mut self,
         open: &OpenSession,
@@ -52,7 +52,7 @@ impl ChatState {
         if !claims.rooms.allow(&open.room) {
             return Err(OpenRefusal::RoomClosed(open.room.clone()));
         }
-        // Before anybody is replaced: a client that is refused must not have lost its old connection.
+        // Checked first: a client that is refused must keep its old connection.
         self.make_space_for(&open.room, turn)?;
         let old = self.participants.holder_with_key(&claims.client_id, open.key);
         if let Some(old) = old {
@@ -68,7 +68,7 @@ impl ChatState {
         Ok(())
     }
 
-    /// A participant shows a newer token, which holds from now on, also for the rooms that it is in.
+    /// Replaces the token of a participant. The new claims apply at once, also to the rooms that it has already joined.
     pub(super) fn prove_again(
         &mut self,
         frame: &mut Frame,
@@ -93,7 +93,7 @@ impl ChatState {
         Ok(())
     }
 
-    /// Closes the connections that have not shown a token in time, and those whose token has expired.
+    /// Closes connections whose time to show a token has passed, and those whose token has expired.
     pub(super) fn end_unproven(&mut self, turn: &mut Turn) {
         while let Some((session, is_unproven)) = self.proofs.first_ended(turn.now.at) {
             let reason = if is_unproven { "no token came in time" } else { "the token has expired" };
@@ -104,7 +104,7 @@ impl ChatState {
     }
 }
 
-/// Whether a token holds now, for the name that is asked for.
+/// Checks that a token has not expired and is for the requested name.
 fn check(claims: &Claims, wanted: Option<&ClientId>, now: Now) -> Result<(), OpenRefusal> {
     if claims.expires_at <= now.unix_ms {
         return Err(OpenRefusal::TokenExpired);

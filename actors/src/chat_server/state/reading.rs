@@ -7,9 +7,8 @@ use tokio::sync::oneshot;
 
 use super::ChatState;
 use crate::chat_server::command::{Frame, HistoryQuery};
-use crate::chat_server::effect::{Answer, Effect};
+use crate::chat_server::effect::{Answer, Effect, Turn};
 use crate::chat_server::parts::reads::Reader;
-use crate::chat_server::turn::Turn;
 use crate::history::{Page, ReadError, ReadPurpose, ReadRequest, RoomKey};
 use crate::ids::RoomId;
 
@@ -53,13 +52,12 @@ impl ChatState {
         with: Option<ClientId>,
         turn: &mut Turn,
     ) {
-        let token = self.reads.begin(Reader::Page { frame: frame.take(), with: with.clone() });
-        let (limit, bytes) = (usize::from(limit), self.config.page_bytes());
-        let purpose = ReadPurpose::Page;
-        turn.push(Effect::Read(ReadRequest { token, purpose, room, page, search: None, with, limit, bytes }));
+        let reader = Reader::Page { frame: frame.take(), with: with.clone() };
+        let request = self.begin_read(reader, room, page);
+        turn.push(Effect::Read(ReadRequest { with, limit: limit.into(), ..request }));
     }
 
-    /// Reads for somebody outside the chat. Every room may be read so.
+    /// Reads for a caller outside the chat. The caller's rights were checked by the HTTP route; every room may be read.
     pub(super) fn read_from_outside(
         &mut self,
         query: HistoryQuery,
@@ -68,14 +66,29 @@ impl ChatState {
     ) {
         let HistoryQuery { room: name, page, search, limit, bytes } = query;
         let Some(room) = self.rooms.find(name.as_str()) else {
-            // The lobby is there for everybody who asks, even while nobody is in it.
+            // The lobby always counts as existing, even while nobody is in it.
             let is_lobby = name.as_str() == limits::LOBBY;
             let outcome = if is_lobby { Ok(Page::default()) } else { Err(ReadError::NoSuchRoom) };
             return turn.reply(Answer::Page(reply, outcome));
         };
-        let token = self.reads.begin(Reader::Outside(reply));
-        let (limit, purpose) = (usize::from(limit), ReadPurpose::Page);
-        turn.push(Effect::Read(ReadRequest { token, purpose, room, page, search, with: None, limit, bytes }));
+        let request = self.begin_read(Reader::Outside(reply), room, page);
+        turn.push(Effect::Read(ReadRequest { search, limit: limit.into(), bytes, ..request }));
+    }
+
+    /// Notes for whom a room's history is read, and gives the request for everything that may be shown of it.
+    pub(super) fn begin_read(&mut self, reader: Reader, room: RoomId, page: HistoryPage) -> ReadRequest {
+        ReadRequest {
+            token: self.reads.begin(reader),
+            purpose: ReadPurpose::Page,
+            room,
+            oldest: self.oldest(room),
+            newest: self.order.position(room).seq,
+            page,
+            search: None,
+            with: None,
+            limit: usize::MAX,
+            bytes: self.config.page_bytes(),
+        }
     }
 
     pub(super) fn was_read(&mut self, request: &ReadRequest, page: Page, turn: &mut Turn) {
@@ -84,7 +97,7 @@ impl ChatState {
             Some(Reader::Page { mut frame, with }) => {
                 let Some(entry) = self.rooms.get(room) else { return };
                 if page.messages.first().is_some_and(|first| first.room != *entry.key()) {
-                    // The room was dropped meanwhile, and its number is another's.
+                    // The room was dropped meanwhile, and another room has its number.
                     return turn.refuse(&mut frame, Refusal::new(ErrorCode::NoSuchRoom, "the room was dropped"));
                 }
                 tell_page(&mut frame, entry.key().clone(), with, &page, turn);
@@ -98,7 +111,8 @@ impl ChatState {
         }
     }
 
-    /// A client that asked for history is told that it cannot be had; a session that catches up cannot go on without it.
+    /// Handles a read that has failed. A client that asked for a page gets an error. A session that catches up is
+    /// closed, because it cannot continue without the page.
     pub(super) fn was_not_read(&mut self, request: &ReadRequest, error: ReadError, turn: &mut Turn) {
         match self.reads.finish(request.token) {
             Some(Reader::Page { mut frame, .. }) => {
@@ -106,7 +120,7 @@ impl ChatState {
             }
             Some(Reader::Proof { session } | Reader::Replay { session, .. }) => {
                 if self.catching_up.needs_history(session, request.room) {
-                    let reason = "what was missed cannot be read at the moment";
+                    let reason = "missed messages cannot be read at the moment";
                     self.cut_off(session, CloseCode::TryAgainLater, reason, turn);
                 }
             }

@@ -1,38 +1,39 @@
-//! Catching up: a session that comes back is sent what it missed, and then what is new.
+//! Resuming: a session that returns is sent its missed messages, and then live messages.
 
 use starling_protocol::{CloseCode, HistoryPage, JoinedEvent, Resume, Seq, ServerEvent};
 
 use super::ChatState;
 use crate::chat_server::command::Frame;
-use crate::chat_server::effect::Effect;
+use crate::chat_server::effect::{Effect, Turn};
 use crate::chat_server::parts::catching_up::{UnprovenJoin, proof_page};
 use crate::chat_server::parts::reads::Reader;
-use crate::chat_server::turn::Turn;
 use crate::credits::Ticket;
 use crate::history::{Page, ReadPurpose, ReadRequest};
 use crate::hub::Replay;
 use crate::ids::{RoomId, SessionId};
 
 impl ChatState {
-    /// The oldest message that the history keeps of a room; one past the newest where it keeps none.
+    /// The oldest message of a room that the history keeps. If it keeps none, the seq after the newest one.
     pub(super) fn oldest(&self, room: RoomId) -> Seq {
         let kept = self.rooms.get(room).map_or(0, crate::chat_server::parts::room::Room::kept);
         Seq((self.order.position(room).seq.0 + 1).saturating_sub(kept))
     }
 
-    /// How many messages of a room are kept where this is the oldest.
+    /// The number of kept messages of a room whose oldest kept message is `oldest`.
     pub(super) fn kept_since(&self, room: RoomId, oldest: Seq) -> u64 {
         (self.order.position(room).seq.0 + 1).saturating_sub(oldest.0)
     }
 
-    /// Whether everything after the message that a client goes on from is kept, as far as `seq` and `epoch` tell.
+    /// Whether the history has all messages after the one that a client resumes from, judged by `seq` and `epoch`
+    /// alone.
     fn can_recover(&self, room: RoomId, from: Resume) -> bool {
         let position = self.order.position(room);
         let is_kept = from.after <= position.seq && from.after.next() >= self.oldest(room);
         from.epoch == Some(position.epoch) && is_kept
     }
 
-    /// Lets a session resume in a room that it is in, or in its inbox, once its proof holds.
+    /// Resumes a session in a room that it is a member of, or in its inbox. If the client gave the time of its last
+    /// message, the history first has to confirm that message.
     pub(super) fn resume(
         &mut self,
         frame: &mut Frame,
@@ -52,8 +53,8 @@ impl ChatState {
         self.read(room, proof_page(resume.after), 1, reader, turn);
     }
 
-    /// Tells a session that it is in a room or has its inbox, lets it catch up from where it resumes, and admits it to
-    /// live messages.
+    /// Answers with `joined`, starts to catch up if the session resumes, and admits it to live messages: at once if it
+    /// has missed nothing, otherwise once it has caught up.
     fn tell_joined(
         &mut self,
         frame: &mut Frame,
@@ -86,7 +87,7 @@ impl ChatState {
             return;
         };
         if was_member && !self.catching_up.is_catching_up(session, room) {
-            // Live messages wait until the missed ones have been written.
+            // Live messages must follow the missed ones.
             turn.dismiss(session, room);
         }
         if self.catching_up.begin(session, room, after) {
@@ -97,8 +98,8 @@ impl ChatState {
         }
     }
 
-    /// Answers a `join` whose proof has not been read, because another command of the session needs the answer first:
-    /// nothing is recovered.
+    /// Answers a `join` whose proof has not been read yet, because another command of the session needs that answer
+    /// first. The answer says that nothing was recovered.
     pub(super) fn answer_unproven(&mut self, session: SessionId, room: RoomId, turn: &mut Turn) {
         if let Some(mut join) = self.catching_up.take_unproven(session, room) {
             let resume = Resume { epoch: None, ..join.resume };
@@ -106,7 +107,7 @@ impl ChatState {
         }
     }
 
-    /// The message that a client goes on from has been read: its `join` is answered.
+    /// Answers a `join`, because the message that the client resumes from has been read.
     pub(super) fn was_proven(
         &mut self,
         session: SessionId,
@@ -117,7 +118,7 @@ impl ChatState {
     ) {
         // Otherwise the session has left the room since, or has resumed anew.
         let Some(mut join) = self.catching_up.take_proven(session, room, asked) else { return };
-        // A message that was dropped meanwhile contradicts nothing.
+        // The message may have been dropped meanwhile; a missing message does not contradict the client.
         let kept = page.messages.first().filter(|message| message.seq == join.resume.after);
         let is_other = kept.is_some_and(|message| Some(message.at) != join.resume.at);
         let resume = if is_other { Resume { epoch: None, ..join.resume } } else { join.resume };
@@ -135,21 +136,13 @@ impl ChatState {
         self.read(room, HistoryPage::After(after), usize::MAX, Reader::Replay { session, ticket }, turn);
     }
 
-    /// Reads for a session that cannot go on without it.
+    /// Reads a page for a session that cannot continue without it.
     fn read(&mut self, room: RoomId, page: HistoryPage, limit: usize, reader: Reader, turn: &mut Turn) {
-        turn.push(Effect::Read(ReadRequest {
-            token: self.reads.begin(reader),
-            purpose: ReadPurpose::CatchUp,
-            room,
-            page,
-            search: None,
-            with: None,
-            limit,
-            bytes: self.config.page_bytes(),
-        }));
+        let request = self.begin_read(reader, room, page);
+        turn.push(Effect::Read(ReadRequest { purpose: ReadPurpose::CatchUp, limit, ..request }));
     }
 
-    /// A session has written what it was given of a replay.
+    /// Reads the next page for a session that has written the previous one.
     pub(super) fn continue_replay(&mut self, session: SessionId, room: RoomId, turn: &mut Turn) {
         match self.catching_up.go_on(session, room) {
             Some(after) => self.read_replay(session, room, after, None, turn),
@@ -157,7 +150,7 @@ impl ChatState {
         }
     }
 
-    /// Writes the next part of what a session missed, and admits the session when nothing is left.
+    /// Sends a session the next page of its missed messages, and admits it to live messages after the last page.
     pub(super) fn replay(
         &mut self,
         session: SessionId,

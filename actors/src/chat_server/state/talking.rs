@@ -1,7 +1,7 @@
-//! Messages: accepted, given to the log, and delivered when the log gives them back.
+//! Messages: accepted, given to the log, and delivered when the log returns them.
 //!
-//! Accepting a message decides whether this client may say this here. Placing it, which gives it its `seq`, comes when
-//! the log has committed it.
+//! Accepting a message decides whether this client may send it there. Placing a message assigns its `seq`, once the log
+//! has committed it.
 
 use std::time::Instant;
 
@@ -11,51 +11,49 @@ use starling_protocol::{
 };
 
 use super::{ChatState, Direct};
-use crate::chat_server::command::{Frame, OperatorPost, Posted};
-use crate::chat_server::effect::{Answer, Effect};
+use crate::chat_server::command::{Frame, OperatorPost, PostReply, Posted};
+use crate::chat_server::effect::{Answer, Effect, Turn};
 use crate::chat_server::parts::in_flight::{Asker, Waiting};
 use crate::chat_server::parts::order::{LoggedEntry, Placed, Placement};
 use crate::chat_server::parts::participants::Participant;
 use crate::chat_server::parts::remembered::IdKey;
-use crate::chat_server::turn::Turn;
 use crate::clock::Now;
 use crate::credits::Ticket;
 use crate::history::{Draft, Entry, EntryCopy, EntryNumber, RoomKey, StoredCopy};
 use crate::identity::IdOwner;
 use crate::ids::{RoomId, SessionId};
 
-/// A message that a client may say.
+/// A message that the rules allow.
 #[derive(Debug)]
 struct Accepted {
-    /// Whose its `id` is.
     owner: IdOwner,
     id: Option<IdKey>,
     outcome: Outcome,
 }
 
-/// What happens with an accepted message.
+/// The destination of an accepted message.
 #[derive(Debug)]
 enum Outcome {
     ToRoom(RoomId),
-    /// It goes to a client whose private messages are kept in this inbox.
+    /// Stored in the inbox of the receiver, and in that of the sender.
     ToInbox(RoomId, ClientId),
-    /// It goes to a client and is not kept.
+    /// Delivered to the connections of a client, but not stored.
     ToClient(ClientId),
-    /// It was taken before.
+    /// Not sent again: a message with the same `id` was accepted before.
     Repeated(Earlier),
 }
 
-/// A message that was taken before under the same `id`.
+/// The earlier message with the same `id`.
 #[derive(Debug)]
 enum Earlier {
-    /// It is on its way through the log.
+    /// It is in flight: the log has not returned it yet.
     InFlight(EntryNumber),
     Placed(Placed),
-    /// It was private and is not kept.
+    /// It was private and was not stored.
     Direct(Direct),
 }
 
-/// Where a message is stored or stands already.
+/// The position of a stored message, for its acknowledgement.
 struct Stored<'a> {
     room: &'a RoomKey,
     to: Option<&'a ClientId>,
@@ -64,7 +62,7 @@ struct Stored<'a> {
 }
 
 impl ChatState {
-    /// Takes a client's message.
+    /// Handles a client's message.
     pub(super) fn publish(&mut self, mut frame: Frame, post: PostMessage<'static>, turn: &mut Turn) {
         let PostMessage { text, target, client_id } = post;
         let accepted = match self.accept(&frame, target, client_id.as_ref(), turn) {
@@ -100,7 +98,7 @@ impl ChatState {
         }
     }
 
-    /// Decides whether a client may say something, to whom, and under which name.
+    /// Decides whether a client may send a message, to which destination, and under which name.
     fn accept(
         &mut self,
         frame: &Frame,
@@ -114,7 +112,7 @@ impl ChatState {
             Target::Room(name) => Ok(self.own_room(session, &name)?),
             Target::Client(to) => Err(to),
         };
-        // A guest takes the name last: a message that is refused takes none.
+        // The name is taken at the end, so that a refused message takes no name.
         let name = self.name_to_take(session, claimed)?;
         let participant = self.participants.get(session).ok_or_else(not_here)?;
         let owner = name.map_or_else(|| participant.owner(), |name| IdOwner::keyed(name, participant.key()));
@@ -147,8 +145,8 @@ impl ChatState {
         first.ok_or_else(not_here)
     }
 
-    /// The name that a guest takes with a message that gives it as its sender; `None` where the sender has that name, or
-    /// the message gives none. Changes nothing.
+    /// The name that a guest takes by naming itself as the sender; `None` if the sender already has that name, or if
+    /// the message names no sender. Changes nothing.
     fn name_to_take<'a>(
         &self,
         session: SessionId,
@@ -166,14 +164,14 @@ impl ChatState {
         Ok(Some(name))
     }
 
-    /// The message that was taken lately under this `id`, unless its room has ended since.
+    /// Finds the message that was recently accepted under this `id`, unless its room has ended since.
     fn earlier(&mut self, id: &IdKey, now: Now) -> Option<Earlier> {
         let in_flight = self.in_flight.find(id).map(Earlier::InFlight);
         let placed = || self.order.find(id, now.at).map(Earlier::Placed);
         in_flight.or_else(placed).or_else(|| self.direct_ids.find(id, now.at).map(Earlier::Direct))
     }
 
-    /// Gives a message to the log. Of two copies the receiver's is the last.
+    /// Gives a message to the log. If it has two copies, the receiver's copy is the last.
     fn append(
         &mut self,
         rooms: &[RoomId],
@@ -235,9 +233,9 @@ impl ChatState {
         }
     }
 
-    /// Takes an operator's message.
-    pub(super) fn post_as_operator(&mut self, post: OperatorPost, turn: &mut Turn) {
-        let OperatorPost { room, client_id, text, id, reply } = post;
+    /// Handles an operator's message.
+    pub(super) fn post_as_operator(&mut self, post: OperatorPost, reply: PostReply, turn: &mut Turn) {
+        let OperatorPost { room, client_id, text, id } = post;
         let owner = IdOwner::operator(&client_id);
         let key = id.as_ref().map(|id| self.ids.key(owner, id));
         if let Some(earlier) = key.and_then(|key| self.earlier(&key, turn.now)) {
@@ -261,7 +259,7 @@ impl ChatState {
         }
     }
 
-    /// Answers a message that was taken before.
+    /// Answers a message whose `id` was accepted before.
     fn repeat(&mut self, asker: Asker, earlier: Earlier, turn: &mut Turn) {
         match earlier {
             Earlier::InFlight(number) => self.in_flight.repeat(number, asker),
@@ -279,7 +277,7 @@ impl ChatState {
         }
     }
 
-    /// The log has committed a message: it is placed, acknowledged and delivered.
+    /// Places, acknowledges and delivers a message that the log has committed.
     pub(super) fn committed(&mut self, number: EntryNumber, mut copies: SmallVec<[StoredCopy; 1]>, turn: &mut Turn) {
         let Some(Waiting { asker, repeats, id, accepted_at, ticket, .. }) = self.in_flight.finish(number) else {
             return;
@@ -329,7 +327,8 @@ impl ChatState {
             return Err(placement);
         };
         assert_eq!(seq, copy.message.seq, "INV-3: the log and the order agree");
-        self.rooms.message_stored(copy.room, self.kept_since(copy.room, copy.oldest));
+        let kept = copy.oldest.map(|oldest| self.kept_since(copy.room, oldest));
+        self.rooms.message_stored(copy.room, kept);
         Ok(seq)
     }
 
@@ -337,7 +336,7 @@ impl ChatState {
         let StoredCopy { room, message, .. } = copy;
         let Some(entry) = self.rooms.get(room) else { return };
         let hubs = entry.hubs();
-        // At least one connection of an inbox's owner has caught up, and is sent this message too.
+        // Whether a connection of the inbox's owner has caught up and therefore receives this message now.
         let is_sent = entry.key().owner().is_some()
             && entry.members().any(|session| !self.catching_up.is_catching_up(session, room));
         let seq = message.seq;
@@ -348,7 +347,7 @@ impl ChatState {
         self.forget_if_over(room, turn);
     }
 
-    /// The log could not commit a message: it has no place, and its `id` may be used again.
+    /// Refuses a message that the log could not commit. It gets no `seq`, and its `id` may be used again.
     pub(super) fn refused(&mut self, number: EntryNumber, turn: &mut Turn) {
         let Some(Waiting { asker, repeats, rooms, .. }) = self.in_flight.finish(number) else { return };
         refuse_all(asker, repeats, ErrorCode::Unavailable, "the message could not be stored", turn);
@@ -363,12 +362,12 @@ fn not_here() -> Refusal {
     Refusal::new(ErrorCode::NotAMember, "you are in no room")
 }
 
-/// Tells whoever has sent a message that it is stored.
+/// Tells the sender of a message that it is stored.
 fn acknowledge(asker: Asker, stored: &Stored<'_>, duplicate: bool, turn: &mut Turn) {
     let Stored { room, to, seq, at } = *stored;
     match asker {
         Asker::Client(mut frame) => {
-            // Without an `id` the client is told only a failure.
+            // A message without an `id` is acknowledged only if it fails.
             let Some(id) = frame.id.take() else { return };
             let room = room.room().cloned();
             let seq = room.is_some().then_some(seq);

@@ -1,4 +1,4 @@
-//! How a connection ends: by its server, as too slow, or broken.
+//! Ways in which a connection ends: closed by the server, too slow, or broken.
 
 use super::*;
 
@@ -99,7 +99,7 @@ async fn a_handshake_that_was_begun_is_ended_before_the_close_frame() {
 
 #[actix::test]
 async fn a_client_that_is_too_slow_before_its_handshake_is_answered_gets_the_answer_and_the_close_frame() {
-    // The answer was dropped with what waited behind it.
+    // Regression: the handshake response was dropped with the frames behind it.
     let head = Bytes::from_static(b"HTTP/1.1 101 Switching Protocols\r\n\r\n");
     let mut pair = opening_pair(head.clone()).await;
     pair.offer(&[text(1, 100)]);
@@ -119,7 +119,7 @@ async fn what_waits_is_written_before_the_close_frame_of_an_ordinary_end_and_not
     pair.connection.close(frame::close(CloseCode::GoingAway, ""), clock::now());
     let queued = pair.connection.queued();
     assert_eq!(queued.frames, 2);
-    // Taken and forgotten, whatever the bound.
+    // A closing connection discards frames, whatever the bound.
     assert_eq!(pair.connection.offer(chunk(&[text(2, 100)]), 0), Ok(()));
     pair.connection.close(close_frame(), clock::now());
     pair.connection.close_dropping(close_frame(), clock::now());
@@ -140,7 +140,7 @@ async fn a_peer_that_is_gone_breaks_the_connection_and_nothing_waits_for_it() {
     let mut written = Written::default();
     let breaking = async {
         while connection.flush(clock::now(), &mut written) == Flushed::Blocked {
-            // An error is for the write to find.
+            // The write that follows reports the error.
             poll_fn(|cx| connection.poll_writable(cx)).await.unwrap_or_default();
         }
         connection.flush(clock::now(), &mut written)

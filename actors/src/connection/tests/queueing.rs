@@ -1,4 +1,4 @@
-//! What the kernel does not take waits, in order and within its bound.
+//! Bytes that the kernel does not accept wait in the outbox, in order and within its bound.
 
 use super::*;
 
@@ -117,7 +117,7 @@ async fn exactly_as_much_as_may_wait_is_accepted_and_one_byte_more_is_refused() 
 #[actix::test]
 async fn what_is_left_of_a_frame_written_past_the_outbox_may_be_as_much_as_may_wait_and_no_more() {
     let large = text(1, MORE_THAN_THE_KERNEL_TAKES);
-    // What the kernel takes differs a little from time to time: as much as is left fits exactly.
+    // The kernel's buffer varies a little, so the test uses exactly the bytes that are left.
     let mut pair = pair().await;
     assert_eq!(pair.connection.write_through(chunk(std::slice::from_ref(&large)), 1_000), Err(Overflow));
     let left = pair.connection.queued();

@@ -29,7 +29,9 @@ const PART: usize = 256;
 /// # Errors
 /// [`OperatorError`]; then there is no such file.
 pub fn backup(path: &Path, target: &Path) -> Result<CheckReport, OperatorError> {
+    file::check_new_name(target).map_err(|reason| OperatorError::UnfitTarget { path: target.to_owned(), reason })?;
     let source = reader(path)?;
+    ownership::check_new(target)?;
     match File::create_new(target) {
         Ok(_) => copy(&source, target),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(OperatorError::Exists(target.to_owned())),
@@ -43,6 +45,8 @@ pub fn backup(path: &Path, target: &Path) -> Result<CheckReport, OperatorError> 
 /// # Errors
 /// [`OperatorError`]; then the database is as it was.
 pub fn restore(settings: &SqliteSettings, from: &Path, replace: bool) -> Result<CheckReport, OperatorError> {
+    file::check_new_name(&settings.path)
+        .map_err(|reason| OperatorError::UnfitTarget { path: settings.path.clone(), reason })?;
     let source = reader(from)?;
     if schema::version(&source)? == 0 {
         return Err(OpenError::Foreign { path: from.to_owned() }.into());
@@ -51,7 +55,7 @@ pub fn restore(settings: &SqliteSettings, from: &Path, replace: bool) -> Result<
     if !found.problems.is_empty() {
         return Err(OperatorError::Damaged { path: from.to_owned(), problems: found.problems.len() });
     }
-    let path = file::locate(&settings.path)?;
+    let path = file::locate_new(&settings.path)?;
     let there = FileIdentity::at(&path).ok();
     if there.is_some() && there == FileIdentity::at(from).ok() {
         return Err(OperatorError::Itself(from.to_owned()));
@@ -64,6 +68,7 @@ pub fn restore(settings: &SqliteSettings, from: &Path, replace: bool) -> Result<
     settle(&path)?;
     // What another restore has left is overwritten.
     let unfinished = beside(&path, UNFINISHED);
+    ownership::check_new(&unfinished)?;
     File::create(&unfinished).map_err(|error| target_error(&unfinished, error))?;
     let report = copy(&source, &unfinished)?;
     replace_with(&unfinished, &path).map_err(|error| target_error(&path, error))?;
@@ -96,7 +101,7 @@ fn settle(path: &Path) -> Result<(), OperatorError> {
 /// Gives a copy the name of the database. Whenever the process is killed, the one or the other has it and is whole.
 fn replace_with(unfinished: &Path, path: &Path) -> io::Result<()> {
     // Nothing of it would be right.
-    SearchIndex::remove(path);
+    SearchIndex::remove(path).map_err(io::Error::other)?;
     // A log that is not this database's would be taken for its own.
     for ending in ["-wal", "-shm", "-journal"] {
         match fs::remove_file(beside(path, ending)) {

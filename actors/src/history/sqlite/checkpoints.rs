@@ -9,8 +9,9 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::command::WriterCommand;
+use super::file::OpenFiles;
+use crate::history::HistoryMetrics;
 use crate::history::thread::spawn;
-use crate::metrics::HistoryMetrics;
 use crate::vitals::Vitals;
 
 /// How often what was written is taken from the write-ahead log into the database.
@@ -18,7 +19,7 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Starts the thread that keeps the write-ahead log short; it ends when the sender is dropped.
 pub(super) fn start(
-    connection: Connection,
+    (connection, files): (Connection, Arc<OpenFiles>),
     writer: Sender<Vec<WriterCommand>>,
     metrics: &Arc<HistoryMetrics>,
     vitals: &Vitals,
@@ -31,6 +32,10 @@ pub(super) fn start(
             let commits = metrics.commit_seconds.count() + metrics.dropped.load(Relaxed);
             if commits != seen {
                 seen = commits;
+                // A log that was cut would be taken into the database in parts, and damage it: the writer says what then.
+                if files.check().is_err() {
+                    continue;
+                }
                 // It waits for nobody and takes what it can.
                 if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
                     // Without a writer the process ends.

@@ -14,8 +14,9 @@ use std::path::Path;
 use log::warn;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
-use super::Sync;
 use super::file::{FileIdentity, beside};
+use super::settings::synchronous;
+use crate::history::Durability;
 
 /// What the database says of the start that wrote it last.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,10 @@ enum Doubt {
     Copy,
     #[error("the machine stopped without a clean stop of the server, and CHAT_HISTORY_SYNC was normal")]
     PowerCut,
+    #[error("the server was not stopped cleanly, and its write-ahead log is not there or empty")]
+    NoLog,
+    #[error("the write-ahead log was removed, replaced or made shorter while the server ran")]
+    Incomplete,
 }
 
 /// The stamps that stand in the file that locks the database: two while the database is given a new one.
@@ -51,6 +56,9 @@ pub(super) struct NotedStamps([Stamp; 2]);
 const NOTED_BYTES: usize = 17;
 
 impl NotedStamps {
+    /// Stands in place of the stamps where the database is known to lack what was acknowledged.
+    const INCOMPLETE: Self = Self([Stamp(0); 2]);
+
     fn parse(text: &str) -> Option<Self> {
         let mut stamps = text.split_whitespace().map(|stamp| u64::from_str_radix(stamp, 16).ok());
         let (first, second) = (stamps.next()??, stamps.next()??);
@@ -88,13 +96,33 @@ impl NotedStamps {
 
 /// Why it is not certain that a database ends with what was stored last. `None`: it does, or it is of a version that
 /// noted nothing.
-fn doubt(last: Option<&LastStart>, noted: Option<NotedStamps>, inode: u64, boot: &str) -> Option<Doubt> {
+fn doubt(last: Option<&LastStart>, noted: Option<NotedStamps>, found: &Found<'_>) -> Option<Doubt> {
+    let Found { inode, boot, has_log } = *found;
     let Some(last) = last else { return noted.map(|_| Doubt::Copy) };
+    if noted == Some(NotedStamps::INCOMPLETE) {
+        return Some(Doubt::Incomplete);
+    }
     if last.inode != inode || !noted.is_some_and(|noted| noted.0.contains(&last.stamp)) {
         return Some(Doubt::Copy);
     }
     let is_same_boot = !boot.is_empty() && last.boot == boot;
-    (!last.is_closed && !last.is_durable && !is_same_boot).then_some(Doubt::PowerCut)
+    if last.is_closed {
+        None
+    } else if !last.is_durable && !is_same_boot {
+        Some(Doubt::PowerCut)
+    } else {
+        (!has_log).then_some(Doubt::NoLog)
+    }
+}
+
+/// What a start finds.
+#[derive(Debug, Clone, Copy)]
+struct Found<'a> {
+    inode: u64,
+    /// Which boot of the machine it is in; empty where that is not known.
+    boot: &'a str,
+    /// Whether a write-ahead log with something in it was beside the database. A server that runs has one.
+    has_log: bool,
 }
 
 /// The database as this process writes it.
@@ -116,35 +144,48 @@ pub(super) enum MarkError {
 }
 
 impl Continuity {
-    /// Marks a database as written by this process, after its rooms have begun new epochs where that is needed.
+    /// Marks a database as written by this process, after its rooms have begun new epochs where that is needed. `had_log`:
+    /// whether a write-ahead log with something in it was there before the database was opened.
     pub(super) fn begin(
         connection: &mut Connection,
         lock: &File,
         identity: FileIdentity,
-        sync: Sync,
+        had_log: bool,
+        durability: Durability,
     ) -> Result<Self, MarkError> {
         // Not readable on other systems than Linux; then every stop that is not clean counts as a power cut.
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
-        let (inode, is_durable) = (identity.inode(), sync == Sync::Full);
+        let (inode, is_durable) = (identity.inode(), durability == Durability::Machine);
         let this = Self { lock: lock.try_clone()?, inode, boot, is_durable };
         // Before the first message: a power cut must not take the mark with it.
         connection.pragma_update(None, "synchronous", "FULL")?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let last = last_start(&transaction)?;
-        if let Some(doubt) = doubt(last.as_ref(), NotedStamps::read(lock)?, inode, &this.boot) {
+        let found = Found { inode, boot: &this.boot, has_log: had_log };
+        if let Some(doubt) = doubt(last.as_ref(), NotedStamps::read(lock)?, &found) {
             let rooms = transaction.execute("UPDATE rooms SET epoch = random()", [])?;
             if rooms > 0 {
                 warn!("the history may lack what was stored last: {doubt}; its {rooms} rooms begin new epochs");
             }
         }
         this.mark(transaction, false)?;
-        connection.pragma_update(None, "synchronous", sync.pragma())?;
+        connection.pragma_update(None, "synchronous", synchronous(durability))?;
         Ok(this)
     }
 
     /// Notes that everything is stored.
     pub(super) fn end(&self, connection: &mut Connection) -> Result<(), MarkError> {
         self.mark(connection.transaction_with_behavior(TransactionBehavior::Immediate)?, true)
+    }
+
+    /// Notes that the next start may find less than was acknowledged.
+    pub(super) fn doubt(&self) -> io::Result<()> {
+        NotedStamps::INCOMPLETE.write(&self.lock)
+    }
+
+    /// Takes such a note back: everything is there after all.
+    pub(super) fn trust(&self, connection: &mut Connection) -> Result<(), MarkError> {
+        self.mark(connection.transaction_with_behavior(TransactionBehavior::Immediate)?, false)
     }
 
     fn mark(&self, transaction: Transaction<'_>, is_closed: bool) -> Result<(), MarkError> {
@@ -200,30 +241,31 @@ mod tests {
     #[test]
     fn rooms_begin_new_epochs_where_the_database_may_lack_what_was_stored_last() {
         let last = LastStart { stamp: Stamp(7), inode: 1, boot: "b".into(), is_durable: false, is_closed: false };
+        let durable = || LastStart { is_durable: true, ..last.clone() };
+        let closed = || LastStart { is_closed: true, ..last.clone() };
         let noted = |stamps: [i64; 2]| Some(NotedStamps(stamps.map(Stamp)));
+        let here = Found { inode: 1, boot: "b", has_log: true };
+        let (elsewhere, without_log) = (Found { boot: "c", ..here }, Found { has_log: false, ..here });
+        let (copy, cut, no_log) = (Some(Doubt::Copy), Some(Doubt::PowerCut), Some(Doubt::NoLog));
         let cases = [
-            ("killed, in the same boot", last.clone(), noted([7, 7]), 1, "b", None),
-            ("killed while it was given a new stamp", last.clone(), noted([8, 7]), 1, "b", None),
-            ("a copy from before the last start or stop", last.clone(), noted([8, 8]), 1, "b", Some(Doubt::Copy)),
-            ("no file beside it", last.clone(), None, 1, "b", Some(Doubt::Copy)),
-            ("another inode", last.clone(), noted([7, 7]), 2, "b", Some(Doubt::Copy)),
-            ("another boot", last.clone(), noted([7, 7]), 1, "c", Some(Doubt::PowerCut)),
-            ("a boot that is not known", last.clone(), noted([7, 7]), 1, "", Some(Doubt::PowerCut)),
-            (
-                "another boot, and nothing can be lost",
-                LastStart { is_durable: true, ..last.clone() },
-                noted([7, 7]),
-                1,
-                "c",
-                None,
-            ),
-            ("another boot after a clean stop", LastStart { is_closed: true, ..last }, noted([7, 7]), 1, "c", None),
+            ("killed, in the same boot", last.clone(), noted([7, 7]), here, None),
+            ("killed while it was given a new stamp", last.clone(), noted([8, 7]), here, None),
+            ("a copy from before the last start or stop", last.clone(), noted([8, 8]), here, copy),
+            ("no file beside it", last.clone(), None, here, copy),
+            ("another inode", last.clone(), noted([7, 7]), Found { inode: 2, ..here }, copy),
+            ("another boot", last.clone(), noted([7, 7]), elsewhere, cut),
+            ("a boot that is not known", last.clone(), noted([7, 7]), Found { boot: "", ..here }, cut),
+            ("another boot, and nothing can be lost", durable(), noted([7, 7]), elsewhere, None),
+            ("another boot after a clean stop", closed(), noted([7, 7]), elsewhere, None),
+            ("killed, and the log is gone", durable(), noted([7, 7]), without_log, no_log),
+            ("a clean stop takes the log along", closed(), noted([7, 7]), without_log, None),
+            ("the log was cut while the server ran", closed(), noted([0, 0]), here, Some(Doubt::Incomplete)),
         ];
-        for (what, last, noted, inode, boot, expected) in cases {
-            assert_eq!(doubt(Some(&last), noted, inode, boot), expected, "{what}");
+        for (what, last, noted, found, expected) in cases {
+            assert_eq!(doubt(Some(&last), noted, &found), expected, "{what}");
         }
-        assert_eq!(doubt(None, None, 1, "b"), None, "new, or of a version that noted nothing");
-        assert_eq!(doubt(None, noted([7, 7]), 1, "b"), Some(Doubt::Copy), "a copy of such a version");
+        assert_eq!(doubt(None, None, &here), None, "new, or of a version that noted nothing");
+        assert_eq!(doubt(None, noted([7, 7]), &here), copy, "a copy of such a version");
     }
 
     #[test]

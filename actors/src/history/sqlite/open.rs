@@ -8,12 +8,14 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::SqliteSettings;
-use super::continuity::{Continuity, MarkError};
-use super::file::{FileIdentity, beside};
+use super::continuity::MarkError;
+use super::file::{OpenFiles, beside};
 use super::lock::Lock;
 use super::ownership::{self, UNFINISHED};
 use super::restored::restore;
 use super::schema::{self, APPLICATION_ID, DbRoom, VERSION};
+use super::settings::synchronous;
+use super::written::WrittenDatabase;
 use crate::history::Restored;
 
 /// How long a connection waits for another one of this process, or for an operator's tool.
@@ -34,76 +36,44 @@ const LOG_PAGES_MAX: u32 = 16_384;
 pub enum OpenError {
     /// The folder cannot be made, or the file beside the database that locks it.
     #[error("the history {path} cannot be opened: {error}")]
-    File {
-        /// The database.
-        path: PathBuf,
-        /// What the system says.
-        error: io::Error,
-    },
+    File { path: PathBuf, error: io::Error },
     /// Nothing can be stored in it.
     #[error("the history {path} cannot be used: {reason}")]
-    Unfit {
-        /// The path.
-        path: PathBuf,
-        /// Why not.
-        reason: &'static str,
-    },
+    Unfit { path: PathBuf, reason: &'static str },
     /// Its disk has no room left.
     #[error("the history {path} cannot be opened: the disk is full")]
-    DiskFull {
-        /// The database.
-        path: PathBuf,
-    },
+    DiskFull { path: PathBuf },
     /// Another process works with it.
     #[error("the history {path} is held by another process; stop that one first")]
-    Held {
-        /// The database.
-        path: PathBuf,
-    },
+    Held { path: PathBuf },
     /// It was written by a newer version of this program.
     #[error("the history {path} has version {version}, newer than {VERSION}, the newest that this program knows")]
-    Newer {
-        /// The database.
-        path: PathBuf,
-        /// Its version.
-        version: u32,
-    },
+    Newer { path: PathBuf, version: u32 },
     /// It belongs to another program.
     #[error("{path} is a database, but not a history of this program")]
-    Foreign {
-        /// The database.
-        path: PathBuf,
-    },
+    Foreign { path: PathBuf },
     /// A file with a name that a file of the history would have belongs to another program.
     #[error("the history {path} cannot be used: {file} is there, and not of this program")]
-    ForeignBeside {
-        /// The database.
-        path: PathBuf,
-        /// The file.
-        file: PathBuf,
-    },
+    ForeignBeside { path: PathBuf, file: PathBuf },
     /// It is no database, or not a whole one.
     #[error("the history {path} is damaged: {reason}")]
-    Damaged {
-        /// The database.
-        path: PathBuf,
-        /// What was found.
-        reason: String,
-    },
+    Damaged { path: PathBuf, reason: String },
     /// The database does not let itself be opened.
     #[error("the history {path} cannot be opened: {error}")]
-    Database {
-        /// The database.
-        path: PathBuf,
-        /// What it says.
-        error: rusqlite::Error,
-    },
+    Database { path: PathBuf, error: rusqlite::Error },
 }
 
 impl OpenError {
     pub(super) fn of_file(path: &Path, error: io::Error) -> Self {
         let path = path.to_owned();
         if error.kind() == io::ErrorKind::StorageFull { Self::DiskFull { path } } else { Self::File { path, error } }
+    }
+
+    pub(super) fn of_mark(path: &Path, error: MarkError) -> Self {
+        match error {
+            MarkError::Database(error) => Self::of(path, error),
+            MarkError::Lock(error) => Self::of_file(path, error),
+        }
     }
 
     pub(super) fn of(path: &Path, error: rusqlite::Error) -> Self {
@@ -128,9 +98,8 @@ impl OpenError {
 pub(super) struct Opened {
     /// Numbers above this one have nothing in the database: neither a room, nor messages or `id`s of one that has ended.
     pub(super) last_number: u32,
-    pub(super) continuity: Continuity,
-    pub(super) identity: FileIdentity,
-    pub(super) writer: Connection,
+    pub(super) files: OpenFiles,
+    pub(super) writer: WrittenDatabase,
     pub(super) readers: Vec<Connection>,
     pub(super) checkpoints: Connection,
     /// Reads for the search.
@@ -169,22 +138,15 @@ pub(super) fn open(settings: &SqliteSettings) -> Result<(Opened, Lock), OpenErro
 
 fn open_locked(settings: &SqliteSettings, lock: &Lock) -> Result<Opened, OpenError> {
     let path = settings.path.as_path();
-    inspect(path)?;
     let of = |error| OpenError::of(path, error);
-    let of_file = |error| OpenError::of_file(path, error);
-    let mut writer = open_writer(settings, true).map_err(of)?;
-    let identity = FileIdentity::at(path).map_err(of_file)?;
-    let begun = Continuity::begin(&mut writer, lock.file(), identity, settings.sync);
-    let continuity = begun.map_err(|error| match error {
-        MarkError::Database(error) => of(error),
-        MarkError::Lock(error) => OpenError::of_file(path, error),
-    })?;
+    let writer = WrittenDatabase::open(settings, lock, true)?;
+    let files = OpenFiles::of(path).map_err(|error| OpenError::of_file(path, error))?;
     let readers = (0..READERS).map(|_| open_reader(path)).collect::<rusqlite::Result<_>>().map_err(of)?;
     let checkpoints = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(of)?;
     let searcher = open_reader(path).map_err(of)?;
-    let (rooms, restored, dropped) = restore(&writer, settings).map_err(of)?;
-    let last_number = schema::last_number(&writer).map_err(of)?;
-    Ok(Opened { last_number, continuity, identity, writer, readers, checkpoints, searcher, rooms, restored, dropped })
+    let (rooms, restored, dropped) = restore(&writer.connection, settings).map_err(of)?;
+    let last_number = schema::last_number(&writer.connection).map_err(of)?;
+    Ok(Opened { last_number, files, writer, readers, checkpoints, searcher, rooms, restored, dropped })
 }
 
 fn remove(path: &Path, endings: &[&str]) {
@@ -259,7 +221,7 @@ pub(super) fn open_writer(settings: &SqliteSettings, create: bool) -> rusqlite::
     flags.set(OpenFlags::SQLITE_OPEN_CREATE, create);
     let mut connection = connect(&settings.path, flags)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", settings.sync.pragma())?;
+    connection.pragma_update(None, "synchronous", synchronous(settings.durability))?;
     connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES_MAX)?;
     connection.pragma_update(None, "journal_size_limit", u64::from(LOG_PAGES_MAX) * 4_096)?;
     connection.pragma_update(None, "cache_size", -16_384)?;

@@ -9,8 +9,9 @@ use starling_protocol::{ClientId, Epoch, MessageId, RoomName, Seq};
 use super::lock::Lock;
 use super::page::receiver;
 use super::schema::{DROPPED, DbRoom, SEQ_MAX, drop_step, mark_dropped, of_place, place, version};
-use super::{OpenError, SqliteSettings, Sync, file, open, ownership, search};
-use crate::history::{RoomKey, StoredMessage};
+use super::written::WrittenDatabase;
+use super::{OpenError, SqliteSettings, file, open, ownership, search};
+use crate::history::{Durability, RoomKey, StoredMessage};
 
 /// Why an operator's command does not do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +37,14 @@ pub enum OperatorError {
     /// A backup overwrites nothing.
     #[error("{0} is there already, and a backup overwrites nothing")]
     Exists(PathBuf),
+    /// No file may be made with this name.
+    #[error("cannot write {path}: {reason}")]
+    UnfitTarget {
+        /// The path.
+        path: PathBuf,
+        /// Why not.
+        reason: &'static str,
+    },
     /// A restore would replace a history.
     #[error("there is a history at {0} already; with --replace it is lost")]
     WouldReplace(PathBuf),
@@ -109,6 +118,7 @@ pub(super) fn reader(path: &Path) -> Result<Connection, OperatorError> {
         return Err(OperatorError::NotThere(path.to_owned()));
     }
     let path = file::locate(path)?;
+    ownership::check(&path)?;
     open::inspect(&path)?;
     Ok(open::open_reader(&path)?)
 }
@@ -230,6 +240,17 @@ fn parsed<T, E: std::error::Error + Send + std::marker::Sync + 'static>(value: R
     value.map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error)))
 }
 
+/// Opens the database of the settings, which is there, to change it as a server does. No server may be running.
+///
+/// The lock is to be dropped after the database.
+fn change(settings: &SqliteSettings) -> Result<(Lock, WrittenDatabase), OpenError> {
+    ownership::check(&settings.path)?;
+    let mut lock = Lock::take(&settings.path)?;
+    let database = WrittenDatabase::open(settings, &lock, false)?;
+    lock.keep();
+    Ok((lock, database))
+}
+
 /// Writes the database anew, as small as it can be, and returns its bytes before and after. No server may be running.
 ///
 /// # Errors
@@ -241,22 +262,18 @@ pub fn vacuum(settings: &SqliteSettings) -> Result<(u64, u64), OperatorError> {
     }
     let path = file::locate(path)?;
     let path = path.as_path();
-    ownership::check(path)?;
-    let lock = Lock::take(path)?;
-    open::inspect(path)?;
+    ownership::check_index(path)?;
     let index = file::beside(path, search::ENDING);
     let size =
         || -> std::io::Result<u64> { Ok(fs::metadata(path)?.len() + fs::metadata(&index).map_or(0, |i| i.len())) };
     let before = size()?;
-    let connection =
-        open::open_writer(&SqliteSettings { path: path.to_owned(), sync: Sync::Full, ..settings.clone() }, false)?;
-    connection.execute_batch("VACUUM")?;
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    let (_lock, database) =
+        change(&SqliteSettings { path: path.to_owned(), durability: Durability::Machine, ..settings.clone() })?;
+    database.connection.execute_batch("VACUUM")?;
+    database.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     search::vacuum(open::open_reader(path)?, path).map_err(|error| OperatorError::Index(error.to_string()))?;
-    drop(connection);
-    let after = size()?;
-    drop(lock);
-    Ok((before, after))
+    drop(database);
+    Ok((before, size()?))
 }
 
 /// Drops a room or an inbox with all its messages, and returns how many there were. No server may be running.
@@ -268,16 +285,12 @@ pub fn drop_room(settings: &SqliteSettings, key: &RoomKey) -> Result<u64, Operat
     if !path.exists() {
         return Err(OperatorError::NotThere(path.to_owned()));
     }
-    let path = file::locate(path)?;
-    let path = path.as_path();
-    ownership::check(path)?;
-    let lock = Lock::take(path)?;
-    open::inspect(path)?;
-    let settings = SqliteSettings { path: path.to_owned(), sync: Sync::Full, ..settings.clone() };
-    let mut connection = open::open_writer(&settings, false)?;
+    let settings = SqliteSettings { path: file::locate(path)?, durability: Durability::Machine, ..settings.clone() };
+    let (_lock, mut database) = change(&settings)?;
+    let connection = &mut database.connection;
     let found = connection.query_row("SELECT id FROM rooms WHERE name = ?1", [key.to_string()], |row| row.get(0));
     let room = DbRoom(found.optional()?.ok_or_else(|| OperatorError::NothingToDrop(key.clone()))?);
-    mark_dropped(&connection, room)?;
+    mark_dropped(connection, room)?;
     let mut count = 0;
     loop {
         let transaction = connection.transaction()?;
@@ -288,6 +301,5 @@ pub fn drop_room(settings: &SqliteSettings, key: &RoomKey) -> Result<u64, Operat
             break;
         }
     }
-    drop((connection, lock));
     Ok(count)
 }

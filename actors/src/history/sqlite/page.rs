@@ -14,9 +14,6 @@ use crate::history::{Page, ReadRequest, RoomKey, StoredMessage};
 pub(super) struct DiskRead {
     pub(super) request: ReadRequest,
     pub(super) db: DbRoom,
-    /// The bounds of what is shown: nothing that is dropped, nothing that is not reported as stored.
-    pub(super) oldest: Seq,
-    pub(super) newest: Seq,
     pub(super) queued: Instant,
 }
 
@@ -74,7 +71,7 @@ impl<'a> Collected<'a> {
 
 /// The places that a page may have messages from: none that is not shown, none behind what it ends before.
 pub(super) fn span(read: &DiskRead) -> (i64, i64) {
-    let (first, last) = (place(read.db, read.oldest.0), place(read.db, read.newest.0));
+    let (first, last) = (place(read.db, read.request.oldest.0), place(read.db, read.request.newest.0));
     let last = match read.request.page {
         HistoryPage::Before(seq) => last.min(place(read.db, seq.0.min(SEQ_MAX)) - 1),
         HistoryPage::Newest | HistoryPage::After(_) => last,

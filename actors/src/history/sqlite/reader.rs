@@ -10,9 +10,8 @@ use super::page::{DiskRead, page};
 use super::report::Report;
 use crate::clock;
 use crate::history::thread::spawn;
-use crate::history::{Page, ReadError, ReadPurpose, ReadRequest, ReportSink, StoreReport};
+use crate::history::{HistoryMetrics, Page, ReadError, ReadPurpose, ReadRequest, ReportSink, StoreReport};
 use crate::log_interval::LogInterval;
-use crate::metrics::HistoryMetrics;
 use crate::vitals::Vitals;
 
 /// Most pages that wait. Who catches up is not counted: a session has one such read for a room.

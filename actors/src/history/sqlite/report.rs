@@ -1,27 +1,10 @@
 //! What the threads of the store tell.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use starling_protocol::Seq;
 
 use super::command::Append;
 use super::schema::DbRoom;
 use crate::history::{EntryNumber, Page, ReadError, ReadRequest, Receipt};
-
-/// Whether the storage works; shared with whoever answers for readiness.
-#[derive(Debug, Clone, Default)]
-pub struct StoreHealth(Arc<Mutex<Option<String>>>);
-
-impl StoreHealth {
-    /// Why nothing can be stored at the moment, if so.
-    pub fn failure(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(super) fn set(&self, failure: Option<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = failure;
-    }
-}
 
 /// What the threads of the store have finished.
 #[derive(Debug)]

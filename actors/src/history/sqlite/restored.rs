@@ -1,5 +1,7 @@
 //! What a database says of the time before: its rooms, and the `id`s that are still remembered.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, Statement};
 use starling_protocol::{ClientId, Epoch, MessageId, Seq};
 
@@ -52,11 +54,19 @@ pub(super) fn restore(
             delivered,
         });
     }
+    // From the newest message on, where the clock is ahead of it: the time in which no server ran forgets no `id`, and
+    // neither does a clock that was wrong at this start.
+    let newest =
+        "SELECT max(coalesce((SELECT max(at) FROM messages), 0), coalesce((SELECT max(at) FROM dropped_ids), 0))";
+    let newest: i64 = connection.query_row(newest, [], |row| row.get(0))?;
+    let reference = clock::unix_ms().min(newest.cast_unsigned());
     let kept = u64::try_from(settings.ids_kept.as_millis()).unwrap_or(u64::MAX);
-    let since = clock::unix_ms().saturating_sub(kept).cast_signed();
+    let since = reference.saturating_sub(kept).cast_signed();
+    // Of a private message the receiver's copy counts: in the sender's own, `peer` is another one.
     let mut select = connection.prepare(
         "SELECT place, at, client_id, id, owner FROM (
-            SELECT place, at, client_id, id, owner FROM messages WHERE at >= ?1 AND id IS NOT NULL
+            SELECT place, at, client_id, id, owner FROM messages
+                WHERE at >= ?1 AND id IS NOT NULL AND (peer IS NULL OR peer = client_id)
             UNION ALL SELECT place, at, client_id, id, owner FROM dropped_ids WHERE at >= ?1
         ) ORDER BY at DESC, place DESC LIMIT ?2",
     )?;
@@ -69,12 +79,13 @@ pub(super) fn restore(
         // A version that stored no owner remembered by name: that is right only where names are authenticated.
         let owner: Option<i64> = row.get(4)?;
         let owner = owner.map_or_else(|| IdOwner::authenticated(&client_id), |owner| IdOwner(owner.cast_unsigned()));
+        let at = row.get::<_, i64>(1)?.cast_unsigned();
         restored.ids.push(StoredId {
             owner,
+            age: Duration::from_millis(reference.saturating_sub(at)),
             room: RoomId(u32::try_from(room).unwrap_or(u32::MAX)),
             seq: Seq(seq),
-            at: row.get::<_, i64>(1)?.cast_unsigned(),
-            client_id,
+            at,
             id: MessageId::parse(&id).map_err(|error| damaged_value(3, error))?,
         });
     }

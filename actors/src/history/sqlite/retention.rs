@@ -13,7 +13,7 @@ use super::SqliteSettings;
 use super::schema::{Bounds, DbRoom, drop_step, of_place, place};
 use super::search::ENDING;
 use crate::clock;
-use crate::metrics::HistoryMetrics;
+use crate::history::HistoryMetrics;
 
 /// Most messages, or `id`s of messages that were dropped before, that one step drops.
 const STEP: u64 = 256;
@@ -338,7 +338,8 @@ fn bytes_beside(connection: &Connection) -> u64 {
     files.iter().filter_map(|file| std::fs::metadata(format!("{path}{file}")).ok()).map(|file| file.len()).sum()
 }
 
-/// Drops the messages of a room from `first` to `last`; the `id`s of those that are still remembered are kept.
+/// Drops the messages of a room from `first` to `last`; the `id`s of those that are still remembered are kept, of a private
+/// message with the receiver's copy.
 fn drop_messages(
     transaction: &Transaction<'_>,
     room: DbRoom,
@@ -350,7 +351,8 @@ fn drop_messages(
     transaction
         .prepare_cached(
             "INSERT OR REPLACE INTO dropped_ids (place, at, client_id, id, owner) SELECT place, at, client_id, id, owner
-             FROM messages WHERE place BETWEEN ?1 AND ?2 AND id IS NOT NULL AND at >= ?3",
+             FROM messages WHERE place BETWEEN ?1 AND ?2 AND id IS NOT NULL AND at >= ?3
+                AND (peer IS NULL OR peer = client_id)",
         )?
         .execute((low, high, remembered_since.cast_signed()))?;
     transaction.prepare_cached("DELETE FROM messages WHERE place BETWEEN ?1 AND ?2")?.execute((low, high))?;

@@ -113,7 +113,6 @@ pub(super) fn last_number(connection: &Connection) -> rusqlite::Result<u32> {
 /// What one step has dropped of a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DropStep {
-    /// Messages.
     pub(super) messages: u64,
     /// Messages, and `id`s of messages that were dropped before: as many as were asked for, unless nothing is left.
     pub(super) rows: u64,

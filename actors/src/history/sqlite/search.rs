@@ -20,16 +20,15 @@ use log::info;
 use rusqlite::{Connection, InterruptHandle};
 use rustc_hash::FxHashSet;
 
+pub(super) use self::index::{APPLICATION_ID, ENDING, IndexError, SearchIndex, problems};
 use self::index::{Budget, Followed};
-pub(super) use self::index::{ENDING, IndexError, SearchIndex, problems};
 use super::page::{Collected, DiskRead, span};
 use super::reader::serve;
 use super::schema::DbRoom;
 use crate::clock;
 use crate::history::thread::spawn;
-use crate::history::{Page, ReadError, ReadRequest, ReportSink, SearchText};
+use crate::history::{HistoryMetrics, Page, ReadError, ReadRequest, ReportSink, SearchText};
 use crate::log_interval::LogInterval;
-use crate::metrics::HistoryMetrics;
 use crate::vitals::Vitals;
 
 /// Most searches that wait.
@@ -215,7 +214,6 @@ impl Searches {
 /// Makes the index like the database, step by step.
 struct Follower {
     history: Connection,
-    /// The database.
     path: PathBuf,
     index: Option<SearchIndex>,
     /// Rooms that may differ.
@@ -245,11 +243,12 @@ impl Follower {
 
     /// After a failure the index is opened anew, and made anew where it is broken.
     fn fail(&mut self, error: &IndexError) {
-        if matches!(error, IndexError::Index(_)) {
+        if !matches!(error, IndexError::History(_)) {
             self.index = None;
         }
         if error.is_damage() {
-            SearchIndex::remove(&self.path);
+            // What cannot be removed is found when the index is opened, and that is told.
+            SearchIndex::remove(&self.path).unwrap_or_default();
         }
     }
 
@@ -302,7 +301,7 @@ impl Follower {
             let Followed { last, is_done } = index.follow(&moment, read.db, &mut budget)?;
             drop(moment);
             transaction.commit()?;
-            if is_done || last >= read.newest.0 {
+            if is_done || last >= read.request.newest.0 {
                 break;
             }
             if clock::now() >= until {

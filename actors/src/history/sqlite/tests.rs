@@ -1,4 +1,4 @@
-//! The store alone, with its threads and a file, and without a chat.
+//! The store with its threads and a file, below a small memory of recent messages, and without a chat.
 
 mod searching;
 
@@ -11,7 +11,9 @@ use starling_protocol::{ClientId, Epoch, HistoryPage, MessageId};
 use tempfile::TempDir;
 
 use super::*;
-use crate::history::{Draft, EntryNumber, ReadPurpose, ReadToken, RoomKey, SearchText, StoredRoom};
+use crate::history::{
+    Draft, Durability, EntryNumber, History, ReadPurpose, ReadToken, RoomKey, SearchText, StoredRoom,
+};
 use crate::identity::IdOwner;
 use crate::vitals::{Died, VitalPart, Vitals};
 
@@ -20,20 +22,21 @@ const EPOCH: Epoch = Epoch(7);
 
 /// A store in a folder, and what its threads report.
 struct Store {
-    history: SqliteHistory,
+    history: History,
+    metrics: Arc<HistoryMetrics>,
     reports: Receiver<StoreReport>,
     restored: Restored,
+    /// The oldest and the newest message of the lobby, as the chat knows them.
+    bounds: (Seq, Seq),
 }
 
 fn settings(folder: &TempDir) -> SqliteSettings {
     SqliteSettings {
         path: folder.path().join("starling.db"),
-        sync: Sync::Normal,
+        durability: Durability::Process,
         keep_messages: None,
         keep_for: None,
         keep_bytes: None,
-        recent_messages: 3,
-        recent_bytes: 1_000_000,
         ids_kept: Duration::from_mins(5),
         ids_max: 1_000,
     }
@@ -66,17 +69,26 @@ fn message(seq: u64) -> Entry {
 
 impl Store {
     fn open(settings: SqliteSettings) -> Self {
-        let mut history = SqliteHistory::open(settings, Arc::default()).unwrap();
+        let metrics = Arc::<HistoryMetrics>::default();
+        let mut history = History::over(SqliteStore::open(settings, Arc::clone(&metrics)).unwrap(), 3, 1_000_000);
         let restored = history.restore();
+        let bounds = restored.rooms.first().map_or((Seq(1), Seq(0)), |room| (room.oldest, room.seq));
         let (tell, reports) = mpsc::channel();
         history.connect(Arc::new(move |report| tell.send(report).unwrap_or_default()), &Vitals::default());
-        Self { history, reports, restored }
+        Self { history, metrics, reports, restored, bounds }
     }
 
     /// What the next report completes.
     fn next(&mut self) -> Vec<Completion> {
         let mut done = Vec::new();
         self.history.reported(self.reports.recv_timeout(Duration::from_secs(10)).unwrap(), &mut done);
+        let in_lobby = committed(&done).into_iter().filter(|(room, _)| *room == ROOM);
+        self.bounds.1 = in_lobby.map(|(_, seq)| Seq(seq)).next_back().unwrap_or(self.bounds.1);
+        for done in &done {
+            if let Completion::Trimmed { room: ROOM, oldest } = done {
+                self.bounds.0 = *oldest;
+            }
+        }
         done
     }
 
@@ -101,9 +113,11 @@ impl Store {
     ) -> Result<(Vec<u64>, bool), ReadError> {
         let (token, purpose) = (ReadToken(0), ReadPurpose::Page);
         let (search, bytes) = (search.and_then(SearchText::parse), usize::MAX);
+        let (oldest, newest) = self.bounds;
         let mut done = Vec::new();
-        self.history
-            .read(ReadRequest { token, purpose, room: ROOM, page, search, with: None, limit, bytes }, &mut done);
+        let request =
+            ReadRequest { token, purpose, room: ROOM, oldest, newest, page, search, with: None, limit, bytes };
+        self.history.read(request, &mut done);
         loop {
             match done.pop() {
                 Some(Completion::Read { page, .. }) => {
@@ -127,7 +141,7 @@ fn committed(done: &[Completion]) -> Vec<(RoomId, u64)> {
 #[test]
 fn a_thread_that_panics_is_known_to_have_died_and_one_that_is_told_to_end_is_not() {
     let folder = tempfile::tempdir().unwrap();
-    let open = || SqliteHistory::open(settings(&folder), Arc::default()).unwrap();
+    let open = || SqliteStore::open(settings(&folder), Arc::default()).unwrap();
     let (vitals, mut history) = (Vitals::default(), open());
     history.restore();
     history.connect(Arc::new(|_| {}), &vitals);
@@ -184,7 +198,7 @@ fn what_was_said_in_one_turn_is_stored_in_one_commit() {
     store.history.end_turn(&mut Vec::new());
     assert!(!store.history.has_queued());
     assert_eq!(store.next().len(), 20, "one report speaks for all");
-    assert_eq!(store.history.metrics.commit_messages.count(), 1);
+    assert_eq!(store.metrics.commit_messages.count(), 1);
 }
 
 #[test]
@@ -294,7 +308,7 @@ fn a_message_that_the_database_refuses_fails_alone_and_takes_no_number() {
         stored,
         [(ROOM, 2), (ROOM, 3), (ROOM, 4), (elsewhere, 1), (elsewhere, 2), (elsewhere, 3), (elsewhere, 4)]
     );
-    assert_eq!(store.history.health().failure(), None);
+    assert_eq!(store.metrics.health.failure(), None);
     store.history.append(message(6), &mut Vec::new());
     store.history.end_turn(&mut Vec::new());
     assert_eq!(committed(&store.next()), [(ROOM, 5)]);
@@ -317,12 +331,12 @@ fn what_is_due_when_the_storage_fails_is_done_when_it_works_again() {
     store.history.forget(ROOM, Some(receipt), &mut Vec::new());
     store.history.end_turn(&mut Vec::new());
     assert!(matches!(store.next()[..], [Completion::Forgotten { receipt: Receipt(4), is_gone: false }]));
-    assert!(store.history.health().failure().is_some());
+    assert!(store.metrics.health.failure().is_some());
     store.history.append(message(1), &mut Vec::new());
     store.history.end_turn(&mut Vec::new());
     assert!(matches!(store.next()[..], [Completion::Refused { number: EntryNumber(1) }]), "refused at once");
     refuse(&settings(&folder), "DROP TRIGGER fault");
-    while store.history.health().failure().is_some() {
+    while store.metrics.health.failure().is_some() {
         std::thread::yield_now();
     }
     // The room is made again, before or after the old one is dropped.

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::fmt::Display;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -16,18 +15,18 @@ use starling_protocol::Seq;
 
 use super::command::{Append, WriterCommand};
 use super::commit::{Forgotten, Numbering, is_of_a_message, write, write_singly};
-use super::continuity::Continuity;
-use super::file::FileIdentity;
-use super::report::{Report, StoreHealth};
+use super::continuity::MarkError;
+use super::file::{FileFault, OpenFiles};
+use super::report::Report;
 use super::retention::Retention;
 use super::schema::{Bounds, DbRoom};
 use super::search::Searches;
+use super::written::WrittenDatabase;
 use super::{SqliteSettings, open};
 use crate::clock;
 use crate::history::thread::spawn;
-use crate::history::{Receipt, ReportSink, StoreReport};
+use crate::history::{HistoryMetrics, Receipt, ReportSink, StoreReport};
 use crate::log_interval::LogInterval;
-use crate::metrics::HistoryMetrics;
 use crate::vitals::Vitals;
 
 /// Most messages in one commit.
@@ -45,8 +44,14 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 /// What a trial writes: less room than that is as good as none.
 const PROBE_BYTES: u32 = 128 * 1024;
 
+/// Takes what is in the log into the database, as far as no reader is in its way.
+const TAKE_LOG: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+
 /// A client can cause it as often as it writes.
 static REFUSED: LogInterval = LogInterval::new();
+
+/// Comes again with each trial, for as long as the log is not at its path.
+static UNSAVED: LogInterval = LogInterval::new();
 
 /// Comes again with each step, for as long as the storage fails.
 static UNDROPPED: LogInterval = LogInterval::new();
@@ -67,13 +72,12 @@ impl Due {
 }
 
 struct Writer {
-    connection: Connection,
-    /// The file that the connection writes.
-    identity: FileIdentity,
-    continuity: Continuity,
+    database: WrittenDatabase,
+    files: Arc<OpenFiles>,
+    /// Whether the next start is told that it may find less than was acknowledged.
+    is_doubted: bool,
     settings: Arc<SqliteSettings>,
     metrics: Arc<HistoryMetrics>,
-    health: StoreHealth,
     sink: ReportSink,
     /// What the search index follows.
     searches: Arc<Searches>,
@@ -89,10 +93,9 @@ struct Writer {
 
 /// Starts the writer, which knows the bounds of the stored rooms, and the rooms that were dropped and still have messages.
 pub(super) fn start(
-    (connection, identity, continuity): (Connection, FileIdentity, Continuity),
+    (database, files): (WrittenDatabase, Arc<OpenFiles>),
     settings: Arc<SqliteSettings>,
     metrics: Arc<HistoryMetrics>,
-    health: StoreHealth,
     (sink, searches): (ReportSink, Arc<Searches>),
     (bounds, dropped): (Bounds, Vec<DbRoom>),
     vitals: &Vitals,
@@ -103,12 +106,11 @@ pub(super) fn start(
         retention.drop_room(room, clock::now());
     }
     let writer = Writer {
-        connection,
-        identity,
-        continuity,
+        database,
+        files,
+        is_doubted: false,
         settings,
         metrics,
-        health,
         sink,
         searches,
         turns,
@@ -144,8 +146,8 @@ impl Writer {
                 self.retain();
             }
         }
-        if self.probe_at.is_none() {
-            note_end(&self.continuity, &mut self.connection);
+        if self.check_files().is_err() || self.probe_at.is_some() {
+            self.database.abandon();
         }
     }
 
@@ -236,20 +238,22 @@ impl Writer {
     /// Where the database refuses a single message, all others are stored. Where the storage fails, nothing is, and
     /// everything that was due still is.
     fn commit(&mut self, batch: &mut Vec<Append>) -> Result<Vec<Append>, StoreError> {
-        check_file(&self.settings.path, self.identity)?;
+        self.check_files()?;
         let mut numbering = Numbering::new(&self.bounds);
         let mut refused: Vec<Append> = batch.extract_if(.., |append| !numbering.number(append)).collect();
         let count = self.due.forgotten.len().min(FORGOTTEN_MAX);
         let forgotten = self.due.forgotten.make_contiguous().get(..count).unwrap_or_default();
-        match write(&mut self.connection, batch, &self.bounds, forgotten, &self.due.delivered) {
+        match write(&mut self.database.connection, batch, &self.bounds, forgotten, &self.due.delivered) {
             Ok(()) => {}
             Err(error) if is_of_a_message(&error) && !batch.is_empty() => {
                 REFUSED.warn(|| format!("the history refuses a message, its room goes on without it: {error}"));
-                let singly = write_singly(&mut self.connection, batch, &self.bounds, forgotten, &self.due.delivered);
+                let singly =
+                    write_singly(&mut self.database.connection, batch, &self.bounds, forgotten, &self.due.delivered);
                 refused.extend(singly?);
             }
             Err(error) => return Err(error.into()),
         }
+        self.files.note_stored();
         let forgotten: Vec<Forgotten> = self.due.forgotten.drain(..count).collect();
         self.searches.changed(forgotten.iter().map(|forgotten| forgotten.room));
         for Forgotten { room, has_messages, receipt } in forgotten {
@@ -265,12 +269,10 @@ impl Writer {
     /// Nothing can be stored from now on: entries are refused until it can.
     fn fail(&mut self, error: &dyn Display) {
         // A file that was moved may show itself as an I/O error first.
-        let moved = check_file(&self.settings.path, self.identity).err();
-        let error = moved.map_or_else(|| error.to_string(), |moved| moved.to_string());
+        let error = self.check_files().err().map_or_else(|| error.to_string(), |moved| moved.to_string());
         self.metrics.failures.fetch_add(1, Relaxed);
-        self.metrics.failing.store(1, Relaxed);
         error!("nothing can be stored, messages are refused until it can: {error}");
-        self.health.set(Some(format!("the history cannot be stored: {error}")));
+        self.metrics.health.set(Some(format!("the history cannot be stored: {error}")));
         self.probe_at = Some(clock::now() + PROBE_INTERVAL);
         let receipts: Vec<_> = self.due.forgotten.iter_mut().map(|forgotten| forgotten.receipt.take()).collect();
         for receipt in receipts {
@@ -280,29 +282,95 @@ impl Writer {
 
     /// Tries whether storing works again, with a connection that knows nothing of the failure.
     fn probe(&mut self) {
-        match try_storage(&self.settings, self.identity) {
-            Ok(connection) => {
-                self.connection = connection;
+        match self.try_storage() {
+            Ok(()) => {
                 self.probe_at = None;
-                self.metrics.failing.store(0, Relaxed);
                 info!("storing works again");
-                self.health.set(None);
+                self.metrics.health.set(None);
             }
             Err(error) => {
-                self.health.set(Some(format!("the history cannot be stored: {error}")));
+                self.metrics.health.set(Some(format!("the history cannot be stored: {error}")));
                 self.probe_at = Some(clock::now() + PROBE_INTERVAL);
             }
         }
     }
 
+    fn try_storage(&mut self) -> Result<(), StoreError> {
+        if let Err(fault) = self.check_files()
+            && !(self.files.is_log_cut(&fault) && self.log()?.is_in_database())
+        {
+            return Err(fault.into());
+        }
+        let connection = open::open_writer(&self.settings, false)?;
+        // A log that was taken back gives its room to others; where it cannot be taken back, it would only grow.
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        connection.execute("INSERT OR REPLACE INTO probe (id, filler) VALUES (1, randomblob(?1))", [PROBE_BYTES])?;
+        connection.execute("DELETE FROM probe", [])?;
+        self.database.connection = connection;
+        if self.is_doubted {
+            self.database.continuity.trust(&mut self.database.connection)?;
+            self.is_doubted = false;
+        }
+        self.files.note_bytes();
+        Ok(())
+    }
+
+    /// Fails where the next start would not find what is stored now. Then what can be saved is, and where the files that are
+    /// there may lack something, the next start is told.
+    fn check_files(&mut self) -> Result<(), FileFault> {
+        let Err(fault) = self.files.check() else { return Ok(()) };
+        let is_cut = matches!(fault, FileFault::Cut(_));
+        if is_cut && self.is_whole(&fault).unwrap_or(false) {
+            self.files.note_bytes();
+            return Ok(());
+        }
+        let is_without_log = self.files.is_without_log(&fault);
+        if !self.is_doubted && (is_without_log || is_cut) {
+            self.is_doubted = true;
+            if let Err(error) = self.database.continuity.doubt() {
+                warn!("that the history may lack messages cannot be noted: {error}");
+            }
+        }
+        // One that was cut would be taken into the database in parts, and damage it.
+        if is_without_log && let Err(error) = self.connection().query_row(TAKE_LOG, [], |_| Ok(())) {
+            UNSAVED.warn(|| format!("what the write-ahead log has cannot be taken into the database: {error}"));
+        }
+        Err(fault)
+    }
+
+    /// Whether a file that was made shorter has all that belongs in it: another process may have taken the log into the
+    /// database, or made that small.
+    fn is_whole(&self, fault: &FileFault) -> rusqlite::Result<bool> {
+        let log = self.log()?;
+        if self.files.is_log_cut(fault) {
+            return Ok(self.files.has_log_of(log.pages, log.page_bytes));
+        }
+        let pages = self.connection().pragma_query_value(None, "page_count", |row| row.get(0))?;
+        Ok(log.is_in_database() && self.files.has_database_of(pages, log.page_bytes))
+    }
+
+    /// The log as the database takes it to be.
+    fn log(&self) -> rusqlite::Result<LogExtent> {
+        let connection = self.connection();
+        let page_bytes = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+        connection.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| {
+            Ok(LogExtent { pages: row.get(1)?, pages_in_database: row.get(2)?, page_bytes })
+        })
+    }
+
+    fn connection(&self) -> &Connection {
+        &self.database.connection
+    }
+
     /// Drops a small part of what is too much.
     fn retain(&mut self) {
         let started = clock::now();
-        if let Err(error) = check_file(&self.settings.path, self.identity) {
+        if let Err(error) = self.check_files() {
             return self.fail(&error);
         }
-        match self.retention.step(&mut self.connection, &mut self.bounds, &self.metrics, started) {
+        match self.retention.step(&mut self.database.connection, &mut self.bounds, &self.metrics, started) {
             Ok(trimmed) => {
+                self.files.note_stored();
                 if !trimmed.is_empty() {
                     self.searches.changed(trimmed.iter().map(|(room, _)| *room));
                     (self.sink)(StoreReport::new(Report::Trimmed(trimmed)));
@@ -317,36 +385,28 @@ impl Writer {
     }
 }
 
-/// Notes that everything is stored. Where that fails, the next start may find that something is missing.
-pub(super) fn note_end(continuity: &Continuity, connection: &mut Connection) {
-    if let Err(error) = continuity.end(connection) {
-        warn!("that the history is whole cannot be noted, its rooms may begin new epochs: {error}");
-    }
-}
-
 /// Why nothing can be stored.
 #[derive(Debug, thiserror::Error)]
 enum StoreError {
     #[error(transparent)]
     Database(#[from] rusqlite::Error),
-    #[error("the file {0} is not there any more, or is another one")]
-    Moved(PathBuf),
+    #[error(transparent)]
+    File(#[from] FileFault),
+    #[error(transparent)]
+    Mark(#[from] MarkError),
 }
 
-/// Fails where the file that was opened is not the one at the path: what is stored in it, the next start does not find.
-fn check_file(path: &Path, opened: FileIdentity) -> Result<(), StoreError> {
-    if FileIdentity::at(path).is_ok_and(|found| found == opened) {
-        return Ok(());
+/// How much is in the log.
+#[derive(Debug, Clone, Copy)]
+struct LogExtent {
+    pages: u64,
+    /// How many of them the database has, too.
+    pages_in_database: u64,
+    page_bytes: u64,
+}
+
+impl LogExtent {
+    fn is_in_database(self) -> bool {
+        self.pages <= self.pages_in_database
     }
-    Err(StoreError::Moved(path.to_owned()))
-}
-
-fn try_storage(settings: &SqliteSettings, opened: FileIdentity) -> Result<Connection, StoreError> {
-    check_file(&settings.path, opened)?;
-    let connection = open::open_writer(settings, false)?;
-    // A log that was taken back gives its room to others; where it cannot be taken back, it would only grow.
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-    connection.execute("INSERT OR REPLACE INTO probe (id, filler) VALUES (1, randomblob(?1))", [PROBE_BYTES])?;
-    connection.execute("DELETE FROM probe", [])?;
-    Ok(connection)
 }

@@ -1,6 +1,6 @@
 use super::*;
 
-/// A client's frame with a mask that leaves the payload as it is.
+/// A client's frame whose mask is zero, so that the payload stays readable.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut out = vec![first, 0xfe];
     match u16::try_from(payload.len()).unwrap() {
@@ -12,7 +12,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The texts in these bytes, read in pieces of this size, and how many bytes were read before an error.
+/// The texts decoded from these bytes in pieces of this size, and the number of bytes read before an error.
 fn read(bytes: &[u8], piece: usize, inflates: bool) -> (Vec<String>, Option<(u16, usize)>) {
     let mut frames = Frames::new(1_000, inflates);
     let (mut unread, mut texts) = (BytesMut::new(), Vec::new());

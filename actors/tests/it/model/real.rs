@@ -10,8 +10,7 @@ use starling_actors::chat_server::effect::Effect;
 use starling_actors::chat_server::state::ChatState;
 use starling_actors::clock::{self, Now};
 use starling_actors::credits::Ticket;
-use starling_actors::history::memory::MemoryHistory;
-use starling_actors::history::{Completion, Entry, HistoryStore};
+use starling_actors::history::{Completion, Entry, History};
 use starling_actors::hub::{Replay, ToSession};
 use starling_actors::identity::Identity;
 use starling_actors::ids::{HubId, RoomId, SessionId};
@@ -30,7 +29,7 @@ const HUBS: u32 = 3;
 pub(crate) struct Real {
     state: ChatState,
     now: Now,
-    history: MemoryHistory,
+    history: History,
     is_held: bool,
     held: VecDeque<Entry>,
     /// The session of each client, while it has one.
@@ -62,7 +61,7 @@ impl Real {
         Self {
             state: ChatState::new(config, 7),
             now: Now { at: clock::now(), unix_ms: 0 },
-            history: MemoryHistory::new(u32::try_from(MESSAGES_KEPT).unwrap(), u64::MAX),
+            history: History::in_memory(u32::try_from(MESSAGES_KEPT).unwrap(), u64::MAX),
             is_held: false,
             held: VecDeque::new(),
             sessions: [None; CLIENTS],

@@ -38,6 +38,54 @@ pub(crate) enum Fault {
     LeakPrivate,
     /// A private message does not arrive.
     LosePrivate,
+    /// One member gets a message altered.
+    Alter(Alteration),
+    /// Everybody gets a message altered.
+    AlterForAll(Alteration),
+    /// The receiver gets a private message altered.
+    AlterPrivate(Alteration),
+}
+
+/// What is altered of a message on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Alteration {
+    /// A letter of its marker.
+    Marker,
+    /// The whole text: nothing tells any more that a bot wrote it.
+    Text,
+    /// The whole text and its sender: nothing tells any more who wrote it.
+    TextAndSender,
+    /// Its sender.
+    Sender,
+    /// A letter of its padding.
+    Padding,
+    /// Its length: the last letter is missing.
+    Length,
+    /// An invisible letter is added.
+    Addition,
+}
+
+impl Alteration {
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Marker, Self::Text, Self::TextAndSender, Self::Sender, Self::Padding, Self::Length, Self::Addition];
+
+    /// The sender and the text that a message has after it.
+    fn of(self, sender: &ClientId, text: &str) -> (ClientId, String) {
+        let other = |at: usize, letter: char| {
+            let replaced = if text[at..].starts_with(letter) { "B" } else { "A" };
+            format!("{}{replaced}{}", &text[..at], &text[at + 1..])
+        };
+        let somebody = ClientId::parse("somebody-else").unwrap();
+        match self {
+            Self::Marker => (sender.clone(), other(20, 'A')),
+            Self::Text => (sender.clone(), "censored".to_owned()),
+            Self::TextAndSender => (somebody, "hello, I am a person".to_owned()),
+            Self::Sender => (somebody, text.to_owned()),
+            Self::Padding => (sender.clone(), other(text.len() - 1, 'A')),
+            Self::Length => (sender.clone(), text[..text.len() - 1].to_owned()),
+            Self::Addition => (sender.clone(), format!("{text}\u{200b}")),
+        }
+    }
 }
 
 /// How the server is.
@@ -71,6 +119,12 @@ pub(crate) struct Options {
     pub(crate) keeps_private: bool,
     /// What it does wrong when an inbox is resumed.
     pub(crate) inbox_fault: Option<InboxFault>,
+    /// Messages of bots between which a person says something in every room; 0: nobody does.
+    pub(crate) person_every: u64,
+    /// Messages after which everything is refused for its rate, for a minute.
+    pub(crate) limits_after: Option<u64>,
+    /// Handshakes of each client that are refused with 503 before it is let in.
+    pub(crate) refuses_first: u32,
 }
 
 /// How long a server stalls.
@@ -116,6 +170,8 @@ pub(crate) struct Chat {
     delivered: Cell<u64>,
     is_mute: Cell<bool>,
     pub(crate) is_stopped: bool,
+    /// When each client was refused, one of [`Options::refuses_first`].
+    refused: HashMap<ClientId, Vec<Instant>>,
     /// The request by which the newest connection was made.
     pub(crate) newest_request: String,
     asked: u64,
@@ -144,6 +200,7 @@ impl Chat {
             delivered: Cell::default(),
             is_mute: Cell::default(),
             is_stopped: false,
+            refused: HashMap::new(),
             newest_request: String::new(),
             asked: 0,
             last: 0,
@@ -175,6 +232,12 @@ impl Chat {
         self.drop_everyone();
     }
 
+    /// The longest time from a client's first refused handshake to its last.
+    pub(crate) fn longest_refused(&self) -> Duration {
+        let from_first_to_last = |times: &Vec<Instant>| Some(times.last()?.duration_since(*times.first()?));
+        self.refused.values().filter_map(from_first_to_last).max().unwrap_or_default()
+    }
+
     /// Deliveries that were dropped.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.get()
@@ -194,6 +257,11 @@ impl Chat {
                 return Err(NotIn::NameTaken);
             }
             self.clients.remove(&holder);
+        }
+        let refused = self.refused.entry(name.clone()).or_default();
+        if refused.len() < self.options.refuses_first as usize {
+            refused.push(Instant::now());
+            return Err(NotIn::Full);
         }
         if self.options.seats.is_some_and(|seats| self.clients.len() >= seats) {
             return Err(NotIn::Full);
@@ -301,6 +369,11 @@ impl Chat {
 
     fn post(&mut self, id: u64, frame_id: MessageId, message: &PostMessage<'_>) {
         self.asked += 1;
+        if self.options.limits_after.is_some_and(|after| self.taken >= after) {
+            let refusal =
+                Refusal::new(ErrorCode::RateLimited, "too fast").with_id(Some(frame_id)).retry_after_ms(60_000);
+            return self.tell(id, &ServerEvent::Error(refusal));
+        }
         if self.options.refuse_every > 0 && self.asked.is_multiple_of(self.options.refuse_every) {
             let refusal = Refusal::new(ErrorCode::RateLimited, "too fast").with_id(Some(frame_id)).retry_after_ms(10);
             return self.tell(id, &ServerEvent::Error(refusal));
@@ -332,6 +405,12 @@ impl Chat {
             }
         }
         self.taken += 1;
+        if self.options.person_every > 0 && self.taken.is_multiple_of(self.options.person_every) {
+            let person = ClientId::parse("alice").unwrap();
+            for room in self.rooms.keys().cloned().collect::<Vec<_>>() {
+                self.say(&person, &room, "hello, I am a person");
+            }
+        }
         self.acks.insert((sender, frame_id), ack.clone());
         self.tell(id, &ServerEvent::Ack(ack));
     }
@@ -364,7 +443,18 @@ impl Chat {
         is_time && is_free
     }
 
+    /// How a message is altered now, if it is time for a fault that does so.
+    fn committed_alteration(&mut self, of: impl FnOnce(Fault) -> Option<Alteration>) -> Option<Alteration> {
+        let fault = self.options.fault?;
+        of(fault).filter(|_| self.commits(fault))
+    }
+
     fn say(&mut self, sender: &ClientId, room: &RoomName, text: &str) -> Seq {
+        let altered =
+            self.committed_alteration(|fault| if let Fault::AlterForAll(how) = fault { Some(how) } else { None });
+        let (sender, text) = altered.map_or((sender.clone(), text.to_owned()), |how| how.of(sender, text));
+        let (sender, text) = (&sender, text.as_str());
+        let is_altered = altered.is_some();
         let place = self.room(room);
         let seq = place.newest().next();
         let frame = frame(sender, Some(room), Some(seq), None, text);
@@ -372,6 +462,7 @@ impl Chat {
         let mut members: Vec<u64> =
             self.clients.iter().filter(|(_, client)| client.rooms.contains(room)).map(|(id, _)| *id).collect();
         members.sort_unstable();
+        self.wrong += if is_altered { members.len() as u64 } else { 0 };
         if self.commits(Fault::AckOnly) {
             self.wrong += members.len() as u64;
             return seq;
@@ -402,6 +493,13 @@ impl Chat {
             let (_, held) = self.held.take().unwrap();
             return self.send(member, held);
         }
+        let one = |fault| if let Fault::Alter(how) = fault { Some(how) } else { None };
+        if let Some(how) = self.committed_alteration(one) {
+            self.wrong += 1;
+            let ServerEvent::Message(message) = codec::decode_event(&frame).unwrap() else { unreachable!() };
+            let (sender, text) = how.of(sender, &message.text);
+            return self.send(member, self::frame(&sender, Some(room), Some(seq), None, &text));
+        }
         let faults = [Fault::LoseDelivery, Fault::DoubleDelivery, Fault::SwapDeliveries, Fault::Contradict];
         let Some(fault) = faults.into_iter().find(|fault| self.commits(*fault)) else {
             return self.send(member, frame);
@@ -416,14 +514,27 @@ impl Chat {
             // The message before, in the place of this one.
             let before = usize::try_from(seq.0).unwrap() - 2;
             let before = self.room(room).history[before].clone();
-            let ServerEvent::Message(message) = codec::decode_event(&before).unwrap() else { unreachable!() };
-            self.send(member, self::frame(sender, Some(room), Some(seq), None, &message.text));
+            let ServerEvent::Message(before) = codec::decode_event(&before).unwrap() else { unreachable!() };
+            self.send(member, self::frame(&before.client_id, Some(room), Some(seq), None, &before.text));
         }
     }
 
     fn whisper(&mut self, sender: &ClientId, to: &ClientId, text: &str) {
         if self.options.keeps_private {
             return self.whisper_to_inboxes(sender, to, text);
+        }
+        let to_receiver = |fault| if let Fault::AlterPrivate(how) = fault { Some(how) } else { None };
+        if let Some(how) = self.committed_alteration(to_receiver) {
+            self.wrong += 1;
+            let (author, altered) = how.of(sender, text);
+            for (id, client) in &self.clients {
+                if client.name == *to {
+                    self.send(*id, frame(&author, None, None, Some(to), &altered));
+                } else if client.name == *sender {
+                    self.send(*id, frame(sender, None, None, Some(to), text));
+                }
+            }
+            return;
         }
         let loses = self.commits(Fault::LosePrivate);
         let leaks = self.commits(Fault::LeakPrivate);

@@ -6,13 +6,25 @@ use std::rc::Rc;
 
 use actix_codec::{AsyncRead as _, AsyncWrite as _, Framed, ReadBuf};
 use actix_http::ws::hash_key;
-use actix_rt::net::TcpStream;
+use actix_rt::net::{TcpListener, TcpStream};
 use awc::ws::{Codec, Frame, Message};
 use futures_util::{SinkExt as _, StreamExt as _};
 use starling_protocol::{ClientId, RoomName};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::chat::{Chat, NotIn};
+
+/// Listens on a free port and serves each connection; returns the port.
+pub(super) async fn listen<S: Future<Output = ()> + 'static>(serve: impl Fn(TcpStream) -> S + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    actix_rt::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            actix_rt::spawn(serve(stream));
+        }
+    });
+    port
+}
 
 /// Serves one connection until either side ends it.
 pub(crate) async fn serve(mut stream: TcpStream, chat: Rc<RefCell<Chat>>) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use actix_codec::Framed;
-use actix_rt::net::{TcpListener, TcpStream};
+use actix_rt::net::TcpStream;
 use awc::ws::{Codec, Frame, Message};
 use bot_swarm::dialect::Dialect;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -38,8 +38,6 @@ struct State {
 
 impl ForeignServer {
     pub(crate) async fn start(dialect: Dialect) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
         let state = Rc::new(State {
             dialect,
             members: RefCell::default(),
@@ -52,11 +50,7 @@ impl ForeignServer {
             cuts: Rc::default(),
         });
         let shared = Rc::clone(&state);
-        actix_rt::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                actix_rt::spawn(serve(stream, Rc::clone(&shared)));
-            }
-        });
+        let port = connection::listen(move |stream| serve(stream, Rc::clone(&shared))).await;
         Self { state, port }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use actix_codec::Framed;
-use actix_rt::net::{TcpListener, TcpStream};
+use actix_rt::net::TcpStream;
 use awc::ws::{Codec, Frame, Message};
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -46,15 +46,9 @@ struct State {
 impl PlainServer {
     /// A server that sends every message to everybody, or, as an echo, back to its sender.
     pub(crate) async fn start(is_echo: bool) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
         let state = Rc::new(State { is_echo, ..State::default() });
         let shared = Rc::clone(&state);
-        actix_rt::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                actix_rt::spawn(serve(stream, Rc::clone(&shared)));
-            }
-        });
+        let port = connection::listen(move |stream| serve(stream, Rc::clone(&shared))).await;
         Self { state, port }
     }
 

@@ -1,4 +1,4 @@
-//! The memory of `id`s: its time, its bound, and what one step may cost.
+//! The memory of `id`s: its time limit, its size limit, and the cost of one step.
 
 use super::*;
 use crate::clock;
@@ -82,7 +82,7 @@ fn the_level_is_the_largest_at_which_all_fit() {
     ] {
         let mut counts = Counts::default();
         for (owner, count) in (0..).zip(&owners) {
-            // One too many, which goes again.
+            // One too many, which is removed again.
             (0..=*count).for_each(|_| counts.add(IdOwner(owner)));
             counts.remove(IdOwner(owner));
         }

@@ -1,4 +1,5 @@
-//! A chat to talk with: what a test says goes into [`ChatState`], what comes out is told to the clients as short lines.
+//! A chat for dialogues: steps of a test become commands of [`ChatState`], and its effects become short lines per
+//! client.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
@@ -15,37 +16,35 @@ use tokio::sync::oneshot;
 
 use super::super::ChatState;
 use crate::chat_server::command::{Command, DropError, Frame, HistoryQuery, OpenRefusal, OpenSession, Request};
-use crate::chat_server::effect::Effect;
-use crate::chat_server::turn::Turn;
+use crate::chat_server::effect::{Effect, Turn};
 use crate::clock::{self, Now};
 use crate::config::ChatConfig;
 use crate::credits::Ticket;
-use crate::history::memory::MemoryHistory;
-use crate::history::{Completion, Entry, HistoryStore, ReadRequest, RoomKey};
+use crate::history::{Completion, Entry, History, ReadRequest, RoomKey};
 use crate::hub::{Replay, ToSession};
 use crate::identity::{Claims, Identity, RoomGlobs};
 use crate::ids::{HubId, RoomId, SessionId};
 
-/// How many hubs the clients are spread over.
+/// The number of hubs over which the clients are spread.
 const HUBS: u32 = 3;
 
-/// The chat's state machine with clients, a history, and a clock that moves only when it is told to.
+/// The chat's state machine with clients, a history, and a clock that moves only on request.
 ///
 /// A dialogue, see [`check`](Self::check), has one line per step:
 ///
 /// ```text
 /// alice> opens name=alice          alice does something, see [`send`](Self::send)
-/// alice< welcome alice lobby #0    the next that alice is told must be this
-/// alice< (nothing)                 alice has not been told anything else so far
+/// alice< welcome alice lobby #0    the next line that alice receives must be this one
+/// alice< (nothing)                 alice has received nothing else so far
 /// wait 5m                          time passes (ms, s, m), then one tick
-/// history holds                    what the history is asked for waits from now on
-/// history stores 2                 it does the next two things; without a number all, and waits no more
-/// history fails dev                it cannot store what waits in dev
+/// history holds                    the history queues all requests from now on
+/// history stores 2                 it carries out the next two; without a number all, and queues no more
+/// history fails dev                it cannot store the queued messages of dev
 /// ```
 pub(in super::super) struct Chat {
     pub(in super::super) state: ChatState,
     pub(in super::super) now: Now,
-    history: MemoryHistory,
+    history: History,
     is_held: bool,
     held: VecDeque<Held>,
     clients: Vec<Client>,
@@ -56,11 +55,11 @@ pub(in super::super) struct Chat {
     drop_answer: Option<oneshot::Receiver<Result<(), DropError>>>,
 }
 
-/// One connection, and what it remembers for the next one of the same label.
+/// One connection, and the key and epochs that later connections with the same label may use.
 struct Client {
     label: String,
     session: SessionId,
-    /// It went by itself: it hears nothing more.
+    /// The client has closed it, so it receives nothing more.
     is_gone: bool,
     inbox: VecDeque<String>,
     key: Option<ClientKey>,
@@ -68,7 +67,7 @@ struct Client {
     epochs: HashMap<String, Epoch>,
 }
 
-/// What the history has not done yet.
+/// The queued requests to the history.
 enum Held {
     Append(Entry),
     Read(ReadRequest),
@@ -118,7 +117,7 @@ impl Chat {
         let mut config = ChatConfig::default();
         change(&mut config);
         Self {
-            history: MemoryHistory::new(config.history_messages, config.history_bytes),
+            history: History::in_memory(config.history_messages, config.history_bytes),
             state: ChatState::new(config, 1),
             now: Now { at: clock::now(), unix_ms: 1_000_000 },
             is_held: false,
@@ -139,12 +138,12 @@ impl Chat {
         self.dropped()
     }
 
-    /// What the operator who dropped something last is answered by now.
+    /// The answer to the operator's last drop, if there is one by now.
     pub(in super::super) fn dropped(&mut self) -> Option<Result<(), DropError>> {
         self.drop_answer.as_mut()?.try_recv().ok()
     }
 
-    /// Lets clients of these names come into the lobby, and forgets their welcomes.
+    /// Opens clients with these names in the lobby, and discards their welcomes.
     pub(in super::super) fn and(mut self, names: &[&str]) -> Self {
         for name in names {
             self.send(name, &format!("opens name={name}"));
@@ -153,7 +152,7 @@ impl Chat {
         self
     }
 
-    /// Plays a dialogue. At its end nobody may have been told anything else.
+    /// Plays a dialogue. At its end no client may have received anything else.
     #[track_caller]
     pub(in super::super) fn check(&mut self, dialogue: &str) {
         for line in dialogue.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -173,7 +172,7 @@ impl Chat {
         }
     }
 
-    /// What a client was told and no test has looked at.
+    /// The lines that a client has received and no test has checked.
     #[track_caller]
     pub(in super::super) fn take(&mut self, who: &str) -> Vec<String> {
         self.client(who).inbox.drain(..).collect()
@@ -247,7 +246,7 @@ impl Chat {
     /// continues R              what was replayed has been written
     /// ```
     ///
-    /// `key=LABEL` and `epoch=LABEL` are what the client of that label was told last.
+    /// `key=LABEL` and `epoch=LABEL` are the latest ones that the client with that label has received.
     #[track_caller]
     pub(in super::super) fn send(&mut self, who: &str, what: &str) {
         let line = Line::parse(what);
@@ -421,7 +420,7 @@ impl Chat {
     fn apply(&mut self, command: Command) {
         let mut turn = Turn::new(self.now);
         self.state.apply(command, &mut turn);
-        // The crowds would make it slow.
+        // Checked only in small chats, because it is slow with many sessions.
         if self.state.session_count() < 100 && self.state.room_count() < 100 {
             self.state.check();
         }
@@ -446,7 +445,7 @@ impl Chat {
         }
     }
 
-    /// Does what the actor would do; what the history is to do now is given back.
+    /// Does the actor's part: performs the effects, and returns the requests for the history.
     fn perform(&mut self, effect: Effect) -> Option<Held> {
         match effect {
             Effect::To { session, command } => self.perform_for(session, command),

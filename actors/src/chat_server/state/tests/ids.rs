@@ -163,7 +163,7 @@ fn an_id_of_a_room_that_was_forgotten_is_forgotten_with_it() {
         alice< dev#1 alice: hello id=m1
         ",
     );
-    // The first memory's end ended the second one too.
+    // Regression: when the first memory of the `id` expired, it removed the second one too.
     chat.check(
         "
         wait 14m

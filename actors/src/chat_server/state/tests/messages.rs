@@ -1,4 +1,4 @@
-//! What is said, stored, delivered and acknowledged.
+//! Messages: accepted, stored, delivered and acknowledged.
 
 use super::Chat;
 

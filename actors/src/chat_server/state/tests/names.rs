@@ -1,4 +1,4 @@
-//! Who is called what.
+//! Names and their holders.
 
 use super::Chat;
 

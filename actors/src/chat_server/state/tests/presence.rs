@@ -1,4 +1,4 @@
-//! Who comes and goes, for those who want to know.
+//! Presence events for watchers.
 
 use std::time::Duration;
 
@@ -237,7 +237,7 @@ fn with_more_names_than_are_told_a_change_of_the_count_alone_is_told() {
 
 #[test]
 fn who_comes_past_the_names_that_are_told_and_goes_again_is_not_shown_as_gone() {
-    // It was on no list when it went, and so it was told as one who went.
+    // Regression: the client was in no list when it left, so its leaving was announced.
     let mut chat = watched();
     chat.send("first", "opens name=first");
     chat.take("alice");
@@ -269,7 +269,7 @@ fn a_room_whose_watchers_have_gone_tells_nobody() {
 
 #[test]
 fn who_begins_to_watch_while_somebody_is_away_for_less_than_a_second_is_told_of_the_return() {
-    // The one list of what happens within the second was for all watchers; to a newer one the return was nothing.
+    // Regression: the list of one second was the same for all watchers, so a newer one did not see the return.
     Chat::new().and(&["watcher", "bob", "carol"]).check(
         "
         watcher> joins lobby presence

@@ -1,4 +1,4 @@
-//! Who a connection is, where names are authenticated.
+//! Tokens, where names are authenticated.
 
 use super::Chat;
 

@@ -1,4 +1,4 @@
-//! Coming back, and getting what was missed.
+//! Resuming, and catching up with missed messages.
 
 use super::Chat;
 

@@ -126,7 +126,7 @@ fn what_is_stored_before_the_history_is_read_comes_with_it() {
 
 #[test]
 fn who_resumes_again_from_elsewhere_while_the_history_is_read_is_not_taken_for_slow() {
-    // The answer to the first question was taken for a gap in the second.
+    // Regression: the answer to the first resume looked like a gap in the second one.
     with_missed(Chat::new(), 1).check(
         "
         history holds
@@ -168,7 +168,7 @@ fn who_leaves_and_resumes_while_the_history_is_read_gets_everything_once() {
 
 #[test]
 fn who_resumes_again_and_has_missed_nothing_gets_what_is_new_at_once() {
-    // It went on catching up from where it had begun.
+    // Regression: the session went on catching up from its first position.
     with_missed(two_a_page(), 1).check(
         "
         carol> joins lobby after=1 epoch=carol

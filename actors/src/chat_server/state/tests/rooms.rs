@@ -1,4 +1,4 @@
-//! Who is where, and which rooms there are.
+//! Rooms, their members, and the list of rooms.
 
 use starling_protocol::limits;
 

@@ -47,12 +47,10 @@ fn a_clock_that_is_wrong_by_years_at_a_start_drops_nothing_before_it_has_gone_on
         transaction.commit().unwrap();
         let settings = SqliteSettings {
             path: "x".into(),
-            sync: super::super::Sync::Normal,
+            durability: crate::history::Durability::Process,
             keep_messages: None,
             keep_for: Some(Duration::from_hours(7 * 24)),
             keep_bytes: None,
-            recent_messages: 1,
-            recent_bytes: 1,
             ids_kept: Duration::from_mins(5),
             ids_max: 1,
         };

@@ -1,21 +1,23 @@
 //! The search index: a file beside the database that can be made anew from it at any time.
 
 use std::fs;
+use std::io;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::super::file::beside;
 use super::super::open;
+use super::super::ownership;
 use super::super::schema::{self, DROPPED, DbRoom, of_place, place};
 
 /// What the name of the index's file ends with.
 pub(in crate::history::sqlite) const ENDING: &str = "-search";
 
 /// Says that a file is an index of ours: `StaS` in ASCII.
-const APPLICATION_ID: i32 = 0x5374_6153;
+pub(in crate::history::sqlite) const APPLICATION_ID: i32 = 0x5374_6153;
 
 /// The version of the index. One of another version is made anew.
 const VERSION: u32 = 1;
@@ -43,6 +45,10 @@ pub(in crate::history::sqlite) enum IndexError {
     History(rusqlite::Error),
     #[error("the search index cannot be used: {0}")]
     Index(#[from] rusqlite::Error),
+    #[error("the search index cannot be used: {0}")]
+    File(#[from] io::Error),
+    #[error("messages cannot be searched: {} is not of this program, or has several names; move it away", .0.display())]
+    Foreign(PathBuf),
 }
 
 impl IndexError {
@@ -97,8 +103,10 @@ pub(in crate::history::sqlite) struct SearchIndex {
 }
 
 impl SearchIndex {
-    /// Opens the index of a database. One that is not there, or of another version, is made.
-    pub(in crate::history::sqlite) fn open(database: &Path) -> rusqlite::Result<Self> {
+    /// Opens the index of a database. One that is not there, or of another version, is made. A file of somebody else stays as
+    /// it is, and there is no index.
+    pub(in crate::history::sqlite) fn open(database: &Path) -> Result<Self, IndexError> {
+        check(database)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connect = || -> rusqlite::Result<_> {
             let connection = Connection::open_with_flags(beside(database, ENDING), flags)?;
@@ -111,7 +119,7 @@ impl SearchIndex {
         let (mut connection, mut is_empty, is_ours) = connect()?;
         if !is_empty && !is_ours {
             drop(connection);
-            Self::remove(database);
+            Self::remove(database)?;
             (connection, is_empty, _) = connect()?;
         }
         connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -130,12 +138,14 @@ impl SearchIndex {
         Ok(Self { connection, is_new: is_empty })
     }
 
-    /// Removes the index of a database: it is made anew.
-    pub(in crate::history::sqlite) fn remove(database: &Path) {
+    /// Removes the index of a database: it is made anew. Where a file is somebody else's, none is removed.
+    pub(in crate::history::sqlite) fn remove(database: &Path) -> Result<(), IndexError> {
+        check(database)?;
         for ending in ["", "-wal", "-shm", "-journal"] {
             // Not all of them are there. What cannot be removed, cannot be opened either, and that is told.
             fs::remove_file(beside(database, &format!("{ENDING}{ending}"))).unwrap_or_default();
         }
+        Ok(())
     }
 
     /// The numbers of the next indexed rooms.
@@ -287,8 +297,14 @@ impl SearchIndex {
     }
 }
 
+/// Refuses to touch the files of an index where one of them is somebody else's.
+fn check(database: &Path) -> Result<(), IndexError> {
+    ownership::foreign_index(database)?.map_or(Ok(()), |file| Err(IndexError::Foreign(file)))
+}
+
 /// What is wrong with the index of a database, in words: nothing where there is none. A server may be running.
-pub(in crate::history::sqlite) fn problems(database: &Path) -> rusqlite::Result<Vec<String>> {
+pub(in crate::history::sqlite) fn problems(database: &Path) -> Result<Vec<String>, IndexError> {
+    check(database)?;
     let path = beside(database, ENDING);
     if !path.exists() {
         return Ok(Vec::new());

@@ -11,8 +11,7 @@ use starling_actors::chat_server::effect::Effect;
 use starling_actors::chat_server::state::ChatState;
 use starling_actors::clock::{self, Now};
 use starling_actors::credits::Ticket;
-use starling_actors::history::memory::MemoryHistory;
-use starling_actors::history::{Completion, Entry, HistoryStore};
+use starling_actors::history::{Completion, Entry, History};
 use starling_actors::hub::{Replay, ToSession};
 use starling_actors::identity::{Claims, Identity, RoomGlobs};
 use starling_actors::ids::{HubId, RoomId, SessionId};
@@ -26,7 +25,7 @@ use super::{CONNECTIONS, Step, Told};
 pub(super) struct Real {
     state: ChatState,
     now: Now,
-    history: MemoryHistory,
+    history: History,
     is_held: bool,
     held: VecDeque<Entry>,
     connections: [Option<SessionId>; CONNECTIONS],
@@ -42,7 +41,7 @@ impl Real {
         Self {
             state: ChatState::new(config, 7),
             now: Now { at: clock::now(), unix_ms: 0 },
-            history: MemoryHistory::new(u32::MAX, u64::MAX),
+            history: History::in_memory(u32::MAX, u64::MAX),
             is_held: false,
             held: VecDeque::new(),
             connections: [None; CONNECTIONS],

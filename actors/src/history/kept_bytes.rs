@@ -16,12 +16,12 @@ struct Counts {
 }
 
 impl KeptBytes {
-    /// None yet, and at most so many.
-    pub fn new(most: u64) -> Self {
+    /// No messages yet, and at most `most` bytes of them.
+    pub(super) fn new(most: u64) -> Self {
         Self(Arc::new(Counts { kept: AtomicU64::new(0), allowed: AtomicU64::new(most), most }))
     }
 
-    /// How many there are.
+    /// Bytes of all messages in memory, by their [weight](super::StoredMessage::weight).
     pub fn kept(&self) -> u64 {
         self.0.kept.load(Relaxed)
     }

@@ -1,34 +1,46 @@
 //! A network of the test's own, with one far place on it whose link can be cut.
 //!
-//! The test runs itself once more in a network namespace of its own ([`super::namespace`]): nothing of the machine's
+//! The test runs itself once more in a network namespace of its own ([`crate::namespace`]): nothing of the machine's
 //! network is touched, and nothing is left behind.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use rustix::fd::AsFd;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::namespace::{self, run};
-use super::raw::Raw;
-use super::{DEADLINE, LOOK};
+use crate::namespace::{self, run};
+use crate::{DEADLINE, LOOK, Raw};
 
 const NEAR: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const FAR: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 
 /// The network, seen from where the server is.
 #[derive(Debug)]
-pub(crate) struct Network {
+pub struct Network {
     /// Holds the far place.
     far: Child,
 }
 
 impl Network {
     /// The network, for the run of this test that is inside; `None` for the first run, when the second has succeeded.
-    pub(crate) fn own(test: &str) -> Option<Self> {
+    pub fn own(test: &str) -> Option<Self> {
         namespace::is_inside(test).then(Self::build)
+    }
+
+    /// The network, in the namespace that this process has been started in by [`namespace::again`].
+    pub fn here() -> Self {
+        Self::build()
+    }
+
+    /// A command that runs a program in the far place.
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.far.id().to_string(), "--net"]).arg(program);
+        command
     }
 
     fn build() -> Self {
@@ -56,13 +68,12 @@ impl Network {
     }
 
     /// Where a server of the near side listens.
-    #[expect(clippy::unused_self, reason = "there is such an address only while there is a network")]
-    pub(crate) fn bind(&self) -> String {
+    pub fn bind(&self) -> String {
         format!("{NEAR}:0")
     }
 
     /// Connects from the far place.
-    pub(crate) fn connect(&self, server: SocketAddr) -> Raw {
+    pub fn connect(&self, server: SocketAddr) -> Raw {
         let place = File::open(self.place()).unwrap();
         let connecting = thread::spawn(move || {
             // A socket belongs to the network in which it was made, whoever uses it.
@@ -75,21 +86,20 @@ impl Network {
     }
 
     /// Cuts the link: what is sent from now on is lost, and nobody is told.
-    pub(crate) fn cut(&self) {
+    pub fn cut(&self) {
         // On the far side: on the near one the server's kernel would know that there is no way any more.
         run("nsenter", &format!("--target {} --net ip link set far down", self.far.id()));
         run("ip", &format!("neigh replace {FAR} lladdr 02:00:00:00:00:01 dev near nud permanent"));
     }
 
     /// Joins the link again.
-    pub(crate) fn mend(&self) {
+    pub fn mend(&self) {
         run("nsenter", &format!("--target {} --net ip link set far up", self.far.id()));
         run("ip", &format!("neigh del {FAR} dev near"));
     }
 
     /// Connections with the far place that the kernel of the near side still keeps.
-    #[expect(clippy::unused_self, reason = "there are such connections only while there is a network")]
-    pub(crate) fn kept_connections(&self) -> usize {
+    pub fn kept_connections(&self) -> usize {
         let far = format!("{:08X}:", u32::from_ne_bytes(FAR.octets()));
         let table = std::fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
         table.lines().filter(|line| line.split_whitespace().nth(2).is_some_and(|to| to.starts_with(&far))).count()

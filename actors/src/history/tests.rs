@@ -1,13 +1,16 @@
-//! The history in memory: its bounds, its pages and its searches.
+//! The history in memory: its bounds, its pages and its searches; and the same in front of a store.
 
-use starling_protocol::RoomName;
+mod over_a_store;
+
+use std::sync::Arc;
+
+use starling_protocol::{ClientId, Epoch, HistoryPage, RoomName};
 
 use super::*;
-use crate::history::{Draft, EntryNumber, ReadError, ReadPurpose, ReadToken, RoomKey};
 
-const ROOM: RoomId = RoomId(3);
+pub(super) const ROOM: RoomId = RoomId(3);
 
-fn entry(room: RoomId, text: &str) -> Entry {
+pub(super) fn entry(room: RoomId, text: &str) -> Entry {
     let client_id = ClientId::parse("alice").unwrap();
     let draft = Draft { to: None, client_id, text: text.into(), at: 0, id: None, owner: None };
     let copy = EntryCopy { room, key: RoomKey::Room(RoomName::lobby()), epoch: Epoch(1), draft };
@@ -18,8 +21,8 @@ fn weight() -> usize {
     entry(ROOM, "x").copies[0].draft.weight()
 }
 
-fn filled(messages_max: u32, bytes_max: u64, count: u64) -> MemoryHistory {
-    let mut history = MemoryHistory::new(messages_max, bytes_max);
+fn filled(messages_max: u32, bytes_max: u64, count: u64) -> History {
+    let mut history = History::in_memory(messages_max, bytes_max);
     for _ in 0..count {
         history.append(entry(ROOM, "x"), &mut Vec::new());
     }
@@ -28,14 +31,19 @@ fn filled(messages_max: u32, bytes_max: u64, count: u64) -> MemoryHistory {
 
 fn request(page: HistoryPage, search: Option<&str>, limit: usize, bytes: usize) -> ReadRequest {
     let (token, purpose, search) = (ReadToken(0), ReadPurpose::Page, search.and_then(SearchText::parse));
-    ReadRequest { token, purpose, room: ROOM, page, search, with: None, limit, bytes }
+    let (oldest, newest) = (Seq(1), Seq(u64::MAX));
+    ReadRequest { token, purpose, room: ROOM, oldest, newest, page, search, with: None, limit, bytes }
 }
 
-fn read(history: &mut MemoryHistory, page: HistoryPage, limit: usize, bytes: usize) -> (Vec<u64>, bool) {
+fn read_at_once(history: &mut History, request: ReadRequest) -> (Vec<u64>, bool) {
     let mut done = Vec::new();
-    history.read(request(page, None, limit, bytes), &mut done);
+    history.read(request, &mut done);
     let Some(Completion::Read { page, .. }) = done.pop() else { panic!("no answer") };
     (page.messages.iter().map(|message| message.seq.0).collect(), page.has_more)
+}
+
+fn read(history: &mut History, page: HistoryPage, limit: usize, bytes: usize) -> (Vec<u64>, bool) {
+    read_at_once(history, request(page, None, limit, bytes))
 }
 
 #[test]
@@ -44,7 +52,7 @@ fn a_room_keeps_its_newest_messages_and_tells_the_oldest() {
     let mut done = Vec::new();
     history.append(entry(ROOM, "x"), &mut done);
     let Some(Completion::Committed { copies, .. }) = done.pop() else { panic!("it is committed at once") };
-    assert_eq!((copies[0].message.seq, copies[0].oldest), (Seq(5), Seq(3)));
+    assert_eq!((copies[0].message.seq, copies[0].oldest), (Seq(5), Some(Seq(3))));
     assert_eq!(read(&mut history, HistoryPage::Newest, 9, usize::MAX), (vec![3, 4, 5], false));
 }
 
@@ -57,7 +65,7 @@ fn all_rooms_together_keep_so_many_bytes_and_the_oldest_message_of_all_goes_firs
     let mut done = Vec::new();
     history.append(entry(other, "x"), &mut done);
     assert!(matches!(done[1], Completion::Trimmed { room: ROOM, oldest: Seq(2) }));
-    assert_eq!(history.bytes, 3 * weight);
+    assert_eq!(history.kept_bytes().kept(), 3 * weight);
 }
 
 #[test]
@@ -82,14 +90,11 @@ fn a_page_holds_at_most_so_many_bytes_but_always_one_message() {
 
 #[test]
 fn a_search_finds_the_newest_first_and_says_whether_there_is_more() {
-    let mut history = MemoryHistory::new(100, u64::MAX);
+    let mut history = History::in_memory(100, u64::MAX);
     for text in ["Green tea", "black tea", "tea, green as grass", "green"] {
         history.append(entry(ROOM, text), &mut Vec::new());
     }
-    let find = |query, page, limit| {
-        let page = history.select(&request(page, Some(query), limit, usize::MAX));
-        (page.messages.iter().map(|message| message.seq.0).collect::<Vec<_>>(), page.has_more)
-    };
+    let mut find = |query, page, limit| read_at_once(&mut history, request(page, Some(query), limit, usize::MAX));
     assert_eq!(find("GREEN tea", HistoryPage::Newest, 9), (vec![3, 1], false));
     assert_eq!(find("green", HistoryPage::Newest, 2), (vec![4, 3], true));
     assert_eq!(find("green", HistoryPage::Before(Seq(3)), 2), (vec![1], false));
@@ -97,7 +102,7 @@ fn a_search_finds_the_newest_first_and_says_whether_there_is_more() {
 
 #[test]
 fn searches_past_their_bound_are_refused_and_answered_ones_make_room() {
-    let mut history = MemoryHistory::new(10_000, u64::MAX);
+    let mut history = History::in_memory(10_000, u64::MAX);
     let (report, reports) = std::sync::mpsc::channel();
     let report = std::sync::Mutex::new(report);
     history.connect(Arc::new(move |found| report.lock().unwrap().send(found).unwrap()), &Vitals::default());
@@ -106,7 +111,7 @@ fn searches_past_their_bound_are_refused_and_answered_ones_make_room() {
         history.append(entry(ROOM, if seq == 7 { "Green tea" } else { "x" }), &mut Vec::new());
     }
     let mut done = Vec::new();
-    let ask = |history: &mut MemoryHistory, done: &mut Vec<Completion>| {
+    let ask = |history: &mut History, done: &mut Vec<Completion>| {
         history.read(request(HistoryPage::Newest, Some("green"), 9, 9_999), done);
     };
     for _ in 0..search::SEARCHES_MAX {
@@ -128,12 +133,24 @@ fn searches_past_their_bound_are_refused_and_answered_ones_make_room() {
 fn a_forgotten_room_leaves_nothing_behind() {
     let mut history = filled(100, u64::MAX, 10);
     history.forget(ROOM, None, &mut Vec::new());
-    assert_eq!((history.bytes, history.kept), (0, 0));
+    assert_eq!(history.kept_bytes().kept(), 0);
     assert_eq!(read(&mut history, HistoryPage::Newest, 9, usize::MAX), (vec![], false));
 }
 
 #[test]
-fn the_list_of_arrivals_stays_in_proportion_to_what_is_kept() {
-    let history = filled(2, u64::MAX, 50_000);
-    assert!(history.arrivals.len() < 2_048, "{}", history.arrivals.len());
+fn a_history_that_is_off_numbers_messages_and_keeps_none() {
+    let mut history = History::off();
+    for seq in 1..=3 {
+        let mut done = Vec::new();
+        history.append(entry(ROOM, "x"), &mut done);
+        let Some(Completion::Committed { copies, .. }) = done.pop() else { panic!("it is committed at once") };
+        assert_eq!((copies[0].message.seq, copies[0].oldest), (Seq(seq), Some(Seq(seq + 1))));
+    }
+    assert_eq!(read(&mut history, HistoryPage::Newest, 9, usize::MAX), (vec![], false));
+    assert_eq!(history.kept_bytes().kept(), 0);
+    history.forget(ROOM, None, &mut Vec::new());
+    let mut done = Vec::new();
+    history.append(entry(ROOM, "x"), &mut done);
+    let Some(Completion::Committed { copies, .. }) = done.pop() else { panic!("it is committed at once") };
+    assert_eq!(copies[0].message.seq, Seq(1), "a room that has its number next begins anew");
 }

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use starling_protocol::{HistoryPage, Seq};
 
-use super::StoredMessages;
+use super::message::{RoomKey, StoredMessage};
+use super::read::{Page, ReadError, ReadRequest, SearchText};
+use super::recent::StoredMessages;
+use super::store::{Completion, ReportSink, StoreReport};
+use super::thread::spawn;
 use crate::clock;
-use crate::history::thread::spawn;
-use crate::history::{
-    Completion, Page, ReadError, ReadRequest, ReportSink, RoomKey, SearchText, StoreReport, StoredMessage,
-};
 use crate::ids::RoomId;
 use crate::vitals::Vitals;
 
@@ -115,8 +115,10 @@ impl Search {
 }
 
 /// The way to the thread that searches; it ends when this is dropped.
+#[derive(Default)]
 pub(super) struct Searcher {
-    steps: Sender<Search>,
+    /// Without a thread a search is carried out at once.
+    thread: Option<Sender<Search>>,
     /// Searches on their way: each has one step with the thread.
     running: usize,
 }
@@ -129,7 +131,7 @@ impl fmt::Debug for Searcher {
 
 impl Searcher {
     /// Starts the thread.
-    pub(super) fn start(sink: ReportSink, vitals: &Vitals) -> Self {
+    pub(super) fn start(&mut self, sink: ReportSink, vitals: &Vitals) {
         let (steps, next) = channel::<Search>();
         let thread = spawn("history-search", vitals, move || {
             for mut search in next {
@@ -139,7 +141,7 @@ impl Searcher {
         });
         // It ends by itself.
         drop(thread);
-        Self { steps, running: 0 }
+        self.thread = Some(steps);
     }
 
     /// Begins a search. Its answer comes at once where there is nothing to look at, or too many are on their way.
@@ -153,11 +155,18 @@ impl Searcher {
 
     /// Goes on with a search whose step was looked at. Returns the answer where it is over.
     pub(super) fn go_on(&mut self, mut search: Search, room: Option<&StoredMessages>) -> Option<Completion> {
-        if !search.is_over && search.take_step(room) {
-            match self.steps.send(search) {
+        while !search.is_over && search.take_step(room) {
+            let Some(thread) = &self.thread else {
+                search.look();
+                continue;
+            };
+            match thread.send(search) {
                 Ok(()) => return None,
                 // The thread has ended, and the process ends with it.
-                Err(SendError(unsent)) => search = unsent,
+                Err(SendError(unsent)) => {
+                    search = unsent;
+                    break;
+                }
             }
         }
         self.running -= 1;

@@ -2,29 +2,35 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{TestServer, raw};
+use crate::{LOOK, Listens, raw, within};
 
 /// A metric with all its series.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Family {
-    pub(crate) kind: String,
-    pub(crate) help: String,
-    pub(crate) samples: Vec<Sample>,
+pub struct Family {
+    /// `counter`, `gauge` or `histogram`.
+    pub kind: String,
+    /// What it says of itself.
+    pub help: String,
+    /// Its series, in the order in which they came.
+    pub samples: Vec<Sample>,
 }
 
 /// One line: one value.
 #[derive(Debug, Clone)]
-pub(crate) struct Sample {
+pub struct Sample {
     /// With `_bucket`, `_sum` or `_count` for a histogram.
-    pub(crate) name: String,
-    pub(crate) labels: BTreeMap<String, String>,
-    pub(crate) value: f64,
+    pub name: String,
+    /// The labels, by name.
+    pub labels: BTreeMap<String, String>,
+    /// The value.
+    pub value: f64,
 }
 
 /// What `/metrics` answered.
 #[derive(Debug, Clone)]
-pub(crate) struct Exposition {
-    pub(crate) families: BTreeMap<String, Family>,
+pub struct Exposition {
+    /// The metrics, by name.
+    pub families: BTreeMap<String, Family>,
 }
 
 fn is_name(text: &str) -> bool {
@@ -34,7 +40,7 @@ fn is_name(text: &str) -> bool {
 
 impl Exposition {
     /// Asks a server for its figures.
-    pub(crate) async fn scrape(server: &TestServer) -> Self {
+    pub async fn scrape(server: impl Listens) -> Self {
         let answer = raw::get(server, "/metrics").await;
         assert_eq!(answer.status, 200);
         assert!(answer.header("content-type").is_some_and(|kind| kind.starts_with("text/plain")), "{answer:?}");
@@ -42,7 +48,7 @@ impl Exposition {
     }
 
     /// Reads the text format. Panics where it is broken.
-    pub(crate) fn parse(text: &str) -> Self {
+    pub fn parse(text: &str) -> Self {
         assert!(text.ends_with('\n'), "the last line ends");
         let mut families: BTreeMap<String, Family> = BTreeMap::new();
         let mut current = String::new();
@@ -72,7 +78,7 @@ impl Exposition {
     }
 
     /// The value of a series.
-    pub(crate) fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+    pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let is_it = |sample: &&Sample| {
             sample.name == name
                 && labels.iter().all(|(label, value)| sample.labels.get(*label).is_some_and(|got| got == value))
@@ -82,6 +88,20 @@ impl Exposition {
         assert!(!found.is_empty(), "there is no {name} with {labels:?}");
         found.iter().sum()
     }
+}
+
+/// Looks at the server's figures until they are as wanted, and returns them.
+pub async fn figures_when(server: impl Listens, what: &str, wanted: impl Fn(&Exposition) -> bool) -> Exposition {
+    within(what, async {
+        loop {
+            let figures = Exposition::scrape(&server).await;
+            if wanted(&figures) {
+                return figures;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+    .await
 }
 
 impl Sample {
@@ -109,7 +129,7 @@ impl Sample {
 
 impl Family {
     /// The names of the labels, without a histogram's own.
-    pub(crate) fn label_names(&self) -> BTreeSet<String> {
+    pub fn label_names(&self) -> BTreeSet<String> {
         self.samples.iter().flat_map(|sample| sample.without_le().into_keys()).collect()
     }
 

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 /// What the names stand for.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Captures(BTreeMap<String, Value>);
+pub struct Captures(BTreeMap<String, Value>);
 
 /// A `$name` or `$name+2` at the beginning of a text.
 struct Reference<'a> {
@@ -84,7 +84,7 @@ fn quote(pattern: &str) -> String {
 
 impl Captures {
     /// Gives a name a value.
-    pub(crate) fn set(&mut self, name: &str, value: impl Into<Value>) {
+    pub fn set(&mut self, name: &str, value: impl Into<Value>) {
         self.0.insert(name.to_owned(), value.into());
     }
 
@@ -98,7 +98,10 @@ impl Captures {
     }
 
     /// Writes a text that is to be sent, its names filled in.
-    pub(crate) fn fill(&self, text: &str) -> Result<String, String> {
+    ///
+    /// # Errors
+    /// A name has no value yet.
+    pub fn fill(&self, text: &str) -> Result<String, String> {
         let text = expand(text);
         let mut out = String::new();
         let mut rest = text.as_str();
@@ -114,7 +117,10 @@ impl Captures {
     }
 
     /// Compares a text with a pattern, and takes what the pattern names.
-    pub(crate) fn match_text(&mut self, pattern: &str, text: &str) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// Where they differ, and what is there.
+    pub fn match_text(&mut self, pattern: &str, text: &str) -> Result<(), String> {
         let pattern = expand(pattern);
         if !pattern.starts_with('{') {
             return self.match_line(&pattern, text);

@@ -4,7 +4,7 @@
 //! the path of a sample that has one. A sample that no longer has what is replaced fails the test.
 
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -12,7 +12,8 @@ use std::thread;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use super::{DEADLINE, LOOK};
+use crate::certificate::Certificate;
+use crate::{DEADLINE, LOOK, free_port};
 
 /// How often another port is tried: somebody else may take the one that was free.
 const PORTS_MAX: u32 = 5;
@@ -20,25 +21,14 @@ const PORTS_MAX: u32 = 5;
 /// What stands for the path in samples that have one, and what it is replaced by.
 const PATH: (&str, &str) = ("/chat", "/team/chat");
 
-/// A certificate and its key, as PEM.
-#[derive(Debug, Clone)]
-pub(crate) struct Certificate {
-    pub(crate) cert: String,
-    pub(crate) key: String,
-}
-
-impl Certificate {
-    /// For the hosts of the samples.
-    pub(crate) fn new() -> Self {
-        let hosts = ["chat.example.org", "example.org"].map(str::to_owned);
-        let made = rcgen::generate_simple_self_signed(hosts).unwrap();
-        Self { cert: made.cert.pem(), key: made.signing_key.serialize_pem() }
-    }
+/// A certificate for the hosts of the samples.
+pub fn certificate() -> Certificate {
+    Certificate::self_signed(&["chat.example.org", "example.org"])
 }
 
 /// A running proxy that speaks TLS; killed when it is dropped.
 #[derive(Debug)]
-pub(crate) struct ReverseProxy {
+pub struct ReverseProxy {
     child: Child,
     port: u16,
     host: &'static str,
@@ -48,7 +38,7 @@ pub(crate) struct ReverseProxy {
 
 impl ReverseProxy {
     /// Starts the program with a sample in front of this server, and waits until it can be connected to.
-    pub(crate) fn start(sample: &str, server: SocketAddr, certificate: &Certificate) -> Self {
+    pub fn start(sample: &str, server: SocketAddr, certificate: &Certificate) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
         write("cert.pem", &certificate.cert);
@@ -56,7 +46,7 @@ impl ReverseProxy {
         write("both.pem", &format!("{}{}", certificate.cert, certificate.key));
         let mut told = String::new();
         for _ in 0..PORTS_MAX {
-            let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+            let port = free_port();
             let (host, path) = write_configuration(sample, folder.path(), port, server);
             let child = command(sample, folder.path()).spawn();
             let mut child = child.unwrap_or_else(|error| panic!("{sample}: {error}: run scripts/install-test-tools"));
@@ -69,12 +59,12 @@ impl ReverseProxy {
     }
 
     /// The host that clients ask for, with the port; it listens on 127.0.0.1.
-    pub(crate) fn host(&self) -> String {
+    pub fn host(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
 
     /// Where the page is on this host, with a slash at its end.
-    pub(crate) fn path(&self) -> &'static str {
+    pub fn path(&self) -> &'static str {
         self.path
     }
 }
@@ -88,8 +78,8 @@ impl Drop for ReverseProxy {
 }
 
 /// The text of a sample.
-pub(crate) fn sample_text(sample: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/proxies").join(sample);
+pub fn sample_text(sample: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/proxies").join(sample);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -152,7 +142,7 @@ fn write_configuration(sample: &str, folder: &Path, port: u16, server: SocketAdd
 }
 
 /// The program whose configuration a sample is.
-pub(crate) fn program(sample: &str) -> &'static str {
+pub fn program(sample: &str) -> &'static str {
     let programs = [("nginx", "nginx"), ("Caddyfile", "caddy"), ("haproxy", "haproxy")];
     programs.into_iter().find(|(begin, _)| sample.starts_with(begin)).unwrap().1
 }

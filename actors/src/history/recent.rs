@@ -1,0 +1,303 @@
+//! The newest messages of every room in memory, bounded in count per room and in bytes in all.
+//!
+//! Invariants:
+//! - What is kept of a room are its newest messages, without a gap.
+//! - In front of a store nothing is kept that the store does not have.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use starling_protocol::{ClientId, Epoch, HistoryPage, Seq};
+
+use super::kept_bytes::KeptBytes;
+use super::message::StoredMessage;
+use super::read::{Page, ReadRequest};
+use super::store::{Completion, Entry, EntryCopy, StoredCopy};
+use crate::ids::RoomId;
+
+/// The messages of a room, the oldest first.
+pub(super) type StoredMessages = VecDeque<Arc<StoredMessage>>;
+
+/// The recent messages of all rooms and inboxes.
+#[derive(Debug)]
+pub(super) struct Recent {
+    /// Of one room; 0: nothing is kept, messages are only numbered.
+    messages_max: usize,
+    bytes: u64,
+    kept_bytes: KeptBytes,
+    rooms: FxHashMap<RoomId, Kept>,
+    /// Every message in the order of arrival, to find the oldest of all; entries whose message is gone are skipped.
+    arrivals: VecDeque<Arrival>,
+    /// Messages of all rooms together.
+    kept: usize,
+}
+
+/// The messages that are kept of one room.
+#[derive(Debug)]
+struct Kept {
+    /// Tells a room from an earlier one with the same number.
+    epoch: Epoch,
+    /// The newest message that was stored, kept here or not.
+    newest: Seq,
+    messages: StoredMessages,
+}
+
+#[derive(Debug)]
+struct Arrival {
+    room: RoomId,
+    epoch: Epoch,
+    seq: Seq,
+}
+
+impl Recent {
+    pub(super) fn new(messages_max: u32, bytes_max: u64) -> Self {
+        Self {
+            messages_max: messages_max as usize,
+            bytes: 0,
+            kept_bytes: KeptBytes::new(bytes_max),
+            rooms: FxHashMap::default(),
+            arrivals: VecDeque::new(),
+            kept: 0,
+        }
+    }
+
+    pub(super) fn kept_bytes(&self) -> KeptBytes {
+        self.kept_bytes.clone()
+    }
+
+    pub(super) fn keeps_nothing(&self) -> bool {
+        self.messages_max == 0
+    }
+
+    // ---- with nothing below
+
+    /// Commits an entry where no store does: numbers its messages and keeps them.
+    pub(super) fn commit(&mut self, entry: Entry, done: &mut Vec<Completion>) {
+        let Entry { number, copies } = entry;
+        let copies = copies.into_iter().map(|EntryCopy { room, key, epoch, draft }| {
+            let seq = self.rooms.get(&room).map_or(Seq(0), |kept| kept.newest).next();
+            let message = Arc::new(draft.placed(key, seq));
+            let oldest = self.push(room, epoch, Arc::clone(&message));
+            StoredCopy { room, epoch, message, oldest }
+        });
+        let copies = copies.collect();
+        done.push(Completion::Committed { number, copies });
+        self.fit(|room, oldest| done.push(Completion::Trimmed { room, oldest }));
+    }
+
+    /// The messages of a room, where it has any.
+    pub(super) fn messages(&self, room: RoomId) -> Option<&StoredMessages> {
+        self.rooms.get(&room).map(|kept| &kept.messages)
+    }
+
+    /// The page that a request asks for, of what is kept.
+    pub(super) fn page(&self, request: &ReadRequest) -> Page {
+        self.messages(request.room).map_or_else(Page::default, |messages| select(messages, request))
+    }
+
+    // ---- in front of a store
+
+    /// Lets the store do something, and follows what it completes.
+    pub(super) fn follow(&mut self, done: &mut Vec<Completion>, act: impl FnOnce(&mut Vec<Completion>)) {
+        let known = done.len();
+        act(done);
+        for completion in done.iter().skip(known) {
+            match completion {
+                Completion::Committed { copies, .. } => copies.iter().for_each(|copy| self.keep(copy)),
+                Completion::Trimmed { room, oldest } => self.trim(*room, *oldest),
+                Completion::Refused { .. }
+                | Completion::Read { .. }
+                | Completion::Unread { .. }
+                | Completion::Forgotten { .. } => {}
+            }
+        }
+    }
+
+    fn keep(&mut self, copy: &StoredCopy) {
+        self.push(copy.room, copy.epoch, Arc::clone(&copy.message));
+        if let Some(oldest) = copy.oldest {
+            self.trim(copy.room, oldest);
+        }
+        // The store still has what goes: nobody is told.
+        self.fit(|_, _| ());
+    }
+
+    /// The answer to a request, where nothing of it needs the store.
+    pub(super) fn answer(&self, request: &ReadRequest) -> Option<Page> {
+        let ReadRequest { oldest, newest, .. } = *request;
+        if newest < oldest {
+            return Some(Page::default());
+        }
+        if request.search.is_some() || request.with.is_some() {
+            return None;
+        }
+        if let HistoryPage::After(seq) = request.page
+            && seq >= newest
+        {
+            return Some(Page::default());
+        }
+        let (first, last) = self.bounds(request.room)?;
+        if last != newest {
+            return None;
+        }
+        match request.page {
+            HistoryPage::After(seq) if seq.next() >= first => Some(self.page(request)),
+            HistoryPage::After(_) => None,
+            HistoryPage::Newest | HistoryPage::Before(_) => {
+                let mut page = self.page(request);
+                // Ended before the memory did, or by the limit, or the memory has all there is.
+                let is_whole = page.has_more || page.messages.len() == request.limit || first <= oldest;
+                page.has_more |= first > oldest;
+                is_whole.then_some(page)
+            }
+        }
+    }
+
+    /// Drops the messages of a room that are older.
+    fn trim(&mut self, room: RoomId, oldest: Seq) {
+        while self.bounds(room).is_some_and(|(first, _)| first < oldest) {
+            self.drop_oldest(room);
+        }
+        self.kept_bytes.set_kept(self.bytes);
+    }
+
+    // ---- what is kept
+
+    /// The oldest and the newest message that are kept of a room.
+    fn bounds(&self, room: RoomId) -> Option<(Seq, Seq)> {
+        let messages = self.messages(room)?;
+        Some((messages.front()?.seq, messages.back()?.seq))
+    }
+
+    /// Keeps the next message of a room. Where the oldest one goes for it, returns the oldest that is kept then.
+    fn push(&mut self, room: RoomId, epoch: Epoch, message: Arc<StoredMessage>) -> Option<Seq> {
+        let seq = message.seq;
+        let kept =
+            self.rooms.entry(room).or_insert_with(|| Kept { epoch, newest: seq, messages: StoredMessages::new() });
+        kept.newest = seq;
+        if self.messages_max == 0 {
+            return Some(seq.next());
+        }
+        self.bytes += message.weight() as u64;
+        self.kept += 1;
+        kept.messages.push_back(message);
+        let is_full = kept.messages.len() > self.messages_max;
+        self.arrivals.push_back(Arrival { room, epoch, seq });
+        if is_full { self.drop_oldest(room) } else { None }
+    }
+
+    /// Forgets a room that has ended.
+    pub(super) fn forget(&mut self, room: RoomId) {
+        let Some(Kept { messages, .. }) = self.rooms.remove(&room) else { return };
+        self.bytes -= messages.iter().map(|message| message.weight() as u64).sum::<u64>();
+        self.kept_bytes.set_kept(self.bytes);
+        self.kept -= messages.len();
+        // Its arrivals stay until their turn comes: looking for them would take the longer the more is kept.
+        self.compact_arrivals();
+    }
+
+    /// Drops the oldest message of a room. Returns the oldest that is kept then, one past the dropped one where none is.
+    fn drop_oldest(&mut self, room: RoomId) -> Option<Seq> {
+        let messages = &mut self.rooms.get_mut(&room)?.messages;
+        let dropped = messages.pop_front()?;
+        self.bytes -= dropped.weight() as u64;
+        self.kept -= 1;
+        Some(messages.front().map_or(dropped.seq.next(), |oldest| oldest.seq))
+    }
+
+    /// Drops the oldest messages of all rooms until the bytes fit, and tells the oldest that is kept of each such room.
+    fn fit(&mut self, mut trimmed: impl FnMut(RoomId, Seq)) {
+        let allowed = self.kept_bytes.allowed();
+        while self.bytes > allowed {
+            let Some(Arrival { room, epoch, seq }) = self.arrivals.pop_front() else { break };
+            let kept = self.rooms.get(&room).filter(|kept| kept.epoch == epoch);
+            let is_kept = kept.and_then(|kept| kept.messages.front()).is_some_and(|oldest| oldest.seq == seq);
+            if is_kept && let Some(oldest) = self.drop_oldest(room) {
+                trimmed(room, oldest);
+            }
+        }
+        self.kept_bytes.set_kept(self.bytes);
+        self.compact_arrivals();
+    }
+
+    /// Keeps the list of arrivals in proportion to what is kept.
+    fn compact_arrivals(&mut self) {
+        if self.arrivals.len() < 2 * self.kept + 1_024 {
+            return;
+        }
+        let rooms = &self.rooms;
+        self.arrivals.retain(|Arrival { room, epoch, seq }| {
+            let kept = rooms.get(room).filter(|kept| kept.epoch == *epoch);
+            kept.and_then(|kept| kept.messages.front()).is_some_and(|oldest| oldest.seq <= *seq)
+        });
+    }
+}
+
+/// The part of these messages that a request without words to search for asks for.
+fn select(messages: &StoredMessages, request: &ReadRequest) -> Page {
+    if let Some(with) = &request.with {
+        return conversation(messages, request, with);
+    }
+    let mut weight = 0;
+    let fits = |message: &&Arc<StoredMessage>| {
+        let first = weight == 0;
+        weight += message.weight();
+        first || weight <= request.bytes
+    };
+    if let HistoryPage::After(seq) = request.page {
+        let from = messages.partition_point(|message| message.seq <= seq);
+        let selected: Vec<_> = messages.range(from..).take(request.limit).take_while(fits).cloned().collect();
+        return Page { has_more: from + selected.len() < messages.len(), messages: selected };
+    }
+    let to = match request.page {
+        HistoryPage::Before(seq) => messages.partition_point(|message| message.seq < seq),
+        HistoryPage::Newest | HistoryPage::After(_) => messages.len(),
+    };
+    let mut selected: Vec<_> = messages.range(..to).rev().take(request.limit).take_while(fits).cloned().collect();
+    selected.reverse();
+    Page { has_more: selected.len() < to, messages: selected }
+}
+
+/// The private messages with one client, the oldest first.
+fn conversation(messages: &StoredMessages, request: &ReadRequest, with: &ClientId) -> Page {
+    if let HistoryPage::After(seq) = request.page {
+        return collect(messages.iter().skip_while(|message| message.seq <= seq), request, with);
+    }
+    let before = if let HistoryPage::Before(seq) = request.page { seq } else { Seq(u64::MAX) };
+    let mut page = collect(messages.iter().rev().skip_while(|message| message.seq >= before), request, with);
+    page.messages.reverse();
+    page
+}
+
+/// As many of the private messages with one client as are wanted and fit, in their order.
+fn collect<'a>(messages: impl Iterator<Item = &'a Arc<StoredMessage>>, request: &ReadRequest, with: &ClientId) -> Page {
+    let mut found = Page::default();
+    let mut weight = 0;
+    for message in messages.filter(|message| message.peer() == Some(with)) {
+        weight += message.weight();
+        if found.messages.len() == request.limit || (weight > request.bytes && !found.messages.is_empty()) {
+            found.has_more = true;
+            break;
+        }
+        found.messages.push(Arc::clone(message));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::tests::{ROOM, entry};
+
+    #[test]
+    fn the_list_of_arrivals_stays_in_proportion_to_what_is_kept() {
+        let mut recent = Recent::new(2, u64::MAX);
+        for _ in 0..50_000 {
+            recent.commit(entry(ROOM, "x"), &mut Vec::new());
+        }
+        assert!(recent.arrivals.len() < 2_048, "{}", recent.arrivals.len());
+        recent.forget(ROOM);
+        assert_eq!((recent.bytes, recent.kept), (0, 0));
+    }
+}

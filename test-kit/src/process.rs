@@ -1,0 +1,281 @@
+//! The programs of this project, as an operator starts them.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
+
+use crate::{DEADLINE, LOOK, Listens, blocking, within};
+
+/// A program, and the variables with which it is started unless a test says otherwise.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// The tool that starts it and that tool's arguments, if any, and the path of the program.
+    words: Vec<OsString>,
+    defaults: Vec<(String, String)>,
+}
+
+impl Program {
+    /// The program at this path.
+    pub fn new(path: impl AsRef<Path>) -> Self {
+        let path = path.as_ref();
+        assert!(path.exists(), "there is no {}: cargo build -p starling -p bot-swarm", path.display());
+        Self { words: vec![path.into()], defaults: Vec::new() }
+    }
+
+    /// A program of another package, which cargo puts beside this one.
+    pub fn beside(path: impl AsRef<Path>, name: &str) -> Self {
+        Self::new(path.as_ref().with_file_name(name))
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        Path::new(self.words.last().unwrap())
+    }
+
+    /// The program with further variables that each start has.
+    #[must_use]
+    pub fn with(mut self, variables: &[(&str, &str)]) -> Self {
+        self.defaults.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        self
+    }
+
+    /// The program as a tool runs it: the tool and its arguments before the path of the program.
+    #[must_use]
+    pub fn under(mut self, tool: &[impl AsRef<str>]) -> Self {
+        self.words.splice(0..0, tool.iter().map(|word| word.as_ref().into()));
+        self
+    }
+
+    /// A command that runs it in this folder. Of the test's own variables it has `PATH` alone.
+    pub fn command(&self, folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(&self.words[0]);
+        command.args(&self.words[1..]).args(arguments).current_dir(folder).stdin(Stdio::null());
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.envs(self.defaults.iter().map(|(name, value)| (name, value))).envs(variables.iter().copied());
+        command
+    }
+
+    /// Runs it to its end, which must come before [`DEADLINE`].
+    pub fn run(&self, folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+        let mut command = self.command(folder, arguments, variables);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (tell, told) = mpsc::channel();
+        let pid = Pid::from_child(&child);
+        thread::spawn(move || tell.send(child.wait_with_output().unwrap()));
+        told.recv_timeout(DEADLINE).unwrap_or_else(|_| {
+            kill_process(pid, Signal::KILL).unwrap();
+            panic!("{arguments:?} does not end");
+        })
+    }
+
+    /// Starts it in this folder, and waits until it says where it listens.
+    pub fn start(&self, folder: &Path, variables: &[(&str, &str)]) -> Process {
+        Process::spawn(self.command(folder, &[], variables)).listening()
+    }
+}
+
+/// Sends a signal to a child.
+pub fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+/// Waits for the end of a child, and returns what it has written to its pipes.
+pub async fn output_of(child: Child) -> Output {
+    let ended = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap());
+    within("the process ends", ended).await.unwrap()
+}
+
+/// A running program; killed when it is dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    lines: Receiver<String>,
+    /// Lines that came before the one that says where it listens.
+    first_lines: RefCell<VecDeque<String>>,
+    address: Option<SocketAddr>,
+}
+
+impl Process {
+    /// Starts a command. Its standard error is read here; its standard output is dropped.
+    pub fn spawn(mut command: Command) -> Self {
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        Self::of(child.unwrap_or_else(|error| panic!("{}: {error}", command.get_program().to_string_lossy())))
+    }
+
+    /// Takes over a child, and reads its standard error where that is piped.
+    pub fn of(mut child: Child) -> Self {
+        let (tell, lines) = mpsc::channel();
+        if let Some(stderr) = child.stderr.take() {
+            let stderr = BufReader::new(stderr);
+            thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        }
+        Self { child, lines, first_lines: RefCell::default(), address: None }
+    }
+
+    /// Waits until it says where it listens. What it says before that is still there to be looked at.
+    #[must_use]
+    pub fn listening(mut self) -> Self {
+        let mut first_lines = VecDeque::new();
+        let line = loop {
+            let line = self.next_line().unwrap_or_else(|| panic!("it does not listen: {first_lines:#?}"));
+            if line.contains("listening on ") {
+                break line;
+            }
+            first_lines.push_back(line);
+        };
+        self.first_lines = first_lines.into();
+        let address = line.split("listening on ").nth(1).and_then(|rest| rest.split(": ").next()).unwrap();
+        self.address = Some(address.parse().unwrap_or_else(|error| panic!("{error}: {line}")));
+        self
+    }
+
+    /// The next line of its log; `None`: it has ended, or none comes in time.
+    fn next_line(&self) -> Option<String> {
+        let first = self.first_lines.borrow_mut().pop_front();
+        first.or_else(|| self.lines.recv_timeout(DEADLINE).ok())
+    }
+
+    /// Waits until it can be connected to at this address, whatever it says.
+    pub async fn reached(mut self, address: SocketAddr) -> Self {
+        within(format!("{address} is listened on"), async {
+            while tokio::net::TcpStream::connect(address).await.is_err() {
+                let ended = self.child.try_wait().unwrap();
+                assert!(ended.is_none(), "{ended:?}: {:?}", self.lines.try_iter().collect::<Vec<_>>());
+                tokio::time::sleep(LOOK).await;
+            }
+        })
+        .await;
+        self.address = Some(address);
+        self
+    }
+
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where it listens, once that is known.
+    pub fn address(&self) -> SocketAddr {
+        self.address.expect("a process that listens")
+    }
+
+    /// The next line of its log that contains this.
+    pub fn line_with(&self, part: &str) -> String {
+        let mut said = String::new();
+        loop {
+            let line = self.next_line().unwrap_or_else(|| panic!("no line with {part:?}: {said}"));
+            if line.contains(part) {
+                return line;
+            }
+            said.push_str(&line);
+            said.push('\n');
+        }
+    }
+
+    /// The lines of its log that nobody has looked at, up to its end. Call it when the process has ended.
+    pub fn further_lines(&self) -> Vec<String> {
+        std::iter::from_fn(|| self.next_line()).collect()
+    }
+
+    /// The lines of its log that have come and that nobody has looked at.
+    pub fn lines_so_far(&self) -> Vec<String> {
+        self.first_lines.borrow_mut().drain(..).chain(self.lines.try_iter()).collect()
+    }
+
+    /// The memory that it has in use, and the most since [`forget_peak`](Self::forget_peak), in MiB.
+    pub fn memory_mib(&self) -> (f64, f64) {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let mib = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.split_whitespace().next().unwrap().parse::<f64>().unwrap() / 1024.0
+        };
+        (mib("VmRSS:"), mib("VmHWM:"))
+    }
+
+    /// Lets the most of its memory begin anew.
+    pub fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.id()), "5").unwrap();
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self::signal(&self.child, signal);
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Waits for its end and returns the exit code; `None`: a signal has ended it.
+    pub async fn exit_code(&mut self) -> Option<i32> {
+        within("the process ends", async {
+            loop {
+                if let Some(status) = self.child.try_wait().unwrap() {
+                    return status.code();
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        })
+        .await
+    }
+
+    /// Ends it at once, with SIGKILL.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to end, with SIGTERM, waits until it has, and returns the exit code.
+    pub fn terminate(mut self) -> Option<i32> {
+        self.signal(Signal::TERM);
+        self.child.wait().unwrap().code()
+    }
+
+    /// Asks it to end, with SIGTERM, and waits until it has: it must end in order.
+    pub fn stop(self) {
+        assert_eq!(self.terminate(), Some(0), "it ends in order");
+    }
+
+    /// Status and body of a GET, without a runtime.
+    pub fn get(&self, path: &str) -> (u16, String) {
+        blocking::get(self.address(), None, path).unwrap()
+    }
+
+    /// Waits until a GET is answered with this status, and returns the body.
+    pub async fn status_becomes(&self, path: &str, status: u16) -> String {
+        within(format!("{path} answers {status}"), async {
+            loop {
+                let (got, body) = self.get(path);
+                if got == status {
+                    return body;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        })
+        .await
+    }
+}
+
+impl Listens for Process {
+    fn address(&self) -> SocketAddr {
+        self.address()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        self.child.kill().unwrap_or_default();
+        self.child.wait().map(drop).unwrap_or_default();
+    }
+}
