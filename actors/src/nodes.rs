@@ -5,11 +5,12 @@
 //! nodes that have read the same records agree (`docs/nodes.md`).
 //!
 //! - [`record`]: what is in a record, and its bytes.
-//! - [`names`]: who holds which name; [`elsewhere`]: who is where on other nodes.
 //! - [`packer`]: this node's entries on their way into the log.
 //! - [`replica`]: which records count.
+//! - [`names`]: who holds which name.
+//! - [`digest`]: whether nodes agree.
 
-pub mod elsewhere;
+pub mod digest;
 pub mod names;
 pub mod packer;
 pub mod record;

@@ -6,9 +6,9 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use starling_protocol::Epoch;
 
 use super::record::{Incarnation, LogEntry, Record};
-use crate::history::EntryNumber;
 
 /// Most bytes of a record, but for one that holds a single entry. Below what the log takes by default (1 MiB).
 pub const RECORD_BYTES_MAX: usize = 256 * 1024;
@@ -18,29 +18,29 @@ const ENTRY_OVERHEAD: usize = 128;
 
 /// A record that was written and not read back.
 #[derive(Debug)]
-struct Written {
+struct Written<T> {
     counter: u64,
     bytes: Bytes,
     /// Who waits for its entries, in their order; `None` for an entry that nobody waits for.
-    numbers: Vec<Option<EntryNumber>>,
+    tags: Vec<Option<T>>,
 }
 
 /// The entries of one life of this node that have not come back.
 #[derive(Debug)]
-pub struct Packer {
+pub struct Packer<T> {
     incarnation: Incarnation,
     /// The counter of the next record.
     next: u64,
     entries: Vec<LogEntry>,
-    numbers: Vec<Option<EntryNumber>>,
-    written: VecDeque<Written>,
+    tags: Vec<Option<T>>,
+    written: VecDeque<Written<T>>,
 }
 
-impl Packer {
-    /// Begins a life. Its first record tells it to the others.
-    pub fn new(incarnation: Incarnation, node: &str) -> Self {
-        let entries = vec![LogEntry::Begin { node: node.into() }];
-        Self { incarnation, next: 1, entries, numbers: vec![None], written: VecDeque::new() }
+impl<T> Packer<T> {
+    /// Begins a life. Its first record tells it to the others. `lobby`: the epoch of the lobby, if there is none yet.
+    pub fn new(incarnation: Incarnation, node: &str, lobby: Epoch) -> Self {
+        let entries = vec![LogEntry::Begin { node: node.into(), lobby }];
+        Self { incarnation, next: 1, entries, tags: vec![None], written: VecDeque::new() }
     }
 
     /// The life.
@@ -49,9 +49,9 @@ impl Packer {
     }
 
     /// Adds an entry to this turn.
-    pub fn push(&mut self, entry: LogEntry, number: Option<EntryNumber>) {
+    pub fn push(&mut self, entry: LogEntry, tag: Option<T>) {
         self.entries.push(entry);
-        self.numbers.push(number);
+        self.tags.push(tag);
     }
 
     /// Whether this turn has entries.
@@ -61,7 +61,7 @@ impl Packer {
 
     /// Packs what this turn has into records, which are to be written in this order.
     pub fn pack(&mut self, mut write: impl FnMut(Bytes)) {
-        let mut numbers = std::mem::take(&mut self.numbers).into_iter();
+        let mut tags = std::mem::take(&mut self.tags).into_iter();
         let mut entries = std::mem::take(&mut self.entries).into_iter().peekable();
         while entries.peek().is_some() {
             let mut size = 0;
@@ -72,22 +72,22 @@ impl Packer {
             }) {
                 packed.push(entry);
             }
-            let numbers: Vec<_> = numbers.by_ref().take(packed.len()).collect();
+            let tags: Vec<_> = tags.by_ref().take(packed.len()).collect();
             let record = Record { incarnation: self.incarnation, counter: self.next, entries: packed };
             let mut bytes = Vec::with_capacity(size.min(RECORD_BYTES_MAX));
             record.write(&mut bytes);
             let bytes = Bytes::from(bytes);
-            self.written.push_back(Written { counter: self.next, bytes: bytes.clone(), numbers });
+            self.written.push_back(Written { counter: self.next, bytes: bytes.clone(), tags });
             self.next += 1;
             write(bytes);
         }
     }
 
     /// A record of this life counts. Returns who waits for its entries, in their order.
-    pub fn came_back(&mut self, counter: u64) -> Vec<Option<EntryNumber>> {
+    pub fn came_back(&mut self, counter: u64) -> Vec<Option<T>> {
         let is_first = self.written.front().is_some_and(|written| written.counter == counter);
         debug_assert!(is_first, "records of one life count in their order");
-        if is_first { self.written.pop_front().map_or_else(Vec::new, |written| written.numbers) } else { Vec::new() }
+        if is_first { self.written.pop_front().map_or_else(Vec::new, |written| written.tags) } else { Vec::new() }
     }
 
     /// Everything that was written and has not come back, in order: to be written again after a gap, or when the
@@ -98,24 +98,16 @@ impl Packer {
 }
 
 fn weight(entry: &LogEntry) -> usize {
-    let texts = match entry {
-        LogEntry::Begin { node } => node.len(),
-        LogEntry::Message(message) => message.text.len(),
-        LogEntry::Out { .. }
-        | LogEntry::Open { .. }
-        | LogEntry::End { .. }
-        | LogEntry::Take { .. }
-        | LogEntry::Release { .. }
-        | LogEntry::Remove { .. }
-        | LogEntry::Drop { .. } => 0,
-    };
     // Names have at most 64 bytes and an `id` 256; a message has up to four of the former.
-    texts + ENTRY_OVERHEAD + if matches!(entry, LogEntry::Message(_)) { 512 } else { 0 }
+    match entry {
+        LogEntry::Message(message) => message.text.len() + ENTRY_OVERHEAD + 512,
+        _ => 2 * ENTRY_OVERHEAD,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use starling_protocol::{ClientId, Epoch, RoomName};
+    use starling_protocol::{ClientId, RoomName};
 
     use super::super::record::LoggedMessage;
     use super::*;
@@ -132,7 +124,7 @@ mod tests {
         })
     }
 
-    fn packed(packer: &mut Packer) -> Vec<Record> {
+    fn packed(packer: &mut Packer<u64>) -> Vec<Record> {
         let mut records = Vec::new();
         packer.pack(|bytes| records.push(Record::read(&bytes).unwrap()));
         records
@@ -140,26 +132,26 @@ mod tests {
 
     #[test]
     fn a_turn_is_one_record_and_the_first_one_begins_the_life() {
-        let mut packer = Packer::new(Incarnation(7), "a");
+        let mut packer = Packer::new(Incarnation(7), "a", Epoch(1));
         for number in 0..3 {
-            packer.push(message(10), Some(EntryNumber(number)));
+            packer.push(message(10), Some(number));
         }
         let records = packed(&mut packer);
         assert_eq!(records.len(), 1);
         assert!(matches!(records[0].entries[..], [LogEntry::Begin { .. }, _, _, _]));
         assert!(!packer.has_queued() && packed(&mut packer).is_empty());
-        packer.push(message(10), Some(EntryNumber(3)));
+        packer.push(message(10), Some(3));
         assert_eq!(packed(&mut packer)[0].counter, 2);
         assert_eq!(packer.unread().count(), 2);
-        let numbers = [None, Some(EntryNumber(0)), Some(EntryNumber(1)), Some(EntryNumber(2))];
+        let numbers = [None, Some(0), Some(1), Some(2)];
         assert_eq!(packer.came_back(1), numbers);
-        assert_eq!(packer.came_back(2), [Some(EntryNumber(3))]);
+        assert_eq!(packer.came_back(2), [Some(3)]);
         assert_eq!(packer.unread().count(), 0);
     }
 
     #[test]
     fn a_large_turn_is_several_records_and_one_large_entry_is_one() {
-        let mut packer = Packer::new(Incarnation(7), "a");
+        let mut packer = Packer::new(Incarnation(7), "a", Epoch(1));
         let sizes = [100_000, 100_000, 100_000, 500_000, 10];
         for size in sizes {
             packer.push(message(size), None);

@@ -43,36 +43,27 @@ pub struct Record {
 /// One thing that all nodes agree on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogEntry {
-    /// A life of a node begins. The first entry of its first record.
+    /// A life of a node begins. The first entry of its first record. Makes the lobby where there is none.
     Begin {
         /// The node's name, for people.
         node: Box<str>,
+        /// The epoch of the lobby, if this entry makes it.
+        lobby: Epoch,
     },
-    /// A node was not heard of for too long: nothing that this life of it writes from here on counts.
+    /// A life of a node is over: nothing that it writes from here on counts. Void if it has written since `counter`, or
+    /// if the entry reached the log too long after `as_of`: then the writer may have been the one that was cut off.
     Out {
         /// The life.
         incarnation: Incarnation,
+        /// The newest record of that life when this was written.
+        counter: u64,
+        /// The newest time of the log that the writer knew, in milliseconds since the Unix epoch.
+        as_of: u64,
     },
     /// A message for a room, or for the inboxes of its sender and its receiver.
     Message(LoggedMessage),
-    /// A room or an inbox is made. Void where it is there.
-    Open {
-        /// Which.
-        key: RoomKey,
-        /// The epoch of its messages.
-        epoch: Epoch,
-    },
-    /// A room or an inbox ends because nobody is in it and nothing of it is kept. Void where it has another position
-    /// than this.
-    End {
-        /// Which.
-        key: RoomKey,
-        /// Its epoch.
-        epoch: Epoch,
-        /// Its newest message.
-        seq: Seq,
-    },
-    /// A session takes a name, from whoever holds it with the same key. Void where another client holds it.
+    /// A session takes a name. Replaces a session that holds the name with the same key. Void where another client
+    /// holds it and the name is not authenticated.
     Take {
         /// The name.
         name: ClientId,
@@ -80,6 +71,8 @@ pub enum LogEntry {
         key: ClientKey,
         /// The session, of the node that writes this.
         session: u64,
+        /// Whether the name is authenticated, so that several sessions may hold it.
+        is_authenticated: bool,
     },
     /// A session gives its name back. Void where it does not hold it.
     Release {
@@ -88,6 +81,49 @@ pub enum LogEntry {
         /// The session, of the node that writes this.
         session: u64,
     },
+    /// A client has its first connection of this node in a room, or in its inbox. Makes the room where there is none.
+    Enter {
+        /// The room or the inbox.
+        key: RoomKey,
+        /// The client.
+        name: ClientId,
+        /// The epoch of the room, if this entry makes it.
+        epoch: Epoch,
+    },
+    /// A client has no connection of this node in a room any more.
+    Leave {
+        /// The room or the inbox.
+        key: RoomKey,
+        /// The client.
+        name: ClientId,
+    },
+    /// A client writes to one that has no inbox yet. Makes the inbox. Void where it is there.
+    Make {
+        /// The owner of the inbox, who has never connected.
+        owner: ClientId,
+        /// The epoch of the inbox.
+        epoch: Epoch,
+        /// The client that writes to it.
+        maker: ClientId,
+    },
+    /// A room or an inbox ends because nobody is in it. Void where somebody is in it, or where it has another position.
+    End {
+        /// The room or the inbox.
+        key: RoomKey,
+        /// Its epoch.
+        epoch: Epoch,
+        /// Its newest message.
+        seq: Seq,
+    },
+    /// The owner of an inbox was sent all messages up to this one.
+    Sent {
+        /// The owner.
+        owner: ClientId,
+        /// The epoch of the inbox.
+        epoch: Epoch,
+        /// The newest message that was sent.
+        seq: Seq,
+    },
     /// An operator removes a client from all nodes.
     Remove {
         /// The client.
@@ -95,8 +131,19 @@ pub enum LogEntry {
     },
     /// An operator drops a room or an inbox with all its messages.
     Drop {
-        /// Which.
+        /// The room or the inbox.
         key: RoomKey,
+        /// The epoch of the room that takes its place at once: the lobby, or the inbox of a client that is connected.
+        epoch: Epoch,
+    },
+    /// The state of all nodes behind this record becomes a checkpoint, which the writer stores.
+    Checkpoint,
+    /// The digest that the writer had behind a checkpoint. A node that had another one has diverged.
+    Digest {
+        /// The position of the checkpoint.
+        at: LogPosition,
+        /// See [`Digest`](super::digest::Digest).
+        digest: u64,
     },
 }
 
@@ -172,7 +219,7 @@ mod wire {
     use serde::{Deserialize, Serialize};
     use starling_protocol::{ClientId, ClientKey, Epoch, MessageId, Seq};
 
-    use super::{BadRecord, Incarnation, LogEntry, LoggedMessage};
+    use super::{BadRecord, Incarnation, LogEntry, LogPosition, LoggedMessage};
     use crate::history::RoomKey;
     use crate::identity::IdOwner;
 
@@ -192,8 +239,8 @@ mod wire {
 
     #[derive(Serialize, Deserialize)]
     enum Entry<'a> {
-        Begin(&'a str),
-        Out(u64),
+        Begin(&'a str, u64),
+        Out(u64, u64, u64),
         Message {
             /// Of a private message the sender's inbox.
             first: Option<(Key<'a>, u64)>,
@@ -203,12 +250,17 @@ mod wire {
             text: &'a str,
             id: Option<(u64, Cow<'a, str>)>,
         },
-        Open(Key<'a>, u64),
-        End(Key<'a>, u64, u64),
-        Take(&'a str, u128, u64),
+        Take(&'a str, u128, u64, bool),
         Release(&'a str, u64),
+        Enter(Key<'a>, &'a str, u64),
+        Leave(Key<'a>, &'a str),
+        Make(&'a str, u64, &'a str),
+        End(Key<'a>, u64, u64),
+        Sent(&'a str, u64, u64),
         Remove(&'a str),
-        Drop(Key<'a>),
+        Drop(Key<'a>, u64),
+        Checkpoint,
+        Digest(u64, u64),
     }
 
     impl<'a> From<&'a RoomKey> for Key<'a> {
@@ -264,8 +316,8 @@ mod wire {
     impl<'a> From<&'a LogEntry> for Entry<'a> {
         fn from(entry: &'a LogEntry) -> Self {
             match entry {
-                LogEntry::Begin { node } => Self::Begin(node),
-                LogEntry::Out { incarnation } => Self::Out(incarnation.0),
+                LogEntry::Begin { node, lobby } => Self::Begin(node, lobby.0),
+                LogEntry::Out { incarnation, counter, as_of } => Self::Out(incarnation.0, *counter, *as_of),
                 LogEntry::Message(message) => Self::Message {
                     first: message.first.as_ref().map(place),
                     last: place(&message.last),
@@ -274,12 +326,19 @@ mod wire {
                     text: &message.text,
                     id: message.id.as_ref().map(|(owner, id)| (owner.0, id.as_str().into())),
                 },
-                LogEntry::Open { key, epoch } => Self::Open(key.into(), epoch.0),
-                LogEntry::End { key, epoch, seq } => Self::End(key.into(), epoch.0, seq.0),
-                LogEntry::Take { name, key, session } => Self::Take(name.as_str(), key.0, *session),
+                LogEntry::Take { name, key, session, is_authenticated } => {
+                    Self::Take(name.as_str(), key.0, *session, *is_authenticated)
+                }
                 LogEntry::Release { name, session } => Self::Release(name.as_str(), *session),
+                LogEntry::Enter { key, name, epoch } => Self::Enter(key.into(), name.as_str(), epoch.0),
+                LogEntry::Leave { key, name } => Self::Leave(key.into(), name.as_str()),
+                LogEntry::Make { owner, epoch, maker } => Self::Make(owner.as_str(), epoch.0, maker.as_str()),
+                LogEntry::End { key, epoch, seq } => Self::End(key.into(), epoch.0, seq.0),
+                LogEntry::Sent { owner, epoch, seq } => Self::Sent(owner.as_str(), epoch.0, seq.0),
                 LogEntry::Remove { client_id } => Self::Remove(client_id.as_str()),
-                LogEntry::Drop { key } => Self::Drop(key.into()),
+                LogEntry::Drop { key, epoch } => Self::Drop(key.into(), epoch.0),
+                LogEntry::Checkpoint => Self::Checkpoint,
+                LogEntry::Digest { at, digest } => Self::Digest(at.0, *digest),
             }
         }
     }
@@ -289,8 +348,10 @@ mod wire {
 
         fn try_from(entry: Entry<'_>) -> Result<Self, BadRecord> {
             Ok(match entry {
-                Entry::Begin(node) => Self::Begin { node: node.into() },
-                Entry::Out(incarnation) => Self::Out { incarnation: Incarnation(incarnation) },
+                Entry::Begin(node, lobby) => Self::Begin { node: node.into(), lobby: Epoch(lobby) },
+                Entry::Out(incarnation, counter, as_of) => {
+                    Self::Out { incarnation: Incarnation(incarnation), counter, as_of }
+                }
                 Entry::Message { first, last, to, client_id, text, id } => {
                     let id = id.map(|(owner, id)| {
                         MessageId::parse(&id).map(|id| (IdOwner(owner), id)).map_err(|_| BadRecord::Foreign)
@@ -304,12 +365,25 @@ mod wire {
                         id: id.transpose()?,
                     })
                 }
-                Entry::Open(key, epoch) => Self::Open { key: key.try_into()?, epoch: Epoch(epoch) },
-                Entry::End(key, epoch, seq) => Self::End { key: key.try_into()?, epoch: Epoch(epoch), seq: Seq(seq) },
-                Entry::Take(name, key, session) => Self::Take { name: client(name)?, key: ClientKey(key), session },
+                Entry::Take(name, key, session, is_authenticated) => {
+                    Self::Take { name: client(name)?, key: ClientKey(key), session, is_authenticated }
+                }
                 Entry::Release(name, session) => Self::Release { name: client(name)?, session },
+                Entry::Enter(key, name, epoch) => {
+                    Self::Enter { key: key.try_into()?, name: client(name)?, epoch: Epoch(epoch) }
+                }
+                Entry::Leave(key, name) => Self::Leave { key: key.try_into()?, name: client(name)? },
+                Entry::Make(owner, epoch, maker) => {
+                    Self::Make { owner: client(owner)?, epoch: Epoch(epoch), maker: client(maker)? }
+                }
+                Entry::End(key, epoch, seq) => Self::End { key: key.try_into()?, epoch: Epoch(epoch), seq: Seq(seq) },
+                Entry::Sent(owner, epoch, seq) => {
+                    Self::Sent { owner: client(owner)?, epoch: Epoch(epoch), seq: Seq(seq) }
+                }
                 Entry::Remove(client_id) => Self::Remove { client_id: client(client_id)? },
-                Entry::Drop(key) => Self::Drop { key: key.try_into()? },
+                Entry::Drop(key, epoch) => Self::Drop { key: key.try_into()?, epoch: Epoch(epoch) },
+                Entry::Checkpoint => Self::Checkpoint,
+                Entry::Digest(at, digest) => Self::Digest { at: LogPosition(at), digest },
             })
         }
     }

@@ -12,6 +12,10 @@ use super::record::{Incarnation, LogEntry, LogPosition, Record};
 /// under way.
 const OUT_REMEMBERED_MS: u64 = 3_600_000;
 
+/// How long an [`Out`](LogEntry::Out) may take into the log, in milliseconds of the log's clock. One that took longer was
+/// written by a node that could not reach the log.
+const OUT_VALID_MS: u64 = 2_000;
+
 /// What becomes of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
@@ -60,26 +64,27 @@ impl Replica {
         self.lives.iter().filter(|(_, life)| life.out_since.is_none()).map(|(incarnation, life)| (*incarnation, life))
     }
 
-    /// Takes the record at a position, and the log's time for it. Returns what becomes of it, and the time at which its
-    /// entries happen: that never goes back, whatever the log's clock does.
-    pub fn read(&mut self, position: LogPosition, at: u64, record: &Record) -> (Admission, u64) {
+    /// The life with this number, if it has begun and is remembered.
+    pub fn life(&self, incarnation: Incarnation) -> Option<&Life> {
+        self.lives.get(&incarnation)
+    }
+
+    /// The newest time of the log, in milliseconds since the Unix epoch. It never goes back.
+    pub fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Reads the record at a position, with the log's time for it. Returns what becomes of the record.
+    pub fn read(&mut self, position: LogPosition, at: u64, record: &Record) -> Admission {
         debug_assert!(position > self.position, "the log is read in order");
         self.position = position;
         self.at = self.at.max(at);
-        let admission = self.admit(record);
-        if admission == Admission::Counts {
-            for entry in &record.entries {
-                if let LogEntry::Out { incarnation } = entry {
-                    self.end(*incarnation);
-                }
-            }
-        }
-        (admission, self.at)
+        self.admit(record)
     }
 
     fn admit(&mut self, record: &Record) -> Admission {
         let Some(life) = self.lives.get_mut(&record.incarnation) else {
-            let Some(LogEntry::Begin { node }) = record.entries.first() else { return Admission::Unknown };
+            let Some(LogEntry::Begin { node, .. }) = record.entries.first() else { return Admission::Unknown };
             if record.counter != 1 {
                 return Admission::Unknown;
             }
@@ -102,19 +107,27 @@ impl Replica {
         }
     }
 
-    fn end(&mut self, incarnation: Incarnation) {
-        if let Some(life) = self.lives.get_mut(&incarnation).filter(|life| life.out_since.is_none()) {
-            life.out_since = Some(self.at);
+    /// Ends a life, unless it has written since `counter`, or the writer of the entry last read the log too long before
+    /// it. Returns whether the life has ended now.
+    pub fn end(&mut self, incarnation: Incarnation, counter: u64, as_of: u64) -> bool {
+        if self.at.saturating_sub(as_of) > OUT_VALID_MS {
+            return false;
         }
+        let alive = self.lives.get_mut(&incarnation).filter(|life| life.out_since.is_none());
+        let Some(life) = alive.filter(|life| life.counter <= counter) else { return false };
+        life.out_since = Some(self.at);
+        true
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use starling_protocol::Epoch;
+
     use super::*;
 
     fn begin(incarnation: u64) -> Record {
-        record(incarnation, 1, vec![LogEntry::Begin { node: "a".into() }])
+        record(incarnation, 1, vec![LogEntry::Begin { node: "a".into(), lobby: Epoch(1) }])
     }
 
     fn record(incarnation: u64, counter: u64, entries: Vec<LogEntry>) -> Record {
@@ -125,7 +138,7 @@ mod tests {
     fn read(replica: &mut Replica, records: &[Record]) -> Vec<Admission> {
         let one = |record| {
             let next = LogPosition(replica.position.0 + 1);
-            replica.read(next, next.0, record).0
+            replica.read(next, next.0, record)
         };
         records.iter().map(one).collect()
     }
@@ -149,27 +162,32 @@ mod tests {
 
     #[test]
     fn nothing_of_a_life_that_is_out_counts_and_its_node_begins_another() {
-        let out = record(2, 2, vec![LogEntry::Out { incarnation: Incarnation(1) }]);
-        let records = [begin(1), begin(2), out, record(1, 2, Vec::new()), begin(1), begin(3)];
         let mut replica = Replica::default();
-        let expected = [
-            Admission::Counts,
-            Admission::Counts,
-            Admission::Counts,
-            Admission::Out,
-            Admission::Out,
-            Admission::Counts,
-        ];
-        assert_eq!(read(&mut replica, &records), expected);
+        assert_eq!(read(&mut replica, &[begin(1), begin(2)]), [Admission::Counts; 2]);
+        assert!(replica.end(Incarnation(1), 1, replica.at()));
+        assert!(!replica.end(Incarnation(1), 1, replica.at()), "it is out already");
+        let records = [record(1, 2, Vec::new()), begin(1), begin(3)];
+        assert_eq!(read(&mut replica, &records), [Admission::Out, Admission::Out, Admission::Counts]);
         let alive: Vec<_> = replica.alive().map(|(incarnation, _)| incarnation.0).collect();
         assert_eq!(alive, [2, 3]);
     }
 
     #[test]
-    fn the_time_of_entries_never_goes_back() {
+    fn a_life_that_has_written_since_stays_and_so_does_one_that_a_node_without_the_log_misses() {
         let mut replica = Replica::default();
-        assert_eq!(replica.read(LogPosition(1), 1_000, &begin(1)).1, 1_000);
-        assert_eq!(replica.read(LogPosition(2), 900, &record(1, 2, Vec::new())).1, 1_000);
-        assert_eq!(replica.read(LogPosition(3), 1_001, &record(1, 3, Vec::new())).1, 1_001);
+        assert_eq!(read(&mut replica, &[begin(1), record(1, 2, Vec::new())]), [Admission::Counts; 2]);
+        assert!(!replica.end(Incarnation(1), 1, replica.at()), "it has written its second record since");
+        replica.read(LogPosition(9), 100_000, &record(2, 5, Vec::new()));
+        assert!(!replica.end(Incarnation(1), 2, 100_000 - OUT_VALID_MS - 1));
+        assert!(replica.end(Incarnation(1), 2, 100_000 - OUT_VALID_MS));
+    }
+
+    #[test]
+    fn the_time_of_the_log_never_goes_back() {
+        let mut replica = Replica::default();
+        for (position, at, expected) in [(1, 1_000, 1_000), (2, 900, 1_000), (3, 1_001, 1_001)] {
+            replica.read(LogPosition(position), at, &record(1, position, Vec::new()));
+            assert_eq!(replica.at(), expected);
+        }
     }
 }

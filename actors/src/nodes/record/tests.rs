@@ -24,20 +24,27 @@ fn any_message() -> impl Strategy<Value = LoggedMessage> {
 
 fn any_entry() -> impl Strategy<Value = LogEntry> {
     let (number, epoch) = (any::<u64>, || any::<u64>().prop_map(Epoch));
+    let seq = || any::<u64>().prop_map(Seq);
+    let (name, key) = (any_client, any_key);
     prop_oneof![
-        "[a-z0-9.-]{1,63}".prop_map(|node| LogEntry::Begin { node: node.into() }),
-        number().prop_map(|number| LogEntry::Out { incarnation: Incarnation(number) }),
-        any_message().prop_map(LogEntry::Message),
-        (any_key(), epoch()).prop_map(|(key, epoch)| LogEntry::Open { key, epoch }),
-        (any_key(), epoch(), number()).prop_map(|(key, epoch, seq)| LogEntry::End { key, epoch, seq: Seq(seq) }),
-        (any_client(), any::<u128>(), number()).prop_map(|(name, key, session)| LogEntry::Take {
-            name,
-            key: ClientKey(key),
-            session
+        ("[a-z0-9.-]{1,63}", epoch()).prop_map(|(node, lobby)| LogEntry::Begin { node: node.into(), lobby }),
+        (number(), number(), number()).prop_map(|(incarnation, counter, as_of)| {
+            LogEntry::Out { incarnation: Incarnation(incarnation), counter, as_of }
         }),
-        (any_client(), number()).prop_map(|(name, session)| LogEntry::Release { name, session }),
-        any_client().prop_map(|client_id| LogEntry::Remove { client_id }),
-        any_key().prop_map(|key| LogEntry::Drop { key }),
+        any_message().prop_map(LogEntry::Message),
+        (name(), any::<u128>(), number(), any::<bool>()).prop_map(|(name, key, session, is_authenticated)| {
+            LogEntry::Take { name, key: ClientKey(key), session, is_authenticated }
+        }),
+        (name(), number()).prop_map(|(name, session)| LogEntry::Release { name, session }),
+        (key(), name(), epoch()).prop_map(|(key, name, epoch)| LogEntry::Enter { key, name, epoch }),
+        (key(), name()).prop_map(|(key, name)| LogEntry::Leave { key, name }),
+        (name(), epoch(), name()).prop_map(|(owner, epoch, maker)| LogEntry::Make { owner, epoch, maker }),
+        (key(), epoch(), seq()).prop_map(|(key, epoch, seq)| LogEntry::End { key, epoch, seq }),
+        (name(), epoch(), seq()).prop_map(|(owner, epoch, seq)| LogEntry::Sent { owner, epoch, seq }),
+        name().prop_map(|client_id| LogEntry::Remove { client_id }),
+        (key(), epoch()).prop_map(|(key, epoch)| LogEntry::Drop { key, epoch }),
+        Just(LogEntry::Checkpoint),
+        (number(), number()).prop_map(|(at, digest)| LogEntry::Digest { at: LogPosition(at), digest }),
     ]
 }
 
@@ -105,26 +112,36 @@ fn the_bytes_of_format_1_do_not_change() {
         id,
     };
     let entries = vec![
-        LogEntry::Begin { node: "a".into() },
-        LogEntry::Out { incarnation: Incarnation(2) },
+        LogEntry::Begin { node: "a".into(), lobby: Epoch(6) },
+        LogEntry::Out { incarnation: Incarnation(2), counter: 4, as_of: 5 },
         LogEntry::Message(message),
-        LogEntry::Open { key: room("dev"), epoch: Epoch(7) },
-        LogEntry::End { key: RoomKey::Inbox(alice.clone()), epoch: Epoch(7), seq: Seq(9) },
-        LogEntry::Take { name: alice.clone(), key: ClientKey(300), session: 4 },
+        LogEntry::Take { name: alice.clone(), key: ClientKey(300), session: 4, is_authenticated: true },
         LogEntry::Release { name: alice.clone(), session: 4 },
+        LogEntry::Enter { key: room("dev"), name: alice.clone(), epoch: Epoch(7) },
+        LogEntry::Leave { key: RoomKey::Inbox(alice.clone()), name: alice.clone() },
+        LogEntry::Make { owner: alice.clone(), epoch: Epoch(7), maker: ClientId::parse("bob").unwrap() },
+        LogEntry::End { key: RoomKey::Inbox(alice.clone()), epoch: Epoch(7), seq: Seq(9) },
+        LogEntry::Sent { owner: alice.clone(), epoch: Epoch(7), seq: Seq(9) },
         LogEntry::Remove { client_id: alice },
-        LogEntry::Drop { key: room("dev") },
+        LogEntry::Drop { key: room("dev"), epoch: Epoch(8) },
+        LogEntry::Checkpoint,
+        LogEntry::Digest { at: LogPosition(5), digest: 6 },
     ];
     let record = Record { incarnation: Incarnation(1), counter: 3, entries };
-    let expected: &[u8] = b"\x01\x01\x03\x09\
-        \x00\x01a\
-        \x01\x02\
+    let expected: &[u8] = b"\x01\x01\x03\x0e\
+        \x00\x01a\x06\
+        \x01\x02\x04\x05\
         \x02\x00\x00\x03dev\x07\x00\x05alice\x02hi\x01\x05\x02m1\
-        \x03\x00\x03dev\x07\
-        \x04\x01\x05alice\x07\x09\
-        \x05\x05alice\xac\x02\x04\
-        \x06\x05alice\x04\
-        \x07\x05alice\
-        \x08\x00\x03dev";
+        \x03\x05alice\xac\x02\x04\x01\
+        \x04\x05alice\x04\
+        \x05\x00\x03dev\x05alice\x07\
+        \x06\x01\x05alice\x05alice\
+        \x07\x05alice\x07\x03bob\
+        \x08\x01\x05alice\x07\x09\
+        \x09\x05alice\x07\x09\
+        \x0a\x05alice\
+        \x0b\x00\x03dev\x08\
+        \x0c\
+        \x0d\x05\x06";
     assert_eq!(bytes(&record), expected);
 }
