@@ -36,6 +36,7 @@ use crate::history::{Completion, Draft, EntryCopy, History, RoomKey};
 use crate::hub::{Delivery, HubCommand, HubHandle, ToSession};
 use crate::ids::{HubId, SessionId};
 use crate::metrics::{ActorKind, Mailbox, MessageKind, Metrics};
+use crate::nodes::log::Log;
 use crate::vitals::{Pulse, VitalPart, Vitals};
 
 /// The interval at which the chat looks for work that is due by time.
@@ -51,6 +52,8 @@ pub struct ChatServer {
     _pulse: Pulse,
     state: ChatState,
     history: History,
+    /// The log of all nodes, where there are others.
+    log: Option<Box<dyn Log>>,
     hubs: Vec<Option<HubHandle>>,
     metrics: Arc<Metrics>,
     lobby: RoomName,
@@ -139,6 +142,7 @@ impl ChatServer {
             _pulse: vitals.pulse(VitalPart::ChatServer),
             state,
             history,
+            log: None,
             hubs: Vec::new(),
             metrics,
             lobby: RoomName::lobby(),
@@ -221,7 +225,20 @@ impl ChatServer {
                 }
                 self.history.append(entry, &mut self.completions);
             }
+            Effect::Keep { entry, placed } => {
+                for EntryCopy { key, draft, .. } in &entry.copies {
+                    self.count_message(key, draft);
+                }
+                self.history.keep(entry, &placed, &mut self.completions);
+            }
             Effect::Delivered { room, seq } => self.history.delivered(room, seq),
+            Effect::Applied(_)
+            | Effect::Write(_)
+            | Effect::Relay { .. }
+            | Effect::AnswerRelay { .. }
+            | Effect::Checkpoint { .. }
+            | Effect::Diverged { .. }
+            | Effect::BeginsAnew(_) => self.tell_log(effect),
             Effect::Read(request) => self.history.read(request, &mut self.completions),
             Effect::Forget { room, receipt } => self.history.forget(room, receipt, &mut self.completions),
             Effect::Answer(answer) => answer.send(),
@@ -230,6 +247,19 @@ impl ChatServer {
                     hub.send(HubCommand::Drain { reason, spread });
                 }
             }
+        }
+    }
+
+    /// Performs the effects that concern other nodes.
+    fn tell_log(&mut self, effect: Effect) {
+        let Some(log) = &mut self.log else { return };
+        match effect {
+            Effect::Applied(position) => log.applied(position),
+            Effect::Write(record) => log.write(record),
+            Effect::Relay { to, number, message } => log.relay(to, number, *message),
+            Effect::AnswerRelay { to, number, is_delivered } => log.answer(to, number, is_delivered),
+            Effect::BeginsAnew(life) => log.begin(life),
+            _ => {}
         }
     }
 

@@ -14,6 +14,9 @@ pub mod sqlite;
 mod store;
 mod thread;
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use starling_protocol::Seq;
 
 pub use self::kept_bytes::KeptBytes;
@@ -36,6 +39,20 @@ use crate::vitals::Vitals;
 pub struct History {
     recent: Recent,
     below: Below,
+    view: View,
+}
+
+/// With other nodes, a store follows what their log has placed: it commits messages that were shown already.
+#[derive(Debug, Default)]
+struct View {
+    /// Messages that were given to the store.
+    given: u64,
+    /// Messages that the store has committed.
+    committed: u64,
+    /// Reads that need the store, each with the number of messages that it must have committed before.
+    reads: VecDeque<(u64, ReadRequest)>,
+    /// Whether the store has refused a message, so that it lacks what others have.
+    is_broken: bool,
 }
 
 /// What keeps the messages that are not in memory.
@@ -55,7 +72,11 @@ impl History {
     /// A history in memory only: at most `messages_max` messages a room and `bytes_max` bytes in all rooms together, the
     /// newest.
     pub fn in_memory(messages_max: u32, bytes_max: u64) -> Self {
-        Self { recent: Recent::new(messages_max, bytes_max), below: Below::Nothing(Searcher::default()) }
+        Self {
+            recent: Recent::new(messages_max, bytes_max),
+            below: Below::Nothing(Searcher::default()),
+            view: View::default(),
+        }
     }
 
     /// No history: a message is delivered and gone, and every page is empty.
@@ -65,7 +86,11 @@ impl History {
 
     /// A history in a store, with as many of the newest messages in memory as [`in_memory`](Self::in_memory) keeps.
     pub fn over(store: impl HistoryStore + 'static, messages_max: u32, bytes_max: u64) -> Self {
-        Self { recent: Recent::new(messages_max, bytes_max), below: Below::Store(Box::new(store)) }
+        Self {
+            recent: Recent::new(messages_max, bytes_max),
+            below: Below::Store(Box::new(store)),
+            view: View::default(),
+        }
     }
 
     /// The bytes of the messages in memory, also after the history was handed on.
@@ -108,6 +133,56 @@ impl History {
         match &mut self.below {
             Below::Nothing(_) => self.recent.commit(entry, done),
             Below::Store(store) => self.recent.follow(done, |done| store.append(entry, done)),
+        }
+    }
+
+    /// Keeps a message that the log of all nodes has placed. It can be read at once.
+    ///
+    /// A store must commit it: see [`has_failed`](Self::has_failed).
+    pub fn keep(&mut self, entry: Entry, placed: &[Arc<StoredMessage>], done: &mut Vec<Completion>) {
+        let trims = matches!(self.below, Below::Nothing(_));
+        let mut trimmed = |room, oldest| done.extend(trims.then_some(Completion::Trimmed { room, oldest }));
+        for (copy, message) in entry.copies.iter().zip(placed) {
+            self.recent.keep_placed(copy.room, copy.epoch, Arc::clone(message), &mut trimmed);
+        }
+        if !trims {
+            self.view.given += 1;
+            self.ask_as_view(done, |store, done| store.append(entry, done));
+        }
+    }
+
+    /// Whether the store lacks a message that the log of all nodes has placed. The process must not go on then.
+    pub fn has_failed(&self) -> bool {
+        self.view.is_broken
+    }
+
+    /// Lets the store do something, as the view of a log.
+    fn ask_as_view(
+        &mut self,
+        done: &mut Vec<Completion>,
+        act: impl FnOnce(&mut dyn HistoryStore, &mut Vec<Completion>),
+    ) {
+        let Below::Store(store) = &mut self.below else { return };
+        let mut completed = Vec::new();
+        act(&mut **store, &mut completed);
+        while let Some((needed, _)) = self.view.reads.front() {
+            if *needed > self.view.committed {
+                break;
+            }
+            let Some((_, request)) = self.view.reads.pop_front() else { break };
+            store.read(request, &mut completed);
+        }
+        for completion in completed {
+            match completion {
+                Completion::Committed { copies, .. } => {
+                    self.view.committed += 1;
+                    for StoredCopy { room, oldest, .. } in copies {
+                        done.extend(oldest.map(|oldest| Completion::Trimmed { room, oldest }));
+                    }
+                }
+                Completion::Refused { .. } => self.view.is_broken = true,
+                completion => done.push(completion),
+            }
         }
     }
 

@@ -7,10 +7,14 @@
 //! - [`record`]: what is in a record, and its bytes.
 //! - [`packer`]: this node's entries on their way into the log.
 //! - [`replica`]: which records count.
+//! - [`heard`]: what a node hears from the log and from other nodes.
+//! - [`log`]: the boundary to the log itself.
 //! - [`names`]: who holds which name.
 //! - [`digest`]: whether nodes agree.
 
 pub mod digest;
+pub mod heard;
+pub mod log;
 pub mod names;
 pub mod packer;
 pub mod record;

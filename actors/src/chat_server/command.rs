@@ -12,6 +12,7 @@ use crate::credits::Ticket;
 use crate::history::{Completion, Page, ReadError, RoomKey, SearchText};
 use crate::identity::{Claims, Identity, RoomGlobs};
 use crate::ids::{RoomId, SessionId};
+use crate::nodes::heard::Heard;
 
 /// One input of the state machine.
 ///
@@ -54,6 +55,8 @@ pub enum Command {
     },
     /// The history has finished an append, a read or a drop.
     Completed(Completion),
+    /// With other nodes: the log or another node tells something.
+    Heard(Heard),
     /// An operator posts a message to a room, over HTTP.
     PostAsOperator {
         /// Checked for its size, not for its room.

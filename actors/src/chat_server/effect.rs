@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use smallvec::SmallVec;
 use starling_protocol::{ChatMessage, CloseCode, Refusal, RoomSummary, Seq, ServerEvent};
 use tokio::sync::oneshot;
 
@@ -12,6 +14,8 @@ use crate::credits::Ticket;
 use crate::history::{Entry, Page, ReadError, ReadRequest, Receipt, StoredMessage};
 use crate::hub::{Replay, ToSession};
 use crate::ids::{HubSet, RoomId, SessionId};
+use crate::nodes::heard::RelayedMessage;
+use crate::nodes::record::{Incarnation, LogPosition};
 
 /// Collects the effects of one command, in the order in which they are to be performed.
 #[derive(Debug)]
@@ -112,6 +116,49 @@ pub enum Effect {
         /// Held until every hub has offered the message to its members.
         ticket: Ticket,
     },
+    /// Keep a message that the log of all nodes has given its place. The history never refuses it.
+    Keep {
+        /// The message, as the store keeps it.
+        entry: Entry,
+        /// Its copies with their numbers, in the order of the entry.
+        placed: SmallVec<[Arc<StoredMessage>; 2]>,
+    },
+    /// Everything up to this record of the log has happened.
+    Applied(LogPosition),
+    /// Write a record into the log once more.
+    Write(Bytes),
+    /// Send a private message to another node. It answers unless the number is 0.
+    Relay {
+        /// The life of that node.
+        to: Incarnation,
+        /// Comes back with the answer.
+        number: u64,
+        /// The message.
+        message: Box<RelayedMessage>,
+    },
+    /// Answer a private message that another node has sent.
+    AnswerRelay {
+        /// The life of that node.
+        to: Incarnation,
+        /// The number that came with the message.
+        number: u64,
+        /// Whether its receiver has a connection here.
+        is_delivered: bool,
+    },
+    /// A checkpoint is to be made of the state behind this record.
+    Checkpoint {
+        /// The record.
+        at: LogPosition,
+        /// Whether this node has asked for it, and stores it.
+        is_own: bool,
+    },
+    /// This node has made something else of the log than another one: it must not go on.
+    Diverged {
+        /// The checkpoint at which they differ.
+        at: LogPosition,
+    },
+    /// This node was declared out, and begins another life.
+    BeginsAnew(Incarnation),
     /// Append a message to the history. The history reports the commit as a `Completion`.
     Append(Entry),
     /// Store the delivery position of an inbox: its owner was sent all messages up to `seq`.

@@ -86,6 +86,20 @@ impl Recent {
         self.fit(|room, oldest| done.push(Completion::Trimmed { room, oldest }));
     }
 
+    /// Keeps a message that was placed elsewhere. `trimmed` is told the oldest that is kept of each room that lost some.
+    pub(super) fn keep_placed(
+        &mut self,
+        room: RoomId,
+        epoch: Epoch,
+        message: Arc<StoredMessage>,
+        trimmed: &mut impl FnMut(RoomId, Seq),
+    ) {
+        if let Some(oldest) = self.push(room, epoch, message) {
+            trimmed(room, oldest);
+        }
+        self.fit(trimmed);
+    }
+
     /// The messages of a room, where it has any.
     pub(super) fn messages(&self, room: RoomId) -> Option<&StoredMessages> {
         self.rooms.get(&room).map(|kept| &kept.messages)

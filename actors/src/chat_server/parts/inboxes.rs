@@ -145,6 +145,13 @@ impl Inboxes {
         }
     }
 
+    /// Notes that the log knows the owner to be sent all messages up to `seq`.
+    pub(crate) fn was_noted(&mut self, inbox: RoomId, seq: Seq) {
+        let sent = self.sent.entry(inbox).or_default();
+        sent.upto = sent.upto.max(seq);
+        sent.noted = sent.noted.max(seq);
+    }
+
     /// Takes the inboxes whose delivery position is to be stored.
     pub(crate) fn take_to_note(&mut self) -> Vec<RoomId> {
         std::mem::take(&mut self.to_note)

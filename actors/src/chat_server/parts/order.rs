@@ -80,6 +80,13 @@ impl Order {
         }
     }
 
+    /// Ends the order of a room that was forgotten: no `id` of a message in it is known any more.
+    pub(crate) fn close(&mut self, room: RoomId) {
+        if let Some(slot) = self.positions.get_mut(room.index()) {
+            *slot = Position { epoch: Epoch(0), seq: Seq(0) };
+        }
+    }
+
     /// The position of a room. A room that was never [opened](Self::open) is in epoch 0.
     pub(crate) fn position(&self, room: RoomId) -> Position {
         self.positions.get(room.index()).copied().unwrap_or(Position { epoch: Epoch(0), seq: Seq(0) })

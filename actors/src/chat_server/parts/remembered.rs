@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
@@ -18,12 +18,27 @@ pub(crate) struct IdKey(IdOwner, u64);
 ///
 /// A hash has a fixed size, however long the `id` is. It is keyed, so that no client can choose two `id`s with the same
 /// hash.
-#[derive(Debug, Default)]
-pub(crate) struct IdHasher(RandomState);
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct IdHasher {
+    secret: u64,
+}
+
+impl Default for IdHasher {
+    fn default() -> Self {
+        Self { secret: RandomState::new().hash_one(0) }
+    }
+}
 
 impl IdHasher {
+    /// Computes the same keys on every node that shares the secret.
+    pub(crate) fn shared(secret: u64) -> Self {
+        Self { secret }
+    }
+
     pub(crate) fn key(&self, owner: IdOwner, id: &MessageId) -> IdKey {
-        IdKey(owner, self.0.hash_one(id))
+        let mut hasher = DefaultHasher::new();
+        (self.secret, id).hash(&mut hasher);
+        IdKey(owner, hasher.finish())
     }
 }
 

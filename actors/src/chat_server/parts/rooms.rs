@@ -6,13 +6,14 @@
 use std::time::{Duration, Instant};
 
 use slab::Slab;
-use starling_protocol::{RoomName, limits};
+use starling_protocol::{ClientId, RoomName, limits};
 
 use super::parted::PartedMap;
-use super::room::{Ended, Room};
+use super::room::{Ended, Room, Viewer};
 use super::vacancies::Vacancies;
 use crate::history::RoomKey;
 use crate::ids::{RoomId, SessionId};
+use crate::nodes::record::Incarnation;
 
 /// Most rooms that end in one tick, so that messages do not have to wait while very many end.
 pub(crate) const ENDED_AT_ONCE_MAX: usize = 512;
@@ -109,6 +110,32 @@ impl Rooms {
             room.remove(session, now);
             room.further_connections = room.further_connections.saturating_sub(u32::from(was_further));
         });
+    }
+
+    /// From now on the lobby never ends. Called before there are rooms.
+    pub(crate) fn keep_lobby(&mut self) {
+        self.vacancies.keep_lobby();
+    }
+
+    /// Notes that a client that is in the room on another node has got its first connection here, or lost its last.
+    pub(crate) fn is_here_too(&mut self, room: RoomId, is_here: bool) {
+        self.change(room, |room| room.is_here_too(is_here));
+    }
+
+    /// See [`Room::set_present`].
+    pub(crate) fn set_present(
+        &mut self,
+        room: RoomId,
+        name: &ClientId,
+        (life, is_in): (Incarnation, bool),
+        of: &Viewer,
+    ) -> bool {
+        self.change(room, |room| room.set_present(name, life, is_in, of)).unwrap_or(false)
+    }
+
+    /// Forgets who is in the room on any node, because it is dropped.
+    pub(crate) fn clear_present(&mut self, room: RoomId) {
+        self.change(room, Room::clear_present);
     }
 
     /// Notes that a message for the room was given to the log.

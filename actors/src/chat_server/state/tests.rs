@@ -8,6 +8,7 @@ mod errors;
 mod ids;
 mod inboxes;
 mod messages;
+mod nodes;
 mod names;
 mod presence;
 mod private;

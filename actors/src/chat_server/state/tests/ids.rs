@@ -200,3 +200,29 @@ fn an_id_that_is_sent_again_as_its_time_ends_is_a_repetition_or_the_next_message
         ",
     );
 }
+
+#[test]
+fn an_id_of_a_dropped_room_is_answered_whatever_number_the_room_of_that_name_has_now() {
+    let mut chat = Chat::new().and(&["alice"]);
+    chat.check(
+        "alice> joins dev
+         alice< joined dev #0 count 1
+         alice> joins ops
+         alice< joined ops #0 count 1
+         alice> says room=dev id=m hello
+         alice< ack m dev#1
+         alice< dev#1 alice: hello id=m",
+    );
+    assert_eq!(chat.drops("dev"), Some(Ok(())));
+    assert_eq!(chat.drops("ops"), Some(Ok(())));
+    // The new room has the number of the room that was dropped last.
+    chat.check(
+        "alice< left dev
+         alice< left ops
+         alice> joins dev
+         alice< joined dev #0 count 1
+         alice> says room=dev id=m hello
+         alice< ack m dev#1
+         alice< dev#1 alice: hello id=m",
+    );
+}
