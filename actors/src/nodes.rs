@@ -10,6 +10,7 @@
 //! - [`heard`]: what a node hears from the log and from other nodes.
 //! - [`log`]: the boundary to the log itself.
 //! - [`names`]: who holds which name.
+//! - [`start`]: where a node that starts begins to read.
 //! - [`digest`]: whether nodes agree.
 
 pub mod digest;
@@ -19,3 +20,4 @@ pub mod names;
 pub mod packer;
 pub mod record;
 pub mod replica;
+pub mod start;

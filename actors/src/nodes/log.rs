@@ -11,22 +11,38 @@ use crate::vitals::Vitals;
 /// Receives what is heard. It must not block.
 pub type HeardSink = Arc<dyn Fn(Heard) + Send + Sync>;
 
+/// What the engine knows of the log when a node starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogState {
+    /// Tells this log from another one, and from one of the same name that was made again.
+    pub id: u64,
+    /// The first record that is kept; one past `last` where none is.
+    pub first: LogPosition,
+    /// The newest record; 0 where there never was one.
+    pub last: LogPosition,
+    /// The records behind which a checkpoint is stored, the oldest first. The log is only ever trimmed behind one.
+    pub checkpoints: Vec<LogPosition>,
+}
+
 /// The log of all nodes, and the ways between nodes beside it.
 ///
 /// The contract:
 /// - All calls come from the `ChatServer`'s thread, [`connect`](Self::connect) first. No method may wait for the network.
 /// - **Order.** Records that were [written](Self::write) reach the log in their order, or not at all. Every record of the
-///   log comes back through the sink as [`Heard::Record`], in the order of the log, from the one behind the position at
-///   which this node starts.
+///   log comes back through the sink as [`Heard::Record`], in the order of the log and without a gap, from the one behind
+///   the position at which this node starts.
 /// - **Loss.** Where records may not have reached the log, the sink gets [`Heard::Lost`] once it can be written again.
 ///   Writing a record twice is harmless.
+/// - **Reach.** [`Heard::Reachable`] says whether the log can be written. It begins as `false`, and becomes `true` once all
+///   records have been read that were in the log when the node started.
+/// - **Life.** While this node lives, the others get [`Heard::Alive`] of it several times in a node's timeout.
 /// - **Relays.** A relay is delivered at most once. A relay with a number comes back as [`Heard::RelayAnswer`], with
-///   `is_delivered: false` where the other node does not answer in time.
+///   `is_delivered: false` where the other node does not answer in time. One with the number 0 is not answered.
 pub trait Log: Send {
-    /// Starts to read the log.
-    fn connect(&mut self, sink: HeardSink, vitals: &Vitals);
+    /// Starts to read the log, behind this record.
+    fn connect(&mut self, behind: LogPosition, sink: HeardSink, vitals: &Vitals);
 
-    /// Says which life this node lives from now on. Other nodes hear that it lives.
+    /// Says which life this node lives from now on.
     fn begin(&mut self, life: Incarnation);
 
     /// Appends a record.
@@ -38,6 +54,9 @@ pub trait Log: Send {
     /// Answers the relay of another node.
     fn answer(&mut self, to: Incarnation, number: u64, is_delivered: bool);
 
-    /// Everything up to this record has happened here.
+    /// Stores a checkpoint: the state behind this record. The newest three are kept, and the log from the oldest of them.
+    fn store_checkpoint(&mut self, at: LogPosition, state: Bytes);
+
+    /// Everything up to this record has happened here. For the metrics.
     fn applied(&mut self, position: LogPosition);
 }
