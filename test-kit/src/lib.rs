@@ -11,6 +11,7 @@
 //! | [`token`], [`certificate`] | names that are authenticated, servers that are |
 //! | [`exposition`] | the parser of `/metrics` |
 //! | [`namespace`], [`network`] | a network namespace, and a link in it that can be cut |
+//! | [`nats`] | a server of NATS that is killed, paused and started again |
 //! | [`reverse_proxy`] | a reverse proxy that runs a sample of the documentation |
 //!
 //! Every wait has a deadline and says what it waited for; nothing sleeps to let something else happen. Where a test's
@@ -30,6 +31,7 @@ pub mod certificate;
 pub mod client;
 pub mod exposition;
 pub mod namespace;
+pub mod nats;
 pub mod network;
 pub mod pattern;
 pub mod process;

@@ -27,7 +27,7 @@ impl Collector for MetricsCollector {
             self.0.traffic_families(),
             self.0.history.families(),
             self.0.mailbox_families(),
-            self.0.stage_families(),
+            stage_families(self.0.stages().iter().map(|(name, worker, stage)| (*name, worker.as_str(), *stage))),
         ]
         .concat()
     }
@@ -50,28 +50,6 @@ impl Metrics {
             stages.extend(named.map(|(name, stage)| (name, index.to_string(), stage)));
         }
         stages
-    }
-
-    fn stage_families(&self) -> Vec<MetricFamily> {
-        let mut arrivals = Family::counter("chat_stage_arrivals_total", "Work that entered the stage's queue.");
-        let mut completions = Family::counter("chat_stage_completions_total", "Work that the stage has done.");
-        let mut backlog = Family::gauge("chat_stage_backlog", "Work in the stage's queue or being done.");
-        let mut peak = Family::gauge("chat_stage_backlog_peak", "Highest backlog since the last scrape.");
-        let mut wait = Family::histogram("chat_stage_wait_seconds", "How long work waited in the stage's queue.");
-        let mut busy = Family::counter(
-            "chat_stage_busy_seconds_total",
-            "Time the stage spent working: its rate is the utilisation.",
-        );
-        for (name, worker, stage) in self.stages() {
-            let labels = [("stage", name), ("worker", worker.as_str())];
-            arrivals.add(&labels, stage.arrivals() as f64);
-            completions.add(&labels, stage.completions() as f64);
-            backlog.add(&labels, stage.backlog() as f64);
-            peak.add(&labels, stage.take_peak() as f64);
-            wait.add_histogram(&labels, stage.wait());
-            busy.add(&labels, stage.busy_seconds());
-        }
-        [arrivals, completions, backlog, peak, wait, busy].into_iter().map(Family::finish).collect()
     }
 
     fn mailbox_families(&self) -> Vec<MetricFamily> {
@@ -207,6 +185,27 @@ impl Metrics {
     }
 }
 
+/// The series that every stage has, for these stages with the number of the worker of each.
+pub fn stage_families<'a>(stages: impl IntoIterator<Item = (&'a str, &'a str, &'a Arc<Stage>)>) -> Vec<MetricFamily> {
+    let mut arrivals = Family::counter("chat_stage_arrivals_total", "Work that entered the stage's queue.");
+    let mut completions = Family::counter("chat_stage_completions_total", "Work that the stage has done.");
+    let mut backlog = Family::gauge("chat_stage_backlog", "Work in the stage's queue or being done.");
+    let mut peak = Family::gauge("chat_stage_backlog_peak", "Highest backlog since the last scrape.");
+    let mut wait = Family::histogram("chat_stage_wait_seconds", "How long work waited in the stage's queue.");
+    let mut busy =
+        Family::counter("chat_stage_busy_seconds_total", "Time the stage spent working: its rate is the utilisation.");
+    for (name, worker, stage) in stages {
+        let labels = [("stage", name), ("worker", worker)];
+        arrivals.add(&labels, stage.arrivals() as f64);
+        completions.add(&labels, stage.completions() as f64);
+        backlog.add(&labels, stage.backlog() as f64);
+        peak.add(&labels, stage.take_peak() as f64);
+        wait.add_histogram(&labels, stage.wait());
+        busy.add(&labels, stage.busy_seconds());
+    }
+    [arrivals, completions, backlog, peak, wait, busy].into_iter().map(Family::finish).collect()
+}
+
 impl HistoryMetrics {
     fn families(&self) -> Vec<MetricFamily> {
         let value = |atomic: &AtomicU64| atomic.load(Relaxed) as f64;
@@ -246,7 +245,8 @@ impl HistoryMetrics {
 }
 
 /// A metric family under construction.
-struct Family(MetricFamily);
+#[derive(Debug)]
+pub struct Family(MetricFamily);
 
 impl Family {
     fn new(name: &str, help: &str, kind: MetricType) -> Self {
@@ -269,19 +269,22 @@ impl Family {
         Self::new(name, help, MetricType::HISTOGRAM)
     }
 
-    fn single_counter(name: &str, help: &str, value: f64) -> MetricFamily {
+    /// A counter without labels.
+    pub fn single_counter(name: &str, help: &str, value: f64) -> MetricFamily {
         let mut family = Self::counter(name, help);
         family.add(&[], value);
         family.finish()
     }
 
-    fn single_gauge(name: &str, help: &str, value: f64) -> MetricFamily {
+    /// A gauge without labels.
+    pub fn single_gauge(name: &str, help: &str, value: f64) -> MetricFamily {
         let mut family = Self::gauge(name, help);
         family.add(&[], value);
         family.finish()
     }
 
-    fn single_histogram(name: &str, help: &str, histogram: &Histogram) -> MetricFamily {
+    /// A histogram without labels.
+    pub fn single_histogram(name: &str, help: &str, histogram: &Histogram) -> MetricFamily {
         let mut family = Self::histogram(name, help);
         family.add_histogram(&[], histogram);
         family.finish()

@@ -195,6 +195,13 @@ impl Record {
         }
     }
 
+    /// The life that wrote these bytes of a record, and the record's number in it, without the entries.
+    pub fn number(bytes: &[u8]) -> Option<(Incarnation, u64)> {
+        let (_, body) = bytes.split_first().filter(|(format, _)| **format == FORMAT)?;
+        let ((incarnation, counter), _) = postcard::take_from_bytes::<(u64, u64)>(body).ok()?;
+        Some((Incarnation(incarnation), counter))
+    }
+
     /// Reads a record.
     ///
     /// # Errors

@@ -33,8 +33,10 @@ pub enum CannotStart {
     )]
     OtherLog,
     /// The log lacks records that the history has.
-    #[error("the log ends at record {last}, but the history has records up to {kept}: the log has lost records; if that \
-             is accepted, start all nodes with empty folders")]
+    #[error(
+        "the log ends at record {last}, but the history has records up to {kept}: the log has lost records; if that \
+             is accepted, start all nodes with empty folders"
+    )]
     Lost {
         /// The newest record of the log.
         last: u64,

@@ -162,9 +162,8 @@ impl ChatState {
         let places: SmallVec<[_; 2]> = message.first.iter().chain([&message.last]).cloned().collect();
         let id = message.id.as_ref().map(|(owner, id)| self.ids.key(*owner, id));
         let earlier = id.and_then(|id| self.order.find(&id, source.taken_at));
-        let is_there = |(key, epoch): &(RoomKey, Epoch)| {
-            self.find(key).filter(|room| self.order.position(*room).epoch == *epoch)
-        };
+        let is_there =
+            |(key, epoch): &(RoomKey, Epoch)| self.find(key).filter(|room| self.order.position(*room).epoch == *epoch);
         let rooms: Option<SmallVec<[RoomId; 2]>> = places.iter().map(is_there).collect();
         let (Some(rooms), None) = (rooms, earlier) else {
             return self.not_placed(waiting, earlier, turn);
@@ -212,8 +211,7 @@ impl ChatState {
         let mut ticket = Ticket::without_credit(read_at);
         if let Some(waiting) = waiting {
             let message = &last.message;
-            let stored =
-                Stored { room: &message.room, to: message.to.as_ref(), seq: message.seq, at: message.at };
+            let stored = Stored { room: &message.room, to: message.to.as_ref(), seq: message.seq, at: message.at };
             acknowledge(waiting.asker, &stored, false, turn);
             for asker in waiting.repeats {
                 acknowledge(asker, &stored, true, turn);
@@ -243,7 +241,9 @@ impl ChatState {
 
     fn note_placed(&mut self, key: &RoomKey, seq: Seq) {
         if let Some(cluster) = &mut self.cluster {
-            cluster.digest.add_text(key.room().map_or_else(|| key.owner().map_or("", ClientId::as_str), RoomName::as_str));
+            cluster
+                .digest
+                .add_text(key.room().map_or_else(|| key.owner().map_or("", ClientId::as_str), RoomName::as_str));
             cluster.digest.add(seq.0);
         }
     }
@@ -319,13 +319,7 @@ impl ChatState {
         }
     }
 
-    fn logged_drop(
-        &mut self,
-        key: &RoomKey,
-        epoch: Epoch,
-        reply: Option<DropReply>,
-        turn: &mut Turn,
-    ) {
+    fn logged_drop(&mut self, key: &RoomKey, epoch: Epoch, reply: Option<DropReply>, turn: &mut Turn) {
         self.digest(&[epoch.0]);
         let present: Vec<_> = self.find(key).and_then(|room| self.rooms.get(room)).map_or_else(Vec::new, |room| {
             room.present().map(|(name, lives)| (name.clone(), SmallVec::<[_; 1]>::from_slice(lives))).collect()

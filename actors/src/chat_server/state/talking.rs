@@ -298,9 +298,7 @@ impl ChatState {
         (id, asker, ticket): (Option<IdKey>, Asker, Ticket),
         turn: &Turn,
     ) {
-        let place = |room: &RoomId| {
-            Some((self.rooms.get(*room)?.key().clone(), self.order.position(*room).epoch))
-        };
+        let place = |room: &RoomId| Some((self.rooms.get(*room)?.key().clone(), self.order.position(*room).epoch));
         let Some(places) = rooms.iter().map(place).collect::<Option<SmallVec<[_; 2]>>>() else { return };
         let mut places = places.into_iter().rev();
         let Some(last) = places.next() else { return };

@@ -67,6 +67,7 @@ proptest! {
 
     #[test]
     fn a_record_is_read_as_it_was_written(record in any_record()) {
+        prop_assert_eq!(Record::number(&bytes(&record)), Some((record.incarnation, record.counter)));
         prop_assert_eq!(Record::read(&bytes(&record)), Ok(record));
     }
 

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use starling_protocol::{
-    ClientCommand, ClientKey, HistoryPage, PostMessage, Resume, RoomName, ServerEvent, Target,
-};
+use starling_protocol::{ClientCommand, ClientKey, HistoryPage, PostMessage, Resume, RoomName, ServerEvent, Target};
 use tokio::sync::oneshot;
 
 use super::client::{Client, Reached};
@@ -461,7 +459,12 @@ impl World {
             let is_before = matches!(event, ServerEvent::Message(message)
                 if message.room.as_ref().is_some_and(|room| !self.clients[client].rooms.contains_key(room)));
             if std::env::var("SIMULATION_SHOW").is_ok_and(|shown| shown == self.clients[client].name.as_str()) {
-                eprintln!("node {node} (life {:?}, read {}/{}) tells {session:?}: {event:?}", self.nodes[node].life, self.nodes[node].read, self.log.len());
+                eprintln!(
+                    "node {node} (life {:?}, read {}/{}) tells {session:?}: {event:?}",
+                    self.nodes[node].life,
+                    self.nodes[node].read,
+                    self.log.len()
+                );
             }
             if !is_before {
                 self.clients[client].hears(event);
@@ -493,9 +496,10 @@ impl World {
                 self.connect(client, (client + round) % NODES);
             }
             let all_in = self.clients.iter().all(|client| client.is_welcomed && client.pending.is_empty());
-            let is_quiet = self.nodes.iter().all(|node| {
-                node.outgoing.is_empty() && node.told.is_empty() && node.read == self.log.len() as u64
-            });
+            let is_quiet = self
+                .nodes
+                .iter()
+                .all(|node| node.outgoing.is_empty() && node.told.is_empty() && node.read == self.log.len() as u64);
             if all_in && is_quiet {
                 return;
             }

@@ -1,0 +1,17 @@
+//! The log of several nodes, in a real NATS server that is killed, paused, cut off, replaced and misconfigured.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test ends with what is wrong"
+)]
+
+mod checkpoints;
+mod documented;
+mod faults;
+mod harness;
+mod lost;
+mod neighbours;
+mod refused;
