@@ -12,7 +12,7 @@ use starling_protocol::{ClientId, CloseCode, Epoch, ErrorCode, RoomName, Seq};
 use super::ChatState;
 use super::talking::{Stored, acknowledge, refuse_all};
 use crate::chat_server::command::DropReply;
-use crate::chat_server::effect::{Answer, Effect, Turn};
+use crate::chat_server::effect::{Answer, Effect, NodeEffect, Turn};
 use crate::chat_server::parts::cluster::Tag;
 use crate::chat_server::parts::in_flight::Waiting;
 use crate::chat_server::parts::order::{LoggedEntry, Placed, Placement};
@@ -44,11 +44,14 @@ impl ChatState {
             Heard::Reachable(is_reachable) => {
                 if let Some(cluster) = &mut self.cluster {
                     cluster.is_reachable = is_reachable;
+                    if is_reachable {
+                        self.has_caught_up(turn);
+                    }
                 }
             }
             Heard::Lost => {
                 let unread = self.cluster.iter().flat_map(|cluster| cluster.unread());
-                turn.effects.extend(unread.cloned().map(Effect::Write));
+                turn.effects.extend(unread.cloned().map(|record| Effect::Node(NodeEffect::Write(record))));
             }
             Heard::Alive(life) => {
                 if let Some(cluster) = &mut self.cluster {
@@ -71,11 +74,15 @@ impl ChatState {
             let mut tags = tags.into_iter();
             let source = Source { life: record.incarnation, position, at, taken_at };
             self.order.expire(taken_at);
+            let is_checkpoint = record.entries.contains(&LogEntry::Checkpoint);
             for entry in record.entries {
                 self.logged_entry(entry, tags.next().flatten(), source, turn);
             }
+            if is_checkpoint {
+                self.logged_checkpoint(source.position, is_own, turn);
+            }
         }
-        turn.push(Effect::Applied(position));
+        turn.push(Effect::Node(NodeEffect::Applied(position)));
     }
 
     fn logged_entry(&mut self, entry: LogEntry, tag: Option<Tag>, source: Source, turn: &mut Turn) {
@@ -136,17 +143,13 @@ impl ChatState {
                 let reply = if let Some(Tag::Dropped(reply)) = tag { Some(reply) } else { None };
                 return self.logged_drop(&key, epoch, reply, turn);
             }
-            LogEntry::Checkpoint => {
-                if let Some(cluster) = &mut self.cluster {
-                    cluster.note_checkpoint(source.position);
-                    turn.push(Effect::Checkpoint { at: source.position, is_own: source.life == cluster.life() });
-                }
-            }
+            // It is about the state behind the whole record.
+            LogEntry::Checkpoint => {}
             LogEntry::Digest { at, digest } => {
                 let known = self.cluster.iter().flat_map(|cluster| &cluster.checkpoints);
                 let own = known.filter(|(position, _)| *position == at).map(|(_, digest)| digest.0).next();
                 if own.is_some_and(|own| own != digest) {
-                    turn.push(Effect::Diverged { at });
+                    turn.push(Effect::Node(NodeEffect::Diverged { at }));
                 }
             }
         }
@@ -162,9 +165,8 @@ impl ChatState {
         let places: SmallVec<[_; 2]> = message.first.iter().chain([&message.last]).cloned().collect();
         let id = message.id.as_ref().map(|(owner, id)| self.ids.key(*owner, id));
         let earlier = id.and_then(|id| self.order.find(&id, source.taken_at));
-        let is_there = |(key, epoch): &(RoomKey, Epoch)| {
-            self.find(key).filter(|room| self.order.position(*room).epoch == *epoch)
-        };
+        let is_there =
+            |(key, epoch): &(RoomKey, Epoch)| self.find(key).filter(|room| self.order.position(*room).epoch == *epoch);
         let rooms: Option<SmallVec<[RoomId; 2]>> = places.iter().map(is_there).collect();
         let (Some(rooms), None) = (rooms, earlier) else {
             return self.not_placed(waiting, earlier, turn);
@@ -180,14 +182,23 @@ impl ChatState {
             let entry = LoggedEntry { room, epoch, id: id.filter(|_| index == last) };
             let Placement::Placed(seq) = self.order.place(&entry, source.at, source.taken_at) else { continue };
             self.note_placed(&key, seq);
-            self.rooms.message_stored(room, None);
+            let is_stored = self.rooms.get(room).is_some_and(|room| seq <= room.stored_upto());
+            let kept = self.rooms.get(room).map(Room::kept).filter(|_| is_stored);
+            self.rooms.message_stored(room, kept);
+            if is_stored {
+                continue;
+            }
             let message = Arc::new(draft.clone().placed(key.clone(), seq));
             stored.push(StoredCopy { room, epoch, message, oldest: None });
-            copies.push(EntryCopy { room, key, epoch, draft: draft.clone() });
+            copies.push(EntryCopy { room, key, epoch, draft: draft.clone(), seq: Some(seq) });
+        }
+        if copies.is_empty() {
+            // The history has it from before this process started, and nobody is here yet.
+            return;
         }
         self.views += 1;
         let placed = stored.iter().map(|copy| Arc::clone(&copy.message)).collect();
-        turn.push(Effect::Keep { entry: Entry { number: EntryNumber(self.views), copies }, placed });
+        turn.push(Effect::Node(NodeEffect::Keep { entry: Entry { number: EntryNumber(self.views), copies }, placed }));
         self.show(waiting, stored, &sender, turn);
     }
 
@@ -212,8 +223,7 @@ impl ChatState {
         let mut ticket = Ticket::without_credit(read_at);
         if let Some(waiting) = waiting {
             let message = &last.message;
-            let stored =
-                Stored { room: &message.room, to: message.to.as_ref(), seq: message.seq, at: message.at };
+            let stored = Stored { room: &message.room, to: message.to.as_ref(), seq: message.seq, at: message.at };
             acknowledge(waiting.asker, &stored, false, turn);
             for asker in waiting.repeats {
                 acknowledge(asker, &stored, true, turn);
@@ -243,7 +253,9 @@ impl ChatState {
 
     fn note_placed(&mut self, key: &RoomKey, seq: Seq) {
         if let Some(cluster) = &mut self.cluster {
-            cluster.digest.add_text(key.room().map_or_else(|| key.owner().map_or("", ClientId::as_str), RoomName::as_str));
+            cluster
+                .digest
+                .add_text(key.room().map_or_else(|| key.owner().map_or("", ClientId::as_str), RoomName::as_str));
             cluster.digest.add(seq.0);
         }
     }
@@ -319,13 +331,7 @@ impl ChatState {
         }
     }
 
-    fn logged_drop(
-        &mut self,
-        key: &RoomKey,
-        epoch: Epoch,
-        reply: Option<DropReply>,
-        turn: &mut Turn,
-    ) {
+    fn logged_drop(&mut self, key: &RoomKey, epoch: Epoch, reply: Option<DropReply>, turn: &mut Turn) {
         self.digest(&[epoch.0]);
         let present: Vec<_> = self.find(key).and_then(|room| self.rooms.get(room)).map_or_else(Vec::new, |room| {
             room.present().map(|(name, lives)| (name.clone(), SmallVec::<[_; 1]>::from_slice(lives))).collect()
@@ -389,6 +395,6 @@ impl ChatState {
         if let Some(cluster) = &mut self.cluster {
             cluster.begin_anew(life, lobby);
         }
-        turn.push(Effect::BeginsAnew(life));
+        turn.push(Effect::Node(NodeEffect::BeginsAnew(life)));
     }
 }
