@@ -161,6 +161,7 @@ impl ChatState {
             Command::ContinueReplay { session, room } => self.continue_replay(session, room, turn),
             Command::Completed(completion) => self.completed(completion, turn),
             Command::Heard(heard) => self.heard(heard, turn),
+            Command::LeaveOthers => self.leave_others(),
             Command::PostAsOperator { post, reply } => self.post_as_operator(post, reply, turn),
             Command::RemoveClient { client_id, reply } => {
                 if let Some(cluster) = &mut self.cluster {
@@ -351,6 +352,9 @@ impl ChatState {
         }
         match &mut self.cluster {
             Some(cluster) => {
+                if cluster.is_cut_off(turn.now.at) {
+                    return self.send_away(turn);
+                }
                 cluster.miss(turn.now.at);
                 cluster.propose_checkpoint();
             }

@@ -62,6 +62,8 @@ pub(crate) struct Cluster {
     time: Option<(u64, Instant)>,
     /// Whether the log can be written.
     pub(crate) is_reachable: bool,
+    /// Since when the log cannot be written, if clients are still connected from before.
+    unreachable_since: Option<Instant>,
     /// The name that the log has given to the session whose command is carried out now.
     pub(crate) granted: Option<ClientId>,
 }
@@ -90,6 +92,7 @@ impl Cluster {
             asked_at: LogPosition(0),
             time: None,
             is_reachable: false,
+            unreachable_since: None,
             granted: None,
         }
     }
@@ -134,6 +137,18 @@ impl Cluster {
     /// A record of this life counts: who waits for its entries.
     pub(crate) fn came_back(&mut self, counter: u64) -> Vec<Option<Tag>> {
         self.packer.came_back(counter)
+    }
+
+    /// The log can be written from now on, or cannot.
+    pub(crate) fn set_reachable(&mut self, is_reachable: bool, now: Instant) {
+        self.is_reachable = is_reachable;
+        self.unreachable_since = if is_reachable { None } else { self.unreachable_since.or(Some(now)) };
+    }
+
+    /// Whether the log cannot be written for so long that clients are better off at another node. Says so once.
+    pub(crate) fn is_cut_off(&mut self, now: Instant) -> bool {
+        let timeout = self.timeout;
+        self.unreachable_since.take_if(|since| now.saturating_duration_since(*since) > timeout).is_some()
     }
 
     /// A life of another node was heard of.

@@ -43,7 +43,7 @@ impl ChatState {
             Heard::Record { position, at, record } => self.logged(position, at, record, turn),
             Heard::Reachable(is_reachable) => {
                 if let Some(cluster) = &mut self.cluster {
-                    cluster.is_reachable = is_reachable;
+                    cluster.set_reachable(is_reachable, turn.now.at);
                     if is_reachable {
                         self.has_caught_up(turn);
                     }
@@ -95,7 +95,7 @@ impl ChatState {
         };
         match entry {
             LogEntry::Begin { lobby, .. } => drop(self.open_room(&RoomKey::Room(RoomName::lobby()), lobby, turn)),
-            LogEntry::Out { incarnation, counter, as_of } => self.ended_life(incarnation, counter, as_of, turn),
+            LogEntry::Out { incarnation, counter, as_of } => self.ended_life(incarnation, (counter, as_of), source, turn),
             LogEntry::Message(message) => {
                 let number = if let Some(Tag::Message(number)) = tag { Some(number) } else { None };
                 return self.logged_message(message, number, source, turn);
@@ -356,8 +356,10 @@ impl ChatState {
 
     // ---- lives
 
-    fn ended_life(&mut self, life: Incarnation, counter: u64, as_of: u64, turn: &mut Turn) {
+    fn ended_life(&mut self, life: Incarnation, (counter, as_of): (u64, u64), source: Source, turn: &mut Turn) {
         let Some(cluster) = &mut self.cluster else { return };
+        // A node that leaves says so itself.
+        let (counter, as_of) = if source.life == life { (u64::MAX, source.at) } else { (counter, as_of) };
         let has_ended = cluster.replica.end(life, counter, as_of);
         let is_own = cluster.life() == life;
         if has_ended {
@@ -379,17 +381,30 @@ impl ChatState {
         for number in waiting {
             self.relay_answered(number, life, false, turn);
         }
-        if is_own {
+        if is_own && source.life != life {
             self.begin_anew(turn);
         }
     }
 
-    /// The other nodes have gone on without this one. Its clients have to come back, here or at another node.
-    fn begin_anew(&mut self, turn: &mut Turn) {
+    /// Sends all clients away: they have to come back, here or at another node.
+    pub(super) fn send_away(&mut self, turn: &mut Turn) {
         for session in self.participants.iter().map(|(session, _)| session).collect::<Vec<_>>() {
             self.close_session(session, turn);
             turn.close(session, CloseCode::GoingAway, "this node was cut off from the others");
         }
+    }
+
+    /// This node leaves the others in order.
+    pub(super) fn leave_others(&mut self) {
+        if let Some(cluster) = &mut self.cluster {
+            let (incarnation, as_of) = (cluster.life(), cluster.replica.at());
+            cluster.propose(LogEntry::Out { incarnation, counter: u64::MAX, as_of }, None);
+        }
+    }
+
+    /// The other nodes have gone on without this one.
+    fn begin_anew(&mut self, turn: &mut Turn) {
+        self.send_away(turn);
         self.in_flight = crate::chat_server::parts::in_flight::InFlight::default();
         let (life, lobby) = (Incarnation(self.numbers.draw()), Epoch(self.numbers.draw()));
         if let Some(cluster) = &mut self.cluster {

@@ -218,6 +218,13 @@ impl World {
 
     /// A node dies, and another one begins with an empty folder.
     fn kill(&mut self, node: usize) {
+        if self.below(2) == 0 && !self.nodes[node].is_cut {
+            // It ends in order.
+            self.apply(node, Command::LeaveOthers);
+            while !self.nodes[node].outgoing.is_empty() {
+                self.append(node);
+            }
+        }
         let from_checkpoint = self.below(2) == 0;
         self.nodes[node] = self.new_node(from_checkpoint);
         for client in self.clients.iter_mut().filter(|client| client.at.is_some_and(|(at, _)| at == node)) {
@@ -238,6 +245,9 @@ impl World {
         }
         for node in 0..NODES {
             if !self.nodes[node].is_paused {
+                let it = &self.nodes[node];
+                let is_reachable = !it.is_cut && it.is_ready;
+                self.apply(node, Command::Heard(Heard::Reachable(is_reachable)));
                 self.apply(node, Command::Tick { reply: oneshot::channel().0 });
             }
         }
