@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use actix::dev::channel::{self, AddressReceiver};
 use actix::prelude::*;
+use bytes::Bytes;
 use log::{error, warn};
 use smallvec::SmallVec;
 use starling_protocol::{RoomName, ServerEvent};
@@ -27,16 +28,18 @@ pub use self::effect::Turn;
 pub use self::handle::{AskError, ChatServerHandle};
 
 use self::command::Command;
-use self::effect::Effect;
+use self::effect::{Effect, NodeEffect};
 use self::handle::{Enveloped, RegisterHub, Reported};
 use self::state::ChatState;
 use crate::clock::{self, Now};
 use crate::config::ChatConfig;
-use crate::history::{Completion, Draft, EntryCopy, History, RoomKey};
+use crate::history::{Completion, Draft, EntryCopy, History, LogMark, RoomKey};
 use crate::hub::{Delivery, HubCommand, HubHandle, ToSession};
 use crate::ids::{HubId, SessionId};
 use crate::metrics::{ActorKind, Mailbox, MessageKind, Metrics};
-use crate::nodes::log::Log;
+use crate::nodes::log::{Log, LogState};
+use crate::nodes::record::{BadRecord, Incarnation, LogPosition};
+use crate::nodes::start;
 use crate::vitals::{Pulse, VitalPart, Vitals};
 
 /// The interval at which the chat looks for work that is due by time.
@@ -53,7 +56,7 @@ pub struct ChatServer {
     state: ChatState,
     history: History,
     /// The log of all nodes, where there are others.
-    log: Option<Box<dyn Log>>,
+    log: Option<LogOfNode>,
     hubs: Vec<Option<HubHandle>>,
     metrics: Arc<Metrics>,
     lobby: RoomName,
@@ -65,12 +68,68 @@ pub struct ChatServer {
     dropped_when_warned: u64,
     /// Whether an `EndTurn` is already in the mailbox.
     turn_ends: bool,
+    /// Whether this node must not go on, because it differs from the others.
+    must_stop: bool,
     /// Dropped last, after `history`: its receiver waits for the end of the chat and of the history.
     _end: End,
 }
 
+/// The log of all nodes, as this node has it.
+struct LogOfNode {
+    log: Box<dyn Log>,
+    /// See [`LogState::id`].
+    id: u64,
+    /// The record behind which this node begins to read.
+    behind: LogPosition,
+    life: Incarnation,
+}
+
+/// What makes a server a node of several.
+pub struct NodeSettings {
+    /// The node's name, for people.
+    pub name: String,
+    /// How long another node may be silent before it is declared out.
+    pub timeout: Duration,
+    /// The log.
+    pub log: Box<dyn Log>,
+    /// What the engine knows of the log.
+    pub state: LogState,
+    /// Loads a checkpoint. The error is for a person.
+    pub load: Box<dyn FnOnce(LogPosition) -> Result<Bytes, String>>,
+}
+
+impl std::fmt::Debug for NodeSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeSettings").field("name", &self.name).field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+/// Why a server cannot be a node: one line for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum CannotBegin {
+    /// The history and the log do not belong together.
+    #[error(transparent)]
+    Start(#[from] start::CannotStart),
+    /// The checkpoint cannot be loaded.
+    #[error("the checkpoint cannot be loaded: {0}")]
+    NoCheckpoint(String),
+    /// The checkpoint cannot be read.
+    #[error("the checkpoint cannot be read: {0}")]
+    Unreadable(#[from] BadRecord),
+}
+
 /// Reports on drop whether the chat ended in order, that is without a panic.
 struct End(Option<oneshot::Sender<bool>>);
+
+impl End {
+    /// The chat does not end in order.
+    fn fail(&mut self) {
+        if let Some(tell) = self.0.take() {
+            // The receiver may be gone; then nobody needs the outcome.
+            tell.send(false).unwrap_or_default();
+        }
+    }
+}
 
 impl Drop for End {
     fn drop(&mut self) {
@@ -122,14 +181,56 @@ impl ChatServer {
     /// The returned receiver reports, once the chat and its history have ended, whether the chat ended in order.
     pub fn prepare(
         config: ChatConfig,
+        history: History,
+        metrics: Arc<Metrics>,
+    ) -> (ChatServerHandle, PreparedChat, oneshot::Receiver<bool>) {
+        let (state, history) = Self::alone(config, history);
+        Self::prepare_with(state, history, None, metrics)
+    }
+
+    fn seed() -> u64 {
+        #[expect(clippy::cast_possible_truncation, reason = "any 64 of the bits will do")]
+        let seed = clock::secret() as u64;
+        seed
+    }
+
+    /// The chat of a server without other nodes.
+    fn alone(config: ChatConfig, mut history: History) -> (ChatState, History) {
+        let mut state = ChatState::new(config, Self::seed());
+        state.restore(history.restore(), Now::read());
+        (state, history)
+    }
+
+    /// Makes a chat that is a node of several, like [`prepare`](Self::prepare). It lets nobody in before it has read the
+    /// log.
+    ///
+    /// # Errors
+    /// [`CannotBegin`].
+    pub fn prepare_node(
+        config: ChatConfig,
         mut history: History,
+        metrics: Arc<Metrics>,
+        node: NodeSettings,
+    ) -> Result<(ChatServerHandle, PreparedChat, oneshot::Receiver<bool>), CannotBegin> {
+        let NodeSettings { name, timeout, log, state: of_log, load } = node;
+        let restored = history.restore();
+        let begin = start::start(restored.mark, &of_log)?;
+        let mut state = ChatState::new(config, Self::seed());
+        let life = state.become_node(&name, timeout, of_log.id);
+        let checkpoint = (begin.checkpoint.0 > 0).then(|| load(begin.checkpoint)).transpose();
+        let checkpoint = checkpoint.map_err(CannotBegin::NoCheckpoint)?;
+        state.begin_from(checkpoint.as_deref(), restored, Now::read())?;
+        let log = LogOfNode { log, id: of_log.id, behind: begin.checkpoint, life };
+        Ok(Self::prepare_with(state, history, Some(log), metrics))
+    }
+
+    fn prepare_with(
+        state: ChatState,
+        mut history: History,
+        log: Option<LogOfNode>,
         metrics: Arc<Metrics>,
     ) -> (ChatServerHandle, PreparedChat, oneshot::Receiver<bool>) {
         let waiting = Mailbox::new(metrics.mailboxes(ActorKind::ChatServer));
-        #[expect(clippy::cast_possible_truncation, reason = "any 64 of the bits will do")]
-        let seed = clock::secret() as u64;
-        let mut state = ChatState::new(config, seed);
-        state.restore(history.restore(), Now::read());
         metrics.set_held(state.held());
         let vitals = Vitals::default();
         let (sender, mailbox) = channel::channel(0);
@@ -137,12 +238,18 @@ impl ChatServer {
         let handle = ChatServerHandle::new(Addr::new(sender), counted, waiting, vitals.clone());
         let reporting = handle.clone();
         history.connect(Arc::new(move |report| reporting.report(report)), &vitals);
+        let log = log.map(|mut it| {
+            let hearing = handle.clone();
+            it.log.begin(it.life);
+            it.log.connect(it.behind, Arc::new(move |heard| hearing.hear(heard)), &vitals);
+            it
+        });
         let (ended, has_ended) = oneshot::channel();
         let chat = Self {
             _pulse: vitals.pulse(VitalPart::ChatServer),
             state,
             history,
-            log: None,
+            log,
             hubs: Vec::new(),
             metrics,
             lobby: RoomName::lobby(),
@@ -151,6 +258,7 @@ impl ChatServer {
             warned: None,
             dropped_when_warned: 0,
             turn_ends: false,
+            must_stop: false,
             _end: End(Some(ended)),
         };
         (handle.clone(), PreparedChat { chat, mailbox, handle }, has_ended)
@@ -186,7 +294,16 @@ impl ChatServer {
             self.completions = completions;
         }
         self.effects = turn.effects;
-        if self.history.has_queued() && !self.turn_ends {
+        if self.history.has_failed() {
+            error!("the history lacks a message that the log has: this node stops");
+            self.must_stop = true;
+        }
+        if self.must_stop {
+            self._end.fail();
+            return context.stop();
+        }
+        let has_queued = self.history.has_queued() || self.state.has_proposals();
+        if has_queued && !self.turn_ends {
             self.turn_ends = true;
             context.notify(EndTurn);
         }
@@ -225,20 +342,8 @@ impl ChatServer {
                 }
                 self.history.append(entry, &mut self.completions);
             }
-            Effect::Keep { entry, placed } => {
-                for EntryCopy { key, draft, .. } in &entry.copies {
-                    self.count_message(key, draft);
-                }
-                self.history.keep(entry, &placed, &mut self.completions);
-            }
             Effect::Delivered { room, seq } => self.history.delivered(room, seq),
-            Effect::Applied(_)
-            | Effect::Write(_)
-            | Effect::Relay { .. }
-            | Effect::AnswerRelay { .. }
-            | Effect::Checkpoint { .. }
-            | Effect::Diverged { .. }
-            | Effect::BeginsAnew(_) => self.tell_log(effect),
+            Effect::Node(effect) => self.perform_as_node(effect),
             Effect::Read(request) => self.history.read(request, &mut self.completions),
             Effect::Forget { room, receipt } => self.history.forget(room, receipt, &mut self.completions),
             Effect::Answer(answer) => answer.send(),
@@ -250,16 +355,29 @@ impl ChatServer {
         }
     }
 
-    /// Performs the effects that concern other nodes.
-    fn tell_log(&mut self, effect: Effect) {
-        let Some(log) = &mut self.log else { return };
+    fn perform_as_node(&mut self, effect: NodeEffect) {
+        let Some(LogOfNode { log, id, .. }) = &mut self.log else { return };
         match effect {
-            Effect::Applied(position) => log.applied(position),
-            Effect::Write(record) => log.write(record),
-            Effect::Relay { to, number, message } => log.relay(to, number, *message),
-            Effect::AnswerRelay { to, number, is_delivered } => log.answer(to, number, is_delivered),
-            Effect::BeginsAnew(life) => log.begin(life),
-            _ => {}
+            NodeEffect::Keep { entry, placed } => {
+                for EntryCopy { key, draft, .. } in &entry.copies {
+                    self.count_message(key, draft);
+                }
+                self.history.keep(entry, &placed, &mut self.completions);
+            }
+            NodeEffect::Applied(position) => {
+                self.history.mark(LogMark { log: *id, position: position.0 });
+                log.applied(position);
+            }
+            NodeEffect::Write(record) => log.write(record),
+            NodeEffect::Relay { to, number, message } => log.relay(to, number, *message),
+            NodeEffect::AnswerRelay { to, number, is_delivered } => log.answer(to, number, is_delivered),
+            NodeEffect::Checkpoint { at, state } => log.store_checkpoint(at, state),
+            NodeEffect::Diverged { at } => {
+                // A copy that has diverged must not serve.
+                error!("this node has made something else of the log than another one, up to record {}", at.0);
+                self.must_stop = true;
+            }
+            NodeEffect::BeginsAnew(life) => log.begin(life),
         }
     }
 
@@ -353,6 +471,9 @@ impl Handler<EndTurn> for ChatServer {
 
     fn handle(&mut self, _: EndTurn, context: &mut Context<Self>) {
         self.turn_ends = false;
+        if let Some(LogOfNode { log, .. }) = &mut self.log {
+            self.state.pack(|record| log.write(record));
+        }
         self.history.end_turn(&mut self.completions);
         let turn = self.turn(Now::read());
         self.perform(turn, context);

@@ -24,8 +24,8 @@ pub use self::message::{Draft, RoomKey, StoredMessage};
 pub use self::metrics::{HistoryMetrics, StoreHealth};
 pub use self::read::{Page, ReadError, ReadPurpose, ReadRequest, ReadToken, SearchText};
 pub use self::store::{
-    CannotOpen, Completion, Durability, Entry, EntryCopy, EntryNumber, HistoryStore, Receipt, ReportSink, Restored,
-    StoreReport, StoredCopy, StoredId, StoredRoom, UnclaimedInbox,
+    CannotOpen, Completion, Durability, Entry, EntryCopy, EntryNumber, HistoryStore, LogMark, Receipt, ReportSink,
+    Restored, StoreReport, StoredCopy, StoredId, StoredRoom, UnclaimedInbox,
 };
 
 use self::recent::Recent;
@@ -148,6 +148,13 @@ impl History {
         if !trims {
             self.view.given += 1;
             self.ask_as_view(done, |store, done| store.append(entry, done));
+        }
+    }
+
+    /// See [`HistoryStore::mark`].
+    pub fn mark(&mut self, mark: LogMark) {
+        if let Below::Store(store) = &mut self.below {
+            store.mark(mark);
         }
     }
 

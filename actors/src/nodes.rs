@@ -11,8 +11,10 @@
 //! - [`log`]: the boundary to the log itself.
 //! - [`names`]: who holds which name.
 //! - [`start`]: where a node that starts begins to read.
+//! - [`checkpoint`]: the state of all nodes as bytes.
 //! - [`digest`]: whether nodes agree.
 
+pub mod checkpoint;
 pub mod digest;
 pub mod heard;
 pub mod log;

@@ -57,6 +57,8 @@ pub enum Command {
     Completed(Completion),
     /// With other nodes: the log or another node tells something.
     Heard(Heard),
+    /// With other nodes: this node ends in order, and tells the others.
+    LeaveOthers,
     /// An operator posts a message to a room, over HTTP.
     PostAsOperator {
         /// Checked for its size, not for its room.

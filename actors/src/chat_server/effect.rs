@@ -116,6 +116,40 @@ pub enum Effect {
         /// Held until every hub has offered the message to its members.
         ticket: Ticket,
     },
+    /// With other nodes: something for the log, for another node, or for the history that follows the log.
+    Node(NodeEffect),
+    /// Append a message to the history. The history reports the commit as a `Completion`.
+    Append(Entry),
+    /// Store the delivery position of an inbox: its owner was sent all messages up to `seq`.
+    Delivered {
+        /// The number of the inbox; inboxes and rooms are numbered together.
+        room: RoomId,
+        /// Never less than the last one of this inbox.
+        seq: Seq,
+    },
+    /// Read a page. The outcome comes back as a `Completion` with the same token.
+    Read(ReadRequest),
+    /// Drop the history of a room that has ended.
+    Forget {
+        /// Nothing of it is in flight, and its number may be another room's from now on.
+        room: RoomId,
+        /// Returned with the outcome if an operator waits for it; otherwise `None`.
+        receipt: Option<Receipt>,
+    },
+    /// Answer a caller outside the chat.
+    Answer(Answer),
+    /// Tell every connection that the server shuts down, and close it.
+    Drain {
+        /// Sent to clients with the close; text for a person.
+        reason: &'static str,
+        /// The hubs spread the closes over this time.
+        spread: Duration,
+    },
+}
+
+/// One action of a node of several.
+#[derive(Debug)]
+pub enum NodeEffect {
     /// Keep a message that the log of all nodes has given its place. The history never refuses it.
     Keep {
         /// The message, as the store keeps it.
@@ -145,12 +179,12 @@ pub enum Effect {
         /// Whether its receiver has a connection here.
         is_delivered: bool,
     },
-    /// A checkpoint is to be made of the state behind this record.
+    /// Store a checkpoint: the state of all nodes behind a record.
     Checkpoint {
         /// The record.
         at: LogPosition,
-        /// Whether this node has asked for it, and stores it.
-        is_own: bool,
+        /// The bytes of a [`Checkpoint`](crate::nodes::checkpoint::Checkpoint).
+        state: Bytes,
     },
     /// This node has made something else of the log than another one: it must not go on.
     Diverged {
@@ -159,33 +193,6 @@ pub enum Effect {
     },
     /// This node was declared out, and begins another life.
     BeginsAnew(Incarnation),
-    /// Append a message to the history. The history reports the commit as a `Completion`.
-    Append(Entry),
-    /// Store the delivery position of an inbox: its owner was sent all messages up to `seq`.
-    Delivered {
-        /// The number of the inbox; inboxes and rooms are numbered together.
-        room: RoomId,
-        /// Never less than the last one of this inbox.
-        seq: Seq,
-    },
-    /// Read a page. The outcome comes back as a `Completion` with the same token.
-    Read(ReadRequest),
-    /// Drop the history of a room that has ended.
-    Forget {
-        /// Nothing of it is in flight, and its number may be another room's from now on.
-        room: RoomId,
-        /// Returned with the outcome if an operator waits for it; otherwise `None`.
-        receipt: Option<Receipt>,
-    },
-    /// Answer a caller outside the chat.
-    Answer(Answer),
-    /// Tell every connection that the server shuts down, and close it.
-    Drain {
-        /// Sent to clients with the close; text for a person.
-        reason: &'static str,
-        /// The hubs spread the closes over this time.
-        spread: Duration,
-    },
 }
 
 /// An answer to a caller outside the chat, with the reply channel to send it on.

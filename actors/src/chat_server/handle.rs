@@ -17,6 +17,7 @@ use crate::hub::HubHandle;
 use crate::identity::RoomGlobs;
 use crate::ids::{RoomId, SessionId};
 use crate::metrics::{InMailbox, Mailbox};
+use crate::nodes::heard::Heard;
 use crate::stage::{Arrival, Stage};
 use crate::vitals::Vitals;
 
@@ -216,6 +217,11 @@ impl ChatServerHandle {
     pub(super) fn report(&self, report: StoreReport) {
         let in_mailbox = self.mailbox.enter();
         self.address.do_send(Reported { report, arrival: self.stage.arrive(), in_mailbox });
+    }
+
+    /// The log or another node tells something. The log reads no faster than the chat applies, so what waits is bounded.
+    pub(super) fn hear(&self, heard: Heard) {
+        self.send(Command::Heard(heard));
     }
 
     /// Tells every connection that the server shuts down, and closes it with 1001; the closes are spread over this

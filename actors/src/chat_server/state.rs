@@ -11,6 +11,7 @@
 //! - a session that catches up in a room is not admitted to live messages there until it has caught up.
 
 mod check;
+mod checkpointing;
 mod ending;
 mod entering;
 mod gating;
@@ -48,7 +49,7 @@ use super::parts::proofs::Proofs;
 use super::parts::reads::Reads;
 use super::parts::remembered::{IdHasher, RememberedIds};
 use super::parts::rooms::Rooms;
-use crate::clock::Numbers;
+use crate::clock::{Now, Numbers};
 use crate::config::ChatConfig;
 use crate::history::{Completion, RoomKey};
 use crate::identity::RoomGlobs;
@@ -160,6 +161,7 @@ impl ChatState {
             Command::ContinueReplay { session, room } => self.continue_replay(session, room, turn),
             Command::Completed(completion) => self.completed(completion, turn),
             Command::Heard(heard) => self.heard(heard, turn),
+            Command::LeaveOthers => self.leave_others(),
             Command::PostAsOperator { post, reply } => self.post_as_operator(post, reply, turn),
             Command::RemoveClient { client_id, reply } => {
                 if let Some(cluster) = &mut self.cluster {
@@ -183,6 +185,14 @@ impl ChatState {
     #[cfg(test)]
     fn agreed(&self) -> (LogPosition, u64) {
         self.cluster.as_ref().map_or((LogPosition(0), 0), |cluster| (cluster.replica.position(), cluster.digest.0))
+    }
+
+    /// Asks for a checkpoint now. For tests.
+    #[cfg(test)]
+    fn ask_for_checkpoint(&mut self) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.propose(LogEntry::Checkpoint, None);
+        }
     }
 
     /// The names that are held on all nodes, each with the number of its holders. For tests.
@@ -341,7 +351,13 @@ impl ChatState {
             self.note_sent(inbox, turn);
         }
         match &mut self.cluster {
-            Some(cluster) => cluster.miss(turn.now.at),
+            Some(cluster) => {
+                if cluster.is_cut_off(turn.now.at) {
+                    return self.send_away(turn);
+                }
+                cluster.miss(turn.now.at);
+                cluster.propose_checkpoint();
+            }
             None => self.order.expire(turn.now.at),
         }
         self.direct_ids.expire(turn.now.at);
@@ -371,9 +387,15 @@ impl ChatState {
 
     /// Makes a room or an inbox in an epoch.
     fn make_in(&mut self, key: RoomKey, epoch: Epoch, turn: &Turn) -> Option<RoomId> {
+        self.make_at(key, Position { epoch, seq: Seq(0) }, turn.now)
+    }
+
+    /// Makes a room or an inbox at a position, as the history has it or empty.
+    fn make_at(&mut self, key: RoomKey, position: Position, now: Now) -> Option<RoomId> {
         let owner = key.owner().cloned();
-        let room = self.rooms.make(key, turn.now.at)?;
-        self.order.open(room, Position { epoch, seq: Seq(0) });
+        let known = self.rooms.wake(&key, position.epoch, position.seq);
+        let room = known.or_else(|| self.rooms.make(key, now.at))?;
+        self.order.open(room, position);
         if let Some(owner) = owner {
             self.inboxes.add(&owner, room);
         }

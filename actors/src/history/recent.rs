@@ -75,7 +75,7 @@ impl Recent {
     /// Commits an entry where no store does: numbers its messages and keeps them.
     pub(super) fn commit(&mut self, entry: Entry, done: &mut Vec<Completion>) {
         let Entry { number, copies } = entry;
-        let copies = copies.into_iter().map(|EntryCopy { room, key, epoch, draft }| {
+        let copies = copies.into_iter().map(|EntryCopy { room, key, epoch, draft, seq: _ }| {
             let seq = self.rooms.get(&room).map_or(Seq(0), |kept| kept.newest).next();
             let message = Arc::new(draft.placed(key, seq));
             let oldest = self.push(room, epoch, Arc::clone(&message));

@@ -47,8 +47,8 @@ use self::report::Report;
 use self::schema::{Bounds, DbRoom, ROOMS_MAX};
 use self::search::Searches;
 use super::{
-    CannotOpen, Completion, Entry, EntryCopy, HistoryMetrics, HistoryStore, Page, ReadError, ReadRequest, Receipt,
-    ReportSink, Restored, StoreReport, StoredCopy,
+    CannotOpen, Completion, Entry, EntryCopy, HistoryMetrics, HistoryStore, LogMark, Page, ReadError, ReadRequest,
+    Receipt, ReportSink, Restored, StoreReport, StoredCopy,
 };
 use crate::clock;
 use crate::ids::RoomId;
@@ -140,7 +140,10 @@ impl SqliteStore {
                 WriterCommand::Forget(_, Some(receipt)) => {
                     done.push(Completion::Forgotten { receipt, is_gone: false });
                 }
-                WriterCommand::Forget(_, None) | WriterCommand::Delivered(..) | WriterCommand::CheckpointFailed(_) => {}
+                WriterCommand::Forget(_, None)
+                | WriterCommand::Delivered(..)
+                | WriterCommand::Mark(_)
+                | WriterCommand::CheckpointFailed(_) => {}
             }
         }
     }
@@ -228,9 +231,9 @@ impl HistoryStore for SqliteStore {
     fn append(&mut self, entry: Entry, done: &mut Vec<Completion>) {
         let Entry { number, copies } = entry;
         let mut appended = SmallVec::new();
-        for EntryCopy { room, key, epoch, draft } in copies {
+        for EntryCopy { room, key, epoch, draft, seq } in copies {
             let Some(db) = self.db_room(room) else { return done.push(Completion::Refused { number }) };
-            appended.push(NewCopy { room, db, key, epoch, draft, seq: Seq(0) });
+            appended.push(NewCopy { room, db, key, epoch, draft, given: seq, seq: Seq(0) });
         }
         self.metrics.writer.arrive_n(appended.len() as u64);
         self.turn_messages += appended.len();
@@ -244,6 +247,14 @@ impl HistoryStore for SqliteStore {
         if let Some(db) = self.rooms.get(&room) {
             // Without a writer it is not noted, and sent again after the next start.
             self.turn.push(WriterCommand::Delivered(*db, seq));
+        }
+    }
+
+    fn mark(&mut self, mark: LogMark) {
+        match self.turn.last_mut() {
+            // Nothing came between them.
+            Some(WriterCommand::Mark(last)) => *last = mark,
+            _ => self.turn.push(WriterCommand::Mark(mark)),
         }
     }
 

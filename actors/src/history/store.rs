@@ -40,8 +40,10 @@ pub struct EntryCopy {
     pub key: RoomKey,
     /// The epoch of the room when the message was accepted.
     pub epoch: Epoch,
-    /// Has no `seq` yet: the store numbers it.
+    /// The message.
     pub draft: Draft,
+    /// Its number, where the log of several nodes has given it. `None`: the store numbers it.
+    pub seq: Option<Seq>,
 }
 
 /// A copy of a message that the log has committed.
@@ -151,6 +153,15 @@ pub struct StoredId {
     pub id: MessageId,
 }
 
+/// How far a store follows the log of several nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogMark {
+    /// Tells the log from another one.
+    pub log: u64,
+    /// The record up to which the store has everything.
+    pub position: u64,
+}
+
 /// The content of a store when the process starts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Restored {
@@ -158,6 +169,8 @@ pub struct Restored {
     pub rooms: Vec<StoredRoom>,
     /// The `id`s that are still remembered, the oldest first.
     pub ids: Vec<StoredId>,
+    /// How far it has followed the log of several nodes, if it ever did.
+    pub mark: Option<LogMark>,
 }
 
 /// What a committed message survives.
@@ -255,6 +268,10 @@ pub trait HistoryStore: Send {
     /// Notes that the owner of an inbox was sent all messages up to this one. If the note is lost in a crash, the owner
     /// is sent some messages again.
     fn delivered(&mut self, _room: RoomId, _seq: Seq) {}
+
+    /// With several nodes: everything up to this record of their log was appended. It is noted in the commit that contains
+    /// the last of it, or in a later one.
+    fn mark(&mut self, _mark: LogMark) {}
 
     /// Whether entries wait for [`end_turn`](Self::end_turn).
     fn has_queued(&self) -> bool {

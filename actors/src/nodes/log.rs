@@ -8,6 +8,10 @@ use super::heard::{Heard, RelayedMessage};
 use super::record::{Incarnation, LogPosition};
 use crate::vitals::Vitals;
 
+/// Most records that are reported ahead of the one that was [applied](Log::applied), so that a node that starts does not
+/// hold the whole log in memory.
+pub const RECORDS_AHEAD_MAX: u64 = 4_096;
+
 /// Receives what is heard. It must not block.
 pub type HeardSink = Arc<dyn Fn(Heard) + Send + Sync>;
 
@@ -27,7 +31,8 @@ pub struct LogState {
 /// The log of all nodes, and the ways between nodes beside it.
 ///
 /// The contract:
-/// - All calls come from the `ChatServer`'s thread, [`connect`](Self::connect) first. No method may wait for the network.
+/// - All calls come from the `ChatServer`'s thread, [`begin`](Self::begin) and
+///   [`connect`](Self::connect) first. No method may wait for the network.
 /// - **Order.** Records that were [written](Self::write) reach the log in their order, or not at all. Every record of the
 ///   log comes back through the sink as [`Heard::Record`], in the order of the log and without a gap, from the one behind
 ///   the position at which this node starts.
@@ -57,6 +62,6 @@ pub trait Log: Send {
     /// Stores a checkpoint: the state behind this record. The newest three are kept, and the log from the oldest of them.
     fn store_checkpoint(&mut self, at: LogPosition, state: Bytes);
 
-    /// Everything up to this record has happened here. For the metrics.
+    /// Everything up to this record has happened here: further records may be reported, see [`RECORDS_AHEAD_MAX`].
     fn applied(&mut self, position: LogPosition);
 }

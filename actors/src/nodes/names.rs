@@ -60,6 +60,11 @@ impl Names {
         Taken::Granted { replaced }
     }
 
+    /// Adds a holder that another node knows, behind those that it knows before it.
+    pub fn restore(&mut self, name: ClientId, holder: Holder) {
+        self.0.entry(name).or_default().push(holder);
+    }
+
     /// Frees a name, if this session holds it. Returns whether it did.
     pub fn release(&mut self, name: &ClientId, session: RemoteSession) -> bool {
         let Some(holders) = self.0.get_mut(name) else { return false };

@@ -69,6 +69,17 @@ impl Replica {
         self.lives.get(&incarnation)
     }
 
+    /// All lives that are remembered.
+    pub fn lives(&self) -> impl Iterator<Item = (Incarnation, &Life)> {
+        self.lives.iter().map(|(incarnation, life)| (*incarnation, life))
+    }
+
+    /// Takes over what another node has read up to this record.
+    pub fn restore(&mut self, position: LogPosition, at: u64, lives: impl Iterator<Item = (Incarnation, Life)>) {
+        (self.position, self.at) = (position, at);
+        self.lives.extend(lives);
+    }
+
     /// The newest time of the log, in milliseconds since the Unix epoch. It never goes back.
     pub fn at(&self) -> u64 {
         self.at

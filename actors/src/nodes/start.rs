@@ -2,15 +2,7 @@
 
 use super::log::LogState;
 use super::record::LogPosition;
-
-/// What the history of a node knows of the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ViewMark {
-    /// The log that it follows, see [`LogState::id`].
-    pub log: u64,
-    /// The newest record whose messages are all in the history.
-    pub position: LogPosition,
-}
+use crate::history::LogMark;
 
 /// Where a node that starts begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +44,7 @@ pub enum CannotStart {
 ///
 /// # Errors
 /// [`CannotStart`].
-pub fn start(view: Option<ViewMark>, log: &LogState) -> Result<Start, CannotStart> {
+pub fn start(view: Option<LogMark>, log: &LogState) -> Result<Start, CannotStart> {
     let begins_whole = log.first.0 <= 1;
     let beginning = begins_whole.then_some(LogPosition(0));
     let usable = log.checkpoints.iter().copied().filter(|at| at.0 + 1 >= log.first.0 && *at <= log.last);
@@ -65,12 +57,12 @@ pub fn start(view: Option<ViewMark>, log: &LogState) -> Result<Start, CannotStar
     if view.log != log.id {
         return Err(CannotStart::OtherLog);
     }
-    if view.position > log.last {
-        return Err(CannotStart::Lost { last: log.last.0, kept: view.position.0 });
+    if view.position > log.last.0 {
+        return Err(CannotStart::Lost { last: log.last.0, kept: view.position });
     }
-    let newest = places.by_ref().take_while(|at| *at <= view.position).last();
+    let newest = places.by_ref().take_while(|at| at.0 <= view.position).last();
     Ok(match newest {
-        Some(checkpoint) => Start { checkpoint, kept_upto: view.position, has_gap: false },
+        Some(checkpoint) => Start { checkpoint, kept_upto: LogPosition(view.position), has_gap: false },
         None => Start { checkpoint: oldest, kept_upto: LogPosition(0), has_gap: true },
     })
 }
@@ -87,11 +79,11 @@ mod tests {
             last: LogPosition(last),
             checkpoints: checkpoints.iter().copied().map(LogPosition).collect(),
         };
-        let mark = |position| Some(ViewMark { log: 7, position: LogPosition(position) });
+        let mark = |position| Some(LogMark { log: 7, position });
         let at = |checkpoint, kept_upto, has_gap| {
             Ok(Start { checkpoint: LogPosition(checkpoint), kept_upto: LogPosition(kept_upto), has_gap })
         };
-        let other = Some(ViewMark { log: 8, position: LogPosition(1) });
+        let other = Some(LogMark { log: 8, position: 1 });
         let cases = [
             ("nothing was ever written", None, log(1, 0, &[]), at(0, 0, false)),
             ("an empty folder reads everything", None, log(1, 90, &[50]), at(0, 0, false)),

@@ -56,13 +56,20 @@ pub(crate) struct Cluster {
     own: FxHashSet<(RoomKey, ClientId)>,
     /// The digests behind the newest checkpoints.
     pub(crate) checkpoints: VecDeque<(LogPosition, Digest)>,
+    /// The newest record when this node last asked for a checkpoint, or the one that it began from.
+    pub(crate) asked_at: LogPosition,
     /// One moment on the clock of the log, and on this process's clock.
     time: Option<(u64, Instant)>,
     /// Whether the log can be written.
     pub(crate) is_reachable: bool,
+    /// Since when the log cannot be written, if clients are still connected from before.
+    unreachable_since: Option<Instant>,
     /// The name that the log has given to the session whose command is carried out now.
     pub(crate) granted: Option<ClientId>,
 }
+
+/// Records between two checkpoints. A node that starts replays at most about twice as many.
+const CHECKPOINT_RECORDS: u64 = 20_000;
 
 /// Most checkpoints whose digest is remembered: one is compared within a few records.
 const CHECKPOINTS_REMEMBERED: usize = 16;
@@ -82,8 +89,10 @@ impl Cluster {
             timeout,
             own: FxHashSet::default(),
             checkpoints: VecDeque::new(),
+            asked_at: LogPosition(0),
             time: None,
-            is_reachable: true,
+            is_reachable: false,
+            unreachable_since: None,
             granted: None,
         }
     }
@@ -128,6 +137,18 @@ impl Cluster {
     /// A record of this life counts: who waits for its entries.
     pub(crate) fn came_back(&mut self, counter: u64) -> Vec<Option<Tag>> {
         self.packer.came_back(counter)
+    }
+
+    /// The log can be written from now on, or cannot.
+    pub(crate) fn set_reachable(&mut self, is_reachable: bool, now: Instant) {
+        self.is_reachable = is_reachable;
+        self.unreachable_since = if is_reachable { None } else { self.unreachable_since.or(Some(now)) };
+    }
+
+    /// Whether the log cannot be written for so long that clients are better off at another node. Says so once.
+    pub(crate) fn is_cut_off(&mut self, now: Instant) -> bool {
+        let timeout = self.timeout;
+        self.unreachable_since.take_if(|since| now.saturating_duration_since(*since) > timeout).is_some()
     }
 
     /// A life of another node was heard of.
@@ -186,6 +207,33 @@ impl Cluster {
             instant + Duration::from_millis(at - base)
         } else {
             instant.checked_sub(Duration::from_millis(base - at)).unwrap_or(instant)
+        }
+    }
+
+    /// What the log's clock showed at a moment on this process's clock.
+    pub(crate) fn log_time(&self, instant: Instant) -> u64 {
+        let Some((base, of_base)) = self.time else { return 0 };
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        match instant.checked_duration_since(of_base) {
+            Some(later) => base + ms(later),
+            None => base.saturating_sub(ms(of_base.saturating_duration_since(instant))),
+        }
+    }
+
+    /// Like [`instant`](Self::instant), with the log's clock at `base` now if it was not read yet.
+    pub(crate) fn instant_of_restored(&mut self, at: u64, base: u64, now: Instant) -> Instant {
+        self.instant(base, now);
+        self.instant(at, now)
+    }
+
+    /// Proposes a checkpoint if one is due. The node of the oldest life does, so that not all do.
+    pub(crate) fn propose_checkpoint(&mut self) {
+        let newest = self.checkpoints.back().map_or(0, |(at, _)| at.0).max(self.asked_at.0);
+        let is_due = self.replica.position().0 >= newest + CHECKPOINT_RECORDS;
+        let first = self.replica.alive().map(|(life, _)| life).next();
+        if is_due && self.is_reachable && first == Some(self.life()) {
+            self.asked_at = self.replica.position();
+            self.packer.push(LogEntry::Checkpoint, None);
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
-use starling_protocol::{ClientId, limits};
+use starling_protocol::{ClientId, Seq, limits};
 
 use crate::chat_server::command::DropReply;
 use crate::history::RoomKey;
@@ -27,6 +27,8 @@ pub(crate) struct Room {
     pub(super) kept: u64,
     /// Whether a message was ever stored.
     pub(super) is_spoken_in: bool,
+    /// With other nodes: the newest message that the history had when this process started.
+    pub(super) stored_upto: Seq,
     /// The number of messages in flight.
     pub(super) in_flight: u32,
     empty_since: Option<Instant>,
@@ -86,6 +88,7 @@ impl Room {
             hubs: HubSet::default(),
             kept: 0,
             is_spoken_in: false,
+            stored_upto: Seq(0),
             in_flight: 0,
             empty_since: Some(now),
             present: Present::default(),
@@ -151,11 +154,6 @@ impl Room {
         self.present.by_client.is_empty()
     }
 
-    /// Whether the client is in the room on the node of this life.
-    pub(crate) fn is_present(&self, name: &ClientId, life: Incarnation) -> bool {
-        self.present.by_client.get(name).is_some_and(|lives| lives.contains(&life))
-    }
-
     /// The clients in the room on all nodes, and the lives of the nodes that they are on.
     pub(crate) fn present(&self) -> impl Iterator<Item = (&ClientId, &[Incarnation])> {
         self.present.by_client.iter().map(|(name, lives)| (name, lives.as_slice()))
@@ -192,11 +190,6 @@ impl Room {
         !of.is_here
     }
 
-    /// Forgets who is in the room on any node.
-    pub(super) fn clear_present(&mut self) {
-        self.present = Present::default();
-    }
-
     /// Whether no connection is in the room.
     pub(crate) fn is_empty(&self) -> bool {
         self.members.is_empty()
@@ -229,6 +222,11 @@ impl Room {
     /// The number of messages that the history keeps: the newest ones, without a gap.
     pub(crate) fn kept(&self) -> u64 {
         self.kept
+    }
+
+    /// With other nodes: the newest message that the history had when this process started.
+    pub(crate) fn stored_upto(&self) -> Seq {
+        self.stored_upto
     }
 
     /// Whether it is a named room other than the lobby, which may be dropped for another room.

@@ -5,8 +5,9 @@
 
 use std::time::{Duration, Instant};
 
+use rustc_hash::FxHashMap;
 use slab::Slab;
-use starling_protocol::{ClientId, RoomName, limits};
+use starling_protocol::{ClientId, Epoch, RoomName, Seq, limits};
 
 use super::parted::PartedMap;
 use super::room::{Ended, Room, Viewer};
@@ -39,13 +40,15 @@ pub(crate) struct Rooms {
     by_name: PartedMap<RoomName, RoomId>,
     most: usize,
     vacancies: Vacancies,
+    /// With other nodes: rooms that the history has, and the log has not opened yet. No lookup finds them.
+    asleep: FxHashMap<RoomKey, (RoomId, Epoch)>,
 }
 
 impl Rooms {
     /// Starts without rooms. At most `most` rooms have a name; restored rooms and the lobby may exceed that.
     pub(crate) fn new(most: usize, empty_room_kept: Duration, history_is_stored: bool) -> Self {
         let vacancies = Vacancies::new(empty_room_kept, history_is_stored);
-        Self { all: Slab::new(), by_name: PartedMap::default(), most, vacancies }
+        Self { all: Slab::new(), by_name: PartedMap::default(), most, vacancies, asleep: FxHashMap::default() }
     }
 
     pub(crate) fn get(&self, room: RoomId) -> Option<&Room> {
@@ -96,6 +99,44 @@ impl Rooms {
         Some(id)
     }
 
+    /// With other nodes: makes a room that the history has, until the log [opens](Self::wake) it.
+    pub(crate) fn put_to_sleep(&mut self, key: RoomKey, epoch: Epoch, (kept, seq): (u64, Seq), now: Instant) {
+        let Some(room) = self.restore(key.clone(), kept, seq > Seq(0), now) else { return };
+        if let Some(it) = self.all.get_mut(room.index()) {
+            it.stored_upto = seq;
+            if let RoomKey::Room(name) = &key {
+                self.by_name.remove(name);
+            }
+        }
+        self.asleep.insert(key, (room, epoch));
+    }
+
+    /// With other nodes: the log opens a room in this epoch, with its newest message. Returns the room that the history
+    /// has of it, unless that lacks messages in between.
+    pub(crate) fn wake(&mut self, key: &RoomKey, epoch: Epoch, seq: Seq) -> Option<RoomId> {
+        let (room, _) = *self.asleep.get(key).filter(|(_, asleep)| *asleep == epoch)?;
+        if self.all.get(room.index()).is_none_or(|it| it.stored_upto < seq) {
+            return None;
+        }
+        self.asleep.remove(key);
+        if let RoomKey::Room(name) = key {
+            self.by_name.insert(name.clone(), room);
+        }
+        Some(room)
+    }
+
+    /// With other nodes: removes the rooms that the history has and the log has not opened.
+    pub(crate) fn forget_asleep(&mut self) -> Vec<RoomId> {
+        let rooms: Vec<_> = self.asleep.drain().map(|(_, (room, _))| room).collect();
+        for room in &rooms {
+            let Some(it) = self.all.get_mut(room.index()) else { continue };
+            it.ended = Some(Ended { reply: None });
+            self.vacancies.note(*room, it);
+            self.all.remove(room.index());
+        }
+        rooms
+    }
+
     /// Adds a connection. `is_further`: another connection of its client is already in the room.
     pub(crate) fn enter(&mut self, room: RoomId, session: SessionId, is_further: bool) {
         self.change(room, |room| {
@@ -131,11 +172,6 @@ impl Rooms {
         of: &Viewer,
     ) -> bool {
         self.change(room, |room| room.set_present(name, life, is_in, of)).unwrap_or(false)
-    }
-
-    /// Forgets who is in the room on any node, because it is dropped.
-    pub(crate) fn clear_present(&mut self, room: RoomId) {
-        self.change(room, Room::clear_present);
     }
 
     /// Notes that a message for the room was given to the log.
@@ -227,7 +263,8 @@ impl Rooms {
             assert_eq!(room.empty_since().is_some(), room.is_empty(), "an empty room knows since when");
             self.vacancies.check(id, room);
             if let Some(name) = room.key().room().filter(|_| room.ended.is_none()) {
-                assert_eq!(self.find(name.as_str()), Some(id), "a room has its name");
+                let is_asleep = self.asleep.values().any(|(asleep, _)| *asleep == id);
+                assert!(is_asleep || self.find(name.as_str()) == Some(id), "a room has its name");
             }
         }
     }

@@ -224,6 +224,7 @@ fn session_of(command: &Command) -> Option<SessionId> {
         | Command::ReadRoom { .. }
         | Command::Drain { .. }
         | Command::Heard(_)
+        | Command::LeaveOthers
         | Command::Tick { .. } => None,
     }
 }

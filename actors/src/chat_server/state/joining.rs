@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use starling_protocol::{ClientId, ErrorCode, MembersEvent, Refusal, Resume, RoomName, ServerEvent, limits};
+use starling_protocol::{ClientId, Epoch, ErrorCode, MembersEvent, Refusal, Resume, RoomName, ServerEvent, limits};
 
 use super::ChatState;
 use crate::chat_server::command::Frame;
@@ -100,7 +100,11 @@ impl ChatState {
 
     /// Tells the other nodes that a client has its first connection of this node in a room.
     pub(super) fn enter_in_log(&mut self, room: RoomId, name: &ClientId) {
-        let epoch = self.order.position(room).epoch;
+        if self.cluster.is_none() {
+            return;
+        }
+        // If the room is dropped before the log has this, it begins anew.
+        let epoch = Epoch(self.numbers.draw());
         if let Some((cluster, room)) = self.cluster.as_mut().zip(self.rooms.get(room)) {
             cluster.enter(room.key(), name, epoch, None);
         }

@@ -12,7 +12,7 @@ use starling_protocol::{ClientId, CloseCode, Epoch, ErrorCode, RoomName, Seq};
 use super::ChatState;
 use super::talking::{Stored, acknowledge, refuse_all};
 use crate::chat_server::command::DropReply;
-use crate::chat_server::effect::{Answer, Effect, Turn};
+use crate::chat_server::effect::{Answer, Effect, NodeEffect, Turn};
 use crate::chat_server::parts::cluster::Tag;
 use crate::chat_server::parts::in_flight::Waiting;
 use crate::chat_server::parts::order::{LoggedEntry, Placed, Placement};
@@ -43,12 +43,15 @@ impl ChatState {
             Heard::Record { position, at, record } => self.logged(position, at, record, turn),
             Heard::Reachable(is_reachable) => {
                 if let Some(cluster) = &mut self.cluster {
-                    cluster.is_reachable = is_reachable;
+                    cluster.set_reachable(is_reachable, turn.now.at);
+                    if is_reachable {
+                        self.has_caught_up(turn);
+                    }
                 }
             }
             Heard::Lost => {
                 let unread = self.cluster.iter().flat_map(|cluster| cluster.unread());
-                turn.effects.extend(unread.cloned().map(Effect::Write));
+                turn.effects.extend(unread.cloned().map(|record| Effect::Node(NodeEffect::Write(record))));
             }
             Heard::Alive(life) => {
                 if let Some(cluster) = &mut self.cluster {
@@ -71,11 +74,15 @@ impl ChatState {
             let mut tags = tags.into_iter();
             let source = Source { life: record.incarnation, position, at, taken_at };
             self.order.expire(taken_at);
+            let is_checkpoint = record.entries.contains(&LogEntry::Checkpoint);
             for entry in record.entries {
                 self.logged_entry(entry, tags.next().flatten(), source, turn);
             }
+            if is_checkpoint {
+                self.logged_checkpoint(source.position, is_own, turn);
+            }
         }
-        turn.push(Effect::Applied(position));
+        turn.push(Effect::Node(NodeEffect::Applied(position)));
     }
 
     fn logged_entry(&mut self, entry: LogEntry, tag: Option<Tag>, source: Source, turn: &mut Turn) {
@@ -88,7 +95,7 @@ impl ChatState {
         };
         match entry {
             LogEntry::Begin { lobby, .. } => drop(self.open_room(&RoomKey::Room(RoomName::lobby()), lobby, turn)),
-            LogEntry::Out { incarnation, counter, as_of } => self.ended_life(incarnation, counter, as_of, turn),
+            LogEntry::Out { incarnation, counter, as_of } => self.ended_life(incarnation, (counter, as_of), source, turn),
             LogEntry::Message(message) => {
                 let number = if let Some(Tag::Message(number)) = tag { Some(number) } else { None };
                 return self.logged_message(message, number, source, turn);
@@ -136,17 +143,13 @@ impl ChatState {
                 let reply = if let Some(Tag::Dropped(reply)) = tag { Some(reply) } else { None };
                 return self.logged_drop(&key, epoch, reply, turn);
             }
-            LogEntry::Checkpoint => {
-                if let Some(cluster) = &mut self.cluster {
-                    cluster.note_checkpoint(source.position);
-                    turn.push(Effect::Checkpoint { at: source.position, is_own: source.life == cluster.life() });
-                }
-            }
+            // It is about the state behind the whole record.
+            LogEntry::Checkpoint => {}
             LogEntry::Digest { at, digest } => {
                 let known = self.cluster.iter().flat_map(|cluster| &cluster.checkpoints);
                 let own = known.filter(|(position, _)| *position == at).map(|(_, digest)| digest.0).next();
                 if own.is_some_and(|own| own != digest) {
-                    turn.push(Effect::Diverged { at });
+                    turn.push(Effect::Node(NodeEffect::Diverged { at }));
                 }
             }
         }
@@ -179,14 +182,23 @@ impl ChatState {
             let entry = LoggedEntry { room, epoch, id: id.filter(|_| index == last) };
             let Placement::Placed(seq) = self.order.place(&entry, source.at, source.taken_at) else { continue };
             self.note_placed(&key, seq);
-            self.rooms.message_stored(room, None);
+            let is_stored = self.rooms.get(room).is_some_and(|room| seq <= room.stored_upto());
+            let kept = self.rooms.get(room).map(Room::kept).filter(|_| is_stored);
+            self.rooms.message_stored(room, kept);
+            if is_stored {
+                continue;
+            }
             let message = Arc::new(draft.clone().placed(key.clone(), seq));
             stored.push(StoredCopy { room, epoch, message, oldest: None });
-            copies.push(EntryCopy { room, key, epoch, draft: draft.clone() });
+            copies.push(EntryCopy { room, key, epoch, draft: draft.clone(), seq: Some(seq) });
+        }
+        if copies.is_empty() {
+            // The history has it from before this process started, and nobody is here yet.
+            return;
         }
         self.views += 1;
         let placed = stored.iter().map(|copy| Arc::clone(&copy.message)).collect();
-        turn.push(Effect::Keep { entry: Entry { number: EntryNumber(self.views), copies }, placed });
+        turn.push(Effect::Node(NodeEffect::Keep { entry: Entry { number: EntryNumber(self.views), copies }, placed }));
         self.show(waiting, stored, &sender, turn);
     }
 
@@ -344,8 +356,10 @@ impl ChatState {
 
     // ---- lives
 
-    fn ended_life(&mut self, life: Incarnation, counter: u64, as_of: u64, turn: &mut Turn) {
+    fn ended_life(&mut self, life: Incarnation, (counter, as_of): (u64, u64), source: Source, turn: &mut Turn) {
         let Some(cluster) = &mut self.cluster else { return };
+        // A node that leaves says so itself.
+        let (counter, as_of) = if source.life == life { (u64::MAX, source.at) } else { (counter, as_of) };
         let has_ended = cluster.replica.end(life, counter, as_of);
         let is_own = cluster.life() == life;
         if has_ended {
@@ -367,22 +381,35 @@ impl ChatState {
         for number in waiting {
             self.relay_answered(number, life, false, turn);
         }
-        if is_own {
+        if is_own && source.life != life {
             self.begin_anew(turn);
         }
     }
 
-    /// The other nodes have gone on without this one. Its clients have to come back, here or at another node.
-    fn begin_anew(&mut self, turn: &mut Turn) {
+    /// Sends all clients away: they have to come back, here or at another node.
+    pub(super) fn send_away(&mut self, turn: &mut Turn) {
         for session in self.participants.iter().map(|(session, _)| session).collect::<Vec<_>>() {
             self.close_session(session, turn);
             turn.close(session, CloseCode::GoingAway, "this node was cut off from the others");
         }
+    }
+
+    /// This node leaves the others in order.
+    pub(super) fn leave_others(&mut self) {
+        if let Some(cluster) = &mut self.cluster {
+            let (incarnation, as_of) = (cluster.life(), cluster.replica.at());
+            cluster.propose(LogEntry::Out { incarnation, counter: u64::MAX, as_of }, None);
+        }
+    }
+
+    /// The other nodes have gone on without this one.
+    fn begin_anew(&mut self, turn: &mut Turn) {
+        self.send_away(turn);
         self.in_flight = crate::chat_server::parts::in_flight::InFlight::default();
         let (life, lobby) = (Incarnation(self.numbers.draw()), Epoch(self.numbers.draw()));
         if let Some(cluster) = &mut self.cluster {
             cluster.begin_anew(life, lobby);
         }
-        turn.push(Effect::BeginsAnew(life));
+        turn.push(Effect::Node(NodeEffect::BeginsAnew(life)));
     }
 }

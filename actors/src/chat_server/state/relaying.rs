@@ -5,7 +5,7 @@ use starling_protocol::{Ack, ChatMessage, ClientId, ErrorCode, Refusal, ServerEv
 
 use super::{ChatState, Direct};
 use crate::chat_server::command::Frame;
-use crate::chat_server::effect::{Effect, Turn};
+use crate::chat_server::effect::{Effect, NodeEffect, Turn};
 use crate::chat_server::parts::cluster::{RelayOutcome, Relayed};
 use crate::credits::Ticket;
 use crate::history::Draft;
@@ -58,7 +58,7 @@ impl ChatState {
             (cluster.relays.begin(waiting), None)
         };
         for life in all {
-            turn.push(Effect::Relay { to: life, number, message: Box::new(message.clone()) });
+            turn.push(Effect::Node(NodeEffect::Relay { to: life, number, message: Box::new(message.clone()) }));
         }
         rest
     }
@@ -90,7 +90,7 @@ impl ChatState {
             }
         }
         if number > 0 {
-            turn.push(Effect::AnswerRelay { to: from, number, is_delivered });
+            turn.push(Effect::Node(NodeEffect::AnswerRelay { to: from, number, is_delivered }));
         }
     }
 

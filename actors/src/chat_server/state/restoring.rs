@@ -13,7 +13,7 @@ impl ChatState {
     /// All stored rooms are restored, even if they exceed the limit of rooms.
     pub fn restore(&mut self, restored: Restored, now: Now) {
         debug_assert!(self.rooms.count() == 0, "nothing has happened yet");
-        let Restored { rooms, ids } = restored;
+        let Restored { rooms, ids, mark: _ } = restored;
         for room in rooms {
             self.restore_room(room, now);
         }

@@ -169,7 +169,10 @@ impl ChatState {
     /// Finds the message that was recently accepted under this `id`, unless its room has ended since.
     fn earlier(&mut self, id: &IdKey, now: Now) -> Option<Earlier> {
         let in_flight = self.in_flight.find(id).map(Earlier::InFlight);
-        let placed = || self.order.find(id, now.at).map(Earlier::Placed);
+        let placed = || {
+            let placed = if self.cluster.is_some() { self.order.peek(id, now.at) } else { self.order.find(id, now.at) };
+            placed.map(Earlier::Placed)
+        };
         in_flight.or_else(placed).or_else(|| self.direct_ids.find(id, now.at).map(Earlier::Direct))
     }
 
@@ -190,7 +193,7 @@ impl ChatState {
         for (room, draft) in rooms.iter().zip(std::iter::repeat_n(draft, rooms.len())) {
             let Some(entry) = self.rooms.get(*room) else { return };
             let (key, epoch) = (entry.key().clone(), self.order.position(*room).epoch);
-            copies.push(EntryCopy { room: *room, key, epoch, draft });
+            copies.push(EntryCopy { room: *room, key, epoch, draft, seq: None });
         }
         for room in rooms {
             self.rooms.message_begins(*room);

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use starling_protocol::{Epoch, Seq};
 
 use super::schema::DbRoom;
-use crate::history::{Draft, EntryNumber, Receipt, RoomKey};
+use crate::history::{Draft, EntryNumber, LogMark, Receipt, RoomKey};
 use crate::ids::RoomId;
 
 /// What the writer is to do.
@@ -17,6 +17,8 @@ pub(super) enum WriterCommand {
     Delivered(DbRoom, Seq),
     /// The room has ended; the receipt comes back with the outcome.
     Forget(DbRoom, Option<Receipt>),
+    /// All messages up to this record of the log of several nodes were appended.
+    Mark(LogMark),
     /// The write-ahead log cannot be taken into the database.
     CheckpointFailed(rusqlite::Error),
 }
@@ -45,6 +47,8 @@ pub(super) struct NewCopy {
     pub(super) key: RoomKey,
     pub(super) epoch: Epoch,
     pub(super) draft: Draft,
+    /// Its number, where the log of several nodes has given it.
+    pub(super) given: Option<Seq>,
     /// Its number in the room, from the commit on; 0 before.
     pub(super) seq: Seq,
 }

@@ -2,11 +2,12 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 use starling_protocol::Seq;
 
 use super::command::{Append, NewCopy};
 use super::schema::{self, Bounds, DbRoom, SEQ_MAX, place};
-use crate::history::Receipt;
+use crate::history::{LogMark, Receipt};
 
 /// A room that has ended.
 #[derive(Debug)]
@@ -36,6 +37,11 @@ impl<'a> Numbering<'a> {
         Self { bounds, given: FxHashMap::default() }
     }
 
+    /// Whether a message of the room was stored before.
+    fn is_known(&self, room: DbRoom) -> bool {
+        self.bounds.contains_key(&room) || self.given.contains_key(&room)
+    }
+
     fn newest(&self, room: DbRoom) -> Seq {
         let stored = || self.bounds.get(&room).map_or(Seq(0), |(seq, _)| *seq);
         self.given.get(&room).copied().unwrap_or_else(stored)
@@ -44,7 +50,7 @@ impl<'a> Numbering<'a> {
     /// Numbers a message. Returns false where a room has no more numbers.
     pub(super) fn number(&mut self, append: &mut Append) -> bool {
         for copy in &mut append.copies {
-            copy.seq = self.newest(copy.db).next();
+            copy.seq = copy.given.unwrap_or_else(|| self.newest(copy.db).next());
         }
         if append.copies.iter().any(|copy| copy.seq.0 > SEQ_MAX) {
             return false;
@@ -59,16 +65,19 @@ impl<'a> Numbering<'a> {
     }
 }
 
+/// What a commit notes beside messages: rooms that have ended, how far inboxes were delivered, and how far the log of
+/// several nodes was followed.
+pub(super) type DuePart<'a> = (&'a [Forgotten], &'a FxHashMap<DbRoom, Seq>, Option<LogMark>);
+
 /// Stores everything in one commit, or nothing.
 pub(super) fn write(
     connection: &mut Connection,
     batch: &[Append],
     bounds: &Bounds,
-    forgotten: &[Forgotten],
-    delivered: &FxHashMap<DbRoom, Seq>,
+    due: DuePart<'_>,
 ) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    write_due(&transaction, forgotten, delivered)?;
+    write_due(&transaction, due)?;
     let mut newest = FxHashMap::default();
     for append in batch {
         insert(&transaction, append)?;
@@ -85,22 +94,22 @@ pub(super) fn write_singly(
     connection: &mut Connection,
     batch: &mut Vec<Append>,
     bounds: &Bounds,
-    forgotten: &[Forgotten],
-    delivered: &FxHashMap<DbRoom, Seq>,
+    due: DuePart<'_>,
 ) -> rusqlite::Result<Vec<Append>> {
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    write_due(&transaction, forgotten, delivered)?;
+    write_due(&transaction, due)?;
     let mut numbering = Numbering::new(bounds);
     let mut fault = None;
     let refused = batch.extract_if(.., |append| {
+        let known: SmallVec<[bool; 2]> = append.copies.iter().map(|copy| numbering.is_known(copy.db)).collect();
         if fault.is_some() || !numbering.number(append) {
             return true;
         }
-        let mut store = || -> rusqlite::Result<()> {
+        let store = || -> rusqlite::Result<()> {
             let savepoint = transaction.savepoint()?;
             insert(&savepoint, append)?;
-            for copy in &append.copies {
-                advance(&savepoint, copy, copy.seq > Seq(1) || bounds.contains_key(&copy.db))?;
+            for (copy, is_known) in append.copies.iter().zip(known) {
+                advance(&savepoint, copy, is_known)?;
             }
             savepoint.commit()
         };
@@ -119,11 +128,12 @@ pub(super) fn write_singly(
     Ok(refused)
 }
 
-fn write_due(
-    connection: &Connection,
-    forgotten: &[Forgotten],
-    delivered: &FxHashMap<DbRoom, Seq>,
-) -> rusqlite::Result<()> {
+fn write_due(connection: &Connection, (forgotten, delivered, mark): DuePart<'_>) -> rusqlite::Result<()> {
+    if let Some(LogMark { log, position }) = mark {
+        let mut note =
+            connection.prepare_cached("INSERT OR REPLACE INTO log_mark (id, log, position) VALUES (1, ?1, ?2)")?;
+        note.execute((log.cast_signed(), position.cast_signed()))?;
+    }
     for Forgotten { room, has_messages, .. } in forgotten {
         if *has_messages {
             schema::mark_dropped(connection, *room)?;
@@ -161,8 +171,9 @@ fn advance(connection: &Connection, copy: &NewCopy, is_known: bool) -> rusqlite:
         connection.prepare_cached("UPDATE rooms SET seq = ?2 WHERE id = ?1")?.execute((copy.db.0, seq))?;
     } else {
         // An earlier room of this name has ended, though it may still have its row.
-        let mut make = connection
-            .prepare_cached("INSERT OR REPLACE INTO rooms (id, name, epoch, seq, oldest) VALUES (?1, ?2, ?3, ?4, 1)")?;
+        let mut make = connection.prepare_cached(
+            "INSERT OR REPLACE INTO rooms (id, name, epoch, seq, oldest) VALUES (?1, ?2, ?3, ?4, ?4)",
+        )?;
         make.execute((copy.db.0, copy.key.to_string(), copy.epoch.0.cast_signed(), seq))?;
     }
     Ok(())

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, Statement};
+use rusqlite::{Connection, OptionalExtension, Statement};
 use starling_protocol::{ClientId, Epoch, MessageId, Seq};
 
 use super::SqliteSettings;
 use super::schema::{self, DROPPED, DbRoom};
 use crate::clock;
-use crate::history::{Restored, RoomKey, StoredId, StoredRoom, UnclaimedInbox};
+use crate::history::{LogMark, Restored, RoomKey, StoredId, StoredRoom, UnclaimedInbox};
 use crate::identity::IdOwner;
 use crate::ids::RoomId;
 
@@ -70,6 +70,11 @@ pub(super) fn restore(
             UNION ALL SELECT place, at, client_id, id, owner FROM dropped_ids WHERE at >= ?1
         ) ORDER BY at DESC, place DESC LIMIT ?2",
     )?;
+    restored.mark = connection
+        .query_row("SELECT log, position FROM log_mark", [], |row| {
+            Ok(LogMark { log: row.get::<_, i64>(0)?.cast_unsigned(), position: row.get::<_, i64>(1)?.cast_unsigned() })
+        })
+        .optional()?;
     let mut rows = select.query((since, settings.ids_max))?;
     while let Some(row) = rows.next()? {
         let (number, seq) = schema::of_place(row.get(0)?);

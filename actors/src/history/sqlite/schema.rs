@@ -73,10 +73,12 @@ pub(super) const MIGRATIONS: [&str; VERSION as usize] = [
     // all.
     "DROP TABLE messages_text;
     CREATE INDEX dropped_ids_by_at ON dropped_ids (at);",
+    // How far the log of several nodes was followed, and which log that was: at most one row.
+    "CREATE TABLE log_mark (id INTEGER PRIMARY KEY, log INTEGER NOT NULL, position INTEGER NOT NULL) STRICT;",
 ];
 
 /// The version that this program writes.
-pub(super) const VERSION: u8 = 6;
+pub(super) const VERSION: u8 = 7;
 
 /// The place of a message.
 pub(super) fn place(room: DbRoom, seq: u64) -> i64 {

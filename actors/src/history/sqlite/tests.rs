@@ -57,7 +57,7 @@ fn draft(seq: u64) -> Draft {
 fn entry<const N: usize>(number: u64, copies: [(RoomId, &str, Draft); N]) -> Entry {
     let copy = |(room, key, draft): (RoomId, &str, Draft)| {
         let key = RoomKey::parse(key).unwrap();
-        EntryCopy { room, key, epoch: EPOCH, draft }
+        EntryCopy { room, key, epoch: EPOCH, draft, seq: None }
     };
     Entry { number: EntryNumber(number), copies: copies.into_iter().map(copy).collect() }
 }

@@ -25,7 +25,7 @@ use super::written::WrittenDatabase;
 use super::{SqliteSettings, open};
 use crate::clock;
 use crate::history::thread::spawn;
-use crate::history::{HistoryMetrics, Receipt, ReportSink, StoreReport};
+use crate::history::{HistoryMetrics, LogMark, Receipt, ReportSink, StoreReport};
 use crate::log_interval::LogInterval;
 use crate::vitals::Vitals;
 
@@ -63,6 +63,8 @@ struct Due {
     forgotten: VecDeque<Forgotten>,
     /// How far inboxes were delivered.
     delivered: FxHashMap<DbRoom, Seq>,
+    /// How far the log of several nodes was followed. Written with the next commit, and not worth one of its own.
+    mark: Option<LogMark>,
 }
 
 impl Due {
@@ -173,6 +175,7 @@ impl Writer {
                 WriterCommand::Delivered(room, seq) => {
                     self.due.delivered.insert(room, seq);
                 }
+                WriterCommand::Mark(mark) => self.due.mark = Some(mark),
                 WriterCommand::CheckpointFailed(error) if self.probe_at.is_none() => self.fail(&error),
                 WriterCommand::CheckpointFailed(_) => {}
                 WriterCommand::Forget(room, receipt) => {
@@ -202,7 +205,7 @@ impl Writer {
                     let stored = batch.iter().map(|append| append.copies.len()).sum::<usize>();
                     self.metrics.commit_messages.observe_n(stored as f64, 1);
                     for copy in batch.iter().flat_map(|append| &append.copies) {
-                        let bounds = self.bounds.entry(copy.db).or_insert((Seq(0), Seq(1)));
+                        let bounds = self.bounds.entry(copy.db).or_insert((Seq(0), copy.seq));
                         bounds.0 = copy.seq;
                         self.retention.note(copy.db, *bounds);
                     }
@@ -243,12 +246,12 @@ impl Writer {
         let mut refused: Vec<Append> = batch.extract_if(.., |append| !numbering.number(append)).collect();
         let count = self.due.forgotten.len().min(FORGOTTEN_MAX);
         let forgotten = self.due.forgotten.make_contiguous().get(..count).unwrap_or_default();
-        match write(&mut self.database.connection, batch, &self.bounds, forgotten, &self.due.delivered) {
+        let due = (forgotten, &self.due.delivered, self.due.mark);
+        match write(&mut self.database.connection, batch, &self.bounds, due) {
             Ok(()) => {}
             Err(error) if is_of_a_message(&error) && !batch.is_empty() => {
                 REFUSED.warn(|| format!("the history refuses a message, its room goes on without it: {error}"));
-                let singly =
-                    write_singly(&mut self.database.connection, batch, &self.bounds, forgotten, &self.due.delivered);
+                let singly = write_singly(&mut self.database.connection, batch, &self.bounds, due);
                 refused.extend(singly?);
             }
             Err(error) => return Err(error.into()),
@@ -263,6 +266,7 @@ impl Writer {
             self.forgotten(receipt, true);
         }
         self.due.delivered.clear();
+        self.due.mark = None;
         Ok(refused)
     }
 

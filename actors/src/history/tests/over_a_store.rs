@@ -37,7 +37,7 @@ impl HistoryStore for Remote {
     fn reported(&mut self, report: StoreReport, done: &mut Vec<Completion>) {
         match report.open::<Reported>().unwrap() {
             Reported::Append(Entry { number, copies }) => {
-                let copies = copies.into_iter().map(|EntryCopy { room, key, epoch, draft }| {
+                let copies = copies.into_iter().map(|EntryCopy { room, key, epoch, draft, seq: _ }| {
                     let message = Arc::new(draft.placed(key, Seq(self.stored.len() as u64 + 1)));
                     self.stored.push(Arc::clone(&message));
                     StoredCopy { room, epoch, message, oldest: None }

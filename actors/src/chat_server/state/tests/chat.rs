@@ -476,14 +476,7 @@ impl Chat {
             }
             Effect::Answer(answer) => answer.send(),
             Effect::Drain { .. } => panic!("nobody drains the chat"),
-            Effect::Keep { .. }
-            | Effect::Applied(_)
-            | Effect::Write(_)
-            | Effect::Relay { .. }
-            | Effect::AnswerRelay { .. }
-            | Effect::Checkpoint { .. }
-            | Effect::Diverged { .. }
-            | Effect::BeginsAnew(_) => panic!("there are no other nodes: {effect:?}"),
+            Effect::Node(effect) => panic!("there are no other nodes: {effect:?}"),
         }
         None
     }

@@ -34,7 +34,7 @@ fn run(seed: u64) {
 #[test]
 fn nodes_that_fail_in_every_way_agree_and_lose_nothing_that_was_acknowledged() {
     let from = std::env::var("SIMULATION_SEED").ok().map(|seed| seed.parse::<u64>().unwrap());
-    let count = std::env::var("SIMULATION_RUNS").map_or(300, |runs| runs.parse().unwrap());
+    let count = std::env::var("SIMULATION_RUNS").map_or(200, |runs| runs.parse().unwrap());
     match from {
         Some(seed) => run(seed),
         None => FOUND.into_iter().chain(1..=count).for_each(run),

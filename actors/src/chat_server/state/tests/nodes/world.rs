@@ -10,14 +10,14 @@ use tokio::sync::oneshot;
 
 use super::client::{Client, Reached};
 use crate::chat_server::command::{Command, Frame, HistoryQuery, OpenRefusal, OpenSession, Request};
-use crate::chat_server::effect::{Effect, Turn};
+use crate::chat_server::effect::{Effect, NodeEffect, Turn};
 use crate::chat_server::state::ChatState;
 use crate::clock::{self, Now, Numbers};
 use crate::config::ChatConfig;
 use crate::credits::Ticket;
-use crate::history::{History, StoredMessage};
+use crate::history::{History, Restored, RoomKey, StoredMessage};
 use crate::hub::{Replay, ToSession};
-use crate::identity::Identity;
+use crate::identity::{Claims, Identity, RoomGlobs};
 use crate::ids::{HubId, RoomId, SessionId};
 use crate::nodes::heard::{Heard, RelayedMessage};
 use crate::nodes::record::{Incarnation, LogPosition, Record};
@@ -25,6 +25,9 @@ use crate::nodes::record::{Incarnation, LogPosition, Record};
 const NODES: usize = 3;
 const CLIENTS: usize = 6;
 const ROOMS: [&str; 3] = ["lobby", "dev", "ops"];
+
+/// A checkpoint: the record behind which it stands, and its bytes.
+type Stored = (u64, Bytes);
 
 struct Node {
     state: ChatState,
@@ -41,6 +44,9 @@ struct Node {
     has_lost: bool,
     admitted: Vec<(SessionId, RoomId)>,
     answers: Vec<(SessionId, oneshot::Receiver<Result<(), OpenRefusal>>)>,
+    /// The newest record when it started: once it has read that, it lets clients in.
+    ready_at: u64,
+    is_ready: bool,
     /// Offset of its clock, in milliseconds.
     clock: i64,
 }
@@ -53,6 +59,9 @@ pub(super) struct World {
     clients: Vec<Client>,
     sessions: u32,
     lives: u64,
+    /// Whether names are authenticated, and private messages are kept.
+    is_authenticated: bool,
+    checkpoints: Vec<Stored>,
     /// The digest behind each record, as the first node that has read it had it.
     agreed: BTreeMap<LogPosition, u64>,
 }
@@ -71,10 +80,12 @@ impl World {
             clients: (0..CLIENTS).map(Client::new).collect(),
             sessions: 0,
             lives: 0,
+            is_authenticated: seed % 2 == 0,
+            checkpoints: Vec::new(),
             agreed: BTreeMap::new(),
         };
         for _ in 0..NODES {
-            let node = world.new_node();
+            let node = world.new_node(false);
             world.nodes.push(node);
         }
         world
@@ -84,26 +95,37 @@ impl World {
         usize::try_from(self.random.draw() % bound as u64).unwrap()
     }
 
-    fn new_node(&mut self) -> Node {
+    /// A node with an empty folder. It begins with the first record, or from a checkpoint.
+    fn new_node(&mut self, from_checkpoint: bool) -> Node {
         self.lives += 1;
-        let config = ChatConfig { empty_room_kept: Duration::from_secs(20), ..ChatConfig::default() };
+        let config = ChatConfig {
+            empty_room_kept: Duration::from_secs(20),
+            private_is_kept: self.is_authenticated,
+            ids_max: 64,
+            ..ChatConfig::default()
+        };
         let history = History::in_memory(config.history_messages, config.history_bytes);
         let mut state = ChatState::new(config, self.lives * 7_919);
         let life = state.become_node(&format!("node{}", self.lives), Duration::from_secs(5), 42);
         let clock = i64::try_from(self.below(4_000)).unwrap() - 2_000;
+        let checkpoint = self.checkpoints.last().cloned().filter(|_| from_checkpoint);
+        let bytes = checkpoint.as_ref().map(|(_, bytes)| bytes.as_ref());
+        state.begin_from(bytes, Restored::default(), self.now).unwrap();
         Node {
             state,
             history,
             life,
             outgoing: VecDeque::new(),
             told: VecDeque::new(),
-            read: 0,
+            read: checkpoint.map_or(0, |(at, _)| at),
             is_cut: false,
             is_paused: false,
             has_lost: false,
             admitted: Vec::new(),
             answers: Vec::new(),
             clock,
+            ready_at: self.log.len() as u64,
+            is_ready: false,
         }
     }
 
@@ -124,6 +146,8 @@ impl World {
             963..=970 => self.nodes[node].is_cut ^= true,
             971..=978 => self.nodes[node].is_paused ^= true,
             979..=984 => self.kill(node),
+            990..=991 => self.operate(node, client),
+            992 => self.apply_checkpoint(node),
             _ => self.whisper(client),
         }
     }
@@ -174,6 +198,11 @@ impl World {
         self.apply(node, Command::Heard(Heard::Record { position, at, record }));
         let (reached, digest) = self.nodes[node].state.agreed();
         let first = *self.agreed.entry(reached).or_insert(digest);
+        let it = &mut self.nodes[node];
+        if !it.is_ready && it.read >= it.ready_at {
+            it.is_ready = true;
+            self.apply(node, Command::Heard(Heard::Reachable(true)));
+        }
         assert_eq!(first, digest, "all nodes make the same of the log up to {reached:?}");
     }
 
@@ -189,7 +218,15 @@ impl World {
 
     /// A node dies, and another one begins with an empty folder.
     fn kill(&mut self, node: usize) {
-        self.nodes[node] = self.new_node();
+        if self.below(2) == 0 && !self.nodes[node].is_cut {
+            // It ends in order.
+            self.apply(node, Command::LeaveOthers);
+            while !self.nodes[node].outgoing.is_empty() {
+                self.append(node);
+            }
+        }
+        let from_checkpoint = self.below(2) == 0;
+        self.nodes[node] = self.new_node(from_checkpoint);
         for client in self.clients.iter_mut().filter(|client| client.at.is_some_and(|(at, _)| at == node)) {
             client.lost_connection();
         }
@@ -208,6 +245,9 @@ impl World {
         }
         for node in 0..NODES {
             if !self.nodes[node].is_paused {
+                let it = &self.nodes[node];
+                let is_reachable = !it.is_cut && it.is_ready;
+                self.apply(node, Command::Heard(Heard::Reachable(is_reachable)));
                 self.apply(node, Command::Tick { reply: oneshot::channel().0 });
             }
         }
@@ -222,11 +262,17 @@ impl World {
         self.sessions += 1;
         let session = SessionId::new(HubId(0), self.sessions, 1);
         let (reply, answer) = oneshot::channel();
+        let claims = Arc::new(Claims {
+            client_id: self.clients[client].name.clone(),
+            rooms: RoomGlobs::ALL,
+            is_admin: false,
+            expires_at: u64::MAX,
+        });
         let it = &mut self.clients[client];
         it.at = Some((node, session));
         let open = OpenSession {
             session,
-            identity: Identity::Open,
+            identity: if self.is_authenticated { Identity::Proven(claims) } else { Identity::Open },
             client_id: Some(it.name.clone()),
             key: it.key,
             room: room(ROOMS[0]),
@@ -285,9 +331,6 @@ impl World {
 
     fn ask(&mut self, client: usize, id: Option<starling_protocol::MessageId>, command: ClientCommand<'static>) {
         let Some((node, session)) = self.clients[client].at else { return };
-        if std::env::var("SIMULATION_SHOW").is_ok_and(|shown| shown == self.clients[client].name.as_str()) {
-            eprintln!("{session:?} asks node {node} {id:?}: {command:?}");
-        }
         let ticket = Some(Ticket::without_credit(self.now.at));
         let frame = Frame { session, id, ticket };
         self.apply(node, Command::Ask { frame, request: Request::Command(command) });
@@ -318,6 +361,35 @@ impl World {
             let to = self.clients[other].name.clone();
             let message = PostMessage { text: "psst".into(), target: Target::Client(to), client_id: None };
             self.ask(client, None, ClientCommand::Message(message));
+        }
+    }
+
+    /// An operator removes a client, or drops a room.
+    fn operate(&mut self, node: usize, client: usize) {
+        if self.nodes[node].is_paused {
+            return;
+        }
+        match self.below(3) {
+            0 => {
+                let client_id = self.clients[client].name.clone();
+                self.apply(node, Command::RemoveClient { client_id, reply: oneshot::channel().0 });
+            }
+            1 => {
+                let key = RoomKey::Inbox(self.clients[client].name.clone());
+                self.apply(node, Command::DropRoom { key, reply: oneshot::channel().0 });
+            }
+            _ => {
+                let key = RoomKey::Room(room(ROOMS[1 + self.below(ROOMS.len() - 1)]));
+                self.apply(node, Command::DropRoom { key, reply: oneshot::channel().0 });
+            }
+        }
+    }
+
+    /// A node asks for a checkpoint.
+    fn apply_checkpoint(&mut self, node: usize) {
+        if !self.nodes[node].is_paused {
+            self.nodes[node].state.ask_for_checkpoint();
+            self.apply(node, Command::Tick { reply: oneshot::channel().0 });
         }
     }
 
@@ -379,25 +451,26 @@ impl World {
             Effect::DeliverPrivate { sessions, message, .. } => {
                 sessions.into_iter().for_each(|to| self.tell(node, to, &ServerEvent::Message((*message).clone())));
             }
-            Effect::Keep { entry, placed } => self.nodes[node].history.keep(entry, &placed, done),
+            Effect::Node(NodeEffect::Keep { entry, placed }) => self.nodes[node].history.keep(entry, &placed, done),
             Effect::Read(request) => self.nodes[node].history.read(request, done),
             Effect::Forget { room, receipt } => self.nodes[node].history.forget(room, receipt, done),
-            Effect::Write(record) => self.nodes[node].outgoing.push_back(record),
+            Effect::Node(NodeEffect::Write(record)) => self.nodes[node].outgoing.push_back(record),
             Effect::Answer(answer) => answer.send(),
-            Effect::Relay { to, number, message } => self.relay(node, to, number, message),
-            Effect::AnswerRelay { to, number, is_delivered } => {
+            Effect::Node(NodeEffect::Relay { to, number, message }) => self.relay(node, to, number, message),
+            Effect::Node(NodeEffect::AnswerRelay { to, number, is_delivered }) => {
                 let from = self.nodes[node].life;
                 if let Some(other) = self.nodes.iter_mut().find(|other| other.life == to) {
                     other.told.push_back(Heard::RelayAnswer { from, number, is_delivered });
                 }
             }
-            Effect::BeginsAnew(life) => {
+            Effect::Node(NodeEffect::BeginsAnew(life)) => {
                 let it = &mut self.nodes[node];
                 (it.life, it.has_lost) = (life, false);
                 it.outgoing.clear();
             }
-            Effect::Diverged { at } => panic!("the nodes differ at {at:?}"),
-            Effect::Applied(_) | Effect::Delivered { .. } | Effect::Checkpoint { .. } => {}
+            Effect::Node(NodeEffect::Diverged { at }) => panic!("the nodes differ at {at:?}"),
+            Effect::Node(NodeEffect::Checkpoint { at, state }) => self.checkpoints.push((at.0, state)),
+            Effect::Node(NodeEffect::Applied(_)) | Effect::Delivered { .. } => {}
             Effect::Append(_) => panic!("only the log gives messages their place"),
             Effect::Drain { .. } => panic!("nobody drains the chat"),
         }
@@ -458,14 +531,6 @@ impl World {
             // A live message of the lobby before the client has resumed there is not followed yet.
             let is_before = matches!(event, ServerEvent::Message(message)
                 if message.room.as_ref().is_some_and(|room| !self.clients[client].rooms.contains_key(room)));
-            if std::env::var("SIMULATION_SHOW").is_ok_and(|shown| shown == self.clients[client].name.as_str()) {
-                eprintln!(
-                    "node {node} (life {:?}, read {}/{}) tells {session:?}: {event:?}",
-                    self.nodes[node].life,
-                    self.nodes[node].read,
-                    self.log.len()
-                );
-            }
             if !is_before {
                 self.clients[client].hears(event);
             }
@@ -523,7 +588,7 @@ impl World {
 
     pub(super) fn check_end(&mut self) {
         // A newcomer that reads the whole log is equal to those that were there.
-        let mut newcomer = self.new_node();
+        let mut newcomer = self.new_node(false);
         std::mem::swap(&mut self.nodes[0], &mut newcomer);
         while self.nodes[0].read < self.log.len() as u64 {
             self.read(0);
@@ -532,10 +597,12 @@ impl World {
         std::mem::swap(&mut self.nodes[0], &mut newcomer);
         for node in 0..NODES {
             for (name, expected) in ROOMS.iter().zip(&of_newcomer) {
-                assert_eq!(self.history_of(node, name), *expected, "{name} on node {node}");
+                // A node that began from a checkpoint has what came after it.
+                let kept = self.history_of(node, name);
+                assert!(expected.ends_with(&kept), "{name} on node {node}: {kept:?} of {expected:?}");
             }
             let names = self.nodes[node].state.held_names();
-            assert!(names.iter().all(|(_, holders)| *holders == 1), "{names:?}");
+            assert!(self.is_authenticated || names.iter().all(|(_, holders)| *holders == 1), "{names:?}");
             assert_eq!(names.len(), CLIENTS, "{names:?}");
         }
         let kept: HashMap<_, _> = of_newcomer.iter().flatten().map(|(seq, id, _)| (id.clone(), *seq)).collect();
