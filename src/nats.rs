@@ -23,7 +23,7 @@ mod writer;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -79,18 +79,11 @@ impl NatsSettings {
     }
 }
 
-/// The checkpoint cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read the checkpoint at record {at}: {error}")]
-pub struct CannotLoad {
-    at: u64,
-    error: String,
-}
-
 /// What the owner of the log asks for before the chat runs.
-#[derive(Debug)]
 enum Ask {
-    Load(LogPosition, oneshot::Sender<Result<Bytes, CannotLoad>>),
+    /// To read a checkpoint.
+    Load(LogPosition, mpsc::Sender<Result<Bytes, String>>),
+    /// To read the log.
     Connect(Start),
 }
 
@@ -99,13 +92,6 @@ struct Start {
     behind: LogPosition,
     sink: HeardSink,
     pulse: Pulse,
-    commands: UnboundedReceiver<Command>,
-}
-
-impl fmt::Debug for Start {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Start").field("behind", &self.behind).finish_non_exhaustive()
-    }
 }
 
 /// The log of several nodes. When it is dropped, it writes what is queued for at most two seconds.
@@ -134,17 +120,18 @@ impl NatsLog {
         let progress = Arc::new(Progress::default());
         let metrics = Arc::new(LogMetrics::new(Arc::clone(&progress)));
         let (asks, asked) = unbounded_channel();
+        let (commands, to_do) = unbounded_channel();
         let (tell, opened) = oneshot::channel();
         let owned = (settings.clone(), Arc::clone(&progress), Arc::clone(&metrics));
         let run = move || {
             let Ok(runtime) = runtime::Builder::new_current_thread().enable_all().build() else { return };
             let (settings, progress, metrics) = owned;
-            runtime.block_on(live(settings, progress, metrics, tell, asked));
+            runtime.block_on(live(settings, progress, metrics, tell, asked, to_do));
         };
         let thread = thread::Builder::new().name("nats".into()).spawn(run).map_err(|_| CannotConnect::Thread)?;
         let (state, syncs) = opened.await.map_err(|_| CannotConnect::Thread)??;
         metrics.set_synced(syncs == Syncs::Always);
-        Ok(Self { state, syncs, progress, metrics, asks: Some(asks), commands: None, thread: Some(thread) })
+        Ok(Self { state, syncs, progress, metrics, asks: Some(asks), commands: Some(commands), thread: Some(thread) })
     }
 
     /// The log as it was when it was connected to.
@@ -157,15 +144,17 @@ impl NatsLog {
         self.syncs
     }
 
-    /// Reads a checkpoint, before the chat starts.
-    ///
-    /// # Errors
-    /// [`CannotLoad`], also if another node has dropped it meanwhile.
-    pub async fn load(&self, at: LogPosition) -> Result<Bytes, CannotLoad> {
-        let (tell, loaded) = oneshot::channel();
-        let ended = || CannotLoad { at: at.0, error: "the thread of the log has ended".into() };
-        let is_asked = self.asks.as_ref().is_some_and(|asks| asks.send(Ask::Load(at, tell)).is_ok());
-        if is_asked { loaded.await.map_err(|_| ended())? } else { Err(ended()) }
+    /// Reads a checkpoint, before the log is connected to. It blocks its thread until the checkpoint is there; the error
+    /// is for a person.
+    pub fn loader(&self) -> impl FnOnce(LogPosition) -> Result<Bytes, String> + use<> {
+        // Weak: whoever keeps the loader does not keep the thread.
+        let asks = self.asks.as_ref().map(UnboundedSender::downgrade);
+        move |at| {
+            let (tell, loaded) = mpsc::channel();
+            let asks = asks.and_then(|asks| asks.upgrade());
+            asks.and_then(|asks| asks.send(Ask::Load(at, tell)).ok());
+            loaded.recv().unwrap_or_else(|_| Err("the thread of the log has ended".into()))
+        }
     }
 
     /// Registers the metrics of the log.
@@ -186,12 +175,10 @@ impl NatsLog {
 
 impl Log for NatsLog {
     fn connect(&mut self, behind: LogPosition, sink: HeardSink, vitals: &Vitals) {
-        let (commands, taken) = unbounded_channel();
-        let start = Start { behind, sink, pulse: vitals.pulse(VitalPart::Log), commands: taken };
+        let start = Start { behind, sink, pulse: vitals.pulse(VitalPart::Log) };
         if let Some(asks) = self.asks.take() {
             // A start that nobody takes drops its pulse, and the process ends.
             drop(asks.send(Ask::Connect(start)));
-            self.commands = Some(commands);
         }
     }
 
@@ -237,6 +224,7 @@ async fn live(
     metrics: Arc<LogMetrics>,
     opened: oneshot::Sender<Result<(LogState, Syncs), CannotConnect>>,
     mut asked: UnboundedReceiver<Ask>,
+    commands: UnboundedReceiver<Command>,
 ) {
     let outcome = match engine::open(&settings).await {
         Ok(engine) => state(&engine).await.map(|state| (engine, state)),
@@ -257,12 +245,11 @@ async fn live(
             Some(Ask::Connect(start)) => break start,
             Some(Ask::Load(at, answer)) => {
                 let loaded = checkpoints::load(&engine.checkpoints, log, at).await;
-                let loaded = loaded.map_err(|error| CannotLoad { at: at.0, error: error.to_string() });
-                answer.send(loaded).unwrap_or_default();
+                answer.send(loaded.map_err(|error| format!("at record {}: {error}", at.0))).unwrap_or_default();
             }
         }
     };
-    let Start { behind, sink, pulse, commands } = start;
+    let Start { behind, sink, pulse } = start;
     let Engine { client, stream, checkpoints, events, .. } = engine;
     let link = Link { client, stream, name: settings.stream, log, checkpoints, progress, metrics, sink };
     match follow(Arc::new(link), behind, last, settings.node_timeout, commands, events).await {

@@ -3,13 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
+use starling_actors::nodes::log::RECORDS_AHEAD_MAX;
 use tokio::sync::Notify;
 
-/// Most records that are read ahead of the chat.
-const RECORDS_AHEAD_MAX: usize = 4_096;
-
 /// Most bytes of records that are read ahead of the chat, but for a single record.
-const BYTES_AHEAD_MAX: usize = 16 * 1024 * 1024;
+const BYTES_AHEAD_MAX: usize = 32 * 1024 * 1024;
 
 /// Positions that all parts see.
 #[derive(Debug, Default)]
@@ -84,14 +82,18 @@ impl Ahead {
     }
 
     fn is_full(&mut self, progress: &Progress) -> bool {
-        if self.records.len() < RECORDS_AHEAD_MAX && self.bytes < BYTES_AHEAD_MAX {
+        if self.has_space_now() {
             return false;
         }
         let applied = progress.applied.load(SeqCst);
         while let Some((_, bytes)) = self.records.pop_front_if(|(position, _)| *position <= applied) {
             self.bytes -= bytes;
         }
-        self.records.len() >= RECORDS_AHEAD_MAX || self.bytes >= BYTES_AHEAD_MAX
+        !self.has_space_now()
+    }
+
+    fn has_space_now(&self) -> bool {
+        (self.records.len() as u64) < RECORDS_AHEAD_MAX && self.bytes < BYTES_AHEAD_MAX
     }
 }
 
@@ -104,7 +106,7 @@ mod tests {
         let progress = Progress::default();
         let mut ahead = Ahead::default();
         progress.begin(10);
-        for position in 11..11 + RECORDS_AHEAD_MAX as u64 {
+        for position in 11..11 + RECORDS_AHEAD_MAX {
             assert!(!ahead.is_full(&progress), "{position}");
             ahead.add(position, 1);
         }

@@ -37,9 +37,9 @@ async fn the_newest_three_are_kept_and_the_log_from_the_oldest_of_them() {
         });
         let log = found.await;
         for at in kept {
-            assert_eq!(log.load(at).await.unwrap(), state(at.0), "{at:?}");
+            assert_eq!(log.loader()(at).unwrap(), state(at.0), "{at:?}");
         }
-        assert!(log.load(LogPosition(at + 1)).await.is_err());
+        assert!(log.loader()(LogPosition(at + 1)).is_err());
     }
     // A node that has not read what is dropped cannot go on, one at the oldest checkpoint can.
     Ear::behind(&settings, stored[1] - 1).await.death().await;

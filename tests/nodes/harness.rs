@@ -43,7 +43,7 @@ impl Ear {
         Self::of(NatsLog::connect(settings).await.unwrap(), position)
     }
 
-    pub(crate) fn of(mut log: NatsLog, position: u64) -> Self {
+    fn of(mut log: NatsLog, position: u64) -> Self {
         let (tell, heard) = unbounded_channel();
         let vitals = Vitals::default();
         log.connect(LogPosition(position), Arc::new(move |heard| tell.send(heard).unwrap_or_default()), &vitals);
@@ -101,9 +101,10 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) async fn start(settings: &NatsSettings, life: u64) -> Self {
-        let mut ear = Ear::behind(settings, 0).await;
+        let mut log = NatsLog::connect(settings).await.unwrap();
         let life = Incarnation(life);
-        ear.log.begin(life);
+        log.begin(life);
+        let ear = Ear::of(log, 0);
         Self {
             ear,
             packer: Packer::new(life, "test", Epoch(1)),

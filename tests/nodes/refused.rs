@@ -85,13 +85,11 @@ async fn a_server_that_is_not_there_or_lets_nobody_in_is_named_without_a_passwor
 #[tokio::test]
 async fn a_certificate_of_an_unknown_issuer_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let certificate = Certificate::issue(folder.path());
-    let settings_of_tls = format!(
-        "jetstream {{}}\ntls {{ cert_file: {:?}\n key_file: {:?}\n }}",
-        certificate.chain_file(),
-        certificate.key_file()
-    );
-    let nats = Nats::with(&settings_of_tls).await;
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let certificate = Certificate::self_signed(&["127.0.0.1"]);
+    std::fs::write(&cert, certificate.cert).unwrap();
+    std::fs::write(&key, certificate.key).unwrap();
+    let nats = Nats::with(&format!("jetstream {{}}\ntls {{ cert_file: {cert:?}\n key_file: {key:?}\n }}")).await;
     let line = refusal(&settings(&nats.url().replace("nats://", "tls://"))).await;
     assert!(line.to_lowercase().contains("certificate"), "{line}");
 }
