@@ -44,7 +44,8 @@ fn record(counter: u64, bytes: usize) -> Bytes {
     };
     let written = |text| {
         let mut out = Vec::new();
-        Record { incarnation: Incarnation(1), counter, entries: vec![LogEntry::Message(message(text))] }.write(&mut out);
+        Record { incarnation: Incarnation(1), counter, entries: vec![LogEntry::Message(message(text))] }
+            .write(&mut out);
         out
     };
     written(bytes.saturating_sub(written(0).len())).into()

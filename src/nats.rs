@@ -27,8 +27,10 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use async_nats::ServerAddr;
 use bytes::Bytes;
 use log::error;
+use percent_encoding::percent_decode_str;
 use prometheus::Registry;
 use starling_actors::clock;
 use starling_actors::nodes::heard::RelayedMessage;
@@ -52,7 +54,8 @@ use self::progress::Progress;
 /// Where the log is, and what is asked of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NatsSettings {
-    /// The addresses of servers: `nats://` or `tls://`, with a user and a password if need be.
+    /// The addresses of servers: `nats://` or `tls://`. The first user and password in them, or the first token in place
+    /// of a user, is for all of them.
     pub urls: Vec<String>,
     /// The file with the credentials of a user.
     pub credentials: Option<PathBuf>,
@@ -72,6 +75,15 @@ pub struct NatsSettings {
 }
 
 impl NatsSettings {
+    /// The user of the first address that has one, with its password; without a password it is a token.
+    fn user(&self) -> Option<(String, Option<String>)> {
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let addresses = self.urls.iter().filter_map(|url| url.parse::<ServerAddr>().ok());
+        let mut users =
+            addresses.filter_map(|address| Some((decoded(address.username()?), address.password().map(decoded))));
+        users.next()
+    }
+
     /// The addresses without their passwords.
     fn servers(&self) -> String {
         let shown = self.urls.iter().map(|url| crate::config::without_password(url));

@@ -180,6 +180,12 @@ async fn connect(settings: &NatsSettings) -> Result<(Client, UnboundedReceiver<E
         let text = std::fs::read_to_string(path).map_err(cannot)?;
         options = options.credentials(&text).map_err(cannot)?;
     }
+    if let Some((user, password)) = settings.user() {
+        options = match password {
+            Some(password) => options.user_and_password(user, password),
+            None => options.token(user),
+        };
+    }
     let servers = settings.servers();
     let client = options.connect(settings.urls.as_slice()).await.map_err(|error| {
         let (kind, error) = (error.kind(), error.to_string());

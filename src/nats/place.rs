@@ -23,8 +23,10 @@ pub(super) enum Met {
 pub(super) struct Place {
     next: u64,
     last: Option<Last>,
-    /// Whether nothing was read since the log was opened.
+    /// Whether nothing has come since the log was opened.
     is_fresh: bool,
+    /// Whether the next record has not come since the log was opened.
+    is_stuck: bool,
 }
 
 #[derive(Debug)]
@@ -36,12 +38,12 @@ struct Last {
 
 impl Place {
     pub(super) fn behind(position: u64) -> Self {
-        Self { next: position + 1, last: None, is_fresh: true }
+        Self { next: position + 1, last: None, is_fresh: true, is_stuck: true }
     }
 
     /// Opens the log. Returns the position from which it is to be read.
     pub(super) fn open(&mut self) -> u64 {
-        self.is_fresh = true;
+        (self.is_fresh, self.is_stuck) = (true, true);
         self.last.as_ref().map_or(self.next, |last| last.position)
     }
 
@@ -56,10 +58,12 @@ impl Place {
             return if is_same { Ok(Met::Known) } else { Err(Fatal::Differs(position)) };
         }
         if position != self.next {
-            let is_hole = is_first && position > self.next;
+            // The log was opened just before it, so nothing was left out on the way.
+            let is_hole = self.is_stuck && position > self.next;
             return if is_hole { Err(Fatal::Missing { from: self.next, to: position - 1 }) } else { Ok(Met::Astray) };
         }
         self.next = position + 1;
+        self.is_stuck = false;
         self.last = Some(Last { position, nanos, record: record.clone() });
         Ok(Met::Next)
     }
@@ -93,6 +97,12 @@ mod tests {
             ("trimmed behind a record that nobody needs", 6, 6, "b", Ok(Met::Next)),
             ("trimmed further", 8, 8, "d", Err(Fatal::Missing { from: 6, to: 7 })),
         ];
+        let mut place = Place::behind(4);
+        assert_eq!(place.meet(5, 5, &record("a")), Ok(Met::Next));
+        assert_eq!(place.meet(7, 7, &record("c")), Ok(Met::Astray), "perhaps it is only late");
+        place.open();
+        assert_eq!(place.meet(5, 5, &record("a")), Ok(Met::Known));
+        assert_eq!(place.meet(7, 7, &record("c")), Err(Fatal::Missing { from: 6, to: 6 }), "it was dropped");
         for (what, position, nanos, text, expected) in cases {
             let mut place = Place::behind(4);
             place.open();

@@ -102,10 +102,22 @@ fn of_server(variable: &str, range: &str) -> Case {
         ),
         "CHAT_NATS_URL" => (
             strings(&["", "nats://localhost:4222", "tls://[::1]", "nats://a:1,nats://b:2"]),
-            strings(&["x", "localhost:4222", "http://localhost", "nats://", "nats://a,", "nats://a b", "nats://a:99999"]),
+            strings(&[
+                "x",
+                "localhost:4222",
+                "http://localhost",
+                "nats://",
+                "nats://a,",
+                "nats://a b",
+                "nats://a:99999",
+            ]),
         ),
-        "CHAT_NATS_STREAM" => (strings(&["a", "my_chat-2", &"n".repeat(32)]), strings(&["", "a.b", "a b", "*", &"n".repeat(33)])),
-        "CHAT_NODE_NAME" => (strings(&["", "node-1", &"n".repeat(32)]), strings(&["a.b", "a b", "\u{e4}", &"n".repeat(33)])),
+        "CHAT_NATS_STREAM" => {
+            (strings(&["a", "my_chat-2", &"n".repeat(32)]), strings(&["", "a.b", "a b", "*", &"n".repeat(33)]))
+        }
+        "CHAT_NODE_NAME" => {
+            (strings(&["", "node-1", &"n".repeat(32)]), strings(&["a.b", "a b", "\u{e4}", &"n".repeat(33)]))
+        }
         "CHAT_NATS_REPLICAS" => (strings(&["1", "3", "5"]), strings(&["", "x", "0", "2", "7"])),
         "CHAT_WEB_DIR" => (strings(&["", "."]), strings(&["no such folder"])),
         "CHAT_JWT_SECRET" => {

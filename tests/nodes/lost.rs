@@ -16,8 +16,8 @@ async fn a_record_that_no_node_of_this_version_wrote_ends_the_process() {
         let nats = Nats::start().await;
         let mut node = Node::start(&settings(&nats.url()), 1).await;
         node.write_upto(10).await;
-        let ack = operator(&nats.url()).await.publish("starling.log", bytes.to_vec().into()).await.unwrap();
-        ack.await.unwrap();
+        let operator = operator(&nats.url()).await;
+        operator.publish("starling.log", bytes.to_vec().into()).await.unwrap().await.unwrap();
         node.ear.death().await;
         println!("{what}");
     }
