@@ -91,7 +91,7 @@ impl Measured {
             match self.heard.recv().unwrap() {
                 Heard::Record { position, .. } => return self.log.applied(position),
                 Heard::Lost => panic!("records are lost"),
-                _ => {}
+                Heard::Reachable(_) | Heard::Alive(_) | Heard::Relay { .. } | Heard::RelayAnswer { .. } => {}
             }
         }
     }

@@ -223,7 +223,7 @@ knobs! {
     /// Most inboxes that one client may create by writing to clients that have never connected; the next is refused
     /// with `too_many_inboxes`.
     inboxes_per_client: u64 = "CHAT_INBOXES_PER_CLIENT", "1000", Number(1, 10_000_000);
-    /// Servers of NATS `JetStream`, through which several servers are one chat. Empty: this server is alone.
+    /// Servers of NATS JetStream, through which several servers are one chat. Empty: this server is alone.
     nats_url: NatsUrls = "CHAT_NATS_URL", "", Urls;
     /// The file with the credentials for NATS; empty: the addresses contain a user, or NATS asks for none.
     nats_credentials: String = "CHAT_NATS_CREDENTIALS", "", OptionalFile;

@@ -193,7 +193,12 @@ async fn connect(settings: &NatsSettings) -> Result<(Client, UnboundedReceiver<E
             ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
                 CannotConnect::Refused { servers, error }
             }
-            _ => CannotConnect::Unreachable { servers, error },
+            ConnectErrorKind::ServerParse
+            | ConnectErrorKind::Dns
+            | ConnectErrorKind::TimedOut
+            | ConnectErrorKind::Tls
+            | ConnectErrorKind::Io
+            | ConnectErrorKind::MaxReconnects => CannotConnect::Unreachable { servers, error },
         }
     })?;
     Ok((client, events))

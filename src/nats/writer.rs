@@ -164,6 +164,9 @@ mod tests {
 
     use super::*;
 
+    /// Something by which records are lost.
+    type Loss = fn(&mut Writer, Instant) -> bool;
+
     fn record(text: &'static str) -> Bytes {
         Bytes::from_static(text.as_bytes())
     }
@@ -207,7 +210,7 @@ mod tests {
     fn after_a_loss_the_oldest_lost_record_is_tried_until_it_is_acknowledged() {
         let now = clock::now();
         let late = now + ACKNOWLEDGED_WITHIN;
-        let cases: [(&str, fn(&mut Writer, Instant) -> bool); 3] = [
+        let cases: [(&str, Loss); 3] = [
             ("refused", |writer, _| writer.refused(3)),
             ("disconnected", |writer, _| writer.disconnected()),
             ("no answer", Writer::tick),

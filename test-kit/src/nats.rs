@@ -43,9 +43,13 @@ impl Nats {
             0 => "-1".to_owned(),
             port => port.to_string(),
         };
-        let settings = self.settings.replace("jetstream {", &format!("jetstream {{ store_dir: {:?}\n", self.files()));
-        std::fs::write(&file, format!("listen: \"127.0.0.1:{port}\"\nports_file_dir: {ports:?}\n{settings}\n"))
-            .unwrap();
+        let settings =
+            self.settings.replace("jetstream {", &format!("jetstream {{ store_dir: \"{}\"\n", self.files().display()));
+        std::fs::write(
+            &file,
+            format!("listen: \"127.0.0.1:{port}\"\nports_file_dir: \"{}\"\n{settings}\n", ports.display()),
+        )
+        .unwrap();
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/test-tools/bin/nats-server");
         let mut command = Command::new(&program);
         command.arg("-c").arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
