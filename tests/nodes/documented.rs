@@ -51,7 +51,7 @@ async fn every_metric_of_the_log_is_documented_and_counts_what_happens() {
     assert_eq!(value("chat_nodes_reconnects_total"), 1.0);
     assert_eq!(value("chat_nodes_lag_records"), 0.0);
     assert_eq!(value("chat_nodes_reachable"), 1.0);
-    assert_eq!(value("chat_nodes_losses_total") as usize, node.losses);
+    assert_eq!(value("chat_nodes_losses_total"), node.losses as f64);
     let stage = [("stage", "log"), ("worker", "-")];
     assert_eq!(figures.value("chat_stage_arrivals_total", &stage), records, "each once, however often it is written");
     assert_eq!(figures.value("chat_stage_completions_total", &stage), records);

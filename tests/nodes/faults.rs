@@ -117,7 +117,7 @@ async fn survives(fault: Fault) {
                 }
                 Fault::Paused => {
                     nats.signal(Signal::STOP);
-                    tokio::time::sleep(Duration::from_millis(4_000)).await;
+                    tokio::time::sleep(Duration::from_secs(4)).await;
                     nats.signal(Signal::CONT);
                 }
                 Fault::Slow | Fault::Cut => {

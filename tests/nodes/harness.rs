@@ -152,15 +152,19 @@ impl Node {
                     self.packer.came_back(record.counter);
                 }
                 let read = self.read.entry(record.incarnation.0).or_default();
-                read.extend(record.entries.iter().filter_map(|entry| match entry {
-                    LogEntry::Sent { seq, .. } => Some(seq.0),
-                    _ => None,
-                }));
+                read.extend(
+                    record
+                        .entries
+                        .iter()
+                        .filter_map(|entry| if let LogEntry::Sent { seq, .. } = entry { Some(seq.0) } else { None }),
+                );
             }
             Heard::Lost => {
                 self.losses += 1;
                 let again: Vec<Bytes> = self.packer.unread().cloned().collect();
-                again.into_iter().for_each(|record| self.ear.log.write(record));
+                for record in again {
+                    self.ear.log.write(record);
+                }
             }
             Heard::Reachable(is_reachable) => self.unreachable += usize::from(!is_reachable),
             Heard::Alive(_) | Heard::Relay { .. } | Heard::RelayAnswer { .. } => {}

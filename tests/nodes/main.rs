@@ -5,6 +5,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
+    clippy::float_cmp,
     reason = "a test ends with what is wrong"
 )]
 

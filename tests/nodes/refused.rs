@@ -9,9 +9,12 @@ use test_kit::nats::Nats;
 
 use crate::harness::{Node, operator, refusal, settings};
 
+/// Makes settings others.
+type Change = fn(NatsSettings) -> NatsSettings;
+
 #[tokio::test]
 async fn a_server_that_cannot_hold_the_log_is_refused_with_what_it_lacks() {
-    let cases: [(&str, fn(NatsSettings) -> NatsSettings, &str); 5] = [
+    let cases: [(&str, Change, &str); 5] = [
         ("", |settings| settings, "NATS cannot hold the log: JetStream is not enabled"),
         (
             "max_payload: 1000000\njetstream {}",
