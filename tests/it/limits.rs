@@ -87,14 +87,24 @@ async fn a_connection_of_a_trusted_proxy_counts_for_the_client_of_the_request_th
         raw.send(request(client).as_bytes()).await;
         raw.answer().await.status
     };
+    // The client of the last answer may count for a moment longer than its client needs to read the answer.
+    let ask_until = async |raw: &mut Raw, client: &str| {
+        within(format!("{client} is let in"), async {
+            while ask(raw, client).await != 200 {
+                // A refusal ends its connection.
+                *raw = Raw::open_from(HERE, server.address()).await;
+            }
+        })
+        .await;
+    };
     let (_websocket, answer) = shake_hands(HERE, server.address(), "X-Forwarded-For: 192.0.2.1\r\n").await;
     assert_eq!(answer.status, 101);
     // Two connections that the proxy keeps: each counts for one client after another, and between requests for none.
     let mut first = Raw::open_from(HERE, server.address()).await;
     let mut second = Raw::open_from(HERE, server.address()).await;
     for client in ["192.0.2.2", "192.0.2.3", "2001:db8::1", "192.0.2.2", "\"unreadable\", 192.0.2.4"] {
-        assert_eq!(ask(&mut first, client).await, 200, "{client}");
-        assert_eq!(ask(&mut second, client).await, 200, "{client}");
+        ask_until(&mut first, client).await;
+        ask_until(&mut second, client).await;
     }
     let garbage = vec!["203.0.113.9"; 1_000].join(",");
     assert_eq!(ask(&mut first, &format!("{garbage},\u{e4},, ,192.0.2.5")).await, 200);

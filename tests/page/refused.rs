@@ -14,9 +14,9 @@ async fn a_refused_name_is_said_and_another_can_be_taken() {
     other.take_name("no blanks please").await;
     other.until_true("is told the rule", &format!("{problem}.includes('Letters')")).await;
     other.take_name("guest-1").await;
-    other.until_true("is told whose these are", &format!("{problem}.includes('given by the server')")).await;
+    other.until_true("is told whose these are", &format!("{problem}.includes('assigned by the server')")).await;
     other.take_name("alice").await;
-    other.until_true("is told that it is taken", &format!("{problem}.includes('here as alice already')")).await;
+    other.until_true("is told that it is taken", &format!("{problem}.includes('alice is in use')")).await;
     let takes_over =
         other.run("return document.querySelector('#enter-ways').textContent.includes('instead')", vec![]).await;
     assert_eq!(takes_over, json!(false), "who never was alice cannot take her name");

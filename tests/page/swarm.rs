@@ -64,7 +64,7 @@ async fn the_figures_of_a_run_change_under_the_names_of_its_report_and_nothing_i
     let swarm = Swarm::start(&server);
     let driver = Driver::start().await;
     let browser = Browser::open(&driver, &swarm.page).await;
-    browser.until_true("all bots are shown", &format!("{} === 10", tile("bots"))).await;
+    browser.until_true("all bots are shown", &format!("{} === 10", tile("bots connected"))).await;
     let mut before = 0;
     for _ in 0..3 {
         browser.until_true("more deliveries", &format!("{} > {before}", tile("deliveries"))).await;

@@ -41,7 +41,7 @@ async fn twenty_containers_of_bots_end_with_one_verdict() {
     let run = Run::begin("whole").await;
     let (code, said) = run.verdict();
     assert!(code == "0" && said.starts_with("KEPT: clean\n"), "{code} {said}");
-    assert!(said.contains("bots        200 of 200 connected"), "{said}");
+    assert!(said.contains("bots        200 of 200 were connected"), "{said}");
     assert!(!inspect("merge")["State"]["OOMKilled"].as_bool().unwrap());
 }
 
@@ -57,5 +57,5 @@ async fn a_container_of_bots_that_was_killed_makes_the_verdict_of_all_invalid() 
     let (code, said) = run.verdict();
     let first = said.lines().next().unwrap_or_default();
     assert!(code == "2" && first.starts_with("INVALID: ") && first.contains("has not ended"), "{code} {said}");
-    assert!(said.contains("bots        190 of 200 connected"), "{said}");
+    assert!(said.contains("bots        190 of 200 were connected"), "{said}");
 }

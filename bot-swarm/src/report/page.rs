@@ -114,7 +114,7 @@ fn tiles(report: &Report, is_live: bool) -> Markup {
         let connected = report.series.last().and_then(|second| second.bots.get("connected")).copied();
         ("bots connected", grouped(connected.unwrap_or_default()), format!("of {wanted}, now"))
     } else {
-        ("bots", grouped(report.bots.connected), format!("of {wanted} were connected"))
+        ("bots connected", grouped(report.bots.connected), format!("of {wanted}, at some time"))
     };
     let tiles = [
         bots,
