@@ -248,7 +248,8 @@ fn the_bots_take_each_knob_within_its_range_and_refuse_it_past_it() {
             let shown = if knob.is_secret() { HIDDEN.into() } else { redaction::shown(value) };
             let begin = format!("bot-swarm: {}={shown:?} is not valid: ", knob.variable);
             let why = stderr.strip_prefix(&begin).unwrap_or_else(|| panic!("{stderr}"));
-            let says_what_to_write = knob.variable == "BOT_SERVER_URL" && (why.contains("URL") || why.contains("scheme"));
+            let says_what_to_write =
+                knob.variable == "BOT_SERVER_URL" && (why.contains("URL") || why.contains("scheme"));
             if ["BOT_EXPECT", "BOT_PROFILE"].contains(&knob.variable) || says_what_to_write {
                 // What is wrong and where, with one example: not all that may be written.
                 assert!(why.lines().count() == 1 && !why.contains(knob.range), "{stderr}");
