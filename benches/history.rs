@@ -1,6 +1,6 @@
-//! Measures of the stored history that need a whole server: a large file, and many clients that resume at once.
+//! Benchmarks of the stored history that need a whole server: a large file, and many clients that resume at once.
 //!
-//! `cargo bench --bench history` runs both, with `STORED_MESSAGES` (10,000,000) and `STORM_CLIENTS` (1,000).
+//! `cargo bench --bench history` runs both. `STORED_MESSAGES` (10,000,000) and `STORM_CLIENTS` (1,000) set the sizes.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,7 +8,7 @@
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::cast_possible_truncation,
-    reason = "a measure ends with what is wrong"
+    reason = "a benchmark stops at the first error"
 )]
 
 use std::net::SocketAddr;
@@ -32,7 +32,7 @@ fn starling() -> Program {
     Program::new(env!("CARGO_BIN_EXE_starling")).with(&variables)
 }
 
-/// The messages of the page at a path.
+/// Reads the messages of a page over HTTP.
 fn page(server: &Process, path: &str) -> Vec<Value> {
     let (status, body) = server.get(path);
     assert_eq!(status, 200, "{path}: {body}");
@@ -56,10 +56,10 @@ fn main() {
     });
 }
 
-/// Fills a database as the server would have, only faster: the newest schema, all messages, the search index.
+/// Fills a database faster than the server would, with the newest schema and all messages.
 fn fill(folder: &Path, messages: u64) {
     starling().start(folder, &[]).stop();
-    let database = Connection::open(folder.join("data/starling.db")).expect("the server has made it");
+    let database = Connection::open(folder.join("data/starling.db")).expect("the server has created the database");
     let filled = database.execute_batch(&format!(
         "PRAGMA synchronous = OFF; BEGIN;
          WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {ROOMS})
@@ -72,7 +72,7 @@ fn fill(folder: &Path, messages: u64) {
          
          COMMIT; PRAGMA wal_checkpoint(TRUNCATE);"
     ));
-    filled.expect("the disk has room for it");
+    filled.expect("the disk has enough space");
 }
 
 fn stored() {
@@ -134,7 +134,8 @@ async fn storm() {
         let is_over = Arc::new(AtomicBool::new(false));
         let live = {
             let (address, is_over) = (server.address(), Arc::clone(&is_over));
-            // A thread of its own: the thousand clients that share this one do not count as the server's delay.
+            // A separate thread, so that the work of the thousand clients on this thread is not measured as the
+            // server's delay.
             thread::spawn(move || actix_rt::System::new().block_on(live(address, &is_over)))
         };
         let begun = now();
@@ -149,11 +150,11 @@ async fn storm() {
             })
             .collect();
         for task in tasks {
-            task.await.expect("all is recovered, in order");
+            task.await.expect("all messages are recovered in order");
         }
         let took = begun.elapsed();
         is_over.store(true, Relaxed);
-        let late = live.join().expect("the live room goes on");
+        let late = live.join().expect("the live room continues");
         println!(
             "{clients} clients {BEHIND} behind{}: all recovered in {took:?}, {:.0} MiB resident at most, {} live messages in another room, median {:?}, p99 {:?}",
             if warm { ", a second time" } else { "" },
@@ -173,9 +174,9 @@ async fn resume(client: &mut Client, epoch: &Value) {
     }
 }
 
-/// Says something every 10 ms in another room, and returns how long each took to come back, sorted.
+/// Sends a message every 10 ms in another room. Returns the sorted times until each came back.
 async fn live(address: SocketAddr, is_over: &AtomicBool) -> Vec<Duration> {
-    let (mut client, _) = Client::try_enter(address, "/ws/live?clientId=live").await.expect("there is a place");
+    let (mut client, _) = Client::try_enter(address, "/ws/live?clientId=live").await.expect("a free place");
     let mut late = Vec::new();
     while late.is_empty() || !is_over.load(Relaxed) {
         let begun = now();

@@ -1,4 +1,4 @@
-//! The chat page: the files of `web/`, compiled in.
+//! The chat page: the files of `web/`, compiled in. Its link `js/starling.js` leads to the client in `clients/js/`.
 //!
 //! The page itself is at `/`, or at the path prefix, and browsers revalidate it on every visit. All other files are
 //! under `/web/{version}/`, where the version is a hash of all files. So a browser may cache them for ever, and never
@@ -82,7 +82,7 @@ impl Pages {
         let mut version = String::new();
         let mut hash = Fnv::default();
         let mut files = BTreeMap::new();
-        for path in Web::iter().filter(|path| !path.ends_with("package.json")) {
+        for path in Web::iter().filter(|path| !path.ends_with("package.json") && !path.ends_with(".d.ts")) {
             let Some(EmbeddedFile { data, metadata, .. }) = Web::get(&path) else { continue };
             hash.add(path.as_bytes());
             hash.add(&metadata.sha256_hash());

@@ -1,5 +1,6 @@
 //! Refusals over HTTP: a status, and a one-line JSON body `{"code":…,"message":…}`.
 
+use std::borrow::Cow;
 use std::time::{Duration, UNIX_EPOCH};
 
 use actix_http::header::HttpDate;
@@ -13,11 +14,11 @@ use starling_actors::clock;
 use crate::headers;
 
 macro_rules! http_codes {
-    ($($(#[$doc:meta])* $variant:ident = $text:literal, $status:ident;)+) => {
+    ($(#[doc = $doc:literal] $variant:ident = $text:literal, $status:ident;)+) => {
         /// The reason that a request is refused.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum HttpCode {
-            $($(#[$doc])* $variant,)+
+            $(#[doc = $doc] $variant,)+
         }
 
         impl HttpCode {
@@ -26,6 +27,13 @@ macro_rules! http_codes {
             pub(crate) fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $text,)+
+                }
+            }
+
+            /// The reason in a sentence.
+            pub(crate) fn about(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $doc.trim_ascii(),)+
                 }
             }
 
@@ -83,6 +91,9 @@ http_codes! {
     Unavailable = "unavailable", SERVICE_UNAVAILABLE;
 }
 
+/// The methods of a resource that is only read, as `Allow` has them.
+pub(crate) const READS: &str = "GET, HEAD, OPTIONS";
+
 /// A refusal over HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HttpRefusal {
@@ -91,7 +102,7 @@ pub(crate) struct HttpRefusal {
     /// The time after which a retry may succeed, if known.
     retry_after: Option<Duration>,
     /// The methods of the resource, if the method was refused.
-    allow: Option<&'static str>,
+    allow: Option<Cow<'static, str>>,
 }
 
 #[derive(Serialize)]
@@ -112,8 +123,8 @@ impl HttpRefusal {
     }
 
     /// Adds the methods of the resource.
-    pub(crate) fn allow(self, methods: &'static str) -> Self {
-        Self { allow: Some(methods), ..self }
+    pub(crate) fn allow(self, methods: impl Into<Cow<'static, str>>) -> Self {
+        Self { allow: Some(methods.into()), ..self }
     }
 
     /// The complete response as bytes, for refusals outside the framework. The connection ends with it.
@@ -157,8 +168,8 @@ impl HttpRefusal {
         if self.code == HttpCode::Unauthorized {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
         }
-        if let Some(methods) = self.allow {
-            response.insert_header((header::ALLOW, methods));
+        if let Some(methods) = &self.allow {
+            response.insert_header((header::ALLOW, &**methods));
         }
         if let Some(wait) = self.retry_after {
             // Whole seconds, rounded up, so that a client that waits for exactly this time is not refused again.

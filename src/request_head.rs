@@ -21,7 +21,7 @@ pub(crate) const HEAD_BYTES_MAX: usize = 32 * 1024;
 pub(crate) const TARGET_BYTES_MAX: usize = 8 * 1024;
 
 /// Most header fields of a request.
-const FIELDS_MAX: usize = 64;
+pub(crate) const FIELDS_MAX: usize = 64;
 
 /// The content after a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,8 @@ use log::{info, warn};
 use starling_actors::vitals::{Died, VitalPart};
 use tokio::signal::unix::{Signal, SignalKind, signal as unix_signal};
 
-use crate::{Server, logging};
+use crate::logging;
+use crate::state::ServerState;
 
 /// The interval at which the drain checks whether all clients have left.
 const LOOK: Duration = Duration::from_millis(20);
@@ -16,7 +17,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Completes when the process receives SIGTERM or SIGINT.
 ///
 /// A second signal ends the process at once with exit code 1: acknowledged messages are stored, but clients are not
-/// told. From this call on SIGHUP does not end the process any more; [`Server`] handles it.
+/// told. From this call on SIGHUP does not end the process any more; [`Server`](crate::Server) handles it.
 ///
 /// # Errors
 /// The signal handlers cannot be installed.
@@ -45,21 +46,20 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str 
     }
 }
 
-/// Refuses new connections, tells every client, and waits until they have left or the time is over.
-pub(crate) async fn drain(server: &Server) {
-    let limit = Duration::from_secs(server.config().drain_seconds);
-    server.state().refuse_new();
-    if server.state().chat().vitals().dead() == Some(Died(VitalPart::ChatServer)) {
+/// Refuses new connections, tells every client, and waits until they have left or this time is over.
+pub(crate) async fn drain(state: &ServerState, limit: Duration) {
+    state.refuse_new();
+    if state.chat().vitals().dead() == Some(Died(VitalPart::ChatServer)) {
         // Without the `ChatServer` no client can be told.
         return;
     }
-    server.state().chat().drain("the server is stopping", limit);
+    state.chat().drain("the server is stopping", limit);
     let gone = async {
-        while server.state().admission().websockets() > 0 {
+        while state.admission().websockets() > 0 {
             tokio::time::sleep(LOOK).await;
         }
     };
     if tokio::time::timeout(limit, gone).await.is_err() {
-        info!("stopping with {} connections left", server.state().admission().websockets());
+        info!("stopping with {} connections left", state.admission().websockets());
     }
 }

@@ -1,10 +1,11 @@
 //! The state that the edges of the server share.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use bytes::Bytes;
 use starling_actors::{ChatConfig, ChatServerHandle, Metrics, clock};
 
 use crate::admission::Admission;
@@ -37,12 +38,13 @@ pub(crate) struct ServerState {
     started: Instant,
     draining: AtomicBool,
     short_of_memory: AtomicBool,
+    openapi: OnceLock<Bytes>,
 }
 
 impl ServerState {
     pub(crate) fn new(shared: Shared) -> Self {
         let (draining, short_of_memory) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { shared, started: clock::now(), draining, short_of_memory }
+        Self { shared, started: clock::now(), draining, short_of_memory, openapi: OnceLock::new() }
     }
 
     pub(crate) fn chat(&self) -> &ChatServerHandle {
@@ -75,6 +77,11 @@ impl ServerState {
 
     pub(crate) fn access(&self) -> &Access {
         &self.shared.access
+    }
+
+    /// The OpenAPI document of this server. Made when it is first asked for.
+    pub(crate) fn openapi(&self, make: impl FnOnce(&Self) -> Bytes) -> Bytes {
+        self.openapi.get_or_init(|| make(self)).clone()
     }
 
     pub(crate) fn uptime_seconds(&self) -> u64 {

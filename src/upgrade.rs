@@ -22,9 +22,8 @@ use tokio::io::AsyncWriteExt;
 
 use crate::auth;
 use crate::extensions;
-use crate::http;
 use crate::http_stream::HttpStream;
-use crate::refusal::{HttpCode, HttpRefusal};
+use crate::refusal::{HttpCode, HttpRefusal, READS};
 use crate::state::ServerState;
 
 /// Serves the upgrade requests of one worker thread.
@@ -123,7 +122,7 @@ impl Upgrade {
                 ws::HandshakeError::NoVersionHeader | ws::HandshakeError::BadWebsocketKey => HttpCode::BadRequest,
             };
             let refusal = HttpRefusal::new(code, error.to_string());
-            if code == HttpCode::MethodNotAllowed { refusal.allow(http::READS) } else { refusal }
+            if code == HttpCode::MethodNotAllowed { refusal.allow(READS) } else { refusal }
         })?;
         for name in [header::SEC_WEBSOCKET_KEY, header::SEC_WEBSOCKET_VERSION] {
             if request.headers().get_all(&name).count() != 1 {
@@ -203,6 +202,11 @@ fn accept(request: &Request, extension: Option<&'static str>) -> Response<()> {
         response.insert_header((header::SEC_WEBSOCKET_EXTENSIONS, extension));
     }
     response.finish().drop_body()
+}
+
+/// Refuses what a handshake for this room with this query would be refused for. Returns the room.
+pub(crate) fn check_wanted(room: &str, query: &str) -> Result<RoomName, HttpRefusal> {
+    Wanted::parse(room, query).map(|wanted| wanted.room)
 }
 
 /// The query parameters of a handshake, as text.

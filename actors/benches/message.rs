@@ -1,8 +1,8 @@
-//! What each step of a message costs by itself: `cargo bench -p starling-actors --bench message`.
+//! Measures the cost of each step of a message: `cargo bench -p starling-actors --bench message`.
 //!
-//! Everything runs on one thread; where the hub is measured, real sockets over loopback and their reading are in it.
+//! Everything runs on one thread. The measurements of the hub include real loopback sockets and the reading from them.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a measure ends with what is wrong")]
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a benchmark stops at the first error")]
 
 use std::hint::black_box;
 use std::net::{Ipv4Addr, TcpListener};
@@ -68,7 +68,7 @@ fn open(session: SessionId) -> OpenSession {
     }
 }
 
-/// A message is taken, and delivered when it is stored.
+/// The cost of accepting a message, and of delivering it after its commit.
 fn apply(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("apply");
     for members in [4, 1_000] {
@@ -86,10 +86,10 @@ fn apply(criterion: &mut Criterion) {
                 turn.now = Now::read();
                 let frame = Frame { session, id: None, ticket: Some(Ticket::without_credit(clock::now())) };
                 state.apply(Command::Ask { frame, request: publish() }, &mut turn);
-                let Some(Effect::Append(entry)) = turn.effects.pop() else { panic!("it is accepted") };
+                let Some(Effect::Append(entry)) = turn.effects.pop() else { panic!("not accepted") };
                 history.append(entry, &mut done);
                 for completion in done.drain(..) {
-                    state.apply(Command::Completed(completion), &mut turn);
+                    state.complete(completion, &mut turn);
                 }
                 assert!(matches!(turn.effects.last(), Some(Effect::Deliver { .. })));
             });
@@ -97,7 +97,7 @@ fn apply(criterion: &mut Criterion) {
     }
 }
 
-/// A chat with one hub on this thread, and its members' ends of the sockets.
+/// A chat with one hub on this thread, and the clients' ends of its members' sockets.
 struct Room {
     chat: ChatServerHandle,
     first: SessionId,
@@ -129,7 +129,7 @@ impl Room {
             members.push(client);
         }
         let mut room = Self { chat, first: first.unwrap(), members, _hub: hub };
-        // The welcomes.
+        // Skips the welcome events.
         for member in &mut room.members {
             member.read_exact(&mut [0]).await.unwrap();
         }
@@ -137,7 +137,7 @@ impl Room {
         room
     }
 
-    /// Sends so many messages at once and waits until everybody has the last.
+    /// Sends this many messages at once, and waits until every member has received the last one.
     async fn deliver(&mut self, messages: usize) -> Duration {
         let mut buffer = vec![0; 256 * 1024];
         let begun = clock::now();
@@ -159,7 +159,7 @@ impl Room {
     }
 }
 
-/// Messages go into the hub at once, and are flushed to every member in one write.
+/// All messages reach the hub in one turn, and each member receives them in one write.
 fn hub(criterion: &mut Criterion) {
     let system = actix_rt::System::new();
     let mut group = criterion.benchmark_group("hub");
@@ -180,7 +180,7 @@ fn hub(criterion: &mut Criterion) {
     }
 }
 
-/// Histograms are counted into for every block of members.
+/// The hub observes a histogram value for every block of members.
 fn histogram(criterion: &mut Criterion) {
     let histogram = starling_actors::histogram::Histogram::of_durations();
     let duration: Duration = Instant::elapsed(&clock::now());

@@ -8,42 +8,38 @@
 pub mod command;
 pub mod effect;
 mod handle;
+mod mailbox;
+mod node;
 mod parts;
+mod prepared;
 pub mod state;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::dev::channel::{self, AddressReceiver};
 use actix::prelude::*;
-use bytes::Bytes;
 use log::{error, warn};
 use smallvec::SmallVec;
 use starling_protocol::{RoomName, ServerEvent};
 use tokio::sync::oneshot;
-use tokio::time::MissedTickBehavior;
 
 pub use self::command::{HistoryQuery, OperatorPost};
 pub use self::effect::Turn;
 pub use self::handle::{AskError, ChatServerHandle};
+pub use self::node::{CannotBegin, NodeSettings};
+pub use self::prepared::PreparedChat;
 
 use self::command::Command;
-use self::effect::{Effect, NodeEffect};
-use self::handle::{Enveloped, RegisterHub, Reported};
+use self::effect::Effect;
+use self::mailbox::{EndTurn, RegisterHub, Reported, SentToChat};
+use self::node::LogOfNode;
 use self::state::ChatState;
 use crate::clock::{self, Now};
-use crate::config::ChatConfig;
-use crate::history::{Completion, Draft, EntryCopy, History, LogMark, RoomKey};
+use crate::history::{Completion, Draft, EntryCopy, History, RoomKey};
 use crate::hub::{Delivery, HubCommand, HubHandle, ToSession};
 use crate::ids::{HubId, SessionId};
-use crate::metrics::{ActorKind, Mailbox, MessageKind, Metrics};
-use crate::nodes::log::{Log, LogState};
-use crate::nodes::record::{BadRecord, Incarnation, LogPosition};
-use crate::nodes::start;
-use crate::vitals::{Pulse, VitalPart, Vitals};
-
-/// The interval at which the chat looks for work that is due by time.
-const TICK: Duration = Duration::from_millis(250);
+use crate::metrics::{MessageKind, Metrics};
+use crate::vitals::Pulse;
 
 /// Shortest time between two warnings in the log that a table is full.
 const FULL_TABLE_WARNING_INTERVAL: Duration = Duration::from_mins(1);
@@ -74,50 +70,6 @@ pub struct ChatServer {
     _end: End,
 }
 
-/// The log of all nodes, as this node has it.
-struct LogOfNode {
-    log: Box<dyn Log>,
-    /// See [`LogState::id`].
-    id: u64,
-    /// The record behind which this node begins to read.
-    behind: LogPosition,
-    life: Incarnation,
-}
-
-/// What makes a server a node of several.
-pub struct NodeSettings {
-    /// The node's name, for people.
-    pub name: String,
-    /// How long another node may be silent before it is declared out.
-    pub timeout: Duration,
-    /// The log.
-    pub log: Box<dyn Log>,
-    /// What the engine knows of the log.
-    pub state: LogState,
-    /// Loads a checkpoint. The error is for a person.
-    pub load: Box<dyn FnOnce(LogPosition) -> Result<Bytes, String>>,
-}
-
-impl std::fmt::Debug for NodeSettings {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NodeSettings").field("name", &self.name).field("state", &self.state).finish_non_exhaustive()
-    }
-}
-
-/// Why a server cannot be a node: one line for the operator.
-#[derive(Debug, thiserror::Error)]
-pub enum CannotBegin {
-    /// The history and the log do not belong together.
-    #[error(transparent)]
-    Start(#[from] start::CannotStart),
-    /// The checkpoint cannot be loaded.
-    #[error("the checkpoint cannot be loaded: {0}")]
-    NoCheckpoint(String),
-    /// The checkpoint cannot be read.
-    #[error("the checkpoint cannot be read: {0}")]
-    Unreadable(#[from] BadRecord),
-}
-
 /// Reports on drop whether the chat ended in order, that is without a panic.
 struct End(Option<oneshot::Sender<bool>>);
 
@@ -145,125 +97,7 @@ impl std::fmt::Debug for ChatServer {
     }
 }
 
-/// A chat whose actor does not run yet.
-pub struct PreparedChat {
-    chat: ChatServer,
-    mailbox: AddressReceiver<ChatServer>,
-    handle: ChatServerHandle,
-}
-
-impl std::fmt::Debug for PreparedChat {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PreparedChat").field("chat", &self.chat).finish_non_exhaustive()
-    }
-}
-
-impl PreparedChat {
-    /// Runs the chat on this thread, which must belong to an actix arbiter.
-    pub fn run_here(self) {
-        let Self { chat, mailbox, handle } = self;
-        actix_rt::spawn(Context::with_receiver(mailbox).into_future(chat));
-        // The ticker is outside the actor: `ctx.run_interval` would not fire before the mailbox is empty.
-        actix_rt::spawn(async move {
-            let mut ticks = tokio::time::interval(TICK);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            while handle.is_alive() {
-                ticks.tick().await;
-                handle.tick().await;
-            }
-        });
-    }
-}
-
 impl ChatServer {
-    /// Makes a chat. Commands that are sent to it wait in its mailbox until it [runs](PreparedChat::run_here).
-    ///
-    /// The returned receiver reports, once the chat and its history have ended, whether the chat ended in order.
-    pub fn prepare(
-        config: ChatConfig,
-        history: History,
-        metrics: Arc<Metrics>,
-    ) -> (ChatServerHandle, PreparedChat, oneshot::Receiver<bool>) {
-        let (state, history) = Self::alone(config, history);
-        Self::prepare_with(state, history, None, metrics)
-    }
-
-    fn seed() -> u64 {
-        #[expect(clippy::cast_possible_truncation, reason = "any 64 of the bits will do")]
-        let seed = clock::secret() as u64;
-        seed
-    }
-
-    /// The chat of a server without other nodes.
-    fn alone(config: ChatConfig, mut history: History) -> (ChatState, History) {
-        let mut state = ChatState::new(config, Self::seed());
-        state.restore(history.restore(), Now::read());
-        (state, history)
-    }
-
-    /// Makes a chat that is a node of several, like [`prepare`](Self::prepare). It lets nobody in before it has read the
-    /// log.
-    ///
-    /// # Errors
-    /// [`CannotBegin`].
-    pub fn prepare_node(
-        config: ChatConfig,
-        mut history: History,
-        metrics: Arc<Metrics>,
-        node: NodeSettings,
-    ) -> Result<(ChatServerHandle, PreparedChat, oneshot::Receiver<bool>), CannotBegin> {
-        let NodeSettings { name, timeout, log, state: of_log, load } = node;
-        let restored = history.restore();
-        let begin = start::start(restored.mark, &of_log)?;
-        let mut state = ChatState::new(config, Self::seed());
-        let life = state.become_node(&name, timeout, of_log.id);
-        let checkpoint = (begin.checkpoint.0 > 0).then(|| load(begin.checkpoint)).transpose();
-        let checkpoint = checkpoint.map_err(CannotBegin::NoCheckpoint)?;
-        state.begin_from(checkpoint.as_deref(), restored, Now::read())?;
-        let log = LogOfNode { log, id: of_log.id, behind: begin.checkpoint, life };
-        Ok(Self::prepare_with(state, history, Some(log), metrics))
-    }
-
-    fn prepare_with(
-        state: ChatState,
-        mut history: History,
-        log: Option<LogOfNode>,
-        metrics: Arc<Metrics>,
-    ) -> (ChatServerHandle, PreparedChat, oneshot::Receiver<bool>) {
-        let waiting = Mailbox::new(metrics.mailboxes(ActorKind::ChatServer));
-        metrics.set_held(state.held());
-        let vitals = Vitals::default();
-        let (sender, mailbox) = channel::channel(0);
-        let counted = Arc::clone(metrics.chat_server());
-        let handle = ChatServerHandle::new(Addr::new(sender), counted, waiting, vitals.clone());
-        let reporting = handle.clone();
-        history.connect(Arc::new(move |report| reporting.report(report)), &vitals);
-        let log = log.map(|mut it| {
-            let hearing = handle.clone();
-            it.log.begin(it.life);
-            it.log.connect(it.behind, Arc::new(move |heard| hearing.hear(heard)), &vitals);
-            it
-        });
-        let (ended, has_ended) = oneshot::channel();
-        let chat = Self {
-            _pulse: vitals.pulse(VitalPart::ChatServer),
-            state,
-            history,
-            log,
-            hubs: Vec::new(),
-            metrics,
-            lobby: RoomName::lobby(),
-            effects: Vec::new(),
-            completions: Vec::new(),
-            warned: None,
-            dropped_when_warned: 0,
-            turn_ends: false,
-            must_stop: false,
-            _end: End(Some(ended)),
-        };
-        (handle.clone(), PreparedChat { chat, mailbox, handle }, has_ended)
-    }
-
     fn apply(&mut self, command: Command, now: Now, context: &mut Context<Self>) {
         let mut turn = self.turn(now);
         self.state.apply(command, &mut turn);
@@ -289,7 +123,7 @@ impl ChatServer {
                 break;
             }
             for completion in completions.drain(..) {
-                self.state.apply(Command::Completed(completion), &mut turn);
+                self.state.complete(completion, &mut turn);
             }
             self.completions = completions;
         }
@@ -342,7 +176,7 @@ impl ChatServer {
                 }
                 self.history.append(entry, &mut self.completions);
             }
-            Effect::Delivered { room, seq } => self.history.delivered(room, seq),
+            Effect::NoteSent { room, seq } => self.history.note_sent(room, seq),
             Effect::Node(effect) => self.perform_as_node(effect),
             Effect::Read(request) => self.history.read(request, &mut self.completions),
             Effect::Forget { room, receipt } => self.history.forget(room, receipt, &mut self.completions),
@@ -352,32 +186,6 @@ impl ChatServer {
                     hub.send(HubCommand::Drain { reason, spread });
                 }
             }
-        }
-    }
-
-    fn perform_as_node(&mut self, effect: NodeEffect) {
-        let Some(LogOfNode { log, id, .. }) = &mut self.log else { return };
-        match effect {
-            NodeEffect::Keep { entry, placed } => {
-                for EntryCopy { key, draft, .. } in &entry.copies {
-                    self.count_message(key, draft);
-                }
-                self.history.keep(entry, &placed, &mut self.completions);
-            }
-            NodeEffect::Applied(position) => {
-                self.history.mark(LogMark { log: *id, position: position.0 });
-                log.applied(position);
-            }
-            NodeEffect::Write(record) => log.write(record),
-            NodeEffect::Relay { to, number, message } => log.relay(to, number, *message),
-            NodeEffect::AnswerRelay { to, number, is_delivered } => log.answer(to, number, is_delivered),
-            NodeEffect::Checkpoint { at, state } => log.store_checkpoint(at, state),
-            NodeEffect::Diverged { at } => {
-                // A copy that has diverged must not serve.
-                error!("this node has made something else of the log than another one, up to record {}", at.0);
-                self.must_stop = true;
-            }
-            NodeEffect::BeginsAnew(life) => log.begin(life),
         }
     }
 
@@ -428,20 +236,15 @@ impl ChatServer {
     }
 }
 
-/// The mailbox is empty, so the history commits its queued entries. The `ChatServer` sends it to itself.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-struct EndTurn;
-
 impl Actor for ChatServer {
     type Context = Context<Self>;
 }
 
-impl Handler<Enveloped> for ChatServer {
+impl Handler<SentToChat> for ChatServer {
     type Result = ();
 
-    fn handle(&mut self, message: Enveloped, context: &mut Context<Self>) {
-        let Enveloped { command, arrival, in_mailbox } = message;
+    fn handle(&mut self, message: SentToChat, context: &mut Context<Self>) {
+        let SentToChat { command, arrival, in_mailbox } = message;
         drop(in_mailbox);
         let work = arrival.begin();
         let changes_tables = matches!(command, Command::OpenSession { .. } | Command::Tick { .. });

@@ -53,7 +53,7 @@ pub enum Flushed {
 /// The size of an outbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Queued {
-    /// What the kernel has not taken; over TLS not counting what the TLS stream has.
+    /// Bytes that the kernel has not accepted; over TLS, without those that the TLS stream has accepted.
     pub bytes: usize,
     /// A frame that is written in part counts as a whole.
     pub frames: u32,

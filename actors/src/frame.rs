@@ -49,13 +49,25 @@ pub fn event(event: &ServerEvent<'_>, format: Format) -> Option<Bytes> {
             codec::encode_event(event, &mut json);
             Some(frame(&json, OpCode::Text))
         }
-        Format::Text => console::render(event).map(|text| line(&text)),
+        Format::Text => console::render(event).map(|text| lines(&text)),
     }
 }
 
 /// Encodes a line of text.
 pub fn line(text: &str) -> Bytes {
     frame(text.as_bytes(), OpCode::Text)
+}
+
+/// Encodes lines of text, each as a frame of its own, back to back. Tools show one line per frame.
+pub fn lines(text: &str) -> Bytes {
+    if !text.contains('\n') {
+        return line(text);
+    }
+    let mut out = BytesMut::with_capacity(text.len() + 64);
+    for line in text.split('\n') {
+        Parser::write_message(&mut out, line, OpCode::Text, true, false);
+    }
+    out.freeze()
 }
 
 /// An empty ping: the last fragment of its message, without payload.
@@ -93,6 +105,12 @@ pub fn first_frame_len(bytes: &Bytes) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_line_of_a_text_is_a_frame() {
+        assert_eq!(lines("one"), line("one"));
+        assert_eq!(lines("one\n  two\n"), [line("one"), line("  two"), line("")].concat());
+    }
 
     #[test]
     fn the_length_of_a_frame_is_read_from_its_header() {

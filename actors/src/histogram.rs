@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use prometheus::proto;
+use starling_process::exposition;
 
 /// Upper bounds of the buckets of a duration, in seconds: 10 µs to 30 s.
 pub const DURATION_BUCKETS: [f64; 20] = [
@@ -79,21 +80,10 @@ impl Histogram {
 
     /// Converts to the exposition's type.
     pub fn to_proto(&self) -> proto::Histogram {
-        let mut cumulative = 0;
-        let mut buckets = Vec::with_capacity(self.counts.len());
-        for (bound, count) in self.bounds.iter().zip(&self.counts) {
-            cumulative += count.load(Relaxed);
-            let mut bucket = proto::Bucket::default();
-            bucket.set_upper_bound(*bound);
-            bucket.set_cumulative_count(cumulative);
-            buckets.push(bucket);
-        }
-        cumulative += self.counts.last().map_or(0, |count| count.load(Relaxed));
-        let mut histogram = proto::Histogram::default();
-        histogram.set_bucket(buckets);
-        histogram.set_sample_count(cumulative);
-        histogram.set_sample_sum(self.sum_micros.load(Relaxed) as f64 / 1e6);
-        histogram
+        let counts: Vec<_> = self.counts.iter().map(|count| count.load(Relaxed)).collect();
+        let sum = self.sum_micros.load(Relaxed) as f64 / 1e6;
+        let buckets = self.bounds.iter().copied().zip(counts.iter().copied());
+        exposition::histogram(buckets, counts.iter().sum(), sum)
     }
 }
 

@@ -1,8 +1,8 @@
-//! The history: what was said in the rooms, as the `ChatServer` knows it.
+//! The message history of all rooms and inboxes, as the `ChatServer` uses it.
 //!
-//! [`History`] is what every store needs and stands once above them: the newest messages in memory, and which reads they
-//! answer. Below it stands a [`HistoryStore`], or nothing: then the messages in memory are all there are. [`sqlite`] is the
-//! store in a file.
+//! [`History`] implements the part that every store needs: it keeps the newest messages in memory and answers reads
+//! from them. Below it is a [`HistoryStore`], or nothing; without a store, only the messages in memory exist.
+//! [`sqlite`] is a store in one file.
 
 mod kept_bytes;
 mod message;
@@ -22,7 +22,7 @@ use starling_protocol::Seq;
 pub use self::kept_bytes::KeptBytes;
 pub use self::message::{Draft, RoomKey, StoredMessage};
 pub use self::metrics::{HistoryMetrics, StoreHealth};
-pub use self::read::{Page, ReadError, ReadPurpose, ReadRequest, ReadToken, SearchText};
+pub use self::read::{Page, ReadError, ReadPurpose, ReadRequest, ReadToken, SearchTerm, SearchText};
 pub use self::store::{
     CannotOpen, Completion, Durability, Entry, EntryCopy, EntryNumber, HistoryStore, LogMark, Receipt, ReportSink,
     Restored, StoreReport, StoredCopy, StoredId, StoredRoom, UnclaimedInbox,
@@ -35,7 +35,7 @@ use crate::vitals::Vitals;
 
 /// The history of all rooms and inboxes.
 ///
-/// Its calls are those of a [`HistoryStore`], with the same contract.
+/// It has the methods of a [`HistoryStore`], with the same contract.
 pub struct History {
     recent: Recent,
     below: Below,
@@ -55,9 +55,9 @@ struct View {
     is_broken: bool,
 }
 
-/// What keeps the messages that are not in memory.
+/// The storage of the messages that are not in memory.
 enum Below {
-    /// Nothing: who searches looks through the memory.
+    /// No store: a search reads the messages in memory.
     Nothing(Searcher),
     Store(Box<dyn HistoryStore>),
 }
@@ -69,8 +69,8 @@ impl std::fmt::Debug for History {
 }
 
 impl History {
-    /// A history in memory only: at most `messages_max` messages a room and `bytes_max` bytes in all rooms together, the
-    /// newest.
+    /// A history in memory only. It keeps the newest messages: at most `messages_max` per room, and at most `bytes_max`
+    /// bytes in all rooms together.
     pub fn in_memory(messages_max: u32, bytes_max: u64) -> Self {
         Self {
             recent: Recent::new(messages_max, bytes_max),
@@ -79,12 +79,13 @@ impl History {
         }
     }
 
-    /// No history: a message is delivered and gone, and every page is empty.
+    /// No history: a message is delivered but not kept, and every page is empty.
     pub fn off() -> Self {
         Self::in_memory(0, 0)
     }
 
-    /// A history in a store, with as many of the newest messages in memory as [`in_memory`](Self::in_memory) keeps.
+    /// A history in a store. The newest messages are also kept in memory, within the limits of
+    /// [`in_memory`](Self::in_memory).
     pub fn over(store: impl HistoryStore + 'static, messages_max: u32, bytes_max: u64) -> Self {
         Self {
             recent: Recent::new(messages_max, bytes_max),
@@ -93,7 +94,7 @@ impl History {
         }
     }
 
-    /// The bytes of the messages in memory, also after the history was handed on.
+    /// The count of bytes in memory. The handle stays valid after the history has moved to another owner.
     pub fn kept_bytes(&self) -> KeptBytes {
         self.recent.kept_bytes()
     }
@@ -193,10 +194,10 @@ impl History {
         }
     }
 
-    /// See [`HistoryStore::delivered`].
-    pub fn delivered(&mut self, room: RoomId, seq: Seq) {
+    /// See [`HistoryStore::note_sent`].
+    pub fn note_sent(&mut self, room: RoomId, seq: Seq) {
         if let Below::Store(store) = &mut self.below {
-            store.delivered(room, seq);
+            store.note_sent(room, seq);
         }
     }
 
@@ -212,7 +213,7 @@ impl History {
         }
     }
 
-    /// See [`HistoryStore::read`]. What the memory can answer never reaches the store.
+    /// See [`HistoryStore::read`]. A read that the memory can answer does not reach the store.
     pub fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>) {
         match &mut self.below {
             Below::Nothing(searcher) if request.search.is_some() => {
@@ -221,10 +222,10 @@ impl History {
             }
             Below::Nothing(_) => {
                 let page = self.recent.page(&request);
-                done.push(Completion::Read { request, page });
+                done.push(Completion::Read { request: Box::new(request), page });
             }
             Below::Store(store) => match self.recent.answer(&request) {
-                Some(page) => done.push(Completion::Read { request, page }),
+                Some(page) => done.push(Completion::Read { request: Box::new(request), page }),
                 None => self.recent.follow(done, |done| store.read(request, done)),
             },
         }

@@ -7,7 +7,7 @@
 //!
 //! - [`Hub`] is the actor: its mailbox, its stage, its ticker.
 //! - `HubHandle` is how other threads reach it.
-//! - [`LocalHub`] is how the sessions of the same thread reach it.
+//! - [`LocalHub`] is how the sessions of the same thread reach it, and `SessionHandle` how it reaches them.
 
 mod closing;
 mod compression;
@@ -18,6 +18,7 @@ mod heartbeat;
 mod local;
 mod messages;
 mod offers;
+mod session_handle;
 mod turn;
 mod wheel;
 
@@ -25,3 +26,4 @@ pub use self::closing::Closing;
 pub use self::local::{Hub, LocalHub};
 pub(crate) use self::messages::{Delivery, HubCommand, HubHandle};
 pub use self::messages::{Replay, ToSession};
+pub(crate) use self::session_handle::{FromHub, SentToSession, SessionHandle};

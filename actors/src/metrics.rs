@@ -19,7 +19,7 @@ use crate::history::HistoryMetrics;
 use crate::stage::Stage;
 
 use self::counters::CountersBy;
-pub use self::exposition::{Family, MetricsCollector, stage_families};
+pub use self::exposition::{MetricsCollector, stage_families};
 pub use self::mailbox::{InMailbox, Mailbox, Mailboxes};
 
 macro_rules! closed_set {
@@ -144,7 +144,7 @@ pub struct Metrics {
     inboxes: AtomicI64,
     dropped_for_space: AtomicU64,
     rooms: AtomicI64,
-    names: AtomicI64,
+    sessions: AtomicI64,
     connects: AtomicU64,
     disconnects: CountersBy<DISCONNECT_REASONS>,
     messages: CountersBy<MESSAGE_KINDS>,
@@ -184,7 +184,7 @@ impl Metrics {
             inboxes: AtomicI64::new(0),
             dropped_for_space: AtomicU64::new(0),
             rooms: AtomicI64::new(0),
-            names: AtomicI64::new(0),
+            sessions: AtomicI64::new(0),
             connects: AtomicU64::new(0),
             disconnects: CountersBy::default(),
             messages: CountersBy::default(),
@@ -263,7 +263,7 @@ impl Metrics {
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.rooms.store(gauge(held.rooms), Relaxed);
         self.inboxes.store(gauge(held.inboxes), Relaxed);
-        self.names.store(gauge(held.sessions), Relaxed);
+        self.sessions.store(gauge(held.sessions), Relaxed);
         self.dropped_for_space.store(held.dropped_for_space, Relaxed);
     }
 

@@ -13,7 +13,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::WeakAddr;
 use actix::prelude::*;
 use bytes::{Bytes, BytesMut};
 use log::debug;
@@ -27,9 +26,9 @@ use crate::clock;
 use crate::config::ChatConfig;
 use crate::credits::Ticket;
 use crate::frame::{self, Format};
-use crate::hub::{Closing, LocalHub};
+use crate::hub::{Closing, FromHub, LocalHub, SentToSession, SessionHandle};
 use crate::ids::SessionId;
-use crate::metrics::{ActorKind, DisconnectReason, InMailbox, Mailbox};
+use crate::metrics::{ActorKind, DisconnectReason, Mailbox};
 use crate::rate_limit::RateLimit;
 use crate::socket::ReadHalf;
 
@@ -47,7 +46,7 @@ pub struct Session {
     /// The pong for the newest ping, if pings arrive faster than the rate limit; usually `None`.
     late_pong: Option<Box<Bytes>>,
     /// Counts the connection against the limit of connections, until it is dropped.
-    _place: Box<dyn Any>,
+    _permit: Box<dyn Any>,
 }
 
 /// The content of a frame.
@@ -62,69 +61,12 @@ enum Asked {
     Quit,
 }
 
-/// A message from the hub to a session.
-#[derive(Debug, Clone, Copy)]
-enum FromHub {
-    /// The hub has queued the close frame; the session leaves the chat.
-    Closing,
-    /// The chat ignores the client from now on. Close the connection once its earlier commands are answered.
-    CloseWhenAnswered(Closing),
-    /// End the session; its socket is closed or broken.
-    Stop,
-}
-
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-struct Enveloped {
-    message: FromHub,
-    in_mailbox: InMailbox,
-}
-
-/// Access to a session for the hub of the same thread.
-///
-/// A hub sends each message at most once, except for a stop to a session with a broken socket: that one may come once
-/// per turn until the session has stopped.
-#[derive(Debug, Clone)]
-pub struct SessionHandle {
-    /// Weak, because a strong address is ten times as large and there is one per connection. The stream keeps the
-    /// session.
-    address: WeakAddr<Session>,
-    mailbox: Arc<Mailbox>,
-}
-
-impl SessionHandle {
-    /// Tells the session that its close frame is queued.
-    pub(crate) fn closing(&self) {
-        self.send(FromHub::Closing);
-    }
-
-    /// Closes the connection once all commands that the client has sent so far are answered.
-    pub(crate) fn close_when_answered(&self, closing: Closing) {
-        self.send(FromHub::CloseWhenAnswered(closing));
-    }
-
-    /// Ends the session.
-    pub(crate) fn stop(&self) {
-        self.send(FromHub::Stop);
-    }
-
-    fn send(&self, message: FromHub) {
-        // A session that has ended needs no message.
-        let Some(address) = self.address.upgrade() else { return };
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "what a hub sends ends the session, each once: the bound is three"
-        )]
-        address.do_send(Enveloped { message, in_mailbox: self.mailbox.enter() });
-    }
-}
-
 impl Session {
     /// Starts the session of a connection that the `ChatServer` has accepted.
     ///
-    /// `unread` is the data that the client sent after its handshake. `place` is dropped when the session ends. Must
+    /// `unread` is the data that the client sent after its handshake. `permit` is dropped when the session ends. Must
     /// run on the thread of the hub.
-    pub fn start(hub: &LocalHub, id: SessionId, socket: impl Into<ReadHalf>, unread: BytesMut, place: impl Any) {
+    pub fn start(hub: &LocalHub, id: SessionId, socket: impl Into<ReadHalf>, unread: BytesMut, permit: impl Any) {
         let now = clock::now();
         let config = Arc::clone(hub.config());
         let reading = Rc::new(Reading::new(config.session_credits, hub.metrics().credits()));
@@ -135,7 +77,7 @@ impl Session {
             frames: RateLimit::per_second(config.messages_per_second, config.burst, now),
             joins: None,
             late_pong: None,
-            _place: Box::new(place),
+            _permit: Box::new(permit),
         };
         let mailbox = Mailbox::new(hub.metrics().mailboxes(ActorKind::Session));
         let inbound = Inbound::new(hub.clone(), id, socket.into(), unread, reading);
@@ -143,7 +85,7 @@ impl Session {
             ctx.add_stream(inbound);
             session
         });
-        hub.open(id, SessionHandle { address: address.downgrade(), mailbox });
+        hub.open(id, SessionHandle::new(address.downgrade().recipient(), mailbox));
     }
 
     /// Closes the connection once all commands that the client has sent so far are answered. Later frames are ignored.
@@ -159,15 +101,17 @@ impl Session {
         // Taken first, so that the credit is returned here if the frame leads to no request.
         let Some(mut credit) = self.reading.take_credit() else { return };
         self.hub.metrics().frame_received(text.len());
-        let (id, asked) = if console::is_line(text) { (None, self.read_line(text)) } else { self.read_json(text) };
+        let is_line = console::is_line(text);
+        let (id, asked) = if is_line { (None, self.read_line(text)) } else { self.read_json(text) };
         let request = match (self.limit(&asked, read_at), asked) {
             (Err(refusal), _) | (Ok(()), Asked::Nonsense(refusal)) => Request::Refused(refusal),
             // After the rate limit: verifying a token costs more than reading it.
             (Ok(()), Asked::Command(command)) => self.request(command),
-            (Ok(()), Asked::Help) => return self.hub.offer_line(self.id, console::HELP),
+            (Ok(()), Asked::Help) => return self.hub.offer_lines(self.id, console::HELP),
             (Ok(()), Asked::Quit) => return self.close(Closing::by_client(), ctx),
         };
-        credit.expect_answer(answer_bytes(&request, text.len(), self.hub.config()));
+        let message_bytes = text.len() * if is_line { LINE_GROWTH } else { MESSAGE_GROWTH };
+        credit.expect_answer(answer_bytes(&request, message_bytes, self.hub.config()));
         self.hub.chat().ask(self.id, id, request, Ticket::new(read_at, credit));
     }
 
@@ -274,9 +218,14 @@ const LISTED_NAME_BYTES: usize = limits::NAME_BYTES_MAX + 3;
 /// Most bytes of a room in a list: its name and its numbers.
 const LISTED_ROOM_BYTES: usize = limits::NAME_BYTES_MAX + 64;
 
-/// The most bytes that the answer to a request may have; `frame_bytes` is the length of the request's frame. A message
-/// comes back to its sender about as long as it was, except that a console line is quoted.
-fn answer_bytes(request: &Request, frame_bytes: usize, config: &ChatConfig) -> u32 {
+/// The growth of a message on its way back to its sender: about as long as it was, plus its `ack`.
+const MESSAGE_GROWTH: usize = 2;
+
+/// The growth of a line on its way back: a line break becomes the header of a frame and an indent.
+const LINE_GROWTH: usize = 8;
+
+/// The most bytes that the answer to a request may have; `message_bytes` is for a message that comes back.
+fn answer_bytes(request: &Request, message_bytes: usize, config: &ChatConfig) -> u32 {
     let bytes = match request {
         Request::Command(
             ClientCommand::History { .. }
@@ -286,7 +235,7 @@ fn answer_bytes(request: &Request, frame_bytes: usize, config: &ChatConfig) -> u
         ) => config.page_bytes(),
         Request::Command(ClientCommand::Members { .. }) => limits::MEMBERS_LISTED_MAX * LISTED_NAME_BYTES,
         Request::Command(ClientCommand::Rooms) => limits::ROOMS_LISTED_MAX * LISTED_ROOM_BYTES,
-        Request::Command(ClientCommand::Message(_)) => 2 * frame_bytes,
+        Request::Command(ClientCommand::Message(_)) => message_bytes,
         Request::Command(
             ClientCommand::Join { .. }
             | ClientCommand::JoinInbox { .. }
@@ -304,10 +253,10 @@ impl Actor for Session {
     type Context = Context<Self>;
 }
 
-impl Handler<Enveloped> for Session {
+impl Handler<SentToSession> for Session {
     type Result = ();
 
-    fn handle(&mut self, Enveloped { message, in_mailbox }: Enveloped, ctx: &mut Context<Self>) {
+    fn handle(&mut self, SentToSession { message, in_mailbox }: SentToSession, ctx: &mut Context<Self>) {
         drop(in_mailbox);
         match message {
             FromHub::Closing => {

@@ -1,7 +1,8 @@
-//! What heartbeats take at the least: a loop over epoll that answers handshakes, sends every connection a ping every
-//! 25 s, spread over as many seconds, and reads what comes without a look at it.
+//! Measures the minimal cost of heartbeats: an epoll loop that answers handshakes, sends each connection a ping every
+//! 25 s, spread evenly over that time, and discards all input.
 //!
-//! It has no runtime, no actors, no rules, and forgets nobody: what it takes is the kernel's, and that of a bare loop.
+//! It has no runtime, no actors and no rules, and closes no silent connection. Its cost is that of the kernel and a
+//! bare loop.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -23,7 +24,7 @@ struct Connection {
 }
 
 impl Connection {
-    /// Takes what has come; the handshake comes in one piece from who measures. `None`: the other side has gone.
+    /// Reads the available input. The load generator sends its handshake in one piece. `None` if the peer has closed.
     fn read(&mut self, buffer: &mut [u8]) -> Option<()> {
         let size = match self.socket.read(buffer) {
             Ok(0) => return None,
@@ -87,7 +88,7 @@ fn main() -> std::io::Result<()> {
             next += Duration::from_secs(1);
             second = (second + 1) % HEARTBEAT_SECONDS;
             for connection in connections.iter().skip(second).step_by(HEARTBEAT_SECONDS).flatten() {
-                // Who has gone is found out by reading.
+                // A closed connection is detected when it is read.
                 drop((&connection.socket).write(&PING));
             }
         }

@@ -1,8 +1,8 @@
-//! What Starling is compared with: the chat that one writes first with actix.
+//! The baseline for comparisons: a first chat with actix, written in the obvious way.
 //!
-//! One actor per connection in a `WebsocketContext`, one actor that knows them all and sends every text to each of them,
-//! a `String` and a mailbox message per member. No rules, no rooms, no names, no limits, nothing is counted. Every
-//! text that comes goes to everybody as it is.
+//! One actor per connection in a `WebsocketContext`, and one actor that sends every text to each of them, as a `String`
+//! in a mailbox message per member. It has no rules, rooms, names, limits or metrics. Every text is sent to all
+//! connections unchanged.
 
 use std::collections::HashMap;
 
@@ -32,7 +32,7 @@ impl Actor for Room {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        // The default, 16 messages, would refuse what a thousand members send at once.
+        // The default capacity of 16 messages would refuse messages when a thousand members send at once.
         ctx.set_mailbox_capacity(65_536);
     }
 }
@@ -58,7 +58,7 @@ impl Handler<Disconnect> for Room {
 impl Handler<Text> for Room {
     type Result = ();
 
-    #[expect(clippy::disallowed_methods, reason = "that is what is compared with")]
+    #[expect(clippy::disallowed_methods, reason = "the naive chat does this on purpose")]
     fn handle(&mut self, Text(text): Text, _: &mut Context<Self>) {
         for member in self.members.values() {
             member.do_send(Text(text.clone()));
@@ -101,7 +101,7 @@ impl Handler<Text> for Session {
 }
 
 impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Session {
-    #[expect(clippy::disallowed_methods, reason = "that is what is compared with")]
+    #[expect(clippy::disallowed_methods, reason = "the naive chat does this on purpose")]
     fn handle(&mut self, message: Result<ws::Message, ws::ProtocolError>, ctx: &mut Self::Context) {
         match message {
             Ok(ws::Message::Text(text)) => self.room.do_send(Text(text.to_string())),

@@ -1,8 +1,8 @@
-// What Starling is compared with: the broadcast that the page of Node's `ws` shows. Every text that comes goes to
-// everybody as it is; no rules, no rooms, no names, no limits.
+// A baseline for comparisons: the broadcast example of Node's `ws`. Every text is sent to all connections unchanged. It
+// has no rules, rooms, names or limits.
 import { createRequire } from "node:module";
 
-// Installed by scripts/bench, in the working directory.
+// scripts/bench installs it in the working directory.
 const { WebSocket, WebSocketServer } = createRequire(`${process.cwd()}/`)("ws");
 
 const server = new WebSocketServer({ host: "127.0.0.1", port: 0, perMessageDeflate: false, backlog: 4096 });

@@ -1,4 +1,4 @@
-"""A control group for a server that is to have less than a core."""
+"""A control group that limits a server to less than one core."""
 
 import os
 import time
@@ -6,10 +6,10 @@ from pathlib import Path
 
 
 class Cgroup:
-    """A control group with a limit of CPU and memory: version 2 where the system has it, version 1 otherwise."""
+    """A control group with a CPU and a memory limit: version 2 if the system has it, otherwise version 1."""
 
     def __init__(self, cpus, memory, period_ms=100):
-        """`cpus` are counted over `period_ms`: who has used up its part waits for the next period."""
+        """`cpus` apply per `period_ms`: a server that has used up its share waits for the next period."""
         quota, period = int(cpus * period_ms * 1_000), period_ms * 1_000
         base = Path("/sys/fs/cgroup")
         name = f"starling-bench-{os.getpid()}"
@@ -35,12 +35,12 @@ class Cgroup:
         return file.read_text().split() if file.exists() else []
 
     def enter(self):
-        """Called in the child before it becomes the server."""
+        """Moves the calling process into the group. Called in the child before it executes the server."""
         for folder in self.folders:
             (folder / "cgroup.procs").write_text(str(os.getpid()))
 
     def used(self):
-        """CPU seconds, periods, and periods in which the limit held it back."""
+        """CPU seconds, number of periods, and number of throttled periods."""
         stat = dict(line.split() for line in (self.folders[0] / "cpu.stat").read_text().splitlines())
         if self.v2:
             seconds = int(stat["usage_usec"]) / 1e6

@@ -1,4 +1,4 @@
-"""Starts servers and the load generator, each on its core, and reads what the kernel says about them."""
+"""Starts servers and the load generator, each on its own core, and reads their figures from the kernel."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def pinned(cores):
 
 
 class Programs:
-    """What is measured, built; and the generator."""
+    """Builds the measured servers; knows the load generator."""
 
     def __init__(self, generator, servers):
         self.generator = generator
@@ -41,7 +41,7 @@ class Programs:
                 run("cargo", "build", "--locked", "--release", "--example", example, cwd=ROOT)
                 self.server[server] = [target / "release/examples" / example]
         if "ws" in servers:
-            # Not inside the tree: the working directory of Node is where `ws` is installed.
+            # Outside the source tree: Node resolves `ws` from its working directory.
             self.node = self.results / "node"
             self.node.mkdir(exist_ok=True)
             run("npm", "install", "--prefix", self.node, "--no-save", "--no-audit", "--no-fund", "--ignore-scripts",
@@ -50,7 +50,7 @@ class Programs:
 
 
 class Server:
-    """A fresh server in a folder of its own; ends with the `with` block. `enter` is called in it before it begins."""
+    """A fresh server in its own folder; the `with` block stops it. The child calls `enter` before it starts."""
 
     def __init__(self, programs, workload, enter=lambda: None):
         pin = pinned(workload.cores)
@@ -84,7 +84,7 @@ class Server:
         self.folder.cleanup()
 
     def cpu_seconds(self):
-        """User and system time so far."""
+        """User and system CPU seconds since the start."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return int(fields[11]) / TICKS, int(fields[12]) / TICKS
 
@@ -92,7 +92,7 @@ class Server:
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     def metric(self, name):
-        """A metric of ours, summed over its labels; `None` where there is none."""
+        """A metric of Starling, summed over its labels; `None` if the server does not have it."""
         with urllib.request.urlopen(f"http://{self.address}/metrics", timeout=10) as answer:
             lines = answer.read().decode().splitlines()
         values = [float(line.rsplit(" ", 1)[1]) for line in lines if re.match(re.escape(name) + r"[ {]", line)]
@@ -100,14 +100,14 @@ class Server:
 
 
 def kernel_bytes():
-    """Memory of the kernel that grows with connections: its slabs, and what sockets have in their buffers."""
+    """Kernel memory that grows with connections: slabs and socket buffers."""
     meminfo = dict(re.findall(r"(\w+):\s+(\d+) kB", Path("/proc/meminfo").read_text()))
     pages = int(re.search(r"TCP:.* mem (\d+)", Path("/proc/net/sockstat").read_text())[1])
     return int(meminfo["Slab"]) * 1024 + pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def user_seconds_of_all():
-    """User time of everything on this machine."""
+    """User CPU seconds of all processes on this machine."""
     user, nice = Path("/proc/stat").read_text().splitlines()[0].split()[1:3]
     return (int(user) + int(nice)) / TICKS
 

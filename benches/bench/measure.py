@@ -1,4 +1,4 @@
-"""One run of one workload: from the load to its figures."""
+"""Runs one workload once and returns its figures."""
 
 import json
 import os
@@ -13,13 +13,13 @@ from pathlib import Path
 from machine import GENERATOR_CORE, Server, kernel_bytes, pinned, user_seconds_of_all
 from workloads import STORM_ROUNDS
 
-# The p99 up to which a rate counts as served.
+# A rate counts as served if its p99 is below this.
 HIGHEST_P99_MS = 250
 SWARM_SECONDS = 30
 
 
 def generate(programs, server, workload, seconds, extra=()):
-    """Runs the generator and gives its report; its own options come last, so that a workload's win."""
+    """Runs the generator and returns its report. The workload's options come last, to override the defaults."""
     command = [programs.generator, "--url", f"ws://{server.address}{workload.path}", "--server-pid", str(server.pid),
                "-d", str(seconds), "-m", workload.message]
     if workload.kind == "load" or workload.kind == "climb":
@@ -27,7 +27,7 @@ def generate(programs, server, workload, seconds, extra=()):
     for frame in workload.hellos:
         command += ["--hello", frame]
     own = shlex.split(workload.load.replace('"', '\\"'))
-    # An option may be given once: the workload's duration instead of the usual one.
+    # The generator accepts an option only once, so the workload's duration replaces the default.
     if "-d" in own:
         del command[command.index("-d"):command.index("-d") + 2]
     with tempfile.NamedTemporaryFile(suffix=".json") as report:
@@ -47,7 +47,7 @@ def faults(workload, report):
     deliveries = report["deliveries"]
     misrouted = deliveries["misrouted"]
     if "--private" in workload.load:
-        # A private message goes to its sender too, who is not whom the generator expects.
+        # The sender also receives a private message, which the generator counts as misrouted.
         misrouted = abs(misrouted - deliveries["received"])
     return sum(deliveries[kind] for kind in ("lost", "duplicates", "order_violations", "protocol_errors")) + misrouted
 
@@ -112,7 +112,7 @@ def storm(programs, workload, seconds):
 
 
 class KernelMemory(threading.Thread):
-    """The most that the kernel's memory grew by in a `with` block."""
+    """The largest growth of kernel memory during a `with` block."""
 
     def __init__(self):
         super().__init__(daemon=True)
@@ -150,7 +150,7 @@ def reach(programs, workload, seconds):
 
 
 def climb(programs, workload, seconds):
-    """The highest of the rates that is served; each is tried twice, so that one stall of the machine decides nothing."""
+    """Finds the highest rate that is served. A rate has two attempts, in case the machine stalls during one."""
     best = {"rate": 0}
     for rate in workload.rates:
         tries = []
@@ -167,8 +167,8 @@ def climb(programs, workload, seconds):
 
 
 def swarm(programs, workload, seconds):
-    """Our own bots, on the generator's core; what they say of a delivery, and what it cost the server and them. Then the same
-    load by the generator, for what that takes itself."""
+    """Runs the project's bots on the generator's core, and returns their latencies and the CPU time of the server and
+    of the bots. Then runs the same load with the generator, for the generator's own CPU time."""
     with Server(programs, workload) as server:
         bots = {"BOT_SERVER_URL": f"ws://{server.address}/ws", "BOT_RAMP_PER_SECOND": "1000", "BOT_SECONDS": str(SWARM_SECONDS),
                 **workload.bots}
@@ -184,9 +184,9 @@ def swarm(programs, workload, seconds):
     bytes_per_bot = re.search(r"\((\d+) bytes per bot\)", said)
     quantiles = re.search(r"delivery\s+p50 (\S+ ?\S*)\s+p99 (\S+ ?\S*)\s+p99.9 (\S+ ?\S*)\s+max", said)
     if not (quantiles and swarm_us and bytes_per_bot):
-        raise SystemExit(f"bench: the swarm says nothing of latencies: {said}")
+        raise SystemExit(f"bench: the swarm's report has no latencies: {said}")
     p50, p99, p999 = (milliseconds(text) for text in quantiles.groups())
-    # Connecting is in the server's CPU: it is a part of what bots do.
+    # The server's CPU time includes connecting, as a part of the bots' work.
     return {"deliveries_per_s": deliveries / SWARM_SECONDS, "user_us": user * 1e6 / deliveries, "system_us": system * 1e6 / deliveries,
             "p50_ms": p50, "p99_ms": p99, "p999_ms": p999, "faults": outcome.returncode,
             "swarm_us": float(swarm_us[1]), "generator_us": client["cpu_us_per_delivery"], "bytes_per_bot": int(bytes_per_bot[1])}
@@ -198,7 +198,7 @@ def milliseconds(text):
 
 
 def disturbance(report):
-    """Cores' worth of user time that neither the server nor the generator had: another's, so the run is not alone."""
+    """User time of other processes, in cores. If it is high, other load has disturbed the run."""
     own = report["server"]["cpu_user_s"] + report["client"]["cpu_s"]
     return {"others": max(report["user_of_all"] - own, 0) / report["elapsed"]}
 

@@ -1,8 +1,8 @@
-"""Tables of figures, and what changed against another run."""
+"""Tables of figures, and the changes against another run."""
 
 import statistics
 
-# Column: title, figure, decimals.
+# A column is (title, figure, decimals).
 LOAD = (("deliveries/s", "deliveries_per_s", 0), ("user µs/delivery", "user_us", 3), ("system µs/delivery", "system_us", 3),
         ("user µs/message", "user_us_per_message", 1), ("p50 ms", "p50_ms", 1), ("p99 ms", "p99_ms", 1), ("p99.9 ms", "p999_ms", 1),
         ("MiB", "peak_mib", 1))
@@ -15,16 +15,16 @@ TABLES = {
                            ("bytes/bot", "bytes_per_bot", 0))),
     "idle": ("Idle", IDLE),
     "storm": ("Joining and leaving", (("commands/s", "commands_per_s", 0), ("CPU µs/command", "us_per_command", 1))),
-    "reach": ("As many as there may be", (("connect s", "connect_s", 2), ("connects/s", "connects_per_s", 0), ("CPU µs/accept", "us_per_accept", 1),
+    "reach": ("The most connections", (("connect s", "connect_s", 2), ("connects/s", "connects_per_s", 0), ("CPU µs/accept", "us_per_accept", 1),
               ("server MiB", "server_mib", 1), ("kernel MiB, both ends", "kernel_mib", 1), ("p50 ms", "p50_ms", 1), ("p99 ms", "p99_ms", 1))),
 }
 STORED = (("mean commit ms", "commit_ms", 2), ("messages in it", "commit_messages", 1))
-# What our own bots may cost: CPU for each delivery, as a multiple of the generator's, and bytes.
+# The limits for the project's bots: CPU per delivery as a multiple of the generator's, and bytes per bot.
 SWARM_CPU_MOST = 2
 BOT_BYTES_MOST = 12_000
-# Above this share of a core that others used, a row says so.
+# Above this many cores of other load, a row has a note.
 ALONE = 0.1
-# What differs less than this is noise, whatever the runs say.
+# A smaller relative difference counts as noise.
 SAME = 0.05
 HIGHER_IS_BETTER = {"deliveries_per_s", "connects_per_s", "commands_per_s", "rate"}
 
@@ -62,12 +62,12 @@ def show(workloads, results):
                 if (others := median(runs, "others") or 0) > ALONE:
                     notes.append(f"others used {others:.1f} cores")
                 rows.append([work.what, *numbers, "; ".join(notes)])
-            parts.append(f"### {title}{' with a stored history' if stored else ''}\n\n" + table(["", *(name for name, _, _ in shown), "not as it should be"], rows))
+            parts.append(f"### {title}{' with a stored history' if stored else ''}\n\n" + table(["", *(name for name, _, _ in shown), "problems"], rows))
     return "\n\n".join(parts)
 
 
 def ratios(results):
-    """What the issue of speed is measured by, where the runs for it are there."""
+    """The ratios of the speed goals, as far as their workloads were run."""
     lines = []
 
     def compare(title, above, below, figure):
@@ -94,18 +94,18 @@ def ratios(results):
 
 
 def slopes(results):
-    """What one connection more costs, by least squares over all sizes."""
+    """The cost of one more connection, by least squares over all sizes."""
     points = [run for name, runs in results.items() if name.startswith("reach-") for run in runs]
     if len({point["connections"] for point in points}) < 2:
         return ""
     x = [point["connections"] for point in points]
     slope = lambda figure: statistics.linear_regression(x, [point[figure] for point in points]).slope
-    return (f"One connection more: {slope('server_mib') * 2**20:,.0f} bytes of the server, {slope('kernel_mib') * 2**20:,.0f} bytes of the kernel "
+    return (f"One more connection costs: {slope('server_mib') * 2**20:,.0f} bytes of the server, {slope('kernel_mib') * 2**20:,.0f} bytes of the kernel "
             f"for both ends, {slope('connect_s') * 1e6:,.0f} µs to connect, {slope('p99_ms') * 1e3:,.2f} µs of p99.")
 
 
 def changes(before, now):
-    """What differs between two runs by more than the spread of either, and by more than 5 %."""
+    """The differences between two runs that exceed the spread of both runs and 5 %."""
     lines = []
     for name, runs in now.items():
         for figure in sorted({figure for run in runs for figure in run} - {"others", "faults", "connections"}):
@@ -121,4 +121,4 @@ def changes(before, now):
         wrong = max(run.get("faults", 0) for run in runs)
         if wrong > max((run.get("faults", 0) for run in before.get(name, [{}])), default=0):
             lines.append(f"WORSE   {name:24} {'faults':24} {wrong:,.0f}")
-    return "\n".join(lines) or "nothing changed beyond the noise"
+    return "\n".join(lines) or "no change beyond the noise"

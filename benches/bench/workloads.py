@@ -1,17 +1,17 @@
-"""The workloads: which server, with which settings, under which load."""
+"""The workloads: each has a server, its settings and a load."""
 
 from dataclasses import dataclass, field
 
 NAMED = '{"clientId":"{id}","Message":"{payload}"}'
 PRIVATE = '{"to":"{target}","Message":"{payload}"}'
-# The marker that the load generator puts into a message takes 28 bytes: it is the smallest message there is.
+# The load generator's marker takes 28 bytes of each message, so this is the smallest message.
 SMALLEST = 28
 STORM_ROUNDS = 25
 
 
 @dataclass(frozen=True)
 class Workload:
-    """One load on one server. `load` are options of fanout-bench."""
+    """One load on one server. `load` contains options of fanout-bench."""
 
     name: str
     what: str
@@ -21,19 +21,19 @@ class Workload:
     server: str = "starling"
     settings: dict = field(default_factory=dict)
     cores: tuple = (0,)
-    # load, idle, reach, storm, climb or swarm: which figures it has.
+    # One of load, idle, reach, storm, climb and swarm. Decides which figures the workload has.
     kind: str = "load"
     hellos: tuple = ()
-    # Whether it belongs to a run with --quick.
+    # Whether --quick includes the workload.
     quick: bool = False
-    # Options for the climb: the rates to try, in this order, until the p99 is too high.
+    # For `climb`: the rates to try in this order, until the p99 is too high.
     rates: tuple = ()
-    # Settings of our own bots, which make the same load as the generator.
+    # For `swarm`: settings of the project's bots that make the same load as the generator.
     bots: dict = field(default_factory=dict)
 
 
 def storm_hellos():
-    """What each connection sends at once: it joins and leaves a room that all share, over and over."""
+    """The frames that each connection sends at once: it joins and leaves a shared room again and again."""
     join, leave = '{"type":"join","room":"storm"}', '{"type":"leave","room":"storm"}'
     last = '{"type":"join","room":"calm"}'
     return (*(frame for _ in range(STORM_ROUNDS) for frame in (join, leave)), last)
@@ -45,7 +45,7 @@ def all_workloads():
     def add(*args, **kwargs):
         work.append(Workload(*args, **kwargs))
 
-    # The same number of deliveries a second whatever the size of the room.
+    # The number of deliveries per second is the same for every room size.
     for members in (10, 100, 1_000, 10_000):
         add(f"room-{members}", f"{members:,} in a room, {100_000 // members:,} messages/s",
             f"-n {members} -p 10 -r {100_000 // members}", quick=members == 1_000)

@@ -1,20 +1,20 @@
-//! What a person can do about an error, by its kind, see [`Stats::error`](crate::stats::Stats::error).
+//! Advice to the user about each kind of error, see [`Stats::error`](crate::stats::Stats::error).
 
-use crate::connect_error::{ENDED, NO_ANSWER, NO_HTTP, NO_REPLY, NO_WELCOME, UNKNOWN_HOST};
+use crate::connect_error::{ENDED, NO_ANSWER, NO_HTTP, NO_REPLY, NO_WELCOME, UNKNOWN_HOST, UNREADABLE_WELCOME};
 
-/// Characters of `HTTP 503`.
+/// The length of `HTTP 503`, in characters.
 const STATUS_CHARS: usize = 8;
 
-/// What a kind contains, and what to do about it. The first that fits counts.
-const OF_PARTS: [(&str, &str); 13] = [
+/// Parts of an error kind, each with its advice. The first part that the kind contains decides.
+const OF_PARTS: [(&str, &str); 20] = [
     (
         "CaUsedAsEndEntity",
-        "the server shows the certificate of an authority, as `openssl req -x509` makes it: give the server a certificate \
-         that is none (basicConstraints=CA:FALSE), or set BOT_INSECURE=true for a test",
+        "the server shows a certificate authority's own certificate, as `openssl req -x509` makes it: give it a \
+         certificate with basicConstraints=CA:FALSE, or set BOT_INSECURE=true for a test",
     ),
     (
         "not valid for name",
-        "the server's certificate is for another host: name that one in BOT_SERVER_URL, or set BOT_INSECURE=true for a test",
+        "the server's certificate is for another host: use it in BOT_SERVER_URL, or set BOT_INSECURE=true for a test",
     ),
     (
         "certificate: Expired",
@@ -23,44 +23,86 @@ const OF_PARTS: [(&str, &str); 13] = [
     ("certificate: NotValidYet", "the server's certificate is not valid yet, or this machine's clock is wrong"),
     (
         "TLS: invalid peer certificate",
-        "the server's certificate is not trusted: name its authority in BOT_CA_FILE, or set BOT_INSECURE=true for a test",
+        "the server's certificate is not trusted: name its CA in BOT_CA_FILE, or set BOT_INSECURE=true for a test",
     ),
-    ("InvalidContentType", "no TLS is spoken there: ws:// instead of wss://"),
-    (NO_HTTP, "what listens there does not speak HTTP; if it speaks TLS: wss:// instead of ws://"),
-    (ENDED, "what listens there takes no WebSocket; if it speaks TLS: wss:// instead of ws://"),
-    (NO_ANSWER, "nothing answers there: look at host and port of BOT_SERVER_URL; a firewall may drop what comes"),
-    (
-        NO_REPLY,
-        "what listens there does not answer a WebSocket's handshake: look at BOT_SERVER_URL, or the server hangs",
-    ),
+    ("InvalidContentType", "the server does not use TLS: use ws:// instead of wss://"),
+    (NO_HTTP, "the server does not speak HTTP; if it uses TLS, use wss:// instead of ws://"),
+    (ENDED, "the server does not accept WebSockets; if it uses TLS, use wss:// instead of ws://"),
+    (NO_ANSWER, "nothing answers: check host and port of BOT_SERVER_URL; a firewall may drop the packets"),
+    (NO_REPLY, "the server does not answer the WebSocket handshake: check BOT_SERVER_URL; the server may hang"),
     (
         NO_WELCOME,
-        "the server takes WebSockets and does not welcome the bots: look at BOT_DIALECT and at path of BOT_SERVER_URL",
+        "the server accepts WebSockets but does not welcome the bots: check BOT_DIALECT and the path of BOT_SERVER_URL",
     ),
-    ("BOT_DIALECT=", "set BOT_DIALECT to what the server speaks"),
-    (UNKNOWN_HOST, "no address is known for the host of BOT_SERVER_URL"),
+    ("BOT_DIALECT=", "set BOT_DIALECT to the server's protocol"),
+    (UNKNOWN_HOST, "the host of BOT_SERVER_URL has no known address"),
+    (
+        UNREADABLE_WELCOME,
+        "the server speaks another version of the protocol than the bots: take both from one; RUST_LOG=bot_swarm=debug shows \
+         what is wrong with its welcome",
+    ),
+    ("mqtt: connection refused with code 4", NO_PASSWORD),
+    ("mqtt: connection refused with code 5", NO_PASSWORD),
+    (
+        "mqtt: the topic was refused",
+        "the server does not let the bots subscribe to the topic lobby: look at its access list",
+    ),
+    ("handshake: Invalid", WRONG_ANSWER),
+    ("handshake: Missing", WRONG_ANSWER),
+    (
+        "WebSocket: ",
+        "what comes is no frame of a WebSocket: look at BOT_SERVER_URL, or a proxy changes what passes through it",
+    ),
 ];
 
-/// The same of whole kinds, and of HTTP statuses, behind which a code may stand.
-const OF_KINDS: [(&str, &str); 11] = [
+const NO_PASSWORD: &str =
+    "the server wants a user and a password, which the bots do not have (Mosquitto: allow_anonymous true)";
+
+const NO_ROUTE: &str =
+    "this machine finds no way to the host of BOT_SERVER_URL: look at that address, and at this machine's network";
+
+const WRONG_ANSWER: &str = "what listens there answers a WebSocket's handshake wrongly: look at BOT_SERVER_URL, or a proxy passes no \
+     WebSockets on";
+
+const ELSEWHERE: &str =
+    "the server sends the bots to another address, and they do not follow: name that address in BOT_SERVER_URL";
+
+const NOTHING_BEHIND: &str = "a proxy listens there, and does not reach the server behind it";
+
+/// Advice for whole kinds, and for HTTP statuses, which an error code may follow.
+const OF_KINDS: [(&str, &str); 22] = [
     ("connect: connection refused", "no server listens at BOT_SERVER_URL"),
-    ("HTTP 200", "a page is at this path, and no WebSocket: look at path of BOT_SERVER_URL; Starling's is /ws"),
+    (
+        "connect: connection reset",
+        "what listens there ends every connection at once: look at host and port of BOT_SERVER_URL; a proxy or a firewall may do it",
+    ),
+    ("connect: host unreachable", NO_ROUTE),
+    ("connect: network unreachable", NO_ROUTE),
+    ("connect: permission denied", "this machine's firewall forbids the connection"),
+    ("HTTP 200", "the path has a page, not a WebSocket: check the path of BOT_SERVER_URL; Starling's is /ws"),
+    ("HTTP 301", ELSEWHERE),
+    ("HTTP 302", ELSEWHERE),
+    ("HTTP 307", ELSEWHERE),
+    ("HTTP 308", ELSEWHERE),
     (
         "HTTP 400",
-        "the server takes no WebSocket like this: look at path and query of BOT_SERVER_URL, and at BOT_DIALECT; if it speaks \
-         TLS: wss:// instead of ws://",
+        "the server rejects this WebSocket: check path and query of BOT_SERVER_URL, and BOT_DIALECT; if it uses \
+         TLS, use wss:// instead of ws://",
     ),
     ("HTTP 401", "a token is missing, bad or has expired: BOT_TOKEN, BOT_TOKEN_FILE or BOT_TOKEN_SECRET"),
-    ("HTTP 403", "the token is another client's, or does not allow the room; or the origin is not allowed"),
+    ("HTTP 403", "the token belongs to another client, or does not allow the room; or the origin is not allowed"),
     ("HTTP 404", "no WebSocket at this path; Starling's is /ws"),
     ("HTTP 409", "the names are taken: choose another BOT_NAME_PREFIX"),
-    ("HTTP 426", "the server wants another protocol there: look at path of BOT_SERVER_URL, and at BOT_DIALECT"),
-    ("HTTP 429", "the server limits this address"),
-    ("rate_limited", "the bots say more than the server allows: less BOT_MESSAGES_PER_SECOND, or a higher limit there"),
-    ("HTTP 503", "the server is full, stopping, or not able to"),
+    ("HTTP 426", "the server expects another protocol: check the path of BOT_SERVER_URL, and BOT_DIALECT"),
+    ("HTTP 429", "the server limits the rate or the connections of this address"),
+    ("rate_limited", "the bots send more than the server allows: lower BOT_MESSAGES_PER_SECOND, or raise its limit"),
+    ("HTTP 500", "the server failed: its log should say why"),
+    ("HTTP 502", NOTHING_BEHIND),
+    ("HTTP 504", NOTHING_BEHIND),
+    ("HTTP 503", "the server is full, stopping, or unable to serve"),
 ];
 
-/// What to do about an error of this kind. `None`: the kind says all there is.
+/// Returns advice on an error of this kind. `None` if the kind needs no explanation.
 pub fn advice(kind: &str) -> Option<&'static str> {
     let of_parts = OF_PARTS.iter().find(|(part, _)| kind.contains(part));
     let status = kind.get(..STATUS_CHARS).filter(|status| status.starts_with("HTTP ")).unwrap_or(kind);
@@ -84,6 +126,15 @@ mod tests {
             (r#"TLS: invalid peer certificate: certificate not valid for name "a"; certificate is …"#, "another host"),
             ("TLS: received corrupt message of type InvalidContentType", "ws:// instead of wss://"),
             (NO_HTTP, "wss:// instead of ws://"),
+            ("mqtt: connection refused with code 5", "a user and a password"),
+            ("connect: connection reset", "at once"),
+            ("connect: host unreachable", "no way to the host"),
+            ("connect: no answer by the end of the run", "a firewall may drop"),
+            ("HTTP 302", "name that address"),
+            ("HTTP 502", "a proxy"),
+            ("handshake: Invalid challenge response", "answers a WebSocket's handshake wrongly"),
+            ("WebSocket: Received a masked frame from server", "no frame of a WebSocket"),
+            (UNREADABLE_WELCOME, "another version"),
         ] {
             assert!(advice(kind).is_some_and(|advice| advice.contains(expected)), "{kind}");
         }

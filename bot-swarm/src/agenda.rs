@@ -1,4 +1,4 @@
-//! What the bots of one worker have to do and when: one timer for all of them.
+//! The appointments of one worker's bots. One timer serves all of them.
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -8,54 +8,54 @@ use tokio::sync::Notify;
 
 use crate::clock::Nanos;
 
-/// What a bot has to do at a point in time.
+/// An action that a bot takes at a given time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Errand {
-    /// Come: it is wanted from now on.
+    /// Start to take part: the profile wants the bot from now on.
     Come,
     /// Connect again.
     Connect,
-    /// Send what is due by the plan, or what had to wait.
+    /// Send the messages that are due by the plan, or were postponed.
     Speak,
-    /// See whether anything came from the server of late.
+    /// Check whether anything came from the server since the last check.
     CheckPulse,
-    /// Expect everything from now on, where no server says since when.
+    /// Expect every message from now on, with a server that does not tell where a connection begins.
     Listen,
     /// Ask the server for its time, for all bots of the worker.
     AskTime,
-    /// Read some more, for a bot that reads slowly.
+    /// Read more, for a bot that reads slowly.
     Read,
-    /// Do what its behaviour wants beside talking.
+    /// Make the behaviour's next move.
     Move,
-    /// Go: it is not wanted any more. What is unanswered is awaited for a moment.
+    /// Leave because the profile no longer wants the bot, after a short wait for unanswered messages.
     Depart,
-    /// Await nothing any more, and go.
+    /// Leave without waiting for answers.
     Part,
-    /// Count what is still to be said of the plan, which ends.
+    /// Count the planned messages that are still to be sent, because the plan ends.
     Settle,
-    /// Give up what is not done, and count it.
+    /// Give up and count everything that is not done.
     GiveUp,
     /// Say goodbye and close, because the run is over.
     Leave,
 }
 
-/// An errand of one bot at its time.
+/// An errand of one bot at a given time.
 ///
 /// Ordered by time first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Appointment {
-    /// When.
+    /// The time at which the errand is due.
     pub due: Nanos,
-    /// Whose: the bot's place in its worker.
+    /// The bot's index in its worker.
     pub bot: u32,
-    /// What the bot is to do then.
+    /// The action.
     pub errand: Errand,
 }
 
 /// The appointments of all bots of one worker.
 ///
-/// Bots enter theirs, the ticker takes those that are due. An appointment cannot be withdrawn; the bot knows by its
-/// time whether it still means anything.
+/// Bots enter their appointments; the ticker takes those that are due. An appointment cannot be withdrawn: the bot
+/// compares its time with its own notes and ignores an outdated one.
 #[derive(Debug, Default)]
 pub struct Agenda {
     appointments: RefCell<BinaryHeap<Reverse<Appointment>>>,
@@ -63,7 +63,7 @@ pub struct Agenda {
 }
 
 impl Agenda {
-    /// Adds an appointment; it is brought at its time, or as soon after as the worker can.
+    /// Adds an appointment. The ticker delivers it at its time, or as soon after that as the worker can.
     pub fn enter(&self, appointment: Appointment) {
         let mut appointments = self.appointments.borrow_mut();
         let is_first = appointments.peek().is_none_or(|Reverse(first)| appointment.due < first.due);
@@ -73,7 +73,7 @@ impl Agenda {
         }
     }
 
-    /// When the next appointment is.
+    /// Returns the time of the next appointment.
     pub fn next_due(&self) -> Option<Nanos> {
         self.appointments.borrow().peek().map(|Reverse(first)| first.due)
     }

@@ -1,14 +1,14 @@
-//! How long to wait before connecting again: exponential, with full jitter.
+//! The wait before a bot reconnects: exponential backoff with full jitter.
 //!
-//! Full jitter means any time from zero to the exponential bound, so that the bots that a server dropped together do
-//! not come back together.
+//! Full jitter means a random time between zero and the exponential bound, so that bots that a server dropped together
+//! do not return together.
 
 use std::time::Duration;
 
 /// The bound of the first wait.
 const FIRST: Duration = Duration::from_millis(250);
 
-/// No bound is longer than this, however often connecting failed.
+/// The upper limit of the bound, however often connecting fails.
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// The waits between attempts to connect.
@@ -18,14 +18,14 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The wait before the next attempt: at least `at_least`, which a server may ask for, and a random time on top.
+    /// Returns the wait before the next attempt: `at_least`, which a server may request, plus a random time.
     pub fn next(&mut self, at_least: Duration, rng: &mut fastrand::Rng) -> Duration {
         let bound = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
         self.failures = self.failures.saturating_add(1);
         at_least.saturating_add(bound.mul_f64(rng.f64()))
     }
 
-    /// Starts anew: the server welcomed the bot.
+    /// Starts again with the first bound, because the server has welcomed the bot.
     pub fn reset(&mut self) {
         self.failures = 0;
     }

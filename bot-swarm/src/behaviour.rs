@@ -1,4 +1,4 @@
-//! What kinds of bots there are, and what each does. A behaviour decides; the bot acts.
+//! The kinds of bots. A behaviour decides; the bot acts.
 
 mod chatter;
 mod churner;
@@ -12,31 +12,31 @@ use std::time::Duration;
 
 use crate::plan::Habits;
 
-/// How a bot behaves.
+/// The kind of a bot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum BehaviourKind {
-    /// Talks to its room.
+    /// Talks in its room.
     Chatter,
     /// Only reads.
     Lurker,
-    /// Talks to other bots, in private.
+    /// Sends private messages to other bots.
     Private,
-    /// Joins and leaves rooms.
+    /// Joins and leaves rooms besides its own.
     Hopper,
     /// Reads slowly.
     Slow,
-    /// Leaves and comes back.
+    /// Disconnects and returns.
     Churner,
-    /// Ignores limits.
+    /// Ignores the server's limits.
     Flooder,
 }
 
 impl BehaviourKind {
-    /// All of them, in the order of their numbers.
+    /// All kinds, in the order of their discriminants.
     pub const ALL: [Self; 7] =
         [Self::Chatter, Self::Lurker, Self::Private, Self::Hopper, Self::Slow, Self::Churner, Self::Flooder];
 
-    /// Its name, in the configuration and in metrics.
+    /// Its name in the configuration and in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Chatter => "chatter",
@@ -49,7 +49,13 @@ impl BehaviourKind {
         }
     }
 
-    /// What a bot of this kind goes by.
+    /// Whether it reads no faster than `BOT_SLOW_BYTES_PER_SECOND`. Then its deliveries are not timed, and
+    /// it does not ask for the messages that it misses when the server closes its connection.
+    pub(crate) fn reads_slowly(self) -> bool {
+        self == Self::Slow
+    }
+
+    /// Creates the behaviour of a bot of this kind.
     pub(crate) fn begin(self) -> Box<dyn Behaviour> {
         match self {
             Self::Chatter => Box::new(chatter::Chatter),
@@ -63,56 +69,51 @@ impl BehaviourKind {
     }
 }
 
-/// To whom a bot talks.
+/// The receiver of a bot's messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Talk {
-    /// To nobody.
+    /// No receiver.
     Silent,
-    /// To the room that it is at home in.
+    /// The bot's home room.
     Room,
-    /// To its friends, one at a time.
+    /// One of its friends at a time.
     Friends,
 }
 
-/// What a bot does beside talking.
+/// An action of a bot apart from talking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Move {
-    /// It visits another room than the one it visits.
+    /// It leaves the room that it visits, if any, and visits another.
     Hop,
-    /// It goes, to come back and resume where it was.
+    /// It disconnects, then returns and resumes.
     Depart {
-        /// Whether it says goodbye, or is cut off.
+        /// Whether it closes the WebSocket first, or just drops the connection.
         politely: bool,
-        /// For how long.
+        /// The time until it returns.
         rest: Duration,
     },
 }
 
-/// What a bot goes by. Says what is to be done; never does it.
+/// The rules that a bot follows. A behaviour only decides; the bot carries out.
 pub(crate) trait Behaviour {
-    /// To whom it talks.
+    /// The receiver of its messages.
     fn talk(&self) -> Talk {
         Talk::Silent
     }
 
-    /// What it does next, and how long from now. Asked when it is connected, and after each move. `None`: nothing.
+    /// The next move, and the time from now until then. The bot asks after it has connected, and after each move.
+    /// `None`: no more moves.
     fn next_move(&mut self, _: &Habits, _: &mut fastrand::Rng) -> Option<(Duration, Move)> {
         None
     }
 
-    /// Whether it reads no faster than `BOT_SLOW_BYTES_PER_SECOND`. Then nothing is timed that it receives, and what
-    /// it misses when the server has enough of it, it does not ask for.
-    fn reads_slowly(&self) -> bool {
-        false
-    }
-
-    /// Whether it talks at `BOT_FLOOD_PER_SECOND`, whatever the server says. Then nothing is timed that it says.
+    /// Whether it talks at `BOT_FLOOD_PER_SECOND`, whatever the server answers. Then its messages are not timed.
     fn ignores_limits(&self) -> bool {
         false
     }
 }
 
-/// Some time around the mean: between half of it and half more.
+/// A random time between half the mean and one and a half times the mean.
 fn around(mean: Duration, rng: &mut fastrand::Rng) -> Duration {
     mean.mul_f64(0.5 + rng.f64())
 }

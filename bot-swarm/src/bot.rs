@@ -1,7 +1,7 @@
-//! A bot: one actor with one connection, which comes back when it is lost.
+//! A bot: one actor with one connection, which reconnects after a loss.
 //!
-//! The bot speaks by its [`Plan`], awaits the answers to a bounded number of messages, and reads without pause. It
-//! owns no timer: everything that is to happen at a time is an [`Errand`] that its worker's ticker brings.
+//! The bot sends messages by its [`Plan`], awaits the answers to a bounded number of them, and reads without pause. It
+//! owns no timer: an action that is due at a given time is an [`Errand`] that its worker's ticker delivers.
 
 mod accounts;
 mod attendance;
@@ -41,53 +41,66 @@ use reading::Reading;
 use speech::{Draft, Next, Speech};
 use way_back::WayBack;
 
-/// How long a bot pauses that was refused without being told for how long.
+/// The pause of a refused bot if the server states none.
 const PAUSE_DEFAULT: Duration = Duration::from_secs(1);
 
-/// How long a bot that is not wanted any more awaits the answers to its messages.
+/// The time that a bot that is no longer wanted waits for answers to its messages.
 const PART_AFTER: Duration = Duration::from_secs(2);
 
-/// The room that a bot visits beside its own.
+/// The room that a bot visits besides its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Visit {
     None,
-    /// It has asked to come in.
+    /// It has asked to join.
     Asked(u32),
     In(u32),
+    /// It has asked to go, and is in until the server answers.
+    Leaving(u32),
 }
 
-/// Who a bot is. But for its name, which the server has the last word on, none of it changes.
+impl Visit {
+    /// The room that it is in.
+    fn room(self) -> Option<u32> {
+        match self {
+            Self::None | Self::Asked(_) => None,
+            Self::In(room) | Self::Leaving(room) => Some(room),
+        }
+    }
+}
+
+/// The identity of a bot. Only its name can change, because the server may assign another.
 struct Identity {
-    /// Its number in its swarm.
+    /// Its number in the swarm.
     number: u32,
     name: ClientId,
     kind: BehaviourKind,
-    /// The number of the room that it is at home in.
+    /// The number of its home room.
     room: u32,
 }
 
-/// What a bot does of its own accord.
+/// The bot's own actions.
 struct Conduct {
     behaviour: Box<dyn Behaviour>,
-    /// What its behaviour does next, and when.
+    /// The next move of its behaviour, with its time.
     next_move: Option<(Nanos, Move)>,
-    /// The room that it visits, or has asked to visit.
+    /// The room that it visits or has asked to visit.
     visit: Visit,
 }
 
-/// A bot's connection, and the way to its next one.
+/// A bot's connection, and the state for its next one.
 struct Session {
     link: Link,
     way_back: WayBack,
     fragments: Fragments,
-    /// Where the server does not say so: since when the bot has a right to everything.
+    /// With a dialect that does not say where a connection begins: the time from which the bot must receive every
+    /// message.
     listens_at: Option<Nanos>,
 }
 
-/// How far a bot is with all that the server numbers.
+/// The bot's position in each numbered stream of messages.
 #[derive(Default)]
 struct Readings {
-    /// With the room that it is at home in.
+    /// In its home room.
     home: Reading,
     inbox: Reading,
 }
@@ -96,7 +109,7 @@ struct Readings {
 pub(crate) struct Bot {
     identity: Identity,
     conduct: Conduct,
-    /// As what it counts in the census.
+    /// Its state in the census.
     state: BotState,
     attendance: Attendance,
     speech: Speech,
@@ -106,26 +119,26 @@ pub(crate) struct Bot {
     worker: Rc<WorkerState>,
 }
 
-/// Tells a bot what it has to do now. Sent by the ticker of its worker alone.
+/// Tells a bot to do an errand now. Only the ticker of its worker sends it.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 struct RunErrand(Appointment);
 
-/// The ticker's hold of a bot.
+/// The ticker's handle to a bot.
 pub(crate) struct BotHandle(Addr<Bot>);
 
-/// The bot has as many messages waiting as its mailbox takes; try again.
+/// The bot's mailbox is full; the ticker tries again.
 #[derive(Debug)]
 pub(crate) struct MailboxFull;
 
 impl BotHandle {
-    /// Brings an appointment whose time has come.
+    /// Delivers an appointment that is due.
     ///
     /// # Errors
-    /// [`MailboxFull`]; the mailbox is bounded, and this hold is the only one.
+    /// [`MailboxFull`]; the mailbox is bounded, and this is the only handle.
     pub(crate) fn bring(&self, appointment: Appointment) -> Result<(), MailboxFull> {
         match self.0.try_send(RunErrand(appointment)) {
-            // A bot ends with its worker only; nobody misses the errand then.
+            // A bot stops only when its worker stops; the errand does not matter then.
             Ok(()) | Err(actix::prelude::SendError::Closed(_)) => Ok(()),
             Err(actix::prelude::SendError::Full(_)) => Err(MailboxFull),
         }
@@ -172,7 +185,8 @@ impl Bot {
         self.worker.stats.borrow_mut().error(kind);
     }
 
-    /// Sends what is due, as far as connection, server and window allow. Called whenever one of them may have changed.
+    /// Sends the messages that are due, as far as connection, server and window allow. Called whenever one of these may
+    /// have changed.
     pub(crate) fn speak(&mut self) {
         let now = self.worker.now();
         if !self.session.link.is_up() {
@@ -204,7 +218,7 @@ impl Bot {
             self.has_less_to_say(false);
             let mut stats = self.worker.stats.borrow_mut();
             stats.counters.sent += 1;
-            // Who ignores limits has itself to blame for what takes long.
+            // A bot that ignores limits causes its own delays, so its messages are not timed.
             let (planned, own_wait) = if self.conduct.behaviour.ignores_limits() {
                 (Nanos::UNPLANNED, OwnWait::default())
             } else {
@@ -221,7 +235,7 @@ impl Bot {
         }
     }
 
-    /// Begins to talk, if that is what it does, at the time at which it was to come.
+    /// Begins the plan, if the bot talks, at the time at which it was due to come.
     fn begin_plan(&mut self, came: Nanos) {
         let habits = &self.worker.habits;
         let rate =
@@ -250,7 +264,7 @@ impl Bot {
         }
     }
 
-    /// Sends everything again that is unanswered, in order and with the same `id`s.
+    /// Sends all unanswered messages again, in order and with the same `id`s.
     fn send_again(&mut self) {
         for (serial, message) in self.speech.under_way() {
             self.worker.stats.borrow_mut().counters.sent_again += 1;

@@ -1,26 +1,26 @@
-//! How many bots there are, by what they do and how they are.
+//! The number of bots by behaviour and state.
 
 use crate::behaviour::BehaviourKind;
 
-/// How a bot is.
+/// The state of a bot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BotState {
-    /// Its time has not come.
+    /// The profile has not wanted it yet.
     Waiting,
     /// It connects for the first time.
     Connecting,
-    /// It is connected, and has been told what it missed.
+    /// It is connected and has caught up.
     Connected,
-    /// It was connected, and tries to come back, or has yet to be told what it missed.
+    /// It has lost its connection, or has not caught up since.
     Away,
-    /// It left by its own will, and will come back.
+    /// It has left by its own choice, and will return.
     Resting,
-    /// It left for good.
+    /// It has left for good.
     Gone,
 }
 
 impl BotState {
-    /// All of them, in the order of their numbers.
+    /// All states, in the order of their discriminants.
     pub const ALL: [Self; 6] =
         [Self::Waiting, Self::Connecting, Self::Connected, Self::Away, Self::Resting, Self::Gone];
 
@@ -52,12 +52,12 @@ impl Census {
         BehaviourKind::ALL.iter().map(|behaviour| self.of(*behaviour, state)).sum()
     }
 
-    /// A new bot waits.
+    /// Adds a new bot, in state `Waiting`.
     pub fn add(&mut self, behaviour: BehaviourKind) {
         *self.cell(behaviour, BotState::Waiting) += 1;
     }
 
-    /// A bot's state changes.
+    /// Moves a bot from one state to another.
     pub fn change(&mut self, behaviour: BehaviourKind, from: BotState, to: BotState) {
         *self.cell(behaviour, from) -= 1;
         *self.cell(behaviour, to) += 1;

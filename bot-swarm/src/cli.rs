@@ -1,4 +1,4 @@
-//! The command line, and where the configuration comes from.
+//! The command line, and the sources of the configuration.
 
 use std::path::PathBuf;
 
@@ -8,45 +8,45 @@ use crate::config::{Config, ConfigError, KNOBS, Knob, SCENARIO};
 use crate::expect::Expectations;
 use crate::merge::Demands;
 
-/// The command that searches a limit.
+/// The command that searches for a limit.
 const FIND_LIMIT: &str = "find-limit";
 
-/// The command that holds two reports against each other.
+/// The command that compares two reports.
 const COMPARE: &str = "compare";
 
 /// The flag that shows the configuration.
 const PRINT_CONFIG: &str = "print-config";
 
-/// Flags beside those of the search itself that its help shows.
+/// Flags that the search's help shows besides the search's own.
 const SHOWN_IN_SEARCH: [&str; 8] =
     ["server-url", "count", "rooms", "messages-per-second", "workers", "expect", "report", "server-metrics"];
 
-/// The command that makes one report of many.
+/// The command that merges reports.
 const MERGE: &str = "merge";
 
-/// What the command line asks for.
+/// The request of the command line.
 #[derive(Debug, PartialEq)]
 pub enum Request {
     /// Run the swarm.
     Run(Config),
     /// Show the configuration and end.
     PrintConfig(Config),
-    /// Search the highest load that keeps what is expected.
+    /// Search for the highest load that keeps the expectations.
     FindLimit(Config),
-    /// Make one report of many.
+    /// Merge many reports into one.
     Merge {
-        /// The reports, or folders of them.
+        /// Report files, or folders that contain them.
         reports: Vec<PathBuf>,
-        /// What the sum is held to.
+        /// The expectations for the merged report, and the number of reports to wait for.
         demands: Demands,
-        /// Where the sum is written.
+        /// The folder for the merged report.
         folder: Option<PathBuf>,
     },
-    /// Hold a report against an earlier one.
+    /// Compare a report with an earlier one.
     Compare {
-        /// The earlier one.
+        /// The earlier report.
         before: PathBuf,
-        /// The one that is judged.
+        /// The report that is judged.
         now: PathBuf,
     },
 }
@@ -56,8 +56,8 @@ pub fn command() -> Command {
     let print_config = Arg::new(PRINT_CONFIG)
         .long(PRINT_CONFIG)
         .action(ArgAction::SetTrue)
-        .help("Show the configuration as it is, and end");
-    // What a command has no use for is not in its help. Before the name of a command all flags may stand.
+        .help("Print the configuration in force, and exit");
+    // A command's help omits flags that it has no use for. Before the name of a command, any flag may stand.
     let of_run = KNOBS.iter().map(|knob| flag(knob).hide(knob.is_of_search()));
     let of_search = KNOBS.iter().filter(|knob| knob.counts_in_search());
     let of_search =
@@ -67,39 +67,39 @@ pub fn command() -> Command {
         .about("Many bots that load a chat server, check what arrives and measure how long it took")
         .after_help(
             "Every flag is also a variable of the environment, or of a file .env in the working directory.\n\
-             Ends with 0: what was expected was kept; 1: it was not; 2: the swarm itself was the limit, so \
-             nothing can be said; 3: could not run.",
+             Exit codes: 0: the run kept all expectations; 1: it did not; 2: the swarm itself was the limit, so \
+             there is no result; 3: the run failed to start.",
         )
         .args(of_run)
         .arg(print_config.clone())
         .subcommand(
             Command::new(FIND_LIMIT)
-                .about("Raises the load until it breaks what is expected, and narrows down where")
+                .about("Raises the load until it breaks an expectation, and narrows down the limit")
                 .after_help(
-                    "Every other flag of bot-swarm that says what the bots do may be given, too: see bot-swarm --help. How \
-                     long a load takes, and when its bots come, is for the search to say.\n\
-                     Ends with 0: a limit was found, or there is none up to --find-most; 1: not even the least load was kept; 2: the \
-                     swarm itself was the limit; 3: could not run, or ended early; 4: nothing was measured, as without a server.",
+                    "All other flags that control the bots are accepted, too: see bot-swarm --help. The search itself \
+                     decides how long a load takes and when its bots connect.\n\
+                     Exit codes: 0: a limit was found, or none up to --find-most; 1: even the least load failed; 2: the 
+                     swarm itself was the limit; 3: could not run, or ended early; 4: nothing was measured.",
                 )
                 .args(of_search)
                 .arg(print_config),
         )
         .subcommand(
             Command::new(COMPARE)
-                .about("Says what got better and what got worse; ends with 1 where anything got worse, with 2 where a run is not valid")
-                .arg(report("before", "A report.json, or the folder it is in"))
-                .arg(report("now", "The one that is judged by it")),
+                .about("Compares two reports; exit codes: 0: nothing is worse; 1: something is; 2: a run is not valid")
+                .arg(report("before", "The earlier report.json, or its folder"))
+                .arg(report("now", "The report.json to judge, or its folder")),
         )
         .subcommand(
             Command::new(MERGE)
-                .about("Makes one report of those of many processes, and judges it; ends as a run does")
-                .arg(report("reports", "A report.json, the folder it is in, or a folder of such folders").num_args(1..))
+                .about("Merges the reports of many processes and judges the result; exit codes as of a run")
+                .arg(report("reports", "A report.json, its folder, or a folder of such folders").num_args(1..))
                 .arg(
                     Arg::new("expect")
                         .long("expect")
                         .value_name("VALUE")
                         .value_parser(|text: &str| text.parse::<Expectations>())
-                        .help("What is expected of all together; default: what was expected of each"),
+                        .help("Expectations for the merged report; default: those of the single reports"),
                 )
                 .arg(
                     Arg::new("wait")
@@ -107,8 +107,8 @@ pub fn command() -> Command {
                         .value_name("COUNT")
                         .value_parser(clap::value_parser!(u16).range(1..))
                         .help(
-                            "Wait until so many reports are there, all of one time, and no run on this host goes on; those \
-                             that are missing half a minute later make the sum invalid",
+                            "Wait until so many reports of one time exist and no run on this host goes on; reports \
+                             that are still missing half a minute later make the result invalid",
                         ),
                 )
                 .arg(
@@ -116,14 +116,14 @@ pub fn command() -> Command {
                         .long("report")
                         .value_name("FOLDER")
                         .value_parser(clap::value_parser!(PathBuf))
-                        .help("A folder for the report of all: report.json and report.html"),
+                        .help("A folder for the merged report: report.json and report.html"),
                 ),
         )
 }
 
 fn flag(knob: &'static Knob) -> Arg {
     let flag = Arg::new(knob.flag).long(knob.flag).value_name("VALUE");
-    // `--insecure` says enough.
+    // A switch like `--insecure` needs no value.
     let is_switch = knob.default == "false";
     let flag = if is_switch { flag.num_args(0..=1).require_equals(true).default_missing_value("true") } else { flag };
     flag.allow_hyphen_values(!is_switch)
@@ -134,10 +134,10 @@ fn report(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).value_name("REPORT").value_parser(clap::value_parser!(PathBuf)).required(true).help(help)
 }
 
-/// Makes a request of the parsed flags and the environment (in which `.env` is already).
+/// Builds the request from the parsed flags and the environment, which already contains `.env`.
 ///
 /// # Errors
-/// [`ConfigError`] for the first setting that is wrong.
+/// [`ConfigError`] for the first wrong setting.
 pub fn request(
     flags: &ArgMatches,
     environment: impl IntoIterator<Item = (String, String)>,
@@ -171,7 +171,7 @@ pub fn request(
     })
 }
 
-/// The settings that the flags of one command give.
+/// The settings from one command's flags.
 fn given(flags: &ArgMatches) -> impl Iterator<Item = (String, String)> {
     KNOBS.iter().filter_map(|knob| {
         let value = flags.try_get_one::<String>(knob.flag).ok().flatten()?;
@@ -231,7 +231,7 @@ mod tests {
             let Request::FindLimit(config) = parse(&flags, &[]).unwrap() else { panic!("asked to search") };
             assert_eq!(config.find, crate::find_limit::Find::Room);
         }
-        // It has no use for settings, and does not mind a wrong one.
+        // `compare` uses no settings, so a wrong one does not matter.
         let compare = parse(&["compare", "a.json", "b"], &[("BOT_COUNT", "none")]);
         assert_eq!(compare, Ok(Request::Compare { before: "a.json".into(), now: "b".into() }));
     }

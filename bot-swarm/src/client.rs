@@ -8,19 +8,23 @@ use actix_tls::connect::{ConnectError, ConnectInfo, Connection, Connector as Tcp
 use awc::http::Uri;
 use tokio_rustls::rustls::ClientConfig;
 
+use crate::dialing::Dialing;
 use crate::refused::TellRefusals;
 
-/// How long connecting may take, the WebSocket's handshake included.
+/// The deadline for connecting, including the WebSocket handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The client of all bots of a worker: no limit of its own, and no delay for small frames.
-pub(crate) fn client(tls: Option<Arc<ClientConfig>>) -> awc::Client {
+/// The client of all bots of a worker, without a connection limit and with `TCP_NODELAY`. The connections that it makes are
+/// counted as `dialing`.
+pub(crate) fn client(tls: Option<Arc<ClientConfig>>, dialing: Dialing) -> awc::Client {
     let tcp = TcpConnector::default().service();
     let undelayed = fn_service(move |info: ConnectInfo<Uri>| {
         let connecting = tcp.call(info);
+        let dial = dialing.begin();
         async move {
             let connection: Connection<Uri, actix_rt::net::TcpStream> = connecting.await?;
-            // Without it, a second frame waits up to 40 ms for the first one's acknowledgement.
+            drop(dial);
+            // Without this, a second small frame waits up to 40 ms for the first one's acknowledgement.
             connection.io_ref().set_nodelay(true).map_err(ConnectError::Io)?;
             Ok(connection)
         }

@@ -1,8 +1,8 @@
-//! Time as the swarm sees it: nanoseconds of the monotonic clock of its host.
+//! The swarm's time: nanoseconds of its host's monotonic clock.
 //!
-//! Linux's `CLOCK_MONOTONIC` is one clock for all processes of a host, containers included. So a message can carry
-//! its planned time, and every bot on the host can tell how long it took, whichever process sent it. Between hosts
-//! the server's clock is what all can be held against, see [`server_clock`](crate::server_clock).
+//! Linux's `CLOCK_MONOTONIC` is one clock for all processes of a host, containers included. So a message can carry its
+//! planned time, and every bot on the host can tell its delivery time, whichever process sent it. Bots on different
+//! hosts compare their clocks with the server's, see [`server_clock`](crate::server_clock).
 
 use std::time::Duration;
 
@@ -13,22 +13,22 @@ use rustix::time::{ClockId, clock_gettime};
 pub struct Nanos(pub u64);
 
 impl Nanos {
-    /// No point in time: of what was not planned.
+    /// The value for messages without a planned time.
     pub const UNPLANNED: Self = Self(0);
 
-    /// The time from `earlier` to this point; zero where `earlier` is later.
+    /// The time from `earlier` to this point; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
-    /// The point so much later.
+    /// The point that is later by `duration`.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration.as_nanos().try_into().unwrap_or(u64::MAX)))
     }
 }
 
-/// A host: which it is, and its monotonic clock.
+/// A host's identity and its monotonic clock.
 #[derive(Debug, Clone, Copy)]
 pub struct Host {
     tag: u16,
@@ -41,13 +41,13 @@ impl Host {
         Self { tag: host_tag().unwrap_or_default(), clock_ahead: Duration::ZERO }
     }
 
-    /// A host that is another one to all others, with a clock that is so far ahead of this host's: for tests of what
-    /// goes from host to host.
+    /// A host that differs from all others, with a clock that is ahead of this host's by `clock_ahead`. For tests of
+    /// messages between hosts.
     pub fn pretended(tag: u16, clock_ahead: Duration) -> Self {
         Self { tag, clock_ahead }
     }
 
-    /// A number that processes on one host share and those on other hosts (all but surely) do not; 0: unknown.
+    /// A number that is equal for all processes on one host and (almost certainly) differs between hosts; 0: unknown.
     pub fn tag(self) -> u16 {
         self.tag
     }
@@ -61,7 +61,7 @@ impl Host {
     }
 }
 
-/// Processor time of the calling thread since it began.
+/// The processor time of the calling thread since its start.
 pub(crate) fn thread_cpu() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
@@ -69,11 +69,11 @@ pub(crate) fn thread_cpu() -> Duration {
 
 /// The [tag](Host::tag) of the host of this process.
 ///
-/// Taken from what the monotonic clock belongs to: the kernel's boot id, and the time namespace, where a container has
-/// one of its own. `None` where there is no boot id: then only the messages of the own process are timed exactly.
+/// Derived from the identity of the monotonic clock: the kernel's boot id and the time namespace, because a container
+/// may have its own. `None` if there is no boot id: then only the process's own messages are timed exactly.
 fn host_tag() -> Option<u16> {
     let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    // Kernels without time namespaces have one clock for all.
+    // On kernels without time namespaces, all processes share one clock.
     let namespace = std::fs::read_link("/proc/self/ns/time").unwrap_or_default();
     let tag = crate::tag::tag(&format!("{} {}", boot_id.trim(), namespace.display()));
     #[expect(clippy::cast_possible_truncation, reason = "16 of the 24 bits are enough to tell hosts apart")]

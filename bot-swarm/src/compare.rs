@@ -1,29 +1,29 @@
-//! Holds two reports against each other: what got better, what got worse, and what cannot be compared.
+//! Compares two reports: figures that got better, figures that got worse, and those that cannot be compared.
 //!
-//! Pure. A change counts only where it is larger than what two runs of the same thing differ by anyway.
+//! Pure. A change counts only if it exceeds the usual difference between two equal runs.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::report::document::{Judgement, Latency, Report};
 
-/// A change of less than this share is none: medians and rates repeat to a few percent.
+/// A smaller relative change counts as none: medians and rates repeat to a few percent.
 const STEADY_WITHIN: f64 = 0.05;
 
-/// High percentiles rest on few measurements, so they repeat less well.
+/// The same for high percentiles. They rest on few measurements, so they repeat less well.
 const TAIL_WITHIN: f64 = 0.20;
 
-/// A latency that changed by less than this many milliseconds did not change: the clock's and the scheduler's share.
+/// A latency change below this, in milliseconds, counts as none: clock and scheduler cause as much.
 const MS_WITHIN: f64 = 0.5;
 
-/// What became of a figure.
+/// The change of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// It got better.
     Better,
     /// It got worse.
     Worse,
-    /// It stayed as it was, as far as one can tell.
+    /// It did not change significantly.
     Same,
     /// A run was too short to tell.
     NotJudged,
@@ -32,13 +32,13 @@ pub enum Change {
 /// One figure in both reports.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
-    /// Its name, as the comparison prints it.
+    /// Its name in the printed comparison.
     pub name: String,
-    /// What it was.
+    /// Its value in the earlier run.
     pub before: f64,
     /// Its value in the run that is judged.
     pub now: f64,
-    /// What became of it.
+    /// Its change.
     pub change: Change,
     unit: Unit,
 }
@@ -52,33 +52,33 @@ enum Unit {
     Micros,
 }
 
-/// Two reports, held against each other.
+/// The comparison of two reports.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comparison {
-    /// Both verdicts, in one line each.
+    /// Both verdicts, one line each.
     pub verdicts: [String; 2],
     /// Whether the verdict got better, worse or neither.
     pub verdict: Change,
-    /// Which of the two says nothing of the server, because its run is not valid.
+    /// The reason that the figures say nothing about the server, if a run is not valid.
     pub invalid: Option<&'static str>,
-    /// Settings that differ, with both values: where there are any that make the load, the figures differ for it.
+    /// Settings that differ, with both values. If they change the load, the figures differ for that reason.
     pub settings: Vec<(String, String, String)>,
     /// The figures.
     pub rows: Vec<Row>,
 }
 
-/// Shorter runs tell nothing of rates and latencies: two of the same differ by more than what counts as a change.
+/// The shortest run whose rates and latencies are judged, in seconds: shorter runs differ too much from each other.
 const JUDGED_MIN_SECONDS: f64 = 10.0;
 
-/// Settings that say where, and under which name, but not what.
+/// Settings that concern addresses, names and output, not the load.
 const INDIFFERENT: [&str; 6] =
     ["BOT_NAME_PREFIX", "BOT_SERVER_URL", "BOT_METRICS_BIND", "BOT_REPORT", "BOT_SCENARIO", "BOT_SERVER_METRICS"];
 
-/// Holds a report against an earlier one.
+/// Compares a report with an earlier one.
 pub fn compare(before: &Report, now: &Report) -> Comparison {
     let mut rows = Vec::new();
     let is_short = before.seconds.min(now.seconds) < JUDGED_MIN_SECONDS;
-    // Two clocks that may be off by so much cannot tell of less.
+    // Clocks that may be off by this much cannot show a smaller change.
     let clocks_off = |report: &Report| report.remote.map_or(0.0, |remote| remote.clocks_off_max_ms);
     let remote_within = clocks_off(before) + clocks_off(now);
     let mut add = |name: &str, unit, direction: Direction, before: f64, now: f64| {
@@ -149,7 +149,7 @@ pub fn compare(before: &Report, now: &Report) -> Comparison {
     }
     Comparison {
         verdicts: [before.verdict.line.clone(), now.verdict.line.clone()],
-        invalid: invalid(before.verdict.judgement, now.verdict.judgement),
+        invalid: invalid(before, now),
         verdict: judge_verdicts(before.verdict.judgement, now.verdict.judgement),
         settings: settings(&before.config, &now.config),
         rows,
@@ -160,7 +160,7 @@ fn common<'a>(
     before: &'a BTreeMap<String, Latency>,
     now: &'a BTreeMap<String, Latency>,
 ) -> impl Iterator<Item = (&'a str, &'a Latency, &'a Latency)> {
-    // How far the swarm itself was behind is judged by its own verdict, not here.
+    // The swarm's own delays are part of each report's verdict and are not compared.
     let of_the_server = |kind: &&String| !matches!(kind.as_str(), "lateness" | "wake_lag" | "loop_lag");
     let kinds = now.keys().filter(of_the_server);
     kinds.filter_map(|kind| Some((kind.as_str(), before.get(kind)?, now.get(kind)?)))
@@ -179,21 +179,30 @@ fn judge_verdicts(before: Judgement, now: Judgement) -> Change {
     match (before, now) {
         (Judgement::Broken, Judgement::Kept) => Change::Better,
         (Judgement::Kept, Judgement::Broken) => Change::Worse,
-        // What is invalid says nothing.
+        // An invalid run does not count.
         _ => Change::Same,
     }
 }
 
-fn invalid(before: Judgement, now: Judgement) -> Option<&'static str> {
-    match (before, now) {
+/// Why the two say nothing of each other. A server that was there before and is not now got worse; one that was not there
+/// before is nothing to compare with. A run that kept everything because it sent nothing is none either.
+fn invalid(before: &Report, now: &Report) -> Option<&'static str> {
+    let is_nobody_there = |report: &Report| report.bots.connected == 0;
+    let is_silent = |report: &Report| report.messages.sent == 0;
+    let is_kept = |report: &Report| report.verdict.judgement == Judgement::Kept;
+    match (before.verdict.judgement, now.verdict.judgement) {
         (Judgement::Invalid, Judgement::Invalid) => Some("both runs are not valid"),
         (Judgement::Invalid, _) => Some("the run before is not valid"),
         (_, Judgement::Invalid) => Some("the run now is not valid"),
+        _ if is_nobody_there(before) && is_nobody_there(now) => Some("no bot was connected in both runs"),
+        _ if is_nobody_there(before) => Some("no bot was connected in the run before"),
+        _ if is_silent(before) && !is_silent(now) => Some("no message was sent in the run before"),
+        _ if is_silent(now) && !is_silent(before) && is_kept(now) => Some("no message was sent in the run now"),
         _ => None,
     }
 }
 
-/// Which way is better, and how much of a change is none.
+/// Which direction is better, and the relative change that counts as none.
 #[derive(Debug, Clone, Copy)]
 enum Direction {
     Fewer(f64),
@@ -220,7 +229,7 @@ impl Comparison {
         self.verdict == Change::Worse || self.rows.iter().any(|row| row.change == Change::Worse)
     }
 
-    /// What the process ends with: 0 nothing got worse, 1 something did, 2 a run is not valid, so nothing can be said.
+    /// The exit code of the process: 0: nothing got worse; 1: something did; 2: a run is not valid.
     pub fn exit_code(&self) -> u8 {
         if self.invalid.is_some() { 2 } else { u8::from(self.is_worse()) }
     }
@@ -237,7 +246,7 @@ impl Comparison {
         };
         let figures = format!("{worse} worse, {better} better, {} the same", count(Change::Same));
         let line = match self.invalid {
-            Some(why) => format!("INVALID: {why}, so its figures say nothing of the server; {figures}"),
+            Some(why) => format!("INVALID: {why}, so its figures say nothing about the server; {figures}"),
             None => format!("{word}: {figures}"),
         };
         match count(Change::NotJudged) {
@@ -296,119 +305,4 @@ impl Unit {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::report::document::Remote;
-    use crate::report::example;
-
-    fn change_of(comparison: &Comparison, name: &str) -> Change {
-        let row = comparison.rows.iter().find(|row| row.name == name);
-        row.unwrap_or_else(|| panic!("{name} in {comparison}")).change
-    }
-
-    #[test]
-    fn a_report_is_the_same_as_itself() {
-        let report = example::report();
-        let comparison = compare(&report, &report);
-        assert!(comparison.rows.iter().all(|row| row.change == Change::Same), "{comparison}");
-        assert!(comparison.to_string().starts_with("SAME: 0 worse, 0 better, "));
-        assert_eq!(comparison.exit_code(), 0);
-        assert!(comparison.settings.is_empty());
-    }
-
-    #[test]
-    fn of_a_short_run_only_what_must_be_zero_is_judged() {
-        let (before, mut now) = (example::report(), example::report());
-        now.seconds = 9.9;
-        now.latencies.get_mut("delivery").unwrap().percentiles.p99 *= 3.0;
-        let comparison = compare(&before, &now);
-        assert_eq!(change_of(&comparison, "delivery p99"), Change::NotJudged);
-        let text = comparison.to_string();
-        assert!(text.starts_with("SAME: 0 worse, 0 better, 15 the same; "), "{text}");
-        assert!(text.lines().next().unwrap().ends_with(" not judged, because a run was shorter than 10 s"), "{text}");
-        now.ledger.lost = 1;
-        assert_eq!(compare(&before, &now).exit_code(), 1);
-    }
-
-    #[test]
-    fn what_got_worse_is_named_first_and_ends_with_1() {
-        let (before, mut now) = (example::report(), example::report());
-        now.ledger.lost = 1;
-        now.latencies.get_mut("delivery").unwrap().percentiles.p99 *= 1.5;
-        let comparison = compare(&before, &now);
-        assert_eq!(change_of(&comparison, "lost"), Change::Worse);
-        assert_eq!(change_of(&comparison, "delivery p99"), Change::Worse);
-        assert_eq!(change_of(&comparison, "delivery p50"), Change::Same);
-        assert!(comparison.to_string().starts_with("WORSE: 2 worse, 0 better"), "{comparison}");
-        assert!(comparison.to_string().lines().nth(3).unwrap().starts_with("worse   lost"), "{comparison}");
-        assert_eq!(comparison.exit_code(), 1);
-        let back = compare(&now, &before);
-        assert!(back.to_string().starts_with("BETTER: 0 worse, 2 better"), "{back}");
-    }
-
-    #[test]
-    fn what_two_runs_of_the_same_differ_by_is_no_change() {
-        let (before, mut now) = (example::report(), example::report());
-        let delivery = &mut now.latencies.get_mut("delivery").unwrap().percentiles;
-        delivery.p50 *= 1.08;
-        delivery.p99 *= 1.15;
-        now.messages.sent = now.messages.sent * 102 / 100;
-        assert_eq!(compare(&before, &now).exit_code(), 0);
-    }
-
-    #[test]
-    fn a_change_of_half_a_millisecond_is_none_however_large_its_share() {
-        let (mut before, mut now) = (example::report(), example::report());
-        before.latencies.get_mut("ack").unwrap().percentiles.p50 = 0.1;
-        now.latencies.get_mut("ack").unwrap().percentiles.p50 = 0.5;
-        assert_eq!(change_of(&compare(&before, &now), "ack p50"), Change::Same);
-        now.latencies.get_mut("ack").unwrap().percentiles.p50 = 0.7;
-        assert_eq!(change_of(&compare(&before, &now), "ack p50"), Change::Worse);
-    }
-
-    #[test]
-    fn a_change_that_the_clocks_of_two_hosts_may_have_made_is_none() {
-        let report = |p50, clocks_off_max_ms| {
-            let mut report = example::report();
-            let mut remote = report.latencies["delivery"].clone();
-            remote.percentiles.p50 = p50;
-            report.latencies.insert("remote".into(), remote);
-            report.remote = Some(Remote { deliveries: 10, clocks_off_max_ms, negative: 0 });
-            report
-        };
-        assert_eq!(change_of(&compare(&report(1.0, 2.0), &report(7.4, 4.0)), "remote p50"), Change::Same);
-        assert_eq!(change_of(&compare(&report(1.0, 2.0), &report(7.6, 4.0)), "remote p50"), Change::Worse);
-    }
-
-    #[test]
-    fn another_load_is_told() {
-        let (before, mut now) = (example::report(), example::report());
-        now.config.insert("BOT_COUNT".into(), "7".into());
-        now.config.insert("BOT_NAME_PREFIX".into(), "other".into());
-        let comparison = compare(&before, &now);
-        assert_eq!(comparison.settings.len(), 1);
-        assert!(comparison.to_string().contains("other load  BOT_COUNT: 500 before, 7 now\n"), "{comparison}");
-    }
-
-    #[test]
-    fn a_verdict_that_broke_is_worse_whatever_the_figures() {
-        let (before, mut now) = (example::report(), example::report());
-        now.verdict.judgement = Judgement::Broken;
-        assert_eq!(compare(&before, &now).exit_code(), 1);
-    }
-
-    #[test]
-    fn with_a_run_that_is_not_valid_nothing_can_be_said() {
-        let (valid, mut invalid) = (example::report(), example::report());
-        invalid.verdict.judgement = Judgement::Invalid;
-        for (before, now, line) in [
-            (&valid, &invalid, "INVALID: the run now is not valid, "),
-            (&invalid, &valid, "INVALID: the run before is not valid, "),
-            (&invalid, &invalid, "INVALID: both runs are not valid, "),
-        ] {
-            let comparison = compare(before, now);
-            assert!(comparison.to_string().starts_with(line), "{comparison}");
-            assert_eq!(comparison.exit_code(), 2);
-        }
-    }
-}
+mod tests;

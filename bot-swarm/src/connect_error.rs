@@ -1,4 +1,4 @@
-//! Why a bot cannot connect, in few words, so that the same counts as the same.
+//! The reasons that a bot cannot connect, in few words, so that equal errors are counted together.
 
 use std::io;
 use std::time::Duration;
@@ -10,31 +10,34 @@ use tokio_rustls::rustls::{self, CertificateError};
 
 use crate::refused::Refused;
 
-/// The kind of error of a bot for which there was no open file left.
+/// The kind of error of a bot for which the process had no free file descriptor.
 pub const NO_FILE_LEFT: &str = "connect: too many open files";
 
-/// The kind of error of a bot for which there was no local port left.
+/// The kind of error of a bot for which the host had no free local port.
 pub const NO_PORT_LEFT: &str = "connect: no local port left";
 
-/// The kind of error of a bot whose packets nobody answered.
+/// The kind of error of a bot whose packets got no answer.
 pub const NO_ANSWER: &str = "connect: no answer";
 
 /// The kind of error of a bot whose host has no address.
 pub const UNKNOWN_HOST: &str = "connect: unknown host";
 
-/// The kind of error of a bot whose handshake nobody answered.
+/// The kind of error of a bot whose handshake got no answer.
 pub const NO_REPLY: &str = "handshake: no answer";
 
-/// The kind of error of a bot whose handshake was answered by something else than HTTP.
+/// The kind of error of a bot whose handshake got an answer other than HTTP.
 pub const NO_HTTP: &str = "handshake: the answer is not HTTP";
 
 /// The kind of error of a bot whose connection ended before the handshake was answered.
 pub const ENDED: &str = "handshake: the connection ended";
 
-/// The kind of error of a bot that was let in, and heard nothing that its dialect knows as a welcome.
+/// The kind of error of a bot that connected but received no welcome in its dialect.
 pub const NO_WELCOME: &str = "no welcome";
 
-/// A connect error in few words, so that the same counts as the same.
+/// The kind of error of a bot that was welcomed in its own dialect, and could not read the welcome.
+pub const UNREADABLE_WELCOME: &str = "a welcome that cannot be read";
+
+/// Describes a connect error in few words, so that equal errors are counted together.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the errors of a library, which may add some")]
 pub(crate) fn describe(error: &WsClientError) -> String {
     let WsClientError::SendRequest(error) = error else { return format!("handshake: {error}") };
@@ -55,7 +58,7 @@ pub(crate) fn describe(error: &WsClientError) -> String {
     }
 }
 
-/// How long the server asks a bot to wait that it refused.
+/// The wait that the server requested when it refused a bot.
 pub(crate) fn retry_after(error: &WsClientError) -> Duration {
     let WsClientError::SendRequest(SendRequestError::Custom(error, _)) = error else { return Duration::ZERO };
     error.downcast_ref::<Refused>().map_or(Duration::ZERO, |refused| refused.retry_after)
@@ -73,7 +76,7 @@ fn describe_io(error: &io::Error) -> String {
     }
 }
 
-/// A kind for all bots: without the time of day, and without the words of a debugger.
+/// Describes a TLS error without times and debug output, so that all bots have the same kind.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the errors of a library, which may add some")]
 fn describe_tls(error: &rustls::Error) -> String {
     let invalid = |what: &str| format!("TLS: invalid peer certificate: {what}");

@@ -1,4 +1,4 @@
-//! By which the bots show who they are: tokens, and whatever headers a server wants.
+//! The bots' credentials: tokens, and additional headers.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -15,10 +15,10 @@ use starling_protocol::ClientId;
 
 use crate::roster::Names;
 
-/// How long a token holds that is signed here: longer than any run should take.
+/// The lifetime of a token that is signed here: longer than any run should take.
 const SIGNED_FOR: Duration = Duration::from_hours(30 * 24);
 
-/// Why the bots have no tokens.
+/// The reason that the bots have no tokens.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// The file cannot be read.
@@ -26,38 +26,38 @@ pub enum TokenError {
     File {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         #[source]
         error: std::io::Error,
     },
     /// There are fewer tokens than bots, and each bot needs one of its own.
-    #[error("BOT_TOKEN_FILE holds {tokens} tokens, and there are {bots} bots")]
+    #[error("BOT_TOKEN_FILE contains {tokens} tokens, but there are {bots} bots")]
     TooFew {
         /// Tokens in the file.
         tokens: usize,
-        /// Bots that the run is to have.
+        /// The number of bots.
         bots: u32,
     },
     /// A token cannot be sent in a header.
-    #[error("a token holds characters that a header may not")]
+    #[error("a token contains characters that are not allowed in a header")]
     NotAHeader,
 }
 
 /// The tokens of a swarm.
 #[derive(Clone)]
 pub(crate) enum Tokens {
-    /// None are shown.
+    /// The bots send no token.
     None,
-    /// All bots show the same.
+    /// All bots send the same token.
     One(HeaderValue),
-    /// Each bot shows its own.
+    /// Each bot sends its own token.
     Each(Arc<[HeaderValue]>),
-    /// Each bot shows one that is signed when it connects.
+    /// Each bot sends a token that is signed when it connects.
     Signed(EncodingKey),
 }
 
 impl fmt::Debug for Tokens {
-    /// Which kind they are, and nothing of them.
+    /// Writes only the kind, not the tokens.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::None => "None",
@@ -68,10 +68,10 @@ impl fmt::Debug for Tokens {
     }
 }
 
-/// Where the tokens of a swarm come from; the first that is set counts.
+/// The sources of the tokens; the first that is set counts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TokenSource<'a> {
-    /// The secret by which one is signed for each bot.
+    /// The secret that signs one for each bot.
     pub(crate) secret: Option<&'a str>,
     /// The token of all bots.
     pub(crate) token: Option<&'a str>,
@@ -79,7 +79,7 @@ pub(crate) struct TokenSource<'a> {
     pub(crate) file: Option<&'a Path>,
 }
 
-/// What a token says of its owner.
+/// The claims of a token.
 #[derive(Debug, Serialize, Deserialize)]
 struct Claims {
     sub: String,
@@ -88,7 +88,7 @@ struct Claims {
 }
 
 impl Tokens {
-    /// Gets the tokens of so many bots, and the names that the tokens give them, if they do.
+    /// Gets the tokens for this number of bots, and the names in the tokens, if they contain names.
     ///
     /// # Errors
     /// [`TokenError`].
@@ -109,7 +109,7 @@ impl Tokens {
         Ok((Self::Each(headers), names))
     }
 
-    /// The header by which a bot shows its token. `None`: it shows none.
+    /// The header with a bot's token. `None` if the bots send no token.
     pub(crate) fn header(&self, bot: u32, name: &ClientId) -> Option<HeaderValue> {
         match self {
             Self::None => None,
@@ -131,14 +131,14 @@ fn bearer(token: &str) -> Result<HeaderValue, TokenError> {
     Ok(value)
 }
 
-/// The name of the owner, where a token is a JWT that says it: a server would take no other.
+/// The owner's name, if the token is a JWT that contains it: the server accepts no other name.
 fn name_in(token: &str) -> Option<ClientId> {
     let claims = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
     let claims: Claims = serde_json::from_slice(&claims).ok()?;
     ClientId::parse(&claims.sub).ok()
 }
 
-/// Headers that every bot sends when it connects: `Name: value`, one a line.
+/// Headers that every bot sends when it connects: `Name: value`, one per line.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Headers(pub Vec<(HeaderName, HeaderValue)>);
 
@@ -185,12 +185,12 @@ mod tests {
         assert_eq!(names.iter().map(ClientId::as_str).collect::<Vec<_>>(), ["anna", "bert"]);
         assert_ne!(tokens.header(0, &names[0]), tokens.header(1, &names[1]));
         let too_few = Tokens::of(each, 3).unwrap_err().to_string();
-        assert_eq!(too_few, "BOT_TOKEN_FILE holds 2 tokens, and there are 3 bots");
+        assert_eq!(too_few, "BOT_TOKEN_FILE contains 2 tokens, but there are 3 bots");
         let anna = signed("anna");
         let one = TokenSource { token: Some(&anna), ..none };
         assert_eq!(Tokens::of(one, 2).unwrap().1.unwrap().len(), 2);
         let opaque = TokenSource { token: Some("opaque"), ..none };
-        assert!(Tokens::of(opaque, 2).unwrap().1.is_none(), "it says no name");
+        assert!(Tokens::of(opaque, 2).unwrap().1.is_none(), "it contains no name");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! How a server speaks: as Starling does, or otherwise, so that other people's servers can be measured beside it.
+//! The server's protocol: Starling's or another one, so that other servers can be measured with the same load.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,18 +6,18 @@ use std::str::FromStr;
 use crate::foreign::Foreign;
 use crate::ledger::Audience;
 
-/// How a server speaks.
+/// The protocol that a server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// Starling's protocol.
     Starling,
-    /// Every connection gets every message: an object of `clientId` and `Message`, with no handshake and no answers.
+    /// Every connection gets every message: an object with `clientId` and `Message`, without handshake and answers.
     Seed,
-    /// Every message comes back to its sender, and to nobody else.
+    /// Every message returns to its sender, and to nobody else.
     Echo,
     /// Centrifugo's client protocol in JSON.
     Centrifugo,
-    /// Socket.IO over Engine.IO 4, by WebSocket alone.
+    /// Socket.IO over Engine.IO 4, by WebSocket only.
     SocketIo,
     /// Phoenix channels, serializer 2.0.0.
     Phoenix,
@@ -27,7 +27,7 @@ pub enum Dialect {
     Nats,
 }
 
-/// What servers say first, before they were asked anything.
+/// The beginnings of first frames that some servers send on their own.
 const GREETINGS: [(&[u8], Dialect); 3] =
     [(br#"{"type":"welcome""#, Dialect::Starling), (br#"0{"sid":"#, Dialect::SocketIo), (b"INFO {", Dialect::Nats)];
 
@@ -58,12 +58,12 @@ impl Dialect {
         }
     }
 
-    /// The dialect of a server that greets with this frame. `None`: it cannot be told.
+    /// The dialect of a server that greets with this frame. `None` if it cannot be determined.
     pub(crate) fn of_greeting(frame: &[u8]) -> Option<Self> {
         GREETINGS.iter().find(|(greeting, _)| frame.starts_with(greeting)).map(|(_, dialect)| *dialect)
     }
 
-    /// The protocol of its own, where it has one that is not Starling's.
+    /// The protocol of a server that is neither Starling nor plain.
     pub(crate) fn foreign(self) -> Option<Foreign> {
         match self {
             Self::Starling | Self::Seed | Self::Echo => None,
@@ -75,17 +75,17 @@ impl Dialect {
         }
     }
 
-    /// Who gets a message.
+    /// The receivers of a message.
     pub fn audience(self) -> Audience {
         if self == Self::Echo { Audience::Sender } else { Audience::All }
     }
 
-    /// Whether the server answers a message to its sender.
+    /// Whether the server acknowledges a message to its sender.
     pub fn answers(self) -> bool {
         self != Self::Seed
     }
 
-    /// Whether each bot is held against each other, because the server numbers nothing.
+    /// Whether each bot is compared with each other, because the server does not number messages.
     pub fn compares_all(self) -> bool {
         self != Self::Starling && self.audience() == Audience::All
     }
@@ -97,7 +97,7 @@ impl fmt::Display for Dialect {
     }
 }
 
-/// A text names no dialect.
+/// The text is not the name of a dialect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no dialect")]
 pub struct NotADialect;

@@ -1,56 +1,67 @@
-//! When the swarm itself was the limit: then what it measured says nothing of the server.
+//! Cases in which the swarm itself was the limit, so that the figures say nothing about the server.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::units::human;
 
-/// A reason for which a run is not valid.
+/// A reason that a run is not valid.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Doubt {
     /// The bots were woken late.
     WakeLag {
-        /// How late, in one of a hundred cases or worse.
+        /// The 99th percentile of the delay.
         p99: Duration,
-        /// How late they may be.
+        /// The allowed delay.
         limit: Duration,
     },
     /// The event loops were blocked.
     LoopLag {
-        /// For how long, in one of a hundred cases or worse.
+        /// The 99th percentile of the delay.
         p99: Duration,
-        /// For how long they may be.
+        /// The allowed delay.
+        limit: Duration,
+    },
+    /// A latency was broken by no more than the swarm was late itself.
+    LateAsLong {
+        /// What was expected.
+        expected: String,
+        /// The latency that was measured instead.
+        measured: Duration,
+        /// How late the swarm was, at the same percentile.
+        late: Duration,
+        /// How late it may be.
         limit: Duration,
     },
     /// A worker's thread had no time left.
     Busy {
-        /// In so many seconds of the run.
+        /// The number of seconds without time left.
         seconds: usize,
-        /// Out of so many.
+        /// The number of judged seconds.
         of: usize,
     },
-    /// There was no open file left for a bot.
+    /// The process had no free file descriptor for a bot.
     OpenFiles {
-        /// How often.
+        /// The number of failures.
         times: u64,
     },
-    /// What one process of several says of itself.
+    /// A doubt from the report of one process of several.
     OfPart(String),
-    /// Threads of the swarm panicked, so that bots are gone.
+    /// Threads of the swarm panicked, so bots are missing.
     Panicked {
-        /// How often.
+        /// The number of panics.
         times: u64,
-        /// What the first panic said.
+        /// The text of the first panic.
         first: String,
     },
-    /// The run goes on, or its process was killed, or failed.
+    /// The run goes on, or its process was killed or failed.
     NotEnded {
-        /// The bots whose work is not done.
+        /// The number of bots of the run.
         bots: u32,
     },
-    /// There was no local port left for a bot.
+    /// The host had no free local port for a bot.
     Ports {
-        /// How often.
+        /// The number of failures.
         times: u64,
     },
 }
@@ -64,22 +75,29 @@ impl fmt::Display for Doubt {
             Self::LoopLag { p99, limit } => {
                 write!(f, "the swarm's event loops were late (p99 {}, at most {})", human(*p99), human(*limit))
             }
+            Self::LateAsLong { expected, measured, late, limit } => {
+                let (measured, late, limit) = (human(*measured), human(*late), human(*limit));
+                write!(
+                    f,
+                    "the swarm itself was up to {late} late (at most {limit}), which may be why {expected} was {measured}"
+                )
+            }
             Self::Busy { seconds, of } => {
                 write!(
                     f,
-                    "a worker of the swarm had no time left in {seconds} of {of} s (more BOT_WORKERS, or less load)"
+                    "a worker of the swarm had no time left in {seconds} of {of} s (more BOT_WORKERS, or lower load)"
                 )
             }
             Self::OfPart(doubt) => f.write_str(doubt),
             Self::NotEnded { bots } => {
-                write!(f, "the run of {bots} bots has not ended: it goes on, or was killed, so its work is not done")
+                write!(f, "the run of {bots} bots has not ended: it goes on or was killed, so its work is not done")
             }
             Self::Panicked { times, first } => {
                 write!(f, "a worker of the swarm panicked {times} times, first: {first}")
             }
             Self::OpenFiles { times } => write!(f, "the swarm had no open file left {times} times (raise ulimit -n)"),
             Self::Ports { times } => {
-                write!(f, "the swarm had no local port left {times} times (net.ipv4.ip_local_port_range)")
+                write!(f, "the swarm had no free local port {times} times (widen net.ipv4.ip_local_port_range)")
             }
         }
     }

@@ -1,15 +1,15 @@
-//! Where a bot connects: the server's URL, with the bot's room, name and key in it.
+//! The address of a connection: the server's URL with the bot's room, name and key.
 
 use starling_protocol::{ClientId, ClientKey, RoomName};
 
 use crate::dialect::Dialect;
 use crate::foreign::Foreign;
 
-/// The URLs of the servers, each in two halves between which a room's name fits.
+/// The servers' URLs, each split at the position of the room's name.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     servers: Vec<Server>,
-    /// Whether a server is told who comes.
+    /// Whether the URL is used unchanged, without the client's name.
     is_plain: bool,
 }
 
@@ -21,7 +21,7 @@ struct Server {
 }
 
 impl Endpoint {
-    /// Takes URLs that the configuration has checked; one at least.
+    /// Takes URLs that the configuration has checked; at least one.
     pub fn new<'a>(urls: impl IntoIterator<Item = &'a str>, dialect: Dialect) -> Self {
         let must_have = dialect.foreign().map_or(&[][..], Foreign::query);
         let server = |url: &str| {
@@ -35,8 +35,8 @@ impl Endpoint {
         Self { servers: urls.into_iter().map(server).collect(), is_plain: dialect != Dialect::Starling }
     }
 
-    /// The URL for a client at one of the servers, counted round and round: into this room (`None`: where the server puts
-    /// it), under this name, with the key that an earlier welcome gave. Names and keys need no escapes.
+    /// The URL for a client. `server` wraps around the list of servers. `room`: the first room; with `None`, the server
+    /// chooses it. `key`: from an earlier welcome. Names and keys need no escapes.
     pub fn url(&self, server: u32, room: Option<&RoomName>, client: &ClientId, key: Option<ClientKey>) -> String {
         let index = server as usize % self.servers.len().max(1);
         let Some(Server { whole, path, query }) = self.servers.get(index) else { return String::new() };
@@ -63,7 +63,7 @@ impl Endpoint {
     }
 }
 
-/// A URL in whose query these names are, with these values unless it says otherwise.
+/// A URL with these query parameters, unless it already has other values for them.
 fn with_query(url: &str, must_have: &[(&str, &str)]) -> String {
     let (path, query) = url.split_once('?').unwrap_or((url, ""));
     let mut pairs: Vec<String> = query.split('&').filter(|pair| !pair.is_empty()).map(str::to_owned).collect();

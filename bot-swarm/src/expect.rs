@@ -1,4 +1,4 @@
-//! What a run is expected to keep: `clean, p99<250ms, connect.p99<1s, reconnects=0`.
+//! The expectations for a run: `clean, p99<250ms, connect.p99<1s, reconnects=0`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,14 +8,14 @@ use crate::ledger::Tally;
 use crate::stats::{Counters, Stats};
 use crate::units::{duration_text, parse_duration};
 
-/// What `clean` stands for, beside at least one bot that was connected.
+/// The name of [`Expectation::Clean`].
 const CLEAN: &str = "clean";
 
-/// The counts of an outcome that can be expected, beside the ledger's findings and the counters.
+/// Counts of an outcome that can be expected, besides the ledger's findings and the counters.
 pub(crate) const COUNTS: [&str; 9] =
     ["unanswered", "deferred", "away", "errors", "connected", "never_connected", "planned", "done", "not_done"];
 
-/// The counts that can be expected as a share of a whole.
+/// Counts that can be expected as a share of a total.
 pub(crate) const SHARES: [&str; 2] = ["connected", "done"];
 
 /// The names of all counts that can be expected.
@@ -31,33 +31,33 @@ fn count_named(name: &str) -> Option<&'static str> {
     count_names().find(|known| *known == name)
 }
 
-/// What is expected of a run: every one of these.
+/// The expectations for a run; all must hold.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expectations(pub(crate) Vec<Expectation>);
 
-/// One thing that is expected.
+/// One expectation.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Expectation {
-    /// Everything that was planned was done, and nothing lost, doubled, reordered or misdelivered.
+    /// Everything planned was done, and nothing lost, doubled, reordered or misdelivered.
     Clean,
     /// A latency is within a bound.
     Latency { kind: &'static str, measure: Measure, relation: Relation, bound: Duration },
     /// A count is within a bound.
     Count { name: &'static str, relation: Relation, bound: u64 },
-    /// A count is within a bound, in percent of the whole that it is a part of.
+    /// A count is within a bound, in percent of its total.
     Share { name: &'static str, relation: Relation, percent: f64 },
 }
 
-/// What of many latencies is meant.
+/// A measure of many latencies.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Measure {
-    /// What so many percent do not exceed.
+    /// The value that this percentage of the latencies does not exceed.
     Percentile(f64),
     Max,
     Mean,
 }
 
-/// How a figure is to stand to its bound.
+/// The required relation of a figure to its bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Relation {
     Less,
@@ -67,12 +67,12 @@ pub(crate) enum Relation {
     More,
 }
 
-/// An expectation that a run broke.
+/// A broken expectation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
-    /// The expectation, as it is written.
+    /// The expectation as it was written.
     pub expected: String,
-    /// What was instead.
+    /// The actual value.
     pub actual: String,
 }
 
@@ -83,18 +83,18 @@ impl fmt::Display for Broken {
 }
 
 impl Expectations {
-    /// That everything that was planned was done, and nothing lost, doubled, reordered or misdelivered.
+    /// The default: everything planned was done, and nothing lost, doubled, reordered or misdelivered.
     pub fn clean() -> Self {
         Self(vec![Expectation::Clean])
     }
 }
 
 impl Relation {
-    /// The longer signs first, or `<=` would be read as `<`.
+    /// Longer signs come first; otherwise `<=` would be read as `<`.
     const ALL: [(&'static str, Self); 5] =
         [("<=", Self::AtMost), (">=", Self::AtLeast), ("<", Self::Less), (">", Self::More), ("=", Self::Equal)];
 
-    /// Whether a figure stands so to its bound.
+    /// Whether a figure has this relation to its bound.
     pub(crate) fn holds<T: PartialOrd>(self, actual: &T, bound: &T) -> bool {
         match self {
             Self::Less => actual < bound,
@@ -106,11 +106,11 @@ impl Relation {
     }
 }
 
-/// A text does not say what is expected.
+/// A text is not a list of expectations.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("part {part} ({text:?}): {why}")]
 pub struct NotExpectations {
-    /// Which part of the list is wrong, counted from 1.
+    /// The number of the wrong part of the list, from 1.
     part: usize,
     text: String,
     why: String,
@@ -124,7 +124,7 @@ impl FromStr for Expectations {
             let text = text.trim();
             let read = Expectation::read(text);
             let read = read.map_err(|why| {
-                separated(text).map_or(why, |list| format!("commas stand between expectations: {list}"))
+                separated(text).map_or(why, |list| format!("separate expectations with commas: {list}"))
             });
             read.map_err(|why| NotExpectations { part: index + 1, text: text.to_owned(), why })
         };
@@ -132,7 +132,7 @@ impl FromStr for Expectations {
     }
 }
 
-/// The list that a text is meant to be in which something else than commas stands between expectations. `None`: it is none.
+/// The list that the user meant, if something other than commas separates the expectations. `None` if there is none.
 fn separated(text: &str) -> Option<String> {
     let words = text.split_whitespace().filter(|word| !word.eq_ignore_ascii_case("and"));
     let mut text = words.collect::<Vec<_>>().join(" ");
@@ -140,7 +140,7 @@ fn separated(text: &str) -> Option<String> {
         text = text.replace(&format!(" {sign}"), sign).replace(&format!("{sign} "), sign);
     }
     let parts = text.split([' ', ';', '&', '|', '+']).filter(|part| !part.is_empty());
-    // What has no bound has one in the hint.
+    // A part without a bound gets one in the hint.
     let read = |part: &str| {
         let bounded = [part.to_owned(), format!("{part}<250ms"), format!("{part}=0")];
         bounded.iter().find_map(|part| Expectation::read(part).ok()).map(|read| read.to_string())
@@ -152,7 +152,7 @@ impl Expectation {
     /// Reads one expectation.
     ///
     /// # Errors
-    /// What is wrong with it, with an example.
+    /// The reason, with an example.
     fn read(text: &str) -> Result<Self, String> {
         if text == CLEAN {
             return Ok(Self::Clean);
@@ -167,20 +167,20 @@ impl Expectation {
         let no_bound = || format!("it has no bound; an expectation looks like {}<250ms", nearest(text, LATENCIES));
         let (quantity, relation, bound) = Relation::ALL.into_iter().find_map(split).ok_or_else(no_bound)?;
         if let Some(percent) = bound.strip_suffix('%') {
-            let no_share = || format!("{quantity} has no percentage; connected and done have, as in done>=99.9%");
+            let no_share = || format!("{quantity} has no percentage, only connected and done, as in done>=99.9%");
             let name = SHARES.into_iter().find(|name| *name == quantity).ok_or_else(no_share)?;
             let percent = percent.trim().parse().ok().filter(|percent| (0.0..=100.0).contains(percent));
-            let percent = percent.ok_or_else(|| format!("{bound} is not from 0% to 100%, as in done>=99.9%"))?;
+            let percent = percent.ok_or_else(|| format!("{bound} is not between 0% and 100%, as in done>=99.9%"))?;
             if (relation, percent) == (Relation::More, 100.0) || (relation, percent) == (Relation::Less, 0.0) {
-                return Err(format!("no share is {relation}{bound}; a share looks like done>=99.9%"));
+                return Err(format!("a share cannot be {relation}{bound}; a share looks like done>=99.9%"));
             }
             return Ok(Self::Share { name, relation, percent });
         }
         if let Some(name) = count_named(quantity) {
-            let no_number = |_| format!("{name} is a count, and {bound:?} is no whole number, as in {name}=0");
+            let no_number = |_| format!("{name} is a count, but {bound:?} is not a whole number, as in {name}=0");
             let bound = bound.parse().map_err(no_number)?;
             if (relation, bound) == (Relation::Less, 0) {
-                return Err(format!("no count is less than none; where {name} is to be none: {name}=0"));
+                return Err(format!("a count cannot be less than 0; write {name}=0 to allow none"));
             }
             return Ok(Self::Count { name, relation, bound });
         }
@@ -194,22 +194,22 @@ impl Expectation {
                 Some((kind, _)) => format!("{}.p99", nearest(kind, Stats::KINDS.iter().copied())),
                 None => nearest(quantity, count_names().chain(LATENCIES)).to_owned(),
             };
-            format!("nothing is called {quantity:?}; did you mean {meant}?")
+            format!("{quantity:?} is unknown; did you mean {meant}?")
         };
         let measure = Measure::read(measure, unknown)?;
-        let no_time = || format!("{quantity} is a latency, and {bound:?} is no time, as in {quantity}<250ms");
+        let no_time = || format!("{quantity} is a latency, but {bound:?} is not a time, as in {quantity}<250ms");
         let bound = parse_duration(bound).ok_or_else(no_time)?;
         if (relation, bound) == (Relation::Less, Duration::ZERO) {
-            return Err(format!("no latency is less than no time; a latency looks like {quantity}<250ms"));
+            return Err(format!("a latency cannot be less than 0; a latency looks like {quantity}<250ms"));
         }
         Ok(Self::Latency { kind, measure, relation, bound })
     }
 }
 
-/// How the latencies of deliveries are often asked for.
+/// Common measures of delivery latencies, as candidates for hints.
 const LATENCIES: [&str; 4] = ["p50", "p99", "max", "mean"];
 
-/// Of these names, the one that is most like another.
+/// The name that is most similar to the given text.
 fn nearest(to: &str, names: impl IntoIterator<Item = &'static str>) -> &'static str {
     names.into_iter().min_by_key(|name| strsim::damerau_levenshtein(name, to)).unwrap_or("p99")
 }
@@ -224,7 +224,7 @@ impl Measure {
                 let is_one = (0.0..=100.0).contains(&percent);
                 is_one
                     .then_some(Self::Percentile(percent))
-                    .ok_or_else(|| format!("{text} is not from p0 to p100, as p99.9 is"))
+                    .ok_or_else(|| format!("{text} is not between p0 and p100, as in p99.9"))
             }
         }
     }
@@ -317,7 +317,7 @@ mod tests {
         assert!(broken("connected>=1%, done>=81%, done<82%, connected<=5, planned=1000, away<=3", &outcome).is_empty());
         outcome.stats.counters = crate::stats::Counters { ever_connected: 1, wanted: 1, ..Default::default() };
         outcome.unanswered = 0;
-        assert!(broken("connected>=100%, done>=100%", &outcome).is_empty(), "of nothing, all is done");
+        assert!(broken("connected>=100%, done>=100%", &outcome).is_empty(), "with nothing planned, all is done");
     }
 
     #[test]
@@ -346,32 +346,32 @@ mod tests {
             ("", r#"part 1 (""): it is empty; an expectation looks like p99<250ms"#),
             ("clean,", r#"part 2 (""): it is empty; an expectation looks like p99<250ms"#),
             ("clean, p99", r#"part 2 ("p99"): it has no bound; an expectation looks like p99<250ms"#),
-            ("p99<", r#"part 1 ("p99<"): p99 is a latency, and "" is no time, as in p99<250ms"#),
-            ("p99<5", r#"part 1 ("p99<5"): p99 is a latency, and "5" is no time, as in p99<250ms"#),
+            ("p99<", r#"part 1 ("p99<"): p99 is a latency, but "" is not a time, as in p99<250ms"#),
+            ("p99<5", r#"part 1 ("p99<5"): p99 is a latency, but "5" is not a time, as in p99<250ms"#),
             (
                 "lost=0, connect.p99<1",
-                r#"part 2 ("connect.p99<1"): connect.p99 is a latency, and "1" is no time, as in connect.p99<250ms"#,
+                r#"part 2 ("connect.p99<1"): connect.p99 is a latency, but "1" is not a time, as in connect.p99<250ms"#,
             ),
-            ("p101<1s", r#"part 1 ("p101<1s"): p101 is not from p0 to p100, as p99.9 is"#),
-            ("lost=x", r#"part 1 ("lost=x"): lost is a count, and "x" is no whole number, as in lost=0"#),
-            ("lost=1s", r#"part 1 ("lost=1s"): lost is a count, and "1s" is no whole number, as in lost=0"#),
-            ("twise=0", r#"part 1 ("twise=0"): nothing is called "twise"; did you mean twice?"#),
-            ("conect.p99<1s", r#"part 1 ("conect.p99<1s"): nothing is called "conect.p99"; did you mean connect.p99?"#),
-            ("lost<1%", r#"part 1 ("lost<1%"): lost has no percentage; connected and done have, as in done>=99.9%"#),
-            ("done>101%", r#"part 1 ("done>101%"): 101% is not from 0% to 100%, as in done>=99.9%"#),
-            ("connected>100%", r#"part 1 ("connected>100%"): no share is >100%; a share looks like done>=99.9%"#),
-            ("done<0%", r#"part 1 ("done<0%"): no share is <0%; a share looks like done>=99.9%"#),
-            ("lost<0", r#"part 1 ("lost<0"): no count is less than none; where lost is to be none: lost=0"#),
-            ("p99<0ms", r#"part 1 ("p99<0ms"): no latency is less than no time; a latency looks like p99<250ms"#),
-            ("clean p99<1s", r#"part 1 ("clean p99<1s"): commas stand between expectations: clean, p99<1s"#),
-            ("clean;lost=0", r#"part 1 ("clean;lost=0"): commas stand between expectations: clean, lost=0"#),
-            ("clean and p99<1s", r#"part 1 ("clean and p99<1s"): commas stand between expectations: clean, p99<1s"#),
+            ("p101<1s", r#"part 1 ("p101<1s"): p101 is not between p0 and p100, as in p99.9"#),
+            ("lost=x", r#"part 1 ("lost=x"): lost is a count, but "x" is not a whole number, as in lost=0"#),
+            ("lost=1s", r#"part 1 ("lost=1s"): lost is a count, but "1s" is not a whole number, as in lost=0"#),
+            ("twise=0", r#"part 1 ("twise=0"): "twise" is unknown; did you mean twice?"#),
+            ("conect.p99<1s", r#"part 1 ("conect.p99<1s"): "conect.p99" is unknown; did you mean connect.p99?"#),
+            ("lost<1%", r#"part 1 ("lost<1%"): lost has no percentage, only connected and done, as in done>=99.9%"#),
+            ("done>101%", r#"part 1 ("done>101%"): 101% is not between 0% and 100%, as in done>=99.9%"#),
+            ("connected>100%", r#"part 1 ("connected>100%"): a share cannot be >100%; a share looks like done>=99.9%"#),
+            ("done<0%", r#"part 1 ("done<0%"): a share cannot be <0%; a share looks like done>=99.9%"#),
+            ("lost<0", r#"part 1 ("lost<0"): a count cannot be less than 0; write lost=0 to allow none"#),
+            ("p99<0ms", r#"part 1 ("p99<0ms"): a latency cannot be less than 0; a latency looks like p99<250ms"#),
+            ("clean p99<1s", r#"part 1 ("clean p99<1s"): separate expectations with commas: clean, p99<1s"#),
+            ("clean;lost=0", r#"part 1 ("clean;lost=0"): separate expectations with commas: clean, lost=0"#),
+            ("clean and p99<1s", r#"part 1 ("clean and p99<1s"): separate expectations with commas: clean, p99<1s"#),
             (
                 "lost=0 && p99<1s, clean",
-                r#"part 1 ("lost=0 && p99<1s"): commas stand between expectations: lost=0, p99<1s"#,
+                r#"part 1 ("lost=0 && p99<1s"): separate expectations with commas: lost=0, p99<1s"#,
             ),
-            ("clean p99", r#"part 1 ("clean p99"): commas stand between expectations: clean, p99<250ms"#),
-            ("done>x%", r#"part 1 ("done>x%"): x% is not from 0% to 100%, as in done>=99.9%"#),
+            ("clean p99", r#"part 1 ("clean p99"): separate expectations with commas: clean, p99<250ms"#),
+            ("done>x%", r#"part 1 ("done>x%"): x% is not between 0% and 100%, as in done>=99.9%"#),
         ] {
             assert_eq!(told(text), expected);
         }

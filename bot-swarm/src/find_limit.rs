@@ -1,8 +1,8 @@
-//! The search for the highest load that keeps what is expected.
+//! The search for the highest load that keeps the expectations.
 //!
-//! Each load is a run of its own, from the first connection to the last goodbye, and judged once all bots have come: what
-//! one load leaves behind does not spoil the next, nor what connecting leaves behind the load. [`search`] says which load
-//! is next; here it is made, run and judged.
+//! Each load is a separate run, from the first connection to the last close, and is judged once all bots are connected.
+//! So the effects of one load do not spoil the next, and connecting does not spoil the load. [`search`] selects the
+//! next load; this module makes, runs and judges it.
 
 pub mod find;
 mod limit_report;
@@ -24,19 +24,21 @@ use crate::stop::StopHandle;
 use crate::swarm::{self, RunError};
 pub use find::Find;
 
-/// Seconds in which the bots of a load come, whatever their number; fewer come at `BOT_RAMP_PER_SECOND`.
+/// The longest time in which the bots of a load connect, in seconds, whatever their number; fewer bots connect at
+/// `BOT_RAMP_PER_SECOND`.
 const RAMP_SECONDS_MAX: f64 = 10.0;
 
-/// Share of a load's time that it is held before it is judged: what connecting left behind is not the load's.
+/// The share of a load's time before the judgement begins, so that the effects of connecting are over.
 const SETTLE_SHARE: f64 = 0.2;
 
-/// How long a server is left alone after a load, to be rid of what it left: as long as the load was held, at most this.
+/// The longest pause after a load, in which the server can clean up; the pause is as long as the load, up to this
+/// limit.
 const REST_MAX: Duration = Duration::from_secs(1);
 
-/// What is expected where nobody says more than that the run is to be clean.
+/// The default expectations of a search, if only the general default is set.
 const EXPECT_DEFAULT: &str = "p99<250ms, clean";
 
-/// The configuration that makes a load.
+/// The configuration of the run for a load.
 pub fn load_config(config: &Config, load: u32) -> Config {
     let of_all = config.messages_per_second * f64::from(config.count);
     let mut made = Config { profile: None, ..config.clone() };
@@ -55,13 +57,13 @@ pub fn load_config(config: &Config, load: u32) -> Config {
     made
 }
 
-/// Searches the limit of a server. What ends the search early is in its report, with what was found until then. Where
-/// [`Config::report`] names a folder, what is known so far is written there after each load.
+/// Searches for the limit of a server. A search that ends early returns a report with the reason and the results so
+/// far. If [`Config::report`] names a folder, the results so far are written there after each load.
 ///
-/// To be called within an actix system.
+/// Must be called within an actix system.
 ///
 /// # Errors
-/// [`RunError`] where not even the first load could be run.
+/// [`RunError`] if not even the first load could be run.
 pub async fn find_limit(
     config: &Config,
     stop: &StopHandle,
@@ -82,7 +84,7 @@ pub async fn find_limit(
     let mut found = LimitReport::new(&config);
     while let Some(load) = search.next() {
         let report = match run_load(&load_config(&config, load), stop, progress).await {
-            // A load that was cut short is not judged.
+            // A load that was interrupted is not judged.
             Ok(_) if stop.is_stopped() => {
                 found.end_early("the search was stopped".to_owned());
                 break;
@@ -102,7 +104,7 @@ pub async fn find_limit(
         if let Some(folder) = &config.report
             && let Err(error) = found.write(folder)
         {
-            log::warn!("what is known so far cannot be written: {}: {error}", folder.display());
+            log::warn!("the report of the search so far cannot be written: {}: {error}", folder.display());
         }
         if found.is_unmeasured {
             break;
@@ -113,7 +115,7 @@ pub async fn find_limit(
     Ok(found)
 }
 
-/// The report of a load, and what the search makes of it. Where nothing was measured, the load is not called broken.
+/// The report of a load, and its result for the search. If nothing was measured, the load does not count as broken.
 fn judged(mut report: Report) -> (Report, Trial) {
     let trial = match report.verdict.judgement {
         Judgement::Kept => Trial::Kept,

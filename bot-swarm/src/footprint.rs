@@ -1,24 +1,24 @@
-//! What the swarm itself costs: memory and processor time of its process.
+//! The memory and processor time of the swarm's own process.
 
 use std::time::Duration;
 
 use procfs::process::Process;
 
-/// What the process has used.
+/// The resources that the process has used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Footprint {
-    /// Processor time in the process' own code.
+    /// Processor time in user mode.
     pub user: Duration,
-    /// Processor time in the kernel, for the process.
+    /// Processor time in kernel mode.
     pub system: Duration,
     /// Resident memory, in bytes.
     pub resident_bytes: u64,
-    /// Open files, sockets among them.
+    /// Open files, including sockets.
     pub open_files: u64,
 }
 
 impl Footprint {
-    /// Reads it; all zero where the system does not tell.
+    /// Reads the current values; all zero if the system does not provide them.
     pub fn now() -> Self {
         let Ok(stat) = Process::myself().and_then(|process| process.stat()) else { return Self::default() };
         let ticks = |count: u64| Duration::from_secs_f64(count as f64 / procfs::ticks_per_second() as f64);
@@ -30,7 +30,7 @@ impl Footprint {
         }
     }
 
-    /// What was used since then.
+    /// The resources that were used since `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
@@ -44,7 +44,7 @@ impl Footprint {
 
 fn open_files() -> u64 {
     const FOLDER: &str = "/proc/self/fd";
-    // Linux tells the number as the folder's size since 6.2; before, it is 0 and the files are counted.
+    // Since 6.2, Linux reports the number as the folder's size; before, the size is 0 and the files are counted.
     match std::fs::metadata(FOLDER).map(|folder| folder.len()) {
         Ok(size @ 1..) => size,
         _ => std::fs::read_dir(FOLDER).map_or(0, |files| files.count() as u64),

@@ -1,7 +1,7 @@
-//! The protocols of other servers, as far as a bot needs them: join one room, say something, be told that it was taken.
+//! The protocols of other servers, as far as a bot needs them: join one room, send a message, recognize its ack.
 //!
-//! Everything here is pure: a frame goes in, and what it means comes out. A bot keeps one thing for it between frames,
-//! the bytes of a packet that is not yet whole.
+//! Everything here is pure: a frame goes in, and its meaning comes out. A bot keeps only one thing between frames, the
+//! bytes of an incomplete packet.
 
 mod centrifugo;
 mod mqtt;
@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use awc::ws::Message;
 
-/// The one room of the bots: a channel, a topic.
+/// The only room of the bots: a channel or a topic.
 const ROOM: &str = "lobby";
 
-/// A protocol.
+/// The protocol of another server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Foreign {
     Centrifugo,
@@ -26,30 +26,30 @@ pub(crate) enum Foreign {
     Nats,
 }
 
-/// What a frame of a server means to a bot.
+/// The meaning of a server's frame to a bot.
 #[derive(Debug)]
 pub(crate) enum Heard<'a> {
     /// The bot is in the room.
     Joined,
     /// The bot must send this now.
     Answer(Message),
-    /// The server took the message with this number on the wire.
+    /// The server accepted the message with this number on the wire.
     Taken(u64),
-    /// The server refused the message with this number on the wire, or (`None`) something that is no message.
+    /// The server refused the message with this number on the wire, or (`None`) something other than a message.
     Refused(Option<u64>, String),
-    /// Somebody said something; the marker is somewhere in it.
+    /// A message from somebody, which may contain a marker.
     Said(&'a [u8]),
-    /// It is not what the protocol allows.
+    /// It is not allowed by the protocol.
     Nonsense,
 }
 
 impl Foreign {
-    /// The WebSocket subprotocol that is asked for.
+    /// The WebSocket subprotocol that the client requests.
     pub(crate) fn subprotocol(self) -> Option<&'static str> {
         (self == Self::Mqtt).then_some("mqtt")
     }
 
-    /// What must be in the query of the URL: a name, and its value.
+    /// The required query parameters of the URL: names and values.
     pub(crate) fn query(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::SocketIo => &[("EIO", "4"), ("transport", "websocket")],
@@ -58,7 +58,7 @@ impl Foreign {
         }
     }
 
-    /// What a bot of this name sends right after the WebSocket handshake.
+    /// The frame that a bot of this name sends right after the WebSocket handshake.
     pub(crate) fn greeting(self, name: &str) -> Option<Message> {
         match self {
             Self::Centrifugo => Some(centrifugo::connect(name)),
@@ -69,8 +69,8 @@ impl Foreign {
         }
     }
 
-    /// The number on the wire of the bot's message with this serial number. Where all have one number, an answer is for the
-    /// oldest.
+    /// The number on the wire of the bot's message with this serial number. If the protocol has no numbers, all
+    /// messages have the same, and an answer belongs to the oldest.
     pub(crate) fn wire_id(self, serial: u64) -> u64 {
         match self {
             Self::SocketIo => serial,
@@ -81,7 +81,7 @@ impl Foreign {
         }
     }
 
-    /// Says something to the room.
+    /// The frame that sends a message to the room.
     pub(crate) fn say(self, wire_id: u64, text: &str) -> Message {
         match self {
             Self::Centrifugo => centrifugo::publish(wire_id, text),
@@ -92,7 +92,8 @@ impl Foreign {
         }
     }
 
-    /// What a frame means. Answers how many bytes at its end are not yet a whole packet; they come before the next frame.
+    /// Interprets a frame. Returns the number of bytes at its end that are an incomplete packet; the caller puts them
+    /// before the next frame.
     pub(crate) fn hear(self, frame: &[u8], mut told: impl FnMut(Heard<'_>)) -> usize {
         match self {
             Self::Centrifugo => centrifugo::hear(frame, &mut told),
@@ -104,23 +105,23 @@ impl Foreign {
         0
     }
 
-    /// A ping of the client, where the protocol wants it to ping.
+    /// A ping from the client, if the protocol requires it.
     pub(crate) fn heartbeat(self) -> Option<Message> {
         match self {
-            // Of NATS a pong is the ack of a message, so nothing else is pinged for.
+            // With NATS, a pong is the ack of a message, so there are no other pings.
             Self::Centrifugo | Self::SocketIo | Self::Nats => None,
             Self::Phoenix => Some(phoenix::heartbeat()),
             Self::Mqtt => Some(mqtt::ping()),
         }
     }
 
-    /// How often something comes from a server at rest. A bot looks after two and a half times as long, and sends its own
-    /// [`heartbeat`](Self::heartbeat) then.
+    /// The interval at which a server at rest sends something. A bot checks after two and a half times as long, and
+    /// then sends its own [`heartbeat`](Self::heartbeat).
     pub(crate) fn pulse(self) -> Duration {
         match self {
-            // By default these ping every 25 seconds.
+            // By default, these servers ping every 25 seconds.
             Self::Centrifugo | Self::SocketIo => Duration::from_secs(25),
-            // It gives up a client that says nothing for a minute.
+            // Phoenix drops a client that sends nothing for a minute.
             Self::Phoenix => Duration::from_secs(12),
             Self::Mqtt => mqtt::KEEP_ALIVE / 5,
             Self::Nats => nats::PING_INTERVAL,

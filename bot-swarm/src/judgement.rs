@@ -1,4 +1,4 @@
-//! What is to be said of a run: whether it kept what was expected of it, and whether its figures can be trusted.
+//! The judgement of a run: whether it kept its expectations, and whether its figures can be trusted.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,34 +6,40 @@ use crate::config::Config;
 use crate::connect_error::{NO_FILE_LEFT, NO_PORT_LEFT};
 use crate::doubt::Doubt;
 use crate::expect::{Broken, COUNTS, Expectation, Expectations, Measure, SHARES};
+use crate::latencies::Latencies;
 use crate::outcome::{Outcome, Point, Verdict};
-use crate::report::NEVER_CONNECTED;
 use crate::stats::Stats;
 use crate::units::{grouped, human};
 
-/// A worker that ran for more than this share of a second had no time left.
+/// The share of a second above which a worker counts as having no time left.
 const BUSY_SHARE: f64 = 0.95;
 
-/// The share of a run's seconds in which a worker may have no time left.
+/// The largest share of a run's seconds in which a worker may have no time left.
 const BUSY_SECONDS_SHARE: f64 = 0.1;
 
-/// What is expected of every run: that any bot was connected.
+/// The name of the expectation for every run: at least one bot was connected.
 const BOTS: &str = "bots";
 
-/// What is told of a latency that was expected, and of which there is none.
+/// The fault of bots that were due to connect and were never welcomed.
+pub(crate) const NEVER_CONNECTED: &str = "bots never connected";
+
+/// The actual value of an expected latency without measurements.
 pub(crate) const NOTHING_MEASURED: &str = "nothing was measured";
 
-/// What a note begins with that tells that a run ended before its time.
+/// The beginning of a note about a run that ended before its time.
 pub(crate) const STOPPED: &str = "stopped after";
 
-/// What a note contains that tells that the server speaks another dialect.
+/// A part of a note about a server that speaks another dialect.
 pub(crate) const OTHER_DIALECT: &str = "and not BOT_DIALECT=";
 
-/// Points that are shorter say little about how busy the swarm was.
+/// What a note begins with that tells why bots were not there.
+pub(crate) const ABSENT: &str = "errors: ";
+
+/// The shortest point that is used to judge how busy the swarm was.
 const POINT_MIN: Duration = Duration::from_millis(500);
 
 impl Outcome {
-    /// What is known of a run before it ends: that nothing of it is done.
+    /// The outcome of a run before it ends: nothing is done.
     pub fn not_ended(config: &Config) -> Self {
         let bots = config.profile().bots_max();
         let mut outcome = Self { config: config.clone(), started: SystemTime::now(), bots, ..Self::default() };
@@ -41,25 +47,28 @@ impl Outcome {
         outcome.judge_with(vec![Doubt::NotEnded { bots }])
     }
 
-    /// Finds out what is to be said of the run. To be called once, when all else is there.
+    /// Judges the run. Must be called once, when everything else is set.
     pub(crate) fn judge(self) -> Self {
         let limit = Duration::from_secs_f64(self.config.lateness_max_seconds);
         let mut doubts = doubts(&self.stats, &self.points, limit);
+        if doubts.is_empty() {
+            doubts.extend(self.config.expect.explained_by_lateness(&self, limit));
+        }
         if self.stats.counters.ever_connected == 0 {
-            // Who never came in has nothing to be late for.
+            // If no bot ever connected, delays do not matter.
             doubts.retain(|doubt| matches!(doubt, Doubt::OpenFiles { .. } | Doubt::Ports { .. }));
         }
         self.judge_with(doubts)
     }
 
-    /// The same run, with one more reason to doubt it.
+    /// Adds one more reason to doubt the run.
     pub(crate) fn doubted(mut self, doubt: Doubt) -> Self {
         self.doubts.push(doubt);
         self.verdict = Verdict::Invalid;
         self
     }
 
-    /// As [`judge`](Self::judge), where it is known what there is to doubt.
+    /// As [`judge`](Self::judge), with known doubts.
     pub(crate) fn judge_with(mut self, doubts: Vec<Doubt>) -> Self {
         self.doubts = doubts;
         self.notes.extend(self.unsaid());
@@ -76,7 +85,7 @@ impl Outcome {
 }
 
 impl Outcome {
-    /// What somebody who reads only that a run kept its expectations should know as well.
+    /// Facts that a reader should know even if the run kept its expectations.
     fn unsaid(&self) -> Vec<String> {
         let counters = &self.stats.counters;
         let connected = counters.ever_connected;
@@ -87,19 +96,23 @@ impl Outcome {
         let few =
             (connected < bots).then(|| format!("{} of {} bots were connected", grouped(connected), grouped(bots)));
         let silent = (counters.sent == 0).then(|| "no message was sent".to_owned());
-        // Who expects `clean` is told by the verdict.
+        // With `clean`, the verdict tells it.
         let faults = self.faults();
         let faults = faults.iter().filter(|(what, _)| *what != NEVER_CONNECTED);
         let faults: Vec<String> = faults.map(|(what, count)| format!("{} {what}", grouped(*count))).collect();
         let unclean = (!faults.is_empty()).then(|| format!("not clean: {}", faults.join(", ")));
-        // Bots may come in where they are not understood.
+        // A server may accept bots whose dialect it does not understand. Where none did, the verdict says so itself.
         let dialect = self.stats.errors.keys().find(|kind| kind.contains(OTHER_DIALECT)).cloned();
-        [stopped, dialect, few, silent, unclean].into_iter().flatten().collect()
+        let dialect = dialect.filter(|_| connected > 0);
+        let is_anybody_absent = connected > 0 && (self.never_connected() > 0 || self.away > 0) && dialect.is_none();
+        let absent = Some(self.stats.errors_line()).filter(|errors| is_anybody_absent && !errors.is_empty());
+        let absent = absent.map(|errors| format!("{ABSENT}{errors}"));
+        [stopped, dialect, few, silent, unclean, absent].into_iter().flatten().collect()
     }
 }
 
 impl Expectations {
-    /// The expectations that a run broke. Where no bot was ever connected, that is the one.
+    /// The expectations that a run broke. If no bot was ever connected, that is the only one.
     pub fn broken(&self, outcome: &Outcome) -> Vec<Broken> {
         if outcome.stats.counters.ever_connected == 0 {
             let why = outcome.stats.errors_line();
@@ -113,9 +126,28 @@ impl Expectations {
         };
         self.0.iter().filter_map(actual).collect()
     }
+
+    /// The first latency that was broken, where all that was broken are latencies that would have been kept if the swarm had
+    /// not been late itself.
+    fn explained_by_lateness(&self, outcome: &Outcome, limit: Duration) -> Option<Doubt> {
+        let broken = self.0.iter().filter(|expectation| expectation.broken(outcome).is_some());
+        let explained: Option<Vec<Doubt>> = broken.map(|expectation| expectation.explained(outcome, limit)).collect();
+        explained?.into_iter().next()
+    }
 }
 
-/// The counts that can be expected of a run.
+impl Measure {
+    /// The figure of latencies that it stands for.
+    fn of(&self, latencies: &Latencies) -> Duration {
+        match self {
+            Self::Percentile(percent) => latencies.quantile(percent / 100.0),
+            Self::Max => latencies.max(),
+            Self::Mean => latencies.mean(),
+        }
+    }
+}
+
+/// The counts that can be expected.
 fn counts(outcome: &Outcome) -> impl Iterator<Item = (&'static str, u64)> {
     let errors = outcome.stats.errors.values().sum();
     let counts = [
@@ -132,7 +164,7 @@ fn counts(outcome: &Outcome) -> impl Iterator<Item = (&'static str, u64)> {
     outcome.tally.faults().into_iter().chain(COUNTS.into_iter().zip(counts)).chain(outcome.stats.counters.entries())
 }
 
-/// The counts that can be expected as a share of a whole: name, part and whole.
+/// The counts that can be expected as a share of a total: name, part and total.
 fn shares(outcome: &Outcome) -> [(&'static str, u64, u64); 2] {
     let counters = &outcome.stats.counters;
     let [connected, done] = SHARES;
@@ -140,7 +172,18 @@ fn shares(outcome: &Outcome) -> [(&'static str, u64, u64); 2] {
 }
 
 impl Expectation {
-    /// What was instead; `None` where it was kept.
+    /// How the swarm itself explains that a latency was broken: it was late by more than `limit` at the same percentile, and
+    /// without that the latency would have been kept. `None`: it does not.
+    fn explained(&self, outcome: &Outcome, limit: Duration) -> Option<Doubt> {
+        let Self::Latency { kind, measure, relation, bound } = self else { return None };
+        let stats = &outcome.stats;
+        let measured = measure.of(stats.kind(kind).filter(|latencies| latencies.count() > 0)?);
+        let late = measure.of(&stats.wake_lag).max(measure.of(&stats.loop_lag));
+        let is_explained = late > limit && relation.holds(&measured.saturating_sub(late), bound);
+        is_explained.then(|| Doubt::LateAsLong { expected: self.to_string(), measured, late, limit })
+    }
+
+    /// The actual value if the expectation is broken; `None` if it is kept.
     fn broken(&self, outcome: &Outcome) -> Option<String> {
         match self {
             Self::Clean => {
@@ -150,13 +193,9 @@ impl Expectation {
             }
             Self::Latency { kind, measure, relation, bound } => {
                 let latencies = outcome.stats.kind(kind).filter(|latencies| latencies.count() > 0);
-                // What was not measured cannot be said to be kept.
+                // A latency without measurements does not count as kept.
                 let Some(latencies) = latencies else { return Some(NOTHING_MEASURED.to_owned()) };
-                let actual = match measure {
-                    Measure::Percentile(percent) => latencies.quantile(percent / 100.0),
-                    Measure::Max => latencies.max(),
-                    Measure::Mean => latencies.mean(),
-                };
+                let actual = measure.of(latencies);
                 (!relation.holds(&actual, bound)).then(|| human(actual))
             }
             Self::Count { name, relation, bound } => {
@@ -165,7 +204,7 @@ impl Expectation {
             }
             Self::Share { name, relation, percent } => {
                 let (_, part, whole) = shares(outcome).into_iter().find(|(known, ..)| known == name)?;
-                // Of nothing, all is done.
+                // With nothing planned, the share is 100 %.
                 let actual = if whole == 0 { 100.0 } else { part as f64 * 100.0 / whole as f64 };
                 let told = || format!("{:.4}% ({} of {})", actual, grouped(part), grouped(whole));
                 (!relation.holds(&actual, percent)).then(told)
@@ -174,7 +213,7 @@ impl Expectation {
     }
 }
 
-/// Everything for which a run is not valid. `limit` is how late the swarm itself may be.
+/// All reasons that a run is not valid. `limit` is the allowed delay of the swarm itself.
 fn doubts(stats: &Stats, points: &[Point], limit: Duration) -> Vec<Doubt> {
     let late = |p99: Duration| Some(p99).filter(|p99| *p99 > limit);
     let whole: Vec<&Point> = points.iter().filter(|point| point.duration >= POINT_MIN).collect();
@@ -243,5 +282,63 @@ mod tests {
                 .iter()
                 .all(|doubt| doubt.to_string().starts_with("the swarm") || doubt.to_string().starts_with("a worker"))
         );
+    }
+
+    /// A run in which one delivery of a thousand took this long, and the swarm woke one bot of a thousand this late.
+    fn with_one_slow(delivery: Duration, woken: Duration, expect: &str) -> Outcome {
+        let mut outcome = Outcome { bots: 1, ..Outcome::default() };
+        outcome.config.expect = expect.parse().unwrap();
+        outcome.config.lateness_max_seconds = LIMIT.as_secs_f64();
+        (outcome.stats.counters.wanted, outcome.stats.counters.ever_connected, outcome.stats.counters.sent) = (1, 1, 1);
+        for (kind, slow) in [(&mut outcome.stats.delivery, delivery), (&mut outcome.stats.wake_lag, woken)] {
+            kind.record_many(Duration::from_millis(1), 999);
+            kind.record(slow);
+        }
+        outcome.judge()
+    }
+
+    #[test]
+    fn a_latency_that_the_swarm_may_have_broken_itself_is_not_blamed_on_the_server() {
+        let ms = Duration::from_millis;
+        for (delivery, woken, expect, line) in [
+            (300, 200, "p99<250ms", "KEPT: p99<250ms"),
+            (
+                300,
+                200,
+                "max<250ms",
+                "INVALID: the swarm itself was up to 200 ms late (at most 50.0 ms), which may be why max<250ms was ",
+            ),
+            (300, 200, "p99.99<250ms", "INVALID: the swarm itself was up to 200 ms late "),
+            (300, 200, "clean, max<250ms", "INVALID: the swarm itself was up to 200 ms late "),
+            (300, 200, "max<250ms, sent>1", "BROKEN: max<250ms: 300 ms; sent>1: 1"),
+            // The rest is the server's, and it is too much.
+            (600, 200, "max<250ms", "BROKEN: max<250ms: 600 ms"),
+            // Not later than it may be.
+            (260, 49, "max<250ms", "BROKEN: max<250ms: 260 ms"),
+            (240, 200, "max<250ms", "KEPT: max<250ms"),
+            (300, 200, "max>1s", "BROKEN: max>1s: 300 ms"),
+        ] {
+            let told = with_one_slow(ms(delivery), ms(woken), expect).verdict_line();
+            assert!(told.starts_with(line), "{delivery} ms, {woken} ms, {expect}: {told}");
+        }
+    }
+
+    #[test]
+    fn where_bots_were_not_there_the_first_line_says_why() {
+        let told = |expect: &str, away: u64, error: &str| {
+            let mut outcome = Outcome { bots: 2, away, ..Outcome::default() };
+            outcome.config.expect = expect.parse().unwrap();
+            (outcome.stats.counters.wanted, outcome.stats.counters.ever_connected, outcome.stats.counters.sent) =
+                (2, 2, 1);
+            outcome.stats.errors.insert(error.to_owned(), 7);
+            outcome.judge().verdict_line()
+        };
+        for (expect, away, error, line) in [
+            ("clean", 1, "close 1011", "BROKEN: clean: 1 bots away at the end (errors: 7 × close 1011)"),
+            ("lost=0", 1, "close 1011", "KEPT: lost=0 (not clean: 1 bots away at the end; errors: 7 × close 1011)"),
+            ("clean", 0, "close 1011", "KEPT: clean"),
+        ] {
+            assert_eq!(told(expect, away, error), line);
+        }
     }
 }

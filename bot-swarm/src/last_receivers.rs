@@ -1,11 +1,11 @@
-//! When the last receiver of each message had it, over all threads of a process and all processes of a host.
+//! The time of each message's last receipt, over all threads of a process and all processes of a host.
 //!
-//! Every receiver knows the place of a message: its room, epoch and `seq`. Each thread notes the longest latency that it
-//! saw for a place; the longest of all threads and processes is that of the last receiver.
+//! Every receiver knows the position of a message: its room, epoch and `seq`. Each thread notes the longest latency
+//! that it saw for a position; the longest of all threads and processes is that of the last receiver.
 //!
-//! At most [`MESSAGES_MAX`] messages are kept. Past it half of them go: those whose hash has a bit set, which is the same
-//! in every process, so that all processes keep the same messages. From then on one message of two (of four, of eight)
-//! is kept, and counts as so many.
+//! At most [`MESSAGES_MAX`] messages are kept. Above that, half of them are dropped: those whose hash has a certain bit
+//! set. The hash is the same in every process, so all processes keep the same messages. From then on, one message of
+//! two (of four, of eight) is kept, and counts as two (four, eight).
 
 use std::time::Duration;
 
@@ -17,23 +17,23 @@ use starling_protocol::Epoch;
 
 use crate::latencies::Latencies;
 
-/// Most messages that are kept: as many as a hash table of 16,384 slots holds.
+/// The most messages that are kept: as many as a hash table of 16,384 slots holds.
 pub const MESSAGES_MAX: usize = 14_336;
 
-/// Bytes of a message where it is packed: its key, a latency and a time in microseconds.
+/// The size of a packed message, in bytes: its key, a latency and a time in microseconds.
 const PACKED: usize = 8 + LATENCY_BYTES + TIME_BYTES;
 const LATENCY_BYTES: usize = 5;
 const TIME_BYTES: usize = 6;
 
-/// The bit of a packed time that says that the latency is judged.
+/// The bit of a packed time that marks a judged latency.
 const JUDGED: u64 = 1 << 47;
 
-/// A hash of a message's place in its room. The same place has the same key in every process and version.
+/// A hash of a message's position in its room. It is the same in every process and version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PlaceKey(u64);
 
 impl PlaceKey {
-    /// The key of a place. `room` and `tag` are the room's number in a swarm, and what stands for its name in markers.
+    /// The key of a position. `room` is the room's number in a swarm; `tag` stands for its name in markers.
     pub fn of(room: u32, tag: u32, epoch: Epoch, seq: u64) -> Self {
         let room = (u64::from(tag) << 32) | u64::from(room);
         Self(mix(mix(mix(room) ^ epoch.0) ^ seq))
@@ -44,7 +44,7 @@ impl PlaceKey {
     }
 }
 
-/// Spreads the bits of a number over all 64 (the finalizer of `SplitMix64`).
+/// Distributes the bits of a number over all 64 (the finalizer of `SplitMix64`).
 fn mix(number: u64) -> u64 {
     let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -52,29 +52,29 @@ fn mix(number: u64) -> u64 {
     number ^ (number >> 31)
 }
 
-/// What is known of the last receiver of a message.
+/// The last receipt of a message so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LastReceipt {
-    /// From the planned time of the message to its last receipt so far.
+    /// The time from the planned time of the message to its last receipt so far.
     pub latency: Duration,
-    /// The start of the second in which that was, since the start of the run.
+    /// The start of the second of this receipt, since the start of the run.
     pub at: Duration,
-    /// Whether it counts for the whole run: it was not in the warm-up.
+    /// Whether it counts for the whole run, because it was not in the warm-up.
     pub is_judged: bool,
-    /// Whether [`LastReceivers::settle`] has told it.
+    /// Whether [`LastReceivers::settle`] has reported it.
     is_settled: bool,
 }
 
 /// The last receivers of a sample of messages.
 #[derive(Debug, Clone, Default)]
 pub struct LastReceivers {
-    /// How many times the sample was halved.
+    /// The number of times that the sample was halved.
     halvings: u32,
     receipts: FxHashMap<PlaceKey, LastReceipt>,
 }
 
 impl LastReceivers {
-    /// Takes note of a receipt, or of a message that will not come.
+    /// Notes a receipt, or a message that will not arrive.
     pub fn note(&mut self, place: PlaceKey, latency: Duration) {
         self.add(place, LastReceipt { latency, at: Duration::ZERO, is_judged: true, is_settled: false });
     }
@@ -95,7 +95,7 @@ impl LastReceivers {
         }
     }
 
-    /// Keeps what was halved at least so many times.
+    /// Applies halvings until there are at least this many.
     fn halve_to(&mut self, halvings: u32) {
         if halvings > self.halvings {
             self.halvings = halvings;
@@ -110,27 +110,27 @@ impl LastReceivers {
         }
     }
 
-    /// Adds what another thread saw in the same time.
+    /// Adds the receipts of another thread in the same time.
     pub fn merge(&mut self, other: &Self) {
         self.add_all(other, |receipt| receipt);
     }
 
-    /// Adds what was seen in a second that began at `at`.
+    /// Adds the receipts of a second that began at `at`.
     pub fn merge_second(&mut self, other: &Self, at: Duration, is_judged: bool) {
         self.add_all(other, |receipt| LastReceipt { at, is_judged, ..receipt });
     }
 
-    /// Adds what another process saw, whose run began `later` than this one.
+    /// Adds the receipts of another process, whose run began `later` than this one.
     pub fn merge_process(&mut self, other: &Self, later: Duration) {
         self.add_all(other, |receipt| LastReceipt { at: receipt.at + later, ..receipt });
     }
 
-    /// One message of so many is kept, and counts as so many.
+    /// The number of messages for which one kept message counts.
     pub fn one_of(&self) -> u64 {
         1 << self.halvings
     }
 
-    /// Messages that are kept.
+    /// The number of kept messages.
     pub fn len(&self) -> usize {
         self.receipts.len()
     }
@@ -140,14 +140,14 @@ impl LastReceivers {
         self.receipts.is_empty()
     }
 
-    /// All that is kept, in the order of time.
+    /// All kept receipts, in the order of time.
     pub fn by_time(&self) -> ByTime {
         let mut receipts: Vec<LastReceipt> = self.receipts.values().copied().collect();
         receipts.sort_unstable_by_key(|receipt| receipt.at);
         ByTime { receipts, one_of: self.one_of() }
     }
 
-    /// The latencies of those that are wanted, each counted as many times as it counts.
+    /// The latencies of selected receipts, each with the number of messages for which it counts.
     pub fn latencies(&self, wanted: impl Fn(&LastReceipt) -> bool) -> Latencies {
         let mut latencies = Latencies::default();
         for receipt in self.receipts.values().filter(|receipt| wanted(receipt)) {
@@ -156,7 +156,7 @@ impl LastReceivers {
         latencies
     }
 
-    /// Adds to `latencies` those of the judged messages that nobody has received since a time, and that were not told
+    /// Adds to `latencies` the judged messages without a receipt since the given time, unless they were reported
     /// before.
     pub fn settle(&mut self, since: Duration, latencies: &mut Latencies) {
         let count = self.one_of();
@@ -168,7 +168,7 @@ impl LastReceivers {
         }
     }
 
-    /// All that is kept as text; [`unpack`](Self::unpack) makes the same again of it.
+    /// All kept receipts as text; [`unpack`](Self::unpack) reverses this.
     pub fn pack(&self) -> String {
         let mut places: Vec<_> = self.receipts.iter().collect();
         places.sort_unstable_by_key(|(place, _)| place.0);
@@ -182,7 +182,7 @@ impl LastReceivers {
         BASE64_STANDARD_NO_PAD.encode(packed)
     }
 
-    /// Reads what [`pack`](Self::pack) wrote of one message of `one_of`. `None`: it is something else.
+    /// Reads the text of [`pack`](Self::pack), with one message kept of `one_of`. `None` if it is invalid.
     pub fn unpack(one_of: u64, text: &str) -> Option<Self> {
         let packed = BASE64_STANDARD_NO_PAD.decode(text).ok()?;
         if !one_of.is_power_of_two() || packed.len() % PACKED != 0 {
@@ -208,8 +208,8 @@ pub struct ByTime {
 }
 
 impl ByTime {
-    /// The latencies of messages whose last receipt was in a second that began from `from` until before `until`; `None`: there
-    /// was none. Times count in whole microseconds.
+    /// The latencies of messages whose last receipt was in a second that began from `from` until before `until`; `None`
+    /// if there are none. Times count in whole microseconds.
     pub fn between(&self, from: Duration, until: Duration) -> Option<Latencies> {
         let before =
             |time: Duration| self.receipts.partition_point(|receipt| receipt.at.as_micros() < time.as_micros());
@@ -222,7 +222,7 @@ impl ByTime {
     }
 }
 
-/// Whole microseconds, as many as so many bits hold.
+/// Whole microseconds, limited to the largest number of this many bits.
 fn micros(duration: Duration, bits: usize) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX).min((1 << bits) - 1)
 }
@@ -241,7 +241,7 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// What a thread saw of these messages.
+    /// The receipts of one thread.
     fn seen(seqs: impl Iterator<Item = u64>, latency: impl Fn(u64) -> Duration) -> LastReceivers {
         let mut last = LastReceivers::default();
         seqs.for_each(|seq| last.note(place(seq), latency(seq)));
@@ -267,7 +267,7 @@ mod tests {
         let few = seen(1..=count, |_| millis(1));
         assert!(few.len() <= MESSAGES_MAX && few.len() > MESSAGES_MAX / 3, "{}", few.len());
         assert_eq!(few.one_of(), 8);
-        // Of another process, that had a third of the messages, and kept more of them.
+        // Another process with a third of the messages, of which it keeps a larger share.
         let more = seen((1..=count).step_by(3), |_| millis(2));
         assert_eq!(more.one_of(), 4);
         for (mut sum, other) in [(few.clone(), &more), (more.clone(), &few)] {

@@ -1,16 +1,16 @@
-//! How long things took: high dynamic range histograms.
+//! Latencies as high dynamic range histograms.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// What took longer counts as this, in microseconds: an hour.
+/// The longest recorded latency, in microseconds: an hour. Longer ones count as this.
 const MICROS_MAX: u64 = 3_600_000_000;
 
-/// How long things took: microseconds, to three digits, up to an hour (what took longer counts as an hour).
+/// A set of latencies: microseconds to three digits, up to an hour (longer ones count as an hour).
 ///
-/// Takes memory for the range that was seen, 20 to 200 kB.
+/// Takes memory for the recorded range, 20 to 200 kB.
 #[derive(Debug, Clone)]
 pub struct Latencies(Histogram<u64>);
 
@@ -22,38 +22,38 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    /// Adds one.
+    /// Adds one latency.
     #[expect(clippy::missing_panics_doc, reason = "it cannot, see below")]
     pub fn record(&mut self, latency: Duration) {
         #[expect(clippy::expect_used, reason = "it grows, and an hour fits")]
         self.0.record(micros(latency)).expect("the histogram takes up to an hour");
     }
 
-    /// Adds so many of one length.
+    /// Adds a latency `count` times.
     #[expect(clippy::missing_panics_doc, reason = "it cannot, see below")]
     pub fn record_many(&mut self, latency: Duration, count: u64) {
         #[expect(clippy::expect_used, reason = "it grows, and an hour fits")]
         self.0.record_n(micros(latency), count).expect("the histogram takes up to an hour");
     }
 
-    /// Adds all of another.
+    /// Adds all latencies of another set.
     #[expect(clippy::missing_panics_doc, reason = "it cannot, see below")]
     pub fn merge(&mut self, other: &Self) {
         #[expect(clippy::expect_used, reason = "all have the same digits, and grow")]
         self.0.add(&other.0).expect("histograms of one shape add up");
     }
 
-    /// Forgets all, and keeps the memory.
+    /// Removes all latencies and keeps the memory.
     pub fn reset(&mut self) {
         self.0.reset();
     }
 
-    /// How many there are.
+    /// The number of latencies.
     pub fn count(&self) -> u64 {
         self.0.len()
     }
 
-    /// The latency that this share of them, 0 to 1, do not exceed.
+    /// The latency that this share of them (0 to 1) does not exceed.
     pub fn quantile(&self, share: f64) -> Duration {
         Duration::from_micros(self.0.value_at_quantile(share))
     }
@@ -63,18 +63,17 @@ impl Latencies {
         Duration::from_micros(self.0.max())
     }
 
-    /// The sum of all divided by how many there are, to the three digits that are kept; zero where there are none.
+    /// The mean, to the three digits that are kept; zero if there are none.
     pub fn mean(&self) -> Duration {
         Duration::from_secs_f64(self.0.mean() / 1e6)
     }
 
-    /// The same as pairs of microseconds and how often they occurred, shortest first. [`of`](Self::of) makes the same
-    /// again of it.
+    /// Pairs of microseconds and their count, shortest first. [`of`](Self::of) reverses this.
     pub fn steps(&self) -> Vec<[u64; 2]> {
         self.iter().map(|(latency, count)| [micros(latency), count]).collect()
     }
 
-    /// Makes latencies of their [`steps`](Self::steps).
+    /// Builds latencies from their [`steps`](Self::steps).
     pub fn of(steps: &[[u64; 2]]) -> Self {
         let mut latencies = Self::default();
         for [micros, count] in steps {
@@ -83,7 +82,7 @@ impl Latencies {
         latencies
     }
 
-    /// These without those of another. Of what the other has more of, none is left.
+    /// These latencies without those of another set. Counts do not go below zero.
     #[must_use]
     pub fn without(&self, other: &Self) -> Self {
         let mut left = Self::default();
@@ -93,14 +92,14 @@ impl Latencies {
         left
     }
 
-    /// The same as short text: microseconds, the shortest first and then the distance from one to the next, each with
-    /// `*` and how many took as long, where it is not one. Empty: there is none. [`unpack`](Self::unpack) reads it.
+    /// A short text: microseconds, the shortest first, then the distance from one to the next, each with `*` and its
+    /// count if it is not 1. Empty if there are no latencies. [`unpack`](Self::unpack) reverses this.
     pub fn pack(&self) -> String {
         let (mut packed, mut before) = (String::new(), 0);
         for [micros, count] in self.steps() {
             let distance = micros - std::mem::replace(&mut before, micros);
             let separator = if packed.is_empty() { "" } else { " " };
-            // A String takes every write.
+            // Writing to a String never fails.
             write!(packed, "{separator}{distance}").unwrap_or_default();
             if count != 1 {
                 write!(packed, "*{count}").unwrap_or_default();
@@ -109,7 +108,7 @@ impl Latencies {
         packed
     }
 
-    /// Reads what [`pack`](Self::pack) wrote. `None`: it is something else.
+    /// Reads the text of [`pack`](Self::pack). `None` if it is invalid.
     pub fn unpack(packed: &str) -> Option<Self> {
         let mut latencies = Self::default();
         let mut micros = 0_u64;
@@ -121,8 +120,8 @@ impl Latencies {
         Some(latencies)
     }
 
-    /// Each latency that occurred, shortest first, with how often it did. Of those that three digits do not tell
-    /// apart, the shortest stands for all.
+    /// Each recorded latency with its count, shortest first. If three digits cannot distinguish several, the shortest
+    /// stands for all.
     pub fn iter(&self) -> impl Iterator<Item = (Duration, u64)> {
         self.0.iter_recorded().map(|step| {
             let micros = self.0.lowest_equivalent(step.value_iterated_to());

@@ -1,30 +1,30 @@
-//! The ledger: checks what every bot receives, and counts what it should have received.
+//! The ledger: checks what each bot receives, and counts what it should receive.
 //!
-//! Pure: it does no I/O and reads no clock. Each worker thread keeps one for its bots; at the end they are added up.
+//! Pure: it does no I/O and reads no clock. Each worker thread keeps one for its bots; they are summed at the end.
 //!
-//! # What a bot has a right to
+//! # The messages that a bot must receive
 //!
-//! - **In a room**, every message after the place at which it came in (`welcome.seq`, `joined.seq`), through lost
-//!   connections that it resumed, up to the *target*: the newest `seq` of that life (epoch) of the room that any bot
-//!   of the process has seen, in a delivery or an ack, when the swarm stopped sending and all its acks were in.
-//!   Expected deliveries are the sum over members of `max(target, newest received) - came in at`; what is missing in
-//!   that range is lost. Messages of other people and other swarms count as well.
-//! - A bot that is away at the end and did not come back is expected to have what it had when it lost its connection.
-//! - After `"recovered":false`, or in a new epoch, what it had not received is lost, and counted as told, too.
-//! - **In private**, two deliveries for each acknowledged message: one at the receiver, one at the sender. Where the
-//!   server keeps inboxes, also every place (`seq`) of the bot's own inbox after the first message that it got there,
-//!   through lost connections that it resumed. Where it keeps none, a message to a client that is away may be gone; see
-//!   [`Tally::private_unknown`].
+//! - **In a room**, every message after the position at which it joined (`welcome.seq`, `joined.seq`), including those
+//!   across lost connections that it resumed, up to the *target*: the newest `seq` of this epoch of the room that any
+//!   bot of the process has seen, in a delivery or an ack, when the swarm has stopped sending and all its acks have
+//!   arrived. Expected deliveries are the sum over members of `max(target, newest received) - position at joining`;
+//!   those missing in that range are lost. Messages of other people and other swarms count as well.
+//! - A bot that is away at the end and did not return must have what it had received before it lost its connection.
+//! - After `"recovered":false`, or in a new epoch, messages that it had not received are lost, and also count as told.
+//! - **In private**, two deliveries for each acknowledged message: one at the receiver, one at the sender. If the
+//!   server keeps inboxes, also every position (`seq`) of the bot's own inbox after the first message that it received
+//!   there, including those across lost connections that it resumed. If the server keeps none, a message to a client
+//!   that is away may be dropped; see [`Tally::private_unknown`].
 //!
-//! # What is checked
+//! # The checks
 //!
-//! By `seq` for every receiver in a room and in its inbox (lost, twice, out of order), by the sender's own numbering once
-//! per message, and every receiver's message against what the others got in the same place, see [`room`]. A ledger sees the bots of one
-//! worker, but needs no other for its judgements: a message that the members on one thread got differently breaks
-//! their sender's numbering there.
+//! Each receiver's `seq` in a room and in its inbox is checked (lost, twice, out of order); each message is checked
+//! once by its sender's own numbering; and each receiver's message is compared with the others' at the same position,
+//! see [`room`]. A ledger sees the bots of one worker, but needs no other for its judgements: if the members on one
+//! thread receive a message differently, it breaks their sender's numbering there.
 //!
-//! A message that is not as its sender gave it is found by its own check, see [`marker`](crate::marker). One that is not
-//! recognised as a bot's message at all is contradicted by the ack of what its sender gave, and by members that got that.
+//! An altered message is found by its own check, see [`marker`](crate::marker). A message that cannot be recognized as
+//! a bot's is contradicted by the ack of the original message, and by members that received the original.
 
 mod inbox;
 mod member;
@@ -36,6 +36,7 @@ pub mod sequence;
 mod tally;
 pub mod timeline;
 mod undelivered;
+mod verdict;
 
 use std::time::Duration;
 
@@ -55,36 +56,28 @@ use room::{Fingerprint, RoomRecord, Source, Witness};
 use sequence::Arrival;
 pub use tally::Tally;
 pub use undelivered::Undelivered;
+pub use verdict::Verdict;
 
-/// How far the lives of the rooms have come, by room and epoch.
+/// The newest known `seq`, by room and epoch.
 pub type HighWaters = FxHashMap<(u32, Epoch), u64>;
 
-/// Whether a delivery counts as one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// The bot had a right to it and had not got it before.
-    Counts,
-    /// It was wrong, and is noted as such.
-    Wrong,
-}
-
-/// What the bots of one worker received, and what was wrong with it.
+/// The deliveries to the bots of one worker, and the faults among them.
 #[derive(Debug)]
 pub struct Ledger {
     run: u32,
     rooms: FxHashMap<u32, RoomRecord>,
     members: FxHashMap<(u32, u32), Member>,
     private: PrivateBook,
-    /// What bots heard of each other, where the server numbers nothing.
+    /// The deliveries between bots, with a server that does not number messages.
     pub peers: PeerBook,
     tally: Tally,
-    /// What stands for a room's name in markers, of rooms of which a timed message came.
+    /// The tags of rooms with timed messages; a tag stands for the room's name in markers.
     tags: FxHashMap<u32, u32>,
     last_receivers: LastReceivers,
 }
 
 impl Ledger {
-    /// An empty ledger of a swarm's process run. Where the server numbers nothing, its messages are for `audience`.
+    /// An empty ledger of a process run. If the server does not number messages, they are for `audience`.
     pub fn new(run: u32, audience: Audience) -> Self {
         Self {
             run,
@@ -98,7 +91,7 @@ impl Ledger {
         }
     }
 
-    /// A bot came into a room, or came back.
+    /// A bot joined a room, or returned to it.
     pub fn entered(&mut self, bot: u32, room: u32, standing: Standing) {
         let Standing { epoch, seq, recovered } = standing;
         let record = self.rooms.entry(room).or_default();
@@ -111,7 +104,7 @@ impl Ledger {
         (member.is_away, member.rests) = (false, false);
         let position = &mut member.position;
         if position.epoch() != epoch {
-            // The room began anew: what was not received of the old life will not come.
+            // The room has a new epoch: missing messages of the old one will not come.
             let mut ended = std::mem::replace(position, Position::after(epoch, seq));
             ended.tell_lost_until(record.high_water(ended.epoch()).unwrap_or_default());
             self.tally += ended.tally(0);
@@ -120,7 +113,7 @@ impl Ledger {
         }
     }
 
-    /// A bot has its inbox: for the first time, or again.
+    /// A bot has its inbox, for the first time or again.
     pub fn has_inbox(&mut self, bot: u32, standing: Standing) {
         self.private.has_inbox(bot, standing);
     }
@@ -133,7 +126,7 @@ impl Ledger {
         self.private.interrupted(bot);
     }
 
-    /// A bot leaves its connection by its own will, and will come back.
+    /// A bot leaves its connection by its own choice, and will return.
     pub fn rests(&mut self, bot: u32, room: u32) {
         self.interrupted(bot, room);
         if let Some(member) = self.members.get_mut(&(bot, room)) {
@@ -141,41 +134,40 @@ impl Ledger {
         }
     }
 
-    /// A bot has no connection any more, and what it expects of its room is told by [`left`](Self::left).
+    /// A bot has no connection any more; [`left`](Self::left) handles its room.
     pub fn disconnected(&mut self, bot: u32) {
         self.private.interrupted(bot);
     }
 
-    /// A bot left a room by its own will, for good: it expects nothing that it has not received. Coming into the room
-    /// again, it is new there.
+    /// A bot left a room by its own choice, for good: it expects no more messages. If it joins the room again, it
+    /// counts as new there.
     pub fn left(&mut self, bot: u32, room: u32) {
         if let Some(member) = self.members.remove(&(bot, room)) {
             self.tally += member.position.tally(0);
         }
     }
 
-    /// Takes what is known of the last receivers of messages that came since it was taken last.
+    /// Takes the last receivers of messages that arrived since the previous call.
     pub fn take_last_receivers(&mut self) -> LastReceivers {
         std::mem::take(&mut self.last_receivers)
     }
 
-    /// Adds to what [`take_last_receivers`](Self::take_last_receivers) gives next.
+    /// Adds to the result of the next [`take_last_receivers`](Self::take_last_receivers).
     pub fn add_last_receivers(&mut self, last: &LastReceivers) {
         self.last_receivers.merge(last);
     }
 
-    /// Where a bot resumes a room: the epoch, and the newest message that it has.
+    /// The position at which a bot resumes a room: the epoch, and its newest message.
     pub fn resume_point(&self, bot: u32, room: u32) -> Option<(Epoch, u64)> {
         self.members.get(&(bot, room)).map(|member| (member.position.epoch(), member.position.newest()))
     }
 
-    /// Where a bot resumes its inbox: the epoch, and the newest message that it has; 0 where it has none.
+    /// The position at which a bot resumes its inbox: the epoch, and its newest message; 0 if it has none.
     pub fn inbox_resume_point(&self, bot: u32) -> Option<(Epoch, u64)> {
         self.private.resume_point(bot)
     }
 
-    /// A message of a room arrived. `tag` is the room's, as markers carry it; `latency` is how long the message took, if that
-    /// is known.
+    /// A message of a room arrived. `tag` is the room's tag in markers; `latency` is the message's latency, if known.
     pub fn room_message(
         &mut self,
         bot: u32,
@@ -236,19 +228,20 @@ impl Ledger {
         Verdict::Wrong
     }
 
-    /// A message of a bot arrived that is not as the bot sent it.
+    /// A bot's message arrived altered.
     pub fn altered(&mut self) -> Verdict {
         self.tally.altered += 1;
         Verdict::Wrong
     }
 
-    /// A message arrived of a room in which the bot is not.
+    /// A message arrived of a room that the bot is not in.
     pub fn wrong_room(&mut self) -> Verdict {
         self.tally.wrong_room += 1;
         Verdict::Wrong
     }
 
-    /// A private message arrived, addressed to the bot or not; `seq` is its place in the bot's inbox, if there is one.
+    /// A private message arrived, for the bot or for another; `seq` is its position in the bot's inbox, if there is
+    /// one.
     pub fn private_message(&mut self, bot: u32, seq: Option<u64>, marker: &Marker) -> Verdict {
         let place = seq.map_or(Step::InOrder, |seq| self.private.observe_place(bot, seq));
         if place == Step::Twice {
@@ -256,7 +249,7 @@ impl Ledger {
             return Verdict::Wrong;
         }
         let arrival = match marker.target {
-            // Another process' bots may write to this one, but only their process knows what was acknowledged.
+            // Bots of another process may write to this one, but only their process knows the acknowledged messages.
             MarkedTarget::Bot(_) if marker.run != self.run => Arrival::Next,
             MarkedTarget::Bot(receiver) if receiver == bot => self.private.received(marker.sender, bot, marker.number),
             MarkedTarget::Bot(receiver) if marker.sender == bot => self.private.echoed(bot, receiver, marker.number),
@@ -265,7 +258,7 @@ impl Ledger {
         match (place, arrival) {
             (_, Arrival::Twice) => self.tally.twice += 1,
             (Step::Fills, _) | (Step::InOrder, Arrival::Next | Arrival::Skipped(_)) => return Verdict::Counts,
-            // In place, and yet after a later one of its sender; or out of its place.
+            // In position, but after a later message of its sender; or out of its position.
             _ => self.tally.out_of_order += 1,
         }
         Verdict::Wrong
@@ -281,22 +274,22 @@ impl Ledger {
         Verdict::Wrong
     }
 
-    /// A private message of a bot arrived that is not as the bot sent it.
+    /// A bot's private message arrived altered.
     pub fn altered_private_message(&mut self, bot: u32, seq: Option<u64>) -> Verdict {
-        // It stands in the place of what was sent.
+        // It has the position of the original message.
         if let Some(seq) = seq {
             self.private.observe_place(bot, seq);
         }
         self.altered()
     }
 
-    /// A private message without a marker arrived that names somebody else as its receiver.
+    /// A private message without a marker arrived that names another client as its receiver.
     pub fn misdelivered(&mut self) -> Verdict {
         self.tally.misdelivered += 1;
         Verdict::Wrong
     }
 
-    /// The server took a bot's message to its room, which was planned at this time, and gave it this place.
+    /// The server accepted a bot's message to its room, planned at this time, and assigned this position.
     pub fn room_acked(&mut self, bot: u32, room: u32, seq: u64, number: u32, planned: Nanos) {
         let Some(epoch) = self.members.get(&(bot, room)).map(|member| member.position.epoch()) else { return };
         let message = Fingerprint { run: self.run, sender: bot, number };
@@ -305,29 +298,29 @@ impl Ledger {
         if planned != Nanos::UNPLANNED {
             record.note_planned(epoch, seq, planned);
         }
-        // A repetition is charged to those who receive it.
+        // A repetition is counted at its receivers.
         if matches!(witness, Witness::Contradicts { .. }) {
             self.charge(witness);
         }
     }
 
-    /// The server took a bot's private message.
+    /// The server accepted a bot's private message.
     pub fn private_acked(&mut self, sender: u32, receiver: u32, number: u32) {
         self.private.acked(sender, receiver, number);
     }
 
-    /// Whether a bot's message to its room was seen there, by any bot of this worker.
+    /// Whether any bot of this worker has seen this message in its room.
     pub fn has_seen_in_room(&self, sender: u32, room: u32, number: u32) -> bool {
         let message = Fingerprint { run: self.run, sender, number };
         self.rooms.get(&room).is_some_and(|record| record.has_seen(message))
     }
 
-    /// Whether a bot's private message was seen at either of its two names.
+    /// Whether the sender or the receiver has seen this private message.
     pub fn has_seen_private(&self, sender: u32, receiver: u32, number: u32) -> bool {
         self.private.has_seen(sender, receiver, number)
     }
 
-    /// How far every life of every room has come, as far as these bots know.
+    /// The newest `seq` of each epoch of each room, as far as these bots know.
     pub fn high_waters(&self) -> HighWaters {
         let of_room = |(room, record): (&u32, &RoomRecord)| {
             record.high_waters().map(|(epoch, seq)| ((*room, epoch), seq)).collect::<Vec<_>>()
@@ -335,7 +328,7 @@ impl Ledger {
         self.rooms.iter().flat_map(of_room).collect()
     }
 
-    /// How many deliveries of rooms are still to come until all members that are here have reached the targets.
+    /// The number of room deliveries that are still to come until all connected members have reached the targets.
     pub fn outstanding(&self, targets: &HighWaters) -> u64 {
         let present = self.members.iter().filter(|(_, member)| !member.is_away);
         present
@@ -351,14 +344,14 @@ impl Ledger {
         self.private.outstanding()
     }
 
-    /// Whether private deliveries may never come: to a bot that is away, or has never been here. `bots`: how many this
-    /// ledger is of.
+    /// Whether private deliveries may never come: to a bot that is away, or that never connected. `bots`: the number of
+    /// bots of this ledger.
     pub fn may_lack_private(&self, bots: u32) -> bool {
         self.private.may_lack(bots)
     }
 
-    /// What there is against the server so far. `lost` is what is missing of rooms and inboxes though later messages
-    /// came: it may still come. What is expected and received is summed up at the end only.
+    /// The faults of the server so far. `lost` counts messages of rooms and inboxes that are missing although later
+    /// ones arrived: they may still come. Expected and received deliveries are summed only at the end.
     pub fn findings(&self) -> Tally {
         let missing: u64 = self.members.values().map(|member| member.position.missing()).sum();
         let lost = self.tally.lost + missing + self.private.missing();
@@ -367,7 +360,8 @@ impl Ledger {
         findings
     }
 
-    /// Closes the books: the sums, and what must be merged with other workers' books before it can be summed.
+    /// Closes the ledger: the sums, and the private messages, which must be merged with other workers' before they are
+    /// summed.
     ///
     /// `said` and `unpromised`: see [`PeerBook::close`].
     pub fn close(

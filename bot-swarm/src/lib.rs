@@ -6,16 +6,16 @@
 //!                     └──▶ Bot (actor) ── Socket ──▶ server
 //! ```
 //!
-//! A [`plan`] says when each bot speaks, whatever the server does; latencies run from the planned time to every
-//! receiver. Each message carries a [`marker`], by which the [`ledger`] checks every delivery. [`run`] is the one
-//! door, for the program and for tests.
+//! A [`plan`] decides when each bot sends, whatever the server does; latencies run from the planned time to every
+//! receiver. Each message carries a [`marker`], with which the [`ledger`] checks every delivery. [`run`] is the only
+//! entry point, for the program and for tests.
 //!
 //! Invariants:
-//! - The bots know the server by its protocol alone: they depend on `starling-protocol`, never on `starling-actors`.
+//! - The bots know only the server's protocol: they depend on `starling-protocol`, never on `starling-actors`.
 //! - Judgement is pure: [`ledger`], [`plan`], [`marker`], [`server_clock`] do no I/O and read no clock.
-//! - A planned time is never changed, however late its message is sent. What the bot itself kept waiting is told apart.
-//! - What waits is bounded: messages in flight per bot, unwritten bytes per socket, places remembered per room, messages
-//!   followed to their last receiver.
+//! - A planned time never changes, however late its message is sent. The bot's own delays are recorded separately.
+//! - Everything that waits is bounded: messages in flight per bot, unwritten bytes per socket, positions remembered per
+//!   room, messages followed to their last receiver.
 
 pub mod advice;
 pub mod agenda;
@@ -32,6 +32,7 @@ pub mod connect_error;
 pub mod credentials;
 mod crowds;
 pub mod dialect;
+mod dialing;
 pub mod doubt;
 pub mod endpoint;
 pub mod expect;
@@ -46,12 +47,14 @@ mod loop_probe;
 pub mod marker;
 pub mod merge;
 mod metrics;
+pub mod metrics_url;
 pub mod mix;
 pub mod open_files;
 pub mod outcome;
 mod outstanding;
 mod panics;
 pub mod plan;
+mod presence;
 pub mod profile;
 pub mod progress;
 mod read_buffers;

@@ -1,18 +1,18 @@
-//! How late a worker's event loop is: a probe that is to run ten times a second says when it did.
+//! Measures the delay of a worker's event loop: a probe is due ten times a second and records how late it runs.
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::worker_state::WorkerState;
 
-/// How often the probe is to run.
+/// The interval of the probes.
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// The timer of the runtime is no finer than this.
+/// The resolution of the runtime's timer.
 const TIMER_GRAIN: Duration = Duration::from_millis(1);
 
-/// Probes for as long as the worker lives. Each probe that a blocked loop missed is counted, with what was left of
-/// the delay at its time, or a long stop would look like one late probe among hundreds on time.
+/// Probes for the lifetime of the worker. Each probe that a blocked loop missed is counted, with the rest of the delay
+/// at its time. Otherwise a long stop would look like one late probe among hundreds on time.
 pub(crate) async fn run(worker: Rc<WorkerState>) {
     let mut due = worker.now().after(PERIOD);
     loop {

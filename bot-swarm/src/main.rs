@@ -1,4 +1,4 @@
-//! The process: settings in, a run, a report and an exit code out.
+//! The process: reads settings, runs the swarm, writes a report and returns an exit code.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -13,13 +13,13 @@ use bot_swarm::report::folder::{self, Claim, FolderError};
 use bot_swarm::{Outcome, Report, StopHandle, compare, find_limit, merge, progress};
 use starling_process::{Environment, log_lines};
 
-/// The variable that says which log lines are written.
+/// The variable that selects the log lines.
 const LOG_FILTER: &str = "RUST_LOG";
 
-/// Crates whose lines are of no use to somebody who runs bots, unless asked for: what serves the metrics starts and stops.
+/// Crates whose lines are hidden unless requested: the metrics server logs its start and stop.
 const LOWERED: &[&str] = &["actix_server", "actix_http", "actix_web"];
 
-/// How long the end of the process waits for standard error to take the last lines.
+/// The time that the process waits at its end for standard error to accept the last lines.
 const LAST_LINES: Duration = Duration::from_millis(500);
 
 /// The exit code of a swarm that could not run.
@@ -29,7 +29,8 @@ fn main() -> ExitCode {
     let flags = match cli::command().try_get_matches() {
         Ok(flags) => flags,
         Err(answer) => {
-            // Help and version are no errors. What is one must not end as an invalid run does, which is clap's way.
+            // Help and version are not errors. By default, clap exits with 2 on an error, which would mean an invalid
+            // run.
             drop(answer.print());
             return ExitCode::from(if answer.use_stderr() { COULD_NOT_RUN } else { 0 });
         }
@@ -68,7 +69,7 @@ fn run(flags: &clap::ArgMatches) -> anyhow::Result<u8> {
             let coming = config.profile().bots_max();
             if config.profile.is_none() && coming < config.count {
                 let count = config.count;
-                log::warn!("{coming} of {count} bots come before the run ends (BOT_SECONDS, BOT_RAMP_PER_SECOND)");
+                log::warn!("only {coming} of {count} bots come before the run ends (BOT_SECONDS, BOT_RAMP_PER_SECOND)");
             }
             let report = within_system(async |stop| {
                 let mut progress = progress::to_stderr(config.profile().duration());
@@ -115,22 +116,22 @@ fn run(flags: &clap::ArgMatches) -> anyhow::Result<u8> {
     }
 }
 
-/// Runs something in an actix system that signals can stop.
+/// Runs a future in an actix system that signals can stop.
 fn within_system<T>(work: impl AsyncFnOnce(StopHandle) -> anyhow::Result<T>) -> anyhow::Result<T> {
     actix_rt::System::new().block_on(async {
         let stop = StopHandle::new();
-        stop.listen_to_signals().context("signals cannot be listened to")?;
+        stop.listen_to_signals().context("cannot listen to signals")?;
         work(stop).await
     })
 }
 
-/// Finds out before a run whether its report can be written.
+/// Checks before a run whether its report can be written.
 fn prepare(folder: Option<&Path>, files: &[&str]) -> anyhow::Result<()> {
     folder.map_or(Ok(()), |folder| folder::prepare(folder, files)).context("BOT_REPORT cannot be written to")
 }
 
-/// Takes a folder for as long as the answer is kept, and writes there that the work has not ended: where this process is
-/// killed, that is what is left, and nobody takes the result of an earlier one for its own.
+/// Claims a folder as long as the result is kept, and writes a report there that the work has not ended. If this
+/// process is killed, that report remains, so nobody takes the result of an earlier run for this one's.
 fn begin(
     folder: Option<&Path>,
     not_ended: impl FnOnce(&Path) -> Result<(), FolderError>,
@@ -140,7 +141,7 @@ fn begin(
     claim.map(Some).context("BOT_REPORT cannot be written to")
 }
 
-/// Leaves the result behind: the files first, so that they are there whatever becomes of standard output.
+/// Writes the result: the files first, so that they exist even if standard output fails.
 fn hand_over(
     text: &str,
     folder: Option<&Path>,
@@ -148,7 +149,7 @@ fn hand_over(
 ) -> anyhow::Result<()> {
     let written = folder.map_or(Ok(()), write);
     if let Err(error) = print(text) {
-        // The exit code is the verdict all the same; nothing is left to do where even this cannot be written.
+        // The exit code is the verdict in any case; a failure to write this line is ignored.
         log_lines::say(&format!("bot-swarm: {error:#}"));
     }
     written.context("the report cannot be written")

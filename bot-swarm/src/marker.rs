@@ -1,21 +1,21 @@
-//! The marker: what every message of a bot says about itself, so that every receiver can check it.
+//! The marker: a description of each bot's message in its text, so that every receiver can check the message.
 //!
-//! It stands at the beginning of the text, 48 characters that JSON does not escape: `~s3~` and 33 bytes in base64.
-//! The rest of the text is padding. A text without a marker was written by somebody else and is counted, not judged.
-//! The check covers the marker, the length of the text and the names that the message is delivered under, so whatever a
-//! server changes on the way is [found](Reading::Altered).
+//! It is at the beginning of the text, 48 characters that JSON does not escape: `~s3~` and 33 bytes in base64. The rest
+//! of the text is padding. A text without a marker is not a bot's; it is counted, not judged. The check covers the
+//! marker, the length of the text and the names that the message is delivered under, so every change by a server is
+//! [found](Reading::Altered).
 //!
-//! | bytes | what |
+//! | bytes | content |
 //! |---|---|
-//! | 1 | a bit for a room or a bot, and how far off the server's time may be, in milliseconds; 127: it is not known |
+//! | 1 | a bit for a room or a bot, and the possible error of the server's time, in milliseconds; 127: unknown |
 //! | 2 | the sender's host |
 //! | 4 | the sender's process run |
 //! | 3 | the sender |
 //! | 3 | the room, or the bot |
-//! | 4 | the sender's count of its messages to it |
+//! | 4 | the message's number among the sender's messages to this target |
 //! | 6 | the planned time by the host's clock, in microseconds |
 //! | 4 | the planned time by the server's clock, in ticks |
-//! | 3 | a bit for names that the check covers, and how long the sender itself kept the message waiting, in [`OwnWait`]'s unit |
+//! | 3 | a bit: the check covers names; and the sender's own delay of the message, in [`OwnWait`]'s unit |
 //! | 3 | the check |
 
 use std::hash::Hasher as _;
@@ -29,77 +29,77 @@ use rustc_hash::FxHasher;
 use crate::clock::Nanos;
 use crate::server_clock::OnServer;
 
-/// Bytes of a marker before its check.
+/// The size of a marker without its check, in bytes.
 const FIELDS: usize = 30;
 
-/// Bytes of a marker before they are written in base64.
+/// The size of a marker before base64 encoding, in bytes.
 const PACKED: usize = FIELDS + CHECK_BYTES;
 
-/// Bytes of the check: of 16 million altered messages, one passes.
+/// The size of the check, in bytes: one of 16 million altered messages passes.
 const CHECK_BYTES: usize = 3;
 
-/// The bit of a check that covers names.
+/// The bit of a marker whose check covers names.
 const NAMED: u32 = 0x80_0000;
 
-/// What the text of a message is filled up with.
+/// The padding of a message's text.
 const PADDING: u8 = b'x';
 
 const NANOS_PER_MICRO: u64 = 1_000;
 
-/// Bytes of numbers that stand for bots and rooms.
+/// The size of a bot's or a room's number, in bytes.
 const NUMBER_BYTES: usize = 3;
 
-/// Bytes of a planned time by the host's clock: enough for a host that is up for eight years.
+/// The size of a planned time by the host's clock, in bytes: enough for an uptime of eight years.
 const PLANNED_BYTES: usize = 6;
 
 /// The bit of a message to a room.
 const TO_ROOM: u8 = 0x80;
 
-/// In place of milliseconds that the server's time may be off: it is not known. One more than
+/// The value for an unknown error of the server's time: one more than
 /// [`OFF_BY_MAX`](crate::server_clock::OFF_BY_MAX).
 const OFF_BY_TOO_MUCH: u8 = 0x7f;
 
-/// What a message says about itself.
+/// The content of a marker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Marker {
-    /// The host whose monotonic clock `planned` is of, see [`Host`](crate::clock::Host); 0: unknown.
+    /// The host of the monotonic clock of `planned`, see [`Host`](crate::clock::Host); 0: unknown.
     pub host: u16,
     /// The process run of the sender.
     pub run: u32,
     /// The sender's number in its swarm, below 2^24.
     pub sender: u32,
-    /// For whom the message is.
+    /// The receiver of the message.
     pub target: MarkedTarget,
-    /// The sender's own count of its messages to this target, from 1.
+    /// The number of this message among the sender's messages to this target, from 1.
     pub number: u32,
-    /// When the message was to be sent by the plan, to a microsecond.
+    /// The planned time of sending, to a microsecond.
     pub planned: Nanos,
-    /// When that was by the server's clock. `None`: the sender did not know.
+    /// The planned time by the server's clock. `None`: the sender did not know it.
     pub on_server: Option<OnServer>,
-    /// How long the sender itself kept it waiting since: it is no part of the message's latency.
+    /// The sender's own delay since then: it is not part of the message's latency.
     pub own_wait: OwnWait,
 }
 
-/// How long a bot kept a message waiting of its own accord, in tenths of a millisecond, rounded down; at most 13 minutes.
+/// A bot's own delay of a message, in tenths of a millisecond, rounded down; at most 13 minutes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OwnWait(u32);
 
 impl OwnWait {
-    /// Bytes of it in a marker.
+    /// Its size in a marker, in bytes.
     const BYTES: usize = 3;
 
-    /// The longest.
+    /// The longest delay.
     const MAX: u32 = 0x7f_ffff;
 
-    /// The time in microseconds that one of it stands for.
+    /// The unit of the delay, in microseconds.
     const MICROS: u64 = 100;
 
-    /// How long it is.
+    /// The delay as a duration.
     pub fn duration(self) -> Duration {
         Duration::from_micros(u64::from(self.0) * Self::MICROS)
     }
 
-    /// As much longer.
+    /// Adds a delay.
     #[must_use]
     pub fn and(self, more: Duration) -> Self {
         let more = u32::try_from(more.as_micros() / u128::from(Self::MICROS)).unwrap_or(Self::MAX);
@@ -107,42 +107,42 @@ impl OwnWait {
     }
 }
 
-/// For whom a marked message is. Both numbers are below 2^24.
+/// The receiver of a marked message. Both numbers are below 2^24.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MarkedTarget {
     /// The room whose name has this [`tag`](crate::tag::tag).
     Room(u32),
-    /// The bot of this number, in the sender's swarm.
+    /// The bot with this number, in the sender's swarm.
     Bot(u32),
 }
 
 /// The names that a message is delivered under. The check of its marker covers them.
 ///
-/// Both are empty with a server that delivers a text alone, or in a wrapping of its own.
+/// Both are empty with a server that delivers only a text, or uses a wrapping of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Names<'a> {
-    /// The sender's, the message's `clientId`.
+    /// The sender's name, the message's `clientId`.
     pub from: &'a str,
-    /// The receiver's where the message is private, and empty elsewhere.
+    /// The receiver's name if the message is private, empty otherwise.
     pub to: &'a str,
 }
 
-/// What the text of a message is.
+/// The result of reading a message's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
-    /// A bot wrote it, and it is as the bot wrote it.
+    /// A bot's message, unchanged.
     Marked(Marker),
-    /// It begins like the text of a bot, and no bot wrote it so: its text, its length or its names were changed.
+    /// It begins like a bot's message, but its text, its length or its names were changed.
     Altered,
-    /// Somebody else wrote it.
+    /// Not a bot's message.
     Unmarked,
 }
 
 impl Marker {
-    /// What a marker begins with.
+    /// The beginning of a marker.
     pub const PREFIX: &str = "~s3~";
 
-    /// Bytes of a marker; no bot's message is shorter.
+    /// The size of a marker, in bytes; no bot's message is shorter.
     pub const LEN: usize = Self::PREFIX.len() + PACKED / 3 * 4;
 
     /// Writes the text of a message: the marker, then padding up to `bytes`.
@@ -158,17 +158,17 @@ impl Marker {
         text
     }
 
-    /// Reads the text of a message that was delivered under these names. Names that the check does not cover are not checked: a
-    /// bot that speaks another dialect said it.
+    /// Reads the text of a message that was delivered under these names. If the check does not cover names, they are
+    /// not checked: the message is from a bot with another dialect.
     pub fn read(text: &str, names: Names<'_>) -> Reading {
         let Some(rest) = text.strip_prefix(Self::PREFIX) else { return Reading::Unmarked };
         let read = || {
             let (encoded, padding) = rest.as_bytes().split_at_checked(Self::LEN - Self::PREFIX.len())?;
             let mut packed = [0; PACKED];
-            // Exactly as long as it must be, so the decoder's estimate of the length cannot be too large for it.
+            // The text has exactly the right length, so the decoder's estimate of the length fits.
             let length = BASE64_URL_SAFE_NO_PAD.decode_slice(encoded, &mut packed).ok()?;
             let (fields, check) = packed.split_at_checked(FIELDS)?;
-            // Without an early end, so that the compiler compares many bytes at once.
+            // No early exit, so that the compiler can compare many bytes at once.
             let is_padded = padding.iter().fold(0, |differing, byte| differing | (byte ^ PADDING)) == 0;
             let names = if is_named(fields) { names } else { Names::default() };
             let is_whole = is_padded && length == PACKED && check == check_of(fields, text.len(), names);
@@ -177,8 +177,8 @@ impl Marker {
         read().map_or(Reading::Altered, Reading::Marked)
     }
 
-    /// Finds the text of a message in what a server wraps it in, and reads it. The text ends where its padding does. One whose
-    /// check covers names is of a bot that speaks another dialect, and cannot be checked.
+    /// Finds the text of a message inside a server's wrapping, and reads it. The text ends with its padding. A text
+    /// whose check covers names is from a bot with another dialect, and cannot be checked.
     pub fn find(wrapped: &str) -> Reading {
         let Some(text) = wrapped.find(Self::PREFIX).and_then(|at| wrapped.get(at..)) else { return Reading::Unmarked };
         let padding = text.as_bytes().get(Self::LEN..).unwrap_or_default();
@@ -211,7 +211,7 @@ impl Marker {
         packed
     }
 
-    /// Reads the fields; there are [`FIELDS`] bytes of them.
+    /// Reads the fields from [`FIELDS`] bytes.
     fn unpack(mut rest: &[u8]) -> Self {
         let first = rest.get_u8();
         let host = rest.get_u16();
@@ -236,7 +236,8 @@ fn is_named(fields: &[u8]) -> bool {
     fields.get(BYTE).is_some_and(|byte| u32::from(*byte) << 16 & NAMED != 0)
 }
 
-/// The check of a marker with these fields, in a text of so many bytes. It is the same in every process of one version.
+/// The check of a marker with these fields, in a text of this many bytes. It is the same in every process of one
+/// version.
 fn check_of(fields: &[u8], bytes: usize, Names { from, to }: Names<'_>) -> [u8; CHECK_BYTES] {
     let mut hasher = FxHasher::default();
     hasher.write(fields);

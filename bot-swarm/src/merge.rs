@@ -1,8 +1,8 @@
-//! One report of many: what several processes of a swarm found, as if one had found it.
+//! Merges the reports of several processes of a swarm, as if one process had run.
 //!
-//! Each process judges what its own bots receive from whomever, so counts and ledgers add up; latencies are added as
-//! histograms, of the whole run, of each phase and of each second, never as percentiles of percentiles. The last receiver of
-//! a message is the last of those of all processes. The sum is judged anew by what was expected.
+//! Each process judges the messages that its own bots receive, from any sender, so counts and ledgers add up. Latencies
+//! are added as histograms, of the whole run, of each phase and of each second, never as percentiles of percentiles.
+//! The last receiver of a message is the last of all processes. The result is judged again by the expectations.
 
 mod found;
 mod over_time;
@@ -26,16 +26,16 @@ pub use found::{Waiting, find, refuse_into_itself, wait};
 pub use part::MergeError;
 use part::{Part, seconds};
 
-/// What the sum of reports is held to.
+/// The requirements for a merged report.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Demands {
-    /// What is expected; `None`: what all of them were held to.
+    /// The expectations; `None`: those of the reports.
     pub expect: Option<Expectations>,
-    /// How many reports there must be; `None`: any.
+    /// The required number of reports; `None`: any.
     pub reports: Option<usize>,
 }
 
-/// Makes one report of many, and judges it.
+/// Merges reports into one, and judges it.
 ///
 /// # Errors
 /// [`MergeError`].
@@ -72,7 +72,7 @@ pub fn merge(reports: &[(PathBuf, Report)], demands: Demands) -> Result<Report, 
     Ok(merged)
 }
 
-/// What stands in the folder of a sum until there is one.
+/// The content of the result's folder until there is a result.
 pub fn not_ended() -> Report {
     let why = "the merge of reports has not ended: it waits, was killed, or failed".to_owned();
     Report::of(&Outcome::default().judge_with(vec![Doubt::OfPart(why)]))
@@ -90,9 +90,9 @@ fn refuse_twice(parts: &[Part<'_>]) -> Result<(), MergeError> {
     Ok(())
 }
 
-/// Refuses runs of which one was over before another began: they never were one load.
+/// Refuses reports if one run was over before another began: they were not one load.
 fn refuse_apart(parts: &[Part<'_>]) -> Result<(), MergeError> {
-    // A report of a run that was killed does not say when that was.
+    // The report of a killed run does not contain its end.
     let ended = parts.iter().filter(|part| part.report.seconds > 0.0);
     let first = ended.min_by_key(|part| part.end());
     let last = parts.iter().max_by_key(|part| part.later);
@@ -104,7 +104,7 @@ fn refuse_apart(parts: &[Part<'_>]) -> Result<(), MergeError> {
     }
 }
 
-/// What all reports were held to.
+/// The expectations that all reports have in common.
 fn common_expectation(reports: &[(PathBuf, Report)]) -> Result<Expectations, MergeError> {
     let expectation = |report: &Report| report.config.get("BOT_EXPECT").cloned().unwrap_or_default();
     let Some((path, first)) = reports.first() else { return Ok(Expectations::clean()) };
@@ -123,7 +123,7 @@ fn common_config(reports: &[(PathBuf, Report)]) -> BTreeMap<String, String> {
     first.config.iter().filter(is_common).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// Adds what a report tells to an outcome; of completions only those of messages that were not done.
+/// Adds a report to an outcome; of completions, only those of messages that were not done.
 fn add(sum: &mut Outcome, part: &Part<'_>) {
     let report = part.report;
     let ledger = &report.ledger;
@@ -156,16 +156,18 @@ fn add(sum: &mut Outcome, part: &Part<'_>) {
         altered: ledger.altered,
         private_unknown: ledger.private_unknown,
     };
-    sum.unanswered += report.messages.unanswered;
-    sum.deferred += report.messages.deferred;
-    sum.away += report.bots.away;
-    sum.bots += u32::try_from(report.bots.asked).unwrap_or(u32::MAX);
+    // A report may say anything.
+    let add = |ours: &mut u64, theirs: u64| *ours = ours.saturating_add(theirs);
+    add(&mut sum.unanswered, report.messages.unanswered);
+    add(&mut sum.deferred, report.messages.deferred);
+    add(&mut sum.away, report.bots.away);
+    sum.bots = sum.bots.saturating_add(u32::try_from(report.bots.asked).unwrap_or(u32::MAX));
     let swarm = &report.swarm;
     let Footprint { user, system, resident_bytes, open_files } = &mut sum.footprint;
-    *user += seconds(swarm.user_seconds);
-    *system += seconds(swarm.system_seconds);
-    *resident_bytes += swarm.resident_bytes;
-    *open_files += swarm.open_files;
+    *user = user.saturating_add(seconds(swarm.user_seconds));
+    *system = system.saturating_add(seconds(swarm.system_seconds));
+    add(resident_bytes, swarm.resident_bytes);
+    add(open_files, swarm.open_files);
 }
 
 #[cfg(test)]
@@ -178,7 +180,7 @@ mod tests {
         Demands { expect: Some(expect), ..Demands::default() }
     }
 
-    /// A process in which deliveries took these milliseconds.
+    /// A process in which deliveries took these times, in milliseconds.
     fn report(name: &str, millis: std::ops::Range<u64>, spoil: impl FnOnce(&mut Outcome)) -> (PathBuf, Report) {
         let mut outcome = Outcome::default();
         outcome.config.name_prefix = name.to_owned();
@@ -203,11 +205,11 @@ mod tests {
         assert_eq!(
             merge(&[(parts[0].0.clone(), merged)], Demands::default()).unwrap().latencies,
             whole.latencies,
-            "again and again"
+            "merging again changes nothing"
         );
     }
 
-    /// The messages of a room in these places, and how long each took to its last receiver at a process, in a second.
+    /// The messages with these numbers in a room, with the latency of the last receiver in a process, in one second.
     fn last(seqs: std::ops::Range<u64>, ms: u64, second: u64) -> LastReceivers {
         let mut seen = LastReceivers::default();
         seqs.for_each(|seq| seen.note(PlaceKey::of(0, 1, starling_protocol::Epoch(9), seq), Duration::from_millis(ms)));
@@ -216,7 +218,7 @@ mod tests {
         last
     }
 
-    /// A process that saw these messages, and did not do three that were planned.
+    /// A process that saw these messages, and did not do three planned ones.
     fn part(name: &str, seqs: std::ops::Range<u64>, ms: u64) -> (PathBuf, Report) {
         report(name, 0..0, |outcome| {
             outcome.last_receivers = last(seqs, ms, 1);
@@ -233,7 +235,7 @@ mod tests {
         assert_eq!(merged.last_receivers.as_ref().unwrap().messages, 200);
         let again = merge(&[(parts[0].0.clone(), merged.clone()), part("c", 1..11, 7)], Demands::default()).unwrap();
         assert_eq!(again.histograms["completion"], [[1_000, 40], [5_000, 150], [7_000, 10], [999_936, 9]]);
-        // Past the bound all keep the same messages, each of which counts for several.
+        // Above the limit, all processes keep the same messages, each of which counts for several.
         let many = [part("a", 1..100_001, 1), part("b", 1..50_001, 5)];
         let merged = merge(&many, Demands::default()).unwrap();
         let [[1_000, fast], [5_000, slow], [999_936, 6]] = merged.histograms["completion"][..] else { panic!() };
@@ -244,7 +246,7 @@ mod tests {
         assert!(matches!(merge(&[torn], Demands::default()), Err(MergeError::Histogram(_))));
     }
 
-    /// A process that began a second later, whose deliveries of each of two seconds took so many milliseconds.
+    /// A process that began `later` seconds later; its deliveries of two seconds took these times, in milliseconds.
     fn timed(name: &str, later: u64, ms: [u64; 2]) -> (PathBuf, Report) {
         let (path, mut report) = part(name, 1..101, ms[1]);
         report.started_at = 1_000_000 + later * 1_000;
@@ -281,7 +283,7 @@ mod tests {
         let seconds: Vec<_> = merged.series.iter().map(|second| of(&second.histograms, "delivery")).collect();
         assert_eq!(seconds, [vec![[2_000, 10]], vec![[4_000, 10], [8_000, 10]], vec![[16_000, 10]]]);
         assert_eq!(merged.series[1].latencies["delivery"].count, 20);
-        // All messages were seen by both, and last by the second of them in its second second.
+        // Both processes saw all messages; the last receipts are in the second process's second second.
         let seconds: Vec<_> = merged.series.iter().map(|second| of(&second.histograms, "completion")).collect();
         assert_eq!(seconds, [vec![], vec![], vec![[16_000, 100]]]);
         let phases: Vec<_> =
@@ -332,7 +334,7 @@ mod tests {
         assert!(matches!(merge(&apart, wanted(1)), Err(MergeError::Apart { .. })));
         assert!(matches!(merge(&apart, Demands::default()), Err(MergeError::Apart { .. })));
         let killed = [at("a", 5_000, 0.0), at("b", 9_000, 9.0)];
-        assert!(merge(&killed, wanted(2)).is_ok(), "it is not known when it was killed");
+        assert!(merge(&killed, wanted(2)).is_ok(), "the time of its end is unknown");
     }
 
     #[test]
@@ -345,5 +347,30 @@ mod tests {
         assert!(merge(&[good(), other.clone()], expecting(Expectations::clean())).is_ok());
         other.1.histograms.clear();
         assert!(matches!(merge(&[other], Demands::default()), Err(MergeError::NoHistograms(_))));
+    }
+
+    #[test]
+    fn numbers_that_do_not_add_up_are_as_large_as_can_be() {
+        let huge = |name: &str| {
+            let (path, mut report) = timed(name, 0, [2, 4]);
+            let Report { bots, messages, ledger, swarm, series, phases, counters, errors, .. } = &mut report;
+            for count in
+                [&mut bots.asked, &mut bots.away, &mut messages.unanswered, &mut ledger.lost, &mut swarm.open_files]
+            {
+                *count = u64::MAX;
+            }
+            (series[0].sent, phases[0].sent) = (u64::MAX, u64::MAX);
+            for count in counters.values_mut() {
+                *count = u64::MAX;
+            }
+            errors.insert("close 1011".into(), u64::MAX);
+            (path, report)
+        };
+        let merged = merge(&[huge("a"), huge("b")], Demands::default()).unwrap();
+        assert_eq!(
+            (merged.ledger.lost, merged.series[0].sent, merged.messages.planned),
+            (u64::MAX, u64::MAX, u64::MAX)
+        );
+        assert_eq!(merged.exit_code(), 1);
     }
 }

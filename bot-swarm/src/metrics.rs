@@ -1,9 +1,9 @@
-//! The swarm's own figures while it runs: for Prometheus under `/metrics` (every metric's name, help and labels are
+//! The swarm's own metrics while it runs: for Prometheus under `/metrics` (every metric's name, help and labels are
 //! here), and for people as a page under `/`.
 //!
-//! The metrics are rendered once a second from what the swarm has recorded; a scrape takes the newest. All are sums over
-//! the process, so those of many containers add up; but of how far off clocks may be it is the most. The page is made only
-//! when somebody asks for it, from the next second that is recorded.
+//! The metrics are rendered once a second from the recorded values; a scrape gets the newest. All are sums over the
+//! process, so those of many containers can be added; only the possible error of clocks is a maximum. The page is
+//! rendered only on request, from the next second that is recorded.
 
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
@@ -15,7 +15,8 @@ use actix_web::body::MessageBody;
 use actix_web::web::{self, Data};
 use actix_web::{App, HttpResponse, HttpServer};
 use bytes::Bytes;
-use prometheus::proto::{self, MetricFamily, MetricType};
+use prometheus::proto::{self, MetricFamily};
+use starling_process::exposition::{self, Family};
 use tokio::sync::watch;
 
 use crate::behaviour::BehaviourKind;
@@ -35,31 +36,31 @@ const DURATION_BUCKETS: [f64; 18] = [
     60.0,
 ];
 
-/// The figures that a scrape answers with.
+/// The values for a scrape.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Exposed<'a> {
-    /// What was counted and measured since the start.
+    /// Counts and latencies since the start.
     pub(crate) total: &'a Stats,
     pub(crate) census: Census,
     pub(crate) unanswered: u64,
-    /// What the ledgers have found so far.
+    /// The findings of the ledgers so far.
     pub(crate) findings: Tally,
 }
 
-/// The newest page, and whether somebody waits for a newer one.
+/// The newest page, and whether a request waits for a newer one.
 #[derive(Debug)]
 struct LivePage {
     is_wanted: AtomicBool,
     newest: watch::Sender<Bytes>,
 }
 
-/// How long a request waits for the next second to be recorded.
+/// The time that a request waits for the next second to be recorded.
 const PAGE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Most connections at a time; more wait in the kernel's queue.
+/// The most connections at a time; more wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 64;
 
-/// The headers of every answer for people: it runs nothing and loads nothing but its own files.
+/// The headers of every answer of the page: it runs and loads only its own files.
 const PAGE_HEADERS: [(&str, &str); 4] = [
     (
         "content-security-policy",
@@ -71,7 +72,7 @@ const PAGE_HEADERS: [(&str, &str); 4] = [
     ("cache-control", "no-store"),
 ];
 
-/// Serves the figures until it is dropped or told to stop.
+/// Serves the metrics until it is dropped or told to stop.
 #[derive(Debug)]
 pub(crate) struct MetricsServer {
     text: Arc<Mutex<Bytes>>,
@@ -95,7 +96,7 @@ impl MetricsServer {
                 .route(&format!("/{LIVE_SCRIPT}"), web::get().to(async || part("text/javascript", SCRIPT)))
         });
         let server = server.max_connections(CONNECTIONS_MAX);
-        // Nobody waits for a scrape that is under way when the swarm ends.
+        // The end of the swarm does not wait for a scrape in progress.
         let server = server.workers(1).disable_signals().shutdown_timeout(0).bind(address)?;
         let address = server.addrs().first().copied().unwrap_or(address);
         log::info!("a page of the run at http://{address}/, metrics at http://{address}/metrics");
@@ -103,24 +104,24 @@ impl MetricsServer {
         let handle = running.handle();
         actix_rt::spawn(async move {
             if let Err(error) = running.await {
-                log::error!("the metrics are not served any more: {error}");
+                log::error!("the metrics server has failed: {error}");
             }
         });
         Ok(Self { text, page, server: handle })
     }
 
-    /// Shows these figures from now on.
+    /// Replaces the metrics.
     pub(crate) fn show(&self, exposed: &Exposed<'_>) {
         let mut text = Vec::new();
         let families = families(exposed, &Footprint::now());
         if let Err(error) = prometheus::Encoder::encode(&prometheus::TextEncoder::new(), &families, &mut text) {
-            log::error!("the metrics cannot be written: {error}");
+            log::error!("the metrics cannot be encoded: {error}");
             return;
         }
         *self.text.lock().unwrap_or_else(PoisonError::into_inner) = text.into();
     }
 
-    /// Gives a new page to everybody who waits for one; makes none where nobody does.
+    /// Gives a new page to all waiting requests; renders none if there are no requests.
     pub(crate) fn show_page(&self, make: impl FnOnce() -> String) {
         if self.page.is_wanted.swap(false, Relaxed) {
             self.page.newest.send_replace(make().into());
@@ -166,58 +167,57 @@ fn families(exposed: &Exposed<'_>, footprint: &Footprint) -> Vec<MetricFamily> {
             bots.add(&labels, f64::from(census.of(behaviour, state)));
         }
     }
-    let mut found = Family::gauge("swarm_ledger_findings", "What the ledger has against the server so far, by kind.");
+    let mut found = Family::gauge("swarm_ledger_findings", "Faults that the ledger has found so far, by kind.");
     for (finding, count) in findings.faults() {
         found.add(&[("finding", finding)], count as f64);
     }
-    let mut families = vec![bots.0, found.0];
+    let mut families = vec![bots.finish(), found.finish()];
     let counters = &total.counters;
     let errors: u64 = total.errors.values().sum();
     for (name, help, value) in [
         ("swarm_messages_sent_total", "Messages sent, each counted once.", counters.sent),
         (
             "swarm_messages_resent_total",
-            "Messages sent again, after a lost connection or a refusal for the moment.",
+            "Messages sent again, after a lost connection or a temporary refusal.",
             counters.sent_again,
         ),
-        ("swarm_messages_refused_total", "Messages that the server refused for good.", counters.refused),
+        ("swarm_messages_refused_total", "Messages that the server refused permanently.", counters.refused),
         ("swarm_acks_total", "Messages that the server acknowledged.", counters.acked),
         ("swarm_deliveries_total", "Messages that the bots received.", counters.deliveries),
-        ("swarm_deliveries_untimed_total", "Of these, those that could not be timed.", counters.untimed),
+        ("swarm_deliveries_untimed_total", "Deliveries that could not be timed.", counters.untimed),
         (
             "swarm_remote_negative_total",
-            "Deliveries from other hosts that came before their planned time, by clocks that may be off.",
+            "Deliveries from other hosts that seem to precede their planned time, because clocks differ.",
             counters.remote_negative,
         ),
         ("swarm_received_bytes_total", "Bytes of the frames that the bots received.", counters.bytes_received),
         ("swarm_reconnects_total", "Connections made after a lost one.", counters.reconnects),
-        ("swarm_errors_total", "Everything that went wrong, of any kind.", errors),
+        ("swarm_errors_total", "Errors of any kind.", errors),
     ] {
-        families.push(Family::counter(name, help).with(value as f64));
+        families.push(Family::single_counter(name, help, value as f64));
     }
-    families.push(
-        Family::gauge("swarm_messages_unanswered", "Messages that wait for the server's answer.")
-            .with(*unanswered as f64),
-    );
-    families.push(
-        Family::gauge(
-            "swarm_clocks_off_seconds",
-            "How far off the clocks may be that time deliveries from other hosts.",
-        )
-        .with(total.clocks_off_max.as_secs_f64()),
-    );
+    families.push(Family::single_gauge(
+        "swarm_messages_unanswered",
+        "Messages that wait for the server's answer.",
+        *unanswered as f64,
+    ));
+    families.push(Family::single_gauge(
+        "swarm_clocks_off_seconds",
+        "Largest possible error of the clocks that time deliveries from other hosts.",
+        total.clocks_off_max.as_secs_f64(),
+    ));
     for (name, help, latencies) in [
         ("swarm_connect_seconds", "From the planned time of connecting to the welcome.", &total.connect),
         ("swarm_ack_seconds", "From the planned time of a message to its ack.", &total.ack),
         ("swarm_delivery_seconds", "From the planned time of a message to each delivery.", &total.delivery),
-        ("swarm_remote_delivery_seconds", "The same from host to host, by the server's clock.", &total.remote),
+        ("swarm_remote_delivery_seconds", "The same from other hosts, by the server's clock.", &total.remote),
         ("swarm_completion_seconds", "From the planned time of a message to its last delivery.", &total.completion),
-        ("swarm_resume_seconds", "From the end of a connection to the room resumed.", &total.resume),
+        ("swarm_resume_seconds", "From the loss of a connection to the resumed room.", &total.resume),
         ("swarm_send_lateness_seconds", "From the planned time of a message to its sending.", &total.lateness),
-        ("swarm_wake_lag_seconds", "How late bots were woken by the swarm itself.", &total.wake_lag),
-        ("swarm_loop_lag_seconds", "How late probes of the event loops ran.", &total.loop_lag),
+        ("swarm_wake_lag_seconds", "Delay with which the swarm itself woke its bots.", &total.wake_lag),
+        ("swarm_loop_lag_seconds", "Delay of the probes of the event loops.", &total.loop_lag),
     ] {
-        families.push(Family::histogram(name, help, latencies));
+        families.push(Family::single_histogram(name, help, buckets(latencies)));
     }
     families.extend(process_families(footprint));
     families
@@ -227,70 +227,18 @@ fn process_families(footprint: &Footprint) -> [MetricFamily; 4] {
     let cpu = (footprint.user + footprint.system).as_secs_f64();
     let open_files_max = rlimit::Resource::NOFILE.get_soft().unwrap_or_default();
     [
-        Family::counter("process_cpu_seconds_total", "User and system CPU time spent, in seconds.").with(cpu),
-        Family::gauge("process_resident_memory_bytes", "Resident memory, in bytes.")
-            .with(footprint.resident_bytes as f64),
-        Family::gauge("process_open_fds", "Open file descriptors.").with(footprint.open_files as f64),
-        Family::gauge("process_max_fds", "Most file descriptors that may be open.").with(open_files_max as f64),
+        Family::single_counter("process_cpu_seconds_total", "User and system CPU time spent, in seconds.", cpu),
+        Family::single_gauge(
+            "process_resident_memory_bytes",
+            "Resident memory, in bytes.",
+            footprint.resident_bytes as f64,
+        ),
+        Family::single_gauge("process_open_fds", "Open file descriptors.", footprint.open_files as f64),
+        Family::single_gauge("process_max_fds", "Most file descriptors that may be open.", open_files_max as f64),
     ]
 }
 
-/// A metric with its series, in the making.
-struct Family(MetricFamily);
-
-impl Family {
-    fn new(name: &str, help: &str, kind: MetricType) -> Self {
-        let mut family = MetricFamily::default();
-        family.set_name(name.into());
-        family.set_help(help.into());
-        family.set_field_type(kind);
-        Self(family)
-    }
-
-    fn counter(name: &str, help: &str) -> Self {
-        Self::new(name, help, MetricType::COUNTER)
-    }
-
-    fn gauge(name: &str, help: &str) -> Self {
-        Self::new(name, help, MetricType::GAUGE)
-    }
-
-    fn histogram(name: &str, help: &str, latencies: &Latencies) -> MetricFamily {
-        let mut metric = proto::Metric::default();
-        metric.set_histogram(buckets(latencies));
-        let mut family = Self::new(name, help, MetricType::HISTOGRAM);
-        family.0.mut_metric().push(metric);
-        family.0
-    }
-
-    fn with(mut self, value: f64) -> MetricFamily {
-        self.add(&[], value);
-        self.0
-    }
-
-    fn add(&mut self, labels: &[(&str, &str)], value: f64) {
-        let pairs = labels.iter().map(|(name, value)| {
-            let mut pair = proto::LabelPair::default();
-            pair.set_name((*name).into());
-            pair.set_value((*value).into());
-            pair
-        });
-        let mut metric = proto::Metric::default();
-        metric.set_label(pairs.collect());
-        if self.0.get_field_type() == MetricType::COUNTER {
-            let mut counter = proto::Counter::default();
-            counter.set_value(value);
-            metric.set_counter(counter);
-        } else {
-            let mut gauge = proto::Gauge::default();
-            gauge.set_value(value);
-            metric.set_gauge(gauge);
-        }
-        self.0.mut_metric().push(metric);
-    }
-}
-
-/// Latencies in the form of the exposition. The sum is as exact as the latencies are: to three digits.
+/// Converts latencies into buckets. The sum is exact to three digits, like the latencies.
 fn buckets(latencies: &Latencies) -> proto::Histogram {
     let mut counts = [0; DURATION_BUCKETS.len()];
     let mut sum = 0.0;
@@ -301,19 +249,7 @@ fn buckets(latencies: &Latencies) -> proto::Histogram {
             *bucket += count;
         }
     }
-    let mut cumulative = 0;
-    let buckets = DURATION_BUCKETS.iter().zip(counts).map(|(bound, count)| {
-        cumulative += count;
-        let mut bucket = proto::Bucket::default();
-        bucket.set_upper_bound(*bound);
-        bucket.set_cumulative_count(cumulative);
-        bucket
-    });
-    let mut histogram = proto::Histogram::default();
-    histogram.set_bucket(buckets.collect());
-    histogram.set_sample_count(latencies.count());
-    histogram.set_sample_sum(sum);
-    histogram
+    exposition::histogram(DURATION_BUCKETS.into_iter().zip(counts), latencies.count(), sum)
 }
 
 #[cfg(test)]

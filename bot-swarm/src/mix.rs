@@ -1,4 +1,4 @@
-//! Which bot behaves how: behaviours mixed by weight.
+//! The mix of behaviours, by weight.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,23 +8,24 @@ use crate::behaviour::BehaviourKind;
 /// The largest weight of a behaviour.
 const WEIGHT_MAX: u32 = 10_000;
 
-/// Behaviours by weight: of as many bots in a row as the weights add up to, each behaviour has as many as its weight.
+/// Behaviours with weights: in each group of as many bots as the sum of the weights, each behaviour has as many bots as
+/// its weight.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mix(Vec<(BehaviourKind, u32)>);
 
 impl Mix {
-    /// All bots behave alike.
+    /// All bots have the same behaviour.
     pub fn only(behaviour: BehaviourKind) -> Self {
         Self(vec![(behaviour, 1)])
     }
 
-    /// Whether some bots behave so.
+    /// Whether some bots have this behaviour.
     pub fn has(&self, behaviour: BehaviourKind) -> bool {
         self.0.iter().any(|(kind, _)| *kind == behaviour)
     }
 
-    /// How each of the first `count` bots behaves. Within each group of as many bots as the weights add up to, the
-    /// order is by chance: so no behaviour falls together with a room, and any part of the bots is mixed.
+    /// The behaviours of the first `count` bots. Within each group of as many bots as the sum of the weights, the order
+    /// is random, so that behaviours do not correlate with rooms, and any part of the bots is mixed.
     pub fn deal(&self, count: u32, seed: u64) -> Vec<BehaviourKind> {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut dealt = Vec::with_capacity(count as usize);
@@ -39,7 +40,7 @@ impl Mix {
     }
 }
 
-/// A text is no mix of behaviours.
+/// The text is not a mix of behaviours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a mix of behaviours")]
 pub struct NotAMix;

@@ -1,7 +1,7 @@
-//! What came of a run, whole: everything that a report tells, draws or compares.
+//! The complete outcome of a run: everything that a report tells, draws or compares.
 //!
-//! Times within a run are durations since its start. What was measured belongs to the second and the phase in which
-//! it was measured: a delivery, for one, to those in which it arrived, however long ago it was planned.
+//! Times within a run are durations since its start. A measurement belongs to the second and the phase in which it was
+//! made: a delivery, for example, to those in which it arrived, however long ago it was planned.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -17,60 +17,60 @@ use crate::ledger::Tally;
 use crate::server_stages::ServerReport;
 use crate::stats::{Counters, Stats};
 
-/// What came of a run.
+/// The outcome of a run.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What the swarm was asked to do.
+    /// The configuration of the run.
     pub config: Config,
-    /// When it started, by the wall clock.
+    /// The start, by the wall clock.
     pub started: SystemTime,
-    /// From the start until the swarm fell silent.
+    /// The time from the start until the swarm became quiet.
     pub elapsed: Duration,
-    /// The most bots that the swarm was to have at a time.
+    /// The most bots at a time in the profile.
     pub bots: u32,
-    /// What was counted and measured in the whole run, its drain included.
+    /// Counts and latencies of the whole run, including its drain.
     pub stats: Stats,
-    /// The run second by second, oldest first; a phase that ends within a second parts it in two.
+    /// The run second by second, oldest first; a phase boundary within a second divides it in two.
     pub points: Vec<Point>,
-    /// Points that are not in `points`, because a run was longer than is remembered; they were the oldest.
+    /// The number of oldest points that were dropped because the run was too long.
     pub points_forgotten: u64,
     /// The steps of the profile, and the drain.
     pub phases: Vec<Phase>,
-    /// When the last receiver of each message had it: what `completion` is made of, but for messages that were not done.
+    /// The last receipts of messages: all latencies of `completion` except those of messages that were not done.
     pub last_receivers: LastReceivers,
-    /// What should have arrived, what did, and what was wrong.
+    /// Expected and received deliveries, and faults.
     pub tally: Tally,
     /// Messages that the server never answered.
     pub unanswered: u64,
-    /// Messages that the server refused for the moment, and that were not sent again in time.
+    /// Messages that the server refused temporarily, and that were not sent again in time.
     pub deferred: u64,
-    /// Bots that had lost their connection when the run ended, and did not come back.
+    /// Bots that had lost their connection before the run ended, and did not return.
     pub away: u64,
-    /// What the swarm itself used, from its start to the end of the drain.
+    /// The resources that the swarm itself used, from its start to the end of the drain.
     pub footprint: Footprint,
-    /// What the server said of itself meanwhile, where it was asked and has stages.
+    /// The server's figures during the run, if it was asked and has stages.
     pub server: Option<ServerReport>,
-    /// Why the run is not valid; empty where it is.
+    /// The reasons that the run is not valid; empty if it is.
     pub doubts: Vec<Doubt>,
-    /// What a verdict of [`Verdict::Kept`] leaves unsaid.
+    /// Facts that the verdict [`Verdict::Kept`] does not tell.
     pub notes: Vec<String>,
-    /// What the run is judged to be.
+    /// The verdict.
     pub verdict: Verdict,
 }
 
-/// What a run is judged to be.
+/// The judgement of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Everything that was expected was kept.
+    /// All expectations were kept.
     Kept,
-    /// This was not.
+    /// These expectations were broken.
     Broken(Vec<Broken>),
-    /// The swarm itself was the limit, so nothing can be said; [`Outcome::doubts`] says why.
+    /// The swarm itself was the limit, so there is no result; [`Outcome::doubts`] contains the reasons.
     Invalid,
 }
 
 impl Verdict {
-    /// What the process ends with.
+    /// The exit code of the process.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Kept => 0,
@@ -107,22 +107,22 @@ impl Default for Outcome {
 }
 
 impl Outcome {
-    /// Messages that were due by the plan: sent or not.
+    /// Planned messages that were due, sent or not.
     pub fn planned(&self) -> u64 {
-        self.stats.counters.sent + self.stats.counters.overdue
+        self.stats.counters.sent.saturating_add(self.stats.counters.overdue)
     }
 
-    /// Messages that were due by the plan, and neither taken by the server nor refused.
+    /// Planned messages that were due, and that the server neither accepted nor refused permanently.
     pub fn not_done(&self) -> u64 {
-        self.unanswered + self.deferred + self.stats.counters.overdue
+        self.unanswered.saturating_add(self.deferred).saturating_add(self.stats.counters.overdue)
     }
 
-    /// Messages that were done: taken by the server, or, where it answers nothing, sent.
+    /// Messages that were done: accepted by the server, or, with a dialect without answers, sent.
     pub fn done(&self) -> u64 {
-        self.planned().saturating_sub(self.not_done() + self.stats.counters.refused)
+        self.planned().saturating_sub(self.not_done().saturating_add(self.stats.counters.refused))
     }
 
-    /// Bots that were to connect, and never were welcomed.
+    /// Bots that were due to connect and were never welcomed.
     pub fn never_connected(&self) -> u64 {
         self.stats.counters.wanted.saturating_sub(self.stats.counters.ever_connected)
     }
@@ -131,28 +131,28 @@ impl Outcome {
 /// One second of a run, or the part of one that belongs to a phase.
 #[derive(Debug, Clone)]
 pub struct Point {
-    /// When it began.
+    /// Its start.
     pub start: Duration,
-    /// How long it was; counts divided by it are rates.
+    /// Its duration; counts divided by it are rates.
     pub duration: Duration,
-    /// Which of [`Outcome::phases`] it belongs to.
+    /// The index of its phase in [`Outcome::phases`].
     pub phase: usize,
-    /// The bots at its end.
+    /// The bots at its end, by behaviour and state.
     pub census: Census,
-    /// What was counted in it.
+    /// Its counts.
     pub counters: Counters,
-    /// What was measured in it, in the order of [`Stats::KINDS`].
+    /// Its latencies, in the order of [`Stats::KINDS`].
     pub quantiles: Vec<Quantiles>,
-    /// The same whole, [packed](Latencies::pack), in the same order. Empty where nothing was measured, and in seconds so
-    /// long ago that they are not remembered.
+    /// The full histograms, [packed](Latencies::pack), in the same order. Empty if nothing was measured, and in old
+    /// seconds whose histograms were dropped.
     pub histograms: Vec<Arc<str>>,
     /// Messages without an answer at its end.
     pub unanswered: u64,
-    /// What the ledgers had found up to its end. `lost` is what is missing so far, and may still come.
+    /// The ledgers' findings up to its end. `lost` counts messages that are missing so far and may still come.
     pub findings: Tally,
     /// Processor time that the swarm used in it.
     pub cpu: Duration,
-    /// Processor time of the worker thread that used most in it.
+    /// Processor time of the busiest worker thread.
     pub busiest_worker: Duration,
     /// Memory of the swarm at its end, in bytes.
     pub resident_bytes: u64,
@@ -161,24 +161,24 @@ pub struct Point {
 }
 
 impl Point {
-    /// What was measured of this kind, one of [`Stats::KINDS`].
+    /// The latencies of this kind, one of [`Stats::KINDS`].
     pub fn kind(&self, name: &str) -> Option<&Quantiles> {
         self.quantiles.get(Stats::index_of(name)?)
     }
 }
 
-/// What a point keeps of a histogram.
+/// The part of a histogram that a point keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Quantiles {
-    /// How many were measured.
+    /// The number of measurements.
     pub count: u64,
-    /// What half of them did not exceed.
+    /// The median.
     pub p50: Duration,
-    /// What 90 % of them did not exceed.
+    /// The value that 90 % of them did not exceed.
     pub p90: Duration,
-    /// What 99 % of them did not exceed.
+    /// The value that 99 % of them did not exceed.
     pub p99: Duration,
-    /// What 99.9 % of them did not exceed.
+    /// The value that 99.9 % of them did not exceed.
     pub p999: Duration,
     /// The longest.
     pub max: Duration,
@@ -201,12 +201,12 @@ impl From<&Latencies> for Quantiles {
 /// A phase of a run: a step of the profile, or the drain.
 #[derive(Debug, Clone)]
 pub struct Phase {
-    /// The step as it is written in a profile, or `drain`.
+    /// The step as written in the profile, or `drain`.
     pub name: String,
-    /// When it began.
+    /// Its start.
     pub start: Duration,
-    /// How long it took; a run that is stopped early cuts it short.
+    /// Its duration; shorter than planned if the run was stopped early.
     pub duration: Duration,
-    /// What was counted and measured in it.
+    /// Its counts and latencies.
     pub stats: Stats,
 }

@@ -1,36 +1,36 @@
-//! What is still to come when a swarm has fallen silent.
+//! The work that is still outstanding when a swarm has become quiet.
 
 use std::time::Duration;
 
 use crate::clock::Nanos;
 use crate::ledger::HighWaters;
 
-/// How long private deliveries are awaited where some may never come, and everything else is in.
+/// The time to wait for private deliveries that may never come, after everything else has arrived.
 const PRIVATE_GRACE: Duration = Duration::from_secs(1);
 
-/// What is still to come.
+/// Outstanding work.
 #[derive(Debug, Default)]
 pub(crate) struct Outstanding {
-    /// Messages that the server has not answered, or refused for the moment.
+    /// Messages that the server has not answered, or has refused temporarily.
     pub(crate) unanswered: u64,
-    /// Messages that were due and are not sent, and bots that have yet to count theirs.
+    /// Messages that were due and are not sent, plus one for each bot that has not counted its own yet.
     pub(crate) left_to_say: u64,
-    /// Bots that have been connected and are not.
+    /// Bots that have lost their connection.
     pub(crate) away: u64,
-    /// Bots that are to be connected for the first time.
+    /// Bots that connect for the first time.
     pub(crate) connecting: u64,
-    /// Deliveries in rooms that members who are here have yet to get.
+    /// Room deliveries that connected members have not received yet.
     pub(crate) room_deliveries: u64,
-    /// Private deliveries; only the sum over all workers means something.
+    /// Private deliveries; only the sum over all workers is meaningful.
     pub(crate) private_deliveries: i64,
-    /// Whether private deliveries may never come: to bots that are away.
+    /// Whether private deliveries may never come, because bots are away.
     pub(crate) may_lack_private: bool,
-    /// How far the rooms have come, as far as this worker knows.
+    /// The newest `seq` of the rooms, as far as this worker knows.
     pub(crate) high_waters: HighWaters,
 }
 
 impl Outstanding {
-    /// Adds what is to come at another worker.
+    /// Adds another worker's outstanding work.
     pub(crate) fn merge(&mut self, other: Self) {
         self.unanswered += other.unanswered;
         self.left_to_say += other.left_to_say;
@@ -45,7 +45,7 @@ impl Outstanding {
         }
     }
 
-    /// Whether nothing more is to come. `since` keeps when everything but private deliveries was in.
+    /// Whether nothing is outstanding. `since` keeps the time at which everything but private deliveries had arrived.
     pub(crate) fn is_settled(&self, now: Nanos, since: &mut Option<Nanos>) -> bool {
         let is_due = [self.unanswered, self.left_to_say, self.away, self.connecting, self.room_deliveries];
         if is_due.iter().any(|due| *due > 0) {

@@ -1,17 +1,18 @@
-//! Panics on the threads of a swarm. A bot or a worker that panics is gone while all others go on, so its run must know.
+//! Panics on the threads of a swarm. A bot or a worker that panics is gone while all others go on, so its run must
+//! know.
 
 use std::cell::RefCell;
 use std::panic::{self, PanicHookInfo};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 
-/// Folders around a file that are told.
+/// The number of parent folders in the shown path of a file.
 const FOLDERS_TOLD: usize = 2;
 
-/// Installs the hook once for the process.
+/// Ensures that the hook is installed once per process.
 static HOOK: Once = Once::new();
 
 thread_local! {
-    /// Where the panics of this thread are counted.
+    /// The counter for the panics of this thread.
     static WATCHED: RefCell<Option<Arc<Panics>>> = const { RefCell::new(None) };
 }
 
@@ -26,12 +27,12 @@ struct Counted {
 }
 
 impl Panics {
-    /// Counts the panics of the calling thread from now on, beside what else is done with them.
+    /// Counts the panics of the calling thread from now on; other panic hooks still run.
     pub(crate) fn watch(self: &Arc<Self>) {
         HOOK.call_once(|| {
             let others = panic::take_hook();
             panic::set_hook(Box::new(move |panicked| {
-                // While a thread ends, its panics belong to nobody any more.
+                // While a thread ends, its panics are not counted.
                 let watched = WATCHED.try_with(|watched| watched.borrow().clone()).ok().flatten();
                 if let Some(watched) = watched {
                     watched.count(&text_of(panicked));
@@ -42,7 +43,7 @@ impl Panics {
         WATCHED.set(Some(Arc::clone(self)));
     }
 
-    /// A worker does not answer any more. That counts as a panic where none is known.
+    /// Notes that a worker does not answer any more. That counts as a panic if none is known.
     pub(crate) fn worker_is_gone(&self) {
         if !self.any() {
             self.count("it does not answer");
@@ -57,25 +58,25 @@ impl Panics {
         counted.times += 1;
     }
 
-    /// Whether there was any.
+    /// Whether there was a panic.
     pub(crate) fn any(&self) -> bool {
         self.counted().is_some()
     }
 
-    /// How many there were, and what the first one said; `None`: there was none.
+    /// The number of panics and the text of the first; `None` if there was none.
     pub(crate) fn counted(&self) -> Option<(u64, String)> {
         let counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         (counted.times > 0).then(|| (counted.times, counted.first.clone()))
     }
 }
 
-/// What a panic says, in one line, and where it was.
+/// The first line of a panic's text, and its location.
 fn text_of(panicked: &PanicHookInfo<'_>) -> String {
     let text = panicked.payload_as_str().unwrap_or("without a text").lines().next().unwrap_or_default().to_owned();
     panicked.location().map_or_else(|| text.clone(), |at| format!("{text} ({}:{})", short(at.file()), at.line()))
 }
 
-/// The end of a path, which tells the file: of a dependency the rest is of the machine that built it.
+/// The end of a file's path: of a dependency, the rest depends on the machine that built it.
 fn short(path: &str) -> &str {
     let start = path.rmatch_indices('/').nth(FOLDERS_TOLD).map_or(0, |(slash, _)| slash + 1);
     path.get(start..).unwrap_or(path)

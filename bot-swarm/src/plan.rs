@@ -1,8 +1,8 @@
-//! When a bot speaks: decided in advance, whatever the server does.
+//! The plan of a bot's messages: decided in advance, whatever the server does.
 //!
-//! A bot that is kept from sending (by a slow server, a lost connection, a rate limit) sends later what was planned
-//! earlier, and the planned time stays: so a stall is charged to every message that it delayed, not to one. A plan is
-//! arithmetic, it holds no messages; it may fall behind by any number of them at no cost.
+//! A bot that is prevented from sending (by a slow server, a lost connection, a rate limit) sends its planned messages
+//! later, but the planned times stay: so a stall is charged to every message that it delayed, not to one. A plan is
+//! arithmetic and stores no messages, so it may fall behind by any number of them at no cost.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,46 +11,46 @@ use std::time::Duration;
 use crate::clock::Nanos;
 use crate::sizes::Sizes;
 
-/// Messages that come together where nobody says how many.
+/// The default size of a burst.
 const BURST_DEFAULT: u32 = 10;
 
-/// Most steps in which a backlog is told: it may be of any length, and is told in the same time.
+/// The most steps in which a backlog is reported, so that the time does not depend on its length.
 const BACKLOG_STEPS: u64 = 1_000;
 
-/// Most messages that may come together.
+/// The largest size of a burst.
 const BURST_MAX: u32 = 1_000;
 
-/// What all bots of a swarm have in common in what they do.
+/// The settings that all bots of a swarm share.
 #[derive(Debug, Clone)]
 pub(crate) struct Habits {
-    /// Messages per second of each bot that talks; 0: none does.
+    /// Messages per second of each bot that talks; 0: no messages.
     pub(crate) messages_per_second: f64,
     /// Messages per second of each bot that ignores limits.
     pub(crate) flood_per_second: f64,
-    /// How the messages come.
+    /// The distribution of messages over time.
     pub(crate) arrivals: Arrivals,
     /// Bytes of a message's text.
     pub(crate) sizes: Sizes,
-    /// How long a hopper stays in a room that it visits, in the mean.
+    /// The mean time that a hopper stays in a visited room.
     pub(crate) hop: Duration,
-    /// How long a churner stays, in the mean.
+    /// The mean time that a churner stays.
     pub(crate) churn: Duration,
     /// Bytes that a slow bot reads per second.
     pub(crate) slow_bytes_per_second: u32,
 }
 
-/// How the messages of one bot come.
+/// The distribution of one bot's messages over time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrivals {
-    /// One after the other, evenly.
+    /// At even intervals.
     Steady,
-    /// At random, independent of each other: as from many people.
+    /// At random and independent times, as from many people.
     Poisson,
-    /// So many at once, then none until the mean is right again.
+    /// So many at once, then a pause; the mean rate is kept.
     Burst(u32),
 }
 
-/// A text does not say how messages come.
+/// The text is not a distribution of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("neither steady nor poisson nor burst")]
 pub struct NotArrivals;
@@ -88,15 +88,15 @@ pub struct Plan {
     start: Nanos,
     arrivals: Arrivals,
     interval_ns: f64,
-    /// Messages that have been taken.
+    /// The number of messages that have been taken.
     taken: u64,
-    /// When the next one is due, from the start.
+    /// The time of the next one, from the start.
     next_ns: f64,
 }
 
 impl Plan {
-    /// The plan of a bot that is to come at `now`: the first message within one interval, at random, so that
-    /// bots that came together do not speak together. `None` where none is ever to be sent.
+    /// The plan of a bot that is due to come at `now`. The first message comes at a random time within one interval, so
+    /// that bots that came together do not send together. `None` if the rate is zero.
     pub fn begin(arrivals: Arrivals, per_second: f64, now: Nanos, rng: &mut fastrand::Rng) -> Option<Self> {
         if per_second <= 0.0 {
             return None;
@@ -112,19 +112,19 @@ impl Plan {
         Some(plan)
     }
 
-    /// When the next message is to be sent.
+    /// The time of the next message.
     pub fn due(&self) -> Nanos {
         after(self.start, self.next_ns)
     }
 
-    /// Takes the next message if its time has come, and tells when it was planned.
+    /// Takes the next message if it is due, and returns its planned time.
     pub fn take(&mut self, now: Nanos, rng: &mut fastrand::Rng) -> Option<Nanos> {
         let planned = self.due();
         if planned > now {
             return None;
         }
         self.taken += 1;
-        // From the count where it can be: what is summed up drifts.
+        // Computed from the count if possible, because sums drift.
         self.next_ns = match self.arrivals {
             Arrivals::Steady => self.taken as f64 * self.interval_ns,
             Arrivals::Poisson => self.next_ns + self.gap(rng),
@@ -133,9 +133,9 @@ impl Plan {
         Some(planned)
     }
 
-    /// The messages that were to be sent until `now` and are not: planned times, each with how many messages it stands
-    /// for. The times of a long backlog are told in at most 1,000 steps; each is that of the first of its
-    /// messages. With random arrivals the times are evenly spaced, as they are in the mean.
+    /// The messages that were due until `now` and are not taken: planned times, each with the number of messages for
+    /// which it stands. The times of a long backlog are reported in at most 1,000 steps; each is that of its first
+    /// message. With random arrivals, the times are evenly spaced, as they are on average.
     pub fn backlog(&self, now: Nanos) -> impl Iterator<Item = (Nanos, u64)> + use<> {
         let count = self.overdue(now);
         let step = count.div_ceil(BACKLOG_STEPS).max(1);
@@ -155,7 +155,7 @@ impl Plan {
         })
     }
 
-    /// How many messages were to be sent until `now` and are not; with random arrivals, how many in the mean.
+    /// The number of messages that were due until `now` and are not taken; with random arrivals, the mean number.
     pub fn overdue(&self, now: Nanos) -> u64 {
         if self.due() > now {
             return 0;
@@ -204,7 +204,7 @@ mod tests {
     fn a_late_bot_sends_with_the_planned_times() {
         let (mut plan, mut rng) = plan(Arrivals::Steady, 10.0);
         let first = plan.due();
-        // Kept from sending for one second, in which ten more messages came due.
+        // The bot cannot send for one second, in which ten more messages become due.
         let late = Nanos(first.0 + 1_000_000_000);
         assert_eq!(plan.overdue(late), 11);
         let times: Vec<u64> = std::iter::from_fn(|| plan.take(late, &mut rng)).map(|at| at.0 - first.0).collect();

@@ -1,7 +1,7 @@
-//! How many bots there are, over time: `ramp 30s to 500, hold 60s, spike 5s to 2000, hold 30s`.
+//! The number of bots over time: `ramp 30s to 500, hold 60s, spike 5s to 2000, hold 30s`.
 //!
-//! Bots come in the order of their numbers, and those with the highest numbers go first: at every moment the bots that
-//! are there are those whose numbers are below the number of bots wanted.
+//! Bots come in the order of their numbers, and those with the highest numbers leave first: at every moment, the bots
+//! that are wanted are those whose numbers are below the wanted number of bots.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,54 +9,54 @@ use std::time::Duration;
 
 use crate::units::{duration_text, parse_duration};
 
-/// Most steps of a profile.
+/// The most steps of a profile.
 const STEPS_MAX: usize = 64;
 
-/// Most bots of one process.
+/// The most bots of one process.
 pub const BOTS_MAX: u32 = 1_000_000;
 
-/// What a step of a profile does to the number of bots.
+/// The effect of a step on the number of bots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StepKind {
-    /// It goes evenly from what it was to this.
+    /// The number changes evenly to this.
     Ramp(u32),
-    /// It stays what it was.
+    /// The number stays.
     Hold,
-    /// It is this at once, and what it was before when the step is over.
+    /// The number jumps to this, and back to the number before when the step is over.
     Spike(u32),
 }
 
 /// A step of a profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
-    /// What it does.
+    /// Its effect.
     pub kind: StepKind,
-    /// How long it takes. `None`: until the swarm is stopped; the last step only.
+    /// Its duration. `None`: until the swarm is stopped; only in the last step.
     pub duration: Option<Duration>,
 }
 
-/// How many bots there are, over time. Has a step at least.
+/// The number of bots over time. It has at least one step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile(Vec<Step>);
 
-/// A bot comes or goes.
+/// An arrival or departure of a bot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Turn {
-    /// When, from the start.
+    /// The time, from the start.
     pub at: Duration,
-    /// Whether it comes.
+    /// Whether the bot comes.
     pub comes: bool,
 }
 
 impl Profile {
-    /// A profile that ramps up to so many bots at so many a second, and holds them for the rest of `whole`; `None`:
-    /// until the swarm is stopped.
+    /// A profile that ramps up to `bots` at `per_second`, and holds them for the rest of `whole`; `None`: until the
+    /// swarm is stopped.
     pub fn ramp_and_hold(bots: u32, per_second: f64, whole: Option<Duration>) -> Self {
         let ramp = Duration::from_secs_f64(f64::from(bots) / per_second);
         let ramp_step = |duration| Step { kind: StepKind::Ramp(bots), duration: Some(duration) };
         match whole {
             Some(whole) if whole <= ramp => {
-                // As far as the ramp comes.
+                // The ramp ends early.
                 let part = f64::from(bots) * whole.as_secs_f64() / ramp.as_secs_f64();
                 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most `bots`")]
                 let bots = (part.ceil() as u32).max(1);
@@ -69,7 +69,7 @@ impl Profile {
         }
     }
 
-    /// The steps, each with when it begins and how many bots there are before it.
+    /// The steps, each with its start and the number of bots before it.
     pub fn steps(&self) -> impl Iterator<Item = (Duration, u32, Step)> {
         let (mut at, mut bots) = (Duration::ZERO, 0);
         self.0.iter().map(move |step| {
@@ -82,12 +82,12 @@ impl Profile {
         })
     }
 
-    /// How long it takes; `None`: until the swarm is stopped.
+    /// The total duration; `None`: until the swarm is stopped.
     pub fn duration(&self) -> Option<Duration> {
         self.0.iter().map(|step| step.duration).sum()
     }
 
-    /// The most bots that are there at a time.
+    /// The most bots at a time.
     pub fn bots_max(&self) -> u32 {
         let most = |step: &Step| match step.kind {
             StepKind::Ramp(bots) | StepKind::Spike(bots) => bots,
@@ -96,7 +96,7 @@ impl Profile {
         self.0.iter().map(most).max().unwrap_or_default()
     }
 
-    /// When a bot comes and goes.
+    /// The arrivals and departures of a bot.
     pub fn turns(&self, bot: u32) -> impl Iterator<Item = Turn> {
         self.steps().flat_map(move |(at, bots, step)| {
             let whole = step.duration.unwrap_or_default();
@@ -145,23 +145,23 @@ impl fmt::Display for Profile {
     }
 }
 
-/// A text is no profile.
+/// The text is not a profile.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAProfile {
-    /// A step is none.
+    /// A step is invalid.
     #[error("step {step} ({text:?}): {why}")]
     Step {
-        /// Which step, counted from 1.
+        /// The number of the step, from 1.
         step: usize,
-        /// As it is written.
+        /// The text of the step.
         text: String,
-        /// What is wrong with it, with an example.
+        /// The reason, with an example.
         why: String,
     },
-    /// There are too many steps.
-    #[error("it has {0} steps, at most {STEPS_MAX} are taken")]
+    /// The profile has too many steps.
+    #[error("it has {0} steps; at most {STEPS_MAX} are allowed")]
     TooManySteps(usize),
-    /// No step has any bots.
+    /// The number of bots is always zero.
     #[error("there are no bots at any time; a ramp brings them, as in ramp 30s to 500")]
     NoBots,
 }
@@ -170,14 +170,14 @@ impl Step {
     /// Reads a step.
     ///
     /// # Errors
-    /// What is wrong with it, with an example.
+    /// The reason, with an example.
     fn read(text: &str, is_last: bool) -> Result<Self, String> {
         let words: Vec<&str> = text.split_whitespace().collect();
         let duration =
-            |word: &str| parse_duration(word).ok_or_else(|| format!("{word:?} is no time; one looks like 30s"));
+            |word: &str| parse_duration(word).ok_or_else(|| format!("{word:?} is not a time; a time looks like 30s"));
         let bots = |word: &str| {
             let bots = word.parse().ok().filter(|bots| *bots <= BOTS_MAX);
-            bots.ok_or_else(|| format!("{word:?} is no number of bots from 0 to {BOTS_MAX}, as in ramp 30s to 500"))
+            bots.ok_or_else(|| format!("{word:?} is not a number of bots from 0 to {BOTS_MAX}, as in ramp 30s to 500"))
         };
         let (kind, duration) = match words[..] {
             ["ramp", time, "to", to] => (StepKind::Ramp(bots(to)?), Some(duration(time)?)),
@@ -185,7 +185,7 @@ impl Step {
             ["hold", time] => (StepKind::Hold, Some(duration(time)?)),
             ["hold"] if is_last => (StepKind::Hold, None),
             ["hold"] => return Err("only the last hold may have no time; others look like hold 60s".to_owned()),
-            ["hold", ..] => return Err("a hold has a time alone, as in hold 60s".to_owned()),
+            ["hold", ..] => return Err("a hold has only a time, as in hold 60s".to_owned()),
             [kind @ ("ramp" | "spike"), ..] => {
                 return Err(format!("a {kind} has a time and a number of bots, as in {kind} 30s to 500"));
             }
@@ -239,7 +239,7 @@ mod tests {
         let step = |step: usize, text: &str, why: &str| format!("step {step} ({text:?}): {why}");
         let begin = "a step begins with ramp, hold or spike, as in ramp 30s to 500";
         let ramp = "a ramp has a time and a number of bots, as in ramp 30s to 500";
-        let number = |bots: &str| format!("{bots:?} is no number of bots from 0 to 1000000, as in ramp 30s to 500");
+        let number = |bots: &str| format!("{bots:?} is not a number of bots from 0 to 1000000, as in ramp 30s to 500");
         for (text, expected) in [
             ("", step(1, "", begin)),
             ("ramp 5s to 5,", step(2, "", begin)),
@@ -250,15 +250,15 @@ mod tests {
             ("ramp 5s to", step(1, "ramp 5s to", ramp)),
             ("spike 5s", step(1, "spike 5s", "a spike has a time and a number of bots, as in spike 30s to 500")),
             ("up 5s to 5", step(1, "up 5s to 5", begin)),
-            ("ramp 5 to 5", step(1, "ramp 5 to 5", r#""5" is no time; one looks like 30s"#)),
+            ("ramp 5 to 5", step(1, "ramp 5 to 5", r#""5" is not a time; a time looks like 30s"#)),
             ("ramp 5s to -1", step(1, "ramp 5s to -1", &number("-1"))),
             ("ramp 1s to 1000001", step(1, "ramp 1s to 1000001", &number("1000001"))),
-            ("hold 5s to 5", step(1, "hold 5s to 5", "a hold has a time alone, as in hold 60s")),
+            ("hold 5s to 5", step(1, "hold 5s to 5", "a hold has only a time, as in hold 60s")),
             (
                 "ramp 1s to 5, hold, hold 1s",
                 step(2, "hold", "only the last hold may have no time; others look like hold 60s"),
             ),
-            (&"hold 1s,".repeat(STEPS_MAX), "it has 65 steps, at most 64 are taken".to_owned()),
+            (&"hold 1s,".repeat(STEPS_MAX), "it has 65 steps; at most 64 are allowed".to_owned()),
         ] {
             assert_eq!(told(text), expected);
         }

@@ -1,4 +1,4 @@
-//! What a person sees while the swarm runs: a live table on a terminal, a plain line every five seconds elsewhere.
+//! The progress of a running swarm: a live table on a terminal, a plain line every five seconds elsewhere.
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
@@ -13,34 +13,34 @@ use crate::outcome::{Point, Quantiles};
 use crate::stats::{Counters, Stats};
 use crate::units::{grouped, human};
 
-/// How often a plain line is written.
+/// The interval of plain lines.
 const PLAIN_PERIOD: Duration = Duration::from_secs(5);
 
-/// Points shorter than this are told with the next: their rates would be of almost no time.
+/// The shortest point that is shown: rates of shorter ones mean little.
 const SHOWN_MIN: Duration = Duration::from_millis(500);
 
 /// The state of a running swarm.
 #[derive(Debug)]
 pub struct Snapshot<'a> {
-    /// Since its start.
+    /// The time since its start.
     pub elapsed: Duration,
-    /// The most bots that it will have at a time.
+    /// The most bots at a time in its profile.
     pub bots: u32,
-    /// What was counted and measured since its start.
+    /// Counts and latencies since its start.
     pub total: &'a Stats,
     /// The last second, or the part of it since the last snapshot.
     pub point: &'a Point,
 }
 
-/// Shows how a swarm is doing.
+/// Shows the progress of a swarm.
 pub trait Progress {
-    /// Shows the state. Called about once a second, and more often when the swarm ends.
+    /// Shows the state. Called about once a second, and more often while the swarm ends.
     fn show(&mut self, snapshot: &Snapshot<'_>);
-    /// Shows no more of this run; another may follow.
+    /// Stops showing this run; another may follow.
     fn finish(&mut self);
 }
 
-/// The progress that suits standard error. `whole` is how long the run is to be; `None`: until somebody ends it.
+/// The progress display for standard error. `whole` is the planned duration of the run; `None`: until it is stopped.
 pub fn to_stderr(whole: Option<Duration>) -> Box<dyn Progress> {
     if std::io::stderr().is_terminal() { Box::new(LiveTable::new(whole)) } else { Box::new(PlainLines::default()) }
 }
@@ -55,7 +55,7 @@ impl Progress for Silent {
     fn finish(&mut self) {}
 }
 
-/// A table that is rewritten every second: the last second beside the whole run.
+/// A table that is rewritten every second, with the last second and the whole run.
 #[derive(Debug)]
 struct LiveTable {
     bar: ProgressBar,
@@ -91,7 +91,7 @@ impl Progress for LiveTable {
     }
 }
 
-/// The figures of the last second beside those of the whole run.
+/// The figures of the last second and of the whole run.
 fn table(snapshot: &Snapshot<'_>) -> String {
     let Snapshot { bots, total, point, .. } = snapshot;
     let seconds = point.duration.as_secs_f64().max(1e-9);
@@ -116,28 +116,29 @@ fn table(snapshot: &Snapshot<'_>) -> String {
         ("errors", String::new(), grouped(total.errors.values().sum())),
     ];
     let lines = rows.map(|(name, last, whole)| format!("{name:<13}{last:>13}{whole:>15}"));
-    // What went wrong is told below, as soon as it did.
+    // Errors are shown below the table as soon as they occur.
     let errors = total.errors_line();
     let advice = total.advice().map_or_else(String::new, |advice| format!("\n({advice})"));
     lines.join("\n") + if errors.is_empty() { "" } else { "\n" } + &errors + &advice
 }
 
-/// A latency of these, or a dash where nothing was measured.
+/// A latency as text, or a dash if nothing was measured.
 fn latency_text(quantiles: &Quantiles, latency: Duration) -> String {
     if quantiles.count == 0 { "–".to_owned() } else { human(latency) }
 }
 
-/// Lines for a log.
+/// Plain lines for a log.
 #[derive(Debug, Default)]
 struct PlainLines {
     rates: Rates,
-    /// Kinds of errors that were told.
+    /// Kinds of errors that were already shown.
     told: BTreeSet<String>,
 }
 
 impl Progress for PlainLines {
     fn show(&mut self, snapshot: &Snapshot<'_>) {
-        // Said, not written here: the swarm does not wait for whoever reads it. A kind of error is told as soon as it occurs.
+        // `say` writes in the background, so the swarm never waits for a reader. A kind of error is shown as soon as it
+        // occurs.
         for (kind, count) in &snapshot.total.errors {
             if self.told.insert(kind.clone()) {
                 let advice = advice(kind).map_or_else(String::new, |advice| format!(" ({advice})"));
@@ -154,7 +155,7 @@ impl Progress for PlainLines {
     }
 }
 
-/// Turns counts into counts per second, from one snapshot to the next.
+/// Computes counts per second from one snapshot to the next.
 #[derive(Debug, Default)]
 struct Rates {
     before: Counters,
@@ -166,7 +167,7 @@ impl Rates {
         let now = &snapshot.total.counters;
         let seconds = snapshot.elapsed.saturating_sub(self.at).as_secs_f64().max(1e-9);
         let rate = |now: u64, before: u64| (now.saturating_sub(before) as f64 / seconds).round();
-        // Of the last second: the latencies of the whole run leave out a warm-up.
+        // The last second's latencies, because those of the whole run exclude a warm-up.
         let last = snapshot.point.kind("delivery").copied().unwrap_or_default();
         let errors = snapshot.total.errors_line();
         let line = format!(
@@ -221,7 +222,7 @@ mod tests {
             Rates::default().line(&Snapshot { elapsed, bots: 3, total: recorder.total(), point: &point })
         };
         assert!(line(&Interval::default()).contains("p50 –  p99 –"));
-        // A warm-up is not in the latencies of the whole run.
+        // The latencies of the whole run exclude a warm-up.
         let mut interval = Interval::default();
         interval.stats.delivery.record(Duration::from_millis(7));
         interval.stats.error("HTTP 503");

@@ -1,15 +1,15 @@
-//! The buffers into which the bots of one worker read: shared, so that a connection at rest needs none.
+//! The read buffers of one worker's bots: shared, so that a connection at rest needs none.
 
 use std::cell::RefCell;
 
 use bytes::BytesMut;
 
-/// Bytes read at once.
+/// The most bytes of one read.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
 
-/// The buffers into which the bots of one worker read.
+/// The read buffers of one worker's bots.
 ///
-/// One is enough as long as what was read is handled before the next bot reads; it takes more only while a bot is
+/// One buffer is enough while each read is handled before the next bot reads; more are needed only while a bot is
 /// interrupted in the middle of many frames.
 #[derive(Debug, Default)]
 pub(crate) struct ReadBuffers(RefCell<Vec<BytesMut>>);
@@ -23,7 +23,7 @@ impl ReadBuffers {
         buffer
     }
 
-    /// Gives a buffer back.
+    /// Returns a buffer.
     pub(crate) fn give_back(&self, buffer: BytesMut) {
         self.0.borrow_mut().push(buffer);
     }

@@ -1,8 +1,8 @@
-//! Keeps the books of a run: by second, by phase, and in all.
+//! Records a run by second, by phase, and as a whole.
 //!
-//! What was measured belongs to the second in which it was. A `completion` alone is known later: a message's last receiver
-//! is the last of all only when the run is over. While it goes on, a message is told once nobody got it for a second; when
-//! the books are read, every second, every phase and the whole run get what is known then.
+//! A measurement belongs to the second in which it was made. Only a `completion` is known later: a message's last
+//! receiver is certain only when the run is over. Meanwhile, a message is reported once it had no receipt for a second;
+//! when the records are read, every second, every phase and the whole run get the completions that are known then.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,26 +17,26 @@ use crate::profile::Profile;
 use crate::stats::Stats;
 use crate::worker::requests::Interval;
 
-/// Most points that are remembered: four hours of seconds. Past it the oldest go.
+/// The most points that are kept: four hours of seconds. Above that, the oldest are dropped.
 const POINTS_MAX: usize = 14_400;
 
-/// The kind that is known when the run is over.
+/// The kind that is known only when the run is over.
 const COMPLETION: &str = "completion";
 
-/// Most bytes of packed histograms of seconds. Past it the oldest seconds keep their percentiles alone.
+/// The most bytes of packed histograms of seconds. Above that, the oldest seconds keep only their percentiles.
 const HISTOGRAMS_BYTES_MAX: usize = 8 << 20;
 
-/// The phase in which nothing new is sent, and what is outstanding is awaited.
+/// The phase in which nothing new is sent and outstanding work is awaited.
 const DRAIN: &str = "drain";
 
-/// The books of a run.
+/// The records of a run.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     host: Host,
     start: Nanos,
-    /// From here on latencies are among those of the whole run.
+    /// From this time on, latencies count for the whole run.
     warm_up: Duration,
-    /// When each phase but the drain is over; the last may be endless.
+    /// The end of each phase but the drain; the last may be endless.
     ends: Vec<Option<Duration>>,
     phases: Vec<Phase>,
     phase: usize,
@@ -44,17 +44,17 @@ pub(crate) struct Recorder {
     forgotten: u64,
     /// Bytes of the histograms of `points`.
     histograms_bytes: usize,
-    /// How many of the oldest `points` have lost their histograms.
+    /// The number of oldest `points` without histograms.
     bare: usize,
     total: Stats,
-    /// What of `total.completion` is of messages that were not done.
+    /// The part of `total.completion` from messages that were not done.
     not_done: Latencies,
     last_receivers: LastReceivers,
     recorded_until: Duration,
     footprint: Footprint,
 }
 
-/// What the recorder leaves behind.
+/// The result of a recorder.
 #[derive(Debug)]
 pub(crate) struct Records {
     pub(crate) points: Vec<Point>,
@@ -92,7 +92,7 @@ impl Recorder {
         }
     }
 
-    /// When the next point is to be recorded: at the next whole second, or where the phase or the warm-up ends.
+    /// The time of the next point: the next whole second, or the end of the phase or the warm-up.
     pub(crate) fn next_due(&self) -> Nanos {
         let second = Duration::from_secs(self.recorded_until.as_secs() + 1);
         let phase_end = self.ends.get(self.phase).copied().flatten();
@@ -100,7 +100,7 @@ impl Recorder {
         self.start.after(ends.fold(second, Duration::min))
     }
 
-    /// Begins the last phase.
+    /// Begins the drain.
     pub(crate) fn begin_drain(&mut self) {
         self.phases.truncate(self.phase + 1);
         self.phases.push(Phase {
@@ -113,7 +113,7 @@ impl Recorder {
         self.phase += 1;
     }
 
-    /// Records what was counted and measured since the last time.
+    /// Records the counts and latencies since the last point.
     pub(crate) fn record(&mut self, interval: &Interval) -> &Point {
         let now = self.host.now().since(self.start);
         let duration = now.saturating_sub(self.recorded_until);
@@ -173,12 +173,12 @@ impl Recorder {
         }
     }
 
-    /// What was counted and measured so far.
+    /// The counts and latencies so far.
     pub(crate) fn total(&self) -> &Stats {
         &self.total
     }
 
-    /// The books as they stand: the phases that have begun, and what was recorded.
+    /// The records so far: the phases that have begun, and their values.
     pub(crate) fn so_far(&self) -> Records {
         let mut total = self.total.clone();
         total.completion = self.not_done.clone();
@@ -206,7 +206,8 @@ impl Recorder {
 }
 
 impl Records {
-    /// Adds the last receivers to the whole, the phases and the seconds, which have of `completion` only what was not done.
+    /// Adds the last receivers to the whole run, the phases and the seconds, whose `completion` contains only messages
+    /// that were not done.
     fn complete(&mut self) {
         let Self { points, phases, total, last_receivers, .. } = self;
         total.completion.merge(&last_receivers.latencies(|receipt| receipt.is_judged));
@@ -232,7 +233,8 @@ impl Point {
         self.histograms.iter().map(|packed| packed.len()).sum()
     }
 
-    /// Drops all histograms but that of what was not done, which is not known otherwise. Answers how many bytes that frees.
+    /// Drops all histograms except that of messages that were not done, which is not stored elsewhere. Returns the
+    /// bytes freed.
     fn forget_histograms(&mut self) -> usize {
         let before = self.histograms_bytes();
         for (kind, packed) in Stats::KINDS.iter().zip(&mut self.histograms) {

@@ -1,22 +1,22 @@
-//! URLs without their secrets, for everything that a person or a file gets to see.
+//! URLs without their secrets, for all output to people and files.
 //!
-//! The one place that decides what of a URL is a secret: the user information and every value of the query. Reports,
-//! `--print-config`, error messages and log lines show a URL through [`shown`] only.
+//! This is the only place that decides which parts of a URL are secret: the user information, every value of the query,
+//! and the fragment. Reports, `--print-config`, error messages and log lines show URLs only through [`shown`].
 
 use std::borrow::Cow;
 
-/// What stands for a secret.
+/// The replacement for a secret.
 pub const HIDDEN: &str = "(hidden)";
 
-/// A URL, or several with commas between, with `(hidden)` in place of user information, of the values of a query and of a
-/// fragment. A text that has none of them is returned as it is.
+/// A URL, or several separated by commas, with `(hidden)` in place of user information, of query values and of a
+/// fragment. A text without them is returned unchanged.
 pub fn shown(urls: &str) -> Cow<'_, str> {
     if !urls.contains(',') {
         return shown_alone(urls);
     }
     let mut has_secret = false;
     let shown = urls.split(',').map(|url| {
-        // What follows a secret without being a URL may be a part of it.
+        // A part after a secret that is not a URL may belong to the secret.
         let url = if has_secret && !url.contains("://") { Cow::Borrowed(HIDDEN) } else { shown_alone(url) };
         has_secret |= url.contains(HIDDEN);
         url

@@ -1,5 +1,5 @@
-//! Why a server refuses a handshake. The WebSocket client tells the HTTP status alone; Starling, as many others, says more
-//! in the body: `{"code":"name_taken",…}`.
+//! The reason that a server refuses a handshake. The WebSocket client tells only the HTTP status; Starling, like many
+//! others, puts a code into the body: `{"code":"name_taken",…}`.
 
 use std::fmt;
 use std::rc::Rc;
@@ -18,16 +18,16 @@ use futures_util::StreamExt as _;
 use futures_util::future::LocalBoxFuture;
 use serde::Deserialize;
 
-/// Most bytes of a refusal's body that are read; a longer one tells no code.
+/// The most bytes of a refusal's body that are read; a longer one yields no code.
 const BODY_BYTES_MAX: usize = 4_096;
 
-/// How long the body of a refusal is awaited; past it, it tells no code.
+/// The time to wait for the body of a refusal; after that, it yields no code.
 const BODY_DEADLINE: Duration = Duration::from_secs(1);
 
-/// The longest wait that a bot is asked for; a longer one is as long as this.
+/// The longest wait that a server can request; a longer one is shortened to this.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
-/// Most characters of a code. A longer one is none.
+/// The most characters of a code. A longer one is ignored.
 const CODE_CHARS_MAX: usize = 40;
 
 /// A handshake that the server refused.
@@ -35,9 +35,9 @@ const CODE_CHARS_MAX: usize = 40;
 pub(crate) struct Refused {
     /// The HTTP status.
     status: u16,
-    /// The code in the body, where there is one.
+    /// The code in the body, if there is one.
     code: Option<String>,
-    /// How long the server asks the bot to wait (`Retry-After` in seconds); zero where it does not.
+    /// The wait that the server requests (`Retry-After` in seconds); zero if it does not.
     pub(crate) retry_after: Duration,
 }
 
@@ -61,7 +61,7 @@ fn code_in(body: &[u8]) -> Option<String> {
     Some(code).filter(|code| !code.is_empty() && code.len() <= CODE_CHARS_MAX).filter(is_word)
 }
 
-/// Makes an awc client answer a refused handshake with [`Refused`].
+/// Makes an awc client return [`Refused`] for a refused handshake.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TellRefusals;
 
@@ -76,7 +76,7 @@ where
     }
 }
 
-/// What [`TellRefusals`] makes of a connector.
+/// The connector that [`TellRefusals`] wraps around another.
 #[derive(Debug)]
 pub(crate) struct RefusalTeller<S> {
     connector: Rc<S>,
@@ -116,7 +116,7 @@ async fn read(head: &ResponseHead, framed: Framed<BoxedSocket, ClientCodec>) -> 
     let mut chunks = framed.into_map_codec(ClientCodec::into_payload_codec);
     let reading = async {
         let mut body = Vec::new();
-        // The last item of a body is none.
+        // The body ends with `None`.
         while let Some(Ok(Some(chunk))) = chunks.next().await {
             body.extend_from_slice(&chunk);
             if body.len() > BODY_BYTES_MAX {

@@ -1,6 +1,6 @@
-//! What came of a run, told: as text, as a page for people and as JSON for programs, the verdict first.
+//! The report of a run, as text, as a page for people and as JSON for programs, with the verdict first.
 //!
-//! [`document`] is what all of them are made from, and what is read back to be compared.
+//! All of them are made from [`document`], which is also read back for a comparison.
 
 pub mod document;
 #[cfg(test)]
@@ -12,14 +12,11 @@ pub mod pictures;
 pub mod plot;
 pub(crate) mod text;
 
-use crate::judgement::{OTHER_DIALECT, STOPPED};
+use crate::judgement::{ABSENT, NEVER_CONNECTED, OTHER_DIALECT, STOPPED};
 use crate::outcome::{Outcome, Verdict};
 
-/// The fault of bots that were to connect, and never were welcomed.
-pub(crate) const NEVER_CONNECTED: &str = "bots never connected";
-
 impl Outcome {
-    /// Everything for which the run is not clean; empty where it is.
+    /// All faults of the run; empty if it is clean.
     pub fn faults(&self) -> Vec<(&'static str, u64)> {
         let tally = &self.tally;
         let counts = [
@@ -28,26 +25,26 @@ impl Outcome {
             ("out of order", tally.out_of_order),
             ("in the wrong room", tally.wrong_room),
             ("private and misdelivered", tally.misdelivered),
-            ("places contradicted", tally.contradictions),
+            ("contradictory positions", tally.contradictions),
             ("altered on the way", tally.altered),
             ("sent and never answered", self.unanswered),
-            ("refused for the moment and not taken since", self.deferred),
+            ("refused temporarily and not accepted later", self.deferred),
             ("due and never sent", self.stats.counters.overdue),
-            ("refused without need", self.stats.counters.refused_unprovoked),
+            ("refused without reason", self.stats.counters.refused_unprovoked),
             (NEVER_CONNECTED, self.never_connected()),
             ("bots away at the end", self.away),
         ];
         counts.into_iter().filter(|(_, count)| *count > 0).collect()
     }
 
-    /// Whether at least one bot was connected, everything that was planned was done, and nothing was lost, doubled,
-    /// reordered or misdelivered.
+    /// Whether at least one bot was connected, everything planned was done, and nothing was lost, doubled, reordered or
+    /// misdelivered.
     pub fn is_clean(&self) -> bool {
         self.stats.counters.ever_connected > 0 && self.faults().is_empty()
     }
 
     /// The verdict in one line. Behind what was kept stand the [notes](Outcome::notes), behind what broke whether the run
-    /// was stopped, or the server speaks another dialect.
+    /// was stopped, whether the server speaks another dialect, and why bots were not there.
     pub fn verdict_line(&self) -> String {
         let expect = &self.config.expect;
         let with = |line: String, notes: Vec<&str>| {
@@ -57,7 +54,8 @@ impl Outcome {
         match &self.verdict {
             Verdict::Kept => with(format!("KEPT: {expect}"), notes.collect()),
             Verdict::Broken(broken) => {
-                let of_broken = |note: &&str| note.contains(STOPPED) || note.contains(OTHER_DIALECT);
+                let of_broken =
+                    |note: &&str| note.contains(STOPPED) || note.contains(OTHER_DIALECT) || note.contains(ABSENT);
                 let notes = notes.filter(of_broken);
                 with(format!("BROKEN: {}", join(broken, "; ")), notes.collect())
             }
@@ -101,12 +99,12 @@ mod tests {
             ("2 out of order", |r| r.tally.out_of_order = 2),
             ("2 in the wrong room", |r| r.tally.wrong_room = 2),
             ("2 private and misdelivered", |r| r.tally.misdelivered = 2),
-            ("2 places contradicted", |r| r.tally.contradictions = 2),
+            ("2 contradictory positions", |r| r.tally.contradictions = 2),
             ("2 altered on the way", |r| r.tally.altered = 2),
             ("2 sent and never answered", |r| r.unanswered = 2),
-            ("2 refused for the moment and not taken since", |r| r.deferred = 2),
+            ("2 refused temporarily and not accepted later", |r| r.deferred = 2),
             ("2 due and never sent", |r| r.stats.counters.overdue = 2),
-            ("2 refused without need", |r| r.stats.counters.refused_unprovoked = 2),
+            ("2 refused without reason", |r| r.stats.counters.refused_unprovoked = 2),
             ("2 bots never connected", |r| r.stats.counters.wanted = 3),
             ("2 bots away at the end", |r| r.away = 2),
         ];
@@ -151,7 +149,7 @@ mod tests {
         for _ in 0..3 {
             outcome.stats.error("connect: connection refused");
         }
-        // A swarm that is late is no reason for a server that is not there.
+        // A late swarm does not excuse a missing server.
         outcome.stats.wake_lag.record(std::time::Duration::from_secs(1));
         let line = outcome.judge().verdict_line();
         assert_eq!(

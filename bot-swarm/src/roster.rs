@@ -1,4 +1,4 @@
-//! Who the bots are: their names, rooms and friends, all told by their numbers.
+//! The bots' names, rooms and friends, all derived from their numbers.
 
 use std::sync::Arc;
 
@@ -9,28 +9,28 @@ use crate::behaviour::BehaviourKind;
 use crate::mix::Mix;
 use crate::tag::tag;
 
-/// To how many others a bot writes in private: people write to a few friends, not to everybody. It also bounds what
-/// the ledger must remember.
+/// The most friends to whom a bot writes private messages: people write to a few friends, not to everybody. It also
+/// bounds the memory of the ledger.
 const FRIENDS_MAX: u32 = 4;
 
-/// Rooms to visit where the bots have only the lobby.
+/// The number of rooms to visit if the bots' only home is the lobby.
 const HALLS: u32 = 4;
 
-/// The fraction of the golden ratio.
+/// The fractional part of the golden ratio.
 const GOLDEN: f64 = 0.618_033_988_749_894_9;
 
-/// Longest prefix of a bot's name, so that a number still fits.
+/// The longest prefix of a bot's name, so that a number still fits.
 pub const PREFIX_MAX: usize = 48;
 
-/// A name for each bot, where their tokens say them.
+/// A name for each bot, if their tokens contain names.
 pub type Names = Option<Arc<[ClientId]>>;
 
-/// A room that bots are in.
+/// A room of bots.
 #[derive(Debug, Clone)]
 pub struct Room {
-    /// As the protocol writes it.
+    /// The name in the protocol.
     pub name: RoomName,
-    /// The number that stands for its name in markers.
+    /// The tag that stands for its name in markers.
     pub tag: u32,
 }
 
@@ -38,46 +38,46 @@ pub struct Room {
 #[derive(Debug, Clone)]
 pub struct Roster {
     prefix: String,
-    /// The names that the bots' tokens say; `None`: prefix and number.
+    /// The names in the bots' tokens; `None`: prefix and number.
     names: Names,
-    /// The same, where no two bots share one: then nobody else has them either.
+    /// The same as a set, if they are all different: then they belong to bots only.
     names_apart: FxHashSet<ClientId>,
     behaviours: Vec<BehaviourKind>,
-    /// Those in which bots are at home, then those that are only visited.
+    /// The home rooms, then those that are only visited.
     rooms: Vec<Room>,
-    /// How many of the rooms bots are at home in.
+    /// The number of home rooms.
     homes: u32,
-    /// Where the bots of each room but the last end, if all bots stood in a row of length 1. Empty: all alike.
+    /// The cumulative shares of the home rooms but the last, with a total of 1. Empty: all rooms are equal.
     bounds: Vec<f64>,
 }
 
-/// How the bots of one process are made up.
+/// The composition of the bots of one process.
 #[derive(Debug, Clone)]
 pub struct Company<'a> {
-    /// What their names begin with.
+    /// The beginning of their names.
     pub prefix: &'a str,
-    /// The names that their tokens say, one for each; `None`: prefix and number.
+    /// The names in their tokens, one for each; `None`: prefix and number.
     pub names: Names,
-    /// How many they are.
+    /// Their number.
     pub count: u32,
-    /// How they behave.
+    /// Their behaviours.
     pub mix: &'a Mix,
-    /// Over how many rooms they spread.
+    /// The number of home rooms.
     pub rooms: u32,
-    /// How unevenly: the exponent of Zipf's law; 0: evenly.
+    /// How unevenly they are distributed over the rooms: the exponent of Zipf's law; 0: evenly.
     pub skew: f64,
-    /// What all chance comes from.
+    /// The seed of all random choices.
     pub seed: u64,
 }
 
 impl Roster {
     /// The roster of a company of bots.
     ///
-    /// One room is the lobby; more are `room-0`, `room-1` and so on, the same for every process. Where there is only
-    /// the lobby, bots that visit other rooms have a few for that.
+    /// One room is the lobby; several are `room-0`, `room-1` and so on, the same for every process. If the lobby is the
+    /// only home, bots that visit other rooms have a few for that.
     ///
     /// # Errors
-    /// Where a name would not be one.
+    /// If a name would not be valid.
     pub fn new(company: Company<'_>) -> Result<Self, starling_protocol::names::NameError> {
         let Company { prefix, names, count, mix, rooms: homes, skew, seed } = company;
         ClientId::parse(prefix)?;
@@ -99,17 +99,17 @@ impl Roster {
         })
     }
 
-    /// How many bots there are.
+    /// The number of bots.
     pub fn count(&self) -> u32 {
         u32::try_from(self.behaviours.len()).unwrap_or(u32::MAX)
     }
 
-    /// How a bot behaves.
+    /// The behaviour of a bot.
     pub fn behaviour(&self, bot: u32) -> BehaviourKind {
         self.behaviours.get(bot as usize).copied().unwrap_or(BehaviourKind::Lurker)
     }
 
-    /// What a bot is called until the server says otherwise: as its token says, or prefix, dash and number.
+    /// The name of a bot until the server assigns another: from its token, or prefix, dash and number.
     #[expect(clippy::missing_panics_doc, reason = "it cannot, see below")]
     pub fn name(&self, bot: u32) -> ClientId {
         if let Some(name) = self.names.as_ref().and_then(|names| names.get(bot as usize)) {
@@ -119,28 +119,28 @@ impl Roster {
         ClientId::parse(&format!("{}-{bot}", self.prefix)).expect("prefix and number make a name")
     }
 
-    /// Whether this is the name of a bot, and of nobody else.
+    /// Whether this name belongs to a bot, and to nobody else.
     pub fn has(&self, name: &str) -> bool {
         if self.names.is_some() {
             return self.names_apart.contains(name);
         }
         let number = name.strip_prefix(&self.prefix).and_then(|rest| rest.strip_prefix('-'));
-        // A name has one way to be written.
+        // A number has only one spelling in a name.
         let number = number.filter(|number| *number == "0" || !number.starts_with(['0', '+']));
         number.and_then(|number| number.parse().ok()).is_some_and(|number: u32| number < self.count())
     }
 
-    /// The number of the room that a bot is at home in.
+    /// The number of a bot's home room.
     pub fn room_of(&self, bot: u32) -> u32 {
         if self.bounds.is_empty() {
             return bot % self.homes;
         }
-        // Multiples of the golden ratio's fraction fill the row evenly, however many bots there are.
+        // Multiples of the golden ratio's fractional part are distributed evenly, for any number of bots.
         let place = (f64::from(bot) * GOLDEN).fract();
         u32::try_from(self.bounds.partition_point(|bound| *bound <= place)).unwrap_or_default()
     }
 
-    /// The number of a room to visit from another, at random. `None`: there is none.
+    /// The number of a random room to visit, other than `home` and `but`. `None` if there is none.
     pub fn room_to_visit(&self, home: u32, but: Option<u32>, rng: &mut fastrand::Rng) -> Option<u32> {
         let rooms = u32::try_from(self.rooms.len()).unwrap_or(u32::MAX);
         let is_other = |room: &u32| *room != home && Some(*room) != but;
@@ -148,41 +148,41 @@ impl Roster {
         (0..rooms.min(3)).map(|step| (first + step) % rooms).find(is_other)
     }
 
-    /// How many rooms bots are at home in.
+    /// The number of home rooms.
     pub fn homes(&self) -> u32 {
         self.homes
     }
 
-    /// A room by its number; the first where there is none of that number.
+    /// A room by its number; the first room if the number is unknown.
     #[expect(clippy::missing_panics_doc, reason = "it cannot, see below")]
     pub fn room(&self, room: u32) -> &Room {
         #[expect(clippy::expect_used, reason = "made with one room at least")]
         self.rooms.get(room as usize).or(self.rooms.first()).expect("a roster has a room")
     }
 
-    /// Whether the bots are in the room that a connection is in by itself.
+    /// Whether the only home is the lobby, which a connection joins by itself.
     pub fn is_lobby_only(&self) -> bool {
         self.homes == 1
     }
 
-    /// To how many others each bot writes in private.
+    /// The number of friends of each bot.
     pub fn friends(&self) -> u32 {
         FRIENDS_MAX.min(self.count().saturating_sub(1))
     }
 
-    /// The bot's friend of this number, from 0.
+    /// The bot's friend with this number, from 0.
     pub fn friend(&self, bot: u32, friend: u32) -> u32 {
         (bot + friend + 1) % self.count()
     }
 }
 
-/// Names as a set; empty where bots share one.
+/// The names as a set; empty if two are equal.
 fn apart(names: &[ClientId]) -> FxHashSet<ClientId> {
     let set: FxHashSet<ClientId> = names.iter().cloned().collect();
     if set.len() == names.len() { set } else { FxHashSet::default() }
 }
 
-/// Where each room but the last ends if room k has a share in proportion to `1 / (k + 1)^skew`.
+/// The cumulative shares of all rooms but the last, if room k has a share proportional to `1 / (k + 1)^skew`.
 fn zipf_bounds(rooms: u32, skew: f64) -> Vec<f64> {
     let shares: Vec<f64> = (1..=rooms).map(|rank| f64::from(rank).powf(-skew)).collect();
     let whole: f64 = shares.iter().sum();
@@ -194,7 +194,7 @@ fn zipf_bounds(rooms: u32, skew: f64) -> Vec<f64> {
     ends.take(rooms.saturating_sub(1) as usize).collect()
 }
 
-/// Makes a name's prefix of any text, as of a host's name.
+/// Turns any text, such as a host's name, into a valid name prefix.
 pub fn prefix_of(text: &str) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let mut prefix: String = text.chars().map(|c| if allowed(c) { c } else { '-' }).take(PREFIX_MAX - 4).collect();

@@ -1,84 +1,84 @@
-//! The server's clock, as a process can tell it from the server's answers to `ping`.
+//! Estimates the server's clock from its answers to `ping`.
 //!
-//! Clocks of two hosts have nothing in common, but each can be held against the server's. Each answer is a
-//! [`Sample`]: the server read its clock at some time between question and answer, so the middle of the two is off by
-//! at most half the round trip. Of several samples the one that says most counts: the one with the least round trip,
-//! as long as it is not so old that the clocks may have drifted further apart than a newer one is uncertain.
+//! Clocks of two hosts are unrelated, but each can be compared with the server's. Each answer is a [`Sample`]: the
+//! server read its clock at some time between question and answer, so the middle of the two is off by at most half the
+//! round trip. Of several samples, the one with the smallest possible error is used: the one with the shortest round
+//! trip, unless it is so old that clock drift may exceed the error of a newer one.
 //!
-//! Pure: whoever asks brings the time.
+//! Pure: the caller passes the time.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::Nanos;
 
-/// Samples that are remembered. Past it the oldest goes.
+/// The most samples that are kept. Above that, the oldest is dropped.
 pub const SAMPLES: usize = 16;
 
-/// Nanoseconds of a [`tick`](OnServer::tick): a tenth of a millisecond, for the server tells whole ones.
+/// Nanoseconds of a [`tick`](OnServer::tick): a tenth of a millisecond, because the server tells whole milliseconds.
 const TICK_NANOS: u64 = 100_000;
 
 /// Ticks of a millisecond.
 const TICKS_PER_MS: u64 = 1_000_000 / TICK_NANOS;
 
-/// How far off a sample is without any round trip: half of the server's millisecond, and a tick for rounding to ticks.
+/// The error of a sample without any round trip: half of the server's millisecond, and a tick for rounding.
 const OFF_LEAST: Duration = Duration::from_micros(600);
 
-/// Most that the server's clock may be off to be of any use. A round trip of a quarter of a second takes it there.
+/// The largest useful error of the server's clock. A round trip of a quarter of a second causes it.
 pub const OFF_BY_MAX: Duration = Duration::from_millis(126);
 
-/// Clocks of common machines drift apart by less than this share of the time: one in ten thousand.
+/// The largest relative drift of common clocks: one in ten thousand.
 const DRIFT: u32 = 10_000;
 
 /// One answer of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
-    /// When the server was asked, by our clock.
+    /// The time of the question, by our clock.
     pub asked: Nanos,
-    /// When its answer came, by our clock.
+    /// The time of the answer, by our clock.
     pub answered: Nanos,
-    /// What it said: milliseconds since the Unix epoch, by its clock, rounded down.
+    /// The server's time: milliseconds since the Unix epoch, by its clock, rounded down.
     pub at_ms: u64,
 }
 
 /// A point in time on the server's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OnServer {
-    /// Tenths of milliseconds since the Unix epoch, of which the lowest 32 bits are kept: they come again after five
-    /// days, which no message takes.
+    /// Tenths of milliseconds since the Unix epoch, the lowest 32 bits: they wrap after five days, which is longer than
+    /// any message takes.
     pub tick: u32,
-    /// How far off that may be.
+    /// The largest possible error.
     pub off_by: Duration,
 }
 
-/// How long something took from one point in time of the server's clock to another.
+/// The time between two points of the server's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Apart {
-    /// The time from the earlier to the later; zero where that is negative.
+    /// The time from the earlier to the later point; zero if negative.
     pub latency: Duration,
-    /// How far off that may be: as far as both points together.
+    /// The largest possible error: the sum of both points' errors.
     pub off_by: Duration,
-    /// Whether the later point came before the earlier, as it can where both are uncertain.
+    /// Whether the later point seems to be before the earlier one, because both are uncertain.
     pub is_negative: bool,
 }
 
 impl Apart {
-    /// The same without what is not the server's doing.
+    /// The same without the bots' own wait.
     #[must_use]
     pub fn less(self, own_wait: Duration) -> Self {
         Self { latency: self.latency.saturating_sub(own_wait), ..self }
     }
 }
 
-/// What is known of the server's clock.
+/// The known samples of the server's clock.
 #[derive(Debug, Default)]
 pub struct ServerClock {
     samples: VecDeque<Sample>,
 }
 
 impl ServerClock {
-    /// Takes a sample. One that contradicts what is known was taken after the server's clock was set, or from another
-    /// server: then it alone is what is known.
+    /// Adds a sample. If it contradicts the known ones, the server's clock was set, or it is another server: then only
+    /// this sample is kept.
     pub fn add(&mut self, sample: Sample) {
         let is_contradicted = self.best(sample.middle()).is_some_and(|known| {
             let told = sample.on_server(sample.middle());
@@ -93,13 +93,12 @@ impl ServerClock {
         self.samples.push_back(sample);
     }
 
-    /// Whether as many samples are known as are remembered.
+    /// Whether the most samples are known.
     pub fn is_well_known(&self) -> bool {
         self.samples.len() == SAMPLES
     }
 
-    /// What the server's clock shows at a time of ours. `None`: it is not known, or may be off by more than
-    /// [`OFF_BY_MAX`].
+    /// The server's clock at a time of ours. `None` if it is unknown, or may be off by more than [`OFF_BY_MAX`].
     pub fn at(&self, time: Nanos) -> Option<OnServer> {
         self.best(time).filter(|on_server| on_server.off_by <= OFF_BY_MAX)
     }
@@ -115,7 +114,7 @@ impl Sample {
         self.asked.after(self.answered.since(self.asked) / 2)
     }
 
-    /// How far off what it says of a time may be.
+    /// The largest possible error of this sample at a given time.
     fn off_by(&self, time: Nanos) -> Duration {
         let middle = self.middle();
         let age = time.since(middle).max(middle.since(time));
@@ -123,7 +122,7 @@ impl Sample {
     }
 
     fn on_server(&self, time: Nanos) -> OnServer {
-        // The server rounds down, so in the mean it was half a millisecond later.
+        // The server rounds down, so on average it was half a millisecond later.
         let told = self.at_ms.wrapping_mul(TICKS_PER_MS).wrapping_add(TICKS_PER_MS / 2);
         let since = time.0.wrapping_sub(self.middle().0).cast_signed().div_euclid(TICK_NANOS.cast_signed());
         #[expect(clippy::cast_possible_truncation, reason = "the lowest bits are what is kept")]
@@ -133,7 +132,7 @@ impl Sample {
 }
 
 impl OnServer {
-    /// How long it was from `earlier` to this.
+    /// The time from `earlier` to this point.
     pub fn since(self, earlier: Self) -> Apart {
         let apart = self.tick.wrapping_sub(earlier.tick).cast_signed();
         let latency = Duration::from_nanos(u64::from(apart.max(0).unsigned_abs()) * TICK_NANOS);
@@ -151,10 +150,10 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
-    /// A server whose clock shows this when ours shows nothing yet.
+    /// The server's clock at our time zero.
     const EPOCH_MS: u64 = 1_795_342_200_000;
 
-    /// What a server says that reads its clock at this time of ours; its clock is `ahead` ticks further than ours.
+    /// The answer of a server that reads its clock at our time `read`; its clock is `ahead` ticks ahead of ours.
     fn sample(asked: u64, read: u64, answered: u64, ahead: u32) -> Sample {
         Sample {
             asked: Nanos(asked),
@@ -163,7 +162,7 @@ mod tests {
         }
     }
 
-    /// Checks that what is told of a time is right, for a server whose clock is so many ticks further than ours.
+    /// Checks an estimate for a server whose clock is `ahead` ticks ahead of ours.
     fn check(told: OnServer, time: u64, ahead: u32) {
         let truth = EPOCH_MS * TICKS_PER_MS + time / TICK_NANOS + u64::from(ahead);
         let truth = u32::try_from(truth % (1 << 32)).unwrap();
@@ -188,7 +187,7 @@ mod tests {
                 clock.add(sample(now, now + there, now + there + back, 0));
                 now += there + back + rng.u64(0..2_000 * MS);
             }
-            // Also of a time that is past, as a planned one is.
+            // This also holds for a past time, such as a planned one.
             for time in [now, now + 10_000 * MS, now.saturating_sub(3_000 * MS)] {
                 check(clock.at(Nanos(time)).unwrap(), time, 0);
             }
@@ -224,7 +223,7 @@ mod tests {
         let minutes = 600_000 * MS;
         let of_the_first = clock.at(Nanos(minutes)).unwrap().off_by;
         assert_eq!(of_the_first, OFF_LEAST + Duration::from_millis(60));
-        // It drifted by less than that, and the newer sample is off by less.
+        // The clock drifted by less than that, and the newer sample has a smaller error.
         let drift = 300;
         clock.add(sample(minutes, minutes, minutes + 2 * MS, drift));
         let told = clock.at(Nanos(minutes)).unwrap();
@@ -261,6 +260,6 @@ mod tests {
         assert_eq!(later, Apart { latency: Duration::from_millis(1), off_by, is_negative: false });
         assert_eq!(at(5).since(at(15)), Apart { latency: Duration::ZERO, off_by, is_negative: true });
         let over_the_end = at(4).since(at(u32::MAX - 5));
-        assert_eq!(over_the_end.latency, Duration::from_millis(1), "the ticks begin again, and it does not matter");
+        assert_eq!(over_the_end.latency, Duration::from_millis(1), "the ticks wrap around without effect");
     }
 }

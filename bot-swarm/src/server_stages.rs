@@ -1,7 +1,7 @@
-//! What the server says of itself: how busy its stages are and how long work waits in them, read from its `/metrics`.
+//! The server's own figures: the utilisation of its stages and the waiting times in them, read from its `/metrics`.
 //!
-//! A [`Reading`] is what the counters said at one moment; two of them make [`ServerFigures`], what happened between.
-//! The metrics are those of `docs/metrics.md`. A server without them has no stages, and the report says none.
+//! A [`Reading`] contains the counters at one moment; two readings make [`ServerFigures`], the changes between them.
+//! The metrics are those of `docs/metrics.md`. A server without them has no stages, and the report contains none.
 
 mod exposition;
 mod watch;
@@ -12,17 +12,18 @@ use std::time::Duration;
 pub use exposition::{Sample, samples};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-pub use watch::{Watch, metrics_url};
+pub use watch::Watch;
 
 use crate::clock::Nanos;
 
-/// From this utilisation on a stage counts as saturated: a thread that is busy to nine tenths queues ten deep.
+/// The utilisation from which a stage counts as saturated: the queue of a thread that is busy 90 % of the time is about
+/// ten deep.
 const SATURATED_FROM: f64 = 0.9;
 
-/// From this wait on an event loop counts as kept from running; the runtime's timer alone makes about a millisecond.
+/// The wait from which an event loop counts as delayed; the runtime's timer alone causes about a millisecond.
 const LOOP_WAITS_FROM_MS: f64 = 20.0;
 
-/// What the server's counters said at one moment.
+/// The server's counters at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Reading {
     at: Nanos,
@@ -40,44 +41,44 @@ struct StageReading {
     waits: WaitBuckets,
 }
 
-/// A histogram of waits as Prometheus shows it: the upper bound of each bucket, and how many were not above it.
+/// A histogram of waits in Prometheus' form: the upper bound of each bucket, and the cumulative count.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct WaitBuckets(Vec<(f64, f64)>);
 
-/// What a server did between two readings.
+/// The server's figures between two readings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerFigures {
     /// Its stages, in the order in which a message passes them.
     pub stages: Vec<StageFigures>,
-    /// Processor time it used per second: 1 is one core.
+    /// Processor time per second: 1 is one core.
     pub cores: Option<f64>,
     /// Its resident memory, in bytes.
     pub resident_bytes: Option<u64>,
-    /// Connections that took part.
+    /// Established chat connections.
     pub connections: Option<u64>,
 }
 
-/// What one stage of the server did between two readings.
+/// The figures of one stage of the server between two readings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StageFigures {
     /// The stage, as `docs/metrics.md` names it.
     pub stage: String,
-    /// Share of the time in which its busiest thread worked: 1 is all of it.
+    /// The share of the time in which its busiest thread worked: 1 is all of it.
     pub utilisation: f64,
-    /// Pieces of work that left it, per second.
+    /// Finished work items per second.
     pub per_second: f64,
-    /// Median of how long work waited before it was begun, in milliseconds; `null` where nothing came.
+    /// The median time that work waited before it was begun, in milliseconds; `null` if there was none.
     pub wait_p50_ms: Option<f64>,
-    /// 99th percentile of how long work waited before it was begun, in milliseconds; `null` where nothing came.
+    /// The 99th percentile of the time that work waited before it was begun, in milliseconds; `null` if there was none.
     pub wait_p99_ms: Option<f64>,
-    /// Work in its queue, or being done, at the end.
+    /// Queued and running work items at the end.
     pub backlog: f64,
 }
 
 impl Reading {
-    /// Takes what a page of metrics says. `None` where it has no stages.
+    /// Parses a page of metrics. `None` if it has no stages.
     pub fn parse(page: &str, at: Nanos) -> Option<Self> {
         let mut reading = Self { at, ..Self::default() };
         for sample in samples(page) {
@@ -112,8 +113,8 @@ impl Reading {
         }
     }
 
-    /// What happened from an earlier reading to this one. A server that was restarted between them counts from zero
-    /// again: then it is what happened since.
+    /// The changes from an earlier reading to this one. A server that was restarted in between counts from zero again:
+    /// then the counts since the restart are used.
     pub fn since(&self, earlier: &Self) -> ServerFigures {
         let seconds = self.at.since(earlier.at).as_secs_f64().max(1e-9);
         let grown = |now: f64, before: f64| if now >= before { now - before } else { now };
@@ -139,7 +140,7 @@ impl Reading {
     }
 }
 
-/// The stages in the order in which a message passes them; `worker_loop` is the threads as a whole.
+/// The stages in the order in which a message passes them; `worker_loop` is the worker threads as a whole.
 const STAGES: [&str; 7] = ["session", "chat_server", "history", "history_read", "hub", "socket_write", "worker_loop"];
 
 fn whole(value: f64) -> u64 {
@@ -161,7 +162,7 @@ impl StageFigures {
 }
 
 impl WaitBuckets {
-    /// Adds what came between two readings of a thread.
+    /// Adds a thread's counts between two readings.
     fn add(&mut self, now: &Self, before: &Self) {
         let restarted = now.0.last().map(|last| last.1) < before.0.last().map(|last| last.1);
         for (place, (bound, count)) in now.0.iter().enumerate() {
@@ -173,7 +174,7 @@ impl WaitBuckets {
         }
     }
 
-    /// The wait that this share did not exceed, evenly spread within a bucket, as Prometheus has it.
+    /// The wait that this share does not exceed, interpolated within a bucket, as Prometheus does.
     fn quantile(&self, share: f64) -> Option<f64> {
         let all = self.0.last()?.1;
         if all <= 0.0 {
@@ -183,7 +184,7 @@ impl WaitBuckets {
         let (mut lower, mut below) = (0.0, 0.0);
         for (bound, count) in &self.0 {
             if *count >= rank {
-                // Past the last bound nothing is known but that it was exceeded.
+                // Beyond the last bound, the value is unknown.
                 let within = if *count > below { (rank - below) / (count - below) } else { 1.0 };
                 return Some(if bound.is_finite() { lower + (bound - lower) * within } else { lower });
             }
@@ -194,7 +195,7 @@ impl WaitBuckets {
 }
 
 impl ServerFigures {
-    /// Which stage gives way, in words: the rules of `docs/metrics.md`, "Which stage gives way first?".
+    /// Names the bottleneck in words, by the rules of `docs/metrics.md`, "Which stage gives way first?".
     pub fn judgement(&self) -> String {
         let of = |name: &str| self.stages.iter().find(|stage| stage.stage == name);
         let busiest = |stages: &[&str]| {
@@ -226,7 +227,7 @@ impl ServerFigures {
             busiest.map_or(String::new(), |s| format!("; the busiest is {}, {}", s.stage, percent(s.utilisation)));
         match worker_loop.and_then(|stage| stage.wait_p99_ms) {
             Some(wait) if wait >= LOOP_WAITS_FROM_MS => {
-                format!("no stage is saturated, but worker_loop waits {wait:.0} ms (p99): others take the cores{most}")
+                format!("no stage is saturated, but worker_loop waits {wait:.0} ms (p99): others use the cores{most}")
             }
             _ => format!("no stage is saturated{most}"),
         }
@@ -237,28 +238,28 @@ impl ServerFigures {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerSecond {
-    /// When the second ended, in seconds since the run began.
+    /// The end of the second, in seconds since the start of the run.
     pub at: f64,
-    /// What the server did in it.
+    /// The server's figures in it.
     pub figures: ServerFigures,
 }
 
-/// What a server did in a run: as a whole, and second by second.
+/// The server's figures of a run: as a whole, and second by second.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerReport {
-    /// Where the figures were read.
+    /// The URL of the metrics.
     pub url: String,
-    /// Which stage gave way, in words.
+    /// The bottleneck, in words.
     pub judgement: String,
-    /// The time of load as a whole: from the first reading to the last.
+    /// The whole time of load: from the first reading to the last.
     pub whole: ServerFigures,
     /// Second by second.
     pub series: Vec<ServerSecond>,
 }
 
 impl ServerReport {
-    /// Makes a report of readings, in their order. `None` where there are fewer than two.
+    /// Builds a report from readings in order. `None` if there are fewer than two.
     pub fn of(url: &str, start: Nanos, readings: &[Reading]) -> Option<Self> {
         let (first, last) = readings.first().zip(readings.last()).filter(|_| readings.len() > 1)?;
         let seconds = readings.windows(2).filter_map(|pair| match pair {
@@ -270,7 +271,7 @@ impl ServerReport {
     }
 }
 
-/// How often a server is asked.
+/// The interval of readings.
 pub const PERIOD: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

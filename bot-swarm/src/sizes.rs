@@ -1,4 +1,4 @@
-//! How long messages are.
+//! The sizes of messages.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -6,34 +6,34 @@ use std::str::FromStr;
 
 use crate::marker::Marker;
 
-/// Most bytes of a message's text.
+/// The largest size of a message's text, in bytes.
 const BYTES_MAX: u32 = 1_048_576;
 
-/// The quantile of the standard normal distribution that 99 % do not exceed.
+/// The 99th percentile of the standard normal distribution.
 const Z_99: f64 = 2.326_347_874;
 
-/// How many bytes the texts of messages have.
+/// The distribution of the sizes of messages' texts, in bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Sizes {
-    /// Any number in a range, each as often as any other.
+    /// Uniform over a range.
     Even(RangeInclusive<u32>),
-    /// As people write: most short, few very long.
+    /// Similar to people's messages: most are short, few are very long.
     LogNormal {
-        /// What half of them do not exceed.
+        /// The median.
         median: u32,
-        /// What 99 % of them do not exceed.
+        /// The 99th percentile.
         p99: u32,
     },
 }
 
 impl Sizes {
-    /// The size of the next message: with room for its marker, and at most a mebibyte.
+    /// The size of the next message: at least that of a marker, and at most one mebibyte.
     pub fn draw(&self, rng: &mut fastrand::Rng) -> u32 {
         match self {
             Self::Even(range) => rng.u32(range.clone()),
             Self::LogNormal { median, p99 } => {
                 let spread = (f64::from(*p99) / f64::from(*median)).ln() / Z_99;
-                // Box and Muller's way to a normal distribution; 1 - f64() is never 0.
+                // The Box-Muller transform; 1 - f64() is never 0.
                 let radius = (-2.0 * (1.0 - rng.f64()).ln()).sqrt();
                 let normal = radius * (std::f64::consts::TAU * rng.f64()).cos();
                 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and saturates")]
@@ -54,7 +54,7 @@ impl From<RangeInclusive<u32>> for Sizes {
     }
 }
 
-/// A text does not say how long messages are.
+/// The text is not a distribution of sizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a size, a range of sizes or lognormal:MEDIAN:P99")]
 pub struct NotSizes;

@@ -1,4 +1,4 @@
-//! What the bots of one worker count and measure.
+//! Counts and latencies of the bots of one worker.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,22 +7,25 @@ use crate::advice::advice;
 use crate::latencies::Latencies;
 use crate::timing::Timing;
 
-/// Most different errors that are told apart; others are counted together.
+/// The most kinds of errors that are counted separately; others are counted together.
 const ERROR_KINDS_MAX: usize = 64;
 
-/// Kinds of errors that are told in one line.
+/// The number of kinds of errors in the one-line summary.
 const ERRORS_TOLD: usize = 3;
+
+/// An error is rare that occurred less often than the most frequent one by this factor.
+const RARE_BELOW: u64 = 4;
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)+) => {
-        /// What is counted while the swarm runs.
+        /// Counts of a running swarm.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
         pub struct Counters {
             $($(#[$doc])* pub $name: u64,)+
         }
 
         impl Counters {
-            /// The counts of these names; a name that is not known counts as none.
+            /// The counts by name; unknown names count as zero.
             pub fn of(count: impl Fn(&str) -> Option<u64>) -> Self {
                 Self { $($name: count(stringify!($name)).unwrap_or_default(),)+ }
             }
@@ -35,7 +38,8 @@ macro_rules! counters {
 
         impl std::ops::AddAssign for Counters {
             fn add_assign(&mut self, other: Self) {
-                $(self.$name += other.$name;)+
+                // A report that is merged may say anything.
+                $(self.$name = self.$name.saturating_add(other.$name);)+
             }
         }
     };
@@ -48,57 +52,57 @@ counters! {
     ever_connected,
     /// Welcomes after a lost connection.
     reconnects,
-    /// Messages sent, each counted once however often it had to be sent again.
+    /// Messages sent, each counted once even if it was sent again.
     sent,
-    /// Messages that the server took.
+    /// Messages that the server accepted.
     acked,
-    /// Messages sent again: after a lost connection, with the same `id`, or after a refusal for the moment.
+    /// Messages sent again: after a lost connection, with the same `id`, or after a temporary refusal.
     sent_again,
-    /// Acks of messages that had been taken before.
+    /// Acks of messages that had been accepted before.
     acked_as_duplicates,
-    /// Refusals for the moment, as `rate_limited` is one: the message is sent again.
+    /// Temporary refusals such as `rate_limited`: the message is sent again.
     refused_for_now,
-    /// Messages that the server refused for good.
+    /// Messages that the server refused permanently.
     refused,
-    /// Those of the refused that gave no reason for it: the sender kept to the limits, and its receiver was not away.
+    /// Refused messages without a reason: the sender kept to the limits, and its receiver was not away.
     refused_unprovoked,
-    /// Messages that were due by the plan and never sent.
+    /// Planned messages that were due and never sent.
     overdue,
     /// Deliveries that came, right or wrong.
     deliveries,
-    /// Deliveries that were counted and not timed: there is no planned time (people, flooders), it was a slow bot that
-    /// received them, or they came from another host and one of both did not know the server's time.
+    /// Deliveries that were not timed: the message has no planned time (people, flooders), a slow bot received it, or
+    /// it came from another host and one of the two did not know the server's time.
     untimed,
-    /// Deliveries from other hosts that seemed to come before their planned time; they count as no time at all.
+    /// Deliveries from other hosts that seemed to precede their planned time; their latency counts as zero.
     remote_negative,
-    /// Bytes of the frames that came.
+    /// Bytes of received frames.
     bytes_received,
 }
 
 macro_rules! stats {
     ($($(#[$doc:meta])* $name:ident,)+) => {
-        /// What the bots counted and measured, in some time: a second, a phase, the whole run.
+        /// Counts and latencies of a second, a phase or the whole run.
         #[derive(Debug, Clone, Default)]
         pub struct Stats {
             /// The counts.
             pub counters: Counters,
             $($(#[$doc])* pub $name: Latencies,)+
-            /// How far off the clocks may be by which `remote` was measured: the most of all deliveries.
+            /// The largest possible error of the clocks that measured `remote`.
             pub clocks_off_max: Duration,
-            /// Everything that went wrong, by what it was.
+            /// The errors by kind, with their count.
             pub errors: BTreeMap<String, u64>,
         }
 
         impl Stats {
-            /// The names of what is measured.
+            /// The names of the latencies.
             pub const KINDS: &[&str] = &[$(stringify!($name)),+];
 
-            /// Where a kind is among them.
+            /// The index of a name in [`KINDS`](Self::KINDS).
             pub(crate) fn index_of(name: &str) -> Option<usize> {
                 Self::KINDS.iter().position(|kind| *kind == name)
             }
 
-            /// What is measured, by its name.
+            /// The latencies with this name.
             pub fn kind(&self, name: &str) -> Option<&Latencies> {
                 match name {
                     $(stringify!($name) => Some(&self.$name),)+
@@ -106,7 +110,7 @@ macro_rules! stats {
                 }
             }
 
-            /// What is measured, by its name, to be changed.
+            /// The latencies with this name, mutable.
             pub(crate) fn kind_mut(&mut self, name: &str) -> Option<&mut Latencies> {
                 match name {
                     $(stringify!($name) => Some(&mut self.$name),)+
@@ -118,7 +122,7 @@ macro_rules! stats {
                 [$(&mut self.$name),+].into_iter()
             }
 
-            /// What is measured, in the order of [`KINDS`](Self::KINDS).
+            /// All latencies, in the order of [`KINDS`](Self::KINDS).
             pub fn kinds(&self) -> impl Iterator<Item = &Latencies> {
                 [$(&self.$name),+].into_iter()
             }
@@ -127,51 +131,50 @@ macro_rules! stats {
 }
 
 stats! {
-    /// From the planned time of connecting to the welcome, for bots that come the first time. As in all kinds from a planned
-    /// time, the random pause of the bot before the attempt that succeeded is left out.
+    /// From the planned time of connecting to the welcome, for a bot's first connection. As with all latencies from a
+    /// planned time, the bot's random pause before the successful attempt is excluded.
     connect,
     /// From the planned time of a message to its ack.
     ack,
     /// From the planned time of a message to each of its deliveries.
     delivery,
     /// From the planned time of a message to each of its deliveries on another host than the sender's, by the server's
-    /// clock. Kept apart, so that what is uncertain does not spoil what is exact.
+    /// clock. It is separate so that uncertain values do not mix with exact ones.
     remote,
-    /// From the planned time of a message of a room to the last of its deliveries on the sender's host. A worker alone
-    /// knows only of messages that were not done; the others are in
-    /// [`LastReceivers`](crate::last_receivers::LastReceivers) until the books of the run are closed.
+    /// From the planned time of a room message to its last delivery on the sender's host. A worker alone knows only
+    /// messages that were not done; the others are in [`LastReceivers`](crate::last_receivers::LastReceivers) until the
+    /// records of the run are complete.
     completion,
-    /// From the loss of a connection, or the planned end of an absence, until the server says what of the room was
-    /// missed.
+    /// From the loss of a connection, or the planned end of an absence, until the server's answer about the missed
+    /// messages.
     resume,
-    /// From the planned time of a message to its sending: how far the bots were behind their plan, for whatever
-    /// reason.
+    /// From the planned time of a message to its sending: the delay of the bots behind their plan, for any reason.
     lateness,
-    /// From the time at which the swarm was to wake a bot until it ran: how late the swarm itself was.
+    /// From the time at which a bot was due to wake until it ran: the delay of the swarm itself.
     wake_lag,
-    /// How late a probe of each worker's event loop ran, ten times a second.
+    /// The delay of a probe of each worker's event loop, ten times a second.
     loop_lag,
 }
 
 /// Messages of one bot that were planned at one time and not done.
 #[derive(Debug, Clone, Copy)]
 pub struct NotDone {
-    /// From their planned time to the end of the run.
+    /// From the planned time to the end of the run.
     pub latency: Duration,
-    /// How many there are.
+    /// Their number.
     pub messages: u64,
     /// Whether they were sent.
     pub is_sent: bool,
-    /// Whether the server would have answered them.
+    /// Whether the server would have acknowledged them.
     pub is_acked: bool,
-    /// Deliveries that each would have made, of those that are timed.
+    /// The number of timed deliveries that each would have caused.
     pub deliveries: u64,
-    /// Whether the last of these is timed as well.
+    /// Whether their last delivery is timed as well.
     pub is_completed: bool,
 }
 
 impl Stats {
-    /// Counts a delivery. How long it took is recorded where it counts; what is wrong does not.
+    /// Counts a delivery. Its latency is recorded only if it is correct.
     pub fn delivery_came(&mut self, timing: Timing, counts: bool) {
         self.counters.deliveries += 1;
         match timing {
@@ -201,22 +204,25 @@ impl Stats {
         }
     }
 
-    /// Counts an error. `kind` is one of few: an error code, a close code, an HTTP status.
+    /// Counts an error. There are few kinds: error codes, close codes, HTTP statuses.
     pub fn error(&mut self, kind: &str) {
         self.errors_of(kind, 1);
     }
 
-    /// What went wrong most often, in one line: at most three kinds, each with how often it did. Empty: nothing did.
+    /// The most frequent errors in one line: at most three kinds, each with its count. Empty if there are none.
     pub fn errors_line(&self) -> String {
         let errors = self.most_frequent_errors().into_iter();
         let told: Vec<String> = errors.take(ERRORS_TOLD).map(|(kind, count)| format!("{count} × {kind}")).collect();
         told.join(", ")
     }
 
-    /// What to do about the most frequent error that anything can be done about. Whoever speaks another dialect than the
-    /// server hears nothing that it waits for, so that comes first.
+    /// What to do about the most frequent error that anything can be done about, of those that are not rare beside it: an
+    /// attempt that the end of the run cut short is not the cause. Whoever speaks another dialect than the server hears nothing
+    /// that it waits for, so that comes first.
     pub fn advice(&self) -> Option<&'static str> {
-        let errors = self.most_frequent_errors();
+        let mut errors = self.most_frequent_errors();
+        let most = errors.first().map_or(0, |(_, count)| **count);
+        errors.retain(|(_, count)| count.saturating_mul(RARE_BELOW) >= most);
         let (of_dialect, others): (Vec<_>, Vec<_>) =
             errors.into_iter().partition(|(kind, _)| kind.contains("BOT_DIALECT="));
         of_dialect.into_iter().chain(others).find_map(|(kind, _)| advice(kind))
@@ -228,13 +234,13 @@ impl Stats {
         errors
     }
 
-    /// Adds what another worker, or another time, counted and measured.
+    /// Adds the counts and latencies of another worker, or of another time.
     pub fn merge(&mut self, other: &Self) {
         self.merge_kinds(other, |_| true);
     }
 
-    /// As [`merge`](Self::merge), of a time whose latencies are not to be judged: only what the swarm says of itself and
-    /// how long connecting took.
+    /// Like [`merge`](Self::merge), for a warm-up: only the swarm's own delays and the latencies of connecting are
+    /// added.
     pub fn merge_warm_up(&mut self, other: &Self) {
         const LEFT_OUT: [&str; 5] = ["ack", "delivery", "remote", "completion", "resume"];
         self.merge_kinds(other, |kind| !LEFT_OUT.contains(&kind));
@@ -255,7 +261,7 @@ impl Stats {
         }
     }
 
-    /// Gives away what there is, and begins anew in the same memory.
+    /// Takes all values, and starts again in the same memory.
     #[must_use]
     pub fn take(&mut self) -> Self {
         let taken = self.clone();
@@ -268,7 +274,7 @@ impl Stats {
 
     fn errors_of(&mut self, kind: &str, count: u64) {
         if let Some(known) = self.errors.get_mut(kind) {
-            *known += count;
+            *known = known.saturating_add(count);
         } else {
             let kind = if self.errors.len() < ERROR_KINDS_MAX { kind } else { "others" };
             *self.errors.entry(kind.to_owned()).or_default() += count;
@@ -300,6 +306,20 @@ mod tests {
         stats.delivery_came(Timing::Remote(Apart { latency: ms(1), off_by: ms(4), is_negative: false }), true);
         sum.merge(&stats);
         assert_eq!((sum.remote.count(), sum.clocks_off_max), (4, ms(4)));
+    }
+
+    #[test]
+    fn advice_is_about_what_is_frequent() {
+        let refused = "connect: connection refused";
+        for (errors, expected) in [
+            (&[(refused, 9)][..], Some("no server listens at BOT_SERVER_URL")),
+            (&[("close 1011", 12), (refused, 3)], Some("no server listens at BOT_SERVER_URL")),
+            (&[("close 1011", 12), (refused, 2)], None),
+            (&[], None),
+        ] {
+            let errors = errors.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect();
+            assert_eq!(Stats { errors, ..Stats::default() }.advice(), expected);
+        }
     }
 
     #[test]

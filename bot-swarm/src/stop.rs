@@ -1,9 +1,9 @@
-//! Stopping a swarm: by a signal, or by whoever runs it.
+//! Stopping a swarm: by a signal, or by the caller.
 
 use actix_rt::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Asks a running swarm to stop. Clones ask the same swarm.
+/// Requests a running swarm to stop. Clones belong to the same swarm.
 #[derive(Debug, Clone, Default)]
 pub struct StopHandle {
     stop: CancellationToken,
@@ -11,13 +11,13 @@ pub struct StopHandle {
 }
 
 impl StopHandle {
-    /// A handle that nobody has used.
+    /// A handle without a request.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Stops the swarm in order: no more messages, wait for what is outstanding, close, report. Asked a second time,
-    /// the swarm waits no longer.
+    /// Stops the swarm in order: no new messages, wait for outstanding work, close, report. After a second call, the
+    /// swarm stops waiting.
     pub fn stop(&self) {
         if self.stop.is_cancelled() {
             self.hurry.cancel();
@@ -25,25 +25,25 @@ impl StopHandle {
         self.stop.cancel();
     }
 
-    /// Whether somebody has asked to stop.
+    /// Whether a stop was requested.
     pub fn is_stopped(&self) -> bool {
         self.stop.is_cancelled()
     }
 
-    /// Waits until somebody asks to stop.
+    /// Waits until a stop is requested.
     pub async fn stopped(&self) {
         self.stop.cancelled().await;
     }
 
-    /// Waits until somebody asks a second time.
+    /// Waits until a stop is requested a second time.
     pub async fn hurried(&self) {
         self.hurry.cancelled().await;
     }
 
-    /// Stops at SIGINT, SIGTERM, SIGQUIT and SIGHUP, from now on; not at a SIGHUP that is ignored, as `nohup` wants.
+    /// Stops at SIGINT, SIGTERM, SIGQUIT and SIGHUP from now on, but not at a SIGHUP that is ignored, as with `nohup`.
     ///
     /// # Errors
-    /// Where the signals cannot be listened to.
+    /// If the signal handlers cannot be installed.
     pub fn listen_to_signals(&self) -> std::io::Result<()> {
         let hangup = (!is_hangup_ignored()).then(SignalKind::hangup);
         let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::quit()];
@@ -61,7 +61,7 @@ impl StopHandle {
     }
 }
 
-/// Whether the process was started so that it outlives its terminal.
+/// Whether SIGHUP was ignored when the process was started, so that it outlives its terminal.
 fn is_hangup_ignored() -> bool {
     let status = procfs::process::Process::myself().and_then(|process| process.status());
     status.is_ok_and(|status| status.sigign & 1 != 0)

@@ -1,4 +1,4 @@
-//! The run of a swarm: ramp, load, silence, drain, goodbye, report.
+//! The run of a swarm: ramp, load, quiet, drain, close, report.
 
 mod error;
 
@@ -25,6 +25,7 @@ use crate::outcome::Outcome;
 use crate::outstanding::Outstanding;
 use crate::panics::Panics;
 use crate::plan::Habits;
+use crate::presence::Presence;
 use crate::profile::Profile;
 use crate::progress::{Progress, Snapshot};
 use crate::recorder::{Recorder, Records};
@@ -41,29 +42,29 @@ use crate::worker::requests::{
 use crate::worker_state::WorkerSetup;
 pub use error::RunError;
 
-/// How often a draining swarm looks whether everything is in.
+/// The interval at which a draining swarm checks for outstanding work.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 
-/// How often the swarm looks whether all bots have given up.
+/// The interval at which the swarm checks whether all bots have given up.
 const GIVE_UP_POLL: Duration = Duration::from_millis(2);
 
-/// How long a server may take to answer goodbyes before the connections are dropped.
+/// The time that a server has to answer close frames before the connections are dropped.
 const GOODBYE_DEADLINE: Duration = Duration::from_secs(1);
 
-/// Runs a swarm until its time is over or somebody asks it to stop, and tells what came of it.
+/// Runs a swarm until its time is over or a stop is requested, and returns the outcome.
 ///
-/// To be called within an actix system; the bots live on threads of their own.
+/// Must be called within an actix system; the bots run on threads of their own.
 ///
 /// # Errors
-/// [`RunError`] where it could not run; whatever the server does is in the report.
+/// [`RunError`] if it could not run; problems of the server are in the report.
 pub async fn run(config: &Config, stop: &StopHandle, progress: &mut dyn Progress) -> Result<Outcome, RunError> {
     run_on(Host::this(), config, stop, progress).await
 }
 
-/// Runs a swarm as [`run`] does, as if its bots were on this host.
+/// Like [`run`], with bots that count as bots of this host.
 ///
 /// # Errors
-/// As [`run`].
+/// Like [`run`].
 pub async fn run_on(
     host: Host,
     config: &Config,
@@ -72,11 +73,11 @@ pub async fn run_on(
 ) -> Result<Outcome, RunError> {
     let is_shown = config.report.is_some() || config.metrics_bind.is_some();
     let stages = if is_shown { server_stages::Watch::of(config)? } else { None };
-    // What a run keeps is large, and its caller may have more of them.
+    // The state of a run is large, and the caller may have several.
     Box::pin(run_watching(host, config, stages, stop, progress)).await
 }
 
-/// Runs a swarm as [`run_on`] does, while the stages of its server are watched.
+/// Like [`run_on`], while the server's stages are read.
 pub(crate) async fn run_watching(
     host: Host,
     config: &Config,
@@ -111,7 +112,7 @@ struct Swarm {
     panics: Arc<Panics>,
 }
 
-/// What looks at a running swarm once a second.
+/// The observers of a running swarm, called once a second.
 struct Watch<'a> {
     config: &'a Config,
     recorder: Recorder,
@@ -126,7 +127,7 @@ impl Swarm {
         let (tokens, names) = Tokens::of(config.token_source(), profile.bots_max())?;
         let tls = tls::client(config)?;
         let name_tag = crate::tag::tag(&config.name_prefix);
-        // Containers of one image have one seed, and should not all do the same at the same time.
+        // Containers of one image have the same seed, but should behave differently.
         let seed = config.seed ^ (u64::from(name_tag) << 32);
         let roster = Arc::new(Roster::new(Company {
             prefix: &config.name_prefix,
@@ -159,13 +160,14 @@ impl Swarm {
             start,
             profile: profile.clone(),
             seed,
-            // Chance, but not of the seed: two runs with one seed are still two runs.
+            // Random, but not from the seed: two runs with one seed are still two runs.
             run: fastrand::u32(..),
             host,
             dialect: config.dialect,
             said: (0..profile.bots_max()).map(|_| AtomicU32::new(0)).collect(),
             unpromised: Arc::default(),
             crowds,
+            presence: Presence::new(profile.bots_max()),
             tls,
             tokens,
             headers: config.headers.clone(),
@@ -174,7 +176,7 @@ impl Swarm {
         let mut workers: Vec<(Arbiter, Addr<Worker>)> = Vec::new();
         for index in 0..config.workers {
             let setup = WorkerSetup { index, ..setup.clone() };
-            // It panics where the system has no thread for it.
+            // It panics if the system has no thread for it.
             let Ok(arbiter) = std::panic::catch_unwind(Arbiter::new) else {
                 for (arbiter, _) in &workers {
                     arbiter.stop();
@@ -195,7 +197,7 @@ impl Swarm {
         sleep(due.since(self.now())).await;
     }
 
-    /// Runs it to its end, and judges what came of it.
+    /// Runs the swarm to its end, and judges the outcome.
     async fn run_to_end(self, profile: &Profile, stop: &StopHandle, mut watch: Watch<'_>) -> Outcome {
         let outcome = self.run(profile, stop, &mut watch).await;
         watch.progress.finish();
@@ -208,7 +210,7 @@ impl Swarm {
         let config = watch.config;
         self.load(profile, stop, watch).await;
         let elapsed = self.now().since(self.start);
-        // What is sent in the first half of the drain has the second to come to its receivers.
+        // Messages that are sent in the first half of the drain have the second half to reach their receivers.
         let says_until = self.now().after(Duration::from_secs_f64(config.drain_seconds / 2.0));
         self.ask_all(|| FallSilent { says_until }).await;
         self.record(watch).await;
@@ -245,9 +247,9 @@ impl Swarm {
         }
     }
 
-    /// Lets the bots do what they are for, and looks at them once a second. A panic ends it: the run is not valid any more.
+    /// Runs the load, and records once a second. A panic ends it, because the run is not valid any more.
     ///
-    /// Nothing that is recorded is ever dropped half-way: what the workers have given away would be lost.
+    /// Recording is never cancelled half-way: the intervals that the workers have handed over would be lost.
     async fn load(&self, profile: &Profile, stop: &StopHandle, watch: &mut Watch<'_>) {
         let end = profile.duration().map(|duration| self.start.after(duration));
         loop {
@@ -263,7 +265,7 @@ impl Swarm {
         }
     }
 
-    /// Records what was counted and measured since the last time. Answers how many connections are open.
+    /// Records the counts and latencies since the last point. Returns the number of open connections.
     async fn record(&self, watch: &mut Watch<'_>) -> u64 {
         let mut interval = Interval::default();
         for theirs in self.ask_all(|| TakeInterval).await {
@@ -281,7 +283,7 @@ impl Swarm {
         interval.open_links
     }
 
-    /// The outcome of the run if it ended now: not judged, and what is under way is not done.
+    /// The outcome of the run if it ended now: not judged, and work in progress counts as not done.
     fn so_far(&self, watch: &Watch<'_>, interval: &Interval) -> Outcome {
         let Records { points, forgotten, phases, total, last_receivers } = watch.recorder.so_far();
         Outcome {
@@ -304,8 +306,8 @@ impl Swarm {
         }
     }
 
-    /// Waits until everything that was due is said, all acks and deliveries are in, the time for it is over, or somebody
-    /// is in a hurry. Where no bot was ever connected, nothing is awaited. Answers how far the rooms have come.
+    /// Waits until all due messages are sent, all acks and deliveries have arrived, the time is over, or a second stop
+    /// is requested. If no bot was ever connected, it does not wait. Returns the newest `seq` of the rooms.
     async fn drain(&self, config: &Config, says_until: Nanos, stop: &StopHandle, watch: &mut Watch<'_>) -> HighWaters {
         let deadline = self.now().after(Duration::from_secs_f64(config.drain_seconds));
         let mut targets = Arc::new(HighWaters::default());
@@ -318,12 +320,12 @@ impl Swarm {
                 sum.merge(theirs);
             }
             if self.now() >= says_until {
-                // Nobody will say it any more.
+                // The bots no longer send it.
                 sum.left_to_say = 0;
             }
             let is_settled = is_final && sum.is_settled(self.now(), &mut settled_since);
             if !is_final {
-                // What others say later is not waited for, or a busy room would never be drained.
+                // Later messages of others are not awaited. Otherwise, a busy room would never be drained.
                 is_final = sum.unanswered == 0 && sum.left_to_say == 0;
                 targets = Arc::new(sum.high_waters);
             }
@@ -340,7 +342,7 @@ impl Swarm {
         }
     }
 
-    /// Makes the bots count what they have not done, and waits until all have.
+    /// Makes the bots count their unfinished work, and waits until all have.
     async fn give_up(&self) {
         self.ask_all(|| GiveUp).await;
         while self.ask_all(|| CountAnswersDue).await.into_iter().any(|due| due > 0) {
@@ -360,7 +362,7 @@ impl Swarm {
         }
     }
 
-    /// Asks all workers. One that is gone answers nothing, and its run is not valid.
+    /// Asks all workers. A worker that is gone does not answer, and its run is not valid.
     async fn ask_all<M>(&self, message: impl Fn() -> M) -> Vec<M::Result>
     where
         M: Message + Send + 'static,

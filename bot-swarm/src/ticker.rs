@@ -1,4 +1,4 @@
-//! The one timer of a worker: brings each bot its errand when its time has come.
+//! The only timer of a worker: delivers errands to bots when they are due.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use crate::bot::BotHandle;
 use crate::worker_state::WorkerState;
 
-/// Errands brought before others on the thread get their turn.
+/// The number of errands that are delivered before other tasks on the thread get their turn.
 const TURN: usize = 128;
 
-/// When to try again to bring an errand to a bot whose mailbox was full.
+/// The delay before another attempt to deliver an errand to a bot whose mailbox was full.
 const RETRY_AFTER: Duration = Duration::from_millis(1);
 
-/// Brings errands, for as long as the worker lives.
+/// Delivers errands for the lifetime of the worker.
 pub(crate) async fn run(worker: Rc<WorkerState>, bots: Vec<BotHandle>) {
     loop {
         bring_what_is_due(&worker, &bots).await;
@@ -30,7 +30,7 @@ async fn bring_what_is_due(worker: &WorkerState, bots: &[BotHandle]) {
     while let Some(mut appointment) = worker.agenda.take(worker.now()) {
         let Some(bot) = bots.get(appointment.bot as usize) else { continue };
         if bot.bring(appointment).is_err() {
-            // Its messages keep their planned times; only the errand comes later.
+            // The bot's messages keep their planned times; only the errand comes later.
             appointment.due = worker.now().after(RETRY_AFTER);
             worker.agenda.enter(appointment);
         }

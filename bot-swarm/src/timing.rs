@@ -1,22 +1,22 @@
-//! How long a delivery took, as far as that can be told, and by which clock.
+//! The latency of a delivery, if known, and the clock that measured it.
 
 use std::time::Duration;
 
 use crate::server_clock::Apart;
 
-/// How long a delivery took.
+/// The latency of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timing {
-    /// By the clock of the host that the sender and the receiver are on.
+    /// By the clock of the host that both sender and receiver are on.
     Exact(Duration),
-    /// By the server's clock, because they are on two hosts: as uncertain as it says.
+    /// By the server's clock, because they are on two hosts, with the error that it contains.
     Remote(Apart),
-    /// It cannot be told, or is the bots' own fault.
+    /// Unknown, or caused by the bots themselves.
     Untimed,
 }
 
 impl Timing {
-    /// The time, where it is exact.
+    /// The latency, if it is exact.
     pub fn exact(self) -> Option<Duration> {
         match self {
             Self::Exact(latency) => Some(latency),

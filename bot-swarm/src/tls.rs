@@ -1,4 +1,4 @@
-//! The TLS of the bots: whom they believe.
+//! The TLS settings of the bots: the certificates that they trust.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,31 +11,31 @@ use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, RootCertSt
 
 use crate::config::Config;
 
-/// Why there is no TLS.
+/// The reason that TLS cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The file of authorities cannot be read, or holds none.
+    /// The file of authorities cannot be read, or is not valid.
     #[error("BOT_CA_FILE={} cannot be read", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         #[source]
         error: pem::Error,
     },
-    /// The file holds no authority that can be believed.
-    #[error("BOT_CA_FILE={} holds no certificate", path.display())]
+    /// The file contains no usable authority.
+    #[error("BOT_CA_FILE={} contains no usable certificate", path.display())]
     NoAuthority {
         /// The file.
         path: PathBuf,
     },
-    /// TLS cannot be spoken with these settings.
+    /// TLS does not accept these settings.
     #[error(transparent)]
     Rustls(#[from] rustls::Error),
 }
 
-/// The TLS of a swarm's connections: it believes the authorities of `BOT_CA_FILE`, or, with `BOT_INSECURE`, everybody.
-/// `None`: neither is set, and no TLS is spoken.
+/// The TLS settings of a swarm's connections: they trust the authorities in `BOT_CA_FILE`, or, with `BOT_INSECURE`, any
+/// certificate. `None` if neither is set: TLS is not used.
 ///
 /// # Errors
 /// [`TlsError`].
@@ -58,12 +58,12 @@ fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
     let certificates = CertificateDer::pem_file_iter(path).map_err(unread)?;
     let certificates = certificates.collect::<Result<Vec<_>, _>>().map_err(unread)?;
     let mut authorities = RootCertStore::empty();
-    // A bundle of a system may hold a few that are no good.
+    // A system's bundle may contain a few invalid certificates.
     let (added, _) = authorities.add_parsable_certificates(certificates);
     if added == 0 { Err(TlsError::NoAuthority { path: path.to_owned() }) } else { Ok(authorities) }
 }
 
-/// Believes everybody: what is measured then may be anybody's.
+/// Accepts any certificate, so the connection may lead to anybody.
 #[derive(Debug)]
 struct Anybody {
     schemes: Vec<SignatureScheme>,

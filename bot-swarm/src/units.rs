@@ -6,10 +6,10 @@ use std::time::Duration;
 const UNITS: [(&str, u64); 5] =
     [("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000)];
 
-/// The longest duration there is to write: a year.
+/// The longest duration: a year.
 const LONGEST: Duration = Duration::from_hours(365 * 24);
 
-/// Reads a duration: a number, not negative, and a unit. `None`: it is none, or longer than a year.
+/// Parses a duration: a non-negative number and a unit. `None` if it is invalid or longer than a year.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let unit_at = text.find(|c: char| c.is_ascii_alphabetic())?;
     let (number, unit) = text.split_at_checked(unit_at)?;
@@ -19,7 +19,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok().filter(|duration| *duration <= LONGEST)
 }
 
-/// Writes a duration so that [`parse_duration`] reads it as the same, to a microsecond.
+/// Writes a duration so that [`parse_duration`] reads it back, to a microsecond.
 pub fn duration_text(duration: Duration) -> String {
     let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let whole = UNITS.iter().find(|(_, unit)| nanos.is_multiple_of(*unit));
@@ -32,7 +32,7 @@ pub fn duration_text(duration: Duration) -> String {
     )
 }
 
-/// A duration in the unit that suits it, to three digits, for a person.
+/// A duration in a suitable unit, to three digits, for people.
 pub fn human(duration: Duration) -> String {
     let micros = duration.as_secs_f64() * 1e6;
     let (value, unit) = match micros {
@@ -44,7 +44,7 @@ pub fn human(duration: Duration) -> String {
     format!("{value:.decimals$} {unit}")
 }
 
-/// A whole number, its digits in groups of three.
+/// A whole number with its digits in groups of three.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();

@@ -1,7 +1,7 @@
 //! A worker: one thread's bots, and the actor that answers for them.
 //!
-//! The bots of a worker share an awc client, the buffers they read into, a ledger, the statistics and one ticker.
-//! Nothing is shared between workers: the swarm asks each and adds up.
+//! The bots of a worker share an awc client, the read buffers, a ledger, the statistics and one ticker. Apart from
+//! counters, nothing is shared between workers: the swarm asks each worker and adds up.
 
 pub(crate) mod requests;
 
@@ -15,14 +15,14 @@ use crate::clock::Nanos;
 use crate::worker_state::{WorkerSetup, WorkerState};
 use crate::{loop_probe, ticker};
 
-/// The actor that keeps a thread's bots, and answers the swarm for them.
+/// The actor that owns a thread's bots, and answers the swarm's requests.
 pub(crate) struct Worker {
     setup: WorkerSetup,
     state: Rc<WorkerState>,
 }
 
 impl Worker {
-    /// A worker that starts its bots as soon as it runs. To be made on the thread that it will run on.
+    /// A worker that starts its bots as soon as it runs. Must be created on the thread that it will run on.
     pub(crate) fn new(setup: WorkerSetup) -> Self {
         setup.panics.watch();
         Self { state: Rc::new(WorkerState::new(setup.clone())), setup }
@@ -32,7 +32,7 @@ impl Worker {
         (self.setup.index..self.setup.roster.count()).step_by(self.setup.workers as usize)
     }
 
-    /// Gives every bot an errand of which it tells when it is done.
+    /// Gives every bot an errand, and expects each to report its end.
     fn ask_all_bots(&self, errand: Errand) {
         let now = self.state.now();
         self.state.answers_due.set(self.numbers().map(|_| 1).sum());

@@ -1,4 +1,4 @@
-//! What the bots of one worker share: its state, and what it is made from.
+//! The state that the bots of one worker share, and the data to create it.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -17,61 +17,67 @@ use crate::clock::{self, Host, Nanos};
 use crate::credentials::{Headers, Tokens};
 use crate::crowds::Crowds;
 use crate::dialect::Dialect;
+use crate::dialing::Dialing;
 use crate::endpoint::Endpoint;
 use crate::ledger::{Ledger, Tally};
 use crate::marker::Marker;
 use crate::panics::Panics;
 use crate::plan::Habits;
+use crate::presence::Presence;
 use crate::profile::Profile;
 use crate::read_buffers::ReadBuffers;
 use crate::roster::Roster;
 use crate::server_clock::{OnServer, ServerClock};
 use crate::stats::Stats;
 
-/// What a worker is made from. The same for all workers of a swarm but for `index`.
+/// The data to create a worker. It is the same for all workers of a swarm except for `index`.
 #[derive(Debug, Clone)]
 pub(crate) struct WorkerSetup {
-    /// Which worker it is: of `workers`, each has the bots whose number leaves its index as remainder.
+    /// The index of the worker: bot numbers modulo `workers` give the index of their worker.
     pub index: u32,
-    /// How many workers there are.
+    /// The number of workers.
     pub workers: u32,
-    /// Who the bots are.
+    /// The bots' names, rooms and behaviours.
     pub roster: Arc<Roster>,
-    /// Where they connect.
+    /// The servers' addresses.
     pub endpoint: Endpoint,
-    /// How they speak.
+    /// The shared settings of the bots' behaviours.
     pub habits: Habits,
-    /// When the first bot connects.
+    /// The start of the run.
     pub start: Nanos,
-    /// When bots come and go.
+    /// The number of bots over time.
     pub profile: Profile,
-    /// What all chance comes from.
+    /// The seed of all random choices.
     pub seed: u64,
     /// The number of the process run, in markers and ids.
     pub run: u32,
-    /// The host that they are on.
+    /// The host of the bots.
     pub host: Host,
-    /// How the server speaks.
+    /// The server's protocol.
     pub dialect: Dialect,
-    /// How many messages each bot has sent to a server that numbers nothing; shared by all workers.
+    /// The number of messages that each bot has sent to a server that does not number them; shared by all workers.
     pub said: Arc<[AtomicU32]>,
-    /// Messages that such a server refused or may never have had, by sender and number; of all workers.
+    /// Messages that such a server refused or may never have received, by sender and number; of all workers.
     pub unpromised: Arc<Mutex<Vec<(u32, u32)>>>,
-    /// How many bots are to be in each room; shared by all workers.
+    /// The number of wanted bots in each room; shared by all workers.
     pub crowds: Crowds,
-    /// Whom they believe where a server speaks TLS.
+    /// Which bots are connected; shared by all workers.
+    pub presence: Presence,
+    /// The TLS settings, if a server uses TLS.
     pub tls: Option<Arc<ClientConfig>>,
-    /// By which they show who they are.
+    /// The bots' tokens.
     pub tokens: Tokens,
-    /// What they send with every connection.
+    /// Headers of every connection.
     pub headers: Headers,
-    /// Where the panics of their threads are counted.
+    /// The counter for panics of the swarm's threads.
     pub panics: Arc<Panics>,
 }
 
 /// What the bots of one worker share.
 pub(crate) struct WorkerState {
     pub(crate) client: awc::Client,
+    /// The connections that the client is making.
+    pub(crate) dialing: Dialing,
     pub(crate) read_buffers: Rc<ReadBuffers>,
     pub(crate) roster: Arc<Roster>,
     pub(crate) endpoint: Endpoint,
@@ -80,48 +86,51 @@ pub(crate) struct WorkerState {
     pub(crate) run: u32,
     pub(crate) host: Host,
     pub(crate) server_clock: RefCell<ServerClock>,
-    /// The bot that asks the server for its time; `None`: nobody does.
+    /// The bot that asks the server for its time; `None` if there is none.
     pub(crate) timekeeper: Cell<Option<u32>>,
-    /// When it asks next.
+    /// The time of its next question.
     pub(crate) asks_time_at: Cell<Nanos>,
     pub(crate) dialect: Dialect,
     pub(crate) said: Arc<[AtomicU32]>,
     pub(crate) unpromised: Arc<Mutex<Vec<(u32, u32)>>>,
     pub(crate) crowds: Crowds,
+    pub(crate) presence: Presence,
     pub(crate) tokens: Tokens,
     pub(crate) headers: Headers,
     pub(crate) agenda: Agenda,
     pub(crate) ledger: RefCell<Ledger>,
     pub(crate) stats: RefCell<Stats>,
-    /// Since when the bots say nothing new.
+    /// The time since which the bots plan no new messages.
     pub(crate) quiet_since: Cell<Option<Nanos>>,
-    /// Until when the bots may send what was due before.
+    /// The time until which the bots may send messages that were due before.
     pub(crate) says_until: Cell<Option<Nanos>>,
     /// Messages that were sent and not answered.
     pub(crate) unanswered: Cell<u64>,
-    /// Messages that the server refused for the moment, and that are still to be sent again.
+    /// Messages that the server refused temporarily, and that are still to be sent again.
     pub(crate) deferred: Cell<u64>,
-    /// Messages that were due before the bots fell silent, and are still to be sent.
+    /// Messages that were due before the swarm became quiet, and are still to be sent.
     pub(crate) left_to_say: Cell<u64>,
-    /// Bots that have yet to count what they have left to say, or gave up.
+    /// Bots that have not finished the last errand for all bots.
     pub(crate) answers_due: Cell<u64>,
     /// Connections that are open.
     pub(crate) open_links: Cell<u64>,
-    /// Whether the run is over, and the bots only say goodbye: all at once, which is nothing to measure.
+    /// Whether the run is over and the bots only close their connections: all at once, so nothing is measured.
     pub(crate) is_over: Cell<bool>,
     pub(crate) census: Cell<Census>,
-    /// Processor time of the thread when an interval was taken last.
+    /// Processor time of the thread when the last interval was taken.
     pub(crate) cpu_taken: Cell<Duration>,
-    /// What the ledger had found when its books were closed.
+    /// The ledger's findings when it was closed.
     pub(crate) closed: Cell<Option<Tally>>,
     workers: u32,
 }
 
 impl WorkerState {
-    /// The state of a worker that begins. To be made on the worker's thread.
+    /// The state of a new worker. Must be created on the worker's thread.
     pub(crate) fn new(setup: WorkerSetup) -> Self {
+        let dialing = Dialing::default();
         Self {
-            client: client::client(setup.tls),
+            client: client::client(setup.tls, dialing.clone()),
+            dialing,
             read_buffers: Rc::default(),
             roster: setup.roster,
             endpoint: setup.endpoint,
@@ -136,6 +145,7 @@ impl WorkerState {
             said: setup.said,
             unpromised: setup.unpromised,
             crowds: setup.crowds,
+            presence: setup.presence,
             tokens: setup.tokens,
             headers: setup.headers,
             agenda: Agenda::default(),
@@ -156,56 +166,56 @@ impl WorkerState {
         }
     }
 
-    /// How many messages a bot has sent to a server that numbers nothing.
+    /// The number of messages that a bot has sent to a server that does not number them.
     pub(crate) fn said_by(&self, bot: u32) -> u32 {
         self.said.get(bot as usize).map_or(0, |said| said.load(Relaxed))
     }
 
-    /// A message was refused, or may never have come to the server: nobody is to be blamed where it does not come.
+    /// Notes a message that was refused or may never have reached the server: it is not expected anywhere.
     pub(crate) fn promises_no_more(&self, sender: u32, number: u32) {
         self.unpromised.lock().unwrap_or_else(PoisonError::into_inner).push((sender, number));
     }
 
-    /// A bot's place in its worker.
+    /// A bot's index in its worker.
     pub(crate) fn place_of(&self, bot: u32) -> u32 {
         bot / self.workers
     }
 
-    /// A new bot waits for its time.
+    /// Adds a new bot, in state `Waiting`.
     pub(crate) fn add_to_census(&self, behaviour: BehaviourKind) {
         let mut census = self.census.get();
         census.add(behaviour);
         self.census.set(census);
     }
 
-    /// A bot's state changes.
+    /// Moves a bot from one state to another.
     pub(crate) fn change_in_census(&self, behaviour: BehaviourKind, from: BotState, to: BotState) {
         let mut census = self.census.get();
         census.change(behaviour, from, to);
         self.census.set(census);
     }
 
-    /// A bot has counted what it has left to say, or gave up.
+    /// Notes that a bot has finished the errand for all bots.
     pub(crate) fn has_answered(&self) {
         self.answers_due.set(self.answers_due.get().saturating_sub(1));
     }
 
-    /// What the ledger has found so far; in the end, what it had found when its books were closed.
+    /// The ledger's findings so far; after its closing, the final ones.
     pub(crate) fn findings(&self) -> Tally {
         self.closed.get().unwrap_or_else(|| self.ledger.borrow().findings())
     }
 
-    /// Whether the planned time in a marker is of a clock that is also this process'.
+    /// Whether the planned time in a marker is by the clock of this process's host.
     pub(crate) fn has_our_clock(&self, marker: &Marker) -> bool {
         marker.run == self.run || (self.host.tag() != 0 && marker.host == self.host.tag())
     }
 
-    /// The present.
+    /// The current time.
     pub(crate) fn now(&self) -> Nanos {
         self.host.now()
     }
 
-    /// A time on the server's clock, as far as that is known.
+    /// A time on the server's clock, if known.
     pub(crate) fn on_server(&self, time: Nanos) -> Option<OnServer> {
         self.server_clock.borrow().at(time)
     }

@@ -1,14 +1,16 @@
-//! Code that both programs, the server and the bots, share for the environment and for logging.
+//! Code that both programs, the server and the bots, share for the environment, for logging and for metrics.
 //!
 //! - [`Environment`] is the variables of the process and those of a file `.env`.
 //! - [`dotenv`] reads and writes such files.
 //! - [`start`] sees to the clock and to the signal of the limit on the size of files.
+//! - [`exposition`] makes metric families of figures that were counted elsewhere.
 //! - [`log_lines`] writes log lines to standard error and never waits for it.
 //!
 //! The crate knows no variable of either program.
 
 pub mod dotenv;
 mod environment;
+pub mod exposition;
 pub mod log_lines;
 pub mod start;
 

@@ -236,9 +236,9 @@ impl<'a> WireCommand<'a> {
 
     /// Whether the private messages are meant rather than a room's.
     fn means_inbox(&self) -> Result<bool, Refusal> {
-        let is_inbox = self.inbox == Some(true) || (self.to.is_some() && self.room.is_none());
+        let is_inbox = self.inbox == Some(true) || self.to.is_some();
         if is_inbox && self.room.is_some() {
-            return Err(Refusal::new(ErrorCode::BadRequest, "either `room` or `inbox`, not both"));
+            return Err(Refusal::new(ErrorCode::BadRequest, "either `room` or private messages, not both"));
         }
         Ok(is_inbox)
     }
@@ -263,7 +263,7 @@ impl<'a> WireCommand<'a> {
 
     fn into_history(self) -> Result<ClientCommand<'a>, Refusal> {
         let room = if self.means_inbox()? { None } else { Some(self.required_room()?) };
-        let with = self.to.as_ref().filter(|_| room.is_none()).map(|to| parse_client(&to.0)).transpose()?;
+        let with = self.to.as_ref().map(|to| parse_client(&to.0)).transpose()?;
         let page = match (self.before, self.after) {
             (None, None) => HistoryPage::Newest,
             (Some(before), None) => HistoryPage::Before(Seq(before)),

@@ -135,15 +135,16 @@ fn history_limit(number: &str) -> Result<u16, Refusal> {
 fn named_or_current(name: &str, current: Option<&RoomName>) -> Result<RoomName, Refusal> {
     match (name, current) {
         ("", Some(room)) => Ok(room.clone()),
-        ("", None) => Err(Refusal::new(ErrorCode::BadRequest, "there is no current room, name one")),
+        ("", None) => Err(Refusal::new(ErrorCode::BadRequest, "there is no current room: /join ROOM to enter one")),
         (name, _) => parse_room(name),
     }
 }
 
-/// Renders an event as lines for a person, without a final line break. `None`: the event is not shown.
+/// Renders an event as lines for a person, separated by `\n`. `None`: the event is not shown.
 ///
-/// Text of clients cannot imitate the server's own lines: further lines of a message are indented, and control
-/// characters, which could control a terminal, are replaced.
+/// Text of clients cannot imitate the server's own lines: further lines of a message are indented, control characters,
+/// which could control a terminal, are replaced, and characters that would reorder or break the line are shown by their
+/// numbers.
 pub fn render(event: &ServerEvent<'_>) -> Option<String> {
     let line = match event {
         ServerEvent::Welcome(welcome) => {
@@ -160,7 +161,7 @@ pub fn render(event: &ServerEvent<'_>) -> Option<String> {
                 None => format!("* your private messages come here{gap}"),
             }
         }
-        ServerEvent::Left { room, .. } => format!("* you left {room}"),
+        ServerEvent::Left { room, .. } => format!("* you left {room}; /join ROOM to enter another one"),
         ServerEvent::Presence(presence) => {
             if presence.count > limits::CONSOLE_PRESENCE_MEMBERS_MAX {
                 return None;
@@ -203,9 +204,15 @@ pub fn render(event: &ServerEvent<'_>) -> Option<String> {
 
 fn render_message(message: &ChatMessage<'_>) -> String {
     let place = message.room.as_ref().map_or("private", RoomName::as_str);
-    let mut line = String::with_capacity(place.len() + message.text.len() + 80);
+    let mut line = String::with_capacity(place.len() + message.text.len() + 160);
+    let (sender, text) = (&message.client_id, harmless(&message.text));
+    let written = match &message.to {
+        // Both names, so that the sender's own line shows whom it reached.
+        Some(to) => write!(line, "[{place}] {sender} to {to}: {text}"),
+        None => write!(line, "[{place}] {sender}: {text}"),
+    };
     // Writing into a String cannot fail.
-    if write!(line, "[{place}] {}: {}", message.client_id, harmless(&message.text)).is_err() {
+    if written.is_err() {
         line.clear();
     }
     line
@@ -215,8 +222,15 @@ fn join_names(names: &[ClientId]) -> String {
     names.iter().map(ClientId::as_str).collect::<Vec<_>>().join(", ")
 }
 
+/// Whether a character changes the order of the characters around it (bidirectional controls), or breaks a line in some
+/// terminals: a text with it looks like another one.
+fn is_misleading(character: char) -> bool {
+    matches!(character,
+        '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 fn harmless(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
+    if !text.contains(|c: char| c.is_control() || is_misleading(c)) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 8);
@@ -225,6 +239,8 @@ fn harmless(text: &str) -> Cow<'_, str> {
             '\n' => out.push_str("\n    "),
             '\t' => out.push('\t'),
             c if c.is_control() => out.push(char::REPLACEMENT_CHARACTER),
+            // Writing into a String cannot fail.
+            c if is_misleading(c) => write!(out, "<U+{:04X}>", u32::from(c)).unwrap_or_default(),
             c => out.push(c),
         }
     }
@@ -320,6 +336,29 @@ mod tests {
     fn a_message_can_neither_pose_as_another_nor_steer_the_terminal() {
         assert_eq!(render(&said("hi\n[lobby] bob: no")).unwrap(), "[lobby] alice: hi\n    [lobby] bob: no");
         assert_eq!(render(&said("\u{1b}[2J")).unwrap(), "[lobby] alice: \u{fffd}[2J");
+    }
+
+    #[test]
+    fn characters_that_reorder_or_break_a_line_are_visible() {
+        let cases = [
+            ("\u{202e}olleh\u{202c}", "<U+202E>olleh<U+202C>"),
+            ("a\u{2067}b\u{2069}c\u{61c}", "a<U+2067>b<U+2069>c<U+061C>"),
+            ("a\u{200e}\u{200f}", "a<U+200E><U+200F>"),
+            ("a\u{2028}* bob joined lobby\u{2029}", "a<U+2028>* bob joined lobby<U+2029>"),
+            ("عربي עברית 👩\u{200d}💻", "عربي עברית 👩\u{200d}💻"),
+        ];
+        for (text, shown) in cases {
+            assert_eq!(render(&said(text)).unwrap(), format!("[lobby] alice: {shown}"));
+        }
+        let refusal = Refusal::new(ErrorCode::UnknownType, "there is no command /\u{202e}");
+        assert_eq!(render(&ServerEvent::Error(refusal)).unwrap(), "! unknown_type: there is no command /<U+202E>");
+    }
+
+    #[test]
+    fn a_private_message_names_both_clients() {
+        let ServerEvent::Message(message) = said("psst") else { panic!("not a message") };
+        let private = ChatMessage { room: None, to: Some(ClientId::parse("bob").unwrap()), ..message };
+        assert_eq!(render(&ServerEvent::Message(private)).unwrap(), "[private] alice to bob: psst");
     }
 
     #[test]

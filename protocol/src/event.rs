@@ -9,6 +9,7 @@ use crate::names::{ClientId, ClientKey, Epoch, MessageId, RoomName, Seq};
 
 /// A frame from the server to a client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum ServerEvent<'a> {
     /// The first event on a connection, and the answer to `hello`.
@@ -64,8 +65,34 @@ pub enum ServerEvent<'a> {
     Error(Refusal),
 }
 
+impl ServerEvent<'_> {
+    /// Makes the event independent of its frame.
+    pub fn into_owned(self) -> ServerEvent<'static> {
+        match self {
+            Self::Welcome(welcome) => ServerEvent::Welcome(welcome),
+            Self::Message(message) => ServerEvent::Message(message.into_owned()),
+            Self::Ack(ack) => ServerEvent::Ack(ack),
+            Self::Joined(joined) => ServerEvent::Joined(joined),
+            Self::Left { id, room } => ServerEvent::Left { id, room },
+            Self::Presence(presence) => ServerEvent::Presence(presence),
+            Self::Members(members) => ServerEvent::Members(members),
+            Self::Rooms { id, rooms, truncated } => ServerEvent::Rooms { id, rooms, truncated },
+            Self::History(HistoryEvent { id, room, inbox, to, messages, has_more }) => {
+                let messages = messages.into_iter().map(ChatMessage::into_owned).collect();
+                ServerEvent::History(HistoryEvent { id, room, inbox, to, messages, has_more })
+            }
+            Self::Pong { id, at } => ServerEvent::Pong { id, at },
+            Self::Closing { reason, reconnect_after_ms } => {
+                ServerEvent::Closing { reason: Cow::Owned(reason.into_owned()), reconnect_after_ms }
+            }
+            Self::Error(refusal) => ServerEvent::Error(refusal),
+        }
+    }
+}
+
 /// The first event on a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Welcome {
     /// The `id` of the `hello` that it answers.
@@ -93,6 +120,7 @@ pub struct Welcome {
 
 /// The position of a room's messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RoomPosition {
     /// A room that this connection is a member of.
     pub room: RoomName,
@@ -104,6 +132,7 @@ pub struct RoomPosition {
 
 /// The position of a client's private messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct InboxPosition {
     /// The `seq` of the newest one.
     pub seq: Seq,
@@ -113,6 +142,7 @@ pub struct InboxPosition {
 
 /// The server's limits for one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ServerLimits {
     /// Most bytes of a message's text, as UTF-8.
@@ -127,6 +157,7 @@ pub struct ServerLimits {
 
 /// A message as its receivers get it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ChatMessage<'a> {
     /// The sender's name at the time of the message.
@@ -150,8 +181,17 @@ pub struct ChatMessage<'a> {
     pub id: Option<MessageId>,
 }
 
+impl ChatMessage<'_> {
+    /// Makes the message independent of its frame.
+    pub fn into_owned(self) -> ChatMessage<'static> {
+        let Self { client_id, text, room, seq, to, at, id } = self;
+        ChatMessage { client_id, text: Cow::Owned(text.into_owned()), room, seq, to, at, id }
+    }
+}
+
 /// The acknowledgement of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Ack {
     /// The sender's own name for the message.
     pub id: MessageId,
@@ -173,6 +213,7 @@ pub struct Ack {
 
 /// The connection is a member of the room, or gets its private messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct JoinedEvent {
     /// The `id` of the frame that asked.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -196,6 +237,7 @@ pub struct JoinedEvent {
 
 /// The clients that have joined and left a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PresenceEvent {
     /// A room that the receiver is a member of and watches.
     pub room: RoomName,
@@ -209,6 +251,7 @@ pub struct PresenceEvent {
 
 /// The answer to `members`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct MembersEvent {
     /// The `id` of the `members` frame.
@@ -226,6 +269,7 @@ pub struct MembersEvent {
 
 /// A room in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RoomSummary {
     /// A room that the receiver may enter.
     pub room: RoomName,
@@ -237,6 +281,7 @@ pub struct RoomSummary {
 
 /// A page of a room's history, or of a client's private messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct HistoryEvent<'a> {
     /// The `id` of the `history` frame.
@@ -253,6 +298,7 @@ pub struct HistoryEvent<'a> {
     pub to: Option<ClientId>,
     /// The messages, the oldest first. Each is encoded as a complete `message` frame, including its `type`.
     #[serde(borrow, with = "tagged_messages")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<tagged_messages::Tagged<'_, 'a>>"))]
     pub messages: Vec<ChatMessage<'a>>,
     /// Whether there are more in the direction asked for.
     pub has_more: bool,
@@ -260,6 +306,7 @@ pub struct HistoryEvent<'a> {
 
 /// A refused command. The connection stays open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Refusal {
     /// The reason, for a program.
@@ -305,6 +352,7 @@ macro_rules! error_codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal,)+) => {
         /// The reason of a refusal. The texts never change.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         pub enum ErrorCode {
             $($(#[$doc])* #[serde(rename = $text)] $variant,)+
         }
@@ -426,9 +474,11 @@ mod tagged_messages {
 
     use super::ChatMessage;
 
+    /// A message as a frame of its own.
     #[derive(Serialize)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "MessageFrame"))]
     #[serde(tag = "type", rename_all = "lowercase")]
-    enum Tagged<'m, 'a> {
+    pub(super) enum Tagged<'m, 'a> {
         Message(&'m ChatMessage<'a>),
     }
 

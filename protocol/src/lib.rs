@@ -7,6 +7,7 @@
 //! - Only [`codec`] knows JSON, and only [`console`] knows lines typed by a person; both convert from and to the same
 //!   types.
 //! - [`names`] contains types that are validated once, when they are made.
+//! - With the feature `schema`, the module `schema` has a JSON Schema of each frame, made from these types.
 //!
 //! Invariants: nothing here does I/O, reads a clock or depends on a runtime; parsing borrows from the frame; unknown
 //! fields are ignored, so both sides can grow.
@@ -17,6 +18,8 @@ pub mod console;
 mod event;
 pub mod limits;
 pub mod names;
+#[cfg(feature = "schema")]
+pub mod schema;
 
 pub use command::{ClientCommand, CommandFrame, HistoryPage, PostMessage, Resume, Target};
 pub use event::{

@@ -132,6 +132,22 @@ impl ClientId {
     }
 }
 
+impl FromStr for ClientId {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Self::parse(text)
+    }
+}
+
+impl FromStr for RoomName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Self::parse(text)
+    }
+}
+
 impl RoomName {
     /// Parses a room's name.
     ///
@@ -167,6 +183,8 @@ impl MessageId {
 /// The sequence number of a message in its room: the first message has 1, each next one exactly 1 more. 0 is before the
 /// first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(inline))]
 #[serde(transparent)]
 pub struct Seq(pub u64);
 

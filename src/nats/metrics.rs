@@ -9,9 +9,10 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use starling_actors::clock;
 use starling_actors::histogram::Histogram;
-use starling_actors::metrics::{Family, stage_families};
+use starling_actors::metrics::stage_families;
 use starling_actors::nodes::record::{Incarnation, Record};
 use starling_actors::stage::Stage;
+use starling_process::exposition::Family;
 
 use super::progress::Progress;
 
@@ -166,12 +167,12 @@ impl LogMetrics {
         families.push(Family::single_histogram(
             "chat_nodes_checkpoint_seconds",
             "How long it took to store a checkpoint.",
-            &self.checkpoint_seconds,
+            self.checkpoint_seconds.to_proto(),
         ));
         families.push(Family::single_histogram(
             "chat_nodes_checkpoint_bytes",
             "Bytes of a checkpoint.",
-            &self.checkpoint_bytes,
+            self.checkpoint_bytes.to_proto(),
         ));
         families
     }

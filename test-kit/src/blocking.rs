@@ -1,4 +1,4 @@
-//! A WebSocket without a runtime: for a thread of its own, whose times nobody else's work is part of.
+//! A WebSocket without an async runtime. A test runs it in its own thread, so that its times include no other work.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -9,10 +9,10 @@ use socket2::{Domain, Socket, Type};
 use crate::DEADLINE;
 use crate::raw::{PING, PONG, RawFrame, frame, handshake_request};
 
-/// Connects, from this address of the machine itself if one is given. No read takes longer than `patience`.
+/// Connects, optionally from a given local address. No read waits longer than `patience`.
 ///
 /// # Errors
-/// There is no connection.
+/// The connection fails.
 pub fn open(server: SocketAddr, source: Option<Ipv4Addr>, patience: Duration) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
     if let Some(source) = source {
@@ -24,10 +24,10 @@ pub fn open(server: SocketAddr, source: Option<Ipv4Addr>, patience: Duration) ->
     Ok(socket.into())
 }
 
-/// Status and body of a GET, on a connection of its own.
+/// Sends a GET on a new connection. Returns status and body.
 ///
 /// # Errors
-/// There is no connection, or it ends before the answer.
+/// The connection fails, or ends before the answer.
 pub fn get(server: SocketAddr, source: Option<Ipv4Addr>, path: &str) -> io::Result<(u16, String)> {
     let mut stream = open(server, source, DEADLINE)?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
@@ -38,7 +38,7 @@ pub fn get(server: SocketAddr, source: Option<Ipv4Addr>, path: &str) -> io::Resu
     Ok((status, body.to_owned()))
 }
 
-/// A WebSocket. Every call waits until it is done.
+/// A blocking WebSocket: each call returns when its work is done.
 #[derive(Debug)]
 pub struct Blocking {
     socket: TcpStream,
@@ -46,23 +46,23 @@ pub struct Blocking {
 }
 
 impl Blocking {
-    /// Connects to a path, like `/ws?clientId=alice`, from this address of the machine itself if one is given; the welcome
-    /// is the next frame. No read takes longer than `patience`.
+    /// Connects to a path like `/ws?clientId=alice`, optionally from a given local address. The welcome is the next
+    /// frame. No read waits longer than `patience`.
     ///
     /// # Errors
-    /// There is no connection, or the handshake is refused: the error has the head of the answer.
+    /// The connection fails, or the handshake is refused; then the error contains the head of the answer.
     pub fn connect(server: SocketAddr, source: Option<Ipv4Addr>, path: &str, patience: Duration) -> io::Result<Self> {
         Self::over(open(server, source, patience)?, &handshake_request(path))
     }
 
-    /// Makes a connection a WebSocket with this request.
+    /// Upgrades a connection to a WebSocket with this request.
     ///
     /// # Errors
-    /// The handshake is refused, and the error has the head of the answer; or the connection ends.
+    /// The handshake is refused, and the error contains the head of the answer; or the connection ends.
     pub fn over(mut socket: TcpStream, request: &str) -> io::Result<Self> {
         socket.write_all(request.as_bytes())?;
         let mut head = Vec::new();
-        // Nothing behind the answer is taken: it belongs to whoever reads on, or does not.
+        // Reads nothing beyond the head, because the caller may use the socket directly.
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
             socket.read_exact(&mut byte)?;
@@ -74,13 +74,13 @@ impl Blocking {
         Ok(Self { socket, unread: Vec::new() })
     }
 
-    /// The connection, once nothing that was read is waiting here.
+    /// The socket. Panics if received bytes are still buffered here.
     pub fn into_socket(self) -> TcpStream {
-        assert!(self.unread.is_empty(), "a frame was begun");
+        assert!(self.unread.is_empty(), "a part of a frame is still buffered");
         self.socket
     }
 
-    /// Sends a frame.
+    /// Sends a frame. `first` is its first byte: the FIN bit and the opcode.
     ///
     /// # Errors
     /// The connection has ended.
@@ -88,10 +88,10 @@ impl Blocking {
         self.socket.write_all(&frame(first, payload))
     }
 
-    /// The next frame but pings, which are answered.
+    /// Receives the next frame that is not a ping. Answers pings.
     ///
     /// # Errors
-    /// The connection has ended, or nothing comes in time.
+    /// The connection has ended, or no frame arrives in time.
     pub fn receive(&mut self) -> io::Result<RawFrame> {
         let mut room = [0; 16 * 1024];
         loop {
@@ -108,10 +108,10 @@ impl Blocking {
         }
     }
 
-    /// The next frame that contains this; others are passed over.
+    /// Receives frames until one contains `part`, and discards the others.
     ///
     /// # Errors
-    /// The server has closed the connection, it has ended, or nothing comes in time.
+    /// The server has closed the connection, the connection has ended, or no frame arrives in time.
     pub fn receive_until(&mut self, part: &str) -> io::Result<RawFrame> {
         loop {
             let frame = self.receive()?;

@@ -1,6 +1,6 @@
-//! Somebody who only wants to chat while others attack, and notes how long each message takes to come back.
+//! A bystander: a client that only chats while others attack, and measures how long each message takes to come back.
 //!
-//! A thread and a blocking socket of its own, so that what an attacker does with its own thread is not measured.
+//! It has its own thread and a blocking socket, so that the attackers' work in other threads is not measured.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -15,13 +15,13 @@ use crate::Listens;
 use crate::blocking::Blocking;
 use crate::raw::TEXT;
 
-/// Time between two messages: with its way back, a little below what a client may send in the long run.
+/// The pause between two messages. Together with the round trip, it keeps the client slightly below its rate limit.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How long a message may take before the chat counts as dead.
+/// The longest wait for a message before the chat counts as dead.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Somebody who chats, alone in a room. See the module.
+/// A client that chats alone in a room. See the module.
 #[derive(Debug)]
 pub struct Bystander {
     shared: Arc<Shared>,
@@ -34,31 +34,31 @@ struct Shared {
     round_trips: Mutex<Vec<Duration>>,
 }
 
-/// The round trips of a while.
+/// The round trips of a period.
 #[derive(Debug, Clone)]
 pub struct RoundTrips(Vec<Duration>);
 
 impl RoundTrips {
-    /// What 99 of 100 took at most; with nothing measured, for ever.
+    /// The 99th percentile; [`Duration::MAX`] without measurements.
     pub fn p99(&self) -> Duration {
         self.0.get((self.0.len() * 99).div_ceil(100).saturating_sub(1)).copied().unwrap_or(Duration::MAX)
     }
 }
 
 impl Bystander {
-    /// Connects to a server and begins to chat.
+    /// Connects to a server and starts to chat.
     ///
     /// # Errors
-    /// It is not let in.
+    /// The server refuses the connection.
     pub fn arrive(server: impl Listens) -> io::Result<Self> {
         Self::chat_over(Blocking::connect(server.address(), None, "/ws/calm", PATIENCE)?, || ())
     }
 
-    /// Connects to this path of a server, in whose room it is alone, from this address of the machine itself, and begins to
-    /// chat. Where the machine allows it, its thread goes before those of attackers.
+    /// Connects to a path of a server, optionally from a given local address, and starts to chat. No other client may
+    /// be in the path's room. If the machine permits it, the thread has a higher priority than the attackers.
     ///
     /// # Errors
-    /// It is not let in.
+    /// The server refuses the connection.
     pub fn arrive_first(server: impl Listens, source: Option<Ipv4Addr>, path: &str) -> io::Result<Self> {
         let go_first = || rustix::process::nice(-10).map(drop).unwrap_or_default();
         Self::chat_over(Blocking::connect(server.address(), source, path, PATIENCE)?, go_first)
@@ -74,7 +74,7 @@ impl Bystander {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Forgets what it has noted so far.
+    /// Discards the measurements so far.
     pub fn forget(&self) {
         drop(self.take());
     }
@@ -83,14 +83,14 @@ impl Bystander {
         std::mem::take(&mut self.shared.round_trips.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What it has noted since it was asked before.
+    /// Returns the measurements since the last call, and discards them.
     pub fn round_trips(&self) -> RoundTrips {
         let mut all = self.take();
         all.sort_unstable();
         RoundTrips(all)
     }
 
-    /// Waits until one more is noted, or its chat has ended.
+    /// Waits for one more measurement, or until the chat has ended.
     pub fn next_one(&self) {
         let noted = self.count();
         while self.count() == noted && self.is_well() {
@@ -98,20 +98,20 @@ impl Bystander {
         }
     }
 
-    /// How many it has noted.
+    /// The number of measurements.
     pub fn count(&self) -> usize {
         self.shared.round_trips.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Whether it still chats.
+    /// Whether the chat is still running.
     pub fn is_well(&self) -> bool {
         self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
-    /// Ends it.
+    /// Stops the chat.
     ///
     /// # Errors
-    /// What went wrong in its chat: a message that did not come back, or another order.
+    /// The error of the chat: for example, a message did not come back.
     pub fn leave(mut self) -> io::Result<()> {
         self.shared.is_over.store(true, Relaxed);
         let outcome = self.thread.take().map(JoinHandle::join);

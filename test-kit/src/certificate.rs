@@ -1,25 +1,25 @@
-//! Certificates that nobody but the test believes.
+//! Certificates that only the test trusts.
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 /// A certificate and its key, as PEM.
 #[derive(Debug, Clone)]
 pub struct Certificate {
-    /// The certificate.
+    /// The certificate, in PEM format.
     pub cert: String,
-    /// Its private key.
+    /// The private key, in PEM format.
     pub key: String,
 }
 
 impl Certificate {
-    /// One for these hosts, signed by itself.
+    /// Makes a self-signed certificate for these hosts.
     pub fn self_signed(hosts: &[&str]) -> Self {
         let made = rcgen::generate_simple_self_signed(names(hosts)).unwrap();
         Self { cert: made.cert.pem(), key: made.signing_key.serialize_pem() }
     }
 
-    /// One for these hosts, and the certificate of the authority that has signed it. No two authorities have the same
-    /// name: what is signed by another one has an unknown issuer.
+    /// Makes a certificate for these hosts, and returns it with the certificate of the authority that signed it. Each
+    /// authority has a unique name, so that a certificate of another one has an unknown issuer.
     pub fn signed(hosts: &[&str]) -> (Self, rcgen::Certificate) {
         let mut params = CertificateParams::new([]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

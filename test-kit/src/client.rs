@@ -1,4 +1,4 @@
-//! A client of the chat over awc, as a program would be one.
+//! A WebSocket client of the chat, built on awc.
 
 use actix_codec::Framed;
 use awc::BoxedSocket;
@@ -10,23 +10,23 @@ use serde_json::Value;
 use crate::pattern::Captures;
 use crate::{DEADLINE, Listens, within};
 
-/// Larger than any frame of the server.
+/// Larger than any frame that the server sends.
 const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// A request for a WebSocket that waits longer for an answer than awc by itself does.
+/// A WebSocket request with a longer timeout than awc's default.
 fn request(server: &impl Listens, path: &str) -> WebsocketsRequest {
     let client = awc::Client::builder().timeout(DEADLINE).finish();
     client.ws(format!("ws://{}{path}", server.address())).max_frame_size(FRAME_BYTES_MAX)
 }
 
-/// What a client gets. Pings are answered by themselves.
+/// Input of a client. Pings are answered automatically.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Received {
     /// A text.
     Text(String),
     /// A pong, with its payload.
     Pong(Bytes),
-    /// A close frame: its code and its reason.
+    /// A close frame with its code and reason.
     Close(Option<u16>, String),
     /// The connection has ended.
     End,
@@ -37,10 +37,10 @@ pub struct Client {
     name: String,
     socket: Framed<BoxedSocket, Codec>,
     subprotocol: Option<String>,
-    /// Whether it is answered in lines.
+    /// Whether the server answers this client with lines of text instead of JSON.
     reads_lines: bool,
     barriers: u32,
-    /// Pings of the server so far.
+    /// The number of pings received from the server.
     pub pings: u32,
 }
 
@@ -51,17 +51,17 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    /// Connects to a path, like `/ws?clientId=alice`, and leaves the welcome to be read.
+    /// Connects to a path like `/ws?clientId=alice`. The welcome is the next text.
     pub async fn open(server: impl Listens, path: &str) -> Self {
         Self::open_with(path, request(&server, path)).await
     }
 
-    /// Connects to a path and offers this subprotocol, or none.
+    /// Connects to a path, and optionally offers a subprotocol.
     pub async fn open_offering(server: impl Listens, path: &str, subprotocol: Option<&str>) -> Self {
         Self::open_with(path, request(&server, path).protocols(subprotocol)).await
     }
 
-    /// Connects as a page of this server would.
+    /// Connects with the `Origin` header of a page from this server.
     pub async fn open_as_page(server: impl Listens, path: &str) -> Self {
         let origin = format!("http://{}", server.address());
         Self::open_with(path, request(&server, path).origin(origin)).await
@@ -79,14 +79,14 @@ impl Client {
         client
     }
 
-    /// Connects to a path, and returns the welcome too.
+    /// Connects to a path, and returns the client with its welcome.
     pub async fn enter(server: impl Listens, path: &str) -> (Self, Value) {
         let mut client = Self::open(server, path).await;
         let welcome = client.expect(r#"{"type":"welcome"}"#).await;
         (client, welcome)
     }
 
-    /// Connects to a path, and returns the welcome too. `None`: there is no server, or it went away.
+    /// Like [`enter`](Self::enter), but returns `None` if the connection fails or ends before the welcome.
     pub async fn try_enter(server: impl Listens, path: &str) -> Option<(Self, Value)> {
         let (response, socket) = request(&server, path).connect().await.ok()?;
         let mut client = Self::over(path, &response, socket);
@@ -114,14 +114,14 @@ impl Client {
         }
     }
 
-    /// The subprotocol that the server took.
+    /// The subprotocol that the server has selected.
     pub fn subprotocol(&self) -> Option<&str> {
         self.subprotocol.as_deref()
     }
 
     /// Sends any WebSocket message.
     pub async fn send(&mut self, message: Message) {
-        let what = format!("{}: the network takes a frame", self.name);
+        let what = format!("{}: sending a frame", self.name);
         within(what, self.socket.send(message)).await.unwrap();
     }
 
@@ -136,17 +136,17 @@ impl Client {
         self.send_text(&frame.to_string()).await;
     }
 
-    /// Sends a JSON frame. `false`: the connection has ended.
+    /// Sends a JSON frame. Returns `false` if the connection has ended.
     pub async fn try_send_json(&mut self, frame: &Value) -> bool {
         self.socket.send(Message::Text(frame.to_string().into())).await.is_ok()
     }
 
-    /// Says goodbye.
+    /// Sends a close frame.
     pub async fn send_close(&mut self, code: u16) {
         self.send(Message::Close(Some(CloseReason { code: CloseCode::from(code), description: None }))).await;
     }
 
-    /// What comes next.
+    /// Receives the next text, pong or close frame, or the end of the connection.
     pub async fn receive(&mut self) -> Received {
         loop {
             let frame = within(format!("{}: the next frame", self.name), self.socket.next()).await;
@@ -168,14 +168,14 @@ impl Client {
         }
     }
 
-    /// The next text.
+    /// Receives the next text. Panics on anything else.
     pub async fn text(&mut self) -> String {
         let got = self.receive().await;
-        let Received::Text(text) = got else { panic!("{}: a text was expected and {got:?} came", self.name) };
+        let Received::Text(text) = got else { panic!("{}: expected a text, received {got:?}", self.name) };
         text
     }
 
-    /// The next text, which must match this JSON pattern.
+    /// Receives the next text, which must match this JSON pattern.
     pub async fn expect(&mut self, pattern: &str) -> Value {
         let text = self.text().await;
         if let Err(reason) = Captures::default().match_text(pattern, &text) {
@@ -184,7 +184,7 @@ impl Client {
         serde_json::from_str(&text).unwrap()
     }
 
-    /// The next event, however long it takes. `None`: the connection has ended.
+    /// Receives the next event without a deadline. `None` if the connection has ended.
     pub async fn next(&mut self) -> Option<Value> {
         loop {
             match self.socket.next().await? {
@@ -199,7 +199,7 @@ impl Client {
         }
     }
 
-    /// The next event of this type; others are passed over.
+    /// Receives events until one has this type, and discards the others.
     pub async fn next_of(&mut self, kind: &str) -> Value {
         within(format!("{}: {kind}", self.name), async {
             loop {
@@ -212,7 +212,7 @@ impl Client {
         .await
     }
 
-    /// Waits until the server closes the connection, and returns the code; what comes before is passed over.
+    /// Discards input until the server closes the connection. Returns the close code.
     pub async fn closed(&mut self) -> u16 {
         loop {
             match self.receive().await {
@@ -223,16 +223,16 @@ impl Client {
         }
     }
 
-    /// The end, with this code.
+    /// Expects a close frame with this code, and then the end of the connection.
     pub async fn expect_close(&mut self, code: u16) {
         let got = self.receive().await;
         let is_it = matches!(got, Received::Close(Some(got), _) if got == code);
-        assert!(is_it, "{}: a close with {code} was expected and {got:?} came", self.name);
-        assert_eq!(self.receive().await, Received::End, "{}: the close frame is the last", self.name);
+        assert!(is_it, "{}: expected a close with {code}, received {got:?}", self.name);
+        assert_eq!(self.receive().await, Received::End, "{}: more input after the close frame", self.name);
     }
 
-    /// Asks something that is answered at once, and returns what the answer looks like: whatever the server had sent
-    /// before comes before it.
+    /// Sends a request that is answered at once, and returns the pattern of the answer. Everything that the server has
+    /// sent before arrives before this answer.
     pub async fn barrier(&mut self) -> String {
         self.barriers += 1;
         let number = self.barriers;
@@ -244,16 +244,16 @@ impl Client {
         format!(r#"{{"type":"pong","id":"nothing-{number}"}}"#)
     }
 
-    /// Nothing has come.
+    /// Expects that nothing has arrived so far.
     pub async fn expect_nothing(&mut self) {
         let answer = self.barrier().await;
         let text = self.text().await;
         if let Err(reason) = Captures::default().match_text(&answer, &text) {
-            panic!("{}: nothing was expected and this came: {text} ({reason})", self.name);
+            panic!("{}: expected nothing, received {text} ({reason})", self.name);
         }
     }
 
-    /// Says something with an `id` and waits until everybody has it: the whole way through the server works.
+    /// Sends a message and waits until it comes back, which shows that the server works.
     pub async fn expect_chat_works(&mut self) {
         self.barriers += 1;
         let text = format!("still here {}", self.barriers);

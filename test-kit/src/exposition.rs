@@ -1,4 +1,4 @@
-//! The figures of a server, read as strictly as Prometheus reads them.
+//! Parses `/metrics` as strictly as Prometheus does.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,16 +9,16 @@ use crate::{LOOK, Listens, raw, within};
 pub struct Family {
     /// `counter`, `gauge` or `histogram`.
     pub kind: String,
-    /// What it says of itself.
+    /// The help text.
     pub help: String,
-    /// Its series, in the order in which they came.
+    /// The series, in the order of the text.
     pub samples: Vec<Sample>,
 }
 
-/// One line: one value.
+/// One line of the text: a series with its value.
 #[derive(Debug, Clone)]
 pub struct Sample {
-    /// With `_bucket`, `_sum` or `_count` for a histogram.
+    /// The name; for a histogram, with the suffix `_bucket`, `_sum` or `_count`.
     pub name: String,
     /// The labels, by name.
     pub labels: BTreeMap<String, String>,
@@ -26,7 +26,7 @@ pub struct Sample {
     pub value: f64,
 }
 
-/// What `/metrics` answered.
+/// The parsed answer of `/metrics`.
 #[derive(Debug, Clone)]
 pub struct Exposition {
     /// The metrics, by name.
@@ -39,7 +39,7 @@ fn is_name(text: &str) -> bool {
 }
 
 impl Exposition {
-    /// Asks a server for its figures.
+    /// Requests `/metrics` from a server.
     pub async fn scrape(server: impl Listens) -> Self {
         let answer = raw::get(server, "/metrics").await;
         assert_eq!(answer.status, 200);
@@ -47,9 +47,9 @@ impl Exposition {
         Self::parse(&answer.body)
     }
 
-    /// Reads the text format. Panics where it is broken.
+    /// Parses the text format. Panics if it is invalid.
     pub fn parse(text: &str) -> Self {
-        assert!(text.ends_with('\n'), "the last line ends");
+        assert!(text.ends_with('\n'), "the last line has no line break");
         let mut families: BTreeMap<String, Family> = BTreeMap::new();
         let mut current = String::new();
         for line in text.lines() {
@@ -77,7 +77,7 @@ impl Exposition {
         exposition
     }
 
-    /// The value of a series.
+    /// The sum of all series with this name and these labels. Panics if there is none.
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let is_it = |sample: &&Sample| {
             sample.name == name
@@ -85,12 +85,12 @@ impl Exposition {
         };
         let all = self.families.values().flat_map(|family| &family.samples);
         let found: Vec<f64> = all.filter(is_it).map(|sample| sample.value).collect();
-        assert!(!found.is_empty(), "there is no {name} with {labels:?}");
+        assert!(!found.is_empty(), "no series {name} with {labels:?}");
         found.iter().sum()
     }
 }
 
-/// Looks at the server's figures until they are as wanted, and returns them.
+/// Scrapes the server until `wanted` returns true, and returns that result.
 pub async fn figures_when(server: impl Listens, what: &str, wanted: impl Fn(&Exposition) -> bool) -> Exposition {
     within(what, async {
         loop {
@@ -128,7 +128,7 @@ impl Sample {
 }
 
 impl Family {
-    /// The names of the labels, without a histogram's own.
+    /// The names of the labels, without `le`.
     pub fn label_names(&self) -> BTreeSet<String> {
         self.samples.iter().flat_map(|sample| sample.without_le().into_keys()).collect()
     }

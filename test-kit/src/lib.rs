@@ -1,28 +1,28 @@
-//! What the tests of every package stand on. A development dependency only; no program contains it.
+//! Shared tools for the tests of every package. This is only a development dependency; no program contains it.
 //!
 //! | module | what it offers |
 //! |---|---|
-//! | [`process`] | a program of this project: its variables, the line that says where it listens, signals, its end |
+//! | [`process`] | a program of this project: variables, listening address, log lines, signals, exit |
 //! | [`client`] | a WebSocket client over awc that waits for events |
-//! | [`pattern`] | what a test expects of a frame |
+//! | [`pattern`] | patterns for the frames that a test expects |
 //! | [`raw`] | HTTP and WebSocket frames written byte by byte |
 //! | [`blocking`] | a WebSocket without a runtime, for a thread of its own |
 //! | [`bystander`] | a well-behaved client that measures how long its messages take |
-//! | [`token`], [`certificate`] | names that are authenticated, servers that are |
+//! | [`token`], [`certificate`] | tokens for authenticated names, certificates for servers |
 //! | [`exposition`] | the parser of `/metrics` |
 //! | [`namespace`], [`network`] | a network namespace, and a link in it that can be cut |
 //! | [`nats`] | a server of NATS that is killed, paused and started again |
-//! | [`reverse_proxy`] | a reverse proxy that runs a sample of the documentation |
+//! | [`reverse_proxy`] | a reverse proxy with a sample configuration from the documentation |
 //!
-//! Every wait has a deadline and says what it waited for; nothing sleeps to let something else happen. Where a test's
-//! assumption does not hold, everything here panics: the panic is the test's result.
+//! Every wait has a deadline, and names its condition when it fails. Nothing sleeps for a fixed time to let something
+//! else happen. If an assumption of a test does not hold, these tools panic, and the test fails.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::missing_panics_doc,
-    reason = "a test ends with what is wrong"
+    reason = "a test panics at the first error"
 )]
 
 pub mod blocking;
@@ -49,15 +49,15 @@ pub use self::exposition::{Exposition, figures_when};
 pub use self::process::{Process, Program};
 pub use self::raw::Raw;
 
-/// How long a test waits for anything: far longer than it takes on a busy machine.
+/// The deadline of every wait in a test. It is far longer than anything takes on a busy machine.
 pub const DEADLINE: Duration = Duration::from_mins(2);
 
-/// How often a condition is checked that nobody announces.
+/// The interval between two checks of a condition that must be polled.
 pub const LOOK: Duration = Duration::from_millis(10);
 
 /// Something that listens on a TCP port: a server, or just its address.
 pub trait Listens {
-    /// Where it listens.
+    /// The address on which it listens.
     fn address(&self) -> SocketAddr;
 }
 
@@ -73,37 +73,37 @@ impl<T: Listens + ?Sized> Listens for &T {
     }
 }
 
-/// Waits for `future`.
+/// Waits for `future`, at most [`DEADLINE`].
 ///
-/// Panics with `what` past [`DEADLINE`].
+/// Panics with `what` after the deadline.
 pub async fn within<T>(what: impl Display, future: impl Future<Output = T>) -> T {
     let outcome = tokio::time::timeout(DEADLINE, future).await;
-    outcome.unwrap_or_else(|_| panic!("waited {} s in vain: {what}", DEADLINE.as_secs()))
+    outcome.unwrap_or_else(|_| panic!("timed out after {} s: {what}", DEADLINE.as_secs()))
 }
 
-/// Waits until a condition holds.
+/// Waits until a condition holds, at most [`DEADLINE`].
 ///
-/// Panics with `what` past [`DEADLINE`].
+/// Panics with `what` after the deadline.
 pub async fn wait_until(what: impl Display, mut holds: impl FnMut() -> bool) {
-    wait_for(what, || if holds() { Ok(()) } else { Err("it does not hold") }).await;
+    wait_for(what, || if holds() { Ok(()) } else { Err("the condition does not hold") }).await;
 }
 
-/// Waits until there is something, and returns it.
+/// Waits until `look` succeeds, at most [`DEADLINE`], and returns its result.
 ///
-/// Panics past [`DEADLINE`] with `what` and with what there was instead.
+/// Panics with `what` and the last error after the deadline.
 pub async fn wait_for<T, E: std::fmt::Debug>(what: impl Display, mut look: impl FnMut() -> Result<T, E>) -> T {
     let deadline = tokio::time::Instant::now() + DEADLINE;
     loop {
         match look() {
             Ok(found) => return found,
-            Err(instead) => assert!(tokio::time::Instant::now() < deadline, "waited in vain: {what}: {instead:?}"),
+            Err(instead) => assert!(tokio::time::Instant::now() < deadline, "timed out: {what}: {instead:?}"),
         }
-        // Shorter than LOOK: a check like this one costs next to nothing, and there are many.
+        // Shorter than `LOOK`, because this check is cheap and frequent.
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
-/// A port of the loopback interface that is free at the moment. Somebody else may take it before it is used.
+/// A loopback port that is free at the moment. Another process may take it before the caller uses it.
 pub fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }

@@ -1,7 +1,7 @@
-//! A network of the test's own, with one far place on it whose link can be cut.
+//! A network for a test, with one far host whose link can be cut.
 //!
-//! The test runs itself once more in a network namespace of its own ([`crate::namespace`]): nothing of the machine's
-//! network is touched, and nothing is left behind.
+//! The test runs itself again in its own network namespace ([`crate::namespace`]). It does not touch the machine's
+//! network and leaves nothing behind.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -18,25 +18,26 @@ use crate::{DEADLINE, LOOK, Raw};
 const NEAR: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const FAR: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 
-/// The network, seen from where the server is.
+/// The network, as seen from the server's side.
 #[derive(Debug)]
 pub struct Network {
-    /// Holds the far place.
+    /// The process that keeps the far network namespace alive.
     far: Child,
 }
 
 impl Network {
-    /// The network, for the run of this test that is inside; `None` for the first run, when the second has succeeded.
+    /// Builds the network in the inner run of this test. Returns `None` in the outer run, after the inner run has
+    /// succeeded.
     pub fn own(test: &str) -> Option<Self> {
         namespace::is_inside(test).then(Self::build)
     }
 
-    /// The network, in the namespace that this process has been started in by [`namespace::again`].
+    /// Builds the network in the current namespace, in which [`namespace::again`] has started this process.
     pub fn here() -> Self {
         Self::build()
     }
 
-    /// A command that runs a program in the far place.
+    /// A command that runs a program on the far host.
     pub fn command(&self, program: &Path) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.far.id().to_string(), "--net"]).arg(program);
@@ -50,7 +51,7 @@ impl Network {
         let place = network.place();
         let asked = tokio::time::Instant::now();
         while std::fs::read_link(&place).is_ok_and(|far| far == own) {
-            assert!(asked.elapsed() < DEADLINE, "there is no far place");
+            assert!(asked.elapsed() < DEADLINE, "the far namespace does not exist");
             thread::sleep(LOOK);
         }
         run("ip", "link add near type veth peer name far");
@@ -67,16 +68,16 @@ impl Network {
         format!("/proc/{}/ns/net", self.far.id())
     }
 
-    /// Where a server of the near side listens.
+    /// The address for a server on the near side: any free port.
     pub fn bind(&self) -> String {
         format!("{NEAR}:0")
     }
 
-    /// Connects from the far place.
+    /// Connects from the far host.
     pub fn connect(&self, server: SocketAddr) -> Raw {
         let place = File::open(self.place()).unwrap();
         let connecting = thread::spawn(move || {
-            // A socket belongs to the network in which it was made, whoever uses it.
+            // A socket belongs to the network namespace in which it is created.
             move_into_link_name_space(place.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
             let stream = TcpStream::connect_timeout(&server, DEADLINE).unwrap();
             stream.set_nonblocking(true).unwrap();
@@ -85,20 +86,20 @@ impl Network {
         Raw::from_std(connecting.join().unwrap())
     }
 
-    /// Cuts the link: what is sent from now on is lost, and nobody is told.
+    /// Cuts the link. Packets are lost from now on, and no side gets an error.
     pub fn cut(&self) {
-        // On the far side: on the near one the server's kernel would know that there is no way any more.
+        // On the far side, because on the near side the server's kernel would notice that the route is gone.
         run("nsenter", &format!("--target {} --net ip link set far down", self.far.id()));
         run("ip", &format!("neigh replace {FAR} lladdr 02:00:00:00:00:01 dev near nud permanent"));
     }
 
-    /// Joins the link again.
+    /// Restores the link.
     pub fn mend(&self) {
         run("nsenter", &format!("--target {} --net ip link set far up", self.far.id()));
         run("ip", &format!("neigh del {FAR} dev near"));
     }
 
-    /// Connections with the far place that the kernel of the near side still keeps.
+    /// The number of connections to the far host that the near side's kernel still keeps.
     pub fn kept_connections(&self) -> usize {
         let far = format!("{:08X}:", u32::from_ne_bytes(FAR.octets()));
         let table = std::fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
@@ -108,7 +109,7 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        // Everything else goes with the namespace.
+        // Everything else disappears with the namespace.
         self.far.kill().unwrap_or_default();
         self.far.wait().map(drop).unwrap_or_default();
     }

@@ -1,17 +1,17 @@
-//! What a test expects of a frame: some of its fields, with names for what is not known beforehand.
+//! Patterns for the frames that a test expects: some of the fields, and names for unknown values.
 //!
-//! - A JSON pattern matches an object that has all its fields; further fields are allowed, `null` means absent.
-//!   Lists must have the same length.
-//! - `$name` stands for a value: the first time it takes what is there, later it must be the same. `$name+2` is a
-//!   number larger by 2. `$_` is anything.
-//! - `${x*3}` is `xxx`.
-//! - Any other pattern is a line and must be the same, `$name` in it being a word.
+//! - A JSON pattern matches an object that has all fields of the pattern. Further fields are allowed; `null` means that
+//!   the field is absent. Lists must have the same length.
+//! - `$name` stands for a value. Its first use captures the value, and later uses must be equal. `$name+2` is that
+//!   number plus 2. `$_` matches anything.
+//! - `${x*3}` expands to `xxx`.
+//! - Any other pattern is a line of text. It must be equal, with each `$name` matching one word.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-/// What the names stand for.
+/// The captured values.
 #[derive(Debug, Clone, Default)]
 pub struct Captures(BTreeMap<String, Value>);
 
@@ -19,7 +19,7 @@ pub struct Captures(BTreeMap<String, Value>);
 struct Reference<'a> {
     name: &'a str,
     plus: u64,
-    /// Bytes of the whole.
+    /// The length of the whole reference in bytes.
     len: usize,
 }
 
@@ -41,7 +41,7 @@ fn bare(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// Writes out every `${x*3}`.
+/// Expands every `${x*3}`.
 fn expand(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -55,7 +55,7 @@ fn expand(text: &str) -> String {
     out + rest
 }
 
-/// Puts quotes around every `$name` of a JSON pattern that stands outside of a string.
+/// Quotes every `$name` of a JSON pattern that is not inside a string.
 fn quote(pattern: &str) -> String {
     let mut out = String::new();
     let mut in_string = false;
@@ -83,7 +83,7 @@ fn quote(pattern: &str) -> String {
 }
 
 impl Captures {
-    /// Gives a name a value.
+    /// Sets the value of a name.
     pub fn set(&mut self, name: &str, value: impl Into<Value>) {
         self.0.insert(name.to_owned(), value.into());
     }
@@ -93,14 +93,14 @@ impl Captures {
         if reference.plus == 0 {
             return Ok(Some(value.clone()));
         }
-        let number = value.as_u64().ok_or_else(|| format!("${} is no number but {value}", reference.name))?;
+        let number = value.as_u64().ok_or_else(|| format!("${} is {value}, which is not a number", reference.name))?;
         Ok(Some((number + reference.plus).into()))
     }
 
-    /// Writes a text that is to be sent, its names filled in.
+    /// Replaces the names in a text by their values, and expands `${x*3}`.
     ///
     /// # Errors
-    /// A name has no value yet.
+    /// A name in the text has no value yet.
     pub fn fill(&self, text: &str) -> Result<String, String> {
         let text = expand(text);
         let mut out = String::new();
@@ -109,17 +109,17 @@ impl Captures {
             out.push_str(&rest[..at]);
             rest = &rest[at..];
             let found = reference(rest).ok_or("a `$` without a name")?;
-            let value = self.known(&found)?.ok_or_else(|| format!("${} is not known yet", found.name))?;
+            let value = self.known(&found)?.ok_or_else(|| format!("${} has no value yet", found.name))?;
             out.push_str(&bare(&value));
             rest = &rest[found.len..];
         }
         Ok(out + rest)
     }
 
-    /// Compares a text with a pattern, and takes what the pattern names.
+    /// Matches a text with a pattern, and captures the values of new names.
     ///
     /// # Errors
-    /// Where they differ, and what is there.
+    /// A description of the first difference.
     pub fn match_text(&mut self, pattern: &str, text: &str) -> Result<(), String> {
         let pattern = expand(pattern);
         if !pattern.starts_with('{') {
@@ -127,9 +127,9 @@ impl Captures {
         }
         let quoted = quote(&pattern);
         let pattern: Value =
-            serde_json::from_str(&quoted).map_err(|error| format!("the pattern is no JSON: {error}"))?;
-        let got: Value = serde_json::from_str(text).map_err(|error| format!("this is no JSON: {error}"))?;
-        // A pattern that does not match takes nothing.
+            serde_json::from_str(&quoted).map_err(|error| format!("the pattern is not JSON: {error}"))?;
+        let got: Value = serde_json::from_str(text).map_err(|error| format!("the text is not JSON: {error}"))?;
+        // A failed match captures nothing.
         let mut taken = self.clone();
         taken.match_value("", &pattern, &got)?;
         *self = taken;
@@ -170,14 +170,14 @@ impl Captures {
 
     fn match_reference(&mut self, place: &str, text: &str, got: &Value) -> Result<(), String> {
         let found = reference(text).filter(|found| found.len == text.len());
-        let found = found.ok_or_else(|| format!("`{place}`: {text} is no name"))?;
+        let found = found.ok_or_else(|| format!("`{place}`: {text} is not a name"))?;
         if found.name == "_" {
             return Ok(());
         }
         match self.known(&found)? {
             Some(value) if value == *got => Ok(()),
-            Some(value) => Err(format!("`{place}` must be {text}, that is {value}, and is {got}")),
-            None if found.plus > 0 => Err(format!("{text} is not known yet")),
+            Some(value) => Err(format!("`{place}` must be {text}, which is {value}, and is {got}")),
+            None if found.plus > 0 => Err(format!("{text} has no value yet")),
             None => {
                 self.set(found.name, got.clone());
                 Ok(())

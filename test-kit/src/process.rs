@@ -1,4 +1,4 @@
-//! The programs of this project, as an operator starts them.
+//! Starts the programs of this project as an operator does.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -15,47 +15,47 @@ use rustix::process::{Pid, kill_process};
 
 use crate::{DEADLINE, LOOK, Listens, blocking, within};
 
-/// A program, and the variables with which it is started unless a test says otherwise.
+/// A program with default environment variables.
 #[derive(Debug, Clone)]
 pub struct Program {
-    /// The tool that starts it and that tool's arguments, if any, and the path of the program.
+    /// The path of the program, after an optional tool and the tool's arguments.
     words: Vec<OsString>,
     defaults: Vec<(String, String)>,
 }
 
 impl Program {
-    /// The program at this path.
+    /// The program at this path. Panics if the file does not exist.
     pub fn new(path: impl AsRef<Path>) -> Self {
         let path = path.as_ref();
-        assert!(path.exists(), "there is no {}: cargo build -p starling -p bot-swarm", path.display());
+        assert!(path.exists(), "{} does not exist: run cargo build -p starling -p bot-swarm", path.display());
         Self { words: vec![path.into()], defaults: Vec::new() }
     }
 
-    /// A program of another package, which cargo puts beside this one.
+    /// A program of another package, which cargo builds into the same folder.
     pub fn beside(path: impl AsRef<Path>, name: &str) -> Self {
         Self::new(path.as_ref().with_file_name(name))
     }
 
-    /// Its path.
+    /// The path of the program.
     pub fn path(&self) -> &Path {
         Path::new(self.words.last().unwrap())
     }
 
-    /// The program with further variables that each start has.
+    /// Adds default variables.
     #[must_use]
     pub fn with(mut self, variables: &[(&str, &str)]) -> Self {
         self.defaults.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         self
     }
 
-    /// The program as a tool runs it: the tool and its arguments before the path of the program.
+    /// Runs the program under a tool: puts the tool and its arguments before the path.
     #[must_use]
     pub fn under(mut self, tool: &[impl AsRef<str>]) -> Self {
         self.words.splice(0..0, tool.iter().map(|word| word.as_ref().into()));
         self
     }
 
-    /// A command that runs it in this folder. Of the test's own variables it has `PATH` alone.
+    /// A command that runs the program in this folder. It inherits only `PATH` from the test's environment.
     pub fn command(&self, folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
         let mut command = Command::new(&self.words[0]);
         command.args(&self.words[1..]).args(arguments).current_dir(folder).stdin(Stdio::null());
@@ -64,7 +64,7 @@ impl Program {
         command
     }
 
-    /// Runs it to its end, which must come before [`DEADLINE`].
+    /// Runs the program and waits for its end, at most [`DEADLINE`].
     pub fn run(&self, folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
         let mut command = self.command(folder, arguments, variables);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -73,45 +73,45 @@ impl Program {
         thread::spawn(move || tell.send(child.wait_with_output().unwrap()));
         told.recv_timeout(DEADLINE).unwrap_or_else(|_| {
             kill_process(pid, Signal::KILL).unwrap();
-            panic!("{arguments:?} does not end");
+            panic!("{arguments:?} does not end in time");
         })
     }
 
-    /// Starts it in this folder, and waits until it says where it listens.
+    /// Starts the program in this folder, and waits until it logs its listening address.
     pub fn start(&self, folder: &Path, variables: &[(&str, &str)]) -> Process {
         Process::spawn(self.command(folder, &[], variables)).listening()
     }
 }
 
-/// Sends a signal to a child.
+/// Sends a signal to a child process.
 pub fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
-/// Waits for the end of a child, and returns what it has written to its pipes.
+/// Waits until a child process ends, and returns its output.
 pub async fn output_of(child: Child) -> Output {
     let ended = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap());
-    within("the process ends", ended).await.unwrap()
+    within("the end of the process", ended).await.unwrap()
 }
 
-/// A running program; killed when it is dropped.
+/// A running program. It is killed on drop.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
     lines: Receiver<String>,
-    /// Lines that came before the one that says where it listens.
+    /// The lines before the one with the listening address, which no caller has read yet.
     first_lines: RefCell<VecDeque<String>>,
     address: Option<SocketAddr>,
 }
 
 impl Process {
-    /// Starts a command. Its standard error is read here; its standard output is dropped.
+    /// Starts a command. Its standard error is read as its log, and its standard output is discarded.
     pub fn spawn(mut command: Command) -> Self {
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         Self::of(child.unwrap_or_else(|error| panic!("{}: {error}", command.get_program().to_string_lossy())))
     }
 
-    /// Takes over a child, and reads its standard error where that is piped.
+    /// Takes over a child process, and reads its standard error if that is a pipe.
     pub fn of(mut child: Child) -> Self {
         let (tell, lines) = mpsc::channel();
         if let Some(stderr) = child.stderr.take() {
@@ -121,12 +121,12 @@ impl Process {
         Self { child, lines, first_lines: RefCell::default(), address: None }
     }
 
-    /// Waits until it says where it listens. What it says before that is still there to be looked at.
+    /// Waits until it logs its listening address. Earlier lines remain readable.
     #[must_use]
     pub fn listening(mut self) -> Self {
         let mut first_lines = VecDeque::new();
         let line = loop {
-            let line = self.next_line().unwrap_or_else(|| panic!("it does not listen: {first_lines:#?}"));
+            let line = self.next_line().unwrap_or_else(|| panic!("the process does not listen: {first_lines:#?}"));
             if line.contains("listening on ") {
                 break line;
             }
@@ -138,15 +138,15 @@ impl Process {
         self
     }
 
-    /// The next line of its log; `None`: it has ended, or none comes in time.
+    /// The next line of the log. `None` if the process has ended, or no line arrives in time.
     fn next_line(&self) -> Option<String> {
         let first = self.first_lines.borrow_mut().pop_front();
         first.or_else(|| self.lines.recv_timeout(DEADLINE).ok())
     }
 
-    /// Waits until it can be connected to at this address, whatever it says.
+    /// Waits until it accepts connections at this address, without reading its log.
     pub async fn reached(mut self, address: SocketAddr) -> Self {
-        within(format!("{address} is listened on"), async {
+        within(format!("a connection to {address}"), async {
             while tokio::net::TcpStream::connect(address).await.is_err() {
                 let ended = self.child.try_wait().unwrap();
                 assert!(ended.is_none(), "{ended:?}: {:?}", self.lines.try_iter().collect::<Vec<_>>());
@@ -158,17 +158,17 @@ impl Process {
         self
     }
 
-    /// The number of the process.
+    /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Where it listens, once that is known.
+    /// The listening address. Panics before it is known.
     pub fn address(&self) -> SocketAddr {
         self.address.expect("a process that listens")
     }
 
-    /// The next line of its log that contains this.
+    /// Reads the log until a line contains `part`, and returns that line.
     pub fn line_with(&self, part: &str) -> String {
         let mut said = String::new();
         loop {
@@ -181,17 +181,18 @@ impl Process {
         }
     }
 
-    /// The lines of its log that nobody has looked at, up to its end. Call it when the process has ended.
+    /// The remaining lines of the log up to its end. To be called after the process has ended; otherwise it waits for
+    /// the deadline.
     pub fn further_lines(&self) -> Vec<String> {
         std::iter::from_fn(|| self.next_line()).collect()
     }
 
-    /// The lines of its log that have come and that nobody has looked at.
+    /// The lines of the log that have arrived and were not read yet.
     pub fn lines_so_far(&self) -> Vec<String> {
         self.first_lines.borrow_mut().drain(..).chain(self.lines.try_iter()).collect()
     }
 
-    /// The memory that it has in use, and the most since [`forget_peak`](Self::forget_peak), in MiB.
+    /// The current resident memory, and its peak since the start or [`forget_peak`](Self::forget_peak), in MiB.
     pub fn memory_mib(&self) -> (f64, f64) {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
         let mib = |name: &str| {
@@ -201,24 +202,24 @@ impl Process {
         (mib("VmRSS:"), mib("VmHWM:"))
     }
 
-    /// Lets the most of its memory begin anew.
+    /// Resets the peak of the resident memory.
     pub fn forget_peak(&self) {
         std::fs::write(format!("/proc/{}/clear_refs", self.id()), "5").unwrap();
     }
 
-    /// Sends it a signal.
+    /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         self::signal(&self.child, signal);
     }
 
-    /// Whether it has ended by itself.
+    /// Whether the process has ended.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// Waits for its end and returns the exit code; `None`: a signal has ended it.
+    /// Waits for the end and returns the exit code. `None` if a signal has ended the process.
     pub async fn exit_code(&mut self) -> Option<i32> {
-        within("the process ends", async {
+        within("the end of the process", async {
             loop {
                 if let Some(status) = self.child.try_wait().unwrap() {
                     return status.code();
@@ -229,29 +230,29 @@ impl Process {
         .await
     }
 
-    /// Ends it at once, with SIGKILL.
+    /// Kills the process with SIGKILL.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Asks it to end, with SIGTERM, waits until it has, and returns the exit code.
+    /// Sends SIGTERM, waits for the end, and returns the exit code.
     pub fn terminate(mut self) -> Option<i32> {
         self.signal(Signal::TERM);
         self.child.wait().unwrap().code()
     }
 
-    /// Asks it to end, with SIGTERM, and waits until it has: it must end in order.
+    /// Sends SIGTERM and waits for the end. Panics if the exit code is not 0.
     pub fn stop(self) {
-        assert_eq!(self.terminate(), Some(0), "it ends in order");
+        assert_eq!(self.terminate(), Some(0), "exit code after SIGTERM");
     }
 
-    /// Status and body of a GET, without a runtime.
+    /// Sends a GET, without an async runtime. Returns status and body.
     pub fn get(&self, path: &str) -> (u16, String) {
         blocking::get(self.address(), None, path).unwrap()
     }
 
-    /// Waits until a GET is answered with this status, and returns the body.
+    /// Repeats a GET until the answer has this status, and returns the body.
     pub async fn status_becomes(&self, path: &str, status: u16) -> String {
         within(format!("{path} answers {status}"), async {
             loop {
@@ -274,7 +275,7 @@ impl Listens for Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         self.child.kill().unwrap_or_default();
         self.child.wait().map(drop).unwrap_or_default();
     }

@@ -1,4 +1,4 @@
-//! Bytes by hand: HTTP requests and WebSocket frames that no library would send.
+//! HTTP requests and WebSocket frames written byte by byte, including those that no library would send.
 
 mod frames;
 
@@ -21,13 +21,13 @@ use crate::{LOOK, Listens, within};
 pub const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// An answer of the server over HTTP.
+/// An HTTP answer of the server.
 #[derive(Debug, Clone)]
 pub struct HttpAnswer {
-    /// The code of the status line.
+    /// The status code.
     pub status: u16,
     headers: Vec<(String, String)>,
-    /// The body, where its length was said.
+    /// The body. Empty for an answer without `Content-Length`.
     pub body: String,
 }
 
@@ -40,12 +40,12 @@ impl HttpAnswer {
         Self { status, headers, body: String::new() }
     }
 
-    /// A header's value.
+    /// The value of a header, by its lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|header| header.0 == name).map(|header| header.1.as_str())
     }
 
-    /// The body as JSON: one line, and labelled as JSON.
+    /// Parses the body as JSON. Panics unless the content type is JSON.
     pub fn json(&self) -> Value {
         assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("no JSON: {error}: {self:?}"))
@@ -59,7 +59,7 @@ impl HttpAnswer {
     }
 }
 
-/// A connection of which the test writes every byte. Cut in two, both halves work at a time.
+/// A connection on which the test writes every byte. After a split, both halves work at the same time.
 #[derive(Debug)]
 pub struct Raw<S = TcpStream> {
     stream: S,
@@ -67,7 +67,7 @@ pub struct Raw<S = TcpStream> {
 }
 
 impl Raw {
-    /// Connects from this address of the machine itself, and says nothing.
+    /// Connects from a given local address, and sends nothing.
     pub async fn open_from(source: [u8; 4], address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((source, 0).into()).unwrap();
@@ -75,18 +75,18 @@ impl Raw {
         Self { stream, unread: Vec::new() }
     }
 
-    /// Connects, and says nothing.
+    /// Connects, and sends nothing.
     pub async fn open(address: SocketAddr) -> Self {
         let stream = within("a TCP connection", TcpStream::connect(address)).await.unwrap();
         Self { stream, unread: Vec::new() }
     }
 
-    /// Takes over a connection.
+    /// Takes over an existing connection.
     pub fn from_std(stream: std::net::TcpStream) -> Self {
         Self { stream: TcpStream::from_std(stream).unwrap(), unread: Vec::new() }
     }
 
-    /// Connects with a small buffer for what comes, so that not reading is soon noticed.
+    /// Connects with a small receive buffer, so that the server soon notices that this client does not read.
     pub async fn open_narrow(address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4_096).unwrap();
@@ -94,20 +94,19 @@ impl Raw {
         Self { stream, unread: Vec::new() }
     }
 
-    /// A WebSocket that has read its welcome.
+    /// Opens a WebSocket and reads its welcome.
     pub async fn connect(server: impl Listens, path: &str) -> Self {
         let mut raw = Self::open(server.address()).await.shake_hands(path).await;
         assert!(raw.frame().await.unwrap().text().contains("\"welcome\""));
         raw
     }
 
-    /// Writes as much as the network takes at once.
+    /// Writes as much as the socket accepts at once. The rest is discarded.
     pub fn send_what_goes(&self, bytes: &[u8]) {
-        // The rest is of no matter.
         self.stream.try_write(bytes).map(drop).unwrap_or_default();
     }
 
-    /// Writes a byte at each interval, until the connection has ended.
+    /// Writes one byte per interval, until the connection has ended.
     pub async fn trickle(&mut self, interval: Duration) {
         let mut room = [0; 4096];
         loop {
@@ -119,7 +118,7 @@ impl Raw {
         }
     }
 
-    /// Reads so many bytes at most at each interval, until the connection has ended; returns how many came.
+    /// Reads at most `bytes` per interval, until the connection has ended. Returns the number of bytes.
     pub async fn read_slowly(&mut self, bytes: usize, interval: Duration) -> usize {
         let mut room = vec![0; bytes];
         let mut total = 0;
@@ -132,23 +131,23 @@ impl Raw {
         }
     }
 
-    /// Reads a byte at each interval until the server has closed the connection, and leaves what came before that.
+    /// Reads one byte per interval until the server has closed the connection. Leaves the remaining input unread.
     pub async fn dawdle(&mut self, interval: Duration) {
         while !self.is_closed() {
-            // Nothing may have come yet.
+            // There may be nothing to read yet.
             self.stream.try_read(&mut [0]).map(drop).unwrap_or_default();
             tokio::time::sleep(interval).await;
         }
     }
 
-    /// Waits until the server has closed the connection, and reads nothing: the kernel tells it.
+    /// Waits until the server has closed the connection, without reading: a write fails then.
     pub async fn closed_unread(&self) {
         while !self.is_closed() {
             tokio::time::sleep(LOOK).await;
         }
     }
 
-    /// Whether the server has closed the connection, of which nothing was read.
+    /// Whether the server has closed the connection. Consumes a byte if there is one.
     pub fn has_ended(&self) -> bool {
         match self.stream.try_read(&mut [0]) {
             Ok(count) => count == 0,
@@ -160,12 +159,12 @@ impl Raw {
         self.stream.try_write(b"x").is_err_and(|error| error.kind() != std::io::ErrorKind::WouldBlock)
     }
 
-    /// Ends it without a goodbye of any kind.
+    /// Closes the connection with a TCP reset.
     pub fn reset(self) {
         self.stream.set_zero_linger().unwrap();
     }
 
-    /// Its writing half and its reading half.
+    /// Splits the connection into its writing half and its reading half.
     pub fn split(self) -> (Raw<OwnedWriteHalf>, Raw<OwnedReadHalf>) {
         let (reading, writing) = self.stream.into_split();
         (Raw { stream: writing, unread: Vec::new() }, Raw { stream: reading, unread: self.unread })
@@ -173,25 +172,25 @@ impl Raw {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
-    /// A connection over any stream.
+    /// Uses any stream as the connection.
     pub fn over(stream: S) -> Self {
         Self { stream, unread: Vec::new() }
     }
 
-    /// Asks for a WebSocket, with more headers, for the sake of the answer.
+    /// Requests a WebSocket upgrade with additional headers, and returns the answer.
     pub async fn ask_for_websocket(&mut self, path: &str, headers: &str) -> HttpAnswer {
         self.send(request("GET", path, &format!("{HANDSHAKE}{headers}")).as_bytes()).await;
         self.answer().await
     }
 
-    /// Makes this connection a WebSocket; the welcome is the next frame.
+    /// Upgrades this connection to a WebSocket. The welcome is the next frame.
     pub async fn shake_hands(mut self, path: &str) -> Self {
         let answer = self.ask_for_websocket(path, "").await;
         assert_eq!(answer.status, 101, "{answer:?}");
         self
     }
 
-    /// Asks something over HTTP.
+    /// Sends a GET and returns the answer.
     pub async fn get(&mut self, path: &str) -> HttpAnswer {
         self.send(request("GET", path, "").as_bytes()).await;
         self.answer().await
@@ -199,14 +198,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Raw<S> {
-    /// Writes bytes. The server may have gone: what it said before is what counts.
+    /// Writes bytes. Ignores an error, because the server may have closed, and tests check what it sent before.
     pub async fn send(&mut self, bytes: &[u8]) {
-        within("the network takes bytes", self.stream.write_all(bytes)).await.unwrap_or_default();
+        within("sending bytes", self.stream.write_all(bytes)).await.unwrap_or_default();
     }
 
-    /// Writes all of these bytes: the server must take them.
+    /// Writes bytes. Panics if the server has closed the connection.
     pub async fn write(&mut self, bytes: &[u8]) {
-        within("the server takes bytes", self.stream.write_all(bytes)).await.unwrap();
+        within("sending bytes", self.stream.write_all(bytes)).await.unwrap();
     }
 
     /// Writes a text frame.
@@ -214,33 +213,33 @@ impl<S: AsyncWrite + Unpin> Raw<S> {
         self.send(&frame(TEXT, text.as_bytes())).await;
     }
 
-    /// Says that nothing more will come.
+    /// Closes the writing direction of the connection.
     pub async fn shut_down(&mut self) {
         self.stream.shutdown().await.unwrap_or_default();
     }
 }
 
 impl<S: AsyncRead + Unpin> Raw<S> {
-    /// Reads more; false at the end.
+    /// Reads more input; `false` at the end.
     async fn read(&mut self) -> bool {
         self.try_read().await.unwrap_or_default()
     }
 
     async fn try_read(&mut self) -> io::Result<bool> {
         let mut buffer = vec![0; 64 * 1024];
-        let count = within("bytes of the server", self.stream.read(&mut buffer)).await?;
+        let count = within("bytes from the server", self.stream.read(&mut buffer)).await?;
         self.unread.extend_from_slice(&buffer[..count]);
         Ok(count > 0)
     }
 
-    /// Takes one byte from the network, and keeps it.
+    /// Reads one byte from the socket into the buffer.
     pub async fn read_byte(&mut self) {
         let mut byte = [0];
         let count = within("a byte of the server", self.stream.read(&mut byte)).await.unwrap_or(0);
         self.unread.extend_from_slice(&byte[..count]);
     }
 
-    /// The head of an answer, and its body where its length is said.
+    /// Reads an answer: its head, and its body if it has a `Content-Length`.
     pub async fn answer(&mut self) -> HttpAnswer {
         let mut answer = self.head().await;
         let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
@@ -250,17 +249,17 @@ impl<S: AsyncRead + Unpin> Raw<S> {
         answer
     }
 
-    /// The next frame; `None`: the connection has ended, in order or not.
+    /// The next frame. `None` if the connection has ended, with or without an error.
     pub async fn frame(&mut self) -> Option<RawFrame> {
         let frame = self.try_frame().await.unwrap_or_default();
         assert!(frame.is_some() || self.unread.is_empty(), "the connection ended within a frame");
         frame
     }
 
-    /// The next frame; `None`: the server has ended the connection. Panics where a frame is cut.
+    /// The next frame. `None` if the server has closed the connection. Panics if it ends within a frame.
     ///
     /// # Errors
-    /// The connection broke.
+    /// The connection failed.
     pub async fn try_frame(&mut self) -> io::Result<Option<RawFrame>> {
         loop {
             if let Some(frame) = RawFrame::take(&mut self.unread) {
@@ -273,12 +272,12 @@ impl<S: AsyncRead + Unpin> Raw<S> {
         }
     }
 
-    /// Everything up to the end: the frames before the close frame, and its code.
+    /// Reads everything up to the end. Returns the frames before the close frame, and the close code.
     pub async fn drain(&mut self) -> (Vec<RawFrame>, Option<u16>) {
         let mut frames = Vec::new();
         while let Some(frame) = self.frame().await {
             if let Some(code) = frame.close_code() {
-                assert_eq!(self.frame().await, None, "the close frame is the last");
+                assert_eq!(self.frame().await, None, "no frame follows the close frame");
                 return (frames, Some(code));
             }
             frames.push(frame);
@@ -286,7 +285,7 @@ impl<S: AsyncRead + Unpin> Raw<S> {
         (frames, None)
     }
 
-    /// The head of an answer, whatever follows it.
+    /// Reads the head of an answer, and leaves the rest.
     pub async fn head(&mut self) -> HttpAnswer {
         let end = loop {
             if let Some(at) = self.unread.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
@@ -298,7 +297,7 @@ impl<S: AsyncRead + Unpin> Raw<S> {
         HttpAnswer::parse(std::str::from_utf8(&head).unwrap())
     }
 
-    /// Reads to the end; the number of bytes that came.
+    /// Reads to the end. Returns the number of bytes.
     pub async fn end(&mut self) -> usize {
         while self.read().await {}
         self.unread.len()
@@ -309,29 +308,29 @@ fn request(method: &str, path: &str, headers: &str) -> String {
     format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")
 }
 
-/// The request of a handshake with more fields, each with its line break.
+/// A handshake request with additional header fields, each with its line break.
 pub fn handshake_request_with(path: &str, fields: &str) -> String {
     request("GET", path, &format!("{HANDSHAKE}{fields}"))
 }
 
-/// The request of a handshake.
+/// A handshake request.
 pub fn handshake_request(path: &str) -> String {
     request("GET", path, HANDSHAKE)
 }
 
-/// Asks something over HTTP, on a connection of its own.
+/// Sends an HTTP request on a new connection, and returns the answer.
 pub async fn http(server: impl Listens, method: &str, path: &str, headers: &str) -> HttpAnswer {
     let mut raw = Raw::open(server.address()).await;
     raw.send(request(method, path, headers).as_bytes()).await;
     raw.answer().await
 }
 
-/// A plain `GET`.
+/// Sends a plain `GET` on a new connection.
 pub async fn get(server: impl Listens, path: &str) -> HttpAnswer {
     http(server, "GET", path, "Connection: close\r\n").await
 }
 
-/// A handshake, for the sake of its answer.
+/// Sends a handshake request on a new connection, and returns the answer.
 pub async fn handshake(server: impl Listens, path: &str) -> HttpAnswer {
     http(server, "GET", path, HANDSHAKE).await
 }

@@ -1,7 +1,7 @@
-//! A reverse proxy in front of a server, with the very configuration that `docs/proxies/` shows.
+//! A reverse proxy in front of a server, with a configuration from `docs/proxies/`.
 //!
-//! Only what differs from machine to machine is replaced: the port, the server's address, the certificate's files, and
-//! the path of a sample that has one. A sample that no longer has what is replaced fails the test.
+//! Only the parts that depend on the machine are replaced: the port, the server's address, the certificate's files, and
+//! the sub-path. If a sample no longer contains one of them, the test fails.
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpStream};
@@ -15,18 +15,18 @@ use tokio::time::Instant;
 use crate::certificate::Certificate;
 use crate::{DEADLINE, LOOK, free_port};
 
-/// How often another port is tried: somebody else may take the one that was free.
+/// The number of attempts with different ports. Another process may take a free port before the proxy uses it.
 const PORTS_MAX: u32 = 5;
 
-/// What stands for the path in samples that have one, and what it is replaced by.
+/// The sub-path in the samples, and its replacement.
 const PATH: (&str, &str) = ("/chat", "/team/chat");
 
-/// A certificate for the hosts of the samples.
+/// A certificate for the hosts in the samples.
 pub fn certificate() -> Certificate {
     Certificate::self_signed(&["chat.example.org", "example.org"])
 }
 
-/// A running proxy that speaks TLS; killed when it is dropped.
+/// A running proxy with TLS. It is killed on drop.
 #[derive(Debug)]
 pub struct ReverseProxy {
     child: Child,
@@ -37,7 +37,7 @@ pub struct ReverseProxy {
 }
 
 impl ReverseProxy {
-    /// Starts the program with a sample in front of this server, and waits until it can be connected to.
+    /// Starts the proxy of a sample in front of this server, and waits until it accepts connections.
     pub fn start(sample: &str, server: SocketAddr, certificate: &Certificate) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
@@ -58,12 +58,12 @@ impl ReverseProxy {
         panic!("{sample} does not start: {told}");
     }
 
-    /// The host that clients ask for, with the port; it listens on 127.0.0.1.
+    /// The host and port for clients. The proxy listens on 127.0.0.1.
     pub fn host(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
 
-    /// Where the page is on this host, with a slash at its end.
+    /// The path of the page, with a slash at its end.
     pub fn path(&self) -> &'static str {
         self.path
     }
@@ -71,7 +71,7 @@ impl ReverseProxy {
 
 impl Drop for ReverseProxy {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         self.child.kill().unwrap_or_default();
         self.child.wait().map(drop).unwrap_or_default();
     }
@@ -83,7 +83,7 @@ pub fn sample_text(sample: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Whether the proxy can be connected to; `false`: it has ended, or takes too long.
+/// Waits until the proxy accepts connections. `false` if it has ended or takes too long.
 fn is_ready(child: &mut Child, port: u16) -> bool {
     let deadline = Instant::now() + DEADLINE;
     while Instant::now() < deadline && child.try_wait().unwrap().is_none() {
@@ -97,11 +97,11 @@ fn is_ready(child: &mut Child, port: u16) -> bool {
     false
 }
 
-/// Writes the sample for this port and server, and what surrounds it on a machine. Returns the host and the page's path.
+/// Writes the sample for this port and server, and the configuration around it. Returns the host and the page's path.
 fn write_configuration(sample: &str, folder: &Path, port: u16, server: SocketAddr) -> (&'static str, &'static str) {
     let mut text = sample_text(sample);
     let mut replace = |from: &str, to: &str| {
-        assert!(text.contains(from), "docs/proxies/{sample} has no {from:?} any more, which this test replaces");
+        assert!(text.contains(from), "docs/proxies/{sample} no longer contains {from:?}, which this test replaces");
         text = text.replace(from, to);
     };
     let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
@@ -141,20 +141,20 @@ fn write_configuration(sample: &str, folder: &Path, port: u16, server: SocketAdd
     (host, if has_path { "/team/chat/" } else { "/" })
 }
 
-/// The program whose configuration a sample is.
+/// The program that a sample configures.
 pub fn program(sample: &str) -> &'static str {
     let programs = [("nginx", "nginx"), ("Caddyfile", "caddy"), ("haproxy", "haproxy")];
     programs.into_iter().find(|(begin, _)| sample.starts_with(begin)).unwrap().1
 }
 
-/// The program in the foreground, as one process. Its log goes to a file.
+/// Runs the program in the foreground as a single process. Its log goes to a file.
 fn command(sample: &str, folder: &Path) -> Command {
     let arguments = match program(sample) {
         "nginx" => "-e stderr -p . -c surroundings",
         "caddy" => "run --adapter caddyfile --config surroundings",
         _ => "-db -f surroundings -f sample",
     };
-    // Debian puts nginx and HAProxy where a plain user's path may not lead.
+    // Debian installs nginx and HAProxy in a folder that a plain user's `PATH` may lack.
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
     let log = File::create(folder.join("log")).unwrap();
     let mut command = Command::new(program(sample));

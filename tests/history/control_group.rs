@@ -1,17 +1,17 @@
-//! A control group with a limit of memory, as a container has it. Needs root, or sudo without a password.
+//! A control group with a memory limit, like a container's. Requires root, or sudo without a password.
 
 use std::path::{Path, PathBuf};
 
 use super::disk::run_as_root;
 
-/// A group; gone when it is dropped, which must be after the processes in it.
+/// A control group. It is removed on drop, and its processes must have ended before.
 pub(crate) struct ControlGroup {
     folder: PathBuf,
     procs: String,
 }
 
 impl ControlGroup {
-    /// One whose processes together may have so many bytes of memory.
+    /// Makes a group whose processes together may use this many bytes of memory.
     pub(crate) fn with_memory(bytes: u64) -> Self {
         let is_v1 = Path::new("/sys/fs/cgroup/memory/memory.limit_in_bytes").exists();
         let (mount, limit) =
@@ -20,13 +20,13 @@ impl ControlGroup {
         run_as_root("mkdir", &[], &[&folder]);
         let procs = folder.join("cgroup.procs").to_str().unwrap().to_owned();
         let this = Self { folder, procs };
-        // Version 2 gives a group its memory's files where the group above says so.
+        // In version 2, the parent group must enable the memory controller.
         let allow = if is_v1 { "" } else { "echo +memory >/sys/fs/cgroup/cgroup.subtree_control;" };
         run_as_root("sh", &["-c", &format!("{allow} echo {bytes} >\"$0\"")], &[&this.folder.join(limit)]);
         this
     }
 
-    /// What runs a program in the group: a tool and its arguments before the name of the program.
+    /// The command that runs a program in the group: a tool with its arguments, to be put before the program.
     pub(crate) fn enter(&self) -> [&str; 5] {
         let root = if rustix::process::geteuid().is_root() { "env" } else { "sudo" };
         ["sh", "-c", "echo $$ | $0 tee \"$1\" >/dev/null && exec \"$2\"", root, &self.procs]

@@ -1,6 +1,7 @@
-//! Databases that were put back, backups, and what clients that resume are told then.
+//! Tests of restored databases and backups, and of the answers to clients that resume afterwards.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rusqlite::Connection;
@@ -11,13 +12,13 @@ use test_kit::{Client, Process};
 
 use super::harness::{page, run, seqs, starling};
 
-/// A client of a name that nobody has or had.
+/// A path with a new client name.
 fn someone() -> String {
     format!("/ws?clientId=someone-{}", fastrand::u32(..))
 }
 
-/// Says these messages in the lobby, and returns its epoch and the last acknowledgement.
-async fn say(server: &Process, texts: &[&str]) -> (Value, Value) {
+/// Sends these messages to the lobby. Returns the lobby's epoch and the last acknowledgement.
+pub(crate) async fn say(server: &Process, texts: &[&str]) -> (Value, Value) {
     let (mut alice, welcome) = Client::enter(server, &someone()).await;
     let mut ack = Value::Null;
     for text in texts {
@@ -27,8 +28,8 @@ async fn say(server: &Process, texts: &[&str]) -> (Value, Value) {
     (welcome["epoch"].clone(), ack)
 }
 
-/// Resumes in the lobby, and returns what `joined` says of it.
-async fn resume(server: &Process, epoch: &Value, after: &Value, at: Option<&Value>) -> Value {
+/// Resumes in the lobby, and returns the field `recovered` of `joined`.
+pub(crate) async fn resume(server: &Process, epoch: &Value, after: &Value, at: Option<&Value>) -> Value {
     let (mut bob, _) = Client::enter(server, &someone()).await;
     let mut join = json!({"type": "join", "room": "lobby", "after": after, "epoch": epoch});
     if let Some(at) = at {
@@ -38,18 +39,18 @@ async fn resume(server: &Process, epoch: &Value, after: &Value, at: Option<&Valu
     bob.next_of("joined").await["recovered"].clone()
 }
 
-/// What the binary says, and whether it does what it was asked for.
-fn said(folder: &Path, arguments: &[&str]) -> (bool, String) {
+/// Runs the binary. Returns whether it succeeded, and its output.
+pub(crate) fn said(folder: &Path, arguments: &[&str]) -> (bool, String) {
     let output = run(folder, arguments);
     (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
 }
 
-/// A way in which a database comes to be another one than was written last, or not.
+/// A change to a database between two starts, and whether clients may resume afterwards.
 struct Case {
     what: &'static str,
     sync: &'static str,
     is_killed: bool,
-    /// What happens between two starts, to the folder of the database.
+    /// Changes the folder of the database between two starts.
     happens: fn(&Path),
     recovers: bool,
 }
@@ -74,11 +75,11 @@ impl Case {
         }
         happens(&data);
         let server = starling().start(folder.path(), &variables);
-        // Seqs that were lost are given again, in another message.
+        // The seqs of lost messages are assigned again, to other messages.
         say(&server, &["other 3", "other 4", "other 5"]).await;
         assert_eq!(resume(&server, &epoch, &last["seq"], None).await, recovers, "{what}");
         assert_eq!(resume(&server, &epoch, &last["seq"], Some(&last["at"])).await, recovers, "{what}, with proof");
-        // Whatever happened, it holds once: from here on the rooms keep their epochs.
+        // New epochs begin only once. From here on the rooms keep their epochs.
         let (epoch, last) = say(&server, &["6"]).await;
         server.kill();
         let server = starling().start(folder.path(), &variables);
@@ -88,13 +89,13 @@ impl Case {
 
 fn in_another_boot(data: &Path) {
     let database = Connection::open(data.join("starling.db")).unwrap();
-    // Whoever closes a database as the last takes its log along.
+    // The last connection that closes would remove the log.
     database.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
     assert_eq!(database.execute("UPDATE last_start SET boot = 'another'", []).unwrap(), 1);
 }
 
-fn back_from_a_copy(data: &Path) {
-    // In place, so that the inode stays.
+pub(crate) fn back_from_a_copy(data: &Path) {
+    // Overwritten in place, so that the inode stays the same.
     fs::write(data.join("starling.db"), fs::read(data.join("copy")).unwrap()).unwrap();
 }
 
@@ -123,18 +124,50 @@ fn a_database_that_may_lack_what_was_acknowledged_is_never_resumed_as_if_it_had_
         case("killed", "normal", true, |_| {}, true),
         case("stopped, another boot", "normal", false, in_another_boot, true),
         case("killed, another boot", "normal", true, in_another_boot, false),
-        case("killed, another boot, all of it on the disk", "full", true, in_another_boot, true),
-        case("put back from a copy", "full", false, back_from_a_copy, false),
+        case("killed, another boot, everything synced", "full", true, in_another_boot, true),
+        case("restored from a copy", "full", false, back_from_a_copy, false),
         case("another file", "full", false, as_another_file, false),
         case("killed, the log removed", "full", true, without_the_log, false),
         case("killed, the log emptied", "full", true, with_an_empty_log, false),
-        case("without what stands beside it", "normal", false, without_the_lock, false),
+        case("without its lock file", "normal", false, without_the_lock, false),
     ];
-    // A server that stops takes its time: all of them at once.
+    // A server needs time to stop, so all cases run in parallel.
     let threads = cases.map(|case| std::thread::spawn(move || actix_web::rt::System::new().block_on(case.check())));
     for thread in threads {
         thread.join().unwrap();
     }
+}
+
+#[actix_web::test]
+async fn a_backup_and_what_is_restored_from_it_are_shown_to_nobody_who_may_not_read_the_history() {
+    let folder = tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = starling().start(folder.path(), &[]);
+    say(&server, &["1"]).await;
+    server.stop();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    fs::set_permissions(data.join("starling.db"), fs::Permissions::from_mode(0o600)).unwrap();
+    for file in ["starling.db-search", "starling.db.lock"] {
+        fs::remove_file(data.join(file)).unwrap();
+    }
+    assert!(said(folder.path(), &["backup", "kept.db"]).0);
+    assert!(said(folder.path(), &["history", "vacuum"]).0);
+    let private = |what: &str| {
+        let files = fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().path());
+        for file in files.chain([folder.path().join("kept.db")]) {
+            assert_eq!(mode(&file), 0o600, "{what}: {}", file.display());
+        }
+    };
+    private("after a vacuum");
+    assert!(said(folder.path(), &["restore", "kept.db", "--replace"]).0);
+    private("after a restore");
+    let server = starling().start(folder.path(), &[]);
+    assert_eq!(page(&server, "/api/rooms/lobby/messages?q=1").0.len(), 1);
+    private("while it is served");
+    server.stop();
+    fs::remove_dir_all(&data).unwrap();
+    assert!(said(folder.path(), &["restore", "kept.db"]).0);
+    assert_eq!(mode(&data.join("starling.db")), 0o600, "where none was");
 }
 
 #[actix_web::test]
@@ -170,7 +203,7 @@ async fn a_resume_with_the_at_of_another_message_recovers_nothing_and_with_the_r
         }
         server.stop();
     }
-    // From the disk, and not from the memory in front of it.
+    // The messages come from the disk, not from memory.
     let server = starling().start(folder.path(), &[]);
     let (messages, _) = page(&server, "/api/rooms/lobby/messages");
     let (_, welcome) = Client::enter(&server, "/ws?clientId=carol").await;
@@ -191,22 +224,23 @@ async fn a_backup_of_a_running_server_is_restored_with_new_epochs_and_goes_on_wh
     assert!(!worked && refused.contains("is held by another process"), "{refused}");
     server.stop();
     let (worked, refused) = said(folder.path(), &["restore", "kept.db"]);
-    assert!(!worked && refused.contains("already; with --replace it is lost"), "{refused}");
+    assert!(!worked && refused.contains("--replace would overwrite it"), "{refused}");
     let server = starling().start(folder.path(), &[]);
-    assert_eq!(seqs(&page(&server, "/api/rooms/lobby/messages").0), [1, 2, 3], "it is as it was");
-    // With a log beside it, that must not be taken for one of the restored database.
+    assert_eq!(seqs(&page(&server, "/api/rooms/lobby/messages").0), [1, 2, 3], "the history is unchanged");
+    // A log remains beside the database. The restored database must not use it.
     server.kill();
     let (worked, told) = said(folder.path(), &["restore", "kept.db", "--replace"]);
     assert!(worked && told.contains("starling.db: version 6, 1 rooms, 2 messages"), "{told}");
     let server = starling().start(folder.path(), &[]);
     assert_eq!(seqs(&page(&server, "/api/rooms/lobby/messages").0), [1, 2]);
-    assert_eq!(page(&server, "/api/rooms/lobby/messages?q=2").0.len(), 1, "it is searched");
+    assert_eq!(page(&server, "/api/rooms/lobby/messages?q=2").0.len(), 1, "the restored messages can be searched");
     assert_eq!(resume(&server, &epoch, &last["seq"], Some(&last["at"])).await, false);
     say(&server, &["other 3"]).await;
     assert_eq!(seqs(&page(&server, "/api/rooms/lobby/messages").0), [1, 2, 3]);
     server.stop();
     assert!(said(folder.path(), &["history", "check"]).0);
-    // In a folder where nothing is yet, from a database that a server has left, and from a backup put there by hand.
+    // Restores into an empty folder, once from a database of a stopped server, and once from a backup that is copied by
+    // hand.
     let fresh = tempdir().unwrap();
     let left = folder.path().join("data/starling.db");
     assert!(said(fresh.path(), &["restore", left.to_str().unwrap()]).0);
@@ -258,7 +292,7 @@ async fn what_cannot_be_backed_up_or_restored_is_refused_with_its_reason_and_lea
     };
     let (there, history) = (names(), fs::read(path("data/starling.db")).unwrap());
     for (arguments, reason) in [
-        (&["backup", "kept.db"][..], "kept.db is there already, and a backup overwrites nothing"),
+        (&["backup", "kept.db"][..], "kept.db already exists, and a backup overwrites no file"),
         (&["backup", "nowhere/new.db"], "cannot write nowhere/new.db: No such file"),
         (&["restore", "missing.db", "--replace"], "there is no history at missing.db"),
         (&["restore", "newer.db", "--replace"], "has version 99, newer than 6"),
@@ -267,7 +301,7 @@ async fn what_cannot_be_backed_up_or_restored_is_refused_with_its_reason_and_lea
         (&["restore", "empty.db", "--replace"], "not a history of this program"),
         (&["restore", "unfinished.db", "--replace"], "not a history of this program"),
         (&["restore", "data/starling.db", "--replace"], "is the history itself"),
-        (&["restore", "kept.db"], "with --replace it is lost"),
+        (&["restore", "kept.db"], "--replace would overwrite it"),
     ] {
         let (worked, refused) = said(folder.path(), arguments);
         assert!(!worked && refused.contains(reason) && refused.lines().count() == 1, "{arguments:?}: {refused}");
@@ -281,7 +315,7 @@ async fn while_a_server_writes_and_drops_a_backup_and_a_check_see_one_moment_wit
     let folder = tempdir().unwrap();
     let variables = [("CHAT_MESSAGES_PER_SECOND", "0"), ("CHAT_HISTORY_KEEP_MESSAGES", "300")];
     let server = starling().start(folder.path(), &variables);
-    // So that there is a room also where the first backup is quicker than the first message.
+    // The room must exist before the first backup, even if the backup is faster than the first message.
     say(&server, &["first"]).await;
     let (mut alice, _) = Client::enter(&server, "/ws?clientId=alice").await;
     let mut number = 0;
@@ -299,7 +333,8 @@ async fn while_a_server_writes_and_drops_a_backup_and_a_check_see_one_moment_wit
             let last = number.to_string();
             while alice.next_of("ack").await["id"] != last {}
         }
-        // It is checked before it says so: every room has all of its messages from the oldest to the newest.
+        // The command checks the backup before it reports success: every room has all messages from its oldest to its
+        // newest.
         let (worked, told) = backup.join().unwrap();
         assert!(worked && told.contains("1 rooms"), "{told}");
         let checked = std::thread::spawn({
@@ -313,6 +348,6 @@ async fn while_a_server_writes_and_drops_a_backup_and_a_check_see_one_moment_wit
             while alice.next_of("ack").await["id"] != last {}
         }
         let (worked, told) = checked.join().unwrap();
-        assert!(worked, "a check reads one moment, too: {told}");
+        assert!(worked, "a check reads one snapshot: {told}");
     }
 }

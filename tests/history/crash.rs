@@ -1,6 +1,7 @@
-//! A server that is killed under load, again and again: what was acknowledged or seen is there, once, in its place.
+//! A server is killed under load again and again. Acknowledged or seen messages are still there, once, with the same
+//! seq.
 //!
-//! `CRASH_KILLS`, `CRASH_CLIENTS` and `CRASH_STARTS` make it longer, see `scripts/crash-test`.
+//! `CRASH_KILLS`, `CRASH_CLIENTS` and `CRASH_STARTS` make the test longer, see `scripts/crash-test`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -16,16 +17,16 @@ use super::harness::{page, run, starling};
 
 const ROOMS: usize = 5;
 
-/// What all clients together know.
+/// The shared knowledge of all clients.
 #[derive(Default)]
 struct Ledger {
     address: Cell<Option<SocketAddr>>,
     is_over: Cell<bool>,
     sent: Cell<u64>,
     resumes: Cell<u64>,
-    /// Room and seq of every acknowledged message.
+    /// The room and seq of every acknowledged message.
     acknowledged: RefCell<HashMap<String, (String, u64)>>,
-    /// What stood at a room's seq, for whoever saw it.
+    /// The message at each seq of a room, as clients saw it.
     seen: RefCell<HashMap<(String, u64), String>>,
     received: Cell<u64>,
 }
@@ -34,7 +35,7 @@ pub(crate) fn from_environment(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().unwrap())
 }
 
-/// A client that talks, and comes back whenever the server does.
+/// A client that sends messages, and reconnects whenever the server is back.
 async fn client(number: usize, ledger: Rc<Ledger>) {
     let (name, room) = (format!("bot-{number}"), format!("room-{}", number % ROOMS));
     let (mut last, mut epoch): (Option<u64>, Value) = (None, Value::Null);
@@ -53,12 +54,12 @@ async fn client(number: usize, ledger: Rc<Ledger>) {
         };
         key = welcome["key"].as_str().map(str::to_owned);
         if let Some(after) = last {
-            assert_eq!(welcome["epoch"], epoch, "the epoch stays");
+            assert_eq!(welcome["epoch"], epoch, "the epoch must not change");
             assert!(welcome["seq"].as_u64() >= last, "{name} saw {after}, the room is at {}", welcome["seq"]);
             if !connection.try_send_json(&json!({"type": "join", "room": room, "after": after, "epoch": epoch})).await {
                 continue;
             }
-            // What comes before `joined` comes again after it.
+            // Messages before `joined` are sent again after it.
             let recovered = loop {
                 match connection.next().await {
                     Some(event) if event["type"] == "joined" => break event["recovered"].as_bool(),
@@ -74,7 +75,7 @@ async fn client(number: usize, ledger: Rc<Ledger>) {
             last = welcome["seq"].as_u64();
         }
         if let Some(id) = &waiting {
-            // Whether it was stored before the end is not known: the same again.
+            // The message may or may not have been stored before the kill, so the client sends it again.
             connection.try_send_json(&json!({"Message": id, "id": id})).await;
         }
         let mut pause = Box::pin(tokio::time::sleep(Duration::from_millis(fastrand::u64(20..400))));
@@ -122,7 +123,8 @@ async fn a_server_that_is_killed_under_load_loses_nothing_that_was_acknowledged_
     for _ in 0..kills {
         let server = starling().start(folder.path(), &[]);
         ledger.address.set(Some(server.address()));
-        // The moment is random, so it is a time and no condition; but something must have been said.
+        // A random time instead of a condition, because the moment of the kill is random. At least one message must be
+        // acknowledged before it.
         let before = ledger.acknowledged.borrow().len();
         tokio::time::sleep(Duration::from_millis(fastrand::u64(300..1_500))).await;
         within("something is acknowledged", async {
@@ -137,7 +139,7 @@ async fn a_server_that_is_killed_under_load_loses_nothing_that_was_acknowledged_
     let server = starling().start(folder.path(), &[]);
     ledger.address.set(Some(server.address()));
     let resumes = ledger.resumes.get();
-    within("everybody is back", async {
+    within("all clients have resumed", async {
         while ledger.resumes.get() < resumes + clients {
             tokio::time::sleep(LOOK).await;
         }
@@ -157,7 +159,7 @@ async fn a_server_that_is_killed_under_load_loses_nothing_that_was_acknowledged_
                 last += 1;
                 let text = message["Message"].as_str().unwrap().to_owned();
                 if let Some(seen) = ledger.seen.borrow().get(&(room.clone(), last)) {
-                    assert_eq!(*seen, text, "what was seen at {last} of {room}");
+                    assert_eq!(*seen, text, "the message seen at seq {last} of {room}");
                 }
                 let twice = stored.insert(text, (room.clone(), last));
                 assert_eq!(twice, None, "a message is stored once");
@@ -189,7 +191,7 @@ async fn a_server_that_is_killed_under_load_loses_nothing_that_was_acknowledged_
 
 pub(crate) const JWT: [(&str, &str); 3] = [token::JWT[0], token::JWT[1], ("CHAT_MESSAGES_PER_SECOND", "0")];
 
-/// A token of this name.
+/// A token for this name.
 pub(crate) fn token(name: &str) -> String {
     token::issue(&starling(), &[name])
 }
@@ -215,7 +217,7 @@ async fn after_a_kill_a_private_message_is_in_both_inboxes_or_in_none() {
                 }
             }
         }
-        // The kill comes in the middle of what is on its way.
+        // The kill interrupts the messages that are in flight.
         for _ in 0..fastrand::usize(1..60) {
             acknowledged.insert(clients[0].next_of("ack").await["id"].as_str().unwrap().to_owned());
         }

@@ -1,7 +1,7 @@
-//! Operators' commands that are killed: whatever the moment, a database is the old one or the new one, whole.
+//! Operators' commands are killed at various moments. The database is then the old one or the new one, and complete.
 //!
-//! strace kills the command where it asks the system to change a file: at each kind of call, for the first time, the
-//! second, and so on, until the command gets to its end.
+//! strace kills the command at a system call that changes a file: for each kind of call at the first occurrence, the
+//! second, and so on, until the command finishes.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -13,7 +13,7 @@ use test_kit::Client;
 
 use super::harness::{run, starling};
 
-/// What a command changes a file with, or takes one away.
+/// The system calls with which a command changes or removes a file.
 const CALLS: [&str; 6] = [
     "openat",
     "pwrite64",
@@ -23,8 +23,8 @@ const CALLS: [&str; 6] = [
     "?rename,?renameat,renameat2",
 ];
 
-/// A folder: a database with four messages in the lobby, the last two of them in the log alone; 300 messages in `dev`; and
-/// `kept.db`, a backup that was made after the first two.
+/// Prepares a folder: a database with four messages in the lobby, of which the last two are only in the log; 300
+/// messages in `dev`; and `kept.db`, a backup that was made after the first two.
 async fn prepare(folder: &Path) {
     let server = starling().start(folder, &[("CHAT_MESSAGES_PER_SECOND", "0")]);
     let (mut alice, _) = Client::enter(&server, "/ws?clientId=alice").await;
@@ -45,10 +45,10 @@ async fn prepare(folder: &Path) {
         say(format!("lobby-{number}"), "lobby").await;
     }
     server.kill();
-    assert!(fs::metadata(folder.join("data/starling.db-wal")).unwrap().len() > 0, "a log is beside it");
+    assert!(fs::metadata(folder.join("data/starling.db-wal")).unwrap().len() > 0, "the log is not empty");
 }
 
-/// How many messages a room has, all from the first on.
+/// The number of messages in a room. Checks that their seqs rise by one from 1.
 fn count(folder: &Path, room: &str) -> usize {
     let exported = run(folder, &["history", "export"]);
     assert!(exported.status.success(), "{exported:?}");
@@ -59,7 +59,7 @@ fn count(folder: &Path, room: &str) -> usize {
     seqs.len()
 }
 
-/// A command, and the numbers of messages in the lobby and in `dev` that a folder may have after it was killed.
+/// A command, and the allowed numbers of messages in the lobby and in `dev` after the command was killed.
 struct Case {
     arguments: &'static [&'static str],
     outcomes: &'static [(usize, usize)],
@@ -71,7 +71,7 @@ impl Case {
         prepare(prepared.path()).await;
         let mut killed = 0;
         for call in CALLS {
-            // What a command does again and again need not be cut off each time.
+            // Later occurrences of a repeated call are only sampled.
             let mut number = 1;
             while !self.is_done(prepared.path(), call, number) {
                 killed += 1;
@@ -79,10 +79,10 @@ impl Case {
             }
         }
         println!("{:?}: killed {killed} times", self.arguments);
-        assert!(killed >= 10, "it is killed only {killed} times");
+        assert!(killed >= 10, "the command is killed only {killed} times");
     }
 
-    /// Kills the command at this call. `true`: it got to its end before.
+    /// Kills the command at this call. `true` if the command finished before.
     fn is_done(&self, prepared: &Path, call: &str, number: usize) -> bool {
         let Self { arguments, outcomes } = self;
         let folder = tempdir().unwrap();
@@ -97,17 +97,17 @@ impl Case {
         let is_done = output.status.success();
         let what = format!("{arguments:?} killed at {call} number {number}");
         assert!(is_done || output.status.signal() == Some(9), "{what}: {output:?}");
-        // Before a start, too, so that it is not the start that mends it; and a start takes time.
+        // Some cases are checked without a start, so that a start cannot hide a fault. A start also takes time.
         if number == 1 || call.contains("unlink") || call.contains("rename") {
             starling().start(folder.path(), &[]).kill();
-            assert!(!folder.path().join("data/starling.db.restoring").exists(), "{what}: a start clears up");
+            assert!(!folder.path().join("data/starling.db.restoring").exists(), "{what}: removed by a start");
         }
         let found = (count(folder.path(), "lobby"), count(folder.path(), "dev"));
         assert!(outcomes.contains(&found), "{what}: {found:?}");
         let checked = run(folder.path(), &["history", "check"]);
         assert!(checked.status.success(), "{what}: {checked:?}");
         if arguments[0] == "backup" && !is_done && folder.path().join("new.db").exists() {
-            // Cut off, or whole: a restore knows which.
+            // The backup may be incomplete or complete. The restore detects which.
             let restored = run(folder.path(), &["restore", "new.db", "--replace"]);
             let said = String::from_utf8_lossy(&restored.stderr).into_owned();
             assert!(restored.status.success() || said.contains("not a history of this program"), "{what}: {said}");

@@ -1,4 +1,4 @@
-//! Small file systems made for a test, which fail the way disks do. Needs root, or sudo without a password.
+//! Small file systems for tests, which fail in the same way as disks. Requires root, or sudo without a password.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use tempfile::{TempDir, tempdir};
 
-/// A command that root runs.
+/// A command that runs as root.
 fn as_root(tool: &str) -> Command {
     if rustix::process::geteuid().is_root() {
         return Command::new(tool);
@@ -26,19 +26,19 @@ pub(crate) fn run_as_root(tool: &str, options: &[&str], paths: &[&Path]) {
     assert!(is_done, "this test needs root, or sudo without a password: {tool} {options:?} {paths:?}");
 }
 
-/// A mounted file system; gone when it is dropped.
+/// A mounted file system. It is unmounted on drop.
 struct Mount(TempDir);
 
 impl Mount {
     fn new(kind: &str, options: &str, source: &Path) -> Self {
         let folder = tempdir().unwrap();
         run_as_root("mount", &["-t", kind, "-o", options], &[source, folder.path()]);
-        // Root has mounted it; whoever runs the test uses it.
+        // Root mounts it, but the test's user uses it.
         run_as_root("chown", &[&rustix::process::geteuid().as_raw().to_string()], &[folder.path()]);
         Self(folder)
     }
 
-    /// A file system in memory of this size.
+    /// A file system of this size in memory.
     fn in_memory(size: &str) -> Self {
         Self::new("tmpfs", &format!("size={size}"), Path::new("tmpfs"))
     }
@@ -63,17 +63,17 @@ impl Drop for Mount {
     }
 }
 
-/// A disk that a test can break, and perhaps mend.
+/// A disk that a test can break and repair.
 pub(crate) trait Disk {
-    /// Where the database is.
+    /// The folder for the database.
     fn folder(&self) -> &Path;
-    /// From now on nothing can be stored.
+    /// Makes every further write fail.
     fn fail(&self);
-    /// As if nothing had been.
+    /// Repairs the disk.
     fn mend(&self);
 }
 
-/// A disk that gets full.
+/// A disk that becomes full.
 pub(crate) struct SmallDisk(Mount);
 
 impl SmallDisk {
@@ -96,7 +96,7 @@ impl Disk for SmallDisk {
     }
 }
 
-/// A block device that promises more than its storage has: it takes what is written, and fails when that is to last.
+/// A block device with less storage than it reports. It accepts writes, and fails when they are synced.
 pub(crate) struct ThinDisk {
     volume: Mount,
     storage: Mount,
@@ -107,12 +107,12 @@ impl ThinDisk {
         let storage = Mount::in_memory("8m");
         let image = storage.0.path().join("image");
         File::create(&image).unwrap().set_len(64 << 20).unwrap();
-        // No journal: a file system with one gives up for good at its first error.
+        // Without a journal, because a file system with one becomes read-only at its first error.
         run_as_root("mkfs.ext4", &["-q", "-F", "-O", "^has_journal"], &[&image]);
         Self { volume: Mount::new("ext4", "loop,errors=remount-ro", &image), storage }
     }
 
-    /// Makes the system find the file system broken, upon which it can only be read.
+    /// Makes the kernel report an error in the file system, which then becomes read-only.
     pub(crate) fn becomes_read_only(&self) {
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
         let folder = self.volume.0.path().to_str().unwrap();
@@ -122,12 +122,12 @@ impl ThinDisk {
         assert!(as_root("sh").args(["-c", &trigger]).status().unwrap().success());
     }
 
-    /// The same storage, taken out and put in again.
+    /// Unmounts the file system, repairs it, and mounts it again.
     pub(crate) fn mounted_again(self) -> Self {
         let Self { volume, storage } = self;
         drop(volume);
         let image = storage.0.path().join("image");
-        // It says with 1 that it has mended something.
+        // Exit code 1 means that e2fsck has repaired something.
         let checked = Command::new("e2fsck").args(["-f", "-p"]).arg(&image).status().unwrap();
         assert!(matches!(checked.code(), Some(0 | 1)), "{checked}");
         Self { volume: Mount::new("ext4", "loop,errors=remount-ro", &image), storage }

@@ -1,4 +1,5 @@
-//! Paths that lead to files of somebody else: refused, and no such file is changed, locked, made or removed.
+//! Paths that lead to files of other programs. They are refused, and no such file is changed, locked, created or
+//! removed.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -11,7 +12,7 @@ use test_kit::Client;
 
 use super::harness::{page, run, starling};
 
-/// A file of somebody else, and what is said of it.
+/// A file of another program, and the reason of the refusal.
 struct Case {
     what: &'static str,
     make: fn(&Path),
@@ -38,7 +39,7 @@ const CASES: [Case; 14] = [
             write(folder, "passwd.lock", "4711");
         },
         path: "passwd",
-        reason: "it does not begin as a database does",
+        reason: "it does not start with the header of an SQLite database",
     },
     Case {
         what: "a text with an empty lock",
@@ -47,19 +48,19 @@ const CASES: [Case; 14] = [
             write(folder, "passwd.lock", "");
         },
         path: "passwd",
-        reason: "it does not begin as a database does",
+        reason: "it does not start with the header of an SQLite database",
     },
     Case {
         what: "a lock alone",
         make: |folder| write(folder, "cargo.lock", "4711"),
         path: "cargo",
-        reason: "cargo.lock is there, and not of this program",
+        reason: "cargo.lock exists but is not a file of this program",
     },
     Case {
         what: "a long lock alone",
         make: |folder| write(folder, "cargo.lock", &format!("{:016x} {:016x}\n[package]\n", 1, 1)),
         path: "cargo",
-        reason: "cargo.lock is there, and not of this program",
+        reason: "cargo.lock exists but is not a file of this program",
     },
     Case {
         what: "a lock that is a link",
@@ -68,25 +69,25 @@ const CASES: [Case; 14] = [
             symlink("shadow", folder.join("new.lock")).unwrap();
         },
         path: "new",
-        reason: "new.lock is there, and not of this program",
+        reason: "new.lock exists but is not a file of this program",
     },
     Case {
         what: "a lock that is a folder",
         make: |folder| fs::create_dir(folder.join("new.lock")).unwrap(),
         path: "new",
-        reason: "new.lock is there, and not of this program",
+        reason: "new.lock exists but is not a file of this program",
     },
     Case {
         what: "a log of something else",
         make: |folder| write(folder, "report-wal", "how the walls were built"),
         path: "report",
-        reason: "report-wal is there, and not of this program",
+        reason: "report-wal exists but is not a file of this program",
     },
     Case {
         what: "a journal of something else",
         make: |folder| write(folder, "report-journal", "dear diary"),
         path: "report",
-        reason: "report-journal is there, and not of this program",
+        reason: "report-journal exists but is not a file of this program",
     },
     Case {
         what: "a log that is a link",
@@ -95,7 +96,7 @@ const CASES: [Case; 14] = [
             symlink("target", folder.join("report-shm")).unwrap();
         },
         path: "report",
-        reason: "report-shm is there, and not of this program",
+        reason: "report-shm exists but is not a file of this program",
     },
     Case {
         what: "another program's database",
@@ -109,7 +110,7 @@ const CASES: [Case; 14] = [
         path: "cats.db",
         reason: "not a history of this program",
     },
-    Case { what: "a device", make: |_| {}, path: "/dev/null", reason: "it is not a file" },
+    Case { what: "a device", make: |_| {}, path: "/dev/null", reason: "it is not a regular file" },
     Case {
         what: "a folder in which nothing can be made",
         make: |_| {},
@@ -118,7 +119,7 @@ const CASES: [Case; 14] = [
     },
 ];
 
-/// All files in a folder: what they are, their contents, and when they were changed.
+/// All files in a folder: path, time of the last change, and content.
 fn files(folder: &Path) -> Vec<(PathBuf, i64, i64, Vec<u8>)> {
     let mut files: Vec<_> = fs::read_dir(folder)
         .unwrap()
@@ -142,7 +143,7 @@ fn a_path_with_files_of_somebody_else_is_refused_and_they_stay_as_they_are() {
         let folder = tempdir().unwrap();
         make(folder.path());
         let before = files(folder.path());
-        // Whoever it belongs to holds it: a refusal waits for nobody, and takes no lock.
+        // The files are locked as their owner may have them. A refusal waits for no lock, and takes none.
         let held: Vec<_> = before.iter().filter_map(|(path, ..)| File::open(path).ok()).collect();
         for file in &held {
             file.lock_shared().unwrap();
@@ -152,11 +153,11 @@ fn a_path_with_files_of_somebody_else_is_refused_and_they_stay_as_they_are() {
             let output = starling().command(folder.path(), arguments, &[("CHAT_HISTORY_PATH", path)]).output().unwrap();
             let said = String::from_utf8(output.stderr).unwrap();
             assert!(!output.status.success(), "{what}, {arguments:?}");
-            // There is nothing to make small or to drop where there is only what stands beside it.
+            // Commands that need a history report that there is none, if only files beside it exist.
             let is_missing = said.contains("there is no history at") && arguments.first() == Some(&"history");
             assert!(said.contains(reason) || is_missing, "{what}, {arguments:?}: {said}");
             assert_eq!(said.lines().count(), 1, "{what}, {arguments:?}: one line: {said}");
-            assert!(files(folder.path()) == before, "{what}, {arguments:?}: the files are as they were");
+            assert!(files(folder.path()) == before, "{what}, {arguments:?}: the files are unchanged");
         }
     }
 }
@@ -170,9 +171,9 @@ fn a_restore_that_would_overwrite_another_file_is_refused() {
     fs::write(&unfinished, "what I wanted to restore").unwrap();
     let output = starling().command(folder.path(), &["restore", "kept.db", "--replace"], &[]).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("starling.db.restoring is there, and not of this program"), "{said}");
+    assert!(said.contains("starling.db.restoring exists but is not a file of this program"), "{said}");
     assert_eq!(fs::read_to_string(&unfinished).unwrap(), "what I wanted to restore");
-    // A history whose beginning is lost is still known as one, by the file that locks it.
+    // A history whose header is lost is still recognized by its lock file.
     fs::remove_file(&unfinished).unwrap();
     let database = folder.path().join("data/starling.db");
     let mut content = fs::read(&database).unwrap();
@@ -186,7 +187,7 @@ fn a_restore_that_would_overwrite_another_file_is_refused() {
 /// Makes files in a folder.
 type Make = fn(&Path);
 
-/// Files of somebody else at the names of the search index: which of them is theirs.
+/// Files of other programs at the names of the search index, and the ending of the file that is reported.
 const AT_THE_INDEX: [(&str, Make, &str); 11] = [
     ("a text", |data| write(data, "starling.db-search", "where I looked"), "-search"),
     ("another program's database", |data| database(data, "starling.db-search", "DELETE"), "-search"),
@@ -213,7 +214,8 @@ const AT_THE_INDEX: [(&str, Make, &str); 11] = [
     ),
 ];
 
-/// A folder with a history, another one with its search index, and a backup. No server has seen these files: they are copies.
+/// A folder with copies of a history, of another one with its search index, and of a backup. No server has used these
+/// copies.
 fn copy_of(original: &Path) -> tempfile::TempDir {
     let folder = tempdir().unwrap();
     fs::create_dir(folder.path().join("data")).unwrap();
@@ -252,7 +254,7 @@ fn a_file_of_somebody_else_at_the_search_indexs_name_stays_and_refuses_searches_
         let before = theirs();
         let server = starling().start(folder.path(), &[]);
         let line = server.line_with("messages cannot be searched");
-        assert!(line.contains(&format!("{} is not of this program", file.display())), "{what}: {line}");
+        assert!(line.contains(&format!("{} is not a file of this program", file.display())), "{what}: {line}");
         let (status, refused) = server.get("/api/rooms/lobby/messages?q=hello");
         assert!(status == 503 && refused.contains("unavailable"), "{what}: {status} {refused}");
         assert_eq!((server.get("/readyz").0, page(&server, "/api/rooms/lobby/messages").0.len()), (200, 1), "{what}");
@@ -263,8 +265,8 @@ fn a_file_of_somebody_else_at_the_search_indexs_name_stays_and_refuses_searches_
             assert!(!output.status.success(), "{what}, {arguments:?}: {said}");
             assert!(said.contains(file.to_str().unwrap()), "{what}, {arguments:?}: {said}");
         }
-        assert!(theirs() == before, "{what}: the files are as they were");
-        // It is made as soon as its name is free.
+        assert!(theirs() == before, "{what}: the files are unchanged");
+        // The index is created as soon as its name is free.
         fs::remove_file(&file).or_else(|_| fs::remove_dir(&file)).unwrap();
         assert!(run(folder.path(), &["history", "vacuum"]).status.success(), "{what}");
     };
@@ -306,11 +308,8 @@ async fn a_journal_of_somebody_else_beside_a_history_stays_whatever_the_command(
             let output = run(folder.path(), arguments);
             let said = String::from_utf8(output.stderr).unwrap();
             assert!(!output.status.success(), "{ending}, {arguments:?}");
-            assert!(said.contains("is there, and not of this program"), "{ending}, {arguments:?}: {said}");
-            assert!(
-                files(&folder.path().join("data")) == before,
-                "{ending}, {arguments:?}: the files are as they were"
-            );
+            assert!(said.contains("exists but is not a file of this program"), "{ending}, {arguments:?}: {said}");
+            assert!(files(&folder.path().join("data")) == before, "{ending}, {arguments:?}: the files are unchanged");
         }
         fs::remove_file(&file).unwrap();
         fs::write(&history, whole).unwrap();
@@ -329,14 +328,14 @@ fn no_command_makes_a_file_with_a_name_that_belongs_to_a_history_or_beside_which
         let is_there = folder.path().join(&path).exists();
         for (arguments, variables) in [
             (&["backup", &path][..], &[][..]),
-            // A history at such a path would be one of the other's files, too.
+            // A history at such a path would use a file of the other history.
             (&[], &[("CHAT_HISTORY_PATH", path.as_str())]),
             (&["restore", "data/starling.db"], &[("CHAT_HISTORY_PATH", path.as_str())]),
         ] {
             let output = starling().command(folder.path(), arguments, variables).output().unwrap();
             let said = String::from_utf8(output.stderr).unwrap();
             assert!(!output.status.success(), "{name}, {arguments:?}");
-            let reason = "files that belong to a history have names that end so";
+            let reason = "these endings are reserved for the files of a history";
             assert!(said.contains(reason) && said.lines().count() == 1, "{name}, {arguments:?}: {said}");
             assert!(files(&folder.path().join("data")) == before, "{name}, {arguments:?}: {is_there}");
         }
@@ -346,7 +345,7 @@ fn no_command_makes_a_file_with_a_name_that_belongs_to_a_history_or_beside_which
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success() && said.contains("cannot write"), "{path}: {said}");
     }
-    // What SQLite would take for a part of the new file is somebody else's.
+    // An existing file that SQLite would use as a part of the new file belongs to another program.
     for ending in ["-wal", "-shm", "-journal"] {
         let beside = [
             ("new.db", &["backup", "new.db"][..]),
@@ -358,7 +357,10 @@ fn no_command_makes_a_file_with_a_name_that_belongs_to_a_history_or_beside_which
             fs::write(&file, "dear diary").unwrap();
             let output = run(folder.path(), arguments);
             let said = String::from_utf8(output.stderr).unwrap();
-            assert!(!output.status.success() && said.contains("is there, and not of this program"), "{ending}: {said}");
+            assert!(
+                !output.status.success() && said.contains("exists but is not a file of this program"),
+                "{ending}: {said}"
+            );
             assert_eq!(fs::read_to_string(&file).unwrap(), "dear diary");
             fs::remove_file(&file).unwrap();
         }

@@ -1,4 +1,4 @@
-//! The binary with a database of its own, and pages of what that has.
+//! Runs the binary with its own database, and reads pages of its history.
 
 use std::path::Path;
 use std::process::Output;
@@ -6,18 +6,18 @@ use std::process::Output;
 use serde_json::Value;
 use test_kit::{Process, Program};
 
-/// The binary; it ends at once when it is asked to.
+/// The binary, with settings that let it stop at once.
 pub(crate) fn starling() -> Program {
     let variables = [("CHAT_BIND", "127.0.0.1:0"), ("CHAT_WORKERS", "2"), ("CHAT_DRAIN_SECONDS", "0")];
     Program::new(env!("CARGO_BIN_EXE_starling")).with(&variables)
 }
 
-/// Runs the binary to its end, which comes by itself.
+/// Runs the binary and waits for its end.
 pub(crate) fn run(folder: &Path, arguments: &[&str]) -> Output {
     starling().run(folder, arguments, &[])
 }
 
-/// A server that is expected not to start: what it says.
+/// Runs a server that must refuse to start. Returns its error line.
 pub(crate) fn refusal(folder: &Path) -> String {
     let output = run(folder, &[]);
     assert!(!output.status.success());
@@ -26,7 +26,7 @@ pub(crate) fn refusal(folder: &Path) -> String {
     text
 }
 
-/// The page of messages at a path, and whether there are more.
+/// The messages of the page at a path, and whether there are more.
 pub(crate) fn page(server: &Process, path: &str) -> (Vec<Value>, bool) {
     let (status, body) = server.get(path);
     assert_eq!(status, 200, "{path}: {body}");

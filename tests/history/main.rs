@@ -1,4 +1,4 @@
-//! What the stored history promises, held against the real binary: restarts, kills, refused databases, disks that fail.
+//! Tests the promises of the stored history with the real binary: restarts, kills, refused databases, disks that fail.
 
 #![allow(
     clippy::unwrap_used,
@@ -6,7 +6,7 @@
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::cast_possible_truncation,
-    reason = "a test ends with what is wrong"
+    reason = "a test panics at the first error"
 )]
 
 mod control_group;
@@ -17,6 +17,7 @@ mod damaged;
 mod disk;
 mod foreign;
 mod harness;
+mod left_with_log;
 mod needs_root;
 mod numbers;
 mod power_cut;

@@ -1,16 +1,19 @@
-//! Disks that are full, fail, or can only be read: refused, told, nothing lost, and the chat goes on when the disk does.
+//! Disks that are full, that fail, or that are read-only. Messages are refused with a reason, nothing is lost, and the
+//! chat continues when the disk works again.
 //!
-//! And a container whose memory is full. These tests mount file systems and make control groups, so they need root, or sudo without a password. `scripts/test` leaves this module out
-//! where neither is there, and says so.
+//! The last test fills the memory of a container. These tests mount file systems and create control groups, so they
+//! need root, or sudo without a password. Without them, `scripts/test` skips this module and says so.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use serde_json::json;
 use tempfile::tempdir;
 use test_kit::{Client, LOOK, within};
 
 use super::control_group::ControlGroup;
-use super::disk::{Disk, SmallDisk, ThinDisk};
+use super::disk::{Disk, SmallDisk, ThinDisk, run_as_root};
 use super::harness::{page, refusal, run, seqs, starling};
 
 #[actix_web::test]
@@ -20,11 +23,11 @@ async fn on_a_full_disk_sending_is_refused_and_goes_on_by_itself_when_there_is_r
 
 #[actix_web::test]
 async fn on_an_io_error_sending_is_refused_and_goes_on_by_itself_when_the_disk_does() {
-    // Only who waits for the disk learns that it failed.
+    // Only a writer that syncs notices this fault.
     check(&ThinDisk::new(), "full").await;
 }
 
-/// Breaks and mends the disk twice while two clients talk; then everything acknowledged is there, once.
+/// Breaks and repairs the disk twice while two clients chat. Afterwards every acknowledged message is stored once.
 async fn check(disk: &impl Disk, sync: &str) {
     let variables = [("CHAT_MESSAGES_PER_SECOND", "0"), ("CHAT_HISTORY_SYNC", sync)];
     let server = starling().start(disk.folder(), &variables);
@@ -36,7 +39,7 @@ async fn check(disk: &impl Disk, sync: &str) {
         acknowledged += 1;
         assert_eq!(alice.next_of("ack").await["seq"], acknowledged);
         disk.fail();
-        // What the log has reserved may still take a few.
+        // The log may have reserved space for a few more messages.
         let mut number = 0;
         let refused = loop {
             number += 1;
@@ -57,12 +60,12 @@ async fn check(disk: &impl Disk, sync: &str) {
         assert_eq!(refused["code"], "unavailable");
         let reason = server.status_becomes("/readyz", 503).await;
         assert!(reason.contains("the history cannot be stored"), "{reason}");
-        // The rest of the chat works.
+        // The rest of the chat still works.
         bob.send_json(&json!({"Message": "psst", "to": "alice"})).await;
         assert_eq!(server.get("/healthz").0, 200);
         disk.mend();
         server.status_becomes("/readyz", 200).await;
-        // The refused one was not taken: sent again, it gets the next place.
+        // The refused message was not stored. When it is sent again, it gets the next seq.
         alice.send_json(&json!({"Message": "again", "id": refused["id"]})).await;
         acknowledged += 1;
         let ack = alice.next_of("ack").await;
@@ -92,7 +95,7 @@ async fn check(disk: &impl Disk, sync: &str) {
 #[actix_web::test]
 async fn on_a_file_system_that_became_read_only_sending_is_refused_and_what_was_said_can_be_read() {
     let disk = ThinDisk::new();
-    // What is acknowledged has reached the disk: it survives that its file system does not.
+    // Acknowledged messages have reached the disk, so they survive the failure of the file system.
     let variables = [("CHAT_HISTORY_SYNC", "full")];
     let server = starling().start(disk.folder(), &variables);
     let (mut alice, _) = Client::enter(&server, "/ws?clientId=alice").await;
@@ -107,7 +110,7 @@ async fn on_a_file_system_that_became_read_only_sending_is_refused_and_what_was_
     let (messages, _) = page(&server, "/api/rooms/lobby/messages");
     assert_eq!(messages[0]["Message"], "before");
     server.stop();
-    // Mended by whoever looks after it, as such a file system has to be.
+    // An operator has to repair such a file system.
     let disk = disk.mounted_again();
     let server = starling().start(disk.folder(), &variables);
     let (mut alice, welcome) = Client::enter(&server, "/ws?clientId=alice").await;
@@ -118,14 +121,14 @@ async fn on_a_file_system_that_became_read_only_sending_is_refused_and_what_was_
 
 #[actix_web::test]
 async fn a_log_that_cannot_be_taken_into_the_database_is_told_and_so_is_the_end_of_that() {
-    // Nobody waits for the disk but the checkpoint.
+    // Only the checkpoint syncs the disk.
     let disk = ThinDisk::new();
     let server = starling().start(disk.folder(), &[("CHAT_HISTORY_SYNC", "normal"), ("CHAT_MESSAGES_PER_SECOND", "0")]);
     let (mut alice, _) = Client::enter(&server, "/ws?clientId=alice").await;
     disk.fail();
     // A checkpoint follows each of these within a second, until one fails.
     let mut number = 0;
-    within("the failing checkpoint is told", async {
+    within("the failed checkpoint is reported", async {
         while server.get("/readyz").0 == 200 {
             number += 1;
             alice.send_json(&json!({"Message": "x".repeat(16_000), "id": number.to_string()})).await;
@@ -146,7 +149,7 @@ async fn a_log_that_cannot_be_taken_into_the_database_is_told_and_so_is_the_end_
 #[actix_web::test]
 async fn a_start_on_a_full_disk_says_that_it_is_full_and_leaves_nothing() {
     let disk = SmallDisk::new();
-    // One block is left for the folder.
+    // One block remains for the folder.
     fs::create_dir(disk.folder().join("data")).unwrap();
     disk.fail();
     let refused = refusal(disk.folder());
@@ -164,6 +167,73 @@ async fn a_start_on_a_full_disk_says_that_it_is_full_and_leaves_nothing() {
     disk.mend();
     let server = starling().start(disk.folder(), &[]);
     assert_eq!(seqs(&page(&server, "/api/rooms/lobby/messages").0), [1]);
+}
+
+#[actix_web::test]
+async fn what_a_stopped_server_has_left_is_read_on_a_full_disk_and_on_one_that_can_only_be_read() {
+    let disk = SmallDisk::new();
+    let server = starling().start(disk.folder(), &[]);
+    let (mut alice, _) = Client::enter(&server, "/ws?clientId=alice").await;
+    alice.send_json(&json!({"Message": "hello", "id": "1"})).await;
+    alice.next_of("ack").await;
+    server.stop();
+    disk.fail();
+    for step in ["full", "read-only"] {
+        if step == "read-only" {
+            disk.mend();
+            run_as_root("mount", &["-o", "remount,ro"], &[disk.folder()]);
+        }
+        let elsewhere = tempdir().unwrap();
+        let (kept, left) = (elsewhere.path().join("kept.db"), disk.folder().join("data/starling.db"));
+        for (folder, arguments) in [
+            (disk.folder(), &["history", "check"][..]),
+            (disk.folder(), &["history", "export"]),
+            (disk.folder(), &["backup", kept.to_str().unwrap()]),
+            (elsewhere.path(), &["restore", left.to_str().unwrap()]),
+        ] {
+            let output = run(folder, arguments);
+            assert!(output.status.success(), "{step}, {arguments:?}: {output:?}");
+            let told = String::from_utf8(output.stdout).unwrap();
+            assert!(told.contains("1 messages") || told.contains("hello"), "{step}, {arguments:?}: {told}");
+        }
+    }
+    run_as_root("mount", &["-o", "remount,rw"], &[disk.folder()]);
+    starling().start(disk.folder(), &[]).stop();
+}
+
+#[actix_web::test]
+async fn what_root_does_for_a_server_of_another_user_leaves_all_files_to_that_user() {
+    /// Whoever this is: not root, and not who runs the test.
+    const OTHER: &str = "54321";
+    let root: &[&str] = if rustix::process::geteuid().is_root() { &["env"] } else { &["sudo", "--non-interactive"] };
+    let as_root = |folder: &Path, arguments: &[&str]| starling().under(root).run(folder, arguments, &[]);
+    let folder = tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = starling().start(folder.path(), &[]);
+    let (mut alice, _) = Client::enter(&server, "/ws?clientId=alice").await;
+    alice.send_json(&json!({"Message": "hello", "id": "1"})).await;
+    alice.next_of("ack").await;
+    server.stop();
+    assert!(run(folder.path(), &["backup", "kept.db"]).status.success());
+    for file in ["starling.db-search", "starling.db.lock"] {
+        fs::remove_file(data.join(file)).unwrap();
+    }
+    run_as_root("chown", &["-R", &format!("{OTHER}:{OTHER}")], &[&data]);
+    let drop = &["history", "drop", "--room", "lobby"][..];
+    for arguments in [&["history", "vacuum"][..], drop, &["restore", "kept.db", "--replace"]] {
+        let output = as_root(folder.path(), arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        for entry in fs::read_dir(&data).unwrap() {
+            let path = entry.unwrap().path();
+            let metadata = fs::metadata(&path).unwrap();
+            assert_eq!((metadata.uid(), metadata.gid()), (54_321, 54_321), "{arguments:?}: {}", path.display());
+        }
+    }
+    run_as_root("rm", &["-r"], &[&data.join("starling.db"), &data.join("starling.db.lock")]);
+    let output = as_root(folder.path(), &["restore", "kept.db"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(fs::metadata(data.join("starling.db")).unwrap().uid(), 54_321, "where none was");
+    run_as_root("chown", &["-R", &rustix::process::geteuid().as_raw().to_string()], &[&data]);
 }
 
 #[actix_web::test]
@@ -195,7 +265,7 @@ async fn a_backup_to_a_full_disk_and_a_restore_to_one_are_refused_and_leave_noth
 #[actix_web::test]
 async fn at_the_limit_of_its_container_a_server_says_what_takes_the_memory_and_the_oldest_messages_give_way() {
     let (folder, group) = (tempdir().unwrap(), ControlGroup::with_memory(96 << 20));
-    // Far more than the container has.
+    // Far more than the container's memory.
     let variables = [
         ("CHAT_HISTORY", "memory"),
         ("CHAT_HISTORY_MESSAGES", "1000000"),
@@ -204,23 +274,23 @@ async fn at_the_limit_of_its_container_a_server_says_what_takes_the_memory_and_t
     ];
     let server = starling().under(&group.enter()).start(folder.path(), &variables);
     let (mut alice, _) = Client::enter(&server, "/ws?clientId=alice").await;
-    // They read nothing, until their outboxes are full.
+    // These clients read nothing, so their outboxes become full.
     let mut readers = Vec::new();
     for number in 0..10 {
         readers.push(Client::enter(&server, &format!("/ws?clientId=reader-{number}")).await.0);
     }
-    // Twice as much as the container has.
+    // Twice the container's memory.
     let text = "x".repeat(16_000);
     for number in 1..=12_000 {
         assert!(
             alice.try_send_json(&json!({"Message": text, "id": number.to_string()})).await,
-            "it lives before {number}"
+            "the server is alive before message {number}"
         );
         assert_eq!(alice.next_of("ack").await["seq"], number);
     }
     let line = server.line_with("MiB are in use");
     assert!(line.contains("of 96 MiB") && line.contains("(CHAT_HISTORY_BYTES) and get no more now"), "{line}");
-    // What is new is welcome, as the memory has made room.
+    // New clients are accepted again after the server has freed memory.
     server.status_becomes("/readyz", 200).await;
     Client::enter(&server, "/ws?clientId=bob").await;
     let newest = page(&server, "/api/rooms/lobby/messages?limit=5");

@@ -1,4 +1,5 @@
-//! Rooms that are dropped and made again: their numbers in the database may be given to others, and nothing else is.
+//! Rooms that are dropped and created again. A new room may reuse the number of a dropped room in the database, but
+//! nothing else of it.
 
 use std::time::Duration;
 
@@ -10,23 +11,23 @@ use test_kit::{Client, LOOK, Process, within};
 use super::crash::{JWT, token};
 use super::harness::{run, starling};
 
-/// How a room ends.
+/// The way in which a room ends.
 #[derive(Debug, Clone, Copy)]
 enum End {
-    /// Its messages become too old, and an operator drops what is left of it: the `id`s of the messages.
+    /// Retention drops all messages by age; then an operator drops the remaining `id`s of the room.
     TooOld,
-    /// An operator drops it while it has messages.
+    /// An operator drops the room while it has messages.
     Dropped,
-    /// The same, with the server stopped.
+    /// An operator drops the room while it has messages and no server runs.
     DroppedOffline,
 }
 
 const ADMIN: &str = "an operator's secret";
 
-/// How many messages the room has that ends: more than one step drops.
+/// The number of messages in the ended room: more than one step drops.
 const OLD: usize = 600;
 
-/// Says that in a room, and returns the acknowledgements.
+/// Sends these messages to a room, and returns the acknowledgements.
 async fn say(client: &mut Client, room: &str, texts: impl Iterator<Item = (String, String)>) -> Vec<Value> {
     client.send_json(&json!({"type": "join", "room": room})).await;
     client.next_of("joined").await;
@@ -67,7 +68,7 @@ async fn check(end: End) {
                 let database = Connection::open(folder.path().join("data/starling.db")).unwrap();
                 database.query_row("SELECT count(*) = 0 FROM messages", [], |row| row.get::<_, bool>(0)).unwrap()
             };
-            within("what is old is dropped", async {
+            within("the old messages are dropped", async {
                 while !is_empty() {
                     tokio::time::sleep(LOOK).await;
                 }
@@ -78,7 +79,7 @@ async fn check(end: End) {
         End::Dropped => drop_over_http(&server, "old").await,
         End::DroppedOffline => {}
     }
-    // A kill in the middle of what is due: the moment is random, so it is a time and no condition.
+    // The kill interrupts the due work. The moment is random, so this is a time and not a condition.
     pause();
     server.kill();
     if matches!(end, End::DroppedOffline) {
@@ -88,7 +89,7 @@ async fn check(end: End) {
     for made in ["new", "old"] {
         let server = starling().start(folder.path(), &after);
         let (mut alice, _) = Client::enter(&server, &alice_is).await;
-        // The same `id`s: those of a room that has ended are not taken for those of the new one.
+        // The same `id`s are sent again. Those of an ended room must not count as duplicates in the new room.
         let of = if made == "new" { 1 } else { 101 };
         let numbered = (of..of + 20).map(|number| (format!("m-{number}"), format!("{made} says number {number}")));
         for (seq, ack) in (1..).zip(say(&mut alice, made, numbered).await) {
@@ -99,7 +100,7 @@ async fn check(end: End) {
         server.kill();
     }
     let server = starling().start(folder.path(), &after);
-    within("nothing is left of the room that has ended", async {
+    within("nothing is left of the ended room", async {
         let left = || {
             let database = Connection::open(folder.path().join("data/starling.db")).unwrap();
             let count = "SELECT (SELECT count(*) FROM rooms WHERE name LIKE '!%') + (SELECT count(*) FROM messages)";
@@ -118,7 +119,7 @@ async fn check(end: End) {
         let said: Vec<_> = body["messages"].as_array().unwrap().iter().map(|message| &message["Message"]).collect();
         let expected: Vec<_> = (of..of + 20).map(|number| json!(format!("{made} says number {number}"))).collect();
         assert_eq!(said, expected.iter().collect::<Vec<_>>(), "{end:?} {made}");
-        // What the new room was told is remembered.
+        // The `id`s of the new room are remembered.
         let again = [(format!("m-{of}"), "again".to_owned())].into_iter();
         let ack = say(&mut alice, made, again).await.remove(0);
         let told = (&ack["seq"], &ack["room"], &ack["duplicate"]);

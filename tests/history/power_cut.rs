@@ -1,7 +1,8 @@
-//! A machine that loses its power, simulated: what was not synced is lost, in any order and in parts.
+//! Simulates a machine that loses its power: any part of the data that was not synced may be lost.
 //!
-//! A server runs under strace. For moments of that recording the files are made as a disk may have them after a power
-//! cut, and the server starts with them. `POWER_CUTS` sets how many moments, `POWER_CUT_SEED` which ones.
+//! A server runs under strace, which records its file operations. For moments of the recording, the test builds the
+//! files as a disk may have them after a power failure, and starts the server with them. `POWER_CUTS` sets the number
+//! of moments, `POWER_CUT_SEED` the random seed.
 
 mod disk;
 mod trace;
@@ -23,30 +24,30 @@ use self::trace::{Action, Call};
 use super::crash::{JWT, from_environment, token};
 use super::harness::{run, starling};
 
-/// Messages between two checkpoints, and how often.
+/// The number of messages between two checkpoints, and the number of such rounds.
 const ROUND_MESSAGES: usize = 20;
 const ROUNDS: usize = 3;
 
-/// Where messages are sent: each is a series, numbered from 1. A private message is in two inboxes.
+/// The targets of the messages. Each target is a series, numbered from 1. A private message is in two inboxes.
 const SERIES: [(&str, &[&str]); 3] = [("lobby", &["lobby"]), ("dev", &["dev"]), ("bob", &["@alice", "@bob"])];
 
-/// How a server runs, and how it ends.
+/// The durability of a server, and how it ends.
 #[derive(Clone, Copy)]
 struct Run {
     sync: &'static str,
     is_killed: bool,
 }
 
-/// A run that was recorded.
+/// A recorded run.
 struct Recorded {
     sync: &'static str,
-    /// The number of its first event.
+    /// The number of the run's first event.
     from: usize,
     /// The epochs of rooms and inboxes.
     epochs: HashMap<&'static str, Value>,
 }
 
-/// What runs of a server, one after the other in one folder, did and told.
+/// The recorded events of successive server runs in one folder.
 struct Recording {
     folder: PathBuf,
     _parent: TempDir,
@@ -55,14 +56,14 @@ struct Recording {
     calls: Vec<Call>,
 }
 
-/// What clients were told of a series at a moment.
+/// The part of a series that clients had received at a moment.
 #[derive(Debug, Default, Clone, Copy)]
 struct Told {
-    /// How many of its messages.
+    /// The number of messages.
     count: usize,
-    /// How many of them in runs with `full`.
+    /// The number of the last message that was received in a run with `full`.
     durable: usize,
-    /// In which run the last of them.
+    /// The run in which the last message was received.
     run: usize,
 }
 
@@ -111,7 +112,7 @@ impl Recording {
             let before = written_at(&self.folder);
             let mut sent = 0;
             while sent < ROUND_MESSAGES {
-                // Several of them may get into one commit.
+                // Several messages of a burst may be in one commit.
                 let burst = rng.usize(1..=4);
                 for _ in 0..burst {
                     let series = rng.usize(..SERIES.len());
@@ -127,7 +128,7 @@ impl Recording {
                 }
                 sent += burst;
             }
-            // What follows the last checkpoint is in the log alone.
+            // Messages after the last checkpoint are only in the log.
             if round + 1 < ROUNDS {
                 within("a checkpoint", async {
                     while written_at(&self.folder) == before {
@@ -142,7 +143,7 @@ impl Recording {
         } else {
             server.stop();
         }
-        within("the whole trace is written", async {
+        within("the trace is complete", async {
             while !trace::is_complete(&output, process) {
                 tokio::time::sleep(LOOK).await;
             }
@@ -154,12 +155,12 @@ impl Recording {
         self.runs.push(Recorded { sync: run.sync, from, epochs });
     }
 
-    /// In which run an event is.
+    /// The run that contains an event.
     fn run_at(&self, event: usize) -> usize {
         self.runs.iter().rposition(|run| run.from <= event).unwrap()
     }
 
-    /// What clients were told of each series before an event.
+    /// The part of each series that clients had received before an event.
     fn told(&self, cut: usize) -> HashMap<&'static str, Told> {
         let mut told: HashMap<_, Told> = SERIES.iter().map(|(series, _)| (*series, Told::default())).collect();
         for call in self.calls.iter().filter(|call| call.begun < cut) {
@@ -181,7 +182,7 @@ impl Recording {
         told
     }
 
-    /// A moment: any one, or one where something is synced or told.
+    /// A random moment: at any call, or only at a call that is not a write.
     fn moment(&self, rng: &mut Rng) -> usize {
         let is_any = rng.bool();
         let calls = self.calls.iter().filter(|call| is_any || !matches!(call.action, Action::Write(..)));
@@ -191,14 +192,14 @@ impl Recording {
     }
 }
 
-/// Makes the last start one of another boot, as it is after a power cut, and leaves the rest of the log as it is.
+/// Changes the boot id of the last start, as after a power failure. Leaves the rest of the log unchanged.
 fn in_another_boot(folder: &Path) {
     let database = Connection::open(database(folder)).unwrap();
     database.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
     assert_eq!(database.execute("UPDATE last_start SET boot = 'another'", []).unwrap(), 1);
 }
 
-/// What is stored, by room and inbox: the `id`s of the messages, whose seqs rise by one from 1.
+/// The `id`s of the stored messages by room and inbox. Checks that their seqs rise by one from 1.
 fn stored(folder: &Path) -> BTreeMap<String, Vec<String>> {
     let exported = run(folder, &["history", "export"]);
     assert!(exported.status.success(), "{exported:?}");
@@ -212,23 +213,23 @@ fn stored(folder: &Path) -> BTreeMap<String, Vec<String>> {
     stored
 }
 
-/// What came of a cut, in numbers of rooms and inboxes of which clients had been told something.
+/// The result of a power cut, in numbers of rooms and inboxes from which clients had received messages.
 #[derive(Debug, Default)]
 struct Outcome {
     recovered: usize,
     renewed: usize,
-    /// Messages that were told and are lost.
+    /// Messages that clients had received and that are lost.
     lost: usize,
 }
 
-/// Starts the server with what a cut has left, and compares it with what clients were told.
+/// Starts the server with the files that a power cut leaves, and compares its content with what clients had received.
 async fn check(recording: &Recording, disk: &Disk<'_>, cut: usize, share: f64, rng: &mut Rng) -> Outcome {
     let folder = recording.folder.as_path();
     disk.restore(&disk.cut(cut, share, rng));
     let told = recording.told(cut);
     let at = recording.run_at(cut);
     let is_durable = recording.runs[..=at].iter().all(|run| run.sync == "full");
-    // With `full` alone, another boot changes nothing, so the files stay exactly as the cut has left them.
+    // With `full` alone, another boot has no effect, so the files stay exactly as the power cut left them.
     if !is_durable && told.values().any(|told| told.count > 0) {
         in_another_boot(folder);
     }
@@ -246,11 +247,11 @@ async fn check(recording: &Recording, disk: &Disk<'_>, cut: usize, share: f64, r
         let kept = rooms.iter().map(|room| stored.get(*room).map_or(0, Vec::len)).collect::<Vec<_>>();
         for (room, kept) in rooms.iter().zip(&kept) {
             for (number, id) in (1..).zip(stored.get(*room).into_iter().flatten()) {
-                assert_eq!(*id, format!("{series}-{number}"), "the messages of {room} that are kept are the first");
+                assert_eq!(*id, format!("{series}-{number}"), "{room} keeps the first messages of its series");
             }
             assert!(*kept >= durable, "{room} has {kept}, and {durable} were acknowledged with full");
         }
-        // It goes on, so the seqs of what was lost are given again.
+        // New messages get the seqs of the lost ones.
         for seq in kept[0] + 1..=count.max(kept[0]) + 1 {
             let is_private = series == "bob";
             let to = if is_private { "to" } else { "room" };
@@ -271,7 +272,7 @@ async fn check(recording: &Recording, disk: &Disk<'_>, cut: usize, share: f64, r
             let client = if *room == "@bob" { &mut bob } else { &mut alice };
             client.send_json(&join).await;
             let recovered = client.next_of("joined").await["recovered"].as_bool().unwrap();
-            assert!(recovered || !is_durable, "with full, {room} goes on after {count}");
+            assert!(recovered || !is_durable, "with full, {room} resumes after {count}");
             assert!(!recovered || kept >= count, "{room} resumes after {count}, and has kept {kept}");
             outcome.recovered += usize::from(recovered);
             outcome.renewed += usize::from(!recovered);
@@ -282,7 +283,7 @@ async fn check(recording: &Recording, disk: &Disk<'_>, cut: usize, share: f64, r
     outcome
 }
 
-/// Records these runs, and cuts the power at many moments of them.
+/// Records these runs, and simulates power cuts at many of their moments.
 async fn cut_power(runs: &[Run]) -> Outcome {
     let seed = from_environment("POWER_CUT_SEED", fastrand::u64(..));
     println!("POWER_CUT_SEED={seed}");
@@ -290,14 +291,14 @@ async fn cut_power(runs: &[Run]) -> Outcome {
     let recording = Recording::make(runs, &mut rng).await;
     let end = recording.calls.iter().map(|call| call.begun + 1).max().unwrap();
     for (series, told) in recording.told(end) {
-        assert!(told.count > 0 && told.run + 1 == runs.len(), "the trace tells of {series}: {told:?}");
+        assert!(told.count > 0 && told.run + 1 == runs.len(), "the trace lacks messages of {series}: {told:?}");
     }
     let disk = Disk::new(&recording.calls, &recording.folder);
     let mut sum = Outcome::default();
     for _ in 0..from_environment("POWER_CUTS", 8) {
         let cut = recording.moment(&mut rng);
         let share = [0.0, 0.1, 0.5, 0.9, 1.0][rng.usize(..5)];
-        println!("cut before event {cut} of {end}; of what is not synced, a share of {share} is kept");
+        println!("cut before event {cut} of {end}; keeping a share of {share} of the unsynced data");
         let Outcome { recovered, renewed, lost } = check(&recording, &disk, cut, share, &mut rng).await;
         println!("  {recovered} rooms and inboxes recovered, {renewed} with new epochs, {lost} messages lost");
         sum.recovered += recovered;

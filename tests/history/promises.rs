@@ -1,4 +1,4 @@
-//! What holds over a restart, and what is kept.
+//! Behaviour across restarts, retention, search, and the operator's commands.
 
 use std::io::Read;
 use std::process::Stdio;
@@ -84,7 +84,7 @@ async fn a_room_keeps_so_many_messages_and_its_seqs_and_ids_go_on_when_the_oldes
         alice.send_json(&json!({"Message": "x", "id": number.to_string()})).await;
     }
     while alice.next_of("ack").await["seq"] != 700 {}
-    within("the oldest are dropped", async {
+    within("the oldest messages are dropped", async {
         while seqs(&page(&server, "/api/rooms/lobby/messages?after=0&limit=200").0) != (691..=700).collect::<Vec<_>>() {
             tokio::time::sleep(LOOK).await;
         }
@@ -95,7 +95,7 @@ async fn a_room_keeps_so_many_messages_and_its_seqs_and_ids_go_on_when_the_oldes
     let path = format!("/ws?clientId=alice&key={}", welcome["key"].as_str().unwrap());
     let (mut alice, _) = Client::enter(&server, &path).await;
     alice.send_json(&json!({"Message": "x", "id": "5"})).await;
-    assert_eq!(alice.next_of("ack").await["seq"], 5, "remembered, though its message was dropped");
+    assert_eq!(alice.next_of("ack").await["seq"], 5, "the id is remembered although its message was dropped");
     server.stop();
     let checked = run(folder.path(), &["history", "check"]);
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
@@ -109,7 +109,7 @@ async fn by_age_everything_goes_and_seq_goes_on() {
     let (mut alice, _) = Client::enter(&server, "/ws?clientId=alice").await;
     alice.send_json(&json!({"Message": "x", "id": "1"})).await;
     alice.next_of("ack").await;
-    within("it is too old", async {
+    within("the message is dropped by age", async {
         while !page(&server, "/api/rooms/lobby/messages").0.is_empty() {
             tokio::time::sleep(LOOK).await;
         }
@@ -147,6 +147,50 @@ async fn a_search_finds_the_newest_first_page_by_page_in_its_room_only() {
 }
 
 #[actix_web::test]
+async fn a_search_finds_the_beginnings_of_words_and_the_words_of_scripts_without_blanks() {
+    let texts = [
+        "the greenhouse is open",
+        "今天天气很好",
+        "東京タワーへ行きます",
+        "ผมชอบกินข้าวผัด",
+        "green",
+        "안녕하세요 여러분",
+    ];
+    let cases = [
+        ("green", vec![5, 1]),
+        ("greenh", vec![1]),
+        ("天气", vec![2]),
+        ("好", vec![2]),
+        ("東京", vec![3]),
+        ("タワー", vec![3]),
+        ("กินข้าว", vec![4]),
+        ("안녕하", vec![6]),
+        ("open the green", vec![1]),
+        ("天好", vec![]),
+    ];
+    for history in ["sqlite", "memory"] {
+        let folder = tempdir().unwrap();
+        let server = starling().start(folder.path(), &[("CHAT_HISTORY", history)]);
+        let (mut alice, _) = Client::enter(&server, "/ws/dev?clientId=alice").await;
+        for text in texts {
+            alice.send_json(&json!({"Message": text})).await;
+            alice.next_of("message").await;
+        }
+        let find = |query: &str| {
+            let query = percent_encoding::utf8_percent_encode(query, percent_encoding::NON_ALPHANUMERIC);
+            seqs(&page(&server, &format!("/api/rooms/dev/messages?q={query}")).0)
+        };
+        for (query, wanted) in &cases {
+            assert_eq!(&find(query), wanted, "{history}: {query}");
+        }
+        if history == "sqlite" {
+            assert_eq!(find("\"green\""), [5], "a phrase is found as it is");
+            assert_eq!(find("gr"), [0_u64; 0], "two letters begin too many words");
+        }
+    }
+}
+
+#[actix_web::test]
 async fn an_operator_checks_exports_and_vacuums() {
     let folder = tempdir().unwrap();
     let server = starling().start(folder.path(), &[]);
@@ -159,7 +203,7 @@ async fn an_operator_checks_exports_and_vacuums() {
         let output = run(folder.path(), arguments);
         (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
     };
-    // Also while the server runs.
+    // A check also works while the server runs.
     assert_eq!(said(&["history", "check"]), (true, "version 6, 2 rooms, 2 messages\nno problem found\n".into()));
     let (worked, refused) = said(&["history", "vacuum"]);
     assert!(!worked && refused.contains("is held by another process"), "{refused}");
@@ -189,13 +233,13 @@ async fn an_export_that_nobody_reads_does_not_hold_the_log_and_a_log_that_is_hel
         }
     };
     let log = || std::fs::metadata(folder.path().join("data/starling.db-wal")).unwrap().len();
-    // More than a pipe takes.
+    // More than a pipe's buffer holds.
     say(100).await;
     let mut export =
         starling().command(folder.path(), &["history", "export"], &[]).stdout(Stdio::piped()).spawn().unwrap();
     let mut first = [0];
     export.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
-    // It waits now for somebody who reads on. The log is written over from its begin, sooner or later.
+    // The export now waits for its reader. Nevertheless the server restarts the log from its beginning at some point.
     let mut before = log();
     within("the log begins anew", async {
         loop {
@@ -211,7 +255,7 @@ async fn an_export_that_nobody_reads_does_not_hold_the_log_and_a_log_that_is_hel
     .await;
     export.kill().unwrap();
     export.wait().unwrap();
-    // Somebody who really holds it.
+    // This connection holds a snapshot, so the log cannot be restarted.
     let holder = rusqlite::Connection::open(folder.path().join("data/starling.db")).unwrap();
     holder.execute_batch("BEGIN; SELECT count(*) FROM rooms;").unwrap();
     let counted = || -> f64 {
@@ -257,7 +301,7 @@ async fn of_a_private_message_the_receivers_copy_is_remembered_and_forgotten_wit
     let dropped = run(folder.path(), &["history", "drop", "--inbox", "bob"]);
     assert!(dropped.status.success(), "{dropped:?}");
     let server = starling().start(folder.path(), &JWT);
-    // What the operator dropped is not there: it is a new message, and bob gets it.
+    // The dropped copy does not count: this is a new message, and bob receives it.
     assert_eq!(whisper(&server).await, json!(null));
     let (_, welcome) = Client::enter(&server, &format!("/ws?token={bob_is}")).await;
     assert_eq!(welcome["inbox"]["seq"], 1, "{welcome}");
@@ -277,9 +321,9 @@ async fn at_the_limit_of_a_files_size_sending_is_refused_and_goes_on_when_it_is_
     let mut acknowledged = 0;
     loop {
         let id = (acknowledged + 1).to_string();
-        assert!(alice.try_send_json(&json!({"Message": "x".repeat(4_000), "id": id})).await, "it lives");
+        assert!(alice.try_send_json(&json!({"Message": "x".repeat(4_000), "id": id})).await, "the connection is open");
         let answer = loop {
-            let answer = alice.next().await.expect("the connection stays");
+            let answer = alice.next().await.expect("the connection stays open");
             if answer["id"] == id && answer["type"] != "message" {
                 break answer;
             }
@@ -300,7 +344,7 @@ async fn at_the_limit_of_a_files_size_sending_is_refused_and_goes_on_when_it_is_
     let server = starling().start(folder.path(), &[]);
     assert_eq!(Client::enter(&server, "/ws?clientId=bob").await.1["seq"], acknowledged + 1);
     server.stop();
-    // A command says what is wrong, and leaves no part of a file.
+    // A command reports the error, and removes the unfinished file.
     let output = starling().under(&["prlimit", "--fsize=40000"]).run(folder.path(), &["backup", "kept.db"], &[]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(1) && said.contains("cannot write kept.db"), "{said}");

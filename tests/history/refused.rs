@@ -1,4 +1,4 @@
-//! Databases that are not opened: one clear line, and the file as it was.
+//! Databases that are refused with one clear line. Their files stay unchanged.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use test_kit::Client;
 
 use super::harness::{refusal, run, starling};
 
-/// A folder with a database in which something was said.
+/// A folder with a database that contains messages.
 async fn with_history() -> TempDir {
     let folder = tempdir().unwrap();
     let server = starling().start(folder.path(), &[]);
@@ -19,11 +19,11 @@ async fn with_history() -> TempDir {
         alice.next_of("message").await;
     }
     server.stop();
-    assert!(!folder.path().join("data/starling.db-wal").exists(), "a server that stops leaves one whole file");
+    assert!(!folder.path().join("data/starling.db-wal").exists(), "a stopped server leaves a single file");
     folder
 }
 
-/// Starting on this folder is refused with this text, and leaves the database as it is.
+/// Checks that a start on this folder is refused with this text, and leaves the folder unchanged.
 fn check_refused(folder: &TempDir, text: &str) {
     let path = folder.path().join("data/starling.db");
     let names = || {
@@ -35,8 +35,8 @@ fn check_refused(folder: &TempDir, text: &str) {
     let (before, there) = (fs::read(&path).unwrap(), names());
     let refusal = refusal(folder.path());
     assert!(refusal.contains(text), "{refusal}");
-    assert_eq!(names(), there, "no file is left");
-    assert!(fs::read(&path).unwrap() == before, "the file is untouched");
+    assert_eq!(names(), there, "no file was added or removed");
+    assert!(fs::read(&path).unwrap() == before, "the database is unchanged");
 }
 
 #[actix_web::test]
@@ -53,7 +53,7 @@ async fn a_damaged_database_is_refused() {
     let folder = with_history().await;
     let path = folder.path().join("data/starling.db");
     let whole = fs::read(&path).unwrap();
-    // A page in the middle, the end missing, and no database at all.
+    // An overwritten page, a missing end, and a file that is not a database.
     let mut damaged = whole.clone();
     damaged[3 * 4_096..].iter_mut().for_each(|byte| *byte = 0xa5);
     for damaged in [damaged, whole[..whole.len() / 2].to_vec(), b"hello".repeat(1_000)] {
@@ -79,7 +79,7 @@ async fn a_database_that_another_process_holds_is_refused() {
     let server = starling().start(folder.path(), &[]);
     check_refused(&folder, "is held by another process");
     server.stop();
-    // Not a server, but somebody who writes.
+    // Another program that writes, instead of a server.
     let database = Connection::open(folder.path().join("data/starling.db")).unwrap();
     database.execute_batch("BEGIN IMMEDIATE").unwrap();
     check_refused(&folder, "is held by another process");

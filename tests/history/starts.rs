@@ -1,4 +1,4 @@
-//! Starts: where the database is, and that a start may be cut off at any moment.
+//! Starts with various paths, interrupted starts, and files that are changed while a server runs.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -18,14 +18,14 @@ async fn a_first_start_that_is_killed_at_any_moment_leaves_a_folder_that_starts(
     for round in 0..super::crash::from_environment("CRASH_STARTS", 12) {
         let folder = tempdir().unwrap();
         let mut child = starling().command(folder.path(), &[], &[]).stderr(Stdio::null()).spawn().unwrap();
-        // The moment is random, so it is a time and no condition.
+        // The moment is random, so this is a time and not a condition.
         tokio::time::sleep(Duration::from_micros(fastrand::u64(3_000..40_000))).await;
         child.kill().unwrap();
         child.wait().unwrap();
         if folder.path().join("data/starling.db").exists() {
             let checked = run(folder.path(), &["history", "check"]);
             let said = String::from_utf8_lossy(&checked.stderr).into_owned();
-            // Killed before there was a table: there is nothing to check yet.
+            // The process was killed before it created a table, so there is nothing to check.
             assert!(checked.status.success() || said.contains("no such table"), "round {round}: {said}");
         }
         starling().start(folder.path(), &[]).kill();
@@ -38,7 +38,7 @@ async fn a_transaction_that_was_cut_off_in_the_first_start_is_undone() {
     let making = tempdir().unwrap();
     let path = making.path().join("starling.db");
     let database = Connection::open(&path).unwrap();
-    // A small cache: what is written goes to the file before it is committed, as with a death in the middle of that.
+    // With a small cache, uncommitted changes reach the file, as if the process had died in the middle.
     database.execute_batch("PRAGMA cache_size = 1; CREATE TABLE t (x); BEGIN; DROP TABLE t;").unwrap();
     for number in 0..50 {
         database.execute_batch(&format!("CREATE TABLE t{number} (x)")).unwrap();
@@ -52,10 +52,10 @@ async fn a_transaction_that_was_cut_off_in_the_first_start_is_undone() {
     assert!(String::from_utf8_lossy(&undone.stderr).contains("not a history of this program"), "{undone:?}");
     let database = Connection::open(folder.path().join("data/starling.db")).unwrap();
     let tables: u32 = database.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
-    assert_eq!(tables, 1, "the transaction is undone");
+    assert_eq!(tables, 1, "the transaction is rolled back");
 }
 
-/// What a server says that does not start with this path.
+/// The error line of a server that refuses to start with this path.
 fn refusal_of(folder: &Path, path: &str) -> String {
     let output = starling().command(folder, &[], &[("CHAT_HISTORY_PATH", path)]).output().unwrap();
     assert!(!output.status.success(), "{path}");
@@ -71,9 +71,9 @@ async fn a_path_that_names_no_file_of_its_own_is_refused_and_a_link_is_the_file_
     symlink("real.db", folder.path().join("link.db")).unwrap();
     fs::create_dir(folder.path().join("folder.db")).unwrap();
     for (path, reason) in [
-        (":memory:", "it is not taken for the path of a file"),
-        ("file:x.db", "it is not taken for the path of a file"),
-        ("folder.db", "it is not a file"),
+        (":memory:", "SQLite would not treat it as a file path"),
+        ("file:x.db", "SQLite would not treat it as a file path"),
+        ("folder.db", "it is not a regular file"),
         ("link.db", "is held by another process"),
         ("./link.db", "is held by another process"),
     ] {
@@ -84,7 +84,7 @@ async fn a_path_that_names_no_file_of_its_own_is_refused_and_a_link_is_the_file_
     fs::hard_link(folder.path().join("real.db"), folder.path().join("second.db")).unwrap();
     for path in ["real.db", "second.db"] {
         let said = refusal_of(folder.path(), path);
-        assert!(said.contains("several names"), "{path}: {said}");
+        assert!(said.contains("several hard links"), "{path}: {said}");
     }
     fs::remove_file(folder.path().join("second.db")).unwrap();
     starling().start(folder.path(), &[("CHAT_HISTORY_PATH", "link.db")]).stop();
@@ -109,7 +109,7 @@ async fn with_its_folder_moved_or_another_file_in_its_place_nothing_is_acknowled
         let refused = alice.next_of("error").await;
         assert_eq!((&refused["code"], &refused["id"]), (&json!("unavailable"), &json!(id)));
         let reason = server.status_becomes("/readyz", 503).await;
-        assert!(reason.contains("is not there any more, or is another one"), "{reason}");
+        assert!(reason.contains("is missing or was replaced"), "{reason}");
         if replaced {
             fs::remove_dir_all(&data).unwrap();
         }
@@ -119,7 +119,7 @@ async fn with_its_folder_moved_or_another_file_in_its_place_nothing_is_acknowled
         alice.send_json(&json!({"Message": "after", "id": id})).await;
         assert_eq!(alice.next_of("ack").await["id"], id);
     }
-    // Also where nobody says anything.
+    // The server also notices it without messages.
     fs::rename(&data, &moved).unwrap();
     server.status_becomes("/readyz", 503).await;
     fs::rename(&moved, &data).unwrap();
@@ -130,16 +130,16 @@ async fn with_its_folder_moved_or_another_file_in_its_place_nothing_is_acknowled
     assert_eq!(messages.len(), 3);
 }
 
-/// What somebody does to the files of a history while its server runs, and what is said of it.
+/// A change to the files of a history while its server runs, and the expected reaction.
 struct Tampering {
     what: &'static str,
     does: fn(&Path),
     reason: &'static str,
-    /// Whether the server is killed then, or stopped.
+    /// Whether the server is then killed or stopped.
     is_killed: bool,
-    /// Whether what was acknowledged is there after a restart.
+    /// Whether a restart finds the acknowledged messages.
     keeps: bool,
-    /// Whether the rooms keep their epochs then.
+    /// Whether the rooms keep their epochs after the restart.
     recovers: bool,
 }
 
@@ -147,7 +147,7 @@ const TAMPERINGS: [Tampering; 11] = [
     Tampering {
         what: "the log is removed, killed",
         does: |data| fs::remove_file(data.join("starling.db-wal")).unwrap(),
-        reason: "starling.db-wal is not there any more, or is another one",
+        reason: "starling.db-wal is missing or was replaced",
         is_killed: true,
         keeps: true,
         recovers: false,
@@ -155,7 +155,7 @@ const TAMPERINGS: [Tampering; 11] = [
     Tampering {
         what: "the log is removed, stopped",
         does: |data| fs::remove_file(data.join("starling.db-wal")).unwrap(),
-        reason: "starling.db-wal is not there any more, or is another one",
+        reason: "starling.db-wal is missing or was replaced",
         is_killed: false,
         keeps: true,
         recovers: false,
@@ -163,7 +163,7 @@ const TAMPERINGS: [Tampering; 11] = [
     Tampering {
         what: "the log is replaced by a copy",
         does: |data| replace(&data.join("starling.db-wal")),
-        reason: "starling.db-wal is not there any more, or is another one",
+        reason: "starling.db-wal is missing or was replaced",
         is_killed: false,
         keeps: true,
         recovers: false,
@@ -171,7 +171,7 @@ const TAMPERINGS: [Tampering; 11] = [
     Tampering {
         what: "the log is emptied",
         does: |data| fs::write(data.join("starling.db-wal"), "").unwrap(),
-        reason: "starling.db-wal was made shorter",
+        reason: "starling.db-wal was truncated",
         is_killed: true,
         keeps: false,
         recovers: false,
@@ -179,7 +179,7 @@ const TAMPERINGS: [Tampering; 11] = [
     Tampering {
         what: "the end of the log is cut off",
         does: |data| cut(&data.join("starling.db-wal")),
-        reason: "starling.db-wal was made shorter",
+        reason: "starling.db-wal was truncated",
         is_killed: false,
         keeps: false,
         recovers: false,
@@ -187,7 +187,7 @@ const TAMPERINGS: [Tampering; 11] = [
     Tampering {
         what: "the database is emptied",
         does: |data| fs::write(data.join("starling.db"), "").unwrap(),
-        reason: "starling.db was made shorter",
+        reason: "starling.db was truncated",
         is_killed: true,
         keeps: false,
         recovers: false,
@@ -195,7 +195,7 @@ const TAMPERINGS: [Tampering; 11] = [
     Tampering {
         what: "the index of the log is removed",
         does: |data| fs::remove_file(data.join("starling.db-shm")).unwrap(),
-        reason: "starling.db-shm is not there any more, or is another one",
+        reason: "starling.db-shm is missing or was replaced",
         is_killed: true,
         keeps: true,
         recovers: true,
@@ -203,7 +203,7 @@ const TAMPERINGS: [Tampering; 11] = [
     Tampering {
         what: "the lock is removed",
         does: |data| fs::remove_file(data.join("starling.db.lock")).unwrap(),
-        reason: "starling.db.lock is not there any more, or is another one",
+        reason: "starling.db.lock is missing or was replaced",
         is_killed: false,
         keeps: true,
         recovers: false,
@@ -211,7 +211,7 @@ const TAMPERINGS: [Tampering; 11] = [
     Tampering {
         what: "the lock is replaced by a copy",
         does: |data| replace(&data.join("starling.db.lock")),
-        reason: "starling.db.lock is not there any more, or is another one",
+        reason: "starling.db.lock is missing or was replaced",
         is_killed: true,
         keeps: true,
         recovers: true,
@@ -222,7 +222,7 @@ const TAMPERINGS: [Tampering; 11] = [
             fs::remove_file(data.join("starling.db.lock")).unwrap();
             fs::create_dir(data.join("starling.db.lock")).unwrap();
         },
-        reason: "starling.db.lock is not there any more, or is another one",
+        reason: "starling.db.lock is missing or was replaced",
         is_killed: true,
         keeps: true,
         recovers: false,
@@ -234,7 +234,7 @@ const TAMPERINGS: [Tampering; 11] = [
             fs::rename(data.join("starling.db"), data.join("moved/starling.db")).unwrap();
             symlink("moved/starling.db", data.join("starling.db")).unwrap();
         },
-        reason: "starling.db is not there any more, or is another one",
+        reason: "starling.db is missing or was replaced",
         is_killed: false,
         keeps: true,
         recovers: true,
@@ -264,7 +264,7 @@ impl Tampering {
             alice.next_of("ack").await;
         }
         does(&data);
-        // Acknowledged is only what was before.
+        // Only the messages before the change are acknowledged.
         assert!(alice.try_send_json(&json!({"Message": "refused", "id": "refused"})).await);
         let refused = alice.next_of("error").await;
         assert_eq!((&refused["code"], &refused["id"]), (&json!("unavailable"), &json!("refused")), "{what}");
@@ -276,7 +276,7 @@ impl Tampering {
         } else {
             server.stop();
         }
-        // What an operator does about it.
+        // The repair by an operator.
         let link = data.join("starling.db");
         if fs::symlink_metadata(&link).unwrap().is_symlink() {
             fs::rename(data.join("moved/starling.db"), &link).unwrap();
@@ -297,7 +297,7 @@ impl Tampering {
 
 #[test]
 fn whatever_happens_to_the_files_of_a_running_server_it_acknowledges_nothing_that_the_next_start_lacks() {
-    // A server that starts takes its time: all of them at once.
+    // A server needs time to start, so all cases run in parallel.
     let threads =
         TAMPERINGS.map(|case| std::thread::spawn(move || actix_web::rt::System::new().block_on(case.check())));
     for thread in threads {
@@ -316,7 +316,7 @@ async fn a_log_that_another_process_takes_into_the_database_and_a_database_that_
         let path = folder.path().join("data/starling.db");
         let tool = Connection::open(path).unwrap();
         tool.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
-        // The same of the database, which gets smaller.
+        // The database file also becomes smaller.
         tool.execute_batch("CREATE TABLE large AS SELECT randomblob(1000000); DROP TABLE large; VACUUM").unwrap();
         tool.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     }

@@ -1,4 +1,4 @@
-//! Who may come in and do what, where names are authenticated.
+//! Access control on a server that authenticates names.
 
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rsa::KeySize;
@@ -24,7 +24,7 @@ fn of(name: &str) -> String {
 async fn http(server: &TestServer, method: &str, path: &str, token: Option<&str>, body: &str) -> HttpAnswer {
     let token = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
     let head = format!("{token}Connection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-    // The request ends with an empty line of its own, which a server that closes does not read.
+    // The request ends with an additional empty line, which a server that closes does not read.
     raw::http(server.address(), method, path, &head).await
 }
 
@@ -96,7 +96,7 @@ async fn tokens_are_verified_with_a_public_key_of_rsa_or_ed25519() {
         let mut alice = Client::open(&server, &format!("/ws?token={}", tokens[own])).await;
         alice.expect(r#"{"type":"welcome","clientId":"alice"}"#).await;
         raw::handshake(&server, &format!("/ws?token={}", tokens[other])).await.expect_refusal(401, "unauthorized");
-        // A public key is no secret: signed with it as one, a token proves nothing.
+        // A public key is not secret: a token that uses it as an HMAC secret proves nothing.
         let text = std::fs::read(&key).unwrap();
         let forged = signed(Algorithm::HS256, &EncodingKey::from_secret(&text));
         raw::handshake(&server, &format!("/ws?token={forged}")).await.expect_refusal(401, "unauthorized");
@@ -132,7 +132,7 @@ async fn reading_over_http_takes_a_token_that_allows_the_room() {
     let page = http(&server, "GET", "/api/rooms/ops/messages", Some(&all), "").await.json();
     assert_eq!(page["messages"].as_array().unwrap().len(), 1);
     assert_eq!(raw::get(&server, &format!("/api/stats?token={all}")).await.status, 200);
-    // What is no message stays open: the page, and what a supervisor asks.
+    // Routes without messages stay open: the page, and the routes for a supervisor.
     for path in ["/", "/healthz", "/readyz", "/metrics"] {
         assert_eq!(raw::get(&server, path).await.status, 200, "{path}");
     }
@@ -199,7 +199,7 @@ async fn private_messages_wait_for_who_is_away_and_survive_a_restart() {
     let server = TestServer::start(&variables);
     let mut alice = Client::connect(&server, &of("alice")).await;
     alice.send_json(&whisper).await;
-    // Her own copy and the receiver's are stored one after the other, and each is told when it is.
+    // The sender's and the receiver's copies are stored one after the other, and each is reported when it is stored.
     let told = [alice.text().await, alice.text().await];
     let has = |wanted: &str| told.iter().any(|frame| frame.contains(wanted));
     assert!(has(r#""Message":"psst","seq":1,"to":"bob""#) && has(r#""type":"ack","id":"m1""#), "{told:?}");
@@ -235,7 +235,7 @@ async fn private_messages_wait_for_who_is_away_and_survive_a_restart() {
     let page = alice.expect(r#"{"type":"history","id":"p1","inbox":true,"to":"bob","hasMore":false}"#).await;
     let texts: Vec<&Value> = page["messages"].as_array().unwrap().iter().map(|message| &message["Message"]).collect();
     assert_eq!(texts, [&json!("psst"), &json!("what?")]);
-    // Nobody reads them over HTTP, as a room of any name.
+    // Nobody can read them over HTTP as a room with such a name.
     let admin = token(&["olga", "--admin"]);
     for name in ["@alice", "%40alice"] {
         let answer = http(&server, "GET", &format!("/api/rooms/{name}/messages"), Some(&admin), "").await;

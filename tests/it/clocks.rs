@@ -1,6 +1,6 @@
-//! What the server does when somebody sets the clock of its machine: durations go by the clock that never goes back.
+//! The server's behaviour when the machine's clock is set: durations use the monotonic clock.
 //!
-//! The clock is that of the real binary alone, set while it runs with libfaketime.
+//! libfaketime sets the clock of the real binary only, while it runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use crate::harness::{bot_swarm, starling};
 const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
 
-/// The library that stands between a program and the clock.
+/// The library that intercepts a program's calls to the clock.
 fn library() -> PathBuf {
     let folders = fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
     let mut found = folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1")).filter(|path| path.exists());
@@ -37,7 +37,7 @@ impl Server {
         Self::start_in(tempfile::tempdir().unwrap(), 0, variables)
     }
 
-    /// Starts a server in a folder, with its clock so many seconds from the right time.
+    /// Starts a server in a folder, with its clock off by this many seconds.
     fn start_in(folder: tempfile::TempDir, offset: i64, variables: &[(&str, &str)]) -> Self {
         let clock = folder.path().join("clock");
         set(&clock, offset);
@@ -53,7 +53,7 @@ impl Server {
         Self { process, clock, folder }
     }
 
-    /// Sets the clock so many seconds from the right time, and waits until the server tells that time.
+    /// Sets the clock off by this many seconds, and waits until the server reports that time.
     async fn set_clock(&self, offset: i64) {
         set(&self.clock, offset);
         within(format!("the clock is {offset} s off"), async {
@@ -64,7 +64,7 @@ impl Server {
         .await;
     }
 
-    /// How many seconds the server's clock is off.
+    /// The number of seconds by which the server's clock is off.
     async fn seconds_off(&self) -> i64 {
         let answer = raw::http(self.process.address(), "GET", "/healthz", "Connection: close\r\n").await;
         let said: HttpDate = answer.header("date").unwrap().parse().unwrap();
@@ -72,34 +72,34 @@ impl Server {
         seconds(said.into()) - seconds(SystemTime::now())
     }
 
-    /// The messages in the lobby.
+    /// The stored messages of the lobby.
     async fn stored(&self) -> String {
         raw::http(self.process.address(), "GET", "/api/rooms/lobby/messages", "Connection: close\r\n").await.body
     }
 }
 
-/// Sets a clock, at once and for all threads.
+/// Sets a clock, atomically for all threads.
 fn set(clock: &Path, offset: i64) {
     let new = clock.with_extension("new");
     fs::write(&new, format!("{offset:+}")).unwrap();
     fs::rename(new, clock).unwrap();
 }
 
-/// A connection that ends by itself, and when at the earliest.
+/// A connection that ends by itself, with the earliest time of its end.
 struct Ending {
     what: &'static str,
     not_before: Instant,
     client: Client,
 }
 
-/// A page's connection that never shows a token, and one that comes with a token of ten seconds.
+/// A page's connection that never presents a token, and one with a token that is valid for ten seconds.
 async fn endings(server: &Server) -> [Ending; 2] {
     let address = server.process.address();
     let begun = Instant::now();
     let proven =
         Client::connect(address, &format!("/ws?token={}", token::issue(&starling(), &["alice", "--seconds", "10"])))
             .await;
-    // The end of a token is a whole second.
+    // A token expires at a whole second.
     let proven = Ending { what: "whose token expires", not_before: begun + Duration::from_secs(9), client: proven };
     let begun = Instant::now();
     let mut unproven = Client::open_as_page(address, "/ws").await;
@@ -141,7 +141,7 @@ async fn a_clock_that_is_wrong_for_a_moment_drops_nothing_that_is_fresh() {
     let mut alice = Client::connect(server.process.address(), "/ws?clientId=alice").await;
     alice.send_json(&json!({"Message": "old"})).await;
     alice.expect(r#"{"type":"message","Message":"old"}"#).await;
-    // Retention works, and has begun to believe the clock.
+    // Retention works, and has started to trust the clock.
     within("what is old is dropped", async {
         while server.stored().await.contains("old") {
             tokio::time::sleep(LOOK).await;
@@ -153,7 +153,7 @@ async fn a_clock_that_is_wrong_for_a_moment_drops_nothing_that_is_fresh() {
         alice.send_json(&json!({"Message": fresh})).await;
         alice.expect(&json!({"type": "message", "Message": fresh}).to_string()).await;
         server.set_clock(offset).await;
-        // Retention looks once a second: it has to see the wrong clock.
+        // Retention runs once a second: it must see the wrong clock.
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(3) {
             assert!(server.stored().await.contains(&fresh), "{fresh} is dropped with the clock {offset} s off");

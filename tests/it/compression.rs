@@ -1,4 +1,4 @@
-//! permessage-deflate (RFC 7692) over real sockets: what is negotiated, what is compressed, and what a bomb costs.
+//! permessage-deflate (RFC 7692) over real sockets: negotiation, compression, and the cost of a decompression bomb.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use test_kit::Exposition;
@@ -18,7 +18,7 @@ fn deflate(payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The text of a frame, inflated on its own: no other frame is needed to read it.
+/// The text of a frame, inflated on its own: it depends on no other frame.
 fn inflated(frame: &RawFrame) -> String {
     if frame.opcode != COMPRESSED_TEXT {
         assert_eq!(frame.opcode, raw::TEXT);
@@ -30,14 +30,14 @@ fn inflated(frame: &RawFrame) -> String {
     String::from_utf8(out).unwrap()
 }
 
-/// A client that takes compressed frames, and has read its welcome.
+/// A client that accepts compressed frames and has read its welcome.
 async fn connect(server: &TestServer, path: &str) -> Raw {
     let mut raw = Raw::open(server.address()).await;
     let answer = raw.ask_for_websocket(path, OFFER).await;
     assert_eq!(answer.status, 101);
     let accepted = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
     assert_eq!(answer.header("sec-websocket-extensions"), Some(accepted));
-    // It holds the client's key: its length must tell nothing.
+    // The welcome contains the client's key, so it is not compressed: a compressed length could reveal it.
     let welcome = raw.frame().await.unwrap();
     assert!(welcome.opcode == raw::TEXT && welcome.payload.len() > 256 && welcome.says("\"welcome\""), "{welcome:?}");
     raw
@@ -91,7 +91,7 @@ async fn small_frames_are_plain_and_order_holds_among_both_kinds() {
         assert_eq!((read["seq"].as_u64(), read["Message"].as_str()), (Some(number as u64 + 1), Some(&*text(number))));
         assert_eq!(frame.opcode == COMPRESSED_TEXT, number % 2 == 1, "{number}");
     }
-    // An answer for one client is compressed too, where it is long enough.
+    // A long answer for one client is compressed too.
     alice.send_text(r#"{"type":"history","room":"lobby","limit":50}"#).await;
     let page = alice.frame().await.unwrap();
     assert_eq!(page.opcode, COMPRESSED_TEXT);
@@ -124,7 +124,7 @@ async fn what_a_client_compresses_is_read_within_the_bounds_of_a_frame() {
     let (head, tail) = good.split_at(7);
     let not_utf8 = deflate(b"{\"Message\":\"\xff\"}");
     let ping = raw::frame(raw::PING, b"?");
-    // In one frame, in parts with a ping between them, and not compressed at all.
+    // In one frame, in fragments with a ping between them, and uncompressed.
     let mut alice = connect(&server, "/ws").await;
     for bytes in [
         raw::frame(COMPRESSED_TEXT, &good),
@@ -186,7 +186,7 @@ async fn what_a_client_compresses_is_read_within_the_bounds_of_a_frame() {
         mallory.send(&bytes).await;
         assert_eq!(mallory.drain().await, (vec![], Some(code)), "{name}");
     }
-    // An empty message is one, and JSON that is none.
+    // An empty message, and a text that is not JSON.
     alice.send(&raw::frame(COMPRESSED_TEXT, &[0x00])).await;
     assert!(alice.frame().await.unwrap().says("message_empty") || alice.frame().await.is_some());
     let mut bare = Raw::connect(&server, "/ws").await;
@@ -198,7 +198,7 @@ async fn what_a_client_compresses_is_read_within_the_bounds_of_a_frame() {
 async fn a_compressed_text_that_is_cut_short_is_never_taken_as_a_shorter_text() {
     let server = TestServer::start(&[]);
     let mut witness = connect(&server, "/ws?clientId=witness").await;
-    // Spoken lines: any beginning of one is one too.
+    // Console lines: any prefix of a line is also a line.
     for text in ["pay 1000 to bob, and not to eve".to_owned(), "the quick brown fox ".repeat(40)] {
         let good = deflate(text.as_bytes());
         for length in (1..good.len() - 1).step_by((good.len() / 20).max(1)) {

@@ -1,4 +1,4 @@
-//! A crowd that comes into one room, and goes, within seconds.
+//! A crowd joins one room and leaves it within seconds.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::harness::TestServer;
 const CROWD: usize = 2_000;
 const AT_A_TIME: usize = 100;
 
-/// Takes what comes until it is told to stop, and returns the `presence` among it.
+/// Reads frames until the next `presence` event, and returns it.
 async fn watch(client: &mut Client) -> Value {
     loop {
         let frame: Value = serde_json::from_str(&client.text().await).unwrap();
@@ -62,11 +62,11 @@ async fn two_thousand_who_come_and_go_cost_one_presence_a_second_and_nobody_wait
         assert!(names("joined") <= 50 && names("left") <= 50, "{presence}");
     }
 
-    // A list of the members is bounded, whoever asks, and told to be cut.
+    // A list of members is bounded for everybody, and says that it is truncated.
     watcher.send_text(r#"{"type":"members","room":"crowded"}"#).await;
     let members = watcher.expect(r#"{"type":"members","truncated":true}"#).await;
     assert_eq!((members["count"].as_u64(), members["clientIds"].as_array().map(Vec::len)), (Some(2_001), Some(1_000)));
-    // Who has not asked is told nothing; what is said reaches all of them, and first.
+    // Members without presence receive no presence events; a message reaches all of them first.
     watcher.expect_chat_works().await;
     let hear = crowd.iter_mut().map(async |client| client.frame().await.unwrap().text().contains("still here"));
     assert!(join_all(hear).await.into_iter().all(|heard| heard), "the first frame is the message");

@@ -1,6 +1,6 @@
-//! Dashboards and rules: Grafana can load them, what they ask for exists, and every figure can be seen somewhere.
+//! Dashboards and rules: Grafana can load them, their metrics exist, and every metric is visible somewhere.
 //!
-//! Whether each question is answered is asked of a real Prometheus, in `tests/stack`.
+//! `tests/stack` checks with a real Prometheus that each query has an answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,8 +11,8 @@ use crate::shown::{Dashboard, dashboards, files, read, rules, yaml};
 
 /// Metrics that are on no dashboard, and why.
 const NOT_SHOWN: [(&str, &str); 6] = [
-    ("chat_log_lines_dropped_total", "the log says so itself as soon as somebody reads it"),
-    ("process_virtual_memory_bytes", "what is mapped says nothing about what is used"),
+    ("chat_log_lines_dropped_total", "the log itself reports it as soon as it has a reader"),
+    ("process_virtual_memory_bytes", "mapped memory says nothing about used memory"),
     ("swarm_clocks_off_seconds", ONE_HOST),
     ("swarm_deliveries_untimed_total", ONE_HOST),
     ("swarm_remote_delivery_seconds", ONE_HOST),
@@ -21,7 +21,7 @@ const NOT_SHOWN: [(&str, &str); 6] = [
 
 const ONE_HOST: &str = "all containers of the stack are on one host, and have one clock";
 
-/// What the system's figures of containers are called; they are not ours.
+/// The metrics of cAdvisor about containers; they are not the project's own.
 const OF_CADVISOR: [&str; 7] = [
     "container_cpu_usage_seconds_total",
     "container_cpu_cfs_periods_total",
@@ -40,14 +40,14 @@ fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("{value} is a number"))
 }
 
-/// A series' name without what a histogram puts behind it.
+/// The name of a series without the suffixes of a histogram.
 fn family<'a>(known: &BTreeSet<String>, name: &'a str) -> &'a str {
     let bare = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix));
     bare.filter(|bare| known.contains(*bare)).unwrap_or(name)
 }
 
-/// The metrics that an expression names. Words in strings, labels and functions are none: a metric has the prefix of
-/// one of the parts, or a colon.
+/// The metrics in an expression. Words in strings, labels and functions do not count: a metric has one of the prefixes,
+/// or a colon.
 fn metrics_in(expr: &str) -> BTreeSet<String> {
     let parts = ["chat_", "process_", "swarm_", "container_"];
     let unquoted: String = expr.split('"').step_by(2).collect::<Vec<_>>().join("\"\"");
@@ -59,7 +59,7 @@ fn metrics_in(expr: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Every expression of a panel or a rule, with where it stands.
+/// Every expression of a panel or a rule, with its location.
 fn expressions() -> Vec<(String, String)> {
     let targets = dashboards().into_iter().flat_map(|dashboard| dashboard.targets());
     let rules = rules().into_iter().map(|rule| (rule.name().to_owned(), rule.expr().to_owned()));
@@ -110,7 +110,7 @@ fn grafana_finds_prometheus_and_the_dashboards() {
     }
 }
 
-/// Every value of this key, at any depth.
+/// All values of this key, at any depth.
 fn collect<'a>(value: &'a Value, key: &str, found: &mut Vec<&'a Value>) {
     match value {
         Value::Object(fields) => {

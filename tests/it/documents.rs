@@ -1,21 +1,21 @@
-//! Every command and example of the documents is tried as it stands, in a clean folder, in a network of its own where the
+//! Runs every command and example of the documents as written, in a clean folder, in a separate network in which the
 //! default ports are free. Output that a document shows is compared.
 //!
-//! The words behind the fence of a block say how it is tried:
+//! The words after the fence of a block determine the test:
 //!
-//! | block | how it is tried |
+//! | block | test |
 //! |---|---|
-//! | `sh` | run to its end, which must be a success |
-//! | `sh server` | started, and running for the rest of the page: a chat on its default port |
-//! | `sh verdict` | run to its end: the verdict of the bots depends on the machine, so each of 0, 1 and 2 will do |
-//! | `sh measure` | takes minutes and a machine for itself: all its options are checked |
-//! | `sh docker`, `yaml docker` | needs Docker: tried by `tests/stack` |
-//! | `sh self` | what runs this very test |
-//! | `console` | a session: what stands behind `$ ` is run, what it writes is compared |
-//! | `json sent`, `json received` | sent by a client, and what this client receives then, but for numbers |
+//! | `sh` | run to its end, must succeed |
+//! | `sh server` | started, and kept running for the rest of the page: a chat on its default port |
+//! | `sh verdict` | run to its end: the verdict of the bots depends on the machine, so exit codes 0 to 2 are accepted |
+//! | `sh measure` | takes minutes and a machine for itself: only its options are checked |
+//! | `sh docker`, `yaml docker` | needs Docker: tested by `tests/stack` |
+//! | `sh self` | not run here: it runs this test itself |
+//! | `console` | a session: the commands after `$ ` are run, and their output is compared |
+//! | `json sent`, `json received` | sent by a client, and received by it afterwards; numbers are ignored |
 //! | `json command`, `json event` | read and written by the protocol's own tests |
-//! | `env` | lines of a `.env` that the server takes |
-//! | `text` | no command and no example |
+//! | `env` | lines of a `.env` that the server accepts |
+//! | `text` | neither a command nor an example |
 
 mod page;
 mod shell;
@@ -32,11 +32,18 @@ use test_kit::{Client, namespace, within};
 use crate::harness::starling;
 use crate::tidy;
 
-/// Blocks that are tried elsewhere, or not at all.
-const NOT_HERE: [(&str, &str); 6] =
-    [("sh", "docker"), ("sh", "self"), ("yaml", "docker"), ("json", "command"), ("json", "event"), ("text", "")];
+/// Blocks that are tested elsewhere, or not at all.
+const NOT_HERE: [(&str, &str); 7] = [
+    ("sh", "docker"),
+    ("sh", "self"),
+    ("yaml", "docker"),
+    ("json", "command"),
+    ("json", "event"),
+    ("text", ""),
+    ("js", ""),
+];
 
-/// The pages that people read, from the top folder.
+/// The documents, as paths from the top folder.
 fn pages() -> Vec<(PathBuf, Page)> {
     let is_page = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "md");
     let mut pages: Vec<_> = tidy::files().into_iter().filter(is_page).collect();
@@ -48,7 +55,7 @@ fn pages() -> Vec<(PathBuf, Page)> {
     pages.into_iter().map(parse).collect()
 }
 
-/// Tries the blocks of a page, one after the other, in one folder.
+/// Tests the blocks of a page, one after the other, in one folder.
 async fn try_page(test: &str, name: &str) {
     if !namespace::is_inside(test) {
         return;
@@ -104,7 +111,7 @@ async fn try_page(test: &str, name: &str) {
     within("what was started stops", async { shell.stop_servers() }).await;
 }
 
-/// The same object with 0 for every number.
+/// The same object with every number replaced by 0.
 fn without_numbers(mut object: Value) -> Value {
     for value in object.as_object_mut().unwrap().values_mut().filter(|value| value.is_number()) {
         *value = 0.into();
@@ -112,7 +119,7 @@ fn without_numbers(mut object: Value) -> Value {
     object
 }
 
-/// Checks that a command of ours exists and has the options that it is given. Code that is no command of ours passes.
+/// Checks that a command of the project exists and has the given options. Other programs pass.
 fn check_command(shell: &Shell, name: &str, line: usize, command: &str) {
     let words = words(command);
     let Some((program, arguments)) = words.split_first() else { return };
@@ -121,7 +128,7 @@ fn check_command(shell: &Shell, name: &str, line: usize, command: &str) {
         "starling" | "bot-swarm" => {
             let is_word = |word: &&String| word.starts_with(|first: char| first.is_ascii_lowercase());
             let subcommands: Vec<&str> = arguments.iter().take_while(is_word).map(String::as_str).collect();
-            // The last words may be arguments of a command rather than its name.
+            // The last words may be arguments of a command instead of its name.
             let mut helps = (1..=subcommands.len()).rev().map(|count| subcommands[..count].join(" "));
             let help = helps.find_map(|words| help_of(shell, &format!("{program} {words}")));
             let help = if subcommands.is_empty() { help_of(shell, program) } else { help };
@@ -144,13 +151,13 @@ fn check_command(shell: &Shell, name: &str, line: usize, command: &str) {
     }
 }
 
-/// What a command says of itself; `None`: there is no such command.
+/// The help text of a command; `None` if the command does not exist.
 fn help_of(shell: &Shell, command: &str) -> Option<String> {
     let (code, output) = shell.run(&format!("{command} --help"));
     (code == Some(0)).then_some(output)
 }
 
-/// Checks that the targets exist that a cargo command names.
+/// Checks that the targets of a cargo command exist.
 fn check_cargo(at: &str, arguments: &[String]) {
     let manifests = ["Cargo.toml", "actors/Cargo.toml", "bot-swarm/Cargo.toml", "protocol/Cargo.toml"];
     let manifests: String = manifests.iter().map(|path| fs::read_to_string(tidy::root().join(path)).unwrap()).collect();
@@ -180,6 +187,7 @@ pages! {
     the_page_of_the_metrics_is_true = "docs/metrics.md";
     the_page_of_operations_is_true = "docs/operations.md";
     the_page_of_the_chat_page_is_true = "docs/page.md";
+    the_page_of_the_client_is_true = "clients/js/README.md";
     the_page_of_the_figures_is_true = "docs/performance.md";
     the_page_of_the_protocol_is_true = "docs/protocol.md";
     the_page_of_security_is_true = "docs/security.md";
@@ -205,7 +213,9 @@ fn every_page_that_calls_a_program_says_where_it_is() {
 fn every_page_with_a_command_or_an_example_is_tried() {
     for (path, page) in pages() {
         let path = path.to_str().unwrap();
-        let has_any = page.blocks.iter().any(|block| !block.is_marked("") || block.language != "text");
+        // Examples in Rust are compiled as documentation tests of their package.
+        let is_text = |block: &Block| block.marks.is_empty() && block.language == "text";
+        let has_any = page.blocks.iter().any(|block| !is_text(block) && !block.language.starts_with("rust"));
         assert!(!has_any || TRIED.contains(&path), "{path}");
     }
     for page in TRIED {

@@ -1,4 +1,4 @@
-//! Clients that are slow, silent or too fast: the server keeps its bounds, and the others lose nothing.
+//! Slow, silent and fast clients: the server keeps its limits, and the others lose nothing.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -29,7 +29,7 @@ async fn a_client_that_never_reads_is_closed_with_4001_and_the_others_lose_nothi
 
     let text = "x".repeat(16_000);
     let mut sent = 0;
-    // The kernel keeps a few megabytes of its own for the client, then the outbox fills.
+    // The kernel buffers a few megabytes for the client, then the outbox fills.
     while disconnects(&Exposition::scrape(&server).await, "slow_consumer") < 0.5 {
         assert!(sent < 3_000, "48 MB were written for a client that never reads");
         for _ in 0..20 {
@@ -43,13 +43,13 @@ async fn a_client_that_never_reads_is_closed_with_4001_and_the_others_lose_nothi
             assert!(got.contains(&format!("\"seq\":{sent},")), "bob misses {sent}");
         }
     }
-    // What it was given has no gap, and the reason stands at the end.
+    // The delivered messages have no gap, and the close frame is the last.
     let (frames, code) = slow.drain().await;
     let got = seqs(&frames);
     assert!(got.iter().copied().eq(1..=got.len() as u64), "{} messages", got.len());
     assert_eq!(code, Some(4001));
     assert!(got.len() < sent, "it was closed, not waited for");
-    // Nothing is left of it.
+    // The server keeps nothing of the client.
     let figures = figures_when(&server, "it is gone", |figures| figures.value("chat_sessions", &[]) < 2.5).await;
     assert!(disconnects(&figures, "slow_consumer") < 1.5);
     figures_when(&server, "the outboxes are empty", |figures| figures.value("chat_outbox_bytes", &[]) < 0.5).await;
@@ -65,14 +65,14 @@ async fn a_client_whose_socket_takes_nothing_for_too_long_is_closed_with_4001() 
     let text = "x".repeat(16_000);
     let mut sent = 0_u32;
     let waits = |figures: &Exposition| figures.value("chat_outbox_bytes", &[]) > 100_000.0;
-    // Far less than the outbox holds waits for it, and still it must go.
+    // The waiting bytes are far fewer than the outbox limit, but the client is closed nevertheless.
     while !waits(&Exposition::scrape(&server).await) {
         for _ in 0..10 {
             sent += 1;
             alice.send_text(&format!(r#"{{"Message":"{text}"}}"#)).await;
             alice.expect(&format!(r#"{{"type":"message","seq":{sent}}}"#)).await;
         }
-        // It shows that it is alive, and yet takes nothing.
+        // The client shows that it is alive, but reads nothing.
         slow.send(&raw::frame(0x8a, b"")).await;
     }
     let gone = |figures: &Exposition| disconnects(figures, "slow_consumer") > 0.5;
@@ -83,7 +83,7 @@ async fn a_client_whose_socket_takes_nothing_for_too_long_is_closed_with_4001() 
         }
     };
     let answers = async {
-        // Reads its pings.
+        // Reading answers the pings.
         loop {
             alice.receive().await;
         }
@@ -105,7 +105,7 @@ async fn a_silent_client_is_closed_with_4002_and_one_that_answers_pings_is_not()
     alice.expect(r#"{"type":"joined"}"#).await;
     let mut silent = Raw::connect(&server, "/ws?clientId=silent").await;
     alice.expect(r#"{"type":"presence","joined":["silent"]}"#).await;
-    // Alice says nothing from here on: her pongs alone keep her.
+    // Alice sends nothing from here on: only her pongs keep the connection.
     alice.expect(r#"{"type":"presence","left":["silent"]}"#).await;
     assert!(alice.pings >= 1, "she was pinged");
     let (frames, code) = silent.drain().await;
@@ -116,7 +116,7 @@ async fn a_silent_client_is_closed_with_4002_and_one_that_answers_pings_is_not()
     assert!((figures.value("chat_connections", &[]) - 1.0).abs() < 0.5);
 }
 
-/// The mailboxes of all actors: what waits in them, or the longest there was.
+/// The number of messages in the mailboxes of all actors, now or at most.
 fn mailboxes(figures: &Exposition, name: &str) -> [f64; 3] {
     ["chat_server", "hub", "session"].map(|actor| figures.value(name, &[("actor", actor)]))
 }
@@ -135,7 +135,7 @@ async fn a_flood_without_a_rate_limit_is_slowed_by_credits_and_leaves_nothing_be
     let mallory = Raw::connect(&server, "/ws?clientId=mallory").await;
     let mut flood = raw::frame(raw::TEXT, br#"{"Message":"x"}"#).repeat(FLOOD);
     flood.extend(raw::frame(raw::CLOSE, &1000_u16.to_be_bytes()));
-    // Written and read by halves: the one must not wait for the other.
+    // Writing and reading are separate, because neither may wait for the other.
     let (mut writing, mut reading) = mallory.split();
     let ((), (frames, code)) = tokio::join!(writing.send(&flood), async {
         bob.expect_chat_works().await;
@@ -155,7 +155,7 @@ async fn a_flood_without_a_rate_limit_is_slowed_by_credits_and_leaves_nothing_be
     let figures = figures_when(&server, "everything is given back", quiet).await;
     let messages = figures.value("chat_messages_total", &[("kind", "global")]);
     assert!((messages - FLOOD as f64).abs() < 0.5, "{messages} of {FLOOD} messages were taken");
-    // Beside the commands that hold a credit: sessions that open and close.
+    // Commands that hold a credit, plus sessions that open and close.
     let [chat_server, hub, session] = highest.get();
     assert!(chat_server <= 12.0 && hub <= 12.0 && session <= 2.0, "{:?}", highest.get());
 }
@@ -185,7 +185,8 @@ async fn who_asked_for_nothing_holds_no_credit() {
     assert!(alice.text().await.contains("/help"));
     let mut bob = Client::connect(&server, "/ws/dev?clientId=bob").await;
     bob.expect_chat_works().await;
-    // Closed, and yet it goes on: what it sends is read and forgotten, long before its socket is given up.
+    // The client is closed but goes on sending: the server reads and discards its frames, long before it gives up the
+    // socket.
     let mut mallory = Raw::connect(&server, "/ws/dev?clientId=mallory").await;
     mallory.send(&[raw::frame(raw::BINARY, b"x"), raw::frame(raw::TEXT, b"{}").repeat(3)].concat()).await;
     assert_eq!(mallory.drain().await.1, Some(1003));

@@ -1,4 +1,4 @@
-//! Clients that send as much as they can, or stop in the middle of anything: each costs only itself.
+//! Clients that send as much as possible, or stop in the middle of anything: each affects only itself.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ fn disconnects(figures: &Exposition, reason: &str) -> f64 {
     figures.value("chat_disconnects_total", &[("reason", reason)])
 }
 
-/// Frames of any kind that the sessions have read.
+/// The number of frames of any kind that the sessions have read.
 async fn frames_read(server: &TestServer) -> f64 {
     Exposition::scrape(server).await.value("chat_stage_arrivals_total", &[("stage", "session")])
 }
 
-/// Everything is given back, and only so many sessions are left.
+/// Waits until everything is given back and only this many sessions remain.
 async fn only_left(server: &TestServer, sessions: f64) -> Exposition {
     figures_when(server, "everything is given back", |figures| {
         figures.value("chat_sessions", &[]) < sessions + 0.5
@@ -33,7 +33,7 @@ async fn only_left(server: &TestServer, sessions: f64) -> Exposition {
     .await
 }
 
-/// A server on which somebody chats, and how fast that goes while nothing happens.
+/// A server on which somebody chats, with the latency of the calm chat.
 struct Calm {
     server: TestServer,
     bystander: Bystander,
@@ -49,7 +49,7 @@ impl Calm {
         Self { before, ..calm }
     }
 
-    /// What 99 of 100 messages of the bystander took from now on, over half a second.
+    /// The bystander's p99 from now on, over half a second.
     async fn p99(&self) -> Duration {
         self.bystander.forget();
         within("the bystander chats", async {
@@ -65,8 +65,8 @@ impl Calm {
         self.bystander.round_trips().p99()
     }
 
-    /// During an attack the bystander is served as before. Generous: the attacker, the server, the bystander and other
-    /// tests share the machine.
+    /// Checks that the bystander is served as before during an attack. The limit is generous: attacker, server,
+    /// bystander and other tests share the machine.
     fn expect_calm(&self, during: Duration) {
         let most = self.before * 20 + Duration::from_millis(400);
         assert!(during <= most, "before {:?}, during {during:?}", self.before);
@@ -80,7 +80,7 @@ impl Calm {
 
 #[actix::test]
 async fn pings_pongs_and_tiny_fragments_are_read_no_faster_than_twenty_for_each_frame_that_a_client_may_send() {
-    // What is not read hides that its sender has gone: that shows with the next ping.
+    // The server does not notice the end of a connection that it does not read; the next ping reveals it.
     let calm = Calm::with(&[("CHAT_HEARTBEAT_SECONDS", "1")]).await;
     for (name, begin, flood) in [
         ("pings", vec![], raw::frame(raw::PING, b"")),
@@ -105,7 +105,7 @@ async fn pings_pongs_and_tiny_fragments_are_read_no_faster_than_twenty_for_each_
             () = reads => panic!("nobody is closed for it"),
         };
         let read = frames_read(&calm.server).await - before;
-        // Two thousand at once, a thousand a second; and what the bystander says.
+        // Two thousand at once, a thousand a second, and the bystander's messages.
         let most = 2_000.0 + 1_000.0 * begun.elapsed().as_secs_f64() + 500.0;
         assert!(read <= most, "{read} frames were read in {:?}", begun.elapsed());
         assert!(read >= 2_000.0, "what may be sent is read: {read}");
@@ -154,13 +154,13 @@ async fn joins_and_renames_without_a_rate_limit_are_slowed_by_credits_and_told_o
     let ((), (frames, code), during) = tokio::join!(writing.send(&flood), reading.drain(), calm.p99());
     assert_eq!(code, Some(1000));
     let kinds = ["joined", "welcome", "left"].map(|kind| format!("\"type\":\"{kind}\""));
-    // But for those that were on their way when it said goodbye.
+    // All but the answers in transit when the client closed.
     assert!((8_990..=9_000).contains(&frames.len()), "{}", frames.len());
     for (frame, kind) in frames.iter().zip(kinds.iter().cycle()) {
         assert!(frame.text().contains(kind), "{kind} comes next: {}", frame.text());
     }
     calm.expect_calm(during);
-    // However often somebody comes and goes.
+    // Presence is bounded, however often somebody joins and leaves.
     watcher.send_text(r#"{"type":"ping"}"#).await;
     let mut told = 0.0;
     while watcher.text().await.contains("\"presence\"") {
@@ -184,7 +184,7 @@ async fn who_asks_and_asks_and_never_reads_the_answers_is_closed_with_4001() {
     let (mut writing, mut reading) = mallory.split();
     let closed = |figures: &Exposition| disconnects(figures, "slow_consumer") > 0.5;
     let ((), figures) = tokio::join!(writing.send(&flood), figures_when(&calm.server, "it is closed", closed));
-    // It is not read while an eighth of its outbox waits, so what it asks for never fills the outbox.
+    // The client is not read while an eighth of its outbox waits, so its own requests never fill the outbox.
     assert!(figures.value("chat_outbox_bytes_highest", &[]) < 262_144.0 / 2.0, "two pages at most");
     assert_eq!(reading.drain().await.1, Some(4001));
     alice.expect_chat_works().await;
@@ -244,14 +244,14 @@ async fn half_a_frame_and_then_silence_is_closed_with_4002() {
     assert!((disconnects(&figures, "no_sign_of_life") - 4.0).abs() < 0.5);
 }
 
-/// How a client ends that has sent a part of what it wanted.
+/// The end of a client that has sent a part of its data.
 #[derive(Debug, Clone, Copy)]
 enum Ending {
-    /// It says that nothing more comes, and reads on.
+    /// It shuts down its sending side, and reads on.
     Half,
-    /// It closes.
+    /// It closes the connection.
     Close,
-    /// It is reset.
+    /// It resets the connection.
     Reset,
 }
 
@@ -259,7 +259,7 @@ enum Ending {
 async fn whoever_ends_in_the_middle_of_anything_is_forgotten() {
     const CLIENTS: usize = 300;
     let calm = Calm::with(&[("CHAT_MESSAGES_PER_SECOND", "0")]).await;
-    // The same in every run.
+    // The seed is the same in every run.
     let mut random = fastrand::Rng::with_seed(2_026);
     let everything: Vec<u8> = [
         raw::frame(raw::TEXT, br#"{"Message":"hello","id":"1"}"#),
@@ -297,7 +297,7 @@ async fn whoever_ends_in_the_middle_of_anything_is_forgotten() {
                 match ending {
                     Ending::Half => {
                         client.shut_down().await;
-                        // Whatever it was answered, there is an end.
+                        // Whatever the answers, the connection ends.
                         timeout(Duration::from_secs(12), client.end()).await.expect("its connection ends");
                     }
                     Ending::Close => drop(client),

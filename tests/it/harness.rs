@@ -1,4 +1,4 @@
-//! The server under test: in this process, or as the binary.
+//! The server under test: in this process, or as a program.
 
 mod server;
 
@@ -10,12 +10,12 @@ use test_kit::{Process, Program};
 
 pub(crate) use self::server::TestServer;
 
-/// The binary.
+/// The server's program.
 pub(crate) fn starling() -> Program {
     Program::new(env!("CARGO_BIN_EXE_starling"))
 }
 
-/// Starts a server that listens here and may say nothing about it, and waits until it can be connected to.
+/// Starts a server that listens at this address and may log nothing about it, and waits until it accepts connections.
 pub(crate) async fn start_at(
     address: SocketAddr,
     folder: &Path,
@@ -26,7 +26,7 @@ pub(crate) async fn start_at(
     Process::of(child).reached(address).await
 }
 
-/// The program of the swarm, which cargo puts beside the server's when it builds the tests of the workspace.
+/// The swarm's program, which cargo puts beside the server's when it builds the tests of the workspace.
 pub(crate) fn bot_swarm() -> Program {
     Program::beside(env!("CARGO_BIN_EXE_starling"), "bot-swarm")
 }

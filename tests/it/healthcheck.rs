@@ -1,4 +1,4 @@
-//! `starling healthcheck`: what a container's health check asks, and what it is told.
+//! `starling healthcheck`: the requests of a container's health check, and their results.
 
 use std::fs;
 use std::net::TcpListener;
@@ -12,7 +12,7 @@ use test_kit::{LOOK, within};
 
 use crate::harness::starling;
 
-/// Asks as a health check does: exit code, and the one line why.
+/// Runs a health check. Returns its exit code and its line of output.
 fn healthcheck(bind: &str) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();
     healthcheck_in(folder.path(), bind, &[])
@@ -38,7 +38,7 @@ async fn a_server_that_can_serve_is_healthy() {
 async fn a_server_that_drains_is_unhealthy_and_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let server = starling().start(folder.path(), &[("CHAT_BIND", "127.0.0.1:0"), ("CHAT_DRAIN_SECONDS", "600")]);
-    // It stays, so the drain does not end.
+    // This client stays, so the drain does not end.
     let _silent = Raw::open(server.address()).await.shake_hands("/ws?clientId=silent").await;
     server.signal(Signal::TERM);
     let bind = server.address().to_string();
@@ -74,11 +74,11 @@ fn a_server_that_accepts_and_says_nothing_fails_the_check_in_time() {
     assert!(said.contains("no answer"), "{said}");
 }
 
-/// What the server and its health check are told, in a folder with both files.
+/// The TLS settings of the server and its health check, for a folder with both files.
 const TLS: [(&str, &str); 2] = [("CHAT_TLS_CERT", "cert.pem"), ("CHAT_TLS_KEY", "key.pem")];
 
-/// Writes a certificate that no client would take for a server at this address, as names and dates go, with the
-/// authority that vouches for it behind it.
+/// Writes a certificate that no client would accept for a server at this address because of its names and dates,
+/// followed by its authority's.
 fn write_certificate(folder: &Path) {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -98,14 +98,14 @@ fn write_certificate(folder: &Path) {
 async fn over_tls_the_configured_certificate_is_believed_and_no_other() {
     let folder = tempfile::tempdir().unwrap();
     write_certificate(folder.path());
-    // Over IPv6, where this machine has it.
+    // Over IPv6 if this machine has it.
     let bind = if TcpListener::bind("[::1]:0").is_ok() { "[::1]:0" } else { "127.0.0.1:0" };
     let server = starling().start(folder.path(), &[&[("CHAT_BIND", bind)], &TLS[..]].concat());
     let bind = server.address().to_string();
     let ask = || healthcheck_in(folder.path(), &bind, &TLS);
     assert_eq!(ask(), (Some(0), "ready".to_owned()));
 
-    // It is renewed, and the server does not know yet.
+    // The certificate is renewed on disk, but the server has not reloaded it.
     write_certificate(folder.path());
     let (code, said) = ask();
     assert_eq!(code, Some(1));
@@ -115,7 +115,7 @@ async fn over_tls_the_configured_certificate_is_believed_and_no_other() {
     server.line_with("read again");
     assert_eq!(ask(), (Some(0), "ready".to_owned()));
 
-    // A check that is configured otherwise than the server.
+    // A health check with other settings than the server.
     assert_eq!(healthcheck(&bind).0, Some(1), "without TLS");
     fs::write(folder.path().join("cert.pem"), "").unwrap();
     let (code, said) = ask();

@@ -1,4 +1,4 @@
-//! Whatever bytes a client sends, it gets an error or is closed with a code, and nobody else notices.
+//! Whatever bytes a client sends, it gets an error or is closed with a code, and other clients do not notice.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use test_kit::{Client, figures_when};
 
 use crate::harness::TestServer;
 
-/// A server, and somebody in it who only wants to chat.
+/// A server with a bystander that only chats.
 struct Scene {
     bystander: Client,
     server: TestServer,
@@ -19,14 +19,14 @@ impl Scene {
         Self { bystander: Client::connect(&server, "/ws/calm?clientId=bystander").await, server }
     }
 
-    /// What a client gets that sends these bytes after its handshake, up to the end: its frames, and the close code.
+    /// Sends these bytes after a handshake. Returns all frames up to the end, and the close code.
     async fn send(&mut self, bytes: &[u8]) -> (Vec<String>, Option<u16>) {
         let mut mallory = Raw::connect(&self.server, "/ws?clientId=mallory").await;
         mallory.send(bytes).await;
         self.see_off(mallory).await
     }
 
-    /// The same for one who sends these bytes and then nothing more, ever.
+    /// The same for a client that sends these bytes and then nothing more.
     async fn send_and_vanish(&mut self, bytes: &[u8]) -> (Vec<String>, Option<u16>) {
         let mut mallory = Raw::connect(&self.server, "/ws?clientId=mallory").await;
         mallory.send(bytes).await;
@@ -38,7 +38,7 @@ impl Scene {
         let (frames, code) = mallory.drain().await;
         drop(mallory);
         self.bystander.expect_chat_works().await;
-        // The name is free again: nothing is left of the connection.
+        // The name is free again, so nothing of the connection is left.
         figures_when(&self.server, "mallory is gone", |figures| figures.value("chat_sessions", &[]) < 1.5).await;
         (frames.iter().map(|frame| String::from_utf8_lossy(&frame.payload).into_owned()).collect(), code)
     }
@@ -47,7 +47,7 @@ impl Scene {
         assert_eq!(self.send(bytes).await, (vec![], Some(code)), "after {:?}", &bytes[..bytes.len().min(16)]);
     }
 
-    /// The code of the one error that this text is answered with; the connection lives until it is closed by us.
+    /// The code of the only error in the answer to this text; the connection lives until the test closes it.
     async fn error_after(&mut self, text: &str) -> String {
         let close = raw::frame(raw::CLOSE, &1000_u16.to_be_bytes());
         let mut mallory = Raw::connect(&self.server, "/ws?clientId=mallory").await;
@@ -73,16 +73,16 @@ async fn a_client_that_breaks_websocket_itself_is_closed_with_1002() {
     for opcode in [0x83, 0x87, 0x8b, 0x8f] {
         scene.expect_close(&raw::frame(opcode, text), 1002).await;
     }
-    // Continuations of nothing, and a text within another.
+    // Continuations without a beginning, and a text within another.
     scene.expect_close(&raw::frame(0x00, text), 1002).await;
     scene.expect_close(&raw::frame(0x80, text), 1002).await;
     scene.expect_close(&[raw::frame(0x01, b"{"), raw::frame(0x01, b"}")].concat(), 1002).await;
     scene.expect_close(&[raw::frame(0x01, b"{"), raw::frame(raw::TEXT, text)].concat(), 1002).await;
-    // Control frames are short and whole; a close code has two bytes.
+    // Control frames are short and not fragmented; a close code has two bytes.
     scene.expect_close(&raw::frame(raw::PING, &[b'x'; 126]), 1002).await;
     scene.expect_close(&raw::frame(0x09, b"x"), 1002).await;
     scene.expect_close(&raw::frame(raw::CLOSE, &[3]), 1002).await;
-    // Nothing after it is read.
+    // The server reads nothing after the error.
     scene.expect_close(&[unmasked, raw::frame(raw::TEXT, text)].concat(), 1002).await;
 }
 
@@ -91,11 +91,11 @@ async fn text_that_is_not_utf8_closes_with_1007() {
     let mut scene = Scene::set().await;
     scene.expect_close(&raw::frame(raw::TEXT, b"\xff\xfe"), 1007).await;
     scene.expect_close(&raw::frame(raw::TEXT, b"{\"Message\":\"\xc3\"}"), 1007).await;
-    // An overlong form, and a half of a surrogate pair.
+    // An overlong form, and half of a surrogate pair.
     scene.expect_close(&raw::frame(raw::TEXT, b"{\"Message\":\"\xc0\xaf\xed\xa0\x80\"}"), 1007).await;
     let fragments = [raw::frame(0x01, b"{\"Message\":\"\xc3"), raw::frame(0x80, b"\"}")].concat();
     scene.expect_close(&fragments, 1007).await;
-    // A character in two fragments is whole.
+    // A character in two fragments is complete.
     let whole = [raw::frame(0x01, b"{\"Message\":\"\xc3"), raw::frame(0x80, b"\xa9\"}")].concat();
     let (frames, code) = scene.send(&[whole, raw::frame(raw::CLOSE, b"")].concat()).await;
     assert!(frames.iter().all(|frame| frame.contains("\"Message\":\"é\"")), "{frames:?}");
@@ -114,7 +114,7 @@ async fn a_binary_frame_closes_with_1003_whole_or_in_pieces() {
 async fn a_frame_that_only_says_that_it_is_large_closes_with_1009() {
     let mut scene = Scene::set().await;
     for length in [131_073, 1 << 31, (1 << 32) + 1, (1 << 63) - 1] {
-        // Nothing of it comes: its header is enough.
+        // The payload never comes: the header is enough.
         let mut mallory = Raw::connect(&scene.server, "/ws?clientId=mallory").await;
         mallory.send(&raw::header(raw::TEXT, length)).await;
         assert_eq!(mallory.drain().await, (vec![], Some(1009)), "{length}");
@@ -130,7 +130,7 @@ async fn fragments_without_end_close_with_1009() {
         flood.extend(raw::frame(0x00, &[b'x'; 1_000]));
     }
     scene.expect_close(&flood, 1009).await;
-    // Empty ones are no end either: what comes behind them is still answered, when they have had their time.
+    // Empty fragments do not end a message either: frames after them are still answered, within their rate.
     let mut mallory = Raw::connect(&scene.server, "/ws?clientId=mallory").await;
     mallory.send(&raw::frame(0x01, b"")).await;
     mallory.send(&raw::frame(0x00, b"").repeat(3_000)).await;
@@ -186,7 +186,7 @@ async fn a_client_that_vanishes_in_the_middle_of_a_frame_is_forgotten() {
 
 #[actix::test]
 async fn who_says_nothing_more_still_gets_its_answers() {
-    // They were dropped with the connection.
+    // They were once dropped with the connection.
     let server = TestServer::start(&[("CHAT_MESSAGES_PER_SECOND", "0"), ("CHAT_CLIENT_CREDITS", "4")]);
     let mut alice = Raw::connect(&server, "/ws?clientId=alice").await;
     let asked = |number| raw::frame(raw::TEXT, format!(r#"{{"Message":"{number}","id":"m-{number}"}}"#).as_bytes());
@@ -212,7 +212,7 @@ async fn half_a_handshake_and_a_request_that_never_ends_are_given_up() {
         let mut mallory = Raw::open(address).await;
         mallory.send(b"GET /ws HTTP/1.1\r\nHost: localhost\r\n").await;
         let (mut writing, mut reading) = mallory.split();
-        // One more header every now and then, for ever.
+        // One more header at intervals, without end.
         let headers = async {
             loop {
                 writing.send(b"X: y\r\n").await;

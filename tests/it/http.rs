@@ -1,4 +1,4 @@
-//! The routes beside `/ws`.
+//! The routes other than `/ws`.
 
 use serde_json::{Value, json};
 use test_kit::Client;
@@ -32,7 +32,7 @@ async fn the_page_says_how_to_connect_and_may_load_only_itself() {
     assert!(!policy.contains("unsafe"), "{policy}");
     assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
     assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
-    // What it loads is there.
+    // The resources that the page loads exist.
     let links = page.body.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap());
     let links: Vec<_> = links.filter(|link| !link.starts_with('#')).collect();
     assert!(
@@ -144,10 +144,10 @@ async fn a_handshake_that_is_broken_is_refused_with_a_code() {
     shake("GET", &format!("{upgrade}Sec-WebSocket-Version: 13\r\n")).await.expect_refusal(400, "bad_request");
     shake("GET", "Connection: Upgrade\r\nUpgrade: h2c\r\n").await.expect_refusal(426, "upgrade_required");
     shake("POST", &whole).await.expect_refusal(405, "method_not_allowed");
-    // Header names and values are matched whatever their case, and a list of tokens is one.
+    // Header names and values are case-insensitive, and a list of tokens is accepted.
     let other = "connection: keep-alive, upgrade\r\nUPGRADE: WebSocket\r\nsec-websocket-version: 13\r\n";
     assert_eq!(shake("GET", &format!("{other}{key}")).await.status, 101);
-    // An upgrade that is asked for elsewhere is ignored.
+    // An upgrade request on another route is ignored.
     let answer = raw::http(&server, "GET", "/healthz", &whole).await;
     assert_eq!((answer.status, answer.body.as_str()), (200, "alive\n"));
 }

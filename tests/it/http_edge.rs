@@ -1,20 +1,17 @@
-//! Limits hold for every connection, whatever it speaks, and HTTP is what the RFCs say (`docs/http.md`).
+//! Limits apply to every connection, whatever its protocol, and HTTP follows the RFCs (`docs/http.md`).
+
+mod bodies;
+mod endings;
+mod places;
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use test_kit::raw::{self, HttpAnswer, Raw};
-use test_kit::{Exposition, LOOK, figures_when, within};
 
-use crate::harness::{TestServer, starling};
+use crate::harness::TestServer;
 
-const ATTACKER: [u8; 4] = [127, 0, 0, 2];
-
-/// What [`ROUTES`] × [`METHODS`] × [`WAYS`] connections at a time may take of the server's memory.
-const WALK_MIB: f64 = 60.0;
-
-/// Each route with the methods it has.
+/// Each route with its methods.
 const ROUTES: &[(&str, &str)] = &[
     ("/", "GET, HEAD, OPTIONS"),
     ("/web/x/js/main.js", "GET, HEAD, OPTIONS"),
@@ -32,7 +29,7 @@ const ROUTES: &[(&str, &str)] = &[
 
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"];
 
-/// What every answer says (`docs/security.md`).
+/// The headers of every answer (`docs/security.md`).
 const COMMON: &[&str] =
     &["x-content-type-options", "referrer-policy", "content-security-policy", "cache-control", "date"];
 
@@ -42,7 +39,7 @@ fn check_common(what: &str, answer: &HttpAnswer) {
     }
 }
 
-/// The answer to these bytes, and whether the connection has ended with it.
+/// The answer to these bytes; the connection must end after it.
 async fn answer_to(address: SocketAddr, bytes: &[u8]) -> HttpAnswer {
     let mut raw = Raw::open(address).await;
     raw.send(bytes).await;
@@ -111,7 +108,7 @@ async fn what_the_rfcs_tell_a_server_to_refuse_is_refused_with_a_code() {
         (get("Host: a:65536\r\n"), 400, "bad_request"),
         (get("Host: [a]\r\n"), 400, "bad_request"),
         ("GET http://a:port/healthz HTTP/1.1\r\nHost: x\r\n\r\n".into(), 400, "bad_request"),
-        // 3.2: the target.
+        // 3.2: the request target.
         ("GET healthz HTTP/1.1\r\nHost: x\r\n\r\n".into(), 400, "bad_request"),
         ("GET * HTTP/1.1\r\nHost: x\r\n\r\n".into(), 400, "bad_request"),
         ("GET /healthz#x HTTP/1.1\r\nHost: x\r\n\r\n".into(), 400, "bad_request"),
@@ -120,7 +117,7 @@ async fn what_the_rfcs_tell_a_server_to_refuse_is_refused_with_a_code() {
         ("CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n".into(), 405, "method_not_allowed"),
         (format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(9_000)), 414, "uri_too_long"),
         (format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(200_000)), 414, "uri_too_long"),
-        // 5: fields.
+        // 5: header fields.
         (get("Host: x\r\nA: b\r\n c\r\n"), 400, "bad_request"),
         (get("Host: x\r\nA : b\r\n"), 400, "bad_request"),
         (get("Host: x\r\nno colon\r\n"), 400, "bad_request"),
@@ -136,7 +133,7 @@ async fn what_the_rfcs_tell_a_server_to_refuse_is_refused_with_a_code() {
         (post("Transfer-Encoding: gzip, chunked\r\n\r\n"), 501, "not_implemented"),
         (post("Content-Length: 131073\r\n\r\n"), 413, "body_too_large"),
         (post("Content-Length: 99999999999999999999999\r\n\r\n"), 413, "body_too_large"),
-        // What another server could read otherwise: that is how a request is smuggled past a proxy.
+        // Requests that another server could read differently, which allows request smuggling past a proxy.
         (post("Content-Length: 1\u{a0}\r\n\r\n"), 400, "bad_request"),
         (post("Content-Length: \u{2003}1\r\n\r\n"), 400, "bad_request"),
         (post("Content-Length: 0x1\r\n\r\n"), 400, "bad_request"),
@@ -157,7 +154,7 @@ async fn what_the_rfcs_tell_a_server_to_refuse_is_refused_with_a_code() {
         ("GET\u{a0}/healthz HTTP/1.1\r\nHost: x\r\n\r\n".into(), 400, "bad_request"),
         ("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n".into(), 400, "bad_request"),
         ("POST / HTTP/1.0\r\n\r\n".into(), 400, "bad_request"),
-        // No HTTP at all.
+        // Not HTTP at all.
         ("GET / HTTP/9.9\r\n\r\n".into(), 400, "bad_request"),
         ("\u{16}\u{3}\u{1}\r\n\r\n".into(), 400, "bad_request"),
         // RFC 6455, 4.2.1, and RFC 9110, 7.8.
@@ -222,11 +219,11 @@ async fn a_refusal_of_head_has_no_body_wherever_the_request_is_refused() {
     ]);
     let head = |target: &str, fields: &str| format!("HEAD {target} HTTP/1.1\r\nHost: x\r\n{fields}");
     let cases = [
-        // By the routes.
+        // Refused by the routes.
         (head("/nowhere", "Connection: close\r\n\r\n"), 404),
         (head("/api/stats", "Connection: close\r\n\r\n"), 401),
         (head("/ws", "Upgrade: websocket\r\nConnection: upgrade\r\n\r\n"), 405),
-        // By the head, whole or not.
+        // Refused because of the head, complete or not.
         ("HEAD / HTTP/1.1\r\n\r\n".to_owned(), 400),
         ("HEAD / HTTP/9.1\r\nHost: x\r\n\r\n".to_owned(), 400),
         ("\r\nHEAD / HTTP/1.1\r\n\r\n".to_owned(), 400),
@@ -236,9 +233,9 @@ async fn a_refusal_of_head_has_no_body_wherever_the_request_is_refused() {
         (head(&format!("/{}", "x".repeat(200_000)), ""), 414),
         (head("/", &"X: y\r\n".repeat(50_000)), 431),
         (head("/", "X: "), 408),
-        // By the body.
+        // Refused because of the body.
         (head("/healthz", "Transfer-Encoding: chunked\r\n\r\nzz\r\n"), 400),
-        // Behind another request.
+        // Refused after another request.
         (format!("{}{}", head("/healthz", "\r\n"), head("/", "X: ")), 200),
     ];
     join_all(cases.iter().map(async |(request, status)| {
@@ -275,11 +272,11 @@ async fn nothing_behind_a_handshake_or_a_body_that_nobody_read_is_a_request() {
     ];
     join_all(cases.iter().map(async |(request, status)| {
         let mut raw = Raw::open(server.address()).await;
-        // The server would answer it with "alive".
+        // As a request, the server would answer it with "alive".
         raw.send(format!("{request}GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await;
         assert_eq!(raw.answer().await.status, *status, "{request}");
         if *status == 101 {
-            // To the chat it is a frame without a mask, or with a bit that means nothing.
+            // As a frame, it has no mask, or a reserved bit.
             let (frames, code) = raw.drain().await;
             assert_eq!(code, Some(1002), "{request}");
             assert!(frames.iter().all(|frame| frame.says("welcome")), "{frames:?}");
@@ -323,84 +320,6 @@ async fn requests_in_a_row_are_answered_in_order_on_one_connection() {
         let body = if number % 2 == 0 { "alive\n" } else { "ready\n" };
         assert_eq!(raw.answer().await.body, body, "answer {number}");
     }
-}
-
-#[actix::test]
-async fn an_operators_message_is_an_object() {
-    let server = TestServer::start(&[("CHAT_ADMIN_TOKEN", "0123456789abcdef0123456789abcdef")]);
-    let post = async |body: &str| {
-        let head = format!(
-            "POST /api/rooms/lobby/messages HTTP/1.1\r\nHost: x\r\n\
-             Authorization: Bearer 0123456789abcdef0123456789abcdef\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        answer_to(server.address(), head.as_bytes()).await
-    };
-    assert_eq!(post(r#"{"Message":"hello"}"#).await.status, 200);
-    for body in [r#"[null,"hello",null]"#, r#""hello""#, "null", "7"] {
-        post(body).await.expect_refusal(400, "bad_request");
-    }
-}
-
-#[actix::test]
-async fn a_body_that_is_none_is_refused_with_a_code_and_ends_its_connection() {
-    const TOKEN: &str = "0123456789abcdef0123456789abcdef";
-    let server = TestServer::start(&[("CHAT_ADMIN_TOKEN", TOKEN), ("CHAT_HANDSHAKE_SECONDS", "1")]);
-    let begin = format!("POST /api/rooms/lobby/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n");
-    let chunked = |body: &str| format!("{begin}Transfer-Encoding: chunked\r\n\r\n{body}");
-    let smuggled = "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n";
-    let cases: &[(String, u16, &str)] = &[
-        (chunked(&format!("x\r\n{smuggled}")), 400, "bad_request"),
-        (chunked(&format!("-0\r\n\r\n{smuggled}")), 400, "bad_request"),
-        (chunked(&format!("0\n\n{smuggled}")), 400, "bad_request"),
-        (chunked(&format!("1 \r\na\r\n0\r\n\r\n{smuggled}")), 400, "bad_request"),
-        (chunked(&format!("1\r\nab\r\n0\r\n\r\n{smuggled}")), 400, "bad_request"),
-        (chunked(&format!("1;a=\n0\r\n\r\n{smuggled}")), 400, "bad_request"),
-        (chunked(&format!("1\r\na\r\n0\r\nX: y\rZ\r\n\r\n{smuggled}")), 400, "bad_request"),
-        (chunked(&format!("10000000000000001\r\n{smuggled}")), 400, "bad_request"),
-        (chunked("fffffff\r\n"), 413, "body_too_large"),
-        (chunked(&format!("1;{}\r\n", "x".repeat(70_000))), 413, "body_too_large"),
-        (chunked(&format!("0\r\n{}", "X: y\r\n".repeat(20_000))), 413, "body_too_large"),
-        (chunked(&"1;x=y\r\na\r\n".repeat(20_000)), 413, "body_too_large"),
-        (chunked("1\r\n"), 408, "request_timeout"),
-        (format!("{begin}Expect: 100-continue\r\nContent-Length: 99999999\r\n\r\n"), 413, "body_too_large"),
-        (format!("{begin}Content-Length: 10\r\n\r\nnot"), 408, "request_timeout"),
-    ];
-    join_all(cases.iter().map(async |(request, status, code)| {
-        let mut raw = Raw::open(server.address()).await;
-        raw.send(request.as_bytes()).await;
-        let answer = raw.answer().await;
-        let what = &request[begin.len()..request.len().min(begin.len() + 80)];
-        assert_eq!(answer.status, *status, "{what}: {answer:?}");
-        answer.expect_refusal(*status, code);
-        check_common(what, &answer);
-        assert_eq!(raw.end().await, 0, "{what}: nothing behind it is a request");
-    }))
-    .await;
-    assert_eq!(raw::get(&server, "/readyz").await.status, 200);
-}
-
-#[actix::test]
-async fn a_body_that_waits_for_leave_gets_it_and_a_pipeline_may_end_in_a_websocket() {
-    const TOKEN: &str = "0123456789abcdef0123456789abcdef";
-    let server = TestServer::start(&[("CHAT_ADMIN_TOKEN", TOKEN)]);
-    let mut raw = Raw::open(server.address()).await;
-    let head = format!(
-        "POST /api/rooms/lobby/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\
-         Expect: 100-continue\r\nContent-Length: 19\r\n\r\n"
-    );
-    raw.send(head.as_bytes()).await;
-    assert_eq!(raw.head().await.status, 100);
-    raw.send(br#"{"Message":"hello"}"#).await;
-    assert_eq!(raw.answer().await.status, 200);
-    // On the same connection, all in one write: a request, a handshake, and a frame behind it.
-    let get = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
-    let frame = raw::frame(raw::TEXT, br#"{"Message":"at once"}"#);
-    raw.send(&[get.as_bytes(), raw::handshake_request("/ws").as_bytes(), &frame].concat()).await;
-    assert_eq!(raw.answer().await.body, "alive\n");
-    assert_eq!(raw.answer().await.status, 101);
-    assert!(raw.frame().await.unwrap().says("welcome"));
-    assert!(raw.frame().await.unwrap().says("at once"));
 }
 
 #[actix::test]
@@ -448,195 +367,4 @@ async fn a_path_leads_nowhere_but_to_its_route_however_it_is_spelt() {
             assert!(!answer.body.contains("secret\n") && answer.body != "secret", "{path}");
         }
     }
-}
-
-/// A connection that goes on with its request in one way.
-#[derive(Debug, Clone, Copy)]
-enum Way {
-    /// A whole request, and nothing after its answer.
-    Bare,
-    /// Half of a head.
-    Half,
-    /// A head, a byte at a time.
-    SlowHead,
-    /// A body, a byte at a time.
-    SlowBody,
-    /// Requests without end, and the answers are read a byte at a time.
-    SlowReader,
-    /// Requests without end, and nothing is read.
-    Pipelined,
-    /// Nothing at all.
-    Silent,
-}
-
-const WAYS: [Way; 7] =
-    [Way::Bare, Way::Half, Way::SlowHead, Way::SlowBody, Way::SlowReader, Way::Pipelined, Way::Silent];
-
-#[actix::test]
-async fn a_connection_that_comes_to_nothing_ends_whatever_its_route_and_method_and_its_memory_comes_back() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = starling().start(
-        folder.path(),
-        &[
-            ("CHAT_BIND", "127.0.0.1:0"),
-            ("CHAT_HISTORY", "memory"),
-            ("CHAT_HANDSHAKE_SECONDS", "1"),
-            ("CHAT_SLOW_CLIENT_SECONDS", "1"),
-            ("CHAT_ADMIN_TOKEN", "0123456789abcdef0123456789abcdef"),
-        ],
-    );
-    let address = server.address();
-    let walk = async || {
-        let routes = ROUTES.iter().flat_map(|(path, _)| METHODS.iter().map(move |method| (*path, *method)));
-        join_all(routes.map(|(path, method)| join_all(WAYS.map(|way| goes_nowhere(address, method, path, way))))).await;
-        within("no place is taken but the scrape's", async {
-            let open = async || {
-                let answer = raw::http(address, "GET", "/metrics", "Connection: close\r\n").await;
-                Exposition::parse(&answer.body).value("chat_connections_open", &[])
-            };
-            while open().await > 1.5 {
-                tokio::time::sleep(LOOK).await;
-            }
-        })
-        .await;
-    };
-    // What is taken once for all, as the buffers of the threads and the allocator are.
-    walk().await;
-    let (base, _) = server.memory_mib();
-    server.forget_peak();
-    walk().await;
-    let (after, peak) = server.memory_mib();
-    assert!(peak < base + WALK_MIB, "{base:.1} MiB before, {peak:.1} at the most");
-    assert!(after < base + WALK_MIB / 4.0, "{base:.1} MiB before, {after:.1} when all have ended");
-}
-
-async fn goes_nowhere(address: SocketAddr, method: &str, path: &str, way: Way) {
-    let token = "Authorization: Bearer 0123456789abcdef0123456789abcdef\r\n";
-    let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{token}");
-    let mut raw = Raw::open_narrow(address).await;
-    let what = format!("{method} {path} {way:?} ends");
-    match way {
-        Way::Silent => {}
-        Way::Bare => {
-            raw.send(format!("{head}\r\n").as_bytes()).await;
-            assert!(raw.head().await.status >= 200, "{what}");
-        }
-        Way::Half => raw.send(head.as_bytes()).await,
-        Way::SlowHead | Way::SlowBody => {
-            let begun = if matches!(way, Way::SlowBody) { "Content-Length: 100000\r\n\r\n" } else { "X: " };
-            raw.send(format!("{head}{begun}").as_bytes()).await;
-            within(what, raw.trickle(Duration::from_millis(100))).await;
-            return;
-        }
-        Way::SlowReader => {
-            raw.send_what_goes(format!("{head}\r\n").repeat(2_000).as_bytes());
-            within(what, raw.dawdle(Duration::from_millis(100))).await;
-            return;
-        }
-        Way::Pipelined => {
-            // The server stops reading, and the kernel stops taking.
-            raw.send_what_goes(format!("{head}\r\n").repeat(2_000).as_bytes());
-            within(what, raw.closed_unread()).await;
-            return;
-        }
-    }
-    within(what, raw.end()).await;
-}
-
-#[actix::test]
-async fn limits_hold_for_connections_that_never_shake_hands() {
-    let server = TestServer::start(&[("CHAT_CONNECTIONS_PER_ADDRESS", "2")]);
-    let mut open = Vec::new();
-    for _ in 0..2 {
-        open.push(Raw::open_from(ATTACKER, server.address()).await);
-    }
-    // A third asks something plain.
-    figures_when(&server, "both are counted", |figures| figures.value("chat_connections_open", &[]) > 2.5).await;
-    let mut third = Raw::open_from(ATTACKER, server.address()).await;
-    third.get("/healthz").await.expect_refusal(429, "too_many_connections");
-    assert_eq!(raw::get(&server, "/healthz").await.status, 200, "another address is another");
-    open.clear();
-    within("the places are free again", async {
-        while Raw::open_from(ATTACKER, server.address()).await.get("/healthz").await.status != 200 {}
-    })
-    .await;
-}
-
-#[actix::test]
-async fn a_full_server_answers_plain_http_and_refuses_websockets() {
-    let server = TestServer::start(&[("CHAT_CONNECTIONS", "2")]);
-    let _first = Raw::connect(&server, "/ws").await;
-    let _second = Raw::connect(&server, "/ws").await;
-    for path in ["/healthz", "/readyz", "/metrics", "/api/stats"] {
-        assert_eq!(raw::get(&server, path).await.status, 200, "{path}");
-    }
-    raw::handshake(&server, "/ws").await.expect_refusal(503, "unavailable");
-}
-
-#[actix::test]
-async fn a_prompt_reader_gets_every_large_answer() {
-    let server = TestServer::start(&[("CHAT_SLOW_CLIENT_SECONDS", "1")]);
-    let mut raw = Raw::open(server.address()).await;
-    raw.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(200).as_bytes()).await;
-    for number in 0..200 {
-        assert_eq!(raw.answer().await.status, 200, "answer {number}");
-    }
-}
-
-#[actix::test]
-async fn a_slow_reader_that_goes_on_reading_gets_all_of_a_large_answer() {
-    let server = TestServer::start(&[("CHAT_SLOW_CLIENT_SECONDS", "1")]);
-    let length = raw::get(&server, "/metrics").await.body.len();
-    let answers = 200_000 / length + 1;
-    let mut raw = Raw::open_narrow(server.address()).await;
-    let request = "GET /metrics HTTP/1.1\r\nHost: x\r\n";
-    let last = format!("{request}Connection: close\r\n\r\n");
-    raw.send(format!("{}{last}", format!("{request}\r\n").repeat(answers - 1)).as_bytes()).await;
-    // 40 KiB a second, for five times as long as a client may take nothing: the wait is the promise itself.
-    let came = within("all answers", raw.read_slowly(2 * 1024, Duration::from_millis(50))).await;
-    assert!(came > answers * length, "{came} bytes of {answers} answers with {length} bytes each");
-}
-
-#[actix::test]
-async fn past_the_places_of_plain_http_and_of_refusals_a_connection_is_closed_at_once_and_counted() {
-    const RESERVE: usize = 128;
-    let server = TestServer::start(&[("CHAT_CONNECTIONS", "2")]);
-    let websockets = (Raw::connect(&server, "/ws").await, Raw::connect(&server, "/ws").await);
-    let mut others = Vec::new();
-    for _ in 0..2 * RESERVE + 20 {
-        others.push(Raw::open(server.address()).await);
-    }
-    within("those without a place are closed", async {
-        while others.iter().filter(|other| other.has_ended()).count() < 20 {
-            tokio::time::sleep(LOOK).await;
-        }
-    })
-    .await;
-    others.retain(|other| !other.has_ended());
-    assert_eq!(others.len(), 2 * RESERVE, "the others wait for a request");
-    let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    let answers = join_all(others.iter_mut().map(async |other| {
-        other.send(request).await;
-        other.answer().await
-    }))
-    .await;
-    let (served, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 200);
-    assert_eq!((served.len(), refused.len()), (RESERVE, RESERVE));
-    for answer in refused {
-        answer.expect_refusal(503, "unavailable");
-    }
-    join_all(others.iter_mut().map(Raw::end)).await;
-    drop((others, websockets));
-    within("places are free again", async {
-        let mut raw = Raw::open(server.address()).await;
-        raw.send(request).await;
-        while raw.end().await == 0 {
-            raw = Raw::open(server.address()).await;
-            raw.send(request).await;
-        }
-    })
-    .await;
-    let figures = Exposition::scrape(&server).await;
-    assert!(figures.value("chat_closed_at_accept_total", &[]) > 19.5);
-    assert!(figures.value("chat_refused_handshakes_total", &[("code", "unavailable")]) > 127.5);
 }

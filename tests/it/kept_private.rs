@@ -1,4 +1,4 @@
-//! The program of the swarm, over TLS and with tokens, against a server that stores private messages and is killed.
+//! The swarm's program, over TLS and with tokens, against a server that stores private messages and is killed.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use crate::tls::Identity;
 
 const BOTS: u32 = 30;
 
-/// Starts a server with TLS and tokens, whose history is in the folder of its certificate.
+/// Starts a server with TLS and tokens, with its history in the folder of its certificate.
 fn start(identity: &Identity, bind: &str) -> Process {
     let (cert, key) = (identity.path("cert.pem"), identity.path("key.pem"));
     let variables = [
@@ -31,7 +31,7 @@ fn start(identity: &Identity, bind: &str) -> Process {
     starling().start(identity.folder(), &variables)
 }
 
-/// Waits until all bots are connected, and as many private messages have been taken as there are bots.
+/// Waits until all bots are connected, and there are as many accepted private messages as bots.
 async fn everybody_whispers(identity: &Identity, address: SocketAddr) {
     let bots = f64::from(BOTS) - 0.5;
     within("everybody is there and whispers", async {
@@ -47,7 +47,7 @@ async fn everybody_whispers(identity: &Identity, address: SocketAddr) {
     .await;
 }
 
-/// The settings of bots that talk in rooms and in private, with tokens that they sign.
+/// The settings of bots that write in rooms and in private, with tokens that they sign.
 fn settings<'a>(url: &'a str, ca_file: &'a str) -> Vec<(&'static str, &'a str)> {
     vec![
         ("BOT_SERVER_URL", url),
@@ -90,7 +90,7 @@ async fn private_messages_that_are_stored_come_once_and_in_order_through_kills_o
     assert!(check.status.success(), "{check:?}");
 }
 
-/// Writes tokens for all bots, which end so long from now, or ended so long ago.
+/// Writes tokens for all bots that expire after this many seconds, or have expired before.
 fn token_file(identity: &Identity, name: &str, seconds: i64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let token = |bot: u32| {

@@ -1,4 +1,4 @@
-//! Each knob does what the documents say, through the binary. Most have tests beside what they bound; here are the others.
+//! Each knob has its documented effect, through the program. Most have tests near their limits; here are the others.
 
 use std::fs;
 use std::process::Command;
@@ -13,10 +13,10 @@ use test_kit::{Client, figures_when, raw};
 use crate::harness::{TestServer, bot_swarm};
 use crate::tidy;
 
-/// Knobs whose least value is longer than a test may take; the tests of the rules try them with a clock of their own.
+/// Knobs whose lowest value is longer than a test may take; tests of the rules check them with a fake clock.
 const BY_THE_RULES: [&str; 1] = ["CHAT_EMPTY_ROOM_SECONDS"];
 
-/// How a knob of the bots may stand in a test: as a variable, a flag or a field of the configuration.
+/// The names of a bots' knob in a test: as a variable, a flag or a field of the configuration.
 fn names_of_bots_knob(variable: &str) -> [String; 4] {
     let field = variable.trim_start_matches("BOT_").to_lowercase();
     let flag = format!("\"--{}\"", field.replace('_', "-"));
@@ -31,7 +31,7 @@ fn every_knob_of_both_programs_is_set_by_a_test_of_what_it_does() {
     };
     let tests = tidy::files().into_iter().filter(|path| is_test(path.strip_prefix(tidy::root()).unwrap()));
     let mut text: String = tests.filter_map(|path| fs::read_to_string(path).ok()).collect();
-    // What this file sets counts, what it says does not.
+    // Settings in this file count, but the lists above do not.
     let own = include_str!("knob_effects.rs");
     text.push_str(own.split("// The effects.").last().unwrap());
     for knob in Config::knobs().into_iter().filter(|knob| !BY_THE_RULES.contains(&knob.variable)) {
@@ -61,7 +61,7 @@ async fn as_many_ids_are_remembered_as_chat_remembered_ids_says() {
             }
         }
     };
-    // The first answers are those to the first sending.
+    // The first ack of each id answers its first sending.
     assert_eq!(repeated(&mut alice, "1099").await.get("duplicate"), None);
     assert_eq!(repeated(&mut alice, "1099").await["duplicate"], true);
     assert_eq!(repeated(&mut alice, "0").await.get("duplicate"), None, "the oldest is forgotten");
@@ -83,7 +83,7 @@ async fn the_stored_history_stays_near_chat_history_keep_bytes() {
         alice.send_json(&json!({"Message": text, "id": id.to_string()})).await;
         while !alice.text().await.contains(r#""type":"ack""#) {}
     }
-    // Three times as much was said as may be kept.
+    // Three times the allowed bytes were sent.
     figures_when(&server, "the oldest messages go", |f| f.value("chat_history_dropped_messages_total", &[]) > 120.0)
         .await;
     let answer = raw::get(&server, "/api/rooms/lobby/messages?limit=200").await;
@@ -93,7 +93,7 @@ async fn the_stored_history_stays_near_chat_history_keep_bytes() {
     assert_eq!(kept.last().unwrap()["seq"], 200, "the newest are kept");
 }
 
-/// Runs bots to their end, and reads the report that they leave.
+/// Runs bots to their end, and reads their report.
 async fn report_of_bots(server: &TestServer, flags: &[&str]) -> Report {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(bot_swarm().path());
@@ -163,6 +163,6 @@ async fn a_limit_is_searched_in_steps_of_bot_find_factor_as_close_as_bot_find_pr
     // A load that did not hold is tried again.
     tried.dedup();
     assert_eq!(tried[..3], [2, 8, 32], "{file}");
-    // A precision of 1: the limit need be known to within its double only.
+    // With a precision of 1, the limit need be known only to a factor of two.
     assert!(tried.len() <= 5, "{tried:?}");
 }

@@ -1,4 +1,4 @@
-//! Every knob of both programs, at each end of its range and past it.
+//! Every knob of both programs, at each end of its range and beyond it.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,21 +9,21 @@ use starling::Config;
 
 use crate::harness::{bot_swarm, starling};
 
-/// What a knob is given, through the binary.
+/// Valid and invalid values of a knob, to be given to the program.
 struct Case {
-    /// Values that are taken, and what is printed of them where that differs.
+    /// Valid values, with the printed value if it differs.
     good: Vec<String>,
     bad: Vec<String>,
 }
 
-/// Values that are no number, whatever the range.
+/// Values that are not valid numbers in any range.
 const GARBAGE: [&str; 9] = ["", "x", "-1", "1e3", "0x10", "1 000", "1_000", "99999999999999999999999", "NaN"];
 
 fn strings(values: &[&str]) -> Vec<String> {
     values.iter().map(|value| (*value).to_owned()).collect()
 }
 
-/// The case of a whole number, as its range in the documents says.
+/// The case of a whole number, from its documented range.
 fn whole(least: u64, most: u64) -> Case {
     let mut bad: Vec<String> = strings(&GARBAGE);
     bad.extend([format!("{least}.5"), format!("{most}0"), (u128::from(most) + 1).to_string()]);
@@ -31,7 +31,7 @@ fn whole(least: u64, most: u64) -> Case {
     Case { good: vec![least.to_string(), most.to_string()], bad }
 }
 
-/// Values that other knobs must have beside the one that is tried, for its value to go with them.
+/// Values that other knobs need for the tested value to be consistent.
 fn beside(variable: &str, value: &str) -> Vec<(&'static str, String)> {
     let number = value.parse::<u64>().unwrap_or(0);
     match variable {
@@ -251,7 +251,7 @@ fn the_bots_take_each_knob_within_its_range_and_refuse_it_past_it() {
             let says_what_to_write =
                 knob.variable == "BOT_SERVER_URL" && (why.contains("URL") || why.contains("scheme"));
             if ["BOT_EXPECT", "BOT_PROFILE"].contains(&knob.variable) || says_what_to_write {
-                // What is wrong and where, with one example: not all that may be written.
+                // The error names the wrong part and gives one example; it does not list everything that is valid.
                 assert!(why.lines().count() == 1 && !why.contains(knob.range), "{stderr}");
                 assert!(
                     ["as in ", "looks like ", "did you mean ", "ws"].iter().any(|hint| why.contains(hint)),

@@ -1,4 +1,4 @@
-//! Each limit exactly at it and one past it, through real sockets.
+//! Each limit exactly at it and one above it, through real sockets.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::harness::TestServer;
 const HERE: [u8; 4] = [127, 0, 0, 2];
 const THERE: [u8; 4] = [127, 0, 0, 3];
 
-/// A handshake from this address; a connection that is refused is of no more use.
+/// A handshake from this address; a refused connection cannot be used any more.
 async fn shake_hands(source: [u8; 4], address: SocketAddr, headers: &str) -> (Raw, HttpAnswer) {
     let mut raw = Raw::open_from(source, address).await;
     let answer = raw.ask_for_websocket("/ws", headers).await;
@@ -31,12 +31,12 @@ async fn an_address_has_as_many_connections_as_it_may_and_the_next_is_refused() 
     let (_second, answer) = shake_hands(HERE, server.address(), "").await;
     assert_eq!(answer.status, 101);
     shake_hands(HERE, server.address(), "").await.1.expect_refusal(429, "too_many_connections");
-    // What anybody writes is not believed.
+    // Forwarded headers of an untrusted client are ignored.
     let lie = "X-Forwarded-For: 192.0.2.1\r\nForwarded: for=192.0.2.1\r\n";
     shake_hands(HERE, server.address(), lie).await.1.expect_refusal(429, "too_many_connections");
     assert_eq!(shake_hands(THERE, server.address(), "").await.1.status, 101, "another address is another");
     assert!(refused(&Exposition::scrape(&server).await, "too_many_connections") > 1.5);
-    // Its place is free again when a connection has ended.
+    // A connection that has ended gives its slot back.
     drop(first);
     within("a place is given back", async { while shake_hands(HERE, server.address(), "").await.1.status != 101 {} })
         .await;
@@ -52,11 +52,11 @@ async fn behind_a_trusted_proxy_the_address_it_forwards_counts() {
         (HERE, "192.0.2.1", 429),
         (HERE, "9.9.9.9, 192.0.2.1, 127.1.2.3", 429),
         (HERE, "192.0.2.2", 101),
-        // A customer has a network of IPv6, not an address.
+        // For IPv6, a customer counts by network, not by address.
         (HERE, "2001:db8::1", 101),
         (HERE, "2001:db8::ffff:2", 429),
         (HERE, "2001:db8:0:1::1", 101),
-        // Who is no proxy of ours counts itself.
+        // A client that is not a trusted proxy counts by its own address.
         (THERE, "192.0.2.3", 101),
         (THERE, "192.0.2.4", 429),
     ] {
@@ -99,7 +99,7 @@ async fn a_connection_of_a_trusted_proxy_counts_for_the_client_of_the_request_th
     };
     let (_websocket, answer) = shake_hands(HERE, server.address(), "X-Forwarded-For: 192.0.2.1\r\n").await;
     assert_eq!(answer.status, 101);
-    // Two connections that the proxy keeps: each counts for one client after another, and between requests for none.
+    // Two kept connections of a proxy: each counts for one client after another, and for none between requests.
     let mut first = Raw::open_from(HERE, server.address()).await;
     let mut second = Raw::open_from(HERE, server.address()).await;
     for client in ["192.0.2.2", "192.0.2.3", "2001:db8::1", "192.0.2.2", "\"unreadable\", 192.0.2.4"] {
@@ -108,7 +108,7 @@ async fn a_connection_of_a_trusted_proxy_counts_for_the_client_of_the_request_th
     }
     let garbage = vec!["203.0.113.9"; 1_000].join(",");
     assert_eq!(ask(&mut first, &format!("{garbage},\u{e4},, ,192.0.2.5")).await, 200);
-    // While the body of a request is on its way, its client has the connection.
+    // While the body of a request arrives, the connection counts for its client.
     let begun = "POST /api/rooms/lobby/messages HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.6\r\n\
                  Authorization: Bearer 0123456789abcdef0123456789abcdef\r\nContent-Length: 18\r\n\r\n";
     first.send(begun.as_bytes()).await;
@@ -121,7 +121,7 @@ async fn a_connection_of_a_trusted_proxy_counts_for_the_client_of_the_request_th
     assert_eq!(ask(&mut second, "192.0.2.7").await, 200, "it is nobody else's");
     first.send(br#"{"Message":"hello"}"#.get(..18).unwrap()).await;
     first.answer().await.expect_refusal(400, "bad_request");
-    // Who has a WebSocket has its one connection.
+    // A client with a WebSocket has used its one connection.
     assert_eq!(ask(&mut second, "192.0.2.1").await, 429);
     assert_eq!(second.end().await, 0);
 }
@@ -129,7 +129,7 @@ async fn a_connection_of_a_trusted_proxy_counts_for_the_client_of_the_request_th
 #[actix::test]
 async fn an_address_shakes_hands_as_often_as_it_may_and_is_told_how_long_to_wait() {
     let server = TestServer::start(&[("CHAT_HANDSHAKES_PER_SECOND", "1")]);
-    // Connected before, so that both ask in the same moment.
+    // Both are connected before, so that both ask at the same moment.
     let (mut first, mut second) =
         (Raw::open_from(HERE, server.address()).await, Raw::open_from(HERE, server.address()).await);
     let (first, second) = tokio::join!(first.ask_for_websocket("/ws", ""), second.ask_for_websocket("/ws", ""));
@@ -138,7 +138,7 @@ async fn an_address_shakes_hands_as_often_as_it_may_and_is_told_how_long_to_wait
     refusal.expect_refusal(429, "rate_limited");
     assert_eq!(refusal.header("retry-after"), Some("1"));
     assert_eq!(shake_hands(THERE, server.address(), "").await.1.status, 101, "another address is another");
-    // This wait is the promise itself: who waits as long as told is served.
+    // This wait is the promise itself: a client that waits as long as told is served.
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(shake_hands(HERE, server.address(), "").await.1.status, 101);
     assert!((refused(&Exposition::scrape(&server).await, "rate_limited") - 1.0).abs() < 0.5);
@@ -213,7 +213,7 @@ async fn what_was_said_before_too_many_errors_in_a_row_is_acknowledged_before_th
     let server = TestServer::start(&[("CHAT_HISTORY", "sqlite"), ("CHAT_HISTORY_PATH", path.to_str().unwrap())]);
     let mut alice = Raw::connect(&server, "/ws?clientId=alice").await;
     let said = (0..50).map(|id| raw::frame(raw::TEXT, format!(r#"{{"Message":"m","id":"{id}"}}"#).as_bytes()));
-    // Without a pause: the messages are on their way to the disk when the errors come.
+    // Without a pause: the messages are being stored when the errors come.
     let errors = raw::frame(raw::TEXT, b"{").repeat(30);
     alice.send(&[said.collect::<Vec<_>>().concat(), errors].concat()).await;
     let (frames, code) = alice.drain().await;
@@ -235,7 +235,7 @@ async fn past_what_may_wait_for_all_the_one_with_the_most_is_closed_with_1013() 
     let mut fuller = Raw::open_narrow(server.address()).await.shake_hands("/ws/fuller?clientId=fuller").await;
     let mut other = Raw::open_narrow(server.address()).await.shake_hands("/ws/other?clientId=other").await;
     let text = "x".repeat(8_000);
-    // Each has something that waits: the kernel takes no more for it.
+    // Each client has waiting bytes, because the kernel's buffer for it is full.
     let waits = async |at_least: f64| Exposition::scrape(&server).await.value("chat_outbox_bytes", &[]) > at_least;
     let mut tell = async |name: &str| {
         alice.send_text(&format!(r#"{{"Message":"{text}","to":"{name}"}}"#)).await;
@@ -260,7 +260,7 @@ async fn past_what_may_wait_for_all_the_one_with_the_most_is_closed_with_1013() 
     let (frames, code) = fuller.drain().await;
     assert_eq!(code, Some(1013));
     assert!(frames.len() < sent, "what waited was dropped");
-    // The other keeps all of its own.
+    // The other client receives all of its frames.
     other.send_text(r#"{"type":"ping","id":"the last"}"#).await;
     while !other.frame().await.unwrap().text().contains("the last") {}
     let figures = figures_when(&server, "nothing waits", |figures| figures.value("chat_outbox_bytes", &[]) < 0.5).await;

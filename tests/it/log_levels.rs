@@ -1,7 +1,8 @@
-//! What is logged changes nothing else: both programs do the same at every level.
+//! The log level changes nothing else: both programs behave the same at every level.
 //!
-//! A log line below its level evaluates none of its arguments. An argument with a side effect is a program that works at
-//! `info` and fails at `warn`: the server once ended at its start, because it awaited its stop signal within a log line.
+//! A log line below the level evaluates none of its arguments. If an argument has a side effect, the program works at
+//! `info` and fails at `warn`: the server once ended at its start, because it awaited its stop signal within a log
+//! line.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -17,8 +18,8 @@ use crate::tidy;
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// A port that no other socket of this machine gets while this value lives. It is bound and does not listen, so a server
-/// that sets `SO_REUSEADDR` can.
+/// A port that no other socket of this machine gets while this value lives. It is bound but does not listen, so a
+/// server that sets `SO_REUSEADDR` can use it.
 pub(crate) struct ReservedPort(Socket);
 
 impl ReservedPort {
@@ -34,7 +35,7 @@ impl ReservedPort {
     }
 }
 
-/// A whole conversation: rooms, private messages, history, errors, pings, and an end.
+/// A complete conversation: rooms, private messages, history, errors, pings, and an end.
 pub(crate) async fn converse(server: SocketAddr) -> [Client; 2] {
     let mut alice = Client::connect(server, "/ws?clientId=alice").await;
     let mut bob = Client::connect(server, "/ws/dev?clientId=bob").await;
@@ -143,7 +144,7 @@ fn log_arguments(source: &str) -> Vec<(usize, &str)> {
     found
 }
 
-/// What has a side effect wherever it stands.
+/// Code that has a side effect anywhere.
 const SIDE_EFFECTS: [&str; 17] = [
     ".await",
     "&mut ",
@@ -172,7 +173,7 @@ fn no_log_line_has_an_argument_with_a_side_effect() {
     for path in tidy::files().into_iter().filter(|path| is_source(path)) {
         let source = fs::read_to_string(&path).unwrap();
         for (line, arguments) in log_arguments(&source) {
-            // The text of the line is no argument.
+            // The text of the line is not an argument.
             let code: String = arguments.split('"').step_by(2).collect();
             let effects = SIDE_EFFECTS.iter().filter(|effect| code.contains(*effect));
             found.extend(effects.map(|effect| format!("{}:{line}: {effect}", path.display())));

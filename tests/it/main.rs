@@ -1,7 +1,9 @@
-//! The whole system: the real server, from outside.
+//! The whole system: the real server, tested from outside.
 
 #[cfg(test)]
 mod auth;
+#[cfg(test)]
+mod circles;
 #[cfg(test)]
 mod clocks;
 #[cfg(test)]

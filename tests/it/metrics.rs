@@ -1,4 +1,4 @@
-//! The figures: what is exported is documented, what is documented is exported, and it counts what happens.
+//! The metrics: exported and documented ones are the same, and they count correctly.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,7 +9,7 @@ use test_kit::{Client, Exposition, figures_when, raw};
 
 use crate::harness::TestServer;
 
-/// Metrics whose labels come from actix-web-prom, and appear with the first request.
+/// Metrics whose labels come from actix-web-prom; they appear with the first request.
 const HTTP: &str = "chat_http_";
 
 /// A row of a table of `docs/metrics.md`.
@@ -42,14 +42,14 @@ fn documented() -> BTreeMap<String, Documented> {
     metrics
 }
 
-/// The names of all of them, and of those of the swarm, which its own tests hold against the page.
+/// The names of all metrics, including those of the swarm, which its own tests check against the page.
 pub(crate) fn documented_names() -> BTreeSet<String> {
     let page = page();
     let swarm = page.lines().filter_map(|line| line.strip_prefix("| `swarm_")?.split_once('`'));
     documented().into_keys().chain(swarm.map(|(name, _)| format!("swarm_{name}"))).collect()
 }
 
-/// A server to which some of everything has happened.
+/// A server with some activity of every kind.
 async fn busy_server() -> (TestServer, [Client; 2]) {
     let server = TestServer::start(&[]);
     let mut alice = Client::connect(&server, "/ws?clientId=alice").await;
@@ -131,7 +131,7 @@ async fn counters_move_with_what_happens() {
         alice.send_json(&json!({"type": "join", "room": room})).await;
         alice.expect(r#"{"type":"joined"}"#).await;
     }
-    // One to the lobby, two to rooms, of which bob is in one, and one in private.
+    // One message to the lobby, two to rooms, of which bob is in one, and one private message.
     for message in [
         json!({"Message": "12345"}),
         json!({"Message": "12345", "room": "dev"}),

@@ -1,11 +1,11 @@
-//! Which pages may connect, and what every answer says to a browser.
+//! The pages that may connect, and the security headers of every answer.
 
 use test_kit::figures_when;
 use test_kit::raw::{self, HttpAnswer, Raw};
 
 use crate::harness::TestServer;
 
-/// The answer to a handshake of a page of this origin.
+/// The answer to the handshake of a page with this origin.
 async fn page_connects(server: &TestServer, origin: &str) -> HttpAnswer {
     Raw::open(server.address()).await.ask_for_websocket("/ws", &format!("Origin: {origin}\r\n")).await
 }
@@ -13,7 +13,7 @@ async fn page_connects(server: &TestServer, origin: &str) -> HttpAnswer {
 #[actix::test]
 async fn pages_of_the_same_host_may_connect_and_others_may_not() {
     let server = TestServer::start(&[]);
-    // The host that the tests ask for.
+    // The tests use the host `localhost`.
     assert_eq!(page_connects(&server, "http://localhost").await.status, 101);
     assert_eq!(page_connects(&server, "https://LOCALHOST").await.status, 101, "a proxy may speak TLS for the server");
     assert_eq!(raw::handshake(&server, "/ws").await.status, 101, "a tool sends no origin");
@@ -45,7 +45,7 @@ async fn the_host_that_a_trusted_proxy_names_is_the_one_that_was_asked() {
     let listed = TestServer::start(&[trusting]);
     let standard = TestServer::start(&[trusting, ("CHAT_FORWARDED_HEADER", "forwarded")]);
     let nobody = TestServer::start(&[]);
-    // The host that reaches the server is `localhost`.
+    // The request reaches the server with the host `localhost`.
     for (server, told, origin, status) in [
         (&listed, "X-Forwarded-Host: chat.example:8443", "https://chat.example:8443", 101),
         (&listed, "X-Forwarded-Host: chat.example:8443", "https://chat.example", 403),
@@ -55,7 +55,7 @@ async fn the_host_that_a_trusted_proxy_names_is_the_one_that_was_asked() {
         (&listed, "X-Forwarded-Host: chat.example\r\nX-Forwarded-Proto: https", "https://chat.example", 101),
         (&listed, "X-Forwarded-Host: chat.example\r\nX-Forwarded-Proto: https", "http://chat.example", 403),
         (&listed, "X-Forwarded-Host: chat.example\r\nX-Forwarded-Proto: http", "http://chat.example", 101),
-        // TLS may end at a proxy before the one that says so.
+        // TLS may end at a proxy before the one that sets the header.
         (&listed, "X-Forwarded-Host: chat.example\r\nX-Forwarded-Proto: http", "https://chat.example", 101),
         (&listed, "X-Forwarded-Proto: https", "https://localhost", 101),
         (&listed, "X-Forwarded-Proto: wss", "http://localhost", 403),
@@ -81,7 +81,7 @@ async fn pages_of_apps_may_connect_where_they_are_listed() {
     let server = TestServer::start(&[]);
     for origin in apps {
         assert_eq!(page_connects(&listing, origin).await.status, 101, "{origin}");
-        // `localhost` is this server's own name, and an app's too.
+        // `localhost` is the name of this server and also that of an app.
         page_connects(&server, origin).await.expect_refusal(403, "forbidden");
     }
     for origin in ["null", "http://localhost", "capacitor://localhost:1", "app://x", "chrome-extension://abcdeg"] {

@@ -1,4 +1,4 @@
-//! More is offered than the machine can do.
+//! More load than the machine can handle.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::harness::TestServer;
 const CLIENTS: usize = 40;
 const OVERLOAD: Duration = Duration::from_secs(3);
 
-/// The highest that was seen of each figure.
+/// The highest seen value of each metric.
 #[derive(Debug, Default)]
 struct Highest {
     chat_server: Cell<f64>,
@@ -35,8 +35,8 @@ impl Highest {
     }
 }
 
-/// What everybody does who overloads a server: writes as much as the network takes, and reads what comes. Returns the
-/// number of frames that it offered, and how often it was told to be slower.
+/// Overloads a server as one of the clients: writes as much as the network accepts, and reads the answers. Returns the
+/// number of offered frames, and of rate-limit errors.
 async fn overload(server: &TestServer, number: usize, time: Duration) -> (usize, usize) {
     let client = Raw::connect(server, &format!("/ws/room-{}?clientId=c{number}", number % 4)).await;
     let (mut writing, mut reading) = client.split();
@@ -46,7 +46,7 @@ async fn overload(server: &TestServer, number: usize, time: Duration) -> (usize,
         loop {
             writing.send(&some).await;
             offered.set(offered.get() + 10);
-            // A client of its own rhythm: the others have their turn, also in this thread.
+            // Yield, so that the other clients of this thread get their turn.
             tokio::task::yield_now().await;
         }
     };
@@ -58,7 +58,7 @@ async fn overload(server: &TestServer, number: usize, time: Duration) -> (usize,
     let both = async {
         tokio::select! { () = offering => {}, () = taking => {} }
     };
-    // The end of its time, or its connection was closed for it.
+    // Either its time is over, or its connection was closed.
     drop(timeout(time, both).await);
     (offered.get(), refused.get())
 }
@@ -95,7 +95,7 @@ async fn no_mailbox_grows_past_the_credits_and_all_is_well_when_the_load_is_over
     };
     let offered: usize = outcomes.iter().map(|(offered, _)| offered).sum();
     assert!(outcomes.iter().all(|(offered, _)| *offered > 0), "{outcomes:?}");
-    // What has a credit, and beside it sessions that open and close, hubs' parts of it, and the ticks.
+    // Commands with a credit, plus sessions that open and close, the hubs' parts of these, and the ticks.
     let bound = credits + CLIENTS as f64 + 4.0;
     assert!(highest.chat_server.get() <= bound && highest.hub.get() <= bound, "{highest:?}");
     assert!(highest.session.get() <= 2.0 && highest.credits.get() <= credits, "{highest:?}");

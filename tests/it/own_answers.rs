@@ -1,4 +1,4 @@
-//! What a client asks for itself never makes it a slow consumer: its next command waits until there is room.
+//! A client's own requests never make it a slow consumer: its next command waits until there is room.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use test_kit::raw::{self, Raw};
 
 use crate::harness::TestServer;
 
-/// One connection that asks all this at once and reads as fast as it can: every question must be answered, in order.
+/// Sends all questions on one connection at once and reads as fast as possible: each must be answered, in order.
 async fn ask_at_once(server: &TestServer, path: &str, questions: Vec<String>, is_answer: impl Fn(&str) -> bool) {
     let mut asking = Raw::open_narrow(server.address()).await.shake_hands(path).await;
     asking.frame().await.unwrap();
@@ -24,7 +24,7 @@ async fn ask_at_once(server: &TestServer, path: &str, questions: Vec<String>, is
     tokio::join!(writing.send(&frames), answering);
 }
 
-/// Says so many messages of so many bytes in a room, and returns its epoch.
+/// Sends this many messages of this many bytes in a room, and returns its epoch.
 async fn fill(server: &TestServer, room: &str, messages: usize, bytes: usize) -> String {
     let mut alice = Client::connect(server, &format!("/ws?clientId=alice-{room}")).await;
     alice.send_text(&format!(r#"{{"type":"join","room":"{room}"}}"#)).await;
@@ -37,9 +37,9 @@ async fn fill(server: &TestServer, room: &str, messages: usize, bytes: usize) ->
     joined["epoch"].as_str().unwrap().to_owned()
 }
 
-/// Room for questions without a rate, and otherwise the defaults.
+/// No rate limit for questions; otherwise the defaults.
 const ANY_RATE: (&str, &str) = ("CHAT_MESSAGES_PER_SECOND", "0");
-/// The smallest outbox there is.
+/// The smallest outbox.
 const SMALL_OUTBOX: (&str, &str) = ("CHAT_OUTBOX_BYTES", "262144");
 
 #[actix::test]
@@ -133,7 +133,7 @@ async fn a_message_as_long_as_may_be_fits_into_the_smallest_frame_that_goes_with
         let message =
             format!(r#"{{"type":"message","clientId":"{name}","room":"{room}","id":"{id}","Message":"{text}"}}"#);
         client.send_text(&message).await;
-        // Whatever comes first, the message or its acknowledgement.
+        // Either the message or its ack comes first.
         while !client.text().await.starts_with(r#"{"type":"message""#) {}
     }
 }

@@ -1,4 +1,4 @@
-//! How fast a client may send, where the exact time counts.
+//! The rate limits of a client, with exact times.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use test_kit::raw::{self, Raw};
 
 use crate::harness::TestServer;
 
-/// So many frames, one behind the other, to be written at once.
+/// This many frames, one after the other, for a single write.
 fn pings(count: usize) -> Vec<u8> {
     let one = |number| raw::frame(raw::TEXT, format!(r#"{{"type":"ping","id":"{number}"}}"#).as_bytes());
     (1..=count).flat_map(one).collect()
@@ -22,7 +22,7 @@ async fn next(client: &mut Raw) -> Value {
 async fn what_exceeds_the_burst_by_one_must_wait_exactly_for_one_frame() {
     let server = TestServer::start(&[("CHAT_MESSAGES_PER_SECOND", "10"), ("CHAT_BURST", "5")]);
     let mut alice = Raw::connect(&server, "/ws?clientId=alice").await;
-    // Read together, they are as if sent in the same moment.
+    // They are read together, so they count as sent at the same moment.
     alice.send(&pings(7)).await;
     for number in 1..=5 {
         assert_eq!(next(&mut alice).await["id"], number.to_string());
@@ -32,7 +32,7 @@ async fn what_exceeds_the_burst_by_one_must_wait_exactly_for_one_frame() {
         assert_eq!((refused["code"].as_str(), &refused["id"]), (Some("rate_limited"), &number.to_string().into()));
         assert_eq!(refused["retryAfterMs"], 100, "a refused frame costs nothing");
     }
-    // This wait is the promise itself: who waits as long as told is served.
+    // This wait is the promise itself: a client that waits as long as told is served.
     tokio::time::sleep(Duration::from_millis(100)).await;
     alice.send(&pings(1)).await;
     assert_eq!(next(&mut alice).await["type"], "pong");
@@ -43,7 +43,7 @@ async fn one_join_past_those_of_a_minute_must_wait_exactly_for_the_next() {
     let server = TestServer::start(&[("CHAT_JOINS_PER_MINUTE", "3")]);
     let mut alice = Raw::connect(&server, "/ws?clientId=alice").await;
     let join = |room| raw::frame(raw::TEXT, format!(r#"{{"type":"join","room":"{room}","id":"{room}"}}"#).as_bytes());
-    // Read together, they are as if sent in the same moment.
+    // They are read together, so they count as sent at the same moment.
     alice.send(&["a", "b", "a", "c", "d"].map(join).concat()).await;
     for room in ["a", "b", "a"] {
         let joined = next(&mut alice).await;
@@ -54,7 +54,7 @@ async fn one_join_past_those_of_a_minute_must_wait_exactly_for_the_next() {
         assert_eq!((&refused["code"], &refused["id"]), (&"rate_limited".into(), &room.into()));
         assert_eq!(refused["retryAfterMs"], 20_000, "a refused join costs nothing");
     }
-    // All else goes on.
+    // Other commands still work.
     alice.send(&pings(1)).await;
     assert_eq!(next(&mut alice).await["type"], "pong");
 }
@@ -77,7 +77,7 @@ async fn of_the_pings_past_the_rate_only_the_newest_gets_a_pong_and_nothing_is_c
     alice.send(&flood).await;
     alice.send(&raw::frame(raw::CLOSE, &1000_u16.to_be_bytes())).await;
     let (frames, code) = alice.drain().await;
-    // On a slow machine another second may have begun.
+    // On a slow machine, another second may have begun.
     assert!((3..10).contains(&frames.len()), "{} pongs", frames.len());
     assert_eq!(code, Some(1000));
 }

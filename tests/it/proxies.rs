@@ -1,6 +1,6 @@
-//! Behind other people's machinery: every proxy sample of the documents, run by the program that it is for.
+//! The server behind reverse proxies: every proxy sample of the documents, run by its program.
 //!
-//! Needs nginx, Caddy and HAProxy, which `scripts/install-test-tools` installs; needs no rights.
+//! Needs nginx, Caddy and HAProxy, which `scripts/install-test-tools` installs. Root rights are not needed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -27,7 +27,7 @@ const SAMPLES: [&str; 6] =
 
 type Visit = Raw<TlsStream<TcpStream>>;
 
-/// A server, a proxy in front of it, and the clients that go through both.
+/// A server, a proxy in front of it, and clients that connect through both.
 struct Site {
     server: TestServer,
     proxy: ReverseProxy,
@@ -66,22 +66,22 @@ impl Site {
         Raw::over(within("a TLS handshake", self.connector.connect(name, tcp)).await.unwrap())
     }
 
-    /// Asks for an absolute path of the host.
+    /// Requests an absolute path of the host.
     async fn ask(&self, visit: &mut Visit, path: &str, headers: &str) -> HttpAnswer {
-        // Caddy asks for gzip by itself where a client says nothing, and undoes it in chunks.
+        // Caddy requests gzip if a client does not say otherwise, and decompresses it in chunks.
         let coding = "Accept-Encoding: identity\r\n";
         let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{coding}{headers}\r\n", self.proxy.host());
         visit.send(request.as_bytes()).await;
         visit.answer().await
     }
 
-    /// Asks for a path below that of the page, on a connection of its own.
+    /// Requests a path below that of the page, on a new connection.
     async fn get(&self, source: u8, path: &str) -> HttpAnswer {
         let path = format!("{}{path}", self.proxy.path());
         self.ask(&mut self.open(source).await, &path, "Connection: close\r\n").await
     }
 
-    /// A handshake; the connection is a WebSocket if the answer is 101.
+    /// Performs a handshake; the connection is a WebSocket if the status is 101.
     async fn shake_hands(&self, source: u8, query: &str, headers: &str) -> (Visit, HttpAnswer) {
         let mut visit = self.open(source).await;
         let path = format!("{}ws{query}", self.proxy.path());
@@ -89,7 +89,7 @@ impl Site {
         (visit, answer)
     }
 
-    /// A WebSocket of the page, which has read its welcome.
+    /// A WebSocket of the page that has read its welcome.
     async fn connect(&self, source: u8, name: &str) -> Visit {
         let origin = format!("Origin: {}\r\n", self.origin());
         let (mut visit, answer) = self.shake_hands(source, &format!("?clientId={name}"), &origin).await;
@@ -143,7 +143,7 @@ impl Site {
             format!("app://{host}"),
             "null".to_owned(),
         ];
-        // From an address each: how soon a proxy ends a refused connection does not matter then.
+        // Each from a different address, because a proxy may keep a refused connection for a while.
         for (source, origin) in (20..).zip(others) {
             let (_, answer) = self.shake_hands(source, "", &format!("Origin: {origin}\r\n")).await;
             assert_eq!(answer.status, 403, "{origin}: {answer:?}");
@@ -193,7 +193,7 @@ impl Site {
                 assert!(answer.status >= 300 && !is_told, "{way_round}: {answer:?}");
             }
         }
-        // The server itself tells them to whoever reaches it.
+        // The server itself shows them to clients that reach it directly.
         figures_when(&self.server, "it is asked directly", |_| true).await;
     }
 }
@@ -263,7 +263,7 @@ fn no_sample_cuts_a_connection_that_only_listens() {
         let idle = match program(sample) {
             "nginx" => vec![seconds("proxy_read_timeout"), seconds("proxy_send_timeout")],
             "haproxy" => vec![seconds("timeout tunnel")],
-            // It has none unless it is told so.
+            // HAProxy and nginx have a limit; Caddy has none by default.
             _ => {
                 assert!(!lines.clone().any(|line| line.contains("timeout")), "{sample}");
                 Vec::new()

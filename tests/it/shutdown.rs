@@ -1,4 +1,4 @@
-//! The real binary: how it starts, what it says when it does not, and how it ends.
+//! The real program: its start, the errors of a failed start, and its end.
 
 use std::fs;
 use std::net::TcpListener;
@@ -25,7 +25,7 @@ fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// The one line that a start ended with.
+/// The only line of a failed start.
 fn expect_one_line(folder: &Path, variables: &[(&str, &str)]) -> String {
     let output = starling().run(folder, &[], variables);
     let stderr = String::from_utf8(output.stderr).unwrap();
@@ -106,7 +106,7 @@ async fn a_rolling_restart_under_500_bots_loses_and_doubles_nothing() {
     assert_eq!((report.stats.counters.reconnects, report.away), (2 * u64::from(BOTS), 0), "{report}");
 }
 
-/// Waits until so many are connected and have said as much as they are many.
+/// Waits until this many clients are connected and have sent as many messages.
 pub(crate) async fn everybody_talks(address: std::net::SocketAddr, clients: u32) {
     let clients = f64::from(clients) - 0.5;
     within("everybody is there and talks", async {
@@ -151,14 +151,14 @@ async fn a_client_that_lags_behind_still_gets_everything_when_the_server_stops()
     alice.expect(r#"{"type":"closing"}"#).await;
     alice.expect_close(1001).await;
     drop(alice);
-    // This is the promise itself: the server waits for it, although everybody else has gone.
+    // This is the promise itself: the server waits for this client, although all others have left.
     let over = async {
         while !server.is_over() {
             tokio::task::yield_now().await;
         }
     };
     assert!(tokio::time::timeout(Duration::from_millis(500), over).await.is_err(), "the server did not wait");
-    // Only now it begins to read.
+    // The client begins to read only now.
     let (frames, code) = lagging.drain().await;
     assert_eq!(code, Some(1001), "after {} of {sent} messages", frames.len());
     let messages = frames.iter().filter(|frame| frame.text().starts_with(r#"{"type":"message""#)).count();
@@ -176,7 +176,7 @@ async fn a_client_that_lags_behind_still_gets_everything_when_the_server_stops()
 async fn a_stopping_server_takes_nobody_new() {
     let mut server = TestServer::start(&[("CHAT_DRAIN_SECONDS", "10")]);
     let mut alice = Raw::connect(&server, "/ws?clientId=alice").await;
-    // A client that is told and does not go keeps the server for a while.
+    // A client that is told and does not leave keeps the server running for a while.
     server.stop();
     assert!(alice.frame().await.unwrap().text().contains("\"closing\""));
     assert_eq!(alice.frame().await.unwrap().close_code(), Some(1001));
@@ -193,7 +193,7 @@ async fn a_stopping_server_takes_nobody_new() {
 #[actix::test]
 async fn a_stopping_server_closes_its_clients_one_after_the_other_and_listens_until_the_end() {
     const CLIENTS: usize = 200;
-    // Each of the two workers takes a millisecond for each of its clients.
+    // Each of the two workers closes one client per millisecond.
     for (drain_seconds, most) in [("60", Duration::from_secs(10)), ("1", Duration::from_secs(1))] {
         let mut server = TestServer::start(&[("CHAT_DRAIN_SECONDS", drain_seconds)]);
         let mut clients = Vec::new();
@@ -216,7 +216,7 @@ async fn a_stopping_server_closes_its_clients_one_after_the_other_and_listens_un
         if drain_seconds == "60" {
             let spread = last.saturating_sub(first);
             assert!(spread > Duration::from_millis(50), "all within {spread:?}");
-            // They are closed, and their sockets are still there.
+            // The clients are closed, but their sockets still exist.
             let refused = test_kit::raw::handshake(&server, "/ws").await;
             refused.expect_refusal(503, "unavailable");
             assert_eq!(refused.header("retry-after"), Some("1"));
@@ -318,7 +318,7 @@ fn a_dotenv_file_is_read_and_the_environment_goes_before_it() {
 
 #[test]
 fn only_the_dotenv_file_of_the_current_folder_is_read() {
-    // Once the folders above were searched too, where the file of another program may lie.
+    // Parent folders were once searched too, where another program's file may be.
     let folder = folder();
     fs::write(folder.path().join(".env"), "CHAT_BURST=7\n").unwrap();
     let below = folder.path().join("below");
@@ -334,7 +334,7 @@ fn the_printed_configuration_is_what_is_in_force_as_a_dotenv_file() {
     assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
     let changed = stdout(&output);
     assert_eq!(changed, Config::default().to_string().replace("CHAT_BURST=100", "CHAT_BURST=7"));
-    // It can be read back.
+    // The printed text can be read back.
     fs::write(folder.path().join(".env"), &changed).unwrap();
     assert_eq!(stdout(&starling().run(folder.path(), &["--print-config"], &[])), changed);
 }

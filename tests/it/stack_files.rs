@@ -9,7 +9,7 @@ use starling::config::STACK_VARIABLES;
 
 use crate::shown::{read, yaml};
 
-/// Variables that the containers decide: in the stack nobody else may.
+/// Variables that the containers determine; users of the stack cannot set them.
 const OF_CONTAINERS: [&str; 7] = [
     "CHAT_BIND",
     "CHAT_HISTORY_PATH",
@@ -20,7 +20,7 @@ const OF_CONTAINERS: [&str; 7] = [
     "BOT_REPORT",
 ];
 
-/// The variables that `compose.yaml` fills in itself, with their defaults.
+/// The variables that `compose.yaml` interpolates, with their defaults.
 fn interpolated() -> BTreeMap<String, String> {
     let compose = read("compose.yaml");
     let code = compose.lines().map(|line| line.split(" #").next().unwrap());
@@ -36,7 +36,7 @@ fn interpolated() -> BTreeMap<String, String> {
     variables
 }
 
-/// A service's variables: the name, and the value where it has one.
+/// A service's variables, with their values if they have one.
 fn environment(service: &str) -> BTreeMap<String, Value> {
     let compose = yaml("compose.yaml");
     let variables = compose["services"][service]["environment"].as_object().unwrap();
@@ -85,7 +85,7 @@ fn the_example_of_a_dotenv_file_has_every_variable_of_the_stack() {
         let block = format!("\n# {}.\n# ({})\n# {}={default}\n", knob.help, knob.range, knob.variable);
         assert!(example.contains(&block), ".env.example: {block}");
     }
-    // And nothing that nobody reads.
+    // The example lists no unused variables.
     let names = example.lines().filter_map(|line| line.strip_prefix("# ")?.split_once('=')).map(|(name, _)| name);
     for name in names.filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_')) {
         let is_read =
@@ -176,13 +176,13 @@ fn every_crate_and_bench_of_the_workspace_is_where_the_images_are_built() {
     for member in &members {
         assert!(dockerfile.contains(&format!("\nCOPY {member}/Cargo.toml {member}/\n")), "{member}");
         assert!(context.contains(&format!("\n!{member}/Cargo.toml\n")), "{member}");
-        // The images have nothing to do with fuzzing and tests.
-        if !["fuzz", "test-kit"].contains(member) {
+        // The images need neither fuzzing, tests nor clients.
+        if !["clients/rust", "fuzz", "test-kit"].contains(member) {
             assert!(dockerfile.contains(&format!("\nCOPY {member}/src {member}/src\n")), "{member}");
             assert!(context.contains(&format!("\n!{member}/src\n")), "{member}");
         }
     }
-    // Cargo refuses a manifest whose benches are not there.
+    // Cargo refuses a manifest whose benches are missing.
     for folder in members.iter().map(|member| format!("{member}/")).chain([String::new()]) {
         let manifest = read(format!("{folder}Cargo.toml"));
         for bench in manifest.split("[[bench]]\nname = \"").skip(1) {

@@ -1,4 +1,4 @@
-//! What a stranger sends never becomes permanent state at others' cost: no label, no log line, no full table, no name.
+//! Unknown clients create no permanent state at others' cost: no label, no log line, no full table, no name.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +28,7 @@ async fn as_operator(address: std::net::SocketAddr, method: &str, path: &str) ->
     raw::http(address, method, path, &format!("Authorization: Bearer {ADMIN}\r\nConnection: close\r\n")).await
 }
 
-/// Stops a server, and waits until its history is free.
+/// Stops a server, and waits until its history is unlocked.
 async fn stopped(mut server: TestServer) {
     server.stop();
     assert_eq!(server.outcome().await, Ok(()));
@@ -114,7 +114,8 @@ async fn a_client_that_writes_to_invented_names_keeps_no_newcomer_out() {
         for number in 0..40 {
             let id = format!("{life} {number}");
             mallory.send_json(&json!({"Message": "x", "to": format!("invented-{number}"), "id": id})).await;
-            // Errors alone would close the connection. What is stored is told when it is, maybe after the pong.
+            // Errors alone would close the connection. A message is acknowledged when it is stored, possibly after the
+            // pong.
             mallory.send_json(&json!({"type": "ping"})).await;
             loop {
                 let answer: Value = serde_json::from_str(&mallory.text().await).unwrap();
@@ -128,7 +129,7 @@ async fn a_client_that_writes_to_invented_names_keeps_no_newcomer_out() {
                 }
             }
         }
-        // After the restart the newcomers of before have taken places of hers.
+        // After the restart, earlier newcomers have replaced inboxes of hers.
         assert!(refused >= 25, "{life}: whoever fills the table is refused, {refused} times");
         for newcomer in 0..10 {
             let name = format!("newcomer-{newcomer}");
@@ -196,7 +197,7 @@ async fn an_operator_drops_a_room_and_an_inbox_and_they_stay_dropped() {
     drop(alice);
     stopped(server).await;
 
-    // The same on the file of a stopped server.
+    // The same commands on the file of a stopped server.
     let history = |arguments: &[&str]| {
         let output = starling().run(folder.path(), &[&["history"], arguments].concat(), &variables);
         (output.status.success(), String::from_utf8(output.stdout).unwrap())

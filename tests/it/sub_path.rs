@@ -1,4 +1,4 @@
-//! The chat below a path: behind a proxy that does not remove the path, or on the server's own port.
+//! The chat below a path prefix: behind a proxy that does not remove the prefix, or on the server's own port.
 
 use bot_swarm::{StopHandle, progress};
 use starling::Config;

@@ -12,10 +12,10 @@ use test_kit::{Process, figures_when};
 use crate::harness::{TestServer, bot_swarm, starling};
 use crate::shutdown::everybody_talks;
 
-/// Bots of each process of a swarm of several.
+/// The number of bots of each process of a swarm with several.
 const BOTS: u32 = 20;
 
-/// Runs bots against a server until it has made so many deliveries.
+/// Runs bots against a server until there are this many deliveries.
 async fn run(server: &TestServer, config: Config, deliveries: f64) -> Outcome {
     let config = Config {
         server_url: format!("ws://{}/ws", server.address()),
@@ -54,14 +54,14 @@ async fn three_hundred_bots_get_everything_once_and_in_order() {
 
 #[actix::test]
 async fn bots_that_flood_one_room_lose_nothing() {
-    // Room in the outboxes for as long as a busy machine may keep the bots from reading.
+    // Outboxes large enough for as long as a busy machine may keep the bots from reading.
     let server = TestServer::start(&[("CHAT_MESSAGES_PER_SECOND", "0"), ("CHAT_OUTBOX_BYTES", "67108864")]);
     let config = Config {
         count: 50,
         messages_per_second: 100.0,
         message_bytes: (48..=2_048).into(),
         workers: 2,
-        // They plan more than any server can do here; what was sent must come all the same.
+        // The bots plan more messages than any server can handle here; the sent ones must be delivered nevertheless.
         drain_seconds: 40.0,
         ..Config::default()
     };
@@ -79,7 +79,7 @@ pub(crate) struct SwarmProcess {
 }
 
 impl SwarmProcess {
-    /// Starts twenty bots that talk until they are stopped, in rooms that they share with the bots of other processes.
+    /// Starts twenty bots that send until they are stopped, in rooms that they share with the bots of other processes.
     fn start(name_prefix: &str, server: SocketAddr) -> Self {
         Self::start_with(&[
             ("BOT_SERVER_URL", &format!("ws://{server}/ws")),
@@ -91,7 +91,7 @@ impl SwarmProcess {
         ])
     }
 
-    /// Starts bots with these settings, which all come at once and may be late themselves.
+    /// Starts bots with these settings; all connect at once, and the swarm's own delays are tolerated.
     pub(crate) fn start_with(settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let patient = [
@@ -110,7 +110,7 @@ impl SwarmProcess {
         self.process.signal(Signal::TERM);
     }
 
-    /// Waits for its end. Answers its exit code, and the report that it leaves.
+    /// Waits for its end, and returns its exit code and its report.
     pub(crate) async fn report(mut self) -> (Option<i32>, Report) {
         let code = self.process.exit_code().await;
         (code, folder::read(self.folder.path()).unwrap())
@@ -140,7 +140,7 @@ async fn a_swarm_of_many_processes_comes_through_a_restart_and_a_crash_of_the_se
         assert_eq!((report.messages.unanswered, report.bots.away), (0, 0), "{report}");
         let twice = 2 * u64::from(BOTS);
         assert_eq!(report.bots.reconnects, twice, "{report}");
-        // A bot that had not resumed yet when the server crashed did so once.
+        // A bot that had not resumed yet when the server crashed has one resume instead of two.
         let resumed = report.latencies["resume"].percentiles.count;
         assert!((u64::from(BOTS)..=twice).contains(&resumed), "{report}");
     }

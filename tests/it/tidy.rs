@@ -1,4 +1,4 @@
-//! What people read is true: documents, examples and lists are held against the code.
+//! Documents, examples and lists agree with the code.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,7 +18,7 @@ fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Every file of the repository, but for what is built and what git keeps.
+/// Every file of the repository, except build output and git's own files.
 pub(crate) fn files() -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut folders = vec![root().to_owned()];
@@ -42,7 +42,7 @@ fn the_page_of_the_configuration_says_what_the_code_says() {
     };
     let rows: Vec<String> = Config::knobs().iter().map(row).collect();
     let page = read("docs/configuration.md");
-    // Those of the stack have a table of their own.
+    // The variables of the stack have a separate table.
     let of_stack = |line: &str| STACK_VARIABLES.iter().any(|name| line.starts_with(&format!("| `{name}`")));
     let told: Vec<&str> = page.lines().filter(|line| line.starts_with("| `CHAT_") && !of_stack(line)).collect();
     assert_eq!(told, rows, "the table must be:\n{}\n", rows.join("\n"));
@@ -57,7 +57,7 @@ fn the_example_of_a_dotenv_file_lists_every_knob_with_its_default() {
     let example = read(".env.example");
     let blocks = blocks.join("\n");
     assert!(example.ends_with(&format!("\n\n{blocks}")), ".env.example must end with:\n{blocks}");
-    // With every `# ` taken from the variables it is a valid configuration.
+    // Without the `# ` before its variables, it is a valid configuration.
     let pairs = example.lines().filter_map(|line| line.strip_prefix("# ")?.split_once('='));
     let pairs = pairs.filter(|(name, _)| name.starts_with("CHAT_")).map(|(n, v)| (n.to_owned(), v.to_owned()));
     assert_eq!(Config::from_variables(pairs), Ok(Config::default()));
@@ -83,7 +83,7 @@ fn every_test_file_is_part_of_the_test() {
     }
 }
 
-/// The headings of a page, as links name them.
+/// The anchors of a page's headings, as links use them.
 pub(crate) fn anchors(page: &str) -> BTreeSet<String> {
     let allowed = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
     let anchor = |line: &str| {
@@ -122,7 +122,7 @@ fn every_link_of_the_documents_leads_somewhere() {
 
 #[test]
 fn no_file_names_a_path_of_the_machine_it_was_written_on() {
-    // A folder directly below `/` has the name of a thing that may stand in a file, like `/data`.
+    // A folder directly below `/` may be a valid path in a file, like `/data`.
     let own = (root().components().count() > 2).then(|| format!("{}/", root().display()));
     let places: Vec<String> = own.into_iter().chain(["root", "home", "Users"].map(|top| format!("/{top}/"))).collect();
     let mut found = Vec::new();
@@ -131,7 +131,7 @@ fn no_file_names_a_path_of_the_machine_it_was_written_on() {
         let text = String::from_utf8_lossy(&bytes);
         for (number, line) in (1..).zip(text.lines()) {
             for place in &places {
-                // A place within a longer path is another place.
+                // A match within a longer path is a different path.
                 let names_it = line.match_indices(place.as_str()).any(|(at, _)| {
                     !line[..at].chars().next_back().is_some_and(|c| c.is_alphanumeric() || "/.}_-".contains(c))
                 });

@@ -1,4 +1,4 @@
-//! TLS on the port of the server.
+//! TLS on the server's port.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -58,7 +58,7 @@ impl Identity {
         TestServer::start(&[&files[..], variables].concat())
     }
 
-    /// Speaks TLS over a connection, and believes this authority only.
+    /// Performs a TLS handshake over a connection, with only this authority trusted.
     async fn over(&self, tcp: TcpStream) -> std::io::Result<Raw<TlsStream<TcpStream>>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.authority.clone()).unwrap();
@@ -76,7 +76,7 @@ impl Identity {
         self.over(within("a TCP connection", TcpStream::connect(address)).await.unwrap()).await
     }
 
-    /// With a small buffer for what comes, so that not reading is soon noticed.
+    /// Opens a connection with a small receive buffer, so that the server soon notices a client that does not read.
     async fn open_narrow(&self, address: SocketAddr) -> Raw<TlsStream<TcpStream>> {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4_096).unwrap();
@@ -110,12 +110,12 @@ async fn the_chat_and_its_page_are_served_over_tls_and_nothing_is_without() {
             assert_eq!((&got["clientId"], &got["Message"]), (&"alice".into(), &text.into()));
         }
     }
-    // A page without TLS is another origin; its port, 80, goes without saying as the other's does.
+    // A page without TLS has another origin; both URLs omit their port, but 80 and 443 differ.
     let mut page = identity.open(server.address()).await.unwrap();
     page.ask_for_websocket("/ws", "Origin: http://localhost\r\n").await.expect_refusal(403, "forbidden");
     let mut page = identity.open(server.address()).await.unwrap();
     assert_eq!(page.ask_for_websocket("/ws", "Origin: https://localhost\r\n").await.status, 101);
-    // A name that is taken is refused on the same stream that had been handed on.
+    // A taken name is refused on the same stream, after it was handed over.
     let mut late = identity.open(server.address()).await.unwrap();
     late.ask_for_websocket("/ws?clientId=bob", "").await.expect_refusal(409, "name_taken");
     alice.send(&raw::frame(raw::CLOSE, &1000_u16.to_be_bytes())).await;
@@ -193,7 +193,7 @@ async fn a_tls_handshake_that_does_not_go_on_is_given_up() {
 #[actix::test]
 async fn a_tls_handshake_that_stands_still_has_its_place_until_it_is_given_up() {
     let identity = Identity::new();
-    // One worker takes connections in the order in which they come.
+    // A single worker accepts connections in order.
     let variables = [("CHAT_HANDSHAKE_SECONDS", "3"), ("CHAT_CONNECTIONS_PER_ADDRESS", "1"), ("CHAT_WORKERS", "1")];
     let server = identity.server(&variables);
     let from_there = async || {
@@ -206,7 +206,7 @@ async fn a_tls_handshake_that_stands_still_has_its_place_until_it_is_given_up() 
     let mut second = identity.over(from_there().await).await.unwrap();
     second.get("/healthz").await.expect_refusal(429, "too_many_connections");
     assert_eq!(second.end().await, 0);
-    // A byte at a time is no progress either.
+    // One byte at a time does not count as progress.
     within("it is given up", stalled.trickle(Duration::from_millis(100))).await;
     within("its place is free", async {
         while identity.over(from_there().await).await.unwrap().get("/healthz").await.status != 200 {}
@@ -243,7 +243,7 @@ async fn refusals_come_whole_over_tls_before_the_connection_ends() {
         raw.answer().await.expect_refusal(status, code);
         assert_eq!(raw.end().await, 0, "{code}: nothing follows");
     }
-    // Both handshakes are there before either is asked for.
+    // Both TLS handshakes are done before either WebSocket handshake.
     let (mut one, mut other) = (identity.open(address).await.unwrap(), identity.open(address).await.unwrap());
     let (one, other) = tokio::join!(one.ask_for_websocket("/ws", ""), other.ask_for_websocket("/ws", ""));
     if one.status == 101 { other } else { one }.expect_refusal(429, "rate_limited");
@@ -271,12 +271,12 @@ async fn a_connection_that_comes_to_nothing_ends_over_tls_too() {
         })
         .await;
     }
-    // Requests without end, and nothing is read: the server stops reading, and ends it.
+    // Requests without end, and nothing is read: the server stops reading, then ends the connection.
     let mut unread = Vec::new();
     let flood = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(3_000);
     for _ in 0..8 {
         let mut raw = identity.open_narrow(address).await;
-        // As much as the network takes.
+        // As many bytes as the network accepts.
         timeout(Duration::from_millis(100), raw.send(flood.as_bytes())).await.unwrap_or_default();
         unread.push(raw);
     }
@@ -305,7 +305,7 @@ async fn sighup_reads_certificate_and_key_again_and_keeps_the_old_where_the_new_
     assert!(identity.open(server.address()).await.is_err(), "the old certificate is not shown any more");
     identity.authority = renewed;
 
-    // A key that belongs to another certificate, and a file that holds none.
+    // A key of another certificate, and a file without one.
     let good = fs::read_to_string(&key).unwrap();
     let other = Identity::new();
     for bad in [&*fs::read_to_string(other.path("key.pem")).unwrap(), "no key", ""] {
@@ -364,7 +364,7 @@ async fn bots_speak_tls_with_tokens_and_every_private_message_that_is_kept_comes
         assert!(outcome.is_clean(), "{outcome}");
         assert!(outcome.tally.received > 1_000 && outcome.stats.counters.ever_connected == 20, "{outcome}");
     }
-    // Another authority is not believed, and another secret's tokens are refused; both are said.
+    // Another authority is not trusted, and tokens with another secret are refused; the verdict reports both.
     let other = Identity::new();
     for (config, why) in [
         (config(Some(other.path("ca.pem")), SECRET), "TLS: invalid peer certificate: UnknownIssuer"),

@@ -1,23 +1,23 @@
-//! Dialogues with the real server, one file each. A file's name is what it promises.
+//! Dialogues with the real server, one file each. A file's name is its promise.
 //!
 //! ```text
 //! # a comment
-//! set CHAT_BURST=3                      the server's configuration; first of all
+//! set CHAT_BURST=3                      the server's configuration; must come first
 //! alice+ /ws?clientId=alice             connects
-//! alice+ /ws offers starling.v1         the same, with a subprotocol that must be taken
+//! alice+ /ws offers starling.v1         the same, with a subprotocol that the server must accept
 //! alice+ /ws/a%20b refused 400 {...}    is refused over HTTP, with this body
-//! alice> {"Message":"hello"}            sends a text frame; in one that is no JSON, `\n` is a line break
+//! alice> {"Message":"hello"}            sends a text frame; if it is not JSON, `\n` is a line break
 //! alice< {"type":"message","seq":$seq}  must receive this next: see `test_kit::pattern`
-//! alice<? {"type":"ack"}                must receive these, in any order among each other
+//! alice<? {"type":"ack"}                must receive these, in any order
 //! alice< first line
 //!      | second line                    of the same frame
 //! alice. nothing                        has received nothing
 //! alice! 1003                           is closed with this code
-//! alice- gone                           goes without a word
-//! alice- 1000                           says goodbye, with this code
+//! alice- gone                           drops the connection
+//! alice- 1000                           closes with this code
 //! alice~ ping abc                       pings, and gets the pong
 //! alice~ binary abc                     sends a binary frame
-//! alice~ fragments one | two | three    sends one text in pieces
+//! alice~ fragments one | two | three    sends one text in fragments
 //! repeat 3                              `$i` counts from 1
 //!   alice> {"Message":"$i"}
 //! end
@@ -106,7 +106,7 @@ transcripts! {
     who_leaves_a_room_hears_nothing_more_of_it,
 }
 
-/// Where the transcripts are.
+/// The folder of the transcripts.
 pub(crate) fn folder() -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests", "it", "transcripts"].iter().collect()
 }
@@ -136,11 +136,11 @@ async fn play(name: &str) {
 #[derive(Debug, Clone)]
 struct Step {
     line: usize,
-    /// Whose it is; empty for the server's.
+    /// The client; empty for the server.
     who: String,
     verb: String,
     rest: String,
-    /// The turn of the `repeat` that it stands in.
+    /// The iteration of its `repeat`.
     turn: Option<usize>,
 }
 
@@ -193,7 +193,7 @@ struct Play {
 
 impl Drop for Play {
     fn drop(&mut self) {
-        // The server waits for its clients when it stops.
+        // A stopping server waits for its clients.
         self.clients.clear();
     }
 }

@@ -1,6 +1,6 @@
-//! Clients whose network is gone: nothing of them comes any more, not even their end.
+//! Clients whose network fails: the server receives nothing from them any more, not even their end.
 //!
-//! In a network of the test's own (see [`Network`]); the server and who is well are on its near side.
+//! The test has a network of its own (see [`Network`]); the server and the healthy clients are on its near side.
 
 use std::time::Duration;
 
@@ -25,9 +25,9 @@ async fn far_client(network: &Network, server: &TestServer, path: &str) -> (Raw,
     (far, serde_json::from_str(welcome.text()).unwrap())
 }
 
-/// Waits until the kernel keeps no more than so many of the far clients' connections either.
+/// Waits until the kernel keeps at most this many of the far clients' connections.
 async fn forgotten_by_the_kernel(network: &Network, kept: usize) {
-    within("the kernel keeps nothing of it", async {
+    within("the kernel has given up the connections", async {
         while network.kept_connections() > kept {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -42,7 +42,7 @@ async fn who_is_cut_off_is_closed_with_4002_and_leaves_nothing_behind() {
     };
     let server = TestServer::start(&[("CHAT_BIND", &network.bind()), ("CHAT_HEARTBEAT_SECONDS", "1")]);
     let near = Bystander::arrive(server.address()).unwrap();
-    // One is in the chat, one in the middle of a frame, one in the middle of its handshake.
+    // One client is in the chat, one in the middle of a frame, one in the middle of its handshake.
     let (_in_chat, _) = far_client(&network, &server, "/ws?clientId=far").await;
     let (mut in_frame, _) = far_client(&network, &server, "/ws/dev?clientId=half").await;
     in_frame.send(&raw::frame(raw::TEXT, br#"{"Message":"never to be whole"}"#)[..20]).await;
@@ -53,12 +53,12 @@ async fn who_is_cut_off_is_closed_with_4002_and_leaves_nothing_behind() {
 
     let gone = |figures: &Exposition| disconnects(figures, "no_sign_of_life") > 1.5 && sessions(figures) < 1.5;
     figures_when(&server, "both are closed", gone).await;
-    // Their names are free, and their outboxes with the close frame that nobody takes are gone.
+    // Their names are free, and their outboxes are dropped with the close frame that nobody accepts.
     drop(Client::connect(&server, "/ws?clientId=far").await);
-    // The half handshake was answered with 408 and is the kernel's own affair for as long as that tries to tell it.
+    // The half handshake was answered with 408; the kernel keeps its connection while it tries to send that.
     forgotten_by_the_kernel(&network, 1).await;
     figures_when(&server, "nothing waits for them", |figures| figures.value("chat_outbox_bytes", &[]) < 0.5).await;
-    // Who is well has chatted on, and is alive.
+    // The near client has continued to chat, and is alive.
     assert!(near.count() > 20, "{} messages", near.count());
     near.leave().unwrap();
 }
@@ -96,7 +96,7 @@ async fn who_comes_back_from_a_dead_network_takes_its_name_at_once() {
     let Some(network) = Network::own("vanished::who_comes_back_from_a_dead_network_takes_its_name_at_once") else {
         return;
     };
-    // With the heartbeat of 25 s nobody knows that it is dead.
+    // With the heartbeat of 25 s, the server does not know yet that the connection is dead.
     let server = TestServer::start(&[("CHAT_BIND", &network.bind())]);
     let (mut far, welcome) = far_client(&network, &server, "/ws?clientId=alice").await;
     network.cut();
@@ -106,7 +106,7 @@ async fn who_comes_back_from_a_dead_network_takes_its_name_at_once() {
     back.expect_chat_works().await;
     let figures = figures_when(&server, "the dead one is gone", |figures| sessions(figures) < 1.5).await;
     assert!((disconnects(&figures, "replaced") - 1.0).abs() < 0.5);
-    // Should its network come back in time, it is told.
+    // If the network recovers in time, the old connection is told.
     network.mend();
     assert_eq!(far.drain().await, (vec![], Some(4003)));
 }

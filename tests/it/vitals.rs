@@ -1,4 +1,4 @@
-//! A server of which a part has died does not go on as half a server.
+//! A server does not continue after a part of it has died.
 
 use serde_json::json;
 use starling::{Died, RunError, Server};
@@ -10,10 +10,10 @@ use test_kit::raw::{self, Raw};
 
 use crate::harness::TestServer;
 
-/// A history that fails at a word: the way in for a fault in the middle of the chat.
+/// A history that fails at certain words, to inject faults into the chat.
 struct Fragile {
     inner: History,
-    /// That of a thread of its own, which ends at the word `thread`.
+    /// The pulse of a separate thread, which ends at the word `thread`.
     thread: Option<Pulse>,
 }
 
@@ -67,7 +67,7 @@ async fn a_chat_server_that_panics_ends_the_server_with_a_failure_that_names_it(
     alice.send_json(&json!({"Message": "chat"})).await;
     let outcome = server.outcome().await;
     assert_eq!(outcome, Err(RunError::Died(Died(VitalPart::ChatServer))));
-    // The line that the process ends with, and what it exits with is a failure.
+    // The process ends with this line and a failure code.
     assert_eq!(outcome.unwrap_err().to_string(), "the ChatServer has died: the server is not whole any more");
 }
 
@@ -79,7 +79,7 @@ async fn a_history_that_dies_makes_the_server_unready_tells_everybody_and_ends_i
     assert!(alice.frame().await.unwrap().text().contains("\"thread\""));
     assert!(alice.frame().await.unwrap().text().contains("\"closing\""));
     assert_eq!(alice.frame().await.unwrap().close_code(), Some(1001));
-    // Alice has not gone yet, so there is time to ask.
+    // Alice has not left yet, so there is time to ask.
     let answer = raw::get(&server, "/readyz").await;
     answer.expect_refusal(503, "unavailable");
     assert!(answer.body.contains("a thread of the history has died"), "{answer:?}");

@@ -1,4 +1,4 @@
-//! WebSocket as RFC 6455 has it, byte by byte: what a client may not send, and what it still gets before it is closed.
+//! WebSocket as in RFC 6455, byte by byte: forbidden frames, and the frames that a client still gets before the close.
 
 use serde_json::Value;
 use test_kit::Client;
@@ -27,7 +27,7 @@ fn types(frames: &[RawFrame]) -> Vec<String> {
     said(frames).iter().map(|frame| frame["type"].as_str().unwrap().to_owned()).collect()
 }
 
-/// A length in a form that is longer than it need be.
+/// A length in a longer form than necessary.
 fn long_length(form: u8, length: u64) -> Vec<u8> {
     let mut out = vec![raw::TEXT, 0x80 | form];
     let bytes = length.to_be_bytes();
@@ -37,7 +37,7 @@ fn long_length(form: u8, length: u64) -> Vec<u8> {
     out
 }
 
-/// Everything that no client may send: a name, the bytes, and the code that the connection is closed with.
+/// Everything that a client must not send: a name, the bytes, and the expected close code.
 fn bad_frames() -> Vec<(&'static str, Vec<u8>, u16)> {
     let mut bad = vec![
         ("an unmasked frame", [&[raw::TEXT, 2][..], b"{}"].concat(), 1002),
@@ -49,7 +49,7 @@ fn bad_frames() -> Vec<(&'static str, Vec<u8>, u16)> {
         ("a binary within a text", [raw::frame(FIRST, b"{"), raw::frame(raw::BINARY, b"")].concat(), 1002),
         ("a ping in parts", raw::frame(0x09, b"x"), 1002),
         ("a close in parts", raw::frame(0x08, &1000_u16.to_be_bytes()), 1002),
-        // Their headers alone are enough.
+        // Their headers are enough.
         ("a ping of 126 bytes", raw::header(raw::PING, 126), 1002),
         ("a pong of 70,000 bytes", raw::header(PONG, 70_000), 1002),
         ("a close of 126 bytes", raw::header(raw::CLOSE, 126), 1002),
@@ -94,7 +94,7 @@ async fn a_good_frame_before_a_bad_one_is_answered_before_the_close() {
         [text(r#"{"Message":"hi","id":"1"}"#), raw::frame(raw::PING, b"?"), text(r#"{"type":"rooms","id":"2"}"#)];
     for (name, bad, code) in bad_frames() {
         let mut mallory = Raw::connect(&server, "/ws").await;
-        // Nothing behind it is read.
+        // The server reads nothing after the bad frame.
         mallory.send(&[good.concat(), bad, text(r#"{"Message":"never","id":"3"}"#)].concat()).await;
         let (frames, closed_with) = mallory.drain().await;
         assert_eq!(closed_with, Some(code), "{name}");
@@ -111,7 +111,7 @@ async fn a_message_and_a_goodbye_in_one_write_get_delivery_and_ack_before_the_cl
     let folder = tempfile::tempdir().unwrap();
     let stored = folder.path().join("chat.db");
     let stored = [("CHAT_HISTORY", "sqlite"), ("CHAT_HISTORY_PATH", stored.to_str().unwrap())];
-    // With the stored history the answers come by way of the disk.
+    // With the stored history, the answers come after a commit.
     for variables in [&[][..], &stored] {
         let server = TestServer::start(variables);
         let mut bob = Raw::connect(&server, "/ws?clientId=bob").await;
@@ -120,7 +120,7 @@ async fn a_message_and_a_goodbye_in_one_write_get_delivery_and_ack_before_the_cl
             (raw::frame(raw::CLOSE, b""), 1000),
             (close(3000, b""), 1000),
             (close(4999, b""), 1000),
-            // What follows a close has no meaning, however wrong it is.
+            // Frames after a close are ignored, however invalid they are.
             ([close(1001, b""), text("x"), vec![0xff; 20]].concat(), 1000),
             (text("/quit"), 1000),
         ];
@@ -149,7 +149,7 @@ async fn the_newest_of_many_pings_is_always_answered() {
         (1..=count).flat_map(|number| raw::frame(raw::PING, &number.to_be_bytes())).collect()
     };
     for count in [1, 3, 4, 50] {
-        // The connection stays, or says goodbye, or breaks: the newest ping has its answer first.
+        // The connection stays, is closed or breaks: the newest ping is answered first.
         for (ending, code) in [(vec![], None), (close(1000, b""), Some(1000)), (vec![0xff; 2], Some(1002))] {
             let mut alice = Raw::connect(&server, "/ws").await;
             alice.send(&[pings(count), ending].concat()).await;
@@ -163,7 +163,7 @@ async fn the_newest_of_many_pings_is_always_answered() {
                     break;
                 }
             }
-            // On a slow machine the limit lets some more through.
+            // On a slow machine, the limit allows some more.
             assert!(pongs <= 10, "{pongs} pongs for {count} pings");
             if code.is_some() {
                 assert_eq!(alice.drain().await, (vec![], code), "{count}");
@@ -192,7 +192,7 @@ async fn a_bad_byte_in_a_text_without_end_is_refused_when_it_comes() {
     for (name, start) in starts {
         let mut mallory = Raw::connect(&server, "/ws").await;
         mallory.send(&start).await;
-        // Nothing more comes, and it is closed all the same.
+        // No more bytes come, but the connection is closed nevertheless.
         assert_eq!(mallory.drain().await, (vec![], Some(1007)), "{name}");
     }
 }
@@ -226,7 +226,7 @@ async fn json_behind_something_invisible_is_refused_and_never_said() {
         alice.send_text(&format!(r#"{before}{{"type":"hello","clientId":"alice","token":"secret"}}"#)).await;
         let answer: Value = serde_json::from_str(alice.frame().await.unwrap().text()).unwrap();
         assert_eq!((&answer["type"], &answer["code"]), (&"error".into(), &"bad_json".into()), "{before:?}: {answer}");
-        // JSON, and so no errors without end.
+        // A valid JSON frame, so that the errors do not accumulate.
         alice.send_text(r#"{"type":"ping"}"#).await;
         assert!(alice.frame().await.unwrap().says("pong"));
     }
@@ -235,7 +235,7 @@ async fn json_behind_something_invisible_is_refused_and_never_said() {
         assert!(alice.frame().await.unwrap().says("seen"));
         assert!(bob.frame().await.unwrap().says("seen"), "bob has read nothing before it");
     }
-    // The rule is for what is invisible: a person may say a brace.
+    // The rule is only for invisible characters: a person may write a brace.
     alice.send_text("\u{feff}so {\"a\"}").await;
     assert!(bob.frame().await.unwrap().says("so {"));
 }
@@ -253,7 +253,7 @@ async fn control_frames_between_the_parts_of_a_text_are_answered_at_once() {
         .await;
     let got = [alice.frame().await.unwrap(), alice.frame().await.unwrap()];
     assert!(got.iter().any(|frame| frame.payload == b"2") && got.iter().any(|frame| frame.says("hi")), "{got:?}");
-    // A goodbye between the parts is one.
+    // A close frame between the fragments is valid.
     alice.send(&[raw::frame(FIRST, b"{"), close(1000, b""), raw::frame(LAST, b"}")].concat()).await;
     assert_eq!(alice.drain().await, (vec![], Some(1000)));
 }

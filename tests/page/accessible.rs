@@ -1,4 +1,4 @@
-//! The page without a mouse, and for a screen reader.
+//! The page without a mouse, and with a screen reader.
 
 use serde_json::{Value, json};
 
@@ -79,12 +79,12 @@ async fn axe_finds_nothing_serious() {
     let bob = Browser::enter(&driver, &server.page(), "bob").await;
     bob.say("hello @alice, see https://example.org and `code`").await;
     let alice = Browser::blank(&driver).await;
-    // The tool itself needs what the page forbids itself.
+    // The tool needs inline scripts, which the page forbids.
     alice.devtools("Page.setBypassCSP", json!({ "enabled": true })).await;
     alice.driver.goto(server.page()).await.unwrap();
     alice.run(&axe, vec![]).await;
     let check = async |what: &str| {
-        let script = "const done = arguments[0]; axe.run(document, { resultTypes: ['violations'] }).then( \
+        let script = "const done = arguments[0]; axe.run(document, { resultTypes: ['violations'], rules: { 'label-content-name-mismatch': { enabled: true } } }).then( \
             ({ violations }) => done(violations.map(({ id, impact, nodes }) => ({ id, impact, \
             nodes: nodes.map(({ html, any }) => ({ html, why: any.map(({ message }) => message) })) }))), (error) => done(String(error)))";
         let found = alice.driver.execute_async(script, vec![]).await.unwrap().json().clone();

@@ -26,7 +26,7 @@ async fn a_page_that_needs_a_token_asks_for_it_and_again_when_it_is_bad_or_has_e
     show(&alice, "x.y.z").await;
     let problem = "document.querySelector('#enter-problem').textContent";
     alice.until_true("is told that it is bad", &format!("{problem}.includes('not valid')")).await;
-    // The name comes with the token.
+    // The name comes from the token.
     show(&alice, &token(&["alice", "--seconds", "8"])).await;
     alice.until_in("alice").await;
     alice.say("here I am").await;
@@ -37,4 +37,52 @@ async fn a_page_that_needs_a_token_asks_for_it_and_again_when_it_is_bad_or_has_e
     alice.say("and again").await;
     alice.until_last(&["here I am", "and again"]).await;
     assert_eq!(alice.texts().await, ["here I am", "and again"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_keeps_the_token_and_private_conversations_come_back_from_the_inbox() {
+    let server = TestServer::start(&JWT);
+    let driver = Driver::start().await;
+    let alice = Browser::open(&driver, &server.page()).await;
+    alice.take_name("somebody").await;
+    alice.until_true("the token is asked for", "document.activeElement.id === 'enter-token'").await;
+    let asked = "const [token, name] = ['token', 'name'].map((id) => document.querySelector(`#enter-${id}`)); \
+        return [token.getAttribute('aria-invalid'), name.getAttribute('aria-invalid'), name.checkVisibility(), \
+        document.querySelector('#enter-problem').textContent]";
+    let paste = "This server needs a token: paste yours here.";
+    assert_eq!(alice.run(asked, vec![]).await, json!(["true", "false", false, paste]));
+    show(&alice, &token(&["alice"])).await;
+    alice.until_in("alice").await;
+    let bob = Browser::open(&driver, &server.page()).await;
+    bob.take_name("somebody").await;
+    show(&bob, &token(&["bob"])).await;
+    bob.until_in("bob").await;
+    bob.say("/msg alice one").await;
+    bob.until_last(&["one"]).await;
+    alice.click("[data-key='@bob']").await;
+    alice.until_last(&["one"]).await;
+    alice.say("two").await;
+    bob.until_last(&["one", "two"]).await;
+
+    for page in [&alice, &bob] {
+        page.driver.refresh().await.unwrap();
+    }
+    alice.until_in("alice").await;
+    bob.until_in("bob").await;
+    for (page, other) in [(&alice, "bob"), (&bob, "alice")] {
+        page.click(&format!("[data-key='@{other}']")).await;
+        page.until_last(&["one", "two"]).await;
+        assert_eq!(page.texts().await, ["one", "two"]);
+    }
+    bob.say("three").await;
+    alice.until_last(&["one", "two", "three"]).await;
+    // Another tab is another visit: it is asked again, and has the conversation as well.
+    let address = alice.run("return location.href", vec![]).await;
+    let tab = alice.driver.new_tab().await.unwrap();
+    alice.driver.switch_to_window(tab).await.unwrap();
+    alice.driver.goto(address.as_str().unwrap()).await.unwrap();
+    alice.take_name("somebody").await;
+    show(&alice, &token(&["alice"])).await;
+    alice.until_in("alice").await;
+    alice.until_last(&["one", "two", "three"]).await;
 }

@@ -1,4 +1,4 @@
-//! People chat: in the lobby, in private, late, in two tabs.
+//! People chat: in the lobby, in private, after a while, in two tabs.
 
 use serde_json::json;
 
@@ -33,7 +33,7 @@ async fn a_long_message_comes_compressed_to_a_browser() {
     let story = story.trim();
     alice.say(story).await;
     bob.until_last(&[story]).await;
-    // Only for a client that takes it does the server compress anything.
+    // The server compresses only for clients that accept compression.
     let figure = "(() => { const asked = new XMLHttpRequest(); asked.open('GET', '/metrics', false); asked.send(); \
         return / chat_compression_output_bytes_total [1-9]/.test(asked.responseText.replaceAll('\\n', ' ')); })()";
     alice.until_true("the server compressed it", figure).await;
@@ -64,7 +64,7 @@ async fn a_private_message_reaches_the_two_and_calls_the_one() {
     bob.say("yes?").await;
     alice.until_last(&["psst", "yes?"]).await;
 
-    // Carol hears what comes after it in the lobby, and has heard nothing else.
+    // Carol receives the next message in the lobby, and has received nothing else.
     alice.click("[data-key='#lobby']").await;
     alice.say("@carol: hello").await;
     carol.until_last(&["@carol: hello"]).await;
@@ -151,7 +151,7 @@ async fn history_comes_by_scrolling_up() {
     let texts = bob.texts().await;
     let wanted: Vec<_> = (1..=texts.len()).map(|n| format!("message {n}")).collect();
     assert_eq!(texts, wanted, "in order, none missing, none twice");
-    // While one reads what was, what comes is counted and does not move the page.
+    // While the user reads old messages, new ones are counted and do not scroll the page.
     let top = "return document.querySelector('#messages').scrollTop";
     let before = bob.run(top, vec![]).await;
     alice.say("news").await;
@@ -201,7 +201,7 @@ async fn search_is_offered_only_where_the_server_searches() {
     alice.say("another needle").await;
     alice.say("hay").await;
     alice.until_last(&["another needle", "hay"]).await;
-    // It asks at its start, when something has been said.
+    // The page asks at its start whether search is available, once there are messages.
     alice.driver.refresh().await.unwrap();
     alice.until_in("alice").await;
     alice.until_true("search is offered", "!document.querySelector('#search-button').hidden").await;
@@ -213,7 +213,7 @@ async fn search_is_offered_only_where_the_server_searches() {
         .until_true("what is found comes newest first, and nothing else", &format!("(() => {{ {newest_first} }})()"))
         .await;
 
-    // A server that does not search, played by a script: it does not know `q`.
+    // A script simulates a server without search: it ignores `q`.
     let ignorant = "const ask = fetch; window.fetch = async (url, options) => { \
         const known = new URL(url); window.asked ||= known.searchParams.has('q'); \
         known.searchParams.delete('q'); return ask(known, options); };";

@@ -1,6 +1,6 @@
-//! What the tests of the page stand on: the real server, Chromium, and a network that can be cut.
+//! The harness of the page's tests: the real server, Chromium, and a network that can be cut.
 //!
-//! Every wait is for a condition, has a deadline and says what it waited for.
+//! Every wait is for a condition, has a deadline and names its condition.
 
 pub(crate) mod browser;
 pub(crate) mod driver;
@@ -18,13 +18,13 @@ pub(crate) use self::driver::Driver;
 pub(crate) use self::proxy::Proxy;
 pub(crate) use self::server::TestServer;
 
-/// How long a test waits for anything: far longer than it takes on a busy machine.
+/// The deadline of every wait: far longer than anything takes on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(40);
 
-/// How often a condition is looked at that nobody announces.
+/// The polling interval for conditions without a notification.
 pub(crate) const LOOK: Duration = Duration::from_millis(25);
 
-/// The program of the swarm, which cargo puts beside the server's when it builds the tests of the workspace.
+/// The swarm's program, which cargo puts beside the server's when it builds the tests of the workspace.
 pub(crate) fn bot_swarm() -> Program {
     Program::beside(env!("CARGO_BIN_EXE_starling"), "bot-swarm")
 }

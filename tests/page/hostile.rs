@@ -20,14 +20,16 @@ async fn what_looks_like_a_program_is_shown_as_text() {
         "\u{202e}gnp.exe\u{202c} \u{2066}left\u{2069} https://exa\u{202e}mple.org",
     ];
     for text in texts {
-        alice.paste_and_send(text).await;
+        // A text that begins with `/` is written with two.
+        let typed = if text.starts_with('/') { format!("/{text}") } else { text.to_owned() };
+        alice.paste_and_send(&typed).await;
     }
     bob.until_last(&texts).await;
     alice.until_last(&texts).await;
     let seen = bob
         .run(
             "return { hurt: window.hurt ?? false, images: document.querySelectorAll('#rows img, #rows script').length, \
-        links: [...document.querySelectorAll('#rows a')].map((link) => link.getAttribute('href')) }",
+        links: [...document.querySelectorAll('#rows .text a')].map((link) => link.getAttribute('href')) }",
             vec![],
         )
         .await;

@@ -1,11 +1,11 @@
-//! The page's pure logic, by Node.js, and the types that its comments promise.
+//! The page's pure logic, tested with Node.js, and the types in its comments.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::harness::tools;
 
-fn run(command: &mut Command) {
+pub(crate) fn run(command: &mut Command) {
     let output = command
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()

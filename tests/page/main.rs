@@ -1,6 +1,6 @@
-//! The page, in a real browser, against the real server.
+//! The page in a real browser, against the real server.
 //!
-//! Needs what `scripts/install-test-tools` installs: Chromium and its driver, Node.js, axe-core.
+//! Needs the tools of `scripts/install-test-tools`: Chromium and its driver, Node.js, axe-core.
 
 #[cfg(test)]
 mod accessible;
@@ -9,11 +9,15 @@ mod authenticated;
 #[cfg(test)]
 mod chatting;
 #[cfg(test)]
+mod embedding;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod logic;
+#[cfg(test)]
+mod places;
 #[cfg(test)]
 mod proxied;
 #[cfg(test)]
@@ -28,3 +32,5 @@ mod speed;
 mod survives;
 #[cfg(test)]
 mod swarm;
+#[cfg(test)]
+mod typing;

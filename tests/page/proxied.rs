@@ -11,7 +11,7 @@ async fn through_nginx_below_a_path_the_page_loads_chats_and_comes_back() {
     let proxy = ReverseProxy::start("nginx-sub-path.conf", server.address(), &reverse_proxy::certificate());
     let place = format!("{}{}", proxy.host(), proxy.path());
     let driver = Driver::start().await;
-    // Without the slash at the end: it is sent to the page.
+    // Without the trailing slash, the browser is redirected to the page.
     let alice = Browser::enter(&driver, format!("https://{place}").trim_end_matches('/'), "alice").await;
     let bob = Browser::enter(&driver, &server.page(), "bob").await;
     alice.say("from below").await;
@@ -32,7 +32,7 @@ async fn through_nginx_below_a_path_the_page_loads_chats_and_comes_back() {
     for address in [format!("wss://{place}ws"), format!("https://{place}api/rooms")] {
         assert!(by_hand.as_str().unwrap().contains(&address), "{address}: {by_hand}");
     }
-    // A chat below another path of this host has a storage of its own.
+    // A chat below another path of this host has separate storage.
     let kept = alice.run("return Object.keys({ ...localStorage, ...sessionStorage })", vec![]).await;
     let kept: Vec<String> = serde_json::from_value(kept).unwrap();
     assert!(kept.len() > 2 && kept.iter().all(|name| name.starts_with("starling/team/chat/.")), "{kept:?}");

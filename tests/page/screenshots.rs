@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::harness::{Browser, Driver, TestServer};
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one visit of the page, from its start to its end")]
 async fn the_page_at_three_widths_in_light_and_dark() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/screenshots");
     std::fs::create_dir_all(&folder).unwrap();
@@ -79,6 +80,15 @@ async fn the_page_at_three_widths_in_light_and_dark() {
     alice.run("document.querySelector('#emoji-button').click()", vec![]).await;
     take("emoji-wide-light").await;
     alice.run("document.querySelector('#emoji-button').click()", vec![]).await;
+    alice.click("#composer-text").await;
+    alice.keys("/").await;
+    alice.until_true("commands are offered", "!document.querySelector('#completion').hidden").await;
+    take("commands-wide-light").await;
+    alice.keys("\u{e003}").await;
+    alice.click("[data-key='#deploys']").await;
+    alice.until_last(&["tests are green"]).await;
+    take("new-wide-light").await;
+    alice.click("[data-key='#lobby']").await;
     alice.click("#member-list button[title='Write to bob in private']").await;
     alice.say("Are you there?").await;
     alice.until_last(&["Are you there?"]).await;

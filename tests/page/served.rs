@@ -1,4 +1,4 @@
-//! How the page is served: whole, compressed, kept by browsers no longer than it is true, and from a folder on demand.
+//! How the page is served: complete, compressed, cached only while it is current, and from a folder on request.
 
 use std::path::Path;
 

@@ -1,13 +1,13 @@
 //! The page with 10,000 messages and 5,000 members in a room, at 50 messages a second.
 //!
-//! The server is played by a script inside Chromium, so that the figures are the page's alone. They are printed
-//! (`--nocapture`); what is asserted are bounds that hold on a busy machine too.
+//! A script inside Chromium simulates the server, so the measurements are the page's only. They are printed
+//! (`--nocapture`); the asserted limits hold on a busy machine too.
 
 use serde_json::{Value, json};
 
 use crate::harness::{Browser, Driver, TestServer};
 
-/// Takes the place of `WebSocket`: a room with a past, and what happens in it when the test says so.
+/// Replaces `WebSocket`: a room with a past, and with events that the test triggers.
 const SERVER: &str = r"
 window.WebSocket = class {
   static CLOSING = 2;
@@ -48,7 +48,7 @@ new PerformanceObserver((list) => { for (const { duration } of list.getEntries()
   .observe({ type: 'longtask' });
 ";
 
-/// 50 messages a second for ten seconds, and comings and goings once a second, with every frame's time.
+/// 50 messages a second for ten seconds, and presence changes once a second, with the time of every frame.
 const TEN_SECONDS: &str = r"
 window.measured = null;
 window.longest = 0;
@@ -71,7 +71,7 @@ const timer = setInterval(() => {
 requestAnimationFrame(draw);
 ";
 
-/// What the renderer's main thread has spent so far, in seconds, and what it holds.
+/// The renderer's main-thread time so far, in seconds, and its memory.
 async fn figures(page: &Browser) -> impl Fn(&str) -> f64 {
     page.devtools("HeapProfiler.collectGarbage", json!({})).await;
     let metrics = page.devtools("Performance.getMetrics", json!({})).await;
@@ -87,7 +87,7 @@ async fn ten_thousand_messages_and_five_thousand_members_leave_it_fast() {
     let driver = Driver::start().await;
     let page = Browser::blank(&driver).await;
     page.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": SERVER })).await;
-    // Its own time, not that of a machine that does other things as well.
+    // The page's own time, without that of other work on the machine.
     page.devtools("Performance.enable", json!({ "timeDomain": "threadTicks" })).await;
     page.driver.goto(server.page()).await.unwrap();
     page.take_name("me").await;

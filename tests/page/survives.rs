@@ -1,4 +1,4 @@
-//! Networks and servers come and go; nobody misses a message or sees one twice.
+//! Networks and servers fail and recover; nobody misses a message or sees one twice.
 
 use crate::harness::{Browser, Driver, Proxy, TestServer};
 
@@ -21,7 +21,7 @@ async fn after_a_lost_network_nothing_is_missing_and_nothing_is_there_twice() {
     alice.until_true("it waits", "document.querySelector('#pending .text').textContent === '4'").await;
     network.restore();
 
-    // It comes back by itself; who does not want to wait has a button, if it is still there.
+    // The page reconnects by itself; an impatient user has a button, if it is still shown.
     alice.run("document.querySelector('#status-buttons button')?.click()", vec![]).await;
     alice.until_in("alice").await;
     bob.until_last(&["1", "2", "3", "4"]).await;
@@ -41,7 +41,7 @@ async fn a_network_that_went_silent_is_noticed_and_left() {
     bob.say("1").await;
     alice.until_last(&["1"]).await;
     network.silence();
-    // Sent into the silence: nobody knows whether it arrived.
+    // Sent while the network is silent: it is unknown whether the message arrived.
     alice.say("2").await;
     alice.until_true("notices", "document.querySelector('#status').dataset.state !== 'open'").await;
     bob.say("3").await;
@@ -97,7 +97,7 @@ async fn a_server_that_stops_on_purpose_is_awaited_as_long_as_it_says() {
     alice
         .until_true(
             "says why",
-            // Once it was told so, or did not find the server again; a machine without a network says that it has none.
+            // Either it was told, or it did not find the server again; a machine without a network says so.
             "['the server is stopping', 'cannot be reached', 'there is no network'].some( \
              (reason) => document.querySelector('#status-text').textContent.includes(reason))",
         )
@@ -119,4 +119,24 @@ async fn a_reload_keeps_the_name_at_once() {
         alice.until_in("alice").await;
     }
     alice.until_last(&["1"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn private_conversations_that_the_server_does_not_store_come_back_after_a_reload_of_the_tab() {
+    let server = TestServer::start(&[]);
+    let driver = Driver::start().await;
+    let alice = Browser::enter(&driver, &server.page(), "alice").await;
+    let bob = Browser::enter(&driver, &server.page(), "bob").await;
+    bob.say("/msg alice psst").await;
+    bob.say("and?").await;
+    alice.click("[data-key='@bob']").await;
+    alice.until_last(&["psst", "and?"]).await;
+    let kept = "sessionStorage.getItem('starling.privates')?.includes('and?')";
+    alice.until_true("the tab has them", kept).await;
+    alice.driver.refresh().await.unwrap();
+    alice.until_in("alice").await;
+    alice.until_last(&["psst", "and?"]).await;
+    assert_eq!(alice.texts().await, ["psst", "and?"]);
+    alice.say("yes").await;
+    bob.until_last(&["psst", "and?", "yes"]).await;
 }

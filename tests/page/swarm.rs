@@ -8,10 +8,10 @@ use test_kit::Process;
 
 use crate::harness::{Browser, Driver, TestServer, bot_swarm};
 
-/// The names of all figures of a page: of its parts, tiles, rows and columns.
+/// The names of all figures of a page: headings, tiles, rows and columns.
 const NAMES: &str = "return [...document.querySelectorAll('h2, .tiles .name, th')].map((node) => node.textContent)";
 
-/// Where the page got something from.
+/// The URLs from which the page has loaded anything.
 const SOURCES: &str = "return [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]\
     .map((entry) => entry.name)";
 
@@ -19,12 +19,12 @@ const SOURCES: &str = "return [...performance.getEntriesByType('navigation'), ..
 struct Swarm {
     process: Process,
     folder: TempDir,
-    /// Where its page is.
+    /// The URL of its page.
     page: String,
 }
 
 impl Swarm {
-    /// Starts ten bots that talk in public and in private.
+    /// Starts ten bots that send room messages and private messages.
     fn start(server: &TestServer) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let report = folder.path().to_str().unwrap();
@@ -44,7 +44,7 @@ impl Swarm {
     }
 }
 
-/// The number in the tile of this name, as an expression.
+/// A JavaScript expression for the number in the tile with this name.
 fn tile(name: &str) -> String {
     format!(
         "Number([...document.querySelectorAll('.tiles > div')].find((tile) => tile.querySelector('.name').textContent \
@@ -70,7 +70,7 @@ async fn the_figures_of_a_run_change_under_the_names_of_its_report_and_nothing_i
         browser.until_true("more deliveries", &format!("{} > {before}", tile("deliveries"))).await;
         before = browser.run(&format!("return {}", tile("deliveries")), Vec::new()).await.as_u64().unwrap();
     }
-    // What the reader has opened stays open while the figures change.
+    // Opened sections stay open while the figures change.
     browser.click("#seconds > summary").await;
     let rows = "document.querySelectorAll('#seconds tbody tr').length";
     let shown = browser.run(&format!("return {rows}"), Vec::new()).await.as_u64().unwrap();
@@ -98,7 +98,7 @@ async fn the_figures_of_a_run_change_under_the_names_of_its_report_and_nothing_i
     assert!(sources.len() > 3 && sources.iter().all(|source| source.starts_with(&swarm.page)), "{sources:?}");
     let console = browser.console().await;
     assert!(console.is_empty(), "{console:?}");
-    // Were anything inline or from elsewhere in the page, its policy would stop it, and say so.
+    // The content security policy blocks anything inline or external, and reports it.
     browser
         .run(
             "document.body.append(Object.assign(document.createElement('img'), { src: 'http://example.org/x' }))",
@@ -120,5 +120,5 @@ async fn the_figures_of_a_run_change_under_the_names_of_its_report_and_nothing_i
     let report = names(&browser).await;
     assert!(live.is_subset(&report), "{:?}", live.difference(&report).collect::<Vec<_>>());
     let added: Vec<_> = report.difference(&live).map(String::as_str).collect();
-    assert_eq!(added, ["Expected", "Measured instead", "What was expected"]);
+    assert_eq!(added, ["Actual", "Expectations", "Expected"]);
 }

@@ -1,4 +1,4 @@
-//! What dashboards and rules ask is answered: by this Prometheus, of this stack, while bots talk.
+//! The queries of dashboards and rules have answers: from this Prometheus, about this stack, while bots chat.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::prometheus::{Series, label_values, lately, now, wait_until};
 use crate::shown::{dashboards, rules};
 use crate::{compose, start};
 
-/// What may have no answer while all is well: a part of the expression, and why.
+/// Expressions that may have no answer in a healthy stack: a part of the expression, and the reason.
 const MAY_BE_EMPTY: [(&str, &str); 4] = [
     ("swarm_resume_seconds", "no bot has lost its connection"),
     ("swarm_connect_seconds", "all bots are connected"),
@@ -16,7 +16,7 @@ const MAY_BE_EMPTY: [(&str, &str); 4] = [
     ("ALERTS", "no alert fires"),
 ];
 
-/// Fills in what Grafana fills in.
+/// Replaces Grafana's variables.
 fn filled_in(expr: &str) -> String {
     let mut expr = expr.to_owned();
     for (variable, value) in
@@ -32,12 +32,12 @@ fn is_a_figure(found: &[Series]) -> bool {
     found.iter().any(|series| series.values.iter().any(|value| value.is_finite()))
 }
 
-/// The labels that a legend names: `{{label}}`.
+/// The labels in a legend: `{{label}}`.
 fn labels_of(legend: &str) -> Vec<&str> {
     legend.split("{{").skip(1).map(|rest| rest.split_once("}}").unwrap().0.trim()).collect()
 }
 
-/// A minute's window is full of scrapes, and every recording rule has been evaluated.
+/// Waits until a window of one minute is full of scrapes, and every recording rule has been evaluated.
 async fn warm() {
     start().await;
     wait_until(r#"count_over_time(up{job="chat"}[2m])"#, |scrapes| scrapes > 13.5).await;
@@ -85,8 +85,8 @@ async fn every_rule_records_something_or_gives_no_alarm() {
         match rule.record() {
             Some(name) => assert!(is_a_figure(&now(name).await), "{name} has a figure"),
             None => {
-                // What it compares is there: an alert about a metric that is not would never fire. The comparison is
-                // that of the whole, or of each side of `and`.
+                // The compared metric exists; otherwise the alert would never fire. The comparison is that of the whole
+                // expression, or of each side of `and`.
                 for side in rule.expr().split(" and ") {
                     let compared = side.split_whitespace().collect::<Vec<_>>();
                     let end = compared.iter().rposition(|word| ["==", ">", ">=", "<"].contains(word)).unwrap();
@@ -115,7 +115,7 @@ async fn every_rule_records_something_or_gives_no_alarm() {
 #[test]
 fn prometheus_takes_its_configuration_and_the_alerts_do_what_their_tests_say() {
     let promtool = |arguments: &[&str]| {
-        // Its file system is read-only, but for the volume.
+        // Its file system is read-only, except for the volume.
         let run = [
             "run",
             "--rm",

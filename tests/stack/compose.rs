@@ -1,4 +1,4 @@
-//! Docker Compose, as a person types it. The project's name, its ports and its variables come from `scripts/test-stack`.
+//! Docker Compose, as a user runs it. `scripts/test-stack` sets the project's name, its ports and its variables.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Output};
@@ -18,7 +18,7 @@ fn expect(mut command: Command) -> String {
     said
 }
 
-/// Runs `docker compose` with these arguments: what it printed.
+/// Runs `docker compose` with these arguments, and returns its output.
 pub(crate) fn compose(arguments: &[&str]) -> String {
     assert!(std::env::var_os("COMPOSE_PROJECT_NAME").is_some(), "this test is run by scripts/test-stack");
     let mut command = Command::new("docker");
@@ -33,25 +33,25 @@ pub(crate) fn compose_with(variables: &[(&str, &str)], arguments: &[&str]) {
     expect(command);
 }
 
-/// What a container has written to standard error so far.
+/// The standard error of a container so far.
 pub(crate) fn log(container: &str) -> String {
     let output = run(Command::new("docker").args(["logs", container]));
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Runs `docker` with these arguments: what it printed.
+/// Runs `docker` with these arguments, and returns its output.
 pub(crate) fn docker(arguments: &[&str]) -> String {
     let mut command = Command::new("docker");
     command.args(arguments);
     expect(command)
 }
 
-/// The containers of a service, those that ended among them.
+/// The containers of a service, including those that ended.
 pub(crate) fn containers(service: &str) -> Vec<String> {
     compose(&["ps", "--all", "--quiet", service]).lines().map(str::to_owned).collect()
 }
 
-/// The one container of a service, as the engine describes it.
+/// The engine's description of a service's only container.
 pub(crate) fn inspect(service: &str) -> Value {
     let containers = containers(service);
     assert_eq!(containers.len(), 1, "{service}: {containers:?}");
@@ -59,7 +59,7 @@ pub(crate) fn inspect(service: &str) -> Value {
     described[0].clone()
 }
 
-/// Where a service's port is reached on this machine.
+/// The address of a service's port on this machine.
 pub(crate) fn address(service: &str, port: u16) -> SocketAddr {
     let printed = compose(&["port", service, &port.to_string()]);
     let address: SocketAddr = printed.trim().parse().unwrap_or_else(|error| panic!("{error}: {printed}"));

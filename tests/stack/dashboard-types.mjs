@@ -1,6 +1,6 @@
-// Holds the dashboards against Grafana's own types, for want of a Grafana: node dashboard-types.mjs FOLDER, in which
-// @grafana/schema and typescript are installed. It finds misspelt keys and values that are none, of dashboards, panels,
-// their options and their fields.
+// Checks the dashboards against Grafana's own types, without a running Grafana: node dashboard-types.mjs FOLDER, in
+// which @grafana/schema and typescript are installed. It finds misspelt keys and invalid values in dashboards, panels,
+// and their options and fields.
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -17,7 +17,7 @@ for (const [kind, name] of Object.entries(kinds)) {
   lines.push(`import type * as ${kind} from "@grafana/schema/dist/esm/raw/composable/${kind}/panelcfg/x/${name}PanelCfg_types.gen";`);
 }
 lines.push(
-  // In JSON the value of an enumeration is its text.
+  // In JSON, the value of an enumeration is its text.
   "type Plain<T> = T extends string ? `${T}` : T extends (infer I)[] ? Plain<I>[] : T extends object ? { [K in keyof T]: Plain<T[K]> } : T;",
   "type Some<T> = Plain<Partial<T>>;",
   "type Fields = { timeseries: timeseries.FieldConfig; stat: {}; heatmap: heatmap.FieldConfig; table: common.TableFieldOptions };",

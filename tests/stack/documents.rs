@@ -1,4 +1,4 @@
-//! Every Docker command of the documents is understood: its subcommand, its options, and the services that it names.
+//! Every Docker command in the documents is valid: its subcommand, its options, and its services.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use crate::compose::{compose, docker};
 use crate::page::{Page, words};
 use crate::shown::root;
 
-/// Every command of the documents that begins with `docker`, with the page on which it stands.
+/// Every command in the documents that begins with `docker`, with its page.
 fn commands() -> Vec<(String, Vec<String>)> {
     let mut pages = vec![root().join("README.md")];
     pages.extend(fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path()));
@@ -14,7 +14,10 @@ fn commands() -> Vec<(String, Vec<String>)> {
     let mut commands = Vec::new();
     for path in pages {
         let page = Page::parse(&fs::read_to_string(&path).unwrap());
-        let typed = page.blocks.iter().filter(|block| block.language == "sh" && block.is_marked("docker"));
+        let typed = page
+            .blocks
+            .iter()
+            .filter(|block| block.language == "sh" && block.marks.iter().any(|mark| mark == "docker"));
         let typed = typed.flat_map(|block| block.text.lines()).map(|line| line.split(" #").next().unwrap());
         for command in typed.chain(page.inline.iter().map(|(_, code)| code.as_str())) {
             let words = words(command);
@@ -43,13 +46,13 @@ fn every_docker_command_of_the_documents_is_understood() {
                 let is_option = |line: &&str| line.split([' ', ',']).any(|word| word == argument);
                 let line = help.lines().find(is_option).unwrap_or_else(|| panic!("{at}: {argument} is not known"));
                 let behind = line.split_once(argument.as_str()).unwrap().1;
-                // One blank, and the kind of its value; an option without one is followed by its description.
+                // One blank and the type of its value follow; after an option without a value comes its description.
                 if behind.starts_with(' ') && !behind.starts_with("  ") {
                     arguments.next().unwrap_or_else(|| panic!("{at}: {argument} needs a value"));
                 }
             } else if of_compose {
                 let service = argument.split('=').next().unwrap();
-                // In capitals stands what a reader fills in.
+                // A word in capitals is a placeholder for the reader.
                 let is_known = services.lines().any(|name| name == service) || service == "SERVICE";
                 assert!(is_known, "{at}: there is no service {service}");
             }

@@ -1,4 +1,4 @@
-//! What goes wrong is told: a fault that is made here fires its alert.
+//! A fault that the test causes fires its alert.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use crate::compose::{address, containers, docker};
 use crate::prometheus::{wait_for_alert, wait_until};
 use crate::{disturb, expect_clean_ledger, start};
 
-/// So few that four people who look at the figures are too many.
+/// So little CPU that four clients that request metrics are too many.
 const TOO_FEW_CPUS: f64 = 0.02;
 
-/// Asks four at a time, as fast as it is answered: as much as the server can do, whatever that is. Figures take a worker's
-/// time, and nothing else of the server.
+/// Four clients request metrics as fast as they are answered: as much as the server can do. Metrics take only a
+/// worker's time.
 async fn ask_without_pause() {
     let url = format!("http://{}/metrics", address("chat", 8080));
     let client = awc::Client::builder().timeout(Duration::from_mins(1)).finish();
@@ -44,7 +44,7 @@ async fn too_little_cpu_is_told_as_throttling_and_as_a_saturated_stage() {
         Either::Right(_) => unreachable!("it does not end"),
     }
     docker(&["update", "--cpus", "0.5", chat]);
-    // It is over when the cause is, and nothing was lost meanwhile.
+    // The alert ends when the cause ends, and nothing was lost meanwhile.
     wait_until(r#"count(ALERTS{alertstate="firing", alertname="StageSaturated"}) or vector(0)"#, |n| n < 0.5).await;
     expect_clean_ledger().await;
 }
@@ -53,14 +53,14 @@ async fn too_little_cpu_is_told_as_throttling_and_as_a_saturated_stage() {
 async fn a_client_that_does_not_read_is_closed_and_told() {
     start().await;
     let address = address("chat", 8080);
-    // It reads nothing of what comes; the room is its own and the talker's.
+    // This client reads nothing; only it and the talker are in the room.
     let silent = Raw::open_narrow(address).await.shake_hands("/ws/quiet").await;
     let (mut talker, _) = Client::enter(address, "/ws/quiet").await;
     let text = json!({"Message": "x".repeat(16_000)});
-    // As much as all buffers on the way may hold is far less than this.
+    // The buffers on the way can hold far less than this.
     for _ in 0..4_000 {
         talker.send_json(&text).await;
-        // Its own message comes back: it is written at the pace at which the server takes it.
+        // The sender waits for its own message, so it writes at the server's pace.
         talker.next_of("message").await;
     }
     wait_until(r#"chat_disconnects_total{reason="slow_consumer"}"#, |closed| closed > 0.5).await;

@@ -1,7 +1,7 @@
 //! The real stack: both images, Prometheus, cAdvisor and 20 containers of bots. `scripts/test-stack` runs it.
 //!
-//! Every test begins with the stack as it should be, and makes it so where another has disturbed it; the load is small,
-//! and bounded in time. One runs at a time.
+//! Every test begins with a healthy stack, and repairs it if another test has disturbed it; the load is small, and
+//! limited in time. Tests run one at a time.
 
 #[cfg(test)]
 mod answered;

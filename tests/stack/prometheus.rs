@@ -1,4 +1,4 @@
-//! The stack's Prometheus, asked as Grafana asks it.
+//! Queries the stack's Prometheus as Grafana does.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use crate::compose::address;
 
-/// How often a condition is looked at that nobody announces; figures are scraped every 5 s.
+/// The polling interval for conditions without a notification; metrics are scraped every 5 s.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// How long a test waits for figures: a minute's window, what an alert waits, and a slow machine.
+/// The deadline for metrics: a window of one minute, the waiting time of an alert, and a slow machine.
 const DEADLINE: Duration = Duration::from_mins(4);
 
 /// A series of an answer: its labels, and its values in time.
@@ -35,10 +35,10 @@ struct Answer {
     data: Value,
 }
 
-/// Where it is reached. It is never restarted, so it is looked up once: each look takes the engine a while.
+/// Its address. It is never restarted, so the address is looked up once: each look-up takes the engine a while.
 static ADDRESS: LazyLock<SocketAddr> = LazyLock::new(|| address("prometheus", 9090));
 
-/// Asks the API; panics where it has anything to remark.
+/// Queries the API; panics if the answer contains warnings.
 async fn ask(path: &str, form: &[(&str, &str)]) -> Value {
     let url = format!("http://{}/api/v1/{path}", *ADDRESS);
     let request = awc::Client::builder().timeout(Duration::from_secs(20)).finish().post(&url);
@@ -65,31 +65,31 @@ fn series(data: &Value) -> Vec<Series> {
     }
 }
 
-/// What an expression is now.
+/// The current value of an expression.
 pub(crate) async fn now(expr: &str) -> Vec<Series> {
     series(&ask("query", &[("query", expr)]).await)
 }
 
-/// What it was over the last two minutes.
+/// The values of an expression over the last two minutes.
 pub(crate) async fn lately(expr: &str) -> Vec<Series> {
     let time = ask("query", &[("query", "time()")]).await["result"][1].as_str().unwrap().parse::<f64>().unwrap();
     let (start, end) = ((time - 120.0).to_string(), time.to_string());
     series(&ask("query_range", &[("query", expr), ("start", &start), ("end", &end), ("step", "5")]).await)
 }
 
-/// The values of a label of the series that match.
+/// The values of a label in the matching series.
 pub(crate) async fn label_values(label: &str, matching: &str) -> Vec<String> {
     let found = series(&ask("query", &[("query", &format!("count by ({label}) ({matching})"))]).await);
     found.into_iter().filter_map(|series| series.labels.get(label).cloned()).collect()
 }
 
-/// The sum of what an expression is now; nothing where there is no series.
+/// The sum of the current values of an expression; `None` if there are no series.
 pub(crate) async fn sum(expr: &str) -> Option<f64> {
     let found = now(expr).await;
     (!found.is_empty()).then(|| found.iter().flat_map(|series| &series.values).sum())
 }
 
-/// Waits until an expression is as wanted; says what it was where it never is.
+/// Waits until an expression has a wanted value; fails with its last value.
 pub(crate) async fn wait_until(expr: &str, wanted: impl Fn(f64) -> bool) -> f64 {
     let begun = tokio::time::Instant::now();
     loop {
@@ -102,7 +102,7 @@ pub(crate) async fn wait_until(expr: &str, wanted: impl Fn(f64) -> bool) -> f64 
     }
 }
 
-/// Waits until this alert fires, with these labels.
+/// Waits until this alert fires with these labels.
 pub(crate) async fn wait_for_alert(name: &str, labels: &str) {
     let expr = format!(r#"count(ALERTS{{alertstate="firing", alertname="{name}", {labels}}})"#);
     wait_until(&expr, |alerts| alerts > 0.5).await;

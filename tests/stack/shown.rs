@@ -1,4 +1,4 @@
-//! What Prometheus computes and Grafana shows, as the files of the stack say it: rules, dashboards, and what they ask.
+//! The rules and dashboards of the stack, and their queries, read from its files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ pub(crate) fn yaml(path: impl AsRef<Path>) -> Value {
     serde_saphyr::from_str(&read(path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The files of a folder that end so, in order.
+/// The files of a folder with this ending, in order.
 pub(crate) fn files(folder: &str, end: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(root().join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
     let paths = entries.map(|entry| entry.unwrap().path());
@@ -38,7 +38,7 @@ pub(crate) struct Dashboard {
     pub(crate) json: Value,
 }
 
-/// Every dashboard that is provisioned.
+/// Every provisioned dashboard.
 pub(crate) fn dashboards() -> Vec<Dashboard> {
     let dashboard = |path: PathBuf| Dashboard {
         file: path.file_name().unwrap().to_string_lossy().into_owned(),
@@ -47,25 +47,25 @@ pub(crate) fn dashboards() -> Vec<Dashboard> {
     files("grafana-provisioning/dashboards", ".json").into_iter().map(dashboard).collect()
 }
 
-/// One question that a panel asks.
+/// One query of a panel.
 #[derive(Debug)]
 pub(crate) struct Target {
     /// Dashboard and panel.
     pub(crate) of: String,
     pub(crate) expr: String,
     pub(crate) legend: String,
-    /// Whether the panel asks for now only.
+    /// Whether the panel queries only the current value.
     pub(crate) instant: bool,
 }
 
 impl Dashboard {
-    /// Everything on it but the rows.
+    /// Its panels, without the rows.
     pub(crate) fn panels(&self) -> Vec<&Value> {
         let panels = self.json["panels"].as_array().unwrap();
         panels.iter().filter(|panel| panel["type"] != "row").collect()
     }
 
-    /// Everything that it asks Prometheus, annotations among it; variables are not filled in.
+    /// All its queries, including those of annotations; variables are not replaced.
     pub(crate) fn targets(&self) -> Vec<Target> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let mut targets = Vec::new();
@@ -83,17 +83,17 @@ impl Dashboard {
     }
 }
 
-/// A rule of Prometheus: what it records, or the alert that it gives.
+/// A recording rule or an alert of Prometheus.
 #[derive(Debug)]
 pub(crate) struct Rule(pub(crate) Value);
 
 impl Rule {
-    /// What it records; none for an alert.
+    /// The name of the recorded series; `None` for an alert.
     pub(crate) fn record(&self) -> Option<&str> {
         self.0["record"].as_str()
     }
 
-    /// What it records, or the alert's name.
+    /// The name of the recorded series, or of the alert.
     pub(crate) fn name(&self) -> &str {
         self.record().or(self.0["alert"].as_str()).unwrap_or_else(|| panic!("no name: {self:?}"))
     }
@@ -103,7 +103,7 @@ impl Rule {
     }
 }
 
-/// Every rule of Prometheus.
+/// All rules of Prometheus.
 pub(crate) fn rules() -> Vec<Rule> {
     let mut rules = Vec::new();
     for path in files("prometheus", ".rules.yml") {

@@ -1,4 +1,4 @@
-//! It starts, scales, keeps within its limits, stops in order and has not forgotten anything.
+//! The stack starts, scales, keeps within its limits, stops in order and loses nothing.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,21 +8,21 @@ use serde_json::{Value, json};
 use crate::compose::{address, compose, containers, docker, inspect};
 use crate::prometheus::{sum, wait_for_alert, wait_until};
 
-/// Containers of bots.
+/// The number of containers of bots.
 const CONTAINERS: u32 = 20;
 
-/// Bots in each of them, as `scripts/test-stack` sets it.
+/// The number of bots in each container, as set by `scripts/test-stack`.
 const BOTS_EACH: u32 = 10;
 
-/// Whether the stack is as it should be.
+/// Whether the stack is healthy.
 static STARTED: AtomicBool = AtomicBool::new(false);
 
-/// Said by a test before it takes from the stack what others need.
+/// Called by a test before it changes something that other tests need.
 pub(crate) fn disturb() {
     STARTED.store(false, Ordering::Relaxed);
 }
 
-/// Brings the whole stack up as it should be, if it is not, and waits until Prometheus sees every bot.
+/// Starts the whole stack if it is not healthy, and waits until Prometheus sees every bot.
 pub(crate) async fn start() {
     if STARTED.load(Ordering::Relaxed) {
         return;
@@ -38,7 +38,7 @@ pub(crate) async fn start() {
     STARTED.store(true, Ordering::Relaxed);
 }
 
-/// Nothing is lost, doubled, reordered or misdelivered. What was sent just now may still be on its way.
+/// Checks that nothing is lost, doubled, reordered or misdelivered. Messages in transit may be missing for a moment.
 pub(crate) async fn expect_clean_ledger() {
     assert_eq!(sum(r#"sum(swarm_ledger_findings{finding!="lost"})"#).await, Some(0.0));
     wait_until(r#"sum(min_over_time(swarm_ledger_findings{finding="lost"}[15s]))"#, |lost| lost < 0.5).await;
@@ -117,7 +117,7 @@ async fn a_stop_drains_and_what_was_said_is_there_afterwards() {
     start().await;
     let page = get(&format!("/api/rooms/room-0/messages?after={}&limit=1", seq - 1)).await;
     assert_eq!(page["messages"][0], said);
-    // The bots came back, resumed, and miss nothing.
+    // The bots have reconnected and resumed, and miss nothing.
     expect_clean_ledger().await;
 }
 

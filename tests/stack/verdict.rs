@@ -1,17 +1,17 @@
-//! Twenty containers of bots write their reports into one volume, and one verdict is said of them.
+//! Twenty containers of bots write their reports into one volume, and one verdict is made of them.
 
 use std::time::Duration;
 
 use crate::compose::{compose, compose_with, containers, docker, inspect, log};
 use crate::{disturb, start};
 
-/// A run of twenty containers that ends by itself, and the container of its sum.
+/// A run of twenty containers that ends by itself, and the container that merges its reports.
 struct Run {
     merge: String,
 }
 
 impl Run {
-    /// Begins it, the sum of its reports with it, whose folder in the volume is `name`.
+    /// Begins the run and the merge; `name` is the folder of the reports in the volume.
     async fn begin(name: &str) -> Self {
         start().await;
         disturb();
@@ -22,7 +22,7 @@ impl Run {
         Self { merge: containers("merge").remove(0) }
     }
 
-    /// Waits until the sum is there: its exit code, and what it says.
+    /// Waits for the merge, and returns its exit code and its output.
     fn verdict(&self) -> (String, String) {
         let code = docker(&["wait", &self.merge]).trim().to_owned();
         (code, docker(&["logs", &self.merge]))
@@ -31,7 +31,7 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        // Other tests want bots that do not end.
+        // Other tests need bots that do not end.
         compose(&["rm", "--force", "--stop", "bots", "merge"]);
     }
 }
@@ -49,7 +49,7 @@ async fn twenty_containers_of_bots_end_with_one_verdict() {
 async fn a_container_of_bots_that_was_killed_makes_the_verdict_of_all_invalid() {
     let run = Run::begin("killed").await;
     let victim = &containers("bots")[7];
-    // It serves metrics when its report has been begun.
+    // Once it serves metrics, it has begun its report.
     while !log(victim).contains("metrics at ") {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

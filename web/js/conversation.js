@@ -17,17 +17,18 @@ export class Conversation {
     this.isRoom = key.startsWith("#");
     this.log = this.isRoom ? new RoomLog() : new PrivateLog();
     this.members = new Members();
+    /** The client's room or private conversation. @type {import("./starling.js").Room | import("./starling.js").PrivateConversation | null} */
+    this.to = null;
     /** The number of messages that arrived while the conversation was not in view. */
     this.unread = 0;
     /** The number of these that concern this client: mentions, and all private messages. */
     this.calls = 0;
+    /** The first message that was unread when the person came. @type {import("./protocol.js").MessageFrame | null} */
+    this.newFrom = null;
     /** @type {"joining" | "joined" | "refused"} */
     this.membership = "joining";
     this.problem = "";
-    /** Up to this seq, the missing messages are already on their way. */
-    this.resumesTo = 0;
     this.isAskingOlder = false;
-    this.isAskingGap = false;
     this.isAskingMembers = false;
     /** Whether the first page of messages has arrived. */
     this.isLoaded = !this.isRoom;

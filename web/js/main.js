@@ -4,9 +4,11 @@
 import { Announcer } from "./announcer.js";
 import { Calls } from "./calls.js";
 import { Chat } from "./chat.js";
+import { COMMANDS } from "./commands.js";
 import { roomKey, privateKey } from "./conversation.js";
 import { base, shownPlace } from "./place.js";
 import { LOBBY, isGuest, roomProblem } from "./protocol.js";
+import { parseRoute, routeTo } from "./routes.js";
 import { browser, tab } from "./storage.js";
 import { BrowseDialog } from "./view/browse-dialog.js";
 import { fillByHand } from "./view/by-hand-dialog.js";
@@ -19,7 +21,13 @@ import { SearchDialog } from "./view/search-dialog.js";
 import { Sidebar, TitleBar } from "./view/sidebar.js";
 import { StatusBanner } from "./view/status-banner.js";
 
-const chat = new Chat({ base });
+const chat = new Chat({ base, getToken: async (reason) => {
+  // The tab keeps its token, so that a reload needs no new one.
+  const kept = tab.get("token");
+  if (typeof kept === "string" && kept !== reason.refused) return kept;
+  tab.set("token", null);
+  return enter.askToken(reason);
+} });
 
 /** Whether typing does not open an on-screen keyboard, which would cover half of the page. */
 const hasKeyboard = !matchMedia("(pointer: coarse)").matches;
@@ -37,9 +45,11 @@ const messages = new MessageList(chat, { onPerson: openPrivate });
 const members = new MemberList(chat, { onPerson: openPrivate });
 const sidebar = new Sidebar(chat, { onOpen: open });
 const titleBar = new TitleBar(chat);
-const composer = new Composer(chat, { onSent: () => messages.toNewest() });
+const composer = new Composer(chat, { onSent: () => messages.toNewest(), onCommand: carryOut });
 const browse = new BrowseDialog(chat, { onOpen: open });
 const searching = new SearchDialog(chat, base);
+byId("commands", HTMLElement).append(...[...COMMANDS].map(([name, { argument, about }]) =>
+  el("div", {}, el("dt", {}, `/${name} ${argument}`), el("dd", {}, about))));
 const calls = new Calls(chat, { onOpen: open });
 const announcer = new Announcer({ speak: (text) => {
   // A live region announces only additions, so the previous text is replaced.
@@ -50,30 +60,75 @@ const announcer = new Announcer({ speak: (text) => {
 const keys = browser.get("keys") ?? {};
 const enter = new EnterDialog({
   canTakeOver: (name) => keys[name] !== undefined,
-  onEnter: ({ name, token, isTakeover }) => {
-    chat.enter({ name, key: isTakeover ? keys[name] ?? null : null }, token);
+  onEnter: ({ name, isTakeover }) => {
+    chat.enter({ name, key: isTakeover ? keys[name] ?? null : null });
     if (name === chat.name || name === "") enter.close();
   },
 });
 const status = new StatusBanner({
-  onRetry: () => chat.connection.start(),
-  onTakeOver: () => chat.connection.start(),
+  onRetry: () => chat.client.start(),
+  onTakeOver: () => chat.client.start(),
   onRename: () => enter.ask({ name: chat.identity.name }),
 });
+
+/** @param {import("./commands.js").Command} command */
+function carryOut(command) {
+  switch (command.is) {
+    case "nick":
+      chat.enter({ name: command.name, key: keys[command.name] ?? null });
+      break;
+    case "join":
+      open(roomKey(command.room));
+      break;
+    case "msg":
+      openPrivate(command.name);
+      chat.own.say(chat.open(privateKey(command.name)), command.text);
+      break;
+    case "leave":
+      leave(command.room === null ? chat.active : chat.conversations.get(roomKey(command.room)) ?? null);
+      break;
+    case "rooms":
+      browse.show();
+      break;
+    case "who":
+      if (command.room !== null) open(roomKey(command.room));
+      showMembers();
+      break;
+    case "history":
+      messages.scrollUp();
+      break;
+    case "help":
+      showSettings();
+      break;
+    case "quit":
+      chat.client.close();
+      break;
+    default:
+      break;
+  }
+}
+
+/** @param {import("./conversation.js").Conversation | null} conversation */
+function leave(conversation) {
+  if (!conversation) return announceProblem("You are not in this room");
+  if (conversation.key === roomKey(LOBBY)) return announceProblem("Nobody leaves the lobby; /quit leaves the chat");
+  sidebar.forget(conversation.key);
+  chat.leave(conversation);
+  composer.focus();
+}
 
 // ---- Changes in the chat ---------------------------------------------------------------------------------------
 
 chat.listen((change) => {
   switch (change.kind) {
     case "state":
-      status.show(change.state, chat.isReady);
+      status.show(change.state);
       messages.refreshPending();
-      if (change.state.is === "stopped" && change.state.why === "unauthorized") enter.needToken(change.state.reason);
       break;
     case "identity":
-      status.show(chat.connection.state, true);
       enter.close();
       remember();
+      restorePrivates();
       sidebar.schedule();
       composer.show(chat.active ?? chat.open(roomKey(LOBBY)));
       if (hasKeyboard && document.querySelector("dialog[open]") === null) composer.focus();
@@ -86,6 +141,7 @@ chat.listen((change) => {
       titleBar.schedule();
       calls.count();
       if (chat.isReady) rememberRooms();
+      if (chat.isReady) rememberPrivates();
       break;
     case "active":
       if (!chat.active) break;
@@ -96,8 +152,10 @@ chat.listen((change) => {
       sidebar.schedule();
       titleBar.schedule();
       calls.count();
+      addressActive();
       break;
     case "messages":
+      if (!change.conversation.isRoom) rememberPrivates();
       if (change.conversation !== chat.active) break;
       messages.schedule();
       searching.show(chat.active);
@@ -128,6 +186,7 @@ chat.listen((change) => {
 const KEYS_MAX = 20;
 
 function remember() {
+  tab.set("token", chat.token || null);
   const { name, key } = chat.identity;
   const isNamed = name !== "" && !isGuest(name);
   tab.set("identity", isNamed ? { name, key } : { name: "", key: null });
@@ -144,13 +203,79 @@ function rememberRooms() {
   browser.set("rooms", rooms);
 }
 
+/** Most private conversations, and messages of each, that a tab keeps where the server stores none. */
+const PRIVATES_MAX = 30;
+const PRIVATE_MESSAGES_MAX = 100;
+
+let privatesTimer = 0;
+
+/** Keeps private messages for a reload of the tab, where the server does not store them. */
+function rememberPrivates() {
+  clearTimeout(privatesTimer);
+  privatesTimer = setTimeout(() => {
+    if (chat.isPrivateStored) {
+      tab.set("privates", null);
+      return;
+    }
+    const privates = [...chat.conversations.values()].filter(({ isRoom }) => !isRoom).slice(-PRIVATES_MAX);
+    tab.set("privates", { owner: chat.name, conversations: privates.map(({ name, log }) => ({
+      name, frames: log.items.slice(-PRIVATE_MESSAGES_MAX).flatMap((item) => (item.kind === "message" ? [item.frame] : [])),
+    })) });
+  }, 200);
+}
+
+let isRestored = false;
+
+/** Brings private messages back, once after the page was loaded. */
+function restorePrivates() {
+  if (isRestored) return;
+  isRestored = true;
+  const kept = tab.get("privates");
+  if (chat.isPrivateStored || kept?.owner !== chat.name) return;
+  for (const { name, frames } of kept.conversations) chat.restorePrivate(name, frames);
+}
+
 /** @type {unknown} */
 const rooms = tab.get("rooms") ?? browser.get("rooms");
 chat.open(roomKey(LOBBY));
 if (Array.isArray(rooms)) {
   for (const room of rooms) if (typeof room === "string" && roomProblem(room) === null) chat.open(roomKey(room));
 }
-chat.activate(roomKey(LOBBY));
+
+// ---- Addresses -------------------------------------------------------------------------------------------------
+
+/** Whether the page has shown a conversation: the first one has the address of the page itself. */
+let isPlaced = false;
+
+/** Gives the active conversation its address, so that it can be shared and the back button returns to it. */
+function addressActive() {
+  const here = parseRoute(location.hash);
+  if (chat.active && isPlaced && here?.key !== chat.active.key && (here !== null || chat.active.key !== roomKey(LOBBY))) {
+    history.pushState(null, "", routeTo(chat.active.key));
+  }
+  isPlaced = true;
+}
+
+/** Shows the conversation, and the message, of the address. */
+async function followAddress() {
+  const route = parseRoute(location.hash);
+  if (location.hash.startsWith("#/") && route === null) announceProblem("This address leads to no room and no person");
+  const conversation = chat.open(route?.key ?? roomKey(LOBBY));
+  isPlaced = false;
+  if (conversation !== chat.active) chat.activate(conversation.key);
+  isPlaced = true;
+  if (route === null || route.seq === null) return;
+  const isThere = await chat.reach(conversation, route.seq);
+  if (conversation !== chat.active) return;
+  if (isThere) messages.showMessage(route.seq);
+  else announceProblem("The server no longer has this message");
+}
+
+addEventListener("popstate", followAddress);
+byId("skip", HTMLAnchorElement).addEventListener("click", (event) => {
+  event.preventDefault();
+  composer.focus();
+});
 
 // ---- Buttons ---------------------------------------------------------------------------------------------------
 
@@ -162,25 +287,27 @@ onClick("rename", () => {
   byId("settings", HTMLDialogElement).close();
   enter.ask({ name: isGuest(chat.name) ? "" : chat.name, mayClose: true });
 });
-onClick("leave", () => {
-  const { active } = chat;
-  if (!active) return;
-  sidebar.forget(active.key);
-  chat.leave(active);
-  composer.focus();
-});
+onClick("leave", () => leave(chat.active));
 onClick("by-hand-button", () => byId("by-hand", HTMLDialogElement).showModal());
-onClick("settings-button", () => {
+onClick("settings-button", showSettings);
+
+function showSettings() {
   byId("settings-calls", HTMLInputElement).checked = calls.isOn;
   byId("settings-note", HTMLElement).textContent = "";
   byId("settings-server", HTMLElement).textContent = chat.server ? `${chat.server} at ${shownPlace}` : shownPlace;
   byId("settings", HTMLDialogElement).showModal();
-});
+}
 byId("settings-calls", HTMLInputElement).addEventListener("change", async ({ target }) => {
   const isOn = /** @type {HTMLInputElement} */ (target).checked;
   byId("settings-note", HTMLElement).textContent = await calls.set(isOn);
 });
 for (const dialog of document.querySelectorAll("dialog")) {
+  // A search field would keep the first Escape for itself.
+  dialog.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || event.isComposing || (dialog.id === "enter" && !enter.mayClose)) return;
+    event.preventDefault();
+    dialog.close();
+  });
   for (const button of dialog.querySelectorAll("[data-close]")) button.addEventListener("click", () => dialog.close());
   if (dialog.id !== "enter") {
     dialog.addEventListener("click", ({ target }) => target === dialog && dialog.close());
@@ -203,6 +330,13 @@ function setDrawer({ button, drawer, narrow }, isOpen) {
   drawer.inert = isDrawer && !isOpen;
   button.setAttribute("aria-expanded", String(isDrawer ? isOpen : !document.body.classList.contains("no-members")));
   byId("backdrop", HTMLElement).hidden = !drawers.some((other) => other.narrow.matches && other.drawer.classList.contains("open"));
+}
+
+function showMembers() {
+  const [, drawer] = drawers;
+  if (drawer?.narrow.matches) setDrawer(drawer, true);
+  else document.body.classList.remove("no-members");
+  byId("member-filter", HTMLInputElement).focus();
 }
 
 function closeDrawers() {
@@ -254,14 +388,9 @@ function announceProblem(text) {
   }, 6_000);
 }
 
-// ---- Network and sleep -----------------------------------------------------------------------------------------
-
-addEventListener("online", () => chat.connection.wake());
-addEventListener("offline", () => chat.connection.wake());
-addEventListener("pageshow", ({ persisted }) => persisted && chat.connection.wake());
-document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && chat.connection.wake());
-
 // ---- Start -----------------------------------------------------------------------------------------------------
+
+followAddress();
 
 /** @type {{name: string, key: string | null} | null} */
 const identity = tab.get("identity");

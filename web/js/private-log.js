@@ -1,9 +1,9 @@
 // @ts-check
 /**
- * The messages of one private conversation, in the order of arrival. A server that authenticates names stores them too,
- * and may send one twice after a lost connection; other servers do not store them. Pure logic.
+ * The messages of one private conversation, in order. A server that authenticates names stores them, numbers them, and has
+ * earlier ones. Other servers do not: then these are all there are. Pure logic.
  *
- * It has the properties that the views use of a `RoomLog`: `items`, `origin`, `generation`.
+ * It has the properties that the views use of a `RoomLog`: `items`, `origin`, `generation`, `hasMore`.
  *
  * @typedef {import("./room-log.js").Item} Item
  * @typedef {import("./protocol.js").MessageFrame} MessageFrame
@@ -12,22 +12,27 @@
 /** Most messages per conversation; the oldest are dropped first. */
 const MESSAGES_MAX = 5_000;
 
+/** @param {MessageFrame} frame */
+const sendingOf = (frame) => `${frame.clientId} ${frame.id}`;
+
 export class PrivateLog {
   constructor() {
     /** @type {Item[]} */
     this.items = [];
     this.origin = 0;
     this.generation = 0;
+    /** Whether the server may have earlier messages. */
     this.hasMore = false;
     /** @type {Set<string>} */
     this.sendings = new Set();
-    /** The newest `seq` so far. */
+    /** The seqs of the newest and the oldest message, if the server numbers them. */
     this.newest = 0;
+    this.oldest = Infinity;
   }
 
-  /** Called when the server's sequence numbers start again. */
+  /** Forgets everything, because the server's sequence numbers start again. */
   begin() {
-    this.newest = 0;
+    Object.assign(this, new PrivateLog(), { generation: this.generation + 1 });
   }
 
   /**
@@ -35,21 +40,41 @@ export class PrivateLog {
    * @returns {MessageFrame[]} the messages that are now shown; empty for a duplicate
    */
   take(frame) {
-    if (frame.id !== undefined) {
-      const sending = `${frame.clientId} ${frame.id}`;
-      if (this.sendings.has(sending)) return [];
-      this.sendings.add(sending);
-    }
+    if (!this.#isNew(frame)) return [];
     if (frame.seq !== undefined) {
       if (frame.seq <= this.newest) return [];
       this.newest = frame.seq;
+      this.oldest = Math.min(this.oldest, frame.seq);
     }
     this.items.push({ kind: "message", frame });
     if (this.items.length > MESSAGES_MAX) {
       const [dropped] = this.items.splice(0, 1);
       this.origin += 1;
-      if (dropped?.kind === "message") this.sendings.delete(`${dropped.frame.clientId} ${dropped.frame.id}`);
+      if (dropped?.kind === "message") this.sendings.delete(sendingOf(dropped.frame));
     }
     return [frame];
+  }
+
+  /**
+   * Adds earlier messages.
+   * @param {MessageFrame[]} messages oldest first
+   * @param {boolean} hasMore whether there are still older ones
+   */
+  takePage(messages, hasMore) {
+    const earlier = messages.filter((frame) => (frame.seq ?? 0) < this.oldest && this.#isNew(frame));
+    this.items.unshift(...earlier.map((frame) => /** @type {Item} */ ({ kind: "message", frame })));
+    this.origin -= earlier.length;
+    this.oldest = Math.min(this.oldest, ...messages.map(({ seq }) => seq ?? Infinity));
+    this.newest = Math.max(this.newest, ...messages.map(({ seq }) => seq ?? 0));
+    this.hasMore = hasMore;
+  }
+
+  /** @param {MessageFrame} frame */
+  #isNew(frame) {
+    if (frame.id === undefined) return true;
+    const sending = sendingOf(frame);
+    if (this.sendings.has(sending)) return false;
+    this.sendings.add(sending);
+    return true;
   }
 }

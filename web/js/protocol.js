@@ -3,10 +3,6 @@
  * The page's knowledge of the protocol: the types of frames and the rules for names (docs/protocol.md).
  *
  * @typedef {{clientId: string, Message: string, at: number, room?: string, seq?: number, to?: string, id?: string}} MessageFrame
- * @typedef {{messageBytes: number, messagesPerSecond: number, burst: number, rooms: number}} Limits
- * @typedef {{clientId: string, room: string, seq: number, epoch: string, key: string, heartbeatMs: number,
- *   server: string, limits: Limits, id?: string, inbox?: {seq: number, epoch: string}}} Welcome
- * @typedef {{type: string, [field: string]: any}} Frame  a frame whose type has not been checked
  * @typedef {{code: string, message: string, id?: string, retryAfterMs?: number}} Refusal
  */
 
@@ -15,9 +11,6 @@ export const LOBBY = "lobby";
 
 /** Most messages that one `history` answer holds. */
 export const HISTORY_LIMIT_MAX = 200;
-
-/** The time for which the server recognizes the `id` of a message that is sent again. */
-export const ID_REMEMBERED_MS = 5 * 60_000;
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const GUEST_PREFIX = "guest-";

@@ -4,7 +4,6 @@
  *
  * Invariants:
  * - The *run* contains every message of the current epoch from `oldest` to `newest`, each once, in order.
- * - A message beyond a gap waits in `ahead` and is not shown until the gap is filled.
  * - The messages of an earlier run stay above the run as its *past*, separated by a notice, but only while no message
  *   is missing between the two. Otherwise they are dropped.
  * - `origin` changes with items that are added or dropped at the front, so that `origin + index` always refers to the
@@ -19,9 +18,6 @@ export const MESSAGES_MAX = 20_000;
 
 /** The number of messages that are dropped at a time, so that not every message moves the whole list. */
 const TRIM = 1_000;
-
-/** Most messages that wait behind a gap. Beyond it, the gap is filled from the history instead. */
-const AHEAD_MAX = 2_000;
 
 /** How many messages of the past are checked for one that its sender had to send again after a server restart. */
 const PAST_IDS_MAX = 500;
@@ -40,8 +36,6 @@ export class RoomLog {
     /** The run, as seqs; `oldest` is `newest + 1` while it is empty. */
     this.oldest = 1;
     this.newest = 0;
-    /** The `at` of the newest message, if this page has it. @type {number | null} */
-    this.newestAt = null;
     /** Whether the server may have messages before `oldest`. */
     this.hasMore = true;
     /** @type {Item[]} */
@@ -50,26 +44,12 @@ export class RoomLog {
     this.generation = 0;
     /** The number of `items` that are the past, including its notice. */
     this.pastLength = 0;
-    /** @type {Map<number, MessageFrame>} */
-    this.ahead = new Map();
     /** @type {Set<string>} */
     this.pastSendings = new Set();
   }
 
-  /** The fields with which `join` resumes; `null` for a first visit. */
-  get resumeFrom() {
-    if (this.epoch === null) return null;
-    const proof = this.newestAt === null ? {} : { afterAt: this.newestAt };
-    return { after: this.newest, epoch: this.epoch, ...proof };
-  }
-
-  /** Whether something is missing that the server has delivered. */
-  get hasGap() {
-    return this.ahead.size > 0;
-  }
-
   /**
-   * Enters the room with the position in `welcome` or `joined`.
+   * Enters the room with the position in `joined`.
    * @param {{epoch: string, seq: number, recovered?: boolean}} room
    * @returns {"first" | "resumed" | "broken"} after `first` and `broken` the caller requests the newest messages
    */
@@ -81,6 +61,16 @@ export class RoomLog {
     if (this.epoch === epoch && recovered !== false) return "resumed";
     this.breakOff(epoch, seq);
     return "broken";
+  }
+
+  /**
+   * The index in `items` of a message of this run; `null` if it is not there.
+   * @param {number} seq
+   */
+  indexOf(seq) {
+    if (seq < this.oldest || seq > this.newest) return null;
+    const found = this.items.findLastIndex((item) => item.kind === "message" && (item.frame.seq ?? 0) <= seq);
+    return found < this.pastLength ? null : found;
   }
 
   /**
@@ -114,47 +104,28 @@ export class RoomLog {
     this.epoch = epoch;
     this.oldest = seq + 1;
     this.newest = seq;
-    this.newestAt = null;
     this.hasMore = seq > 0;
-    this.ahead.clear();
   }
 
   /**
-   * Adds a delivered message, in whatever order messages arrive.
+   * Adds the next message of the room: the client delivers each once, in order.
    * @param {MessageFrame} frame
-   * @returns {MessageFrame[]} the messages that are now shown, in order; empty for a duplicate or a message behind a
-   * gap
+   * @returns {MessageFrame[]} the messages that are now shown; empty for a duplicate
    */
   take(frame) {
     const seq = frame.seq ?? 0;
     if (seq <= this.newest) return [];
-    if (seq > this.newest + 1) {
-      if (this.ahead.size < AHEAD_MAX) this.ahead.set(seq, frame);
-      return [];
-    }
-    /** @type {MessageFrame[]} */
-    const shown = [];
-    /** @type {MessageFrame | undefined} */
-    let next = frame;
-    while (next) {
-      this.newest += 1;
-      this.newestAt = next.at;
-      this.ahead.delete(this.newest);
-      if (!this.#wasShown(next)) {
-        this.items.push({ kind: "message", frame: next });
-        shown.push(next);
-      }
-      next = this.ahead.get(this.newest + 1);
-    }
+    this.newest = seq;
+    if (this.#wasShown(frame)) return [];
+    this.items.push({ kind: "message", frame });
     this.#trim();
-    return shown;
+    return [frame];
   }
 
   /**
    * Adds a page of history that ends before `oldest`, or overlaps the run.
    * @param {MessageFrame[]} messages oldest first
    * @param {boolean} hasMore whether there are still older ones
-   * @returns {MessageFrame[]} the messages added at the end of the run, as `take` returns them
    */
   takePage(messages, hasMore) {
     /** @type {Item[]} */
@@ -164,7 +135,6 @@ export class RoomLog {
       const frame = messages[index];
       if (frame === undefined || frame.seq !== oldest - 1) continue;
       oldest -= 1;
-      if (frame.seq === this.newest) this.newestAt = frame.at;
       if (!this.#wasShown(frame)) older.push({ kind: "message", frame });
     }
     const adopted = this.oldest - oldest;
@@ -180,7 +150,6 @@ export class RoomLog {
       this.items.splice(this.pastLength, 0, ...older);
       this.generation += 1;
     }
-    return messages.flatMap((frame) => this.take(frame));
   }
 
   #dropPast() {

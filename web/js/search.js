@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Search in a room's history, over HTTP, where the server offers it.
+ * Search in the history of rooms, over HTTP, where the server offers it.
  *
  * A server without search ignores the parameter `q` and returns the newest messages. To tell the two apart, the page
  * searches for a text that nobody has written: only a server with search then returns nothing.
@@ -9,6 +9,9 @@
  */
 
 const NOBODY_WROTE = "\u{10FFFD}starling-asks-for-search\u{10FFFD}";
+
+/** Most hits of one search. */
+const SHOWN_MAX = 50;
 
 /**
  * @param {URL} base
@@ -41,13 +44,36 @@ export async function offersSearch(base, room, token) {
   }
 }
 
+/** Most rooms that one search asks, the fullest first, and how many at a time. */
+export const ROOMS_MAX = 100;
+const AT_A_TIME = 4;
+
 /**
- * Finds the newest messages of a room that contain a text, the newest first.
+ * Finds the newest messages of all these rooms that contain a text, the newest first.
  * @param {URL} base
- * @param {string} room
+ * @param {string[]} rooms
  * @param {string} wanted
  * @param {string} token
+ * @returns {Promise<{messages: MessageFrame[], hasMore: boolean, failed: number}>} `failed`: rooms without an answer
  */
-export function search(base, room, wanted, token) {
-  return ask(base, room, wanted, 50, token);
+export async function search(base, rooms, wanted, token) {
+  const left = rooms.slice(0, ROOMS_MAX);
+  /** @type {MessageFrame[]} */
+  const found = [];
+  let failed = 0;
+  let hasMore = false;
+  const work = async () => {
+    for (let room = left.shift(); room !== undefined; room = left.shift()) {
+      try {
+        const answer = await ask(base, room, wanted, SHOWN_MAX, token);
+        found.push(...answer.messages);
+        hasMore ||= answer.hasMore;
+      } catch {
+        failed += 1;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: AT_A_TIME }, work));
+  found.sort((a, b) => b.at - a.at);
+  return { messages: found.slice(0, SHOWN_MAX), hasMore: hasMore || found.length > SHOWN_MAX, failed };
 }

@@ -1,11 +1,13 @@
-//! How long what is stored stands between a message and its acknowledgement: `cargo bench -p starling-actors --bench stored`.
+//! Measures how long stored data can delay the acknowledgement of a message:
+//! `cargo bench -p starling-actors --bench stored`.
 //!
-//! The rule: nothing that grows with what is stored does so for more than 50 ms. An operator's message is posted every few
-//! milliseconds, while a database under `target/` with `full` has large things dropped; the longest time to its answer is
-//! told. What the rules cost by themselves is measured without a storage, in time of the thread. Letters after `--` choose
-//! the measures (`-` and `a` to `f`); without one all run.
+//! The rule: no work that grows with the stored data blocks a message for more than 50 ms. Each measurement posts an
+//! operator's message every few milliseconds, while large amounts of data are dropped from a database under `target/`
+//! with `full` durability, and reports the longest time to an answer. The cost of the rules alone is measured without a
+//! storage, in CPU time of the thread. Letters after `--` select measurements (`-` and `a` to `f`); without letters all
+//! run.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a measure ends with what is wrong")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a benchmark stops at the first error")]
 
 mod rules;
 mod storage;
@@ -14,14 +16,14 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Longest time that the rule allows.
+/// The longest delay that the rule allows.
 const ALLOWED: Duration = Duration::from_millis(50);
 
-/// Times of one kind of step, and what is told of them.
+/// The durations of one kind of step.
 #[derive(Default)]
 struct Times(Vec<Duration>);
 
-/// How long this thread has worked: what others do on the machine does not count.
+/// The CPU time of this thread, so that other load on the machine does not count.
 fn worked() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())

@@ -1,4 +1,4 @@
-//! The rules alone, without a storage: time of the thread.
+//! Measures the rules alone, without a storage, in CPU time of the thread.
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ fn publish() -> ClientCommand<'static> {
     })
 }
 
-/// Lets the history commit the entries among these effects.
+/// Commits the entries among these effects.
 fn commit(state: &mut ChatState, history: &mut History, effects: Vec<Effect>, now: Now) {
     let mut done = Vec::new();
     for effect in effects {
@@ -67,7 +67,7 @@ fn commit(state: &mut ChatState, history: &mut History, effects: Vec<Effect>, no
         }
     }
     for completion in done {
-        apply(state, Command::Completed(completion), now);
+        state.complete(completion, &mut Turn::new(now));
     }
 }
 
@@ -75,12 +75,12 @@ fn commit(state: &mut ChatState, history: &mut History, effects: Vec<Effect>, no
 fn refuse(state: &mut ChatState, effects: Vec<Effect>, now: Now) {
     for effect in effects {
         if let Effect::Append(entry) = effect {
-            apply(state, Command::Completed(Completion::Refused { number: entry.number }), now);
+            state.complete(Completion::Refused { number: entry.number }, &mut Turn::new(now));
         }
     }
 }
 
-/// (b) A memory of `id`s that is full.
+/// (b) A full memory of `id`s.
 pub(crate) fn remembered_ids() {
     for count in [262_144, 1_000_000] {
         let config = ChatConfig { ids_max: count, ..ChatConfig::default() };
@@ -102,7 +102,7 @@ pub(crate) fn remembered_ids() {
         fill(&mut state, now, &mut times, count);
         times.tell(&format!("(b) message with an id, up to {count} remembered"));
         let mut times = Times::default();
-        // The oldest have made space.
+        // The oldest `id`s were already dropped to make space.
         for id in count / 4..count {
             times.measure(|| ask(&mut state, Some(id), publish(), now));
         }
@@ -134,12 +134,12 @@ fn stored_room(number: u64, seq: u64) -> StoredRoom {
         epoch: Epoch(number),
         seq: Seq(seq),
         oldest: Seq(1),
-        delivered: Seq(0),
+        sent: Seq(0),
         unclaimed: None,
     }
 }
 
-/// (c) Many rooms that nobody is in.
+/// (c) Many empty rooms.
 pub(crate) fn rooms() {
     for count in [100_000, 1_000_000] {
         let config = ChatConfig {
@@ -150,7 +150,7 @@ pub(crate) fn rooms() {
         };
         let (mut state, mut now) = (ChatState::new(config, 1), Now::read());
         let rooms = (0..u64::from(count)).map(|number| stored_room(number, 1 + number % 32)).collect();
-        state.restore(Restored { rooms, ids: Vec::new() }, now);
+        state.restore(Restored { rooms, ids: Vec::new(), mark: None }, now);
         open(&mut state, now);
         now = now.after(Duration::from_hours(1));
         let mut times = Times::default();

@@ -1,4 +1,4 @@
-//! With a storage: the time to the acknowledgement of a message that is posted meanwhile.
+//! Measurements with a storage: the time to the acknowledgement of messages that are posted meanwhile.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use starling_protocol::{ClientId, RoomName};
 
 use crate::Times;
 
-/// How long after an answer the next message is posted.
+/// The pause between an answer and the next message.
 const PAUSE: Duration = Duration::from_millis(2);
 
 fn settings(folder: &Path, keep_messages: Option<u64>) -> SqliteSettings {
@@ -33,8 +33,8 @@ fn settings(folder: &Path, keep_messages: Option<u64>) -> SqliteSettings {
     }
 }
 
-/// A folder on the disk that the project is on, with a database of so many rooms and messages in each; those of which are
-/// stored from `oldest` on.
+/// A folder on the project's disk. Its database has this many rooms, each with `seq` messages, of which those from
+/// `oldest` on are stored.
 fn filled(rooms: u64, seq: u64, oldest: u64, dropped_ids: bool) -> tempfile::TempDir {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     drop(SqliteStore::open(settings(folder.path(), None), Arc::default()).unwrap());
@@ -70,7 +70,7 @@ fn filled(rooms: u64, seq: u64, oldest: u64, dropped_ids: bool) -> tempfile::Tem
     folder
 }
 
-/// A chat with a storage, on a thread of its own.
+/// A chat with a storage, on its own thread.
 struct Chat {
     handle: ChatServerHandle,
     metrics: Arc<Metrics>,
@@ -97,7 +97,7 @@ impl Chat {
     }
 }
 
-/// How long the thread that writes has worked: what others do on the machine, and waiting for the disk, do not count.
+/// The CPU time of the writer thread. Other load on the machine, and waiting for the disk, do not count.
 fn writer_worked() -> Duration {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
     let read = |task: &Path, file: &str| std::fs::read_to_string(task.join(file)).unwrap_or_default();
@@ -105,7 +105,7 @@ fn writer_worked() -> Duration {
     Duration::from_nanos(read(&writer, "schedstat").split(' ').next().unwrap().parse().unwrap())
 }
 
-/// Posts a message and waits until it is stored, again and again, from before `work` until a second after it is done.
+/// Posts messages, and waits for each until it is stored. Begins before `work` and ends a second after it.
 async fn while_somebody_talks(chat: &Chat, work: impl Future<Output = ()>) -> Times {
     let is_over = Arc::new(AtomicBool::new(false));
     let talk = actix_rt::spawn({
@@ -125,7 +125,7 @@ async fn while_somebody_talks(chat: &Chat, work: impl Future<Output = ()>) -> Ti
                 work.0.push(writer_worked().saturating_sub(worked));
                 tokio::time::sleep(PAUSE).await;
             }
-            work.tell("    work of the thread that writes, of that");
+            work.tell("    CPU time of the writer thread in that time");
             times
         }
     });
@@ -135,7 +135,7 @@ async fn while_somebody_talks(chat: &Chat, work: impl Future<Output = ()>) -> Ti
     talk.await.unwrap()
 }
 
-/// How many messages the search index has.
+/// The number of messages in the search index.
 fn indexed(folder: &Path) -> u64 {
     let index = Connection::open_with_flags(search_index(folder), OpenFlags::SQLITE_OPEN_READ_ONLY);
     let count = |index: Connection| index.query_row("SELECT count(*) FROM texts_docsize", [], |row| row.get(0));
@@ -152,7 +152,7 @@ async fn until(what: impl Fn() -> bool) {
     }
 }
 
-/// (a) Rooms of which nothing is kept any more end together.
+/// (a) Rooms without stored messages end together.
 pub(crate) fn rooms_that_end_together() {
     for rooms in [5_000, 100_000] {
         let folder = filled(rooms, 10, 11, false);
@@ -169,7 +169,7 @@ pub(crate) fn rooms_that_end_together() {
     }
 }
 
-/// The same machine and disk with nothing else to do, for comparison.
+/// (-) No other work, for comparison.
 pub(crate) fn quiet() {
     let folder = filled(1, 10, 1, false);
     System::new().block_on(async {
@@ -223,7 +223,7 @@ pub(crate) fn large_rooms() {
     });
 }
 
-/// (e) A start with much that is stored. Not under the rule: nobody is connected.
+/// (e) A start with many stored messages. The rule does not apply, because no client is connected.
 pub(crate) fn start() {
     let folder = filled(100_000, 10, 1, false);
     System::new().block_on(async {
@@ -236,7 +236,7 @@ pub(crate) fn start() {
     });
 }
 
-/// (f) A start with a database of the version before the search index was a file of its own.
+/// (f) A start with a database of the version before the search index became a separate file.
 pub(crate) fn start_of_an_older_database() {
     let folder = filled(100_000, 10, 1, false);
     let database = Connection::open(folder.path().join("starling.db")).unwrap();

@@ -9,7 +9,7 @@ use starling_protocol::{
 use tokio::sync::oneshot;
 
 use crate::credits::Ticket;
-use crate::history::{Completion, Page, ReadError, RoomKey, SearchText};
+use crate::history::{Page, ReadError, RoomKey, SearchText};
 use crate::identity::{Claims, Identity, RoomGlobs};
 use crate::ids::{RoomId, SessionId};
 use crate::nodes::heard::Heard;
@@ -53,8 +53,6 @@ pub enum Command {
         /// The room or inbox in which it catches up.
         room: RoomId,
     },
-    /// The history has finished an append, a read or a drop.
-    Completed(Completion),
     /// With other nodes: the log or another node tells something.
     Heard(Heard),
     /// With other nodes: this node ends in order, and tells the others.

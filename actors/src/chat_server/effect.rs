@@ -120,8 +120,8 @@ pub enum Effect {
     Node(NodeEffect),
     /// Append a message to the history. The history reports the commit as a `Completion`.
     Append(Entry),
-    /// Store the delivery position of an inbox: its owner was sent all messages up to `seq`.
-    Delivered {
+    /// Note in the history that the owner of an inbox was sent all messages up to `seq`.
+    NoteSent {
         /// The number of the inbox; inboxes and rooms are numbered together.
         room: RoomId,
         /// Never less than the last one of this inbox.

@@ -1,9 +1,9 @@
-//! The only way into the `ChatServer`, and what travels through its mailbox.
+//! The only way into the `ChatServer`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Addr, Message};
+use actix::Addr;
 use starling_protocol::{ClientId, MessageId, Refusal, RoomSummary};
 use tokio::sync::oneshot;
 
@@ -11,41 +11,19 @@ use super::ChatServer;
 use super::command::{
     Command, DropError, Frame, HistoryQuery, OpenRefusal, OpenSession, OperatorPost, Posted, Request,
 };
+use super::mailbox::{RegisterHub, Reported, SentToChat};
 use crate::credits::Ticket;
 use crate::history::{Page, ReadError, RoomKey, StoreReport};
 use crate::hub::HubHandle;
 use crate::identity::RoomGlobs;
 use crate::ids::{RoomId, SessionId};
-use crate::metrics::{InMailbox, Mailbox};
+use crate::metrics::Mailbox;
 use crate::nodes::heard::Heard;
-use crate::stage::{Arrival, Stage};
+use crate::stage::Stage;
 use crate::vitals::Vitals;
 
 /// The longest time that a caller waits for an answer of the `ChatServer`.
 const DEADLINE: Duration = Duration::from_secs(5);
-
-/// A command, with its arrival time and its place in the mailbox's count.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(super) struct Enveloped {
-    pub(super) command: Command,
-    pub(super) arrival: Arrival,
-    pub(super) in_mailbox: InMailbox,
-}
-
-/// Registers the hub of a worker thread.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(super) struct RegisterHub(pub(super) HubHandle);
-
-/// The history's threads have finished a commit, a read or a drop.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(super) struct Reported {
-    pub(super) report: StoreReport,
-    pub(super) arrival: Arrival,
-    pub(super) in_mailbox: InMailbox,
-}
 
 async fn answered<T>(answer: oneshot::Receiver<T>) -> Result<T, AskError> {
     match tokio::time::timeout(DEADLINE, answer).await {
@@ -100,7 +78,7 @@ impl ChatServerHandle {
     #[expect(clippy::disallowed_methods, reason = "this is the handle that counts; see its bound")]
     fn send(&self, command: Command) {
         let in_mailbox = self.mailbox.enter();
-        self.address.do_send(Enveloped { command, arrival: self.stage.arrive(), in_mailbox });
+        self.address.do_send(SentToChat { command, arrival: self.stage.arrive(), in_mailbox });
     }
 
     /// Sends a command and waits for its answer. The caller waits, so it has at most one query in the mailbox.
@@ -152,8 +130,8 @@ impl ChatServerHandle {
         self.address.do_send(RegisterHub(hub));
     }
 
-    /// Lets what is due by time happen, and waits until it has. So at most two ticks are in the mailbox: this one, and that
-    /// of [`answers`](Self::answers).
+    /// Does the work that is due by time, and waits until it is done. So at most two ticks are in the mailbox: this
+    /// one, and that of [`answers`](Self::answers).
     pub(super) async fn tick(&self) {
         // No answer means that the actor has ended or is far behind; the next tick comes in any case.
         self.ask_for(|reply| Command::Tick { reply }).await.unwrap_or_default();

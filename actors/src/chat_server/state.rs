@@ -159,7 +159,6 @@ impl ChatState {
             Command::Ask { frame, request } => self.ask(frame, request, turn),
             Command::WatchPresence { session, wanted } => self.watch_presence(session, wanted),
             Command::ContinueReplay { session, room } => self.continue_replay(session, room, turn),
-            Command::Completed(completion) => self.completed(completion, turn),
             Command::Heard(heard) => self.heard(heard, turn),
             Command::LeaveOthers => self.leave_others(),
             Command::PostAsOperator { post, reply } => self.post_as_operator(post, reply, turn),
@@ -317,7 +316,8 @@ impl ChatState {
     /// Answers with the refusal, if there is one, and closes a connection with too many errors in a row.
     fn conclude(&mut self, frame: &mut Frame, outcome: Result<(), Refusal>, turn: &mut Turn) {
         let (session, is_error) = (frame.session, outcome.is_err());
-        let is_flood = self.participants.count_errors(session, is_error) | self.proofs.count_errors(session, is_error);
+        let of_participant = self.participants.count_errors(session, is_error);
+        let is_flood = of_participant.unwrap_or_else(|| self.proofs.count_errors(session, is_error));
         if let Err(refusal) = outcome {
             turn.refuse(frame, refusal);
         }
@@ -327,7 +327,8 @@ impl ChatState {
         }
     }
 
-    fn completed(&mut self, completion: Completion, turn: &mut Turn) {
+    /// Handles an append, a read or a drop that the history has finished.
+    pub fn complete(&mut self, completion: Completion, turn: &mut Turn) {
         match completion {
             Completion::Committed { number, copies } => self.committed(number, copies, turn),
             Completion::Refused { number } => self.refused(number, turn),

@@ -90,10 +90,10 @@ impl Client {
         timeout(DEADLINE, reading).await.expect("the server writes");
     }
 
-    /// The next frame, whole.
+    /// The next complete frame.
     async fn frame(&mut self) -> Frame {
         loop {
-            if let Some(frame) = self.codec.decode(&mut self.unread).expect("whole frames only") {
+            if let Some(frame) = self.codec.decode(&mut self.unread).expect("complete frames only") {
                 return frame;
             }
             let had = self.unread.len();

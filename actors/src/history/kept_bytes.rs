@@ -1,10 +1,10 @@
-//! How many bytes of messages the memory may keep, which is less while memory is short.
+//! The number of bytes that messages may occupy in memory. The memory watch lowers it while memory is short.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// The bytes of messages in memory: how many there are, and how many may be. Shared with whoever watches the memory.
+/// The bytes of messages in memory: the current sum and the limit. Shared with the memory watch.
 #[derive(Debug, Clone)]
 pub struct KeptBytes(Arc<Counts>);
 
@@ -16,17 +16,17 @@ struct Counts {
 }
 
 impl KeptBytes {
-    /// No messages yet, and at most `most` bytes of them.
+    /// Starts without messages. The limit is `most` bytes.
     pub(super) fn new(most: u64) -> Self {
         Self(Arc::new(Counts { kept: AtomicU64::new(0), allowed: AtomicU64::new(most), most }))
     }
 
-    /// Bytes of all messages in memory, by their [weight](super::StoredMessage::weight).
+    /// Bytes of all messages in memory, the sum of their [weights](super::StoredMessage::weight).
     pub fn kept(&self) -> u64 {
         self.0.kept.load(Relaxed)
     }
 
-    /// Allows at most so many from the next message on; never more than were allowed at the beginning.
+    /// Sets the limit, from the next message on. It never exceeds the initial limit.
     pub fn allow(&self, bytes: u64) {
         self.0.allowed.store(bytes.min(self.0.most), Relaxed);
     }

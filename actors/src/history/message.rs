@@ -1,4 +1,4 @@
-//! A message: before it has its `seq` in a room, and as it is kept.
+//! A message before it has its `seq` in a room, and a stored message.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,23 +7,24 @@ use starling_protocol::{ChatMessage, ClientId, MessageId, NameError, RoomName, S
 
 use crate::identity::IdOwner;
 
-/// What messages are kept in: a room, or a client's inbox, which is kept like a room that only that client is in.
+/// The owner of a sequence of messages: a room, or a client's inbox, which is stored like a room with only that client
+/// in it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum RoomKey {
-    /// Open to whoever joins it.
+    /// Any client may join it.
     Room(RoomName),
-    /// The private messages that a client got and sent.
+    /// The private messages that a client received and sent.
     Inbox(ClientId),
 }
 
 impl RoomKey {
-    /// What an inbox begins with where its name is written; no room's name does.
+    /// The first character of an inbox in its written form. No room name starts with it.
     const INBOX: char = '@';
 
-    /// Takes what [`Display`](fmt::Display) wrote.
+    /// Parses the text that [`Display`](fmt::Display) writes.
     ///
     /// # Errors
-    /// [`NameError`], where it is neither.
+    /// [`NameError`], if the text is neither a room name nor an inbox.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         match text.strip_prefix(Self::INBOX) {
             Some(owner) => ClientId::parse(owner).map(Self::Inbox),
@@ -31,12 +32,12 @@ impl RoomKey {
         }
     }
 
-    /// The room, if it is one.
+    /// The room's name; `None` for an inbox.
     pub fn room(&self) -> Option<&RoomName> {
         if let Self::Room(name) = self { Some(name) } else { None }
     }
 
-    /// Whose inbox it is, if it is one.
+    /// The client that owns the inbox; `None` for a room.
     pub fn owner(&self) -> Option<&ClientId> {
         if let Self::Inbox(owner) = self { Some(owner) } else { None }
     }
@@ -54,76 +55,76 @@ impl fmt::Display for RoomKey {
 /// A message that was accepted and has no `seq` yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
-    /// To whom, where it is private.
+    /// The receiver of a private message.
     pub to: Option<ClientId>,
-    /// The name that the sender had when it was accepted.
+    /// The name that the sender had when the server accepted the message.
     pub client_id: ClientId,
     /// At most `CHAT_MESSAGE_BYTES`.
     pub text: Box<str>,
-    /// When the server took it, milliseconds since the Unix epoch.
+    /// The time at which the server accepted the message, in milliseconds since the Unix epoch.
     pub at: u64,
-    /// The sender's own name for it.
+    /// The `id` that the sender chose.
     pub id: Option<MessageId>,
-    /// Whose `id` it is, where it has one.
+    /// The owner of `id`. `None` for a message without `id`.
     pub owner: Option<IdOwner>,
 }
 
 impl Draft {
-    /// The message as the log numbered it.
+    /// Makes the stored message, with the `seq` that the log gave it.
     pub fn placed(self, room: RoomKey, seq: Seq) -> StoredMessage {
         let Self { to, client_id, text, at, id, owner } = self;
         StoredMessage { room, to, seq, client_id, text, at, id, owner }
     }
 
-    /// The other one of a private message, seen from the inbox that it goes to.
+    /// The other participant of a private message, as seen from the owner of the inbox. `None` in a room.
     pub fn peer(&self, room: &RoomKey) -> Option<&ClientId> {
         peer(room, &self.client_id, self.to.as_ref())
     }
 
-    /// What the message will weigh, see [`StoredMessage::weight`].
+    /// The weight that the stored message will have, see [`StoredMessage::weight`].
     pub fn weight(&self) -> usize {
         weight(&self.text, &self.client_id, self.id.as_ref())
     }
 }
 
-/// A message as it is kept.
+/// A message that has its `seq`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredMessage {
-    /// What it is kept in.
+    /// The room or inbox that contains the message.
     pub room: RoomKey,
-    /// To whom, where it is private: exactly in an inbox.
+    /// The receiver of a private message. Set exactly if `room` is an inbox.
     pub to: Option<ClientId>,
-    /// Its number there, from 1 in each epoch, without gaps.
+    /// The sequence number in the room: from 1 in each epoch, without gaps.
     pub seq: Seq,
-    /// The name that the sender had when it was accepted.
+    /// The name that the sender had when the server accepted the message.
     pub client_id: ClientId,
     /// At most `CHAT_MESSAGE_BYTES`.
     pub text: Box<str>,
-    /// When the server took it, milliseconds since the Unix epoch.
+    /// The time at which the server accepted the message, in milliseconds since the Unix epoch.
     pub at: u64,
-    /// The sender's own name for it.
+    /// The `id` that the sender chose.
     pub id: Option<MessageId>,
-    /// Whose `id` it is. `None` for a message without `id`, and for one that was read back.
+    /// The owner of `id`. `None` for a message without `id`, and for a message that was read from a store.
     pub owner: Option<IdOwner>,
 }
 
 impl StoredMessage {
-    /// What the message weighs against a bound of bytes: its text and names, and what keeping it costs beside them.
+    /// The size that limits in bytes count for the message: text, names, and a fixed overhead per message.
     pub fn weight(&self) -> usize {
         weight(&self.text, &self.client_id, self.id.as_ref())
     }
 
-    /// The other one of a private message, seen from the inbox that it is kept in.
+    /// The other participant of a private message, as seen from the owner of the inbox. `None` in a room.
     pub fn peer(&self) -> Option<&ClientId> {
         peer(&self.room, &self.client_id, self.to.as_ref())
     }
 
-    /// The message as it goes over the wire.
+    /// Converts to the wire type. Borrows the text.
     pub fn to_wire(&self) -> ChatMessage<'_> {
         self.wire_with(self.text.as_ref().into())
     }
 
-    /// The message as it goes over the wire, with a text of its own.
+    /// Converts to the wire type. Copies the text.
     pub fn to_owned_wire(&self) -> ChatMessage<'static> {
         self.wire_with(self.text.to_string().into())
     }
@@ -142,7 +143,7 @@ impl StoredMessage {
 }
 
 fn weight(text: &str, client_id: &ClientId, id: Option<&MessageId>) -> usize {
-    /// What keeping a message costs beside its text and names.
+    /// Estimated bytes of memory per message in addition to text and names.
     const OVERHEAD: usize = 160;
     text.len() + client_id.as_str().len() + id.map_or(0, |id| id.as_str().len()) + OVERHEAD
 }

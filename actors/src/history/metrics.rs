@@ -1,4 +1,4 @@
-//! What a store tells of itself to the operator: whether it works, and its figures.
+//! The health and the metrics of a store, for the operator.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,26 +6,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::histogram::Histogram;
 use crate::stage::Stage;
 
-/// The figures of a store. Without one they stay at zero.
+/// The metrics of a store. Without a store they stay at zero.
 ///
-/// The store gets them when it is opened and keeps them true; `/metrics` and `/readyz` read them.
+/// The store receives them when it is opened and updates them. `/metrics` and `/readyz` read them.
 #[derive(Debug)]
 pub struct HistoryMetrics {
-    /// Whether it can store. `/readyz` says why not.
+    /// Whether the store can write. `/readyz` shows the reason of a failure.
     pub health: StoreHealth,
-    /// Messages on their way to the disk; one unit of work is one message, the busy time is the writer thread's.
+    /// Messages that are queued or being written. One unit of work is one message; the busy time is the writer
+    /// thread's.
     pub writer: Arc<Stage>,
-    /// Pages on their way from the disk.
+    /// Page reads and searches that are queued or running.
     pub reader: Arc<Stage>,
-    /// The duration of a commit, from the first message that is written into it.
+    /// The duration of a commit, from the start of the batch to the commit's end.
     pub commit_seconds: Histogram,
-    /// How many messages a commit had; a private message counts for each of its inboxes.
+    /// Messages per commit. A private message counts once for each of its two inboxes.
     pub commit_messages: Histogram,
     /// Commits that failed.
     pub failures: AtomicU64,
-    /// Messages dropped by retention: too many, too old, or too large in total.
+    /// Messages that retention dropped, because a room had too many, they were too old, or the database was too large.
     pub dropped: AtomicU64,
-    /// Bytes in use on the disk, as of the last look.
+    /// Bytes in use on the disk, at the last retention check.
     pub bytes: AtomicU64,
 }
 
@@ -44,17 +45,17 @@ impl Default for HistoryMetrics {
     }
 }
 
-/// Whether a store works: it does until it says that it fails.
+/// Whether a store can write. It is healthy until it reports a failure.
 #[derive(Debug, Default)]
 pub struct StoreHealth(Mutex<Option<String>>);
 
 impl StoreHealth {
-    /// Why nothing can be stored at the moment, if so; for a person.
+    /// The reason that the store cannot write, as text for the operator. `None` while it works.
     pub fn failure(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Sets why nothing can be stored from now on; `None`: storing works.
+    /// Sets the reason that the store cannot write. `None` reports that it works.
     pub fn set(&self, failure: Option<String>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = failure;
     }

@@ -1,4 +1,4 @@
-//! Reading the history: what is asked for, and what comes back.
+//! The types of a history read: request, error and page.
 
 use std::sync::Arc;
 
@@ -7,69 +7,80 @@ use starling_protocol::{ClientId, HistoryPage, Seq};
 use super::message::StoredMessage;
 use crate::ids::RoomId;
 
-/// A part of a room's history that is to be read.
+/// A request for a part of a room's history.
 #[derive(Debug)]
 pub struct ReadRequest {
-    /// Comes back with the answer.
+    /// Returned with the answer.
     pub token: ReadToken,
-    /// Whether somebody can go on without it.
+    /// Decides the priority of the read.
     pub purpose: ReadPurpose,
     /// A room or an inbox.
     pub room: RoomId,
-    /// The oldest message that may be shown: what is older was dropped.
+    /// The oldest `seq` that the page may contain. Older messages were dropped.
     pub oldest: Seq,
-    /// The newest message that may be shown: what is newer has not been reported as stored.
+    /// The newest `seq` that the page may contain. Newer messages have not been reported as committed.
     pub newest: Seq,
-    /// The direction, and the message that it begins behind.
+    /// The direction, and the `seq` at which it begins.
     pub page: HistoryPage,
-    /// Only messages with these words, the newest first. With it `page` is [`HistoryPage::Newest`] or
-    /// [`HistoryPage::Before`].
+    /// Only messages that contain all these words and phrases, the newest first. A search requires
+    /// [`HistoryPage::Newest`] or [`HistoryPage::Before`] as `page`.
     pub search: Option<SearchText>,
-    /// Only private messages with this client. Without `search`.
+    /// Only private messages with this client. Not combined with `search`.
     pub with: Option<ClientId>,
-    /// Most messages in the answer.
+    /// The largest number of messages in the answer.
     pub limit: usize,
-    /// Most [weight](StoredMessage::weight) of the answer; one message comes even if it alone weighs more.
+    /// The largest total [weight](StoredMessage::weight) of the answer. A single message is returned even if it is
+    /// heavier.
     pub bytes: usize,
 }
 
-/// Names a read until it is answered.
+/// Identifies a read until it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadToken(pub usize);
 
-/// For what the history is read.
+/// The reason for a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadPurpose {
-    /// A session catches up and cannot go on without it: the read is never refused as one too many, and goes first.
+    /// A session catches up and cannot continue without the answer. The read has priority, and the limit on waiting
+    /// reads does not apply.
     CatchUp,
-    /// Somebody reads a page.
+    /// A client reads a page.
     Page,
 }
 
-/// Why a part of the history cannot be read.
+/// The reason that a read failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// There is no such room.
+    /// The room does not exist.
     #[error("there is no such room")]
     NoSuchRoom,
-    /// As many reads wait as may wait.
-    #[error("too many reads of the history wait")]
+    /// The limit on waiting reads or searches is reached, or a search took too long.
+    #[error("too many history reads are waiting")]
     Busy,
     /// The storage fails.
     #[error("the history cannot be read")]
     Failed,
 }
 
-/// What is searched for: words and phrases, all of which a message must have.
+/// A word or a phrase of a search query.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SearchText(Vec<String>);
+pub struct SearchTerm {
+    /// The word, or the words of the phrase.
+    pub text: String,
+    /// Whether it was written between quotes. A phrase must be found as it is; a word also finds the words that it begins.
+    pub is_phrase: bool,
+}
+
+/// A search query: words and phrases. A message must contain all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SearchText(Vec<SearchTerm>);
 
 impl SearchText {
-    /// Most bytes of a query.
+    /// The largest length of a query, in bytes.
     pub const BYTES_MAX: usize = 256;
 
-    /// Takes a query apart: words between blanks, and phrases between double quotes. `None` where it has no word, or
-    /// is longer than [`BYTES_MAX`](Self::BYTES_MAX).
+    /// Splits a query into words between white space, and phrases between double quotes. `None` if the query contains
+    /// no word, or is longer than [`BYTES_MAX`](Self::BYTES_MAX).
     pub fn parse(query: &str) -> Option<Self> {
         if query.len() > Self::BYTES_MAX {
             return None;
@@ -77,27 +88,29 @@ impl SearchText {
         let mut terms = Vec::new();
         for (index, part) in query.split('"').enumerate() {
             let has_word = |text: &&str| text.chars().any(char::is_alphanumeric);
-            if index % 2 == 1 {
-                terms.extend(Some(part).filter(has_word).map(str::to_owned));
+            let is_phrase = index % 2 == 1;
+            let term = |text: &str| SearchTerm { text: text.to_owned(), is_phrase };
+            if is_phrase {
+                terms.extend(Some(part).filter(has_word).map(term));
             } else {
-                terms.extend(part.split_whitespace().filter(has_word).map(str::to_owned));
+                terms.extend(part.split_whitespace().filter(has_word).map(term));
             }
         }
         (!terms.is_empty()).then_some(Self(terms))
     }
 
     /// The words and phrases.
-    pub fn terms(&self) -> &[String] {
+    pub fn terms(&self) -> &[SearchTerm] {
         &self.0
     }
 }
 
-/// A part of a room's history.
+/// The answer to a read.
 #[derive(Debug, Clone, Default)]
 pub struct Page {
-    /// The messages, the oldest first, without a gap.
+    /// The oldest first, except for a search, which returns the newest first.
     pub messages: Vec<Arc<StoredMessage>>,
-    /// Whether there are more in the direction asked for.
+    /// Whether more messages exist in the requested direction.
     pub has_more: bool,
 }
 
@@ -107,9 +120,13 @@ mod tests {
 
     #[test]
     fn a_query_is_words_and_phrases_and_has_at_least_one_word() {
-        let terms = |query: &str| SearchText::parse(query).map(|text| text.terms().to_vec());
-        assert_eq!(terms("green \"two words\" x"), Some(vec!["green".into(), "two words".into(), "x".into()]));
-        assert_eq!(terms("un\"closed one"), Some(vec!["un".into(), "closed one".into()]));
+        let terms = |query: &str| {
+            let text = SearchText::parse(query)?;
+            Some(text.terms().iter().map(|term| (term.text.clone(), term.is_phrase)).collect::<Vec<_>>())
+        };
+        let (word, phrase) = (|text: &str| (text.to_owned(), false), |text: &str| (text.to_owned(), true));
+        assert_eq!(terms("green \"two words\" x"), Some(vec![word("green"), phrase("two words"), word("x")]));
+        assert_eq!(terms("un\"closed one"), Some(vec![word("un"), phrase("closed one")]));
         assert_eq!(terms("  -- \"\" "), None);
         let (longest, too_long) = ("x".repeat(256), "x".repeat(257));
         assert!(terms(&longest).is_some() && terms(&too_long).is_none());

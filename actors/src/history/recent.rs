@@ -1,13 +1,14 @@
-//! The newest messages of every room in memory, bounded in count per room and in bytes in all.
+//! The newest messages of every room in memory. The count per room and the total of bytes are limited.
 //!
 //! Invariants:
-//! - What is kept of a room are its newest messages, without a gap.
-//! - In front of a store nothing is kept that the store does not have.
+//! - The messages kept of a room are its newest, without a gap.
+//! - Above a store, this memory keeps only messages that the store has committed.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 use starling_protocol::{ClientId, Epoch, HistoryPage, Seq};
 
 use super::kept_bytes::KeptBytes;
@@ -22,29 +23,30 @@ pub(super) type StoredMessages = VecDeque<Arc<StoredMessage>>;
 /// The recent messages of all rooms and inboxes.
 #[derive(Debug)]
 pub(super) struct Recent {
-    /// Of one room; 0: nothing is kept, messages are only numbered.
+    /// The limit per room. With 0 no message is kept; messages are only numbered.
     messages_max: usize,
     bytes: u64,
     kept_bytes: KeptBytes,
     rooms: FxHashMap<RoomId, Kept>,
-    /// Every message in the order of arrival, to find the oldest of all; entries whose message is gone are skipped.
-    arrivals: VecDeque<Arrival>,
-    /// Messages of all rooms together.
+    /// Every message in the order of arrival, to find the oldest one of all rooms. Entries of dropped messages are
+    /// skipped.
+    arrivals: VecDeque<KeptAt>,
+    /// The number of messages of all rooms together.
     kept: usize,
 }
 
-/// The messages that are kept of one room.
+/// The kept messages of one room.
 #[derive(Debug)]
 struct Kept {
-    /// Tells a room from an earlier one with the same number.
+    /// Distinguishes the room from an earlier room with the same number.
     epoch: Epoch,
-    /// The newest message that was stored, kept here or not.
+    /// The newest committed message, even if it is not kept here.
     newest: Seq,
     messages: StoredMessages,
 }
 
 #[derive(Debug)]
-struct Arrival {
+struct KeptAt {
     room: RoomId,
     epoch: Epoch,
     seq: Seq,
@@ -70,18 +72,19 @@ impl Recent {
         self.messages_max == 0
     }
 
-    // ---- with nothing below
+    // ---- without a store
 
-    /// Commits an entry where no store does: numbers its messages and keeps them.
+    /// Commits an entry without a store: numbers its messages and keeps them.
     pub(super) fn commit(&mut self, entry: Entry, done: &mut Vec<Completion>) {
         let Entry { number, copies } = entry;
-        let copies = copies.into_iter().map(|EntryCopy { room, key, epoch, draft, seq: _ }| {
+        let mut committed = SmallVec::new();
+        for EntryCopy { room, key, epoch, draft, seq: _ } in copies {
             let seq = self.rooms.get(&room).map_or(Seq(0), |kept| kept.newest).next();
             let message = Arc::new(draft.placed(key, seq));
             let oldest = self.push(room, epoch, Arc::clone(&message));
-            StoredCopy { room, epoch, message, oldest }
-        });
-        let copies = copies.collect();
+            committed.push(StoredCopy { room, epoch, message, oldest });
+        }
+        let copies = committed;
         done.push(Completion::Committed { number, copies });
         self.fit(|room, oldest| done.push(Completion::Trimmed { room, oldest }));
     }
@@ -100,19 +103,19 @@ impl Recent {
         self.fit(trimmed);
     }
 
-    /// The messages of a room, where it has any.
+    /// The kept messages of a room. `None` if the room is unknown.
     pub(super) fn messages(&self, room: RoomId) -> Option<&StoredMessages> {
         self.rooms.get(&room).map(|kept| &kept.messages)
     }
 
-    /// The page that a request asks for, of what is kept.
+    /// The requested page, from the kept messages alone.
     pub(super) fn page(&self, request: &ReadRequest) -> Page {
         self.messages(request.room).map_or_else(Page::default, |messages| select(messages, request))
     }
 
-    // ---- in front of a store
+    // ---- above a store
 
-    /// Lets the store do something, and follows what it completes.
+    /// Calls the store, and applies the completions that it adds to `done`.
     pub(super) fn follow(&mut self, done: &mut Vec<Completion>, act: impl FnOnce(&mut Vec<Completion>)) {
         let known = done.len();
         act(done);
@@ -133,11 +136,11 @@ impl Recent {
         if let Some(oldest) = copy.oldest {
             self.trim(copy.room, oldest);
         }
-        // The store still has what goes: nobody is told.
+        // The store still has the dropped messages, so this is not reported.
         self.fit(|_, _| ());
     }
 
-    /// The answer to a request, where nothing of it needs the store.
+    /// Answers a request from memory. `None` if the answer may need the store.
     pub(super) fn answer(&self, request: &ReadRequest) -> Option<Page> {
         let ReadRequest { oldest, newest, .. } = *request;
         if newest < oldest {
@@ -160,7 +163,7 @@ impl Recent {
             HistoryPage::After(_) => None,
             HistoryPage::Newest | HistoryPage::Before(_) => {
                 let mut page = self.page(request);
-                // Ended before the memory did, or by the limit, or the memory has all there is.
+                // The page is complete if the limit ended it, or the memory holds all messages back to `oldest`.
                 let is_whole = page.has_more || page.messages.len() == request.limit || first <= oldest;
                 page.has_more |= first > oldest;
                 is_whole.then_some(page)
@@ -168,7 +171,7 @@ impl Recent {
         }
     }
 
-    /// Drops the messages of a room that are older.
+    /// Drops the messages of a room that are older than `oldest`.
     fn trim(&mut self, room: RoomId, oldest: Seq) {
         while self.bounds(room).is_some_and(|(first, _)| first < oldest) {
             self.drop_oldest(room);
@@ -176,15 +179,16 @@ impl Recent {
         self.kept_bytes.set_kept(self.bytes);
     }
 
-    // ---- what is kept
+    // ---- the kept messages
 
-    /// The oldest and the newest message that are kept of a room.
+    /// The oldest and the newest kept message of a room.
     fn bounds(&self, room: RoomId) -> Option<(Seq, Seq)> {
         let messages = self.messages(room)?;
         Some((messages.front()?.seq, messages.back()?.seq))
     }
 
-    /// Keeps the next message of a room. Where the oldest one goes for it, returns the oldest that is kept then.
+    /// Adds the next message of a room. If the room is over its limit, drops the oldest message and returns the oldest
+    /// one that is still kept.
     fn push(&mut self, room: RoomId, epoch: Epoch, message: Arc<StoredMessage>) -> Option<Seq> {
         let seq = message.seq;
         let kept =
@@ -197,21 +201,23 @@ impl Recent {
         self.kept += 1;
         kept.messages.push_back(message);
         let is_full = kept.messages.len() > self.messages_max;
-        self.arrivals.push_back(Arrival { room, epoch, seq });
+        self.arrivals.push_back(KeptAt { room, epoch, seq });
         if is_full { self.drop_oldest(room) } else { None }
     }
 
-    /// Forgets a room that has ended.
+    /// Drops all messages of a room that has ended.
     pub(super) fn forget(&mut self, room: RoomId) {
         let Some(Kept { messages, .. }) = self.rooms.remove(&room) else { return };
         self.bytes -= messages.iter().map(|message| message.weight() as u64).sum::<u64>();
         self.kept_bytes.set_kept(self.bytes);
         self.kept -= messages.len();
-        // Its arrivals stay until their turn comes: looking for them would take the longer the more is kept.
+        // Its arrivals stay in the list until they reach the front: to search for them takes longer the more messages
+        // are kept.
         self.compact_arrivals();
     }
 
-    /// Drops the oldest message of a room. Returns the oldest that is kept then, one past the dropped one where none is.
+    /// Drops the oldest message of a room. Returns the oldest one that is still kept, or one past the dropped message
+    /// if none is.
     fn drop_oldest(&mut self, room: RoomId) -> Option<Seq> {
         let messages = &mut self.rooms.get_mut(&room)?.messages;
         let dropped = messages.pop_front()?;
@@ -220,11 +226,12 @@ impl Recent {
         Some(messages.front().map_or(dropped.seq.next(), |oldest| oldest.seq))
     }
 
-    /// Drops the oldest messages of all rooms until the bytes fit, and tells the oldest that is kept of each such room.
+    /// Drops the oldest messages of all rooms until the bytes fit the limit. Reports the new oldest message of each
+    /// affected room.
     fn fit(&mut self, mut trimmed: impl FnMut(RoomId, Seq)) {
         let allowed = self.kept_bytes.allowed();
         while self.bytes > allowed {
-            let Some(Arrival { room, epoch, seq }) = self.arrivals.pop_front() else { break };
+            let Some(KeptAt { room, epoch, seq }) = self.arrivals.pop_front() else { break };
             let kept = self.rooms.get(&room).filter(|kept| kept.epoch == epoch);
             let is_kept = kept.and_then(|kept| kept.messages.front()).is_some_and(|oldest| oldest.seq == seq);
             if is_kept && let Some(oldest) = self.drop_oldest(room) {
@@ -235,20 +242,20 @@ impl Recent {
         self.compact_arrivals();
     }
 
-    /// Keeps the list of arrivals in proportion to what is kept.
+    /// Removes outdated arrivals, so that the list grows only in proportion to the kept messages.
     fn compact_arrivals(&mut self) {
         if self.arrivals.len() < 2 * self.kept + 1_024 {
             return;
         }
         let rooms = &self.rooms;
-        self.arrivals.retain(|Arrival { room, epoch, seq }| {
+        self.arrivals.retain(|KeptAt { room, epoch, seq }| {
             let kept = rooms.get(room).filter(|kept| kept.epoch == *epoch);
             kept.and_then(|kept| kept.messages.front()).is_some_and(|oldest| oldest.seq <= *seq)
         });
     }
 }
 
-/// The part of these messages that a request without words to search for asks for.
+/// Selects the messages of a page without a search.
 fn select(messages: &StoredMessages, request: &ReadRequest) -> Page {
     if let Some(with) = &request.with {
         return conversation(messages, request, with);
@@ -284,7 +291,7 @@ fn conversation(messages: &StoredMessages, request: &ReadRequest, with: &ClientI
     page
 }
 
-/// As many of the private messages with one client as are wanted and fit, in their order.
+/// Takes the private messages with one client, in the order of the iterator, up to the limits of the request.
 fn collect<'a>(messages: impl Iterator<Item = &'a Arc<StoredMessage>>, request: &ReadRequest, with: &ClientId) -> Page {
     let mut found = Page::default();
     let mut weight = 0;

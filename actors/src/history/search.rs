@@ -1,7 +1,7 @@
-//! Searching the messages that are kept in memory, by a thread of its own.
+//! The search of the messages in memory, in a thread of its own.
 //!
-//! Looking for words in a message costs far more than anything that the `ChatServer` does with one, so it only hands the
-//! thread a step at a time: the next older messages of the room, by reference.
+//! To search a message's text costs far more than anything else that the `ChatServer` does with a message. So the
+//! `ChatServer` only hands the thread one step at a time: references to the room's next older messages.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,40 +19,40 @@ use crate::clock;
 use crate::ids::RoomId;
 use crate::vitals::Vitals;
 
-/// Most messages of one step.
+/// The largest number of messages in one step.
 const STEP_MESSAGES: usize = 1_000;
 
-/// Most searches at a time; the next is refused as busy.
+/// The largest number of searches at a time. The next search is refused with [`ReadError::Busy`].
 pub(super) const SEARCHES_MAX: usize = 64;
 
-/// Longest time that a search may take: nobody waits for longer.
+/// The longest duration of a search. A longer one ends with [`ReadError::Busy`].
 const SEARCH_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// A search on its way.
+/// A running search.
 #[derive(Debug)]
 pub(super) struct Search {
     request: ReadRequest,
     began: Instant,
-    /// What all messages must have, in lower case.
+    /// A message must contain all of them. In lower case.
     terms: Vec<String>,
     found: Page,
     found_bytes: usize,
-    /// Which room it began in: its number may be given to another one meanwhile.
+    /// The room at the start of the search. Its number may belong to another room by the next step.
     key: Option<RoomKey>,
-    /// The next messages to look at, the newest first.
+    /// The messages of the next step, the newest first.
     messages: Vec<Arc<StoredMessage>>,
     is_over: bool,
     took_too_long: bool,
 }
 
 impl Search {
-    /// The room that is searched.
+    /// The room in which the search runs.
     pub(super) fn room(&self) -> RoomId {
         self.request.room
     }
 
     fn new(request: ReadRequest) -> Self {
-        let terms = request.search.iter().flat_map(SearchText::terms).map(|term| term.to_lowercase()).collect();
+        let terms = request.search.iter().flat_map(SearchText::terms).map(|term| term.text.to_lowercase()).collect();
         let (found, messages) = (Page::default(), Vec::new());
         Self {
             request,
@@ -69,12 +69,12 @@ impl Search {
 
     fn answer(self) -> Completion {
         if self.took_too_long {
-            return Completion::Unread { request: self.request, error: ReadError::Busy };
+            return Completion::Unread { request: Box::new(self.request), error: ReadError::Busy };
         }
-        Completion::Read { request: self.request, page: self.found }
+        Completion::Read { request: Box::new(self.request), page: self.found }
     }
 
-    /// Takes the next messages of the room; false where there are none.
+    /// Loads the next messages of the room; `false` if there are none.
     fn take_step(&mut self, room: Option<&StoredMessages>) -> bool {
         let before = match (self.messages.last(), self.request.page) {
             (Some(last), _) => last.seq,
@@ -92,7 +92,7 @@ impl Search {
         !self.messages.is_empty()
     }
 
-    /// Looks at the messages at hand.
+    /// Searches the messages of the current step.
     fn look(&mut self) {
         if clock::now().saturating_duration_since(self.began) > SEARCH_TIME_MAX {
             (self.is_over, self.took_too_long) = (true, true);
@@ -114,12 +114,12 @@ impl Search {
     }
 }
 
-/// The way to the thread that searches; it ends when this is dropped.
+/// Hands searches to the thread. The thread ends when this is dropped.
 #[derive(Default)]
 pub(super) struct Searcher {
-    /// Without a thread a search is carried out at once.
+    /// Without a thread, a search runs at once on the caller's thread.
     thread: Option<Sender<Search>>,
-    /// Searches on their way: each has one step with the thread.
+    /// Searches that are not answered yet. Each has one step with the thread.
     running: usize,
 }
 
@@ -139,21 +139,21 @@ impl Searcher {
                 sink(StoreReport::new(search));
             }
         });
-        // It ends by itself.
+        // The thread ends by itself when the channel closes, so it is not joined.
         drop(thread);
         self.thread = Some(steps);
     }
 
-    /// Begins a search. Its answer comes at once where there is nothing to look at, or too many are on their way.
+    /// Begins a search. Returns the answer at once if the room has no messages, or too many searches are running.
     pub(super) fn begin(&mut self, request: ReadRequest, room: Option<&StoredMessages>) -> Option<Completion> {
         if self.running >= SEARCHES_MAX {
-            return Some(Completion::Unread { request, error: ReadError::Busy });
+            return Some(Completion::Unread { request: Box::new(request), error: ReadError::Busy });
         }
         self.running += 1;
         self.go_on(Search::new(request), room)
     }
 
-    /// Goes on with a search whose step was looked at. Returns the answer where it is over.
+    /// Continues a search after a step. Returns the answer if the search is over.
     pub(super) fn go_on(&mut self, mut search: Search, room: Option<&StoredMessages>) -> Option<Completion> {
         while !search.is_over && search.take_step(room) {
             let Some(thread) = &self.thread else {
@@ -162,7 +162,7 @@ impl Searcher {
             };
             match thread.send(search) {
                 Ok(()) => return None,
-                // The thread has ended, and the process ends with it.
+                // The thread has ended, so the process is about to end.
                 Err(SendError(unsent)) => {
                     search = unsent;
                     break;

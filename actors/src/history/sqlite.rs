@@ -1,20 +1,25 @@
-//! History in a file: an embedded SQLite database, written by one thread and read by others.
+//! The history in a file: an embedded SQLite database with one writer thread and several reader threads.
 //!
 //! Invariants:
-//! - The `ChatServer`'s thread never waits for the disk: it queues, hands on what has queued at the end of its turn, and
-//!   gets reports through its mailbox.
-//! - The writer numbers the messages of a room when it commits them, and reports them after the commit, in the order of
+//! - The `ChatServer`'s thread never waits for the disk. It queues commands, hands them to the writer at the end of its
+//!   turn, and receives reports through its mailbox.
+//! - The writer numbers the messages of a room when it commits them. After the commit it reports them, in the order of
 //!   the appends. It answers each entry once.
-//! - A room of the chat has another number in the file, for a number of the chat is used again when its room has ended.
+//! - A room has a different number in the file than in the chat, because the chat reuses a room's number after the room
+//!   has ended.
 
 pub mod backup;
 mod checkpoints;
 mod command;
 mod commit;
+mod connections;
 mod continuity;
 mod file;
 mod lock;
+mod log_extent;
+mod numbers;
 mod open;
+mod open_error;
 pub mod operator;
 mod ownership;
 mod page;
@@ -25,6 +30,7 @@ mod retention;
 mod schema;
 mod search;
 mod settings;
+mod store_error;
 mod writer;
 mod written;
 
@@ -40,11 +46,13 @@ pub use self::settings::SqliteSettings;
 
 use self::command::{Append, NewCopy, WriterCommand};
 use self::lock::Lock;
-use self::open::{OpenError, Opened};
+use self::numbers::FreeNumbers;
+use self::open::Opened;
+use self::open_error::OpenError;
 use self::page::DiskRead;
 use self::reader::Readers;
 use self::report::Report;
-use self::schema::{Bounds, DbRoom, ROOMS_MAX};
+use self::schema::{Bounds, DbRoom};
 use self::search::Searches;
 use super::{
     CannotOpen, Completion, Entry, EntryCopy, HistoryMetrics, HistoryStore, LogMark, Page, ReadError, ReadRequest,
@@ -52,37 +60,42 @@ use super::{
 };
 use crate::clock;
 use crate::ids::RoomId;
+use crate::log_interval::LogInterval;
 use crate::vitals::Vitals;
 
-/// Messages of one turn that are handed on before it ends, so that a long one does not keep the disk idle.
+/// A turn is handed to the writer early when it has this many messages, so that a long turn does not leave the disk
+/// idle.
 const TURN_MESSAGES_MAX: usize = 256;
 
-/// Keeps what was said in a SQLite database.
+/// Comes with each new room, for as long as there is none.
+static NO_NUMBER: LogInterval = LogInterval::new();
+
+/// A [`HistoryStore`] in a SQLite database.
 pub struct SqliteStore {
     opened: Option<Opened>,
     settings: Arc<SqliteSettings>,
     metrics: Arc<HistoryMetrics>,
-    /// Of the restored rooms, until the writer gets them.
+    /// The bounds of the restored rooms, until the writer takes them.
     bounds: Bounds,
-    // Trees: a hash table of a million rooms takes longer to grow than anything may wait.
+    // Trees, because a hash table of a million rooms would block the thread for too long while it grows.
     rooms: BTreeMap<RoomId, DbRoom>,
     by_db: BTreeMap<DbRoom, RoomId>,
-    next_db: u32,
-    /// What this turn asks of the writer, and how many messages are among it.
+    numbers: FreeNumbers,
+    /// The commands of this turn for the writer, and the number of messages in them.
     turn: Vec<WriterCommand>,
     turn_messages: usize,
     threads: Option<Threads>,
-    /// Held for as long as any thread may touch the database: a field is dropped after `drop` has ended them.
+    /// Held while any thread may use the database. Fields are dropped after `drop` has joined the threads.
     _lock: Lock,
 }
 
 struct Threads {
     writer: Option<Sender<Vec<WriterCommand>>>,
-    /// Dropped to end the checkpoints.
+    /// Dropped to stop the checkpoint thread.
     checkpoints: Option<Sender<()>>,
     readers: Readers,
     searches: Arc<Searches>,
-    /// The thread that writes.
+    /// The writer thread.
     writing: Option<JoinHandle<()>>,
     /// All other threads.
     others: Vec<JoinHandle<()>>,
@@ -95,18 +108,19 @@ impl std::fmt::Debug for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the database, makes it where there is none, and brings an older one up to date.
+    /// Opens the database. Creates it if it does not exist, and migrates an older version.
     ///
     /// # Errors
-    /// [`CannotOpen`]; then the database is as it was.
+    /// [`CannotOpen`]; then the database is unchanged.
     pub fn open(settings: SqliteSettings, metrics: Arc<HistoryMetrics>) -> Result<Self, CannotOpen> {
         Self::try_open(settings, metrics).map_err(CannotOpen::because)
     }
 
     fn try_open(mut settings: SqliteSettings, metrics: Arc<HistoryMetrics>) -> Result<Self, OpenError> {
         settings.path = file::locate_new(&settings.path)?;
-        let (opened, lock) = open::open(&settings)?;
+        let (mut opened, lock) = open::open(&settings)?;
         let stored = opened.rooms.iter().zip(&opened.restored.rooms);
+        let numbers = std::mem::take(&mut opened.numbers);
         let bounds = stored.map(|(db, room)| (*db, (room.seq, room.oldest))).collect();
         Ok(Self {
             opened: Some(opened),
@@ -115,7 +129,7 @@ impl SqliteStore {
             bounds,
             rooms: BTreeMap::new(),
             by_db: BTreeMap::new(),
-            next_db: 1,
+            numbers,
             turn: Vec::new(),
             turn_messages: 0,
             threads: None,
@@ -123,7 +137,7 @@ impl SqliteStore {
         })
     }
 
-    /// Hands the turn to the writer. Without one nothing of it is stored.
+    /// Hands the turn to the writer. If there is no writer, every entry is refused.
     fn hand_on(&mut self, done: &mut Vec<Completion>) {
         let turn = std::mem::take(&mut self.turn);
         self.turn_messages = 0;
@@ -133,7 +147,7 @@ impl SqliteStore {
         };
         let Some(unsent) = unsent else { return };
         self.metrics.writer.complete_n(unsent.iter().map(WriterCommand::messages).sum::<usize>() as u64);
-        self.metrics.health.set(Some("the history's thread has ended".into()));
+        self.metrics.health.set(Some("the history's writer thread has ended".into()));
         for command in unsent {
             match command {
                 WriterCommand::Append(Append { number, .. }) => done.push(Completion::Refused { number }),
@@ -141,30 +155,33 @@ impl SqliteStore {
                     done.push(Completion::Forgotten { receipt, is_gone: false });
                 }
                 WriterCommand::Forget(_, None)
-                | WriterCommand::Delivered(..)
+                | WriterCommand::NoteSent(..)
                 | WriterCommand::Mark(_)
+                | WriterCommand::FindNumbers(_)
                 | WriterCommand::CheckpointFailed(_) => {}
             }
         }
     }
 
-    /// The number of a room in the database; a new room gets the next one. `None`: there are no more numbers.
+    /// The number of a room in the database. A new room gets the next number. `None` if all numbers are used.
     fn db_room(&mut self, room: RoomId) -> Option<DbRoom> {
         if let Some(db) = self.rooms.get(&room) {
             return Some(*db);
         }
-        if self.next_db > ROOMS_MAX {
-            return None;
+        if let Some(from) = self.numbers.wanted() {
+            self.turn.push(WriterCommand::FindNumbers(from));
         }
-        let db = DbRoom(self.next_db);
-        self.next_db += 1;
+        let Some(db) = self.numbers.take(|number| self.by_db.contains_key(&number)) else {
+            NO_NUMBER.warn(|| "no number is free for a new room in the history: its first message is refused".into());
+            return None;
+        };
         self.by_db.insert(db, room);
         self.rooms.insert(room, db);
         Some(db)
     }
 }
 
-/// An entry with the numbers that its messages got. Its rooms may drop messages later, not with this commit.
+/// The completion of a committed entry. A commit of this store drops no messages, so `oldest` is `None`.
 fn committed(append: Append) -> Completion {
     let copies = append.copies.into_iter().map(|NewCopy { room, key, epoch, draft, seq, .. }| {
         let message = Arc::new(draft.placed(key, seq));
@@ -181,7 +198,6 @@ impl HistoryStore for SqliteStore {
             self.rooms.insert(room, *db);
             self.by_db.insert(*db, room);
         }
-        self.next_db = opened.last_number + 1;
         restored
     }
 
@@ -217,14 +233,19 @@ impl HistoryStore for SqliteStore {
             }
             Some(Report::Trimmed(rooms)) => {
                 for (db, oldest) in rooms {
-                    // A room that was forgotten meanwhile is nobody's.
+                    // The room was forgotten in the meantime.
                     done.extend(self.by_db.get(&db).map(|room| Completion::Trimmed { room: *room, oldest }));
                 }
             }
+            Some(Report::Numbers(found)) => self.numbers.add(found),
             Some(Report::Forgotten(receipt, is_gone)) => done.push(Completion::Forgotten { receipt, is_gone }),
-            Some(Report::Read { request, outcome: Ok(page) }) => done.push(Completion::Read { request, page }),
-            Some(Report::Read { request, outcome: Err(error) }) => done.push(Completion::Unread { request, error }),
-            None => debug_assert!(false, "the report of another store"),
+            Some(Report::Read { request, outcome: Ok(page) }) => {
+                done.push(Completion::Read { request: Box::new(request), page });
+            }
+            Some(Report::Read { request, outcome: Err(error) }) => {
+                done.push(Completion::Unread { request: Box::new(request), error });
+            }
+            None => debug_assert!(false, "a report from another type of store"),
         }
     }
 
@@ -243,10 +264,10 @@ impl HistoryStore for SqliteStore {
         }
     }
 
-    fn delivered(&mut self, room: RoomId, seq: Seq) {
+    fn note_sent(&mut self, room: RoomId, seq: Seq) {
         if let Some(db) = self.rooms.get(&room) {
-            // Without a writer it is not noted, and sent again after the next start.
-            self.turn.push(WriterCommand::Delivered(*db, seq));
+            // Without a writer the note is lost, and the messages are sent again after the next start.
+            self.turn.push(WriterCommand::NoteSent(*db, seq));
         }
     }
 
@@ -265,34 +286,34 @@ impl HistoryStore for SqliteStore {
     fn end_turn(&mut self, done: &mut Vec<Completion>) {
         if self.has_queued() {
             self.hand_on(done);
-            // Where the writer shares this core, it commits now: what is said in the meantime then travels with this.
-            // With a core of its own for it, nothing is waited for.
+            // If the writer shares this core, it commits now, and messages that arrive meanwhile join the next commit.
+            // If it has a core of its own, this returns at once.
             std::thread::yield_now();
         }
     }
 
     fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>) {
         let Some(db) = self.rooms.get(&request.room).copied() else {
-            return done.push(Completion::Read { request, page: Page::default() });
+            return done.push(Completion::Read { request: Box::new(request), page: Page::default() });
         };
         let Some(threads) = &self.threads else {
-            return done.push(Completion::Unread { request, error: ReadError::Failed });
+            return done.push(Completion::Unread { request: Box::new(request), error: ReadError::Failed });
         };
         let read = DiskRead { db, request, queued: clock::now() };
         let is_search = read.request.search.is_some();
         let asked = if is_search { threads.searches.ask(read) } else { threads.readers.ask(read) };
         if let Err(request) = asked {
-            done.push(Completion::Unread { request, error: ReadError::Busy });
+            done.push(Completion::Unread { request: Box::new(request), error: ReadError::Busy });
         }
     }
 
     fn forget(&mut self, room: RoomId, receipt: Option<Receipt>, done: &mut Vec<Completion>) {
         if let Some(db) = self.rooms.remove(&room) {
             self.by_db.remove(&db);
-            // Without a writer the row stays, and the room is back after the next start.
+            // Without a writer the row stays, and the room exists again after the next start.
             self.turn.push(WriterCommand::Forget(db, receipt));
         } else {
-            // No message of it was ever stored.
+            // No message of the room was ever stored.
             done.extend(receipt.map(|receipt| Completion::Forgotten { receipt, is_gone: true }));
         }
     }
@@ -301,7 +322,7 @@ impl HistoryStore for SqliteStore {
 impl Drop for SqliteStore {
     fn drop(&mut self) {
         if self.has_queued() {
-            // Nobody is left to be told how it went.
+            // No receiver is left for the completions.
             self.hand_on(&mut Vec::new());
         }
         drop(self.opened.take());
@@ -315,8 +336,8 @@ impl Drop for SqliteStore {
         threads.readers.stop();
         threads.searches.stop();
         threads.others.drain(..).for_each(join);
-        // The writer commits what is queued. Its connection is the last, so that it takes the write-ahead log back into
-        // the database: one that only reads could not.
+        // The writer commits its queue. Its connection must be the last to close: a read-only connection cannot
+        // checkpoint the write-ahead log.
         drop(threads.writer.take());
         threads.writing.take().into_iter().for_each(join);
     }

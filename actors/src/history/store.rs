@@ -1,7 +1,7 @@
 //! The boundary between the chat and a store: the contract of [`HistoryStore`], and the types that cross it.
 //!
-//! Nothing of a certain store stands here. Whoever writes another one needs this file, [`ReadRequest`], and
-//! [`HistoryMetrics`](super::HistoryMetrics) for what the operator sees of it.
+//! This file is independent of any particular store. The author of another store needs this file, [`ReadRequest`], and
+//! [`HistoryMetrics`](super::HistoryMetrics) for the operator's view.
 
 use std::any::Any;
 use std::error::Error;
@@ -22,25 +22,26 @@ use crate::vitals::Vitals;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EntryNumber(pub u64);
 
-/// A message on its way into the log: into a room, or into the inboxes of its sender and its receiver.
+/// A message to be committed: to a room, or to the inboxes of its sender and its receiver.
 #[derive(Debug)]
 pub struct Entry {
     /// Returned with the outcome.
     pub number: EntryNumber,
-    /// One copy; of a private message two, the receiver's last.
-    pub copies: SmallVec<[EntryCopy; 1]>,
+    /// One copy for a room. Two copies for a private message: the sender's first, the receiver's last.
+    pub copies: Vec<EntryCopy>,
 }
 
 /// A copy of a message for one room or inbox.
 #[derive(Debug)]
 pub struct EntryCopy {
-    /// The number of the room or inbox in this process; a store on a disk finds it by its key after a restart.
+    /// The number of the room or inbox in this process. After a restart it may have another number; `key` stays the
+    /// same.
     pub room: RoomId,
     /// The same in every process that opens the store.
     pub key: RoomKey,
     /// The epoch of the room when the message was accepted.
     pub epoch: Epoch,
-    /// The message.
+    /// The message, without its `seq`.
     pub draft: Draft,
     /// Its number, where the log of several nodes has given it. `None`: the store numbers it.
     pub seq: Option<Seq>,
@@ -55,8 +56,8 @@ pub struct StoredCopy {
     pub epoch: Epoch,
     /// The message with its `seq`.
     pub message: Arc<StoredMessage>,
-    /// The oldest message that is still kept, one past the newest where none is, if this commit has dropped older ones.
-    /// `None`: it has dropped none.
+    /// Set if this commit has dropped older messages: the oldest message that is still kept, or one past the newest if
+    /// none is kept.
     pub oldest: Option<Seq>,
 }
 
@@ -69,40 +70,40 @@ pub struct Receipt(pub usize);
 pub enum Completion {
     /// The entry is committed. A durable store still has it after a crash of the process.
     Committed {
-        /// Names the entry, which no other completion names.
+        /// No other completion has this number.
         number: EntryNumber,
-        /// In the order of the entry.
+        /// In the order of the entry's copies.
         copies: SmallVec<[StoredCopy; 1]>,
     },
     /// The entry is not committed, and nothing of it is kept.
     Refused {
-        /// Names the entry, which no other completion names.
+        /// No other completion has this number.
         number: EntryNumber,
     },
-    /// The oldest messages of a room were dropped, by a bound of the store.
+    /// A limit of the store has dropped the oldest messages of a room.
     Trimmed {
-        /// Has at least one message less than before.
+        /// A room that has lost at least one message.
         room: RoomId,
-        /// The oldest message that is still kept; one past the newest where none is.
+        /// The oldest message that is still kept, or one past the newest if none is kept.
         oldest: Seq,
     },
     /// The result of a [`HistoryStore::read`].
     Read {
-        /// Comes back as it was asked.
-        request: ReadRequest,
-        /// Empty where the room has no such messages.
+        /// The unchanged request.
+        request: Box<ReadRequest>,
+        /// Empty if the room has no such messages.
         page: Page,
     },
     /// A [`HistoryStore::read`] that has failed.
     Unread {
-        /// Comes back as it was asked.
-        request: ReadRequest,
-        /// Whether asking again may help.
+        /// The unchanged request.
+        request: Box<ReadRequest>,
+        /// The reason. It tells whether a repeated read may succeed.
         error: ReadError,
     },
     /// The outcome of a [`HistoryStore::forget`] that had a receipt.
     Forgotten {
-        /// That of the call.
+        /// The receipt of the call.
         receipt: Receipt,
         /// Whether the room is gone for good, even after a crash of the process. If not, the storage fails; the store
         /// drops the room once the storage works again.
@@ -110,19 +111,19 @@ pub enum Completion {
     },
 }
 
-/// A room or an inbox that was there before this process.
+/// A room or an inbox that existed before this process started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredRoom {
     /// Unique among the restored rooms.
     pub key: RoomKey,
     /// The epoch of its sequence numbers.
     pub epoch: Epoch,
-    /// Its newest message; 0 where it never had one.
+    /// Its newest message; 0 if it never had one.
     pub seq: Seq,
     /// The oldest kept message; one past `seq` if none is kept.
     pub oldest: Seq,
-    /// For an inbox, the delivery position, see [`HistoryStore::delivered`].
-    pub delivered: Seq,
+    /// For an inbox, the newest message that its owner was sent, see [`HistoryStore::note_sent`].
+    pub sent: Seq,
     /// Set for an inbox whose owner has never connected.
     pub unclaimed: Option<UnclaimedInbox>,
 }
@@ -136,7 +137,8 @@ pub struct UnclaimedInbox {
     pub is_alone: bool,
 }
 
-/// A recent message `id` that was accepted before this process started. A private message has one, with the receiver's copy.
+/// A recent message `id` that was accepted before this process started. A private message has only one, with the
+/// receiver's copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredId {
     /// The index of its room in [`Restored::rooms`].
@@ -145,11 +147,11 @@ pub struct StoredId {
     pub seq: Seq,
     /// The time at which the server accepted the message, in milliseconds since the Unix epoch.
     pub at: u64,
-    /// How long before the newest stored message that was, or before now where that is less.
+    /// The time between this message and the newest stored message, or now if now is earlier.
     pub age: Duration,
-    /// Two senders of one name have each their own `id`s.
+    /// Two senders with the same name have separate `id`s.
     pub owner: IdOwner,
-    /// Unique for its owner.
+    /// Unique per owner.
     pub id: MessageId,
 }
 
@@ -173,22 +175,22 @@ pub struct Restored {
     pub mark: Option<LogMark>,
 }
 
-/// What a committed message survives.
+/// The failures that a committed message survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// The death of the process: the system has the message.
+    /// The end of the process: the operating system has the message.
     Process,
-    /// Also the death of the machine: the disk has it.
+    /// Also a crash or power failure of the machine: the disk has the message.
     Machine,
 }
 
-/// Why a store cannot be opened: one line for the operator.
+/// The reason that a store cannot be opened, as one line for the operator.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct CannotOpen(Box<dyn Error + Send + Sync>);
 
 impl CannotOpen {
-    /// Hides the store's own error, whose text the operator is shown.
+    /// Wraps the store's own error. The operator sees its text.
     pub fn because(error: impl Error + Send + Sync + 'static) -> Self {
         Self(Box::new(error))
     }
@@ -207,7 +209,7 @@ impl StoreReport {
         Self(Box::new(report))
     }
 
-    /// Gives it back to the store that has made it; `None` where it is another type.
+    /// Unwraps the report for the store that has made it. `None` if it has another type.
     pub fn open<T: 'static>(self) -> Option<T> {
         self.0.downcast().ok().map(|report| *report)
     }
@@ -219,39 +221,39 @@ impl fmt::Debug for StoreReport {
     }
 }
 
-/// Keeps the messages of all rooms and inboxes, and is the log that decides their sequence.
+/// Stores the messages of all rooms and inboxes. It is the log that decides their order.
 ///
-/// A store stands below [`History`](super::History), which keeps the newest messages in memory and answers from there what
-/// it can; and below the rules of the chat, which remember who waits for an entry or a read, and know the newest and the
-/// oldest message of every room. A store does none of that itself.
+/// A store is below [`History`](super::History), which keeps the newest messages in memory and answers from memory if
+/// it can. It is also below the rules of the chat, which remember the sessions that wait for an entry or a read, and
+/// the newest and the oldest message of every room. A store does none of that itself.
 ///
 /// The contract:
-/// - **Calls.** [`restore`](Self::restore) once, then [`connect`](Self::connect) once, then the others in any order. All
-///   come from the `ChatServer`'s thread: no method may wait for a disk or a network. A store that needs time returns at
-///   once and reports later, through the sink of `connect`; each report comes back through [`reported`](Self::reported).
-///   A store that is done at once pushes its completions into `done` before it returns. Calls take effect in their order: an
-///   entry that is appended behind a `forget` of its room belongs to a new room.
-/// - **Outcome.** Each entry that is [appended](Self::append) comes back once, as [`Completion::Committed`] or
-///   [`Completion::Refused`]; each [`read`](Self::read) as [`Completion::Read`] or [`Completion::Unread`], with the request
-///   as it was asked. An entry of two copies is committed whole or refused whole.
-/// - **Order.** Committed entries of one room come back in the order in which they were appended. The store numbers the
-///   messages of a room in that order: the next after the room's newest one, from 1 in a new epoch. A refused entry takes
-///   no number.
+/// - **Calls.** [`restore`](Self::restore) is called once, then [`connect`](Self::connect) once, then the others in any
+///   order. All calls come from the `ChatServer`'s thread, so no method may wait for a disk or a network. A store that
+///   needs time returns at once and reports later, through the sink of `connect`; each report is passed to
+///   [`reported`](Self::reported). A store that finishes at once pushes its completions into `done` before it returns.
+///   Calls take effect in their order: an entry that is appended after a `forget` of its room belongs to a new room.
+/// - **Outcome.** Each [appended](Self::append) entry is completed once, as [`Completion::Committed`] or
+///   [`Completion::Refused`]; each [`read`](Self::read) as [`Completion::Read`] or [`Completion::Unread`], with the
+///   unchanged request. An entry of two copies is committed or refused as a whole.
+/// - **Order.** Committed entries of one room are completed in the order in which they were appended. The store numbers
+///   the messages of a room in that order: each gets the number after the room's newest one, from 1 in a new epoch. A
+///   refused entry uses no number.
 /// - **Durability.** A committed message is found by every later read, in a durable store also by the next process, as far as
-///   its [`Durability`] says. So are the rooms, how far inboxes were delivered, and for five minutes the `id`s. Where a
+///   its [`Durability`] says. So are the rooms, how far each inbox was sent to its owner, and for five minutes the `id`s. Where a
 ///   store cannot be sure of having everything that it reported, its rooms begin new epochs.
-/// - **Failure.** An entry that cannot be stored is refused, never dropped silently. A later one may be committed. A room
-///   that is to be forgotten stays so until that has succeeded. A store that can store nothing at the moment says so in
-///   [`HistoryMetrics::health`](super::HistoryMetrics::health), and tries again by itself.
-/// - **Bound.** A store may drop its oldest messages, never one from the middle, and says so: with
-///   [`StoredCopy::oldest`], or with [`Completion::Trimmed`].
-/// - **Turns.** A store may wait with entries until [`end_turn`](Self::end_turn), so that one commit contains all
-///   messages of a turn. What waits is bounded by the credits in circulation: a store needs no bound of its own there.
-/// - **Death.** A thread without which the store is not whole has a pulse of the `Vitals` that it gets; one that panics so
-///   ends the process.
-/// - **End.** Dropping the store commits what was appended, and returns when its threads have ended.
+/// - **Failure.** An entry that cannot be stored is refused, never dropped silently. A later entry may be committed. A
+///   `forget` that fails stays due until it has succeeded. A store that cannot store anything reports this in
+///   [`HistoryMetrics::health`](super::HistoryMetrics::health), and retries by itself.
+/// - **Limits.** A store may drop its oldest messages, but none from the middle. It reports this with
+///   [`StoredCopy::oldest`] or [`Completion::Trimmed`].
+/// - **Turns.** A store may queue entries until [`end_turn`](Self::end_turn), so that one commit contains all messages
+///   of a turn. The credits in circulation limit the queue, so the store needs no limit of its own there.
+/// - **Panics.** Each thread that the store needs has a pulse of the given `Vitals`. If the thread panics, the process
+///   ends.
+/// - **End.** Dropping the store commits the appended entries, and returns when the store's threads have ended.
 pub trait HistoryStore: Send {
-    /// What is known from before this process.
+    /// Returns the content of the store before this process started.
     fn restore(&mut self) -> Restored {
         Restored::default()
     }
@@ -267,7 +269,7 @@ pub trait HistoryStore: Send {
 
     /// Notes that the owner of an inbox was sent all messages up to this one. If the note is lost in a crash, the owner
     /// is sent some messages again.
-    fn delivered(&mut self, _room: RoomId, _seq: Seq) {}
+    fn note_sent(&mut self, _room: RoomId, _seq: Seq) {}
 
     /// With several nodes: everything up to this record of their log was appended. It is noted in the commit that contains
     /// the last of it, or in a later one.
@@ -283,9 +285,10 @@ pub trait HistoryStore: Send {
 
     /// Reads a part of a room's history.
     ///
-    /// The page has messages from [`ReadRequest::oldest`] to [`ReadRequest::newest`] only, also where more is stored by
-    /// now: a message is shown when it was reported, not before. What was dropped since is missing in the page. A read for
-    /// [`ReadPurpose::CatchUp`](super::ReadPurpose::CatchUp) is never refused as one too many, and goes before pages.
+    /// The page contains messages from [`ReadRequest::oldest`] to [`ReadRequest::newest`] only, even if newer ones are
+    /// already stored: a message is shown only after it was reported. Messages that were dropped since the request are
+    /// missing. A read for [`ReadPurpose::CatchUp`](super::ReadPurpose::CatchUp) has priority over pages, and the limit
+    /// on waiting reads does not apply to it.
     fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>);
 
     /// Drops a room that has ended, with all its messages. No message of it is in flight, and its number may be reused

@@ -1,6 +1,8 @@
-//! The history in memory: its bounds, its pages and its searches; and the same in front of a store.
+//! Tests of the history in memory: limits, pages and searches. A submodule tests the same above a store.
 
+mod contract;
 mod over_a_store;
+mod remote;
 
 use std::sync::Arc;
 
@@ -10,11 +12,14 @@ use super::*;
 
 pub(super) const ROOM: RoomId = RoomId(3);
 
+/// The text of a message that a store with a fault refuses.
+const REFUSED: &str = "refused";
+
 pub(super) fn entry(room: RoomId, text: &str) -> Entry {
     let client_id = ClientId::parse("alice").unwrap();
     let draft = Draft { to: None, client_id, text: text.into(), at: 0, id: None, owner: None };
     let copy = EntryCopy { room, key: RoomKey::Room(RoomName::lobby()), epoch: Epoch(1), draft, seq: None };
-    Entry { number: EntryNumber(0), copies: smallvec::SmallVec::from_iter([copy]) }
+    Entry { number: EntryNumber(0), copies: vec![copy] }
 }
 
 fn weight() -> usize {
@@ -51,7 +56,7 @@ fn a_room_keeps_its_newest_messages_and_tells_the_oldest() {
     let mut history = filled(3, u64::MAX, 4);
     let mut done = Vec::new();
     history.append(entry(ROOM, "x"), &mut done);
-    let Some(Completion::Committed { copies, .. }) = done.pop() else { panic!("it is committed at once") };
+    let Some(Completion::Committed { copies, .. }) = done.pop() else { panic!("not committed at once") };
     assert_eq!((copies[0].message.seq, copies[0].oldest), (Seq(5), Some(Seq(3))));
     assert_eq!(read(&mut history, HistoryPage::Newest, 9, usize::MAX), (vec![3, 4, 5], false));
 }
@@ -106,7 +111,7 @@ fn searches_past_their_bound_are_refused_and_answered_ones_make_room() {
     let (report, reports) = std::sync::mpsc::channel();
     let report = std::sync::Mutex::new(report);
     history.connect(Arc::new(move |found| report.lock().unwrap().send(found).unwrap()), &Vitals::default());
-    // Two steps each, so that a step that was looked at is followed by another.
+    // Two steps each, so that one step is followed by another.
     for seq in 1..=1_500 {
         history.append(entry(ROOM, if seq == 7 { "Green tea" } else { "x" }), &mut Vec::new());
     }
@@ -117,7 +122,7 @@ fn searches_past_their_bound_are_refused_and_answered_ones_make_room() {
     for _ in 0..search::SEARCHES_MAX {
         ask(&mut history, &mut done);
     }
-    assert!(done.is_empty(), "all are on their way");
+    assert!(done.is_empty(), "all searches are running");
     ask(&mut history, &mut done);
     assert!(matches!(done.pop(), Some(Completion::Unread { error: ReadError::Busy, .. })));
     while done.is_empty() {
@@ -126,7 +131,7 @@ fn searches_past_their_bound_are_refused_and_answered_ones_make_room() {
     let Some(Completion::Read { page, .. }) = done.pop() else { panic!("no answer") };
     assert_eq!(page.messages.iter().map(|message| message.seq.0).collect::<Vec<_>>(), [7]);
     ask(&mut history, &mut done);
-    assert!(done.is_empty(), "there is room for one again");
+    assert!(done.is_empty(), "one more search may run");
 }
 
 #[test]
@@ -143,7 +148,7 @@ fn a_history_that_is_off_numbers_messages_and_keeps_none() {
     for seq in 1..=3 {
         let mut done = Vec::new();
         history.append(entry(ROOM, "x"), &mut done);
-        let Some(Completion::Committed { copies, .. }) = done.pop() else { panic!("it is committed at once") };
+        let Some(Completion::Committed { copies, .. }) = done.pop() else { panic!("not committed at once") };
         assert_eq!((copies[0].message.seq, copies[0].oldest), (Seq(seq), Some(Seq(seq + 1))));
     }
     assert_eq!(read(&mut history, HistoryPage::Newest, 9, usize::MAX), (vec![], false));
@@ -151,6 +156,6 @@ fn a_history_that_is_off_numbers_messages_and_keeps_none() {
     history.forget(ROOM, None, &mut Vec::new());
     let mut done = Vec::new();
     history.append(entry(ROOM, "x"), &mut done);
-    let Some(Completion::Committed { copies, .. }) = done.pop() else { panic!("it is committed at once") };
-    assert_eq!(copies[0].message.seq, Seq(1), "a room that has its number next begins anew");
+    let Some(Completion::Committed { copies, .. }) = done.pop() else { panic!("not committed at once") };
+    assert_eq!(copies[0].message.seq, Seq(1), "the next room with this number begins at 1");
 }

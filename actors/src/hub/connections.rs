@@ -6,12 +6,12 @@ use slab::Slab;
 use smallvec::SmallVec;
 use starling_protocol::{RoomName, ServerEvent};
 
+use super::session_handle::SessionHandle;
 use super::wheel::Tick;
 use crate::connection::Connection;
 use crate::frame::Format;
 use crate::ids::{HubId, RoomId, SessionId, Slot};
 use crate::metrics::DisconnectReason;
-use crate::session::SessionHandle;
 
 /// A connection in its slot.
 #[derive(Debug)]
@@ -36,14 +36,22 @@ pub(super) struct Entry {
     pub(super) pinged: Tick,
     /// The tick at which the wheel returns it next.
     pub(super) due: Tick,
-    /// Set while it is being closed: since when, and with which reason in the metrics.
-    pub(super) closing: Option<(Instant, DisconnectReason)>,
+    /// Set while it is being closed. Boxed, so that an open connection takes less memory.
+    pub(super) closing: Option<Box<BeingClosed>>,
     /// Whether the client has ended its side.
     pub(super) client_ended: bool,
     /// Whether it is in `Core::touched`.
     pub(super) touched: bool,
     /// Whether a task waits for its socket to become writable.
     pub(super) awaited: bool,
+}
+
+/// A connection's close in progress.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BeingClosed {
+    pub(super) since: Instant,
+    /// The reason in the metrics.
+    pub(super) counted_as: DisconnectReason,
 }
 
 impl Entry {

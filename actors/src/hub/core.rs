@@ -9,6 +9,7 @@ use starling_protocol::RoomName;
 use super::compression::Compression;
 use super::connections::{Connections, Entry};
 use super::messages::{Delivery, HubCommand, ToSession};
+use super::session_handle::SessionHandle;
 use super::wheel::{self, Tick, Wheel};
 use crate::chat_server::ChatServerHandle;
 use crate::config::ChatConfig;
@@ -16,22 +17,21 @@ use crate::connection::{Connection, Queued, Written};
 use crate::frame::Format;
 use crate::ids::{HubId, RoomId, SessionId, Slot};
 use crate::metrics::{DisconnectReason, Metrics, WorkerMetrics};
-use crate::session::SessionHandle;
 use crate::socket::WriteHalf;
 
 /// A local member of a room.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LocalMember {
     pub(super) slot: Slot,
-    /// The number of deliveries in the current batch that were offered before this member was admitted.
-    pub(super) skips: u32,
+    /// The index in the current batch of the first delivery that this member is still to be offered.
+    pub(super) batch_start: u32,
 }
 
 /// A room as one hub sees it.
 #[derive(Debug, Default)]
 pub(super) struct LocalRoom {
     pub(super) members: Vec<LocalMember>,
-    /// What was offered to the members in this turn.
+    /// The messages of this turn, which are written to the members when the turn ends.
     pub(super) batch: Vec<Arc<Delivery>>,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Core {
     pub(super) worker: Arc<WorkerMetrics>,
     pub(super) connections: Connections,
     pub(super) wheel: Wheel,
-    /// How often a connection is pinged.
+    /// The number of ticks between two pings of a connection.
     pub(super) heartbeat: Tick,
     pub(super) rooms: FxHashMap<RoomId, LocalRoom>,
     pub(super) touched_rooms: Vec<RoomId>,
@@ -106,7 +106,7 @@ impl Core {
     pub(super) fn open(&mut self, session: SessionId, handle: SessionHandle) {
         if let Some(entry) = self.entry(session) {
             entry.connection.open();
-            let closed_as = entry.closing.map(|(_, counted_as)| counted_as);
+            let closed_as = entry.closing.as_ref().map(|closing| closing.counted_as);
             if closed_as.is_some() {
                 // It was closed before its session started.
                 handle.closing();
@@ -123,8 +123,8 @@ impl Core {
     /// Forgets a connection and returns its writing half.
     pub(super) fn unregister(&mut self, session: SessionId, reason: DisconnectReason) -> Option<WriteHalf> {
         let entry = self.connections.remove(session)?;
-        for (room, place) in &entry.rooms {
-            self.remove_member(*room, *place);
+        for (room, index) in &entry.rooms {
+            self.remove_member(*room, *index);
         }
         self.account(0, entry.connection.queued(), Queued::default());
         if entry.handle.is_some() && entry.closing.is_none() {
@@ -221,11 +221,12 @@ impl Core {
             return;
         }
         let local = self.rooms.entry(room).or_default();
-        let (Ok(place), Ok(skips)) = (u32::try_from(local.members.len()), u32::try_from(local.batch.len())) else {
+        let (Ok(index), Ok(batch_start)) = (u32::try_from(local.members.len()), u32::try_from(local.batch.len()))
+        else {
             return;
         };
-        entry.rooms.push((room, place));
-        local.members.push(LocalMember { slot: session.slot(), skips });
+        entry.rooms.push((room, index));
+        local.members.push(LocalMember { slot: session.slot(), batch_start });
     }
 
     fn dismiss(&mut self, session: SessionId, room: RoomId) {
@@ -233,21 +234,21 @@ impl Core {
         self.settle_batch(session, room);
         let Some(entry) = self.entry(session) else { return };
         let Some(at) = entry.rooms.iter().position(|(other, _)| *other == room) else { return };
-        let (_, place) = entry.rooms.remove(at);
-        self.remove_member(room, place);
+        let (_, index) = entry.rooms.remove(at);
+        self.remove_member(room, index);
     }
 
-    fn remove_member(&mut self, room: RoomId, place: u32) {
+    fn remove_member(&mut self, room: RoomId, index: u32) {
         let Some(local) = self.rooms.get_mut(&room) else { return };
-        if (place as usize) >= local.members.len() {
+        if (index as usize) >= local.members.len() {
             return;
         }
-        local.members.swap_remove(place as usize);
-        if let Some(moved) = local.members.get(place as usize)
+        local.members.swap_remove(index as usize);
+        if let Some(moved) = local.members.get(index as usize)
             && let Some(entry) = self.connections.at_mut(moved.slot)
             && let Some(own) = entry.rooms.iter_mut().find(|(other, _)| *other == room)
         {
-            own.1 = place;
+            own.1 = index;
         }
         if local.members.is_empty() && local.batch.is_empty() {
             self.rooms.remove(&room);

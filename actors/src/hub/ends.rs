@@ -5,6 +5,7 @@ use std::time::Instant;
 use starling_protocol::{CloseCode, ServerEvent};
 
 use super::closing::Closing;
+use super::connections::BeingClosed;
 use super::core::Core;
 use crate::frame::{self};
 use crate::ids::SessionId;
@@ -56,7 +57,7 @@ impl Core {
             entry.connection.close(close_frame, now);
         }
         let after = entry.connection.queued();
-        entry.closing = Some((now, closing.counted_as));
+        entry.closing = Some(Box::new(BeingClosed { since: now, counted_as: closing.counted_as }));
         entry.replays = None;
         let is_open = entry.handle.is_some();
         if let Some(handle) = &entry.handle {

@@ -40,8 +40,8 @@ impl Core {
         let next_tick = tick + 1;
         let Some(entry) = self.entry(session) else { return next_tick };
         let since = |at: Instant| now.saturating_duration_since(at);
-        if let Some((closing, _)) = entry.closing {
-            if since(closing) >= LINGER {
+        if let Some(closing) = &entry.closing {
+            if since(closing.since) >= LINGER {
                 entry.connection.reset_on_drop();
                 if let Some(handle) = entry.handle.take() {
                     handle.stop();
@@ -53,8 +53,8 @@ impl Core {
             self.close(session, Closing::SLOW, now);
             return next_tick;
         }
-        // The client may have been heard at the very end of that tick, so it must be more than two heartbeats, not just
-        // two.
+        // The client may have been heard at the very end of the tick `heard`. One tick more makes sure that two whole
+        // heartbeats have passed since.
         let silent_from = entry.heard + 2 * heartbeat + 1;
         if tick >= silent_from && !entry.held_back {
             self.close(session, Closing::SILENT, now);
@@ -72,8 +72,9 @@ impl Core {
         next
     }
 
-    /// Sends a ping, at once if the outbox is empty: a turn for two bytes would cost more. Not if the socket is not
-    /// being read: then only the write at the end of a turn shows that the peer has gone.
+    /// Sends a ping. If the outbox is empty, it is written at once, because a turn for two bytes would cost more. If
+    /// the socket is not being read, the ping waits for the end of the turn all the same: only the write there notices
+    /// that the peer has gone.
     fn ping(&mut self, session: SessionId, now: Instant) {
         let outbox_bytes = self.config.outbox_bytes as usize;
         let reads = |entry: &&mut Entry| entry.connection.is_clear() && !entry.held_back;

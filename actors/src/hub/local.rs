@@ -4,10 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use actix::prelude::*;
+use actix::{Actor, Handler};
 use bytes::{Bytes, BytesMut};
 use starling_protocol::{CloseCode, RoomName};
 use tokio::task::yield_now;
@@ -15,7 +15,8 @@ use tokio::time::MissedTickBehavior;
 
 use super::closing::Closing;
 use super::core::{Blocked, Core};
-use super::messages::{Enveloped, HubCommand, HubHandle};
+use super::messages::{HubCommand, HubHandle, SentToHub};
+use super::session_handle::SessionHandle;
 use super::wheel;
 use crate::chat_server::ChatServerHandle;
 use crate::clock;
@@ -24,7 +25,6 @@ use crate::connection::{Connection, Flushed};
 use crate::frame::{self, Format};
 use crate::ids::{HubId, SessionId};
 use crate::metrics::{ActorKind, DisconnectReason, Mailbox, Metrics, WorkerMetrics};
-use crate::session::SessionHandle;
 use crate::socket::WriteHalf;
 use crate::vitals::{Pulse, VitalPart};
 
@@ -42,14 +42,14 @@ pub struct Hub {
 }
 
 impl Actor for Hub {
-    type Context = Context<Self>;
+    type Context = actix::Context<Self>;
 }
 
-impl Handler<Enveloped> for Hub {
+impl Handler<SentToHub> for Hub {
     type Result = ();
 
-    fn handle(&mut self, message: Enveloped, _: &mut Context<Self>) {
-        let Enveloped { command, arrival, in_mailbox } = message;
+    fn handle(&mut self, message: SentToHub, _: &mut actix::Context<Self>) {
+        let SentToHub { command, arrival, in_mailbox } = message;
         drop(in_mailbox);
         let work = arrival.begin();
         self.local.perform(command, work.started());
@@ -65,6 +65,8 @@ struct Shared {
     core: RefCell<Core>,
     /// Whether the end of the current turn is scheduled.
     turn_ends: Cell<bool>,
+    /// Wakes the task that ends the turns, while it waits for one.
+    turn_ender: RefCell<Option<Waker>>,
     /// Sockets read and commands performed so far.
     activity: Cell<u64>,
     /// One buffer to read into for all connections of this thread.
@@ -85,6 +87,7 @@ impl LocalHub {
         let local = Self(Rc::new(Shared {
             core: RefCell::new(core),
             turn_ends: Cell::new(false),
+            turn_ender: RefCell::new(None),
             activity: Cell::new(0),
             read_buffer: RefCell::new(BytesMut::new()),
             config,
@@ -96,6 +99,7 @@ impl LocalHub {
         let mailbox = Mailbox::new(local.metrics().mailboxes(ActorKind::Hub));
         local.chat().register_hub(HubHandle::new(id, address.recipient(), Arc::clone(&worker.hub), mailbox));
         actix_rt::spawn(local.clone().keep_time());
+        actix_rt::spawn(local.clone().end_turns());
         actix_rt::spawn(probe_event_loop(worker));
         local
     }
@@ -213,9 +217,9 @@ impl LocalHub {
         self.end_turn_later();
     }
 
-    /// Offers a line of text to a person.
-    pub(crate) fn offer_line(&self, session: SessionId, text: &str) {
-        self.offer_frame(session, frame::line(text));
+    /// Offers lines of text to a person.
+    pub(crate) fn offer_lines(&self, session: SessionId, text: &str) {
+        self.offer_frame(session, frame::lines(text));
     }
 
     /// Closes a connection, once.
@@ -244,24 +248,46 @@ impl LocalHub {
     }
 
     /// Schedules the end of the turn, after all other ready tasks.
-    ///
-    /// A second yield lets sockets that have become readable meanwhile be read first, so that their messages join the
-    /// same writes (`docs/decisions/0003-one-write-per-turn.md`). If there was no activity during the first yield, the
-    /// second one is not worth its cost.
     fn end_turn_later(&self) {
         if self.0.turn_ends.get() || !self.0.core.borrow().has_work() {
             return;
         }
         self.0.turn_ends.set(true);
-        let local = self.clone();
-        actix_rt::spawn(async move {
-            let before = local.0.activity.get();
+        if let Some(ender) = self.0.turn_ender.borrow_mut().take() {
+            ender.wake();
+        }
+    }
+
+    /// Ends the turns of this hub, one after the other. One task for all turns: a task for each would cost an allocation
+    /// per turn.
+    ///
+    /// A second yield lets sockets that have become readable meanwhile be read first, so that their messages join the
+    /// same writes (`docs/decisions/0003-one-write-per-turn.md`). If there was no activity during the first yield, the
+    /// second one is not worth its cost.
+    async fn end_turns(self) {
+        let _pulse = self.chat().vitals().pulse(VitalPart::Hub);
+        loop {
+            poll_fn(|cx| self.poll_turn_ends(cx)).await;
+            let before = self.0.activity.get();
             yield_now().await;
-            if local.0.activity.get() != before {
+            if self.0.activity.get() != before {
                 yield_now().await;
             }
-            local.end_turn();
-        });
+            self.end_turn();
+            if self.0.turn_ends.get() {
+                // The next end was scheduled just now: the other ready tasks come first.
+                yield_now().await;
+            }
+        }
+    }
+
+    /// Ready when the end of a turn is scheduled.
+    fn poll_turn_ends(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.0.turn_ends.get() {
+            return Poll::Ready(());
+        }
+        *self.0.turn_ender.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     fn end_turn(&self) {
@@ -283,12 +309,12 @@ impl LocalHub {
         let sessions = self.0.core.borrow().open_sessions();
         let count = u32::try_from(sessions.len()).unwrap_or(u32::MAX).max(1);
         let closing_time = (spread / 2).min(CLOSING_TIME_EACH * count);
-        for (place, session) in (0..).zip(sessions) {
-            let due = started + closing_time * place / count;
+        for (index, session) in (0..).zip(sessions) {
+            let due = started + closing_time * index / count;
             if due > clock::now() {
                 tokio::time::sleep_until(due.into()).await;
             }
-            let after_ms = u64::try_from((spread * place / count).as_millis()).unwrap_or(u64::MAX);
+            let after_ms = u64::try_from((spread * index / count).as_millis()).unwrap_or(u64::MAX);
             self.0.core.borrow_mut().say_goodbye(session, reason, after_ms, clock::now());
             self.end_turn_later();
         }

@@ -1,4 +1,4 @@
-//! How the `ChatServer` reaches a hub, and what it sends.
+//! The commands that the `ChatServer` sends to a hub, and the handle that sends them.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -97,7 +97,7 @@ pub enum ToSession {
     Tell {
         /// Encoded by the hub, in the format that the session speaks.
         event: Box<ServerEvent<'static>>,
-        /// Held by the frame that this answers, until the answer is offered.
+        /// The ticket of the frame that this answers, held until the answer is offered.
         ticket: Option<Ticket>,
     },
     /// Start to deliver the room's live messages to it.
@@ -105,9 +105,9 @@ pub enum ToSession {
         /// A room or the session's inbox. A second admission changes nothing.
         room: RoomId,
     },
-    /// Deliver to it nothing more of the room, after what was delivered before.
+    /// Stop delivering the room's messages to it. Messages that were delivered before this command are still written.
     Dismiss {
-        /// A room or the session's inbox. Nothing happens where it was not admitted.
+        /// A room or the session's inbox. Without an earlier admission nothing happens.
         room: RoomId,
     },
     /// Send it a page of missed messages.
@@ -121,16 +121,17 @@ pub enum ToSession {
     },
 }
 
-/// What a hub is to do. Its [`HubHandle`] carries it, in the order in which one thread sends.
+/// A command to a hub, sent through its [`HubHandle`]. A hub carries out the commands of one thread in the order in
+/// which that thread sends them.
 #[derive(Debug)]
 pub(crate) enum HubCommand {
-    /// To one session; nothing happens where it has ended meanwhile.
+    /// For one session. Nothing happens if the session has ended meanwhile.
     To { session: SessionId, command: ToSession },
     /// To several sessions of this hub. The event is encoded once per format.
     TellMany { sessions: SmallVec<[SessionId; 2]>, event: Box<ServerEvent<'static>> },
     /// To every session that was admitted to the room.
     Deliver { room: RoomId, delivery: Arc<Delivery> },
-    /// To these sessions of this hub, as a message that is not kept.
+    /// A private message that is not stored, for these sessions of this hub.
     DeliverPrivate { sessions: SmallVec<[SessionId; 2]>, delivery: Arc<Delivery> },
     /// Tell every connection that the server shuts down, and close it.
     Drain {
@@ -148,25 +149,25 @@ pub(crate) enum HubCommand {
 #[derive(Debug, Clone)]
 pub(crate) struct HubHandle {
     id: HubId,
-    /// Not the hub's `Addr`: what is sent to a hub knows nothing of how it works.
-    address: Recipient<Enveloped>,
+    /// A `Recipient` and not the hub's `Addr`, so that this module does not depend on the hub's actor.
+    address: Recipient<SentToHub>,
     stage: Arc<Stage>,
     mailbox: Arc<Mailbox>,
 }
 
 impl HubHandle {
-    pub(super) fn new(id: HubId, address: Recipient<Enveloped>, stage: Arc<Stage>, mailbox: Arc<Mailbox>) -> Self {
+    pub(super) fn new(id: HubId, address: Recipient<SentToHub>, stage: Arc<Stage>, mailbox: Arc<Mailbox>) -> Self {
         Self { id, address, stage, mailbox }
     }
 
-    /// That of the sessions whose connections it holds.
+    /// The number of the hub, which is a part of the id of each of its sessions.
     pub(crate) fn id(&self) -> HubId {
         self.id
     }
 
     /// Sends a command. A hub that has ended drops it: its connections have ended with it.
     pub(crate) fn send(&self, command: HubCommand) {
-        let message = Enveloped { command, arrival: self.stage.arrive(), in_mailbox: self.mailbox.enter() };
+        let message = SentToHub { command, arrival: self.stage.arrive(), in_mailbox: self.mailbox.enter() };
         #[expect(
             clippy::disallowed_methods,
             reason = "this is the handle that counts, and the command holds a credit"
@@ -178,7 +179,7 @@ impl HubHandle {
 /// A command in a hub's mailbox.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct Enveloped {
+pub(super) struct SentToHub {
     pub(super) command: HubCommand,
     pub(super) arrival: Arrival,
     pub(super) in_mailbox: InMailbox,

@@ -98,19 +98,21 @@ impl Core {
         let mut in_block = 0;
         let mut written_in_block = 0;
         for member in head.iter_mut().chain(tail) {
-            let skips = std::mem::take(&mut member.skips);
+            let batch_start = std::mem::take(&mut member.batch_start);
             let Some(entry) = self.connections.at_mut(member.slot) else { continue };
-            let own = frames.saturating_sub(skips);
+            let own = frames.saturating_sub(batch_start);
             if own == 0 || entry.connection.is_closing() {
                 continue;
             }
             let bytes = match entry.format {
                 Format::Json if entry.is_deflated => {
                     compressed_members += 1;
-                    compressed.get_or_insert_with(|| JoinedFrames::compressed(batch, &self.compression)).after(skips)
+                    compressed
+                        .get_or_insert_with(|| JoinedFrames::compressed(batch, &self.compression))
+                        .after(batch_start)
                 }
-                Format::Json => json.after(skips),
-                Format::Text => lines.get_or_insert_with(|| JoinedFrames::new(batch, Format::Text)).after(skips),
+                Format::Json => json.after(batch_start),
+                Format::Text => lines.get_or_insert_with(|| JoinedFrames::new(batch, Format::Text)).after(batch_start),
             };
             let chunk = Chunk { bytes, frames: own, deliveries: own, read_at: oldest, offered_at: now };
             let before = entry.connection.queued();
@@ -251,7 +253,9 @@ impl Core {
         let Some(member) = local.members.get_mut(index as usize).filter(|member| member.slot == session.slot()) else {
             return;
         };
-        let Some(batch) = local.batch.get(member.skips as usize..).filter(|batch| !batch.is_empty()) else { return };
+        let Some(batch) = local.batch.get(member.batch_start as usize..).filter(|batch| !batch.is_empty()) else {
+            return;
+        };
         let Some(oldest) = batch.iter().map(|delivery| delivery.read_at()).min() else { return };
         let frames = u32::try_from(batch.len()).unwrap_or(u32::MAX);
         let joined = match entry.format {
@@ -260,7 +264,7 @@ impl Core {
         };
         let bytes = joined.after(0);
         let chunk = Chunk { bytes, frames, deliveries: frames, read_at: oldest, offered_at: clock::now() };
-        member.skips += chunk.frames;
+        member.batch_start += chunk.frames;
         self.metrics.delivered(u64::from(chunk.deliveries));
         self.offer(session, chunk);
     }
@@ -336,12 +340,12 @@ impl JoinedFrames {
         Self { bytes: bytes.freeze(), starts }
     }
 
-    /// The bytes after the first `skips` frames.
-    pub(super) fn after(&self, skips: u32) -> Bytes {
-        if skips == 0 {
+    /// The bytes after the first so many frames.
+    pub(super) fn after(&self, frames: u32) -> Bytes {
+        if frames == 0 {
             return self.bytes.clone();
         }
-        let start = self.starts.get(skips as usize).copied().unwrap_or(self.bytes.len());
+        let start = self.starts.get(frames as usize).copied().unwrap_or(self.bytes.len());
         self.bytes.slice(start..)
     }
 }

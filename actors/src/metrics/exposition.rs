@@ -1,14 +1,14 @@
 //! The exposition of the metrics: every metric's name, help and labels.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::{self, MetricFamily, MetricType};
+use prometheus::proto::MetricFamily;
+use starling_process::exposition::Family;
 use starling_protocol::ErrorCode;
 
 use super::{ActorKind, DisconnectReason, MessageKind, Metrics};
-use crate::histogram::Histogram;
 use crate::history::HistoryMetrics;
 use crate::stage::Stage;
 
@@ -23,6 +23,7 @@ impl Collector for MetricsCollector {
 
     fn collect(&self) -> Vec<MetricFamily> {
         [
+            self.0.table_families(),
             self.0.chat_families(),
             self.0.traffic_families(),
             self.0.history.families(),
@@ -67,6 +68,26 @@ impl Metrics {
         vec![waiting.finish(), highest.finish()]
     }
 
+    fn table_families(&self) -> Vec<MetricFamily> {
+        let gauge = |name, help, value: &AtomicI64| Family::single_gauge(name, help, value.load(Relaxed) as f64);
+        vec![
+            gauge("chat_connections", "Connections that take part.", &self.connections),
+            gauge("chat_rooms", "Rooms, the empty ones that are still kept among them.", &self.rooms),
+            gauge("chat_inboxes", "Clients whose private messages are kept.", &self.inboxes),
+            Family::single_counter(
+                "chat_dropped_for_space_total",
+                "Rooms and inboxes that were dropped because others needed their place in a full table.",
+                self.dropped_for_space.load(Relaxed) as f64,
+            ),
+            gauge("chat_sessions", "Sessions that the ChatServer knows.", &self.sessions),
+            Family::single_gauge(
+                "chat_credits_in_use",
+                "Commands on their way, the bound of all mailboxes together.",
+                self.credits.in_use() as f64,
+            ),
+        ]
+    }
+
     fn chat_families(&self) -> Vec<MetricFamily> {
         let mut disconnects = Family::counter("chat_disconnects_total", "Connections that ended, by reason.");
         for reason in DisconnectReason::ALL {
@@ -80,70 +101,33 @@ impl Metrics {
         for code in ErrorCode::ALL {
             rejected.add(&[("code", code.as_str())], self.rejected.get(*code as usize) as f64);
         }
+        let counter = |name, help, value: u64| Family::single_counter(name, help, value as f64);
         vec![
-            Family::single_gauge(
-                "chat_connections",
-                "Connections that take part.",
-                self.connections.load(Relaxed) as f64,
-            ),
-            Family::single_gauge(
-                "chat_rooms",
-                "Rooms, the empty ones that are still kept among them.",
-                self.rooms.load(Relaxed) as f64,
-            ),
-            Family::single_gauge(
-                "chat_inboxes",
-                "Clients whose private messages are kept.",
-                self.inboxes.load(Relaxed) as f64,
-            ),
-            Family::single_counter(
-                "chat_dropped_for_space_total",
-                "Rooms and inboxes that were dropped because others needed their place in a full table.",
-                self.dropped_for_space.load(Relaxed) as f64,
-            ),
-            Family::single_gauge(
-                "chat_sessions",
-                "Sessions that the ChatServer knows.",
-                self.names.load(Relaxed) as f64,
-            ),
-            Family::single_counter(
-                "chat_connects_total",
-                "Connections that were taken.",
-                self.connects.load(Relaxed) as f64,
-            ),
+            counter("chat_connects_total", "Connections that were taken.", self.connects.load(Relaxed)),
             disconnects.finish(),
             messages.finish(),
-            Family::single_counter(
-                "chat_deliveries_total",
-                "Messages offered to clients, each client counted.",
-                self.deliveries() as f64,
-            ),
+            counter("chat_deliveries_total", "Messages offered to clients, each client counted.", self.deliveries()),
             rejected.finish(),
-            Family::single_counter(
+            counter(
                 "chat_session_panics_total",
                 "Sessions that ended by a fault of ours.",
-                self.session_panics.load(Relaxed) as f64,
-            ),
-            Family::single_gauge(
-                "chat_credits_in_use",
-                "Commands on their way, the bound of all mailboxes together.",
-                self.credits.in_use() as f64,
+                self.session_panics.load(Relaxed),
             ),
         ]
     }
 
     fn traffic_families(&self) -> Vec<MetricFamily> {
         vec![
-            Family::single_histogram("chat_message_bytes", "Text of a message.", &self.message_bytes),
+            Family::single_histogram("chat_message_bytes", "Text of a message.", self.message_bytes.to_proto()),
             Family::single_histogram(
                 "chat_frame_received_bytes",
                 "Payload of a frame from a client.",
-                &self.frame_received_bytes,
+                self.frame_received_bytes.to_proto(),
             ),
             Family::single_histogram(
                 "chat_frame_sent_bytes",
                 "A frame to a client, its header included.",
-                &self.frame_sent_bytes,
+                self.frame_sent_bytes.to_proto(),
             ),
             Family::single_counter(
                 "chat_compression_input_bytes_total",
@@ -163,7 +147,7 @@ impl Metrics {
             Family::single_histogram(
                 "chat_delivery_seconds",
                 "From the reading of a message's frame until the kernel has taken it for a client.",
-                &self.delivery_seconds,
+                self.delivery_seconds.to_proto(),
             ),
             Family::single_gauge("chat_outbox_bytes", "Bytes in all outboxes.", self.outbox_bytes.load(Relaxed) as f64),
             Family::single_gauge(
@@ -179,7 +163,7 @@ impl Metrics {
             Family::single_histogram(
                 "chat_outbox_connection_bytes",
                 "Bytes in a connection's outbox, every connection seen once a second.",
-                &self.outbox_distribution,
+                self.outbox_distribution.to_proto(),
             ),
         ]
     }
@@ -200,7 +184,7 @@ pub fn stage_families<'a>(stages: impl IntoIterator<Item = (&'a str, &'a str, &'
         completions.add(&labels, stage.completions() as f64);
         backlog.add(&labels, stage.backlog() as f64);
         peak.add(&labels, stage.take_peak() as f64);
-        wait.add_histogram(&labels, stage.wait());
+        wait.add_histogram(&labels, stage.wait().to_proto());
         busy.add(&labels, stage.busy_seconds());
     }
     [arrivals, completions, backlog, peak, wait, busy].into_iter().map(Family::finish).collect()
@@ -213,12 +197,12 @@ impl HistoryMetrics {
             Family::single_histogram(
                 "chat_history_commit_seconds",
                 "How long a commit of the stored history took.",
-                &self.commit_seconds,
+                self.commit_seconds.to_proto(),
             ),
             Family::single_histogram(
                 "chat_history_commit_messages",
                 "Messages in one commit of the stored history.",
-                &self.commit_messages,
+                self.commit_messages.to_proto(),
             ),
             Family::single_counter(
                 "chat_history_failures_total",
@@ -241,88 +225,5 @@ impl HistoryMetrics {
                 f64::from(u8::from(self.health.failure().is_some())),
             ),
         ]
-    }
-}
-
-/// A metric family under construction.
-#[derive(Debug)]
-pub struct Family(MetricFamily);
-
-impl Family {
-    fn new(name: &str, help: &str, kind: MetricType) -> Self {
-        let mut family = MetricFamily::default();
-        family.set_name(name.into());
-        family.set_help(help.into());
-        family.set_field_type(kind);
-        Self(family)
-    }
-
-    fn counter(name: &str, help: &str) -> Self {
-        Self::new(name, help, MetricType::COUNTER)
-    }
-
-    fn gauge(name: &str, help: &str) -> Self {
-        Self::new(name, help, MetricType::GAUGE)
-    }
-
-    fn histogram(name: &str, help: &str) -> Self {
-        Self::new(name, help, MetricType::HISTOGRAM)
-    }
-
-    /// A counter without labels.
-    pub fn single_counter(name: &str, help: &str, value: f64) -> MetricFamily {
-        let mut family = Self::counter(name, help);
-        family.add(&[], value);
-        family.finish()
-    }
-
-    /// A gauge without labels.
-    pub fn single_gauge(name: &str, help: &str, value: f64) -> MetricFamily {
-        let mut family = Self::gauge(name, help);
-        family.add(&[], value);
-        family.finish()
-    }
-
-    /// A histogram without labels.
-    pub fn single_histogram(name: &str, help: &str, histogram: &Histogram) -> MetricFamily {
-        let mut family = Self::histogram(name, help);
-        family.add_histogram(&[], histogram);
-        family.finish()
-    }
-
-    fn metric(labels: &[(&str, &str)]) -> proto::Metric {
-        let pairs = labels.iter().map(|(name, value)| {
-            let mut pair = proto::LabelPair::default();
-            pair.set_name((*name).into());
-            pair.set_value((*value).into());
-            pair
-        });
-        let mut metric = proto::Metric::default();
-        metric.set_label(pairs.collect());
-        metric
-    }
-
-    fn add(&mut self, labels: &[(&str, &str)], value: f64) {
-        let mut metric = Self::metric(labels);
-        if self.0.get_field_type() == MetricType::COUNTER {
-            let mut counter = proto::Counter::default();
-            counter.set_value(value);
-            metric.set_counter(counter);
-        } else {
-            let mut gauge = proto::Gauge::default();
-            gauge.set_value(value);
-            metric.set_gauge(gauge);
-        }
-        self.0.mut_metric().push(metric);
-    }
-
-    fn add_histogram(&mut self, labels: &[(&str, &str)], histogram: &Histogram) {
-        let mut metric = Self::metric(labels);
-        metric.set_histogram(histogram.to_proto());
-        self.0.mut_metric().push(metric);
-    }
-
-    fn finish(self) -> MetricFamily {
-        self.0
     }
 }

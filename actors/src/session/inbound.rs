@@ -95,7 +95,7 @@ pub(super) struct Inbound {
     /// A message that waits for a credit or for its rate limit; usually `None`.
     held: Option<Box<Incoming>>,
     /// The timer of the held message, if it waits for its rate limit.
-    its_time: Option<Pin<Box<Sleep>>>,
+    rate_timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Inbound {
@@ -125,7 +125,7 @@ impl Inbound {
             is_over: false,
             small_frames,
             held: None,
-            its_time: None,
+            rate_timer: None,
         }
     }
 
@@ -137,7 +137,7 @@ impl Inbound {
                 Poll::Pending => Poll::Pending,
             }
         } else {
-            self.poll_its_time(&message, cx)
+            self.poll_rate(&message, cx)
         };
         if may_go.is_pending() {
             self.hub.hold_back(self.session, true);
@@ -164,19 +164,19 @@ impl Inbound {
     }
 
     /// Ready when the rate allows a message without a command; a close is always allowed.
-    fn poll_its_time(&mut self, message: &Incoming, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_rate(&mut self, message: &Incoming, cx: &mut Context<'_>) -> Poll<()> {
         if matches!(message, Incoming::Close) {
             return Poll::Ready(());
         }
         loop {
-            if let Some(sleep) = &mut self.its_time {
+            if let Some(sleep) = &mut self.rate_timer {
                 ready!(sleep.as_mut().poll(cx));
-                self.its_time = None;
+                self.rate_timer = None;
             }
             let now = clock::now();
             match self.small_frames.take(now) {
                 Ok(()) => return Poll::Ready(()),
-                Err(wait) => self.its_time = Some(Box::pin(sleep_until(Deadline::from_std(now + wait)))),
+                Err(wait) => self.rate_timer = Some(Box::pin(sleep_until(Deadline::from_std(now + wait)))),
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use starling_actors::frame::Format;
 use starling_actors::metrics::DisconnectReason;
+use starling_protocol::console;
 use test_kit::raw::{BINARY, CLOSE, PING, fragments, frame, text_frame};
 use test_kit::wait_until;
 
@@ -71,7 +72,9 @@ async fn a_person_who_types_into_a_connection_for_programs_is_answered_in_lines_
     client.send("in here").await;
     assert_eq!(client.line().await, "[dev] alice: in here");
     client.send("/help").await;
-    assert!(client.line().await.contains("/quit"));
+    // One line a frame.
+    let help: Vec<&str> = console::HELP.lines().collect();
+    assert_eq!(client.lines(help.len()).await, help);
     client.send(r#"{"type":"ping"}"#).await;
     assert_eq!(client.line().await, "pong");
     client.send("/quit").await;

@@ -1,8 +1,8 @@
-//! A chatter talks to its room.
+//! A chatter talks in its room.
 
 use super::{Behaviour, Talk};
 
-/// Talks to its room, at its pace.
+/// Talks in its room, at the configured rate.
 pub(super) struct Chatter;
 
 impl Behaviour for Chatter {

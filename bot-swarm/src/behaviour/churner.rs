@@ -1,11 +1,12 @@
-//! A churner leaves and comes back, resuming where it was.
+//! A churner disconnects and returns, and resumes each time.
 
 use std::time::Duration;
 
 use super::{Behaviour, Move, around};
 use crate::plan::Habits;
 
-/// Stays for a while and goes for half as long; with a goodbye one time, cut off the next.
+/// Stays for a while and leaves for about half as long. It closes the WebSocket one time and drops the connection the
+/// next.
 #[derive(Default)]
 pub(super) struct Churner {
     departures: u32,

@@ -1,8 +1,8 @@
-//! A flooder ignores limits: it talks as fast as it can, and what is refused does not impress it.
+//! A flooder ignores limits: it talks at its own rate, and refusals do not slow it down.
 
 use super::{Behaviour, Talk};
 
-/// Talks to its room, much too fast.
+/// Talks in its room, faster than a server allows.
 pub(super) struct Flooder;
 
 impl Behaviour for Flooder {

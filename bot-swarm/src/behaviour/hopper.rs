@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Behaviour, Move, around};
 use crate::plan::Habits;
 
-/// Stays in its own room, silently, and visits one other after the other.
+/// Stays silently in its own room, and visits other rooms one after the other.
 pub(super) struct Hopper;
 
 impl Behaviour for Hopper {

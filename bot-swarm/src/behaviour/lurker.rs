@@ -1,8 +1,8 @@
-//! A lurker only reads: most members of most rooms.
+//! A lurker only reads, as most members of most rooms do.
 
 use super::Behaviour;
 
-/// Reads, and says nothing.
+/// Reads, and sends nothing.
 pub(super) struct Lurker;
 
 impl Behaviour for Lurker {}

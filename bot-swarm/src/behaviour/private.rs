@@ -1,8 +1,8 @@
-//! A private bot talks to other bots, one at a time.
+//! A private bot sends messages to other bots, to one at a time.
 
 use super::{Behaviour, Talk};
 
-/// Talks to a few others, at its pace, and to no room.
+/// Talks to a few other bots at the configured rate, and in no room.
 pub(super) struct Private;
 
 impl Behaviour for Private {

@@ -1,12 +1,8 @@
-//! A slow bot reads slowly: a client on a bad network, or one that hangs.
+//! A slow bot reads slowly, like a client on a bad network or one that hangs.
 
 use super::Behaviour;
 
-/// Reads no faster than it may, and says nothing.
+/// Reads no faster than its limit, and sends nothing.
 pub(super) struct Slow;
 
-impl Behaviour for Slow {
-    fn reads_slowly(&self) -> bool {
-        true
-    }
-}
+impl Behaviour for Slow {}

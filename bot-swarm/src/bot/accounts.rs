@@ -1,4 +1,4 @@
-//! What a bot had planned and did not do: counted, and charged with the time from its plan to the end of the run.
+//! Planned work that a bot has not done: it is counted, and charged with the time from the plan to the end of the run.
 
 use std::time::Duration;
 
@@ -7,22 +7,22 @@ use super::link::{Greeting, Link};
 use super::{Bot, Talk};
 use crate::census::BotState;
 use crate::clock::Nanos;
-use crate::connect_error::{NO_REPLY, NO_WELCOME};
+use crate::connect_error::{NO_ANSWER, NO_REPLY, NO_WELCOME};
 use crate::dialect::Dialect;
 use crate::stats::NotDone;
 
 impl Bot {
-    /// Until when what is planned is still to be said: now, or when the bot was to fall silent or to go.
+    /// The end of the plan: now, or the earlier time at which the swarm became quiet or the bot was dismissed.
     pub(super) fn plan_end(&self, now: Nanos) -> Nanos {
         [self.worker.quiet_since.get(), self.attendance.departs_at()].into_iter().flatten().fold(now, Nanos::min)
     }
 
-    /// Whether the bot may plan no more messages: it only says what was due before.
+    /// Whether the bot plans no new messages and only sends those that were due before.
     pub(super) fn is_closing(&self) -> bool {
         self.attendance.is_departing() || self.worker.quiet_since.get().is_some()
     }
 
-    /// The swarm has fallen silent: counts what is left to say, and says it.
+    /// The swarm has become quiet: counts the messages that are still to be sent, and sends them.
     pub(super) fn settle(&mut self) {
         self.forgive_flood();
         let owed = self.speech.owe(self.plan_end(self.worker.now()));
@@ -32,22 +32,25 @@ impl Bot {
         self.speak();
     }
 
-    /// What a bot that ignores limits did not get said is nobody's debt.
+    /// Drops the plan of a bot that ignores limits: its unsent messages do not count as missing.
     pub(super) fn forgive_flood(&mut self) {
         if self.conduct.behaviour.ignores_limits() {
             self.speech.follow(None);
         }
     }
 
-    /// One message less is left to say; `is_all`: and no more are.
+    /// One message less is still to be sent; with `is_all`, none is.
     pub(super) fn has_less_to_say(&mut self, is_all: bool) {
         let less = self.speech.owe_less(is_all);
         self.worker.left_to_say.set(self.worker.left_to_say.get() - less);
     }
 
-    /// The run is over: whatever is not done counts as not done.
+    /// Counts all unfinished work as not done, at the end of the run.
     pub(super) fn give_up(&mut self) {
         let now = self.worker.now();
+        // It was there, whatever the server told those who wrote to it.
+        let unprovoked = self.worker.presence.take_refusals(self.identity.number);
+        self.worker.stats.borrow_mut().counters.refused_unprovoked += unprovoked;
         self.give_up_plan(now);
         for message in self.speech.unanswered() {
             let is_seen = self.is_seen(&message);
@@ -61,7 +64,7 @@ impl Bot {
         self.worker.has_answered();
     }
 
-    /// Nothing more of the plan will be said.
+    /// Counts the rest of the plan as not sent.
     pub(super) fn give_up_plan(&mut self, now: Nanos) {
         self.forgive_flood();
         let end = self.plan_end(now);
@@ -74,16 +77,17 @@ impl Bot {
         self.has_less_to_say(true);
     }
 
-    /// A bot that was never welcomed since it was to come will not be.
+    /// Records the wait of a bot that no server has welcomed since it was due to come.
     pub(super) fn give_up_connecting(&mut self, now: Nanos) {
         if let Some(planned) = self.attendance.take_awaited() {
             self.worker.stats.borrow_mut().connect.record(now.since(planned));
         }
     }
 
-    /// Tells what the bot waited for in vain if it is on its way to the server: nobody else will.
+    /// Reports the answer that a connecting bot has waited for in vain, because no other error does.
     fn tell_what_is_awaited(&self) {
         let awaited = match &self.session.link {
+            Link::Connecting(_) if self.worker.dialing.tell_one() => NO_ANSWER,
             Link::Connecting(_) => NO_REPLY,
             Link::Open(link) if link.greeting == Greeting::Awaited && link.closed_for.is_none() => NO_WELCOME,
             Link::Open(_) | Link::Down | Link::Gone => return,
@@ -91,7 +95,7 @@ impl Bot {
         self.error(&format!("{awaited} by the end of the run"));
     }
 
-    /// Whether a message that was not answered was seen by anybody here: then its deliveries are judged by themselves.
+    /// Whether any bot here has seen this unanswered message. If so, its deliveries are judged one by one.
     fn is_seen(&self, message: &Outgoing) -> bool {
         let ledger = self.worker.ledger.borrow();
         match message.to {
@@ -109,7 +113,7 @@ impl Bot {
         }
         let receivers = match (self.worker.dialect, self.conduct.behaviour.talk()) {
             (Dialect::Echo, _) => 1,
-            // Both names have it.
+            // Both names receive it.
             (_, Talk::Friends) => 2,
             (_, Talk::Room | Talk::Silent) => self.worker.crowds.of(self.identity.room),
         };

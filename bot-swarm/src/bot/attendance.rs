@@ -1,10 +1,10 @@
-//! When a bot is to be there, and since when it is not.
+//! The times at which a bot is wanted, and those at which it is absent.
 
 use std::time::Duration;
 
 use crate::clock::Nanos;
 
-/// A time in which a bot was away of its own accord; none of the server's doing.
+/// A time in which a bot was away by its own choice, which is not the server's fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Absence {
     from: Nanos,
@@ -12,45 +12,47 @@ pub(super) struct Absence {
 }
 
 impl Absence {
-    /// How much of it lies after a point in time.
+    /// Returns how much of it lies after a point in time.
     pub(super) fn after(self, time: Nanos) -> Duration {
         self.until.since(self.from.max(time))
     }
 }
 
-/// How a bot comes and goes.
+/// The attendance of a bot.
 #[derive(Debug, Default)]
 pub(super) struct Attendance {
-    /// Whether the profile wants it at the moment.
+    /// Whether the profile wants it now.
     is_wanted: bool,
-    /// When the profile wanted it to go, while it awaits the answers to its messages.
+    /// The time at which the profile dismissed it, while it awaits the answers to its messages.
     departs_at: Option<Nanos>,
-    /// When it was to connect first, until it is connected.
+    /// The time at which it was due to connect first, until it is connected.
     awaited_since: Option<Nanos>,
-    /// When it lost its connection, or was to be back, until it has been told what it missed.
+    /// The time at which it lost its connection, or was due to return, until it has received the messages that it
+    /// missed.
     missed_since: Option<Nanos>,
-    /// Its newest rest; what came before the end of that is timed from there.
+    /// Its newest rest. Messages planned before the end of the rest are timed from that end.
     rest: Absence,
-    /// The random part of the pause after its newest failure, until it is welcomed. Where the next attempt fails as well, the
-    /// server was away meanwhile, and the pause was nobody's choice.
+    /// The random part of the pause after its newest failure, until it is welcomed. If the next attempt fails as well,
+    /// the server was away all the time, and the pause does not count as the bot's own.
     pause: Option<Absence>,
-    /// The random part of the pause before it was welcomed last: the server may have been there, and was not asked.
+    /// The random part of the pause before its last welcome: the server may have been available then, but the bot did
+    /// not try.
     waited: Absence,
-    /// Whether it lost its connection since it was welcomed last.
+    /// Whether it has lost its connection since its last welcome.
     was_cut_off: bool,
     /// Whether it was connected before.
     has_been_here: bool,
 }
 
 impl Attendance {
-    /// The profile wants it. Answers whether that is new.
+    /// Notes that the profile wants it. Returns whether that is new.
     pub(super) fn want(&mut self) -> bool {
         self.departs_at = None;
         !std::mem::replace(&mut self.is_wanted, true)
     }
 
-    /// The profile does not want it any more, from this time on; `None`: and it is to go at once. Answers whether that
-    /// is new.
+    /// Notes that the profile no longer wants it from this time on. With `None`, it leaves at once. Returns whether
+    /// that is new.
     pub(super) fn dismiss(&mut self, departs_at: Option<Nanos>) -> bool {
         self.departs_at = departs_at;
         std::mem::replace(&mut self.is_wanted, false)
@@ -64,64 +66,64 @@ impl Attendance {
         self.departs_at
     }
 
-    /// Whether it only awaits the answers to its messages before it goes.
+    /// Whether it only awaits the answers to its messages before it leaves.
     pub(super) fn is_departing(&self) -> bool {
         self.departs_at.is_some()
     }
 
-    /// It was to connect at this time.
+    /// Notes the time at which it was due to connect.
     pub(super) fn await_since(&mut self, since: Nanos) {
         self.awaited_since = Some(since);
     }
 
-    /// Takes since when it was awaited.
+    /// Takes the time since which it is awaited.
     pub(super) fn take_awaited(&mut self) -> Option<Nanos> {
         self.awaited_since.take()
     }
 
-    /// It failed to connect, or lost its connection: it tries again at the end of this pause.
+    /// Notes that it failed to connect or lost its connection, and tries again at the end of this pause.
     pub(super) fn pause(&mut self, from: Nanos, until: Nanos) {
         self.pause = Some(Absence { from, until });
     }
 
-    /// The earliest and the planned end of the pause that it makes.
+    /// The earliest and the planned end of its current pause.
     pub(super) fn pauses(&self) -> Option<(Nanos, Nanos)> {
         self.pause.map(|pause| (pause.from, pause.until))
     }
 
-    /// It tries to connect, possibly before the end of its pause.
+    /// Notes an attempt to connect, which may come before the end of the pause.
     pub(super) fn tries(&mut self, now: Nanos) {
         if let Some(pause) = &mut self.pause {
             pause.until = pause.until.min(now);
         }
     }
 
-    /// How long the bot was away of its own accord since something was planned.
+    /// Returns how long the bot was away by its own choice since something was planned.
     pub(super) fn own_wait(&self, planned: Nanos) -> Duration {
         self.rest.after(planned) + self.waited.after(planned)
     }
 
-    /// What it had waited of its own accord before it was welcomed last.
+    /// Its own wait before its last welcome.
     pub(super) fn waited(&self) -> Absence {
         self.waited
     }
 
-    /// It was welcomed. Answers whether it comes back, and whether it is here for the first time.
+    /// Notes a welcome. Returns whether it has returned after a loss, and whether this is its first welcome.
     pub(super) fn welcome(&mut self) -> (bool, bool) {
         self.waited = self.pause.take().unwrap_or_default();
         (std::mem::take(&mut self.was_cut_off), !std::mem::replace(&mut self.has_been_here, true))
     }
 
-    /// It lost its connection. One that had not been told yet what it missed has missed it since before.
+    /// Notes the loss of its connection. If it has not caught up since an earlier loss, the earlier time stays.
     pub(super) fn cut_off(&mut self, now: Nanos) {
         self.was_cut_off = true;
         self.missed_since.get_or_insert(now);
     }
 
-    /// It goes by its own will, to be back at this time.
+    /// Notes that it leaves by its own choice until this time.
     pub(super) fn rest_until(&mut self, back_at: Nanos) {
         self.rest = Absence { from: Nanos::default(), until: back_at };
-        // What came before the rest came before any earlier pause as well.
+        // A message planned before the rest was also planned before any earlier pause.
         self.waited = Absence::default();
         self.missed_since = Some(back_at);
     }
@@ -134,7 +136,7 @@ impl Attendance {
         self.missed_since
     }
 
-    /// Takes since when it missed something: it has been told.
+    /// Takes the time since which it has missed messages, because it has caught up.
     pub(super) fn take_missed(&mut self) -> Option<Nanos> {
         self.missed_since.take()
     }
@@ -153,13 +155,13 @@ mod tests {
         attendance.tries(Nanos(14));
         // The server is still away.
         attendance.pause(Nanos(15), Nanos(25));
-        assert_eq!(attendance.own_wait(Nanos(0)), ns(0), "nobody knows yet");
+        assert_eq!(attendance.own_wait(Nanos(0)), ns(0), "the pause does not count yet");
         attendance.tries(Nanos(25));
         attendance.welcome();
         let waits: Vec<Duration> =
             [0, 12, 15, 20, 25, 30].into_iter().map(|planned| attendance.own_wait(Nanos(planned))).collect();
         assert_eq!(waits, [10, 10, 10, 5, 0, 0].map(ns));
-        // It comes back before its pause is over; then a rest begins, from whose end all is timed.
+        // It reconnects before its pause is over; then it rests, and all messages are timed from the end of the rest.
         attendance.pause(Nanos(40), Nanos(60));
         attendance.tries(Nanos(50));
         attendance.welcome();

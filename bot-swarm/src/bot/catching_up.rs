@@ -1,4 +1,4 @@
-//! How a bot catches up: after a lost connection it asks for what it missed in its room and in its inbox.
+//! Catching up: after a lost connection, a bot requests the messages that it missed in its room and in its inbox.
 
 use starling_protocol::{ClientCommand, InboxPosition, JoinedEvent, MessageId};
 
@@ -6,26 +6,26 @@ use super::Bot;
 use crate::census::BotState;
 use crate::ledger::Standing;
 
-/// The `id` of the frame that asks to resume the room; messages have others.
+/// The `id` of the frame that asks to resume the room. Messages have other ids.
 const ROOM_ID: &str = "resume";
 
 /// The `id` of the frame that asks to resume the inbox.
 const INBOX_ID: &str = "resume-inbox";
 
 impl Bot {
-    /// Whether the bot has been told what it missed.
+    /// Whether the bot has received everything that it missed.
     pub(super) fn is_caught_up(&self) -> bool {
         self.reading.home.is_current() && self.reading.inbox.is_current()
     }
 
-    /// Counts the bot as connected, once it has been told what it missed.
+    /// Counts the bot as connected if it has caught up.
     pub(super) fn note_whether_back(&mut self) {
         if self.is_caught_up() {
             self.enter_state(BotState::Connected);
         }
     }
 
-    /// Asks for what the bot missed in its room and in its inbox, as far as it has yet to.
+    /// Requests the messages that the bot missed in its room and in its inbox, unless it has done so.
     pub(super) fn ask_for_missed(&mut self) {
         let ledger = self.worker.ledger.borrow();
         let room = self.reading.home.resume_from(ledger.resume_point(self.identity.number, self.identity.room));
@@ -41,12 +41,12 @@ impl Bot {
         }
     }
 
-    /// The server told in its welcome where the bot's inbox is. `None`: it keeps none.
+    /// Handles the inbox position in the server's welcome. `None`: the server keeps no inbox.
     pub(super) fn finds_inbox(&mut self, position: Option<&InboxPosition>) {
         let Some(position) = position else { return self.reading.inbox.begin_anew() };
         let mut ledger = self.worker.ledger.borrow_mut();
         if ledger.inbox_resume_point(self.identity.number).is_none_or(|(epoch, _)| epoch != position.epoch) {
-            // The server sends of itself what waits for a client.
+            // The server sends waiting messages without a request.
             ledger.has_inbox(
                 self.identity.number,
                 Standing { epoch: position.epoch, seq: position.seq.0, recovered: false },
@@ -55,13 +55,13 @@ impl Bot {
         }
     }
 
-    /// The server answered how much of what was missed it will bring.
+    /// Handles the server's answer to a request to resume.
     pub(super) fn was_told_of_missed(&mut self, joined: &JoinedEvent) {
         let recovered = joined.recovered == Some(true);
         let standing = Standing { epoch: joined.epoch, seq: joined.seq.0, recovered };
         let mut ledger = self.worker.ledger.borrow_mut();
         if joined.inbox {
-            // Not asked for, it is another one: an operator has dropped the old one.
+            // Without a request, it is a new inbox, because an operator has deleted the old one.
             if !self.reading.inbox.resumed(recovered) && !self.reading.inbox.is_current() {
                 return;
             }
@@ -82,7 +82,7 @@ impl Bot {
         self.note_whether_back();
     }
 
-    /// The server refused what was asked under this id. Answers whether it was to resume.
+    /// Handles a refusal of the request with this id. Returns whether it was a request to resume.
     pub(super) fn resume_was_refused(&mut self, id: &MessageId) -> bool {
         let refused = match id.as_str() {
             ROOM_ID => &mut self.reading.home,

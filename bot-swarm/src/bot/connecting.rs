@@ -1,4 +1,4 @@
-//! How a bot's connection is made, how it is lost, and how it ends.
+//! Opening, losing and closing a bot's connection.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -13,24 +13,22 @@ use awc::http::header::AUTHORIZATION;
 use awc::ws;
 
 use super::Bot;
+use super::fragments::Fragments;
 use super::link::{Greeting, Link, OpenLink};
-use super::socket::{Outflow, Socket};
+use super::socket::{FRAME_BYTES_MAX, Outflow, Socket};
 use crate::agenda::Errand;
 use crate::census::BotState;
 use crate::clock::Nanos;
 use crate::connect_error::{self, NO_WELCOME};
 use crate::foreign::Foreign;
 
-/// Largest frame that a bot takes: a full page of history of messages of the largest size most servers allow.
-const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// How long a server may take to end a connection that it has closed.
+/// The time that a server has to end a connection after its close frame.
 const END_DEADLINE: Duration = Duration::from_secs(1);
 
-/// How long a server may take to welcome a bot after the handshake.
+/// The time that a server has to welcome a bot after the handshake.
 const WELCOME_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Writes what the bot sends, for as long as the connection lives, and lets it send on when there is room again.
+/// Writes the bot's frames while the connection lives, and lets the bot continue when the outbox has room again.
 struct Writing(Outflow);
 
 impl ActorFuture<Bot> for Writing {
@@ -52,7 +50,7 @@ impl Bot {
         }
         self.attendance.tries(self.worker.now());
         if self.state == BotState::Resting {
-            // From now on it is expected to be there.
+            // From now on it counts as away instead of resting.
             self.enter_state(BotState::Away);
             self.worker.ledger.borrow_mut().interrupted(self.identity.number, self.identity.room);
         }
@@ -82,8 +80,9 @@ impl Bot {
     }
 
     fn open(&mut self, framed: Framed<BoxedSocket, ws::Codec>, ctx: &mut Context<Self>) {
-        let is_slow = self.conduct.behaviour.reads_slowly();
+        let is_slow = self.identity.kind.reads_slowly();
         let (socket, inbound, outflow) = Socket::open(framed, Rc::clone(&self.worker.read_buffers), is_slow);
+        self.session.fragments = Fragments::default();
         let now = self.worker.now();
         let pulse_due = now.after(WELCOME_DEADLINE);
         self.session.link = Link::Open(OpenLink {
@@ -109,17 +108,21 @@ impl Bot {
         }
     }
 
-    /// The server's first word on a new connection. Its pings come every `heartbeat`.
+    /// Handles the server's welcome on a new connection. Its pings come every `heartbeat`.
     pub(super) fn link_is_welcomed(&mut self, heartbeat: Duration) {
         let now = self.worker.now();
         let Link::Open(link) = &mut self.session.link else { return };
         link.greeting = Greeting::Welcomed;
-        // The server gives a client two heartbeats of silence; the bot gives the server a little more.
+        // The server allows a client two heartbeats of silence; the bot allows the server a little more.
         link.pulse_interval = heartbeat.saturating_mul(5) / 2;
         link.pulse_due = now.after(link.pulse_interval);
         let pulse_due = link.pulse_due;
         self.enter(pulse_due, Errand::CheckPulse);
         self.session.way_back.note_return();
+        if !self.identity.kind.reads_slowly() {
+            // A bot that reads slowly learns late that it was closed.
+            self.worker.presence.came(self.identity.number, now);
+        }
         let (is_return, is_first) = self.attendance.welcome();
         let mut stats = self.worker.stats.borrow_mut();
         stats.counters.reconnects += u64::from(is_return);
@@ -132,10 +135,10 @@ impl Bot {
         self.speech.has_waited(waited);
     }
 
-    /// Gives a connection up from which nothing came for too long: the other end may be gone without a word.
+    /// Drops a connection on which nothing came for too long: the other end may have vanished silently.
     pub(super) fn check_pulse(&mut self, due: Nanos, ctx: &mut Context<Self>) {
         let Link::Open(link) = &mut self.session.link else { return };
-        // An appointment of an earlier connection, or of before the welcome.
+        // An outdated appointment: of an earlier connection, or from before the welcome.
         if due < link.pulse_due {
             return;
         }
@@ -154,7 +157,7 @@ impl Bot {
         }
     }
 
-    /// The server closes the connection. The bot answers, and the server ends it.
+    /// Handles the server's close frame. The bot answers it, and the server ends the connection.
     pub(super) fn closed(&mut self, reason: Option<ws::CloseReason>, ctx: &mut Context<Self>) {
         let Link::Open(link) = &mut self.session.link else { return };
         if link.is_leaving {
@@ -165,11 +168,12 @@ impl Bot {
         link.is_alive = false;
         link.pulse_due = self.worker.now().after(END_DEADLINE);
         let pulse_due = link.pulse_due;
+        self.worker.presence.was_cut_off(self.identity.number);
         self.session.link.send(ws::Message::Close(reason));
         self.enter(pulse_due, Errand::CheckPulse);
     }
 
-    /// The connection is lost or useless; the bot will come back.
+    /// Handles a lost or useless connection; the bot reconnects later.
     pub(super) fn lost(&mut self, why: &str, ctx: &mut Context<Self>) {
         let Link::Open(link) = &mut self.session.link else { return };
         if link.is_leaving {
@@ -179,14 +183,15 @@ impl Bot {
         let reconnect_after = link.reconnect_after;
         if link.greeting == Greeting::Welcomed {
             let mut ledger = self.worker.ledger.borrow_mut();
-            if self.conduct.behaviour.reads_slowly() {
-                // It was asked for: the bot begins anew.
+            if self.identity.kind.reads_slowly() {
+                // A slow bot provokes this loss: it starts again without resuming.
                 ledger.left(self.identity.number, self.identity.room);
                 ledger.disconnected(self.identity.number);
             } else {
                 ledger.interrupted(self.identity.number, self.identity.room);
             }
             drop(ledger);
+            self.worker.presence.was_cut_off(self.identity.number);
             self.enter_state(BotState::Away);
             self.attendance.cut_off(self.worker.now());
             self.end_visit();
@@ -213,8 +218,8 @@ impl Bot {
         self.enter(due, Errand::Connect);
     }
 
-    /// The swarm has fallen silent: a bot that pauses before it connects does so early enough to be back, unless the server
-    /// asked for the pause. Or it would count as away though the server may have been there for long.
+    /// The swarm has become quiet. A bot that pauses before it reconnects does so early enough to return in time,
+    /// unless the server requested the pause. Otherwise it would count as away although the server may be available.
     pub(super) fn hurry_back(&mut self) {
         let Some((earliest, due)) = self.attendance.pauses().filter(|_| matches!(self.session.link, Link::Down)) else {
             return;
@@ -227,7 +232,7 @@ impl Bot {
         }
     }
 
-    /// Says goodbye; the connection ends when the server has answered.
+    /// Sends a close frame; the connection ends when the server has answered.
     pub(super) fn say_goodbye(&mut self) {
         if let Link::Open(link) = &mut self.session.link {
             link.is_leaving = true;
@@ -235,7 +240,7 @@ impl Bot {
         }
     }
 
-    /// Goes for good, or until the profile wants the bot again.
+    /// Leaves for good, or until the profile wants the bot again.
     pub(super) fn leave(&mut self, ctx: &mut Context<Self>) {
         let now = self.worker.now();
         self.give_up_plan(now);
@@ -244,6 +249,7 @@ impl Bot {
             self.leave_crowd();
         }
         self.end_visit();
+        self.worker.presence.goes(self.identity.number);
         let mut ledger = self.worker.ledger.borrow_mut();
         ledger.left(self.identity.number, self.identity.room);
         ledger.disconnected(self.identity.number);
@@ -259,11 +265,11 @@ impl Bot {
         self.enter_state(BotState::Gone);
     }
 
-    /// The goodbye is over.
+    /// Ends the connection after the close handshake.
     fn end(&mut self, ctx: &mut Context<Self>) {
         self.drop_link(ctx);
         if self.attendance.is_wanted() {
-            // It rests, or was wanted again meanwhile.
+            // It rests, or the profile has wanted it again meanwhile.
             self.enter(self.attendance.back_at().max(self.worker.now()), Errand::Connect);
         } else {
             self.session.link = Link::Gone;

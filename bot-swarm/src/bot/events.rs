@@ -1,4 +1,4 @@
-//! What a bot does with what comes from the server.
+//! Handling of the frames that a bot receives.
 
 use std::time::Duration;
 
@@ -8,12 +8,14 @@ use awc::error::WsProtocolError;
 use awc::ws::{self, Frame};
 use starling_protocol::{Ack, ErrorCode, JoinedEvent, Refusal, ServerEvent, Welcome};
 
+use super::fragments::TooLarge;
 use super::in_flight::{Addressee, Outgoing, serial_of};
 use super::link::Greeting;
-use super::{Bot, PAUSE_DEFAULT, Visit};
+use super::{Bot, PAUSE_DEFAULT};
 use crate::agenda::Errand;
 use crate::census::BotState;
 use crate::clock::Nanos;
+use crate::connect_error::UNREADABLE_WELCOME;
 use crate::dialect::Dialect;
 use crate::judgement::OTHER_DIALECT;
 use crate::ledger::{Standing, Verdict};
@@ -24,16 +26,19 @@ use crate::wire::{self, Delivery, Incoming};
 impl StreamHandler<Result<Frame, WsProtocolError>> for Bot {
     fn handle(&mut self, frame: Result<Frame, WsProtocolError>, ctx: &mut Context<Self>) {
         self.session.link.note_life();
-        match frame {
+        let heard = match frame {
             Ok(Frame::Text(text)) => self.hear(&text),
-            Ok(Frame::Ping(payload)) => self.session.link.send(ws::Message::Pong(payload)),
-            Ok(Frame::Pong(_)) => {}
-            Ok(Frame::Close(reason)) => self.closed(reason, ctx),
             Ok(Frame::Continuation(item)) => self.hear_part(&item),
             Ok(Frame::Binary(data)) if self.is_plain() => self.hear(&data),
-            Ok(Frame::Binary(_)) => self.error("binary frame"),
-            Err(WsProtocolError::Io(error)) => self.lost(&format!("connection: {}", error.kind()), ctx),
-            Err(error) => self.lost(&format!("WebSocket: {error}"), ctx),
+            Ok(Frame::Binary(_)) => return self.error("binary frame"),
+            Ok(Frame::Ping(payload)) => return self.session.link.send(ws::Message::Pong(payload)),
+            Ok(Frame::Pong(_)) => return,
+            Ok(Frame::Close(reason)) => return self.closed(reason, ctx),
+            Err(WsProtocolError::Io(error)) => return self.lost(&format!("connection: {}", error.kind()), ctx),
+            Err(error) => return self.lost(&format!("WebSocket: {error}"), ctx),
+        };
+        if let Err(too_large) = heard {
+            self.lost(&format!("WebSocket: {too_large}"), ctx);
         }
     }
 
@@ -43,13 +48,11 @@ impl StreamHandler<Result<Frame, WsProtocolError>> for Bot {
 }
 
 impl Bot {
-    fn hear_part(&mut self, item: &Item) {
-        if let Some(whole) = self.session.fragments.join(item) {
-            self.hear(&whole);
-        }
+    fn hear_part(&mut self, item: &Item) -> Result<(), TooLarge> {
+        self.session.fragments.join(item)?.map_or(Ok(()), |whole| self.hear(&whole))
     }
 
-    fn hear(&mut self, frame: &[u8]) {
+    fn hear(&mut self, frame: &[u8]) -> Result<(), TooLarge> {
         self.worker.stats.borrow_mut().counters.bytes_received += frame.len() as u64;
         if self.is_plain() {
             return self.hear_plainly(frame);
@@ -63,10 +66,11 @@ impl Bot {
             }
         }
         self.keep_time();
+        Ok(())
     }
 
-    /// Something came that is nothing in the bot's dialect. Before the welcome that is about the dialect, and told once, and
-    /// later it is `what`.
+    /// Handles a frame that does not belong to the bot's dialect. Before the welcome, it is reported once, as an error
+    /// about the dialect; later, as the error `what`.
     pub(super) fn does_not_understand(&mut self, frame: &[u8], what: &str) {
         let Some(greeting) = self.session.link.greeting().filter(|greeting| **greeting != Greeting::Welcomed) else {
             return self.error(what);
@@ -75,7 +79,8 @@ impl Bot {
             return;
         }
         let ours = self.worker.dialect;
-        match Dialect::of_greeting(frame).filter(|theirs| *theirs != ours) {
+        match Dialect::of_greeting(frame) {
+            Some(theirs) if theirs == ours => self.error(UNREADABLE_WELCOME),
             Some(theirs) => self.error(&format!("the server speaks {theirs}, {OTHER_DIALECT}{ours}")),
             None => self.error(&format!("the server does not speak BOT_DIALECT={ours}")),
         }
@@ -83,7 +88,7 @@ impl Bot {
 
     fn told(&mut self, event: ServerEvent<'_>) {
         match event {
-            // It has left, and only the goodbye is not yet answered.
+            // The bot has left and only awaits the answer to its close frame.
             ServerEvent::Welcome(_) | ServerEvent::Joined(_) if self.session.link.is_leaving() => {}
             ServerEvent::Welcome(welcome) => self.welcomed(&welcome),
             ServerEvent::Message(message) => self.delivered(&Delivery {
@@ -102,7 +107,7 @@ impl Bot {
             }
             ServerEvent::Left { room, .. } => self.visited(&room),
             ServerEvent::Pong { id, at } => self.time_was_told(id.as_ref(), at),
-            // A bot does not ask for these.
+            // A bot does not request these.
             ServerEvent::Presence(_)
             | ServerEvent::Members(_)
             | ServerEvent::Rooms { .. }
@@ -113,7 +118,7 @@ impl Bot {
     fn welcomed(&mut self, welcome: &Welcome) {
         self.link_is_welcomed(Duration::from_millis(welcome.heartbeat_ms));
         self.session.way_back.keep_key(welcome.key);
-        // A token may say another name than the bot asked for. Its messages are delivered under that one.
+        // A token may assign another name than the bot asked for. Its messages are delivered under the assigned name.
         if self.identity.name != welcome.client_id {
             self.identity.name.clone_from(&welcome.client_id);
         }
@@ -144,13 +149,13 @@ impl Bot {
 
     fn delivered(&mut self, delivery: &Delivery<'_>) {
         if self.state == BotState::Gone {
-            // It has left its rooms, and only the goodbye is not yet answered.
+            // The bot has left its rooms and only awaits the answer to its close frame.
             return;
         }
         let worker = &self.worker;
         let names = Names { from: delivery.from, to: delivery.to.unwrap_or_default() };
         let message = match Marker::read(delivery.text, names) {
-            // A bot marks whatever it says.
+            // A bot marks each of its messages.
             Reading::Unmarked if worker.roster.has(delivery.from) => Reading::Altered,
             reading @ (Reading::Marked(_) | Reading::Altered | Reading::Unmarked) => reading,
         };
@@ -171,7 +176,7 @@ impl Bot {
                         &message,
                         timing.exact(),
                     )
-                } else if let Visit::In(visited) = self.conduct.visit
+                } else if let Some(visited) = self.conduct.visit.room()
                     && name == worker.roster.room(visited).name.as_str()
                 {
                     let tag = worker.roster.room(visited).tag;
@@ -197,13 +202,13 @@ impl Bot {
         worker.stats.borrow_mut().delivery_came(timing, verdict == Verdict::Counts);
     }
 
-    /// How long a message took to this bot, as far as the server can help it.
+    /// The delivery time of a message to this bot, without the waits that are the bots' own.
     pub(super) fn timing(&self, marker: &Marker) -> Timing {
-        if marker.planned == Nanos::UNPLANNED || self.conduct.behaviour.reads_slowly() {
+        if marker.planned == Nanos::UNPLANNED || self.identity.kind.reads_slowly() {
             return Timing::Untimed;
         }
         let now = self.worker.now();
-        // Both may have waited at the same time, so it is not the sum.
+        // Both bots may have waited at the same time, so this is the longer wait and not the sum.
         let own_wait = |planned| self.attendance.own_wait(planned).max(marker.own_wait.duration());
         if self.worker.has_our_clock(marker) {
             return Timing::Exact(now.since(marker.planned).saturating_sub(own_wait(marker.planned)));
@@ -219,29 +224,35 @@ impl Bot {
     fn acked(&mut self, ack: &Ack) {
         let worker = &self.worker;
         worker.stats.borrow_mut().counters.acked_as_duplicates += u64::from(ack.duplicate);
-        let Some(message) = serial_of(&ack.id).and_then(|serial| self.speech.answered(serial)) else {
+        let serial = serial_of(&ack.id, worker.run, self.identity.number);
+        let Some((serial, message)) = serial.and_then(|serial| Some((serial, self.speech.awaits_answer(serial)?)))
+        else {
             return self.error("ack of nothing");
         };
-        self.was_taken(&message);
-        let mut ledger = worker.ledger.borrow_mut();
-        match (message.to, ack.seq) {
-            (Addressee::Room, Some(seq)) => {
+        // An ack that does not say where the message is promises nothing: the message is still unanswered.
+        match message.to {
+            Addressee::Room => {
+                if ack.room.as_ref() != Some(&worker.roster.room(self.identity.room).name) {
+                    return self.error("ack of another room");
+                }
+                let Some(seq) = ack.seq else { return self.error("ack without seq") };
+                let mut ledger = worker.ledger.borrow_mut();
                 ledger.room_acked(self.identity.number, self.identity.room, seq.0, message.number, message.planned);
             }
-            (Addressee::Room, None) => worker.stats.borrow_mut().error("ack without seq"),
-            (Addressee::Friend(friend), _) => {
-                ledger.private_acked(
-                    self.identity.number,
-                    worker.roster.friend(self.identity.number, friend),
-                    message.number,
-                );
+            Addressee::Friend(friend) => {
+                let friend = worker.roster.friend(self.identity.number, friend);
+                if ack.to.as_ref() != Some(&worker.roster.name(friend)) {
+                    return self.error("ack of another receiver");
+                }
+                worker.ledger.borrow_mut().private_acked(self.identity.number, friend, message.number);
             }
         }
-        drop(ledger);
+        self.speech.answered(serial);
+        self.was_taken(&message);
         self.answered();
     }
 
-    /// The server took a message: as long after its planned time as the server can help.
+    /// Records that the server accepted a message, and the time since its planned time without the bot's own wait.
     pub(super) fn was_taken(&self, message: &Outgoing) {
         let worker = &self.worker;
         worker.unanswered.set(worker.unanswered.get() - 1);
@@ -252,7 +263,7 @@ impl Bot {
         }
     }
 
-    /// A message of the bot was answered.
+    /// Handles the answer to a message.
     pub(super) fn answered(&mut self) {
         if self.attendance.is_departing() && self.is_answered() {
             return self.enter(self.worker.now(), Errand::Part);
@@ -271,7 +282,8 @@ impl Bot {
             let pause = refusal.retry_after_ms.map_or(PAUSE_DEFAULT, Duration::from_millis);
             self.speech.pause(self.worker.now().after(pause));
         }
-        if let Some(message) = serial_of(id).and_then(|serial| self.speech.answered(serial)) {
+        let serial = serial_of(id, self.worker.run, self.identity.number);
+        if let Some(message) = serial.and_then(|serial| self.speech.answered(serial)) {
             if is_temporary {
                 self.speech.postpone(message);
                 let worker = &self.worker;
@@ -279,14 +291,28 @@ impl Bot {
                 worker.deferred.set(worker.deferred.get() + 1);
                 worker.stats.borrow_mut().counters.refused_for_now += 1;
             } else {
-                // Friends are away now and then, and who floods is refused.
-                self.was_refused(self.conduct.behaviour.ignores_limits() || refusal.code == ErrorCode::NoSuchClient);
+                self.was_refused(self.is_provoked(refusal.code, &message));
             }
         }
         self.answered();
     }
 
-    /// The server refused a message for good.
+    /// Whether there is a reason to refuse a message for good: its sender floods, or its receiver may be away.
+    fn is_provoked(&self, code: ErrorCode, message: &Outgoing) -> bool {
+        if self.conduct.behaviour.ignores_limits() {
+            return true;
+        }
+        let Addressee::Friend(friend) = message.to else { return false };
+        if code != ErrorCode::NoSuchClient {
+            return false;
+        }
+        // If the friend turns out to have been there, the refusal counts against the server in the end.
+        let friend = self.worker.roster.friend(self.identity.number, friend);
+        self.worker.presence.is_said_to_be_away(friend, message.planned);
+        true
+    }
+
+    /// Counts a final refusal of a message.
     pub(super) fn was_refused(&self, is_provoked: bool) {
         self.worker.unanswered.set(self.worker.unanswered.get() - 1);
         let counters = &mut self.worker.stats.borrow_mut().counters;

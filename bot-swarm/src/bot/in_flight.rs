@@ -1,4 +1,4 @@
-//! Messages that a bot has sent and the server has not answered.
+//! Messages that a bot has sent and that the server has not answered.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,42 +8,42 @@ use starling_protocol::MessageId;
 use crate::clock::Nanos;
 use crate::marker::OwnWait;
 
-/// For whom a message is.
+/// The receiver of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Addressee {
     /// The bot's room.
     Room,
-    /// The bot's friend of this number, from 0.
+    /// The bot's friend with this number, from 0.
     Friend(u32),
 }
 
-/// Most messages of one bot that may be under way unanswered; at the bound, the bot waits for an ack, and its plan's
-/// times stay. Below the 20 errors in a row at which the server closes a connection, so that a bot that is refused
-/// for its rate learns it in time.
+/// The most unanswered messages of one bot. At the limit, the bot waits for an ack, and the planned times of its
+/// messages stay. The limit is below the 20 consecutive errors at which the server closes a connection, so a bot that
+/// is refused for its rate learns it in time.
 pub(crate) const IN_FLIGHT_MAX: usize = 16;
 
-/// A message that has a number, on its way.
+/// A message that has a number and is not answered yet.
 ///
-/// Small: its text is written anew whenever it is sent again.
+/// Small: its text is generated again whenever it is sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Outgoing {
     pub(crate) to: Addressee,
-    /// The bot's count of its messages to this addressee.
+    /// The number of this message among the bot's messages to this addressee.
     pub(crate) number: u32,
     pub(crate) planned: Nanos,
-    /// How long the bot itself has kept it waiting since then.
+    /// How long the bot itself has delayed it since then.
     pub(crate) own_wait: OwnWait,
     pub(crate) bytes: u32,
 }
 
 impl Outgoing {
-    /// How long it has taken until now, without what the bot itself kept it waiting.
+    /// The time from its planned time until now, without the bot's own delay.
     pub(crate) fn latency(&self, now: Nanos) -> Duration {
         now.since(self.planned).saturating_sub(self.own_wait.duration())
     }
 }
 
-/// The messages of one bot that are under way, in the order in which they were sent.
+/// The unanswered messages of one bot, in the order in which they were sent.
 #[derive(Debug, Default)]
 pub(crate) struct InFlight {
     messages: VecDeque<(u64, Outgoing)>,
@@ -51,19 +51,24 @@ pub(crate) struct InFlight {
 }
 
 impl InFlight {
-    /// Adds a message; the answer gives back its serial number.
+    /// Adds a message and returns its serial number, which the answer repeats.
     pub(crate) fn add(&mut self, message: Outgoing) -> u64 {
         self.last_serial += 1;
         self.messages.push_back((self.last_serial, message));
         self.last_serial
     }
 
-    /// Takes the message that was answered. `None`: it had been answered before.
+    /// Takes the message with this serial number, because it was answered. `None` if it had been answered before.
     pub(crate) fn take(&mut self, serial: u64) -> Option<Outgoing> {
         self.take_where(|known| known == serial)
     }
 
-    /// Takes the first message whose serial number is as wanted. `None`: there is none.
+    /// The message of this serial number, if it is not answered.
+    pub(crate) fn get(&self, serial: u64) -> Option<Outgoing> {
+        self.iter().find(|(known, _)| *known == serial).map(|(_, message)| message)
+    }
+
+    /// Takes the first message whose serial number satisfies the condition. `None` if there is none.
     pub(crate) fn take_where(&mut self, is_wanted: impl Fn(u64) -> bool) -> Option<Outgoing> {
         let index = self.messages.iter().position(|(serial, _)| is_wanted(*serial))?;
         self.messages.remove(index).map(|(_, message)| message)
@@ -74,12 +79,12 @@ impl InFlight {
         self.messages.drain(..).map(|(_, message)| message)
     }
 
-    /// Whether no more may be added.
+    /// Whether the limit is reached.
     pub(crate) fn is_full(&self) -> bool {
         self.messages.len() >= IN_FLIGHT_MAX
     }
 
-    /// All messages, to be changed.
+    /// All messages, mutable.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Outgoing> {
         self.messages.iter_mut().map(|(_, message)| message)
     }
@@ -90,15 +95,18 @@ impl InFlight {
     }
 }
 
-/// The `id` of a message: no other of the same name has it, in this run or another. Bots may share a name.
+/// The `id` of a message. No other message of the same name has it, in this run or another, even if bots share a name.
 pub(crate) fn message_id(run: u32, bot: u32, serial: u64) -> MessageId {
     #[expect(clippy::expect_used, reason = "at most 8 + 1 + 8 + 1 + 20 characters, and not empty")]
     MessageId::parse(&format!("{run:08x}-{bot:x}-{serial}")).expect("a run and a serial number make an id")
 }
 
-/// The serial number in the `id` that an answer carries. `None`: the answer is not to a message.
-pub(crate) fn serial_of(id: &MessageId) -> Option<u64> {
-    id.as_str().rsplit_once('-')?.1.parse().ok()
+/// The serial number in the `id` that an answer carries. `None`: the answer is not to a message of this bot in this run.
+pub(crate) fn serial_of(id: &MessageId, run: u32, bot: u32) -> Option<u64> {
+    let (sender, serial) = id.as_str().rsplit_once('-')?;
+    let (run_of_sender, number) = sender.split_once('-')?;
+    let is = |text, number| u32::from_str_radix(text, 16) == Ok(number);
+    if is(run_of_sender, run) && is(number, bot) { serial.parse().ok() } else { None }
 }
 
 #[cfg(test)]
@@ -114,7 +122,9 @@ mod tests {
         let mut in_flight = InFlight::default();
         let serials: Vec<u64> = (1..=3).map(|number| in_flight.add(message(number))).collect();
         let second = message_id(7, 0, serials[1]);
-        assert_eq!(in_flight.take(serial_of(&second).unwrap()), Some(message(2)));
+        let serial = serial_of(&second, 7, 0).unwrap();
+        assert_eq!(in_flight.get(serial), Some(message(2)));
+        assert_eq!((in_flight.take(serial), in_flight.get(serial)), (Some(message(2)), None));
         assert_eq!(in_flight.take(serials[1]), None);
         assert_eq!(in_flight.iter().map(|(_, m)| m.number).collect::<Vec<_>>(), [1, 3]);
     }
@@ -134,5 +144,22 @@ mod tests {
         assert_ne!(message_id(1, 1, 1), message_id(2, 1, 1));
         assert_ne!(message_id(1, 1, 1), message_id(1, 2, 1));
         assert_eq!(message_id(0xab, 3, 12).as_str(), "000000ab-3-12");
+    }
+
+    #[test]
+    fn an_answer_to_another_bot_or_run_is_no_answer() {
+        let id = |text: &str| MessageId::parse(text).unwrap();
+        for (text, serial) in [
+            ("000000ab-3-12", Some(12)),
+            ("000000ab-4-12", None),
+            ("000000ac-3-12", None),
+            ("12", None),
+            ("3-12", None),
+            ("x-000000ab-3-12", None),
+            ("000000ab-3-x", None),
+            ("resume", None),
+        ] {
+            assert_eq!(serial_of(&id(text), 0xab, 3), serial, "{text}");
+        }
     }
 }

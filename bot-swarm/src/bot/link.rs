@@ -1,4 +1,4 @@
-//! A bot's connection, as the bot holds it.
+//! A bot's connection, as the bot sees it.
 
 use std::time::Duration;
 
@@ -8,47 +8,47 @@ use awc::ws;
 use super::socket::Socket;
 use crate::clock::Nanos;
 
-/// How often a bot that reads slowly reads.
+/// The interval at which a slow bot reads.
 const READ_PERIOD: Duration = Duration::from_millis(100);
 
-/// What a bot's connection is to it at the moment.
+/// The state of a bot's connection.
 pub(super) enum Link {
-    /// There is none; an errand will make one.
+    /// No connection; an errand will open one.
     Down,
-    /// On the way.
+    /// The handshake is not finished.
     Connecting(SpawnHandle),
-    /// There is one.
+    /// There is a connection.
     Open(OpenLink),
-    /// There was one, and there will be none.
+    /// No connection, and no errand to open one.
     Gone,
 }
 
-/// A connection.
+/// An open connection.
 pub(super) struct OpenLink {
     pub(super) socket: Socket,
     pub(super) inbound: SpawnHandle,
     pub(super) outflow: SpawnHandle,
     pub(super) greeting: Greeting,
-    /// Whether the bot has said goodbye.
+    /// Whether the bot has sent a close frame.
     pub(super) is_leaving: bool,
-    /// Why the server closes, once it has said so.
+    /// The reason of the server's close frame, once it has arrived.
     pub(super) closed_for: Option<String>,
-    /// Whether anything came since the pulse was last checked.
+    /// Whether anything came since the last pulse check.
     pub(super) is_alive: bool,
-    /// When the pulse is checked next, and how often.
+    /// The time of the next pulse check. `pulse_interval` is the time between two.
     pub(super) pulse_due: Nanos,
     pub(super) pulse_interval: Duration,
-    /// What the server asked for when it announced that it will close.
+    /// The pause that the server requested when it announced that it closes.
     pub(super) reconnect_after: Duration,
-    /// When a bot that reads slowly may read more.
+    /// The time at which a slow bot may read more.
     pub(super) reads_at: Nanos,
 }
 
-/// The server's answer to an accepted handshake.
+/// The server's reaction after an accepted handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Greeting {
     Awaited,
-    /// The server has sent something that the bot's dialect does not know.
+    /// The server has sent something that is not in the bot's dialect.
     Misunderstood,
     Welcomed,
 }
@@ -60,7 +60,7 @@ impl OpenLink {
 }
 
 impl Link {
-    /// Whether messages may be sent.
+    /// Whether the bot may send messages.
     pub(super) fn is_up(&self) -> bool {
         matches!(self, Self::Open(link) if link.is_welcomed() && !link.is_leaving && link.closed_for.is_none())
     }
@@ -70,17 +70,17 @@ impl Link {
         matches!(self, Self::Open(link) if link.is_welcomed())
     }
 
-    /// What the server has answered to the handshake, while there is a connection.
+    /// The server's reaction after the handshake, if there is a connection.
     pub(super) fn greeting(&mut self) -> Option<&mut Greeting> {
         if let Self::Open(link) = self { Some(&mut link.greeting) } else { None }
     }
 
-    /// Whether the socket takes another message.
+    /// Whether the outbox has room for another message.
     pub(super) fn has_room(&self) -> bool {
         matches!(self, Self::Open(link) if link.socket.has_room())
     }
 
-    /// Whether the bot has said goodbye.
+    /// Whether the bot has sent a close frame.
     pub(super) fn is_leaving(&self) -> bool {
         matches!(self, Self::Open(link) if link.is_leaving)
     }
@@ -94,27 +94,28 @@ impl Link {
         }
     }
 
-    /// Lets a slow bot read some more, if this is its time. Answers when the next time is.
+    /// Lets a slow bot read more, if its time has come. Returns the next time.
     pub(super) fn read_on(&mut self, due: Nanos, now: Nanos, bytes_per_second: u32, is_over: bool) -> Option<Nanos> {
         let Self::Open(link) = self else { return None };
         if link.reads_at != due {
             return None;
         }
-        // Ten times a second, so a tenth of it; at least a byte, or nothing would ever be read.
+        // The bot reads ten times a second, so a tenth of the rate each time; at least one byte, or it would never
+        // read.
         let bytes = if is_over { usize::MAX } else { (bytes_per_second / 10).max(1) as usize };
         link.socket.allow_to_read(bytes);
         link.reads_at = due.after(READ_PERIOD).max(now);
         Some(link.reads_at)
     }
 
-    /// Something came.
+    /// Notes that something came from the server.
     pub(super) fn note_life(&mut self) {
         if let Self::Open(link) = self {
             link.is_alive = true;
         }
     }
 
-    /// The server will close, and said when to come back.
+    /// Notes that the server announced to close, with the pause that it requested.
     pub(super) fn note_closing(&mut self, reconnect_after: Duration) {
         if let Self::Open(link) = self {
             link.reconnect_after = reconnect_after;

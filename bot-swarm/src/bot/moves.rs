@@ -1,4 +1,4 @@
-//! How a bot comes and goes: as the profile wants, and as its behaviour wants.
+//! A bot comes and goes, as its profile and its behaviour decide.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use crate::census::BotState;
 use crate::clock::Nanos;
 use crate::ledger::Standing;
 
-/// The `id` of the frames by which a bot visits rooms.
+/// The `id` of the frames with which a bot joins and leaves visited rooms.
 const VISIT_ID: &str = "visit";
 
 impl Bot {
-    /// The profile wants the bot from now on.
+    /// Starts to take part, because the profile wants the bot from now on.
     pub(super) fn come(&mut self, planned: Nanos, ctx: &mut Context<Self>) {
         if self.worker.quiet_since.get().is_some_and(|quiet_since| planned > quiet_since) {
             return;
@@ -38,7 +38,7 @@ impl Bot {
         }
     }
 
-    /// The profile does not want the bot any more.
+    /// Leaves, because the profile no longer wants the bot.
     pub(super) fn depart(&mut self, planned: Nanos, ctx: &mut Context<Self>) {
         if self.attendance.dismiss(Some(planned)) {
             self.leave_crowd();
@@ -52,32 +52,32 @@ impl Bot {
         }
     }
 
-    /// Whether nothing that the bot said, or has still to say, waits for an answer.
+    /// Whether no message of the bot waits to be sent or answered.
     pub(super) fn is_answered(&self) -> bool {
         self.speech.is_done(self.plan_end(self.worker.now()))
     }
 
-    /// The bot is one of those to whom messages of its room come, unless what comes to it is not timed.
+    /// Counts the bot as a receiver of its room's messages, unless its deliveries are not timed.
     fn join_crowd(&self) {
-        if !self.conduct.behaviour.reads_slowly() {
+        if !self.identity.kind.reads_slowly() {
             self.worker.crowds.come(self.identity.room);
         }
     }
 
     pub(super) fn leave_crowd(&self) {
-        if !self.conduct.behaviour.reads_slowly() {
+        if !self.identity.kind.reads_slowly() {
             self.worker.crowds.go(self.identity.room);
         }
     }
 
-    /// Goes, if it is still to go.
+    /// Leaves if the bot is still dismissed.
     pub(super) fn part(&mut self, ctx: &mut Context<Self>) {
         if self.attendance.is_departing() {
             self.leave(ctx);
         }
     }
 
-    /// Asks the behaviour what to do next, and makes a note of when.
+    /// Asks the behaviour for its next move, and enters an appointment for it.
     pub(super) fn plan_move(&mut self) {
         if self.conduct.next_move.is_some() {
             return;
@@ -90,14 +90,14 @@ impl Bot {
         }
     }
 
-    /// Does what the behaviour wanted.
+    /// Makes the noted move.
     pub(super) fn make_move(&mut self, due: Nanos, ctx: &mut Context<Self>) {
         let Some((_, next)) = self.conduct.next_move.take_if(|(noted, _)| *noted == due) else { return };
         let is_free = self.session.link.is_up() && self.attendance.is_wanted() && self.is_caught_up();
         if is_free && self.worker.quiet_since.get().is_none() {
             match next {
                 Move::Hop => self.hop(),
-                // It plans its next move when it is back.
+                // The bot plans its next move when it has returned.
                 Move::Depart { politely, rest } => return self.rest(politely, rest, ctx),
             }
         }
@@ -106,10 +106,13 @@ impl Bot {
 
     fn hop(&mut self) {
         match self.conduct.visit {
-            Visit::In(room) => self.ask_to_visit(room, |room| ClientCommand::Leave { room }),
+            Visit::In(room) => {
+                self.conduct.visit = Visit::Leaving(room);
+                self.ask_to_visit(room, |room| ClientCommand::Leave { room });
+            }
             Visit::None => self.visit_another(None),
-            // The answer is still to come.
-            Visit::Asked(_) => {}
+            // The answer has not arrived yet.
+            Visit::Asked(_) | Visit::Leaving(_) => {}
         }
     }
 
@@ -124,7 +127,7 @@ impl Bot {
         self.ask(MessageId::parse(VISIT_ID).ok(), command(name));
     }
 
-    /// The server let the bot into a room that it visits.
+    /// Handles the server's consent to visit a room.
     pub(super) fn visits(&mut self, room: &RoomName, standing: Standing) {
         let Visit::Asked(asked) = self.conduct.visit else { return };
         if self.worker.roster.room(asked).name == *room {
@@ -133,32 +136,36 @@ impl Bot {
         }
     }
 
-    /// The server let the bot out of a room that it visited. It visits another.
+    /// Handles the end of a visit: the bot visits another room.
     pub(super) fn visited(&mut self, room: &RoomName) {
-        let Visit::In(visited) = self.conduct.visit else { return };
+        let Some(visited) = self.conduct.visit.room() else { return };
         if self.worker.roster.room(visited).name == *room {
             self.end_visit();
             self.visit_another(Some(visited));
         }
     }
 
-    /// The bot is in the visited room no more.
+    /// Notes that the bot is no longer in the visited room.
     pub(super) fn end_visit(&mut self) {
-        if let Visit::In(room) = std::mem::replace(&mut self.conduct.visit, Visit::None) {
+        if let Some(room) = std::mem::replace(&mut self.conduct.visit, Visit::None).room() {
             self.worker.ledger.borrow_mut().left(self.identity.number, room);
         }
     }
 
-    /// The server refused what the bot asked for under this id.
+    /// Handles a refusal of the request with this id.
     pub(super) fn visit_was_refused(&mut self, id: &MessageId) {
-        if id.as_str() == VISIT_ID && matches!(self.conduct.visit, Visit::Asked(_)) {
-            self.conduct.visit = Visit::None;
+        if id.as_str() == VISIT_ID {
+            self.conduct.visit = match self.conduct.visit {
+                Visit::None | Visit::Asked(_) => Visit::None,
+                Visit::In(room) | Visit::Leaving(room) => Visit::In(room),
+            };
         }
     }
 
-    /// Goes by its own will, to come back after a while.
+    /// Leaves by its own choice, and returns after a while.
     fn rest(&mut self, politely: bool, rest: Duration, ctx: &mut Context<Self>) {
         self.end_visit();
+        self.worker.presence.goes(self.identity.number);
         self.worker.ledger.borrow_mut().rests(self.identity.number, self.identity.room);
         self.enter_state(BotState::Resting);
         let back_at = self.worker.now().after(rest);
@@ -173,10 +180,10 @@ impl Bot {
         self.enter(back_at, Errand::Connect);
     }
 
-    /// Lets a slow bot read some more.
+    /// Lets a slow bot read more.
     pub(super) fn read_on(&mut self, due: Nanos) {
         let bytes_per_second = self.worker.habits.slow_bytes_per_second;
-        // When the swarm has fallen silent, whatever waits is read.
+        // Once the swarm is quiet, the bot reads everything that waits.
         let is_over = self.worker.quiet_since.get().is_some();
         if let Some(next) = self.session.link.read_on(due, self.worker.now(), bytes_per_second, is_over) {
             self.enter(next, Errand::Read);

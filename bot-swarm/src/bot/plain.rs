@@ -1,5 +1,5 @@
-//! How a bot deals with a server that is not Starling: it joins as the server's [protocol](crate::foreign) wants, if there
-//! is any, says what it says, and knows what comes by the markers.
+//! A bot at a server that is not Starling: the bot joins by the server's [protocol](crate::foreign), if there is one,
+//! and recognizes messages by their markers.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use std::time::Duration;
 use awc::ws;
 
 use super::Bot;
+use super::fragments::TooLarge;
 use super::in_flight::Outgoing;
 use crate::agenda::Errand;
 use crate::clock::Nanos;
@@ -17,19 +18,19 @@ use crate::ledger::Verdict;
 use crate::marker::{Marker, Reading};
 use crate::timing::Timing;
 
-/// How long after its handshake a bot expects to get everything: by then the server has let it in.
+/// The time after the handshake from which a bot expects every message: by then the server has let it in.
 const LISTENS_AFTER: Duration = Duration::from_secs(1);
 
-/// Such a server may have nothing to say for long.
+/// Such a server may send nothing for a long time.
 const PULSE: Duration = Duration::from_hours(1);
 
 impl Bot {
-    /// Whether the server speaks plainly.
+    /// Whether the server is not Starling.
     pub(super) fn is_plain(&self) -> bool {
         self.worker.dialect != Dialect::Starling
     }
 
-    /// The WebSocket handshake is done. Where the server has no protocol of its own, the bot is in.
+    /// Handles the end of the WebSocket handshake. Without a protocol of its own, the bot is in the room at once.
     pub(super) fn greet_plainly(&mut self) {
         self.session.fragments.take_packet();
         let Some(foreign) = self.worker.dialect.foreign() else { return self.begin_plainly(PULSE) };
@@ -38,7 +39,7 @@ impl Bot {
         }
     }
 
-    /// The bot is in the room, and the server numbers nothing.
+    /// Begins in the room of a server that does not number its messages.
     fn begin_plainly(&mut self, pulse: Duration) {
         self.link_is_welcomed(pulse);
         self.reading.home.begin_anew();
@@ -50,14 +51,14 @@ impl Bot {
         if self.worker.dialect == Dialect::Echo {
             self.send_again();
         } else {
-            // Sent again, it could come twice, and the server would be innocent of it.
+            // A message that is sent again could arrive twice, and that would not be the server's fault.
             self.speech.doubt_all(|message| self.worker.promises_no_more(self.identity.number, message.number));
         }
         self.plan_move();
         self.speak();
     }
 
-    /// From now on the bot has a right to everything.
+    /// From now on the bot must receive every message.
     pub(super) fn listen(&mut self, due: Nanos) {
         if self.session.listens_at == Some(due) && self.session.link.is_up() {
             let worker = &self.worker;
@@ -66,7 +67,7 @@ impl Bot {
         }
     }
 
-    /// Says a message. Its marker is the text.
+    /// Sends a message. Its text is the marker.
     pub(super) fn transmit_plainly(&self, serial: u64, text: &str) {
         if let Some(foreign) = self.worker.dialect.foreign() {
             return self.session.link.send(foreign.say(foreign.wire_id(serial), text));
@@ -75,7 +76,7 @@ impl Bot {
         self.session.link.send(ws::Message::Text(object.to_string().into()));
     }
 
-    /// Counts a message as said. Where nothing is answered it is done with it.
+    /// Counts a message as said. With a dialect without answers, the message is then done.
     pub(super) fn has_said(&mut self, serial: u64, message: &Outgoing) {
         if let Some(said) = self.worker.said.get(self.identity.number as usize) {
             said.store(message.number, Relaxed);
@@ -86,13 +87,20 @@ impl Bot {
         }
     }
 
-    /// Something came.
-    pub(super) fn hear_plainly(&mut self, frame: &[u8]) {
-        let Some(foreign) = self.worker.dialect.foreign() else { return self.hear_said(frame) };
+    /// Handles a frame.
+    ///
+    /// # Errors
+    /// [`TooLarge`], of a packet of several frames.
+    pub(super) fn hear_plainly(&mut self, frame: &[u8]) -> Result<(), TooLarge> {
+        let Some(foreign) = self.worker.dialect.foreign() else {
+            self.hear_said(frame);
+            return Ok(());
+        };
         if !self.session.link.is_welcomed()
             && Dialect::of_greeting(frame).is_some_and(|theirs| theirs != self.worker.dialect)
         {
-            return self.does_not_understand(frame, "not of the protocol");
+            self.does_not_understand(frame, "not of the protocol");
+            return Ok(());
         }
         let mut packet = self.session.fragments.take_packet();
         if packet.is_empty() {
@@ -103,10 +111,10 @@ impl Bot {
             let left = foreign.hear(&packet, |heard| self.understand(foreign, heard, frame));
             packet.drain(..packet.len() - left);
         }
-        self.session.fragments.keep_packet(packet);
+        self.session.fragments.keep_packet(packet)
     }
 
-    /// `frame` is what it was heard in.
+    /// Handles one element of the protocol; `frame` is the frame in which it came.
     fn understand(&mut self, foreign: Foreign, heard: Heard<'_>, frame: &[u8]) {
         match heard {
             Heard::Joined => self.begin_plainly(foreign.pulse()),
@@ -139,7 +147,7 @@ impl Bot {
                 let verdict = self.worker.ledger.borrow_mut().altered();
                 return self.worker.stats.borrow_mut().delivery_came(Timing::Untimed, verdict == Verdict::Counts);
             }
-            // People and servers may say what they want, but a greeting is of a server that wants to be spoken to otherwise.
+            // People and servers may send any text, but a greeting shows that the server speaks another dialect.
             Reading::Unmarked => {
                 if let Some(theirs) = Dialect::of_greeting(frame).filter(|theirs| *theirs != self.worker.dialect) {
                     let ours = self.worker.dialect;
@@ -157,9 +165,9 @@ impl Bot {
         }
     }
 
-    /// The bot's own message came back: as good as an ack.
+    /// Handles the return of the bot's own message, which serves as its ack.
     fn is_echoed(&mut self, number: u32) {
-        // A bot that talks to nobody but the one room gives its messages serial numbers in step.
+        // An echo bot writes to one room only, so its serial numbers are equal to its message numbers.
         let Some(message) = self.speech.answered(u64::from(number)) else { return };
         self.was_taken(&message);
         self.answered();

@@ -1,34 +1,35 @@
-//! How far a bot is with what the server numbers: its room, and its inbox.
+//! A bot's position in a numbered stream: its room, or its inbox.
 
 use starling_protocol::{Epoch, Resume, Seq};
 
-/// Whether what comes counts.
+/// Whether a received message counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Phase {
-    /// What comes is new.
+    /// Received messages are new.
     #[default]
     Current,
-    /// The bot came back and has yet to ask for what it missed.
+    /// The bot has reconnected and has not requested the missed messages yet.
     MustResume,
-    /// It has asked. Until the answer, what comes is left aside: the replay brings it again, in order.
+    /// The bot has requested them. Messages that come before the answer are ignored: the replay contains them again, in
+    /// order.
     Resuming,
 }
 
-/// How far a bot is with its room, or with its inbox.
+/// A bot's position in its room, or in its inbox.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Reading {
     phase: Phase,
-    /// The newest message that it heard: its `seq` and its `at`.
+    /// The `seq` and the `at` of the newest message that it received.
     newest: Option<(u64, u64)>,
 }
 
 impl Reading {
-    /// The connection is gone: what was missed must be asked for.
+    /// Notes that the connection is lost: missed messages must be requested.
     pub(super) fn must_resume(&mut self) {
         self.phase = Phase::MustResume;
     }
 
-    /// Begins with what comes next: nothing is to be asked for.
+    /// Starts with the next message, without a request.
     pub(super) fn begin_anew(&mut self) {
         *self = Self::default();
     }
@@ -37,7 +38,7 @@ impl Reading {
         self.phase == Phase::Current
     }
 
-    /// Takes note of a message. Answers whether it counts.
+    /// Notes a message. Returns whether it counts.
     pub(super) fn hears(&mut self, seq: u64, at: u64) -> bool {
         if self.is_current() && self.newest.is_none_or(|(newest, _)| newest < seq) {
             self.newest = Some((seq, at));
@@ -45,7 +46,7 @@ impl Reading {
         self.is_current()
     }
 
-    /// What to ask for, if the bot has yet to ask.
+    /// Returns the request to resume, unless the bot has sent it already.
     pub(super) fn resume_from(&mut self, point: Option<(Epoch, u64)>) -> Option<Resume> {
         let (epoch, seq) = point.filter(|_| self.phase == Phase::MustResume)?;
         self.phase = Phase::Resuming;
@@ -53,14 +54,14 @@ impl Reading {
         Some(Resume { after: Seq(seq), epoch: Some(epoch), at })
     }
 
-    /// The server answered. Answers whether the bot had asked.
+    /// Handles the server's answer. Returns whether the bot had asked.
     pub(super) fn resumed(&mut self, recovered: bool) -> bool {
         if self.phase != Phase::Resuming {
             return false;
         }
         self.phase = Phase::Current;
         if !recovered {
-            // What it heard is of another life, or before a gap.
+            // The newest message is from another epoch, or from before a gap.
             self.newest = None;
         }
         true

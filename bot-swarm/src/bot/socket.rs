@@ -1,12 +1,13 @@
-//! The WebSocket of one bot, with as little memory as a connection at rest needs: none of its own.
+//! The WebSocket of one bot. A connection at rest needs no buffer of its own.
 //!
-//! awc's `Framed` keeps two buffers of 8 KiB for each connection. Here the framework's codec and socket are kept and
-//! the buffers shared: all bots of a worker read into one, and only what is not yet a whole frame, or not yet
-//! written, stays with its bot.
+//! awc's `Framed` keeps two buffers of 8 KiB for each connection. Here, only the framework's codec and socket are kept,
+//! and the buffers are shared: all bots of a worker read into one, and only incomplete frames and unwritten bytes stay
+//! with their bot.
 //!
 //! Invariants:
 //! - Frames leave in the order in which they were given to [`Socket::send`].
 //! - Reading never waits for writing.
+//! - What is kept of a frame that is not whole is bounded by [`FRAME_BYTES_MAX`].
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -23,7 +24,14 @@ use tokio_util::io::poll_read_buf;
 
 use crate::read_buffers::{READ_BYTES, ReadBuffers};
 
-/// Unwritten bytes past which a bot sends no more messages until they are written.
+/// Largest frame that a bot takes, and largest message of several frames: a full page of history of messages of the largest
+/// size that most servers allow. Past it the connection is given up.
+pub(super) const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Most bytes of a frame before its payload.
+const FRAME_HEAD_BYTES_MAX: usize = 14;
+
+/// The number of unwritten bytes at which a bot sends no more messages until they are written.
 const OUTBOX_BYTES: usize = 16 * 1024;
 
 struct Shared {
@@ -33,18 +41,18 @@ struct Shared {
     writer: Option<Waker>,
     /// Whether the bot has more to send and waits for room.
     is_awaited: bool,
-    /// Bytes that may be read until more are allowed; `None`: as many as come.
+    /// The number of bytes that may be read until more are allowed; `None`: no limit.
     may_read: Option<usize>,
     reader: Option<Waker>,
 }
 
-/// A bot's hold of its connection.
+/// A bot's handle to its connection.
 pub(crate) struct Socket(Rc<RefCell<Shared>>);
 
 impl Socket {
     /// Takes over a connection after its handshake.
     ///
-    /// A socket that is slow reads only as much as it is [allowed](Self::allow_to_read).
+    /// A slow socket reads only as much as it is [allowed](Self::allow_to_read).
     pub(crate) fn open(
         framed: Framed<BoxedSocket, Codec>,
         buffers: Rc<ReadBuffers>,
@@ -71,10 +79,10 @@ impl Socket {
         (Self(Rc::clone(&shared)), inbound, Outflow { shared })
     }
 
-    /// Gives a frame to the outbox; it is written as soon as the socket takes it.
+    /// Adds a frame to the outbox; it is written as soon as the socket accepts it.
     ///
     /// # Errors
-    /// Where the codec cannot write it.
+    /// If the codec cannot encode it.
     pub(crate) fn send(&self, message: Message) -> Result<(), WsProtocolError> {
         let mut shared = self.0.borrow_mut();
         let Shared { codec, outbox, writer, .. } = &mut *shared;
@@ -85,7 +93,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Allows a slow socket to read so many bytes, whatever is left of what it was allowed before.
+    /// Allows a slow socket to read this many bytes. It replaces an earlier allowance.
     pub(crate) fn allow_to_read(&self, bytes: usize) {
         let mut shared = self.0.borrow_mut();
         shared.may_read = Some(bytes);
@@ -94,7 +102,7 @@ impl Socket {
         }
     }
 
-    /// Whether there is room for a message. If not, [`Outflow::poll_room`] is ready once there is.
+    /// Whether the outbox has room for a message. If not, [`Outflow::poll_room`] becomes ready when it has.
     pub(crate) fn has_room(&self) -> bool {
         let mut shared = self.0.borrow_mut();
         shared.is_awaited = shared.outbox.len() >= OUTBOX_BYTES;
@@ -102,7 +110,7 @@ impl Socket {
     }
 }
 
-/// What comes from the server, frame by frame. Ends when the server closes the connection.
+/// The stream of frames from the server. Ends when the server closes the connection.
 pub(crate) struct Inbound {
     shared: Rc<RefCell<Shared>>,
     codec: Codec,
@@ -113,7 +121,7 @@ pub(crate) struct Inbound {
 }
 
 impl Inbound {
-    /// Keeps only what is not yet a whole frame.
+    /// Keeps only the incomplete frame, and returns the shared buffer.
     fn stow(&mut self) {
         if self.is_unread_shared {
             let rest = if self.unread.is_empty() { BytesMut::new() } else { BytesMut::from(&self.unread[..]) };
@@ -156,6 +164,10 @@ impl Stream for Inbound {
         loop {
             match this.codec.decode(&mut this.unread) {
                 Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
+                // The codec looks at the size of a frame only when it is whole.
+                Ok(None) if this.unread.len() > FRAME_BYTES_MAX + FRAME_HEAD_BYTES_MAX => {
+                    return Poll::Ready(Some(Err(WsProtocolError::Overflow)));
+                }
                 Ok(None) => this.stow(),
                 Err(error) => return Poll::Ready(Some(Err(error))),
             }
@@ -174,14 +186,14 @@ impl Drop for Inbound {
     }
 }
 
-/// Writes what is in the outbox, for as long as the connection lives.
+/// Writes the outbox while the connection lives.
 pub(crate) struct Outflow {
     shared: Rc<RefCell<Shared>>,
 }
 
 impl Outflow {
-    /// Writes for as long as the connection lives. Ready when there is room again for which the bot has waited, and with an
-    /// error where the connection is broken: the reading half ends as well then, and says why.
+    /// Writes while the connection lives. Becomes ready when the outbox has the room that the bot waits for. Returns an
+    /// error if the connection is broken: then [`Inbound`] ends as well and tells the reason.
     pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         ready!(self.poll_write(cx))?;
         if std::mem::take(&mut self.shared.borrow_mut().is_awaited) { Poll::Ready(Ok(())) } else { Poll::Pending }
@@ -197,7 +209,7 @@ impl Outflow {
             }
             outbox.advance(written);
         }
-        // Gives the memory back: most bots are silent most of the time.
+        // Returns the memory: most bots are silent most of the time.
         *outbox = BytesMut::new();
         *writer = Some(cx.waker().clone());
         Poll::Ready(Ok(()))

@@ -1,4 +1,4 @@
-//! What a bot has to say: what its plan brings, what is to be sent again, and what is under way.
+//! The messages of a bot: planned, postponed and unanswered.
 
 use std::collections::VecDeque;
 
@@ -8,14 +8,14 @@ use crate::clock::Nanos;
 use crate::marker::OwnWait;
 use crate::plan::Plan;
 
-/// What a bot's plan brings next.
+/// The next message of a bot's plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
-    /// A message that was planned for this time.
+    /// A message planned for this time.
     Message(Nanos),
-    /// Nothing before this time.
+    /// No message before this time.
     NotBefore(Nanos),
-    /// Nothing any more.
+    /// No more messages.
     Nothing,
 }
 
@@ -24,91 +24,91 @@ pub(super) enum Next {
 pub(super) struct Draft {
     pub(super) to: Addressee,
     pub(super) planned: Nanos,
-    /// How long the bot itself has kept it waiting since then.
+    /// How long the bot itself has delayed it since then.
     pub(super) own_wait: OwnWait,
     pub(super) bytes: u32,
 }
 
-/// The messages of a bot that are not done.
+/// The unfinished messages of a bot.
 #[derive(Debug, Default)]
 pub(super) struct Speech {
     plan: Option<Plan>,
-    /// Messages of the plan that were due when the bot was to fall silent.
+    /// Messages of the plan that were due when the swarm became quiet, and are not sent.
     owed: u64,
     in_flight: InFlight,
-    /// Messages whose connection was lost before their answer, at a server that would take them twice.
+    /// Messages whose connection was lost before their answer, at a server that does not detect repetitions.
     in_doubt: Vec<Outgoing>,
-    /// Refused for the moment; sent again before anything new.
+    /// Temporarily refused messages; they are sent again before any new one.
     postponed: VecDeque<Outgoing>,
     paused_until: Nanos,
-    /// The earliest appointment to speak that is entered and has not come.
+    /// The earliest appointment to speak that is entered and not delivered.
     speaks_at: Option<Nanos>,
-    /// How many messages it has sent to its room, and to each of its friends.
+    /// The numbers of messages that it has sent to its room, and to each of its friends.
     room_number: u32,
     friend_numbers: Box<[u32]>,
 }
 
 impl Speech {
-    /// A bot with so many friends that has nothing to say yet.
+    /// A bot with this many friends and no plan yet.
     pub(super) fn new(friends: u32) -> Self {
         Self { friend_numbers: vec![0; friends as usize].into(), ..Self::default() }
     }
 
-    /// How many friends it writes to.
+    /// The number of its friends.
     pub(super) fn friends(&self) -> u32 {
         u32::try_from(self.friend_numbers.len()).unwrap_or_default()
     }
 
-    /// Has this plan from now on, or none.
+    /// Replaces its plan.
     pub(super) fn follow(&mut self, plan: Option<Plan>) {
         self.plan = plan;
     }
 
-    /// Gives its plan up.
+    /// Takes its plan away.
     pub(super) fn take_plan(&mut self) -> Option<Plan> {
         self.plan.take()
     }
 
-    /// Messages that were due by the plan at this time and are not sent.
+    /// The number of planned messages that were due at this time and are not sent.
     pub(super) fn overdue(&self, end: Nanos) -> u64 {
         self.plan.as_ref().map_or(0, |plan| plan.overdue(end))
     }
 
-    /// What the plan brings, up to its end.
+    /// Takes the next planned message that is due before `end`.
     pub(super) fn next(&mut self, end: Nanos, rng: &mut fastrand::Rng) -> Next {
         let Some(plan) = &mut self.plan else { return Next::Nothing };
         plan.take(end, rng).map_or_else(|| Next::NotBefore(plan.due()), Next::Message)
     }
 
-    /// Takes note of what is owed: all that was due at this time. Answers how many messages.
+    /// Counts the messages that were due at this time as owed. Returns their number.
     pub(super) fn owe(&mut self, end: Nanos) -> u64 {
         self.owed = self.overdue(end);
         self.owed
     }
 
-    /// One message less is owed, or none any more. Answers how many fewer.
+    /// Reduces the owed messages by one, or to none. Returns the difference.
     pub(super) fn owe_less(&mut self, is_all: bool) -> u64 {
         let less = if is_all { self.owed } else { self.owed.min(1) };
         self.owed -= less;
         less
     }
 
-    /// Says nothing until this time, or until a later one that was asked for before.
+    /// Pauses until this time, or until a later one that is already set.
     pub(super) fn pause(&mut self, until: Nanos) {
         self.paused_until = self.paused_until.max(until);
     }
 
-    /// Ends a pause: a new connection knows of none.
+    /// Ends a pause: it does not apply to a new connection.
     pub(super) fn end_pause(&mut self) {
         self.paused_until = Nanos::default();
     }
 
-    /// Until when it pauses. `None`: it does not.
+    /// The end of the pause. `None` if there is none.
     pub(super) fn pauses_until(&self, now: Nanos) -> Option<Nanos> {
         (now < self.paused_until).then_some(self.paused_until)
     }
 
-    /// Makes an appointment to speak. Answers whether it is to be entered: there may be an earlier one.
+    /// Notes an appointment to speak. Returns whether the caller must enter it, because no earlier one is entered.
     pub(super) fn appoint(&mut self, due: Nanos) -> bool {
         let is_earliest = self.speaks_at.is_none_or(|earliest| due < earliest);
         if is_earliest {
@@ -117,13 +117,13 @@ impl Speech {
         is_earliest
     }
 
-    /// An appointment to speak has come.
+    /// Notes that an appointment to speak was delivered.
     pub(super) fn appointment_came(&mut self, due: Nanos) {
-        // The ticker may bring it later than it was entered for.
+        // The ticker may deliver it late.
         self.speaks_at = self.speaks_at.filter(|earliest| *earliest > due);
     }
 
-    /// The bot was away of its own accord, and kept waiting whatever is to be sent again.
+    /// Adds an absence of the bot's own choice to the wait of each message that is to be sent again.
     pub(super) fn has_waited(&mut self, absence: Absence) {
         for message in self.in_flight.iter_mut().chain(&mut self.postponed) {
             if message.planned != Nanos::UNPLANNED {
@@ -132,7 +132,7 @@ impl Speech {
         }
     }
 
-    /// Gives a message its number, and takes note that it is under way. Answers its serial number, too.
+    /// Gives a message its number and adds it to the unanswered ones. Returns its serial number, too.
     pub(super) fn begin(&mut self, draft: Draft) -> (u64, Outgoing) {
         let Draft { to, planned, own_wait, bytes } = draft;
         let count = match to {
@@ -147,42 +147,47 @@ impl Speech {
         (self.in_flight.add(message), message)
     }
 
-    /// Whether another message may be under way.
+    /// Whether another message may be sent.
     pub(super) fn may_begin(&self) -> bool {
         !self.in_flight.is_full()
     }
 
-    /// All messages that are under way, with their serial numbers.
+    /// All unanswered messages, with their serial numbers.
     pub(super) fn under_way(&self) -> Vec<(u64, Outgoing)> {
         self.in_flight.iter().collect()
     }
 
-    /// Takes the message that was answered. `None`: it had been answered before.
+    /// The message of this serial number. `None`: it is answered, or never was sent.
+    pub(super) fn awaits_answer(&self, serial: u64) -> Option<Outgoing> {
+        self.in_flight.get(serial)
+    }
+
+    /// Takes the message with this serial number, because it was answered. `None` if it had been answered before.
     pub(super) fn answered(&mut self, serial: u64) -> Option<Outgoing> {
         self.in_flight.take(serial)
     }
 
-    /// Takes the first message that was answered whose serial number is as wanted. `None`: there is none.
+    /// Takes the first answered message whose serial number satisfies the condition. `None` if there is none.
     pub(super) fn answered_where(&mut self, is_wanted: impl Fn(u64) -> bool) -> Option<Outgoing> {
         self.in_flight.take_where(is_wanted)
     }
 
-    /// Has to send a message again, later.
+    /// Keeps a message to send it again later.
     pub(super) fn postpone(&mut self, message: Outgoing) {
         self.postponed.push_back(message);
     }
 
-    /// Takes the first message that has to be sent again.
+    /// Takes the first postponed message.
     pub(super) fn take_postponed(&mut self) -> Option<Outgoing> {
         self.postponed.pop_front()
     }
 
-    /// Whether nothing that was due at this time waits to be sent or answered.
+    /// Whether no message that was due at this time waits to be sent or answered.
     pub(super) fn is_done(&self, end: Nanos) -> bool {
         self.in_flight.iter().next().is_none() && self.postponed.is_empty() && self.overdue(end) == 0
     }
 
-    /// Will not send again what is under way: it could come twice. Tells each message.
+    /// Gives up sending the unanswered messages again, because they could arrive twice. Calls `tell` for each.
     pub(super) fn doubt_all(&mut self, mut tell: impl FnMut(&Outgoing)) {
         for message in self.in_flight.drain() {
             tell(&message);
@@ -190,7 +195,7 @@ impl Speech {
         }
     }
 
-    /// All messages that were sent and not answered, or have to be sent again.
+    /// All messages that are sent and not answered, or postponed.
     pub(super) fn unanswered(&mut self) -> Vec<Outgoing> {
         let under_way = self.in_flight.iter().map(|(_, message)| message);
         under_way.chain(self.postponed.iter().copied()).chain(std::mem::take(&mut self.in_doubt)).collect()
@@ -220,7 +225,7 @@ mod tests {
         let mut speech = Speech::new(0);
         let entered: Vec<bool> = [5, 7, 3].into_iter().map(|due| speech.appoint(Nanos(due))).collect();
         assert_eq!(entered, [true, false, true]);
-        // That of 5 is still to come, and means nothing.
+        // The appointment at 5 is still to come, and is outdated.
         speech.appointment_came(Nanos(3));
         assert!(speech.appoint(Nanos(9)));
         speech.appointment_came(Nanos(5));

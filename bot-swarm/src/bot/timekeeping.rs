@@ -1,6 +1,6 @@
-//! How a worker learns the server's time: one of its bots asks for it now and then.
+//! A worker learns the server's time: one of its bots, the timekeeper, asks for it at intervals.
 //!
-//! The first that hears anything while nobody does takes the post, and has it until its connection ends.
+//! The first bot that receives anything while there is no timekeeper becomes the timekeeper until its connection ends.
 
 use std::time::Duration;
 
@@ -11,24 +11,24 @@ use crate::agenda::Errand;
 use crate::clock::Nanos;
 use crate::server_clock::Sample;
 
-/// How often the server is asked until its clock is well known.
+/// The interval of the questions until the server's clock is well known.
 const PERIOD_AT_FIRST: Duration = Duration::from_millis(100);
 
-/// How often it is asked from then on.
+/// The interval from then on.
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// What the `id` of a ping begins with; the time at which it was sent follows.
+/// The beginning of a ping's `id`; the time at which it was sent follows.
 const PING_ID: &str = "time";
 
 impl Bot {
-    /// Takes the post of the timekeeper, if nobody has it and the bot is fit for it.
+    /// Becomes the timekeeper, if there is none and the bot is suitable.
     pub(super) fn keep_time(&self) {
         let worker = &self.worker;
         if worker.timekeeper.get().is_some() || !self.session.link.is_up() {
             return;
         }
-        // What comes to a slow bot comes late, and who floods is refused.
-        if !self.conduct.behaviour.reads_slowly() && !self.conduct.behaviour.ignores_limits() {
+        // A slow bot receives the answer late, and the server refuses a flooder.
+        if !self.identity.kind.reads_slowly() && !self.conduct.behaviour.ignores_limits() {
             let due = worker.now();
             worker.timekeeper.set(Some(self.identity.number));
             worker.asks_time_at.set(due);
@@ -36,7 +36,7 @@ impl Bot {
         }
     }
 
-    /// Asks the server for its time, if the bot is still to do it.
+    /// Asks the server for its time, if the bot is still the timekeeper.
     pub(super) fn ask_time(&self, due: Nanos) {
         let worker = &self.worker;
         if worker.timekeeper.get() != Some(self.identity.number) || worker.asks_time_at.get() != due {
@@ -53,7 +53,7 @@ impl Bot {
         self.enter(next, Errand::AskTime);
     }
 
-    /// The server told its time, in milliseconds since the Unix epoch.
+    /// Handles the server's time, in milliseconds since the Unix epoch.
     pub(super) fn time_was_told(&self, id: Option<&MessageId>, at_ms: u64) {
         let answered = self.worker.now();
         let asked = id.and_then(|id| id.as_str().strip_prefix(PING_ID)?.parse().ok()).map(Nanos);
@@ -62,7 +62,7 @@ impl Bot {
         }
     }
 
-    /// The bot's connection is gone: somebody else is to ask from now on.
+    /// Gives up the role of timekeeper, because the bot's connection is gone. Another bot takes it.
     pub(super) fn resign_as_timekeeper(&self) {
         if self.worker.timekeeper.get() == Some(self.identity.number) {
             self.worker.timekeeper.set(None);

@@ -1,4 +1,4 @@
-//! How a bot finds its way back: to which of the servers, after which pause, and with which key.
+//! The state that a bot needs to reconnect: the server, the pause and the key.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use starling_protocol::ClientKey;
 
 use crate::backoff::Backoff;
 
-/// What a bot knows for its next connection.
+/// The state of a bot for its next connection.
 #[derive(Debug, Default)]
 pub(super) struct WayBack {
     backoff: Backoff,
-    /// Which of the servers it connects to, counted round and round.
+    /// The index of its server. It wraps around the list of servers.
     server: u32,
     key: Option<ClientKey>,
 }
@@ -25,7 +25,7 @@ impl WayBack {
         self.server
     }
 
-    /// Tries the next server from now on.
+    /// Selects the next server.
     pub(super) fn try_another(&mut self) {
         self.server = self.server.wrapping_add(1);
     }
@@ -34,17 +34,17 @@ impl WayBack {
         self.key
     }
 
-    /// The server gave the bot its key.
+    /// Keeps the key that the server gave to the bot.
     pub(super) fn keep_key(&mut self, key: ClientKey) {
         self.key = Some(key);
     }
 
-    /// How long to wait before it connects.
+    /// The wait before the next attempt to connect.
     pub(super) fn wait(&mut self, at_least: Duration, rng: &mut fastrand::Rng) -> Duration {
         self.backoff.next(at_least, rng)
     }
 
-    /// It is back: the next pause is short again.
+    /// Resets the pause, because the bot has returned.
     pub(super) fn note_return(&mut self) {
         self.backoff.reset();
     }

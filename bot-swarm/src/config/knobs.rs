@@ -1,4 +1,4 @@
-//! The table of knobs: the one place that knows names, units, defaults and ranges.
+//! The table of knobs: the only place with names, units, defaults and ranges.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -6,7 +6,8 @@ use std::str::FromStr;
 use awc::http::Uri;
 use starling_protocol::{ClientId, limits};
 
-use super::{Config, ConfigError, METRICS_OFF};
+use super::error::ConfigError;
+use super::settings::{Config, METRICS_OFF};
 use crate::expect::Expectations;
 use crate::profile::Profile;
 use crate::redaction::{HIDDEN, shown};
@@ -16,15 +17,15 @@ use crate::units::parse_duration;
 /// One knob: a variable of the environment, and a flag of the same name.
 #[derive(Debug)]
 pub struct Knob {
-    /// The variable of the environment, `BOT_` and all.
+    /// The environment variable, including `BOT_`.
     pub variable: &'static str,
     /// The flag, without its dashes.
     pub flag: &'static str,
-    /// What it turns, for a person.
+    /// The description in the help text.
     pub help: &'static str,
-    /// What it may be.
+    /// The valid values, in words.
     pub range: &'static str,
-    /// What it is where nobody says otherwise.
+    /// The default.
     pub default: &'static str,
     set: fn(&mut Config, &str) -> Option<()>,
     get: fn(&Config) -> String,
@@ -35,8 +36,8 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_SERVER_URL",
         flag: "server-url",
-        help: "Where the bots connect; with more than one room, the room's name is put behind the path. Of several servers \
-               each bot begins with another, and goes on to the next when it loses one",
+        help: "Where the bots connect; with more than one room, the room's name is appended to the path. With several \
+               servers, the bots begin with different ones, and go on to the next after a lost connection",
         range: "ws:// or wss:// HOST[:PORT]/PATH[?QUERY], or several with commas between",
         default: "ws://127.0.0.1:8080/ws",
         set: |config, value| parse_url(value).map(|url| config.server_url = url),
@@ -45,7 +46,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_CA_FILE",
         flag: "ca-file",
-        help: "The authorities that wss:// believes, in PEM; a system's are often in /etc/ssl/certs/ca-certificates.crt",
+        help: "Authorities that wss:// trusts, in PEM; a system's are often in /etc/ssl/certs/ca-certificates.crt",
         range: "empty, or the path of a file",
         default: "",
         set: |config, value| parse_optional(value).map(|path| config.ca_file = path),
@@ -54,7 +55,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_INSECURE",
         flag: "insecure",
-        help: "Whether wss:// believes any certificate: for tests",
+        help: "Whether wss:// accepts any certificate: for tests",
         range: "true or false",
         default: "false",
         set: |config, value| value.parse().ok().map(|insecure| config.insecure = insecure),
@@ -63,7 +64,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_TOKEN",
         flag: "token",
-        help: "The token that all bots show, in the header Authorization; if it says a name, it is the name of all",
+        help: "The token that all bots send in the header Authorization; if it contains a name, all bots have it",
         range: "empty, or a token",
         default: "",
         set: |config, value| parse_token(value).map(|token| config.token = token),
@@ -72,7 +73,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_TOKEN_FILE",
         flag: "token-file",
-        help: "A file with a token for each bot, one a line; a bot has the name that its token says",
+        help: "A file with a token for each bot, one per line; a bot has the name in its token",
         range: "empty, or the path of a file",
         default: "",
         set: |config, value| parse_optional(value).map(|path| config.token_file = path),
@@ -81,7 +82,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_TOKEN_SECRET",
         flag: "token-secret",
-        help: "The secret by which a token is signed for each bot's name (HS256): for tests of a server that has it, too",
+        help: "A secret that signs a token for each bot's name (HS256): for tests of a server with the same secret",
         range: "empty, or a secret",
         default: "",
         set: |config, value| parse_optional(value).map(|secret| config.token_secret = secret),
@@ -99,7 +100,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_COUNT",
         flag: "count",
-        help: "Bots of this process",
+        help: "Number of bots in this process",
         range: "a whole number, 1 to 1000000",
         default: "100",
         set: |config, value| within(value, 1, 1_000_000).map(|count| config.count = count),
@@ -108,7 +109,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_NAME_PREFIX",
         flag: "name-prefix",
-        help: "What the bots' names begin with; a dash and a number follow. Two processes on one server need two",
+        help: "Beginning of the bots' names; a dash and a number follow. Two processes on one server need two prefixes",
         range: "1 to 48 letters, digits, '.', '_' or '-', starting with a letter or digit, and not with 'guest-'",
         default: "the host's name",
         set: |config, value| parse_prefix(value).map(|prefix| config.name_prefix = prefix),
@@ -117,7 +118,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_RAMP_PER_SECOND",
         flag: "ramp-per-second",
-        help: "Bots that connect per second, until all have",
+        help: "Bots that connect per second, until all are connected",
         range: "a number of bots per second, 0.1 to 100000",
         default: "100",
         set: |config, value| within(value, 0.1, 100_000.0).map(|ramp| config.ramp_per_second = ramp),
@@ -126,7 +127,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_ROOMS",
         flag: "rooms",
-        help: "Rooms that the bots spread over, one for each bot; 1 is the lobby",
+        help: "Number of rooms; each bot is in one of them; 1 is the lobby",
         range: "a whole number, 1 to 100000",
         default: "1",
         set: |config, value| within(value, 1, 100_000).map(|rooms| config.rooms = rooms),
@@ -135,7 +136,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_MESSAGES_PER_SECOND",
         flag: "messages-per-second",
-        help: "Messages per second of each bot; 0: it only listens",
+        help: "Messages per second of each bot; 0: the bots only listen",
         range: "a number of messages per second, 0 to 1000",
         default: "0.1",
         set: |config, value| within(value, 0.0, 1_000.0).map(|rate| config.messages_per_second = rate),
@@ -144,7 +145,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_ARRIVALS",
         flag: "arrivals",
-        help: "How the messages of a bot come: evenly, at random, or so many at once; the mean is the same",
+        help: "Distribution of a bot's messages over time: even, random, or N at once; the mean rate is the same",
         range: "steady, poisson, burst or burst:N, N from 1 to 1000",
         default: "steady",
         set: |config, value| value.parse().ok().map(|arrivals| config.arrivals = arrivals),
@@ -162,7 +163,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_BEHAVIOURS",
         flag: "behaviours",
-        help: "Which bots behave how, by weight",
+        help: "Behaviours of the bots, with weights",
         range: "like chatter=60,lurker=25,private=10,hopper=3,slow=1,churner=1,flooder=0; weights up to 10000",
         default: "chatter=1",
         set: |config, value| value.parse().ok().map(|mix| config.behaviours = mix),
@@ -171,7 +172,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_ROOM_SKEW",
         flag: "room-skew",
-        help: "How unevenly bots spread over the rooms: the exponent of Zipf's law; 0: evenly",
+        help: "How unevenly the bots are distributed over the rooms: the exponent of Zipf's law; 0: evenly",
         range: "a number, 0 to 5",
         default: "0",
         set: |config, value| within(value, 0.0, 5.0).map(|skew| config.room_skew = skew),
@@ -180,7 +181,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_HOP_SECONDS",
         flag: "hop-seconds",
-        help: "Seconds that a hopper stays in a room that it visits, in the mean",
+        help: "Mean time that a hopper stays in a visited room, in seconds",
         range: "seconds, or a time like 500ms, 90s or 2m; 0.1 to 3600 seconds",
         default: "5",
         set: |config, value| seconds(value, 0.1, 3_600.0).map(|seconds| config.hop_seconds = seconds),
@@ -189,7 +190,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_CHURN_SECONDS",
         flag: "churn-seconds",
-        help: "Seconds that a churner stays, in the mean; it is away for half as long",
+        help: "Mean time that a churner stays, in seconds; it is away for half as long",
         range: "seconds, or a time like 500ms, 90s or 2m; 0.1 to 3600 seconds",
         default: "10",
         set: |config, value| seconds(value, 0.1, 3_600.0).map(|seconds| config.churn_seconds = seconds),
@@ -225,8 +226,8 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_WARM_UP_SECONDS",
         flag: "warm-up-seconds",
-        help: "Seconds from the start whose deliveries, acks, completions and resumes are not among the latencies of the run \
-               as a whole; its seconds and phases have them, and the counts",
+        help: "Seconds from the start whose deliveries, acks, completions and resumes are not in the latencies of the \
+               whole run; the latencies by second and by phase and all counts include them",
         range: "seconds, or a time like 500ms, 90s or 2m; 0 to 31536000 seconds",
         default: "0",
         set: |config, value| seconds(value, 0.0, 31_536_000.0).map(|seconds| config.warm_up_seconds = seconds),
@@ -235,7 +236,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_SEED",
         flag: "seed",
-        help: "What all chance comes from, together with the name prefix: who speaks when, to whom and how much",
+        help: "Seed of all random choices, together with the name prefix: who sends when, to whom and how much",
         range: "a whole number, 0 to 18446744073709551615",
         default: "1",
         set: |config, value| within(value, 0, u64::MAX).map(|seed| config.seed = seed),
@@ -244,7 +245,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_WORKERS",
         flag: "workers",
-        help: "Threads that the bots live on. One is enough for most loads, and leaves the other cores to the server",
+        help: "Threads for the bots. One is enough for most loads, and leaves the other cores to the server",
         range: "a whole number, 1 to 256",
         default: "1",
         set: |config, value| within(value, 1, 256).map(|workers| config.workers = workers),
@@ -262,7 +263,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_PROFILE",
         flag: "profile",
-        help: "How many bots there are, step by step; a spike falls back to what was before it. It replaces BOT_COUNT, \
+        help: "Number of bots, step by step; a spike falls back to the number before it. It replaces BOT_COUNT, \
                BOT_RAMP_PER_SECOND and BOT_SECONDS",
         range: "empty, or steps like: ramp 30s to 500, hold 60s, spike 5s to 2000, hold 30s",
         default: "",
@@ -272,8 +273,8 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_DIALECT",
         flag: "dialect",
-        help: "How the server speaks: as Starling; seed: each plain message to everybody, no handshake, no answers; \
-               echo: each message back to its sender; or by another protocol",
+        help: "The server's protocol: starling; seed: each plain message to everybody, no handshake, no answers; \
+               echo: each message back to its sender; or another protocol by its name",
         range: "starling, seed, echo, centrifugo, socket.io, phoenix, mqtt or nats",
         default: "starling",
         set: |config, value| value.parse().ok().map(|dialect| config.dialect = dialect),
@@ -282,7 +283,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_EXPECT",
         flag: "expect",
-        help: "What is expected of the run: latencies (delivery where none is named), counts, shares, or clean: \
+        help: "Expectations for the run: latencies (of deliveries, if no kind is named), counts, shares, or clean: \
                everything planned was done, and nothing lost, doubled, reordered or misdelivered",
         range: "a list like: clean, p99<250ms, connect.p99<1s, done>=99.9%, away=0",
         default: "clean",
@@ -292,7 +293,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_LATENESS_MAX_SECONDS",
         flag: "lateness-max-seconds",
-        help: "Seconds that the swarm itself may be late in one of a hundred cases; past it the run is not valid",
+        help: "Limit for the p99 of the swarm's own delays, in seconds; above it, the run is not valid",
         range: "seconds, or a time like 500ms, 90s or 2m; 0.001 to 3600 seconds",
         default: "0.05",
         set: |config, value| seconds(value, 0.001, 3_600.0).map(|seconds| config.lateness_max_seconds = seconds),
@@ -301,7 +302,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_SCENARIO",
         flag: "scenario",
-        help: "A file with settings, one VARIABLE=VALUE a line; the environment and flags count more",
+        help: "A file with settings, one VARIABLE=VALUE per line; the environment and flags override them",
         range: "empty, or the path of a file",
         default: "",
         set: |config, value| parse_optional(value).map(|path| config.scenario = path),
@@ -310,7 +311,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_METRICS_BIND",
         flag: "metrics-bind",
-        help: "Address and port at which a page of the run is served under /, and its figures for Prometheus under /metrics",
+        help: "Address and port of a page about the run, under /, and of its metrics for Prometheus, under /metrics",
         range: "empty, or an IP address and a port like 0.0.0.0:9100 or [::1]:0",
         default: "",
         set: |config, value| parse_optional(value).map(|address| config.metrics_bind = address),
@@ -319,8 +320,8 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_REPORT",
         flag: "report",
-        help: "A folder for report.json and report.html, {name} in it being BOT_NAME_PREFIX; empty: none are written",
-        range: "empty, or the path of a folder, which is made",
+        help: "A folder for report.json and report.html; {name} in it stands for BOT_NAME_PREFIX; empty: no report",
+        range: "empty, or the path of a folder, which is created",
         default: "",
         set: |config, value| {
             config.report = (!value.is_empty()).then(|| value.into());
@@ -331,7 +332,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_SERVER_METRICS",
         flag: "server-metrics",
-        help: "Where the server's stages are read for a report; empty: /metrics of the server that the bots connect to",
+        help: "Where a report reads the server's stages; empty: /metrics of the server that the bots connect to",
         range: "empty, off, or http:// or https:// HOST[:PORT]/PATH",
         default: "",
         set: |config, value| parse_metrics(value).map(|url| config.server_metrics = url),
@@ -340,7 +341,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_FIND",
         flag: "find",
-        help: "What find-limit raises: bots, the messages per second of all together, or the members of a room",
+        help: "What find-limit raises: the bots, the messages per second of all bots, or the members of a room",
         range: "bots, messages or room",
         default: "bots",
         set: |config, value| value.parse().ok().map(|find| config.find = find),
@@ -358,7 +359,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_FIND_FACTOR",
         flag: "find-factor",
-        help: "By which factor find-limit raises the load until something breaks",
+        help: "Factor by which find-limit raises the load until an expectation breaks",
         range: "a number, 1.1 to 10",
         default: "2",
         set: |config, value| within(value, 1.1, 10.0).map(|factor| config.find_factor = factor),
@@ -376,7 +377,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_FIND_PRECISION",
         flag: "find-precision",
-        help: "How close find-limit narrows down: the share between the highest load kept and the lowest broken",
+        help: "Precision of find-limit: the relative distance between the highest load kept and the lowest broken",
         range: "a number, 0.01 to 1",
         default: "0.05",
         set: |config, value| within(value, 0.01, 1.0).map(|precision| config.find_precision = precision),
@@ -385,7 +386,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_FIND_SECONDS",
         flag: "find-seconds",
-        help: "Seconds for which find-limit judges each load, once all bots are there",
+        help: "Seconds for which find-limit judges each load, once all bots are connected",
         range: "seconds, or a time like 500ms, 90s or 2m; 0.1 to 3600 seconds",
         default: "10",
         set: |config, value| seconds(value, 0.1, 3_600.0).map(|seconds| config.find_seconds = seconds),
@@ -393,16 +394,16 @@ pub const KNOBS: &[Knob] = &[
     },
 ];
 
-/// Settings that a search for a limit makes itself for each load.
+/// Settings that a search for a limit determines for each load.
 const MADE_BY_SEARCH: [&str; 3] = ["BOT_SECONDS", "BOT_WARM_UP_SECONDS", "BOT_PROFILE"];
 
-/// Settings that nobody may see.
+/// Settings whose values are never shown.
 const SECRETS: [&str; 3] = ["BOT_TOKEN", "BOT_TOKEN_SECRET", "BOT_HEADERS"];
 
-/// Says what is wrong with which part of a value, and why; `None`: nothing.
+/// Explains which part of a value is wrong, and why; `None` if none is.
 type Explain = fn(&str) -> Option<String>;
 
-/// The settings of several parts.
+/// The settings whose values have several parts.
 const EXPLAINED: [(&str, Explain); 3] = [
     ("BOT_PROFILE", |value| value.parse::<Profile>().err().map(|error| error.to_string())),
     ("BOT_SERVER_URL", explain_urls),
@@ -410,12 +411,12 @@ const EXPLAINED: [(&str, Explain); 3] = [
 ];
 
 impl Knob {
-    /// Whether it is a setting of the search for a limit alone.
+    /// Whether only the search for a limit uses it.
     pub fn is_of_search(&self) -> bool {
         self.variable.starts_with("BOT_FIND")
     }
 
-    /// Whether it means anything in a search for a limit.
+    /// Whether a search for a limit uses it.
     pub fn counts_in_search(&self) -> bool {
         !MADE_BY_SEARCH.contains(&self.variable)
     }
@@ -423,7 +424,7 @@ impl Knob {
     /// The knob of a variable.
     ///
     /// # Errors
-    /// [`ConfigError::Unknown`] names the nearest there is.
+    /// [`ConfigError::Unknown`] names the most similar variable.
     pub fn of(variable: &str) -> Result<&'static Self, ConfigError> {
         let distance = |knob: &&Knob| strsim::damerau_levenshtein(knob.variable, variable);
         KNOBS.iter().find(|knob| knob.variable == variable).ok_or_else(|| ConfigError::Unknown {
@@ -432,15 +433,15 @@ impl Knob {
         })
     }
 
-    /// Turns the knob.
+    /// Sets the value.
     ///
     /// # Errors
-    /// [`ConfigError::BadValue`] where the value is not in the range, [`ConfigError::BadPart`] where a part of it is wrong.
+    /// [`ConfigError::BadValue`] if the value is not valid, [`ConfigError::BadPart`] if a part of it is wrong.
     pub fn set(&self, config: &mut Config, value: &str) -> Result<(), ConfigError> {
         (self.set)(config, value.trim()).ok_or_else(|| self.complaint(value))
     }
 
-    /// What is wrong with a value.
+    /// The error for a value.
     fn complaint(&self, value: &str) -> ConfigError {
         let variable = self.variable;
         let explain = EXPLAINED.iter().find(|(explained, _)| *explained == variable).map(|(_, explain)| explain);
@@ -459,25 +460,25 @@ impl Knob {
         }
     }
 
-    /// Whether nobody may see what it is set to.
+    /// Whether its value must not be shown.
     pub fn is_secret(&self) -> bool {
         SECRETS.contains(&self.variable)
     }
 
-    /// What the knob is set to, for others to see.
+    /// The value, with secrets hidden.
     pub fn shown(&self, config: &Config) -> String {
         let value = self.get(config);
         if self.is_secret() && !value.is_empty() { HIDDEN.to_owned() } else { value }
     }
 
-    /// What the knob is set to.
+    /// The value.
     pub fn get(&self, config: &Config) -> String {
         (self.get)(config)
     }
 }
 
 fn within<T: FromStr + PartialOrd + Copy>(value: &str, least: T, most: T) -> Option<T> {
-    // No number is neither at least nor at most another: so NaN is refused as well.
+    // NaN compares false, so it is refused as well.
     value.parse().ok().filter(|number| *number >= least && *number <= most)
 }
 
@@ -487,7 +488,7 @@ fn seconds(value: &str, least: f64, most: f64) -> Option<f64> {
     value.parse().ok().or_else(|| Some(parse_duration(value)?.as_secs_f64())).filter(is_within)
 }
 
-/// Reads what may be left empty. `None`: it is neither empty nor valid.
+/// Reads a value that may be empty. `None`: it is neither empty nor valid.
 #[expect(clippy::option_option, reason = "not valid, and validly nothing, are two answers")]
 fn parse_optional<T: FromStr>(value: &str) -> Option<Option<T>> {
     if value.is_empty() { Some(None) } else { value.parse().ok().map(Some) }
@@ -501,7 +502,7 @@ fn parse_url(value: &str) -> Option<String> {
     value.split(',').all(|url| is_url(url.trim(), &["ws", "wss"])).then(|| value.to_owned())
 }
 
-/// What is wrong with the first of several URLs that is not valid, where people often err.
+/// Explains the first invalid URL of several, for common mistakes.
 fn explain_urls(value: &str) -> Option<String> {
     let url = value.split(',').map(str::trim).find(|url| !is_url(url, &["ws", "wss"]))?;
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
@@ -509,12 +510,12 @@ fn explain_urls(value: &str) -> Option<String> {
     let why = match scheme {
         "" => "it has no scheme: write ws:// before it, or wss:// for TLS",
         "http" => "a WebSocket's URL begins with ws://",
-        "https" => "a WebSocket's URL begins with wss:// where it speaks TLS",
+        "https" => "a WebSocket's URL begins with wss:// if the server uses TLS",
         "ws" | "wss" if authority.contains('@') => {
-            "a user or a password is not taken in a URL: BOT_TOKEN shows a token, BOT_HEADERS any header, as \
+            "a URL cannot contain a user or a password: use BOT_TOKEN for a token, or BOT_HEADERS for a header like \
              'Authorization: Basic …'"
         }
-        "ws" | "wss" if url.contains('#') => "a WebSocket's URL has no fragment, which is what # begins",
+        "ws" | "wss" if url.contains('#') => "a WebSocket's URL has no fragment, the part after #",
         _ => return None,
     };
     Some(why.to_owned())
@@ -533,8 +534,8 @@ fn parse_metrics(value: &str) -> Option<String> {
     (value.is_empty() || value == METRICS_OFF || is_url(value, &["http", "https"])).then(|| value.to_owned())
 }
 
-/// Whether a text is a URL of one of these schemes of which every part is used: a port that is none, a user or a
-/// fragment would be left out without a word.
+/// Whether a text is a URL of one of these schemes of which every part is used: an invalid port, a user or a fragment
+/// would otherwise be ignored silently.
 fn is_url(value: &str, schemes: &[&str]) -> bool {
     let Ok(url) = value.parse::<Uri>() else { return false };
     let Some(authority) = url.authority().filter(|authority| !authority.host().is_empty()) else { return false };

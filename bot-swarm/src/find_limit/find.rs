@@ -1,22 +1,22 @@
-//! What a search for a limit raises.
+//! The quantity that a search for a limit raises.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What is raised.
+/// The quantity that is raised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Find {
-    /// The number of bots, each as talkative as `BOT_MESSAGES_PER_SECOND` says.
+    /// The number of bots, each with `BOT_MESSAGES_PER_SECOND` messages.
     Bots,
-    /// The messages a second of all `BOT_COUNT` bots together.
+    /// The messages per second of all `BOT_COUNT` bots.
     Messages,
-    /// The members of a room: about `BOT_COUNT` bots in as many rooms as they fill, and the messages a second of all
-    /// together stay the same.
+    /// The members of a room: about `BOT_COUNT` bots fill as many rooms as needed, with a constant total of messages
+    /// per second.
     Room,
 }
 
 impl Find {
-    /// All of them.
+    /// All quantities.
     const ALL: [Self; 3] = [Self::Bots, Self::Messages, Self::Room];
 
     /// Its name in the configuration.
@@ -28,7 +28,7 @@ impl Find {
         }
     }
 
-    /// What a load of it is counted in.
+    /// The unit of its loads.
     pub fn unit(self) -> &'static str {
         match self {
             Self::Bots => "bots",

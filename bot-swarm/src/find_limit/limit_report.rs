@@ -1,4 +1,4 @@
-//! What a search has found, and what each load did.
+//! The results of a search, and of each load.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,30 +18,31 @@ use crate::units::grouped;
 /// The version of the schema of `limit.json`.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// What a search for a limit has found.
+/// The result of a search for a limit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LimitReport {
     /// The version of this schema: 1.
     pub schema_version: u32,
-    /// What was raised: `bots`, `messages` or `room`.
+    /// The quantity that was raised: `bots`, `messages` or `room`.
     pub find: String,
-    /// What loads are counted in.
+    /// The unit of the loads.
     pub unit: String,
-    /// What was expected.
+    /// The expectations.
     pub expect: String,
-    /// The highest load that kept it; `null` where not even the least did.
+    /// The highest load that kept the expectations; `null` if not even the least did.
     pub highest_kept: Option<u32>,
-    /// The lowest load that broke it; `null` where none did.
+    /// The lowest load that broke the expectations; `null` if none did.
     pub lowest_broken: Option<u32>,
-    /// The lowest load at which the swarm itself was the limit; `null` where none was below every load that broke it.
+    /// The lowest load at which the swarm itself was the limit; `null` if every such load was above a load that broke
+    /// the expectations.
     pub lowest_invalid: Option<u32>,
-    /// What ended the search before it found a limit; `null` where nothing did. While the search goes on, and where it was
-    /// killed, it says so.
+    /// The reason that the search ended before it found a limit; `null` if it did not. While the search goes on, and if
+    /// it was killed, the text says so.
     #[serde(default)]
     pub ended_early: Option<String>,
-    /// Whether the last of the loads could not be judged, because nothing was measured: no bot was connected, or nothing
-    /// happened of what was expected. It ends the search.
+    /// Whether the last load could not be judged because nothing was measured: no bot was connected, or no expected
+    /// event happened. This ends the search.
     #[serde(default)]
     pub is_unmeasured: bool,
     /// Every run, in order.
@@ -54,34 +55,34 @@ pub struct LimitReport {
     not_kept: Option<(u32, Report)>,
 }
 
-/// What one run of one load did.
+/// The result of one run of one load.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LoadReport {
-    /// How large it was, in the `unit` of the search.
+    /// The size of the load, in the `unit` of the search.
     pub load: u32,
     /// The verdict.
     pub judgement: Judgement,
     /// The verdict in one line.
     pub line: String,
-    /// How long deliveries took; `null` where none came.
+    /// The latencies of deliveries; `null` if there were none.
     pub delivery: Option<Percentiles>,
     /// Messages that the bots sent, per second.
     pub sent_per_second: f64,
     /// Deliveries that the bots received, per second.
     pub deliveries_per_second: f64,
-    /// What the server did meanwhile; `null` where it shows no stages.
+    /// The figures of the server during the load; `null` if it shows no stages.
     pub server: Option<ServerFigures>,
 }
 
-/// Why a search has found nothing that is not over.
+/// The reason in the report of a search that has not ended.
 const GOES_ON: &str = "the search has not ended: it goes on, or was killed";
 
 impl LimitReport {
-    /// The file that programs read.
+    /// The file for programs.
     pub const FILE: &str = "limit.json";
 
-    /// What is known of a search before it ends.
+    /// A report without results, before the search ends.
     pub fn new(config: &Config) -> Self {
         Self {
             schema_version: SCHEMA_VERSION,
@@ -100,19 +101,19 @@ impl LimitReport {
         }
     }
 
-    /// The search is over.
+    /// Marks the search as ended.
     pub(super) fn end(&mut self) {
         if self.ended_early.as_deref() == Some(GOES_ON) {
             self.ended_early = None;
         }
     }
 
-    /// The search ends before it found a limit.
+    /// Marks the search as ended before it found a limit.
     pub(super) fn end_early(&mut self, why: String) {
         self.ended_early = Some(why);
     }
 
-    /// Takes what came of a load, and what is known of the limit by it.
+    /// Adds the result of a load, and the limit as known after it.
     pub(super) fn take(&mut self, load: u32, report: Report, limit: Limit) {
         let rate = |count: u64| if report.seconds > 0.0 { count as f64 / report.seconds } else { 0.0 };
         self.loads.push(LoadReport {
@@ -138,8 +139,8 @@ impl LimitReport {
         }
     }
 
-    /// What the process ends with: 0 a limit was found, 1 not even the least load was kept, 2 the swarm was the limit, 3
-    /// the search ended early, 4 nothing was measured.
+    /// The exit code of the process: 0: a limit was found; 1: not even the least load was kept; 2: the swarm was the
+    /// limit; 3: the search ended early; 4: nothing was measured.
     pub fn exit_code(&self) -> u8 {
         if self.is_unmeasured {
             return 4;
@@ -154,8 +155,8 @@ impl LimitReport {
         }
     }
 
-    /// Writes `limit.json` into a folder, and beside it the whole reports of the highest load that was kept (`kept/`)
-    /// and of the lowest that was not (`not-kept/`). What an earlier search left there is replaced.
+    /// Writes `limit.json` into a folder, and beside it the full reports of the highest load that was kept (`kept/`)
+    /// and of the lowest that was not (`not-kept/`). Files of an earlier search are replaced.
     ///
     /// # Errors
     /// [`FolderError::File`].
@@ -182,7 +183,7 @@ impl LimitReport {
         if let Some(why) = &self.ended_early {
             return format!("ENDED EARLY: {why}; {known}");
         }
-        match (self.highest_kept, self.lowest_broken, self.lowest_invalid) {
+        let line = match (self.highest_kept, self.lowest_broken, self.lowest_invalid) {
             (Some(kept), Some(broken), _) => {
                 format!("LIMIT: {} {unit} keep {expect}, {} do not", whole(kept), whole(broken))
             }
@@ -197,11 +198,21 @@ impl LimitReport {
             (None, _, Some(invalid)) => {
                 format!("INVALID: even at {} {unit} the swarm itself was the limit", whole(invalid))
             }
-            (None, _, None) => format!("BROKEN: not even one of {unit} keeps {expect}"),
-        }
+            (None, _, None) => format!("BROKEN: not even a load of 1 ({unit}) keeps {expect}"),
+        };
+        line + &self.unsaid()
     }
 
-    /// The run of a load that speaks for it: the last that was judged as the search judged the load.
+    /// What the verdict on the highest load that was kept leaves unsaid, as its own first line has it.
+    fn unsaid(&self) -> String {
+        let kept = self.kept.as_ref().filter(|(load, _)| Some(*load) == self.highest_kept);
+        let Some((load, report)) = kept.filter(|(_, report)| !report.verdict.notes.is_empty()) else {
+            return String::new();
+        };
+        format!(" (at {} {}: {})", whole(*load), self.unit, report.verdict.notes.join("; "))
+    }
+
+    /// The last run of this load whose judgement agrees with the search's.
     fn run_of(&self, load: u32) -> Option<&LoadReport> {
         let is_kept = Some(load) == self.highest_kept;
         let mut runs = self.loads.iter().rev().filter(|run| run.load == load);

@@ -1,63 +1,63 @@
-//! The search itself: up by a factor until something breaks, then narrowed down. Pure, and so cheap to try.
+//! The search algorithm: up by a factor until a load is broken, then narrowed down. Pure, so tests are cheap.
 //!
-//! A measurement is noisy: the same load keeps what is expected once and breaks it the next time. So no single trial
-//! decides where the limit is: a load counts as kept, or as broken, when two trials of it say so. Only on the way up
-//! one trial is enough, and is repeated if the limit turns out to be right there.
+//! A measurement is noisy: the same load may keep the expectations once and break them the next time. So no single
+//! trial decides: a load counts as kept, or as broken, when two trials agree. On the way up, one trial is enough; it is
+//! repeated if the limit turns out to be right there.
 
-/// What came of running one load.
+/// The result of running one load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trial {
-    /// Everything that was expected was kept.
+    /// All expectations were kept.
     Kept,
-    /// Something that was expected was broken.
+    /// An expectation was broken.
     Broken,
-    /// The swarm itself was the limit: this load cannot be judged from here.
+    /// The swarm itself was the limit: this load cannot be judged with it.
     Invalid,
-    /// Nothing was measured: no bot was connected, or nothing happened of what is expected.
+    /// Nothing was measured: no bot was connected, or no expected event happened.
     Unmeasured,
 }
 
-/// Where to look. Loads are whole numbers of bots, messages a second or members, from 1.
+/// The range of the search. Loads are whole numbers of bots, messages per second or members, from 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bounds {
-    /// The first load that is tried.
+    /// The first load.
     pub start: u32,
-    /// By which factor the load grows until something breaks; more than 1.
+    /// The factor by which the load grows until an expectation breaks; more than 1.
     pub factor: f64,
-    /// The highest load that is tried.
+    /// The highest load.
     pub most: u32,
-    /// How close kept and broken must come, as a share: 0.05 is 5 %.
+    /// The required relative distance between kept and broken: 0.05 is 5 %.
     pub precision: f64,
 }
 
-/// What bounds a limit from above.
+/// The upper bound of the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ceiling {
-    /// The server: the lowest load that broke what was expected.
+    /// The server: the lowest load that broke an expectation.
     Broken(u32),
-    /// The swarm: the lowest load that it could not make or judge.
+    /// The swarm: the lowest load that it could not produce or judge.
     Invalid(u32),
-    /// Neither: even the highest load allowed was kept.
+    /// Neither: even the highest allowed load was kept.
     Bounds,
 }
 
-/// What a search has found.
+/// The result of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// The highest load that was kept; `None` where not even the least was.
+    /// The highest load that was kept; `None` if not even the least was.
     pub highest_kept: Option<u32>,
-    /// What is above it.
+    /// Its upper bound.
     pub ceiling: Ceiling,
 }
 
-/// A search under way: says which load is next, and takes what came of it.
+/// A search in progress: it selects the next load and records its result.
 #[derive(Debug)]
 pub struct Search {
     bounds: Bounds,
     trials: Vec<(u32, Trial)>,
 }
 
-/// How many trials must agree.
+/// The number of trials that must agree.
 const VOTES: usize = 2;
 
 impl Search {
@@ -71,13 +71,13 @@ impl Search {
         &self.trials
     }
 
-    /// Takes what came of a load.
+    /// Records the result of a load.
     pub fn record(&mut self, load: u32, trial: Trial) {
         self.trials.push((load, trial));
     }
 
-    /// The load of which nothing is measured, however often it is tried; it ends the search. The first of all trials needs no
-    /// second: there was no server.
+    /// The load of which nothing is measured in repeated trials; it ends the search. The very first trial needs no
+    /// repetition: there was no server.
     pub fn unmeasured(&self) -> Option<u32> {
         if let Some((load, Trial::Unmeasured)) = self.trials.first() {
             return Some(*load);
@@ -86,7 +86,7 @@ impl Search {
         self.trials.iter().find(of).map(|(load, _)| *load)
     }
 
-    /// The load to try next; `None` once the limit is found, or cannot be.
+    /// The load to try next; `None` once the limit is found, or cannot be found.
     pub fn next(&self) -> Option<u32> {
         if self.unmeasured().is_some() {
             return None;
@@ -104,12 +104,12 @@ impl Search {
                 let middle = scaled(kept, (f64::from(broken) / f64::from(kept)).sqrt());
                 Some(middle.clamp(kept + 1, broken - 1))
             }
-            // It is here; unless it was kept only once, on the way up.
+            // The limit is found, unless the load was kept only once, on the way up.
             (Some(kept), _) => (self.votes(kept, Trial::Kept) < VOTES).then_some(kept),
         }
     }
 
-    /// What was found so far.
+    /// The limit as known so far.
     pub fn limit(&self) -> Limit {
         let ceiling = match self.lowest_not_kept() {
             None => Ceiling::Bounds,
@@ -130,13 +130,13 @@ impl Search {
             .any(|trial| self.votes(load, *trial) >= VOTES)
     }
 
-    /// A load that was not kept once, and of which no two trials agree.
+    /// A load with a trial that was not kept, for which no two trials agree yet.
     fn doubtful(&self) -> Option<u32> {
         let not_kept = self.trials.iter().filter(|(_, trial)| *trial != Trial::Kept);
         not_kept.map(|(load, _)| *load).find(|load| !self.is_decided(*load))
     }
 
-    /// The lowest load of which enough trials agree that it was not kept.
+    /// The lowest load for which enough trials agree that it was not kept.
     fn lowest_not_kept(&self) -> Option<(u32, Trial)> {
         let is_not_kept = |trial: Trial| matches!(trial, Trial::Broken | Trial::Invalid);
         let not_kept =
@@ -144,7 +144,7 @@ impl Search {
         not_kept.copied().min_by_key(|(load, _)| *load)
     }
 
-    /// The highest load below all that were not kept that was kept, be it once.
+    /// The highest load that was kept, even once, below all loads that were not.
     fn highest_kept(&self) -> Option<u32> {
         let ceiling = self.lowest_not_kept().map_or(u32::MAX, |(load, _)| load);
         let kept = self.trials.iter().filter(|(load, trial)| *trial == Trial::Kept && *load < ceiling);
@@ -244,11 +244,11 @@ mod tests {
         assert!(limit.highest_kept.unwrap() > 950);
     }
 
-    /// The longest wait of a queue whose server can do `capacity` a second, in a window in which the machine was
+    /// The longest wait of a queue with a capacity of `capacity` per second, in a window in which the machine is
     /// somewhat faster or slower.
     fn noisy_queue(capacity: f64, rng: &mut fastrand::Rng) -> impl FnMut(u32) -> Trial {
         move |load| {
-            // The sum of uniforms is near enough to a bell.
+            // The sum of uniforms approximates a normal distribution.
             let bell: f64 = (0..12).map(|_| rng.f64()).sum::<f64>() - 6.0;
             let share = f64::from(load) / (capacity * (1.0 + 0.05 * bell));
             let wait_ms = if share < 1.0 { 2.0 / (1.0 - share) } else { f64::INFINITY };

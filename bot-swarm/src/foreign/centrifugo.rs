@@ -1,4 +1,4 @@
-//! Centrifugo's client protocol in JSON: commands with an `id`, replies with the same one, and pushes; one a line.
+//! Centrifugo's client protocol in JSON: commands with an `id`, replies with the same id, and pushes; one per line.
 
 use std::borrow::Cow;
 
@@ -12,10 +12,10 @@ use super::{Heard, ROOM, text};
 const CONNECT: u64 = 1;
 const SUBSCRIBE: u64 = 2;
 
-/// The beginning of a push, which is most of what comes.
+/// The beginning of a push. Most frames are pushes.
 const PUSH: &[u8] = br#"{"push":"#;
 
-/// A command to answer a ping: both are empty objects.
+/// The answer to a ping: both are empty objects.
 const PONG: &str = "{}";
 
 #[derive(Deserialize)]

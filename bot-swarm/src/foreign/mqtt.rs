@@ -1,5 +1,5 @@
-//! MQTT 3.1.1 over WebSocket: binary packets, which need not end where frames do. What is published is
-//! acknowledged, both ways.
+//! MQTT 3.1.1 over WebSocket: binary packets, which do not necessarily end with a frame. Publications are acknowledged
+//! in both directions.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use bytes::{Buf as _, BufMut as _, Bytes};
 
 use super::{Heard, ROOM};
 
-/// What the server is promised to hear from a client at least so often.
+/// The keep-alive interval: the server expects a packet from the client at least this often.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_mins(1);
 
 const CONNECT: u8 = 0x10;
@@ -22,18 +22,18 @@ const PINGRESP: u8 = 0xd0;
 
 /// The level of the protocol, 3.1.1.
 const LEVEL: u8 = 4;
-/// A session that begins anew and ends with the connection.
+/// A session without earlier state, which ends with the connection.
 const CLEAN_SESSION: u8 = 0x02;
 const QOS: u8 = 1;
 const QOS_BITS: u8 = 0x06;
 
-/// Most bytes in which the length of a packet is written.
+/// The most bytes that encode the length of a packet.
 const LENGTH_BYTES_MAX: usize = 4;
 
-/// The only subscription's packet identifier. Messages have identifiers of their own kind.
+/// The packet identifier of the only subscription. It does not collide with those of messages.
 const SUBSCRIPTION: u16 = 1;
 
-/// Packet identifiers are 16 bits, and not 0. A bot has far fewer messages in flight.
+/// Packet identifiers have 16 bits and are not 0. A bot has far fewer messages in flight.
 pub(super) fn wire_id(serial: u64) -> u64 {
     (serial.saturating_sub(1)) % u64::from(u16::MAX) + 1
 }
@@ -67,7 +67,7 @@ fn subscribe() -> Message {
     packet(SUBSCRIBE, &body)
 }
 
-/// Hears every whole packet. Answers how many bytes are left.
+/// Handles every complete packet. Returns the number of bytes that are left.
 pub(super) fn hear(mut bytes: &[u8], told: &mut impl FnMut(Heard<'_>)) -> usize {
     loop {
         let Some((kind, head, length)) = header(bytes) else {
@@ -85,7 +85,7 @@ pub(super) fn hear(mut bytes: &[u8], told: &mut impl FnMut(Heard<'_>)) -> usize 
     }
 }
 
-/// The first byte of a packet, and the lengths of its head and of its body. `None`: it is not there yet, or endless.
+/// The first byte of a packet, and the lengths of its header and body. `None`: incomplete, or the length is too long.
 fn header(bytes: &[u8]) -> Option<(u8, usize, usize)> {
     let (kind, rest) = bytes.split_first()?;
     let mut length = 0;

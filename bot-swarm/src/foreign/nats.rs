@@ -1,9 +1,10 @@
-//! The client protocol of NATS over WebSocket: lines, and payloads of a length that a line says. Neither ends where frames
-//! do.
+//! The client protocol of NATS over WebSocket: lines, and payloads whose length is given in a line. Neither necessarily
+//! ends with a frame.
 //!
-//! A publication has no answer of its own, and a `PONG` comes when everything before its `PING` is done. So each
-//! publication is followed by a `PING`, and the first `PONG` answers the oldest publication. It says that the server has
-//! dealt with it, not that it allowed it: what a client may not publish is an error, and comes to nobody.
+//! A publication has no answer of its own, but a `PONG` comes when everything before its `PING` is done. So each
+//! publication is followed by a `PING`, and the first `PONG` answers the oldest publication. It means that the server
+//! has processed the publication, not that it allowed it: a forbidden publication leads to an error and is not
+//! delivered.
 
 use std::time::Duration;
 
@@ -12,22 +13,23 @@ use serde_json::json;
 
 use super::{Heard, ROOM};
 
-/// The number on the wire of every message: there is none, and the oldest is meant.
+/// The number on the wire of every message: the protocol has none, so an answer belongs to the oldest.
 pub(super) const OLDEST: u64 = 0;
 
-/// How often the server pings a client by default.
+/// The default interval at which the server pings a client.
 pub(super) const PING_INTERVAL: Duration = Duration::from_mins(2);
 
-/// Longest line that a server may send. The longest is `INFO`, with the addresses of a whole cluster.
+/// The longest line that a server may send, in bytes. The longest is `INFO`, with the addresses of a whole cluster.
 const LINE_BYTES_MAX: usize = 64 * 1024;
 
-/// Longest payload that a server may be set to take.
+/// The largest payload that a server can be configured to accept, in bytes.
 const PAYLOAD_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The subscription of the room.
 const ROOM_SID: &str = "1";
 
-/// The subscription by which a bot hears itself once: then the server has taken all that it sent before.
+/// A subscription to a subject of the bot's own. When its message returns, the server has processed everything before
+/// it.
 const JOINED_SID: &str = "2";
 
 const END: &[u8] = b"\r\n";
@@ -37,7 +39,7 @@ pub(super) fn connect(name: &str) -> Message {
         "verbose": false, "pedantic": false, "echo": true, "protocol": 0, "lang": "rust", "name": name,
         "version": env!("CARGO_PKG_VERSION"),
     });
-    // A subject that nobody else has.
+    // A subject that no other client has.
     let joined = format!("joined.{:016x}", fastrand::u64(..));
     binary(format!("CONNECT {options}\r\nSUB {ROOM} {ROOM_SID}\r\nSUB {joined} {JOINED_SID}\r\nPUB {joined} 0\r\n\r\n"))
 }
@@ -46,7 +48,7 @@ pub(super) fn publish(said: &str) -> Message {
     binary(format!("PUB {ROOM} {}\r\n{said}\r\nPING\r\n", said.len()))
 }
 
-/// Hears every whole operation. Answers how many bytes are left.
+/// Handles every complete operation. Returns the number of bytes that are left.
 pub(super) fn hear(mut bytes: &[u8], told: &mut impl FnMut(Heard<'_>)) -> usize {
     while let Some(length) = memchr::memmem::find(bytes, END) {
         let whole = bytes;
@@ -60,7 +62,7 @@ pub(super) fn hear(mut bytes: &[u8], told: &mut impl FnMut(Heard<'_>)) -> usize 
                     told(Heard::Nonsense);
                     continue;
                 };
-                // The line comes again with the rest of its payload.
+                // The rest of the payload is missing: the line is read again with the next frame.
                 let Some((payload, rest)) = rest.split_at_checked(length).filter(|(_, rest)| rest.len() >= END.len())
                 else {
                     return whole.len();
@@ -86,7 +88,7 @@ pub(super) fn hear(mut bytes: &[u8], told: &mut impl FnMut(Heard<'_>)) -> usize 
     bytes.len()
 }
 
-/// The subscription of a message and the length of its payload, of `SUBJECT SID [REPLY-TO] LENGTH`.
+/// The subscription of a message and the length of its payload, from `SUBJECT SID [REPLY-TO] LENGTH`.
 fn message(arguments: &str) -> Option<(&str, usize)> {
     let arguments: Vec<&str> = arguments.split_ascii_whitespace().collect();
     let ([_, sid, length] | [_, sid, _, length]) = arguments[..] else { return None };

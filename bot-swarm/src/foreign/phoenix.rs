@@ -1,4 +1,4 @@
-//! Phoenix channels by their serializer 2.0.0: arrays of the join's `ref`, the message's `ref`, topic, event and payload.
+//! Phoenix channels with serializer 2.0.0: arrays of the join's `ref`, the message's `ref`, topic, event and payload.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use super::{Heard, ROOM, text};
 const HEARTBEAT: u64 = 0;
 const JOIN: u64 = 1;
 
-/// The event by which bots talk.
+/// The event of the bots' messages.
 const EVENT: &str = "new_msg";
 
 /// `ref` of the join, `ref`, topic, event, payload.

@@ -1,4 +1,4 @@
-//! Socket.IO, protocol 5, over Engine.IO 4 by WebSocket: digits that say what a frame is, then JSON.
+//! Socket.IO, protocol 5, over Engine.IO 4 by WebSocket: digits for the kind of a frame, then JSON.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Heard, text};
 
-/// The event by which bots talk.
+/// The event of the bots' messages.
 const EVENT: &str = "message";
 
 #[derive(Deserialize)]
@@ -17,14 +17,14 @@ struct Failure<'a> {
     message: Cow<'a, str>,
 }
 
-/// An event that wants an ack with this number.
+/// An event that requests an ack with this number.
 pub(super) fn emit(id: u64, said: &str) -> Message {
     text(&format!("42{id}{}", json!([EVENT, said])))
 }
 
 pub(super) fn hear(frame: &[u8]) -> Heard<'_> {
     match frame {
-        // Engine.IO: it is open, or pings.
+        // Engine.IO: the handshake of a new connection, or a ping.
         [b'0', ..] => Heard::Answer(text(&"40")),
         b"2" => Heard::Answer(text(&"3")),
         [b'4', b'0', ..] => Heard::Joined,

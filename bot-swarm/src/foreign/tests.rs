@@ -1,17 +1,17 @@
-//! What the frames of each protocol mean.
+//! The meaning of each protocol's frames.
 
 use super::*;
 
 const TEXT: &str = "~s3~AAAA";
 
-/// What a protocol makes of frames, one after the other.
+/// Interprets frames one after the other.
 fn heard(foreign: Foreign, frames: &[&[u8]]) -> Vec<String> {
     let (mut all, mut rest) = (Vec::new(), Vec::new());
     for frame in frames {
         rest.extend_from_slice(frame);
         let left = foreign.hear(&rest, |heard| {
             all.push(if let Heard::Said(said) = heard {
-                // What has no marker is nothing that a bot said, and is passed over.
+                // A message without a marker is not a bot's and is skipped.
                 if String::from_utf8_lossy(said).contains(TEXT) { "said" } else { "other" }.to_owned()
             } else if let Heard::Answer(answer) = heard {
                 format!("answer {}", written(answer))
@@ -42,7 +42,7 @@ fn written(message: Message) -> String {
 #[test]
 fn centrifugo_is_understood() {
     let foreign = Foreign::Centrifugo;
-    // Whatever the order of the fields.
+    // The order of the fields does not matter.
     let json = |message| serde_json::from_str::<serde_json::Value>(&written(message)).unwrap();
     assert_eq!(
         json(foreign.greeting("bot-1").unwrap()),
@@ -69,7 +69,7 @@ fn centrifugo_is_understood() {
                 r#"Refused(Some(3), "centrifugo: too many requests")"#,
             ]),
             (&[b"{}"], &["answer {}"]),
-            // Several replies and pushes come in one frame, one a line.
+            // Several replies and pushes come in one frame, one per line.
             (
                 &[b"{\"push\":{\"channel\":\"lobby\",\"pub\":{\"data\":{\"text\":\"~s3~AAAA\"}}}}\n{\"id\":4,\"publish\":{}}\n"],
                 &["said", "Taken(4)"],
@@ -144,7 +144,7 @@ fn mqtt_is_understood() {
     assert_eq!(connect, r#"b"\x10\x11\0\x04MQTT\x04\x02\0<\0\x05bot-1""#);
     assert_eq!(written(foreign.say(1, TEXT)), r#"b"2\x11\0\x05lobby\0\x01~s3~AAAA""#);
     assert_eq!((foreign.wire_id(1), foreign.wire_id(65_535), foreign.wire_id(65_536)), (1, 65_535, 1));
-    // The length of a packet takes a second byte from 128 on.
+    // The length of a packet takes a second byte from 128 bytes on.
     let Message::Binary(long) = foreign.say(1, &"x".repeat(200)) else { panic!() };
     assert_eq!(long[..3], [0x32, 0xd1, 0x01]);
     let publish = b"\x32\x11\0\x05lobby\0\x09~s3~AAAA";
@@ -159,7 +159,7 @@ fn mqtt_is_understood() {
             (&[b"\xd0\0"], &[]),
             (&[publish], &["said", r#"answer b"@\x02\0\t""#]),
             (&[b"\x30\x0f\0\x05lobby~s3~AAAA"], &["said"]),
-            // A frame ends where it likes.
+            // A frame may end anywhere in a packet.
             (&[&publish[..1], &publish[1..9], &publish[9..]], &["said", r#"answer b"@\x02\0\t""#]),
             (&[b"\x40\x02\0\x07\x40\x02\0\x08"], &["Taken(7)", "Taken(8)"]),
             (&[b"\x40\xff\xff\xff\xff\x01"], &["Nonsense"]),
@@ -200,7 +200,7 @@ fn nats_is_understood() {
             (&[b"PING\r\n"], &[r#"answer b"PONG\r\n""#]),
             (&[b"+OK\r\n"], &[]),
             (&[b"-ERR 'Authorization Violation'\r\n"], &[r#"Refused(None, "nats: Authorization Violation")"#]),
-            // A frame ends where it likes.
+            // A frame may end anywhere in an operation.
             (&[&message[..5], &message[5..15], &message[15..20], &message[20..24], &message[24..]], &["said"]),
             (&[b"PO", b"NG\r", b"\nPONG\r\n"], &["Taken(0)", "Taken(0)"]),
             (&[b"MSG lobby 1\r\n"], &["Nonsense"]),
@@ -212,9 +212,10 @@ fn nats_is_understood() {
     );
 }
 
-/// Frames as the servers themselves send them: with the fields that their documentation names and a bot has no use for, in
-/// the order in which they are written. Of Centrifugo: `centrifugal.dev/docs/transports/client_protocol` and the schema that
-/// it refers to, `client.proto`; of Phoenix: hexdocs.pm/phoenix, "Writing a Channels Client", and its serializer 2.0.0.
+/// Frames as the servers themselves send them: with fields that their documentation names and that a bot ignores, in
+/// the documented order. Sources: for Centrifugo, `centrifugal.dev/docs/transports/client_protocol` and the schema that
+/// it refers to, `client.proto`; for Phoenix, hexdocs.pm/phoenix, "Writing a Channels Client", and its serializer
+/// 2.0.0.
 #[test]
 fn frames_as_the_documentation_of_their_servers_shows_them_are_understood() {
     check(
@@ -224,7 +225,7 @@ fn frames_as_the_documentation_of_their_servers_shows_them_are_understood() {
                 &[br#"{"id":1,"connect":{"client":"fb5b4d04-75a4-42fc-8068-94650626fe6e","version":"6.0.1 OSS","subs":{"news":{"recoverable":true,"epoch":"aBcD"}},"expires":true,"ttl":1200,"ping":25,"pong":true,"session":"9a1c","node":"b0b1"}}"#],
                 &[r#"answer {"id":2,"subscribe":{"channel":"lobby"}}"#],
             ),
-            // With the history that a channel gives to those who come.
+            // A subscription with recovered history of the channel.
             (
                 &[br#"{"id":2,"subscribe":{"recoverable":true,"epoch":"xyz","publications":[{"data":{"text":"old"},"offset":6}],"offset":6,"positioned":true}}"#],
                 &["Joined"],
@@ -253,7 +254,7 @@ fn frames_as_the_documentation_of_their_servers_shows_them_are_understood() {
             (&[br#"["1","1","room:lobby","phx_reply",{"response":{"reason":"unmatched topic"},"status":"error"}]"#], &[
                 r#"Refused(None, "phoenix: the room was refused")"#,
             ]),
-            // What the server pushes to one has the `ref` of the join; what it broadcasts has none.
+            // A push to one client has the `ref` of the join; a broadcast has none.
             (&[br#"["1",null,"room:lobby","presence_state",{"7":{"metas":[{"online_at":"1700000000","phx_ref":"F1"}]}}]"#], &["other"]),
             (&[br#"[null,null,"room:lobby","presence_diff",{"joins":{},"leaves":{}}]"#], &["other"]),
             (&[br#"[null,null,"room:lobby","new_msg",{"body":"~s3~AAAA","user":{"id":7}}]"#], &["said"]),

@@ -1,35 +1,35 @@
-//! What a bot has a right to where the server numbers nothing: told by each sender's own numbering.
+//! The messages that a bot must receive from a server that does not number them, judged by each sender's own numbering.
 //!
-//! A bot that has listened for a moment expects every message that a bot of this process sends from then on; its own
-//! only where they come back to it and to nobody else. What was on its way when it began to listen is not judged, and
-//! a connection that is lost ends what can be judged of it. Bots of other processes are judged from their first
-//! message on, up to their newest.
+//! A bot that has listened for a moment must receive every message that a bot of this process sends from then on. It
+//! must receive its own messages only if they return to it and to nobody else. Messages that were in transit when it
+//! began to listen are not judged, and a lost connection ends its judgement. Bots of other processes are judged from
+//! their first message to their newest.
 
 use rustc_hash::FxHashMap;
 
-use super::Verdict;
 use super::sequence::{Arrival, Sequence};
 use super::tally::Tally;
+use super::verdict::Verdict;
 use crate::marker::Marker;
 
-/// Who gets a message.
+/// The receivers of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
-    /// Everybody else, and its sender or not.
+    /// All other clients; the sender may receive it, too.
     All,
-    /// Its sender alone.
+    /// Only its sender.
     Sender,
 }
 
 #[derive(Debug)]
 struct Listener {
-    /// How many messages each bot of this process had sent when it began to listen.
+    /// The number of messages that each bot of this process had sent when this one began to listen.
     said_before: Box<[u32]>,
-    /// What came, by process run and sender.
+    /// The received numbers, by process run and sender.
     heard: FxHashMap<(u32, u32), Sequence>,
 }
 
-/// What the bots of one worker heard of each other.
+/// The deliveries between the bots of one worker and others.
 #[derive(Debug)]
 pub struct PeerBook {
     run: u32,
@@ -44,7 +44,7 @@ impl PeerBook {
         Self { run, audience, listeners: FxHashMap::default(), tally: Tally::default() }
     }
 
-    /// A bot listens from now on. `said`: how many messages each bot has sent.
+    /// A bot listens from now on. `said`: the number of messages that each bot has sent.
     pub fn listens(&mut self, bot: u32, said: impl Fn(u32) -> u32, bots: u32) {
         let said_before = match self.audience {
             Audience::All => (0..bots).map(said).collect(),
@@ -53,7 +53,7 @@ impl PeerBook {
         self.listeners.insert(bot, Listener { said_before, heard: FxHashMap::default() });
     }
 
-    /// A bot listens no more: it left, or lost its connection.
+    /// A bot no longer listens: it left, or lost its connection.
     pub fn stops(&mut self, bot: u32) {
         if let Some(listener) = self.listeners.remove(&bot) {
             for heard in listener.heard.values() {
@@ -85,20 +85,20 @@ impl PeerBook {
         Verdict::Wrong
     }
 
-    /// How many messages are still to come until every listener has all that was said.
+    /// The number of messages that are still to come until every listener has all that were sent.
     pub fn outstanding(&self, said: impl Fn(u32) -> u32) -> u64 {
         self.expected(&said).map(|(_, heard, target)| target.saturating_sub(heard.newest())).sum()
     }
 
-    /// What there is against the server so far; what is lost may still come.
+    /// The faults of the server so far; lost messages may still come.
     pub fn findings(&self) -> Tally {
         let missing: u64 =
             self.listeners.values().flat_map(|listener| listener.heard.values()).map(Sequence::missing).sum();
         Tally { lost: self.tally.lost + missing, ..self.tally }
     }
 
-    /// Closes the book. `said`: how many messages each bot has sent; `unpromised`: those of them, by sender and number,
-    /// that the server refused or may never have had. They are expected of nobody.
+    /// Closes the book. `said`: the number of messages that each bot has sent; `unpromised`: those that the server
+    /// refused or may never have received, by sender and number. They are not expected.
     pub fn close(self, said: impl Fn(u32) -> u32, unpromised: &[(u32, u32)]) -> Tally {
         let mut of_sender: FxHashMap<u32, Vec<u64>> = FxHashMap::default();
         for (sender, number) in unpromised {
@@ -121,7 +121,8 @@ impl PeerBook {
         sum
     }
 
-    /// What each listener heard of each bot of this process that it has a right to hear, and how far that bot came.
+    /// The senders of this process that each listener must hear: the sender, the numbers received, and the sender's
+    /// newest.
     fn expected(&self, said: &impl Fn(u32) -> u32) -> impl Iterator<Item = (u32, Sequence, u64)> {
         self.listeners.iter().flat_map(move |(bot, listener)| {
             let senders = match self.audience {
@@ -192,7 +193,7 @@ mod tests {
             book.heard(0, &said(sender, number));
         }
         let said = |sender: u32| [0, 6, 2][sender as usize];
-        // 2 and 6 of the first did not come, 3 came all the same; 5 was promised.
+        // Of the first sender, 2 and 6 did not arrive, 3 arrived nevertheless; 5 was promised.
         let tally = book.close(said, &[(1, 2), (1, 3), (1, 6), (2, 2)]);
         assert_eq!(tally, Tally { expected: 5, received: 4, lost: 1, ..Tally::default() });
     }

@@ -1,4 +1,4 @@
-//! How far a bot has come in what the server numbers: a room, or its inbox.
+//! A bot's position in a numbered stream: a room, or its inbox.
 
 use std::ops::RangeInclusive;
 
@@ -7,42 +7,42 @@ use starling_protocol::Epoch;
 use super::sequence::{Arrival, Sequence};
 use super::tally::Tally;
 
-/// Where a room or an inbox is, as `welcome` or `joined` tells.
+/// The position of a room or an inbox in `welcome` or `joined`.
 #[derive(Debug, Clone, Copy)]
 pub struct Standing {
-    /// The life of its numbers.
+    /// The epoch of its numbers.
     pub epoch: Epoch,
     /// Its newest message.
     pub seq: u64,
-    /// Whether the server promised everything that was missed.
+    /// Whether the server promised all missed messages.
     pub recovered: bool,
 }
 
-/// The messages of one epoch that a bot has received, from where it came in.
+/// The messages of one epoch that a bot has received since it joined.
 #[derive(Debug)]
 pub(super) struct Position {
     epoch: Epoch,
     received: Sequence,
-    /// Up to here a replay that the server called incomplete may still fill what is missing.
+    /// Up to this `seq`, an incomplete replay may still fill gaps.
     replay_until: u64,
     lost_and_told: u64,
 }
 
-/// How a message stands to those that were received before it, by its `seq`.
+/// The relation of a message's `seq` to those received before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     /// After all of them.
     InOrder,
-    /// Of those that the server had told as lost: it brings them after all.
+    /// One that the server had reported as lost, but now delivers.
     Fills,
     /// Before some of them.
     OutOfOrder,
-    /// The same as one of them.
+    /// Equal to one of them.
     Twice,
 }
 
 impl Position {
-    /// Nothing is received of this epoch; everything after `seq` is to come.
+    /// A position at which nothing of this epoch is received; everything after `seq` is to come.
     pub(super) fn after(epoch: Epoch, seq: u64) -> Self {
         Self { epoch, received: Sequence::after(seq), replay_until: 0, lost_and_told: 0 }
     }
@@ -51,12 +51,12 @@ impl Position {
         self.epoch
     }
 
-    /// The newest message that was received or told as lost; that at which the bot came in where there is none.
+    /// The newest message that was received or reported as lost; initially the `seq` at joining.
     pub(super) fn newest(&self) -> u64 {
         self.received.newest()
     }
 
-    /// Takes note of a message.
+    /// Notes a message.
     pub(super) fn observe(&mut self, seq: u64) -> Step {
         match self.received.observe(seq) {
             Arrival::Next | Arrival::Skipped(_) => Step::InOrder,
@@ -69,24 +69,24 @@ impl Position {
         }
     }
 
-    /// The server told that what is missing up to here is gone, or as good as gone.
+    /// Notes the server's report that missing messages up to here are gone, or probably gone.
     pub(super) fn tell_lost_until(&mut self, seq: u64) {
         self.lost_and_told += seq.saturating_sub(self.received.newest());
         self.received.skip_to(seq);
         self.replay_until = seq;
     }
 
-    /// How many messages have not come though later ones have.
+    /// The number of messages that are missing although later ones arrived.
     pub(super) fn missing(&self) -> u64 {
         self.received.missing()
     }
 
-    /// The messages that have not come, see [`Sequence::missing_until`].
+    /// The missing messages, see [`Sequence::missing_until`].
     pub(super) fn missing_until(&self, target: u64) -> impl Iterator<Item = RangeInclusive<u64>> {
         self.received.missing_until(target)
     }
 
-    /// The sums, where everything up to `target` was to come.
+    /// The sums, if everything up to `target` should have arrived.
     pub(super) fn tally(&self, target: u64) -> Tally {
         let expected = self.received.expected_until(target);
         let received = self.received.count();

@@ -1,6 +1,6 @@
-//! Private messages: what was acknowledged to the sender against what arrived at the two names.
+//! Private messages: acknowledged messages are compared with those that arrived at the sender and the receiver.
 //!
-//! Where the server keeps them, a lost connection excuses nothing: once the bot has its inbox back, all of them are due.
+//! If the server keeps them, a lost connection excuses nothing: once the bot has its inbox again, all of them are due.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use starling_protocol::Epoch;
@@ -10,7 +10,7 @@ use super::position::{Standing, Step};
 use super::sequence::{Arrival, Sequence};
 use super::tally::Tally;
 
-/// The messages of one bot to another. Each side's worker fills its half; merged, they can be compared.
+/// The messages from one bot to another. Each side's worker fills its half; after merging, they can be compared.
 #[derive(Debug, Clone, Default)]
 struct Flow {
     acked: Sequence,
@@ -18,40 +18,40 @@ struct Flow {
     received: Sequence,
 }
 
-/// The acknowledged messages that were for one bot, as their sender or their receiver.
+/// The acknowledged messages that were due at one bot, as their sender or their receiver.
 #[derive(Debug, Default)]
 struct End {
     received: u64,
     missing: u64,
 }
 
-/// All private messages that concern the bots of one worker, or, merged, of the swarm.
+/// All private messages of the bots of one worker, or, after merging, of the swarm.
 #[derive(Debug, Default)]
 pub struct PrivateBook {
     flows: FxHashMap<(u32, u32), Flow>,
-    /// What the bots got of their inboxes, where the server keeps any.
+    /// The inboxes of the bots, if the server keeps any.
     inboxes: FxHashMap<u32, Inbox>,
-    /// Bots to which messages under way may be gone, or wait for their return.
+    /// Bots without a connection: messages in transit to them may be lost, or wait for their return.
     interrupted: FxHashSet<u32>,
     acked: u64,
     arrived: u64,
 }
 
 impl PrivateBook {
-    /// Takes note that the server took a message.
+    /// Notes that the server accepted a message.
     pub fn acked(&mut self, sender: u32, receiver: u32, number: u32) {
         let arrival = self.flow(sender, receiver).acked.observe(number.into());
         self.acked += u64::from(arrival != Arrival::Twice);
     }
 
-    /// Takes note that the sender got its own message.
+    /// Notes that the sender received its own message.
     pub fn echoed(&mut self, sender: u32, receiver: u32, number: u32) -> Arrival {
         let arrival = self.flow(sender, receiver).echoed.observe(number.into());
         self.arrived += u64::from(arrival != Arrival::Twice);
         arrival
     }
 
-    /// Takes note that the receiver got a message.
+    /// Notes that the receiver received a message.
     pub fn received(&mut self, sender: u32, receiver: u32, number: u32) -> Arrival {
         let arrival = self.flow(sender, receiver).received.observe(number.into());
         self.arrived += u64::from(arrival != Arrival::Twice);
@@ -64,12 +64,12 @@ impl PrivateBook {
         flow.is_some_and(|flow| flow.echoed.contains(number.into()) || flow.received.contains(number.into()))
     }
 
-    /// Takes note that a bot lost its connection: what was under way to it may be gone, or waits.
+    /// Notes that a bot lost its connection: messages in transit to it may be lost, or wait.
     pub fn interrupted(&mut self, bot: u32) {
         self.interrupted.insert(bot);
     }
 
-    /// Takes note that a bot has its inbox: all that it missed is to come.
+    /// Notes that a bot has its inbox: all messages that it missed are to come.
     pub fn has_inbox(&mut self, bot: u32, standing: Standing) {
         self.interrupted.remove(&bot);
         match self.inboxes.get_mut(&bot) {
@@ -78,23 +78,24 @@ impl PrivateBook {
         }
     }
 
-    /// Where a bot resumes its inbox, see [`Ledger::inbox_resume_point`](super::Ledger::inbox_resume_point).
+    /// The position at which a bot resumes its inbox, see
+    /// [`Ledger::inbox_resume_point`](super::Ledger::inbox_resume_point).
     pub(super) fn resume_point(&self, bot: u32) -> Option<(Epoch, u64)> {
         self.inboxes.get(&bot).map(Inbox::resume_point)
     }
 
-    /// Takes note that a message came that has this place in a bot's inbox.
+    /// Notes that a message with this position in a bot's inbox arrived.
     pub(super) fn observe_place(&mut self, bot: u32, seq: u64) -> Step {
         self.inboxes.get_mut(&bot).map_or(Step::InOrder, |inbox| inbox.observe(seq))
     }
 
-    /// How many messages of inboxes have not come though later ones have.
+    /// The number of inbox messages that are missing although later ones arrived.
     pub(super) fn missing(&self) -> u64 {
         self.inboxes.values().map(Inbox::missing).sum()
     }
 
-    /// Deliveries that acknowledged messages make (two each), minus those that arrived. Negative where a delivery
-    /// came before its ack, or where this worker has the receivers and another the senders.
+    /// The deliveries that acknowledged messages require (two each), minus those that arrived. Negative if a delivery
+    /// arrived before its ack, or if this worker has the receivers and another the senders.
     pub fn outstanding(&self) -> i64 {
         2 * i64::try_from(self.acked).unwrap_or(i64::MAX / 2) - i64::try_from(self.arrived).unwrap_or(i64::MAX)
     }
@@ -104,11 +105,11 @@ impl PrivateBook {
         !self.interrupted.is_empty() || (!self.inboxes.is_empty() && self.inboxes.len() < bots as usize)
     }
 
-    /// Adds what another worker knows.
+    /// Adds another worker's book.
     pub fn merge(&mut self, other: Self) {
         for (pair, theirs) in other.flows {
             let ours = self.flows.entry(pair).or_default();
-            // Acks and echoes arrive at the sender, messages at the receiver: each half is known to one worker only.
+            // Acks and echoes arrive at the sender, messages at the receiver: only one worker knows each half.
             if theirs.acked.newest() > 0 || theirs.echoed.newest() > 0 {
                 (ours.acked, ours.echoed) = (theirs.acked, theirs.echoed);
             }
@@ -124,8 +125,8 @@ impl PrivateBook {
 
     /// The sums, after all workers' books are merged.
     ///
-    /// A message that did not come is missing by its number, and where there is an inbox by its place there as well. It
-    /// is counted once: of the two counts for a bot, the greater one.
+    /// A missing message is missing by its number and, if there is an inbox, by its position. It is counted once: the
+    /// larger of a bot's two counts is used.
     pub fn tally(&self) -> Tally {
         let mut ends: FxHashMap<u32, End> = self.inboxes.keys().map(|bot| (*bot, End::default())).collect();
         for ((sender, receiver), flow) in &self.flows {

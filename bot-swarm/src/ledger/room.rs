@@ -1,8 +1,8 @@
-//! What is known of one room: which message stands at which `seq`, and whether each sender's messages are in order.
+//! The record of one room: the message at each `seq`, and whether each sender's messages are in order.
 //!
-//! All members of a room see the same messages in the same places (the protocol's first promise). So what the first
-//! of them sees is written down once, the others are compared with it, and a sender's own numbering is checked once
-//! per message instead of once per receiver. The cost per delivery does not grow with the number of senders.
+//! All members of a room see the same messages at the same positions (the protocol's first promise). So the first
+//! observation is recorded, the others are compared with it, and a sender's own numbering is checked once per message
+//! instead of once per receiver. The cost per delivery does not grow with the number of senders.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
@@ -14,57 +14,57 @@ use super::sequence::{Arrival, Sequence};
 use super::timeline::Timeline;
 use crate::clock::Nanos;
 
-/// Newest places of a room whose messages are remembered for comparison. A receiver that is further behind (replaying
-/// after a long absence) is checked by `seq` alone.
+/// The newest positions of a room whose messages are remembered for comparison. A receiver that is further behind
+/// (replaying after a long absence) is checked by `seq` only.
 const PLACES_MAX: usize = 1_024;
 
-/// Lives of a room that are remembered; of older ones, members that are still in them expect no more.
+/// The most epochs of a room that are remembered; members that are still in older ones expect no more messages.
 const LIVES_MAX: usize = 4;
 
-/// Which message it is: its sender (process run and number) and the sender's own numbering.
+/// The identity of a message: its sender (process run and number) and the sender's own numbering.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint {
     /// The sender's process run.
     pub run: u32,
     /// The sender's number in its swarm.
     pub sender: u32,
-    /// The sender's count of its messages to the room.
+    /// The number of this message among the sender's messages to the room.
     pub number: u32,
 }
 
 impl Fingerprint {
-    /// A message that no bot marked. No bot has this number, and no two messages stand in one place, so a bot's message
-    /// that others have in the same place, or an ack that names the place, contradicts it.
+    /// A message that no bot marked. No bot has this number, and no two messages share a position, so a bot's message
+    /// that others received at the same position, or an ack that names the position, contradicts it.
     pub const UNMARKED: Self = Self { run: 0, sender: u32::MAX, number: 0 };
 }
 
-/// Who tells which message stands in a place.
+/// The source of an observation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// A receiver, by what was delivered to it.
+    /// A receiver, from its delivery.
     Delivery,
-    /// The sender, by its ack.
+    /// The sender, from its ack.
     Ack,
 }
 
-/// What a room's record says to a message at its place.
+/// The result of comparing a message with the room's record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Witness {
-    /// Nothing against it.
+    /// There is no contradiction.
     Agrees,
-    /// The same message stands in another place, too.
+    /// The same message has another position, too.
     Repeats,
-    /// Its sender sent it before one that stands before it, or after one that stands after it.
+    /// Its sender sent it before a message at a lower position, or after one at a higher position.
     Reordered,
-    /// For the first time, somebody got another message in this place than others. Who is right cannot be told; so
-    /// many deliveries had been called repetitions, or reordered, and must not be any more.
+    /// For the first time, two observers saw different messages at this position. It is unknown which is right;
+    /// deliveries that were called repeated or reordered before must be taken back.
     Contradicts {
         /// Deliveries that had been called repetitions.
         repeats: u64,
         /// Deliveries that had been called reordered.
         reordered: u64,
     },
-    /// This place is known to be contradicted.
+    /// The position was contradicted before.
     Contradicted,
 }
 
@@ -72,7 +72,7 @@ pub enum Witness {
 struct Place {
     message: Fingerprint,
     witness: Witness,
-    /// Deliveries that got `witness` for an answer.
+    /// The number of deliveries that got `witness` as their result.
     charged: u32,
 }
 
@@ -82,7 +82,7 @@ struct Sender {
     newest_seq: u64,
 }
 
-/// One life of a room: what happened in one epoch.
+/// One epoch of a room.
 #[derive(Debug)]
 struct Life {
     epoch: Epoch,
@@ -93,20 +93,20 @@ struct Life {
     timeline: Timeline,
 }
 
-/// What is known of one room, in all its lives.
+/// The record of one room, in all its epochs.
 #[derive(Debug, Default)]
 pub struct RoomRecord {
     lives: VecDeque<Life>,
 }
 
 impl RoomRecord {
-    /// Takes note that the room has come at least as far as `seq`.
+    /// Notes that the room has reached at least `seq`.
     pub fn reach(&mut self, epoch: Epoch, seq: u64) {
         let life = self.life(epoch, seq);
         life.high_water = life.high_water.max(seq);
     }
 
-    /// Compares a message with what is known of its place, and writes it down where nothing is.
+    /// Compares a message with the record of its position, and records it if there is none.
     pub fn witness(&mut self, epoch: Epoch, seq: u64, message: Fingerprint, source: Source) -> Witness {
         let life = self.life(epoch, seq);
         life.high_water = life.high_water.max(seq);
@@ -121,14 +121,14 @@ impl RoomRecord {
         answer
     }
 
-    /// Takes note of when a message was planned.
+    /// Notes the planned time of a message.
     pub fn note_planned(&mut self, epoch: Epoch, seq: u64, planned: Nanos) {
         if let Some(life) = self.lives.iter_mut().find(|life| life.epoch == epoch) {
             life.timeline.note(seq, planned);
         }
     }
 
-    /// When the messages of a life were planned, see [`Timeline::planned`].
+    /// The planned times of the messages of an epoch, see [`Timeline::planned`].
     pub fn planned(
         &self,
         epoch: Epoch,
@@ -138,24 +138,24 @@ impl RoomRecord {
         life.into_iter().flat_map(move |life| life.timeline.planned(range.clone()))
     }
 
-    /// Whether a message was seen in any place of the room.
+    /// Whether a message was seen at any position of the room.
     pub fn has_seen(&self, message: Fingerprint) -> bool {
         let senders = self.lives.iter().filter_map(|life| life.senders.get(&(message.run, message.sender)));
         senders.into_iter().any(|sender| sender.numbers.contains(message.number.into()))
     }
 
-    /// The newest `seq` known of this life; `None` where the life is not known (any more).
+    /// The newest `seq` known of this epoch; `None` if the epoch is unknown or forgotten.
     pub fn high_water(&self, epoch: Epoch) -> Option<u64> {
         self.lives.iter().find(|life| life.epoch == epoch).map(|life| life.high_water)
     }
 
-    /// The newest `seq` of every life.
+    /// The newest `seq` of every epoch.
     pub fn high_waters(&self) -> impl Iterator<Item = (Epoch, u64)> {
         self.lives.iter().map(|life| (life.epoch, life.high_water))
     }
 
     fn life(&mut self, epoch: Epoch, seq: u64) -> &mut Life {
-        // The newest life is in front: it is the one that is asked for.
+        // The newest epoch is in front, because it is looked up most often.
         let index = self.lives.iter().position(|life| life.epoch == epoch).unwrap_or_else(|| {
             self.lives.truncate(LIVES_MAX - 1);
             self.lives.push_front(Life::new(epoch, seq));
@@ -195,14 +195,14 @@ impl Life {
         }
     }
 
-    /// The index of a place that is, or from now on can be, remembered.
+    /// The index of a position that is remembered, now or already.
     fn place(&mut self, seq: u64) -> Option<usize> {
         let offset = usize::try_from(seq.checked_sub(self.first_place)?).ok()?;
         if offset < self.places.len() {
             return Some(offset);
         }
         if offset >= self.places.len() + PLACES_MAX {
-            // So far ahead that nothing of what is remembered stays.
+            // It is so far ahead that none of the remembered positions stays.
             self.places.clear();
             self.first_place = seq;
         }
@@ -218,7 +218,7 @@ impl Life {
 
     fn judge_sender(&mut self, seq: u64, message: Fingerprint) -> Witness {
         if message == Fingerprint::UNMARKED {
-            // Nobody numbers what people write.
+            // Messages of people have no numbers.
             return Witness::Agrees;
         }
         let number = u64::from(message.number);
@@ -298,7 +298,7 @@ mod tests {
         let mut room = RoomRecord::default();
         assert_eq!(room.delivered(5, message(1, 1)), Witness::Agrees);
         assert_eq!(room.delivered(7, message(1, 3)), Witness::Agrees);
-        // Another receiver is slower, and shows what the first one lost.
+        // Another, slower receiver shows what the first one missed.
         assert_eq!(room.delivered(6, message(1, 2)), Witness::Agrees);
         assert_eq!(room.delivered(8, message(1, 5)), Witness::Agrees);
         assert_eq!(room.delivered(9, message(1, 4)), Witness::Reordered);

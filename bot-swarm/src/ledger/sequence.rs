@@ -1,13 +1,13 @@
-//! Which numbers of a growing sequence have arrived.
+//! The numbers of a growing sequence that have arrived.
 
 use std::ops::RangeInclusive;
 
-/// Most holes that a sequence remembers; with more, the oldest is given up: its numbers are missing for good.
+/// The most holes that a sequence remembers; above that, it gives up the oldest: its numbers are missing for good.
 const HOLES_MAX: usize = 256;
 
-/// The numbers that have arrived after a base: all up to the newest but those in the holes.
+/// The numbers that have arrived after a base: all up to the newest, except those in the holes.
 ///
-/// Costs 56 bytes as long as nothing is missing, however long the sequence.
+/// Takes 56 bytes while nothing is missing, whatever its length.
 #[derive(Debug, Clone, Default)]
 pub struct Sequence {
     base: u64,
@@ -16,33 +16,33 @@ pub struct Sequence {
     given_up: u64,
 }
 
-/// How a number stands to those that arrived before it.
+/// The relation of a number to those that arrived before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
-    /// Exactly the next.
+    /// Exactly the next one.
     Next,
     /// Newer, with this many missing in between.
     Skipped(u64),
-    /// One that was missing: newer ones arrived before it.
+    /// A missing one: newer ones arrived before it.
     Late,
-    /// One that had arrived (or was given up, see [`Sequence`]).
+    /// One that had arrived before (or was given up, see [`Sequence`]).
     Twice,
-    /// One from before the sequence began.
+    /// One at or before the base.
     BeforeBase,
 }
 
 impl Sequence {
-    /// A sequence of which nothing has arrived; it begins after `base`.
+    /// An empty sequence; it begins after `base`.
     pub fn after(base: u64) -> Self {
         Self { base, newest: base, holes: Vec::new(), given_up: 0 }
     }
 
-    /// The newest number that arrived; the base where none did.
+    /// The newest number that arrived; the base if none did.
     pub fn newest(&self) -> u64 {
         self.newest
     }
 
-    /// Takes note of a number.
+    /// Notes a number.
     pub fn observe(&mut self, number: u64) -> Arrival {
         if number > self.newest {
             let missing = number - self.newest - 1;
@@ -56,7 +56,7 @@ impl Sequence {
         if self.fill(number) { Arrival::Late } else { Arrival::Twice }
     }
 
-    /// Makes everything up to `number` missing that has not arrived.
+    /// Marks all numbers up to `number` that have not arrived as missing.
     pub fn skip_to(&mut self, number: u64) {
         if number <= self.newest {
             return;
@@ -85,38 +85,38 @@ impl Sequence {
         number > self.base && number <= self.newest && !self.holes.iter().any(|hole| hole.contains(&number))
     }
 
-    /// Whether the number has not arrived, though everything up to `target` or the newest should have.
+    /// Whether the number is missing from those up to `target` or the newest.
     pub fn lacks(&self, number: u64, target: u64) -> bool {
         number > self.base && number <= self.newest.max(target) && !self.contains(number)
     }
 
-    /// How many numbers have arrived.
+    /// The number of numbers that have arrived.
     pub fn count(&self) -> u64 {
         self.newest - self.base - self.missing()
     }
 
-    /// How many numbers have not arrived though newer ones have.
+    /// The number of numbers that are missing although newer ones arrived.
     pub fn missing(&self) -> u64 {
         self.given_up + self.holes.iter().map(length).sum::<u64>()
     }
 
-    /// The numbers that have not arrived up to `target` or the newest, whichever is more; oldest first, but for those
-    /// that were given up.
+    /// The missing numbers up to `target` or the newest, whichever is higher; oldest first, without those that were
+    /// given up.
     pub fn missing_until(&self, target: u64) -> impl Iterator<Item = RangeInclusive<u64>> {
         let tail = self.newest + 1..=target;
         self.holes.iter().cloned().chain((!tail.is_empty()).then_some(tail))
     }
 
-    /// How many numbers would have arrived if nothing were missing, up to `target` or the newest, whichever is more.
+    /// The number of numbers up to `target` or the newest, whichever is higher, if nothing were missing.
     pub fn expected_until(&self, target: u64) -> u64 {
         self.newest.max(target) - self.base
     }
 
-    /// How many numbers of this sequence have not arrived in the other. Both begin at the same base.
+    /// The number of numbers of this sequence that are missing in the other. Both have the same base.
     pub fn count_not_in(&self, other: &Self) -> u64 {
         let beyond = self.newest.saturating_sub(other.newest.max(self.base));
         let holes_beyond: u64 = self.holes.iter().map(|hole| overlap(hole, &(other.newest + 1..=self.newest))).sum();
-        // In a hole of the other, and not in one of ours.
+        // Those in a hole of the other and not in one of ours.
         let in_holes: u64 = other
             .holes
             .iter()
@@ -137,7 +137,7 @@ fn overlap(a: &RangeInclusive<u64>, b: &RangeInclusive<u64>) -> u64 {
     length(&(*a.start().max(b.start())..=*a.end().min(b.end())))
 }
 
-/// The same numbers in ranges that do not overlap.
+/// The same numbers as ranges that do not overlap.
 pub fn union(mut ranges: Vec<RangeInclusive<u64>>) -> Vec<RangeInclusive<u64>> {
     ranges.sort_unstable_by_key(|range| *range.start());
     let mut union: Vec<RangeInclusive<u64>> = Vec::new();

@@ -2,37 +2,37 @@
 
 use std::ops::AddAssign;
 
-/// What should have arrived, what did, and everything that was wrong.
+/// The expected and received deliveries, and all faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tally {
-    /// Deliveries that the bots had a right to; [`ledger`](crate::ledger) says how they are counted.
+    /// Deliveries that the bots had to receive; [`ledger`](crate::ledger) defines how they are counted.
     pub expected: u64,
-    /// Those of them that arrived.
+    /// Those that arrived.
     pub received: u64,
-    /// Those of them that did not.
+    /// Those that did not arrive.
     pub lost: u64,
-    /// Those of the lost of which the server told that they were gone: `"recovered":false`, or a new epoch.
+    /// Lost messages that the server reported as gone: `"recovered":false`, or a new epoch.
     pub lost_and_told: u64,
-    /// Deliveries of a message that the receiver had already.
+    /// Deliveries of a message that the receiver had already received.
     pub twice: u64,
-    /// Deliveries that came after later ones, of the room or of their sender.
+    /// Deliveries that came after later ones of the room or of their sender.
     pub out_of_order: u64,
-    /// Deliveries of a room in which the receiver is not, or to which the message was not sent.
+    /// Deliveries of a room that the receiver is not in, or to which the message was not sent.
     pub wrong_room: u64,
-    /// Private messages that arrived at somebody who is neither sender nor receiver.
+    /// Private messages that arrived at a client that is neither sender nor receiver.
     pub misdelivered: u64,
-    /// Places of a room (`seq`) in which deliveries and acks name different messages.
+    /// Positions of a room (`seq`) at which deliveries and acks name different messages.
     pub contradictions: u64,
-    /// Deliveries of a bot's message with another text, sender or receiver than the bot gave it.
+    /// Deliveries of a bot's message with a different text, sender or receiver.
     pub altered: u64,
-    /// Acknowledged private messages of which it cannot be told whether they should have arrived; they are not in
-    /// `expected`. Where the server keeps none: those to or from a bot that lost its connection. Where it keeps them: those
-    /// that wait for a bot that is not there at the end.
+    /// Acknowledged private messages that may or may not be due; they are not in `expected`. If the server keeps none:
+    /// those to or from a bot that lost its connection. If it keeps them: those that wait for a bot that is away at the
+    /// end.
     pub private_unknown: u64,
 }
 
 impl Tally {
-    /// Everything that may be wrong, by its name, and how often it was.
+    /// The names and counts of all faults.
     pub fn faults(&self) -> [(&'static str, u64); 7] {
         [
             ("lost", self.lost),
@@ -53,16 +53,18 @@ impl Tally {
 
 impl AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
-        self.expected += other.expected;
-        self.received += other.received;
-        self.lost += other.lost;
-        self.lost_and_told += other.lost_and_told;
-        self.twice += other.twice;
-        self.out_of_order += other.out_of_order;
-        self.wrong_room += other.wrong_room;
-        self.misdelivered += other.misdelivered;
-        self.contradictions += other.contradictions;
-        self.altered += other.altered;
-        self.private_unknown += other.private_unknown;
+        // Counts of places are as large as the numbers that a server claims.
+        let sum = |ours: &mut u64, theirs: u64| *ours = ours.saturating_add(theirs);
+        sum(&mut self.expected, other.expected);
+        sum(&mut self.received, other.received);
+        sum(&mut self.lost, other.lost);
+        sum(&mut self.lost_and_told, other.lost_and_told);
+        sum(&mut self.twice, other.twice);
+        sum(&mut self.out_of_order, other.out_of_order);
+        sum(&mut self.wrong_room, other.wrong_room);
+        sum(&mut self.misdelivered, other.misdelivered);
+        sum(&mut self.contradictions, other.contradictions);
+        sum(&mut self.altered, other.altered);
+        sum(&mut self.private_unknown, other.private_unknown);
     }
 }

@@ -1,20 +1,21 @@
-//! When the messages of a room were planned, roughly: enough to say of a message that never came how long it is due.
+//! The approximate planned times of a room's messages: enough to know how long a missing message has been due.
 
 use std::ops::RangeInclusive;
 
 use crate::clock::Nanos;
 
-/// Most samples that are remembered; past it every second goes, and from then on half as many are taken.
+/// The most samples that are remembered; above that, every second one is dropped, and half as many are taken from then
+/// on.
 const SAMPLES_MAX: usize = 64;
 
-/// Planned times of some messages of one life of a room, by `seq`.
+/// Planned times of some messages of one epoch of a room, by `seq`.
 ///
-/// Costs 1 KiB at most, however many messages there are.
+/// Takes at most 1 KiB, however many messages there are.
 #[derive(Debug)]
 pub struct Timeline {
     samples: Vec<(u64, Nanos)>,
     stride: u64,
-    /// The lowest `seq` of which a sample is taken next.
+    /// The lowest `seq` for the next sample.
     next: u64,
 }
 
@@ -25,7 +26,7 @@ impl Default for Timeline {
 }
 
 impl Timeline {
-    /// Takes note of the planned time of a message.
+    /// Notes the planned time of a message.
     pub fn note(&mut self, seq: u64, planned: Nanos) {
         if seq < self.next {
             return;
@@ -42,13 +43,13 @@ impl Timeline {
         self.next = seq + self.stride;
     }
 
-    /// When the messages of a range were planned: times, each with the messages it stands for. A message counts as planned
-    /// when the last sampled message before it was, so never too late. Empty: nothing is known.
+    /// The planned times of the messages in a range: times, each with the messages for which it stands. A message
+    /// counts as planned with the last sampled message before it, so never too late. Empty if nothing is known.
     pub fn planned(&self, range: RangeInclusive<u64>) -> impl Iterator<Item = (Nanos, RangeInclusive<u64>)> {
         let (start, end) = range.into_inner();
         let firsts = self.samples.iter().enumerate();
         firsts.filter_map(move |(index, (seq, planned))| {
-            // What is older than the first sample counts as planned with it.
+            // Messages older than the first sample count as planned with it.
             let from = if index == 0 { start } else { start.max(*seq) };
             let until = self.samples.get(index + 1).map_or(end, |(next, _)| end.min(next.saturating_sub(1)));
             (from <= until).then_some((*planned, from..=until))

@@ -1,4 +1,4 @@
-//! The deliveries of rooms that were due and did not come, with when they were planned.
+//! The room deliveries that were due and did not arrive, with their planned times.
 
 use std::ops::RangeInclusive;
 
@@ -10,34 +10,34 @@ use super::{HighWaters, Ledger};
 use crate::clock::Nanos;
 use crate::last_receivers::PlaceKey;
 
-/// Newest places of a room among which messages that did not come to all are told one by one. A server may claim any
-/// `seq`, so older ones are not looked for.
+/// The newest positions of a room among which incomplete messages are reported one by one. A server may claim any
+/// `seq`, so older ones are skipped.
 pub(super) const INCOMPLETE_MAX: u64 = 1 << 20;
 
-/// Deliveries that were due and did not come.
+/// Deliveries that were due and did not arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Undelivered {
     /// To one member.
     Delivery {
-        /// The number of the member that did not get them.
+        /// The number of the member that did not receive them.
         bot: u32,
-        /// When the messages were planned, or a little earlier.
+        /// The planned time of the messages, or a little earlier.
         planned: Nanos,
-        /// How many there are.
+        /// The number of messages.
         count: u64,
     },
-    /// A message of a room that did not come to all of its members.
+    /// A message of a room that did not arrive at all of its members.
     Completion {
-        /// Where it stands in its room.
+        /// Its position in its room.
         place: PlaceKey,
-        /// When it was planned, or a little earlier.
+        /// Its planned time, or a little earlier.
         planned: Nanos,
     },
 }
 
 impl Ledger {
-    /// Tells the deliveries of rooms that were due to members and did not come: what is lost, and what bots miss that
-    /// lost their connection and did not come back.
+    /// Reports the room deliveries that were due and did not arrive: lost ones, and those that are missing at bots that
+    /// lost their connection and did not return.
     pub fn undelivered(&self, targets: &HighWaters, mut tell: impl FnMut(Undelivered)) {
         let mut missed: FxHashMap<(u32, Epoch), Vec<RangeInclusive<u64>>> = FxHashMap::default();
         for ((bot, room), member) in self.members.iter().filter(|(_, member)| !member.rests) {

@@ -1,4 +1,4 @@
-//! Where the reports are that make one, and when their runs have ended.
+//! Finds the reports to merge, and waits until their runs have ended.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,48 +8,48 @@ use std::time::{Duration, SystemTime};
 use super::part::MergeError;
 use crate::report::folder::{self, FolderError};
 
-/// How often it is looked whether the runs go on.
+/// The interval of checks whether the runs go on.
 const POLL: Duration = Duration::from_millis(200);
 
-/// How long before somebody waits for it a run may have ended.
+/// The longest time that a run may have ended before the merge waits for it.
 const RECENT: Duration = Duration::from_secs(30);
 
-/// How many times in a row no run goes on before missing reports are not awaited any more: half a minute.
+/// The number of consecutive checks without a run after which missing reports are no longer awaited: half a minute.
 const QUIET_POLLS_MAX: u32 = 150;
 
-/// How often it is told what is awaited, in polls, where nothing changes: every ten seconds.
+/// The number of checks after which the state is reported again, without a change: every ten seconds.
 const TOLD_POLLS: u32 = 50;
 
-/// What is awaited.
+/// The state of waiting for reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
-    /// Reports that count.
+    /// The number of reports that count.
     there: usize,
-    /// Reports that are wanted.
+    /// The number of required reports.
     wanted: usize,
     /// The folders of runs that go on.
     going_on: Vec<PathBuf>,
-    /// How long the missing ones are still awaited, where no run goes on.
+    /// The remaining time for missing reports, if no run goes on.
     left: Duration,
 }
 
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { there, wanted, going_on, left } = self;
-        write!(f, "waiting: {there} of {wanted} reports are there; ")?;
+        write!(f, "waiting: {there} of {wanted} reports found; ")?;
         match going_on.split_first() {
-            None => write!(f, "no run goes on; the missing ones are awaited for {} s", left.as_secs()),
+            None => write!(f, "no run goes on; giving up in {} s", left.as_secs()),
             Some((first, [])) => write!(f, "the run of {} goes on", first.display()),
             Some((first, others)) => write!(f, "the runs of {} and {} more go on", first.display(), others.len()),
         }
     }
 }
 
-/// Finds the reports that paths stand for: a file, a folder with a report in it, or a folder of such folders; there, the
-/// folder that the sum is written `into` is passed over.
+/// Finds the reports that paths stand for: a file, a folder with a report, or a folder of such folders. In the last
+/// case, the folder `into` for the result is skipped.
 ///
 /// # Errors
-/// [`MergeError::NoReport`], or why a folder cannot be read.
+/// [`MergeError::NoReport`], or the reason that a folder cannot be read.
 pub fn find(paths: &[PathBuf], into: Option<&Path>) -> Result<Vec<PathBuf>, MergeError> {
     let into = into.and_then(|into| into.canonicalize().ok());
     let mut found = Vec::new();
@@ -74,7 +74,7 @@ pub fn find(paths: &[PathBuf], into: Option<&Path>) -> Result<Vec<PathBuf>, Merg
     Ok(found)
 }
 
-/// Refuses a sum that would be written over one of its parts, before anything of it is read.
+/// Refuses to write the result over one of the merged reports, before anything is read.
 ///
 /// # Errors
 /// [`MergeError::IntoItself`].
@@ -89,15 +89,16 @@ pub fn refuse_into_itself(paths: &[PathBuf], into: &Path) -> Result<(), MergeErr
     paths.iter().find(is_part).map_or(Ok(()), |path| Err(MergeError::IntoItself(path.clone())))
 }
 
-/// Waits until so many reports are there and none of their runs goes on. Answers them. Meanwhile it is `told` what is
-/// awaited, when that changes and every ten seconds.
+/// Waits until `wanted` reports exist and none of their runs goes on, and returns their paths. Meanwhile it reports the
+/// state to `told` after each change and every ten seconds.
 ///
-/// What an earlier run left does not count: a report whose run does not go on counts if it was written at most half a minute
-/// before, or later. Reports that are missing half a minute after the last run ended are not awaited. The runs must be on
-/// this host: it is by the kernel that it is known whether they go on. The folder that the sum is written `into` is no part.
+/// Reports of earlier runs do not count: if its run does not go on, a report counts only if it was written at most half
+/// a minute before the call, or later. The wait for missing reports ends half a minute after the last run ended. The
+/// runs must be on this host, because kernel locks show whether they go on. The folder `into` for the result is
+/// skipped.
 ///
 /// # Errors
-/// [`MergeError::NoneInTime`] where none counts after half a minute, and what [`find`] says.
+/// [`MergeError::NoneInTime`] if there is no report after half a minute, and the errors of [`find`].
 pub fn wait(
     paths: &[PathBuf],
     wanted: usize,
@@ -133,7 +134,7 @@ pub fn wait(
     Err(MergeError::NoneInTime(paths.first().cloned().unwrap_or_default()))
 }
 
-/// The reports that are there. A path that is not there yet, or has no report, has none.
+/// The reports that exist now. A path that does not exist yet or has no report yields none.
 fn there(paths: &[PathBuf], into: Option<&Path>) -> Result<Vec<PathBuf>, MergeError> {
     let mut found = Vec::new();
     for path in paths.iter().filter(|path| path.exists()) {

@@ -1,4 +1,4 @@
-//! The phases and the seconds of many processes, put together by the wall clock.
+//! Combines the phases and the seconds of many processes by the wall clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,22 +9,22 @@ use crate::latencies::Latencies;
 use crate::outcome::{self, Quantiles};
 use crate::report::document::Second;
 use crate::report::of_outcome::percentiles;
-use crate::stats::Stats;
+use crate::stats::{Counters, Stats};
 
-/// The kind of which threads and processes know only together how long it took.
+/// The kind whose latencies are known only from all threads and processes together.
 const COMPLETION: &str = "completion";
 
-/// Histograms that are added up.
+/// A sum of histograms.
 #[derive(Default)]
 struct Sum {
     stats: Stats,
-    /// Kinds of which some part has no histogram any more: their sum is not known.
+    /// Kinds whose sum is unknown because a part has lost its histogram.
     unknown: BTreeSet<String>,
 }
 
 impl Sum {
-    /// Adds the histograms of a part. `measured` are the kinds of which something was measured; `receipts` of its messages
-    /// are in the histogram of completions, and are added when all are known.
+    /// Adds the histograms of a part. `measured`: the kinds with measurements; `receipts`: the part's last receipts,
+    /// which are subtracted from the histogram of completions and added when all are known.
     fn add<'a>(
         &mut self,
         part: &Part<'_>,
@@ -46,7 +46,7 @@ impl Sum {
         Ok(())
     }
 
-    /// The sum, with these last receivers, and without the kinds of which it is not known.
+    /// The sum, with these last receivers, and without the unknown kinds.
     fn with(mut self, receipts: Option<&Latencies>) -> Stats {
         if let Some(receipts) = receipts {
             self.stats.completion.merge(receipts);
@@ -60,17 +60,17 @@ impl Sum {
     }
 }
 
-/// Phases of several processes that are one.
+/// Phases of several processes with the same name.
 struct Together<'a> {
-    /// Its name, and how many of the name came before it in a report.
+    /// Its name, and the number of earlier phases with this name in a report.
     name: (&'a str, usize),
     start: Duration,
     end: Duration,
     sum: Sum,
 }
 
-/// The phases of all: those of one name are one, which lasts from the first beginning to the last end. Of a name that
-/// comes more than once, the first are one, and the second.
+/// The phases of all processes: those with the same name are combined, from the first start to the last end. If a name
+/// repeats, the first ones are combined, then the second ones, and so on.
 pub(super) fn phases(parts: &[Part<'_>], last: &LastReceivers) -> Result<Vec<outcome::Phase>, MergeError> {
     let mut phases: Vec<Together<'_>> = Vec::new();
     for part in parts {
@@ -89,8 +89,8 @@ pub(super) fn phases(parts: &[Part<'_>], last: &LastReceivers) -> Result<Vec<out
             });
             let Some(together) = phases.get_mut(known) else { continue };
             (together.start, together.end) = (start.min(together.start), end.max(together.end));
-            together.sum.stats.counters.sent += phase.sent;
-            together.sum.stats.counters.deliveries += phase.deliveries;
+            together.sum.stats.counters +=
+                Counters { sent: phase.sent, deliveries: phase.deliveries, ..Counters::default() };
             let receipts = part.receipts.between(seconds(phase.start), end_of_receipts);
             together.sum.add(part, phase.latencies.keys(), &phase.histograms, receipts.as_ref())?;
         }
@@ -107,7 +107,7 @@ pub(super) fn phases(parts: &[Part<'_>], last: &LastReceivers) -> Result<Vec<out
     Ok(phases.into_iter().zip(ends).map(whole).collect())
 }
 
-/// The seconds of all: those that began in one second since the first process did are one.
+/// The seconds of all processes: those that began in the same second since the start of the first process are combined.
 pub(super) fn series(
     parts: &[Part<'_>],
     last: &LastReceivers,
@@ -128,7 +128,7 @@ pub(super) fn series(
         let mut sum = Sum::default();
         let mut counted = BTreeSet::new();
         for (part, second) in seconds_of_parts {
-            // Of a second that a phase parts in two, the later part says how it ends.
+            // If a phase boundary divides a second, the later part determines its end.
             whole.add(second, counted.insert(part.path));
             let (from, until) = (seconds(second.start), seconds(second.end()));
             sum.add(part, second.latencies.keys(), &second.histograms, part.receipts.between(from, until).as_ref())?;

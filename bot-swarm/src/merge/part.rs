@@ -1,4 +1,4 @@
-//! One report of several, as far as it must be understood before it can be added.
+//! One report of several, with the data that must be decoded before it can be added.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,22 +7,22 @@ use crate::last_receivers::{ByTime, LastReceivers};
 use crate::report::document::{self, Report};
 use crate::report::folder::FolderError;
 
-/// Why reports do not make one.
+/// The reason that reports cannot be merged.
 #[derive(Debug, thiserror::Error)]
 pub enum MergeError {
     /// A report cannot be read.
     #[error(transparent)]
     Folder(#[from] FolderError),
-    /// A folder holds no report, nor does any folder in it.
-    #[error("{} holds no report", .0.display())]
+    /// Neither the folder nor any folder in it contains a report.
+    #[error("{} contains no report", .0.display())]
     NoReport(PathBuf),
-    /// No report that counts came in time.
-    #[error("{} has no report that was written in the last half minute, and no run that writes one there goes on", .0.display())]
+    /// There was no recent report in time.
+    #[error("{} has no report from the last half minute, and no run that will write one", .0.display())]
     NoneInTime(PathBuf),
-    /// The sum would be written over one of its parts.
-    #[error("{} is one of the reports, and cannot be where their sum is written", .0.display())]
+    /// The result would replace one of the merged reports.
+    #[error("{} is one of the merged reports, and cannot be the folder of the result", .0.display())]
     IntoItself(PathBuf),
-    /// A report was written by a version that left the histograms out.
+    /// A report of an older version has no histograms.
     #[error("{} has no histograms: it was written by an older version", .0.display())]
     NoHistograms(PathBuf),
     /// A histogram of a report, or its last receivers, cannot be read.
@@ -40,8 +40,8 @@ pub enum MergeError {
     },
     /// One run was over before another began.
     #[error(
-        "{} is of a run that was over before that of {} began, so they were not one load: leave out what an earlier run left, or \
-         hold the two against each other with compare (the clocks of two hosts may also differ)",
+        "the run of {} was over before that of {} began, so they were not one load: leave out old reports, or compare \
+         the two with the command compare (also, the clocks of two hosts may differ)",
         earlier.display(),
         later.display()
     )]
@@ -51,17 +51,15 @@ pub enum MergeError {
         /// The report of the other.
         later: PathBuf,
     },
-    /// The processes were held to different things, and nobody says to which the sum is to be.
-    #[error(
-        "the reports were held to different expectations ({first}; {other}): say with --expect to which the sum is"
-    )]
+    /// The processes had different expectations, and none were given for the result.
+    #[error("the reports have different expectations ({first}; {other}): choose those of the result with --expect")]
     Expectations {
-        /// That of the first report.
+        /// The expectations of the first report.
         first: String,
-        /// That of another.
+        /// The expectations of another report.
         other: String,
     },
-    /// A report says something that this version does not understand.
+    /// A report contains expectations that this version does not know.
     #[error("{} expects {expect:?}, which is not known", path.display())]
     UnknownExpectation {
         /// The report.
@@ -71,11 +69,11 @@ pub enum MergeError {
     },
 }
 
-/// A report, and what of it is to be read before it can be added.
+/// A report, with its decoded last receivers.
 pub(super) struct Part<'a> {
     pub(super) path: &'a Path,
     pub(super) report: &'a Report,
-    /// How much later its run began than the first one.
+    /// The time from the start of the first run to the start of its run.
     pub(super) later: Duration,
     pub(super) last: LastReceivers,
     pub(super) receipts: ByTime,
@@ -94,7 +92,7 @@ impl<'a> Part<'a> {
         Ok(Self { path, report, later, last, receipts })
     }
 
-    /// When its run ended, since the first one began.
+    /// The end of its run, since the start of the first run.
     pub(super) fn end(&self) -> Duration {
         self.later + seconds(self.report.seconds)
     }
@@ -104,7 +102,7 @@ impl<'a> Part<'a> {
     }
 }
 
-/// A number of seconds of a report; what is no time counts as none.
+/// A number of seconds in a report; an invalid time counts as zero.
 pub(super) fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }

@@ -1,8 +1,7 @@
-//! The report as data: what `report.json` holds, and what text, page and comparison are made from.
+//! The report as data: the content of `report.json`, from which text, page and comparison are made.
 //!
 //! Its schema is `docs/swarm-report.schema.json`, generated from these types. A field may be added without a new
-//! [`SCHEMA_VERSION`]; a reader ignores what it does not know. Nothing is taken away and nothing changes its meaning
-//! but with a new one.
+//! [`SCHEMA_VERSION`]; a reader ignores unknown fields. Removing a field or changing its meaning needs a new version.
 
 use std::collections::BTreeMap;
 
@@ -15,57 +14,56 @@ use crate::server_stages::ServerReport;
 /// The version of the schema that this program writes and reads.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// What came of a run of the swarm.
+/// The report of a run of the swarm.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// The version of this schema: 1.
     pub schema_version: u32,
-    /// The program that made it, and its version.
+    /// The program that made it, with its version.
     pub program: String,
-    /// When the run began: milliseconds since the Unix epoch.
+    /// The start of the run: milliseconds since the Unix epoch.
     pub started_at: u64,
-    /// From the start until the swarm fell silent, in seconds.
+    /// The time from the start until the swarm became quiet, in seconds.
     pub seconds: f64,
-    /// Whether what was expected was kept.
+    /// Whether the expectations were kept.
     pub verdict: Verdict,
     /// The configuration: every `BOT_*` variable and its value.
     pub config: BTreeMap<String, String>,
-    /// How many bots there were to be, were, and were not.
+    /// The numbers of bots: requested, connected, away.
     pub bots: Bots,
-    /// What they sent.
+    /// The messages that they sent.
     pub messages: Messages,
-    /// What they received, held against what they should have.
+    /// The deliveries that they received, compared with those that they should have received.
     pub ledger: Ledger,
-    /// How long things took, over the whole run, by kind as `BOT_EXPECT` names them: `connect`, `ack`, `delivery`,
-    /// `remote`, `completion`, `resume`, `lateness`, `wake_lag`, `loop_lag`. A kind of which nothing was measured is
-    /// left out.
+    /// The latencies of the whole run, by kind as `BOT_EXPECT` names them: `connect`, `ack`, `delivery`, `remote`,
+    /// `completion`, `resume`, `lateness`, `wake_lag`, `loop_lag`. Kinds without measurements are omitted.
     pub latencies: BTreeMap<String, Latency>,
-    /// The same distributions whole, by kind: pairs of microseconds and how many took as long (to three digits), the shortest
-    /// first. Those of several reports add up.
+    /// The full distributions, by kind: pairs of microseconds (to three digits) and their count, shortest first. Those
+    /// of several reports can be added.
     #[serde(default)]
     pub histograms: BTreeMap<String, Vec<[u64; 2]>>,
-    /// Of which messages the latencies of the kind `completion` are; `null` where no message was received.
+    /// The messages behind the latencies of the kind `completion`; `null` if no message was received.
     #[serde(default)]
     pub last_receivers: Option<LastReceivers>,
-    /// Everything that was counted, as `BOT_EXPECT` names it.
+    /// All counts, as `BOT_EXPECT` names them.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
-    /// How far the latencies of the kind `remote` are to be trusted; `null` where there are none.
+    /// The accuracy of the latencies of the kind `remote`; `null` if there are none.
     pub remote: Option<Remote>,
     /// The phases of the run, in order.
     pub phases: Vec<Phase>,
     /// The run second by second.
     pub series: Vec<Second>,
-    /// What the swarm itself used, and how far it kept to its plan.
+    /// The resources that the swarm itself used.
     pub swarm: SwarmHealth,
-    /// What the server says of itself; `null` where it shows no stages.
+    /// The server's own figures; `null` if it shows no stages.
     pub server: Option<ServerReport>,
-    /// Everything that went wrong on connections, by what it was, and how often.
+    /// The errors of connections, by kind, with their count.
     pub errors: BTreeMap<String, u64>,
 }
 
-/// What a run was held to, and whether it held.
+/// The expectations of a run, and whether it kept them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Verdict {
@@ -73,12 +71,12 @@ pub struct Verdict {
     pub judgement: Judgement,
     /// The verdict in one line.
     pub line: String,
-    /// What was expected, one by one.
+    /// The expectations, one by one.
     pub expectations: Vec<Expectation>,
-    /// Why the swarm does not trust its own figures, one by one; empty where it does.
+    /// The reasons that the swarm does not trust its own figures; empty if it does.
     pub doubts: Vec<String>,
-    /// What somebody should know who reads only that what was expected was kept: that the run was stopped, that few bots were
-    /// connected, that no message was sent, or that it was not clean where nobody asked for it.
+    /// Facts that a reader should know even if the expectations were kept: the run was stopped, few bots were
+    /// connected, no message was sent, or the run was not clean but cleanness was not expected.
     #[serde(default)]
     pub notes: Vec<String>,
 }
@@ -87,21 +85,21 @@ pub struct Verdict {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Judgement {
-    /// What was expected was kept.
+    /// All expectations were kept.
     Kept,
-    /// Something that was expected was broken.
+    /// An expectation was broken.
     Broken,
-    /// The swarm itself was the limit: the figures say little of the server.
+    /// The swarm itself was the limit: the figures say little about the server.
     Invalid,
 }
 
-/// One thing that was expected, as `BOT_EXPECT` names it.
+/// One expectation, as `BOT_EXPECT` names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Expectation {
-    /// What was expected.
+    /// The expectation.
     pub expected: String,
-    /// What was measured instead; `null` where it was kept, and `not judged` where no bot was connected.
+    /// The actual value if it was broken; `null` if it was kept, and `not judged` if no bot was connected.
     pub measured: Option<String>,
     /// Whether it was kept.
     pub kept: bool,
@@ -111,127 +109,128 @@ pub struct Expectation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Bots {
-    /// Bots asked for: the most at a time.
+    /// The requested number of bots: the most at a time.
     pub asked: u64,
-    /// Bots that were to connect before the run ended.
+    /// Bots that were due to connect before the run ended.
     #[serde(default)]
     pub wanted: u64,
     /// Bots that were connected at least once.
     pub connected: u64,
-    /// Connections made again after one was lost.
+    /// Connections made after one was lost.
     pub reconnects: u64,
-    /// Bots that had lost their connection when the run ended, and did not come back.
+    /// Bots that had lost their connection before the run ended, and did not return.
     pub away: u64,
-    /// Bots that were to connect, and never were welcomed.
+    /// Bots that were due to connect and were never welcomed.
     #[serde(default)]
     pub never_connected: u64,
 }
 
-/// What the bots sent.
+/// The messages that the bots sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Messages {
-    /// Messages that were due by the plan: done, refused or not done.
+    /// Planned messages that were due: done, refused or not done.
     #[serde(default)]
     pub planned: u64,
-    /// Messages that the server took.
+    /// Messages that the server accepted.
     #[serde(default)]
     pub done: u64,
-    /// Messages that were never sent (`overdue`), sent and never answered (`unanswered`), or refused for the moment and not
-    /// taken since (`deferred`). Each is charged to the latencies with the time from its plan to the end of the run.
+    /// Messages that were never sent (`overdue`), sent and never answered (`unanswered`), or refused temporarily and
+    /// not accepted later (`deferred`). Each is charged to the latencies with the time from its plan to the end of the
+    /// run.
     #[serde(default)]
     pub not_done: u64,
-    /// Messages sent, each counted once however often it had to be sent again.
+    /// Messages sent, each counted once even if it was sent again.
     pub sent: u64,
     /// Messages that the server acknowledged.
     pub acknowledged: u64,
-    /// Messages that the server refused for good.
+    /// Messages that the server refused permanently.
     pub refused: u64,
-    /// Those of the refused for which there was no reason: the sender kept to the limits, and the receiver was not away.
+    /// Refused messages without a reason: the sender kept to the limits, and the receiver was not away.
     #[serde(default)]
     pub refused_unprovoked: u64,
     /// Messages that the server never answered.
     pub unanswered: u64,
-    /// Messages that the server refused for the moment, and that were not sent again in time.
+    /// Messages that the server refused temporarily, and that were not sent again in time.
     #[serde(default)]
     pub deferred: u64,
-    /// Messages that were due by the plan and never sent.
+    /// Planned messages that were due and never sent.
     pub overdue: u64,
-    /// Messages sent again after a lost connection, or after a refusal for the moment.
+    /// Messages sent again after a lost connection, or after a temporary refusal.
     pub sent_again: u64,
 }
 
-/// Deliveries: what should have arrived, what did, and what was wrong.
+/// Deliveries: expected, received and faulty ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Ledger {
     /// Deliveries that came, right or wrong.
     pub deliveries: u64,
-    /// Deliveries that the bots had a right to.
+    /// Deliveries that the bots had to receive.
     pub expected: u64,
-    /// Those of them that arrived.
+    /// Expected deliveries that arrived.
     pub received: u64,
-    /// Those of them that did not.
+    /// Expected deliveries that did not arrive.
     pub lost: u64,
-    /// Those of the lost of which the server told.
+    /// Lost deliveries that the server reported as lost.
     pub lost_and_told: u64,
-    /// Deliveries of what the receiver had already.
+    /// Deliveries of messages that the receiver had already received.
     pub twice: u64,
     /// Deliveries that came after later ones.
     pub out_of_order: u64,
-    /// Deliveries in a room where they did not belong.
+    /// Deliveries in the wrong room.
     pub wrong_room: u64,
     /// Private messages that arrived at a third party.
     pub misdelivered: u64,
-    /// Places of a room in which different messages were seen.
+    /// Positions of a room (`seq`) at which different messages were seen.
     pub contradictions: u64,
-    /// Deliveries of a bot's message with another text, sender or receiver than the bot gave it.
+    /// Deliveries of a bot's message with a different text, sender or receiver.
     #[serde(default)]
     pub altered: u64,
-    /// Private messages across a lost connection, of which nobody can tell whether they should have arrived.
+    /// Private messages across a lost connection that may or may not have been due.
     pub private_unknown: u64,
-    /// Deliveries that came and were not timed: nobody planned them, a slow bot received them, or they came from another
-    /// host and the server's time was not known on both.
+    /// Deliveries that were not timed: the message was not planned, a slow bot received it, or it came from another
+    /// host and the server's time was not known on both hosts.
     #[serde(default)]
     pub untimed: u64,
 }
 
-/// When the last receiver of each message had it. Those of several processes of a host add up: the latest of all is the
-/// last.
+/// The time of each message's last receipt. Those of several processes of a host can be combined: the latest counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LastReceivers {
-    /// Of so many messages one was followed, chosen by a hash of its place in its room; it counts as so many.
+    /// One of this many messages was followed, chosen by a hash of its position in its room; it counts for all of them.
     pub one_of: u64,
     /// Messages that were followed.
     pub messages: u64,
-    /// All of them in base64, 19 bytes each: the hash (8), the latency in microseconds (5), and the start of the second of
-    /// the last receipt in microseconds since the run began (6), with the highest bit set where it is not in the warm-up.
+    /// All of them in base64, 19 bytes each: the hash (8), the latency in microseconds (5), and the start of the second
+    /// of the last receipt in microseconds since the run began (6), with the highest bit set if it is not in the
+    /// warm-up.
     pub receipts: String,
 }
 
-/// Deliveries from other hosts, which were timed by the server's clock.
+/// Deliveries from other hosts, timed by the server's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Remote {
-    /// How many there were.
+    /// The number of these deliveries.
     pub deliveries: u64,
-    /// How far off the clocks may be by which they were timed, in milliseconds: the most of all of them.
+    /// The largest possible error of the clocks that timed them, in milliseconds.
     pub clocks_off_max_ms: f64,
-    /// How many seemed to come before their planned time, and count as no time at all.
+    /// The number of deliveries that seemed to precede their planned time; their latency counts as zero.
     pub negative: u64,
 }
 
-/// How long one kind of thing took. Times are milliseconds, from the planned time.
+/// The latencies of one kind, in milliseconds from the planned time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Latency {
     /// Its percentiles.
     #[serde(flatten)]
     pub percentiles: Percentiles,
-    /// The mean of all that were measured.
+    /// The mean.
     pub mean: f64,
-    /// The whole distribution, share by share.
+    /// The full distribution, share by share.
     pub curve: Vec<Quantile>,
 }
 
@@ -239,15 +238,15 @@ pub struct Latency {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Percentiles {
-    /// How many were measured.
+    /// The number of measurements.
     pub count: u64,
-    /// Half took no longer.
+    /// The median.
     pub p50: f64,
-    /// 90 % took no longer.
+    /// The 90th percentile.
     pub p90: f64,
-    /// 99 % took no longer.
+    /// The 99th percentile.
     pub p99: f64,
-    /// 99.9 % took no longer.
+    /// The 99.9th percentile.
     pub p999: f64,
     /// The longest.
     pub max: f64,
@@ -257,9 +256,9 @@ pub struct Percentiles {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Quantile {
-    /// This share, 0 to 1, ...
+    /// This share of the latencies, 0 to 1, ...
     pub share: f64,
-    /// ... took no longer than this many milliseconds.
+    /// ... does not exceed this many milliseconds.
     pub ms: f64,
 }
 
@@ -267,34 +266,34 @@ pub struct Quantile {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Phase {
-    /// The step as it is written in a profile, or `drain`.
+    /// The step as written in the profile, or `drain`.
     pub name: String,
-    /// When it began, in seconds since the run did.
+    /// Its start, in seconds since the start of the run.
     pub start: f64,
-    /// How long it took, in seconds.
+    /// Its duration, in seconds.
     pub seconds: f64,
-    /// Messages sent in it.
+    /// Messages sent in this phase.
     pub sent: u64,
-    /// Deliveries that came in it.
+    /// Deliveries received in this phase.
     pub deliveries: u64,
-    /// How long things took that were measured in it, by kind.
+    /// The latencies measured in this phase, by kind.
     pub latencies: BTreeMap<String, Latency>,
-    /// The same distributions whole, by kind. The text is microseconds, the shortest first and then the distance from one
-    /// to the next, each with `*` and how many took as long (to three digits), where it is not one. Those of several
-    /// reports add up.
+    /// The full distributions, by kind. The text contains microseconds (to three digits), the shortest first and then
+    /// the distance from one to the next, each with `*` and its count if it is not 1. Those of several reports can be
+    /// added.
     #[serde(default)]
     pub histograms: BTreeMap<String, String>,
 }
 
-/// One second of a run, or the part of one that belongs to a phase. Counts are of that time alone.
+/// One second of a run, or the part of one that belongs to a phase. Counts are of that time only.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Second {
-    /// When it began, in seconds since the run did.
+    /// Its start, in seconds since the start of the run.
     pub start: f64,
-    /// How long it was, in seconds; counts divided by it are rates.
+    /// Its duration, in seconds; counts divided by it are rates.
     pub seconds: f64,
-    /// Which of the `phases` it belongs to, from 0.
+    /// The index of its phase in `phases`, from 0.
     pub phase: u64,
     /// The bots at its end, by state: `waiting`, `connecting`, `connected`, `away`, `resting`, `gone`.
     pub bots: BTreeMap<String, u64>,
@@ -304,13 +303,13 @@ pub struct Second {
     pub acknowledged: u64,
     /// Messages without an answer at its end.
     pub unanswered: u64,
-    /// Deliveries that came.
+    /// Deliveries received.
     pub deliveries: u64,
-    /// Connections made again after one was lost.
+    /// Connections made after one was lost.
     pub reconnects: u64,
-    /// How long things took that were measured in it, by kind.
+    /// The latencies measured in it, by kind.
     pub latencies: BTreeMap<String, Percentiles>,
-    /// The same distributions whole, as in `phases`. Past 8 MiB the oldest seconds have none.
+    /// The full distributions, as in `phases`. Above 8 MiB, the oldest seconds have none.
     #[serde(default)]
     pub histograms: BTreeMap<String, String>,
     /// Processor time that the swarm used, in seconds.
@@ -321,22 +320,22 @@ pub struct Second {
     pub open_files: u64,
 }
 
-/// What the swarm itself used.
+/// The resources that the swarm itself used.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SwarmHealth {
-    /// Processor time in its own code, in seconds.
+    /// Processor time in user mode, in seconds.
     pub user_seconds: f64,
-    /// Processor time in the kernel, for it, in seconds.
+    /// Processor time in kernel mode, in seconds.
     pub system_seconds: f64,
-    /// What its resident memory grew by, in bytes.
+    /// The growth of its resident memory, in bytes.
     pub resident_bytes: u64,
-    /// How many more files it had open at the end.
+    /// The growth of the number of its open files.
     pub open_files: u64,
 }
 
 impl Report {
-    /// What the process ends with: 0 kept, 1 broken, 2 invalid.
+    /// The exit code of the process: 0 kept, 1 broken, 2 invalid.
     pub fn exit_code(&self) -> u8 {
         match self.verdict.judgement {
             Judgement::Kept => 0,
@@ -347,8 +346,8 @@ impl Report {
 }
 
 impl Report {
-    /// Why nothing can be said of the server; `None` where something can. No bot was connected, or of all that was broken
-    /// nothing was measured.
+    /// The reason that the run says nothing about the server; `None` if it does. Either no bot was connected, or none
+    /// of the broken expectations had measurements.
     pub(crate) fn unmeasured(&self) -> Option<String> {
         let broken = || {
             self.verdict.expectations.iter().filter_map(|expectation| {
@@ -367,7 +366,7 @@ impl Report {
 }
 
 impl Second {
-    /// A second in which nothing happened.
+    /// A second without events.
     pub(crate) fn empty(start: f64) -> Self {
         Self {
             start,
@@ -387,36 +386,38 @@ impl Second {
         }
     }
 
-    /// Adds what another process counted in the same second; `with_levels`: also how many there were of what there is.
+    /// Adds another process's counts of the same second; with `with_levels`, also its gauges.
     pub(crate) fn add(&mut self, other: &Self, with_levels: bool) {
-        self.sent += other.sent;
-        self.acknowledged += other.acknowledged;
-        self.deliveries += other.deliveries;
-        self.reconnects += other.reconnects;
+        // A report may say anything.
+        let add = |ours: &mut u64, theirs: u64| *ours = ours.saturating_add(theirs);
+        add(&mut self.sent, other.sent);
+        add(&mut self.acknowledged, other.acknowledged);
+        add(&mut self.deliveries, other.deliveries);
+        add(&mut self.reconnects, other.reconnects);
         self.cpu_seconds += other.cpu_seconds;
         if with_levels {
-            self.unanswered += other.unanswered;
-            self.resident_bytes += other.resident_bytes;
-            self.open_files += other.open_files;
+            add(&mut self.unanswered, other.unanswered);
+            add(&mut self.resident_bytes, other.resident_bytes);
+            add(&mut self.open_files, other.open_files);
             for (state, count) in &other.bots {
-                *self.bots.entry(state.clone()).or_default() += count;
+                add(self.bots.entry(state.clone()).or_default(), *count);
             }
         }
     }
 
-    /// When it ended, in seconds since the run began.
+    /// Its end, in seconds since the start of the run.
     pub fn end(&self) -> f64 {
         self.start + self.seconds
     }
 
-    /// A count of it as a rate.
+    /// Converts a count of this second into a rate.
     pub fn per_second(&self, count: u64) -> f64 {
         if self.seconds > 0.0 { count as f64 / self.seconds } else { 0.0 }
     }
 }
 
 impl Report {
-    /// Processor time of the swarm for each delivery that came, in microseconds; 0 where none came.
+    /// Processor time of the swarm per delivery, in microseconds; 0 if there were no deliveries.
     pub fn micros_per_delivery(&self) -> f64 {
         let seconds = self.swarm.user_seconds + self.swarm.system_seconds;
         if self.ledger.deliveries == 0 { 0.0 } else { seconds * 1e6 / self.ledger.deliveries as f64 }

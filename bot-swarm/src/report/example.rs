@@ -1,4 +1,4 @@
-//! A report that never was, for tests: of 500 bots in one room, half a minute, with a stall of the server in it.
+//! An invented report for tests: 500 bots in one room, 40 seconds, with one stall of the server.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::document::{
 };
 use crate::server_stages::{ServerFigures, ServerReport, ServerSecond, StageFigures};
 
-/// Seconds of the example.
+/// The duration of the example, in seconds.
 const SECONDS: u32 = 40;
 
 /// The example.

@@ -10,60 +10,60 @@ use serde::Serialize;
 use super::document::{Report, SCHEMA_VERSION};
 use super::page::page;
 
-/// What programs read.
+/// The file for programs.
 pub const JSON: &str = "report.json";
 
-/// What people read.
+/// The file for people.
 pub const PAGE: &str = "report.html";
 
-/// How often a folder that is taken is tried: whoever only looks whether its run goes on has it for a moment.
+/// The number of attempts to claim a folder: a process that only checks whether its run goes on holds it for a moment.
 const CLAIM_TRIES: u32 = 50;
 const CLAIM_PAUSE: Duration = Duration::from_millis(20);
 
-/// Why a report could not be written or read.
+/// The reason that a report cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// The file cannot be written, or read.
     #[error("{}", path.display())]
     File {
-        /// The file, or the folder it was to be in.
+        /// The file, or its folder.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         error: io::Error,
     },
     /// Another run writes its report there.
     #[error("{} is the folder of another run, which goes on", .0.display())]
     Taken(PathBuf),
-    /// The file is no report.
+    /// The file is not a report.
     #[error("{} is not a report of bot-swarm", path.display())]
     NotAReport {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         #[source]
         error: serde_json::Error,
     },
-    /// The report is of another version than this program reads.
-    #[error("{} is a report of version {version}, and version {SCHEMA_VERSION} is what can be read", path.display())]
+    /// The report has another version than this program reads.
+    #[error("{} is a report of version {version}; this program reads version {SCHEMA_VERSION}", path.display())]
     OtherVersion {
         /// The file.
         path: PathBuf,
-        /// The `schemaVersion` that it has.
+        /// The file's `schemaVersion`.
         version: u64,
     },
 }
 
-/// Finds out whether these files can be written into a folder, which is made where it is not there. Of what is in it, only
-/// what was begun and never finished is taken away.
+/// Checks that these files can be written into a folder, which is created if it does not exist. Of its content, only
+/// unfinished files are removed.
 ///
 /// # Errors
-/// [`FolderError::File`] names the folder, or the file that cannot be replaced.
+/// [`FolderError::File`] contains the folder, or the file that cannot be replaced.
 pub fn prepare(folder: &Path, files: &[&str]) -> Result<(), FolderError> {
     let failed = |path: &Path, error| FolderError::File { path: path.to_owned(), error };
     fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
     for file in files {
-        // Left behind by a process that was killed while it wrote.
+        // A process that was killed while writing has left it behind.
         drop(fs::remove_file(unfinished(&folder.join(file))));
     }
     if let Some(path) = files.iter().map(|file| folder.join(file)).find(|path| path.is_dir()) {
@@ -73,14 +73,14 @@ pub fn prepare(folder: &Path, files: &[&str]) -> Result<(), FolderError> {
     fs::write(&probe, "").and_then(|()| fs::remove_file(&probe)).map_err(|error| failed(folder, error))
 }
 
-/// The folder of a run that goes on. The kernel gives it up when the process ends, however it does, so everybody on the host
-/// can tell by it [whether the run goes on](goes_on).
+/// The claim of a running process on its folder. The kernel releases it when the process ends, for whatever reason, so
+/// every process on the host can check [whether the run goes on](goes_on).
 #[derive(Debug)]
 pub struct Claim {
     _folder: Option<File>,
 }
 
-/// Claims a folder that is there for the run of this process.
+/// Claims an existing folder for the run of this process.
 ///
 /// # Errors
 /// [`FolderError::Taken`]: another process has it. [`FolderError::File`]: the folder cannot be opened.
@@ -99,21 +99,21 @@ pub fn claim(path: &Path) -> Result<Claim, FolderError> {
     Err(FolderError::Taken(path.to_owned()))
 }
 
-/// Whether a report was written at a time or later; `path` is its folder, or the report itself.
+/// Whether a report was written at `time` or later; `path` is its folder, or the report itself.
 pub fn written_since(path: &Path, time: SystemTime) -> bool {
     let report = if path.is_dir() { path.join(JSON) } else { path.to_owned() };
     fs::metadata(report).and_then(|report| report.modified()).is_ok_and(|written| written >= time)
 }
 
-/// Whether a process of this host has [claimed](claim) the folder of a report, and has not ended. `path` is the folder, or
-/// the report in it.
+/// Whether a process of this host has [claimed](claim) the folder of a report, and has not ended. `path` is the folder,
+/// or the report in it.
 pub fn goes_on(path: &Path) -> bool {
     let folder = if path.is_dir() { Some(path) } else { path.parent() };
     let lock = File::open(folder.unwrap_or(path)).map(|folder| folder.try_lock_shared());
     matches!(lock, Ok(Err(TryLockError::WouldBlock)))
 }
 
-/// Writes a report into a folder, which is made where it is not there. What was there of an earlier run is replaced.
+/// Writes a report into a folder, which is created if it does not exist. A report of an earlier run is replaced.
 ///
 /// # Errors
 /// [`FolderError::File`].
@@ -122,7 +122,7 @@ pub fn write(folder: &Path, report: &Report) -> Result<(), FolderError> {
     write_file(&folder.join(PAGE), page(report).as_bytes())
 }
 
-/// Takes away the report that an earlier run left in a folder, and the folder with it where nothing else is in it.
+/// Removes an earlier run's report from a folder, and the folder if nothing else is in it.
 ///
 /// # Errors
 /// [`FolderError::File`].
@@ -141,7 +141,7 @@ pub fn remove(folder: &Path) -> Result<(), FolderError> {
     }
 }
 
-/// Writes anything as JSON, the folder around it made where it is not there.
+/// Writes a value as JSON, and creates its folder if it does not exist.
 ///
 /// # Errors
 /// [`FolderError::File`].
@@ -157,31 +157,31 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(failed)?;
     }
-    // Whole or not at all: what was there before stays until the new file is complete.
+    // The file is complete or absent: an earlier file stays until the new one is complete.
     let unfinished = unfinished(path);
     fs::write(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, path)).map_err(|error| {
-        // As on a full disk: what is there of it is of no use to anybody.
+        // A partial file, for example on a full disk, is useless.
         drop(fs::remove_file(&unfinished));
         failed(error)
     })
 }
 
-/// Where a file is written before it replaces another.
+/// The path of an unfinished file, before it replaces another.
 fn unfinished(path: &Path) -> PathBuf {
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(".new");
     unfinished.into()
 }
 
-/// Reads a report: the file itself, or the folder that it is in.
+/// Reads a report from a file, or from its folder.
 ///
 /// # Errors
-/// [`FolderError`], whatever is wrong with it.
+/// [`FolderError`].
 pub fn read(path: &Path) -> Result<Report, FolderError> {
     let path = if path.is_dir() { path.join(JSON) } else { path.to_owned() };
     let json = fs::read(&path).map_err(|error| FolderError::File { path: path.clone(), error })?;
     let not_a_report = |error| FolderError::NotAReport { path: path.clone(), error };
-    // The version first: of another one the rest need not fit.
+    // The version is checked first, because the rest of another version need not fit.
     let value: serde_json::Value = serde_json::from_slice(&json).map_err(not_a_report)?;
     match value.get("schemaVersion").and_then(serde_json::Value::as_u64) {
         Some(version) if version != u64::from(SCHEMA_VERSION) => Err(FolderError::OtherVersion { path, version }),

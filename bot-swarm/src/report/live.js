@@ -1,4 +1,4 @@
-// Renews the page of a running swarm about once a second; what the reader has opened stays open.
+// Renews the page of a running swarm about once a second; opened sections stay open.
 "use strict";
 
 const PERIOD_MS = 1000;

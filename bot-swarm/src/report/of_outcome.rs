@@ -1,4 +1,4 @@
-//! Makes a report of what came of a run.
+//! Builds a report from the outcome of a run.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,14 +14,14 @@ use crate::latencies::Latencies;
 use crate::outcome::{self, Outcome, Point, Quantiles};
 use crate::stats::Stats;
 
-/// What is told of everything else that was expected where no bot was connected.
+/// Shown for an expectation that is not judged, because no bot was connected.
 const NOT_JUDGED: &str = "not judged";
 
-/// Points of a curve for each further nine.
+/// The points of a curve of percentiles for each further nine, for example from 0.9 to 0.99.
 const POINTS_PER_NINE: i32 = 8;
 
 impl Report {
-    /// Makes a report of what came of a run.
+    /// Builds a report from an outcome.
     pub fn of(outcome: &Outcome) -> Self {
         let Outcome { config, stats, tally, footprint, .. } = outcome;
         let counters = &stats.counters;
@@ -96,7 +96,7 @@ impl fmt::Display for Outcome {
 fn verdict(outcome: &Outcome) -> Verdict {
     let broken = outcome.config.expect.broken(outcome);
     let expected: Vec<String> = outcome.config.expect.to_string().split(", ").map(str::to_owned).collect();
-    // Where no bot came, that is what broke, whatever was expected.
+    // If no bot connected, only that expectation is broken, whatever else was expected.
     let others = broken.iter().filter(|broken| !expected.contains(&broken.expected)).map(|broken| &broken.expected);
     let others: Vec<&String> = others.collect();
     let expectation = |expected: &String| {
@@ -165,7 +165,7 @@ fn remote(stats: &Stats) -> Remote {
     }
 }
 
-/// What was measured, by its name.
+/// The latencies with measurements, with their names.
 fn measured(stats: &Stats) -> impl Iterator<Item = (&'static str, &Latencies)> {
     Stats::KINDS.iter().copied().zip(stats.kinds()).filter(|(_, latencies)| latencies.count() > 0)
 }
@@ -184,7 +184,7 @@ fn latency(latencies: &Latencies) -> Latency {
     Latency { percentiles: percentiles(&Quantiles::from(latencies)), mean: ms(latencies.mean()), curve }
 }
 
-/// The shares of a curve: as many nines as so many measurements can tell, then all.
+/// The shares of a curve: as many nines as this many measurements support, then 1.
 fn shares(count: u64) -> Vec<f64> {
     let steps = (0..).map(|step| 1.0 - 10_f64.powf(-f64::from(step) / f64::from(POINTS_PER_NINE)));
     let told = steps.take_while(|share| (1.0 - share) * count as f64 >= 0.999);

@@ -1,7 +1,7 @@
-//! The report as one page: no script, no font, no picture from elsewhere; light or dark as the reader's system is.
+//! The report as one page without scripts, fonts or external images; light or dark like the reader's system.
 //!
-//! `live` makes the page of a run that is under way from the same parts. Its script and its style are files beside it,
-//! so that its content security policy allows nothing inline.
+//! `live` makes the page of a running swarm from the same parts. Its script and its style are separate files, so its
+//! content security policy allows nothing inline.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::text::ms_text;
 use crate::server_stages::ServerReport;
 use crate::units::grouped;
 
-/// How it looks.
+/// The style sheet.
 pub(crate) const STYLE: &str = include_str!("page.css");
 
 /// The file of the live page's style.
@@ -21,7 +21,7 @@ pub(crate) const LIVE_STYLE: &str = "page.css";
 /// The file of the script that renews the live page.
 pub(crate) const LIVE_SCRIPT: &str = "live.js";
 
-/// Makes the page.
+/// Renders the page of a report.
 pub fn page(report: &Report) -> String {
     let class = match report.verdict.judgement {
         Judgement::Kept => "kept",
@@ -39,7 +39,7 @@ pub fn page(report: &Report) -> String {
     whole(&report.verdict.line, &head, &top, report, &expectations(report))
 }
 
-/// Makes the page of a run that is under way, as far as it has come. It judges nothing.
+/// Renders the page of a running swarm with its results so far, without a verdict.
 pub(crate) fn live(report: &Report) -> String {
     let phase = report.phases.last().map_or("", |phase| phase.name.as_str());
     let title = format!("RUNNING: {phase}");
@@ -53,7 +53,7 @@ pub(crate) fn live(report: &Report) -> String {
             h1 { (title) }
             p.facts { (facts(report)) }
             p.facts #state role="status" {
-                "The figures so far. A message that is under way counts as not done. The verdict comes with the report."
+                "The figures so far. A message in flight counts as not done. The report will contain the verdict."
             }
         }
         (tiles(report, true))
@@ -98,13 +98,13 @@ fn facts(report: &Report) -> String {
     format!("{} · {:.1} s{on}{server} · {}", utc(report.started_at), report.seconds, report.program)
 }
 
-/// A time as people write it, in UTC.
+/// A time in UTC as readable text.
 fn utc(ms: u64) -> String {
     let time = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     time.map_or_else(String::new, |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
 }
 
-/// `is_live`: of a run that is under way, whose bots are counted as they stand.
+/// `is_live`: the swarm is running, so the tile shows the bots that are connected now.
 fn tiles(report: &Report, is_live: bool) -> Markup {
     let delivery = report.latencies.get("delivery").map(|latency| latency.percentiles);
     let of_delivery = |value: Option<f64>| value.map_or("–".to_owned(), ms_text);
@@ -146,15 +146,15 @@ fn expectations(report: &Report) -> Markup {
     html! {
         @if !verdict.doubts.is_empty() {
             section.doubts {
-                h2 { "Why these figures are not to be trusted" }
+                h2 { "Why these figures are not reliable" }
                 ul { @for doubt in &verdict.doubts { li { (doubt) } } }
             }
         }
         @if !verdict.expectations.is_empty() {
             section {
-                h2 { "What was expected" }
+                h2 { "Expectations" }
                 table {
-                    thead { tr { th { "Expected" } th.number { "Measured instead" } th { "" } } }
+                    thead { tr { th { "Expected" } th.number { "Actual" } th { "" } } }
                     tbody {
                         @for expectation in &verdict.expectations {
                             tr {
@@ -192,7 +192,7 @@ fn latencies(report: &Report) -> Markup {
     html! {
         section {
             h2 { "Latencies of the whole run" }
-            p { "From the planned time of each, whatever kept it from being done then." }
+            p { "From the planned time, whatever caused the delay." }
             (latency_table(&report.latencies))
             @if let Some(remote) = &report.remote { p { (remote) } }
             @if let Some(last) = report.last_receivers.as_ref().filter(|last| last.one_of > 1) { p { (last) } }
@@ -265,20 +265,20 @@ fn ledger(report: &Report) -> Markup {
         ("deliveries expected", ledger.expected),
         ("received", ledger.received),
         ("lost", ledger.lost),
-        ("lost, and the server told", ledger.lost_and_told),
+        ("lost, and reported by the server", ledger.lost_and_told),
         ("twice", ledger.twice),
         ("out of order", ledger.out_of_order),
         ("in the wrong room", ledger.wrong_room),
         ("private, and misdelivered", ledger.misdelivered),
-        ("places contradicted", ledger.contradictions),
+        ("contradictory positions", ledger.contradictions),
         ("altered on the way", ledger.altered),
         ("private, across a lost connection (unknown)", ledger.private_unknown),
         ("messages planned", messages.planned),
         ("messages done", messages.done),
         ("messages refused", messages.refused),
-        ("messages refused without need", messages.refused_unprovoked),
+        ("messages refused without reason", messages.refused_unprovoked),
         ("messages not done: never answered", messages.unanswered),
-        ("messages not done: refused for the moment", messages.deferred),
+        ("messages not done: refused temporarily", messages.deferred),
         ("messages not done: never sent", messages.overdue),
         ("messages sent again", messages.sent_again),
         ("reconnects", bots.reconnects),
@@ -339,7 +339,7 @@ fn swarm(report: &Report) -> Markup {
         ("for each bot", format!("{} bytes", grouped(per_bot))),
         ("open files", grouped(swarm.open_files)),
     ];
-    pairs("What the swarm itself used", &rows)
+    pairs("Resources of the swarm itself", &rows)
 }
 
 fn errors(errors: &BTreeMap<String, u64>) -> Markup {

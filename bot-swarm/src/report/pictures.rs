@@ -1,21 +1,21 @@
-//! The pictures of a report: which of its figures are drawn, and how.
+//! The pictures of a report: the figures that are drawn, and their form.
 
 use super::document::{Percentiles, Report, Second};
 use super::plot::{Axis, Ink, Line, Plot, Scale};
 use crate::server_stages::StageFigures;
 
-/// A picture with what is to be said about it.
+/// A picture with its explanation.
 #[derive(Debug)]
 pub struct Picture {
     /// Its heading.
     pub title: &'static str,
-    /// How to read it, in a sentence or two.
+    /// The explanation, in a sentence or two.
     pub caption: &'static str,
     /// The picture.
     pub plot: Plot,
 }
 
-/// The inks of percentiles, from the median to the longest; the style sheet has them from pale to strong.
+/// The inks of percentiles, from the median to the maximum; the style sheet has them from pale to strong.
 const PERCENTILE_INKS: [(Ink, Percentile); 4] = [
     (Ink::Line(0), ("p50", |p| p.p50)),
     (Ink::Line(1), ("p90", |p| p.p90)),
@@ -23,13 +23,13 @@ const PERCENTILE_INKS: [(Ink, Percentile); 4] = [
     (Ink::Line(3), ("longest", |p| p.max)),
 ];
 
-/// A percentile's name, and where to find it.
+/// A percentile's name, and the function that reads it.
 type Percentile = (&'static str, fn(&Percentiles) -> f64);
 
-/// The first ink of things that are merely different.
+/// The first ink for lines of different kinds.
 const FIRST_OF_KINDS: u8 = 4;
 
-/// What users wait for, in the order in which they do; how late the swarm itself was is another matter.
+/// The latencies that users notice, in the order in which they occur; the swarm's own delays are drawn separately.
 const KINDS: [(&str, &str); 6] = [
     ("delivery", "delivery"),
     ("remote", "from other hosts"),
@@ -39,10 +39,10 @@ const KINDS: [(&str, &str); 6] = [
     ("resume", "resume"),
 ];
 
-/// How much of the width a phase's name takes at least.
+/// The least share of the width for a phase's name.
 const MARK_SHARE: f64 = 0.12;
 
-/// Seconds of a run that are shorter are not drawn: their rates are of almost no time.
+/// The shortest second that is drawn: rates of shorter ones mean little.
 const DRAWN_MIN_SECONDS: f64 = 0.25;
 
 /// The seconds that are drawn.
@@ -73,8 +73,8 @@ pub fn pictures(report: &Report) -> Vec<Picture> {
         },
         Picture {
             title: "Sent against received",
-            caption: "Messages that the bots sent, messages that the server took, and messages still without an answer. Where \
-                      the server falls behind, the lines part.",
+            caption: "Messages that the bots sent, that the server accepted, and that have no answer. When \
+                      the server falls behind, the lines diverge.",
             plot: over_time(
                 report,
                 "messages sent and acknowledged per second",
@@ -92,13 +92,13 @@ pub fn pictures(report: &Report) -> Vec<Picture> {
             plot: over_time(report, "bots by state", COUNTS, bot_lines(report)),
         },
         Picture {
-            title: "How long things took",
-            caption: "Each share of all, 50 % to as many nines as there are measurements for, took no longer than this.",
+            title: "Latencies by percentile",
+            caption: "The latency that each share of measurements does not exceed, from 50 % to the measured nines.",
             plot: percentile_curve(report),
         },
         Picture {
-            title: "How late the swarm itself was",
-            caption: "How far sending was behind its plan. It is part of every latency above, so it should be small.",
+            title: "Delay of the swarm itself",
+            caption: "The delay of sending behind its plan. It is part of every latency above, so it should be small.",
             plot: over_time(report, "lateness of sending", MS, percentile_lines(report, "lateness")),
         },
     ];
@@ -118,7 +118,7 @@ fn over_time(report: &Report, title: &str, y: Axis, lines: Vec<Line>) -> Plot {
     Plot { title: format!("{title}, over time"), x, y, lines, marks: phase_marks(report, end) }
 }
 
-/// Where phases begin; names that would lie on each other are left out.
+/// The starts of phases; overlapping names are left out.
 fn phase_marks(report: &Report, end: f64) -> Vec<(f64, String)> {
     let mut marks: Vec<(f64, String)> = Vec::new();
     for phase in &report.phases {
@@ -127,7 +127,7 @@ fn phase_marks(report: &Report, end: f64) -> Vec<(f64, String)> {
             marks.push((phase.start, phase.name.clone()));
         }
     }
-    // One phase alone parts nothing.
+    // A single phase needs no mark.
     if marks.len() > 1 { marks } else { Vec::new() }
 }
 
@@ -186,13 +186,13 @@ fn server_pictures(report: &Report) -> Option<[Picture; 2]> {
     Some([
         Picture {
             title: "The server's stages: utilisation",
-            caption: "Share of the time in which a stage's busiest thread worked. The stage that gives way first is the \
-                      one near 100 % whose wait grows.",
+            caption: "Share of the time in which a stage's busiest thread worked. The first bottleneck is the stage \
+                      near 100 % with a growing wait.",
             plot: over_time(report, "utilisation of the server's stages", SHARES, lines(|s| Some(s.utilisation))),
         },
         Picture {
             title: "The server's stages: wait",
-            caption: "99th percentile of how long work waited before a stage began it.",
+            caption: "99th percentile of the time that work waited before a stage began it.",
             plot: over_time(report, "wait in the server's stages", MS, lines(|stage| stage.wait_p99_ms)),
         },
     ])
@@ -218,7 +218,7 @@ fn percent(value: f64) -> String {
     format!("{} %", rounded(value * 100.0))
 }
 
-/// A share with as many nines as it has.
+/// A share with all its nines.
 fn share(value: f64) -> String {
     let nines = -(1.0 - value).log10();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few digits")]
@@ -275,7 +275,7 @@ mod tests {
         report.server = None;
         report.series.clear();
         let titles: Vec<&str> = pictures(&report).iter().map(|picture| picture.title).collect();
-        assert_eq!(titles, ["How long things took"]);
+        assert_eq!(titles, ["Latencies by percentile"]);
     }
 
     #[test]

@@ -1,23 +1,23 @@
 //! Draws lines over two axes, as SVG.
 //!
-//! The pictures know no colours: each ink is drawn as a colour that nothing else has and then becomes a variable of
-//! the page's style sheet, so that one picture serves a light page and a dark one.
+//! The pictures contain no colours of the page: each ink is drawn in a unique stand-in colour, which then becomes a
+//! variable of the page's style sheet, so that one picture serves a light and a dark page.
 
 use plotters::coord::ranged1d::{KeyPointHint, Ranged};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-/// Inks for lines that there are.
+/// The number of inks for lines.
 pub const LINES: u8 = 11;
 
-/// What something is drawn with: a variable of the style sheet.
+/// The ink of a line or text: a variable of the style sheet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ink {
-    /// Axes' numbers.
+    /// The numbers on the axes.
     Text,
-    /// The lines behind the picture.
+    /// The grid.
     Grid,
-    /// A line of the picture, by its place in the palette, below [`LINES`].
+    /// A line of the picture, by its index in the palette, below [`LINES`].
     Line(u8),
 }
 
@@ -31,12 +31,12 @@ impl Ink {
         }
     }
 
-    /// The class of a mark in its colour, in a legend.
+    /// The class of a mark in its colour, for a legend.
     pub fn class(self) -> String {
         self.variable().trim_start_matches('-').to_owned()
     }
 
-    /// The colour that stands for it while it is drawn.
+    /// The unique colour that stands for it in the drawing.
     fn stand_in(self) -> RGBColor {
         match self {
             Self::Text => RGBColor(254, 1, 100),
@@ -51,87 +51,87 @@ fn inks() -> impl Iterator<Item = Ink> {
     [Ink::Text, Ink::Grid].into_iter().chain((0..LINES).map(Ink::Line))
 }
 
-/// How the values of an axis lie on it.
+/// The scale of an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
-    /// Evenly, from zero.
+    /// Linear, from zero.
     Linear,
-    /// By their magnitude; values that are not above zero are left out.
+    /// Logarithmic; values that are not above zero are omitted.
     Logarithmic,
-    /// Shares of one, by how many nines they have: 0.9, 0.99, 0.999.
+    /// Shares of one, by their number of nines: 0.9, 0.99, 0.999.
     Nines,
 }
 
 /// One axis.
 #[derive(Debug, Clone, Copy)]
 pub struct Axis {
-    /// How values lie on it.
+    /// The scale.
     pub scale: Scale,
-    /// How a value is written on it.
+    /// The text of a value.
     pub format: fn(f64) -> String,
-    /// The axis reaches at least so far.
+    /// The axis reaches at least to this value.
     pub least_end: f64,
 }
 
 /// One line of a picture.
 #[derive(Debug, Clone)]
 pub struct Line {
-    /// What it shows.
+    /// The label.
     pub label: String,
-    /// What it is drawn with.
+    /// The ink.
     pub ink: Ink,
     /// Whether the area under it is shaded.
     pub is_filled: bool,
-    /// Its points; where there is no value, the line is interrupted.
+    /// Its points; without a value, the line is interrupted.
     pub points: Vec<(f64, Option<f64>)>,
 }
 
 /// A picture: lines over two axes.
 #[derive(Debug, Clone)]
 pub struct Plot {
-    /// What it shows, for those who do not see it.
+    /// The description, for readers who cannot see it.
     pub title: String,
-    /// From left to right.
+    /// The horizontal axis.
     pub x: Axis,
-    /// From below to above.
+    /// The vertical axis.
     pub y: Axis,
     /// The lines; the first is on top.
     pub lines: Vec<Line>,
-    /// Where something began, by its `x`, and its name.
+    /// Marks with their `x` and name, for example the start of a phase.
     pub marks: Vec<(f64, String)>,
 }
 
-/// The picture's size, as the page shows it at most.
+/// The picture's size, in pixels; the page may show it smaller.
 const SIZE: (u32, u32) = (920, 250);
 
-/// Pictures are drawn on whole pixels, so they are drawn this much larger.
+/// The factor by which pictures are drawn larger, because the drawing uses whole pixels.
 const FINENESS: u32 = 4;
 
-/// Where the median lies on an axis of nines.
+/// The position of the median on an axis of nines.
 const HALF: f64 = std::f64::consts::LOG10_2;
 
-/// Ticks on an axis, about.
+/// The approximate number of ticks on an axis.
 const TICKS: f64 = 5.0;
 
 impl Plot {
-    /// Whether there is anything to see.
+    /// Whether there is nothing to draw.
     pub fn is_empty(&self) -> bool {
         self.points().next().is_none()
     }
 
-    /// Draws it: an `svg` element whose colours are variables of the style sheet.
+    /// Draws the picture: an `svg` element whose colours are variables of the style sheet.
     pub fn draw(&self) -> String {
         let mut svg = String::new();
         if let Err(error) = self.draw_into(&mut svg) {
-            // Only a picture without any extent fails, and what it would show is in the tables too.
-            log::warn!("the picture {:?} could not be drawn: {error}", self.title);
+            // Only a picture without extent fails, and the tables contain its values too.
+            log::warn!("the picture {:?} cannot be drawn: {error}", self.title);
             return String::new();
         }
         for ink in inks() {
             let RGBColor(r, g, b) = ink.stand_in();
             svg = svg.replace(&format!("#{r:02X}{g:02X}{b:02X}"), &format!("var({})", ink.variable()));
         }
-        // The size is the page's matter.
+        // The page determines the size.
         let (width, height) = (SIZE.0 * FINENESS, SIZE.1 * FINENESS);
         let title = self.title.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
         svg.replacen(
@@ -198,7 +198,7 @@ impl Plot {
         Ok(())
     }
 
-    /// A line in its uninterrupted parts, by places on the axes.
+    /// The uninterrupted parts of a line, in axis coordinates.
     fn parts_of(&self, line: &Line) -> Vec<Vec<(f64, f64)>> {
         let mut parts = vec![Vec::new()];
         for (x, y) in &line.points {
@@ -214,7 +214,7 @@ impl Plot {
 }
 
 impl Scale {
-    /// Where a value lies; `None` where it has no place.
+    /// The axis coordinate of a value; `None` if it has none.
     fn place(self, value: f64) -> Option<f64> {
         let place = match self {
             Self::Linear => value,
@@ -224,7 +224,7 @@ impl Scale {
         place.is_finite().then_some(place)
     }
 
-    /// The value that lies there.
+    /// The value at an axis coordinate.
     fn value(self, place: f64) -> f64 {
         match self {
             Self::Linear => place,
@@ -233,7 +233,7 @@ impl Scale {
         }
     }
 
-    /// Values worth naming between two places, as places.
+    /// The axis coordinates of labelled values between two coordinates.
     fn ticks(self, (from, until): (f64, f64)) -> Vec<f64> {
         match self {
             Self::Linear => {
@@ -258,7 +258,7 @@ impl Scale {
 }
 
 fn multiples(from: f64, until: f64, step: f64) -> Vec<f64> {
-    // Zero added makes a negative zero none.
+    // Adding zero turns a negative zero into zero.
     let first = (from / step - 1e-9).ceil() + 0.0;
     std::iter::successors(Some(first), |count| Some(count + 1.0))
         .map(|count| count * step)
@@ -267,7 +267,7 @@ fn multiples(from: f64, until: f64, step: f64) -> Vec<f64> {
         .collect()
 }
 
-/// An axis of a certain extent, as the drawing crate wants it.
+/// An axis with its range, for the drawing crate.
 #[derive(Debug)]
 struct Ruler {
     range: (f64, f64),

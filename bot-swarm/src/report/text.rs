@@ -1,4 +1,4 @@
-//! The report as text for a terminal: the verdict first.
+//! The report as text for a terminal, with the verdict first.
 
 use std::fmt;
 
@@ -90,7 +90,7 @@ impl Report {
 }
 
 impl Ledger {
-    /// Everything that was wrong with deliveries, and how often.
+    /// The names and counts of all delivery faults.
     pub fn faults(&self) -> [(&'static str, u64); 7] {
         [
             ("lost", self.lost),
@@ -98,7 +98,7 @@ impl Ledger {
             ("out of order", self.out_of_order),
             ("in the wrong room", self.wrong_room),
             ("private and misdelivered", self.misdelivered),
-            ("places contradicted", self.contradictions),
+            ("contradictory positions", self.contradictions),
             ("altered on the way", self.altered),
         ]
     }
@@ -109,7 +109,7 @@ impl fmt::Display for LastReceivers {
         let Self { one_of, messages, .. } = self;
         write!(
             f,
-            "completion: {messages} messages were followed to their last receiver, one of {one_of}, which counts as so many"
+            "completion: {messages} messages were followed to their last receiver, one of {one_of}, which counts for all"
         )
     }
 }
@@ -119,8 +119,8 @@ impl fmt::Display for Remote {
         let Self { deliveries, clocks_off_max_ms, negative } = *self;
         write!(
             f,
-            "remote: {deliveries} deliveries from other hosts, by clocks that may be off by {}; {negative} came before \
-             their planned time by them",
+            "remote: {deliveries} deliveries from other hosts, by clocks that may be off by {}; {negative} seem \
+             to precede their planned time",
             ms_text(clocks_off_max_ms)
         )
     }
@@ -139,7 +139,7 @@ fn write_latency(f: &mut fmt::Formatter<'_>, kind: &str, latency: &Latency) -> f
     )
 }
 
-/// Milliseconds in the unit that suits them, to three digits.
+/// Milliseconds in a suitable unit, to three digits.
 pub(crate) fn ms_text(ms: f64) -> String {
     crate::units::human(std::time::Duration::from_secs_f64(ms.max(0.0) / 1e3))
 }
@@ -162,8 +162,8 @@ mod tests {
         let mut report = example::report();
         assert!(!report.to_string().contains("remote"), "{report}");
         report.remote = Some(Remote { deliveries: 70, clocks_off_max_ms: 1.7, negative: 2 });
-        let told = "  remote: 70 deliveries from other hosts, by clocks that may be off by 1.70 ms; 2 came before their \
-                    planned time by them\n";
+        let told = "  remote: 70 deliveries from other hosts, by clocks that may be off by 1.70 ms; 2 seem \
+                    to precede their planned time\n";
         assert!(report.to_string().contains(told), "{report}");
         assert!(crate::report::page::page(&report).contains(told.trim()));
     }
@@ -175,7 +175,7 @@ mod tests {
         report.last_receivers = last(1);
         assert!(!report.to_string().contains("followed"), "{report}");
         report.last_receivers = last(8);
-        let told = "completion: 9000 messages were followed to their last receiver, one of 8, which counts as so many";
+        let told = "completion: 9000 messages were followed to their last receiver, one of 8, which counts for all";
         assert!(report.to_string().contains(told), "{report}");
         assert!(crate::report::page::page(&report).contains(told));
     }

@@ -1,24 +1,24 @@
-//! Reads Prometheus' text format, as far as figures of stages need it: names, labels and values.
+//! Parses Prometheus' text format as far as the stages need it: names, labels and values.
 
-/// One value that a server shows.
+/// One value of a metric.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
-    /// The metric, with `_bucket`, `_sum` or `_count` where it is part of a histogram.
+    /// The metric's name, with `_bucket`, `_sum` or `_count` if it is part of a histogram.
     pub name: String,
     /// Labels and their values.
     pub labels: Vec<(String, String)>,
-    /// What the server says it is, as of the scrape.
+    /// The value at the scrape.
     pub value: f64,
 }
 
 impl Sample {
-    /// The value of a label; empty where the sample has no such label, as Prometheus has it.
+    /// The value of a label; empty if the sample has no such label, as in Prometheus.
     pub fn label(&self, name: &str) -> &str {
         self.labels.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
 }
 
-/// Reads every sample of a page. Comments, and lines that are not understood, are passed over.
+/// Parses every sample of a page. Comments and invalid lines are skipped.
 pub fn samples(page: &str) -> impl Iterator<Item = Sample> {
     page.lines().filter_map(sample)
 }
@@ -34,12 +34,12 @@ fn sample(line: &str) -> Option<Sample> {
         Some(rest) => labels(rest)?,
         None => (Vec::new(), rest),
     };
-    // A time may stand behind the value.
+    // A timestamp may follow the value.
     let value = rest.split_whitespace().next()?.parse().ok()?;
     (!name.is_empty()).then(|| Sample { name: name.to_owned(), labels, value })
 }
 
-/// Reads labels up to the closing brace, and answers what is behind it.
+/// Parses labels up to the closing brace, and returns the rest.
 fn labels(mut rest: &str) -> Option<(Vec<(String, String)>, &str)> {
     let mut labels = Vec::new();
     loop {
@@ -54,7 +54,7 @@ fn labels(mut rest: &str) -> Option<(Vec<(String, String)>, &str)> {
     }
 }
 
-/// Reads up to the closing quote, and answers what is behind it.
+/// Parses up to the closing quote, and returns the rest.
 fn quoted(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut chars = text.char_indices();

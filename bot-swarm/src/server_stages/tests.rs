@@ -1,6 +1,6 @@
 use super::*;
 
-/// A page as the server writes it, of one `chat_server` and two workers.
+/// A page in the server's format, with one `chat_server` and two workers.
 fn page(busy: [f64; 3], waits: [f64; 3]) -> String {
     let [server, first, second] = busy;
     let [fast, slow, all] = waits;

@@ -1,4 +1,4 @@
-//! Asks a server for its figures while a swarm runs.
+//! Reads a server's metrics while a swarm runs.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -15,15 +15,15 @@ use crate::config::Config;
 use crate::redaction::shown;
 use crate::tls::{self, TlsError};
 
-/// How long an answer may take; a server that is overloaded may well fail to answer at all.
+/// The deadline of a request; an overloaded server may fail to answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Most bytes of an answer.
 const PAGE_BYTES_MAX: usize = 4 << 20;
 
-/// Reads a server's `/metrics` once a second, until it is [ended](Watch::end).
+/// Reads a server's `/metrics` once a second until it is [ended](Watch::end).
 ///
-/// What cannot be read is left out: the load is what matters, and a server without stages is none the worse.
+/// Failed requests are skipped: the load is more important, and a server need not have stages.
 #[derive(Debug)]
 pub struct Watch {
     url: String,
@@ -33,28 +33,28 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Starts to read what the configuration says, if anything. To be called within an actix system.
+    /// Starts to read the configured metrics, if any. Must be called within an actix system.
     ///
     /// # Errors
-    /// [`TlsError`] where the server speaks TLS and cannot be believed.
+    /// [`TlsError`] if the TLS settings are invalid.
     pub fn of(config: &Config) -> Result<Option<Self>, TlsError> {
         let tls = tls::client(config)?;
         Ok(config.server_metrics_url().map(|url| Self::start(url, tls)))
     }
 
-    /// Starts to read. To be called within an actix system.
+    /// Starts to read. Must be called within an actix system.
     pub fn start(url: String, tls: Option<Arc<ClientConfig>>) -> Self {
         let readings = Rc::<RefCell<Vec<Reading>>>::default();
         let task = actix_rt::spawn(keep_reading(url.clone(), tls, Rc::clone(&readings)));
         Self { url, start: Host::this().now(), readings, task }
     }
 
-    /// Tells what was read so far. `None` where the server shows no stages.
+    /// The report so far. `None` if the server shows no stages.
     pub fn so_far(&self) -> Option<ServerReport> {
         ServerReport::of(&shown(&self.url), self.start, &self.readings.borrow())
     }
 
-    /// Reads no more, and tells what was read. `None` where the server shows no stages.
+    /// Stops reading, and returns the report. `None` if the server shows no stages.
     pub fn end(self) -> Option<ServerReport> {
         self.so_far()
     }
@@ -79,7 +79,7 @@ async fn keep_reading(url: String, tls: Option<Arc<ClientConfig>>, readings: Rc<
         ticks.tick().await;
         match page(&client, &url).await {
             Ok(page) => readings.borrow_mut().extend(Reading::parse(&page, host.now())),
-            Err(error) => log::debug!("{} could not be read: {error}", shown(&url)),
+            Err(error) => log::debug!("{} cannot be read: {error}", shown(&url)),
         }
     }
 }
@@ -88,33 +88,4 @@ async fn page(client: &awc::Client, url: &str) -> anyhow::Result<String> {
     let mut answer = client.get(url).send().await.map_err(|error| anyhow::anyhow!("{error}"))?;
     let bytes = answer.body().limit(PAGE_BYTES_MAX).await?;
     Ok(String::from_utf8(bytes.to_vec())?)
-}
-
-/// Where a server that is reached at this WebSocket URL shows its metrics.
-pub fn metrics_url(server_url: &str) -> Option<String> {
-    let (scheme, rest) = server_url.split_once("://")?;
-    let scheme = match scheme {
-        "ws" => "http",
-        "wss" => "https",
-        _ => return None,
-    };
-    Some(format!("{scheme}://{}/metrics", rest.split(['/', '?']).next()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_metrics_are_beside_the_chat() {
-        for (chat, metrics) in [
-            ("ws://127.0.0.1:8080/ws", Some("http://127.0.0.1:8080/metrics")),
-            ("ws://[::1]:8080/ws?token=x", Some("http://[::1]:8080/metrics")),
-            ("ws://server", Some("http://server/metrics")),
-            ("wss://server/sub/ws", Some("https://server/metrics")),
-            ("http://server/", None),
-        ] {
-            assert_eq!(metrics_url(chat).as_deref(), metrics, "{chat}");
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! Threads of a swarm that panic, which nothing from outside makes them do.
+//! Panics on threads of a swarm. No external input causes them, so the test injects them.
 
 use super::*;
 use crate::outcome::Verdict;
@@ -22,10 +22,10 @@ async fn a_panic_on_a_workers_thread_ends_the_run_and_is_said_in_its_verdict() {
     type Spoil = fn(&(Arbiter, Addr<Worker>));
     let cases: [(&str, Spoil); 2] = [
         ("the worker", |(_, worker)| worker.try_send(Panic).unwrap()),
-        // As an actor is, a bot is a task of its thread.
+        // Like an actor, a bot is a task of its thread.
         ("a bot", |(thread, _)| assert!(thread.spawn(async { panic!("a bot") }))),
     ];
-    // Nobody listens there, and without a panic it would take an hour.
+    // No server listens there; without a panic, the run would take an hour.
     let config = Config { server_url: "ws://127.0.0.1:1/ws".into(), workers: 2, seconds: 3_600.0, ..Config::default() };
     for (who, spoil) in cases {
         let profile = config.profile();

@@ -1,4 +1,4 @@
-//! What the swarm asks a worker, and what it answers.
+//! The swarm's requests to a worker, and the answers.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -7,7 +7,6 @@ use actix::{Handler, Message};
 
 use super::Worker;
 use crate::agenda::Errand;
-use crate::behaviour::BehaviourKind;
 use crate::census::{BotState, Census};
 use crate::clock::{self, Nanos};
 use crate::last_receivers::LastReceivers;
@@ -16,32 +15,32 @@ use crate::ledger::{HighWaters, Ledger, Tally, Undelivered};
 use crate::outstanding::Outstanding;
 use crate::stats::Stats;
 
-/// Takes what the bots counted and measured since it was taken last.
+/// Takes the counts and latencies since the previous request.
 #[derive(Debug, Message)]
 #[rtype(result = "Interval")]
 pub(crate) struct TakeInterval;
 
-/// What the bots counted and measured in some time, and how they stand at its end.
+/// The counts and latencies of some time, and the state at its end.
 #[derive(Debug, Default)]
 pub(crate) struct Interval {
     pub(crate) stats: Stats,
     pub(crate) census: Census,
     /// Messages that the server has not answered.
     pub(crate) unanswered: u64,
-    /// Messages that the server refused for the moment, and that are still to be sent again.
+    /// Messages that the server refused temporarily, and that are still to be sent again.
     pub(crate) deferred: u64,
     /// Connections that are open.
     pub(crate) open_links: u64,
-    /// What the ledger has found since the start.
+    /// The ledger's findings since the start.
     pub(crate) findings: Tally,
-    /// The last receivers of messages among those that came in this time.
+    /// The last receipts among the messages that arrived in this time.
     pub(crate) last_receivers: LastReceivers,
-    /// Processor time of the worker's thread, of the worker that used most.
+    /// Processor time of the worker's thread; after merging, of the busiest one.
     pub(crate) busiest_worker: Duration,
 }
 
 impl Interval {
-    /// Adds what another worker's bots counted and measured in the same time.
+    /// Adds another worker's interval of the same time.
     pub(crate) fn merge(&mut self, other: &Self) {
         self.stats.merge(&other.stats);
         self.census += other.census;
@@ -73,11 +72,12 @@ impl Handler<TakeInterval> for Worker {
     }
 }
 
-/// Tells the bots to plan no more. What was due before is still sent, and what is unanswered again where it must be.
+/// Tells the bots to plan no more messages. Messages that were due before are still sent, and unanswered ones are
+/// repeated where needed.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct FallSilent {
-    /// Until when what was due before may be sent.
+    /// The time until which messages that were due before may be sent.
     pub(crate) says_until: Nanos,
 }
 
@@ -91,7 +91,7 @@ impl Handler<FallSilent> for Worker {
     }
 }
 
-/// Tells the bots to give up what they have not done, and to count it.
+/// Tells the bots to give up their unfinished work, and to count it.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct GiveUp;
@@ -105,7 +105,7 @@ impl Handler<GiveUp> for Worker {
     }
 }
 
-/// Asks how many bots have yet to do what they were asked to.
+/// Asks for the number of bots that have not finished the last errand for all bots.
 #[derive(Debug, Message)]
 #[rtype(result = "u64")]
 pub(crate) struct CountAnswersDue;
@@ -118,11 +118,11 @@ impl Handler<CountAnswersDue> for Worker {
     }
 }
 
-/// Asks what is still to come.
+/// Asks for the outstanding work.
 #[derive(Debug, Message)]
 #[rtype(result = "Outstanding")]
 pub(crate) struct ReadOutstanding {
-    /// How far the rooms have come, as far as all workers know.
+    /// The newest `seq` of the rooms, as far as all workers know.
     pub(crate) targets: Arc<HighWaters>,
 }
 
@@ -144,29 +144,29 @@ impl Handler<ReadOutstanding> for Worker {
     }
 }
 
-/// Takes the sums of the books, which are closed by it.
+/// Closes the ledger and takes its sums.
 #[derive(Debug, Message)]
 #[rtype(result = "Books")]
 pub(crate) struct CloseBooks {
-    /// How far the rooms have come.
+    /// The newest `seq` of the rooms.
     pub(crate) targets: Arc<HighWaters>,
 }
 
-/// What a worker leaves behind.
+/// The final sums of a worker.
 #[derive(Debug, Default)]
 pub(crate) struct Books {
     pub(crate) tally: Tally,
     pub(crate) private: PrivateBook,
     /// Messages that the server never answered.
     pub(crate) unanswered: u64,
-    /// Messages that the server refused for the moment, and that were not sent again in time.
+    /// Messages that the server refused temporarily, and that were not sent again in time.
     pub(crate) deferred: u64,
-    /// Bots that had lost their connection and did not come back.
+    /// Bots that had lost their connection and did not return.
     pub(crate) away: u64,
 }
 
 impl Books {
-    /// Adds what another worker left.
+    /// Adds another worker's sums.
     pub(crate) fn merge(&mut self, other: Self) {
         self.tally += other.tally;
         self.private.merge(other.private);
@@ -183,7 +183,7 @@ impl Handler<CloseBooks> for Worker {
         let mut ledger = self.state.ledger.replace(Ledger::new(self.state.run, self.state.dialect.audience()));
         let mut last = ledger.take_last_receivers();
         self.charge_undelivered(&ledger, &targets, &mut last);
-        // They are taken with the next interval.
+        // The swarm takes them with the next interval.
         self.state.ledger.borrow_mut().add_last_receivers(&last);
         let unpromised = self.state.unpromised.lock().unwrap_or_else(PoisonError::into_inner);
         let (tally, private) = ledger.close(&targets, |bot| self.state.said_by(bot), &unpromised);
@@ -200,14 +200,14 @@ impl Handler<CloseBooks> for Worker {
 }
 
 impl Worker {
-    /// Charges deliveries that were due and did not come with the time from their plan until now.
+    /// Charges deliveries that were due and did not arrive with the time from their plan until now.
     fn charge_undelivered(&self, ledger: &Ledger, targets: &HighWaters, last: &mut LastReceivers) {
         let now = self.state.now();
         let mut stats = self.state.stats.borrow_mut();
         ledger.undelivered(targets, |undelivered| match undelivered {
             Undelivered::Delivery { bot, planned, count } => {
-                // What comes to a slow bot is not timed.
-                if self.state.roster.behaviour(bot) != BehaviourKind::Slow {
+                // A slow bot's deliveries are not timed.
+                if !self.state.roster.behaviour(bot).reads_slowly() {
                     stats.delivery.record_many(now.since(planned), count);
                 }
             }
@@ -216,7 +216,7 @@ impl Worker {
     }
 }
 
-/// Makes all bots say goodbye.
+/// Makes all bots close their connections.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Leave;

@@ -1,13 +1,13 @@
-//! What each behaviour does, and that the ledger follows it.
+//! The actions of each behaviour, and the ledger's view of them.
 
 use bot_swarm::Config;
 use bot_swarm::behaviour::BehaviourKind;
 use bot_swarm::census::BotState;
 
-use crate::server::{Options, TestServer};
+use crate::server::{Lie, Options, TestServer};
 use crate::{config, run_until, wait_until};
 
-/// A swarm of this mix.
+/// A swarm with this mix of behaviours.
 fn mixed(server: &TestServer, count: u32, mix: &str) -> Config {
     Config { behaviours: mix.parse().unwrap(), hop_seconds: 0.1, churn_seconds: 0.3, ..config(server, count) }
 }
@@ -25,13 +25,29 @@ async fn hoppers_visit_other_rooms_and_hear_what_is_said_there() {
 }
 
 #[actix_rt::test]
+async fn a_hopper_asks_once_to_leave_a_room_however_late_the_answer_is() {
+    let lie = Some(Lie::LeavesUnanswered);
+    let server = TestServer::with(Options { lie, ..Options::default() }).await;
+    let config = Config { rooms: 3, ..mixed(&server, 12, "chatter=1,hopper=1") };
+    // Every hopper would have asked several times meanwhile.
+    let report = run_until(&config, async {
+        wait_until("visits", || server.visits() == 6).await;
+        let taken = server.taken();
+        wait_until("messages", || server.taken() >= taken + 100).await;
+    })
+    .await;
+    assert_eq!(server.visits(), 6);
+    assert!(report.stats.errors.is_empty(), "{report}");
+}
+
+#[actix_rt::test]
 async fn churners_leave_and_come_back_and_miss_nothing() {
     let server = TestServer::start().await;
     let config = mixed(&server, 12, "chatter=2,churner=1");
     let report = run_until(&config, wait_until("departures", || server.welcomed() >= 40)).await;
     assert!(report.is_clean(), "{report}");
     assert_eq!(report.stats.counters.reconnects, 0, "nobody was thrown out\n{report}");
-    // Of those that came back once, twice and so on, the last may not yet be back in their room.
+    // The newest return of a churner may not be complete when the run stops.
     assert!(report.stats.resume.count() >= 20, "{report}");
     assert!(server.goodbyes() > 12, "some left with a goodbye before the end: {}", server.goodbyes());
     let rested = report.points.iter().any(|point| point.census.of(BehaviourKind::Churner, BotState::Resting) > 0);
@@ -47,7 +63,7 @@ async fn slow_bots_read_slowly_and_do_not_spoil_the_latencies() {
     let counters = &report.stats.counters;
     assert!(counters.untimed > 200, "what slow bots receive is counted and not timed\n{report}");
     assert_eq!(report.stats.delivery.count() + counters.untimed, counters.deliveries, "{report}");
-    // They read what waits for them when everybody else is silent.
+    // Slow bots read the waiting messages in the drain, when no new ones come.
     let drained = report.phases.last().unwrap().stats.counters.untimed;
     assert!(drained > counters.untimed * 9 / 10, "{drained} of {} came in the drain", counters.untimed);
 }
@@ -69,7 +85,7 @@ async fn lurkers_say_nothing_and_private_bots_nothing_to_rooms() {
     let config = mixed(&server, 10, "lurker=1,private=1");
     let report = run_until(&config, wait_until("messages", || server.taken() >= 200)).await;
     assert!(report.is_clean(), "{report}");
-    // A private message makes two deliveries, one in a room would make ten.
+    // A private message causes two deliveries; one in a room would cause ten.
     assert_eq!(report.stats.counters.deliveries, 2 * server.taken(), "{report}");
     assert_eq!(report.stats.completion.count(), 0, "{report}");
 }
@@ -86,7 +102,7 @@ async fn bots_come_and_go_as_the_profile_says() {
         let points = report.points.iter().filter(move |point| point.phase == phase);
         points.map(|point| point.census.in_state(BotState::Connected)).collect::<Vec<_>>()
     };
-    // At the end of a phase bots may still be on their way; while it holds they are not.
+    // At the end of a phase, bots may still be connecting; during a hold they are not.
     assert!(connected(2).contains(&4), "{:?}", connected(2));
     assert!(connected(4).contains(&4), "{:?}", connected(4));
     assert_eq!(server.welcomed(), 14, "ten, and four that came for the spike");

@@ -1,4 +1,4 @@
-//! Servers that are not Starling's: what comes is known by the markers, and judged by the senders' own numbering.
+//! Servers other than Starling: messages are recognized by their markers, and judged by the senders' own numbering.
 
 use bot_swarm::dialect::Dialect;
 use bot_swarm::ledger::Tally;
@@ -7,7 +7,7 @@ use bot_swarm::{Config, Outcome};
 use crate::server::{PlainFault, PlainServer};
 use crate::{run_until, wait_until};
 
-/// Runs a swarm against a plain server, which misbehaves as soon as the bots have listened for a while.
+/// Runs a swarm against a plain server that misbehaves once the bots have listened for a while.
 async fn run(dialect: Dialect, fault: Option<PlainFault>, mix: &str) -> (u64, Outcome) {
     let server = PlainServer::start(dialect == Dialect::Echo).await;
     let config = Config {
@@ -24,8 +24,8 @@ async fn run(dialect: Dialect, fault: Option<PlainFault>, mix: &str) -> (u64, Ou
         ..Config::default()
     };
     let report = run_until(&config, async {
-        // The bots are to be in for a second before anything can be expected of the server. Eight of them say at most 160
-        // messages in one, so after as many and the first ones that second is over, however busy the machine.
+        // Nothing can be expected of the server until the bots have been connected for a second. Eight bots send at
+        // most 160 messages in a second, so after 160 and the first ones that second is over, however busy the machine.
         wait_until("messages", || server.taken() >= 260).await;
         if let Some(fault) = fault {
             server.misbehave(fault);

@@ -1,4 +1,4 @@
-//! What people read of the swarm's settings is what the code says.
+//! The documented settings of the swarm agree with the code.
 
 use bot_swarm::config::{KNOBS, Knob};
 

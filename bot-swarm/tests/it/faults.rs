@@ -6,7 +6,7 @@ use bot_swarm::{Config, Outcome};
 use crate::server::{Alteration, Fault, Options, TestServer};
 use crate::{config, run_until, wait_until};
 
-/// Runs a swarm against a server with this fault. Gives back how many deliveries were wrong, and what was found.
+/// Runs a swarm against a server with this fault. Returns the number of wrong deliveries, and the outcome.
 async fn run(fault: Fault) -> (u64, Outcome) {
     let server = TestServer::with(Options { fault: Some(fault), ..Options::default() }).await;
     let config = Config {
@@ -19,7 +19,7 @@ async fn run(fault: Fault) -> (u64, Outcome) {
     (server.wrong(), report)
 }
 
-/// What is wrong in a report, and nothing that is right.
+/// The findings of an outcome, without its correct counts.
 fn found(report: &Outcome) -> Tally {
     Tally { expected: 0, received: 0, ..report.tally }
 }
@@ -83,6 +83,6 @@ async fn a_private_message_that_was_altered_is_found_and_what_was_sent_has_not_c
     for how in Alteration::ALL.into_iter().filter(|how| *how != Alteration::TextAndSender) {
         check(Fault::AlterPrivate(how), |wrong| Tally { altered: wrong, lost: wrong, ..Tally::default() }).await;
     }
-    // Of this nothing tells that it was a bot's.
+    // Nothing shows any more that a bot sent this message.
     check(Fault::AlterPrivate(Alteration::TextAndSender), |lost| Tally { lost, ..Tally::default() }).await;
 }

@@ -1,4 +1,4 @@
-//! The search for the limit, by the program itself, against servers whose limit is known.
+//! The search for the limit with the real program, against servers with a known limit.
 
 use std::path::Path;
 use std::process::Output;
@@ -11,7 +11,7 @@ use crate::process::{program, stderr, stdout};
 use crate::reports::{ended, valid_json};
 use crate::server::{Options, TestServer};
 
-/// Searches for how many bots a server keeps that can serve so many, from 8 of them to 32.
+/// Searches from 8 to 32 bots for the limit of a server that serves at most `clients_max` clients.
 async fn find_limit(clients_max: Option<usize>, folder: &Path) -> (Output, LimitReport) {
     let server = TestServer::with(Options { clients_max, ..Options::default() }).await;
     let mut command = program();
@@ -26,7 +26,7 @@ async fn find_limit(clients_max: Option<usize>, folder: &Path) -> (Output, Limit
     (output, found.unwrap())
 }
 
-/// How many bots there were in the run of which the whole report was kept.
+/// The number of bots in the run whose full report was kept.
 fn bots_in(folder: &Path) -> u64 {
     assert!(folder.join(folder::PAGE).exists());
     folder::read(folder).unwrap().bots.connected
@@ -57,7 +57,7 @@ async fn a_server_that_does_not_keep_even_the_least_load_ends_with_1() {
     let folder = tempfile::tempdir().unwrap();
     let (output, found) = find_limit(Some(0), folder.path()).await;
     assert_eq!(output.status.code(), Some(1), "{}{}", stdout(&output), stderr(&output));
-    assert!(stdout(&output).starts_with("BROKEN: not even one of bots keeps "), "{}", stdout(&output));
+    assert!(stdout(&output).starts_with("BROKEN: not even a load of 1 (bots) keeps "), "{}", stdout(&output));
     assert_eq!((found.highest_kept, found.lowest_broken), (None, Some(1)));
     assert_eq!(bots_in(&folder.path().join("not-kept")), 1);
     assert!(!folder.path().join("kept").exists());
@@ -74,7 +74,7 @@ async fn a_server_that_keeps_even_the_most_ends_with_0_and_says_so() {
     assert!(!folder.path().join("not-kept").exists());
 }
 
-/// Searches at this URL, and answers what is printed.
+/// Runs a search against this URL, and returns its output.
 async fn search_at(url: &str, arguments: &[&str]) -> Output {
     let mut command = program();
     command
@@ -123,4 +123,19 @@ async fn a_load_in_which_nothing_happens_is_not_called_broken() {
     assert_eq!(output.status.code(), Some(4), "{}{}", stdout(&output), stderr(&output));
     let line = stdout(&output).lines().next().unwrap();
     assert!(line.starts_with("INVALID: nothing was measured of p99<250ms: hold each load longer"), "{line}");
+}
+
+#[actix_rt::test]
+async fn a_load_that_kept_what_was_expected_and_was_none_is_told_in_the_first_line() {
+    let seats = Options { seats: Some(4), ..Options::default() };
+    let cases =
+        [(seats, "20", "4 of 32 bots were connected; not clean: "), (Options::default(), "0", "no message was sent)")];
+    for (options, rate, unsaid) in cases {
+        let server = TestServer::with(options).await;
+        let output = search_at(&server.url(), &["--messages-per-second", rate, "--expect", "lost=0"]).await;
+        assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+        let line = stdout(&output).lines().next().unwrap();
+        let kept = "NO LIMIT: even 32 bots, the most allowed, keep lost=0 (at 32 bots: ";
+        assert!(line.strip_prefix(kept).is_some_and(|rest| rest.starts_with(unsaid)), "{line}");
+    }
 }

@@ -1,5 +1,5 @@
-//! Servers that speak other protocols: Mosquitto, Socket.IO and nats-server themselves, and stand-ins for Centrifugo and Phoenix that
-//! answer as their documentation says.
+//! Servers with other protocols: the real Mosquitto, Socket.IO and nats-server, and stand-ins for Centrifugo and
+//! Phoenix that answer as their documentation says.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpStream};
@@ -13,7 +13,7 @@ use test_kit::free_port;
 use crate::server::ForeignServer;
 use crate::{run_until, wait_until};
 
-/// A server process, which ends with its test.
+/// A server process that ends with its test.
 struct Server(Child);
 
 impl Drop for Server {
@@ -40,7 +40,7 @@ fn start(mut command: Command) -> Child {
 async fn mosquitto(folder: &Path) -> (Server, String) {
     let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let file = folder.join("mosquitto.conf");
-    // Its version 2.0.11 does not start with a listener for WebSocket alone.
+    // Mosquitto 2.0.11 does not start with only a WebSocket listener.
     let socket = folder.join("mqtt.sock");
     let settings = format!(
         "user root\nallow_anonymous true\nlistener 0 {}\nlistener {} 127.0.0.1\nprotocol websockets\n",
@@ -76,7 +76,7 @@ fn socket_io(folder: &Path) -> (Server, String) {
     (server, format!("ws://127.0.0.1:{port}/socket.io/"))
 }
 
-/// Starts nats-server on ports that it chooses, and says.
+/// Starts nats-server on ports that it chooses and writes to a file.
 async fn nats(folder: &Path) -> (Server, String) {
     let ports = folder.join("ports");
     std::fs::create_dir(&ports).unwrap();
@@ -162,7 +162,7 @@ async fn what_a_foreign_server_loses_or_refuses_is_found() {
         let server = ForeignServer::start(dialect).await;
         let config = lasting(dialect, server.url());
         let outcome = run_until(&config, async {
-            // A second's messages, and some more: all bots listen by then.
+            // The messages of one second and some more: by then, all bots listen.
             wait_until("messages", || server.taken() >= 260).await;
             server.lose(3);
             wait_until("losses", || server.lost() == 3).await;

@@ -1,4 +1,4 @@
-//! Messages from host to host: each has a clock of its own, and the server's is what both can be held against.
+//! Messages between hosts: each host has a clock of its own, and both are compared with the server's.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use bot_swarm::{Config, Outcome, StopHandle, progress};
 use crate::server::{Options, PlainServer, TestServer};
 use crate::{config, wait_until};
 
-/// How far the clock of the other host is ahead: far more than anything takes.
+/// The offset of the other host's clock: far more than any latency.
 const AHEAD: Duration = Duration::from_secs(5);
 
-/// How long the server keeps each delivery back: far more than the clocks may be off.
+/// The server's delay of each delivery: far more than the possible error of the clocks.
 const DELAY: Duration = Duration::from_millis(300);
 
-/// How much longer half of the deliveries to one swarm may take than to the other, on a busy machine.
+/// The largest difference between the median deliveries of the two swarms, on a busy machine.
 const BUSY: Duration = Duration::from_millis(50);
 
-/// Runs two swarms, on this host and on another, until there is enough.
+/// Runs two swarms, one on this host and one on another, until `enough` is ready.
 async fn here_and_there(config: &Config, enough: impl Future<Output = ()>) -> [Outcome; 2] {
     let stop = StopHandle::new();
     let swarm = async |host, prefix: &str| {
@@ -49,7 +49,7 @@ async fn deliveries_from_another_host_are_timed_by_the_servers_clock_and_are_off
             stats.counters.deliveries,
             "{report}"
         );
-        // To three digits, as the histogram has it.
+        // The histogram has three digits.
         assert!(stats.remote.quantile(0.0) + off_by > DELAY.mul_f64(0.998), "{report}");
         let (remote, exact) = (stats.remote.quantile(0.5), stats.delivery.quantile(0.5));
         assert!(remote.abs_diff(exact) <= off_by + BUSY, "{remote:?} and {exact:?}\n{report}");

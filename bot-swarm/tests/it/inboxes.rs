@@ -1,4 +1,4 @@
-//! Private messages that the server keeps: bots resume their inboxes, and the ledger judges what comes.
+//! Private messages that the server keeps: bots resume their inboxes, and the ledger judges the deliveries.
 
 use bot_swarm::ledger::Tally;
 use bot_swarm::{Config, Outcome};
@@ -8,7 +8,7 @@ use crate::{config, run_until, wait_until};
 
 const BOTS: u32 = 12;
 
-/// Bots of which half write in private.
+/// Bots of which half write private messages.
 fn private_config(server: &TestServer) -> Config {
     Config {
         workers: 2,
@@ -18,7 +18,7 @@ fn private_config(server: &TestServer) -> Config {
     }
 }
 
-/// Cuts every connection, and waits until all bots are back and talk.
+/// Cuts every connection, and waits until all bots are connected and send.
 async fn interrupt(server: &TestServer) {
     let taken = server.taken();
     wait_until("messages", || server.taken() >= taken + 100).await;
@@ -43,7 +43,7 @@ async fn run(fault: InboxFault) -> (u64, Outcome) {
 async fn bots_resume_their_inboxes_and_no_private_message_is_lost_or_doubled_or_unknown() {
     let server = TestServer::with(Options { keeps_private: true, ..Options::default() }).await;
     let config = Config {
-        // Some go and come back by their own will.
+        // Some bots leave and return by their own choice.
         behaviours: "private=4,chatter=1,churner=1".parse().unwrap(),
         churn_seconds: 0.3,
         ..private_config(&server)
@@ -62,7 +62,7 @@ async fn bots_resume_their_inboxes_and_no_private_message_is_lost_or_doubled_or_
     assert!(report.is_clean(), "{report}");
     assert_eq!(report.tally.expected, report.tally.received, "{report}");
     assert_eq!(report.stats.counters.refused, 0, "{report}");
-    // Only a churner that rests at the end has not had what waits for it.
+    // Only messages for a churner that rests at the end are unknown.
     assert!(report.tally.private_unknown < 20, "{report}");
 }
 

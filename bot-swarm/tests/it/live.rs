@@ -1,4 +1,4 @@
-//! What a person sees while the program runs: on a terminal, and in a log.
+//! The output while the program runs: on a terminal, and in a log.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -20,7 +20,7 @@ use crate::wait_until;
 const ROWS: NonZeroU16 = NonZeroU16::new(24).unwrap();
 const COLUMNS: NonZeroU16 = NonZeroU16::new(80).unwrap();
 
-/// A terminal, and what it shows.
+/// A terminal with its screen.
 struct Terminal {
     screen: Arc<Mutex<vt100::Parser>>,
     reader: Option<JoinHandle<()>>,
@@ -40,7 +40,7 @@ impl Terminal {
         let shown = Arc::clone(&screen);
         let reader = std::thread::spawn(move || {
             let (mut terminal, mut bytes) = (File::from(terminal), [0; 4_096]);
-            // It fails once nobody has the other end any more.
+            // Reading fails once the other end is closed everywhere.
             while let Ok(count) = terminal.read(&mut bytes) {
                 shown.lock().unwrap().process(&bytes[..count]);
             }
@@ -48,20 +48,20 @@ impl Terminal {
         (Self { screen, reader: Some(reader) }, child)
     }
 
-    /// What it shows.
+    /// The text on the screen.
     fn text(&self) -> String {
         let parser = self.screen.lock().unwrap();
         let lines: Vec<String> = parser.screen().rows(0, COLUMNS.get()).collect();
         lines.join("\n")
     }
 
-    /// Waits until nobody can write to it any more.
+    /// Waits until the other end is closed everywhere.
     fn ended(&mut self) {
         self.reader.take().map(JoinHandle::join).unwrap().unwrap();
     }
 }
 
-/// A talkative swarm that runs until it is stopped, and tells its result through a pipe.
+/// A swarm that sends a lot until it is stopped, with its result in a pipe.
 fn swarm(server: &TestServer) -> Command {
     let mut command = program();
     command
@@ -77,7 +77,7 @@ async fn stopped(child: Child) -> Output {
     output_of(child).await
 }
 
-/// The last figure of a row, where there is just one table on the screen.
+/// The last figure of a row, if there is exactly one table on the screen.
 fn whole_run(screen: &str, row: &str) -> Option<u64> {
     let tables = screen.matches("last second").count();
     let row = screen.lines().filter(|_| tables == 1).find(|line| line.starts_with(row))?;
@@ -115,7 +115,7 @@ async fn without_a_server_the_reason_is_told_at_once_and_in_the_first_line_of_th
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     let reason = "× connect: connection refused";
     let advice = "(no server listens at BOT_SERVER_URL)";
-    // Before the first of the regular lines, which come every five seconds.
+    // This line comes before the first regular line, which comes after five seconds.
     let first = lines.next().unwrap();
     assert!(first.ends_with(&format!("{reason} {advice}")) && !first.contains("bots"), "{first}");
     assert!(lines.any(|line| line.contains("0/3 bots") && line.ends_with(reason)), "the regular line does not say why");

@@ -1,4 +1,4 @@
-//! The page of a run that is under way, held against the report of the same run.
+//! The page of a running swarm, compared with the report of the same run.
 
 use std::process::Command;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::process::program;
 use crate::server::TestServer;
 use crate::wait_until;
 
-/// Starts a swarm, and answers where its page is.
+/// Starts a swarm, and returns the URL of its page.
 fn start(mut command: Command) -> (Process, String) {
     command.args(["--metrics-bind", "127.0.0.1:0", "--drain-seconds", "1", "--lateness-max-seconds", "60"]);
     let swarm = Process::spawn(command);
@@ -58,7 +58,7 @@ async fn the_page_of_a_run_shows_what_its_report_shows_in_the_end() {
     assert_eq!(swarm.exit_code().await, Some(0));
     let report = std::fs::read_to_string(folder.path().join(folder::PAGE)).unwrap();
     let (live, report) = (seconds(&live), seconds(&report));
-    // The last of the split is no row.
+    // The last element of the split is not a row.
     let shown = live.len() - 1;
     assert!(shown > 0 && report.len() > shown, "{live:?}\n{report:?}");
     assert_eq!(live[..shown], report[..shown], "a second that was shown is in the report as it was");
@@ -79,7 +79,7 @@ async fn a_page_shows_the_bots_that_are_connected_now() {
         }
     };
     actix_rt::time::timeout(Duration::from_secs(20), shows(tile(3))).await.unwrap();
-    // All were connected, and none is.
+    // All bots were connected, and then none is.
     server.stop();
     actix_rt::time::timeout(Duration::from_secs(20), shows(tile(0))).await.unwrap();
     swarm.signal(Signal::TERM);
@@ -94,7 +94,7 @@ async fn nobody_who_looks_makes_the_run_longer() {
     let (mut swarm, url) = start(command);
     wait_until("bots", || server.connected() == 3).await;
     let address = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
-    // They ask, and read no answer.
+    // These clients send a request and read no answer.
     let ask = || {
         let mut stream = std::net::TcpStream::connect(&address).unwrap();
         std::io::Write::write_all(&mut stream, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();

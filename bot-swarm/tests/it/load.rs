@@ -1,4 +1,4 @@
-//! Swarms against a server that does everything right.
+//! Swarms against a correct server.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -23,7 +23,7 @@ async fn an_honest_server_gives_a_clean_ledger() {
     assert!(report.is_clean(), "{report}");
     let counters = &report.stats.counters;
     assert_eq!(counters.ever_connected, 30);
-    // A private message to a bot that has not come yet is refused.
+    // A private message to a bot that has not connected yet is refused.
     assert_eq!((counters.sent, counters.acked), (server.taken() + counters.refused, server.taken()));
     assert_eq!(report.tally.expected, report.tally.received);
     assert_eq!(report.tally.received, counters.deliveries);
@@ -94,7 +94,7 @@ async fn a_refused_message_is_sent_later_and_keeps_its_planned_time() {
     assert!(report.stats.errors["rate_limited"] >= 30);
     let counters = &report.stats.counters;
     assert_eq!(counters.sent, counters.acked + counters.refused);
-    // The wait of 10 ms is in the time from the plan to the ack.
+    // The pause of 10 ms is part of the time from the plan to the ack.
     assert!(report.stats.ack.max().as_millis() >= 10, "{report}");
 }
 
@@ -104,14 +104,15 @@ async fn a_stall_is_charged_to_every_message_that_it_delayed() {
     let server = TestServer::start().await;
     let report = run_until(&config(&server, 10), async {
         wait_until("some messages", || server.taken() >= 50).await;
-        // The server lives on this thread: it reads and writes nothing meanwhile. 400 messages come due.
+        // The server runs on this thread, so it neither reads nor writes meanwhile. 400 messages become due.
         std::thread::sleep(STALL);
         let taken = server.taken();
         wait_until("all that was delayed", || server.taken() >= taken + 450).await;
     })
     .await;
     assert!(report.is_clean(), "{report}");
-    // Half of what came due in the stall waited for at least half of it, at the sender and at every receiver.
+    // Half of the messages that became due in the stall waited for at least half of it, at the sender and at every
+    // receiver.
     let delayed = 180.0 / report.stats.ack.count() as f64;
     for latencies in [&report.stats.ack, &report.stats.delivery, &report.stats.completion] {
         assert!(latencies.quantile(1.0 - delayed) >= STALL / 2, "{report}");

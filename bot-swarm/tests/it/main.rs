@@ -1,7 +1,9 @@
-//! The swarm as a whole, against a small chat server that can be made to misbehave.
+//! The whole swarm, against a small chat server that can misbehave.
 
 #[cfg(test)]
 mod behaviours;
+#[cfg(test)]
+mod comparing;
 #[cfg(test)]
 mod dialects;
 #[cfg(test)]
@@ -17,11 +19,17 @@ mod hosts;
 #[cfg(test)]
 mod inboxes;
 #[cfg(test)]
+mod killed;
+#[cfg(test)]
+mod lies;
+#[cfg(test)]
 mod live;
 #[cfg(test)]
 mod live_page;
 #[cfg(test)]
 mod load;
+#[cfg(test)]
+mod merging;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
@@ -30,6 +38,8 @@ mod reconnect;
 mod refusals;
 #[cfg(test)]
 mod reports;
+#[cfg(test)]
+mod run;
 #[cfg(test)]
 mod server;
 #[cfg(test)]
@@ -46,7 +56,7 @@ use server::TestServer;
 #[cfg(test)]
 use test_kit::wait_until;
 
-/// A swarm that talks a lot, so that tests are short.
+/// A swarm that sends a lot, so that tests are short.
 #[cfg(test)]
 fn config(server: &TestServer, count: u32) -> Config {
     Config {
@@ -55,13 +65,13 @@ fn config(server: &TestServer, count: u32) -> Config {
         name_prefix: "test".into(),
         ramp_per_second: 10_000.0,
         messages_per_second: 20.0,
-        // The machine that tests run on may be busy.
+        // The test machine may be busy.
         lateness_max_seconds: 3_600.0,
         ..Config::default()
     }
 }
 
-/// Runs a swarm until the server has seen enough, then stops it.
+/// Runs a swarm until `enough` is ready, then stops it.
 #[cfg(test)]
 async fn run_until(config: &Config, enough: impl Future<Output = ()>) -> Outcome {
     let stop = StopHandle::new();

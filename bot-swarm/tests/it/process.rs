@@ -9,7 +9,7 @@ use test_kit::{LOOK, Process, Program, within};
 use crate::server::{Fault, Options, TestServer};
 use crate::wait_until;
 
-/// The program, in a folder without .env and with an environment without BOT_*.
+/// The program, in a folder without `.env` and in an environment without `BOT_*`.
 pub(crate) fn program() -> Command {
     Program::new(env!("CARGO_BIN_EXE_bot-swarm")).command(&std::env::temp_dir(), &[], &[])
 }
@@ -49,7 +49,7 @@ fn help_names_every_variable() {
     }
 }
 
-/// What is documented of the swarm's metrics: name, type and labels.
+/// The documented metrics of the swarm: name, type and labels.
 fn documented() -> BTreeSet<(String, String, String)> {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md")).unwrap();
     let rows = page.lines().filter(|line| line.starts_with("| `swarm_"));
@@ -61,7 +61,7 @@ fn documented() -> BTreeSet<(String, String, String)> {
     .collect()
 }
 
-/// What is exposed: name, type and labels of each metric of the swarm.
+/// The exposed metrics of the swarm: name, type and labels.
 fn exposed(text: &str) -> BTreeSet<(String, String, String)> {
     let kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     let kinds = kinds.filter(|(name, _)| name.starts_with("swarm_"));
@@ -132,14 +132,14 @@ fn metrics_that_cannot_be_served_end_with_3() {
     assert!(stderr(&output).contains(&address), "{}", stderr(&output));
 }
 
-/// Runs the program against a server until it has taken a hundred messages, then sends it this signal.
+/// Runs the program until the server has accepted a hundred messages, then sends it this signal.
 async fn run_until_signalled(server: &TestServer, ending: Signal) -> Output {
     let child = program()
         .env("BOT_SERVER_URL", server.url())
         .env("BOT_COUNT", "10")
         .env("BOT_MESSAGES_PER_SECOND", "20")
         .env("BOT_DRAIN_SECONDS", "1")
-        // The machine that tests run on may be busy.
+        // The test machine may be busy.
         .env("BOT_LATENESS_MAX_SECONDS", "60")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -193,7 +193,7 @@ async fn a_swarm_that_was_late_itself_says_so_and_ends_with_2() {
         .spawn()
         .unwrap();
     wait_until("messages", || server.taken() >= 20).await;
-    // The process stands still, as on a machine that has no time for it.
+    // The process stops for a while, as on an overloaded machine.
     signal(&child, Signal::STOP);
     std::thread::sleep(std::time::Duration::from_millis(500));
     signal(&child, Signal::CONT);
@@ -238,7 +238,7 @@ async fn a_swarm_that_had_no_open_file_left_says_so_and_ends_with_2() {
         .unwrap();
     let pid = rustix::process::Pid::from_child(&child);
     wait_until("the first bots", || server.connected() >= 3).await;
-    // Those that are there stay, and nobody else comes.
+    // Connected bots stay, and no others can connect.
     let none = rustix::process::Rlimit { current: Some(0), maximum: Some(1_024) };
     rustix::process::prlimit(Some(pid), rustix::process::Resource::Nofile, none).unwrap();
     let taken = server.taken();

@@ -1,4 +1,4 @@
-//! Lost connections: the bots come back, resume, and send again what was not acknowledged.
+//! Lost connections: the bots return, resume, and send unacknowledged messages again.
 
 use bot_swarm::Config;
 

@@ -1,4 +1,4 @@
-//! A server that refuses every handshake: the report says with which status and code.
+//! A server that refuses every handshake: the report contains the status and the code.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use bot_swarm::{Config, StopHandle, progress};
 use crate::server::TestServer;
 use crate::{config, run_until, wait_until};
 
-/// Answers every connection with this text. `holds`: and then keeps it open.
+/// Starts a server that answers every connection with this text. With `holds`, it then keeps the connection open.
 async fn answer_with(text: String, holds: bool) -> (String, Rc<Cell<u32>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/ws", listener.local_addr().unwrap());
@@ -38,7 +38,7 @@ async fn a_refused_handshake_is_told_by_its_status_and_the_code_in_its_body() {
     let cases = [
         ("503 Service Unavailable", json(unavailable), false, "HTTP 503 unavailable"),
         ("503 Service Unavailable", chunked(unavailable), false, "HTTP 503 unavailable"),
-        // A body that only the end of the connection ends is not read.
+        // A body that ends only with the connection is not read.
         ("503 Service Unavailable", format!("connection: close\r\n\r\n{unavailable}"), false, "HTTP 503"),
         ("409 Conflict", json(r#"{"code":"name_taken","message":"x"}"#), false, "HTTP 409 name_taken"),
         ("503 Service Unavailable", json(""), false, "HTTP 503"),
@@ -47,14 +47,14 @@ async fn a_refused_handshake_is_told_by_its_status_and_the_code_in_its_body() {
         ("401 Unauthorized", json(r#"{"code":"no such word","message":"x"}"#), false, "HTTP 401"),
         ("302 Found", "location: /elsewhere\r\ncontent-length: 0\r\n\r\n".to_owned(), false, "HTTP 302"),
         ("200 OK", json("hello"), false, "HTTP 200"),
-        // Nothing follows the head, and the connection stays.
+        // Nothing follows the head, and the connection stays open.
         ("503 Service Unavailable", "content-length: 10\r\n\r\n".to_owned(), true, "HTTP 503"),
     ];
     let server = TestServer::start().await;
     for (status, rest, holds, expected) in cases {
         let (url, refused) = answer_with(format!("HTTP/1.1 {status}\r\n{rest}"), holds).await;
         let config = Config { server_url: url, ..config(&server, 1) };
-        // Whoever tries again has been told.
+        // A second attempt shows that the first one was refused.
         let report = run_until(&config, wait_until(expected, || refused.get() >= 2)).await;
         assert!(report.stats.errors.contains_key(expected), "{status} {rest:.80}: {:?}", report.stats.errors);
         let line = report.verdict_line();

@@ -1,9 +1,12 @@
-//! A small chat server on a free port that speaks as much of the protocol as bots need, and misbehaves on request.
+//! A small chat server on a free port that implements as much of the protocol as bots need, and misbehaves on request.
 
 mod chat;
 mod connection;
+mod faults;
 mod foreign;
 mod inboxes;
+mod lies;
+mod options;
 mod plain;
 
 use std::cell::RefCell;
@@ -15,20 +18,22 @@ use actix_codec::Framed;
 use actix_rt::net::{TcpListener, TcpStream};
 use awc::ws::{CloseCode, Codec, Message};
 use chat::Chat;
-pub(crate) use chat::{Alteration, Fault, Options};
+pub(crate) use faults::{Alteration, Fault};
 pub(crate) use foreign::ForeignServer;
 use futures_util::{SinkExt as _, StreamExt as _};
 pub(crate) use inboxes::InboxFault;
+pub(crate) use lies::{Claim, Lie, WrongAck};
+pub(crate) use options::Options;
 pub(crate) use plain::{PlainFault, PlainServer};
 
-/// A running server; it lives on the test's own thread.
+/// A running server on the test's own thread.
 pub(crate) struct TestServer {
     chat: Rc<RefCell<Chat>>,
     address: SocketAddr,
 }
 
 impl TestServer {
-    /// Starts a server that does everything right.
+    /// Starts a correct server.
     pub(crate) async fn start() -> Self {
         Self::with(Options::default()).await
     }
@@ -59,14 +64,14 @@ impl TestServer {
         Self { chat, address }
     }
 
-    /// Reads a handshake, and answers it with this text.
+    /// Reads a handshake request, and answers it with this text.
     pub(crate) async fn refuse(stream: &mut TcpStream, answer: &str) {
         if connection::read_head(stream).await.is_some() {
             connection::write(stream, answer.as_bytes()).await;
         }
     }
 
-    /// Lets everybody in at one connection, says at most this, and reads what comes.
+    /// Completes the handshake of one connection, sends `says` if there is one, and reads all frames without an answer.
     pub(crate) async fn shake_hands(mut stream: TcpStream, says: Option<&'static str>) {
         let Some(head) = connection::read_head(&mut stream).await else { return };
         let Some(()) = connection::accept(&mut stream, &head).await else { return };
@@ -77,55 +82,65 @@ impl TestServer {
         while socket.next().await.is_some() {}
     }
 
-    /// Where bots connect.
+    /// Completes the handshake of one connection, and sends `first`, and then `then` again and again, up to 16 MiB.
+    pub(crate) async fn pour(mut stream: TcpStream, first: &'static [u8], then: Rc<Vec<u8>>) {
+        let Some(head) = connection::read_head(&mut stream).await else { return };
+        let Some(()) = connection::accept(&mut stream, &head).await else { return };
+        connection::write(&mut stream, first).await;
+        for _ in 0..(16 << 20) / then.len() {
+            connection::write(&mut stream, &then).await;
+        }
+    }
+
+    /// The URL for bots.
     pub(crate) fn url(&self) -> String {
         format!("ws://{}/ws", self.address)
     }
 
-    /// The request by which the newest connection was made.
+    /// The request of the newest connection.
     pub(crate) fn newest_request(&self) -> String {
         self.chat.borrow().newest_request.clone()
     }
 
-    /// Ends for good, and every connection with it.
+    /// Stops for good, and drops every connection.
     pub(crate) fn stop(&self) {
         let mut chat = self.chat.borrow_mut();
         chat.is_stopped = true;
         chat.drop_everyone();
     }
 
-    /// Clients that are connected.
+    /// The number of connected clients.
     pub(crate) fn connected(&self) -> usize {
         self.chat.borrow().connected()
     }
 
-    /// Connections that were welcomed, ever.
+    /// The number of welcomed connections so far.
     pub(crate) fn welcomed(&self) -> u64 {
         self.chat.borrow().welcomed
     }
 
-    /// Messages that were taken.
+    /// The number of accepted messages.
     pub(crate) fn taken(&self) -> u64 {
         self.chat.borrow().taken
     }
 
-    /// Faults that were committed, counted by the deliveries that are wrong for it.
+    /// The number of wrong deliveries from the committed faults.
     pub(crate) fn wrong(&self) -> u64 {
         self.chat.borrow().wrong
     }
 
-    /// Deliveries that are wrong for the faults that were committed with inboxes.
+    /// The number of wrong deliveries from the committed faults with inboxes.
     pub(crate) fn wrong_in_inboxes(&self) -> u64 {
         self.chat.borrow().inboxes.wrong
     }
 
-    /// Private messages that came by a resume, and those that had waited for their receivers.
+    /// The private messages in answers to resumes, and those that had waited for their receivers.
     pub(crate) fn resumed_and_waited(&self) -> (u64, u64) {
         let chat = self.chat.borrow();
         (chat.inboxes.resumed, chat.inboxes.waited)
     }
 
-    /// Begins all inboxes anew.
+    /// Starts all inboxes with a new epoch.
     pub(crate) fn forget_inboxes(&self) {
         self.chat.borrow_mut().forget_inboxes();
     }
@@ -135,32 +150,32 @@ impl TestServer {
         self.chat.borrow().longest_refused()
     }
 
-    /// Deliveries that were dropped.
+    /// The number of dropped deliveries.
     pub(crate) fn dropped(&self) -> u64 {
         self.chat.borrow().dropped()
     }
 
-    /// Clients that said goodbye with 1000.
+    /// The number of clients that closed with 1000.
     pub(crate) fn goodbyes(&self) -> u64 {
         self.chat.borrow().goodbyes
     }
 
-    /// Visits of rooms that ended.
+    /// The number of finished visits to rooms.
     pub(crate) fn visits(&self) -> u64 {
         self.chat.borrow().visits
     }
 
-    /// Cuts every connection, without a word.
+    /// Drops every connection without a close frame.
     pub(crate) fn drop_everyone(&self) {
         self.chat.borrow_mut().drop_everyone();
     }
 
-    /// Closes every connection as a server does that goes away.
+    /// Closes every connection like a server that stops.
     pub(crate) fn close_everyone(&self) {
         self.chat.borrow_mut().close_everyone(&CloseCode::Away.into());
     }
 
-    /// Begins all rooms anew, as after a restart without stored history.
+    /// Starts all rooms with a new epoch, as after a restart without stored history.
     pub(crate) fn forget_everything(&self) {
         self.chat.borrow_mut().forget_everything();
     }

@@ -1,4 +1,4 @@
-//! Where the bots connect, and by what they show who they are. TLS and tokens are tried against the real server as well.
+//! The bots' servers and credentials. Other tests check TLS and tokens with the real server as well.
 
 use bot_swarm::{Config, RunError, StopHandle, progress};
 
@@ -9,7 +9,7 @@ use crate::{config, run_until, wait_until};
 #[actix_rt::test]
 async fn a_chat_at_an_ipv6_address_below_a_path_with_a_query_and_headers_is_reached() {
     let server = TestServer::start().await;
-    // An IPv6 address that is there even where no interface has one.
+    // An IPv6 address that works even if no interface has one.
     let url = server.url().replace("127.0.0.1", "[::ffff:127.0.0.1]").replace("/ws", "/chat/v1/ws?tenant=blue");
     for rooms in [1, 2] {
         let config = Config {
@@ -46,7 +46,7 @@ async fn bots_spread_over_several_servers_and_go_on_to_another_when_theirs_ends(
     .await;
     assert_eq!((report.stats.counters.reconnects, report.away), (5, 0), "{report}");
     assert_eq!((report.never_connected(), report.not_done()), (0, 0), "{report}");
-    // The second knows nothing of the first: what was missed there is gone, and it says so.
+    // The second server knows nothing of the first: missed messages are gone, and it says so.
     assert_eq!(report.tally.lost, report.tally.lost_and_told, "{report}");
 }
 
@@ -80,7 +80,7 @@ fn wss_without_anybody_to_believe_and_a_port_that_is_none_end_with_3_and_one_lin
     for (url, reason) in [
         ("wss://localhost/ws", "BOT_CA_FILE"),
         ("ws://localhost:99999/ws", "BOT_SERVER_URL"),
-        ("ws://localhost:80/ws,ws://user@localhost/ws", "a user or a password is not taken in a URL: BOT_TOKEN"),
+        ("ws://localhost:80/ws,ws://user@localhost/ws", "a URL cannot contain a user or a password: use BOT_TOKEN"),
         ("localhost:8080/ws", "it has no scheme: write ws:// before it"),
         ("http://localhost/ws", "a WebSocket's URL begins with ws://"),
         ("https://localhost/ws", "a WebSocket's URL begins with wss://"),

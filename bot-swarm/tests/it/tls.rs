@@ -1,4 +1,4 @@
-//! TLS that does not come about: the first line of the verdict says what to do.
+//! Failed TLS handshakes: the first line of the verdict contains advice.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use crate::process::{program, stderr, stdout};
 use crate::reports::ended;
 
-/// An authority, whose certificate is in a file.
+/// A certificate authority with its certificate in a file.
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     file: PathBuf,
 }
 
-/// The year in which certificates begin and end to be valid.
+/// The years in which certificates begin and cease to be valid.
 const VALID: (i32, i32) = (2020, 2100);
 
 impl Authority {
@@ -33,7 +33,7 @@ impl Authority {
         Self { issuer, file }
     }
 
-    /// Starts a server with a certificate of this authority for a host, that is valid in these years. Answers its port.
+    /// Starts a server with a certificate of this authority for a host, valid in these years. Returns its port.
     async fn serve(&self, host: &str, (from, to): (i32, i32)) -> u16 {
         let mut params = CertificateParams::new([host.to_owned()]).unwrap();
         (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(to, 1, 1));
@@ -43,7 +43,7 @@ impl Authority {
     }
 }
 
-/// Starts a server with a certificate, which hangs up after the handshake.
+/// Starts a server with a certificate that closes the connection after the handshake.
 async fn serve(certificate: Vec<u8>, key: &KeyPair) -> u16 {
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -64,7 +64,7 @@ async fn serve(certificate: Vec<u8>, key: &KeyPair) -> u16 {
     port
 }
 
-/// Starts a server that speaks HTTP and no TLS.
+/// Starts a server that speaks HTTP without TLS.
 async fn plain() -> u16 {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -94,8 +94,8 @@ async fn where_no_tls_comes_about_the_first_line_says_what_to_do() {
     let wss = |port: u16| format!("wss://localhost:{port}/ws");
     let good = ours.serve("localhost", VALID).await;
     let cases = [
-        (wss(theirs.serve("localhost", VALID).await), "UnknownIssuer", "name its authority in BOT_CA_FILE"),
-        (wss(ours.serve("example.org", VALID).await), "not valid for name", "name that one in BOT_SERVER_URL"),
+        (wss(theirs.serve("localhost", VALID).await), "UnknownIssuer", "name its CA in BOT_CA_FILE"),
+        (wss(ours.serve("example.org", VALID).await), "not valid for name", "use it in BOT_SERVER_URL"),
         (wss(ours.serve("localhost", (2020, 2021)).await), "Expired", "renew the certificate"),
         (wss(ours.serve("localhost", (2099, 2100)).await), "NotValidYet", "not valid yet"),
         (
@@ -104,9 +104,9 @@ async fn where_no_tls_comes_about_the_first_line_says_what_to_do() {
             "basicConstraints=CA:FALSE",
         ),
         (wss(plain().await), "InvalidContentType", "ws:// instead of wss://"),
-        (format!("ws://localhost:{good}/ws"), "handshake: ", "if it speaks TLS: wss:// instead of ws://"),
-        // This one is believed, and what is wrong comes later.
-        (wss(good), "handshake: the connection ended", "takes no WebSocket"),
+        (format!("ws://localhost:{good}/ws"), "handshake: ", "if it uses TLS, use wss:// instead of ws://"),
+        // This certificate is trusted, and the connection fails later.
+        (wss(good), "handshake: the connection ended", "does not accept WebSockets"),
     ];
     for (url, kind, advice) in cases {
         let line = first_line(&url, &ours.file).await;

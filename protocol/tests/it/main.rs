@@ -1,6 +1,8 @@
 //! The protocol from outside: its golden frames, its properties, and its page.
 
 #[cfg(test)]
+mod contracts;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod golden;

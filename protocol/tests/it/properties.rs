@@ -16,7 +16,7 @@ use starling_protocol::{ClientCommand, ClientId, ErrorCode, MessageId, PostMessa
 
 use self::any::{any_command, any_event, any_text, some_text};
 
-fn config() -> Config {
+pub(crate) fn config() -> Config {
     let from_environment = Config::default();
     let rng_seed = match from_environment.rng_seed {
         RngSeed::Random => RngSeed::Fixed(2_026),
@@ -117,6 +117,7 @@ fn check_lines(event: &ServerEvent<'_>) -> Result<(), TestCaseError> {
     for line in lines.split('\n') {
         prop_assert!(["[", "* ", "! ", "    "].iter().any(|start| line.starts_with(start)), "{line:?}");
         prop_assert!(line.chars().all(|c| c == '\t' || !c.is_control()), "{line:?}");
+        prop_assert!(!line.contains(|c| "\u{61c}\u{200e}\u{200f}\u{2028}\u{202e}\u{2066}".contains(c)), "{line:?}");
     }
     Ok(())
 }

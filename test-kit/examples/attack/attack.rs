@@ -1,4 +1,4 @@
-//! Every attack: what is done, on a server with which variables, and within which bounds.
+//! All attacks: each has an action, the server's variables, and limits.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,34 +11,34 @@ pub(crate) use test_kit::token::SECRET;
 use crate::client::Saw;
 use crate::{crowds, floods, http, invented, unread};
 
-/// What is attacked, and for how long.
+/// The server under attack, and the duration.
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     pub(crate) time: Duration,
-    /// The program of the server.
+    /// The path of the server's binary.
     pub(crate) server: PathBuf,
 }
 
-/// An attack, and its bounds.
+/// An attack and its limits.
 #[derive(Debug)]
 pub(crate) struct Attack {
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
-    /// What an attacker does, and what it saw.
+    /// Attacks, and returns the attacker's observations.
     pub(crate) act: fn(&Target) -> Saw,
     pub(crate) seconds: f64,
-    /// By how many MiB the server's memory grows at most.
+    /// The largest growth of the server's memory, in MiB.
     pub(crate) mib: f64,
-    /// How many cores it takes at most, where a limit of the server bounds that.
+    /// The largest CPU use in cores, if a limit of the server bounds it.
     pub(crate) cores: f64,
-    /// The bystander's 99th percentile at most, in milliseconds.
+    /// The largest 99th percentile of the bystander's round trips, in milliseconds.
     pub(crate) p99_ms: f64,
-    /// How many connections must end for which reason.
+    /// The smallest number of connections that must end for each reason.
     pub(crate) ends: &'static [(&'static str, u64)],
-    /// How many connections may be open when it is over.
+    /// The largest number of connections that may be open at the end.
     pub(crate) open_max: Option<u32>,
-    /// Variables of the server.
+    /// Environment variables of the server.
     pub(crate) variables: &'static [(&'static str, &'static str)],
 }
 
@@ -51,7 +51,7 @@ const SLOW_3: (&str, &str) = ("CHAT_SLOW_CLIENT_SECONDS", "3");
 const SLOW_5: (&str, &str) = ("CHAT_SLOW_CLIENT_SECONDS", "5");
 const HEARTBEAT_2: (&str, &str) = ("CHAT_HEARTBEAT_SECONDS", "2");
 
-/// All attacks, in the order in which they are run.
+/// All attacks, in the order in which they run.
 pub(crate) const ATTACKS: [Attack; 29] = [
     Attack {
         seconds: 16.0,
@@ -218,11 +218,11 @@ pub(crate) const ATTACKS: [Attack; 29] = [
     },
 ];
 
-/// The attack that has a network of its own.
+/// The attack that runs in its own network namespace.
 pub(crate) const CUT_OFF: &str = "cut-off";
 
 impl Attack {
-    /// The attack of this name.
+    /// Finds an attack by its name.
     pub(crate) fn named(name: &str) -> Option<&'static Self> {
         const { &ATTACKS }.iter().find(|attack| attack.name == name)
     }

@@ -1,4 +1,5 @@
-//! A connection of an attacker: what it writes without end, and whether it reads. Thousands of them share a thread.
+//! An attacker's connection, which can flood the server and can leave its input unread. Thousands of them share a
+//! thread.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
@@ -12,16 +13,16 @@ use test_kit::blocking::Blocking;
 use test_kit::raw::{CLOSE, handshake_request_with};
 use tokio::time::Instant;
 
-/// How long a connection, or the answer to a handshake, may take.
+/// The longest wait for a connection, or for the answer to a handshake.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How many bytes of frames are written at once.
+/// The number of bytes of frames in one write.
 const FLOOD_BYTES: usize = 64 * 1024;
 
-/// What an attacker saw: figures by name.
+/// An attacker's observations: numbers by name.
 pub(crate) type Saw = BTreeMap<String, f64>;
 
-/// Connects. `narrow`: the kernel keeps little of what is not read.
+/// Connects. `narrow` gives the socket a small receive buffer, so that the kernel keeps little unread data.
 pub(crate) fn connect(address: SocketAddr, narrow: bool) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     if narrow {
@@ -33,38 +34,38 @@ pub(crate) fn connect(address: SocketAddr, narrow: bool) -> io::Result<TcpStream
     Ok(socket.into())
 }
 
-/// A connection whose handshake, with further header fields, was answered with 101.
+/// Opens a WebSocket with additional header fields in the handshake.
 pub(crate) fn open_websocket(address: SocketAddr, path: &str, narrow: bool, fields: &str) -> io::Result<TcpStream> {
     let request = handshake_request_with(path, fields);
     Ok(Blocking::over(connect(address, narrow)?, &request)?.into_socket())
 }
 
-/// Ends a connection without a goodbye of any kind.
+/// Makes the connection end with a TCP reset when the socket is closed.
 pub(crate) fn reset(socket: &TcpStream) {
     socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO)).unwrap();
 }
 
-/// A connection of an attacker.
+/// An attacker's connection.
 #[derive(Debug)]
 pub(crate) struct Client {
-    /// `None`: it has ended.
+    /// `None` after the connection has ended.
     socket: Option<TcpStream>,
     pub(crate) reads: bool,
     flood: Vec<u8>,
-    /// How much of the flood is written before it begins anew.
+    /// The position in the flood.
     written: usize,
-    /// The first bytes that came, the last ones, and how many there were.
+    /// The first and the last received bytes, and the number of all received bytes.
     head: Vec<u8>,
     tail: Vec<u8>,
     pub(crate) received: u64,
-    /// All that came, where it is kept.
+    /// All received bytes, if `keeping` was called.
     kept: Option<Vec<u8>>,
-    /// What the server closed it with.
+    /// The code of the server's close frame.
     code: Option<u16>,
 }
 
 impl Client {
-    /// Takes over a connection; it reads, and writes nothing by itself.
+    /// Takes over a connection. The client reads, and writes nothing on its own.
     pub(crate) fn new(socket: TcpStream) -> Self {
         socket.set_nonblocking(true).unwrap();
         Self {
@@ -80,40 +81,40 @@ impl Client {
         }
     }
 
-    /// It writes this without end.
+    /// Makes the client write these bytes without end.
     pub(crate) fn flooding(mut self, flood: &[u8]) -> Self {
         self.flood = flood.repeat((FLOOD_BYTES / flood.len().max(1)).max(1));
         self
     }
 
-    /// It does not read.
+    /// Makes the client leave its input unread.
     pub(crate) fn deaf(mut self) -> Self {
         self.reads = false;
         self
     }
 
-    /// It keeps all that comes.
+    /// Makes the client keep all received bytes.
     pub(crate) fn keeping(mut self) -> Self {
         self.kept = Some(Vec::new());
         self
     }
 
-    /// Whether the connection has not ended.
+    /// Whether the connection is still open.
     pub(crate) fn is_open(&self) -> bool {
         self.socket.is_some()
     }
 
-    /// What came, where it is kept.
+    /// The received bytes, if the client keeps them.
     pub(crate) fn kept(&self) -> &[u8] {
         self.kept.as_deref().unwrap_or_default()
     }
 
-    /// Writes as much as the network takes, and returns how much that is.
+    /// Writes as much as the socket accepts. Returns the number of bytes.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> usize {
         self.socket.as_mut().and_then(|socket| socket.write(bytes).ok()).unwrap_or(0)
     }
 
-    /// Writes all of this, however long that takes. The server may close the connection meanwhile.
+    /// Writes all bytes, and blocks until the socket has accepted them. The server may close the connection meanwhile.
     pub(crate) fn send_all(&mut self, bytes: &[u8]) {
         if let Some(socket) = &mut self.socket {
             socket.set_nonblocking(false).unwrap();
@@ -122,7 +123,7 @@ impl Client {
         }
     }
 
-    /// Reads one byte, if there is one.
+    /// Reads one byte if one is available.
     pub(crate) fn read_byte(&mut self) {
         let mut byte = [0];
         if let Some(Ok(count)) = self.socket.as_mut().map(|socket| socket.read(&mut byte)) {
@@ -130,13 +131,13 @@ impl Client {
         }
     }
 
-    /// Writes nothing more by itself, and reads.
+    /// Stops the flood and starts to read.
     pub(crate) fn calm_down(&mut self) {
         self.flood.clear();
         self.reads = true;
     }
 
-    /// Ends it.
+    /// Closes the connection.
     pub(crate) fn close(&mut self) {
         self.socket = None;
     }
@@ -157,18 +158,18 @@ impl Client {
         }
     }
 
-    /// Goes on with the flood.
+    /// Continues the flood.
     fn write(&mut self) {
         let Some(socket) = &mut self.socket else { return };
         match socket.write(&self.flood[self.written..]) {
             Ok(count) => self.written = (self.written + count) % self.flood.len(),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            // It may still have been told why.
+            // A close frame may still be readable.
             Err(_) => self.calm_down(),
         }
     }
 
-    /// Reads once, and notes the end of the connection.
+    /// Reads once. Records the close code at the end of the connection.
     fn read(&mut self, room: &mut [u8]) {
         let Some(socket) = &mut self.socket else { return };
         let count = match socket.read(room) {
@@ -178,7 +179,7 @@ impl Client {
         };
         self.note(&room[..count]);
         if count == 0 {
-            // The close frame is the last that came.
+            // A close frame is the last frame.
             let is_close =
                 |at: &usize| self.tail[*at] == CLOSE && usize::from(self.tail[at + 1]) == self.tail.len() - at - 2;
             let at = (0..self.tail.len().saturating_sub(3)).find(is_close);
@@ -188,12 +189,12 @@ impl Client {
     }
 }
 
-/// Lets clients write and read for a while, or until all have ended.
+/// Runs the clients' reads and writes for this time, or until all connections have ended.
 pub(crate) fn run(clients: &mut [Client], time: Duration) {
     run_acting(clients, time, time, |_| ());
 }
 
-/// The same; `act` is called at the beginning and at each interval.
+/// Like [`run`], but also calls `act` at the beginning and at each interval.
 pub(crate) fn run_acting(
     clients: &mut [Client],
     time: Duration,
@@ -216,14 +217,14 @@ pub(crate) fn run_acting(
         }
         if now >= due {
             act(clients);
-            // What was missed for lack of time is caught up with for a second at most.
+            // Missed intervals are made up for, but only those of the last second.
             due = (due + interval).max(now.checked_sub(Duration::from_secs(1)).unwrap_or(now));
         }
         let wait = end.min(due).saturating_duration_since(Instant::now());
         events.clear();
         epoll::wait(&epoll, spare_capacity(&mut events), Some(&wait.try_into().unwrap())).unwrap();
         for event in &events {
-            // A copy: an event's fields are not aligned.
+            // Copied, because the fields of an event are not aligned.
             let (data, flags) = (event.data, event.flags);
             let client = &mut clients[usize::try_from(data.u64()).unwrap()];
             let (wants, over) = (client.interest(), EventFlags::HUP | EventFlags::ERR);
@@ -240,7 +241,7 @@ pub(crate) fn run_acting(
     }
 }
 
-/// How many clients were closed with which code.
+/// The number of clients per close code.
 pub(crate) fn codes(clients: &[Client]) -> Saw {
     let mut seen = Saw::new();
     for client in clients {
@@ -249,7 +250,7 @@ pub(crate) fn codes(clients: &[Client]) -> Saw {
     seen
 }
 
-/// How many clients got which status of HTTP first, and how many connections are still open.
+/// The number of clients per HTTP status of their first answer, and the number of open connections.
 pub(crate) fn told(clients: &[Client]) -> Saw {
     let mut seen = Saw::from([("open".to_owned(), clients.iter().filter(|client| client.is_open()).count() as f64)]);
     for client in clients.iter().filter(|client| client.head.starts_with(b"HTTP/") && client.head.len() >= 12) {

@@ -1,4 +1,4 @@
-//! Many who come and go, in the middle of anything, or who say too much together.
+//! Attacks with many clients: they come and go, end in the middle of anything, or send too much together.
 
 use std::time::Duration;
 
@@ -30,12 +30,12 @@ pub(crate) fn cut_points(target: &Target) -> Saw {
     one_after_the_other(target, 200, |_| (everything[..chance.usize(..=everything.len())].to_vec(), chance.f64() < 0.3))
 }
 
-/// How often this is in those bytes.
+/// Counts the occurrences of `part`.
 fn occurrences(bytes: &[u8], part: &[u8]) -> usize {
     bytes.windows(part.len()).filter(|window| *window == part).count()
 }
 
-/// How many names the first list of members has.
+/// The number of names in the first list of members.
 fn listed(told: &[u8]) -> usize {
     let told = String::from_utf8_lossy(told);
     let list = told.split_once(r#""type":"members""#).and_then(|(_, rest)| rest.split_once(r#""clientIds":["#));

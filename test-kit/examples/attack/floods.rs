@@ -1,4 +1,5 @@
-//! Clients that send as fast as they can: frames, commands, compressed texts; and clients that send as fast as they may.
+//! Attacks with clients that send as fast as they can, or as fast as their rate limit allows: frames, commands,
+//! compressed texts.
 
 use std::io::Write;
 use std::time::Duration;
@@ -14,15 +15,15 @@ use crate::client::{Client, Saw, codes, open_websocket, run, run_acting};
 
 const MIB: usize = 1 << 20;
 
-/// The offer of compression.
+/// The header field that offers compression.
 const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
 
-/// A JSON frame.
+/// A text frame with this JSON.
 pub(crate) fn json_frame(fields: &Value) -> Vec<u8> {
     text_frame(&fields.to_string())
 }
 
-/// Fifty clients begin so, and send this without end.
+/// Fifty clients send `begin` once, and then `data` without end.
 fn flood(target: &Target, begin: &[u8], data: &[u8]) -> Saw {
     let open = |_| Client::new(open_websocket(target.address, "/ws", false, "").unwrap()).flooding(data);
     let mut clients: Vec<_> = (0..50).map(open).collect();
@@ -53,13 +54,13 @@ pub(crate) fn renames(target: &Target) -> Saw {
     flood(target, b"", &json_frame(&json!({"type": "hello", "clientId": "mal"})))
 }
 
-/// A payload as permessage-deflate has it.
+/// Compresses a payload for permessage-deflate.
 fn deflate(payload: &[u8]) -> Vec<u8> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(payload).unwrap();
     encoder.flush().unwrap();
     let mut bytes = encoder.get_ref().clone();
-    assert!(bytes.ends_with(&[0, 0, 0xff, 0xff]), "a flush ends so");
+    assert!(bytes.ends_with(&[0, 0, 0xff, 0xff]), "a flush ends with this block");
     bytes.truncate(bytes.len() - 4);
     bytes
 }
@@ -73,7 +74,7 @@ pub(crate) fn deflate_floods(target: &Target) -> Saw {
     codes(&clients)
 }
 
-/// Each of fifty connections sends one compressed text, and fifty more come when they are closed.
+/// Fifty connections each send one compressed text. When they are closed, fifty new ones follow.
 fn compressed_once(target: &Target, payload: &[u8]) -> Saw {
     let (data, end, mut seen) = (frame(COMPRESSED_TEXT, payload), Instant::now() + target.time, Saw::new());
     while Instant::now() < end {
@@ -100,7 +101,7 @@ pub(crate) fn deflate_cut(target: &Target) -> Saw {
     compressed_once(target, &whole[..whole.len() - 9])
 }
 
-/// Fifty clients send these frames in turn, a little more slowly than they must.
+/// Fifty clients send these frames in turn, at a rate slightly below their limit.
 fn paced(target: &Target, frames: &[Vec<u8>], per_second: u32) -> Saw {
     let path = |number| format!("/ws/paced?clientId=p{number}");
     let open = |number: u32| Client::new(open_websocket(target.address, &path(number), false, "").unwrap());

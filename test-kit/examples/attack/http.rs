@@ -1,4 +1,4 @@
-//! Plain HTTP: connections that say nothing, little, wrong things or too much, and take no answer.
+//! Attacks over plain HTTP: connections that send nothing, little, malformed or too much data, and read no answer.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -10,15 +10,15 @@ use tokio::time::Instant;
 use crate::attack::{SECRET, Target};
 use crate::client::{Client, Saw, connect, reset, run, run_acting, told};
 
-/// The seed of what is invented.
+/// The seed of the random requests.
 const SEED: u64 = 2026;
 
-/// How long what is left is read in the end.
+/// How long the remaining input is read at the end.
 const REST: Duration = Duration::from_secs(3);
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-/// As many connections as the server takes begin so, and send this again each second.
+/// Connects up to `count` clients. Each sends `begin` once, and `again` every second.
 fn begin(target: &Target, count: usize, begin: &str, again: &[u8]) -> Saw {
     let connect = |_| connect(target.address, false).ok().map(Client::new);
     let mut clients: Vec<_> = (0..count).filter_map(connect).collect();
@@ -33,7 +33,7 @@ fn begin(target: &Target, count: usize, begin: &str, again: &[u8]) -> Saw {
     end(clients)
 }
 
-/// As many connections as the server takes ask without end, and read nothing.
+/// Connects up to `count` clients. Each sends requests without end and reads nothing.
 fn unread(target: &Target, count: usize, requests: &str) -> Saw {
     let connect = |_| connect(target.address, true).ok();
     let flooding = |socket| Client::new(socket).flooding(requests.as_bytes()).deaf();
@@ -42,7 +42,7 @@ fn unread(target: &Target, count: usize, requests: &str) -> Saw {
     end(clients)
 }
 
-/// Reads what is left.
+/// Reads the remaining answers, and counts them.
 fn end(mut clients: Vec<Client>) -> Saw {
     clients.iter_mut().for_each(Client::calm_down);
     run(&mut clients, REST);
@@ -100,7 +100,8 @@ pub(crate) fn invented_methods(target: &Target) -> Saw {
     seen
 }
 
-/// Connections one after the other: what each sends, and whether it is reset in the end. As many stay open as said.
+/// Opens connections one after the other. `next` returns the bytes to send, and whether to reset the connection. Up to
+/// `open_max` of them stay open.
 pub(crate) fn one_after_the_other(
     target: &Target,
     open_max: usize,

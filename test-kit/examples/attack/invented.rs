@@ -1,4 +1,4 @@
-//! Clients that fill the server's tables with names that they invent.
+//! Attacks that fill the server's tables with invented names.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use crate::attack::Target;
 use crate::client::{Client, Saw, open_websocket, run_acting};
 use crate::floods::json_frame;
 
-/// How many clients invent names.
+/// The number of clients.
 const CLIENTS: u32 = 8;
 
-/// How many frames are made at once: with a ping behind them, none is closed for errors in a row.
+/// The number of frames per batch. A ping after each batch keeps the client below the limit of errors in a row.
 const BATCH: usize = 15;
 
-/// Clients send what `frames` makes of a count, as fast as the server reads. Returns how far they counted.
+/// Clients send the frames of successive counts, as fast as the server reads. Returns the last count.
 fn in_turn(clients: &mut [Client], time: Duration, frames: impl Fn(usize) -> Vec<u8>) -> usize {
     let (mut count, mut unsent) = (0, vec![Vec::new(); clients.len()]);
     let ping = json_frame(&json!({"type": "ping"}));
@@ -33,7 +33,7 @@ fn in_turn(clients: &mut [Client], time: Duration, frames: impl Fn(usize) -> Vec
     count
 }
 
-/// How many of these handshakes are answered with 101.
+/// The number of handshakes that are answered with 101.
 fn let_in(target: &Target, paths: impl Iterator<Item = String>) -> f64 {
     paths.filter(|path| open_websocket(target.address, path, false, "").is_ok()).count() as f64
 }

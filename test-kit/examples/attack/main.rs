@@ -1,8 +1,8 @@
-//! Attacks a release build of the server in every way of docs/security.md, one fresh server for each, and prints the table
-//! of that page: what an attack costs the server, what a bystander who only wants to chat notices of it, and how it ends.
-//! Ends with 1 where a bound is broken.
+//! Runs every attack of docs/security.md against a release build of the server, each against a fresh server. Prints the
+//! table of that page: the cost for the server, the effect on a bystander, and how the attack ends. Exits with 1 if a
+//! limit is exceeded.
 //!
-//! `scripts/attack` builds and runs it.
+//! `scripts/attack` builds and runs this program.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,7 +11,7 @@
     clippy::print_stdout,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "a measurement that cannot be made ends with what is wrong, and figures are whole and small here"
+    reason = "a failed measurement stops with its error, and all numbers are whole and small"
 )]
 
 mod attack;
@@ -35,14 +35,14 @@ use test_kit::namespace;
 use self::attack::{ATTACKS, Attack, CUT_OFF, Target};
 use self::measure::{Cores, Outcome, measure};
 
-/// Statuses of HTTP that the table shows.
+/// The HTTP statuses that the table shows.
 const STATUSES: [&str; 5] = ["200", "408", "413", "429", "503"];
 
-/// Attacks a release build of the server in every way of docs/security.md, one fresh server for each, and prints the table
-/// of that page. Ends with 1 where a bound is broken.
+/// Runs every attack of docs/security.md against a release build of the server, each against a fresh server. Prints the
+/// table of that page. Exits with 1 if a limit is exceeded.
 ///
-/// The server has core 0, the attackers and the bystander have core 1, where the bystander goes first. Needs Linux, two
-/// cores for figures that mean something, and for the attack `cut-off` unshare, nsenter and ip.
+/// The server uses core 0. The attackers and the bystander use core 1, where the bystander has priority. Requires Linux
+/// and two cores for meaningful figures. The attack `cut-off` requires unshare, nsenter and ip.
 #[derive(Debug, Parser)]
 #[command(name = "scripts/attack")]
 struct Arguments {
@@ -52,13 +52,13 @@ struct Arguments {
     /// The binary to attack [default: a release build of this tree].
     #[arg(long)]
     server: Option<PathBuf>,
-    /// How much longer than usual each attack lasts.
+    /// A factor for the duration of each attack.
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
-    /// Attacks a server: name, address and seconds.
+    /// Runs an attacker: the attack's name, the server's address, and seconds.
     #[arg(long, num_args = 3, hide = true)]
     attacker: Option<Vec<String>>,
-    /// Measures one attack in the network namespace of this process.
+    /// Measures one attack in this process's network namespace.
     #[arg(long, hide = true)]
     inside: Option<String>,
 }
@@ -69,7 +69,7 @@ fn main() -> ExitCode {
     setrlimit(Resource::Nofile, Rlimit { current: hard, maximum: hard }).unwrap();
     let cores = Cores::allowed();
     if let Some(words) = &arguments.attacker {
-        let server = arguments.server.expect("an attacker is told the server");
+        let server = arguments.server.expect("an attacker gets the server's path");
         let target = Target {
             address: words[1].parse::<SocketAddr>().unwrap(),
             time: Duration::from_secs_f64(words[2].parse().unwrap()),
@@ -80,9 +80,9 @@ fn main() -> ExitCode {
         println!("{}", serde_json::to_string(&saw).unwrap());
         return ExitCode::SUCCESS;
     }
-    let server = arguments.server.clone().unwrap_or_else(release_build).canonicalize().expect("there is such a server");
+    let server = arguments.server.clone().unwrap_or_else(release_build).canonicalize().expect("the binary exists");
     if let Some(name) = &arguments.inside {
-        assert!(namespace::is_this(), "this process has a network of its own");
+        assert!(namespace::is_this(), "this process runs in its own network namespace");
         let outcome = measure(Attack::named(name).unwrap(), &server, arguments.scale, &cores);
         println!("{}", serde_json::to_string(&outcome).unwrap());
         return ExitCode::SUCCESS;
@@ -108,7 +108,7 @@ fn main() -> ExitCode {
     if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Measures an attack in a network namespace of its own.
+/// Measures an attack in its own network namespace.
 fn measure_inside(attack: &Attack, server: &Path, scale: f64) -> Outcome {
     let server = server.to_str().expect("the path of the server is UTF-8");
     let output = namespace::again(&["--server", server, "--scale", &scale.to_string(), "--inside", attack.name]);
@@ -116,12 +116,12 @@ fn measure_inside(attack: &Attack, server: &Path, scale: f64) -> Outcome {
     let outcome = told.lines().last().and_then(|line| serde_json::from_str(line).ok());
     outcome.unwrap_or_else(|| {
         eprint!("{}", String::from_utf8_lossy(&output.stderr));
-        let needs = "no network of its own: unshare, nsenter and ip are needed, and a kernel that lets us";
+        let needs = "cannot create a network namespace: this needs unshare, nsenter, ip, and the right to do it";
         Outcome { cost: None, broken: vec![needs.to_owned()] }
     })
 }
 
-/// Builds the server, and returns the program.
+/// Builds the server, and returns the path of its binary.
 fn release_build() -> PathBuf {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let cargo = |arguments: &[&str]| Command::new("cargo").args(arguments).current_dir(&top).output().unwrap();
@@ -132,7 +132,7 @@ fn release_build() -> PathBuf {
     Path::new(metadata["target_directory"].as_str().unwrap()).join("release/starling")
 }
 
-/// What was measured, and where.
+/// Describes the commit and the machine.
 fn machine() -> String {
     let commit = Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
     let commit =
@@ -143,7 +143,7 @@ fn machine() -> String {
     format!("commit {commit}, {}, Linux {}", model.map_or("?", |(_, model)| model), system.trim())
 }
 
-/// The row of an attack in the table.
+/// Formats an attack's row of the table.
 fn row(attack: &Attack, outcome: &Outcome) -> String {
     let Some(cost) = &outcome.cost else {
         return format!("| {} | – | – | – | {} |", attack.title, outcome.broken.join("; "));

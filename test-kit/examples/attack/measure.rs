@@ -1,4 +1,4 @@
-//! One attack on a fresh server: what it cost, what a bystander noticed, and which bounds it broke.
+//! Measures one attack on a fresh server: its cost, its effect on a bystander, and the limits that it exceeded.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -17,17 +17,18 @@ use tokio::time::Instant;
 use crate::attack::{Attack, CUT_OFF};
 use crate::client::Saw;
 
-/// Most bytes of log, and most new series, that an attack makes.
+/// The largest number of log bytes and of new metric series during an attack.
 const LOG_BYTES_MAX: usize = 16_000;
 const SERIES_MAX: usize = 300;
 
-/// What waits in a mailbox at most: what has a credit, and beside it sessions that open and close, one each.
+/// The largest mailbox backlog: one message per credit, and one per session that opens or closes.
 const MAILBOX_MAX: f64 = 4_096.0 + 5_000.0;
 
-/// Where the bystander comes from, and who asks for the figures: a limit of the attackers' address is not theirs.
+/// The source address of the bystander and of the metrics requests. The server's limits per address count it separately
+/// from the attackers.
 const BYSTANDER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// The cores that this process may use when it starts.
+/// The cores that this process may use at its start.
 pub(crate) struct Cores(CpuSet);
 
 impl Cores {
@@ -35,7 +36,7 @@ impl Cores {
         Self(sched_getaffinity(None).unwrap())
     }
 
-    /// Keeps this thread, and what it starts, to one core, if there are so many.
+    /// Restricts this thread, and the processes that it starts, to one core, if the machine has that many.
     pub(crate) fn keep_to(&self, number: usize) {
         if let Some(core) = (0..CpuSet::MAX_CPU).filter(|core| self.0.is_set(*core)).nth(number) {
             let mut one = CpuSet::new();
@@ -45,26 +46,26 @@ impl Cores {
     }
 }
 
-/// What came of an attack.
+/// The result of an attack.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Outcome {
-    /// What it cost; `None`: it could not be run.
+    /// `None` if the attack could not be run.
     pub(crate) cost: Option<Cost>,
     pub(crate) broken: Vec<String>,
 }
 
-/// What an attack cost. The bystander's 99th percentiles are in milliseconds; `None`: it did not chat.
+/// The cost of an attack. The bystander's 99th percentiles are in milliseconds; `None` if it was disconnected.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Cost {
     pub(crate) mib: f64,
-    /// Cores, over the time of the attack or over a second.
+    /// The average number of cores during the attack, or during one second if the attack was shorter.
     pub(crate) cores: f64,
     pub(crate) before: Option<f64>,
     pub(crate) during: Option<f64>,
     pub(crate) after: Option<f64>,
-    /// How many connections ended, by reason.
+    /// The number of ended connections by reason.
     pub(crate) ended: BTreeMap<String, u64>,
-    /// The highest of each actor's mailbox.
+    /// The highest backlog of each actor's mailbox.
     pub(crate) mailboxes: BTreeMap<String, f64>,
     pub(crate) saw: Option<Saw>,
 }
@@ -72,7 +73,7 @@ pub(crate) struct Cost {
 /// A server under attack.
 struct Server {
     process: Process,
-    /// The address that the bystander comes from.
+    /// The source address of the bystander.
     source: Option<Ipv4Addr>,
 }
 
@@ -88,7 +89,7 @@ impl Server {
         Self { process, source }
     }
 
-    /// Seconds of processor time that it has used.
+    /// The CPU seconds that the server has used.
     fn cpu_seconds(&self) -> f64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
         let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
@@ -103,17 +104,17 @@ impl Server {
     }
 }
 
-/// The bystander's 99th percentile of a while, in milliseconds; `None`: it does not chat.
+/// The bystander's 99th percentile during `meanwhile`, in milliseconds. `None` if the bystander was disconnected.
 fn chatted(bystander: &Bystander, meanwhile: impl FnOnce()) -> Option<f64> {
     bystander.next_one();
     bystander.forget();
     meanwhile();
-    // One that is on its way belongs to this while.
+    // The message that is under way still belongs to this period.
     bystander.next_one();
     bystander.is_well().then(|| bystander.round_trips().p99().as_secs_f64() * 1_000.0)
 }
 
-/// The values of a metric's series by the value of this label.
+/// The values of a metric's series, by the value of this label.
 fn by_label(figures: &Exposition, name: &str, label: &str) -> BTreeMap<String, f64> {
     let samples = figures.families.get(name).into_iter().flat_map(|family| &family.samples);
     samples.map(|sample| (sample.labels[label].clone(), sample.value)).collect()
@@ -123,10 +124,11 @@ fn series(figures: &Exposition) -> usize {
     figures.families.values().map(|family| family.samples.len()).sum()
 }
 
-/// What the server still holds of an attack when it is over, with its bound each; nothing, where it has given back all.
+/// The resources that the server still holds after an attack, if one is at its limit or above. `None` if all were
+/// released.
 fn held(figures: &Exposition) -> Option<String> {
     let own = [
-        // The bystander's own, and the connection that asks.
+        // The bystander's session, its connection, and the connection of this metrics request.
         ("chat_sessions", 1.0, 1.0),
         ("chat_connections_open", 2.0, 1.0),
         ("chat_credits_in_use", 0.0, 3.0),
@@ -137,7 +139,7 @@ fn held(figures: &Exposition) -> Option<String> {
     is_held.then(|| format!("{:?}", left.map(|(name, left, _)| (name, left))))
 }
 
-/// Starts an attacker: this program once more, on the core of the attackers, in the far place where there is one.
+/// Starts this program as an attacker, on the attackers' core. With `far`, inside that network.
 fn start_attacker(attack: &Attack, program: &Path, target: SocketAddr, time: Duration, far: Option<&Network>) -> Child {
     let this = std::env::current_exe().unwrap();
     let mut command = far.map_or_else(|| Command::new(&this), |network| network.command(&this));
@@ -145,7 +147,7 @@ fn start_attacker(attack: &Attack, program: &Path, target: SocketAddr, time: Dur
     command.arg("--server").arg(program).stdout(Stdio::piped()).spawn().unwrap()
 }
 
-/// Attacks a fresh server. For the attack `cut-off`, in a network namespace of this process's own.
+/// Attacks a fresh server. For the attack `cut-off`, this process must run in its own network namespace.
 pub(crate) fn measure(attack: &Attack, program: &Path, scale: f64, cores: &Cores) -> Outcome {
     let network = (attack.name == CUT_OFF).then(Network::here);
     let folder = tempfile::tempdir().unwrap();
@@ -172,7 +174,7 @@ pub(crate) fn measure(attack: &Attack, program: &Path, scale: f64, cores: &Cores
     let mut attacker = start_attacker(attack, program, address, time, network.as_ref());
     let mut told = BufReader::new(attacker.stdout.take().unwrap()).lines().map_while(Result::ok);
     if let Some(network) = &network {
-        told.next().expect("the attacker is connected");
+        told.next().expect("the attacker reports that it is connected");
         network.cut();
     }
     let mut mailboxes: BTreeMap<String, f64> = BTreeMap::new();
@@ -193,14 +195,14 @@ pub(crate) fn measure(attack: &Attack, program: &Path, scale: f64, cores: &Cores
         broken.push("the attacker failed".to_owned());
     }
 
-    // Within seconds all is given back.
+    // The server must release everything within seconds.
     let quiet_by = Instant::now() + Duration::from_secs(10);
     let figures = loop {
         let figures = server.figures();
         match held(&figures) {
             None => break figures,
             Some(left) if Instant::now() > quiet_by => {
-                broken.push(format!("not given back: {left}"));
+                broken.push(format!("not released: {left}"));
                 break figures;
             }
             Some(_) => thread::sleep(Duration::from_millis(200)),
@@ -216,7 +218,7 @@ pub(crate) fn measure(attack: &Attack, program: &Path, scale: f64, cores: &Cores
     let log_bytes = server.process.lines_so_far().iter().map(|line| line.len() + 1).sum::<usize>();
     server.process.kill();
 
-    // Some attacks are over at once, their clients closed: then it is a second that they cost this much of.
+    // An attack may end within a second. Its cost is then spread over one second.
     let cores = used / took.max(1.0);
     let cost = Cost { mib, cores, before, during, after, ended, mailboxes, saw };
     broken.extend(attack.broken_by(&cost, took));
@@ -224,17 +226,17 @@ pub(crate) fn measure(attack: &Attack, program: &Path, scale: f64, cores: &Cores
         broken.push("a session panicked".to_owned());
     }
     if log_bytes > LOG_BYTES_MAX {
-        broken.push(format!("{log_bytes} bytes of log, {LOG_BYTES_MAX} are the bound"));
+        broken.push(format!("{log_bytes} bytes of log exceed the limit of {LOG_BYTES_MAX}"));
     }
     let new_series = series(&figures).saturating_sub(series_before);
     if new_series > SERIES_MAX {
-        broken.push(format!("{new_series} new series, {SERIES_MAX} are the bound"));
+        broken.push(format!("{new_series} new series exceed the limit of {SERIES_MAX}"));
     }
     Outcome { cost: Some(cost), broken }
 }
 
 impl Attack {
-    /// The bounds that this cost breaks; the attack took so many seconds.
+    /// The limits that this cost exceeds. `took` is the duration of the attack in seconds.
     fn broken_by(&self, cost: &Cost, took: f64) -> Vec<String> {
         let mut broken = Vec::new();
         let mut expect = |holds: bool, what: String| {
@@ -247,13 +249,13 @@ impl Attack {
         expect(attacked <= self.p99_ms.max(10.0 * calm), format!("the bystander's p99 was {attacked:.1} ms"));
         expect(
             recovered <= 20_f64.max(5.0 * calm),
-            format!("the bystander's p99 was {recovered:.1} ms after it was over"),
+            format!("the bystander's p99 was {recovered:.1} ms after the attack"),
         );
-        expect(cost.mib <= self.mib, format!("{:.0} MiB, {} are the bound", cost.mib, self.mib));
-        expect(cost.cores <= self.cores, format!("{:.2} cores, {} are the bound", cost.cores, self.cores));
+        expect(cost.mib <= self.mib, format!("{:.0} MiB exceed the limit of {}", cost.mib, self.mib));
+        expect(cost.cores <= self.cores, format!("{:.2} cores exceed the limit of {}", cost.cores, self.cores));
         for (reason, right) in self.ends {
             let count = cost.ended.get(*reason).copied().unwrap_or(0);
-            expect(count >= *right, format!("{count} ended as {reason}, {right} are right"));
+            expect(count >= *right, format!("{count} ended as {reason}, at least {right} expected"));
         }
         for actor in ["chat_server", "hub"] {
             let highest = cost.mailboxes.get(actor).copied().unwrap_or(0.0);
@@ -262,10 +264,10 @@ impl Attack {
         let Some(saw) = &cost.saw else { return broken };
         let seen = |name: &str| saw.get(name).copied();
         if let (Some(open), Some(bound)) = (seen("open"), self.open_max) {
-            expect(open <= f64::from(bound), format!("{open} connections are still open, {bound} may be"));
+            expect(open <= f64::from(bound), format!("{open} connections are still open, the limit is {bound}"));
         }
         if let Some(let_in) = seen("let in") {
-            expect(let_in >= 20.0, format!("newcomers are kept out: {saw:?}"));
+            expect(let_in >= 20.0, format!("newcomers are refused: {saw:?}"));
         }
         match self.name {
             "handshakes" => {

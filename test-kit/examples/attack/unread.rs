@@ -1,4 +1,4 @@
-//! Clients that take nothing or next to nothing, say half of something, or whose network is gone.
+//! Attacks with clients that read nothing or very little, send incomplete data, or have lost their network.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,24 +10,24 @@ use tokio::time::Instant;
 use crate::attack::Target;
 use crate::client::{Client, Saw, codes, connect, open_websocket, run, run_acting};
 
-/// How often something long is said while others do not read: 320 kB a second.
+/// The interval between two long messages (320 kB per second) while other clients do not read.
 const TALK: Duration = Duration::from_millis(50);
 
-/// How long what is left is read in the end.
+/// How long the remaining input is read at the end.
 const REST: Duration = Duration::from_secs(3);
 
 fn long() -> Vec<u8> {
     text_frame(&json!({"Message": "x".repeat(16_000)}).to_string())
 }
 
-/// One who talks, and a hundred who do not read.
+/// One client that talks, and a hundred that do not read.
 fn talker_and_deaf(address: SocketAddr) -> Vec<Client> {
     let mut clients = vec![Client::new(open_websocket(address, "/ws/loud", false, "").unwrap())];
     clients.extend((0..100).map(|_| Client::new(open_websocket(address, "/ws/loud", true, "").unwrap()).deaf()));
     clients
 }
 
-/// The deaf read what is left.
+/// Lets the clients that did not read now read the rest.
 fn read_rest(clients: &mut [Client]) -> Saw {
     let deaf = &mut clients[1..];
     deaf.iter_mut().for_each(Client::calm_down);
@@ -60,7 +60,7 @@ pub(crate) fn a_byte_a_second(target: &Target) -> Saw {
 pub(crate) fn cut_off(target: &Target) -> Saw {
     let open = |_| Client::new(open_websocket(target.address, "/ws/loud", false, "").unwrap());
     let mut clients: Vec<_> = (0..200).map(open).collect();
-    // The link is cut when this line has come.
+    // The parent process cuts the link when it receives this line.
     println!("connected");
     run(&mut clients, target.time);
     Saw::new()

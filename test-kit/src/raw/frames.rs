@@ -1,28 +1,28 @@
-//! WebSocket frames as bytes: what a client sends, well formed or not, and what a server sends.
+//! WebSocket frames as bytes: frames of a client, well formed or not, and the parser for frames of a server.
 
-/// The first byte of a text.
+/// First byte of a text frame.
 pub const TEXT: u8 = 0x81;
-/// The first byte of a binary frame.
+/// First byte of a binary frame.
 pub const BINARY: u8 = 0x82;
-/// The first byte of a close frame.
+/// First byte of a close frame.
 pub const CLOSE: u8 = 0x88;
-/// The first byte of a ping.
+/// First byte of a ping.
 pub const PING: u8 = 0x89;
-/// The first byte of a pong.
+/// First byte of a pong.
 pub const PONG: u8 = 0x8a;
-/// The first byte of a compressed text.
+/// First byte of a compressed text frame.
 pub const COMPRESSED_TEXT: u8 = 0xc1;
-/// The first byte of a text of several fragments.
+/// First byte of the first fragment of a text.
 pub const FIRST_PART: u8 = 0x01;
-/// The first byte of each further fragment but the last.
+/// First byte of a middle fragment.
 pub const NEXT_PART: u8 = 0x00;
-/// The first byte of the last fragment.
+/// First byte of the last fragment.
 pub const LAST_PART: u8 = 0x80;
 
-/// The mask of whole frames.
+/// The mask of complete frames.
 const MASK: [u8; 4] = [0x5a, 0x00, 0xc3, 0xff];
 
-/// The header of a client's frame that says its payload is so long. Its mask leaves a payload as it is.
+/// The header of a client's frame with this payload length. Its mask is zero, so the payload needs no masking.
 pub fn header(first: u8, length: u64) -> Vec<u8> {
     header_with([0; 4], first, length)
 }
@@ -44,19 +44,19 @@ fn header_with(mask: [u8; 4], first: u8, length: u64) -> Vec<u8> {
     out
 }
 
-/// A whole frame of a client.
+/// A complete frame of a client.
 pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut out = header_with(MASK, first, payload.len() as u64);
     out.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
     out
 }
 
-/// A text of a client.
+/// A text frame of a client.
 pub fn text_frame(text: &str) -> Vec<u8> {
     frame(TEXT, text.as_bytes())
 }
 
-/// A text of a client in at least two fragments.
+/// A text of a client in two or more fragments.
 pub fn fragments(parts: &[&str]) -> Vec<u8> {
     let last = parts.len() - 1;
     let first = |place| {
@@ -71,17 +71,17 @@ pub fn fragments(parts: &[&str]) -> Vec<u8> {
     parts.iter().enumerate().flat_map(|(place, part)| frame(first(place), part.as_bytes())).collect()
 }
 
-/// A frame of a server.
+/// A frame from a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawFrame {
-    /// The first byte: the kind of frame, with the bits for the last fragment and for compression.
+    /// The first byte of the frame: the opcode, with the FIN bit and the compression bit.
     pub opcode: u8,
-    /// What it carries.
+    /// The payload.
     pub payload: Vec<u8>,
 }
 
 impl RawFrame {
-    /// Takes the first frame out of the bytes that have come. `None`: it has not come whole.
+    /// Removes the first frame from the received bytes. `None` if it is not complete yet.
     pub fn take(bytes: &mut Vec<u8>) -> Option<Self> {
         let (opcode, length) = (*bytes.first()?, *bytes.get(1)?);
         let (start, length) = match length {
@@ -94,12 +94,12 @@ impl RawFrame {
         Some(Self { opcode, payload })
     }
 
-    /// The code of a close frame; `None`: it is another frame.
+    /// The code of a close frame. `None` for another frame.
     pub fn close_code(&self) -> Option<u16> {
         (self.opcode == CLOSE).then(|| u16::from_be_bytes([self.payload[0], self.payload[1]]))
     }
 
-    /// Whether this is in it, whatever kind of frame it is.
+    /// Whether the payload contains this text.
     pub fn says(&self, part: &str) -> bool {
         self.payload.windows(part.len()).any(|bytes| bytes == part.as_bytes())
     }

@@ -1,7 +1,8 @@
-//! A disk that loses its power: what of a recording is left at a moment of it.
+//! Simulates a disk that loses its power: the data that remains at a moment of a recording.
 //!
-//! A sync covers what ended before the sync began. Of everything else any part may be there: of each write each sector,
-//! each truncation, and of what happened to a name any first part. So a later write may be there without an earlier one.
+//! A sync covers all operations that ended before the sync began. Any part of the others may remain: each sector of
+//! each write, each truncation, and any prefix of the changes of a name. So a later write may remain without an earlier
+//! one.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,40 +12,40 @@ use fastrand::Rng;
 
 use super::trace::{Action, Call};
 
-/// What a disk writes as a whole, in bytes.
+/// The size that a disk writes atomically, in bytes.
 const SECTOR: usize = 512;
 
-/// A file or a folder, from its creation until its name is given to another one.
+/// A file or folder, from its creation until its name is reused.
 #[derive(Debug, Default)]
 struct Node {
-    /// Which calls changed it, in their order.
+    /// The indexes of the calls that changed it, in their order.
     changes: Vec<usize>,
     syncs: Vec<usize>,
 }
 
-/// What a name stood for, in the order of the calls.
+/// A change of the node behind a name.
 #[derive(Debug)]
 struct Renaming {
     call: usize,
     node: Option<usize>,
 }
 
-/// A recording, by files.
+/// A recording, organized by files.
 #[derive(Debug)]
 pub(super) struct Disk<'a> {
     calls: &'a [Call],
     folder: &'a Path,
     nodes: Vec<Node>,
     names: BTreeMap<PathBuf, Vec<Renaming>>,
-    /// The syncs of folders.
+    /// The sync calls by path, for folders.
     folder_syncs: BTreeMap<PathBuf, Vec<usize>>,
 }
 
-/// What is left of the files: their contents.
+/// The contents of the remaining files.
 pub(super) type Left = BTreeMap<PathBuf, Vec<u8>>;
 
 impl<'a> Disk<'a> {
-    /// A disk with an empty folder, to which all this happens.
+    /// Replays all calls on a disk with an empty folder.
     pub(super) fn new(calls: &'a [Call], folder: &'a Path) -> Self {
         let (nodes, names, folder_syncs) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         let mut disk = Self { calls, folder, nodes, names, folder_syncs };
@@ -59,7 +60,7 @@ impl<'a> Disk<'a> {
                     disk.names.entry(path.clone()).or_default().push(Renaming { call: number, node: None });
                 }
                 Action::Write(path, ..) | Action::Truncate(path, _) => {
-                    // One without a name is gone in any case.
+                    // A file without a name is lost in any case.
                     if let Some(node) = disk.node(path) {
                         disk.nodes[node].changes.push(number);
                     }
@@ -80,13 +81,13 @@ impl<'a> Disk<'a> {
         self.names.get(path)?.last()?.node
     }
 
-    /// Whether one of these syncs had ended at the cut and covers a call.
+    /// Whether one of these syncs ended before the cut and covers the call.
     fn is_covered(&self, call: usize, syncs: &[usize], cut: usize) -> bool {
         let ended = self.calls[call].ended;
         syncs.iter().map(|sync| &self.calls[*sync]).any(|sync| sync.ended < cut && ended < sync.begun)
     }
 
-    /// What is left where the power is cut before the event of this number. Of what was not synced, about this share.
+    /// The files that remain if the power is cut before event `cut`. About `share` of the unsynced operations remain.
     pub(super) fn cut(&self, cut: usize, share: f64, rng: &mut Rng) -> Left {
         let mut left = Left::new();
         for path in self.names.keys() {
@@ -102,7 +103,7 @@ impl<'a> Disk<'a> {
         left
     }
 
-    /// Which node has a name after the cut.
+    /// The node that has a name after the cut.
     fn stands_for(&self, path: &Path, cut: usize, share: f64, rng: &mut Rng) -> Option<usize> {
         let syncs = self.folder_syncs.get(path.parent().unwrap()).map_or(&[][..], Vec::as_slice);
         let mut node = None;
@@ -117,7 +118,7 @@ impl<'a> Disk<'a> {
 
     fn content(&self, node: &Node, cut: usize, share: f64, rng: &mut Rng) -> Vec<u8> {
         let mut content = Vec::new();
-        // A file may have got its length before its contents.
+        // The file system may have extended the file before it wrote the contents.
         let is_extended = rng.bool();
         for number in node.changes.iter().filter(|number| self.calls[**number].begun < cut) {
             let is_covered = self.is_covered(*number, &node.syncs, cut);
@@ -150,18 +151,18 @@ impl<'a> Disk<'a> {
         content
     }
 
-    /// Makes the files in the folder what is left of them. A file keeps its inode, as on a disk.
+    /// Restores the folder to the remaining files. A file keeps its inode, as on a disk.
     pub(super) fn restore(&self, left: &Left) {
         let inodes = self.folder.with_extension("inodes");
         fs::create_dir_all(&inodes).unwrap();
         for path in self.names.keys() {
             if path.is_dir() {
-                // One that is lost with all its files is as good as an empty one.
+                // A lost folder without files is equivalent to an empty one.
                 continue;
             }
             let kept = inodes.join(path.file_name().unwrap());
             if kept.exists() {
-                // A start after the cut before, which had lost the file, may have made another one.
+                // After an earlier cut that lost this file, the server may have created another one.
                 fs::rename(&kept, path).unwrap();
             }
             if let Some(content) = left.get(path) {

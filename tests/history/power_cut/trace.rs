@@ -1,4 +1,4 @@
-//! The system calls of a server, recorded with strace: what it did to its files, and what it told its clients.
+//! The system calls of a server, recorded with strace: the changes to its files, and the data sent to its clients.
 
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
@@ -6,18 +6,19 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-/// What strace records: all that changes a file or says when it is on the disk, and all that is sent.
+/// The recorded calls: all that change or sync a file, and all that send data.
 const CALLS: &str = "trace=openat,?open,?creat,?mkdir,mkdirat,?unlink,unlinkat,?rename,?renameat,renameat2,?link,linkat,\
                      pwrite64,pwritev,pwritev2,write,writev,sendto,sendmsg,ftruncate,truncate,fallocate,\
                      copy_file_range,sendfile,fsync,fdatasync,sync_file_range";
 
-/// strace and its arguments. The server is the child, and strace the child of the server, so signals go to the server.
+/// strace with its arguments. With `-D` strace runs as a child of the server, so signals to the process reach the
+/// server.
 pub(super) fn strace(output: &str) -> [&str; 11] {
-    // Whole contents, and the path of each file descriptor, all of it in hexadecimal digits.
+    // Complete contents and the path of each file descriptor, in hexadecimal digits.
     ["strace", "-D", "-f", "--seccomp-bpf", "-y", "-xx", "-s4000000", "-o", output, "-e", CALLS]
 }
 
-/// Whether strace has written everything about a process that has ended.
+/// Whether strace has written all events of a process that has ended.
 pub(super) fn is_complete(output: &Path, process: u32) -> bool {
     let mut file = fs::File::open(output).unwrap();
     let size = file.metadata().unwrap().len();
@@ -27,37 +28,37 @@ pub(super) fn is_complete(output: &Path, process: u32) -> bool {
     tail.lines().any(|line| line.starts_with(&format!("{process} ")) && line.contains(" +++ "))
 }
 
-/// What a call does.
+/// The effect of a call.
 #[derive(Debug)]
 pub(super) enum Action {
-    /// Of a file or a folder; also the opening of one that is there.
+    /// Creates a file or folder. Opening an existing file with `O_CREAT` counts, too.
     Create(PathBuf),
     Unlink(PathBuf),
     Write(PathBuf, u64, Vec<u8>),
     Truncate(PathBuf, u64),
-    /// Of a file, or of the names in a folder.
+    /// Syncs a file, or the names in a folder.
     Sync(PathBuf),
-    /// The texts of the messages that a client is told to be stored: acknowledged or delivered.
+    /// Sends messages or acknowledgements to a client. Contains the texts or `id`s of the messages.
     Tell(Vec<String>),
 }
 
-/// A call with effect; its place in the order of all events of the recording, at its begin and at its end.
+/// A call with an effect. `begun` and `ended` are positions in the order of all recorded events.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) action: Action,
     pub(super) begun: usize,
-    /// `usize::MAX`: the server ended before.
+    /// `usize::MAX` if the server ended before the call did.
     pub(super) ended: usize,
 }
 
-/// Reads what strace wrote of a server that ran in this folder. Its events have the numbers from `first` on.
+/// Reads strace's output for a server that ran in this folder. The events are numbered from `first`.
 ///
 /// # Panics
-/// Where a file in the folder is changed in a way that is not simulated.
+/// If a file in the folder is changed by a call that the simulation does not support.
 pub(super) fn read(output: &Path, folder: &Path, first: usize) -> Vec<Call> {
     let text = fs::read_to_string(output).unwrap();
     let mut calls = Vec::new();
-    // Calls that have begun, of each thread.
+    // Calls that have begun and not ended, with their thread.
     let mut begun: Vec<(&str, &str, usize)> = Vec::new();
     for (number, line) in (first..).zip(text.lines()) {
         let (thread, event) = line.split_once(' ').unwrap();
@@ -81,7 +82,7 @@ pub(super) fn read(output: &Path, folder: &Path, first: usize) -> Vec<Call> {
         }
     }
     for (_, call, at) in begun {
-        // Whether it had an effect is not known: as if it had, but it is not over.
+        // The call may or may not have had an effect. It counts as begun and never ended.
         let action = parse(&format!("{call}) = ?"), folder);
         calls.extend(action.map(|action| Call { action, begun: at, ended: usize::MAX }));
     }
@@ -89,7 +90,7 @@ pub(super) fn read(output: &Path, folder: &Path, first: usize) -> Vec<Call> {
     calls
 }
 
-/// What a line of strace says. `None`: it failed, or has nothing to do with the folder.
+/// Parses a line of strace. `None` if the call failed, or does not concern the folder.
 fn parse(line: &str, folder: &Path) -> Option<Action> {
     let (name, rest) = line.split_once('(').unwrap_or_else(|| panic!("not a call: {line:.200}"));
     let (arguments, result) = rest.rsplit_once(" = ").unwrap_or_else(|| panic!("no result: {line:.200}"));
@@ -99,7 +100,7 @@ fn parse(line: &str, folder: &Path) -> Option<Action> {
     }
     let result: Option<usize> = result.parse().ok();
     let strings: Vec<Vec<u8>> = arguments.split('"').skip(1).step_by(2).map(unescape).collect();
-    // With a file descriptor in front it is about that file, else about the first path.
+    // If the first argument is a file descriptor, the call concerns that file; otherwise the first path.
     let opened = arguments.starts_with(|first: char| first.is_ascii_digit()).then(|| {
         let path = arguments.split_once('<').unwrap().1.split_once('>').unwrap().0;
         as_path(unescape(path))
@@ -108,7 +109,7 @@ fn parse(line: &str, folder: &Path) -> Option<Action> {
         Some(path) => path.clone(),
         None => folder.join(as_path(strings.first().cloned().unwrap_or_default())),
     };
-    // The index of the log is in memory, and made anew from the log.
+    // The index of the log is in memory, and SQLite rebuilds it from the log.
     let is_ours = path.starts_with(folder) && !path.to_string_lossy().ends_with("-shm");
     let last_numbers =
         || arguments.trim_end().trim_end_matches(')').rsplit(", ").map_while(|number| number.parse().ok());
@@ -133,7 +134,7 @@ fn parse(line: &str, folder: &Path) -> Option<Action> {
     }
 }
 
-/// The texts of the messages that a client is sent or acknowledged.
+/// The texts of the delivered messages, and the `id`s of the acknowledgements.
 fn told(sent: &[u8]) -> Vec<String> {
     let events = (0..sent.len()).filter(|start| sent[*start..].starts_with(b"{\"type\":\""));
     let events =

@@ -5,26 +5,20 @@ use std::ops::Range;
 /// A fenced block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Block {
-    /// The line of its first fence, from 1.
+    /// The line of its opening fence, from 1.
     pub(crate) line: usize,
-    /// The first word behind the fence.
+    /// The first word after the fence.
     pub(crate) language: String,
-    /// The other words behind the fence: how it is tried.
+    /// The other words after the fence, which determine the test.
     pub(crate) marks: Vec<String>,
     pub(crate) text: String,
 }
 
-impl Block {
-    pub(crate) fn is_marked(&self, mark: &str) -> bool {
-        self.marks.iter().any(|own| own == mark)
-    }
-}
-
-/// A page with its blocks, and the code within its sentences.
+/// A page with its blocks, and the code in its sentences.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Page {
     pub(crate) blocks: Vec<Block>,
-    /// Each with its line. Code that goes on in the next line is joined with a blank.
+    /// Each with its line. Code that continues on the next line is joined with a blank.
     pub(crate) inline: Vec<(usize, String)>,
 }
 
@@ -43,7 +37,7 @@ impl Page {
             let language = words.next().unwrap_or_default();
             let marks = words.collect();
             let mut block = String::new();
-            // Blank lines stand in for the block, so that the lines of the prose keep their numbers.
+            // Blank lines replace the block, so that the lines of the prose keep their numbers.
             prose.push('\n');
             for (_, inner) in lines.by_ref() {
                 prose.push('\n');
@@ -60,7 +54,7 @@ impl Page {
     }
 }
 
-/// What stands between backticks.
+/// The texts between backticks.
 fn code_of(prose: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut begun = None;
@@ -70,7 +64,7 @@ fn code_of(prose: &str) -> Vec<(usize, String)> {
             continue;
         };
         let Range { start, end } = start..at;
-        // An empty line ends a paragraph: a backtick before it belongs to nothing after it.
+        // An empty line ends a paragraph, so a backtick before it does not match one after it.
         if prose[start..end].contains("\n\n") {
             begun = Some(at + 1);
             continue;
@@ -81,7 +75,7 @@ fn code_of(prose: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// The words of a command, as a shell splits them, without its settings of variables and its operators.
+/// The words of a command as a shell splits them, without variable settings and operators.
 pub(crate) fn words(command: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut quote = None;

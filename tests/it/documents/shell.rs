@@ -1,4 +1,4 @@
-//! Runs what a page tells its reader to type, in a clean folder, as it stands.
+//! Runs the commands of a page as written, in a clean folder.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,19 +17,19 @@ use test_kit::LOOK;
 use crate::harness::{bot_swarm, starling};
 use crate::tidy;
 
-/// How long a command may take. `cargo run` may build first.
+/// The deadline of a command. `cargo run` may build first.
 const DEADLINE: Duration = Duration::from_mins(10);
 
-/// Where the chat listens in every document.
+/// The address of the chat in every document.
 pub(crate) const CHAT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 
-/// A clean folder that has the project's programs where its builds put them, and `cargo` for the project.
+/// A clean folder with the project's programs where its builds put them, and with `cargo` for the project.
 pub(crate) struct Shell {
     folder: TempDir,
     path: String,
-    /// What a reader types once in each terminal.
+    /// The line that a reader types once in each terminal.
     export: String,
-    /// What was started to stay.
+    /// Servers that keep running.
     running: Vec<Child>,
 }
 
@@ -38,7 +38,7 @@ impl Shell {
         let folder = tempfile::Builder::new().prefix("a clean földer ").tempdir().unwrap();
         let toolchain = folder.path().join(".toolchain");
         fs::create_dir(&toolchain).unwrap();
-        // The folder has no Cargo.toml: with one, cargo would build everything anew for it.
+        // The folder has no Cargo.toml; with one, cargo would build everything again for it.
         let cargo = toolchain.join("cargo");
         let manifest = tidy::root().join("Cargo.toml");
         let script = format!(
@@ -72,12 +72,12 @@ impl Shell {
         {
             command.env_remove(name);
         }
-        // A group of its own, so that all of it can be stopped.
+        // A separate process group, so that all of its processes can be stopped.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
-    /// Runs a script to its end: exit code and both outputs, one after the other.
+    /// Runs a script to its end. Returns the exit code and both outputs, one after the other.
     pub(crate) fn run(&self, script: &str) -> (Option<i32>, String) {
         let child = self.command(script).spawn().unwrap();
         let group = Pid::from_child(&child);
@@ -91,7 +91,7 @@ impl Shell {
         (output.status.code(), String::from_utf8_lossy(&text).into_owned())
     }
 
-    /// Starts a server that stays until the page is over, and waits until it can be connected to.
+    /// Starts a server that runs until the page is done, and waits until it accepts connections.
     pub(crate) fn start_server(&mut self, script: &str) {
         self.stop_servers();
         let mut child = self.command(script).stdout(Stdio::null()).spawn().unwrap();
@@ -107,11 +107,11 @@ impl Shell {
         self.running.push(child);
     }
 
-    /// Asks what was started to stop, and checks that it ends with success.
+    /// Stops all started servers, and checks that they end with success.
     pub(crate) fn stop_servers(&mut self) {
         for mut child in self.running.drain(..) {
             kill_process_group(Pid::from_child(&child), Signal::TERM).unwrap();
-            // `cargo run` passes on the exit code of what it ran, or is ended by the signal itself.
+            // `cargo run` passes on the exit code of its program, or is ended by the signal itself.
             let status = child.wait().unwrap();
             assert!(status.success() || status.code().is_none(), "{status}");
             while std::net::TcpStream::connect(CHAT).is_ok() {
@@ -120,11 +120,11 @@ impl Shell {
         }
     }
 
-    /// Holds a session as a page shows it: behind `$ ` what is typed at the prompt, below it what is typed into the
-    /// program and what the program writes, in this order.
+    /// Runs a session as a page shows it: a command after `$ `, and below it the input and the output of the program,
+    /// in this order.
     ///
-    /// Lines that begin with `[`, `*`, `!` or a blank are the chat's; so are all lines of a program that reads none.
-    /// `…` stands for any text, alone on a line for any lines.
+    /// Lines that begin with `[`, `*`, `!` or a blank are output; all lines of a program that reads no input are output
+    /// too. `…` stands for any text; alone on a line, for any lines.
     pub(crate) fn hold(&self, session: &str) {
         let mut exported = String::new();
         for part in session.split_terminator("$ ").skip(1) {
@@ -180,7 +180,7 @@ impl Drop for Shell {
     }
 }
 
-/// The line of the README that puts the programs on the path: only by it are they found.
+/// The README's line that puts the programs on the path: the shell finds them only through it.
 fn export_of_the_readme() -> String {
     let readme = fs::read_to_string(tidy::root().join("README.md")).unwrap();
     let lines: Vec<&str> = readme.lines().filter(|line| line.starts_with("export PATH=")).collect();
@@ -194,7 +194,7 @@ fn lines_of(output: impl Read + Send + 'static) -> Receiver<String> {
     lines
 }
 
-/// Whether a line is as a document shows it.
+/// Whether a line matches the document.
 fn line_matches(shown: &str, written: &str) -> bool {
     let mut parts = shown.split('…');
     let first = parts.next().unwrap_or_default();
@@ -208,7 +208,7 @@ fn line_matches(shown: &str, written: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// Whether lines are as a document shows them.
+/// Whether lines match the document.
 fn lines_match(shown: &[&str], written: &[&str]) -> bool {
     match (shown.split_first(), written.split_first()) {
         (None, None) => true,

@@ -1,4 +1,4 @@
-//! The real server, in this process, on a port that was free.
+//! The real server, in this process, on a free port.
 
 use std::net::SocketAddr;
 use std::sync::mpsc;
@@ -8,7 +8,7 @@ use starling::{Config, RunError, Server, StartError};
 use test_kit::{DEADLINE, LOOK, Listens, within};
 use tokio::sync::oneshot;
 
-/// What a test's server is told unless the test says otherwise.
+/// The variables of a test's server, unless the test overrides them.
 const DEFAULTS: [(&str, &str); 4] =
     [("CHAT_BIND", "127.0.0.1:0"), ("CHAT_WORKERS", "2"), ("CHAT_DRAIN_SECONDS", "2"), ("CHAT_HISTORY", "memory")];
 
@@ -26,7 +26,7 @@ impl TestServer {
         Self::start_by(variables, Server::start)
     }
 
-    /// Starts a server in another way than from its configuration alone.
+    /// Starts a server in another way than with its configuration only.
     pub(crate) fn start_by(
         variables: &[(&str, &str)],
         start: impl FnOnce(Config) -> Result<Server, StartError> + Send + 'static,
@@ -46,12 +46,12 @@ impl TestServer {
         Self { address, stop: Some(stop), thread: Some(thread.unwrap()) }
     }
 
-    /// Where it listens.
+    /// The server's address.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Asks it to stop, and does not wait.
+    /// Requests the server to stop, without waiting.
     pub(crate) fn stop(&mut self) {
         if let Some(stop) = self.stop.take() {
             // It may have ended by itself.
@@ -59,7 +59,7 @@ impl TestServer {
         }
     }
 
-    /// Waits for its end, and returns how it ended.
+    /// Waits for the server's end, and returns its result.
     pub(crate) async fn outcome(&mut self) -> Result<(), RunError> {
         let over = async {
             while !self.is_over() {
@@ -70,7 +70,7 @@ impl TestServer {
         self.thread.take().unwrap().join().unwrap()
     }
 
-    /// Whether it has ended.
+    /// Whether the server has ended.
     pub(crate) fn is_over(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }

@@ -1,4 +1,4 @@
-"""Talks to a server with compression, by the package `websockets`. Argument: the server's URL."""
+"""Talks to a server with compression, using the package `websockets`. Argument: the server's URL."""
 import json
 import sys
 
@@ -9,7 +9,7 @@ LONG = "the quick brown fox " * 400
 
 
 def talk(name, is_compressed, **options):
-    """Says a text whole and in parts, and reads it back."""
+    """Sends a text whole and in fragments, and reads it back."""
     with connect(f"{sys.argv[1]}?clientId={name}", **options) as socket:
         extensions = socket.response.headers.get("Sec-WebSocket-Extensions", "")
         assert ("permessage-deflate" in extensions) == is_compressed, f"{name}: {extensions}"

@@ -1,4 +1,5 @@
-// Talks to a server with compression, by the package `ws`. Arguments: the folder of the package, and the server's URL.
+// Talks to a server with compression, using the package `ws`. Arguments: the folder of the package, and the server's
+// URL.
 import { createRequire } from "node:module";
 import assert from "node:assert/strict";
 

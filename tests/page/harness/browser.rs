@@ -1,4 +1,4 @@
-//! One person's browser, and what that person does and sees.
+//! One user's browser, with the user's actions and the visible page.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -22,12 +22,12 @@ const ARGUMENTS: &[&str] = &[
     "--disable-sync",
     "--lang=en-GB",
     "--window-size=1280,800",
-    // For reverse proxies with the hosts and the certificates of tests.
+    // For reverse proxies with the hosts and certificates of the tests.
     "--host-resolver-rules=MAP example.org 127.0.0.1",
     "--ignore-certificate-errors",
 ];
 
-/// The texts of the messages in the window of the list.
+/// The texts of the messages in the list's window.
 const TEXTS: &str = "return [...document.querySelectorAll('#rows .text')].map((node) => node.textContent)";
 
 /// A browser with its own profile.
@@ -38,14 +38,14 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// A browser that shows the page at this address.
+    /// Opens a browser that shows the page at this address.
     pub(crate) async fn open(driver: &Driver, page: &str) -> Self {
         let browser = Self::blank(driver).await;
         browser.driver.goto(page).await.unwrap();
         browser
     }
 
-    /// A browser that shows nothing yet.
+    /// Opens a browser without a page.
     pub(crate) async fn blank(driver: &Driver) -> Self {
         let profile = tempfile::tempdir().unwrap();
         let mut capabilities = DesiredCapabilities::chrome();
@@ -60,7 +60,7 @@ impl Browser {
         Self { driver, _profile: profile }
     }
 
-    /// A browser in which somebody is in under this name.
+    /// Opens a browser whose user has entered under this name.
     pub(crate) async fn enter(driver: &Driver, page: &str, name: &str) -> Self {
         let browser = Self::open(driver, page).await;
         browser.take_name(name).await;
@@ -68,7 +68,7 @@ impl Browser {
         browser
     }
 
-    /// Types a name where the page asks for it.
+    /// Enters a name when the page asks for it.
     pub(crate) async fn take_name(&self, name: &str) {
         self.until_true("is asked for a name", "document.querySelector('#enter').open").await;
         let field = self.driver.find(By::Id("enter-name")).await.unwrap();
@@ -76,7 +76,7 @@ impl Browser {
         field.send_keys(format!("{name}{ENTER}")).await.unwrap();
     }
 
-    /// Waits until the lobby can be read under this name.
+    /// Waits until the lobby is shown under this name.
     pub(crate) async fn until_in(&self, name: &str) {
         let condition = format!(
             "!document.querySelector('#enter').open && document.querySelector('#status').hidden \
@@ -92,7 +92,7 @@ impl Browser {
         field.send_keys(format!("{text}{ENTER}")).await.unwrap();
     }
 
-    /// Writes what no keyboard could, and sends it.
+    /// Pastes a text that a keyboard cannot type, and sends it.
     pub(crate) async fn paste_and_send(&self, text: &str) {
         self.run(
             "const field = document.querySelector('#composer-text'); field.value = arguments[0]; \
@@ -102,7 +102,7 @@ impl Browser {
         .await;
     }
 
-    /// Clicks on what this selects, once it is there.
+    /// Clicks on the selected element, once it exists.
     pub(crate) async fn click(&self, selector: &str) {
         let click = async || self.driver.find(By::Css(selector)).await?.click().await;
         Self::until_done(&format!("cannot click on {selector}"), click).await;
@@ -118,13 +118,13 @@ impl Browser {
         self.until_true(&format!("there is a button {text:?}"), &click).await;
     }
 
-    /// Types these keys wherever the focus is.
+    /// Types these keys into the focused element.
     pub(crate) async fn keys(&self, keys: &str) {
         let send = async || self.driver.active_element().await?.send_keys(keys).await;
         Self::until_done("cannot type", send).await;
     }
 
-    /// Does something with an element until it works: what was found may be drawn anew just now, and nothing is done then.
+    /// Repeats an action until it succeeds: an element may be redrawn between the look-up and the action.
     async fn until_done(what: &str, attempt: impl AsyncFn() -> WebDriverResult<()>) {
         let deadline = Instant::now() + DEADLINE;
         while let Err(error) = attempt().await {
@@ -142,7 +142,7 @@ impl Browser {
         serde_json::from_value(self.run(TEXTS, Vec::new()).await).unwrap()
     }
 
-    /// Waits until exactly these are shown at the end, in this order.
+    /// Waits until exactly these messages are shown at the end, in this order.
     pub(crate) async fn until_last(&self, wanted: &[&str]) {
         let condition = format!(
             "JSON.stringify([...document.querySelectorAll('#rows .text')].slice(-{}).map((node) => node.textContent)) === {}",
@@ -154,7 +154,7 @@ impl Browser {
 
     /// Waits until an expression is true.
     ///
-    /// Panics past the deadline, with what the page shows.
+    /// Panics after the deadline, with the content of the page.
     pub(crate) async fn until_true(&self, what: &str, expression: &str) {
         let deadline = Instant::now() + DEADLINE;
         let script = format!("return Boolean({expression})");
@@ -175,13 +175,13 @@ impl Browser {
         }
     }
 
-    /// Asks Chromium itself.
+    /// Sends a `DevTools` command to Chromium.
     pub(crate) async fn devtools(&self, command: &str, parameters: Value) -> Value {
         ChromeDevTools::new(self.driver.handle.clone()).execute_cdp_with_params(command, parameters).await.unwrap()
     }
 
-    /// What came to the console since it was read last: errors of scripts, of the content security policy, of requests.
-    /// The driver alone knows it. To be called in an actix runtime.
+    /// The new console entries since the last call: errors of scripts, of the content security policy and of requests.
+    /// Only the driver knows them. Must be called in an actix runtime.
     pub(crate) async fn console(&self) -> Vec<Value> {
         let session = &self.driver.handle;
         let log = format!("{}session/{}/se/log", session.server_url(), session.session_id());
@@ -190,7 +190,7 @@ impl Browser {
         answer["value"].as_array().unwrap_or_else(|| panic!("{answer}")).clone()
     }
 
-    /// A window of this size, in light or dark.
+    /// Resizes the window, and selects the light or dark scheme.
     pub(crate) async fn resize(&self, width: u32, height: u32, scheme: &str) {
         let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600});
         self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;

@@ -1,4 +1,4 @@
-//! The program that steers Chromium; one per test.
+//! The `WebDriver` program for Chromium; one per test.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -7,13 +7,13 @@ use std::thread;
 use test_kit::{blocking, free_port};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// How many tests have browsers at the same time.
+/// The number of tests that have browsers at the same time.
 static TESTS: Semaphore = Semaphore::const_new(2);
 
-/// How often a start is tried: the port may be taken between the look and the start.
+/// The most attempts to start: another program may take the port before the start.
 const STARTS_MAX: u32 = 10;
 
-/// How often it is looked whether the driver has ended, before it is killed.
+/// The number of checks whether the driver has ended, before it is killed.
 const LOOKS_MAX: u32 = 200;
 
 /// A running chromedriver; it and its browsers end when it is dropped.
@@ -28,7 +28,7 @@ impl Driver {
     pub(crate) async fn start() -> Self {
         let place = TESTS.acquire().await.unwrap();
         for _ in 0..STARTS_MAX {
-            // Without IPv6, chromedriver does not find one by itself.
+            // Without IPv6, chromedriver does not find a port by itself.
             let port = free_port();
             if let Some(child) = start(port) {
                 return Self { child, port, _place: place };
@@ -42,7 +42,7 @@ impl Driver {
     }
 }
 
-/// Starts chromedriver on a port; `None` where the port was taken meanwhile.
+/// Starts chromedriver on a port; `None` if the port was taken meanwhile.
 fn start(port: u16) -> Option<Child> {
     let mut child = Command::new("chromedriver")
         .args([&format!("--port={port}"), "--log-level=SEVERE"])
@@ -62,7 +62,7 @@ fn start(port: u16) -> Option<Child> {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // Asked to stop it ends its browsers too; killed it would leave them.
+        // A requested stop also ends its browsers; a kill would leave them.
         blocking::get(([127, 0, 0, 1], self.port).into(), None, "/shutdown").map(drop).unwrap_or_default();
         for _ in 0..LOOKS_MAX {
             if matches!(self.child.try_wait(), Ok(Some(_))) {

@@ -1,6 +1,7 @@
-//! Keys as they are written for the driver.
+//! Special keys in the encoding of the driver.
 
 pub(crate) const ALT: char = '\u{e00a}';
+pub(crate) const DOWN: char = '\u{e015}';
 pub(crate) const END: char = '\u{e010}';
 pub(crate) const ENTER: char = '\u{e007}';
 pub(crate) const ESCAPE: char = '\u{e00c}';

@@ -1,4 +1,4 @@
-//! A network between browser and server, which can be cut or go silent.
+//! A network between browser and server that can be cut or go silent.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,13 +8,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// How the network is.
+/// The state of the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Network {
     Up,
-    /// Connections break, and new ones do not come about.
+    /// Connections break, and new ones fail.
     Cut,
-    /// On the connections there are nothing arrives any more, and nobody is told; new ones do not come about.
+    /// Existing connections carry nothing any more, without an error; new ones fail.
     Silent,
 }
 
@@ -42,7 +42,7 @@ impl Proxy {
         Self { address, network }
     }
 
-    /// Where the page is, through this network.
+    /// The URL of the page through this network.
     pub(crate) fn page(&self) -> String {
         format!("http://{}/", self.address)
     }
@@ -55,7 +55,7 @@ impl Proxy {
         self.network.send_replace(Network::Silent);
     }
 
-    /// New connections are carried; those that went silent stay so.
+    /// Carries new connections; silent ones stay silent.
     pub(crate) fn restore(&self) {
         self.network.send_replace(Network::Up);
     }
@@ -82,6 +82,6 @@ async fn carry(mut client: TcpStream, server: SocketAddr, mut network: watch::Re
             },
         }
     }
-    // Both sides stay open and hear nothing, until the test is over.
+    // Both sides stay open and receive nothing until the test is over.
     std::future::pending().await
 }

@@ -1,4 +1,4 @@
-//! The real binary, which can be killed and started again at the same address.
+//! The server's program, which can be killed and started again at the same address.
 
 use std::net::SocketAddr;
 
@@ -15,7 +15,7 @@ pub(crate) struct TestServer {
 }
 
 impl TestServer {
-    /// Starts a server at a free port, with these variables.
+    /// Starts a server on a free port, with these variables.
     pub(crate) fn start(variables: &[(&str, &str)]) -> Self {
         let own = [("CHAT_BIND", "127.0.0.1:0"), ("CHAT_HISTORY", "memory"), ("CHAT_WORKERS", "1")];
         let program = Program::new(env!("CARGO_BIN_EXE_starling")).with(&own).with(variables);
@@ -28,17 +28,17 @@ impl TestServer {
         self.address
     }
 
-    /// Where the page is.
+    /// The URL of the page.
     pub(crate) fn page(&self) -> String {
         format!("http://{}/", self.address)
     }
 
-    /// Kills it, as a crash does.
+    /// Kills the server, like a crash.
     pub(crate) fn kill(&mut self) {
         self.process.take().unwrap().kill();
     }
 
-    /// Asks it to stop, and waits until it has.
+    /// Requests the server to stop, and waits for its end.
     pub(crate) fn stop(&mut self) {
         self.process.take().unwrap().terminate();
     }

@@ -5,73 +5,41 @@ import { Outbox } from "../../../web/js/outbox.js";
 
 function outbox() {
   const surroundings = { at: 0, count: 0 };
-  const box = new Outbox({ newId: () => `id-${(surroundings.count += 1)}`, now: () => surroundings.at });
-  return { box, surroundings };
+  return new Outbox({ newId: () => `id-${(surroundings.count += 1)}`, now: () => surroundings.at });
 }
-const ids = (entries) => entries.map(({ id }) => id);
-const sendAll = (box) => box.ready().forEach((entry) => box.sent(entry));
+const states = (box, destination) => box.of(destination).map(({ id, state }) => `${id} ${state}`);
 
-test("to one destination one message is on its way at a time, to others meanwhile", () => {
-  const { box } = outbox();
+test("a message stays until it is seen in its conversation", () => {
+  const box = outbox();
   box.add("#dev", "1");
-  box.add("#dev", "2");
-  box.add("@bob", "3");
-  assert.deepEqual(ids(box.ready()), ["id-1", "id-3"]);
-  sendAll(box);
-  assert.deepEqual(box.ready(), []);
-  box.acked("id-1");
-  assert.deepEqual(ids(box.ready()), ["id-2"]);
-});
-
-test("after a lost connection it is sent again with the same id", () => {
-  const { box } = outbox();
-  box.add("#dev", "1");
-  sendAll(box);
-  box.connectionLost();
-  assert.deepEqual(ids(box.ready()), ["id-1"]);
-});
-
-test("a rate limit is waited out, and the order is kept", () => {
-  const { box, surroundings } = outbox();
-  box.add("#dev", "1");
-  box.add("#dev", "2");
-  sendAll(box);
-  box.refused({ id: "id-1", code: "rate_limited", message: "", retryAfterMs: 200 });
-  assert.deepEqual(box.ready(), []);
-  assert.equal(box.nextInMs, 200);
-  surroundings.at = 200;
-  assert.deepEqual(ids(box.ready()), ["id-1"]);
-});
-
-test("what is refused for good says so and holds up nothing", () => {
-  const { box } = outbox();
-  box.add("@bob", "1");
   box.add("@bob", "2");
-  sendAll(box);
-  box.refused({ id: "id-1", code: "no_such_client", message: "bob is not here" });
-  assert.deepEqual(ids(box.ready()), ["id-2"]);
-  assert.equal(box.of("@bob")[0].problem.message, "bob is not here");
-  box.retry("id-1");
-  assert.deepEqual(ids(box.ready()), ["id-1"]);
-});
-
-test("past the time for which the server knows its id, nothing is sent twice without being asked", () => {
-  const { box, surroundings } = outbox();
-  box.add("#dev", "1");
-  box.add("#dev", "2");
-  sendAll(box);
-  box.connectionLost();
-  surroundings.at = 10 * 60_000;
-  assert.deepEqual(ids(box.ready()), ["id-2"]);
-  assert.equal(box.of("#dev")[0].problem.code, "uncertain");
-});
-
-test("what was seen is out, acknowledged or not", () => {
-  const { box } = outbox();
-  box.add("#dev", "1");
-  sendAll(box);
+  box.add("#dev", "3");
+  box.acked("id-1");
+  assert.deepEqual(states(box, "#dev"), ["id-1 taken", "id-3 sending"]);
   assert.equal(box.seen("id-1"), true);
-  assert.equal(box.acked("id-1"), undefined);
+  assert.equal(box.seen("id-1"), false);
   assert.equal(box.seen(undefined), false);
-  assert.equal(box.waiting, 0);
+  assert.deepEqual(states(box, "#dev"), ["id-3 sending"]);
+});
+
+test("a refused message waits for its author", () => {
+  const box = outbox();
+  box.add("#dev", "1");
+  box.refused("id-1", { code: "uncertain", message: "?" });
+  assert.equal(box.of("#dev")[0].problem.code, "uncertain");
+  assert.equal(box.retry("id-1").state, "sending");
+  box.discard("id-1");
+  assert.deepEqual(box.of("#dev"), []);
+  assert.equal(box.retry("id-1"), undefined);
+});
+
+test("what a restarted server has lost is told", () => {
+  const box = outbox();
+  for (const destination of ["#dev", "#dev", "#ops", "@bob"]) box.acked(box.add(destination, "x").id);
+  box.add("#dev", "on its way");
+  box.forgotten("#dev");
+  assert.deepEqual(states(box, "#dev"), ["id-1 refused", "id-2 refused", "id-5 sending"]);
+  box.connectionLost();
+  assert.deepEqual(states(box, "#ops"), ["id-3 taken"]);
+  assert.deepEqual(states(box, "@bob"), []);
 });

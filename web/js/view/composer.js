@@ -1,13 +1,16 @@
 // @ts-check
 /**
- * The text field for messages: Enter sends, Shift+Enter starts a new line. Each conversation keeps its unsent draft.
+ * The text field for messages: Enter sends, Shift+Enter starts a new line. A line that begins with `/` is a command. Each
+ * conversation keeps its unsent draft.
  *
  * @typedef {import("../chat.js").Chat} Chat
  * @typedef {import("../conversation.js").Conversation} Conversation
  */
 
+import { parseCommand } from "../commands.js";
 import { utf8Bytes } from "../protocol.js";
 import { browser } from "../storage.js";
+import { CompletionList } from "./completion-list.js";
 import { byId } from "./dom.js";
 import { EmojiPicker } from "./emoji-picker.js";
 
@@ -23,11 +26,13 @@ const DRAFTS_MAX = 100;
 export class Composer {
   /**
    * @param {Chat} chat
-   * @param {{onSent: () => void}} options
+   * @param {{onSent: () => void, onCommand: (command: import("../commands.js").Command) => void}} options
    */
-  constructor(chat, { onSent }) {
+  constructor(chat, { onSent, onCommand }) {
     this.chat = chat;
     this.onSent = onSent;
+    this.onCommand = onCommand;
+    this.note = byId("composer-note", HTMLElement);
     this.form = byId("composer", HTMLFormElement);
     this.text = byId("composer-text", HTMLTextAreaElement);
     this.size = byId("composer-size", HTMLElement);
@@ -41,8 +46,17 @@ export class Composer {
       event.preventDefault();
       this.#send();
     });
-    this.text.addEventListener("input", () => this.#changed());
+    this.completion = new CompletionList({
+      field: this.text,
+      names: () => (this.conversation?.isRoom ? this.conversation.members.sorted : [this.conversation?.name ?? ""]),
+      onChanged: () => this.#changed(),
+    });
+    this.text.addEventListener("input", () => {
+      this.#changed();
+      this.completion.update();
+    });
     this.text.addEventListener("keydown", (event) => {
+      if (this.completion.takeKey(event)) return;
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
       event.preventDefault();
       this.#send();
@@ -59,6 +73,8 @@ export class Composer {
   /** @param {Conversation} conversation */
   show(conversation) {
     this.conversation = conversation;
+    this.completion.close();
+    this.#complain("");
     this.text.value = this.drafts[conversation.key] ?? "";
     const place = conversation.isRoom ? `#${conversation.name}` : conversation.name;
     this.text.placeholder = `Message ${place}`;
@@ -73,10 +89,27 @@ export class Composer {
   #send() {
     const text = this.text.value.replace(/\s+$/u, "");
     if (text === "" || !this.conversation || this.#excess(text) > 0) return;
+    const command = parseCommand(text);
+    if (command.is === "refused") {
+      this.#complain(command.problem);
+      return;
+    }
+    const { conversation } = this;
     this.text.value = "";
     this.#changed();
-    this.chat.say(this.conversation, text);
-    this.onSent();
+    this.completion.close();
+    if (command.is === "say") {
+      this.chat.own.say(conversation, command.text);
+      this.onSent();
+    } else {
+      this.onCommand(command);
+    }
+  }
+
+  /** @param {string} problem the reason that a command is refused; empty: none is */
+  #complain(problem) {
+    this.note.textContent = problem;
+    this.note.hidden = problem === "";
   }
 
   /** @param {string} text */
@@ -87,6 +120,7 @@ export class Composer {
   #changed() {
     const { conversation } = this;
     if (!conversation) return;
+    this.#complain("");
     delete this.drafts[conversation.key];
     if (this.text.value !== "") this.drafts[conversation.key] = this.text.value;
     clearTimeout(this.draftTimer);

@@ -3,7 +3,7 @@
  * Asks for the person's name, and offers alternatives if the server refuses it.
  *
  * @typedef {import("../protocol.js").Refusal} Refusal
- * @typedef {{name: string, token: string, isTakeover: boolean}} Wish
+ * @typedef {{name: string, isTakeover: boolean}} Wish
  */
 
 import { nameProblem, similarNames } from "../protocol.js";
@@ -18,22 +18,28 @@ export class EnterDialog {
     this.form = byId("enter-form", HTMLFormElement);
     this.name = byId("enter-name", HTMLInputElement);
     this.token = byId("enter-token", HTMLInputElement);
+    this.nameField = byId("enter-name-field", HTMLElement);
     this.tokenField = byId("enter-token-field", HTMLElement);
     this.problem = byId("enter-problem", HTMLElement);
     this.ways = byId("enter-ways", HTMLElement);
     this.submit = byId("enter-submit", HTMLButtonElement);
     this.guest = byId("enter-guest", HTMLButtonElement);
     this.mayClose = false;
+    /** Takes the token that the person gives, while one is asked for. @type {((token: string) => void) | null} */
+    this.onToken = null;
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
+      if (this.onToken) {
+        this.#giveToken();
+        return;
+      }
       const name = this.name.value.trim();
-      // If a token is required, it contains the name.
-      const problem = this.token.required ? null : nameProblem(name);
-      if (problem) this.#complain(problem);
+      const problem = nameProblem(name);
+      if (problem) this.#complain(this.name, problem);
       else this.#enter(name);
     });
     this.guest.addEventListener("click", () => this.#enter(""));
-    this.name.addEventListener("input", () => this.#complain(""));
+    for (const field of [this.name, this.token]) field.addEventListener("input", () => this.#complain(field, ""));
     this.dialog.addEventListener("cancel", (event) => {
       if (!this.mayClose) event.preventDefault();
     });
@@ -45,7 +51,7 @@ export class EnterDialog {
     this.name.value = name;
     this.guest.hidden = mayClose;
     this.submit.textContent = mayClose ? "Change name" : "Enter";
-    this.#complain("");
+    this.#complain(this.name, "");
     this.#open();
     this.name.select();
   }
@@ -59,13 +65,9 @@ export class EnterDialog {
     this.mayClose = mayClose;
     this.#open();
     this.name.value = name;
-    if (refusal.code === "unauthorized") {
-      this.needToken(refusal.message);
-      return;
-    }
     const isTaken = refusal.code === "name_taken";
     const taken = `The name ${name} is in use, perhaps by you in another tab or on another device.`;
-    this.#complain(isTaken ? taken : `${refusal.message}.`);
+    this.#complain(this.name, isTaken ? taken : `${refusal.message}.`);
     if (isTaken) {
       const takeOver = this.canTakeOver(name)
         && el("button", { type: "button", click: () => this.#enter(name, true) }, `Be ${name} here instead`);
@@ -75,14 +77,34 @@ export class EnterDialog {
     this.name.focus();
   }
 
-  /** @param {string} reason */
-  needToken(reason) {
+  /**
+   * Asks for a token, which contains the name.
+   * @param {{message: string, refused: string}} reason the server's message, and the token that it has refused
+   * @returns {Promise<string>}
+   */
+  askToken({ message, refused }) {
     this.#open();
+    this.nameField.hidden = true;
     this.tokenField.hidden = false;
-    this.token.required = true;
     this.guest.hidden = true;
-    this.#complain(this.token.value === "" ? "This server needs a token." : `${reason}.`);
-    this.token.focus();
+    this.submit.textContent = "Enter";
+    this.#complain(this.token, refused === "" ? "This server needs a token: paste yours here."
+      : `The token does not work: ${message}. Paste another one.`);
+    this.token.select();
+    return new Promise((resolve) => {
+      this.onToken = resolve;
+    });
+  }
+
+  #giveToken() {
+    const token = this.token.value.trim();
+    if (token === "") {
+      this.#complain(this.token, "Paste your token here.");
+      this.token.focus();
+      return;
+    }
+    this.onToken?.(token);
+    this.onToken = null;
   }
 
   close() {
@@ -90,20 +112,25 @@ export class EnterDialog {
   }
 
   #open() {
+    this.nameField.hidden = false;
+    this.tokenField.hidden = true;
     this.ways.replaceChildren();
     if (!this.dialog.open) this.dialog.showModal();
   }
 
   /** @param {string} name @param {boolean} [isTakeover] */
   #enter(name, isTakeover = false) {
-    this.onEnter({ name, token: this.token.value, isTakeover });
+    this.onEnter({ name, isTakeover });
   }
 
-  /** @param {string} text */
-  #complain(text) {
+  /**
+   * @param {HTMLInputElement} field the one that the text is about
+   * @param {string} text
+   */
+  #complain(field, text) {
     this.problem.textContent = text;
     this.problem.hidden = text === "";
-    this.name.setAttribute("aria-invalid", String(text !== ""));
+    for (const one of [this.name, this.token]) one.setAttribute("aria-invalid", String(one === field && text !== ""));
     this.ways.replaceChildren();
   }
 }

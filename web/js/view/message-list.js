@@ -9,6 +9,7 @@
  * @typedef {import("../outbox.js").Entry} Entry
  */
 
+import { routeTo } from "../routes.js";
 import { mentionsName } from "../text-parts.js";
 import { dayLabel, isSameDay, timeLabel, wholeLabel } from "../times.js";
 import { avatar, byId, el, hueClass, icon, oncePerFrame } from "./dom.js";
@@ -43,6 +44,9 @@ export class MessageList {
     this.rows = byId("rows", HTMLOListElement);
     this.pending = byId("pending", HTMLOListElement);
     this.newest = byId("newest", HTMLButtonElement);
+    this.toNew = byId("to-new", HTMLButtonElement);
+    /** The message whose row has the line "New messages". @type {import("../protocol.js").MessageFrame | null} */
+    this.lineAt = null;
     /** @type {Conversation | null} */
     this.conversation = null;
     this.generation = 0;
@@ -61,6 +65,11 @@ export class MessageList {
       this.toNewest();
       this.scroller.focus({ preventScroll: true });
     });
+    this.toNew.addEventListener("click", () => {
+      const index = this.#log.items.findIndex((item) => item.kind === "message" && item.frame === this.lineAt);
+      this.toNew.hidden = true;
+      if (index >= 0) this.#reveal(index);
+    });
     // When the composer grows or a phone is turned, a list that was at its end stays there.
     new ResizeObserver(() => this.isAtEnd && this.#toEnd()).observe(this.scroller);
     document.addEventListener("visibilitychange", () => this.#watch());
@@ -69,12 +78,54 @@ export class MessageList {
   /** @param {Conversation} conversation */
   show(conversation) {
     this.conversation = conversation;
+    const { unread } = conversation;
     this.#restart();
     this.refreshPending();
+    this.toNew.replaceChildren(icon("up"), `${unread.toLocaleString()} new ${unread === 1 ? "message" : "messages"}`);
+    this.toNew.hidden = unread === 0 || this.#isLineSeen();
+  }
+
+  /**
+   * Shows a message of the active room in its place, and moves the focus there.
+   * @param {number} seq
+   */
+  showMessage(seq) {
+    const index = this.conversation?.isRoom ? this.conversation.roomLog.indexOf(seq) : null;
+    if (index !== null) this.#reveal(index);
+  }
+
+  /** @param {number} index in the log's items */
+  #reveal(index) {
+    const log = this.#log;
+    this.generation = log.generation;
+    this.first = Math.max(log.origin, log.origin + index - WINDOW / 4);
+    this.end = Math.min(this.#total, this.first + WINDOW / 2);
+    this.rows.replaceChildren(...this.#make(this.first, this.end));
+    this.isAtEnd = false;
+    const row = /** @type {HTMLElement | undefined} */ (this.rows.children[log.origin + index - this.first]);
+    if (!row) return;
+    row.scrollIntoView({ block: "center" });
+    row.classList.add("found");
+    row.tabIndex = -1;
+    row.focus({ preventScroll: true });
+    this.#scrolled();
+  }
+
+  /** Whether the line "New messages" is in view, or there is none. */
+  #isLineSeen() {
+    if (this.lineAt === null) return true;
+    const line = this.rows.querySelector(".new-line");
+    return line !== null && line.getBoundingClientRect().top >= this.scroller.getBoundingClientRect().top;
   }
 
   toNewest() {
     this.#restart();
+  }
+
+  /** Scrolls up by a page; earlier messages are loaded. */
+  scrollUp() {
+    this.scroller.scrollBy(0, -this.scroller.clientHeight);
+    this.scroller.focus({ preventScroll: true });
   }
 
   /** Shows the client's own messages that are not yet in the room. */
@@ -95,6 +146,7 @@ export class MessageList {
   /** Starts with the newest messages. */
   #restart() {
     const log = this.#log;
+    this.lineAt = this.conversation?.newFrom ?? null;
     this.generation = log.generation;
     this.end = this.#total;
     this.first = Math.max(log.origin, this.end - WINDOW / 2);
@@ -107,6 +159,10 @@ export class MessageList {
 
   #refresh() {
     const log = this.#log;
+    if (this.lineAt !== (this.conversation?.newFrom ?? null)) {
+      for (const line of this.rows.querySelectorAll(".new-line")) line.remove();
+      this.lineAt = this.conversation?.newFrom ?? null;
+    }
     if (log.generation !== this.generation || this.#total - this.end > WINDOW) {
       if (this.isAtEnd || log.generation !== this.generation) return this.#restart();
     }
@@ -202,6 +258,7 @@ export class MessageList {
     const below = this.#total - this.end;
     const unread = this.conversation?.unread ?? 0;
     this.newest.hidden = this.isAtEnd;
+    if (!this.toNew.hidden && this.#isLineSeen()) this.toNew.hidden = true;
     const label = unread > 0 ? `${unread.toLocaleString()} new ${unread === 1 ? "message" : "messages"}` : "To the newest";
     if (!this.newest.hidden && this.newest.dataset.label !== label) {
       this.newest.dataset.label = label;
@@ -215,7 +272,8 @@ export class MessageList {
     if (!conversation) return;
     let text = "";
     if (!conversation.isRoom) {
-      text = `Only you and ${conversation.name} see this. It is not stored: it is gone when this page is closed.`;
+      text = conversation.isAskingOlder ? "Loading messages…" : `Only you and ${conversation.name} see this.${
+        this.chat.isPrivateStored ? "" : " It is not stored: it is gone when this page is closed."}`;
     } else if (conversation.membership === "refused") {
       text = `You are not in this room: ${conversation.problem}.`;
     } else if (!conversation.isLoaded || conversation.isAskingOlder) {
@@ -256,8 +314,12 @@ export class MessageList {
     const isOwn = frame.clientId === this.chat.name;
     const isCall = !isOwn && this.conversation?.isRoom === true && mentionsName(frame.Message, this.chat.name);
     const names = ["message", isTogether && "together", isOwn && "own", isCall && "call"].filter(Boolean).join(" ");
-    const time = el("time", { datetime: new Date(frame.at).toISOString(), title: wholeLabel(frame.at) }, timeLabel(frame.at));
+    const label = el("time", { datetime: new Date(frame.at).toISOString(), title: wholeLabel(frame.at) }, timeLabel(frame.at));
+    // Not in the tab order, like the authors.
+    const time = this.conversation?.isRoom && frame.seq !== undefined
+      ? el("a", { class: "when", href: routeTo(this.conversation.key, frame.seq), tabindex: "-1" }, label) : label;
     return el("li", { class: names, "data-seq": frame.seq },
+      frame === this.lineAt && el("div", { class: "new-line" }, el("span", {}, "New messages")),
       isNewDay && el("div", { class: "day" }, el("span", {}, dayLabel(frame.at, Date.now()))),
       el("div", { class: "body" },
         isTogether ? el("span", { class: "gutter" }, time) : avatar(frame.clientId),
@@ -284,8 +346,7 @@ export class MessageList {
   /** @param {Entry} entry */
   #pendingRow(entry) {
     const isRefused = entry.state === "refused";
-    const status = !this.chat.isReady ? "Waits for the connection"
-      : entry.state === "waiting" && entry.retryAt > 0 ? "Rate limit reached; it will be sent again soon…" : "Sending…";
+    const status = this.chat.isReady ? "Sending…" : "Waits for the connection";
     return el("li", { class: `message own pending ${entry.state}`, "data-id": entry.id },
       el("div", { class: "body" },
         avatar(this.chat.name),
@@ -296,7 +357,7 @@ export class MessageList {
           messageText(entry.text, this.chat.name),
           isRefused && el("div", { class: "refusal", role: "alert" },
             icon("warning"), el("span", {}, `Not sent: ${entry.problem?.message ?? ""}.`),
-            el("button", { type: "button", click: () => this.chat.sayAgain(entry.id) }, "Send again"),
-            el("button", { type: "button", click: () => this.chat.withdraw(entry.id) }, "Discard")))));
+            el("button", { type: "button", click: () => this.chat.own.sayAgain(entry.id) }, "Send again"),
+            el("button", { type: "button", click: () => this.chat.own.withdraw(entry.id) }, "Discard")))));
   }
 }

@@ -1,12 +1,13 @@
 // @ts-check
 /**
- * Search in the active room. Its button is shown only if the server has search.
+ * Search in the active room, or in all. Its button is shown only if the server has search.
  *
  * @typedef {import("../chat.js").Chat} Chat
  * @typedef {import("../conversation.js").Conversation} Conversation
  */
 
-import { offersSearch, search } from "../search.js";
+import { routeTo } from "../routes.js";
+import { ROOMS_MAX, offersSearch, search } from "../search.js";
 import { wholeLabel } from "../times.js";
 import { byId, el } from "./dom.js";
 import { messageText } from "./message-text.js";
@@ -22,6 +23,7 @@ export class SearchDialog {
     this.button = byId("search-button", HTMLButtonElement);
     this.dialog = byId("search", HTMLDialogElement);
     this.wanted = byId("search-wanted", HTMLInputElement);
+    this.isEverywhere = byId("search-everywhere", HTMLInputElement);
     this.note = byId("search-note", HTMLElement);
     this.found = byId("search-found", HTMLOListElement);
     /** @type {boolean | null} `null`: not known yet */
@@ -45,7 +47,7 @@ export class SearchDialog {
     this.button.hidden = !(this.isOffered === true && conversation.isRoom);
     if (this.isOffered !== null || this.isAsking || !conversation.isRoom || conversation.roomLog.newest === 0) return;
     this.isAsking = true;
-    this.isOffered = await offersSearch(this.base, conversation.name, this.chat.connection.token);
+    this.isOffered = await offersSearch(this.base, conversation.name, this.chat.token);
     this.isAsking = false;
     if (this.chat.active) this.button.hidden = !(this.isOffered && this.chat.active.isRoom);
   }
@@ -57,16 +59,35 @@ export class SearchDialog {
     this.asked += 1;
     const asked = this.asked;
     this.note.textContent = "Searching…";
+    const { token } = this.chat;
     try {
-      const { messages, hasMore } = await search(this.base, active.name, wanted, this.chat.connection.token);
+      const rooms = this.isEverywhere.checked ? await this.#rooms() : [active.name];
+      const { messages, hasMore, failed } = await search(this.base, rooms, wanted, token);
       if (asked !== this.asked) return;
-      this.note.textContent = messages.length === 0 ? "Nothing found." : hasMore ? `The newest ${messages.length}` : `${messages.length} found`;
-      this.found.replaceChildren(...messages.map((frame) => el("li", {},
-        el("div", { class: "head" }, el("strong", {}, frame.clientId), " ",
-          el("time", { datetime: new Date(frame.at).toISOString() }, wholeLabel(frame.at))),
-        messageText(frame.Message, this.chat.name))));
+      const found = messages.length === 0 ? "Nothing found" : hasMore ? `The newest ${messages.length}` : `${messages.length} found`;
+      const limits = [
+        rooms.length > ROOMS_MAX && `only the ${ROOMS_MAX} fullest of ${rooms.length.toLocaleString()} rooms were searched`,
+        failed > 0 && `${failed.toLocaleString()} of the rooms did not answer: try again`,
+      ].filter(Boolean);
+      this.note.textContent = [found, ...limits].join("; ");
+      this.found.replaceChildren(...messages.map((frame) => this.#hit(frame)));
     } catch (error) {
       if (asked === this.asked) this.note.textContent = `Search failed: ${error instanceof Error ? error.message : "no answer"}.`;
     }
+  }
+
+  /** The rooms with messages, the fullest first. */
+  async #rooms() {
+    return (await this.chat.askRooms()).filter(({ seq }) => seq > 0).map(({ room }) => room);
+  }
+
+  /** @param {import("../protocol.js").MessageFrame} frame */
+  #hit(frame) {
+    const place = this.isEverywhere.checked ? ` in #${frame.room} ` : " ";
+    return el("li", {},
+      el("div", { class: "head" }, el("strong", {}, frame.clientId), place,
+        el("a", { href: routeTo(`#${frame.room}`, frame.seq), click: () => this.dialog.close() },
+          el("time", { datetime: new Date(frame.at).toISOString() }, wholeLabel(frame.at)))),
+      messageText(frame.Message, this.chat.name));
   }
 }

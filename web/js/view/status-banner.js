@@ -2,7 +2,7 @@
 /**
  * Shows the state of the connection, unless it is open.
  *
- * @typedef {import("../connection.js").State} State
+ * @typedef {import("../starling.js").Status} State
  */
 
 import { byId, el } from "./dom.js";
@@ -23,15 +23,14 @@ export class StatusBanner {
 
   /**
    * @param {State} state
-   * @param {boolean} isReady
    */
-  show(state, isReady) {
+  show(state) {
     clearInterval(this.timer);
     const retry = () => el("button", { type: "button", click: this.onRetry }, "Connect now");
-    this.banner.dataset.state = state.is === "open" && !isReady ? "entering" : state.is;
-    switch (state.is) {
+    this.banner.dataset.state = state.state;
+    switch (state.state) {
       case "open":
-        if (isReady) this.wasOpen = true;
+        this.wasOpen = true;
         this.#say("", []);
         break;
       case "connecting":
@@ -55,6 +54,9 @@ export class StatusBanner {
             el("button", { type: "button", click: this.onTakeOver }, "Use it here"),
             el("button", { type: "button", click: this.onRename }, "Take another name"),
           ]);
+        } else if (state.why === "name_taken" || state.why === "bad_name") {
+          // The dialog asks for another name.
+          this.#say("", []);
         } else {
           /** @type {Record<string, string>} */
           const texts = {
@@ -63,11 +65,12 @@ export class StatusBanner {
             unauthorized: "The server needs a token.",
           };
           const reason = state.reason ? ` (${state.reason})` : "";
-          this.#say(`${texts[state.why] ?? ""}${reason}`, [retry()]);
+          this.#say(`${texts[state.why] ?? texts.refused}${reason}`, [retry()]);
         }
         break;
       default:
-        this.#say("", []);
+        if (this.wasOpen) this.#say("You have left the chat.", [retry()]);
+        else this.#say("", []);
     }
   }
 

@@ -23,14 +23,15 @@ pub(crate) enum Asker {
 
 /// A message in flight.
 #[derive(Debug)]
-pub(crate) struct Waiting {
+pub(crate) struct MessageInFlight {
     pub(crate) asker: Asker,
     /// Senders of the same message with the same `id`, sent while it was in flight.
     pub(crate) repeats: Vec<Asker>,
     pub(crate) id: Option<IdKey>,
     /// The room, or the inboxes of the sender and the receiver.
     pub(crate) rooms: SmallVec<[RoomId; 2]>,
-    /// When it was accepted, and so looked for among the messages with an `id`: it is placed as of the same moment.
+    /// The time at which it was accepted and its `id` was looked up. It is placed with this time too, so that both
+    /// lookups see the same `id`s as not yet expired.
     pub(crate) accepted_at: Instant,
     pub(crate) ticket: Ticket,
 }
@@ -41,34 +42,34 @@ pub(crate) struct Waiting {
 /// request.
 #[derive(Debug, Default)]
 pub(crate) struct InFlight {
-    /// The number of the first entry of `waiting`.
+    /// The number of the first of `messages`.
     first: u64,
     /// `None` for a message that has returned before an older one.
-    waiting: VecDeque<Option<Waiting>>,
+    messages: VecDeque<Option<Box<MessageInFlight>>>,
     by_id: FxHashMap<IdKey, EntryNumber>,
 }
 
 impl InFlight {
     /// Adds a message and returns its number.
-    pub(crate) fn begin(&mut self, waiting: Waiting) -> EntryNumber {
-        let number = EntryNumber(self.first + self.waiting.len() as u64);
-        if let Some(id) = waiting.id {
+    pub(crate) fn begin(&mut self, message: MessageInFlight) -> EntryNumber {
+        let number = EntryNumber(self.first + self.messages.len() as u64);
+        if let Some(id) = message.id {
             self.by_id.insert(id, number);
         }
-        self.waiting.push_back(Some(waiting));
+        self.messages.push_back(Some(Box::new(message)));
         number
     }
 
-    fn slot(&mut self, number: EntryNumber) -> Option<&mut Option<Waiting>> {
+    fn slot(&mut self, number: EntryNumber) -> Option<&mut Option<Box<MessageInFlight>>> {
         let index = usize::try_from(number.0.checked_sub(self.first)?).ok()?;
-        self.waiting.get_mut(index)
+        self.messages.get_mut(index)
     }
 
     /// Removes a message that the log has returned.
-    pub(crate) fn finish(&mut self, number: EntryNumber) -> Option<Waiting> {
+    pub(crate) fn finish(&mut self, number: EntryNumber) -> Option<Box<MessageInFlight>> {
         let finished = self.slot(number)?.take()?;
-        while self.waiting.front().is_some_and(Option::is_none) {
-            self.waiting.pop_front();
+        while self.messages.front().is_some_and(Option::is_none) {
+            self.messages.pop_front();
             self.first += 1;
         }
         if let Some(id) = finished.id {
@@ -84,8 +85,8 @@ impl InFlight {
 
     /// Adds another sender to a message in flight that has the same `id`.
     pub(crate) fn repeat(&mut self, number: EntryNumber, asker: Asker) {
-        if let Some(Some(waiting)) = self.slot(number) {
-            waiting.repeats.push(asker);
+        if let Some(Some(message)) = self.slot(number) {
+            message.repeats.push(asker);
         }
     }
 }
@@ -96,24 +97,24 @@ mod tests {
     use crate::clock;
     use crate::ids::{HubId, SessionId};
 
-    fn waiting(room: u32) -> Waiting {
+    fn message(room: u32) -> MessageInFlight {
         let asker = Asker::Client(Frame { session: SessionId::new(HubId(0), 0, 0), id: None, ticket: None });
         let accepted_at = clock::now();
         let ticket = Ticket::without_credit(accepted_at);
         let rooms = SmallVec::from_iter([RoomId(room)]);
-        Waiting { asker, repeats: Vec::new(), id: None, rooms, accepted_at, ticket }
+        MessageInFlight { asker, repeats: Vec::new(), id: None, rooms, accepted_at, ticket }
     }
 
     #[test]
     fn messages_may_come_back_in_any_order_and_each_comes_back_once() {
         let mut in_flight = InFlight::default();
-        let numbers: Vec<_> = (0..4).map(|room| in_flight.begin(waiting(room))).collect();
+        let numbers: Vec<_> = (0..4).map(|room| in_flight.begin(message(room))).collect();
         for room in [2, 0, 3, 1] {
             let finished = in_flight.finish(numbers[room as usize]).expect("it waits");
             assert_eq!(finished.rooms[..], [RoomId(room)]);
             assert!(in_flight.finish(numbers[room as usize]).is_none());
         }
-        assert!(in_flight.waiting.is_empty());
-        assert_eq!(in_flight.begin(waiting(9)), EntryNumber(4), "a number is not given again");
+        assert!(in_flight.messages.is_empty());
+        assert_eq!(in_flight.begin(message(9)), EntryNumber(4), "a number is not given again");
     }
 }

@@ -14,6 +14,15 @@ use crate::chat_server::command::OpenRefusal;
 use crate::identity::{Claims, IdOwner, RoomGlobs};
 use crate::ids::{RoomId, SessionId};
 
+/// The state of a name that a client may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NameClaim {
+    /// Nobody holds the name.
+    Free,
+    /// This older session of the same client holds it.
+    HeldByItself(SessionId),
+}
+
 /// One session that takes part in the chat.
 #[derive(Debug)]
 pub(crate) struct Participant {
@@ -173,17 +182,17 @@ impl Participants {
         }
     }
 
-    /// The session that loses `name` to a client that shows `key`; `None` if the name is free.
+    /// Whether a client that shows `key` may have `name`.
     ///
     /// # Errors
     /// [`OpenRefusal::NameTaken`] if another client holds the name, [`OpenRefusal::NameReserved`] if it is a guest
     /// name.
-    pub(crate) fn may_claim(&self, name: &ClientId, key: Option<ClientKey>) -> Result<Option<SessionId>, OpenRefusal> {
+    pub(crate) fn check_claim(&self, name: &ClientId, key: Option<ClientKey>) -> Result<NameClaim, OpenRefusal> {
         let holder = self.holders(name).first().copied();
         let holds_key = holder.is_some_and(|holder| self.get(holder).is_some_and(|held| Some(held.key) == key));
         match holder {
-            Some(holder) if holds_key => Ok(Some(holder)),
-            None if !name.is_guest() => Ok(None),
+            Some(holder) if holds_key => Ok(NameClaim::HeldByItself(holder)),
+            None if !name.is_guest() => Ok(NameClaim::Free),
             Some(_) | None if name.is_guest() => Err(OpenRefusal::NameReserved),
             Some(_) | None => Err(OpenRefusal::NameTaken(name.clone())),
         }
@@ -201,9 +210,10 @@ impl Participants {
         others.filter_map(|other| self.get(*other)).any(|other| other.is_in(room))
     }
 
-    /// Counts the outcome of a frame. Returns whether the session has reached the limit of consecutive errors.
-    pub(crate) fn count_errors(&mut self, session: SessionId, is_error: bool) -> bool {
-        self.sessions.get_mut(session).is_some_and(|it| count_errors(&mut it.errors_in_a_row, is_error))
+    /// Counts the outcome of a frame. Returns whether the session has reached the limit of consecutive errors. `None`: it
+    /// does not take part.
+    pub(crate) fn count_errors(&mut self, session: SessionId, is_error: bool) -> Option<bool> {
+        self.sessions.get_mut(session).map(|it| count_errors(&mut it.errors_in_a_row, is_error))
     }
 
     /// Panics if an invariant of this module does not hold. For tests.
@@ -267,15 +277,15 @@ impl<T> BySession<T> {
         if slots.len() <= slot {
             slots.resize_with(slot + 1, || None);
         }
-        let Some(place) = slots.get_mut(slot) else { return };
-        let earlier = place.replace((session, value));
+        let Some(entry) = slots.get_mut(slot) else { return };
+        let earlier = entry.replace((session, value));
         debug_assert!(earlier.is_none(), "a slot is given again when its session has ended");
         self.count += usize::from(earlier.is_none());
     }
 
     fn remove(&mut self, session: SessionId) -> Option<T> {
-        let place = self.slots.get_mut(usize::from(session.hub().0))?.get_mut(session.slot().index())?;
-        let (_, value) = place.take_if(|(id, _)| *id == session)?;
+        let entry = self.slots.get_mut(usize::from(session.hub().0))?.get_mut(session.slot().index())?;
+        let (_, value) = entry.take_if(|(id, _)| *id == session)?;
         self.count -= 1;
         Some(value)
     }

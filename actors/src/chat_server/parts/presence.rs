@@ -114,8 +114,8 @@ impl Presence {
     }
 }
 
-/// Adds a name to one list, unless this change undoes one in the opposite list. It also may undo one if names were left
-/// out of that list. If a session has started to watch in between, the name is listed all the same; for the other
+/// Adds a name to one list, unless this change undoes one in the opposite list. If names were left out of that list, it
+/// may undo one of those. If a session has started to watch in between, the name is listed all the same; for the other
 /// watchers that is redundant but not wrong. Past the limit of names, watchers learn the change from the count alone.
 fn note_one(name: &ClientId, list: &mut Names, opposite: &mut Names, is_seen_between: bool) {
     let undone = opposite.names.iter().position(|other| other == name);

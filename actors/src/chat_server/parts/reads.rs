@@ -14,8 +14,8 @@ use crate::ids::SessionId;
 pub(crate) enum Reader {
     /// A client that asked for a page; of its private messages, perhaps only of those with one client.
     Page { frame: Frame, with: Option<ClientId> },
-    /// A session whose resume is compared with the message that it resumes from.
-    Proof { session: SessionId },
+    /// A session whose anchor is compared with the stored message.
+    Anchor { session: SessionId },
     /// A session that catches up.
     Replay {
         session: SessionId,

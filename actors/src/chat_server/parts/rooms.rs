@@ -29,7 +29,7 @@ pub(crate) enum Space {
     Free,
     /// There is space if this room is dropped.
     Instead(RoomId),
-    /// None of the rooms may go.
+    /// The table is full, and no room in it may be dropped.
     Full,
 }
 
@@ -63,7 +63,7 @@ impl Rooms {
         Some(outcome)
     }
 
-    /// A room that has not ended.
+    /// Finds a room by its name, unless it has ended.
     pub(crate) fn find(&self, name: &str) -> Option<RoomId> {
         self.by_name.get(name).copied()
     }
@@ -73,7 +73,7 @@ impl Rooms {
         self.by_name.len()
     }
 
-    /// Whether a room of this name may be made, or is there. The lobby always may.
+    /// Whether there is space for a room of this name. There always is for the lobby, and for a room that exists.
     pub(crate) fn space_for(&self, name: &RoomName, now: Instant) -> Space {
         if self.count() < self.most || name.as_str() == limits::LOBBY || self.find(name.as_str()).is_some() {
             return Space::Free;
@@ -183,7 +183,8 @@ impl Rooms {
         }
     }
 
-    /// A message for the room is stored. `kept`: how many are kept now, where older ones were dropped for it.
+    /// Notes that a message for the room is stored. `kept` is the number of messages that the history keeps now; `None`
+    /// if it has dropped no older one for this message.
     pub(crate) fn message_stored(&mut self, id: RoomId, kept: Option<u64>) {
         let Some(room) = self.all.get_mut(id.index()) else { return };
         room.in_flight = room.in_flight.saturating_sub(1);
@@ -228,8 +229,8 @@ impl Rooms {
         self.vacancies.first_over(now)
     }
 
-    /// Names of rooms that have members or messages, and are wanted, the fullest first, and whether there are more than
-    /// [`limits::ROOMS_LISTED_MAX`].
+    /// Lists the rooms that have members or messages and that `is_wanted` selects, the fullest first. The flag tells
+    /// whether the list was cut, after [`limits::ROOMS_LISTED_MAX`] rooms or [`LOOKED_AT_MAX`] examined ones.
     pub(crate) fn list(&self, is_wanted: impl Fn(&RoomName) -> bool) -> (Vec<(&RoomName, RoomId, &Room)>, bool) {
         let mut listed: Vec<(&RoomName, RoomId, &Room)> = Vec::new();
         let mut truncated = false;
@@ -260,7 +261,7 @@ impl Rooms {
     /// Panics if an invariant of this module does not hold. For tests.
     pub(crate) fn check(&self) {
         for (id, room) in self.iter() {
-            assert_eq!(room.empty_since().is_some(), room.is_empty(), "an empty room knows since when");
+            assert_eq!(room.empty_since().is_some(), room.is_empty(), "a room without members has its time");
             self.vacancies.check(id, room);
             if let Some(name) = room.key().room().filter(|_| room.ended.is_none()) {
                 let is_asleep = self.asleep.values().any(|(asleep, _)| *asleep == id);

@@ -1,5 +1,5 @@
-//! Unclaimed inboxes: their owner has never connected. The first client that wrote to the owner, the maker, created
-//! them.
+//! Unclaimed inboxes: inboxes whose owner has never connected. Each was created by its maker, the first client that
+//! wrote to the owner.
 //!
 //! A client that writes to invented names could fill the table of inboxes for everybody. So each maker has a limit. In
 //! a full table, the maker with the most inboxes loses its oldest one to a maker with fewer, and the owner of a new
@@ -39,7 +39,7 @@ impl Unclaimed {
         Some((maker, is_alone))
     }
 
-    /// How many of its inboxes are still unclaimed.
+    /// The number of inboxes that this client has made and that are still unclaimed.
     pub(crate) fn made_by(&self, maker: &ClientId) -> usize {
         self.made.get(maker).map_or(0, |made| made.count)
     }

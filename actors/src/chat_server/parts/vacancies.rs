@@ -1,5 +1,5 @@
-//! Rooms in order of three questions: which room ends next, which is dropped first if the table is full, and which is
-//! listed first.
+//! The rooms, sorted for three questions: which room ends next, which is dropped first if the table is full, and which
+//! is listed first.
 //!
 //! An ordered set answers each question, so that an answer takes no longer if there are more rooms.
 
@@ -27,7 +27,7 @@ pub(super) struct Vacancies {
     /// Whether the lobby never ends.
     keeps_lobby: bool,
     by_end: BTreeSet<(Instant, RoomId)>,
-    /// By worth, and there by how long they are empty.
+    /// One set for each worth, with the longest empty room first.
     disposable: [BTreeSet<(Instant, RoomId)>; WORTH_MAX + 1],
     listed: BTreeSet<(Reverse<u32>, RoomId)>,
 }
@@ -44,7 +44,7 @@ impl Vacancies {
     }
 
     /// The keys that the room should have in the ordered sets.
-    fn place(&self, room: &Room) -> Noted {
+    fn noted_now(&self, room: &Room) -> Noted {
         if room.ended.is_some() {
             return Noted::default();
         }
@@ -64,7 +64,7 @@ impl Vacancies {
 
     /// Updates the entries of a room that has changed.
     pub(super) fn note(&mut self, id: RoomId, room: &mut Room) {
-        let (before, after) = (room.noted, self.place(room));
+        let (before, after) = (room.noted, self.noted_now(room));
         if before == after {
             return;
         }
@@ -112,7 +112,7 @@ impl Vacancies {
 
     /// Panics if the entries of a room do not match its state. For tests.
     pub(super) fn check(&self, id: RoomId, room: &Room) {
-        let noted = self.place(room);
+        let noted = self.noted_now(room);
         assert_eq!(room.noted, noted, "{id:?} is noted where it belongs");
         assert!(noted.ends_at.is_none_or(|at| self.by_end.contains(&(at, id))));
         assert!(noted.disposable.is_none_or(|(worth, since)| {

@@ -72,7 +72,7 @@ impl ChatState {
         };
         let members: Vec<_> = self.rooms.get(room).into_iter().flat_map(Room::members).collect();
         for session in &members {
-            self.answer_unproven(*session, room, turn);
+            self.answer_without_anchor(*session, room, turn);
             turn.dismiss(*session, room);
             self.catching_up.end(*session, room);
             if let (RoomKey::Room(name), Some(participant)) = (key, self.participants.get_mut(*session)) {

@@ -10,7 +10,7 @@ use starling_protocol::{
 use super::ChatState;
 use crate::chat_server::command::{Frame, OpenRefusal, OpenSession};
 use crate::chat_server::effect::Turn;
-use crate::chat_server::parts::participants::Participant;
+use crate::chat_server::parts::participants::{NameClaim, Participant};
 use crate::identity::{Claims, Identity};
 use crate::ids::SessionId;
 use crate::nodes::record::LogEntry;
@@ -36,7 +36,7 @@ impl ChatState {
     fn take_part(&mut self, open: &OpenSession, turn: &mut Turn) -> Result<(), OpenRefusal> {
         // Checked first: a client that is refused must keep its old connection.
         if let Some(name) = &open.client_id {
-            self.may_claim(open.session, name, open.key)?;
+            self.check_claim(open.session, name, open.key)?;
         }
         self.make_space_for(&open.room, turn)?;
         let (name, shown) = match &open.client_id {
@@ -101,30 +101,30 @@ impl ChatState {
         key: Option<ClientKey>,
         turn: &mut Turn,
     ) -> Result<Option<ClientKey>, OpenRefusal> {
-        if let Some(holder) = self.may_claim(session, name, key)? {
+        if let NameClaim::HeldByItself(holder) = self.check_claim(session, name, key)? {
             self.replace(holder, turn);
         }
         Ok(key)
     }
 
-    /// The session here that loses `name` to a session that shows `key`; `None` if there is none to lose it.
+    /// Whether a session that shows `key` may have `name`.
     ///
     /// # Errors
-    /// See [`Participants::may_claim`](crate::chat_server::parts::participants::Participants::may_claim). With other
+    /// See [`Participants::check_claim`](crate::chat_server::parts::participants::Participants::check_claim). With other
     /// nodes the log has to have given the name to the session.
-    pub(super) fn may_claim(
+    pub(super) fn check_claim(
         &self,
         session: SessionId,
         name: &ClientId,
         key: Option<ClientKey>,
-    ) -> Result<Option<SessionId>, OpenRefusal> {
-        let Some(cluster) = &self.cluster else { return self.participants.may_claim(name, key) };
+    ) -> Result<NameClaim, OpenRefusal> {
+        let Some(cluster) = &self.cluster else { return self.participants.check_claim(name, key) };
         if cluster.names.holds(cluster.of_here(session), name) {
-            Ok(None)
+            Ok(NameClaim::Free)
         } else if name.is_guest() {
             Err(OpenRefusal::NameReserved)
         } else if cluster.names.holders(name).is_empty() {
-            Ok(None)
+            Ok(NameClaim::Free)
         } else {
             Err(OpenRefusal::NameTaken(name.clone()))
         }
@@ -190,7 +190,7 @@ impl ChatState {
         self.release_in_log(session, participant.name());
         for room in participant.rooms() {
             turn.dismiss(session, *room);
-            self.has_left(session, participant.name(), *room, turn);
+            self.remove_from_room(session, participant.name(), *room, turn);
         }
         if let Some(inbox) = participant.inbox {
             turn.dismiss(session, inbox);

@@ -216,7 +216,6 @@ fn session_of(command: &Command) -> Option<SessionId> {
         Command::CloseSession { session } | Command::WatchPresence { session, .. } => Some(*session),
         Command::Ask { frame, .. } => Some(frame.session),
         Command::ContinueReplay { .. }
-        | Command::Completed(_)
         | Command::PostAsOperator { .. }
         | Command::RemoveClient { .. }
         | Command::DropRoom { .. }

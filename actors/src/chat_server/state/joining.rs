@@ -71,19 +71,19 @@ impl ChatState {
     pub(super) fn leave(&mut self, frame: &mut Frame, name: &RoomName, turn: &mut Turn) -> Result<(), Refusal> {
         let session = frame.session;
         let room = self.own_room(session, name)?;
-        self.answer_unproven(session, room, turn);
+        self.answer_without_anchor(session, room, turn);
         let Some(participant) = self.participants.get_mut(session) else { return Ok(()) };
         participant.leave(room);
         let client_id = participant.name().clone();
         turn.dismiss(session, room);
         let id = frame.id.take();
         turn.answer(frame, ServerEvent::Left { id, room: name.clone() });
-        self.has_left(session, &client_id, room, turn);
+        self.remove_from_room(session, &client_id, room, turn);
         Ok(())
     }
 
     /// Removes a session from a room that is no longer in the session's own list.
-    pub(super) fn has_left(&mut self, session: SessionId, client_id: &ClientId, room: RoomId, turn: &mut Turn) {
+    pub(super) fn remove_from_room(&mut self, session: SessionId, client_id: &ClientId, room: RoomId, turn: &mut Turn) {
         self.catching_up.forget(session, room);
         self.presence.watch(session, room, false);
         let was_further = self.participants.has_another_in(session, client_id, room);

@@ -14,7 +14,7 @@ use super::talking::{Stored, acknowledge, refuse_all};
 use crate::chat_server::command::DropReply;
 use crate::chat_server::effect::{Answer, Effect, NodeEffect, Turn};
 use crate::chat_server::parts::cluster::Tag;
-use crate::chat_server::parts::in_flight::Waiting;
+use crate::chat_server::parts::in_flight::MessageInFlight;
 use crate::chat_server::parts::order::{LoggedEntry, Placed, Placement};
 use crate::chat_server::parts::room::{Room, Viewer};
 use crate::credits::Ticket;
@@ -95,7 +95,9 @@ impl ChatState {
         };
         match entry {
             LogEntry::Begin { lobby, .. } => drop(self.open_room(&RoomKey::Room(RoomName::lobby()), lobby, turn)),
-            LogEntry::Out { incarnation, counter, as_of } => self.ended_life(incarnation, (counter, as_of), source, turn),
+            LogEntry::Out { incarnation, counter, as_of } => {
+                self.ended_life(incarnation, (counter, as_of), source, turn)
+            }
             LogEntry::Message(message) => {
                 let number = if let Some(Tag::Message(number)) = tag { Some(number) } else { None };
                 return self.logged_message(message, number, source, turn);
@@ -128,7 +130,7 @@ impl ChatState {
                 let inbox = self.inboxes.find(owner.as_str());
                 if let Some(room) = inbox.filter(|inbox| self.order.position(*inbox).epoch == epoch) {
                     self.inboxes.was_noted(room, seq);
-                    turn.push(Effect::Delivered { room, seq });
+                    turn.push(Effect::NoteSent { room, seq });
                 }
             }
             LogEntry::Remove { client_id } => {
@@ -176,7 +178,7 @@ impl ChatState {
         }
         let sender = message.client_id.clone();
         let draft = message.draft(source.at);
-        let (mut copies, mut stored) = (SmallVec::new(), SmallVec::<[StoredCopy; 2]>::new());
+        let (mut copies, mut stored) = (Vec::with_capacity(rooms.len()), SmallVec::<[StoredCopy; 2]>::new());
         let last = rooms.len().saturating_sub(1);
         for (index, (room, (key, epoch))) in rooms.into_iter().zip(places).enumerate() {
             let entry = LoggedEntry { room, epoch, id: id.filter(|_| index == last) };
@@ -205,7 +207,7 @@ impl ChatState {
     /// Acknowledges a message that was placed, and delivers it to the clients of this node.
     fn show(
         &mut self,
-        waiting: Option<Waiting>,
+        waiting: Option<Box<MessageInFlight>>,
         mut stored: SmallVec<[StoredCopy; 2]>,
         sender: &ClientId,
         turn: &mut Turn,
@@ -234,9 +236,10 @@ impl ChatState {
     }
 
     /// Answers a message that gets no place: it has one already, or its room was dropped.
-    fn not_placed(&mut self, waiting: Option<Waiting>, earlier: Option<Placed>, turn: &mut Turn) {
+    fn not_placed(&mut self, waiting: Option<Box<MessageInFlight>>, earlier: Option<Placed>, turn: &mut Turn) {
         self.digest(&[0, earlier.map_or(0, |placed| placed.seq.0)]);
-        let Some(Waiting { asker, repeats, rooms, .. }) = waiting else { return };
+        let Some(waiting) = waiting else { return };
+        let MessageInFlight { asker, repeats, rooms, .. } = *waiting;
         for room in rooms {
             self.rooms.message_refused(room);
             self.forget_if_over(room, turn);

@@ -101,7 +101,7 @@ impl ChatState {
             let owner = self.rooms.get(inbox).and_then(|room| room.key().owner()).cloned();
             match self.cluster.as_mut().zip(owner) {
                 Some((cluster, owner)) => cluster.propose(LogEntry::Sent { owner, epoch, seq }, None),
-                None => turn.push(Effect::Delivered { room: inbox, seq }),
+                None => turn.push(Effect::NoteSent { room: inbox, seq }),
             }
         }
     }

@@ -102,7 +102,7 @@ impl ChatState {
                 }
                 tell_page(&mut frame, entry.key().clone(), with, &page, turn);
             }
-            Some(Reader::Proof { session }) => self.was_proven(session, room, &page, request.page, turn),
+            Some(Reader::Anchor { session }) => self.anchor_was_read(session, room, &page, request.page, turn),
             Some(Reader::Replay { session, ticket }) => {
                 self.replay(session, (room, request.page), page, ticket, turn);
             }
@@ -118,7 +118,7 @@ impl ChatState {
             Some(Reader::Page { mut frame, .. }) => {
                 turn.refuse(&mut frame, Refusal::new(ErrorCode::Unavailable, error.to_string()));
             }
-            Some(Reader::Proof { session } | Reader::Replay { session, .. }) => {
+            Some(Reader::Anchor { session } | Reader::Replay { session, .. }) => {
                 if self.catching_up.needs_history(session, request.room) {
                     let reason = "missed messages cannot be read at the moment";
                     self.cut_off(session, CloseCode::TryAgainLater, reason, turn);

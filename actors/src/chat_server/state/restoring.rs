@@ -6,28 +6,34 @@ use super::ChatState;
 use crate::chat_server::parts::order::{Placed, Position};
 use crate::clock::Now;
 use crate::history::{Restored, RoomKey, StoredId, StoredRoom};
+use crate::ids::RoomId;
 
 impl ChatState {
     /// Restores rooms, inboxes and remembered `id`s. Called once, before the first command.
     ///
     /// All stored rooms are restored, even if they exceed the limit of rooms.
+    ///
+    /// # Panics
+    /// If a room gets another number than its index in [`Restored::rooms`]. The store knows it by that index, so its
+    /// messages would go to another room.
     pub fn restore(&mut self, restored: Restored, now: Now) {
         debug_assert!(self.rooms.count() == 0, "nothing has happened yet");
         let Restored { rooms, ids, mark: _ } = restored;
-        for room in rooms {
-            self.restore_room(room, now);
+        for (index, stored) in (0..).zip(rooms) {
+            let room = self.restore_room(stored, now);
+            assert_eq!(room, Some(RoomId(index)), "the number of a restored room is its index");
         }
         self.restore_ids(ids, now);
     }
 
-    fn restore_room(&mut self, stored: StoredRoom, now: Now) {
-        let StoredRoom { key, epoch, seq, oldest, delivered, unclaimed } = stored;
+    fn restore_room(&mut self, stored: StoredRoom, now: Now) -> Option<RoomId> {
+        let StoredRoom { key, epoch, seq, oldest, sent, unclaimed } = stored;
         let kept = (seq.0 + 1).saturating_sub(oldest.0);
-        let Some(room) = self.rooms.restore(key.clone(), kept, seq > Seq(0), now.at) else { return };
+        let room = self.rooms.restore(key.clone(), kept, seq > Seq(0), now.at)?;
         self.order.open(room, Position { epoch, seq });
         if let RoomKey::Inbox(owner) = key {
             self.inboxes.add(&owner, room);
-            self.inboxes.restore_sent(room, delivered);
+            self.inboxes.restore_sent(room, sent);
         }
         if let Some(made) = unclaimed {
             self.inboxes.made_by(room, &made.maker);
@@ -35,6 +41,7 @@ impl ChatState {
                 self.inboxes.share(room);
             }
         }
+        Some(room)
     }
 
     fn restore_ids(&mut self, ids: Vec<StoredId>, now: Now) {

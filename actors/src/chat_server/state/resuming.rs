@@ -1,11 +1,12 @@
-//! Resuming: a session that returns is sent its missed messages, and then live messages.
+//! Resuming: a session that returns is sent its missed messages, and then live messages. The states of such a session
+//! are drawn in [`catching_up`](crate::chat_server::parts::catching_up).
 
 use starling_protocol::{CloseCode, HistoryPage, JoinedEvent, Resume, Seq, ServerEvent};
 
 use super::ChatState;
 use crate::chat_server::command::Frame;
 use crate::chat_server::effect::{Effect, Turn};
-use crate::chat_server::parts::catching_up::{UnprovenJoin, proof_page};
+use crate::chat_server::parts::catching_up::{AnchoredJoin, anchor_page};
 use crate::chat_server::parts::reads::Reader;
 use crate::credits::Ticket;
 use crate::history::{Page, ReadPurpose, ReadRequest};
@@ -32,8 +33,8 @@ impl ChatState {
         from.epoch == Some(position.epoch) && is_kept
     }
 
-    /// Resumes a session in a room that it is a member of, or in its inbox. If the client gave the time of its last
-    /// message, the history first has to confirm that message.
+    /// Resumes a session in a room that it is a member of, or in its inbox. If the client gave the time of its anchor,
+    /// the history first reads the anchor.
     pub(super) fn resume(
         &mut self,
         frame: &mut Frame,
@@ -42,15 +43,15 @@ impl ChatState {
         was_member: bool,
         turn: &mut Turn,
     ) {
-        self.answer_unproven(frame.session, room, turn);
-        let is_provable =
+        self.answer_without_anchor(frame.session, room, turn);
+        let has_anchor =
             |from: &Resume| from.at.is_some() && self.can_recover(room, *from) && from.after >= self.oldest(room);
-        let Some(resume) = resume.filter(is_provable) else {
+        let Some(resume) = resume.filter(has_anchor) else {
             return self.tell_joined(frame, room, resume, was_member, turn);
         };
-        let reader = Reader::Proof { session: frame.session };
-        self.catching_up.wait_for_proof(room, UnprovenJoin { frame: frame.take(), resume, was_member });
-        self.read(room, proof_page(resume.after), 1, reader, turn);
+        let reader = Reader::Anchor { session: frame.session };
+        self.catching_up.wait_for_anchor(room, AnchoredJoin { frame: frame.take(), resume, was_member });
+        self.read(room, anchor_page(resume.after), 1, reader, turn);
     }
 
     /// Answers with `joined`, starts to catch up if the session resumes, and admits it to live messages: at once if it
@@ -98,17 +99,18 @@ impl ChatState {
         }
     }
 
-    /// Answers a `join` whose proof has not been read yet, because another command of the session needs that answer
+    /// Answers a `join` whose anchor has not been read yet, because another command of the session needs that answer
     /// first. The answer says that nothing was recovered.
-    pub(super) fn answer_unproven(&mut self, session: SessionId, room: RoomId, turn: &mut Turn) {
-        if let Some(mut join) = self.catching_up.take_unproven(session, room) {
+    pub(super) fn answer_without_anchor(&mut self, session: SessionId, room: RoomId, turn: &mut Turn) {
+        if let Some(mut join) = self.catching_up.take_anchored(session, room) {
             let resume = Resume { epoch: None, ..join.resume };
             self.tell_joined(&mut join.frame, room, Some(resume), join.was_member, turn);
         }
     }
 
-    /// Answers a `join`, because the message that the client resumes from has been read.
-    pub(super) fn was_proven(
+    /// Answers a `join`, because its anchor has been read. A client whose anchor is another message than the stored one
+    /// has seen another history, so nothing is recovered.
+    pub(super) fn anchor_was_read(
         &mut self,
         session: SessionId,
         room: RoomId,
@@ -117,8 +119,8 @@ impl ChatState {
         turn: &mut Turn,
     ) {
         // Otherwise the session has left the room since, or has resumed anew.
-        let Some(mut join) = self.catching_up.take_proven(session, room, asked) else { return };
-        // The message may have been dropped meanwhile; a missing message does not contradict the client.
+        let Some(mut join) = self.catching_up.take_read(session, room, asked) else { return };
+        // The anchor may have been dropped meanwhile; a missing message does not contradict the client.
         let kept = page.messages.first().filter(|message| message.seq == join.resume.after);
         let is_other = kept.is_some_and(|message| Some(message.at) != join.resume.at);
         let resume = if is_other { Resume { epoch: None, ..join.resume } } else { join.resume };

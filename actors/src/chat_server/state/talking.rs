@@ -14,7 +14,7 @@ use super::{ChatState, Direct};
 use crate::chat_server::command::{Frame, OperatorPost, PostReply, Posted};
 use crate::chat_server::effect::{Answer, Effect, Turn};
 use crate::chat_server::parts::cluster::Tag;
-use crate::chat_server::parts::in_flight::{Asker, Waiting};
+use crate::chat_server::parts::in_flight::{Asker, MessageInFlight};
 use crate::chat_server::parts::order::{LoggedEntry, Placed, Placement};
 use crate::chat_server::parts::participants::Participant;
 use crate::chat_server::parts::remembered::IdKey;
@@ -162,7 +162,7 @@ impl ChatState {
             let text = format!("this connection is {}, not {name}", participant.name());
             return Err(Refusal::new(ErrorCode::ClientIdMismatch, text));
         }
-        self.may_claim(session, name, None)?;
+        self.check_claim(session, name, None)?;
         Ok(Some(name))
     }
 
@@ -189,7 +189,7 @@ impl ChatState {
         if self.cluster.is_some() {
             return self.propose_message(rooms, draft, (id, asker, ticket), turn);
         }
-        let mut copies = SmallVec::new();
+        let mut copies = Vec::with_capacity(rooms.len());
         for (room, draft) in rooms.iter().zip(std::iter::repeat_n(draft, rooms.len())) {
             let Some(entry) = self.rooms.get(*room) else { return };
             let (key, epoch) = (entry.key().clone(), self.order.position(*room).epoch);
@@ -199,8 +199,14 @@ impl ChatState {
             self.rooms.message_begins(*room);
         }
         let rooms = SmallVec::from_slice(rooms);
-        let number =
-            self.in_flight.begin(Waiting { asker, repeats: Vec::new(), id, rooms, accepted_at: turn.now.at, ticket });
+        let number = self.in_flight.begin(MessageInFlight {
+            asker,
+            repeats: Vec::new(),
+            id,
+            rooms,
+            accepted_at: turn.now.at,
+            ticket,
+        });
         turn.push(Effect::Append(Entry { number, copies }));
     }
 
@@ -310,8 +316,14 @@ impl ChatState {
             self.rooms.message_begins(*room);
         }
         let rooms = SmallVec::from_slice(rooms);
-        let number =
-            self.in_flight.begin(Waiting { asker, repeats: Vec::new(), id, rooms, accepted_at: turn.now.at, ticket });
+        let number = self.in_flight.begin(MessageInFlight {
+            asker,
+            repeats: Vec::new(),
+            id,
+            rooms,
+            accepted_at: turn.now.at,
+            ticket,
+        });
         let Draft { to, client_id, text, owner, id, .. } = draft;
         let message = LoggedMessage { first, last, to, client_id, text, id: owner.zip(id) };
         if let Some(cluster) = &mut self.cluster {
@@ -327,9 +339,8 @@ impl ChatState {
 
     /// Places, acknowledges and delivers a message that the log has committed.
     pub(super) fn committed(&mut self, number: EntryNumber, mut copies: SmallVec<[StoredCopy; 1]>, turn: &mut Turn) {
-        let Some(Waiting { asker, repeats, id, accepted_at, ticket, .. }) = self.in_flight.finish(number) else {
-            return;
-        };
+        let Some(message) = self.in_flight.finish(number) else { return };
+        let MessageInFlight { asker, repeats, id, accepted_at, ticket, .. } = *message;
         // The receiver's copy is the last: it has the `id`, and the acknowledgement is about it.
         let Some(last) = copies.pop() else { return };
         for copy in copies {
@@ -359,7 +370,7 @@ impl ChatState {
     /// Places a copy of a message that the log has committed, and that was accepted at `accepted_at`.
     ///
     /// # Panics
-    /// Where the log has given the copy another number than the order: the chat must not go on with two of them (INV-3).
+    /// If the log has given the copy another `seq` than the order: the chat must not go on with two numberings (INV-3).
     fn place(
         &mut self,
         copy: &StoredCopy,
@@ -397,7 +408,8 @@ impl ChatState {
 
     /// Refuses a message that the log could not commit. It gets no `seq`, and its `id` may be used again.
     pub(super) fn refused(&mut self, number: EntryNumber, turn: &mut Turn) {
-        let Some(Waiting { asker, repeats, rooms, .. }) = self.in_flight.finish(number) else { return };
+        let Some(message) = self.in_flight.finish(number) else { return };
+        let MessageInFlight { asker, repeats, rooms, .. } = *message;
         refuse_all(asker, repeats, ErrorCode::Unavailable, "the message could not be stored", turn);
         for room in rooms {
             self.rooms.message_refused(room);
@@ -407,7 +419,7 @@ impl ChatState {
 }
 
 fn not_here() -> Refusal {
-    Refusal::new(ErrorCode::NotAMember, "you are in no room")
+    Refusal::new(ErrorCode::NotAMember, "you are in no room, join one first")
 }
 
 /// Tells the sender of a message that it is stored.

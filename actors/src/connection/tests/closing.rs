@@ -145,12 +145,12 @@ async fn a_peer_that_is_gone_breaks_the_connection_and_nothing_waits_for_it() {
         }
         connection.flush(clock::now(), &mut written)
     };
-    assert_eq!(timeout(DEADLINE, breaking).await, Ok(Flushed::All), "broken once, then nothing waits");
+    assert_eq!(timeout(DEADLINE, breaking).await, Ok(Flushed::All), "nothing is queued after the break");
     assert_eq!((connection.queued(), connection.stalled_since()), (Queued::default(), None));
-    assert!(written.chunks.is_empty(), "what was not written does not count as written");
+    assert!(written.chunks.is_empty(), "unwritten bytes do not count as written");
 
     assert!(connection.is_clear());
-    assert_eq!(connection.write_through(chunk(&[text(2, 100)]), 0), Ok(()), "the reading half tells");
+    assert_eq!(connection.write_through(chunk(&[text(2, 100)]), 0), Ok(()), "the reading half reports the end");
     assert_eq!(connection.queued(), Queued::default());
     assert_eq!(connection.offer(chunk(&[text(3, 100)]), NO_BOUND), Ok(()));
     assert_eq!(connection.flush(clock::now(), &mut written), Flushed::Broken);
@@ -168,7 +168,7 @@ async fn a_connection_that_is_reset_does_not_wait_for_its_client_to_read() {
             pair.client.socket.readable().await.unwrap();
             let mut buffer = [0; 4_096];
             match pair.client.socket.try_read(&mut buffer) {
-                Ok(count) => assert_ne!(count, 0, "an orderly end"),
+                Ok(count) => assert_ne!(count, 0, "expected a reset, not an orderly end"),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return error,
             }

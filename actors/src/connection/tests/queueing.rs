@@ -5,7 +5,7 @@ use super::*;
 #[actix::test]
 async fn frames_leave_whole_and_in_the_order_in_which_they_were_accepted() {
     let mut pair = pair().await;
-    // Of every kind of length, one in a chunk and several; more chunks than one write takes.
+    // Frames of every length encoding, one or several per chunk, and more chunks than one write accepts.
     let texts: Vec<String> =
         (0..120).map(|number| text(number, [1, 125, 126, 3_000, 70_000][number as usize % 5])).collect();
     for three in texts.chunks(3) {
@@ -53,7 +53,7 @@ async fn what_waits_is_counted_as_it_comes_and_goes() {
 
     assert_eq!(pair.flush(), Flushed::Blocked);
     let left = pair.connection.queued();
-    assert_eq!(left.frames, 1, "the small ones are written");
+    assert_eq!(left.frames, 1, "the small frames are written");
     assert!((1..large.len() + 10).contains(&left.bytes));
     let stalled_since = pair.connection.stalled_since().expect("the kernel is full");
     assert_eq!(pair.flush(), Flushed::Blocked);
@@ -99,19 +99,19 @@ async fn what_the_kernel_does_not_take_of_a_frame_waits_and_the_next_one_waits_b
 async fn exactly_as_much_as_may_wait_is_accepted_and_one_byte_more_is_refused() {
     let mut pair = pair().await;
     let outbox_bytes = 1_000;
-    // A frame of 125 bytes and less has a header of 2.
+    // A frame with at most 125 bytes of payload has a header of 2 bytes.
     for _ in 0..9 {
         assert_eq!(pair.connection.offer(chunk(&[text(1, 98)]), outbox_bytes), Ok(()));
     }
     assert_eq!(pair.connection.queued_bytes(), 900);
     assert_eq!(pair.connection.offer(chunk(&[text(2, 99)]), outbox_bytes), Err(Overflow));
-    assert_eq!(pair.connection.queued(), Queued { bytes: 900, frames: 9 }, "the refused one is not there");
+    assert_eq!(pair.connection.queued(), Queued { bytes: 900, frames: 9 }, "the refused chunk is not queued");
     assert_eq!(pair.connection.offer(chunk(&[text(3, 98)]), outbox_bytes), Ok(()));
     assert_eq!(pair.connection.queued(), Queued { bytes: 1_000, frames: 10 });
     assert_eq!(pair.connection.offer(chunk(&[text(4, 2)]), outbox_bytes), Err(Overflow));
 
     assert_eq!(pair.flush(), Flushed::All);
-    assert_eq!(pair.connection.offer(chunk(&[text(5, 98)]), 100), Ok(()), "there is place again");
+    assert_eq!(pair.connection.offer(chunk(&[text(5, 98)]), 100), Ok(()), "the outbox has space again");
 }
 
 #[actix::test]
@@ -121,7 +121,7 @@ async fn what_is_left_of_a_frame_written_past_the_outbox_may_be_as_much_as_may_w
     let mut pair = pair().await;
     assert_eq!(pair.connection.write_through(chunk(std::slice::from_ref(&large)), 1_000), Err(Overflow));
     let left = pair.connection.queued();
-    assert_eq!(left.frames, 1, "the rest of what was begun is kept, so that it can be ended");
+    assert_eq!(left.frames, 1, "the rest of the started frame is kept, so that it can be completed");
     assert!(left.bytes > 1_000);
 
     pair.connection.close_dropping(close_frame(), clock::now());

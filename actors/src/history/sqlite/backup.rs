@@ -1,8 +1,8 @@
-//! Copies of a database: a backup of it, and a database that is made from one.
+//! Copies of a database: backup and restore.
 //!
-//! A copy shows one moment: that in which the rooms are read. Messages are then read in small parts, up to the newest
-//! that their rooms had, so a server that goes on writing is never held up, however long the copy takes. What the server
-//! drops meanwhile is not in the copy.
+//! A copy shows the moment at which its rooms are read. Messages are then read in small parts, up to the newest message
+//! that each room had at that moment. So a running server is never blocked, no matter how long the copy takes. Messages
+//! that the server drops meanwhile are not in the copy.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,39 +11,41 @@ use std::path::Path;
 use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Params, params_from_iter};
 
-use super::continuity::mark_as_copy;
-use super::file::{self, FileIdentity, beside};
+use super::SqliteSettings;
+use super::connections;
+use super::continuity::{has_log_of_another, mark_as_copy};
+use super::file::{self, FileIdentity, Rights, UNFINISHED, beside};
 use super::lock::Lock;
-use super::open;
+use super::open_error::OpenError;
 use super::operator::{CheckReport, OperatorError, check_database, reader};
-use super::ownership::{self, UNFINISHED};
+use super::ownership;
 use super::schema::{self, APPLICATION_ID, DbRoom, SEQ_MAX, place};
 use super::search::SearchIndex;
-use super::{OpenError, SqliteSettings};
 
-/// Most rows that are read at once.
+/// The largest number of rows that one read returns.
 const PART: usize = 256;
 
-/// Writes a backup of a database to a file that is not there yet. A server may be running.
+/// Writes a backup of a database to a new file. A server may be running.
 ///
 /// # Errors
-/// [`OperatorError`]; then there is no such file.
+/// [`OperatorError`]; then no file is left behind.
 pub fn backup(path: &Path, target: &Path) -> Result<CheckReport, OperatorError> {
     file::check_new_name(target).map_err(|reason| OperatorError::UnfitTarget { path: target.to_owned(), reason })?;
     let source = reader(path)?;
     ownership::check_new(target)?;
-    match File::create_new(target) {
+    let rights = fs::metadata(path).map(|metadata| Rights::of(&metadata)).map_err(|error| target_error(path, error))?;
+    match rights.new_file().open(target) {
         Ok(_) => copy(&source, target),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(OperatorError::Exists(target.to_owned())),
         Err(error) => Err(target_error(target, error)),
     }
 }
 
-/// Makes the database of the settings from a backup, or from another database. No server may be running. With `replace`
-/// the database that is there is lost. Its rooms begin new epochs with the next start.
+/// Creates the database of the settings from a backup or another database. No server may be running. With `replace` an
+/// existing database is overwritten. The rooms begin new epochs at the next start.
 ///
 /// # Errors
-/// [`OperatorError`]; then the database is as it was.
+/// [`OperatorError`]; then the database is unchanged.
 pub fn restore(settings: &SqliteSettings, from: &Path, replace: bool) -> Result<CheckReport, OperatorError> {
     file::check_new_name(&settings.path)
         .map_err(|reason| OperatorError::UnfitTarget { path: settings.path.clone(), reason })?;
@@ -60,30 +62,42 @@ pub fn restore(settings: &SqliteSettings, from: &Path, replace: bool) -> Result<
     if there.is_some() && there == FileIdentity::at(from).ok() {
         return Err(OperatorError::Itself(from.to_owned()));
     }
-    if !replace && fs::metadata(&path).is_ok_and(|metadata| metadata.len() > 0) {
+    let is_there = fs::metadata(&path).is_ok_and(|metadata| metadata.len() > 0) || ownership::is_log_alone(&path);
+    if !replace && is_there {
         return Err(OperatorError::WouldReplace(path));
     }
     ownership::check_replaceable(&path)?;
     let _lock = Lock::take(&path)?;
     settle(&path)?;
-    // What another restore has left is overwritten.
+    // An unfinished file of an earlier restore is overwritten.
     let unfinished = beside(&path, UNFINISHED);
     ownership::check_new(&unfinished)?;
-    File::create(&unfinished).map_err(|error| target_error(&unfinished, error))?;
+    fs::remove_file(&unfinished)
+        .or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+        .and_then(|()| rights_in_place(from, &path)?.create_new(&unfinished))
+        .map_err(|error| target_error(&unfinished, error))?;
     let report = copy(&source, &unfinished)?;
     replace_with(&unfinished, &path).map_err(|error| target_error(&path, error))?;
     Ok(report)
 }
 
-/// Takes the log of a database into it, so that its file alone is the whole of it. One that is damaged stays as it is.
+/// The rights of the database that is replaced; where there is none, of the backup, in the hands of whose folder it is.
+fn rights_in_place(from: &Path, path: &Path) -> io::Result<Rights> {
+    if let Ok(there) = fs::metadata(path) {
+        return Ok(Rights::of(&there));
+    }
+    Ok(Rights::of(&fs::metadata(from)?).in_folder(&fs::metadata(folder(path))?))
+}
+
+/// Checkpoints the write-ahead log, so that the database file alone is complete. A damaged database stays unchanged.
 fn settle(path: &Path) -> Result<(), OperatorError> {
     let settle = || -> rusqlite::Result<bool> {
-        let connection = open::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        // This alone undoes a transaction that was cut off.
+        let connection = connections::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        // Any read rolls back a transaction that was interrupted.
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
     };
-    if fs::metadata(path).map_or(0, |metadata| metadata.len()) == 0 {
+    if fs::metadata(path).map_or(0, |metadata| metadata.len()) == 0 || has_log_of_another(path) {
         return Ok(());
     }
     match settle() {
@@ -98,11 +112,12 @@ fn settle(path: &Path) -> Result<(), OperatorError> {
     }
 }
 
-/// Gives a copy the name of the database. Whenever the process is killed, the one or the other has it and is whole.
+/// Renames a copy to the name of the database. If the process is killed at any point, a complete database has the name:
+/// the old one or the copy.
 fn replace_with(unfinished: &Path, path: &Path) -> io::Result<()> {
-    // Nothing of it would be right.
+    // The index belongs to the old database.
     SearchIndex::remove(path).map_err(io::Error::other)?;
-    // A log that is not this database's would be taken for its own.
+    // SQLite would apply another database's log to the copy.
     for ending in ["-wal", "-shm", "-journal"] {
         match fs::remove_file(beside(path, ending)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -118,7 +133,7 @@ fn target_error(path: &Path, error: io::Error) -> OperatorError {
     OperatorError::Target { path: path.to_owned(), error }
 }
 
-/// Fills an empty file with a copy, and checks it. Removes the file where that fails.
+/// Fills an empty file with a copy and checks it. On failure it removes the file.
 fn copy(source: &Connection, target: &Path) -> Result<CheckReport, OperatorError> {
     let write = || -> Result<CheckReport, OperatorError> {
         let mut connection = Connection::open_with_flags(target, OpenFlags::SQLITE_OPEN_READ_WRITE)
@@ -130,7 +145,7 @@ fn copy(source: &Connection, target: &Path) -> Result<CheckReport, OperatorError
         connection.close().map_err(|(_, error)| copy_error(target, error))?;
         let synced = File::open(target).and_then(|file| file.sync_all()).and_then(|()| sync_folder(target));
         synced.map_err(|error| target_error(target, error))?;
-        let report = check_database(&reader(target)?)?;
+        let report = check_database(&*reader(target)?)?;
         match report.problems.len() {
             0 => Ok(report),
             problems => Err(OperatorError::Damaged { path: target.to_owned(), problems }),
@@ -138,7 +153,7 @@ fn copy(source: &Connection, target: &Path) -> Result<CheckReport, OperatorError
     };
     let outcome = write();
     if outcome.is_err() {
-        // Whoever cannot remove it finds a file that no start and no restore takes for a history.
+        // If the removal fails too, no start and no restore accepts the file that is left.
         fs::remove_file(target).unwrap_or_default();
     }
     outcome
@@ -149,11 +164,14 @@ fn copy_error(path: &Path, error: rusqlite::Error) -> OperatorError {
 }
 
 fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+    File::open(folder(path))?.sync_all()
 }
 
-/// On which side a copy fails.
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The side on which a copy failed.
 enum CopyError {
     Source(rusqlite::Error),
     Target(rusqlite::Error),
@@ -161,7 +179,7 @@ enum CopyError {
 
 fn fill(source: &Connection, target: &mut Connection) -> Result<(), CopyError> {
     use CopyError::{Source, Target};
-    // Nothing of it is undone: where it fails, the file is removed.
+    // No rollback is needed: on failure the file is removed.
     target.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;").map_err(Target)?;
     let version = schema::version(source).map_err(Source)?;
     let transaction = target.transaction().map_err(Target)?;
@@ -172,7 +190,7 @@ fn fill(source: &Connection, target: &mut Connection) -> Result<(), CopyError> {
     }
     copy_ids(source, &transaction)?;
     transaction.commit().map_err(Target)?;
-    // Only now it is taken for a history.
+    // From here on the file is recognized as a history.
     let transaction = target.transaction().map_err(Target)?;
     schema::migrate(&transaction).map_err(Target)?;
     mark_as_copy(&transaction).map_err(Target)?;
@@ -180,13 +198,13 @@ fn fill(source: &Connection, target: &mut Connection) -> Result<(), CopyError> {
     transaction.commit().map_err(Target)
 }
 
-/// The rooms, and the newest message of each.
+/// All rooms, with the newest message of each.
 fn rooms(connection: &Connection) -> rusqlite::Result<Vec<(DbRoom, u64)>> {
     let mut rooms = connection.prepare("SELECT id, seq FROM rooms")?;
     rooms.query_map([], |row| Ok((DbRoom(row.get(0)?), row.get(1)?)))?.collect()
 }
 
-/// Copies the messages of a room up to this one, in parts.
+/// Copies the messages of a room up to `seq`, in parts.
 fn copy_messages(source: &Connection, target: &Connection, room: DbRoom, seq: u64) -> Result<(), CopyError> {
     use CopyError::{Source, Target};
     let (mut first, last) = (place(room, 0), place(room, seq));
@@ -194,7 +212,8 @@ fn copy_messages(source: &Connection, target: &Connection, room: DbRoom, seq: u6
     while let Some(newest) = copy_rows(source, target, "messages", select, (first, last, PART))? {
         first = newest + 1;
     }
-    // What was dropped in the meantime leaves a gap behind what was copied before: that goes, too.
+    // Messages that the server dropped meanwhile leave a gap after the first parts. The messages before the gap are
+    // deleted.
     let mut oldest = source.prepare_cached("SELECT oldest FROM rooms WHERE id = ?1").map_err(Source)?;
     let oldest = match oldest.query_row([room.0], |row| row.get::<_, u64>(0)) {
         Ok(oldest) => oldest.min(seq + 1),
@@ -209,21 +228,21 @@ fn copy_messages(source: &Connection, target: &Connection, room: DbRoom, seq: u6
     run("UPDATE rooms SET oldest = ?2 WHERE id = ?1", (i64::from(room.0), oldest.cast_signed()))
 }
 
-/// Copies the `id`s of messages that were dropped, in parts.
+/// Copies the `id`s of dropped messages, in parts.
 fn copy_ids(source: &Connection, target: &Connection) -> Result<(), CopyError> {
     let mut after = i64::MIN;
     let select = "SELECT * FROM dropped_ids WHERE place > ?1 ORDER BY place LIMIT ?2";
     while let Some(newest) = copy_rows(source, target, "dropped_ids", select, (after, PART))? {
         after = newest;
     }
-    // Those of messages that the copy has, and of rooms that it has not.
+    // Deletes the `id`s of messages that the copy contains, that are newer than the copy, or whose room is not in it.
     let surplus = "DELETE FROM dropped_ids WHERE place IN (SELECT place FROM messages)
         OR place > (SELECT coalesce(max(seq), -1) + (place & ~?1) FROM rooms WHERE id = place >> ?2)";
     let (mask, bits) = (SEQ_MAX.cast_signed(), schema::SEQ_BITS);
     target.execute(surplus, (mask, bits)).map(drop).map_err(CopyError::Target)
 }
 
-/// Copies the rows that a query gives to the table of the same columns. Returns the first column of the last one.
+/// Copies the rows of a query into a table with the same columns. Returns the first column of the last row.
 fn copy_rows(
     source: &Connection,
     target: &Connection,

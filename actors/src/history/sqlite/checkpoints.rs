@@ -1,4 +1,4 @@
-//! The thread that keeps the write-ahead log short.
+//! A thread that keeps the write-ahead log short.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,10 +14,10 @@ use crate::history::HistoryMetrics;
 use crate::history::thread::spawn;
 use crate::vitals::Vitals;
 
-/// How often what was written is taken from the write-ahead log into the database.
+/// The interval between two checkpoints, which move the write-ahead log into the database.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Starts the thread that keeps the write-ahead log short; it ends when the sender is dropped.
+/// Starts the thread. It ends when the returned sender is dropped.
 pub(super) fn start(
     (connection, files): (Connection, Arc<OpenFiles>),
     writer: Sender<Vec<WriterCommand>>,
@@ -32,13 +32,14 @@ pub(super) fn start(
             let commits = metrics.commit_seconds.count() + metrics.dropped.load(Relaxed);
             if commits != seen {
                 seen = commits;
-                // A log that was cut would be taken into the database in parts, and damage it: the writer says what then.
+                // A checkpoint would move only a part of a truncated log, and so damage the database. The writer
+                // reports the fault.
                 if files.check().is_err() {
                     continue;
                 }
-                // It waits for nobody and takes what it can.
+                // A passive checkpoint blocks nobody and moves as much as it can.
                 if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
-                    // Without a writer the process ends.
+                    // Sending fails only without a writer, and then the process ends.
                     writer.send(vec![WriterCommand::CheckpointFailed(error)]).unwrap_or_default();
                 }
             }

@@ -1,4 +1,4 @@
-//! What the writer is told.
+//! The commands of the writer thread.
 
 use std::time::Instant;
 
@@ -9,32 +9,34 @@ use super::schema::DbRoom;
 use crate::history::{Draft, EntryNumber, LogMark, Receipt, RoomKey};
 use crate::ids::RoomId;
 
-/// What the writer is to do.
+/// A command for the writer.
 #[derive(Debug)]
 pub(super) enum WriterCommand {
     Append(Append),
-    /// The owner of an inbox was sent everything up to this message.
-    Delivered(DbRoom, Seq),
-    /// The room has ended; the receipt comes back with the outcome.
+    /// The owner of the inbox has received all messages up to this one.
+    NoteSent(DbRoom, Seq),
+    /// The room has ended. The receipt is returned with the outcome.
     Forget(DbRoom, Option<Receipt>),
     /// All messages up to this record of the log of several nodes were appended.
     Mark(LogMark),
-    /// The write-ahead log cannot be taken into the database.
+    /// Numbers for new rooms are wanted, from this one on.
+    FindNumbers(u32),
+    /// A checkpoint of the write-ahead log failed.
     CheckpointFailed(rusqlite::Error),
 }
 
 impl WriterCommand {
-    /// How many messages it stores.
+    /// The number of messages that the command stores.
     pub(super) fn messages(&self) -> usize {
         if let Self::Append(append) = self { append.copies.len() } else { 0 }
     }
 }
 
-/// An entry that is to be committed: all copies of its message, or none.
+/// An entry to commit: all copies of its message, or none.
 #[derive(Debug)]
 pub(super) struct Append {
     pub(super) number: EntryNumber,
-    /// One in a room; of a private message two, in the inboxes of its sender and its receiver.
+    /// One copy for a room; two copies for a private message, in the inboxes of sender and receiver.
     pub(super) copies: SmallVec<[NewCopy; 1]>,
     pub(super) queued: Instant,
 }
@@ -47,8 +49,8 @@ pub(super) struct NewCopy {
     pub(super) key: RoomKey,
     pub(super) epoch: Epoch,
     pub(super) draft: Draft,
-    /// Its number, where the log of several nodes has given it.
+    /// Its sequence number, where the log of several nodes has given it.
     pub(super) given: Option<Seq>,
-    /// Its number in the room, from the commit on; 0 before.
+    /// The sequence number that the commit assigns; 0 before.
     pub(super) seq: Seq,
 }

@@ -1,4 +1,4 @@
-//! One commit: what is stored and dropped together.
+//! One commit: the writes of one transaction.
 
 use rusqlite::{Connection, TransactionBehavior};
 use rustc_hash::FxHashMap;
@@ -13,22 +13,23 @@ use crate::history::{LogMark, Receipt};
 #[derive(Debug)]
 pub(super) struct Forgotten {
     pub(super) room: DbRoom,
-    /// Whether messages of it are still stored: then its name goes at once, and the retention drops them.
+    /// Whether messages of the room are still stored. Then the commit only removes its name, and retention drops the
+    /// messages.
     pub(super) has_messages: bool,
-    /// Comes back with the outcome, to somebody who waits for it.
+    /// Returned with the outcome, if the caller waits for it.
     pub(super) receipt: Option<Receipt>,
 }
 
-/// Whether the database refuses what one message says, rather than being unable to store anything.
+/// Whether the database rejects a single message. Otherwise it can store nothing.
 pub(super) fn is_of_a_message(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{ConstraintViolation, TooBig, TypeMismatch};
     matches!(error.sqlite_error_code(), Some(ConstraintViolation | TooBig | TypeMismatch))
 }
 
-/// Gives the messages of each room their numbers: the next after the newest one that is stored.
+/// Assigns sequence numbers: each message gets the number after the newest one of its room.
 pub(super) struct Numbering<'a> {
     bounds: &'a Bounds,
-    /// The newest number that was given, where it is not the newest that is stored.
+    /// The newest assigned number of each room that has messages in this batch.
     given: FxHashMap<DbRoom, Seq>,
 }
 
@@ -47,7 +48,7 @@ impl<'a> Numbering<'a> {
         self.given.get(&room).copied().unwrap_or_else(stored)
     }
 
-    /// Numbers a message. Returns false where a room has no more numbers.
+    /// Numbers a message. Returns `false` if a room has no more numbers.
     pub(super) fn number(&mut self, append: &mut Append) -> bool {
         for copy in &mut append.copies {
             copy.seq = copy.given.unwrap_or_else(|| self.newest(copy.db).next());
@@ -59,7 +60,7 @@ impl<'a> Numbering<'a> {
         true
     }
 
-    /// The message is not stored after all: the next one gets its numbers.
+    /// Takes the numbers of a message back: it is not stored, and the next message gets them.
     fn take_back(&mut self, append: &Append) {
         self.given.extend(append.copies.iter().map(|copy| (copy.db, Seq(copy.seq.0.saturating_sub(1)))));
     }
@@ -89,7 +90,8 @@ pub(super) fn write(
     transaction.commit()
 }
 
-/// Stores in one commit the messages that the database takes. Leaves those, numbered anew, and gives the others.
+/// Stores in one commit all messages that the database accepts. They stay in `batch`, with new numbers; the rejected
+/// ones are returned.
 pub(super) fn write_singly(
     connection: &mut Connection,
     batch: &mut Vec<Append>,
@@ -164,13 +166,13 @@ fn insert(connection: &Connection, append: &Append) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Notes the newest message of a room, and makes the room's row with the first one.
+/// Updates the newest message of a room. The first message of a room inserts its row.
 fn advance(connection: &Connection, copy: &NewCopy, is_known: bool) -> rusqlite::Result<()> {
     let seq = copy.seq.0.cast_signed();
     if is_known {
         connection.prepare_cached("UPDATE rooms SET seq = ?2 WHERE id = ?1")?.execute((copy.db.0, seq))?;
     } else {
-        // An earlier room of this name has ended, though it may still have its row.
+        // A room with the same name may have ended and still have its row.
         let mut make = connection.prepare_cached(
             "INSERT OR REPLACE INTO rooms (id, name, epoch, seq, oldest) VALUES (?1, ?2, ?3, ?4, ?4)",
         )?;

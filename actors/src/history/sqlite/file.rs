@@ -1,19 +1,25 @@
-//! The files of a database: where they are, and which of them was opened.
+//! The files of a database: their paths, and the identity of the opened files.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::OpenError;
-use super::ownership::UNFINISHED;
-use super::search::ENDING;
+use rusqlite::{Connection, OpenFlags};
 
-/// The endings of the files that a history has beside its database, and its search index beside itself. No file that a
-/// command makes has such a name: a history of the name without the ending would take it for its own.
-const RESERVED: [&str; 6] = ["-wal", "-shm", "-journal", ".lock", UNFINISHED, ENDING];
+use super::open_error::OpenError;
+
+/// The ending of an unfinished restore, before it is renamed.
+pub(super) const UNFINISHED: &str = ".restoring";
+
+/// The ending of the search index.
+pub(super) const SEARCH_ENDING: &str = "-search";
+
+/// The endings of the files that belong to a database or its search index. Commands refuse to create files with these
+/// endings, because the history of the name without the ending would use the file as its own.
+const RESERVED: [&str; 6] = ["-wal", "-shm", "-journal", ".lock", UNFINISHED, SEARCH_ENDING];
 
 /// The path of a file that belongs to a database.
 pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
@@ -22,39 +28,39 @@ pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-/// The name of the file at a path that SQLite takes for the path of a file, or why it does not.
+/// The file name in a path. An error if SQLite would not use the path as a file path.
 pub(super) fn name(path: &Path) -> Result<&OsStr, &'static str> {
     let text = path.to_string_lossy();
     if text.starts_with(':') || text.starts_with("file:") {
-        return Err("it is not taken for the path of a file, write ./ before it");
+        return Err("SQLite would not treat it as a file path, write ./ before it");
     }
-    path.file_name().ok_or("it does not end with the name of a file")
+    path.file_name().ok_or("it does not end with a file name")
 }
 
-/// Why no database may be made at a path, where none may.
+/// Checks that a database may be created at a path.
 pub(super) fn check_new_name(path: &Path) -> Result<(), &'static str> {
     let name = name(path)?.as_encoded_bytes();
     if RESERVED.iter().any(|ending| name.ends_with(ending.as_bytes())) {
         return Err(
-            "files that belong to a history have names that end so: -wal, -shm, -journal, .lock, .restoring, -search",
+            "these endings are reserved for the files of a history: -wal, -shm, -journal, .lock, .restoring, -search",
         );
     }
     Ok(())
 }
 
-/// Where a database is that this process may make there; else like [`locate`].
+/// Locates a database like [`locate`], and checks that this process may create it there.
 pub(super) fn locate_new(path: &Path) -> Result<PathBuf, OpenError> {
     let unfit = |reason| OpenError::Unfit { path: path.to_owned(), reason };
     check_new_name(path).map_err(unfit)?;
     let located = locate(path)?;
-    // A link may lead to it.
+    // The path may be a link to a reserved name.
     check_new_name(&located).map_err(unfit)?;
     Ok(located)
 }
 
-/// Where the database is: an absolute path without symbolic links, the same for everybody who means this file.
+/// The absolute path of a database without symbolic links, so that all processes use the same path for one file.
 ///
-/// Makes the folder.
+/// Creates the folder if it does not exist.
 pub(super) fn locate(path: &Path) -> Result<PathBuf, OpenError> {
     let of = |error| OpenError::File { path: path.to_owned(), error };
     let unfit = |reason| OpenError::Unfit { path: path.to_owned(), reason };
@@ -69,20 +75,18 @@ pub(super) fn locate(path: &Path) -> Result<PathBuf, OpenError> {
     let located = fs::canonicalize(path).map_err(of)?;
     let metadata = fs::metadata(&located).map_err(of)?;
     if !metadata.is_file() {
-        return Err(unfit("it is not a file"));
+        return Err(unfit("it is not a regular file"));
     }
     if metadata.nlink() > 1 {
-        return Err(unfit(
-            "the file has several names (hard links), and its log would be found under one of them only",
-        ));
+        return Err(unfit("the file has several hard links, and SQLite finds its log under only one of the names"));
     }
     Ok(located)
 }
 
-/// Puts the name of a folder on the disk, and the names of the folders that lead to it on its file system.
+/// Syncs the name of a folder to the disk, and the names of its parent folders on the same file system.
 ///
-/// SQLite syncs the folder of a database, but not the name of that folder: a power cut could take a folder that was made
-/// just now, with all that was synced in it.
+/// SQLite syncs the folder of a database, but not the name of that folder. A power failure could lose a new folder
+/// together with everything that was synced in it.
 fn sync_names_above(folder: &Path) -> io::Result<()> {
     let device = fs::metadata(folder)?.dev();
     for above in folder.ancestors().skip(1) {
@@ -90,7 +94,7 @@ fn sync_names_above(folder: &Path) -> io::Result<()> {
             break;
         }
         match File::open(above).and_then(|above| above.sync_all()) {
-            // Somebody else's folder was not made by this process.
+            // This process has not created a folder of another user.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
             outcome => outcome?,
         }
@@ -98,7 +102,55 @@ fn sync_names_above(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The file that was opened, to be told from another one at the same path.
+/// Reads the file of a database as if it had no log. No connection to it may be open in this process: its locks would end.
+pub(super) fn open_without_log(path: &Path) -> rusqlite::Result<Connection> {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let encoded: Vec<_> = bytes.iter().map(|byte| format!("%{byte:02x}")).collect();
+    let uri = format!("file:{}?immutable=1", encoded.concat());
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(uri, flags)
+}
+
+/// Whose a file is, and who else may read and write it.
+///
+/// A file that is made beside a history, or in its place, has the history's rights: what root does for a server of another
+/// user leaves that server what it needs, and shows nobody what was said.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rights {
+    mode: u32,
+    owner: u32,
+    group: u32,
+}
+
+impl Rights {
+    /// The rights of this file.
+    pub(super) fn of(metadata: &fs::Metadata) -> Self {
+        Self { mode: metadata.mode() & 0o666 | 0o600, owner: metadata.uid(), group: metadata.gid() }
+    }
+
+    /// The same for a file of the owner of this folder.
+    pub(super) fn in_folder(self, folder: &fs::Metadata) -> Self {
+        Self { owner: folder.uid(), group: folder.gid(), ..self }
+    }
+
+    /// The options to make a file that belongs to whoever makes it, and that nobody else may read than these rights say.
+    pub(super) fn new_file(self) -> fs::OpenOptions {
+        let mut options = File::options();
+        options.read(true).write(true).create_new(true).mode(self.mode);
+        options
+    }
+
+    /// Makes a file with these rights.
+    pub(super) fn create_new(self, path: &Path) -> io::Result<File> {
+        let file = self.new_file().mode(0o600).open(path)?;
+        // Only root gives a file away, and not every file system knows rights. Then it belongs to whoever made it.
+        fchown(&file, Some(self.owner), Some(self.group)).unwrap_or_default();
+        file.set_permissions(Permissions::from_mode(self.mode)).unwrap_or_default();
+        Ok(file)
+    }
+}
+
+/// Identifies an opened file, to detect another file at the same path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FileIdentity {
     device: u64,
@@ -106,7 +158,7 @@ pub(super) struct FileIdentity {
 }
 
 impl FileIdentity {
-    /// The file that is at this path now.
+    /// The identity of the file that is at this path now.
     pub(super) fn at(path: &Path) -> io::Result<Self> {
         Ok(Self::of(&fs::metadata(path)?))
     }
@@ -115,14 +167,14 @@ impl FileIdentity {
         Self { device: metadata.dev(), inode: metadata.ino() }
     }
 
-    /// Its number on its file system.
+    /// The inode number.
     pub(super) fn inode(self) -> u64 {
         self.inode
     }
 }
 
-/// The files of an open database. What is stored in them is found by the next start only while they are at their paths, and
-/// whole.
+/// The files of an open database. The next start finds the stored messages only if these files stay complete and at
+/// their paths.
 #[derive(Debug)]
 pub(super) struct OpenFiles {
     database: OpenFile,
@@ -135,7 +187,7 @@ pub(super) struct OpenFiles {
 struct OpenFile {
     path: PathBuf,
     identity: FileIdentity,
-    /// How long it was when it was looked at last; what was written in it does not get less.
+    /// The length at the last check. A file may not become shorter. `None` for a file whose length is not checked.
     bytes: Option<AtomicU64>,
 }
 
@@ -148,8 +200,8 @@ impl OpenFile {
         Self { bytes: Some(AtomicU64::new(0)), ..self }
     }
 
-    /// The file at the path, if it is the one that was opened. No file is opened here: to close one would end the locks that
-    /// this process has on it.
+    /// The metadata of the file at the path, if it is the file that was opened. This function does not open the file,
+    /// because closing it would release the locks that this process has on it.
     fn metadata(&self) -> Option<fs::Metadata> {
         let found = fs::symlink_metadata(&self.path).ok();
         found.filter(|metadata| FileIdentity::of(metadata) == self.identity)
@@ -170,7 +222,7 @@ impl OpenFile {
         Ok(())
     }
 
-    /// Notes how long it is now. One that is not there is found by the next check.
+    /// Records the current length. If the file is missing, the next check reports it.
     fn note_bytes(&self) {
         if let (Some(bytes), Some(found)) = (&self.bytes, self.metadata()) {
             bytes.store(found.len(), Relaxed);
@@ -178,12 +230,12 @@ impl OpenFile {
     }
 }
 
-/// Why what is stored in the open files would be lost.
+/// The reason that stored messages would be lost.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FileFault {
-    #[error("the file {} is not there any more, or is another one", .0.display())]
+    #[error("the file {} is missing or was replaced", .0.display())]
     Moved(PathBuf),
-    #[error("the file {} was made shorter", .0.display())]
+    #[error("the file {} was truncated", .0.display())]
     Cut(PathBuf),
 }
 
@@ -197,42 +249,42 @@ impl OpenFiles {
         Ok(files)
     }
 
-    /// Looks whether all files are at their paths, and what was stored is in them.
+    /// Checks that all files are at their paths and have not become shorter.
     pub(super) fn check(&self) -> Result<(), FileFault> {
         [&self.database, &self.lock, &self.log_index, &self.log].into_iter().try_for_each(OpenFile::check)
     }
 
-    /// Notes that something was stored in the log: it does not get shorter from now on.
+    /// Records the length of the log after a commit. From now on the log may not become shorter.
     pub(super) fn note_stored(&self) {
         self.log.note_bytes();
     }
 
-    /// Notes how long the files are, where another process has made them shorter as it may.
+    /// Records the current lengths, after another process has shortened the files legitimately.
     pub(super) fn note_bytes(&self) {
         self.database.note_bytes();
         self.log.note_bytes();
     }
 
-    /// Whether a fault is that the log is not at its path. The connections that are open still have it.
+    /// Whether the fault is that the log is not at its path. Open connections still have it.
     pub(super) fn is_without_log(&self, fault: &FileFault) -> bool {
         *fault == FileFault::Moved(self.log.path.clone())
     }
 
-    /// Whether a fault is that the log was made shorter, also where another process has taken it into the database.
+    /// Whether the fault is a truncated log. Another process may have checkpointed it into the database before.
     pub(super) fn is_log_cut(&self, fault: &FileFault) -> bool {
         *fault == FileFault::Cut(self.log.path.clone())
     }
 
-    /// Whether the database has so many pages of so many bytes.
+    /// Whether the database file has at least the given number of pages.
     pub(super) fn has_database_of(&self, pages: u64, page_bytes: u64) -> bool {
         self.database.has_bytes(pages * page_bytes)
     }
 
-    /// Whether the log has so many pages of so many bytes.
+    /// Whether the log file has at least the given number of pages.
     pub(super) fn has_log_of(&self, pages: u64, page_bytes: u64) -> bool {
-        /// What stands before the pages of a log.
+        /// The header of a write-ahead log.
         const HEAD_BYTES: u64 = 32;
-        /// What stands before each of them.
+        /// The header of each page in the log.
         const PAGE_HEAD_BYTES: u64 = 24;
         self.log.has_bytes(if pages == 0 { 0 } else { HEAD_BYTES + pages * (page_bytes + PAGE_HEAD_BYTES) })
     }

@@ -1,43 +1,45 @@
-//! What an operator does with a database: check it, export it, make it small.
+//! The operator's commands on a database: check, export, vacuum, and drop of a room.
 
-use std::fs;
+use std::fs::{self, File};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension};
 use starling_protocol::{ClientId, Epoch, MessageId, RoomName, Seq};
 
 use super::lock::Lock;
+use super::open_error::OpenError;
 use super::page::receiver;
 use super::schema::{DROPPED, DbRoom, SEQ_MAX, drop_step, mark_dropped, of_place, place, version};
 use super::written::WrittenDatabase;
-use super::{OpenError, SqliteSettings, file, open, ownership, search};
+use super::{SqliteSettings, connections, file, ownership, search};
 use crate::history::{Durability, RoomKey, StoredMessage};
 
-/// Why an operator's command does not do what it should.
+/// The reason that an operator's command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
-    /// There is no database.
+    /// No database exists at the path.
     #[error("there is no history at {0}")]
     NotThere(PathBuf),
-    /// It cannot be opened.
+    /// The database cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The database says no.
+    /// SQLite reports an error.
     #[error("the history cannot be used")]
     Database(#[from] rusqlite::Error),
-    /// The search index cannot be made small.
-    #[error("the search index cannot be made small: {0}")]
+    /// The search index cannot be compacted.
+    #[error("the search index cannot be compacted: {0}")]
     Index(String),
-    /// There is no such room in it.
+    /// The history has no room of this name.
     #[error("there is no room {0} in the history")]
     NoSuchRoom(RoomName),
-    /// There is no such room or inbox to drop.
+    /// The history has no such room or inbox to drop.
     #[error("there is no {} in the history", named(.0))]
     NothingToDrop(RoomKey),
-    /// A backup overwrites nothing.
-    #[error("{0} is there already, and a backup overwrites nothing")]
+    /// The target of a backup already exists.
+    #[error("{0} already exists, and a backup overwrites no file")]
     Exists(PathBuf),
-    /// No file may be made with this name.
+    /// The name of the target is not allowed.
     #[error("cannot write {path}: {reason}")]
     UnfitTarget {
         /// The path.
@@ -45,26 +47,26 @@ pub enum OperatorError {
         /// Why not.
         reason: &'static str,
     },
-    /// A restore would replace a history.
-    #[error("there is a history at {0} already; with --replace it is lost")]
+    /// A restore without `--replace` would overwrite a history.
+    #[error("a history already exists at {0}; --replace would overwrite it")]
     WouldReplace(PathBuf),
-    /// What is to be restored is the history itself.
+    /// The source of a restore is the history itself.
     #[error("{0} is the history itself")]
     Itself(PathBuf),
-    /// What is to be restored, or has been copied, is not whole.
+    /// The source of a restore, or a finished copy, is damaged.
     #[error("{path} is damaged: {problems} problems")]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// How many problems the check has found.
+        /// The number of problems that the check has found.
         problems: usize,
     },
-    /// A file cannot be made.
+    /// A file cannot be created.
     #[error("cannot write {path}: {error}")]
     Target {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: std::io::Error,
     },
     /// A copy cannot be written.
@@ -72,10 +74,10 @@ pub enum OperatorError {
     Copy {
         /// The file.
         path: PathBuf,
-        /// What the database says.
+        /// The error of SQLite.
         error: rusqlite::Error,
     },
-    /// What is exported cannot be written.
+    /// The exported messages cannot be written to the output.
     #[error("the output cannot be written")]
     Write(#[from] std::io::Error),
 }
@@ -84,62 +86,89 @@ fn named(key: &RoomKey) -> String {
     key.owner().map_or_else(|| format!("room {key}"), |owner| format!("inbox of {owner}"))
 }
 
-/// What a check has found.
+/// The result of a check.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CheckReport {
     /// The version of the schema.
     pub version: u32,
-    /// Rooms.
+    /// The number of rooms.
     pub rooms: u64,
-    /// Messages.
+    /// The number of messages in these rooms.
     pub messages: u64,
-    /// Everything that is wrong, in words.
+    /// Descriptions of all problems, for the operator.
     pub problems: Vec<String>,
 }
 
-/// The version of the schema from which on messages may be private.
+/// The first version of the schema with private messages.
 const PEER_SINCE: u32 = 3;
 
-/// Most messages that an export reads at once.
+/// The largest number of messages that an export reads at once.
 const EXPORTED_AT_ONCE: u32 = 128;
 
-/// Most messages, or `id`s of messages that were dropped before, that one commit drops.
+/// The largest number of rows that one commit drops: messages, and `id`s of messages that were dropped before.
 const DROP_STEP: u64 = 4_096;
 
-/// How a problem of the search index begins.
-const INDEX: &str = "the search index (which is made anew where its file is removed)";
+/// The beginning of each problem of the search index.
+const INDEX: &str = "the search index (the server rebuilds it if its file is removed)";
 
-/// How many problems of one kind are told.
+/// The largest number of reported problems of one kind.
 const PROBLEMS_MAX: usize = 20;
 
-/// A connection that reads the database at a path, as it is.
-pub(super) fn reader(path: &Path) -> Result<Connection, OperatorError> {
+/// A connection that reads a database.
+#[derive(Debug)]
+pub(super) struct Reader {
+    connection: Connection,
+    /// Whether nothing can be written where the database is, and no server has it.
+    is_at_rest: bool,
+    /// Keeps servers away from a database at rest.
+    _lock: Option<File>,
+}
+
+impl Deref for Reader {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+/// Opens a read-only connection to an existing database.
+pub(super) fn reader(path: &Path) -> Result<Reader, OperatorError> {
     if !path.exists() {
         return Err(OperatorError::NotThere(path.to_owned()));
     }
     let path = file::locate(path)?;
     ownership::check(&path)?;
-    open::inspect(&path)?;
-    Ok(open::open_reader(&path)?)
+    match connections::inspect(&path) {
+        Ok(()) => Ok(Reader { connection: connections::open_reader(&path)?, is_at_rest: false, _lock: None }),
+        Err(error @ (OpenError::DiskFull { .. } | OpenError::Database { .. })) => {
+            match connections::open_at_rest(&path)? {
+                Some((connection, lock)) => Ok(Reader { connection, is_at_rest: true, _lock: lock }),
+                None => Err(error.into()),
+            }
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
-/// Reads the whole database and holds it to its rules. Changes nothing; a server may be running.
+/// Reads the whole database and checks its invariants. Changes nothing; a server may be running.
 ///
 /// # Errors
-/// [`OperatorError`], where it cannot be read at all.
+/// [`OperatorError`], if the database cannot be read at all.
 pub fn check(path: &Path) -> Result<CheckReport, OperatorError> {
-    let mut report = check_database(&reader(path)?)?;
-    match search::problems(&file::locate(path)?) {
+    let reader = reader(path)?;
+    let mut report = check_database(&reader)?;
+    match search::problems(&file::locate(path)?, reader.is_at_rest) {
         Ok(problems) => report.problems.extend(problems.into_iter().map(|problem| format!("{INDEX}: {problem}"))),
         Err(error) => report.problems.push(format!("{INDEX}: {error}")),
     }
     Ok(report)
 }
 
-/// Holds a database without its search index to its rules.
+/// Checks the invariants of a database, without its search index.
 pub(super) fn check_database(connection: &Connection) -> Result<CheckReport, OperatorError> {
     let mut report = CheckReport { version: version(connection)?, ..CheckReport::default() };
-    // One moment of the database, also while a server writes.
+    // One snapshot of the database, even while a server writes.
     let moment = connection.unchecked_transaction()?;
     let mut integrity = moment.prepare("PRAGMA integrity_check(20)")?;
     let found = integrity.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
@@ -170,23 +199,23 @@ pub(super) fn check_database(connection: &Connection) -> Result<CheckReport, Ope
     }
     let all: u64 = moment.query_row("SELECT count(*) FROM messages", [], |row| row.get(0))?;
     if all != report.messages {
-        report.problems.push(format!("{} messages are of no room", all.abs_diff(report.messages)));
+        report.problems.push(format!("{} messages belong to no room", all.abs_diff(report.messages)));
     }
     Ok(report)
 }
 
-/// Hands every message of one room, or of all, to `take`: room by room, in order. Changes nothing; a server may be
-/// running, and what it stores or drops meanwhile may be in the export or not.
+/// Passes every message of one room, or of all rooms, to `take`: room by room, in order. Changes nothing; a server may
+/// be running. Messages that the server stores or drops during the export may or may not be included.
 ///
 /// # Errors
-/// [`OperatorError`], and what `take` gives.
+/// [`OperatorError`], and the errors of `take`.
 pub fn export(
     path: &Path,
     room: Option<&RoomName>,
     mut take: impl FnMut(&StoredMessage, Epoch) -> std::io::Result<()>,
 ) -> Result<(), OperatorError> {
     let connection = reader(path)?;
-    // A room that was dropped has a name that is no room's.
+    // The name of a dropped room is not a valid room name.
     let mut rooms = connection.prepare(
         "SELECT id, name, epoch, seq FROM rooms WHERE name NOT LIKE ?2 AND (?1 IS NULL OR name = ?1) ORDER BY name",
     )?;
@@ -203,7 +232,8 @@ pub fn export(
     })?;
     let is_there = !rooms.is_empty();
     for (number, name, epoch, seq) in rooms {
-        // Each part is read before any of it is handed on: whoever takes it slowly does not hold the server's log.
+        // Each part is read completely before it is passed on, so that a slow receiver does not keep the server's log
+        // from being checkpointed.
         let (mut first, last) = (place(number, 0), place(number, seq));
         loop {
             let part = messages.query_map((first, last, EXPORTED_AT_ONCE), |row| {
@@ -240,9 +270,9 @@ fn parsed<T, E: std::error::Error + Send + std::marker::Sync + 'static>(value: R
     value.map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error)))
 }
 
-/// Opens the database of the settings, which is there, to change it as a server does. No server may be running.
+/// Opens the existing database of the settings for writing, like a server does. No server may be running.
 ///
-/// The lock is to be dropped after the database.
+/// The caller must drop the lock after the database.
 fn change(settings: &SqliteSettings) -> Result<(Lock, WrittenDatabase), OpenError> {
     ownership::check(&settings.path)?;
     let mut lock = Lock::take(&settings.path)?;
@@ -251,10 +281,10 @@ fn change(settings: &SqliteSettings) -> Result<(Lock, WrittenDatabase), OpenErro
     Ok((lock, database))
 }
 
-/// Writes the database anew, as small as it can be, and returns its bytes before and after. No server may be running.
+/// Rewrites the database as compactly as possible. Returns its bytes before and after. No server may be running.
 ///
 /// # Errors
-/// [`OperatorError`]; held by a running server among them.
+/// [`OperatorError`], also if a server holds the database.
 pub fn vacuum(settings: &SqliteSettings) -> Result<(u64, u64), OperatorError> {
     let path = settings.path.as_path();
     if !path.exists() {
@@ -263,7 +293,7 @@ pub fn vacuum(settings: &SqliteSettings) -> Result<(u64, u64), OperatorError> {
     let path = file::locate(path)?;
     let path = path.as_path();
     ownership::check_index(path)?;
-    let index = file::beside(path, search::ENDING);
+    let index = file::beside(path, file::SEARCH_ENDING);
     let size =
         || -> std::io::Result<u64> { Ok(fs::metadata(path)?.len() + fs::metadata(&index).map_or(0, |i| i.len())) };
     let before = size()?;
@@ -271,15 +301,15 @@ pub fn vacuum(settings: &SqliteSettings) -> Result<(u64, u64), OperatorError> {
         change(&SqliteSettings { path: path.to_owned(), durability: Durability::Machine, ..settings.clone() })?;
     database.connection.execute_batch("VACUUM")?;
     database.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-    search::vacuum(open::open_reader(path)?, path).map_err(|error| OperatorError::Index(error.to_string()))?;
+    search::vacuum(connections::open_reader(path)?, path).map_err(|error| OperatorError::Index(error.to_string()))?;
     drop(database);
     Ok((before, size()?))
 }
 
-/// Drops a room or an inbox with all its messages, and returns how many there were. No server may be running.
+/// Drops a room or an inbox with all its messages. Returns the number of messages. No server may be running.
 ///
 /// # Errors
-/// [`OperatorError`]; held by a running server among them.
+/// [`OperatorError`], also if a server holds the database.
 pub fn drop_room(settings: &SqliteSettings, key: &RoomKey) -> Result<u64, OperatorError> {
     let path = settings.path.as_path();
     if !path.exists() {

@@ -1,4 +1,4 @@
-//! One page of the history, as it is read from the database.
+//! Reads one page of the history from the database.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use starling_protocol::{ClientId, HistoryPage, MessageId, Seq};
 use super::schema::{DbRoom, SEQ_MAX, of_place, place};
 use crate::history::{Page, ReadRequest, RoomKey, StoredMessage};
 
-/// A part of the history that is to be read from the disk.
+/// A read that the memory cannot answer.
 #[derive(Debug)]
 pub(super) struct DiskRead {
     pub(super) request: ReadRequest,
@@ -17,7 +17,7 @@ pub(super) struct DiskRead {
     pub(super) queued: Instant,
 }
 
-/// What is collected of one page.
+/// The rows collected for one page.
 pub(super) struct Collected<'a> {
     read: &'a DiskRead,
     room: RoomKey,
@@ -33,7 +33,7 @@ impl<'a> Collected<'a> {
         Ok(Self { read, room, page: Page::default(), weight: 0 })
     }
 
-    /// Takes the rows of a statement until there are enough.
+    /// Adds the rows of a statement until the limits of the page are reached.
     pub(super) fn take(&mut self, statement: &mut Statement<'_>, values: &[&dyn ToSql]) -> rusqlite::Result<()> {
         let mut rows = statement.query(values)?;
         while let Some(row) = rows.next()? {
@@ -69,7 +69,7 @@ impl<'a> Collected<'a> {
     }
 }
 
-/// The places that a page may have messages from: none that is not shown, none behind what it ends before.
+/// The first and the last place from which the page may contain messages.
 pub(super) fn span(read: &DiskRead) -> (i64, i64) {
     let (first, last) = (place(read.db, read.request.oldest.0), place(read.db, read.request.newest.0));
     let last = match read.request.page {
@@ -79,7 +79,7 @@ pub(super) fn span(read: &DiskRead) -> (i64, i64) {
     (first, last)
 }
 
-/// Reads a page that is not searched for.
+/// Reads a page without a search.
 pub(super) fn page(connection: &Connection, read: &DiskRead) -> rusqlite::Result<Page> {
     let (first, last) = span(read);
     let limit = i64::try_from(read.request.limit).unwrap_or(i64::MAX).saturating_add(1);
@@ -121,7 +121,7 @@ pub(super) fn page(connection: &Connection, read: &DiskRead) -> rusqlite::Result
     Ok(collected.page)
 }
 
-/// To whom a message of an inbox went; `None` for one of a room.
+/// The receiver of a message in an inbox; `None` for a message in a room.
 pub(super) fn receiver(room: &RoomKey, sender: &ClientId, peer: Option<ClientId>) -> Option<ClientId> {
     let owner = room.owner()?;
     if sender == owner { peer } else { Some(owner.clone()) }

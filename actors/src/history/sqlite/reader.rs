@@ -1,4 +1,4 @@
-//! The threads that read pages, each with a connection of its own that cannot write.
+//! The threads that read pages. Each has its own read-only connection.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,11 +14,12 @@ use crate::history::{HistoryMetrics, Page, ReadError, ReadPurpose, ReadRequest, 
 use crate::log_interval::LogInterval;
 use crate::vitals::Vitals;
 
-/// Most pages that wait. Who catches up is not counted: a session has one such read for a room.
+/// The largest number of waiting pages. Reads for catching up are not counted, because a session has at most one for
+/// each room.
 const WAITING_MAX: usize = 1_024;
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct WaitingReads {
     replays: VecDeque<DiskRead>,
     pages: VecDeque<DiskRead>,
     is_over: bool,
@@ -26,16 +27,16 @@ struct Waiting {
 
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<WaitingReads>,
     changed: Condvar,
 }
 
 impl Queue {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, WaitingReads> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next read; waits for one. `None`: there will be no more.
+    /// Waits for the next read. `None` when the threads are to end.
     fn next(&self) -> Option<DiskRead> {
         let mut waiting = self.lock();
         loop {
@@ -50,7 +51,7 @@ impl Queue {
     }
 }
 
-/// The way to the threads that read.
+/// Queues reads for the reader threads.
 pub(super) struct Readers {
     queue: Arc<Queue>,
     metrics: Arc<HistoryMetrics>,
@@ -84,7 +85,7 @@ impl Readers {
         (Self { queue, metrics: Arc::clone(metrics), interrupts }, threads)
     }
 
-    /// Queues a read; gives it back where too many wait.
+    /// Queues a read. Returns it if too many are waiting.
     pub(super) fn ask(&self, read: DiskRead) -> Result<(), ReadRequest> {
         let mut waiting = self.queue.lock();
         let is_replay = read.request.purpose == ReadPurpose::CatchUp;
@@ -99,7 +100,7 @@ impl Readers {
         Ok(())
     }
 
-    /// Ends the threads; what waits is not read any more.
+    /// Ends the threads. Waiting reads are discarded.
     pub(super) fn stop(&self) {
         self.queue.lock().is_over = true;
         self.queue.changed.notify_all();
@@ -107,10 +108,10 @@ impl Readers {
     }
 }
 
-/// A client can ask as often as it may.
+/// Limits the log lines, because a client can cause them as often as its rate limit allows.
 static UNREADABLE: LogInterval = LogInterval::new();
 
-/// Answers a read with what `page` gives.
+/// Answers a read with the result of `page`.
 pub(super) fn serve(
     read: DiskRead,
     sink: &ReportSink,

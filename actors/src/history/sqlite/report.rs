@@ -1,22 +1,26 @@
-//! What the threads of the store tell.
+//! The reports of the store's threads.
 
 use starling_protocol::Seq;
 
 use super::command::Append;
+use super::numbers::FoundNumbers;
 use super::schema::DbRoom;
 use crate::history::{EntryNumber, Page, ReadError, ReadRequest, Receipt};
 
-/// What the threads of the store have finished.
+/// A report from a thread of the store.
 #[derive(Debug)]
 pub(super) enum Report {
-    /// These entries are committed, with the numbers that their messages have.
+    /// These entries are committed, and their messages are numbered.
     Committed(Vec<Append>),
-    /// These entries are not committed, and will not be.
+    /// These entries are not committed and will not be.
     Refused(Vec<EntryNumber>),
-    /// The oldest messages of these rooms are gone.
+    /// These rooms have lost messages; with the oldest one that is still stored.
     Trimmed(Vec<(DbRoom, Seq)>),
-    /// A room that has ended is gone from the file, or cannot be dropped at the moment.
+    /// Numbers for new rooms.
+    Numbers(FoundNumbers),
+    /// The outcome for a room that has ended: `true` if it is gone from the file, `false` if it cannot be dropped at
+    /// the moment.
     Forgotten(Receipt, bool),
-    /// A part of the history was read, or not.
+    /// A read is finished or has failed.
     Read { request: ReadRequest, outcome: Result<Page, ReadError> },
 }

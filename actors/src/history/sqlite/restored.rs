@@ -1,8 +1,9 @@
-//! What a database says of the time before: its rooms, and the `id`s that are still remembered.
+//! Restores the content of a database at a start: its rooms, and the `id`s that are still remembered.
 
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Statement};
+use rustc_hash::FxHashMap;
 use starling_protocol::{ClientId, Epoch, MessageId, Seq};
 
 use super::SqliteSettings;
@@ -12,29 +13,56 @@ use crate::history::{LogMark, Restored, RoomKey, StoredId, StoredRoom, Unclaimed
 use crate::identity::IdOwner;
 use crate::ids::RoomId;
 
-/// How many messages of an inbox are looked at for who wrote them; one with more is not taken for one sender's.
+/// The number of messages of an inbox whose senders are checked. An inbox with more is not attributed to a single
+/// sender.
 const SENDERS_LOOKED_AT: u32 = 100;
 
 fn damaged_value(column: usize, error: impl std::error::Error + Send + std::marker::Sync + 'static) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
 }
 
-/// The rooms, one row each, and the `id`s of the last minutes: never a look at all messages.
+/// The rooms of a database.
+#[derive(Default)]
+struct StoredRooms {
+    rooms: Vec<StoredRoom>,
+    /// The numbers of `rooms` in the database, in the same order.
+    numbers: Vec<DbRoom>,
+    /// Rooms that were dropped and still have messages.
+    dropped: Vec<DbRoom>,
+}
+
+/// Reads one row per room, and the `id`s of the last minutes. It never scans all messages. Returns the
+/// numbers of the rooms in the database, what is restored, and the numbers of dropped rooms that still have messages.
 pub(super) fn restore(
     connection: &Connection,
     settings: &SqliteSettings,
 ) -> rusqlite::Result<(Vec<DbRoom>, Restored, Vec<DbRoom>)> {
-    let (mut numbers, mut restored, mut dropped) = (Vec::new(), Restored::default(), Vec::new());
+    let StoredRooms { rooms, numbers, dropped } = stored_rooms(connection)?;
+    let places = numbers.iter().copied().zip((0..).map(RoomId)).collect();
+    let ids = stored_ids(connection, settings, &places)?;
+    let mark = log_mark(connection)?;
+    Ok((numbers, Restored { rooms, ids, mark }, dropped))
+}
+
+fn log_mark(connection: &Connection) -> rusqlite::Result<Option<LogMark>> {
+    let mut select = connection.prepare("SELECT log, position FROM log_mark")?;
+    let mark = select.query_row([], |row| {
+        Ok(LogMark { log: row.get::<_, i64>(0)?.cast_unsigned(), position: row.get::<_, i64>(1)?.cast_unsigned() })
+    });
+    mark.optional()
+}
+
+fn stored_rooms(connection: &Connection) -> rusqlite::Result<StoredRooms> {
+    let mut stored = StoredRooms::default();
     let mut senders =
         connection.prepare("SELECT client_id FROM messages WHERE place BETWEEN ?1 AND ?2 ORDER BY place LIMIT ?3")?;
-    let mut places = rustc_hash::FxHashMap::default();
     let mut select = connection.prepare("SELECT id, name, epoch, seq, oldest, delivered FROM rooms ORDER BY id")?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
         let number = DbRoom(row.get(0)?);
         let name: String = row.get(1)?;
         if name.starts_with(DROPPED) {
-            dropped.push(number);
+            stored.dropped.push(number);
             continue;
         }
         let key = RoomKey::parse(&name).map_err(|error| damaged_value(1, error))?;
@@ -43,26 +71,35 @@ pub(super) fn restore(
             Some(owner) => unclaimed(&mut senders, number, owner)?,
             None => None,
         };
-        places.insert(number, numbers.len());
-        numbers.push(number);
-        restored.rooms.push(StoredRoom {
+        stored.numbers.push(number);
+        stored.rooms.push(StoredRoom {
             key,
             unclaimed,
             epoch: Epoch(row.get::<_, i64>(2)?.cast_unsigned()),
             seq: Seq(row.get::<_, i64>(3)?.cast_unsigned()),
             oldest: Seq(row.get::<_, i64>(4)?.cast_unsigned()),
-            delivered,
+            sent: delivered,
         });
     }
-    // From the newest message on, where the clock is ahead of it: the time in which no server ran forgets no `id`, and
-    // neither does a clock that was wrong at this start.
-    let newest =
-        "SELECT max(coalesce((SELECT max(at) FROM messages), 0), coalesce((SELECT max(at) FROM dropped_ids), 0))";
-    let newest: i64 = connection.query_row(newest, [], |row| row.get(0))?;
-    let reference = clock::unix_ms().min(newest.cast_unsigned());
+    Ok(stored)
+}
+
+/// The `id`s that are still remembered of the rooms with these numbers, the oldest first.
+fn stored_ids(
+    connection: &Connection,
+    settings: &SqliteSettings,
+    places: &FxHashMap<DbRoom, RoomId>,
+) -> rusqlite::Result<Vec<StoredId>> {
+    let mut ids = Vec::new();
+    // Ages are measured back from the newest message that is not in the future. So no `id` is forgotten because no
+    // server ran for some time, or because the clock was wrong, at this start or when a message came.
+    let newest = "SELECT max(coalesce((SELECT max(at) FROM messages WHERE at <= ?1), 0),
+        coalesce((SELECT max(at) FROM dropped_ids WHERE at <= ?1), 0))";
+    let newest: i64 = connection.query_row(newest, [clock::unix_ms().cast_signed()], |row| row.get(0))?;
+    let reference = newest.cast_unsigned();
     let kept = u64::try_from(settings.ids_kept.as_millis()).unwrap_or(u64::MAX);
     let since = reference.saturating_sub(kept).cast_signed();
-    // Of a private message the receiver's copy counts: in the sender's own, `peer` is another one.
+    // For a private message only the receiver's copy counts. In the sender's copy, `peer` is not the sender.
     let mut select = connection.prepare(
         "SELECT place, at, client_id, id, owner FROM (
             SELECT place, at, client_id, id, owner FROM messages
@@ -70,35 +107,31 @@ pub(super) fn restore(
             UNION ALL SELECT place, at, client_id, id, owner FROM dropped_ids WHERE at >= ?1
         ) ORDER BY at DESC, place DESC LIMIT ?2",
     )?;
-    restored.mark = connection
-        .query_row("SELECT log, position FROM log_mark", [], |row| {
-            Ok(LogMark { log: row.get::<_, i64>(0)?.cast_unsigned(), position: row.get::<_, i64>(1)?.cast_unsigned() })
-        })
-        .optional()?;
     let mut rows = select.query((since, settings.ids_max))?;
     while let Some(row) = rows.next()? {
         let (number, seq) = schema::of_place(row.get(0)?);
         let Some(room) = places.get(&number).copied() else { continue };
         let (client_id, id): (String, String) = (row.get(2)?, row.get(3)?);
         let client_id = ClientId::parse(&client_id).map_err(|error| damaged_value(2, error))?;
-        // A version that stored no owner remembered by name: that is right only where names are authenticated.
+        // A version without owners remembered `id`s by name. This is correct only if names are authenticated.
         let owner: Option<i64> = row.get(4)?;
         let owner = owner.map_or_else(|| IdOwner::authenticated(&client_id), |owner| IdOwner(owner.cast_unsigned()));
         let at = row.get::<_, i64>(1)?.cast_unsigned();
-        restored.ids.push(StoredId {
+        ids.push(StoredId {
             owner,
             age: Duration::from_millis(reference.saturating_sub(at)),
-            room: RoomId(u32::try_from(room).unwrap_or(u32::MAX)),
+            room,
             seq: Seq(seq),
             at,
             id: MessageId::parse(&id).map_err(|error| damaged_value(3, error))?,
         });
     }
-    restored.ids.reverse();
-    Ok((numbers, restored, dropped))
+    ids.reverse();
+    Ok(ids)
 }
 
-/// Who made an inbox of which nothing was delivered; `None` where its owner has written, so was here.
+/// The creator of an inbox whose owner has received nothing. `None` if the owner has sent messages and has therefore
+/// been connected.
 fn unclaimed(senders: &mut Statement<'_>, inbox: DbRoom, owner: &ClientId) -> rusqlite::Result<Option<UnclaimedInbox>> {
     let span = (schema::place(inbox, 0), schema::place(inbox, schema::SEQ_MAX), SENDERS_LOOKED_AT);
     let senders = senders.query_map(span, |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;

@@ -1,4 +1,4 @@
-//! What is too much is dropped, the oldest first, in steps so small that no commit waits for long.
+//! Drops messages beyond the limits, the oldest first. Each step is small, so that no commit waits long for it.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
@@ -10,24 +10,24 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use starling_protocol::Seq;
 
 use super::SqliteSettings;
+use super::file::SEARCH_ENDING;
 use super::schema::{Bounds, DbRoom, drop_step, of_place, place};
-use super::search::ENDING;
 use crate::clock;
 use crate::history::HistoryMetrics;
 
-/// Most messages, or `id`s of messages that were dropped before, that one step drops.
+/// The largest number of rows that one step drops: messages, and `id`s of messages that were dropped before.
 const STEP: u64 = 256;
 
-/// Most dropped rooms that one step ends.
+/// The largest number of dropped rooms that one step removes.
 const ROOMS_DROPPED_MAX: usize = 256;
 
-/// How often it is looked whether there is too much.
+/// The interval between two checks of the limits.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long after a step the next one may come, so that commits come first.
+/// The pause between two steps, in which commits have priority.
 const STEP_PAUSE: Duration = Duration::from_millis(5);
 
-/// Decides what is too much, and drops it.
+/// Finds the messages beyond the limits and drops them.
 #[derive(Debug)]
 pub(super) struct Retention {
     keep_messages: Option<u64>,
@@ -35,34 +35,35 @@ pub(super) struct Retention {
     keep_bytes: Option<u64>,
     ids_kept_ms: u64,
     due: Instant,
-    /// Rooms that may have too many messages; `None` until all rooms have been looked at once.
+    /// Rooms that may have too many messages. `None` until all rooms have been checked once.
     suspects: Option<VecDeque<DbRoom>>,
     suspected: FxHashSet<DbRoom>,
     /// Rooms that were dropped as a whole and still have messages.
     dropped: VecDeque<DbRoom>,
     wall_clock: WallClock,
-    /// What the log was told last of the wall clock.
+    /// The last state of the wall clock that was logged.
     told: Plausibility,
 }
 
-/// How far the wall clock may go apart from the other one between two looks at it: further, and it was set.
+/// The largest allowed difference between the wall clock and the monotonic clock from one check to the next. A larger
+/// one means that the wall clock was set.
 const CLOCK_DRIFT_MAX: Duration = Duration::from_secs(2);
 
-/// How long the wall clock must go on evenly before it says what is too old.
+/// How long the wall clock must run steadily before messages are dropped by age.
 const CLOCK_TRUSTED_AFTER: Duration = Duration::from_mins(1);
 
-/// A message that is older than it may get by this much is a sign of a wrong clock: one that is years ahead, or that was
-/// years behind when the message came.
+/// A message that exceeds the age limit by this much indicates a wrong clock: it is years ahead now, or was years
+/// behind when the message was stored.
 const AGE_SURPLUS_MAX: Duration = Duration::from_hours(365 * 24);
 
-/// How long the wall clock must go on evenly before messages of such an age are dropped.
+/// How long the wall clock must run steadily before messages of such an age are dropped.
 const CLOCK_PROVEN_AFTER: Duration = Duration::from_hours(24);
 
-/// Whether the wall clock can be believed when it says how old a message is: it has not been set for a while.
+/// Decides whether the wall clock can be trusted for a message's age: it must not have been set for a while.
 #[derive(Debug)]
 struct WallClock {
     trusted_after: Duration,
-    /// Since when it goes evenly.
+    /// The time since which the clock has run steadily.
     even_since: Instant,
     looked_at: Instant,
     said_ms: u64,
@@ -82,24 +83,24 @@ impl WallClock {
         self.is_even_for(self.trusted_after)
     }
 
-    /// Whether it went evenly for so long at the last look.
+    /// Whether the clock had run steadily for this duration at the last check.
     fn is_even_for(&self, duration: Duration) -> bool {
         self.looked_at.saturating_duration_since(self.even_since) >= duration
     }
 }
 
-/// What the ages of the stored messages say of the wall clock.
+/// Whether the ages of the stored messages fit the wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Plausibility {
     Plausible,
-    /// The oldest message is so many days old, and it may not get so old.
+    /// The age of the oldest message in days, which exceeds the age limit by too much.
     TooOld(u64),
-    /// The newest message is so many days ahead.
+    /// The number of days that the newest message is ahead of the clock.
     Behind(u64),
 }
 
 impl Plausibility {
-    /// Of the time now, against when the oldest and the newest message were stored.
+    /// Compares the wall clock with the times of the oldest and the newest message.
     fn of((oldest, newest): (u64, u64), kept_ms: u64, unix_ms: u64) -> Self {
         let days = |ms| ms / millis(CLOCK_PROVEN_AFTER);
         let age = unix_ms.saturating_sub(oldest);
@@ -137,7 +138,7 @@ impl Retention {
         }
     }
 
-    /// Whether the wall clock says what is too old.
+    /// Whether the wall clock can be trusted for dropping messages by age. Logs a change of its plausibility.
     fn is_clock_trusted(&mut self, connection: &Connection, now: Instant, unix_ms: u64) -> rusqlite::Result<bool> {
         let is_trusted = self.wall_clock.is_trusted(now, unix_ms);
         let Some(kept_ms) = self.keep_for_ms else { return Ok(is_trusted) };
@@ -153,12 +154,13 @@ impl Retention {
             self.told = found;
             match found {
                 Plausibility::TooOld(days) if !is_proven => warn!(
-                    "the clock may be wrong: by it the oldest message is {days} days old; by age nothing is dropped until \
-                     the clock has gone on evenly for {} s",
+                    "the clock may be wrong: according to it, the oldest message is {days} days old; no message is \
+                     dropped by age until the clock has run steadily for {} s",
                     proven_after.as_secs()
                 ),
                 Plausibility::Behind(days) => warn!(
-                    "the clock may be wrong: by it the newest message will come in {days} days; by age nothing is dropped"
+                    "the clock may be wrong: according to it, the newest message is {days} days ahead; no message is \
+                     dropped by age"
                 ),
                 Plausibility::TooOld(_) | Plausibility::Plausible => {}
             }
@@ -166,23 +168,23 @@ impl Retention {
         Ok(is_trusted && (is_proven || found == Plausibility::Plausible))
     }
 
-    /// A room was dropped as a whole: its messages go from now on, before what is merely old.
+    /// Adds a room that was dropped as a whole. Its messages are dropped next, before old messages of other rooms.
     pub(super) fn drop_room(&mut self, room: DbRoom, now: Instant) {
         self.dropped.push_back(room);
         self.due = self.due.min(now);
     }
 
-    /// When the next step is due.
+    /// The time of the next step.
     pub(super) fn due(&self) -> Instant {
         self.due
     }
 
-    /// Does nothing for a while.
+    /// Delays the next step by the check interval, after a failure.
     pub(super) fn postpone(&mut self, now: Instant) {
         self.due = now + LOOK_INTERVAL;
     }
 
-    /// A room has grown.
+    /// Checks a room after a commit has added messages to it.
     pub(super) fn note(&mut self, room: DbRoom, (seq, oldest): (Seq, Seq)) {
         let is_over = self.keep_messages.is_some_and(|most| seq.0 >= oldest.0 + most);
         if is_over
@@ -193,7 +195,8 @@ impl Retention {
         }
     }
 
-    /// Drops at most a step's worth, and tells which rooms now begin where. After a failure, what was due still is.
+    /// Runs one step. Returns the rooms that have lost messages, each with its new oldest message. After a failure the
+    /// work stays due.
     pub(super) fn step(
         &mut self,
         connection: &mut Connection,
@@ -203,14 +206,14 @@ impl Retention {
     ) -> rusqlite::Result<Vec<(DbRoom, Seq)>> {
         let outcome = self.try_step(connection, bounds, metrics, (now, clock::unix_ms()));
         if outcome.is_err() {
-            // The rooms of the failed step are not on the list any more: it is made anew.
+            // The rooms of the failed step are no longer in the list, so the next step builds a new one.
             self.suspects = None;
             self.suspected.clear();
         }
         outcome
     }
 
-    /// One step, at this time by the clock that never goes back and by the wall clock, in milliseconds.
+    /// Runs one step at the given time of the monotonic clock and of the wall clock (in milliseconds).
     fn try_step(
         &mut self,
         connection: &mut Connection,
@@ -237,9 +240,15 @@ impl Retention {
             self.due = now + STEP_PAUSE;
             return Ok(Vec::new());
         }
+        // The `id`s of messages that were dropped go before messages: otherwise they would take the place of all of them.
+        if self.excess(used) > 0 && drop_oldest_ids(&transaction)? > 0 {
+            transaction.commit()?;
+            self.due = now + STEP_PAUSE;
+            return Ok(Vec::new());
+        }
         let is_trusted = self.is_clock_trusted(&transaction, now, unix_ms)?;
         let wanted = self.choose(&transaction, bounds, used, is_trusted.then_some(unix_ms))?;
-        // While the clock says nothing of age, every `id` is kept.
+        // Without a trusted clock, no `id` expires.
         let remembered_since = if is_trusted { unix_ms.saturating_sub(self.ids_kept_ms) } else { 0 };
         let mut trimmed = Vec::new();
         let mut dropped = 0;
@@ -273,7 +282,13 @@ impl Retention {
         Ok(trimmed)
     }
 
-    /// The rooms that are to lose messages in this step, and up to which. By age none, where the time is not known.
+    /// How many of the bytes in use are too many.
+    fn excess(&self, used: u64) -> u64 {
+        self.keep_bytes.map_or(0, |most| used.saturating_sub(most))
+    }
+
+    /// The rooms that lose messages in this step, each with the last message to drop. Without a time, no message is
+    /// dropped by age.
     fn choose(
         &mut self,
         transaction: &Transaction<'_>,
@@ -303,7 +318,7 @@ impl Retention {
             }
         }
         let before = self.keep_for_ms.zip(unix_ms).map(|(kept, now)| now.saturating_sub(kept));
-        let excess = self.keep_bytes.map_or(0, |most| used.saturating_sub(most));
+        let excess = self.excess(used);
         if before.is_some() || excess > 0 {
             let mut oldest = transaction
                 .prepare_cached("SELECT place, at, octet_length(text) FROM messages ORDER BY at, place LIMIT ?1")?;
@@ -311,7 +326,8 @@ impl Retention {
             let mut freed = 0;
             while let Some(row) = rows.next()? {
                 let is_old = before.is_some_and(|before| row.get(1).is_ok_and(|at: i64| at.cast_unsigned() < before));
-                // Too large together: the oldest of all go, however young, and no more than it takes.
+                // Beyond the size limit the oldest messages of all rooms are dropped, regardless of age, until enough
+                // is freed.
                 if !is_old && freed >= excess {
                     break;
                 }
@@ -330,16 +346,22 @@ pub(super) fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
     Ok((pragma("page_count")?.saturating_sub(pragma("freelist_count")?)) * pragma("page_size")?)
 }
 
-/// The bytes of the files beside the database: its write-ahead log, and the search index with its own. They are not a part of
-/// what retention can make smaller at once.
+/// The bytes of the files beside the database: its write-ahead log, the search index and the index's log. Retention
+/// cannot shrink them directly.
 fn bytes_beside(connection: &Connection) -> u64 {
     let Some(path) = connection.path() else { return 0 };
-    let files = ["-wal".to_owned(), ENDING.to_owned(), format!("{ENDING}-wal")];
+    let files = ["-wal".to_owned(), SEARCH_ENDING.to_owned(), format!("{SEARCH_ENDING}-wal")];
     files.iter().filter_map(|file| std::fs::metadata(format!("{path}{file}")).ok()).map(|file| file.len()).sum()
 }
 
-/// Drops the messages of a room from `first` to `last`; the `id`s of those that are still remembered are kept, of a private
-/// message with the receiver's copy.
+/// Drops a step's worth of the oldest `id`s of messages that were dropped before; returns how many.
+fn drop_oldest_ids(transaction: &Transaction<'_>) -> rusqlite::Result<usize> {
+    let oldest = "DELETE FROM dropped_ids WHERE place IN (SELECT place FROM dropped_ids ORDER BY at LIMIT ?1)";
+    transaction.prepare_cached(oldest)?.execute([STEP])
+}
+
+/// Drops the messages of a room from `first` to `last`. Keeps the `id`s that are still remembered; for a private
+/// message only the receiver's copy has one.
 fn drop_messages(
     transaction: &Transaction<'_>,
     room: DbRoom,

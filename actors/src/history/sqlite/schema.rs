@@ -1,4 +1,4 @@
-//! What stands in the database, and how an older one becomes the newest.
+//! The schema of the database, and the migration of older versions.
 
 use rusqlite::{Connection, Transaction};
 
@@ -6,25 +6,25 @@ use rusqlite::{Connection, Transaction};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::history) struct DbRoom(pub(super) u32);
 
-/// The newest and the oldest message of every room that is stored. A tree, because a large hash table takes long to grow.
+/// The newest and the oldest message of every stored room. A tree, because a large hash table takes too long to grow.
 pub(super) type Bounds = std::collections::BTreeMap<DbRoom, (starling_protocol::Seq, starling_protocol::Seq)>;
 
-/// Most bits of a message's `seq` in its place.
+/// The number of bits for a message's `seq` in its place. The room number has the bits above them.
 pub(super) const SEQ_BITS: u32 = 40;
 
 /// The largest `seq` that can be stored.
 pub(super) const SEQ_MAX: u64 = (1 << SEQ_BITS) - 1;
 
-/// The largest number of a room.
+/// The largest room number that fits into a place.
 pub(super) const ROOMS_MAX: u32 = (1 << (63 - SEQ_BITS)) - 1;
 
-/// Says that a file is a history of ours: "Star" in ASCII.
+/// The application id that marks a file as a history of this program: "Star" in ASCII.
 pub(super) const APPLICATION_ID: i32 = 0x5374_6172;
 
-/// What makes version `n + 1` out of version `n`. An entry never changes once it was released.
+/// Each entry migrates version `n` to version `n + 1`. A released entry never changes.
 pub(super) const MIGRATIONS: [&str; VERSION as usize] = [
-    // `place` is the room's number and the message's seq in one number, so that a room's messages lie side by side
-    // in order, and a search index needs no other key.
+    // `place` combines the room's number and the message's seq in one number. So the messages of a room are stored in
+    // order, and a search index needs no other key.
     "CREATE TABLE rooms (
         id INTEGER PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
@@ -47,20 +47,21 @@ pub(super) const MIGRATIONS: [&str; VERSION as usize] = [
         id TEXT NOT NULL
     ) STRICT;
     CREATE TABLE probe (id INTEGER PRIMARY KEY, filler BLOB NOT NULL) STRICT;",
-    // Search. The index keeps no copy of the texts and finds them by their place.
+    // Search. The index does not copy the texts; it refers to them by their place.
     "CREATE VIRTUAL TABLE messages_text USING fts5 (
         text, content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 2'
     );
     INSERT INTO messages_text (rowid, text) SELECT place, text FROM messages;",
-    // Inboxes: rooms whose name is `@` and their owner's. `delivered` is the newest message that the owner was sent,
-    // `peer` the other one of a private message, seen from the inbox.
+    // Inboxes: rooms whose name is `@` followed by the owner's name. `delivered` is the newest message that the owner
+    // was sent, `peer` the other participant of a private message, as seen from the inbox.
     "ALTER TABLE rooms ADD COLUMN delivered INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE messages ADD COLUMN peer TEXT;
     CREATE INDEX messages_by_peer ON messages (peer, place) WHERE peer IS NOT NULL;",
-    // Whose an `id` is, as a hash of the client's name and key: who has the name next does not get its answers.
+    // The owner of an `id`, as a hash of the client's name and key. A later client with the same name does not own the
+    // `id`.
     "ALTER TABLE messages ADD COLUMN owner INTEGER;
     ALTER TABLE dropped_ids ADD COLUMN owner INTEGER;",
-    // Who wrote the database last (`continuity`): at most one row.
+    // The last process that wrote the database (`continuity`): at most one row.
     "CREATE TABLE last_start (
         id INTEGER PRIMARY KEY,
         stamp INTEGER NOT NULL,
@@ -69,41 +70,40 @@ pub(super) const MIGRATIONS: [&str; VERSION as usize] = [
         is_durable INTEGER NOT NULL,
         is_closed INTEGER NOT NULL
     ) STRICT;",
-    // The search index is a file of its own (`search`). The remembered `id`s that are too old are found without a look at
-    // all.
+    // The search index becomes a separate file (`search`). An index finds the expired `id`s without a scan.
     "DROP TABLE messages_text;
     CREATE INDEX dropped_ids_by_at ON dropped_ids (at);",
     // How far the log of several nodes was followed, and which log that was: at most one row.
     "CREATE TABLE log_mark (id INTEGER PRIMARY KEY, log INTEGER NOT NULL, position INTEGER NOT NULL) STRICT;",
 ];
 
-/// The version that this program writes.
+/// The schema version that this program writes.
 pub(super) const VERSION: u8 = 7;
 
-/// The place of a message.
+/// The key of a message in the database: the room's number and the seq.
 pub(super) fn place(room: DbRoom, seq: u64) -> i64 {
     i64::from(room.0) << SEQ_BITS | i64::try_from(seq.min(SEQ_MAX)).unwrap_or(i64::MAX)
 }
 
-/// The room and the seq of a place.
+/// Splits a place into its room and seq.
 pub(super) fn of_place(place: i64) -> (DbRoom, u64) {
     let place = place.unsigned_abs();
     (DbRoom(u32::try_from(place >> SEQ_BITS).unwrap_or(u32::MAX)), place & SEQ_MAX)
 }
 
-/// What the name of a room begins with that was dropped and whose messages go step by step. Neither a room's name nor an
-/// inbox's does.
+/// The first character of a dropped room's name, while its messages are being dropped. No name of a room or an inbox
+/// starts with it.
 pub(super) const DROPPED: char = '!';
 
-/// Takes a room's name away: from this commit on there is no such room, and its number is not given again before its
-/// messages are gone.
+/// Removes a room's name. From this commit on the room no longer exists. Its number is not reused before its messages
+/// are gone.
 pub(super) fn mark_dropped(connection: &Connection, room: DbRoom) -> rusqlite::Result<()> {
     let mut mark = connection.prepare_cached("UPDATE rooms SET name = ?2 WHERE id = ?1")?;
     mark.execute((room.0, format!("{DROPPED}{}", room.0)))?;
     Ok(())
 }
 
-/// The largest number of which anything is stored. The `id`s of a room that had no message left outlive its row.
+/// The largest room number that is stored anywhere. Remembered `id`s of a room can outlive its row.
 pub(super) fn last_number(connection: &Connection) -> rusqlite::Result<u32> {
     let last = "SELECT max(
         coalesce((SELECT max(id) FROM rooms), 0),
@@ -112,15 +112,15 @@ pub(super) fn last_number(connection: &Connection) -> rusqlite::Result<u32> {
     connection.query_row(last, [SEQ_BITS], |row| row.get(0))
 }
 
-/// What one step has dropped of a room.
+/// The rows that one step has dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DropStep {
     pub(super) messages: u64,
-    /// Messages, and `id`s of messages that were dropped before: as many as were asked for, unless nothing is left.
+    /// Messages, plus `id`s of messages that were dropped before. Equal to the requested count, unless nothing is left.
     pub(super) rows: u64,
 }
 
-/// Drops up to `count` rows of a dropped room, and the room itself after the last: then there were fewer.
+/// Drops up to `count` rows of a dropped room. If there were fewer, also drops the room itself.
 pub(super) fn drop_step(transaction: &Transaction<'_>, room: DbRoom, count: u64) -> rusqlite::Result<DropStep> {
     let span = (place(room, 0), place(room, SEQ_MAX));
     let mut messages = transaction.prepare_cached(
@@ -136,7 +136,7 @@ pub(super) fn drop_step(transaction: &Transaction<'_>, room: DbRoom, count: u64)
     if rows < count {
         transaction.prepare_cached("DELETE FROM rooms WHERE id = ?1")?.execute([room.0])?;
     } else {
-        // Without a message the room has the seqs that it had: none from the oldest on.
+        // A room without messages keeps its seqs: its oldest message is one past the newest.
         let oldest = "UPDATE rooms SET oldest = coalesce(
             (SELECT min(place) - ?2 FROM messages WHERE place BETWEEN ?2 AND ?3), seq + 1) WHERE id = ?1";
         transaction.prepare_cached(oldest)?.execute((room.0, span.0, span.1))?;
@@ -144,12 +144,13 @@ pub(super) fn drop_step(transaction: &Transaction<'_>, room: DbRoom, count: u64)
     Ok(DropStep { messages, rows })
 }
 
-/// The version of an open database; 0 for an empty one.
+/// The schema version of an open database; 0 for an empty database.
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-/// Makes the tables of a version in an empty database. It is not yet taken for a history.
+/// Creates the tables of a version in an empty database. The application id is not set yet, so the file is not accepted
+/// as a history.
 pub(super) fn make(transaction: &Transaction<'_>, version: u32) -> rusqlite::Result<()> {
     for migration in MIGRATIONS.iter().take(version as usize) {
         transaction.execute_batch(migration)?;
@@ -157,7 +158,7 @@ pub(super) fn make(transaction: &Transaction<'_>, version: u32) -> rusqlite::Res
     transaction.pragma_update(None, "user_version", version)
 }
 
-/// Brings a database up to date, all or nothing.
+/// Migrates a database to the newest version in the caller's transaction.
 pub(super) fn migrate(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     let from = usize::try_from(version(transaction)?).unwrap_or(usize::MAX);
     let missing = MIGRATIONS.get(from..).unwrap_or_default();

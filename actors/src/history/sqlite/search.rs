@@ -1,14 +1,15 @@
-//! Searching: an index beside the database, and the thread that keeps it and searches in it.
+//! The search: an index beside the database, and the thread that updates and queries it.
 //!
-//! A full-text index (FTS5) merges its parts, and the entries of one word in one step: that takes the longer the more
-//! messages there are. So the index is a file of its own with a thread of its own, and no commit of a message waits for it.
+//! A full-text index (FTS5) merges its segments, and all entries of one word, in single steps that take longer the more
+//! messages exist. So the index is a separate file with its own thread, and no commit of a message waits for it.
 //!
-//! The index follows the database: each second with what has changed, and before a search with the room that is
-//! searched, so a search finds whatever was acknowledged before it. What the database does not have any more is not found:
-//! a message is shown as the database has it. After a start, and after a failure, all rooms are compared with the
-//! index. An index that is missing, damaged or of another version is made anew, while everything else goes on.
+//! The thread copies the changes of the database into the index once a second, and before a search for the searched
+//! room. So a search finds every message that was acknowledged before it. Messages that the database has dropped are
+//! not found, because a result is read from the database. After a start and after a failure, all rooms are compared
+//! with the index. An index that is missing, damaged or of another version is rebuilt in the background.
 
 mod index;
+mod words;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -20,8 +21,8 @@ use log::info;
 use rusqlite::{Connection, InterruptHandle};
 use rustc_hash::FxHashSet;
 
-pub(super) use self::index::{APPLICATION_ID, ENDING, IndexError, SearchIndex, problems};
 use self::index::{Budget, Followed};
+pub(super) use self::index::{IndexError, SearchIndex, problems};
 use super::page::{Collected, DiskRead, span};
 use super::reader::serve;
 use super::schema::DbRoom;
@@ -31,59 +32,59 @@ use crate::history::{HistoryMetrics, Page, ReadError, ReadRequest, ReportSink, S
 use crate::log_interval::LogInterval;
 use crate::vitals::Vitals;
 
-/// Most searches that wait.
+/// The largest number of waiting searches.
 const WAITING_MAX: usize = 1_024;
 
-/// How long what has changed waits, so that one step serves many messages.
+/// How long changes wait before they are indexed, so that one step handles many messages.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long after a failure it is tried again.
+/// The pause after a failure before the next attempt.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a search waits at most until its room is indexed.
+/// The longest time that a search waits until its room is indexed.
 const CATCH_UP_MAX: Duration = Duration::from_secs(1);
 
-/// Most messages that are indexed or dropped in one step.
+/// The largest number of messages that one step indexes or removes.
 const STEP_ROWS: u64 = 2_048;
 
-/// Most bytes of text that are indexed in one step.
+/// The largest number of text bytes that one step indexes.
 const STEP_BYTES: usize = 1024 * 1024;
 
-/// How much longer than a step the pause after it is, while there is more to do.
+/// The length of the pause after a step, as a multiple of the step's duration, while more work is due.
 const REST: u32 = 2;
 
-/// Rooms that are looked at together after a start.
+/// The number of rooms that are compared at a time after a start.
 const LOOKED_AT: u32 = 1_024;
 
-/// A client can cause it as often as it searches, a storage that fails each second.
+/// Limits the log lines: a client can cause a failure with every search, a broken storage every second.
 static FAILING: LogInterval = LogInterval::new();
 
 #[derive(Default)]
-struct Waiting {
+struct SearchWork {
     searches: VecDeque<DiskRead>,
-    /// Rooms that have changed since they were followed, and since when there are any.
+    /// Rooms with changes that are not indexed yet, and the time of the first of these changes.
     changed: FxHashSet<DbRoom>,
     changed_since: Option<Instant>,
     interrupts: Vec<InterruptHandle>,
     is_over: bool,
 }
 
-/// The way to the thread that searches.
+/// Queues searches and changes for the search thread.
 pub(super) struct Searches {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<SearchWork>,
     woken: Condvar,
     metrics: Arc<HistoryMetrics>,
 }
 
-/// What the thread does next.
+/// The next task of the search thread.
 enum Work {
     Search(DiskRead),
-    /// These rooms have changed.
+    /// Index the changes of these rooms.
     Follow(FxHashSet<DbRoom>),
 }
 
 impl Searches {
-    /// Starts the thread, with a connection that reads the database at this path.
+    /// Starts the thread. `history` is a connection that reads the database at `path`.
     pub(super) fn start(
         history: Connection,
         path: &Path,
@@ -101,11 +102,11 @@ impl Searches {
         (searches, thread)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, SearchWork> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a search; gives it back where too many wait.
+    /// Queues a search. Returns it if too many are waiting.
     pub(super) fn ask(&self, read: DiskRead) -> Result<(), ReadRequest> {
         let mut waiting = self.lock();
         if waiting.searches.len() >= WAITING_MAX {
@@ -118,7 +119,7 @@ impl Searches {
         Ok(())
     }
 
-    /// These rooms are not stored as they were.
+    /// Queues rooms whose stored messages have changed.
     pub(super) fn changed(&self, rooms: impl IntoIterator<Item = DbRoom>) {
         let mut waiting = self.lock();
         waiting.changed.extend(rooms);
@@ -129,7 +130,8 @@ impl Searches {
         }
     }
 
-    /// Ends the thread. What waits is not searched any more, and what is not indexed is after the next start.
+    /// Ends the thread. Waiting searches are discarded; changes that are not indexed yet are indexed after the next
+    /// start.
     pub(super) fn stop(&self) {
         let mut waiting = self.lock();
         waiting.is_over = true;
@@ -138,8 +140,8 @@ impl Searches {
         self.woken.notify_one();
     }
 
-    /// What is to be done next; waits for it. Searches go first, but not one after the other where rooms have waited for long
-    /// enough. `None`: there will be no more.
+    /// Waits for the next task. Searches have priority, but after each search the index is updated if an update is due.
+    /// `None` when the thread is to end.
     fn next(&self, has_searched: bool, continue_at: Option<Instant>) -> Option<Work> {
         let mut waiting = self.lock();
         loop {
@@ -185,7 +187,7 @@ impl Searches {
                     follower.due.extend(changed);
                     let stepped = self.open(follower).and_then(|()| follower.step());
                     let now = clock::now();
-                    // Others need the processor and the disk more.
+                    // Leaves the processor and the disk to more urgent work.
                     let rest = REST * now.saturating_duration_since(begun);
                     stepped.map(|is_done| (!is_done).then_some(now + rest))
                 }
@@ -200,7 +202,7 @@ impl Searches {
         }
     }
 
-    /// Opens the index, if it is not open.
+    /// Opens the index if it is not open.
     fn open(&self, follower: &mut Follower) -> Result<(), IndexError> {
         if follower.index.is_none() {
             let index = follower.open()?;
@@ -211,16 +213,16 @@ impl Searches {
     }
 }
 
-/// Makes the index like the database, step by step.
+/// Brings the index up to date with the database, step by step.
 struct Follower {
     history: Connection,
     path: PathBuf,
     index: Option<SearchIndex>,
-    /// Rooms that may differ.
+    /// Rooms whose index may be outdated.
     due: BTreeSet<DbRoom>,
-    /// From this number on all rooms may differ; `None`: none but those above.
+    /// The first room number that has not been compared since the index was opened. `None`: all were compared.
     unlooked: Option<u32>,
-    /// Whether the index is being made, and that is told.
+    /// Whether the index is being built, which the log announces at the start and the end.
     is_making: bool,
 }
 
@@ -236,23 +238,23 @@ impl Follower {
         let stored = index::stored_rooms(&self.history, 0, 1).map_err(IndexError::History)?;
         if index.is_new && !stored.is_empty() {
             self.is_making = true;
-            info!("the search index is made anew; until it is, searches in rooms that are not in it are refused");
+            info!("the search index is being rebuilt; searches in rooms that it does not contain yet are refused");
         }
         Ok(self.index.insert(index))
     }
 
-    /// After a failure the index is opened anew, and made anew where it is broken.
+    /// After a failure, reopens the index; removes it first if it is damaged.
     fn fail(&mut self, error: &IndexError) {
         if !matches!(error, IndexError::History(_)) {
             self.index = None;
         }
         if error.is_damage() {
-            // What cannot be removed is found when the index is opened, and that is told.
+            // If the removal fails, opening the index fails too and is logged.
             SearchIndex::remove(&self.path).unwrap_or_default();
         }
     }
 
-    /// Follows the next few messages. Says whether there are no more.
+    /// Indexes the next messages. Returns whether the index is complete.
     fn step(&mut self) -> Result<bool, IndexError> {
         let Some(index) = &self.index else { return Ok(true) };
         if self.due.is_empty()
@@ -260,7 +262,7 @@ impl Follower {
         {
             self.due.extend(index::stored_rooms(&self.history, from, LOOKED_AT).map_err(IndexError::History)?);
             self.due.extend(index.rooms(from, LOOKED_AT)?);
-            // Up to the first so many of all, both have told their rooms; beyond, one of them may have more.
+            // Both lists are complete up to the first `LOOKED_AT` rooms; beyond them, one of the lists may be cut off.
             let last = self.due.iter().nth(LOOKED_AT as usize - 1).copied();
             self.unlooked = last.map(|room| room.0 + 1);
             if let Some(from) = self.unlooked {
@@ -277,7 +279,8 @@ impl Follower {
             }
             done.push(*room);
         }
-        // Before the index is merged: what a server drops meanwhile stays in the log for as long as this lasts.
+        // Ends the read transaction before the index commits and merges: while it is open, the server's log cannot be
+        // shortened.
         drop(moment);
         transaction.commit()?;
         for room in done {
@@ -285,12 +288,12 @@ impl Follower {
         }
         let is_done = self.due.is_empty() && self.unlooked.is_none();
         if is_done && std::mem::take(&mut self.is_making) {
-            info!("the search index is made: all messages can be searched");
+            info!("the search index is complete: all messages can be searched");
         }
         Ok(is_done)
     }
 
-    /// Searches in a room, once it is indexed up to the newest message that is shown.
+    /// Searches in a room, after the room is indexed up to the newest message that may be shown.
     fn search(&self, read: &DiskRead) -> Result<Result<Page, ReadError>, IndexError> {
         let (Some(index), Some(text)) = (&self.index, &read.request.search) else { return Ok(Err(ReadError::Failed)) };
         let until = clock::now() + CATCH_UP_MAX;
@@ -322,7 +325,7 @@ impl Follower {
     }
 }
 
-/// Makes the index of a database complete, and as small as it can be. No server may be running.
+/// Completes and compacts the index of a database. No server may be running.
 pub(super) fn vacuum(history: Connection, path: &Path) -> Result<(), IndexError> {
     let mut follower = Follower::new(history, path);
     match follower.open() {
@@ -336,8 +339,16 @@ pub(super) fn vacuum(history: Connection, path: &Path) -> Result<(), IndexError>
     Ok(follower.index.iter().try_for_each(SearchIndex::vacuum)?)
 }
 
-/// The query in the index's own language: every word and phrase is quoted, so nothing in it is an operator.
+/// Shortest word of a query that also finds the words that it begins, in characters. Shorter ones begin too many words
+/// of the index.
+const PREFIX_CHARS_MIN: usize = 3;
+
+/// The query in FTS5 syntax. Every word and phrase is quoted, so that no part of it is an operator. A word that is not a
+/// phrase also finds the words that it begins.
 fn match_expression(text: &SearchText) -> String {
-    let quoted = text.terms().iter().map(|term| format!("\"{}\"", term.replace('"', "\"\"")));
+    let quoted = text.terms().iter().map(|term| {
+        let is_prefix = !term.is_phrase && term.text.chars().count() >= PREFIX_CHARS_MIN;
+        format!("\"{}\"{}", words::apart(&term.text).replace('"', "\"\""), if is_prefix { "*" } else { "" })
+    });
     quoted.collect::<Vec<_>>().join(" ")
 }

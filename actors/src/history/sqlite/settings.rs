@@ -1,30 +1,30 @@
-//! What the store is told once, when it is opened.
+//! The settings of the store, fixed when it is opened.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::history::Durability;
 
-/// Where the store is, what its commits survive, and its bounds.
+/// The path, durability and limits of the store.
 #[derive(Debug, Clone)]
 pub struct SqliteSettings {
-    /// The database; its folder is made.
+    /// The database file. Its folder is created if it does not exist.
     pub path: PathBuf,
-    /// A commit counts as done when what it stores survives this.
+    /// A message counts as committed when it survives this failure.
     pub durability: Durability,
-    /// Most messages kept of one room; the oldest go first. `None`: all.
+    /// The largest number of messages per room; the oldest are dropped. `None`: no limit.
     pub keep_messages: Option<u64>,
-    /// How long a message is kept. `None`: for ever.
+    /// The largest age of a message; older ones are dropped. `None`: no limit.
     pub keep_for: Option<Duration>,
-    /// Most bytes in use in the database; the oldest messages of all go first. `None`: no bound.
+    /// The largest size of the database in bytes; the oldest messages of all rooms are dropped. `None`: no limit.
     pub keep_bytes: Option<u64>,
-    /// How long a message's `id` is remembered.
+    /// How long a message's `id` is remembered after the message.
     pub ids_kept: Duration,
-    /// Most `id`s that are taken over from before.
+    /// The largest number of `id`s that a start restores.
     pub ids_max: u32,
 }
 
-/// The value of SQLite's `synchronous` with which a commit survives this.
+/// The value of SQLite's `synchronous` setting for a durability.
 pub(super) fn synchronous(durability: Durability) -> &'static str {
     match durability {
         Durability::Process => "NORMAL",

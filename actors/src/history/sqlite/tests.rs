@@ -1,5 +1,6 @@
-//! The store with its threads and a file, below a small memory of recent messages, and without a chat.
+//! Tests of the store with its threads and a file, below a small memory of recent messages, without a chat.
 
+mod refused;
 mod searching;
 
 use std::sync::mpsc::{self, Receiver};
@@ -20,13 +21,13 @@ use crate::vitals::{Died, VitalPart, Vitals};
 const ROOM: RoomId = RoomId(0);
 const EPOCH: Epoch = Epoch(7);
 
-/// A store in a folder, and what its threads report.
+/// A store in a folder, with the reports of its threads.
 struct Store {
     history: History,
     metrics: Arc<HistoryMetrics>,
     reports: Receiver<StoreReport>,
     restored: Restored,
-    /// The oldest and the newest message of the lobby, as the chat knows them.
+    /// The oldest and the newest message of the lobby, as the chat would know them.
     bounds: (Seq, Seq),
 }
 
@@ -42,7 +43,7 @@ fn settings(folder: &TempDir) -> SqliteSettings {
     }
 }
 
-/// What a message says whose number is expected to be this.
+/// A message whose text and id contain its expected seq.
 fn draft(seq: u64) -> Draft {
     Draft {
         to: None,
@@ -62,7 +63,7 @@ fn entry<const N: usize>(number: u64, copies: [(RoomId, &str, Draft); N]) -> Ent
     Entry { number: EntryNumber(number), copies: copies.into_iter().map(copy).collect() }
 }
 
-/// An entry for the lobby, with the number that its message is expected to have.
+/// An entry for the lobby, numbered like its message's expected seq.
 fn message(seq: u64) -> Entry {
     entry(seq, [(ROOM, "lobby", draft(seq))])
 }
@@ -78,7 +79,7 @@ impl Store {
         Self { history, metrics, reports, restored, bounds }
     }
 
-    /// What the next report completes.
+    /// The completions of the next report.
     fn next(&mut self) -> Vec<Completion> {
         let mut done = Vec::new();
         self.history.reported(self.reports.recv_timeout(Duration::from_secs(10)).unwrap(), &mut done);
@@ -130,7 +131,7 @@ impl Store {
     }
 }
 
-/// The rooms and numbers of the messages that were committed.
+/// The rooms and seqs of the committed messages.
 fn committed(done: &[Completion]) -> Vec<(RoomId, u64)> {
     let copies = done
         .iter()
@@ -180,7 +181,7 @@ fn a_page_is_the_same_whether_it_comes_from_memory_or_from_the_file() {
             seq: Seq(10),
             oldest: Seq(1),
             unclaimed: None,
-            delivered: Seq(0),
+            sent: Seq(0),
         };
         assert_eq!(store.restored.rooms, [room]);
         assert_eq!(store.restored.ids.iter().map(|id| id.seq.0).collect::<Vec<_>>(), (1..=10).collect::<Vec<_>>());
@@ -197,7 +198,7 @@ fn what_was_said_in_one_turn_is_stored_in_one_commit() {
     assert!(store.history.has_queued());
     store.history.end_turn(&mut Vec::new());
     assert!(!store.history.has_queued());
-    assert_eq!(store.next().len(), 20, "one report speaks for all");
+    assert_eq!(store.next().len(), 20, "one report for all messages");
     assert_eq!(store.metrics.commit_messages.count(), 1);
 }
 
@@ -212,7 +213,7 @@ fn a_long_turn_is_handed_on_before_it_ends() {
     assert!(store.history.has_queued(), "the last one waits for the end of the turn");
     drop(store);
     let stored = &Store::open(settings(&folder)).restored.rooms[0];
-    assert_eq!(stored.seq, Seq(TURN_MESSAGES_MAX as u64 + 1), "what waited is stored when the chat ends");
+    assert_eq!(stored.seq, Seq(TURN_MESSAGES_MAX as u64 + 1), "the queued message is stored on drop");
 }
 
 #[test]
@@ -235,6 +236,73 @@ fn too_many_bytes_drop_the_oldest_until_they_fit() {
 }
 
 #[test]
+fn however_many_ids_of_dropped_messages_are_remembered_the_newest_messages_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = || SqliteSettings { keep_bytes: Some(400_000), ..settings(&folder) };
+    let mut store = Store::open(settings());
+    for last in (2_000..=20_000).step_by(2_000) {
+        store.append(last - 1_999..=last);
+    }
+    let database = Connection::open(settings().path).unwrap();
+    let count = |table| {
+        let count = format!("SELECT count(*) FROM {table}");
+        database.query_row(&count, [], |row| row.get::<_, u64>(0)).unwrap()
+    };
+    // Dropped until it fits, and not once more.
+    while retention::used_bytes(&database).unwrap() > 400_000 && count("messages") > 0 {
+        std::thread::yield_now();
+    }
+    assert!(count("messages") > 500, "{} messages, {} ids", count("messages"), count("dropped_ids"));
+    assert_eq!(store.read(HistoryPage::Newest, None, 1).0, [20_000]);
+}
+
+#[test]
+fn a_new_room_gets_a_number_in_the_file_also_after_the_last_number_was_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(settings(&folder));
+    store.append(1..=1);
+    drop(store);
+    let database = Connection::open(settings(&folder).path).unwrap();
+    database
+        .execute_batch(&format!(
+            "UPDATE rooms SET id = {last}; UPDATE messages SET place = {place};",
+            last = schema::ROOMS_MAX,
+            place = schema::place(DbRoom(schema::ROOMS_MAX), 1)
+        ))
+        .unwrap();
+    drop(database);
+    let mut store = Store::open(settings(&folder));
+    store.append(2..=2);
+    for number in 1..=3 {
+        let name = format!("new-{number}");
+        store.history.append(entry(10 + number, [(RoomId(10), &name, draft(1))]), &mut Vec::new());
+        store.history.end_turn(&mut Vec::new());
+        let mut done = Vec::new();
+        while !done.iter().any(|done| matches!(done, Completion::Committed { .. } | Completion::Refused { .. })) {
+            done = store.next();
+        }
+        assert_eq!(committed(&done), [(RoomId(10), 1)]);
+        store.history.forget(RoomId(10), None, &mut Vec::new());
+    }
+    assert_eq!(store.read(HistoryPage::Newest, None, 9), (vec![1, 2], false));
+}
+
+#[test]
+fn a_message_of_the_future_makes_a_restart_forget_no_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let (minute, day) = (60_000, 86_400_000);
+    let mut store = Store::open(settings(&folder));
+    let late = Draft { at: clock::unix_ms() - 10 * minute, ..draft(1) };
+    store.history.append(entry(1, [(ROOM, "lobby", late)]), &mut Vec::new());
+    // The clock was wrong for a moment.
+    let ahead = Draft { at: clock::unix_ms() + 3 * day, id: None, ..draft(2) };
+    store.history.append(entry(2, [(ROOM, "lobby", ahead)]), &mut Vec::new());
+    drop(store);
+    let ids = Store::open(settings(&folder)).restored.ids;
+    assert_eq!(ids.iter().map(|id| (id.seq, id.age)).collect::<Vec<_>>(), [(Seq(1), Duration::ZERO)]);
+}
+
+#[test]
 fn a_room_that_was_forgotten_leaves_no_row() {
     let folder = tempfile::tempdir().unwrap();
     let keep_for = Some(Duration::ZERO);
@@ -244,105 +312,6 @@ fn a_room_that_was_forgotten_leaves_no_row() {
     store.history.forget(ROOM, None, &mut Vec::new());
     drop(store);
     assert_eq!(Store::open(settings(&folder)).restored.rooms, []);
-}
-
-#[test]
-fn both_copies_of_a_private_message_are_in_one_commit() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut store = Store::open(settings(&folder));
-    // A message before them, so that no bound of a commit or a turn is reached between two messages only.
-    store.history.append(message(1), &mut Vec::new());
-    let (alice, bob) = (RoomId(1), RoomId(2));
-    for seq in 1..=500 {
-        let draft = Draft { to: ClientId::parse("bob").ok(), text: "x".repeat(15_000).into(), id: None, ..draft(seq) };
-        let copies = [(alice, "@alice", draft.clone()), (bob, "@bob", draft)];
-        store.history.append(entry(1 + seq, copies), &mut Vec::new());
-    }
-    store.history.end_turn(&mut Vec::new());
-    let mut reached = FxHashMap::default();
-    let mut commits = 0;
-    while reached.get(&bob) != Some(&500) {
-        reached.extend(committed(&store.next()));
-        commits += 1;
-        assert_eq!(reached.get(&alice), reached.get(&bob), "commit {commits}");
-    }
-    assert!(commits > 5, "{commits}");
-}
-
-/// Lets the database refuse what a trigger says.
-fn refuse(settings: &SqliteSettings, trigger: &str) {
-    Connection::open(&settings.path).unwrap().execute_batch(trigger).unwrap();
-}
-
-#[test]
-fn a_message_that_the_database_refuses_fails_alone_and_takes_no_number() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut store = Store::open(settings(&folder));
-    store.append(1..=1);
-    refuse(
-        &settings(&folder),
-        "CREATE TRIGGER fault BEFORE INSERT ON messages WHEN new.text = 'says number3' BEGIN SELECT RAISE(ABORT, 'on purpose'); END",
-    );
-    let elsewhere = RoomId(1);
-    for seq in 2..=5 {
-        store.history.append(message(seq), &mut Vec::new());
-        let fine = Draft { text: "fine".into(), ..draft(seq) };
-        store.history.append(entry(100 + seq, [(elsewhere, "elsewhere", fine)]), &mut Vec::new());
-    }
-    store.history.end_turn(&mut Vec::new());
-    let (mut stored, mut refused) = (Vec::new(), Vec::new());
-    while refused.is_empty() {
-        let done = store.next();
-        stored.extend(committed(&done));
-        refused.extend(
-            done.into_iter().filter_map(
-                |done| {
-                    if let Completion::Refused { number } = done { Some(number.0) } else { None }
-                },
-            ),
-        );
-    }
-    assert_eq!(refused, [3]);
-    stored.sort_unstable();
-    assert_eq!(
-        stored,
-        [(ROOM, 2), (ROOM, 3), (ROOM, 4), (elsewhere, 1), (elsewhere, 2), (elsewhere, 3), (elsewhere, 4)]
-    );
-    assert_eq!(store.metrics.health.failure(), None);
-    store.history.append(message(6), &mut Vec::new());
-    store.history.end_turn(&mut Vec::new());
-    assert_eq!(committed(&store.next()), [(ROOM, 5)]);
-    assert_eq!(store.read(HistoryPage::Newest, None, 9), (vec![1, 2, 3, 4, 5], false));
-    assert_eq!(store.read(HistoryPage::Newest, Some("number6"), 9), (vec![5], false));
-}
-
-#[test]
-fn what_is_due_when_the_storage_fails_is_done_when_it_works_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let keep_for = Some(Duration::ZERO);
-    let mut store = Store::open(SqliteSettings { keep_for, ..settings(&folder) });
-    store.append(1..=1);
-    while !store.next().iter().any(|done| matches!(done, Completion::Trimmed { .. })) {}
-    refuse(
-        &settings(&folder),
-        "CREATE TRIGGER fault BEFORE DELETE ON rooms BEGIN SELECT RAISE(ABORT, 'on purpose'); END",
-    );
-    let receipt = Receipt(4);
-    store.history.forget(ROOM, Some(receipt), &mut Vec::new());
-    store.history.end_turn(&mut Vec::new());
-    assert!(matches!(store.next()[..], [Completion::Forgotten { receipt: Receipt(4), is_gone: false }]));
-    assert!(store.metrics.health.failure().is_some());
-    store.history.append(message(1), &mut Vec::new());
-    store.history.end_turn(&mut Vec::new());
-    assert!(matches!(store.next()[..], [Completion::Refused { number: EntryNumber(1) }]), "refused at once");
-    refuse(&settings(&folder), "DROP TRIGGER fault");
-    while store.metrics.health.failure().is_some() {
-        std::thread::yield_now();
-    }
-    // The room is made again, before or after the old one is dropped.
-    store.append(1..=1);
-    drop(store);
-    assert_eq!(Store::open(settings(&folder)).restored.rooms.len(), 1);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The thread that writes: commits what has queued in one transaction, and drops what is too much in between.
+//! The writer thread: commits queued messages in batches, and runs retention between the commits.
 
 use std::collections::VecDeque;
 use std::fmt::Display;
@@ -15,53 +15,54 @@ use starling_protocol::Seq;
 
 use super::command::{Append, WriterCommand};
 use super::commit::{Forgotten, Numbering, is_of_a_message, write, write_singly};
-use super::continuity::MarkError;
 use super::file::{FileFault, OpenFiles};
+use super::log_extent::LogExtent;
 use super::report::Report;
 use super::retention::Retention;
 use super::schema::{Bounds, DbRoom};
 use super::search::Searches;
+use super::store_error::StoreError;
 use super::written::WrittenDatabase;
-use super::{SqliteSettings, open};
+use super::{SqliteSettings, connections, numbers};
 use crate::clock;
 use crate::history::thread::spawn;
 use crate::history::{HistoryMetrics, LogMark, Receipt, ReportSink, StoreReport};
 use crate::log_interval::LogInterval;
 use crate::vitals::Vitals;
 
-/// Most messages in one commit.
+/// The largest number of messages in one commit.
 const BATCH_MESSAGES_MAX: usize = 1_024;
 
-/// Most rooms that one commit drops: more of them are dropped with the next commits.
+/// The largest number of ended rooms that one commit removes. The next commits remove the others.
 const FORGOTTEN_MAX: usize = 256;
 
-/// Most weight of the messages in one commit, in bytes.
+/// The largest total weight of the messages in one commit, in bytes.
 const BATCH_BYTES_MAX: usize = 1024 * 1024;
 
-/// How often a storage that fails is tried again.
+/// The interval between two probes of a storage that has failed.
 const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 
-/// What a trial writes: less room than that is as good as none.
+/// The bytes that a probe writes. A disk with less free space counts as full.
 const PROBE_BYTES: u32 = 128 * 1024;
 
-/// Takes what is in the log into the database, as far as no reader is in its way.
+/// Checkpoints the write-ahead log, as far as no reader prevents it.
 const TAKE_LOG: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 
-/// A client can cause it as often as it writes.
+/// Limits the log lines, because a client can cause them with every message.
 static REFUSED: LogInterval = LogInterval::new();
 
-/// Comes again with each trial, for as long as the log is not at its path.
+/// Limits the log lines, because they repeat with each probe while the log is not at its path.
 static UNSAVED: LogInterval = LogInterval::new();
 
-/// Comes again with each step, for as long as the storage fails.
+/// Limits the log lines, because they repeat with each step while the storage fails.
 static UNDROPPED: LogInterval = LogInterval::new();
 
-/// What is to be written beside messages. It stays due until a commit with it has succeeded.
+/// Writes that accompany messages. They stay due until a commit that contains them succeeds.
 #[derive(Debug, Default)]
 struct Due {
     /// Rooms that have ended, in the order of their end.
     forgotten: VecDeque<Forgotten>,
-    /// How far inboxes were delivered.
+    /// The delivery positions of inboxes.
     delivered: FxHashMap<DbRoom, Seq>,
     /// How far the log of several nodes was followed. Written with the next commit, and not worth one of its own.
     mark: Option<LogMark>,
@@ -76,24 +77,26 @@ impl Due {
 struct Writer {
     database: WrittenDatabase,
     files: Arc<OpenFiles>,
-    /// Whether the next start is told that it may find less than was acknowledged.
+    /// Whether the lock file records that the next start may find less than was acknowledged.
     is_doubted: bool,
     settings: Arc<SqliteSettings>,
     metrics: Arc<HistoryMetrics>,
     sink: ReportSink,
-    /// What the search index follows.
+    /// Receives the rooms that have changed.
     searches: Arc<Searches>,
     turns: Receiver<Vec<WriterCommand>>,
-    /// What has come and is not done yet.
+    /// Received commands that are not processed yet.
     queue: VecDeque<WriterCommand>,
     due: Due,
+    /// From where on numbers for new rooms are to be looked for: after what was told before is stored.
+    numbers_from: Option<u32>,
     bounds: Bounds,
     retention: Retention,
-    /// When a storage that fails is tried again.
+    /// The time of the next probe. Set while the storage fails.
     probe_at: Option<Instant>,
 }
 
-/// Starts the writer, which knows the bounds of the stored rooms, and the rooms that were dropped and still have messages.
+/// Starts the writer. It takes the bounds of the stored rooms, and the dropped rooms that still have messages.
 pub(super) fn start(
     (database, files): (WrittenDatabase, Arc<OpenFiles>),
     settings: Arc<SqliteSettings>,
@@ -118,6 +121,7 @@ pub(super) fn start(
         turns,
         queue: VecDeque::new(),
         due: Due::default(),
+        numbers_from: None,
         bounds,
         retention,
         probe_at: None,
@@ -128,7 +132,8 @@ pub(super) fn start(
 impl Writer {
     fn run(mut self) {
         loop {
-            // What is due is not tried while the storage fails, and does not wait while it works.
+            // Due writes wait while the storage fails. While it works, they are committed without waiting for a
+            // command.
             let is_idle = self.queue.is_empty() && (self.due.is_empty() || self.probe_at.is_some());
             if is_idle {
                 let due = self.probe_at.unwrap_or(self.retention.due());
@@ -138,9 +143,14 @@ impl Writer {
                     Err(RecvTimeoutError::Disconnected) => break,
                 }
             }
-            // One commit, and then retention: also where there is always more to commit.
+            // Retention runs after each commit, so that it also makes progress under constant load.
             if !self.queue.is_empty() || !self.due.is_empty() {
                 self.take();
+            }
+            if self.probe_at.is_none()
+                && let Some(from) = self.numbers_from.take_if(|_| self.due.is_empty())
+            {
+                self.find_numbers(from);
             }
             if self.probe_at.is_some_and(|at| clock::now() >= at) {
                 self.probe();
@@ -153,7 +163,7 @@ impl Writer {
         }
     }
 
-    /// Commits what has queued, or as much of it as one commit may have.
+    /// Commits the queued commands, up to the limits of one commit.
     fn take(&mut self) {
         let started = clock::now();
         while self.queue.len() < BATCH_MESSAGES_MAX {
@@ -161,7 +171,7 @@ impl Writer {
             self.queue.extend(turn);
         }
         let (mut batch, mut messages, mut bytes) = (Vec::new(), 0, 0);
-        // A name of a room that has ended is free for the messages that follow: they wait for the commit that frees it.
+        // Messages for a new room may need the name of an ended room. They wait for the commit that frees the name.
         while messages < BATCH_MESSAGES_MAX && bytes < BATCH_BYTES_MAX && self.due.forgotten.len() < FORGOTTEN_MAX {
             let Some(command) = self.queue.pop_front() else { break };
             match command {
@@ -172,10 +182,11 @@ impl Writer {
                     bytes += append.copies.iter().map(|copy| copy.draft.weight()).sum::<usize>();
                     batch.push(append);
                 }
-                WriterCommand::Delivered(room, seq) => {
+                WriterCommand::NoteSent(room, seq) => {
                     self.due.delivered.insert(room, seq);
                 }
                 WriterCommand::Mark(mark) => self.due.mark = Some(mark),
+                WriterCommand::FindNumbers(from) => self.numbers_from = Some(from),
                 WriterCommand::CheckpointFailed(error) if self.probe_at.is_none() => self.fail(&error),
                 WriterCommand::CheckpointFailed(_) => {}
                 WriterCommand::Forget(room, receipt) => {
@@ -187,7 +198,7 @@ impl Writer {
             }
         }
         if self.probe_at.is_some() {
-            // The rest stays due.
+            // Deliveries and ended rooms stay due.
             self.refuse(&batch);
             self.metrics.writer.complete_n(messages as u64);
         } else if !batch.is_empty() || !self.due.is_empty() {
@@ -223,6 +234,17 @@ impl Writer {
         self.metrics.writer.complete_n(messages as u64);
     }
 
+    fn find_numbers(&mut self, from: u32) {
+        match numbers::find(self.connection(), from) {
+            Ok(found) => (self.sink)(StoreReport::new(Report::Numbers(found))),
+            // The next step finds it, too, and says so. It is tried again after that.
+            Err(error) => {
+                self.fail(&error);
+                self.numbers_from = Some(from);
+            }
+        }
+    }
+
     fn refuse(&self, appends: &[Append]) {
         if !appends.is_empty() {
             (self.sink)(StoreReport::new(Report::Refused(appends.iter().map(|append| append.number).collect())));
@@ -235,11 +257,11 @@ impl Writer {
         }
     }
 
-    /// Commits messages, which get their numbers, and a part of what is due. Leaves the messages that are stored, and gives
-    /// the others.
+    /// Numbers and commits messages together with a part of the due writes. Committed messages stay in `batch`;
+    /// rejected ones are returned.
     ///
-    /// Where the database refuses a single message, all others are stored. Where the storage fails, nothing is, and
-    /// everything that was due still is.
+    /// If the database rejects a single message, all others are stored. If the storage fails, nothing is stored and all
+    /// due writes stay due.
     fn commit(&mut self, batch: &mut Vec<Append>) -> Result<Vec<Append>, StoreError> {
         self.check_files()?;
         let mut numbering = Numbering::new(&self.bounds);
@@ -250,7 +272,7 @@ impl Writer {
         match write(&mut self.database.connection, batch, &self.bounds, due) {
             Ok(()) => {}
             Err(error) if is_of_a_message(&error) && !batch.is_empty() => {
-                REFUSED.warn(|| format!("the history refuses a message, its room goes on without it: {error}"));
+                REFUSED.warn(|| format!("the database rejects a message; its room continues without it: {error}"));
                 let singly = write_singly(&mut self.database.connection, batch, &self.bounds, due);
                 refused.extend(singly?);
             }
@@ -270,12 +292,12 @@ impl Writer {
         Ok(refused)
     }
 
-    /// Nothing can be stored from now on: entries are refused until it can.
+    /// The storage fails. From now on entries are refused, until a probe succeeds.
     fn fail(&mut self, error: &dyn Display) {
-        // A file that was moved may show itself as an I/O error first.
+        // A missing file may appear as an I/O error first.
         let error = self.check_files().err().map_or_else(|| error.to_string(), |moved| moved.to_string());
         self.metrics.failures.fetch_add(1, Relaxed);
-        error!("nothing can be stored, messages are refused until it can: {error}");
+        error!("nothing can be stored; messages are refused until storing works again: {error}");
         self.metrics.health.set(Some(format!("the history cannot be stored: {error}")));
         self.probe_at = Some(clock::now() + PROBE_INTERVAL);
         let receipts: Vec<_> = self.due.forgotten.iter_mut().map(|forgotten| forgotten.receipt.take()).collect();
@@ -284,7 +306,7 @@ impl Writer {
         }
     }
 
-    /// Tries whether storing works again, with a connection that knows nothing of the failure.
+    /// Probes whether storing works again. Uses a new connection, without the state of the failed one.
     fn probe(&mut self) {
         match self.try_storage() {
             Ok(()) => {
@@ -301,12 +323,12 @@ impl Writer {
 
     fn try_storage(&mut self) -> Result<(), StoreError> {
         if let Err(fault) = self.check_files()
-            && !(self.files.is_log_cut(&fault) && self.log()?.is_in_database())
+            && !(self.files.is_log_cut(&fault) && LogExtent::of(self.connection())?.is_in_database())
         {
             return Err(fault.into());
         }
-        let connection = open::open_writer(&self.settings, false)?;
-        // A log that was taken back gives its room to others; where it cannot be taken back, it would only grow.
+        let connection = connections::open_writer(&self.settings, false)?;
+        // The truncation releases the log's disk space. If it fails, the log would only keep growing.
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         connection.execute("INSERT OR REPLACE INTO probe (id, filler) VALUES (1, randomblob(?1))", [PROBE_BYTES])?;
         connection.execute("DELETE FROM probe", [])?;
@@ -319,8 +341,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Fails where the next start would not find what is stored now. Then what can be saved is, and where the files that are
-    /// there may lack something, the next start is told.
+    /// Fails if the next start would not find the messages that are stored now. Then it saves what it can. If the files
+    /// may lack acknowledged messages, it records that for the next start.
     fn check_files(&mut self) -> Result<(), FileFault> {
         let Err(fault) = self.files.check() else { return Ok(()) };
         let is_cut = matches!(fault, FileFault::Cut(_));
@@ -332,20 +354,20 @@ impl Writer {
         if !self.is_doubted && (is_without_log || is_cut) {
             self.is_doubted = true;
             if let Err(error) = self.database.continuity.doubt() {
-                warn!("that the history may lack messages cannot be noted: {error}");
+                warn!("cannot record that the history may lack messages: {error}");
             }
         }
-        // One that was cut would be taken into the database in parts, and damage it.
+        // Only a part of a truncated log would reach the database and damage it.
         if is_without_log && let Err(error) = self.connection().query_row(TAKE_LOG, [], |_| Ok(())) {
-            UNSAVED.warn(|| format!("what the write-ahead log has cannot be taken into the database: {error}"));
+            UNSAVED.warn(|| format!("the write-ahead log cannot be checkpointed into the database: {error}"));
         }
         Err(fault)
     }
 
-    /// Whether a file that was made shorter has all that belongs in it: another process may have taken the log into the
-    /// database, or made that small.
+    /// Whether a file that became shorter is still complete: another process may have checkpointed the log, or vacuumed
+    /// the database.
     fn is_whole(&self, fault: &FileFault) -> rusqlite::Result<bool> {
-        let log = self.log()?;
+        let log = LogExtent::of(self.connection())?;
         if self.files.is_log_cut(fault) {
             return Ok(self.files.has_log_of(log.pages, log.page_bytes));
         }
@@ -353,20 +375,11 @@ impl Writer {
         Ok(log.is_in_database() && self.files.has_database_of(pages, log.page_bytes))
     }
 
-    /// The log as the database takes it to be.
-    fn log(&self) -> rusqlite::Result<LogExtent> {
-        let connection = self.connection();
-        let page_bytes = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
-        connection.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| {
-            Ok(LogExtent { pages: row.get(1)?, pages_in_database: row.get(2)?, page_bytes })
-        })
-    }
-
     fn connection(&self) -> &Connection {
         &self.database.connection
     }
 
-    /// Drops a small part of what is too much.
+    /// Runs one step of retention.
     fn retain(&mut self) {
         let started = clock::now();
         if let Err(error) = self.check_files() {
@@ -386,31 +399,5 @@ impl Writer {
             }
         }
         self.metrics.writer.worked(clock::now().saturating_duration_since(started));
-    }
-}
-
-/// Why nothing can be stored.
-#[derive(Debug, thiserror::Error)]
-enum StoreError {
-    #[error(transparent)]
-    Database(#[from] rusqlite::Error),
-    #[error(transparent)]
-    File(#[from] FileFault),
-    #[error(transparent)]
-    Mark(#[from] MarkError),
-}
-
-/// How much is in the log.
-#[derive(Debug, Clone, Copy)]
-struct LogExtent {
-    pages: u64,
-    /// How many of them the database has, too.
-    pages_in_database: u64,
-    page_bytes: u64,
-}
-
-impl LogExtent {
-    fn is_in_database(self) -> bool {
-        self.pages <= self.pages_in_database
     }
 }

@@ -1,4 +1,4 @@
-//! A database that this process writes.
+//! The database that this process writes.
 
 use std::fs;
 
@@ -9,9 +9,10 @@ use rusqlite::config::DbConfig;
 use super::continuity::Continuity;
 use super::file::{FileIdentity, beside};
 use super::lock::Lock;
-use super::{OpenError, SqliteSettings, open};
+use super::open_error::OpenError;
+use super::{SqliteSettings, connections};
 
-/// A database that is marked as written by this process. When it is dropped, that everything is stored is noted in it.
+/// A database that is marked as written by this process. Dropping it marks it as closed cleanly.
 #[derive(Debug)]
 pub(super) struct WrittenDatabase {
     pub(super) connection: Connection,
@@ -23,20 +24,21 @@ impl WrittenDatabase {
     /// Opens the locked database of the settings. Without `create` it must be there already.
     pub(super) fn open(settings: &SqliteSettings, lock: &Lock, create: bool) -> Result<Self, OpenError> {
         let path = settings.path.as_path();
-        // Before anything opens the database, and with it a log.
+        // Must be checked before the database is opened, because opening it creates a log.
         let had_log = fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
-        open::inspect(path)?;
-        let mut connection = open::open_writer(settings, create).map_err(|error| OpenError::of(path, error))?;
+        connections::inspect(path)?;
+        let mut connection = connections::open_writer(settings, create).map_err(|error| OpenError::of(path, error))?;
         let identity = FileIdentity::at(path).map_err(|error| OpenError::of_file(path, error))?;
         let begun = Continuity::begin(&mut connection, lock.file(), identity, had_log, settings.durability);
-        let continuity = begun.map_err(|error| OpenError::of_mark(path, error))?;
+        let continuity = begun.map_err(|error| error.at(path))?;
         Ok(Self { connection, continuity, is_abandoned: false })
     }
 
-    /// Leaves the database as a crash would: not everything is stored, and the next start finds what is in the log.
+    /// Leaves the database as a crash would, without the mark of a clean stop. The next start recovers from the log.
     pub(super) fn abandon(&mut self) {
         self.is_abandoned = true;
-        // The last connection would take the log into the database and remove the file, whosever it is by now.
+        // On close, SQLite would checkpoint the log and remove the file at its path, which may belong to another
+        // process by now.
         let set = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         debug_assert!(set.is_ok(), "every connection has this switch: {set:?}");
     }
@@ -48,7 +50,7 @@ impl Drop for WrittenDatabase {
             return;
         }
         if let Err(error) = self.continuity.end(&mut self.connection) {
-            warn!("that the history is whole cannot be noted, its rooms may begin new epochs: {error}");
+            warn!("cannot record that the history is complete; its rooms may begin new epochs: {error}");
             self.abandon();
         }
     }

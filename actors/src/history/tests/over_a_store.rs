@@ -1,91 +1,12 @@
-//! What every store gets from the history above it, shown with a store that was written from the contract alone.
+//! Tests of the part that `History` provides for every store. The store here is written from the contract alone.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use super::remote::{Remote, RemoteReport};
 use super::*;
 
-/// Keeps all messages of one room, and commits and reads only when its report comes back, as a store on another host
-/// would.
-#[derive(Default)]
-struct Remote {
-    stored: Vec<Arc<StoredMessage>>,
-    oldest: Seq,
-    sink: Option<ReportSink>,
-    reads: Arc<AtomicUsize>,
-}
-
-#[derive(Debug)]
-enum Reported {
-    Append(Entry),
-    Read(ReadRequest),
-    /// The store drops what is older.
-    Trim(Seq),
-}
-
-impl Remote {
-    fn later(&self, report: Reported) {
-        self.sink.as_ref().unwrap()(StoreReport::new(report));
-    }
-}
-
-impl HistoryStore for Remote {
-    fn connect(&mut self, sink: ReportSink, _: &Vitals) {
-        self.sink = Some(sink);
-    }
-
-    fn reported(&mut self, report: StoreReport, done: &mut Vec<Completion>) {
-        match report.open::<Reported>().unwrap() {
-            Reported::Append(Entry { number, copies }) => {
-                let copies = copies.into_iter().map(|EntryCopy { room, key, epoch, draft, seq: _ }| {
-                    let message = Arc::new(draft.placed(key, Seq(self.stored.len() as u64 + 1)));
-                    self.stored.push(Arc::clone(&message));
-                    StoredCopy { room, epoch, message, oldest: None }
-                });
-                done.push(Completion::Committed { number, copies: copies.collect() });
-            }
-            Reported::Read(request) => {
-                let is_shown = |message: &&Arc<StoredMessage>| {
-                    message.seq >= request.oldest.max(self.oldest)
-                        && message.seq <= request.newest
-                        && match request.page {
-                            HistoryPage::Newest => true,
-                            HistoryPage::Before(seq) => message.seq < seq,
-                            HistoryPage::After(seq) => message.seq > seq,
-                        }
-                };
-                let mut messages: Vec<_> = self.stored.iter().filter(is_shown).cloned().collect();
-                let has_more = messages.len() > request.limit;
-                if matches!(request.page, HistoryPage::After(_)) {
-                    messages.truncate(request.limit);
-                } else {
-                    messages.drain(..messages.len().saturating_sub(request.limit));
-                }
-                done.push(Completion::Read { request, page: Page { messages, has_more } });
-            }
-            Reported::Trim(oldest) => {
-                self.oldest = oldest;
-                done.push(Completion::Trimmed { room: ROOM, oldest });
-            }
-        }
-    }
-
-    fn append(&mut self, entry: Entry, _: &mut Vec<Completion>) {
-        self.later(Reported::Append(entry));
-    }
-
-    fn read(&mut self, request: ReadRequest, _: &mut Vec<Completion>) {
-        self.reads.fetch_add(1, Relaxed);
-        self.later(Reported::Read(request));
-    }
-
-    fn forget(&mut self, _: RoomId, receipt: Option<Receipt>, done: &mut Vec<Completion>) {
-        self.stored.clear();
-        done.extend(receipt.map(|receipt| Completion::Forgotten { receipt, is_gone: true }));
-    }
-}
-
-/// A history over such a store, which carries its reports as the `ChatServer` does.
+/// A history above this store. It delivers the reports, as the `ChatServer` does.
 struct OverRemote {
     history: History,
     reports: Arc<Mutex<Vec<StoreReport>>>,
@@ -104,7 +25,7 @@ impl OverRemote {
         Self { history, reports, reads, bounds: (Seq(1), Seq(0)) }
     }
 
-    /// Carries all reports and returns what they complete.
+    /// Delivers all reports and returns their completions.
     fn settle(&mut self) -> Vec<Completion> {
         let mut done = Vec::new();
         for report in std::mem::take(&mut *self.reports.lock().unwrap()) {
@@ -131,18 +52,18 @@ impl OverRemote {
     }
 
     fn trim(&mut self, oldest: u64) {
-        self.reports.lock().unwrap().push(StoreReport::new(Reported::Trim(Seq(oldest))));
+        self.reports.lock().unwrap().push(StoreReport::new(RemoteReport::Trim(Seq(oldest))));
         self.settle();
     }
 
-    /// A page, and whether the store was asked for it.
+    /// Reads a page. Also returns whether the store was asked.
     fn read(&mut self, page: HistoryPage, limit: usize) -> (Vec<u64>, bool, bool) {
         let before = self.reads.load(Relaxed);
         let (oldest, newest) = self.bounds;
         let mut done = Vec::new();
         self.history.read(ReadRequest { oldest, newest, ..request(page, None, limit, usize::MAX) }, &mut done);
         done.extend(self.settle());
-        let [Completion::Read { page, .. }] = &done[..] else { panic!("one answer, and not {done:?}") };
+        let [Completion::Read { page, .. }] = &done[..] else { panic!("expected one answer, got {done:?}") };
         let seqs = page.messages.iter().map(|message| message.seq.0).collect();
         (seqs, page.has_more, self.reads.load(Relaxed) > before)
     }
@@ -178,7 +99,7 @@ fn a_room_without_messages_is_not_asked_for() {
     assert_eq!(over.read(HistoryPage::Newest, 9), (vec![], false, false));
     over.append(2);
     over.trim(3);
-    assert_eq!(over.read(HistoryPage::Newest, 9), (vec![], false, false), "all were dropped");
+    assert_eq!(over.read(HistoryPage::Newest, 9), (vec![], false, false), "all messages were dropped");
 }
 
 #[test]
@@ -187,7 +108,7 @@ fn what_the_store_has_dropped_is_not_shown_from_memory() {
     over.append(5);
     over.trim(4);
     assert_eq!(over.read(HistoryPage::Newest, 9), (vec![4, 5], false, false));
-    assert_eq!(over.read(HistoryPage::After(Seq(1)), 9), (vec![4, 5], false, true), "the store knows what is missing");
+    assert_eq!(over.read(HistoryPage::After(Seq(1)), 9), (vec![4, 5], false, true), "the store knows the missing ones");
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn who_came_in_the_middle_of_a_turn_gets_what_was_offered_after_it_came() {
     assert_eq!(frames.after(1), last_two);
     assert_eq!(frames.after(2), batch[2].json());
     assert!(frames.after(3).is_empty());
-    assert!(frames.after(4).is_empty(), "past the end there is nothing");
+    assert!(frames.after(4).is_empty(), "no bytes past the end");
 }
 
 #[test]

@@ -221,8 +221,12 @@ impl Real {
     }
 
     fn apply(&mut self, command: Command) {
+        self.turn(|state, turn| state.apply(command, turn));
+    }
+
+    fn turn(&mut self, act: impl FnOnce(&mut ChatState, &mut Turn)) {
         let mut turn = Turn::new(self.now);
-        self.state.apply(command, &mut turn);
+        act(&mut self.state, &mut turn);
         self.state.check();
         let mut done = Vec::new();
         for effect in turn.effects {
@@ -233,7 +237,7 @@ impl Real {
 
     fn complete(&mut self, done: Vec<Completion>) {
         for completion in done {
-            self.apply(Command::Completed(completion));
+            self.turn(|state, turn| state.complete(completion, turn));
         }
     }
 
@@ -252,7 +256,7 @@ impl Real {
         let (failed, held): (Vec<_>, Vec<_>) = self.held.drain(..).partition(goes_there);
         self.held = held.into();
         for Entry { number, .. } in failed {
-            self.apply(Command::Completed(Completion::Refused { number }));
+            self.complete(vec![Completion::Refused { number }]);
         }
     }
 
@@ -271,7 +275,7 @@ impl Real {
                     self.tell(session, &ServerEvent::Message((*message).clone()));
                 }
             }
-            Effect::Delivered { .. } => panic!("nobody has an inbox"),
+            Effect::NoteSent { .. } => panic!("nobody has an inbox"),
             Effect::Append(entry) if self.is_held => self.held.push_back(entry),
             // What waits goes first.
             Effect::Append(entry) => {

@@ -28,7 +28,7 @@ fn the_live_page_has_the_parts_of_the_report_and_no_verdict() {
     };
     let live = live(&report);
     let mut expected = headings(&page(&report));
-    expected.retain(|heading| heading != "What was expected");
+    expected.retain(|heading| heading != "Expectations");
     assert_eq!(headings(&live), expected);
     assert!(!live.contains(&report.verdict.line) && live.contains("<h1>RUNNING: "));
     for inline in ["<style", " style=", "<script>"] {

@@ -1,4 +1,4 @@
-//! One connection of the test server: the handshake by hand, the frames by the framework's codec.
+//! One connection of the test server: a handshake by hand, and frames by the framework's codec.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -58,7 +58,8 @@ pub(crate) async fn serve(mut stream: TcpStream, chat: Rc<RefCell<Chat>>) {
             message = outgoing.recv() => match message {
                 Some(close @ Message::Close(_)) => {
                     drop(socket.send(close).await);
-                    // The end of the connection waits for the answer, or the client might not read why.
+                    // Wait for the answer before the connection ends; otherwise the client might not read the close
+                    // frame.
                     while let Some(Ok(frame)) = socket.next().await {
                         if matches!(frame, Frame::Close(_)) { break }
                     }
@@ -78,7 +79,7 @@ struct Request {
     key: Option<starling_protocol::ClientKey>,
 }
 
-/// Answers the handshake of a request.
+/// Accepts the handshake of a request.
 pub(super) async fn accept(stream: &mut TcpStream, head: &str) -> Option<()> {
     let lines = head.lines().filter_map(|line| line.split_once(": "));
     let key = lines.filter(|(key, _)| key.eq_ignore_ascii_case("sec-websocket-key")).map(|(_, value)| value).next()?;
@@ -109,7 +110,7 @@ fn read_request(head: &str) -> Option<Request> {
     let (path, query) = target.split_once('?')?;
     let query: HashMap<&str, &str> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
     Some(Request {
-        // The chat may be below a path of its own.
+        // The chat may be at a path prefix.
         room: path.split_once("/ws/").map_or_else(RoomName::lobby, |(_, room)| RoomName::parse(room).unwrap()),
         client: ClientId::parse(query.get("clientId")?).unwrap(),
         key: query.get("key").map(|key| key.parse().unwrap()),

@@ -1,4 +1,4 @@
-//! A server that answers as Centrifugo or Phoenix do by their documentation, for one room.
+//! A server for one room that answers as the documentation of Centrifugo or Phoenix says.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::connection;
 
-/// A running server; it lives on the test's own thread.
+/// A running server on the test's own thread.
 pub(crate) struct ForeignServer {
     state: Rc<State>,
     port: u16,
@@ -26,12 +26,12 @@ struct State {
     members: RefCell<BTreeMap<u64, UnboundedSender<String>>>,
     last_id: Cell<u64>,
     taken: Cell<u64>,
-    /// Deliveries that are still to be lost, and those that were.
+    /// The deliveries that are still to be lost. `lost` counts those that were.
     loses: Cell<u64>,
     lost: Cell<u64>,
     /// Whether messages are refused.
     refuses: Cell<bool>,
-    /// Whether messages are neither sent nor answered.
+    /// Whether messages are neither delivered nor answered.
     swallows: Cell<bool>,
     cuts: Rc<Notify>,
 }
@@ -58,27 +58,27 @@ impl ForeignServer {
         format!("ws://127.0.0.1:{}/connection/websocket", self.port)
     }
 
-    /// Messages that were taken or refused.
+    /// The number of accepted or refused messages.
     pub(crate) fn taken(&self) -> u64 {
         self.state.taken.get()
     }
 
-    /// Deliveries that were lost.
+    /// The number of lost deliveries.
     pub(crate) fn lost(&self) -> u64 {
         self.state.lost.get()
     }
 
-    /// Loses so many of the next deliveries.
+    /// Loses this many of the next deliveries.
     pub(crate) fn lose(&self, count: u64) {
         self.state.loses.set(count);
     }
 
-    /// Says nothing to any message from now on, or answers again.
+    /// Ignores every message from now on, or answers again.
     pub(crate) fn swallow(&self, swallows: bool) {
         self.state.swallows.set(swallows);
     }
 
-    /// Cuts every connection, without a word.
+    /// Drops every connection without a close frame.
     pub(crate) fn cut(&self) {
         self.state.cuts.notify_waiters();
     }
@@ -122,7 +122,7 @@ async fn serve(mut stream: TcpStream, state: Rc<State>) {
             },
             text = outgoing.recv() => {
                 let mut text = text.unwrap();
-                // Centrifugo sends what waits in one frame, one a line.
+                // Centrifugo sends waiting messages in one frame, one per line.
                 while state.dialect == Dialect::Centrifugo && let Ok(next) = outgoing.try_recv() {
                     text = format!("{text}\n{next}");
                 }
@@ -179,14 +179,15 @@ impl State {
         }
     }
 
-    /// Sends something that is no message to everybody.
+    /// Sends a frame that is not a message to all members.
     fn tell_all(&self, frame: &Value) {
         for outbox in self.members.borrow().values() {
             outbox.send(frame.to_string()).unwrap_or_default();
         }
     }
 
-    /// Sends a message to everybody, unless messages are refused. What is lost is lost to the first but the sender.
+    /// Sends a message to all members, unless messages are refused. A lost delivery is that of the first member other
+    /// than the sender.
     fn says(&self, sender: u64, message: &Value) -> bool {
         self.taken.set(self.taken.get() + 1);
         if self.refuses.get() {

@@ -1,19 +1,19 @@
-//! The private messages that the test server keeps, and what it does wrong with them.
+//! The private messages that the test server keeps, and its faults with them.
 
 use std::collections::HashMap;
 
 use starling_protocol::{ClientId, Epoch, InboxPosition, JoinedEvent, MessageId, Resume, Seq};
 
-/// Something that a server must not do when an inbox is resumed. Each is committed three times.
+/// A fault when an inbox is resumed. Each is committed three times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum InboxFault {
-    /// A message that was missed does not come.
+    /// A missed message is not delivered.
     Lose,
-    /// A message that was missed comes twice.
+    /// A missed message is delivered twice.
     Double,
-    /// Two messages that were missed come in the wrong order.
+    /// Two missed messages are delivered in the wrong order.
     Swap,
-    /// Everything is said to be recovered, and nothing comes.
+    /// The server claims that everything was recovered, but sends nothing.
     ForgeRecovery,
     /// Nothing is recovered, and the server says so.
     RecoverNothing,
@@ -21,14 +21,14 @@ pub(crate) enum InboxFault {
     Ignore,
 }
 
-/// Most faults that are committed.
+/// The most faults that are committed.
 const FAULTS_MAX: u32 = 3;
 
 #[derive(Debug)]
 struct Inbox {
     epoch: Epoch,
     messages: Vec<String>,
-    /// Messages that a connection of the owner was sent.
+    /// The number of messages that were sent to a connection of the owner.
     delivered: usize,
 }
 
@@ -38,11 +38,11 @@ pub(crate) struct Inboxes {
     owners: HashMap<ClientId, Inbox>,
     fault: Option<InboxFault>,
     committed: u32,
-    /// Deliveries that are wrong for the faults that were committed.
+    /// The number of wrong deliveries from the committed faults.
     pub(crate) wrong: u64,
-    /// Messages that came by resumes.
+    /// The number of messages in answers to resumes.
     pub(crate) resumed: u64,
-    /// Messages that had waited for their owner.
+    /// The number of messages that had waited for their owner.
     pub(crate) waited: u64,
 }
 
@@ -56,7 +56,7 @@ impl Inboxes {
         self.owners.entry(owner.clone()).or_insert_with(new)
     }
 
-    /// A connection of the owner is here: where the inbox is, and what waited.
+    /// Handles a new connection of the owner. Returns the inbox's position, and the waiting messages.
     pub(crate) fn open(&mut self, owner: &ClientId) -> (InboxPosition, Vec<String>) {
         let inbox = self.of(owner);
         let waiting = inbox.messages.split_off(inbox.delivered);
@@ -67,7 +67,7 @@ impl Inboxes {
         (position, waiting)
     }
 
-    /// Keeps a message. Answers its frame; `is_here`: it is sent to the owner now.
+    /// Keeps a message and returns its frame; with `is_here`, it is sent to the owner now.
     pub(crate) fn keep(&mut self, owner: &ClientId, is_here: bool, frame: impl FnOnce(Seq) -> String) -> String {
         let inbox = self.of(owner);
         let frame = frame(Seq(inbox.messages.len() as u64 + 1));
@@ -78,12 +78,12 @@ impl Inboxes {
         frame
     }
 
-    /// Begins an inbox anew, as after its owner's messages were dropped.
+    /// Starts all inboxes with a new epoch, as after the deletion of their messages.
     pub(crate) fn forget(&mut self) {
         self.owners.clear();
     }
 
-    /// The answer to a resume, and what it brings. `None`: nothing is answered.
+    /// The answer to a resume, with the missed messages. `None`: no answer.
     pub(crate) fn resume(
         &mut self,
         owner: &ClientId,

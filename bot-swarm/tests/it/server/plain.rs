@@ -1,4 +1,4 @@
-//! A plain server: it knows nothing of names, rooms or answers. What comes goes to everybody, or back.
+//! A plain server without names, rooms or answers: it sends each message to all clients, or back to its sender.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -13,20 +13,20 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::connection;
 
-/// What a plain server does wrong, to the first who is connected, three times.
+/// A fault of a plain server, committed three times at the first connected client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PlainFault {
-    /// A message does not come.
+    /// A message is not delivered.
     Lose,
-    /// A message comes twice.
+    /// A message is delivered twice.
     Double,
-    /// Two messages of one sender come in the wrong order.
+    /// Two messages of one sender are delivered in the wrong order.
     Swap,
-    /// A message comes to somebody else: for an echo server.
+    /// A message is delivered to another client; for an echo server.
     Misdeliver,
 }
 
-/// A running plain server; it lives on the test's own thread.
+/// A running plain server on the test's own thread.
 pub(crate) struct PlainServer {
     state: Rc<State>,
     port: u16,
@@ -44,7 +44,7 @@ struct State {
 }
 
 impl PlainServer {
-    /// A server that sends every message to everybody, or, as an echo, back to its sender.
+    /// Starts a server that sends every message to all clients, or, as an echo, back to its sender.
     pub(crate) async fn start(is_echo: bool) -> Self {
         let state = Rc::new(State { is_echo, ..State::default() });
         let shared = Rc::clone(&state);
@@ -56,17 +56,17 @@ impl PlainServer {
         format!("ws://127.0.0.1:{}/chat", self.port)
     }
 
-    /// Messages that were taken.
+    /// The number of accepted messages.
     pub(crate) fn taken(&self) -> u64 {
         self.state.taken.get()
     }
 
-    /// Deliveries that are wrong.
+    /// The number of wrong deliveries.
     pub(crate) fn wrong(&self) -> u64 {
         self.state.wrong.get()
     }
 
-    /// Misbehaves from now on.
+    /// Commits this fault from now on.
     pub(crate) fn misbehave(&self, fault: PlainFault) {
         self.state.fault.set(Some(fault));
     }
@@ -103,7 +103,7 @@ impl State {
     fn take(&self, sender: u64, text: &Bytes) {
         self.taken.set(self.taken.get() + 1);
         let receivers: Vec<u64> = self.outboxes.borrow().keys().copied().collect();
-        // The first but the sender, so that what it misses is of another; an echo's is its own.
+        // The first client other than the sender, so that it misses another's message; with an echo, the sender itself.
         let victim = receivers.iter().copied().find(|id| (*id == sender) == self.is_echo).unwrap_or(sender);
         for receiver in receivers.iter().copied().filter(|id| !self.is_echo || *id == sender) {
             if receiver == victim { self.deliver_to_the_victim(victim, text) } else { self.send(receiver, text) }
@@ -139,7 +139,7 @@ impl State {
     fn send(&self, receiver: u64, text: &Bytes) {
         let text = String::from_utf8(text.to_vec()).unwrap();
         if let Some(outbox) = self.outboxes.borrow().get(&receiver) {
-            // A connection that has just ended takes nothing more.
+            // A connection that has just ended accepts nothing more.
             outbox.send(Message::Text(text.into())).unwrap_or_default();
         }
     }

@@ -211,12 +211,29 @@ fn error(code: ErrorCode) -> ServerEvent<'static> {
     })
 }
 
+/// A page without messages: of a room, or of the private messages with a client.
+fn empty_page(of: Option<&str>, with: Option<&str>) -> HistoryEvent<'static> {
+    HistoryEvent {
+        id: None,
+        room: of.map(room),
+        inbox: of.is_none(),
+        to: with.map(client),
+        messages: vec![],
+        has_more: false,
+    }
+}
+
+fn page(frame: &str, page: HistoryEvent<'static>) -> ServerEvent<'static> {
+    ServerEvent::History(HistoryEvent { id: Some(id(frame)), ..page })
+}
+
 /// One of every kind and one error for each code, by the name of its file.
 pub(super) fn events() -> Vec<(String, ServerEvent<'static>)> {
     let lobby = RoomSummary { room: room("lobby"), count: 12, seq: Seq(42) };
     let dev = RoomSummary { room: room("dev"), count: 2, seq: Seq(8) };
     let green = ChatMessage { id: Some(id("m-17")), ..said("alice", "tests are green", "dev", 41) };
-    let page = vec![ChatMessage { at: AT - 10_122, ..said("bob", "is it done?", "dev", 40) }, green.clone()];
+    let messages = vec![ChatMessage { at: AT - 10_122, ..said("bob", "is it done?", "dev", 40) }, green.clone()];
+    let private = vec![whispered("alice", "bob", 7), whispered("bob", "alice", 9)];
     let presence = |came: &[&str], went: &[&str], count| {
         let names = |names: &[&str]| names.iter().map(|name| client(name)).collect();
         ServerEvent::Presence(PresenceEvent { room: room("dev"), joined: names(came), left: names(went), count })
@@ -265,39 +282,9 @@ pub(super) fn events() -> Vec<(String, ServerEvent<'static>)> {
         ("members-truncated", members(None, "lobby", 1_001, true)),
         ("rooms", ServerEvent::Rooms { id: Some(id("r-1")), rooms: vec![lobby.clone(), dev], truncated: false }),
         ("rooms-truncated", ServerEvent::Rooms { id: None, rooms: vec![lobby], truncated: true }),
-        (
-            "history",
-            ServerEvent::History(HistoryEvent {
-                id: Some(id("p-1")),
-                room: Some(room("dev")),
-                inbox: false,
-                to: None,
-                messages: page,
-                has_more: true,
-            }),
-        ),
-        (
-            "history-empty",
-            ServerEvent::History(HistoryEvent {
-                id: None,
-                room: Some(room("dev")),
-                inbox: false,
-                to: None,
-                messages: vec![],
-                has_more: false,
-            }),
-        ),
-        (
-            "history-private",
-            ServerEvent::History(HistoryEvent {
-                id: Some(id("p-2")),
-                room: None,
-                inbox: true,
-                to: Some(client("bob")),
-                messages: vec![whispered("alice", "bob", 7), whispered("bob", "alice", 9)],
-                has_more: false,
-            }),
-        ),
+        ("history", page("p-1", HistoryEvent { messages, has_more: true, ..empty_page(Some("dev"), None) })),
+        ("history-empty", ServerEvent::History(empty_page(Some("dev"), None))),
+        ("history-private", page("p-2", HistoryEvent { messages: private, ..empty_page(None, Some("bob")) })),
         ("pong", ServerEvent::Pong { id: None, at: AT }),
         ("pong-with-id", ServerEvent::Pong { id: Some(id("t-1")), at: AT }),
         ("closing", ServerEvent::Closing { reason: "the server restarts".into(), reconnect_after_ms: 1_500 }),

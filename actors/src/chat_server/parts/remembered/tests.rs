@@ -55,7 +55,7 @@ fn a_client_that_fills_the_memory_loses_its_own_ids_and_nobody_elses() {
         assert!(ids.taken.len() <= 1_000);
     }
     assert!((0..100).all(|number| ids.find(&id(BOB, number), now).is_some()));
-    assert!(ids.find(&id(ALICE, 99_999), now).is_some(), "her newest is remembered");
+    assert!(ids.find(&id(ALICE, 99_999), now).is_some(), "alice's newest id is remembered");
     assert_eq!(ids.taken.len(), ids.entries());
 }
 
@@ -82,7 +82,7 @@ fn the_level_is_the_largest_at_which_all_fit() {
     ] {
         let mut counts = Counts::default();
         for (owner, count) in (0..).zip(&owners) {
-            // One too many, which is removed again.
+            // One more than needed is added and removed again.
             (0..=*count).for_each(|_| counts.add(IdOwner(owner)));
             counts.remove(IdOwner(owner));
         }

@@ -1,4 +1,4 @@
-//! When a room ends: unused, for another, or dropped by an operator.
+//! The end of a room: it is unused, gives way to another room, or is dropped by an operator.
 
 use std::time::Duration;
 
@@ -149,7 +149,7 @@ fn an_operator_drops_a_room_and_its_members_are_told_that_they_have_left() {
         alice> says room=dev id=m2 waits
         ",
     );
-    assert_eq!(chat.drops("dev"), None, "a message of it waits to be stored");
+    assert_eq!(chat.drops("dev"), None, "a message in the room is not stored yet");
     chat.check(
         "
         alice< left dev

@@ -175,7 +175,8 @@ fn an_id_of_a_room_that_was_forgotten_is_forgotten_with_it() {
 
 #[test]
 fn an_id_that_is_sent_again_as_its_time_ends_is_a_repetition_or_the_next_message() {
-    // What is read first may be carried out last, so two `id`s may be remembered in another order than they were read.
+    // A frame that is read first may be carried out last, so `id`s may be remembered in another order than they were
+    // read.
     Chat::new().and(&["alice", "bob"]).check(
         "
         bob> says id=b1 one

@@ -1,4 +1,4 @@
-//! How many inboxes there may be, and which one goes.
+//! The limits on inboxes, and the choice of the inbox that gives way.
 
 use super::Chat;
 use super::private::with_two;
@@ -134,7 +134,7 @@ fn in_a_full_table_the_client_that_made_the_most_inboxes_gives_way_and_a_newcome
         x2< inbox#2 bob@x2: hello
         ",
     );
-    assert_eq!(chat.state.dropped_for_space(), 2, "alice's first went for bob's, her third for carol's");
+    assert_eq!(chat.state.dropped_for_space(), 2, "alice's first inbox gave way to bob's, her third to carol's");
 }
 
 #[test]

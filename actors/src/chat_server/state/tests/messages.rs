@@ -48,7 +48,7 @@ fn a_private_message_reaches_the_two_and_nobody_else() {
         carol< (nothing)
         ",
     );
-    assert!(chat.read_from_outside("lobby").is_empty(), "it is not stored");
+    assert!(chat.read_from_outside("lobby").is_empty(), "a private message is not in the room's history");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use starling_protocol::limits;
 
 use super::Chat;
 
-/// Alice watches the lobby, and bob is there.
+/// Alice watches the lobby, and bob is a member.
 fn watched() -> Chat {
     let mut chat = Chat::new().and(&["alice", "bob"]);
     chat.check(

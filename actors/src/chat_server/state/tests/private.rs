@@ -244,7 +244,7 @@ fn what_was_said_with_one_client_is_read_back_in_pages() {
 fn what_waits_for_a_client_comes_page_by_page_and_what_is_new_after_it() {
     let mut chat = Chat::with(|config| {
         config.private_is_kept = true;
-        // Two messages a page.
+        // A page holds two messages.
         config.outbox_bytes = 8 * 2 * 170;
     });
     chat.check("a> opens token=alice\na< welcome alice lobby #0 inbox #0");

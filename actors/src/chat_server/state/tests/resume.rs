@@ -16,7 +16,7 @@ pub(super) fn with_missed(mut chat: Chat, heard: u32) -> Chat {
     chat
 }
 
-/// A chat whose answers hold two messages of these dialogues.
+/// A chat whose answers hold at most two messages of these dialogues.
 pub(super) fn two_a_page() -> Chat {
     Chat::with(|config| config.outbox_bytes = 8 * 2 * 170)
 }
@@ -115,7 +115,7 @@ fn what_the_history_has_dropped_cannot_be_recovered() {
 
 #[test]
 fn what_another_room_drove_out_of_the_history_cannot_be_recovered() {
-    // Three of these messages fit.
+    // Three of these messages fit into an answer.
     let mut chat = Chat::with(|config| config.history_bytes = 3 * 168).and(&["alice"]);
     chat.check(
         "

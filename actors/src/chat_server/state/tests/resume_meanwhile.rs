@@ -1,4 +1,4 @@
-//! What happens while a session catches up.
+//! Events while a session catches up.
 
 use super::Chat;
 use super::resume::{two_a_page, with_missed};
@@ -168,7 +168,7 @@ fn who_leaves_and_resumes_while_the_history_is_read_gets_everything_once() {
 
 #[test]
 fn who_resumes_again_and_has_missed_nothing_gets_what_is_new_at_once() {
-    // Regression: the session went on catching up from its first position.
+    // Regression: the session continued catching up from its first position.
     with_missed(two_a_page(), 1).check(
         "
         carol> joins lobby after=1 epoch=carol
@@ -188,7 +188,7 @@ fn who_resumes_again_and_has_missed_nothing_gets_what_is_new_at_once() {
 }
 
 #[test]
-fn while_a_proof_is_looked_at_what_is_said_waits_and_the_next_command_of_the_room_ends_the_looking() {
+fn while_an_anchor_is_read_live_messages_wait_and_the_next_command_of_the_room_answers_the_join() {
     let mut chat = with_missed(Chat::new(), 3);
     chat.check(
         "

@@ -6,15 +6,15 @@ fn a_wall_clock_that_was_set_says_nothing_of_age_until_it_has_gone_on_evenly() {
     let (start, minute) = (clock::now(), Duration::from_mins(1));
     let at = |seconds| start + Duration::from_secs(seconds);
     let mut clock = WallClock::new(minute, start, 1_000_000);
-    assert!(!clock.is_trusted(at(59), 1_059_000), "it was set just before the start, perhaps");
+    assert!(!clock.is_trusted(at(59), 1_059_000), "the clock may have been set just before the start");
     assert!(clock.is_trusted(at(60), 1_060_500));
-    // Two days ahead, for three seconds.
+    // The clock is two days ahead for three seconds.
     let ahead = 172_800_000;
     assert!(!clock.is_trusted(at(61), 1_061_000 + ahead));
     assert!(!clock.is_trusted(at(64), 1_064_000));
     assert!(!clock.is_trusted(at(123), 1_123_000));
     assert!(clock.is_trusted(at(124), 1_124_000));
-    // An hour back, for good.
+    // The clock is set back by a quarter of an hour, and stays so.
     assert!(!clock.is_trusted(at(125), 1_125_000 - 3_600_000 / 4));
     assert!(clock.is_trusted(at(185), 1_185_000 - 3_600_000 / 4));
 }
@@ -22,14 +22,14 @@ fn a_wall_clock_that_was_set_says_nothing_of_age_until_it_has_gone_on_evenly() {
 fn a_clock_that_is_wrong_by_years_at_a_start_drops_nothing_before_it_has_gone_on_evenly_for_a_day() {
     let (day, year) = (86_400_000_i64, 365 * 86_400_000_i64);
     let now_ms = 60 * year;
-    // How old the messages are by the clock, in their order, and which are left a minute and a day after the start.
+    // The ages of the messages by the clock, in their order, and how many are left a minute and a day after the start.
     for (ages, after_a_minute, after_a_day) in [
         (&[9 * day, day][..], 1, 1),
         (&[300 * day, day], 1, 1),
         (&[5 * year, 5 * year - day], 2, 0),
-        // Restarted with it.
+        // The server was restarted while its clock was wrong.
         (&[5 * year, 5 * year - day, day], 3, 1),
-        // It was years behind, and was set.
+        // The clock was years behind and was then set.
         (&[50 * year, 0], 2, 1),
         (&[-5 * year, -5 * year + day], 2, 2),
         (&[day, -5 * year], 2, 2),

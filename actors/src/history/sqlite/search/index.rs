@@ -1,4 +1,4 @@
-//! The search index: a file beside the database that can be made anew from it at any time.
+//! The search index: a file beside the database that can be rebuilt from it at any time.
 
 use std::fs;
 use std::io;
@@ -8,22 +8,17 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::super::file::beside;
-use super::super::open;
-use super::super::ownership;
+use super::super::connections;
+use super::super::file::{Rights, SEARCH_ENDING, beside, open_without_log};
+use super::super::ownership::{self, INDEX_ID};
 use super::super::schema::{self, DROPPED, DbRoom, of_place, place};
+use super::words;
 
-/// What the name of the index's file ends with.
-pub(in crate::history::sqlite) const ENDING: &str = "-search";
+/// The version of the index. An index of another version is rebuilt.
+const VERSION: u32 = 2;
 
-/// Says that a file is an index of ours: `StaS` in ASCII.
-pub(in crate::history::sqlite) const APPLICATION_ID: i32 = 0x5374_6153;
-
-/// The version of the index. One of another version is made anew.
-const VERSION: u32 = 1;
-
-/// The texts are found by their place in the database. `indexed` says which messages of a room are in the index: those from
-/// `first` to `last` of the room's `epoch`, all of them.
+/// The rowid of a text is the place of its message in the database. A row of `indexed` states which messages of a room
+/// the index contains: all from `first` to `last`, in the room's `epoch`.
 const TABLES: &str = "
     CREATE TABLE indexed (
         room INTEGER PRIMARY KEY,
@@ -35,10 +30,10 @@ const TABLES: &str = "
         text, content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 2'
     );";
 
-/// How long an operator's tool may hold the index.
+/// How long to wait while an operator's command holds the index.
 const BUSY: Duration = Duration::from_secs(2);
 
-/// Why the index does not follow the database, or is not searched.
+/// The reason that the index cannot be updated or searched.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::history::sqlite) enum IndexError {
     #[error("the history cannot be read: {0}")]
@@ -47,12 +42,15 @@ pub(in crate::history::sqlite) enum IndexError {
     Index(#[from] rusqlite::Error),
     #[error("the search index cannot be used: {0}")]
     File(#[from] io::Error),
-    #[error("messages cannot be searched: {} is not of this program, or has several names; move it away", .0.display())]
+    #[error(
+        "messages cannot be searched: {} is not a file of this program, or has several hard links; move it away",
+        .0.display()
+    )]
     Foreign(PathBuf),
 }
 
 impl IndexError {
-    /// Whether the index itself is broken.
+    /// Whether the index file is damaged.
     pub(super) fn is_damage(&self) -> bool {
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
         let Self::Index(error) = self else { return false };
@@ -60,7 +58,7 @@ impl IndexError {
     }
 }
 
-/// How much may still be indexed or dropped in one step.
+/// The rest of the work that one step may do.
 #[derive(Debug)]
 pub(super) struct Budget {
     pub(super) rows: u64,
@@ -77,7 +75,7 @@ impl Budget {
     }
 }
 
-/// A room as the database has it, or the index.
+/// The messages of a room in the database, or in the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Extent {
     epoch: i64,
@@ -85,12 +83,12 @@ struct Extent {
     last: u64,
 }
 
-/// How far a room has been followed.
+/// The indexed part of a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Followed {
-    /// The newest message that can be found; 0 where there is none.
+    /// The newest message that a search can find; 0 if there is none.
     pub(super) last: u64,
-    /// Whether the index has of the room what the database has, and nothing else.
+    /// Whether the index contains exactly the messages of the room in the database.
     pub(super) is_done: bool,
 }
 
@@ -98,23 +96,27 @@ pub(super) struct Followed {
 #[derive(Debug)]
 pub(in crate::history::sqlite) struct SearchIndex {
     pub(super) connection: Connection,
-    /// Whether it was made just now.
+    /// Whether the index has just been created.
     pub(super) is_new: bool,
 }
 
 impl SearchIndex {
-    /// Opens the index of a database. One that is not there, or of another version, is made. A file of somebody else stays as
-    /// it is, and there is no index.
+    /// Opens the index of a database. An index that does not exist, or has another version, is created. A file of
+    /// another program is not changed, and opening fails.
     pub(in crate::history::sqlite) fn open(database: &Path) -> Result<Self, IndexError> {
         check(database)?;
+        match Rights::of(&fs::metadata(database)?).create_new(&beside(database, SEARCH_ENDING)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
+            _ => {}
+        }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connect = || -> rusqlite::Result<_> {
-            let connection = Connection::open_with_flags(beside(database, ENDING), flags)?;
+            let connection = Connection::open_with_flags(beside(database, SEARCH_ENDING), flags)?;
             connection.busy_timeout(BUSY)?;
             let tables: u32 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
             let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
             let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-            Ok((connection, tables == 0, (application, version) == (APPLICATION_ID, VERSION)))
+            Ok((connection, tables == 0, (application, version) == (INDEX_ID, VERSION)))
         };
         let (mut connection, mut is_empty, is_ours) = connect()?;
         if !is_empty && !is_ours {
@@ -123,7 +125,7 @@ impl SearchIndex {
             (connection, is_empty, _) = connect()?;
         }
         connection.pragma_update(None, "journal_mode", "WAL")?;
-        // What the machine loses with the power is indexed again.
+        // Entries that a power failure loses are indexed again.
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "journal_size_limit", 4 * 1024 * 1024)?;
         connection.pragma_update(None, "cache_size", -4_096)?;
@@ -131,29 +133,30 @@ impl SearchIndex {
         if is_empty {
             let transaction = connection.transaction()?;
             transaction.execute_batch(TABLES)?;
-            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            transaction.pragma_update(None, "application_id", INDEX_ID)?;
             transaction.pragma_update(None, "user_version", VERSION)?;
             transaction.commit()?;
         }
         Ok(Self { connection, is_new: is_empty })
     }
 
-    /// Removes the index of a database: it is made anew. Where a file is somebody else's, none is removed.
+    /// Removes the index of a database, so that it is rebuilt. If one of its files belongs to another program, no file
+    /// is removed.
     pub(in crate::history::sqlite) fn remove(database: &Path) -> Result<(), IndexError> {
         check(database)?;
         for ending in ["", "-wal", "-shm", "-journal"] {
-            // Not all of them are there. What cannot be removed, cannot be opened either, and that is told.
-            fs::remove_file(beside(database, &format!("{ENDING}{ending}"))).unwrap_or_default();
+            // Some of them may not exist. If a removal fails, opening the index fails too and is logged.
+            fs::remove_file(beside(database, &format!("{SEARCH_ENDING}{ending}"))).unwrap_or_default();
         }
         Ok(())
     }
 
-    /// The numbers of the next indexed rooms.
+    /// The numbers of the next indexed rooms, from `from` on.
     pub(super) fn rooms(&self, from: u32, count: u32) -> rusqlite::Result<Vec<DbRoom>> {
         numbers(&self.connection, "SELECT room FROM indexed WHERE room >= ?1 ORDER BY room LIMIT ?2", from, count)
     }
 
-    /// Makes a room in the index more like the one in the database, within a transaction of the index.
+    /// Updates the index of a room within the budget. The caller provides the transaction of the index.
     pub(super) fn follow(
         &self,
         history: &Connection,
@@ -168,7 +171,7 @@ impl SearchIndex {
                 stored.epoch != indexed.epoch || stored.last < indexed.last || indexed.last + 1 < stored.first
             })
         {
-            // The index has nothing of what the room has now.
+            // The index has none of the messages that the room has now.
             self.drop_front(room, &mut indexed, u64::MAX, budget)?;
             self.note(room, indexed)?;
             if indexed.first <= indexed.last {
@@ -228,14 +231,14 @@ impl SearchIndex {
             let (at, text) = (row.get::<_, i64>(0), row.get_ref(1).map(|text| text.as_str().map(str::to_owned)));
             let at = at.map_err(IndexError::History)?;
             let text = text.map_err(IndexError::History)?.map_err(|error| IndexError::History(error.into()))?;
-            insert.execute((at, &text))?;
+            insert.execute((at, &*words::apart(&text)))?;
             budget.spend(1, text.len());
             extent.last = of_place(at).1;
         }
         Ok(())
     }
 
-    /// Drops indexed messages before `until`, the oldest first.
+    /// Removes indexed messages before `until`, the oldest first.
     fn drop_front(
         &self,
         room: DbRoom,
@@ -271,7 +274,7 @@ impl SearchIndex {
         Ok(())
     }
 
-    /// Hands the places of what matches to `take`, the newest first, until it says that it has enough.
+    /// Passes the places of the matching messages to `take`, the newest first, until `take` returns `true`.
     pub(super) fn find(
         &self,
         expression: &str,
@@ -290,29 +293,35 @@ impl SearchIndex {
         Ok(())
     }
 
-    /// Writes the index anew, as small as it can be.
+    /// Rewrites the index as compactly as possible.
     pub(super) fn vacuum(&self) -> rusqlite::Result<()> {
         self.connection.execute_batch("INSERT INTO texts (texts) VALUES ('optimize'); VACUUM;")?;
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
     }
 }
 
-/// Refuses to touch the files of an index where one of them is somebody else's.
+/// Fails if one of the index's files belongs to another program.
 fn check(database: &Path) -> Result<(), IndexError> {
     ownership::foreign_index(database)?.map_or(Ok(()), |file| Err(IndexError::Foreign(file)))
 }
 
-/// What is wrong with the index of a database, in words: nothing where there is none. A server may be running.
-pub(in crate::history::sqlite) fn problems(database: &Path) -> Result<Vec<String>, IndexError> {
+/// Describes the problems of a database's index; empty if there is no index. A server may be running.
+/// Where nothing can be written, `is_at_rest`, it is read without a log.
+pub(in crate::history::sqlite) fn problems(database: &Path, is_at_rest: bool) -> Result<Vec<String>, IndexError> {
     check(database)?;
-    let path = beside(database, ENDING);
+    let path = beside(database, SEARCH_ENDING);
     if !path.exists() {
         return Ok(Vec::new());
     }
-    open::recover(&path)?;
-    let connection = open::open_reader(&path)?;
+    let has = |ending| fs::metadata(beside(&path, ending)).is_ok_and(|file| file.len() > 0);
+    let connection = if is_at_rest && !has("-wal") && !has("-journal") {
+        open_without_log(&path)?
+    } else {
+        connections::recover(&path)?;
+        connections::open_reader(&path)?
+    };
     if schema::version(&connection)? == 0 {
-        // The process that made it was killed before it had tables.
+        // The process that created the file was killed before it created the tables.
         return Ok(Vec::new());
     }
     let moment = connection.unchecked_transaction()?;
@@ -332,7 +341,7 @@ fn extent(row: &rusqlite::Row<'_>) -> rusqlite::Result<Extent> {
     Ok(Extent { epoch: row.get(0)?, first: row.get(1)?, last: row.get(2)? })
 }
 
-/// A room with messages as the database has it. `None`: there is no such room, or it was dropped, or is empty.
+/// The messages of a room in the database. `None` if the room does not exist, was dropped, or is empty.
 fn stored(history: &Connection, room: DbRoom) -> rusqlite::Result<Option<Extent>> {
     let mut select =
         history.prepare_cached("SELECT epoch, oldest, seq, substr(name, 1, 1) = ?2 FROM rooms WHERE id = ?1")?;
@@ -340,7 +349,7 @@ fn stored(history: &Connection, room: DbRoom) -> rusqlite::Result<Option<Extent>
     Ok(found.optional()?.filter(|(extent, is_dropped)| !is_dropped && extent.first <= extent.last).map(|found| found.0))
 }
 
-/// The numbers of the next rooms that the database has.
+/// The numbers of the next rooms in the database, from `from` on.
 pub(super) fn stored_rooms(history: &Connection, from: u32, count: u32) -> rusqlite::Result<Vec<DbRoom>> {
     numbers(history, "SELECT id FROM rooms WHERE id >= ?1 ORDER BY id LIMIT ?2", from, count)
 }

@@ -1,14 +1,14 @@
-//! The search index: it follows the database, and nothing waits for it.
+//! Tests of the search index: it is updated from the database, and nothing waits for it.
 
 use std::fs;
 use std::path::Path;
 
 use super::*;
 
-/// How many messages the search index has; none where it is still to be made.
+/// The number of messages in the search index; 0 if it does not exist yet.
 fn indexed(path: &Path) -> u64 {
     let count = |index: Connection| index.query_row("SELECT count(*) FROM texts_docsize", [], |row| row.get(0));
-    open::open_reader(&file::beside(path, search::ENDING)).and_then(count).unwrap_or(0)
+    connections::open_reader(&file::beside(path, file::SEARCH_ENDING)).and_then(count).unwrap_or(0)
 }
 
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -31,7 +31,7 @@ fn a_search_finds_whatever_was_acknowledged_before_it() {
         store.append(seq..=seq);
         assert_eq!(find(&mut store, &format!("number{seq}")), [seq]);
     }
-    // More than one step of the index.
+    // These messages take more than one step of the index.
     store.append(31..=5_000);
     assert_eq!(find(&mut store, "number5000"), [5_000]);
     assert_eq!(store.read(HistoryPage::Newest, Some("says"), 5), (vec![5_000, 4_999, 4_998, 4_997, 4_996], true));
@@ -44,7 +44,7 @@ fn messages_are_stored_and_dropped_while_the_search_index_is_held() {
     let mut store = Store::open(SqliteSettings { keep_messages: Some(100), ..settings(&folder) });
     store.append(1..=1);
     assert_eq!(find(&mut store, "says"), [1]);
-    let holder = Connection::open(file::beside(&settings(&folder).path, search::ENDING)).unwrap();
+    let holder = Connection::open(file::beside(&settings(&folder).path, file::SEARCH_ENDING)).unwrap();
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
     store.append(2..=1_000);
     let mut oldest = Seq(1);
@@ -59,8 +59,8 @@ fn messages_are_stored_and_dropped_while_the_search_index_is_held() {
     assert_eq!(store.metrics.health.failure(), None);
     holder.execute_batch("ROLLBACK").unwrap();
     assert_eq!(find(&mut store, "says"), [1_000, 999, 998, 997, 996]);
-    assert_eq!(find(&mut store, "number900"), [0; 0], "it was dropped");
-    until("what was dropped leaves the index", || indexed(&settings(&folder).path) == 100);
+    assert_eq!(find(&mut store, "number900"), [0; 0], "message 900 was dropped");
+    until("dropped messages leave the index", || indexed(&settings(&folder).path) == 100);
 }
 
 #[test]
@@ -103,17 +103,17 @@ fn whatever_the_search_index_is_at_a_start_every_message_is_found_and_no_other()
         store.append(1..=10);
         assert_eq!(find(&mut store, "number10"), [10], "{what}");
         drop(store);
-        happens(&path, &file::beside(&path, search::ENDING));
+        happens(&path, &file::beside(&path, file::SEARCH_ENDING));
         let mut store = Store::open(settings(&folder));
         let newest = store.restored.rooms[0].seq.0;
         for text in ["number", "other"] {
             for seq in 1..=newest {
                 let is_there = (text == "other") == (what == "of another history");
                 let expected = if is_there { vec![seq] } else { Vec::new() };
-                assert_eq!(find(&mut store, &format!("{text}{seq}")), expected, "{what}: {text}{seq}");
+                assert_eq!(find(&mut store, &format!("\"{text}{seq}\"")), expected, "{what}: {text}{seq}");
             }
         }
-        // It is given to another message, and found as that.
+        // The next message reuses the seq, and the search finds its text.
         store.append(newest + 1..=newest + 1);
         assert_eq!(find(&mut store, &format!("number{}", newest + 1)), [newest + 1], "{what}");
         until(what, || indexed(&path) == newest + 1);
@@ -126,7 +126,7 @@ fn whatever_the_search_index_is_at_a_start_every_message_is_found_and_no_other()
 fn a_search_index_that_cannot_be_made_refuses_searches_only_and_is_made_when_it_can() {
     let folder = tempfile::tempdir().unwrap();
     let path = settings(&folder).path;
-    let index = file::beside(&path, search::ENDING);
+    let index = file::beside(&path, file::SEARCH_ENDING);
     fs::create_dir(&index).unwrap();
     let mut store = Store::open(settings(&folder));
     store.append(1..=10);
@@ -135,7 +135,7 @@ fn a_search_index_that_cannot_be_made_refuses_searches_only_and_is_made_when_it_
     fs::remove_dir(&index).unwrap();
     assert_eq!(find(&mut store, "number7"), [7]);
     drop(store);
-    // What a check says of one that lacks a message.
+    // The check reports an index that lacks a message.
     let index = Connection::open(&index).unwrap();
     index.execute("DELETE FROM texts WHERE rowid = ?1", [schema::place(DbRoom(1), 7)]).unwrap();
     let problems = operator::check(&path).unwrap().problems;
@@ -159,11 +159,11 @@ fn what_many_rooms_said_is_indexed_without_a_search() {
     };
     let path = settings(&folder).path;
     say(&mut store, 0..3_000);
-    until("each second", || indexed(&path) == 3_000);
+    until("updated once a second", || indexed(&path) == 3_000);
     drop(store);
-    // All rooms are looked at after a start, more of them than are looked at together, whichever of them are missing.
+    // After a start all rooms are compared, which takes several batches, no matter which rooms are missing.
     for missing in [1..=3_000, 1..=2_500, 700..=2_500, 2_500..=3_000] {
-        let mut index = Connection::open(file::beside(&path, search::ENDING)).unwrap();
+        let mut index = Connection::open(file::beside(&path, file::SEARCH_ENDING)).unwrap();
         let transaction = index.transaction().unwrap();
         for room in missing.clone() {
             transaction.execute("DELETE FROM texts WHERE rowid = ?1", [schema::place(DbRoom(room), 1)]).unwrap();
@@ -213,7 +213,7 @@ fn a_dropped_room_stays_dropped_whenever_the_process_ends_and_its_number_is_not_
     store.history.forget(ROOM, Some(Receipt(9)), &mut Vec::new());
     store.history.end_turn(&mut Vec::new());
     assert!(matches!(store.next()[..], [Completion::Forgotten { receipt: Receipt(9), is_gone: true }]));
-    // At once: most of its messages are still there.
+    // The store ends at once, while most messages of the room are still there.
     drop(store);
     let mut store = Store::open(settings(&folder));
     assert!(store.restored.rooms.is_empty() && store.restored.ids.is_empty());
@@ -222,7 +222,7 @@ fn a_dropped_room_stays_dropped_whenever_the_process_ends_and_its_number_is_not_
     let path = settings(&folder).path;
     let rows = || {
         let count = |path: &std::path::Path, sql| {
-            let database = open::open_reader(path).unwrap();
+            let database = connections::open_reader(path).unwrap();
             database.query_row(sql, [], |row| row.get::<_, u64>(0)).unwrap()
         };
         let all = "SELECT (SELECT count(*) FROM rooms) + (SELECT count(*) FROM messages) + (SELECT count(*) FROM dropped_ids)";

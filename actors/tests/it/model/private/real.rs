@@ -133,8 +133,12 @@ impl Real {
     }
 
     fn apply(&mut self, command: Command) {
+        self.turn(|state, turn| state.apply(command, turn));
+    }
+
+    fn turn(&mut self, act: impl FnOnce(&mut ChatState, &mut Turn)) {
         let mut turn = Turn::new(self.now);
-        self.state.apply(command, &mut turn);
+        act(&mut self.state, &mut turn);
         self.state.check();
         let mut done = Vec::new();
         for effect in turn.effects {
@@ -145,7 +149,7 @@ impl Real {
 
     fn complete(&mut self, done: Vec<Completion>) {
         for completion in done {
-            self.apply(Command::Completed(completion));
+            self.turn(|state, turn| state.complete(completion, turn));
         }
     }
 
@@ -175,7 +179,7 @@ impl Real {
                 }
             }
             Effect::Read(request) => self.history.read(request, done),
-            Effect::Delivered { .. } => {}
+            Effect::NoteSent { .. } => {}
             Effect::Forget { room, receipt } => self.history.forget(room, receipt, done),
             Effect::Answer(answer) => answer.send(),
             Effect::TellMany { .. } | Effect::DeliverPrivate { .. } | Effect::Node(_) | Effect::Drain { .. } => {

@@ -430,7 +430,7 @@ impl World {
             self.perform(node, effect, &mut done);
             for completion in done {
                 let mut turn = Turn::new(now);
-                self.nodes[node].state.apply(Command::Completed(completion), &mut turn);
+                self.nodes[node].state.complete(completion, &mut turn);
                 effects.extend(turn.effects);
             }
         }
@@ -470,7 +470,7 @@ impl World {
             }
             Effect::Node(NodeEffect::Diverged { at }) => panic!("the nodes differ at {at:?}"),
             Effect::Node(NodeEffect::Checkpoint { at, state }) => self.checkpoints.push((at.0, state)),
-            Effect::Node(NodeEffect::Applied(_)) | Effect::Delivered { .. } => {}
+            Effect::Node(NodeEffect::Applied(_)) | Effect::NoteSent { .. } => {}
             Effect::Append(_) => panic!("only the log gives messages their place"),
             Effect::Drain { .. } => panic!("nobody drains the chat"),
         }

@@ -1,0 +1,118 @@
+//! What the clients of a dialogue are told: events become lines.
+
+use std::fmt::Write as _;
+
+use starling_protocol::{ClientId, MessageId, RoomName, ServerEvent};
+
+use super::Chat;
+use crate::ids::SessionId;
+
+impl Chat {
+    pub(super) fn put(&mut self, session: SessionId, line: String) {
+        if let Some(client) = self.client_of(session).filter(|client| !client.is_gone) {
+            client.inbox.push_back(line);
+        }
+    }
+
+    pub(super) fn tell(&mut self, session: SessionId, event: &ServerEvent<'_>) {
+        let line = match event {
+            ServerEvent::Welcome(welcome) => {
+                if let Some(client) = self.client_of(session) {
+                    client.key = Some(welcome.key);
+                    let first = welcome.first_room.as_ref();
+                    client.epochs.extend(first.map(|first| (first.room.to_string(), first.epoch)));
+                    client.epochs.extend(welcome.inbox.map(|inbox| ("inbox".into(), inbox.epoch)));
+                }
+                let name = self.shown(&welcome.client_id);
+                let inbox = welcome.inbox.map_or_else(String::new, |inbox| format!(" inbox #{}", inbox.seq));
+                let place = welcome.first_room.as_ref();
+                let place = place.map_or_else(|| "nowhere".into(), |first| format!("{} #{}", first.room, first.seq));
+                format!("welcome {name} {place}{inbox}{}", shown_id(welcome.id.as_ref()))
+            }
+            ServerEvent::Message(message) => {
+                let sender = self.shown(&message.client_id);
+                let mut line = match (&message.room, message.seq, &message.to) {
+                    (Some(room), Some(seq), None) => format!("{room}#{seq} {sender}: {}", message.text),
+                    (None, None, Some(to)) => format!("{sender}@{}: {}", self.shown(to), message.text),
+                    (None, Some(seq), Some(to)) => format!("inbox#{seq} {sender}@{to}: {}", message.text),
+                    _ => panic!("neither of a room nor private: {message:?}"),
+                };
+                line.push_str(&shown_id(message.id.as_ref()));
+                line
+            }
+            ServerEvent::Ack(ack) => {
+                let mut line = match (&ack.room, ack.seq, &ack.to) {
+                    (Some(room), Some(seq), None) => format!("ack {} {room}#{seq}", ack.id.as_str()),
+                    (None, None, Some(to)) => format!("ack {} @{}", ack.id.as_str(), self.shown(to)),
+                    _ => panic!("neither of a room nor private: {ack:?}"),
+                };
+                line.push_str(if ack.duplicate { " duplicate" } else { "" });
+                line
+            }
+            ServerEvent::Joined(joined) => {
+                let place = joined.room.as_ref().map_or_else(|| "inbox".into(), RoomName::to_string);
+                assert_eq!(joined.inbox, joined.room.is_none());
+                if let Some(client) = self.client_of(session) {
+                    client.epochs.insert(place.clone(), joined.epoch);
+                }
+                let recovered = joined.recovered.map_or("", |all| if all { " recovered" } else { " gap" });
+                let id = shown_id(joined.id.as_ref());
+                format!("joined {place} #{} count {}{recovered}{id}", joined.seq, joined.count)
+            }
+            ServerEvent::Left { id, room } => format!("left {room}{}", shown_id(id.as_ref())),
+            ServerEvent::Presence(presence) => {
+                let (joined, left) = (self.shown_all(&presence.joined, " +"), self.shown_all(&presence.left, " -"));
+                format!("presence {}{joined}{left} count {}", presence.room, presence.count)
+            }
+            ServerEvent::Members(members) => {
+                let names = self.shown_all(&members.client_ids, " ");
+                let more = if members.truncated { " …" } else { "" };
+                let id = shown_id(members.id.as_ref());
+                format!("members {} count {}:{names}{more}{id}", members.room, members.count)
+            }
+            ServerEvent::Rooms { id, rooms, truncated } => {
+                let mut line = String::from("rooms");
+                for room in rooms {
+                    write!(line, " {}:{}#{}", room.room, room.count, room.seq).unwrap();
+                }
+                line.push_str(if *truncated { " …" } else { "" });
+                line + &shown_id(id.as_ref())
+            }
+            ServerEvent::Pong { id, .. } => format!("pong{}", shown_id(id.as_ref())),
+            ServerEvent::Error(refusal) => format!("error {}{}", refusal.code.as_str(), shown_id(refusal.id.as_ref())),
+            ServerEvent::History(history) => {
+                let of = match (&history.room, &history.to) {
+                    (Some(room), _) => room.to_string(),
+                    (None, None) => "inbox".into(),
+                    (None, Some(with)) => format!("with {with}"),
+                };
+                let seqs = history.messages.iter().filter_map(|message| message.seq);
+                let seqs = seqs.fold(String::new(), |list, seq| format!("{list} {seq}"));
+                let more = if history.has_more { " …" } else { "" };
+                format!("history {of}{seqs}{more}{}", shown_id(history.id.as_ref()))
+            }
+            ServerEvent::Closing { .. } => panic!("the state machine does not tell {event:?}"),
+        };
+        self.put(session, line);
+    }
+
+    /// The name as a dialogue shows it.
+    fn shown(&mut self, name: &ClientId) -> String {
+        if !name.is_guest() {
+            return name.to_string();
+        }
+        let known = self.guests.iter().position(|guest| guest == name).unwrap_or_else(|| {
+            self.guests.push(name.clone());
+            self.guests.len() - 1
+        });
+        format!("guest-{}", known + 1)
+    }
+
+    fn shown_all(&mut self, names: &[ClientId], before_each: &str) -> String {
+        names.iter().fold(String::new(), |list, name| list + before_each + &self.shown(name))
+    }
+}
+
+fn shown_id(id: Option<&MessageId>) -> String {
+    id.map_or_else(String::new, |id| format!(" id={}", id.as_str()))
+}

@@ -1,0 +1,112 @@
+//! A store that was written from the contract alone.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+
+use rustc_hash::FxHashMap;
+
+use super::*;
+
+/// Keeps all messages, and commits and reads only when its report comes back, as a store on another host would.
+#[derive(Default)]
+pub(super) struct Remote {
+    rooms: FxHashMap<RoomId, Vec<Arc<StoredMessage>>>,
+    oldest: Seq,
+    sink: Option<ReportSink>,
+    pub(super) reads: Arc<AtomicUsize>,
+    /// Whether its host is out of reach: it refuses all.
+    pub(super) is_lost: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+pub(super) enum RemoteReport {
+    Append(Entry),
+    Read(ReadRequest),
+    /// The store drops the messages of the test's room that are older.
+    Trim(Seq),
+}
+
+impl Remote {
+    fn later(&self, report: RemoteReport) {
+        self.sink.as_ref().unwrap()(StoreReport::new(report));
+    }
+
+    fn commit(&mut self, Entry { number, copies }: Entry) -> Completion {
+        let is_refused = copies.iter().any(|copy| *copy.draft.text == *REFUSED);
+        if is_refused || self.is_lost.load(Relaxed) {
+            return Completion::Refused { number };
+        }
+        let copies = copies.into_iter().map(|EntryCopy { room, key, epoch, draft, seq: _ }| {
+            let stored = self.rooms.entry(room).or_default();
+            let message = Arc::new(draft.placed(key, Seq(stored.len() as u64 + 1)));
+            stored.push(Arc::clone(&message));
+            StoredCopy { room, epoch, message, oldest: None }
+        });
+        Completion::Committed { number, copies: copies.collect() }
+    }
+
+    fn page(&self, request: &ReadRequest) -> Page {
+        let words = request.search.iter().flat_map(SearchText::terms).map(|term| term.text.to_lowercase());
+        let words: Vec<_> = words.collect();
+        let is_shown = |message: &&Arc<StoredMessage>| {
+            let text = message.text.to_lowercase();
+            message.seq >= request.oldest.max(self.oldest)
+                && message.seq <= request.newest
+                && match request.page {
+                    HistoryPage::Newest => true,
+                    HistoryPage::Before(seq) => message.seq < seq,
+                    HistoryPage::After(seq) => message.seq > seq,
+                }
+                && request.with.as_ref().is_none_or(|with| message.peer() == Some(with))
+                && words.iter().all(|word| text.contains(word))
+        };
+        let stored = self.rooms.get(&request.room).into_iter().flatten();
+        let mut messages: Vec<_> = stored.filter(is_shown).cloned().collect();
+        let has_more = messages.len() > request.limit;
+        if matches!(request.page, HistoryPage::After(_)) {
+            messages.truncate(request.limit);
+        } else {
+            messages.drain(..messages.len().saturating_sub(request.limit));
+        }
+        if request.search.is_some() {
+            messages.reverse();
+        }
+        Page { messages, has_more }
+    }
+}
+
+impl HistoryStore for Remote {
+    fn connect(&mut self, sink: ReportSink, _: &Vitals) {
+        self.sink = Some(sink);
+    }
+
+    fn reported(&mut self, report: StoreReport, done: &mut Vec<Completion>) {
+        match report.open::<RemoteReport>().unwrap() {
+            RemoteReport::Append(entry) => done.push(self.commit(entry)),
+            RemoteReport::Read(request) if self.is_lost.load(Relaxed) => {
+                done.push(Completion::Unread { request: Box::new(request), error: ReadError::Failed });
+            }
+            RemoteReport::Read(request) => {
+                let page = self.page(&request);
+                done.push(Completion::Read { request: Box::new(request), page });
+            }
+            RemoteReport::Trim(oldest) => {
+                self.oldest = oldest;
+                done.push(Completion::Trimmed { room: ROOM, oldest });
+            }
+        }
+    }
+
+    fn append(&mut self, entry: Entry, _: &mut Vec<Completion>) {
+        self.later(RemoteReport::Append(entry));
+    }
+
+    fn read(&mut self, request: ReadRequest, _: &mut Vec<Completion>) {
+        self.reads.fetch_add(1, Relaxed);
+        self.later(RemoteReport::Read(request));
+    }
+
+    fn forget(&mut self, room: RoomId, receipt: Option<Receipt>, done: &mut Vec<Completion>) {
+        self.rooms.remove(&room);
+        done.extend(receipt.map(|receipt| Completion::Forgotten { receipt, is_gone: true }));
+    }
+}

@@ -1,0 +1,177 @@
+//! What is due in a room, and what is wrong there.
+
+use super::*;
+use crate::ledger::undelivered::INCOMPLETE_MAX;
+
+#[test]
+fn a_message_is_due_at_every_member_of_its_room() {
+    let mut ledger = ledger(3);
+    for bot in 0..3 {
+        assert_eq!(ledger.hears(bot, 11, 0, 1), Verdict::Counts);
+        assert_eq!(ledger.hears(bot, 12, 1, 1), Verdict::Counts);
+    }
+    assert_eq!(ledger.sums(), Tally { expected: 6, received: 6, ..Tally::default() });
+}
+
+#[test]
+fn a_message_that_one_member_did_not_get_is_lost() {
+    let mut ledger = ledger(2);
+    for (bot, seqs) in [(0, vec![11, 12, 13]), (1, vec![11, 13])] {
+        for seq in seqs {
+            ledger.hears(bot, seq, 0, u32::try_from(seq).unwrap());
+        }
+    }
+    assert_eq!(ledger.sums(), Tally { expected: 6, received: 5, lost: 1, ..Tally::default() });
+}
+
+#[test]
+fn an_acknowledged_message_that_nobody_got_is_lost_to_all() {
+    let mut ledger = ledger(2);
+    ledger.room_acked(0, ROOM, 11, 1, Nanos::UNPLANNED);
+    assert_eq!(ledger.outstanding(&ledger.high_waters()), 2);
+    assert_eq!(ledger.sums(), Tally { expected: 2, lost: 2, ..Tally::default() });
+}
+
+#[test]
+fn a_message_that_comes_twice_is_counted_as_twice_and_received_once() {
+    let mut ledger = ledger(1);
+    ledger.hears(0, 11, 0, 1);
+    assert_eq!(ledger.hears(0, 11, 0, 1), Verdict::Wrong);
+    assert_eq!(ledger.sums(), Tally { expected: 1, received: 1, twice: 1, ..Tally::default() });
+}
+
+#[test]
+fn a_message_that_was_stored_twice_is_twice_for_every_receiver() {
+    let mut ledger = ledger(2);
+    for bot in 0..2 {
+        ledger.hears(bot, 11, 0, 1);
+        ledger.hears(bot, 12, 0, 1);
+    }
+    assert_eq!(ledger.sums(), Tally { expected: 4, received: 4, twice: 2, ..Tally::default() });
+}
+
+#[test]
+fn a_message_that_comes_after_a_later_one_is_out_of_order_and_not_lost() {
+    let mut ledger = ledger(1);
+    for (seq, number) in [(11, 1), (13, 3), (12, 2)] {
+        ledger.hears(0, seq, 0, number);
+    }
+    assert_eq!(ledger.sums(), Tally { expected: 3, received: 3, out_of_order: 1, ..Tally::default() });
+}
+
+#[test]
+fn a_room_that_mixes_up_a_senders_messages_is_found_though_seq_is_in_order() {
+    let mut ledger = ledger(2);
+    for bot in 0..2 {
+        ledger.hears(bot, 11, 0, 2);
+        ledger.hears(bot, 12, 0, 1);
+    }
+    assert_eq!(ledger.sums(), Tally { expected: 4, received: 4, out_of_order: 2, ..Tally::default() });
+}
+
+#[test]
+fn a_message_of_another_room_is_in_the_wrong_room() {
+    let mut ledger = ledger(1);
+    let elsewhere = Marker { target: MarkedTarget::Room(TAG + 1), ..said(0, 1) };
+    assert_eq!(ledger.room_message(0, ROOM, TAG, 11, &Reading::Marked(elsewhere), None), Verdict::Wrong);
+    assert_eq!(ledger.room_message(0, ROOM + 1, TAG + 1, 1, &Reading::Marked(elsewhere), None), Verdict::Wrong);
+    assert_eq!(ledger.sums().wrong_room, 2);
+}
+
+#[test]
+fn two_members_that_get_different_messages_in_one_place_contradict_each_other() {
+    let mut ledger = ledger(2);
+    ledger.hears(0, 11, 0, 1);
+    ledger.hears(1, 11, 1, 1);
+    assert_eq!(ledger.sums().contradictions, 1);
+}
+
+#[test]
+fn an_ack_that_names_the_place_of_another_message_is_a_contradiction() {
+    let mut ledger = ledger(1);
+    ledger.hears(0, 11, 5, 1);
+    ledger.room_acked(0, ROOM, 11, 1, Nanos::UNPLANNED);
+    assert_eq!(ledger.sums().contradictions, 1);
+}
+
+#[test]
+fn messages_of_people_count_without_a_marker() {
+    let mut ledger = ledger(2);
+    ledger.room_message(0, ROOM, TAG, 11, &Reading::Unmarked, None);
+    assert_eq!(ledger.sums(), Tally { expected: 2, received: 1, lost: 1, ..Tally::default() });
+}
+
+#[test]
+fn a_bots_message_that_nobody_can_read_any_more_is_a_contradiction() {
+    let mut ledger = ledger(2);
+    ledger.room_message(0, ROOM, TAG, 11, &Reading::Unmarked, None);
+    ledger.room_message(1, ROOM, TAG, 11, &Reading::Unmarked, None);
+    ledger.room_acked(0, ROOM, 11, 1, Nanos::UNPLANNED);
+    assert_eq!(ledger.sums(), Tally { expected: 2, received: 2, contradictions: 1, ..Tally::default() });
+}
+
+#[test]
+fn an_altered_message_is_told_for_each_receiver_and_stands_in_the_place_of_what_was_sent() {
+    let mut ledger = ledger(2);
+    assert_eq!(ledger.room_message(0, ROOM, TAG, 11, &Reading::Altered, None), Verdict::Wrong);
+    ledger.hears(1, 11, 1, 1);
+    ledger.room_acked(1, ROOM, 11, 1, Nanos::UNPLANNED);
+    assert_eq!(ledger.sums(), Tally { expected: 2, received: 2, altered: 1, ..Tally::default() });
+}
+
+#[test]
+fn a_bot_that_left_a_room_expects_only_what_it_received() {
+    let mut ledger = ledger(2);
+    for bot in 0..2 {
+        ledger.hears(bot, 11, 0, 1);
+    }
+    ledger.left(1, ROOM);
+    ledger.hears(0, 12, 0, 2);
+    assert_eq!(ledger.outstanding(&ledger.high_waters()), 0);
+    assert_eq!(ledger.hears(1, 12, 0, 2), Verdict::Wrong, "it is not in the room");
+    ledger.entered(1, ROOM, Standing { epoch: EPOCH, seq: 12, recovered: true });
+    for bot in 0..2 {
+        ledger.hears(bot, 13, 0, 3);
+    }
+    assert_eq!(ledger.sums(), Tally { expected: 5, received: 5, wrong_room: 1, ..Tally::default() });
+}
+
+#[test]
+fn the_last_receiver_of_a_message_is_the_last_one_of_all_threads() {
+    let hears = |ledger: &mut Ledger, bot, seq, millis| {
+        let marker = said(0, u32::try_from(seq).unwrap());
+        ledger.room_message(bot, ROOM, TAG, seq, &Reading::Marked(marker), Some(Duration::from_millis(millis)));
+    };
+    let (mut here, mut there) = (ledger(2), ledger(1));
+    hears(&mut here, 0, 11, 9);
+    hears(&mut here, 1, 11, 5);
+    hears(&mut there, 0, 11, 7);
+    hears(&mut there, 0, 12, 30);
+    // The second member on the first thread does not receive it.
+    hears(&mut here, 0, 12, 4);
+    let mut last = here.take_last_receivers();
+    assert!(here.take_last_receivers().is_empty(), "what is taken is taken");
+    let targets = here.high_waters();
+    here.undelivered(&targets, |undelivered| {
+        if let Undelivered::Completion { place, .. } = undelivered {
+            last.note(place, Duration::from_millis(500));
+        }
+    });
+    last.merge(&there.take_last_receivers());
+    let latencies: Vec<u128> = last.latencies(|_| true).iter().map(|(latency, _)| latency.as_millis()).collect();
+    assert_eq!(latencies, [9, 499], "to three digits");
+}
+
+#[test]
+fn a_server_that_claims_any_seq_does_not_keep_the_ledger_busy() {
+    let mut ledger = ledger(1);
+    for (seq, number) in [(11, 1), (u64::MAX / 2, 2)] {
+        ledger.room_message(0, ROOM, TAG, seq, &Reading::Marked(said(0, number)), Some(Duration::ZERO));
+    }
+    let mut incomplete = 0;
+    let targets = ledger.high_waters();
+    ledger.undelivered(&targets, |undelivered| {
+        incomplete += u64::from(matches!(undelivered, Undelivered::Completion { .. }));
+    });
+    assert_eq!(incomplete, INCOMPLETE_MAX);
+}

@@ -1,0 +1,1100 @@
+// @ts-check
+/**
+ * A client of a Starling chat server, for browsers and Node.js. `starling.d.ts` documents everything that is exported.
+ *
+ * - `Connection`: one WebSocket at a time, with reconnects, tokens, pacing and a deadline for silence. Answers by `id`.
+ * - `Feed`: the position in one numbered sequence, a room or the inbox. Each frame passes once, in order, without a gap.
+ * - `Outgoing`: the unacknowledged messages to one destination, in order.
+ * - `Room`, `PrivateConversation`, `Client`: what a program uses.
+ *
+ * Answers are handled in the task in which they arrive, never in a later microtask: the next frame may follow in the
+ * same task.
+ *
+ * @typedef {import("./starling.d.ts").Options} Options
+ * @typedef {import("./starling.d.ts").Status} Status
+ * @typedef {import("./starling.d.ts").Position} Position
+ * @typedef {import("./starling.d.ts").Sent} Sent
+ * @typedef {import("./starling.d.ts").SendOptions} SendOptions
+ * @typedef {{type: string, [field: string]: any}} Frame
+ * @typedef {(error: ChatError | null, answer: Frame) => void} Done
+ */
+
+/** Longest time from a connection attempt to its name. */
+const CONNECT_MS = 10_000;
+
+/** Bounds of the time to wait for the answer to a `ping`. */
+const PONG_MS = { least: 1_000, most: 8_000 };
+
+/** Pauses between attempts: random below a ceiling that doubles from `base` to `most`. */
+const PAUSE_MS = { base: 500, most: 20_000, least: 100, tryLater: 5_000 };
+
+/** A connection that lived this long makes the next pause short again. */
+const STABLE_MS = 5_000;
+
+/** Within this time the server certainly recognizes the `id` of a message that is sent again. */
+const ID_REMEMBERED_MS = 270_000;
+
+/** Most unacknowledged messages to one destination. */
+const UNSENT_MAX = 1_000;
+
+/** Close codes after which a client does not reconnect by itself. */
+const FINAL = new Map(/** @type {[number, string][]} */ ([
+  [1000, "ended"], [1002, "refused"], [1003, "refused"], [1007, "refused"], [1008, "refused"], [1009, "refused"],
+  [4003, "replaced"], [4004, "removed"],
+]));
+const TRY_LATER = 1013;
+
+/** Frames that count in the sequence of a room. */
+const NUMBERED = new Set(["message", "edited", "deleted", "reaction"]);
+
+const ROOM = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/u;
+
+/** @param {number} attempts @param {number} [least] */
+function pauseMs(attempts, least = PAUSE_MS.least) {
+  const ceiling = Math.min(PAUSE_MS.most, PAUSE_MS.base * 2 ** Math.min(attempts, 20));
+  return Math.round(Math.max(least, Math.random() * ceiling));
+}
+
+function newId() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+export class ChatError extends Error {
+  /** @param {string} code @param {string} message @param {number} [retryAfterMs] */
+  constructor(code, message, retryAfterMs) {
+    super(message);
+    this.name = "ChatError";
+    this.code = code;
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+const lost = () => new ChatError("lost", "the connection was lost");
+const closed = () => new ChatError("closed", "the client is closed");
+
+/** Keys of what only this module uses. */
+const emit = Symbol("emit");
+const inner = Symbol("inner");
+
+class Emitter {
+  /** @type {Map<string, Set<(...values: any[]) => void>>} */
+  #listeners = new Map();
+
+  /** @param {string} event @param {(...values: any[]) => void} listener */
+  on(event, listener) {
+    const listeners = this.#listeners.get(event) ?? new Set();
+    this.#listeners.set(event, listeners.add(listener));
+    return () => this.off(event, listener);
+  }
+
+  /** @param {string} event @param {(...values: any[]) => void} listener */
+  off(event, listener) {
+    this.#listeners.get(event)?.delete(listener);
+  }
+
+  /** @param {string} event @param {any[]} values */
+  [emit](event, ...values) {
+    for (const listener of [...(this.#listeners.get(event) ?? [])]) {
+      try {
+        listener(...values);
+      } catch (error) {
+        // A fault of one listener must not disturb the connection.
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    }
+  }
+}
+
+/** Another program shows its token in the handshake. The WebSocket of a page has no headers: it shows it in `hello`. */
+const isPage = () => globalThis.location?.origin !== undefined;
+
+class Connection {
+  /** @type {Status} */
+  status;
+  name = "";
+  key = "";
+  /** @type {any} */
+  welcome = null;
+  token = "";
+  /** @type {WebSocket | null} */
+  #socket = null;
+  #attempts = 0;
+  #urlIndex;
+  /** Handshakes that were refused since the last connection: each one asks for another room. */
+  #refusals = 0;
+  #openedAt = 0;
+  #tokensRefused = 0;
+  #isAuthorizing = false;
+  /** @type {Frame[]} */
+  #queue = [];
+  /** @type {Map<string, {frame: Frame, done: Done}>} */
+  #asked = new Map();
+  #askedCount = 0;
+  #tokens = { left: 1, filledAt: 0 };
+  #heardAt = 0;
+  #lookedAt = 0;
+  /** @type {number | null} */
+  #pingedAt = null;
+  /** The server's `closing`. @type {Frame | null} */
+  #closing = null;
+  /** The server's message that a token has ended. */
+  #tokenEnded = "";
+  /** Whether the server has asked for the current pause. */
+  #isPauseAsked = false;
+  /** @type {Record<"attempt" | "connect" | "life" | "queue", any>} */
+  #timers = { attempt: 0, connect: 0, life: 0, queue: 0 };
+  /** @type {AbortController | null} */
+  #surroundings = null;
+
+  /**
+   * @param {Options} options
+   * @param {{status: (status: Status) => void, open: (welcome: Frame) => void, frame: (frame: Frame) => void,
+   *   error: (error: ChatError) => void, rooms: () => string[]}} on
+   */
+  constructor(options, on) {
+    this.options = options;
+    this.on = on;
+    this.status = { state: options.start === false ? "idle" : "connecting" };
+    this.urls = [options.url].flat().map((url) => {
+      const parsed = new URL(url, globalThis.location?.href);
+      parsed.protocol = parsed.protocol.replace("http", "ws");
+      return parsed;
+    });
+    if (this.urls.length === 0) throw new TypeError("connect needs a url");
+    if (!(options.WebSocket ?? globalThis.WebSocket)) throw new TypeError("this Node.js has no WebSocket: pass one, as of the package ws");
+    this.#urlIndex = Math.floor(Math.random() * this.urls.length);
+    this.name = options.name ?? "";
+    this.key = options.key ?? "";
+  }
+
+  /** Connects now, without waiting for the end of a pause. */
+  start() {
+    this.#watchSurroundings();
+    this.#drop();
+    this.#isAuthorizing = false;
+    this.#set({ state: "connecting" });
+    if (!isPage() && this.options.getToken && !this.token) this.#authorize("a token is missing");
+    else this.#open();
+  }
+
+  #open() {
+    const { WebSocket: given } = this.options;
+    const Socket = given ?? globalThis.WebSocket;
+    const url = this.#url();
+    const headers = this.token && !isPage() ? { headers: { authorization: `Bearer ${this.token}` } } : undefined;
+    // The package ws takes headers as a third argument, the WebSocket of a platform as a second one.
+    const more = headers === undefined ? [] : given ? [[], headers] : [headers];
+    const socket = /** @type {WebSocket} */ (new /** @type {any} */ (Socket)(url.href, ...more));
+    this.#socket = socket;
+    let opened = false;
+    socket.onopen = () => {
+      opened = true;
+    };
+    socket.onmessage = ({ data }) => this.#heard(data);
+    socket.onerror = () => undefined;
+    socket.onclose = ({ code, reason }) => {
+      if (opened) this.#lost(code, String(reason ?? ""));
+      else this.#notOpened(url);
+    };
+    this.#timers.connect = setTimeout(() => this.#lost(4002, "no answer"), CONNECT_MS);
+  }
+
+  stop() {
+    this.#surroundings?.abort();
+    this.#surroundings = null;
+    if (this.#socket?.readyState === 1) this.#socket.close(1000);
+    this.#drop();
+    this.#isAuthorizing = false;
+    this.#set({ state: "idle" });
+  }
+
+  /** Checks the connection at once, because the network or the machine may have been away. */
+  wake() {
+    if (this.status.state === "waiting" && globalThis.navigator?.onLine !== false && !this.#isPauseAsked) this.start();
+    else if (this.status.state === "open") this.#ping();
+  }
+
+  #watchSurroundings() {
+    if (this.#surroundings || !globalThis.addEventListener) return;
+    const { signal } = (this.#surroundings = new AbortController());
+    const wake = () => this.wake();
+    addEventListener("online", wake, { signal });
+    addEventListener("offline", wake, { signal });
+    addEventListener("pageshow", (event) => event.persisted && wake(), { signal });
+    globalThis.document?.addEventListener("visibilitychange", () => document.visibilityState === "visible" && wake(), { signal });
+  }
+
+  #url() {
+    const url = new URL(/** @type {URL} */ (this.urls[this.#urlIndex]));
+    const rooms = this.on.rooms();
+    const room = rooms[this.#refusals % rooms.length];
+    if (room !== undefined) url.pathname = `${url.pathname.replace(/\/$/u, "")}/${room}`;
+    return url;
+  }
+
+  /** @param {Frame} frame */
+  send(frame) {
+    this.#queue.push(frame);
+    this.#flush();
+  }
+
+  /**
+   * Sends a frame. If the rate limit refuses it, it is sent again. `done` is called with the answer, with the server's
+   * refusal, or with `lost`.
+   * @param {Frame} frame
+   * @param {Done} done
+   */
+  ask(frame, done) {
+    if (!this.#socket) {
+      done(lost(), { type: "" });
+      return;
+    }
+    const id = frame.id ?? `q-${(this.#askedCount += 1)}`;
+    const asked = { ...frame, id };
+    this.#asked.set(id, { frame: asked, done });
+    this.send(asked);
+  }
+
+  /**
+   * Takes a name, or shows a token.
+   * @param {{name: string, key: string, token?: string}} who
+   * @param {(error: ChatError | null) => void} done
+   */
+  hello({ name, key, token }, done) {
+    const frame = { type: "hello", clientId: name || undefined, key: (name && key) || undefined, token };
+    this.ask(frame, (error, welcome) => {
+      if (!error) this.#named(welcome, name !== "");
+      done(error);
+    });
+  }
+
+  /** @param {Frame} welcome @param {boolean} isOwn whether the client has chosen this name, or its token has */
+  #named(welcome, isOwn) {
+    this.welcome = { ...this.welcome, ...welcome };
+    const isGuest = !isOwn && welcome.clientId.startsWith("guest-");
+    // A guest gets another name with each connection.
+    this.name = isGuest ? "" : welcome.clientId;
+    this.key = isGuest ? "" : welcome.key;
+    if (this.status.state === "open") return;
+    clearTimeout(this.#timers.connect);
+    this.#openedAt = this.#lookedAt = Date.now();
+    this.#tokensRefused = this.#refusals = 0;
+    this.#timers.life = setInterval(() => this.#look(), Math.min(1_000, welcome.heartbeatMs / 2));
+    this.#set({ state: "open" });
+    this.on.open(welcome);
+  }
+
+  /** @param {Status} status */
+  #set(status) {
+    this.status = status;
+    this.on.status(status);
+  }
+
+  /** Sends what the server's rate limit allows: a bucket of `burst` frames, refilled with `messagesPerSecond`. */
+  #flush() {
+    clearTimeout(this.#timers.queue);
+    const { messagesPerSecond: perSecond = 0, burst = 0 } = this.welcome?.limits ?? {};
+    while (this.#socket?.readyState === 1 && this.#queue.length > 0) {
+      const now = Date.now();
+      const tokens = this.#tokens;
+      tokens.left = perSecond === 0 ? 1 : Math.min(burst, tokens.left + ((now - tokens.filledAt) / 1_000) * perSecond);
+      tokens.filledAt = now;
+      if (tokens.left < 1) {
+        this.#timers.queue = setTimeout(() => this.#flush(), Math.ceil(((1 - tokens.left) / perSecond) * 1_000));
+        return;
+      }
+      tokens.left -= 1;
+      this.#socket.send(JSON.stringify(this.#queue.shift()));
+    }
+  }
+
+  /** @param {unknown} data */
+  #heard(data) {
+    this.#heardAt = Date.now();
+    this.#pingedAt = null;
+    /** @type {Frame} */
+    let frame;
+    try {
+      frame = JSON.parse(String(data));
+    } catch {
+      return;
+    }
+    if (!frame?.type) return;
+    const { type, id } = frame;
+    if (type === "closing") this.#closing = frame;
+    const asked = this.#asked.get(id);
+    const isTokenWanted = type === "error" && frame.code === "unauthorized" && id === undefined;
+    if (asked && type === "error" && frame.code === "rate_limited") {
+      setTimeout(() => this.#asked.get(id) === asked && this.send(asked.frame), frame.retryAfterMs ?? 1_000);
+    } else if (asked && !NUMBERED.has(type)) {
+      this.#asked.delete(id);
+      asked.done(type === "error" ? new ChatError(frame.code, frame.message, frame.retryAfterMs) : null, frame);
+    } else if (isTokenWanted && this.status.state === "connecting") {
+      if (this.token) this.#introduce(this.token);
+      else this.#authorize(frame.message);
+    } else if (isTokenWanted) {
+      this.#tokenEnded = frame.message;
+    } else if (type === "welcome" && id === undefined && this.status.state === "connecting") {
+      this.welcome = frame;
+      this.#tokens = { left: frame.limits.burst, filledAt: Date.now() };
+      // A name that is not a guest's is the one in the token.
+      if (this.name === "" || !frame.clientId.startsWith("guest-")) this.#named(frame, false);
+      else this.#introduce();
+    } else if (this.status.state === "open") {
+      this.on.frame(frame);
+    }
+  }
+
+  /** @param {string} [token] */
+  #introduce(token) {
+    this.hello({ name: token ? "" : this.name, key: this.key, token }, (error) => {
+      if (!error || error.code === "lost") return;
+      if (error.code === "unauthorized") {
+        this.#authorize(error.message);
+      } else if (error.code === "forbidden" && (this.#refusals += 1) < this.on.rooms().length) {
+        this.#drop();
+        this.#wait(pauseMs(0), error.message);
+      } else {
+        this.#stopped(error.code, error.message);
+      }
+    });
+  }
+
+  /**
+   * Gets a token, and shows it.
+   * @param {string} message the server's reason
+   */
+  async #authorize(message) {
+    const refused = this.token;
+    this.token = "";
+    if (refused) this.#tokensRefused += 1;
+    if (!this.options.getToken) {
+      this.#stopped("unauthorized", message);
+      return;
+    }
+    clearTimeout(this.#timers.connect);
+    this.#isAuthorizing = true;
+    const status = this.status;
+    try {
+      const token = await this.options.getToken({ message, refused });
+      if (this.status !== status) return;
+      if (!token) {
+        this.#stopped("unauthorized", message);
+        return;
+      }
+      this.token = token;
+    } catch (error) {
+      if (this.status !== status) return;
+      this.#drop();
+      this.on.error(new ChatError("no_token", error instanceof Error ? error.message : String(error)));
+      this.#wait(pauseMs(this.#attempts++), "there is no token");
+      return;
+    }
+    this.#isAuthorizing = false;
+    if (this.#tokensRefused > 1) {
+      this.#drop();
+      this.#wait(pauseMs(this.#tokensRefused - 2), message);
+    } else if (isPage() && this.#socket?.readyState === 1) {
+      this.#timers.connect = setTimeout(() => this.#lost(4002, "no answer"), CONNECT_MS);
+      this.#introduce(this.token);
+    } else {
+      this.start();
+    }
+  }
+
+  /** Checks whether the connection is still alive. */
+  #look() {
+    const now = Date.now();
+    // The timers stood still, so the machine was asleep, and the network may have changed.
+    const slept = now - this.#lookedAt > 20_000;
+    this.#lookedAt = now;
+    const { heartbeatMs } = this.welcome;
+    const patience = Math.min(PONG_MS.most, Math.max(PONG_MS.least, heartbeatMs));
+    if (this.#pingedAt !== null && now - this.#pingedAt > patience && !slept) this.#lost(4002, "no sign of life");
+    else if (this.#pingedAt === null && (slept || now - this.#heardAt > heartbeatMs)) this.#ping();
+    else if (slept) this.#pingedAt = now;
+  }
+
+  #ping() {
+    this.#pingedAt ??= Date.now();
+    this.ask({ type: "ping" }, () => undefined);
+  }
+
+  /** Closes the socket, ends pauses, and fails all requests in flight. */
+  #drop() {
+    for (const timer of Object.values(this.#timers)) clearTimeout(timer);
+    const socket = this.#socket;
+    if (socket) {
+      this.#socket = null;
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      // The package ws reports an error where a socket is closed before it is open.
+      socket.onerror = () => undefined;
+      if (socket.readyState < 2) socket.close();
+    }
+    this.#queue = [];
+    this.#pingedAt = null;
+    this.#closing = null;
+    this.#tokenEnded = "";
+    const asked = [...this.#asked.values()];
+    this.#asked.clear();
+    for (const { done } of asked) done(lost(), { type: "" });
+  }
+
+  /** @param {number} code @param {string} reason */
+  #lost(code, reason) {
+    const closing = this.#closing;
+    const tokenEnded = this.#tokenEnded;
+    if (this.status.state === "open" && Date.now() - this.#openedAt >= STABLE_MS) this.#attempts = 0;
+    this.#urlIndex = (this.#urlIndex + 1) % this.urls.length;
+    this.#drop();
+    // Without a socket, the token is shown by the next connection.
+    if (this.#isAuthorizing) return;
+    this.#isPauseAsked = closing !== null;
+    const stop = FINAL.get(code);
+    if (closing) {
+      // The server itself spreads the reconnects of its clients.
+      this.#wait(Number(closing.reconnectAfterMs) || 0, String(closing.reason ?? ""));
+    } else if (tokenEnded && code === 1008) {
+      this.#set({ state: "connecting" });
+      this.#authorize(tokenEnded);
+    } else if (stop) {
+      this.#stopped(stop, reason);
+    } else {
+      this.#wait(pauseMs(this.#attempts++, code === TRY_LATER ? PAUSE_MS.tryLater : undefined), reason || "the connection was lost");
+    }
+  }
+
+  /**
+   * A WebSocket does not reveal why it was refused. A plain request to the same URL does.
+   * @param {URL} url
+   */
+  async #notOpened(url) {
+    this.#urlIndex = (this.#urlIndex + 1) % this.urls.length;
+    this.#refusals += 1;
+    this.#drop();
+    this.#isPauseAsked = false;
+    const pause = pauseMs(this.#attempts++);
+    this.#wait(pause, globalThis.navigator?.onLine === false ? "there is no network" : "the server cannot be reached");
+    const asked = new URL(url);
+    asked.protocol = url.protocol.replace("ws", "http");
+    // A page cannot read the answers of another origin.
+    if (isPage() && asked.origin !== location.origin) return;
+    const { status } = this;
+    try {
+      /** @type {Record<string, string>} */
+      const headers = this.token ? { authorization: `Bearer ${this.token}` } : {};
+      const answer = await fetch(asked, { cache: "no-store", headers, signal: AbortSignal.timeout(CONNECT_MS) });
+      const refusal = await answer.json().catch(() => ({}));
+      if (this.status !== status || answer.status === 426) return;
+      const reason = String(refusal.message ?? answer.statusText);
+      if (answer.status === 401) {
+        this.#drop();
+        this.#set({ state: "connecting" });
+        this.#authorize(reason);
+      } else if (answer.status === 503 || answer.status === 429) {
+        clearTimeout(this.#timers.attempt);
+        this.#wait(Math.max(pause, 1_000 * Number(answer.headers.get("retry-after") ?? 0)), reason);
+      } else if (answer.status === 403 && this.#refusals >= this.on.rooms().length) {
+        // No other room may be the first one of a connection.
+        this.#stopped("forbidden", reason);
+      }
+    } catch {
+      // The request failed too; the pause goes on.
+    }
+  }
+
+  /** @param {string} why @param {string} reason */
+  #stopped(why, reason) {
+    this.#drop();
+    this.#isAuthorizing = false;
+    this.#set({ state: "stopped", why, reason });
+  }
+
+  /** @param {number} ms @param {string} reason */
+  #wait(ms, reason) {
+    this.#timers.attempt = setTimeout(() => this.start(), ms);
+    this.#set({ state: "waiting", until: Date.now() + ms, reason });
+  }
+}
+
+class Feed {
+  /** The newest frame that has passed. @type {Position | null} */
+  position = null;
+  /** Whether frames pass. What comes before `joined` comes again after it. */
+  isLive = false;
+  /** Whether a resume has recovered everything since the feed was last live. */
+  isRecovered = false;
+  /** Whether the first frame decides where the sequence begins. */
+  isLoose = false;
+  #turn = 0;
+  #caughtUpAt = 0;
+  /** @type {number | null} */
+  #gapAt = null;
+  #failures = 0;
+
+  /**
+   * @param {Client} client
+   * @param {{room: string} | {inbox: true}} where
+   * @param {{frame: (frame: Frame) => void, joined: (joined: Frame, recovered: boolean | undefined) => void,
+   *   refused: (error: ChatError) => void, getState?: () => any, fields?: () => object}} on
+   */
+  constructor(client, where, on) {
+    this.client = client;
+    this.where = where;
+    this.on = on;
+  }
+
+  get isCaughtUp() {
+    return this.isLive && (this.position?.seq ?? 0) >= this.#caughtUpAt;
+  }
+
+  /** Stops frames, and forgets answers on their way. */
+  pause() {
+    this.#turn += 1;
+    this.isLive = false;
+  }
+
+  join() {
+    this.pause();
+    const turn = this.#turn;
+    if (this.position || !this.on.getState) {
+      this.#ask(turn);
+      return;
+    }
+    Promise.resolve().then(this.on.getState).then((state) => {
+      if (turn !== this.#turn) return;
+      this.position = state ? { ...state } : null;
+      this.#ask(turn);
+    }, (error) => {
+      if (turn !== this.#turn) return;
+      this.client[emit]("error", new ChatError("no_state", error instanceof Error ? error.message : String(error)));
+      this.#later();
+    });
+  }
+
+  /** @param {number} [least] */
+  #later(least) {
+    const turn = this.#turn;
+    setTimeout(() => turn === this.#turn && this.join(), pauseMs(this.#failures++, least));
+  }
+
+  /** @param {number} turn */
+  #ask(turn) {
+    const { seq, epoch, at } = this.position ?? {};
+    // JSON has no undefined fields.
+    const frame = { type: "join", ...this.where, ...this.on.fields?.(), after: seq, epoch, afterAt: seq ? at : undefined };
+    this.client[inner].connection.ask(frame, (error, joined) => {
+      if (turn !== this.#turn || error?.code === "lost") return;
+      if (error?.code === "unavailable") this.#later(error.retryAfterMs);
+      else if (error) this.on.refused(error);
+      else this.joined(joined);
+    });
+  }
+
+  /** @param {Frame} joined */
+  joined(joined) {
+    const hadPosition = this.position !== null;
+    this.isRecovered = hadPosition && joined.recovered === true;
+    if (hadPosition && !this.isRecovered && this.on.getState) {
+      // The program's state is too old to follow from it.
+      this.position = null;
+      this.#later();
+      return;
+    }
+    if (!this.isRecovered) this.position = { seq: joined.seq, epoch: joined.epoch };
+    this.#caughtUpAt = joined.seq;
+    this.#failures = 0;
+    this.isLive = true;
+    this.on.joined(joined, hadPosition ? this.isRecovered : undefined);
+  }
+
+  /** @param {Frame} frame */
+  take(frame) {
+    const { position } = this;
+    if (!this.isLive || !position) return;
+    if (this.isLoose) position.seq = frame.seq - 1;
+    this.isLoose = false;
+    if (frame.seq <= position.seq) return;
+    if (frame.seq > position.seq + 1) {
+      if (this.#gapAt !== position.seq) {
+        this.#gapAt = position.seq;
+        this.join();
+        return;
+      }
+      // The server says that nothing is missing, and leaves it out again.
+      this.joined({ type: "joined", ...this.where, seq: frame.seq - 1, epoch: position.epoch, recovered: false });
+      if (!this.isLive) return;
+    }
+    this.position = { seq: frame.seq, epoch: position.epoch, at: frame.at };
+    this.on.frame(frame);
+  }
+}
+
+class Outgoing {
+  /** @type {{frame: Frame, resolve: (sent: Sent) => void, reject: (error: ChatError) => void, sentAt: number | null}[]} */
+  #queue = [];
+  #isInFlight = false;
+  #failures = 0;
+  /** @type {any} */
+  #timer = 0;
+
+  /**
+   * @param {Client} client
+   * @param {{room: string} | {to: string}} where
+   * @param {{isReady: () => boolean, feed: Feed, outcast?: () => void}} on `outcast`: the client is not in the room
+   */
+  constructor(client, where, on) {
+    this.client = client;
+    this.where = where;
+    this.on = on;
+  }
+
+  /**
+   * @param {string} text
+   * @param {SendOptions} [fields]
+   * @returns {Promise<Sent>}
+   */
+  send(text, fields) {
+    return new Promise((resolve, reject) => {
+      if (this.#queue.length >= UNSENT_MAX) {
+        reject(new ChatError("too_many_unsent", `${UNSENT_MAX} messages wait to be sent`));
+        return;
+      }
+      const frame = { type: "message", ...this.where, ...fields, Message: text, id: fields?.id ?? newId() };
+      this.#queue.push({ frame, resolve, reject, sentAt: null });
+      this.flush();
+    });
+  }
+
+  /** The connection is lost, and with it the answer. */
+  lost() {
+    this.#isInFlight = false;
+  }
+
+  /** One frame of the destination: an own message in it has arrived, even if its acknowledgement was lost. @param {Frame} frame */
+  seen({ id, seq, at }) {
+    const first = this.#queue[0];
+    if (first?.sentAt !== null && first?.frame.id === id) this.#settle({ seq, at });
+    else this.flush();
+  }
+
+  /** @param {ChatError} error */
+  fail(error) {
+    for (const { reject } of this.#queue.splice(0)) reject(error);
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    this.#isInFlight = false;
+  }
+
+  /** @param {Sent | ChatError} outcome */
+  #settle(outcome) {
+    const entry = this.#queue.shift();
+    this.#isInFlight = false;
+    this.#failures = 0;
+    if (outcome instanceof ChatError) entry?.reject(outcome);
+    else entry?.resolve(outcome);
+    this.flush();
+  }
+
+  /** Sends the first message. The next one waits for its outcome, so that a refusal does not change the order. */
+  flush() {
+    const first = this.#queue[0];
+    if (!first || this.#isInFlight || this.#timer || !this.on.isReady()) return;
+    if (first.sentAt !== null) {
+      const { feed } = this.on;
+      if (feed.isLive && !feed.isCaughtUp) return;
+      if (Date.now() - first.sentAt > ID_REMEMBERED_MS && !feed.isRecovered) {
+        this.#settle(new ChatError("uncertain", "the connection was lost for too long to know whether this message arrived"));
+        return;
+      }
+    }
+    this.#isInFlight = true;
+    first.sentAt ??= Date.now();
+    this.client[inner].connection.ask(first.frame, (error, { seq, at, duplicate }) => {
+      if (this.#queue[0] !== first) return;
+      if (!error) {
+        this.#settle(duplicate ? { seq, at, duplicate } : { seq, at });
+      } else if (error.code === "lost") {
+        this.lost();
+      } else if (error.code === "unavailable" || (error.code === "not_a_member" && this.on.outcast)) {
+        this.#isInFlight = false;
+        first.sentAt = null;
+        this.#timer = setTimeout(() => {
+          this.#timer = 0;
+          this.flush();
+        }, pauseMs(this.#failures++, error.retryAfterMs));
+        if (error.code === "not_a_member") this.on.outcast?.();
+      } else {
+        this.#settle(error);
+      }
+    });
+  }
+}
+
+/**
+ * @param {Client} client
+ * @param {object} where
+ * @param {{before?: number, after?: number, limit?: number}} options
+ * @param {() => string | undefined} epoch
+ */
+async function* pages(client, where, { before, after, limit = 100 }, epoch) {
+  const begun = epoch();
+  for (;;) {
+    const { messages, hasMore } = await client.request({ type: "history", ...where, before, after, limit });
+    // The seqs of another epoch are other messages.
+    if (epoch() !== begun) return;
+    if (after === undefined) messages.reverse();
+    yield* messages;
+    if (!hasMore || messages.length === 0) return;
+    const { seq } = messages.at(-1);
+    if (after === undefined) before = seq;
+    else after = seq;
+  }
+}
+
+export class Room extends Emitter {
+  #client;
+  #hasPresence = false;
+
+  /** @param {Client} client @param {string} name @param {{getState?: () => any}} options */
+  constructor(client, name, { getState }) {
+    super();
+    this.name = name;
+    this.#client = client;
+    const feed = new Feed(client, { room: name }, {
+      getState,
+      fields: () => ({ presence: this.#hasPresence || undefined }),
+      joined: ({ seq, epoch, count }, recovered) => {
+        this[emit]("joined", { seq, epoch, count, recovered });
+        outgoing.flush();
+      },
+      refused: ({ code, message }) => this[emit]("left", { code, message }),
+      frame: (frame) => {
+        this[emit](frame.type, frame);
+        outgoing.seen(frame);
+      },
+    });
+    const outgoing = new Outgoing(client, { room: name }, { feed, isReady: () => feed.isLive, outcast: () => feed.join() });
+    this[inner] = { feed, outgoing };
+  }
+
+  get isJoined() {
+    return this[inner].feed.isLive;
+  }
+
+  get position() {
+    const { position } = this[inner].feed;
+    return position && { ...position };
+  }
+
+  /** @param {string} event @param {(...values: any[]) => void} listener */
+  on(event, listener) {
+    if (event === "presence" && !this.#hasPresence) {
+      this.#hasPresence = true;
+      if (this.isJoined) this.join();
+    }
+    return super.on(event, listener);
+  }
+
+  join() {
+    this.#client[inner].join(this);
+  }
+
+  leave() {
+    this.#client[inner].leave(this);
+  }
+
+  /** @param {string} text @param {SendOptions} [fields] */
+  send(text, fields) {
+    return this[inner].outgoing.send(text, fields);
+  }
+
+  /** @param {{before?: number, after?: number, limit?: number}} [options] */
+  async *history(options = {}) {
+    const { feed } = this[inner];
+    let { before } = options;
+    if (before === undefined && options.after === undefined) {
+      // Everything after the position is an event.
+      if (!feed.position) await this.#joined();
+      before = (feed.position?.seq ?? 0) + 1;
+    }
+    yield* pages(this.#client, { room: this.name }, { ...options, before }, () => feed.position?.epoch);
+  }
+
+  /** Waits until the room is joined, or never will be. */
+  #joined() {
+    return new Promise((resolve, reject) => {
+      const isOver = () => ["idle", "stopped"].includes(this.#client.state);
+      const ends = [
+        this.on("joined", () => end(resolve)),
+        this.on("left", ({ code, message }) => end(() => reject(new ChatError(code, message)))),
+        this.#client.on("state", () => isOver() && end(() => reject(closed()))),
+      ];
+      const end = (/** @type {(value?: any) => void} */ settle) => {
+        for (const off of ends) off();
+        settle();
+      };
+      if (isOver()) end(() => reject(closed()));
+    });
+  }
+
+  members() {
+    return this.#client.request({ type: "members", room: this.name });
+  }
+}
+
+export class PrivateConversation extends Emitter {
+  #client;
+
+  /** @param {Client} client @param {string} name @param {Feed} feed */
+  constructor(client, name, feed) {
+    super();
+    this.name = name;
+    this.#client = client;
+    this[inner] = { outgoing: new Outgoing(client, { to: name }, { feed, isReady: () => client.state === "open" }) };
+  }
+
+  /** @param {string} text @param {SendOptions} [fields] */
+  send(text, fields) {
+    return this[inner].outgoing.send(text, fields);
+  }
+
+  /** @param {{before?: number, after?: number, limit?: number}} [options] */
+  history(options = {}) {
+    const { feed } = this.#client[inner];
+    return pages(this.#client, { to: this.name }, options, () => feed.position?.epoch);
+  }
+}
+
+export class Client extends Emitter {
+  /** @type {Map<string, Room>} */
+  #rooms = new Map();
+  /** @type {Map<string, PrivateConversation>} */
+  #privates = new Map();
+  /** Requests that wait for a connection. @type {Set<() => void>} */
+  #waiting = new Set();
+
+  /** @param {Options} options */
+  constructor(options) {
+    super();
+    const connection = new Connection(options, {
+      status: (status) => this.#changed(status),
+      open: (welcome) => this.#opened(welcome),
+      frame: (frame) => this.#frame(frame),
+      error: (error) => this[emit]("error", error),
+      rooms: () => [...this.#rooms.keys()].filter((name) => ROOM.test(name)),
+    });
+    const feed = new Feed(this, { inbox: true }, {
+      joined: ({ seq, epoch }, recovered) => {
+        feed.isLoose = recovered === false;
+        this[emit]("inbox", { seq, epoch, recovered });
+      },
+      refused: (error) => this[emit]("error", error),
+      frame: (frame) => this.#private(frame),
+    });
+    this[inner] = {
+      connection,
+      feed,
+      join: (/** @type {Room} */ room) => this.state === "open" && room[inner].feed.join(),
+      leave: (/** @type {Room} */ room) => this.#leave(room),
+    };
+  }
+
+  get state() {
+    return this.status.state;
+  }
+
+  get status() {
+    return this[inner].connection.status;
+  }
+
+  get name() {
+    return this[inner].connection.welcome?.clientId ?? this[inner].connection.name;
+  }
+
+  get key() {
+    return this[inner].connection.welcome?.key ?? this[inner].connection.key;
+  }
+
+  get server() {
+    return this[inner].connection.welcome?.server ?? "";
+  }
+
+  get limits() {
+    return this[inner].connection.welcome?.limits ?? null;
+  }
+
+  /** @param {{name?: string, key?: string}} [who] */
+  start(who) {
+    const { connection } = this[inner];
+    if (who) {
+      connection.name = who.name ?? "";
+      connection.key = who.key ?? "";
+    }
+    connection.start();
+  }
+
+  close() {
+    this[inner].connection.stop();
+    for (const { [inner]: { outgoing } } of [...this.#rooms.values(), ...this.#privates.values()]) outgoing.fail(closed());
+  }
+
+  wake() {
+    this[inner].connection.wake();
+  }
+
+  /** @param {string} name @param {string} [key] @returns {Promise<void>} */
+  rename(name, key = "") {
+    return new Promise((resolve, reject) => {
+      this[inner].connection.hello({ name, key }, (error) => {
+        if (error) {
+          reject(error);
+          return;
+        }
+        this[emit]("identity", { name: this.name, key: this.key });
+        resolve();
+      });
+    });
+  }
+
+  /** @param {string} name @param {{getState?: () => any}} [options] */
+  room(name, options = {}) {
+    let room = this.#rooms.get(name);
+    if (!room) {
+      room = new Room(this, name, options);
+      this.#rooms.set(name, room);
+      const made = room;
+      // Listeners that are added in the same task hear everything. A connection joins all its rooms when it is open.
+      if (this.state === "open") queueMicrotask(() => this.#rooms.get(name) === made && made.join());
+    }
+    return room;
+  }
+
+  /** @param {string} name */
+  privateWith(name) {
+    const conversation = this.#privates.get(name) ?? new PrivateConversation(this, name, this[inner].feed);
+    this.#privates.set(name, conversation);
+    return conversation;
+  }
+
+  /** @returns {Promise<any>} */
+  rooms() {
+    return this.request({ type: "rooms" });
+  }
+
+  /** @param {Frame} frame @returns {Promise<any>} */
+  request(frame) {
+    return new Promise((resolve, reject) => {
+      const ask = () => {
+        const { state } = this;
+        if (state === "open") {
+          this[inner].connection.ask(frame, (error, answer) => {
+            if (!error) resolve(answer);
+            // The next connection asks again.
+            else if (error.code === "lost") this.#waiting.add(ask);
+            else reject(error);
+          });
+        } else if (state === "idle" || state === "stopped") {
+          reject(closed());
+        } else {
+          this.#waiting.add(ask);
+        }
+      };
+      ask();
+    });
+  }
+
+  /** @param {Status} status */
+  #changed(status) {
+    if (status.state !== "open") {
+      for (const { [inner]: { feed, outgoing } } of this.#rooms.values()) {
+        feed.pause();
+        outgoing.lost();
+      }
+      for (const { [inner]: { outgoing } } of this.#privates.values()) outgoing.lost();
+      this[inner].feed.pause();
+    }
+    this[emit]("state", status);
+    if (status.state !== "connecting" && status.state !== "waiting") this.#askAgain();
+  }
+
+  #askAgain() {
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    for (const ask of waiting) ask();
+  }
+
+  /** @param {Frame} welcome */
+  #opened({ room, inbox }) {
+    this[emit]("identity", { name: this.name, key: this.key });
+    if (room !== undefined && !this.#rooms.has(room)) this[inner].connection.ask({ type: "leave", room }, () => undefined);
+    const { feed } = this[inner];
+    if (!inbox) {
+      feed.position = null;
+    } else if (feed.position && feed.position.epoch === inbox.epoch && feed.position.seq < inbox.seq) {
+      feed.join();
+    } else {
+      const hadPosition = feed.position !== null;
+      // Messages that have waited for this client follow, and begin at an unknown seq.
+      feed.isLoose = feed.position?.epoch !== inbox.epoch;
+      if (feed.isLoose) feed.position = { ...inbox };
+      feed.isLive = true;
+      feed.isRecovered = !feed.isLoose;
+      this[emit]("inbox", { ...inbox, recovered: hadPosition ? !feed.isLoose : undefined });
+    }
+    for (const room of this.#rooms.values()) room.join();
+    for (const { [inner]: { outgoing } } of this.#privates.values()) outgoing.flush();
+  }
+
+  /** @param {Frame} frame */
+  #frame(frame) {
+    const { type } = frame;
+    const room = this.#rooms.get(frame.room);
+    if (NUMBERED.has(type) && frame.room !== undefined) {
+      room?.[inner].feed.take(frame);
+    } else if (NUMBERED.has(type)) {
+      if (frame.seq === undefined) this.#private(frame);
+      else this[inner].feed.take(frame);
+    } else if (type === "left" && room) {
+      // Not asked for: an operator has dropped the room, or a new token does not allow it.
+      room[inner].feed.pause();
+      room[emit]("left", { code: "left", message: "the server has ended the membership" });
+    } else if (type === "joined" && frame.inbox) {
+      // Not asked for: an operator has emptied the inbox.
+      this[inner].feed.joined({ ...frame, recovered: false });
+    } else if (type === "error") {
+      this[emit]("error", new ChatError(frame.code, frame.message, frame.retryAfterMs));
+    } else {
+      (room ?? this)[emit](type, frame);
+    }
+  }
+
+  /** @param {Frame} frame */
+  #private(frame) {
+    const other = frame.clientId === this.name ? frame.to : frame.clientId;
+    // Its listener may begin the conversation, which then hears the message.
+    this[emit]("private", frame, other);
+    const conversation = this.#privates.get(other);
+    conversation?.[emit](frame.type, frame);
+    if (frame.clientId === this.name) conversation?.[inner].outgoing.seen({ ...frame, seq: undefined });
+  }
+
+  /** @param {Room} room */
+  #leave(room) {
+    if (this.#rooms.get(room.name) !== room) return;
+    this.#rooms.delete(room.name);
+    room[inner].feed.pause();
+    room[inner].outgoing.fail(new ChatError("left", "the client has left the room"));
+    if (this.state === "open") this[inner].connection.ask({ type: "leave", room: room.name }, () => undefined);
+  }
+}
+
+/** @type {typeof import("./starling.d.ts").connect} */
+export const connect = (options) => {
+  const client = new Client(options);
+  // Rooms that are named in the same task are joined by the handshake.
+  if (options.start !== false) queueMicrotask(() => client.start());
+  return client;
+};

@@ -1,0 +1,32 @@
+// What a program in TypeScript may write, and what it may not. The compiler checks it; nothing runs it.
+import { ChatError, connect, type Client, type Position } from "../starling.js";
+
+const client: Client = connect({ url: ["wss://a.example.org/ws", new URL("wss://b.example.org/ws")], getToken: async () => "token" });
+client.on("state", (status) => {
+  if (status.state === "waiting") new Date(status.until);
+  if (status.state === "stopped" && status.why === "replaced") client.start();
+  // @ts-expect-error: only a client that waits knows until when
+  status.until;
+});
+const room = client.room("dev", { getState: (): Position => ({ seq: 1, epoch: "e" }) });
+const off: () => void = room.on("message", ({ seq, clientId, Message }) => `${seq.toFixed()} ${clientId} ${Message}`);
+room.on("joined", ({ recovered }) => recovered === undefined);
+room.on("presence", ({ joined, left }) => [...joined, ...left]);
+// @ts-expect-error: there is no such event
+room.on("massage", () => undefined);
+client.privateWith("bob").on("message", ({ seq }) => seq?.toFixed());
+client.on("private", (message, other) => other === message.clientId);
+
+export async function use(): Promise<number> {
+  off();
+  for await (const { seq } of room.history({ limit: 20 })) if (seq < 5) break;
+  const { at } = await room.send("hello", { replyTo: 3 });
+  // @ts-expect-error: a text is needed
+  await room.send();
+  try {
+    await client.rename("bob");
+  } catch (error) {
+    if (error instanceof ChatError && error.code === "name_taken") client.close();
+  }
+  return at;
+}

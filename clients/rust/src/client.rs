@@ -1,0 +1,352 @@
+//! The client and its handles.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use starling_protocol::{
+    ClientCommand, ClientId, ClientKey, MembersEvent, PostMessage, RoomName, RoomSummary, Seq, ServerEvent, Target,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::core::{Command, Outlet};
+use crate::driver::Driver;
+use crate::errors::{BadName, ClosedBy, SendError};
+use crate::events::{PrivateEvent, PrivateEvents, RoomEvent, RoomEvents};
+use crate::history::History;
+use crate::options::Options;
+use crate::position::Position;
+
+/// What a client is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// It connects.
+    Connecting,
+    /// The server has welcomed it.
+    Online {
+        /// The name that it has.
+        client_id: ClientId,
+    },
+    /// It connects again after a pause.
+    Waiting {
+        /// The whole pause.
+        pause: Duration,
+        /// Why the last connection or attempt ended.
+        reason: String,
+    },
+    /// It has ended, and does not connect again.
+    Closed(ClosedBy),
+}
+
+/// Tells the streams of a room apart.
+static STREAMS: AtomicU64 = AtomicU64::new(0);
+
+/// A client of a chat server.
+///
+/// Cheap to clone. The client lives until it is [closed](Self::close), or until the last of its handles and streams is
+/// dropped.
+#[derive(Debug, Clone)]
+pub struct Client {
+    asker: Asker,
+    state: watch::Receiver<State>,
+    key: watch::Receiver<Option<ClientKey>>,
+    events_max: usize,
+}
+
+impl Client {
+    /// Starts a client, which connects in the background. Must be called within a tokio runtime.
+    ///
+    /// It never fails: an option that is not valid, and a server that refuses the client, are told by
+    /// [`state`](Self::state).
+    pub fn connect(options: Options) -> Self {
+        let (commands, received) = mpsc::unbounded_channel();
+        let (tell_state, state) = watch::channel(State::Connecting);
+        let (tell_key, key) = watch::channel(options.key);
+        let events_max = options.events_max;
+        tokio::spawn(Driver::new(options, received, tell_state, tell_key).run());
+        Self { asker: Asker { commands }, state, key, events_max }
+    }
+
+    /// What the client is doing now.
+    pub fn state(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    /// Follows the state. A receiver sees the newest state, not each one between.
+    pub fn watch(&self) -> watch::Receiver<State> {
+        self.state.clone()
+    }
+
+    /// Waits until the server has welcomed the client, and returns its name.
+    ///
+    /// # Errors
+    /// The reason that the client has ended.
+    pub async fn online(&self) -> Result<ClientId, ClosedBy> {
+        let mut state = self.state.clone();
+        loop {
+            match &*state.borrow_and_update() {
+                State::Online { client_id } => return Ok(client_id.clone()),
+                State::Closed(closed) => return Err(closed.clone()),
+                State::Connecting | State::Waiting { .. } => {}
+            }
+            if state.changed().await.is_err() {
+                return Err(ClosedBy::Application);
+            }
+        }
+    }
+
+    /// The secret with which a later run takes the name back at once, see [`Options::key`]. `None` before the first
+    /// welcome.
+    pub fn key(&self) -> Option<ClientKey> {
+        *self.key.borrow()
+    }
+
+    /// Joins a room, and stays in it across lost connections until its events are dropped.
+    ///
+    /// Only one stream of a room is open at a time: a second one replaces the first, which ends.
+    ///
+    /// # Errors
+    /// The name is not valid.
+    pub fn room(&self, name: &str) -> Result<Room, BadName> {
+        self.room_with(name, RoomOptions::default())
+    }
+
+    /// Joins a room where an application has left off: after a position that it has stored beside its own data.
+    ///
+    /// # Errors
+    /// The name is not valid.
+    pub fn room_from(&self, name: &str, position: Position) -> Result<Room, BadName> {
+        self.room_with(name, RoomOptions { position: Some(position), presence: false })
+    }
+
+    /// Joins a room with these options.
+    ///
+    /// # Errors
+    /// The name is not valid.
+    pub fn room_with(&self, name: &str, options: RoomOptions) -> Result<Room, BadName> {
+        let room = RoomName::parse(name).map_err(|error| BadName { name: name.to_owned(), error })?;
+        let (sender, events) = mpsc::channel(self.events_max);
+        let (stream, is_behind) = (STREAMS.fetch_add(1, Relaxed), Arc::new(AtomicBool::new(false)));
+        let RoomOptions { position, presence } = options;
+        let outlet = Outlet { events: sender, is_behind: Arc::clone(&is_behind) };
+        self.asker.tell(Command::Open { room: room.clone(), stream, position, presence, events: outlet });
+        let commands = self.asker.commands.clone();
+        let events = RoomEvents { room: room.clone(), stream, events, is_behind, commands, position };
+        Ok(Room { handle: RoomHandle { asker: self.asker.clone(), room }, events })
+    }
+
+    /// A private conversation with another client.
+    ///
+    /// # Errors
+    /// The name is not valid.
+    pub fn private_with(&self, name: &str) -> Result<Private, BadName> {
+        let with = ClientId::parse(name).map_err(|error| BadName { name: name.to_owned(), error })?;
+        let events = self.follow(Some(with.clone()));
+        Ok(Private { handle: PrivateHandle { asker: self.asker.clone(), with }, events })
+    }
+
+    /// All private messages from now on, whoever the other client is.
+    pub fn private_messages(&self) -> PrivateEvents {
+        self.follow(None)
+    }
+
+    fn follow(&self, with: Option<ClientId>) -> PrivateEvents {
+        let (sender, events): (mpsc::Sender<PrivateEvent>, _) = mpsc::channel(self.events_max);
+        self.asker.tell(Command::Follow { with, events: sender });
+        PrivateEvents { events, _commands: self.asker.commands.clone() }
+    }
+
+    /// The rooms of the server, the fullest first, at most 1,000.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn rooms(&self) -> Result<Vec<RoomSummary>, SendError> {
+        let answer = self.asker.ask(ClientCommand::Rooms).await?;
+        let ServerEvent::Rooms { rooms, .. } = answer else { return Err(unexpected(&answer)) };
+        Ok(rooms)
+    }
+
+    /// Ends the connection and the client. Messages that wait fail with [`SendError::Closed`]; all streams end.
+    pub async fn close(self) {
+        self.asker.tell(Command::Close);
+        let mut state = self.state;
+        // An error: the task has ended.
+        while !matches!(*state.borrow_and_update(), State::Closed(_)) && state.changed().await.is_ok() {}
+    }
+}
+
+/// How to join a room.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RoomOptions {
+    /// The position after which to go on; without it the stream begins with new messages.
+    pub position: Option<Position>,
+    /// Whether [`RoomEvent::Presence`] is wanted.
+    pub presence: bool,
+}
+
+/// A room that the client is in: a handle and its events.
+#[derive(Debug)]
+pub struct Room {
+    handle: RoomHandle,
+    events: RoomEvents,
+}
+
+impl Room {
+    /// See [`RoomEvents::next`].
+    pub async fn next(&mut self) -> Option<RoomEvent> {
+        self.events.next().await
+    }
+
+    /// See [`RoomEvents::position`].
+    pub fn position(&self) -> Option<Position> {
+        self.events.position()
+    }
+
+    /// Separates the handle, which can be cloned, from the events, so that different tasks can use them.
+    pub fn split(self) -> (RoomHandle, RoomEvents) {
+        (self.handle, self.events)
+    }
+}
+
+impl std::ops::Deref for Room {
+    type Target = RoomHandle;
+
+    fn deref(&self) -> &RoomHandle {
+        &self.handle
+    }
+}
+
+/// Sends into a room and asks about it.
+#[derive(Debug, Clone)]
+pub struct RoomHandle {
+    asker: Asker,
+    room: RoomName,
+}
+
+impl RoomHandle {
+    /// The name of the room.
+    pub fn name(&self) -> &RoomName {
+        &self.room
+    }
+
+    /// Sends a message, and waits until the server has accepted (and, with a stored history, stored) it.
+    ///
+    /// The message has an `id`, with which it is sent again after a lost connection and delivered once. Messages leave
+    /// in the order of the calls. The future waits as long as there is no connection; if it is dropped, the message is
+    /// not sent again, and may have been delivered.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn send(&self, text: impl Into<String>) -> Result<Receipt, SendError> {
+        self.asker.post(Target::Room(self.room.clone()), text.into()).await
+    }
+
+    /// The messages of the room, the newest first, read page by page.
+    pub fn history(&self) -> History {
+        History::new(self.asker.clone(), Some(self.room.clone()), None)
+    }
+
+    /// The members of the room.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn members(&self) -> Result<MembersEvent, SendError> {
+        let answer = self.asker.ask(ClientCommand::Members { room: self.room.clone() }).await?;
+        let ServerEvent::Members(members) = answer else { return Err(unexpected(&answer)) };
+        Ok(members)
+    }
+}
+
+/// A private conversation: a handle and its messages.
+#[derive(Debug)]
+pub struct Private {
+    handle: PrivateHandle,
+    events: PrivateEvents,
+}
+
+impl Private {
+    /// See [`PrivateEvents::next`].
+    pub async fn next(&mut self) -> Option<PrivateEvent> {
+        self.events.next().await
+    }
+
+    /// Separates the handle, which can be cloned, from the events.
+    pub fn split(self) -> (PrivateHandle, PrivateEvents) {
+        (self.handle, self.events)
+    }
+}
+
+impl std::ops::Deref for Private {
+    type Target = PrivateHandle;
+
+    fn deref(&self) -> &PrivateHandle {
+        &self.handle
+    }
+}
+
+/// Sends to another client.
+#[derive(Debug, Clone)]
+pub struct PrivateHandle {
+    asker: Asker,
+    with: ClientId,
+}
+
+impl PrivateHandle {
+    /// Sends a private message, as [`RoomHandle::send`] does to a room. Its receipt has no `seq`.
+    ///
+    /// # Errors
+    /// [`SendError`]; `no_such_client` if nobody has the name and the server keeps no private messages.
+    pub async fn send(&self, text: impl Into<String>) -> Result<Receipt, SendError> {
+        self.asker.post(Target::Client(self.with.clone()), text.into()).await
+    }
+
+    /// The messages with the other client, the newest first, where the server keeps them.
+    pub fn history(&self) -> History {
+        History::new(self.asker.clone(), None, Some(self.with.clone()))
+    }
+}
+
+/// The server has accepted a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// Its `seq` in the room. `None` for a private message.
+    pub seq: Option<Seq>,
+    /// When the server accepted it, in milliseconds since the Unix epoch by the server's clock.
+    pub at: u64,
+    /// Whether it was accepted on an earlier connection already.
+    pub duplicate: bool,
+}
+
+/// The way of commands to the client's task.
+#[derive(Debug, Clone)]
+pub(crate) struct Asker {
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+impl Asker {
+    fn tell(&self, command: Command) {
+        if self.commands.send(command).is_err() {
+            log::debug!("the client has ended");
+        }
+    }
+
+    pub(crate) async fn ask(&self, command: ClientCommand<'static>) -> Result<ServerEvent<'static>, SendError> {
+        let (answer, answered) = oneshot::channel();
+        self.tell(Command::Ask { command, answer });
+        answered.await.unwrap_or(Err(SendError::Closed))
+    }
+
+    async fn post(&self, target: Target, text: String) -> Result<Receipt, SendError> {
+        let message = PostMessage { text: text.into(), target, client_id: None };
+        let answer = self.ask(ClientCommand::Message(message)).await?;
+        let ServerEvent::Ack(ack) = answer else { return Err(unexpected(&answer)) };
+        Ok(Receipt { seq: ack.seq, at: ack.at, duplicate: ack.duplicate })
+    }
+}
+
+/// An answer of another type than the question demands: the server is not what it says.
+pub(crate) fn unexpected(event: &ServerEvent<'_>) -> SendError {
+    log::warn!("an answer of the wrong type: {event:?}");
+    SendError::Unconfirmed
+}

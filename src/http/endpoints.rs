@@ -1,0 +1,433 @@
+//! The table of all HTTP routes. The router and the OpenAPI document are made from it, so neither can lack a route.
+
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, Resource, Route};
+use starling_protocol::limits;
+
+use super::handlers::{
+    asyncapi, drop_inbox, drop_room, file, healthz, index, messages, metrics, openapi, post_message, readyz,
+    remove_client, rooms, stats, upgrade_required,
+};
+use crate::refusal::{HttpCode, HttpRefusal};
+
+/// A path and its methods. `HEAD` is wherever `GET` is, and `OPTIONS` is everywhere.
+pub(super) struct Endpoint {
+    pub(super) path: &'static str,
+    pub(super) parameters: &'static [Parameter],
+    pub(super) operations: &'static [Operation],
+}
+
+/// A method of a path.
+pub(super) struct Operation {
+    pub(super) method: Method,
+    /// Its name in generated clients.
+    pub(super) id: &'static str,
+    pub(super) about: &'static str,
+    pub(super) access: Access,
+    pub(super) query: &'static [Parameter],
+    /// Whether it reads a message from the body.
+    pub(super) reads_message: bool,
+    pub(super) status: StatusCode,
+    pub(super) answer: Answer,
+    /// The refusals that this operation itself makes; any request may meet those of [`ANY_REQUEST`].
+    pub(super) refusals: &'static [HttpCode],
+    route: fn() -> Route,
+}
+
+/// Who may call an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    Anyone,
+    /// Anyone, or a client with a token where names are authenticated.
+    Reader,
+    Operator,
+}
+
+/// A parameter in the path or the query.
+pub(super) struct Parameter {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) kind: Kind,
+    pub(super) example: Option<&'static str>,
+}
+
+/// The values that a parameter may have.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    /// The name of a client or a room.
+    Name,
+    /// A name that clients may take.
+    OwnName,
+    Seq,
+    /// The most messages of a page.
+    Limit,
+    /// Words to search for.
+    Search,
+    Word(&'static [&'static str]),
+    Text,
+}
+
+/// The body of a successful answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Answer {
+    Nothing,
+    Text(&'static str),
+    Yaml,
+    /// A frame of the server of this `type`.
+    Event(&'static str),
+    Stats,
+    Posted,
+    /// The OpenAPI document.
+    Document,
+}
+
+/// The refusals of any request, whatever its path.
+pub(super) const ANY_REQUEST: [HttpCode; 8] = [
+    HttpCode::BadRequest,
+    HttpCode::RequestTimeout,
+    HttpCode::BodyTooLarge,
+    HttpCode::UriTooLong,
+    HttpCode::HeadTooLarge,
+    HttpCode::TooManyConnections,
+    HttpCode::NotImplemented,
+    HttpCode::Unavailable,
+];
+
+const fn parameter(name: &'static str, about: &'static str, kind: Kind) -> Parameter {
+    Parameter { name, about, kind, example: None }
+}
+
+const VERSION: Parameter = parameter("version", "The version of the page's files.", Kind::Text);
+const FOLDER: Parameter = parameter("folder", "A folder of the page.", Kind::Text);
+const FILE: Parameter = parameter("file", "A file of the page.", Kind::Text);
+const ROOM: Parameter =
+    Parameter { example: Some(limits::LOBBY), ..parameter("room", "The name of a room.", Kind::Name) };
+const CLIENT: Parameter = parameter("clientId", "The name of a client.", Kind::Name);
+
+/// The parameters of a handshake.
+const HANDSHAKE: &[Parameter] = &[
+    parameter("clientId", "The name to take. Without it the connection gets a guest name.", Kind::OwnName),
+    parameter("key", "With `clientId`: the key in an earlier `welcome`, which takes the name back.", Kind::Text),
+    parameter("format", "`text` answers in lines for a person.", Kind::Word(&["json", "text"])),
+];
+
+/// The refusals of a handshake.
+const HANDSHAKE_REFUSALS: &[HttpCode] = &[
+    HttpCode::BadName,
+    HttpCode::BadRoom,
+    HttpCode::Unauthorized,
+    HttpCode::Forbidden,
+    HttpCode::NoSuchPath,
+    HttpCode::NameTaken,
+    HttpCode::UpgradeRequired,
+    HttpCode::RateLimited,
+];
+
+/// The parts of an operation that most do not have.
+const GET: Operation = Operation {
+    method: Method::GET,
+    id: "",
+    about: "",
+    access: Access::Anyone,
+    query: &[],
+    reads_message: false,
+    status: StatusCode::OK,
+    answer: Answer::Nothing,
+    refusals: &[],
+    route: web::route,
+};
+const DELETE: Operation =
+    Operation { method: Method::DELETE, access: Access::Operator, status: StatusCode::NO_CONTENT, ..GET };
+
+const PAGE_FILE: Operation = Operation {
+    about: "A file that the page loads.",
+    answer: Answer::Text("*/*"),
+    refusals: &[HttpCode::NoSuchPath],
+    route: || web::to(file),
+    ..GET
+};
+
+const HANDSHAKE_GET: Operation = Operation {
+    access: Access::Reader,
+    query: HANDSHAKE,
+    status: StatusCode::SWITCHING_PROTOCOLS,
+    refusals: HANDSHAKE_REFUSALS,
+    route: || web::to(upgrade_required),
+    ..GET
+};
+
+/// All routes. The paths of the page have separate patterns instead of one tail match, because the request metrics are
+/// labelled by pattern.
+pub(super) static ENDPOINTS: &[Endpoint] = &[
+    Endpoint {
+        path: "/",
+        parameters: &[],
+        operations: &[Operation {
+            id: "page",
+            about: "The chat page.",
+            answer: Answer::Text("text/html"),
+            refusals: &[HttpCode::NoSuchPath],
+            route: || web::to(index),
+            ..GET
+        }],
+    },
+    Endpoint {
+        path: "/web/{version}/{file}",
+        parameters: &[VERSION, FILE],
+        operations: &[Operation { id: "pageFile", ..PAGE_FILE }],
+    },
+    Endpoint {
+        path: "/web/{version}/{folder}/{file}",
+        parameters: &[VERSION, FOLDER, FILE],
+        operations: &[Operation { id: "pageFileInFolder", ..PAGE_FILE }],
+    },
+    Endpoint {
+        path: "/web/{version}/{folder}/{inner}/{file}",
+        parameters: &[VERSION, FOLDER, parameter("inner", "A folder within it.", Kind::Text), FILE],
+        operations: &[Operation { id: "pageFileInInnerFolder", ..PAGE_FILE }],
+    },
+    Endpoint {
+        path: "/healthz",
+        parameters: &[],
+        operations: &[Operation {
+            id: "healthz",
+            about: "The process is alive.",
+            answer: Answer::Text("text/plain"),
+            route: || web::to(healthz),
+            ..GET
+        }],
+    },
+    Endpoint {
+        path: "/readyz",
+        parameters: &[],
+        operations: &[Operation {
+            id: "readyz",
+            about: "Whether the server can serve; 503 has the reason.",
+            answer: Answer::Text("text/plain"),
+            route: || web::to(readyz),
+            ..GET
+        }],
+    },
+    Endpoint {
+        path: "/metrics",
+        parameters: &[],
+        operations: &[Operation {
+            id: "metrics",
+            about: "The figures, for Prometheus.",
+            answer: Answer::Text("text/plain"),
+            route: || web::to(metrics),
+            ..GET
+        }],
+    },
+    Endpoint {
+        path: "/ws",
+        parameters: &[],
+        operations: &[Operation {
+            id: "connect",
+            about: "A WebSocket in the lobby. The frames are described by /api/asyncapi.yaml.",
+            ..HANDSHAKE_GET
+        }],
+    },
+    Endpoint {
+        path: "/ws/{room}",
+        parameters: &[ROOM],
+        operations: &[Operation {
+            id: "connectToRoom",
+            about: "A WebSocket in a room. The frames are described by /api/asyncapi.yaml.",
+            ..HANDSHAKE_GET
+        }],
+    },
+    Endpoint {
+        path: "/api/openapi.json",
+        parameters: &[],
+        operations: &[Operation {
+            id: "openapi",
+            about: "This document.",
+            answer: Answer::Document,
+            route: || web::to(openapi),
+            ..GET
+        }],
+    },
+    Endpoint {
+        path: "/api/asyncapi.yaml",
+        parameters: &[],
+        operations: &[Operation {
+            id: "asyncapi",
+            about: "The AsyncAPI document of the WebSocket.",
+            answer: Answer::Yaml,
+            route: || web::to(asyncapi),
+            ..GET
+        }],
+    },
+    Endpoint {
+        path: "/api/stats",
+        parameters: &[],
+        operations: &[Operation {
+            id: "stats",
+            about: "The figures of the chat in short.",
+            access: Access::Reader,
+            answer: Answer::Stats,
+            refusals: &[HttpCode::Unauthorized],
+            route: || web::to(stats),
+            ..GET
+        }],
+    },
+    Endpoint {
+        path: "/api/rooms",
+        parameters: &[],
+        operations: &[Operation {
+            id: "rooms",
+            about: "The rooms, the fullest first. Where names are authenticated, those that the token allows.",
+            access: Access::Reader,
+            answer: Answer::Event("rooms"),
+            refusals: &[HttpCode::Unauthorized],
+            route: || web::to(rooms),
+            ..GET
+        }],
+    },
+    Endpoint {
+        path: "/api/rooms/{room}/messages",
+        parameters: &[ROOM],
+        operations: &[
+            Operation {
+                id: "messages",
+                about: "A page of a room's messages, the oldest first; with `q`, the messages found, the newest first. \
+                    Either `before` or `after`; with `q` only `before`.",
+                access: Access::Reader,
+                query: &[
+                    parameter("before", "Only messages with a smaller `seq`: the newest of them.", Kind::Seq),
+                    parameter("after", "Only messages with a greater `seq`: the oldest of them.", Kind::Seq),
+                    parameter("limit", "Most messages of the page; 50 if absent.", Kind::Limit),
+                    parameter("q", "The words and `\"phrases\"` to search for.", Kind::Search),
+                ],
+                answer: Answer::Event("history"),
+                refusals: &[
+                    HttpCode::BadRoom,
+                    HttpCode::Unauthorized,
+                    HttpCode::Forbidden,
+                    HttpCode::NoSuchRoom,
+                    HttpCode::NoSuchPath,
+                ],
+                route: || web::to(messages),
+                ..GET
+            },
+            Operation {
+                method: Method::POST,
+                id: "postMessage",
+                about: "Says a message in a room. Answers when it is stored.",
+                access: Access::Operator,
+                reads_message: true,
+                answer: Answer::Posted,
+                refusals: &[
+                    HttpCode::BadRoom,
+                    HttpCode::BadName,
+                    HttpCode::MessageEmpty,
+                    HttpCode::MessageTooLarge,
+                    HttpCode::Unauthorized,
+                    HttpCode::Forbidden,
+                    HttpCode::NoSuchRoom,
+                    HttpCode::NoSuchPath,
+                ],
+                route: || web::to(post_message),
+                ..GET
+            },
+        ],
+    },
+    Endpoint {
+        path: "/api/rooms/{room}",
+        parameters: &[ROOM],
+        operations: &[Operation {
+            id: "dropRoom",
+            about: "Drops a room with all its messages.",
+            refusals: &[
+                HttpCode::BadRoom,
+                HttpCode::Unauthorized,
+                HttpCode::Forbidden,
+                HttpCode::NoSuchRoom,
+                HttpCode::NoSuchPath,
+            ],
+            route: || web::to(drop_room),
+            ..DELETE
+        }],
+    },
+    Endpoint {
+        path: "/api/inboxes/{clientId}",
+        parameters: &[CLIENT],
+        operations: &[Operation {
+            id: "dropInbox",
+            about: "Drops the private messages in a client's inbox.",
+            refusals: &[
+                HttpCode::BadName,
+                HttpCode::Unauthorized,
+                HttpCode::Forbidden,
+                HttpCode::NoSuchClient,
+                HttpCode::NoSuchPath,
+            ],
+            route: || web::to(drop_inbox),
+            ..DELETE
+        }],
+    },
+    Endpoint {
+        path: "/api/clients/{clientId}",
+        parameters: &[CLIENT],
+        operations: &[Operation {
+            id: "removeClient",
+            about: "Closes all connections of a client.",
+            refusals: &[
+                HttpCode::BadName,
+                HttpCode::Unauthorized,
+                HttpCode::Forbidden,
+                HttpCode::NoSuchClient,
+                HttpCode::NoSuchPath,
+            ],
+            route: || web::to(remove_client),
+            ..DELETE
+        }],
+    },
+];
+
+impl Endpoint {
+    /// Its methods, as `Allow` has them.
+    fn allow(&self) -> String {
+        let mut allow = String::new();
+        for operation in self.operations {
+            allow += operation.method.as_str();
+            allow += if operation.method == Method::GET { ", HEAD, " } else { ", " };
+        }
+        allow + "OPTIONS"
+    }
+}
+
+/// Adds all routes to the router.
+pub(super) fn register(config: &mut ServiceConfig) {
+    for endpoint in ENDPOINTS {
+        let mut resource = resource(endpoint.path, endpoint.allow());
+        for operation in endpoint.operations {
+            resource = resource.route((operation.route)().method(operation.method.clone()));
+            if operation.method == Method::GET {
+                resource = resource.route((operation.route)().method(Method::HEAD));
+            }
+        }
+        config.service(resource);
+    }
+}
+
+/// A resource with these methods. Other methods are refused; `OPTIONS` lists them.
+pub(super) fn resource(path: &str, methods: String) -> Resource {
+    web::resource(path).default_service(web::to(move |request: HttpRequest| {
+        let methods = methods.clone();
+        async move {
+            if request.method() == Method::OPTIONS {
+                return Ok(told(methods));
+            }
+            let text = format!("the method {} is not one of {methods}", request.method());
+            Err(HttpRefusal::new(HttpCode::MethodNotAllowed, text).allow(methods))
+        }
+    }))
+}
+
+/// The answer to `OPTIONS`.
+pub(super) fn told(methods: String) -> HttpResponse {
+    HttpResponse::NoContent().insert_header((header::ALLOW, methods)).finish()
+}

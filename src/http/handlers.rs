@@ -1,0 +1,293 @@
+//! What each HTTP route does. The table of the routes is `endpoints`.
+
+use actix_web::body;
+use actix_web::http::StatusCode;
+use actix_web::http::header::ContentType;
+use actix_web::web::{Bytes, Data, Path, Query};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use starling_actors::chat_server::command::{DropError, Posted};
+use starling_actors::chat_server::{AskError, HistoryQuery, OperatorPost};
+use starling_actors::history::{RoomKey, SearchText};
+use starling_protocol::{
+    ClientId, ErrorCode, HistoryEvent, HistoryPage, MessageId, RoomName, Seq, ServerEvent, codec, limits,
+};
+
+use crate::callers::{self, Operator, Reader};
+use crate::refusal::{HttpCode, HttpRefusal};
+use crate::state::ServerState;
+use crate::{page, upgrade};
+
+type Answer = Result<HttpResponse, HttpRefusal>;
+
+/// The response of `/metrics` without its body, which the middleware adds for `GET`. A `HEAD` response has no
+/// `Content-Length`, because the length is not known.
+pub(super) async fn metrics() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(body::None::new())
+}
+
+pub(super) async fn upgrade_required(request: HttpRequest) -> Answer {
+    let room = request.match_info().get("room").unwrap_or(limits::LOBBY);
+    let room = upgrade::check_wanted(room, request.query_string())?;
+    callers::check_handshake(&request, &room)?;
+    Err(HttpRefusal::new(HttpCode::UpgradeRequired, "connect here with a WebSocket"))
+}
+
+/// The process is alive.
+pub(super) async fn healthz() -> &'static str {
+    "alive\n"
+}
+
+/// Whether the server can serve.
+pub(super) async fn readyz(state: Data<ServerState>) -> Answer {
+    match state.not_ready() {
+        None => Ok(HttpResponse::Ok().content_type(ContentType::plaintext()).body("ready\n")),
+        Some(reason) => Err(HttpRefusal::new(HttpCode::Unavailable, reason)),
+    }
+}
+
+/// The AsyncAPI document of the WebSocket; a test compares it with the types.
+const ASYNCAPI: &str = include_str!("../../docs/asyncapi.yaml");
+
+/// Makes the OpenAPI document of a server. The document describes these handlers, so it is given to them.
+pub(super) struct MakeOpenApi(pub(super) fn(&ServerState) -> Bytes);
+
+/// The OpenAPI document of this server.
+pub(super) async fn openapi(state: Data<ServerState>, make: Data<MakeOpenApi>) -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(state.openapi(make.0))
+}
+
+pub(super) async fn asyncapi() -> HttpResponse {
+    HttpResponse::Ok().content_type("application/yaml").body(ASYNCAPI)
+}
+
+/// The figures of the chat in short.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Stats {
+    server: String,
+    uptime_seconds: u64,
+    connections: i64,
+    rooms: i64,
+    /// Since the start, like those below.
+    messages: u64,
+    deliveries: u64,
+    /// Messages that wait in all mailboxes and outboxes.
+    backlog: u64,
+}
+
+pub(super) async fn stats(state: Data<ServerState>, _: Reader) -> HttpResponse {
+    let metrics = state.metrics();
+    HttpResponse::Ok().json(Stats {
+        server: state.chat_config().server.clone(),
+        uptime_seconds: state.uptime_seconds(),
+        connections: metrics.connections(),
+        rooms: metrics.rooms(),
+        messages: metrics.messages(),
+        deliveries: metrics.deliveries(),
+        backlog: metrics.backlog(),
+    })
+}
+
+pub(super) async fn rooms(state: Data<ServerState>, reader: Reader) -> Answer {
+    let (rooms, truncated) = state.chat().rooms(reader.rooms).await.map_err(unanswered)?;
+    Ok(event(&ServerEvent::Rooms { id: None, rooms, truncated }))
+}
+
+/// The query of `/api/rooms/{room}/messages`.
+#[derive(Debug, Deserialize)]
+pub(super) struct PageQuery {
+    before: Option<u64>,
+    after: Option<u64>,
+    limit: Option<u16>,
+    /// Search words; the matching messages are returned newest first.
+    q: Option<String>,
+}
+
+pub(super) async fn messages(
+    state: Data<ServerState>,
+    reader: Reader,
+    room: Path<String>,
+    query: Result<Query<PageQuery>, actix_web::Error>,
+) -> Answer {
+    let room = RoomName::parse(&room).map_err(|error| HttpRefusal::new(HttpCode::BadRoom, error.to_string()))?;
+    reader.check(&room)?;
+    let query = query.map_err(|error| HttpRefusal::new(HttpCode::BadRequest, error.to_string()))?;
+    let page = match (query.before, query.after) {
+        (None, None) => HistoryPage::Newest,
+        (Some(before), None) => HistoryPage::Before(Seq(before)),
+        (None, Some(after)) => HistoryPage::After(Seq(after)),
+        (Some(_), Some(_)) => {
+            return Err(HttpRefusal::new(HttpCode::BadRequest, "a page has either `before` or `after`, not both"));
+        }
+    };
+    let search = match query.q.as_deref().map(SearchText::parse) {
+        None => None,
+        Some(Some(text)) if query.after.is_none() => Some(text),
+        Some(Some(_)) => {
+            return Err(HttpRefusal::new(HttpCode::BadRequest, "a search takes `before`, not `after`"));
+        }
+        Some(None) => {
+            let text = format!("`q` must have a word, and at most {} bytes", SearchText::BYTES_MAX);
+            return Err(HttpRefusal::new(HttpCode::BadRequest, text));
+        }
+    };
+    if search.is_some() && state.is_short_of_memory() {
+        return Err(HttpRefusal::new(HttpCode::Unavailable, "the server is short of memory"));
+    }
+    let limit = query.limit.unwrap_or(limits::HISTORY_LIMIT_DEFAULT);
+    if !(1..=limits::HISTORY_LIMIT_MAX).contains(&limit) {
+        let text = format!("`limit` must be 1 to {}", limits::HISTORY_LIMIT_MAX);
+        return Err(HttpRefusal::new(HttpCode::BadRequest, text));
+    }
+    let bytes = state.chat_config().page_bytes();
+    let page = state.chat().history(HistoryQuery { room: room.clone(), page, search, limit, bytes }).await;
+    let page = page.map_err(unanswered)?;
+    let messages = page.messages.iter().map(|message| message.to_wire()).collect();
+    let (room, has_more) = (Some(room), page.has_more);
+    Ok(event(&ServerEvent::History(HistoryEvent { id: None, room, inbox: false, to: None, messages, has_more })))
+}
+
+/// An operator's message; its fields are those of `message`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct OperatorMessage {
+    /// The sender's name. Without it, that of the token, or `operator`.
+    #[schemars(extend("not" = { "type": "string", "pattern": format!("^{}", limits::GUEST_PREFIX) }))]
+    client_id: Option<ClientId>,
+    /// The text.
+    #[serde(rename = "Message")]
+    #[schemars(length(min = 1))]
+    text: String,
+    /// The sender's own name for the message. The same `id` again within five minutes is delivered once.
+    id: Option<MessageId>,
+}
+
+/// The position of a stored message.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct PostedMessage {
+    room: RoomName,
+    seq: Seq,
+    /// The time at which the server accepted it, in milliseconds since the Unix epoch.
+    at: u64,
+    /// Whether the message was stored before, with the same `id`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    duplicate: bool,
+}
+
+/// The sender's name if neither the message nor the token has one.
+const OPERATOR: &str = "operator";
+
+pub(super) async fn post_message(
+    state: Data<ServerState>,
+    operator: Operator,
+    room: Path<String>,
+    body: Result<Bytes, actix_web::Error>,
+) -> Answer {
+    let room = RoomName::parse(&room).map_err(|error| HttpRefusal::new(HttpCode::BadRoom, error.to_string()))?;
+    let bad = |error: &dyn std::fmt::Display| HttpRefusal::new(HttpCode::BadRequest, error.to_string());
+    let body = body.map_err(|error| bad(&error))?;
+    // Serde would also accept an array for this struct, but the protocol allows only an object.
+    let fields: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&body).map_err(|error| bad(&error))?;
+    let message: OperatorMessage =
+        serde_json::from_value(serde_json::Value::Object(fields)).map_err(|error| bad(&error))?;
+    if message.text.is_empty() {
+        return Err(HttpRefusal::new(HttpCode::MessageEmpty, "field `Message` is empty"));
+    }
+    let (length, most) = (message.text.len(), state.chat_config().message_bytes as usize);
+    if length > most {
+        let text = format!("the message has {length} bytes, {most} are allowed");
+        return Err(HttpRefusal::new(HttpCode::MessageTooLarge, text));
+    }
+    let client_id = match message.client_id.or(operator.name) {
+        Some(name) if name.is_guest() => {
+            return Err(HttpRefusal::new(HttpCode::BadName, "only the server assigns guest names"));
+        }
+        Some(name) => name,
+        None => ClientId::parse(OPERATOR).map_err(|error| bad(&error))?,
+    };
+    let (text, id) = (message.text.into_boxed_str(), message.id);
+    let posted =
+        state.chat().post(OperatorPost { room: room.clone(), client_id, text, id }).await.map_err(unanswered)?;
+    let Posted { seq, at, duplicate } = posted.map_err(|refusal| {
+        let code = if refusal.code == ErrorCode::NoSuchRoom { HttpCode::NoSuchRoom } else { HttpCode::Unavailable };
+        HttpRefusal::new(code, refusal.message)
+    })?;
+    Ok(HttpResponse::Ok().json(PostedMessage { room, seq, at, duplicate }))
+}
+
+pub(super) async fn remove_client(state: Data<ServerState>, _: Operator, name: Path<String>) -> Answer {
+    let name = ClientId::parse(&name).map_err(|error| HttpRefusal::new(HttpCode::BadName, error.to_string()))?;
+    match state.chat().remove_client(name.clone()).await.map_err(unanswered)? {
+        0 => Err(HttpRefusal::new(HttpCode::NoSuchClient, format!("nobody here is called {name}"))),
+        _ => Ok(HttpResponse::NoContent().finish()),
+    }
+}
+
+pub(super) async fn drop_room(state: Data<ServerState>, _: Operator, room: Path<String>) -> Answer {
+    let room = RoomName::parse(&room).map_err(|error| HttpRefusal::new(HttpCode::BadRoom, error.to_string()))?;
+    let none = HttpRefusal::new(HttpCode::NoSuchRoom, format!("there is no room {room}"));
+    dropped(&state, RoomKey::Room(room), none).await
+}
+
+pub(super) async fn drop_inbox(state: Data<ServerState>, _: Operator, owner: Path<String>) -> Answer {
+    let owner = ClientId::parse(&owner).map_err(|error| HttpRefusal::new(HttpCode::BadName, error.to_string()))?;
+    let none = HttpRefusal::new(HttpCode::NoSuchClient, format!("there is no inbox of {owner}"));
+    dropped(&state, RoomKey::Inbox(owner), none).await
+}
+
+async fn dropped(state: &ServerState, key: RoomKey, none: HttpRefusal) -> Answer {
+    if let Some(reason) = state.not_ready() {
+        return Err(HttpRefusal::new(HttpCode::Unavailable, reason));
+    }
+    match state.chat().drop_room(key).await.map_err(unanswered)? {
+        Ok(()) => Ok(HttpResponse::NoContent().finish()),
+        Err(DropError::NotThere) => Err(none),
+        Err(error @ DropError::NotStored) => Err(HttpRefusal::new(HttpCode::Unavailable, error.to_string())),
+    }
+}
+
+/// The same JSON as in a WebSocket frame.
+fn event(event: &ServerEvent<'_>) -> HttpResponse {
+    let mut body = Vec::new();
+    codec::encode_event(event, &mut body);
+    HttpResponse::Ok().content_type("application/json").body(body)
+}
+
+fn unanswered(error: AskError) -> HttpRefusal {
+    let code = match error {
+        AskError::NotThere => HttpCode::NoSuchRoom,
+        AskError::Unavailable(_) | AskError::TimedOut => HttpCode::Unavailable,
+    };
+    HttpRefusal::new(code, error.to_string())
+}
+
+impl std::fmt::Display for HttpRefusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl ResponseError for HttpRefusal {
+    fn status_code(&self) -> StatusCode {
+        self.code.status()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.to_response().into()
+    }
+}
+
+/// The chat page, with the path prefix of this server in it.
+pub(super) async fn index(request: HttpRequest, state: Data<ServerState>) -> Answer {
+    state.pages().index(&request)
+}
+
+/// A file that the page loads.
+pub(super) async fn file(request: HttpRequest, state: Data<ServerState>) -> Answer {
+    let asked = request.path().strip_prefix("/web/").and_then(|rest| rest.split_once('/'));
+    let (version, path) = asked.ok_or_else(|| page::nothing_at(&request))?;
+    state.pages().file(&request, version, path)
+}

@@ -1,0 +1,144 @@
+//! A worker thread: its hub, and the service that takes its connections.
+
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actix_http::{HttpService, KeepAlive};
+use actix_rt::net::TcpStream;
+use actix_service::{ServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_web::dev::AppConfig;
+use actix_web_prom::{PrometheusMetrics, PrometheusMetricsBuilder};
+use prometheus::Registry;
+use starling_actors::chat_server::{ChatServerHandle, PreparedChat};
+use starling_actors::ids::HubId;
+use starling_actors::metrics::MetricsCollector;
+use starling_actors::{ChatConfig, LocalHub, Metrics};
+
+use crate::accept::Accept;
+use crate::admission::Admission;
+use crate::auth::Access;
+use crate::broken_connections::BrokenConnections;
+use crate::config::Config;
+use crate::http;
+use crate::http_stream::HttpStream;
+use crate::limit_metrics::Limits;
+use crate::page::Pages;
+use crate::process_metrics::ProcessMetrics;
+use crate::refusal::RefusedHandshakes;
+use crate::start_error::StartError;
+use crate::state::{ServerState, Shared};
+use crate::tls::Tls;
+use crate::upgrade::Upgrade;
+
+/// The chat, for the first worker thread that takes it; `None` where it has a thread of its own.
+pub(crate) type WaitingChat = Arc<Mutex<Option<PreparedChat>>>;
+
+/// The parts of the chat that all worker threads share.
+pub(crate) struct SharedChat {
+    pub(crate) handle: ChatServerHandle,
+    pub(crate) config: Arc<ChatConfig>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// Everything with which each worker thread starts to serve.
+#[derive(Clone)]
+pub(crate) struct Worker {
+    pub(crate) state: Arc<ServerState>,
+    accept: Arc<Accept>,
+    http_metrics: PrometheusMetrics,
+    /// Longest time that the end of an HTTP connection may take.
+    disconnect_time: Duration,
+    next_hub: Arc<AtomicU8>,
+    waiting_chat: WaitingChat,
+}
+
+impl Worker {
+    /// Registers the metrics of the edges.
+    pub(crate) fn register(
+        config: &Config,
+        connections: u64,
+        chat: SharedChat,
+        tls: Option<Arc<Tls>>,
+        waiting_chat: WaitingChat,
+    ) -> Result<Self, StartError> {
+        let SharedChat { handle, config: chat_config, metrics } = chat;
+        let registered = |error: prometheus::Error| StartError::Metrics(error.to_string());
+        let registry = registry_of(&metrics).map_err(registered)?;
+        Limits::of(config, connections).register(&registry).map_err(registered)?;
+        let state = Arc::new(ServerState::new(Shared {
+            chat: handle,
+            chat_config,
+            metrics,
+            refused: RefusedHandshakes::register(&registry).map_err(registered)?,
+            broken: BrokenConnections::register(&registry).map_err(registered)?,
+            pages: Pages::new(config.web_folder()),
+            path_prefix: config.path_prefix.clone(),
+            access: Access::new(config),
+            admission: Admission::register(config, connections, &registry).map_err(registered)?,
+            http_limits: config.http_limits(),
+        }));
+        Ok(Self {
+            state,
+            accept: Accept::register(tls, config.handshake_time(), &registry).map_err(registered)?,
+            http_metrics: count_requests(&registry)?,
+            disconnect_time: config.handshake_time(),
+            next_hub: Arc::default(),
+            waiting_chat,
+        })
+    }
+
+    /// Starts the hub of this worker thread. Called once on each of them.
+    fn start_hub(&self) -> LocalHub {
+        if let Some(prepared) = self.waiting_chat.lock().ok().and_then(|mut chat| chat.take()) {
+            prepared.run_here();
+        }
+        let state = &self.state;
+        LocalHub::start(
+            HubId(self.next_hub.fetch_add(1, Relaxed)),
+            Arc::clone(state.chat_config()),
+            state.chat().clone(),
+            Arc::clone(state.metrics()),
+        )
+    }
+
+    /// Makes the service for the connections of this worker thread.
+    pub(crate) fn serve(&self) -> impl ServiceFactory<TcpStream, Config = ()> + use<> {
+        let (state, accept) = (Arc::clone(&self.state), Arc::clone(&self.accept));
+        let upgrade = Upgrade::new(self.start_hub(), Arc::clone(&state));
+        let plain = map_config(http::app(Arc::clone(&state), self.http_metrics.clone()), |()| AppConfig::default());
+        let broken = Arc::clone(&state);
+        // `HttpStream` limits the time of a head and of an idle connection.
+        let http = HttpService::<HttpStream, _, _>::build()
+            .client_request_timeout(Duration::ZERO)
+            .keep_alive(KeepAlive::Os)
+            .client_disconnect_timeout(self.disconnect_time)
+            .upgrade(fn_service(move |request| Rc::clone(&upgrade).serve(request)))
+            .finish(plain)
+            .map_err(move |error| broken.broken().count(error));
+        fn_service(move |tcp: TcpStream| {
+            let (accept, state) = (Arc::clone(&accept), Arc::clone(&state));
+            async move { accept.take(tcp, state).await }
+        })
+        .and_then(http)
+    }
+}
+
+/// A registry with the metrics of the chat and of the process.
+fn registry_of(metrics: &Arc<Metrics>) -> Result<Registry, prometheus::Error> {
+    let registry = Registry::new();
+    registry.register(Box::new(MetricsCollector(Arc::clone(metrics))))?;
+    registry.register(Box::new(ProcessMetrics::new()))?;
+    Ok(registry)
+}
+
+/// The middleware that counts requests and serves `/metrics`.
+fn count_requests(registry: &Registry) -> Result<PrometheusMetrics, StartError> {
+    PrometheusMetricsBuilder::new("chat")
+        .registry(registry.clone())
+        .endpoint("/metrics")
+        .mask_unmatched_patterns("unmatched")
+        .build()
+        .map_err(|error| StartError::Metrics(error.to_string()))
+}

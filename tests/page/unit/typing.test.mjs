@@ -1,0 +1,48 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { parseCommand } from "../../../web/js/commands.js";
+import { completionAt } from "../../../web/js/completion.js";
+import { parseRoute, routeTo } from "../../../web/js/routes.js";
+
+test("a line is a text, a command, or refused", () => {
+  for (const [line, wanted] of [
+    ["hello /join", { is: "say", text: "hello /join" }],
+    ["//join", { is: "say", text: "/join" }],
+    ["/msg bob  two\nlines", { is: "msg", name: "bob", text: "two\nlines" }],
+    ["/msg @bob hey", { is: "msg", name: "bob", text: "hey" }],
+    ["/msg guest-1 hey", { is: "msg", name: "guest-1", text: "hey" }],
+    ["/join #dev", { is: "join", room: "dev" }],
+    ["/leave", { is: "leave", room: null }],
+    ["/leave dev", { is: "leave", room: "dev" }],
+    ["/who", { is: "who", room: null }],
+    ["/quit", { is: "quit" }],
+  ]) assert.deepEqual(parseCommand(line), wanted);
+  for (const line of ["/", "/ join dev", "/join", "/join no!", "/nick guest-1", "/nick", "/msg", "/msg bob", "/etc/hosts", "/JOIN dev"]) {
+    assert.equal(parseCommand(line).is, "refused", line);
+  }
+});
+
+test("the word before the cursor is completed, and a whole one is not", () => {
+  const names = ["alice", "Bob", "bobby"];
+  const options = (text, cursor = text.length) => completionAt(text, cursor, names)?.options.map((option) => option.text) ?? [];
+  assert.deepEqual(options("hi @bo"), ["@Bob ", "@bobby "]);
+  assert.deepEqual(options("hi @bo there", 6), ["@Bob ", "@bobby "]);
+  assert.deepEqual(options("@alice"), []);
+  assert.deepEqual(options("mail@bo"), []);
+  assert.deepEqual(options("/jo"), ["/join "]);
+  assert.deepEqual(options("say /jo"), []);
+  assert.deepEqual(options(":rock"), ["🚀 "]);
+  assert.deepEqual(options("10:30"), []);
+  assert.equal(completionAt("hi @bo", 6, names).from, 3);
+  assert.equal(completionAt("@", 1, Array.from({ length: 50 }, (_, n) => `n${n}`)).options.length, 9);
+});
+
+test("an address leads where it was made, and others lead nowhere", () => {
+  for (const [key, seq] of [["#dev", undefined], ["#a.b-c_d", 42], ["@bob", undefined]]) {
+    assert.deepEqual(parseRoute(routeTo(key, seq)), { key, seq: seq ?? null });
+  }
+  for (const hash of ["", "#", "#/", "#/room/", "#/room/a b", "#/room/%", "#/room/%2F", "#/room/dev/0", "#/room/dev/1/2", "#/with/bob/1", "#/lab"]) {
+    assert.equal(parseRoute(hash), null, hash);
+  }
+});

@@ -1,0 +1,63 @@
+// @ts-check
+/**
+ * The messages that this page sends: kept in the outbox until the server has them, shown as pending meanwhile.
+ *
+ * @typedef {import("./chat.js").Change} Change
+ * @typedef {import("./conversation.js").Conversation} Conversation
+ * @typedef {import("./outbox.js").Entry} Entry
+ * @typedef {import("./protocol.js").Refusal} Refusal
+ */
+import { Outbox } from "./outbox.js";
+
+const newId = () => {
+  const bytes = crypto.getRandomValues(new Uint8Array(12));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+};
+
+export class OwnMessages {
+  /**
+   * @param {{conversations: Map<string, Conversation>, tell: (change: Change) => void}} options
+   */
+  constructor({ conversations, tell }) {
+    this.conversations = conversations;
+    this.tell = tell;
+    this.outbox = new Outbox({ newId, now: () => Date.now() });
+  }
+
+  /**
+   * @param {Conversation} conversation
+   * @param {string} text
+   */
+  say(conversation, text) {
+    this.#send(this.outbox.add(conversation.key, text));
+  }
+
+  /** @param {string} id */
+  sayAgain(id) {
+    const entry = this.outbox.retry(id);
+    if (entry) this.#send(entry);
+  }
+
+  /** @param {string} id */
+  withdraw(id) {
+    const entry = this.outbox.entries.get(id);
+    this.outbox.discard(id);
+    if (entry) this.tell({ kind: "outbox", destination: entry.destination });
+  }
+
+  /** @param {Entry} entry */
+  async #send({ id, destination, text }) {
+    const conversation = this.conversations.get(destination);
+    if (!conversation?.to) return;
+    this.tell({ kind: "outbox", destination });
+    try {
+      const { seq } = await conversation.to.send(text, { id });
+      this.outbox.acked(id);
+      // A duplicate has been shown already, or will be when the page catches up.
+      if (conversation.isRoom && seq !== undefined && seq <= conversation.roomLog.newest && seq >= conversation.roomLog.oldest) this.outbox.seen(id);
+    } catch (error) {
+      this.outbox.refused(id, /** @type {Refusal} */ (error));
+    }
+    this.tell({ kind: "outbox", destination });
+  }
+}
