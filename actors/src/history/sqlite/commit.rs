@@ -1,8 +1,7 @@
 //! One commit: the writes of one transaction.
 
 use rusqlite::{Connection, TransactionBehavior};
-use rustc_hash::FxHashMap;
-use smallvec::SmallVec;
+use rustc_hash::{FxHashMap, FxHashSet};
 use starling_protocol::Seq;
 
 use super::command::{Append, NewCopy};
@@ -36,11 +35,6 @@ pub(super) struct Numbering<'a> {
 impl<'a> Numbering<'a> {
     pub(super) fn new(bounds: &'a Bounds) -> Self {
         Self { bounds, given: FxHashMap::default() }
-    }
-
-    /// Whether a message of the room was stored before.
-    fn is_known(&self, room: DbRoom) -> bool {
-        self.bounds.contains_key(&room) || self.given.contains_key(&room)
     }
 
     fn newest(&self, room: DbRoom) -> Seq {
@@ -79,13 +73,17 @@ pub(super) fn write(
 ) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     write_due(&transaction, due)?;
-    let mut newest = FxHashMap::default();
+    let mut rooms = FxHashMap::default();
     for append in batch {
         insert(&transaction, append)?;
-        newest.extend(append.copies.iter().map(|copy| (copy.db, copy)));
+        for copy in &append.copies {
+            let (_, newest) = rooms.entry(copy.db).or_insert((copy.seq, copy));
+            *newest = copy;
+        }
     }
-    for copy in newest.into_values() {
-        advance(&transaction, copy, bounds.contains_key(&copy.db))?;
+    for (oldest, newest) in rooms.into_values() {
+        let is_new = !bounds.contains_key(&newest.db);
+        advance(&transaction, newest, is_new.then_some(oldest))?;
     }
     transaction.commit()
 }
@@ -102,20 +100,25 @@ pub(super) fn write_singly(
     write_due(&transaction, due)?;
     let mut numbering = Numbering::new(bounds);
     let mut fault = None;
+    // New rooms that have a row.
+    let mut made = FxHashSet::default();
     let refused = batch.extract_if(.., |append| {
-        let known: SmallVec<[bool; 2]> = append.copies.iter().map(|copy| numbering.is_known(copy.db)).collect();
         if fault.is_some() || !numbering.number(append) {
             return true;
         }
-        let store = || -> rusqlite::Result<()> {
+        let mut store = || -> rusqlite::Result<()> {
             let savepoint = transaction.savepoint()?;
             insert(&savepoint, append)?;
-            for (copy, is_known) in append.copies.iter().zip(known) {
-                advance(&savepoint, copy, is_known)?;
+            for copy in &append.copies {
+                let is_new = !bounds.contains_key(&copy.db) && !made.contains(&copy.db);
+                advance(&savepoint, copy, is_new.then_some(copy.seq))?;
             }
             savepoint.commit()
         };
-        let Err(error) = store() else { return false };
+        let Err(error) = store() else {
+            made.extend(append.copies.iter().map(|copy| copy.db));
+            return false;
+        };
         numbering.take_back(append);
         if !is_of_a_message(&error) {
             fault = Some(error);
@@ -166,17 +169,18 @@ fn insert(connection: &Connection, append: &Append) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Updates the newest message of a room. The first message of a room inserts its row.
-fn advance(connection: &Connection, copy: &NewCopy, is_known: bool) -> rusqlite::Result<()> {
-    let seq = copy.seq.0.cast_signed();
-    if is_known {
-        connection.prepare_cached("UPDATE rooms SET seq = ?2 WHERE id = ?1")?.execute((copy.db.0, seq))?;
-    } else {
+/// Updates the newest message of a room. `oldest`: the room has no row yet, and this is its first message.
+fn advance(connection: &Connection, newest: &NewCopy, oldest: Option<Seq>) -> rusqlite::Result<()> {
+    let seq = newest.seq.0.cast_signed();
+    if let Some(oldest) = oldest {
         // A room with the same name may have ended and still have its row.
         let mut make = connection.prepare_cached(
-            "INSERT OR REPLACE INTO rooms (id, name, epoch, seq, oldest) VALUES (?1, ?2, ?3, ?4, ?4)",
+            "INSERT OR REPLACE INTO rooms (id, name, epoch, seq, oldest) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?;
-        make.execute((copy.db.0, copy.key.to_string(), copy.epoch.0.cast_signed(), seq))?;
+        let (name, epoch) = (newest.key.to_string(), newest.epoch.0.cast_signed());
+        make.execute((newest.db.0, name, epoch, seq, oldest.0.cast_signed()))?;
+    } else {
+        connection.prepare_cached("UPDATE rooms SET seq = ?2 WHERE id = ?1")?.execute((newest.db.0, seq))?;
     }
     Ok(())
 }
