@@ -100,8 +100,14 @@ impl Rooms {
     }
 
     /// With other nodes: makes a room that the history has, until the log [opens](Self::wake) it.
-    pub(crate) fn put_to_sleep(&mut self, key: RoomKey, epoch: Epoch, (kept, seq): (u64, Seq), now: Instant) {
-        let Some(room) = self.restore(key.clone(), kept, seq > Seq(0), now) else { return };
+    pub(crate) fn put_to_sleep(
+        &mut self,
+        key: RoomKey,
+        epoch: Epoch,
+        (kept, seq): (u64, Seq),
+        now: Instant,
+    ) -> Option<RoomId> {
+        let room = self.restore(key.clone(), kept, seq > Seq(0), now)?;
         if let Some(it) = self.all.get_mut(room.index()) {
             it.stored_upto = seq;
             if let RoomKey::Room(name) = &key {
@@ -109,6 +115,7 @@ impl Rooms {
             }
         }
         self.asleep.insert(key, (room, epoch));
+        Some(room)
     }
 
     /// With other nodes: the log opens a room in this epoch, with its newest message. Returns the room that the history

@@ -26,10 +26,14 @@ impl ChatState {
     ///
     /// # Errors
     /// [`BadRecord`]: the checkpoint cannot be read.
+    ///
+    /// # Panics
+    /// Like [`restore`](Self::restore).
     pub fn begin_from(&mut self, checkpoint: Option<&[u8]>, restored: Restored, now: Now) -> Result<(), BadRecord> {
-        for StoredRoom { key, epoch, seq, oldest, .. } in restored.rooms {
+        for (index, StoredRoom { key, epoch, seq, oldest, .. }) in (0..).zip(restored.rooms) {
             let kept = (seq.0 + 1).saturating_sub(oldest.0);
-            self.rooms.put_to_sleep(key, epoch, (kept, seq), now.at);
+            let room = self.rooms.put_to_sleep(key, epoch, (kept, seq), now.at);
+            assert_eq!(room, Some(RoomId(index)), "the number of a restored room is its index");
         }
         match checkpoint.map(Checkpoint::read).transpose()? {
             Some(checkpoint) => self.take_over(checkpoint, now),
