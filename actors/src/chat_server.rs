@@ -67,7 +67,7 @@ pub struct ChatServer {
     /// Whether this node must not go on, because it differs from the others.
     must_stop: bool,
     /// Dropped last, after `history`: its receiver waits for the end of the chat and of the history.
-    _end: End,
+    end: End,
 }
 
 /// Reports on drop whether the chat ended in order, that is without a panic.
@@ -133,7 +133,7 @@ impl ChatServer {
             self.must_stop = true;
         }
         if self.must_stop {
-            self._end.fail();
+            self.end.fail();
             return context.stop();
         }
         let has_queued = self.history.has_queued() || self.state.has_proposals();

@@ -189,7 +189,10 @@ impl History {
                     }
                 }
                 Completion::Refused { .. } => self.view.is_broken = true,
-                completion => done.push(completion),
+                completion @ (Completion::Trimmed { .. }
+                | Completion::Read { .. }
+                | Completion::Unread { .. }
+                | Completion::Forgotten { .. }) => done.push(completion),
             }
         }
     }

@@ -108,7 +108,7 @@ impl ChatServer {
             dropped_when_warned: 0,
             turn_ends: false,
             must_stop: false,
-            _end: End(Some(ended)),
+            end: End(Some(ended)),
         };
         (handle.clone(), PreparedChat { chat, mailbox, handle }, has_ended)
     }

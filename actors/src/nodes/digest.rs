@@ -39,7 +39,9 @@ mod tests {
     fn the_digest_depends_on_the_order_and_is_the_same_in_every_version() {
         let of = |numbers: &[u64]| {
             let mut digest = Digest::default();
-            numbers.iter().for_each(|number| digest.add(*number));
+            for number in numbers {
+                digest.add(*number);
+            }
             digest.add_text("lobby");
             digest
         };

@@ -99,10 +99,7 @@ impl<T> Packer<T> {
 
 fn weight(entry: &LogEntry) -> usize {
     // Names have at most 64 bytes and an `id` 256; a message has up to four of the former.
-    match entry {
-        LogEntry::Message(message) => message.text.len() + ENTRY_OVERHEAD + 512,
-        _ => 2 * ENTRY_OVERHEAD,
-    }
+    if let LogEntry::Message(message) = entry { message.text.len() + ENTRY_OVERHEAD + 512 } else { 2 * ENTRY_OVERHEAD }
 }
 
 #[cfg(test)]
@@ -160,10 +157,10 @@ mod tests {
         let lengths: Vec<Vec<usize>> = records
             .iter()
             .map(|record| {
-                let texts = record.entries.iter().map(|entry| match entry {
-                    LogEntry::Message(message) => message.text.len(),
-                    _ => 0,
-                });
+                let texts = record
+                    .entries
+                    .iter()
+                    .map(|entry| if let LogEntry::Message(message) = entry { message.text.len() } else { 0 });
                 texts.collect()
             })
             .collect();

@@ -35,7 +35,7 @@ impl IdHasher {
         Self { secret }
     }
 
-    pub(crate) fn key(&self, owner: IdOwner, id: &MessageId) -> IdKey {
+    pub(crate) fn key(self, owner: IdOwner, id: &MessageId) -> IdKey {
         let mut hasher = DefaultHasher::new();
         (self.secret, id).hash(&mut hasher);
         IdKey(owner, hasher.finish())

@@ -84,7 +84,7 @@ impl ChatState {
         };
         let mut commands: VecDeque<_> = commands;
         if let Some(cluster) = &mut self.cluster {
-            cluster.granted = needs.name.clone();
+            cluster.granted.clone_from(&needs.name);
         }
         if let Some(command) = commands.pop_front() {
             self.carry_out_command(command, turn);
@@ -132,7 +132,19 @@ impl ChatState {
                 self.wanted_to_open(&open, Some(&claims.client_id), turn)
             }
             Command::Ask { request: Request::Command(command), .. } => self.wanted_by_client(session, command, turn),
-            _ => Wanted::default(),
+            Command::CloseSession { .. }
+            | Command::Ask { .. }
+            | Command::WatchPresence { .. }
+            | Command::ContinueReplay { .. }
+            | Command::Heard(_)
+            | Command::LeaveOthers
+            | Command::PostAsOperator { .. }
+            | Command::RemoveClient { .. }
+            | Command::DropRoom { .. }
+            | Command::ListRooms { .. }
+            | Command::ReadRoom { .. }
+            | Command::Drain { .. }
+            | Command::Tick { .. } => Wanted::default(),
         }
     }
 
@@ -186,7 +198,15 @@ impl ChatState {
                 Wanted { make: may.then(|| (to.clone(), participant.name().clone())), ..nothing }
             }
             ClientCommand::Join { room, .. } => self.wanted_to_join(session, room, turn),
-            _ => nothing,
+            ClientCommand::Message(_)
+            | ClientCommand::Hello { .. }
+            | ClientCommand::JoinInbox { .. }
+            | ClientCommand::Leave { .. }
+            | ClientCommand::Rooms
+            | ClientCommand::Members { .. }
+            | ClientCommand::History { .. }
+            | ClientCommand::InboxHistory { .. }
+            | ClientCommand::Ping => nothing,
         }
     }
 

@@ -96,7 +96,7 @@ impl ChatState {
         match entry {
             LogEntry::Begin { lobby, .. } => drop(self.open_room(&RoomKey::Room(RoomName::lobby()), lobby, turn)),
             LogEntry::Out { incarnation, counter, as_of } => {
-                self.ended_life(incarnation, (counter, as_of), source, turn)
+                self.ended_life(incarnation, (counter, as_of), source, turn);
             }
             LogEntry::Message(message) => {
                 let number = if let Some(Tag::Message(number)) = tag { Some(number) } else { None };
@@ -199,8 +199,9 @@ impl ChatState {
             return;
         }
         self.views += 1;
-        let placed = stored.iter().map(|copy| Arc::clone(&copy.message)).collect();
-        turn.push(Effect::Node(NodeEffect::Keep { entry: Entry { number: EntryNumber(self.views), copies }, placed }));
+        let entry = Entry { number: EntryNumber(self.views), copies };
+        let messages = stored.iter().map(|copy| Arc::clone(&copy.message)).collect();
+        turn.push(Effect::Node(NodeEffect::Keep { entry, placed: messages }));
         self.show(waiting, stored, &sender, turn);
     }
 
@@ -265,7 +266,9 @@ impl ChatState {
 
     fn digest(&mut self, numbers: &[u64]) {
         if let Some(cluster) = &mut self.cluster {
-            numbers.iter().for_each(|number| cluster.digest.add(*number));
+            for number in numbers {
+                cluster.digest.add(*number);
+            }
         }
     }
 

@@ -108,7 +108,12 @@ impl Client {
             ServerEvent::Left { room, .. } => {
                 self.rooms.remove(room);
             }
-            _ => {}
+            ServerEvent::Presence(_)
+            | ServerEvent::Members(_)
+            | ServerEvent::Rooms { .. }
+            | ServerEvent::History(_)
+            | ServerEvent::Pong { .. }
+            | ServerEvent::Closing { .. } => {}
         }
     }
 }

@@ -29,6 +29,7 @@ const ROOMS: [&str; 3] = ["lobby", "dev", "ops"];
 /// A checkpoint: the record behind which it stands, and its bytes.
 type Stored = (u64, Bytes);
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any may be true with any other")]
 struct Node {
     state: ChatState,
     history: History,
@@ -80,7 +81,7 @@ impl World {
             clients: (0..CLIENTS).map(Client::new).collect(),
             sessions: 0,
             lives: 0,
-            is_authenticated: seed % 2 == 0,
+            is_authenticated: seed.is_multiple_of(2),
             checkpoints: Vec::new(),
             agreed: BTreeMap::new(),
         };
@@ -445,11 +446,16 @@ impl World {
         match effect {
             Effect::To { session, command } => self.perform_for(node, session, command),
             Effect::TellMany { sessions, event } => {
-                sessions.into_iter().for_each(|session| self.tell(node, session, &event));
+                for session in sessions {
+                    self.tell(node, session, &event);
+                }
             }
             Effect::Deliver { room, message, .. } => self.deliver(node, room, &message),
             Effect::DeliverPrivate { sessions, message, .. } => {
-                sessions.into_iter().for_each(|to| self.tell(node, to, &ServerEvent::Message((*message).clone())));
+                let event = ServerEvent::Message((*message).clone());
+                for session in sessions {
+                    self.tell(node, session, &event);
+                }
             }
             Effect::Node(NodeEffect::Keep { entry, placed }) => self.nodes[node].history.keep(entry, &placed, done),
             Effect::Read(request) => self.nodes[node].history.read(request, done),
