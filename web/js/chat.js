@@ -273,7 +273,7 @@ export class Chat {
    * Loads a room's history back to this message.
    * @param {Conversation} conversation
    * @param {number} seq
-   * @returns {Promise<boolean>} whether the message is in the log
+   * @returns {Promise<"there" | "gone" | "too far" | "refused">} whether the message is in the log now, and why not
    */
   async reach(conversation, seq) {
     const log = conversation.roomLog;
@@ -283,7 +283,9 @@ export class Chat {
       if (isRefused() || log.oldest <= seq || !log.hasMore) break;
       await this.askOlder(conversation, HISTORY_LIMIT_MAX);
     }
-    return log.indexOf(seq) !== null;
+    if (log.indexOf(seq) !== null) return "there";
+    if (conversation.membership === "refused") return "refused";
+    return log.hasMore && log.oldest > seq ? "too far" : "gone";
   }
 
   /** Waits for a change after which a condition holds. @param {() => boolean} holds @returns {Promise<void>} */

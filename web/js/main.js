@@ -265,10 +265,11 @@ async function followAddress() {
   if (conversation !== chat.active) chat.activate(conversation.key);
   isPlaced = true;
   if (route === null || route.seq === null) return;
-  const isThere = await chat.reach(conversation, route.seq);
+  const outcome = await chat.reach(conversation, route.seq);
   if (conversation !== chat.active) return;
-  if (isThere) messages.showMessage(route.seq);
-  else announceProblem("The server no longer has this message");
+  if (outcome === "there") messages.showMessage(route.seq);
+  else if (outcome === "too far") announceProblem("This message is too far back to be shown here");
+  else if (outcome === "gone") announceProblem("The server no longer has this message");
 }
 
 addEventListener("popstate", followAddress);
