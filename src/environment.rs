@@ -10,8 +10,8 @@ use crate::config::{PREFIX, PUBLISHED_PORT};
 
 use crate::admission::EXTRA_PLACES;
 
-/// Files the process has open beside the connections that are counted: listeners, event loops, logs, a database, and the
-/// connections that a full server answers.
+/// Files the process has open beside the connections that are counted: listeners, event loops, logs, a database, and
+/// the connections that a full server answers.
 const FILES_RESERVED: u64 = 128 + EXTRA_PLACES;
 
 /// The server's variables: those of the process, and those of `.env` in the current folder that the process does not

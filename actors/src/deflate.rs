@@ -11,8 +11,8 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 /// The end of each message's compressed stream; RFC 7692 omits it on the wire.
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 
-/// An empty block that ends a stream. Only between two blocks it has this meaning: within a block that was cut short it is
-/// data, and the stream does not end.
+/// An empty block that ends a stream. Only between two blocks it has this meaning: within a block that was cut short it
+/// is data, and the stream does not end.
 const LAST_BLOCK: [u8; 2] = [0x03, 0x00];
 
 /// The first capacity for an inflated text. It doubles as the text grows, so a decompression bomb costs at most the
@@ -162,8 +162,8 @@ mod tests {
                 // One byte can be a message of its own: the empty one.
                 for length in (2..compressed.len()).step_by(step) {
                     let cut = inflate(&compressed[..length], 1_000_000);
-                    // The last byte of the stored one says no more than that another block follows. Where its data lacks four
-                    // bytes, the tail takes their place: that is no UTF-8.
+                    // The last byte of the stored one says no more than that another block follows. Where its data
+                    // lacks four bytes, the tail takes their place: that is no UTF-8.
                     let is_no_text = |cut: &Bytes| std::str::from_utf8(cut).is_err();
                     let is_whole = |cut: &Bytes| *cut == text || cut == "hello hello hello, everybody";
                     assert!(

@@ -14,8 +14,8 @@ use crate::refused::TellRefusals;
 /// The deadline for connecting, including the WebSocket handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The client of all bots of a worker, without a connection limit and with `TCP_NODELAY`. The connections that it makes are
-/// counted as `dialing`.
+/// The client of all bots of a worker, without a connection limit and with `TCP_NODELAY`. The connections that it makes
+/// are counted as `dialing`.
 pub(crate) fn client(tls: Option<Arc<ClientConfig>>, dialing: Dialing) -> awc::Client {
     let tcp = TcpConnector::default().service();
     let undelayed = fn_service(move |info: ConnectInfo<Uri>| {

@@ -1,5 +1,5 @@
-//! How many connections of a worker are being made, so that it is known of an attempt that the end of the run cuts short
-//! whether its connection or its handshake was not answered.
+//! How many connections of a worker are being made, so that it is known of an attempt that the end of the run cuts
+//! short whether its connection or its handshake was not answered.
 
 use std::cell::Cell;
 use std::rc::Rc;

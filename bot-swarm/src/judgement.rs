@@ -127,8 +127,8 @@ impl Expectations {
         self.0.iter().filter_map(actual).collect()
     }
 
-    /// The first latency that was broken, where all that was broken are latencies that would have been kept if the swarm had
-    /// not been late itself.
+    /// The first latency that was broken, where all that was broken are latencies that would have been kept if the
+    /// swarm had not been late itself.
     fn explained_by_lateness(&self, outcome: &Outcome, limit: Duration) -> Option<Doubt> {
         let broken = self.0.iter().filter(|expectation| expectation.broken(outcome).is_some());
         let explained: Option<Vec<Doubt>> = broken.map(|expectation| expectation.explained(outcome, limit)).collect();
@@ -172,8 +172,8 @@ fn shares(outcome: &Outcome) -> [(&'static str, u64, u64); 2] {
 }
 
 impl Expectation {
-    /// How the swarm itself explains that a latency was broken: it was late by more than `limit` at the same percentile, and
-    /// without that the latency would have been kept. `None`: it does not.
+    /// How the swarm itself explains that a latency was broken: it was late by more than `limit` at the same
+    /// percentile, and without that the latency would have been kept. `None`: it does not.
     fn explained(&self, outcome: &Outcome, limit: Duration) -> Option<Doubt> {
         let Self::Latency { kind, measure, relation, bound } = self else { return None };
         let stats = &outcome.stats;

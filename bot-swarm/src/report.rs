@@ -43,8 +43,8 @@ impl Outcome {
         self.stats.counters.ever_connected > 0 && self.faults().is_empty()
     }
 
-    /// The verdict in one line. Behind what was kept stand the [notes](Outcome::notes), behind what broke whether the run
-    /// was stopped, whether the server speaks another dialect, and why bots were not there.
+    /// The verdict in one line. Behind what was kept stand the [notes](Outcome::notes), behind what broke whether the
+    /// run was stopped, whether the server speaks another dialect, and why bots were not there.
     pub fn verdict_line(&self) -> String {
         let expect = &self.config.expect;
         let with = |line: String, notes: Vec<&str>| {

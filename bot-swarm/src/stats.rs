@@ -216,9 +216,9 @@ impl Stats {
         told.join(", ")
     }
 
-    /// What to do about the most frequent error that anything can be done about, of those that are not rare beside it: an
-    /// attempt that the end of the run cut short is not the cause. Whoever speaks another dialect than the server hears nothing
-    /// that it waits for, so that comes first.
+    /// What to do about the most frequent error that anything can be done about, of those that are not rare beside it:
+    /// an attempt that the end of the run cut short is not the cause. Whoever speaks another dialect than the server
+    /// hears nothing that it waits for, so that comes first.
     pub fn advice(&self) -> Option<&'static str> {
         let mut errors = self.most_frequent_errors();
         let most = errors.first().map_or(0, |(_, count)| **count);

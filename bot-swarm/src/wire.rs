@@ -11,8 +11,8 @@ use starling_protocol::{ServerEvent, codec};
 /// The beginning of every `message` frame, as the codec writes it.
 const MESSAGE_PREFIX: &str = r#"{"type":"message","#;
 
-/// The highest `seq` that a server may claim: at a million messages a second a room reaches it in a hundred days. Counts of
-/// what a million bots miss fit into 64 bits up to there.
+/// The highest `seq` that a server may claim: at a million messages a second a room reaches it in a hundred days.
+/// Counts of what a million bots miss fit into 64 bits up to there.
 pub const SEQ_MAX: u64 = 1 << 43;
 
 /// A frame from the server.

@@ -34,6 +34,9 @@ const STABLE_MS = 5_000;
 /** Within this time the server certainly recognizes the `id` of a message that is sent again. */
 const ID_REMEMBERED_MS = 270_000;
 
+/** The longest `id` that the server takes, in characters. */
+const ID_CHARS_MAX = 64;
+
 /** Most unacknowledged messages to one destination. */
 const UNSENT_MAX = 1_000;
 
@@ -632,6 +635,21 @@ class Feed {
   }
 }
 
+/**
+ * What is wrong with a message that the server would refuse without naming it, or for which it would close the connection.
+ * @param {Frame} frame
+ * @param {{messageBytes: number} | null} limits
+ * @returns {ChatError | undefined}
+ */
+const problemOf = ({ id, Message: text }, limits) => {
+  if (typeof id !== "string" || id === "" || [...id].length > ID_CHARS_MAX) return new ChatError("bad_json", "this is not a valid id");
+  // The encoder replaces what is no character, such as half of an emoji.
+  const bytes = new TextEncoder().encode(text);
+  if (new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes) !== text) return new ChatError("bad_json", "the text is not valid Unicode");
+  const most = limits?.messageBytes ?? Infinity;
+  return bytes.length > most ? new ChatError("message_too_large", `a message has at most ${most} bytes`) : undefined;
+};
+
 class Outgoing {
   /** @type {{frame: Frame, resolve: (sent: Sent) => void, reject: (error: ChatError) => void, sentAt: number | null}[]} */
   #queue = [];
@@ -709,6 +727,11 @@ class Outgoing {
         this.#settle(new ChatError("uncertain", "the connection was lost for too long to know whether this message arrived"));
         return;
       }
+    }
+    const problem = problemOf(first.frame, this.client.limits);
+    if (problem) {
+      this.#settle(problem);
+      return;
     }
     this.#isInFlight = true;
     first.sentAt ??= Date.now();
@@ -897,6 +920,7 @@ export class Client extends Emitter {
     this[inner] = {
       connection,
       feed,
+      isToStart: false,
       join: (/** @type {Room} */ room) => this.state === "open" && room[inner].feed.join(),
       leave: (/** @type {Room} */ room) => this.#leave(room),
     };
@@ -937,6 +961,7 @@ export class Client extends Emitter {
   }
 
   close() {
+    this[inner].isToStart = false;
     this[inner].connection.stop();
     for (const { [inner]: { outgoing } } of [...this.#rooms.values(), ...this.#privates.values()]) outgoing.fail(closed());
   }
@@ -1095,6 +1120,9 @@ export class Client extends Emitter {
 export const connect = (options) => {
   const client = new Client(options);
   // Rooms that are named in the same task are joined by the handshake.
-  if (options.start !== false) queueMicrotask(() => client.start());
+  client[inner].isToStart = options.start !== false;
+  queueMicrotask(() => {
+    if (client[inner].isToStart) client.start();
+  });
   return client;
 };

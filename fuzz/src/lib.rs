@@ -1,7 +1,7 @@
 //! What must hold for any bytes that a client sends.
 //!
-//! Each function takes an input and panics where something does not hold. libFuzzer looks for such inputs (`scripts/fuzz`);
-//! those that were worth keeping stand in `corpus/` and are ordinary tests.
+//! Each function takes an input and panics where something does not hold. libFuzzer looks for such inputs
+//! (`scripts/fuzz`); those that were worth keeping stand in `corpus/` and are ordinary tests.
 
 use bytes::BytesMut;
 use starling_actors::session::frames::{Frames, Incoming};
@@ -20,8 +20,8 @@ pub type Target = (&'static str, fn(&[u8]));
 /// All of them; a folder of `corpus/` for each.
 pub const TARGETS: [Target; 3] = [("frames", frames), ("commands", commands), ("console", console)];
 
-/// Bytes of a socket, to frames, to commands: the same messages however the network cuts the bytes, and none larger than
-/// may be. The first byte says where they are cut.
+/// Bytes of a socket, to frames, to commands: the same messages however the network cuts the bytes, and none larger
+/// than may be. The first byte says where they are cut.
 ///
 /// # Panics
 /// Where that is not so: a fault is found.
@@ -88,8 +88,8 @@ pub fn commands(input: &[u8]) {
     }
 }
 
-/// A line that a person typed: refused with a short word, or a command. The first byte says whether there is a room that
-/// is meant where none is named.
+/// A line that a person typed: refused with a short word, or a command. The first byte says whether there is a room
+/// that is meant where none is named.
 pub fn console(input: &[u8]) {
     let Ok(line) = std::str::from_utf8(input) else { return };
     let lobby = RoomName::lobby();

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The first second of the year 10000, since the Unix epoch: the dates of HTTP and of log lines have four digits for a year.
+/// The first second of the year 10000, since the Unix epoch: the dates of HTTP and of log lines have four digits for a
+/// year.
 const YEAR_10000: Duration = Duration::from_hours(70_389_528);
 
 /// Why a program does not start: one line for the operator.
@@ -20,8 +21,8 @@ pub enum StartError {
     Signal(#[from] io::Error),
 }
 
-/// Makes sure that the clock tells a time that can be written, and that a file past the limit on its size (`ulimit -f`) is an
-/// error where it is written, like a full disk, and not the end of the process by SIGXFSZ.
+/// Makes sure that the clock tells a time that can be written, and that a file past the limit on its size (`ulimit -f`)
+/// is an error where it is written, like a full disk, and not the end of the process by SIGXFSZ.
 ///
 /// # Errors
 /// [`StartError`].

@@ -49,8 +49,9 @@ pub use self::exposition::{Exposition, figures_when};
 pub use self::process::{Process, Program};
 pub use self::raw::Raw;
 
-/// The deadline of every wait in a test. It is far longer than anything takes on a busy machine.
-pub const DEADLINE: Duration = Duration::from_mins(2);
+/// The deadline of every wait in a test. It is far longer than anything takes on a busy machine, and shorter than the time
+/// after which the test runner terminates a test, so that a failed wait says what it waited for.
+pub const DEADLINE: Duration = Duration::from_secs(50);
 
 /// The interval between two checks of a condition that must be polled.
 pub const LOOK: Duration = Duration::from_millis(10);

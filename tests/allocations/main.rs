@@ -42,7 +42,8 @@ async fn a_delivery_allocates_nothing_once_the_bots_are_under_way() {
     ];
     let server = Program::new(env!("CARGO_BIN_EXE_starling")).start(folder.path(), &variables);
     let _counting = dhat::Profiler::builder().testing().build();
-    // What connecting and the run itself take is the same in both, and what a message takes is shared by 500 deliveries.
+    // What connecting and the run itself take is the same in both, and what a message takes is shared by 500
+    // deliveries.
     let (few, at_first) = swarm(&server, 2.0).await;
     let (many, in_all) = swarm(&server, 40.0).await;
     let deliveries = many - few;

@@ -1,8 +1,9 @@
 //! How many instructions a message costs the server in user space, counted by callgrind: a figure that does not depend
 //! on how busy the machine is. Each test compares one script of messages with what was recorded.
 //!
-//! The server is the real program, built with the profile `quick`, as the README's first command builds it. A script sends one message at a time and waits until everybody has it, so the server does the same work every
-//! time. It runs twice, once longer; the difference leaves out start, connecting and end.
+//! The server is the real program, built with the profile `quick`, as the README's first command builds it. A script
+//! sends one message at a time and waits until everybody has it, so the server does the same work every time. It runs
+//! twice, once longer; the difference leaves out start, connecting and end.
 //!
 //! A message that has become cheaper: lower its figure here to what the test prints.
 

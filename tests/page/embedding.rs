@@ -1,5 +1,5 @@
-//! The client for other programs, `clients/js`: against the real server and a scripted one by Node.js, and as a program of
-//! forty lines in a page of another origin.
+//! The client for other programs, `clients/js`: against the real server and a scripted one by Node.js, and as a program
+//! of forty lines in a page of another origin.
 
 use std::path::{Component, Path};
 use std::process::Command;

@@ -67,7 +67,8 @@ pub enum ReadError {
 pub struct SearchTerm {
     /// The word, or the words of the phrase.
     pub text: String,
-    /// Whether it was written between quotes. A phrase must be found as it is; a word also finds the words that it begins.
+    /// Whether it was written between quotes. A phrase must be found as it is; a word also finds the words that it
+    /// begins.
     pub is_phrase: bool,
 }
 

@@ -239,9 +239,9 @@ impl fmt::Debug for StoreReport {
 /// - **Order.** Committed entries of one room are completed in the order in which they were appended. The store numbers
 ///   the messages of a room in that order: each gets the number after the room's newest one, from 1 in a new epoch. A
 ///   refused entry uses no number.
-/// - **Durability.** A committed message is found by every later read, in a durable store also by the next process, as far as
-///   its [`Durability`] says. So are the rooms, how far each inbox was sent to its owner, and for five minutes the `id`s. Where a
-///   store cannot be sure of having everything that it reported, its rooms begin new epochs.
+/// - **Durability.** A committed message is found by every later read, in a durable store also by the next process, as
+///   far as its [`Durability`] says. So are the rooms, how far each inbox was sent to its owner, and for five minutes
+///   the `id`s. Where a store cannot be sure of having everything that it reported, its rooms begin new epochs.
 /// - **Failure.** An entry that cannot be stored is refused, never dropped silently. A later entry may be committed. A
 ///   `forget` that fails stays due until it has succeeded. A store that cannot store anything reports this in
 ///   [`HistoryMetrics::health`](super::HistoryMetrics::health), and retries by itself.

@@ -258,8 +258,8 @@ impl LocalHub {
         }
     }
 
-    /// Ends the turns of this hub, one after the other. One task for all turns: a task for each would cost an allocation
-    /// per turn.
+    /// Ends the turns of this hub, one after the other. One task for all turns: a task for each would cost an
+    /// allocation per turn.
     ///
     /// A second yield lets sockets that have become readable meanwhile be read first, so that their messages join the
     /// same writes (`docs/decisions/0003-one-write-per-turn.md`). If there was no activity during the first yield, the

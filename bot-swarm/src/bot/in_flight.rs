@@ -101,7 +101,8 @@ pub(crate) fn message_id(run: u32, bot: u32, serial: u64) -> MessageId {
     MessageId::parse(&format!("{run:08x}-{bot:x}-{serial}")).expect("a run and a serial number make an id")
 }
 
-/// The serial number in the `id` that an answer carries. `None`: the answer is not to a message of this bot in this run.
+/// The serial number in the `id` that an answer carries. `None`: the answer is not to a message of this bot in this
+/// run.
 pub(crate) fn serial_of(id: &MessageId, run: u32, bot: u32) -> Option<u64> {
     let (sender, serial) = id.as_str().rsplit_once('-')?;
     let (run_of_sender, number) = sender.split_once('-')?;

@@ -24,8 +24,8 @@ use tokio_util::io::poll_read_buf;
 
 use crate::read_buffers::{READ_BYTES, ReadBuffers};
 
-/// Largest frame that a bot takes, and largest message of several frames: a full page of history of messages of the largest
-/// size that most servers allow. Past it the connection is given up.
+/// Largest frame that a bot takes, and largest message of several frames: a full page of history of messages of the
+/// largest size that most servers allow. Past it the connection is given up.
 pub(super) const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Most bytes of a frame before its payload.

@@ -31,7 +31,7 @@ async fn a_receiver_that_is_here_is_not_taken_for_away_and_a_room_never() {
     };
     let (to_rooms, in_private) = tokio::join!(run("chatter=1"), run("private=1"));
     for run in [to_rooms, in_private] {
-        run.must_say(1, "BROKEN: clean: ", &[" refused without need"]);
+        run.must_say(1, "BROKEN: clean: ", &[" refused without reason"]);
         assert_eq!(run.report.messages.done, 0);
     }
 }

@@ -253,7 +253,7 @@ async fn where_no_bot_was_connected_the_first_line_says_why_and_what_to_do() {
     let no_upgrade = answering("HTTP/1.1 101 Switching Protocols\r\n\r\n").await;
     let other_version = mute_after_handshake(Some(r#"{"type":"welcome","protocol":9,"seq":-1}"#)).await;
     let cases: [(&str, &[&str], &str, &str); 15] = [
-        (&full, &[], "connect: no answer by the end of the run", "a firewall may drop what comes"),
+        (&full, &[], "connect: no answer by the end of the run", "a firewall may drop the packets"),
         (&reset, &[], "connect: connection reset", "ends every connection at once"),
         (&moved, &[], "HTTP 302", "name that address in BOT_SERVER_URL"),
         (&no_upgrade, &[], "handshake: Invalid", "answers a WebSocket's handshake wrongly"),

@@ -438,3 +438,27 @@ test("a client that is to wait for its start does not connect before", async () 
   newest().open();
   assert.deepEqual([made.state, made.name], ["open", "alice"]);
 });
+
+test("a client that is closed in the task that made it never connects", async () => {
+  connect({ url: "ws://script/ws", WebSocket: Socket }).close();
+  await settle();
+  assert.equal(sockets.length, 0);
+});
+
+test("a message that the server could not answer by its id is refused here, and those behind it are sent", async () => {
+  const made = await client();
+  const room = made.room("dev");
+  newest().open({ ...WELCOME, room: "dev" });
+  await settle();
+  for (const [text, options, code] of [
+    ["x".repeat(131_000), {}, "message_too_large"],
+    ["\u{e4}".repeat(8_193), {}, "message_too_large"],
+    ["half of an emoji: \ud83d", {}, "bad_json"],
+    ["hello", { id: "" }, "bad_json"],
+    ["hello", { id: 5 }, "bad_json"],
+    ["hello", { id: "i".repeat(65) }, "bad_json"],
+  ]) await assert.rejects(room.send(text, options), { code });
+  assert.equal((await room.send("\u{feff}a text with a mark")).seq, 1);
+  assert.equal((await room.send("x".repeat(16_384))).seq, 1);
+  assert.equal((await room.send("\u{1f600}", { id: "\u{1f600}".repeat(64) })).seq, 1);
+});

@@ -24,14 +24,14 @@
 //! - **No gap.** A room's stream has every message in order. After a lost connection the client resumes from the newest
 //!   message that it has; if the server no longer has what was missed, [`RoomEvent::Joined`] says `recovered: false`.
 //!   A [`Position`] that is stored beside the application's own data continues after a restart of the application.
-//! - **Once.** [`send`](RoomHandle::send) gives each message an `id`, sends it again until the server has acknowledged it,
-//!   and returns when that has happened. Where a repetition could deliver it twice, it says so
+//! - **Once.** [`send`](RoomHandle::send) gives each message an `id`, sends it again until the server has acknowledged
+//!   it, and returns when that has happened. Where a repetition could deliver it twice, it says so
 //!   ([`SendError::Unconfirmed`]).
 //! - **Within the limits.** It sends no faster than the server allows, and waits where it is told to.
-//! - **Its name.** It takes its name back from its own dead connection with the `key` of the server. It gets a new token
-//!   when the old one is about to end.
-//! - **Bounded.** A stream that nobody reads holds [`events_max`](Options::events_max) events; a room then continues from
-//!   the server's history when it is read again.
+//! - **Its name.** It takes its name back from its own dead connection with the `key` of the server. It gets a new
+//!   token when the old one is about to end.
+//! - **Bounded.** A stream that nobody reads holds [`events_max`](Options::events_max) events; a room then continues
+//!   from the server's history when it is read again.
 //!
 //! The protocol itself is in `docs/protocol.md`; its types are those of [`starling_protocol`].
 

@@ -2,8 +2,8 @@
 //! being read.
 //!
 //! A client resumes from an *anchor*: the position of the last message that it has seen, perhaps with that message's
-//! time. An anchor with a time is compared with the stored message before the `join` is answered. A session that catches
-//! up in a room is not admitted to live messages there until it has caught up.
+//! time. An anchor with a time is compared with the stored message before the `join` is answered. A session that
+//! catches up in a room is not admitted to live messages there until it has caught up.
 //!
 //! ```text
 //!                    join with a recoverable anchor             page read
@@ -13,8 +13,8 @@
 //!          └────────────────────────────────────────────┘       page written
 //! ```
 //!
-//! A `join` that waits for its anchor may stand beside each of these states: the phase goes on meanwhile, and the answer
-//! to the `join` begins it again.
+//! A `join` that waits for its anchor may stand beside each of these states: the phase goes on meanwhile, and the
+//! answer to the `join` begins it again.
 
 use rustc_hash::FxHashMap;
 use starling_protocol::{HistoryPage, Resume, Seq};

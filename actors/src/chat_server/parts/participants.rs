@@ -210,8 +210,8 @@ impl Participants {
         others.filter_map(|other| self.get(*other)).any(|other| other.is_in(room))
     }
 
-    /// Counts the outcome of a frame. Returns whether the session has reached the limit of consecutive errors. `None`: it
-    /// does not take part.
+    /// Counts the outcome of a frame. Returns whether the session has reached the limit of consecutive errors. `None`:
+    /// it does not take part.
     pub(crate) fn count_errors(&mut self, session: SessionId, is_error: bool) -> Option<bool> {
         self.sessions.get_mut(session).map(|it| count_errors(&mut it.errors_in_a_row, is_error))
     }

@@ -1,4 +1,5 @@
-//! The connections to a database: with which rights and settings, and what is looked at before the first of them writes.
+//! The connections to a database: with which rights and settings, and what is looked at before the first of them
+//! writes.
 
 use std::fs::{self, File};
 use std::io;
@@ -81,8 +82,8 @@ fn inspect_through(connection: &Connection, path: &Path, size: u64) -> Result<()
     Ok(())
 }
 
-/// A database whose server was stopped, as it is: it is read where nothing can be written, on a read-only or full disk or
-/// without the right to. `None`: it has a log or a journal, or a server has it.
+/// A database whose server was stopped, as it is: it is read where nothing can be written, on a read-only or full disk
+/// or without the right to. `None`: it has a log or a journal, or a server has it.
 ///
 /// The lock keeps servers away for as long as it is held.
 pub(super) fn open_at_rest(path: &Path) -> Result<Option<(Connection, Option<File>)>, OpenError> {

@@ -102,7 +102,8 @@ fn sync_names_above(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads the file of a database as if it had no log. No connection to it may be open in this process: its locks would end.
+/// Reads the file of a database as if it had no log. No connection to it may be open in this process: its locks would
+/// end.
 pub(super) fn open_without_log(path: &Path) -> rusqlite::Result<Connection> {
     let bytes = path.as_os_str().as_encoded_bytes();
     let encoded: Vec<_> = bytes.iter().map(|byte| format!("%{byte:02x}")).collect();
@@ -113,8 +114,8 @@ pub(super) fn open_without_log(path: &Path) -> rusqlite::Result<Connection> {
 
 /// Whose a file is, and who else may read and write it.
 ///
-/// A file that is made beside a history, or in its place, has the history's rights: what root does for a server of another
-/// user leaves that server what it needs, and shows nobody what was said.
+/// A file that is made beside a history, or in its place, has the history's rights: what root does for a server of
+/// another user leaves that server what it needs, and shows nobody what was said.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rights {
     mode: u32,
@@ -133,7 +134,8 @@ impl Rights {
         Self { owner: folder.uid(), group: folder.gid(), ..self }
     }
 
-    /// The options to make a file that belongs to whoever makes it, and that nobody else may read than these rights say.
+    /// The options to make a file that belongs to whoever makes it, and that nobody else may read than these rights
+    /// say.
     pub(super) fn new_file(self) -> fs::OpenOptions {
         let mut options = File::options();
         options.read(true).write(true).create_new(true).mode(self.mode);

@@ -1,7 +1,7 @@
 //! The numbers that new rooms get in the database.
 //!
-//! Invariant: a number is given only while nothing is stored of it: no room, no message, and no `id` of a message that was
-//! dropped. So there are always enough for new rooms, however many rooms have ended.
+//! Invariant: a number is given only while nothing is stored of it: no room, no message, and no `id` of a message that
+//! was dropped. So there are always enough for new rooms, however many rooms have ended.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -65,7 +65,8 @@ impl FreeNumbers {
         None
     }
 
-    /// Where more numbers are to be looked for, if there are few; then not again before they have been [added](Self::add).
+    /// Where more numbers are to be looked for, if there are few; then not again before they have been
+    /// [added](Self::add).
     pub(super) fn wanted(&mut self) -> Option<u32> {
         let are_few = || {
             let mut left = 0_u32;

@@ -240,7 +240,8 @@ impl Retention {
             self.due = now + STEP_PAUSE;
             return Ok(Vec::new());
         }
-        // The `id`s of messages that were dropped go before messages: otherwise they would take the place of all of them.
+        // The `id`s of messages that were dropped go before messages: otherwise they would take the place of all of
+        // them.
         if self.excess(used) > 0 && drop_oldest_ids(&transaction)? > 0 {
             transaction.commit()?;
             self.due = now + STEP_PAUSE;

@@ -343,8 +343,8 @@ pub(super) fn vacuum(history: Connection, path: &Path) -> Result<(), IndexError>
 /// of the index.
 const PREFIX_CHARS_MIN: usize = 3;
 
-/// The query in FTS5 syntax. Every word and phrase is quoted, so that no part of it is an operator. A word that is not a
-/// phrase also finds the words that it begins.
+/// The query in FTS5 syntax. Every word and phrase is quoted, so that no part of it is an operator. A word that is not
+/// a phrase also finds the words that it begins.
 fn match_expression(text: &SearchText) -> String {
     let quoted = text.terms().iter().map(|term| {
         let is_prefix = !term.is_phrase && term.text.chars().count() >= PREFIX_CHARS_MIN;

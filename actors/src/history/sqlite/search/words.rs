@@ -1,9 +1,9 @@
 //! Words of scripts that write none apart.
 //!
-//! The index takes a text apart at blanks and punctuation. Chinese, Japanese, Thai and some other scripts have few of them, so a
-//! whole sentence would be one word. Each of their characters becomes a word of its own here, in texts and in queries,
-//! and a query of several characters is a phrase. An index of trigrams would find no word of fewer than three characters, and
-//! most Chinese words have two.
+//! The index takes a text apart at blanks and punctuation. Chinese, Japanese, Thai and some other scripts have few of
+//! them, so a whole sentence would be one word. Each of their characters becomes a word of its own here, in texts and
+//! in queries, and a query of several characters is a phrase. An index of trigrams would find no word of fewer than
+//! three characters, and most Chinese words have two.
 
 use std::borrow::Cow;
 
