@@ -81,7 +81,12 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             let stop = starling::shutdown::signal()?;
             let config = configuration()?;
             logging::start(&config.log, config.log_format.value)?;
-            let server = Server::start(config)?;
+            tokio::pin!(stop);
+            let server = tokio::select! {
+                server = Server::start(config) => server?,
+                // It waits for NATS.
+                () = &mut stop => return Ok(()),
+            };
             let stop = service_manager::attend(&server, stop);
             server.run_until(stop).await?;
             logging::finish();

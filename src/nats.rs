@@ -31,7 +31,7 @@ use async_nats::ServerAddr;
 use bytes::Bytes;
 use log::error;
 use percent_encoding::percent_decode_str;
-use prometheus::Registry;
+use prometheus::core::Collector;
 use starling_actors::clock;
 use starling_actors::nodes::heard::RelayedMessage;
 use starling_actors::nodes::log::{HeardSink, Log, LogState};
@@ -42,6 +42,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 pub use self::engine::{CannotConnect, Syncs};
+pub use self::reach::LogReach;
 
 use self::checkpoints::Checkpoint;
 use self::engine::Engine;
@@ -156,6 +157,16 @@ impl NatsLog {
         self.syncs
     }
 
+    /// Whether the log can be written. The handle stays valid after the log has moved to another owner.
+    pub fn reach(&self) -> LogReach {
+        self.metrics.reach().clone()
+    }
+
+    /// The metrics of the log. Like [`reach`](Self::reach), they stay valid.
+    pub fn metrics(&self) -> impl Collector + use<> {
+        LogCollector(Arc::clone(&self.metrics))
+    }
+
     /// Reads a checkpoint, before the log is connected to. It blocks its thread until the checkpoint is there; the error
     /// is for a person.
     pub fn loader(&self) -> impl FnOnce(LogPosition) -> Result<Bytes, String> + use<> {
@@ -167,14 +178,6 @@ impl NatsLog {
             asks.and_then(|asks| asks.send(Ask::Load(at, tell)).ok());
             loaded.recv().unwrap_or_else(|_| Err("the thread of the log has ended".into()))
         }
-    }
-
-    /// Registers the metrics of the log.
-    ///
-    /// # Errors
-    /// If they are registered already.
-    pub fn register(&self, registry: &Registry) -> prometheus::Result<()> {
-        registry.register(Box::new(LogCollector(Arc::clone(&self.metrics))))
     }
 
     fn command(&self, command: Command) {

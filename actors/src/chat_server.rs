@@ -128,7 +128,7 @@ impl ChatServer {
             self.completions = completions;
         }
         self.effects = turn.effects;
-        if self.history.has_failed() {
+        if self.history.lacks_a_message() {
             error!("the history lacks a message that the log has: this node stops");
             self.must_stop = true;
         }

@@ -13,8 +13,8 @@ mod search;
 pub mod sqlite;
 mod store;
 mod thread;
+mod view;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use starling_protocol::Seq;
@@ -30,6 +30,7 @@ pub use self::store::{
 
 use self::recent::Recent;
 use self::search::{Search, Searcher};
+use self::view::View;
 use crate::ids::RoomId;
 use crate::vitals::Vitals;
 
@@ -39,27 +40,16 @@ use crate::vitals::Vitals;
 pub struct History {
     recent: Recent,
     below: Below,
-    view: View,
-}
-
-/// With other nodes, a store follows what their log has placed: it commits messages that were shown already.
-#[derive(Debug, Default)]
-struct View {
-    /// Messages that were given to the store.
-    given: u64,
-    /// Messages that the store has committed.
-    committed: u64,
-    /// Reads that need the store, each with the number of messages that it must have committed before.
-    reads: VecDeque<(u64, ReadRequest)>,
-    /// Whether the store has refused a message, so that it lacks what others have.
-    is_broken: bool,
 }
 
 /// The storage of the messages that are not in memory.
 enum Below {
     /// No store: a search reads the messages in memory.
     Nothing(Searcher),
+    /// The log: it decides which messages there are, and numbers them.
     Store(Box<dyn HistoryStore>),
+    /// A store that follows the log of several nodes.
+    View(View),
 }
 
 impl std::fmt::Debug for History {
@@ -72,11 +62,7 @@ impl History {
     /// A history in memory only. It keeps the newest messages: at most `messages_max` per room, and at most `bytes_max`
     /// bytes in all rooms together.
     pub fn in_memory(messages_max: u32, bytes_max: u64) -> Self {
-        Self {
-            recent: Recent::new(messages_max, bytes_max),
-            below: Below::Nothing(Searcher::default()),
-            view: View::default(),
-        }
+        Self { recent: Recent::new(messages_max, bytes_max), below: Below::Nothing(Searcher::default()) }
     }
 
     /// No history: a message is delivered but not kept, and every page is empty.
@@ -87,11 +73,19 @@ impl History {
     /// A history in a store. The newest messages are also kept in memory, within the limits of
     /// [`in_memory`](Self::in_memory).
     pub fn over(store: impl HistoryStore + 'static, messages_max: u32, bytes_max: u64) -> Self {
-        Self {
-            recent: Recent::new(messages_max, bytes_max),
-            below: Below::Store(Box::new(store)),
-            view: View::default(),
-        }
+        Self { recent: Recent::new(messages_max, bytes_max), below: Below::Store(Box::new(store)) }
+    }
+
+    /// Follows the log of several nodes from now on: the log decides which messages there are, and [`keep`](Self::keep)
+    /// gets them. Called before [`restore`](Self::restore).
+    #[must_use]
+    pub fn following_a_log(self) -> Self {
+        let Self { recent, below } = self;
+        let below = match below {
+            Below::Store(store) => Below::View(View::over(store)),
+            below @ (Below::Nothing(_) | Below::View(_)) => below,
+        };
+        Self { recent, below }
     }
 
     /// The count of bytes in memory. The handle stays valid after the history has moved to another owner.
@@ -104,6 +98,7 @@ impl History {
         match &mut self.below {
             Below::Nothing(_) => Restored::default(),
             Below::Store(store) => store.restore(),
+            Below::View(view) => view.store.restore(),
         }
     }
 
@@ -113,6 +108,7 @@ impl History {
             Below::Nothing(_) if self.recent.keeps_nothing() => {}
             Below::Nothing(searcher) => searcher.start(sink, vitals),
             Below::Store(store) => store.connect(sink, vitals),
+            Below::View(view) => view.store.connect(sink, vitals),
         }
     }
 
@@ -126,111 +122,95 @@ impl History {
                 }
             }
             Below::Store(store) => self.recent.follow(done, |done| store.reported(report, done)),
+            Below::View(view) => {
+                self.recent.follow(done, |done| view.ask(done, |store, done| store.reported(report, done)))
+            }
         }
     }
 
-    /// See [`HistoryStore::append`].
+    /// See [`HistoryStore::append`]. Not for a history that [follows a log](Self::following_a_log).
     pub fn append(&mut self, entry: Entry, done: &mut Vec<Completion>) {
         match &mut self.below {
             Below::Nothing(_) => self.recent.commit(entry, done),
             Below::Store(store) => self.recent.follow(done, |done| store.append(entry, done)),
+            Below::View(_) => {
+                debug_assert!(false, "the log places the messages");
+                done.push(Completion::Refused { number: entry.number });
+            }
         }
     }
 
-    /// Keeps a message that the log of all nodes has placed. It can be read at once.
+    /// Keeps a message that the log of several nodes has placed. It can be read at once.
     ///
-    /// A store must commit it: see [`has_failed`](Self::has_failed).
+    /// A store must commit it: see [`lacks_a_message`](Self::lacks_a_message).
     pub fn keep(&mut self, entry: Entry, placed: &[Arc<StoredMessage>], done: &mut Vec<Completion>) {
-        let trims = matches!(self.below, Below::Nothing(_));
-        let mut trimmed = |room, oldest| done.extend(trims.then_some(Completion::Trimmed { room, oldest }));
+        let is_all = matches!(self.below, Below::Nothing(_));
+        let mut trimmed = |room, oldest| done.extend(is_all.then_some(Completion::Trimmed { room, oldest }));
         for (copy, message) in entry.copies.iter().zip(placed) {
             self.recent.keep_placed(copy.room, copy.epoch, Arc::clone(message), &mut trimmed);
         }
-        if !trims {
-            self.view.given += 1;
-            self.ask_as_view(done, |store, done| store.append(entry, done));
+        if let Below::View(view) = &mut self.below {
+            self.recent.follow(done, |done| view.keep(entry, done));
         }
     }
 
     /// See [`HistoryStore::mark`].
     pub fn mark(&mut self, mark: LogMark) {
-        if let Below::Store(store) = &mut self.below {
-            store.mark(mark);
+        if let Below::View(view) = &mut self.below {
+            view.store.mark(mark);
         }
     }
 
-    /// Whether the store lacks a message that the log of all nodes has placed. The process must not go on then.
-    pub fn has_failed(&self) -> bool {
-        self.view.is_broken
-    }
-
-    /// Lets the store do something, as the view of a log.
-    fn ask_as_view(
-        &mut self,
-        done: &mut Vec<Completion>,
-        act: impl FnOnce(&mut dyn HistoryStore, &mut Vec<Completion>),
-    ) {
-        let Below::Store(store) = &mut self.below else { return };
-        let mut completed = Vec::new();
-        act(&mut **store, &mut completed);
-        while let Some((needed, _)) = self.view.reads.front() {
-            if *needed > self.view.committed {
-                break;
-            }
-            let Some((_, request)) = self.view.reads.pop_front() else { break };
-            store.read(request, &mut completed);
-        }
-        for completion in completed {
-            match completion {
-                Completion::Committed { copies, .. } => {
-                    self.view.committed += 1;
-                    for StoredCopy { room, oldest, .. } in copies {
-                        done.extend(oldest.map(|oldest| Completion::Trimmed { room, oldest }));
-                    }
-                }
-                Completion::Refused { .. } => self.view.is_broken = true,
-                completion @ (Completion::Trimmed { .. }
-                | Completion::Read { .. }
-                | Completion::Unread { .. }
-                | Completion::Forgotten { .. }) => done.push(completion),
-            }
-        }
+    /// Whether the store has refused a message that the log of several nodes has placed. The process must not go on: it
+    /// has shown a message that the next one does not find.
+    pub fn lacks_a_message(&self) -> bool {
+        matches!(&self.below, Below::View(view) if view.lacks_a_message)
     }
 
     /// See [`HistoryStore::note_sent`].
     pub fn note_sent(&mut self, room: RoomId, seq: Seq) {
-        if let Below::Store(store) = &mut self.below {
-            store.note_sent(room, seq);
+        match &mut self.below {
+            Below::Nothing(_) => {}
+            Below::Store(store) => store.note_sent(room, seq),
+            Below::View(view) => view.store.note_sent(room, seq),
         }
     }
 
     /// See [`HistoryStore::has_queued`].
     pub fn has_queued(&self) -> bool {
-        if let Below::Store(store) = &self.below { store.has_queued() } else { false }
+        match &self.below {
+            Below::Nothing(_) => false,
+            Below::Store(store) => store.has_queued(),
+            Below::View(view) => view.store.has_queued(),
+        }
     }
 
     /// See [`HistoryStore::end_turn`].
     pub fn end_turn(&mut self, done: &mut Vec<Completion>) {
-        if let Below::Store(store) = &mut self.below {
-            self.recent.follow(done, |done| store.end_turn(done));
+        match &mut self.below {
+            Below::Nothing(_) => {}
+            Below::Store(store) => self.recent.follow(done, |done| store.end_turn(done)),
+            Below::View(view) => self.recent.follow(done, |done| view.ask(done, |store, done| store.end_turn(done))),
         }
     }
 
     /// See [`HistoryStore::read`]. A read that the memory can answer does not reach the store.
     pub fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>) {
+        if let Below::Nothing(searcher) = &mut self.below {
+            let messages = self.recent.messages(request.room);
+            if request.search.is_some() {
+                return done.extend(searcher.begin(request, messages));
+            }
+            let page = self.recent.page(&request);
+            return done.push(Completion::Read { request: Box::new(request), page });
+        }
+        if let Some(page) = self.recent.answer(&request) {
+            return done.push(Completion::Read { request: Box::new(request), page });
+        }
         match &mut self.below {
-            Below::Nothing(searcher) if request.search.is_some() => {
-                let messages = self.recent.messages(request.room);
-                done.extend(searcher.begin(request, messages));
-            }
-            Below::Nothing(_) => {
-                let page = self.recent.page(&request);
-                done.push(Completion::Read { request: Box::new(request), page });
-            }
-            Below::Store(store) => match self.recent.answer(&request) {
-                Some(page) => done.push(Completion::Read { request: Box::new(request), page }),
-                None => self.recent.follow(done, |done| store.read(request, done)),
-            },
+            Below::Nothing(_) => {}
+            Below::Store(store) => self.recent.follow(done, |done| store.read(request, done)),
+            Below::View(view) => self.recent.follow(done, |done| view.read(request, done)),
         }
     }
 
@@ -242,6 +222,7 @@ impl History {
                 done.extend(receipt.map(|receipt| Completion::Forgotten { receipt, is_gone: true }));
             }
             Below::Store(store) => self.recent.follow(done, |done| store.forget(room, receipt, done)),
+            Below::View(view) => self.recent.follow(done, |done| view.forget(room, receipt, done)),
         }
     }
 }

@@ -413,14 +413,16 @@ impl Hub {
     }
 
     fn tell_reach(&mut self) {
-        if let Some(is_reachable) = self.reach.changed(clock::now()) {
-            self.link.metrics.set_reachable(is_reachable);
-            if is_reachable {
-                info!("the log can be reached");
-            } else {
-                warn!("the log cannot be reached");
-            }
-            (self.link.sink)(Heard::Reachable(is_reachable));
+        let Some(is_reachable) = self.reach.changed(clock::now()) else { return };
+        // Who is let in because the log is in reach comes to the chat after it has heard so.
+        if is_reachable {
+            info!("the log can be reached");
+            (self.link.sink)(Heard::Reachable(true));
+            self.link.metrics.reach().set(true);
+        } else {
+            warn!("the log cannot be reached");
+            self.link.metrics.reach().set(false);
+            (self.link.sink)(Heard::Reachable(false));
         }
     }
 }

@@ -15,6 +15,7 @@ use starling_actors::stage::Stage;
 use starling_process::exposition::Family;
 
 use super::progress::Progress;
+use super::reach::LogReach;
 
 /// The metrics of the log.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ pub(super) struct LogMetrics {
     read: Counted,
     losses: AtomicU64,
     reconnects: AtomicU64,
-    is_reachable: AtomicBool,
+    reach: LogReach,
     is_synced: AtomicBool,
     checkpoint_seconds: Histogram,
     checkpoint_bytes: Histogram,
@@ -67,7 +68,7 @@ impl LogMetrics {
             read: Counted::default(),
             losses: AtomicU64::new(0),
             reconnects: AtomicU64::new(0),
-            is_reachable: AtomicBool::new(false),
+            reach: LogReach::default(),
             is_synced: AtomicBool::new(false),
             checkpoint_seconds: Histogram::of_durations(),
             checkpoint_bytes: Histogram::of_sizes(),
@@ -119,8 +120,8 @@ impl LogMetrics {
         self.reconnects.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn set_reachable(&self, is_reachable: bool) {
-        self.is_reachable.store(is_reachable, Relaxed);
+    pub(super) fn reach(&self) -> &LogReach {
+        &self.reach
     }
 
     pub(super) fn set_synced(&self, is_synced: bool) {
@@ -138,7 +139,7 @@ impl LogMetrics {
 
     fn families(&self) -> Vec<MetricFamily> {
         let value = |atomic: &AtomicU64| atomic.load(Relaxed) as f64;
-        let flag = |flag: &AtomicBool| f64::from(u8::from(flag.load(Relaxed)));
+        let flag = |is_so| f64::from(u8::from(is_so));
         let counters = [
             ("chat_nodes_records_written_total", "Records written to the log.", value(&self.written.records)),
             ("chat_nodes_written_bytes_total", "Bytes of records written to the log.", value(&self.written.bytes)),
@@ -158,8 +159,8 @@ impl LogMetrics {
                 "Records of the log that this node has not applied.",
                 self.progress.lag() as f64,
             ),
-            ("chat_nodes_reachable", "1 while the log can be written.", flag(&self.is_reachable)),
-            ("chat_nodes_synced", "1 if NATS syncs each record to disk.", flag(&self.is_synced)),
+            ("chat_nodes_reachable", "1 while the log can be written.", flag(self.reach.is_in_reach())),
+            ("chat_nodes_synced", "1 if NATS syncs each record to disk.", flag(self.is_synced.load(Relaxed))),
         ];
         let mut families = stage_families([("log", "-", &self.stage)]);
         families.extend(counters.map(|(name, help, value)| Family::single_counter(name, help, value)));

@@ -1,9 +1,39 @@
 //! Whether the log can be written.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 /// The log counts as out of reach when it could not be written for this long.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
+
+/// Whether the log can be written, for those that want to know. Handles of one log share it.
+#[derive(Debug, Clone, Default)]
+pub struct LogReach(Arc<AtomicU8>);
+
+/// The values of a [`LogReach`], which begins with the first one.
+const CATCHES_UP: u8 = 0;
+const IN_REACH: u8 = 1;
+const OUT_OF_REACH: u8 = 2;
+
+impl LogReach {
+    /// The reason that nobody can be let in, if there is one.
+    pub fn failure(&self) -> Option<&'static str> {
+        match self.0.load(SeqCst) {
+            CATCHES_UP => Some("catching up"),
+            IN_REACH => None,
+            _ => Some("the log cannot be reached"),
+        }
+    }
+
+    pub(super) fn is_in_reach(&self) -> bool {
+        self.failure().is_none()
+    }
+
+    pub(super) fn set(&self, is_in_reach: bool) {
+        self.0.store(if is_in_reach { IN_REACH } else { OUT_OF_REACH }, SeqCst);
+    }
+}
 
 /// See the [module](self).
 #[derive(Debug, Default)]

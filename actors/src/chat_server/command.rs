@@ -56,7 +56,10 @@ pub enum Command {
     /// With other nodes: the log or another node tells something.
     Heard(Heard),
     /// With other nodes: this node ends in order, and tells the others.
-    LeaveOthers,
+    LeaveOthers {
+        /// Gets an answer when the log says so, or at once where there is no other node.
+        reply: oneshot::Sender<()>,
+    },
     /// An operator posts a message to a room, over HTTP.
     PostAsOperator {
         /// Checked for its size, not for its room.

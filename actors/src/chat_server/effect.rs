@@ -212,6 +212,8 @@ pub enum Answer {
     Page(oneshot::Sender<Result<Page, ReadError>>, Result<Page, ReadError>),
     /// A tick has done all work that was due.
     Ticked(oneshot::Sender<()>),
+    /// This node has left the others.
+    Left(oneshot::Sender<()>),
 }
 
 impl Answer {
@@ -224,7 +226,7 @@ impl Answer {
             Self::Dropped(reply, outcome) => drop(reply.send(outcome)),
             Self::Rooms(reply, rooms) => drop(reply.send(rooms)),
             Self::Page(reply, outcome) => drop(reply.send(outcome)),
-            Self::Ticked(reply) => drop(reply.send(())),
+            Self::Ticked(reply) | Self::Left(reply) => drop(reply.send(())),
         }
     }
 }

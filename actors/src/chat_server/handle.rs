@@ -202,6 +202,13 @@ impl ChatServerHandle {
         self.send(Command::Heard(heard));
     }
 
+    /// With other nodes: tells them that this node ends, and waits until the log has it, at most for this time. Without
+    /// it the others find out by the silence of this node. Afterwards this node answers no message any more.
+    pub async fn leave_others(&self, limit: Duration) -> bool {
+        let left = self.ask_for(|reply| Command::LeaveOthers { reply });
+        tokio::time::timeout(limit, left).await.is_ok_and(|left| left.is_ok())
+    }
+
     /// Tells every connection that the server shuts down, and closes it with 1001; the closes are spread over this
     /// time.
     pub fn drain(&self, reason: &'static str, spread: Duration) {

@@ -41,7 +41,7 @@ pub struct NodeSettings {
     /// What the engine knows of the log.
     pub state: LogState,
     /// Loads a checkpoint. The error is for a person.
-    pub load: Box<dyn FnOnce(LogPosition) -> Result<Bytes, String>>,
+    pub load: Box<dyn FnOnce(LogPosition) -> Result<Bytes, String> + Send>,
 }
 
 impl std::fmt::Debug for NodeSettings {
@@ -72,11 +72,12 @@ impl ChatServer {
     /// [`CannotBegin`].
     pub fn prepare_node(
         config: ChatConfig,
-        mut history: History,
+        history: History,
         metrics: Arc<Metrics>,
         node: NodeSettings,
     ) -> Result<(ChatServerHandle, PreparedChat, oneshot::Receiver<bool>), CannotBegin> {
         let NodeSettings { name, timeout, log, state: of_log, load } = node;
+        let mut history = history.following_a_log();
         let restored = history.restore();
         let begin = start::start(restored.mark, &of_log)?;
         let mut state = ChatState::new(config, Self::seed());

@@ -160,7 +160,7 @@ impl ChatState {
             Command::WatchPresence { session, wanted } => self.watch_presence(session, wanted),
             Command::ContinueReplay { session, room } => self.continue_replay(session, room, turn),
             Command::Heard(heard) => self.heard(heard, turn),
-            Command::LeaveOthers => self.leave_others(),
+            Command::LeaveOthers { reply } => self.leave_others(reply, turn),
             Command::PostAsOperator { post, reply } => self.post_as_operator(post, reply, turn),
             Command::RemoveClient { client_id, reply } => {
                 if let Some(cluster) = &mut self.cluster {

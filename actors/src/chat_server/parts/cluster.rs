@@ -36,6 +36,8 @@ pub(crate) enum Tag {
     Removed(oneshot::Sender<usize>),
     /// An operator, for the drop of a room.
     Dropped(DropReply),
+    /// Whoever ends this node in order.
+    Left(oneshot::Sender<()>),
 }
 
 /// See the module.

@@ -137,7 +137,7 @@ impl ChatState {
             | Command::WatchPresence { .. }
             | Command::ContinueReplay { .. }
             | Command::Heard(_)
-            | Command::LeaveOthers
+            | Command::LeaveOthers { .. }
             | Command::PostAsOperator { .. }
             | Command::RemoveClient { .. }
             | Command::DropRoom { .. }
@@ -243,7 +243,7 @@ fn session_of(command: &Command) -> Option<SessionId> {
         | Command::ReadRoom { .. }
         | Command::Drain { .. }
         | Command::Heard(_)
-        | Command::LeaveOthers
+        | Command::LeaveOthers { .. }
         | Command::Tick { .. } => None,
     }
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 use starling_protocol::{ClientId, CloseCode, Epoch, ErrorCode, RoomName, Seq};
+use tokio::sync::oneshot;
 
 use super::ChatState;
 use super::talking::{Stored, acknowledge, refuse_all};
@@ -97,6 +98,10 @@ impl ChatState {
             LogEntry::Begin { lobby, .. } => drop(self.open_room(&RoomKey::Room(RoomName::lobby()), lobby, turn)),
             LogEntry::Out { incarnation, counter, as_of } => {
                 self.ended_life(incarnation, (counter, as_of), source, turn);
+                if let Some(Tag::Left(reply)) = tag {
+                    turn.reply(Answer::Left(reply));
+                }
+                return;
             }
             LogEntry::Message(message) => {
                 let number = if let Some(Tag::Message(number)) = tag { Some(number) } else { None };
@@ -401,11 +406,10 @@ impl ChatState {
     }
 
     /// This node leaves the others in order.
-    pub(super) fn leave_others(&mut self) {
-        if let Some(cluster) = &mut self.cluster {
-            let (incarnation, as_of) = (cluster.life(), cluster.replica.at());
-            cluster.propose(LogEntry::Out { incarnation, counter: u64::MAX, as_of }, None);
-        }
+    pub(super) fn leave_others(&mut self, reply: oneshot::Sender<()>, turn: &mut Turn) {
+        let Some(cluster) = &mut self.cluster else { return turn.reply(Answer::Left(reply)) };
+        let (incarnation, as_of) = (cluster.life(), cluster.replica.at());
+        cluster.propose(LogEntry::Out { incarnation, counter: u64::MAX, as_of }, Some(Tag::Left(reply)));
     }
 
     /// The other nodes have gone on without this one.

@@ -41,6 +41,13 @@ pub(super) struct Append {
     pub(super) queued: Instant,
 }
 
+impl Append {
+    /// Whether the log of several nodes has placed the message, so that it was shown already.
+    pub(super) fn is_placed(&self) -> bool {
+        self.copies.iter().any(|copy| copy.given.is_some())
+    }
+}
+
 /// A message for one room or inbox.
 #[derive(Debug)]
 pub(super) struct NewCopy {

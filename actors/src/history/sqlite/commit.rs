@@ -89,21 +89,22 @@ pub(super) fn write(
 }
 
 /// Stores in one commit all messages that the database accepts. They stay in `batch`, with new numbers; the rejected
-/// ones are returned.
+/// ones are returned. Of messages that the log of several nodes has placed, nothing behind a rejected one is stored.
 pub(super) fn write_singly(
     connection: &mut Connection,
     batch: &mut Vec<Append>,
     bounds: &Bounds,
-    due: DuePart<'_>,
+    (forgotten, delivered, mark): DuePart<'_>,
 ) -> rusqlite::Result<Vec<Append>> {
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    write_due(&transaction, due)?;
+    let mark = mark.filter(|_| !batch.iter().any(Append::is_placed));
+    write_due(&transaction, (forgotten, delivered, mark))?;
     let mut numbering = Numbering::new(bounds);
-    let mut fault = None;
+    let (mut fault, mut lacks_placed) = (None, false);
     // New rooms that have a row.
     let mut made = FxHashSet::default();
     let refused = batch.extract_if(.., |append| {
-        if fault.is_some() || !numbering.number(append) {
+        if fault.is_some() || (lacks_placed && append.is_placed()) || !numbering.number(append) {
             return true;
         }
         let mut store = || -> rusqlite::Result<()> {
@@ -120,6 +121,7 @@ pub(super) fn write_singly(
             return false;
         };
         numbering.take_back(append);
+        lacks_placed |= append.is_placed();
         if !is_of_a_message(&error) {
             fault = Some(error);
         }

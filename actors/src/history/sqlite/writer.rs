@@ -88,6 +88,9 @@ struct Writer {
     /// Received commands that are not processed yet.
     queue: VecDeque<WriterCommand>,
     due: Due,
+    /// Whether a message was refused that the log of several nodes has placed. Then nothing that follows it is stored, so
+    /// that the next start finds all of the log up to a point, and reads the rest again.
+    lacks_placed: bool,
     /// From where on numbers for new rooms are to be looked for: after what was told before is stored.
     numbers_from: Option<u32>,
     bounds: Bounds,
@@ -121,6 +124,7 @@ pub(super) fn start(
         turns,
         queue: VecDeque::new(),
         due: Due::default(),
+        lacks_placed: false,
         numbers_from: None,
         bounds,
         retention,
@@ -185,7 +189,7 @@ impl Writer {
                 WriterCommand::NoteSent(room, seq) => {
                     self.due.delivered.insert(room, seq);
                 }
-                WriterCommand::Mark(mark) => self.due.mark = Some(mark),
+                WriterCommand::Mark(mark) => self.due.mark = Some(mark).filter(|_| !self.lacks_placed),
                 WriterCommand::FindNumbers(from) => self.numbers_from = Some(from),
                 WriterCommand::CheckpointFailed(error) if self.probe_at.is_none() => self.fail(&error),
                 WriterCommand::CheckpointFailed(_) => {}
@@ -197,7 +201,7 @@ impl Writer {
                 }
             }
         }
-        if self.probe_at.is_some() {
+        if self.probe_at.is_some() || (self.lacks_placed && batch.iter().any(Append::is_placed)) {
             // Deliveries and ended rooms stay due.
             self.refuse(&batch);
             self.metrics.writer.complete_n(messages as u64);
@@ -245,7 +249,11 @@ impl Writer {
         }
     }
 
-    fn refuse(&self, appends: &[Append]) {
+    fn refuse(&mut self, appends: &[Append]) {
+        if appends.iter().any(Append::is_placed) {
+            self.lacks_placed = true;
+            self.due.mark = None;
+        }
         if !appends.is_empty() {
             (self.sink)(StoreReport::new(Report::Refused(appends.iter().map(|append| append.number).collect())));
         }

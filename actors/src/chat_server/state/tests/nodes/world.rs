@@ -221,7 +221,7 @@ impl World {
     fn kill(&mut self, node: usize) {
         if self.below(2) == 0 && !self.nodes[node].is_cut {
             // It ends in order.
-            self.apply(node, Command::LeaveOthers);
+            self.apply(node, Command::LeaveOthers { reply: oneshot::channel().0 });
             while !self.nodes[node].outgoing.is_empty() {
                 self.append(node);
             }
