@@ -285,6 +285,10 @@ impl Cluster {
         let begun = Instant::now();
         loop {
             let histories: Vec<Vec<Value>> = self.nodes.iter().map(history).collect();
+            for (number, history) in (1..).zip(&histories) {
+                let lines: Vec<String> = history.iter().map(Value::to_string).collect();
+                fs::write(self.folder.join(format!("history-{number}.jsonl")), lines.join("\n")).unwrap();
+            }
             if histories.iter().all(|history| *history == histories[0]) {
                 return histories[0].len();
             }

@@ -78,9 +78,9 @@ fn run(folder: &Path) {
     let count = fail_for(&mut cluster, &mut swarm, time, seed, &diary);
     let verdict = swarm.stop();
     diary.write(format_args!("{count} faults; the swarm says:\n{verdict}"));
-    assert!(verdict.contains("KEPT"), "the swarm's ledger after {count} faults of seed {seed}:\n{verdict}");
     let messages = cluster.compare_histories();
     diary.write(format_args!("every node has the same {messages} messages"));
+    assert!(verdict.contains("KEPT"), "the swarm's ledger after {count} faults of seed {seed}:\n{verdict}");
 }
 
 #[test]
