@@ -176,7 +176,9 @@ fn haproxy(nodes: &[Service], folder: &Path) -> Child {
     let servers: Vec<String> = nodes
         .iter()
         .enumerate()
-        .map(|(number, node)| format!("    server node-{number} {}:8080 check inter 1s fall 2 rise 1", node.machine.ip()))
+        .map(|(number, node)| {
+            format!("    server node-{number} {}:8080 check inter 1s fall 2 rise 1", node.machine.ip())
+        })
         .collect();
     let rest = rest.replace(template, &servers.join("\n")).replace("bind :8080", "bind 127.0.0.1:8080");
     let file = folder.join("haproxy.cfg");

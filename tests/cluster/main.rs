@@ -1,4 +1,5 @@
-//! Three nodes and three NATS servers, each on a machine of its own, behind HAProxy, with everything failing in turn.
+//! Several nodes as a user starts them: by a script; and three of them, with three NATS servers, each on a machine of its
+//! own, behind HAProxy, with everything failing in turn.
 //!
 //! The machines are network namespaces inside the namespace of the test. `JEPSEN_MINUTES` and `JEPSEN_SEED` make
 //! another schedule of faults, and `JEPSEN_FOLDER` keeps what the programs say; see `scripts/jepsen`.
@@ -15,6 +16,7 @@ mod cluster;
 mod faults;
 mod lan;
 mod swarm;
+mod tried_out;
 
 use std::fmt::Display;
 use std::fs::OpenOptions;
