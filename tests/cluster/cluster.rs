@@ -9,7 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use test_kit::process::{Signal, signal};
+use test_kit::process::{Program, Signal, signal};
+use test_kit::token::{self, JWT};
 use test_kit::{LOOK, blocking, namespace};
 
 use crate::faults::Fault;
@@ -157,11 +158,13 @@ fn node(number: usize, brokers: &[Service], folder: &Path) -> Service {
         ("CHAT_EMPTY_ROOM_SECONDS", "3600".into()),
         ("CHAT_WORKERS", "1".into()),
     ];
+    // Private messages are kept, and are once and in order like those of rooms.
+    let auth = JWT.map(|(name, value)| (name, value.to_owned()));
     Service {
         machine,
         program: env!("CARGO_BIN_EXE_starling").into(),
         arguments: Vec::new(),
-        variables: variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        variables: variables.into_iter().chain(auth).map(|(name, value)| (name.to_owned(), value)).collect(),
         log: folder.join(format!("{name}.log")),
         child: None,
     }
@@ -284,9 +287,10 @@ impl Cluster {
     /// Compares what the nodes have stored, and returns the number of messages.
     pub(crate) fn compare_histories(&mut self) -> usize {
         self.recover();
+        let token = token::issue(&Program::new(env!("CARGO_BIN_EXE_starling")), &["reader"]);
         let begun = Instant::now();
         loop {
-            let histories: Vec<Vec<Value>> = self.nodes.iter().map(history).collect();
+            let histories: Vec<Vec<Value>> = self.nodes.iter().map(|node| history(node, &token)).collect();
             for (number, history) in (1..).zip(&histories) {
                 let lines: Vec<String> = history.iter().map(Value::to_string).collect();
                 fs::write(self.folder.join(format!("history-{number}.jsonl")), lines.join("\n")).unwrap();
@@ -302,8 +306,8 @@ impl Cluster {
 }
 
 /// All messages of all rooms, each with its room's epoch.
-fn history(node: &Service) -> Vec<Value> {
-    let rooms = node.json(8080, "/api/rooms");
+fn history(node: &Service, token: &str) -> Vec<Value> {
+    let rooms = node.json(8080, &format!("/api/rooms?token={token}"));
     let mut names: Vec<&str> =
         rooms["rooms"].as_array().unwrap().iter().map(|room| room["room"].as_str().unwrap()).collect();
     names.sort_unstable();
@@ -311,7 +315,7 @@ fn history(node: &Service) -> Vec<Value> {
     for name in names {
         let mut after = 0;
         loop {
-            let page = node.json(8080, &format!("/api/rooms/{name}/messages?after={after}&limit=200"));
+            let page = node.json(8080, &format!("/api/rooms/{name}/messages?after={after}&limit=200&token={token}"));
             let messages = page["messages"].as_array().unwrap();
             all.extend(messages.iter().map(|message| serde_json::json!([name, page["epoch"], message])));
             let Some(newest) = messages.last() else { break };

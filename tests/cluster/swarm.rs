@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 use test_kit::process::{Program, Signal, signal};
+use test_kit::token;
 
 /// A server may be away for a while, so not every message can be sent; but what was sent has its place.
 const EXPECTED: &str = "lost=0, twice=0, out_of_order=0, wrong_room=0, misdelivered=0, contradictions=0, altered=0, \
@@ -27,6 +28,7 @@ impl Swarm {
             ("BOT_RAMP_PER_SECOND", "60"),
             ("BOT_MESSAGES_PER_SECOND", "1"),
             ("BOT_BEHAVIOURS", "chatter=50,private=10"),
+            ("BOT_TOKEN_SECRET", token::SECRET),
             ("BOT_DRAIN_SECONDS", "30"),
             // The machine may be busy.
             ("BOT_LATENESS_MAX_SECONDS", "60"),
