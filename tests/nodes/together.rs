@@ -16,13 +16,13 @@ async fn two(more: &[(&str, &str)]) -> (Nats, Server, Server) {
 
 fn names(members: &Value) -> Vec<String> {
     let mut names: Vec<_> =
-        members["members"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect();
+        members["clientIds"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect();
     names.sort();
     names
 }
 
-async fn members(client: &mut Client) -> (Vec<String>, u64) {
-    client.send_json(&json!({"type": "members"})).await;
+async fn members(client: &mut Client, room: &str) -> (Vec<String>, u64) {
+    client.send_json(&json!({"type": "members", "room": room})).await;
     let answer = client.next_of("members").await;
     (names(&answer), answer["count"].as_u64().unwrap())
 }
@@ -34,7 +34,9 @@ async fn a_message_reaches_the_clients_of_all_nodes_with_the_same_seq_and_time()
     let (mut bob, _) = b.enter("bob").await;
     for (number, is_from_a) in [(1, true), (2, false), (3, true), (4, false)] {
         let (sender, receiver) = if is_from_a { (&mut alice, &mut bob) } else { (&mut bob, &mut alice) };
-        sender.send_json(&json!({"type": "message", "Message": format!("m{number}"), "id": "m"})).await;
+        sender
+            .send_json(&json!({"type": "message", "Message": format!("m{number}"), "id": format!("m{number}")}))
+            .await;
         let sent = sender.next_of("message").await;
         let received = receiver.next_of("message").await;
         assert_eq!(received["Message"], format!("m{number}"));
@@ -74,8 +76,8 @@ async fn a_name_is_one_client_on_all_nodes_and_its_key_takes_it_over_from_anothe
     let path = format!("/ws?clientId=alice&key={}", welcome["key"].as_str().unwrap());
     let (mut again, second) = Client::enter(&b, &path).await;
     assert_eq!((&second["clientId"], &second["key"]), (&"alice".into(), &welcome["key"]));
-    alice.expect_close(4001).await;
-    assert_eq!(members(&mut again).await, (vec!["alice".to_owned()], 1));
+    alice.expect_close(4003).await;
+    assert_eq!(members(&mut again, "lobby").await, (vec!["alice".to_owned()], 1));
     drop(again);
     let (_free, _) = enters(&a, "/ws?clientId=alice").await;
 }
@@ -122,7 +124,7 @@ async fn members_rooms_and_presence_are_those_of_all_nodes() {
         (&presence["room"], &presence["joined"], &presence["count"]),
         (&"dev".into(), &json!(["bob"]), &2.into())
     );
-    assert_eq!(members(&mut bob).await, (vec!["alice".to_owned(), "bob".to_owned()], 2));
+    assert_eq!(members(&mut bob, "dev").await, (vec!["alice".to_owned(), "bob".to_owned()], 2));
     bob.send_json(&json!({"type": "rooms"})).await;
     let rooms = bob.next_of("rooms").await;
     let counts: Vec<_> = rooms["rooms"]
@@ -147,13 +149,13 @@ async fn a_search_and_old_pages_are_the_same_on_every_node() {
         alice.send_json(&json!({"type": "message", "Message": text, "id": format!("m-{number}")})).await;
         // Read at once: what is acknowledged is found, wherever it is by now.
         assert_eq!(alice.next_of("ack").await["seq"], number);
-        alice.send_json(&json!({"type": "history", "limit": 100})).await;
+        alice.send_json(&json!({"type": "history", "room": "lobby", "limit": 100})).await;
         let page = alice.next_of("history").await;
         assert_eq!(page["messages"].as_array().unwrap().len(), number, "{page}");
     }
     let (mut bob, _) = b.enter("bob").await;
     for client in [&mut alice, &mut bob] {
-        client.send_json(&json!({"type": "history", "limit": 100})).await;
+        client.send_json(&json!({"type": "history", "room": "lobby", "limit": 100})).await;
         assert_eq!(client.next_of("history").await["messages"].as_array().unwrap().len(), 20);
     }
     for server in [&a, &b] {
@@ -169,7 +171,7 @@ async fn an_operator_reaches_every_node() {
     let (mut bob, _) = b.enter("bob").await;
     let (status, body) = a.operator("DELETE", "/api/clients/bob").await;
     assert!((200..300).contains(&status), "{status} {body}");
-    assert_eq!(bob.closed().await, 4002);
+    assert_eq!(bob.closed().await, 4004);
     let (mut carol, _) = Client::enter(&b, "/ws/dev?clientId=carol").await;
     carol.send_json(&json!({"type": "message", "Message": "hi", "id": "m"})).await;
     carol.next_of("ack").await;
