@@ -62,7 +62,7 @@ impl<'a> Numbering<'a> {
 
 /// What a commit notes beside messages: rooms that have ended, how far inboxes were delivered, and how far the log of
 /// several nodes was followed.
-pub(super) type DuePart<'a> = (&'a [Forgotten], &'a FxHashMap<DbRoom, Seq>, Option<LogMark>);
+pub(super) type DuePart<'a> = (&'a [Forgotten], &'a FxHashMap<DbRoom, Seq>, Option<Option<LogMark>>);
 
 /// Stores everything in one commit, or nothing.
 pub(super) fn write(
@@ -136,10 +136,14 @@ pub(super) fn write_singly(
 }
 
 fn write_due(connection: &Connection, (forgotten, delivered, mark): DuePart<'_>) -> rusqlite::Result<()> {
-    if let Some(LogMark { log, position }) = mark {
-        let mut note =
-            connection.prepare_cached("INSERT OR REPLACE INTO log_mark (id, log, position) VALUES (1, ?1, ?2)")?;
-        note.execute((log.cast_signed(), position.cast_signed()))?;
+    match mark {
+        None => {}
+        Some(None) => drop(connection.execute("DELETE FROM log_mark", [])?),
+        Some(Some(LogMark { log, position })) => {
+            let mut note =
+                connection.prepare_cached("INSERT OR REPLACE INTO log_mark (id, log, position) VALUES (1, ?1, ?2)")?;
+            note.execute((log.cast_signed(), position.cast_signed()))?;
+        }
     }
     for Forgotten { room, has_messages, .. } in forgotten {
         if *has_messages {

@@ -65,7 +65,7 @@ struct Due {
     /// The delivery positions of inboxes.
     delivered: FxHashMap<DbRoom, Seq>,
     /// How far the log of several nodes was followed. Written with the next commit, and not worth one of its own.
-    mark: Option<LogMark>,
+    mark: Option<Option<LogMark>>,
 }
 
 impl Due {
@@ -193,6 +193,11 @@ impl Writer {
                 WriterCommand::FindNumbers(from) => self.numbers_from = Some(from),
                 WriterCommand::CheckpointFailed(error) if self.probe_at.is_none() => self.fail(&error),
                 WriterCommand::CheckpointFailed(_) => {}
+                WriterCommand::Forget(room, _) if batch.iter().any(|append: &Append| append.is_for(room)) => {
+                    // Of a log of several nodes, which does not wait for a commit. The room ends in the next one.
+                    self.queue.push_front(command);
+                    break;
+                }
                 WriterCommand::Forget(room, receipt) => {
                     let bounds = self.bounds.remove(&room);
                     let has_messages = bounds.is_some_and(|(seq, oldest)| oldest <= seq);
