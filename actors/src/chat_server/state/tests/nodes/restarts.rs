@@ -31,7 +31,6 @@ fn client(name: &str) -> ClientId {
 }
 
 /// A room as the writers of the log know it.
-
 struct Known {
     epoch: Epoch,
     seq: u64,
@@ -184,7 +183,13 @@ impl Reader {
                     Effect::Forget { room, receipt } => self.history.forget(room, receipt, &mut done),
                     Effect::NoteSent { room, seq } => self.history.note_sent(room, seq),
                     Effect::Answer(answer) => answer.send(),
-                    _ => {}
+                    Effect::To { .. }
+                    | Effect::TellMany { .. }
+                    | Effect::Deliver { .. }
+                    | Effect::DeliverPrivate { .. }
+                    | Effect::Node(_)
+                    | Effect::Append(_)
+                    | Effect::Drain { .. } => {}
                 }
             }
         }
@@ -201,16 +206,14 @@ impl Reader {
         let query = HistoryQuery { room, page, search: None, limit: 1_000, bytes: usize::MAX };
         self.apply(Command::ReadRoom { query, reply });
         let page = loop {
-            match answer.try_recv() {
-                Ok(page) => break page,
-                Err(_) => {
-                    let mut done = Vec::new();
-                    self.history.end_turn(&mut done);
-                    let report = self.reports.recv_timeout(Duration::from_secs(10)).unwrap();
-                    self.history.reported(report, &mut done);
-                    self.complete(done, Turn::new(self.now));
-                }
+            if let Ok(page) = answer.try_recv() {
+                break page;
             }
+            let mut done = Vec::new();
+            self.history.end_turn(&mut done);
+            let report = self.reports.recv_timeout(Duration::from_secs(10)).unwrap();
+            self.history.reported(report, &mut done);
+            self.complete(done, Turn::new(self.now));
         };
         let Ok(page) = page else { return Vec::new() };
         page.messages.iter().map(|message| (message.seq.0, message.text.to_string())).collect()
@@ -227,12 +230,13 @@ fn a_node_that_ends_anywhere_and_begins_again_has_what_one_has_that_never_ended(
         loop {
             length = (length + 1 + usize::try_from(random.draw() % 40).unwrap()).min(log.len());
             let expected = Reader::begin(History::in_memory(1_000, u64::MAX), &log[..length], || false).rooms();
-            let mut node = Reader::begin(Reader::over_file(folder.path()), &log[..length], || random.draw() % 3 == 0);
+            let mut node =
+                Reader::begin(Reader::over_file(folder.path()), &log[..length], || random.draw().is_multiple_of(3));
             assert_eq!(node.rooms(), expected, "seed {seed}, at its start with {length} records");
             // It goes on for a while, and then ends.
             length = (length + usize::try_from(random.draw() % 20).unwrap()).min(log.len());
             let expected = Reader::begin(History::in_memory(1_000, u64::MAX), &log[..length], || false).rooms();
-            node.read(&log[..length], || random.draw() % 3 == 0);
+            node.read(&log[..length], || random.draw().is_multiple_of(3));
             assert_eq!(node.rooms(), expected, "seed {seed}, with {length} records");
             if length == log.len() {
                 break;
