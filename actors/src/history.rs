@@ -123,7 +123,7 @@ impl History {
             }
             Below::Store(store) => self.recent.follow(done, |done| store.reported(report, done)),
             Below::View(view) => {
-                self.recent.follow(done, |done| view.ask(done, |store, done| store.reported(report, done)))
+                self.recent.follow(done, |done| view.ask(done, |store, done| store.reported(report, done)));
             }
         }
     }
@@ -154,10 +154,12 @@ impl History {
         }
     }
 
-    /// See [`HistoryStore::mark`].
-    pub fn mark(&mut self, mark: LogMark) {
-        if let Below::View(view) = &mut self.below {
-            view.store.mark(mark);
+    /// See [`HistoryStore::mark`]. `None`: what comes is of no log of several nodes.
+    pub fn mark(&mut self, mark: Option<LogMark>) {
+        match &mut self.below {
+            Below::Nothing(_) => {}
+            Below::Store(store) => store.mark(mark),
+            Below::View(view) => view.mark(mark),
         }
     }
 

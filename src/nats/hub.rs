@@ -349,7 +349,9 @@ impl Hub {
                 info!("connected to NATS again, at {}", self.link.client.server_info().server_name);
             }
             Event::Closed => return Err(Fatal::Closed("NATS does not let this node in again".into())),
-            Event::SlowConsumer(_) | Event::ServerError(_) | Event::ClientError(_) => warn!("NATS: {event}"),
+            Event::SlowConsumer(_) | Event::ServerError(_) => warn!("NATS: {event}"),
+            // Of each attempt to connect; that there is no connection was said.
+            Event::ClientError(_) => debug!("NATS: {event}"),
             Event::LameDuckMode => info!("NATS: the server is about to stop; another one is used"),
             Event::Draining => {}
         }

@@ -22,7 +22,7 @@ async fn every_metric_of_the_log_is_documented_and_counts_what_happens() {
     let mut nats = Nats::start().await;
     let mut node = Node::start(&settings(&nats.url()), 1).await;
     let registry = Registry::new();
-    node.ear.log.register(&registry).unwrap();
+    registry.register(Box::new(node.ear.log.metrics())).unwrap();
     node.write_upto(1_000).await;
     nats.kill();
     nats.start_again().await;

@@ -1,4 +1,5 @@
-//! The log of several nodes, in a real NATS server that is killed, paused, cut off, replaced and misconfigured.
+//! The log of several nodes, in a real NATS server that is killed, paused, cut off, replaced and misconfigured; and the
+//! server's program as the nodes of one chat.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,6 +14,9 @@ mod checkpoints;
 mod documented;
 mod faults;
 mod harness;
+mod lives;
 mod lost;
 mod neighbours;
 mod refused;
+mod server;
+mod together;

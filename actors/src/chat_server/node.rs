@@ -79,12 +79,16 @@ impl ChatServer {
         let NodeSettings { name, timeout, log, state: of_log, load } = node;
         let mut history = history.following_a_log();
         let restored = history.restore();
-        let begin = start::start(restored.mark, &of_log)?;
+        let begin = start::start(restored.mark, !restored.rooms.is_empty(), &of_log)?;
+        if restored.mark.is_none() {
+            // In the commit of the first message: a history with messages of the log always tells so.
+            history.mark(Some(LogMark { log: of_log.id, position: begin.checkpoint.0 }));
+        }
         let mut state = ChatState::new(config, Self::seed());
         let life = state.become_node(&name, timeout, of_log.id);
         let checkpoint = (begin.checkpoint.0 > 0).then(|| load(begin.checkpoint)).transpose();
         let checkpoint = checkpoint.map_err(CannotBegin::NoCheckpoint)?;
-        state.begin_from(checkpoint.as_deref(), restored, Now::read())?;
+        state.begin_from(checkpoint.as_deref(), restored, begin.kept_upto, Now::read())?;
         let log = LogOfNode { log, id: of_log.id, behind: begin.checkpoint, life };
         Ok(Self::prepare_with(state, history, Some(log), metrics))
     }
@@ -99,7 +103,7 @@ impl ChatServer {
                 self.history.keep(entry, &placed, &mut self.completions);
             }
             NodeEffect::Applied(position) => {
-                self.history.mark(LogMark { log: *id, position: position.0 });
+                self.history.mark(Some(LogMark { log: *id, position: position.0 }));
                 log.applied(position);
             }
             NodeEffect::Write(record) => log.write(record),

@@ -272,8 +272,11 @@ pub trait HistoryStore: Send {
     fn note_sent(&mut self, _room: RoomId, _seq: Seq) {}
 
     /// With several nodes: everything up to this record of their log was appended. It is noted in the commit that contains
-    /// the last of it, or in a later one.
-    fn mark(&mut self, _mark: LogMark) {}
+    /// the last of it, or in a later one. `None`: the store follows no log from here on, which is noted in the next commit.
+    ///
+    /// An entry with numbers of the log that cannot be stored is the last that is tried: no later one is stored, and no
+    /// mark is noted.
+    fn mark(&mut self, _mark: Option<LogMark>) {}
 
     /// Whether entries wait for [`end_turn`](Self::end_turn).
     fn has_queued(&self) -> bool {
@@ -291,7 +294,7 @@ pub trait HistoryStore: Send {
     /// on waiting reads does not apply to it.
     fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>);
 
-    /// Drops a room that has ended, with all its messages. No message of it is in flight, and its number may be reused
-    /// at once. With a receipt, [`Completion::Forgotten`] reports the outcome.
+    /// Drops a room that has ended, with all its messages. Its number may be reused at once. No message of it is in flight,
+    /// but for those that the log of several nodes has placed: they are committed before, or never. With a receipt, [`Completion::Forgotten`] reports the outcome.
     fn forget(&mut self, room: RoomId, receipt: Option<Receipt>, done: &mut Vec<Completion>);
 }

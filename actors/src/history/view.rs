@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 
 use super::read::{Page, ReadRequest};
-use super::store::{Completion, Entry, HistoryStore, Receipt, StoredCopy};
+use super::store::{Completion, Entry, HistoryStore, LogMark, Receipt, StoredCopy};
 use crate::ids::RoomId;
 
 /// See the [module](self).
@@ -30,10 +30,20 @@ impl View {
         Self { store, given: 0, committed: 0, reads: VecDeque::new(), lacks_a_message: false }
     }
 
-    /// Gives the store a message.
+    /// Gives the store a message, unless it lacks an earlier one: the next process reads it from the log again.
     pub(super) fn keep(&mut self, entry: Entry, done: &mut Vec<Completion>) {
+        if self.lacks_a_message {
+            return;
+        }
         self.given += 1;
         self.ask(done, |store, done| store.append(entry, done));
+    }
+
+    /// Notes how far the store has followed the log.
+    pub(super) fn mark(&mut self, mark: Option<LogMark>) {
+        if !self.lacks_a_message {
+            self.store.mark(mark);
+        }
     }
 
     /// Reads from the store, once it has what was kept so far.

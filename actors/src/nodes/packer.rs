@@ -90,6 +90,11 @@ impl<T> Packer<T> {
         if is_first { self.written.pop_front().map_or_else(Vec::new, |written| written.tags) } else { Vec::new() }
     }
 
+    /// Everybody who waits for an entry that has not come back.
+    pub fn into_tags(self) -> impl Iterator<Item = T> {
+        self.written.into_iter().flat_map(|written| written.tags).chain(self.tags).flatten()
+    }
+
     /// Everything that was written and has not come back, in order: to be written again after a gap, or when the
     /// connection to the log was lost.
     pub fn unread(&self) -> impl Iterator<Item = &Bytes> {

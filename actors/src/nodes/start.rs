@@ -19,6 +19,11 @@ pub struct Start {
 /// Why a node does not start. It never guesses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CannotStart {
+    /// The history has messages and followed no log.
+    #[error(
+        "the history has messages of a server without others, which the log does not have; start with an empty folder"
+    )]
+    Alone,
     /// The history followed another log.
     #[error(
         "the history followed another log than the one that is there now; if that is wanted, start with an empty folder"
@@ -40,11 +45,14 @@ pub enum CannotStart {
     NoCheckpoint(u64),
 }
 
-/// Finds where to begin, for a node whose history has this mark.
+/// Finds where to begin, for a node whose history has this mark. `has_rooms`: whether there is anything in the history.
 ///
 /// # Errors
 /// [`CannotStart`].
-pub fn start(view: Option<LogMark>, log: &LogState) -> Result<Start, CannotStart> {
+pub fn start(view: Option<LogMark>, has_rooms: bool, log: &LogState) -> Result<Start, CannotStart> {
+    if view.is_none() && has_rooms {
+        return Err(CannotStart::Alone);
+    }
     let begins_whole = log.first.0 <= 1;
     let beginning = begins_whole.then_some(LogPosition(0));
     let usable = log.checkpoints.iter().copied().filter(|at| at.0 + 1 >= log.first.0 && *at <= log.last);
@@ -98,7 +106,8 @@ mod tests {
             ("a checkpoint whose records are gone", None, log(51, 90, &[20]), Err(CannotStart::NoCheckpoint(51))),
         ];
         for (what, view, log, expected) in cases {
-            assert_eq!(start(view, &log), expected, "{what}");
+            assert_eq!(start(view, view.is_some(), &log), expected, "{what}");
         }
+        assert_eq!(start(None, true, &log(1, 90, &[])), Err(CannotStart::Alone));
     }
 }

@@ -56,6 +56,8 @@ pub(crate) struct Cluster {
     timeout: Duration,
     /// What this node has told the log of the clients in its rooms, counting what is still on its way.
     own: FxHashSet<(RoomKey, ClientId)>,
+    /// The newest record that the history has from before this process. Up to it messages are read for the state alone.
+    pub(crate) kept_upto: LogPosition,
     /// The digests behind the newest checkpoints.
     pub(crate) checkpoints: VecDeque<(LogPosition, Digest)>,
     /// The newest record when this node last asked for a checkpoint, or the one that it began from.
@@ -90,6 +92,7 @@ impl Cluster {
             heard: FxHashMap::default(),
             timeout,
             own: FxHashSet::default(),
+            kept_upto: LogPosition(0),
             checkpoints: VecDeque::new(),
             asked_at: LogPosition(0),
             time: None,
@@ -99,12 +102,13 @@ impl Cluster {
         }
     }
 
-    /// Begins another life, because the last one is out. Nothing of it waits any more.
-    pub(crate) fn begin_anew(&mut self, incarnation: Incarnation, lobby: Epoch) {
-        self.packer = Packer::new(incarnation, &self.node, lobby);
+    /// Begins another life, because the last one is out. Nothing of it waits any more. Returns who has waited.
+    pub(crate) fn begin_anew(&mut self, incarnation: Incarnation, lobby: Epoch) -> Vec<Tag> {
+        let packer = std::mem::replace(&mut self.packer, Packer::new(incarnation, &self.node, lobby));
         self.gate = Gate::default();
         self.relays = Relays::default();
         self.own.clear();
+        packer.into_tags().collect()
     }
 
     /// The life of this node.

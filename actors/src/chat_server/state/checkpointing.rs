@@ -21,15 +21,24 @@ use crate::nodes::record::{BadRecord, Incarnation, LogEntry, LogPosition, Remote
 use crate::nodes::replica::Life;
 
 impl ChatState {
-    /// With other nodes: begins from a checkpoint, or with nothing, over what the history has. Called once, after
-    /// [`become_node`](Self::become_node).
+    /// With other nodes: begins from a checkpoint, or with nothing, over what the history has: everything up to the record
+    /// `kept_upto`. Called once, after [`become_node`](Self::become_node).
     ///
     /// # Errors
     /// [`BadRecord`]: the checkpoint cannot be read.
     ///
     /// # Panics
     /// Like [`restore`](Self::restore).
-    pub fn begin_from(&mut self, checkpoint: Option<&[u8]>, restored: Restored, now: Now) -> Result<(), BadRecord> {
+    pub fn begin_from(
+        &mut self,
+        checkpoint: Option<&[u8]>,
+        restored: Restored,
+        kept_upto: LogPosition,
+        now: Now,
+    ) -> Result<(), BadRecord> {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.kept_upto = kept_upto;
+        }
         for (index, StoredRoom { key, epoch, seq, oldest, .. }) in (0..).zip(restored.rooms) {
             let kept = (seq.0 + 1).saturating_sub(oldest.0);
             let room = self.rooms.put_to_sleep(key, epoch, (kept, seq), now.at);

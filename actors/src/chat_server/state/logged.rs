@@ -185,11 +185,12 @@ impl ChatState {
         let draft = message.draft(source.at);
         let (mut copies, mut stored) = (Vec::with_capacity(rooms.len()), SmallVec::<[StoredCopy; 2]>::new());
         let last = rooms.len().saturating_sub(1);
+        let is_kept = self.cluster.as_ref().is_some_and(|cluster| source.position <= cluster.kept_upto);
         for (index, (room, (key, epoch))) in rooms.into_iter().zip(places).enumerate() {
             let entry = LoggedEntry { room, epoch, id: id.filter(|_| index == last) };
             let Placement::Placed(seq) = self.order.place(&entry, source.at, source.taken_at) else { continue };
             self.note_placed(&key, seq);
-            let is_stored = self.rooms.get(room).is_some_and(|room| seq <= room.stored_upto());
+            let is_stored = is_kept || self.rooms.get(room).is_some_and(|room| seq <= room.stored_upto());
             let kept = self.rooms.get(room).map(Room::kept).filter(|_| is_stored);
             self.rooms.message_stored(room, kept);
             if is_stored {
@@ -414,11 +415,23 @@ impl ChatState {
 
     /// The other nodes have gone on without this one.
     fn begin_anew(&mut self, turn: &mut Turn) {
+        // What has not come back has no place, and gets none: nothing of a life that is out counts.
+        for message in self.in_flight.take_all() {
+            let MessageInFlight { asker, repeats, rooms, .. } = *message;
+            refuse_all(asker, repeats, ErrorCode::Unavailable, "this node was cut off from the others", turn);
+            for room in rooms {
+                self.rooms.message_refused(room);
+                self.forget_if_over(room, turn);
+            }
+        }
         self.send_away(turn);
-        self.in_flight = crate::chat_server::parts::in_flight::InFlight::default();
         let (life, lobby) = (Incarnation(self.numbers.draw()), Epoch(self.numbers.draw()));
         if let Some(cluster) = &mut self.cluster {
-            cluster.begin_anew(life, lobby);
+            for tag in cluster.begin_anew(life, lobby) {
+                if let Tag::End(room) = tag {
+                    self.rooms.message_refused(room);
+                }
+            }
         }
         turn.push(Effect::Node(NodeEffect::BeginsAnew(life)));
     }

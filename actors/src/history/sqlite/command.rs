@@ -17,8 +17,8 @@ pub(super) enum WriterCommand {
     NoteSent(DbRoom, Seq),
     /// The room has ended. The receipt is returned with the outcome.
     Forget(DbRoom, Option<Receipt>),
-    /// All messages up to this record of the log of several nodes were appended.
-    Mark(LogMark),
+    /// All messages up to this record of the log of several nodes were appended; `None`: no log is followed.
+    Mark(Option<LogMark>),
     /// Numbers for new rooms are wanted, from this one on.
     FindNumbers(u32),
     /// A checkpoint of the write-ahead log failed.
@@ -42,6 +42,11 @@ pub(super) struct Append {
 }
 
 impl Append {
+    /// Whether the message, or a copy of it, is for this room.
+    pub(super) fn is_for(&self, room: DbRoom) -> bool {
+        self.copies.iter().any(|copy| copy.db == room)
+    }
+
     /// Whether the log of several nodes has placed the message, so that it was shown already.
     pub(super) fn is_placed(&self) -> bool {
         self.copies.iter().any(|copy| copy.given.is_some())

@@ -1,5 +1,6 @@
 //! Tests of the store with its threads and a file, below a small memory of recent messages, without a chat.
 
+mod following;
 mod refused;
 mod searching;
 

@@ -5,6 +5,7 @@
 //! on every node, and no name is held twice.
 
 mod client;
+mod restarts;
 mod world;
 
 use self::world::World;

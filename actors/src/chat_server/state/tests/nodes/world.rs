@@ -111,7 +111,7 @@ impl World {
         let clock = i64::try_from(self.below(4_000)).unwrap() - 2_000;
         let checkpoint = self.checkpoints.last().cloned().filter(|_| from_checkpoint);
         let bytes = checkpoint.as_ref().map(|(_, bytes)| bytes.as_ref());
-        state.begin_from(bytes, Restored::default(), self.now).unwrap();
+        state.begin_from(bytes, Restored::default(), LogPosition(0), self.now).unwrap();
         Node {
             state,
             history,
