@@ -6,12 +6,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use test_kit::process::{Program, Signal, signal};
 use test_kit::token::{self, JWT};
 use test_kit::{LOOK, blocking, namespace};
+use tokio::time::Instant;
 
 use crate::faults::Fault;
 use crate::lan::{Machine, Way};
@@ -19,9 +20,12 @@ use crate::lan::{Machine, Way};
 /// After this time without a sign of life a node is declared out, in seconds. Some faults last longer, some do not.
 const NODE_TIMEOUT: &str = "5";
 
+/// Where clients connect.
+pub(crate) const URL: &str = "ws://127.0.0.1:8080/ws";
+
 /// The longest time from the end of a fault until all nodes are ready: an election of the stream's leader, a node that
 /// starts, and a busy machine.
-const RECOVERY: Duration = Duration::from_secs(60);
+const RECOVERY: Duration = Duration::from_mins(1);
 
 /// A program on a machine of its own.
 struct Service {
@@ -209,11 +213,6 @@ impl Cluster {
         cluster
     }
 
-    /// Where clients connect.
-    pub(crate) fn url(&self) -> &'static str {
-        "ws://127.0.0.1:8080/ws"
-    }
-
     /// Waits until all nodes are ready.
     pub(crate) fn recover(&mut self) {
         let begun = Instant::now();
@@ -279,9 +278,13 @@ impl Cluster {
     }
 
     fn brokers_away(&mut self, numbers: &[usize], hold: Duration) {
-        numbers.iter().for_each(|number| self.brokers[*number].kill());
+        for number in numbers {
+            self.brokers[*number].kill();
+        }
         thread::sleep(hold);
-        numbers.iter().for_each(|number| self.brokers[*number].start());
+        for number in numbers {
+            self.brokers[*number].start();
+        }
     }
 
     /// Compares what the nodes have stored, and returns the number of messages.
@@ -354,7 +357,11 @@ fn pause(service: &Service, hold: Duration) {
 
 fn cut(machine: &Machine, others: &[&Machine], way: Way, hold: Duration) {
     let rules = machine.losses(others, way);
-    rules.iter().for_each(|rule| namespace::run("ip", &format!("rule add {rule}")));
+    for rule in &rules {
+        namespace::run("ip", &format!("rule add {rule}"));
+    }
     thread::sleep(hold);
-    rules.iter().for_each(|rule| namespace::run("ip", &format!("rule del {rule}")));
+    for rule in &rules {
+        namespace::run("ip", &format!("rule del {rule}"));
+    }
 }

@@ -33,7 +33,7 @@ impl Machine {
         let machine = Self { keeper, number };
         let own = fs::read_link("/proc/self/ns/net").unwrap();
         let place = format!("/proc/{}/ns/net", machine.keeper.id());
-        let begun = std::time::Instant::now();
+        let begun = tokio::time::Instant::now();
         while fs::read_link(&place).is_ok_and(|place| place == own) {
             assert!(begun.elapsed() < DEADLINE, "the namespace does not exist");
             thread::sleep(LOOK);

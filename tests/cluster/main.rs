@@ -18,13 +18,16 @@ mod lan;
 mod swarm;
 mod tried_out;
 
+use std::fmt::Debug;
 use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::str::FromStr;
+use std::time::Duration;
 
 use test_kit::namespace;
+use tokio::time::Instant;
 
 use crate::cluster::Cluster;
 use crate::faults::{Fault, Faults};
@@ -46,9 +49,9 @@ impl Diary {
 }
 
 /// A number from the environment.
-fn number(variable: &str) -> Option<f64> {
+fn number<T: FromStr<Err: Debug>>(variable: &str) -> Option<T> {
     let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|error| panic!("{variable}: {error}")))
+    Some(text.parse().unwrap_or_else(|error| panic!("{variable}: {error:?}")))
 }
 
 /// Faults until this time is over. Every fault ends before the next one begins.
@@ -70,13 +73,13 @@ fn fail_for(cluster: &mut Cluster, swarm: &mut Swarm, time: Duration, seed: u64,
 }
 
 fn run(folder: &Path) {
-    let time = Duration::from_secs_f64(number("JEPSEN_MINUTES").map_or(50.0, |minutes| 60.0 * minutes));
-    let seed = number("JEPSEN_SEED").map_or(1, |seed| seed as u64);
+    let time = Duration::from_secs_f64(number("JEPSEN_MINUTES").map_or(50.0, |minutes: f64| 60.0 * minutes));
+    let seed = number("JEPSEN_SEED").unwrap_or(1);
     let diary = Diary { file: folder.join("faults.log"), begun: Instant::now() };
     diary.write(format_args!("seed {seed}"));
     let mut cluster = Cluster::start(folder);
     diary.write("the nodes are ready");
-    let mut swarm = Swarm::start(folder, cluster.url());
+    let mut swarm = Swarm::start(folder, cluster::URL);
     let count = fail_for(&mut cluster, &mut swarm, time, seed, &diary);
     let verdict = swarm.stop();
     diary.write(format_args!("{count} faults; the swarm says:\n{verdict}"));
