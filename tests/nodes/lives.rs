@@ -1,10 +1,11 @@
 //! Nodes that die, leave, come back, and lose the log.
 
+use rusqlite::Connection;
 use serde_json::json;
 use test_kit::process::Signal;
-use test_kit::{Client, raw, wait_until};
+use test_kit::{Client, Process, raw, wait_until};
 
-use crate::server::{Server, enters, nats};
+use crate::server::{Server, enters, nats, starling};
 
 /// Says some things, and waits until each is acknowledged.
 async fn say(client: &mut Client, texts: &[&str]) {
@@ -127,4 +128,85 @@ async fn a_node_that_was_paused_finds_itself_out_closes_its_clients_and_begins_a
     let refused = raw::handshake(&a, &format!("/ws?clientId=alice&key={}", welcome["key"].as_str().unwrap())).await;
     refused.expect_refusal(409, "name_taken");
     assert_eq!(a.history("lobby"), b.history("lobby"));
+}
+
+#[actix::test]
+async fn a_server_that_cannot_be_a_node_says_why_and_ends() {
+    let nats = nats().await;
+    let folder = tempfile::tempdir().unwrap();
+    let alone = [("CHAT_BIND", "127.0.0.1:0"), ("CHAT_DRAIN_SECONDS", "0")];
+    let run = |more: &[(&str, &str)]| {
+        let output = starling().run(folder.path(), &[], &[&alone, more].concat());
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    // A server without others has a history of its own, which the log does not have.
+    let server = starling().start(folder.path(), &alone);
+    let mut alice = Client::connect(&server, "/ws?clientId=alice").await;
+    say(&mut alice, &["mine"]).await;
+    server.stop();
+    let url = nats.url();
+    let line = run(&[("CHAT_NATS_URL", &url)]);
+    assert!(line.contains("the history has messages of a server without others"), "{line}");
+    // It is left as it was.
+    let server = starling().start(folder.path(), &alone);
+    assert!(server.get("/api/rooms/lobby/messages").1.contains("mine"));
+    server.stop();
+}
+
+#[actix::test]
+async fn a_node_that_goes_on_alone_keeps_its_history_and_is_no_node_any_more() {
+    let nats = nats().await;
+    let a = Server::start(&nats, "a", &[]).await;
+    let (mut alice, _) = a.enter("alice").await;
+    say(&mut alice, &["together"]).await;
+    let variables = a.variables();
+    let folder = a.stop();
+    let alone: Vec<_> = variables.iter().filter(|(name, _)| name != "CHAT_NATS_URL").cloned().collect();
+    let a = Server::start_again(folder, &alone).await;
+    a.process.line_with("from here on it is this server's alone");
+    let (mut alice, _) = a.enter("alice").await;
+    say(&mut alice, &["alone"]).await;
+    assert_eq!(a.history("lobby"), [(1, "together".to_owned()), (2, "alone".to_owned())]);
+    let folder = a.stop();
+    let variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let output = starling().run(folder.path(), &[], &variables);
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert!(line.contains("the history has messages of a server without others"), "{line}");
+}
+
+#[actix::test]
+async fn a_node_that_is_asked_to_stop_while_it_waits_for_nats_stops_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let nobody = format!("nats://127.0.0.1:{}", test_kit::free_port());
+    let variables = [("CHAT_BIND", "127.0.0.1:0"), ("CHAT_NATS_URL", nobody.as_str())];
+    let mut server = Process::spawn(starling().command(folder.path(), &[], &variables));
+    server.line_with("waiting up to 30 s for NATS");
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit_code().await, Some(0));
+}
+
+#[actix::test]
+async fn a_node_whose_disk_refuses_what_the_log_has_ends_and_finds_it_when_the_disk_takes_it_again() {
+    let nats = nats().await;
+    let (mut a, b) = (Server::start(&nats, "a", &[]).await, Server::start(&nats, "b", &[]).await);
+    let (mut alice, _) = a.enter("alice").await;
+    let (mut bob, _) = b.enter("bob").await;
+    say(&mut alice, &["one"]).await;
+    let file = a.file();
+    let trigger = "CREATE TRIGGER fault BEFORE INSERT ON messages BEGIN SELECT RAISE(ABORT, 'on purpose'); END";
+    wait_until("the first message is committed", || stored(&file) == 1).await;
+    Connection::open(&file).unwrap().execute_batch(trigger).unwrap();
+    say(&mut bob, &["two", "three"]).await;
+    a.process.line_with("the history lacks a message that the log has: this node stops");
+    assert_eq!(a.process.exit_code().await, Some(1));
+    Connection::open(&file).unwrap().execute_batch("DROP TRIGGER fault").unwrap();
+    let variables = a.variables();
+    let a = Server::start_again(a.kill(), &variables).await;
+    assert_eq!(a.history("lobby"), b.history("lobby"));
+    assert_eq!(a.history("lobby").len(), 3);
+}
+
+fn stored(file: &std::path::Path) -> u32 {
+    Connection::open(file).unwrap().query_one("SELECT count(*) FROM messages", [], |row| row.get(0)).unwrap()
 }

@@ -1,5 +1,7 @@
 //! The server's program, several times, as the nodes of one chat.
 
+use std::path::PathBuf;
+
 use serde_json::Value;
 use tempfile::TempDir;
 use test_kit::nats::Nats;
@@ -86,6 +88,12 @@ impl Server {
         server
     }
 
+    /// The file of its history.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.folder.path().join("data/starling.db")
+    }
+
+    /// Its settings, for another start.
     pub(crate) fn variables(&self) -> Vec<(String, String)> {
         self.variables.clone()
     }

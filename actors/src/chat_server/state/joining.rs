@@ -10,6 +10,7 @@ use crate::chat_server::effect::Turn;
 use crate::chat_server::parts::participants::Participant;
 use crate::chat_server::parts::room::Room;
 use crate::ids::{RoomId, SessionId};
+use crate::nodes::record::Incarnation;
 
 impl ChatState {
     /// The room of this name, if the session is in it.
@@ -131,7 +132,10 @@ impl ChatState {
         let room = self.lobby_or_existing_room(name)?.and_then(|room| self.rooms.get(room));
         let count = room.map_or(0, Room::count);
         let here = room.into_iter().flat_map(Room::members).filter_map(|member| self.participants.get(member));
-        let elsewhere = room.into_iter().flat_map(Room::present).map(|(name, _)| name);
+        let own = self.cluster.as_ref().map(|cluster| cluster.life());
+        let is_elsewhere = |lives: &[Incarnation]| lives.iter().any(|life| Some(*life) != own);
+        let present = room.into_iter().flat_map(Room::present);
+        let elsewhere = present.filter(|(_, lives)| is_elsewhere(lives)).map(|(name, _)| name);
         let mut listed = BTreeSet::new();
         for name in here.map(Participant::name).chain(elsewhere) {
             if listed.len() == limits::MEMBERS_LISTED_MAX {
