@@ -14,20 +14,23 @@ use std::time::Duration;
 use starling_actors::ChatConfig;
 use starling_actors::history::Durability;
 use starling_actors::history::sqlite::SqliteSettings;
+use starling_actors::nodes::packer::RECORD_BYTES_MAX;
 use starling_process::{dotenv, log_lines};
 
 use crate::addresses::{AddressLimits, ForwardedHeader, Networks, Proxies};
 use crate::control_group::{self, ControlGroups};
 use crate::http_limits::HttpLimits;
+use crate::nats::NatsSettings;
 use crate::origin::AllowedOrigins;
 use crate::path_prefix::PathPrefix;
 
 pub use self::error::ConfigError;
+pub(crate) use self::kinds::without_password;
 use self::kinds::{
     AUTH_MODES, Address, FORWARDED_HEADERS, FilePath, Folder, HISTORY_MODES, HISTORY_SYNCS, Hidden, Kind, LOG_FORMATS,
-    LogFilter, NetworkList, Number, OptionalFile, Origins, Prefix,
+    LogFilter, Name, NetworkList, Number, OptionalFile, Origins, Prefix, REPLICAS, Urls,
 };
-pub use self::kinds::{AuthMode, Chosen, HistoryMode, Secret};
+pub use self::kinds::{AuthMode, Chosen, HistoryMode, NatsUrls, Secret};
 
 /// The prefix of every variable of the server.
 pub const PREFIX: &str = "CHAT_";
@@ -57,6 +60,12 @@ const MEMORY_BYTES_MIN: u64 = 33_554_432;
 
 /// Space in a frame for all fields of a message except its text, each at its maximum length and escaped.
 const OTHER_FIELDS_BYTES: u64 = 2_048;
+
+/// Space in a record for all fields of one message except its text.
+const RECORD_OVERHEAD: usize = 4_096;
+
+/// How long a server that starts waits for NATS: as long as a cluster of it takes to start beside the server.
+const NATS_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The description of a knob.
 #[derive(Debug, Clone)]
@@ -240,6 +249,21 @@ knobs! {
         /// with `too_many_inboxes`.
         inboxes_per_client: u64 = "CHAT_INBOXES_PER_CLIENT", "1000", Number(1, 10_000_000);
     }
+    "Several nodes" {
+        /// Servers of NATS JetStream, through which several servers are one chat. Empty: this server is alone.
+        nats_url: NatsUrls = "CHAT_NATS_URL", "", Urls;
+        /// The file with the credentials for NATS; empty: the addresses contain a user, or NATS asks for none.
+        nats_credentials: String = "CHAT_NATS_CREDENTIALS", "", OptionalFile;
+        /// The stream of NATS that holds what all nodes agree on. One chat has one stream; it is made if it is not there.
+        nats_stream: String = "CHAT_NATS_STREAM", "starling", Name(false);
+        /// Servers of NATS that store each record; at least 3 for a chat that outlives one of them.
+        nats_replicas: Chosen<usize> = "CHAT_NATS_REPLICAS", "1", REPLICAS;
+        /// The name of this node, part of its guests' names. Empty: the name of the host.
+        node_name: String = "CHAT_NODE_NAME", "", Name(true);
+        /// Seconds without a sign of life after which the others declare a node out, and after which a node that cannot
+        /// reach NATS closes its connections with 1001.
+        node_timeout_seconds: u64 = "CHAT_NODE_TIMEOUT_SECONDS", "10", Number(2, 300);
+    }
     "Page and log" {
         /// A folder from which the page is read at every request, for development of the page; empty: the compiled-in
         /// page.
@@ -322,6 +346,10 @@ impl Config {
         if self.memory_bytes > 0 {
             at_least("CHAT_MEMORY_BYTES", self.memory_bytes, MEMORY_BYTES_MIN, "the server itself takes as much")?;
         }
+        if self.nats_url.0.is_empty() && !self.nats_credentials.is_empty() {
+            let (variable, missing) = ("CHAT_NATS_CREDENTIALS", "CHAT_NATS_URL");
+            return Err(ConfigError::Alone { variable, missing, reason: "without an address they are of no use" });
+        }
         let (variable, missing) = match (self.tls_cert.is_empty(), self.tls_key.is_empty()) {
             (false, true) => ("CHAT_TLS_CERT", "CHAT_TLS_KEY"),
             (true, false) => ("CHAT_TLS_KEY", "CHAT_TLS_CERT"),
@@ -333,6 +361,30 @@ impl Config {
     /// The files of the certificate and the key, if TLS is configured.
     pub fn tls_files(&self) -> Option<(PathBuf, PathBuf)> {
         (!self.tls_cert.is_empty()).then(|| (self.tls_cert.clone().into(), self.tls_key.clone().into()))
+    }
+
+    /// The log of several nodes, if there is one.
+    pub fn nats(&self) -> Option<NatsSettings> {
+        (!self.nats_url.0.is_empty()).then(|| NatsSettings {
+            urls: self.nats_url.0.clone(),
+            credentials: (!self.nats_credentials.is_empty()).then(|| self.nats_credentials.clone().into()),
+            stream: self.nats_stream.clone(),
+            replicas: self.nats_replicas.value,
+            node: self.node_name(),
+            node_timeout: self.node_timeout(),
+            record_bytes_max: RECORD_BYTES_MAX.max(size(self.message_bytes) + RECORD_OVERHEAD),
+            patience: NATS_PATIENCE,
+        })
+    }
+
+    /// The name of this node: the configured one, or what a name may have of the host's.
+    pub fn node_name(&self) -> String {
+        if self.node_name.is_empty() { kinds::name_of_host() } else { self.node_name.clone() }
+    }
+
+    /// After this time without a sign of life a node is declared out.
+    pub fn node_timeout(&self) -> Duration {
+        Duration::from_secs(self.node_timeout_seconds)
     }
 
     /// The limits of an HTTP connection.
@@ -440,6 +492,11 @@ impl Config {
             ids_max: chat.ids_max,
         }
     }
+}
+
+/// Converts a number whose range ends far below that of `usize`.
+fn size(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
 }
 
 /// Converts a number whose range ends far below that of `u32`.

@@ -22,6 +22,7 @@ mod http_stream;
 mod limit_metrics;
 pub mod logging;
 mod memory_watch;
+pub mod nats;
 mod origin;
 mod page;
 mod path_prefix;

@@ -11,10 +11,10 @@ use std::time::Duration;
 use starling_process::log_lines;
 pub use starling_process::log_lines::{Format, dropped, say};
 
-/// Targets whose lines are about a single connection: its bytes, its TLS, its end. `actix_server` is not in the list;
-/// its lines are about the workers and the listening socket.
+/// Targets whose lines are about a single connection: its bytes, its TLS, its end, or each attempt to reach NATS.
+/// `actix_server` is not in the list; its lines are about the workers and the listening socket.
 const OF_CONNECTIONS: &[&str] =
-    &["actix_http", "actix_web", "actix_web_prom", "actix_codec", "rustls", "tokio_rustls", "mio"];
+    &["actix_http", "actix_web", "actix_web_prom", "actix_codec", "rustls", "tokio_rustls", "mio", "async_nats"];
 
 /// Longest time that the process waits at its end for standard error to accept the last lines.
 const LAST_LINES: Duration = Duration::from_millis(500);

@@ -54,7 +54,15 @@ fn run(arguments: Arguments, flags: Vec<(String, String)>) -> anyhow::Result<()>
             let stop = starling::shutdown::signal()?;
             let config = configuration()?;
             logging::start(&config.log, config.log_format.value)?;
-            let server = Server::start(config)?;
+            tokio::pin!(stop);
+            let server = tokio::select! {
+                server = Server::start(config) => server?,
+                // While it waits for NATS.
+                () = &mut stop => {
+                    logging::finish();
+                    return Ok(());
+                }
+            };
             let stop = service_manager::attend(&server, stop);
             server.run_until(stop).await?;
             logging::finish();

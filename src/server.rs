@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix_rt::Arbiter;
 use actix_server::ServerHandle;
 use log::{error, info, warn};
-use starling_actors::chat_server::PreparedChat;
+use starling_actors::chat_server::{NodeSettings, PreparedChat};
 use starling_actors::credits::ServerCredits;
 use starling_actors::history::sqlite::SqliteStore;
 use starling_actors::history::{CannotOpen, History, KeptBytes};
@@ -20,10 +20,11 @@ use tokio::sync::oneshot;
 
 use crate::auth;
 use crate::config::{Config, HistoryMode};
+use crate::nats::NatsLog;
 use crate::start_error::StartError;
 use crate::state::ServerState;
 use crate::tls::{self, Tls};
-use crate::worker::{SharedChat, WaitingChat, Worker};
+use crate::worker::{SharedChat, SharedLog, WaitingChat, Worker};
 use crate::{environment, memory_watch, shutdown, summary};
 
 /// Most connections that the kernel has completed but no worker has accepted yet.
@@ -31,6 +32,9 @@ const BACKLOG: u32 = 4_096;
 
 /// Longest time that the history may take at the end to store its queued messages.
 const LAST_COMMIT: Duration = Duration::from_secs(10);
+
+/// Longest time that a node that ends may take to tell the others.
+const LEAVE_TIME: Duration = Duration::from_secs(2);
 
 /// The reason that the server ended without being asked to, or not in order: one line for the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -91,6 +95,7 @@ impl StartedChat {
     fn start(
         config: &Config,
         workers: usize,
+        log: Option<NatsLog>,
         open: impl FnOnce(&Config, &Metrics) -> Result<History, CannotOpen>,
     ) -> Result<Self, StartError> {
         let tokens = auth::verifier(config)?;
@@ -98,11 +103,35 @@ impl StartedChat {
         let metrics = Metrics::new(workers, ServerCredits::new(chat_config.server_credits));
         let history = open(config, &metrics)?;
         let kept = history.kept_bytes();
-        let (handle, prepared, ended) = ChatServer::prepare((*chat_config).clone(), history, Arc::clone(&metrics));
+        let shared_log = log.as_ref().map(|log| SharedLog { reach: log.reach(), metrics: Box::new(log.metrics()) });
+        let of_chat = ((*chat_config).clone(), history, Arc::clone(&metrics));
+        let (handle, prepared, ended) = match log {
+            None => ChatServer::prepare(of_chat.0, of_chat.1, of_chat.2),
+            Some(log) => ChatServer::prepare_node(of_chat.0, of_chat.1, of_chat.2, node_settings(config, log))?,
+        };
         let (arbiter, waiting_chat) = give_thread(prepared);
-        let shared = SharedChat { handle, config: chat_config, metrics };
+        let shared = SharedChat { handle, config: chat_config, metrics, log: shared_log };
         Ok(Self { shared, arbiter, waiting_chat, ended, kept })
     }
+}
+
+/// What makes a server with this log a node.
+fn node_settings(config: &Config, log: NatsLog) -> NodeSettings {
+    NodeSettings {
+        name: config.node_name(),
+        timeout: config.node_timeout(),
+        state: log.state().clone(),
+        load: Box::new(log.loader()),
+        log: Box::new(log),
+    }
+}
+
+/// Connects to the log of several nodes, if the configuration names one.
+async fn connect_to_log(config: &Config) -> Result<Option<NatsLog>, StartError> {
+    let Some(settings) = config.nats() else { return Ok(None) };
+    let log = NatsLog::connect(&settings).await?;
+    info!("node {} of the chat in the stream {}; NATS {}", settings.node, settings.stream, log.syncs());
+    Ok(Some(log))
 }
 
 /// A running server.
@@ -118,34 +147,38 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server. Must run on an actix system. When it returns, the server accepts connections.
+    /// Starts a server. Must run on an actix system. When it completes, the server accepts connections.
+    ///
+    /// A node of several waits here for NATS. It accepts connections before it has caught up, and refuses handshakes
+    /// until then.
     ///
     /// # Errors
     /// [`StartError`].
-    pub fn start(config: Config) -> Result<Self, StartError> {
-        Self::start_on(config, open_history)
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_on(config, open_history).await
     }
 
     /// Starts a server with this history, whatever the configuration says.
     ///
     /// # Errors
     /// [`StartError`].
-    pub fn start_with_history(config: Config, history: History) -> Result<Self, StartError> {
-        Self::start_on(config, |_, _| Ok(history))
+    pub async fn start_with_history(config: Config, history: History) -> Result<Self, StartError> {
+        Self::start_on(config, |_, _| Ok(history)).await
     }
 
-    fn start_on(
+    async fn start_on(
         config: Config,
         open: impl FnOnce(&Config, &Metrics) -> Result<History, CannotOpen>,
     ) -> Result<Self, StartError> {
         // Before the files are read, so that a SIGHUP that comes meanwhile reloads them.
         let hangup = signal(SignalKind::hangup()).map_err(StartError::Hangup)?;
         let tls = config.tls_files().map(|(cert, key)| Tls::load(cert, key)).transpose()?;
+        let log = connect_to_log(&config).await?;
         let (listener, address) =
             listen(config.bind).map_err(|error| StartError::Bind { address: config.bind, error })?;
         let workers = config.worker_count();
         let StartedChat { shared, arbiter: chat_arbiter, waiting_chat, ended: chat_ended, kept } =
-            StartedChat::start(&config, workers, open)?;
+            StartedChat::start(&config, workers, log, open)?;
 
         let open_files = environment::raise_open_files();
         let allowed = environment::connections_within(open_files);
@@ -209,6 +242,9 @@ impl Server {
             died = vitals.death() => error!("{died}"),
         }
         shutdown::drain(&self.state, Duration::from_secs(self.config.drain_seconds)).await;
+        if self.state.is_node() && vitals.dead().is_none() && !self.state.chat().leave_others(LEAVE_TIME).await {
+            warn!("the other nodes are not told that this one ends: NATS cannot be reached");
+        }
         // From here on the parts end because they are told to, which is no failure.
         let died = vitals.dead();
         self.handle.stop(false).await;

@@ -3,9 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 
+use starling_actors::chat_server::CannotBegin;
 use starling_actors::history::CannotOpen;
 
 use crate::auth::AuthError;
+use crate::nats::CannotConnect;
 use crate::tls::TlsError;
 
 /// The reason that the server does not start: one line for the operator.
@@ -22,6 +24,12 @@ pub enum StartError {
     /// The history cannot be opened; it was not changed.
     #[error(transparent)]
     History(#[from] CannotOpen),
+    /// The log of several nodes cannot be used.
+    #[error(transparent)]
+    Log(#[from] CannotConnect),
+    /// The history and the log of several nodes do not belong together.
+    #[error("this server cannot be a node of the chat in CHAT_NATS_STREAM: {0}")]
+    Node(#[from] CannotBegin),
     /// Tokens cannot be verified.
     #[error(transparent)]
     Auth(#[from] AuthError),

@@ -12,6 +12,7 @@ use crate::admission::Admission;
 use crate::auth::Access;
 use crate::broken_connections::BrokenConnections;
 use crate::http_limits::HttpLimits;
+use crate::nats::LogReach;
 use crate::page::Pages;
 use crate::path_prefix::PathPrefix;
 use crate::refusal::RefusedHandshakes;
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) access: Access,
     pub(crate) admission: Admission,
     pub(crate) http_limits: HttpLimits,
+    /// Whether the log of several nodes can be written, where there is one.
+    pub(crate) log: Option<LogReach>,
 }
 
 /// The shared state of the edges; one per server.
@@ -88,6 +91,11 @@ impl ServerState {
         self.started.elapsed().as_secs()
     }
 
+    /// Whether the server is a node of several.
+    pub(crate) fn is_node(&self) -> bool {
+        self.shared.log.is_some()
+    }
+
     /// The reason that the server cannot serve at the moment, if there is one.
     pub(crate) fn not_ready(&self) -> Option<Cow<'static, str>> {
         if let Some(died) = self.shared.chat.vitals().dead() {
@@ -97,7 +105,8 @@ impl ServerState {
         } else if self.is_short_of_memory() {
             Some("the server is short of memory".into())
         } else {
-            self.shared.metrics.history().health.failure().map(Cow::from)
+            let of_log = self.shared.log.as_ref().and_then(LogReach::failure);
+            of_log.map(Cow::from).or_else(|| self.shared.metrics.history().health.failure().map(Cow::from))
         }
     }
 

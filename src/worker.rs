@@ -11,6 +11,7 @@ use actix_service::{ServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web_prom::{PrometheusMetrics, PrometheusMetricsBuilder};
 use prometheus::Registry;
+use prometheus::core::Collector;
 use starling_actors::chat_server::{ChatServerHandle, PreparedChat};
 use starling_actors::ids::HubId;
 use starling_actors::metrics::MetricsCollector;
@@ -24,6 +25,7 @@ use crate::config::Config;
 use crate::http;
 use crate::http_stream::HttpStream;
 use crate::limit_metrics::Limits;
+use crate::nats::LogReach;
 use crate::page::Pages;
 use crate::process_metrics::ProcessMetrics;
 use crate::refusal::RefusedHandshakes;
@@ -40,6 +42,14 @@ pub(crate) struct SharedChat {
     pub(crate) handle: ChatServerHandle,
     pub(crate) config: Arc<ChatConfig>,
     pub(crate) metrics: Arc<Metrics>,
+    /// The log of several nodes, where there is one.
+    pub(crate) log: Option<SharedLog>,
+}
+
+/// What the edges need of the log of several nodes.
+pub(crate) struct SharedLog {
+    pub(crate) reach: LogReach,
+    pub(crate) metrics: Box<dyn Collector>,
 }
 
 /// Everything with which each worker thread starts to serve.
@@ -63,10 +73,12 @@ impl Worker {
         tls: Option<Arc<Tls>>,
         waiting_chat: WaitingChat,
     ) -> Result<Self, StartError> {
-        let SharedChat { handle, config: chat_config, metrics } = chat;
+        let SharedChat { handle, config: chat_config, metrics, log } = chat;
         let registered = |error: prometheus::Error| StartError::Metrics(error.to_string());
         let registry = registry_of(&metrics).map_err(registered)?;
         Limits::of(config, connections).register(&registry).map_err(registered)?;
+        let register_log = |log: SharedLog| registry.register(log.metrics).map(|()| log.reach);
+        let log = log.map(register_log).transpose().map_err(registered)?;
         let state = Arc::new(ServerState::new(Shared {
             chat: handle,
             chat_config,
@@ -78,6 +90,7 @@ impl Worker {
             access: Access::new(config),
             admission: Admission::register(config, connections, &registry).map_err(registered)?,
             http_limits: config.http_limits(),
+            log,
         }));
         Ok(Self {
             state,

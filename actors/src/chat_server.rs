@@ -9,6 +9,7 @@ pub mod command;
 pub mod effect;
 mod handle;
 mod mailbox;
+mod node;
 mod parts;
 mod prepared;
 pub mod state;
@@ -25,11 +26,13 @@ use tokio::sync::oneshot;
 pub use self::command::{HistoryQuery, OperatorPost};
 pub use self::effect::Turn;
 pub use self::handle::{AskError, ChatServerHandle};
+pub use self::node::{CannotBegin, NodeSettings};
 pub use self::prepared::PreparedChat;
 
 use self::command::Command;
 use self::effect::Effect;
 use self::mailbox::{EndTurn, RegisterHub, Reported, SentToChat};
+use self::node::LogOfNode;
 use self::state::ChatState;
 use crate::clock::{self, Now};
 use crate::history::{Completion, Draft, EntryCopy, History, RoomKey};
@@ -48,6 +51,8 @@ pub struct ChatServer {
     _pulse: Pulse,
     state: ChatState,
     history: History,
+    /// The log of all nodes, where there are others.
+    log: Option<LogOfNode>,
     hubs: Vec<Option<HubHandle>>,
     metrics: Arc<Metrics>,
     lobby: RoomName,
@@ -59,12 +64,24 @@ pub struct ChatServer {
     dropped_when_warned: u64,
     /// Whether an `EndTurn` is already in the mailbox.
     turn_ends: bool,
+    /// Whether this node must not go on, because it differs from the others.
+    must_stop: bool,
     /// Dropped last, after `history`: its receiver waits for the end of the chat and of the history.
-    _end: End,
+    end: End,
 }
 
 /// Reports on drop whether the chat ended in order, that is without a panic.
 struct End(Option<oneshot::Sender<bool>>);
+
+impl End {
+    /// The chat does not end in order.
+    fn fail(&mut self) {
+        if let Some(tell) = self.0.take() {
+            // The receiver may be gone; then nobody needs the outcome.
+            tell.send(false).unwrap_or_default();
+        }
+    }
+}
 
 impl Drop for End {
     fn drop(&mut self) {
@@ -111,7 +128,16 @@ impl ChatServer {
             self.completions = completions;
         }
         self.effects = turn.effects;
-        if self.history.has_queued() && !self.turn_ends {
+        if self.history.lacks_a_message() {
+            error!("the history lacks a message that the log has: this node stops");
+            self.must_stop = true;
+        }
+        if self.must_stop {
+            self.end.fail();
+            return context.stop();
+        }
+        let has_queued = self.history.has_queued() || self.state.has_proposals();
+        if has_queued && !self.turn_ends {
             self.turn_ends = true;
             context.notify(EndTurn);
         }
@@ -151,6 +177,7 @@ impl ChatServer {
                 self.history.append(entry, &mut self.completions);
             }
             Effect::NoteSent { room, seq } => self.history.note_sent(room, seq),
+            Effect::Node(effect) => self.perform_as_node(effect),
             Effect::Read(request) => self.history.read(request, &mut self.completions),
             Effect::Forget { room, receipt } => self.history.forget(room, receipt, &mut self.completions),
             Effect::Answer(answer) => answer.send(),
@@ -247,6 +274,9 @@ impl Handler<EndTurn> for ChatServer {
 
     fn handle(&mut self, _: EndTurn, context: &mut Context<Self>) {
         self.turn_ends = false;
+        if let Some(LogOfNode { log, .. }) = &mut self.log {
+            self.state.pack(|record| log.write(record));
+        }
         self.history.end_turn(&mut self.completions);
         let turn = self.turn(Now::read());
         self.perform(turn, context);

@@ -13,6 +13,9 @@ mod search;
 pub mod sqlite;
 mod store;
 mod thread;
+mod view;
+
+use std::sync::Arc;
 
 use starling_protocol::Seq;
 
@@ -21,12 +24,13 @@ pub use self::message::{Draft, RoomKey, StoredMessage};
 pub use self::metrics::{HistoryMetrics, StoreHealth};
 pub use self::read::{Page, ReadError, ReadPurpose, ReadRequest, ReadToken, SearchTerm, SearchText};
 pub use self::store::{
-    CannotOpen, Completion, Durability, Entry, EntryCopy, EntryNumber, HistoryStore, Receipt, ReportSink, Restored,
-    StoreReport, StoredCopy, StoredId, StoredRoom, UnclaimedInbox,
+    CannotOpen, Completion, Durability, Entry, EntryCopy, EntryNumber, HistoryStore, LogMark, Receipt, ReportSink,
+    Restored, StoreReport, StoredCopy, StoredId, StoredRoom, UnclaimedInbox,
 };
 
 use self::recent::Recent;
 use self::search::{Search, Searcher};
+use self::view::View;
 use crate::ids::RoomId;
 use crate::vitals::Vitals;
 
@@ -42,7 +46,10 @@ pub struct History {
 enum Below {
     /// No store: a search reads the messages in memory.
     Nothing(Searcher),
+    /// The log: it decides which messages there are, and numbers them.
     Store(Box<dyn HistoryStore>),
+    /// A store that follows the log of several nodes.
+    View(View),
 }
 
 impl std::fmt::Debug for History {
@@ -69,6 +76,18 @@ impl History {
         Self { recent: Recent::new(messages_max, bytes_max), below: Below::Store(Box::new(store)) }
     }
 
+    /// Follows the log of several nodes from now on: the log decides which messages there are, and [`keep`](Self::keep)
+    /// gets them. Called before [`restore`](Self::restore).
+    #[must_use]
+    pub fn following_a_log(self) -> Self {
+        let Self { recent, below } = self;
+        let below = match below {
+            Below::Store(store) => Below::View(View::over(store)),
+            below @ (Below::Nothing(_) | Below::View(_)) => below,
+        };
+        Self { recent, below }
+    }
+
     /// The count of bytes in memory. The handle stays valid after the history has moved to another owner.
     pub fn kept_bytes(&self) -> KeptBytes {
         self.recent.kept_bytes()
@@ -79,6 +98,7 @@ impl History {
         match &mut self.below {
             Below::Nothing(_) => Restored::default(),
             Below::Store(store) => store.restore(),
+            Below::View(view) => view.store.restore(),
         }
     }
 
@@ -88,6 +108,7 @@ impl History {
             Below::Nothing(_) if self.recent.keeps_nothing() => {}
             Below::Nothing(searcher) => searcher.start(sink, vitals),
             Below::Store(store) => store.connect(sink, vitals),
+            Below::View(view) => view.store.connect(sink, vitals),
         }
     }
 
@@ -101,51 +122,97 @@ impl History {
                 }
             }
             Below::Store(store) => self.recent.follow(done, |done| store.reported(report, done)),
+            Below::View(view) => {
+                self.recent.follow(done, |done| view.ask(done, |store, done| store.reported(report, done)));
+            }
         }
     }
 
-    /// See [`HistoryStore::append`].
+    /// See [`HistoryStore::append`]. Not for a history that [follows a log](Self::following_a_log).
     pub fn append(&mut self, entry: Entry, done: &mut Vec<Completion>) {
         match &mut self.below {
             Below::Nothing(_) => self.recent.commit(entry, done),
             Below::Store(store) => self.recent.follow(done, |done| store.append(entry, done)),
+            Below::View(_) => {
+                debug_assert!(false, "the log places the messages");
+                done.push(Completion::Refused { number: entry.number });
+            }
         }
+    }
+
+    /// Keeps a message that the log of several nodes has placed. It can be read at once.
+    ///
+    /// A store must commit it: see [`lacks_a_message`](Self::lacks_a_message).
+    pub fn keep(&mut self, entry: Entry, placed: &[Arc<StoredMessage>], done: &mut Vec<Completion>) {
+        let is_all = matches!(self.below, Below::Nothing(_));
+        let mut trimmed = |room, oldest| done.extend(is_all.then_some(Completion::Trimmed { room, oldest }));
+        for (copy, message) in entry.copies.iter().zip(placed) {
+            self.recent.keep_placed(copy.room, copy.epoch, Arc::clone(message), &mut trimmed);
+        }
+        if let Below::View(view) = &mut self.below {
+            self.recent.follow(done, |done| view.keep(entry, done));
+        }
+    }
+
+    /// See [`HistoryStore::mark`]. `None`: what comes is of no log of several nodes.
+    pub fn mark(&mut self, mark: Option<LogMark>) {
+        match &mut self.below {
+            Below::Nothing(_) => {}
+            Below::Store(store) => store.mark(mark),
+            Below::View(view) => view.mark(mark),
+        }
+    }
+
+    /// Whether the store has refused a message that the log of several nodes has placed. The process must not go on: it
+    /// has shown a message that the next one does not find.
+    pub fn lacks_a_message(&self) -> bool {
+        matches!(&self.below, Below::View(view) if view.lacks_a_message)
     }
 
     /// See [`HistoryStore::note_sent`].
     pub fn note_sent(&mut self, room: RoomId, seq: Seq) {
-        if let Below::Store(store) = &mut self.below {
-            store.note_sent(room, seq);
+        match &mut self.below {
+            Below::Nothing(_) => {}
+            Below::Store(store) => store.note_sent(room, seq),
+            Below::View(view) => view.store.note_sent(room, seq),
         }
     }
 
     /// See [`HistoryStore::has_queued`].
     pub fn has_queued(&self) -> bool {
-        if let Below::Store(store) = &self.below { store.has_queued() } else { false }
+        match &self.below {
+            Below::Nothing(_) => false,
+            Below::Store(store) => store.has_queued(),
+            Below::View(view) => view.store.has_queued(),
+        }
     }
 
     /// See [`HistoryStore::end_turn`].
     pub fn end_turn(&mut self, done: &mut Vec<Completion>) {
-        if let Below::Store(store) = &mut self.below {
-            self.recent.follow(done, |done| store.end_turn(done));
+        match &mut self.below {
+            Below::Nothing(_) => {}
+            Below::Store(store) => self.recent.follow(done, |done| store.end_turn(done)),
+            Below::View(view) => self.recent.follow(done, |done| view.ask(done, |store, done| store.end_turn(done))),
         }
     }
 
     /// See [`HistoryStore::read`]. A read that the memory can answer does not reach the store.
     pub fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>) {
+        if let Below::Nothing(searcher) = &mut self.below {
+            let messages = self.recent.messages(request.room);
+            if request.search.is_some() {
+                return done.extend(searcher.begin(request, messages));
+            }
+            let page = self.recent.page(&request);
+            return done.push(Completion::Read { request: Box::new(request), page });
+        }
+        if let Some(page) = self.recent.answer(&request) {
+            return done.push(Completion::Read { request: Box::new(request), page });
+        }
         match &mut self.below {
-            Below::Nothing(searcher) if request.search.is_some() => {
-                let messages = self.recent.messages(request.room);
-                done.extend(searcher.begin(request, messages));
-            }
-            Below::Nothing(_) => {
-                let page = self.recent.page(&request);
-                done.push(Completion::Read { request: Box::new(request), page });
-            }
-            Below::Store(store) => match self.recent.answer(&request) {
-                Some(page) => done.push(Completion::Read { request: Box::new(request), page }),
-                None => self.recent.follow(done, |done| store.read(request, done)),
-            },
+            Below::Nothing(_) => {}
+            Below::Store(store) => self.recent.follow(done, |done| store.read(request, done)),
+            Below::View(view) => self.recent.follow(done, |done| view.read(request, done)),
         }
     }
 
@@ -157,6 +224,7 @@ impl History {
                 done.extend(receipt.map(|receipt| Completion::Forgotten { receipt, is_gone: true }));
             }
             Below::Store(store) => self.recent.follow(done, |done| store.forget(room, receipt, done)),
+            Below::View(view) => self.recent.follow(done, |done| view.forget(room, receipt, done)),
         }
     }
 }

@@ -40,6 +40,16 @@ impl SessionId {
         )
     }
 
+    /// The session's id as a number, see [`from_number`](Self::from_number).
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The session that has this number, in the process that has given it.
+    pub(crate) fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+
     /// The hub that holds the session's connection.
     pub fn hub(self) -> HubId {
         HubId(self.0.to_be_bytes()[0])

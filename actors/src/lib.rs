@@ -38,6 +38,7 @@ pub mod identity;
 pub mod ids;
 mod log_interval;
 pub mod metrics;
+pub mod nodes;
 pub mod rate_limit;
 pub mod session;
 pub mod socket;

@@ -19,7 +19,7 @@ use crate::history::HistoryMetrics;
 use crate::stage::Stage;
 
 use self::counters::CountersBy;
-pub use self::exposition::MetricsCollector;
+pub use self::exposition::{MetricsCollector, stage_families};
 pub use self::mailbox::{InMailbox, Mailbox, Mailboxes};
 
 macro_rules! closed_set {

@@ -18,6 +18,8 @@ pub enum VitalPart {
     Hub,
     /// A thread of the history.
     History,
+    /// The thread of the log of several nodes.
+    Log,
     /// The HTTP server: the accept loop and the worker threads.
     Workers,
 }
@@ -33,6 +35,7 @@ impl fmt::Display for VitalPart {
             Self::ChatServer => "the ChatServer",
             Self::Hub => "a hub",
             Self::History => "a thread of the history",
+            Self::Log => "the thread of the log",
             Self::Workers => "the HTTP server",
         })
     }

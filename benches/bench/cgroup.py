@@ -8,11 +8,14 @@ from pathlib import Path
 class Cgroup:
     """A control group with a CPU and a memory limit: version 2 if the system has it, otherwise version 1."""
 
-    def __init__(self, cpus, memory, period_ms=100):
-        """`cpus` apply per `period_ms`: a server that has used up its share waits for the next period."""
+    def __init__(self, cpus, memory, period_ms=100, part=""):
+        """`cpus` apply per `period_ms`: a server that has used up its share waits for the next period.
+
+        `part` distinguishes groups of one process.
+        """
         quota, period = int(cpus * period_ms * 1_000), period_ms * 1_000
         base = Path("/sys/fs/cgroup")
-        name = f"starling-bench-{os.getpid()}"
+        name = f"starling-bench-{os.getpid()}{part}"
         self.v2 = "cpu" in self._controllers(base)
         if self.v2:
             (base / "cgroup.subtree_control").write_text("+cpu +memory")

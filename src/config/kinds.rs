@@ -272,3 +272,89 @@ impl Kind for Folder {
         "a folder that is there, or empty".into()
     }
 }
+
+/// The addresses of servers of NATS. Shown without their passwords.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NatsUrls(pub(super) Vec<String>);
+
+impl fmt::Display for NatsUrls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown: Vec<String> = self.0.iter().map(|url| without_password(url)).collect();
+        f.write_str(&shown.join(","))
+    }
+}
+
+impl fmt::Debug for NatsUrls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NatsUrls({self})")
+    }
+}
+
+/// An address as it may be shown: without the user and the password.
+pub(crate) fn without_password(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(_, rest)| url.split_at(url.len() - rest.len()));
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}{HIDDEN}@{host}"),
+        None => url.to_owned(),
+    }
+}
+
+/// Addresses of servers of NATS.
+pub(super) struct Urls;
+
+impl Kind for Urls {
+    type Value = NatsUrls;
+
+    fn parse(&self, text: &str) -> Option<NatsUrls> {
+        let is_address = |url: &&str| {
+            let has_scheme = ["nats://", "tls://"].iter().any(|scheme| url.starts_with(scheme));
+            let host = url.rsplit(['/', '@']).next().unwrap_or_default();
+            let is_shown = url.contains(&format!("{HIDDEN}@"));
+            has_scheme && !is_shown && !host.is_empty() && url.parse::<async_nats::ServerAddr>().is_ok()
+        };
+        let urls: Vec<&str> = if text.is_empty() { Vec::new() } else { text.split(',').collect() };
+        urls.iter().all(is_address).then(|| NatsUrls(urls.into_iter().map(str::to_owned).collect()))
+    }
+
+    fn range(&self) -> String {
+        "addresses between commas, like nats://localhost:4222 or tls://user:password@nats.example.org, or empty".into()
+    }
+
+    fn shown(&self, text: &str) -> String {
+        text.split(',').map(without_password).collect::<Vec<_>>().join(",")
+    }
+}
+
+pub(super) const REPLICAS: Word<usize> = Word(&[("1", 1), ("3", 3), ("5", 5)]);
+
+/// Longest name of a stream or a node.
+const NAME_BYTES_MAX: usize = 32;
+
+/// A name of letters, digits, `-` and `_`; whether it may be empty.
+pub(super) struct Name(pub(super) bool);
+
+fn may_be_in_a_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_')
+}
+
+impl Kind for Name {
+    type Value = String;
+
+    fn parse(&self, text: &str) -> Option<String> {
+        let is_name = text.len() <= NAME_BYTES_MAX && text.chars().all(may_be_in_a_name);
+        (is_name && (self.0 || !text.is_empty())).then(|| text.to_owned())
+    }
+
+    fn range(&self) -> String {
+        let or_empty = if self.0 { ", or empty" } else { "" };
+        format!("at most {NAME_BYTES_MAX} letters, digits, - and _{or_empty}")
+    }
+}
+
+/// The name of the host up to its first dot, with `-` for what may not be in a name.
+pub(super) fn name_of_host() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let first = host.trim().split('.').next().unwrap_or_default();
+    let name: String = first.chars().take(NAME_BYTES_MAX).map(|c| if may_be_in_a_name(c) { c } else { '-' }).collect();
+    if name.is_empty() { "node".into() } else { name }
+}

@@ -89,6 +89,32 @@ fn a_secret_is_never_shown() {
 }
 
 #[test]
+fn a_password_in_an_address_is_never_shown() {
+    let config = read(&[("CHAT_NATS_URL", "tls://chat:hunter2@a:1,nats://b:2")]).unwrap();
+    let shown = format!("{config}{config:?}{:?}", config.values());
+    assert!(!shown.contains("hunter2") && shown.contains("CHAT_NATS_URL=tls://(hidden)@a:1,nats://b:2\n"), "{shown}");
+    let error = read(&[("CHAT_NATS_URL", "http://chat:hunter2@a:1")]).unwrap_err().to_string();
+    assert!(error.starts_with("CHAT_NATS_URL=http://(hidden)@a:1: must be addresses"), "{error}");
+    assert!(read(&[("CHAT_NATS_URL", "tls://(hidden)@a:1")]).is_err(), "what is printed is not taken for the password");
+}
+
+#[test]
+fn a_server_is_a_node_with_an_address_of_nats_alone() {
+    assert_eq!(Config::default().nats(), None);
+    assert_eq!(read(&[("CHAT_NATS_REPLICAS", "3"), ("CHAT_NODE_NAME", "a")]).unwrap().nats(), None);
+    let error = read(&[("CHAT_NATS_CREDENTIALS", "a.creds")]).unwrap_err().to_string();
+    assert!(error.starts_with("CHAT_NATS_CREDENTIALS is set and CHAT_NATS_URL is not: "), "{error}");
+    let nats =
+        read(&[("CHAT_NATS_URL", "nats://a,nats://b"), ("CHAT_MESSAGE_BYTES", "20000")]).unwrap().nats().unwrap();
+    assert_eq!((nats.urls.len(), nats.replicas, nats.stream.as_str()), (2, 1, "starling"));
+    assert!(!nats.node.is_empty() && nats.record_bytes_max == RECORD_BYTES_MAX, "{nats:?}");
+    let large =
+        [("CHAT_MESSAGE_BYTES", "1048576"), ("CHAT_FRAME_BYTES", "16777216"), ("CHAT_OUTBOX_BYTES", "67108864")];
+    let nats = read(&[&large[..], &[("CHAT_NATS_URL", "nats://a")]].concat()).unwrap().nats().unwrap();
+    assert_eq!(nats.record_bytes_max, 1_048_576 + RECORD_OVERHEAD, "a record holds the largest message");
+}
+
+#[test]
 fn what_is_printed_is_what_can_be_read() {
     let config = read(&[("CHAT_BIND", "[::1]:9"), ("CHAT_WORKERS", "3")]).unwrap();
     let printed = config.to_string();

@@ -11,6 +11,7 @@
 //! | [`token`], [`certificate`] | tokens for authenticated names, certificates for servers |
 //! | [`exposition`] | the parser of `/metrics` |
 //! | [`namespace`], [`network`] | a network namespace, and a link in it that can be cut |
+//! | [`nats`] | a server of NATS that is killed, paused and started again |
 //! | [`reverse_proxy`] | a reverse proxy with a sample configuration from the documentation |
 //!
 //! Every wait has a deadline, and names its condition when it fails. Nothing sleeps for a fixed time to let something
@@ -30,6 +31,7 @@ pub mod certificate;
 pub mod client;
 pub mod exposition;
 pub mod namespace;
+pub mod nats;
 pub mod network;
 pub mod pattern;
 pub mod process;

@@ -44,6 +44,7 @@ fn beside(variable: &str, value: &str) -> Vec<(&'static str, String)> {
         "CHAT_WORKERS" => vec![("CHAT_OUTBOX_BYTES", "262144".into())],
         "CHAT_TLS_CERT" if !value.is_empty() => vec![("CHAT_TLS_KEY", "key.pem".into())],
         "CHAT_TLS_KEY" if !value.is_empty() => vec![("CHAT_TLS_CERT", "cert.pem".into())],
+        "CHAT_NATS_CREDENTIALS" if !value.is_empty() => vec![("CHAT_NATS_URL", "nats://localhost".into())],
         "CHAT_AUTH" if value == "jwt" => vec![("CHAT_JWT_SECRET", "s".repeat(32))],
         "CHAT_JWT_SECRET" | "CHAT_JWT_PUBLIC_KEY_FILE" if !value.is_empty() => vec![("CHAT_AUTH", "jwt".into())],
         _ => Vec::new(),
@@ -92,13 +93,32 @@ fn of_server(variable: &str, range: &str) -> Case {
             strings(&["", "x", "warning", "inf0", "info,", "info;warn", "=info", "a=", "5"]),
         ),
         "CHAT_HISTORY_PATH" => (strings(&["a.db", "folder/a b.db"]), strings(&["", "folder/"])),
-        "CHAT_TLS_CERT" | "CHAT_TLS_KEY" | "CHAT_JWT_PUBLIC_KEY_FILE" => {
+        "CHAT_TLS_CERT" | "CHAT_TLS_KEY" | "CHAT_JWT_PUBLIC_KEY_FILE" | "CHAT_NATS_CREDENTIALS" => {
             (strings(&["", "file.pem"]), strings(&["folder/"]))
         }
         "CHAT_PATH_PREFIX" => (
             strings(&["", "/chat", "/team/chat"]),
             strings(&["x", "chat", "//chat", "/a b", "/api", "/ws/chat", "/..", "/a/../b"]),
         ),
+        "CHAT_NATS_URL" => (
+            strings(&["", "nats://localhost:4222", "tls://[::1]", "nats://a:1,nats://b:2"]),
+            strings(&[
+                "x",
+                "localhost:4222",
+                "http://localhost",
+                "nats://",
+                "nats://a,",
+                "nats://a b",
+                "nats://a:99999",
+            ]),
+        ),
+        "CHAT_NATS_STREAM" => {
+            (strings(&["a", "my_chat-2", &"n".repeat(32)]), strings(&["", "a.b", "a b", "*", &"n".repeat(33)]))
+        }
+        "CHAT_NODE_NAME" => {
+            (strings(&["", "node-1", &"n".repeat(32)]), strings(&["a.b", "a b", "\u{e4}", &"n".repeat(33)]))
+        }
+        "CHAT_NATS_REPLICAS" => (strings(&["1", "3", "5"]), strings(&["", "x", "0", "2", "7"])),
         "CHAT_WEB_DIR" => (strings(&["", "."]), strings(&["no such folder"])),
         "CHAT_JWT_SECRET" => {
             (vec![String::new(), secret(32), secret(4_096)], vec![secret(31), secret(4_097), secret(1)])

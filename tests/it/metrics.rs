@@ -65,7 +65,9 @@ async fn every_exported_metric_is_documented_and_every_documented_one_exported()
     let (server, _clients) = busy_server().await;
     let _first = Exposition::scrape(&server).await;
     let figures = Exposition::scrape(&server).await;
-    let documented = documented();
+    let mut documented = documented();
+    // Held against the log itself, in tests/nodes.
+    documented.retain(|name, _| !name.starts_with("chat_nodes_"));
     let names = |set: BTreeSet<&String>| set.into_iter().cloned().collect::<Vec<_>>();
     assert_eq!(names(figures.families.keys().collect()), names(documented.keys().collect()));
     for (name, family) in &figures.families {

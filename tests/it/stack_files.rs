@@ -1,13 +1,15 @@
 //! The files of the stack agree with each other and with the programs that they run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
 
 use bot_swarm::config::KNOBS;
 use serde_json::Value;
 use starling::Config;
 use starling::config::STACK_VARIABLES;
 
-use crate::shown::{read, yaml};
+use crate::shown::{read, root, yaml};
 
 /// Variables that the containers determine; users of the stack cannot set them.
 const OF_CONTAINERS: [&str; 7] = [
@@ -191,4 +193,71 @@ fn every_crate_and_bench_of_the_workspace_is_where_the_images_are_built() {
             assert!(dockerfile.contains(&file), "{file}");
         }
     }
+}
+
+#[test]
+fn nodes_share_neither_a_folder_nor_a_port_and_are_reached_through_haproxy() {
+    let (one, many) = (yaml("compose.yaml"), yaml("compose.nodes.yaml"));
+    let text = read("compose.nodes.yaml");
+    let (chat, services) = (&many["services"]["chat"], many["services"].as_object().unwrap());
+    assert!(text.contains("\n    ports: !reset []\n"), "the port is published by HAProxy");
+    assert!(text.contains("\n    volumes: !override\n      - /data\n"), "each container has a volume of its own");
+    assert_eq!(chat["depends_on"]["nats"]["condition"], "service_healthy");
+    assert!(chat["environment"].get("CHAT_NODE_NAME").is_none(), "each node has the name of its container");
+    assert_eq!(services["haproxy"]["ports"], one["services"]["chat"]["ports"]);
+    assert_eq!(services["bots"]["environment"]["BOT_SERVER_URL"], "ws://haproxy:8080/ws");
+
+    let added = services.iter().filter(|(name, _)| one["services"].get(name).is_none());
+    let mut count = 0;
+    for (name, service) in added {
+        count += 1;
+        for part in ["mem_limit", "memswap_limit", "cpus", "pids_limit", "healthcheck", "restart", "read_only"] {
+            assert!(service.get(part).is_some(), "{name}: {part}");
+        }
+        assert_eq!(service["cap_drop"][0], "ALL", "{name}");
+        assert!(!service["image"].as_str().unwrap().ends_with(":latest"), "{name}");
+    }
+    assert_eq!(count, 2);
+}
+
+#[test]
+fn haproxy_and_nats_accept_their_files_and_do_what_nodes_need() {
+    let accepted = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).current_dir(root()).output();
+        let output = output.unwrap_or_else(|error| panic!("{program}: {error}; run scripts/install-test-tools"));
+        assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    let path = std::env::var("PATH").unwrap();
+    let haproxy = path.split(':').chain(["/usr/sbin"]).map(|folder| format!("{folder}/haproxy"));
+    let haproxy = haproxy.into_iter().find(|file| Path::new(file).exists()).expect("run scripts/install-test-tools");
+    accepted(&haproxy, &["-c", "-f", "haproxy/haproxy.cfg"]);
+    accepted("target/test-tools/bin/nats-server", &["-t", "-c", "nats/nats.conf"]);
+
+    let lines = read("haproxy/haproxy.cfg");
+    let has = |line: &str| assert!(lines.lines().any(|found| found.trim().starts_with(line)), "haproxy.cfg: {line}");
+    has("bind :8080");
+    has("balance leastconn");
+    has("option httpchk GET /readyz");
+    has("server-template node 10 chat:8080 check");
+    let tunnel = lines.lines().find_map(|line| line.trim().strip_prefix("timeout tunnel")).unwrap();
+    let tunnel: u64 = tunnel.trim().trim_end_matches('s').parse().unwrap();
+    assert!(tunnel > 2 * Config::default().heartbeat_seconds);
+
+    let nats = read("nats/nats.conf");
+    assert!(nats.contains("sync_interval: always") && nats.contains("\nlisten: 0.0.0.0:4222\n"));
+    let url = &yaml("compose.nodes.yaml")["services"]["chat"]["environment"]["CHAT_NATS_URL"];
+    assert_eq!(url, "${CHAT_NATS_URL:-nats://nats:4222}");
+}
+
+#[test]
+fn prometheus_finds_one_server_or_every_node() {
+    assert_eq!(yaml("prometheus/prometheus.yml")["scrape_config_files"][0], "chat.yml");
+    let jobs = ["prometheus/chat.yml", "prometheus/chat.nodes.yml"].map(yaml);
+    let [one, many] = jobs.each_ref().map(|file| &file["scrape_configs"][0]);
+    assert_eq!((&one["job_name"], &many["job_name"]), (&"chat".into(), &"chat".into()), "the rules name the job");
+    assert_eq!(one["static_configs"][0]["targets"][0], "chat:8080");
+    let finding = &many["dns_sd_configs"][0];
+    assert_eq!((&finding["names"][0], &finding["port"]), (&"chat".into(), &8080.into()));
+    let mounts = &yaml("compose.nodes.yaml")["services"]["prometheus"]["volumes"];
+    assert_eq!(mounts[0], "./prometheus/chat.nodes.yml:/etc/prometheus/chat.yml:ro");
 }

@@ -56,7 +56,9 @@ impl Drop for Fragile {
 
 fn start() -> TestServer {
     let variables = [("CHAT_DRAIN_SECONDS", "10")];
-    TestServer::start_by(&variables, |config| Server::start_with_history(config, History::over(Fragile::new(), 0, 0)))
+    TestServer::start_by(&variables, async |config| {
+        Server::start_with_history(config, History::over(Fragile::new(), 0, 0)).await
+    })
 }
 
 #[actix::test]

@@ -12,6 +12,7 @@ use crate::credits::Ticket;
 use crate::history::{Page, ReadError, RoomKey, SearchText};
 use crate::identity::{Claims, Identity, RoomGlobs};
 use crate::ids::{RoomId, SessionId};
+use crate::nodes::heard::Heard;
 
 /// One input of the state machine.
 ///
@@ -51,6 +52,13 @@ pub enum Command {
         session: SessionId,
         /// The room or inbox in which it catches up.
         room: RoomId,
+    },
+    /// With other nodes: the log or another node tells something.
+    Heard(Heard),
+    /// With other nodes: this node ends in order, and tells the others.
+    LeaveOthers {
+        /// Gets an answer when the log says so, or at once where there is no other node.
+        reply: oneshot::Sender<()>,
     },
     /// An operator posts a message to a room, over HTTP.
     PostAsOperator {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use smallvec::SmallVec;
 use starling_protocol::{ChatMessage, CloseCode, Refusal, RoomSummary, Seq, ServerEvent};
 use tokio::sync::oneshot;
 
@@ -12,6 +14,8 @@ use crate::credits::Ticket;
 use crate::history::{Entry, Page, ReadError, ReadRequest, Receipt, StoredMessage};
 use crate::hub::{Replay, ToSession};
 use crate::ids::{HubSet, RoomId, SessionId};
+use crate::nodes::heard::RelayedMessage;
+use crate::nodes::record::{Incarnation, LogPosition};
 
 /// Collects the effects of one command, in the order in which they are to be performed.
 #[derive(Debug)]
@@ -112,6 +116,8 @@ pub enum Effect {
         /// Held until every hub has offered the message to its members.
         ticket: Ticket,
     },
+    /// With other nodes: something for the log, for another node, or for the history that follows the log.
+    Node(NodeEffect),
     /// Append a message to the history. The history reports the commit as a `Completion`.
     Append(Entry),
     /// Note in the history that the owner of an inbox was sent all messages up to `seq`.
@@ -141,6 +147,54 @@ pub enum Effect {
     },
 }
 
+/// One action of a node of several.
+#[derive(Debug)]
+pub enum NodeEffect {
+    /// Keep a message that the log of all nodes has given its place. The history never refuses it.
+    Keep {
+        /// The message, as the store keeps it.
+        entry: Entry,
+        /// Its copies with their numbers, in the order of the entry.
+        placed: SmallVec<[Arc<StoredMessage>; 2]>,
+    },
+    /// Everything up to this record of the log has happened.
+    Applied(LogPosition),
+    /// Write a record into the log once more.
+    Write(Bytes),
+    /// Send a private message to another node. It answers unless the number is 0.
+    Relay {
+        /// The life of that node.
+        to: Incarnation,
+        /// Comes back with the answer.
+        number: u64,
+        /// The message.
+        message: Box<RelayedMessage>,
+    },
+    /// Answer a private message that another node has sent.
+    AnswerRelay {
+        /// The life of that node.
+        to: Incarnation,
+        /// The number that came with the message.
+        number: u64,
+        /// Whether its receiver has a connection here.
+        is_delivered: bool,
+    },
+    /// Store a checkpoint: the state of all nodes behind a record.
+    Checkpoint {
+        /// The record.
+        at: LogPosition,
+        /// The bytes of a [`Checkpoint`](crate::nodes::checkpoint::Checkpoint).
+        state: Bytes,
+    },
+    /// This node has made something else of the log than another one: it must not go on.
+    Diverged {
+        /// The checkpoint at which they differ.
+        at: LogPosition,
+    },
+    /// This node was declared out, and begins another life.
+    BeginsAnew(Incarnation),
+}
+
 /// An answer to a caller outside the chat, with the reply channel to send it on.
 #[derive(Debug)]
 pub enum Answer {
@@ -158,6 +212,8 @@ pub enum Answer {
     Page(oneshot::Sender<Result<Page, ReadError>>, Result<Page, ReadError>),
     /// A tick has done all work that was due.
     Ticked(oneshot::Sender<()>),
+    /// This node has left the others.
+    Left(oneshot::Sender<()>),
 }
 
 impl Answer {
@@ -170,7 +226,7 @@ impl Answer {
             Self::Dropped(reply, outcome) => drop(reply.send(outcome)),
             Self::Rooms(reply, rooms) => drop(reply.send(rooms)),
             Self::Page(reply, outcome) => drop(reply.send(outcome)),
-            Self::Ticked(reply) => drop(reply.send(())),
+            Self::Ticked(reply) | Self::Left(reply) => drop(reply.send(())),
         }
     }
 }

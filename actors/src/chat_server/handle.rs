@@ -18,6 +18,7 @@ use crate::hub::HubHandle;
 use crate::identity::RoomGlobs;
 use crate::ids::{RoomId, SessionId};
 use crate::metrics::Mailbox;
+use crate::nodes::heard::Heard;
 use crate::stage::Stage;
 use crate::vitals::Vitals;
 
@@ -194,6 +195,18 @@ impl ChatServerHandle {
     pub(super) fn report(&self, report: StoreReport) {
         let in_mailbox = self.mailbox.enter();
         self.address.do_send(Reported { report, arrival: self.stage.arrive(), in_mailbox });
+    }
+
+    /// The log or another node tells something. The log reads no faster than the chat applies, so what waits is bounded.
+    pub(super) fn hear(&self, heard: Heard) {
+        self.send(Command::Heard(heard));
+    }
+
+    /// With other nodes: tells them that this node ends, and waits until the log has it, at most for this time. Without
+    /// it the others find out by the silence of this node. Afterwards this node answers no message any more.
+    pub async fn leave_others(&self, limit: Duration) -> bool {
+        let left = self.ask_for(|reply| Command::LeaveOthers { reply });
+        tokio::time::timeout(limit, left).await.is_ok_and(|left| left.is_ok())
     }
 
     /// Tells every connection that the server shuts down, and closes it with 1001; the closes are spread over this

@@ -1,6 +1,7 @@
 //! The parts of the chat's state. Each owns its data, keeps its own invariants, and knows none of the rules.
 
 pub(crate) mod catching_up;
+pub(crate) mod cluster;
 pub(crate) mod in_flight;
 pub(crate) mod inboxes;
 pub(crate) mod order;

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use actix::dev::channel::{self, AddressReceiver};
 use actix::prelude::*;
+use log::warn;
 use starling_protocol::RoomName;
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
 use super::handle::ChatServerHandle;
+use super::node::LogOfNode;
 use super::state::ChatState;
 use super::{ChatServer, End};
 use crate::clock::{self, Now};
@@ -60,11 +62,30 @@ impl ChatServer {
         mut history: History,
         metrics: Arc<Metrics>,
     ) -> (ChatServerHandle, PreparedChat, oneshot::Receiver<bool>) {
-        let waiting = Mailbox::new(metrics.mailboxes(ActorKind::ChatServer));
+        let mut state = ChatState::new(config, Self::seed());
+        let restored = history.restore();
+        if restored.mark.is_some() {
+            warn!("the history was that of a node of several; from here on it is this server's alone");
+            history.mark(None);
+        }
+        state.restore(restored, Now::read());
+        Self::prepare_with(state, history, None, metrics)
+    }
+
+    pub(super) fn seed() -> u64 {
         #[expect(clippy::cast_possible_truncation, reason = "any 64 of the bits will do")]
         let seed = clock::secret() as u64;
-        let mut state = ChatState::new(config, seed);
-        state.restore(history.restore(), Now::read());
+        seed
+    }
+
+    /// Makes a chat over a history that was restored. `log`: of all nodes, where there are others.
+    pub(super) fn prepare_with(
+        state: ChatState,
+        mut history: History,
+        log: Option<LogOfNode>,
+        metrics: Arc<Metrics>,
+    ) -> (ChatServerHandle, PreparedChat, oneshot::Receiver<bool>) {
+        let waiting = Mailbox::new(metrics.mailboxes(ActorKind::ChatServer));
         metrics.set_held(state.held());
         let vitals = Vitals::default();
         let (sender, mailbox) = channel::channel(0);
@@ -72,11 +93,18 @@ impl ChatServer {
         let handle = ChatServerHandle::new(Addr::new(sender), counted, waiting, vitals.clone());
         let reporting = handle.clone();
         history.connect(Arc::new(move |report| reporting.report(report)), &vitals);
+        let log = log.map(|mut it| {
+            let hearing = handle.clone();
+            it.log.begin(it.life);
+            it.log.connect(it.behind, Arc::new(move |heard| hearing.hear(heard)), &vitals);
+            it
+        });
         let (ended, has_ended) = oneshot::channel();
         let chat = Self {
             _pulse: vitals.pulse(VitalPart::ChatServer),
             state,
             history,
+            log,
             hubs: Vec::new(),
             metrics,
             lobby: RoomName::lobby(),
@@ -85,7 +113,8 @@ impl ChatServer {
             warned: None,
             dropped_when_warned: 0,
             turn_ends: false,
-            _end: End(Some(ended)),
+            must_stop: false,
+            end: End(Some(ended)),
         };
         (handle.clone(), PreparedChat { chat, mailbox, handle }, has_ended)
     }

@@ -11,19 +11,26 @@
 //! - a session that catches up in a room is not admitted to live messages there until it has caught up.
 
 mod check;
+mod checkpointing;
 mod ending;
 mod entering;
+mod gating;
 mod joining;
+mod logged;
 mod presence;
 mod private;
 mod proving;
 mod reading;
+mod relaying;
 mod restoring;
 mod resuming;
 mod talking;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use slab::Slab;
 use starling_protocol::{
     ClientCommand, ClientId, CloseCode, Epoch, ErrorCode, Refusal, RoomName, RoomSummary, Seq, ServerEvent, limits,
@@ -32,6 +39,7 @@ use starling_protocol::{
 use super::command::{Command, DropReply, Frame, OpenRefusal, Request};
 use super::effect::{Answer, Effect, Turn};
 use super::parts::catching_up::CatchingUp;
+use super::parts::cluster::{Cluster, Tag};
 use super::parts::in_flight::InFlight;
 use super::parts::inboxes::Inboxes;
 use super::parts::order::{Order, Position};
@@ -41,12 +49,15 @@ use super::parts::proofs::Proofs;
 use super::parts::reads::Reads;
 use super::parts::remembered::{IdHasher, RememberedIds};
 use super::parts::rooms::Rooms;
-use crate::clock::Numbers;
+use crate::clock::{Now, Numbers};
 use crate::config::ChatConfig;
 use crate::history::{Completion, RoomKey};
 use crate::identity::RoomGlobs;
 use crate::ids::{RoomId, SessionId};
 use crate::metrics::Held;
+#[cfg(test)]
+use crate::nodes::record::LogPosition;
+use crate::nodes::record::{Incarnation, LogEntry};
 
 /// The rules and the data of the whole chat, see the module.
 #[derive(Debug)]
@@ -69,6 +80,10 @@ pub struct ChatState {
     drops: Slab<DropReply>,
     /// The number of rooms and inboxes that were dropped to make space for others.
     dropped_for_space: u64,
+    /// This node's part in a chat of several nodes. `None`: there is no other node.
+    cluster: Option<Box<Cluster>>,
+    /// The number of messages that the log of all nodes has placed.
+    views: u64,
 }
 
 /// The receiver and the time of a private message that is not stored.
@@ -97,12 +112,44 @@ impl ChatState {
             reads: Reads::default(),
             drops: Slab::new(),
             dropped_for_space: 0,
+            cluster: None,
+            views: 0,
             config,
         }
     }
 
-    /// Carries out one command.
+    /// Makes this chat a node of several, with the life of this process. Called once, before the first command.
+    /// `timeout`: how long another node may be silent. `secret`: the same on all nodes.
+    pub fn become_node(&mut self, node: &str, timeout: Duration, secret: u64) -> Incarnation {
+        let (life, lobby) = (Incarnation(self.numbers.draw()), Epoch(self.numbers.draw()));
+        self.cluster = Some(Box::new(Cluster::new(node, timeout, life, lobby)));
+        self.ids = IdHasher::shared(secret);
+        self.rooms.keep_lobby();
+        life
+    }
+
+    /// Whether entries wait to be [packed](Self::pack) into a record of the log.
+    pub fn has_proposals(&self) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| cluster.has_proposals())
+    }
+
+    /// Packs the entries of this turn into records of the log, to be written in this order.
+    pub fn pack(&mut self, write: impl FnMut(Bytes)) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.pack(write);
+        }
+    }
+
+    /// Carries out one command. With other nodes it may have to wait for the log.
     pub fn apply(&mut self, command: Command, turn: &mut Turn) {
+        if self.cluster.is_none() {
+            self.carry_out_command(command, turn);
+        } else if let Some(command) = self.pass_gate(command, turn) {
+            self.carry_out_command(command, turn);
+        }
+    }
+
+    fn carry_out_command(&mut self, command: Command, turn: &mut Turn) {
         match command {
             Command::OpenSession { open, reply } => {
                 let outcome = self.open_session(open, turn);
@@ -112,12 +159,17 @@ impl ChatState {
             Command::Ask { frame, request } => self.ask(frame, request, turn),
             Command::WatchPresence { session, wanted } => self.watch_presence(session, wanted),
             Command::ContinueReplay { session, room } => self.continue_replay(session, room, turn),
+            Command::Heard(heard) => self.heard(heard, turn),
+            Command::LeaveOthers { reply } => self.leave_others(reply, turn),
             Command::PostAsOperator { post, reply } => self.post_as_operator(post, reply, turn),
             Command::RemoveClient { client_id, reply } => {
+                if let Some(cluster) = &mut self.cluster {
+                    return cluster.propose(LogEntry::Remove { client_id }, Some(Tag::Removed(reply)));
+                }
                 let count = self.remove_client(&client_id, turn);
                 turn.reply(Answer::Removed(reply, count));
             }
-            Command::DropRoom { key, reply } => self.drop_room(&key, reply, turn),
+            Command::DropRoom { key, reply } => self.drop_room(key, reply, turn),
             Command::ListRooms { allowed, reply } => turn.reply(Answer::Rooms(reply, self.list_rooms(&allowed))),
             Command::ReadRoom { query, reply } => self.read_from_outside(query, reply, turn),
             Command::Drain { reason, spread } => turn.push(Effect::Drain { reason, spread }),
@@ -126,6 +178,27 @@ impl ChatState {
                 turn.reply(Answer::Ticked(reply));
             }
         }
+    }
+
+    /// The digest of what this node has decided, and the position up to which it has read the log. For tests.
+    #[cfg(test)]
+    fn agreed(&self) -> (LogPosition, u64) {
+        self.cluster.as_ref().map_or((LogPosition(0), 0), |cluster| (cluster.replica.position(), cluster.digest.0))
+    }
+
+    /// Asks for a checkpoint now. For tests.
+    #[cfg(test)]
+    fn ask_for_checkpoint(&mut self) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.propose(LogEntry::Checkpoint, None);
+        }
+    }
+
+    /// The names that are held on all nodes, each with the number of its holders. For tests.
+    #[cfg(test)]
+    fn held_names(&self) -> Vec<(ClientId, usize)> {
+        let names = self.cluster.iter().flat_map(|cluster| cluster.names.iter());
+        names.map(|(name, holders)| (name.clone(), holders.len())).collect()
     }
 
     /// The number of sessions, including connections that have not shown a token.
@@ -278,7 +351,16 @@ impl ChatState {
         for inbox in self.inboxes.take_to_note() {
             self.note_sent(inbox, turn);
         }
-        self.order.expire(turn.now.at);
+        match &mut self.cluster {
+            Some(cluster) => {
+                if cluster.is_cut_off(turn.now.at) {
+                    return self.send_away(turn);
+                }
+                cluster.miss(turn.now.at);
+                cluster.propose_checkpoint();
+            }
+            None => self.order.expire(turn.now.at),
+        }
         self.direct_ids.expire(turn.now.at);
         self.end_rooms_that_are_over(turn);
     }
@@ -289,6 +371,9 @@ impl ChatState {
         if let Some(room) = self.rooms.find(name.as_str()) {
             return Ok(room);
         }
+        if self.cluster.is_some() {
+            return Err(TooManyRooms);
+        }
         self.make_space_for(name, turn)?;
         self.make(RoomKey::Room(name.clone()), turn).ok_or(TooManyRooms)
     }
@@ -298,6 +383,23 @@ impl ChatState {
         let epoch = Epoch(self.numbers.draw());
         let room = self.rooms.make(key, turn.now.at)?;
         self.order.open(room, Position { epoch, seq: Seq(0) });
+        Some(room)
+    }
+
+    /// Makes a room or an inbox in an epoch.
+    fn make_in(&mut self, key: RoomKey, epoch: Epoch, turn: &Turn) -> Option<RoomId> {
+        self.make_at(key, Position { epoch, seq: Seq(0) }, turn.now)
+    }
+
+    /// Makes a room or an inbox at a position, as the history has it or empty.
+    fn make_at(&mut self, key: RoomKey, position: Position, now: Now) -> Option<RoomId> {
+        let owner = key.owner().cloned();
+        let known = self.rooms.wake(&key, position.epoch, position.seq);
+        let room = known.or_else(|| self.rooms.make(key, now.at))?;
+        self.order.open(room, position);
+        if let Some(owner) = owner {
+            self.inboxes.add(&owner, room);
+        }
         Some(room)
     }
 

@@ -78,7 +78,7 @@ impl Recent {
     pub(super) fn commit(&mut self, entry: Entry, done: &mut Vec<Completion>) {
         let Entry { number, copies } = entry;
         let mut committed = SmallVec::new();
-        for EntryCopy { room, key, epoch, draft } in copies {
+        for EntryCopy { room, key, epoch, draft, seq: _ } in copies {
             let seq = self.rooms.get(&room).map_or(Seq(0), |kept| kept.newest).next();
             let message = Arc::new(draft.placed(key, seq));
             let oldest = self.push(room, epoch, Arc::clone(&message));
@@ -87,6 +87,20 @@ impl Recent {
         let copies = committed;
         done.push(Completion::Committed { number, copies });
         self.fit(|room, oldest| done.push(Completion::Trimmed { room, oldest }));
+    }
+
+    /// Keeps a message that was placed elsewhere. `trimmed` is told the oldest that is kept of each room that lost some.
+    pub(super) fn keep_placed(
+        &mut self,
+        room: RoomId,
+        epoch: Epoch,
+        message: Arc<StoredMessage>,
+        trimmed: &mut impl FnMut(RoomId, Seq),
+    ) {
+        if let Some(oldest) = self.push(room, epoch, message) {
+            trimmed(room, oldest);
+        }
+        self.fit(trimmed);
     }
 
     /// The kept messages of a room. `None` if the room is unknown.

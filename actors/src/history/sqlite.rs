@@ -55,8 +55,8 @@ use self::report::Report;
 use self::schema::{Bounds, DbRoom};
 use self::search::Searches;
 use super::{
-    CannotOpen, Completion, Entry, EntryCopy, HistoryMetrics, HistoryStore, Page, ReadError, ReadRequest, Receipt,
-    ReportSink, Restored, StoreReport, StoredCopy,
+    CannotOpen, Completion, Entry, EntryCopy, HistoryMetrics, HistoryStore, LogMark, Page, ReadError, ReadRequest,
+    Receipt, ReportSink, Restored, StoreReport, StoredCopy,
 };
 use crate::clock;
 use crate::ids::RoomId;
@@ -156,6 +156,7 @@ impl SqliteStore {
                 }
                 WriterCommand::Forget(_, None)
                 | WriterCommand::NoteSent(..)
+                | WriterCommand::Mark(_)
                 | WriterCommand::FindNumbers(_)
                 | WriterCommand::CheckpointFailed(_) => {}
             }
@@ -251,9 +252,9 @@ impl HistoryStore for SqliteStore {
     fn append(&mut self, entry: Entry, done: &mut Vec<Completion>) {
         let Entry { number, copies } = entry;
         let mut appended = SmallVec::new();
-        for EntryCopy { room, key, epoch, draft } in copies {
+        for EntryCopy { room, key, epoch, draft, seq } in copies {
             let Some(db) = self.db_room(room) else { return done.push(Completion::Refused { number }) };
-            appended.push(NewCopy { room, db, key, epoch, draft, seq: Seq(0) });
+            appended.push(NewCopy { room, db, key, epoch, draft, given: seq, seq: Seq(0) });
         }
         self.metrics.writer.arrive_n(appended.len() as u64);
         self.turn_messages += appended.len();
@@ -267,6 +268,14 @@ impl HistoryStore for SqliteStore {
         if let Some(db) = self.rooms.get(&room) {
             // Without a writer the note is lost, and the messages are sent again after the next start.
             self.turn.push(WriterCommand::NoteSent(*db, seq));
+        }
+    }
+
+    fn mark(&mut self, mark: Option<LogMark>) {
+        match self.turn.last_mut() {
+            // Nothing came between them.
+            Some(WriterCommand::Mark(last)) => *last = mark,
+            _ => self.turn.push(WriterCommand::Mark(mark)),
         }
     }
 

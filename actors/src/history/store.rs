@@ -41,8 +41,10 @@ pub struct EntryCopy {
     pub key: RoomKey,
     /// The epoch of the room when the message was accepted.
     pub epoch: Epoch,
-    /// The message, which has no `seq` yet. The store assigns it.
+    /// The message, without its `seq`.
     pub draft: Draft,
+    /// Its number, where the log of several nodes has given it. `None`: the store numbers it.
+    pub seq: Option<Seq>,
 }
 
 /// A copy of a message that the log has committed.
@@ -153,6 +155,15 @@ pub struct StoredId {
     pub id: MessageId,
 }
 
+/// How far a store follows the log of several nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogMark {
+    /// Tells the log from another one.
+    pub log: u64,
+    /// The record up to which the store has everything.
+    pub position: u64,
+}
+
 /// The content of a store when the process starts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Restored {
@@ -160,6 +171,8 @@ pub struct Restored {
     pub rooms: Vec<StoredRoom>,
     /// The `id`s that are still remembered, the oldest first.
     pub ids: Vec<StoredId>,
+    /// How far it has followed the log of several nodes, if it ever did.
+    pub mark: Option<LogMark>,
 }
 
 /// The failures that a committed message survives.
@@ -258,6 +271,13 @@ pub trait HistoryStore: Send {
     /// is sent some messages again.
     fn note_sent(&mut self, _room: RoomId, _seq: Seq) {}
 
+    /// With several nodes: everything up to this record of their log was appended. It is noted in the commit that contains
+    /// the last of it, or in a later one. `None`: the store follows no log from here on, which is noted in the next commit.
+    ///
+    /// An entry with numbers of the log that cannot be stored is the last that is tried: no later one is stored, and no
+    /// mark is noted.
+    fn mark(&mut self, _mark: Option<LogMark>) {}
+
     /// Whether entries wait for [`end_turn`](Self::end_turn).
     fn has_queued(&self) -> bool {
         false
@@ -274,7 +294,7 @@ pub trait HistoryStore: Send {
     /// on waiting reads does not apply to it.
     fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>);
 
-    /// Drops a room that has ended, with all its messages. No message of it is in flight, and its number may be reused
-    /// at once. With a receipt, [`Completion::Forgotten`] reports the outcome.
+    /// Drops a room that has ended, with all its messages. Its number may be reused at once. No message of it is in flight,
+    /// but for those that the log of several nodes has placed: they are committed before, or never. With a receipt, [`Completion::Forgotten`] reports the outcome.
     fn forget(&mut self, room: RoomId, receipt: Option<Receipt>, done: &mut Vec<Completion>);
 }

@@ -28,7 +28,7 @@ impl Collector for MetricsCollector {
             self.0.traffic_families(),
             self.0.history.families(),
             self.0.mailbox_families(),
-            self.0.stage_families(),
+            stage_families(self.0.stages().iter().map(|(name, worker, stage)| (*name, worker.as_str(), *stage))),
         ]
         .concat()
     }
@@ -51,28 +51,6 @@ impl Metrics {
             stages.extend(named.map(|(name, stage)| (name, index.to_string(), stage)));
         }
         stages
-    }
-
-    fn stage_families(&self) -> Vec<MetricFamily> {
-        let mut arrivals = Family::counter("chat_stage_arrivals_total", "Work that entered the stage's queue.");
-        let mut completions = Family::counter("chat_stage_completions_total", "Work that the stage has done.");
-        let mut backlog = Family::gauge("chat_stage_backlog", "Work in the stage's queue or being done.");
-        let mut peak = Family::gauge("chat_stage_backlog_peak", "Highest backlog since the last scrape.");
-        let mut wait = Family::histogram("chat_stage_wait_seconds", "How long work waited in the stage's queue.");
-        let mut busy = Family::counter(
-            "chat_stage_busy_seconds_total",
-            "Time the stage spent working: its rate is the utilisation.",
-        );
-        for (name, worker, stage) in self.stages() {
-            let labels = [("stage", name), ("worker", worker.as_str())];
-            arrivals.add(&labels, stage.arrivals() as f64);
-            completions.add(&labels, stage.completions() as f64);
-            backlog.add(&labels, stage.backlog() as f64);
-            peak.add(&labels, stage.take_peak() as f64);
-            wait.add_histogram(&labels, stage.wait().to_proto());
-            busy.add(&labels, stage.busy_seconds());
-        }
-        [arrivals, completions, backlog, peak, wait, busy].into_iter().map(Family::finish).collect()
     }
 
     fn mailbox_families(&self) -> Vec<MetricFamily> {
@@ -189,6 +167,27 @@ impl Metrics {
             ),
         ]
     }
+}
+
+/// The series that every stage has, for these stages with the number of the worker of each.
+pub fn stage_families<'a>(stages: impl IntoIterator<Item = (&'a str, &'a str, &'a Arc<Stage>)>) -> Vec<MetricFamily> {
+    let mut arrivals = Family::counter("chat_stage_arrivals_total", "Work that entered the stage's queue.");
+    let mut completions = Family::counter("chat_stage_completions_total", "Work that the stage has done.");
+    let mut backlog = Family::gauge("chat_stage_backlog", "Work in the stage's queue or being done.");
+    let mut peak = Family::gauge("chat_stage_backlog_peak", "Highest backlog since the last scrape.");
+    let mut wait = Family::histogram("chat_stage_wait_seconds", "How long work waited in the stage's queue.");
+    let mut busy =
+        Family::counter("chat_stage_busy_seconds_total", "Time the stage spent working: its rate is the utilisation.");
+    for (name, worker, stage) in stages {
+        let labels = [("stage", name), ("worker", worker)];
+        arrivals.add(&labels, stage.arrivals() as f64);
+        completions.add(&labels, stage.completions() as f64);
+        backlog.add(&labels, stage.backlog() as f64);
+        peak.add(&labels, stage.take_peak() as f64);
+        wait.add_histogram(&labels, stage.wait().to_proto());
+        busy.add(&labels, stage.busy_seconds());
+    }
+    [arrivals, completions, backlog, peak, wait, busy].into_iter().map(Family::finish).collect()
 }
 
 impl HistoryMetrics {

@@ -29,7 +29,7 @@ impl TestServer {
     /// Starts a server in another way than with its configuration only.
     pub(crate) fn start_by(
         variables: &[(&str, &str)],
-        start: impl FnOnce(Config) -> Result<Server, StartError> + Send + 'static,
+        start: impl AsyncFnOnce(Config) -> Result<Server, StartError> + Send + 'static,
     ) -> Self {
         let owned = |pair: &(&str, &str)| (pair.0.to_owned(), pair.1.to_owned());
         let config = Config::from_variables(DEFAULTS.iter().chain(variables).map(owned)).unwrap();
@@ -37,7 +37,7 @@ impl TestServer {
         let (tell, told) = mpsc::channel();
         let thread = thread::Builder::new().name("server".into()).spawn(move || {
             actix_rt::System::new().block_on(async move {
-                let server = start(config).unwrap();
+                let server = start(config).await.unwrap();
                 tell.send(server.address()).unwrap();
                 server.run_until(async { stopped.await.unwrap_or_default() }).await
             })

@@ -78,6 +78,11 @@ impl InFlight {
         Some(finished)
     }
 
+    /// Removes all messages: the log returns none of them any more.
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Box<MessageInFlight>> + use<> {
+        std::mem::take(self).messages.into_iter().flatten()
+    }
+
     /// Finds the message in flight with this `id`.
     pub(crate) fn find(&self, id: &IdKey) -> Option<EntryNumber> {
         self.by_id.get(id).copied()

@@ -100,6 +100,16 @@ impl Inboxes {
         self.by_owner.insert(owner.clone(), inbox);
     }
 
+    /// The maker of an inbox whose owner has never connected, and whether no other client has written into it.
+    pub(crate) fn maker_of(&self, inbox: RoomId) -> Option<(&ClientId, bool)> {
+        self.unclaimed.maker_of(inbox)
+    }
+
+    /// How far the log knows the owner to be sent its messages.
+    pub(crate) fn noted(&self, inbox: RoomId) -> Seq {
+        self.sent.get(&inbox).map_or(Seq(0), |sent| sent.noted)
+    }
+
     /// Notes the client that has created an inbox whose owner has never connected.
     pub(crate) fn made_by(&mut self, inbox: RoomId, maker: &ClientId) {
         self.unclaimed.insert(inbox, maker);
@@ -143,6 +153,13 @@ impl Inboxes {
             }
             sent.upto = seq;
         }
+    }
+
+    /// Notes that the log knows the owner to be sent all messages up to `seq`.
+    pub(crate) fn was_noted(&mut self, inbox: RoomId, seq: Seq) {
+        let sent = self.sent.entry(inbox).or_default();
+        sent.upto = sent.upto.max(seq);
+        sent.noted = sent.noted.max(seq);
     }
 
     /// Takes the inboxes whose delivery position is to be stored.

@@ -116,6 +116,22 @@ impl Order {
         (self.position(placed.room).epoch == placed.epoch).then_some(placed)
     }
 
+    /// Like [`find`](Self::find), for a moment that other nodes do not know: changes nothing.
+    pub(crate) fn peek(&self, id: &IdKey, now: Instant) -> Option<Placed> {
+        let placed = self.ids.peek(id, now)?;
+        (self.position(placed.room).epoch == placed.epoch).then_some(placed)
+    }
+
+    /// The remembered `id`s.
+    pub(crate) fn ids(&self) -> &RememberedIds<Placed> {
+        &self.ids
+    }
+
+    /// The remembered `id`s, to be restored.
+    pub(crate) fn ids_mut(&mut self) -> &mut RememberedIds<Placed> {
+        &mut self.ids
+    }
+
     /// Restores a message that an earlier process has placed.
     pub(crate) fn restore(&mut self, id: IdKey, placed: Placed, taken_at: Instant) {
         self.ids.insert(id, placed, taken_at);

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
@@ -12,18 +12,33 @@ use crate::identity::IdOwner;
 
 /// An `id` of an owner: the owner's hash, and a keyed hash of the `id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct IdKey(IdOwner, u64);
+pub(crate) struct IdKey(pub(crate) IdOwner, pub(crate) u64);
 
 /// Computes the keys of `id`s.
 ///
 /// A hash has a fixed size, however long the `id` is. It is keyed, so that no client can choose two `id`s with the same
 /// hash.
-#[derive(Debug, Default)]
-pub(crate) struct IdHasher(RandomState);
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct IdHasher {
+    secret: u64,
+}
+
+impl Default for IdHasher {
+    fn default() -> Self {
+        Self { secret: RandomState::new().hash_one(0) }
+    }
+}
 
 impl IdHasher {
-    pub(crate) fn key(&self, owner: IdOwner, id: &MessageId) -> IdKey {
-        IdKey(owner, self.0.hash_one(id))
+    /// Computes the same keys on every node that shares the secret.
+    pub(crate) fn shared(secret: u64) -> Self {
+        Self { secret }
+    }
+
+    pub(crate) fn key(self, owner: IdOwner, id: &MessageId) -> IdKey {
+        let mut hasher = DefaultHasher::new();
+        (self.secret, id).hash(&mut hasher);
+        IdKey(owner, hasher.finish())
     }
 }
 
@@ -187,6 +202,46 @@ impl<T: Clone> RememberedIds<T> {
         self.expire(now);
         let (at, taken) = self.taken.get(key)?;
         (now.saturating_duration_since(*at) < self.kept_for).then(|| taken.clone())
+    }
+
+    /// Like [`find`](Self::find), without expiring any: for a moment that other nodes do not know.
+    pub(crate) fn peek(&self, key: &IdKey, now: Instant) -> Option<T> {
+        let (at, taken) = self.taken.get(key)?;
+        (now.saturating_duration_since(*at) < self.kept_for).then(|| taken.clone())
+    }
+
+    /// All `id`s in the order in which they are looked at, those that the present sweep has looked at first, and their
+    /// number. `None`: forgotten or replaced since.
+    pub(crate) fn all(&self) -> (impl Iterator<Item = (Instant, IdKey, Option<&T>)>, usize) {
+        let current = |at: Instant, key: &IdKey| {
+            self.taken.get(key).filter(|(current, _)| *current == at).map(|(_, taken)| taken)
+        };
+        let entries = self.swept.iter().chain(&self.unswept).map(move |(at, key)| (*at, *key, current(*at, key)));
+        (entries, self.swept.len())
+    }
+
+    /// The present sweep: how many it is still to forget, and how many an owner may keep.
+    pub(crate) fn sweep(&self) -> Option<(usize, usize)> {
+        self.sweep.as_ref().map(|sweep| (sweep.excess, sweep.level))
+    }
+
+    /// Takes over what [`all`](Self::all) and [`sweep`](Self::sweep) have said of another memory.
+    pub(crate) fn restore(
+        &mut self,
+        entries: impl Iterator<Item = (Instant, IdKey, Option<T>)>,
+        swept: usize,
+        sweep: Option<(usize, usize)>,
+    ) {
+        for (number, (at, key, taken)) in entries.enumerate() {
+            if let Some(taken) = taken
+                && self.taken.insert(key, (at, taken))
+            {
+                self.counts.add(key.0);
+            }
+            let queue = if number < swept { &mut self.swept } else { &mut self.unswept };
+            queue.push_back((at, key));
+        }
+        self.sweep = sweep.map(|(excess, level)| Sweep { excess, level });
     }
 
     /// Remembers the outcome of a message that was accepted at `now`.

@@ -4,12 +4,14 @@
 
 use std::time::Instant;
 
-use rustc_hash::FxHashSet;
-use starling_protocol::limits;
+use rustc_hash::{FxHashMap, FxHashSet};
+use smallvec::SmallVec;
+use starling_protocol::{ClientId, Seq, limits};
 
 use crate::chat_server::command::DropReply;
 use crate::history::RoomKey;
 use crate::ids::{HubId, HubSet, SessionId};
+use crate::nodes::record::Incarnation;
 
 /// A room or an inbox.
 #[derive(Debug)]
@@ -25,13 +27,27 @@ pub(crate) struct Room {
     pub(super) kept: u64,
     /// Whether a message was ever stored.
     pub(super) is_spoken_in: bool,
+    /// With other nodes: the newest message that the history had when this process started.
+    pub(super) stored_upto: Seq,
     /// The number of messages in flight.
     pub(super) in_flight: u32,
     empty_since: Option<Instant>,
+    /// The clients in the room on all nodes, as the log says; empty on a server without other nodes.
+    present: Present,
     /// Set when the room has ended. It is forgotten once no message is in flight.
     pub(super) ended: Option<Ended>,
     /// The room's entries in the ordered sets of [`Vacancies`](super::vacancies::Vacancies).
     pub(super) noted: Noted,
+}
+
+/// Who is in a room, on which nodes.
+#[derive(Debug, Default)]
+struct Present {
+    by_client: FxHashMap<ClientId, SmallVec<[Incarnation; 1]>>,
+    /// Clients that are in the room on another node, and have no connection here.
+    elsewhere_only: u32,
+    /// Clients that are in the room on another node.
+    elsewhere: u32,
 }
 
 /// The worth of an empty room: 0 if no message was ever stored in it, otherwise one more than its kept messages.
@@ -43,6 +59,16 @@ pub(super) struct Noted {
     pub(super) ends_at: Option<Instant>,
     pub(super) disposable: Option<(Worth, Instant)>,
     pub(super) listed: Option<u32>,
+}
+
+/// From where a change of the clients in a room is seen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Viewer {
+    /// The life of this node.
+    pub(crate) own: Incarnation,
+    /// Whether the client has a connection to this node in the room.
+    pub(crate) is_here: bool,
+    pub(crate) now: Instant,
 }
 
 /// The end of a room.
@@ -62,8 +88,10 @@ impl Room {
             hubs: HubSet::default(),
             kept: 0,
             is_spoken_in: false,
+            stored_upto: Seq(0),
             in_flight: 0,
             empty_since: Some(now),
+            present: Present::default(),
             ended: None,
             noted: Noted::default(),
         }
@@ -106,7 +134,60 @@ impl Room {
 
     /// The number of clients in the room. Several connections of one client count once.
     pub(crate) fn count(&self) -> u32 {
-        u32::try_from(self.members.len()).unwrap_or(u32::MAX).saturating_sub(self.further_connections)
+        let here = u32::try_from(self.members.len()).unwrap_or(u32::MAX).saturating_sub(self.further_connections);
+        here.saturating_add(self.present.elsewhere_only)
+    }
+
+    /// Whether a client is in the room on another node than that of the life `own`.
+    pub(crate) fn is_elsewhere(&self, name: &ClientId, own: Incarnation) -> bool {
+        self.present.by_client.get(name).is_some_and(|lives| lives.iter().any(|life| *life != own))
+    }
+
+    /// Notes that a client that is in the room on another node has got its first connection here, or lost its last.
+    pub(super) fn is_here_too(&mut self, is_here: bool) {
+        let count = &mut self.present.elsewhere_only;
+        *count = if is_here { count.saturating_sub(1) } else { *count + 1 };
+    }
+
+    /// Whether the log knows of nobody in the room, on any node.
+    pub(crate) fn is_vacant(&self) -> bool {
+        self.present.by_client.is_empty()
+    }
+
+    /// The clients in the room on all nodes, and the lives of the nodes that they are on.
+    pub(crate) fn present(&self) -> impl Iterator<Item = (&ClientId, &[Incarnation])> {
+        self.present.by_client.iter().map(|(name, lives)| (name, lives.as_slice()))
+    }
+
+    /// Notes that the log says that a client is in the room on the node of `life`, or no more. `is_here`: it has a
+    /// connection here. Returns whether that changes who is in the room.
+    pub(super) fn set_present(&mut self, name: &ClientId, life: Incarnation, is_in: bool, of: &Viewer) -> bool {
+        let was_elsewhere = self.is_elsewhere(name, of.own);
+        if is_in {
+            let lives = self.present.by_client.entry(name.clone()).or_default();
+            if !lives.contains(&life) {
+                lives.push(life);
+            }
+        } else if let Some(lives) = self.present.by_client.get_mut(name) {
+            lives.retain(|other| *other != life);
+            if lives.is_empty() {
+                self.present.by_client.remove(name);
+            }
+        }
+        let is_elsewhere = self.is_elsewhere(name, of.own);
+        if was_elsewhere == is_elsewhere {
+            return false;
+        }
+        let present = &mut self.present;
+        let change = |count: &mut u32| *count = if is_elsewhere { *count + 1 } else { count.saturating_sub(1) };
+        change(&mut present.elsewhere);
+        if !of.is_here {
+            change(&mut present.elsewhere_only);
+        }
+        if self.members.is_empty() && self.present.elsewhere == 0 {
+            self.empty_since = Some(of.now);
+        }
+        !of.is_here
     }
 
     /// Whether no connection is in the room.
@@ -117,6 +198,11 @@ impl Room {
     /// The time at which the last connection left; `None` while there is one.
     pub(super) fn empty_since(&self) -> Option<Instant> {
         self.empty_since
+    }
+
+    /// Whether a client is in the room on another node.
+    pub(super) fn has_members_elsewhere(&self) -> bool {
+        self.present.elsewhere > 0
     }
 
     pub(crate) fn members(&self) -> impl Iterator<Item = SessionId> + '_ {
@@ -138,6 +224,11 @@ impl Room {
         self.kept
     }
 
+    /// With other nodes: the newest message that the history had when this process started.
+    pub(crate) fn stored_upto(&self) -> Seq {
+        self.stored_upto
+    }
+
     /// Whether it is a named room other than the lobby, which may be dropped for another room.
     pub(super) fn is_ordinary(&self) -> bool {
         self.key.room().is_some_and(|name| name.as_str() != limits::LOBBY)
@@ -145,7 +236,7 @@ impl Room {
 
     /// Whether the list of rooms shows the room.
     pub(super) fn is_listed(&self) -> bool {
-        self.key.room().is_some() && (!self.is_empty() || self.is_spoken_in)
+        self.key.room().is_some() && (!self.is_empty() || self.has_members_elsewhere() || self.is_spoken_in)
     }
 }
 

@@ -5,14 +5,16 @@
 
 use std::time::{Duration, Instant};
 
+use rustc_hash::FxHashMap;
 use slab::Slab;
-use starling_protocol::{RoomName, limits};
+use starling_protocol::{ClientId, Epoch, RoomName, Seq, limits};
 
 use super::parted::PartedMap;
-use super::room::{Ended, Room};
+use super::room::{Ended, Room, Viewer};
 use super::vacancies::Vacancies;
 use crate::history::RoomKey;
 use crate::ids::{RoomId, SessionId};
+use crate::nodes::record::Incarnation;
 
 /// Most rooms that end in one tick, so that messages do not have to wait while very many end.
 pub(crate) const ENDED_AT_ONCE_MAX: usize = 512;
@@ -38,13 +40,15 @@ pub(crate) struct Rooms {
     by_name: PartedMap<RoomName, RoomId>,
     most: usize,
     vacancies: Vacancies,
+    /// With other nodes: rooms that the history has, and the log has not opened yet. No lookup finds them.
+    asleep: FxHashMap<RoomKey, (RoomId, Epoch)>,
 }
 
 impl Rooms {
     /// Starts without rooms. At most `most` rooms have a name; restored rooms and the lobby may exceed that.
     pub(crate) fn new(most: usize, empty_room_kept: Duration, history_is_stored: bool) -> Self {
         let vacancies = Vacancies::new(empty_room_kept, history_is_stored);
-        Self { all: Slab::new(), by_name: PartedMap::default(), most, vacancies }
+        Self { all: Slab::new(), by_name: PartedMap::default(), most, vacancies, asleep: FxHashMap::default() }
     }
 
     pub(crate) fn get(&self, room: RoomId) -> Option<&Room> {
@@ -95,6 +99,51 @@ impl Rooms {
         Some(id)
     }
 
+    /// With other nodes: makes a room that the history has, until the log [opens](Self::wake) it.
+    pub(crate) fn put_to_sleep(
+        &mut self,
+        key: RoomKey,
+        epoch: Epoch,
+        (kept, seq): (u64, Seq),
+        now: Instant,
+    ) -> Option<RoomId> {
+        let room = self.restore(key.clone(), kept, seq > Seq(0), now)?;
+        if let Some(it) = self.all.get_mut(room.index()) {
+            it.stored_upto = seq;
+            if let RoomKey::Room(name) = &key {
+                self.by_name.remove(name);
+            }
+        }
+        self.asleep.insert(key, (room, epoch));
+        Some(room)
+    }
+
+    /// With other nodes: the log opens a room in this epoch, with its newest message. Returns the room that the history
+    /// has of it, unless that lacks messages in between.
+    pub(crate) fn wake(&mut self, key: &RoomKey, epoch: Epoch, seq: Seq) -> Option<RoomId> {
+        let (room, _) = *self.asleep.get(key).filter(|(_, asleep)| *asleep == epoch)?;
+        if self.all.get(room.index()).is_none_or(|it| it.stored_upto < seq) {
+            return None;
+        }
+        self.asleep.remove(key);
+        if let RoomKey::Room(name) = key {
+            self.by_name.insert(name.clone(), room);
+        }
+        Some(room)
+    }
+
+    /// With other nodes: removes the rooms that the history has and the log has not opened.
+    pub(crate) fn forget_asleep(&mut self) -> Vec<RoomId> {
+        let rooms: Vec<_> = self.asleep.drain().map(|(_, (room, _))| room).collect();
+        for room in &rooms {
+            let Some(it) = self.all.get_mut(room.index()) else { continue };
+            it.ended = Some(Ended { reply: None });
+            self.vacancies.note(*room, it);
+            self.all.remove(room.index());
+        }
+        rooms
+    }
+
     /// Adds a connection. `is_further`: another connection of its client is already in the room.
     pub(crate) fn enter(&mut self, room: RoomId, session: SessionId, is_further: bool) {
         self.change(room, |room| {
@@ -109,6 +158,27 @@ impl Rooms {
             room.remove(session, now);
             room.further_connections = room.further_connections.saturating_sub(u32::from(was_further));
         });
+    }
+
+    /// From now on the lobby never ends. Called before there are rooms.
+    pub(crate) fn keep_lobby(&mut self) {
+        self.vacancies.keep_lobby();
+    }
+
+    /// Notes that a client that is in the room on another node has got its first connection here, or lost its last.
+    pub(crate) fn is_here_too(&mut self, room: RoomId, is_here: bool) {
+        self.change(room, |room| room.is_here_too(is_here));
+    }
+
+    /// See [`Room::set_present`].
+    pub(crate) fn set_present(
+        &mut self,
+        room: RoomId,
+        name: &ClientId,
+        (life, is_in): (Incarnation, bool),
+        of: &Viewer,
+    ) -> bool {
+        self.change(room, |room| room.set_present(name, life, is_in, of)).unwrap_or(false)
     }
 
     /// Notes that a message for the room was given to the log.
@@ -201,7 +271,8 @@ impl Rooms {
             assert_eq!(room.empty_since().is_some(), room.is_empty(), "a room without members has its time");
             self.vacancies.check(id, room);
             if let Some(name) = room.key().room().filter(|_| room.ended.is_none()) {
-                assert_eq!(self.find(name.as_str()), Some(id), "a room has its name");
+                let is_asleep = self.asleep.values().any(|(asleep, _)| *asleep == id);
+                assert!(is_asleep || self.find(name.as_str()) == Some(id), "a room has its name");
             }
         }
     }

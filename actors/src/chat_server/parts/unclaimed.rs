@@ -32,6 +32,13 @@ pub(crate) struct Unclaimed {
 }
 
 impl Unclaimed {
+    /// The maker of an unclaimed inbox, and whether no other client has written into it.
+    pub(crate) fn maker_of(&self, inbox: RoomId) -> Option<(&ClientId, bool)> {
+        let maker = self.makers.get(&inbox)?;
+        let is_alone = self.made.get(maker).is_some_and(|made| made.alone.contains(&inbox));
+        Some((maker, is_alone))
+    }
+
     /// The number of inboxes that this client has made and that are still unclaimed.
     pub(crate) fn made_by(&self, maker: &ClientId) -> usize {
         self.made.get(maker).map_or(0, |made| made.count)

@@ -7,6 +7,8 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use starling_protocol::limits;
+
 use super::room::{Noted, Room, Worth};
 use crate::ids::RoomId;
 
@@ -22,6 +24,8 @@ pub(super) struct Vacancies {
     kept_for: Duration,
     /// Whether a room exists for as long as the history keeps a message of it.
     history_is_stored: bool,
+    /// Whether the lobby never ends.
+    keeps_lobby: bool,
     by_end: BTreeSet<(Instant, RoomId)>,
     /// One set for each worth, with the longest empty room first.
     disposable: [BTreeSet<(Instant, RoomId)>; WORTH_MAX + 1],
@@ -31,7 +35,12 @@ pub(super) struct Vacancies {
 impl Vacancies {
     pub(super) fn new(kept_for: Duration, history_is_stored: bool) -> Self {
         let (by_end, listed) = (BTreeSet::new(), BTreeSet::new());
-        Self { kept_for, history_is_stored, by_end, disposable: Default::default(), listed }
+        Self { kept_for, history_is_stored, keeps_lobby: false, by_end, disposable: Default::default(), listed }
+    }
+
+    /// From now on the lobby never ends. Called before there are rooms.
+    pub(super) fn keep_lobby(&mut self) {
+        self.keeps_lobby = true;
     }
 
     /// The keys that the room should have in the ordered sets.
@@ -40,11 +49,13 @@ impl Vacancies {
             return Noted::default();
         }
         let listed = room.is_listed().then(|| room.count());
-        let Some(since) = room.empty_since().filter(|_| room.in_flight == 0) else {
+        let is_vacant = room.in_flight == 0 && !room.has_members_elsewhere();
+        let Some(since) = room.empty_since().filter(|_| is_vacant) else {
             return Noted { listed, ..Noted::default() };
         };
         let is_for_later = self.history_is_stored || room.key().owner().is_some();
-        let ends_at = (!is_for_later || room.kept() == 0).then(|| since + self.kept_for);
+        let is_kept = self.keeps_lobby && room.key().room().is_some_and(|name| name.as_str() == limits::LOBBY);
+        let ends_at = (!is_kept && (!is_for_later || room.kept() == 0)).then(|| since + self.kept_for);
         let worth =
             if room.is_spoken_in { usize::try_from(room.kept()).unwrap_or(usize::MAX).saturating_add(1) } else { 0 };
         let is_disposable = room.is_ordinary() && worth <= WORTH_MAX;

@@ -1,14 +1,17 @@
 //! The end of rooms and inboxes, and space in full tables: abandoned rooms must not keep anybody out.
 
-use starling_protocol::{JoinedEvent, RoomName, ServerEvent};
+use starling_protocol::{Epoch, JoinedEvent, RoomName, ServerEvent};
 
 use super::{ChatState, TooManyRooms};
 use crate::chat_server::command::{DropError, DropReply};
 use crate::chat_server::effect::{Answer, Effect, Turn};
+use crate::chat_server::parts::cluster::Tag;
+use crate::chat_server::parts::order::Position;
 use crate::chat_server::parts::room::{Ended, Room};
 use crate::chat_server::parts::rooms::{ENDED_AT_ONCE_MAX, Space};
 use crate::history::{Receipt, RoomKey};
 use crate::ids::RoomId;
+use crate::nodes::record::LogEntry;
 
 impl ChatState {
     /// Makes space for a room of this name. If the table is full, another room is dropped for it.
@@ -25,25 +28,48 @@ impl ChatState {
 
     pub(super) fn drop_for_space(&mut self, room: RoomId, turn: &mut Turn) {
         self.dropped_for_space += 1;
-        self.end_room(room, None, turn);
+        self.end_or_propose(room, turn);
+    }
+
+    /// Ends a room that nobody is in. With other nodes the log says whether it ends.
+    fn end_or_propose(&mut self, room: RoomId, turn: &mut Turn) {
+        let Some(cluster) = &mut self.cluster else { return self.end_room(room, None, turn) };
+        let Some(key) = self.rooms.get(room).map(|room| room.key().clone()) else { return };
+        let Position { epoch, seq } = self.order.position(room);
+        cluster.propose(LogEntry::End { key, epoch, seq }, Some(Tag::End(room)));
+        // So it is not due again until the log has answered.
+        self.rooms.message_begins(room);
     }
 
     /// Ends the rooms that are due. If there are very many, they end over several ticks.
     pub(super) fn end_rooms_that_are_over(&mut self, turn: &mut Turn) {
         for _ in 0..ENDED_AT_ONCE_MAX {
             let Some(room) = self.rooms.first_over(turn.now.at) else { break };
-            self.end_room(room, None, turn);
+            self.end_or_propose(room, turn);
         }
     }
 
     /// Drops a room or an inbox with all its messages, for an operator. The members are told that they have left. If
     /// the owner of a dropped inbox is connected, it gets an empty one.
-    pub(super) fn drop_room(&mut self, key: &RoomKey, reply: DropReply, turn: &mut Turn) {
-        let known = match key {
-            RoomKey::Room(name) => self.rooms.find(name.as_str()),
-            RoomKey::Inbox(owner) => self.inboxes.find(owner.as_str()),
+    pub(super) fn drop_room(&mut self, key: RoomKey, reply: DropReply, turn: &mut Turn) {
+        if self.find(&key).is_none() {
+            return turn.reply(Answer::Dropped(reply, Err(DropError::NotThere)));
+        }
+        let epoch = Epoch(self.numbers.draw());
+        match &mut self.cluster {
+            Some(cluster) => cluster.propose(LogEntry::Drop { key, epoch }, Some(Tag::Dropped(reply))),
+            None => self.drop_now(&key, Some(reply), epoch, turn),
+        }
+    }
+
+    /// Drops a room or an inbox. The owner's connections get an inbox in this epoch.
+    pub(super) fn drop_now(&mut self, key: &RoomKey, reply: Option<DropReply>, epoch: Epoch, turn: &mut Turn) {
+        let Some(room) = self.find(key) else {
+            if let Some(reply) = reply {
+                turn.reply(Answer::Dropped(reply, Err(DropError::NotThere)));
+            }
+            return;
         };
-        let Some(room) = known else { return turn.reply(Answer::Dropped(reply, Err(DropError::NotThere))) };
         let members: Vec<_> = self.rooms.get(room).into_iter().flat_map(Room::members).collect();
         for session in &members {
             self.answer_without_anchor(*session, room, turn);
@@ -55,12 +81,12 @@ impl ChatState {
             }
             self.rooms.leave(room, *session, false, turn.now.at);
         }
-        self.end_room(room, Some(reply), turn);
+        self.end_room(room, reply, turn);
         let RoomKey::Inbox(owner) = key else { return };
         if members.is_empty() {
             return;
         }
-        let Some(fresh) = self.claim_inbox(owner, turn) else { return };
+        let Some(fresh) = self.make_in(RoomKey::Inbox(owner.clone()), epoch, turn) else { return };
         for session in &members {
             self.rooms.enter(fresh, *session, false);
         }
@@ -78,12 +104,16 @@ impl ChatState {
 
     /// Ends a room without members: no lookup finds it from now on, and its history is dropped once no message of it is
     /// in flight.
-    fn end_room(&mut self, room: RoomId, reply: Option<DropReply>, turn: &mut Turn) {
+    pub(super) fn end_room(&mut self, room: RoomId, reply: Option<DropReply>, turn: &mut Turn) {
         let Some(entry) = self.rooms.get(room) else { return };
         if let RoomKey::Inbox(owner) = entry.key() {
             self.inboxes.remove(owner, room);
         }
         self.presence.forget(room);
+        if self.cluster.is_some() {
+            // At the same moment on every node, whatever is still on its way from this one.
+            self.order.close(room);
+        }
         self.rooms.end(room, Ended { reply });
         self.forget_if_over(room, turn);
     }

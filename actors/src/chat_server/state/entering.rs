@@ -13,9 +13,13 @@ use crate::chat_server::effect::Turn;
 use crate::chat_server::parts::participants::{NameClaim, Participant};
 use crate::identity::{Claims, Identity};
 use crate::ids::SessionId;
+use crate::nodes::record::LogEntry;
 
 impl ChatState {
     pub(super) fn open_session(&mut self, open: OpenSession, turn: &mut Turn) -> Result<(), OpenRefusal> {
+        if self.cluster.as_ref().is_some_and(|cluster| !cluster.is_reachable) {
+            return Err(OpenRefusal::Unavailable);
+        }
         match open.identity.clone() {
             Identity::Open => self.take_part(&open, turn),
             Identity::Proven(claims) => {
@@ -32,12 +36,12 @@ impl ChatState {
     fn take_part(&mut self, open: &OpenSession, turn: &mut Turn) -> Result<(), OpenRefusal> {
         // Checked first: a client that is refused must keep its old connection.
         if let Some(name) = &open.client_id {
-            self.participants.check_claim(name, open.key)?;
+            self.check_claim(open.session, name, open.key)?;
         }
         self.make_space_for(&open.room, turn)?;
         let (name, shown) = match &open.client_id {
-            Some(name) => (name.clone(), self.claim(name, open.key, turn)?),
-            None => (self.draw_guest_name(), None),
+            Some(name) => (name.clone(), self.claim(open.session, name, open.key, turn)?),
+            None => (self.guest_name(open.session)?, None),
         };
         let participant = Participant::new(name, shown.unwrap_or(open.fresh_key), None);
         self.add(open, participant, &mut Frame { session: open.session, id: None, ticket: None }, turn)
@@ -70,10 +74,19 @@ impl ChatState {
         Ok(())
     }
 
-    fn draw_guest_name(&mut self) -> ClientId {
+    /// The name of a guest: the one that the log has given to the session, or a new one where there is no other node.
+    fn guest_name(&mut self, session: SessionId) -> Result<ClientId, OpenRefusal> {
+        let Some(cluster) = &mut self.cluster else { return Ok(self.draw_guest_name()) };
+        let here = cluster.of_here(session);
+        let granted = cluster.granted.take().filter(|name| cluster.names.holds(here, name));
+        granted.ok_or(OpenRefusal::Unavailable)
+    }
+
+    pub(super) fn draw_guest_name(&mut self) -> ClientId {
         loop {
             let name = ClientId::guest(self.numbers.draw());
-            if self.participants.holders(&name).is_empty() {
+            let is_elsewhere = self.cluster.as_ref().is_some_and(|it| !it.names.holders(&name).is_empty());
+            if self.participants.holders(&name).is_empty() && !is_elsewhere {
                 return name;
             }
         }
@@ -83,14 +96,38 @@ impl ChatState {
     /// session's own. So a client keeps its key, and the `id`s remembered for it, even after the server restarts.
     fn claim(
         &mut self,
+        session: SessionId,
         name: &ClientId,
         key: Option<ClientKey>,
         turn: &mut Turn,
     ) -> Result<Option<ClientKey>, OpenRefusal> {
-        if let NameClaim::HeldByItself(holder) = self.participants.check_claim(name, key)? {
+        if let NameClaim::HeldByItself(holder) = self.check_claim(session, name, key)? {
             self.replace(holder, turn);
         }
         Ok(key)
+    }
+
+    /// Whether a session that shows `key` may have `name`.
+    ///
+    /// # Errors
+    /// See [`Participants::check_claim`](crate::chat_server::parts::participants::Participants::check_claim). With other
+    /// nodes the log has to have given the name to the session.
+    pub(super) fn check_claim(
+        &self,
+        session: SessionId,
+        name: &ClientId,
+        key: Option<ClientKey>,
+    ) -> Result<NameClaim, OpenRefusal> {
+        let Some(cluster) = &self.cluster else { return self.participants.check_claim(name, key) };
+        if cluster.names.holds(cluster.of_here(session), name) {
+            Ok(NameClaim::Free)
+        } else if name.is_guest() {
+            Err(OpenRefusal::NameReserved)
+        } else if cluster.names.holders(name).is_empty() {
+            Ok(NameClaim::Free)
+        } else {
+            Err(OpenRefusal::NameTaken(name.clone()))
+        }
     }
 
     pub(super) fn replace(&mut self, holder: SessionId, turn: &mut Turn) {
@@ -134,12 +171,15 @@ impl ChatState {
         if participant.is_authenticated() {
             return Err(Refusal::new(ErrorCode::Forbidden, "names come from tokens here: a name cannot be changed"));
         }
-        let shown = self.claim(name, key, turn)?;
+        let shown = self.claim(session, name, key, turn)?;
         let Some(old) = self.participants.rename(session, name, shown) else { return Ok(()) };
         let rooms = self.participants.get(session).map_or_else(Vec::new, |participant| participant.rooms().to_vec());
         for room in rooms {
+            self.enter_in_log(room, name);
+            self.leave_in_log(room, Some(&old));
             self.note_presence(room, Some(name), Some(&old), turn);
         }
+        self.release_in_log(session, &old);
         Ok(())
     }
 
@@ -147,6 +187,7 @@ impl ChatState {
     pub(super) fn close_session(&mut self, session: SessionId, turn: &mut Turn) {
         self.proofs.remove(session);
         let Some(participant) = self.participants.remove(session) else { return };
+        self.release_in_log(session, participant.name());
         for room in participant.rooms() {
             turn.dismiss(session, *room);
             self.remove_from_room(session, participant.name(), *room, turn);
@@ -154,6 +195,12 @@ impl ChatState {
         if let Some(inbox) = participant.inbox {
             turn.dismiss(session, inbox);
             self.close_inbox(session, inbox, turn);
+        }
+    }
+
+    fn release_in_log(&mut self, session: SessionId, name: &ClientId) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.propose(LogEntry::Release { name: name.clone(), session: session.number() }, None);
         }
     }
 

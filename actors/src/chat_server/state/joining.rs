@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use starling_protocol::{ClientId, ErrorCode, MembersEvent, Refusal, Resume, RoomName, ServerEvent, limits};
+use starling_protocol::{ClientId, Epoch, ErrorCode, MembersEvent, Refusal, Resume, RoomName, ServerEvent, limits};
 
 use super::ChatState;
 use crate::chat_server::command::Frame;
 use crate::chat_server::effect::Turn;
+use crate::chat_server::parts::participants::Participant;
 use crate::chat_server::parts::room::Room;
 use crate::ids::{RoomId, SessionId};
+use crate::nodes::record::Incarnation;
 
 impl ChatState {
     /// The room of this name, if the session is in it.
@@ -54,8 +56,13 @@ impl ChatState {
         let is_further = self.participants.has_another_in(session, &name, room);
         self.rooms.enter(room, session, is_further);
         if !is_further {
-            // Noted before it watches: a newcomer learns of itself from `joined`, not from `presence`.
-            self.note_presence(room, Some(&name), None, turn);
+            self.enter_in_log(room, &name);
+            if self.is_elsewhere(room, &name) {
+                self.rooms.is_here_too(room, true);
+            } else {
+                // Noted before it watches: a newcomer learns of itself from `joined`, not from `presence`.
+                self.note_presence(room, Some(&name), None, turn);
+            }
         }
         if wanted {
             self.presence.watch(session, room, true);
@@ -83,21 +90,58 @@ impl ChatState {
         let was_further = self.participants.has_another_in(session, client_id, room);
         self.rooms.leave(room, session, was_further, turn.now.at);
         if !was_further {
-            self.note_presence(room, None, Some(client_id), turn);
+            self.leave_in_log(room, Some(client_id));
+            if self.is_elsewhere(room, client_id) {
+                self.rooms.is_here_too(room, false);
+            } else {
+                self.note_presence(room, None, Some(client_id), turn);
+            }
         }
+    }
+
+    /// Tells the other nodes that a client has its first connection of this node in a room.
+    pub(super) fn enter_in_log(&mut self, room: RoomId, name: &ClientId) {
+        if self.cluster.is_none() {
+            return;
+        }
+        // If the room is dropped before the log has this, it begins anew.
+        let epoch = Epoch(self.numbers.draw());
+        if let Some((cluster, room)) = self.cluster.as_mut().zip(self.rooms.get(room)) {
+            cluster.enter(room.key(), name, epoch, None);
+        }
+    }
+
+    /// Tells the other nodes that a client has no connection of this node in a room any more. `None`: the owner of an
+    /// inbox.
+    pub(super) fn leave_in_log(&mut self, room: RoomId, name: Option<&ClientId>) {
+        if let Some((cluster, room)) = self.cluster.as_mut().zip(self.rooms.get(room))
+            && let Some(name) = name.or(room.key().owner())
+        {
+            cluster.leave(room.key(), name);
+        }
+    }
+
+    /// Whether a client is in a room on another node.
+    fn is_elsewhere(&self, room: RoomId, name: &ClientId) -> bool {
+        let Some((cluster, room)) = self.cluster.as_ref().zip(self.rooms.get(room)) else { return false };
+        room.is_elsewhere(name, cluster.life())
     }
 
     pub(super) fn tell_members(&self, frame: &mut Frame, name: &RoomName, turn: &mut Turn) -> Result<(), Refusal> {
         self.permit(frame.session, name)?;
         let room = self.lobby_or_existing_room(name)?.and_then(|room| self.rooms.get(room));
         let count = room.map_or(0, Room::count);
-        let members = room.into_iter().flat_map(Room::members).filter_map(|member| self.participants.get(member));
+        let here = room.into_iter().flat_map(Room::members).filter_map(|member| self.participants.get(member));
+        let own = self.cluster.as_ref().map(|cluster| cluster.life());
+        let is_elsewhere = |lives: &[Incarnation]| lives.iter().any(|life| Some(*life) != own);
+        let present = room.into_iter().flat_map(Room::present);
+        let elsewhere = present.filter(|(_, lives)| is_elsewhere(lives)).map(|(name, _)| name);
         let mut listed = BTreeSet::new();
-        for member in members {
+        for name in here.map(Participant::name).chain(elsewhere) {
             if listed.len() == limits::MEMBERS_LISTED_MAX {
                 break;
             }
-            listed.insert(member.name());
+            listed.insert(name);
         }
         let client_ids: Vec<ClientId> = listed.into_iter().cloned().collect();
         let truncated = count as usize > client_ids.len();

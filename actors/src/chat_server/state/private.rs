@@ -8,13 +8,15 @@ use crate::chat_server::effect::{Effect, Turn};
 use crate::chat_server::parts::inboxes::NoInbox;
 use crate::history::RoomKey;
 use crate::ids::{RoomId, SessionId};
+use crate::nodes::record::LogEntry;
 
 impl ChatState {
     /// The inbox of a client that is connected. It is never refused: if the table is full and no inbox may be dropped,
     /// the limit is exceeded.
     pub(super) fn claim_inbox(&mut self, owner: &ClientId, turn: &mut Turn) -> Option<RoomId> {
-        if let Some(inbox) = self.inboxes.claim(owner) {
-            return Some(inbox);
+        let known = self.inboxes.claim(owner);
+        if known.is_some() || self.cluster.is_some() {
+            return known;
         }
         if let Some(first) = self.inboxes.first_to_go_for_owner() {
             self.drop_for_space(first, turn);
@@ -44,6 +46,9 @@ impl ChatState {
             return Ok(inbox);
         }
         let refused = |text: String| Refusal::new(ErrorCode::TooManyInboxes, text);
+        if self.cluster.is_some() {
+            return Err(refused("the limit of inboxes is reached".into()));
+        }
         let first = self.inboxes.first_to_go_for_maker(sender).map_err(|why| {
             refused(match why {
                 NoInbox::MadeTooMany(made) => {
@@ -79,6 +84,7 @@ impl ChatState {
         if self.rooms.get(inbox).is_some_and(crate::chat_server::parts::room::Room::is_empty) {
             // The process may end before the next tick.
             self.note_sent(inbox, turn);
+            self.leave_in_log(inbox, None);
         }
     }
 
@@ -91,7 +97,12 @@ impl ChatState {
 
     pub(super) fn note_sent(&mut self, inbox: RoomId, turn: &mut Turn) {
         if let Some(seq) = self.inboxes.note_sent(inbox) {
-            turn.push(Effect::NoteSent { room: inbox, seq });
+            let epoch = self.order.position(inbox).epoch;
+            let owner = self.rooms.get(inbox).and_then(|room| room.key().owner()).cloned();
+            match self.cluster.as_mut().zip(owner) {
+                Some((cluster, owner)) => cluster.propose(LogEntry::Sent { owner, epoch, seq }, None),
+                None => turn.push(Effect::NoteSent { room: inbox, seq }),
+            }
         }
     }
 

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use starling_protocol::{ClientCommand, ClientId, CloseCode, ErrorCode, Refusal, ServerEvent, limits};
+use starling_protocol::{ClientCommand, ClientId, ClientKey, CloseCode, ErrorCode, Refusal, ServerEvent, limits};
 
 use super::ChatState;
 use crate::chat_server::command::{Frame, OpenRefusal, OpenSession, Request};
 use crate::chat_server::effect::Turn;
 use crate::clock::Now;
 use crate::identity::Claims;
+use crate::ids::SessionId;
 
 impl ChatState {
     /// Gives a connection a limited time to show a token, and tells it so.
@@ -63,9 +64,17 @@ impl ChatState {
             self.replace(oldest, turn);
         }
         let key = open.key.filter(|_| old.is_some()).unwrap_or(open.fresh_key);
+        let key = self.key_in_log(open.session, &claims.client_id).unwrap_or(key);
         self.add(open, Self::proven(claims, key), frame, turn)?;
         self.proofs.hold(open.session, claims, turn.now);
         Ok(())
+    }
+
+    /// With other nodes: the key with which a session holds its name.
+    fn key_in_log(&self, session: SessionId, name: &ClientId) -> Option<ClientKey> {
+        let cluster = self.cluster.as_ref()?;
+        let here = cluster.of_here(session);
+        cluster.names.holders(name).iter().find(|holder| holder.session == here).map(|holder| holder.key)
     }
 
     /// Replaces the token of a participant. The new claims apply at once, also to the rooms that it has already joined.

@@ -18,7 +18,7 @@ impl ChatState {
     /// messages would go to another room.
     pub fn restore(&mut self, restored: Restored, now: Now) {
         debug_assert!(self.rooms.count() == 0, "nothing has happened yet");
-        let Restored { rooms, ids } = restored;
+        let Restored { rooms, ids, mark: _ } = restored;
         for (index, stored) in (0..).zip(rooms) {
             let room = self.restore_room(stored, now);
             assert_eq!(room, Some(RoomId(index)), "the number of a restored room is its index");

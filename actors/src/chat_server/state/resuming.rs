@@ -8,6 +8,7 @@ use crate::chat_server::command::Frame;
 use crate::chat_server::effect::{Effect, Turn};
 use crate::chat_server::parts::catching_up::{AnchoredJoin, anchor_page};
 use crate::chat_server::parts::reads::Reader;
+use crate::chat_server::parts::room::Room;
 use crate::credits::Ticket;
 use crate::history::{Page, ReadPurpose, ReadRequest};
 use crate::hub::Replay;
@@ -16,13 +17,16 @@ use crate::ids::{RoomId, SessionId};
 impl ChatState {
     /// The oldest message of a room that the history keeps. If it keeps none, the seq after the newest one.
     pub(super) fn oldest(&self, room: RoomId) -> Seq {
-        let kept = self.rooms.get(room).map_or(0, crate::chat_server::parts::room::Room::kept);
+        let kept = self.rooms.get(room).map_or(0, Room::kept);
         Seq((self.order.position(room).seq.0 + 1).saturating_sub(kept))
     }
 
     /// The number of kept messages of a room whose oldest kept message is `oldest`.
     pub(super) fn kept_since(&self, room: RoomId, oldest: Seq) -> u64 {
-        (self.order.position(room).seq.0 + 1).saturating_sub(oldest.0)
+        // A node that reads the log again has more of the room in its history than it has read.
+        let stored_upto = self.rooms.get(room).map_or(Seq(0), Room::stored_upto);
+        let newest = self.order.position(room).seq.max(stored_upto);
+        (newest.0 + 1).saturating_sub(oldest.0)
     }
 
     /// Whether the history has all messages after the one that a client resumes from, judged by `seq` and `epoch`

@@ -13,6 +13,7 @@ use starling_protocol::{
 use super::{ChatState, Direct};
 use crate::chat_server::command::{Frame, OperatorPost, PostReply, Posted};
 use crate::chat_server::effect::{Answer, Effect, Turn};
+use crate::chat_server::parts::cluster::Tag;
 use crate::chat_server::parts::in_flight::{Asker, MessageInFlight};
 use crate::chat_server::parts::order::{LoggedEntry, Placed, Placement};
 use crate::chat_server::parts::participants::Participant;
@@ -22,6 +23,7 @@ use crate::credits::Ticket;
 use crate::history::{Draft, Entry, EntryCopy, EntryNumber, RoomKey, StoredCopy};
 use crate::identity::IdOwner;
 use crate::ids::{RoomId, SessionId};
+use crate::nodes::record::{LogEntry, LoggedMessage};
 
 /// A message that the rules allow.
 #[derive(Debug)]
@@ -54,11 +56,11 @@ enum Earlier {
 }
 
 /// The position of a stored message, for its acknowledgement.
-struct Stored<'a> {
-    room: &'a RoomKey,
-    to: Option<&'a ClientId>,
-    seq: Seq,
-    at: u64,
+pub(super) struct Stored<'a> {
+    pub(super) room: &'a RoomKey,
+    pub(super) to: Option<&'a ClientId>,
+    pub(super) seq: Seq,
+    pub(super) at: u64,
 }
 
 impl ChatState {
@@ -127,7 +129,7 @@ impl ChatState {
                 let own = own.ok_or_else(not_here)?;
                 if has_inbox {
                     Outcome::ToInbox(self.inbox_to_write_to(&own, &to, turn)?, to)
-                } else if to == own || self.participants.holders(&to).iter().any(|holder| *holder != session) {
+                } else if to == own || self.is_held_by_another(&to, session) {
                     Outcome::ToClient(to)
                 } else {
                     return Err(Refusal::new(ErrorCode::NoSuchClient, format!("nobody here is called {to}")));
@@ -160,14 +162,17 @@ impl ChatState {
             let text = format!("this connection is {}, not {name}", participant.name());
             return Err(Refusal::new(ErrorCode::ClientIdMismatch, text));
         }
-        self.participants.check_claim(name, None)?;
+        self.check_claim(session, name, None)?;
         Ok(Some(name))
     }
 
     /// Finds the message that was recently accepted under this `id`, unless its room has ended since.
     fn earlier(&mut self, id: &IdKey, now: Now) -> Option<Earlier> {
         let in_flight = self.in_flight.find(id).map(Earlier::InFlight);
-        let placed = || self.order.find(id, now.at).map(Earlier::Placed);
+        let placed = || {
+            let placed = if self.cluster.is_some() { self.order.peek(id, now.at) } else { self.order.find(id, now.at) };
+            placed.map(Earlier::Placed)
+        };
         in_flight.or_else(placed).or_else(|| self.direct_ids.find(id, now.at).map(Earlier::Direct))
     }
 
@@ -181,11 +186,14 @@ impl ChatState {
         ticket: Ticket,
         turn: &mut Turn,
     ) {
+        if self.cluster.is_some() {
+            return self.propose_message(rooms, draft, (id, asker, ticket), turn);
+        }
         let mut copies = Vec::with_capacity(rooms.len());
         for (room, draft) in rooms.iter().zip(std::iter::repeat_n(draft, rooms.len())) {
             let Some(entry) = self.rooms.get(*room) else { return };
             let (key, epoch) = (entry.key().clone(), self.order.position(*room).epoch);
-            copies.push(EntryCopy { room: *room, key, epoch, draft });
+            copies.push(EntryCopy { room: *room, key, epoch, draft, seq: None });
         }
         for room in rooms {
             self.rooms.message_begins(*room);
@@ -205,7 +213,7 @@ impl ChatState {
     /// Delivers a private message that is not kept.
     fn send_direct(
         &mut self,
-        mut frame: Frame,
+        frame: Frame,
         to: ClientId,
         draft: Draft,
         id: Option<IdKey>,
@@ -220,7 +228,10 @@ impl ChatState {
         } else {
             self.participants.holders(&to).iter().copied().chain(own).collect()
         };
-        if let Some(id) = id {
+        let is_here = to == draft.client_id || !self.participants.holders(&to).is_empty();
+        let owner = draft.owner;
+        let waiting = self.relay(frame, &to, &draft, owner, is_here, turn);
+        if let Some(id) = id.filter(|_| waiting.is_some()) {
             self.direct_ids.insert(id, Direct { to: to.clone(), at }, turn.now.at);
         }
         let message = Box::new(ChatMessage {
@@ -233,6 +244,7 @@ impl ChatState {
             id: draft.id,
         });
         turn.push(Effect::DeliverPrivate { sessions, message, ticket });
+        let Some(mut frame) = waiting else { return };
         if let Some(id) = frame.id.take() {
             let ack = Ack { id, at, room: None, seq: None, to: Some(to), duplicate: false };
             turn.answer(&mut frame, ServerEvent::Ack(ack));
@@ -269,11 +281,7 @@ impl ChatState {
     fn repeat(&mut self, asker: Asker, earlier: Earlier, turn: &mut Turn) {
         match earlier {
             Earlier::InFlight(number) => self.in_flight.repeat(number, asker),
-            Earlier::Placed(Placed { room, seq, at, .. }) => {
-                let Some(entry) = self.rooms.get(room) else { return };
-                let stored = Stored { room: entry.key(), to: entry.key().owner(), seq, at };
-                acknowledge(asker, &stored, true, turn);
-            }
+            Earlier::Placed(placed) => self.repeat_placed(asker, placed, turn),
             Earlier::Direct(Direct { to, at }) => {
                 let Asker::Client(mut frame) = asker else { return };
                 let Some(id) = frame.id.take() else { return };
@@ -281,6 +289,52 @@ impl ChatState {
                 turn.answer(&mut frame, ServerEvent::Ack(ack));
             }
         }
+    }
+
+    /// Answers a message whose `id` was placed before.
+    pub(super) fn repeat_placed(&self, asker: Asker, placed: Placed, turn: &mut Turn) {
+        let Placed { room, seq, at, .. } = placed;
+        let Some(entry) = self.rooms.get(room) else { return };
+        let stored = Stored { room: entry.key(), to: entry.key().owner(), seq, at };
+        acknowledge(asker, &stored, true, turn);
+    }
+
+    /// Writes a message into the log of all nodes. If it has two copies, the receiver's copy is the last.
+    fn propose_message(
+        &mut self,
+        rooms: &[RoomId],
+        draft: Draft,
+        (id, asker, ticket): (Option<IdKey>, Asker, Ticket),
+        turn: &Turn,
+    ) {
+        let place = |room: &RoomId| Some((self.rooms.get(*room)?.key().clone(), self.order.position(*room).epoch));
+        let Some(places) = rooms.iter().map(place).collect::<Option<SmallVec<[_; 2]>>>() else { return };
+        let mut places = places.into_iter().rev();
+        let Some(last) = places.next() else { return };
+        let first = places.next();
+        for room in rooms {
+            self.rooms.message_begins(*room);
+        }
+        let rooms = SmallVec::from_slice(rooms);
+        let number = self.in_flight.begin(MessageInFlight {
+            asker,
+            repeats: Vec::new(),
+            id,
+            rooms,
+            accepted_at: turn.now.at,
+            ticket,
+        });
+        let Draft { to, client_id, text, owner, id, .. } = draft;
+        let message = LoggedMessage { first, last, to, client_id, text, id: owner.zip(id) };
+        if let Some(cluster) = &mut self.cluster {
+            cluster.propose(LogEntry::Message(message), Some(Tag::Message(number)));
+        }
+    }
+
+    /// Whether another session than this one holds the name, on any node.
+    fn is_held_by_another(&self, name: &ClientId, session: SessionId) -> bool {
+        let is_here = self.participants.holders(name).iter().any(|holder| *holder != session);
+        is_here || !self.lives_elsewhere(name).is_empty()
     }
 
     /// Places, acknowledges and delivers a message that the log has committed.
@@ -345,7 +399,7 @@ impl ChatState {
         Ok(seq)
     }
 
-    fn deliver(&mut self, copy: StoredCopy, ticket: Ticket, turn: &mut Turn) {
+    pub(super) fn deliver(&mut self, copy: StoredCopy, ticket: Ticket, turn: &mut Turn) {
         let StoredCopy { room, message, .. } = copy;
         let Some(entry) = self.rooms.get(room) else { return };
         let hubs = entry.hubs();
@@ -377,7 +431,7 @@ fn not_here() -> Refusal {
 }
 
 /// Tells the sender of a message that it is stored.
-fn acknowledge(asker: Asker, stored: &Stored<'_>, duplicate: bool, turn: &mut Turn) {
+pub(super) fn acknowledge(asker: Asker, stored: &Stored<'_>, duplicate: bool, turn: &mut Turn) {
     let Stored { room, to, seq, at } = *stored;
     match asker {
         Asker::Client(mut frame) => {
@@ -391,7 +445,7 @@ fn acknowledge(asker: Asker, stored: &Stored<'_>, duplicate: bool, turn: &mut Tu
     }
 }
 
-fn refuse_all(asker: Asker, repeats: Vec<Asker>, code: ErrorCode, why: &'static str, turn: &mut Turn) {
+pub(super) fn refuse_all(asker: Asker, repeats: Vec<Asker>, code: ErrorCode, why: &'static str, turn: &mut Turn) {
     for asker in [asker].into_iter().chain(repeats) {
         let refusal = Refusal::new(code, why);
         match asker {

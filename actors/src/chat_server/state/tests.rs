@@ -9,6 +9,7 @@ mod ids;
 mod inboxes;
 mod messages;
 mod names;
+mod nodes;
 mod presence;
 mod private;
 mod proof;

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use starling_protocol::{Epoch, Seq};
 
 use super::schema::DbRoom;
-use crate::history::{Draft, EntryNumber, Receipt, RoomKey};
+use crate::history::{Draft, EntryNumber, LogMark, Receipt, RoomKey};
 use crate::ids::RoomId;
 
 /// A command for the writer.
@@ -17,6 +17,8 @@ pub(super) enum WriterCommand {
     NoteSent(DbRoom, Seq),
     /// The room has ended. The receipt is returned with the outcome.
     Forget(DbRoom, Option<Receipt>),
+    /// All messages up to this record of the log of several nodes were appended; `None`: no log is followed.
+    Mark(Option<LogMark>),
     /// Numbers for new rooms are wanted, from this one on.
     FindNumbers(u32),
     /// A checkpoint of the write-ahead log failed.
@@ -39,6 +41,18 @@ pub(super) struct Append {
     pub(super) queued: Instant,
 }
 
+impl Append {
+    /// Whether the message, or a copy of it, is for this room.
+    pub(super) fn is_for(&self, room: DbRoom) -> bool {
+        self.copies.iter().any(|copy| copy.db == room)
+    }
+
+    /// Whether the log of several nodes has placed the message, so that it was shown already.
+    pub(super) fn is_placed(&self) -> bool {
+        self.copies.iter().any(|copy| copy.given.is_some())
+    }
+}
+
 /// A message for one room or inbox.
 #[derive(Debug)]
 pub(super) struct NewCopy {
@@ -47,6 +61,8 @@ pub(super) struct NewCopy {
     pub(super) key: RoomKey,
     pub(super) epoch: Epoch,
     pub(super) draft: Draft,
+    /// Its sequence number, where the log of several nodes has given it.
+    pub(super) given: Option<Seq>,
     /// The sequence number that the commit assigns; 0 before.
     pub(super) seq: Seq,
 }

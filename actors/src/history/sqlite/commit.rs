@@ -1,12 +1,12 @@
 //! One commit: the writes of one transaction.
 
 use rusqlite::{Connection, TransactionBehavior};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use starling_protocol::Seq;
 
 use super::command::{Append, NewCopy};
 use super::schema::{self, Bounds, DbRoom, SEQ_MAX, place};
-use crate::history::Receipt;
+use crate::history::{LogMark, Receipt};
 
 /// A room that has ended.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl<'a> Numbering<'a> {
     /// Numbers a message. Returns `false` if a room has no more numbers.
     pub(super) fn number(&mut self, append: &mut Append) -> bool {
         for copy in &mut append.copies {
-            copy.seq = self.newest(copy.db).next();
+            copy.seq = copy.given.unwrap_or_else(|| self.newest(copy.db).next());
         }
         if append.copies.iter().any(|copy| copy.seq.0 > SEQ_MAX) {
             return false;
@@ -60,54 +60,80 @@ impl<'a> Numbering<'a> {
     }
 }
 
+/// What a commit notes of the log of several nodes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) enum Marking {
+    /// Nothing.
+    #[default]
+    Same,
+    /// That no log is followed.
+    Alone,
+    /// How far it was followed.
+    At(LogMark),
+}
+
+/// What a commit notes beside messages: rooms that have ended, how far inboxes were delivered, and how far the log of
+/// several nodes was followed.
+pub(super) type DuePart<'a> = (&'a [Forgotten], &'a FxHashMap<DbRoom, Seq>, Marking);
+
 /// Stores everything in one commit, or nothing.
 pub(super) fn write(
     connection: &mut Connection,
     batch: &[Append],
     bounds: &Bounds,
-    forgotten: &[Forgotten],
-    delivered: &FxHashMap<DbRoom, Seq>,
+    due: DuePart<'_>,
 ) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    write_due(&transaction, forgotten, delivered)?;
-    let mut newest = FxHashMap::default();
+    write_due(&transaction, due)?;
+    let mut rooms = FxHashMap::default();
     for append in batch {
         insert(&transaction, append)?;
-        newest.extend(append.copies.iter().map(|copy| (copy.db, copy)));
+        for copy in &append.copies {
+            let (_, newest) = rooms.entry(copy.db).or_insert((copy.seq, copy));
+            *newest = copy;
+        }
     }
-    for copy in newest.into_values() {
-        advance(&transaction, copy, bounds.contains_key(&copy.db))?;
+    for (oldest, newest) in rooms.into_values() {
+        let is_new = !bounds.contains_key(&newest.db);
+        advance(&transaction, newest, is_new.then_some(oldest))?;
     }
     transaction.commit()
 }
 
 /// Stores in one commit all messages that the database accepts. They stay in `batch`, with new numbers; the rejected
-/// ones are returned.
+/// ones are returned. Of messages that the log of several nodes has placed, nothing behind a rejected one is stored.
 pub(super) fn write_singly(
     connection: &mut Connection,
     batch: &mut Vec<Append>,
     bounds: &Bounds,
-    forgotten: &[Forgotten],
-    delivered: &FxHashMap<DbRoom, Seq>,
+    (forgotten, delivered, mark): DuePart<'_>,
 ) -> rusqlite::Result<Vec<Append>> {
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    write_due(&transaction, forgotten, delivered)?;
+    let mark = if batch.iter().any(Append::is_placed) { Marking::Same } else { mark };
+    write_due(&transaction, (forgotten, delivered, mark))?;
     let mut numbering = Numbering::new(bounds);
-    let mut fault = None;
+    let (mut fault, mut lacks_placed) = (None, false);
+    // New rooms that have a row.
+    let mut made = FxHashSet::default();
     let refused = batch.extract_if(.., |append| {
-        if fault.is_some() || !numbering.number(append) {
+        if fault.is_some() || (lacks_placed && append.is_placed()) || !numbering.number(append) {
             return true;
         }
         let mut store = || -> rusqlite::Result<()> {
             let savepoint = transaction.savepoint()?;
             insert(&savepoint, append)?;
             for copy in &append.copies {
-                advance(&savepoint, copy, copy.seq > Seq(1) || bounds.contains_key(&copy.db))?;
+                let is_new = !bounds.contains_key(&copy.db) && !made.contains(&copy.db);
+                advance(&savepoint, copy, is_new.then_some(copy.seq))?;
             }
             savepoint.commit()
         };
-        let Err(error) = store() else { return false };
+        let Err(error) = store() else {
+            made.extend(append.copies.iter().map(|copy| copy.db));
+            return false;
+        };
         numbering.take_back(append);
+        lacks_placed |= append.is_placed();
         if !is_of_a_message(&error) {
             fault = Some(error);
         }
@@ -121,11 +147,16 @@ pub(super) fn write_singly(
     Ok(refused)
 }
 
-fn write_due(
-    connection: &Connection,
-    forgotten: &[Forgotten],
-    delivered: &FxHashMap<DbRoom, Seq>,
-) -> rusqlite::Result<()> {
+fn write_due(connection: &Connection, (forgotten, delivered, mark): DuePart<'_>) -> rusqlite::Result<()> {
+    match mark {
+        Marking::Same => {}
+        Marking::Alone => drop(connection.execute("DELETE FROM log_mark", [])?),
+        Marking::At(LogMark { log, position }) => {
+            let mut note =
+                connection.prepare_cached("INSERT OR REPLACE INTO log_mark (id, log, position) VALUES (1, ?1, ?2)")?;
+            note.execute((log.cast_signed(), position.cast_signed()))?;
+        }
+    }
     for Forgotten { room, has_messages, .. } in forgotten {
         if *has_messages {
             schema::mark_dropped(connection, *room)?;
@@ -156,16 +187,18 @@ fn insert(connection: &Connection, append: &Append) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Updates the newest message of a room. The first message of a room inserts its row.
-fn advance(connection: &Connection, copy: &NewCopy, is_known: bool) -> rusqlite::Result<()> {
-    let seq = copy.seq.0.cast_signed();
-    if is_known {
-        connection.prepare_cached("UPDATE rooms SET seq = ?2 WHERE id = ?1")?.execute((copy.db.0, seq))?;
-    } else {
+/// Updates the newest message of a room. `oldest`: the room has no row yet, and this is its first message.
+fn advance(connection: &Connection, newest: &NewCopy, oldest: Option<Seq>) -> rusqlite::Result<()> {
+    let seq = newest.seq.0.cast_signed();
+    if let Some(oldest) = oldest {
         // A room with the same name may have ended and still have its row.
-        let mut make = connection
-            .prepare_cached("INSERT OR REPLACE INTO rooms (id, name, epoch, seq, oldest) VALUES (?1, ?2, ?3, ?4, 1)")?;
-        make.execute((copy.db.0, copy.key.to_string(), copy.epoch.0.cast_signed(), seq))?;
+        let mut make = connection.prepare_cached(
+            "INSERT OR REPLACE INTO rooms (id, name, epoch, seq, oldest) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?;
+        let (name, epoch) = (newest.key.to_string(), newest.epoch.0.cast_signed());
+        make.execute((newest.db.0, name, epoch, seq, oldest.0.cast_signed()))?;
+    } else {
+        connection.prepare_cached("UPDATE rooms SET seq = ?2 WHERE id = ?1")?.execute((newest.db.0, seq))?;
     }
     Ok(())
 }

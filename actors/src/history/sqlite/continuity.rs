@@ -205,7 +205,9 @@ impl Continuity {
         let last = last_start(&transaction)?;
         let found = Found { inode, boot: &this.boot, has_log: had_log };
         if let Some(doubt) = doubt(last.as_ref(), NotedStamps::read(lock)?, &found) {
-            let rooms = transaction.execute("UPDATE rooms SET epoch = random()", [])?;
+            // A history that follows the log of several nodes gets from it what it lacks.
+            let renew = "UPDATE rooms SET epoch = random() WHERE NOT EXISTS (SELECT 1 FROM log_mark)";
+            let rooms = transaction.execute(renew, [])?;
             if rooms > 0 {
                 warn!("the history may lack its last messages: {doubt}; its {rooms} rooms begin new epochs");
             }

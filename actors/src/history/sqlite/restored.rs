@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, Statement};
+use rusqlite::{Connection, OptionalExtension, Statement};
 use rustc_hash::FxHashMap;
 use starling_protocol::{ClientId, Epoch, MessageId, Seq};
 
 use super::SqliteSettings;
 use super::schema::{self, DROPPED, DbRoom};
 use crate::clock;
-use crate::history::{Restored, RoomKey, StoredId, StoredRoom, UnclaimedInbox};
+use crate::history::{LogMark, Restored, RoomKey, StoredId, StoredRoom, UnclaimedInbox};
 use crate::identity::IdOwner;
 use crate::ids::RoomId;
 
@@ -40,7 +40,16 @@ pub(super) fn restore(
     let StoredRooms { rooms, numbers, dropped } = stored_rooms(connection)?;
     let places = numbers.iter().copied().zip((0..).map(RoomId)).collect();
     let ids = stored_ids(connection, settings, &places)?;
-    Ok((numbers, Restored { rooms, ids }, dropped))
+    let mark = log_mark(connection)?;
+    Ok((numbers, Restored { rooms, ids, mark }, dropped))
+}
+
+fn log_mark(connection: &Connection) -> rusqlite::Result<Option<LogMark>> {
+    let mut select = connection.prepare("SELECT log, position FROM log_mark")?;
+    let mark = select.query_row([], |row| {
+        Ok(LogMark { log: row.get::<_, i64>(0)?.cast_unsigned(), position: row.get::<_, i64>(1)?.cast_unsigned() })
+    });
+    mark.optional()
 }
 
 fn stored_rooms(connection: &Connection) -> rusqlite::Result<StoredRooms> {

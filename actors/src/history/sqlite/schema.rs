@@ -73,10 +73,12 @@ pub(super) const MIGRATIONS: [&str; VERSION as usize] = [
     // The search index becomes a separate file (`search`). An index finds the expired `id`s without a scan.
     "DROP TABLE messages_text;
     CREATE INDEX dropped_ids_by_at ON dropped_ids (at);",
+    // How far the log of several nodes was followed, and which log that was: at most one row.
+    "CREATE TABLE log_mark (id INTEGER PRIMARY KEY, log INTEGER NOT NULL, position INTEGER NOT NULL) STRICT;",
 ];
 
 /// The schema version that this program writes.
-pub(super) const VERSION: u8 = 6;
+pub(super) const VERSION: u8 = 7;
 
 /// The key of a message in the database: the room's number and the seq.
 pub(super) fn place(room: DbRoom, seq: u64) -> i64 {

@@ -1,5 +1,6 @@
 //! Tests of the store with its threads and a file, below a small memory of recent messages, without a chat.
 
+mod following;
 mod refused;
 mod searching;
 
@@ -58,7 +59,7 @@ fn draft(seq: u64) -> Draft {
 fn entry<const N: usize>(number: u64, copies: [(RoomId, &str, Draft); N]) -> Entry {
     let copy = |(room, key, draft): (RoomId, &str, Draft)| {
         let key = RoomKey::parse(key).unwrap();
-        EntryCopy { room, key, epoch: EPOCH, draft }
+        EntryCopy { room, key, epoch: EPOCH, draft, seq: None }
     };
     Entry { number: EntryNumber(number), copies: copies.into_iter().map(copy).collect() }
 }

@@ -14,7 +14,7 @@ use rustc_hash::FxHashMap;
 use starling_protocol::Seq;
 
 use super::command::{Append, WriterCommand};
-use super::commit::{Forgotten, Numbering, is_of_a_message, write, write_singly};
+use super::commit::{Forgotten, Marking, Numbering, is_of_a_message, write, write_singly};
 use super::file::{FileFault, OpenFiles};
 use super::log_extent::LogExtent;
 use super::report::Report;
@@ -64,6 +64,8 @@ struct Due {
     forgotten: VecDeque<Forgotten>,
     /// The delivery positions of inboxes.
     delivered: FxHashMap<DbRoom, Seq>,
+    /// How far the log of several nodes was followed. Written with the next commit, and not worth one of its own.
+    mark: Marking,
 }
 
 impl Due {
@@ -86,6 +88,9 @@ struct Writer {
     /// Received commands that are not processed yet.
     queue: VecDeque<WriterCommand>,
     due: Due,
+    /// Whether a message was refused that the log of several nodes has placed. Then nothing that follows it is stored, so
+    /// that the next start finds all of the log up to a point, and reads the rest again.
+    lacks_placed: bool,
     /// From where on numbers for new rooms are to be looked for: after what was told before is stored.
     numbers_from: Option<u32>,
     bounds: Bounds,
@@ -119,6 +124,7 @@ pub(super) fn start(
         turns,
         queue: VecDeque::new(),
         due: Due::default(),
+        lacks_placed: false,
         numbers_from: None,
         bounds,
         retention,
@@ -183,9 +189,16 @@ impl Writer {
                 WriterCommand::NoteSent(room, seq) => {
                     self.due.delivered.insert(room, seq);
                 }
+                WriterCommand::Mark(_) if self.lacks_placed => {}
+                WriterCommand::Mark(mark) => self.due.mark = mark.map_or(Marking::Alone, Marking::At),
                 WriterCommand::FindNumbers(from) => self.numbers_from = Some(from),
                 WriterCommand::CheckpointFailed(error) if self.probe_at.is_none() => self.fail(&error),
                 WriterCommand::CheckpointFailed(_) => {}
+                WriterCommand::Forget(room, _) if batch.iter().any(|append: &Append| append.is_for(room)) => {
+                    // Of a log of several nodes, which does not wait for a commit. The room ends in the next one.
+                    self.queue.push_front(command);
+                    break;
+                }
                 WriterCommand::Forget(room, receipt) => {
                     let bounds = self.bounds.remove(&room);
                     let has_messages = bounds.is_some_and(|(seq, oldest)| oldest <= seq);
@@ -194,7 +207,7 @@ impl Writer {
                 }
             }
         }
-        if self.probe_at.is_some() {
+        if self.probe_at.is_some() || (self.lacks_placed && batch.iter().any(Append::is_placed)) {
             // Deliveries and ended rooms stay due.
             self.refuse(&batch);
             self.metrics.writer.complete_n(messages as u64);
@@ -213,7 +226,7 @@ impl Writer {
                     let stored = batch.iter().map(|append| append.copies.len()).sum::<usize>();
                     self.metrics.commit_messages.observe_n(stored as f64, 1);
                     for copy in batch.iter().flat_map(|append| &append.copies) {
-                        let bounds = self.bounds.entry(copy.db).or_insert((Seq(0), Seq(1)));
+                        let bounds = self.bounds.entry(copy.db).or_insert((Seq(0), copy.seq));
                         bounds.0 = copy.seq;
                         self.retention.note(copy.db, *bounds);
                     }
@@ -242,7 +255,11 @@ impl Writer {
         }
     }
 
-    fn refuse(&self, appends: &[Append]) {
+    fn refuse(&mut self, appends: &[Append]) {
+        if appends.iter().any(Append::is_placed) {
+            self.lacks_placed = true;
+            self.due.mark = Marking::Same;
+        }
         if !appends.is_empty() {
             (self.sink)(StoreReport::new(Report::Refused(appends.iter().map(|append| append.number).collect())));
         }
@@ -265,12 +282,12 @@ impl Writer {
         let mut refused: Vec<Append> = batch.extract_if(.., |append| !numbering.number(append)).collect();
         let count = self.due.forgotten.len().min(FORGOTTEN_MAX);
         let forgotten = self.due.forgotten.make_contiguous().get(..count).unwrap_or_default();
-        match write(&mut self.database.connection, batch, &self.bounds, forgotten, &self.due.delivered) {
+        let due = (forgotten, &self.due.delivered, self.due.mark);
+        match write(&mut self.database.connection, batch, &self.bounds, due) {
             Ok(()) => {}
             Err(error) if is_of_a_message(&error) && !batch.is_empty() => {
                 REFUSED.warn(|| format!("the database rejects a message; its room continues without it: {error}"));
-                let singly =
-                    write_singly(&mut self.database.connection, batch, &self.bounds, forgotten, &self.due.delivered);
+                let singly = write_singly(&mut self.database.connection, batch, &self.bounds, due);
                 refused.extend(singly?);
             }
             Err(error) => return Err(error.into()),
@@ -285,6 +302,7 @@ impl Writer {
             self.forgotten(receipt, true);
         }
         self.due.delivered.clear();
+        self.due.mark = Marking::Same;
         Ok(refused)
     }
 

@@ -35,7 +35,7 @@ impl Remote {
         if is_refused || self.is_lost.load(Relaxed) {
             return Completion::Refused { number };
         }
-        let copies = copies.into_iter().map(|EntryCopy { room, key, epoch, draft }| {
+        let copies = copies.into_iter().map(|EntryCopy { room, key, epoch, draft, seq: _ }| {
             let stored = self.rooms.entry(room).or_default();
             let message = Arc::new(draft.placed(key, Seq(stored.len() as u64 + 1)));
             stored.push(Arc::clone(&message));

@@ -287,6 +287,7 @@ impl Real {
             Effect::Forget { room, receipt: None } => self.history.forget(room, None, done),
             Effect::Forget { .. } => panic!("no operator drops a room"),
             Effect::Answer(answer) => answer.send(),
+            Effect::Node(effect) => panic!("there are no other nodes: {effect:?}"),
             Effect::Drain { .. } => panic!("nobody drains the chat"),
         }
     }

@@ -262,6 +262,7 @@ impl Chat {
             }
             Effect::Answer(answer) => answer.send(),
             Effect::Drain { .. } => panic!("no test drains the chat"),
+            Effect::Node(effect) => panic!("there are no other nodes: {effect:?}"),
         }
         None
     }

@@ -27,7 +27,7 @@ fn both_copies_of_a_private_message_are_in_one_commit() {
 }
 
 /// Installs a trigger that makes the database reject some statements.
-fn refuse(settings: &SqliteSettings, trigger: &str) {
+pub(super) fn refuse(settings: &SqliteSettings, trigger: &str) {
     Connection::open(&settings.path).unwrap().execute_batch(trigger).unwrap();
 }
 

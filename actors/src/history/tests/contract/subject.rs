@@ -126,7 +126,7 @@ impl Subject {
         };
         let copies = copies.iter().map(|(room, key)| {
             let key = RoomKey::parse(key).unwrap();
-            EntryCopy { room: *room, key, epoch: EPOCH, draft: draft.clone() }
+            EntryCopy { room: *room, key, epoch: EPOCH, draft: draft.clone(), seq: None }
         });
         self.history.append(Entry { number: EntryNumber(number), copies: copies.collect() }, done);
         number

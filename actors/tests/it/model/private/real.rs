@@ -182,7 +182,7 @@ impl Real {
             Effect::NoteSent { .. } => {}
             Effect::Forget { room, receipt } => self.history.forget(room, receipt, done),
             Effect::Answer(answer) => answer.send(),
-            Effect::TellMany { .. } | Effect::DeliverPrivate { .. } | Effect::Drain { .. } => {
+            Effect::TellMany { .. } | Effect::DeliverPrivate { .. } | Effect::Node(_) | Effect::Drain { .. } => {
                 panic!("nobody asked for {effect:?}")
             }
         }

@@ -1,0 +1,121 @@
+//! A chat that is a node of several: what it is made of, and what it does with their log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use log::error;
+use tokio::sync::oneshot;
+
+use super::ChatServer;
+use super::effect::NodeEffect;
+use super::handle::ChatServerHandle;
+use super::prepared::PreparedChat;
+use super::state::ChatState;
+use crate::clock::Now;
+use crate::config::ChatConfig;
+use crate::history::{EntryCopy, History, LogMark};
+use crate::metrics::Metrics;
+use crate::nodes::log::{Log, LogState};
+use crate::nodes::record::{BadRecord, Incarnation, LogPosition};
+use crate::nodes::start;
+
+/// The log of all nodes, as this node has it.
+pub(super) struct LogOfNode {
+    pub(super) log: Box<dyn Log>,
+    /// See [`LogState::id`].
+    pub(super) id: u64,
+    /// The record behind which this node begins to read.
+    pub(super) behind: LogPosition,
+    pub(super) life: Incarnation,
+}
+
+/// What makes a server a node of several.
+pub struct NodeSettings {
+    /// The node's name, for people.
+    pub name: String,
+    /// How long another node may be silent before it is declared out.
+    pub timeout: Duration,
+    /// The log.
+    pub log: Box<dyn Log>,
+    /// What the engine knows of the log.
+    pub state: LogState,
+    /// Loads a checkpoint. The error is for a person.
+    pub load: Box<dyn FnOnce(LogPosition) -> Result<Bytes, String> + Send>,
+}
+
+impl std::fmt::Debug for NodeSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeSettings").field("name", &self.name).field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+/// Why a server cannot be a node: one line for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum CannotBegin {
+    /// The history and the log do not belong together.
+    #[error(transparent)]
+    Start(#[from] start::CannotStart),
+    /// The checkpoint cannot be loaded.
+    #[error("the checkpoint cannot be loaded: {0}")]
+    NoCheckpoint(String),
+    /// The checkpoint cannot be read.
+    #[error("the checkpoint cannot be read: {0}")]
+    Unreadable(#[from] BadRecord),
+}
+
+impl ChatServer {
+    /// Makes a chat that is a node of several, like [`prepare`](Self::prepare). It lets nobody in before it has read the
+    /// log.
+    ///
+    /// # Errors
+    /// [`CannotBegin`].
+    pub fn prepare_node(
+        config: ChatConfig,
+        history: History,
+        metrics: Arc<Metrics>,
+        node: NodeSettings,
+    ) -> Result<(ChatServerHandle, PreparedChat, oneshot::Receiver<bool>), CannotBegin> {
+        let NodeSettings { name, timeout, log, state: of_log, load } = node;
+        let mut history = history.following_a_log();
+        let restored = history.restore();
+        let begin = start::start(restored.mark, !restored.rooms.is_empty(), &of_log)?;
+        if restored.mark.is_none() {
+            // In the commit of the first message: a history with messages of the log always tells so.
+            history.mark(Some(LogMark { log: of_log.id, position: begin.checkpoint.0 }));
+        }
+        let mut state = ChatState::new(config, Self::seed());
+        let life = state.become_node(&name, timeout, of_log.id);
+        let checkpoint = (begin.checkpoint.0 > 0).then(|| load(begin.checkpoint)).transpose();
+        let checkpoint = checkpoint.map_err(CannotBegin::NoCheckpoint)?;
+        state.begin_from(checkpoint.as_deref(), restored, begin.kept_upto, Now::read())?;
+        let log = LogOfNode { log, id: of_log.id, behind: begin.checkpoint, life };
+        Ok(Self::prepare_with(state, history, Some(log), metrics))
+    }
+
+    pub(super) fn perform_as_node(&mut self, effect: NodeEffect) {
+        let Some(LogOfNode { log, id, .. }) = &mut self.log else { return };
+        match effect {
+            NodeEffect::Keep { entry, placed } => {
+                for EntryCopy { key, draft, .. } in &entry.copies {
+                    self.count_message(key, draft);
+                }
+                self.history.keep(entry, &placed, &mut self.completions);
+            }
+            NodeEffect::Applied(position) => {
+                self.history.mark(Some(LogMark { log: *id, position: position.0 }));
+                log.applied(position);
+            }
+            NodeEffect::Write(record) => log.write(record),
+            NodeEffect::Relay { to, number, message } => log.relay(to, number, *message),
+            NodeEffect::AnswerRelay { to, number, is_delivered } => log.answer(to, number, is_delivered),
+            NodeEffect::Checkpoint { at, state } => log.store_checkpoint(at, state),
+            NodeEffect::Diverged { at } => {
+                // A copy that has diverged must not serve.
+                error!("this node has made something else of the log than another one, up to record {}", at.0);
+                self.must_stop = true;
+            }
+            NodeEffect::BeginsAnew(life) => log.begin(life),
+        }
+    }
+}

@@ -1,0 +1,438 @@
+//! With other nodes: what the log says happens, on every node in the same way.
+//!
+//! What an entry changes in the state that all nodes share depends on the log alone. What it means for the clients of this
+//! node follows from that.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use smallvec::SmallVec;
+use starling_protocol::{ClientId, CloseCode, Epoch, ErrorCode, RoomName, Seq};
+use tokio::sync::oneshot;
+
+use super::ChatState;
+use super::talking::{Stored, acknowledge, refuse_all};
+use crate::chat_server::command::DropReply;
+use crate::chat_server::effect::{Answer, Effect, NodeEffect, Turn};
+use crate::chat_server::parts::cluster::Tag;
+use crate::chat_server::parts::in_flight::MessageInFlight;
+use crate::chat_server::parts::order::{LoggedEntry, Placed, Placement};
+use crate::chat_server::parts::room::{Room, Viewer};
+use crate::credits::Ticket;
+use crate::history::{Entry, EntryCopy, EntryNumber, RoomKey, StoredCopy};
+use crate::ids::{RoomId, SessionId};
+use crate::nodes::heard::Heard;
+use crate::nodes::names::{Holder, Taken};
+use crate::nodes::record::{Incarnation, LogEntry, LogPosition, LoggedMessage, Record, RemoteSession};
+use crate::nodes::replica::Admission;
+
+/// The record of which an entry is, for the rules.
+#[derive(Debug, Clone, Copy)]
+struct Source {
+    life: Incarnation,
+    position: LogPosition,
+    /// The log's time, in milliseconds since the Unix epoch.
+    at: u64,
+    /// The same moment on this process's clock.
+    taken_at: Instant,
+}
+
+impl ChatState {
+    /// Handles what the log or another node tells.
+    pub(super) fn heard(&mut self, heard: Heard, turn: &mut Turn) {
+        match heard {
+            Heard::Record { position, at, record } => self.logged(position, at, record, turn),
+            Heard::Reachable(is_reachable) => {
+                if let Some(cluster) = &mut self.cluster {
+                    cluster.set_reachable(is_reachable, turn.now.at);
+                    if is_reachable {
+                        self.has_caught_up(turn);
+                    }
+                }
+            }
+            Heard::Lost => {
+                let unread = self.cluster.iter().flat_map(|cluster| cluster.unread());
+                turn.effects.extend(unread.cloned().map(|record| Effect::Node(NodeEffect::Write(record))));
+            }
+            Heard::Alive(life) => {
+                if let Some(cluster) = &mut self.cluster {
+                    cluster.is_alive(life, turn.now.at);
+                }
+            }
+            Heard::Relay { from, number, message } => self.relayed(from, number, &message, turn),
+            Heard::RelayAnswer { from, number, is_delivered } => self.relay_answered(number, from, is_delivered, turn),
+        }
+    }
+
+    fn logged(&mut self, position: LogPosition, at: u64, record: Record, turn: &mut Turn) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let admission = cluster.replica.read(position, at, &record);
+        if admission == Admission::Counts {
+            let at = cluster.replica.at();
+            let taken_at = cluster.instant(at, turn.now.at);
+            let is_own = record.incarnation == cluster.life();
+            let tags = if is_own { cluster.came_back(record.counter) } else { Vec::new() };
+            let mut tags = tags.into_iter();
+            let source = Source { life: record.incarnation, position, at, taken_at };
+            self.order.expire(taken_at);
+            let is_checkpoint = record.entries.contains(&LogEntry::Checkpoint);
+            for entry in record.entries {
+                self.logged_entry(entry, tags.next().flatten(), source, turn);
+            }
+            if is_checkpoint {
+                self.logged_checkpoint(source.position, is_own, turn);
+            }
+        }
+        turn.push(Effect::Node(NodeEffect::Applied(position)));
+    }
+
+    fn logged_entry(&mut self, entry: LogEntry, tag: Option<Tag>, source: Source, turn: &mut Turn) {
+        let tag = match tag {
+            Some(Tag::End(room)) => {
+                self.rooms.message_refused(room);
+                None
+            }
+            tag => tag,
+        };
+        match entry {
+            LogEntry::Begin { lobby, .. } => drop(self.open_room(&RoomKey::Room(RoomName::lobby()), lobby, turn)),
+            LogEntry::Out { incarnation, counter, as_of } => {
+                self.ended_life(incarnation, (counter, as_of), source, turn);
+                if let Some(Tag::Left(reply)) = tag {
+                    turn.reply(Answer::Left(reply));
+                }
+                return;
+            }
+            LogEntry::Message(message) => {
+                let number = if let Some(Tag::Message(number)) = tag { Some(number) } else { None };
+                return self.logged_message(message, number, source, turn);
+            }
+            LogEntry::Take { name, key, session, is_authenticated } => {
+                let session = RemoteSession { incarnation: source.life, session };
+                self.take_name(name, Holder { session, key }, is_authenticated, turn);
+            }
+            LogEntry::Release { name, session } => {
+                let session = RemoteSession { incarnation: source.life, session };
+                if let Some(cluster) = &mut self.cluster {
+                    cluster.names.release(&name, session);
+                }
+            }
+            LogEntry::Enter { key, name, epoch } => self.logged_enter(&key, &name, epoch, source, turn),
+            LogEntry::Leave { key, name } => {
+                if let Some(room) = self.find(&key) {
+                    self.set_present(room, &name, source.life, false, turn);
+                }
+            }
+            LogEntry::Make { owner, epoch, maker } => {
+                if self.inboxes.find(owner.as_str()).is_none()
+                    && let Some(inbox) = self.open_room(&RoomKey::Inbox(owner), epoch, turn)
+                {
+                    self.inboxes.made_by(inbox, &maker);
+                }
+            }
+            LogEntry::End { key, epoch, seq } => self.logged_end(&key, epoch, seq, turn),
+            LogEntry::Sent { owner, epoch, seq } => {
+                let inbox = self.inboxes.find(owner.as_str());
+                if let Some(room) = inbox.filter(|inbox| self.order.position(*inbox).epoch == epoch) {
+                    self.inboxes.was_noted(room, seq);
+                    turn.push(Effect::NoteSent { room, seq });
+                }
+            }
+            LogEntry::Remove { client_id } => {
+                let count = self.cluster.as_ref().map_or(0, |cluster| cluster.names.holders(&client_id).len());
+                self.remove_client(&client_id, turn);
+                if let Some(Tag::Removed(reply)) = tag {
+                    turn.reply(Answer::Removed(reply, count));
+                }
+                return;
+            }
+            LogEntry::Drop { key, epoch } => {
+                let reply = if let Some(Tag::Dropped(reply)) = tag { Some(reply) } else { None };
+                return self.logged_drop(&key, epoch, reply, turn);
+            }
+            // It is about the state behind the whole record.
+            LogEntry::Checkpoint => {}
+            LogEntry::Digest { at, digest } => {
+                let known = self.cluster.iter().flat_map(|cluster| &cluster.checkpoints);
+                let own = known.filter(|(position, _)| *position == at).map(|(_, digest)| digest.0).next();
+                if own.is_some_and(|own| own != digest) {
+                    turn.push(Effect::Node(NodeEffect::Diverged { at }));
+                }
+            }
+        }
+        if let Some(Tag::Gate(session)) = tag {
+            self.gate_came_back(session, turn);
+        }
+    }
+
+    // ---- messages
+
+    fn logged_message(&mut self, message: LoggedMessage, own: Option<EntryNumber>, source: Source, turn: &mut Turn) {
+        let waiting = own.and_then(|number| self.in_flight.finish(number));
+        let places: SmallVec<[_; 2]> = message.first.iter().chain([&message.last]).cloned().collect();
+        let id = message.id.as_ref().map(|(owner, id)| self.ids.key(*owner, id));
+        let earlier = id.and_then(|id| self.order.find(&id, source.taken_at));
+        let is_there =
+            |(key, epoch): &(RoomKey, Epoch)| self.find(key).filter(|room| self.order.position(*room).epoch == *epoch);
+        let rooms: Option<SmallVec<[RoomId; 2]>> = places.iter().map(is_there).collect();
+        let (Some(rooms), None) = (rooms, earlier) else {
+            return self.not_placed(waiting, earlier, turn);
+        };
+        if waiting.is_none() {
+            rooms.iter().for_each(|room| self.rooms.message_begins(*room));
+        }
+        let sender = message.client_id.clone();
+        let draft = message.draft(source.at);
+        let (mut copies, mut stored) = (Vec::with_capacity(rooms.len()), SmallVec::<[StoredCopy; 2]>::new());
+        let last = rooms.len().saturating_sub(1);
+        let is_kept = self.cluster.as_ref().is_some_and(|cluster| source.position <= cluster.kept_upto);
+        for (index, (room, (key, epoch))) in rooms.into_iter().zip(places).enumerate() {
+            let entry = LoggedEntry { room, epoch, id: id.filter(|_| index == last) };
+            let Placement::Placed(seq) = self.order.place(&entry, source.at, source.taken_at) else { continue };
+            self.note_placed(&key, seq);
+            let is_stored = is_kept || self.rooms.get(room).is_some_and(|room| seq <= room.stored_upto());
+            let kept = self.rooms.get(room).map(Room::kept).filter(|_| is_stored);
+            self.rooms.message_stored(room, kept);
+            if is_stored {
+                continue;
+            }
+            let message = Arc::new(draft.clone().placed(key.clone(), seq));
+            stored.push(StoredCopy { room, epoch, message, oldest: None });
+            copies.push(EntryCopy { room, key, epoch, draft: draft.clone(), seq: Some(seq) });
+        }
+        if copies.is_empty() {
+            // The history has it from before this process started, and nobody is here yet.
+            return;
+        }
+        self.views += 1;
+        let entry = Entry { number: EntryNumber(self.views), copies };
+        let messages = stored.iter().map(|copy| Arc::clone(&copy.message)).collect();
+        turn.push(Effect::Node(NodeEffect::Keep { entry, placed: messages }));
+        self.show(waiting, stored, &sender, turn);
+    }
+
+    /// Acknowledges a message that was placed, and delivers it to the clients of this node.
+    fn show(
+        &mut self,
+        waiting: Option<Box<MessageInFlight>>,
+        mut stored: SmallVec<[StoredCopy; 2]>,
+        sender: &ClientId,
+        turn: &mut Turn,
+    ) {
+        let Some(last) = stored.pop() else { return };
+        if let Some(owner) = last.message.room.owner()
+            && let Some(inbox) = self.inboxes.find(owner.as_str())
+        {
+            self.inboxes.written_by(inbox, sender);
+        }
+        let read_at = waiting.as_ref().map_or(turn.now.at, |waiting| waiting.ticket.read_at);
+        for copy in stored {
+            self.deliver(copy, Ticket::without_credit(read_at), turn);
+        }
+        let mut ticket = Ticket::without_credit(read_at);
+        if let Some(waiting) = waiting {
+            let message = &last.message;
+            let stored = Stored { room: &message.room, to: message.to.as_ref(), seq: message.seq, at: message.at };
+            acknowledge(waiting.asker, &stored, false, turn);
+            for asker in waiting.repeats {
+                acknowledge(asker, &stored, true, turn);
+            }
+            ticket = waiting.ticket;
+        }
+        self.deliver(last, ticket, turn);
+    }
+
+    /// Answers a message that gets no place: it has one already, or its room was dropped.
+    fn not_placed(&mut self, waiting: Option<Box<MessageInFlight>>, earlier: Option<Placed>, turn: &mut Turn) {
+        self.digest(&[0, earlier.map_or(0, |placed| placed.seq.0)]);
+        let Some(waiting) = waiting else { return };
+        let MessageInFlight { asker, repeats, rooms, .. } = *waiting;
+        for room in rooms {
+            self.rooms.message_refused(room);
+            self.forget_if_over(room, turn);
+        }
+        match earlier {
+            Some(placed) => {
+                for asker in [asker].into_iter().chain(repeats) {
+                    self.repeat_placed(asker, placed, turn);
+                }
+            }
+            None => refuse_all(asker, repeats, ErrorCode::NoSuchRoom, "the room was dropped", turn),
+        }
+    }
+
+    fn note_placed(&mut self, key: &RoomKey, seq: Seq) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster
+                .digest
+                .add_text(key.room().map_or_else(|| key.owner().map_or("", ClientId::as_str), RoomName::as_str));
+            cluster.digest.add(seq.0);
+        }
+    }
+
+    fn digest(&mut self, numbers: &[u64]) {
+        if let Some(cluster) = &mut self.cluster {
+            for number in numbers {
+                cluster.digest.add(*number);
+            }
+        }
+    }
+
+    // ---- names
+
+    fn take_name(&mut self, name: ClientId, holder: Holder, is_authenticated: bool, turn: &mut Turn) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let taken = cluster.names.take(name, holder, is_authenticated);
+        let life = cluster.life();
+        self.digest(&[u64::from(taken == Taken::Refused), holder.session.session]);
+        if let Taken::Granted { replaced: Some(replaced) } = taken
+            && replaced.incarnation == life
+        {
+            self.replace(SessionId::from_number(replaced.session), turn);
+        }
+    }
+
+    // ---- rooms
+
+    /// The room or inbox with this key.
+    pub(super) fn find(&self, key: &RoomKey) -> Option<RoomId> {
+        match key {
+            RoomKey::Room(name) => self.rooms.find(name.as_str()),
+            RoomKey::Inbox(owner) => self.inboxes.find(owner.as_str()),
+        }
+    }
+
+    /// The room or inbox with this key. If there is none, it begins in this epoch.
+    fn open_room(&mut self, key: &RoomKey, epoch: Epoch, turn: &Turn) -> Option<RoomId> {
+        self.find(key).or_else(|| self.make_in(key.clone(), epoch, turn))
+    }
+
+    fn logged_enter(&mut self, key: &RoomKey, name: &ClientId, epoch: Epoch, source: Source, turn: &mut Turn) {
+        let Some(room) = self.open_room(key, epoch, turn) else { return };
+        if let RoomKey::Inbox(owner) = key {
+            self.inboxes.claim(owner);
+        }
+        self.set_present(room, name, source.life, true, turn);
+        let is_here = self.is_in(key, name);
+        if let Some(cluster) = self.cluster.as_mut().filter(|cluster| cluster.life() == source.life && !is_here) {
+            // The client has left since, or the room was dropped: then nobody said so yet.
+            cluster.leave(key, name);
+        }
+    }
+
+    fn set_present(&mut self, room: RoomId, name: &ClientId, life: Incarnation, is_in: bool, turn: &mut Turn) {
+        let Some(own) = self.cluster.as_ref().map(|cluster| cluster.life()) else { return };
+        let Some(key) = self.rooms.get(room).map(|room| room.key().clone()) else { return };
+        let viewer = Viewer { own, is_here: self.is_in(&key, name), now: turn.now.at };
+        if self.rooms.set_present(room, name, (life, is_in), &viewer) && key.room().is_some() {
+            let (joined, left) = if is_in { (Some(name), None) } else { (None, Some(name)) };
+            self.note_presence(room, joined, left, turn);
+        }
+    }
+
+    fn logged_end(&mut self, key: &RoomKey, epoch: Epoch, seq: Seq, turn: &mut Turn) {
+        let Some(room) = self.find(key) else { return };
+        let position = self.order.position(room);
+        let is_over = position.epoch == epoch
+            && position.seq == seq
+            && self.rooms.get(room).is_some_and(Room::is_vacant)
+            && *key != RoomKey::Room(RoomName::lobby());
+        self.digest(&[u64::from(is_over), epoch.0]);
+        if is_over {
+            self.end_room(room, None, turn);
+        }
+    }
+
+    fn logged_drop(&mut self, key: &RoomKey, epoch: Epoch, reply: Option<DropReply>, turn: &mut Turn) {
+        self.digest(&[epoch.0]);
+        let present: Vec<_> = self.find(key).and_then(|room| self.rooms.get(room)).map_or_else(Vec::new, |room| {
+            room.present().map(|(name, lives)| (name.clone(), SmallVec::<[_; 1]>::from_slice(lives))).collect()
+        });
+        if let RoomKey::Room(_) = key
+            && let Some(cluster) = &mut self.cluster
+        {
+            cluster.forget_room(key);
+        }
+        self.drop_now(key, reply, epoch, turn);
+        let is_lobby = *key == RoomKey::Room(RoomName::lobby());
+        let is_claimed = key.owner().is_some() && !present.is_empty();
+        if is_lobby || is_claimed {
+            let Some(room) = self.open_room(key, epoch, turn) else { return };
+            if is_claimed {
+                for (name, lives) in present {
+                    lives.into_iter().for_each(|life| self.set_present(room, &name, life, true, turn));
+                }
+            }
+        }
+    }
+
+    // ---- lives
+
+    fn ended_life(&mut self, life: Incarnation, (counter, as_of): (u64, u64), source: Source, turn: &mut Turn) {
+        let Some(cluster) = &mut self.cluster else { return };
+        // A node that leaves says so itself.
+        let (counter, as_of) = if source.life == life { (u64::MAX, source.at) } else { (counter, as_of) };
+        let has_ended = cluster.replica.end(life, counter, as_of);
+        let is_own = cluster.life() == life;
+        if has_ended {
+            cluster.names.release_all(life);
+        }
+        self.digest(&[u64::from(has_ended), life.0]);
+        if !has_ended {
+            return;
+        }
+        let mut gone = Vec::new();
+        for (id, room) in self.rooms.iter() {
+            let there = room.present().filter(|(_, lives)| lives.contains(&life));
+            gone.extend(there.map(|(name, _)| (id, name.clone())));
+        }
+        for (room, name) in gone {
+            self.set_present(room, &name, life, false, turn);
+        }
+        let waiting = self.cluster.as_ref().map_or_else(Vec::new, |cluster| cluster.relays.waiting_for(life));
+        for number in waiting {
+            self.relay_answered(number, life, false, turn);
+        }
+        if is_own && source.life != life {
+            self.begin_anew(turn);
+        }
+    }
+
+    /// Sends all clients away: they have to come back, here or at another node.
+    pub(super) fn send_away(&mut self, turn: &mut Turn) {
+        for session in self.participants.iter().map(|(session, _)| session).collect::<Vec<_>>() {
+            self.close_session(session, turn);
+            turn.close(session, CloseCode::GoingAway, "this node was cut off from the others");
+        }
+    }
+
+    /// This node leaves the others in order.
+    pub(super) fn leave_others(&mut self, reply: oneshot::Sender<()>, turn: &mut Turn) {
+        let Some(cluster) = &mut self.cluster else { return turn.reply(Answer::Left(reply)) };
+        let (incarnation, as_of) = (cluster.life(), cluster.replica.at());
+        cluster.propose(LogEntry::Out { incarnation, counter: u64::MAX, as_of }, Some(Tag::Left(reply)));
+    }
+
+    /// The other nodes have gone on without this one.
+    fn begin_anew(&mut self, turn: &mut Turn) {
+        // What has not come back has no place, and gets none: nothing of a life that is out counts.
+        for message in self.in_flight.take_all() {
+            let MessageInFlight { asker, repeats, rooms, .. } = *message;
+            refuse_all(asker, repeats, ErrorCode::Unavailable, "this node was cut off from the others", turn);
+            for room in rooms {
+                self.rooms.message_refused(room);
+                self.forget_if_over(room, turn);
+            }
+        }
+        self.send_away(turn);
+        let (life, lobby) = (Incarnation(self.numbers.draw()), Epoch(self.numbers.draw()));
+        if let Some(cluster) = &mut self.cluster {
+            for tag in cluster.begin_anew(life, lobby) {
+                if let Tag::End(room) = tag {
+                    self.rooms.message_refused(room);
+                }
+            }
+        }
+        turn.push(Effect::Node(NodeEffect::BeginsAnew(life)));
+    }
+}

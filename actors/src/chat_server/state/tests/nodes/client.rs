@@ -1,0 +1,119 @@
+//! A client that comes back after each lost connection, at any node, and resends what was not acknowledged.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use starling_protocol::{ClientId, ClientKey, Epoch, MessageId, RoomName, Seq, ServerEvent};
+
+use crate::ids::SessionId;
+
+/// How far a client has got in a room.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reached {
+    pub(super) epoch: Epoch,
+    pub(super) seq: Seq,
+}
+
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) name: ClientId,
+    pub(super) key: Option<ClientKey>,
+    /// The node that it is connected to, and its session there; `None`: it is not connected.
+    pub(super) at: Option<(usize, SessionId)>,
+    /// Whether it was welcomed on this connection.
+    pub(super) is_welcomed: bool,
+    pub(super) rooms: BTreeMap<RoomName, Reached>,
+    /// Rooms whose `join` is not answered on this connection: what comes live there comes again.
+    pub(super) resuming: BTreeSet<RoomName>,
+    /// What was sent and not acknowledged: the `id`, the room and the text.
+    pub(super) pending: Vec<(MessageId, RoomName, String)>,
+    /// What was acknowledged: the room, the epoch as far as known, and the seq by `id`.
+    pub(super) acked: HashMap<MessageId, (RoomName, Seq)>,
+    sent: u64,
+}
+
+impl Client {
+    pub(super) fn new(number: usize) -> Self {
+        Self {
+            name: ClientId::parse(&format!("client{number}")).unwrap(),
+            key: None,
+            at: None,
+            is_welcomed: false,
+            rooms: BTreeMap::new(),
+            resuming: BTreeSet::new(),
+            pending: Vec::new(),
+            acked: HashMap::new(),
+            sent: 0,
+        }
+    }
+
+    /// The next message for a room.
+    pub(super) fn writes(&mut self, room: &RoomName) -> (MessageId, RoomName, String) {
+        self.sent += 1;
+        let id = MessageId::parse(&format!("{}-{}", self.name, self.sent)).unwrap();
+        let message = (id, room.clone(), format!("{} says {}", self.name, self.sent));
+        self.pending.push(message.clone());
+        message
+    }
+
+    pub(super) fn lost_connection(&mut self) {
+        self.at = None;
+        self.is_welcomed = false;
+    }
+
+    fn follows(&mut self, room: &RoomName, seq: Seq) {
+        let Some(reached) = self.rooms.get_mut(room) else { panic!("{} is not in {room}", self.name) };
+        assert_eq!(seq, reached.seq.next(), "{} in {room}: once, in order, without a gap", self.name);
+        reached.seq = seq;
+    }
+
+    /// What the server tells it.
+    pub(super) fn hears(&mut self, event: &ServerEvent<'_>) {
+        match event {
+            ServerEvent::Welcome(welcome) => {
+                self.key = Some(welcome.key);
+                assert_eq!(welcome.client_id, self.name);
+                self.is_welcomed = true;
+            }
+            ServerEvent::Joined(joined) => {
+                let Some(room) = &joined.room else { return };
+                self.resuming.remove(room);
+                let known = self.rooms.get(room).copied();
+                if joined.recovered == Some(true) {
+                    let known = known.expect("it resumed from somewhere");
+                    assert_eq!(joined.epoch, known.epoch, "recovered in the same epoch");
+                    assert!(joined.seq >= known.seq, "{} in {room}: recovered from the future", self.name);
+                } else {
+                    self.rooms.insert(room.clone(), Reached { epoch: joined.epoch, seq: joined.seq });
+                }
+            }
+            ServerEvent::Message(message) => {
+                if let (Some(room), Some(seq)) = (&message.room, message.seq)
+                    && !self.resuming.contains(room)
+                {
+                    self.follows(room, seq);
+                }
+            }
+            ServerEvent::Ack(ack) => {
+                if let (Some(room), Some(seq)) = (&ack.room, ack.seq) {
+                    self.pending.retain(|(id, ..)| *id != ack.id);
+                    let earlier = self.acked.insert(ack.id.clone(), (room.clone(), seq));
+                    assert!(earlier.is_none_or(|(_, earlier)| earlier == seq), "one message has one number");
+                }
+            }
+            ServerEvent::Error(refusal) => {
+                if let Some(id) = &refusal.id {
+                    self.pending.retain(|(other, ..)| other != id);
+                }
+            }
+            ServerEvent::Left { room, .. } => {
+                self.rooms.remove(room);
+            }
+            ServerEvent::Presence(_)
+            | ServerEvent::Members(_)
+            | ServerEvent::Rooms { .. }
+            | ServerEvent::History(_)
+            | ServerEvent::Pong { .. }
+            | ServerEvent::Closing { .. } => {}
+        }
+    }
+}

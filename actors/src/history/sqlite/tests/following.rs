@@ -1,0 +1,136 @@
+//! Tests of a store that follows the log of several nodes.
+
+use super::*;
+use crate::history::StoredMessage;
+
+const LOG: u64 = 9;
+
+/// A history that follows a log, and keeps three messages of a room in memory.
+fn follow(folder: &TempDir) -> Store {
+    let metrics = Arc::<HistoryMetrics>::default();
+    let store = SqliteStore::open(settings(folder), Arc::clone(&metrics)).unwrap();
+    let mut history = History::over(store, 3, 1_000_000).following_a_log();
+    let restored = history.restore();
+    let (tell, reports) = mpsc::channel();
+    history.connect(Arc::new(move |report| tell.send(report).unwrap_or_default()), &Vitals::default());
+    Store { history, metrics, reports, restored, bounds: (Seq(1), Seq(0)) }
+}
+
+impl Store {
+    /// Keeps these messages of the lobby; the log has each in the record of its number.
+    fn keep(&mut self, seqs: std::ops::RangeInclusive<u64>) {
+        for seq in seqs {
+            let mut entry = message(seq);
+            entry.copies[0].seq = Some(Seq(seq));
+            let placed = draft(seq).placed(entry.copies[0].key.clone(), Seq(seq));
+            let placed: [Arc<StoredMessage>; 1] = [Arc::new(placed)];
+            self.history.keep(entry, &placed, &mut Vec::new());
+            self.history.mark(Some(LogMark { log: LOG, position: seq }));
+            self.bounds.1 = Seq(seq);
+        }
+    }
+
+    fn ask(&mut self, limit: usize) -> Vec<Completion> {
+        let (token, purpose, page) = (ReadToken(0), ReadPurpose::Page, HistoryPage::Newest);
+        let ((oldest, newest), bytes) = (self.bounds, usize::MAX);
+        let request =
+            ReadRequest { token, purpose, room: ROOM, oldest, newest, page, search: None, with: None, limit, bytes };
+        let mut done = Vec::new();
+        self.history.read(request, &mut done);
+        done
+    }
+
+    /// The page of a read that was asked for.
+    fn answer(&mut self) -> Vec<u64> {
+        loop {
+            for done in self.next() {
+                if let Completion::Read { page, .. } = done {
+                    return page.messages.iter().map(|message| message.seq.0).collect();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_kept_is_read_at_once_and_found_by_the_next_process_with_its_place_in_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = follow(&folder);
+    assert_eq!(store.restored.mark, None);
+    store.keep(1..=10);
+    assert_eq!(store.ask(3).len(), 1, "the memory has them");
+    assert!(store.ask(9).is_empty(), "nothing is committed yet");
+    store.keep(11..=12);
+    store.history.end_turn(&mut Vec::new());
+    assert_eq!(store.answer(), (2..=10).collect::<Vec<_>>(), "what was asked for, whatever came behind it");
+    drop(store);
+    let store = follow(&folder);
+    assert_eq!(store.restored.mark, Some(LogMark { log: LOG, position: 12 }));
+    assert_eq!((store.restored.rooms[0].seq, store.restored.rooms[0].oldest), (Seq(12), Seq(1)));
+}
+
+#[test]
+fn a_read_of_a_room_that_ends_meanwhile_finds_nothing_and_nothing_of_the_next_room_with_its_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = follow(&folder);
+    store.keep(1..=5);
+    assert!(store.ask(9).is_empty());
+    let mut done = Vec::new();
+    store.history.forget(ROOM, None, &mut done);
+    let [Completion::Read { page, .. }] = &done[..] else { panic!("{done:?}") };
+    assert!(page.messages.is_empty());
+    store.keep(1..=4);
+    assert!(store.ask(9).is_empty());
+    store.history.end_turn(&mut Vec::new());
+    assert_eq!(store.answer(), [1, 2, 3, 4]);
+    drop(store);
+    let restored = follow(&folder).restored;
+    assert_eq!(restored.rooms.iter().map(|room| room.seq.0).collect::<Vec<_>>(), [4], "in one commit or in several");
+}
+
+#[test]
+fn nothing_is_stored_behind_a_message_that_the_log_has_and_the_store_refuses() {
+    let faults = [
+        "CREATE TRIGGER fault BEFORE INSERT ON messages WHEN new.text = 'says number4' BEGIN SELECT RAISE(ABORT, 'on purpose'); END",
+        "CREATE TRIGGER fault BEFORE UPDATE ON rooms BEGIN SELECT RAISE(FAIL, 'on purpose'); END",
+    ];
+    for fault in faults {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = follow(&folder);
+        store.keep(1..=2);
+        store.history.end_turn(&mut Vec::new());
+        store.next();
+        super::refused::refuse(&settings(&folder), fault);
+        for seqs in [3..=4, 5..=6] {
+            store.keep(seqs);
+            store.history.end_turn(&mut Vec::new());
+        }
+        while !store.history.lacks_a_message() {
+            store.next();
+        }
+        super::refused::refuse(&settings(&folder), "DROP TRIGGER fault");
+        // Even where storing works again.
+        store.keep(7..=9);
+        store.history.end_turn(&mut Vec::new());
+        drop(store);
+        let Restored { rooms, mark, .. } = follow(&folder).restored;
+        let (seq, mark) = (rooms[0].seq.0, mark.unwrap());
+        assert!((2..=3).contains(&seq), "{fault}: {seq}");
+        assert!(mark.position <= seq, "{fault}: the next process reads the rest again from {mark:?}");
+    }
+}
+
+#[test]
+fn a_store_that_follows_no_log_any_more_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = follow(&folder);
+    store.keep(1..=2);
+    drop(store);
+    let mut alone = Store::open(settings(&folder));
+    assert!(alone.restored.mark.is_some());
+    alone.history.mark(None);
+    alone.history.append(message(3), &mut Vec::new());
+    drop(alone);
+    let restored = Store::open(settings(&folder)).restored;
+    assert_eq!((restored.mark, restored.rooms[0].seq), (None, Seq(3)));
+}

@@ -1,0 +1,124 @@
+//! A checkpoint: the state that all nodes share behind a record of the log, as bytes.
+//!
+//! A node that begins from a checkpoint goes on exactly as one that has read everything before.
+
+use serde::{Deserialize, Serialize};
+
+use super::record::BadRecord;
+
+/// The format that this server writes and reads.
+const FORMAT: u8 = 1;
+
+/// The state, in plain values.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// The record behind which it stands.
+    pub position: u64,
+    /// The newest time of the log, in milliseconds since the Unix epoch.
+    pub at: u64,
+    /// See [`Digest`](super::digest::Digest).
+    pub digest: u64,
+    /// The lives that are remembered.
+    pub lives: Vec<LifeThen>,
+    /// All names with their holders.
+    pub names: Vec<(String, Vec<HolderThen>)>,
+    /// All rooms and inboxes.
+    pub rooms: Vec<RoomThen>,
+    /// The remembered `id`s in the order in which they are looked at, those that the present sweep has looked at first.
+    pub ids: Vec<IdThen>,
+    /// How many of `ids` the present sweep has looked at.
+    pub ids_swept: u64,
+    /// The present sweep: how many `id`s it is still to forget, and the number that an owner may keep.
+    pub sweep: Option<(u64, u64)>,
+}
+
+/// A life of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LifeThen {
+    /// Its number.
+    pub incarnation: u64,
+    /// The node's name.
+    pub node: String,
+    /// Its newest record.
+    pub counter: u64,
+    /// Since when it is out.
+    pub out_since: Option<u64>,
+}
+
+/// A session that holds a name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HolderThen {
+    /// The life of its node.
+    pub incarnation: u64,
+    /// Its number there.
+    pub session: u64,
+    /// The secret of its client.
+    pub key: u128,
+}
+
+/// A room or an inbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomThen {
+    /// As [`RoomKey`](crate::history::RoomKey) is written.
+    pub key: String,
+    /// Its epoch.
+    pub epoch: u64,
+    /// Its newest message.
+    pub seq: u64,
+    /// The clients in it, and the lives of the nodes that they are on.
+    pub present: Vec<(String, Vec<u64>)>,
+    /// For an inbox: how far its owner was sent the messages.
+    pub sent: u64,
+    /// For an inbox whose owner has never connected: the client that made it, and whether no other has written to it.
+    pub maker: Option<(String, bool)>,
+}
+
+/// A remembered `id`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdThen {
+    /// Its owner.
+    pub owner: u64,
+    /// The hash of the `id`.
+    pub hash: u64,
+    /// When it was remembered, by the log's clock.
+    pub taken_at: u64,
+    /// Its message. `None`: it was forgotten or replaced since.
+    pub placed: Option<PlacedThen>,
+}
+
+/// A message that was placed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlacedThen {
+    /// The index of its room in [`Checkpoint::rooms`]; `None`: it has ended.
+    pub room: Option<u32>,
+    /// The epoch of its room.
+    pub epoch: u64,
+    /// Its number.
+    pub seq: u64,
+    /// Its time.
+    pub at: u64,
+}
+
+impl Checkpoint {
+    /// Its bytes.
+    pub fn write(&self) -> Vec<u8> {
+        let mut bytes = vec![FORMAT];
+        match postcard::to_io(self, &mut bytes) {
+            Ok(_) => {}
+            Err(error) => debug_assert!(false, "a vector takes everything: {error}"),
+        }
+        bytes
+    }
+
+    /// Reads what [`write`](Self::write) has written.
+    ///
+    /// # Errors
+    /// [`BadRecord`].
+    pub fn read(bytes: &[u8]) -> Result<Self, BadRecord> {
+        match bytes.split_first() {
+            Some((&FORMAT, body)) => postcard::from_bytes(body).map_err(|_| BadRecord::Foreign),
+            Some((&format, _)) if format > FORMAT => Err(BadRecord::Newer(format)),
+            _ => Err(BadRecord::Foreign),
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! Records: what a node writes into the log.
+//!
+//! The bytes of a record are one byte that says their format, and then the record in postcard's encoding. A node that
+//! meets a newer format stops: it cannot know what the other nodes made of it.
+
+use serde::{Deserialize, Serialize};
+use starling_protocol::{ClientId, ClientKey, Epoch, MessageId, Seq};
+
+use crate::history::{Draft, RoomKey};
+use crate::identity::IdOwner;
+
+/// The format that this server writes, and the newest that it reads.
+pub const FORMAT: u8 = 1;
+
+/// One life of a node, from its start until it ends or is declared out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Incarnation(pub u64);
+
+/// A record's place in the log; the first is 1. 0 stands before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub struct LogPosition(pub u64);
+
+/// A session, as all nodes know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RemoteSession {
+    /// The life of its node.
+    pub incarnation: Incarnation,
+    /// Its number there.
+    pub session: u64,
+}
+
+/// The entries of one turn of one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The life of the node that wrote it.
+    pub incarnation: Incarnation,
+    /// Its number among the records of that life, from 1.
+    pub counter: u64,
+    /// In the order in which the node's sessions asked for them.
+    pub entries: Vec<LogEntry>,
+}
+
+/// One thing that all nodes agree on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogEntry {
+    /// A life of a node begins. The first entry of its first record. Makes the lobby where there is none.
+    Begin {
+        /// The node's name, for people.
+        node: Box<str>,
+        /// The epoch of the lobby, if this entry makes it.
+        lobby: Epoch,
+    },
+    /// A life of a node is over: nothing that it writes from here on counts. Void if it has written since `counter`, or
+    /// if the entry reached the log too long after `as_of`: then the writer may have been the one that was cut off.
+    Out {
+        /// The life.
+        incarnation: Incarnation,
+        /// The newest record of that life when this was written.
+        counter: u64,
+        /// The newest time of the log that the writer knew, in milliseconds since the Unix epoch.
+        as_of: u64,
+    },
+    /// A message for a room, or for the inboxes of its sender and its receiver.
+    Message(LoggedMessage),
+    /// A session takes a name. Replaces a session that holds the name with the same key. Void where another client
+    /// holds it and the name is not authenticated.
+    Take {
+        /// The name.
+        name: ClientId,
+        /// The secret of the client.
+        key: ClientKey,
+        /// The session, of the node that writes this.
+        session: u64,
+        /// Whether the name is authenticated, so that several sessions may hold it.
+        is_authenticated: bool,
+    },
+    /// A session gives its name back. Void where it does not hold it.
+    Release {
+        /// The name.
+        name: ClientId,
+        /// The session, of the node that writes this.
+        session: u64,
+    },
+    /// A client has its first connection of this node in a room, or in its inbox. Makes the room where there is none.
+    Enter {
+        /// The room or the inbox.
+        key: RoomKey,
+        /// The client.
+        name: ClientId,
+        /// The epoch of the room, if this entry makes it.
+        epoch: Epoch,
+    },
+    /// A client has no connection of this node in a room any more.
+    Leave {
+        /// The room or the inbox.
+        key: RoomKey,
+        /// The client.
+        name: ClientId,
+    },
+    /// A client writes to one that has no inbox yet. Makes the inbox. Void where it is there.
+    Make {
+        /// The owner of the inbox, who has never connected.
+        owner: ClientId,
+        /// The epoch of the inbox.
+        epoch: Epoch,
+        /// The client that writes to it.
+        maker: ClientId,
+    },
+    /// A room or an inbox ends because nobody is in it. Void where somebody is in it, or where it has another position.
+    End {
+        /// The room or the inbox.
+        key: RoomKey,
+        /// Its epoch.
+        epoch: Epoch,
+        /// Its newest message.
+        seq: Seq,
+    },
+    /// The owner of an inbox was sent all messages up to this one.
+    Sent {
+        /// The owner.
+        owner: ClientId,
+        /// The epoch of the inbox.
+        epoch: Epoch,
+        /// The newest message that was sent.
+        seq: Seq,
+    },
+    /// An operator removes a client from all nodes.
+    Remove {
+        /// The client.
+        client_id: ClientId,
+    },
+    /// An operator drops a room or an inbox with all its messages.
+    Drop {
+        /// The room or the inbox.
+        key: RoomKey,
+        /// The epoch of the room that takes its place at once: the lobby, or the inbox of a client that is connected.
+        epoch: Epoch,
+    },
+    /// The state of all nodes behind this record becomes a checkpoint, which the writer stores.
+    Checkpoint,
+    /// The digest that the writer had behind a checkpoint. A node that had another one has diverged.
+    Digest {
+        /// The position of the checkpoint.
+        at: LogPosition,
+        /// See [`Digest`](super::digest::Digest).
+        digest: u64,
+    },
+}
+
+/// A message in the log. Its `at` is the record's time, which the log gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedMessage {
+    /// Of a private message to another client, the sender's inbox.
+    pub first: Option<(RoomKey, Epoch)>,
+    /// The room, or the receiver's inbox, with the epoch that the message's node knew.
+    pub last: (RoomKey, Epoch),
+    /// To whom, where it is private.
+    pub to: Option<ClientId>,
+    /// Who wrote it.
+    pub client_id: ClientId,
+    /// What was written.
+    pub text: Box<str>,
+    /// The sender's own name for it, and whose it is.
+    pub id: Option<(IdOwner, MessageId)>,
+}
+
+impl LoggedMessage {
+    /// The message as it was taken at `at`.
+    pub fn draft(self, at: u64) -> Draft {
+        let Self { first: _, last: _, to, client_id, text, id } = self;
+        let (owner, id) = id.unzip();
+        Draft { to, client_id, text, at, id, owner }
+    }
+}
+
+/// Why bytes of the log cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadRecord {
+    /// A newer server wrote it.
+    #[error("the log holds a record of format {0}, this server reads up to {FORMAT}: upgrade it")]
+    Newer(u8),
+    /// Nothing of ours wrote it.
+    #[error("the log holds something that no node wrote")]
+    Foreign,
+}
+
+impl Record {
+    /// Appends the bytes of the record.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.push(FORMAT);
+        let wire = wire::Record::from(self);
+        match postcard::to_io(&wire, &mut *out) {
+            Ok(_) => {}
+            Err(error) => debug_assert!(false, "a vector takes everything: {error}"),
+        }
+    }
+
+    /// The life that wrote these bytes of a record, and the record's number in it, without the entries.
+    pub fn number(bytes: &[u8]) -> Option<(Incarnation, u64)> {
+        let (_, body) = bytes.split_first().filter(|(format, _)| **format == FORMAT)?;
+        let ((incarnation, counter), _) = postcard::take_from_bytes::<(u64, u64)>(body).ok()?;
+        Some((Incarnation(incarnation), counter))
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// [`BadRecord`].
+    pub fn read(bytes: &[u8]) -> Result<Self, BadRecord> {
+        match bytes.split_first() {
+            Some((&FORMAT, body)) => {
+                let (wire, rest) =
+                    postcard::take_from_bytes::<wire::Record<'_>>(body).map_err(|_| BadRecord::Foreign)?;
+                if rest.is_empty() { wire.try_into() } else { Err(BadRecord::Foreign) }
+            }
+            Some((&format, _)) if format > FORMAT => Err(BadRecord::Newer(format)),
+            _ => Err(BadRecord::Foreign),
+        }
+    }
+}
+
+/// The record as it is encoded. Its fields and variants are the format: a change of their order or kind is another one.
+mod wire {
+    use std::borrow::Cow;
+
+    use serde::{Deserialize, Serialize};
+    use starling_protocol::{ClientId, ClientKey, Epoch, MessageId, Seq};
+
+    use super::{BadRecord, Incarnation, LogEntry, LogPosition, LoggedMessage};
+    use crate::history::RoomKey;
+    use crate::identity::IdOwner;
+
+    #[derive(Serialize, Deserialize)]
+    pub(super) struct Record<'a> {
+        incarnation: u64,
+        counter: u64,
+        #[serde(borrow)]
+        entries: Vec<Entry<'a>>,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    enum Key<'a> {
+        Room(&'a str),
+        Inbox(&'a str),
+    }
+
+    #[derive(Serialize, Deserialize)]
+    enum Entry<'a> {
+        Begin(&'a str, u64),
+        Out(u64, u64, u64),
+        Message {
+            /// Of a private message the sender's inbox.
+            first: Option<(Key<'a>, u64)>,
+            last: (Key<'a>, u64),
+            to: Option<&'a str>,
+            client_id: &'a str,
+            text: &'a str,
+            id: Option<(u64, Cow<'a, str>)>,
+        },
+        Take(&'a str, u128, u64, bool),
+        Release(&'a str, u64),
+        Enter(Key<'a>, &'a str, u64),
+        Leave(Key<'a>, &'a str),
+        Make(&'a str, u64, &'a str),
+        End(Key<'a>, u64, u64),
+        Sent(&'a str, u64, u64),
+        Remove(&'a str),
+        Drop(Key<'a>, u64),
+        Checkpoint,
+        Digest(u64, u64),
+    }
+
+    impl<'a> From<&'a RoomKey> for Key<'a> {
+        fn from(key: &'a RoomKey) -> Self {
+            match key {
+                RoomKey::Room(name) => Self::Room(name.as_str()),
+                RoomKey::Inbox(owner) => Self::Inbox(owner.as_str()),
+            }
+        }
+    }
+
+    impl TryFrom<Key<'_>> for RoomKey {
+        type Error = BadRecord;
+
+        fn try_from(key: Key<'_>) -> Result<Self, BadRecord> {
+            Ok(match key {
+                Key::Room(name) => {
+                    Self::Room(starling_protocol::RoomName::parse(name).map_err(|_| BadRecord::Foreign)?)
+                }
+                Key::Inbox(owner) => Self::Inbox(client(owner)?),
+            })
+        }
+    }
+
+    fn client(name: &str) -> Result<ClientId, BadRecord> {
+        ClientId::parse(name).map_err(|_| BadRecord::Foreign)
+    }
+
+    fn place((key, epoch): &(RoomKey, Epoch)) -> (Key<'_>, u64) {
+        (key.into(), epoch.0)
+    }
+
+    fn unplace((key, epoch): (Key<'_>, u64)) -> Result<(RoomKey, Epoch), BadRecord> {
+        Ok((key.try_into()?, Epoch(epoch)))
+    }
+
+    impl<'a> From<&'a super::Record> for Record<'a> {
+        fn from(record: &'a super::Record) -> Self {
+            let entries = record.entries.iter().map(Entry::from).collect();
+            Self { incarnation: record.incarnation.0, counter: record.counter, entries }
+        }
+    }
+
+    impl TryFrom<Record<'_>> for super::Record {
+        type Error = BadRecord;
+
+        fn try_from(wire: Record<'_>) -> Result<Self, BadRecord> {
+            let entries = wire.entries.into_iter().map(LogEntry::try_from).collect::<Result<_, _>>()?;
+            Ok(Self { incarnation: Incarnation(wire.incarnation), counter: wire.counter, entries })
+        }
+    }
+
+    impl<'a> From<&'a LogEntry> for Entry<'a> {
+        fn from(entry: &'a LogEntry) -> Self {
+            match entry {
+                LogEntry::Begin { node, lobby } => Self::Begin(node, lobby.0),
+                LogEntry::Out { incarnation, counter, as_of } => Self::Out(incarnation.0, *counter, *as_of),
+                LogEntry::Message(message) => Self::Message {
+                    first: message.first.as_ref().map(place),
+                    last: place(&message.last),
+                    to: message.to.as_ref().map(ClientId::as_str),
+                    client_id: message.client_id.as_str(),
+                    text: &message.text,
+                    id: message.id.as_ref().map(|(owner, id)| (owner.0, id.as_str().into())),
+                },
+                LogEntry::Take { name, key, session, is_authenticated } => {
+                    Self::Take(name.as_str(), key.0, *session, *is_authenticated)
+                }
+                LogEntry::Release { name, session } => Self::Release(name.as_str(), *session),
+                LogEntry::Enter { key, name, epoch } => Self::Enter(key.into(), name.as_str(), epoch.0),
+                LogEntry::Leave { key, name } => Self::Leave(key.into(), name.as_str()),
+                LogEntry::Make { owner, epoch, maker } => Self::Make(owner.as_str(), epoch.0, maker.as_str()),
+                LogEntry::End { key, epoch, seq } => Self::End(key.into(), epoch.0, seq.0),
+                LogEntry::Sent { owner, epoch, seq } => Self::Sent(owner.as_str(), epoch.0, seq.0),
+                LogEntry::Remove { client_id } => Self::Remove(client_id.as_str()),
+                LogEntry::Drop { key, epoch } => Self::Drop(key.into(), epoch.0),
+                LogEntry::Checkpoint => Self::Checkpoint,
+                LogEntry::Digest { at, digest } => Self::Digest(at.0, *digest),
+            }
+        }
+    }
+
+    impl TryFrom<Entry<'_>> for LogEntry {
+        type Error = BadRecord;
+
+        fn try_from(entry: Entry<'_>) -> Result<Self, BadRecord> {
+            Ok(match entry {
+                Entry::Begin(node, lobby) => Self::Begin { node: node.into(), lobby: Epoch(lobby) },
+                Entry::Out(incarnation, counter, as_of) => {
+                    Self::Out { incarnation: Incarnation(incarnation), counter, as_of }
+                }
+                Entry::Message { first, last, to, client_id, text, id } => {
+                    let id = id.map(|(owner, id)| {
+                        MessageId::parse(&id).map(|id| (IdOwner(owner), id)).map_err(|_| BadRecord::Foreign)
+                    });
+                    Self::Message(LoggedMessage {
+                        first: first.map(unplace).transpose()?,
+                        last: unplace(last)?,
+                        to: to.map(client).transpose()?,
+                        client_id: client(client_id)?,
+                        text: text.into(),
+                        id: id.transpose()?,
+                    })
+                }
+                Entry::Take(name, key, session, is_authenticated) => {
+                    Self::Take { name: client(name)?, key: ClientKey(key), session, is_authenticated }
+                }
+                Entry::Release(name, session) => Self::Release { name: client(name)?, session },
+                Entry::Enter(key, name, epoch) => {
+                    Self::Enter { key: key.try_into()?, name: client(name)?, epoch: Epoch(epoch) }
+                }
+                Entry::Leave(key, name) => Self::Leave { key: key.try_into()?, name: client(name)? },
+                Entry::Make(owner, epoch, maker) => {
+                    Self::Make { owner: client(owner)?, epoch: Epoch(epoch), maker: client(maker)? }
+                }
+                Entry::End(key, epoch, seq) => Self::End { key: key.try_into()?, epoch: Epoch(epoch), seq: Seq(seq) },
+                Entry::Sent(owner, epoch, seq) => {
+                    Self::Sent { owner: client(owner)?, epoch: Epoch(epoch), seq: Seq(seq) }
+                }
+                Entry::Remove(client_id) => Self::Remove { client_id: client(client_id)? },
+                Entry::Drop(key, epoch) => Self::Drop { key: key.try_into()?, epoch: Epoch(epoch) },
+                Entry::Checkpoint => Self::Checkpoint,
+                Entry::Digest(at, digest) => Self::Digest { at: LogPosition(at), digest },
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use starling_protocol::RoomName;
+
+use super::*;
+
+fn any_client() -> impl Strategy<Value = ClientId> {
+    "[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}".prop_map(|name| ClientId::parse(&name).unwrap())
+}
+
+fn any_key() -> impl Strategy<Value = RoomKey> {
+    let room = "[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}".prop_map(|name| RoomKey::Room(RoomName::parse(&name).unwrap()));
+    prop_oneof![room, any_client().prop_map(RoomKey::Inbox)]
+}
+
+fn any_message() -> impl Strategy<Value = LoggedMessage> {
+    let id = (any::<u64>(), ".{1,64}").prop_map(|(owner, id)| (IdOwner(owner), MessageId::parse(&id).unwrap()));
+    let place = || (any_key(), any::<u64>().prop_map(Epoch));
+    (option::of(place()), place(), option::of(any_client()), any_client(), ".{1,200}", option::of(id)).prop_map(
+        |(first, last, to, client_id, text, id)| LoggedMessage { first, last, to, client_id, text: text.into(), id },
+    )
+}
+
+fn any_entry() -> impl Strategy<Value = LogEntry> {
+    let (number, epoch) = (any::<u64>, || any::<u64>().prop_map(Epoch));
+    let seq = || any::<u64>().prop_map(Seq);
+    let (name, key) = (any_client, any_key);
+    prop_oneof![
+        ("[a-z0-9.-]{1,63}", epoch()).prop_map(|(node, lobby)| LogEntry::Begin { node: node.into(), lobby }),
+        (number(), number(), number()).prop_map(|(incarnation, counter, as_of)| {
+            LogEntry::Out { incarnation: Incarnation(incarnation), counter, as_of }
+        }),
+        any_message().prop_map(LogEntry::Message),
+        (name(), any::<u128>(), number(), any::<bool>()).prop_map(|(name, key, session, is_authenticated)| {
+            LogEntry::Take { name, key: ClientKey(key), session, is_authenticated }
+        }),
+        (name(), number()).prop_map(|(name, session)| LogEntry::Release { name, session }),
+        (key(), name(), epoch()).prop_map(|(key, name, epoch)| LogEntry::Enter { key, name, epoch }),
+        (key(), name()).prop_map(|(key, name)| LogEntry::Leave { key, name }),
+        (name(), epoch(), name()).prop_map(|(owner, epoch, maker)| LogEntry::Make { owner, epoch, maker }),
+        (key(), epoch(), seq()).prop_map(|(key, epoch, seq)| LogEntry::End { key, epoch, seq }),
+        (name(), epoch(), seq()).prop_map(|(owner, epoch, seq)| LogEntry::Sent { owner, epoch, seq }),
+        name().prop_map(|client_id| LogEntry::Remove { client_id }),
+        (key(), epoch()).prop_map(|(key, epoch)| LogEntry::Drop { key, epoch }),
+        Just(LogEntry::Checkpoint),
+        (number(), number()).prop_map(|(at, digest)| LogEntry::Digest { at: LogPosition(at), digest }),
+    ]
+}
+
+fn any_record() -> impl Strategy<Value = Record> {
+    (any::<u64>(), any::<u64>(), vec(any_entry(), 0..8)).prop_map(|(incarnation, counter, entries)| Record {
+        incarnation: Incarnation(incarnation),
+        counter,
+        entries,
+    })
+}
+
+fn bytes(record: &Record) -> Vec<u8> {
+    let mut out = Vec::new();
+    record.write(&mut out);
+    out
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_record_is_read_as_it_was_written(record in any_record()) {
+        prop_assert_eq!(Record::number(&bytes(&record)), Some((record.incarnation, record.counter)));
+        prop_assert_eq!(Record::read(&bytes(&record)), Ok(record));
+    }
+
+    #[test]
+    fn damaged_bytes_are_a_record_or_refused(record in any_record(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut bytes = bytes(&record);
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        if let Ok(read) = Record::read(&bytes) {
+            prop_assert!(read.entries.len() <= bytes.len());
+        }
+        bytes.truncate(at);
+        prop_assert_eq!(Record::read(&bytes).err(), Some(BadRecord::Foreign));
+    }
+}
+
+#[test]
+fn a_newer_format_is_told_apart_from_what_no_node_wrote() {
+    let record = Record { incarnation: Incarnation(1), counter: 1, entries: Vec::new() };
+    let mut newer = bytes(&record);
+    newer[0] = FORMAT + 1;
+    assert_eq!(Record::read(&newer), Err(BadRecord::Newer(FORMAT + 1)));
+    let mut longer = bytes(&record);
+    longer.push(0);
+    for foreign in [&b""[..], b"\0", b"hello", &longer] {
+        let error = Record::read(foreign).expect_err("no node wrote it");
+        assert!(matches!(error, BadRecord::Foreign | BadRecord::Newer(b'h')), "{foreign:?}: {error}");
+    }
+}
+
+/// A change of these bytes is another format: nodes of two versions would not agree.
+#[test]
+fn the_bytes_of_format_1_do_not_change() {
+    let room = |name| RoomKey::Room(RoomName::parse(name).unwrap());
+    let alice = ClientId::parse("alice").unwrap();
+    let id = Some((IdOwner(5), MessageId::parse("m1").unwrap()));
+    let message = LoggedMessage {
+        first: None,
+        last: (room("dev"), Epoch(7)),
+        to: None,
+        client_id: alice.clone(),
+        text: "hi".into(),
+        id,
+    };
+    let entries = vec![
+        LogEntry::Begin { node: "a".into(), lobby: Epoch(6) },
+        LogEntry::Out { incarnation: Incarnation(2), counter: 4, as_of: 5 },
+        LogEntry::Message(message),
+        LogEntry::Take { name: alice.clone(), key: ClientKey(300), session: 4, is_authenticated: true },
+        LogEntry::Release { name: alice.clone(), session: 4 },
+        LogEntry::Enter { key: room("dev"), name: alice.clone(), epoch: Epoch(7) },
+        LogEntry::Leave { key: RoomKey::Inbox(alice.clone()), name: alice.clone() },
+        LogEntry::Make { owner: alice.clone(), epoch: Epoch(7), maker: ClientId::parse("bob").unwrap() },
+        LogEntry::End { key: RoomKey::Inbox(alice.clone()), epoch: Epoch(7), seq: Seq(9) },
+        LogEntry::Sent { owner: alice.clone(), epoch: Epoch(7), seq: Seq(9) },
+        LogEntry::Remove { client_id: alice },
+        LogEntry::Drop { key: room("dev"), epoch: Epoch(8) },
+        LogEntry::Checkpoint,
+        LogEntry::Digest { at: LogPosition(5), digest: 6 },
+    ];
+    let record = Record { incarnation: Incarnation(1), counter: 3, entries };
+    let expected: &[u8] = b"\x01\x01\x03\x0e\
+        \x00\x01a\x06\
+        \x01\x02\x04\x05\
+        \x02\x00\x00\x03dev\x07\x00\x05alice\x02hi\x01\x05\x02m1\
+        \x03\x05alice\xac\x02\x04\x01\
+        \x04\x05alice\x04\
+        \x05\x00\x03dev\x05alice\x07\
+        \x06\x01\x05alice\x05alice\
+        \x07\x05alice\x07\x03bob\
+        \x08\x01\x05alice\x07\x09\
+        \x09\x05alice\x07\x09\
+        \x0a\x05alice\
+        \x0b\x00\x03dev\x08\
+        \x0c\
+        \x0d\x05\x06";
+    assert_eq!(bytes(&record), expected);
+}

@@ -1,0 +1,113 @@
+//! Where a node that starts begins to read.
+
+use super::log::LogState;
+use super::record::LogPosition;
+use crate::history::LogMark;
+
+/// Where a node that starts begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    /// The checkpoint from which its state is taken; 0: it begins with nothing.
+    pub checkpoint: LogPosition,
+    /// The newest record that its history has. Records up to it are read for the state alone.
+    pub kept_upto: LogPosition,
+    /// Whether records between its history and the checkpoint are gone. What its history has of a room that has moved on
+    /// since is dropped.
+    pub has_gap: bool,
+}
+
+/// Why a node does not start. It never guesses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CannotStart {
+    /// The history has messages and followed no log.
+    #[error(
+        "the history has messages of a server without others, which the log does not have; start with an empty folder"
+    )]
+    Alone,
+    /// The history followed another log.
+    #[error(
+        "the history followed another log than the one that is there now; if that is wanted, start with an empty folder"
+    )]
+    OtherLog,
+    /// The log lacks records that the history has.
+    #[error(
+        "the log ends at record {last}, but the history has records up to {kept}: the log has lost records; if that \
+             is accepted, start all nodes with empty folders"
+    )]
+    Lost {
+        /// The newest record of the log.
+        last: u64,
+        /// The newest record of which the history knows.
+        kept: u64,
+    },
+    /// The log begins behind its first record, and no checkpoint is stored.
+    #[error("the log begins at record {0}, and there is no checkpoint to begin from")]
+    NoCheckpoint(u64),
+}
+
+/// Finds where to begin, for a node whose history has this mark. `has_rooms`: whether there is anything in the history.
+///
+/// # Errors
+/// [`CannotStart`].
+pub fn start(view: Option<LogMark>, has_rooms: bool, log: &LogState) -> Result<Start, CannotStart> {
+    if view.is_none() && has_rooms {
+        return Err(CannotStart::Alone);
+    }
+    let begins_whole = log.first.0 <= 1;
+    let beginning = begins_whole.then_some(LogPosition(0));
+    let usable = log.checkpoints.iter().copied().filter(|at| at.0 + 1 >= log.first.0 && *at <= log.last);
+    let mut places = beginning.into_iter().chain(usable);
+    let Some(oldest) = places.clone().next() else { return Err(CannotStart::NoCheckpoint(log.first.0)) };
+    let Some(view) = view else {
+        // The whole log, for the sake of its messages.
+        return Ok(Start { checkpoint: oldest, kept_upto: LogPosition(0), has_gap: false });
+    };
+    if view.log != log.id {
+        return Err(CannotStart::OtherLog);
+    }
+    if view.position > log.last.0 {
+        return Err(CannotStart::Lost { last: log.last.0, kept: view.position });
+    }
+    let newest = places.by_ref().take_while(|at| at.0 <= view.position).last();
+    Ok(match newest {
+        Some(checkpoint) => Start { checkpoint, kept_upto: LogPosition(view.position), has_gap: false },
+        None => Start { checkpoint: oldest, kept_upto: LogPosition(0), has_gap: true },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_begins_at_the_newest_checkpoint_that_its_history_has_reached() {
+        let log = |first, last, checkpoints: &[u64]| LogState {
+            id: 7,
+            first: LogPosition(first),
+            last: LogPosition(last),
+            checkpoints: checkpoints.iter().copied().map(LogPosition).collect(),
+        };
+        let mark = |position| Some(LogMark { log: 7, position });
+        let at = |checkpoint, kept_upto, has_gap| {
+            Ok(Start { checkpoint: LogPosition(checkpoint), kept_upto: LogPosition(kept_upto), has_gap })
+        };
+        let other = Some(LogMark { log: 8, position: 1 });
+        let cases = [
+            ("nothing was ever written", None, log(1, 0, &[]), at(0, 0, false)),
+            ("an empty folder reads everything", None, log(1, 90, &[50]), at(0, 0, false)),
+            ("an empty folder, a trimmed log", None, log(51, 90, &[50, 80]), at(50, 0, false)),
+            ("an old folder", mark(70), log(1, 90, &[50, 80]), at(50, 70, false)),
+            ("a folder at a checkpoint", mark(80), log(51, 90, &[50, 80]), at(80, 80, false)),
+            ("a folder before the first checkpoint", mark(20), log(1, 90, &[50]), at(0, 20, false)),
+            ("a folder that is too old", mark(20), log(51, 90, &[50, 80]), at(50, 0, true)),
+            ("another log", other, log(1, 90, &[]), Err(CannotStart::OtherLog)),
+            ("a log that has lost records", mark(91), log(1, 90, &[]), Err(CannotStart::Lost { last: 90, kept: 91 })),
+            ("a log without its beginning", None, log(51, 90, &[]), Err(CannotStart::NoCheckpoint(51))),
+            ("a checkpoint whose records are gone", None, log(51, 90, &[20]), Err(CannotStart::NoCheckpoint(51))),
+        ];
+        for (what, view, log, expected) in cases {
+            assert_eq!(start(view, view.is_some(), &log), expected, "{what}");
+        }
+        assert_eq!(start(None, true, &log(1, 90, &[])), Err(CannotStart::Alone));
+    }
+}

@@ -1,0 +1,297 @@
+//! The log of several nodes in NATS JetStream: a stream whose messages are the records.
+//!
+//! [`NatsLog`] is the chat's side. Everything else is on a thread of its own, so that the chat never waits for NATS:
+//!
+//! - `hub`: takes what the chat wants done; holds the `writer` (what is written next, what is lost) and `reach`.
+//! - `reader`: reads the records; `place` is where it is, `progress` how far all parts are.
+//! - `neighbours`: what nodes tell each other beside the log.
+//! - `checkpoints`: stores checkpoints, and trims the log behind them.
+//! - `engine`: the first connection, and whether NATS can hold the log.
+
+mod checkpoints;
+mod engine;
+mod fatal;
+mod hub;
+mod link;
+mod metrics;
+mod neighbours;
+mod place;
+mod progress;
+mod reach;
+mod reader;
+mod writer;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use async_nats::ServerAddr;
+use bytes::Bytes;
+use log::error;
+use percent_encoding::percent_decode_str;
+use prometheus::core::Collector;
+use starling_actors::clock;
+use starling_actors::nodes::heard::RelayedMessage;
+use starling_actors::nodes::log::{HeardSink, Log, LogState};
+use starling_actors::nodes::record::{Incarnation, LogPosition};
+use starling_actors::vitals::{Pulse, VitalPart, Vitals};
+use tokio::runtime;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+
+pub use self::engine::{CannotConnect, Syncs};
+pub use self::reach::LogReach;
+
+use self::checkpoints::Checkpoint;
+use self::engine::Engine;
+use self::fatal::Fatal;
+use self::hub::{Command, Hub};
+use self::link::Link;
+use self::metrics::{LogCollector, LogMetrics};
+use self::progress::Progress;
+
+/// Where the log is, and what is asked of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NatsSettings {
+    /// The addresses of servers: `nats://` or `tls://`. The first user and password in them, or the first token in place
+    /// of a user, is for all of them.
+    pub urls: Vec<String>,
+    /// The file with the credentials of a user.
+    pub credentials: Option<PathBuf>,
+    /// The name of the stream: letters, digits, `_` and `-`. The subjects begin with it, and so does the name of the
+    /// store of checkpoints.
+    pub stream: String,
+    /// The number of servers that store the log.
+    pub replicas: usize,
+    /// The name of this node, for people.
+    pub node: String,
+    /// After this time without a sign of life a node is declared out.
+    pub node_timeout: Duration,
+    /// The size of the largest record that the chat writes.
+    pub record_bytes_max: usize,
+    /// How long the first connection is tried.
+    pub patience: Duration,
+}
+
+impl NatsSettings {
+    /// The user of the first address that has one, with its password; without a password it is a token.
+    fn user(&self) -> Option<(String, Option<String>)> {
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let addresses = self.urls.iter().filter_map(|url| url.parse::<ServerAddr>().ok());
+        let mut users =
+            addresses.filter_map(|address| Some((decoded(address.username()?), address.password().map(decoded))));
+        users.next()
+    }
+
+    /// The addresses without their passwords.
+    fn servers(&self) -> String {
+        let shown = self.urls.iter().map(|url| crate::config::without_password(url));
+        shown.collect::<Vec<_>>().join(",")
+    }
+}
+
+/// What the owner of the log asks for before the chat runs.
+enum Ask {
+    /// To read a checkpoint.
+    Load(LogPosition, mpsc::Sender<Result<Bytes, String>>),
+    /// To read the log.
+    Connect(Start),
+}
+
+/// The chat runs, and reads the log.
+struct Start {
+    behind: LogPosition,
+    sink: HeardSink,
+    pulse: Pulse,
+}
+
+/// The log of several nodes. When it is dropped, it writes what is queued for at most two seconds.
+pub struct NatsLog {
+    state: LogState,
+    syncs: Syncs,
+    progress: Arc<Progress>,
+    metrics: Arc<LogMetrics>,
+    asks: Option<UnboundedSender<Ask>>,
+    commands: Option<UnboundedSender<Command>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for NatsLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsLog").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+impl NatsLog {
+    /// Connects to NATS, checks that it can hold the log, and opens the stream or makes it.
+    ///
+    /// # Errors
+    /// [`CannotConnect`].
+    pub async fn connect(settings: &NatsSettings) -> Result<Self, CannotConnect> {
+        let progress = Arc::new(Progress::default());
+        let metrics = Arc::new(LogMetrics::new(Arc::clone(&progress)));
+        let (asks, asked) = unbounded_channel();
+        let (commands, to_do) = unbounded_channel();
+        let (tell, opened) = oneshot::channel();
+        let owned = (settings.clone(), Arc::clone(&progress), Arc::clone(&metrics));
+        let run = move || {
+            let Ok(runtime) = runtime::Builder::new_current_thread().enable_all().build() else { return };
+            let (settings, progress, metrics) = owned;
+            runtime.block_on(live(settings, progress, metrics, tell, asked, to_do));
+        };
+        let thread = thread::Builder::new().name("nats".into()).spawn(run).map_err(|_| CannotConnect::Thread)?;
+        let (state, syncs) = opened.await.map_err(|_| CannotConnect::Thread)??;
+        metrics.set_synced(syncs == Syncs::Always);
+        Ok(Self { state, syncs, progress, metrics, asks: Some(asks), commands: Some(commands), thread: Some(thread) })
+    }
+
+    /// The log as it was when it was connected to.
+    pub fn state(&self) -> &LogState {
+        &self.state
+    }
+
+    /// Whether NATS syncs each record to disk, as it was when it was connected to.
+    pub fn syncs(&self) -> Syncs {
+        self.syncs
+    }
+
+    /// Whether the log can be written. The handle stays valid after the log has moved to another owner.
+    pub fn reach(&self) -> LogReach {
+        self.metrics.reach().clone()
+    }
+
+    /// The metrics of the log. Like [`reach`](Self::reach), they stay valid.
+    pub fn metrics(&self) -> impl Collector + use<> {
+        LogCollector(Arc::clone(&self.metrics))
+    }
+
+    /// Reads a checkpoint, before the log is connected to. It blocks its thread until the checkpoint is there; the error
+    /// is for a person.
+    pub fn loader(&self) -> impl FnOnce(LogPosition) -> Result<Bytes, String> + use<> {
+        // Weak: whoever keeps the loader does not keep the thread.
+        let asks = self.asks.as_ref().map(UnboundedSender::downgrade);
+        move |at| {
+            let (tell, loaded) = mpsc::channel();
+            let asks = asks.and_then(|asks| asks.upgrade());
+            asks.and_then(|asks| asks.send(Ask::Load(at, tell)).ok());
+            loaded.recv().unwrap_or_else(|_| Err("the thread of the log has ended".into()))
+        }
+    }
+
+    fn command(&self, command: Command) {
+        // Without a thread the process is about to end, which the vitals see to.
+        if let Some(commands) = &self.commands {
+            commands.send(command).unwrap_or_default();
+        }
+    }
+}
+
+impl Log for NatsLog {
+    fn connect(&mut self, behind: LogPosition, sink: HeardSink, vitals: &Vitals) {
+        let start = Start { behind, sink, pulse: vitals.pulse(VitalPart::Log) };
+        if let Some(asks) = self.asks.take() {
+            // A start that nobody takes drops its pulse, and the process ends.
+            drop(asks.send(Ask::Connect(start)));
+        }
+    }
+
+    fn begin(&mut self, life: Incarnation) {
+        self.command(Command::Begin(life));
+    }
+
+    fn write(&mut self, record: Bytes) {
+        self.command(Command::Write(record, clock::now()));
+    }
+
+    fn relay(&mut self, to: Incarnation, number: u64, message: RelayedMessage) {
+        self.command(Command::Relay { to, number, message: Box::new(message) });
+    }
+
+    fn answer(&mut self, to: Incarnation, number: u64, is_delivered: bool) {
+        self.command(Command::Answer { to, number, is_delivered });
+    }
+
+    fn store_checkpoint(&mut self, at: LogPosition, state: Bytes) {
+        self.command(Command::Store(Checkpoint { at, state }));
+    }
+
+    fn applied(&mut self, position: LogPosition) {
+        self.progress.applied(position.0);
+    }
+}
+
+impl Drop for NatsLog {
+    fn drop(&mut self) {
+        drop((self.asks.take(), self.commands.take()));
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been reported by its pulse.
+            thread.join().unwrap_or_default();
+        }
+    }
+}
+
+/// The life of the thread.
+async fn live(
+    settings: NatsSettings,
+    progress: Arc<Progress>,
+    metrics: Arc<LogMetrics>,
+    opened: oneshot::Sender<Result<(LogState, Syncs), CannotConnect>>,
+    mut asked: UnboundedReceiver<Ask>,
+    commands: UnboundedReceiver<Command>,
+) {
+    let outcome = match engine::open(&settings).await {
+        Ok(engine) => state(&engine).await.map(|state| (engine, state)),
+        Err(error) => Err(error),
+    };
+    let (engine, state) = match outcome {
+        Ok(opened) => opened,
+        Err(error) => return opened.send(Err(error)).unwrap_or_default(),
+    };
+    let last = state.last;
+    let log = state.id;
+    if opened.send(Ok((state, engine.syncs))).is_err() {
+        return;
+    }
+    let start = loop {
+        match asked.recv().await {
+            None => return,
+            Some(Ask::Connect(start)) => break start,
+            Some(Ask::Load(at, answer)) => {
+                let loaded = checkpoints::load(&engine.checkpoints, log, at).await;
+                answer.send(loaded.map_err(|error| format!("at record {}: {error}", at.0))).unwrap_or_default();
+            }
+        }
+    };
+    let Start { behind, sink, pulse } = start;
+    let Engine { client, stream, checkpoints, events, .. } = engine;
+    let link = Link { client, stream, name: settings.stream, log, checkpoints, progress, metrics, sink };
+    match follow(Arc::new(link), behind, last, settings.node_timeout, commands, events).await {
+        Ok(()) => pulse.rest(),
+        // The pulse is dropped, and the process ends.
+        Err(fatal) => error!("{fatal}"),
+    }
+}
+
+async fn follow(
+    link: Arc<Link>,
+    behind: LogPosition,
+    last: LogPosition,
+    node_timeout: Duration,
+    commands: UnboundedReceiver<Command>,
+    mut events: UnboundedReceiver<async_nats::Event>,
+) -> Result<(), Fatal> {
+    // The first connection is not news.
+    while events.try_recv().is_ok() {}
+    Hub::new(link, behind, last, node_timeout, commands, events).await?.run().await
+}
+
+async fn state(engine: &Engine) -> Result<LogState, CannotConnect> {
+    let (info, id) = (&engine.info.state, hub::id_of(&engine.info));
+    let first = if info.messages == 0 { info.last_sequence + 1 } else { info.first_sequence };
+    let checkpoints = checkpoints::list(&engine.checkpoints, id).await;
+    let checkpoints =
+        checkpoints.map_err(|error| CannotConnect::Unready(format!("it does not list the checkpoints: {error}")))?;
+    Ok(LogState { id, first: LogPosition(first), last: LogPosition(info.last_sequence), checkpoints })
+}

@@ -1,0 +1,55 @@
+//! The reasons for which a node cannot follow the log any more.
+
+use starling_actors::nodes::record::BadRecord;
+
+/// The node ends with this line for the operator. It never guesses.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Fatal {
+    /// A record cannot be read.
+    #[error("cannot read record {position} of the log: {reason}")]
+    Bad {
+        /// Its place.
+        position: u64,
+        /// What is wrong with it.
+        reason: BadRecord,
+    },
+    /// The stream was deleted.
+    #[error("NATS has no stream {0} any more: the log is gone")]
+    Gone(String),
+    /// The stream was deleted and made again.
+    #[error("the stream {0} is another one than when this node started: the log is gone")]
+    Another(String),
+    /// The log ends before a record that was read.
+    #[error("the log ends at record {last}, but this node has read record {read}: the log has lost records")]
+    Lost {
+        /// The newest record of the log.
+        last: u64,
+        /// The newest record that was read.
+        read: u64,
+    },
+    /// Another record has taken the place of one that was read.
+    #[error("record {0} of the log is not the one that this node has read: the log has lost records")]
+    Differs(u64),
+    /// Records are gone that were not read.
+    #[error(
+        "the records {from} to {to} are not in the log any more, and this node has not read them; start it again: it \
+         begins at a checkpoint"
+    )]
+    Missing {
+        /// The first of them.
+        from: u64,
+        /// The last of them.
+        to: u64,
+    },
+    /// NATS does not take a record.
+    #[error("a record has {bytes} bytes, and NATS takes {most}; raise its max_payload")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The server's `max_payload`.
+        most: usize,
+    },
+    /// The connection cannot be used any more.
+    #[error("the connection to NATS has ended for good: {0}")]
+    Closed(String),
+}

@@ -1,0 +1,26 @@
+//! What all tasks of the log share.
+
+use std::sync::Arc;
+
+use async_nats::Client;
+use async_nats::jetstream::object_store::ObjectStore;
+use async_nats::jetstream::stream::Stream;
+use starling_actors::nodes::log::HeardSink;
+
+use super::metrics::LogMetrics;
+use super::progress::Progress;
+
+/// See the [module](self).
+pub(super) struct Link {
+    pub(super) client: Client,
+    /// The stream that is the log.
+    pub(super) stream: Stream,
+    /// The name of that stream.
+    pub(super) name: String,
+    /// See [`LogState::id`](starling_actors::nodes::log::LogState::id).
+    pub(super) log: u64,
+    pub(super) checkpoints: ObjectStore,
+    pub(super) progress: Arc<Progress>,
+    pub(super) metrics: Arc<LogMetrics>,
+    pub(super) sink: HeardSink,
+}

@@ -1,0 +1,117 @@
+//! Where the reader of the log is, and whether the next record that it gets is the next one of the log.
+//!
+//! Whenever the log is opened again, reading begins with the newest record that was read before. It must be the same
+//! one: a server that lost records and then took others would otherwise go unnoticed.
+
+use bytes::Bytes;
+
+use super::fatal::Fatal;
+
+/// What becomes of a record that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Met {
+    /// It is the next one.
+    Next,
+    /// It is the one that was read last, as it should be.
+    Known,
+    /// It is none of both: the log must be opened again.
+    Astray,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Place {
+    next: u64,
+    last: Option<Last>,
+    /// Whether nothing has come since the log was opened.
+    is_fresh: bool,
+    /// Whether the next record has not come since the log was opened.
+    is_stuck: bool,
+}
+
+#[derive(Debug)]
+struct Last {
+    position: u64,
+    nanos: i128,
+    record: Bytes,
+}
+
+impl Place {
+    pub(super) fn behind(position: u64) -> Self {
+        Self { next: position + 1, last: None, is_fresh: true, is_stuck: true }
+    }
+
+    /// Opens the log. Returns the position from which it is to be read.
+    pub(super) fn open(&mut self) -> u64 {
+        (self.is_fresh, self.is_stuck) = (true, true);
+        self.last.as_ref().map_or(self.next, |last| last.position)
+    }
+
+    /// A record comes.
+    ///
+    /// # Errors
+    /// [`Fatal`] if it shows that this node cannot follow the log.
+    pub(super) fn meet(&mut self, position: u64, nanos: i128, record: &Bytes) -> Result<Met, Fatal> {
+        let is_first = std::mem::replace(&mut self.is_fresh, false);
+        if let Some(last) = self.last.as_ref().filter(|last| is_first && last.position == position) {
+            let is_same = last.nanos == nanos && last.record == *record;
+            return if is_same { Ok(Met::Known) } else { Err(Fatal::Differs(position)) };
+        }
+        if position != self.next {
+            // The log was opened just before it, so nothing was left out on the way.
+            let is_hole = self.is_stuck && position > self.next;
+            return if is_hole { Err(Fatal::Missing { from: self.next, to: position - 1 }) } else { Ok(Met::Astray) };
+        }
+        self.next = position + 1;
+        self.is_stuck = false;
+        self.last = Some(Last { position, nanos, record: record.clone() });
+        Ok(Met::Next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_record_is_read_once_in_order_and_what_does_not_fit_opens_the_log_again() {
+        let record = |text: &'static str| Bytes::from_static(text.as_bytes());
+        let mut place = Place::behind(4);
+        assert_eq!(place.open(), 5);
+        let mut meet = |position, text| place.meet(position, i128::from(position), &record(text));
+        let steps = [(5, "a", Met::Next), (6, "b", Met::Next), (6, "b", Met::Astray), (8, "d", Met::Astray)];
+        for (position, text, met) in steps {
+            assert_eq!(meet(position, text), Ok(met), "{position}");
+        }
+        assert_eq!(place.open(), 6);
+        assert_eq!(place.meet(6, 6, &record("b")), Ok(Met::Known));
+        assert_eq!(place.meet(7, 7, &record("c")), Ok(Met::Next));
+    }
+
+    #[test]
+    fn a_log_that_has_lost_records_or_taken_others_is_not_followed() {
+        let record = |text: &'static str| Bytes::from_static(text.as_bytes());
+        let cases = [
+            ("another text", 5, 5, "b", Err(Fatal::Differs(5))),
+            ("another time", 5, 6, "a", Err(Fatal::Differs(5))),
+            ("trimmed behind a record that nobody needs", 6, 6, "b", Ok(Met::Next)),
+            ("trimmed further", 8, 8, "d", Err(Fatal::Missing { from: 6, to: 7 })),
+        ];
+        let mut place = Place::behind(4);
+        assert_eq!(place.meet(5, 5, &record("a")), Ok(Met::Next));
+        assert_eq!(place.meet(7, 7, &record("c")), Ok(Met::Astray), "perhaps it is only late");
+        place.open();
+        assert_eq!(place.meet(5, 5, &record("a")), Ok(Met::Known));
+        assert_eq!(place.meet(7, 7, &record("c")), Err(Fatal::Missing { from: 6, to: 6 }), "it was dropped");
+        for (what, position, nanos, text, expected) in cases {
+            let mut place = Place::behind(4);
+            place.open();
+            assert_eq!(place.meet(5, 5, &record("a")), Ok(Met::Next));
+            assert_eq!(place.open(), 5);
+            assert_eq!(place.meet(position, nanos, &record(text)), expected, "{what}");
+        }
+        let mut place = Place::behind(4);
+        place.open();
+        assert_eq!(place.meet(6, 6, &record("b")), Err(Fatal::Missing { from: 5, to: 5 }), "at the start");
+    }
+}

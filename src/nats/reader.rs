@@ -1,0 +1,96 @@
+//! Reads the log: every record once, in order, without a gap.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use futures_util::StreamExt as _;
+use log::{debug, info};
+use starling_actors::clock;
+use starling_actors::nodes::heard::Heard;
+use starling_actors::nodes::record::{LogPosition, Record};
+use tokio::time::{sleep, timeout};
+
+use super::engine::REQUEST_TIME;
+use super::fatal::Fatal;
+use super::link::Link;
+use super::place::{Met, Place};
+use super::progress::Ahead;
+
+/// Records that are asked for at once.
+const BATCH: usize = 256;
+
+/// How long a request for records is valid.
+const BATCH_VALID: Duration = Duration::from_secs(30);
+
+/// The interval at which NATS says that there is no record. After two without, the log is opened again.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// Time before the log is opened again.
+const OPEN_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long NATS keeps its side of a reader that is gone.
+const KEPT: Duration = Duration::from_secs(30);
+
+/// Reads the log from behind this record on, for as long as this node can follow it.
+pub(super) async fn read(link: Arc<Link>, behind: u64) -> Result<Infallible, Fatal> {
+    let mut place = Place::behind(behind);
+    let mut ahead = Ahead::default();
+    loop {
+        let from = place.open();
+        match timeout(2 * REQUEST_TIME, open(&link, from)).await {
+            Ok(Ok(records)) => follow(&link, &mut place, &mut ahead, records).await?,
+            Ok(Err(error)) => debug!("cannot open the log: {error}"),
+            Err(_) => debug!("cannot open the log: NATS does not answer"),
+        }
+        sleep(OPEN_INTERVAL).await;
+    }
+}
+
+async fn open(link: &Link, from: u64) -> Result<pull::Stream, async_nats::Error> {
+    let config = pull::Config {
+        deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: from },
+        ack_policy: AckPolicy::None,
+        inactive_threshold: KEPT,
+        num_replicas: 1,
+        memory_storage: true,
+        ..pull::Config::default()
+    };
+    let consumer = link.stream.create_consumer(config).await?;
+    let records = consumer.stream().max_messages_per_batch(BATCH).expires(BATCH_VALID).heartbeat(HEARTBEAT);
+    Ok(records.messages().await?)
+}
+
+/// Reads until the log has to be opened again.
+async fn follow(link: &Link, place: &mut Place, ahead: &mut Ahead, mut records: pull::Stream) -> Result<(), Fatal> {
+    while let Some(next) = records.next().await {
+        let message = match next {
+            Ok(message) => message,
+            Err(error) => {
+                debug!("the log is opened again: {error}");
+                return Ok(());
+            }
+        };
+        let began = clock::now();
+        let Ok(place_of) = message.info() else { return Ok(()) };
+        let (position, nanos) = (place_of.stream_sequence, place_of.published.unix_timestamp_nanos());
+        match place.meet(position, nanos, &message.payload)? {
+            Met::Known => continue,
+            Met::Next => {}
+            Met::Astray => {
+                info!("record {position} of the log is not the next one: the log is opened again");
+                return Ok(());
+            }
+        }
+        let record = Record::read(&message.payload).map_err(|reason| Fatal::Bad { position, reason })?;
+        let bytes = message.payload.len();
+        link.metrics.read(&record, bytes, began);
+        let at = u64::try_from(nanos / 1_000_000).unwrap_or(0);
+        (link.sink)(Heard::Record { position: LogPosition(position), at, record });
+        link.progress.set_read(position);
+        ahead.add(position, bytes);
+        ahead.has_space(&link.progress).await;
+    }
+    Ok(())
+}

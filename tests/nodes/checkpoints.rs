@@ -1,0 +1,79 @@
+//! Checkpoints are stored and read, and the log is trimmed behind the oldest that is kept.
+
+use bytes::Bytes;
+use starling::nats::NatsLog;
+use starling_actors::nodes::log::Log as _;
+use starling_actors::nodes::record::LogPosition;
+use test_kit::nats::Nats;
+use test_kit::within;
+
+use crate::harness::{Ear, Node, operator, settings};
+
+/// A state of a size that is no multiple of anything.
+fn state(at: u64) -> Bytes {
+    (0..300_007_u32).map(|index| (u64::from(index).wrapping_mul(at) >> 3).to_le_bytes()[0]).collect()
+}
+
+#[tokio::test]
+async fn the_newest_three_are_kept_and_the_log_from_the_oldest_of_them() {
+    let nats = Nats::start().await;
+    let settings = settings(&nats.url());
+    let mut node = Node::start(&settings, 1).await;
+    let mut stored = Vec::new();
+    for round in 1..=4 {
+        node.write_upto(round * 100).await;
+        let at = node.order.len() as u64;
+        node.ear.log.store_checkpoint(LogPosition(at), state(at));
+        stored.push(at);
+        let kept: Vec<_> = stored.iter().rev().take(3).rev().copied().map(LogPosition).collect();
+        let first = if kept.len() == 3 { kept[0].0 + 1 } else { 1 };
+        let found = within(format!("{kept:?} are kept"), async {
+            loop {
+                let log = NatsLog::connect(&settings).await.unwrap();
+                if log.state().checkpoints == kept && log.state().first.0 == first {
+                    break log;
+                }
+            }
+        });
+        let log = found.await;
+        for at in kept {
+            assert_eq!(log.loader()(at).unwrap(), state(at.0), "{at:?}");
+        }
+        assert!(log.loader()(LogPosition(at + 1)).is_err());
+    }
+    // A node that has not read what is dropped cannot go on, one at the oldest checkpoint can.
+    Ear::behind(&settings, stored[1] - 1).await.death().await;
+    let mut ear = Ear::behind(&settings, stored[1]).await;
+    ear.reachable(true).await;
+}
+
+#[tokio::test]
+async fn checkpoints_of_another_log_are_none() {
+    let nats = Nats::start().await;
+    let settings = settings(&nats.url());
+    let mut node = Node::start(&settings, 1).await;
+    node.write_upto(100).await;
+    node.ear.log.store_checkpoint(LogPosition(5), state(5));
+    within("it is stored", async {
+        while NatsLog::connect(&settings).await.unwrap().state().checkpoints.is_empty() {}
+    })
+    .await;
+    drop(node);
+    operator(&nats.url()).await.delete_stream("starling").await.unwrap();
+    let log = NatsLog::connect(&settings).await.unwrap();
+    assert!(log.state().checkpoints.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_queued_when_the_log_is_dropped_is_still_written() {
+    let nats = Nats::start().await;
+    let settings = settings(&nats.url());
+    let mut node = Node::start(&settings, 1).await;
+    node.write_upto(10).await;
+    let before = NatsLog::connect(&settings).await.unwrap().state().last.0;
+    for _ in 0..100 {
+        node.write(1);
+    }
+    tokio::task::spawn_blocking(move || drop(node)).await.unwrap();
+    assert_eq!(NatsLog::connect(&settings).await.unwrap().state().last.0, before + 100);
+}

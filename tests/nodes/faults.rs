@@ -1,0 +1,216 @@
+//! What was written is read by all nodes in one order and once, whatever happens to NATS and the network.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::SeqCst};
+use std::time::Duration;
+
+use starling_actors::nodes::heard::Heard;
+use test_kit::nats::Nats;
+use test_kit::process::Signal;
+use test_kit::{Listens as _, within};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::harness::{Ear, Node, settings};
+
+const NUMBERS: u64 = 3_000;
+
+/// What lies between a node and NATS.
+#[derive(Debug, Clone, Copy)]
+#[repr(u8)]
+enum Way {
+    Open,
+    /// A few bytes at a time.
+    Slow,
+    /// Connections end, and no new one comes about.
+    Cut,
+}
+
+struct Proxy {
+    address: SocketAddr,
+    way: Arc<AtomicU8>,
+}
+
+impl Proxy {
+    async fn start(to: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let way = Arc::new(AtomicU8::new(Way::Open as u8));
+        let seen = Arc::clone(&way);
+        tokio::spawn(async move {
+            loop {
+                let (mut client, _) = listener.accept().await.unwrap();
+                let way = Arc::clone(&seen);
+                tokio::spawn(async move {
+                    let mut server = TcpStream::connect(to).await?;
+                    let (mut from_client, mut to_client) = client.split();
+                    let (mut from_server, mut to_server) = server.split();
+                    tokio::try_join!(
+                        Self::pass(&mut from_client, &mut to_server, &way),
+                        Self::pass(&mut from_server, &mut to_client, &way)
+                    )
+                });
+            }
+        });
+        Self { address, way }
+    }
+
+    async fn pass(
+        from: &mut (impl tokio::io::AsyncRead + Unpin),
+        to: &mut (impl tokio::io::AsyncWrite + Unpin),
+        way: &AtomicU8,
+    ) -> std::io::Result<()> {
+        let mut buffer = vec![0; 16 * 1024];
+        loop {
+            let is = way.load(SeqCst);
+            let most = if is == Way::Slow as u8 { 512 } else { buffer.len() };
+            let read = match tokio::time::timeout(Duration::from_millis(20), from.read(&mut buffer[..most])).await {
+                Err(_) if is == Way::Cut as u8 => 0,
+                Err(_) => continue,
+                Ok(read) => read?,
+            };
+            if read == 0 || is == Way::Cut as u8 {
+                return Err(std::io::ErrorKind::ConnectionReset.into());
+            }
+            if is == Way::Slow as u8 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            to.write_all(&buffer[..read]).await?;
+        }
+    }
+
+    fn set(&self, way: Way) {
+        self.way.store(way as u8, SeqCst);
+    }
+
+    fn url(&self) -> String {
+        format!("nats://{}", self.address)
+    }
+}
+
+/// What happens to a log while two nodes write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    None,
+    Killed,
+    Paused,
+    Slow,
+    Cut,
+}
+
+async fn survives(fault: Fault) {
+    let mut nats = Nats::start().await;
+    let proxy = Proxy::start(nats.address()).await;
+    let mut first = Node::start(&settings(&proxy.url()), 1).await;
+    let mut second = Node::start(&settings(&nats.url()), 2).await;
+    let is_over = AtomicBool::new(false);
+    let faults = async {
+        for _ in 0..3 {
+            // Long enough for some records, and each fault longer than the log may be silent.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            match fault {
+                Fault::None => {}
+                Fault::Killed => {
+                    nats.kill();
+                    nats.start_again().await;
+                }
+                Fault::Paused => {
+                    nats.signal(Signal::STOP);
+                    tokio::time::sleep(Duration::from_secs(4)).await;
+                    nats.signal(Signal::CONT);
+                }
+                Fault::Slow | Fault::Cut => {
+                    proxy.set(if fault == Fault::Slow { Way::Slow } else { Way::Cut });
+                    tokio::time::sleep(Duration::from_millis(1_500)).await;
+                    proxy.set(Way::Open);
+                }
+            }
+        }
+        is_over.store(true, SeqCst);
+    };
+    let nodes = async {
+        let mut upto = 0;
+        while upto < NUMBERS || !is_over.load(SeqCst) {
+            upto += 100;
+            tokio::join!(first.write_upto(upto), second.write_upto(upto));
+        }
+        tokio::join!(first.read_upto(2, upto), second.read_upto(1, upto));
+        upto
+    };
+    let (upto, ()) = within(format!("{fault:?}: everything is read"), async { tokio::join!(nodes, faults) }).await;
+    for node in [&first, &second] {
+        assert_eq!(node.read[&1], (1..=upto).collect::<Vec<_>>(), "{fault:?}: in order, and once");
+        assert_eq!(node.read[&2], (1..=upto).collect::<Vec<_>>(), "{fault:?}: in order, and once");
+    }
+    let both = first.order.len().min(second.order.len());
+    assert_eq!(first.order[..both], second.order[..both], "{fault:?}: one order");
+    println!("{fault:?}: {upto} numbers of each, {} and {} losses", first.losses, second.losses);
+    if fault == Fault::Paused {
+        assert!(first.losses > 0 && first.unreachable > 1, "{fault:?}: the fault was felt");
+    }
+}
+
+#[tokio::test]
+async fn without_a_fault_all_nodes_read_one_order() {
+    survives(Fault::None).await;
+}
+
+#[tokio::test]
+async fn nothing_is_lost_or_read_twice_when_nats_is_killed_and_started_again() {
+    survives(Fault::Killed).await;
+}
+
+#[tokio::test]
+async fn nothing_is_lost_or_read_twice_when_nats_is_paused() {
+    survives(Fault::Paused).await;
+}
+
+#[tokio::test]
+async fn nothing_is_lost_or_read_twice_over_a_slow_network() {
+    survives(Fault::Slow).await;
+}
+
+#[tokio::test]
+async fn nothing_is_lost_or_read_twice_when_the_network_is_cut() {
+    survives(Fault::Cut).await;
+}
+
+#[tokio::test]
+async fn the_log_is_in_reach_once_it_is_read_and_not_while_nats_is_paused() {
+    let nats = Nats::start().await;
+    let mut writer = Node::start(&settings(&nats.url()), 1).await;
+    writer.write_upto(500).await;
+
+    let mut ear = Ear::behind(&settings(&nats.url()), 0).await;
+    let last = ear.log.state().last.0;
+    assert!(matches!(ear.next().await, Heard::Reachable(false)), "it begins out of reach");
+    let before = ear.until(|heard| matches!(heard, Heard::Reachable(true))).await;
+    let records = before.iter().filter(|heard| matches!(heard, Heard::Record { .. })).count();
+    assert!(records as u64 >= last, "{records} of {last} were read before");
+    for _ in 0..2 {
+        nats.signal(Signal::STOP);
+        ear.reachable(false).await;
+        nats.signal(Signal::CONT);
+        ear.reachable(true).await;
+    }
+}
+
+#[tokio::test]
+async fn records_that_nats_has_not_taken_are_told_as_lost_once_it_takes_records_again() {
+    let mut nats = Nats::start().await;
+    let mut node = Node::start(&settings(&nats.url()), 1).await;
+    node.write_upto(10).await;
+    nats.signal(Signal::STOP);
+    node.write(10);
+    let before = node.unreachable;
+    while node.unreachable == before {
+        node.step().await;
+    }
+    node.write(10);
+    nats.kill();
+    nats.start_again().await;
+    node.write_upto(30).await;
+    assert!(node.losses >= 1, "{}", node.losses);
+    assert_eq!(node.read[&1], (1..=30).collect::<Vec<_>>());
+}

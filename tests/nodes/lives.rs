@@ -1,0 +1,212 @@
+//! Nodes that die, leave, come back, and lose the log.
+
+use rusqlite::Connection;
+use serde_json::json;
+use test_kit::process::Signal;
+use test_kit::{Client, Process, raw, wait_until};
+
+use crate::server::{Server, enters, nats, starling};
+
+/// Says some things, and waits until each is acknowledged.
+async fn say(client: &mut Client, texts: &[&str]) {
+    for text in texts {
+        client.send_json(&json!({"type": "message", "Message": text, "id": text})).await;
+        client.next_of("ack").await;
+    }
+}
+
+#[actix::test]
+async fn after_the_death_of_a_node_its_clients_resume_at_another_and_its_names_are_free() {
+    let nats = nats().await;
+    let (a, b) = (Server::start(&nats, "a", &[]).await, Server::start(&nats, "b", &[]).await);
+    let (mut alice, welcome) = a.enter("alice").await;
+    let (_carol, _) = a.enter("carol").await;
+    let (mut bob, _) = b.enter("bob").await;
+    say(&mut alice, &["one", "two"]).await;
+    let _folder = a.kill();
+    // With its key it is let in at once; a name without one is free once the node is out.
+    let path = format!("/ws?clientId=alice&key={}", welcome["key"].as_str().unwrap());
+    let (mut alice, _) = Client::enter(&b, &path).await;
+    alice.send_json(&json!({"type": "join", "room": "lobby", "after": 1, "epoch": welcome["epoch"]})).await;
+    assert_eq!(alice.next_of("joined").await["recovered"], true);
+    assert_eq!(alice.next_of("message").await["Message"], "two");
+    raw::handshake(&b, "/ws?clientId=carol").await.expect_refusal(409, "name_taken");
+    let (_carol, _) = enters(&b, "/ws?clientId=carol").await;
+    bob.send_json(&json!({"type": "members", "room": "lobby"})).await;
+    assert_eq!(bob.next_of("members").await["count"], 3);
+}
+
+#[actix::test]
+async fn a_node_that_leaves_in_order_is_out_at_once_and_tells_its_clients_to_go_elsewhere() {
+    let nats = nats().await;
+    let timeout = [("CHAT_NODE_TIMEOUT_SECONDS", "300")];
+    let (mut a, b) = (Server::start(&nats, "a", &timeout).await, Server::start(&nats, "b", &timeout).await);
+    let (mut alice, welcome) = a.enter("alice").await;
+    say(&mut alice, &["one"]).await;
+    let (mut bob, _) = b.enter("bob").await;
+    a.process.signal(Signal::TERM);
+    assert_eq!(alice.closed().await, 1001);
+    let path = format!("/ws?clientId=alice&key={}", welcome["key"].as_str().unwrap());
+    let (mut alice, _) = Client::enter(&b, &path).await;
+    say(&mut alice, &["two"]).await;
+    assert_eq!(a.process.exit_code().await, Some(0));
+    drop(alice);
+    wait_until("nobody of the node is left", || {
+        let (_, body) = b.process.get("/api/rooms");
+        body.contains(r#""count":1"#)
+    })
+    .await;
+    bob.send_json(&json!({"type": "members", "room": "lobby"})).await;
+    assert_eq!(bob.next_of("members").await["clientIds"], json!(["bob"]));
+}
+
+#[actix::test]
+async fn a_node_comes_back_with_its_folder_or_with_an_empty_one_and_has_everything() {
+    let nats = nats().await;
+    let (mut a, b) = (Server::start(&nats, "a", &[]).await, Server::start(&nats, "b", &[]).await);
+    let (mut bob, _) = Client::enter(&b, "/ws/dev?clientId=bob").await;
+    let mut said = 0;
+    for (is_killed, is_empty) in [(true, false), (false, false), (true, true), (false, true)] {
+        let (mut alice, _) = enters(&a, "/ws/dev?clientId=alice").await;
+        say(&mut alice, &[&format!("from a {said}"), &format!("again {said}")]).await;
+        let variables = a.variables();
+        let mut folder = if is_killed { a.kill() } else { a.stop() };
+        say(&mut bob, &[&format!("meanwhile {said}")]).await;
+        if is_empty {
+            folder = tempfile::tempdir().unwrap();
+        }
+        a = Server::start_again(folder, &variables).await;
+        said += 3;
+        assert_eq!(a.history("dev").len(), said, "killed: {is_killed}, empty: {is_empty}");
+        assert_eq!(a.history("dev"), b.history("dev"), "killed: {is_killed}, empty: {is_empty}");
+        // It goes on as it should: nothing is numbered twice.
+        say(&mut bob, &[&format!("back {said}")]).await;
+        said += 1;
+        wait_until("both have it", || a.history("dev").len() == said && b.history("dev").len() == said).await;
+        assert_eq!(a.history("dev"), b.history("dev"));
+    }
+}
+
+#[actix::test]
+async fn a_node_without_the_log_lets_nobody_in_and_sends_its_clients_away_after_the_timeout() {
+    let mut nats = nats().await;
+    let a = Server::start(&nats, "a", &[]).await;
+    let (mut alice, welcome) = a.enter("alice").await;
+    say(&mut alice, &["one"]).await;
+    nats.kill();
+    a.is_not_ready("the log cannot be reached").await;
+    raw::handshake(&a, "/ws?clientId=bob").await.expect_refusal(503, "unavailable");
+    alice.send_json(&json!({"type": "message", "Message": "two", "id": "m-2"})).await;
+    // Its outcome is unknown, so it is not refused.
+    assert_eq!(alice.closed().await, 1001);
+    nats.start_again().await;
+    a.is_ready().await;
+    let path = format!("/ws?clientId=alice&key={}", welcome["key"].as_str().unwrap());
+    let (mut alice, _) = enters(&a, &path).await;
+    alice.send_json(&json!({"type": "message", "Message": "two", "id": "m-2"})).await;
+    alice.next_of("ack").await;
+    assert_eq!(a.history("lobby"), [(1, "one".to_owned()), (2, "two".to_owned())]);
+}
+
+#[actix::test]
+async fn a_node_that_was_paused_finds_itself_out_closes_its_clients_and_begins_anew() {
+    let nats = nats().await;
+    let (a, b) = (Server::start(&nats, "a", &[]).await, Server::start(&nats, "b", &[]).await);
+    let (mut alice, welcome) = a.enter("alice").await;
+    say(&mut alice, &["one"]).await;
+    a.process.signal(Signal::STOP);
+    // Its name is free at the other node once it is out.
+    let (mut other, _) = enters(&b, "/ws?clientId=alice").await;
+    say(&mut other, &["two"]).await;
+    a.process.signal(Signal::CONT);
+    assert_eq!(alice.closed().await, 1001);
+    a.is_ready().await;
+    let (mut carol, _) = enters(&a, "/ws?clientId=carol").await;
+    say(&mut carol, &["three"]).await;
+    assert_eq!(other.next_of("message").await["Message"], "two");
+    assert_eq!(other.next_of("message").await["Message"], "three");
+    let refused = raw::handshake(&a, &format!("/ws?clientId=alice&key={}", welcome["key"].as_str().unwrap())).await;
+    refused.expect_refusal(409, "name_taken");
+    assert_eq!(a.history("lobby"), b.history("lobby"));
+}
+
+#[actix::test]
+async fn a_server_that_cannot_be_a_node_says_why_and_ends() {
+    let nats = nats().await;
+    let folder = tempfile::tempdir().unwrap();
+    let alone = [("CHAT_BIND", "127.0.0.1:0"), ("CHAT_DRAIN_SECONDS", "0")];
+    let run = |more: &[(&str, &str)]| {
+        let output = starling().run(folder.path(), &[], &[&alone, more].concat());
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    // A server without others has a history of its own, which the log does not have.
+    let server = starling().start(folder.path(), &alone);
+    let mut alice = Client::connect(&server, "/ws?clientId=alice").await;
+    say(&mut alice, &["mine"]).await;
+    server.stop();
+    let url = nats.url();
+    let line = run(&[("CHAT_NATS_URL", &url)]);
+    assert!(line.contains("the history has messages of a server without others"), "{line}");
+    // It is left as it was.
+    let server = starling().start(folder.path(), &alone);
+    assert!(server.get("/api/rooms/lobby/messages").1.contains("mine"));
+    server.stop();
+}
+
+#[actix::test]
+async fn a_node_that_goes_on_alone_keeps_its_history_and_is_no_node_any_more() {
+    let nats = nats().await;
+    let a = Server::start(&nats, "a", &[]).await;
+    let (mut alice, _) = a.enter("alice").await;
+    say(&mut alice, &["together"]).await;
+    let variables = a.variables();
+    let folder = a.stop();
+    let alone: Vec<_> = variables.iter().filter(|(name, _)| name != "CHAT_NATS_URL").cloned().collect();
+    let a = Server::start_again(folder, &alone).await;
+    a.process.line_with("from here on it is this server's alone");
+    let (mut alice, _) = a.enter("alice").await;
+    say(&mut alice, &["alone"]).await;
+    assert_eq!(a.history("lobby"), [(1, "together".to_owned()), (2, "alone".to_owned())]);
+    let folder = a.stop();
+    let variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let output = starling().run(folder.path(), &[], &variables);
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert!(line.contains("the history has messages of a server without others"), "{line}");
+}
+
+#[actix::test]
+async fn a_node_that_is_asked_to_stop_while_it_waits_for_nats_stops_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let nobody = format!("nats://127.0.0.1:{}", test_kit::free_port());
+    let variables = [("CHAT_BIND", "127.0.0.1:0"), ("CHAT_NATS_URL", nobody.as_str())];
+    let mut server = Process::spawn(starling().command(folder.path(), &[], &variables));
+    server.line_with("waiting up to 30 s for NATS");
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit_code().await, Some(0));
+}
+
+#[actix::test]
+async fn a_node_whose_disk_refuses_what_the_log_has_ends_and_finds_it_when_the_disk_takes_it_again() {
+    let nats = nats().await;
+    let (mut a, b) = (Server::start(&nats, "a", &[]).await, Server::start(&nats, "b", &[]).await);
+    let (mut alice, _) = a.enter("alice").await;
+    let (mut bob, _) = b.enter("bob").await;
+    say(&mut alice, &["one"]).await;
+    let file = a.file();
+    let trigger = "CREATE TRIGGER fault BEFORE INSERT ON messages BEGIN SELECT RAISE(ABORT, 'on purpose'); END";
+    wait_until("the first message is committed", || stored(&file) == 1).await;
+    Connection::open(&file).unwrap().execute_batch(trigger).unwrap();
+    say(&mut bob, &["two", "three"]).await;
+    a.process.line_with("the history lacks a message that the log has: this node stops");
+    assert_eq!(a.process.exit_code().await, Some(1));
+    Connection::open(&file).unwrap().execute_batch("DROP TRIGGER fault").unwrap();
+    let variables = a.variables();
+    let a = Server::start_again(a.kill(), &variables).await;
+    assert_eq!(a.history("lobby"), b.history("lobby"));
+    assert_eq!(a.history("lobby").len(), 3);
+}
+
+fn stored(file: &std::path::Path) -> u32 {
+    Connection::open(file).unwrap().query_one("SELECT count(*) FROM messages", [], |row| row.get(0)).unwrap()
+}

@@ -1,0 +1,22 @@
+//! The log of several nodes, in a real NATS server that is killed, paused, cut off, replaced and misconfigured; and the
+//! server's program as the nodes of one chat.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::float_cmp,
+    reason = "a test ends with what is wrong"
+)]
+
+mod checkpoints;
+mod documented;
+mod faults;
+mod harness;
+mod lives;
+mod lost;
+mod neighbours;
+mod refused;
+mod server;
+mod together;

@@ -1,0 +1,139 @@
+//! The server's program, several times, as the nodes of one chat.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use test_kit::nats::Nats;
+use test_kit::{Client, LOOK, Listens, Process, Program, raw, within};
+
+const OPERATOR: &str = "letmein-letmein-letmein-letmein!";
+
+/// The log with which each record is on disk before it is acknowledged.
+pub(crate) async fn nats() -> Nats {
+    Nats::with("jetstream { sync_interval: always }").await
+}
+
+/// The server's program.
+pub(crate) fn starling() -> Program {
+    Program::new(env!("CARGO_BIN_EXE_starling"))
+}
+
+/// A node: its program and its folder.
+pub(crate) struct Server {
+    pub(crate) process: Process,
+    folder: TempDir,
+    variables: Vec<(String, String)>,
+}
+
+impl Listens for Server {
+    fn address(&self) -> std::net::SocketAddr {
+        self.process.address()
+    }
+}
+
+impl Server {
+    /// Starts a node, and waits until it lets clients in.
+    pub(crate) async fn start(nats: &Nats, name: &str, more: &[(&str, &str)]) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), nats, name, more).await
+    }
+
+    pub(crate) async fn start_in(folder: TempDir, nats: &Nats, name: &str, more: &[(&str, &str)]) -> Self {
+        let url = nats.url();
+        let variables = [
+            ("CHAT_BIND", "127.0.0.1:0"),
+            ("CHAT_WORKERS", "2"),
+            ("CHAT_DRAIN_SECONDS", "2"),
+            ("CHAT_NODE_TIMEOUT_SECONDS", "2"),
+            ("CHAT_ADMIN_TOKEN", OPERATOR),
+            ("CHAT_NATS_URL", &url),
+            ("CHAT_NODE_NAME", name),
+        ];
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let variables: Vec<_> = variables.iter().chain(more).map(owned).collect();
+        let process = launch(&folder, &variables);
+        let server = Self { process, folder, variables };
+        server.is_ready().await;
+        server
+    }
+
+    /// Waits until it lets clients in.
+    pub(crate) async fn is_ready(&self) {
+        self.process.status_becomes("/readyz", 200).await;
+    }
+
+    /// Waits until it lets nobody in, for this reason.
+    pub(crate) async fn is_not_ready(&self, reason: &str) {
+        let body = self.process.status_becomes("/readyz", 503).await;
+        assert!(body.contains(reason), "{body}");
+    }
+
+    /// Ends it with SIGKILL. Returns its folder.
+    pub(crate) fn kill(self) -> TempDir {
+        self.process.kill();
+        self.folder
+    }
+
+    /// Ends it in order. Returns its folder.
+    pub(crate) fn stop(self) -> TempDir {
+        self.process.stop();
+        self.folder
+    }
+
+    /// Starts it again in its folder.
+    pub(crate) async fn start_again(folder: TempDir, variables: &[(String, String)]) -> Self {
+        let process = launch(&folder, variables);
+        let server = Self { process, folder, variables: variables.to_vec() };
+        server.is_ready().await;
+        server
+    }
+
+    /// The file of its history.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.folder.path().join("data/starling.db")
+    }
+
+    /// Its settings, for another start.
+    pub(crate) fn variables(&self) -> Vec<(String, String)> {
+        self.variables.clone()
+    }
+
+    /// Connects as a client with a name. Returns its welcome, too.
+    pub(crate) async fn enter(&self, name: &str) -> (Client, Value) {
+        Client::enter(self, &format!("/ws?clientId={name}")).await
+    }
+
+    /// Sends an operator's request. Returns status and body.
+    pub(crate) async fn operator(&self, method: &str, path: &str) -> (u16, String) {
+        let headers = format!("Authorization: Bearer {OPERATOR}\r\nConnection: close\r\n");
+        let answer = raw::http(self, method, path, &headers).await;
+        (answer.status, answer.body)
+    }
+
+    /// The newest messages of a room: `seq` and text.
+    pub(crate) fn history(&self, room: &str) -> Vec<(u64, String)> {
+        let (status, body) = self.process.get(&format!("/api/rooms/{room}/messages?limit=100"));
+        assert_eq!(status, 200, "{body}");
+        let body: Value = serde_json::from_str(&body).unwrap();
+        let message = |it: &Value| (it["seq"].as_u64().unwrap(), it["Message"].as_str().unwrap().to_owned());
+        body["messages"].as_array().unwrap().iter().map(message).collect()
+    }
+}
+
+fn launch(folder: &TempDir, variables: &[(String, String)]) -> Process {
+    let variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    starling().start(folder.path(), &variables)
+}
+
+/// Connects again and again with a name and its key, until it is let in.
+pub(crate) async fn enters(server: &Server, path: &str) -> (Client, Value) {
+    within(format!("{path} is let in"), async {
+        loop {
+            if let Some(entered) = Client::try_enter(server, path).await {
+                return entered;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+    .await
+}
