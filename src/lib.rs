@@ -35,6 +35,8 @@ pub mod shutdown;
 mod start_error;
 mod state;
 mod summary;
+mod surroundings;
+mod threads;
 mod tls;
 pub mod token_command;
 mod upgrade;

@@ -24,7 +24,7 @@ use crate::start_error::StartError;
 use crate::state::ServerState;
 use crate::tls::{self, Tls};
 use crate::worker::{SharedChat, WaitingChat, Worker};
-use crate::{environment, memory_watch, shutdown, summary};
+use crate::{environment, memory_watch, shutdown, summary, threads};
 
 /// Most connections that the kernel has completed but no worker has accepted yet.
 const BACKLOG: u32 = 4_096;
@@ -74,7 +74,10 @@ fn give_thread(prepared: PreparedChat) -> (Option<Arbiter>, WaitingChat) {
         return (None, Arc::new(Mutex::new(Some(prepared))));
     }
     let arbiter = Arbiter::new();
-    arbiter.spawn_fn(|| prepared.run_here());
+    arbiter.spawn_fn(|| {
+        threads::name_chat_server();
+        prepared.run_here();
+    });
     (Some(arbiter), Arc::default())
 }
 

@@ -29,6 +29,8 @@ use crate::process_metrics::ProcessMetrics;
 use crate::refusal::RefusedHandshakes;
 use crate::start_error::StartError;
 use crate::state::{ServerState, Shared};
+use crate::surroundings::Surroundings;
+use crate::threads;
 use crate::tls::Tls;
 use crate::upgrade::Upgrade;
 
@@ -94,9 +96,10 @@ impl Worker {
         if let Some(prepared) = self.waiting_chat.lock().ok().and_then(|mut chat| chat.take()) {
             prepared.run_here();
         }
-        let state = &self.state;
+        let (state, number) = (&self.state, self.next_hub.fetch_add(1, Relaxed));
+        threads::name_worker(number);
         LocalHub::start(
-            HubId(self.next_hub.fetch_add(1, Relaxed)),
+            HubId(number),
             Arc::clone(state.chat_config()),
             state.chat().clone(),
             Arc::clone(state.metrics()),
@@ -130,6 +133,7 @@ fn registry_of(metrics: &Arc<Metrics>) -> Result<Registry, prometheus::Error> {
     let registry = Registry::new();
     registry.register(Box::new(MetricsCollector(Arc::clone(metrics))))?;
     registry.register(Box::new(ProcessMetrics::new()))?;
+    registry.register(Box::new(Surroundings::new()))?;
     Ok(registry)
 }
 
