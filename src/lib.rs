@@ -10,6 +10,7 @@ mod broken_connections;
 mod callers;
 pub mod config;
 mod control_group;
+mod diagnosis;
 pub mod environment;
 mod extensions;
 mod headers;

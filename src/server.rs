@@ -157,7 +157,7 @@ impl Server {
         }
         let connections = if config.connections == 0 { allowed } else { config.connections.min(allowed) };
         let worker = Worker::register(&config, connections, shared, tls.clone(), waiting_chat)?;
-        let state = Arc::clone(&worker.state);
+        let (state, judged) = (Arc::clone(&worker.state), worker.judged.clone());
         let server = actix_server::Server::build()
             .workers(workers)
             .max_concurrent_connections(usize::MAX)
@@ -174,6 +174,7 @@ impl Server {
             }
             drop(pulse);
         });
+        actix_rt::spawn(state.diagnosis().clone().watch(judged));
         actix_rt::spawn(summary::log_while_busy(Arc::clone(state.metrics())));
         actix_rt::spawn(memory_watch::watch(config.clone(), Arc::clone(&state), kept));
         let spoken = if tls.is_some() { ", TLS" } else { "" };

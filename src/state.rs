@@ -11,6 +11,7 @@ use starling_actors::{ChatConfig, ChatServerHandle, Metrics, clock};
 use crate::admission::Admission;
 use crate::auth::Access;
 use crate::broken_connections::BrokenConnections;
+use crate::diagnosis::Diagnosis;
 use crate::http_limits::HttpLimits;
 use crate::page::Pages;
 use crate::path_prefix::PathPrefix;
@@ -29,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) access: Access,
     pub(crate) admission: Admission,
     pub(crate) http_limits: HttpLimits,
+    pub(crate) diagnosis: Diagnosis,
 }
 
 /// The shared state of the edges; one per server.
@@ -65,6 +67,10 @@ impl ServerState {
 
     pub(crate) fn refused(&self) -> &RefusedHandshakes {
         &self.shared.refused
+    }
+
+    pub(crate) fn diagnosis(&self) -> &Diagnosis {
+        &self.shared.diagnosis
     }
 
     pub(crate) fn pages(&self) -> &Pages {

@@ -21,6 +21,7 @@ use crate::admission::Admission;
 use crate::auth::Access;
 use crate::broken_connections::BrokenConnections;
 use crate::config::Config;
+use crate::diagnosis::Diagnosis;
 use crate::http;
 use crate::http_stream::HttpStream;
 use crate::limit_metrics::Limits;
@@ -54,6 +55,8 @@ pub(crate) struct Worker {
     disconnect_time: Duration,
     next_hub: Arc<AtomicU8>,
     waiting_chat: WaitingChat,
+    /// The metrics that the diagnosis judges.
+    pub(crate) judged: Registry,
 }
 
 impl Worker {
@@ -67,8 +70,12 @@ impl Worker {
     ) -> Result<Self, StartError> {
         let SharedChat { handle, config: chat_config, metrics } = chat;
         let registered = |error: prometheus::Error| StartError::Metrics(error.to_string());
-        let registry = registry_of(&metrics).map_err(registered)?;
-        Limits::of(config, connections).register(&registry).map_err(registered)?;
+        let (surroundings, diagnosis) = (Surroundings::new(), Diagnosis::new());
+        let judged = judged_registry(&metrics, &surroundings).map_err(registered)?;
+        let registry = registry_of(&metrics, surroundings, diagnosis.clone()).map_err(registered)?;
+        for registry in [&registry, &judged] {
+            Limits::of(config, connections).register(registry).map_err(registered)?;
+        }
         let state = Arc::new(ServerState::new(Shared {
             chat: handle,
             chat_config,
@@ -80,6 +87,7 @@ impl Worker {
             access: Access::new(config),
             admission: Admission::register(config, connections, &registry).map_err(registered)?,
             http_limits: config.http_limits(),
+            diagnosis,
         }));
         Ok(Self {
             state,
@@ -88,6 +96,7 @@ impl Worker {
             disconnect_time: config.handshake_time(),
             next_hub: Arc::default(),
             waiting_chat,
+            judged,
         })
     }
 
@@ -128,12 +137,25 @@ impl Worker {
     }
 }
 
+/// A registry with the metrics that the diagnosis judges: cheap ones, which are read once a second.
+fn judged_registry(metrics: &Arc<Metrics>, surroundings: &Surroundings) -> Result<Registry, prometheus::Error> {
+    let registry = Registry::new();
+    registry.register(Box::new(MetricsCollector(Arc::clone(metrics))))?;
+    registry.register(Box::new(surroundings.clone()))?;
+    Ok(registry)
+}
+
 /// A registry with the metrics of the chat and of the process.
-fn registry_of(metrics: &Arc<Metrics>) -> Result<Registry, prometheus::Error> {
+fn registry_of(
+    metrics: &Arc<Metrics>,
+    surroundings: Surroundings,
+    diagnosis: Diagnosis,
+) -> Result<Registry, prometheus::Error> {
     let registry = Registry::new();
     registry.register(Box::new(MetricsCollector(Arc::clone(metrics))))?;
     registry.register(Box::new(ProcessMetrics::new()))?;
-    registry.register(Box::new(Surroundings::new()))?;
+    registry.register(Box::new(surroundings))?;
+    registry.register(Box::new(diagnosis))?;
     Ok(registry)
 }
 
