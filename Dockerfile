@@ -25,6 +25,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
 FROM dependencies AS build
 COPY src src
 COPY actors/src actors/src
+COPY process/build.rs process/
 COPY process/src process/src
 COPY protocol/src protocol/src
 COPY bot-swarm/src bot-swarm/src
@@ -32,6 +33,8 @@ COPY web web
 # The page has a link to it.
 COPY clients/js/starling.js clients/js/
 COPY docs/asyncapi.yaml docs/
+# The commit that `starling --version` names; the repository is not part of the build.
+ARG STARLING_COMMIT=
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     cargo build --locked --profile "$PROFILE" -p starling -p bot-swarm --bins \
     && mkdir -p /out/data \

@@ -40,7 +40,7 @@ pub const STACK_VARIABLES: [&str; 5] = ["CHAT_CPUS", "CHAT_MEMORY", "CHAT_NOFILE
 pub(crate) const PUBLISHED_PORT: &str = "CHAT_PORT";
 
 /// Plausible wrong names, each with the variable that is probably meant. Spelling distance would not find it.
-const EXPECTED_NAMES: [(&str, &str); 6] = [
+pub(crate) const EXPECTED_NAMES: [(&str, &str); 6] = [
     ("CHAT_ADDR", "CHAT_BIND"),
     ("CHAT_ADDRESS", "CHAT_BIND"),
     ("CHAT_HOST", "CHAT_BIND"),
@@ -63,48 +63,56 @@ const OTHER_FIELDS_BYTES: u64 = 2_048;
 pub struct Knob {
     /// The environment variable.
     pub variable: &'static str,
+    /// The heading below which `--help` lists it.
+    pub subject: &'static str,
     /// The value if the variable is not set.
     pub default: &'static str,
     /// The accepted values, as text.
     pub range: String,
     /// The effect, with its unit, and what happens at the limit.
     pub about: String,
+    /// Whether the value is never shown.
+    pub is_secret: bool,
 }
 
 macro_rules! knobs {
-    ($($(#[doc = $doc:literal])+ $field:ident: $type:ty = $variable:literal, $default:literal, $kind:expr;)+) => {
+    ($($subject:literal {
+        $($(#[doc = $doc:literal])+ $field:ident: $type:ty = $variable:literal, $default:literal, $kind:expr;)+
+    })+) => {
         /// The server's configuration.
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub struct Config {
-            $($(#[doc = $doc])+ #[doc = ""] #[doc = concat!("`", $variable, "`, default `", $default, "`.")] pub $field: $type,)+
+            $($($(#[doc = $doc])+ #[doc = ""] #[doc = concat!("`", $variable, "`, default `", $default, "`.")] pub $field: $type,)+)+
         }
 
         impl Config {
             /// All knobs, in the order in which they are shown.
             pub fn knobs() -> Vec<Knob> {
-                vec![$(Knob {
+                vec![$($(Knob {
                     variable: $variable,
+                    subject: $subject,
                     default: $default,
                     range: $kind.range(),
                     about: [$($doc),+].concat().trim().to_owned(),
-                },)+]
+                    is_secret: $kind.is_secret(),
+                },)+)+]
             }
 
             /// The values in force, by variable.
             pub fn values(&self) -> Vec<(&'static str, String)> {
-                vec![$(($variable, self.$field.to_string()),)+]
+                vec![$($(($variable, self.$field.to_string()),)+)+]
             }
 
             fn read(variables: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
                 Ok(Self {
-                    $($field: {
+                    $($($field: {
                         let value = variables.get($variable).map_or($default, String::as_str);
                         $kind.parse(value).ok_or_else(|| ConfigError::BadValue {
                             variable: $variable,
                             value: $kind.shown(value),
                             range: $kind.range(),
                         })?
-                    },)+
+                    },)+)+
                 })
             }
         }
@@ -112,115 +120,135 @@ macro_rules! knobs {
 }
 
 knobs! {
-    /// Address and port to listen on; port 0 takes a free one, which the log names.
-    bind: SocketAddr = "CHAT_BIND", "127.0.0.1:8080", Address;
-    /// Worker threads; 0: one per core that the process may use.
-    workers: u64 = "CHAT_WORKERS", "0", Number(0, 64);
-    /// Most connections at a time, whatever they speak; past them 128 more may speak plain HTTP, and WebSockets are refused with 503. 0: what the limit of open files allows.
-    connections: u64 = "CHAT_CONNECTIONS", "0", Number(0, 10_000_000);
-    /// Most connections of one client address, whatever they speak; the next is refused with 429. 0: no limit. An IPv6 network of 64 bits is one address.
-    connections_per_address: u64 = "CHAT_CONNECTIONS_PER_ADDRESS", "0", Number(0, 10_000_000);
-    /// Handshakes a second of one client address, and as many at once; more are refused with 429 and the time to wait. 0: no limit.
-    handshakes_per_second: u64 = "CHAT_HANDSHAKES_PER_SECOND", "0", Number(0, 1_000_000);
-    /// Seconds that a TLS handshake may take, then the head of each request, and each 16 KiB of its body; past them the connection is closed.
-    handshake_seconds: u64 = "CHAT_HANDSHAKE_SECONDS", "5", Number(1, 60);
-    /// Reverse proxies whose word is trusted about a client: its address, and the host and scheme that it asked for.
-    /// Empty: none.
-    trusted_proxies: Networks = "CHAT_TRUSTED_PROXIES", "", NetworkList;
-    /// The header in which those proxies pass the address on; they must set or extend it. X-Forwarded-Host and
-    /// X-Forwarded-Proto are read only with x-forwarded-for.
-    forwarded_header: Chosen<ForwardedHeader> = "CHAT_FORWARDED_HEADER", "x-forwarded-for", FORWARDED_HEADERS;
-    /// Path prefix of a proxy that does not remove it from requests; requests without it are served too. Empty: the
-    /// proxy removes the prefix, or there is none.
-    path_prefix: PathPrefix = "CHAT_PATH_PREFIX", "", Prefix;
-    /// Origins of the pages and apps that may connect; others are refused with 403, programs that send no origin are
-    /// allowed. Empty: pages of the same host.
-    allowed_origins: AllowedOrigins = "CHAT_ALLOWED_ORIGINS", "", Origins;
-    /// The server's certificate and its intermediate certificates, as PEM; with it the port speaks TLS only. Read
-    /// again at SIGHUP.
-    tls_cert: String = "CHAT_TLS_CERT", "", OptionalFile;
-    /// The private key of the certificate, as PEM. Read again at SIGHUP.
-    tls_key: String = "CHAT_TLS_KEY", "", OptionalFile;
-    /// Frames a second and connection in the long run; faster ones are refused with `rate_limited`. 0: no limit.
-    messages_per_second: u64 = "CHAT_MESSAGES_PER_SECOND", "50", Number(0, 1_000_000);
-    /// Frames that one connection may send at once after a pause.
-    burst: u64 = "CHAT_BURST", "100", Number(1, 1_000_000);
-    /// Times a minute that one connection may join a room, and as many at once; more are refused with `rate_limited`. 0: no limit.
-    joins_per_minute: u64 = "CHAT_JOINS_PER_MINUTE", "600", Number(0, 1_000_000);
-    /// Most bytes of one message's text, as UTF-8; a longer one is refused with `message_too_large`.
-    message_bytes: u64 = "CHAT_MESSAGE_BYTES", "16384", Number(1, 1_048_576);
-    /// Most bytes of one frame of a client, its fragments together; a larger one closes the connection with 1009.
-    frame_bytes: u64 = "CHAT_FRAME_BYTES", "131072", Number(4_096, 16_777_216);
-    /// Smallest frame in bytes that is compressed, once for all receivers that accept compression. 0: compression is
-    /// not offered.
-    compression_bytes: u64 = "CHAT_COMPRESSION_BYTES", "256", Number(0, 16_777_216);
-    /// Most unsent bytes of one client; a frame that would exceed it closes the connection with 4001.
-    outbox_bytes: u64 = "CHAT_OUTBOX_BYTES", "1048576", Number(262_144, 67_108_864);
-    /// Most unsent bytes of all clients, divided equally among the workers, and never more than half of the memory
-    /// limit; above it the connections with the most are closed with 1013.
-    outboxes_bytes: u64 = "CHAT_OUTBOXES_BYTES", "1073741824", Number(262_144, 1_099_511_627_776);
-    /// Seconds for which a full socket may accept no bytes before its connection is closed with 4001; over HTTP, fewer
-    /// than 16 KiB.
-    slow_client_seconds: u64 = "CHAT_SLOW_CLIENT_SECONDS", "20", Number(1, 3_600);
-    /// Seconds between pings; a connection that is silent for two of them is closed with 4002.
-    heartbeat_seconds: u64 = "CHAT_HEARTBEAT_SECONDS", "25", Number(1, 3_600);
-    /// Most rooms that one client may be in; the next is refused with `too_many_rooms`.
-    rooms_per_client: u64 = "CHAT_ROOMS_PER_CLIENT", "64", Number(1, 10_000);
-    /// Most rooms; at the limit an empty room makes way, or the new one is refused with `too_many_rooms`.
-    rooms: u64 = "CHAT_ROOMS", "100000", Number(1, 10_000_000);
-    /// Seconds for which an empty room is kept; longer while a stored history has messages of it.
-    empty_room_seconds: u64 = "CHAT_EMPTY_ROOM_SECONDS", "300", Number(300, 31_536_000);
-    /// Memory that the process may use, in bytes; from 95 % of it on new connections and searches over HTTP are refused with 503. 0: the memory limit of the container, if it has one.
-    memory_bytes: u64 = "CHAT_MEMORY_BYTES", "0", Number(0, 1_125_899_906_842_624);
-    /// Where messages are kept: in a file that survives restarts, in memory while the server runs, or nowhere.
-    history: Chosen<HistoryMode> = "CHAT_HISTORY", "sqlite", HISTORY_MODES;
-    /// The file of the stored history; its folder is created.
-    history_path: String = "CHAT_HISTORY_PATH", "data/starling.db", FilePath;
-    /// When a message counts as stored: normal survives a crash of the process, full also one of the machine.
-    history_sync: Chosen<Durability> = "CHAT_HISTORY_SYNC", "normal", HISTORY_SYNCS;
-    /// Most stored messages of one room; the oldest are dropped first. 0: no limit.
-    history_keep_messages: u64 = "CHAT_HISTORY_KEEP_MESSAGES", "0", Number(0, 1_000_000_000_000);
-    /// Seconds for which a message stays stored. 0: no limit.
-    history_keep_seconds: u64 = "CHAT_HISTORY_KEEP_SECONDS", "0", Number(0, 3_153_600_000);
-    /// Most bytes of the stored history without its search index; the oldest messages of all rooms are dropped first.
-    /// 0: no limit.
-    history_keep_bytes: u64 = "CHAT_HISTORY_KEEP_BYTES", "10737418240", Number(0, 1_125_899_906_842_624);
-    /// Most messages of one room in memory, as a cache in front of a stored history; the oldest are dropped first.
-    history_messages: u64 = "CHAT_HISTORY_MESSAGES", "1000", Number(1, 1_000_000);
-    /// Most bytes of messages of all rooms in memory; the oldest are dropped first.
-    history_bytes: u64 = "CHAT_HISTORY_BYTES", "67108864", Number(65_536, 1_099_511_627_776);
-    /// Most message ids remembered to detect duplicates, each for five minutes; near the limit the clients with the
-    /// most lose their oldest early.
-    remembered_ids: u64 = "CHAT_REMEMBERED_IDS", "262144", Number(1_024, 100_000_000);
-    /// Most commands of one client in flight; at the limit its socket is not read.
-    client_credits: u64 = "CHAT_CLIENT_CREDITS", "64", Number(1, 65_536);
-    /// Most commands of all clients in flight; at the limit no socket is read.
-    server_credits: u64 = "CHAT_SERVER_CREDITS", "4096", Number(1, 1_000_000);
-    /// Seconds that clients have to leave when the server is asked to stop; their reconnects are spread over the same
-    /// time.
-    drain_seconds: u64 = "CHAT_DRAIN_SECONDS", "5", Number(0, 600);
-    /// Whether names are authenticated: open, a name belongs to the connection that holds it; jwt, every client needs
-    /// a token.
-    auth: Chosen<AuthMode> = "CHAT_AUTH", "open", AUTH_MODES;
-    /// The secret with which tokens are signed (HS256).
-    jwt_secret: Secret = "CHAT_JWT_SECRET", "", Hidden(32);
-    /// The public key of the issuer of tokens, as PEM: RSA (RS256) or Ed25519 (`EdDSA`).
-    jwt_public_key_file: String = "CHAT_JWT_PUBLIC_KEY_FILE", "", OptionalFile;
-    /// The bearer token of operators; empty: only a token with `admin` makes an operator.
-    admin_token: Secret = "CHAT_ADMIN_TOKEN", "", Hidden(16);
-    /// Most inboxes; at the limit, writing to a client that has none may be refused with `too_many_inboxes`. A
-    /// connected client always gets one.
-    inboxes: u64 = "CHAT_INBOXES", "100000", Number(1, 10_000_000);
-    /// Most inboxes that one client may create by writing to clients that have never connected; the next is refused
-    /// with `too_many_inboxes`.
-    inboxes_per_client: u64 = "CHAT_INBOXES_PER_CLIENT", "1000", Number(1, 10_000_000);
-    /// A folder from which the page is read at every request, for development of the page; empty: the compiled-in
-    /// page.
-    web_dir: String = "CHAT_WEB_DIR", "", Folder;
-    /// Filter of the log lines on standard error; lines that it does not accept in time are dropped and counted.
-    log: String = "CHAT_LOG", "info,actix_server=warn", LogFilter;
-    /// How log lines are written: text for people, or json, one object a line.
-    log_format: Chosen<log_lines::Format> = "CHAT_LOG_FORMAT", "text", LOG_FORMATS;
+    "The port and its connections" {
+        /// Address and port to listen on; port 0 takes a free one, which the log names.
+        bind: SocketAddr = "CHAT_BIND", "127.0.0.1:8080", Address;
+        /// Worker threads; 0: one per core that the process may use.
+        workers: u64 = "CHAT_WORKERS", "0", Number(0, 64);
+        /// Most connections at a time, whatever they speak; past them 128 more may speak plain HTTP, and WebSockets are refused with 503. 0: what the limit of open files allows.
+        connections: u64 = "CHAT_CONNECTIONS", "0", Number(0, 10_000_000);
+        /// Most connections of one client address, whatever they speak; the next is refused with 429. 0: no limit. An IPv6 network of 64 bits is one address.
+        connections_per_address: u64 = "CHAT_CONNECTIONS_PER_ADDRESS", "0", Number(0, 10_000_000);
+        /// Handshakes a second of one client address, and as many at once; more are refused with 429 and the time to wait. 0: no limit.
+        handshakes_per_second: u64 = "CHAT_HANDSHAKES_PER_SECOND", "0", Number(0, 1_000_000);
+        /// Seconds that a TLS handshake may take, then the head of each request, and each 16 KiB of its body; past them the connection is closed.
+        handshake_seconds: u64 = "CHAT_HANDSHAKE_SECONDS", "5", Number(1, 60);
+    }
+    "Proxies and pages" {
+        /// Reverse proxies whose word is trusted about a client: its address, and the host and scheme that it asked for.
+        /// Empty: none.
+        trusted_proxies: Networks = "CHAT_TRUSTED_PROXIES", "", NetworkList;
+        /// The header in which those proxies pass the address on; they must set or extend it. X-Forwarded-Host and
+        /// X-Forwarded-Proto are read only with x-forwarded-for.
+        forwarded_header: Chosen<ForwardedHeader> = "CHAT_FORWARDED_HEADER", "x-forwarded-for", FORWARDED_HEADERS;
+        /// Path prefix of a proxy that does not remove it from requests; requests without it are served too. Empty: the
+        /// proxy removes the prefix, or there is none.
+        path_prefix: PathPrefix = "CHAT_PATH_PREFIX", "", Prefix;
+        /// Origins of the pages and apps that may connect; others are refused with 403, programs that send no origin are
+        /// allowed. Empty: pages of the same host.
+        allowed_origins: AllowedOrigins = "CHAT_ALLOWED_ORIGINS", "", Origins;
+    }
+    "TLS" {
+        /// The server's certificate and its intermediate certificates, as PEM; with it the port speaks TLS only. Read
+        /// again at SIGHUP.
+        tls_cert: String = "CHAT_TLS_CERT", "", OptionalFile;
+        /// The private key of the certificate, as PEM. Read again at SIGHUP.
+        tls_key: String = "CHAT_TLS_KEY", "", OptionalFile;
+    }
+    "What a client may send" {
+        /// Frames a second and connection in the long run; faster ones are refused with `rate_limited`. 0: no limit.
+        messages_per_second: u64 = "CHAT_MESSAGES_PER_SECOND", "50", Number(0, 1_000_000);
+        /// Frames that one connection may send at once after a pause.
+        burst: u64 = "CHAT_BURST", "100", Number(1, 1_000_000);
+        /// Times a minute that one connection may join a room, and as many at once; more are refused with `rate_limited`. 0: no limit.
+        joins_per_minute: u64 = "CHAT_JOINS_PER_MINUTE", "600", Number(0, 1_000_000);
+        /// Most bytes of one message's text, as UTF-8; a longer one is refused with `message_too_large`.
+        message_bytes: u64 = "CHAT_MESSAGE_BYTES", "16384", Number(1, 1_048_576);
+        /// Most bytes of one frame of a client, its fragments together; a larger one closes the connection with 1009.
+        frame_bytes: u64 = "CHAT_FRAME_BYTES", "131072", Number(4_096, 16_777_216);
+    }
+    "What a client receives" {
+        /// Smallest frame in bytes that is compressed, once for all receivers that accept compression. 0: compression is
+        /// not offered.
+        compression_bytes: u64 = "CHAT_COMPRESSION_BYTES", "256", Number(0, 16_777_216);
+        /// Most unsent bytes of one client; a frame that would exceed it closes the connection with 4001.
+        outbox_bytes: u64 = "CHAT_OUTBOX_BYTES", "1048576", Number(262_144, 67_108_864);
+        /// Most unsent bytes of all clients, divided equally among the workers, and never more than half of the memory
+        /// limit; above it the connections with the most are closed with 1013.
+        outboxes_bytes: u64 = "CHAT_OUTBOXES_BYTES", "1073741824", Number(262_144, 1_099_511_627_776);
+        /// Seconds for which a full socket may accept no bytes before its connection is closed with 4001; over HTTP, fewer
+        /// than 16 KiB.
+        slow_client_seconds: u64 = "CHAT_SLOW_CLIENT_SECONDS", "20", Number(1, 3_600);
+        /// Seconds between pings; a connection that is silent for two of them is closed with 4002.
+        heartbeat_seconds: u64 = "CHAT_HEARTBEAT_SECONDS", "25", Number(1, 3_600);
+    }
+    "Rooms and memory" {
+        /// Most rooms that one client may be in; the next is refused with `too_many_rooms`.
+        rooms_per_client: u64 = "CHAT_ROOMS_PER_CLIENT", "64", Number(1, 10_000);
+        /// Most rooms; at the limit an empty room makes way, or the new one is refused with `too_many_rooms`.
+        rooms: u64 = "CHAT_ROOMS", "100000", Number(1, 10_000_000);
+        /// Seconds for which an empty room is kept; longer while a stored history has messages of it.
+        empty_room_seconds: u64 = "CHAT_EMPTY_ROOM_SECONDS", "300", Number(300, 31_536_000);
+        /// Memory that the process may use, in bytes; from 95 % of it on new connections and searches over HTTP are refused with 503. 0: the memory limit of the container, if it has one.
+        memory_bytes: u64 = "CHAT_MEMORY_BYTES", "0", Number(0, 1_125_899_906_842_624);
+    }
+    "History" {
+        /// Where messages are kept: in a file that survives restarts, in memory while the server runs, or nowhere.
+        history: Chosen<HistoryMode> = "CHAT_HISTORY", "sqlite", HISTORY_MODES;
+        /// The file of the stored history; its folder is created.
+        history_path: String = "CHAT_HISTORY_PATH", "data/starling.db", FilePath;
+        /// When a message counts as stored: normal survives a crash of the process, full also one of the machine.
+        history_sync: Chosen<Durability> = "CHAT_HISTORY_SYNC", "normal", HISTORY_SYNCS;
+        /// Most stored messages of one room; the oldest are dropped first. 0: no limit.
+        history_keep_messages: u64 = "CHAT_HISTORY_KEEP_MESSAGES", "0", Number(0, 1_000_000_000_000);
+        /// Seconds for which a message stays stored. 0: no limit.
+        history_keep_seconds: u64 = "CHAT_HISTORY_KEEP_SECONDS", "0", Number(0, 3_153_600_000);
+        /// Most bytes of the stored history without its search index; the oldest messages of all rooms are dropped first.
+        /// 0: no limit.
+        history_keep_bytes: u64 = "CHAT_HISTORY_KEEP_BYTES", "10737418240", Number(0, 1_125_899_906_842_624);
+        /// Most messages of one room in memory, as a cache in front of a stored history; the oldest are dropped first.
+        history_messages: u64 = "CHAT_HISTORY_MESSAGES", "1000", Number(1, 1_000_000);
+        /// Most bytes of messages of all rooms in memory; the oldest are dropped first.
+        history_bytes: u64 = "CHAT_HISTORY_BYTES", "67108864", Number(65_536, 1_099_511_627_776);
+        /// Most message ids remembered to detect duplicates, each for five minutes; near the limit the clients with the
+        /// most lose their oldest early.
+        remembered_ids: u64 = "CHAT_REMEMBERED_IDS", "262144", Number(1_024, 100_000_000);
+    }
+    "Flow control and shutdown" {
+        /// Most commands of one client in flight; at the limit its socket is not read.
+        client_credits: u64 = "CHAT_CLIENT_CREDITS", "64", Number(1, 65_536);
+        /// Most commands of all clients in flight; at the limit no socket is read.
+        server_credits: u64 = "CHAT_SERVER_CREDITS", "4096", Number(1, 1_000_000);
+        /// Seconds that clients have to leave when the server is asked to stop; their reconnects are spread over the same
+        /// time.
+        drain_seconds: u64 = "CHAT_DRAIN_SECONDS", "5", Number(0, 600);
+    }
+    "Names, tokens and inboxes" {
+        /// Whether names are authenticated: open, a name belongs to the connection that holds it; jwt, every client needs
+        /// a token.
+        auth: Chosen<AuthMode> = "CHAT_AUTH", "open", AUTH_MODES;
+        /// The secret with which tokens are signed (HS256).
+        jwt_secret: Secret = "CHAT_JWT_SECRET", "", Hidden(32);
+        /// The public key of the issuer of tokens, as PEM: RSA (RS256) or Ed25519 (`EdDSA`).
+        jwt_public_key_file: String = "CHAT_JWT_PUBLIC_KEY_FILE", "", OptionalFile;
+        /// The bearer token of operators; empty: only a token with `admin` makes an operator.
+        admin_token: Secret = "CHAT_ADMIN_TOKEN", "", Hidden(16);
+        /// Most inboxes; at the limit, writing to a client that has none may be refused with `too_many_inboxes`. A
+        /// connected client always gets one.
+        inboxes: u64 = "CHAT_INBOXES", "100000", Number(1, 10_000_000);
+        /// Most inboxes that one client may create by writing to clients that have never connected; the next is refused
+        /// with `too_many_inboxes`.
+        inboxes_per_client: u64 = "CHAT_INBOXES_PER_CLIENT", "1000", Number(1, 10_000_000);
+    }
+    "Page and log" {
+        /// A folder from which the page is read at every request, for development of the page; empty: the compiled-in
+        /// page.
+        web_dir: String = "CHAT_WEB_DIR", "", Folder;
+        /// Filter of the log lines on standard error; lines that it does not accept in time are dropped and counted.
+        log: String = "CHAT_LOG", "info,actix_server=warn", LogFilter;
+        /// How log lines are written: text for people, or json, one object a line.
+        log_format: Chosen<log_lines::Format> = "CHAT_LOG_FORMAT", "text", LOG_FORMATS;
+    }
 }
 
 impl Default for Config {

@@ -14,15 +14,17 @@ use crate::admission::EXTRA_PLACES;
 /// the connections that a full server answers.
 const FILES_RESERVED: u64 = 128 + EXTRA_PLACES;
 
-/// The server's variables: those of the process, and those of `.env` in the current folder that the process does not
-/// set. The variables that Kubernetes adds for a Service named `chat` are left out.
+/// The server's settings, each under the name of its variable; of two for one variable, the later counts: `.env` in the
+/// current folder, the variables of the process, then these flags. The variables that Kubernetes adds for a Service named
+/// `chat` are left out.
 ///
 /// # Errors
 /// `.env` exists but cannot be read or parsed; a variable is not UTF-8; or the process sets `CHAT_PORT`, which is for
-/// compose.yaml, but not `CHAT_BIND`.
-pub fn variables() -> anyhow::Result<Vec<(String, String)>> {
+/// compose.yaml, but nothing sets `CHAT_BIND`.
+pub fn settings(flags: Vec<(String, String)>) -> anyhow::Result<Vec<(String, String)>> {
     let environment = Environment::read()?;
-    let variables = environment.starting_with(PREFIX)?;
+    let mut variables = environment.starting_with(PREFIX)?;
+    variables.extend(flags);
     let value_of = |wanted| variables.iter().find(|(name, _)| name == wanted).map(|(_, value)| value);
     // In `.env` it is for compose.yaml. Set for the process itself, it is meant as the listening port.
     if let Some(port) = value_of(PUBLISHED_PORT).filter(|_| environment.is_of_process(PUBLISHED_PORT))

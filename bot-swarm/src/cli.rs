@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, FromArgMatches as _};
+use starling_process::manuals::ManualsCommand;
 
 use crate::config::{Config, ConfigError, KNOBS, Knob, SCENARIO};
 use crate::expect::Expectations;
@@ -20,6 +21,21 @@ const PRINT_CONFIG: &str = "print-config";
 /// Flags that the search's help shows besides the search's own.
 const SHOWN_IN_SEARCH: [&str; 8] =
     ["server-url", "count", "rooms", "messages-per-second", "workers", "expect", "report", "server-metrics"];
+
+/// The headings of the help, each with the first flag below it.
+const SUBJECTS: [(&str, &str); 8] = [
+    ("server-url", "The server"),
+    ("count", "The bots"),
+    ("messages-per-second", "Their messages"),
+    ("behaviours", "Their behaviour"),
+    ("seconds", "The run"),
+    ("dialect", "Other servers"),
+    ("expect", "The verdict and the reports"),
+    ("find", "The search for a limit"),
+];
+
+/// The command that writes man pages and completions.
+const MANUALS: &str = "manuals";
 
 /// The command that merges reports.
 const MERGE: &str = "merge";
@@ -42,6 +58,8 @@ pub enum Request {
         /// The folder for the merged report.
         folder: Option<PathBuf>,
     },
+    /// Write man pages and shell completions.
+    Manuals(ManualsCommand),
     /// Compare a report with an earlier one.
     Compare {
         /// The earlier report.
@@ -58,13 +76,15 @@ pub fn command() -> Command {
         .action(ArgAction::SetTrue)
         .help("Print the configuration in force, and exit");
     // A command's help omits flags that it has no use for. Before the name of a command, any flag may stand.
-    let of_run = KNOBS.iter().map(|knob| flag(knob).hide(knob.is_of_search()));
-    let of_search = KNOBS.iter().filter(|knob| knob.counts_in_search());
+    let of_run = flags().map(|(knob, flag)| flag.hide(knob.is_of_search()));
+    let of_search = flags().filter(|(knob, _)| knob.counts_in_search());
     let of_search =
-        of_search.map(|knob| flag(knob).hide(!knob.is_of_search() && !SHOWN_IN_SEARCH.contains(&knob.flag)));
+        of_search.map(|(knob, flag)| flag.hide(!knob.is_of_search() && !SHOWN_IN_SEARCH.contains(&knob.flag)));
     Command::new("bot-swarm")
-        .version(env!("CARGO_PKG_VERSION"))
+        .version(starling_process::VERSION)
         .about("Many bots that load a chat server, check what arrives and measure how long it took")
+        .max_term_width(120)
+        .next_line_help(true)
         .after_help(
             "Every flag is also a variable of the environment, or of a file .env in the working directory.\n\
              Exit codes: 0: the run kept all expectations; 1: it did not; 2: the swarm itself was the limit, so \
@@ -78,12 +98,15 @@ pub fn command() -> Command {
                 .after_help(
                     "All other flags that control the bots are accepted, too: see bot-swarm --help. The search itself \
                      decides how long a load takes and when its bots connect.\n\
-                     Exit codes: 0: a limit was found, or none up to --find-most; 1: even the least load failed; 2: the 
+                     Exit codes: 0: a limit was found, or none up to --find-most; 1: even the least load failed; 2: the \
                      swarm itself was the limit; 3: could not run, or ended early; 4: nothing was measured.",
                 )
                 .args(of_search)
                 .arg(print_config),
         )
+        .subcommand(ManualsCommand::augment_args(
+            Command::new(MANUALS).about("Writes the man pages, and the completions for bash, fish and zsh, to a folder"),
+        ))
         .subcommand(
             Command::new(COMPARE)
                 .about("Compares two reports; exit codes: 0: nothing is worse; 1: something is; 2: a run is not valid")
@@ -121,13 +144,25 @@ pub fn command() -> Command {
         )
 }
 
+/// Each knob with its flag, below its heading.
+fn flags() -> impl Iterator<Item = (&'static Knob, Arg)> {
+    let mut subject = None;
+    KNOBS.iter().map(move |knob| {
+        let first = SUBJECTS.iter().find(|(first, _)| *first == knob.flag);
+        subject = first.map(|(_, subject)| *subject).or(subject);
+        (knob, flag(knob).help_heading(subject))
+    })
+}
+
 fn flag(knob: &'static Knob) -> Arg {
     let flag = Arg::new(knob.flag).long(knob.flag).value_name("VALUE");
     // A switch like `--insecure` needs no value.
     let is_switch = knob.default == "false";
     let flag = if is_switch { flag.num_args(0..=1).require_equals(true).default_missing_value("true") } else { flag };
+    let default = if knob.default.is_empty() { "empty" } else { knob.default };
     flag.allow_hyphen_values(!is_switch)
-        .help(format!("{} [{}; {}; default: {}]", knob.help, knob.variable, knob.range, knob.default))
+        .help(format!("{} [default: {default}]", knob.help))
+        .long_help(format!("{}.\n[{}; {}; default: {default}]", knob.help, knob.variable, knob.range))
 }
 
 fn report(name: &'static str, help: &'static str) -> Arg {
@@ -143,6 +178,10 @@ pub fn request(
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Request, ConfigError> {
     let command = flags.subcommand();
+    if let Some((MANUALS, flags)) = command {
+        // The parser has checked that the folder is given.
+        return Ok(Request::Manuals(ManualsCommand::from_arg_matches(flags).unwrap_or_else(|error| error.exit())));
+    }
     if let Some((COMPARE, reports)) = command {
         let path = |name| reports.get_one::<PathBuf>(name).cloned().unwrap_or_default();
         return Ok(Request::Compare { before: path("before"), now: path("now") });

@@ -58,6 +58,10 @@ fn run(flags: &clap::ArgMatches) -> anyhow::Result<u8> {
     );
     log_lines::start(filter, log_lines::Format::Text, LOWERED)?;
     match cli::request(flags, environment.starting_with(PREFIX)?)? {
+        Request::Manuals(manuals) => {
+            manuals.write(cli::command())?;
+            Ok(0)
+        }
         Request::PrintConfig(config) => {
             print(&config.to_env())?;
             Ok(0)

@@ -6,6 +6,7 @@
 //! - [`diagnosis`] says what limits a server, by its metrics.
 //! - [`start`] sees to the clock and to the signal of the limit on the size of files.
 //! - [`exposition`] makes metric families of figures that were counted elsewhere.
+//! - [`manuals`] makes man pages and shell completions.
 //! - [`log_lines`] writes log lines to standard error and never waits for it.
 //!
 //! The crate knows no variable of either program.
@@ -15,7 +16,12 @@ pub mod dotenv;
 mod environment;
 pub mod exposition;
 pub mod log_lines;
+#[cfg(feature = "command-line")]
+pub mod manuals;
 pub mod samples;
 pub mod start;
 
 pub use environment::{Environment, EnvironmentError};
+
+/// The version of both programs, with the commit that a release was built from: `0.1.0 (0123456789ab)`.
+pub const VERSION: &str = env!("STARLING_VERSION");

@@ -17,9 +17,14 @@ pub(super) trait Kind {
     fn parse(&self, text: &str) -> Option<Self::Value>;
     fn range(&self) -> String;
 
-    /// The text as it may appear in an error message; hides secrets.
+    /// Whether values are never shown.
+    fn is_secret(&self) -> bool {
+        false
+    }
+
+    /// The text as it may appear in an error message.
     fn shown(&self, text: &str) -> String {
-        text.to_owned()
+        if self.is_secret() { HIDDEN.to_owned() } else { text.to_owned() }
     }
 }
 
@@ -113,8 +118,8 @@ impl Kind for Hidden {
         format!("a secret of at least {} bytes, or empty", self.0)
     }
 
-    fn shown(&self, _: &str) -> String {
-        HIDDEN.into()
+    fn is_secret(&self) -> bool {
+        true
     }
 }
 

@@ -181,6 +181,7 @@ macro_rules! pages {
 
 pages! {
     the_readme_is_true = "README.md";
+    the_page_for_contributors_is_true = "CONTRIBUTING.md";
     the_page_of_the_architecture_is_true = "docs/architecture.md";
     the_page_of_the_configuration_is_true = "docs/configuration.md";
     the_page_of_the_history_is_true = "docs/history.md";

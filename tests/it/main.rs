@@ -55,6 +55,8 @@ mod own_answers;
 #[cfg(test)]
 mod pace;
 #[cfg(test)]
+mod packages;
+#[cfg(test)]
 mod proxies;
 #[cfg(test)]
 #[path = "../stack/shown.rs"]

@@ -328,6 +328,35 @@ fn only_the_dotenv_file_of_the_current_folder_is_read() {
 }
 
 #[test]
+fn a_flag_goes_before_the_environment_and_the_environment_before_a_dotenv_file() {
+    let folder = folder();
+    fs::write(folder.path().join(".env"), "CHAT_BURST=7\nCHAT_WORKERS=3\nCHAT_ROOMS=5\n").unwrap();
+    let flags = ["--burst", "9", "--print-config"];
+    let printed = stdout(&starling().run(folder.path(), &flags, &[("CHAT_BURST", "8"), ("CHAT_WORKERS", "4")]));
+    for line in ["CHAT_BURST=9\n", "CHAT_WORKERS=4\n", "CHAT_ROOMS=5\n"] {
+        assert!(printed.contains(line), "{line}: {printed}");
+    }
+}
+
+#[test]
+fn a_wrong_flag_is_refused_with_what_to_do() {
+    for (flags, code, says) in [
+        (&["--burst", "-1"][..], 1, "CHAT_BURST=-1: must be a whole number from 1 to 1000000"),
+        (&["--bind", "here"], 1, "CHAT_BIND=here: must be an IP address and a port, like 127.0.0.1:8080 or [::]:8080"),
+        (&["--worker", "1"], 2, "a similar argument exists: '--workers'"),
+        (&["--port", "1"], 2, "a similar argument exists: '--bind'"),
+        (&["--host=x"], 2, "a similar argument exists: '--bind'"),
+        (&["--jwt-secret", "tell-nobody"], 2, "a secret has no flag; set the variable CHAT_JWT_SECRET"),
+        (&["backup", "--admin-token=tell-nobody", "f"], 2, "a secret has no flag; set the variable CHAT_ADMIN_TOKEN"),
+    ] {
+        let output = starling().run(folder().path(), flags, &[]);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(code), 0), "{flags:?}: {stderr}");
+        assert!(stderr.contains(says) && !stderr.contains("tell-nobody"), "{flags:?}: {stderr}");
+    }
+}
+
+#[test]
 fn the_printed_configuration_is_what_is_in_force_as_a_dotenv_file() {
     let folder = folder();
     let output = starling().run(folder.path(), &["--print-config"], &[("CHAT_BURST", "7")]);
@@ -343,10 +372,12 @@ fn the_printed_configuration_is_what_is_in_force_as_a_dotenv_file() {
 fn the_help_names_every_knob() {
     let output = starling().run(folder().path(), &["--help"], &[]);
     assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
-    let help = stdout(&output);
+    // The lines of the help are as long as the terminal is wide.
+    let in_one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let help = in_one_line(&stdout(&output));
     for knob in Config::knobs() {
-        for part in [knob.variable, knob.default, &knob.about, &knob.range] {
-            assert!(help.contains(part), "{part:?} is missing for {}", knob.variable);
+        for part in [knob.variable, knob.subject, knob.default, &knob.about, &knob.range] {
+            assert!(help.contains(&in_one_line(part)), "{part:?} is missing for {}", knob.variable);
         }
     }
     for option in ["--print-config", "--help", "--version"] {
@@ -357,7 +388,8 @@ fn the_help_names_every_knob() {
 #[test]
 fn the_version_is_that_of_the_package() {
     let output = starling().run(folder().path(), &["--version"], &[]);
-    assert_eq!(stdout(&output), concat!("starling ", env!("CARGO_PKG_VERSION"), "\n"));
+    // A release also names its commit.
+    assert_eq!(stdout(&output), concat!("starling ", env!("CARGO_PKG_VERSION"), " (debug)\n"));
     assert_eq!(output.status.code(), Some(0));
     let unknown = starling().run(folder().path(), &["--dance"], &[]);
     assert_eq!((unknown.status.code(), unknown.stdout.len()), (Some(2), 0));
