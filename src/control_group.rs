@@ -10,6 +10,9 @@ use procfs::process::Process;
 /// Where control groups are mounted.
 const MOUNT: &str = "/sys/fs/cgroup";
 
+/// Where the system counts the pressure on the whole machine.
+const PRESSURE: &str = "/proc/pressure";
+
 /// Memory of a control group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Memory {
@@ -17,6 +20,14 @@ pub(crate) struct Memory {
     pub(crate) used: u64,
     /// The limit in bytes; above it the kernel kills the process.
     pub(crate) limit: u64,
+}
+
+/// How often and for how long a control group was stopped at its CPU limit, since it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Throttling {
+    pub(crate) periods: u64,
+    pub(crate) throttled: u64,
+    pub(crate) seconds: f64,
 }
 
 /// The number of cores that this process may use: those in its affinity mask, limited by its CPU quota, rounded up.
@@ -90,25 +101,72 @@ impl ControlGroups {
         shares.min_by(f64::total_cmp)
     }
 
+    /// How often the tightest of the CPU limits was reached.
+    pub(crate) fn throttling(&self) -> Throttling {
+        let groups = self.folders("cpu").into_iter().filter_map(|folder| {
+            let stat = fs::read_to_string(folder.join("cpu.stat")).ok()?;
+            let field = |name: &str| {
+                let value =
+                    stat.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<u64>().ok());
+                value.unwrap_or(0)
+            };
+            // Version 2 counts microseconds, version 1 nanoseconds.
+            let seconds = field("throttled_usec") as f64 / 1e6 + field("throttled_time") as f64 / 1e9;
+            Some(Throttling { periods: field("nr_periods"), throttled: field("nr_throttled"), seconds })
+        });
+        groups.max_by(|a, b| a.seconds.total_cmp(&b.seconds).then(a.periods.cmp(&b.periods))).unwrap_or_default()
+    }
+
+    /// The time for which some and all tasks waited for a resource (`cpu`, `memory` or `io`), in seconds: of the
+    /// `container` where the system counts that, else of the `machine`. 0 where it counts neither.
+    pub(crate) fn pressure(&self, resource: &str) -> (&'static str, [f64; 2]) {
+        let own =
+            self.unified().and_then(|folder| fs::read_to_string(folder.join(format!("{resource}.pressure"))).ok());
+        let (of, text) = match own {
+            Some(text) => ("container", text),
+            None => ("machine", fs::read_to_string(Path::new(PRESSURE).join(resource)).unwrap_or_default()),
+        };
+        let total = |kind: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(kind)?.rsplit_once("total="));
+            line.and_then(|(_, micros)| micros.parse::<u64>().ok()).unwrap_or(0) as f64 / 1e6
+        };
+        (of, ["some ", "full "].map(total))
+    }
+
+    /// The process's own group of version 2, if all controllers are in it.
+    fn unified(&self) -> Option<PathBuf> {
+        let [(names, path)] = &self.paths[..] else { return None };
+        let folder = self.mount.join(path.trim_start_matches('/'));
+        names.is_empty().then(|| if folder.is_dir() { folder } else { self.mount.clone() })
+    }
+
+    /// The memory in use in the process's own group, limited or not.
+    pub(crate) fn memory_used(&self) -> Option<u64> {
+        Some(memory_of(self.folders("memory").first()?)?.used)
+    }
+
     /// The memory of the tightest limit; `None`: there is no limit.
     pub(crate) fn memory(&self) -> Option<Memory> {
-        let limited = self.folders("memory").into_iter().filter_map(|folder| {
-            let file = |name: &str| folder.join(name);
-            let (limit, used, droppable) = match number(&file("memory.max")) {
-                Some(limit) => (limit, number::<u64>(&file("memory.current"))?, "inactive_file "),
-                None => (
-                    number(&file("memory.limit_in_bytes"))?,
-                    number::<u64>(&file("memory.usage_in_bytes"))?,
-                    "total_inactive_file ",
-                ),
-            };
-            let stat = fs::read_to_string(file("memory.stat")).unwrap_or_default();
-            let droppable = stat.lines().find_map(|line| line.strip_prefix(droppable)?.parse().ok()).unwrap_or(0);
-            Some(Memory { used: used.saturating_sub(droppable), limit })
-        });
+        let limited = self.folders("memory").into_iter().filter_map(|folder| memory_of(&folder));
         // Version 1 reports a number that no machine has if there is no limit.
         limited.filter(|memory| memory.limit < 1 << 60).min_by_key(|memory| memory.limit.saturating_sub(memory.used))
     }
+}
+
+/// The memory of a group, with a limit that no machine has where there is none.
+fn memory_of(folder: &Path) -> Option<Memory> {
+    let file = |name: &str| folder.join(name);
+    let (limit, used, droppable) = match number::<u64>(&file("memory.current")) {
+        Some(used) => (number(&file("memory.max")).unwrap_or(u64::MAX), used, "inactive_file "),
+        None => (
+            number(&file("memory.limit_in_bytes"))?,
+            number::<u64>(&file("memory.usage_in_bytes"))?,
+            "total_inactive_file ",
+        ),
+    };
+    let stat = fs::read_to_string(file("memory.stat")).unwrap_or_default();
+    let droppable = stat.lines().find_map(|line| line.strip_prefix(droppable)?.parse().ok()).unwrap_or(0);
+    Some(Memory { used: used.saturating_sub(droppable), limit })
 }
 
 /// The number in a file; `None` if the file contains `max`, or does not exist.
@@ -159,6 +217,23 @@ mod tests {
     }
 
     #[test]
+    fn throttling_and_pressure_are_read_from_both_versions() {
+        let stat = "usage_usec 9\nnr_periods 40\nnr_throttled 10\nthrottled_usec 2500000\n";
+        let psi = "some avg10=1.00 avg60=0.00 avg300=0.00 total=3000000\nfull avg10=0.00 total=500000\n";
+        let files = [("app/cpu.stat", stat), ("cpu.stat", "usage_usec 9\n"), ("app/io.pressure", psi)];
+        let (_mount, v2) = groups("0::/app\n", &files);
+        assert_eq!(v2.throttling(), Throttling { periods: 40, throttled: 10, seconds: 2.5 });
+        assert_eq!(v2.pressure("io"), ("container", [3.0, 0.5]));
+        assert_eq!(v2.pressure("cpu").0, "machine", "the group has no such file");
+        let stat = "nr_periods 40\nnr_throttled 10\nthrottled_time 2500000000\n";
+        let (_mount, v1) = groups("2:cpu:/x\n0::/\n", &[("cpu/x/cpu.stat", stat), ("io.pressure", psi)]);
+        assert_eq!(v1.throttling(), Throttling { periods: 40, throttled: 10, seconds: 2.5 });
+        assert_eq!(v1.pressure("io").0, "machine", "version 2 has no controllers there");
+        let (_mount, none) = groups("", &[]);
+        assert_eq!(none.throttling(), Throttling::default());
+    }
+
+    #[test]
     fn memory_is_what_cannot_be_dropped_against_the_limit() {
         let v2 = |limit| {
             [("memory.max", limit), ("memory.current", "900\n"), ("memory.stat", "anon 5\ninactive_file 300\n")]
@@ -166,7 +241,7 @@ mod tests {
         let (_mount, limited) = groups("0::/\n", &v2("1000\n"));
         assert_eq!(limited.memory(), Some(Memory { used: 600, limit: 1_000 }));
         let (_mount, unlimited) = groups("0::/\n", &v2("max\n"));
-        assert_eq!(unlimited.memory(), None);
+        assert_eq!((unlimited.memory(), unlimited.memory_used()), (None, Some(600)));
         let v1 = |limit| {
             [
                 ("memory/memory.limit_in_bytes", limit),

@@ -31,7 +31,6 @@ use async_nats::ServerAddr;
 use bytes::Bytes;
 use log::error;
 use percent_encoding::percent_decode_str;
-use prometheus::core::Collector;
 use starling_actors::clock;
 use starling_actors::nodes::heard::RelayedMessage;
 use starling_actors::nodes::log::{HeardSink, Log, LogState};
@@ -49,7 +48,8 @@ use self::engine::Engine;
 use self::fatal::Fatal;
 use self::hub::{Command, Hub};
 use self::link::Link;
-use self::metrics::{LogCollector, LogMetrics};
+pub use self::metrics::LogCollector;
+use self::metrics::LogMetrics;
 use self::progress::Progress;
 
 /// Where the log is, and what is asked of it.
@@ -163,7 +163,7 @@ impl NatsLog {
     }
 
     /// The metrics of the log. Like [`reach`](Self::reach), they stay valid.
-    pub fn metrics(&self) -> impl Collector + use<> {
+    pub fn metrics(&self) -> LogCollector {
         LogCollector(Arc::clone(&self.metrics))
     }
 

@@ -25,7 +25,7 @@ use crate::start_error::StartError;
 use crate::state::ServerState;
 use crate::tls::{self, Tls};
 use crate::worker::{SharedChat, SharedLog, WaitingChat, Worker};
-use crate::{environment, memory_watch, shutdown, summary};
+use crate::{environment, memory_watch, shutdown, summary, threads};
 
 /// Most connections that the kernel has completed but no worker has accepted yet.
 const BACKLOG: u32 = 4_096;
@@ -78,7 +78,10 @@ fn give_thread(prepared: PreparedChat) -> (Option<Arbiter>, WaitingChat) {
         return (None, Arc::new(Mutex::new(Some(prepared))));
     }
     let arbiter = Arbiter::new();
-    arbiter.spawn_fn(|| prepared.run_here());
+    arbiter.spawn_fn(|| {
+        threads::name_chat_server();
+        prepared.run_here();
+    });
     (Some(arbiter), Arc::default())
 }
 
@@ -103,7 +106,7 @@ impl StartedChat {
         let metrics = Metrics::new(workers, ServerCredits::new(chat_config.server_credits));
         let history = open(config, &metrics)?;
         let kept = history.kept_bytes();
-        let shared_log = log.as_ref().map(|log| SharedLog { reach: log.reach(), metrics: Box::new(log.metrics()) });
+        let shared_log = log.as_ref().map(|log| SharedLog { reach: log.reach(), metrics: log.metrics() });
         let of_chat = ((*chat_config).clone(), history, Arc::clone(&metrics));
         let (handle, prepared, ended) = match log {
             None => ChatServer::prepare(of_chat.0, of_chat.1, of_chat.2),
@@ -187,7 +190,7 @@ impl Server {
         }
         let connections = if config.connections == 0 { allowed } else { config.connections.min(allowed) };
         let worker = Worker::register(&config, connections, shared, tls.clone(), waiting_chat)?;
-        let state = Arc::clone(&worker.state);
+        let (state, judged) = (Arc::clone(&worker.state), worker.judged.clone());
         let server = actix_server::Server::build()
             .workers(workers)
             .max_concurrent_connections(usize::MAX)
@@ -204,6 +207,7 @@ impl Server {
             }
             drop(pulse);
         });
+        actix_rt::spawn(state.diagnosis().clone().watch(judged));
         actix_rt::spawn(summary::log_while_busy(Arc::clone(state.metrics())));
         actix_rt::spawn(memory_watch::watch(config.clone(), Arc::clone(&state), kept));
         let spoken = if tls.is_some() { ", TLS" } else { "" };

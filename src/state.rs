@@ -11,6 +11,7 @@ use starling_actors::{ChatConfig, ChatServerHandle, Metrics, clock};
 use crate::admission::Admission;
 use crate::auth::Access;
 use crate::broken_connections::BrokenConnections;
+use crate::diagnosis::Diagnosis;
 use crate::http_limits::HttpLimits;
 use crate::nats::LogReach;
 use crate::page::Pages;
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) http_limits: HttpLimits,
     /// Whether the log of several nodes can be written, where there is one.
     pub(crate) log: Option<LogReach>,
+    pub(crate) diagnosis: Diagnosis,
 }
 
 /// The shared state of the edges; one per server.
@@ -68,6 +70,10 @@ impl ServerState {
 
     pub(crate) fn refused(&self) -> &RefusedHandshakes {
         &self.shared.refused
+    }
+
+    pub(crate) fn diagnosis(&self) -> &Diagnosis {
+        &self.shared.diagnosis
     }
 
     pub(crate) fn pages(&self) -> &Pages {

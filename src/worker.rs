@@ -11,7 +11,6 @@ use actix_service::{ServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web_prom::{PrometheusMetrics, PrometheusMetricsBuilder};
 use prometheus::Registry;
-use prometheus::core::Collector;
 use starling_actors::chat_server::{ChatServerHandle, PreparedChat};
 use starling_actors::ids::HubId;
 use starling_actors::metrics::MetricsCollector;
@@ -22,15 +21,18 @@ use crate::admission::Admission;
 use crate::auth::Access;
 use crate::broken_connections::BrokenConnections;
 use crate::config::Config;
+use crate::diagnosis::Diagnosis;
 use crate::http;
 use crate::http_stream::HttpStream;
 use crate::limit_metrics::Limits;
-use crate::nats::LogReach;
+use crate::nats::{LogCollector, LogReach};
 use crate::page::Pages;
 use crate::process_metrics::ProcessMetrics;
 use crate::refusal::RefusedHandshakes;
 use crate::start_error::StartError;
 use crate::state::{ServerState, Shared};
+use crate::surroundings::Surroundings;
+use crate::threads;
 use crate::tls::Tls;
 use crate::upgrade::Upgrade;
 
@@ -49,7 +51,7 @@ pub(crate) struct SharedChat {
 /// What the edges need of the log of several nodes.
 pub(crate) struct SharedLog {
     pub(crate) reach: LogReach,
-    pub(crate) metrics: Box<dyn Collector>,
+    pub(crate) metrics: LogCollector,
 }
 
 /// Everything with which each worker thread starts to serve.
@@ -62,6 +64,8 @@ pub(crate) struct Worker {
     disconnect_time: Duration,
     next_hub: Arc<AtomicU8>,
     waiting_chat: WaitingChat,
+    /// The metrics that the diagnosis judges.
+    pub(crate) judged: Registry,
 }
 
 impl Worker {
@@ -75,10 +79,15 @@ impl Worker {
     ) -> Result<Self, StartError> {
         let SharedChat { handle, config: chat_config, metrics, log } = chat;
         let registered = |error: prometheus::Error| StartError::Metrics(error.to_string());
-        let registry = registry_of(&metrics).map_err(registered)?;
-        Limits::of(config, connections).register(&registry).map_err(registered)?;
-        let register_log = |log: SharedLog| registry.register(log.metrics).map(|()| log.reach);
-        let log = log.map(register_log).transpose().map_err(registered)?;
+        let (surroundings, diagnosis) = (Surroundings::new(), Diagnosis::new());
+        let judged = judged_registry(&metrics, &surroundings).map_err(registered)?;
+        let registry = registry_of(&metrics, surroundings, diagnosis.clone()).map_err(registered)?;
+        for registry in [&registry, &judged] {
+            Limits::of(config, connections).register(registry).map_err(registered)?;
+            if let Some(log) = &log {
+                registry.register(Box::new(log.metrics.clone())).map_err(registered)?;
+            }
+        }
         let state = Arc::new(ServerState::new(Shared {
             chat: handle,
             chat_config,
@@ -90,7 +99,8 @@ impl Worker {
             access: Access::new(config),
             admission: Admission::register(config, connections, &registry).map_err(registered)?,
             http_limits: config.http_limits(),
-            log,
+            log: log.map(|log| log.reach),
+            diagnosis,
         }));
         Ok(Self {
             state,
@@ -99,6 +109,7 @@ impl Worker {
             disconnect_time: config.handshake_time(),
             next_hub: Arc::default(),
             waiting_chat,
+            judged,
         })
     }
 
@@ -107,9 +118,10 @@ impl Worker {
         if let Some(prepared) = self.waiting_chat.lock().ok().and_then(|mut chat| chat.take()) {
             prepared.run_here();
         }
-        let state = &self.state;
+        let (state, number) = (&self.state, self.next_hub.fetch_add(1, Relaxed));
+        threads::name_worker(number);
         LocalHub::start(
-            HubId(self.next_hub.fetch_add(1, Relaxed)),
+            HubId(number),
             Arc::clone(state.chat_config()),
             state.chat().clone(),
             Arc::clone(state.metrics()),
@@ -138,11 +150,25 @@ impl Worker {
     }
 }
 
+/// A registry with the metrics that the diagnosis judges: cheap ones, which are read once a second.
+fn judged_registry(metrics: &Arc<Metrics>, surroundings: &Surroundings) -> Result<Registry, prometheus::Error> {
+    let registry = Registry::new();
+    registry.register(Box::new(MetricsCollector(Arc::clone(metrics))))?;
+    registry.register(Box::new(surroundings.clone()))?;
+    Ok(registry)
+}
+
 /// A registry with the metrics of the chat and of the process.
-fn registry_of(metrics: &Arc<Metrics>) -> Result<Registry, prometheus::Error> {
+fn registry_of(
+    metrics: &Arc<Metrics>,
+    surroundings: Surroundings,
+    diagnosis: Diagnosis,
+) -> Result<Registry, prometheus::Error> {
     let registry = Registry::new();
     registry.register(Box::new(MetricsCollector(Arc::clone(metrics))))?;
     registry.register(Box::new(ProcessMetrics::new()))?;
+    registry.register(Box::new(surroundings))?;
+    registry.register(Box::new(diagnosis))?;
     Ok(registry)
 }
 

@@ -248,9 +248,11 @@ impl Handler<SentToChat> for ChatServer {
         drop(in_mailbox);
         let work = arrival.begin();
         let changes_tables = matches!(command, Command::OpenSession { .. } | Command::Tick { .. });
-        self.apply(command, Now::read_at(work.started()), context);
+        let started = work.started();
+        self.apply(command, Now::read_at(started), context);
         if changes_tables {
             self.metrics.set_held(self.state.held());
+            self.metrics.pass_time(started);
             self.warn_of_full_tables();
         }
     }

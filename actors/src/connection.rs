@@ -205,6 +205,11 @@ impl Connection {
         self.outbox.as_ref()?.stalled_since
     }
 
+    /// The time at which the oldest unsent frame was offered.
+    pub(crate) fn oldest_offered(&self) -> Option<Instant> {
+        self.outbox.as_ref()?.chunks.front().map(|chunk| chunk.offered_at)
+    }
+
     /// Accepts frames into the outbox. A closing connection discards them.
     ///
     /// # Errors

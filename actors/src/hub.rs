@@ -9,6 +9,7 @@
 //! - `HubHandle` is how other threads reach it.
 //! - [`LocalHub`] is how the sessions of the same thread reach it, and `SessionHandle` how it reaches them.
 
+mod busiest_room;
 mod closing;
 mod compression;
 mod connections;

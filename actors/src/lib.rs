@@ -31,6 +31,7 @@ pub mod connection;
 pub mod credits;
 mod deflate;
 pub mod frame;
+pub mod highest;
 pub mod histogram;
 pub mod history;
 pub mod hub;

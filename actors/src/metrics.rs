@@ -8,12 +8,14 @@ mod mailbox;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus::core::Desc;
 use starling_protocol::ErrorCode;
 
+use crate::clock;
 use crate::credits::ServerCredits;
+use crate::highest::{self, Highest};
 use crate::histogram::Histogram;
 use crate::history::HistoryMetrics;
 use crate::stage::Stage;
@@ -113,6 +115,10 @@ pub struct WorkerMetrics {
     pub socket_write: Arc<Stage>,
     /// The worker's event loop, probed ten times a second; the wait is the delay of a probe.
     pub worker_loop: Arc<Stage>,
+    /// Connections to whose clients a frame has waited for a second or longer.
+    pub slow_connections: AtomicU64,
+    /// The share of the busiest room in the deliveries, in thousandths.
+    pub busiest_room_permille: AtomicU64,
 }
 
 const DISCONNECT_REASONS: usize = DisconnectReason::ALL.len();
@@ -160,7 +166,10 @@ pub struct Metrics {
     delivery_seconds: Histogram,
     outbox_bytes: AtomicI64,
     outbox_frames: AtomicI64,
-    outbox_bytes_highest: AtomicU64,
+    outbox_bytes_highest: Highest,
+    /// When the metrics were made, and the spans of the highest values since then.
+    started: Instant,
+    spans: AtomicU64,
     outbox_distribution: Histogram,
     desc: Desc,
 }
@@ -200,7 +209,9 @@ impl Metrics {
             delivery_seconds: Histogram::of_durations(),
             outbox_bytes: AtomicI64::new(0),
             outbox_frames: AtomicI64::new(0),
-            outbox_bytes_highest: AtomicU64::new(0),
+            outbox_bytes_highest: Highest::default(),
+            started: clock::now(),
+            spans: AtomicU64::new(0),
             outbox_distribution: Histogram::of_sizes(),
             desc,
         })
@@ -336,9 +347,26 @@ impl Metrics {
         u64::try_from(self.outbox_bytes.load(Relaxed)).unwrap_or(0)
     }
 
-    /// Records the size of one outbox, for the highest since the last scrape.
+    /// Records the size of one outbox, for the highest of the last minute.
     pub fn outbox_holds(&self, bytes: usize) {
-        self.outbox_bytes_highest.fetch_max(bytes as u64, Relaxed);
+        self.outbox_bytes_highest.record(bytes as u64);
+    }
+
+    /// Begins a new span of all highest values if one is due. Only the `ChatServer` calls this, several times a second.
+    pub fn pass_time(&self, now: Instant) {
+        let due = now.saturating_duration_since(self.started).as_secs() / highest::SPAN.as_secs();
+        if due <= self.spans.load(Relaxed) {
+            return;
+        }
+        self.spans.store(due, Relaxed);
+        // Hubs record every outbox with unsent bytes again, once a second.
+        self.outbox_bytes_highest.turn(0);
+        for mailboxes in &self.mailboxes {
+            mailboxes.highest.turn(0);
+        }
+        for (_, _, stage) in self.stages() {
+            stage.turn_peak();
+        }
     }
 
     /// Records `n` outboxes of this size, for their distribution.

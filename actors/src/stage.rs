@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::clock;
+use crate::highest::Highest;
 use crate::histogram::Histogram;
 
 /// The metrics of one stage.
@@ -16,7 +17,7 @@ use crate::histogram::Histogram;
 pub struct Stage {
     arrivals: AtomicU64,
     completions: AtomicU64,
-    peak: AtomicU64,
+    peak: Highest,
     busy_nanos: AtomicU64,
     wait: Histogram,
 }
@@ -26,7 +27,7 @@ impl Default for Stage {
         Self {
             arrivals: AtomicU64::new(0),
             completions: AtomicU64::new(0),
-            peak: AtomicU64::new(0),
+            peak: Highest::default(),
             busy_nanos: AtomicU64::new(0),
             wait: Histogram::of_durations(),
         }
@@ -43,7 +44,7 @@ impl Stage {
     /// Counts `n` units of work that enter the queue. The caller must later call [`complete_n`](Self::complete_n).
     pub fn arrive_n(&self, n: u64) {
         self.arrivals.fetch_add(n, Relaxed);
-        self.peak.fetch_max(self.backlog(), Relaxed);
+        self.peak.record(self.backlog());
     }
 
     /// Counts `n` pieces of work that are done.
@@ -83,10 +84,14 @@ impl Stage {
         self.arrivals.load(Relaxed).saturating_sub(done)
     }
 
-    /// The highest backlog since the last call.
-    pub fn take_peak(&self) -> u64 {
-        let now = self.backlog();
-        self.peak.swap(now, Relaxed).max(now)
+    /// The highest backlog of the last minute.
+    pub fn peak(&self) -> u64 {
+        self.peak.get().max(self.backlog())
+    }
+
+    /// Begins a new span of the [peak](Self::peak).
+    pub fn turn_peak(&self) {
+        self.peak.turn(self.backlog());
     }
 
     /// Seconds spent working.
@@ -164,14 +169,19 @@ mod tests {
     }
 
     #[test]
-    fn the_peak_is_the_highest_since_it_was_last_asked_for() {
+    fn the_peak_is_the_highest_backlog_whoever_reads_it() {
         let stage = Arc::new(Stage::default());
         drop((stage.arrive(), stage.arrive(), stage.arrive()));
         let waiting = stage.arrive();
-        assert_eq!(stage.take_peak(), 3);
-        assert_eq!(stage.take_peak(), 1);
+        assert_eq!((stage.peak(), stage.peak()), (3, 3));
+        for _ in 0..7 {
+            stage.turn_peak();
+        }
+        assert_eq!(stage.peak(), 1, "what has waited for longer than a minute counts");
         drop(waiting);
-        assert_eq!(stage.take_peak(), 1, "the one that waited at the last scrape");
-        assert_eq!(stage.take_peak(), 0);
+        for _ in 0..8 {
+            stage.turn_peak();
+        }
+        assert_eq!(stage.peak(), 0);
     }
 }

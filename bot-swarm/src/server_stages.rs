@@ -3,25 +3,19 @@
 //! A [`Reading`] contains the counters at one moment; two readings make [`ServerFigures`], the changes between them.
 //! The metrics are those of `docs/metrics.md`. A server without them has no stages, and the report contains none.
 
-mod exposition;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-pub use exposition::{Sample, samples};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use starling_process::diagnosis::{self, Buckets, Verdict, What, observe};
+pub use starling_process::samples::{Sample, samples};
 pub use watch::Watch;
 
 use crate::clock::Nanos;
-
-/// The utilisation from which a stage counts as saturated: the queue of a thread that is busy 90 % of the time is about
-/// ten deep.
-const SATURATED_FROM: f64 = 0.9;
-
-/// The wait from which an event loop counts as delayed; the runtime's timer alone causes about a millisecond.
-const LOOP_WAITS_FROM_MS: f64 = 20.0;
+use crate::doubt::Doubt;
 
 /// The server's counters at one moment.
 #[derive(Debug, Clone, Default)]
@@ -38,12 +32,8 @@ struct StageReading {
     busy_seconds: f64,
     completions: f64,
     backlog: f64,
-    waits: WaitBuckets,
+    waits: Buckets,
 }
-
-/// A histogram of waits in Prometheus' form: the upper bound of each bucket, and the cumulative count.
-#[derive(Debug, Clone, Default, PartialEq)]
-struct WaitBuckets(Vec<(f64, f64)>);
 
 /// The server's figures between two readings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -106,7 +96,7 @@ impl Reading {
             "backlog" => stage.backlog = value,
             "wait_seconds_bucket" => {
                 if let Ok(bound) = sample.label("le").parse() {
-                    stage.waits.0.push((bound, value));
+                    stage.waits.push(bound, value);
                 }
             }
             _ => {}
@@ -118,15 +108,14 @@ impl Reading {
     pub fn since(&self, earlier: &Self) -> ServerFigures {
         let seconds = self.at.since(earlier.at).as_secs_f64().max(1e-9);
         let grown = |now: f64, before: f64| if now >= before { now - before } else { now };
-        let mut stages: BTreeMap<&str, (StageFigures, WaitBuckets)> = BTreeMap::new();
+        let mut stages: BTreeMap<&str, (StageFigures, Buckets)> = BTreeMap::new();
         for ((name, worker), now) in &self.stages {
             let before = earlier.stages.get(&(name.clone(), worker.clone())).cloned().unwrap_or_default();
-            let (figures, waits) =
-                stages.entry(name).or_insert_with(|| (StageFigures::idle(name), WaitBuckets::default()));
+            let (figures, waits) = stages.entry(name).or_insert_with(|| (StageFigures::idle(name), Buckets::default()));
             figures.utilisation = figures.utilisation.max(grown(now.busy_seconds, before.busy_seconds) / seconds);
             figures.per_second += grown(now.completions, before.completions) / seconds;
             figures.backlog += now.backlog;
-            waits.add(&now.waits, &before.waits);
+            waits.add_growth(&now.waits, &before.waits);
         }
         let mut stages: Vec<StageFigures> = stages.into_values().map(|(figures, waits)| figures.with(&waits)).collect();
         stages.sort_by_key(|figures| STAGES.iter().position(|stage| *stage == figures.stage).unwrap_or(STAGES.len()));
@@ -155,82 +144,53 @@ impl StageFigures {
         Self { stage, utilisation: 0.0, per_second: 0.0, wait_p50_ms: None, wait_p99_ms: None, backlog: 0.0 }
     }
 
-    fn with(self, waits: &WaitBuckets) -> Self {
+    fn with(self, waits: &Buckets) -> Self {
         let ms = |share| waits.quantile(share).map(|seconds| seconds * 1e3);
         Self { wait_p50_ms: ms(0.5), wait_p99_ms: ms(0.99), ..self }
     }
 }
 
-impl WaitBuckets {
-    /// Adds a thread's counts between two readings.
-    fn add(&mut self, now: &Self, before: &Self) {
-        let restarted = now.0.last().map(|last| last.1) < before.0.last().map(|last| last.1);
-        for (place, (bound, count)) in now.0.iter().enumerate() {
-            let earlier = before.0.get(place).filter(|_| !restarted).map_or(0.0, |(_, count)| *count);
-            match self.0.get_mut(place) {
-                Some((_, sum)) => *sum += count - earlier,
-                None => self.0.push((*bound, count - earlier)),
-            }
-        }
-    }
+/// The readings that are judged together: five seconds.
+const JUDGED: usize = 6;
 
-    /// The wait that this share does not exceed, interpolated within a bucket, as Prometheus does.
-    fn quantile(&self, share: f64) -> Option<f64> {
-        let all = self.0.last()?.1;
-        if all <= 0.0 {
-            return None;
-        }
-        let rank = share * all;
-        let (mut lower, mut below) = (0.0, 0.0);
-        for (bound, count) in &self.0 {
-            if *count >= rank {
-                // Beyond the last bound, the value is unknown.
-                let within = if *count > below { (rank - below) / (count - below) } else { 1.0 };
-                return Some(if bound.is_finite() { lower + (bound - lower) * within } else { lower });
-            }
-            (lower, below) = (*bound, *count);
-        }
-        Some(lower)
-    }
+/// The verdicts of a run, one for each second.
+#[derive(Debug, Clone, Default)]
+pub struct Verdicts {
+    recent: VecDeque<diagnosis::Reading>,
+    found: BTreeMap<What, (u32, Verdict)>,
+    seconds: u32,
 }
 
-impl ServerFigures {
-    /// Names the bottleneck in words, by the rules of `docs/metrics.md`, "Which stage gives way first?".
+impl Verdicts {
+    /// Judges the seconds up to this page of metrics, which was read so long after the start.
+    pub fn take(&mut self, page: &str, at: Duration) {
+        let Some(reading) = diagnosis::Reading::parse(page, at) else { return };
+        if self.recent.len() == JUDGED {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(reading);
+        // The first seconds would be judged by a moment.
+        if self.recent.len() == JUDGED {
+            let verdict = observe(self.recent.make_contiguous());
+            self.seconds += 1;
+            let (seconds, newest) = self.found.entry(verdict.what).or_insert_with(|| (0, verdict.clone()));
+            *seconds += 1;
+            *newest = verdict;
+        }
+    }
+
+    /// What limited the server for the longest time, if that was at least three seconds and a tenth of the run; then
+    /// how long, in words. Otherwise the last verdict that nothing was saturated.
     pub fn judgement(&self) -> String {
-        let of = |name: &str| self.stages.iter().find(|stage| stage.stage == name);
-        let busiest = |stages: &[&str]| {
-            let stages = self.stages.iter().filter(|stage| stages.contains(&stage.stage.as_str()));
-            stages.max_by(|a, b| a.utilisation.total_cmp(&b.utilisation))
-        };
-        let percent = |share: f64| format!("{:.0} %", share * 100.0);
-        let own_threads = busiest(&["chat_server", "history", "history_read"]);
-        if let Some(stage) = own_threads.filter(|stage| stage.utilisation >= SATURATED_FROM) {
-            return format!(
-                "{} is saturated: its thread worked {} of the time",
-                stage.stage,
-                percent(stage.utilisation)
-            );
+        let lasting = |seconds: u32| seconds >= 3 && seconds * 10 >= self.seconds;
+        let limits = self.found.iter().filter(|(what, (seconds, _))| what.is_limit() && lasting(*seconds));
+        // Of two that lasted equally long, the first in the order of the rules.
+        if let Some((_, (seconds, verdict))) = limits.rev().max_by_key(|(_, (seconds, _))| *seconds) {
+            return format!("{} (so in {seconds} of {} s)", verdict.sentence.trim_end_matches('.'), self.seconds);
         }
-        let worker_loop = of("worker_loop");
-        if let Some(whole) = worker_loop.filter(|stage| stage.utilisation >= SATURATED_FROM) {
-            let part = busiest(&["session", "hub", "socket_write"]);
-            let within = part.map_or(String::new(), |part| {
-                format!(", {} of it in {}", percent(part.utilisation / whole.utilisation), part.stage)
-            });
-            return format!(
-                "a worker's thread is saturated: it worked {} of the time{within}",
-                percent(whole.utilisation)
-            );
-        }
-        let busiest = self.stages.iter().max_by(|a, b| a.utilisation.total_cmp(&b.utilisation));
-        let most =
-            busiest.map_or(String::new(), |s| format!("; the busiest is {}, {}", s.stage, percent(s.utilisation)));
-        match worker_loop.and_then(|stage| stage.wait_p99_ms) {
-            Some(wait) if wait >= LOOP_WAITS_FROM_MS => {
-                format!("no stage is saturated, but worker_loop waits {wait:.0} ms (p99): others use the cores{most}")
-            }
-            _ => format!("no stage is saturated{most}"),
-        }
+        let nothing =
+            self.found.get(&What::Nothing).map(|(_, verdict)| verdict.sentence.trim_end_matches('.').to_owned());
+        nothing.unwrap_or_else(|| "the run was too short for a verdict".to_owned())
     }
 }
 
@@ -250,7 +210,7 @@ pub struct ServerSecond {
 pub struct ServerReport {
     /// The URL of the metrics.
     pub url: String,
-    /// The bottleneck, in words.
+    /// What limited the server for most of the time, in words.
     pub judgement: String,
     /// The whole time of load: from the first reading to the last.
     pub whole: ServerFigures,
@@ -259,15 +219,23 @@ pub struct ServerReport {
 }
 
 impl ServerReport {
+    /// This report, if the swarm itself was the limit for this reason: then the server's figures say nothing of it.
+    #[must_use]
+    pub fn doubted(self, doubt: Option<&Doubt>) -> Self {
+        let Some(doubt) = doubt else { return self };
+        let sentence = Verdict::generator(&doubt.to_string()).sentence;
+        Self { judgement: sentence.trim_end_matches('.').to_owned(), ..self }
+    }
+
     /// Builds a report from readings in order. `None` if there are fewer than two.
-    pub fn of(url: &str, start: Nanos, readings: &[Reading]) -> Option<Self> {
+    pub fn of(url: &str, start: Nanos, readings: &[Reading], verdicts: &Verdicts) -> Option<Self> {
         let (first, last) = readings.first().zip(readings.last()).filter(|_| readings.len() > 1)?;
         let seconds = readings.windows(2).filter_map(|pair| match pair {
             [before, now] => Some(ServerSecond { at: now.at.since(start).as_secs_f64(), figures: now.since(before) }),
             _ => None,
         });
         let whole = last.since(first);
-        Some(Self { url: url.to_owned(), judgement: whole.judgement(), whole, series: seconds.collect() })
+        Some(Self { url: url.to_owned(), judgement: verdicts.judgement(), whole, series: seconds.collect() })
     }
 }
 

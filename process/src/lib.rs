@@ -2,6 +2,8 @@
 //!
 //! - [`Environment`] is the variables of the process and those of a file `.env`.
 //! - [`dotenv`] reads and writes such files.
+//! - [`samples`] parses Prometheus' text format.
+//! - [`diagnosis`] says what limits a server, by its metrics.
 //! - [`start`] sees to the clock and to the signal of the limit on the size of files.
 //! - [`exposition`] makes metric families of figures that were counted elsewhere.
 //! - [`manuals`] makes man pages and shell completions.
@@ -9,12 +11,14 @@
 //!
 //! The crate knows no variable of either program.
 
+pub mod diagnosis;
 pub mod dotenv;
 mod environment;
 pub mod exposition;
 pub mod log_lines;
 #[cfg(feature = "command-line")]
 pub mod manuals;
+pub mod samples;
 pub mod start;
 
 pub use environment::{Environment, EnvironmentError};

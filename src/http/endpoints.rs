@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 use starling_protocol::limits;
 
 use super::handlers::{
-    asyncapi, drop_inbox, drop_room, file, healthz, index, messages, metrics, openapi, post_message, readyz,
+    asyncapi, diagnosis, drop_inbox, drop_room, file, healthz, index, messages, metrics, openapi, post_message, readyz,
     remove_client, rooms, stats, upgrade_required,
 };
 use crate::refusal::{HttpCode, HttpRefusal};
@@ -77,6 +77,7 @@ pub(super) enum Answer {
     /// A frame of the server of this `type`.
     Event(&'static str),
     Stats,
+    Diagnosed,
     Posted,
     /// The OpenAPI document.
     Document,
@@ -270,6 +271,19 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             answer: Answer::Stats,
             refusals: &[HttpCode::Unauthorized],
             route: || web::to(stats),
+            ..GET
+        }],
+    },
+    Endpoint {
+        path: "/api/diagnosis",
+        parameters: &[],
+        operations: &[Operation {
+            id: "diagnosis",
+            about: "What limits the server now, with the evidence and what helps.",
+            access: Access::Reader,
+            answer: Answer::Diagnosed,
+            refusals: &[HttpCode::Unauthorized],
+            route: || web::to(diagnosis),
             ..GET
         }],
     },

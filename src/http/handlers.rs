@@ -77,6 +77,11 @@ pub(super) struct Stats {
     backlog: u64,
 }
 
+/// What limits the server now.
+pub(super) async fn diagnosis(state: Data<ServerState>, _: Reader) -> HttpResponse {
+    HttpResponse::Ok().json(state.diagnosis().told())
+}
+
 pub(super) async fn stats(state: Data<ServerState>, _: Reader) -> HttpResponse {
     let metrics = state.metrics();
     HttpResponse::Ok().json(Stats {

@@ -13,6 +13,7 @@ use starling_protocol::{limits, schema};
 
 use super::endpoints::{ANY_REQUEST, Access, Answer, ENDPOINTS, Endpoint, Kind, Operation, Parameter};
 use super::handlers::{OperatorMessage, PostedMessage, Stats};
+use crate::diagnosis::Diagnosed;
 use crate::refusal::HttpCode;
 use crate::request_head::{FIELDS_MAX, HEAD_BYTES_MAX, TARGET_BYTES_MAX};
 use crate::state::ServerState;
@@ -53,6 +54,7 @@ fn document(server: &Described) -> Value {
     let mut written = settings.clone().for_serialize().into_generator();
     let mut read = settings.for_deserialize().into_generator();
     written.subschema_for::<Stats>();
+    written.subschema_for::<Diagnosed>();
     written.subschema_for::<PostedMessage>();
     read.subschema_for::<OperatorMessage>();
     schemas.extend(written.take_definitions(true));
@@ -202,6 +204,7 @@ fn answer(answer: Answer) -> Value {
         Answer::Yaml => json!({ "application/yaml": { "schema": { "type": "object" } } }),
         Answer::Event(kind) => named(&format!("event.{kind}")),
         Answer::Stats => named("Stats"),
+        Answer::Diagnosed => named("Diagnosed"),
         Answer::Posted => named("PostedMessage"),
         Answer::Document => json(json!({ "type": "object" })),
     };

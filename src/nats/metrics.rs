@@ -181,7 +181,7 @@ impl LogMetrics {
 
 /// Registers the metrics of the log.
 #[derive(Debug, Clone)]
-pub(super) struct LogCollector(pub(super) Arc<LogMetrics>);
+pub struct LogCollector(pub(super) Arc<LogMetrics>);
 
 impl Collector for LogCollector {
     fn desc(&self) -> Vec<&Desc> {

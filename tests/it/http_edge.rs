@@ -22,6 +22,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("/ws", "GET, HEAD, OPTIONS"),
     ("/ws/dev", "GET, HEAD, OPTIONS"),
     ("/api/stats", "GET, HEAD, OPTIONS"),
+    ("/api/diagnosis", "GET, HEAD, OPTIONS"),
     ("/api/rooms", "GET, HEAD, OPTIONS"),
     ("/api/rooms/dev/messages", "GET, HEAD, POST, OPTIONS"),
     ("/api/clients/alice", "DELETE, OPTIONS"),

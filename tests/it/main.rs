@@ -13,6 +13,8 @@ mod crowd;
 #[cfg(test)]
 mod dashboards;
 #[cfg(test)]
+mod diagnosis;
+#[cfg(test)]
 mod documents;
 #[cfg(test)]
 mod faults;

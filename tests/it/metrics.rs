@@ -207,12 +207,54 @@ async fn what_enters_a_stage_leaves_it_and_waits_and_works() {
 }
 
 #[actix::test]
-async fn the_highest_since_the_last_scrape_is_told_once() {
+async fn the_highest_of_a_minute_belongs_to_no_reader() {
     let (server, _clients) = busy_server().await;
     let peak = |figures: &Exposition| figures.value("chat_stage_backlog_peak", &[("stage", "chat_server")]);
     let highest = |figures: &Exposition| figures.value("chat_mailbox_messages_highest", &[("actor", "chat_server")]);
-    let first = Exposition::scrape(&server).await;
-    assert!(peak(&first) > 0.5 && highest(&first) > 0.5, "the messages of the start have been there");
-    let calm = |figures: &Exposition| peak(figures) < 0.5 && highest(figures) < 0.5;
-    figures_when(&server, "the peaks are told and over", calm).await;
+    for reader in 0..3 {
+        let figures = Exposition::scrape(&server).await;
+        assert!(peak(&figures) > 0.5 && highest(&figures) > 0.5, "reader {reader} sees the messages of the start");
+    }
+}
+
+#[actix::test]
+async fn a_client_that_reads_nothing_is_counted_as_slow_while_it_waits() {
+    let server = TestServer::start(&[("CHAT_MESSAGES_PER_SECOND", "0"), ("CHAT_OUTBOX_BYTES", "16777216")]);
+    let silent = raw::Raw::connect(&server, "/ws?clientId=silent").await;
+    let mut alice = Client::connect(&server, "/ws?clientId=alice").await;
+    let is_slow = |figures: &Exposition| figures.value("chat_connections_slow", &[]) > 0.5;
+    let text = "x".repeat(8_000);
+    // The kernel's buffers take some megabytes before a frame waits.
+    while Exposition::scrape(&server).await.value("chat_outbox_bytes", &[]) < 100_000.0 {
+        for _ in 0..50 {
+            alice.send_json(&json!({"Message": text})).await;
+            alice.expect(r#"{"type":"message"}"#).await;
+        }
+    }
+    let figures = figures_when(&server, "one client is slow", is_slow).await;
+    assert!(figures.value("chat_outbox_bytes_highest", &[]) >= 100_000.0, "what still waits is the highest");
+    assert!(figures.value("chat_busiest_room_share", &[]) > 0.99, "there is one room");
+    drop(silent);
+    figures_when(&server, "nobody is slow", |figures| !is_slow(figures)).await;
+}
+
+#[actix::test]
+async fn the_threads_have_names_and_the_machine_a_clock() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("history.db");
+    let server = TestServer::start(&[("CHAT_HISTORY", "sqlite"), ("CHAT_HISTORY_PATH", database.to_str().unwrap())]);
+    // The threads are read at most once a second, so the first figures may be older than the last thread.
+    let are_there = |figures: &Exposition| {
+        let samples = &figures.families["chat_thread_cpu_seconds_total"].samples;
+        ["worker", "accept", "history"].iter().all(|role| samples.iter().any(|sample| sample.labels["role"] == *role))
+    };
+    let figures = figures_when(&server, "every thread is counted", are_there).await;
+    for role in ["worker", "accept", "history"] {
+        for name in ["chat_thread_cpu_seconds_total", "chat_thread_run_queue_seconds_total"] {
+            assert!(figures.value(name, &[("role", role)]) >= 0.0, "{name} {role}");
+        }
+    }
+    assert!(figures.value("chat_cores", &[]) >= 1.0);
+    assert!(figures.value("chat_machine_cpu_seconds_total", &[("state", "busy")]) > 0.0);
+    assert!(figures.value("chat_container_memory_bytes", &[]) >= 0.0);
 }

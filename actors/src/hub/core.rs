@@ -6,6 +6,7 @@ use std::time::Instant;
 use rustc_hash::FxHashMap;
 use starling_protocol::RoomName;
 
+use super::busiest_room::{BusiestRoom, RoomDeliveries};
 use super::compression::Compression;
 use super::connections::{Connections, Entry};
 use super::messages::{Delivery, HubCommand, ToSession};
@@ -33,6 +34,7 @@ pub(super) struct LocalRoom {
     pub(super) members: Vec<LocalMember>,
     /// The messages of this turn, which are written to the members when the turn ends.
     pub(super) batch: Vec<Arc<Delivery>>,
+    pub(super) deliveries: RoomDeliveries,
 }
 
 /// A connection whose socket buffer is full; a task must wait until it is writable again.
@@ -52,6 +54,7 @@ pub(super) struct Core {
     pub(super) heartbeat: Tick,
     pub(super) rooms: FxHashMap<RoomId, LocalRoom>,
     pub(super) touched_rooms: Vec<RoomId>,
+    pub(super) busiest_room: BusiestRoom,
     pub(super) touched: Vec<SessionId>,
     /// Empty buffers for batches; a room has one only while its batch contains messages.
     pub(super) spare_batches: Vec<Vec<Arc<Delivery>>>,
@@ -79,6 +82,7 @@ impl Core {
             heartbeat,
             rooms: FxHashMap::default(),
             touched_rooms: Vec::new(),
+            busiest_room: BusiestRoom::default(),
             touched: Vec::new(),
             spare_batches: Vec::new(),
             outboxes_bytes: 0,

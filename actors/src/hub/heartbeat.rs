@@ -1,5 +1,6 @@
 //! The periodic work of a hub: pings, and closing connections that are silent, stalled, or slow to close.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use super::closing::Closing;
@@ -13,17 +14,26 @@ use crate::ids::SessionId;
 /// Longest time that a closing connection may take to end before its socket is reset.
 const LINGER: Duration = Duration::from_secs(5);
 
+/// The time for which a frame must have waited for its client to count as slow.
+const SLOW_FROM: Duration = Duration::from_secs(1);
+
+/// The number of ticks over which the deliveries of rooms are compared.
+const BUSIEST_ROOM_TICKS: Tick = 5;
+
 impl Core {
     /// Sends pings, and closes connections that are silent, stalled, or do not end by themselves.
     pub(super) fn tick(&mut self, now: Instant) {
-        let mut waiting = 0;
+        let (mut waiting, mut slow, mut most) = (0, 0, 0);
         for session in self.wheel.advance() {
             let tick = self.wheel.now();
             let Some(entry) = self.entry(session).filter(|entry| entry.due == tick) else { continue };
             let queued = entry.connection.queued_bytes();
             if queued > 0 {
-                self.metrics.outboxes_seen(queued, 1);
                 waiting += 1;
+                most = most.max(queued);
+                let oldest = entry.connection.oldest_offered();
+                slow += u64::from(oldest.is_some_and(|at| now.saturating_duration_since(at) >= SLOW_FROM));
+                self.metrics.outboxes_seen(queued, 1);
             }
             let next = self.look_after(session, now);
             if let Some(entry) = self.connections.get_mut(session) {
@@ -32,6 +42,12 @@ impl Core {
         }
         // A connection with unsent bytes is examined in every tick, so all others have none.
         self.metrics.outboxes_seen(0, (self.connections.len() as u64).saturating_sub(waiting));
+        self.metrics.outbox_holds(most);
+        self.worker.slow_connections.store(slow, Relaxed);
+        self.worker.busiest_room_permille.store(self.busiest_room.permille(), Relaxed);
+        if self.wheel.now().is_multiple_of(BUSIEST_ROOM_TICKS) {
+            self.busiest_room.turn();
+        }
     }
 
     /// Does the due work for one connection. Returns the tick at which to examine it next.

@@ -70,12 +70,14 @@ impl Core {
         let Some(local) = self.rooms.get_mut(&room) else { return };
         let mut batch = std::mem::take(&mut local.batch);
         let mut members = std::mem::take(&mut local.members);
+        let deliveries = (batch.len() * members.len()) as u64;
         self.write_batch(&batch, &mut members, now);
         batch.clear();
         if self.spare_batches.len() < SPARE_BATCHES {
             self.spare_batches.push(batch);
         }
         if let Some(local) = self.rooms.get_mut(&room) {
+            self.busiest_room.count(&mut local.deliveries, deliveries);
             local.members = members;
             if local.members.is_empty() {
                 self.rooms.remove(&room);

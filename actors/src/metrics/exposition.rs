@@ -35,7 +35,7 @@ impl Collector for MetricsCollector {
 }
 
 impl Metrics {
-    fn stages(&self) -> Vec<(&'static str, String, &Arc<Stage>)> {
+    pub(super) fn stages(&self) -> Vec<(&'static str, String, &Arc<Stage>)> {
         let mut stages = vec![
             ("chat_server", "-".to_owned(), &self.chat_server),
             ("history", "-".to_owned(), &self.history.writer),
@@ -57,13 +57,13 @@ impl Metrics {
         let mut waiting = Family::gauge("chat_mailbox_messages", "Messages in the mailboxes of all actors of a kind.");
         let mut highest = Family::gauge(
             "chat_mailbox_messages_highest",
-            "Most messages in the mailbox of one actor of the kind since the last scrape.",
+            "Most messages in the mailbox of one actor of the kind in the last minute.",
         );
         for kind in ActorKind::ALL {
             let mailboxes = self.mailboxes(*kind);
             let labels = [("actor", kind.as_str())];
             waiting.add(&labels, mailboxes.waiting.load(Relaxed) as f64);
-            highest.add(&labels, mailboxes.highest.swap(0, Relaxed) as f64);
+            highest.add(&labels, mailboxes.highest.get() as f64);
         }
         vec![waiting.finish(), highest.finish()]
     }
@@ -79,6 +79,12 @@ impl Metrics {
                 "Rooms and inboxes that were dropped because others needed their place in a full table.",
                 self.dropped_for_space.load(Relaxed) as f64,
             ),
+            Family::single_gauge(
+                "chat_connections_slow",
+                "Connections to whose clients a frame has waited for a second or longer.",
+                self.workers.iter().map(|worker| worker.slow_connections.load(Relaxed)).sum::<u64>() as f64,
+            ),
+            self.busiest_rooms(),
             gauge("chat_sessions", "Sessions that the ChatServer knows.", &self.sessions),
             Family::single_gauge(
                 "chat_credits_in_use",
@@ -86,6 +92,18 @@ impl Metrics {
                 self.credits.in_use() as f64,
             ),
         ]
+    }
+
+    fn busiest_rooms(&self) -> MetricFamily {
+        let mut share = Family::gauge(
+            "chat_busiest_room_share",
+            "The share of one room, the busiest, in the deliveries of a worker.",
+        );
+        for (index, worker) in self.workers.iter().enumerate() {
+            let permille = worker.busiest_room_permille.load(Relaxed);
+            share.add(&[("worker", &index.to_string())], permille as f64 / 1e3);
+        }
+        share.finish()
     }
 
     fn chat_families(&self) -> Vec<MetricFamily> {
@@ -157,8 +175,8 @@ impl Metrics {
             ),
             Family::single_gauge(
                 "chat_outbox_bytes_highest",
-                "Most bytes in one outbox since the last scrape.",
-                self.outbox_bytes_highest.swap(0, Relaxed) as f64,
+                "Most bytes in one outbox in the last minute.",
+                self.outbox_bytes_highest.get() as f64,
             ),
             Family::single_histogram(
                 "chat_outbox_connection_bytes",
@@ -174,7 +192,7 @@ pub fn stage_families<'a>(stages: impl IntoIterator<Item = (&'a str, &'a str, &'
     let mut arrivals = Family::counter("chat_stage_arrivals_total", "Work that entered the stage's queue.");
     let mut completions = Family::counter("chat_stage_completions_total", "Work that the stage has done.");
     let mut backlog = Family::gauge("chat_stage_backlog", "Work in the stage's queue or being done.");
-    let mut peak = Family::gauge("chat_stage_backlog_peak", "Highest backlog since the last scrape.");
+    let mut peak = Family::gauge("chat_stage_backlog_peak", "Highest backlog of the last minute.");
     let mut wait = Family::histogram("chat_stage_wait_seconds", "How long work waited in the stage's queue.");
     let mut busy =
         Family::counter("chat_stage_busy_seconds_total", "Time the stage spent working: its rate is the utilisation.");
@@ -183,7 +201,7 @@ pub fn stage_families<'a>(stages: impl IntoIterator<Item = (&'a str, &'a str, &'
         arrivals.add(&labels, stage.arrivals() as f64);
         completions.add(&labels, stage.completions() as f64);
         backlog.add(&labels, stage.backlog() as f64);
-        peak.add(&labels, stage.take_peak() as f64);
+        peak.add(&labels, stage.peak() as f64);
         wait.add_histogram(&labels, stage.wait().to_proto());
         busy.add(&labels, stage.busy_seconds());
     }

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
+use crate::highest::Highest;
+
 /// The mailboxes of one kind of actor.
 #[derive(Debug, Default)]
 pub struct Mailboxes {
     pub(super) waiting: AtomicI64,
-    pub(super) highest: AtomicI64,
+    pub(super) highest: Highest,
 }
 
 /// The mailbox of one actor; counts its waiting messages.
@@ -27,7 +29,7 @@ impl Mailbox {
     pub fn enter(self: &Arc<Self>) -> InMailbox {
         let waiting = self.waiting.fetch_add(1, Relaxed) + 1;
         self.kind.waiting.fetch_add(1, Relaxed);
-        self.kind.highest.fetch_max(waiting, Relaxed);
+        self.kind.highest.record(u64::try_from(waiting).unwrap_or(0));
         InMailbox(Arc::clone(self))
     }
 }

@@ -71,6 +71,8 @@ pub struct LoadReport {
     pub sent_per_second: f64,
     /// Deliveries that the bots received, per second.
     pub deliveries_per_second: f64,
+    /// What limited the server for most of the time, in words; `null` if it shows no stages.
+    pub limited_by: Option<String>,
     /// The figures of the server during the load; `null` if it shows no stages.
     pub server: Option<ServerFigures>,
 }
@@ -123,6 +125,7 @@ impl LimitReport {
             delivery: report.latencies.get("delivery").map(|latency| latency.percentiles),
             sent_per_second: rate(report.messages.sent),
             deliveries_per_second: rate(report.ledger.deliveries),
+            limited_by: report.server.as_ref().map(|server| server.judgement.clone()),
             server: report.server.as_ref().map(|server| server.whole.clone()),
         });
         self.highest_kept = limit.highest_kept;
@@ -231,7 +234,9 @@ impl fmt::Display for LimitReport {
         for run in knee.into_iter().flatten().filter_map(|load| self.run_of(load)) {
             writeln!(f, "at {:<8} {}", whole(run.load), run.line)?;
             if let Some(server) = &run.server {
-                writeln!(f, "  server    {}", server.judgement())?;
+                if let Some(limited_by) = &run.limited_by {
+                    writeln!(f, "  server    {limited_by}")?;
+                }
                 for stage in &server.stages {
                     let wait = stage
                         .wait_p99_ms
@@ -282,7 +287,7 @@ mod tests {
             text.starts_with("LIMIT: 1,000 bots keep p99<250ms, 1,050 do not\nat 1,000    the line of 1000\n"),
             "{text}"
         );
-        assert!(text.contains("\nat 1,050    the line of 1050\n  server    no stage is saturated"), "{text}");
+        assert!(text.contains("\nat 1,050    the line of 1050\n  server    Nothing is saturated"), "{text}");
         assert!(text.contains("    socket_write   "), "{text}");
         assert_eq!(found.exit_code(), 0);
     }

@@ -152,5 +152,5 @@ fn server(rng: &mut fastrand::Rng) -> ServerReport {
     let series = (1..SECONDS).map(|second| ServerSecond { at: f64::from(second), figures: figures() }).collect();
     let whole = figures();
     let url = "http://127.0.0.1:8080/metrics".to_owned();
-    ServerReport { url, judgement: whole.judgement(), whole, series }
+    ServerReport { url, judgement: "Nothing is saturated".to_owned(), whole, series }
 }

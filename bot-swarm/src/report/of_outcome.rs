@@ -81,7 +81,7 @@ impl Report {
                 resident_bytes: footprint.resident_bytes,
                 open_files: footprint.open_files,
             },
-            server: outcome.server.clone(),
+            server: outcome.server.clone().map(|server| server.doubted(outcome.doubts.first())),
             errors: stats.errors.clone(),
         }
     }

@@ -73,19 +73,53 @@ fn a_server_that_was_restarted_counts_from_zero_again() {
     about(stage(&figures, "chat_server").wait_p50_ms.unwrap(), 0.5);
 }
 
+/// The judgement on a run of such seconds, with the busy time of the three threads in each.
+fn judgement(seconds: impl IntoIterator<Item = [f64; 3]>) -> String {
+    let (mut verdicts, mut busy) = (Verdicts::default(), [0.0; 3]);
+    for (second, grown) in (0_u64..).zip(seconds) {
+        busy = std::array::from_fn(|thread| busy[thread] + grown[thread]);
+        verdicts.take(&page(busy, [0.0; 3]), Duration::from_secs(second));
+    }
+    verdicts.judgement()
+}
+
 #[test]
-fn the_stage_that_gives_way_is_named() {
-    let judged = |busy| figures(([0.0; 3], [0.0; 3]), (busy, [0.0; 3])).judgement();
-    assert_eq!(judged([1.9, 0.5, 0.5]), "chat_server is saturated: its thread worked 95 % of the time");
+fn what_limits_the_server_is_named_by_the_servers_own_rules() {
+    let (calm, server, worker) = ([0.5, 0.2, 0.3], [0.95, 0.5, 0.5], [0.5, 0.5, 1.0]);
     assert_eq!(
-        judged([0.5, 0.5, 2.0]),
-        "a worker's thread is saturated: it worked 100 % of the time, 50 % of it in socket_write"
+        judgement([server; 15]),
+        "The ChatServer is full: its stage is busy 95 % of the time (so in 10 of 10 s)"
     );
-    assert_eq!(judged([0.5, 0.2, 0.6]), "no stage is saturated; the busiest is worker_loop, 30 %");
+    assert_eq!(
+        judgement([worker; 15]),
+        "The thread of worker 1 is full (100 % busy): writing to sockets takes 50 %; the other workers are busy only \
+         50 % (so in 10 of 10 s)"
+    );
+    assert_eq!(
+        judgement([calm; 15]),
+        "Nothing is saturated; the nearest to its limit is the ChatServer's thread (share of time), at 50 %"
+    );
+    let late = [calm; 40].into_iter().chain([server; 15]);
+    assert!(judgement(late).starts_with("The ChatServer is full"), "what starts late is not averaged away");
+    let moment = [calm; 40].into_iter().chain([server; 6]).chain([calm; 40]);
+    assert!(judgement(moment).starts_with("Nothing"), "a moment is not the run");
+    assert_eq!(judgement([calm; 3]), "the run was too short for a verdict");
 }
 
 #[test]
 fn a_page_without_stages_is_no_reading() {
     assert!(Reading::parse("process_cpu_seconds_total 5\n", Nanos(0)).is_none());
     assert!(Reading::parse("<html></html>", Nanos(0)).is_none());
+}
+
+#[test]
+fn a_swarm_that_was_late_is_named_before_the_server() {
+    let (whole, series) = (figures(([0.0; 3], [0.0; 3]), ([1.0; 3], [0.0; 3])), Vec::new());
+    let report = ServerReport { url: String::new(), judgement: "Nothing is saturated".to_owned(), whole, series };
+    assert_eq!(report.clone().doubted(None), report);
+    let late = report.doubted(Some(&Doubt::Busy { seconds: 3, of: 5 }));
+    assert_eq!(
+        late.judgement,
+        "The load generator is the limit: a worker of the swarm had no time left in 3 of 5 s (more BOT_WORKERS, or lower load)"
+    );
 }

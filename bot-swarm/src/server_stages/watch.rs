@@ -9,7 +9,7 @@ use actix_rt::time::interval;
 use tokio::time::MissedTickBehavior;
 use tokio_rustls::rustls::ClientConfig;
 
-use super::{PERIOD, Reading, ServerReport};
+use super::{PERIOD, Reading, ServerReport, Verdicts};
 use crate::clock::{Host, Nanos};
 use crate::config::Config;
 use crate::redaction::shown;
@@ -21,6 +21,13 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// Most bytes of an answer.
 const PAGE_BYTES_MAX: usize = 4 << 20;
 
+/// What was read so far.
+#[derive(Debug, Default)]
+struct Seen {
+    readings: Vec<Reading>,
+    verdicts: Verdicts,
+}
+
 /// Reads a server's `/metrics` once a second until it is [ended](Watch::end).
 ///
 /// Failed requests are skipped: the load is more important, and a server need not have stages.
@@ -28,7 +35,7 @@ const PAGE_BYTES_MAX: usize = 4 << 20;
 pub struct Watch {
     url: String,
     start: Nanos,
-    readings: Rc<RefCell<Vec<Reading>>>,
+    seen: Rc<RefCell<Seen>>,
     task: actix_rt::task::JoinHandle<()>,
 }
 
@@ -44,14 +51,15 @@ impl Watch {
 
     /// Starts to read. Must be called within an actix system.
     pub fn start(url: String, tls: Option<Arc<ClientConfig>>) -> Self {
-        let readings = Rc::<RefCell<Vec<Reading>>>::default();
-        let task = actix_rt::spawn(keep_reading(url.clone(), tls, Rc::clone(&readings)));
-        Self { url, start: Host::this().now(), readings, task }
+        let seen = Rc::<RefCell<Seen>>::default();
+        let task = actix_rt::spawn(keep_reading(url.clone(), tls, Rc::clone(&seen)));
+        Self { url, start: Host::this().now(), seen, task }
     }
 
     /// The report so far. `None` if the server shows no stages.
     pub fn so_far(&self) -> Option<ServerReport> {
-        ServerReport::of(&shown(&self.url), self.start, &self.readings.borrow())
+        let seen = self.seen.borrow();
+        ServerReport::of(&shown(&self.url), self.start, &seen.readings, &seen.verdicts)
     }
 
     /// Stops reading, and returns the report. `None` if the server shows no stages.
@@ -66,8 +74,9 @@ impl Drop for Watch {
     }
 }
 
-async fn keep_reading(url: String, tls: Option<Arc<ClientConfig>>, readings: Rc<RefCell<Vec<Reading>>>) {
+async fn keep_reading(url: String, tls: Option<Arc<ClientConfig>>, seen: Rc<RefCell<Seen>>) {
     let host = Host::this();
+    let start = host.now();
     let client = awc::Client::builder().timeout(TIMEOUT);
     let client = match tls {
         Some(tls) => client.connector(awc::Connector::new().rustls_0_23(tls)).finish(),
@@ -78,7 +87,11 @@ async fn keep_reading(url: String, tls: Option<Arc<ClientConfig>>, readings: Rc<
     loop {
         ticks.tick().await;
         match page(&client, &url).await {
-            Ok(page) => readings.borrow_mut().extend(Reading::parse(&page, host.now())),
+            Ok(page) => {
+                let (now, mut seen) = (host.now(), seen.borrow_mut());
+                seen.readings.extend(Reading::parse(&page, now));
+                seen.verdicts.take(&page, now.since(start));
+            }
             Err(error) => log::debug!("{} cannot be read: {error}", shown(&url)),
         }
     }

@@ -1,0 +1,63 @@
+//! Says what limits a Starling server, and how sure that is, from readings of its metrics.
+//!
+//! [`observe`] is a pure function: readings in, a [`Verdict`] out. The server, the swarm and the tests share it. The
+//! rules are a table, [`RULES`], whose first rule that finds its cause decides; `docs/diagnosis.md` explains its order.
+
+mod reading;
+mod rules;
+mod verdict;
+mod window;
+
+pub use reading::{Buckets, Reading};
+pub use rules::{RULES, Rule};
+pub use verdict::{Confidence, Evidence, Verdict, What};
+
+use rules::Found;
+use window::Window;
+
+/// Says what limits the server between the first and the last of these readings, which are in order.
+///
+/// Ten seconds of readings, one a second, are enough. With fewer than two readings, [`What::Unknown`].
+pub fn observe(readings: &[Reading]) -> Verdict {
+    let Some(window) = Window::of(readings) else { return Verdict::unknown() };
+    let found = RULES.iter().find_map(|rule| (rule.find)(&window).map(|found| rule.verdict(found)));
+    found.unwrap_or_else(|| nothing(&window))
+}
+
+/// Nothing is saturated: how far the nearest thing is from its limit.
+fn nothing(window: &Window) -> Verdict {
+    let mut evidence = window.distances();
+    evidence.sort_by(|a, b| b.share().total_cmp(&a.share()));
+    evidence.truncate(3);
+    let nearest = evidence.first().map_or(String::new(), |nearest| {
+        format!("; the nearest to its limit is {}, at {:.0} %", nearest.figure, nearest.share() * 100.0)
+    });
+    Verdict {
+        what: What::Nothing,
+        subject: None,
+        confidence: Confidence::Sure,
+        sentence: format!("Nothing is saturated{nearest}."),
+        evidence,
+        remedy: "None is needed.".to_owned(),
+        would_refute: "Latencies that grow at this load: then the cause is outside these figures, for example the \
+                       network or the clients."
+            .to_owned(),
+    }
+}
+
+impl Rule {
+    fn verdict(&self, found: Found) -> Verdict {
+        Verdict {
+            what: self.what,
+            subject: found.subject,
+            confidence: found.confidence,
+            sentence: found.sentence,
+            evidence: found.evidence,
+            remedy: self.remedy.to_owned(),
+            would_refute: self.would_refute.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

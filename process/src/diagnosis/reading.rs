@@ -1,0 +1,182 @@
+//! The metrics of a server at one moment, as far as the rules use them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use prometheus::proto::{MetricFamily, MetricType};
+
+use crate::samples::samples;
+
+/// The metrics without labels that are read.
+const SINGLE: [&str; 17] = [
+    "chat_cores",
+    "chat_container_cpu_periods_total",
+    "chat_container_cpu_throttled_periods_total",
+    "chat_container_cpu_throttled_seconds_total",
+    "chat_container_cpu_limit_cores",
+    "chat_container_memory_bytes",
+    "chat_container_memory_limit_bytes",
+    "chat_connections",
+    "chat_connections_limit",
+    "chat_connections_slow",
+    "chat_connects_total",
+    "chat_credits_in_use",
+    "chat_credits_limit",
+    "chat_history_commit_seconds_count",
+    "chat_history_commit_seconds_sum",
+    "chat_rooms",
+    "process_cpu_seconds_total",
+];
+
+/// The metrics that are read by the values of their labels, which are these.
+const LABELLED: [(&str, &[&str]); 7] = [
+    ("chat_thread_cpu_seconds_total", &["role", "worker"]),
+    ("chat_thread_run_queue_seconds_total", &["role", "worker"]),
+    ("chat_pressure_seconds_total", &["of", "resource", "kind"]),
+    ("chat_machine_cpu_seconds_total", &["state"]),
+    ("chat_busiest_room_share", &["worker"]),
+    ("chat_rejected_commands_total", &["code"]),
+    ("chat_disconnects_total", &["reason"]),
+];
+
+/// A histogram of waits: the upper bound of each bucket, and the cumulative count.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Buckets(Vec<(f64, f64)>);
+
+/// A stage of one thread.
+#[derive(Debug, Clone, Default)]
+pub(super) struct StageReading {
+    pub(super) busy_seconds: f64,
+    pub(super) waits: Buckets,
+}
+
+/// A server's metrics at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Reading {
+    pub(super) at: Duration,
+    pub(super) stages: BTreeMap<(String, String), StageReading>,
+    values: BTreeMap<String, f64>,
+}
+
+impl Reading {
+    /// Parses a page in Prometheus' text format. `at` is the time since any fixed moment. `None`: it has no stages.
+    pub fn parse(page: &str, at: Duration) -> Option<Self> {
+        let mut reading = Self { at, ..Self::default() };
+        for sample in samples(page) {
+            reading.take(&sample.name, &|label| sample.label(label), sample.value);
+        }
+        (!reading.stages.is_empty()).then_some(reading)
+    }
+
+    /// Takes what a registry or a collector has gathered.
+    pub fn of(families: &[MetricFamily], at: Duration) -> Self {
+        let mut reading = Self { at, ..Self::default() };
+        for family in families {
+            for metric in family.get_metric() {
+                let label = |name: &str| {
+                    let pair = metric.get_label().iter().find(|pair| pair.name() == name);
+                    pair.map_or("", |pair| pair.value())
+                };
+                if family.get_field_type() == MetricType::HISTOGRAM {
+                    reading.take_histogram(family.name(), &label, metric.get_histogram());
+                } else if family.get_field_type() == MetricType::COUNTER {
+                    reading.take(family.name(), &label, metric.get_counter().get_value());
+                } else {
+                    reading.take(family.name(), &label, metric.get_gauge().get_value());
+                }
+            }
+        }
+        reading
+    }
+
+    fn take_histogram<'a>(
+        &mut self,
+        name: &str,
+        label: &dyn Fn(&str) -> &'a str,
+        histogram: &prometheus::proto::Histogram,
+    ) {
+        self.take(&format!("{name}_count"), label, histogram.get_sample_count() as f64);
+        self.take(&format!("{name}_sum"), label, histogram.get_sample_sum());
+        if name == "chat_stage_wait_seconds" {
+            let buckets = histogram.get_bucket().iter();
+            let buckets = buckets.map(|bucket| (bucket.upper_bound(), bucket.cumulative_count() as f64));
+            self.stage(label).waits.0 = buckets.chain([(f64::INFINITY, histogram.get_sample_count() as f64)]).collect();
+        }
+    }
+
+    fn stage<'a>(&mut self, label: &dyn Fn(&str) -> &'a str) -> &mut StageReading {
+        self.stages.entry((label("stage").to_owned(), label("worker").to_owned())).or_default()
+    }
+
+    fn take<'a>(&mut self, name: &str, label: &dyn Fn(&str) -> &'a str, value: f64) {
+        if name == "chat_stage_busy_seconds_total" {
+            self.stage(label).busy_seconds = value;
+        } else if name == "chat_stage_wait_seconds_bucket" {
+            if let Ok(bound) = label("le").parse() {
+                self.stage(label).waits.push(bound, value);
+            }
+        } else if SINGLE.contains(&name) {
+            self.values.insert(name.to_owned(), value);
+        } else if let Some((_, labels)) = LABELLED.iter().find(|(known, _)| *known == name) {
+            let values: Vec<&str> = labels.iter().map(|name| label(name)).collect();
+            self.values.insert(key(name, &values), value);
+        }
+    }
+
+    /// The value of a metric with these values of its labels.
+    pub(super) fn get(&self, name: &str, labels: &[&str]) -> Option<f64> {
+        if labels.is_empty() { self.values.get(name).copied() } else { self.values.get(&key(name, labels)).copied() }
+    }
+}
+
+fn key(name: &str, labels: &[&str]) -> String {
+    format!("{name} {}", labels.join(" "))
+}
+
+impl Buckets {
+    /// Adds a bucket.
+    pub fn push(&mut self, bound: f64, cumulative: f64) {
+        let place = self.0.partition_point(|(other, _)| *other < bound);
+        self.0.insert(place, (bound, cumulative));
+    }
+
+    /// Adds the growth of a histogram between two readings. A server that was restarted counts from zero again.
+    pub fn add_growth(&mut self, now: &Self, before: &Self) {
+        let restarted = now.0.last().map(|last| last.1) < before.0.last().map(|last| last.1);
+        for (place, (bound, count)) in now.0.iter().enumerate() {
+            let earlier = before.0.get(place).filter(|_| !restarted).map_or(0.0, |(_, count)| *count);
+            match self.0.get_mut(place) {
+                Some((_, sum)) => *sum += count - earlier,
+                None => self.0.push((*bound, count - earlier)),
+            }
+        }
+    }
+
+    /// The value that this share does not exceed, interpolated within a bucket, as Prometheus does. `None`: it is
+    /// empty.
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        let all = self.0.last()?.1;
+        if all <= 0.0 {
+            return None;
+        }
+        let rank = share * all;
+        let (mut lower, mut below) = (0.0, 0.0);
+        for (bound, count) in &self.0 {
+            if *count >= rank {
+                // Beyond the last bound, the value is unknown.
+                let within = if *count > below { (rank - below) / (count - below) } else { 1.0 };
+                return Some(if bound.is_finite() { lower + (bound - lower) * within } else { lower });
+            }
+            (lower, below) = (*bound, *count);
+        }
+        Some(lower)
+    }
+}
+
+impl Reading {
+    /// The roles and numbers of the threads whose CPU time is known.
+    pub(super) fn threads(&self) -> impl Iterator<Item = (&str, &str)> {
+        let times = self.values.keys().filter_map(|key| key.strip_prefix("chat_thread_cpu_seconds_total "));
+        times.filter_map(|labels| labels.split_once(' '))
+    }
+}

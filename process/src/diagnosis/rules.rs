@@ -1,0 +1,432 @@
+//! The rules, as a table: from outside the server inwards, then from the last stage to the first, then the clients.
+
+use super::verdict::{Confidence, Evidence, What};
+use super::window::{Window, Worker};
+
+/// The utilisation from which a thread counts as full: the queue of a thread that is busy 90 % of the time is about ten
+/// deep.
+const FULL: f64 = 0.9;
+
+/// The wait, in seconds, from which a queue counts as growing; the runtime's timer alone causes about a millisecond.
+const WAITS: f64 = 0.02;
+
+/// The share of time for which a busy thread must have waited for a core.
+const WITHOUT_CORE: f64 = 0.25;
+
+/// Cores that others must use, where they are to be why a thread has none.
+const OTHERS: f64 = 0.3;
+
+/// One cause, and how it is found.
+#[derive(Debug)]
+pub struct Rule {
+    /// The cause.
+    pub what: What,
+    /// The signs, as a person reads them.
+    pub when: &'static str,
+    /// What helps.
+    pub remedy: &'static str,
+    /// The observation that would refute it.
+    pub would_refute: &'static str,
+    /// Looks for the signs.
+    pub(super) find: fn(&Window<'_>) -> Option<Found>,
+}
+
+/// The signs of a cause.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) subject: Option<String>,
+    pub(super) confidence: Confidence,
+    pub(super) sentence: String,
+    pub(super) evidence: Vec<Evidence>,
+}
+
+impl Found {
+    fn sure(sentence: String, evidence: Vec<Evidence>) -> Self {
+        Self { subject: None, confidence: Confidence::Sure, sentence, evidence }
+    }
+
+    fn of(self, subject: String) -> Self {
+        Self { subject: Some(subject), ..self }
+    }
+
+    fn sure_if(self, is_sure: bool) -> Self {
+        Self { confidence: if is_sure { Confidence::Sure } else { Confidence::Likely }, ..self }
+    }
+}
+
+/// All rules, in the order in which they are tried.
+pub const RULES: &[Rule] = &[
+    Rule {
+        what: What::CpuLimit,
+        when: "the container was stopped in a fifth of its periods, or for a tenth of the time",
+        remedy: "Raise the container's CPU limit, or lower the load.",
+        would_refute: "The same waits with a higher CPU limit.",
+        find: cpu_limit,
+    },
+    Rule {
+        what: What::MemoryLimit,
+        when: "90 % of the memory limit are in use, or the container waits for memory a tenth of the time",
+        remedy: "Raise the container's memory limit, or lower CHAT_HISTORY_BYTES, CHAT_OUTBOXES_BYTES or CHAT_CONNECTIONS.",
+        would_refute: "The same refusals and waits with more memory.",
+        find: memory_limit,
+    },
+    Rule {
+        what: What::IoPressure,
+        when: "the container waits for the disk a third of the time, and the history is not why",
+        remedy: "Find the program that uses the disk, or give the server a disk of its own.",
+        would_refute: "The same waits while no program uses the disk.",
+        find: io_pressure,
+    },
+    Rule {
+        what: What::CoresTaken,
+        when: "a busy thread was ready to run and had no core for a quarter of the time, while others used cores",
+        remedy: "Give the server cores of its own: another machine for the other programs, or fewer of them.",
+        would_refute: "The same waits on a machine without other programs.",
+        find: cores_taken,
+    },
+    Rule {
+        what: What::ConnectStorm,
+        when: "a worker is busy 60 % of the time, mostly with work of no stage, and 50 connections come a second",
+        remedy: "Let clients wait at random before they reconnect; lower CHAT_HANDSHAKES_PER_SECOND; more workers.",
+        would_refute: "The same busy time without new connections.",
+        find: connect_storm,
+    },
+    Rule {
+        what: What::HotRoom,
+        when: "a worker is full, mostly by deliveries, and half of them go to one room",
+        remedy: "Split the room, slow it down, or use more workers if there are cores.",
+        would_refute: "The same utilisation after the room was split.",
+        find: |window| full_worker(window, What::HotRoom, "deliveries"),
+    },
+    Rule {
+        what: What::SocketWrite,
+        when: "a worker is full, mostly by writing to sockets",
+        remedy: "Use more workers if there are cores, or smaller rooms: the number of deliveries counts.",
+        would_refute: "The same utilisation with fewer deliveries.",
+        find: |window| full_worker(window, What::SocketWrite, "writing to sockets"),
+    },
+    Rule {
+        what: What::Hub,
+        when: "a worker is full, mostly by its hub",
+        remedy: "Use more workers if there are cores, or fewer joins, private messages and answers.",
+        would_refute: "The same utilisation with fewer events.",
+        find: |window| full_worker(window, What::Hub, "its hub"),
+    },
+    Rule {
+        what: What::ChatServer,
+        when: "the ChatServer's stage or thread is full",
+        remedy: "Send fewer, larger messages; ask for `rooms`, history and searches less often.",
+        would_refute: "The same utilisation with fewer commands.",
+        find: chat_server,
+    },
+    Rule {
+        what: What::Session,
+        when: "a worker is full, mostly by reading frames from clients",
+        remedy: "Use more workers if there are cores, or lower CHAT_MESSAGES_PER_SECOND.",
+        would_refute: "The same utilisation with fewer frames from clients.",
+        find: |window| full_worker(window, What::Session, "reading frames from clients"),
+    },
+    Rule {
+        what: What::Worker,
+        when: "a worker is full, mostly by work that belongs to no stage: HTTP, TLS, handshakes",
+        remedy: "Use more workers if there are cores; ask less over HTTP; end TLS in a proxy.",
+        would_refute: "The same utilisation without HTTP requests and new connections.",
+        find: |window| full_worker(window, What::Worker, "work that belongs to no stage"),
+    },
+    Rule {
+        what: What::CoresUsed,
+        when: "the server uses 90 % of the cores that it may",
+        remedy: "Give the server more cores, or lower the load.",
+        would_refute: "The same waits with more cores.",
+        find: cores_used,
+    },
+    Rule {
+        what: What::Disk,
+        when: "the history's thread is full, or a commit takes 50 ms and messages wait 100 ms for it",
+        remedy: "Use a faster disk for CHAT_HISTORY_PATH.",
+        would_refute: "The same commit times on a faster disk.",
+        find: disk,
+    },
+    Rule {
+        what: What::HistoryRead,
+        when: "the reading of the history is busy all of the time",
+        remedy: "Raise CHAT_HISTORY_BYTES, so that fewer pages come from the disk; search less often.",
+        would_refute: "The same waits while nobody reads old messages.",
+        find: history_read,
+    },
+    Rule {
+        what: What::SlowClients,
+        when: "frames wait a second for five clients or more, or clients were closed because they are slow",
+        remedy: "Look at what these clients have in common: their network, or the load of their machine.",
+        would_refute: "The same waits for clients on another network.",
+        find: |window| slow_clients(window, true),
+    },
+    Rule {
+        what: What::SlowClient,
+        when: "frames wait a second for one to four clients",
+        remedy: "None for the server: it closes the client at its limit, and nobody else waits.",
+        would_refute: "Waits of other clients at the same time.",
+        find: |window| slow_clients(window, false),
+    },
+    Rule {
+        what: What::Flood,
+        when: "ten commands a second or more are refused as too many",
+        remedy: "None for the server; a client that needs more: raise CHAT_MESSAGES_PER_SECOND.",
+        would_refute: "Refusals of clients that keep to their limit.",
+        find: flood,
+    },
+    Rule {
+        what: What::Connections,
+        when: "99 % of the connections that may be open are",
+        remedy: "Raise CHAT_CONNECTIONS and the limit of open files, or use another server.",
+        would_refute: "Refusals with places left.",
+        find: connections,
+    },
+];
+
+fn percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}
+
+fn cpu_limit(window: &Window<'_>) -> Option<Found> {
+    let periods = window.rate("chat_container_cpu_periods_total", &[]);
+    let stopped = window.rate("chat_container_cpu_throttled_periods_total", &[]);
+    let seconds = window.rate("chat_container_cpu_throttled_seconds_total", &[]);
+    let share = if periods > 0.0 { stopped / periods } else { 0.0 };
+    let cores = window.gauge("chat_container_cpu_limit_cores");
+    (share >= 0.2 || seconds >= 0.1).then(|| {
+        let sentence = format!(
+            "The container's CPU limit holds the server back: it was stopped in {} of the periods.",
+            percent(share)
+        );
+        let evidence = vec![
+            Evidence::new("periods in which the container was stopped (share)", share, 0.2),
+            Evidence::new("time for which it was stopped (seconds a second)", seconds, 0.1),
+            Evidence::new("cores used, and the limit", window.cores_used(), cores),
+        ];
+        Found::sure(sentence, evidence).sure_if(share >= 0.2 && seconds >= 0.05)
+    })
+}
+
+fn memory_limit(window: &Window<'_>) -> Option<Found> {
+    let (used, limit) =
+        (window.gauge("chat_container_memory_bytes"), window.gauge("chat_container_memory_limit_bytes"));
+    let share = if limit > 0.0 { used / limit } else { 0.0 };
+    let pressure = window.pressure("container", "memory", "some");
+    (share >= 0.9 || pressure >= 0.1).then(|| {
+        let sentence = if share >= 0.9 {
+            format!("The container's memory is {} full.", percent(share))
+        } else {
+            format!("The container waited for memory {} of the time.", percent(pressure))
+        };
+        let evidence = vec![
+            Evidence::new("memory in use (share of the limit)", share, 0.9),
+            Evidence::new("time in which tasks waited for memory (share)", pressure, 0.1),
+        ];
+        Found::sure(sentence, evidence).sure_if(share >= 0.9)
+    })
+}
+
+fn io_pressure(window: &Window<'_>) -> Option<Found> {
+    let pressure = window.pressure("container", "io", "full").max(window.pressure("machine", "io", "full"));
+    let wait = window.workers.iter().map(|worker| worker.whole.wait).fold(0.0, f64::max);
+    (pressure >= 0.33 && wait >= WAITS && window.history.busy < 0.5).then(|| {
+        let sentence = format!("Everything waited for the disk {} of the time.", percent(pressure));
+        let evidence = vec![
+            Evidence::new("time in which all tasks waited for the disk (share)", pressure, 0.33),
+            Evidence::new("wait of a worker, p99 (seconds)", wait, WAITS),
+        ];
+        Found::sure(sentence, evidence).sure_if(false)
+    })
+}
+
+fn cores_taken(window: &Window<'_>) -> Option<Found> {
+    let chat_thread = window.thread("chat_server", "-").map(|thread| ("the ChatServer".to_owned(), thread));
+    let workers = window.workers.iter().filter_map(|worker| Some((name_of(worker), worker.thread?)));
+    let (name, thread) = workers.chain(chat_thread).max_by(|a, b| a.1.in_run_queue.total_cmp(&b.1.in_run_queue))?;
+    let others = window.cores_of_others();
+    let wants = thread.on_cpu + thread.in_run_queue;
+    (thread.in_run_queue >= WITHOUT_CORE && wants >= 0.6 && others >= OTHERS).then(|| {
+        let sentence = format!(
+            "Other programs take the cores: {name} was ready to run and had none {} of the time.",
+            percent(thread.in_run_queue)
+        );
+        let evidence = vec![
+            Evidence::new(
+                format!("time for which {name} waited for a core (share)"),
+                thread.in_run_queue,
+                WITHOUT_CORE,
+            ),
+            Evidence::new("cores that others use", others, OTHERS),
+        ];
+        Found::sure(sentence, evidence).of(name)
+    })
+}
+
+fn name_of(worker: &Worker) -> String {
+    format!("worker {}", worker.number)
+}
+
+/// The share of a worker's time that belongs to no stage.
+fn unexplained(worker: &Worker) -> f64 {
+    (worker.whole.busy - worker.session.busy - worker.hub.busy - worker.write.busy).max(0.0)
+}
+
+fn connect_storm(window: &Window<'_>) -> Option<Found> {
+    let worker = window.workers.first()?;
+    let connects = window.rate("chat_connects_total", &[]);
+    let rest = unexplained(worker);
+    (connects >= 50.0 && worker.whole.busy >= 0.6 && rest >= 0.5 * worker.whole.busy).then(|| {
+        let sentence = format!(
+            "A storm of new connections: {connects:.0} a second take {} of {}.",
+            percent(rest),
+            name_of(worker)
+        );
+        let evidence = vec![
+            Evidence::new("new connections a second", connects, 50.0),
+            Evidence::new(format!("{} (share of time)", name_of(worker)), worker.whole.busy, 0.6),
+            Evidence::new("its time that belongs to no stage (share)", rest, 0.5 * worker.whole.busy),
+        ];
+        Found::sure(sentence, evidence).of(name_of(worker)).sure_if(worker.whole.wait >= WAITS)
+    })
+}
+
+/// What fills a full worker.
+fn filled_by(worker: &Worker) -> (What, f64) {
+    let rest = unexplained(worker);
+    let deliveries = worker.hub.busy + worker.write.busy;
+    // Of equals the last counts: the stage nearest to the socket.
+    let parts = [
+        (What::Worker, rest),
+        (What::Session, worker.session.busy),
+        (What::Hub, worker.hub.busy),
+        (What::SocketWrite, worker.write.busy),
+    ];
+    let most = parts.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((What::Worker, 0.0));
+    let is_delivering = matches!(most.0, What::SocketWrite | What::Hub);
+    if is_delivering && worker.busiest_room >= 0.5 { (What::HotRoom, deliveries) } else { most }
+}
+
+fn full_worker(window: &Window<'_>, what: What, filler: &str) -> Option<Found> {
+    let worker = window.workers.first().filter(|worker| worker.whole.busy >= FULL)?;
+    let (filled_by, part) = filled_by(worker);
+    (filled_by == what).then(|| {
+        let name = name_of(worker);
+        let by = if what == What::HotRoom {
+            format!("deliveries take {}, and {} of them go to one room", percent(part), percent(worker.busiest_room))
+        } else {
+            format!("{filler} takes {}", percent(part))
+        };
+        let others: Vec<f64> = window.workers.iter().skip(1).map(|other| other.whole.busy).collect();
+        let mean = others.iter().sum::<f64>() / others.len().max(1) as f64;
+        let is_alone = !others.is_empty() && mean < 0.6 * worker.whole.busy;
+        let unlike =
+            if is_alone { format!("; the other workers are busy only {}", percent(mean)) } else { String::new() };
+        let sentence = format!("The thread of {name} is full ({} busy): {by}{unlike}.", percent(worker.whole.busy));
+        let mut evidence = vec![
+            Evidence::new(format!("{name} (share of time)"), worker.whole.busy, FULL),
+            Evidence::new("the part that fills it (share of time)", part, 0.5 * worker.whole.busy),
+            Evidence::new(format!("wait of {name}, p99 (seconds)"), worker.whole.wait.max(worker.hub.wait), WAITS),
+        ];
+        if what == What::HotRoom {
+            evidence.push(Evidence::new("deliveries to the busiest room (share)", worker.busiest_room, 0.5));
+        }
+        let waits = worker.whole.wait.max(worker.hub.wait).max(worker.session.wait);
+        Found::sure(sentence, evidence).of(name).sure_if(waits >= WAITS)
+    })
+}
+
+fn chat_server(window: &Window<'_>) -> Option<Found> {
+    let stage = window.chat_server;
+    let thread = window.thread("chat_server", "-").map_or(0.0, |thread| thread.on_cpu);
+    let busy = stage.busy.max(thread);
+    (busy >= FULL).then(|| {
+        let sentence = if stage.busy >= FULL {
+            format!("The ChatServer is full: its stage is busy {} of the time.", percent(stage.busy))
+        } else {
+            format!(
+                "The ChatServer's thread is full ({}), mostly by work outside its stage, such as lists and pages.",
+                percent(thread)
+            )
+        };
+        let evidence = vec![
+            Evidence::new("the ChatServer's stage (share of time)", stage.busy, FULL),
+            Evidence::new("the ChatServer's thread (share of a core)", thread, FULL),
+            Evidence::new("wait for the ChatServer, p99 (seconds)", stage.wait, WAITS),
+        ];
+        Found::sure(sentence, evidence).sure_if(stage.wait >= WAITS)
+    })
+}
+
+fn cores_used(window: &Window<'_>) -> Option<Found> {
+    let (used, cores) = (window.cores_used(), window.cores()?);
+    (used >= FULL * cores).then(|| {
+        let sentence = format!("The server uses all of its cores: {used:.1} of {cores:.1}.");
+        Found::sure(sentence, vec![Evidence::new("cores used", used, FULL * cores)])
+    })
+}
+
+fn disk(window: &Window<'_>) -> Option<Found> {
+    let (history, commit) = (window.history, window.commit_seconds());
+    (history.busy >= FULL || (commit >= 0.05 && history.wait >= 0.1)).then(|| {
+        let sentence = format!(
+            "The disk is slow: a commit of the history takes {:.0} ms, and its thread is busy {} of the time.",
+            commit * 1e3,
+            percent(history.busy)
+        );
+        let evidence = vec![
+            Evidence::new("a commit (seconds)", commit, 0.05),
+            Evidence::new("the history's thread (share of time)", history.busy, FULL),
+            Evidence::new("wait for a commit, p99 (seconds)", history.wait, 0.1),
+        ];
+        Found::sure(sentence, evidence).sure_if(history.wait >= WAITS)
+    })
+}
+
+fn history_read(window: &Window<'_>) -> Option<Found> {
+    let stage = window.history_read;
+    (stage.busy >= FULL && stage.wait >= WAITS).then(|| {
+        let sentence = format!("Reading the stored history is busy {} of the time.", percent(stage.busy));
+        let evidence = vec![
+            Evidence::new("reading of the history (share of time)", stage.busy, FULL),
+            Evidence::new("wait for a page, p99 (seconds)", stage.wait, WAITS),
+        ];
+        // Several threads may share the work, so this may be more than all of one.
+        Found::sure(sentence, evidence).sure_if(false)
+    })
+}
+
+fn slow_clients(window: &Window<'_>, many: bool) -> Option<Found> {
+    let (slow, all) = (window.lasting("chat_connections_slow"), window.gauge("chat_connections"));
+    let closed = window.rate("chat_disconnects_total", &["slow_consumer"]);
+    let is_many = slow >= 5.0 || closed > 0.0;
+    (is_many == many && (slow >= 1.0 || is_many)).then(|| {
+        let sentence = match (slow >= 1.0, closed > 0.0) {
+            (true, _) => {
+                format!("{slow:.0} of {all:.0} clients read too slowly: a frame has waited for them for a second.")
+            }
+            (false, _) => "Clients were closed because they read too slowly.".to_owned(),
+        };
+        let evidence = vec![
+            Evidence::new("clients that are slow now", slow, if many { 5.0 } else { 1.0 }),
+            Evidence::new("clients closed as too slow, a second", closed, 0.0),
+        ];
+        Found::sure(sentence, evidence)
+    })
+}
+
+fn flood(window: &Window<'_>) -> Option<Found> {
+    let refused = window.rate("chat_rejected_commands_total", &["rate_limited"]);
+    (refused >= 10.0).then(|| {
+        let sentence = format!("Clients send more than they may: {refused:.0} commands a second are refused.");
+        Found::sure(sentence, vec![Evidence::new("commands refused as too many, a second", refused, 10.0)])
+    })
+}
+
+fn connections(window: &Window<'_>) -> Option<Found> {
+    let (open, limit) = (window.gauge("chat_connections"), window.gauge("chat_connections_limit"));
+    (limit > 0.0 && open >= 0.99 * limit).then(|| {
+        let sentence = format!("There is no place for more connections: {open:.0} of {limit:.0} are open.");
+        Found::sure(sentence, vec![Evidence::new("connections", open, 0.99 * limit)])
+    })
+}

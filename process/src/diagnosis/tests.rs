@@ -1,0 +1,349 @@
+//! Each cause and each healthy run as two readings of a server's metrics, in the form in which it serves them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::*;
+
+/// The seconds between the two readings.
+const SECONDS: f64 = 10.0;
+
+/// The load of a server: the growth of its counters per second, and its gauges.
+#[derive(Debug, Clone)]
+struct Load(BTreeMap<String, f64>);
+
+/// The metrics that grow.
+fn is_counter(series: &str) -> bool {
+    let name = series.split('{').next().unwrap_or_default();
+    name.ends_with("_total") || name.ends_with("_count") || name.ends_with("_sum")
+}
+
+impl Load {
+    /// Two workers at half of their time, on four cores, most of which are idle.
+    fn calm() -> Self {
+        let mut load = Self(BTreeMap::new());
+        for worker in ["0", "1"] {
+            load.stage("session", worker, 0.1, 0.002);
+            load.stage("hub", worker, 0.05, 0.002);
+            load.stage("socket_write", worker, 0.3, 0.002);
+            load.stage("worker_loop", worker, 0.5, 0.002);
+            load.thread("worker", worker, 0.48, 0.02);
+            load.set(&format!("chat_busiest_room_share{{worker=\"{worker}\"}}"), 0.2);
+        }
+        load.stage("chat_server", "-", 0.2, 0.001);
+        load.stage("history", "-", 0.2, 0.005);
+        load.stage("history_read", "-", 0.0, 0.001);
+        load.thread("chat_server", "-", 0.2, 0.01);
+        for (series, value) in [
+            ("chat_cores", 4.0),
+            ("process_cpu_seconds_total", 1.3),
+            ("chat_machine_cpu_seconds_total{state=\"busy\"}", 1.5),
+            ("chat_machine_cpu_seconds_total{state=\"idle\"}", 2.5),
+            ("chat_machine_cpu_seconds_total{state=\"steal\"}", 0.0),
+            ("chat_connections", 1_000.0),
+            ("chat_connections_limit", 10_000.0),
+            ("chat_connections_slow", 0.0),
+            ("chat_connects_total", 1.0),
+            ("chat_rooms", 20.0),
+            ("chat_credits_in_use", 5.0),
+            ("chat_credits_limit", 1_024.0),
+            ("chat_history_commit_seconds_count", 100.0),
+            ("chat_history_commit_seconds_sum", 0.2),
+            ("chat_rejected_commands_total{code=\"rate_limited\"}", 0.0),
+            ("chat_disconnects_total{reason=\"slow_consumer\"}", 0.0),
+            ("chat_container_memory_bytes", 50e6),
+            ("chat_container_memory_limit_bytes", 0.0),
+        ] {
+            load.set(series, value);
+        }
+        load
+    }
+
+    fn set(&mut self, series: &str, value: f64) -> &mut Self {
+        self.0.insert(series.to_owned(), value);
+        self
+    }
+
+    /// A stage that is busy for this share, and in which most work waits this long.
+    fn stage(&mut self, stage: &str, worker: &str, busy: f64, wait: f64) -> &mut Self {
+        self.set(&format!("chat_stage_busy_seconds_total{{stage=\"{stage}\",worker=\"{worker}\"}}"), busy);
+        for bound in [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, f64::INFINITY] {
+            let series =
+                format!("chat_stage_wait_seconds_bucket{{stage=\"{stage}\",worker=\"{worker}\",le=\"{bound:?}\"}}");
+            let le = if bound.is_finite() { format!("{bound}") } else { "+Inf".to_owned() };
+            let series = series.replace(&format!("{bound:?}"), &le);
+            self.set(&series, if bound >= wait { 100.0 } else { 0.0 });
+        }
+        self
+    }
+
+    fn thread(&mut self, role: &str, worker: &str, on_cpu: f64, in_run_queue: f64) -> &mut Self {
+        let labels = format!("{{role=\"{role}\",worker=\"{worker}\"}}");
+        self.set(&format!("chat_thread_cpu_seconds_total{labels}"), on_cpu);
+        self.set(&format!("chat_thread_run_queue_seconds_total{labels}"), in_run_queue)
+    }
+
+    /// The page after so many seconds of this load.
+    fn page(&self, seconds: f64) -> String {
+        let mut page = String::new();
+        for (series, value) in &self.0 {
+            let grows = is_counter(series) || series.contains("_bucket{");
+            let value = if grows { value * seconds } else { *value };
+            writeln!(page, "{series} {value}").unwrap();
+        }
+        page
+    }
+
+    fn verdict(&self) -> Verdict {
+        let readings: Vec<Reading> = (0..=10)
+            .map(|second| {
+                let at = SECONDS * f64::from(second) / 10.0;
+                Reading::parse(&self.page(1_000.0 + at), Duration::from_secs_f64(at)).unwrap()
+            })
+            .collect();
+        observe(&readings)
+    }
+}
+
+/// A calm server with a change.
+fn with(change: impl FnOnce(&mut Load)) -> Load {
+    let mut load = Load::calm();
+    change(&mut load);
+    load
+}
+
+/// A calm server with one change.
+fn having(change: impl FnOnce(&mut Load) -> &mut Load) -> Load {
+    let mut load = Load::calm();
+    change(&mut load);
+    load
+}
+
+/// A full worker 0 with these parts of its time.
+fn full_worker(load: &mut Load, session: f64, hub: f64, write: f64) {
+    load.stage("session", "0", session, 0.03);
+    load.stage("hub", "0", hub, 0.04);
+    load.stage("socket_write", "0", write, 0.03);
+    load.stage("worker_loop", "0", 0.98, 0.04);
+    load.thread("worker", "0", 0.97, 0.02);
+    load.set("process_cpu_seconds_total", 1.9);
+    load.set("chat_machine_cpu_seconds_total{state=\"busy\"}", 2.1);
+}
+
+/// Every cause, by the figures that it leaves.
+fn causes() -> Vec<(What, Load)> {
+    let throttled = |load: &mut Load| {
+        load.set("chat_container_cpu_periods_total", 10.0);
+        load.set("chat_container_cpu_throttled_periods_total", 9.0);
+        load.set("chat_container_cpu_throttled_seconds_total", 0.7);
+        load.set("chat_container_cpu_limit_cores", 0.25);
+        load.stage("worker_loop", "0", 0.95, 0.08);
+        load.thread("worker", "0", 0.2, 0.7);
+    };
+    vec![
+        (What::CpuLimit, with(throttled)),
+        (
+            What::MemoryLimit,
+            with(|load| {
+                load.set("chat_container_memory_bytes", 125e6).set("chat_container_memory_limit_bytes", 128e6);
+            }),
+        ),
+        (
+            What::IoPressure,
+            with(|load| {
+                load.set("chat_pressure_seconds_total{of=\"container\",resource=\"io\",kind=\"full\"}", 0.5);
+                load.stage("worker_loop", "0", 0.5, 0.1);
+            }),
+        ),
+        (
+            What::CoresTaken,
+            with(|load| {
+                load.stage("worker_loop", "1", 0.97, 0.06).thread("worker", "1", 0.5, 0.45);
+                load.set("chat_machine_cpu_seconds_total{state=\"busy\"}", 4.0);
+            }),
+        ),
+        (
+            What::ConnectStorm,
+            with(|load| {
+                load.stage("worker_loop", "0", 0.75, 0.03).set("chat_connects_total", 400.0);
+                load.stage("socket_write", "0", 0.15, 0.01);
+            }),
+        ),
+        (
+            What::HotRoom,
+            with(|load| {
+                full_worker(load, 0.05, 0.1, 0.8);
+                load.set("chat_busiest_room_share{worker=\"0\"}", 0.93);
+            }),
+        ),
+        (What::SocketWrite, with(|load| full_worker(load, 0.05, 0.1, 0.8))),
+        (What::Hub, with(|load| full_worker(load, 0.05, 0.7, 0.2))),
+        (What::ChatServer, having(|load| load.stage("chat_server", "-", 0.97, 0.2))),
+        (What::Session, with(|load| full_worker(load, 0.7, 0.1, 0.15))),
+        (What::Worker, with(|load| full_worker(load, 0.1, 0.1, 0.15))),
+        (
+            What::CoresUsed,
+            with(|load| {
+                load.set("process_cpu_seconds_total", 3.8);
+                load.set("chat_machine_cpu_seconds_total{state=\"busy\"}", 3.9);
+            }),
+        ),
+        (
+            What::Disk,
+            with(|load| {
+                load.stage("history", "-", 0.98, 0.4);
+                load.set("chat_history_commit_seconds_count", 10.0).set("chat_history_commit_seconds_sum", 0.98);
+                load.set("chat_pressure_seconds_total{of=\"machine\",resource=\"io\",kind=\"full\"}", 0.6);
+            }),
+        ),
+        (What::HistoryRead, having(|load| load.stage("history_read", "-", 1.4, 0.3))),
+        (What::SlowClients, having(|load| load.set("chat_connections_slow", 40.0))),
+        (What::SlowClient, having(|load| load.set("chat_connections_slow", 1.0))),
+        (What::Flood, having(|load| load.set("chat_rejected_commands_total{code=\"rate_limited\"}", 300.0))),
+        (What::Connections, having(|load| load.set("chat_connections", 9_990.0))),
+    ]
+}
+
+#[test]
+fn every_cause_is_named_with_its_evidence() {
+    let causes = causes();
+    for (what, load) in &causes {
+        let verdict = load.verdict();
+        assert_eq!(verdict.what, *what, "{verdict:#?}");
+        assert!(!verdict.evidence.is_empty() && verdict.sentence.ends_with('.'), "{verdict:#?}");
+        assert!(verdict.evidence.iter().any(|evidence| evidence.value >= evidence.limit), "{verdict:#?}");
+    }
+    let tried: Vec<What> = causes.iter().map(|(what, _)| *what).collect();
+    assert_eq!(tried, RULES.iter().map(|rule| rule.what).collect::<Vec<_>>(), "each rule has a cause here");
+}
+
+#[test]
+fn the_values_are_the_rules_in_their_order_between_the_generator_and_nothing() {
+    let rules = RULES.iter().map(|rule| rule.what);
+    let all: Vec<What> = [What::Generator].into_iter().chain(rules).chain([What::Nothing, What::Unknown]).collect();
+    assert_eq!(What::ALL, all);
+}
+
+#[test]
+fn healthy_runs_raise_no_alarm() {
+    for (name, load) in [
+        ("half of the load", Load::calm()),
+        (
+            "idle",
+            with(|load| {
+                for worker in ["0", "1"] {
+                    load.stage("worker_loop", worker, 0.01, 0.001).thread("worker", worker, 0.01, 0.0);
+                    load.stage("socket_write", worker, 0.0, 0.001).stage("session", worker, 0.0, 0.001);
+                }
+            }),
+        ),
+        // A burst fills the queues for a moment; the threads have time left.
+        ("bursts", having(|load| load.stage("hub", "0", 0.1, 0.1).stage("worker_loop", "0", 0.6, 0.05))),
+        ("a rolling restart", having(|load| load.set("chat_connects_total", 200.0))),
+        (
+            "a few mistakes of clients",
+            having(|load| load.set("chat_rejected_commands_total{code=\"rate_limited\"}", 1.0)),
+        ),
+        // The programs beside the server use the machine, and it has the cores that it needs.
+        ("a busy machine", having(|load| load.set("chat_machine_cpu_seconds_total{state=\"busy\"}", 3.9))),
+        // Pressure of the machine's disk that delays nothing here.
+        (
+            "a busy disk",
+            having(|load| load.set("chat_pressure_seconds_total{of=\"machine\",resource=\"io\",kind=\"full\"}", 0.6)),
+        ),
+    ] {
+        let verdict = load.verdict();
+        assert_eq!(verdict.what, What::Nothing, "{name}: {verdict:#?}");
+        assert!(verdict.sentence.contains("nearest"), "{name}: {}", verdict.sentence);
+    }
+}
+
+#[test]
+fn the_second_cause_is_named_once_the_first_is_relieved() {
+    let both = with(|load| {
+        full_worker(load, 0.05, 0.1, 0.8);
+        load.set("chat_container_cpu_periods_total", 10.0);
+        load.set("chat_container_cpu_throttled_periods_total", 9.0);
+        load.set("chat_container_cpu_throttled_seconds_total", 0.7);
+    });
+    assert_eq!(both.verdict().what, What::CpuLimit);
+    let mut relieved = both;
+    relieved.set("chat_container_cpu_throttled_periods_total", 0.0);
+    relieved.set("chat_container_cpu_throttled_seconds_total", 0.0);
+    assert_eq!(relieved.verdict().what, What::SocketWrite);
+}
+
+#[test]
+fn a_worker_unlike_the_others_is_named() {
+    let verdict = with(|load| {
+        full_worker(load, 0.05, 0.1, 0.8);
+        load.stage("worker_loop", "1", 0.1, 0.001);
+    });
+    let verdict = verdict.verdict();
+    assert_eq!(verdict.subject.as_deref(), Some("worker 0"));
+    assert!(verdict.sentence.contains("the other workers are busy only 10 %"), "{}", verdict.sentence);
+    assert_eq!(verdict.confidence, Confidence::Sure);
+}
+
+#[test]
+fn a_full_thread_whose_work_has_no_stage_is_named() {
+    let verdict = having(|load| load.stage("chat_server", "-", 0.005, 0.001).thread("chat_server", "-", 0.97, 0.01));
+    let verdict = verdict.verdict();
+    assert_eq!((verdict.what, verdict.confidence), (What::ChatServer, Confidence::Likely));
+    assert!(verdict.sentence.contains("outside its stage"), "{}", verdict.sentence);
+}
+
+#[test]
+fn a_moment_in_which_a_client_is_slow_is_no_verdict() {
+    let (calm, slow) = (Load::calm(), having(|load| load.set("chat_connections_slow", 1.0)));
+    let reading = |load: &Load, second: u32| {
+        Reading::parse(&load.page(f64::from(second)), Duration::from_secs(second.into())).unwrap()
+    };
+    let readings = [reading(&calm, 1), reading(&calm, 2), reading(&slow, 3), reading(&calm, 4)];
+    assert_eq!(observe(&readings).what, What::Nothing);
+}
+
+#[test]
+fn without_two_readings_nothing_is_known() {
+    assert_eq!(observe(&[]).what, What::Unknown);
+    let reading = Reading::parse(&Load::calm().page(1.0), Duration::ZERO).unwrap();
+    assert_eq!(observe(std::slice::from_ref(&reading)).what, What::Unknown);
+    assert_eq!(observe(&[reading.clone(), reading]).what, What::Unknown, "no time has passed");
+    assert!(Reading::parse("process_cpu_seconds_total 5\n", Duration::ZERO).is_none());
+}
+
+#[test]
+fn a_server_without_the_newer_figures_is_judged_by_its_stages() {
+    let mut load = Load(BTreeMap::new());
+    load.stage("socket_write", "0", 0.8, 0.05).stage("worker_loop", "0", 0.97, 0.05).stage(
+        "chat_server",
+        "-",
+        0.1,
+        0.0,
+    );
+    assert_eq!(load.verdict().what, What::SocketWrite);
+}
+
+#[test]
+fn families_and_their_page_are_the_same_reading() {
+    use crate::exposition::{Family, histogram};
+    let families = |seconds: u32| {
+        let grown = f64::from(seconds);
+        let mut busy = Family::counter("chat_stage_busy_seconds_total", "Busy.");
+        let mut waits = Family::histogram("chat_stage_wait_seconds", "Waits.");
+        let labels = [("stage", "worker_loop"), ("worker", "0")];
+        busy.add(&labels, 0.95 * grown);
+        waits.add_histogram(
+            &labels,
+            histogram([(0.01, 0), (0.1, u64::from(seconds) * 10)], u64::from(seconds) * 10, 1.0),
+        );
+        [busy.finish(), waits.finish(), Family::single_gauge("chat_connections", "Open.", 3.0)]
+    };
+    let at = |seconds: u32| Duration::from_secs(seconds.into());
+    let page = |seconds| prometheus::TextEncoder::new().encode_to_string(&families(seconds)).unwrap();
+    let direct = observe(&[Reading::of(&families(5), at(5)), Reading::of(&families(15), at(15))]);
+    let read = observe(&[5, 15].map(|seconds| Reading::parse(&page(seconds), at(seconds)).unwrap()));
+    assert_eq!(direct, read);
+    assert_eq!(direct.what, What::Worker);
+}

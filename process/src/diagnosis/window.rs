@@ -1,0 +1,175 @@
+//! What the readings of some seconds say: rates, shares and waits.
+
+use super::reading::{Buckets, Reading};
+use super::verdict::Evidence;
+
+/// A thread's time per second, as the system counts it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Thread {
+    pub(super) on_cpu: f64,
+    pub(super) in_run_queue: f64,
+}
+
+/// A stage of one thread.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Stage {
+    /// The share of the time in which it worked.
+    pub(super) busy: f64,
+    /// The 99th percentile of the wait, in seconds; 0 if no work came.
+    pub(super) wait: f64,
+}
+
+/// A worker's thread.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Worker {
+    pub(super) number: String,
+    pub(super) whole: Stage,
+    pub(super) session: Stage,
+    pub(super) hub: Stage,
+    pub(super) write: Stage,
+    pub(super) thread: Option<Thread>,
+    pub(super) busiest_room: f64,
+}
+
+/// The figures between the first and the last reading.
+#[derive(Debug)]
+pub(super) struct Window<'a> {
+    seconds: f64,
+    first: &'a Reading,
+    last: &'a Reading,
+    all: &'a [Reading],
+    /// The busiest first.
+    pub(super) workers: Vec<Worker>,
+    pub(super) chat_server: Stage,
+    pub(super) history: Stage,
+    pub(super) history_read: Stage,
+}
+
+impl<'a> Window<'a> {
+    /// `None`: there are fewer than two readings, or no time between them.
+    pub(super) fn of(all: &'a [Reading]) -> Option<Self> {
+        let (first, last) = all.first().zip(all.last())?;
+        let seconds = last.at.checked_sub(first.at)?.as_secs_f64();
+        if seconds <= 0.0 {
+            return None;
+        }
+        let [chat_server, history, history_read] = [Stage::default(); 3];
+        let mut window = Self { seconds, first, last, all, workers: Vec::new(), chat_server, history, history_read };
+        window.chat_server = window.stage("chat_server", "-");
+        window.history = window.stage("history", "-");
+        window.history_read = window.stage("history_read", "-");
+        let numbers = last.stages.keys().filter(|(stage, _)| stage == "worker_loop").map(|(_, number)| number);
+        let mut workers: Vec<Worker> = numbers.map(|number| window.worker(number)).collect();
+        workers.sort_by(|a, b| b.whole.busy.total_cmp(&a.whole.busy));
+        window.workers = workers;
+        Some(window)
+    }
+
+    fn stage(&self, stage: &str, worker: &str) -> Stage {
+        let key = (stage.to_owned(), worker.to_owned());
+        let Some(now) = self.last.stages.get(&key) else { return Stage::default() };
+        let before = self.first.stages.get(&key).cloned().unwrap_or_default();
+        let mut waits = Buckets::default();
+        waits.add_growth(&now.waits, &before.waits);
+        let busy = grown(before.busy_seconds, now.busy_seconds) / self.seconds;
+        Stage { busy, wait: waits.quantile(0.99).unwrap_or(0.0) }
+    }
+
+    fn worker(&self, number: &str) -> Worker {
+        Worker {
+            number: number.to_owned(),
+            whole: self.stage("worker_loop", number),
+            session: self.stage("session", number),
+            hub: self.stage("hub", number),
+            write: self.stage("socket_write", number),
+            thread: self.thread("worker", number),
+            busiest_room: self.last.get("chat_busiest_room_share", &[number]).unwrap_or(0.0),
+        }
+    }
+
+    /// The time of a thread; `None` where the system does not count it.
+    pub(super) fn thread(&self, role: &str, worker: &str) -> Option<Thread> {
+        Some(Thread {
+            on_cpu: self.rate_of("chat_thread_cpu_seconds_total", &[role, worker])?,
+            in_run_queue: self.rate_of("chat_thread_run_queue_seconds_total", &[role, worker])?,
+        })
+    }
+
+    /// The growth of a counter per second; 0 if the server does not have it.
+    pub(super) fn rate(&self, name: &str, labels: &[&str]) -> f64 {
+        self.rate_of(name, labels).unwrap_or(0.0)
+    }
+
+    fn rate_of(&self, name: &str, labels: &[&str]) -> Option<f64> {
+        Some(grown(self.first.get(name, labels)?, self.last.get(name, labels)?) / self.seconds)
+    }
+
+    /// A gauge at the end; 0 if the server does not have it.
+    pub(super) fn gauge(&self, name: &str) -> f64 {
+        self.last.get(name, &[]).unwrap_or(0.0)
+    }
+
+    /// The least value of a gauge in the newest three readings: what lasts, and is no moment.
+    pub(super) fn lasting(&self, name: &str) -> f64 {
+        let newest = self.all.iter().rev().take(3).map(|reading| reading.get(name, &[]).unwrap_or(0.0));
+        newest.min_by(f64::total_cmp).unwrap_or(0.0)
+    }
+
+    /// Cores that the server uses.
+    pub(super) fn cores_used(&self) -> f64 {
+        let of_threads = || {
+            let threads = self.last.threads();
+            threads.map(|(role, worker)| self.rate("chat_thread_cpu_seconds_total", &[role, worker])).sum()
+        };
+        self.rate_of("process_cpu_seconds_total", &[]).unwrap_or_else(of_threads)
+    }
+
+    /// Cores that the server may use, by its affinity and its limit; `None` if it does not say.
+    pub(super) fn cores(&self) -> Option<f64> {
+        let (cores, limit) = (self.gauge("chat_cores"), self.gauge("chat_container_cpu_limit_cores"));
+        (cores > 0.0).then(|| if limit > 0.0 { cores.min(limit) } else { cores })
+    }
+
+    /// Cores that other programs use, with those that the host of a virtual machine took.
+    pub(super) fn cores_of_others(&self) -> f64 {
+        let machine = |state| self.rate("chat_machine_cpu_seconds_total", &[state]);
+        (machine("busy") - self.cores_used()).max(0.0) + machine("steal")
+    }
+
+    /// How long a commit of the history took, in seconds.
+    pub(super) fn commit_seconds(&self) -> f64 {
+        let commits = self.rate("chat_history_commit_seconds_count", &[]);
+        if commits > 0.0 { self.rate("chat_history_commit_seconds_sum", &[]) / commits } else { 0.0 }
+    }
+
+    /// The share of time in which all tasks waited for a resource: of the container, or, if the system counts only
+    /// that, of the machine.
+    pub(super) fn pressure(&self, of: &str, resource: &str, kind: &str) -> f64 {
+        self.rate("chat_pressure_seconds_total", &[of, resource, kind])
+    }
+
+    /// Everything that has a limit, with how near it is.
+    pub(super) fn distances(&self) -> Vec<Evidence> {
+        let mut all = vec![Evidence::new("the ChatServer's thread (share of time)", self.chat_server.busy, 1.0)];
+        all.push(Evidence::new("the history's thread (share of time)", self.history.busy, 1.0));
+        if let Some(worker) = self.workers.first() {
+            all.push(Evidence::new(format!("worker {} (share of time)", worker.number), worker.whole.busy, 1.0));
+        }
+        if let Some(cores) = self.cores() {
+            all.push(Evidence::new("the server's cores", self.cores_used(), cores));
+        }
+        for (figure, name, limit) in [
+            ("the container's memory (bytes)", "chat_container_memory_bytes", "chat_container_memory_limit_bytes"),
+            ("the connections", "chat_connections", "chat_connections_limit"),
+            ("the commands on their way", "chat_credits_in_use", "chat_credits_limit"),
+        ] {
+            all.push(Evidence::new(figure, self.gauge(name), self.gauge(limit)));
+        }
+        all
+    }
+}
+
+/// The growth of a counter. A server that was restarted counts from zero again.
+fn grown(before: f64, now: f64) -> f64 {
+    if now >= before { now - before } else { now }
+}

@@ -1,0 +1,197 @@
+//! Looks at the server's own metrics once a second, and says what limits it.
+//!
+//! The rules are those of [`starling_process::diagnosis`]. The verdict is served over HTTP, exported as a metric, and
+//! logged when it changes.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use log::info;
+use prometheus::Registry;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use schemars::JsonSchema;
+use serde::Serialize;
+use starling_actors::clock;
+use starling_process::diagnosis::{Reading, Verdict, What, observe};
+use starling_process::exposition::Family;
+
+/// The interval between two readings.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// The readings that are judged together: five seconds.
+const READINGS: usize = 6;
+
+/// The number of times in a row that a new cause must be found before the verdict changes.
+const CONFIRMATIONS: u8 = 2;
+
+/// The shortest time between two log lines, whatever clients do.
+const TELL: Duration = Duration::from_secs(10);
+
+/// What limits the server now.
+#[derive(Debug, Clone)]
+pub(crate) struct Diagnosis(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    desc: Desc,
+    current: Mutex<Current>,
+}
+
+#[derive(Debug, Clone)]
+struct Current {
+    verdict: Verdict,
+    since: Instant,
+}
+
+/// The verdict as it is served.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Diagnosed {
+    #[serde(flatten)]
+    verdict: Verdict,
+    /// Seconds for which this has been the limit.
+    for_seconds: u64,
+}
+
+impl Diagnosis {
+    pub(crate) fn new() -> Self {
+        let labels = std::collections::HashMap::new();
+        #[expect(clippy::expect_used, reason = "the name is a constant and a valid one")]
+        let desc = Desc::new("chat_limit_reached".into(), "The verdict.".into(), Vec::new(), labels)
+            .expect("the description is valid");
+        let current = Mutex::new(Current { verdict: Verdict::unknown(), since: clock::now() });
+        Self(Arc::new(Inner { desc, current }))
+    }
+
+    fn current(&self) -> Current {
+        self.0.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The verdict for HTTP.
+    pub(crate) fn told(&self) -> Diagnosed {
+        let Current { verdict, since } = self.current();
+        Diagnosed { verdict, for_seconds: since.elapsed().as_secs() }
+    }
+
+    /// Replaces the verdict.
+    fn set(&self, verdict: Verdict, now: Instant) {
+        let mut current = self.0.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.verdict.what != verdict.what {
+            current.since = now;
+        }
+        current.verdict = verdict;
+    }
+
+    /// Judges the metrics of this registry once a second, for as long as the server runs.
+    pub(crate) async fn watch(self, registry: Registry) {
+        let started = clock::now();
+        let (mut readings, mut steps) = (VecDeque::with_capacity(READINGS), Steps::new());
+        let mut ticks = tokio::time::interval(INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let now = clock::now();
+            if readings.len() == READINGS {
+                readings.pop_front();
+            }
+            readings.push_back(Reading::of(&registry.gather(), now.saturating_duration_since(started)));
+            let verdict = observe(readings.make_contiguous());
+            let line = steps.take(&verdict, now);
+            if steps.current == verdict.what {
+                self.set(verdict, now);
+            }
+            if let Some(line) = line {
+                info!("{line}");
+            }
+        }
+    }
+}
+
+/// Decides when a new cause counts, and when it is logged.
+#[derive(Debug)]
+struct Steps {
+    current: What,
+    /// A cause that was found and does not count yet, and how often in a row.
+    next: (What, u8),
+    told: What,
+    told_at: Option<Instant>,
+}
+
+impl Steps {
+    fn new() -> Self {
+        // That nothing is saturated is no news at the start.
+        Self { current: What::Unknown, next: (What::Unknown, 0), told: What::Nothing, told_at: None }
+    }
+
+    /// Takes the next verdict. Returns a log line if one is due.
+    fn take(&mut self, verdict: &Verdict, now: Instant) -> Option<String> {
+        let times = if self.next.0 == verdict.what { self.next.1.saturating_add(1) } else { 1 };
+        self.next = (verdict.what, times);
+        if times >= CONFIRMATIONS {
+            self.current = verdict.what;
+        }
+        let is_due = self.told_at.is_none_or(|at| now.saturating_duration_since(at) >= TELL);
+        if self.current != verdict.what || self.current == self.told || self.current == What::Unknown || !is_due {
+            return None;
+        }
+        self.told = self.current;
+        self.told_at = Some(now);
+        let remedy = if verdict.what.is_limit() { format!(" {}", verdict.remedy) } else { String::new() };
+        Some(format!("diagnosis: {}{remedy}", verdict.sentence))
+    }
+}
+
+impl Collector for Diagnosis {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.0.desc]
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let current = self.current().verdict.what;
+        let mut reached =
+            Family::gauge("chat_limit_reached", "1 for the limit that the server has reached, 0 for all others.");
+        for what in What::ALL.iter().filter(|what| what.is_limit()) {
+            reached.add(&[("what", what.as_str())], f64::from(u8::from(*what == current)));
+        }
+        vec![reached.finish()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(what: What) -> Verdict {
+        Verdict { what, ..Verdict::unknown() }
+    }
+
+    #[test]
+    fn a_change_counts_when_it_lasts_and_is_logged_at_most_every_ten_seconds() {
+        let start = clock::now();
+        let mut steps = Steps::new();
+        let mut lines = Vec::new();
+        let script = [
+            (0, What::Unknown, What::Unknown, false),
+            (1, What::Nothing, What::Unknown, false),
+            (2, What::Nothing, What::Nothing, false),
+            (3, What::Disk, What::Nothing, false),
+            (4, What::Nothing, What::Nothing, false),
+            (5, What::Disk, What::Nothing, false),
+            (6, What::Disk, What::Disk, true),
+            (7, What::Flood, What::Disk, false),
+            (8, What::Flood, What::Flood, false),
+            (16, What::Flood, What::Flood, true),
+            (17, What::Nothing, What::Flood, false),
+            (18, What::Nothing, What::Nothing, false),
+            (30, What::Nothing, What::Nothing, true),
+        ];
+        for (second, found, current, is_logged) in script {
+            let line = steps.take(&verdict(found), start + Duration::from_secs(second));
+            assert_eq!((steps.current, line.is_some()), (current, is_logged), "at {second}");
+            lines.extend(line);
+        }
+        assert!(lines.iter().all(|line| line.starts_with("diagnosis: ")), "{lines:?}");
+    }
+}
