@@ -82,7 +82,7 @@ impl ChatServer {
         let begin = start::start(restored.mark, !restored.rooms.is_empty(), &of_log)?;
         if restored.mark.is_none() {
             // In the commit of the first message: a history with messages of the log always tells so.
-            history.mark(Some(LogMark { log: of_log.id, position: begin.checkpoint.0 }));
+            history.mark(LogMark { log: of_log.id, position: begin.checkpoint.0 });
         }
         let mut state = ChatState::new(config, Self::seed());
         let life = state.become_node(&name, timeout, of_log.id);
@@ -103,7 +103,7 @@ impl ChatServer {
                 self.history.keep(entry, &placed, &mut self.completions);
             }
             NodeEffect::Applied(position) => {
-                self.history.mark(Some(LogMark { log: *id, position: position.0 }));
+                self.history.mark(LogMark { log: *id, position: position.0 });
                 log.applied(position);
             }
             NodeEffect::Write(record) => log.write(record),

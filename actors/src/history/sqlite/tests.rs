@@ -35,6 +35,7 @@ struct Store {
 fn settings(folder: &TempDir) -> SqliteSettings {
     SqliteSettings {
         path: folder.path().join("starling.db"),
+        follows_log: false,
         durability: Durability::Process,
         keep_messages: None,
         keep_for: None,
