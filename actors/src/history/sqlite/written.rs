@@ -36,7 +36,8 @@ impl WrittenDatabase {
         // Must be checked before the database is opened, because opening it creates a log.
         let had_log = fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
         connections::inspect(path)?;
-        let mut connection = connections::open_writer(settings, by == Opener::Server).map_err(|error| OpenError::of(path, error))?;
+        let mut connection =
+            connections::open_writer(settings, by == Opener::Server).map_err(|error| OpenError::of(path, error))?;
         let identity = FileIdentity::at(path).map_err(|error| OpenError::of_file(path, error))?;
         let goes_alone = by == Opener::Server && !settings.follows_log;
         let opening = Opening { had_log, goes_alone, durability: settings.durability };

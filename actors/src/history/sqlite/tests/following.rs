@@ -8,7 +8,8 @@ const LOG: u64 = 9;
 /// A history that follows a log, and keeps three messages of a room in memory.
 fn follow(folder: &TempDir) -> Store {
     let metrics = Arc::<HistoryMetrics>::default();
-    let store = SqliteStore::open(SqliteSettings { follows_log: true, ..settings(folder) }, Arc::clone(&metrics)).unwrap();
+    let store =
+        SqliteStore::open(SqliteSettings { follows_log: true, ..settings(folder) }, Arc::clone(&metrics)).unwrap();
     let mut history = History::over(store, 3, 1_000_000).following_a_log();
     let restored = history.restore();
     let (tell, reports) = mpsc::channel();
