@@ -5,15 +5,7 @@ use serde_json::json;
 use test_kit::process::Signal;
 use test_kit::{Client, Process, raw, wait_until};
 
-use crate::server::{Server, enters, nats, starling};
-
-/// Says some things, and waits until each is acknowledged.
-async fn say(client: &mut Client, texts: &[&str]) {
-    for text in texts {
-        client.send_json(&json!({"type": "message", "Message": text, "id": text})).await;
-        client.next_of("ack").await;
-    }
-}
+use crate::server::{Server, enters, nats, say, starling};
 
 #[actix::test]
 async fn after_the_death_of_a_node_its_clients_resume_at_another_and_its_names_are_free() {

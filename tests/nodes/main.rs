@@ -12,6 +12,7 @@
 
 mod checkpoints;
 mod documented;
+mod ends;
 mod faults;
 mod harness;
 mod lives;

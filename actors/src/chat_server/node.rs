@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use log::error;
 use tokio::sync::oneshot;
 
 use super::ChatServer;
@@ -109,9 +108,11 @@ impl ChatServer {
             NodeEffect::Write(record) => log.write(record),
             NodeEffect::Checkpoint { at, state } => log.store_checkpoint(at, state),
             NodeEffect::Diverged { at } => {
-                // A copy that has diverged must not serve.
-                error!("this node has made something else of the log than another one, up to record {}", at.0);
-                self.must_stop = true;
+                self.become_unfit(&format_args!(
+                    "this node differs from another one in what it has made of the log up to record {}; keep its \
+                     folder for a look, and start it with an empty one",
+                    at.0
+                ));
             }
             NodeEffect::BeginsAnew(life) => log.begin(life),
         }

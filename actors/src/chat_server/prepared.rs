@@ -95,7 +95,7 @@ impl ChatServer {
         });
         let (ended, has_ended) = oneshot::channel();
         let chat = Self {
-            _pulse: vitals.pulse(VitalPart::ChatServer),
+            pulse: vitals.pulse(VitalPart::ChatServer),
             state,
             history,
             log,
@@ -107,8 +107,8 @@ impl ChatServer {
             warned: None,
             dropped_when_warned: 0,
             turn_ends: false,
-            must_stop: false,
-            end: End(Some(ended)),
+            is_unfit: false,
+            _end: End(Some(ended)),
         };
         (handle.clone(), PreparedChat { chat, mailbox, handle }, has_ended)
     }
