@@ -342,6 +342,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
                     HttpCode::Forbidden,
                     HttpCode::NoSuchRoom,
                     HttpCode::NoSuchPath,
+                    HttpCode::OutcomeUnknown,
                 ],
                 route: || web::to(post_message),
                 ..GET
@@ -360,6 +361,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
                 HttpCode::Forbidden,
                 HttpCode::NoSuchRoom,
                 HttpCode::NoSuchPath,
+                HttpCode::OutcomeUnknown,
             ],
             route: || web::to(drop_room),
             ..DELETE
@@ -377,6 +379,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
                 HttpCode::Forbidden,
                 HttpCode::NoSuchClient,
                 HttpCode::NoSuchPath,
+                HttpCode::OutcomeUnknown,
             ],
             route: || web::to(drop_inbox),
             ..DELETE
@@ -394,6 +397,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
                 HttpCode::Forbidden,
                 HttpCode::NoSuchClient,
                 HttpCode::NoSuchPath,
+                HttpCode::OutcomeUnknown,
             ],
             route: || web::to(remove_client),
             ..DELETE

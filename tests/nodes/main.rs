@@ -18,6 +18,7 @@ mod harness;
 mod lives;
 mod lost;
 mod neighbours;
+mod operators;
 mod refused;
 mod server;
 mod together;
