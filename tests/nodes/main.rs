@@ -20,5 +20,6 @@ mod lost;
 mod neighbours;
 mod operators;
 mod refused;
+mod replays;
 mod server;
 mod together;
