@@ -122,7 +122,10 @@ fn a_pod_has_the_user_the_folder_and_the_port_of_the_image_and_no_more_rights() 
         assert_eq!(user["seccompProfile"]["type"], "RuntimeDefault", "{folder}");
         assert_eq!(pod["automountServiceAccountToken"], false, "{folder}");
         let rights = &container["securityContext"];
-        assert_eq!((&rights["readOnlyRootFilesystem"], &rights["allowPrivilegeEscalation"]), (&true.into(), &false.into()));
+        assert_eq!(
+            (&rights["readOnlyRootFilesystem"], &rights["allowPrivilegeEscalation"]),
+            (&true.into(), &false.into())
+        );
         assert_eq!(rights["capabilities"]["drop"][0], "ALL", "{folder}");
 
         let claim = &manifest(folder, "StatefulSet")["spec"]["volumeClaimTemplates"][0]["metadata"]["name"];
