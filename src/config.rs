@@ -252,7 +252,7 @@ knobs! {
     "Several nodes" {
         /// Servers of NATS JetStream, through which several servers are one chat. Empty: this server is alone.
         nats_url: NatsUrls = "CHAT_NATS_URL", "", Urls;
-        /// The file with the credentials for NATS; empty: the addresses contain a user, or NATS asks for none.
+        /// The file with the credentials for NATS: a user's `.creds`, or the seed of an nkey; empty: the addresses contain a user, or NATS asks for none.
         nats_credentials: String = "CHAT_NATS_CREDENTIALS", "", OptionalFile;
         /// The stream of NATS that holds what all nodes agree on. One chat has one stream; it is made if it is not there.
         nats_stream: String = "CHAT_NATS_STREAM", "starling", Name(false);
