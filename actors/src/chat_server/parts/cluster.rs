@@ -197,6 +197,17 @@ impl Cluster {
         }
     }
 
+    /// The log says that a client has a connection of this node in a room. The room may have been dropped while that was
+    /// on its way, and the client may have left since.
+    pub(crate) fn entered(&mut self, key: &RoomKey, name: &ClientId, is_here: bool) {
+        if is_here || self.gate.is_expected(key, name) {
+            self.own.insert((key.clone(), name.clone()));
+        } else {
+            self.own.remove(&(key.clone(), name.clone()));
+            self.packer.push(LogEntry::Leave { key: key.clone(), name: name.clone() }, None);
+        }
+    }
+
     /// A room was dropped: nobody of this node is in it.
     pub(crate) fn forget_room(&mut self, key: &RoomKey) {
         self.own.retain(|(other, _)| other != key);

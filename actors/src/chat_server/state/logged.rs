@@ -348,9 +348,8 @@ impl ChatState {
         }
         self.set_present(room, name, source.life, true, turn);
         let is_here = self.is_in(key, name);
-        if let Some(cluster) = self.cluster.as_mut().filter(|cluster| cluster.life() == source.life && !is_here) {
-            // The client has left since, or the room was dropped: then nobody said so yet.
-            cluster.leave(key, name);
+        if let Some(cluster) = self.cluster.as_mut().filter(|cluster| cluster.life() == source.life) {
+            cluster.entered(key, name, is_here);
         }
     }
 
