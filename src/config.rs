@@ -258,7 +258,7 @@ knobs! {
     "Several nodes" {
         /// Addresses of NATS JetStream, which makes several servers one chat. Empty: this server is alone.
         nats_url: NatsUrls = "CHAT_NATS_URL", "", Urls;
-        /// The file with the credentials for NATS; empty: the addresses contain a user, or NATS asks for none.
+        /// The file with the credentials for NATS: a user's `.creds`, or the seed of an nkey; empty: the addresses contain a user, or NATS asks for none.
         nats_credentials: String = "CHAT_NATS_CREDENTIALS", "", OptionalFile;
         /// The stream of NATS that is the log of all nodes. One chat has one stream; a missing one is created.
         nats_stream: String = "CHAT_NATS_STREAM", "starling", Name(false);
