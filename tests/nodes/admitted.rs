@@ -79,6 +79,8 @@ async fn credentials_that_nats_or_the_node_cannot_use_are_refused_at_once_with_w
     let nkey = format!("authorization {{ users: [{{ nkey: {} }}] }}", user.public_key());
     let password = "authorization { user: chat, password: secret }";
     let seed = user.seed().unwrap();
+    let other_letter = if &seed[20..21] == "A" { "B" } else { "A" };
+    let mistyped = format!("{}{other_letter}{}", &seed[..20], &seed[21..]);
     let creds = operator.credentials();
     let without_seed = creds.split_once("\n\n").unwrap().0;
     let refuses = "does not accept the credentials";
@@ -92,13 +94,7 @@ async fn credentials_that_nats_or_the_node_cannot_use_are_refused_at_once_with_w
         ("a user of another operator", &operator.settings, "", Some(other.credentials()), refuses),
         ("an nkey in place of a JWT", &operator.settings, "", Some(seed.clone()), refuses),
         ("no credentials file", &operator.settings, "", None, refuses),
-        (
-            "a mistyped seed",
-            &nkey,
-            "",
-            Some(format!("{}A", &seed[..seed.len() - 1])),
-            "it is not the seed of an nkey: ",
-        ),
+        ("a mistyped seed", &nkey, "", Some(mistyped), "it is not the seed of an nkey: "),
         ("a seed that is cut off", &nkey, "", Some(seed[..20].to_owned()), "it is not the seed of an nkey: "),
         ("a file without a seed", &operator.settings, "", Some(without_seed.to_owned()), "cannot parse nkey"),
         ("a file of something else", &operator.settings, "", Some("hello".to_owned()), "cannot parse user JWT"),
