@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::ChatServer;
 use super::command::{
-    Command, DropError, Frame, HistoryQuery, OpenRefusal, OpenSession, OperatorPost, Posted, Request,
+    Command, DropError, Frame, HistoryQuery, Named, Numbered, OpenRefusal, OpenSession, OperatorPost, Posted, Request,
 };
 use super::mailbox::{RegisterHub, Reported, SentToChat};
 use crate::credits::Ticket;
@@ -176,6 +176,14 @@ impl ChatServerHandle {
     /// [`AskError::TimedOut`].
     pub async fn rooms(&self, allowed: RoomGlobs) -> Result<(Vec<RoomSummary>, bool), AskError> {
         self.ask_for(|reply| Command::ListRooms { allowed, reply }).await
+    }
+
+    /// The names of sessions and rooms, in the same order.
+    ///
+    /// # Errors
+    /// [`AskError::TimedOut`].
+    pub async fn names(&self, numbers: Numbered) -> Result<Named, AskError> {
+        self.ask_for(|reply| Command::Name { numbers, reply }).await
     }
 
     /// Reads a page of a room's history.
