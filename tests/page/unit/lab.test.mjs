@@ -55,7 +55,7 @@ test("the upper end of a plot is a round number", () => {
 test("numbers are short and have their unit", () => {
   assert.deepEqual([null, 0, 0.000_002_5, 0.001_5, 0.25, 12].map(time), ["–", "0 µs", "2.5 µs", "1.5 ms", "250 ms", "12 s"]);
   assert.deepEqual([null, 0, 1_024, 1_572_864].map(bytes), ["–", "0 B", "1 KiB", "1.5 MiB"]);
-  assert.deepEqual([0, 0.004, 0.5, 1].map(percent), ["0 %", "0.4 %", "50 %", "100 %"]);
+  assert.deepEqual([0, 0.000_1, 0.004, 0.0099, 0.5, 1].map(percent), ["0 %", "< 0.1 %", "0.4 %", "1 %", "50 %", "100 %"]);
   assert.deepEqual([0, 1.234, 56.78, 12_345, 1_234_567].map(count), ["0", "1.23", "56.8", "12,345", "1.2M"]);
   assert.deepEqual([5, 150, 7_200].map(span), ["5 s", "3 min", "2 h"]);
   assert.deepEqual(

@@ -32,15 +32,15 @@ function meter(share) {
 
 /**
  * A table. A cell that is an array is a number.
- * @param {string} caption
+ * @param {string} caption only for screen readers where a heading says the same
  * @param {(string | [string])[]} heads
  * @param {{ level?: string, cells: (string | Node | [string])[] }[]} rows
  */
-function table(caption, heads, rows) {
+function table(caption, heads, rows, isCaptionShown = false) {
   const head = heads.map((cell) => el("th", { scope: "col", class: Array.isArray(cell) && "number" }, ...[cell].flat()));
   const body = rows.map(({ level, cells }) => el("tr", { class: level },
     ...cells.map((cell) => el("td", { class: Array.isArray(cell) && "number" }, ...[cell].flat()))));
-  return el("table", {}, el("caption", {}, caption), el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...body));
+  return el("table", {}, el("caption", { class: !isCaptionShown && "sr" }, caption), el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...body));
 }
 
 /** @param {Figures["diagnosis"]} diagnosis */
@@ -54,7 +54,7 @@ export function evidence({ evidence: figures }) {
   const rows = figures.map(({ figure, value, limit }) => ({
     cells: [withoutUnit(figure), /** @type {[string]} */ ([ofFigure(figure, value)]), /** @type {[string]} */ ([ofFigure(figure, limit)])],
   }));
-  return figures.length === 0 ? el("p", { class: "hint" }, "There is no evidence yet.") : table("Evidence", ["figure", ["measured"], ["limit"]], rows);
+  return figures.length === 0 ? el("p", { class: "hint" }, "There is no evidence yet.") : table("Evidence", ["figure", ["measured"], ["limit"]], rows, true);
 }
 
 /** @param {Stage} stage */
@@ -112,10 +112,10 @@ export function namesTables({ clients, rooms }) {
   const slow = clients.length === 0
     ? el("p", {}, "No client waits for unsent bytes.")
     : table("Slow clients", ["client", "worker", ["unsent"], ["waits for"]], clients.map((it) => (
-      { cells: [it.clientId ?? unknown, it.worker, [bytes(it.bytes)], [time(it.waitedSeconds)]] })));
+      { cells: [it.clientId ?? unknown, it.worker, [bytes(it.bytes)], [time(it.waitedSeconds)]] })), true);
   const busy = rooms.length === 0
     ? el("p", {}, "No room has deliveries.")
     : table("Busy rooms", ["room", ["deliveries per second"]], rooms.map((it) => (
-      { cells: [it.room ?? "(an inbox, or unknown)", [count(it.deliveriesPerSecond)]] })));
+      { cells: [it.room ?? "(an inbox, or unknown)", [count(it.deliveriesPerSecond)]] })), true);
   return [slow, busy];
 }

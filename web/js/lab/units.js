@@ -31,7 +31,8 @@ export function bytes(value) {
 /** @param {number} value a share, from 0 to 1 */
 export function percent(value) {
   const hundred = value * 100;
-  return `${hundred > 0 && hundred < 1 ? hundred.toFixed(1) : Math.round(hundred)} %`;
+  if (hundred > 0 && hundred < 0.05) return "< 0.1 %";
+  return `${hundred > 0 && hundred < 0.95 ? hundred.toFixed(1) : Math.round(hundred)} %`;
 }
 
 /** @param {number} value */
