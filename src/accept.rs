@@ -38,11 +38,11 @@ impl Accept {
     ) -> Result<Arc<Self>, prometheus::Error> {
         let failures = IntCounter::new(
             "chat_failed_tls_handshakes_total",
-            "TLS handshakes that came to nothing, those that took too long among them.",
+            "Failed TLS handshakes, including those that took too long.",
         )?;
         let closed = IntCounter::new(
             "chat_closed_at_accept_total",
-            "Connections that were closed at once: there was no place for them, and none for their refusal.",
+            "Connections that were closed at once: the server had no place for them, nor for an answer.",
         )?;
         registry.register(Box::new(failures.clone()))?;
         registry.register(Box::new(closed.clone()))?;

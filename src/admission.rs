@@ -124,7 +124,7 @@ impl Admission {
     /// # Errors
     /// The registry already has it.
     pub(crate) fn register(config: &Config, connections_max: u64, registry: &Registry) -> prometheus::Result<Self> {
-        let help = "Connections whose socket is open, whatever they speak, those that are refused among them.";
+        let help = "Connections with an open socket, over any protocol, including refused ones.";
         let open = IntGauge::new("chat_connections_open", help)?;
         registry.register(Box::new(open.clone()))?;
         let places_max = usize::try_from(connections_max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);

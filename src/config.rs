@@ -134,21 +134,25 @@ knobs! {
         bind: SocketAddr = "CHAT_BIND", "127.0.0.1:8080", Address;
         /// Worker threads; 0: one per core that the process may use.
         workers: u64 = "CHAT_WORKERS", "0", Number(0, 64);
-        /// Most connections at a time, whatever they speak; past them 128 more may speak plain HTTP, and WebSockets are refused with 503. 0: what the limit of open files allows.
+        /// Most connections at a time, over any protocol; above the limit 128 more may use plain HTTP, and WebSockets
+        /// are refused with 503. 0: as many as the limit of open files allows.
         connections: u64 = "CHAT_CONNECTIONS", "0", Number(0, 10_000_000);
-        /// Most connections of one client address, whatever they speak; the next is refused with 429. 0: no limit. An IPv6 network of 64 bits is one address.
+        /// Most connections of one client address, over any protocol; the next one is refused with 429. 0: no limit. An
+        /// IPv6 network of 64 bits counts as one address.
         connections_per_address: u64 = "CHAT_CONNECTIONS_PER_ADDRESS", "0", Number(0, 10_000_000);
-        /// Handshakes a second of one client address, and as many at once; more are refused with 429 and the time to wait. 0: no limit.
+        /// Most handshakes per second of one client address, and in one burst; more are refused with 429 and the time
+        /// to wait. 0: no limit.
         handshakes_per_second: u64 = "CHAT_HANDSHAKES_PER_SECOND", "0", Number(0, 1_000_000);
-        /// Seconds that a TLS handshake may take, then the head of each request, and each 16 KiB of its body; past them the connection is closed.
+        /// Most seconds for a TLS handshake, then for the head of each request, and for each 16 KiB of its body; a
+        /// slower connection is closed.
         handshake_seconds: u64 = "CHAT_HANDSHAKE_SECONDS", "5", Number(1, 60);
     }
     "Proxies and pages" {
-        /// Reverse proxies whose word is trusted about a client: its address, and the host and scheme that it asked for.
-        /// Empty: none.
+        /// Reverse proxies that the server believes about a client: its address, and the host and scheme of its
+        /// request. Empty: none.
         trusted_proxies: Networks = "CHAT_TRUSTED_PROXIES", "", NetworkList;
-        /// The header in which those proxies pass the address on; they must set or extend it. X-Forwarded-Host and
-        /// X-Forwarded-Proto are read only with x-forwarded-for.
+        /// The header in which these proxies pass on the client's address; they must set or extend it. X-Forwarded-Host
+        /// and X-Forwarded-Proto are read only with x-forwarded-for.
         forwarded_header: Chosen<ForwardedHeader> = "CHAT_FORWARDED_HEADER", "x-forwarded-for", FORWARDED_HEADERS;
         /// Path prefix of a proxy that does not remove it from requests; requests without it are served too. Empty: the
         /// proxy removes the prefix, or there is none.
@@ -165,11 +169,12 @@ knobs! {
         tls_key: String = "CHAT_TLS_KEY", "", OptionalFile;
     }
     "What a client may send" {
-        /// Frames a second and connection in the long run; faster ones are refused with `rate_limited`. 0: no limit.
+        /// Most frames per second of one connection, on average; more are refused with `rate_limited`. 0: no limit.
         messages_per_second: u64 = "CHAT_MESSAGES_PER_SECOND", "50", Number(0, 1_000_000);
-        /// Frames that one connection may send at once after a pause.
+        /// Most frames that one connection may send in one burst after a pause.
         burst: u64 = "CHAT_BURST", "100", Number(1, 1_000_000);
-        /// Times a minute that one connection may join a room, and as many at once; more are refused with `rate_limited`. 0: no limit.
+        /// Most joins per minute of one connection, and in one burst; more are refused with `rate_limited`. 0: no
+        /// limit.
         joins_per_minute: u64 = "CHAT_JOINS_PER_MINUTE", "600", Number(0, 1_000_000);
         /// Most bytes of one message's text, as UTF-8; a longer one is refused with `message_too_large`.
         message_bytes: u64 = "CHAT_MESSAGE_BYTES", "16384", Number(1, 1_048_576);
@@ -185,8 +190,8 @@ knobs! {
         /// Most unsent bytes of all clients, divided equally among the workers, and never more than half of the memory
         /// limit; above it the connections with the most are closed with 1013.
         outboxes_bytes: u64 = "CHAT_OUTBOXES_BYTES", "1073741824", Number(262_144, 1_099_511_627_776);
-        /// Seconds for which a full socket may accept no bytes before its connection is closed with 4001; over HTTP, fewer
-        /// than 16 KiB.
+        /// Seconds after which a connection is closed with 4001 if its full socket has accepted no bytes; over HTTP, if
+        /// it has accepted fewer than 16 KiB.
         slow_client_seconds: u64 = "CHAT_SLOW_CLIENT_SECONDS", "20", Number(1, 3_600);
         /// Seconds between pings; a connection that is silent for two of them is closed with 4002.
         heartbeat_seconds: u64 = "CHAT_HEARTBEAT_SECONDS", "25", Number(1, 3_600);
@@ -194,11 +199,13 @@ knobs! {
     "Rooms and memory" {
         /// Most rooms that one client may be in; the next is refused with `too_many_rooms`.
         rooms_per_client: u64 = "CHAT_ROOMS_PER_CLIENT", "64", Number(1, 10_000);
-        /// Most rooms; at the limit an empty room makes way, or the new one is refused with `too_many_rooms`.
+        /// Most rooms; at the limit an empty room is removed for a new one, or the new one is refused with
+        /// `too_many_rooms`.
         rooms: u64 = "CHAT_ROOMS", "100000", Number(1, 10_000_000);
         /// Seconds for which an empty room is kept; longer while a stored history has messages of it.
         empty_room_seconds: u64 = "CHAT_EMPTY_ROOM_SECONDS", "300", Number(300, 31_536_000);
-        /// Memory that the process may use, in bytes; from 95 % of it on new connections and searches over HTTP are refused with 503. 0: the memory limit of the container, if it has one.
+        /// Most memory of the process in bytes; from 95 % of it, new connections and searches over HTTP are refused
+        /// with 503. 0: the memory limit of the container, if it has one.
         memory_bytes: u64 = "CHAT_MEMORY_BYTES", "0", Number(0, 1_125_899_906_842_624);
     }
     "History" {
@@ -219,8 +226,8 @@ knobs! {
         history_messages: u64 = "CHAT_HISTORY_MESSAGES", "1000", Number(1, 1_000_000);
         /// Most bytes of messages of all rooms in memory; the oldest are dropped first.
         history_bytes: u64 = "CHAT_HISTORY_BYTES", "67108864", Number(65_536, 1_099_511_627_776);
-        /// Most message ids remembered to detect duplicates, each for five minutes; near the limit the clients with the
-        /// most lose their oldest early.
+        /// Most message ids remembered to detect duplicates, each for five minutes; near the limit, the clients with
+        /// the most ids lose their oldest ones early.
         remembered_ids: u64 = "CHAT_REMEMBERED_IDS", "262144", Number(1_024, 100_000_000);
     }
     "Flow control and shutdown" {
@@ -228,8 +235,7 @@ knobs! {
         client_credits: u64 = "CHAT_CLIENT_CREDITS", "64", Number(1, 65_536);
         /// Most commands of all clients in flight; at the limit no socket is read.
         server_credits: u64 = "CHAT_SERVER_CREDITS", "4096", Number(1, 1_000_000);
-        /// Seconds that clients have to leave when the server is asked to stop; their reconnects are spread over the same
-        /// time.
+        /// Seconds that clients have to leave when the server stops; their reconnects are spread over the same time.
         drain_seconds: u64 = "CHAT_DRAIN_SECONDS", "5", Number(0, 600);
     }
     "Names, tokens and inboxes" {
@@ -250,11 +256,11 @@ knobs! {
         inboxes_per_client: u64 = "CHAT_INBOXES_PER_CLIENT", "1000", Number(1, 10_000_000);
     }
     "Several nodes" {
-        /// Servers of NATS JetStream, through which several servers are one chat. Empty: this server is alone.
+        /// Addresses of NATS JetStream, which makes several servers one chat. Empty: this server is alone.
         nats_url: NatsUrls = "CHAT_NATS_URL", "", Urls;
-        /// The file with the credentials for NATS; empty: the addresses contain a user, or NATS asks for none.
+        /// The file with the credentials for NATS: a user's `.creds`, or the seed of an nkey; empty: the addresses contain a user, or NATS asks for none.
         nats_credentials: String = "CHAT_NATS_CREDENTIALS", "", OptionalFile;
-        /// The stream of NATS that holds what all nodes agree on. One chat has one stream; it is made if it is not there.
+        /// The stream of NATS that is the log of all nodes. One chat has one stream; a missing one is created.
         nats_stream: String = "CHAT_NATS_STREAM", "starling", Name(false);
         /// Servers of NATS that store each record; at least 3 for a chat that outlives one of them.
         nats_replicas: Chosen<usize> = "CHAT_NATS_REPLICAS", "1", REPLICAS;
@@ -265,10 +271,9 @@ knobs! {
         node_timeout_seconds: u64 = "CHAT_NODE_TIMEOUT_SECONDS", "10", Number(2, 300);
     }
     "Page and log" {
-        /// A folder from which the page is read at every request, for development of the page; empty: the compiled-in
-        /// page.
+        /// The folder of the page, read at every request, for development of the page; empty: the compiled-in page.
         web_dir: String = "CHAT_WEB_DIR", "", Folder;
-        /// Filter of the log lines on standard error; lines that it does not accept in time are dropped and counted.
+        /// Filter of the log lines on standard error; while standard error is blocked, lines are dropped and counted.
         log: String = "CHAT_LOG", "info,actix_server=warn", LogFilter;
         /// How log lines are written: text for people, or json, one object a line.
         log_format: Chosen<log_lines::Format> = "CHAT_LOG_FORMAT", "text", LOG_FORMATS;

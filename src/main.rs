@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use starling::command_line::{self, Arguments, Command};
 use starling::{Config, Server, healthcheck, logging, service_manager};
 
-/// glibc's allocator keeps holes between the connections (`docs/decisions/0016-the-allocator.md`).
+/// glibc's allocator keeps holes between the connections (`docs/decisions/0014-the-allocator.md`).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

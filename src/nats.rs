@@ -32,7 +32,6 @@ use bytes::Bytes;
 use log::error;
 use percent_encoding::percent_decode_str;
 use starling_actors::clock;
-use starling_actors::nodes::heard::RelayedMessage;
 use starling_actors::nodes::log::{HeardSink, Log, LogState};
 use starling_actors::nodes::record::{Incarnation, LogPosition};
 use starling_actors::vitals::{Pulse, VitalPart, Vitals};
@@ -203,14 +202,6 @@ impl Log for NatsLog {
 
     fn write(&mut self, record: Bytes) {
         self.command(Command::Write(record, clock::now()));
-    }
-
-    fn relay(&mut self, to: Incarnation, number: u64, message: RelayedMessage) {
-        self.command(Command::Relay { to, number, message: Box::new(message) });
-    }
-
-    fn answer(&mut self, to: Incarnation, number: u64, is_delivered: bool) {
-        self.command(Command::Answer { to, number, is_delivered });
     }
 
     fn store_checkpoint(&mut self, at: LogPosition, state: Bytes) {

@@ -3,7 +3,7 @@
 //! The rules are in [`state`], a pure state machine; the actor applies a command and performs the effects. With more
 //! than one core the actor runs on an arbiter of its own, so that it and the worker threads never wait for each other.
 //! With one core it shares the worker's thread, so that a message does not have to wake a second thread
-//! (`docs/decisions/0015-one-core-one-thread.md`).
+//! (`docs/decisions/0013-one-core-one-thread.md`).
 
 pub mod command;
 pub mod effect;

@@ -1,4 +1,4 @@
-//! The stream under a connection: plain TCP, or TLS over it (`docs/decisions/0011-tls-in-the-socket.md`).
+//! The stream under a connection: plain TCP, or TLS over it (`docs/decisions/0008-tls-in-the-socket.md`).
 //!
 //! For a plain connection each call is one system call and one match. A connection with TLS lives on one thread, so
 //! both of its halves share the stream through a `RefCell`.

@@ -1,5 +1,6 @@
 //! The NATS servers: whether they can hold the log, and the stream in which they hold it.
 
+use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -12,14 +13,16 @@ use async_nats::jetstream::stream::{
     Config, DiscardPolicy, Info, PersistenceMode, RetentionPolicy, StorageType, Stream,
 };
 use async_nats::jetstream::{self, Context, ContextBuilder, ErrorCode};
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
+use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event};
 use futures_util::StreamExt as _;
 use log::{info, warn};
+use nkeys::KeyPair;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use starling_actors::clock;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::rustls::{self, InvalidMessage};
 
 use super::NatsSettings;
 
@@ -42,6 +45,9 @@ const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// How long servers are given to tell how they sync.
 const SYNC_ANSWER_TIME: Duration = Duration::from_millis(500);
 
+/// The first letters of the seed of a user's nkey.
+const SEED_BEGINS: &str = "SU";
+
 /// JetStream is not enabled, on the server or for the account.
 const JETSTREAM_OFF: [ErrorCode; 2] = [ErrorCode::JETSTREAM_NOT_ENABLED, ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT];
 
@@ -62,6 +68,14 @@ pub enum CannotConnect {
         /// The addresses, without passwords.
         servers: String,
         /// What NATS says.
+        error: String,
+    },
+    /// NATS and the node do not agree on TLS.
+    #[error("cannot connect to NATS at {servers} over TLS: {error}")]
+    Tls {
+        /// The addresses, without passwords.
+        servers: String,
+        /// What is wrong.
         error: String,
     },
     /// No server can be reached.
@@ -178,7 +192,7 @@ async fn connect(settings: &NatsSettings) -> Result<(Client, UnboundedReceiver<E
     if let Some(path) = &settings.credentials {
         let cannot = |error| CannotConnect::Credentials { path: path.clone(), error };
         let text = std::fs::read_to_string(path).map_err(cannot)?;
-        options = options.credentials(&text).map_err(cannot)?;
+        options = with_credentials(options, &text).map_err(cannot)?;
     }
     if let Some((user, password)) = settings.user() {
         options = match password {
@@ -188,6 +202,9 @@ async fn connect(settings: &NatsSettings) -> Result<(Client, UnboundedReceiver<E
     }
     let servers = settings.servers();
     let client = options.connect(settings.urls.as_slice()).await.map_err(|error| {
+        if let Some(error) = tls_error(&error) {
+            return CannotConnect::Tls { servers, error };
+        }
         let (kind, error) = (error.kind(), error.to_string());
         match kind {
             ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
@@ -202,6 +219,29 @@ async fn connect(settings: &NatsSettings) -> Result<(Client, UnboundedReceiver<E
         }
     })?;
     Ok((client, events))
+}
+
+/// Takes over the content of a credentials file: a user's JWT and its seed, or an nkey's seed alone.
+fn with_credentials(options: ConnectOptions, text: &str) -> io::Result<ConnectOptions> {
+    let text = text.trim();
+    if !text.starts_with(SEED_BEGINS) {
+        // The last line must end with a line break, which editors may omit.
+        return options.credentials(&format!("{text}\n"));
+    }
+    let wrong = |error| io::Error::new(io::ErrorKind::InvalidData, format!("it is not the seed of an nkey: {error}"));
+    KeyPair::from_seed(text).map_err(wrong)?;
+    Ok(options.nkey(text.to_owned()))
+}
+
+/// What is wrong with TLS, where that is why a connection failed.
+fn tls_error(error: &ConnectError) -> Option<String> {
+    let failed = error.source()?.downcast_ref::<io::Error>()?;
+    match failed.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            Some("it does not speak TLS; without TLS its address begins with nats://".into())
+        }
+        error => Some(error.to_string()),
+    }
 }
 
 /// Checks what the server says of itself.

@@ -15,7 +15,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use log::{debug, info, warn};
 use serde::Deserialize;
 use starling_actors::clock;
-use starling_actors::nodes::heard::{Heard, RelayedMessage};
+use starling_actors::nodes::heard::Heard;
 use starling_actors::nodes::record::{Incarnation, LogPosition};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
@@ -25,7 +25,7 @@ use super::checkpoints::{self, Checkpoint};
 use super::engine::log_subject;
 use super::fatal::Fatal;
 use super::link::Link;
-use super::neighbours::{Relays, Told};
+use super::neighbours::{read_alive, write_alive};
 use super::reach::Reach;
 use super::reader;
 use super::writer::{Acknowledged, Writer};
@@ -53,10 +53,6 @@ pub(super) enum Command {
     Begin(Incarnation),
     /// Appends a record, which was packed at this time.
     Write(Bytes, Instant),
-    /// Sends a private message to a node.
-    Relay { to: Incarnation, number: u64, message: Box<RelayedMessage> },
-    /// Answers a relay.
-    Answer { to: Incarnation, number: u64, is_delivered: bool },
     /// Stores a checkpoint.
     Store(Checkpoint),
 }
@@ -80,13 +76,10 @@ pub(super) struct Hub {
     events: UnboundedReceiver<Event>,
     checkpoints: UnboundedSender<Checkpoint>,
     tasks: JoinSet<Result<std::convert::Infallible, Fatal>>,
-    /// Answers of NATS, by the last part of their subjects: `w` and the number of a write, `l` for a look at the stream,
-    /// `r` and number and life of a relay that nobody takes.
+    /// Answers of NATS, by the last part of their subjects: `w` and the number of a write, `l` for a look at the stream.
     inbox: String,
     answers: Subscriber,
     alive: Subscriber,
-    /// What other nodes tell this life.
-    told: Option<Subscriber>,
     life: Option<Incarnation>,
     alive_interval: Duration,
     told_alive: Option<Instant>,
@@ -96,7 +89,6 @@ pub(super) struct Hub {
     looks_lost: u32,
     writer: Writer,
     reach: Reach,
-    relays: Relays,
     /// The newest record of the log when this node started.
     catches_up_to: u64,
 }
@@ -128,7 +120,6 @@ impl Hub {
             inbox,
             answers,
             alive,
-            told: None,
             life: None,
             alive_interval: node_timeout / 5,
             told_alive: None,
@@ -137,7 +128,6 @@ impl Hub {
             looks_lost: 0,
             writer: Writer::new(clock::now()),
             reach: Reach::default(),
-            relays: Relays::default(),
             catches_up_to: catches_up_to.0,
         })
     }
@@ -155,7 +145,7 @@ impl Hub {
                         ends_by = Some(clock::now() + LAST_WRITES);
                     }
                     for command in batch.drain(..) {
-                        self.take(command).await?;
+                        self.take(command);
                     }
                 }
                 Some(answer) = self.answers.next() => {
@@ -165,7 +155,6 @@ impl Hub {
                     }
                 }
                 Some(message) = self.alive.next() => self.hear(&message),
-                Some(message) = next(&mut self.told) => self.hear(&message),
                 Some(event) = self.events.recv() => self.happened(&event)?,
                 Some(ended) = self.tasks.join_next() => match ended {
                     Ok(Ok(never)) => match never {},
@@ -182,72 +171,28 @@ impl Hub {
         }
     }
 
-    async fn take(&mut self, command: Command) -> Result<(), Fatal> {
+    fn take(&mut self, command: Command) {
         match command {
             Command::Begin(life) => {
                 self.life = Some(life);
                 self.told_alive = None;
-                self.told = Some(subscribe(&self.link, self.subject_of(life)).await?);
             }
             Command::Write(record, packed) => {
                 self.link.metrics.packed(&record, packed);
                 self.writer.write(record);
             }
-            Command::Relay { to, number, message } => self.relay(to, number, message).await,
-            Command::Answer { to, number, is_delivered } => {
-                if let Some(from) = self.life {
-                    self.tell(self.subject_of(to), &Told::Answer { from, number, is_delivered }).await;
-                }
-            }
             Command::Store(checkpoint) => self.checkpoints.send(checkpoint).unwrap_or_default(),
         }
-        Ok(())
-    }
-
-    fn subject_of(&self, life: Incarnation) -> String {
-        format!("{}.node.{:016x}", self.link.name, life.0)
     }
 
     fn is_connected(&self) -> bool {
         self.link.client.connection_state() == State::Connected
     }
 
-    /// Tells other nodes something, if there is a connection: later it is of no use.
-    async fn tell(&self, subject: String, told: &Told) {
-        if self.is_connected()
-            && let Err(error) = self.link.client.publish(subject, told.write()).await
-        {
-            debug!("cannot tell other nodes something: {error}");
-        }
-    }
-
-    async fn relay(&mut self, to: Incarnation, number: u64, message: Box<RelayedMessage>) {
-        let Some(from) = self.life else { return };
-        self.relays.asked(to, number, clock::now());
-        let told = Told::Relay { from, number, message }.write();
-        // NATS answers at once where nobody listens.
-        let nobody = format!("{}.r{number}-{:x}", self.inbox, to.0);
-        let is_sent =
-            self.is_connected() && self.link.client.publish_with_reply(self.subject_of(to), nobody, told).await.is_ok();
-        if !is_sent {
-            self.relay_answered(to, number, false);
-        }
-    }
-
-    fn relay_answered(&mut self, from: Incarnation, number: u64, is_delivered: bool) {
-        if let Some(heard) = self.relays.answered(from, number, is_delivered) {
-            (self.link.sink)(heard);
-        }
-    }
-
     fn hear(&mut self, message: &Message) {
-        match Told::read(&message.payload) {
-            Some(Told::Alive(life)) if Some(life) == self.life => {}
-            Some(Told::Alive(life)) => (self.link.sink)(Heard::Alive(life)),
-            Some(Told::Relay { from, number, message }) => {
-                (self.link.sink)(Heard::Relay { from, number, message });
-            }
-            Some(Told::Answer { from, number, is_delivered }) => self.relay_answered(from, number, is_delivered),
+        match read_alive(&message.payload) {
+            Some(life) if Some(life) == self.life => {}
+            Some(life) => (self.link.sink)(Heard::Alive(life)),
             None => debug!("something came on {} that no node of this version tells", message.subject),
         }
     }
@@ -262,13 +207,6 @@ impl Hub {
                 }
             }
             "l" => self.saw(answer)?,
-            "r" => {
-                let parts = rest.split_once('-');
-                let parts = parts.map(|(number, life)| (number.parse(), u64::from_str_radix(life, 16)));
-                if let Some((Ok(number), Ok(life))) = parts {
-                    self.relay_answered(Incarnation(life), number, false);
-                }
-            }
             _ => {}
         }
         Ok(())
@@ -364,10 +302,6 @@ impl Hub {
         if self.writer.tick(now) {
             self.lost("NATS does not acknowledge them");
         }
-        let late: Vec<_> = self.relays.late(now).collect();
-        for heard in late {
-            (self.link.sink)(heard);
-        }
         if self.link.progress.read() >= self.catches_up_to {
             self.reach.caught_up();
         }
@@ -378,7 +312,8 @@ impl Hub {
             && is_due(self.told_alive, self.alive_interval)
         {
             self.told_alive = Some(now);
-            self.tell(format!("{}.alive", self.link.name), &Told::Alive(life)).await;
+            let told = self.link.client.publish(format!("{}.alive", self.link.name), write_alive(life)).await;
+            told.map_err(|error| Fatal::Closed(error.to_string()))?;
         }
         if is_due(self.looked, LOOK_INTERVAL) {
             self.looked = Some(now);
@@ -432,13 +367,6 @@ impl Hub {
 /// Tells a log from another one: the time at which its stream was made.
 pub(super) fn id_of(info: &Info) -> u64 {
     u64::try_from(info.created.unix_timestamp_nanos()).unwrap_or(0)
-}
-
-async fn next(subscriber: &mut Option<Subscriber>) -> Option<Message> {
-    match subscriber {
-        Some(subscriber) => subscriber.next().await,
-        None => std::future::pending().await,
-    }
 }
 
 async fn subscribe(link: &Link, subject: String) -> Result<Subscriber, Fatal> {

@@ -2,7 +2,8 @@
 //! own, behind HAProxy, with everything failing in turn.
 //!
 //! The machines are network namespaces inside the namespace of the test. `JEPSEN_MINUTES` and `JEPSEN_SEED` make
-//! another schedule of faults, and `JEPSEN_FOLDER` keeps what the programs say; see `scripts/jepsen`.
+//! another schedule of faults, `JEPSEN_NAMES` is `proven` or `open`, and `JEPSEN_FOLDER` keeps what the programs say; see
+//! `scripts/jepsen`.
 
 #![allow(
     clippy::unwrap_used,
@@ -48,6 +49,13 @@ impl Diary {
     }
 }
 
+/// Whether clients prove their names. If they do, private messages are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Names {
+    Proven,
+    Open,
+}
+
 /// A number from the environment.
 fn number<T: FromStr<Err: Debug>>(variable: &str) -> Option<T> {
     let text = std::env::var(variable).ok()?;
@@ -72,14 +80,14 @@ fn fail_for(cluster: &mut Cluster, swarm: &mut Swarm, time: Duration, seed: u64,
     count
 }
 
-fn run(folder: &Path) {
-    let time = Duration::from_secs_f64(number("JEPSEN_MINUTES").map_or(50.0, |minutes: f64| 60.0 * minutes));
+fn run(folder: &Path, names: Names) {
+    let time = Duration::from_secs_f64(number("JEPSEN_MINUTES").map_or(40.0, |minutes: f64| 60.0 * minutes));
     let seed = number("JEPSEN_SEED").unwrap_or(1);
     let diary = Diary { file: folder.join("faults.log"), begun: Instant::now() };
-    diary.write(format_args!("seed {seed}"));
-    let mut cluster = Cluster::start(folder);
+    diary.write(format_args!("seed {seed}, names {names:?}"));
+    let mut cluster = Cluster::start(folder, names);
     diary.write("the nodes are ready");
-    let mut swarm = Swarm::start(folder, cluster::URL);
+    let mut swarm = Swarm::start(folder, cluster::URL, names);
     let count = fail_for(&mut cluster, &mut swarm, time, seed, &diary);
     let verdict = swarm.stop();
     diary.write(format_args!("{count} faults; the swarm says:\n{verdict}"));
@@ -88,15 +96,32 @@ fn run(folder: &Path) {
     assert!(verdict.contains("KEPT"), "the swarm's ledger after {count} faults of seed {seed}:\n{verdict}");
 }
 
+/// One run of `scripts/jepsen`, or a short one.
+fn run_as_asked(names: Names) {
+    let names = match std::env::var("JEPSEN_NAMES").as_deref() {
+        Ok("proven") => Names::Proven,
+        Ok("open") => Names::Open,
+        Ok(other) => panic!("JEPSEN_NAMES = {other}: proven or open"),
+        Err(_) => names,
+    };
+    if let Ok(folder) = std::env::var("JEPSEN_FOLDER") {
+        run(Path::new(&folder), names);
+    } else {
+        run(tempfile::tempdir().unwrap().path(), names);
+    }
+}
+
 #[test]
 fn nothing_is_lost_twice_or_reordered_while_nodes_brokers_and_links_fail() {
-    if !namespace::is_inside("nothing_is_lost_twice_or_reordered_while_nodes_brokers_and_links_fail") {
-        return;
+    if namespace::is_inside("nothing_is_lost_twice_or_reordered_while_nodes_brokers_and_links_fail") {
+        run_as_asked(Names::Proven);
     }
-    if let Ok(folder) = std::env::var("JEPSEN_FOLDER") {
-        run(Path::new(&folder));
-    } else {
-        run(tempfile::tempdir().unwrap().path());
+}
+
+#[test]
+fn private_messages_that_are_not_stored_come_once_and_in_order_while_everything_fails() {
+    if namespace::is_inside("private_messages_that_are_not_stored_come_once_and_in_order_while_everything_fails") {
+        run_as_asked(Names::Open);
     }
 }
 

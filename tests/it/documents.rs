@@ -10,6 +10,7 @@
 //! | `sh verdict` | run to its end: the verdict of the bots depends on the machine, so exit codes 0 to 2 are accepted |
 //! | `sh measure` | takes minutes and a machine for itself: only its options are checked |
 //! | `sh docker`, `yaml docker` | needs Docker: tested by `tests/stack` |
+//! | `sh kubernetes` | needs a cluster: its folders and files are checked by `kubernetes.rs` |
 //! | `sh self` | not run here: it runs this test itself |
 //! | `console` | a session: the commands after `$ ` are run, and their output is compared |
 //! | `json sent`, `json received` | sent by a client, and received by it afterwards; numbers are ignored |
@@ -17,7 +18,7 @@
 //! | `env` | lines of a `.env` that the server accepts |
 //! | `text` | neither a command nor an example |
 
-mod page;
+pub(crate) mod page;
 mod shell;
 
 use std::fs;
@@ -33,8 +34,9 @@ use crate::harness::starling;
 use crate::tidy;
 
 /// Blocks that are tested elsewhere, or not at all.
-const NOT_HERE: [(&str, &str); 7] = [
+const NOT_HERE: [(&str, &str); 8] = [
     ("sh", "docker"),
+    ("sh", "kubernetes"),
     ("sh", "self"),
     ("yaml", "docker"),
     ("json", "command"),
@@ -186,6 +188,7 @@ pages! {
     the_page_of_the_configuration_is_true = "docs/configuration.md";
     the_page_of_the_history_is_true = "docs/history.md";
     the_page_of_the_metrics_is_true = "docs/metrics.md";
+    the_page_of_kubernetes_is_true = "docs/kubernetes.md";
     the_page_of_operations_is_true = "docs/operations.md";
     the_page_of_the_chat_page_is_true = "docs/page.md";
     the_page_of_the_client_is_true = "clients/js/README.md";

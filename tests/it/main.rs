@@ -39,6 +39,8 @@ mod knob_effects;
 #[cfg(test)]
 mod knobs;
 #[cfg(test)]
+mod kubernetes;
+#[cfg(test)]
 mod lab;
 #[cfg(test)]
 mod limits;

@@ -121,6 +121,23 @@ fn every_link_of_the_documents_leads_somewhere() {
 }
 
 #[test]
+fn the_records_of_decisions_are_numbered_without_holes_and_all_are_listed() {
+    let names = fs::read_dir(root().join("docs/decisions")).unwrap();
+    let names: BTreeSet<String> =
+        names.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    let architecture = read("docs/architecture.md");
+    for (number, name) in (1..).zip(&names) {
+        assert!(name.starts_with(&format!("{number:04}-")), "{name} should have the number {number}");
+        let record = read(format!("docs/decisions/{name}"));
+        assert!(record.starts_with(&format!("# {number}. ")), "{name}: the heading begins with the number");
+        for part in ["Context", "Decision", "Consequences"] {
+            assert!(record.contains(&format!("\n**{part}.** ")), "{name}: {part}");
+        }
+        assert!(architecture.contains(&format!("](decisions/{name})")), "docs/architecture.md does not list {name}");
+    }
+}
+
+#[test]
 fn no_file_names_a_path_of_the_machine_it_was_written_on() {
     // A folder directly below `/` may be a valid path in a file, like `/data`.
     let own = (root().components().count() > 2).then(|| format!("{}/", root().display()));

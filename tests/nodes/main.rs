@@ -10,7 +10,9 @@
     reason = "a test ends with what is wrong"
 )]
 
+mod admitted;
 mod checkpoints;
+mod credentials;
 mod documented;
 mod faults;
 mod harness;

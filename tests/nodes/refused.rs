@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, StorageType};
 use starling::nats::{NatsLog, NatsSettings, Syncs};
-use test_kit::certificate::Certificate;
 use test_kit::nats::Nats;
 
 use crate::harness::{Node, operator, refusal, settings};
@@ -83,18 +82,6 @@ async fn a_server_that_is_not_there_or_lets_nobody_in_is_named_without_a_passwor
 
     let line = refusal(&NatsSettings { credentials: Some("no such file".into()), ..settings(&nats.url()) }).await;
     assert!(line.starts_with("cannot read CHAT_NATS_CREDENTIALS=no such file: "), "{line}");
-}
-
-#[tokio::test]
-async fn a_certificate_of_an_unknown_issuer_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
-    let certificate = Certificate::self_signed(&["127.0.0.1"]);
-    std::fs::write(&cert, certificate.cert).unwrap();
-    std::fs::write(&key, certificate.key).unwrap();
-    let nats = Nats::with(&format!("jetstream {{}}\ntls {{ cert_file: {cert:?}\n key_file: {key:?}\n }}")).await;
-    let line = refusal(&settings(&nats.url().replace("nats://", "tls://"))).await;
-    assert!(line.to_lowercase().contains("certificate"), "{line}");
 }
 
 #[tokio::test]

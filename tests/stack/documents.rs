@@ -31,13 +31,18 @@ fn commands() -> Vec<(String, Vec<String>)> {
 
 #[test]
 fn every_docker_command_of_the_documents_is_understood() {
-    let services = compose(&["config", "--services"]);
     let commands = commands();
     assert!(commands.len() >= 8, "the documents have Docker commands: {commands:?}");
     for (page, words) in commands {
         let at = format!("{page}: {}", words.join(" "));
         let of_compose = words[1] == "compose";
-        let Some((subcommand, arguments)) = words[if of_compose { 2 } else { 1 }..].split_first() else { continue };
+        // The files of the stack come before the subcommand.
+        let begin = if of_compose { 2 } else { 1 };
+        let files = words[begin..].chunks(2).take_while(|pair| pair[0] == "-f").flatten();
+        let files: Vec<&str> = files.map(String::as_str).collect();
+        let Some((subcommand, arguments)) = words[begin + files.len()..].split_first() else { continue };
+        let services =
+            if of_compose { compose(&[&files[..], &["config", "--services"]].concat()) } else { String::new() };
         let help = if of_compose { compose(&[subcommand, "--help"]) } else { docker(&[subcommand, "--help"]) };
         assert!(help.contains(&format!(" {subcommand} ")), "{at}: there is no such subcommand");
         let mut arguments = arguments.iter();

@@ -1,4 +1,5 @@
-//! The real stack: both images, Prometheus, cAdvisor and 20 containers of bots. `scripts/test-stack` runs it.
+//! The real stack: both images, Prometheus, cAdvisor and 20 containers of bots; and that of three nodes (`nodes`).
+//! `scripts/test-stack` runs it.
 //!
 //! Every test begins with a healthy stack, and repairs it if another test has disturbed it; the load is small, and
 //! limited in time. Tests run one at a time.
@@ -11,6 +12,8 @@ mod compose;
 mod documents;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod nodes;
 #[cfg(test)]
 #[path = "../it/documents/page.rs"]
 mod page;

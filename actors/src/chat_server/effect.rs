@@ -14,7 +14,6 @@ use crate::credits::Ticket;
 use crate::history::{Entry, Page, ReadError, ReadRequest, Receipt, StoredMessage};
 use crate::hub::{Replay, ToSession};
 use crate::ids::{HubSet, RoomId, SessionId};
-use crate::nodes::heard::RelayedMessage;
 use crate::nodes::record::{Incarnation, LogPosition};
 
 /// Collects the effects of one command, in the order in which they are to be performed.
@@ -161,24 +160,6 @@ pub enum NodeEffect {
     Applied(LogPosition),
     /// Write a record into the log once more.
     Write(Bytes),
-    /// Send a private message to another node. It answers unless the number is 0.
-    Relay {
-        /// The life of that node.
-        to: Incarnation,
-        /// Comes back with the answer.
-        number: u64,
-        /// The message.
-        message: Box<RelayedMessage>,
-    },
-    /// Answer a private message that another node has sent.
-    AnswerRelay {
-        /// The life of that node.
-        to: Incarnation,
-        /// The number that came with the message.
-        number: u64,
-        /// Whether its receiver has a connection here.
-        is_delivered: bool,
-    },
     /// Store a checkpoint: the state of all nodes behind a record.
     Checkpoint {
         /// The record.

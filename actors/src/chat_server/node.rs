@@ -107,8 +107,6 @@ impl ChatServer {
                 log.applied(position);
             }
             NodeEffect::Write(record) => log.write(record),
-            NodeEffect::Relay { to, number, message } => log.relay(to, number, *message),
-            NodeEffect::AnswerRelay { to, number, is_delivered } => log.answer(to, number, is_delivered),
             NodeEffect::Checkpoint { at, state } => log.store_checkpoint(at, state),
             NodeEffect::Diverged { at } => {
                 // A copy that has diverged must not serve.

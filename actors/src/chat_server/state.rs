@@ -12,6 +12,7 @@
 
 mod check;
 mod checkpointing;
+mod direct;
 mod ending;
 mod entering;
 mod gating;
@@ -21,7 +22,6 @@ mod presence;
 mod private;
 mod proving;
 mod reading;
-mod relaying;
 mod restoring;
 mod resuming;
 mod talking;
@@ -72,7 +72,7 @@ pub struct ChatState {
     order: Order,
     in_flight: InFlight,
     ids: IdHasher,
-    /// The `id`s of private messages that are not stored, and therefore never pass through the log.
+    /// The `id`s of private messages that are not stored. With other nodes it depends on the log alone, like the order.
     direct_ids: RememberedIds<Direct>,
     catching_up: CatchingUp,
     reads: Reads,
@@ -365,17 +365,16 @@ impl ChatState {
         for inbox in self.inboxes.take_to_note() {
             self.note_sent(inbox, turn);
         }
-        match &mut self.cluster {
-            Some(cluster) => {
-                if cluster.is_cut_off(turn.now.at) {
-                    return self.send_away(turn);
-                }
-                cluster.miss(turn.now.at);
-                cluster.propose_checkpoint();
+        if let Some(cluster) = &mut self.cluster {
+            if cluster.is_cut_off(turn.now.at) {
+                return self.send_away(turn);
             }
-            None => self.order.expire(turn.now.at),
+            cluster.miss(turn.now.at);
+            cluster.propose_checkpoint();
+        } else {
+            self.order.expire(turn.now.at);
+            self.direct_ids.expire(turn.now.at);
         }
-        self.direct_ids.expire(turn.now.at);
         self.end_rooms_that_are_over(turn);
     }
 

@@ -71,24 +71,24 @@ impl Metrics {
     fn table_families(&self) -> Vec<MetricFamily> {
         let gauge = |name, help, value: &AtomicI64| Family::single_gauge(name, help, value.load(Relaxed) as f64);
         vec![
-            gauge("chat_connections", "Connections that take part.", &self.connections),
-            gauge("chat_rooms", "Rooms, the empty ones that are still kept among them.", &self.rooms),
-            gauge("chat_inboxes", "Clients whose private messages are kept.", &self.inboxes),
+            gauge("chat_connections", "Established connections.", &self.connections),
+            gauge("chat_rooms", "Rooms, including empty ones that are still kept.", &self.rooms),
+            gauge("chat_inboxes", "Clients with an inbox of private messages.", &self.inboxes),
             Family::single_counter(
                 "chat_dropped_for_space_total",
-                "Rooms and inboxes that were dropped because others needed their place in a full table.",
+                "Rooms and inboxes that were dropped from a full table for new ones.",
                 self.dropped_for_space.load(Relaxed) as f64,
             ),
             Family::single_gauge(
                 "chat_connections_slow",
-                "Connections to whose clients a frame has waited for a second or longer.",
+                "Connections with a frame that has waited for a second or longer.",
                 self.workers.iter().map(|worker| worker.slow_connections.load(Relaxed)).sum::<u64>() as f64,
             ),
             self.busiest_rooms(),
             gauge("chat_sessions", "Sessions that the ChatServer knows.", &self.sessions),
             Family::single_gauge(
                 "chat_credits_in_use",
-                "Commands on their way, the bound of all mailboxes together.",
+                "Commands in flight, the bound of all mailboxes together.",
                 self.credits.in_use() as f64,
             ),
         ]
@@ -111,7 +111,7 @@ impl Metrics {
         for reason in DisconnectReason::ALL {
             disconnects.add(&[("reason", reason.as_str())], self.disconnects(*reason) as f64);
         }
-        let mut messages = Family::counter("chat_messages_total", "Messages taken from clients, by kind.");
+        let mut messages = Family::counter("chat_messages_total", "Accepted messages of clients, by kind.");
         for kind in MessageKind::ALL {
             messages.add(&[("kind", kind.as_str())], self.messages.get(*kind as usize) as f64);
         }
@@ -121,14 +121,14 @@ impl Metrics {
         }
         let counter = |name, help, value: u64| Family::single_counter(name, help, value as f64);
         vec![
-            counter("chat_connects_total", "Connections that were taken.", self.connects.load(Relaxed)),
+            counter("chat_connects_total", "Accepted connections.", self.connects.load(Relaxed)),
             disconnects.finish(),
             messages.finish(),
             counter("chat_deliveries_total", "Messages offered to clients, each client counted.", self.deliveries()),
             rejected.finish(),
             counter(
                 "chat_session_panics_total",
-                "Sessions that ended by a fault of ours.",
+                "Sessions that ended because of a fault of the server.",
                 self.session_panics.load(Relaxed),
             ),
         ]

@@ -24,12 +24,10 @@ pub struct Checkpoint {
     pub names: Vec<(String, Vec<HolderThen>)>,
     /// All rooms and inboxes.
     pub rooms: Vec<RoomThen>,
-    /// The remembered `id`s in the order in which they are looked at, those that the present sweep has looked at first.
-    pub ids: Vec<IdThen>,
-    /// How many of `ids` the present sweep has looked at.
-    pub ids_swept: u64,
-    /// The present sweep: how many `id`s it is still to forget, and the number that an owner may keep.
-    pub sweep: Option<(u64, u64)>,
+    /// The remembered `id`s of messages that were placed.
+    pub placed: IdsThen<PlacedThen>,
+    /// The remembered `id`s of private messages that are not stored.
+    pub direct: IdsThen<DirectThen>,
 }
 
 /// A life of a node.
@@ -73,9 +71,26 @@ pub struct RoomThen {
     pub maker: Option<(String, bool)>,
 }
 
+/// Remembered `id`s.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdsThen<T> {
+    /// In the order in which they are looked at, those that the present sweep has looked at first.
+    pub ids: Vec<IdThen<T>>,
+    /// How many of `ids` the present sweep has looked at.
+    pub swept: u64,
+    /// The present sweep: how many `id`s it is still to forget, and the number that an owner may keep.
+    pub sweep: Option<(u64, u64)>,
+}
+
+impl<T> Default for IdsThen<T> {
+    fn default() -> Self {
+        Self { ids: Vec::new(), swept: 0, sweep: None }
+    }
+}
+
 /// A remembered `id`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IdThen {
+pub struct IdThen<T> {
     /// Its owner.
     pub owner: u64,
     /// The hash of the `id`.
@@ -83,7 +98,16 @@ pub struct IdThen {
     /// When it was remembered, by the log's clock.
     pub taken_at: u64,
     /// Its message. `None`: it was forgotten or replaced since.
-    pub placed: Option<PlacedThen>,
+    pub message: Option<T>,
+}
+
+/// A private message that is not stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectThen {
+    /// Its receiver.
+    pub to: String,
+    /// Its time.
+    pub at: u64,
 }
 
 /// A message that was placed.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::heard::{Heard, RelayedMessage};
+use super::heard::Heard;
 use super::record::{Incarnation, LogPosition};
 use crate::vitals::Vitals;
 
@@ -28,7 +28,7 @@ pub struct LogState {
     pub checkpoints: Vec<LogPosition>,
 }
 
-/// The log of all nodes, and the ways between nodes beside it.
+/// The log of all nodes, and the way between nodes beside it.
 ///
 /// The contract:
 /// - All calls come from the `ChatServer`'s thread, [`begin`](Self::begin) and
@@ -41,8 +41,6 @@ pub struct LogState {
 /// - **Reach.** [`Heard::Reachable`] says whether the log can be written. It begins as `false`, and becomes `true` once all
 ///   records have been read that were in the log when the node started.
 /// - **Life.** While this node lives, the others get [`Heard::Alive`] of it several times in a node's timeout.
-/// - **Relays.** A relay is delivered at most once. A relay with a number comes back as [`Heard::RelayAnswer`], with
-///   `is_delivered: false` where the other node does not answer in time. One with the number 0 is not answered.
 pub trait Log: Send {
     /// Starts to read the log, behind this record.
     fn connect(&mut self, behind: LogPosition, sink: HeardSink, vitals: &Vitals);
@@ -52,12 +50,6 @@ pub trait Log: Send {
 
     /// Appends a record.
     fn write(&mut self, record: Bytes);
-
-    /// Sends a private message to another node.
-    fn relay(&mut self, to: Incarnation, number: u64, message: RelayedMessage);
-
-    /// Answers the relay of another node.
-    fn answer(&mut self, to: Incarnation, number: u64, is_delivered: bool);
 
     /// Stores a checkpoint: the state behind this record. The newest three are kept, and the log from the oldest of them.
     fn store_checkpoint(&mut self, at: LogPosition, state: Bytes);

@@ -117,6 +117,7 @@ mod tests {
 
     fn message(bytes: usize) -> LogEntry {
         LogEntry::Message(LoggedMessage {
+            session: None,
             first: None,
             last: (RoomKey::Room(RoomName::lobby()), Epoch(1)),
             to: None,

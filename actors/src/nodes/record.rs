@@ -60,8 +60,12 @@ pub enum LogEntry {
         /// The newest time of the log that the writer knew, in milliseconds since the Unix epoch.
         as_of: u64,
     },
-    /// A message for a room, or for the inboxes of its sender and its receiver.
+    /// A message for a room, or for the inboxes of its sender and its receiver. Void where its session does not hold the
+    /// sender's name any more.
     Message(LoggedMessage),
+    /// A private message that is not stored. Void where its session does not hold the sender's name any more, or nobody
+    /// holds the receiver's.
+    Direct(DirectMessage),
     /// A session takes a name. Replaces a session that holds the name with the same key. Void where another client
     /// holds it and the name is not authenticated.
     Take {
@@ -156,6 +160,8 @@ pub struct LoggedMessage {
     pub last: (RoomKey, Epoch),
     /// To whom, where it is private.
     pub to: Option<ClientId>,
+    /// The session that wrote it, of the node that writes this; `None`: an operator wrote it.
+    pub session: Option<u64>,
     /// Who wrote it.
     pub client_id: ClientId,
     /// What was written.
@@ -164,10 +170,25 @@ pub struct LoggedMessage {
     pub id: Option<(IdOwner, MessageId)>,
 }
 
+/// A private message that is not stored, in the log. Its `at` is the record's time, which the log gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirectMessage {
+    /// The session that wrote it, of the node that writes this.
+    pub session: u64,
+    /// The receiver.
+    pub to: ClientId,
+    /// The sender.
+    pub client_id: ClientId,
+    /// The text.
+    pub text: Box<str>,
+    /// The sender's own name for it, and whose it is.
+    pub id: Option<(IdOwner, MessageId)>,
+}
+
 impl LoggedMessage {
     /// The message as it was taken at `at`.
     pub fn draft(self, at: u64) -> Draft {
-        let Self { first: _, last: _, to, client_id, text, id } = self;
+        let Self { first: _, last: _, to, session: _, client_id, text, id } = self;
         let (owner, id) = id.unzip();
         Draft { to, client_id, text, at, id, owner }
     }
@@ -226,7 +247,7 @@ mod wire {
     use serde::{Deserialize, Serialize};
     use starling_protocol::{ClientId, ClientKey, Epoch, MessageId, Seq};
 
-    use super::{BadRecord, Incarnation, LogEntry, LogPosition, LoggedMessage};
+    use super::{BadRecord, DirectMessage, Incarnation, LogEntry, LogPosition, LoggedMessage};
     use crate::history::RoomKey;
     use crate::identity::IdOwner;
 
@@ -253,9 +274,10 @@ mod wire {
             first: Option<(Key<'a>, u64)>,
             last: (Key<'a>, u64),
             to: Option<&'a str>,
+            session: Option<u64>,
             client_id: &'a str,
             text: &'a str,
-            id: Option<(u64, Cow<'a, str>)>,
+            id: Option<Id<'a>>,
         },
         Take(&'a str, u128, u64, bool),
         Release(&'a str, u64),
@@ -268,7 +290,10 @@ mod wire {
         Drop(Key<'a>, u64),
         Checkpoint,
         Digest(u64, u64),
+        Direct(u64, &'a str, &'a str, &'a str, Option<Id<'a>>),
     }
+
+    type Id<'a> = (u64, Cow<'a, str>);
 
     impl<'a> From<&'a RoomKey> for Key<'a> {
         fn from(key: &'a RoomKey) -> Self {
@@ -294,6 +319,15 @@ mod wire {
 
     fn client(name: &str) -> Result<ClientId, BadRecord> {
         ClientId::parse(name).map_err(|_| BadRecord::Foreign)
+    }
+
+    fn id(id: Option<&(IdOwner, MessageId)>) -> Option<Id<'_>> {
+        id.map(|(owner, id)| (owner.0, id.as_str().into()))
+    }
+
+    fn unid(id: Option<Id<'_>>) -> Result<Option<(IdOwner, MessageId)>, BadRecord> {
+        let read = |(owner, id): Id<'_>| MessageId::parse(&id).map(|id| (IdOwner(owner), id));
+        id.map(read).transpose().map_err(|_| BadRecord::Foreign)
     }
 
     fn place((key, epoch): &(RoomKey, Epoch)) -> (Key<'_>, u64) {
@@ -329,10 +363,14 @@ mod wire {
                     first: message.first.as_ref().map(place),
                     last: place(&message.last),
                     to: message.to.as_ref().map(ClientId::as_str),
+                    session: message.session,
                     client_id: message.client_id.as_str(),
                     text: &message.text,
-                    id: message.id.as_ref().map(|(owner, id)| (owner.0, id.as_str().into())),
+                    id: id(message.id.as_ref()),
                 },
+                LogEntry::Direct(DirectMessage { session, to, client_id, text, id: named }) => {
+                    Self::Direct(*session, to.as_str(), client_id.as_str(), text, id(named.as_ref()))
+                }
                 LogEntry::Take { name, key, session, is_authenticated } => {
                     Self::Take(name.as_str(), key.0, *session, *is_authenticated)
                 }
@@ -359,18 +397,18 @@ mod wire {
                 Entry::Out(incarnation, counter, as_of) => {
                     Self::Out { incarnation: Incarnation(incarnation), counter, as_of }
                 }
-                Entry::Message { first, last, to, client_id, text, id } => {
-                    let id = id.map(|(owner, id)| {
-                        MessageId::parse(&id).map(|id| (IdOwner(owner), id)).map_err(|_| BadRecord::Foreign)
-                    });
-                    Self::Message(LoggedMessage {
-                        first: first.map(unplace).transpose()?,
-                        last: unplace(last)?,
-                        to: to.map(client).transpose()?,
-                        client_id: client(client_id)?,
-                        text: text.into(),
-                        id: id.transpose()?,
-                    })
+                Entry::Message { first, last, to, session, client_id, text, id } => Self::Message(LoggedMessage {
+                    first: first.map(unplace).transpose()?,
+                    last: unplace(last)?,
+                    to: to.map(client).transpose()?,
+                    session,
+                    client_id: client(client_id)?,
+                    text: text.into(),
+                    id: unid(id)?,
+                }),
+                Entry::Direct(session, to, client_id, text, id) => {
+                    let (to, client_id, text) = (client(to)?, client(client_id)?, text.into());
+                    Self::Direct(DirectMessage { session, to, client_id, text, id: unid(id)? })
                 }
                 Entry::Take(name, key, session, is_authenticated) => {
                     Self::Take { name: client(name)?, key: ClientKey(key), session, is_authenticated }

@@ -13,8 +13,7 @@ use smallvec::SmallVec;
 use starling_protocol::{ClientId, Epoch};
 use tokio::sync::oneshot;
 
-use super::remembered::IdKey;
-use crate::chat_server::command::{Command, DropReply, Frame};
+use crate::chat_server::command::{Command, DropReply};
 use crate::history::{EntryNumber, RoomKey};
 use crate::ids::{RoomId, SessionId};
 use crate::nodes::digest::Digest;
@@ -49,7 +48,6 @@ pub(crate) struct Cluster {
     pub(crate) names: Names,
     pub(crate) digest: Digest,
     pub(crate) gate: Gate,
-    pub(crate) relays: Relays,
     /// When each life of another node was last heard of.
     heard: FxHashMap<Incarnation, Instant>,
     /// How long a life may be silent before it is declared out.
@@ -88,7 +86,6 @@ impl Cluster {
             names: Names::default(),
             digest: Digest::default(),
             gate: Gate::default(),
-            relays: Relays::default(),
             heard: FxHashMap::default(),
             timeout,
             own: FxHashSet::default(),
@@ -106,7 +103,6 @@ impl Cluster {
     pub(crate) fn begin_anew(&mut self, incarnation: Incarnation, lobby: Epoch) -> Vec<Tag> {
         let packer = std::mem::replace(&mut self.packer, Packer::new(incarnation, &self.node, lobby));
         self.gate = Gate::default();
-        self.relays = Relays::default();
         self.own.clear();
         packer.into_tags().collect()
     }
@@ -197,6 +193,17 @@ impl Cluster {
             return;
         }
         if self.own.remove(&(key.clone(), name.clone())) {
+            self.packer.push(LogEntry::Leave { key: key.clone(), name: name.clone() }, None);
+        }
+    }
+
+    /// The log says that a client has a connection of this node in a room. The room may have been dropped while that was
+    /// on its way, and the client may have left since.
+    pub(crate) fn entered(&mut self, key: &RoomKey, name: &ClientId, is_here: bool) {
+        if is_here || self.gate.is_expected(key, name) {
+            self.own.insert((key.clone(), name.clone()));
+        } else {
+            self.own.remove(&(key.clone(), name.clone()));
             self.packer.push(LogEntry::Leave { key: key.clone(), name: name.clone() }, None);
         }
     }
@@ -319,57 +326,5 @@ impl Gate {
 
     fn is_expected(&self, key: &RoomKey, name: &ClientId) -> bool {
         !self.expected.is_empty() && self.expected.contains_key(&(key.clone(), name.clone()))
-    }
-}
-
-/// Private messages that are not stored and were sent to other nodes, until those answer.
-#[derive(Debug, Default)]
-pub(crate) struct Relays {
-    next: u64,
-    waiting: FxHashMap<u64, Relayed>,
-}
-
-/// A private message that waits for answers.
-#[derive(Debug)]
-pub(crate) struct Relayed {
-    /// The frame of the sender.
-    pub(crate) frame: Frame,
-    pub(crate) to: ClientId,
-    pub(crate) at: u64,
-    pub(crate) id: Option<IdKey>,
-    /// The lives of the nodes that have not answered.
-    pub(crate) lives: SmallVec<[Incarnation; 1]>,
-}
-
-/// The result of an answer to a private message.
-#[derive(Debug)]
-pub(crate) enum RelayOutcome {
-    /// A node has delivered it.
-    Delivered(Relayed),
-    /// No node has its receiver.
-    NotThere(Relayed),
-}
-
-impl Relays {
-    /// Lets a message wait for the answers of these nodes, and returns its number.
-    pub(crate) fn begin(&mut self, relayed: Relayed) -> u64 {
-        self.next += 1;
-        self.waiting.insert(self.next, relayed);
-        self.next
-    }
-
-    /// A node has answered.
-    pub(crate) fn answered(&mut self, number: u64, life: Incarnation, is_delivered: bool) -> Option<RelayOutcome> {
-        let relayed = self.waiting.get_mut(&number)?;
-        relayed.lives.retain(|other| *other != life);
-        let is_over = is_delivered || relayed.lives.is_empty();
-        let relayed = is_over.then(|| self.waiting.remove(&number)).flatten()?;
-        Some(if is_delivered { RelayOutcome::Delivered(relayed) } else { RelayOutcome::NotThere(relayed) })
-    }
-
-    /// The messages that wait for this node, which is out.
-    pub(crate) fn waiting_for(&self, life: Incarnation) -> Vec<u64> {
-        let waiting = self.waiting.iter().filter(|(_, relayed)| relayed.lives.contains(&life));
-        waiting.map(|(number, _)| *number).collect()
     }
 }

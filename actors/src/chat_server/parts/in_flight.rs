@@ -10,7 +10,7 @@ use super::remembered::IdKey;
 use crate::chat_server::command::{Frame, PostReply};
 use crate::credits::Ticket;
 use crate::history::EntryNumber;
-use crate::ids::RoomId;
+use crate::ids::{RoomId, SessionId};
 
 /// The sender of a message, to be told its outcome.
 #[derive(Debug)]
@@ -72,8 +72,11 @@ impl InFlight {
             self.messages.pop_front();
             self.first += 1;
         }
-        if let Some(id) = finished.id {
-            self.by_id.remove(&id);
+        if let Some(id) = finished.id
+            && let Some(newest) = self.by_id.remove(&id)
+            && newest != number
+        {
+            self.by_id.insert(id, newest);
         }
         Some(finished)
     }
@@ -83,7 +86,16 @@ impl InFlight {
         std::mem::take(self).messages.into_iter().flatten()
     }
 
-    /// Finds the message in flight with this `id`.
+    /// The session that sent a message in flight first; `None`: an operator did, or the message is not in flight.
+    pub(crate) fn session(&self, number: EntryNumber) -> Option<SessionId> {
+        let index = usize::try_from(number.0.checked_sub(self.first)?).ok()?;
+        match &self.messages.get(index)?.as_ref()?.asker {
+            Asker::Client(frame) => Some(frame.session),
+            Asker::Operator(_) => None,
+        }
+    }
+
+    /// Finds the newest message in flight with this `id`.
     pub(crate) fn find(&self, id: &IdKey) -> Option<EntryNumber> {
         self.by_id.get(id).copied()
     }
@@ -100,7 +112,7 @@ impl InFlight {
 mod tests {
     use super::*;
     use crate::clock;
-    use crate::ids::{HubId, SessionId};
+    use crate::ids::HubId;
 
     fn message(room: u32) -> MessageInFlight {
         let asker = Asker::Client(Frame { session: SessionId::new(HubId(0), 0, 0), id: None, ticket: None });

@@ -5,16 +5,17 @@ use std::time::Instant;
 use bytes::Bytes;
 use starling_protocol::{ClientId, ClientKey, Epoch, Seq};
 
-use super::ChatState;
+use super::{ChatState, Direct};
 use crate::chat_server::effect::{Effect, NodeEffect, Turn};
+use crate::chat_server::parts::cluster::Cluster;
 use crate::chat_server::parts::order::{Placed, Position};
-use crate::chat_server::parts::remembered::IdKey;
+use crate::chat_server::parts::remembered::{IdKey, RememberedIds};
 use crate::chat_server::parts::room::{Room, Viewer};
 use crate::clock::Now;
 use crate::history::{Restored, RoomKey, StoredRoom};
 use crate::identity::IdOwner;
 use crate::ids::RoomId;
-use crate::nodes::checkpoint::{Checkpoint, HolderThen, IdThen, LifeThen, PlacedThen, RoomThen};
+use crate::nodes::checkpoint::{Checkpoint, DirectThen, HolderThen, IdThen, IdsThen, LifeThen, PlacedThen, RoomThen};
 use crate::nodes::digest::Digest;
 use crate::nodes::names::Holder;
 use crate::nodes::record::{BadRecord, Incarnation, LogEntry, LogPosition, RemoteSession};
@@ -78,19 +79,13 @@ impl ChatState {
             numbers.insert(id, u32::try_from(rooms.len()).unwrap_or(u32::MAX));
             rooms.push(self.room_then(id, room));
         }
-        let (entries, swept) = self.order.ids().all();
-        let then = |placed: &Placed| PlacedThen {
+        let placed = |placed: &Placed| PlacedThen {
             room: numbers.get(&placed.room).copied().filter(|_| self.order.position(placed.room).epoch == placed.epoch),
             epoch: placed.epoch.0,
             seq: placed.seq.0,
             at: placed.at,
         };
-        let ids = entries.map(|(at, IdKey(owner, hash), placed)| IdThen {
-            owner: owner.0,
-            hash,
-            taken_at: cluster.log_time(at),
-            placed: placed.map(then),
-        });
+        let direct = |Direct { to, at }: &Direct| DirectThen { to: to.as_str().to_owned(), at: *at };
         let lives = cluster.replica.lives().map(|(incarnation, life)| LifeThen {
             incarnation: incarnation.0,
             node: life.node.to_string(),
@@ -111,9 +106,8 @@ impl ChatState {
             digest: cluster.digest.0,
             lives: lives.collect(),
             names: names.collect(),
-            ids: ids.collect(),
-            ids_swept: swept as u64,
-            sweep: self.order.ids().sweep().map(|(excess, level)| (excess as u64, level as u64)),
+            placed: ids_then(self.order.ids(), cluster, placed),
+            direct: ids_then(&self.direct_ids, cluster, direct),
             rooms,
         }
     }
@@ -133,7 +127,8 @@ impl ChatState {
     }
 
     fn take_over(&mut self, checkpoint: Checkpoint, now: Now) -> Result<(), BadRecord> {
-        let Checkpoint { position, at, digest, lives, names, rooms, ids, ids_swept, sweep } = checkpoint;
+        let Checkpoint { position, at, digest, lives, names, rooms, placed: placed_ids, direct: direct_ids } =
+            checkpoint;
         let client = |name: &str| ClientId::parse(name).map_err(|_| BadRecord::Foreign);
         let mut numbers = Vec::new();
         for room in rooms {
@@ -152,22 +147,17 @@ impl ChatState {
                 cluster.names.restore(name.clone(), Holder { session, key: ClientKey(key) });
             }
         }
-        let placed = |placed: PlacedThen| Placed {
-            room: placed.room.and_then(|room| numbers.get(room as usize)).copied().unwrap_or(RoomId(u32::MAX)),
-            epoch: Epoch(placed.epoch),
-            seq: Seq(placed.seq),
-            at: placed.at,
-        };
-        let entries: Vec<(Instant, IdKey, Option<Placed>)> = ids
-            .into_iter()
-            .map(|id| {
-                let taken_at = cluster.instant_of_restored(id.taken_at, at, now.at);
-                (taken_at, IdKey(IdOwner(id.owner), id.hash), id.placed.map(placed))
+        let placed = |placed: PlacedThen| {
+            Ok(Placed {
+                room: placed.room.and_then(|room| numbers.get(room as usize)).copied().unwrap_or(RoomId(u32::MAX)),
+                epoch: Epoch(placed.epoch),
+                seq: Seq(placed.seq),
+                at: placed.at,
             })
-            .collect();
-        let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-        let sweep = sweep.map(|(excess, level)| (number(excess), number(level)));
-        self.order.ids_mut().restore(entries.into_iter(), number(ids_swept), sweep);
+        };
+        let direct = |DirectThen { to, at }: DirectThen| Ok(Direct { to: client(&to)?, at });
+        restore_ids(placed_ids, self.order.ids_mut(), cluster, (at, now.at), placed)?;
+        restore_ids(direct_ids, &mut self.direct_ids, cluster, (at, now.at), direct)?;
         Ok(())
     }
 
@@ -194,4 +184,38 @@ impl ChatState {
         }
         Ok(room)
     }
+}
+
+fn ids_then<T: Clone, V>(ids: &RememberedIds<T>, cluster: &Cluster, then: impl Fn(&T) -> V) -> IdsThen<V> {
+    let (entries, swept) = ids.all();
+    let entry = |(at, IdKey(owner, hash), message): (Instant, IdKey, Option<&T>)| IdThen {
+        owner: owner.0,
+        hash,
+        taken_at: cluster.log_time(at),
+        message: message.map(&then),
+    };
+    IdsThen {
+        ids: entries.map(entry).collect(),
+        swept: swept as u64,
+        sweep: ids.sweep().map(|(excess, level)| (excess as u64, level as u64)),
+    }
+}
+
+/// `at`: the log's time of the checkpoint, and this process's time now.
+fn restore_ids<T: Clone, V>(
+    then: IdsThen<V>,
+    ids: &mut RememberedIds<T>,
+    cluster: &mut Cluster,
+    (at, now): (u64, Instant),
+    restored: impl Fn(V) -> Result<T, BadRecord>,
+) -> Result<(), BadRecord> {
+    let mut entry = |IdThen { owner, hash, taken_at, message }: IdThen<V>| {
+        let taken_at = cluster.instant_of_restored(taken_at, at, now);
+        Ok((taken_at, IdKey(IdOwner(owner), hash), message.map(&restored).transpose()?))
+    };
+    let entries: Vec<_> = then.ids.into_iter().map(&mut entry).collect::<Result<_, BadRecord>>()?;
+    let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let sweep = then.sweep.map(|(excess, level)| (number(excess), number(level)));
+    ids.restore(entries.into_iter(), number(then.swept), sweep);
+    Ok(())
 }

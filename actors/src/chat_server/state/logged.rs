@@ -11,12 +11,12 @@ use starling_protocol::{ClientId, CloseCode, Epoch, ErrorCode, RoomName, Seq};
 use tokio::sync::oneshot;
 
 use super::ChatState;
-use super::talking::{Stored, acknowledge, refuse_all};
+use super::talking::{Earlier, Stored, acknowledge, refuse_all};
 use crate::chat_server::command::DropReply;
 use crate::chat_server::effect::{Answer, Effect, NodeEffect, Turn};
 use crate::chat_server::parts::cluster::Tag;
 use crate::chat_server::parts::in_flight::MessageInFlight;
-use crate::chat_server::parts::order::{LoggedEntry, Placed, Placement};
+use crate::chat_server::parts::order::{LoggedEntry, Placement};
 use crate::chat_server::parts::room::{Room, Viewer};
 use crate::credits::Ticket;
 use crate::history::{Entry, EntryCopy, EntryNumber, RoomKey, StoredCopy};
@@ -28,13 +28,22 @@ use crate::nodes::replica::Admission;
 
 /// The record of which an entry is, for the rules.
 #[derive(Debug, Clone, Copy)]
-struct Source {
+pub(super) struct Source {
     life: Incarnation,
     position: LogPosition,
     /// The log's time, in milliseconds since the Unix epoch.
-    at: u64,
+    pub(super) at: u64,
     /// The same moment on this process's clock.
-    taken_at: Instant,
+    pub(super) taken_at: Instant,
+}
+
+/// Why a message of the log gets no place.
+pub(super) enum NotPlaced {
+    /// A message with the same `id` has one.
+    Repeated(Earlier),
+    /// Its session does not hold the sender's name any more, and is closed.
+    NameLost,
+    RoomDropped,
 }
 
 impl ChatState {
@@ -59,8 +68,6 @@ impl ChatState {
                     cluster.is_alive(life, turn.now.at);
                 }
             }
-            Heard::Relay { from, number, message } => self.relayed(from, number, &message, turn),
-            Heard::RelayAnswer { from, number, is_delivered } => self.relay_answered(number, from, is_delivered, turn),
         }
     }
 
@@ -75,6 +82,7 @@ impl ChatState {
             let mut tags = tags.into_iter();
             let source = Source { life: record.incarnation, position, at, taken_at };
             self.order.expire(taken_at);
+            self.direct_ids.expire(taken_at);
             let is_checkpoint = record.entries.contains(&LogEntry::Checkpoint);
             for entry in record.entries {
                 self.logged_entry(entry, tags.next().flatten(), source, turn);
@@ -106,6 +114,10 @@ impl ChatState {
             LogEntry::Message(message) => {
                 let number = if let Some(Tag::Message(number)) = tag { Some(number) } else { None };
                 return self.logged_message(message, number, source, turn);
+            }
+            LogEntry::Direct(message) => {
+                let number = if let Some(Tag::Message(number)) = tag { Some(number) } else { None };
+                return self.logged_direct(message, number, source, turn);
             }
             LogEntry::Take { name, key, session, is_authenticated } => {
                 let session = RemoteSession { incarnation: source.life, session };
@@ -171,12 +183,16 @@ impl ChatState {
         let waiting = own.and_then(|number| self.in_flight.finish(number));
         let places: SmallVec<[_; 2]> = message.first.iter().chain([&message.last]).cloned().collect();
         let id = message.id.as_ref().map(|(owner, id)| self.ids.key(*owner, id));
-        let earlier = id.and_then(|id| self.order.find(&id, source.taken_at));
+        let earlier = id.and_then(|id| self.logged_earlier(&id, source.taken_at));
         let is_there =
             |(key, epoch): &(RoomKey, Epoch)| self.find(key).filter(|room| self.order.position(*room).epoch == *epoch);
         let rooms: Option<SmallVec<[RoomId; 2]>> = places.iter().map(is_there).collect();
-        let (Some(rooms), None) = (rooms, earlier) else {
-            return self.not_placed(waiting, earlier, turn);
+        let may_speak = self.may_speak(&message.client_id, message.session, source);
+        let rooms = match (rooms, earlier) {
+            (_, Some(earlier)) => return self.not_placed(waiting, NotPlaced::Repeated(earlier), turn),
+            _ if !may_speak => return self.not_placed(waiting, NotPlaced::NameLost, turn),
+            (None, None) => return self.not_placed(waiting, NotPlaced::RoomDropped, turn),
+            (Some(rooms), None) => rooms,
         };
         if waiting.is_none() {
             rooms.iter().for_each(|room| self.rooms.message_begins(*room));
@@ -211,6 +227,14 @@ impl ChatState {
         self.show(waiting, stored, &sender, turn);
     }
 
+    /// Whether a session still holds the name under which it wrote a message. Whoever has taken the name over may have
+    /// sent the message again since, and was told what became of it. An operator needs no name.
+    pub(super) fn may_speak(&self, name: &ClientId, session: Option<u64>, source: Source) -> bool {
+        let remote = |session| RemoteSession { incarnation: source.life, session };
+        let holds = |session| self.cluster.as_ref().is_some_and(|cluster| cluster.names.holds(remote(session), name));
+        session.is_none_or(holds)
+    }
+
     /// Acknowledges a message that was placed, and delivers it to the clients of this node.
     fn show(
         &mut self,
@@ -242,22 +266,32 @@ impl ChatState {
         self.deliver(last, ticket, turn);
     }
 
-    /// Answers a message that gets no place: it has one already, or its room was dropped.
-    fn not_placed(&mut self, waiting: Option<Box<MessageInFlight>>, earlier: Option<Placed>, turn: &mut Turn) {
-        self.digest(&[0, earlier.map_or(0, |placed| placed.seq.0)]);
+    /// Answers a message that gets no place.
+    pub(super) fn not_placed(&mut self, waiting: Option<Box<MessageInFlight>>, why: NotPlaced, turn: &mut Turn) {
+        self.digest(&match &why {
+            NotPlaced::Repeated(Earlier::Placed(placed)) => [0, placed.seq.0],
+            NotPlaced::Repeated(_) => [3, 0],
+            NotPlaced::NameLost => [4, 0],
+            NotPlaced::RoomDropped => [5, 0],
+        });
         let Some(waiting) = waiting else { return };
         let MessageInFlight { asker, repeats, rooms, .. } = *waiting;
         for room in rooms {
             self.rooms.message_refused(room);
             self.forget_if_over(room, turn);
         }
-        match earlier {
-            Some(placed) => {
+        match why {
+            NotPlaced::Repeated(earlier) => {
                 for asker in [asker].into_iter().chain(repeats) {
-                    self.repeat_placed(asker, placed, turn);
+                    self.repeat(asker, earlier.clone(), turn);
                 }
             }
-            None => refuse_all(asker, repeats, ErrorCode::NoSuchRoom, "the room was dropped", turn),
+            NotPlaced::NameLost => {
+                refuse_all(asker, repeats, ErrorCode::Unavailable, "this connection has lost its name", turn);
+            }
+            NotPlaced::RoomDropped => {
+                refuse_all(asker, repeats, ErrorCode::NoSuchRoom, "the room was dropped", turn);
+            }
         }
     }
 
@@ -270,7 +304,7 @@ impl ChatState {
         }
     }
 
-    fn digest(&mut self, numbers: &[u64]) {
+    pub(super) fn digest(&mut self, numbers: &[u64]) {
         if let Some(cluster) = &mut self.cluster {
             for number in numbers {
                 cluster.digest.add(*number);
@@ -314,9 +348,8 @@ impl ChatState {
         }
         self.set_present(room, name, source.life, true, turn);
         let is_here = self.is_in(key, name);
-        if let Some(cluster) = self.cluster.as_mut().filter(|cluster| cluster.life() == source.life && !is_here) {
-            // The client has left since, or the room was dropped: then nobody said so yet.
-            cluster.leave(key, name);
+        if let Some(cluster) = self.cluster.as_mut().filter(|cluster| cluster.life() == source.life) {
+            cluster.entered(key, name, is_here);
         }
     }
 
@@ -388,10 +421,6 @@ impl ChatState {
         }
         for (room, name) in gone {
             self.set_present(room, &name, life, false, turn);
-        }
-        let waiting = self.cluster.as_ref().map_or_else(Vec::new, |cluster| cluster.relays.waiting_for(life));
-        for number in waiting {
-            self.relay_answered(number, life, false, turn);
         }
         if is_own && source.life != life {
             self.begin_anew(turn);

@@ -6,9 +6,7 @@
 use std::time::Instant;
 
 use smallvec::SmallVec;
-use starling_protocol::{
-    Ack, ChatMessage, ClientId, ErrorCode, PostMessage, Refusal, RoomName, Seq, ServerEvent, Target,
-};
+use starling_protocol::{Ack, ClientId, ErrorCode, PostMessage, Refusal, RoomName, Seq, ServerEvent, Target};
 
 use super::{ChatState, Direct};
 use crate::chat_server::command::{Frame, OperatorPost, PostReply, Posted};
@@ -46,8 +44,8 @@ enum Outcome {
 }
 
 /// The earlier message with the same `id`.
-#[derive(Debug)]
-enum Earlier {
+#[derive(Debug, Clone)]
+pub(super) enum Earlier {
     /// It is in flight: the log has not returned it yet.
     InFlight(EntryNumber),
     Placed(Placed),
@@ -120,7 +118,7 @@ impl ChatState {
         let owner = name.map_or_else(|| participant.owner(), |name| IdOwner::keyed(name, participant.key()));
         let has_inbox = participant.inbox.is_some();
         let id = frame.id.as_ref().map(|id| self.ids.key(owner, id));
-        let earlier = id.and_then(|id| self.earlier(&id, turn.now));
+        let earlier = id.and_then(|id| self.earlier(&id, Some(session), turn.now));
         let outcome = match (earlier, target) {
             (Some(earlier), _) => Outcome::Repeated(earlier),
             (None, Ok(room)) => Outcome::ToRoom(room),
@@ -129,10 +127,9 @@ impl ChatState {
                 let own = own.ok_or_else(not_here)?;
                 if has_inbox {
                     Outcome::ToInbox(self.inbox_to_write_to(&own, &to, turn)?, to)
-                } else if to == own || self.is_held_by_another(&to, session) {
-                    Outcome::ToClient(to)
                 } else {
-                    return Err(Refusal::new(ErrorCode::NoSuchClient, format!("nobody here is called {to}")));
+                    self.check_receiver(&to, &own, session)?;
+                    Outcome::ToClient(to)
                 }
             }
         };
@@ -166,14 +163,28 @@ impl ChatState {
         Ok(Some(name))
     }
 
-    /// Finds the message that was recently accepted under this `id`, unless its room has ended since.
-    fn earlier(&mut self, id: &IdKey, now: Now) -> Option<Earlier> {
-        let in_flight = self.in_flight.find(id).map(Earlier::InFlight);
-        let placed = || {
-            let placed = if self.cluster.is_some() { self.order.peek(id, now.at) } else { self.order.find(id, now.at) };
-            placed.map(Earlier::Placed)
-        };
-        in_flight.or_else(placed).or_else(|| self.direct_ids.find(id, now.at).map(Earlier::Direct))
+    /// Finds the message that was recently accepted under this `id`, unless its room has ended since. `session` sends it
+    /// now, or an operator does.
+    fn earlier(&mut self, id: &IdKey, session: Option<SessionId>, now: Now) -> Option<Earlier> {
+        // With other nodes, what an earlier session has in flight is void if that session has lost its name.
+        if let Some(number) = self.in_flight.find(id)
+            && (self.cluster.is_none() || self.in_flight.session(number) == session)
+        {
+            return Some(Earlier::InFlight(number));
+        }
+        if self.cluster.is_none() {
+            return self.logged_earlier(id, now.at);
+        }
+        // Other nodes do not know of this moment, so nothing may change.
+        let placed = self.order.peek(id, now.at).map(Earlier::Placed);
+        placed.or_else(|| self.direct_ids.peek(id, now.at).map(Earlier::Direct))
+    }
+
+    /// Finds the message that the log has returned under this `id`, unless its room has ended since. Forgets those that
+    /// are too old at this moment.
+    pub(super) fn logged_earlier(&mut self, id: &IdKey, now: Instant) -> Option<Earlier> {
+        let placed = self.order.find(id, now).map(Earlier::Placed);
+        placed.or_else(|| self.direct_ids.find(id, now).map(Earlier::Direct))
     }
 
     /// Gives a message to the log. If it has two copies, the receiver's copy is the last.
@@ -210,53 +221,12 @@ impl ChatState {
         turn.push(Effect::Append(Entry { number, copies }));
     }
 
-    /// Delivers a private message that is not kept.
-    fn send_direct(
-        &mut self,
-        frame: Frame,
-        to: ClientId,
-        draft: Draft,
-        id: Option<IdKey>,
-        ticket: Ticket,
-        turn: &mut Turn,
-    ) {
-        let (session, at) = (frame.session, draft.at);
-        let others = self.participants.holders(&draft.client_id).iter().copied().filter(|other| *other != session);
-        let own = [session].into_iter().chain(others);
-        let sessions = if to == draft.client_id {
-            own.collect()
-        } else {
-            self.participants.holders(&to).iter().copied().chain(own).collect()
-        };
-        let is_here = to == draft.client_id || !self.participants.holders(&to).is_empty();
-        let owner = draft.owner;
-        let waiting = self.relay(frame, &to, &draft, owner, is_here, turn);
-        if let Some(id) = id.filter(|_| waiting.is_some()) {
-            self.direct_ids.insert(id, Direct { to: to.clone(), at }, turn.now.at);
-        }
-        let message = Box::new(ChatMessage {
-            client_id: draft.client_id,
-            text: draft.text.into_string().into(),
-            room: None,
-            seq: None,
-            to: Some(to.clone()),
-            at,
-            id: draft.id,
-        });
-        turn.push(Effect::DeliverPrivate { sessions, message, ticket });
-        let Some(mut frame) = waiting else { return };
-        if let Some(id) = frame.id.take() {
-            let ack = Ack { id, at, room: None, seq: None, to: Some(to), duplicate: false };
-            turn.answer(&mut frame, ServerEvent::Ack(ack));
-        }
-    }
-
     /// Handles an operator's message.
     pub(super) fn post_as_operator(&mut self, post: OperatorPost, reply: PostReply, turn: &mut Turn) {
         let OperatorPost { room, client_id, text, id } = post;
         let owner = IdOwner::operator(&client_id);
         let key = id.as_ref().map(|id| self.ids.key(owner, id));
-        if let Some(earlier) = key.and_then(|key| self.earlier(&key, turn.now)) {
+        if let Some(earlier) = key.and_then(|key| self.earlier(&key, None, turn.now)) {
             return self.repeat(Asker::Operator(reply), earlier, turn);
         }
         match self.room_to_post_to(&room, turn) {
@@ -278,7 +248,7 @@ impl ChatState {
     }
 
     /// Answers a message whose `id` was accepted before.
-    fn repeat(&mut self, asker: Asker, earlier: Earlier, turn: &mut Turn) {
+    pub(super) fn repeat(&mut self, asker: Asker, earlier: Earlier, turn: &mut Turn) {
         match earlier {
             Earlier::InFlight(number) => self.in_flight.repeat(number, asker),
             Earlier::Placed(placed) => self.repeat_placed(asker, placed, turn),
@@ -292,7 +262,7 @@ impl ChatState {
     }
 
     /// Answers a message whose `id` was placed before.
-    pub(super) fn repeat_placed(&self, asker: Asker, placed: Placed, turn: &mut Turn) {
+    fn repeat_placed(&self, asker: Asker, placed: Placed, turn: &mut Turn) {
         let Placed { room, seq, at, .. } = placed;
         let Some(entry) = self.rooms.get(room) else { return };
         let stored = Stored { room: entry.key(), to: entry.key().owner(), seq, at };
@@ -316,6 +286,7 @@ impl ChatState {
             self.rooms.message_begins(*room);
         }
         let rooms = SmallVec::from_slice(rooms);
+        let session = if let Asker::Client(frame) = &asker { Some(frame.session.number()) } else { None };
         let number = self.in_flight.begin(MessageInFlight {
             asker,
             repeats: Vec::new(),
@@ -325,16 +296,10 @@ impl ChatState {
             ticket,
         });
         let Draft { to, client_id, text, owner, id, .. } = draft;
-        let message = LoggedMessage { first, last, to, client_id, text, id: owner.zip(id) };
+        let message = LoggedMessage { first, last, to, session, client_id, text, id: owner.zip(id) };
         if let Some(cluster) = &mut self.cluster {
             cluster.propose(LogEntry::Message(message), Some(Tag::Message(number)));
         }
-    }
-
-    /// Whether another session than this one holds the name, on any node.
-    fn is_held_by_another(&self, name: &ClientId, session: SessionId) -> bool {
-        let is_here = self.participants.holders(name).iter().any(|holder| *holder != session);
-        is_here || !self.lives_elsewhere(name).is_empty()
     }
 
     /// Places, acknowledges and delivers a message that the log has committed.
@@ -445,7 +410,7 @@ pub(super) fn acknowledge(asker: Asker, stored: &Stored<'_>, duplicate: bool, tu
     }
 }
 
-pub(super) fn refuse_all(asker: Asker, repeats: Vec<Asker>, code: ErrorCode, why: &'static str, turn: &mut Turn) {
+pub(super) fn refuse_all(asker: Asker, repeats: Vec<Asker>, code: ErrorCode, why: &str, turn: &mut Turn) {
     for asker in [asker].into_iter().chain(repeats) {
         let refusal = Refusal::new(code, why);
         match asker {

@@ -15,11 +15,24 @@ fn any_key() -> impl Strategy<Value = RoomKey> {
 }
 
 fn any_message() -> impl Strategy<Value = LoggedMessage> {
-    let id = (any::<u64>(), ".{1,64}").prop_map(|(owner, id)| (IdOwner(owner), MessageId::parse(&id).unwrap()));
     let place = || (any_key(), any::<u64>().prop_map(Epoch));
-    (option::of(place()), place(), option::of(any_client()), any_client(), ".{1,200}", option::of(id)).prop_map(
-        |(first, last, to, client_id, text, id)| LoggedMessage { first, last, to, client_id, text: text.into(), id },
+    let session = option::of(any::<u64>());
+    (option::of(place()), place(), option::of(any_client()), session, any_client(), ".{1,200}", any_id()).prop_map(
+        |(first, last, to, session, client_id, text, id)| {
+            let text = text.into();
+            LoggedMessage { first, last, to, session, client_id, text, id }
+        },
     )
+}
+
+fn any_id() -> impl Strategy<Value = Option<(IdOwner, MessageId)>> {
+    let id = (any::<u64>(), ".{1,64}").prop_map(|(owner, id)| (IdOwner(owner), MessageId::parse(&id).unwrap()));
+    option::of(id)
+}
+
+fn any_direct() -> impl Strategy<Value = DirectMessage> {
+    (any::<u64>(), any_client(), any_client(), ".{1,200}", any_id())
+        .prop_map(|(session, to, client_id, text, id)| DirectMessage { session, to, client_id, text: text.into(), id })
 }
 
 fn any_entry() -> impl Strategy<Value = LogEntry> {
@@ -32,6 +45,7 @@ fn any_entry() -> impl Strategy<Value = LogEntry> {
             LogEntry::Out { incarnation: Incarnation(incarnation), counter, as_of }
         }),
         any_message().prop_map(LogEntry::Message),
+        any_direct().prop_map(LogEntry::Direct),
         (name(), any::<u128>(), number(), any::<bool>()).prop_map(|(name, key, session, is_authenticated)| {
             LogEntry::Take { name, key: ClientKey(key), session, is_authenticated }
         }),
@@ -108,10 +122,13 @@ fn the_bytes_of_format_1_do_not_change() {
         first: None,
         last: (room("dev"), Epoch(7)),
         to: None,
+        session: Some(4),
         client_id: alice.clone(),
         text: "hi".into(),
-        id,
+        id: id.clone(),
     };
+    let bob = ClientId::parse("bob").unwrap();
+    let direct = DirectMessage { session: 4, to: bob, client_id: alice.clone(), text: "psst".into(), id };
     let entries = vec![
         LogEntry::Begin { node: "a".into(), lobby: Epoch(6) },
         LogEntry::Out { incarnation: Incarnation(2), counter: 4, as_of: 5 },
@@ -127,12 +144,13 @@ fn the_bytes_of_format_1_do_not_change() {
         LogEntry::Drop { key: room("dev"), epoch: Epoch(8) },
         LogEntry::Checkpoint,
         LogEntry::Digest { at: LogPosition(5), digest: 6 },
+        LogEntry::Direct(direct),
     ];
     let record = Record { incarnation: Incarnation(1), counter: 3, entries };
-    let expected: &[u8] = b"\x01\x01\x03\x0e\
+    let expected: &[u8] = b"\x01\x01\x03\x0f\
         \x00\x01a\x06\
         \x01\x02\x04\x05\
-        \x02\x00\x00\x03dev\x07\x00\x05alice\x02hi\x01\x05\x02m1\
+        \x02\x00\x00\x03dev\x07\x00\x01\x04\x05alice\x02hi\x01\x05\x02m1\
         \x03\x05alice\xac\x02\x04\x01\
         \x04\x05alice\x04\
         \x05\x00\x03dev\x05alice\x07\
@@ -143,6 +161,7 @@ fn the_bytes_of_format_1_do_not_change() {
         \x0a\x05alice\
         \x0b\x00\x03dev\x08\
         \x0c\
-        \x0d\x05\x06";
+        \x0d\x05\x06\
+        \x0e\x04\x03bob\x05alice\x04psst\x01\x05\x02m1";
     assert_eq!(bytes(&record), expected);
 }

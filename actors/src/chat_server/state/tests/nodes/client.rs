@@ -13,6 +13,14 @@ pub(super) struct Reached {
     pub(super) seq: Seq,
 }
 
+/// The numbers of private messages.
+#[derive(Debug, Default)]
+struct Heard {
+    all: BTreeSet<u64>,
+    /// The newest that was heard as its sender has written it first.
+    newest: u64,
+}
+
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) name: ClientId,
@@ -26,6 +34,10 @@ pub(super) struct Client {
     pub(super) resuming: BTreeSet<RoomName>,
     /// What was sent and not acknowledged: the `id`, the room and the text.
     pub(super) pending: Vec<(MessageId, RoomName, String)>,
+    /// Private messages that were sent and not acknowledged: the `id`, the receiver and the number.
+    pub(super) whispers: Vec<(MessageId, ClientId, u64)>,
+    /// The private messages that it got, by sender and receiver.
+    heard: HashMap<(ClientId, ClientId), Heard>,
     /// What was acknowledged: the room, the epoch as far as known, and the seq by `id`.
     pub(super) acked: HashMap<MessageId, (RoomName, Seq)>,
     sent: u64,
@@ -41,6 +53,8 @@ impl Client {
             rooms: BTreeMap::new(),
             resuming: BTreeSet::new(),
             pending: Vec::new(),
+            whispers: Vec::new(),
+            heard: HashMap::new(),
             acked: HashMap::new(),
             sent: 0,
         }
@@ -53,6 +67,26 @@ impl Client {
         let message = (id, room.clone(), format!("{} says {}", self.name, self.sent));
         self.pending.push(message.clone());
         message
+    }
+
+    /// The next private message for a client.
+    pub(super) fn whispers_to(&mut self, to: &ClientId) -> (MessageId, ClientId, u64) {
+        self.sent += 1;
+        let id = MessageId::parse(&format!("{}-{}", self.name, self.sent)).unwrap();
+        let message = (id, to.clone(), self.sent);
+        self.whispers.push(message.clone());
+        message
+    }
+
+    /// Gets a private message that is not stored: the number that its sender gave it, and whether this is what the
+    /// sender has sent again. What was refused at first, because nobody had the receiver's name, may come after a later one.
+    fn hears_whisper(&mut self, from: &ClientId, to: &ClientId, (number, is_again): (u64, bool)) {
+        let heard = self.heard.entry((from.clone(), to.clone())).or_default();
+        assert!(heard.all.insert(number), "{} hears {from} to {to}: {number} twice", self.name);
+        if !is_again {
+            assert!(number > heard.newest, "{} hears {from} to {to}: {number} after {}", self.name, heard.newest);
+            heard.newest = number;
+        }
     }
 
     pub(super) fn lost_connection(&mut self) {
@@ -92,8 +126,14 @@ impl Client {
                 {
                     self.follows(room, seq);
                 }
+                if let (Some(to), None) = (&message.to, message.seq) {
+                    let (number, is_again) = message.text.split_once(' ').expect("a number and whether it comes again");
+                    let written = (number.parse().unwrap(), is_again.parse().unwrap());
+                    self.hears_whisper(&message.client_id, to, written);
+                }
             }
             ServerEvent::Ack(ack) => {
+                self.whispers.retain(|(id, ..)| *id != ack.id);
                 if let (Some(room), Some(seq)) = (&ack.room, ack.seq) {
                     self.pending.retain(|(id, ..)| *id != ack.id);
                     let earlier = self.acked.insert(ack.id.clone(), (room.clone(), seq));
@@ -103,6 +143,7 @@ impl Client {
             ServerEvent::Error(refusal) => {
                 if let Some(id) = &refusal.id {
                     self.pending.retain(|(other, ..)| other != id);
+                    self.whispers.retain(|(other, ..)| other != id);
                 }
             }
             ServerEvent::Left { room, .. } => {

@@ -64,7 +64,15 @@ fn entry(random: &mut Numbers, rooms: &mut BTreeMap<String, Known>) -> LogEntry 
             known.seq += 1;
             let text = format!("{name} {} {}", known.epoch.0, known.seq).into();
             let last = (key, known.epoch);
-            LogEntry::Message(LoggedMessage { first: None, last, to: None, client_id: sender, text, id: None })
+            LogEntry::Message(LoggedMessage {
+                first: None,
+                last,
+                to: None,
+                session: None,
+                client_id: sender,
+                text,
+                id: None,
+            })
         }
         60..85 => {
             known.members.retain(|member| *member != sender);

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use starling_protocol::{ClientCommand, ClientKey, HistoryPage, PostMessage, Resume, RoomName, ServerEvent, Target};
+use starling_protocol::{
+    ClientCommand, ClientId, ClientKey, HistoryPage, MessageId, PostMessage, Resume, RoomName, ServerEvent, Target,
+};
 use tokio::sync::oneshot;
 
 use super::client::{Client, Reached};
@@ -19,7 +21,7 @@ use crate::history::{History, Restored, RoomKey, StoredMessage};
 use crate::hub::{Replay, ToSession};
 use crate::identity::{Claims, Identity, RoomGlobs};
 use crate::ids::{HubId, RoomId, SessionId};
-use crate::nodes::heard::{Heard, RelayedMessage};
+use crate::nodes::heard::Heard;
 use crate::nodes::record::{Incarnation, LogPosition, Record};
 
 const NODES: usize = 3;
@@ -102,7 +104,7 @@ impl World {
         let config = ChatConfig {
             empty_room_kept: Duration::from_secs(20),
             private_is_kept: self.is_authenticated,
-            ids_max: 64,
+            ids_max: 128,
             ..ChatConfig::default()
         };
         let history = History::in_memory(config.history_messages, config.history_bytes);
@@ -138,7 +140,7 @@ impl World {
             220..=519 => self.read(node),
             520..=559 => self.hear(node),
             560..=659 => self.connect(client, node),
-            660..=819 => self.say(client),
+            660..=799 => self.say(client),
             820..=869 => self.join_or_leave(client),
             870..=889 => self.hang_up(client),
             890..=939 => self.pass_time(),
@@ -311,7 +313,7 @@ impl World {
             return;
         }
         let rooms: Vec<_> = it.rooms.iter().map(|(room, reached)| (room.clone(), *reached)).collect();
-        let pending = it.pending.clone();
+        let (pending, whispers) = (it.pending.clone(), it.whispers.clone());
         self.clients[client].resuming = rooms.iter().map(|(room, _)| room.clone()).collect();
         if !rooms.iter().any(|(name, _)| name.as_str() == ROOMS[0]) {
             self.join(client, &room(ROOMS[0]), None);
@@ -322,6 +324,9 @@ impl World {
         for (id, room, text) in pending {
             let message = PostMessage { text: text.into(), target: Target::Room(room), client_id: None };
             self.ask(client, Some(id), ClientCommand::Message(message));
+        }
+        for whisper in whispers {
+            self.ask_to_whisper(client, whisper, true);
         }
     }
 
@@ -356,12 +361,18 @@ impl World {
         self.ask(client, Some(id), ClientCommand::Message(message));
     }
 
+    fn ask_to_whisper(&mut self, client: usize, (id, to, number): (MessageId, ClientId, u64), is_again: bool) {
+        let message =
+            PostMessage { text: format!("{number} {is_again}").into(), target: Target::Client(to), client_id: None };
+        self.ask(client, Some(id), ClientCommand::Message(message));
+    }
+
     fn whisper(&mut self, client: usize) {
-        if self.talks(client) {
+        if self.talks(client) && self.clients[client].whispers.len() <= 5 {
             let other = self.below(CLIENTS);
             let to = self.clients[other].name.clone();
-            let message = PostMessage { text: "psst".into(), target: Target::Client(to), client_id: None };
-            self.ask(client, None, ClientCommand::Message(message));
+            let whisper = self.clients[client].whispers_to(&to);
+            self.ask_to_whisper(client, whisper, false);
         }
     }
 
@@ -462,13 +473,6 @@ impl World {
             Effect::Forget { room, receipt } => self.nodes[node].history.forget(room, receipt, done),
             Effect::Node(NodeEffect::Write(record)) => self.nodes[node].outgoing.push_back(record),
             Effect::Answer(answer) => answer.send(),
-            Effect::Node(NodeEffect::Relay { to, number, message }) => self.relay(node, to, number, message),
-            Effect::Node(NodeEffect::AnswerRelay { to, number, is_delivered }) => {
-                let from = self.nodes[node].life;
-                if let Some(other) = self.nodes.iter_mut().find(|other| other.life == to) {
-                    other.told.push_back(Heard::RelayAnswer { from, number, is_delivered });
-                }
-            }
             Effect::Node(NodeEffect::BeginsAnew(life)) => {
                 let it = &mut self.nodes[node];
                 (it.life, it.has_lost) = (life, false);
@@ -479,17 +483,6 @@ impl World {
             Effect::Node(NodeEffect::Applied(_)) | Effect::NoteSent { .. } => {}
             Effect::Append(_) => panic!("only the log gives messages their place"),
             Effect::Drain { .. } => panic!("nobody drains the chat"),
-        }
-    }
-
-    fn relay(&mut self, node: usize, to: Incarnation, number: u64, message: Box<RelayedMessage>) {
-        let from = self.nodes[node].life;
-        match self.nodes.iter_mut().find(|other| other.life == to) {
-            Some(other) => other.told.push_back(Heard::Relay { from, number, message }),
-            None if number > 0 => {
-                self.nodes[node].told.push_back(Heard::RelayAnswer { from: to, number, is_delivered: false });
-            }
-            None => {}
         }
     }
 
@@ -566,7 +559,8 @@ impl World {
             for client in 0..CLIENTS {
                 self.connect(client, (client + round) % NODES);
             }
-            let all_in = self.clients.iter().all(|client| client.is_welcomed && client.pending.is_empty());
+            let all_in =
+                self.clients.iter().all(|it| it.is_welcomed && it.pending.is_empty() && it.whispers.is_empty());
             let is_quiet = self
                 .nodes
                 .iter()
