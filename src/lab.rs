@@ -11,7 +11,6 @@ mod names;
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
@@ -39,7 +38,7 @@ const OPERATORS_MAX: usize = 8;
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Lab")]
 pub(crate) struct LabFigures {
-    /// The server's name and version.
+    /// The name and the version of the server's program.
     server: String,
     /// Seconds since the start of the server.
     uptime_seconds: u64,
@@ -240,17 +239,16 @@ struct Viewer {
 impl Viewer {
     /// The next event; `None` at the end.
     async fn next(&mut self) -> Option<Bytes> {
-        let left = self.watcher.expires_at.map(|at| Duration::from_millis(at.saturating_sub(clock::unix_ms())));
-        match left {
-            // Checked before each event; one a second is due.
-            Some(Duration::ZERO) => None,
-            Some(_) | None if !self.has_begun => {
-                self.has_begun = true;
-                let picture = self.lab.picture(&self.state).await;
-                Some(event(&picture.whole(self.watcher.sees_names)))
-            }
-            Some(_) | None => self.next_shown().await,
+        // Checked before each event; one a second is due.
+        if self.watcher.expires_at.is_some_and(|at| at <= clock::unix_ms()) {
+            return None;
         }
+        if !self.has_begun {
+            self.has_begun = true;
+            let picture = self.lab.picture(&self.state).await;
+            return Some(event(&picture.whole(self.watcher.sees_names)));
+        }
+        self.next_shown().await
     }
 
     async fn next_shown(&mut self) -> Option<Bytes> {

@@ -145,8 +145,8 @@ async fn the_keyboard_reaches_everything_and_a_pause_ends_the_stream() {
     reach("the pause", "document.activeElement.id === 'pause'").await;
     page.keys(&ENTER.to_string()).await;
     page.until_true("is paused", "document.querySelector('#status').dataset.state === 'paused'").await;
-    let open = "chat_connections_open";
-    test_kit::figures_when(&server, |figures| figures.value(open, &[]) < 1.5).await;
+    let is_alone = |figures: &test_kit::Exposition| figures.value("chat_connections_open", &[]) < 1.5;
+    test_kit::figures_when(&server, "the stream has ended", is_alone).await;
     page.keys(&ENTER.to_string()).await;
     page.until_true("is live again", IS_LIVE).await;
 }

@@ -40,14 +40,18 @@ impl BusiestRoom {
 
     /// Puts a room among those with the most deliveries.
     fn rank(&mut self, id: RoomId, count: u32) {
-        if let Some(known) = self.top.iter_mut().find(|(room, _)| *room == id) {
-            known.1 = count;
+        let before = if let Some(known) = self.top.iter_mut().find(|(room, _)| *room == id) {
+            std::mem::replace(&mut known.1, count)
         } else if self.top.len() < MOST {
             self.top.push((id, count));
+            0
         } else if let Some(last) = self.top.iter_mut().min_by_key(|(_, count)| *count) {
-            *last = (id, count);
-        }
-        if self.top.len() == MOST {
+            std::mem::replace(last, (id, count)).1
+        } else {
+            0
+        };
+        // Only the last one, or the list that has just become full, changes what a room must exceed.
+        if before <= self.least && self.top.len() == MOST {
             self.least = self.top.iter().map(|(_, count)| *count).min().unwrap_or(0);
         }
     }
