@@ -51,6 +51,6 @@ pub use config::{Config, ConfigError};
 pub use origin::AllowedOrigins;
 pub use path_prefix::PathPrefix;
 pub use server::{RunError, Server};
-pub use starling_actors::vitals::Died;
+pub use starling_actors::vitals::Death;
 pub use start_error::StartError;
 pub use tls::TlsError;

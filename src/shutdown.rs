@@ -5,7 +5,7 @@ use std::process;
 use std::time::Duration;
 
 use log::{info, warn};
-use starling_actors::vitals::{Died, VitalPart};
+use starling_actors::vitals::{Death, VitalPart};
 use tokio::signal::unix::{Signal, SignalKind, signal as unix_signal};
 
 use crate::logging;
@@ -50,7 +50,7 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str 
 pub(crate) async fn drain(state: &ServerState, limit: Duration) {
     state.refuse_new();
     state.lab().end();
-    if state.chat().vitals().dead() == Some(Died(VitalPart::ChatServer)) {
+    if state.chat().vitals().dead() == Some(Death::Of(VitalPart::ChatServer)) {
         // Without the `ChatServer` no client can be told.
         return;
     }

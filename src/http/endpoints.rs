@@ -370,6 +370,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
                     HttpCode::Forbidden,
                     HttpCode::NoSuchRoom,
                     HttpCode::NoSuchPath,
+                    HttpCode::OutcomeUnknown,
                 ],
                 route: || web::to(post_message),
                 ..GET
@@ -388,6 +389,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
                 HttpCode::Forbidden,
                 HttpCode::NoSuchRoom,
                 HttpCode::NoSuchPath,
+                HttpCode::OutcomeUnknown,
             ],
             route: || web::to(drop_room),
             ..DELETE
@@ -405,6 +407,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
                 HttpCode::Forbidden,
                 HttpCode::NoSuchClient,
                 HttpCode::NoSuchPath,
+                HttpCode::OutcomeUnknown,
             ],
             route: || web::to(drop_inbox),
             ..DELETE
@@ -422,6 +425,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
                 HttpCode::Forbidden,
                 HttpCode::NoSuchClient,
                 HttpCode::NoSuchPath,
+                HttpCode::OutcomeUnknown,
             ],
             route: || web::to(remove_client),
             ..DELETE

@@ -232,7 +232,7 @@ pub(super) async fn post_message(
     };
     let (text, id) = (message.text.into_boxed_str(), message.id);
     let posted =
-        state.chat().post(OperatorPost { room: room.clone(), client_id, text, id }).await.map_err(unanswered)?;
+        state.chat().post(OperatorPost { room: room.clone(), client_id, text, id }).await.map_err(not_known)?;
     let Posted { seq, at, duplicate } = posted.map_err(|refusal| {
         let code = if refusal.code == ErrorCode::NoSuchRoom { HttpCode::NoSuchRoom } else { HttpCode::Unavailable };
         HttpRefusal::new(code, refusal.message)
@@ -242,7 +242,8 @@ pub(super) async fn post_message(
 
 pub(super) async fn remove_client(state: Data<ServerState>, _: Operator, name: Path<String>) -> Answer {
     let name = ClientId::parse(&name).map_err(|error| HttpRefusal::new(HttpCode::BadName, error.to_string()))?;
-    match state.chat().remove_client(name.clone()).await.map_err(unanswered)? {
+    let removed = state.chat().remove_client(name.clone()).await.map_err(not_known)?;
+    match removed.map_err(|error| HttpRefusal::new(HttpCode::Unavailable, error.to_string()))? {
         0 => Err(HttpRefusal::new(HttpCode::NoSuchClient, format!("nobody here is called {name}"))),
         _ => Ok(HttpResponse::NoContent().finish()),
     }
@@ -264,10 +265,12 @@ async fn dropped(state: &ServerState, key: RoomKey, none: HttpRefusal) -> Answer
     if let Some(reason) = state.not_ready() {
         return Err(HttpRefusal::new(HttpCode::Unavailable, reason));
     }
-    match state.chat().drop_room(key).await.map_err(unanswered)? {
+    match state.chat().drop_room(key).await.map_err(not_known)? {
         Ok(()) => Ok(HttpResponse::NoContent().finish()),
         Err(DropError::NotThere) => Err(none),
-        Err(error @ DropError::NotStored) => Err(HttpRefusal::new(HttpCode::Unavailable, error.to_string())),
+        Err(error @ (DropError::NotStored | DropError::NotDone(_))) => {
+            Err(HttpRefusal::new(HttpCode::Unavailable, error.to_string()))
+        }
     }
 }
 
@@ -278,12 +281,19 @@ fn event(event: &ServerEvent<'_>) -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(body)
 }
 
+/// The refusal of a request that has read nothing.
 fn unanswered(error: AskError) -> HttpRefusal {
     let code = match error {
         AskError::NotThere => HttpCode::NoSuchRoom,
-        AskError::Unavailable(_) | AskError::TimedOut => HttpCode::Unavailable,
+        AskError::Unavailable(_) | AskError::TimedOut | AskError::Ended => HttpCode::Unavailable,
     };
     HttpRefusal::new(code, error.to_string())
+}
+
+/// The refusal of a request that was to change something, and may have done so.
+fn not_known(error: AskError) -> HttpRefusal {
+    let text = format!("{error}: this may have happened, or may still happen; look, and ask again if it has not");
+    HttpRefusal::new(HttpCode::OutcomeUnknown, text)
 }
 
 impl std::fmt::Display for HttpRefusal {

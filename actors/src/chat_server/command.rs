@@ -72,7 +72,7 @@ pub enum Command {
         /// One that has no connection is no error.
         client_id: ClientId,
         /// Gets the number of connections that were closed.
-        reply: oneshot::Sender<usize>,
+        reply: RemoveReply,
     },
     /// An operator drops a room or an inbox, with all its messages.
     DropRoom {
@@ -155,6 +155,20 @@ impl Frame {
     }
 }
 
+/// The reason that what an operator asked a node of several servers for has not happened, and will not happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotDone {
+    /// The log cannot be written, so it was not asked.
+    #[error("this node cannot reach the log of all nodes: nothing was done")]
+    OutOfReach,
+    /// The log has not taken it before the node was declared out.
+    #[error("this node was cut off from the others: nothing was done")]
+    CutOff,
+}
+
+/// Receives the number of connections of a removed client.
+pub type RemoveReply = oneshot::Sender<Result<usize, NotDone>>;
+
 /// Receives the outcome of a drop.
 pub type DropReply = oneshot::Sender<Result<(), DropError>>;
 
@@ -167,6 +181,9 @@ pub enum DropError {
     /// Members no longer see it, but the storage fails and still has it. The storage drops it once it works again.
     #[error("the storage fails: the drop happens when it works again, and is undone if the server stops before that")]
     NotStored,
+    /// It is there as before.
+    #[error(transparent)]
+    NotDone(#[from] NotDone),
 }
 
 /// The request of a connection to become a session.
