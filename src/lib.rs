@@ -20,6 +20,7 @@ pub mod history_commands;
 mod http;
 mod http_limits;
 mod http_stream;
+mod lab;
 mod limit_metrics;
 pub mod logging;
 mod memory_watch;

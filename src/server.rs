@@ -207,7 +207,8 @@ impl Server {
             }
             drop(pulse);
         });
-        actix_rt::spawn(state.diagnosis().clone().watch(judged));
+        actix_rt::spawn(state.diagnosis().clone().watch(judged, state.lab().clone()));
+        actix_rt::spawn(state.lab().clone().show(Arc::clone(&state)));
         actix_rt::spawn(summary::log_while_busy(Arc::clone(state.metrics())));
         actix_rt::spawn(memory_watch::watch(config.clone(), Arc::clone(&state), kept));
         let spoken = if tls.is_some() { ", TLS" } else { "" };

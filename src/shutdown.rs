@@ -49,6 +49,7 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str 
 /// Refuses new connections, tells every client, and waits until they have left or this time is over.
 pub(crate) async fn drain(state: &ServerState, limit: Duration) {
     state.refuse_new();
+    state.lab().end();
     if state.chat().vitals().dead() == Some(Death::Of(VitalPart::ChatServer)) {
         // Without the `ChatServer` no client can be told.
         return;

@@ -2,7 +2,7 @@
 
 use actix_web::body;
 use actix_web::http::StatusCode;
-use actix_web::http::header::ContentType;
+use actix_web::http::header::{self, ContentType};
 use actix_web::web::{Bytes, Data, Path, Query};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use schemars::JsonSchema;
@@ -14,10 +14,10 @@ use starling_protocol::{
     ClientId, ErrorCode, HistoryEvent, HistoryPage, MessageId, RoomName, Seq, ServerEvent, codec, limits,
 };
 
-use crate::callers::{self, Operator, Reader};
+use crate::callers::{self, Operator, Reader, Watcher};
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::state::ServerState;
-use crate::{page, upgrade};
+use crate::{page, request_head, upgrade};
 
 type Answer = Result<HttpResponse, HttpRefusal>;
 
@@ -80,6 +80,23 @@ pub(super) struct Stats {
 /// What limits the server now.
 pub(super) async fn diagnosis(state: Data<ServerState>, _: Reader) -> HttpResponse {
     HttpResponse::Ok().json(state.diagnosis().told())
+}
+
+/// The figures of the lab: as JSON, or as events if the caller accepts them.
+pub(super) async fn lab(request: HttpRequest, state: Data<ServerState>, watcher: Watcher) -> Answer {
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::VARY, "accept"));
+    let accepted = request.headers().get_all(header::ACCEPT).filter_map(|line| line.to_str().ok());
+    let members = accepted.flat_map(|line| line.split(','));
+    // The stream under the framework has decided by the same rule how the connection goes on.
+    let target = request.uri().path();
+    if !request_head::wants_stream(request.method().as_str(), target, members) {
+        return Ok(response.content_type("application/json").body(state.lab().whole(&state, watcher).await));
+    }
+    let events = state.lab().watch(state.clone().into_inner(), watcher)?;
+    // nginx does not hold the events back.
+    response.insert_header((header::HeaderName::from_static("x-accel-buffering"), "no"));
+    Ok(response.content_type("text/event-stream").force_close().streaming(events))
 }
 
 pub(super) async fn stats(state: Data<ServerState>, _: Reader) -> HttpResponse {
@@ -298,6 +315,11 @@ impl ResponseError for HttpRefusal {
 /// The chat page, with the path prefix of this server in it.
 pub(super) async fn index(request: HttpRequest, state: Data<ServerState>) -> Answer {
     state.pages().index(&request)
+}
+
+/// The page that shows the figures of the lab.
+pub(super) async fn lab_page(request: HttpRequest, state: Data<ServerState>) -> Answer {
+    state.pages().lab(&request)
 }
 
 /// A file that the page loads.

@@ -88,6 +88,13 @@ pub enum Command {
         /// Receives the rooms, the fullest first, and whether the list was cut.
         reply: oneshot::Sender<(Vec<RoomSummary>, bool)>,
     },
+    /// Somebody looks for a cause and asks for the names of sessions and rooms.
+    Name {
+        /// By their numbers.
+        numbers: Numbered,
+        /// Receives the names, in the same order.
+        reply: oneshot::Sender<Named>,
+    },
     /// An HTTP client asks for a page of a room's history.
     ReadRoom {
         /// Every room may be read so; who asks has been let in by the edge.
@@ -107,6 +114,24 @@ pub enum Command {
         /// Receives an answer when all due work is done.
         reply: oneshot::Sender<()>,
     },
+}
+
+/// Sessions and rooms by their numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Numbered {
+    /// Those that have ended have no name.
+    pub sessions: Vec<SessionId>,
+    /// Inboxes and rooms that have ended have no name.
+    pub rooms: Vec<RoomId>,
+}
+
+/// The names of what is [`Numbered`], in the same order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Named {
+    /// `None`: the session has ended or has not shown a token.
+    pub sessions: Vec<Option<ClientId>>,
+    /// `None`: the room has ended, or it is an inbox.
+    pub rooms: Vec<Option<RoomName>>,
 }
 
 /// A client's frame, until it is answered.

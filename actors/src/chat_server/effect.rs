@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use starling_protocol::{ChatMessage, CloseCode, Refusal, RoomSummary, Seq, ServerEvent};
 use tokio::sync::oneshot;
 
-use super::command::{DropError, DropReply, Frame, NotDone, OpenRefusal, PostReply, Posted, RemoveReply};
+use super::command::{DropError, DropReply, Frame, Named, NotDone, OpenRefusal, PostReply, Posted, RemoveReply};
 use crate::clock::Now;
 use crate::credits::Ticket;
 use crate::history::{Entry, Page, ReadError, ReadRequest, Receipt, StoredMessage};
@@ -189,6 +189,8 @@ pub enum Answer {
     Dropped(DropReply, Result<(), DropError>),
     /// The list of rooms, and whether it was cut.
     Rooms(oneshot::Sender<(Vec<RoomSummary>, bool)>, (Vec<RoomSummary>, bool)),
+    /// The names of sessions and rooms.
+    Named(oneshot::Sender<Named>, Named),
     /// A page of history.
     Page(oneshot::Sender<Result<Page, ReadError>>, Result<Page, ReadError>),
     /// A tick has done all work that was due.
@@ -206,6 +208,7 @@ impl Answer {
             Self::Removed(reply, outcome) => drop(reply.send(outcome)),
             Self::Dropped(reply, outcome) => drop(reply.send(outcome)),
             Self::Rooms(reply, rooms) => drop(reply.send(rooms)),
+            Self::Named(reply, names) => drop(reply.send(names)),
             Self::Page(reply, outcome) => drop(reply.send(outcome)),
             Self::Ticked(reply) | Self::Left(reply) => drop(reply.send(())),
         }

@@ -9,7 +9,8 @@ use tokio::sync::oneshot;
 
 use super::ChatServer;
 use super::command::{
-    Command, DropError, Frame, HistoryQuery, NotDone, OpenRefusal, OpenSession, OperatorPost, Posted, Request,
+    Command, DropError, Frame, HistoryQuery, Named, NotDone, Numbered, OpenRefusal, OpenSession, OperatorPost, Posted,
+    Request,
 };
 use super::mailbox::{RegisterHub, Reported, SentToChat};
 use crate::credits::Ticket;
@@ -177,6 +178,14 @@ impl ChatServerHandle {
     /// [`AskError::TimedOut`], [`AskError::Ended`].
     pub async fn rooms(&self, allowed: RoomGlobs) -> Result<(Vec<RoomSummary>, bool), AskError> {
         self.ask_for(|reply| Command::ListRooms { allowed, reply }).await
+    }
+
+    /// The names of sessions and rooms, in the same order.
+    ///
+    /// # Errors
+    /// [`AskError::TimedOut`].
+    pub async fn names(&self, numbers: Numbered) -> Result<Named, AskError> {
+        self.ask_for(|reply| Command::Name { numbers, reply }).await
     }
 
     /// Reads a page of a room's history.

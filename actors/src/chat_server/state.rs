@@ -36,7 +36,7 @@ use starling_protocol::{
     ClientCommand, ClientId, CloseCode, Epoch, ErrorCode, Refusal, RoomName, RoomSummary, Seq, ServerEvent, limits,
 };
 
-use super::command::{Command, DropReply, Frame, OpenRefusal, Request};
+use super::command::{Command, DropReply, Frame, Named, Numbered, OpenRefusal, Request};
 use super::effect::{Answer, Effect, Turn};
 use super::parts::catching_up::CatchingUp;
 use super::parts::cluster::Cluster;
@@ -165,6 +165,7 @@ impl ChatState {
             Command::RemoveClient { client_id, reply } => self.remove_as_operator(client_id, reply, turn),
             Command::DropRoom { key, reply } => self.drop_room(key, reply, turn),
             Command::ListRooms { allowed, reply } => turn.reply(Answer::Rooms(reply, self.list_rooms(&allowed))),
+            Command::Name { numbers, reply } => turn.reply(Answer::Named(reply, self.names(&numbers))),
             Command::ReadRoom { query, reply } => self.read_from_outside(query, reply, turn),
             Command::Drain { reason, spread } => turn.push(Effect::Drain { reason, spread }),
             Command::Tick { reply } => {
@@ -250,6 +251,19 @@ impl ChatState {
             seq: self.order.position(id).seq,
         };
         (rooms.into_iter().map(|(name, id, room)| summary((name, id, room.count()))).collect(), truncated)
+    }
+
+    /// The names of sessions and rooms.
+    fn names(&self, numbers: &Numbered) -> Named {
+        let client = |session: &SessionId| self.participants.get(*session).map(|it| it.name().clone());
+        let room = |room: &RoomId| {
+            let room = self.rooms.get(*room).filter(|it| !it.has_ended());
+            room.and_then(|it| it.key().room().cloned())
+        };
+        Named {
+            sessions: numbers.sessions.iter().map(client).collect(),
+            rooms: numbers.rooms.iter().map(room).collect(),
+        }
     }
 
     // ---- client requests
