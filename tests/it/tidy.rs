@@ -131,7 +131,7 @@ fn the_records_of_decisions_are_numbered_without_holes_and_all_are_listed() {
         let record = read(format!("docs/decisions/{name}"));
         assert!(record.starts_with(&format!("# {number}. ")), "{name}: the heading begins with the number");
         for part in ["Context", "Decision", "Consequences"] {
-            assert!(record.contains(&format!("\n**{part}.** ")), "{name}: {part}");
+            assert!(record.contains(&format!("\n**{part}.**")), "{name}: {part}");
         }
         assert!(architecture.contains(&format!("](decisions/{name})")), "docs/architecture.md does not list {name}");
     }
