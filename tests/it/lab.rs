@@ -22,6 +22,8 @@ const OPERATORS: usize = 8;
 
 const ADMIN_TOKEN: &str = "letmein-letmein-letmein";
 
+type Variables<'a> = &'a [(&'a str, &'a str)];
+
 type Body = Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>;
 
 /// The answer to a request for the stream.
@@ -66,13 +68,11 @@ impl Viewer {
                 self.unread = rest.to_owned();
                 return Some(figures);
             }
-            match within("an event", self.body.next()).await {
-                Some(bytes) => self.unread.push_str(std::str::from_utf8(&bytes.unwrap()).unwrap()),
-                None => {
-                    assert_eq!(self.unread, "", "the stream ends within an event");
-                    return None;
-                }
-            }
+            let Some(bytes) = within("an event", self.body.next()).await else {
+                assert_eq!(self.unread, "", "the stream ends within an event");
+                return None;
+            };
+            self.unread.push_str(std::str::from_utf8(&bytes.unwrap()).unwrap());
         }
     }
 
@@ -167,7 +167,7 @@ async fn names_are_for_those_who_may_know_them_and_figures_for_readers() {
     let (client, operator) = (issue(&["alice"]), issue(&["root", "--admin"]));
     let with_admin: &[(&str, &str)] = &[("CHAT_ADMIN_TOKEN", ADMIN_TOKEN)];
     let jwt = [&JWT[..], with_admin].concat();
-    let cases: [(&[(&str, &str)], Option<&str>, u16, bool); 8] = [
+    let cases: [(Variables<'_>, Option<&str>, u16, bool); 8] = [
         (&[], None, 200, true),
         (with_admin, None, 200, true),
         (with_admin, Some(ADMIN_TOKEN), 200, true),
