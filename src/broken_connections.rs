@@ -51,7 +51,10 @@ impl BrokenConnections {
     /// leaves is no fault.
     pub(crate) fn count(&self, error: DispatchError) -> DispatchError {
         use DispatchError::{Io, Parse, SlowRequestTimeout};
-        if matches!(&error, Io(error) if error.get_ref().is_some_and(|error| error.is::<ReaderLeft>())) {
+        if let Io(io) = &error
+            && let Some(inner) = io.get_ref()
+            && inner.is::<ReaderLeft>()
+        {
             return error;
         }
         let reason = if matches!(error, Parse(ParseError::Timeout) | SlowRequestTimeout) {

@@ -63,15 +63,15 @@ impl Names {
     }
 
     fn new(sessions: &[SlowSession], rooms: &[BusyRoom], named: Named) -> Self {
-        let (mut clients, mut names) = (named.sessions.into_iter(), named.rooms.into_iter());
+        let (mut of_clients, mut of_rooms) = (named.sessions.into_iter(), named.rooms.into_iter());
         let client = |it: &SlowSession| SlowClient {
-            client_id: clients.next().flatten(),
+            client_id: of_clients.next().flatten(),
             worker: it.session.hub().0.to_string(),
             bytes: it.bytes as u64,
             waited_seconds: (it.waited.as_secs_f64() * 1e3).round() / 1e3,
         };
         let room = |it: &BusyRoom| HotRoom {
-            room: names.next().flatten(),
+            room: of_rooms.next().flatten(),
             deliveries_per_second: (it.deliveries_per_second * 10.0).round() / 10.0,
         };
         Self { clients: sessions.iter().map(client).collect(), rooms: rooms.iter().map(room).collect() }
@@ -128,11 +128,11 @@ mod tests {
         let (lobby, bob) = (RoomName::parse("lobby").unwrap(), ClientId::parse("bob").unwrap());
         let named = Named { sessions: vec![None, Some(bob.clone())], rooms: vec![Some(lobby.clone())] };
         let (sessions, rooms) = ([slow(0, 2), slow(1, 1)], [busy(0, 1.0), busy(1, 0.5)]);
-        let names = Names::new(&sessions, &rooms, named);
-        let clients: Vec<_> = names.clients.iter().map(|it| (it.client_id.clone(), &*it.worker)).collect();
+        let told = Names::new(&sessions, &rooms, named);
+        let clients: Vec<_> = told.clients.iter().map(|it| (it.client_id.clone(), &*it.worker)).collect();
         assert_eq!(clients, [(None, "0"), (Some(bob), "1")]);
-        let rooms_named: Vec<_> = names.rooms.iter().map(|it| it.room.clone()).collect();
-        assert_eq!(rooms_named, [Some(lobby), None]);
+        let rooms_told: Vec<_> = told.rooms.iter().map(|it| it.room.clone()).collect();
+        assert_eq!(rooms_told, [Some(lobby), None]);
         let unanswered = Names::new(&sessions, &rooms, Named::default());
         assert!(unanswered.clients.len() == 2 && unanswered.rooms.iter().all(|it| it.room.is_none()));
     }

@@ -22,6 +22,8 @@ const OPERATORS: usize = 8;
 
 const ADMIN_TOKEN: &str = "letmein-letmein-letmein";
 
+type Variables<'a> = &'a [(&'a str, &'a str)];
+
 type Body = Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>;
 
 /// The answer to a request for the stream.
@@ -66,13 +68,11 @@ impl Viewer {
                 self.unread = rest.to_owned();
                 return Some(figures);
             }
-            match within("an event", self.body.next()).await {
-                Some(bytes) => self.unread.push_str(std::str::from_utf8(&bytes.unwrap()).unwrap()),
-                None => {
-                    assert_eq!(self.unread, "", "the stream ends within an event");
-                    return None;
-                }
-            }
+            let Some(bytes) = within("an event", self.body.next()).await else {
+                assert_eq!(self.unread, "", "the stream ends within an event");
+                return None;
+            };
+            self.unread.push_str(std::str::from_utf8(&bytes.unwrap()).unwrap());
         }
     }
 
@@ -167,7 +167,7 @@ async fn names_are_for_those_who_may_know_them_and_figures_for_readers() {
     let (client, operator) = (issue(&["alice"]), issue(&["root", "--admin"]));
     let with_admin: &[(&str, &str)] = &[("CHAT_ADMIN_TOKEN", ADMIN_TOKEN)];
     let jwt = [&JWT[..], with_admin].concat();
-    let cases: [(&[(&str, &str)], Option<&str>, u16, bool); 8] = [
+    let cases: [(Variables<'_>, Option<&str>, u16, bool); 8] = [
         (&[], None, 200, true),
         (with_admin, None, 200, true),
         (with_admin, Some(ADMIN_TOKEN), 200, true),
@@ -177,21 +177,25 @@ async fn names_are_for_those_who_may_know_them_and_figures_for_readers() {
         (&jwt, Some(&operator), 200, true),
         (&jwt, Some(ADMIN_TOKEN), 200, true),
     ];
-    join_all(cases.into_iter().map(async |(variables, token, status, sees_names)| {
+    // Started first: a start blocks this thread, and with it all requests.
+    let cases = cases.map(|(variables, token, status, sees_names)| {
+        (TestServer::start(variables), variables, token, status, sees_names)
+    });
+    join_all(cases.iter().map(async |(server, variables, token, status, sees_names)| {
+        let (token, status, sees_names) = (*token, *status, *sees_names);
         let what = format!("{variables:?} {token:?}");
-        let server = TestServer::start(variables);
         let bearer = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
-        let once = raw::http(&server, "GET", "/api/lab", &format!("Connection: close\r\n{bearer}")).await;
-        let in_query = raw::get(&server, &format!("/api/lab?token={}", token.unwrap_or_default())).await;
+        let once = raw::http(server, "GET", "/api/lab", &format!("Connection: close\r\n{bearer}")).await;
+        let in_query = raw::get(server, &format!("/api/lab?token={}", token.unwrap_or_default())).await;
         assert_eq!((once.status, token.is_none() || in_query.status == status), (status, true), "{what}: {once:?}");
         if status != 200 {
             once.expect_refusal(status, "unauthorized");
-            assert_eq!(ask(&server, token).await.status.as_u16(), status, "{what}");
+            assert_eq!(ask(server, token).await.status.as_u16(), status, "{what}");
             assert!(!once.body.contains("stages"), "{what}: {once:?}");
             return;
         }
         assert_eq!(once.json()["names"].is_object(), sees_names, "{what}");
-        let mut viewer = Viewer::open(&server, token).await;
+        let mut viewer = Viewer::open(server, token).await;
         for _ in 0..2 {
             assert_eq!(viewer.next().await.unwrap()["names"].is_object(), sees_names, "{what}");
         }

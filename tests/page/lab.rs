@@ -181,7 +181,9 @@ async fn axe_finds_nothing_and_nothing_is_cut_off_at_any_width_in_light_and_dark
                 nodes: nodes.map(({ html, any }) => ({ html, why: any.map(({ message }) => message) })) }))), (error) => done(String(error)))";
             let found = page.driver.execute_async(script, vec![]).await.unwrap().json().clone();
             assert_eq!(found, json!([]), "{name} {scheme}: {found:#}");
-            let overflow = page.run("return document.documentElement.scrollWidth - innerWidth", vec![]).await;
+            let overflow = page
+                .run("const root = document.documentElement; return root.scrollWidth - root.clientWidth", vec![])
+                .await;
             assert_eq!(overflow, json!(0), "{name}: nothing is wider than the window");
             // The whole page, not only the window.
             let all = page.run("return document.documentElement.scrollHeight", vec![]).await;
