@@ -17,7 +17,7 @@ COPY test-kit/Cargo.toml test-kit/
 # Builds the dependencies in a layer of their own: empty packages replace the workspace's, and are removed afterwards.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     mkdir -p src benches actors/src actors/benches process/src protocol/src bot-swarm/src clients/rust/src fuzz/src test-kit/src \
-    && touch benches/history.rs benches/log.rs actors/benches/message.rs actors/benches/stored.rs src/lib.rs actors/src/lib.rs process/src/lib.rs protocol/src/lib.rs bot-swarm/src/lib.rs clients/rust/src/lib.rs fuzz/src/lib.rs test-kit/src/lib.rs \
+    && touch benches/history.rs benches/nodes_log.rs actors/benches/message.rs actors/benches/stored.rs src/lib.rs actors/src/lib.rs process/src/lib.rs protocol/src/lib.rs bot-swarm/src/lib.rs clients/rust/src/lib.rs fuzz/src/lib.rs test-kit/src/lib.rs \
     && echo 'fn main() {}' | tee src/main.rs >bot-swarm/src/main.rs \
     && cargo build --locked --profile "$PROFILE" -p starling -p bot-swarm --bins \
     && cargo clean --profile "$PROFILE" -p starling -p starling-actors -p starling-process -p starling-protocol -p bot-swarm

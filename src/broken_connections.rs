@@ -4,6 +4,7 @@
 use actix_http::error::{DispatchError, ParseError};
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
+use crate::http_stream::ReaderLeft;
 use crate::refusal::HttpCode;
 
 /// The reason that a connection ended before it became a WebSocket. A closed set, used as a label.
@@ -46,9 +47,13 @@ impl BrokenConnections {
         }
     }
 
-    /// Counts a connection that ended with this error, and hands the error on.
+    /// Counts a connection that ended with this error, and hands the error on. That the reader of an endless answer
+    /// leaves is no fault.
     pub(crate) fn count(&self, error: DispatchError) -> DispatchError {
         use DispatchError::{Io, Parse, SlowRequestTimeout};
+        if matches!(&error, Io(error) if error.get_ref().is_some_and(|error| error.is::<ReaderLeft>())) {
+            return error;
+        }
         let reason = if matches!(error, Parse(ParseError::Timeout) | SlowRequestTimeout) {
             Reason::Slow
         } else if matches!(error, Parse(ParseError::Io(_)) | Io(_)) {

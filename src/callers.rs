@@ -89,6 +89,32 @@ impl FromRequest for Reader {
     }
 }
 
+/// A caller that watches the figures.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Watcher {
+    pub(crate) is_operator: bool,
+    /// Whether it may see the names of clients and rooms: an operator may, and anyone where names are not
+    /// authenticated, because there anyone may list the rooms and enter them.
+    pub(crate) sees_names: bool,
+    /// The expiry of its token, in milliseconds since the Unix epoch.
+    pub(crate) expires_at: Option<u64>,
+}
+
+impl FromRequest for Watcher {
+    type Error = HttpRefusal;
+    type Future = Ready<Result<Self, HttpRefusal>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(caller(request).map(|caller| match caller {
+            Caller::Anyone => Self { is_operator: false, sees_names: true, expires_at: None },
+            Caller::Operator => Self { is_operator: true, sees_names: true, expires_at: None },
+            Caller::Client(claims) => {
+                Self { is_operator: claims.is_admin, sees_names: claims.is_admin, expires_at: Some(claims.expires_at) }
+            }
+        }))
+    }
+}
+
 /// A caller with an operator's rights.
 #[derive(Debug)]
 pub(crate) struct Operator {

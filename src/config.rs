@@ -489,6 +489,7 @@ impl Config {
         let bound = |value: u64| (value > 0).then_some(value);
         SqliteSettings {
             path: self.history_path.clone().into(),
+            follows_log: !self.nats_url.0.is_empty(),
             durability: self.history_sync.value,
             keep_messages: bound(self.history_keep_messages),
             keep_for: bound(self.history_keep_seconds).map(Duration::from_secs),

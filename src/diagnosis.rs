@@ -17,6 +17,8 @@ use starling_actors::clock;
 use starling_process::diagnosis::{Reading, Verdict, What, observe};
 use starling_process::exposition::Family;
 
+use crate::lab::Lab;
+
 /// The interval between two readings.
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -46,7 +48,7 @@ struct Current {
 }
 
 /// The verdict as it is served.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Diagnosed {
     #[serde(flatten)]
@@ -84,8 +86,8 @@ impl Diagnosis {
         current.verdict = verdict;
     }
 
-    /// Judges the metrics of this registry once a second, for as long as the server runs.
-    pub(crate) async fn watch(self, registry: Registry) {
+    /// Judges the metrics of this registry once a second, for as long as the server runs. The lab gets them too.
+    pub(crate) async fn watch(self, registry: Registry, lab: Lab) {
         let started = clock::now();
         let (mut readings, mut steps) = (VecDeque::with_capacity(READINGS), Steps::new());
         let mut ticks = tokio::time::interval(INTERVAL);
@@ -97,7 +99,8 @@ impl Diagnosis {
                 readings.pop_front();
             }
             readings.push_back(Reading::of(&registry.gather(), now.saturating_duration_since(started)));
-            let verdict = observe(readings.make_contiguous());
+            let readings = readings.make_contiguous();
+            let verdict = observe(readings);
             let line = steps.take(&verdict, now);
             if steps.current == verdict.what {
                 self.set(verdict, now);
@@ -105,6 +108,7 @@ impl Diagnosis {
             if let Some(line) = line {
                 info!("{line}");
             }
+            lab.take(readings);
         }
     }
 }

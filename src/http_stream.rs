@@ -7,6 +7,8 @@
 //!   A body, and a response to a full socket, must make progress ([`PROGRESS_BYTES`]). So every connection ends in
 //!   bounded time.
 //! - A request that is refused here is answered here, and the connection then ends.
+//! - An endless answer (server-sent events) ends when its reader leaves, sends anything or reads too slowly, or when
+//!   nothing is written to it for `CHAT_HANDSHAKE_SECONDS`.
 //!
 //! The upgrade takes the socket out ([`HttpStream::into_parts`]), so a WebSocket has no overhead from this.
 
@@ -49,6 +51,11 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Unsent bytes of a response that the kernel may buffer. With the usual buffer of megabytes, an honest client on a
 /// slow line would seem to make no progress, because the kernel reports space only when a third of the buffer is free.
 const UNSENT_BYTES: u32 = 16 * 1024;
+
+/// The reader of an endless answer has left, as it is meant to.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the reader has left")]
+pub(crate) struct ReaderLeft;
 
 /// Written by the framework before it reads a body whose client has sent `Expect: 100-continue`.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -234,7 +241,12 @@ impl HttpStream {
                     };
                 }
                 Phase::End => return Poll::Ready(Ok(())),
-                Phase::Head | Phase::HandOver(..) | Phase::Body(_) | Phase::Answer | Phase::WebSocket => {
+                Phase::Head
+                | Phase::HandOver(..)
+                | Phase::Body(_)
+                | Phase::Answer
+                | Phase::EndlessAnswer
+                | Phase::WebSocket => {
                     self.begin_linger();
                 }
             }
@@ -274,6 +286,17 @@ impl HttpStream {
         Poll::Ready(Ok(()))
     }
 
+    /// Ready with an error when an endless answer ends.
+    fn poll_reader_left(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // While the socket is full, `poll_blocked` has the timer.
+        if !self.is_blocked && self.is_late(cx) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        // Whatever comes, nothing is left to ask.
+        drop(ready!(self.poll_fill(cx)));
+        Poll::Ready(Err(io::Error::other(ReaderLeft)))
+    }
+
     /// Refuses an incomplete body. If the response has begun, it only ends the connection.
     fn give_up(&mut self, refusal: &HttpRefusal) {
         if self.is_answered { self.begin_linger() } else { self.refuse(refusal) }
@@ -310,6 +333,7 @@ impl AsyncRead for HttpStream {
                             Follows::Nothing => Phase::Answer,
                             Follows::Body(body) => Phase::Body(body),
                             Follows::WebSocket => Phase::WebSocket,
+                            Follows::EndlessAnswer => Phase::EndlessAnswer,
                         };
                     }
                 }
@@ -318,6 +342,7 @@ impl AsyncRead for HttpStream {
                     ready!(this.poll_body(body, cx, buf))?;
                 }
                 Phase::Answer | Phase::WebSocket => return Poll::Pending,
+                Phase::EndlessAnswer => return this.poll_reader_left(cx),
                 Phase::Refusal(_) | Phase::Linger { .. } => ready!(this.poll_end(cx))?,
                 Phase::End => return Poll::Ready(Ok(())),
             }
@@ -332,7 +357,11 @@ impl AsyncWrite for HttpStream {
             // The framework's response to a request that was refused here; it is discarded.
             return Poll::Ready(Ok(buf.len()));
         }
-        match Pin::new(&mut this.socket).poll_write(cx, buf)? {
+        let written = Pin::new(&mut this.socket).poll_write(cx, buf);
+        if matches!((&this.phase, &written), (Phase::EndlessAnswer, Poll::Ready(Err(_)))) {
+            return Poll::Ready(Err(io::Error::other(ReaderLeft)));
+        }
+        match written? {
             Poll::Ready(count) => {
                 this.progress += count;
                 this.is_answered |= buf != CONTINUE;
@@ -354,6 +383,9 @@ impl AsyncWrite for HttpStream {
             return this.poll_blocked(cx);
         }
         this.is_blocked = false;
+        if matches!(this.phase, Phase::EndlessAnswer) && this.progress > 0 {
+            this.set_timer(this.state.http_limits().head);
+        }
         if this.is_answered && matches!(this.phase, Phase::Answer | Phase::Body(_)) {
             if matches!(this.phase, Phase::Answer) {
                 this.place.request_ended();

@@ -29,7 +29,6 @@ use std::time::Duration;
 
 use async_nats::ServerAddr;
 use bytes::Bytes;
-use log::error;
 use percent_encoding::percent_decode_str;
 use starling_actors::clock;
 use starling_actors::nodes::log::{HeardSink, Log, LogState};
@@ -258,11 +257,10 @@ async fn live(
     let Start { behind, sink, pulse } = start;
     let Engine { client, stream, checkpoints, events, .. } = engine;
     let link = Link { client, stream, name: settings.stream, log, checkpoints, progress, metrics, sink };
-    match follow(Arc::new(link), behind, last, settings.node_timeout, commands, events).await {
-        Ok(()) => pulse.rest(),
-        // The pulse is dropped, and the process ends.
-        Err(fatal) => error!("{fatal}"),
+    if let Err(fatal) = follow(Arc::new(link), behind, last, settings.node_timeout, commands, events).await {
+        pulse.unfit(&fatal);
     }
+    pulse.rest();
 }
 
 async fn follow(

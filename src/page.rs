@@ -1,7 +1,7 @@
-//! The chat page: the files of `web/`, compiled in. Its link `js/starling.js` leads to the client in `clients/js/`.
+//! The chat page and the lab's page: the files of `web/`, compiled in. Its link `js/starling.js` leads to the client in `clients/js/`.
 //!
-//! The page itself is at `/`, or at the path prefix, and browsers revalidate it on every visit. All other files are
-//! under `/web/{version}/`, where the version is a hash of all files. So a browser may cache them for ever, and never
+//! The chat page is at `/`, or at the path prefix, the lab's at `/lab`, and browsers revalidate them on every visit. All
+//! other files are under `/web/{version}/`, where the version is a hash of all files. So a browser may cache them for ever, and never
 //! mixes two versions. Files are compressed once, when the server starts.
 //!
 //! With `CHAT_WEB_DIR` the files are read from that folder on every request, and nothing is cached, so that changes
@@ -28,8 +28,24 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";
 
-/// The file of the page itself.
-const INDEX: &str = "index.html";
+/// A page, and the folders whose modules it loads.
+#[derive(Debug, Clone, Copy)]
+struct Document {
+    file: &'static str,
+    folders: &'static [&'static str],
+}
+
+const INDEX: Document = Document { file: "index.html", folders: &["js", "js/view"] };
+
+/// It names the few modules that it shares with the chat itself.
+const LAB: Document = Document { file: "lab.html", folders: &["js/lab"] };
+
+const DOCUMENTS: [Document; 2] = [INDEX, LAB];
+
+/// The document in a file, if the file is one.
+fn document(path: &str) -> Option<Document> {
+    DOCUMENTS.into_iter().find(|document| document.file == path)
+}
 
 /// Placeholders in the page for the version of its files and for the list of its modules. References are relative to
 /// the page, so that it works under any path of its host.
@@ -90,11 +106,14 @@ impl Pages {
         }
         // Writing to a string does not fail.
         write!(version, "{:016x}", hash.0).unwrap_or_default();
-        let modules: Vec<_> = files.keys().filter(|path| is_module(path)).cloned().collect();
+        let paths: Vec<String> = files.keys().cloned().collect();
         let assets = files
             .into_iter()
             .map(|(path, data)| {
-                let data = if path == INDEX { fill_in(&data, &version, &modules).into() } else { data };
+                let data = match document(&path) {
+                    Some(document) => fill_in(&data, &version, &modules_among(&paths, document)).into(),
+                    None => data,
+                };
                 let asset = Asset::new(&path, data);
                 (path, asset)
             })
@@ -102,17 +121,26 @@ impl Pages {
         Source::Compiled { version, assets }
     }
 
-    /// Answers with the page.
+    /// Answers with the chat page.
     pub(crate) fn index(&self, request: &HttpRequest) -> Result<HttpResponse, HttpRefusal> {
+        self.document(request, INDEX)
+    }
+
+    /// Answers with the lab's page.
+    pub(crate) fn lab(&self, request: &HttpRequest) -> Result<HttpResponse, HttpRefusal> {
+        self.document(request, LAB)
+    }
+
+    fn document(&self, request: &HttpRequest, document: Document) -> Result<HttpResponse, HttpRefusal> {
         match &self.source {
-            Source::Compiled { assets, .. } => match assets.get(INDEX) {
+            Source::Compiled { assets, .. } => match assets.get(document.file) {
                 Some(asset) => Ok(asset.respond(request, "no-cache")),
                 None => Err(nothing_at(request)),
             },
             Source::Folder(folder) => {
-                let modules = modules_of(folder).map_err(|error| unreadable(folder, &error))?;
-                let data = std::fs::read(folder.join(INDEX)).map_err(|error| unreadable(folder, &error))?;
-                Ok(Asset::fresh(INDEX, fill_in(&data, "dev", &modules)).respond(request, "no-store"))
+                let modules = modules_of(folder, document).map_err(|error| unreadable(folder, &error))?;
+                let data = std::fs::read(folder.join(document.file)).map_err(|error| unreadable(folder, &error))?;
+                Ok(Asset::fresh(document.file, fill_in(&data, "dev", &modules)).respond(request, "no-store"))
             }
         }
     }
@@ -126,7 +154,8 @@ impl Pages {
     ) -> Result<HttpResponse, HttpRefusal> {
         match &self.source {
             Source::Compiled { version, assets } => {
-                let asset = assets.get(path).filter(|_| path != INDEX).ok_or_else(|| nothing_at(request))?;
+                let asset = assets.get(path).filter(|_| document(path).is_none());
+                let asset = asset.ok_or_else(|| nothing_at(request))?;
                 // A page of another version gets this version's file, and has to revalidate it next time.
                 let cache = if asked_version == version { "public, max-age=31536000, immutable" } else { "no-cache" };
                 Ok(asset.respond(request, cache))
@@ -229,10 +258,16 @@ fn is_module(path: &str) -> bool {
     Path::new(path).extension().is_some_and(|extension| extension == "js")
 }
 
-/// The modules in the subfolders `js` and `js/view` of a folder.
-fn modules_of(folder: &Path) -> io::Result<Vec<String>> {
+/// The modules of a document among these files.
+fn modules_among(paths: &[String], document: Document) -> Vec<String> {
+    let is_its = |path: &&String| path.rsplit_once('/').is_some_and(|(folder, _)| document.folders.contains(&folder));
+    paths.iter().filter(|path| is_module(path)).filter(is_its).cloned().collect()
+}
+
+/// The modules of a document in a folder of the page's files.
+fn modules_of(folder: &Path, document: Document) -> io::Result<Vec<String>> {
     let mut modules = Vec::new();
-    for inside in ["js", "js/view"] {
+    for inside in document.folders {
         for entry in std::fs::read_dir(folder.join(inside))? {
             let path = format!("{inside}/{}", entry?.file_name().to_string_lossy());
             if is_module(&path) {

@@ -84,6 +84,30 @@ impl ProcessMetrics {
     }
 }
 
+/// The resident memory alone. It costs little to read, so the diagnosis reads it once a second.
+#[derive(Debug)]
+pub(crate) struct ResidentMemory(Gauge);
+
+impl ResidentMemory {
+    pub(crate) fn new() -> Self {
+        Self(gauge("process_resident_memory_bytes", "Resident memory, in bytes."))
+    }
+}
+
+impl Collector for ResidentMemory {
+    fn desc(&self) -> Vec<&Desc> {
+        self.0.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        // If the system cannot be read, the last value remains.
+        if let Ok(memory) = Process::myself().and_then(|process| process.statm()) {
+            self.0.set(memory.resident as f64 * procfs::page_size() as f64);
+        }
+        self.0.collect()
+    }
+}
+
 impl Collector for ProcessMetrics {
     fn desc(&self) -> Vec<&Desc> {
         self.parts().into_iter().flat_map(Collector::desc).collect()

@@ -89,6 +89,8 @@ http_codes! {
     RateLimited = "rate_limited", TOO_MANY_REQUESTS;
     /// The server is full, stopping or not able to.
     Unavailable = "unavailable", SERVICE_UNAVAILABLE;
+    /// The server cannot tell whether what was asked for has happened, or will happen.
+    OutcomeUnknown = "outcome_unknown", GATEWAY_TIMEOUT;
 }
 
 /// The methods of a resource that is only read, as `Allow` has them.

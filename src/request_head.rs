@@ -32,6 +32,8 @@ pub(crate) enum Follows {
     Body(Body),
     /// The WebSocket, if the handshake succeeds.
     WebSocket,
+    /// Nothing: the answer has no end, see [`wants_stream`].
+    EndlessAnswer,
 }
 
 /// A valid request head.
@@ -202,10 +204,23 @@ fn check(
     let follows = match body {
         _ if wants_websocket => Follows::WebSocket,
         Some(body) => Follows::Body(body),
+        None if wants_stream(method, path, members(request, &header::ACCEPT)) => Follows::EndlessAnswer,
         None => Follows::Nothing,
     };
     let bytes = for_framework(request, host, path, wants_websocket);
     Ok(Head { bytes: bytes.into(), follows })
+}
+
+/// The path of the figures that a person watches.
+const LAB_PATH: &str = "/api/lab";
+
+/// Whether a request is for the figures of `/api/lab` as server-sent events: an answer that ends only with its
+/// connection. `accepted` is the members of `Accept`.
+pub(crate) fn wants_stream<'a>(method: &str, target: &str, mut accepted: impl Iterator<Item = &'a str>) -> bool {
+    let media = |member: &str| member.split(';').next().unwrap_or_default().trim_matches(BLANKS).to_ascii_lowercase();
+    method == "GET"
+        && target.split('?').next() == Some(LAB_PATH)
+        && accepted.any(|member| media(member) == "text/event-stream")
 }
 
 fn is_websocket_path(path: &str) -> bool {

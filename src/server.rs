@@ -12,7 +12,7 @@ use starling_actors::chat_server::{NodeSettings, PreparedChat};
 use starling_actors::credits::ServerCredits;
 use starling_actors::history::sqlite::SqliteStore;
 use starling_actors::history::{CannotOpen, History, KeptBytes};
-use starling_actors::vitals::{Died, VitalPart};
+use starling_actors::vitals::{Death, VitalPart};
 use starling_actors::{ChatConfig, ChatServer, Metrics};
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,11 +37,11 @@ const LAST_COMMIT: Duration = Duration::from_secs(10);
 const LEAVE_TIME: Duration = Duration::from_secs(2);
 
 /// The reason that the server ended without being asked to, or not in order: one line for the operator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RunError {
-    /// A vital part has ended.
+    /// A vital part has ended, or the server must not serve any more.
     #[error(transparent)]
-    Died(#[from] Died),
+    Died(#[from] Death),
     /// The history did not store its queued messages within ten seconds.
     #[error("the history has not stored everything within {} s", LAST_COMMIT.as_secs())]
     Unfinished,
@@ -207,7 +207,8 @@ impl Server {
             }
             drop(pulse);
         });
-        actix_rt::spawn(state.diagnosis().clone().watch(judged));
+        actix_rt::spawn(state.diagnosis().clone().watch(judged, state.lab().clone()));
+        actix_rt::spawn(state.lab().clone().show(Arc::clone(&state)));
         actix_rt::spawn(summary::log_while_busy(Arc::clone(state.metrics())));
         actix_rt::spawn(memory_watch::watch(config.clone(), Arc::clone(&state), kept));
         let spoken = if tls.is_some() { ", TLS" } else { "" };
@@ -238,7 +239,7 @@ impl Server {
     /// waits for them to leave, at most for `CHAT_DRAIN_SECONDS`, and stores the queued messages.
     ///
     /// # Errors
-    /// [`RunError`] if a vital part has ended, which also stops the server, or if queued messages could not be stored.
+    /// [`RunError`] if a vital part has ended or must not serve any more, which also stops the server, or if queued messages could not be stored.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
         let vitals = self.state.chat().vitals().clone();
         tokio::select! {
@@ -258,7 +259,7 @@ impl Server {
         // The history ends with the chat: its queued messages are stored, and its file is released.
         let outcome = match tokio::time::timeout(LAST_COMMIT, self.chat_ended).await {
             Ok(Ok(true)) => died.map_or(Ok(()), |died| Err(died.into())),
-            Ok(Ok(false) | Err(_)) => Err(died.unwrap_or(Died(VitalPart::ChatServer)).into()),
+            Ok(Ok(false) | Err(_)) => Err(died.unwrap_or(Death::Of(VitalPart::ChatServer)).into()),
             Err(_) => Err(RunError::Unfinished),
         };
         if outcome.is_ok() {

@@ -5,7 +5,7 @@ use std::process;
 use std::time::Duration;
 
 use log::{info, warn};
-use starling_actors::vitals::{Died, VitalPart};
+use starling_actors::vitals::{Death, VitalPart};
 use tokio::signal::unix::{Signal, SignalKind, signal as unix_signal};
 
 use crate::logging;
@@ -49,7 +49,8 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str 
 /// Refuses new connections, tells every client, and waits until they have left or this time is over.
 pub(crate) async fn drain(state: &ServerState, limit: Duration) {
     state.refuse_new();
-    if state.chat().vitals().dead() == Some(Died(VitalPart::ChatServer)) {
+    state.lab().end();
+    if state.chat().vitals().dead() == Some(Death::Of(VitalPart::ChatServer)) {
         // Without the `ChatServer` no client can be told.
         return;
     }

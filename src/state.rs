@@ -13,6 +13,7 @@ use crate::auth::Access;
 use crate::broken_connections::BrokenConnections;
 use crate::diagnosis::Diagnosis;
 use crate::http_limits::HttpLimits;
+use crate::lab::Lab;
 use crate::nats::LogReach;
 use crate::page::Pages;
 use crate::path_prefix::PathPrefix;
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     /// Whether the log of several nodes can be written, where there is one.
     pub(crate) log: Option<LogReach>,
     pub(crate) diagnosis: Diagnosis,
+    pub(crate) lab: Lab,
 }
 
 /// The shared state of the edges; one per server.
@@ -74,6 +76,10 @@ impl ServerState {
 
     pub(crate) fn diagnosis(&self) -> &Diagnosis {
         &self.shared.diagnosis
+    }
+
+    pub(crate) fn lab(&self) -> &Lab {
+        &self.shared.lab
     }
 
     pub(crate) fn pages(&self) -> &Pages {

@@ -24,10 +24,11 @@ use crate::config::Config;
 use crate::diagnosis::Diagnosis;
 use crate::http;
 use crate::http_stream::HttpStream;
+use crate::lab::Lab;
 use crate::limit_metrics::Limits;
 use crate::nats::{LogCollector, LogReach};
 use crate::page::Pages;
-use crate::process_metrics::ProcessMetrics;
+use crate::process_metrics::{ProcessMetrics, ResidentMemory};
 use crate::refusal::RefusedHandshakes;
 use crate::start_error::StartError;
 use crate::state::{ServerState, Shared};
@@ -101,6 +102,7 @@ impl Worker {
             http_limits: config.http_limits(),
             log: log.map(|log| log.reach),
             diagnosis,
+            lab: Lab::new(),
         }));
         Ok(Self {
             state,
@@ -155,6 +157,7 @@ fn judged_registry(metrics: &Arc<Metrics>, surroundings: &Surroundings) -> Resul
     let registry = Registry::new();
     registry.register(Box::new(MetricsCollector(Arc::clone(metrics))))?;
     registry.register(Box::new(surroundings.clone()))?;
+    registry.register(Box::new(ResidentMemory::new()))?;
     Ok(registry)
 }
 

@@ -48,7 +48,7 @@ const FULL_TABLE_WARNING_INTERVAL: Duration = Duration::from_mins(1);
 pub struct ChatServer {
     /// Dropped first, so that the vitals name the `ChatServer` as the cause: the hubs end once their last handle is
     /// gone.
-    _pulse: Pulse,
+    pulse: Pulse,
     state: ChatState,
     history: History,
     /// The log of all nodes, where there are others.
@@ -64,24 +64,15 @@ pub struct ChatServer {
     dropped_when_warned: u64,
     /// Whether an `EndTurn` is already in the mailbox.
     turn_ends: bool,
-    /// Whether this node must not go on, because it differs from the others.
-    must_stop: bool,
+    /// Whether this node must not serve any more, because it differs from the others or lacks what they have. It only
+    /// sends its clients away.
+    is_unfit: bool,
     /// Dropped last, after `history`: its receiver waits for the end of the chat and of the history.
-    end: End,
+    _end: End,
 }
 
 /// Reports on drop whether the chat ended in order, that is without a panic.
 struct End(Option<oneshot::Sender<bool>>);
-
-impl End {
-    /// The chat does not end in order.
-    fn fail(&mut self) {
-        if let Some(tell) = self.0.take() {
-            // The receiver may be gone; then nobody needs the outcome.
-            tell.send(false).unwrap_or_default();
-        }
-    }
-}
 
 impl Drop for End {
     fn drop(&mut self) {
@@ -129,18 +120,19 @@ impl ChatServer {
         }
         self.effects = turn.effects;
         if self.history.lacks_a_message() {
-            error!("the history lacks a message that the log has: this node stops");
-            self.must_stop = true;
-        }
-        if self.must_stop {
-            self.end.fail();
-            return context.stop();
+            self.become_unfit(&"the history lacks a message that the log has: this node stops");
         }
         let has_queued = self.history.has_queued() || self.state.has_proposals();
         if has_queued && !self.turn_ends {
             self.turn_ends = true;
             context.notify(EndTurn);
         }
+    }
+
+    /// From now on this node only sends its clients away. The owner of the process does the rest.
+    fn become_unfit(&mut self, reason: &dyn std::fmt::Display) {
+        self.is_unfit = true;
+        self.pulse.unfit(reason);
     }
 
     fn perform_one(&mut self, effect: Effect) {
@@ -247,6 +239,9 @@ impl Handler<SentToChat> for ChatServer {
         let SentToChat { command, arrival, in_mailbox } = message;
         drop(in_mailbox);
         let work = arrival.begin();
+        if self.is_unfit && !matches!(command, Command::Drain { .. }) {
+            return;
+        }
         let changes_tables = matches!(command, Command::OpenSession { .. } | Command::Tick { .. });
         let started = work.started();
         self.apply(command, Now::read_at(started), context);
@@ -265,6 +260,9 @@ impl Handler<Reported> for ChatServer {
         let Reported { report, arrival, in_mailbox } = message;
         drop(in_mailbox);
         let _work = arrival.begin();
+        if self.is_unfit {
+            return;
+        }
         self.history.reported(report, &mut self.completions);
         let turn = self.turn(Now::read());
         self.perform(turn, context);
@@ -276,6 +274,9 @@ impl Handler<EndTurn> for ChatServer {
 
     fn handle(&mut self, _: EndTurn, context: &mut Context<Self>) {
         self.turn_ends = false;
+        if self.is_unfit {
+            return;
+        }
         if let Some(LogOfNode { log, .. }) = &mut self.log {
             self.state.pack(|record| log.write(record));
         }

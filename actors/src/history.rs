@@ -154,8 +154,8 @@ impl History {
         }
     }
 
-    /// See [`HistoryStore::mark`]. `None`: what comes is of no log of several nodes.
-    pub fn mark(&mut self, mark: Option<LogMark>) {
+    /// See [`HistoryStore::mark`].
+    pub fn mark(&mut self, mark: LogMark) {
         match &mut self.below {
             Below::Nothing(_) => {}
             Below::Store(store) => store.mark(mark),

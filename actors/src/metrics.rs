@@ -2,6 +2,7 @@
 //!
 //! Labels are closed sets: a stage, an actor, a worker, a reason; never a room, a name or an address.
 
+pub mod busiest;
 mod counters;
 mod exposition;
 mod mailbox;
@@ -20,6 +21,7 @@ use crate::histogram::Histogram;
 use crate::history::HistoryMetrics;
 use crate::stage::Stage;
 
+use self::busiest::NewestBusiest;
 use self::counters::CountersBy;
 pub use self::exposition::{MetricsCollector, stage_families};
 pub use self::mailbox::{InMailbox, Mailbox, Mailboxes};
@@ -119,6 +121,8 @@ pub struct WorkerMetrics {
     pub slow_connections: AtomicU64,
     /// The share of the busiest room in the deliveries, in thousandths.
     pub busiest_room_permille: AtomicU64,
+    /// The slowest clients and the busiest rooms.
+    pub busiest: NewestBusiest,
 }
 
 const DISCONNECT_REASONS: usize = DisconnectReason::ALL.len();
@@ -230,6 +234,11 @@ impl Metrics {
     /// The stages of a worker thread. Those of an index out of range are not exposed.
     pub fn worker(&self, index: usize) -> Arc<WorkerMetrics> {
         self.workers.get(index).cloned().unwrap_or_default()
+    }
+
+    /// The stages and lists of all worker threads, in their order.
+    pub fn workers(&self) -> &[Arc<WorkerMetrics>] {
+        &self.workers
     }
 
     /// The credits of all sessions.

@@ -24,10 +24,16 @@ pub enum VitalPart {
     Workers,
 }
 
-/// A vital part has ended while the server was running.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{0} has died: the server is not whole any more")]
-pub struct Died(pub VitalPart);
+/// The reason that a server ends without being asked to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Death {
+    /// A vital part has ended while the server was running.
+    #[error("{0} has died: the server is not whole any more")]
+    Of(VitalPart),
+    /// Every part still runs, but the server must not serve any more, for this reason.
+    #[error("{0}")]
+    Unfit(Arc<str>),
+}
 
 impl fmt::Display for VitalPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -41,13 +47,13 @@ impl fmt::Display for VitalPart {
     }
 }
 
-/// Records the first vital part that has ended; shared by all of them.
+/// Records the first reason for which the server must end; shared by all vital parts.
 #[derive(Debug, Clone, Default)]
 pub struct Vitals(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    first: OnceLock<Died>,
+    first: OnceLock<Death>,
     changed: Notify,
 }
 
@@ -74,30 +80,35 @@ impl Vitals {
         PanicWatch(self, part)
     }
 
-    /// The first part that has ended, if one has.
-    pub fn dead(&self) -> Option<Died> {
-        self.0.first.get().copied()
+    /// The first reason for which the server must end, if there is one.
+    pub fn dead(&self) -> Option<Death> {
+        self.0.first.get().cloned()
     }
 
-    /// Waits for the first part to end.
-    pub async fn death(&self) -> Died {
+    /// Waits for the first reason for which the server must end.
+    pub async fn death(&self) -> Death {
         loop {
             let changed = self.0.changed.notified();
-            if let Some(died) = self.dead() {
-                return died;
+            if let Some(death) = self.dead() {
+                return death;
             }
             changed.await;
         }
     }
 
-    fn ended(&self, part: VitalPart) {
-        // Only the first one is kept: the others end as a consequence.
-        self.0.first.set(Died(part)).unwrap_or_default();
+    fn die(&self, death: Death) {
+        // Only the first one is kept: the others are consequences.
+        self.0.first.set(death).unwrap_or_default();
         self.0.changed.notify_waiters();
     }
 }
 
 impl Pulse {
+    /// Ends the server although all parts run: for this reason it must not serve any more. The clients can still be told.
+    pub fn unfit(&self, reason: &dyn fmt::Display) {
+        self.vitals.die(Death::Unfit(reason.to_string().into()));
+    }
+
     /// Marks an orderly end, which is not reported.
     pub fn rest(mut self) {
         self.is_over = true;
@@ -107,7 +118,7 @@ impl Pulse {
 impl Drop for Pulse {
     fn drop(&mut self) {
         if !self.is_over {
-            self.vitals.ended(self.part);
+            self.vitals.die(Death::Of(self.part));
         }
     }
 }
@@ -115,7 +126,7 @@ impl Drop for Pulse {
 impl Drop for PanicWatch<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.ended(self.1);
+            self.0.die(Death::Of(self.1));
         }
     }
 }

@@ -14,6 +14,7 @@ pub use verdict::{Confidence, Evidence, Verdict, What};
 
 use rules::Found;
 use window::Window;
+pub(crate) use {reading::StageReading, window::grown};
 
 /// Says what limits the server between the first and the last of these readings, which are in order.
 ///
@@ -22,6 +23,16 @@ pub fn observe(readings: &[Reading]) -> Verdict {
     let Some(window) = Window::of(readings) else { return Verdict::unknown() };
     let found = RULES.iter().find_map(|rule| (rule.find)(&window).map(|found| rule.verdict(found)));
     found.unwrap_or_else(|| nothing(&window))
+}
+
+/// Everything that has a limit, with how near it is, between the first and the last of these readings.
+pub(crate) fn distances(readings: &[Reading]) -> Vec<Evidence> {
+    Window::of(readings).map(|window| window.distances()).unwrap_or_default()
+}
+
+/// The cores that the server uses between the first and the last of these readings.
+pub(crate) fn cores_used(readings: &[Reading]) -> f64 {
+    Window::of(readings).map_or(0.0, |window| window.cores_used())
 }
 
 /// Nothing is saturated: how far the nearest thing is from its limit.

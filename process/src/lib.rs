@@ -4,6 +4,7 @@
 //! - [`dotenv`] reads and writes such files.
 //! - [`samples`] parses Prometheus' text format.
 //! - [`diagnosis`] says what limits a server, by its metrics.
+//! - [`lab`] makes the figures of the page `/lab` from the same metrics.
 //! - [`start`] sees to the clock and to the signal of the limit on the size of files.
 //! - [`exposition`] makes metric families of figures that were counted elsewhere.
 //! - [`manuals`] makes man pages and shell completions.
@@ -15,6 +16,7 @@ pub mod diagnosis;
 pub mod dotenv;
 mod environment;
 pub mod exposition;
+pub mod lab;
 pub mod log_lines;
 #[cfg(feature = "command-line")]
 pub mod manuals;

@@ -6,8 +6,8 @@ use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 use starling_protocol::limits;
 
 use super::handlers::{
-    asyncapi, diagnosis, drop_inbox, drop_room, file, healthz, index, messages, metrics, openapi, post_message, readyz,
-    remove_client, rooms, stats, upgrade_required,
+    asyncapi, diagnosis, drop_inbox, drop_room, file, healthz, index, lab, lab_page, messages, metrics, openapi,
+    post_message, readyz, remove_client, rooms, stats, upgrade_required,
 };
 use crate::refusal::{HttpCode, HttpRefusal};
 
@@ -78,6 +78,8 @@ pub(super) enum Answer {
     Event(&'static str),
     Stats,
     Diagnosed,
+    /// The figures of the lab, as JSON or as a stream of events.
+    Lab,
     Posted,
     /// The OpenAPI document.
     Document,
@@ -170,6 +172,18 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             answer: Answer::Text("text/html"),
             refusals: &[HttpCode::NoSuchPath],
             route: || web::to(index),
+            ..GET
+        }],
+    },
+    Endpoint {
+        path: "/lab",
+        parameters: &[],
+        operations: &[Operation {
+            id: "labPage",
+            about: "The page that shows what limits the server.",
+            answer: Answer::Text("text/html"),
+            refusals: &[HttpCode::NoSuchPath],
+            route: || web::to(lab_page),
             ..GET
         }],
     },
@@ -288,6 +302,20 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         }],
     },
     Endpoint {
+        path: "/api/lab",
+        parameters: &[],
+        operations: &[Operation {
+            id: "lab",
+            about: "The figures of the page /lab. With `Accept: text/event-stream` they come once a second, as \
+                server-sent events, the first with the last five minutes; 503 where too many viewers watch.",
+            access: Access::Reader,
+            answer: Answer::Lab,
+            refusals: &[HttpCode::Unauthorized],
+            route: || web::to(lab),
+            ..GET
+        }],
+    },
+    Endpoint {
         path: "/api/rooms",
         parameters: &[],
         operations: &[Operation {
@@ -342,6 +370,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
                     HttpCode::Forbidden,
                     HttpCode::NoSuchRoom,
                     HttpCode::NoSuchPath,
+                    HttpCode::OutcomeUnknown,
                 ],
                 route: || web::to(post_message),
                 ..GET
@@ -360,6 +389,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
                 HttpCode::Forbidden,
                 HttpCode::NoSuchRoom,
                 HttpCode::NoSuchPath,
+                HttpCode::OutcomeUnknown,
             ],
             route: || web::to(drop_room),
             ..DELETE
@@ -377,6 +407,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
                 HttpCode::Forbidden,
                 HttpCode::NoSuchClient,
                 HttpCode::NoSuchPath,
+                HttpCode::OutcomeUnknown,
             ],
             route: || web::to(drop_inbox),
             ..DELETE
@@ -394,6 +425,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
                 HttpCode::Forbidden,
                 HttpCode::NoSuchClient,
                 HttpCode::NoSuchPath,
+                HttpCode::OutcomeUnknown,
             ],
             route: || web::to(remove_client),
             ..DELETE

@@ -2,7 +2,7 @@
 
 use actix_web::body;
 use actix_web::http::StatusCode;
-use actix_web::http::header::ContentType;
+use actix_web::http::header::{self, ContentType};
 use actix_web::web::{Bytes, Data, Path, Query};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use schemars::JsonSchema;
@@ -14,10 +14,10 @@ use starling_protocol::{
     ClientId, ErrorCode, HistoryEvent, HistoryPage, MessageId, RoomName, Seq, ServerEvent, codec, limits,
 };
 
-use crate::callers::{self, Operator, Reader};
+use crate::callers::{self, Operator, Reader, Watcher};
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::state::ServerState;
-use crate::{page, upgrade};
+use crate::{page, request_head, upgrade};
 
 type Answer = Result<HttpResponse, HttpRefusal>;
 
@@ -80,6 +80,23 @@ pub(super) struct Stats {
 /// What limits the server now.
 pub(super) async fn diagnosis(state: Data<ServerState>, _: Reader) -> HttpResponse {
     HttpResponse::Ok().json(state.diagnosis().told())
+}
+
+/// The figures of the lab: as JSON, or as events if the caller accepts them.
+pub(super) async fn lab(request: HttpRequest, state: Data<ServerState>, watcher: Watcher) -> Answer {
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::VARY, "accept"));
+    let accepted = request.headers().get_all(header::ACCEPT).filter_map(|line| line.to_str().ok());
+    let members = accepted.flat_map(|line| line.split(','));
+    // The stream under the framework has decided by the same rule how the connection goes on.
+    let target = request.uri().path();
+    if !request_head::wants_stream(request.method().as_str(), target, members) {
+        return Ok(response.content_type("application/json").body(state.lab().whole(&state, watcher).await));
+    }
+    let events = state.lab().watch(state.clone().into_inner(), watcher)?;
+    // nginx does not hold the events back.
+    response.insert_header((header::HeaderName::from_static("x-accel-buffering"), "no"));
+    Ok(response.content_type("text/event-stream").force_close().streaming(events))
 }
 
 pub(super) async fn stats(state: Data<ServerState>, _: Reader) -> HttpResponse {
@@ -215,7 +232,7 @@ pub(super) async fn post_message(
     };
     let (text, id) = (message.text.into_boxed_str(), message.id);
     let posted =
-        state.chat().post(OperatorPost { room: room.clone(), client_id, text, id }).await.map_err(unanswered)?;
+        state.chat().post(OperatorPost { room: room.clone(), client_id, text, id }).await.map_err(not_known)?;
     let Posted { seq, at, duplicate } = posted.map_err(|refusal| {
         let code = if refusal.code == ErrorCode::NoSuchRoom { HttpCode::NoSuchRoom } else { HttpCode::Unavailable };
         HttpRefusal::new(code, refusal.message)
@@ -225,7 +242,8 @@ pub(super) async fn post_message(
 
 pub(super) async fn remove_client(state: Data<ServerState>, _: Operator, name: Path<String>) -> Answer {
     let name = ClientId::parse(&name).map_err(|error| HttpRefusal::new(HttpCode::BadName, error.to_string()))?;
-    match state.chat().remove_client(name.clone()).await.map_err(unanswered)? {
+    let removed = state.chat().remove_client(name.clone()).await.map_err(not_known)?;
+    match removed.map_err(|error| HttpRefusal::new(HttpCode::Unavailable, error.to_string()))? {
         0 => Err(HttpRefusal::new(HttpCode::NoSuchClient, format!("nobody here is called {name}"))),
         _ => Ok(HttpResponse::NoContent().finish()),
     }
@@ -247,10 +265,12 @@ async fn dropped(state: &ServerState, key: RoomKey, none: HttpRefusal) -> Answer
     if let Some(reason) = state.not_ready() {
         return Err(HttpRefusal::new(HttpCode::Unavailable, reason));
     }
-    match state.chat().drop_room(key).await.map_err(unanswered)? {
+    match state.chat().drop_room(key).await.map_err(not_known)? {
         Ok(()) => Ok(HttpResponse::NoContent().finish()),
         Err(DropError::NotThere) => Err(none),
-        Err(error @ DropError::NotStored) => Err(HttpRefusal::new(HttpCode::Unavailable, error.to_string())),
+        Err(error @ (DropError::NotStored | DropError::NotDone(_))) => {
+            Err(HttpRefusal::new(HttpCode::Unavailable, error.to_string()))
+        }
     }
 }
 
@@ -261,12 +281,19 @@ fn event(event: &ServerEvent<'_>) -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(body)
 }
 
+/// The refusal of a request that has read nothing.
 fn unanswered(error: AskError) -> HttpRefusal {
     let code = match error {
         AskError::NotThere => HttpCode::NoSuchRoom,
-        AskError::Unavailable(_) | AskError::TimedOut => HttpCode::Unavailable,
+        AskError::Unavailable(_) | AskError::TimedOut | AskError::Ended => HttpCode::Unavailable,
     };
     HttpRefusal::new(code, error.to_string())
+}
+
+/// The refusal of a request that was to change something, and may have done so.
+fn not_known(error: AskError) -> HttpRefusal {
+    let text = format!("{error}: this may have happened, or may still happen; look, and ask again if it has not");
+    HttpRefusal::new(HttpCode::OutcomeUnknown, text)
 }
 
 impl std::fmt::Display for HttpRefusal {
@@ -288,6 +315,11 @@ impl ResponseError for HttpRefusal {
 /// The chat page, with the path prefix of this server in it.
 pub(super) async fn index(request: HttpRequest, state: Data<ServerState>) -> Answer {
     state.pages().index(&request)
+}
+
+/// The page that shows the figures of the lab.
+pub(super) async fn lab_page(request: HttpRequest, state: Data<ServerState>) -> Answer {
+    state.pages().lab(&request)
 }
 
 /// A file that the page loads.

@@ -14,6 +14,7 @@ use starling_protocol::{limits, schema};
 use super::endpoints::{ANY_REQUEST, Access, Answer, ENDPOINTS, Endpoint, Kind, Operation, Parameter};
 use super::handlers::{OperatorMessage, PostedMessage, Stats};
 use crate::diagnosis::Diagnosed;
+use crate::lab::LabFigures;
 use crate::refusal::HttpCode;
 use crate::request_head::{FIELDS_MAX, HEAD_BYTES_MAX, TARGET_BYTES_MAX};
 use crate::state::ServerState;
@@ -55,6 +56,7 @@ fn document(server: &Described) -> Value {
     let mut read = settings.for_deserialize().into_generator();
     written.subschema_for::<Stats>();
     written.subschema_for::<Diagnosed>();
+    written.subschema_for::<LabFigures>();
     written.subschema_for::<PostedMessage>();
     read.subschema_for::<OperatorMessage>();
     schemas.extend(written.take_definitions(true));
@@ -205,6 +207,11 @@ fn answer(answer: Answer) -> Value {
         Answer::Event(kind) => named(&format!("event.{kind}")),
         Answer::Stats => named("Stats"),
         Answer::Diagnosed => named("Diagnosed"),
+        Answer::Lab => {
+            let mut content = named("Lab");
+            content["text/event-stream"] = json!({ "schema": { "type": "string" } });
+            content
+        }
         Answer::Posted => named("PostedMessage"),
         Answer::Document => json(json!({ "type": "object" })),
     };

@@ -15,6 +15,8 @@ pub(super) enum Phase {
     Body(Body),
     /// Waits until the response is written.
     Answer,
+    /// Writes an answer that has no end; the peer sends nothing more.
+    EndlessAnswer,
     /// The connection is upgraded; HTTP is over.
     WebSocket,
     /// Writes a refusal.

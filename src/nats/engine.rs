@@ -236,12 +236,13 @@ fn with_credentials(options: ConnectOptions, text: &str) -> io::Result<ConnectOp
 /// What is wrong with TLS, where that is why a connection failed.
 fn tls_error(error: &ConnectError) -> Option<String> {
     let failed = error.source()?.downcast_ref::<io::Error>()?;
-    match failed.get_ref()?.downcast_ref::<rustls::Error>()? {
-        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            Some("it does not speak TLS; without TLS its address begins with nats://".into())
-        }
-        error => Some(error.to_string()),
-    }
+    let error = failed.get_ref()?.downcast_ref::<rustls::Error>()?;
+    let speaks_no_tls = *error == rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType);
+    Some(if speaks_no_tls {
+        "it does not speak TLS; without TLS its address begins with nats://".into()
+    } else {
+        error.to_string()
+    })
 }
 
 /// Checks what the server says of itself.

@@ -11,6 +11,24 @@ fn the_end_of_a_head_is_found_however_it_is_cut() {
 }
 
 #[test]
+fn an_answer_without_end_is_a_get_of_the_labs_figures_that_accepts_events() {
+    for (method, target, accepted, is_stream) in [
+        ("GET", "/api/lab", &["text/event-stream"][..], true),
+        ("GET", "/api/lab?token=x", &["text/event-stream"], true),
+        ("GET", "/api/lab", &["text/html", " TEXT/Event-Stream ; q=0.1"], true),
+        ("GET", "/api/lab", &["text/*", "*/*"], false),
+        ("GET", "/api/lab", &[], false),
+        ("HEAD", "/api/lab", &["text/event-stream"], false),
+        ("POST", "/api/lab", &["text/event-stream"], false),
+        ("GET", "/api/lab/", &["text/event-stream"], false),
+        ("GET", "/api/%6cab", &["text/event-stream"], false),
+        ("GET", "/api/stats", &["text/event-stream"], false),
+    ] {
+        assert_eq!(wants_stream(method, target, accepted.iter().copied()), is_stream, "{method} {target} {accepted:?}");
+    }
+}
+
+#[test]
 fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
     for host in
         ["", "a", "a.b-c_d", "a:80", "a:", "a:65535", "127.0.0.1:8080", "[::1]", "[::1]:8080", "xn--bcher-kva.example"]

@@ -14,6 +14,7 @@ use crate::harness::TestServer;
 /// Each route with its methods.
 const ROUTES: &[(&str, &str)] = &[
     ("/", "GET, HEAD, OPTIONS"),
+    ("/lab", "GET, HEAD, OPTIONS"),
     ("/web/x/js/main.js", "GET, HEAD, OPTIONS"),
     ("/web/x/css/theme.css", "GET, HEAD, OPTIONS"),
     ("/healthz", "GET, HEAD, OPTIONS"),
@@ -23,6 +24,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("/ws/dev", "GET, HEAD, OPTIONS"),
     ("/api/stats", "GET, HEAD, OPTIONS"),
     ("/api/diagnosis", "GET, HEAD, OPTIONS"),
+    ("/api/lab", "GET, HEAD, OPTIONS"),
     ("/api/rooms", "GET, HEAD, OPTIONS"),
     ("/api/rooms/dev/messages", "GET, HEAD, POST, OPTIONS"),
     ("/api/clients/alice", "DELETE, OPTIONS"),

@@ -41,6 +41,8 @@ mod knobs;
 #[cfg(test)]
 mod kubernetes;
 #[cfg(test)]
+mod lab;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod log_levels;

@@ -172,7 +172,7 @@ fn both_images_are_built_by_the_same_stages() {
 #[test]
 fn every_crate_and_bench_of_the_workspace_is_where_the_images_are_built() {
     let (dockerfile, context) = (read("Dockerfile"), read(".dockerignore"));
-    let workspace = read("Cargo.toml");
+    let (workspace, locked) = (read("Cargo.toml"), read("Cargo.lock"));
     let members = workspace.lines().find_map(|line| line.strip_prefix("members = [")).unwrap().trim_end_matches(']');
     let members: Vec<&str> = members.split(", ").map(|member| member.trim_matches('"')).collect();
     for member in &members {
@@ -191,6 +191,9 @@ fn every_crate_and_bench_of_the_workspace_is_where_the_images_are_built() {
             let name = bench.split('"').next().unwrap();
             let file = format!(" {folder}benches/{name}.rs ");
             assert!(dockerfile.contains(&file), "{file}");
+            // `cargo clean -p` removes whatever has the name of a target of the package. If that is a dependency too, it
+            // and all that needs it are built a second time, outside their layer.
+            assert!(!locked.contains(&format!("\nname = \"{name}\"\n")), "the bench {name} has the name of a crate");
         }
     }
 }

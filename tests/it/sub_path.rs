@@ -19,6 +19,7 @@ async fn every_path_is_there_with_the_prefix_and_without() {
     for (path, status) in [
         ("/", 200),
         (&*format!("/{script}"), 200),
+        ("/lab", 200),
         ("/healthz", 200),
         ("/readyz", 200),
         ("/metrics", 200),

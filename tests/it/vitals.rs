@@ -1,7 +1,7 @@
 //! A server does not continue after a part of it has died.
 
 use serde_json::json;
-use starling::{Died, RunError, Server};
+use starling::{Death, RunError, Server};
 use starling_actors::history::{Completion, Entry, History, HistoryStore, ReadRequest, Receipt, ReportSink};
 use starling_actors::ids::RoomId;
 use starling_actors::vitals::{Pulse, VitalPart, Vitals};
@@ -68,7 +68,7 @@ async fn a_chat_server_that_panics_ends_the_server_with_a_failure_that_names_it(
     alice.expect_chat_works().await;
     alice.send_json(&json!({"Message": "chat"})).await;
     let outcome = server.outcome().await;
-    assert_eq!(outcome, Err(RunError::Died(Died(VitalPart::ChatServer))));
+    assert_eq!(outcome, Err(RunError::Died(Death::Of(VitalPart::ChatServer))));
     // The process ends with this line and a failure code.
     assert_eq!(outcome.unwrap_err().to_string(), "the ChatServer has died: the server is not whole any more");
 }
@@ -87,5 +87,5 @@ async fn a_history_that_dies_makes_the_server_unready_tells_everybody_and_ends_i
     assert!(answer.body.contains("a thread of the history has died"), "{answer:?}");
     raw::handshake(&server, "/ws").await.expect_refusal(503, "unavailable");
     drop(alice);
-    assert_eq!(server.outcome().await, Err(RunError::Died(Died(VitalPart::History))));
+    assert_eq!(server.outcome().await, Err(RunError::Died(Death::Of(VitalPart::History))));
 }

@@ -1,8 +1,6 @@
 //! A NATS that asks for TLS, a password, a key or credentials: nodes get in with the right ones, and say what is wrong with
 //! others.
 
-use std::time::{Duration, Instant};
-
 use nkeys::KeyPair;
 use serde_json::json;
 use starling::nats::NatsSettings;
@@ -29,13 +27,14 @@ async fn are_one_chat(nats: &Nats, variables: &[(&str, &str)]) {
     assert_eq!(alice.next_of("ack").await["seq"], 1);
 }
 
-/// Starts the server's program with these settings, and returns the last line that it says. It does not start.
+/// Starts the server's program with these settings, and returns the one line with which it ends. It waits for nothing.
 fn refused(variables: &[(&str, &str)]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let all = [&[("CHAT_BIND", "127.0.0.1:0")], variables].concat();
     let output = starling().run(folder.path(), &[], &all);
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!said.contains("waiting up to"), "{said}");
     said.lines().last().unwrap_or_default().to_owned()
 }
 
@@ -63,11 +62,11 @@ async fn nodes_reach_nats_over_tls_with_each_kind_of_credentials() {
         println!("{what}");
         let nats = Nats::with(&format!("{tls}\n{asks}")).await;
         let url = nats.url().replace("nats://", scheme);
-        let credentials = credentials.map(|path| path.to_str().unwrap()).unwrap_or_default();
+        let credentials = credentials.map(String::as_str).unwrap_or_default();
         let variables = [
             ("CHAT_NATS_URL", url.as_str()),
             ("CHAT_NATS_CREDENTIALS", credentials),
-            ("SSL_CERT_FILE", authority.to_str().unwrap()),
+            ("SSL_CERT_FILE", authority.as_str()),
         ];
         are_one_chat(&nats, &variables).await;
     }
@@ -80,6 +79,8 @@ async fn credentials_that_nats_or_the_node_cannot_use_are_refused_at_once_with_w
     let nkey = format!("authorization {{ users: [{{ nkey: {} }}] }}", user.public_key());
     let password = "authorization { user: chat, password: secret }";
     let seed = user.seed().unwrap();
+    let other_letter = if &seed[20..21] == "A" { "B" } else { "A" };
+    let mistyped = format!("{}{other_letter}{}", &seed[..20], &seed[21..]);
     let creds = operator.credentials();
     let without_seed = creds.split_once("\n\n").unwrap().0;
     let refuses = "does not accept the credentials";
@@ -93,13 +94,7 @@ async fn credentials_that_nats_or_the_node_cannot_use_are_refused_at_once_with_w
         ("a user of another operator", &operator.settings, "", Some(other.credentials()), refuses),
         ("an nkey in place of a JWT", &operator.settings, "", Some(seed.clone()), refuses),
         ("no credentials file", &operator.settings, "", None, refuses),
-        (
-            "a mistyped seed",
-            &nkey,
-            "",
-            Some(format!("{}A", &seed[..seed.len() - 1])),
-            "it is not the seed of an nkey: ",
-        ),
+        ("a mistyped seed", &nkey, "", Some(mistyped), "it is not the seed of an nkey: "),
         ("a seed that is cut off", &nkey, "", Some(seed[..20].to_owned()), "it is not the seed of an nkey: "),
         ("a file without a seed", &operator.settings, "", Some(without_seed.to_owned()), "cannot parse nkey"),
         ("a file of something else", &operator.settings, "", Some("hello".to_owned()), "cannot parse user JWT"),
@@ -108,7 +103,7 @@ async fn credentials_that_nats_or_the_node_cannot_use_are_refused_at_once_with_w
     for (what, asks, who, content, expected) in cases {
         let nats = Nats::with(&format!("jetstream {{}}\n{asks}")).await;
         let url = nats.url().replace("nats://", &format!("nats://{who}"));
-        let credentials = content.as_ref().map(|content| file(&folder, "chat.creds", content));
+        let credentials = content.as_ref().map(|content| file(&folder, "chat.creds", content).into());
         let line = refusal(&NatsSettings { credentials, ..settings(&url) }).await;
         assert!(line.contains(expected), "{what}: {line}");
         let begins = if expected == refuses { "NATS at nats://" } else { "cannot read CHAT_NATS_CREDENTIALS=" };
@@ -147,10 +142,8 @@ fn a_nats_with_which_the_node_cannot_agree_on_tls_is_refused_at_once_with_what_i
         };
         let nats = tokio::runtime::Runtime::new().unwrap().block_on(Nats::with(&server));
         let url = nats.url().replace("nats://", "tls://");
-        let begun = Instant::now();
-        let line = refused(&[("CHAT_NATS_URL", &url), ("SSL_CERT_FILE", authority.to_str().unwrap())]);
+        let line = refused(&[("CHAT_NATS_URL", &url), ("SSL_CERT_FILE", authority.as_str())]);
         let begins = format!("cannot connect to NATS at {url} over TLS: ");
         assert!(line.contains(&begins) && line.contains(expected), "{what}: {line}");
-        assert!(begun.elapsed() < Duration::from_secs(25), "{what}: at once, and not after the 30 s of its patience");
     }
 }

@@ -42,7 +42,8 @@ async fn the_newest_three_are_kept_and_the_log_from_the_oldest_of_them() {
         assert!(log.loader()(LogPosition(at + 1)).is_err());
     }
     // A node that has not read what is dropped cannot go on, one at the oldest checkpoint can.
-    Ear::behind(&settings, stored[1] - 1).await.death().await;
+    let line = Ear::behind(&settings, stored[1] - 1).await.death().await;
+    assert!(line.contains("start it again: it begins at a checkpoint"), "{line}");
     let mut ear = Ear::behind(&settings, stored[1]).await;
     ear.reachable(true).await;
 }

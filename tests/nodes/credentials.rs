@@ -1,7 +1,5 @@
 //! Credentials for NATS, as an operator of NATS makes them: keys, and JWTs that the keys sign.
 
-use std::path::PathBuf;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nkeys::KeyPair;
@@ -68,8 +66,8 @@ impl Operator {
 }
 
 /// Writes a file in this folder, and returns its path.
-pub(crate) fn file(folder: &TempDir, name: &str, content: &str) -> PathBuf {
+pub(crate) fn file(folder: &TempDir, name: &str, content: &str) -> String {
     let path = folder.path().join(name);
     std::fs::write(&path, content).unwrap();
-    path
+    path.to_str().unwrap().to_owned()
 }

@@ -16,10 +16,10 @@ use crate::harness::{Ear, Node, settings};
 
 const NUMBERS: u64 = 3_000;
 
-/// What lies between a node and NATS.
+/// How what lies between a node and NATS behaves.
 #[derive(Debug, Clone, Copy)]
 #[repr(u8)]
-enum Way {
+pub(crate) enum Way {
     Open,
     /// A few bytes at a time.
     Slow,
@@ -27,13 +27,14 @@ enum Way {
     Cut,
 }
 
-struct Proxy {
+/// What lies between a node and NATS.
+pub(crate) struct Proxy {
     address: SocketAddr,
     way: Arc<AtomicU8>,
 }
 
 impl Proxy {
-    async fn start(to: SocketAddr) -> Self {
+    pub(crate) async fn start(to: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let way = Arc::new(AtomicU8::new(Way::Open as u8));
@@ -80,11 +81,11 @@ impl Proxy {
         }
     }
 
-    fn set(&self, way: Way) {
+    pub(crate) fn set(&self, way: Way) {
         self.way.store(way as u8, SeqCst);
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("nats://{}", self.address)
     }
 }

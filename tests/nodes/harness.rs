@@ -9,9 +9,9 @@ use starling::nats::{CannotConnect, NatsLog, NatsSettings};
 use starling_actors::nodes::heard::Heard;
 use starling_actors::nodes::log::Log;
 use starling_actors::nodes::packer::Packer;
-use starling_actors::nodes::record::{Incarnation, LogEntry, LogPosition};
+use starling_actors::nodes::record::{Incarnation, LogEntry, LogPosition, Record};
 use starling_actors::nodes::replica::{Admission, Replica};
-use starling_actors::vitals::Vitals;
+use starling_actors::vitals::{Death, Vitals};
 use starling_protocol::{ClientId, Epoch, Seq};
 use test_kit::within;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -77,10 +77,11 @@ impl Ear {
         self.until(|heard| matches!(heard, Heard::Reachable(is) if *is == wanted)).await;
     }
 
-    /// Waits until the log's thread has ended.
-    pub(crate) async fn death(self) {
-        let died = within("the log's thread ends", self.vitals.death()).await;
-        assert_eq!(died.to_string(), "the thread of the log has died: the server is not whole any more");
+    /// Waits until the log cannot be followed any more. Returns the line that says why.
+    pub(crate) async fn death(self) -> String {
+        let death = within("the log's thread ends", self.vitals.death()).await;
+        assert!(matches!(death, Death::Unfit(_)), "{death:?}");
+        death.to_string()
     }
 }
 
@@ -185,6 +186,55 @@ impl Node {
     pub(crate) async fn read_upto(&mut self, life: u64, number: u64) {
         while self.read.get(&life).and_then(|read| read.last()).copied() != Some(number) {
             self.step().await;
+        }
+    }
+}
+
+/// Records that a [`Scribe`] writes before it waits for the acknowledgements.
+const IN_FLIGHT: usize = 1_000;
+
+/// Writes into the log of running servers as another node would.
+pub(crate) struct Scribe {
+    stream: async_nats::jetstream::Context,
+    life: u64,
+    counter: u64,
+}
+
+impl Scribe {
+    /// Begins a life. The others declare it out after their timeout.
+    pub(crate) async fn begin(url: &str, life: u64) -> Self {
+        let mut scribe = Self { stream: operator(url).await, life, counter: 0 };
+        scribe.write(vec![LogEntry::Begin { node: "scribe".into(), lobby: Epoch(1) }]).await;
+        scribe
+    }
+
+    /// Writes a record. Returns its place in the log.
+    pub(crate) async fn write(&mut self, entries: Vec<LogEntry>) -> LogPosition {
+        self.counter += 1;
+        let mut bytes = Vec::new();
+        Record { incarnation: Incarnation(self.life), counter: self.counter, entries }.write(&mut bytes);
+        self.write_bytes(bytes).await
+    }
+
+    /// Writes bytes, whatever they are.
+    pub(crate) async fn write_bytes(&self, bytes: Vec<u8>) -> LogPosition {
+        let written = self.stream.publish("starling.log", bytes.into()).await.unwrap();
+        LogPosition(within("the log takes it", written.into_future()).await.unwrap().sequence)
+    }
+
+    /// Writes so many records that count for nobody.
+    pub(crate) async fn write_void(&self, count: usize) {
+        let mut bytes = Vec::new();
+        Record { incarnation: Incarnation(u64::MAX), counter: 2, entries: Vec::new() }.write(&mut bytes);
+        let bytes = Bytes::from(bytes);
+        for begun in (0..count).step_by(IN_FLIGHT) {
+            let mut written = Vec::with_capacity(IN_FLIGHT);
+            for _ in begun..count.min(begun + IN_FLIGHT) {
+                written.push(self.stream.publish("starling.log", bytes.clone()).await.unwrap().into_future());
+            }
+            for written in written {
+                within("the log takes it", written).await.unwrap();
+            }
         }
     }
 }

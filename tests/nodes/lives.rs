@@ -5,15 +5,7 @@ use serde_json::json;
 use test_kit::process::Signal;
 use test_kit::{Client, Process, raw, wait_until};
 
-use crate::server::{Server, enters, nats, starling};
-
-/// Says some things, and waits until each is acknowledged.
-async fn say(client: &mut Client, texts: &[&str]) {
-    for text in texts {
-        client.send_json(&json!({"type": "message", "Message": text, "id": text})).await;
-        client.next_of("ack").await;
-    }
-}
+use crate::server::{Server, enters, nats, say, starling};
 
 #[actix::test]
 async fn after_the_death_of_a_node_its_clients_resume_at_another_and_its_names_are_free() {
@@ -155,18 +147,22 @@ async fn a_server_that_cannot_be_a_node_says_why_and_ends() {
 }
 
 #[actix::test]
-async fn a_node_that_goes_on_alone_keeps_its_history_and_is_no_node_any_more() {
+async fn a_node_that_goes_on_alone_keeps_its_history_in_new_epochs_and_is_no_node_any_more() {
     let nats = nats().await;
     let a = Server::start(&nats, "a", &[]).await;
-    let (mut alice, _) = a.enter("alice").await;
+    let (mut alice, of_log) = a.enter("alice").await;
     say(&mut alice, &["together"]).await;
     let variables = a.variables();
     let folder = a.stop();
     let alone: Vec<_> = variables.iter().filter(|(name, _)| name != "CHAT_NATS_URL").cloned().collect();
     let a = Server::start_again(folder, &alone).await;
-    a.process.line_with("from here on it is this server's alone");
-    let (mut alice, _) = a.enter("alice").await;
+    a.process.line_with("from here on it is this server's alone, and its 1 rooms begin new epochs");
+    let (mut alice, own) = a.enter("alice").await;
+    assert_ne!(own["epoch"], of_log["epoch"]);
+    // What comes next has the number of another message at the other nodes.
     say(&mut alice, &["alone"]).await;
+    alice.send_json(&json!({"type": "join", "room": "lobby", "after": 1, "epoch": of_log["epoch"]})).await;
+    assert_eq!(alice.next_of("joined").await["recovered"], false);
     assert_eq!(a.history("lobby"), [(1, "together".to_owned()), (2, "alone".to_owned())]);
     let folder = a.stop();
     let variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();

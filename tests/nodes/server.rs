@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use test_kit::nats::Nats;
-use test_kit::{Client, LOOK, Listens, Process, Program, raw, within};
+use test_kit::raw::Raw;
+use test_kit::{Client, LOOK, Listens, Process, Program, within};
 
 const OPERATOR: &str = "letmein-letmein-letmein-letmein!";
 
@@ -39,22 +40,26 @@ impl Server {
     }
 
     pub(crate) async fn start_in(folder: TempDir, nats: &Nats, name: &str, more: &[(&str, &str)]) -> Self {
-        let url = nats.url();
+        let server = Self::begin(folder, &nats.url(), name, more);
+        server.is_ready().await;
+        server
+    }
+
+    /// Starts a node with NATS at this address. It does not let clients in yet.
+    pub(crate) fn begin(folder: TempDir, url: &str, name: &str, more: &[(&str, &str)]) -> Self {
         let variables = [
             ("CHAT_BIND", "127.0.0.1:0"),
             ("CHAT_WORKERS", "2"),
             ("CHAT_DRAIN_SECONDS", "2"),
             ("CHAT_NODE_TIMEOUT_SECONDS", "2"),
             ("CHAT_ADMIN_TOKEN", OPERATOR),
-            ("CHAT_NATS_URL", &url),
+            ("CHAT_NATS_URL", url),
             ("CHAT_NODE_NAME", name),
         ];
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let variables: Vec<_> = variables.iter().chain(more).map(owned).collect();
         let process = launch(&folder, &variables);
-        let server = Self { process, folder, variables };
-        server.is_ready().await;
-        server
+        Self { process, folder, variables }
     }
 
     /// Waits until it lets clients in.
@@ -78,6 +83,13 @@ impl Server {
     pub(crate) fn stop(self) -> TempDir {
         self.process.stop();
         self.folder
+    }
+
+    /// Starts it in its folder, where it ends by itself. Returns its exit code and what it has said.
+    pub(crate) fn run_again(&self) -> (Option<i32>, String) {
+        let variables: Vec<_> = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let output = starling().run(self.folder.path(), &[], &variables);
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
     }
 
     /// Starts it again in its folder.
@@ -105,18 +117,47 @@ impl Server {
 
     /// Sends an operator's request. Returns status and body.
     pub(crate) async fn operator(&self, method: &str, path: &str) -> (u16, String) {
-        let headers = format!("Authorization: Bearer {OPERATOR}\r\nConnection: close\r\n");
-        let answer = raw::http(self, method, path, &headers).await;
+        self.operator_says(method, path, "").await
+    }
+
+    /// Sends an operator's request with a body. Returns status and body.
+    pub(crate) async fn operator_says(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        let length = body.len();
+        let mut raw = Raw::open(self.process.address()).await;
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: chat\r\nAuthorization: Bearer {OPERATOR}\r\nConnection: close\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        );
+        raw.send(request.as_bytes()).await;
+        let answer = raw.answer().await;
         (answer.status, answer.body)
     }
 
     /// The newest messages of a room: `seq` and text.
     pub(crate) fn history(&self, room: &str) -> Vec<(u64, String)> {
-        let (status, body) = self.process.get(&format!("/api/rooms/{room}/messages?limit=100"));
+        self.page(room, "")
+    }
+
+    fn page(&self, room: &str, more: &str) -> Vec<(u64, String)> {
+        let (status, body) = self.process.get(&format!("/api/rooms/{room}/messages?limit=100{more}"));
         assert_eq!(status, 200, "{body}");
         let body: Value = serde_json::from_str(&body).unwrap();
         let message = |it: &Value| (it["seq"].as_u64().unwrap(), it["Message"].as_str().unwrap().to_owned());
         body["messages"].as_array().unwrap().iter().map(message).collect()
+    }
+
+    /// All messages of a room.
+    pub(crate) fn whole_history(&self, room: &str) -> Vec<(u64, String)> {
+        let mut all = self.history(room);
+        while let Some((first, _)) = all.first().filter(|(seq, _)| *seq > 1) {
+            let mut older = self.page(room, &format!("&before={first}"));
+            if older.is_empty() {
+                break;
+            }
+            older.append(&mut all);
+            all = older;
+        }
+        all
     }
 }
 
@@ -136,4 +177,12 @@ pub(crate) async fn enters(server: &Server, path: &str) -> (Client, Value) {
         }
     })
     .await
+}
+
+/// Says some things, and waits until each is acknowledged.
+pub(crate) async fn say(client: &mut Client, texts: &[&str]) {
+    for text in texts {
+        client.send_json(&json!({"type": "message", "Message": text, "id": text})).await;
+        client.next_of("ack").await;
+    }
 }

@@ -15,6 +15,8 @@ mod harness;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod lab;
+#[cfg(test)]
 mod logic;
 #[cfg(test)]
 mod places;

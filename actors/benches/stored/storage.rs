@@ -24,6 +24,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 fn settings(folder: &Path, keep_messages: Option<u64>) -> SqliteSettings {
     SqliteSettings {
         path: folder.join("starling.db"),
+        follows_log: false,
         durability: Durability::Machine,
         keep_messages,
         keep_for: None,

@@ -72,7 +72,7 @@ pub enum Command {
         /// One that has no connection is no error.
         client_id: ClientId,
         /// Gets the number of connections that were closed.
-        reply: oneshot::Sender<usize>,
+        reply: RemoveReply,
     },
     /// An operator drops a room or an inbox, with all its messages.
     DropRoom {
@@ -87,6 +87,13 @@ pub enum Command {
         allowed: RoomGlobs,
         /// Receives the rooms, the fullest first, and whether the list was cut.
         reply: oneshot::Sender<(Vec<RoomSummary>, bool)>,
+    },
+    /// Somebody looks for a cause and asks for the names of sessions and rooms.
+    Name {
+        /// By their numbers.
+        numbers: Numbered,
+        /// Receives the names, in the same order.
+        reply: oneshot::Sender<Named>,
     },
     /// An HTTP client asks for a page of a room's history.
     ReadRoom {
@@ -107,6 +114,24 @@ pub enum Command {
         /// Receives an answer when all due work is done.
         reply: oneshot::Sender<()>,
     },
+}
+
+/// Sessions and rooms by their numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Numbered {
+    /// Those that have ended have no name.
+    pub sessions: Vec<SessionId>,
+    /// Inboxes and rooms that have ended have no name.
+    pub rooms: Vec<RoomId>,
+}
+
+/// The names of what is [`Numbered`], in the same order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Named {
+    /// `None`: the session has ended or has not shown a token.
+    pub sessions: Vec<Option<ClientId>>,
+    /// `None`: the room has ended, or it is an inbox.
+    pub rooms: Vec<Option<RoomName>>,
 }
 
 /// A client's frame, until it is answered.
@@ -130,6 +155,20 @@ impl Frame {
     }
 }
 
+/// The reason that what an operator asked a node of several servers for has not happened, and will not happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotDone {
+    /// The log cannot be written, so it was not asked.
+    #[error("this node cannot reach the log of all nodes: nothing was done")]
+    OutOfReach,
+    /// The log has not taken it before the node was declared out.
+    #[error("this node was cut off from the others: nothing was done")]
+    CutOff,
+}
+
+/// Receives the number of connections of a removed client.
+pub type RemoveReply = oneshot::Sender<Result<usize, NotDone>>;
+
 /// Receives the outcome of a drop.
 pub type DropReply = oneshot::Sender<Result<(), DropError>>;
 
@@ -142,6 +181,9 @@ pub enum DropError {
     /// Members no longer see it, but the storage fails and still has it. The storage drops it once it works again.
     #[error("the storage fails: the drop happens when it works again, and is undone if the server stops before that")]
     NotStored,
+    /// It is there as before.
+    #[error(transparent)]
+    NotDone(#[from] NotDone),
 }
 
 /// The request of a connection to become a session.

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use starling_protocol::{ChatMessage, CloseCode, Refusal, RoomSummary, Seq, ServerEvent};
 use tokio::sync::oneshot;
 
-use super::command::{DropError, DropReply, Frame, OpenRefusal, PostReply, Posted};
+use super::command::{DropError, DropReply, Frame, Named, NotDone, OpenRefusal, PostReply, Posted, RemoveReply};
 use crate::clock::Now;
 use crate::credits::Ticket;
 use crate::history::{Entry, Page, ReadError, ReadRequest, Receipt, StoredMessage};
@@ -183,12 +183,14 @@ pub enum Answer {
     Opened(oneshot::Sender<Result<(), OpenRefusal>>, Result<(), OpenRefusal>),
     /// To an operator's message.
     Posted(PostReply, Result<Posted, Refusal>),
-    /// The number of closed connections of a removed client.
-    Removed(oneshot::Sender<usize>, usize),
+    /// The number of closed connections of a removed client, on all nodes.
+    Removed(RemoveReply, Result<usize, NotDone>),
     /// The outcome of a drop.
     Dropped(DropReply, Result<(), DropError>),
     /// The list of rooms, and whether it was cut.
     Rooms(oneshot::Sender<(Vec<RoomSummary>, bool)>, (Vec<RoomSummary>, bool)),
+    /// The names of sessions and rooms.
+    Named(oneshot::Sender<Named>, Named),
     /// A page of history.
     Page(oneshot::Sender<Result<Page, ReadError>>, Result<Page, ReadError>),
     /// A tick has done all work that was due.
@@ -203,9 +205,10 @@ impl Answer {
         match self {
             Self::Opened(reply, outcome) => drop(reply.send(outcome)),
             Self::Posted(reply, outcome) => drop(reply.send(outcome)),
-            Self::Removed(reply, count) => drop(reply.send(count)),
+            Self::Removed(reply, outcome) => drop(reply.send(outcome)),
             Self::Dropped(reply, outcome) => drop(reply.send(outcome)),
             Self::Rooms(reply, rooms) => drop(reply.send(rooms)),
+            Self::Named(reply, names) => drop(reply.send(names)),
             Self::Page(reply, outcome) => drop(reply.send(outcome)),
             Self::Ticked(reply) | Self::Left(reply) => drop(reply.send(())),
         }

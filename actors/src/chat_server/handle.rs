@@ -9,7 +9,8 @@ use tokio::sync::oneshot;
 
 use super::ChatServer;
 use super::command::{
-    Command, DropError, Frame, HistoryQuery, OpenRefusal, OpenSession, OperatorPost, Posted, Request,
+    Command, DropError, Frame, HistoryQuery, Named, NotDone, Numbered, OpenRefusal, OpenSession, OperatorPost, Posted,
+    Request,
 };
 use super::mailbox::{RegisterHub, Reported, SentToChat};
 use crate::credits::Ticket;
@@ -28,7 +29,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 async fn answered<T>(answer: oneshot::Receiver<T>) -> Result<T, AskError> {
     match tokio::time::timeout(DEADLINE, answer).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(_)) => Err(AskError::NotThere),
+        Ok(Err(_)) => Err(AskError::Ended),
         Err(_) => Err(AskError::TimedOut),
     }
 }
@@ -42,9 +43,12 @@ pub enum AskError {
     /// The history cannot serve the query at the moment.
     #[error("{0}")]
     Unavailable(ReadError),
-    /// The chat did not answer within five seconds.
+    /// The chat did not answer within five seconds. What it was asked to do may happen later.
     #[error("the chat does not answer in time")]
     TimedOut,
+    /// The chat or its history has ended meanwhile. What it was asked to do may have happened.
+    #[error("the chat has ended before it could answer")]
+    Ended,
 }
 
 /// The only way to send to the `ChatServer`; counts the messages in its mailbox.
@@ -145,7 +149,8 @@ impl ChatServerHandle {
     /// Posts a message to a room for an operator, and waits until it is stored.
     ///
     /// # Errors
-    /// [`AskError::TimedOut`]. The inner error is the chat's refusal.
+    /// [`AskError::TimedOut`] and [`AskError::Ended`]: it may be stored or not. The inner error is the chat's refusal: it
+    /// is not stored.
     pub async fn post(&self, post: OperatorPost) -> Result<Result<Posted, Refusal>, AskError> {
         self.ask_for(|reply| Command::PostAsOperator { post, reply }).await
     }
@@ -153,35 +158,41 @@ impl ChatServerHandle {
     /// Closes all connections of a client, for an operator, and returns how many there were.
     ///
     /// # Errors
-    /// [`AskError::TimedOut`].
-    pub async fn remove_client(&self, client_id: ClientId) -> Result<usize, AskError> {
+    /// [`AskError::TimedOut`] and [`AskError::Ended`]: they may be closed or not. The inner error: they are not.
+    pub async fn remove_client(&self, client_id: ClientId) -> Result<Result<usize, NotDone>, AskError> {
         self.ask_for(|reply| Command::RemoveClient { client_id, reply }).await
     }
 
     /// Drops a room or an inbox with all its messages, for an operator, and waits until the storage has dropped it.
     ///
     /// # Errors
-    /// [`AskError::TimedOut`]. The inner error is the reason that it was not dropped.
+    /// [`AskError::TimedOut`] and [`AskError::Ended`]: it may be dropped or not. The inner error is the reason that it was
+    /// not dropped.
     pub async fn drop_room(&self, key: RoomKey) -> Result<Result<(), DropError>, AskError> {
-        match self.ask_for(|reply| Command::DropRoom { key, reply }).await {
-            // The reply was dropped: the history's thread has ended without dropping the room.
-            Err(AskError::NotThere) => Ok(Err(DropError::NotStored)),
-            outcome => outcome,
-        }
+        self.ask_for(|reply| Command::DropRoom { key, reply }).await
     }
 
     /// Lists the rooms that match `allowed`, the fullest first, and whether the list was cut.
     ///
     /// # Errors
-    /// [`AskError::TimedOut`].
+    /// [`AskError::TimedOut`], [`AskError::Ended`].
     pub async fn rooms(&self, allowed: RoomGlobs) -> Result<(Vec<RoomSummary>, bool), AskError> {
         self.ask_for(|reply| Command::ListRooms { allowed, reply }).await
+    }
+
+    /// The names of sessions and rooms, in the same order.
+    ///
+    /// # Errors
+    /// [`AskError::TimedOut`].
+    pub async fn names(&self, numbers: Numbered) -> Result<Named, AskError> {
+        self.ask_for(|reply| Command::Name { numbers, reply }).await
     }
 
     /// Reads a page of a room's history.
     ///
     /// # Errors
-    /// [`AskError::NotThere`] if the room does not exist, [`AskError::Unavailable`], [`AskError::TimedOut`].
+    /// [`AskError::NotThere`] if the room does not exist, [`AskError::Unavailable`], [`AskError::TimedOut`],
+    /// [`AskError::Ended`].
     pub async fn history(&self, query: HistoryQuery) -> Result<Page, AskError> {
         match self.ask_for(|reply| Command::ReadRoom { query, reply }).await? {
             Ok(page) => Ok(page),

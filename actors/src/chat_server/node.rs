@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use log::error;
 use tokio::sync::oneshot;
 
 use super::ChatServer;
@@ -82,7 +81,7 @@ impl ChatServer {
         let begin = start::start(restored.mark, !restored.rooms.is_empty(), &of_log)?;
         if restored.mark.is_none() {
             // In the commit of the first message: a history with messages of the log always tells so.
-            history.mark(Some(LogMark { log: of_log.id, position: begin.checkpoint.0 }));
+            history.mark(LogMark { log: of_log.id, position: begin.checkpoint.0 });
         }
         let mut state = ChatState::new(config, Self::seed());
         let life = state.become_node(&name, timeout, of_log.id);
@@ -103,15 +102,17 @@ impl ChatServer {
                 self.history.keep(entry, &placed, &mut self.completions);
             }
             NodeEffect::Applied(position) => {
-                self.history.mark(Some(LogMark { log: *id, position: position.0 }));
+                self.history.mark(LogMark { log: *id, position: position.0 });
                 log.applied(position);
             }
             NodeEffect::Write(record) => log.write(record),
             NodeEffect::Checkpoint { at, state } => log.store_checkpoint(at, state),
             NodeEffect::Diverged { at } => {
-                // A copy that has diverged must not serve.
-                error!("this node has made something else of the log than another one, up to record {}", at.0);
-                self.must_stop = true;
+                self.become_unfit(&format_args!(
+                    "this node differs from another one in what it has made of the log up to record {}; keep its \
+                     folder for a look, and start it with an empty one",
+                    at.0
+                ));
             }
             NodeEffect::BeginsAnew(life) => log.begin(life),
         }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use actix::dev::channel::{self, AddressReceiver};
 use actix::prelude::*;
-use log::warn;
 use starling_protocol::RoomName;
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
@@ -63,12 +62,7 @@ impl ChatServer {
         metrics: Arc<Metrics>,
     ) -> (ChatServerHandle, PreparedChat, oneshot::Receiver<bool>) {
         let mut state = ChatState::new(config, Self::seed());
-        let restored = history.restore();
-        if restored.mark.is_some() {
-            warn!("the history was that of a node of several; from here on it is this server's alone");
-            history.mark(None);
-        }
-        state.restore(restored, Now::read());
+        state.restore(history.restore(), Now::read());
         Self::prepare_with(state, history, None, metrics)
     }
 
@@ -101,7 +95,7 @@ impl ChatServer {
         });
         let (ended, has_ended) = oneshot::channel();
         let chat = Self {
-            _pulse: vitals.pulse(VitalPart::ChatServer),
+            pulse: vitals.pulse(VitalPart::ChatServer),
             state,
             history,
             log,
@@ -113,8 +107,8 @@ impl ChatServer {
             warned: None,
             dropped_when_warned: 0,
             turn_ends: false,
-            must_stop: false,
-            end: End(Some(ended)),
+            is_unfit: false,
+            _end: End(Some(ended)),
         };
         (handle.clone(), PreparedChat { chat, mailbox, handle }, has_ended)
     }

@@ -36,10 +36,10 @@ use starling_protocol::{
     ClientCommand, ClientId, CloseCode, Epoch, ErrorCode, Refusal, RoomName, RoomSummary, Seq, ServerEvent, limits,
 };
 
-use super::command::{Command, DropReply, Frame, OpenRefusal, Request};
+use super::command::{Command, DropReply, Frame, Named, Numbered, OpenRefusal, Request};
 use super::effect::{Answer, Effect, Turn};
 use super::parts::catching_up::CatchingUp;
-use super::parts::cluster::{Cluster, Tag};
+use super::parts::cluster::Cluster;
 use super::parts::in_flight::InFlight;
 use super::parts::inboxes::Inboxes;
 use super::parts::order::{Order, Position};
@@ -55,9 +55,9 @@ use crate::history::{Completion, RoomKey};
 use crate::identity::RoomGlobs;
 use crate::ids::{RoomId, SessionId};
 use crate::metrics::Held;
+use crate::nodes::record::Incarnation;
 #[cfg(test)]
 use crate::nodes::record::LogPosition;
-use crate::nodes::record::{Incarnation, LogEntry};
 
 /// The rules and the data of the whole chat, see the module.
 #[derive(Debug)]
@@ -162,15 +162,10 @@ impl ChatState {
             Command::Heard(heard) => self.heard(heard, turn),
             Command::LeaveOthers { reply } => self.leave_others(reply, turn),
             Command::PostAsOperator { post, reply } => self.post_as_operator(post, reply, turn),
-            Command::RemoveClient { client_id, reply } => {
-                if let Some(cluster) = &mut self.cluster {
-                    return cluster.propose(LogEntry::Remove { client_id }, Some(Tag::Removed(reply)));
-                }
-                let count = self.remove_client(&client_id, turn);
-                turn.reply(Answer::Removed(reply, count));
-            }
+            Command::RemoveClient { client_id, reply } => self.remove_as_operator(client_id, reply, turn),
             Command::DropRoom { key, reply } => self.drop_room(key, reply, turn),
             Command::ListRooms { allowed, reply } => turn.reply(Answer::Rooms(reply, self.list_rooms(&allowed))),
+            Command::Name { numbers, reply } => turn.reply(Answer::Named(reply, self.names(&numbers))),
             Command::ReadRoom { query, reply } => self.read_from_outside(query, reply, turn),
             Command::Drain { reason, spread } => turn.push(Effect::Drain { reason, spread }),
             Command::Tick { reply } => {
@@ -190,7 +185,7 @@ impl ChatState {
     #[cfg(test)]
     fn ask_for_checkpoint(&mut self) {
         if let Some(cluster) = &mut self.cluster {
-            cluster.propose(LogEntry::Checkpoint, None);
+            cluster.propose(crate::nodes::record::LogEntry::Checkpoint, None);
         }
     }
 
@@ -256,6 +251,19 @@ impl ChatState {
             seq: self.order.position(id).seq,
         };
         (rooms.into_iter().map(|(name, id, room)| summary((name, id, room.count()))).collect(), truncated)
+    }
+
+    /// The names of sessions and rooms.
+    fn names(&self, numbers: &Numbered) -> Named {
+        let client = |session: &SessionId| self.participants.get(*session).map(|it| it.name().clone());
+        let room = |room: &RoomId| {
+            let room = self.rooms.get(*room).filter(|it| !it.has_ended());
+            room.and_then(|it| it.key().room().cloned())
+        };
+        Named {
+            sessions: numbers.sessions.iter().map(client).collect(),
+            rooms: numbers.rooms.iter().map(room).collect(),
+        }
     }
 
     // ---- client requests

@@ -271,7 +271,7 @@ impl HistoryStore for SqliteStore {
         }
     }
 
-    fn mark(&mut self, mark: Option<LogMark>) {
+    fn mark(&mut self, mark: LogMark) {
         match self.turn.last_mut() {
             // Nothing came between them.
             Some(WriterCommand::Mark(last)) => *last = mark,

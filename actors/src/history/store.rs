@@ -171,7 +171,7 @@ pub struct Restored {
     pub rooms: Vec<StoredRoom>,
     /// The `id`s that are still remembered, the oldest first.
     pub ids: Vec<StoredId>,
-    /// How far it has followed the log of several nodes, if it ever did.
+    /// How far it follows the log of several nodes, if it does. A store of a server without others has none.
     pub mark: Option<LogMark>,
 }
 
@@ -272,11 +272,11 @@ pub trait HistoryStore: Send {
     fn note_sent(&mut self, _room: RoomId, _seq: Seq) {}
 
     /// With several nodes: everything up to this record of their log was appended. It is noted in the commit that contains
-    /// the last of it, or in a later one. `None`: the store follows no log from here on, which is noted in the next commit.
+    /// the last of it, or in a later one.
     ///
     /// An entry with numbers of the log that cannot be stored is the last that is tried: no later one is stored, and no
     /// mark is noted.
-    fn mark(&mut self, _mark: Option<LogMark>) {}
+    fn mark(&mut self, _mark: LogMark) {}
 
     /// Whether entries wait for [`end_turn`](Self::end_turn).
     fn has_queued(&self) -> bool {

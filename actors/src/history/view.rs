@@ -40,7 +40,7 @@ impl View {
     }
 
     /// Notes how far the store has followed the log.
-    pub(super) fn mark(&mut self, mark: Option<LogMark>) {
+    pub(super) fn mark(&mut self, mark: LogMark) {
         if !self.lacks_a_message {
             self.store.mark(mark);
         }

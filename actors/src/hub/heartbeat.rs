@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use super::closing::Closing;
 use super::connections::Entry;
 use super::core::Core;
-use super::wheel::Tick;
+use super::wheel::{self, Tick};
 use crate::connection::{Chunk, Queued};
 use crate::frame::{self};
 use crate::ids::SessionId;
+use crate::metrics::busiest::{BusyRoom, MOST, SlowSession};
 
 /// Longest time that a closing connection may take to end before its socket is reset.
 const LINGER: Duration = Duration::from_secs(5);
@@ -24,6 +25,7 @@ impl Core {
     /// Sends pings, and closes connections that are silent, stalled, or do not end by themselves.
     pub(super) fn tick(&mut self, now: Instant) {
         let (mut waiting, mut slow, mut most) = (0, 0, 0);
+        let mut slowest: Vec<SlowSession> = Vec::new();
         for session in self.wheel.advance() {
             let tick = self.wheel.now();
             let Some(entry) = self.entry(session).filter(|entry| entry.due == tick) else { continue };
@@ -32,7 +34,9 @@ impl Core {
                 waiting += 1;
                 most = most.max(queued);
                 let oldest = entry.connection.oldest_offered();
-                slow += u64::from(oldest.is_some_and(|at| now.saturating_duration_since(at) >= SLOW_FROM));
+                let waited = oldest.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+                slow += u64::from(waited >= SLOW_FROM);
+                note_slow(&mut slowest, SlowSession { session, bytes: queued, waited });
                 self.metrics.outboxes_seen(queued, 1);
             }
             let next = self.look_after(session, now);
@@ -45,9 +49,19 @@ impl Core {
         self.metrics.outbox_holds(most);
         self.worker.slow_connections.store(slow, Relaxed);
         self.worker.busiest_room_permille.store(self.busiest_room.permille(), Relaxed);
+        self.worker.busiest.set_sessions(slowest);
         if self.wheel.now().is_multiple_of(BUSIEST_ROOM_TICKS) {
-            self.busiest_room.turn();
+            let rooms = self.turn_busiest_rooms();
+            self.worker.busiest.set_rooms(rooms);
         }
+    }
+
+    /// Begins a new span of the busiest rooms. Returns those of the one that ends.
+    fn turn_busiest_rooms(&mut self) -> Vec<BusyRoom> {
+        let span = wheel::period(self.config.heartbeat) * BUSIEST_ROOM_TICKS;
+        let per_second = |deliveries: u32| f64::from(deliveries) / span.as_secs_f64();
+        let rooms = self.busiest_room.turn().into_iter();
+        rooms.map(|(room, count)| BusyRoom { room, deliveries_per_second: per_second(count) }).collect()
     }
 
     /// Does the due work for one connection. Returns the tick at which to examine it next.
@@ -108,5 +122,14 @@ impl Core {
         if after.frames > 0 {
             self.touch(session);
         }
+    }
+}
+
+/// Keeps a connection among the slowest ones, if it is one of them.
+fn note_slow(slowest: &mut Vec<SlowSession>, slow: SlowSession) {
+    if slowest.len() < MOST {
+        slowest.push(slow);
+    } else if let Some(least) = slowest.iter_mut().min_by_key(|it| it.waited).filter(|it| it.waited < slow.waited) {
+        *least = slow;
     }
 }

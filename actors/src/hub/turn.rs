@@ -77,7 +77,7 @@ impl Core {
             self.spare_batches.push(batch);
         }
         if let Some(local) = self.rooms.get_mut(&room) {
-            self.busiest_room.count(&mut local.deliveries, deliveries);
+            self.busiest_room.count(room, &mut local.deliveries, deliveries);
             local.members = members;
             if local.members.is_empty() {
                 self.rooms.remove(&room);

@@ -141,7 +141,7 @@ impl Checkpoint {
     pub fn read(bytes: &[u8]) -> Result<Self, BadRecord> {
         match bytes.split_first() {
             Some((&FORMAT, body)) => postcard::from_bytes(body).map_err(|_| BadRecord::Foreign),
-            Some((&format, _)) if format > FORMAT => Err(BadRecord::Newer(format)),
+            Some((&format, _)) if format > FORMAT => Err(BadRecord::Newer { format, known: FORMAT }),
             _ => Err(BadRecord::Foreign),
         }
     }

@@ -198,10 +198,15 @@ impl LoggedMessage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadRecord {
     /// A newer server wrote it.
-    #[error("the log holds a record of format {0}, this server reads up to {FORMAT}: upgrade it")]
-    Newer(u8),
-    /// Nothing of ours wrote it.
-    #[error("the log holds something that no node wrote")]
+    #[error("it has format {format}, and this server reads up to {known}: upgrade this server")]
+    Newer {
+        /// Its format.
+        format: u8,
+        /// The newest format that this server reads.
+        known: u8,
+    },
+    /// It is no bytes of a node.
+    #[error("no node wrote it")]
     Foreign,
 }
 
@@ -234,7 +239,7 @@ impl Record {
                     postcard::take_from_bytes::<wire::Record<'_>>(body).map_err(|_| BadRecord::Foreign)?;
                 if rest.is_empty() { wire.try_into() } else { Err(BadRecord::Foreign) }
             }
-            Some((&format, _)) if format > FORMAT => Err(BadRecord::Newer(format)),
+            Some((&format, _)) if format > FORMAT => Err(BadRecord::Newer { format, known: FORMAT }),
             _ => Err(BadRecord::Foreign),
         }
     }

@@ -10,7 +10,7 @@ use starling_actors::LocalHub;
 use starling_actors::identity::RoomGlobs;
 use starling_actors::ids::HubId;
 use starling_actors::metrics::DisconnectReason;
-use starling_actors::vitals::{Died, VitalPart};
+use starling_actors::vitals::{Death, VitalPart};
 use starling_protocol::{ServerEvent, codec};
 use test_kit::raw::{PONG, frame, text_frame};
 use test_kit::{wait_until, within};
@@ -173,7 +173,7 @@ async fn a_hub_whose_thread_ends_is_known_to_have_died() {
     assert_eq!(server.chat.vitals().dead(), None);
     thread.stop();
     let died = within("the hub dies", server.chat.vitals().death()).await;
-    assert_eq!(died, Died(VitalPart::Hub));
+    assert_eq!(died, Death::Of(VitalPart::Hub));
 }
 
 thread_local! {

@@ -8,7 +8,7 @@ use prometheus::proto::{MetricFamily, MetricType};
 use crate::samples::samples;
 
 /// The metrics without labels that are read.
-const SINGLE: [&str; 17] = [
+const SINGLE: [&str; 26] = [
     "chat_cores",
     "chat_container_cpu_periods_total",
     "chat_container_cpu_throttled_periods_total",
@@ -22,14 +22,24 @@ const SINGLE: [&str; 17] = [
     "chat_connects_total",
     "chat_credits_in_use",
     "chat_credits_limit",
+    "chat_deliveries_total",
+    "chat_delivery_seconds_count",
+    "chat_delivery_seconds_sum",
     "chat_history_commit_seconds_count",
     "chat_history_commit_seconds_sum",
+    "chat_inboxes",
+    "chat_inboxes_limit",
+    "chat_outbox_bytes_highest",
+    "chat_outbox_limit_bytes",
     "chat_rooms",
+    "chat_rooms_limit",
     "process_cpu_seconds_total",
+    "process_resident_memory_bytes",
 ];
 
 /// The metrics that are read by the values of their labels, which are these.
-const LABELLED: [(&str, &[&str]); 7] = [
+const LABELLED: [(&str, &[&str]); 8] = [
+    ("chat_messages_total", &["kind"]),
     ("chat_thread_cpu_seconds_total", &["role", "worker"]),
     ("chat_thread_run_queue_seconds_total", &["role", "worker"]),
     ("chat_pressure_seconds_total", &["of", "resource", "kind"]),
@@ -45,16 +55,24 @@ pub struct Buckets(Vec<(f64, f64)>);
 
 /// A stage of one thread.
 #[derive(Debug, Clone, Default)]
-pub(super) struct StageReading {
-    pub(super) busy_seconds: f64,
-    pub(super) waits: Buckets,
+pub(crate) struct StageReading {
+    pub(crate) busy_seconds: f64,
+    pub(crate) waits: Buckets,
+    /// All waits together.
+    pub(crate) wait_seconds: f64,
+    pub(crate) completions: f64,
+    pub(crate) backlog: f64,
+    pub(crate) backlog_peak: f64,
 }
 
 /// A server's metrics at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Reading {
-    pub(super) at: Duration,
-    pub(super) stages: BTreeMap<(String, String), StageReading>,
+    pub(crate) at: Duration,
+    /// By the name of the stage, and the number of the worker.
+    pub(crate) stages: BTreeMap<(String, String), StageReading>,
+    /// The times from the reading of a message's frame until the kernel has taken it for a client.
+    pub(crate) deliveries: Buckets,
     values: BTreeMap<String, f64>,
 }
 
@@ -98,9 +116,9 @@ impl Reading {
         self.take(&format!("{name}_count"), label, histogram.get_sample_count() as f64);
         self.take(&format!("{name}_sum"), label, histogram.get_sample_sum());
         if name == "chat_stage_wait_seconds" {
-            let buckets = histogram.get_bucket().iter();
-            let buckets = buckets.map(|bucket| (bucket.upper_bound(), bucket.cumulative_count() as f64));
-            self.stage(label).waits.0 = buckets.chain([(f64::INFINITY, histogram.get_sample_count() as f64)]).collect();
+            self.stage(label).waits = Buckets::of(histogram);
+        } else if name == "chat_delivery_seconds" {
+            self.deliveries = Buckets::of(histogram);
         }
     }
 
@@ -109,11 +127,23 @@ impl Reading {
     }
 
     fn take<'a>(&mut self, name: &str, label: &dyn Fn(&str) -> &'a str, value: f64) {
-        if name == "chat_stage_busy_seconds_total" {
-            self.stage(label).busy_seconds = value;
+        let of_stage: Option<fn(&mut StageReading) -> &mut f64> = match name {
+            "chat_stage_busy_seconds_total" => Some(|stage| &mut stage.busy_seconds),
+            "chat_stage_wait_seconds_sum" => Some(|stage| &mut stage.wait_seconds),
+            "chat_stage_completions_total" => Some(|stage| &mut stage.completions),
+            "chat_stage_backlog" => Some(|stage| &mut stage.backlog),
+            "chat_stage_backlog_peak" => Some(|stage| &mut stage.backlog_peak),
+            _ => None,
+        };
+        if let Some(field) = of_stage {
+            *field(self.stage(label)) = value;
         } else if name == "chat_stage_wait_seconds_bucket" {
             if let Ok(bound) = label("le").parse() {
                 self.stage(label).waits.push(bound, value);
+            }
+        } else if name == "chat_delivery_seconds_bucket" {
+            if let Ok(bound) = label("le").parse() {
+                self.deliveries.push(bound, value);
             }
         } else if SINGLE.contains(&name) {
             self.values.insert(name.to_owned(), value);
@@ -124,7 +154,7 @@ impl Reading {
     }
 
     /// The value of a metric with these values of its labels.
-    pub(super) fn get(&self, name: &str, labels: &[&str]) -> Option<f64> {
+    pub(crate) fn get(&self, name: &str, labels: &[&str]) -> Option<f64> {
         if labels.is_empty() { self.values.get(name).copied() } else { self.values.get(&key(name, labels)).copied() }
     }
 }
@@ -134,6 +164,17 @@ fn key(name: &str, labels: &[&str]) -> String {
 }
 
 impl Buckets {
+    fn of(histogram: &prometheus::proto::Histogram) -> Self {
+        let buckets = histogram.get_bucket().iter();
+        let buckets = buckets.map(|bucket| (bucket.upper_bound(), bucket.cumulative_count() as f64));
+        Self(buckets.chain([(f64::INFINITY, histogram.get_sample_count() as f64)]).collect())
+    }
+
+    /// The number of values in all buckets.
+    pub(crate) fn count(&self) -> f64 {
+        self.0.last().map_or(0.0, |(_, count)| *count)
+    }
+
     /// Adds a bucket.
     pub fn push(&mut self, bound: f64, cumulative: f64) {
         let place = self.0.partition_point(|(other, _)| *other < bound);
@@ -174,6 +215,12 @@ impl Buckets {
 }
 
 impl Reading {
+    /// The sum of a metric over all values of its labels.
+    pub(crate) fn sum(&self, name: &str) -> f64 {
+        let is_its = |key: &str| key.strip_prefix(name).is_some_and(|rest| rest.starts_with(' '));
+        self.values.iter().filter(|(key, _)| is_its(key)).map(|(_, value)| value).sum()
+    }
+
     /// The roles and numbers of the threads whose CPU time is known.
     pub(super) fn threads(&self) -> impl Iterator<Item = (&str, &str)> {
         let times = self.values.keys().filter_map(|key| key.strip_prefix("chat_thread_cpu_seconds_total "));

@@ -101,12 +101,12 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    pub(super) fn new(figure: impl Into<String>, value: f64, limit: f64) -> Self {
+    pub(crate) fn new(figure: impl Into<String>, value: f64, limit: f64) -> Self {
         Self { figure: figure.into(), value, limit }
     }
 
     /// The value as a share of its limit.
-    pub(super) fn share(&self) -> f64 {
+    pub(crate) fn share(&self) -> f64 {
         if self.limit > 0.0 { self.value / self.limit } else { 0.0 }
     }
 }

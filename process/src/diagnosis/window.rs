@@ -170,6 +170,6 @@ impl<'a> Window<'a> {
 }
 
 /// The growth of a counter. A server that was restarted counts from zero again.
-fn grown(before: f64, now: f64) -> f64 {
+pub(crate) fn grown(before: f64, now: f64) -> f64 {
     if now >= before { now - before } else { now }
 }

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use starling_protocol::{ClientId, Epoch};
 use tokio::sync::oneshot;
 
-use crate::chat_server::command::{Command, DropReply};
+use crate::chat_server::command::{Command, DropReply, RemoveReply};
 use crate::history::{EntryNumber, RoomKey};
 use crate::ids::{RoomId, SessionId};
 use crate::nodes::digest::Digest;
@@ -32,7 +32,7 @@ pub(crate) enum Tag {
     /// The end of a room was proposed, which must not be proposed again meanwhile.
     End(RoomId),
     /// An operator, for the number of connections of a removed client.
-    Removed(oneshot::Sender<usize>),
+    Removed(RemoveReply),
     /// An operator, for the drop of a room.
     Dropped(DropReply),
     /// Whoever ends this node in order.

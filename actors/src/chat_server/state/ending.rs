@@ -3,7 +3,7 @@
 use starling_protocol::{Epoch, JoinedEvent, RoomName, ServerEvent};
 
 use super::{ChatState, TooManyRooms};
-use crate::chat_server::command::{DropError, DropReply};
+use crate::chat_server::command::{DropError, DropReply, NotDone};
 use crate::chat_server::effect::{Answer, Effect, Turn};
 use crate::chat_server::parts::cluster::Tag;
 use crate::chat_server::parts::order::Position;
@@ -57,6 +57,9 @@ impl ChatState {
         }
         let epoch = Epoch(self.numbers.draw());
         match &mut self.cluster {
+            Some(cluster) if !cluster.is_reachable => {
+                turn.reply(Answer::Dropped(reply, Err(NotDone::OutOfReach.into())));
+            }
             Some(cluster) => cluster.propose(LogEntry::Drop { key, epoch }, Some(Tag::Dropped(reply))),
             None => self.drop_now(&key, Some(reply), epoch, turn),
         }

@@ -8,8 +8,9 @@ use starling_protocol::{
 };
 
 use super::ChatState;
-use crate::chat_server::command::{Frame, OpenRefusal, OpenSession};
-use crate::chat_server::effect::Turn;
+use crate::chat_server::command::{Frame, NotDone, OpenRefusal, OpenSession, RemoveReply};
+use crate::chat_server::effect::{Answer, Turn};
+use crate::chat_server::parts::cluster::Tag;
 use crate::chat_server::parts::participants::{NameClaim, Participant};
 use crate::identity::{Claims, Identity};
 use crate::ids::SessionId;
@@ -135,7 +136,19 @@ impl ChatState {
         turn.close(holder, CloseCode::Replaced, "replaced by a newer connection of the same client");
     }
 
-    /// Closes all connections of a client and returns their number.
+    /// Closes all connections of a client, for an operator. With other nodes, those at all nodes.
+    pub(super) fn remove_as_operator(&mut self, client_id: ClientId, reply: RemoveReply, turn: &mut Turn) {
+        match &mut self.cluster {
+            Some(cluster) if !cluster.is_reachable => turn.reply(Answer::Removed(reply, Err(NotDone::OutOfReach))),
+            Some(cluster) => cluster.propose(LogEntry::Remove { client_id }, Some(Tag::Removed(reply))),
+            None => {
+                let count = self.remove_client(&client_id, turn);
+                turn.reply(Answer::Removed(reply, Ok(count)));
+            }
+        }
+    }
+
+    /// Closes all connections of a client to this server and returns their number.
     pub(super) fn remove_client(&mut self, name: &ClientId, turn: &mut Turn) -> usize {
         let holders = self.participants.holders(name).to_vec();
         for session in &holders {

@@ -142,6 +142,7 @@ impl ChatState {
             | Command::RemoveClient { .. }
             | Command::DropRoom { .. }
             | Command::ListRooms { .. }
+            | Command::Name { .. }
             | Command::ReadRoom { .. }
             | Command::Drain { .. }
             | Command::Tick { .. } => Wanted::default(),
@@ -240,6 +241,7 @@ fn session_of(command: &Command) -> Option<SessionId> {
         | Command::RemoveClient { .. }
         | Command::DropRoom { .. }
         | Command::ListRooms { .. }
+        | Command::Name { .. }
         | Command::ReadRoom { .. }
         | Command::Drain { .. }
         | Command::Heard(_)

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::ChatState;
 use super::talking::{Earlier, Stored, acknowledge, refuse_all};
-use crate::chat_server::command::DropReply;
+use crate::chat_server::command::{DropReply, NotDone};
 use crate::chat_server::effect::{Answer, Effect, NodeEffect, Turn};
 use crate::chat_server::parts::cluster::Tag;
 use crate::chat_server::parts::in_flight::MessageInFlight;
@@ -154,7 +154,7 @@ impl ChatState {
                 let count = self.cluster.as_ref().map_or(0, |cluster| cluster.names.holders(&client_id).len());
                 self.remove_client(&client_id, turn);
                 if let Some(Tag::Removed(reply)) = tag {
-                    turn.reply(Answer::Removed(reply, count));
+                    turn.reply(Answer::Removed(reply, Ok(count)));
                 }
                 return;
             }
@@ -457,8 +457,14 @@ impl ChatState {
         let (life, lobby) = (Incarnation(self.numbers.draw()), Epoch(self.numbers.draw()));
         if let Some(cluster) = &mut self.cluster {
             for tag in cluster.begin_anew(life, lobby) {
-                if let Tag::End(room) = tag {
-                    self.rooms.message_refused(room);
+                match tag {
+                    Tag::End(room) => self.rooms.message_refused(room),
+                    Tag::Removed(reply) => turn.reply(Answer::Removed(reply, Err(NotDone::CutOff))),
+                    Tag::Dropped(reply) => turn.reply(Answer::Dropped(reply, Err(NotDone::CutOff.into()))),
+                    // What it asked for has come about.
+                    Tag::Left(reply) => turn.reply(Answer::Left(reply)),
+                    // They are answered above, or their sessions are closed.
+                    Tag::Message(_) | Tag::Gate(_) => {}
                 }
             }
         }

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use starling_protocol::{Ack, ClientId, ErrorCode, PostMessage, Refusal, RoomName, Seq, ServerEvent, Target};
 
 use super::{ChatState, Direct};
-use crate::chat_server::command::{Frame, OperatorPost, PostReply, Posted};
+use crate::chat_server::command::{Frame, NotDone, OperatorPost, PostReply, Posted};
 use crate::chat_server::effect::{Answer, Effect, Turn};
 use crate::chat_server::parts::cluster::Tag;
 use crate::chat_server::parts::in_flight::{Asker, MessageInFlight};
@@ -228,6 +228,10 @@ impl ChatState {
         let key = id.as_ref().map(|id| self.ids.key(owner, id));
         if let Some(earlier) = key.and_then(|key| self.earlier(&key, None, turn.now)) {
             return self.repeat(Asker::Operator(reply), earlier, turn);
+        }
+        if self.cluster.as_ref().is_some_and(|cluster| !cluster.is_reachable) {
+            let refusal = Refusal::new(ErrorCode::Unavailable, NotDone::OutOfReach.to_string());
+            return turn.reply(Answer::Posted(reply, Err(refusal)));
         }
         match self.room_to_post_to(&room, turn) {
             Ok(room) => {

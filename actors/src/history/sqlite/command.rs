@@ -18,7 +18,7 @@ pub(super) enum WriterCommand {
     /// The room has ended. The receipt is returned with the outcome.
     Forget(DbRoom, Option<Receipt>),
     /// All messages up to this record of the log of several nodes were appended; `None`: no log is followed.
-    Mark(Option<LogMark>),
+    Mark(LogMark),
     /// Numbers for new rooms are wanted, from this one on.
     FindNumbers(u32),
     /// A checkpoint of the write-ahead log failed.

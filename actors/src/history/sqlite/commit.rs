@@ -60,21 +60,9 @@ impl<'a> Numbering<'a> {
     }
 }
 
-/// What a commit notes of the log of several nodes.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) enum Marking {
-    /// Nothing.
-    #[default]
-    Same,
-    /// That no log is followed.
-    Alone,
-    /// How far it was followed.
-    At(LogMark),
-}
-
 /// What a commit notes beside messages: rooms that have ended, how far inboxes were delivered, and how far the log of
 /// several nodes was followed.
-pub(super) type DuePart<'a> = (&'a [Forgotten], &'a FxHashMap<DbRoom, Seq>, Marking);
+pub(super) type DuePart<'a> = (&'a [Forgotten], &'a FxHashMap<DbRoom, Seq>, Option<LogMark>);
 
 /// Stores everything in one commit, or nothing.
 pub(super) fn write(
@@ -109,7 +97,7 @@ pub(super) fn write_singly(
     (forgotten, delivered, mark): DuePart<'_>,
 ) -> rusqlite::Result<Vec<Append>> {
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mark = if batch.iter().any(Append::is_placed) { Marking::Same } else { mark };
+    let mark = mark.filter(|_| !batch.iter().any(Append::is_placed));
     write_due(&transaction, (forgotten, delivered, mark))?;
     let mut numbering = Numbering::new(bounds);
     let (mut fault, mut lacks_placed) = (None, false);
@@ -148,14 +136,10 @@ pub(super) fn write_singly(
 }
 
 fn write_due(connection: &Connection, (forgotten, delivered, mark): DuePart<'_>) -> rusqlite::Result<()> {
-    match mark {
-        Marking::Same => {}
-        Marking::Alone => drop(connection.execute("DELETE FROM log_mark", [])?),
-        Marking::At(LogMark { log, position }) => {
-            let mut note =
-                connection.prepare_cached("INSERT OR REPLACE INTO log_mark (id, log, position) VALUES (1, ?1, ?2)")?;
-            note.execute((log.cast_signed(), position.cast_signed()))?;
-        }
+    if let Some(LogMark { log, position }) = mark {
+        let mut note =
+            connection.prepare_cached("INSERT OR REPLACE INTO log_mark (id, log, position) VALUES (1, ?1, ?2)")?;
+        note.execute((log.cast_signed(), position.cast_signed()))?;
     }
     for Forgotten { room, has_messages, .. } in forgotten {
         if *has_messages {

@@ -2,7 +2,8 @@
 //!
 //! A database that was restored from a copy, or that lost its last commits in a power failure, would assign seqs again
 //! that clients have already seen. Its rooms begin new epochs, and a client that resumes is told that nothing can be
-//! recovered.
+//! recovered. So do the rooms of a node of several servers whose history goes on alone: the other nodes go on in the old
+//! epochs, with other messages.
 //!
 //! Every start and every clean stop writes a random stamp into the database and into its lock file. A copy has an older
 //! stamp, another inode, or no lock file beside it.
@@ -166,6 +167,19 @@ pub(super) struct Continuity {
     is_durable: bool,
 }
 
+/// How a database is opened.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Opening {
+    /// Whether a non-empty write-ahead log existed before.
+    pub(super) had_log: bool,
+    /// Whether the database follows no log of several nodes from now on.
+    pub(super) goes_alone: bool,
+    pub(super) durability: Durability,
+}
+
+/// Gives every room a new epoch.
+const RENEW: &str = "UPDATE rooms SET epoch = random()";
+
 /// The reason that a database cannot be marked.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum MarkError {
@@ -186,15 +200,14 @@ impl MarkError {
 }
 
 impl Continuity {
-    /// Marks a database as written by this process. If needed, its rooms begin new epochs first. `had_log` tells
-    /// whether a non-empty write-ahead log existed before the database was opened.
+    /// Marks a database as written by this process. If needed, its rooms begin new epochs first.
     pub(super) fn begin(
         connection: &mut Connection,
         lock: &File,
         identity: FileIdentity,
-        had_log: bool,
-        durability: Durability,
+        opening: Opening,
     ) -> Result<Self, MarkError> {
+        let Opening { had_log, goes_alone, durability } = opening;
         // Only Linux has this file. On other systems every unclean stop counts as a power failure.
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
         let (inode, is_durable) = (identity.inode(), durability == Durability::Machine);
@@ -204,10 +217,15 @@ impl Continuity {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let last = last_start(&transaction)?;
         let found = Found { inode, boot: &this.boot, has_log: had_log };
-        if let Some(doubt) = doubt(last.as_ref(), NotedStamps::read(lock)?, &found) {
+        if goes_alone && transaction.execute("DELETE FROM log_mark", [])? > 0 {
+            let rooms = transaction.execute(RENEW, [])?;
+            warn!(
+                "the history was that of a node of several servers; from here on it is this server's alone, and its \
+                 {rooms} rooms begin new epochs"
+            );
+        } else if let Some(doubt) = doubt(last.as_ref(), NotedStamps::read(lock)?, &found) {
             // A history that follows the log of several nodes gets from it what it lacks.
-            let renew = "UPDATE rooms SET epoch = random() WHERE NOT EXISTS (SELECT 1 FROM log_mark)";
-            let rooms = transaction.execute(renew, [])?;
+            let rooms = transaction.execute(&format!("{RENEW} WHERE NOT EXISTS (SELECT 1 FROM log_mark)"), [])?;
             if rooms > 0 {
                 warn!("the history may lack its last messages: {doubt}; its {rooms} rooms begin new epochs");
             }

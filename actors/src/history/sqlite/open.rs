@@ -14,7 +14,7 @@ use super::open_error::OpenError;
 use super::ownership;
 use super::restored::restore;
 use super::schema::DbRoom;
-use super::written::WrittenDatabase;
+use super::written::{Opener, WrittenDatabase};
 use crate::history::Restored;
 
 /// The number of reader threads.
@@ -66,7 +66,7 @@ pub(super) fn open(settings: &SqliteSettings) -> Result<(Opened, Lock), OpenErro
 fn open_locked(settings: &SqliteSettings, lock: &Lock) -> Result<Opened, OpenError> {
     let path = settings.path.as_path();
     let of = |error| OpenError::of(path, error);
-    let writer = WrittenDatabase::open(settings, lock, true)?;
+    let writer = WrittenDatabase::open(settings, lock, Opener::Server)?;
     let files = OpenFiles::of(path).map_err(|error| OpenError::of_file(path, error))?;
     let readers = (0..READERS).map(|_| open_reader(path)).collect::<rusqlite::Result<_>>().map_err(of)?;
     let checkpoints = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(of)?;

@@ -11,7 +11,7 @@ use super::lock::Lock;
 use super::open_error::OpenError;
 use super::page::receiver;
 use super::schema::{DROPPED, DbRoom, SEQ_MAX, drop_step, mark_dropped, of_place, place, version};
-use super::written::WrittenDatabase;
+use super::written::{Opener, WrittenDatabase};
 use super::{SqliteSettings, connections, file, ownership, search};
 use crate::history::{Durability, RoomKey, StoredMessage};
 
@@ -276,7 +276,7 @@ fn parsed<T, E: std::error::Error + Send + std::marker::Sync + 'static>(value: R
 fn change(settings: &SqliteSettings) -> Result<(Lock, WrittenDatabase), OpenError> {
     ownership::check(&settings.path)?;
     let mut lock = Lock::take(&settings.path)?;
-    let database = WrittenDatabase::open(settings, &lock, false)?;
+    let database = WrittenDatabase::open(settings, &lock, Opener::Command)?;
     lock.keep();
     Ok((lock, database))
 }

@@ -10,6 +10,9 @@ use crate::history::Durability;
 pub struct SqliteSettings {
     /// The database file. Its folder is created if it does not exist.
     pub path: PathBuf,
+    /// Whether the store follows the log of several nodes. If not, a database that has followed one is a history of its
+    /// own from now on: its rooms begin new epochs, because the log has an order that this history will not have.
+    pub follows_log: bool,
     /// A message counts as committed when it survives this failure.
     pub durability: Durability,
     /// The largest number of messages per room; the oldest are dropped. `None`: no limit.

@@ -17,7 +17,7 @@ use crate::history::{
     Draft, Durability, EntryNumber, History, ReadPurpose, ReadToken, RoomKey, SearchText, StoredRoom,
 };
 use crate::identity::IdOwner;
-use crate::vitals::{Died, VitalPart, Vitals};
+use crate::vitals::{Death, VitalPart, Vitals};
 
 const ROOM: RoomId = RoomId(0);
 const EPOCH: Epoch = Epoch(7);
@@ -35,6 +35,7 @@ struct Store {
 fn settings(folder: &TempDir) -> SqliteSettings {
     SqliteSettings {
         path: folder.path().join("starling.db"),
+        follows_log: false,
         durability: Durability::Process,
         keep_messages: None,
         keep_for: None,
@@ -155,7 +156,7 @@ fn a_thread_that_panics_is_known_to_have_died_and_one_that_is_told_to_end_is_not
     history.connect(Arc::new(|_| panic!("a fault in a thread of the history, on purpose")), &vitals);
     history.append(message(2), &mut Vec::new());
     drop(history);
-    assert_eq!(vitals.dead(), Some(Died(VitalPart::History)));
+    assert_eq!(vitals.dead(), Some(Death::Of(VitalPart::History)));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use rustc_hash::FxHashMap;
 use starling_protocol::Seq;
 
 use super::command::{Append, WriterCommand};
-use super::commit::{Forgotten, Marking, Numbering, is_of_a_message, write, write_singly};
+use super::commit::{Forgotten, Numbering, is_of_a_message, write, write_singly};
 use super::file::{FileFault, OpenFiles};
 use super::log_extent::LogExtent;
 use super::report::Report;
@@ -26,7 +26,7 @@ use super::written::WrittenDatabase;
 use super::{SqliteSettings, connections, numbers};
 use crate::clock;
 use crate::history::thread::spawn;
-use crate::history::{HistoryMetrics, Receipt, ReportSink, StoreReport};
+use crate::history::{HistoryMetrics, LogMark, Receipt, ReportSink, StoreReport};
 use crate::log_interval::LogInterval;
 use crate::vitals::Vitals;
 
@@ -65,7 +65,7 @@ struct Due {
     /// The delivery positions of inboxes.
     delivered: FxHashMap<DbRoom, Seq>,
     /// How far the log of several nodes was followed. Written with the next commit, and not worth one of its own.
-    mark: Marking,
+    mark: Option<LogMark>,
 }
 
 impl Due {
@@ -190,7 +190,7 @@ impl Writer {
                     self.due.delivered.insert(room, seq);
                 }
                 WriterCommand::Mark(_) if self.lacks_placed => {}
-                WriterCommand::Mark(mark) => self.due.mark = mark.map_or(Marking::Alone, Marking::At),
+                WriterCommand::Mark(mark) => self.due.mark = Some(mark),
                 WriterCommand::FindNumbers(from) => self.numbers_from = Some(from),
                 WriterCommand::CheckpointFailed(error) if self.probe_at.is_none() => self.fail(&error),
                 WriterCommand::CheckpointFailed(_) => {}
@@ -258,7 +258,7 @@ impl Writer {
     fn refuse(&mut self, appends: &[Append]) {
         if appends.iter().any(Append::is_placed) {
             self.lacks_placed = true;
-            self.due.mark = Marking::Same;
+            self.due.mark = None;
         }
         if !appends.is_empty() {
             (self.sink)(StoreReport::new(Report::Refused(appends.iter().map(|append| append.number).collect())));
@@ -302,7 +302,7 @@ impl Writer {
             self.forgotten(receipt, true);
         }
         self.due.delivered.clear();
-        self.due.mark = Marking::Same;
+        self.due.mark = None;
         Ok(refused)
     }
 

@@ -6,11 +6,20 @@ use log::warn;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use super::continuity::Continuity;
+use super::continuity::{Continuity, Opening};
 use super::file::{FileIdentity, beside};
 use super::lock::Lock;
 use super::open_error::OpenError;
 use super::{SqliteSettings, connections};
+
+/// Who opens a database for writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opener {
+    /// A server. It makes the database if there is none.
+    Server,
+    /// An operator's command. The database must be there, and follows the log of several nodes afterwards if it did before.
+    Command,
+}
 
 /// A database that is marked as written by this process. Dropping it marks it as closed cleanly.
 #[derive(Debug)]
@@ -21,15 +30,18 @@ pub(super) struct WrittenDatabase {
 }
 
 impl WrittenDatabase {
-    /// Opens the locked database of the settings. Without `create` it must be there already.
-    pub(super) fn open(settings: &SqliteSettings, lock: &Lock, create: bool) -> Result<Self, OpenError> {
+    /// Opens the locked database of the settings.
+    pub(super) fn open(settings: &SqliteSettings, lock: &Lock, by: Opener) -> Result<Self, OpenError> {
         let path = settings.path.as_path();
         // Must be checked before the database is opened, because opening it creates a log.
         let had_log = fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
         connections::inspect(path)?;
-        let mut connection = connections::open_writer(settings, create).map_err(|error| OpenError::of(path, error))?;
+        let mut connection =
+            connections::open_writer(settings, by == Opener::Server).map_err(|error| OpenError::of(path, error))?;
         let identity = FileIdentity::at(path).map_err(|error| OpenError::of_file(path, error))?;
-        let begun = Continuity::begin(&mut connection, lock.file(), identity, had_log, settings.durability);
+        let goes_alone = by == Opener::Server && !settings.follows_log;
+        let opening = Opening { had_log, goes_alone, durability: settings.durability };
+        let begun = Continuity::begin(&mut connection, lock.file(), identity, opening);
         let continuity = begun.map_err(|error| error.at(path))?;
         Ok(Self { connection, continuity, is_abandoned: false })
     }

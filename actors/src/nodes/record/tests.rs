@@ -103,12 +103,12 @@ fn a_newer_format_is_told_apart_from_what_no_node_wrote() {
     let record = Record { incarnation: Incarnation(1), counter: 1, entries: Vec::new() };
     let mut newer = bytes(&record);
     newer[0] = FORMAT + 1;
-    assert_eq!(Record::read(&newer), Err(BadRecord::Newer(FORMAT + 1)));
+    assert_eq!(Record::read(&newer), Err(BadRecord::Newer { format: FORMAT + 1, known: FORMAT }));
     let mut longer = bytes(&record);
     longer.push(0);
     for foreign in [&b""[..], b"\0", b"hello", &longer] {
         let error = Record::read(foreign).expect_err("no node wrote it");
-        assert!(matches!(error, BadRecord::Foreign | BadRecord::Newer(b'h')), "{foreign:?}: {error}");
+        assert!(matches!(error, BadRecord::Foreign | BadRecord::Newer { format: b'h', .. }), "{foreign:?}: {error}");
     }
 }
 

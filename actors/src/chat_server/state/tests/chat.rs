@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use self::line::{Line, room};
 
 use super::super::ChatState;
-use crate::chat_server::command::{Command, DropError, HistoryQuery};
+use crate::chat_server::command::{Command, DropError, HistoryQuery, Named, Numbered};
 use crate::chat_server::effect::{Effect, Turn};
 use crate::clock::{self, Now};
 use crate::config::ChatConfig;
@@ -307,6 +307,19 @@ impl Chat {
         let query = HistoryQuery { room: room(name), page, search: None, limit: 200, bytes };
         self.apply(Command::ReadRoom { query, reply });
         answer.try_recv().unwrap().unwrap().messages.iter().map(|message| message.seq.0).collect()
+    }
+
+    /// Asks from outside the chat for the names of these clients' sessions and of these rooms; `-` for one without.
+    pub(in super::super) fn names(&mut self, clients: &[&str], rooms: &[RoomId]) -> (Vec<String>, Vec<String>) {
+        let sessions = clients.iter().map(|label| self.client(label).session).collect();
+        let (reply, mut answer) = oneshot::channel();
+        self.apply(Command::Name { numbers: Numbered { sessions, rooms: rooms.to_vec() }, reply });
+        let Named { sessions, rooms } = answer.try_recv().unwrap();
+        let none = || "-".to_owned();
+        (
+            sessions.into_iter().map(|name| name.map_or_else(none, |name| name.to_string())).collect(),
+            rooms.into_iter().map(|name| name.map_or_else(none, |name| name.to_string())).collect(),
+        )
     }
 
     /// Asks from outside the chat for the list of rooms.

@@ -197,3 +197,20 @@ fn the_global_chat_is_there_for_everybody_who_asks_before_anybody_has_entered_it
         ",
     );
 }
+
+#[test]
+fn sessions_and_rooms_have_names_while_they_are_there() {
+    let mut chat = Chat::new().and(&["alice", "bob"]);
+    chat.send("alice", "joins dev");
+    chat.take("alice");
+    let room = |chat: &Chat, name: &str| chat.state.find_room(name).unwrap();
+    let rooms = [room(&chat, "dev"), room(&chat, "lobby")];
+    let named = |clients: &[&str], rooms: &[&str]| {
+        (clients.iter().map(ToString::to_string).collect(), rooms.iter().map(ToString::to_string).collect())
+    };
+    assert_eq!(chat.names(&["alice", "bob"], &rooms), named(&["alice", "bob"], &["dev", "lobby"]));
+    chat.send("bob", "goes");
+    assert_eq!(chat.drops("dev"), Some(Ok(())));
+    chat.take("alice");
+    assert_eq!(chat.names(&["bob", "alice"], &rooms), named(&["-", "alice"], &["-", "lobby"]));
+}

@@ -47,6 +47,7 @@ fn a_clock_that_is_wrong_by_years_at_a_start_drops_nothing_before_it_has_gone_on
         transaction.commit().unwrap();
         let settings = SqliteSettings {
             path: "x".into(),
+            follows_log: false,
             durability: crate::history::Durability::Process,
             keep_messages: None,
             keep_for: Some(Duration::from_hours(7 * 24)),

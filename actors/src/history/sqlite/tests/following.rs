@@ -8,7 +8,8 @@ const LOG: u64 = 9;
 /// A history that follows a log, and keeps three messages of a room in memory.
 fn follow(folder: &TempDir) -> Store {
     let metrics = Arc::<HistoryMetrics>::default();
-    let store = SqliteStore::open(settings(folder), Arc::clone(&metrics)).unwrap();
+    let store =
+        SqliteStore::open(SqliteSettings { follows_log: true, ..settings(folder) }, Arc::clone(&metrics)).unwrap();
     let mut history = History::over(store, 3, 1_000_000).following_a_log();
     let restored = history.restore();
     let (tell, reports) = mpsc::channel();
@@ -25,7 +26,7 @@ impl Store {
             let placed = draft(seq).placed(entry.copies[0].key.clone(), Seq(seq));
             let placed: [Arc<StoredMessage>; 1] = [Arc::new(placed)];
             self.history.keep(entry, &placed, &mut Vec::new());
-            self.history.mark(Some(LogMark { log: LOG, position: seq }));
+            self.history.mark(LogMark { log: LOG, position: seq });
             self.bounds.1 = Seq(seq);
         }
     }
@@ -121,16 +122,21 @@ fn nothing_is_stored_behind_a_message_that_the_log_has_and_the_store_refuses() {
 }
 
 #[test]
-fn a_store_that_follows_no_log_any_more_says_so() {
+fn rooms_begin_new_epochs_once_when_their_store_follows_no_log_any_more_even_if_nothing_is_said_then() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = follow(&folder);
     store.keep(1..=2);
     drop(store);
-    let mut alone = Store::open(settings(&folder));
-    assert!(alone.restored.mark.is_some());
-    alone.history.mark(None);
-    alone.history.append(message(3), &mut Vec::new());
-    drop(alone);
-    let restored = Store::open(settings(&folder)).restored;
-    assert_eq!((restored.mark, restored.rooms[0].seq), (None, Seq(3)));
+    let room = |restored: &Restored| (restored.rooms[0].epoch, restored.rooms[0].seq);
+    let again = follow(&folder).restored;
+    assert_eq!(room(&again), (EPOCH, Seq(2)), "a node that comes back goes on in its epochs");
+    assert_eq!(crate::history::sqlite::operator::vacuum(&settings(&folder)).map(|_| ()).ok(), Some(()));
+    assert!(follow(&folder).restored.mark.is_some(), "a command without the node's settings changes nothing of it");
+    let alone = Store::open(settings(&folder)).restored;
+    let (epoch, seq) = room(&alone);
+    assert_eq!((alone.mark, seq), (None, Seq(2)));
+    assert_ne!(epoch, EPOCH);
+    let later = Store::open(settings(&folder)).restored;
+    assert_eq!((later.mark, room(&later)), (None, (epoch, Seq(2))), "its own epochs stay");
+    assert_eq!(follow(&folder).restored.mark, None, "and it is no node's any more");
 }

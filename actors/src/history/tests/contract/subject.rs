@@ -88,6 +88,7 @@ impl Subject {
             Kind::Sqlite(recent) => {
                 let settings = SqliteSettings {
                     path: folder.path().join("starling.db"),
+                    follows_log: false,
                     durability: Durability::Process,
                     keep_messages: messages.map(u64::from),
                     keep_for: None,

@@ -113,7 +113,7 @@ impl Reader {
         let of_log = LogState { id: LOG, first: LogPosition(1), last, checkpoints: Vec::new() };
         let begin = start(restored.mark, !restored.rooms.is_empty(), &of_log).unwrap();
         if restored.mark.is_none() {
-            history.mark(Some(LogMark { log: LOG, position: 0 }));
+            history.mark(LogMark { log: LOG, position: 0 });
         }
         let now = Now::read();
         let mut state =
@@ -131,6 +131,7 @@ impl Reader {
     fn over_file(folder: &Path) -> History {
         let settings = SqliteSettings {
             path: folder.join("starling.db"),
+            follows_log: true,
             durability: Durability::Process,
             keep_messages: None,
             keep_for: None,
@@ -185,7 +186,7 @@ impl Reader {
                         self.history.keep(entry, &placed, &mut done);
                     }
                     Effect::Node(NodeEffect::Applied(LogPosition(position))) => {
-                        self.history.mark(Some(LogMark { log: LOG, position }));
+                        self.history.mark(LogMark { log: LOG, position });
                     }
                     Effect::Read(request) => self.history.read(request, &mut done),
                     Effect::Forget { room, receipt } => self.history.forget(room, receipt, &mut done),

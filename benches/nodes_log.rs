@@ -1,6 +1,6 @@
 //! How many records a node writes through NATS and reads back, and what its thread costs for each.
 //!
-//! `cargo bench --bench log` measures records of 64 bytes and of 64 KiB, with the sync that NATS has by default and with
+//! `cargo bench --bench nodes_log` measures records of 64 bytes and of 64 KiB, with the sync that NATS has by default and with
 //! `sync_interval: always`, and one at a time. `RECORDS` (100,000) is the number of small ones.
 
 #![allow(

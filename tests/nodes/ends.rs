@@ -1,0 +1,136 @@
+//! A node that must not go on sends its clients to another one, says why, and ends with a failure.
+
+use rusqlite::Connection;
+use starling_actors::nodes::log::Log as _;
+use starling_actors::nodes::record::{FORMAT, LogEntry, LogPosition};
+use test_kit::nats::Nats;
+use test_kit::{Client, within};
+
+use crate::harness::{Ear, Scribe, operator, settings};
+use crate::server::{Server, nats, say};
+
+/// Why a node must not go on.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    /// Another node, which was upgraded, writes records that this one does not know.
+    NewerRecord,
+    ForeignRecord,
+    /// Another node has made something else of the log.
+    Diverged,
+    LogDeleted,
+    /// The disk refuses a message that the log has.
+    DiskRefuses,
+}
+
+impl Fault {
+    /// Lets it happen. Returns the reason that the node is to give.
+    async fn happen(self, nats: &Nats, node: &Server, alice: &mut Client) -> String {
+        let url = nats.url();
+        match self {
+            Self::NewerRecord => {
+                let position = Scribe::begin(&url, 1).await.write_bytes(vec![FORMAT + 1, 0, 0]).await.0;
+                format!(
+                    "cannot read record {position} of the log: it has format {}, and this server reads up to {FORMAT}: \
+                     upgrade this server",
+                    FORMAT + 1
+                )
+            }
+            Self::ForeignRecord => {
+                let position = Scribe::begin(&url, 1).await.write_bytes(b"\0hello".to_vec()).await.0;
+                format!("cannot read record {position} of the log: no node wrote it")
+            }
+            Self::Diverged => {
+                let mut scribe = Scribe::begin(&url, 1).await;
+                let at = scribe.write(vec![LogEntry::Checkpoint]).await;
+                scribe.write(vec![LogEntry::Digest { at, digest: 1 }]).await;
+                format!(
+                    "this node differs from another one in what it has made of the log up to record {}; keep its \
+                     folder for a look, and start it with an empty one",
+                    at.0
+                )
+            }
+            Self::LogDeleted => {
+                operator(&url).await.delete_stream("starling").await.unwrap();
+                "NATS has no stream starling any more: the log is gone".into()
+            }
+            Self::DiskRefuses => {
+                let fault =
+                    "CREATE TRIGGER fault BEFORE INSERT ON messages BEGIN SELECT RAISE(ABORT, 'on purpose'); END";
+                Connection::open(node.file()).unwrap().execute_batch(fault).unwrap();
+                say(alice, &["the disk refuses it"]).await;
+                "the history lacks a message that the log has: this node stops".into()
+            }
+        }
+    }
+}
+
+#[actix::test]
+async fn a_node_that_must_not_go_on_closes_its_clients_with_1001_says_why_and_ends_with_a_failure() {
+    let faults = [Fault::NewerRecord, Fault::ForeignRecord, Fault::Diverged, Fault::LogDeleted, Fault::DiskRefuses];
+    for fault in faults {
+        println!("{fault:?}");
+        let nats = nats().await;
+        // Longer than it takes to see that the log is gone.
+        let timeout = [("CHAT_NODE_TIMEOUT_SECONDS", "60")];
+        let mut node = Server::start(&nats, "a", &timeout).await;
+        let (mut alice, _) = node.enter("alice").await;
+        let (mut bob, _) = node.enter("bob").await;
+        say(&mut alice, &["one"]).await;
+        let reason = fault.happen(&nats, &node, &mut alice).await;
+        for client in [&mut alice, &mut bob] {
+            assert_eq!(within("the close", client.closed()).await, 1001, "{fault:?}");
+        }
+        drop((alice, bob));
+        assert_eq!(node.process.exit_code().await, Some(1), "{fault:?}");
+        let lines = node.process.further_lines();
+        let logged = lines.iter().filter(|line| line.contains("ERROR") && line.contains(&reason)).count();
+        assert_eq!(logged, 1, "{fault:?}: {reason}: {lines:#?}");
+        assert_eq!(lines.last(), Some(&format!("starling: {reason}")), "{fault:?}: {lines:#?}");
+    }
+}
+
+#[actix::test]
+async fn an_older_node_stops_before_a_record_of_a_newer_format_and_at_each_start_until_it_is_upgraded() {
+    let nats = nats().await;
+    let mut older = [Server::start(&nats, "a", &[]).await, Server::start(&nats, "b", &[]).await];
+    let (mut alice, _) = older[0].enter("alice").await;
+    say(&mut alice, &["one"]).await;
+    // The nodes go on together as long as the newer one writes what all know.
+    let mut newer = Scribe::begin(&nats.url(), 1).await;
+    newer.write(Vec::new()).await;
+    say(&mut alice, &["two"]).await;
+    let LogPosition(position) = newer.write_bytes(vec![FORMAT + 1, 0, 0]).await;
+    let reason = format!("cannot read record {position} of the log: it has format {}", FORMAT + 1);
+    for node in &mut older {
+        assert_eq!(node.process.exit_code().await, Some(1));
+        let kept: u64 = {
+            let file = Connection::open(node.file()).unwrap();
+            file.query_one("SELECT position FROM log_mark", [], |row| row.get::<_, i64>(0)).unwrap().cast_unsigned()
+        };
+        assert!(kept < position, "the upgraded node reads record {position} itself, its folder is at {kept}");
+        let (code, lines) = node.run_again();
+        assert_eq!(code, Some(1), "{lines}");
+        assert!(lines.contains(&reason), "{lines}");
+    }
+}
+
+#[actix::test]
+async fn an_older_node_does_not_start_from_a_checkpoint_of_a_newer_format() {
+    let nats = nats().await;
+    let mut node = Server::start(&nats, "a", &[]).await;
+    let (mut alice, _) = node.enter("alice").await;
+    say(&mut alice, &["one"]).await;
+    drop(alice);
+    node.process.signal(test_kit::process::Signal::TERM);
+    assert_eq!(node.process.exit_code().await, Some(0));
+    let mut ear = Ear::behind(&settings(&nats.url()), 0).await;
+    ear.log.store_checkpoint(LogPosition(1), vec![2, 0, 0].into());
+    within("the checkpoint is stored", async {
+        while starling::nats::NatsLog::connect(&settings(&nats.url())).await.unwrap().state().checkpoints.is_empty() {}
+    })
+    .await;
+    let (code, lines) = node.run_again();
+    assert_eq!(code, Some(1), "{lines}");
+    let reason = "the checkpoint cannot be read: it has format 2, and this server reads up to 1: upgrade this server";
+    assert!(lines.contains(reason), "{lines}");
+}
