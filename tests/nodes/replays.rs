@@ -53,7 +53,10 @@ async fn a_node_behind_a_trimmed_log_begins_at_a_checkpoint_and_shows_no_room_wi
     a = Server::start_again(folder, &variables).await;
     let way = Proxy::start(nats.address()).await;
     way.set(Way::Slow);
-    let empty = Server::begin(tempfile::tempdir().unwrap(), &way.url(), "c", &PATIENT);
+    let url = way.url();
+    // The proxy is on this thread.
+    let begin = move || Server::begin(tempfile::tempdir().unwrap(), &url, "c", &PATIENT);
+    let empty = tokio::task::spawn_blocking(begin).await.unwrap();
     empty.is_not_ready("catching up").await;
     raw::handshake(&empty, "/ws").await.expect_refusal(503, "unavailable");
     way.set(Way::Open);
@@ -83,7 +86,8 @@ async fn a_node_behind_a_trimmed_log_begins_at_a_checkpoint_and_shows_no_room_wi
     assert!(body.contains("b5"), "{body}");
 
     // A node that ends then goes on in its folder.
-    let variables = empty.variables();
+    let mut variables = empty.variables();
+    variables.push(("CHAT_NATS_URL".into(), nats.url()));
     let again = Server::start_again(empty.kill(), &variables).await;
     assert_eq!(again.history("busy"), [(5, "b5".to_owned())]);
 }
