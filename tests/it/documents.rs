@@ -202,7 +202,8 @@ pages! {
 #[test]
 fn every_page_that_calls_a_program_says_where_it_is() {
     let calls = |block: &Block| {
-        let is_shell = ["sh", "console"].contains(&block.language.as_str());
+        // In a cluster, `starling` is the name of an object.
+        let is_shell = ["sh", "console"].contains(&block.language.as_str()) && block.marks != ["kubernetes"];
         is_shell && block.text.split_whitespace().any(|word| ["starling", "bot-swarm"].contains(&word))
     };
     for (path, page) in pages() {
