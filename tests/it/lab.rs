@@ -22,8 +22,6 @@ const OPERATORS: usize = 8;
 
 const ADMIN_TOKEN: &str = "letmein-letmein-letmein";
 
-type Variables<'a> = &'a [(&'a str, &'a str)];
-
 type Body = Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>;
 
 /// The answer to a request for the stream.
@@ -165,25 +163,22 @@ async fn a_message_shows_in_the_points_and_in_the_parts_of_the_latency() {
 async fn names_are_for_those_who_may_know_them_and_figures_for_readers() {
     let issue = |arguments: &[&str]| token::issue(&starling(), arguments);
     let (client, operator) = (issue(&["alice"]), issue(&["root", "--admin"]));
-    let with_admin: &[(&str, &str)] = &[("CHAT_ADMIN_TOKEN", ADMIN_TOKEN)];
-    let jwt = [&JWT[..], with_admin].concat();
-    let cases: [(Variables<'_>, Option<&str>, u16, bool); 8] = [
-        (&[], None, 200, true),
-        (with_admin, None, 200, true),
-        (with_admin, Some(ADMIN_TOKEN), 200, true),
-        (&jwt, None, 401, false),
-        (&jwt, Some("x.y.z"), 401, false),
-        (&jwt, Some(&client), 200, false),
-        (&jwt, Some(&operator), 200, true),
-        (&jwt, Some(ADMIN_TOKEN), 200, true),
+    let with_admin = ("CHAT_ADMIN_TOKEN", ADMIN_TOKEN);
+    let open = TestServer::start(&[]);
+    let with_operators = TestServer::start(&[with_admin]);
+    let authenticated = TestServer::start(&[&JWT[..], &[with_admin]].concat());
+    let cases = [
+        (&open, None, 200, true),
+        (&with_operators, None, 200, true),
+        (&with_operators, Some(ADMIN_TOKEN), 200, true),
+        (&authenticated, None, 401, false),
+        (&authenticated, Some("x.y.z"), 401, false),
+        (&authenticated, Some(&*client), 200, false),
+        (&authenticated, Some(&*operator), 200, true),
+        (&authenticated, Some(ADMIN_TOKEN), 200, true),
     ];
-    // Started first: a start blocks this thread, and with it all requests.
-    let cases = cases.map(|(variables, token, status, sees_names)| {
-        (TestServer::start(variables), variables, token, status, sees_names)
-    });
-    join_all(cases.iter().map(async |(server, variables, token, status, sees_names)| {
-        let (token, status, sees_names) = (*token, *status, *sees_names);
-        let what = format!("{variables:?} {token:?}");
+    join_all(cases.into_iter().zip(0..).map(async |((server, token, status, sees_names), case)| {
+        let what = format!("case {case}, {token:?}");
         let bearer = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
         let once = raw::http(server, "GET", "/api/lab", &format!("Connection: close\r\n{bearer}")).await;
         let in_query = raw::get(server, &format!("/api/lab?token={}", token.unwrap_or_default())).await;
