@@ -197,3 +197,17 @@ async fn where_names_are_authenticated_private_messages_are_kept_for_whoever_com
     let kept = within("the kept message", bob.next_of("message")).await;
     assert_eq!((&kept["Message"], &kept["to"]), (&"for later".into(), &"bob".into()));
 }
+
+#[actix::test]
+async fn nodes_of_two_streams_of_one_nats_are_two_chats() {
+    let nats = nats().await;
+    let of = |stream| [("CHAT_NATS_STREAM", stream)];
+    let (a, b) = (Server::start(&nats, "a", &of("one")).await, Server::start(&nats, "b", &of("two")).await);
+    // The name is free in each of them.
+    let ((mut here, _), (mut there, _)) = (a.enter("alice").await, b.enter("alice").await);
+    here.send_json(&json!({"type": "message", "Message": "hi", "id": "m1"})).await;
+    assert_eq!(here.next_of("ack").await["seq"], 1);
+    there.send_json(&json!({"type": "message", "Message": "ho", "id": "m1"})).await;
+    assert_eq!(there.next_of("ack").await["seq"], 1);
+    assert_eq!((a.history("lobby"), b.history("lobby")), (vec![(1, "hi".into())], vec![(1, "ho".into())]));
+}
