@@ -130,7 +130,8 @@ impl Reading {
 }
 
 /// The stages in the order in which a message passes them; `worker_loop` is the worker threads as a whole.
-const STAGES: [&str; 7] = ["session", "chat_server", "history", "history_read", "hub", "socket_write", "worker_loop"];
+const STAGES: [&str; 8] =
+    ["session", "chat_server", "history", "history_read", "log", "hub", "socket_write", "worker_loop"];
 
 fn whole(value: f64) -> u64 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, and `as` saturates")]

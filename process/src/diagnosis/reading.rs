@@ -8,7 +8,7 @@ use prometheus::proto::{MetricFamily, MetricType};
 use crate::samples::samples;
 
 /// The metrics without labels that are read.
-const SINGLE: [&str; 26] = [
+const SINGLE: [&str; 28] = [
     "chat_cores",
     "chat_container_cpu_periods_total",
     "chat_container_cpu_throttled_periods_total",
@@ -29,6 +29,8 @@ const SINGLE: [&str; 26] = [
     "chat_history_commit_seconds_sum",
     "chat_inboxes",
     "chat_inboxes_limit",
+    "chat_nodes_lag_records",
+    "chat_nodes_reachable",
     "chat_outbox_bytes_highest",
     "chat_outbox_limit_bytes",
     "chat_rooms",

@@ -155,6 +155,20 @@ pub const RULES: &[Rule] = &[
         find: history_read,
     },
     Rule {
+        what: What::Broker,
+        when: "NATS cannot be reached, or a record takes half a second from packing to reading it back",
+        remedy: "Look at the servers of NATS: their disks, their CPU, and the network between them.",
+        would_refute: "The same waits with another NATS.",
+        find: broker,
+    },
+    Rule {
+        what: What::NodeLags,
+        when: "this node is a thousand records of the log behind",
+        remedy: "Give this node as much CPU and as fast a disk as the others have.",
+        would_refute: "The same lag on a faster machine.",
+        find: node_lags,
+    },
+    Rule {
         what: What::SlowClients,
         when: "frames wait a second for five clients or more, or clients were closed because they are slow",
         remedy: "Look at what these clients have in common: their network, or the load of their machine.",
@@ -393,6 +407,38 @@ fn history_read(window: &Window<'_>) -> Option<Found> {
         ];
         // Several threads may share the work, so this may be more than all of one.
         Found::sure(sentence, evidence).sure_if(false)
+    })
+}
+
+/// The wait for the log, in seconds, from which it counts as slow. An election of its leader takes longer.
+const LOG_WAITS: f64 = 0.5;
+
+/// The records by which a node must be behind for three seconds.
+const LAGS: f64 = 1_000.0;
+
+fn broker(window: &Window<'_>) -> Option<Found> {
+    let (is_away, wait) = (window.is_log_away(), window.log.wait);
+    // A node that is behind reads its own records late, too.
+    let is_slow = wait >= LOG_WAITS && window.lasting("chat_nodes_lag_records") < LAGS;
+    (is_away || is_slow).then(|| {
+        let sentence = if is_away {
+            "NATS cannot be reached: this node waits for the log of all nodes.".to_owned()
+        } else {
+            format!("NATS is slow: a record takes {:.0} ms until it is read back.", wait * 1e3)
+        };
+        let evidence = vec![
+            Evidence::new("NATS is out of reach (1: yes)", f64::from(u8::from(is_away)), 1.0),
+            Evidence::new("from packing a record to reading it back, p99 (seconds)", wait, LOG_WAITS),
+        ];
+        Found::sure(sentence, evidence)
+    })
+}
+
+fn node_lags(window: &Window<'_>) -> Option<Found> {
+    let lag = window.lasting("chat_nodes_lag_records");
+    (lag >= LAGS).then(|| {
+        let sentence = format!("This node is {lag:.0} records behind the log of all nodes.");
+        Found::sure(sentence, vec![Evidence::new("records that this node has not applied", lag, LAGS)])
     })
 }
 

@@ -198,6 +198,8 @@ fn causes() -> Vec<(What, Load)> {
             }),
         ),
         (What::HistoryRead, having(|load| load.stage("history_read", "-", 1.4, 0.3))),
+        (What::Broker, having(|load| load.stage("log", "-", 0.1, 0.9).set("chat_nodes_reachable", 1.0))),
+        (What::NodeLags, having(|load| load.stage("log", "-", 0.9, 0.9).set("chat_nodes_lag_records", 5_000.0))),
         (What::SlowClients, having(|load| load.set("chat_connections_slow", 40.0))),
         (What::SlowClient, having(|load| load.set("chat_connections_slow", 1.0))),
         (What::Flood, having(|load| load.set("chat_rejected_commands_total{code=\"rate_limited\"}", 300.0))),
@@ -302,6 +304,14 @@ fn a_moment_in_which_a_client_is_slow_is_no_verdict() {
     };
     let readings = [reading(&calm, 1), reading(&calm, 2), reading(&slow, 3), reading(&calm, 4)];
     assert_eq!(observe(&readings).what, What::Nothing);
+}
+
+#[test]
+fn a_log_that_cannot_be_reached_is_named_and_one_that_answers_is_not() {
+    let out = having(|load| load.set("chat_nodes_reachable", 0.0)).verdict();
+    assert_eq!((out.what, out.confidence), (What::Broker, Confidence::Sure), "{out:#?}");
+    let healthy = having(|load| load.stage("log", "-", 0.3, 0.01).set("chat_nodes_reachable", 1.0)).verdict();
+    assert_eq!(healthy.what, What::Nothing, "{healthy:#?}");
 }
 
 #[test]

@@ -57,6 +57,10 @@ causes! {
     Disk = "disk",
     /// Reading the stored history takes all of its thread.
     HistoryRead = "history_read",
+    /// The log of several nodes is slow, or cannot be reached.
+    Broker = "broker",
+    /// This node falls behind the log.
+    NodeLags = "node_lags",
     /// Several clients read too slowly.
     SlowClients = "slow_clients",
     /// One client reads too slowly.

@@ -43,6 +43,8 @@ pub(super) struct Window<'a> {
     pub(super) chat_server: Stage,
     pub(super) history: Stage,
     pub(super) history_read: Stage,
+    /// The log of several nodes.
+    pub(super) log: Stage,
 }
 
 impl<'a> Window<'a> {
@@ -53,11 +55,13 @@ impl<'a> Window<'a> {
         if seconds <= 0.0 {
             return None;
         }
-        let [chat_server, history, history_read] = [Stage::default(); 3];
-        let mut window = Self { seconds, first, last, all, workers: Vec::new(), chat_server, history, history_read };
+        let [chat_server, history, history_read, log] = [Stage::default(); 4];
+        let mut window =
+            Self { seconds, first, last, all, workers: Vec::new(), chat_server, history, history_read, log };
         window.chat_server = window.stage("chat_server", "-");
         window.history = window.stage("history", "-");
         window.history_read = window.stage("history_read", "-");
+        window.log = window.stage("log", "-");
         let numbers = last.stages.keys().filter(|(stage, _)| stage == "worker_loop").map(|(_, number)| number);
         let mut workers: Vec<Worker> = numbers.map(|number| window.worker(number)).collect();
         workers.sort_by(|a, b| b.whole.busy.total_cmp(&a.whole.busy));
@@ -107,6 +111,11 @@ impl<'a> Window<'a> {
     /// A gauge at the end; 0 if the server does not have it.
     pub(super) fn gauge(&self, name: &str) -> f64 {
         self.last.get(name, &[]).unwrap_or(0.0)
+    }
+
+    /// Whether the log of several nodes cannot be written at the end. A server that is alone has no log.
+    pub(super) fn is_log_away(&self) -> bool {
+        self.last.get("chat_nodes_reachable", &[]).is_some_and(|reachable| reachable < 1.0)
     }
 
     /// The least value of a gauge in the newest three readings: what lasts, and is no moment.
