@@ -134,17 +134,17 @@ knobs! {
         bind: SocketAddr = "CHAT_BIND", "127.0.0.1:8080", Address;
         /// Worker threads; 0: one per core that the process may use.
         workers: u64 = "CHAT_WORKERS", "0", Number(0, 64);
-        /// Most connections at a time, over any protocol; above the limit 128 more may use plain HTTP, and WebSockets
-        /// are refused with 503. 0: as many as the limit of open files allows.
+        /// Maximum number of connections at a time, over any protocol; above the limit 128 more may use plain HTTP, and
+        /// WebSockets are refused with 503. 0: as many as the limit of open files allows.
         connections: u64 = "CHAT_CONNECTIONS", "0", Number(0, 10_000_000);
-        /// Most connections of one client address, over any protocol; the next one is refused with 429. 0: no limit. An
-        /// IPv6 network of 64 bits counts as one address.
+        /// Maximum number of connections of one client address, over any protocol; the next one is refused with 429. 0:
+        /// no limit. An IPv6 network of 64 bits counts as one address.
         connections_per_address: u64 = "CHAT_CONNECTIONS_PER_ADDRESS", "0", Number(0, 10_000_000);
-        /// Most handshakes per second of one client address, and in one burst; more are refused with 429 and the time
-        /// to wait. 0: no limit.
+        /// Maximum number of handshakes per second of one client address, and in one burst; more are refused with 429
+        /// and the time to wait. 0: no limit.
         handshakes_per_second: u64 = "CHAT_HANDSHAKES_PER_SECOND", "0", Number(0, 1_000_000);
-        /// Most seconds for a TLS handshake, then for the head of each request, and for each 16 KiB of its body; a
-        /// slower connection is closed.
+        /// Maximum number of seconds for a TLS handshake, then for the head of each request, and for each 16 KiB of its
+        /// body; a slower connection is closed.
         handshake_seconds: u64 = "CHAT_HANDSHAKE_SECONDS", "5", Number(1, 60);
     }
     "Proxies and pages" {
@@ -169,42 +169,44 @@ knobs! {
         tls_key: String = "CHAT_TLS_KEY", "", OptionalFile;
     }
     "What a client may send" {
-        /// Most frames per second of one connection, on average; more are refused with `rate_limited`. 0: no limit.
+        /// Maximum number of frames per second of one connection, on average; more are refused with `rate_limited`. 0:
+        /// no limit.
         messages_per_second: u64 = "CHAT_MESSAGES_PER_SECOND", "50", Number(0, 1_000_000);
-        /// Most frames that one connection may send in one burst after a pause.
+        /// Maximum number of frames that one connection may send in one burst after a pause.
         burst: u64 = "CHAT_BURST", "100", Number(1, 1_000_000);
-        /// Most joins per minute of one connection, and in one burst; more are refused with `rate_limited`. 0: no
-        /// limit.
+        /// Maximum number of joins per minute of one connection, and in one burst; more are refused with
+        /// `rate_limited`. 0: no limit.
         joins_per_minute: u64 = "CHAT_JOINS_PER_MINUTE", "600", Number(0, 1_000_000);
-        /// Most bytes of one message's text, as UTF-8; a longer one is refused with `message_too_large`.
+        /// Maximum number of bytes of one message's text, as UTF-8; a longer one is refused with `message_too_large`.
         message_bytes: u64 = "CHAT_MESSAGE_BYTES", "16384", Number(1, 1_048_576);
-        /// Most bytes of one frame of a client, its fragments together; a larger one closes the connection with 1009.
+        /// Maximum number of bytes of one frame of a client, its fragments together; a larger one closes the connection
+        /// with 1009.
         frame_bytes: u64 = "CHAT_FRAME_BYTES", "131072", Number(4_096, 16_777_216);
     }
     "What a client receives" {
         /// Smallest frame in bytes that is compressed, once for all receivers that accept compression. 0: compression is
         /// not offered.
         compression_bytes: u64 = "CHAT_COMPRESSION_BYTES", "256", Number(0, 16_777_216);
-        /// Most unsent bytes of one client; a frame that would exceed it closes the connection with 4001.
+        /// Maximum number of unsent bytes of one client; a frame that would exceed it closes the connection with 4001.
         outbox_bytes: u64 = "CHAT_OUTBOX_BYTES", "1048576", Number(262_144, 67_108_864);
-        /// Most unsent bytes of all clients, divided equally among the workers, and never more than half of the memory
-        /// limit; above it the connections with the most are closed with 1013.
+        /// Maximum number of unsent bytes of all clients, divided equally among the workers, and never more than half
+        /// of the memory limit; above it the server closes the connections that have the most unsent bytes (code 1013).
         outboxes_bytes: u64 = "CHAT_OUTBOXES_BYTES", "1073741824", Number(262_144, 1_099_511_627_776);
-        /// Seconds after which a connection is closed with 4001 if its full socket has accepted no bytes; over HTTP, if
-        /// it has accepted fewer than 16 KiB.
+        /// Seconds after which a connection is closed with 4001 if its full socket has accepted no bytes. Over HTTP, a
+        /// connection is closed if it has accepted fewer than 16 KiB in this time.
         slow_client_seconds: u64 = "CHAT_SLOW_CLIENT_SECONDS", "20", Number(1, 3_600);
         /// Seconds between pings; a connection that is silent for two of them is closed with 4002.
         heartbeat_seconds: u64 = "CHAT_HEARTBEAT_SECONDS", "25", Number(1, 3_600);
     }
     "Rooms and memory" {
-        /// Most rooms that one client may be in; the next is refused with `too_many_rooms`.
+        /// Maximum number of rooms that one client may be in; the next is refused with `too_many_rooms`.
         rooms_per_client: u64 = "CHAT_ROOMS_PER_CLIENT", "64", Number(1, 10_000);
-        /// Most rooms; at the limit an empty room is removed for a new one, or the new one is refused with
+        /// Maximum number of rooms; at the limit an empty room is removed for a new one, or the new one is refused with
         /// `too_many_rooms`.
         rooms: u64 = "CHAT_ROOMS", "100000", Number(1, 10_000_000);
         /// Seconds for which an empty room is kept; longer while a stored history has messages of it.
         empty_room_seconds: u64 = "CHAT_EMPTY_ROOM_SECONDS", "300", Number(300, 31_536_000);
-        /// Most memory of the process in bytes; from 95 % of it, new connections and searches over HTTP are refused
+        /// Maximum memory of the process in bytes; from 95 % of it, new connections and searches over HTTP are refused
         /// with 503. 0: the memory limit of the container, if it has one.
         memory_bytes: u64 = "CHAT_MEMORY_BYTES", "0", Number(0, 1_125_899_906_842_624);
     }
@@ -213,27 +215,29 @@ knobs! {
         history: Chosen<HistoryMode> = "CHAT_HISTORY", "sqlite", HISTORY_MODES;
         /// The file of the stored history; its folder is created.
         history_path: String = "CHAT_HISTORY_PATH", "data/starling.db", FilePath;
-        /// When a message counts as stored: normal survives a crash of the process, full also one of the machine.
+        /// When a message counts as stored: normal survives a crash of the process, full also a crash of the machine.
         history_sync: Chosen<Durability> = "CHAT_HISTORY_SYNC", "normal", HISTORY_SYNCS;
-        /// Most stored messages of one room; the oldest are dropped first. 0: no limit.
+        /// Maximum number of stored messages of one room; the oldest are dropped first. 0: no limit.
         history_keep_messages: u64 = "CHAT_HISTORY_KEEP_MESSAGES", "0", Number(0, 1_000_000_000_000);
         /// Seconds for which a message stays stored. 0: no limit.
         history_keep_seconds: u64 = "CHAT_HISTORY_KEEP_SECONDS", "0", Number(0, 3_153_600_000);
-        /// Most bytes of the stored history without its search index; the oldest messages of all rooms are dropped first.
-        /// 0: no limit.
+        /// Maximum number of bytes of the stored history without its search index; the oldest messages of all rooms are
+        /// dropped first. 0: no limit.
         history_keep_bytes: u64 = "CHAT_HISTORY_KEEP_BYTES", "10737418240", Number(0, 1_125_899_906_842_624);
-        /// Most messages of one room in memory, as a cache in front of a stored history; the oldest are dropped first.
+        /// Maximum number of messages of one room in memory, as a cache in front of a stored history; the oldest are
+        /// dropped first.
         history_messages: u64 = "CHAT_HISTORY_MESSAGES", "1000", Number(1, 1_000_000);
-        /// Most bytes of messages of all rooms in memory; the oldest are dropped first.
+        /// Maximum number of bytes of messages of all rooms in memory; the oldest are dropped first.
         history_bytes: u64 = "CHAT_HISTORY_BYTES", "67108864", Number(65_536, 1_099_511_627_776);
-        /// Most message ids remembered to detect duplicates, each for five minutes; near the limit, the clients with
-        /// the most ids lose their oldest ones early.
+        /// Maximum number of message ids remembered to detect duplicates, each for five minutes; near the limit, the
+        /// clients with the most ids lose their oldest ones early.
         remembered_ids: u64 = "CHAT_REMEMBERED_IDS", "262144", Number(1_024, 100_000_000);
     }
     "Flow control and shutdown" {
-        /// Most commands of one client in flight; at the limit its socket is not read.
+        /// Maximum number of commands of one client in flight (received and not yet carried out); at the limit its
+        /// socket is not read.
         client_credits: u64 = "CHAT_CLIENT_CREDITS", "64", Number(1, 65_536);
-        /// Most commands of all clients in flight; at the limit no socket is read.
+        /// Maximum number of commands of all clients in flight; at the limit no socket is read.
         server_credits: u64 = "CHAT_SERVER_CREDITS", "4096", Number(1, 1_000_000);
         /// Seconds that clients have to leave when the server stops; their reconnects are spread over the same time.
         drain_seconds: u64 = "CHAT_DRAIN_SECONDS", "5", Number(0, 600);
@@ -246,13 +250,14 @@ knobs! {
         jwt_secret: Secret = "CHAT_JWT_SECRET", "", Hidden(32);
         /// The public key of the issuer of tokens, as PEM: RSA (RS256) or Ed25519 (`EdDSA`).
         jwt_public_key_file: String = "CHAT_JWT_PUBLIC_KEY_FILE", "", OptionalFile;
-        /// The bearer token of operators; empty: only a token with `admin` makes an operator.
+        /// The bearer token of operators. If it is empty, only clients whose token contains `admin: true` are
+        /// operators.
         admin_token: Secret = "CHAT_ADMIN_TOKEN", "", Hidden(16);
-        /// Most inboxes; at the limit, writing to a client that has none may be refused with `too_many_inboxes`. A
-        /// connected client always gets one.
+        /// Maximum number of inboxes; at the limit, writing to a client that has none may be refused with
+        /// `too_many_inboxes`. A connected client always gets one.
         inboxes: u64 = "CHAT_INBOXES", "100000", Number(1, 10_000_000);
-        /// Most inboxes that one client may create by writing to clients that have never connected; the next is refused
-        /// with `too_many_inboxes`.
+        /// Maximum number of inboxes that one client may create by writing to clients that have never connected; the
+        /// next is refused with `too_many_inboxes`.
         inboxes_per_client: u64 = "CHAT_INBOXES_PER_CLIENT", "1000", Number(1, 10_000_000);
     }
     "Several nodes" {
@@ -266,12 +271,13 @@ knobs! {
         nats_replicas: Chosen<usize> = "CHAT_NATS_REPLICAS", "1", REPLICAS;
         /// The name of this node, part of its guests' names. Empty: the name of the host.
         node_name: String = "CHAT_NODE_NAME", "", Name(true);
-        /// Seconds without a sign of life after which the others declare a node out, and after which a node that cannot
-        /// reach NATS closes its connections with 1001.
+        /// Seconds without a sign of life after which the other nodes declare a node dead, and after which a node that
+        /// cannot reach NATS closes its connections with 1001.
         node_timeout_seconds: u64 = "CHAT_NODE_TIMEOUT_SECONDS", "10", Number(2, 300);
     }
     "Page and log" {
-        /// The folder of the page, read at every request, for development of the page; empty: the compiled-in page.
+        /// The folder of the page, read at every request, for development of the page. Empty: the page that is compiled
+        /// into the program.
         web_dir: String = "CHAT_WEB_DIR", "", Folder;
         /// Filter of the log lines on standard error; while standard error is blocked, lines are dropped and counted.
         log: String = "CHAT_LOG", "info,actix_server=warn", LogFilter;

@@ -34,11 +34,11 @@ impl Limits {
     /// Registers them. They are constant while the server runs.
     pub(crate) fn register(self, registry: &Registry) -> prometheus::Result<()> {
         for (name, help, limit) in [
-            ("chat_connections_limit", "Most connections at a time.", self.connections),
-            ("chat_credits_limit", "Most commands that may be on their way.", self.credits),
-            ("chat_rooms_limit", "Most rooms.", self.rooms),
-            ("chat_inboxes_limit", "Most inboxes that come from writing to clients.", self.inboxes),
-            ("chat_outbox_limit_bytes", "Most bytes that may wait for one client.", self.outbox_bytes),
+            ("chat_connections_limit", "Maximum number of connections at a time.", self.connections),
+            ("chat_credits_limit", "Maximum number of commands in flight.", self.credits),
+            ("chat_rooms_limit", "Maximum number of rooms.", self.rooms),
+            ("chat_inboxes_limit", "Maximum number of inboxes that come from writing to clients.", self.inboxes),
+            ("chat_outbox_limit_bytes", "Maximum number of bytes that may wait for one client.", self.outbox_bytes),
         ] {
             let gauge = IntGauge::new(name, help)?;
             gauge.set(i64::try_from(limit).unwrap_or(i64::MAX));

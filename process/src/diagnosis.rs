@@ -49,7 +49,7 @@ fn nothing(window: &Window) -> Verdict {
         confidence: Confidence::Sure,
         sentence: format!("Nothing is saturated{nearest}."),
         evidence,
-        remedy: "None is needed.".to_owned(),
+        remedy: "Nothing to do.".to_owned(),
         would_refute: "Latencies that grow at this load: then the cause is outside these figures, for example the \
                        network or the clients."
             .to_owned(),

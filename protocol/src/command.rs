@@ -59,7 +59,7 @@ pub enum ClientCommand<'a> {
         room: RoomName,
         /// The position and the direction.
         page: HistoryPage,
-        /// Most messages in the answer, 1 to [`HISTORY_LIMIT_MAX`](crate::limits::HISTORY_LIMIT_MAX).
+        /// Maximum number of messages in the answer, 1 to [`HISTORY_LIMIT_MAX`](crate::limits::HISTORY_LIMIT_MAX).
         limit: u16,
     },
     /// Reads the client's private messages, if the server stores them.
@@ -68,7 +68,7 @@ pub enum ClientCommand<'a> {
         with: Option<ClientId>,
         /// The position and the direction.
         page: HistoryPage,
-        /// Most messages in the answer, 1 to [`HISTORY_LIMIT_MAX`](crate::limits::HISTORY_LIMIT_MAX).
+        /// Maximum number of messages in the answer, 1 to [`HISTORY_LIMIT_MAX`](crate::limits::HISTORY_LIMIT_MAX).
         limit: u16,
     },
     /// Checks that the server answers.

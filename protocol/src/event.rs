@@ -145,13 +145,13 @@ pub struct InboxPosition {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ServerLimits {
-    /// Most bytes of a message's text, as UTF-8.
+    /// Maximum number of bytes of a message's text, as UTF-8.
     pub message_bytes: u32,
     /// Frames per second that are accepted in the long run; 0: no limit.
     pub messages_per_second: u32,
     /// Frames that are accepted at once after a pause.
     pub burst: u32,
-    /// Most rooms that one connection may be in.
+    /// Maximum number of rooms that one connection may be in.
     pub rooms: u32,
 }
 

@@ -166,7 +166,7 @@ enum Command {
         before: Option<u64>,
         /// Only messages with a greater `seq`, the oldest first to be chosen.
         after: Option<u64>,
-        /// Most messages in the answer; 50 if absent.
+        /// Maximum number of messages in the answer; 50 if absent.
         #[schemars(range(min = 1, max = limits::HISTORY_LIMIT_MAX))]
         limit: Option<u64>,
         /// The answers carry it.

@@ -340,7 +340,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
                 query: &[
                     parameter("before", "Only messages with a smaller `seq`: the newest of them.", Kind::Seq),
                     parameter("after", "Only messages with a greater `seq`: the oldest of them.", Kind::Seq),
-                    parameter("limit", "Most messages of the page; 50 if absent.", Kind::Limit),
+                    parameter("limit", "Maximum number of messages of the page; 50 if absent.", Kind::Limit),
                     parameter("q", "The words and `\"phrases\"` to search for.", Kind::Search),
                 ],
                 answer: Answer::Event("history"),

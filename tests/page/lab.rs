@@ -42,7 +42,10 @@ async fn a_person_sees_what_limits_the_server_and_what_happens_in_it() {
     )
     .await;
     let has = async |what: &str, condition: &str| page.until_true(what, condition).await;
-    has("it says what would refute it", "document.querySelector('#refute').textContent.length > 20").await;
+    let state = "document.querySelector('#verdict-state').textContent";
+    has("the bottleneck is named", &format!("{state}.startsWith('bottleneck: none · confidence: sure')")).await;
+    has("it says what would show that this is wrong", "document.querySelector('#refute').textContent.length > 20")
+        .await;
     has("the evidence is there", "document.querySelectorAll('#evidence tbody tr').length === 3").await;
     let stages = "[...document.querySelectorAll('#stages .stage-card')].map((card) => card.dataset.stage).join()";
     has("the stages stand in their order", &format!("{stages} === 'session,chat_server,history,hub,socket_write'"))

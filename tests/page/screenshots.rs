@@ -38,14 +38,14 @@ async fn the_page_at_three_widths_in_light_and_dark() {
     alice.until_true("in deploys", "document.querySelector('#title').textContent === '#deploys'").await;
     alice.click("[data-key='#lobby']").await;
     let talk = json!([
-        ["bob", "Good morning! The murmuration over the harbour last night was unreal."],
-        ["bob", "Thousands of them, turning as one. Pictures: https://example.org/starlings?y=2026"],
-        ["carol", "😍🐦✨"],
-        ["dieter", "Each bird only looks at its seven nearest neighbours. That is all it takes."],
-        ["eve.polastri", "So no bird ever talks to the whole flock? Like the hubs here: one message for each worker, never one for each member."],
-        ["bob", "Exactly.\n```\nsocket ─ Session ──▶ ChatServer ──▶ history ──▶ Hub\n```\nand `seq` keeps everybody in step."],
+        ["bob", "Good morning! The new release is on the test server."],
+        ["bob", "The list of changes is here: https://example.org/releases?version=2.4"],
+        ["carol", "👍🎉✨"],
+        ["dieter", "Thanks. The search is much faster than last week."],
+        ["eve.polastri", "Does a message still go once to each worker, and not once to each member? I want to describe it correctly in the manual."],
+        ["bob", "Yes.\n```\nsocket ─ Session ──▶ ChatServer ──▶ history ──▶ Hub\n```\nand `seq` is the number of the message in its room."],
         ["Grzegorz", "مرحبا بالجميع، صباح الخير"],
-        ["hina", "@alice are you coming on Saturday?"],
+        ["hina", "@alice are you coming to the meeting at two?"],
         ["carol", "tests are green", {"room": "deploys"}],
         ["fatima", "Do you have a minute?", {"to": "alice"}],
         ["carol", "I will bring coffee ☕"]

@@ -260,7 +260,7 @@ pub struct HistoryQuery {
     pub page: HistoryPage,
     /// Only messages with these words, the newest first.
     pub search: Option<SearchText>,
-    /// Most messages in the answer.
+    /// Maximum number of messages in the answer.
     pub limit: u16,
     /// Most bytes of messages in the answer.
     pub bytes: usize,

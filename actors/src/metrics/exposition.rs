@@ -57,7 +57,7 @@ impl Metrics {
         let mut waiting = Family::gauge("chat_mailbox_messages", "Messages in the mailboxes of all actors of a kind.");
         let mut highest = Family::gauge(
             "chat_mailbox_messages_highest",
-            "Most messages in the mailbox of one actor of the kind in the last minute.",
+            "Highest number of messages in the mailbox of one actor of the kind in the last minute.",
         );
         for kind in ActorKind::ALL {
             let mailboxes = self.mailboxes(*kind);
@@ -175,7 +175,7 @@ impl Metrics {
             ),
             Family::single_gauge(
                 "chat_outbox_bytes_highest",
-                "Most bytes in one outbox in the last minute.",
+                "Highest number of bytes in one outbox in the last minute.",
                 self.outbox_bytes_highest.get() as f64,
             ),
             Family::single_histogram(

@@ -226,8 +226,9 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_WARM_UP_SECONDS",
         flag: "warm-up-seconds",
-        help: "Seconds from the start whose deliveries, acks, completions and resumes are not in the latencies of the \
-               whole run; the latencies by second and by phase and all counts include them",
+        help: "Seconds at the start of the run whose measurements are not in the latencies of the whole run (of \
+               deliveries, acks, completions and resumes). The latencies by second and by phase, and all counts, \
+               include them",
         range: "seconds, or a time like 500ms, 90s or 2m; 0 to 31536000 seconds",
         default: "0",
         set: |config, value| seconds(value, 0.0, 31_536_000.0).map(|seconds| config.warm_up_seconds = seconds),
@@ -254,7 +255,8 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_DRAIN_SECONDS",
         flag: "drain-seconds",
-        help: "Seconds that a stopping swarm waits at most for outstanding acks and deliveries; docker kills after 10",
+        help: "Maximum number of seconds that a stopping swarm waits for outstanding acks and deliveries; docker \
+               kills after 10",
         range: "seconds, or a time like 500ms, 90s or 2m; 0 to 600 seconds",
         default: "8",
         set: |config, value| seconds(value, 0.0, 600.0).map(|seconds| config.drain_seconds = seconds),
@@ -273,8 +275,9 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_DIALECT",
         flag: "dialect",
-        help: "The server's protocol: starling; seed: each plain message to everybody, no handshake, no answers; \
-               echo: each message back to its sender; or another protocol by its name",
+        help: "The server's protocol: starling; seed (a server that sends each plain message to everybody, without \
+               handshake or answers); echo (a server that sends each message back to its sender); or another \
+               protocol by its name",
         range: "starling, seed, echo, centrifugo, socket.io, phoenix, mqtt or nats",
         default: "starling",
         set: |config, value| value.parse().ok().map(|dialect| config.dialect = dialect),
@@ -284,7 +287,8 @@ pub const KNOBS: &[Knob] = &[
         variable: "BOT_EXPECT",
         flag: "expect",
         help: "Expectations for the run: latencies (of deliveries, if no kind is named), counts, shares, or clean: \
-               everything planned was done, and nothing lost, doubled, reordered or misdelivered",
+               everything planned was done, and nothing was lost, duplicated, reordered or delivered to the wrong \
+               client",
         range: "a list like: clean, p99<250ms, connect.p99<1s, done>=99.9%, away=0",
         default: "clean",
         set: |config, value| value.parse().ok().map(|expect| config.expect = expect),
@@ -359,7 +363,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_FIND_FACTOR",
         flag: "find-factor",
-        help: "Factor by which find-limit raises the load until an expectation breaks",
+        help: "Factor by which find-limit raises the load until an expectation is not met",
         range: "a number, 1.1 to 10",
         default: "2",
         set: |config, value| within(value, 1.1, 10.0).map(|factor| config.find_factor = factor),
@@ -377,7 +381,8 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_FIND_PRECISION",
         flag: "find-precision",
-        help: "Precision of find-limit: the relative distance between the highest load kept and the lowest broken",
+        help: "Precision of find-limit: the search stops when the highest load that passed and the lowest that \
+               failed differ by no more than this share",
         range: "a number, 0.01 to 1",
         default: "0.05",
         set: |config, value| within(value, 0.01, 1.0).map(|precision| config.find_precision = precision),

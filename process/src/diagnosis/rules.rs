@@ -178,20 +178,20 @@ pub const RULES: &[Rule] = &[
     Rule {
         what: What::SlowClient,
         when: "frames wait a second for one to four clients",
-        remedy: "None for the server: it closes the client at its limit, and nobody else waits.",
+        remedy: "Nothing to do: the server closes the client at its limit, and nobody else waits.",
         would_refute: "Waits of other clients at the same time.",
         find: |window| slow_clients(window, false),
     },
     Rule {
         what: What::Flood,
         when: "ten commands a second or more are refused as too many",
-        remedy: "None for the server; a client that needs more: raise CHAT_MESSAGES_PER_SECOND.",
+        remedy: "Nothing to do, unless a client needs more: then raise CHAT_MESSAGES_PER_SECOND.",
         would_refute: "Refusals of clients that keep to their limit.",
         find: flood,
     },
     Rule {
         what: What::Connections,
-        when: "99 % of the connections that may be open are",
+        when: "99 % of the connections that are allowed are open",
         remedy: "Raise CHAT_CONNECTIONS and the limit of open files, or use another server.",
         would_refute: "Refusals with places left.",
         find: connections,

@@ -170,7 +170,7 @@ impl<'a> Window<'a> {
         for (figure, name, limit) in [
             ("the container's memory (bytes)", "chat_container_memory_bytes", "chat_container_memory_limit_bytes"),
             ("the connections", "chat_connections", "chat_connections_limit"),
-            ("the commands on their way", "chat_credits_in_use", "chat_credits_limit"),
+            ("the commands in flight", "chat_credits_in_use", "chat_credits_limit"),
         ] {
             all.push(Evidence::new(figure, self.gauge(name), self.gauge(limit)));
         }

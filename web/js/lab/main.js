@@ -5,7 +5,7 @@ import { base } from "../place.js";
 import { tab } from "../storage.js";
 import { byId, oncePerFrame } from "../view/dom.js";
 import { Feed } from "./feed.js";
-import { evidence, latencyBar, latencyMean, latencyParts, limitTable, namesTables, stageCard, verdictState } from "./panels.js";
+import { bottleneck, evidence, latencyBar, latencyMean, latencyParts, limitTable, namesTables, stageCard, verdictState } from "./panels.js";
 import { Past } from "./past.js";
 import { Plots } from "./plots.js";
 
@@ -47,7 +47,7 @@ const draw = oncePerFrame(() => {
   node("figures").hidden = false;
   node("token-form").hidden = !isAsking;
   node("server").textContent = server;
-  document.title = `${diagnosis.what.replaceAll("_", " ")} · Starling lab`;
+  document.title = `bottleneck: ${bottleneck(diagnosis)} · Starling lab`;
   const isLimit = !["nothing", "unknown"].includes(diagnosis.what);
   node("verdict").classList.toggle("is-limit", isLimit);
   node("verdict").classList.toggle("is-unknown", diagnosis.what === "unknown");

@@ -44,9 +44,17 @@ function table(caption, heads, rows, isCaptionShown = false) {
 }
 
 /** @param {Figures["diagnosis"]} diagnosis */
-export function verdictState({ what, subject, confidence, forSeconds }) {
-  const of = subject === null ? what : `${what}, ${subject}`;
-  return `${of.replaceAll("_", " ")} · ${confidence} · for ${span(forSeconds)}`;
+export function bottleneck({ what, subject }) {
+  if (what === "nothing") return "none";
+  if (what === "unknown") return "not known yet";
+  const cause = what.replaceAll("_", " ");
+  return subject === null ? cause : `${cause}, ${subject}`;
+}
+
+/** @param {Figures["diagnosis"]} diagnosis */
+export function verdictState(diagnosis) {
+  const { confidence, forSeconds } = diagnosis;
+  return `bottleneck: ${bottleneck(diagnosis)} · confidence: ${confidence} · for ${span(forSeconds)}`;
 }
 
 /** @param {Figures["diagnosis"]} diagnosis */
