@@ -73,7 +73,6 @@ impl Measured {
             stream: "starling".into(),
             replicas: 1,
             node: "bench".into(),
-            node_timeout: Duration::from_secs(10),
             record_bytes_max: 256 * 1024,
             patience: Duration::from_secs(10),
         };

@@ -269,7 +269,7 @@ knobs! {
         nats_stream: String = "CHAT_NATS_STREAM", "starling", Name(false);
         /// Servers of NATS that store each record; at least 3 for a chat that outlives one of them.
         nats_replicas: Chosen<usize> = "CHAT_NATS_REPLICAS", "1", REPLICAS;
-        /// The name of this node, part of its guests' names. Empty: the name of the host.
+        /// The name of this node, for people. Empty: the name of the host.
         node_name: String = "CHAT_NODE_NAME", "", Name(true);
         /// Seconds without a sign of life after which the other nodes declare a node dead, and after which a node that
         /// cannot reach NATS closes its connections with 1001.
@@ -382,7 +382,6 @@ impl Config {
             stream: self.nats_stream.clone(),
             replicas: self.nats_replicas.value,
             node: self.node_name(),
-            node_timeout: self.node_timeout(),
             record_bytes_max: RECORD_BYTES_MAX.max(size(self.message_bytes) + RECORD_OVERHEAD),
             patience: NATS_PATIENCE,
         })

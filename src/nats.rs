@@ -65,8 +65,6 @@ pub struct NatsSettings {
     pub replicas: usize,
     /// The name of this node, for people.
     pub node: String,
-    /// After this time without a sign of life a node is declared out.
-    pub node_timeout: Duration,
     /// The size of the largest record that the chat writes.
     pub record_bytes_max: usize,
     /// How long the first connection is tried.
@@ -257,7 +255,7 @@ async fn live(
     let Start { behind, sink, pulse } = start;
     let Engine { client, stream, checkpoints, events, .. } = engine;
     let link = Link { client, stream, name: settings.stream, log, checkpoints, progress, metrics, sink };
-    if let Err(fatal) = follow(Arc::new(link), behind, last, settings.node_timeout, commands, events).await {
+    if let Err(fatal) = follow(Arc::new(link), behind, last, commands, events).await {
         pulse.unfit(&fatal);
     }
     pulse.rest();
@@ -267,13 +265,12 @@ async fn follow(
     link: Arc<Link>,
     behind: LogPosition,
     last: LogPosition,
-    node_timeout: Duration,
     commands: UnboundedReceiver<Command>,
     mut events: UnboundedReceiver<async_nats::Event>,
 ) -> Result<(), Fatal> {
     // The first connection is not news.
     while events.try_recv().is_ok() {}
-    Hub::new(link, behind, last, node_timeout, commands, events).await?.run().await
+    Hub::new(link, behind, last, commands, events).await?.run().await
 }
 
 async fn state(engine: &Engine) -> Result<LogState, CannotConnect> {

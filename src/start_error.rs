@@ -28,7 +28,7 @@ pub enum StartError {
     #[error(transparent)]
     Log(#[from] CannotConnect),
     /// The history and the log of several nodes do not belong together.
-    #[error("this server cannot be a node of the chat in CHAT_NATS_STREAM: {0}")]
+    #[error("this server cannot be a node of the chat in CHAT_NATS_STREAM")]
     Node(#[from] CannotBegin),
     /// Tokens cannot be verified.
     #[error(transparent)]

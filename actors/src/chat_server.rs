@@ -8,6 +8,7 @@
 pub mod command;
 pub mod effect;
 mod handle;
+mod log_of_node;
 mod mailbox;
 mod node;
 mod parts;
@@ -31,8 +32,8 @@ pub use self::prepared::PreparedChat;
 
 use self::command::Command;
 use self::effect::Effect;
+use self::log_of_node::LogOfNode;
 use self::mailbox::{EndTurn, RegisterHub, Reported, SentToChat};
-use self::node::LogOfNode;
 use self::state::ChatState;
 use crate::clock::{self, Now};
 use crate::history::{Completion, Draft, EntryCopy, History, RoomKey};

@@ -328,6 +328,7 @@ fn differences(settings: &NatsSettings, config: &Config) -> Vec<String> {
         (config.discard == DiscardPolicy::New, "discard new messages where it is full".into()),
         (config.max_age.is_zero(), "have no max_age".into()),
         (config.max_messages_per_subject <= 0, "have no limit of messages per subject".into()),
+        (config.max_messages <= 0, "have no limit of messages".into()),
         (has_size(config.max_message_size.into(), record_bytes), format!("take messages of {record_bytes} bytes")),
         (!config.no_ack, "acknowledge messages".into()),
         (config.persist_mode != Some(PersistenceMode::Async), "not have the persistence mode \"async\"".into()),

@@ -36,9 +36,14 @@ const TICK: Duration = Duration::from_millis(50);
 /// The interval at which NATS is asked for the state of the stream.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How often in a row the state of the stream must look as if the log was lost, before it counts as lost. A server that
-/// has just become the leader may be behind for a moment.
-const LOOKS_LOST: u32 = 12;
+/// The interval at which this node says that it lives: several times in the shortest timeout of a node.
+const ALIVE_INTERVAL: Duration = Duration::from_millis(400);
+
+/// How often in a row the state of the stream must look as if the log was lost, before it counts as lost. A server of NATS
+/// that has just become the leader tells what it has applied, which may be behind for seconds on a slow disk. A look at
+/// which the log has grown does not count. If it grows because others write into what is left of it, the reader finds
+/// another record where it was.
+const LOOKS_LOST: u32 = 32;
 
 /// Longest time that the last records may take at the end.
 const LAST_WRITES: Duration = Duration::from_secs(2);
@@ -81,12 +86,13 @@ pub(super) struct Hub {
     answers: Subscriber,
     alive: Subscriber,
     life: Option<Incarnation>,
-    alive_interval: Duration,
     told_alive: Option<Instant>,
     looked: Option<Instant>,
     /// The newest record that was read when NATS was asked, and how often in a row the log ended before.
     read_when_looked: u64,
     looks_lost: u32,
+    /// Where the log ended at the latest look.
+    last_when_looked: u64,
     writer: Writer,
     reach: Reach,
     /// The newest record of the log when this node started.
@@ -98,7 +104,6 @@ impl Hub {
         link: Arc<Link>,
         behind: LogPosition,
         catches_up_to: LogPosition,
-        node_timeout: Duration,
         commands: UnboundedReceiver<Command>,
         events: UnboundedReceiver<Event>,
     ) -> Result<Self, Fatal> {
@@ -121,11 +126,11 @@ impl Hub {
             answers,
             alive,
             life: None,
-            alive_interval: node_timeout / 5,
             told_alive: None,
             looked: None,
             read_when_looked: 0,
             looks_lost: 0,
+            last_when_looked: 0,
             writer: Writer::new(clock::now()),
             reach: Reach::default(),
             catches_up_to: catches_up_to.0,
@@ -191,7 +196,6 @@ impl Hub {
 
     fn hear(&mut self, message: &Message) {
         match read_alive(&message.payload) {
-            Some(life) if Some(life) == self.life => {}
             Some(life) => (self.link.sink)(Heard::Alive(life)),
             None => debug!("something came on {} that no node of this version tells", message.subject),
         }
@@ -220,6 +224,9 @@ impl Hub {
             match serde_json::from_slice::<Acknowledgement>(&answer.payload) {
                 Ok(Acknowledgement { seq: Some(position), error: None }) => {
                     self.link.progress.saw_newest(position);
+                    if position >= self.read_when_looked {
+                        self.looks_lost = 0;
+                    }
                     match self.writer.acknowledged(number, now) {
                         Acknowledged::Late => {}
                         Acknowledged::Written => self.reach.proved(now),
@@ -256,6 +263,9 @@ impl Hub {
             Ok(Response::Ok(info)) => {
                 let (last, read) = (info.state.last_sequence, self.read_when_looked);
                 self.link.progress.saw_newest(last);
+                if last > std::mem::replace(&mut self.last_when_looked, last) {
+                    self.looks_lost = 0;
+                }
                 if last < read { Some(Fatal::Lost { last, read }) } else { None }
             }
             Ok(Response::Err { error }) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {
@@ -309,7 +319,7 @@ impl Hub {
             return Ok(());
         }
         if let Some(life) = self.life
-            && is_due(self.told_alive, self.alive_interval)
+            && is_due(self.told_alive, ALIVE_INTERVAL)
         {
             self.told_alive = Some(now);
             let told = self.link.client.publish(format!("{}.alive", self.link.name), write_alive(life)).await;

@@ -18,8 +18,9 @@ use super::link::Link;
 use super::place::{Met, Place};
 use super::progress::Ahead;
 
-/// Records that are asked for at once.
-const BATCH: usize = 256;
+/// Records that are asked for at once. As many of the largest must fit into what a server of NATS holds for a client,
+/// by default 64 MiB.
+const BATCH: usize = 64;
 
 /// How long a request for records is valid.
 const BATCH_VALID: Duration = Duration::from_secs(30);

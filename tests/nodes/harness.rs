@@ -24,7 +24,6 @@ pub(crate) fn settings(url: &str) -> NatsSettings {
         stream: "starling".into(),
         replicas: 1,
         node: "test".into(),
-        node_timeout: Duration::from_secs(2),
         record_bytes_max: 256 * 1024,
         patience: Duration::from_secs(1),
     }

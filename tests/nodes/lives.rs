@@ -29,6 +29,23 @@ async fn after_the_death_of_a_node_its_clients_resume_at_another_and_its_names_a
 }
 
 #[actix::test]
+async fn a_node_that_dies_while_nobody_says_anything_is_out_after_the_timeout() {
+    let nats = nats().await;
+    let (a, b) = (Server::start(&nats, "a", &[]).await, Server::start(&nats, "b", &[]).await);
+    let (mut anna, _) = a.enter("anna").await;
+    let (_bert, _) = b.enter("bert").await;
+    let _folder = b.kill();
+    // Looking writes nothing into the log.
+    wait_until("the dead node's client is no member any more", || {
+        let (_, body) = a.process.get("/api/rooms");
+        body.contains(r#""count":1"#)
+    })
+    .await;
+    anna.send_json(&json!({"type": "members", "room": "lobby"})).await;
+    assert_eq!(anna.next_of("members").await["clientIds"], json!(["anna"]));
+}
+
+#[actix::test]
 async fn a_node_that_leaves_in_order_is_out_at_once_and_tells_its_clients_to_go_elsewhere() {
     let nats = nats().await;
     let timeout = [("CHAT_NODE_TIMEOUT_SECONDS", "300")];

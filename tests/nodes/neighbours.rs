@@ -19,20 +19,21 @@ async fn two(nats: &Nats) -> (Ear, Ear) {
 }
 
 #[tokio::test]
-async fn a_life_is_heard_several_times_in_a_timeout_by_others_and_another_one_after_it() {
+async fn a_life_is_heard_several_times_in_a_timeout_by_all_and_another_one_after_it() {
     let nats = Nats::start().await;
     let (mut one, mut two) = two(&nats).await;
     let began = std::time::SystemTime::now();
+    let mut before = Vec::new();
     for _ in 0..5 {
-        let before = one.until(|heard| matches!(heard, Heard::Alive(Incarnation(2)))).await;
-        assert!(!before.iter().any(|heard| matches!(heard, Heard::Alive(Incarnation(1)))), "not by itself");
+        before.extend(one.until(|heard| matches!(heard, Heard::Alive(Incarnation(2)))).await);
     }
+    assert!(before.iter().any(|heard| matches!(heard, Heard::Alive(Incarnation(1)))), "by itself too");
     // The timeout is 2 s. A busy machine delays, but does not speed up.
     assert!(began.elapsed().unwrap().as_secs_f64() > 1.2, "and not all the time");
     two.log.begin(Incarnation(3));
     one.until(|heard| matches!(heard, Heard::Alive(Incarnation(3)))).await;
     let mut after = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..6 {
         after.extend(one.until(|heard| matches!(heard, Heard::Alive(_))).await);
     }
     assert!(!after.iter().any(|heard| matches!(heard, Heard::Alive(Incarnation(2)))), "{after:?}");

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::ChatServer;
 use super::effect::NodeEffect;
 use super::handle::ChatServerHandle;
+use super::log_of_node::LogOfNode;
 use super::prepared::PreparedChat;
 use super::state::ChatState;
 use crate::clock::Now;
@@ -16,18 +17,8 @@ use crate::config::ChatConfig;
 use crate::history::{EntryCopy, History, LogMark};
 use crate::metrics::Metrics;
 use crate::nodes::log::{Log, LogState};
-use crate::nodes::record::{BadRecord, Incarnation, LogPosition};
+use crate::nodes::record::{BadRecord, LogPosition};
 use crate::nodes::start;
-
-/// The log of all nodes, as this node has it.
-pub(super) struct LogOfNode {
-    pub(super) log: Box<dyn Log>,
-    /// See [`LogState::id`].
-    pub(super) id: u64,
-    /// The record behind which this node begins to read.
-    pub(super) behind: LogPosition,
-    pub(super) life: Incarnation,
-}
 
 /// What makes a server a node of several.
 pub struct NodeSettings {

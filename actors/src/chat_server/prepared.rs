@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
 use super::handle::ChatServerHandle;
-use super::node::LogOfNode;
+use super::log_of_node::LogOfNode;
 use super::state::ChatState;
 use super::{ChatServer, End};
 use crate::clock::{self, Now};

@@ -18,6 +18,6 @@ pub enum Heard {
     Reachable(bool),
     /// Records that were written and not read back may not be in the log: they are to be written again.
     Lost,
-    /// A life of another node says that it lives. Each says so several times in a node's timeout.
+    /// A life says that it lives, of another node or of this one. Each says so several times in two seconds.
     Alive(Incarnation),
 }

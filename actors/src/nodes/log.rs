@@ -40,7 +40,7 @@ pub struct LogState {
 ///   Writing a record twice is harmless.
 /// - **Reach.** [`Heard::Reachable`] says whether the log can be written. It begins as `false`, and becomes `true` once all
 ///   records have been read that were in the log when the node started.
-/// - **Life.** While this node lives, the others get [`Heard::Alive`] of it several times in a node's timeout.
+/// - **Life.** While this node lives, all nodes get [`Heard::Alive`] of it several times in two seconds, this one too.
 pub trait Log: Send {
     /// Starts to read the log, behind this record.
     fn connect(&mut self, behind: LogPosition, sink: HeardSink, vitals: &Vitals);

@@ -102,16 +102,34 @@ impl<T> Packer<T> {
     }
 }
 
-fn weight(entry: &LogEntry) -> usize {
+/// About the most bytes that an entry has in a record.
+pub(crate) fn weight(entry: &LogEntry) -> usize {
     // Names have at most 64 bytes and an `id` 256; a message has up to four of the former.
-    if let LogEntry::Message(message) = entry { message.text.len() + ENTRY_OVERHEAD + 512 } else { 2 * ENTRY_OVERHEAD }
+    let text = match entry {
+        LogEntry::Message(message) => &message.text,
+        LogEntry::Direct(message) => &message.text,
+        LogEntry::Begin { .. }
+        | LogEntry::Out { .. }
+        | LogEntry::Take { .. }
+        | LogEntry::Release { .. }
+        | LogEntry::Enter { .. }
+        | LogEntry::Leave { .. }
+        | LogEntry::Make { .. }
+        | LogEntry::End { .. }
+        | LogEntry::Sent { .. }
+        | LogEntry::Remove { .. }
+        | LogEntry::Drop { .. }
+        | LogEntry::Checkpoint
+        | LogEntry::Digest { .. } => return 2 * ENTRY_OVERHEAD,
+    };
+    text.len() + ENTRY_OVERHEAD + 512
 }
 
 #[cfg(test)]
 mod tests {
     use starling_protocol::{ClientId, RoomName};
 
-    use super::super::record::LoggedMessage;
+    use super::super::record::{DirectMessage, LoggedMessage};
     use super::*;
     use crate::history::RoomKey;
 
@@ -125,6 +143,12 @@ mod tests {
             text: "x".repeat(bytes).into(),
             id: None,
         })
+    }
+
+    fn direct(bytes: usize) -> LogEntry {
+        let name = |name| ClientId::parse(name).unwrap();
+        let text = "x".repeat(bytes).into();
+        LogEntry::Direct(DirectMessage { session: 1, to: name("bob"), client_id: name("alice"), text, id: None })
     }
 
     fn packed(packer: &mut Packer<u64>) -> Vec<Record> {
@@ -173,5 +197,14 @@ mod tests {
         assert_eq!(lengths, [vec![0, 100_000, 100_000], vec![100_000], vec![500_000], vec![10]]);
         let counters: Vec<u64> = records.iter().map(|record| record.counter).collect();
         assert_eq!(counters, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn no_record_of_a_turn_is_larger_than_records_may_be_whatever_its_messages_are() {
+        for entry in [message, direct] {
+            let mut packer = Packer::<u64>::new(Incarnation(7), "a", Epoch(1));
+            (0..240).for_each(|_| packer.push(entry(16_384), None));
+            packer.pack(|bytes| assert!(bytes.len() <= RECORD_BYTES_MAX, "{} bytes", bytes.len()));
+        }
     }
 }

@@ -18,8 +18,8 @@ use crate::history::{EntryNumber, RoomKey};
 use crate::ids::{RoomId, SessionId};
 use crate::nodes::digest::Digest;
 use crate::nodes::names::Names;
-use crate::nodes::packer::Packer;
-use crate::nodes::record::{Incarnation, LogEntry, LogPosition, RemoteSession};
+use crate::nodes::packer::{Packer, weight};
+use crate::nodes::record::{Incarnation, LogEntry, LogPosition, Record, RemoteSession};
 use crate::nodes::replica::Replica;
 
 /// Who waits for an entry of this node.
@@ -52,12 +52,18 @@ pub(crate) struct Cluster {
     heard: FxHashMap<Incarnation, Instant>,
     /// How long a life may be silent before it is declared out.
     timeout: Duration,
+    /// The newest time of the log that was read, and when.
+    newest: Option<(u64, Instant)>,
+    /// When anything was last heard from NATS: a record, or that a life lives, also the own one.
+    in_touch: Option<Instant>,
     /// What this node has told the log of the clients in its rooms, counting what is still on its way.
     own: FxHashSet<(RoomKey, ClientId)>,
     /// The newest record that the history has from before this process. Up to it messages are read for the state alone.
     pub(crate) kept_upto: LogPosition,
     /// The digests behind the newest checkpoints.
     pub(crate) checkpoints: VecDeque<(LogPosition, Digest)>,
+    /// The bytes of the records behind the newest checkpoint, or the last one that this node asked for.
+    bytes_behind: u64,
     /// The newest record when this node last asked for a checkpoint, or the one that it began from.
     pub(crate) asked_at: LogPosition,
     /// One moment on the clock of the log, and on this process's clock.
@@ -72,6 +78,10 @@ pub(crate) struct Cluster {
 
 /// Records between two checkpoints. A node that starts replays at most about twice as many.
 const CHECKPOINT_RECORDS: u64 = 20_000;
+
+/// About the most bytes of records between two checkpoints. Three checkpoints are kept, so the log has some four times as
+/// much.
+const CHECKPOINT_BYTES: u64 = 256 << 20;
 
 /// Most checkpoints whose digest is remembered: one is compared within a few records.
 const CHECKPOINTS_REMEMBERED: usize = 16;
@@ -88,9 +98,12 @@ impl Cluster {
             gate: Gate::default(),
             heard: FxHashMap::default(),
             timeout,
+            newest: None,
+            in_touch: None,
             own: FxHashSet::default(),
             kept_upto: LogPosition(0),
             checkpoints: VecDeque::new(),
+            bytes_behind: 0,
             asked_at: LogPosition(0),
             time: None,
             is_reachable: false,
@@ -153,8 +166,23 @@ impl Cluster {
         self.unreachable_since.take_if(|since| now.saturating_duration_since(*since) > timeout).is_some()
     }
 
-    /// A life of another node was heard of.
+    /// A record was read that has this time of the log.
+    pub(crate) fn has_read(&mut self, at: u64, record: &Record, now: Instant) {
+        self.bytes_behind += record.entries.iter().map(|entry| weight(entry) as u64).sum::<u64>();
+        self.newest = Some((at, now));
+        self.in_touch = Some(now);
+    }
+
+    /// The time of the log, in milliseconds since the Unix epoch, at which this node last heard from NATS. While it hears
+    /// nothing the time stands still, and what it says of others becomes void.
+    fn as_of(&self) -> u64 {
+        let since = self.in_touch.zip(self.newest).map(|(touch, (_, read))| touch.saturating_duration_since(read));
+        self.replica.at() + u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(0)
+    }
+
+    /// A life was heard of, of another node or of this one.
     pub(crate) fn is_alive(&mut self, life: Incarnation, now: Instant) {
+        self.in_touch = Some(now);
         self.heard.insert(life, now);
     }
 
@@ -164,7 +192,7 @@ impl Cluster {
         if !self.is_reachable {
             return;
         }
-        let (own, as_of) = (self.life(), self.replica.at());
+        let (own, as_of) = (self.life(), self.as_of());
         let others: Vec<_> = self.replica.alive().filter(|(life, _)| *life != own).collect();
         self.heard.retain(|life, _| others.iter().any(|(other, _)| other == life));
         for (incarnation, life) in others {
@@ -242,16 +270,18 @@ impl Cluster {
     /// Proposes a checkpoint if one is due. The node of the oldest life does, so that not all do.
     pub(crate) fn propose_checkpoint(&mut self) {
         let newest = self.checkpoints.back().map_or(0, |(at, _)| at.0).max(self.asked_at.0);
-        let is_due = self.replica.position().0 >= newest + CHECKPOINT_RECORDS;
+        let is_due = self.replica.position().0 >= newest + CHECKPOINT_RECORDS || self.bytes_behind >= CHECKPOINT_BYTES;
         let first = self.replica.alive().map(|(life, _)| life).next();
         if is_due && self.is_reachable && first == Some(self.life()) {
             self.asked_at = self.replica.position();
+            self.bytes_behind = 0;
             self.packer.push(LogEntry::Checkpoint, None);
         }
     }
 
     /// Remembers the digest behind a checkpoint.
     pub(crate) fn note_checkpoint(&mut self, position: LogPosition) {
+        self.bytes_behind = 0;
         self.checkpoints.push_back((position, self.digest));
         if self.checkpoints.len() > CHECKPOINTS_REMEMBERED {
             self.checkpoints.pop_front();

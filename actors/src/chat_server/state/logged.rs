@@ -74,6 +74,7 @@ impl ChatState {
     fn logged(&mut self, position: LogPosition, at: u64, record: Record, turn: &mut Turn) {
         let Some(cluster) = &mut self.cluster else { return };
         let admission = cluster.replica.read(position, at, &record);
+        cluster.has_read(cluster.replica.at(), &record, turn.now.at);
         if admission == Admission::Counts {
             let at = cluster.replica.at();
             let taken_at = cluster.instant(at, turn.now.at);
