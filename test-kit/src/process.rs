@@ -83,9 +83,21 @@ impl Program {
     }
 }
 
-/// Sends a signal to a child process.
+/// Sends a signal to a child process. After SIGSTOP it waits until all threads have stopped.
 pub fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
+    while signal == Signal::STOP && !has_stopped(child.id()) {
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Whether every thread of a process has stopped, or has ended.
+fn has_stopped(process: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else { return true };
+    threads.flatten().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['T', 'Z', 'X']))
+    })
 }
 
 /// Waits until a child process ends, and returns its output.
