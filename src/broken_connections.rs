@@ -4,7 +4,7 @@
 use actix_http::error::{DispatchError, ParseError};
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
-use crate::http_stream::ReaderLeft;
+use crate::reader_left::ReaderLeft;
 use crate::refusal::HttpCode;
 
 /// The reason that a connection ended before it became a WebSocket. A closed set, used as a label.

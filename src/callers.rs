@@ -10,6 +10,7 @@ use starling_actors::identity::{Claims, RoomGlobs};
 use starling_protocol::{ClientId, RoomName};
 
 use crate::auth::shown_token;
+use crate::lab::Watcher;
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::state::ServerState;
 
@@ -87,17 +88,6 @@ impl FromRequest for Reader {
             Caller::Client(claims) => Self { rooms: claims.rooms },
         }))
     }
-}
-
-/// A caller that watches the figures.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Watcher {
-    pub(crate) is_operator: bool,
-    /// Whether it may see the names of clients and rooms: an operator may, and anyone where names are not
-    /// authenticated, because there anyone may list the rooms and enter them.
-    pub(crate) sees_names: bool,
-    /// The expiry of its token, in milliseconds since the Unix epoch.
-    pub(crate) expires_at: Option<u64>,
 }
 
 impl FromRequest for Watcher {

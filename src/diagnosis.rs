@@ -17,8 +17,6 @@ use starling_actors::clock;
 use starling_process::diagnosis::{Reading, Verdict, What, observe};
 use starling_process::exposition::Family;
 
-use crate::lab::Lab;
-
 /// The interval between two readings.
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -86,8 +84,8 @@ impl Diagnosis {
         current.verdict = verdict;
     }
 
-    /// Judges the metrics of this registry once a second, for as long as the server runs. The lab gets them too.
-    pub(crate) async fn watch(self, registry: Registry, lab: Lab) {
+    /// Judges the metrics of this registry once a second, for as long as the server runs, and hands on what was read.
+    pub(crate) async fn watch(self, registry: Registry, hand_on: impl Fn(&[Reading])) {
         let started = clock::now();
         let (mut readings, mut steps) = (VecDeque::with_capacity(READINGS), Steps::new());
         let mut ticks = tokio::time::interval(INTERVAL);
@@ -108,7 +106,7 @@ impl Diagnosis {
             if let Some(line) = line {
                 info!("{line}");
             }
-            lab.take(readings);
+            hand_on(readings);
         }
     }
 }

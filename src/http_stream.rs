@@ -29,6 +29,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use self::phase::Phase;
 use crate::admission::Place;
+use crate::reader_left::ReaderLeft;
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::request_body::Body;
 use crate::request_head::{self, Follows, Head};
@@ -51,11 +52,6 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Unsent bytes of a response that the kernel may buffer. With the usual buffer of megabytes, an honest client on a
 /// slow line would seem to make no progress, because the kernel reports space only when a third of the buffer is free.
 const UNSENT_BYTES: u32 = 16 * 1024;
-
-/// The reader of an endless answer has left, as it is meant to.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("the reader has left")]
-pub(crate) struct ReaderLeft;
 
 /// Written by the framework before it reads a body whose client has sent `Expect: 100-continue`.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";

@@ -11,21 +11,21 @@ mod names;
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use schemars::JsonSchema;
 use serde::Serialize;
-use starling_actors::clock;
+use starling_actors::metrics::Metrics;
+use starling_actors::{ChatServerHandle, clock};
 use starling_process::diagnosis::Reading;
 use starling_process::lab::{Past, Snapshot};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 pub(crate) use self::names::Names;
-use crate::callers::Watcher;
-use crate::diagnosis::Diagnosed;
+use crate::diagnosis::{Diagnosed, Diagnosis};
 use crate::refusal::{HttpCode, HttpRefusal};
-use crate::state::ServerState;
 
 /// Most viewers at a time.
 const VIEWERS_MAX: usize = 32;
@@ -108,12 +108,35 @@ enum Shown {
     End,
 }
 
+/// A caller that watches the figures.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Watcher {
+    pub(crate) is_operator: bool,
+    /// Whether it may see the names of clients and rooms: an operator may, and anyone where names are not
+    /// authenticated, because there anyone may list the rooms and enter them.
+    pub(crate) sees_names: bool,
+    /// The expiry of its token, in milliseconds since the Unix epoch.
+    pub(crate) expires_at: Option<u64>,
+}
+
+/// The parts of a server that a picture shows.
+#[derive(Debug)]
+pub(crate) struct Subject {
+    /// The name and the version of the server's program.
+    pub(crate) server: String,
+    pub(crate) started: Instant,
+    pub(crate) diagnosis: Diagnosis,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) chat: ChatServerHandle,
+}
+
 /// The figures of a server and their viewers.
 #[derive(Debug, Clone)]
 pub(crate) struct Lab(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    subject: Subject,
     past: Mutex<Past>,
     /// The number of the newest second.
     second: watch::Sender<u64>,
@@ -125,8 +148,9 @@ struct Inner {
 }
 
 impl Lab {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(subject: Subject) -> Self {
         Self(Arc::new(Inner {
+            subject,
             past: Mutex::default(),
             second: watch::Sender::new(0),
             shown: watch::Sender::new(Shown::Nothing),
@@ -143,11 +167,11 @@ impl Lab {
     }
 
     /// Shows each second to the viewers, for as long as the server runs.
-    pub(crate) async fn show(self, state: Arc<ServerState>) {
+    pub(crate) async fn show(self) {
         let mut seconds = self.0.second.subscribe();
         while seconds.changed().await.is_ok() {
             if self.has_viewers() {
-                let picture = self.picture(&state).await;
+                let picture = self.picture().await;
                 self.0.shown.send_if_modified(|shown| {
                     let goes_on = !matches!(shown, Shown::End);
                     if goes_on {
@@ -170,20 +194,21 @@ impl Lab {
     }
 
     /// The picture of the newest second.
-    async fn picture(&self, state: &ServerState) -> Arc<Picture> {
+    async fn picture(&self) -> Arc<Picture> {
+        let Subject { server, started, diagnosis, metrics, chat } = &self.0.subject;
         let mut newest = self.0.picture.lock().await;
         let second = *self.0.second.borrow();
         if let Some(picture) = newest.as_ref().filter(|picture| picture.second == second) {
             return Arc::clone(picture);
         }
-        let names = Names::of(state).await;
+        let names = Names::of(metrics, chat).await;
         let snapshot = self.0.past.lock().unwrap_or_else(PoisonError::into_inner).whole();
         let picture = Arc::new(Picture::new(
             second,
             LabFigures {
-                server: state.chat_config().server.clone(),
-                uptime_seconds: state.uptime_seconds(),
-                diagnosis: state.diagnosis().told(),
+                server: server.clone(),
+                uptime_seconds: started.elapsed().as_secs(),
+                diagnosis: diagnosis.told(),
                 snapshot,
                 names: Some(names),
             },
@@ -193,8 +218,8 @@ impl Lab {
     }
 
     /// The figures with the points of the last five minutes, as JSON.
-    pub(crate) async fn whole(&self, state: &ServerState, watcher: Watcher) -> Bytes {
-        self.picture(state).await.whole(watcher.sees_names)
+    pub(crate) async fn whole(&self, watcher: Watcher) -> Bytes {
+        self.picture().await.whole(watcher.sees_names)
     }
 
     /// Starts a stream of events: the figures with the points of the last five minutes, and then those of each second.
@@ -204,7 +229,6 @@ impl Lab {
     /// 503: there are too many viewers, or the server stops.
     pub(crate) fn watch(
         &self,
-        state: Arc<ServerState>,
         watcher: Watcher,
     ) -> Result<impl Stream<Item = Result<Bytes, Infallible>> + use<>, HttpRefusal> {
         let shown = self.0.shown.subscribe();
@@ -215,7 +239,7 @@ impl Lab {
             let text = format!("{VIEWERS_MAX} viewers watch the figures already");
             HttpRefusal::new(HttpCode::Unavailable, text)
         })?;
-        let viewer = Viewer { lab: self.clone(), state, watcher, shown, has_begun: false, _place: place };
+        let viewer = Viewer { lab: self.clone(), watcher, shown, has_begun: false, _place: place };
         Ok(stream::unfold(viewer, async |mut viewer| Some((Ok(viewer.next().await?), viewer))))
     }
 
@@ -229,7 +253,6 @@ impl Lab {
 #[derive(Debug)]
 struct Viewer {
     lab: Lab,
-    state: Arc<ServerState>,
     watcher: Watcher,
     shown: watch::Receiver<Shown>,
     has_begun: bool,
@@ -245,7 +268,7 @@ impl Viewer {
         }
         if !self.has_begun {
             self.has_begun = true;
-            let picture = self.lab.picture(&self.state).await;
+            let picture = self.lab.picture().await;
             return Some(event(&picture.whole(self.watcher.sees_names)));
         }
         self.next_shown().await

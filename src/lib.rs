@@ -29,6 +29,7 @@ mod origin;
 mod page;
 mod path_prefix;
 mod process_metrics;
+mod reader_left;
 mod refusal;
 mod request_body;
 mod request_head;

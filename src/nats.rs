@@ -19,17 +19,14 @@ mod place;
 mod progress;
 mod reach;
 mod reader;
+mod settings;
 mod writer;
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
-use async_nats::ServerAddr;
 use bytes::Bytes;
-use percent_encoding::percent_decode_str;
 use starling_actors::clock;
 use starling_actors::nodes::log::{HeardSink, Log, LogState};
 use starling_actors::nodes::record::{Incarnation, LogPosition};
@@ -40,6 +37,7 @@ use tokio::sync::oneshot;
 
 pub use self::engine::{CannotConnect, Syncs};
 pub use self::reach::LogReach;
+pub use self::settings::NatsSettings;
 
 use self::checkpoints::Checkpoint;
 use self::engine::Engine;
@@ -49,44 +47,6 @@ use self::link::Link;
 pub use self::metrics::LogCollector;
 use self::metrics::LogMetrics;
 use self::progress::Progress;
-
-/// Where the log is, and what is asked of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NatsSettings {
-    /// The addresses of servers: `nats://` or `tls://`. The first user and password in them, or the first token in place
-    /// of a user, is for all of them.
-    pub urls: Vec<String>,
-    /// The file with the credentials of a user.
-    pub credentials: Option<PathBuf>,
-    /// The name of the stream: letters, digits, `_` and `-`. The subjects begin with it, and so does the name of the
-    /// store of checkpoints.
-    pub stream: String,
-    /// The number of servers that store the log.
-    pub replicas: usize,
-    /// The name of this node, for people.
-    pub node: String,
-    /// The size of the largest record that the chat writes.
-    pub record_bytes_max: usize,
-    /// How long the first connection is tried.
-    pub patience: Duration,
-}
-
-impl NatsSettings {
-    /// The user of the first address that has one, with its password; without a password it is a token.
-    fn user(&self) -> Option<(String, Option<String>)> {
-        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-        let addresses = self.urls.iter().filter_map(|url| url.parse::<ServerAddr>().ok());
-        let mut users =
-            addresses.filter_map(|address| Some((decoded(address.username()?), address.password().map(decoded))));
-        users.next()
-    }
-
-    /// The addresses without their passwords.
-    fn servers(&self) -> String {
-        let shown = self.urls.iter().map(|url| crate::config::without_password(url));
-        shown.collect::<Vec<_>>().join(",")
-    }
-}
 
 /// What the owner of the log asks for before the chat runs.
 enum Ask {

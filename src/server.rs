@@ -207,8 +207,9 @@ impl Server {
             }
             drop(pulse);
         });
-        actix_rt::spawn(state.diagnosis().clone().watch(judged, state.lab().clone()));
-        actix_rt::spawn(state.lab().clone().show(Arc::clone(&state)));
+        let lab = state.lab().clone();
+        actix_rt::spawn(state.diagnosis().clone().watch(judged, move |readings| lab.take(readings)));
+        actix_rt::spawn(state.lab().clone().show());
         actix_rt::spawn(summary::log_while_busy(Arc::clone(state.metrics())));
         actix_rt::spawn(memory_watch::watch(config.clone(), Arc::clone(&state), kept));
         let spoken = if tls.is_some() { ", TLS" } else { "" };

@@ -14,7 +14,7 @@ use prometheus::Registry;
 use starling_actors::chat_server::{ChatServerHandle, PreparedChat};
 use starling_actors::ids::HubId;
 use starling_actors::metrics::MetricsCollector;
-use starling_actors::{ChatConfig, LocalHub, Metrics};
+use starling_actors::{ChatConfig, LocalHub, Metrics, clock};
 
 use crate::accept::Accept;
 use crate::admission::Admission;
@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::diagnosis::Diagnosis;
 use crate::http;
 use crate::http_stream::HttpStream;
-use crate::lab::Lab;
+use crate::lab::{Lab, Subject};
 use crate::limit_metrics::Limits;
 use crate::nats::{LogCollector, LogReach};
 use crate::page::Pages;
@@ -89,6 +89,13 @@ impl Worker {
                 registry.register(Box::new(log.metrics.clone())).map_err(registered)?;
             }
         }
+        let lab = Lab::new(Subject {
+            server: chat_config.server.clone(),
+            started: clock::now(),
+            diagnosis: diagnosis.clone(),
+            metrics: Arc::clone(&metrics),
+            chat: handle.clone(),
+        });
         let state = Arc::new(ServerState::new(Shared {
             chat: handle,
             chat_config,
@@ -102,7 +109,7 @@ impl Worker {
             http_limits: config.http_limits(),
             log: log.map(|log| log.reach),
             diagnosis,
-            lab: Lab::new(),
+            lab,
         }));
         Ok(Self {
             state,

@@ -14,7 +14,8 @@ use starling_protocol::{
     ClientId, ErrorCode, HistoryEvent, HistoryPage, MessageId, RoomName, Seq, ServerEvent, codec, limits,
 };
 
-use crate::callers::{self, Operator, Reader, Watcher};
+use crate::callers::{self, Operator, Reader};
+use crate::lab::Watcher;
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::state::ServerState;
 use crate::{page, request_head, upgrade};
@@ -91,9 +92,9 @@ pub(super) async fn lab(request: HttpRequest, state: Data<ServerState>, watcher:
     // The stream under the framework has decided by the same rule how the connection goes on.
     let target = request.uri().path();
     if !request_head::wants_stream(request.method().as_str(), target, members) {
-        return Ok(response.content_type("application/json").body(state.lab().whole(&state, watcher).await));
+        return Ok(response.content_type("application/json").body(state.lab().whole(watcher).await));
     }
-    let events = state.lab().watch(state.clone().into_inner(), watcher)?;
+    let events = state.lab().watch(watcher)?;
     // nginx does not hold the events back.
     response.insert_header((header::HeaderName::from_static("x-accel-buffering"), "no"));
     Ok(response.content_type("text/event-stream").force_close().streaming(events))

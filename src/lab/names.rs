@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use starling_actors::ChatServerHandle;
 use starling_actors::chat_server::command::{Named, Numbered};
 use starling_actors::ids::RoomId;
+use starling_actors::metrics::Metrics;
 use starling_actors::metrics::busiest::{Busiest, BusyRoom, MOST, SlowSession};
 use starling_protocol::{ClientId, RoomName};
-
-use crate::state::ServerState;
 
 /// The longest time that a picture waits for the names. A `ChatServer` that is full answers later.
 const NAMES_TIME: Duration = Duration::from_millis(300);
@@ -49,8 +49,8 @@ struct HotRoom {
 
 impl Names {
     /// Those of a server at this moment.
-    pub(super) async fn of(state: &ServerState) -> Self {
-        let (sessions, rooms) = merge(state.metrics().workers().iter().map(|worker| worker.busiest.get()));
+    pub(super) async fn of(metrics: &Metrics, chat: &ChatServerHandle) -> Self {
+        let (sessions, rooms) = merge(metrics.workers().iter().map(|worker| worker.busiest.get()));
         if sessions.is_empty() && rooms.is_empty() {
             return Self::default();
         }
@@ -58,7 +58,7 @@ impl Names {
             sessions: sessions.iter().map(|it| it.session).collect(),
             rooms: rooms.iter().map(|it| it.room).collect(),
         };
-        let named = tokio::time::timeout(NAMES_TIME, state.chat().names(numbers)).await;
+        let named = tokio::time::timeout(NAMES_TIME, chat.names(numbers)).await;
         Self::new(&sessions, &rooms, named.ok().and_then(Result::ok).unwrap_or_default())
     }
 

@@ -24,7 +24,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::rustls::{self, InvalidMessage};
 
-use super::NatsSettings;
+use super::settings::NatsSettings;
 
 /// The oldest version of nats-server that the log is put on: older ones get no more fixes.
 const VERSION_MIN: (i64, i64, i64) = (2, 11, 0);
