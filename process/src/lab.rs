@@ -3,6 +3,7 @@
 //!
 //! [`Past`] is a pure state machine: readings of a server's metrics in, a [`Snapshot`] out. It reads no clock.
 
+mod interval;
 mod latency;
 mod stages;
 
@@ -12,9 +13,10 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::interval::{Interval, rounded};
 pub use self::latency::{Kind, Latency, Part};
 pub use self::stages::StageFigures;
-use crate::diagnosis::{self, Buckets, Evidence, Reading, StageReading, grown};
+use crate::diagnosis::{self, Buckets, Evidence, Reading, grown};
 
 /// Most points that are kept: five minutes at one a second.
 pub const POINTS_MAX: usize = 300;
@@ -91,64 +93,6 @@ impl Past {
     }
 }
 
-/// The growth of the metrics between two readings.
-#[derive(Debug)]
-struct Interval<'a> {
-    seconds: f64,
-    first: &'a Reading,
-    last: &'a Reading,
-}
-
-impl<'a> Interval<'a> {
-    /// From the first to the last of these readings. `None`: there is no time between them.
-    fn of(readings: &'a [Reading]) -> Option<Self> {
-        let (first, last) = readings.first().zip(readings.last())?;
-        let seconds = last.at.saturating_sub(first.at).as_secs_f64();
-        (seconds > 0.0).then_some(Self { seconds, first, last })
-    }
-
-    /// The growth of a metric without labels.
-    fn growth(&self, name: &str) -> f64 {
-        let value = |reading: &Reading| reading.get(name, &[]).unwrap_or(0.0);
-        grown(value(self.first), value(self.last))
-    }
-
-    /// The mean of the values that a histogram has got; `None` if it has got none.
-    fn mean(&self, name: &str) -> Option<f64> {
-        ratio(self.growth(&format!("{name}_sum")), self.growth(&format!("{name}_count")))
-    }
-
-    /// The growth of a stage, of each of its workers.
-    fn stages(&self, stage: &'a str) -> impl Iterator<Item = StageGrowth<'a>> {
-        let all = self.last.stages.iter().filter(move |((name, _), _)| name == stage);
-        all.map(|(key, now)| {
-            let none = StageReading::default();
-            let before = self.first.stages.get(key).unwrap_or(&none);
-            let mut waits = Buckets::default();
-            waits.add_growth(&now.waits, &before.waits);
-            StageGrowth {
-                worker: &key.1,
-                busy_seconds: grown(before.busy_seconds, now.busy_seconds),
-                wait_seconds: grown(before.wait_seconds, now.wait_seconds),
-                completions: grown(before.completions, now.completions),
-                waits,
-                now,
-            }
-        })
-    }
-}
-
-/// The growth of a stage of one worker.
-#[derive(Debug)]
-struct StageGrowth<'a> {
-    worker: &'a str,
-    busy_seconds: f64,
-    wait_seconds: f64,
-    completions: f64,
-    waits: Buckets,
-    now: &'a StageReading,
-}
-
 /// The point of the newest second; `None` if there are fewer than two readings.
 fn point(readings: &[Reading]) -> Option<Point> {
     let newest = readings.get(readings.len().checked_sub(2)?..)?;
@@ -192,20 +136,6 @@ fn limits(readings: &[Reading]) -> Vec<Evidence> {
         it.value = rounded(it.value);
     }
     limits
-}
-
-fn ratio(sum: f64, count: f64) -> Option<f64> {
-    (count > 0.0).then(|| sum / count)
-}
-
-/// The value with four significant digits: more is noise, and makes the events longer.
-fn rounded(value: f64) -> f64 {
-    if value == 0.0 || !value.is_finite() {
-        return value;
-    }
-    let digits = 3.0 - value.abs().log10().floor();
-    let scale = 10_f64.powf(digits.abs());
-    if digits >= 0.0 { (value * scale).round() / scale } else { (value / scale).round() * scale }
 }
 
 /// A time in seconds, to a hundredth.

@@ -5,8 +5,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::interval::{Interval, ratio, rounded};
 use super::stages::StageFigures;
-use super::{Interval, ratio, rounded};
 
 /// The utilisation up to which a server counts as one without load.
 const WITHOUT_LOAD: f64 = 0.1;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Interval, StageGrowth, rounded};
+use super::interval::{Interval, StageGrowth, rounded};
 
 /// The stages in the order in which a message passes them, and whether they are on its way.
 const ORDER: [(&str, bool); 8] = [

@@ -1,0 +1,75 @@
+//! The growth of a server's metrics in a span of time.
+
+use crate::diagnosis::{Buckets, Reading, StageReading, grown};
+
+/// The growth of the metrics between two readings.
+#[derive(Debug)]
+pub(super) struct Interval<'a> {
+    pub(super) seconds: f64,
+    pub(super) first: &'a Reading,
+    pub(super) last: &'a Reading,
+}
+
+impl<'a> Interval<'a> {
+    /// From the first to the last of these readings. `None`: there is no time between them.
+    pub(super) fn of(readings: &'a [Reading]) -> Option<Self> {
+        let (first, last) = readings.first().zip(readings.last())?;
+        let seconds = last.at.saturating_sub(first.at).as_secs_f64();
+        (seconds > 0.0).then_some(Self { seconds, first, last })
+    }
+
+    /// The growth of a metric without labels.
+    pub(super) fn growth(&self, name: &str) -> f64 {
+        let value = |reading: &Reading| reading.get(name, &[]).unwrap_or(0.0);
+        grown(value(self.first), value(self.last))
+    }
+
+    /// The mean of the values that a histogram has got; `None` if it has got none.
+    pub(super) fn mean(&self, name: &str) -> Option<f64> {
+        ratio(self.growth(&format!("{name}_sum")), self.growth(&format!("{name}_count")))
+    }
+
+    /// The growth of a stage, of each of its workers.
+    pub(super) fn stages(&self, stage: &'a str) -> impl Iterator<Item = StageGrowth<'a>> {
+        let all = self.last.stages.iter().filter(move |((name, _), _)| name == stage);
+        all.map(|(key, now)| {
+            let none = StageReading::default();
+            let before = self.first.stages.get(key).unwrap_or(&none);
+            let mut waits = Buckets::default();
+            waits.add_growth(&now.waits, &before.waits);
+            StageGrowth {
+                worker: &key.1,
+                busy_seconds: grown(before.busy_seconds, now.busy_seconds),
+                wait_seconds: grown(before.wait_seconds, now.wait_seconds),
+                completions: grown(before.completions, now.completions),
+                waits,
+                now,
+            }
+        })
+    }
+}
+
+/// The growth of a stage of one worker.
+#[derive(Debug)]
+pub(super) struct StageGrowth<'a> {
+    pub(super) worker: &'a str,
+    pub(super) busy_seconds: f64,
+    pub(super) wait_seconds: f64,
+    pub(super) completions: f64,
+    pub(super) waits: Buckets,
+    pub(super) now: &'a StageReading,
+}
+
+pub(super) fn ratio(sum: f64, count: f64) -> Option<f64> {
+    (count > 0.0).then(|| sum / count)
+}
+
+/// The value with four significant digits: more is noise, and makes the events longer.
+pub(super) fn rounded(value: f64) -> f64 {
+    if value == 0.0 || !value.is_finite() {
+        return value;
+    }
+    let digits = 3.0 - value.abs().log10().floor();
+    let scale = 10_f64.powf(digits.abs());
+    if digits >= 0.0 { (value * scale).round() / scale } else { (value / scale).round() * scale }
+}
