@@ -48,12 +48,12 @@ pub(crate) struct Cluster {
     pub(crate) names: Names,
     pub(crate) digest: Digest,
     pub(crate) gate: Gate,
-    /// When each life of another node was last heard of.
+    /// When each life was last heard of.
     heard: FxHashMap<Incarnation, Instant>,
     /// How long a life may be silent before it is declared out.
     timeout: Duration,
-    /// The newest time of the log that was read, and when.
-    newest: Option<(u64, Instant)>,
+    /// When the newest record was read.
+    read_at: Option<Instant>,
     /// When anything was last heard from NATS: a record, or that a life lives, also the own one.
     in_touch: Option<Instant>,
     /// What this node has told the log of the clients in its rooms, counting what is still on its way.
@@ -98,7 +98,7 @@ impl Cluster {
             gate: Gate::default(),
             heard: FxHashMap::default(),
             timeout,
-            newest: None,
+            read_at: None,
             in_touch: None,
             own: FxHashSet::default(),
             kept_upto: LogPosition(0),
@@ -166,17 +166,16 @@ impl Cluster {
         self.unreachable_since.take_if(|since| now.saturating_duration_since(*since) > timeout).is_some()
     }
 
-    /// A record was read that has this time of the log.
-    pub(crate) fn has_read(&mut self, at: u64, record: &Record, now: Instant) {
+    /// A record was read.
+    pub(crate) fn has_read(&mut self, record: &Record, now: Instant) {
         self.bytes_behind += record.entries.iter().map(|entry| weight(entry) as u64).sum::<u64>();
-        self.newest = Some((at, now));
-        self.in_touch = Some(now);
+        (self.read_at, self.in_touch) = (Some(now), Some(now));
     }
 
     /// The time of the log, in milliseconds since the Unix epoch, at which this node last heard from NATS. While it hears
     /// nothing the time stands still, and what it says of others becomes void.
     fn as_of(&self) -> u64 {
-        let since = self.in_touch.zip(self.newest).map(|(touch, (_, read))| touch.saturating_duration_since(read));
+        let since = self.in_touch.zip(self.read_at).map(|(touch, read)| touch.saturating_duration_since(read));
         self.replica.at() + u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(0)
     }
 

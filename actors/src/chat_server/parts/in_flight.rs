@@ -36,6 +36,18 @@ pub(crate) struct MessageInFlight {
     pub(crate) ticket: Ticket,
 }
 
+impl MessageInFlight {
+    pub(crate) fn new(
+        asker: Asker,
+        id: Option<IdKey>,
+        rooms: SmallVec<[RoomId; 2]>,
+        accepted_at: Instant,
+        ticket: Ticket,
+    ) -> Self {
+        Self { asker, repeats: Vec::new(), id, rooms, accepted_at, ticket }
+    }
+}
+
 /// All messages in flight, by number.
 ///
 /// Bounded by the credits in circulation: each message of a client holds one. A message of an operator holds its HTTP

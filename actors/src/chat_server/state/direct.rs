@@ -4,10 +4,10 @@
 //! the two clients are connected. The log decides whether the receiver is there.
 
 use smallvec::SmallVec;
-use starling_protocol::{Ack, ChatMessage, ClientId, ErrorCode, Refusal, ServerEvent};
+use starling_protocol::{ChatMessage, ClientId, ErrorCode, Refusal};
 
 use super::logged::{NotPlaced, Source};
-use super::talking::{Earlier, refuse_all};
+use super::talking::{Earlier, acknowledge_direct, keep_ticket, refuse_all};
 use super::{ChatState, Direct};
 use crate::chat_server::command::Frame;
 use crate::chat_server::effect::{Effect, Turn};
@@ -32,7 +32,7 @@ impl ChatState {
     /// Delivers a private message, or writes it into the log of all nodes.
     pub(super) fn send_direct(
         &mut self,
-        mut frame: Frame,
+        frame: Frame,
         to: ClientId,
         draft: Draft,
         id: Option<IdKey>,
@@ -47,10 +47,7 @@ impl ChatState {
             self.direct_ids.insert(id, Direct { to: to.clone(), at }, turn.now.at);
         }
         self.deliver_direct(to.clone(), draft, Some(frame.session), ticket, turn);
-        if let Some(id) = frame.id.take() {
-            let ack = Ack { id, at, room: None, seq: None, to: Some(to), duplicate: false };
-            turn.answer(&mut frame, ServerEvent::Ack(ack));
-        }
+        acknowledge_direct(frame, to, at, false, turn);
     }
 
     /// Delivers a private message to the connections of its receiver and of its sender.
@@ -80,14 +77,8 @@ impl ChatState {
         turn: &Turn,
     ) {
         let session = frame.session.number();
-        let number = self.in_flight.begin(MessageInFlight {
-            asker: Asker::Client(frame),
-            repeats: Vec::new(),
-            id,
-            rooms: SmallVec::new(),
-            accepted_at: turn.now.at,
-            ticket,
-        });
+        let asker = Asker::Client(frame);
+        let number = self.in_flight.begin(MessageInFlight::new(asker, id, SmallVec::new(), turn.now.at, ticket));
         let Draft { client_id, text, owner, id, .. } = draft;
         let message = DirectMessage { session, to, client_id, text, id: owner.zip(id) };
         if let Some(cluster) = &mut self.cluster {
@@ -134,16 +125,10 @@ impl ChatState {
         // It may have left, or have another name, since it wrote this.
         let sender = Some(frame.session).filter(|session| self.participants.get(*session).is_some());
         if sender.is_none() {
-            // The delivery does not pass the sender's hub, so it may end before the acknowledgement is there. The
-            // connection is closed when its tickets have ended.
-            let of_delivery = Ticket::without_credit(ticket.read_at);
-            frame.ticket = Some(std::mem::replace(&mut ticket, of_delivery));
+            keep_ticket(&mut frame, &mut ticket);
         }
         self.deliver_direct(to.clone(), draft, sender, ticket, turn);
-        if let Some(id) = frame.id.take() {
-            let ack = Ack { id, at, room: None, seq: None, to: Some(to.clone()), duplicate: false };
-            turn.answer(&mut frame, ServerEvent::Ack(ack));
-        }
+        acknowledge_direct(frame, to.clone(), at, false, turn);
         for asker in repeats {
             self.repeat(asker, Earlier::Direct(Direct { to: to.clone(), at }), turn);
         }

@@ -74,7 +74,7 @@ impl ChatState {
     fn logged(&mut self, position: LogPosition, at: u64, record: Record, turn: &mut Turn) {
         let Some(cluster) = &mut self.cluster else { return };
         let admission = cluster.replica.read(position, at, &record);
-        cluster.has_read(cluster.replica.at(), &record, turn.now.at);
+        cluster.has_read(&record, turn.now.at);
         if admission == Admission::Counts {
             let at = cluster.replica.at();
             let taken_at = cluster.instant(at, turn.now.at);
@@ -258,11 +258,13 @@ impl ChatState {
         if let Some(waiting) = waiting {
             let message = &last.message;
             let stored = Stored { room: &message.room, to: message.to.as_ref(), seq: message.seq, at: message.at };
-            acknowledge(waiting.asker, &stored, false, turn);
-            for asker in waiting.repeats {
+            let MessageInFlight { mut asker, repeats, ticket: own, .. } = *waiting;
+            ticket = own;
+            self.keep_ticket_if_gone(&mut asker, last.room, &mut ticket);
+            acknowledge(asker, &stored, false, turn);
+            for asker in repeats {
                 acknowledge(asker, &stored, true, turn);
             }
-            ticket = waiting.ticket;
         }
         self.deliver(last, ticket, turn);
     }

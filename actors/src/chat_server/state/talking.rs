@@ -210,14 +210,7 @@ impl ChatState {
             self.rooms.message_begins(*room);
         }
         let rooms = SmallVec::from_slice(rooms);
-        let number = self.in_flight.begin(MessageInFlight {
-            asker,
-            repeats: Vec::new(),
-            id,
-            rooms,
-            accepted_at: turn.now.at,
-            ticket,
-        });
+        let number = self.in_flight.begin(MessageInFlight::new(asker, id, rooms, turn.now.at, ticket));
         turn.push(Effect::Append(Entry { number, copies }));
     }
 
@@ -257,10 +250,8 @@ impl ChatState {
             Earlier::InFlight(number) => self.in_flight.repeat(number, asker),
             Earlier::Placed(placed) => self.repeat_placed(asker, placed, turn),
             Earlier::Direct(Direct { to, at }) => {
-                let Asker::Client(mut frame) = asker else { return };
-                let Some(id) = frame.id.take() else { return };
-                let ack = Ack { id, at, room: None, seq: None, to: Some(to), duplicate: true };
-                turn.answer(&mut frame, ServerEvent::Ack(ack));
+                let Asker::Client(frame) = asker else { return };
+                acknowledge_direct(frame, to, at, true, turn);
             }
         }
     }
@@ -291,14 +282,7 @@ impl ChatState {
         }
         let rooms = SmallVec::from_slice(rooms);
         let session = if let Asker::Client(frame) = &asker { Some(frame.session.number()) } else { None };
-        let number = self.in_flight.begin(MessageInFlight {
-            asker,
-            repeats: Vec::new(),
-            id,
-            rooms,
-            accepted_at: turn.now.at,
-            ticket,
-        });
+        let number = self.in_flight.begin(MessageInFlight::new(asker, id, rooms, turn.now.at, ticket));
         let Draft { to, client_id, text, owner, id, .. } = draft;
         let message = LoggedMessage { first, last, to, session, client_id, text, id: owner.zip(id) };
         if let Some(cluster) = &mut self.cluster {
@@ -317,14 +301,7 @@ impl ChatState {
                 self.deliver(copy, Ticket::without_credit(ticket.read_at), turn);
             }
         }
-        if let Asker::Client(frame) = &mut asker
-            && !self.rooms.get(last.room).is_some_and(|room| room.hubs().contains(frame.session.hub()))
-        {
-            // The delivery does not pass the sender's hub, so it may end before the acknowledgement is there. The
-            // connection is closed when its tickets have ended.
-            let of_delivery = Ticket::without_credit(ticket.read_at);
-            frame.ticket = Some(std::mem::replace(&mut ticket, of_delivery));
-        }
+        self.keep_ticket_if_gone(&mut asker, last.room, &mut ticket);
         match self.place(&last, id, accepted_at, turn) {
             Ok(seq) => {
                 let message = &last.message;
@@ -341,6 +318,16 @@ impl ChatState {
                 }
             }
             Err(_) => refuse_all(asker, repeats, ErrorCode::NoSuchRoom, "the room was dropped", turn),
+        }
+    }
+
+    /// Gives the ticket of a message to its acknowledgement if its sender has left the room meanwhile: the delivery may
+    /// end before the acknowledgement is there.
+    pub(super) fn keep_ticket_if_gone(&self, asker: &mut Asker, room: RoomId, ticket: &mut Ticket) {
+        if let Asker::Client(frame) = asker
+            && !self.rooms.get(room).is_some_and(|room| room.hubs().contains(frame.session.hub()))
+        {
+            keep_ticket(frame, ticket);
         }
     }
 
@@ -397,6 +384,19 @@ impl ChatState {
 
 fn not_here() -> Refusal {
     Refusal::new(ErrorCode::NotAMember, "you are in no room, join one first")
+}
+
+/// Gives the ticket of a message to its acknowledgement, because the delivery does not pass the sender's hub. The
+/// connection is closed when its tickets have ended.
+pub(super) fn keep_ticket(frame: &mut Frame, ticket: &mut Ticket) {
+    let of_delivery = Ticket::without_credit(ticket.read_at);
+    frame.ticket = Some(std::mem::replace(ticket, of_delivery));
+}
+
+/// Tells the sender of a private message that is not stored that it was delivered.
+pub(super) fn acknowledge_direct(mut frame: Frame, to: ClientId, at: u64, duplicate: bool, turn: &mut Turn) {
+    let Some(id) = frame.id.take() else { return };
+    turn.answer(&mut frame, ServerEvent::Ack(Ack { id, at, room: None, seq: None, to: Some(to), duplicate }));
 }
 
 /// Tells the sender of a message that it is stored.
