@@ -33,7 +33,7 @@ use starling_actors::nodes::record::{Incarnation, LogPosition};
 use starling_actors::vitals::{Pulse, VitalPart, Vitals};
 use tokio::runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 pub use self::engine::{CannotConnect, Syncs};
 pub use self::reach::LogReach;
@@ -214,7 +214,8 @@ async fn live(
     };
     let Start { behind, sink, pulse } = start;
     let Engine { client, stream, checkpoints, events, .. } = engine;
-    let link = Link { client, stream, name: settings.stream, log, checkpoints, progress, metrics, sink };
+    let (name, open_again) = (settings.stream, Notify::new());
+    let link = Link { client, stream, name, log, checkpoints, progress, metrics, sink, open_again };
     if let Err(fatal) = follow(Arc::new(link), behind, last, commands, events).await {
         pulse.unfit(&fatal);
     }

@@ -26,7 +26,7 @@ use super::engine::log_subject;
 use super::fatal::Fatal;
 use super::link::Link;
 use super::neighbours::{read_alive, write_alive};
-use super::reach::Reach;
+use super::reach::{Reach, Standing};
 use super::reader;
 use super::writer::{Acknowledged, Writer};
 
@@ -44,6 +44,10 @@ const ALIVE_INTERVAL: Duration = Duration::from_millis(400);
 /// which the log has grown does not count. If it grows because others write into what is left of it, the reader finds
 /// another record where it was.
 const LOOKS_LOST: u32 = 32;
+
+/// How often in a row the log must have more while nothing is read, before it is opened again. NATS may have sent
+/// records into a connection that ended, and sends them to the same reader only once.
+const LOOKS_STILL: u32 = 4;
 
 /// Longest time that the last records may take at the end.
 const LAST_WRITES: Duration = Duration::from_secs(2);
@@ -93,17 +97,19 @@ pub(super) struct Hub {
     looks_lost: u32,
     /// Where the log ended at the latest look.
     last_when_looked: u64,
+    /// Looks in a row at which the log had more, and nothing had been read since the look before.
+    looks_still: u32,
     writer: Writer,
     reach: Reach,
-    /// The newest record of the log when this node started.
-    catches_up_to: u64,
+    /// Why NATS did not let this node in again, as far as the operator was told.
+    told_no_entry: Option<String>,
 }
 
 impl Hub {
     pub(super) async fn new(
         link: Arc<Link>,
         behind: LogPosition,
-        catches_up_to: LogPosition,
+        newest: LogPosition,
         commands: UnboundedReceiver<Command>,
         events: UnboundedReceiver<Event>,
     ) -> Result<Self, Fatal> {
@@ -131,9 +137,10 @@ impl Hub {
             read_when_looked: 0,
             looks_lost: 0,
             last_when_looked: 0,
+            looks_still: 0,
             writer: Writer::new(clock::now()),
-            reach: Reach::default(),
-            catches_up_to: catches_up_to.0,
+            reach: Reach::opened(clock::now(), newest.0),
+            told_no_entry: None,
         })
     }
 
@@ -229,9 +236,9 @@ impl Hub {
                     }
                     match self.writer.acknowledged(number, now) {
                         Acknowledged::Late => {}
-                        Acknowledged::Written => self.reach.proved(now),
+                        Acknowledged::Written => self.proved(now),
                         Acknowledged::WrittenAgain => {
-                            self.reach.proved(now);
+                            self.proved(now);
                             info!("the log can be written again");
                             (self.link.sink)(Heard::Lost);
                         }
@@ -245,6 +252,10 @@ impl Hub {
         if self.writer.refused(number) {
             self.lost(&refusal);
         }
+    }
+
+    fn proved(&mut self, now: Instant) {
+        self.reach.proved(now, self.link.progress.newest());
     }
 
     fn lost(&mut self, reason: &str) {
@@ -263,6 +274,8 @@ impl Hub {
             Ok(Response::Ok(info)) => {
                 let (last, read) = (info.state.last_sequence, self.read_when_looked);
                 self.link.progress.saw_newest(last);
+                self.reach.answered(clock::now());
+                self.see_whether_reading_stands_still(last);
                 if last > std::mem::replace(&mut self.last_when_looked, last) {
                     self.looks_lost = 0;
                 }
@@ -276,12 +289,24 @@ impl Hub {
         let Some(fatal) = looks_lost else {
             self.looks_lost = 0;
             if self.writer.is_idle() {
-                self.reach.proved(clock::now());
+                self.proved(clock::now());
             }
             return Ok(());
         };
         self.looks_lost += 1;
         if self.looks_lost >= LOOKS_LOST { Err(fatal) } else { Ok(()) }
+    }
+
+    /// Has the log opened again if it has more, and nothing comes.
+    fn see_whether_reading_stands_still(&mut self, last: u64) {
+        let progress = &self.link.progress;
+        let is_still = progress.read() == self.read_when_looked && last > progress.read() && !progress.waits_for_chat();
+        self.looks_still = if is_still { self.looks_still + 1 } else { 0 };
+        if self.looks_still >= LOOKS_STILL {
+            self.looks_still = 0;
+            info!("the log has record {last}, but reading stands still at {}: it is opened again", progress.read());
+            self.link.open_again.notify_one();
+        }
     }
 
     fn happened(&mut self, event: &Event) -> Result<(), Fatal> {
@@ -295,15 +320,23 @@ impl Hub {
             Event::Connected => {
                 self.link.metrics.reconnected();
                 info!("connected to NATS again, at {}", self.link.client.server_info().server_name);
+                self.told_no_entry = None;
             }
             Event::Closed => return Err(Fatal::Closed("NATS does not let this node in again".into())),
             Event::SlowConsumer(_) | Event::ServerError(_) => warn!("NATS: {event}"),
-            // Of each attempt to connect; that there is no connection was said.
-            Event::ClientError(_) => debug!("NATS: {event}"),
+            Event::ClientError(error) => self.cannot_enter(error.to_string()),
             Event::LameDuckMode => info!("NATS: the server is about to stop; another one is used"),
             Event::Draining => {}
         }
         Ok(())
+    }
+
+    /// An attempt to connect again has failed. Each reason is told once until there is a connection.
+    fn cannot_enter(&mut self, error: String) {
+        if self.told_no_entry.as_ref() != Some(&error) {
+            warn!("cannot connect to NATS again: {error}");
+            self.told_no_entry = Some(error);
+        }
     }
 
     async fn tick(&mut self) -> Result<(), Fatal> {
@@ -311,9 +344,6 @@ impl Hub {
         let is_due = |at: Option<Instant>, every| at.is_none_or(|at| now.saturating_duration_since(at) >= every);
         if self.writer.tick(now) {
             self.lost("NATS does not acknowledge them");
-        }
-        if self.link.progress.read() >= self.catches_up_to {
-            self.reach.caught_up();
         }
         if !self.is_connected() {
             return Ok(());
@@ -360,15 +390,21 @@ impl Hub {
     }
 
     fn tell_reach(&mut self) {
-        let Some(is_reachable) = self.reach.changed(clock::now()) else { return };
+        let was_in_reach = self.link.metrics.reach().is_in_reach();
+        let Some(standing) = self.reach.changed(clock::now(), self.link.progress.applied_upto()) else { return };
         // Who is let in because the log is in reach comes to the chat after it has heard so.
-        if is_reachable {
-            info!("the log can be reached");
-            (self.link.sink)(Heard::Reachable(true));
-            self.link.metrics.reach().set(true);
-        } else {
-            warn!("the log cannot be reached");
-            self.link.metrics.reach().set(false);
+        match standing.failure() {
+            None => {
+                info!("the log can be reached");
+                (self.link.sink)(Heard::Reachable(true));
+            }
+            Some(_) if standing == Standing::CatchesUp => {
+                info!("catching up with {} records", self.link.progress.lag());
+            }
+            Some(failure) => warn!("{failure}"),
+        }
+        self.link.metrics.reach().set(standing);
+        if was_in_reach {
             (self.link.sink)(Heard::Reachable(false));
         }
     }

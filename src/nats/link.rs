@@ -6,6 +6,7 @@ use async_nats::Client;
 use async_nats::jetstream::object_store::ObjectStore;
 use async_nats::jetstream::stream::Stream;
 use starling_actors::nodes::log::HeardSink;
+use tokio::sync::Notify;
 
 use super::metrics::LogMetrics;
 use super::progress::Progress;
@@ -23,4 +24,6 @@ pub(super) struct Link {
     pub(super) progress: Arc<Progress>,
     pub(super) metrics: Arc<LogMetrics>,
     pub(super) sink: HeardSink,
+    /// Has the reader open the log again.
+    pub(super) open_again: Notify,
 }

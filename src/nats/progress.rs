@@ -33,6 +33,10 @@ impl Progress {
         self.newest.fetch_max(position, SeqCst);
     }
 
+    pub(super) fn newest(&self) -> u64 {
+        self.newest.load(SeqCst)
+    }
+
     pub(super) fn set_read(&self, position: u64) {
         self.read.store(position, SeqCst);
         self.saw_newest(position);
@@ -49,10 +53,19 @@ impl Progress {
         }
     }
 
+    pub(super) fn applied_upto(&self) -> u64 {
+        self.applied.load(SeqCst)
+    }
+
+    /// Whether the reader has read as far ahead of the chat as it may.
+    pub(super) fn waits_for_chat(&self) -> bool {
+        self.waits.load(SeqCst)
+    }
+
     /// Records of the log that the chat has not applied.
     pub(super) fn lag(&self) -> u64 {
-        let applied = self.applied.load(SeqCst);
-        self.newest.load(SeqCst).saturating_sub(applied)
+        let applied = self.applied_upto();
+        self.newest().saturating_sub(applied)
     }
 }
 
@@ -85,7 +98,7 @@ impl Ahead {
         if self.has_space_now() {
             return false;
         }
-        let applied = progress.applied.load(SeqCst);
+        let applied = progress.applied_upto();
         while let Some((_, bytes)) = self.records.pop_front_if(|(position, _)| *position <= applied) {
             self.bytes -= bytes;
         }

@@ -1,4 +1,4 @@
-//! Whether the log can be written.
+//! Whether the log can be written, and whether this node knows what is in it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
@@ -7,60 +7,96 @@ use std::time::{Duration, Instant};
 /// The log counts as out of reach when it could not be written for this long.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
 
+/// Whether a node may let clients in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Standing {
+    /// NATS answers, and this node still reads what was in the log when the log came into reach.
+    CatchesUp,
+    InReach,
+    /// NATS does not answer.
+    OutOfReach,
+    /// NATS answers, and does not take this node's records.
+    Refused,
+}
+
+impl Standing {
+    const ALL: [Self; 4] = [Self::CatchesUp, Self::InReach, Self::OutOfReach, Self::Refused];
+
+    /// The reason that nobody can be let in, if there is one.
+    pub(super) fn failure(self) -> Option<&'static str> {
+        match self {
+            Self::CatchesUp => Some("catching up"),
+            Self::InReach => None,
+            Self::OutOfReach => Some("the log cannot be reached"),
+            Self::Refused => Some("the log takes no records"),
+        }
+    }
+}
+
 /// Whether the log can be written, for those that want to know. Handles of one log share it.
 #[derive(Debug, Clone, Default)]
 pub struct LogReach(Arc<AtomicU8>);
 
-/// The values of a [`LogReach`], which begins with the first one.
-const CATCHES_UP: u8 = 0;
-const IN_REACH: u8 = 1;
-const OUT_OF_REACH: u8 = 2;
-
 impl LogReach {
     /// The reason that nobody can be let in, if there is one.
     pub fn failure(&self) -> Option<&'static str> {
-        match self.0.load(SeqCst) {
-            CATCHES_UP => Some("catching up"),
-            IN_REACH => None,
-            _ => Some("the log cannot be reached"),
-        }
+        Standing::ALL.get(usize::from(self.0.load(SeqCst)))?.failure()
     }
 
     pub(super) fn is_in_reach(&self) -> bool {
         self.failure().is_none()
     }
 
-    pub(super) fn set(&self, is_in_reach: bool) {
-        self.0.store(if is_in_reach { IN_REACH } else { OUT_OF_REACH }, SeqCst);
+    pub(super) fn set(&self, standing: Standing) {
+        self.0.store(standing as u8, SeqCst);
     }
 }
 
 /// See the [module](self).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Reach {
+    /// The newest time at which NATS told the state of the log.
+    answered: Instant,
     /// The newest time at which the log could be written.
-    proof: Option<Instant>,
-    /// Whether all records have been read that were in the log when the node started.
-    is_caught_up: bool,
-    is_reachable: bool,
+    proof: Instant,
+    /// The newest record of the log when it came into reach; none while it is out of reach.
+    catches_up_to: Option<u64>,
+    standing: Standing,
 }
 
 impl Reach {
-    /// The log could be written just now.
-    pub(super) fn proved(&mut self, now: Instant) {
-        self.proof = Some(now);
+    /// A log that was opened just now, and whose newest record is this one.
+    pub(super) fn opened(now: Instant, newest: u64) -> Self {
+        Self { answered: now, proof: now, catches_up_to: Some(newest), standing: Standing::CatchesUp }
     }
 
-    /// All records have been read that were in the log when the node started.
-    pub(super) fn caught_up(&mut self) {
-        self.is_caught_up = true;
+    /// NATS told the state of the log just now.
+    pub(super) fn answered(&mut self, now: Instant) {
+        self.answered = now;
     }
 
-    /// Whether the log can be written, where that has changed since the last call. It begins as `false`.
-    pub(super) fn changed(&mut self, now: Instant) -> Option<bool> {
-        let is_proved = self.proof.is_some_and(|proof| now.saturating_duration_since(proof) < WRITTEN_WITHIN);
-        let is_reachable = is_proved && self.is_caught_up;
-        (std::mem::replace(&mut self.is_reachable, is_reachable) != is_reachable).then_some(is_reachable)
+    /// The log could be written just now, and its newest record is this one.
+    pub(super) fn proved(&mut self, now: Instant, newest: u64) {
+        self.proof = now;
+        self.catches_up_to.get_or_insert(newest);
+    }
+
+    /// How the node stands that has applied the records up to this one, where that has changed since the last call. It
+    /// begins with [`Standing::CatchesUp`].
+    pub(super) fn changed(&mut self, now: Instant, applied: u64) -> Option<Standing> {
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < WRITTEN_WITHIN;
+        let is_proved = is_recent(self.proof);
+        if !is_proved {
+            self.catches_up_to = None;
+        }
+        let standing = match self.catches_up_to {
+            Some(newest) if applied >= newest => Standing::InReach,
+            Some(_) => Standing::CatchesUp,
+            None if is_recent(self.answered) => Standing::Refused,
+            None => Standing::OutOfReach,
+        };
+        (std::mem::replace(&mut self.standing, standing) != standing).then_some(standing)
     }
 }
 
@@ -71,18 +107,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_log_is_in_reach_once_it_is_read_and_for_a_second_after_each_write() {
+    fn the_log_is_in_reach_once_it_is_applied_and_for_a_second_after_each_write() {
         let now = clock::now();
-        let mut reach = Reach::default();
-        assert_eq!(reach.changed(now), None);
-        reach.proved(now);
-        assert_eq!(reach.changed(now), None, "it is not read");
-        reach.caught_up();
-        assert_eq!(reach.changed(now), Some(true));
-        assert_eq!(reach.changed(now + WRITTEN_WITHIN / 2), None);
-        assert_eq!(reach.changed(now + WRITTEN_WITHIN), Some(false));
-        assert_eq!(reach.changed(now + WRITTEN_WITHIN), None);
-        reach.proved(now + WRITTEN_WITHIN);
-        assert_eq!(reach.changed(now + WRITTEN_WITHIN), Some(true));
+        let mut reach = Reach::opened(now, 7);
+        assert_eq!(reach.changed(now, 6), None, "one record is not applied");
+        assert_eq!(reach.changed(now, 7), Some(Standing::InReach));
+        assert_eq!(reach.changed(now + WRITTEN_WITHIN / 2, 7), None);
+        assert_eq!(reach.changed(now + WRITTEN_WITHIN, 7), Some(Standing::OutOfReach));
+        assert_eq!(reach.changed(now + WRITTEN_WITHIN, 7), None);
+        reach.answered(now + WRITTEN_WITHIN);
+        assert_eq!(reach.changed(now + WRITTEN_WITHIN, 7), Some(Standing::Refused));
+    }
+
+    #[test]
+    fn a_node_that_was_cut_off_first_applies_what_the_others_have_written_meanwhile() {
+        let now = clock::now();
+        let mut reach = Reach::opened(now, 0);
+        assert_eq!(reach.changed(now, 0), Some(Standing::InReach));
+        let later = now + 9 * WRITTEN_WITHIN;
+        assert_eq!(reach.changed(later, 0), Some(Standing::OutOfReach));
+        reach.proved(later, 90);
+        assert_eq!(reach.changed(later, 89), Some(Standing::CatchesUp));
+        reach.proved(later, 95);
+        assert_eq!(reach.changed(later, 90), Some(Standing::InReach), "records that came later do not count");
+    }
+
+    #[test]
+    fn every_standing_is_told_to_those_that_want_to_know() {
+        let told = LogReach::default();
+        assert_eq!(told.failure(), Standing::CatchesUp.failure(), "at first");
+        for standing in Standing::ALL {
+            told.set(standing);
+            assert_eq!(told.failure(), standing.failure());
+        }
     }
 }

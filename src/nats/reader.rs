@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::stream::RawMessageErrorKind;
 use futures_util::StreamExt as _;
-use log::{debug, info};
+use log::{debug, info, warn};
 use starling_actors::clock;
 use starling_actors::nodes::heard::Heard;
 use starling_actors::nodes::record::{LogPosition, Record};
@@ -38,12 +39,22 @@ const KEPT: Duration = Duration::from_secs(30);
 pub(super) async fn read(link: Arc<Link>, behind: u64) -> Result<Infallible, Fatal> {
     let mut place = Place::behind(behind);
     let mut ahead = Ahead::default();
+    let mut has_told = false;
     loop {
         let from = place.open();
-        match timeout(2 * REQUEST_TIME, open(&link, from)).await {
-            Ok(Ok(records)) => follow(&link, &mut place, &mut ahead, records).await?,
-            Ok(Err(error)) => debug!("cannot open the log: {error}"),
-            Err(_) => debug!("cannot open the log: NATS does not answer"),
+        let failure = match timeout(2 * REQUEST_TIME, open(&link, from)).await {
+            Ok(Ok(records)) => {
+                has_told = false;
+                follow(&link, &mut place, &mut ahead, records).await?;
+                None
+            }
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some("NATS does not answer".to_owned()),
+        };
+        if let Some(failure) = failure
+            && !std::mem::replace(&mut has_told, true)
+        {
+            warn!("cannot open the log, and tries again: {failure}");
         }
         sleep(OPEN_INTERVAL).await;
     }
@@ -65,7 +76,12 @@ async fn open(link: &Link, from: u64) -> Result<pull::Stream, async_nats::Error>
 
 /// Reads until the log has to be opened again.
 async fn follow(link: &Link, place: &mut Place, ahead: &mut Ahead, mut records: pull::Stream) -> Result<(), Fatal> {
-    while let Some(next) = records.next().await {
+    loop {
+        let next = tokio::select! {
+            next = records.next() => next,
+            () = link.open_again.notified() => return Ok(()),
+        };
+        let Some(next) = next else { return Ok(()) };
         let message = match next {
             Ok(message) => message,
             Err(error) => {
@@ -79,7 +95,10 @@ async fn follow(link: &Link, place: &mut Place, ahead: &mut Ahead, mut records: 
         match place.meet(position, nanos, &message.payload)? {
             Met::Known => continue,
             Met::Next => {}
-            Met::Astray => {
+            Met::Hole { from } if has_lost(link, from, position).await => {
+                return Err(Fatal::Missing { from, to: position - 1 });
+            }
+            Met::Astray | Met::Hole { .. } => {
                 info!("record {position} of the log is not the next one: the log is opened again");
                 return Ok(());
             }
@@ -93,5 +112,12 @@ async fn follow(link: &Link, place: &mut Place, ahead: &mut Ahead, mut records: 
         ahead.add(position, bytes);
         ahead.has_space(&link.progress).await;
     }
-    Ok(())
+}
+
+/// Whether the log has no record at `from` any more, although it has a later one.
+async fn has_lost(link: &Link, from: u64, later: u64) -> bool {
+    // A server that has just become the leader may not have applied all records.
+    let has_later = link.stream.get_info().await.is_ok_and(|info| info.state.last_sequence >= later);
+    let found = link.stream.get_raw_message(from).await;
+    has_later && found.is_err_and(|error| error.kind() == RawMessageErrorKind::NoMessageFound)
 }

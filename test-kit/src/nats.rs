@@ -60,6 +60,12 @@ impl Nats {
         self.address = wait_for("nats-server listens", || address(&ports).ok_or("no file with its ports")).await;
     }
 
+    /// Starts a server that has ended with other settings, at the same address and with the same files.
+    pub async fn change(&mut self, settings: &str) {
+        settings.clone_into(&mut self.settings);
+        self.start_again().await;
+    }
+
     /// Where it keeps its streams.
     pub fn files(&self) -> PathBuf {
         self.folder.path().join("streams")

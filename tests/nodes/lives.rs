@@ -2,9 +2,11 @@
 
 use rusqlite::Connection;
 use serde_json::json;
+use test_kit::nats::Nats;
 use test_kit::process::Signal;
 use test_kit::{Client, Process, raw, wait_until};
 
+use crate::harness::operator;
 use crate::server::{Server, enters, nats, say, starling};
 
 #[actix::test]
@@ -137,6 +139,71 @@ async fn a_node_that_was_paused_finds_itself_out_closes_its_clients_and_begins_a
     let refused = raw::handshake(&a, &format!("/ws?clientId=alice&key={}", welcome["key"].as_str().unwrap())).await;
     refused.expect_refusal(409, "name_taken");
     assert_eq!(a.history("lobby"), b.history("lobby"));
+}
+
+#[actix::test]
+async fn a_node_that_was_paused_and_thrown_out_by_nats_is_ready_once_it_has_what_was_said_meanwhile() {
+    // NATS ends the connection of a client that does not answer, and what it has sent to the client is lost.
+    let nats = Nats::with("ping_interval: \"200ms\"\nping_max: 1\njetstream {}").await;
+    let variables =
+        [("CHAT_MESSAGES_PER_SECOND", "0"), ("CHAT_MESSAGE_BYTES", "60000"), ("CHAT_FRAME_BYTES", "400000")];
+    let (a, b) = (Server::start(&nats, "a", &variables).await, Server::start(&nats, "b", &variables).await);
+    let (mut alice, _) = a.enter("alice").await;
+    let (_bob, _) = b.enter("bob").await;
+    say(&mut alice, &["one"]).await;
+    wait_until("both have it", || a.history("lobby") == b.history("lobby")).await;
+    b.process.signal(Signal::STOP);
+    // More than the buffers on the way hold.
+    let text = "x".repeat(50_000);
+    for _ in 0..40 {
+        for _ in 0..10 {
+            alice.send_json(&json!({"type": "message", "Message": text})).await;
+        }
+        for _ in 0..10 {
+            alice.next_of("message").await;
+        }
+    }
+    // The name is free once the node was declared dead, which takes longer than the log may be out of reach.
+    let (_bob, _) = enters(&a, "/ws?clientId=bob").await;
+    b.process.signal(Signal::CONT);
+    b.process.line_with("catching up with ");
+    b.is_ready().await;
+    assert_eq!(a.history("lobby").last().unwrap().0, 401);
+    assert_eq!(a.history("lobby").last(), b.history("lobby").last());
+}
+
+#[actix::test]
+async fn a_node_that_nats_does_not_let_in_again_says_why_and_comes_back_when_it_may() {
+    let mut nats = Nats::with("jetstream {}").await;
+    let a = Server::start(&nats, "a", &[("CHAT_NODE_TIMEOUT_SECONDS", "300")]).await;
+    let (mut alice, _) = a.enter("alice").await;
+    nats.kill();
+    nats.change("jetstream {}\nauthorization { user: chat, password: secret }").await;
+    a.is_not_ready("the log cannot be reached").await;
+    a.process.line_with("cannot connect to NATS again: nats: authorization violation");
+    nats.kill();
+    nats.change("jetstream {}").await;
+    a.is_ready().await;
+    say(&mut alice, &["one"]).await;
+}
+
+#[actix::test]
+async fn a_node_whose_log_is_full_says_so_and_goes_on_when_there_is_space() {
+    let nats = nats().await;
+    let a = Server::start(&nats, "a", &[("CHAT_NODE_TIMEOUT_SECONDS", "300")]).await;
+    let (mut alice, _) = a.enter("alice").await;
+    let operator = operator(&nats.url()).await;
+    let stream = operator.get_stream("starling").await.unwrap();
+    let mut config = stream.cached_info().config.clone();
+    let limit = std::mem::replace(&mut config.max_bytes, 1);
+    operator.update_stream(&config).await.unwrap();
+    alice.send_json(&json!({"type": "message", "Message": "one", "id": "m-1"})).await;
+    a.is_not_ready("the log takes no records").await;
+    a.process.line_with("maximum bytes exceeded");
+    config.max_bytes = limit;
+    operator.update_stream(&config).await.unwrap();
+    alice.next_of("ack").await;
+    a.is_ready().await;
 }
 
 #[actix::test]
