@@ -11,8 +11,24 @@ use crate::compose::{address, containers, docker};
 use crate::prometheus::{wait_for_alert, wait_until};
 use crate::{disturb, expect_clean_ledger, start};
 
-/// So little CPU that four clients that request metrics are too many.
-const TOO_FEW_CPUS: f64 = 0.02;
+/// So little CPU that four clients that request metrics are too many, and enough to answer Prometheus in time.
+const TOO_FEW_CPUS: f64 = 0.05;
+
+/// A container with too little CPU, until this is dropped: also if a test fails.
+struct Throttled<'a>(&'a str);
+
+impl<'a> Throttled<'a> {
+    fn begin(container: &'a str) -> Self {
+        docker(&["update", "--cpus", &TOO_FEW_CPUS.to_string(), container]);
+        Self(container)
+    }
+}
+
+impl Drop for Throttled<'_> {
+    fn drop(&mut self) {
+        docker(&["update", "--cpus", "0.5", self.0]);
+    }
+}
 
 /// Four clients request metrics as fast as they are answered: as much as the server can do. Metrics take only a
 /// worker's time.
@@ -33,7 +49,7 @@ async fn too_little_cpu_is_told_as_throttling_and_as_a_saturated_stage() {
     start().await;
     disturb();
     let chat = &containers("chat")[0];
-    docker(&["update", "--cpus", &TOO_FEW_CPUS.to_string(), chat]);
+    let throttled = Throttled::begin(chat);
     let told = async {
         wait_for_alert("CpuThrottled", r#"service="chat""#).await;
         wait_for_alert("StageSaturated", r#"job="chat""#).await;
@@ -43,7 +59,7 @@ async fn too_little_cpu_is_told_as_throttling_and_as_a_saturated_stage() {
         Either::Left(_) => {}
         Either::Right(_) => unreachable!("it does not end"),
     }
-    docker(&["update", "--cpus", "0.5", chat]);
+    drop(throttled);
     // The alert ends when the cause ends, and nothing was lost meanwhile.
     wait_until(r#"count(ALERTS{alertstate="firing", alertname="StageSaturated"}) or vector(0)"#, |n| n < 0.5).await;
     expect_clean_ledger().await;

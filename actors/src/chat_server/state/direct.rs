@@ -68,6 +68,7 @@ impl ChatState {
         turn.push(Effect::DeliverPrivate { sessions, message, ticket });
     }
 
+    #[cold]
     fn propose_direct(
         &mut self,
         frame: Frame,

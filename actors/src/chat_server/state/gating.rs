@@ -35,6 +35,7 @@ struct Wanted {
 
 impl ChatState {
     /// Returns the command if it may be carried out now. Otherwise it waits for the log.
+    #[cold]
     pub(super) fn pass_gate(&mut self, command: Command, turn: &mut Turn) -> Option<Command> {
         let cluster = self.cluster.as_mut()?;
         let Some(session) = session_of(&command) else { return Some(command) };

@@ -265,6 +265,7 @@ impl ChatState {
     }
 
     /// Writes a message into the log of all nodes. If it has two copies, the receiver's copy is the last.
+    #[cold]
     fn propose_message(
         &mut self,
         rooms: &[RoomId],
