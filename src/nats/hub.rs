@@ -45,9 +45,9 @@ const ALIVE_INTERVAL: Duration = Duration::from_millis(400);
 /// another record where it was.
 const LOOKS_LOST: u32 = 32;
 
-/// How often in a row the log must have more while nothing is read, before it is opened again. NATS may have sent
-/// records into a connection that ended, and sends them to the same reader only once.
-const LOOKS_STILL: u32 = 4;
+/// For how long the log must have more while nothing is read, before it is opened again. NATS may have sent records into
+/// a connection that ended, and sends them to the same reader only once.
+const STILL_TIME: Duration = Duration::from_secs(1);
 
 /// Longest time that the last records may take at the end.
 const LAST_WRITES: Duration = Duration::from_secs(2);
@@ -97,8 +97,8 @@ pub(super) struct Hub {
     looks_lost: u32,
     /// Where the log ended at the latest look.
     last_when_looked: u64,
-    /// Looks in a row at which the log had more, and nothing had been read since the look before.
-    looks_still: u32,
+    /// Since when the log has more, and nothing is read.
+    still_since: Option<Instant>,
     writer: Writer,
     reach: Reach,
     /// Why NATS did not let this node in again, as far as the operator was told.
@@ -137,7 +137,7 @@ impl Hub {
             read_when_looked: 0,
             looks_lost: 0,
             last_when_looked: 0,
-            looks_still: 0,
+            still_since: None,
             writer: Writer::new(clock::now()),
             reach: Reach::opened(clock::now(), newest.0),
             told_no_entry: None,
@@ -299,12 +299,13 @@ impl Hub {
 
     /// Has the log opened again if it has more, and nothing comes.
     fn see_whether_reading_stands_still(&mut self, last: u64) {
-        let progress = &self.link.progress;
-        let is_still = progress.read() == self.read_when_looked && last > progress.read() && !progress.waits_for_chat();
-        self.looks_still = if is_still { self.looks_still + 1 } else { 0 };
-        if self.looks_still >= LOOKS_STILL {
-            self.looks_still = 0;
-            info!("the log has record {last}, but reading stands still at {}: it is opened again", progress.read());
+        let (progress, now) = (&self.link.progress, clock::now());
+        let read = progress.read();
+        if read != self.read_when_looked || last <= read || progress.waits_for_chat() {
+            self.still_since = None;
+        } else if now.saturating_duration_since(*self.still_since.get_or_insert(now)) >= STILL_TIME {
+            self.still_since = None;
+            info!("the log has record {last}, but reading stands still at {read}: it is opened again");
             self.link.open_again.notify_one();
         }
     }
