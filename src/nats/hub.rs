@@ -36,14 +36,17 @@ const TICK: Duration = Duration::from_millis(50);
 /// The interval at which NATS is asked for the state of the stream.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
+/// For how long an answer is waited for, before NATS is asked again.
+const LOOK_TIME: Duration = Duration::from_secs(1);
+
 /// The interval at which this node says that it lives: several times in the shortest timeout of a node.
 const ALIVE_INTERVAL: Duration = Duration::from_millis(400);
 
-/// How often in a row the state of the stream must look as if the log was lost, before it counts as lost. A server of NATS
-/// that has just become the leader tells what it has applied, which may be behind for seconds on a slow disk. A look at
-/// which the log has grown does not count. If it grows because others write into what is left of it, the reader finds
+/// For how long the state of the stream must look as if the log was lost, before it counts as lost. A server of NATS
+/// that has just become the leader tells what it has applied, which may be behind for seconds on a slow disk. The time
+/// begins anew whenever the log has grown. If it grows because others write into what is left of it, the reader finds
 /// another record where it was.
-const LOOKS_LOST: u32 = 32;
+const LOST_TIME: Duration = Duration::from_secs(8);
 
 /// For how long the log must have more while nothing is read, before it is opened again. NATS may have sent records into
 /// a connection that ended, and sends them to the same reader only once.
@@ -78,6 +81,25 @@ struct Refusal {
     description: Option<String>,
 }
 
+/// The newest question for the state of the stream.
+#[derive(Debug)]
+struct Look {
+    number: u64,
+    asked: Instant,
+    /// The newest record that was read when it was asked.
+    read: u64,
+    is_answered: bool,
+}
+
+impl Look {
+    /// Whether the state may be asked for again. Only the answer to the newest question counts: a server that was cut off
+    /// answers all of them at once, and says how the stream was before.
+    fn is_over(&self, now: Instant) -> bool {
+        let time = if self.is_answered { LOOK_INTERVAL } else { LOOK_TIME };
+        now.saturating_duration_since(self.asked) >= time
+    }
+}
+
 /// See the [module](self).
 pub(super) struct Hub {
     link: Arc<Link>,
@@ -85,16 +107,16 @@ pub(super) struct Hub {
     events: UnboundedReceiver<Event>,
     checkpoints: UnboundedSender<Checkpoint>,
     tasks: JoinSet<Result<std::convert::Infallible, Fatal>>,
-    /// Answers of NATS, by the last part of their subjects: `w` and the number of a write, `l` for a look at the stream.
+    /// Answers of NATS, by the last part of their subjects: `w` and the number of a write, `l` and the number of a look at
+    /// the stream.
     inbox: String,
     answers: Subscriber,
     alive: Subscriber,
     life: Option<Incarnation>,
     told_alive: Option<Instant>,
-    looked: Option<Instant>,
-    /// The newest record that was read when NATS was asked, and how often in a row the log ended before.
-    read_when_looked: u64,
-    looks_lost: u32,
+    look: Look,
+    /// Since when the log ends before a record that was read.
+    lost_since: Option<Instant>,
     /// Where the log ended at the latest look.
     last_when_looked: u64,
     /// Since when the log has more, and nothing is read.
@@ -133,9 +155,8 @@ impl Hub {
             alive,
             life: None,
             told_alive: None,
-            looked: None,
-            read_when_looked: 0,
-            looks_lost: 0,
+            look: Look { number: 0, asked: clock::now(), read: 0, is_answered: true },
+            lost_since: None,
             last_when_looked: 0,
             still_since: None,
             writer: Writer::new(clock::now()),
@@ -217,7 +238,10 @@ impl Hub {
                     self.record_answered(number, answer);
                 }
             }
-            "l" => self.saw(answer)?,
+            "l" if !self.look.is_answered && rest.parse() == Ok(self.look.number) => {
+                self.look.is_answered = true;
+                self.saw(answer)?;
+            }
             _ => {}
         }
         Ok(())
@@ -231,8 +255,8 @@ impl Hub {
             match serde_json::from_slice::<Acknowledgement>(&answer.payload) {
                 Ok(Acknowledgement { seq: Some(position), error: None }) => {
                     self.link.progress.saw_newest(position);
-                    if position >= self.read_when_looked {
-                        self.looks_lost = 0;
+                    if position >= self.look.read {
+                        self.lost_since = None;
                     }
                     match self.writer.acknowledged(number, now) {
                         Acknowledged::Late => {}
@@ -272,12 +296,12 @@ impl Hub {
         let looks_lost = match serde_json::from_slice::<Response<Info>>(&answer.payload) {
             Ok(Response::Ok(info)) if id_of(&info) != self.link.log => return Err(Fatal::Another(name())),
             Ok(Response::Ok(info)) => {
-                let (last, read) = (info.state.last_sequence, self.read_when_looked);
+                let (last, read) = (info.state.last_sequence, self.look.read);
                 self.link.progress.saw_newest(last);
                 self.reach.answered(clock::now());
                 self.see_whether_reading_stands_still(last);
                 if last > std::mem::replace(&mut self.last_when_looked, last) {
-                    self.looks_lost = 0;
+                    self.lost_since = None;
                 }
                 if last < read { Some(Fatal::Lost { last, read }) } else { None }
             }
@@ -286,22 +310,23 @@ impl Hub {
             }
             Ok(Response::Err { .. }) | Err(_) => return Ok(()),
         };
+        let now = clock::now();
         let Some(fatal) = looks_lost else {
-            self.looks_lost = 0;
+            self.lost_since = None;
             if self.writer.is_idle() {
-                self.proved(clock::now());
+                self.proved(now);
             }
             return Ok(());
         };
-        self.looks_lost += 1;
-        if self.looks_lost >= LOOKS_LOST { Err(fatal) } else { Ok(()) }
+        let is_lost = now.saturating_duration_since(*self.lost_since.get_or_insert(now)) >= LOST_TIME;
+        if is_lost { Err(fatal) } else { Ok(()) }
     }
 
     /// Has the log opened again if it has more, and nothing comes.
     fn see_whether_reading_stands_still(&mut self, last: u64) {
         let (progress, now) = (&self.link.progress, clock::now());
         let read = progress.read();
-        if read != self.read_when_looked || last <= read || progress.waits_for_chat() {
+        if read != self.look.read || last <= read || progress.waits_for_chat() {
             self.still_since = None;
         } else if now.saturating_duration_since(*self.still_since.get_or_insert(now)) >= STILL_TIME {
             self.still_since = None;
@@ -342,7 +367,6 @@ impl Hub {
 
     async fn tick(&mut self) -> Result<(), Fatal> {
         let now = clock::now();
-        let is_due = |at: Option<Instant>, every| at.is_none_or(|at| now.saturating_duration_since(at) >= every);
         if self.writer.tick(now) {
             self.lost("NATS does not acknowledge them");
         }
@@ -350,17 +374,18 @@ impl Hub {
             return Ok(());
         }
         if let Some(life) = self.life
-            && is_due(self.told_alive, ALIVE_INTERVAL)
+            && self.told_alive.is_none_or(|at| now.saturating_duration_since(at) >= ALIVE_INTERVAL)
         {
             self.told_alive = Some(now);
             let told = self.link.client.publish(format!("{}.alive", self.link.name), write_alive(life)).await;
             told.map_err(|error| Fatal::Closed(error.to_string()))?;
         }
-        if is_due(self.looked, LOOK_INTERVAL) {
-            self.looked = Some(now);
-            self.read_when_looked = self.link.progress.read();
+        if self.look.is_over(now) {
+            let (number, read) = (self.look.number + 1, self.link.progress.read());
+            self.look = Look { number, asked: now, read, is_answered: false };
             let subject = format!("$JS.API.STREAM.INFO.{}", self.link.name);
-            let asked = self.link.client.publish_with_reply(subject, format!("{}.l", self.inbox), Bytes::new()).await;
+            let reply = format!("{}.l{number}", self.inbox);
+            let asked = self.link.client.publish_with_reply(subject, reply, Bytes::new()).await;
             asked.map_err(|error| Fatal::Closed(error.to_string()))?;
         }
         Ok(())
