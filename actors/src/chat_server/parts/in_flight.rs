@@ -63,6 +63,7 @@ pub(crate) struct InFlight {
 
 impl InFlight {
     /// Adds a message and returns its number.
+    #[inline]
     pub(crate) fn begin(&mut self, message: MessageInFlight) -> EntryNumber {
         let number = EntryNumber(self.first + self.messages.len() as u64);
         if let Some(id) = message.id {

@@ -18,26 +18,30 @@ pub(crate) struct IdKey(pub(crate) IdOwner, pub(crate) u64);
 ///
 /// A hash has a fixed size, however long the `id` is. It is keyed, so that no client can choose two `id`s with the same
 /// hash.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct IdHasher {
-    secret: u64,
+    /// It has hashed the secret.
+    keyed: DefaultHasher,
 }
 
 impl Default for IdHasher {
     fn default() -> Self {
-        Self { secret: RandomState::new().hash_one(0) }
+        Self { keyed: RandomState::new().build_hasher() }
     }
 }
 
 impl IdHasher {
     /// Computes the same keys on every node that shares the secret.
     pub(crate) fn shared(secret: u64) -> Self {
-        Self { secret }
+        let mut keyed = DefaultHasher::new();
+        secret.hash(&mut keyed);
+        Self { keyed }
     }
 
-    pub(crate) fn key(self, owner: IdOwner, id: &MessageId) -> IdKey {
-        let mut hasher = DefaultHasher::new();
-        (self.secret, id).hash(&mut hasher);
+    #[inline]
+    pub(crate) fn key(&self, owner: IdOwner, id: &MessageId) -> IdKey {
+        let mut hasher = self.keyed.clone();
+        id.hash(&mut hasher);
         IdKey(owner, hasher.finish())
     }
 }
@@ -99,6 +103,7 @@ impl<T> TakenIds<T> {
     }
 
     /// Returns whether the `id` is new.
+    #[inline]
     fn insert(&mut self, key: IdKey, taken: (Instant, T)) -> bool {
         let Some(part) = self.parts.get_mut(Self::part(&key)) else { return false };
         let is_new = part.insert(key, taken).is_none();
@@ -199,6 +204,9 @@ impl<T: Clone> RememberedIds<T> {
 
     /// Finds the outcome of the message with this `id`, if it is still remembered.
     pub(crate) fn find(&mut self, key: &IdKey, now: Instant) -> Option<T> {
+        if self.taken.len() == 0 {
+            return None;
+        }
         self.expire(now);
         let (at, taken) = self.taken.get(key)?;
         (now.saturating_duration_since(*at) < self.kept_for).then(|| taken.clone())

@@ -182,6 +182,7 @@ impl ChatState {
 
     /// Finds the message that the log has returned under this `id`, unless its room has ended since. Forgets those that
     /// are too old at this moment.
+    #[inline]
     pub(super) fn logged_earlier(&mut self, id: &IdKey, now: Instant) -> Option<Earlier> {
         let placed = self.order.find(id, now).map(Earlier::Placed);
         placed.or_else(|| self.direct_ids.find(id, now).map(Earlier::Direct))
