@@ -199,7 +199,7 @@ knobs! {
         heartbeat_seconds: u64 = "CHAT_HEARTBEAT_SECONDS", "25", Number(1, 3_600);
     }
     "Rooms and memory" {
-        /// Maximum number of rooms that one client may be in; the next is refused with `too_many_rooms`.
+        /// Maximum number of rooms that one connection may be in; the next is refused with `too_many_rooms`.
         rooms_per_client: u64 = "CHAT_ROOMS_PER_CLIENT", "64", Number(1, 10_000);
         /// Maximum number of rooms; at the limit an empty room is removed for a new one, or the new one is refused with
         /// `too_many_rooms`.

@@ -19,7 +19,7 @@ use crate::hub::ToSession;
 use crate::identity::{Claims, Identity, RoomGlobs};
 use crate::ids::{HubId, SessionId};
 use crate::nodes::heard::Heard;
-use crate::nodes::record::{LogPosition, Record};
+use crate::nodes::record::{Incarnation, LogPosition, Record};
 
 /// What a client does.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +39,8 @@ use Does::{Goes, Joins, JoinsInbox, Leaves, Opens, Says, Whispers};
 struct Server {
     state: ChatState,
     history: History,
+    /// The life of a node.
+    life: Option<Incarnation>,
     read: usize,
 }
 
@@ -54,6 +56,9 @@ struct Connection {
 struct Servers {
     all: Vec<Server>,
     log: Vec<(u64, Bytes)>,
+    config: ChatConfig,
+    /// The newest checkpoint: the record behind which it stands, and its bytes.
+    checkpoint: Option<(usize, Bytes)>,
     now: Now,
     connections: Vec<Connection>,
     asked: u64,
@@ -63,18 +68,20 @@ struct Servers {
 impl Servers {
     fn new(count: usize, config: &ChatConfig) -> Self {
         let now = Now { at: clock::now(), unix_ms: 1_000_000 };
-        let server = |number: usize| {
-            let history = History::in_memory(config.history_messages, config.history_bytes);
-            let mut state = ChatState::new(config.clone(), 1 + number as u64);
-            if count > 1 {
-                state.become_node(&format!("node{number}"), Duration::from_secs(5), 42);
-                state.begin_from(None, Restored::default(), LogPosition(0), now).unwrap();
-            }
-            Server { state, history, read: 0 }
+        let mut servers = Self {
+            all: Vec::new(),
+            log: Vec::new(),
+            config: config.clone(),
+            checkpoint: None,
+            now,
+            connections: Vec::new(),
+            asked: 0,
+            is_authenticated: config.private_is_kept,
         };
-        let is_authenticated = config.private_is_kept;
-        let all = (0..count).map(server).collect();
-        let mut servers = Self { all, log: Vec::new(), now, connections: Vec::new(), asked: 0, is_authenticated };
+        for number in 0..count {
+            let server = servers.server(number, count > 1);
+            servers.all.push(server);
+        }
         servers.settle();
         for server in 0..count {
             servers.apply(server, Command::Heard(Heard::Reachable(true)));
@@ -82,6 +89,29 @@ impl Servers {
         // The lobby is there on nodes; on one server it begins with the first client.
         servers.at_once(&[("first", Opens("lobby"))]);
         servers
+    }
+
+    /// A server without a history. A node begins from the newest checkpoint.
+    fn server(&self, number: usize, is_node: bool) -> Server {
+        let history = History::in_memory(self.config.history_messages, self.config.history_bytes);
+        let mut state = ChatState::new(self.config.clone(), 1 + number as u64);
+        let (read, checkpoint) = self.checkpoint.clone().unzip();
+        let mut life = None;
+        if is_node {
+            life = Some(state.become_node(&format!("node{number}"), Duration::from_secs(5), 42));
+            state.begin_from(checkpoint.as_deref(), Restored::default(), LogPosition(0), self.now).unwrap();
+        }
+        Server { state, history, life, read: read.unwrap_or(0) }
+    }
+
+    /// Another node begins from a checkpoint of now.
+    fn one_more(&mut self) {
+        self.all[0].state.ask_for_checkpoint();
+        self.settle();
+        let node = self.server(self.all.len(), true);
+        self.all.push(node);
+        self.settle();
+        self.apply(self.all.len() - 1, Command::Heard(Heard::Reachable(true)));
     }
 
     /// What clients do at the same time, and what each is told of it. A name of a client may end with the number of its
@@ -148,6 +178,12 @@ impl Servers {
 
     fn wait(&mut self, time: Duration) {
         self.now = self.now.after(time);
+        let lives: Vec<_> = self.all.iter().filter_map(|server| server.life).collect();
+        for server in 0..self.all.len() {
+            for life in &lives {
+                self.apply(server, Command::Heard(Heard::Alive(*life)));
+            }
+        }
         for server in 0..self.all.len() {
             self.apply(server, Command::Tick { reply: oneshot::channel().0 });
         }
@@ -190,6 +226,9 @@ impl Servers {
                 Effect::Forget { room, receipt } => it.history.forget(room, receipt, &mut done),
                 Effect::Read(request) => it.history.read(request, &mut done),
                 Effect::Answer(answer) => answer.send(),
+                Effect::Node(NodeEffect::Checkpoint { at, state }) => {
+                    self.checkpoint = Some((usize::try_from(at.0).unwrap(), state));
+                }
                 Effect::To { session, command: ToSession::Tell { event, .. } } => self.tell(server, session, &event),
                 Effect::To { session, command: ToSession::Close { code, .. } } => {
                     self.put(server, session, format!("closed {}", code.as_u16()));
@@ -413,4 +452,63 @@ fn an_inbox_counts_the_connections_of_its_owner_on_all_nodes() {
         AtOnce(&[("a1", Joins("lobby")), ("first", Joins("lobby"))], &["joined lobby: 2"; 2]),
     ];
     play(&with_inboxes(5, 3), &story, &["@a", "@first", "lobby"], 0);
+}
+
+#[test]
+fn a_node_that_begins_from_a_checkpoint_drops_the_same_rooms_as_the_others() {
+    // The other nodes give the number of the room that ends here to the next one, so each has its own numbers.
+    for (waits, dropped) in [([0, 0], "ant"), ([1, 0], "zoo"), ([0, 1], "ant")] {
+        let mut chat = Servers::new(3, &with_rooms(4));
+        chat.at_once(&[("a", Opens("lobby")), ("b", Opens("lobby"))]);
+        chat.at_once(&[("first", Joins("hole"))]);
+        chat.at_once(&[("a", Joins("zoo")), ("first", Leaves("hole"))]);
+        chat.wait(Duration::from_mins(5));
+        chat.wait(Duration::from_secs(1));
+        assert_eq!(chat.tables().0, ["lobby", "zoo"]);
+        chat.one_more();
+        chat.at_once(&[("first", Joins("ant"))]);
+        chat.at_once(&[("a", Leaves("zoo"))]);
+        chat.wait(Duration::from_mins(waits[0]));
+        chat.at_once(&[("first", Leaves("ant"))]);
+        chat.wait(Duration::from_mins(waits[1]));
+        chat.one_more();
+        let joined = chat.at_once(&[("b", Joins("one")), ("first", Joins("two"))]);
+        assert_eq!(joined, ["joined one: 1", "joined two: 1"]);
+        let left = if dropped == "ant" { "zoo" } else { "ant" };
+        let rooms = ["lobby", "one", "two", left];
+        assert!(
+            rooms.iter().all(|room| chat.tables().0.iter().any(|kept| kept == room)),
+            "{waits:?}: {:?}",
+            chat.tables()
+        );
+    }
+}
+
+#[test]
+fn a_node_that_begins_from_a_checkpoint_drops_the_same_inboxes_as_the_others() {
+    let mut chat = Servers::new(3, &with_inboxes(6, 3));
+    chat.at_once(&[("hole", Opens("lobby")), ("a", Opens("lobby")), ("b", Opens("lobby"))]);
+    chat.at_once(&[("a", Whispers("sb")), ("hole", Goes)]);
+    chat.wait(Duration::from_mins(5));
+    chat.wait(Duration::from_secs(1));
+    // It gets the number of the inbox that has ended, before that of the older one.
+    assert_eq!(chat.at_once(&[("a", Whispers("sa"))]), ["ack"]);
+    assert_eq!(chat.at_once(&[("a", Whispers("sc"))]), ["ack"]);
+    chat.one_more();
+    assert_eq!(chat.at_once(&[("b", Whispers("sd"))]), ["ack"]);
+    assert_eq!(chat.tables(), (["@a", "@b", "@first", "@sa", "@sc", "@sd", "lobby"].map(String::from).to_vec(), 1));
+}
+
+/// Such a node took the rooms of which it has no messages for rooms without messages, and ended them on all nodes.
+#[test]
+fn a_node_without_the_messages_of_a_room_does_not_end_it() {
+    let mut chat = Servers::new(3, &with_rooms(4));
+    chat.at_once(&[("first", Joins("one"))]);
+    chat.at_once(&[("first", Says("one"))]);
+    chat.at_once(&[("first", Leaves("one"))]);
+    chat.one_more();
+    for _ in 0..3 {
+        chat.wait(Duration::from_mins(10));
+    }
+    assert_eq!(chat.tables().0, ["lobby", "one"]);
 }

@@ -27,7 +27,7 @@ use crate::nodes::record::{Incarnation, LogPosition};
 
 const NODES: usize = 3;
 const CLIENTS: usize = 6;
-const ROOMS: [&str; 5] = ["lobby", "dev", "ops", "qa", "hr"];
+const ROOMS: [&str; 8] = ["lobby", "dev", "ops", "qa", "hr", "it", "pr", "ux"];
 /// Names whose clients never connect.
 const STRANGERS: usize = 5;
 

@@ -18,7 +18,7 @@ pub(super) struct Limits {
 impl Limits {
     pub(super) fn of(seed: u64) -> Self {
         let between = |least, count: u64| least + u32::try_from(seed % count).unwrap();
-        Self { rooms: between(2, 3), inboxes: between(4, 5) }
+        Self { rooms: between(2, 4), inboxes: between(4, 5) }
     }
 
     pub(super) fn check(self, state: &ChatState) {
