@@ -199,7 +199,7 @@ knobs! {
         heartbeat_seconds: u64 = "CHAT_HEARTBEAT_SECONDS", "25", Number(1, 3_600);
     }
     "Rooms and memory" {
-        /// Maximum number of rooms that one client may be in; the next is refused with `too_many_rooms`.
+        /// Maximum number of rooms that one connection may be in; the next is refused with `too_many_rooms`.
         rooms_per_client: u64 = "CHAT_ROOMS_PER_CLIENT", "64", Number(1, 10_000);
         /// Maximum number of rooms; at the limit an empty room is removed for a new one, or the new one is refused with
         /// `too_many_rooms`.
@@ -480,6 +480,11 @@ impl Config {
             history_messages: small(self.history_messages),
             history_bytes: self.history_bytes,
             history_is_stored: self.history.value == HistoryMode::Sqlite,
+            history_keep_messages: match self.history.value {
+                HistoryMode::Sqlite => bound(self.history_keep_messages).unwrap_or(u64::MAX),
+                HistoryMode::Memory => self.history_messages,
+                HistoryMode::Off => 0,
+            },
             session_credits: small(self.client_credits),
             server_credits: small(self.server_credits),
             ids_remembered: ChatConfig::IDS_REMEMBERED,
@@ -491,7 +496,6 @@ impl Config {
     /// The settings of the stored history.
     pub fn sqlite(&self) -> SqliteSettings {
         let chat = self.chat();
-        let bound = |value: u64| (value > 0).then_some(value);
         SqliteSettings {
             path: self.history_path.clone().into(),
             follows_log: !self.nats_url.0.is_empty(),
@@ -508,6 +512,11 @@ impl Config {
 /// Converts a number whose range ends far below that of `usize`.
 fn size(value: u64) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+/// A limit, which 0 switches off.
+fn bound(value: u64) -> Option<u64> {
+    (value > 0).then_some(value)
 }
 
 /// Converts a number whose range ends far below that of `u32`.

@@ -59,6 +59,8 @@ pub struct ChatConfig {
     pub history_bytes: u64,
     /// Whether a room exists for as long as the history keeps a message of it.
     pub history_is_stored: bool,
+    /// Most messages that the history keeps of one room.
+    pub history_keep_messages: u64,
     /// Most commands of one session in flight; at the limit its socket is not read.
     pub session_credits: u32,
     /// Most commands of all sessions in flight; at the limit no socket is read.
@@ -122,6 +124,7 @@ impl Default for ChatConfig {
             history_messages: 1_000,
             history_bytes: 64 * 1024 * 1024,
             history_is_stored: false,
+            history_keep_messages: u64::MAX,
             session_credits: 64,
             server_credits: 4_096,
         }

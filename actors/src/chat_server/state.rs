@@ -28,7 +28,7 @@ mod talking;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use slab::Slab;
@@ -49,7 +49,7 @@ use super::parts::proofs::Proofs;
 use super::parts::reads::Reads;
 use super::parts::remembered::{IdHasher, RememberedIds};
 use super::parts::rooms::Rooms;
-use crate::clock::{Now, Numbers};
+use crate::clock::Numbers;
 use crate::config::ChatConfig;
 use crate::history::{Completion, RoomKey};
 use crate::identity::RoomGlobs;
@@ -101,7 +101,7 @@ impl ChatState {
             numbers: Numbers::new(seed),
             participants: Participants::default(),
             proofs: Proofs::default(),
-            rooms: Rooms::new(config.rooms as usize, config.empty_room_kept, config.history_is_stored),
+            rooms: Rooms::new(&config),
             inboxes: Inboxes::new(config.inboxes as usize, config.inboxes_per_client as usize),
             presence: Presence::default(),
             order: Order::new(ids_kept, ids_max),
@@ -124,7 +124,7 @@ impl ChatState {
         let (life, lobby) = (Incarnation(self.numbers.draw()), Epoch(self.numbers.draw()));
         self.cluster = Some(Box::new(Cluster::new(node, timeout, life, lobby)));
         self.ids = IdHasher::shared(secret);
-        self.rooms.keep_lobby();
+        self.rooms.follow_log();
         life
     }
 
@@ -388,21 +388,18 @@ impl ChatState {
     /// Makes a room or an inbox, which begins an epoch.
     fn make(&mut self, key: RoomKey, turn: &Turn) -> Option<RoomId> {
         let epoch = Epoch(self.numbers.draw());
-        let room = self.rooms.make(key, turn.now.at)?;
-        self.order.open(room, Position { epoch, seq: Seq(0) });
-        Some(room)
+        self.make_in(key, epoch, turn.now.at)
     }
 
     /// Makes a room or an inbox in an epoch.
-    fn make_in(&mut self, key: RoomKey, epoch: Epoch, turn: &Turn) -> Option<RoomId> {
-        self.make_at(key, Position { epoch, seq: Seq(0) }, turn.now)
+    fn make_in(&mut self, key: RoomKey, epoch: Epoch, at: Instant) -> Option<RoomId> {
+        self.make_at(key, Position { epoch, seq: Seq(0) }, at)
     }
 
-    /// Makes a room or an inbox at a position, as the history has it or empty.
-    fn make_at(&mut self, key: RoomKey, position: Position, now: Now) -> Option<RoomId> {
+    /// Makes a room or an inbox at a position, as the history has it or empty. Nobody is in it since `at`.
+    fn make_at(&mut self, key: RoomKey, position: Position, at: Instant) -> Option<RoomId> {
         let owner = key.owner().cloned();
-        let known = self.rooms.wake(&key, position.epoch, position.seq);
-        let room = known.or_else(|| self.rooms.make(key, now.at))?;
+        let room = self.rooms.make_at(key, position.epoch, position.seq, at)?;
         self.order.open(room, position);
         if let Some(owner) = owner {
             self.inboxes.add(&owner, room);

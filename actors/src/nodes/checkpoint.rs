@@ -24,6 +24,8 @@ pub struct Checkpoint {
     pub names: Vec<(String, Vec<HolderThen>)>,
     /// All rooms and inboxes.
     pub rooms: Vec<RoomThen>,
+    /// The inboxes whose owner has never connected, those of one maker in the order in which it has made them.
+    pub unclaimed: Vec<UnclaimedThen>,
     /// The remembered `id`s of messages that were placed.
     pub placed: IdsThen<PlacedThen>,
     /// The remembered `id`s of private messages that are not stored.
@@ -65,10 +67,21 @@ pub struct RoomThen {
     pub seq: u64,
     /// The clients in it, and the lives of the nodes that they are on.
     pub present: Vec<(String, Vec<u64>)>,
+    /// Since when nobody is in it, by the log's clock; without meaning while somebody is.
+    pub empty_since: u64,
     /// For an inbox: how far its owner was sent the messages.
     pub sent: u64,
-    /// For an inbox whose owner has never connected: the client that made it, and whether no other has written to it.
-    pub maker: Option<(String, bool)>,
+}
+
+/// An inbox whose owner has never connected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnclaimedThen {
+    /// Its index in [`Checkpoint::rooms`].
+    pub room: u32,
+    /// The client that made it.
+    pub maker: String,
+    /// Whether no other client has written into it.
+    pub is_alone: bool,
 }
 
 /// Remembered `id`s.

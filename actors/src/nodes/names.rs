@@ -46,15 +46,20 @@ impl Names {
         self.holders(name).iter().any(|holder| holder.session == session)
     }
 
-    /// Gives a name to a session, if no other client holds it.
+    /// Whether a session may take a name: no other client holds it, or the name is authenticated.
+    pub fn may_take(&self, name: &ClientId, holder: &Holder, is_authenticated: bool) -> bool {
+        let holders = self.holders(name);
+        is_authenticated || holders.is_empty() || holders.iter().any(|held| is_earlier(held, holder))
+    }
+
+    /// Gives a name to a session, if it [may take](Self::may_take) it.
     pub fn take(&mut self, name: ClientId, holder: Holder, is_authenticated: bool) -> Taken {
+        if !self.may_take(&name, &holder, is_authenticated) {
+            return Taken::Refused;
+        }
         let holders = self.0.entry(name).or_default();
-        let earlier = holders.iter().position(|held| held.session == holder.session || held.key == holder.key);
-        let lost = match earlier {
-            Some(earlier) => Some(earlier),
-            None if !is_authenticated && !holders.is_empty() => return Taken::Refused,
-            None => (holders.len() >= limits::CONNECTIONS_PER_CLIENT_MAX).then_some(0),
-        };
+        let earlier = holders.iter().position(|held| is_earlier(held, &holder));
+        let lost = earlier.or_else(|| (holders.len() >= limits::CONNECTIONS_PER_CLIENT_MAX).then_some(0));
         let replaced = lost.map(|lost| holders.remove(lost).session).filter(|lost| *lost != holder.session);
         holders.push(holder);
         Taken::Granted { replaced }
@@ -88,6 +93,11 @@ impl Names {
     pub fn iter(&self) -> impl Iterator<Item = (&ClientId, &[Holder])> {
         self.0.iter().map(|(name, holders)| (name, holders.as_slice()))
     }
+}
+
+/// Whether a session is that of the same client as one that holds the name, which it replaces.
+fn is_earlier(held: &Holder, holder: &Holder) -> bool {
+    held.session == holder.session || held.key == holder.key
 }
 
 #[cfg(test)]

@@ -104,12 +104,13 @@ impl<T> Packer<T> {
 
 /// About the most bytes that an entry has in a record.
 pub(crate) fn weight(entry: &LogEntry) -> usize {
-    // Names have at most 64 bytes and an `id` 256; a message has up to four of the former.
+    // Names have at most 64 bytes and an `id` 256; a message has up to four of the former, and any other entry two.
     let text = match entry {
         LogEntry::Message(message) => &message.text,
         LogEntry::Direct(message) => &message.text,
         LogEntry::Begin { .. }
         | LogEntry::Out { .. }
+        | LogEntry::Open(_)
         | LogEntry::Take { .. }
         | LogEntry::Release { .. }
         | LogEntry::Enter { .. }

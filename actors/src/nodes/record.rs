@@ -4,7 +4,7 @@
 //! meets a newer format stops: it cannot know what the other nodes made of it.
 
 use serde::{Deserialize, Serialize};
-use starling_protocol::{ClientId, ClientKey, Epoch, MessageId, Seq};
+use starling_protocol::{ClientId, ClientKey, Epoch, MessageId, RoomName, Seq};
 
 use crate::history::{Draft, RoomKey};
 use crate::identity::IdOwner;
@@ -66,8 +66,11 @@ pub enum LogEntry {
     /// A private message that is not stored. Void where its session does not hold the sender's name any more, or nobody
     /// holds the receiver's.
     Direct(DirectMessage),
-    /// A session takes a name. Replaces a session that holds the name with the same key. Void where another client
-    /// holds it and the name is not authenticated.
+    /// A session opens. Void where another client holds its name and the name is not authenticated, and where there is no
+    /// space for its room.
+    Open(Opening),
+    /// A session takes another name. Replaces a session that holds the name with the same key. Void where another client
+    /// holds it.
     Take {
         /// The name.
         name: ClientId,
@@ -75,8 +78,6 @@ pub enum LogEntry {
         key: ClientKey,
         /// The session, of the node that writes this.
         session: u64,
-        /// Whether the name is authenticated, so that several sessions may hold it.
-        is_authenticated: bool,
     },
     /// A session gives its name back. Void where it does not hold it.
     Release {
@@ -85,9 +86,10 @@ pub enum LogEntry {
         /// The session, of the node that writes this.
         session: u64,
     },
-    /// A client has its first connection of this node in a room, or in its inbox. Makes the room where there is none.
+    /// A client has its first connection of this node in a room. Makes the room where there is none; if the table of rooms
+    /// is full, in place of the first that may be dropped. Void where there is no space.
     Enter {
-        /// The room or the inbox.
+        /// The room.
         key: RoomKey,
         /// The client.
         name: ClientId,
@@ -101,7 +103,8 @@ pub enum LogEntry {
         /// The client.
         name: ClientId,
     },
-    /// A client writes to one that has no inbox yet. Makes the inbox. Void where it is there.
+    /// A client writes to one that has no inbox yet. Makes the inbox; if the table of inboxes is full, in place of the first
+    /// that may be dropped. Void where the inbox is there, and where the maker may not make one.
     Make {
         /// The owner of the inbox, who has never connected.
         owner: ClientId,
@@ -149,6 +152,26 @@ pub enum LogEntry {
         /// See [`Digest`](super::digest::Digest).
         digest: u64,
     },
+}
+
+/// A session that opens: it takes a name, and enters its first room and its inbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opening {
+    /// The name. Replaces a session that holds it with the same key, or the oldest one of too many.
+    pub name: ClientId,
+    /// The secret of the client.
+    pub key: ClientKey,
+    /// The session, of the node that writes this.
+    pub session: u64,
+    /// Whether the name is authenticated, so that several sessions may hold it.
+    pub is_authenticated: bool,
+    /// The room.
+    pub room: RoomName,
+    /// The epoch of the room, if this entry makes it.
+    pub epoch: Epoch,
+    /// Where private messages are kept: the epoch of the client's inbox, if this entry makes it. An inbox is never
+    /// refused to its owner: if the table is full, the first that may be dropped gives way.
+    pub inbox: Option<Epoch>,
 }
 
 /// A message in the log. Its `at` is the record's time, which the log gives.
@@ -250,9 +273,9 @@ mod wire {
     use std::borrow::Cow;
 
     use serde::{Deserialize, Serialize};
-    use starling_protocol::{ClientId, ClientKey, Epoch, MessageId, Seq};
+    use starling_protocol::{ClientId, ClientKey, Epoch, MessageId, RoomName, Seq};
 
-    use super::{BadRecord, DirectMessage, Incarnation, LogEntry, LogPosition, LoggedMessage};
+    use super::{BadRecord, DirectMessage, Incarnation, LogEntry, LogPosition, LoggedMessage, Opening};
     use crate::history::RoomKey;
     use crate::identity::IdOwner;
 
@@ -284,7 +307,8 @@ mod wire {
             text: &'a str,
             id: Option<Id<'a>>,
         },
-        Take(&'a str, u128, u64, bool),
+        Open(&'a str, u128, u64, bool, (&'a str, u64), Option<u64>),
+        Take(&'a str, u128, u64),
         Release(&'a str, u64),
         Enter(Key<'a>, &'a str, u64),
         Leave(Key<'a>, &'a str),
@@ -314,12 +338,14 @@ mod wire {
 
         fn try_from(key: Key<'_>) -> Result<Self, BadRecord> {
             Ok(match key {
-                Key::Room(name) => {
-                    Self::Room(starling_protocol::RoomName::parse(name).map_err(|_| BadRecord::Foreign)?)
-                }
+                Key::Room(name) => Self::Room(room(name)?),
                 Key::Inbox(owner) => Self::Inbox(client(owner)?),
             })
         }
+    }
+
+    fn room(name: &str) -> Result<RoomName, BadRecord> {
+        RoomName::parse(name).map_err(|_| BadRecord::Foreign)
     }
 
     fn client(name: &str) -> Result<ClientId, BadRecord> {
@@ -376,9 +402,11 @@ mod wire {
                 LogEntry::Direct(DirectMessage { session, to, client_id, text, id: named }) => {
                     Self::Direct(*session, to.as_str(), client_id.as_str(), text, id(named.as_ref()))
                 }
-                LogEntry::Take { name, key, session, is_authenticated } => {
-                    Self::Take(name.as_str(), key.0, *session, *is_authenticated)
+                LogEntry::Open(Opening { name, key, session, is_authenticated, room, epoch, inbox }) => {
+                    let (room, inbox) = ((room.as_str(), epoch.0), inbox.map(|epoch| epoch.0));
+                    Self::Open(name.as_str(), key.0, *session, *is_authenticated, room, inbox)
                 }
+                LogEntry::Take { name, key, session } => Self::Take(name.as_str(), key.0, *session),
                 LogEntry::Release { name, session } => Self::Release(name.as_str(), *session),
                 LogEntry::Enter { key, name, epoch } => Self::Enter(key.into(), name.as_str(), epoch.0),
                 LogEntry::Leave { key, name } => Self::Leave(key.into(), name.as_str()),
@@ -415,9 +443,16 @@ mod wire {
                     let (to, client_id, text) = (client(to)?, client(client_id)?, text.into());
                     Self::Direct(DirectMessage { session, to, client_id, text, id: unid(id)? })
                 }
-                Entry::Take(name, key, session, is_authenticated) => {
-                    Self::Take { name: client(name)?, key: ClientKey(key), session, is_authenticated }
-                }
+                Entry::Open(name, key, session, is_authenticated, (first, epoch), inbox) => Self::Open(Opening {
+                    name: client(name)?,
+                    key: ClientKey(key),
+                    session,
+                    is_authenticated,
+                    room: room(first)?,
+                    epoch: Epoch(epoch),
+                    inbox: inbox.map(Epoch),
+                }),
+                Entry::Take(name, key, session) => Self::Take { name: client(name)?, key: ClientKey(key), session },
                 Entry::Release(name, session) => Self::Release { name: client(name)?, session },
                 Entry::Enter(key, name, epoch) => {
                     Self::Enter { key: key.try_into()?, name: client(name)?, epoch: Epoch(epoch) }

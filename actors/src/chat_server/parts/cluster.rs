@@ -205,12 +205,10 @@ impl Cluster {
     }
 
     /// Tells the log that a client has a connection of this node in a room, unless it was told so.
-    pub(crate) fn enter(&mut self, key: &RoomKey, name: &ClientId, epoch: Epoch, tag: Option<Tag>) -> bool {
-        let is_news = self.own.insert((key.clone(), name.clone()));
-        if is_news || tag.is_some() {
-            self.packer.push(LogEntry::Enter { key: key.clone(), name: name.clone(), epoch }, tag);
+    pub(crate) fn enter(&mut self, key: &RoomKey, name: &ClientId, epoch: Epoch) {
+        if self.own.insert((key.clone(), name.clone())) {
+            self.packer.push(LogEntry::Enter { key: key.clone(), name: name.clone(), epoch }, None);
         }
-        is_news
     }
 
     /// Tells the log that a client has no connection of this node in a room any more. Not while a command waits for
@@ -235,6 +233,11 @@ impl Cluster {
         }
     }
 
+    /// The log has no space for a room that a client was to be in.
+    pub(crate) fn was_refused(&mut self, key: &RoomKey, name: &ClientId) {
+        self.own.remove(&(key.clone(), name.clone()));
+    }
+
     /// A room was dropped: nobody of this node is in it.
     pub(crate) fn forget_room(&mut self, key: &RoomKey) {
         self.own.retain(|(other, _)| other != key);
@@ -242,12 +245,12 @@ impl Cluster {
 
     /// The moment on this process's clock at which the log's clock showed `at`.
     pub(crate) fn instant(&mut self, at: u64, now: Instant) -> Instant {
-        let (base, instant) = *self.time.get_or_insert((at, now));
-        if at >= base {
-            instant + Duration::from_millis(at - base)
-        } else {
-            instant.checked_sub(Duration::from_millis(base - at)).unwrap_or(instant)
-        }
+        instant(*self.time.get_or_insert((at, now)), at)
+    }
+
+    /// The moment on this process's clock at which the log's clock showed what it shows now, as far as this node knows.
+    pub(crate) fn log_now(&self, now: Instant) -> Instant {
+        self.time.map_or(now, |time| instant(time, self.as_of()))
     }
 
     /// What the log's clock showed at a moment on this process's clock.
@@ -288,7 +291,16 @@ impl Cluster {
     }
 }
 
-/// Commands that wait for entries of the log, each in front of the later commands of its session.
+/// See [`Cluster::instant`].
+fn instant((base, instant): (u64, Instant), at: u64) -> Instant {
+    if at >= base {
+        instant + Duration::from_millis(at - base)
+    } else {
+        instant.checked_sub(Duration::from_millis(base - at)).unwrap_or(instant)
+    }
+}
+
+/// Commands that wait for an entry of the log, each in front of the later commands of its session.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     waiting: FxHashMap<SessionId, Parked>,
@@ -296,7 +308,7 @@ pub(crate) struct Gate {
     expected: FxHashMap<(RoomKey, ClientId), u32>,
 }
 
-/// The entries that a command waits for.
+/// What a command gets from the entry that it waits for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Needs {
     /// The name that its session takes.
@@ -307,8 +319,6 @@ pub(crate) struct Needs {
 
 #[derive(Debug)]
 struct Parked {
-    /// Entries that have not come back.
-    pending: u32,
     needs: Needs,
     commands: VecDeque<Command>,
 }
@@ -326,22 +336,17 @@ impl Gate {
         }
     }
 
-    /// Lets a command wait for so many entries.
-    pub(crate) fn park(&mut self, session: SessionId, command: Command, pending: u32, needs: Needs) {
+    /// Lets a command wait for an entry.
+    pub(crate) fn park(&mut self, session: SessionId, command: Command, needs: Needs) {
         for entered in &needs.enters {
             *self.expected.entry(entered.clone()).or_default() += 1;
         }
-        self.waiting.insert(session, Parked { pending, needs, commands: VecDeque::from([command]) });
+        self.waiting.insert(session, Parked { needs, commands: VecDeque::from([command]) });
     }
 
-    /// An entry that a session waits for has come back. Returns its commands, once it was the last one.
+    /// The entry that a session waits for has come back. Returns its commands.
     pub(crate) fn came_back(&mut self, session: SessionId) -> Option<(Needs, VecDeque<Command>)> {
-        let parked = self.waiting.get_mut(&session)?;
-        parked.pending = parked.pending.saturating_sub(1);
-        if parked.pending > 0 {
-            return None;
-        }
-        let Parked { needs, commands, .. } = self.waiting.remove(&session)?;
+        let Parked { needs, commands } = self.waiting.remove(&session)?;
         for entered in &needs.enters {
             if let Some(count) = self.expected.get_mut(entered) {
                 *count -= 1;

@@ -18,7 +18,9 @@ use crate::ids::RoomId;
 struct Sent {
     /// The newest message that a connection of the owner was sent.
     upto: Seq,
-    /// The newest message that the history knows to be sent.
+    /// The newest message that the history, or the log of all nodes, was told to be sent.
+    told: Seq,
+    /// With other nodes: the newest message that the log says to be sent.
     noted: Seq,
 }
 
@@ -29,7 +31,7 @@ pub(crate) struct Inboxes {
     /// The inboxes whose owner has never connected.
     unclaimed: Unclaimed,
     sent: FxHashMap<RoomId, Sent>,
-    /// Inboxes with `upto` ahead of `noted`.
+    /// Inboxes with `upto` ahead of `told`.
     to_note: Vec<RoomId>,
     most: usize,
     most_of_one: usize,
@@ -100,9 +102,10 @@ impl Inboxes {
         self.by_owner.insert(owner.clone(), inbox);
     }
 
-    /// The maker of an inbox whose owner has never connected, and whether no other client has written into it.
-    pub(crate) fn maker_of(&self, inbox: RoomId) -> Option<(&ClientId, bool)> {
-        self.unclaimed.maker_of(inbox)
+    /// The inboxes whose owner has never connected, each with its maker and whether no other client has written into it.
+    /// Those of one maker come in the order in which it has made them.
+    pub(crate) fn unclaimed(&self) -> impl Iterator<Item = (RoomId, &ClientId, bool)> {
+        self.unclaimed.iter()
     }
 
     /// How far the log knows the owner to be sent its messages.
@@ -140,7 +143,7 @@ impl Inboxes {
     /// Restores the delivery position that the history has stored.
     pub(crate) fn restore_sent(&mut self, inbox: RoomId, upto: Seq) {
         if upto > Seq(0) {
-            self.sent.insert(inbox, Sent { upto, noted: upto });
+            self.sent.insert(inbox, Sent { upto, told: upto, noted: upto });
         }
     }
 
@@ -148,7 +151,7 @@ impl Inboxes {
     pub(crate) fn sent(&mut self, inbox: RoomId, seq: Seq) {
         let sent = self.sent.entry(inbox).or_default();
         if seq > sent.upto {
-            if sent.upto == sent.noted {
+            if sent.upto == sent.told {
                 self.to_note.push(inbox);
             }
             sent.upto = seq;
@@ -158,8 +161,9 @@ impl Inboxes {
     /// Notes that the log knows the owner to be sent all messages up to `seq`.
     pub(crate) fn was_noted(&mut self, inbox: RoomId, seq: Seq) {
         let sent = self.sent.entry(inbox).or_default();
-        sent.upto = sent.upto.max(seq);
         sent.noted = sent.noted.max(seq);
+        sent.told = sent.told.max(seq);
+        sent.upto = sent.upto.max(seq);
     }
 
     /// Takes the inboxes whose delivery position is to be stored.
@@ -170,8 +174,8 @@ impl Inboxes {
     /// The delivery position to store; `None` if the history already knows it.
     pub(crate) fn note_sent(&mut self, inbox: RoomId) -> Option<Seq> {
         // The inbox may have ended meanwhile, and another room may have its number.
-        let sent = self.sent.get_mut(&inbox).filter(|sent| sent.upto > sent.noted)?;
-        sent.noted = sent.upto;
+        let sent = self.sent.get_mut(&inbox).filter(|sent| sent.upto > sent.told)?;
+        sent.told = sent.upto;
         Some(sent.upto)
     }
 }

@@ -25,13 +25,17 @@ pub(crate) struct Room {
     hubs: HubSet,
     /// The number of messages that the history keeps.
     pub(super) kept: u64,
-    /// Whether a message was ever stored.
-    pub(super) is_spoken_in: bool,
+    /// The number of messages that were ever stored, as the numbers of this epoch count them.
+    pub(super) said: u64,
+    /// With other nodes: whether this node began from a checkpoint behind messages of the room, and does not have these.
+    pub(super) lacks_messages: bool,
     /// With other nodes: the newest message that the history had when this process started.
     pub(super) stored_upto: Seq,
     /// The number of messages in flight.
     pub(super) in_flight: u32,
-    empty_since: Option<Instant>,
+    /// Whether there are other nodes: then the log alone says since when the room is empty, by its own clock.
+    follows_log: bool,
+    pub(super) empty_since: Option<Instant>,
     /// The clients in the room on all nodes, as the log says; empty on a server without other nodes.
     present: Present,
     /// Set when the room has ended. It is forgotten once no message is in flight.
@@ -46,8 +50,6 @@ struct Present {
     by_client: FxHashMap<ClientId, SmallVec<[Incarnation; 1]>>,
     /// Clients that are in the room on another node, and have no connection here.
     elsewhere_only: u32,
-    /// Clients that are in the room on another node.
-    elsewhere: u32,
 }
 
 /// The worth of an empty room: 0 if no message was ever stored in it, otherwise one more than its kept messages.
@@ -68,7 +70,8 @@ pub(crate) struct Viewer {
     pub(crate) own: Incarnation,
     /// Whether the client has a connection to this node in the room.
     pub(crate) is_here: bool,
-    pub(crate) now: Instant,
+    /// The time of the change, by the log's clock.
+    pub(crate) at: Instant,
 }
 
 /// The end of a room.
@@ -79,7 +82,7 @@ pub(crate) struct Ended {
 }
 
 impl Room {
-    pub(super) fn new(key: RoomKey, now: Instant) -> Self {
+    pub(super) fn new(key: RoomKey, now: Instant, follows_log: bool) -> Self {
         Self {
             key,
             members: FxHashSet::default(),
@@ -87,9 +90,11 @@ impl Room {
             members_by_hub: Vec::new(),
             hubs: HubSet::default(),
             kept: 0,
-            is_spoken_in: false,
+            said: 0,
+            lacks_messages: false,
             stored_upto: Seq(0),
             in_flight: 0,
+            follows_log,
             empty_since: Some(now),
             present: Present::default(),
             ended: None,
@@ -105,7 +110,9 @@ impl Room {
         if !self.members.insert(session) {
             return;
         }
-        self.empty_since = None;
+        if !self.follows_log {
+            self.empty_since = None;
+        }
         let hub = usize::from(session.hub().0);
         if self.members_by_hub.len() <= hub {
             self.members_by_hub.resize(hub + 1, 0);
@@ -120,7 +127,7 @@ impl Room {
         if !self.members.remove(&session) {
             return;
         }
-        if self.members.is_empty() {
+        if self.members.is_empty() && !self.follows_log {
             self.empty_since = Some(now);
         }
         let HubId(hub) = session.hub();
@@ -174,20 +181,14 @@ impl Room {
                 self.present.by_client.remove(name);
             }
         }
+        self.empty_since = self.is_vacant().then(|| self.empty_since.unwrap_or(of.at));
         let is_elsewhere = self.is_elsewhere(name, of.own);
-        if was_elsewhere == is_elsewhere {
+        if of.is_here || was_elsewhere == is_elsewhere {
             return false;
         }
-        let present = &mut self.present;
-        let change = |count: &mut u32| *count = if is_elsewhere { *count + 1 } else { count.saturating_sub(1) };
-        change(&mut present.elsewhere);
-        if !of.is_here {
-            change(&mut present.elsewhere_only);
-        }
-        if self.members.is_empty() && self.present.elsewhere == 0 {
-            self.empty_since = Some(of.now);
-        }
-        !of.is_here
+        let count = &mut self.present.elsewhere_only;
+        *count = if is_elsewhere { *count + 1 } else { count.saturating_sub(1) };
+        true
     }
 
     /// Whether no connection is in the room.
@@ -195,14 +196,9 @@ impl Room {
         self.members.is_empty()
     }
 
-    /// The time at which the last connection left; `None` while there is one.
-    pub(super) fn empty_since(&self) -> Option<Instant> {
+    /// The time since which nobody is in the room; `None` while somebody is. With other nodes as the log says.
+    pub(crate) fn empty_since(&self) -> Option<Instant> {
         self.empty_since
-    }
-
-    /// Whether a client is in the room on another node.
-    pub(super) fn has_members_elsewhere(&self) -> bool {
-        self.present.elsewhere > 0
     }
 
     pub(crate) fn members(&self) -> impl Iterator<Item = SessionId> + '_ {
@@ -236,7 +232,7 @@ impl Room {
 
     /// Whether the list of rooms shows the room.
     pub(super) fn is_listed(&self) -> bool {
-        self.key.room().is_some() && (!self.is_empty() || self.has_members_elsewhere() || self.is_spoken_in)
+        self.key.room().is_some() && (self.count() > 0 || self.said > 0)
     }
 }
 
@@ -256,7 +252,7 @@ mod tests {
     #[test]
     fn a_hub_belongs_to_a_room_for_as_long_as_it_has_a_member_there() {
         let now = clock::now();
-        let mut room = Room::new(RoomKey::Room(RoomName::lobby()), now);
+        let mut room = Room::new(RoomKey::Room(RoomName::lobby()), now, false);
         for member in [session(0, 1), session(5, 1), session(5, 2), session(63, 1), session(5, 2)] {
             room.insert(member);
         }
@@ -273,7 +269,7 @@ mod tests {
     #[test]
     fn a_room_knows_since_when_it_is_empty() {
         let start = clock::now();
-        let mut room = Room::new(RoomKey::Room(RoomName::lobby()), start);
+        let mut room = Room::new(RoomKey::Room(RoomName::lobby()), start, false);
         assert_eq!(room.empty_since, Some(start));
         room.insert(session(0, 1));
         room.insert(session(0, 2));

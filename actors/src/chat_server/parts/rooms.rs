@@ -3,7 +3,7 @@
 //! No lookup finds a room that has ended. The room is forgotten, and its number reused, once no message of it is in
 //! flight.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 use slab::Slab;
@@ -12,6 +12,7 @@ use starling_protocol::{ClientId, Epoch, RoomName, Seq, limits};
 use super::parted::PartedMap;
 use super::room::{Ended, Room, Viewer};
 use super::vacancies::Vacancies;
+use crate::config::ChatConfig;
 use crate::history::RoomKey;
 use crate::ids::{RoomId, SessionId};
 use crate::nodes::record::Incarnation;
@@ -45,9 +46,9 @@ pub(crate) struct Rooms {
 }
 
 impl Rooms {
-    /// Starts without rooms. At most `most` rooms have a name; restored rooms and the lobby may exceed that.
-    pub(crate) fn new(most: usize, empty_room_kept: Duration, history_is_stored: bool) -> Self {
-        let vacancies = Vacancies::new(empty_room_kept, history_is_stored);
+    /// Starts without rooms. At most `CHAT_ROOMS` rooms have a name; restored rooms and the lobby may exceed that.
+    pub(crate) fn new(config: &ChatConfig) -> Self {
+        let (most, vacancies) = (config.rooms as usize, Vacancies::new(config));
         Self { all: Slab::new(), by_name: PartedMap::default(), most, vacancies, asleep: FxHashMap::default() }
     }
 
@@ -87,19 +88,19 @@ impl Rooms {
         if let RoomKey::Room(name) = &key {
             self.by_name.insert(name.clone(), id);
         }
-        self.all.insert(Room::new(key, now));
+        self.all.insert(Room::new(key, now, self.vacancies.follows_log()));
         self.change(id, |_| ())?;
         Some(id)
     }
 
-    /// Makes a room that the history has stored before this process.
-    pub(crate) fn restore(&mut self, key: RoomKey, kept: u64, is_spoken_in: bool, now: Instant) -> Option<RoomId> {
+    /// Makes a room that the history has stored before this process, with so many kept messages and the newest one.
+    pub(crate) fn restore(&mut self, key: RoomKey, (kept, seq): (u64, Seq), now: Instant) -> Option<RoomId> {
         let id = self.make(key, now)?;
-        self.change(id, |room| (room.kept, room.is_spoken_in) = (kept, is_spoken_in))?;
+        self.change(id, |room| (room.kept, room.said) = (kept, seq.0))?;
         Some(id)
     }
 
-    /// With other nodes: makes a room that the history has, until the log [opens](Self::wake) it.
+    /// With other nodes: makes a room that the history has, until the log [opens](Self::make_at) it.
     pub(crate) fn put_to_sleep(
         &mut self,
         key: RoomKey,
@@ -107,7 +108,7 @@ impl Rooms {
         (kept, seq): (u64, Seq),
         now: Instant,
     ) -> Option<RoomId> {
-        let room = self.restore(key.clone(), kept, seq > Seq(0), now)?;
+        let room = self.restore(key.clone(), (kept, seq), now)?;
         if let Some(it) = self.all.get_mut(room.index()) {
             it.stored_upto = seq;
             if let RoomKey::Room(name) = &key {
@@ -118,9 +119,21 @@ impl Rooms {
         Some(room)
     }
 
+    /// Makes a room whose newest message is `seq`. With other nodes, if the history has it from before this process, it
+    /// is the one that the history has.
+    pub(crate) fn make_at(&mut self, key: RoomKey, epoch: Epoch, seq: Seq, now: Instant) -> Option<RoomId> {
+        if let Some(known) = self.wake(&key, epoch, seq) {
+            self.change(known, |room| (room.said, room.empty_since) = (seq.0, Some(now)))?;
+            return Some(known);
+        }
+        let id = self.make(key, now)?;
+        self.change(id, |room| (room.said, room.lacks_messages) = (seq.0, seq > Seq(0)))?;
+        Some(id)
+    }
+
     /// With other nodes: the log opens a room in this epoch, with its newest message. Returns the room that the history
     /// has of it, unless that lacks messages in between.
-    pub(crate) fn wake(&mut self, key: &RoomKey, epoch: Epoch, seq: Seq) -> Option<RoomId> {
+    fn wake(&mut self, key: &RoomKey, epoch: Epoch, seq: Seq) -> Option<RoomId> {
         let (room, _) = *self.asleep.get(key).filter(|(_, asleep)| *asleep == epoch)?;
         if self.all.get(room.index()).is_none_or(|it| it.stored_upto < seq) {
             return None;
@@ -160,9 +173,9 @@ impl Rooms {
         });
     }
 
-    /// From now on the lobby never ends. Called before there are rooms.
-    pub(crate) fn keep_lobby(&mut self) {
-        self.vacancies.keep_lobby();
+    /// There are other nodes: the log alone says which rooms are empty. Called before there are rooms.
+    pub(crate) fn follow_log(&mut self) {
+        self.vacancies.follow_log();
     }
 
     /// Notes that a client that is in the room on another node has got its first connection here, or lost its last.
@@ -185,7 +198,7 @@ impl Rooms {
     pub(crate) fn message_begins(&mut self, id: RoomId) {
         let Some(room) = self.all.get_mut(id.index()) else { return };
         room.in_flight += 1;
-        if room.is_empty() {
+        if room.empty_since.is_some() {
             self.vacancies.note(id, room);
         }
     }
@@ -195,9 +208,9 @@ impl Rooms {
     pub(crate) fn message_stored(&mut self, id: RoomId, kept: Option<u64>) {
         let Some(room) = self.all.get_mut(id.index()) else { return };
         room.in_flight = room.in_flight.saturating_sub(1);
-        let was_spoken_in = std::mem::replace(&mut room.is_spoken_in, true);
+        room.said += 1;
         room.kept = kept.unwrap_or(room.kept + 1);
-        if room.is_empty() || !was_spoken_in {
+        if room.empty_since.is_some() || room.said == 1 {
             self.vacancies.note(id, room);
         }
     }
@@ -209,7 +222,8 @@ impl Rooms {
 
     /// Notes that the history has dropped the oldest messages of the room; it now keeps `kept` messages.
     pub(crate) fn trimmed(&mut self, room: RoomId, kept: u64) {
-        self.change(room, |room| room.kept = kept);
+        // The other nodes drop what is as old, and what this node lacks is older.
+        self.change(room, |room| (room.kept, room.lacks_messages) = (kept, false));
     }
 
     /// Ends a room: from now on no lookup finds it.
@@ -268,7 +282,10 @@ impl Rooms {
     /// Panics if an invariant of this module does not hold. For tests.
     pub(crate) fn check(&self) {
         for (id, room) in self.iter() {
-            assert_eq!(room.empty_since().is_some(), room.is_empty(), "a room without members has its time");
+            let follows_log = self.vacancies.follows_log();
+            let is_empty = if follows_log { room.is_vacant() } else { room.is_empty() };
+            assert_eq!(room.empty_since().is_some(), is_empty, "a room without members has its time");
+            assert!(!follows_log || room.is_empty() || !is_empty, "the log knows of a room with members here");
             self.vacancies.check(id, room);
             if let Some(name) = room.key().room().filter(|_| room.ended.is_none()) {
                 let is_asleep = self.asleep.values().any(|(asleep, _)| *asleep == id);

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use starling_protocol::ClientId;
 
 use crate::ids::RoomId;
@@ -32,11 +32,14 @@ pub(crate) struct Unclaimed {
 }
 
 impl Unclaimed {
-    /// The maker of an unclaimed inbox, and whether no other client has written into it.
-    pub(crate) fn maker_of(&self, inbox: RoomId) -> Option<(&ClientId, bool)> {
-        let maker = self.makers.get(&inbox)?;
-        let is_alone = self.made.get(maker).is_some_and(|made| made.alone.contains(&inbox));
-        Some((maker, is_alone))
+    /// The unclaimed inboxes, each with its maker and whether no other client has written into it. Those of one maker that
+    /// no other client has written into come in the order in which it has made them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (RoomId, &ClientId, bool)> {
+        let alone: FxHashSet<_> = self.made.values().flat_map(|made| &made.alone).copied().collect();
+        let in_order =
+            self.made.iter().flat_map(|(maker, made)| made.alone.iter().map(move |inbox| (*inbox, maker, true)));
+        let shared = self.makers.iter().filter(move |(inbox, _)| !alone.contains(inbox));
+        in_order.chain(shared.map(|(inbox, maker)| (*inbox, maker, false)))
     }
 
     /// The number of inboxes that this client has made and that are still unclaimed.

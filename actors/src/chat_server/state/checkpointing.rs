@@ -15,7 +15,9 @@ use crate::clock::Now;
 use crate::history::{Restored, RoomKey, StoredRoom};
 use crate::identity::IdOwner;
 use crate::ids::RoomId;
-use crate::nodes::checkpoint::{Checkpoint, DirectThen, HolderThen, IdThen, IdsThen, LifeThen, PlacedThen, RoomThen};
+use crate::nodes::checkpoint::{
+    Checkpoint, DirectThen, HolderThen, IdThen, IdsThen, LifeThen, PlacedThen, RoomThen, UnclaimedThen,
+};
 use crate::nodes::digest::Digest;
 use crate::nodes::names::Holder;
 use crate::nodes::record::{BadRecord, Incarnation, LogEntry, LogPosition, RemoteSession};
@@ -70,15 +72,27 @@ impl ChatState {
         }
     }
 
+    /// Another node has read up to a checkpoint, and had this digest behind it.
+    pub(super) fn logged_digest(&self, at: LogPosition, digest: u64, turn: &mut Turn) {
+        let known = self.cluster.iter().flat_map(|cluster| &cluster.checkpoints);
+        let own = known.filter(|(position, _)| *position == at).map(|(_, digest)| digest.0).next();
+        if own.is_some_and(|own| own != digest) {
+            turn.push(Effect::Node(NodeEffect::Diverged { at }));
+        }
+    }
+
     /// The state that all nodes share.
-    fn checkpoint(&self) -> Checkpoint {
+    pub(super) fn checkpoint(&self) -> Checkpoint {
         let Some(cluster) = &self.cluster else { return Checkpoint::default() };
         let mut numbers = rustc_hash::FxHashMap::default();
         let mut rooms = Vec::new();
         for (id, room) in self.rooms.iter().filter(|(id, room)| self.find(room.key()) == Some(*id)) {
             numbers.insert(id, u32::try_from(rooms.len()).unwrap_or(u32::MAX));
-            rooms.push(self.room_then(id, room));
+            rooms.push(self.room_then(cluster, id, room));
         }
+        let unclaimed = self.inboxes.unclaimed().filter_map(|(inbox, maker, is_alone)| {
+            Some(UnclaimedThen { room: *numbers.get(&inbox)?, maker: maker.as_str().to_owned(), is_alone })
+        });
         let placed = |placed: &Placed| PlacedThen {
             room: numbers.get(&placed.room).copied().filter(|_| self.order.position(placed.room).epoch == placed.epoch),
             epoch: placed.epoch.0,
@@ -108,11 +122,12 @@ impl ChatState {
             names: names.collect(),
             placed: ids_then(self.order.ids(), cluster, placed),
             direct: ids_then(&self.direct_ids, cluster, direct),
+            unclaimed: unclaimed.collect(),
             rooms,
         }
     }
 
-    fn room_then(&self, id: RoomId, room: &Room) -> RoomThen {
+    fn room_then(&self, cluster: &Cluster, id: RoomId, room: &Room) -> RoomThen {
         let position = self.order.position(id);
         let present =
             room.present().map(|(name, lives)| (name.as_str().to_owned(), lives.iter().map(|life| life.0).collect()));
@@ -121,18 +136,25 @@ impl ChatState {
             epoch: position.epoch.0,
             seq: position.seq.0,
             present: present.collect(),
+            empty_since: room.empty_since().map_or(0, |since| cluster.log_time(since)),
             sent: self.inboxes.noted(id).0,
-            maker: self.inboxes.maker_of(id).map(|(maker, is_alone)| (maker.as_str().to_owned(), is_alone)),
         }
     }
 
     fn take_over(&mut self, checkpoint: Checkpoint, now: Now) -> Result<(), BadRecord> {
-        let Checkpoint { position, at, digest, lives, names, rooms, placed: placed_ids, direct: direct_ids } =
+        let Checkpoint { position, at, digest, lives, names, rooms, unclaimed, placed: placed_ids, direct: direct_ids } =
             checkpoint;
         let client = |name: &str| ClientId::parse(name).map_err(|_| BadRecord::Foreign);
         let mut numbers = Vec::new();
         for room in rooms {
-            numbers.push(self.take_over_room(room, now)?);
+            numbers.push(self.take_over_room(room, at, now)?);
+        }
+        for UnclaimedThen { room, maker, is_alone } in unclaimed {
+            let inbox = *numbers.get(room as usize).ok_or(BadRecord::Foreign)?;
+            self.inboxes.made_by(inbox, &client(&maker)?);
+            if !is_alone {
+                self.inboxes.share(inbox);
+            }
         }
         let Some(cluster) = &mut self.cluster else { return Ok(()) };
         (cluster.digest, cluster.asked_at) = (Digest(digest), LogPosition(position));
@@ -161,27 +183,24 @@ impl ChatState {
         Ok(())
     }
 
-    fn take_over_room(&mut self, then: RoomThen, now: Now) -> Result<RoomId, BadRecord> {
-        let RoomThen { key, epoch, seq, present, sent, maker } = then;
+    /// `at`: the log's time of the checkpoint.
+    fn take_over_room(&mut self, then: RoomThen, at: u64, now: Now) -> Result<RoomId, BadRecord> {
+        let RoomThen { key, epoch, seq, present, empty_since, sent } = then;
         let client = |name: &str| ClientId::parse(name).map_err(|_| BadRecord::Foreign);
         let key = RoomKey::parse(&key).map_err(|_| BadRecord::Foreign)?;
         let position = Position { epoch: Epoch(epoch), seq: Seq(seq) };
-        let room = self.make_at(key, position, now).ok_or(BadRecord::Foreign)?;
-        let own = self.cluster.as_ref().map_or(Incarnation(0), |cluster| cluster.life());
+        let Some(cluster) = &mut self.cluster else { return Err(BadRecord::Foreign) };
+        let own = cluster.life();
+        let since = cluster.instant_of_restored(empty_since, at, now.at);
+        let room = self.make_at(key, position, since).ok_or(BadRecord::Foreign)?;
         for (name, lives) in present {
             let name = client(&name)?;
             for life in lives {
-                let viewer = Viewer { own, is_here: false, now: now.at };
+                let viewer = Viewer { own, is_here: false, at: since };
                 self.rooms.set_present(room, &name, (Incarnation(life), true), &viewer);
             }
         }
         self.inboxes.restore_sent(room, Seq(sent));
-        if let Some((maker, is_alone)) = maker {
-            self.inboxes.made_by(room, &client(&maker)?);
-            if !is_alone {
-                self.inboxes.share(room);
-            }
-        }
         Ok(room)
     }
 }

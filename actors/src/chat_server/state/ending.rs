@@ -1,5 +1,7 @@
 //! The end of rooms and inboxes, and space in full tables: abandoned rooms must not keep anybody out.
 
+use std::time::Instant;
+
 use starling_protocol::{Epoch, JoinedEvent, RoomName, ServerEvent};
 
 use super::{ChatState, TooManyRooms};
@@ -14,9 +16,17 @@ use crate::ids::RoomId;
 use crate::nodes::record::LogEntry;
 
 impl ChatState {
-    /// Makes space for a room of this name. If the table is full, another room is dropped for it.
+    /// Makes space for a room that a client of this server is to enter. With other nodes the log has done so.
     pub(super) fn make_space_for(&mut self, room: &RoomName, turn: &mut Turn) -> Result<(), TooManyRooms> {
-        match self.rooms.space_for(room, turn.now.at) {
+        if self.cluster.is_some() {
+            return Ok(());
+        }
+        self.make_space_at(room, turn.now.at, turn)
+    }
+
+    /// Makes space for a room of this name at a moment. If the table is full, another room is dropped for it.
+    pub(super) fn make_space_at(&mut self, room: &RoomName, at: Instant, turn: &mut Turn) -> Result<(), TooManyRooms> {
+        match self.rooms.space_for(room, at) {
             Space::Free => Ok(()),
             Space::Full => Err(TooManyRooms),
             Space::Instead(first) => {
@@ -26,9 +36,11 @@ impl ChatState {
         }
     }
 
+    /// Ends a room that nobody is in, or an inbox whose owner has never connected, because another one needs its place.
     pub(super) fn drop_for_space(&mut self, room: RoomId, turn: &mut Turn) {
         self.dropped_for_space += 1;
-        self.end_or_propose(room, turn);
+        self.digest(&[self.order.position(room).epoch.0]);
+        self.end_room(room, None, turn);
     }
 
     /// Ends a room that nobody is in. With other nodes the log says whether it ends.
@@ -43,8 +55,9 @@ impl ChatState {
 
     /// Ends the rooms that are due. If there are very many, they end over several ticks.
     pub(super) fn end_rooms_that_are_over(&mut self, turn: &mut Turn) {
+        let now = self.cluster.as_ref().map_or(turn.now.at, |cluster| cluster.log_now(turn.now.at));
         for _ in 0..ENDED_AT_ONCE_MAX {
-            let Some(room) = self.rooms.first_over(turn.now.at) else { break };
+            let Some(room) = self.rooms.first_over(now) else { break };
             self.end_or_propose(room, turn);
         }
     }
@@ -61,12 +74,18 @@ impl ChatState {
                 turn.reply(Answer::Dropped(reply, Err(NotDone::OutOfReach.into())));
             }
             Some(cluster) => cluster.propose(LogEntry::Drop { key, epoch }, Some(Tag::Dropped(reply))),
-            None => self.drop_now(&key, Some(reply), epoch, turn),
+            None => self.drop_now(&key, Some(reply), (epoch, turn.now.at), turn),
         }
     }
 
-    /// Drops a room or an inbox. The owner's connections get an inbox in this epoch.
-    pub(super) fn drop_now(&mut self, key: &RoomKey, reply: Option<DropReply>, epoch: Epoch, turn: &mut Turn) {
+    /// Drops a room or an inbox. The owner's connections get an inbox in this epoch, which begins at this moment.
+    pub(super) fn drop_now(
+        &mut self,
+        key: &RoomKey,
+        reply: Option<DropReply>,
+        (epoch, at): (Epoch, Instant),
+        turn: &mut Turn,
+    ) {
         let Some(room) = self.find(key) else {
             if let Some(reply) = reply {
                 turn.reply(Answer::Dropped(reply, Err(DropError::NotThere)));
@@ -89,11 +108,11 @@ impl ChatState {
         if members.is_empty() {
             return;
         }
-        let Some(fresh) = self.make_in(RoomKey::Inbox(owner.clone()), epoch, turn) else { return };
+        let Some(fresh) = self.make_in(RoomKey::Inbox(owner.clone()), epoch, at) else { return };
         for session in &members {
             self.rooms.enter(fresh, *session, false);
         }
-        let (position, count) = (self.order.position(fresh), self.rooms.get(fresh).map_or(0, Room::count));
+        let (position, count) = (self.order.position(fresh), self.count_in(fresh));
         for session in members {
             if let Some(participant) = self.participants.get_mut(session) {
                 participant.inbox = Some(fresh);

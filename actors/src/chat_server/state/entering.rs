@@ -18,9 +18,7 @@ use crate::nodes::record::LogEntry;
 
 impl ChatState {
     pub(super) fn open_session(&mut self, open: OpenSession, turn: &mut Turn) -> Result<(), OpenRefusal> {
-        if self.cluster.as_ref().is_some_and(|cluster| !cluster.is_reachable) {
-            return Err(OpenRefusal::Unavailable);
-        }
+        self.check_reachable()?;
         match open.identity.clone() {
             Identity::Open => self.take_part(&open, turn),
             Identity::Proven(claims) => {
@@ -32,6 +30,12 @@ impl ChatState {
                 Ok(())
             }
         }
+    }
+
+    /// With other nodes: only the log gives names.
+    pub(super) fn check_reachable(&self) -> Result<(), OpenRefusal> {
+        let is_out_of_reach = self.cluster.as_ref().is_some_and(|cluster| !cluster.is_reachable);
+        if is_out_of_reach { Err(OpenRefusal::Unavailable) } else { Ok(()) }
     }
 
     fn take_part(&mut self, open: &OpenSession, turn: &mut Turn) -> Result<(), OpenRefusal> {

@@ -1,99 +1,91 @@
 //! With other nodes: commands that need the log's word first wait for it, and their session's later commands with them.
 //!
-//! A command needs the log where its session takes a name, and where its client is the first one of this node in a room:
-//! the log gives names, and a room with somebody in it cannot end. All else is decided here, or when a message comes back.
-
-use std::collections::VecDeque;
+//! A command needs the log where its session takes a name, where its client is the first one of this node in a room, and
+//! where it writes to a client that has no inbox: the log gives names, a room with somebody in it cannot end, and all nodes
+//! share one table of rooms and one of inboxes. All else is decided here, or when a message comes back.
 
 use starling_protocol::{ClientCommand, ClientId, ClientKey, Epoch, PostMessage, RoomName, Target};
 
 use super::ChatState;
-use crate::chat_server::command::{Command, OpenSession, Request};
-use crate::chat_server::effect::Turn;
+use super::proving::check_claims;
+use crate::chat_server::command::{Command, OpenRefusal, OpenSession, Request};
+use crate::chat_server::effect::{Answer, Turn};
 use crate::chat_server::parts::cluster::{Needs, Tag};
-use crate::chat_server::parts::rooms::Space;
 use crate::history::RoomKey;
-use crate::identity::Identity;
+use crate::identity::{Claims, Identity};
 use crate::ids::SessionId;
-use crate::nodes::record::LogEntry;
+use crate::nodes::record::{LogEntry, Opening};
 
-/// A name that a session is to take.
-struct Take {
-    name: ClientId,
-    key: ClientKey,
-    is_authenticated: bool,
+/// The part of a command that may need the log.
+enum Asked<'a> {
+    Opening(&'a OpenSession),
+    Request(&'a Request),
+    Nothing,
 }
 
-/// What a command needs of the log.
-#[derive(Default)]
-struct Wanted {
-    take: Option<Take>,
-    rooms: Vec<(RoomKey, ClientId)>,
-    /// A client that has no inbox yet, and whoever writes to it.
-    make: Option<(ClientId, ClientId)>,
-}
+/// The entry of the log that a command waits for, and what the command gets from it.
+type Wanted = (LogEntry, Needs);
 
 impl ChatState {
     /// Returns the command if it may be carried out now. Otherwise it waits for the log.
     #[cold]
     pub(super) fn pass_gate(&mut self, command: Command, turn: &mut Turn) -> Option<Command> {
+        let (session, asked) = match &command {
+            Command::OpenSession { open, .. } => (open.session, Asked::Opening(open)),
+            Command::Ask { frame, request } => (frame.session, Asked::Request(request)),
+            // They keep their place among the commands of their session.
+            Command::CloseSession { session } | Command::WatchPresence { session, .. } => (*session, Asked::Nothing),
+            Command::ContinueReplay { .. }
+            | Command::PostAsOperator { .. }
+            | Command::RemoveClient { .. }
+            | Command::DropRoom { .. }
+            | Command::ListRooms { .. }
+            | Command::Name { .. }
+            | Command::ReadRoom { .. }
+            | Command::Drain { .. }
+            | Command::Heard(_)
+            | Command::LeaveOthers { .. }
+            | Command::Tick { .. } => return Some(command),
+        };
         let cluster = self.cluster.as_mut()?;
-        let Some(session) = session_of(&command) else { return Some(command) };
         if cluster.gate.is_waiting(session) {
             cluster.gate.queue(session, command);
             return None;
         }
-        let wanted = self.wanted(session, &command, turn);
-        self.propose_wanted(session, command, wanted)
-    }
-
-    /// Writes what a command needs into the log, and lets the command wait for it. Returns the command if it needs
-    /// nothing.
-    fn propose_wanted(&mut self, session: SessionId, command: Command, wanted: Wanted) -> Option<Command> {
-        let Wanted { take, rooms, make } = wanted;
-        let epochs: Vec<_> = rooms.iter().map(|_| Epoch(self.numbers.draw())).collect();
-        let inbox_epoch = Epoch(self.numbers.draw());
+        let Some((entry, needs)) = self.wanted(session, &asked, turn) else { return Some(command) };
         let cluster = self.cluster.as_mut()?;
-        let (mut pending, mut needs) = (0, Needs::default());
-        let tag = || Some(Tag::Gate(session));
-        if let Some(Take { name, key, is_authenticated }) = take {
-            needs.name = Some(name.clone());
-            let session = session.number();
-            cluster.propose(LogEntry::Take { name, key, session, is_authenticated }, tag());
-            pending += 1;
-        }
-        for ((key, name), epoch) in rooms.into_iter().zip(epochs) {
-            cluster.enter(&key, &name, epoch, tag());
-            needs.enters.push((key, name));
-            pending += 1;
-        }
-        if let Some((owner, maker)) = make {
-            cluster.propose(LogEntry::Make { owner, epoch: inbox_epoch, maker }, tag());
-            pending += 1;
-        }
-        if pending == 0 {
-            return Some(command);
-        }
-        cluster.gate.park(session, command, pending, needs);
+        cluster.propose(entry, Some(Tag::Gate(session)));
+        cluster.gate.park(session, command, needs);
         None
     }
 
-    /// An entry that a session waits for has come back. Once it was the last one, the session's commands go on.
-    pub(super) fn gate_came_back(&mut self, session: SessionId, turn: &mut Turn) {
-        let Some((needs, commands)) = self.cluster.as_mut().and_then(|cluster| cluster.gate.came_back(session)) else {
+    /// The entry that a session waits for has come back, and the log has refused it or not. The session's commands go on.
+    pub(super) fn gate_came_back(&mut self, session: SessionId, outcome: Result<(), OpenRefusal>, turn: &mut Turn) {
+        let Some((needs, mut commands)) = self.cluster.as_mut().and_then(|cluster| cluster.gate.came_back(session))
+        else {
             return;
         };
-        let mut commands: VecDeque<_> = commands;
         if let Some(cluster) = &mut self.cluster {
             cluster.granted.clone_from(&needs.name);
         }
-        if let Some(command) = commands.pop_front() {
-            self.carry_out_command(command, turn);
+        match (commands.pop_front(), outcome) {
+            (Some(command), Ok(())) => self.carry_out_command(command, turn),
+            (Some(command), Err(refusal)) => self.refuse_command(command, refusal, turn),
+            (None, _) => {}
         }
         self.take_back_unused(session, &needs);
         for command in commands {
             // Each may have to wait, and lets those behind it wait then.
             self.apply(command, turn);
+        }
+    }
+
+    /// Answers a command that opens a session, because the log has refused that.
+    fn refuse_command(&mut self, command: Command, refusal: OpenRefusal, turn: &mut Turn) {
+        if let Command::OpenSession { reply, .. } = command {
+            turn.reply(Answer::Opened(reply, Err(refusal)));
+        } else if let Command::Ask { mut frame, .. } = command {
+            self.conclude(&mut frame, Err(refusal.into()), turn);
         }
     }
 
@@ -118,88 +110,73 @@ impl ChatState {
         sessions.any(|it| it.is_in(room) || it.inbox == Some(room))
     }
 
-    /// What a command needs of the log. A command that is refused in any case needs nothing.
-    fn wanted(&mut self, session: SessionId, command: &Command, turn: &Turn) -> Wanted {
-        match command {
-            Command::OpenSession { open, .. } => match &open.identity {
+    /// What a command needs of the log. `None`: nothing, or it is refused in any case.
+    fn wanted(&mut self, session: SessionId, asked: &Asked<'_>, turn: &Turn) -> Option<Wanted> {
+        match asked {
+            Asked::Opening(open) => match &open.identity {
                 Identity::Open => self.wanted_to_open(open, None, turn),
-                Identity::Proven(claims) => self.wanted_to_open(open, Some(&claims.client_id), turn),
-                Identity::Unproven => Wanted::default(),
+                Identity::Proven(claims) => self.wanted_to_open(open, Some(claims), turn),
+                Identity::Unproven => None,
             },
-            Command::Ask { request: Request::Proven { claims, client_id, key }, .. } => {
-                let Some(mut open) = self.proofs.unproven(session).cloned() else { return Wanted::default() };
+            Asked::Request(Request::Proven { claims, client_id, key }) => {
+                let mut open = self.proofs.unproven(session).cloned()?;
                 open.client_id = client_id.clone().or(open.client_id);
                 open.key = key.or(open.key);
-                self.wanted_to_open(&open, Some(&claims.client_id), turn)
+                self.wanted_to_open(&open, Some(claims), turn)
             }
-            Command::Ask { request: Request::Command(command), .. } => self.wanted_by_client(session, command, turn),
-            Command::CloseSession { .. }
-            | Command::Ask { .. }
-            | Command::WatchPresence { .. }
-            | Command::ContinueReplay { .. }
-            | Command::Heard(_)
-            | Command::LeaveOthers { .. }
-            | Command::PostAsOperator { .. }
-            | Command::RemoveClient { .. }
-            | Command::DropRoom { .. }
-            | Command::ListRooms { .. }
-            | Command::Name { .. }
-            | Command::ReadRoom { .. }
-            | Command::Drain { .. }
-            | Command::Tick { .. } => Wanted::default(),
+            Asked::Request(Request::Command(command)) => self.wanted_by_client(session, command),
+            Asked::Request(Request::Refused(_)) | Asked::Nothing => None,
         }
     }
 
-    fn wanted_to_open(&mut self, open: &OpenSession, proven: Option<&ClientId>, turn: &Turn) -> Wanted {
-        let is_authenticated = proven.is_some();
+    fn wanted_to_open(&mut self, open: &OpenSession, proven: Option<&Claims>, turn: &Turn) -> Option<Wanted> {
+        if let Some(claims) = proven {
+            check_claims(claims, open, turn.now).ok()?;
+        }
         let name = match (proven, &open.client_id) {
-            (Some(proven), Some(wanted)) if proven != wanted => return Wanted::default(),
-            (Some(name), _) | (None, Some(name)) => name.clone(),
+            (Some(claims), _) => claims.client_id.clone(),
+            (None, Some(name)) => name.clone(),
             (None, None) => self.draw_guest_name(),
         };
-        let Some(cluster) = &self.cluster else { return Wanted::default() };
+        let (epoch, of_inbox) = (Epoch(self.numbers.draw()), Epoch(self.numbers.draw()));
+        let cluster = self.cluster.as_ref()?;
+        let is_authenticated = proven.is_some();
         let is_known = |key: &ClientKey| cluster.names.holders(&name).iter().any(|holder| holder.key == *key);
         let shown = open.key.filter(|key| !is_authenticated || is_known(key));
         let is_reserved = open.client_id.is_some() && name.is_guest() && !shown.is_some_and(|key| is_known(&key));
-        let is_full = self.rooms.space_for(&open.room, turn.now.at) == Space::Full;
-        if is_reserved || is_full || !cluster.is_reachable {
-            return Wanted::default();
+        if is_reserved || !cluster.is_reachable {
+            return None;
         }
-        let mut rooms = Vec::new();
-        if self.needs_to_enter(&RoomKey::Room(open.room.clone())) {
-            rooms.push((RoomKey::Room(open.room.clone()), name.clone()));
-        }
-        if is_authenticated && self.config.private_is_kept {
-            rooms.push((RoomKey::Inbox(name.clone()), name.clone()));
-        }
-        let key = shown.unwrap_or(open.fresh_key);
-        Wanted { take: Some(Take { name, key, is_authenticated }), rooms, make: None }
+        let (key, room) = (shown.unwrap_or(open.fresh_key), open.room.clone());
+        let inbox = (is_authenticated && self.config.private_is_kept).then_some(of_inbox);
+        let keys = [RoomKey::Room(room.clone())].into_iter().chain(inbox.map(|_| RoomKey::Inbox(name.clone())));
+        let enters = keys.map(|key| (key, name.clone())).collect();
+        let needs = Needs { name: Some(name.clone()), enters };
+        let session = open.session.number();
+        Some((LogEntry::Open(Opening { name, key, session, is_authenticated, room, epoch, inbox }), needs))
     }
 
-    fn wanted_by_client(&self, session: SessionId, command: &ClientCommand<'_>, turn: &Turn) -> Wanted {
-        let nothing = Wanted::default();
-        let Some(participant) = self.participants.get(session) else { return nothing };
-        let renames = |name: &ClientId, key: Option<ClientKey>| {
-            let may = participant.name() != name && !participant.is_authenticated();
-            let take = || Take { name: name.clone(), key: key.unwrap_or(participant.key()), is_authenticated: false };
-            Wanted { take: may.then(take), ..Wanted::default() }
-        };
+    fn wanted_by_client(&mut self, session: SessionId, command: &ClientCommand<'_>) -> Option<Wanted> {
+        let participant = self.participants.get(session)?;
         match command {
             ClientCommand::Hello { client_id: Some(name), key, .. } => {
-                renames(name, key.as_ref().and_then(|key| key.parse().ok()))
+                self.wanted_to_rename(session, name, key.as_ref().and_then(|key| key.parse().ok()))
             }
             ClientCommand::Message(PostMessage { client_id: Some(name), .. })
                 if participant.name().is_guest() && !name.is_guest() =>
             {
-                renames(name, None)
+                self.wanted_to_rename(session, name, None)
             }
             ClientCommand::Message(PostMessage { target: Target::Client(to), .. }) => {
                 let needs_inbox = participant.inbox.is_some() && !to.is_guest();
-                let is_missing = needs_inbox && self.inboxes.find(to.as_str()).is_none();
-                let may = is_missing && self.inboxes.first_to_go_for_maker(participant.name()).is_ok();
-                Wanted { make: may.then(|| (to.clone(), participant.name().clone())), ..nothing }
+                if !needs_inbox || self.inboxes.find(to.as_str()).is_some() {
+                    return None;
+                }
+                let (owner, maker) = (to.clone(), participant.name().clone());
+                let epoch = Epoch(self.numbers.draw());
+                Some((LogEntry::Make { owner, epoch, maker }, Needs::default()))
             }
-            ClientCommand::Join { room, .. } => self.wanted_to_join(session, room, turn),
+            ClientCommand::Join { room, .. } => self.wanted_to_join(session, room),
             ClientCommand::Message(_)
             | ClientCommand::Hello { .. }
             | ClientCommand::JoinInbox { .. }
@@ -208,45 +185,35 @@ impl ChatState {
             | ClientCommand::Members { .. }
             | ClientCommand::History { .. }
             | ClientCommand::InboxHistory { .. }
-            | ClientCommand::Ping => nothing,
+            | ClientCommand::Ping => None,
         }
     }
 
-    fn wanted_to_join(&self, session: SessionId, room: &RoomName, turn: &Turn) -> Wanted {
-        let nothing = Wanted::default();
-        let Some(participant) = self.participants.get(session) else { return nothing };
+    fn wanted_to_rename(&self, session: SessionId, name: &ClientId, key: Option<ClientKey>) -> Option<Wanted> {
+        let participant = self.participants.get(session)?;
+        if participant.name() == name || participant.is_authenticated() {
+            return None;
+        }
+        let (name, key, session) = (name.clone(), key.unwrap_or(participant.key()), session.number());
+        let needs = Needs { name: Some(name.clone()), ..Needs::default() };
+        Some((LogEntry::Take { name, key, session }, needs))
+    }
+
+    fn wanted_to_join(&mut self, session: SessionId, room: &RoomName) -> Option<Wanted> {
+        let participant = self.participants.get(session)?;
         let key = RoomKey::Room(room.clone());
         let is_refused = !participant.allowed_rooms().allow(room)
-            || participant.rooms().len() >= self.config.rooms_per_session as usize
-            || self.rooms.space_for(room, turn.now.at) == Space::Full;
+            || participant.rooms().len() >= self.config.rooms_per_session as usize;
         if is_refused || !self.needs_to_enter(&key) {
-            return nothing;
+            return None;
         }
-        Wanted { rooms: vec![(key, participant.name().clone())], ..nothing }
+        let (name, epoch) = (participant.name().clone(), Epoch(self.numbers.draw()));
+        let needs = Needs { name: None, enters: [(key.clone(), name.clone())].into_iter().collect() };
+        Some((LogEntry::Enter { key, name, epoch }, needs))
     }
 
     /// Whether nobody of this node is in a room, so that it may end, or is not there.
     fn needs_to_enter(&self, key: &RoomKey) -> bool {
         self.find(key).and_then(|room| self.rooms.get(room)).is_none_or(crate::chat_server::parts::room::Room::is_empty)
-    }
-}
-
-/// The session whose command it is, if it is one that must keep its place among the session's commands.
-fn session_of(command: &Command) -> Option<SessionId> {
-    match command {
-        Command::OpenSession { open, .. } => Some(open.session),
-        Command::CloseSession { session } | Command::WatchPresence { session, .. } => Some(*session),
-        Command::Ask { frame, .. } => Some(frame.session),
-        Command::ContinueReplay { .. }
-        | Command::PostAsOperator { .. }
-        | Command::RemoveClient { .. }
-        | Command::DropRoom { .. }
-        | Command::ListRooms { .. }
-        | Command::Name { .. }
-        | Command::ReadRoom { .. }
-        | Command::Drain { .. }
-        | Command::Heard(_)
-        | Command::LeaveOthers { .. }
-        | Command::Tick { .. } => None,
     }
 }

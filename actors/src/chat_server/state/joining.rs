@@ -107,7 +107,7 @@ impl ChatState {
         // If the room is dropped before the log has this, it begins anew.
         let epoch = Epoch(self.numbers.draw());
         if let Some((cluster, room)) = self.cluster.as_mut().zip(self.rooms.get(room)) {
-            cluster.enter(room.key(), name, epoch, None);
+            cluster.enter(room.key(), name, epoch);
         }
     }
 
@@ -125,6 +125,15 @@ impl ChatState {
     fn is_elsewhere(&self, room: RoomId, name: &ClientId) -> bool {
         let Some((cluster, room)) = self.cluster.as_ref().zip(self.rooms.get(room)) else { return false };
         room.is_elsewhere(name, cluster.life())
+    }
+
+    /// The number of clients in a room; of an inbox, the number of its owner's connections. With other nodes on all of them.
+    pub(super) fn count_in(&self, room: RoomId) -> u32 {
+        let Some(room) = self.rooms.get(room) else { return 0 };
+        match self.cluster.as_ref().zip(room.key().owner()) {
+            Some((cluster, owner)) => u32::try_from(cluster.names.holders(owner).len()).unwrap_or(u32::MAX),
+            None => room.count(),
+        }
     }
 
     pub(super) fn tell_members(&self, frame: &mut Frame, name: &RoomName, turn: &mut Turn) -> Result<(), Refusal> {

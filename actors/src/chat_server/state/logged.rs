@@ -3,6 +3,8 @@
 //! What an entry changes in the state that all nodes share depends on the log alone. What it means for the clients of this
 //! node follows from that.
 
+mod rooms;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,12 +14,12 @@ use tokio::sync::oneshot;
 
 use super::ChatState;
 use super::talking::{Earlier, Stored, acknowledge, refuse_all};
-use crate::chat_server::command::{DropReply, NotDone};
+use crate::chat_server::command::NotDone;
 use crate::chat_server::effect::{Answer, Effect, NodeEffect, Turn};
 use crate::chat_server::parts::cluster::Tag;
 use crate::chat_server::parts::in_flight::MessageInFlight;
 use crate::chat_server::parts::order::{LoggedEntry, Placement};
-use crate::chat_server::parts::room::{Room, Viewer};
+use crate::chat_server::parts::room::Room;
 use crate::credits::Ticket;
 use crate::history::{Entry, EntryCopy, EntryNumber, RoomKey, StoredCopy};
 use crate::ids::{RoomId, SessionId};
@@ -85,8 +87,13 @@ impl ChatState {
             self.order.expire(taken_at);
             self.direct_ids.expire(taken_at);
             let is_checkpoint = record.entries.contains(&LogEntry::Checkpoint);
+            let dropped_for_space = self.dropped_for_space;
             for entry in record.entries {
                 self.logged_entry(entry, tags.next().flatten(), source, turn);
+            }
+            if !is_own {
+                // The node that has asked for the space counts the drop, so all nodes together count it once.
+                self.dropped_for_space = dropped_for_space;
             }
             if is_checkpoint {
                 self.logged_checkpoint(source.position, is_own, turn);
@@ -104,7 +111,9 @@ impl ChatState {
             tag => tag,
         };
         match entry {
-            LogEntry::Begin { lobby, .. } => drop(self.open_room(&RoomKey::Room(RoomName::lobby()), lobby, turn)),
+            LogEntry::Begin { lobby, .. } => {
+                self.open_room(&RoomKey::Room(RoomName::lobby()), lobby, source, turn);
+            }
             LogEntry::Out { incarnation, counter, as_of } => {
                 self.ended_life(incarnation, (counter, as_of), source, turn);
                 if let Some(Tag::Left(reply)) = tag {
@@ -120,9 +129,16 @@ impl ChatState {
                 let number = if let Some(Tag::Message(number)) = tag { Some(number) } else { None };
                 return self.logged_direct(message, number, source, turn);
             }
-            LogEntry::Take { name, key, session, is_authenticated } => {
+            LogEntry::Open(opening) => {
+                let outcome = self.logged_open(opening, source, turn);
+                if let Some(Tag::Gate(session)) = tag {
+                    self.gate_came_back(session, outcome, turn);
+                }
+                return;
+            }
+            LogEntry::Take { name, key, session } => {
                 let session = RemoteSession { incarnation: source.life, session };
-                self.take_name(name, Holder { session, key }, is_authenticated, turn);
+                self.take_name(name, Holder { session, key }, false, turn);
             }
             LogEntry::Release { name, session } => {
                 let session = RemoteSession { incarnation: source.life, session };
@@ -130,19 +146,15 @@ impl ChatState {
                     cluster.names.release(&name, session);
                 }
             }
-            LogEntry::Enter { key, name, epoch } => self.logged_enter(&key, &name, epoch, source, turn),
+            LogEntry::Enter { key, name, epoch } => {
+                self.logged_enter(&key, &name, epoch, source, turn);
+            }
             LogEntry::Leave { key, name } => {
                 if let Some(room) = self.find(&key) {
-                    self.set_present(room, &name, source.life, false, turn);
+                    self.set_present(room, &name, (source.life, false), source, turn);
                 }
             }
-            LogEntry::Make { owner, epoch, maker } => {
-                if self.inboxes.find(owner.as_str()).is_none()
-                    && let Some(inbox) = self.open_room(&RoomKey::Inbox(owner), epoch, turn)
-                {
-                    self.inboxes.made_by(inbox, &maker);
-                }
-            }
+            LogEntry::Make { owner, epoch, maker } => self.logged_make(&owner, &maker, epoch, source, turn),
             LogEntry::End { key, epoch, seq } => self.logged_end(&key, epoch, seq, turn),
             LogEntry::Sent { owner, epoch, seq } => {
                 let inbox = self.inboxes.find(owner.as_str());
@@ -161,20 +173,14 @@ impl ChatState {
             }
             LogEntry::Drop { key, epoch } => {
                 let reply = if let Some(Tag::Dropped(reply)) = tag { Some(reply) } else { None };
-                return self.logged_drop(&key, epoch, reply, turn);
+                return self.logged_drop(&key, (epoch, reply), source, turn);
             }
             // It is about the state behind the whole record.
             LogEntry::Checkpoint => {}
-            LogEntry::Digest { at, digest } => {
-                let known = self.cluster.iter().flat_map(|cluster| &cluster.checkpoints);
-                let own = known.filter(|(position, _)| *position == at).map(|(_, digest)| digest.0).next();
-                if own.is_some_and(|own| own != digest) {
-                    turn.push(Effect::Node(NodeEffect::Diverged { at }));
-                }
-            }
+            LogEntry::Digest { at, digest } => self.logged_digest(at, digest, turn),
         }
         if let Some(Tag::Gate(session)) = tag {
-            self.gate_came_back(session, turn);
+            self.gate_came_back(session, Ok(()), turn);
         }
     }
 
@@ -207,6 +213,9 @@ impl ChatState {
             let entry = LoggedEntry { room, epoch, id: id.filter(|_| index == last) };
             let Placement::Placed(seq) = self.order.place(&entry, source.at, source.taken_at) else { continue };
             self.note_placed(&key, seq);
+            if key.owner().is_some() {
+                self.inboxes.written_by(room, &sender);
+            }
             let is_stored = is_kept || self.rooms.get(room).is_some_and(|room| seq <= room.stored_upto());
             let kept = self.rooms.get(room).map(Room::kept).filter(|_| is_stored);
             self.rooms.message_stored(room, kept);
@@ -225,7 +234,7 @@ impl ChatState {
         let entry = Entry { number: EntryNumber(self.views), copies };
         let messages = stored.iter().map(|copy| Arc::clone(&copy.message)).collect();
         turn.push(Effect::Node(NodeEffect::Keep { entry, placed: messages }));
-        self.show(waiting, stored, &sender, turn);
+        self.show(waiting, stored, turn);
     }
 
     /// Whether a session still holds the name under which it wrote a message. Whoever has taken the name over may have
@@ -237,19 +246,8 @@ impl ChatState {
     }
 
     /// Acknowledges a message that was placed, and delivers it to the clients of this node.
-    fn show(
-        &mut self,
-        waiting: Option<Box<MessageInFlight>>,
-        mut stored: SmallVec<[StoredCopy; 2]>,
-        sender: &ClientId,
-        turn: &mut Turn,
-    ) {
+    fn show(&mut self, waiting: Option<Box<MessageInFlight>>, mut stored: SmallVec<[StoredCopy; 2]>, turn: &mut Turn) {
         let Some(last) = stored.pop() else { return };
-        if let Some(owner) = last.message.room.owner()
-            && let Some(inbox) = self.inboxes.find(owner.as_str())
-        {
-            self.inboxes.written_by(inbox, sender);
-        }
         let read_at = waiting.as_ref().map_or(turn.now.at, |waiting| waiting.ticket.read_at);
         for copy in stored {
             self.deliver(copy, Ticket::without_credit(read_at), turn);
@@ -329,79 +327,6 @@ impl ChatState {
         }
     }
 
-    // ---- rooms
-
-    /// The room or inbox with this key.
-    pub(super) fn find(&self, key: &RoomKey) -> Option<RoomId> {
-        match key {
-            RoomKey::Room(name) => self.rooms.find(name.as_str()),
-            RoomKey::Inbox(owner) => self.inboxes.find(owner.as_str()),
-        }
-    }
-
-    /// The room or inbox with this key. If there is none, it begins in this epoch.
-    fn open_room(&mut self, key: &RoomKey, epoch: Epoch, turn: &Turn) -> Option<RoomId> {
-        self.find(key).or_else(|| self.make_in(key.clone(), epoch, turn))
-    }
-
-    fn logged_enter(&mut self, key: &RoomKey, name: &ClientId, epoch: Epoch, source: Source, turn: &mut Turn) {
-        let Some(room) = self.open_room(key, epoch, turn) else { return };
-        if let RoomKey::Inbox(owner) = key {
-            self.inboxes.claim(owner);
-        }
-        self.set_present(room, name, source.life, true, turn);
-        let is_here = self.is_in(key, name);
-        if let Some(cluster) = self.cluster.as_mut().filter(|cluster| cluster.life() == source.life) {
-            cluster.entered(key, name, is_here);
-        }
-    }
-
-    fn set_present(&mut self, room: RoomId, name: &ClientId, life: Incarnation, is_in: bool, turn: &mut Turn) {
-        let Some(own) = self.cluster.as_ref().map(|cluster| cluster.life()) else { return };
-        let Some(key) = self.rooms.get(room).map(|room| room.key().clone()) else { return };
-        let viewer = Viewer { own, is_here: self.is_in(&key, name), now: turn.now.at };
-        if self.rooms.set_present(room, name, (life, is_in), &viewer) && key.room().is_some() {
-            let (joined, left) = if is_in { (Some(name), None) } else { (None, Some(name)) };
-            self.note_presence(room, joined, left, turn);
-        }
-    }
-
-    fn logged_end(&mut self, key: &RoomKey, epoch: Epoch, seq: Seq, turn: &mut Turn) {
-        let Some(room) = self.find(key) else { return };
-        let position = self.order.position(room);
-        let is_over = position.epoch == epoch
-            && position.seq == seq
-            && self.rooms.get(room).is_some_and(Room::is_vacant)
-            && *key != RoomKey::Room(RoomName::lobby());
-        self.digest(&[u64::from(is_over), epoch.0]);
-        if is_over {
-            self.end_room(room, None, turn);
-        }
-    }
-
-    fn logged_drop(&mut self, key: &RoomKey, epoch: Epoch, reply: Option<DropReply>, turn: &mut Turn) {
-        self.digest(&[epoch.0]);
-        let present: Vec<_> = self.find(key).and_then(|room| self.rooms.get(room)).map_or_else(Vec::new, |room| {
-            room.present().map(|(name, lives)| (name.clone(), SmallVec::<[_; 1]>::from_slice(lives))).collect()
-        });
-        if let RoomKey::Room(_) = key
-            && let Some(cluster) = &mut self.cluster
-        {
-            cluster.forget_room(key);
-        }
-        self.drop_now(key, reply, epoch, turn);
-        let is_lobby = *key == RoomKey::Room(RoomName::lobby());
-        let is_claimed = key.owner().is_some() && !present.is_empty();
-        if is_lobby || is_claimed {
-            let Some(room) = self.open_room(key, epoch, turn) else { return };
-            if is_claimed {
-                for (name, lives) in present {
-                    lives.into_iter().for_each(|life| self.set_present(room, &name, life, true, turn));
-                }
-            }
-        }
-    }
-
     // ---- lives
 
     fn ended_life(&mut self, life: Incarnation, (counter, as_of): (u64, u64), source: Source, turn: &mut Turn) {
@@ -423,7 +348,7 @@ impl ChatState {
             gone.extend(there.map(|(name, _)| (id, name.clone())));
         }
         for (room, name) in gone {
-            self.set_present(room, &name, life, false, turn);
+            self.set_present(room, &name, (life, false), source, turn);
         }
         if is_own && source.life != life {
             self.begin_anew(turn);

@@ -1,6 +1,8 @@
 //! Private messages that are kept: each is stored in the inboxes of its sender and its receiver.
 
-use starling_protocol::{ClientId, ErrorCode, Refusal, Resume, Seq};
+use std::time::Instant;
+
+use starling_protocol::{ClientId, Epoch, ErrorCode, Refusal, Resume, Seq};
 
 use super::ChatState;
 use crate::chat_server::command::Frame;
@@ -18,16 +20,31 @@ impl ChatState {
         if known.is_some() || self.cluster.is_some() {
             return known;
         }
+        self.make_space_for_owner(turn);
+        self.make(RoomKey::Inbox(owner.clone()), turn)
+    }
+
+    /// Makes space for the inbox of a client that is connected, if any inbox may be dropped for it.
+    pub(super) fn make_space_for_owner(&mut self, turn: &mut Turn) {
         if let Some(first) = self.inboxes.first_to_go_for_owner() {
             self.drop_for_space(first, turn);
         }
-        self.make_inbox(owner, turn)
     }
 
-    pub(super) fn make_inbox(&mut self, owner: &ClientId, turn: &Turn) -> Option<RoomId> {
-        let inbox = self.make(RoomKey::Inbox(owner.clone()), turn)?;
-        self.inboxes.add(owner, inbox);
-        Some(inbox)
+    /// Makes the inbox of a client that has never connected, because another one writes to it.
+    pub(super) fn make_unclaimed(
+        &mut self,
+        owner: &ClientId,
+        maker: &ClientId,
+        (epoch, at): (Epoch, Instant),
+        turn: &mut Turn,
+    ) -> Result<RoomId, NoInbox> {
+        if let Some(first) = self.inboxes.first_to_go_for_maker(maker)? {
+            self.drop_for_space(first, turn);
+        }
+        let inbox = self.make_in(RoomKey::Inbox(owner.clone()), epoch, at).ok_or(NoInbox::Full)?;
+        self.inboxes.made_by(inbox, maker);
+        Ok(inbox)
     }
 
     /// The inbox for a message from `sender` to this client, whether or not the client is connected.
@@ -42,27 +59,27 @@ impl ChatState {
             return Err(Refusal::new(ErrorCode::NoSuchClient, text));
         }
         if let Some(inbox) = self.inboxes.find(to.as_str()) {
-            self.inboxes.written_by(inbox, sender);
+            if self.cluster.is_none() {
+                self.inboxes.written_by(inbox, sender);
+            }
             return Ok(inbox);
         }
-        let refused = |text: String| Refusal::new(ErrorCode::TooManyInboxes, text);
-        if self.cluster.is_some() {
-            return Err(refused("the limit of inboxes is reached".into()));
-        }
-        let first = self.inboxes.first_to_go_for_maker(sender).map_err(|why| {
-            refused(match why {
+        let made = if self.cluster.is_some() {
+            // The log has just refused it, so the reason still holds.
+            self.inboxes.first_to_go_for_maker(sender).and(Err(NoInbox::Full))
+        } else {
+            let epoch = Epoch(self.numbers.draw());
+            self.make_unclaimed(to, sender, (epoch, turn.now.at), turn)
+        };
+        made.map_err(|why| {
+            let text = match why {
                 NoInbox::MadeTooMany(made) => {
                     format!("you have written to {made} clients that have never connected: limit reached")
                 }
                 NoInbox::Full => format!("inbox limit reached (CHAT_INBOXES = {})", self.config.inboxes),
-            })
-        })?;
-        if let Some(first) = first {
-            self.drop_for_space(first, turn);
-        }
-        let inbox = self.make_inbox(to, turn).ok_or_else(|| refused("all room numbers are in use".into()))?;
-        self.inboxes.made_by(inbox, sender);
-        Ok(inbox)
+            };
+            Refusal::new(ErrorCode::TooManyInboxes, text)
+        })
     }
 
     /// Starts the delivery of private messages to a session. The messages that its client has not been sent come first.

@@ -26,6 +26,7 @@ impl ChatState {
                 let Some(mut open) = self.proofs.unproven(frame.session).cloned() else { return Ok(()) };
                 open.client_id = client_id.or(open.client_id);
                 open.key = key.or(open.key);
+                self.check_reachable()?;
                 Ok(self.take_part_as(&open, &claims, frame, turn)?)
             }
             Request::Command(ClientCommand::Ping) => {
@@ -49,10 +50,7 @@ impl ChatState {
         frame: &mut Frame,
         turn: &mut Turn,
     ) -> Result<(), OpenRefusal> {
-        check(claims, open.client_id.as_ref(), turn.now)?;
-        if !claims.rooms.allow(&open.room) {
-            return Err(OpenRefusal::RoomClosed(open.room.clone()));
-        }
+        check_claims(claims, open, turn.now)?;
         // Checked first: a client that is refused must keep its old connection.
         self.make_space_for(&open.room, turn)?;
         let old = self.participants.holder_with_key(&claims.client_id, open.key);
@@ -111,6 +109,12 @@ impl ChatState {
             turn.close(session, CloseCode::Policy, reason);
         }
     }
+}
+
+/// Checks that a token lets a connection become the session that it asks to be.
+pub(super) fn check_claims(claims: &Claims, open: &OpenSession, now: Now) -> Result<(), OpenRefusal> {
+    check(claims, open.client_id.as_ref(), now)?;
+    if claims.rooms.allow(&open.room) { Ok(()) } else { Err(OpenRefusal::RoomClosed(open.room.clone())) }
 }
 
 /// Checks that a token has not expired and is for the requested name.

@@ -1,7 +1,5 @@
 //! Restores the state that the history has kept from before this process.
 
-use starling_protocol::Seq;
-
 use super::ChatState;
 use crate::chat_server::parts::order::{Placed, Position};
 use crate::clock::Now;
@@ -29,7 +27,7 @@ impl ChatState {
     fn restore_room(&mut self, stored: StoredRoom, now: Now) -> Option<RoomId> {
         let StoredRoom { key, epoch, seq, oldest, sent, unclaimed } = stored;
         let kept = (seq.0 + 1).saturating_sub(oldest.0);
-        let room = self.rooms.restore(key.clone(), kept, seq > Seq(0), now.at)?;
+        let room = self.rooms.restore(key.clone(), (kept, seq), now.at)?;
         self.order.open(room, Position { epoch, seq });
         if let RoomKey::Inbox(owner) = key {
             self.inboxes.add(&owner, room);

@@ -78,7 +78,7 @@ impl ChatState {
             inbox: entry.key().owner().is_some(),
             seq: position.seq,
             epoch: position.epoch,
-            count: entry.count(),
+            count: self.count_in(room),
             recovered,
         });
         let missed_after = resume.filter(|_| recovered == Some(true)).map(|from| from.after);

@@ -9,9 +9,22 @@ fn any_client() -> impl Strategy<Value = ClientId> {
     "[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}".prop_map(|name| ClientId::parse(&name).unwrap())
 }
 
+fn any_room() -> impl Strategy<Value = RoomName> {
+    "[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}".prop_map(|name| RoomName::parse(&name).unwrap())
+}
+
 fn any_key() -> impl Strategy<Value = RoomKey> {
-    let room = "[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}".prop_map(|name| RoomKey::Room(RoomName::parse(&name).unwrap()));
-    prop_oneof![room, any_client().prop_map(RoomKey::Inbox)]
+    prop_oneof![any_room().prop_map(RoomKey::Room), any_client().prop_map(RoomKey::Inbox)]
+}
+
+fn any_opening() -> impl Strategy<Value = Opening> {
+    let session = (any_client(), any::<u128>(), any::<u64>(), any::<bool>());
+    (session, any_room(), any::<u64>(), option::of(any::<u64>())).prop_map(
+        |((name, key, session, is_authenticated), room, epoch, inbox)| {
+            let (key, epoch, inbox) = (ClientKey(key), Epoch(epoch), inbox.map(Epoch));
+            Opening { name, key, session, is_authenticated, room, epoch, inbox }
+        },
+    )
 }
 
 fn any_message() -> impl Strategy<Value = LoggedMessage> {
@@ -46,8 +59,11 @@ fn any_entry() -> impl Strategy<Value = LogEntry> {
         }),
         any_message().prop_map(LogEntry::Message),
         any_direct().prop_map(LogEntry::Direct),
-        (name(), any::<u128>(), number(), any::<bool>()).prop_map(|(name, key, session, is_authenticated)| {
-            LogEntry::Take { name, key: ClientKey(key), session, is_authenticated }
+        any_opening().prop_map(LogEntry::Open),
+        (name(), any::<u128>(), number()).prop_map(|(name, key, session)| LogEntry::Take {
+            name,
+            key: ClientKey(key),
+            session
         }),
         (name(), number()).prop_map(|(name, session)| LogEntry::Release { name, session }),
         (key(), name(), epoch()).prop_map(|(key, name, epoch)| LogEntry::Enter { key, name, epoch }),
@@ -133,7 +149,16 @@ fn the_bytes_of_format_1_do_not_change() {
         LogEntry::Begin { node: "a".into(), lobby: Epoch(6) },
         LogEntry::Out { incarnation: Incarnation(2), counter: 4, as_of: 5 },
         LogEntry::Message(message),
-        LogEntry::Take { name: alice.clone(), key: ClientKey(300), session: 4, is_authenticated: true },
+        LogEntry::Open(Opening {
+            name: alice.clone(),
+            key: ClientKey(300),
+            session: 4,
+            is_authenticated: true,
+            room: RoomName::parse("dev").unwrap(),
+            epoch: Epoch(7),
+            inbox: Some(Epoch(9)),
+        }),
+        LogEntry::Take { name: alice.clone(), key: ClientKey(300), session: 4 },
         LogEntry::Release { name: alice.clone(), session: 4 },
         LogEntry::Enter { key: room("dev"), name: alice.clone(), epoch: Epoch(7) },
         LogEntry::Leave { key: RoomKey::Inbox(alice.clone()), name: alice.clone() },
@@ -147,21 +172,22 @@ fn the_bytes_of_format_1_do_not_change() {
         LogEntry::Direct(direct),
     ];
     let record = Record { incarnation: Incarnation(1), counter: 3, entries };
-    let expected: &[u8] = b"\x01\x01\x03\x0f\
+    let expected: &[u8] = b"\x01\x01\x03\x10\
         \x00\x01a\x06\
         \x01\x02\x04\x05\
         \x02\x00\x00\x03dev\x07\x00\x01\x04\x05alice\x02hi\x01\x05\x02m1\
-        \x03\x05alice\xac\x02\x04\x01\
-        \x04\x05alice\x04\
-        \x05\x00\x03dev\x05alice\x07\
-        \x06\x01\x05alice\x05alice\
-        \x07\x05alice\x07\x03bob\
-        \x08\x01\x05alice\x07\x09\
-        \x09\x05alice\x07\x09\
-        \x0a\x05alice\
-        \x0b\x00\x03dev\x08\
-        \x0c\
-        \x0d\x05\x06\
-        \x0e\x04\x03bob\x05alice\x04psst\x01\x05\x02m1";
+        \x03\x05alice\xac\x02\x04\x01\x03dev\x07\x01\x09\
+        \x04\x05alice\xac\x02\x04\
+        \x05\x05alice\x04\
+        \x06\x00\x03dev\x05alice\x07\
+        \x07\x01\x05alice\x05alice\
+        \x08\x05alice\x07\x03bob\
+        \x09\x01\x05alice\x07\x09\
+        \x0a\x05alice\x07\x09\
+        \x0b\x05alice\
+        \x0c\x00\x03dev\x08\
+        \x0d\
+        \x0e\x05\x06\
+        \x0f\x04\x03bob\x05alice\x04psst\x01\x05\x02m1";
     assert_eq!(bytes(&record), expected);
 }

@@ -5,6 +5,7 @@
 //! again: what was acknowledged is there once, on every node, and no name is held twice.
 
 mod client;
+mod limits;
 mod operators;
 mod restarts;
 mod world;

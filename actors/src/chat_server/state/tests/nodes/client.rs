@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use starling_protocol::{ClientId, ClientKey, Epoch, MessageId, RoomName, Seq, ServerEvent};
+use starling_protocol::{ClientId, ClientKey, Epoch, ErrorCode, MessageId, RoomName, Seq, ServerEvent};
 
 use crate::ids::SessionId;
 
@@ -67,6 +67,11 @@ impl Client {
         let message = (id, room.clone(), format!("{} says {}", self.name, self.sent));
         self.pending.push(message.clone());
         message
+    }
+
+    /// The `id` of a `join`.
+    pub(super) fn joins(room: &RoomName) -> MessageId {
+        MessageId::parse(&format!("join {room}")).unwrap()
     }
 
     /// The next private message for a client.
@@ -142,6 +147,11 @@ impl Client {
             }
             ServerEvent::Error(refusal) => {
                 if let Some(id) = &refusal.id {
+                    if let Some(room) = id.as_str().strip_prefix("join ") {
+                        assert_eq!(refusal.code, ErrorCode::TooManyRooms, "{room}: {}", refusal.message);
+                        self.rooms.remove(room);
+                        self.resuming.remove(room);
+                    }
                     self.pending.retain(|(other, ..)| other != id);
                     self.whispers.retain(|(other, ..)| other != id);
                 }

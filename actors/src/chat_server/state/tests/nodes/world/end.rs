@@ -1,0 +1,88 @@
+//! The end of a run: everything is whole again, and nothing that was acknowledged is lost.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use starling_protocol::HistoryPage;
+use tokio::sync::oneshot;
+
+use super::{CLIENTS, NODES, ROOMS, World, room};
+use crate::chat_server::command::{Command, HistoryQuery};
+use crate::history::StoredMessage;
+
+impl World {
+    /// Everything is whole again: all records arrive and are read, all clients come back and are answered.
+    pub(in super::super) fn heal(&mut self) {
+        (0..NODES).for_each(|node| self.mend(node));
+        for round in 0..400 {
+            self.pass_time();
+            for node in 0..NODES {
+                while !self.nodes[node].outgoing.is_empty() || self.nodes[node].has_lost {
+                    self.append(node);
+                }
+                while self.nodes[node].read < self.log.len() as u64 {
+                    self.read(node);
+                }
+                while !self.nodes[node].told.is_empty() {
+                    self.hear(node);
+                }
+            }
+            for client in 0..CLIENTS {
+                self.connect(client, (client + round) % NODES);
+            }
+            let all_in =
+                self.clients.iter().all(|it| it.is_welcomed && it.pending.is_empty() && it.whispers.is_empty());
+            let is_quiet = self
+                .nodes
+                .iter()
+                .all(|node| node.outgoing.is_empty() && node.told.is_empty() && node.read == self.log.len() as u64);
+            if all_in && is_quiet {
+                return;
+            }
+        }
+        let left: Vec<_> = self.clients.iter().map(|it| (&it.name, it.at, it.is_welcomed, it.pending.len())).collect();
+        panic!("not everybody is back and answered: {left:?}");
+    }
+
+    fn history_of(&mut self, node: usize, name: &str) -> Vec<(u64, String, String)> {
+        let (reply, mut answer) = oneshot::channel();
+        let query =
+            HistoryQuery { room: room(name), page: HistoryPage::Newest, search: None, limit: 2_000, bytes: usize::MAX };
+        self.apply(node, Command::ReadRoom { query, reply });
+        let Ok(Ok(page)) = answer.try_recv() else { return Vec::new() };
+        let shown = |message: &Arc<StoredMessage>| {
+            let id = message.id.as_ref().map_or_else(String::new, |id| id.as_str().to_owned());
+            (message.seq.0, id, message.text.to_string())
+        };
+        page.messages.iter().map(shown).collect()
+    }
+
+    pub(in super::super) fn check_end(&mut self) {
+        // A newcomer that reads the whole log is equal to those that were there.
+        let mut newcomer = self.new_node(false);
+        std::mem::swap(&mut self.nodes[0], &mut newcomer);
+        while self.nodes[0].read < self.log.len() as u64 {
+            self.read(0);
+        }
+        let of_newcomer: Vec<_> = ROOMS.iter().map(|name| self.history_of(0, name)).collect();
+        std::mem::swap(&mut self.nodes[0], &mut newcomer);
+        for node in 0..NODES {
+            for (name, expected) in ROOMS.iter().zip(&of_newcomer) {
+                // A node that began from a checkpoint has what came after it.
+                let kept = self.history_of(node, name);
+                assert!(expected.ends_with(&kept), "{name} on node {node}: {kept:?} of {expected:?}");
+            }
+            let names = self.nodes[node].state.held_names();
+            assert!(self.is_authenticated || names.iter().all(|(_, holders)| *holders == 1), "{names:?}");
+            assert_eq!(names.len(), CLIENTS, "{names:?}");
+        }
+        let kept: HashMap<_, _> = of_newcomer.iter().flatten().map(|(seq, id, _)| (id.clone(), *seq)).collect();
+        let count = of_newcomer.iter().map(Vec::len).sum::<usize>();
+        assert_eq!(kept.len(), count, "no message is there twice");
+        for client in &self.clients {
+            for (id, (name, seq)) in client.acked.iter().filter(|(_, (name, _))| name.as_str() == ROOMS[0]) {
+                assert_eq!(kept.get(id.as_str()), Some(&seq.0), "{id:?} of {name} was acknowledged");
+            }
+        }
+    }
+}
