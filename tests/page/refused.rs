@@ -29,7 +29,7 @@ async fn a_guest_comes_in_without_a_name() {
     let server = TestServer::start(&[]);
     let driver = Driver::start().await;
     let guest = Browser::open(&driver, &server.page()).await;
-    guest.click_text("Come in as a guest").await;
+    guest.click_text("Enter as a guest").await;
     guest.until_true("is in", "document.querySelector('#me').textContent.includes('guest-')").await;
     guest.say("who am I?").await;
     guest.until_last(&["who am I?"]).await;
