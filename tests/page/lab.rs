@@ -1,4 +1,4 @@
-//! The lab in a real browser: what it shows, to whom, and how it looks.
+//! The lab in a real browser: its content, its access rights, and its appearance.
 
 use std::path::Path;
 

@@ -102,7 +102,7 @@ async fn names_commands_and_emoji_are_completed() {
     offered("@alice").await;
     alice.keys(&ESCAPE.to_string()).await;
     offered("").await;
-    // A word that is whole is sent as it is.
+    // A complete word is sent unchanged.
     alice.keys(&format!("ice{ENTER}")).await;
     alice.until_last(&["hello @bobby 🚀 @alice"]).await;
     alice.keys("/jo").await;

@@ -28,7 +28,7 @@ const NODES: usize = 3;
 const CLIENTS: usize = 6;
 const ROOMS: [&str; 3] = ["lobby", "dev", "ops"];
 
-/// A checkpoint: the record behind which it stands, and its bytes.
+/// A checkpoint: its last record, and its bytes.
 type Stored = (u64, Bytes);
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any may be true with any other")]
@@ -36,18 +36,18 @@ struct Node {
     state: ChatState,
     history: History,
     life: Incarnation,
-    /// Records on their way into the log.
+    /// Records in transit to the log.
     outgoing: VecDeque<Bytes>,
-    /// What other nodes tell it beside the log.
+    /// Signals of other nodes outside the log.
     told: VecDeque<Heard>,
     read: u64,
     is_cut: bool,
     is_paused: bool,
-    /// Whether a record of it was lost, and it was not told yet.
+    /// Whether a record of it was lost and it does not know yet.
     has_lost: bool,
     admitted: Vec<(SessionId, RoomId)>,
     answers: Vec<(SessionId, oneshot::Receiver<Result<(), OpenRefusal>>)>,
-    /// The newest record when it started: once it has read that, it lets clients in.
+    /// The newest record when it started: once the node has read it, the node accepts clients.
     ready_at: u64,
     is_ready: bool,
     /// Offset of its clock, in milliseconds.
@@ -62,10 +62,10 @@ pub(super) struct World {
     clients: Vec<Client>,
     sessions: u32,
     lives: u64,
-    /// Whether names are authenticated, and private messages are kept.
+    /// Whether names are authenticated, and private messages are stored.
     is_authenticated: bool,
     checkpoints: Vec<Stored>,
-    /// The digest behind each record, as the first node that has read it had it.
+    /// The digest after each record, of the first node that has read it.
     agreed: BTreeMap<LogPosition, u64>,
 }
 
@@ -132,7 +132,7 @@ impl World {
         }
     }
 
-    /// One thing happens.
+    /// Performs one random step.
     pub(super) fn step(&mut self) {
         let (node, client) = (self.below(NODES), self.below(CLIENTS));
         match self.below(1_000) {
@@ -172,7 +172,7 @@ impl World {
         }
     }
 
-    /// A record of a node is lost on the way, and those behind it may arrive.
+    /// A record of a node is lost in transit, and later ones may arrive.
     fn lose(&mut self, node: usize) {
         let node = &mut self.nodes[node];
         if node.outgoing.pop_front().is_some() {
@@ -180,7 +180,7 @@ impl World {
         }
     }
 
-    /// A record of a node arrives, and its node believes that it may not have.
+    /// A record of a node arrives, but its node believes that it may be lost.
     fn repeat(&mut self, node: usize) {
         if !self.nodes[node].is_cut {
             self.append(node);
@@ -291,7 +291,7 @@ impl World {
         for (session, mut answer) in std::mem::take(&mut self.nodes[node].answers) {
             let answered = match answer.try_recv() {
                 Ok(answered) => answered,
-                // The node has begun another life, and knows nothing of those who waited.
+                // The node has begun another life, and no longer knows the waiting clients.
                 Err(oneshot::error::TryRecvError::Closed) => Err(OpenRefusal::Unavailable),
                 Err(oneshot::error::TryRecvError::Empty) => {
                     self.nodes[node].answers.push((session, answer));
@@ -306,7 +306,7 @@ impl World {
         }
     }
 
-    /// A client that was let in resumes in its rooms, and sends again what was not acknowledged.
+    /// An accepted client resumes in its rooms, and resends its unacknowledged messages.
     fn is_in(&mut self, client: usize) {
         let it = &self.clients[client];
         if !it.is_welcomed {
@@ -527,7 +527,7 @@ impl World {
 
     fn tell(&mut self, node: usize, session: SessionId, event: &ServerEvent<'_>) {
         if let Some(client) = self.client_of(node, session) {
-            // A live message of the lobby before the client has resumed there is not followed yet.
+            // A live message of the lobby does not count before the client has resumed there.
             let is_before = matches!(event, ServerEvent::Message(message)
                 if message.room.as_ref().is_some_and(|room| !self.clients[client].rooms.contains_key(room)));
             if !is_before {
@@ -538,7 +538,7 @@ impl World {
 
     // ---- the end
 
-    /// Everything is whole again: all records arrive and are read, all clients come back and are answered.
+    /// Repairs all faults: all records arrive and are read, all clients reconnect and get their answers.
     pub(super) fn heal(&mut self) {
         for node in &mut self.nodes {
             (node.is_cut, node.is_paused) = (false, false);
@@ -587,7 +587,7 @@ impl World {
     }
 
     pub(super) fn check_end(&mut self) {
-        // A newcomer that reads the whole log is equal to those that were there.
+        // A new node that reads the whole log is equal to the others.
         let mut newcomer = self.new_node(false);
         std::mem::swap(&mut self.nodes[0], &mut newcomer);
         while self.nodes[0].read < self.log.len() as u64 {
@@ -597,7 +597,7 @@ impl World {
         std::mem::swap(&mut self.nodes[0], &mut newcomer);
         for node in 0..NODES {
             for (name, expected) in ROOMS.iter().zip(&of_newcomer) {
-                // A node that began from a checkpoint has what came after it.
+                // A node that began from a checkpoint has all later messages.
                 let kept = self.history_of(node, name);
                 assert!(expected.ends_with(&kept), "{name} on node {node}: {kept:?} of {expected:?}");
             }
